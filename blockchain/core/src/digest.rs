@@ -1,0 +1,128 @@
+//! The names that hashes go by: one type for each thing that is named, so that a chunk's id can
+//! never be handed over where a block's hash is meant.
+//!
+//! Every digest is 32 bytes, is written as 64 lower-case hex digits, and is read from nothing else.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A text that is not 64 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not a {noun}: 64 lower-case hex digits are wanted")]
+pub struct DigestFault {
+    noun: &'static str,
+    given: String,
+}
+
+/// Reads exactly 32 bytes of lower-case hex.
+fn parse(noun: &'static str, text: &str) -> Result<[u8; 32], DigestFault> {
+    let fault = || DigestFault { noun, given: text.chars().take(80).collect() };
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(fault());
+    }
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| fault())?;
+    Ok(bytes)
+}
+
+macro_rules! digests {
+    ($($(#[$doc:meta])* $name:ident = $noun:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// Thirty-two zero bytes: the parent of a genesis block, the root of an empty block.
+            pub const ZERO: Self = Self([0; 32]);
+
+            /// Wraps bytes that are known to be this digest.
+            pub const fn new(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes themselves.
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl From<blake3::Hash> for $name {
+            fn from(hash: blake3::Hash) -> Self {
+                Self(*hash.as_bytes())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = DigestFault;
+
+            fn from_str(text: &str) -> Result<Self, DigestFault> {
+                parse($noun, text).map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+
+digests! {
+    /// BLAKE3 of a chunk's plaintext.
+    ChunkId = "chunk id";
+    /// What the disk knows a chunk by: its id, or a keyed hash of it in an encrypted store.
+    ChunkName = "chunk name";
+    /// BLAKE3 of a session's id: what a leaf binds it to.
+    SessionKey = "session key";
+    /// One leaf of a session tree.
+    LeafHash = "leaf hash";
+    /// The root of a session tree.
+    SessionRoot = "session root";
+    /// BLAKE3 of a manifest's text.
+    ManifestHash = "manifest hash";
+    /// SHA-256 of a block's pre-image.
+    BlockHash = "block hash";
+    /// SHA-256 of a transaction's canonical text.
+    TransactionHash = "transaction hash";
+    /// The legacy Merkle root of a block's transactions.
+    MerkleRoot = "merkle root";
+    /// A node of an RFC 9162 tree over SHA-256.
+    LogHash = "log hash";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes_and_nothing_else() {
+        let id = ChunkId::new([0xab; 32]);
+        assert_eq!(id.to_string().parse::<ChunkId>(), Ok(id));
+        for wrong in ["", "ab", &"AB".repeat(32), &"ab".repeat(33), &"zz".repeat(32)] {
+            assert!(wrong.parse::<ChunkId>().is_err(), "{wrong}");
+        }
+    }
+}

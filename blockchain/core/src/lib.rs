@@ -1,0 +1,36 @@
+//! The nouns of the Lucid chain, and the rules that decide about them.
+//!
+//! Everything here is pure and synchronous: no IO, no clock, no randomness. Times, keys and random
+//! secrets are handed in. The formats are frozen: `docs/FORMATS.md` gives every byte, and
+//! `tests/vectors` holds the golden answers.
+//!
+//! Two families live side by side:
+//!
+//! - *the chain* (SHA-256): [`json`], [`transaction`], [`block`], [`block_merkle`], [`record`],
+//!   [`validate`];
+//! - *sessions* (BLAKE3): [`cut`], [`session`], [`tree`], [`page`], [`catalogue`], [`manifest`],
+//!   [`anchor`].
+//!
+//! [`bundle`] and [`check`] join the two: a proof leads from bytes to a block.
+
+pub mod anchor;
+pub mod block;
+pub mod block_merkle;
+pub mod bundle;
+pub mod catalogue;
+pub mod check;
+pub mod cut;
+pub mod digest;
+pub mod json;
+pub mod limits;
+pub mod manifest;
+pub mod page;
+pub mod record;
+pub mod session;
+pub mod sign;
+pub mod slice;
+pub mod time;
+pub mod transaction;
+pub mod tree;
+pub mod validate;
+pub mod wire;
