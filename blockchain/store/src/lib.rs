@@ -1,1 +1,33 @@
-//! The drawers.
+//! The drawers of the Lucid chain: what keeps bytes, facts, indexes and blocks.
+//!
+//! From the bottom up:
+//!
+//! - [`disk`]: the one door to the file system, with a real and a simulated implementation;
+//! - [`frame`]: the record every file is made of; [`crypt`] and [`codec`] fill and open its payload;
+//! - [`segment`] (chunk records) and [`log`] (facts and commits): the two kinds of file;
+//! - [`committer`]: the only writer of both; [`recovery`]: what it finds again after a crash;
+//! - [`index`]: derived rows, in memory or in fjall, never the only copy of anything;
+//! - [`vault`]: all of these as one data folder, and [`audit`], which reads every byte of it;
+//! - [`chain`]: blocks, one tip;
+//! - [`folder`]: who owns a data folder, and the keys in it.
+//!
+//! The store knows bytes and names; what a fact means is its owner's business ([`index::Project`]).
+
+pub mod audit;
+pub mod chain;
+pub mod codec;
+pub mod committer;
+pub mod crypt;
+pub mod damage;
+pub mod disk;
+pub mod error;
+pub mod folder;
+pub mod frame;
+pub mod index;
+pub mod log;
+pub mod recovery;
+pub mod segment;
+pub mod vault;
+
+pub use damage::Damage;
+pub use error::{CommitError, StoreError};

@@ -1,0 +1,175 @@
+//! Compression: chosen by the caller, recorded in each record, undone by what the record says.
+//!
+//! A [`Packer`] keeps the contexts of one worker thread; making one for each chunk would cost more
+//! than compressing a small chunk does. A result that does not save three per cent is dropped and the
+//! bytes are stored raw: reading them back then costs nothing.
+
+use std::fmt;
+use std::io::{Read as _, Write as _};
+use std::str::FromStr;
+
+use crate::frame::CodecId;
+
+/// How new records are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Zstandard at this level, 1 to 19.
+    Zstd(i32),
+    /// LZ4.
+    Lz4,
+    /// Gzip at its default level.
+    Gzip,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::Zstd(3)
+    }
+}
+
+/// A text that names no way to compress.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a compression: zstd, zstd:1 to zstd:19, lz4, gzip or none are")]
+pub struct CompressionFault(String);
+
+impl FromStr for Compression {
+    type Err = CompressionFault;
+
+    fn from_str(text: &str) -> Result<Self, CompressionFault> {
+        let fault = || CompressionFault(text.to_owned());
+        match text {
+            "none" => Ok(Self::None),
+            "zstd" => Ok(Self::default()),
+            "lz4" => Ok(Self::Lz4),
+            "gzip" => Ok(Self::Gzip),
+            _ => {
+                let level = text.strip_prefix("zstd:").ok_or_else(fault)?;
+                let level = level.parse().map_err(|_| fault())?;
+                if (1..=19).contains(&level) { Ok(Self::Zstd(level)) } else { Err(fault()) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Zstd(level) => write!(f, "zstd:{level}"),
+            Self::Lz4 => f.write_str("lz4"),
+            Self::Gzip => f.write_str("gzip"),
+        }
+    }
+}
+
+/// The contexts of one thread.
+#[derive(Default)]
+pub struct Packer {
+    compressor: Option<(i32, zstd::bulk::Compressor<'static>)>,
+    decompressor: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl fmt::Debug for Packer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Packer")
+    }
+}
+
+impl Packer {
+    /// Contexts are made when they are first needed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Compresses, or hands the bytes back raw when that gains nothing.
+    pub fn pack(&mut self, how: Compression, plain: &[u8]) -> (CodecId, Vec<u8>) {
+        let packed = match how {
+            Compression::None => None,
+            Compression::Zstd(level) => self.zstd(level, plain).map(|p| (CodecId::Zstd, p)),
+            Compression::Lz4 => Some((CodecId::Lz4, lz4_flex::block::compress(plain))),
+            Compression::Gzip => gzip(plain).map(|p| (CodecId::Gzip, p)),
+        };
+        match packed {
+            Some((codec, packed)) if packed.len() < plain.len() - plain.len() / 32 => (codec, packed),
+            _ => (CodecId::Raw, plain.to_vec()),
+        }
+    }
+
+    fn zstd(&mut self, level: i32, plain: &[u8]) -> Option<Vec<u8>> {
+        if self.compressor.as_ref().is_none_or(|(made_for, _)| *made_for != level) {
+            self.compressor = Some((level, zstd::bulk::Compressor::new(level).ok()?));
+        }
+        let (_, compressor) = self.compressor.as_mut()?;
+        // Room for the payload's tag, so that encryption in place does not move the bytes again.
+        let mut packed = Vec::with_capacity(zstd::zstd_safe::compress_bound(plain.len()) + 16);
+        compressor.compress_to_buffer(plain, &mut packed).ok()?;
+        Some(packed)
+    }
+
+    /// Undoes [`Packer::pack`]. `plain_length` bounds what is produced, so a few hostile bytes cannot
+    /// become gigabytes.
+    pub fn unpack(
+        &mut self,
+        codec: CodecId,
+        packed: Vec<u8>,
+        plain_length: usize,
+    ) -> Result<Vec<u8>, &'static str> {
+        const FAULT: &str = "the payload does not decompress";
+        let plain = match codec {
+            CodecId::Raw => packed,
+            CodecId::Zstd => {
+                if self.decompressor.is_none() {
+                    self.decompressor = zstd::bulk::Decompressor::new().ok();
+                }
+                let decompressor = self.decompressor.as_mut().ok_or("zstd cannot be set up")?;
+                decompressor.decompress(&packed, plain_length).map_err(|_| FAULT)?
+            }
+            CodecId::Lz4 => lz4_flex::block::decompress(&packed, plain_length).map_err(|_| FAULT)?,
+            CodecId::Gzip => {
+                let mut plain = Vec::with_capacity(plain_length);
+                flate2::read::GzDecoder::new(packed.as_slice())
+                    .take(plain_length as u64 + 1)
+                    .read_to_end(&mut plain)
+                    .map_err(|_| FAULT)?;
+                plain
+            }
+        };
+        if plain.len() == plain_length { Ok(plain) } else { Err("the payload has another length") }
+    }
+}
+
+fn gzip(plain: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(plain).ok()?;
+    encoder.finish().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_compression_reads_back_whatever_is_configured_later() {
+        let text = b"the same words over and over, ".repeat(200);
+        let noise: Vec<u8> = (0..4096u32).flat_map(|n| blake3::hash(&n.to_le_bytes()).as_bytes()[..4].to_vec()).collect();
+        for how in ["none", "zstd", "zstd:9", "lz4", "gzip"] {
+            let how: Compression = how.parse().unwrap();
+            let mut packer = Packer::new();
+            for plain in [&text[..], &noise[..], b""] {
+                let (codec, packed) = packer.pack(how, plain);
+                assert!(packed.len() <= plain.len());
+                let back = Packer::new().unpack(codec, packed, plain.len()).unwrap();
+                assert_eq!(back, plain, "{how}");
+            }
+        }
+        assert!("zstd:99".parse::<Compression>().is_err());
+    }
+
+    #[test]
+    fn a_payload_that_grows_beyond_its_length_is_refused() {
+        let (codec, packed) = Packer::new().pack(Compression::Gzip, &[0; 10_000]);
+        assert!(Packer::new().unpack(codec, packed, 100).is_err());
+    }
+}

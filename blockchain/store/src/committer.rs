@@ -1,0 +1,683 @@
+//! The only writer of segments and log.
+//!
+//! Everyone else hands over finished records; one thread takes whatever is pending, appends chunk
+//! records to the segment and facts with one commit record to the log, syncs both, brings the index up
+//! to date, and then acknowledges all of it. The sync that is running forms the next batch, so there is
+//! no timer and no wait on a quiet store.
+//!
+//! Invariants kept here and nowhere else:
+//! - **No reference commits before its chunk.** A submission names the chunks it needs; if one is not
+//!   there, and not in the same batch, the whole submission is refused.
+//! - **A commit is appended only after the sync of the one before it**, so a crash can tear the last
+//!   commit alone.
+//! - **A failed write is cut off again, durably, and never retried.** If even that fails, nothing more
+//!   is written by this process.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use lucid_core::digest::ChunkName;
+use parking_lot::{Condvar, Mutex};
+
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{CipherId, Sealed};
+use crate::index::{self, Changes, Index, Placement, Project, Watermark};
+use crate::log::{self, Commit, FileHeader, HeadersDigest};
+use crate::segment::{self, Footer, placement_of};
+use crate::{CommitError, StoreError};
+
+/// A batch takes up submissions until it is this large.
+const BATCH_BYTES: u64 = 8 << 20;
+/// Submissions waiting for the committer may hold this much; beyond it, submitting waits.
+const QUEUE_BYTES_MAX: u64 = 32 << 20;
+/// A footer is one record, so the records it may list are bounded.
+const SEGMENT_RECORDS_MAX: u64 = 500_000;
+
+/// A fact: its bytes for the index, and the record for the log.
+#[derive(Debug)]
+pub struct Fact {
+    /// What [`Project::project`] is given.
+    pub plain: Vec<u8>,
+    /// What is written.
+    pub sealed: Sealed,
+}
+
+/// What is to be made durable together.
+#[derive(Debug, Default)]
+pub struct Submission {
+    /// Chunk records. One that is known already is dropped.
+    pub chunks: Vec<Sealed>,
+    /// Facts, in order.
+    pub facts: Vec<Fact>,
+    /// Chunks that must be there for the facts to be true.
+    pub requires: Vec<ChunkName>,
+}
+
+impl Submission {
+    fn bytes(&self) -> u64 {
+        let chunks: u64 = self.chunks.iter().map(Sealed::record_bytes).sum();
+        let facts: u64 = self.facts.iter().map(|fact| fact.sealed.record_bytes()).sum();
+        chunks + facts
+    }
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Committed {
+    /// Chunk records that were written, not known before.
+    pub chunks_new: u64,
+    /// Bytes they take on the disk, headers included.
+    pub bytes_stored: u64,
+}
+
+/// What is called with the outcome, on the committer's thread: it must not block.
+pub type Done = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
+
+struct Queue {
+    waiting: VecDeque<(Submission, Done)>,
+    bytes: u64,
+    /// Chunks that are waiting or being written: as good as known to whoever submits after them.
+    pending: HashSet<ChunkName>,
+    closed: bool,
+    broken: Option<String>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    taken: Condvar,
+}
+
+/// The handle to the writing thread.
+pub struct Committer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<Watermark>>>,
+}
+
+impl Committer {
+    /// Starts writing behind what recovery found.
+    pub fn start(
+        disk: Arc<dyn Disk>,
+        store: [u8; 16],
+        index: Arc<dyn Index>,
+        project: Arc<dyn Project>,
+        from: Watermark,
+    ) -> Result<Self, StoreError> {
+        let writer = Writer::open(disk, store, index, project, from)?;
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue {
+                waiting: VecDeque::new(),
+                bytes: 0,
+                pending: HashSet::new(),
+                closed: false,
+                broken: None,
+            }),
+            arrived: Condvar::new(),
+            taken: Condvar::new(),
+        });
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("committer".into())
+            .spawn(move || run(&theirs, writer))
+            .map_err(StoreError::io("starting the committer"))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Hands over a submission; waits only while too much is pending. `done` hears how it went.
+    pub fn submit(&self, submission: Submission, done: Done) {
+        let bytes = submission.bytes();
+        let mut queue = self.shared.queue.lock();
+        while queue.bytes > QUEUE_BYTES_MAX && !queue.closed && queue.broken.is_none() {
+            self.shared.taken.wait(&mut queue);
+        }
+        let refusal = match &queue.broken {
+            Some(why) => Some(CommitError::Broken(why.clone())),
+            None if queue.closed => Some(CommitError::Failed("the store is closing".into())),
+            None => None,
+        };
+        if let Some(refusal) = refusal {
+            drop(queue);
+            done(Err(refusal));
+            return;
+        }
+        for chunk in &submission.chunks {
+            queue.pending.insert(ChunkName::new(chunk.header.name));
+        }
+        queue.bytes += bytes;
+        queue.waiting.push_back((submission, done));
+        self.shared.arrived.notify_one();
+    }
+
+    /// Hands over a submission and waits until it is durable, or surely is not.
+    pub fn commit(&self, submission: Submission) -> Result<Committed, CommitError> {
+        let (tell, told) = mpsc::sync_channel(1);
+        self.submit(
+            submission,
+            Box::new(move |outcome| {
+                // The waiter may be gone; then nobody wants to know.
+                let _ = tell.send(outcome);
+            }),
+        );
+        told.recv().unwrap_or_else(|_| Err(CommitError::Broken("the committer ended".into())))
+    }
+
+    /// Whether a chunk has been submitted and will be durable before whatever is submitted next.
+    pub fn is_pending(&self, name: &ChunkName) -> bool {
+        self.shared.queue.lock().pending.contains(name)
+    }
+
+    /// Why nothing can be written any more, if so.
+    pub fn broken(&self) -> Option<String> {
+        self.shared.queue.lock().broken.clone()
+    }
+
+    /// Finishes what is pending and ends the thread; says how far the log goes. `None` the second
+    /// time, and when the thread could not end in order.
+    pub fn close(&self) -> Option<Watermark> {
+        self.shared.queue.lock().closed = true;
+        self.shared.arrived.notify_all();
+        let thread = self.thread.lock().take()?;
+        thread.join().ok()
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn run(shared: &Shared, mut writer: Writer) -> Watermark {
+    while let Some(batch) = next_batch(shared) {
+        let (submissions, dones): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let names: Vec<ChunkName> = submissions
+            .iter()
+            .flat_map(|submission| &submission.chunks)
+            .map(|chunk| ChunkName::new(chunk.header.name))
+            .collect();
+        let outcomes = writer.write(submissions);
+        let mut queue = shared.queue.lock();
+        for name in &names {
+            queue.pending.remove(name);
+        }
+        // The same name may be waiting again behind this batch.
+        let again: Vec<ChunkName> = queue
+            .waiting
+            .iter()
+            .flat_map(|(submission, _)| &submission.chunks)
+            .map(|chunk| ChunkName::new(chunk.header.name))
+            .collect();
+        queue.pending.extend(again);
+        queue.broken.clone_from(&writer.broken);
+        drop(queue);
+        shared.taken.notify_all();
+        for (done, outcome) in dones.into_iter().zip(outcomes) {
+            done(outcome);
+        }
+    }
+    writer.at
+}
+
+fn next_batch(shared: &Shared) -> Option<Vec<(Submission, Done)>> {
+    let mut queue = shared.queue.lock();
+    while queue.waiting.is_empty() {
+        if queue.closed {
+            return None;
+        }
+        shared.arrived.wait(&mut queue);
+    }
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while let Some((submission, _)) = queue.waiting.front() {
+        let more = submission.bytes();
+        if !batch.is_empty() && bytes + more > BATCH_BYTES {
+            break;
+        }
+        bytes += more;
+        batch.extend(queue.waiting.pop_front());
+    }
+    queue.bytes -= bytes;
+    Some(batch)
+}
+
+/// An open file and its durable length: everything behind it is not acknowledged.
+struct Tail {
+    file: Arc<dyn DiskFile>,
+    path: String,
+    length: u64,
+}
+
+impl Tail {
+    fn cut(&self) -> io::Result<()> {
+        self.file.truncate(self.length)?;
+        self.file.sync()
+    }
+}
+
+struct Writer {
+    disk: Arc<dyn Disk>,
+    store: [u8; 16],
+    index: Arc<dyn Index>,
+    project: Arc<dyn Project>,
+    at: Watermark,
+    log: Option<Tail>,
+    segment: Option<Tail>,
+    /// The sequence of the open segment's first record: bounds how many records it has.
+    segment_first_sequence: u64,
+    /// The digest that the next segment's header names: the last footer's, or zeros.
+    last_footer: [u8; 32],
+    broken: Option<String>,
+}
+
+/// Where a batch is to be written, before it is.
+struct Plan {
+    submissions: Vec<Submission>,
+    placements: Vec<(ChunkName, Placement)>,
+    outcomes: Vec<Result<Committed, CommitError>>,
+}
+
+impl Writer {
+    fn open(
+        disk: Arc<dyn Disk>,
+        store: [u8; 16],
+        index: Arc<dyn Index>,
+        project: Arc<dyn Project>,
+        at: Watermark,
+    ) -> Result<Self, StoreError> {
+        let reopen = |path: String, length: u64| -> Result<Option<Tail>, StoreError> {
+            let file = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
+            Ok(file.map(|file| Tail { file, path, length }))
+        };
+        let log = if at.log == 0 { None } else { reopen(log::path(at.log), at.offset)? };
+        let mut writer = Self {
+            disk: disk.clone(),
+            store,
+            index,
+            project,
+            at,
+            log,
+            segment: None,
+            segment_first_sequence: at.sequence,
+            last_footer: [0; 32],
+            broken: None,
+        };
+        if at.segment > 0
+            && let Some(tail) = reopen(segment::path(at.segment), at.segment_offset)?
+        {
+            match Footer::find(tail.file.as_ref(), at.segment)? {
+                // Sealed, but the next one was not begun: the next chunk begins it.
+                Some(Ok((_, footer))) => writer.last_footer = footer_digest(&footer),
+                Some(Err(damage)) => tracing::error!(%damage, "the last segment's footer is damaged"),
+                None => {
+                    if let Some(Ok(first)) =
+                        crate::frame::read_header(tail.file.as_ref(), &tail.path, 0)?
+                    {
+                        writer.segment_first_sequence = first.sequence;
+                    }
+                    writer.segment = Some(tail);
+                }
+            }
+        }
+        Ok(writer)
+    }
+
+    /// Writes a batch and answers each submission.
+    fn write(&mut self, submissions: Vec<Submission>) -> Vec<Result<Committed, CommitError>> {
+        let count = submissions.len();
+        let refuse = |error: CommitError| (0..count).map(|_| Err(error.clone())).collect();
+        if let Some(why) = &self.broken {
+            return refuse(CommitError::Broken(why.clone()));
+        }
+        let mut plan = match self.plan(submissions) {
+            Ok(plan) => plan,
+            Err(error) => return refuse(CommitError::Failed(error.to_string())),
+        };
+        if plan.submissions.iter().all(|s| s.chunks.is_empty() && s.facts.is_empty()) {
+            return plan.outcomes;
+        }
+        match self.write_files(&mut plan) {
+            Ok(()) => {}
+            Err(failure) => {
+                let records: usize =
+                    plan.submissions.iter().map(|s| s.chunks.len() + s.facts.len()).sum();
+                let error = self.undo(records as u64 + 1, failure);
+                return refuse(error);
+            }
+        }
+        if let Err(error) = self.write_index(&plan) {
+            // Durable, but not findable until a restart replays it: stop before anyone is told wrong.
+            let why = format!("the index could not follow: {error}");
+            self.broken = Some(why.clone());
+            return refuse(CommitError::Broken(why));
+        }
+        if let Err(error) = self.roll() {
+            tracing::error!(%error, "a full file could not be closed; the next write tries again");
+        }
+        plan.outcomes
+    }
+
+    /// Decides, submission by submission, what is accepted: the point of decision.
+    fn plan(&self, submissions: Vec<Submission>) -> Result<Plan, StoreError> {
+        let mut fresh: HashSet<ChunkName> = HashSet::new();
+        let mut plan =
+            Plan { submissions: Vec::new(), placements: Vec::new(), outcomes: Vec::new() };
+        for mut submission in submissions {
+            let mut keep = Vec::new();
+            for chunk in submission.chunks.drain(..) {
+                let name = ChunkName::new(chunk.header.name);
+                let encrypted = chunk.header.cipher != CipherId::Plain;
+                if !fresh.contains(&name) && !satisfies(self.index.as_ref(), &name, encrypted)? {
+                    fresh.insert(name);
+                    keep.push(chunk);
+                }
+            }
+            let mut missing = Vec::new();
+            for name in &submission.requires {
+                if !fresh.contains(name) && !satisfies(self.index.as_ref(), name, false)? {
+                    missing.push(*name);
+                }
+            }
+            if missing.is_empty() {
+                plan.outcomes.push(Ok(Committed {
+                    chunks_new: keep.len() as u64,
+                    bytes_stored: keep.iter().map(Sealed::record_bytes).sum(),
+                }));
+            } else {
+                // Its chunks are sound and asked for by nobody yet: they are kept for the retry.
+                submission.facts.clear();
+                plan.outcomes.push(Err(CommitError::Missing(missing)));
+            }
+            submission.chunks = keep;
+            plan.submissions.push(submission);
+        }
+        Ok(plan)
+    }
+
+    /// Appends and syncs; on success [`Writer::at`] is behind the new commit.
+    fn write_files(&mut self, plan: &mut Plan) -> Result<(), Failure> {
+        let has_chunks = plan.submissions.iter().any(|s| !s.chunks.is_empty());
+        self.open_tails(has_chunks)?;
+        let mut next = self.at;
+        let first_sequence = next.sequence;
+
+        let mut chunk_headers = HeadersDigest::new();
+        let mut chunk_parts: Vec<[u8; crate::frame::HEADER_BYTES]> = Vec::new();
+        if has_chunks {
+            for chunk in plan.submissions.iter_mut().flat_map(|s| &mut s.chunks) {
+                chunk.header.sequence = next.sequence;
+                next.sequence += 1;
+                chunk_headers.add(&chunk.header);
+                chunk_parts.push(chunk.header.encode());
+                plan.placements.push((
+                    ChunkName::new(chunk.header.name),
+                    placement_of(next.segment, next.segment_offset, &chunk.header),
+                ));
+                next.segment_offset += chunk.record_bytes();
+            }
+        }
+
+        let mut fact_headers = HeadersDigest::new();
+        let mut fact_parts = Vec::new();
+        for fact in plan.submissions.iter_mut().flat_map(|s| &mut s.facts) {
+            fact.sealed.header.sequence = next.sequence;
+            next.sequence += 1;
+            fact_headers.add(&fact.sealed.header);
+            fact_parts.push(fact.sealed.header.encode());
+            next.offset += fact.sealed.record_bytes();
+        }
+        let mut commit = Commit {
+            number: next.commit + 1,
+            previous: next.digest,
+            first_sequence,
+            facts: u32::try_from(fact_parts.len()).unwrap_or(u32::MAX),
+            facts_digest: fact_headers.finish(),
+            segment: 0,
+            segment_from: 0,
+            segment_to: 0,
+            segment_digest: [0; 32],
+        };
+        if has_chunks {
+            commit.segment = next.segment;
+            commit.segment_from = self.at.segment_offset;
+            commit.segment_to = next.segment_offset;
+            commit.segment_digest = chunk_headers.finish();
+        }
+        let mut sealed = commit.seal();
+        sealed.header.sequence = next.sequence;
+        next.sequence += 1;
+        next.commit = commit.number;
+        next.digest = sealed.header.name;
+        next.offset += sealed.record_bytes();
+
+        let chunks = plan.submissions.iter().flat_map(|s| &s.chunks);
+        let chunk_slices: Vec<&[u8]> = chunk_parts
+            .iter()
+            .zip(chunks)
+            .flat_map(|(header, chunk)| [header.as_slice(), chunk.payload.as_slice()])
+            .collect();
+        let facts = plan.submissions.iter().flat_map(|s| &s.facts);
+        let mut fact_slices: Vec<&[u8]> = fact_parts
+            .iter()
+            .zip(facts)
+            .flat_map(|(header, fact)| [header.as_slice(), fact.sealed.payload.as_slice()])
+            .collect();
+        let commit_header = sealed.header.encode();
+        fact_slices.push(&commit_header);
+        fact_slices.push(&sealed.payload);
+
+        let segment = self.segment.as_ref().filter(|_| has_chunks);
+        let log = self.log.as_ref().ok_or_else(Failure::missing_log)?;
+        if let Some(segment) = segment {
+            segment.file.append(&chunk_slices).map_err(Failure::append(&segment.path))?;
+        }
+        log.file.append(&fact_slices).map_err(Failure::append(&log.path))?;
+        sync_both(log, segment)?;
+
+        if let Some(tail) = &mut self.segment {
+            tail.length = next.segment_offset;
+        }
+        if let Some(tail) = &mut self.log {
+            tail.length = next.offset;
+        }
+        self.at = next;
+        Ok(())
+    }
+
+    /// Makes sure that there is a log to append to, and a segment when chunks are to be written.
+    fn open_tails(&mut self, has_chunks: bool) -> Result<(), Failure> {
+        if self.log.is_none() {
+            let number = self.at.log + 1;
+            let header = FileHeader {
+                store: self.store,
+                role: "log",
+                number,
+                previous: self.at.digest,
+            };
+            let tail = self.begin(log::FOLDER, log::path(number), &header)?;
+            (self.at.log, self.at.offset) = (number, tail.length);
+            self.log = Some(tail);
+        }
+        if has_chunks && self.segment.is_none() {
+            let number = self.at.segment + 1;
+            let header = FileHeader {
+                store: self.store,
+                role: "chunks",
+                number,
+                previous: self.last_footer,
+            };
+            self.segment_first_sequence = self.at.sequence;
+            let tail = self.begin(segment::FOLDER, segment::path(number), &header)?;
+            (self.at.segment, self.at.segment_offset) = (number, tail.length);
+            self.segment = Some(tail);
+        }
+        Ok(())
+    }
+
+    /// Makes a file with its header record, durable in content and name.
+    fn begin(&mut self, folder: &str, path: String, header: &FileHeader) -> Result<Tail, Failure> {
+        let sealed = header.seal(self.at.sequence);
+        // A crash may have left a file whose header never became durable: nothing in it counts.
+        self.disk.unlink(&path).map_err(Failure::append(&path))?;
+        let file = self.disk.create(&path).map_err(Failure::append(&path))?;
+        let length = sealed.record_bytes();
+        let made = file
+            .append(&[&sealed.header.encode(), &sealed.payload])
+            .and_then(|()| file.sync())
+            .and_then(|()| self.disk.sync_folder(folder));
+        match made {
+            Ok(()) => {
+                self.at.sequence += 1;
+                Ok(Tail { file, path, length })
+            }
+            Err(error) => {
+                // Only a header is lost, and the next attempt begins by removing it; when it cannot be
+                // removed now, that is why.
+                let _ = self.disk.unlink(&path);
+                Err(Failure::append(&path)(error))
+            }
+        }
+    }
+
+    fn write_index(&mut self, plan: &Plan) -> Result<(), StoreError> {
+        let mut changes = Changes::new(self.index.as_ref());
+        for (name, placement) in &plan.placements {
+            index::place(&mut changes, name, placement);
+        }
+        for fact in plan.submissions.iter().flat_map(|s| &s.facts) {
+            self.project.project(&fact.plain, &mut changes)?;
+        }
+        index::set_watermark(&mut changes, &self.at);
+        changes.write()
+    }
+
+    /// Seals files that are full; the next commit begins new ones.
+    fn roll(&mut self) -> Result<(), StoreError> {
+        let full = self.at.segment_offset >= segment::SEGMENT_BYTES_MAX
+            || self.at.sequence - self.segment_first_sequence >= SEGMENT_RECORDS_MAX;
+        if full && let Some(tail) = &self.segment {
+            let context = || StoreError::io(format!("sealing {}", tail.path));
+            let mut damage = Vec::new();
+            let footer =
+                Footer::of(tail.file.as_ref(), self.at.segment, tail.length, &mut damage)?;
+            for found in &damage {
+                tracing::error!(damage = %found, "a record is damaged; the footer leaves it out");
+            }
+            let (sealed, trailer) = footer.seal(tail.length, self.at.sequence);
+            self.at.sequence += 1;
+            let header = sealed.header.encode();
+            let written = tail
+                .file
+                .append(&[&header, &sealed.payload, &trailer])
+                .and_then(|()| tail.file.sync());
+            if let Err(error) = written {
+                // The records are safe; only the footer is not there yet.
+                tail.cut().map_err(context())?;
+                return Err(context()(error));
+            }
+            self.last_footer = sealed.header.name;
+            self.segment = None;
+        }
+        if self.at.offset >= log::FILE_BYTES_MAX {
+            self.log = None;
+        }
+        Ok(())
+    }
+
+    /// Takes back a batch that failed: durably cuts off what was written of it.
+    fn undo(&mut self, records: u64, failure: Failure) -> CommitError {
+        // Sequences are never used again, even those of a batch that failed.
+        self.at.sequence += records;
+        let cut = [&self.log, &self.segment].into_iter().flatten().try_for_each(Tail::cut);
+        if let Err(error) = cut {
+            let why = format!("{}, and what was written could not be cut off: {error}", failure.why);
+            tracing::error!(why, "writing stopped");
+            self.broken = Some(why.clone());
+            return CommitError::Broken(why);
+        }
+        if failure.at_sync {
+            // What a file says after a failed sync is not to be trusted: go on in new ones.
+            self.log = None;
+            if self.segment.take().is_some() {
+                self.last_footer = [0; 32];
+            }
+        }
+        tracing::error!(why = failure.why, "a write failed and was taken back");
+        if failure.full {
+            CommitError::Full(failure.why)
+        } else {
+            CommitError::Failed(failure.why)
+        }
+    }
+}
+
+/// Why writing files failed.
+struct Failure {
+    why: String,
+    full: bool,
+    at_sync: bool,
+}
+
+impl Failure {
+    fn append(path: &str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self {
+            full: is_full(&error),
+            why: format!("{path}: {error}"),
+            at_sync: false,
+        }
+    }
+
+    fn sync(path: &str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self {
+            full: is_full(&error),
+            why: format!("syncing {path}: {error}"),
+            at_sync: true,
+        }
+    }
+
+    fn missing_log() -> Self {
+        Self { why: "no log file is open".into(), full: false, at_sync: false }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Syncs both files at once; the log alone when there is nothing in the segment.
+fn sync_both(log: &Tail, segment: Option<&Tail>) -> Result<(), Failure> {
+    let Some(segment) = segment else {
+        return log.file.sync().map_err(Failure::sync(&log.path));
+    };
+    let (first, second) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| segment.file.sync());
+        let first = log.file.sync();
+        let second =
+            other.join().unwrap_or_else(|_| Err(io::Error::other("the syncing thread panicked")));
+        (first, second)
+    });
+    second.map_err(Failure::sync(&segment.path))?;
+    first.map_err(Failure::sync(&log.path))
+}
+
+/// Whether a stored copy will do: it is there, not known to be damaged, and encrypted if it must be.
+pub fn satisfies(
+    index: &dyn Index,
+    name: &ChunkName,
+    encrypted: bool,
+) -> Result<bool, StoreError> {
+    match index::placement(index, name)? {
+        Some(placement) if encrypted && !placement.encrypted => Ok(false),
+        Some(_) => Ok(!index::is_quarantined(index, name)?),
+        None => Ok(false),
+    }
+}
+
+/// The name that a segment's successor knows its footer by.
+pub fn footer_digest(footer: &Footer) -> [u8; 32] {
+    footer.seal(0, 0).0.header.name
+}

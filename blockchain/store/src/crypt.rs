@@ -1,0 +1,360 @@
+//! Encryption of payloads, and the names the disk knows things by.
+//!
+//! A [`Sealer`] belongs to one data folder. In an encrypted store a chunk's name is a keyed hash of
+//! its id, so the disk does not tell which known content it holds; in a plain store the name is the
+//! id. Each record is encrypted under a key derived from the current data key and the record's name,
+//! with a nonce that is random for every encryption, and the header's fields that a worker knows are
+//! bound as associated data: a relabelled record does not open. What opens is hashed again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use lucid_core::digest::{ChunkId, ChunkName};
+use lucid_core::limits::CHUNK_BYTES_MAX;
+use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use zeroize::Zeroizing;
+
+use crate::StoreError;
+use crate::codec::{Compression, Packer};
+use crate::frame::{CipherId, Header, Kind, Sealed};
+
+/// A secret of 32 bytes, wiped when dropped.
+pub type Secret = Zeroizing<[u8; 32]>;
+
+/// Random bytes from the operating system.
+pub fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| StoreError::Key("the operating system gives no random bytes".into()))?;
+    Ok(bytes)
+}
+
+/// The keys of an encrypted store, unwrapped.
+pub struct Keyring {
+    dedup: Secret,
+    epochs: BTreeMap<u32, Secret>,
+    current: u32,
+    index: LessSafeKey,
+    index_names: Secret,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({} epochs)", self.epochs.len())
+    }
+}
+
+impl Keyring {
+    /// Takes the keys; new records are encrypted under the newest epoch.
+    pub fn new(dedup: Secret, epochs: BTreeMap<u32, Secret>) -> Result<Self, StoreError> {
+        let current = *epochs
+            .keys()
+            .next_back()
+            .ok_or_else(|| StoreError::Key("the key file holds no data key".into()))?;
+        let index_key =
+            Zeroizing::new(blake3::derive_key("lucid-store 2026 index values", dedup.as_slice()));
+        let index_names =
+            Zeroizing::new(blake3::derive_key("lucid-store 2026 index names", dedup.as_slice()));
+        let index = key(CipherId::Aes256Gcm, &index_key)?;
+        Ok(Self { dedup, epochs, current, index, index_names })
+    }
+}
+
+/// The fastest cipher this processor has: AES in hardware, or ChaCha20 without it.
+fn native_cipher() -> CipherId {
+    #[cfg(target_arch = "x86_64")]
+    let hardware = std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    let hardware = std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let hardware = false;
+    if hardware { CipherId::Aes256Gcm } else { CipherId::ChaCha20Poly1305 }
+}
+
+fn key(cipher: CipherId, bytes: &[u8; 32]) -> Result<LessSafeKey, StoreError> {
+    let algorithm = match cipher {
+        CipherId::ChaCha20Poly1305 => &aead::CHACHA20_POLY1305,
+        CipherId::Aes256Gcm | CipherId::Plain => &aead::AES_256_GCM,
+    };
+    UnboundKey::new(algorithm, bytes)
+        .map(LessSafeKey::new)
+        .map_err(|_| StoreError::Key("a key has the wrong length".into()))
+}
+
+/// Wraps and unwraps the few secrets that lie in key files; `label` says which one, and is bound.
+pub fn wrap(root: &Secret, label: &str, secret: &[u8; 32]) -> Result<Vec<u8>, StoreError> {
+    let nonce = random::<12>()?;
+    let mut sealed = secret.to_vec();
+    key(CipherId::ChaCha20Poly1305, root)?
+        .seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(label.as_bytes()),
+            &mut sealed,
+        )
+        .map_err(|_| StoreError::Key("a key cannot be wrapped".into()))?;
+    Ok([nonce.as_slice(), &sealed].concat())
+}
+
+/// Undoes [`wrap`]; `None` when the root key is another one.
+pub fn unwrap(root: &Secret, label: &str, wrapped: &[u8]) -> Option<Secret> {
+    let (nonce, sealed) = wrapped.split_first_chunk::<12>()?;
+    let mut sealed = Zeroizing::new(sealed.to_vec());
+    let opened = key(CipherId::ChaCha20Poly1305, root)
+        .ok()?
+        .open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            Aad::from(label.as_bytes()),
+            &mut sealed,
+        )
+        .ok()?;
+    Some(Zeroizing::new(*opened.first_chunk::<32>()?))
+}
+
+/// Seals and opens the payloads of one store.
+#[derive(Debug)]
+pub struct Sealer {
+    keyring: Option<Keyring>,
+    cipher: CipherId,
+}
+
+impl Sealer {
+    /// An encrypted store with keys, a plain one without.
+    pub fn new(keyring: Option<Keyring>) -> Self {
+        Self { keyring, cipher: native_cipher() }
+    }
+
+    /// Whether the store has keys, and so keyed names.
+    pub fn is_encrypted(&self) -> bool {
+        self.keyring.is_some()
+    }
+
+    /// What the disk knows a chunk by.
+    pub fn chunk_name(&self, id: &ChunkId) -> ChunkName {
+        match &self.keyring {
+            Some(keys) => blake3::keyed_hash(&keys.dedup, id.as_bytes()).into(),
+            None => ChunkName::new(*id.as_bytes()),
+        }
+    }
+
+    /// What the disk knows a fact by: a hash of its bytes, keyed in an encrypted store.
+    fn fact_name(&self, plain: &[u8]) -> [u8; 32] {
+        match &self.keyring {
+            Some(keys) => *blake3::keyed_hash(&keys.dedup, plain).as_bytes(),
+            None => *blake3::hash(plain).as_bytes(),
+        }
+    }
+
+    /// What the index knows a text by when it only ever has to be equal: 16 bytes.
+    pub fn index_name(&self, text: &[u8]) -> [u8; 16] {
+        let hash = match &self.keyring {
+            Some(keys) => blake3::keyed_hash(&keys.index_names, text),
+            None => blake3::hash(text),
+        };
+        let mut name = [0; 16];
+        for (to, from) in name.iter_mut().zip(hash.as_bytes()) {
+            *to = *from;
+        }
+        name
+    }
+
+    /// Makes the record of a chunk.
+    pub fn seal_chunk(
+        &self,
+        packer: &mut Packer,
+        compression: Compression,
+        encrypt: bool,
+        id: &ChunkId,
+        plain: &[u8],
+    ) -> Result<Sealed, StoreError> {
+        let name = *self.chunk_name(id).as_bytes();
+        self.seal(packer, compression, encrypt, Kind::Chunk, name, plain)
+    }
+
+    /// Makes the record of a fact.
+    pub fn seal_fact(&self, packer: &mut Packer, plain: &[u8]) -> Result<Sealed, StoreError> {
+        let name = self.fact_name(plain);
+        // A fact is small and read at recovery: the fastest level is the right one.
+        self.seal(packer, Compression::Zstd(1), true, Kind::Fact, name, plain)
+    }
+
+    fn seal(
+        &self,
+        packer: &mut Packer,
+        compression: Compression,
+        encrypt: bool,
+        kind: Kind,
+        name: [u8; 32],
+        plain: &[u8],
+    ) -> Result<Sealed, StoreError> {
+        let (codec, payload) = packer.pack(compression, plain);
+        let mut sealed = Sealed::draft(kind, name, payload);
+        sealed.header.codec = codec;
+        sealed.header.plain_length = u32::try_from(plain.len())
+            .map_err(|_| StoreError::Folder("a record cannot hold 4 GiB".into()))?;
+        if let Some(keys) = self.keyring.as_ref().filter(|_| encrypt) {
+            sealed.header.cipher = self.cipher;
+            sealed.header.epoch = keys.current;
+            sealed.header.nonce = random()?;
+            let data = sealed.header.associated_data();
+            self.record_key(&sealed.header)?
+                .seal_in_place_append_tag(
+                    Nonce::assume_unique_for_key(sealed.header.nonce),
+                    Aad::from(data),
+                    &mut sealed.payload,
+                )
+                .map_err(|_| StoreError::Key("a record cannot be encrypted".into()))?;
+        }
+        sealed.finish();
+        Ok(sealed)
+    }
+
+    fn record_key(&self, header: &Header) -> Result<LessSafeKey, StoreError> {
+        let epoch = self
+            .keyring
+            .as_ref()
+            .ok_or_else(|| StoreError::Key("the record is encrypted and there are no keys".into()))?
+            .epochs
+            .get(&header.epoch)
+            .ok_or_else(|| {
+                StoreError::Key(format!("data key {} is not in the key file", header.epoch))
+            })?;
+        let mut material = Zeroizing::new([0; 64]);
+        for (to, from) in material.iter_mut().zip(epoch.iter().chain(&header.name)) {
+            *to = *from;
+        }
+        let derived =
+            Zeroizing::new(blake3::derive_key("lucid-store 2026 record", material.as_slice()));
+        key(header.cipher, &derived)
+    }
+
+    /// Opens a payload and proves that it is what its header names; says why when it is not.
+    pub fn open(
+        &self,
+        packer: &mut Packer,
+        header: &Header,
+        mut payload: Vec<u8>,
+    ) -> Result<Vec<u8>, String> {
+        if payload.len() != header.stored_length as usize {
+            return Err("the record's payload is cut short".into());
+        }
+        let whole_frame = || {
+            // Only looked at when something is wrong: tells a flipped byte from a wrong key.
+            "the record's payload does not match its digest"
+        };
+        if header.cipher != CipherId::Plain {
+            let key = self.record_key(header).map_err(|error| error.to_string())?;
+            let digest_matches = header.matches(&payload);
+            let opened = key.open_in_place(
+                Nonce::assume_unique_for_key(header.nonce),
+                Aad::from(header.associated_data()),
+                &mut payload,
+            );
+            let length = match opened {
+                Ok(plain) => plain.len(),
+                Err(_) if !digest_matches => return Err(whole_frame().into()),
+                Err(_) => return Err("the record does not open under its key".into()),
+            };
+            if !digest_matches {
+                return Err(whole_frame().into());
+            }
+            payload.truncate(length);
+        } else if !header.matches(&payload) {
+            return Err(whole_frame().into());
+        }
+        if header.plain_length as usize > CHUNK_BYTES_MAX * 4 {
+            return Err("the record claims an impossible length".into());
+        }
+        let plain = packer.unpack(header.codec, payload, header.plain_length as usize)?;
+        let name = match header.kind {
+            Kind::Chunk => *self.chunk_name(&blake3::hash(&plain).into()).as_bytes(),
+            Kind::Fact => self.fact_name(&plain),
+            _ => *blake3::hash(&plain).as_bytes(),
+        };
+        if name == header.name { Ok(plain) } else { Err("the record holds other bytes than its name says".into()) }
+    }
+
+    /// Encrypts a value of the index; in a plain store the bytes stay as they are.
+    pub fn seal_value(&self, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let Some(keys) = &self.keyring else { return Ok(plain.to_vec()) };
+        let nonce = random::<12>()?;
+        let mut value = plain.to_vec();
+        keys.index
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut value)
+            .map_err(|_| StoreError::Key("an index value cannot be encrypted".into()))?;
+        value.extend_from_slice(&nonce);
+        Ok(value)
+    }
+
+    /// Undoes [`Sealer::seal_value`].
+    pub fn open_value(&self, mut value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let Some(keys) = &self.keyring else { return Ok(value) };
+        let fault = || {
+            StoreError::Index("a value does not open; run `lucid reindex` to rebuild the index".into())
+        };
+        let at = value.len().checked_sub(12).ok_or_else(fault)?;
+        let nonce = value.split_off(at);
+        let nonce = Nonce::try_assume_unique_for_key(&nonce).map_err(|_| fault())?;
+        let length =
+            keys.index.open_in_place(nonce, Aad::empty(), &mut value).map_err(|_| fault())?.len();
+        value.truncate(length);
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealer(byte: u8) -> Sealer {
+        let epochs = BTreeMap::from([(1, Zeroizing::new([byte; 32]))]);
+        Sealer::new(Some(Keyring::new(Zeroizing::new([byte ^ 0xff; 32]), epochs).unwrap()))
+    }
+
+    #[test]
+    fn a_relabelled_record_does_not_open() {
+        let sealer = sealer(1);
+        let mut packer = Packer::new();
+        let plain = b"the same words over and over, ".repeat(20);
+        let id: ChunkId = blake3::hash(&plain).into();
+        let sealed =
+            sealer.seal_chunk(&mut packer, Compression::default(), true, &id, &plain).unwrap();
+        assert_eq!(sealer.open(&mut packer, &sealed.header, sealed.payload.clone()), Ok(plain));
+        let mut relabelled = sealed.header.clone();
+        relabelled.name = [3; 32];
+        assert!(sealer.open(&mut packer, &relabelled, sealed.payload.clone()).is_err());
+        let mut as_fact = sealed.header.clone();
+        as_fact.kind = Kind::Fact;
+        assert!(sealer.open(&mut packer, &as_fact, sealed.payload.clone()).is_err());
+        // The committer's own fields are not bound: a record may be placed, and moved.
+        let mut placed = sealed.header.clone();
+        placed.sequence = 99;
+        assert!(sealer.open(&mut packer, &placed, sealed.payload).is_ok());
+    }
+
+    #[test]
+    fn another_stores_keys_open_nothing() {
+        let mut packer = Packer::new();
+        let sealed = sealer(1).seal_fact(&mut packer, b"a fact").unwrap();
+        let why = sealer(2).open(&mut packer, &sealed.header, sealed.payload).unwrap_err();
+        assert_eq!(why, "the record does not open under its key");
+    }
+
+    #[test]
+    fn wrapped_keys_open_under_their_root_and_label_only() {
+        let (root, other) = (Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
+        let wrapped = wrap(&root, "dedup", &[7; 32]).unwrap();
+        assert_eq!(unwrap(&root, "dedup", &wrapped).as_deref(), Some(&[7; 32]));
+        assert!(unwrap(&other, "dedup", &wrapped).is_none());
+        assert!(unwrap(&root, "epoch 1", &wrapped).is_none());
+    }
+
+    #[test]
+    fn index_values_open_and_do_not_repeat() {
+        let sealer = sealer(1);
+        let (a, b) = (sealer.seal_value(b"v").unwrap(), sealer.seal_value(b"v").unwrap());
+        assert_ne!(a, b);
+        assert_eq!(sealer.open_value(a).unwrap(), b"v");
+    }
+}

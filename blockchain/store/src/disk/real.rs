@@ -1,0 +1,148 @@
+//! The operating system's files.
+//!
+//! Content is synced with `fdatasync`, which also makes a grown length durable. Reads are positioned,
+//! so any number of threads share a handle.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, DiskFile};
+
+/// A folder of the operating system.
+#[derive(Debug)]
+pub struct RealDisk {
+    root: PathBuf,
+}
+
+impl RealDisk {
+    /// Everything below `root`, which must exist.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+}
+
+/// Adds the path to an error, which the operating system leaves out.
+fn name_path<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.at(path);
+        let opened =
+            OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path);
+        Ok(Arc::new(RealFile { file: name_path(&path, opened)?, path }))
+    }
+
+    fn open(&self, path: &str) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        let path = self.at(path);
+        match OpenOptions::new().read(true).append(true).open(&path) {
+            Ok(file) => Ok(Some(Arc::new(RealFile { file, path }))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => name_path(&path, Err(error)),
+        }
+    }
+
+    fn create_folder(&self, path: &str) -> io::Result<()> {
+        let path = self.at(path);
+        name_path(&path, fs::create_dir_all(&path))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let from = self.at(from);
+        name_path(&from, fs::rename(&from, self.at(to)))
+    }
+
+    fn unlink(&self, path: &str) -> io::Result<()> {
+        let path = self.at(path);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => name_path(&path, Err(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_folder(&self, path: &str) -> io::Result<()> {
+        let path = self.at(path);
+        name_path(&path, File::open(&path).and_then(|folder| folder.sync_all()))
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        let path = self.at(path);
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => name_path(&path, entries)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let mut name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type()?.is_dir() {
+                name.push('/');
+            }
+            names.push(name);
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl RealFile {
+    fn named<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        name_path(&self.path, result)
+    }
+}
+
+impl DiskFile for RealFile {
+    fn append(&self, parts: &[&[u8]]) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut rest = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match (&self.file).write_vectored(rest) {
+                Ok(0) => return self.named(Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => IoSlice::advance_slices(&mut rest, count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.named(Err(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.named(Err(error)),
+            }
+        }
+        Ok(done)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.named(self.file.metadata().map(|facts| facts.len()))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.named(self.file.sync_data())
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.named(self.file.set_len(length))
+    }
+}

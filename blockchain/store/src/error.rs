@@ -1,0 +1,67 @@
+//! Why the store could not do what was asked.
+//!
+//! A [`StoreError`] is about reading and opening; a [`CommitError`] is the answer to a write, and says
+//! the one thing a writer must know: whether it may have happened.
+
+use std::io;
+
+use crate::Damage;
+
+/// A failure of the store. Absence is never one of these.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("{context}: {reason}")]
+    Io {
+        /// What was being done.
+        context: String,
+        /// What the operating system said.
+        reason: String,
+        /// Its kind, so that a full disk can be told from a broken one.
+        kind: io::ErrorKind,
+    },
+    /// Stored bytes are not what they were.
+    #[error("damaged: {0}")]
+    Damaged(Damage),
+    /// The keys do not fit, are missing, or cannot be made.
+    #[error("{0}")]
+    Key(String),
+    /// The data folder cannot be used as asked, and why.
+    #[error("{0}")]
+    Folder(String),
+    /// The index failed.
+    #[error("index: {0}")]
+    Index(String),
+}
+
+impl StoreError {
+    /// Says what was being done when the operating system refused.
+    pub fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let context = context.into();
+        move |error| Self::Io { context, kind: error.kind(), reason: error.to_string() }
+    }
+}
+
+/// Why a submission was not acknowledged.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// It refers to chunks that are not there. It surely did not happen.
+    #[error("{} referenced chunks are missing", .0.len())]
+    Missing(Vec<lucid_core::digest::ChunkName>),
+    /// The disk has no room. It surely did not happen, and what was written of it was cut off again.
+    #[error("the disk is full: {0}")]
+    Full(String),
+    /// Writing failed; what was written of it was cut off again. It surely did not happen.
+    #[error("writing failed: {0}")]
+    Failed(String),
+    /// The store stopped writing after a failure that it could not undo: it may have happened.
+    #[error("the store stopped writing: {0}; restart to recover what was acknowledged")]
+    Broken(String),
+}
+
+impl CommitError {
+    /// Whether the write may have happened in spite of the error.
+    pub fn maybe_applied(&self) -> bool {
+        matches!(self, Self::Broken(_))
+    }
+}

@@ -1,0 +1,426 @@
+//! A data folder of the operating system: who owns it, which store it is, and its keys.
+//!
+//! The few files that everything else hangs on (`STORE` and those in `keys/`) are kept twice, each with
+//! its own checksum, so one flipped byte or one lost file is named and costs nothing.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustix::fs::FlockOperation;
+use zeroize::Zeroizing;
+
+use crate::crypt::{self, Keyring, Sealer, Secret, random};
+use crate::disk::real::RealDisk;
+use crate::disk::{self, Disk};
+use crate::{Damage, StoreError};
+
+/// The file that says which store this is.
+pub const STORE: &str = "STORE";
+/// The folder of keys.
+pub const KEYS: &str = "keys";
+/// The folder outside of verification: the lock.
+pub const RUN: &str = "run";
+/// The folder of the derived index.
+pub const INDEX: &str = "index";
+
+/// How a folder is to be opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The service that owns such folders: `data-chain` or `block-manager`.
+    pub service: &'static str,
+    /// What the key that signs is for: `recorder` or `block`.
+    pub signing_key: &'static str,
+    /// Whether a folder that holds no store may become one.
+    pub create: bool,
+    /// Whether a new store is encrypted.
+    pub encrypt: bool,
+    /// A file with the root key, instead of the one in the folder.
+    pub root_key_file: Option<PathBuf>,
+    /// Who opens it, for whoever finds it locked: `lucid up on http://127.0.0.1:8087`.
+    pub owner: String,
+    /// The moment a new store is made, RFC 3339.
+    pub now: String,
+}
+
+/// An open, locked data folder.
+#[derive(Debug)]
+pub struct DataFolder {
+    /// Where it is.
+    pub root: PathBuf,
+    /// Its files.
+    pub disk: Arc<RealDisk>,
+    /// The store's id.
+    pub store: [u8; 16],
+    /// Seals and opens its records.
+    pub sealer: Arc<Sealer>,
+    /// The seed of the key that signs.
+    pub signing_seed: Secret,
+    /// What is wrong with the files read so far.
+    pub damage: Vec<Damage>,
+    /// Whether the store was made just now.
+    pub is_new: bool,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Opens a folder, and makes it a store when it is none and may become one.
+    pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
+        let there = root.join(STORE).exists() || root.join(copy_name(STORE)).exists();
+        if !there && !options.create {
+            return Err(StoreError::Folder(format!(
+                "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
+                root.display()
+            )));
+        }
+        let new_folder = !root.exists();
+        std::fs::create_dir_all(root)
+            .map_err(StoreError::io(format!("making {}", root.display())))?;
+        if new_folder {
+            sync_parents(root)?;
+        }
+        let lock = lock(root, options)?;
+        let real = Arc::new(RealDisk::new(root));
+        let disk: &dyn Disk = real.as_ref();
+        let mut damage = Vec::new();
+        if !there {
+            refuse_leftovers(disk, root)?;
+            create(disk, options)?;
+        }
+        let store = read_store(disk, options, &mut damage)?;
+        let sealer = if store.keyed {
+            let root_key = read_root_key(disk, options, &mut damage)?;
+            Sealer::new(Some(read_keyring(disk, &root_key, &mut damage)?))
+        } else {
+            Sealer::new(None)
+        };
+        let signing_name = format!("{}.key", options.signing_key);
+        let signing_seed = read_key(disk, &signing_name, "ed25519", &mut damage)?;
+        Ok(Self {
+            root: root.to_owned(),
+            disk: real,
+            store: store.id,
+            sealer: Arc::new(sealer),
+            signing_seed,
+            damage,
+            is_new: !there,
+            _lock: lock,
+        })
+    }
+
+    /// Where the index is.
+    pub fn index_folder(&self) -> PathBuf {
+        self.root.join(INDEX)
+    }
+}
+
+/// A new folder's name must be as durable as what will be in it.
+fn sync_parents(root: &Path) -> Result<(), StoreError> {
+    let context = || StoreError::io(format!("syncing the folder of {}", root.display()));
+    let mut at = root.canonicalize().map_err(context())?;
+    while at.pop() {
+        File::open(&at).and_then(|folder| folder.sync_all()).map_err(context())?;
+        if at.join(STORE).exists() || at.parent().is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
+    let run = root.join(RUN);
+    std::fs::create_dir_all(&run).map_err(StoreError::io(format!("making {}", run.display())))?;
+    let path = run.join("lock");
+    let context = || StoreError::io(format!("locking {}", path.display()));
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(context())?;
+    if let Err(errno) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if errno != rustix::io::Errno::WOULDBLOCK {
+            return Err(context()(errno.into()));
+        }
+        let mut holder = String::new();
+        // The text only helps whoever reads the message; without it the message is still true.
+        let _ = file.read_to_string(&mut holder);
+        let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
+        return Err(StoreError::Folder(format!("{} is in use by {holder}", root.display())));
+    }
+    let text = format!("{} (process {})", options.owner, std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .map_err(context())?;
+    Ok(file)
+}
+
+/// A folder with segments or a log, but without `STORE`, is a store that lost a file, not a new one.
+fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+    for folder in [crate::log::FOLDER, crate::segment::FOLDER, KEYS, "blocks"] {
+        let names = disk.list(folder).map_err(StoreError::io(format!("listing {folder}/")))?;
+        if !names.is_empty() {
+            return Err(StoreError::Folder(format!(
+                "{} holds {folder}/ but no {STORE} file: put {STORE} back from a copy, or name an \
+                 empty folder with --data",
+                root.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the files of a new store: the keys first, `STORE` last, so a folder with `STORE` is whole.
+fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
+    let making = || StoreError::io("making a new store");
+    disk.create_folder(KEYS).map_err(making())?;
+    disk.create_folder("").map_err(making())?;
+    let seed = Zeroizing::new(random::<32>()?);
+    write_key(disk, &format!("{}.key", options.signing_key), "ed25519", &seed)?;
+    if options.encrypt {
+        let root = match &options.root_key_file {
+            Some(path) => read_outside_key(path)?,
+            None => {
+                let fresh = Zeroizing::new(random::<32>()?);
+                write_key(disk, "root.key", "root", &fresh)?;
+                fresh
+            }
+        };
+        let wrap = |label: &str| -> Result<String, StoreError> {
+            Ok(BASE64.encode(crypt::wrap(&root, label, &*Zeroizing::new(random::<32>()?))?))
+        };
+        let lines = [
+            ("root", key_id(&root)),
+            ("dedup", wrap("dedup")?),
+            ("epoch 1", wrap("epoch 1")?),
+        ];
+        write_label(disk, KEYS, "data.keys", "lucid-data-keys/v1", &lines)?;
+    }
+    let lines = [
+        ("id", hex::encode(random::<16>()?)),
+        ("service", options.service.to_owned()),
+        ("names", if options.encrypt { "keyed" } else { "plain" }.to_owned()),
+        ("created", options.now.clone()),
+    ];
+    write_label(disk, "", STORE, "lucid-store/v1", &lines)
+}
+
+struct StoreFacts {
+    id: [u8; 16],
+    keyed: bool,
+}
+
+fn read_store(
+    disk: &dyn Disk,
+    options: &Options,
+    damage: &mut Vec<Damage>,
+) -> Result<StoreFacts, StoreError> {
+    let lines = read_label(disk, "", STORE, "lucid-store/v1", damage)?;
+    let service = lines.get("service").map_or("", String::as_str);
+    if service != options.service {
+        return Err(StoreError::Folder(format!(
+            "the folder belongs to {service}, not to {}",
+            options.service
+        )));
+    }
+    let mut id = [0; 16];
+    let text = lines.get("id").map_or("", String::as_str);
+    hex::decode_to_slice(text, &mut id)
+        .map_err(|_| StoreError::Folder(format!("{STORE} has no store id")))?;
+    let keyed = match lines.get("names").map(String::as_str) {
+        Some("keyed") => true,
+        Some("plain") => false,
+        _ => {
+            return Err(StoreError::Folder(format!(
+                "{STORE} names no form of names; it was written by a newer version of Lucid"
+            )));
+        }
+    };
+    Ok(StoreFacts { id, keyed })
+}
+
+/// A key's id: tells a wrong key from a damaged one without telling the key.
+fn key_id(secret: &Secret) -> String {
+    hex::encode(blake3::derive_key("lucid-store 2026 key id", secret.as_slice()))
+        .chars()
+        .take(16)
+        .collect()
+}
+
+fn write_key(disk: &dyn Disk, name: &str, kind: &str, key: &Secret) -> Result<(), StoreError> {
+    let lines =
+        [("kind", kind.to_owned()), ("id", key_id(key)), ("secret", BASE64.encode(key.as_slice()))];
+    write_label(disk, KEYS, name, "lucid-key/v1", &lines)
+}
+
+fn read_key(
+    disk: &dyn Disk,
+    name: &str,
+    kind: &str,
+    damage: &mut Vec<Damage>,
+) -> Result<Secret, StoreError> {
+    let lines = read_label(disk, KEYS, name, "lucid-key/v1", damage)?;
+    key_of(&lines, kind).ok_or_else(|| {
+        StoreError::Key(format!("{KEYS}/{name} holds no {kind} key; put it back from a copy"))
+    })
+}
+
+fn key_of(lines: &BTreeMap<String, String>, kind: &str) -> Option<Secret> {
+    let bytes = Zeroizing::new(BASE64.decode(lines.get("secret")?).ok()?);
+    let secret = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?);
+    (lines.get("kind")? == kind && *lines.get("id")? == key_id(&secret)).then_some(secret)
+}
+
+fn read_outside_key(path: &Path) -> Result<Secret, StoreError> {
+    let text = Zeroizing::new(
+        std::fs::read_to_string(path)
+            .map_err(StoreError::io(format!("reading the root key {}", path.display())))?,
+    );
+    parse_label(&text, "lucid-key/v1").ok().and_then(|lines| key_of(&lines, "root")).ok_or_else(
+        || {
+            StoreError::Key(format!(
+                "{} holds no sound root key; it must be a root.key file as made by `lucid`",
+                path.display()
+            ))
+        },
+    )
+}
+
+fn read_root_key(
+    disk: &dyn Disk,
+    options: &Options,
+    damage: &mut Vec<Damage>,
+) -> Result<Secret, StoreError> {
+    match &options.root_key_file {
+        Some(path) => read_outside_key(path),
+        None => read_key(disk, "root.key", "root", damage),
+    }
+}
+
+fn read_keyring(
+    disk: &dyn Disk,
+    root: &Secret,
+    damage: &mut Vec<Damage>,
+) -> Result<Keyring, StoreError> {
+    let lines = read_label(disk, KEYS, "data.keys", "lucid-data-keys/v1", damage)?;
+    let wanted = lines.get("root").map_or("", String::as_str);
+    if wanted != key_id(root) {
+        return Err(StoreError::Key(format!(
+            "the root key is {}, and this store was made under {wanted}: give that key's file",
+            key_id(root)
+        )));
+    }
+    let open = |label: &str| -> Result<Secret, StoreError> {
+        lines
+            .get(label)
+            .and_then(|text| BASE64.decode(text).ok())
+            .and_then(|wrapped| crypt::unwrap(root, label, &wrapped))
+            .ok_or_else(|| {
+                StoreError::Key(format!("{KEYS}/data.keys: {label} does not open under the root key"))
+            })
+    };
+    let mut epochs = BTreeMap::new();
+    for label in lines.keys().filter(|label| label.starts_with("epoch ")) {
+        let number = label.trim_start_matches("epoch ").parse().map_err(|_| {
+            StoreError::Key(format!("{KEYS}/data.keys: {label:?} names no epoch"))
+        })?;
+        epochs.insert(number, open(label)?);
+    }
+    Keyring::new(open("dedup")?, epochs)
+}
+
+/// The name of a label file's second copy.
+pub fn copy_name(name: &str) -> String {
+    format!("{name}.copy")
+}
+
+/// Writes a label file and its copy: a title, `key: value` lines, and a checksum of all of it.
+fn write_label(
+    disk: &dyn Disk,
+    folder: &str,
+    name: &str,
+    title: &str,
+    lines: &[(&str, String)],
+) -> Result<(), StoreError> {
+    let mut text = Zeroizing::new(format!("{title}\n"));
+    for (key, value) in lines {
+        text.push_str(&format!("{key}: {value}\n"));
+    }
+    let sum = label_checksum(&text);
+    text.push_str(&format!("checksum: {sum}\n"));
+    for name in [copy_name(name), name.to_owned()] {
+        disk::replace(disk, folder, &name, text.as_bytes())
+            .map_err(StoreError::io(format!("writing {name}")))?;
+    }
+    Ok(())
+}
+
+fn label_checksum(covered: &str) -> String {
+    blake3::hash(covered.as_bytes()).to_hex().chars().take(32).collect()
+}
+
+/// Reads one copy of a label file.
+pub fn parse_label(text: &str, title: &str) -> Result<BTreeMap<String, String>, &'static str> {
+    let at = text.rfind("checksum: ").ok_or("the file is cut short")?;
+    let (covered, sum) = text.split_at_checked(at).ok_or("the file is cut short")?;
+    if sum != format!("checksum: {}\n", label_checksum(covered)) {
+        return Err("the file does not match its checksum");
+    }
+    let mut lines = covered.lines();
+    if lines.next() != Some(title) {
+        return Err("the file is of another kind, or of a newer version of Lucid");
+    }
+    Ok(lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect())
+}
+
+/// Reads whichever copy is sound, and names the one that is not.
+fn read_label(
+    disk: &dyn Disk,
+    folder: &str,
+    name: &str,
+    title: &str,
+    damage: &mut Vec<Damage>,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    let mut sound = None;
+    let mut why = Vec::new();
+    for name in [name.to_owned(), copy_name(name)] {
+        match read_copy(disk, &disk::join(folder, &name), title)? {
+            Ok(lines) => sound = sound.or(Some(lines)),
+            Err(fault) => {
+                why.push(fault.to_string());
+                damage.push(fault);
+            }
+        }
+    }
+    sound.ok_or_else(|| {
+        StoreError::Folder(format!("{}; put one of them back from a copy", why.join(", and ")))
+    })
+}
+
+/// Reads one copy: its lines, or what is wrong with it.
+pub fn read_copy(
+    disk: &dyn Disk,
+    path: &str,
+    title: &str,
+) -> Result<Result<BTreeMap<String, String>, Damage>, StoreError> {
+    let bytes = disk::read_all(disk, path).map_err(StoreError::io(format!("reading {path}")))?;
+    let Some(bytes) = bytes else {
+        return Ok(Err(Damage::new(path, 0, "the file is missing")));
+    };
+    let bytes = Zeroizing::new(bytes);
+    let parsed = std::str::from_utf8(&bytes)
+        .map_err(|_| "the file is not text")
+        .and_then(|text| parse_label(text, title));
+    Ok(parsed.map_err(|why| Damage::new(path, 0, why)))
+}

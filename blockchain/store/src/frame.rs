@@ -1,0 +1,405 @@
+//! The record that every file of a data folder is made of.
+//!
+//! A record is a header of 128 bytes and a payload. The header carries a checksum over itself and a
+//! digest of the payload, so each record stands on its own: one damaged record costs that record.
+//! `docs/FORMATS.md` gives the layout byte by byte. Records follow each other without gaps; after
+//! damage [`Scanner`] finds the next one by its magic and checksum.
+
+use crate::disk::DiskFile;
+use crate::{Damage, StoreError};
+
+/// The first bytes of every record.
+pub const MAGIC: [u8; 4] = *b"LCDR";
+/// The version of the record format.
+pub const VERSION: u8 = 1;
+/// Bytes of a header.
+pub const HEADER_BYTES: usize = 128;
+/// Where the checksum stands in the header, and what it covers: everything before it.
+const CHECKSUM_AT: usize = 120;
+/// The largest payload a reader believes: the largest block body, with room for its framing.
+pub const PAYLOAD_BYTES_MAX: u32 = 64 << 20;
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// The first record of a file: which store, which file.
+    File = 1,
+    /// A chunk's bytes.
+    Chunk = 2,
+    /// A fact.
+    Fact = 3,
+    /// The end of a batch of facts and chunks.
+    Commit = 4,
+    /// The index of a sealed segment.
+    Footer = 5,
+    /// A block's transactions.
+    Body = 6,
+    /// What is kept of a block for ever.
+    Block = 7,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::File, Self::Chunk, Self::Fact, Self::Commit, Self::Footer, Self::Body, Self::Block]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// How a payload was compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum CodecId {
+    /// Not at all.
+    Raw = 0,
+    /// Zstandard.
+    Zstd = 1,
+    /// LZ4 block.
+    Lz4 = 2,
+    /// Gzip.
+    Gzip = 3,
+}
+
+impl CodecId {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Raw, Self::Zstd, Self::Lz4, Self::Gzip].into_iter().find(|id| *id as u8 == byte)
+    }
+}
+
+/// How a payload was encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum CipherId {
+    /// Not at all.
+    Plain = 0,
+    /// AES-256-GCM.
+    Aes256Gcm = 1,
+    /// ChaCha20-Poly1305.
+    ChaCha20Poly1305 = 2,
+}
+
+impl CipherId {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Plain, Self::Aes256Gcm, Self::ChaCha20Poly1305]
+            .into_iter()
+            .find(|id| *id as u8 == byte)
+    }
+}
+
+/// Everything about a record but its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// What the record is.
+    pub kind: Kind,
+    /// How the payload was compressed, before encryption.
+    pub codec: CodecId,
+    /// How the payload was encrypted.
+    pub cipher: CipherId,
+    /// Which data key it was encrypted under; zero without encryption.
+    pub epoch: u32,
+    /// The nonce of the encryption; zeros without.
+    pub nonce: [u8; 12],
+    /// The record's place in the order of all records of the store; never reused.
+    pub sequence: u64,
+    /// What the record is asked for by.
+    pub name: [u8; 32],
+    /// Bytes of the plaintext.
+    pub plain_length: u32,
+    /// Bytes of the payload as stored.
+    pub stored_length: u32,
+    /// BLAKE3 of the payload as stored.
+    pub payload_digest: [u8; 32],
+}
+
+impl Header {
+    /// The header's 128 bytes.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&[VERSION, self.kind as u8, self.codec as u8, self.cipher as u8]);
+        bytes.extend_from_slice(&self.epoch.to_le_bytes());
+        bytes.extend_from_slice(&self.nonce);
+        bytes.extend_from_slice(&self.sequence.to_le_bytes());
+        bytes.extend_from_slice(&self.name);
+        bytes.extend_from_slice(&self.plain_length.to_le_bytes());
+        bytes.extend_from_slice(&self.stored_length.to_le_bytes());
+        bytes.extend_from_slice(&self.payload_digest);
+        bytes.resize(CHECKSUM_AT, 0);
+        let sum = checksum(&bytes);
+        bytes.extend_from_slice(&sum);
+        let mut header = [0; HEADER_BYTES];
+        header.copy_from_slice(&bytes);
+        header
+    }
+
+    /// Reads a header, or says why it is none.
+    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, &'static str> {
+        let (covered, sum) = bytes.split_at(CHECKSUM_AT);
+        if !covered.starts_with(&MAGIC) {
+            return Err("no record begins here");
+        }
+        if checksum(covered) != sum {
+            return Err("the record's header does not match its checksum");
+        }
+        let mut at = lucid_core::wire::Reader::new(covered);
+        let read = |at: &mut lucid_core::wire::Reader<'_>| -> Result<Self, &'static str> {
+            let short = |_| "the record's header is cut short";
+            at.raw(MAGIC.len(), "magic").map_err(short)?;
+            if at.u8("version").map_err(short)? != VERSION {
+                return Err("the record was written by a newer version of Lucid");
+            }
+            let kind = Kind::from_byte(at.u8("kind").map_err(short)?);
+            let codec = CodecId::from_byte(at.u8("codec").map_err(short)?);
+            let cipher = CipherId::from_byte(at.u8("cipher").map_err(short)?);
+            let header = Self {
+                kind: kind.ok_or("the record is of an unknown kind")?,
+                codec: codec.ok_or("the record was compressed in an unknown way")?,
+                cipher: cipher.ok_or("the record was encrypted in an unknown way")?,
+                epoch: at.u32("epoch").map_err(short)?,
+                nonce: at.array("nonce").map_err(short)?,
+                sequence: at.u64("sequence").map_err(short)?,
+                name: at.array("name").map_err(short)?,
+                plain_length: at.u32("plain length").map_err(short)?,
+                stored_length: at.u32("stored length").map_err(short)?,
+                payload_digest: at.array("payload digest").map_err(short)?,
+            };
+            if header.stored_length > PAYLOAD_BYTES_MAX || header.plain_length > PAYLOAD_BYTES_MAX {
+                return Err("the record claims to be larger than any record may be");
+            }
+            Ok(header)
+        };
+        read(&mut at)
+    }
+
+    /// What the encryption binds: everything a worker knows before the committer places the record.
+    pub fn associated_data(&self) -> [u8; 60] {
+        let encoded = self.encode();
+        let mut bytes = [0; 60];
+        let (first, second) = bytes.split_at_mut(24);
+        for (to, from) in first.iter_mut().zip(encoded.iter()) {
+            *to = *from;
+        }
+        for (to, from) in second.iter_mut().zip(encoded.iter().skip(32)) {
+            *to = *from;
+        }
+        bytes
+    }
+
+    /// Bytes of the whole record.
+    pub fn record_bytes(&self) -> u64 {
+        HEADER_BYTES as u64 + u64::from(self.stored_length)
+    }
+
+    /// Whether the payload is the one the header was made for.
+    pub fn matches(&self, payload: &[u8]) -> bool {
+        payload.len() == self.stored_length as usize
+            && blake3::hash(payload) == blake3::Hash::from(self.payload_digest)
+    }
+}
+
+/// Eight bytes of BLAKE3.
+fn checksum(covered: &[u8]) -> [u8; 8] {
+    let mut sum = [0; 8];
+    for (to, from) in sum.iter_mut().zip(blake3::hash(covered).as_bytes()) {
+        *to = *from;
+    }
+    sum
+}
+
+/// A record ready to be written: the committer sets the sequence, nothing else.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The header, its sequence still zero.
+    pub header: Header,
+    /// The payload as it will be stored.
+    pub payload: Vec<u8>,
+}
+
+impl Sealed {
+    /// A record without compression or encryption.
+    pub fn plain(kind: Kind, name: [u8; 32], payload: Vec<u8>) -> Self {
+        let mut sealed = Self::draft(kind, name, payload);
+        sealed.finish();
+        sealed
+    }
+
+    /// A record whose payload may still change; [`Sealed::finish`] completes it.
+    pub(crate) fn draft(kind: Kind, name: [u8; 32], payload: Vec<u8>) -> Self {
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let header = Header {
+            kind,
+            codec: CodecId::Raw,
+            cipher: CipherId::Plain,
+            epoch: 0,
+            nonce: [0; 12],
+            sequence: 0,
+            name,
+            plain_length: length,
+            stored_length: length,
+            payload_digest: [0; 32],
+        };
+        Self { header, payload }
+    }
+
+    /// Sets what depends on the final payload.
+    pub(crate) fn finish(&mut self) {
+        self.header.stored_length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+        self.header.payload_digest = *blake3::hash(&self.payload).as_bytes();
+    }
+
+    /// Bytes of the whole record.
+    pub fn record_bytes(&self) -> u64 {
+        self.header.record_bytes()
+    }
+}
+
+/// Reads the header at `offset`. `Ok(None)` is the end of the file; `Err(why)` inside is damage.
+pub fn read_header(
+    file: &dyn DiskFile,
+    path: &str,
+    offset: u64,
+) -> Result<Option<Result<Header, &'static str>>, StoreError> {
+    let mut bytes = [0; HEADER_BYTES];
+    let count = file.read_at(offset, &mut bytes).map_err(StoreError::io(format!("reading {path}")))?;
+    Ok(match count {
+        0 => None,
+        HEADER_BYTES => Some(Header::decode(&bytes)),
+        _ => Some(Err("the file ends inside a record's header")),
+    })
+}
+
+/// Reads the payload that belongs to a header, without judging it; short at the end of the file.
+pub fn read_payload(
+    file: &dyn DiskFile,
+    path: &str,
+    offset: u64,
+    header: &Header,
+) -> Result<Vec<u8>, StoreError> {
+    let mut payload = vec![0; header.stored_length as usize];
+    let count = file
+        .read_at(offset + HEADER_BYTES as u64, &mut payload)
+        .map_err(StoreError::io(format!("reading {path}")))?;
+    payload.truncate(count);
+    Ok(payload)
+}
+
+/// One step of a [`Scanner`].
+#[derive(Debug)]
+pub enum Step {
+    /// A record with a sound header, and where it begins.
+    Record(u64, Header),
+    /// Bytes that are no record, up to where the next one begins or the scan ends.
+    Damaged(Damage),
+}
+
+/// Walks the headers of a file from one record to the next, between two offsets.
+pub struct Scanner<'a> {
+    file: &'a dyn DiskFile,
+    path: &'a str,
+    offset: u64,
+    end: u64,
+}
+
+impl<'a> Scanner<'a> {
+    /// Starts at `from`, which must be where a record begins, and ends at `to`.
+    pub fn new(file: &'a dyn DiskFile, path: &'a str, from: u64, to: u64) -> Self {
+        Self { file, path, offset: from, end: to }
+    }
+
+    /// The next record or the next damage; `None` at the end.
+    pub fn step(&mut self) -> Result<Option<Step>, StoreError> {
+        if self.offset >= self.end {
+            return Ok(None);
+        }
+        let start = self.offset;
+        let why = match read_header(self.file, self.path, start)? {
+            None => "the file ends early",
+            Some(Err(why)) => why,
+            Some(Ok(header)) if start + header.record_bytes() > self.end => {
+                "the record's payload is cut short"
+            }
+            Some(Ok(header)) => {
+                self.offset = start + header.record_bytes();
+                return Ok(Some(Step::Record(start, header)));
+            }
+        };
+        self.offset = self.find_record(start + 1)?;
+        Ok(Some(Step::Damaged(Damage::new(self.path, start, why))))
+    }
+
+    /// Where the next sound header begins, or the end.
+    fn find_record(&self, from: u64) -> Result<u64, StoreError> {
+        const WINDOW_BYTES: usize = 1 << 20;
+        let mut base = from;
+        let mut window = vec![0; WINDOW_BYTES];
+        while base < self.end {
+            let count = self
+                .file
+                .read_at(base, &mut window)
+                .map_err(StoreError::io(format!("reading {}", self.path)))?;
+            let seen = window.get(..count).unwrap_or_default();
+            if seen.len() < HEADER_BYTES {
+                break;
+            }
+            for (at, bytes) in seen.windows(HEADER_BYTES).enumerate() {
+                let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else { continue };
+                if bytes.starts_with(&MAGIC) && Header::decode(bytes).is_ok() {
+                    return Ok((base + at as u64).min(self.end));
+                }
+            }
+            base += (seen.len() - HEADER_BYTES + 1) as u64;
+        }
+        Ok(self.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk as _;
+    use crate::disk::simulated::SimulatedDisk;
+
+    fn record(name: u8, payload: &[u8]) -> Vec<u8> {
+        let sealed = Sealed::plain(Kind::Fact, [name; 32], payload.to_vec());
+        [sealed.header.encode().to_vec(), sealed.payload].concat()
+    }
+
+    #[test]
+    fn a_header_reads_back_and_no_flipped_bit_passes() {
+        let header = Sealed::plain(Kind::Chunk, [7; 32], vec![1, 2, 3]).header;
+        let bytes = header.encode();
+        assert_eq!(Header::decode(&bytes), Ok(header));
+        for at in 0..HEADER_BYTES {
+            for bit in 0..8 {
+                let mut flipped = bytes;
+                flipped[at] ^= 1 << bit;
+                assert!(Header::decode(&flipped).is_err(), "byte {at}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_scanner_names_damage_and_goes_on_behind_it() {
+        let disk = SimulatedDisk::new();
+        let file = disk.create("f").unwrap();
+        let (a, b, c) = (record(1, b"one"), record(2, &[9; 3000]), record(3, b"three"));
+        file.append(&[&a, &b, &c]).unwrap();
+        let second = a.len();
+        assert!(disk.flip("f", second + 40));
+        let end = file.length().unwrap();
+        let mut scanner = Scanner::new(file.as_ref(), "f", 0, end);
+        let mut seen = Vec::new();
+        while let Some(step) = scanner.step().unwrap() {
+            seen.push(match step {
+                Step::Record(at, header) => format!("{at}:{}", header.name[0]),
+                Step::Damaged(damage) => format!("damage at {}", damage.offset),
+            });
+        }
+        let third = a.len() + b.len();
+        assert_eq!(
+            seen,
+            ["0:1".to_owned(), format!("damage at {second}"), format!("{third}:3")]
+        );
+    }
+}

@@ -1,0 +1,256 @@
+//! Derived rows: where a chunk is, and whatever the owner of the store projects from its facts.
+//!
+//! Nothing lives here alone. Every row follows from the log and the segments, the whole index can be
+//! deleted and rebuilt, and the [`Watermark`] row says up to which commit the rows are complete; it is
+//! written in one atomic batch with the rows it vouches for. So an index that is older than its log is
+//! merely behind, and absence is only said when the index is complete.
+
+pub mod embedded;
+pub mod memory;
+
+use std::collections::BTreeMap;
+
+use lucid_core::digest::ChunkName;
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+use crate::StoreError;
+
+/// The first byte of each key the store itself keeps. Owners use bytes from `0x40` on.
+const CHUNK: u8 = b'\x01';
+const QUARANTINE: u8 = b'\x02';
+const WATERMARK: u8 = b'\x03';
+
+/// A key with its value, or with `None` where it is to be removed.
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// A key with its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// An ordered map of bytes.
+pub trait Index: Send + Sync {
+    /// The value of a key, if it has one.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Up to `limit` rows with `from <= key < to`, in the order of keys, or backwards.
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        backwards: bool,
+    ) -> Result<Vec<Row>, StoreError>;
+
+    /// Makes all changes or none. They need not be durable on return: the log is.
+    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// Makes everything written so far durable, so that a later start has less to catch up.
+    fn flush(&self) -> Result<(), StoreError>;
+}
+
+/// Changes on their way into an index, which read their own writes.
+pub struct Changes<'a> {
+    index: &'a dyn Index,
+    pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl<'a> Changes<'a> {
+    /// No changes yet.
+    pub fn new(index: &'a dyn Index) -> Self {
+        Self { index, pending: BTreeMap::new() }
+    }
+
+    /// The value of a key as it will be.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.pending.get(key) {
+            Some(change) => Ok(change.clone()),
+            None => self.index.get(key),
+        }
+    }
+
+    /// Sets a value.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.pending.insert(key, Some(value));
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, key: Vec<u8>) {
+        self.pending.insert(key, None);
+    }
+
+    /// How many keys change.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Hands the changes to the index.
+    pub fn write(self) -> Result<(), StoreError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.index.write(self.pending.into_iter().collect())
+    }
+}
+
+/// What the owner of a store makes of its facts. Called in the order of the log, by the committer and
+/// by recovery alike, so both build the same rows.
+pub trait Project: Send + Sync {
+    /// Turns one fact into rows. A fact it does not understand is damage of the owner's making and is
+    /// reported, never a reason to stop.
+    fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError>;
+}
+
+/// Where a chunk's record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// The segment's number.
+    pub segment: u32,
+    /// Where its record begins.
+    pub offset: u64,
+    /// Bytes of the payload as stored.
+    pub stored_length: u32,
+    /// Bytes of the chunk.
+    pub plain_length: u32,
+    /// Whether the payload is encrypted.
+    pub encrypted: bool,
+}
+
+impl Placement {
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.u32(self.segment).u64(self.offset).u32(self.stored_length).u32(self.plain_length);
+        to.u8(u8::from(self.encrypted));
+        to.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let placement = Self {
+            segment: from.u32("segment")?,
+            offset: from.u64("offset")?,
+            stored_length: from.u32("stored length")?,
+            plain_length: from.u32("plain length")?,
+            encrypted: from.u8("encrypted")? == 1,
+        };
+        from.finish()?;
+        Ok(placement)
+    }
+}
+
+fn chunk_key(prefix: u8, name: &ChunkName) -> Vec<u8> {
+    [&[prefix], name.as_bytes().as_slice()].concat()
+}
+
+/// Where a chunk is, unless it is unknown.
+pub fn placement(index: &dyn Index, name: &ChunkName) -> Result<Option<Placement>, StoreError> {
+    index.get(&chunk_key(CHUNK, name))?.map(|value| read_placement(&value)).transpose()
+}
+
+fn read_placement(value: &[u8]) -> Result<Placement, StoreError> {
+    Placement::decode(value).map_err(|fault| StoreError::Index(format!("a chunk's row: {fault}")))
+}
+
+/// Notes where a chunk is. A fresh copy heals: it ends the quarantine of the name.
+pub fn place(changes: &mut Changes<'_>, name: &ChunkName, placement: &Placement) {
+    changes.put(chunk_key(CHUNK, name), placement.encode());
+    changes.remove(chunk_key(QUARANTINE, name));
+}
+
+/// Whether a chunk's only copy is known to be damaged.
+pub fn is_quarantined(index: &dyn Index, name: &ChunkName) -> Result<bool, StoreError> {
+    Ok(index.get(&chunk_key(QUARANTINE, name))?.is_some())
+}
+
+/// Notes that the copy at this place is damaged, unless a newer copy has taken its place.
+pub fn quarantine(
+    changes: &mut Changes<'_>,
+    name: &ChunkName,
+    segment: u32,
+    offset: u64,
+) -> Result<(), StoreError> {
+    let known = changes.get(&chunk_key(CHUNK, name))?;
+    let known = known.map(|value| read_placement(&value)).transpose()?;
+    if known.is_none_or(|known| (known.segment, known.offset) == (segment, offset)) {
+        changes.put(chunk_key(QUARANTINE, name), Vec::new());
+    }
+    Ok(())
+}
+
+/// Up to where the log has been taken in, and where the next commit goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermark {
+    /// The log file.
+    pub log: u32,
+    /// The end of the last commit in it.
+    pub offset: u64,
+    /// The last commit's number; zero before the first.
+    pub commit: u64,
+    /// The last commit's digest.
+    pub digest: [u8; 32],
+    /// The next record's sequence.
+    pub sequence: u64,
+    /// The segment the last chunk was written to; zero before the first.
+    pub segment: u32,
+    /// The end of the last chunk in it.
+    pub segment_offset: u64,
+}
+
+impl Watermark {
+    /// Before anything was written.
+    pub const START: Self = Self {
+        log: 0,
+        offset: 0,
+        commit: 0,
+        digest: [0; 32],
+        sequence: 1,
+        segment: 0,
+        segment_offset: 0,
+    };
+
+    /// The row's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.u32(self.log).u64(self.offset).u64(self.commit).raw(&self.digest);
+        to.u64(self.sequence).u32(self.segment).u64(self.segment_offset);
+        to.finish()
+    }
+
+    /// Reads [`Watermark::encode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let mark = Self {
+            log: from.u32("log")?,
+            offset: from.u64("offset")?,
+            commit: from.u64("commit")?,
+            digest: from.array("digest")?,
+            sequence: from.u64("sequence")?,
+            segment: from.u32("segment")?,
+            segment_offset: from.u64("segment offset")?,
+        };
+        from.finish()?;
+        Ok(mark)
+    }
+
+    /// The place in the log, for comparing.
+    pub fn place(&self) -> (u32, u64) {
+        (self.log, self.offset)
+    }
+}
+
+/// How far the index has come.
+pub fn watermark(index: &dyn Index) -> Result<Watermark, StoreError> {
+    match index.get(&[WATERMARK])? {
+        None => Ok(Watermark::START),
+        Some(value) => Watermark::decode(&value)
+            .map_err(|fault| StoreError::Index(format!("the watermark: {fault}"))),
+    }
+}
+
+/// Notes how far the index has come, in the same batch as the rows that brought it there.
+pub fn set_watermark(changes: &mut Changes<'_>, mark: &Watermark) {
+    changes.put(vec![WATERMARK], mark.encode());
+}

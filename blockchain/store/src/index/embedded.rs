@@ -1,0 +1,94 @@
+//! The index of a store on one machine: fjall, an LSM tree.
+//!
+//! Writes are left to the operating system's buffers, since every row can be derived again: after a
+//! crash the index is at worst behind its log. Memory is bounded by the cache and the write buffers
+//! set here, whatever the number of rows.
+
+use std::fmt;
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::{Change, Index, Row};
+use crate::StoreError;
+
+const CACHE_BYTES: u64 = 32 << 20;
+const MEMTABLE_BYTES: u64 = 8 << 20;
+const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// One keyspace of one fjall database.
+pub struct EmbeddedIndex {
+    database: Database,
+    rows: Keyspace,
+}
+
+impl fmt::Debug for EmbeddedIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmbeddedIndex")
+    }
+}
+
+/// Turns fjall's errors into ours, with the remedy that always works.
+fn fault(error: fjall::Error) -> StoreError {
+    StoreError::Index(format!("{error}; `lucid reindex` rebuilds it from the log"))
+}
+
+impl EmbeddedIndex {
+    /// Opens or makes the index in this folder.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let database = Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(1)
+            .open()
+            .map_err(fault)?;
+        let rows = database
+            .keyspace("rows", || {
+                KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+            })
+            .map_err(fault)?;
+        Ok(Self { database, rows })
+    }
+}
+
+impl Index for EmbeddedIndex {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.rows.get(key).map_err(fault)?.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        backwards: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let range = self.rows.range(from.to_vec()..to.to_vec());
+        let read = |guard: fjall::Guard| {
+            guard.into_inner().map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(fault)
+        };
+        if backwards {
+            range.rev().take(limit).map(read).collect()
+        } else {
+            range.take(limit).map(read).collect()
+        }
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(&self.rows, key, value),
+                None => batch.remove(&self.rows, key),
+            }
+        }
+        batch.commit().map_err(fault)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.database.persist(PersistMode::SyncData).map_err(fault)
+    }
+}

@@ -1,0 +1,190 @@
+//! The files of facts: how they are named and begin, and the commit record that ends each batch.
+//!
+//! A commit holds its number, the digest of the commit before it, the digest of its facts, and the
+//! range of a chunk segment that it covers with the digest of the records there. It is valid only if
+//! all of that is there, so the two files need no order between them on the disk.
+
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+use crate::frame::{HEADER_BYTES, Header, Kind, Sealed};
+
+/// The folder of the log.
+pub const FOLDER: &str = "log";
+
+/// A log is continued in a new file beyond this size.
+pub const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// The path of a log file.
+pub fn path(number: u32) -> String {
+    format!("{FOLDER}/{number:08}.log")
+}
+
+/// The number in a file name, if it is one of `NNNNNNNN.extension`.
+pub fn number_of(name: &str, extension: &str) -> Option<u32> {
+    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
+    if digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()) {
+        digits.parse().ok().filter(|number| *number > 0)
+    } else {
+        None
+    }
+}
+
+/// The first record of every log and segment file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileHeader {
+    /// The store it belongs to.
+    pub store: [u8; 16],
+    /// What the file is: `log`, `chunks`, `bodies` or `blocks`.
+    pub role: &'static str,
+    /// Its number.
+    pub number: u32,
+    /// What ended the file before it: a commit's or a footer's digest; zeros where there is none.
+    pub previous: [u8; 32],
+}
+
+const ROLES: [&str; 4] = ["log", "chunks", "bodies", "blocks"];
+
+impl FileHeader {
+    /// The record.
+    pub fn seal(&self, sequence: u64) -> Sealed {
+        let mut to = Writer::new();
+        to.raw(&self.store).text(self.role).u32(self.number).raw(&self.previous);
+        let payload = to.finish();
+        let name = *blake3::hash(&payload).as_bytes();
+        let mut sealed = Sealed::plain(Kind::File, name, payload);
+        sealed.header.sequence = sequence;
+        sealed
+    }
+
+    /// Reads the payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(payload);
+        let store = from.array("store id")?;
+        let role = from.text("file role")?;
+        let role = ROLES
+            .into_iter()
+            .find(|known| *known == role)
+            .ok_or(WireFault::Invalid { what: "file role" })?;
+        let header = Self {
+            store,
+            role,
+            number: from.u32("file number")?,
+            previous: from.array("previous digest")?,
+        };
+        from.finish()?;
+        Ok(header)
+    }
+}
+
+/// The end of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Counts up from 1.
+    pub number: u64,
+    /// The digest of the commit before; zeros for the first.
+    pub previous: [u8; 32],
+    /// The sequence of the batch's first record, chunk or fact.
+    pub first_sequence: u64,
+    /// How many facts the batch has.
+    pub facts: u32,
+    /// BLAKE3 of the headers of its facts, in order.
+    pub facts_digest: [u8; 32],
+    /// The segment its chunks are in, and from where to where; all zero without chunks.
+    pub segment: u32,
+    /// Where its first chunk record begins.
+    pub segment_from: u64,
+    /// Where its last chunk record ends.
+    pub segment_to: u64,
+    /// BLAKE3 of the headers of its chunk records, in order.
+    pub segment_digest: [u8; 32],
+}
+
+/// Bytes of a commit's whole record, always the same: so the last one is found from its end.
+pub const COMMIT_RECORD_BYTES: u64 = HEADER_BYTES as u64 + 144;
+
+impl Commit {
+    /// The record, without its sequence.
+    pub fn seal(&self) -> Sealed {
+        let mut to = Writer::new();
+        to.u64(self.number).raw(&self.previous).u64(self.first_sequence).u32(self.facts);
+        to.raw(&self.facts_digest).u32(self.segment).u64(self.segment_from).u64(self.segment_to);
+        to.raw(&self.segment_digest).u64(0);
+        let payload = to.finish();
+        let name = *blake3::hash(&payload).as_bytes();
+        Sealed::plain(Kind::Commit, name, payload)
+    }
+
+    /// Reads the payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(payload);
+        let commit = Self {
+            number: from.u64("commit number")?,
+            previous: from.array("previous commit")?,
+            first_sequence: from.u64("first sequence")?,
+            facts: from.u32("fact count")?,
+            facts_digest: from.array("facts digest")?,
+            segment: from.u32("segment")?,
+            segment_from: from.u64("segment start")?,
+            segment_to: from.u64("segment end")?,
+            segment_digest: from.array("segment digest")?,
+        };
+        if from.u64("reserved")? != 0 {
+            return Err(WireFault::Invalid { what: "reserved" });
+        }
+        from.finish()?;
+        Ok(commit)
+    }
+}
+
+/// BLAKE3 of headers, one after the other. Since a header holds its payload's digest, this covers the
+/// payloads too, without reading them again.
+#[derive(Debug, Clone, Default)]
+pub struct HeadersDigest(blake3::Hasher);
+
+impl HeadersDigest {
+    /// Of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a header.
+    pub fn add(&mut self, header: &Header) {
+        self.0.update(&header.encode());
+    }
+
+    /// The digest.
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_reads_back_and_has_a_fixed_size() {
+        let commit = Commit {
+            number: 3,
+            previous: [1; 32],
+            first_sequence: 17,
+            facts: 2,
+            facts_digest: [2; 32],
+            segment: 1,
+            segment_from: 200,
+            segment_to: 900,
+            segment_digest: [3; 32],
+        };
+        let sealed = commit.seal();
+        assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
+        assert_eq!(Commit::decode(&sealed.payload), Ok(commit));
+    }
+
+    #[test]
+    fn only_eight_digits_name_a_file() {
+        assert_eq!(number_of("00000012.log", "log"), Some(12));
+        for wrong in ["12.log", "00000012.seg", "0000001x.log", "00000000.log", "x00000012.log"] {
+            assert_eq!(number_of(wrong, "log"), None, "{wrong}");
+        }
+    }
+}

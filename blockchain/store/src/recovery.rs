@@ -1,0 +1,576 @@
+//! What is found again when a store is opened.
+//!
+//! Recovery starts at the index's watermark and walks to the end of the log. What follows the last
+//! valid commit is torn, and cut. Anything invalid *before* that, or at or below a place that something
+//! else vouches for (the watermark, the clean-close mark, the header of a later log file), is damage:
+//! kept, named, and read around. A damaged commit record costs nothing but itself: the facts before it
+//! stand on their own digests and are replayed.
+//!
+//! Everything accepted is synced before the store opens, since after a kill it may be in the page cache
+//! alone.
+
+use std::sync::Arc;
+
+use lucid_core::digest::ChunkName;
+
+use crate::codec::Packer;
+use crate::crypt::Sealer;
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{self, Header, Kind, Scanner, Step};
+use crate::index::{self, Changes, Index, Project, Watermark};
+use crate::log::{self, COMMIT_RECORD_BYTES, Commit, FileHeader, HeadersDigest};
+use crate::segment::{self, Footer, placement_of};
+use crate::{Damage, StoreError};
+
+/// Index changes are written when this many keys have gathered.
+const CHANGES_MAX: usize = 8_192;
+
+/// What recovery found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Where the next commit goes.
+    pub at: Watermark,
+    /// What is wrong, none of it in the way of the rest.
+    pub damage: Vec<Damage>,
+    /// Why nothing may be written, if so: acknowledged facts are missing from the log.
+    pub read_only: Option<String>,
+}
+
+/// The parts of a store that recovery works on.
+pub struct Parts<'a> {
+    /// Where the files are.
+    pub disk: &'a Arc<dyn Disk>,
+    /// Opens facts.
+    pub sealer: &'a Sealer,
+    /// Is brought up to date.
+    pub index: &'a dyn Index,
+    /// Makes rows of facts.
+    pub project: &'a dyn Project,
+    /// Which store the files must belong to.
+    pub store: [u8; 16],
+    /// How far the log went when the store was last closed in order.
+    pub mark: Option<Watermark>,
+    /// Whether the loss of acknowledged facts has been accepted.
+    pub accept_loss: bool,
+}
+
+/// A batch as found in the log.
+#[derive(Default)]
+struct Group {
+    facts: Vec<(u64, Header, Vec<u8>)>,
+    damaged: bool,
+}
+
+/// A batch with its commit, waiting to be judged: strictly if it proves to be the last.
+struct Batch {
+    group: Group,
+    commit: Commit,
+    digest: [u8; 32],
+    sequence: u64,
+    log: u32,
+    start: u64,
+    end: u64,
+}
+
+struct Recovery<'a> {
+    parts: Parts<'a>,
+    changes: Changes<'a>,
+    packer: Packer,
+    at: Watermark,
+    bound: (u32, u64),
+    damage: Vec<Damage>,
+    last: Option<Batch>,
+}
+
+/// Brings the index up to the log, and the log to its last commit.
+pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
+    let start = index::watermark(parts.index)?;
+    let mut bound = start.place();
+    if let Some(mark) = &parts.mark {
+        bound = bound.max(mark.place());
+    }
+    let changes = Changes::new(parts.index);
+    let mut recovery = Recovery {
+        parts,
+        changes,
+        packer: Packer::new(),
+        at: start,
+        bound,
+        damage: Vec::new(),
+        last: None,
+    };
+    let read_only = recovery.run()?;
+    Ok(Recovered { at: recovery.at, damage: recovery.damage, read_only })
+}
+
+impl Recovery<'_> {
+    fn run(&mut self) -> Result<Option<String>, StoreError> {
+        let numbers = self.log_numbers()?;
+        self.check_watermark(&numbers)?;
+        let from = self.at.log.max(1);
+        let last_number = numbers.last().copied().unwrap_or(0);
+        let mut found_end = (0, 0);
+        let mut began: Option<u32> = None;
+        for number in from..=last_number {
+            let path = log::path(number);
+            let file =
+                self.parts.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
+            let Some(file) = file else {
+                self.damage.push(Damage::new(path, 0, "the file is missing"));
+                continue;
+            };
+            let begin = if number == self.at.log { self.at.offset } else { 0 };
+            let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+            if begin == 0 && !self.begins_well(file.as_ref(), number, &path, number == last_number)? {
+                began = Some(number);
+            }
+            found_end = found_end.max((number, length));
+            self.walk(file.as_ref(), number, &path, begin, length)?;
+        }
+        self.judge_last()?;
+        if let Some(mark) = self.parts.mark {
+            // The mark vouches for chunks even where the commits that named them are damaged.
+            self.take_in_chunks((mark.segment, mark.segment_offset))?;
+        }
+        let missing = self.missing_end(found_end)?;
+        self.write_changes()?;
+        if missing.is_none() {
+            self.cut_tail(last_number, began)?;
+        }
+        Ok(missing)
+    }
+
+    fn log_numbers(&self) -> Result<Vec<u32>, StoreError> {
+        let names = self
+            .parts
+            .disk
+            .list(log::FOLDER)
+            .map_err(StoreError::io(format!("listing {}", log::FOLDER)))?;
+        Ok(names.iter().filter_map(|name| log::number_of(name, "log")).collect())
+    }
+
+    /// The commit the index stopped at must be where the index says, or the two do not belong together.
+    fn check_watermark(&mut self, numbers: &[u32]) -> Result<(), StoreError> {
+        if self.at.commit == 0 || !numbers.contains(&self.at.log) {
+            return Ok(());
+        }
+        let path = log::path(self.at.log);
+        let context = || StoreError::io(format!("reading {path}"));
+        let Some(file) = self.parts.disk.open(&path).map_err(context())? else { return Ok(()) };
+        let Some(begin) = self.at.offset.checked_sub(COMMIT_RECORD_BYTES) else { return Ok(()) };
+        match frame::read_header(file.as_ref(), &path, begin)? {
+            Some(Ok(header)) if header.kind == Kind::Commit && header.name == self.at.digest => {}
+            Some(Ok(_)) => {
+                return Err(StoreError::Index(
+                    "it belongs to another log; run `lucid reindex` to rebuild it".into(),
+                ));
+            }
+            Some(Err(why)) => self.damage.push(Damage::new(path, begin, why)),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Checks a log file's first record. `false`: it is the newest file and never became whole.
+    fn begins_well(
+        &mut self,
+        file: &dyn DiskFile,
+        number: u32,
+        path: &str,
+        newest: bool,
+    ) -> Result<bool, StoreError> {
+        let why = match frame::read_header(file, path, 0)? {
+            Some(Ok(header)) if header.kind == Kind::File => {
+                let payload = frame::read_payload(file, path, 0, &header)?;
+                let facts = header.matches(&payload).then(|| FileHeader::decode(&payload));
+                match facts {
+                    Some(Ok(facts)) if facts.store != self.parts.store => {
+                        "the file belongs to another store"
+                    }
+                    Some(Ok(facts)) if (facts.role, facts.number) != ("log", number) => {
+                        "the file was another one before it was renamed"
+                    }
+                    Some(Ok(_)) => {
+                        // A new file is begun only after the commits before it were synced.
+                        self.bound = self.bound.max((number, 0));
+                        return Ok(true);
+                    }
+                    _ => "the file's first record does not match its digest",
+                }
+            }
+            Some(Err(why)) => why,
+            _ => "the file does not begin as a log does",
+        };
+        if newest && self.bound < (number, 1) {
+            return Ok(false);
+        }
+        self.damage.push(Damage::new(path, 0, why));
+        Ok(true)
+    }
+
+    fn walk(
+        &mut self,
+        file: &dyn DiskFile,
+        number: u32,
+        path: &str,
+        begin: u64,
+        length: u64,
+    ) -> Result<(), StoreError> {
+        let mut group = Group::default();
+        let mut start = begin;
+        let mut scanner = Scanner::new(file, path, begin, length);
+        let mut unsure: Vec<Damage> = Vec::new();
+        while let Some(step) = scanner.step()? {
+            let (offset, header) = match step {
+                Step::Damaged(damage) => {
+                    if damage.offset > 0 || begin > 0 {
+                        unsure.push(damage);
+                    }
+                    group.damaged = true;
+                    continue;
+                }
+                Step::Record(offset, header) => (offset, header),
+            };
+            let end = offset + header.record_bytes();
+            match header.kind {
+                Kind::File if offset == 0 => start = end,
+                Kind::Fact => {
+                    let payload = frame::read_payload(file, path, offset, &header)?;
+                    if header.matches(&payload) {
+                        group.facts.push((offset, header, payload));
+                    } else {
+                        unsure.push(Damage::new(
+                            path,
+                            offset,
+                            "the fact does not match its digest",
+                        ));
+                        group.damaged = true;
+                    }
+                }
+                Kind::Commit => {
+                    let payload = frame::read_payload(file, path, offset, &header)?;
+                    let sound = header.matches(&payload) && header.name == header.payload_digest;
+                    let Some(commit) = Commit::decode(&payload).ok().filter(|_| sound) else {
+                        unsure.push(Damage::new(
+                            path,
+                            offset,
+                            "the commit does not match its digest",
+                        ));
+                        group.damaged = true;
+                        continue;
+                    };
+                    // A sound commit: what was in doubt before the previous one is damage for sure.
+                    self.accept_last()?;
+                    self.last = Some(Batch {
+                        group: std::mem::take(&mut group),
+                        digest: header.name,
+                        sequence: header.sequence,
+                        commit,
+                        log: number,
+                        start,
+                        end,
+                    });
+                    start = end;
+                    self.damage_in_last(&mut unsure, path);
+                }
+                _ => {
+                    unsure.push(Damage::new(path, offset, "the record does not belong in a log"));
+                    group.damaged = true;
+                }
+            }
+        }
+        // What is left has no commit: torn if nothing vouches for it, damage if something does.
+        for damage in unsure {
+            if (number, damage.offset) < self.bound {
+                self.damage.push(damage);
+            }
+        }
+        if (number, start) < self.bound && !group.facts.is_empty() {
+            // The commit record itself is damaged, and its facts were acknowledged.
+            self.accept_last()?;
+            self.replay(&group)?;
+        }
+        Ok(())
+    }
+
+    /// Damage inside a batch that has its commit is kept aside until the batch is judged.
+    fn damage_in_last(&mut self, unsure: &mut Vec<Damage>, path: &str) {
+        let Some(last) = &mut self.last else { return };
+        if unsure.is_empty() {
+            return;
+        }
+        last.group.damaged = true;
+        tracing::warn!(path, count = unsure.len(), "damage before a commit");
+        self.damage.append(unsure);
+    }
+
+    /// The batch before a sound later commit: it had been synced, so what is wrong in it is damage.
+    fn accept_last(&mut self) -> Result<(), StoreError> {
+        let Some(batch) = self.last.take() else { return Ok(()) };
+        self.accept(batch)
+    }
+
+    fn accept(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let path = log::path(batch.log);
+        let at = batch.end - COMMIT_RECORD_BYTES;
+        if batch.commit.number > self.at.commit + 1
+            || (batch.commit.number == self.at.commit + 1
+                && batch.commit.previous != self.at.digest)
+        {
+            self.damage.push(Damage::new(
+                path.as_str(),
+                batch.start,
+                format!(
+                    "commit {} does not follow commit {}: what was between them is missing",
+                    batch.commit.number, self.at.commit
+                ),
+            ));
+        } else if !batch.group.damaged && !facts_match(&batch) {
+            self.damage.push(Damage::new(
+                path.as_str(),
+                at,
+                "the commit's facts are not the ones before it",
+            ));
+        }
+        self.replay(&batch.group)?;
+        if batch.commit.segment > 0 {
+            let to = (batch.commit.segment, batch.commit.segment_to);
+            self.take_in_chunks(to)?;
+        }
+        self.at.log = batch.log;
+        self.at.offset = batch.end;
+        self.at.commit = batch.commit.number;
+        self.at.digest = batch.digest;
+        self.at.sequence = self.at.sequence.max(batch.sequence + 1);
+        index::set_watermark(&mut self.changes, &self.at);
+        if self.changes.len() >= CHANGES_MAX {
+            self.write_changes()?;
+        }
+        Ok(())
+    }
+
+    fn replay(&mut self, group: &Group) -> Result<(), StoreError> {
+        for (offset, header, payload) in &group.facts {
+            self.at.sequence = self.at.sequence.max(header.sequence + 1);
+            match self.parts.sealer.open(&mut self.packer, header, payload.clone()) {
+                Ok(plain) => self.parts.project.project(&plain, &mut self.changes)?,
+                Err(why) => self.damage.push(Damage::new(log::path(self.at.log), *offset, why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the chunk records up to a place, from where the last commit ended.
+    fn take_in_chunks(&mut self, to: (u32, u64)) -> Result<(), StoreError> {
+        while (self.at.segment, self.at.segment_offset) < to {
+            let number = self.at.segment.max(1);
+            if number != self.at.segment {
+                (self.at.segment, self.at.segment_offset) = (number, 0);
+            }
+            let end = if number == to.0 { Some(to.1) } else { None };
+            self.take_in_segment(number, end)?;
+            if end.is_some() {
+                self.at.segment_offset = to.1;
+            } else {
+                (self.at.segment, self.at.segment_offset) = (number + 1, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in_segment(&mut self, number: u32, end: Option<u64>) -> Result<(), StoreError> {
+        let path = segment::path(number);
+        let context = || StoreError::io(format!("reading {path}"));
+        let Some(file) = self.parts.disk.open(&path).map_err(context())? else {
+            self.damage.push(Damage::new(path, 0, "the file is missing"));
+            return Ok(());
+        };
+        if self.at.segment_offset == 0
+            && end.is_none()
+            && let Some(Ok((_, footer))) = Footer::find(file.as_ref(), number)?
+        {
+            for entry in &footer.entries {
+                index::place(&mut self.changes, &entry.name, &entry.placement);
+                self.at.sequence = self.at.sequence.max(entry.sequence + 1);
+            }
+            return Ok(());
+        }
+        let length = file.length().map_err(context())?;
+        let end = end.unwrap_or(length);
+        let mut scanner = Scanner::new(file.as_ref(), &path, self.at.segment_offset, end);
+        while let Some(step) = scanner.step()? {
+            match step {
+                Step::Record(offset, header) => {
+                    self.at.sequence = self.at.sequence.max(header.sequence + 1);
+                    if header.kind == Kind::Chunk {
+                        let place = placement_of(number, offset, &header);
+                        index::place(&mut self.changes, &ChunkName::new(header.name), &place);
+                    }
+                }
+                Step::Damaged(damage) => self.damage.push(damage),
+            }
+            if self.changes.len() >= CHANGES_MAX {
+                self.write_changes()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the last commit: torn if it is not wholly there and nothing vouches for it.
+    fn judge_last(&mut self) -> Result<(), StoreError> {
+        let Some(batch) = self.last.take() else { return Ok(()) };
+        let vouched = (batch.log, batch.end) <= self.bound;
+        if vouched || self.is_whole(&batch)? {
+            return self.accept(batch);
+        }
+        // Damage named while walking this batch was only its tear.
+        let (path, start) = (log::path(batch.log), batch.start);
+        self.damage.retain(|damage| damage.file != path || damage.offset < start);
+        tracing::info!(commit = batch.commit.number, "the last commit was torn and is cut off");
+        Ok(())
+    }
+
+    fn is_whole(&self, batch: &Batch) -> Result<bool, StoreError> {
+        let commit = &batch.commit;
+        if batch.group.damaged
+            || !facts_match(batch)
+            || commit.previous != self.at.digest
+            || commit.number != self.at.commit + 1
+        {
+            return Ok(false);
+        }
+        if commit.segment == 0 {
+            return Ok(true);
+        }
+        let path = segment::path(commit.segment);
+        let context = || StoreError::io(format!("reading {path}"));
+        let Some(file) = self.parts.disk.open(&path).map_err(context())? else { return Ok(false) };
+        let mut digest = HeadersDigest::new();
+        let mut scanner =
+            Scanner::new(file.as_ref(), &path, commit.segment_from, commit.segment_to);
+        while let Some(step) = scanner.step()? {
+            let Step::Record(offset, header) = step else { return Ok(false) };
+            let payload = frame::read_payload(file.as_ref(), &path, offset, &header)?;
+            if !header.matches(&payload) {
+                return Ok(false);
+            }
+            digest.add(&header);
+        }
+        Ok(digest.finish() == commit.segment_digest)
+    }
+
+    /// Whether the log ends before something that vouches for more.
+    fn missing_end(&mut self, found: (u32, u64)) -> Result<Option<String>, StoreError> {
+        if found >= self.bound || self.bound == (0, 0) {
+            return Ok(None);
+        }
+        let (number, offset) = self.bound;
+        let path = log::path(number);
+        let why = format!("the log ended at byte {offset} here once, and what was there is missing");
+        let have = if found.0 == number { found.1 } else { 0 };
+        self.damage.push(Damage::new(path.as_str(), have, &why));
+        if self.parts.accept_loss {
+            // Chunks may have outlived the facts that named them: keep every one.
+            let all = self.segment_numbers()?.last().copied().unwrap_or(0);
+            self.take_in_chunks((all + 1, 0))?;
+            self.bound = found.max(self.at.place());
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "{path}: {why}; put the file back from a copy, or run `lucid reindex --accept-loss` to \
+             go on without it"
+        )))
+    }
+
+    fn segment_numbers(&self) -> Result<Vec<u32>, StoreError> {
+        let names = self
+            .parts
+            .disk
+            .list(segment::FOLDER)
+            .map_err(StoreError::io(format!("listing {}", segment::FOLDER)))?;
+        Ok(names.iter().filter_map(|name| log::number_of(name, "seg")).collect())
+    }
+
+    fn write_changes(&mut self) -> Result<(), StoreError> {
+        let fresh = Changes::new(self.parts.index);
+        std::mem::replace(&mut self.changes, fresh).write()
+    }
+
+    /// Cuts what is torn, and makes durable what is kept.
+    fn cut_tail(&mut self, newest: u32, began: Option<u32>) -> Result<(), StoreError> {
+        let disk = self.parts.disk;
+        if let Some(number) = began {
+            let path = log::path(number);
+            disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
+        }
+        // Below the bound everything is kept, however damaged.
+        for number in self.at.log.max(self.bound.0).max(1)..=newest {
+            let path = log::path(number);
+            let context = || StoreError::io(format!("cutting {path}"));
+            let Some(file) = disk.open(&path).map_err(context())? else { continue };
+            let vouched = if self.bound.0 == number { self.bound.1 } else { 0 };
+            let committed = if self.at.log == number { self.at.offset } else { 0 };
+            let mut keep = vouched.max(committed);
+            if keep == 0 {
+                // A newer file that holds no commit yet: its header stands.
+                let Some(Ok(header)) = frame::read_header(file.as_ref(), &path, 0)? else {
+                    continue;
+                };
+                keep = header.record_bytes();
+                self.at.sequence = self.at.sequence.max(header.sequence + 1);
+            }
+            if file.length().map_err(context())? > keep {
+                file.truncate(keep).map_err(context())?;
+            }
+            file.sync().map_err(context())?;
+            (self.at.log, self.at.offset) = (number, keep);
+        }
+        self.cut_segments()?;
+        for folder in [log::FOLDER, segment::FOLDER, ""] {
+            disk.sync_folder(folder).map_err(StoreError::io(format!("syncing {folder}/")))?;
+        }
+        Ok(())
+    }
+
+    fn cut_segments(&mut self) -> Result<(), StoreError> {
+        let disk = self.parts.disk;
+        for number in self.segment_numbers()? {
+            let path = segment::path(number);
+            let context = || StoreError::io(format!("cutting {path}"));
+            if number < self.at.segment {
+                continue;
+            }
+            if number > self.at.segment {
+                // Begun, and no commit refers to it.
+                disk.unlink(&path).map_err(context())?;
+                continue;
+            }
+            let Some(file) = disk.open(&path).map_err(context())? else { continue };
+            let end = self.at.segment_offset;
+            let sealed = matches!(
+                Footer::find(file.as_ref(), number)?,
+                Some(Ok((footer_at, _))) if footer_at == end
+            );
+            if !sealed && file.length().map_err(context())? > end {
+                file.truncate(end).map_err(context())?;
+            }
+            file.sync().map_err(context())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a batch's facts are those its commit was made for.
+fn facts_match(batch: &Batch) -> bool {
+    let mut digest = HeadersDigest::new();
+    let mut count = 0;
+    for (_, header, _) in
+        batch.group.facts.iter().filter(|(_, h, _)| h.sequence >= batch.commit.first_sequence)
+    {
+        digest.add(header);
+        count += 1;
+    }
+    count == batch.commit.facts
+        && batch.group.facts.len() == count as usize
+        && digest.finish() == batch.commit.facts_digest
+}

@@ -1,0 +1,251 @@
+//! The files of chunk records: names, the footer that ends a full one, and reading single chunks.
+//!
+//! A segment is appended to until it is full, then sealed with a footer: its records sorted by name,
+//! and a trailer that says where the footer begins. From then on the file never changes, and its
+//! footer answers for the range of every commit in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lucid_core::digest::ChunkName;
+use lucid_core::wire::{Reader, WireFault, Writer};
+use parking_lot::Mutex;
+
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{CipherId, HEADER_BYTES, Header, Kind, Scanner, Sealed, Step};
+use crate::index::Placement;
+use crate::{Damage, StoreError, frame};
+
+/// The folder of the segments.
+pub const FOLDER: &str = "chunks";
+
+/// A segment is sealed beyond this size.
+pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of the trailer at the very end of a sealed segment.
+pub const TRAILER_BYTES: usize = 24;
+const TRAILER_MAGIC: [u8; 8] = *b"LCDRfoot";
+
+/// The path of a segment.
+pub fn path(number: u32) -> String {
+    format!("{FOLDER}/{number:08}.seg")
+}
+
+/// One record in a footer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FooterEntry {
+    /// The chunk's name.
+    pub name: ChunkName,
+    /// The record's sequence.
+    pub sequence: u64,
+    /// Where and how large it is.
+    pub placement: Placement,
+    /// BLAKE3 of its header.
+    pub header_digest: [u8; 32],
+}
+
+/// The index of a sealed segment, sorted by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Footer {
+    /// The segment.
+    pub segment: u32,
+    /// Its records.
+    pub entries: Vec<FooterEntry>,
+}
+
+impl Footer {
+    /// Lists what the segment holds between its start and `end`, by walking the headers.
+    pub fn of(
+        file: &dyn DiskFile,
+        number: u32,
+        end: u64,
+        damage: &mut Vec<Damage>,
+    ) -> Result<Self, StoreError> {
+        let path = path(number);
+        let mut entries = Vec::new();
+        let mut scanner = Scanner::new(file, &path, 0, end);
+        while let Some(step) = scanner.step()? {
+            match step {
+                Step::Record(offset, header) if header.kind == Kind::Chunk => {
+                    entries.push(FooterEntry {
+                        name: ChunkName::new(header.name),
+                        sequence: header.sequence,
+                        placement: placement_of(number, offset, &header),
+                        header_digest: *blake3::hash(&header.encode()).as_bytes(),
+                    });
+                }
+                Step::Record(..) => {}
+                Step::Damaged(found) => damage.push(found),
+            }
+        }
+        entries.sort_by(|a, b| (a.name, a.sequence).cmp(&(b.name, b.sequence)));
+        Ok(Self { segment: number, entries })
+    }
+
+    /// The footer's record and the trailer that follows it.
+    pub fn seal(&self, at: u64, sequence: u64) -> (Sealed, [u8; TRAILER_BYTES]) {
+        let mut to = Writer::new();
+        to.u32(self.segment).u32(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        for entry in &self.entries {
+            let place = &entry.placement;
+            to.raw(entry.name.as_bytes()).u64(entry.sequence).u64(place.offset);
+            to.u32(place.stored_length).u32(place.plain_length).u8(u8::from(place.encrypted));
+            to.raw(&entry.header_digest);
+        }
+        let payload = to.finish();
+        let name = *blake3::hash(&payload).as_bytes();
+        let mut sealed = Sealed::plain(Kind::Footer, name, payload);
+        sealed.header.sequence = sequence;
+        (sealed, trailer(at))
+    }
+
+    /// Reads the payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(payload);
+        let segment = from.u32("segment")?;
+        let count = from.u32("entry count")?;
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            let name = ChunkName::new(from.array("chunk name")?);
+            let sequence = from.u64("sequence")?;
+            let placement = Placement {
+                segment,
+                offset: from.u64("offset")?,
+                stored_length: from.u32("stored length")?,
+                plain_length: from.u32("plain length")?,
+                encrypted: from.u8("encrypted")? == 1,
+            };
+            let header_digest = from.array("header digest")?;
+            entries.push(FooterEntry { name, sequence, placement, header_digest });
+        }
+        from.finish()?;
+        Ok(Self { segment, entries })
+    }
+
+    /// Finds the footer of a segment through its trailer: `None` when the file has none, `Err` when
+    /// there is one and it is damaged.
+    pub fn find(
+        file: &dyn DiskFile,
+        number: u32,
+    ) -> Result<Option<Result<(u64, Self), Damage>>, StoreError> {
+        let path = path(number);
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
+        let mut bytes = [0; TRAILER_BYTES];
+        file.read_at(at, &mut bytes).map_err(StoreError::io(format!("reading {path}")))?;
+        let Some(offset) = read_trailer(&bytes) else { return Ok(None) };
+        Ok(Some(Self::read(file, &path, offset)?.map(|footer| (offset, footer))))
+    }
+
+    fn read(
+        file: &dyn DiskFile,
+        path: &str,
+        offset: u64,
+    ) -> Result<Result<Self, Damage>, StoreError> {
+        let fault = |why: &str| Ok(Err(Damage::new(path, offset, why)));
+        match frame::read_header(file, path, offset)? {
+            Some(Ok(header)) if header.kind == Kind::Footer => {
+                let payload = frame::read_payload(file, path, offset, &header)?;
+                if !header.matches(&payload) {
+                    return fault("the footer does not match its digest");
+                }
+                match Self::decode(&payload) {
+                    Ok(footer) => Ok(Ok(footer)),
+                    Err(why) => fault(&format!("the footer: {why}")),
+                }
+            }
+            Some(Err(why)) => fault(why),
+            _ => fault("the footer is not where the trailer says"),
+        }
+    }
+}
+
+fn trailer(footer_at: u64) -> [u8; TRAILER_BYTES] {
+    let covered = [TRAILER_MAGIC.as_slice(), &footer_at.to_le_bytes()].concat();
+    let hash = blake3::hash(&covered);
+    let mut bytes = [0; TRAILER_BYTES];
+    for (to, from) in bytes.iter_mut().zip(covered.iter().chain(hash.as_bytes())) {
+        *to = *from;
+    }
+    bytes
+}
+
+/// Where the footer begins, if these are a sound trailer.
+pub fn read_trailer(bytes: &[u8; TRAILER_BYTES]) -> Option<u64> {
+    let at = u64::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
+    (trailer(at) == *bytes).then_some(at)
+}
+
+/// The row of a chunk record.
+pub fn placement_of(segment: u32, offset: u64, header: &Header) -> Placement {
+    Placement {
+        segment,
+        offset,
+        stored_length: header.stored_length,
+        plain_length: header.plain_length,
+        encrypted: header.cipher != CipherId::Plain,
+    }
+}
+
+/// Reads single records out of segments, keeping the files open.
+pub struct Segments {
+    disk: Arc<dyn Disk>,
+    open: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
+}
+
+/// Files kept open at once: enough for 128 GiB, well below any limit on descriptors.
+const OPEN_FILES_MAX: usize = 512;
+
+impl Segments {
+    /// Reads through this disk.
+    pub fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, open: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn file(&self, number: u32) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
+        if let Some(file) = self.open.lock().get(&number) {
+            return Ok(Some(file.clone()));
+        }
+        let path = path(number);
+        let file = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
+        if let Some(file) = &file {
+            let mut open = self.open.lock();
+            if open.len() >= OPEN_FILES_MAX {
+                open.pop_first();
+            }
+            open.insert(number, file.clone());
+        }
+        Ok(file)
+    }
+
+    /// Reads the record of a chunk in one piece. What is not as the placement says is damage.
+    pub fn read(
+        &self,
+        name: &ChunkName,
+        placement: &Placement,
+    ) -> Result<(Header, Vec<u8>), StoreError> {
+        let path = path(placement.segment);
+        let damaged =
+            |why: &str| StoreError::Damaged(Damage::new(path.as_str(), placement.offset, why));
+        let Some(file) = self.file(placement.segment)? else {
+            return Err(damaged("the file is missing"));
+        };
+        let mut bytes = vec![0; HEADER_BYTES + placement.stored_length as usize];
+        let count = file
+            .read_at(placement.offset, &mut bytes)
+            .map_err(StoreError::io(format!("reading {path}")))?;
+        bytes.truncate(count);
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return Err(damaged("the file ends early"));
+        };
+        let header = Header::decode(header).map_err(damaged)?;
+        if header.kind != Kind::Chunk || header.name != *name.as_bytes() {
+            return Err(damaged("another record is where the chunk should be"));
+        }
+        let payload = bytes.split_off(HEADER_BYTES);
+        if payload.len() != header.stored_length as usize {
+            return Err(damaged("the record's payload is cut short"));
+        }
+        Ok((header, payload))
+    }
+}
