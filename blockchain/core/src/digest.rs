@@ -19,10 +19,7 @@ pub struct DigestFault {
 
 /// Reads exactly 32 bytes of lower-case hex.
 fn parse(noun: &'static str, text: &str) -> Result<[u8; 32], DigestFault> {
-    let fault = || DigestFault {
-        noun,
-        given: text.chars().take(80).collect(),
-    };
+    let fault = || DigestFault { noun, given: text.chars().take(80).collect() };
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err(fault());
     }
@@ -124,13 +121,7 @@ mod tests {
     fn reads_what_it_writes_and_nothing_else() {
         let id = ChunkId::new([0xab; 32]);
         assert_eq!(id.to_string().parse::<ChunkId>(), Ok(id));
-        for wrong in [
-            "",
-            "ab",
-            &"AB".repeat(32),
-            &"ab".repeat(33),
-            &"zz".repeat(32),
-        ] {
+        for wrong in ["", "ab", &"AB".repeat(32), &"ab".repeat(33), &"zz".repeat(32)] {
             assert!(wrong.parse::<ChunkId>().is_err(), "{wrong}");
         }
     }

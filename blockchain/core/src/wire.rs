@@ -127,20 +127,14 @@ impl<'a> Reader<'a> {
 
     /// Exactly `count` bytes.
     pub fn raw(&mut self, count: usize, what: &'static str) -> Result<&'a [u8], WireFault> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(WireFault::Short { what })?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(WireFault::Short { what })?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// Exactly `N` bytes.
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireFault> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(WireFault::Short { what })?;
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(WireFault::Short { what })?;
         self.rest = rest;
         Ok(*taken)
     }
@@ -220,16 +214,9 @@ mod tests {
     #[test]
     fn every_value_reads_back_and_every_cut_is_short() {
         let mut w = Writer::new();
-        w.u8(7)
-            .u16(8)
-            .u32(9)
-            .u64(10)
-            .i64(-11)
-            .bytes(b"abc")
-            .text("é")
-            .option(Some(3u8), |w, v| {
-                w.u8(v);
-            });
+        w.u8(7).u16(8).u32(9).u64(10).i64(-11).bytes(b"abc").text("é").option(Some(3u8), |w, v| {
+            w.u8(v);
+        });
         let bytes = w.finish();
         let read = |bytes: &[u8]| -> Result<(), WireFault> {
             let mut r = Reader::new(bytes);
@@ -245,10 +232,7 @@ mod tests {
         };
         assert_eq!(read(&bytes), Ok(()));
         for cut in 0..bytes.len() {
-            assert!(
-                matches!(read(&bytes[..cut]), Err(WireFault::Short { .. })),
-                "cut at {cut}"
-            );
+            assert!(matches!(read(&bytes[..cut]), Err(WireFault::Short { .. })), "cut at {cut}");
         }
         let mut longer = bytes.clone();
         longer.push(0);
