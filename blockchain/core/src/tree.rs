@@ -11,6 +11,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::block_merkle::sha256;
 use crate::wire::{Reader, WireFault, Writer};
 
 /// A leaf's or an inner node's hash.
@@ -72,18 +73,6 @@ impl TreeHash for Sha256Tree {
     fn node(left: &NodeHash, right: &NodeHash) -> NodeHash {
         sha256(&[&[1], left, right])
     }
-}
-
-fn sha256(parts: &[&[u8]]) -> NodeHash {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut hash = [0; 32];
-    for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    hash
 }
 
 /// The root over all leaves.
