@@ -138,6 +138,21 @@ impl Anchored {
         })
     }
 
+    /// The bytes as they stand in a bundle: what a store keeps once a session is anchored.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        self.write(&mut to);
+        to.finish()
+    }
+
+    /// Reads [`Anchored::encode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let anchored = Self::read(&mut from)?;
+        from.finish()?;
+        Ok(anchored)
+    }
+
     fn write(&self, to: &mut Writer) {
         to.text(&self.transaction).u32(self.position).u32(self.count);
         to.u32(self.path.len() as u32);

@@ -48,7 +48,7 @@ impl Status {
 }
 
 /// Everything about a session but its chunks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct SessionRow {
     /// Its id.
     pub id: SessionId,
