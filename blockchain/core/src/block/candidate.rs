@@ -68,6 +68,8 @@ pub struct Candidate {
     pub(crate) items: Vec<Item>,
     pub(crate) producer: Option<PublicKey>,
     pub(crate) signature: Option<Signature>,
+    /// A signature in whatever form, and no producer: nothing here can check it.
+    pub(crate) bare_signature: bool,
     pub(crate) missing: Vec<&'static str>,
     pub(crate) invalid: Vec<InvalidField>,
 }
@@ -141,9 +143,8 @@ impl Candidate {
             merkle_root: self.merkle_root?.parse().ok()?,
             nonce: self.nonce.as_deref().and_then(locked_number)?,
             hash: self.hash?.parse().ok()?,
-            // A signature without a producer says nothing: it is listed as not checked, and dropped.
-            signature: self.producer.and(self.signature),
             producer: self.producer,
+            signature: self.signature,
         })
     }
 
@@ -181,8 +182,11 @@ impl Candidate {
         let merkle_root = faults.text("merkle_root", hex);
         let nonce = faults.number("nonce");
         let hash = faults.text("hash", hex);
+        let given = |field| fields.get(field).is_some_and(|value| *value != Json::Null);
         let producer = faults.optional("producer");
-        let signature = faults.optional("signature");
+        // Without a producer a signature says nothing: it is listed as not checked, and dropped.
+        let signature = if given("producer") { faults.optional("signature") } else { None };
+        let bare_signature = given("signature") && !given("producer");
         let Faults { missing, invalid, .. } = faults;
         Self {
             index,
@@ -194,6 +198,7 @@ impl Candidate {
             items,
             producer,
             signature,
+            bare_signature,
             missing,
             invalid,
         }
@@ -215,7 +220,8 @@ impl From<Block> for Candidate {
         let items = block.transactions.into_iter().map(Item::from).collect();
         let mut candidate = Self::of_fields(&Json::object(fields), items);
         candidate.producer = block.producer;
-        candidate.signature = block.signature;
+        candidate.signature = block.producer.and(block.signature);
+        candidate.bare_signature = block.producer.is_none() && block.signature.is_some();
         candidate
     }
 }
