@@ -9,7 +9,7 @@
 
 use crate::block_merkle;
 use crate::digest::TransactionHash;
-use crate::limits::BUNDLE_BYTES_MAX;
+use crate::limits::{BUNDLE_BYTES_MAX, PATH_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use crate::manifest::{Manifest, ManifestFault};
 use crate::record::BlockRecord;
 use crate::session::Leaf;
@@ -21,11 +21,13 @@ use crate::wire::{Reader, WireFault, Writer};
 mod claim;
 
 pub(crate) use claim::leads_to_root;
-pub use claim::{Claim, ClaimFault, edges};
+pub use claim::{Claim, ClaimFault, covering, edges};
 
 /// How a bundle begins.
 pub const MAGIC: &[u8] = b"lucid-proof/v1\n";
 const CHECKSUM_BYTES: usize = 32;
+/// A range has two ends.
+const SLICES_MAX: u32 = 2;
 
 /// Why bytes are not a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -166,6 +168,7 @@ impl Anchored {
 
     fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
         let transaction = from.text("the anchor's text")?.to_owned();
+        within("the anchor's text", transaction.len(), TRANSACTION_BYTES_MAX)?;
         let position = from.u32("the anchor's position")?;
         let count = from.u32("the block's transaction count")?;
         let steps = from.u32("the anchor's path")?;
@@ -312,7 +315,11 @@ impl Bundle {
             0 => Subject::Session,
             1 => Subject::Chunks(r.u64("the first chunk")?, r.u64("the last chunk")?),
             2 => Subject::Bytes(r.u64("the first byte")?, r.u64("the last byte")?),
-            3 => Subject::Path(r.bytes("the path")?.to_vec()),
+            3 => {
+                let path = r.bytes("the path")?;
+                within("the path", path.len(), PATH_BYTES_MAX)?;
+                Subject::Path(path.to_vec())
+            }
             _ => return Err(WireFault::Invalid { what: "the subject" }),
         };
         let manifest = r.text("the manifest")?.to_owned();
@@ -323,7 +330,9 @@ impl Bundle {
         }
         let range_proof = read_hashes(r, "the range proof")?;
         let mut slices = Vec::new();
-        for _ in 0..r.u32("the slices")? {
+        let count = r.u32("the slices")?;
+        within("the slices", count as usize, SLICES_MAX as usize)?;
+        for _ in 0..count {
             slices.push(r.bytes("a slice")?.to_vec());
         }
         let page = r.option("the page", |r| {
@@ -337,6 +346,11 @@ impl Bundle {
         }
         Ok(Self { subject, manifest, leaves, range_proof, slices, page, anchored })
     }
+}
+
+/// Refuses what no sound part has, before anything grows with it.
+fn within(what: &'static str, given: usize, most: usize) -> Result<(), WireFault> {
+    if given <= most { Ok(()) } else { Err(WireFault::Invalid { what }) }
 }
 
 fn write_hashes(to: &mut Writer, hashes: &[NodeHash]) {

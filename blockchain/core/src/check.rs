@@ -98,11 +98,7 @@ pub struct Report {
 /// Checks a bundle, and the content it is about if that is at hand: for a session its content, with
 /// or without the appendix; for chunks, bytes and a path exactly those. An error means that the
 /// content could not be read; everything else is an answer.
-pub fn check(
-    bundle: &[u8],
-    content: Option<&mut dyn Read>,
-    trust: &[Trust],
-) -> io::Result<Report> {
+pub fn check(bundle: &[u8], content: Option<&mut dyn Read>, trust: &[Trust]) -> io::Result<Report> {
     let mut checker = Checker { trust, steps: Vec::new(), not_proved: Vec::new() };
     let verdict = match checker.run(bundle, content) {
         Ok(()) => checker.verdict(),
@@ -163,7 +159,8 @@ impl Checker<'_> {
         let bundle = Bundle::decode(bytes).map_err(refuse("bundle"))?;
         self.proved("bundle", format!("the bundle is whole: {} bytes", bytes.len()));
         let manifest = Manifest::parse(bundle.manifest.as_bytes()).map_err(refuse("manifest"))?;
-        let claim = Claim::of(&bundle, &manifest).map_err(|fault| refuse(step_of(&fault))(fault))?;
+        let claim =
+            Claim::of(&bundle, &manifest).map_err(|fault| refuse(step_of(&fault))(fault))?;
         self.content(&bundle, &manifest, &claim, content)?;
         leads_to_root(&bundle, &manifest).map_err(refuse("leaves"))?;
         self.proved("leaves", leaves_sentence(&bundle, &manifest));
@@ -267,9 +264,8 @@ impl Checker<'_> {
         if self.trust.contains(&Trust::Key(key)) {
             self.proved("recorder", format!("the trusted key {key} signed the anchor"));
         } else {
-            let sentence = format!(
-                "recorder NOT proved: key {key} signed the anchor, and it is not trusted"
-            );
+            let sentence =
+                format!("recorder NOT proved: key {key} signed the anchor, and it is not trusted");
             self.not_proved("recorder", sentence);
         }
         self.block(anchored, &transaction)
@@ -287,7 +283,8 @@ impl Checker<'_> {
         self.proved("transaction", sentence);
         let hashed = entry.computed_hash() == entry.hash;
         need("block", hashed, "the block's hash is not that of its fields")?;
-        let sentence = format!("block {} of {} has hash {}", entry.index, entry.timestamp, entry.hash);
+        let sentence =
+            format!("block {} of {} has hash {}", entry.index, entry.timestamp, entry.hash);
         self.proved("block", sentence);
         self.origin(anchored, &entry)
     }
@@ -299,10 +296,15 @@ impl Checker<'_> {
             need(name, signed, "the signature of the block's producer does not verify")?;
         }
         let key = anchored.producer.map(|producer| producer.key);
-        if self.trust.contains(&Trust::BlockHash(entry.hash)) {
-            self.proved(name, format!("block hash {} is trusted", entry.hash));
-        } else if let Some(key) = key.filter(|key| self.trust.contains(&Trust::Key(*key))) {
+        if let Some(key) = key.filter(|key| self.trust.contains(&Trust::Key(*key))) {
             self.proved(name, format!("the trusted key {key} signed the block"));
+        } else if self.trust.contains(&Trust::BlockHash(entry.hash)) {
+            self.proved(name, format!("block hash {} is trusted", entry.hash));
+            // Only the producer's signature covers these two lines of the entry.
+            self.not_proved.push(
+                "the block's hash covers neither its number of transactions nor their RFC 9162 root"
+                    .to_owned(),
+            );
         } else {
             let who = match key {
                 Some(key) => format!("key {key} signed the block, and it is not trusted"),
@@ -331,8 +333,10 @@ impl Checker<'_> {
             );
         }
         if bundle.page.is_some() {
-            add("mode, owner and times of the path are its recorder's word, and the other names on its \
-                 catalogue page are disclosed");
+            add(
+                "mode, owner and times of the path are its recorder's word, and the other names on its \
+                 catalogue page are disclosed",
+            );
         }
         if manifest.public {
             add("the session is public: its leaves hide nothing");

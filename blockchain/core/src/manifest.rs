@@ -229,7 +229,10 @@ impl Manifest {
         }
         let appended = self.appendix.map_or(0, |appendix| appendix.length);
         if let Some(appendix) = self.appendix {
-            need(appendix.offset == self.content_bytes, "its appendix does not follow its content")?;
+            need(
+                appendix.offset == self.content_bytes,
+                "its appendix does not follow its content",
+            )?;
             need(appendix.length > 0, "its appendix is empty")?;
         }
         let total = self.content_bytes.checked_add(appended);

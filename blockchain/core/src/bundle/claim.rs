@@ -138,6 +138,16 @@ fn part_of(bytes: &Range<u64>, leaf: &Leaf) -> Option<Range<u32>> {
     (part != (0..leaf.length)).then_some(part)
 }
 
+/// The leaves that hold `bytes`, out of leaves in order.
+pub fn covering<'a>(bytes: &Range<u64>, leaves: &'a [Leaf]) -> &'a [Leaf] {
+    if bytes.is_empty() {
+        return &[];
+    }
+    let first = leaves.partition_point(|leaf| leaf.end() <= bytes.start);
+    let end = leaves.partition_point(|leaf| leaf.offset < bytes.end);
+    leaves.get(first..end).unwrap_or_default()
+}
+
 /// The leaves whose chunks `bytes` covers in part: [`Bundle::build`] wants their content.
 pub fn edges<'a>(bytes: &Range<u64>, leaves: &'a [Leaf]) -> Vec<&'a Leaf> {
     leaves.iter().filter(|leaf| part_of(bytes, leaf).is_some()).collect()
@@ -183,12 +193,8 @@ fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, ClaimFau
         return Err(ClaimFault::PageChunk);
     }
     let hash = leaf.hash(&manifest.session_id.key());
-    let root = root_from_inclusion::<Blake3Tree>(
-        hash.as_bytes(),
-        leaf.index,
-        manifest.chunk_count,
-        proof,
-    );
+    let root =
+        root_from_inclusion::<Blake3Tree>(hash.as_bytes(), leaf.index, manifest.chunk_count, proof);
     if root.as_ref() != Some(manifest.merkle_root.as_bytes()) {
         return Err(ClaimFault::PageRoot);
     }

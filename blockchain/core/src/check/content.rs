@@ -99,7 +99,11 @@ impl Stream<'_> {
             hasher.update(bytes);
             missing = missing.saturating_sub(bytes.len());
         }
-        if ChunkId::from(hasher.finalize()) == leaf.chunk_id { Ok(true) } else { Err(differs(leaf)) }
+        if ChunkId::from(hasher.finalize()) == leaf.chunk_id {
+            Ok(true)
+        } else {
+            Err(differs(leaf))
+        }
     }
 
     /// A part of a chunk, whose bytes are known from its slice.

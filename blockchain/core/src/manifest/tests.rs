@@ -116,27 +116,36 @@ fn numbers_that_do_not_agree_make_no_manifest() {
     for (why, manifest) in [
         ("a sum", Manifest { total_bytes: 1201, ..sample() }),
         ("a gap", Manifest { appendix: appendix(1001, 199), ..sample() }),
-        ("an empty appendix", Manifest { content_bytes: 1200, appendix: appendix(1200, 0), ..sample() }),
+        (
+            "an empty appendix",
+            Manifest { content_bytes: 1200, appendix: appendix(1200, 0), ..sample() },
+        ),
         ("no catalogue", Manifest { content_bytes: 1200, appendix: None, ..sample() }),
         ("a catalogue of bytes", Manifest { layout: Layout::Raw, ..sample() }),
         ("too many chunks", Manifest { chunk_count: 1201, ..sample() }),
-        ("too few chunks", Manifest {
-            content_bytes: 60 << 20,
-            appendix: appendix(60 << 20, 200),
-            total_bytes: (60 << 20) + 200,
-            ..sample()
-        }),
+        (
+            "too few chunks",
+            Manifest {
+                content_bytes: 60 << 20,
+                appendix: appendix(60 << 20, 200),
+                total_bytes: (60 << 20) + 200,
+                ..sample()
+            },
+        ),
         ("no chunks", Manifest { chunk_count: 0, ..sample() }),
         ("the root of nothing", Manifest { merkle_root: empty_root, ..sample() }),
         ("a long user", Manifest { user_id: "u".repeat(257), ..sample() }),
-        ("long metadata", Manifest {
-            metadata: [("k".to_owned(), "v".repeat(4096))].into(),
-            ..sample()
-        }),
-        ("much metadata", Manifest {
-            metadata: (0..65).map(|i| (i.to_string(), String::new())).collect(),
-            ..sample()
-        }),
+        (
+            "long metadata",
+            Manifest { metadata: [("k".to_owned(), "v".repeat(4096))].into(), ..sample() },
+        ),
+        (
+            "much metadata",
+            Manifest {
+                metadata: (0..65).map(|i| (i.to_string(), String::new())).collect(),
+                ..sample()
+            },
+        ),
     ] {
         assert!(manifest.to_text().is_err(), "{why}");
         let text = manifest.to_json().canonical();
@@ -146,7 +155,8 @@ fn numbers_that_do_not_agree_make_no_manifest() {
 
 #[test]
 fn the_largest_manifest_fits_its_limit() {
-    let worst = |i: usize| (format!("{i:02}"), "\u{7f}\u{1}".repeat(METADATA_ENTRY_BYTES_MAX / 2 - 1));
+    let worst =
+        |i: usize| (format!("{i:02}"), "\u{7f}\u{1}".repeat(METADATA_ENTRY_BYTES_MAX / 2 - 1));
     let manifest = Manifest {
         user_id: "\u{1}".repeat(USER_ID_BYTES_MAX),
         metadata: (0..METADATA_ENTRIES_MAX).map(worst).collect(),
