@@ -99,20 +99,31 @@ fn style(bounded: bool) -> ProgressStyle {
         .with_key(
             "left",
             |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&text::duration(whole_seconds(state.eta())));
+                let _ = out.write_str(&left(state));
             },
         )
         .with_key(
             "time",
             |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&text::duration(whole_seconds(state.elapsed())));
+                let _ = out.write_str(&coarse(state.elapsed()));
             },
         )
 }
 
+fn left(state: &ProgressState) -> String {
+    // Nothing was measured yet, or everything stands still.
+    if state.per_sec() < 1.0 {
+        return "?".to_owned();
+    }
+    coarse(state.eta())
+}
+
 /// A line that is redrawn all the time should not flicker in its fractions.
-fn whole_seconds(time: Duration) -> Duration {
-    Duration::from_secs(time.as_secs().max(1))
+fn coarse(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => text::duration(Duration::from_secs(seconds)),
+    }
 }
 
 #[cfg(test)]
@@ -129,16 +140,16 @@ mod tests {
         output.bars().set_draw_target(target);
         let progress = Progress::start(&output, "archiving", total);
         progress.add(500_000);
-        progress.bar.0.tick();
+        progress.bar.0.force_draw();
         terminal.contents()
     }
 
     #[test]
     fn a_bar_tells_bytes_rate_and_time_left() {
         let line = drawn(Some(1_000_000));
-        assert!(line.starts_with("archiving [==============>"), "{line}");
+        assert!(line.starts_with("archiving [===============> "), "{line}");
         assert!(line.contains(" 50%  500 kB of 1.00 MB  "), "{line}");
-        assert!(line.contains("/s  ") && line.ends_with(" s left"), "{line}");
+        assert!(line.contains("/s  ") && line.ends_with(" left"), "{line}");
     }
 
     #[test]

@@ -8,14 +8,13 @@
 //! did not get all its bytes is removed again.
 
 mod folders;
+mod made;
 mod metadata;
 mod report;
 mod slot;
 
 use std::{
-    collections::HashSet,
     fs::File,
-    hash::{BuildHasher, RandomState},
     io::{self, Write},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
@@ -31,6 +30,7 @@ use thiserror::Error;
 
 use self::{
     folders::{Folders, Missing},
+    made::Made,
     metadata::Keeper,
     report::Tally,
 };
@@ -48,7 +48,7 @@ pub use self::{
 /// How a target treats what it finds and makes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Replace files and links that stand in the way; folders are never removed.
+    /// Replace files and links that were there before; folders are never removed.
     pub overwrite: bool,
     /// Wait until everything is on the disk.
     pub sync: bool,
@@ -76,7 +76,7 @@ pub enum TargetError {
     /// Only a folder can stand for the target itself.
     #[error("an entry that is not a folder has no name")]
     Nameless,
-    /// There is a file or link of that name.
+    /// There is a file or link of that name, from before or from this restore.
     #[error("\"{}\" exists already", text::name(path))]
     Exists {
         /// The name.
@@ -167,11 +167,7 @@ struct Inner {
     folders: Folders,
     keeper: Keeper,
     options: Options,
-    /// Everything in it was made by this restore.
-    fresh: bool,
-    /// The names made so far, if others were there before: only to these are hard links made.
-    made: Option<Mutex<HashSet<u64>>>,
-    hashes: RandomState,
+    made: Arc<Made>,
     later: Mutex<Later>,
     tally: Tally,
 }
@@ -195,14 +191,13 @@ impl Target {
         let fresh = std::fs::read_dir(dir).map_err(unusable)?.next().is_none();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = openat(CWD, dir, flags, Mode::empty()).map_err(|errno| unusable(errno.into()))?;
+        let made = Arc::new(Made::in_target(fresh));
         let inner = Inner {
             dir: dir.to_owned(),
-            folders: Folders::new(top, options),
+            folders: Folders::new(top, options, Arc::clone(&made)),
             keeper: Keeper::new(),
             options,
-            fresh,
-            made: (!fresh).then(Mutex::default),
-            hashes: RandomState::new(),
+            made,
             later: Mutex::default(),
             tally: Tally::default(),
         };
@@ -218,7 +213,7 @@ impl Target {
         let inner = &self.inner;
         safe(&entry.path)?;
         inner.folders.open(&entry.path, Missing::MakePrivate)?;
-        if !entry.path.is_empty() || inner.fresh {
+        if !entry.path.is_empty() || matches!(*inner.made, Made::Everything) {
             inner.later.lock().folders.push(entry.clone());
         }
         inner.tally.folder();
@@ -320,14 +315,17 @@ impl Inner {
             made => made,
         };
         match made {
-            Ok(made) => Ok((folder, made)),
+            Ok(made) => {
+                self.made.note(&entry.path);
+                Ok((folder, made))
+            }
             Err(errno) => Err(TargetError::io(&entry.path, errno)),
         }
     }
 
     fn clear(&self, folder: &OwnedFd, entry: &Entry) -> Result<(), TargetError> {
         let path = entry.path.clone();
-        if !self.options.overwrite {
+        if !self.options.overwrite || self.made.contains(&path) {
             return Err(TargetError::Exists { path });
         }
         match unlinkat(folder, split(&path).1, AtFlags::empty()) {
@@ -344,7 +342,6 @@ impl Inner {
             file.sync_all()
                 .map_err(|error| TargetError::io(&entry.path, error))?;
         }
-        self.note(&entry.path);
         self.tally.file(entry.length);
         Ok(())
     }
@@ -361,7 +358,6 @@ impl Inner {
         let text = entry.target.as_slice();
         let (folder, ()) = self.make(entry, |folder, name| symlinkat(text, folder, name))?;
         self.keeper.keep_link(&folder, entry, &self.tally);
-        self.note(&entry.path);
         self.tally.link();
         Ok(())
     }
@@ -372,7 +368,7 @@ impl Inner {
             target: entry.target.clone(),
         };
         // Clearing the way for a link to itself would remove the file.
-        if entry.path == entry.target || !self.was_made(&entry.target) {
+        if entry.path == entry.target || !self.made.contains(&entry.target) {
             return Err(missing());
         }
         let (above, first) = split(&entry.target);
@@ -391,7 +387,6 @@ impl Inner {
             }
             linked => linked?,
         };
-        self.note(&entry.path);
         self.tally.link();
         Ok(())
     }
@@ -425,18 +420,6 @@ impl Inner {
         if let Err(error) = outcome {
             self.tally.refuse(error);
         }
-    }
-
-    fn note(&self, path: &[u8]) {
-        if let Some(made) = &self.made {
-            made.lock().insert(self.hashes.hash_one(path));
-        }
-    }
-
-    fn was_made(&self, path: &[u8]) -> bool {
-        self.made
-            .as_ref()
-            .is_none_or(|made| made.lock().contains(&self.hashes.hash_one(path)))
     }
 }
 

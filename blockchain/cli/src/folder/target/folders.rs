@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Options, TargetError};
+use super::{Options, TargetError, made::Made};
 use crate::folder::path::split;
 
 /// Folders that stay open.
@@ -37,6 +37,7 @@ pub(super) enum Missing {
 pub(super) struct Folders {
     top: Arc<OwnedFd>,
     overwrite: bool,
+    made: Arc<Made>,
     remembered: Mutex<Remembered>,
     /// Every folder that something was made in, if they are to be synced.
     touched: Option<Mutex<BTreeSet<Vec<u8>>>>,
@@ -50,10 +51,11 @@ struct Remembered {
 
 impl Folders {
     /// Takes the handle of the target itself.
-    pub(super) fn new(top: OwnedFd, options: Options) -> Self {
+    pub(super) fn new(top: OwnedFd, options: Options, made: Arc<Made>) -> Self {
         Self {
             top: Arc::new(top),
             overwrite: options.overwrite,
+            made,
             remembered: Mutex::default(),
             touched: options
                 .sync
@@ -138,7 +140,7 @@ impl Folders {
         match errno {
             Errno::NOENT => {}
             // This removes a file or a link, never what the link leads to.
-            Errno::NOTDIR | Errno::LOOP if self.overwrite => {
+            Errno::NOTDIR | Errno::LOOP if self.overwrite && !self.made.contains(path) => {
                 unlinkat(above, name, AtFlags::empty()).map_err(fail)?;
             }
             errno => return Err(fail(errno)),

@@ -56,14 +56,31 @@ impl From<&Metadata> for State {
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
-    before: Metadata,
+    before: Before,
+}
+
+/// What a file was before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Before {
+    state: State,
+    /// Changes with everything, even when the other time is set back.
+    inode_changed: (i64, i64),
+}
+
+impl From<&Metadata> for Before {
+    fn from(seen: &Metadata) -> Self {
+        Self {
+            state: seen.into(),
+            inode_changed: (seen.ctime(), seen.ctime_nsec()),
+        }
+    }
 }
 
 impl OpenFile {
     /// How many bytes it had when it was opened: read these, and no more.
     #[must_use]
     pub fn length(&self) -> u64 {
-        self.before.size()
+        self.before.state.size
     }
 
     /// Fills a buffer from a place in the file, from any thread; less only at the file's end.
@@ -86,7 +103,7 @@ impl OpenFile {
     /// Decides, after reading, whether the file changed since it was opened.
     #[must_use]
     pub fn changed(&self, bytes_read: u64) -> bool {
-        bytes_read != self.before.size() || moved(&self.file, &self.before)
+        bytes_read != self.length() || moved(&self.file, self.before)
     }
 }
 
@@ -159,30 +176,30 @@ fn folder(file: &File, seen: &Metadata) -> Outcome {
 
 fn opened(
     file: File,
-    before: Metadata,
+    seen: Metadata,
     small_max: u64,
     admit: impl FnOnce(u64),
 ) -> Result<Outcome, Why> {
-    if !before.is_file() {
+    if !seen.is_file() {
         // It was a file when its folder was listed.
         return Err(Why::Changed);
     }
-    let shared = shared(&before);
-    let mut entry = describe(Kind::File, &before);
+    let mut entry = describe(Kind::File, &seen);
     entry.attributes = attributes::Place::Open(&file).read();
-    let content = if before.size() < small_max {
-        admit(before.size());
-        let bytes = read_small(&file, before.size(), small_max).map_err(Why::Unreadable)?;
+    let (size, before) = (seen.size(), Before::from(&seen));
+    let content = if size < small_max {
+        admit(size);
+        let bytes = read_small(&file, size, small_max).map_err(Why::Unreadable)?;
         entry.length = bytes.len() as u64;
-        entry.changed = entry.length != before.size() || moved(&file, &before);
+        entry.changed = entry.length != size || moved(&file, before);
         Content::Read(bytes)
     } else {
-        entry.length = before.size();
+        entry.length = size;
         // Only a hint: larger read-ahead.
         let _ = fadvise(&file, 0, None, Advice::Sequential);
         Content::Open(OpenFile { file, before })
     };
-    Ok((Found { entry, content }, shared))
+    Ok((Found { entry, content }, shared(&seen)))
 }
 
 fn symlink(place: &Place) -> Result<Outcome, Why> {
@@ -232,15 +249,10 @@ fn shared(seen: &Metadata) -> Option<Shared> {
     })
 }
 
-fn moved(file: &File, before: &Metadata) -> bool {
-    match file.metadata() {
-        Ok(after) => {
-            State::from(&after) != State::from(before)
-                || (after.ctime(), after.ctime_nsec()) != (before.ctime(), before.ctime_nsec())
-        }
-        // Nobody can say that it did not.
-        Err(_) => true,
-    }
+fn moved(file: &File, before: Before) -> bool {
+    // If it cannot be asked, nobody can say that it did not.
+    file.metadata()
+        .map_or(true, |after| Before::from(&after) != before)
 }
 
 /// Reads to the end, but never `small_max` bytes or more, however fast the file grows.

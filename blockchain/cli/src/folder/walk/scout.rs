@@ -65,13 +65,16 @@ pub(super) struct Scout {
     listing: Vec<u8>,
 }
 
+/// A name and what the folder says it stands for.
+type Name = (Box<[u8]>, FileType);
+
 /// A folder whose names are being visited.
 struct Frame {
     /// None while it is far up the current path.
     folder: Option<Arc<File>>,
     identity: Identity,
     path_length: usize,
-    names: vec::IntoIter<(Box<[u8]>, FileType)>,
+    names: vec::IntoIter<Name>,
 }
 
 impl Scout {
@@ -162,8 +165,8 @@ impl Scout {
     }
 
     /// Reads a folder's names; on an error, those up to it.
-    fn list(&mut self, folder: &File) -> (Vec<(Box<[u8]>, FileType)>, Option<Errno>) {
-        let mut names: Vec<(Box<[u8]>, FileType)> = Vec::new();
+    fn list(&mut self, folder: &File) -> (Vec<Name>, Option<Errno>) {
+        let mut names: Vec<Name> = Vec::new();
         let mut failed = None;
         let mut listing = RawDir::new(folder, self.listing.spare_capacity_mut());
         while let Some(entry) = listing.next() {
