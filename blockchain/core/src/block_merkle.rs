@@ -1,1 +1,172 @@
-//! Not written yet.
+//! The Merkle root that a block's hash covers: SHA-256, pairwise over lower-case hex texts.
+//!
+//! [`crate::block`] builds with it, [`crate::validate`] checks with it, [`crate::check`] follows a
+//! path. The rule is the documented one and frozen: an odd last node is paired with itself, nothing
+//! at all has the root of 64 zeros. Pairing a node with itself lets two lists share a root
+//! (CVE-2012-2459), so [`mutated`] tells the lists that no honest producer makes.
+//!
+//! The functions are total and know no limits; those are [`crate::validate`]'s.
+
+use ring::digest;
+
+use crate::digest::{MerkleRoot, TransactionHash};
+
+/// SHA-256 of the parts, one after the other.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.finish().as_ref());
+    bytes
+}
+
+/// SHA-256 of a transaction's canonical text: its leaf in the tree.
+pub fn transaction_hash(text: &str) -> TransactionHash {
+    TransactionHash::new(sha256(&[text.as_bytes()]))
+}
+
+/// The root over a block's transactions, in order.
+pub fn merkle_root(leaves: &[TransactionHash]) -> MerkleRoot {
+    root_and_mutation(leaves).0
+}
+
+/// Whether two equal *existing* neighbours meet on some level: then another, shorter list has the
+/// same root, and this one is refused.
+pub fn mutated(leaves: &[TransactionHash]) -> bool {
+    root_and_mutation(leaves).1
+}
+
+/// [`merkle_root`] and [`mutated`] in one climb.
+pub fn root_and_mutation(leaves: &[TransactionHash]) -> (MerkleRoot, bool) {
+    let mut mutated = has_twins(leaves);
+    let mut level = leaves.to_vec();
+    while level.len() > 1 {
+        level = parents(&level);
+        mutated |= has_twins(&level);
+    }
+    let root = level.first().map_or(MerkleRoot::ZERO, |node| MerkleRoot::new(*node.as_bytes()));
+    (root, mutated)
+}
+
+/// The siblings from a leaf up to the root, one for each level. A node without a neighbour is its
+/// own sibling, so whoever knows the count only has to fold. `None` where there is no such leaf.
+pub fn path(leaves: &[TransactionHash], position: usize) -> Option<Vec<TransactionHash>> {
+    leaves.get(position)?;
+    let (mut siblings, mut level, mut at) = (Vec::new(), leaves.to_vec(), position);
+    while level.len() > 1 {
+        siblings.push(*level.get(at ^ 1).or_else(|| level.get(at))?);
+        level = parents(&level);
+        at /= 2;
+    }
+    Some(siblings)
+}
+
+/// The root that a leaf and its path lead to, or `None` where no list of `count` leaves has such a
+/// path at `position`: its length is determined, and so is a node that is its own sibling.
+pub fn verify_path(
+    leaf: TransactionHash,
+    position: usize,
+    count: usize,
+    path: &[TransactionHash],
+) -> Option<MerkleRoot> {
+    if position >= count {
+        return None;
+    }
+    let (mut node, mut at, mut width, mut siblings) = (leaf, position, count, path.iter());
+    while width > 1 {
+        let sibling = siblings.next()?;
+        node = match (at % 2 == 0, at + 1 == width) {
+            (true, true) if *sibling != node => return None,
+            (true, _) => parent(&node, sibling),
+            (false, _) => parent(sibling, &node),
+        };
+        at /= 2;
+        width = width.div_ceil(2);
+    }
+    siblings.next().is_none().then(|| MerkleRoot::new(*node.as_bytes()))
+}
+
+fn has_twins(level: &[TransactionHash]) -> bool {
+    level.as_chunks::<2>().0.iter().any(|[left, right]| left == right)
+}
+
+fn parents(level: &[TransactionHash]) -> Vec<TransactionHash> {
+    let (pairs, odd) = level.as_chunks::<2>();
+    let pairs = pairs.iter().map(|[left, right]| parent(left, right));
+    pairs.chain(odd.iter().map(|last| parent(last, last))).collect()
+}
+
+fn parent(left: &TransactionHash, right: &TransactionHash) -> TransactionHash {
+    TransactionHash::new(sha256(&[&hex_of(left), &hex_of(right)]))
+}
+
+/// The 64 hex digits, without a detour over the heap: this runs once for every transaction.
+fn hex_of(hash: &TransactionHash) -> [u8; 64] {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    let mut text = [0; 64];
+    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(hash.as_bytes()) {
+        *pair = [digit(byte >> 4), digit(byte & 0x0f)];
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves(count: usize) -> Vec<TransactionHash> {
+        (0..count).map(|n| transaction_hash(&n.to_string())).collect()
+    }
+
+    #[test]
+    fn hex_is_the_same_as_everywhere_else() {
+        let hash = transaction_hash("x");
+        assert_eq!(hex_of(&hash), *hash.to_string().as_bytes());
+    }
+
+    #[test]
+    fn nothing_is_zeros_and_one_leaf_is_its_own_root() {
+        assert_eq!(merkle_root(&[]), MerkleRoot::ZERO);
+        let one = leaves(1);
+        assert_eq!(merkle_root(&one).as_bytes(), one[0].as_bytes());
+    }
+
+    #[test]
+    fn every_path_leads_to_the_root_and_to_nothing_else() {
+        for count in 1..40 {
+            let list = leaves(count);
+            let root = merkle_root(&list);
+            for position in 0..count {
+                let siblings = path(&list, position).unwrap();
+                assert_eq!(verify_path(list[position], position, count, &siblings), Some(root));
+                for changed in 0..siblings.len() {
+                    let mut wrong = siblings.clone();
+                    wrong[changed] = transaction_hash("other");
+                    assert_ne!(verify_path(list[position], position, count, &wrong), Some(root));
+                }
+                let mut longer = siblings.clone();
+                longer.push(list[0]);
+                assert_eq!(verify_path(list[position], position, count, &longer), None);
+                if let Some((_, shorter)) = siblings.split_last() {
+                    assert_eq!(verify_path(list[position], position, count, shorter), None);
+                }
+            }
+            assert_eq!(path(&list, count), None);
+            assert_eq!(verify_path(list[0], count, count, &[]), None);
+        }
+    }
+
+    /// CVE-2012-2459: [a, b, c] and [a, b, c, c] share a root; six leaves and eight likewise.
+    #[test]
+    fn a_list_padded_by_hand_shares_the_root_and_is_told() {
+        for count in [3, 5, 6, 7, 12] {
+            let honest = leaves(count);
+            assert!(!mutated(&honest), "{count}");
+            let mut padded = honest.clone();
+            let width = 1 << count.trailing_zeros();
+            padded.extend_from_slice(&honest[count - width..]);
+            assert_eq!(merkle_root(&padded), merkle_root(&honest), "{count}");
+            assert!(mutated(&padded), "{count}");
+        }
+    }
+}

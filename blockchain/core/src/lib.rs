@@ -30,6 +30,7 @@ pub mod session;
 pub mod sign;
 pub mod slice;
 pub mod time;
+pub mod timeline;
 pub mod transaction;
 pub mod tree;
 pub mod validate;
