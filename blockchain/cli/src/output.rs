@@ -187,7 +187,9 @@ fn sentence(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folder::{path::PathFault, target::TargetError};
+    use lucid_core::catalogue::check_path;
+
+    use crate::folder::target::TargetError;
 
     #[test]
     fn an_error_is_one_sentence_with_cause_and_remedy() {
@@ -203,13 +205,10 @@ mod tests {
 
     #[test]
     fn a_cause_is_not_said_twice() {
-        let error = TargetError::Unsafe {
-            path: b"/a".to_vec(),
-            fault: PathFault::Absolute,
-        };
+        let error = TargetError::from(check_path(b"/a").unwrap_err());
         assert_eq!(
             complaint(&error, None),
-            "error: \"/a\" is not a safe name: it is absolute"
+            "error: \"/a\" is not a path in an archive: a component is empty"
         );
     }
 

@@ -7,14 +7,11 @@
 
 use std::io::{self, Write};
 
+use lucid_core::catalogue::{PathFault, check_path};
 use tar::{EntryType, Header};
 use thiserror::Error;
 
-use super::{
-    Entry, FileTime, Kind,
-    path::{PathFault, check},
-};
-use crate::text;
+use super::{Entry, FileTime, Kind};
 
 /// Everything in a tar stream is padded to this.
 const BLOCK: u64 = 512;
@@ -27,13 +24,8 @@ const LARGEST_OWNER: u32 = 0o7_777_777;
 #[derive(Debug, Error)]
 pub enum TarError {
     /// The name could lead out of the folder it is unpacked in.
-    #[error("\"{}\" is not a safe name: {fault}", text::name(path))]
-    Unsafe {
-        /// The name.
-        path: Vec<u8>,
-        /// What is wrong with it.
-        fault: PathFault,
-    },
+    #[error(transparent)]
+    Unsafe(#[from] PathFault),
     /// More or fewer bytes came than the entry announced.
     #[error("a file got {} bytes than were announced", if *more { "more" } else { "fewer" })]
     Length {
@@ -66,12 +58,16 @@ impl<W: Write> Tarball<W> {
     /// Begins an entry; a file's bytes follow by [`content`](Self::content).
     pub fn entry(&mut self, entry: &Entry) -> Result<(), TarError> {
         self.end_entry()?;
-        let mut path = safe(&entry.path)?.to_vec();
+        check_path(&entry.path)?;
+        let mut path = entry.path.clone();
         let (kind, target, length) = match entry.kind {
             Kind::Folder => (EntryType::Directory, &[][..], 0),
             Kind::File => (EntryType::Regular, &[][..], entry.length),
             Kind::Symlink => (EntryType::Symlink, entry.target.as_slice(), 0),
-            Kind::HardLink => (EntryType::Link, safe(&entry.target)?, 0),
+            Kind::HardLink => {
+                check_path(&entry.target)?;
+                (EntryType::Link, entry.target.as_slice(), 0)
+            }
         };
         if entry.kind == Kind::Folder {
             if path.is_empty() {
@@ -160,14 +156,6 @@ impl<W: Write> Tarball<W> {
         self.out.write_all(header.as_bytes())?;
         Ok(())
     }
-}
-
-fn safe(path: &[u8]) -> Result<&[u8], TarError> {
-    check(path).map_err(|fault| TarError::Unsafe {
-        path: path.to_vec(),
-        fault,
-    })?;
-    Ok(path)
 }
 
 fn fill(field: &mut [u8], bytes: &[u8]) {

@@ -21,6 +21,7 @@ use std::{
     sync::Arc,
 };
 
+use lucid_core::catalogue::{PathFault, check_path, path_order};
 use parking_lot::Mutex;
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, symlinkat, unlinkat},
@@ -34,10 +35,7 @@ use self::{
     metadata::Keeper,
     report::Tally,
 };
-use super::{
-    Entry,
-    path::{PathFault, check, path_order, split},
-};
+use super::{Entry, path::split};
 use crate::text;
 
 pub use self::{
@@ -66,13 +64,8 @@ pub enum TargetError {
         source: io::Error,
     },
     /// The name could lead out of the target.
-    #[error("\"{}\" is not a safe name: {fault}", text::name(path))]
-    Unsafe {
-        /// The name.
-        path: Vec<u8>,
-        /// What is wrong with it.
-        fault: PathFault,
-    },
+    #[error(transparent)]
+    Unsafe(#[from] PathFault),
     /// Only a folder can stand for the target itself.
     #[error("an entry that is not a folder has no name")]
     Nameless,
@@ -211,7 +204,7 @@ impl Target {
     /// The empty path is the target itself: it keeps its mode and times if it had content before.
     pub fn folder(&self, entry: &Entry) -> Result<(), TargetError> {
         let inner = &self.inner;
-        safe(&entry.path)?;
+        check_path(&entry.path)?;
         inner.folders.open(&entry.path, Missing::MakePrivate)?;
         if !entry.path.is_empty() || matches!(*inner.made, Made::Everything) {
             inner.later.lock().folders.push(entry.clone());
@@ -423,16 +416,9 @@ impl Inner {
     }
 }
 
-fn safe(path: &[u8]) -> Result<(), TargetError> {
-    check(path).map_err(|fault| TargetError::Unsafe {
-        path: path.to_vec(),
-        fault,
-    })
-}
-
 fn named(path: &[u8]) -> Result<(), TargetError> {
     if path.is_empty() {
         return Err(TargetError::Nameless);
     }
-    safe(path)
+    Ok(check_path(path)?)
 }

@@ -135,6 +135,9 @@ pub enum Why {
     /// The folder that is being written to.
     #[error("it is a data folder of lucid")]
     OwnFolder,
+    /// No catalogue holds a path of that length.
+    #[error("its path is too long")]
+    TooLong,
     /// It vanished, or became something else, between being listed and being read.
     #[error("it vanished or was replaced while the folder was read")]
     Changed,

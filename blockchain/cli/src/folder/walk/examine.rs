@@ -227,7 +227,7 @@ fn describe(kind: Kind, seen: &Metadata) -> Entry {
         mode: seen.mode() & 0o7777,
         modified: FileTime {
             seconds: seen.mtime(),
-            nanos: u32::try_from(seen.mtime_nsec()).unwrap_or_default(),
+            nanos: u32::try_from(seen.mtime_nsec().min(999_999_999)).unwrap_or_default(),
         },
         owner: Owner {
             uid: seen.uid(),

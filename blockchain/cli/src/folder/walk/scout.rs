@@ -14,6 +14,7 @@ use std::{
     vec,
 };
 
+use lucid_core::limits::PATH_BYTES_MAX;
 use rustix::{
     fs::{FileType, Mode, OFlags, RawDir, openat},
     io::Errno,
@@ -106,6 +107,9 @@ impl Scout {
     }
 
     fn visit(&mut self, folder: Arc<File>, path: Vec<u8>, name: Box<[u8]>, kind: FileType) -> Task {
+        if path.len() > PATH_BYTES_MAX {
+            return skip(path, Why::TooLong);
+        }
         let place = Place { folder, name, path };
         let why = match kind {
             FileType::Directory => return self.descend(place),

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, fs, os::unix::net::UnixListener, path::Path};
 
 use lucid::folder::{
     Kind,
-    path::path_order,
     walk::{Content, Identity, Options, Step, WalkError, Why, walk, walk_with_contents},
 };
+use lucid_core::catalogue::path_order;
 use proptest::prelude::*;
 
 use super::{collect, make_deep, make_varied, os, read};
