@@ -4,6 +4,7 @@
 //! verb, and only [`output`] and [`progress`] write to the terminal.
 
 pub mod folder;
+pub mod ingest;
 pub mod output;
 pub mod progress;
 pub mod text;

@@ -98,6 +98,8 @@ pub struct Found {
     pub entry: Entry,
     /// Its bytes.
     pub content: Content,
+    /// Whether hard links to it may follow.
+    pub has_more_names: bool,
 }
 
 /// Where the bytes of an entry are.

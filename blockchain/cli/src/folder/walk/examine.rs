@@ -171,7 +171,7 @@ fn folder(file: &File, seen: &Metadata) -> Outcome {
     let mut entry = describe(Kind::Folder, seen);
     entry.attributes = attributes::Place::Open(file).read();
     let content = Content::None;
-    (Found { entry, content }, None)
+    (Found { entry, content, has_more_names: false }, None)
 }
 
 fn opened(
@@ -199,7 +199,7 @@ fn opened(
         let _ = fadvise(&file, 0, None, Advice::Sequential);
         Content::Open(OpenFile { file, before })
     };
-    Ok((Found { entry, content }, shared(&seen)))
+    Ok((Found { entry, content, has_more_names: false }, shared(&seen)))
 }
 
 fn symlink(place: &Place) -> Result<Outcome, Why> {
@@ -217,7 +217,7 @@ fn symlink(place: &Place) -> Result<Outcome, Why> {
     entry.target = target.into_bytes();
     entry.attributes = attributes::Place::link(&place.folder, &place.name).read();
     let content = Content::None;
-    Ok((Found { entry, content }, shared(&seen)))
+    Ok((Found { entry, content, has_more_names: false }, shared(&seen)))
 }
 
 fn describe(kind: Kind, seen: &Metadata) -> Entry {

@@ -46,6 +46,7 @@ impl Links {
                     state: shared.state,
                     names_left: shared.names.saturating_sub(1),
                 };
+                found.has_more_names = true;
                 self.first.insert(shared.identity, first);
             }
         }
