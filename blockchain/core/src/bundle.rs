@@ -12,7 +12,7 @@ use crate::digest::TransactionHash;
 use crate::limits::{BUNDLE_BYTES_MAX, PATH_BYTES_MAX, TRANSACTION_BYTES_MAX};
 use crate::manifest::{Manifest, ManifestFault};
 use crate::record::BlockRecord;
-use crate::session::Leaf;
+use crate::session::{LEAF_BYTES, Leaf};
 use crate::sign::{PublicKey, Signature};
 use crate::slice::{self, SliceFault};
 use crate::tree::{self, Blake3Tree, NodeHash};
@@ -26,6 +26,9 @@ pub use claim::{Claim, ClaimFault, covering, edges};
 /// How a bundle begins.
 pub const MAGIC: &[u8] = b"lucid-proof/v1\n";
 const CHECKSUM_BYTES: usize = 32;
+/// The chunks that one bundle covers at most: two tebibytes at the default size. What is left of a
+/// bundle's length is more than two edges, a page, a manifest and an anchor can take.
+pub const LEAVES_MAX: usize = (BUNDLE_BYTES_MAX - (64 << 20)) / LEAF_BYTES;
 /// A range has two ends.
 const SLICES_MAX: u32 = 2;
 
@@ -52,6 +55,12 @@ pub enum BundleFault {
 /// Why pieces do not make a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildFault {
+    /// More chunks than one bundle holds.
+    #[error("{chunks} chunks are too many for one proof: at most {LEAVES_MAX} are; prove a part")]
+    TooMany {
+        /// How many there are.
+        chunks: usize,
+    },
     /// The manifest is not sound.
     #[error(transparent)]
     Manifest(#[from] ManifestFault),
@@ -216,6 +225,9 @@ impl Bundle {
         edge_chunks: &[&[u8]],
         page: Option<(Leaf, Vec<u8>)>,
     ) -> Result<Self, BuildFault> {
+        if leaves.len() > LEAVES_MAX {
+            return Err(BuildFault::TooMany { chunks: leaves.len() });
+        }
         if tree::root::<Blake3Tree>(hashes) != *manifest.merkle_root.as_bytes() {
             return Err(BuildFault::Root);
         }

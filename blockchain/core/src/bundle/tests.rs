@@ -310,6 +310,9 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
         let fault = build(subject.clone(), hashes, leaves, &[], None);
         assert!(matches!(fault, Err(BuildFault::Claim(_))), "{subject:?} {fault:?}");
     }
+    let many = vec![leaves[0]; LEAVES_MAX + 1];
+    let fault = build(Subject::Session, hashes, &many, &[], None);
+    assert_eq!(fault, Err(BuildFault::TooMany { chunks: LEAVES_MAX + 1 }));
     assert!(world.try_prove(path("absent")).is_err());
     let page = Some(world.page_of("b"));
     assert!(build(Subject::Session, hashes, leaves, &[], page).is_err());
