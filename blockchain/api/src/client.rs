@@ -98,6 +98,8 @@ impl Connection {
         let mut builder = Client::builder()
             .timeout(options.timeout)
             .connect_timeout(options.timeout.min(Duration::from_secs(10)))
+            // Sooner than any of our services, or a proxy, closes it from the other side.
+            .pool_idle_timeout(Duration::from_secs(30))
             // Redirects and proxies from the environment would make the address a guess.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy();
