@@ -45,7 +45,7 @@ async fn a_download_that_breaks_off_never_looks_whole() {
     let streamed = server.get("/streamed").await;
     assert!(streamed.text().ends_with("0\r\n\r\n"), "the last chunk ends a whole body");
     let broken = server.get("/broken-off").await;
-    assert!(broken.text().contains("half") && !broken.text().ends_with("0\r\n\r\n"));
+    assert!(broken.status == 200 && !broken.text().ends_with("0\r\n\r\n"));
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn every_service_describes_itself() {
     assert!(openapi["paths"]["/health"].is_object());
     assert!([200, 303, 307, 308].contains(&server.get("/docs").await.status));
     let docs = server.get("/docs/").await;
-    assert!(docs.status == 200 && docs.text().contains("swagger-ui"));
+    assert_eq!((docs.status, docs.header("content-type")), (200, Some("text/html")));
     assert_eq!(server.get("/docs/swagger-ui-bundle.js").await.status, 200);
 
     let metrics = server.get("/metrics").await;

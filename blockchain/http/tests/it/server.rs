@@ -77,6 +77,10 @@ async fn gone(State(attempts): State<Attempts>) -> Reply<()> {
     Err(Refusal::new(ErrorCode::Gone, "pruned").documented("BM_001").with("height", 7))
 }
 
+async fn panicking() -> &'static str {
+    panic!("as arranged")
+}
+
 async fn content(headers: HeaderMap) -> Reply<Response> {
     let content = Content { length: CONTENT.len() as u64, etag: Some("e"), kind: "text/x-test" };
     let selection = content.select(&headers)?;
@@ -118,7 +122,7 @@ fn routes(attempts: Attempts) -> OpenApiRouter {
         .route("/api/v1/chain/height", get(flaky))
         .route("/api/v1/chain/info", get(gone))
         .route("/api/v1/sessions/{session_id}/data", get(content))
-        .route("/panic", get(|| async { panic!("as arranged") }))
+        .route("/panic", get(panicking))
         .route("/query", get(|Query(thing): Query<Thing>| async move { thing.number.to_string() }))
         .route("/text", post(|JsonText(text): JsonText| async move { text }))
         .with_state(attempts);
