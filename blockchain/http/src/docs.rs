@@ -4,15 +4,40 @@
 use axum::routing::get;
 use axum::{Json, Router};
 use lucid_api::paths;
+use lucid_api::problem::{self, Problem};
 use serde_json::json;
-use utoipa::openapi::{Info, OpenApi};
+use utoipa::OpenApi as _;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::path::PathItem;
+use utoipa::openapi::{Info, OpenApi, Ref, Response, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::Service;
 
-/// Names the service in its description.
+/// What every service's description holds.
+#[derive(utoipa::OpenApi)]
+#[openapi(components(schemas(Problem)))]
+struct Common;
+
+/// Names the service in its description, and says of every operation how it fails.
 pub(crate) fn describe(openapi: &mut OpenApi, service: &Service) {
     openapi.info = Info::new(service.title, service.version);
+    openapi.merge(Common::openapi());
+    for item in openapi.paths.paths.values_mut() {
+        let PathItem { get, put, post, delete, head, .. } = item;
+        for operation in [get, put, post, delete, head].into_iter().flatten() {
+            let default = operation.responses.responses.entry("default".to_owned());
+            default.or_insert_with(|| refusal().into());
+        }
+    }
+}
+
+fn refusal() -> Response {
+    let document = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new()
+        .description("refused or failed")
+        .content(problem::CONTENT_TYPE, document)
+        .build()
 }
 
 pub(crate) fn routes(service: &'static Service, openapi: OpenApi) -> Router {

@@ -77,6 +77,18 @@ async fn downloads_stream_whole_and_in_part() {
 }
 
 #[tokio::test]
+async fn file_paths_are_bytes_all_the_way() {
+    let server = Server::start(&[]).await;
+    let body = call(&server, |_, data| {
+        let mut body = Vec::new();
+        data.file("s:1", b"dir/a b\xff%2F?#", None).unwrap().read_to_end(&mut body).unwrap();
+        body
+    })
+    .await;
+    assert_eq!(body, b"s:1|dir/a b\xff%2F?#");
+}
+
+#[tokio::test]
 async fn bad_health_is_an_answer() {
     let server = Server::start(&[]).await;
     let health = call(&server, |_, data| data.health()).await.unwrap();

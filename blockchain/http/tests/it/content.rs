@@ -68,7 +68,10 @@ async fn every_service_describes_itself() {
 
     let openapi = server.get("/openapi.json").await.json();
     assert_eq!(openapi["info"]["title"], "Lucid Test");
-    assert!(openapi["paths"]["/health"].is_object());
+    let health = &openapi["paths"]["/health"]["get"]["responses"];
+    assert!(health["503"].is_object());
+    assert!(health["default"]["content"]["application/problem+json"].is_object());
+    assert!(openapi["components"]["schemas"]["Problem"].is_object());
     assert!([200, 303, 307, 308].contains(&server.get("/docs").await.status));
     let docs = server.get("/docs/").await;
     assert_eq!((docs.status, docs.header("content-type")), (200, Some("text/html")));

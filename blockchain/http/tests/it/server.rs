@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use lucid_api::problem::ErrorCode;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, Environment, load};
-use lucid_http::extract::{Json, JsonText, Path, Query};
+use lucid_http::extract::{BytePath, Json, JsonText, Path, Query};
 use lucid_http::health::Report;
 use lucid_http::limits::Limits;
 use lucid_http::porch::Porch;
@@ -77,6 +77,10 @@ async fn gone(State(attempts): State<Attempts>) -> Reply<()> {
     Err(Refusal::new(ErrorCode::Gone, "pruned").documented("BM_001").with("height", 7))
 }
 
+async fn file(BytePath(values): BytePath) -> Vec<u8> {
+    values.join(&b'|')
+}
+
 async fn panicking() -> &'static str {
     panic!("as arranged")
 }
@@ -122,6 +126,7 @@ fn routes(attempts: Attempts) -> OpenApiRouter {
         .route("/api/v1/chain/height", get(flaky))
         .route("/api/v1/chain/info", get(gone))
         .route("/api/v1/sessions/{session_id}/data", get(content))
+        .route("/api/v1/sessions/{session_id}/files/{*path}", get(file))
         .route("/panic", get(panicking))
         .route("/query", get(|Query(thing): Query<Thing>| async move { thing.number.to_string() }))
         .route("/text", post(|JsonText(text): JsonText| async move { text }))
