@@ -1,2 +1,2 @@
-//! The command line.
+//! The `lucid` command.
 fn main() {}

@@ -1,0 +1,133 @@
+//! Adds chunks that are stored already to a session.
+
+use lucid_core::digest::ChunkId;
+use lucid_core::limits::CHUNK_BYTES_MAX;
+use lucid_core::session::SessionId;
+use lucid_store::CommitError;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use crate::fact::{Fact, Referenced};
+use crate::opened::SessionLocks;
+use crate::row::{self, SessionName, SessionRow};
+
+/// A session's end after references were added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// The index that the next chunk will have.
+    pub next_index: u64,
+    /// The session's length in bytes.
+    pub offset: u64,
+}
+
+/// References in one fact: bounds the fact's record.
+pub const REFERENCES_MAX: usize = 100_000;
+
+/// Adds chunks behind the last one. Repeating a request that has happened is answered as the first
+/// time; another index than the next is a conflict.
+pub fn add_references(
+    vault: &Vault,
+    locks: &SessionLocks,
+    id: &SessionId,
+    start_index: u64,
+    chunks: Vec<(ChunkId, u32)>,
+) -> Result<Added, OpError> {
+    check(&chunks)?;
+    let _held = locks.hold(id);
+    let name = SessionName::of(vault.sealer(), id);
+    let session = open_for_writing(vault, &name, id)?;
+    if session.tail_bytes > 0 {
+        return Err(OpError::Conflict(format!(
+            "session {id} is a live stream; use append, not references"
+        )));
+    }
+    if start_index < session.chunk_count() && is_repeated(vault, &name, start_index, &chunks)? {
+        return Ok(Added { next_index: session.chunk_count(), offset: session.offset() });
+    }
+    if start_index != session.chunk_count() {
+        return Err(OpError::Conflict(format!(
+            "the next chunk of session {id} has index {}, not {start_index}",
+            session.chunk_count()
+        )));
+    }
+    check_lengths(vault, &chunks)?;
+    let requires = chunks.iter().map(|(chunk, _)| vault.sealer().chunk_name(chunk)).collect();
+    let next_index = start_index + chunks.len() as u64;
+    let offset = session.cut_bytes + chunks.iter().map(|(_, n)| u64::from(*n)).sum::<u64>();
+    let ids: Vec<ChunkId> = chunks.iter().map(|(chunk, _)| *chunk).collect();
+    let fact = Fact::Referenced(Referenced {
+        session: id.clone(),
+        start_index,
+        start_offset: session.cut_bytes,
+        chunks,
+    });
+    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
+    match vault.commit(Submission { facts: vec![fact], requires, ..Submission::default() }) {
+        Ok(_) => Ok(Added { next_index, offset }),
+        Err(CommitError::Missing(names)) => Err(OpError::Missing(
+            ids.into_iter().filter(|id| names.contains(&vault.sealer().chunk_name(id))).collect(),
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn check(chunks: &[(ChunkId, u32)]) -> Result<(), OpError> {
+    if chunks.is_empty() || chunks.len() > REFERENCES_MAX {
+        return Err(OpError::Invalid(format!("1 to {REFERENCES_MAX} chunks are wanted")));
+    }
+    match chunks.iter().find(|(_, length)| *length == 0 || *length as usize > CHUNK_BYTES_MAX) {
+        Some((id, length)) => {
+            Err(OpError::Invalid(format!("chunk {id} cannot have {length} bytes")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A length that is not the stored chunk's would make a session that cannot be read.
+fn check_lengths(vault: &Vault, chunks: &[(ChunkId, u32)]) -> Result<(), OpError> {
+    for (id, length) in chunks {
+        if let Some(place) = vault.placement(id)?
+            && place.plain_length != *length
+        {
+            return Err(OpError::Invalid(format!(
+                "chunk {id} has {} bytes, not {length}",
+                place.plain_length
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The session, if it may still be written to.
+pub fn open_for_writing(
+    vault: &Vault,
+    name: &SessionName,
+    id: &SessionId,
+) -> Result<SessionRow, OpError> {
+    let session = row::session(vault.index(), vault.sealer(), name)?
+        .ok_or_else(|| OpError::NoSession(id.clone()))?;
+    if session.sealed.is_some() {
+        return Err(OpError::Conflict(format!("session {id} is sealed and cannot change")));
+    }
+    if session.has_gap {
+        return Err(OpError::Conflict(format!(
+            "session {id} lost references to damage and cannot go on; begin a new one"
+        )));
+    }
+    Ok(session)
+}
+
+fn is_repeated(
+    vault: &Vault,
+    name: &SessionName,
+    start: u64,
+    chunks: &[(ChunkId, u32)],
+) -> Result<bool, OpError> {
+    let known = row::references(vault.index(), vault.sealer(), name, start, chunks.len())?;
+    Ok(known.len() == chunks.len()
+        && known.iter().zip(chunks).all(|(known, (id, length))| {
+            known.chunk == *id && known.length == *length
+        }))
+}
