@@ -108,9 +108,8 @@ struct Listed {
 
 impl Listed {
     fn of(disk: &dyn Disk, found: &mut Audit) -> Result<Self, StoreError> {
-        let list = |folder: &str| {
-            disk.list(folder).map_err(StoreError::io(format!("listing {folder}/")))
-        };
+        let list =
+            |folder: &str| disk.list(folder).map_err(StoreError::io(format!("listing {folder}/")));
         for name in list("")? {
             let bare = name.trim_end_matches('/');
             match bare {

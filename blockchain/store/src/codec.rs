@@ -92,7 +92,9 @@ impl Packer {
             Compression::Gzip => gzip(plain).map(|p| (CodecId::Gzip, p)),
         };
         match packed {
-            Some((codec, packed)) if packed.len() < plain.len() - plain.len() / 32 => (codec, packed),
+            Some((codec, packed)) if packed.len() < plain.len() - plain.len() / 32 => {
+                (codec, packed)
+            }
             _ => (CodecId::Raw, plain.to_vec()),
         }
     }
@@ -178,7 +180,9 @@ mod tests {
     #[test]
     fn every_compression_reads_back_whatever_is_configured_later() {
         let text = b"the same words over and over, ".repeat(200);
-        let noise: Vec<u8> = (0..4096u32).flat_map(|n| blake3::hash(&n.to_le_bytes()).as_bytes()[..4].to_vec()).collect();
+        let noise: Vec<u8> = (0..4096u32)
+            .flat_map(|n| blake3::hash(&n.to_le_bytes()).as_bytes()[..4].to_vec())
+            .collect();
         for how in ["none", "zstd", "zstd:9", "lz4", "gzip"] {
             let how: Compression = how.parse().unwrap();
             let mut packer = Packer::new();

@@ -312,7 +312,9 @@ impl Sealer {
     pub fn open_value(&self, mut value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(keys) = &self.keyring else { return Ok(value) };
         let fault = || {
-            StoreError::Index("a value does not open; run `lucid reindex` to rebuild the index".into())
+            StoreError::Index(
+                "a value does not open; run `lucid reindex` to rebuild the index".into(),
+            )
         };
         let at = value.len().checked_sub(12).ok_or_else(fault)?;
         let nonce = value.split_off(at);

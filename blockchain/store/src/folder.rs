@@ -207,11 +207,8 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
         let wrap = |label: &str| -> Result<String, StoreError> {
             Ok(BASE64.encode(crypt::wrap(&root, label, &*Zeroizing::new(random::<32>()?))?))
         };
-        let lines = [
-            ("root", key_id(&root)),
-            ("dedup", wrap("dedup")?),
-            ("epoch 1", wrap("epoch 1")?),
-        ];
+        let lines =
+            [("root", key_id(&root)), ("dedup", wrap("dedup")?), ("epoch 1", wrap("epoch 1")?)];
         write_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, &lines)?;
     }
     let lines = [
@@ -294,14 +291,12 @@ fn read_outside_key(path: &Path) -> Result<Secret, StoreError> {
         std::fs::read_to_string(path)
             .map_err(StoreError::io(format!("reading the root key {}", path.display())))?,
     );
-    parse_label(&text, KEY_TITLE).ok().and_then(|lines| key_of(&lines, "root")).ok_or_else(
-        || {
-            StoreError::Key(format!(
-                "{} holds no sound root key; it must be a root.key file as made by `lucid`",
-                path.display()
-            ))
-        },
-    )
+    parse_label(&text, KEY_TITLE).ok().and_then(|lines| key_of(&lines, "root")).ok_or_else(|| {
+        StoreError::Key(format!(
+            "{} holds no sound root key; it must be a root.key file as made by `lucid`",
+            path.display()
+        ))
+    })
 }
 
 fn read_root_key(
@@ -334,7 +329,9 @@ fn read_keyring(
             .and_then(|text| BASE64.decode(text).ok())
             .and_then(|wrapped| crypt::unwrap(root, label, &wrapped))
             .ok_or_else(|| {
-                StoreError::Key(format!("{KEYS}/{DATA_KEYS}: {label} does not open under the root key"))
+                StoreError::Key(format!(
+                    "{KEYS}/{DATA_KEYS}: {label} does not open under the root key"
+                ))
             })
     };
     let mut epochs = BTreeMap::new();

@@ -250,10 +250,8 @@ impl Auditor<'_> {
         let follows =
             commit.number == walk.chain.number + 1 && commit.previous == walk.chain.digest;
         if known && !follows {
-            let why = format!(
-                "commit {} does not follow commit {}",
-                commit.number, walk.chain.number
-            );
+            let why =
+                format!("commit {} does not follow commit {}", commit.number, walk.chain.number);
             self.damage(path, offset, &why);
             self.log_was_damaged = true;
         } else if known

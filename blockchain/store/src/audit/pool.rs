@@ -83,7 +83,9 @@ impl Work<'_> {
     pub fn add(&mut self, file: &Arc<dyn DiskFile>, path: &Arc<str>, offset: u64, header: Header) {
         let end = offset + header.record_bytes();
         let joins = self.open.as_ref().is_some_and(|open| {
-            Arc::ptr_eq(&open.path, path) && open.to == offset && open.to - open.from < STRETCH_BYTES
+            Arc::ptr_eq(&open.path, path)
+                && open.to == offset
+                && open.to - open.from < STRETCH_BYTES
         });
         if !joins {
             self.send();
@@ -174,9 +176,7 @@ impl Bench {
                 }
             }
             let outcome = match sealer {
-                Some(sealer) => {
-                    sealer.check(&mut self.packer, header, payload, &mut self.room)
-                }
+                Some(sealer) => sealer.check(&mut self.packer, header, payload, &mut self.room),
                 None if header.matches(payload) => continue,
                 None => Err("the record's payload does not match its digest".into()),
             };

@@ -313,8 +313,10 @@ impl Auditor<'_> {
                 continue;
             }
             if range.to > walk.length {
-                let why =
-                    format!("the file ends early: commit {} goes to byte {}", range.commit, range.to);
+                let why = format!(
+                    "the file ends early: commit {} goes to byte {}",
+                    range.commit, range.to
+                );
                 self.damage(&walk.path, walk.length, &why);
                 continue;
             }
@@ -331,7 +333,8 @@ impl Auditor<'_> {
         let marked = self.marks.iter().filter(|mark| mark.segment == walk.number);
         let wanted = marked.map(|mark| mark.segment_offset).max().unwrap_or(0);
         if walk.length < wanted {
-            let why = format!("the segment reached byte {wanted} once, and what was there is missing");
+            let why =
+                format!("the segment reached byte {wanted} once, and what was there is missing");
             self.damage(&walk.path, walk.length, &why);
         }
         let (number, offset) = self.chunk_end;
