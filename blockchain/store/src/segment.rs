@@ -53,6 +53,9 @@ pub struct Footer {
     pub entries: Vec<FooterEntry>,
 }
 
+/// A footer with the place where it begins, or what is wrong with it.
+pub type Found = Result<(u64, Footer), Damage>;
+
 impl Footer {
     /// Lists what the segment holds between its start and `end`, by walking the headers.
     pub fn of(
@@ -78,7 +81,7 @@ impl Footer {
                 Step::Damaged(found) => damage.push(found),
             }
         }
-        entries.sort_by(|a, b| (a.name, a.sequence).cmp(&(b.name, b.sequence)));
+        entries.sort_by_key(|entry| (entry.name, entry.sequence));
         Ok(Self { segment: number, entries })
     }
 
@@ -127,7 +130,7 @@ impl Footer {
     pub fn find(
         file: &dyn DiskFile,
         number: u32,
-    ) -> Result<Option<Result<(u64, Self), Damage>>, StoreError> {
+    ) -> Result<Option<Found>, StoreError> {
         let path = path(number);
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
