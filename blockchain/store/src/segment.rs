@@ -19,9 +19,6 @@ use crate::{Damage, StoreError, frame};
 /// The folder of the segments.
 pub const FOLDER: &str = "chunks";
 
-/// A segment is sealed beyond this size.
-pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
-
 /// Bytes of the trailer at the very end of a sealed segment.
 pub const TRAILER_BYTES: usize = 24;
 const TRAILER_MAGIC: [u8; 8] = *b"LCDRfoot";
@@ -127,10 +124,7 @@ impl Footer {
 
     /// Finds the footer of a segment through its trailer: `None` when the file has none, `Err` when
     /// there is one and it is damaged.
-    pub fn find(
-        file: &dyn DiskFile,
-        number: u32,
-    ) -> Result<Option<Found>, StoreError> {
+    pub fn find(file: &dyn DiskFile, number: u32) -> Result<Option<Found>, StoreError> {
         let path = path(number);
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
