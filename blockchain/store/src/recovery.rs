@@ -387,9 +387,10 @@ impl Recovery<'_> {
             self.damage.push(Damage::new(path, 0, "the file is missing"));
             return Ok(());
         };
+        let footer = Footer::find(file.as_ref(), number)?;
         if self.at.segment_offset == 0
             && end.is_none()
-            && let Some(Ok((_, footer))) = Footer::find(file.as_ref(), number)?
+            && let Some(Ok((_, footer))) = &footer
         {
             for entry in &footer.entries {
                 index::place(&mut self.changes, &entry.name, &entry.placement);
@@ -404,9 +405,17 @@ impl Recovery<'_> {
             match step {
                 Step::Record(offset, header) => {
                     self.at.sequence = self.at.sequence.max(header.sequence + 1);
-                    if header.kind == Kind::Chunk {
-                        let place = placement_of(number, offset, &header);
-                        index::place(&mut self.changes, &ChunkName::new(header.name), &place);
+                    match header.kind {
+                        Kind::Chunk => {
+                            let place = placement_of(number, offset, &header);
+                            index::place(&mut self.changes, &ChunkName::new(header.name), &place);
+                        }
+                        // The segment's records end here; what follows is a trailer, not a record.
+                        Kind::Footer => {
+                            self.damage.extend(footer.and_then(Result::err));
+                            break;
+                        }
+                        _ => {}
                     }
                 }
                 Step::Damaged(damage) => self.damage.push(damage),
