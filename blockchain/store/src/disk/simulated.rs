@@ -117,6 +117,13 @@ impl SimulatedDisk {
         self.state.lock().journal.len()
     }
 
+    /// The calls in these places of the journal, for whoever reads why a test failed.
+    pub fn story(&self, calls: Range<usize>) -> Vec<String> {
+        let state = self.state.lock();
+        let told = state.journal.iter().enumerate().filter(|(at, _)| calls.contains(at));
+        told.map(|(at, call)| format!("{at}: {}", state.tell(call))).collect()
+    }
+
     /// Every different sync that was called, by the shape of its path.
     pub fn sync_points(&self) -> Vec<SyncPoint> {
         let mut points: Vec<_> = self.sync_calls().into_iter().map(|(_, point)| point).collect();
@@ -155,8 +162,22 @@ impl SimulatedDisk {
             after.replay(call, false);
         }
         state.live = after.seen();
+        state.born.truncate(state.live.inodes.len());
         (state.budget_bytes, state.failing) = (None, None);
+        // The calls from here on are other ones.
+        state.forgotten.retain(|point| !matches!(point, SyncPoint::Call(at) if *at >= calls));
         Self::of(state)
+    }
+
+    /// Whether bytes that a failed sync dropped still read back behind the first `calls` calls: a
+    /// process that begins here cannot tell that they are not on the disk.
+    pub fn lies(&self, calls: usize) -> bool {
+        let state = self.state.lock();
+        let mut after = Aftermath::of(&state.base);
+        for call in state.journal.iter().take(calls) {
+            after.replay(call, false);
+        }
+        after.files.iter().any(|file| file.dropped.is_some())
     }
 
     /// The disk as found after power failed behind the first `calls` calls. `seed` decides about
@@ -186,6 +207,19 @@ impl SimulatedDisk {
 }
 
 impl State {
+    fn tell(&self, call: &Call) -> String {
+        let path = |inode: &usize| self.born.get(*inode).map_or("?", String::as_str);
+        match call {
+            Call::Append { inode, bytes } => {
+                format!("append {} bytes to {}", bytes.len(), path(inode))
+            }
+            Call::Truncate { inode, length } => format!("cut {} to {length} bytes", path(inode)),
+            Call::Sync { inode } => format!("sync {}", path(inode)),
+            Call::FailedSync { inode } => format!("fail to sync {}", path(inode)),
+            other => format!("{other:?}"),
+        }
+    }
+
     fn point_of(&self, call: &Call) -> Option<SyncPoint> {
         match call {
             Call::Sync { inode } => self.born.get(*inode).map(|path| SyncPoint::File(shape(path))),

@@ -22,7 +22,8 @@ const FACT: u8 = 0x10;
 const ROW: u8 = 0x40;
 
 /// Files of a few records, so that a short script rolls them.
-pub const SMALL: Limits = Limits { segment_bytes: 3_000, segment_records: 500_000, log_bytes: 1_700 };
+pub const SMALL: Limits =
+    Limits { segment_bytes: 3_000, segment_records: 500_000, log_bytes: 1_700 };
 
 /// Which store, and what opens it.
 #[derive(Clone)]
@@ -71,7 +72,11 @@ impl Store {
         disk.after_power_cut(disk.calls(), 0)
     }
 
-    pub fn open(&self, disk: &SimulatedDisk, index: &Arc<MemoryIndex>) -> Result<Vault, StoreError> {
+    pub fn open(
+        &self,
+        disk: &SimulatedDisk,
+        index: &Arc<MemoryIndex>,
+    ) -> Result<Vault, StoreError> {
         self.open_with(disk, index.clone(), SMALL, false)
     }
 
