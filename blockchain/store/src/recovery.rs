@@ -290,7 +290,7 @@ impl Recovery<'_> {
         if (number, start) < self.bound && !group.facts.is_empty() {
             // The commit record itself is damaged, and its facts were acknowledged.
             self.accept_last()?;
-            self.replay(&group)?;
+            self.replay(&group, path)?;
         }
         Ok(())
     }
@@ -334,7 +334,7 @@ impl Recovery<'_> {
                 "the commit's facts are not the ones before it",
             ));
         }
-        self.replay(&batch.group)?;
+        self.replay(&batch.group, &path)?;
         if batch.commit.segment > 0 {
             let to = (batch.commit.segment, batch.commit.segment_to);
             self.take_in_chunks(to)?;
@@ -351,12 +351,12 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn replay(&mut self, group: &Group) -> Result<(), StoreError> {
+    fn replay(&mut self, group: &Group, path: &str) -> Result<(), StoreError> {
         for (offset, header, payload) in &group.facts {
             self.at.sequence = self.at.sequence.max(header.sequence + 1);
             match self.parts.sealer.open(&mut self.packer, header, payload.clone()) {
                 Ok(plain) => self.parts.project.project(&plain, &mut self.changes)?,
-                Err(why) => self.damage.push(Damage::new(log::path(self.at.log), *offset, why)),
+                Err(why) => self.damage.push(Damage::new(path, *offset, why)),
             }
         }
         Ok(())
