@@ -121,13 +121,19 @@ impl Recovery<'_> {
             };
             let begin = if number == self.at.log { self.at.offset } else { 0 };
             let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-            if begin == 0
-                && !self.begins_well(file.as_ref(), number, &path, number == last_number)?
-            {
-                began = Some(number);
-            }
+            let fault =
+                if begin == 0 { self.begins_badly(file.as_ref(), number, &path)? } else { None };
             found_end = found_end.max((number, length));
-            self.walk(file.as_ref(), number, &path, begin, length)?;
+            let commits = self.walk(file.as_ref(), number, &path, begin, length)?;
+            if let Some(why) = fault {
+                // The first record is synced before anything follows it. So a newest file that holds
+                // nothing else sound was only just begun; everywhere else the record is damaged.
+                if commits == 0 && number == last_number && self.bound < (number, 1) {
+                    began = Some(number);
+                } else {
+                    self.damage.push(Damage::new(path, 0, why));
+                }
+            }
         }
         self.judge_last()?;
         if let Some(mark) = self.parts.mark {
@@ -173,15 +179,14 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Checks a log file's first record. `false`: it is the newest file and never became whole.
-    fn begins_well(
+    /// Says what is wrong with a log file's first record, if anything is.
+    fn begins_badly(
         &mut self,
         file: &dyn DiskFile,
         number: u32,
         path: &str,
-        newest: bool,
-    ) -> Result<bool, StoreError> {
-        let why = match frame::read_header(file, path, 0)? {
+    ) -> Result<Option<&'static str>, StoreError> {
+        Ok(Some(match frame::read_header(file, path, 0)? {
             Some(Ok(header)) if header.kind == Kind::File => {
                 let payload = frame::read_payload(file, path, 0, &header)?;
                 let facts = header.matches(&payload).then(|| FileHeader::decode(&payload));
@@ -195,21 +200,17 @@ impl Recovery<'_> {
                     Some(Ok(_)) => {
                         // A new file is begun only after the commits before it were synced.
                         self.bound = self.bound.max((number, 0));
-                        return Ok(true);
+                        return Ok(None);
                     }
                     _ => "the file's first record does not match its digest",
                 }
             }
             Some(Err(why)) => why,
             _ => "the file does not begin as a log does",
-        };
-        if newest && self.bound < (number, 1) {
-            return Ok(false);
-        }
-        self.damage.push(Damage::new(path, 0, why));
-        Ok(true)
+        }))
     }
 
+    /// Walks one file, and says how many sound commits are in it.
     fn walk(
         &mut self,
         file: &dyn DiskFile,
@@ -217,7 +218,8 @@ impl Recovery<'_> {
         path: &str,
         begin: u64,
         length: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
+        let mut commits = 0;
         let mut group = Group::default();
         let mut start = begin;
         let mut scanner = Scanner::new(file, path, begin, length);
@@ -225,10 +227,11 @@ impl Recovery<'_> {
         while let Some(step) = scanner.step()? {
             let (offset, header) = match step {
                 Step::Damaged(damage) => {
+                    // The file's first record is judged by itself, and has no part in any batch.
                     if damage.offset > 0 || begin > 0 {
                         unsure.push(damage);
+                        group.damaged = true;
                     }
-                    group.damaged = true;
                     continue;
                 }
                 Step::Record(offset, header) => (offset, header),
@@ -263,6 +266,7 @@ impl Recovery<'_> {
                     };
                     // A sound commit: what was in doubt before the previous one is damage for sure.
                     self.accept_last()?;
+                    commits += 1;
                     self.last = Some(Batch {
                         group: std::mem::take(&mut group),
                         digest: header.name,
@@ -292,7 +296,7 @@ impl Recovery<'_> {
             self.accept_last()?;
             self.replay(&group, path)?;
         }
-        Ok(())
+        Ok(commits)
     }
 
     /// Damage inside a batch that has its commit is kept aside until the batch is judged.
