@@ -111,6 +111,8 @@ impl Recovery<'_> {
         let last_number = numbers.last().copied().unwrap_or(0);
         let mut found_end = (0, 0);
         let mut began: Option<u32> = None;
+        // Every beginning first: a later file vouches for all of the files before it.
+        let mut files = Vec::new();
         for number in from..=last_number {
             let path = log::path(number);
             let file =
@@ -120,9 +122,12 @@ impl Recovery<'_> {
                 continue;
             };
             let begin = if number == self.at.log { self.at.offset } else { 0 };
-            let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
             let fault =
                 if begin == 0 { self.begins_badly(file.as_ref(), number, &path)? } else { None };
+            files.push((number, path, file, begin, fault));
+        }
+        for (number, path, file, begin, fault) in files {
+            let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
             found_end = found_end.max((number, length));
             let commits = self.walk(file.as_ref(), number, &path, begin, length)?;
             if let Some(why) = fault {
