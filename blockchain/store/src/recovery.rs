@@ -452,11 +452,11 @@ impl Recovery<'_> {
 
     fn is_whole(&self, batch: &Batch) -> Result<bool, StoreError> {
         let commit = &batch.commit;
-        if batch.group.damaged
-            || !facts_match(batch)
-            || commit.previous != self.at.digest
-            || commit.number != self.at.commit + 1
-        {
+        let follows = commit.number == self.at.commit + 1 && commit.previous == self.at.digest;
+        // This batch was begun after the one before it was synced. So if all of its own is there, what
+        // is damaged in front of it, and broke the chain, is no part of a tear.
+        let behind_damage = batch.group.damaged && commit.number > self.at.commit;
+        if !facts_match(batch) || !(follows || behind_damage) {
             return Ok(false);
         }
         if commit.segment == 0 {
@@ -581,17 +581,17 @@ impl Recovery<'_> {
     }
 }
 
-/// Whether a batch's facts are those its commit was made for.
+/// Whether a batch's facts are those its commit was made for. Facts of an earlier batch, whose own
+/// commit is damaged, may stand in front of them.
 fn facts_match(batch: &Batch) -> bool {
+    let first = batch.commit.first_sequence;
+    let (own, earlier): (Vec<_>, Vec<_>) =
+        batch.group.facts.iter().partition(|(_, header, _)| header.sequence >= first);
     let mut digest = HeadersDigest::new();
-    let mut count = 0;
-    for (_, header, _) in
-        batch.group.facts.iter().filter(|(_, h, _)| h.sequence >= batch.commit.first_sequence)
-    {
+    for (_, header, _) in &own {
         digest.add(header);
-        count += 1;
     }
-    count == batch.commit.facts
-        && batch.group.facts.len() == count as usize
+    own.len() == batch.commit.facts as usize
         && digest.finish() == batch.commit.facts_digest
+        && (earlier.is_empty() || batch.group.damaged)
 }
