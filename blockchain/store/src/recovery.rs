@@ -80,6 +80,8 @@ struct Recovery<'a> {
     bound: (u32, u64),
     damage: Vec<Damage>,
     last: Option<Batch>,
+    /// Whether chunks may be there whose commits are not.
+    commits_are_missing: bool,
 }
 
 /// Brings the index up to the log, and the log to its last commit.
@@ -98,6 +100,7 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         bound,
         damage: Vec::new(),
         last: None,
+        commits_are_missing: false,
     };
     let read_only = recovery.run()?;
     Ok(Recovered { at: recovery.at, damage: recovery.damage, read_only })
@@ -141,11 +144,18 @@ impl Recovery<'_> {
             }
         }
         self.judge_last()?;
-        if let Some(mark) = self.parts.mark {
-            // The mark vouches for chunks even where the commits that named them are damaged.
-            self.take_in_chunks((mark.segment, mark.segment_offset))?;
-        }
         let missing = self.missing_end(found_end)?;
+        if let Some(mark) = self.parts.mark.filter(|mark| mark.place() > self.at.place()) {
+            // The mark vouches for chunks even where the commits that named them are damaged, and the
+            // next commit follows the one that it names.
+            self.take_in_chunks((mark.segment, mark.segment_offset))?;
+            if missing.is_none() && found_end >= mark.place() {
+                self.at = Watermark { sequence: mark.sequence.max(self.at.sequence), ..mark };
+                index::set_watermark(&mut self.changes, &self.at);
+            }
+        } else if self.commits_are_missing && missing.is_none() {
+            self.take_in_all_chunks()?;
+        }
         self.write_changes()?;
         if missing.is_none() {
             self.cut_tail(last_number, began)?;
@@ -296,8 +306,9 @@ impl Recovery<'_> {
                 self.damage.push(damage);
             }
         }
-        if (number, start) < self.bound && !group.facts.is_empty() {
+        if (number, start) < self.bound && (group.damaged || !group.facts.is_empty()) {
             // The commit record itself is damaged, and its facts were acknowledged.
+            self.commits_are_missing = true;
             self.accept_last()?;
             self.replay(&group, path)?;
         }
@@ -396,9 +407,9 @@ impl Recovery<'_> {
             self.damage.push(Damage::new(path, 0, "the file is missing"));
             return Ok(());
         };
-        let footer = Footer::find(file.as_ref(), number)?;
+        // Asked for only when the whole file is: it may be large, and is read for every commit otherwise.
+        let footer = if end.is_none() { Footer::find(file.as_ref(), number)? } else { None };
         if self.at.segment_offset == 0
-            && end.is_none()
             && let Some(Ok((_, footer))) = &footer
         {
             for entry in &footer.entries {
@@ -415,7 +426,14 @@ impl Recovery<'_> {
                 Step::Record(offset, header) => {
                     self.at.sequence = self.at.sequence.max(header.sequence + 1);
                     match header.kind {
-                        Kind::Chunk => {
+                        Kind::Chunk
+                            if !self.is_less_than_whole(
+                                file.as_ref(),
+                                &path,
+                                offset,
+                                &header,
+                            )? =>
+                        {
                             let place = placement_of(number, offset, &header);
                             index::place(&mut self.changes, &ChunkName::new(header.name), &place);
                         }
@@ -434,6 +452,45 @@ impl Recovery<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a record that no commit vouches for is less than whole: that is damage, and must not be
+    /// taken for a copy of the chunk.
+    fn is_less_than_whole(
+        &mut self,
+        file: &dyn DiskFile,
+        path: &str,
+        offset: u64,
+        header: &Header,
+    ) -> Result<bool, StoreError> {
+        if !self.commits_are_missing {
+            return Ok(false);
+        }
+        let whole = header.matches(&frame::read_payload(file, path, offset, header)?);
+        if !whole {
+            self.damage.push(Damage::new(path, offset, "the chunk does not match its digest"));
+        }
+        Ok(!whole)
+    }
+
+    /// Takes in every chunk there is, when the commits that would say how many are missing.
+    fn take_in_all_chunks(&mut self) -> Result<(), StoreError> {
+        let Some(last) = self.segment_numbers()?.last().copied() else { return Ok(()) };
+        let path = segment::path(last);
+        let context = || StoreError::io(format!("reading {path}"));
+        let Some(file) = self.parts.disk.open(&path).map_err(context())? else { return Ok(()) };
+        let length = file.length().map_err(context())?;
+        let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
+        let mut end = 0;
+        while let Some(step) = scanner.step()? {
+            match step {
+                Step::Record(_, header) if header.kind == Kind::Footer => break,
+                Step::Record(offset, header) => end = offset + header.record_bytes(),
+                Step::Damaged(_) => {}
+            }
+        }
+        self.commits_are_missing = true;
+        self.take_in_chunks((last, end))
     }
 
     /// Judges the last commit: torn if it is not wholly there and nothing vouches for it.
@@ -492,8 +549,7 @@ impl Recovery<'_> {
         self.damage.push(Damage::new(path.as_str(), have, &why));
         if self.parts.accept_loss {
             // Chunks may have outlived the facts that named them: keep every one.
-            let all = self.segment_numbers()?.last().copied().unwrap_or(0);
-            self.take_in_chunks((all + 1, 0))?;
+            self.take_in_all_chunks()?;
             self.bound = found.max(self.at.place());
             return Ok(None);
         }
