@@ -538,14 +538,18 @@ impl Recovery<'_> {
 
     /// Whether the log ends before something that vouches for more.
     fn missing_end(&mut self, found: (u32, u64)) -> Result<Option<String>, StoreError> {
-        if found >= self.bound || self.bound == (0, 0) {
+        let (path, have, why) = if found < self.bound {
+            let (number, offset) = self.bound;
+            let have = if found.0 == number { found.1 } else { 0 };
+            let why =
+                format!("the log ended at byte {offset} here once, and what was there is missing");
+            (log::path(number), have, why)
+        } else if let Some(segment) = self.segment_without_commits(found)? {
+            let why = format!("{segment} holds chunks whose commits are missing from the log");
+            (log::path(found.0.max(1)), found.1, why)
+        } else {
             return Ok(None);
-        }
-        let (number, offset) = self.bound;
-        let path = log::path(number);
-        let why =
-            format!("the log ended at byte {offset} here once, and what was there is missing");
-        let have = if found.0 == number { found.1 } else { 0 };
+        };
         self.damage.push(Damage::new(path.as_str(), have, &why));
         if self.parts.accept_loss {
             // Chunks may have outlived the facts that named them: keep every one.
@@ -557,6 +561,35 @@ impl Recovery<'_> {
             "{path}: {why}; put the file back from a copy, or run `lucid reindex --accept-loss` to \
              go on without it"
         )))
+    }
+
+    /// A segment that proves that commits are missing. Its footer is written when they are durable, and
+    /// it is not begun before the first log file is; so what is behind the last commit without such a
+    /// proof is torn, and with it must not be removed.
+    fn segment_without_commits(&self, found: (u32, u64)) -> Result<Option<String>, StoreError> {
+        if self.commits_are_missing {
+            return Ok(None);
+        }
+        let marked = self.parts.mark.map_or((0, 0), |mark| (mark.segment, mark.segment_offset));
+        let place = marked.max((self.at.segment, self.at.segment_offset));
+        for number in self.segment_numbers()?.into_iter().rev() {
+            if number < place.0 {
+                break;
+            }
+            let path = segment::path(number);
+            let context = || StoreError::io(format!("reading {path}"));
+            let Some(file) = self.parts.disk.open(&path).map_err(context())? else { continue };
+            let sealed_behind = match Footer::find(file.as_ref(), number)? {
+                Some(Ok((footer_at, footer))) => {
+                    (number, footer_at) > place && !footer.entries.is_empty()
+                }
+                _ => false,
+            };
+            if sealed_behind || (found == (0, 0) && file.length().map_err(context())? > 0) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     fn segment_numbers(&self) -> Result<Vec<u32>, StoreError> {
@@ -624,12 +657,22 @@ impl Recovery<'_> {
             }
             let Some(file) = disk.open(&path).map_err(context())? else { continue };
             let end = self.at.segment_offset;
+            let length = file.length().map_err(context())?;
             let sealed = matches!(
                 Footer::find(file.as_ref(), number)?,
                 Some(Ok((footer_at, _))) if footer_at == end
             );
-            if !sealed && file.length().map_err(context())? > end {
+            if sealed {
+                // The footer has a sequence of its own, which no commit has passed on.
+                if let Some(Ok(footer)) = frame::read_header(file.as_ref(), &path, end)? {
+                    self.at.sequence = self.at.sequence.max(footer.sequence + 1);
+                }
+            } else if length > end {
                 file.truncate(end).map_err(context())?;
+            } else if length < end {
+                let why =
+                    format!("the segment reached byte {end} once, and what was there is missing");
+                self.damage.push(Damage::new(path.as_str(), length, why));
             }
             file.sync().map_err(context())?;
         }
