@@ -16,3 +16,4 @@
 
 mod bench;
 mod crash;
+mod recover;
