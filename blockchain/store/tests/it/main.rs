@@ -16,4 +16,6 @@
 
 mod bench;
 mod crash;
+mod damage;
+mod folder;
 mod recover;
