@@ -18,4 +18,6 @@ mod bench;
 mod crash;
 mod damage;
 mod folder;
+mod formats;
+mod index;
 mod recover;
