@@ -175,7 +175,7 @@ fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
 
 /// A folder with segments or a log, but without `STORE`, is a store that lost a file, not a new one.
 fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
-    for folder in [crate::log::FOLDER, crate::segment::FOLDER, KEYS, "blocks"] {
+    for folder in [crate::log::FOLDER, crate::segment::FOLDER, "blocks"] {
         let names = disk.list(folder).map_err(StoreError::io(format!("listing {folder}/")))?;
         if !names.is_empty() {
             return Err(StoreError::Folder(format!(
@@ -189,27 +189,21 @@ fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes the files of a new store: the keys first, `STORE` last, so a folder with `STORE` is whole.
+/// Keys that a start left behind when it was interrupted, or that somebody put there, are kept.
 fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
     let making = || StoreError::io("making a new store");
     disk.create_folder(KEYS).map_err(making())?;
     disk.create_folder("").map_err(making())?;
-    let seed = Zeroizing::new(random::<32>()?);
-    write_key(disk, &format!("{}.key", options.signing_key), "ed25519", &seed)?;
+    keep_or_make(disk, &format!("{}.key", options.signing_key), "ed25519")?;
     if options.encrypt {
         let root = match &options.root_key_file {
             Some(path) => read_outside_key(path)?,
-            None => {
-                let fresh = Zeroizing::new(random::<32>()?);
-                write_key(disk, ROOT_KEY, "root", &fresh)?;
-                fresh
-            }
+            None => keep_or_make(disk, ROOT_KEY, "root")?,
         };
-        let wrap = |label: &str| -> Result<String, StoreError> {
-            Ok(BASE64.encode(crypt::wrap(&root, label, &Zeroizing::new(random::<32>()?))?))
-        };
-        let lines =
-            [("root", key_id(&root)), ("dedup", wrap("dedup")?), ("epoch 1", wrap("epoch 1")?)];
-        write_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, &lines)?;
+        let mut damage = Vec::new();
+        if read_keyring(disk, &root, &mut damage).is_err() || !damage.is_empty() {
+            write_data_keys(disk, &root)?;
+        }
     }
     let lines = [
         ("id", hex::encode(random::<16>()?)),
@@ -218,6 +212,27 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
         ("created", options.now.clone()),
     ];
     write_label(disk, "", STORE, STORE_TITLE, &lines)
+}
+
+/// Nothing is encrypted under these keys before `STORE` is there, so half-made ones may be replaced.
+fn write_data_keys(disk: &dyn Disk, root: &Secret) -> Result<(), StoreError> {
+    let wrap = |label: &str| -> Result<String, StoreError> {
+        Ok(BASE64.encode(crypt::wrap(root, label, &Zeroizing::new(random::<32>()?))?))
+    };
+    let lines = [("root", key_id(root)), ("dedup", wrap("dedup")?), ("epoch 1", wrap("epoch 1")?)];
+    write_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, &lines)
+}
+
+/// The key in this file, in both copies; a new one if there is none.
+fn keep_or_make(disk: &dyn Disk, name: &str, kind: &str) -> Result<Secret, StoreError> {
+    let mut damage = Vec::new();
+    let key = match read_key(disk, name, kind, &mut damage) {
+        Ok(key) if damage.is_empty() => return Ok(key),
+        Ok(key) => key,
+        Err(_) => Zeroizing::new(random::<32>()?),
+    };
+    write_key(disk, name, kind, &key)?;
+    Ok(key)
 }
 
 struct StoreFacts {
