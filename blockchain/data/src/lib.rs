@@ -9,6 +9,7 @@ pub mod fact;
 pub mod opened;
 pub mod ops;
 pub mod projection;
+pub mod reply;
 pub mod row;
 
 pub use opened::Opened;
