@@ -310,7 +310,9 @@ impl Writer {
             match Footer::find(tail.file.as_ref(), at.segment)? {
                 // Sealed, but the next one was not begun: the next chunk begins it.
                 Some(Ok((_, footer))) => writer.last_footer = footer_digest(&footer),
-                Some(Err(damage)) => tracing::error!(%damage, "the last segment's footer is damaged"),
+                Some(Err(damage)) => {
+                    tracing::error!(%damage, "the last segment's footer is damaged")
+                }
                 None => {
                     if let Some(Ok(first)) =
                         crate::frame::read_header(tail.file.as_ref(), &tail.path, 0)?
@@ -490,12 +492,8 @@ impl Writer {
     fn open_tails(&mut self, has_chunks: bool) -> Result<(), Failure> {
         if self.log.is_none() {
             let number = self.at.log + 1;
-            let header = FileHeader {
-                store: self.store,
-                role: "log",
-                number,
-                previous: self.at.digest,
-            };
+            let header =
+                FileHeader { store: self.store, role: "log", number, previous: self.at.digest };
             let tail = self.begin(log::FOLDER, log::path(number), &header)?;
             (self.at.log, self.at.offset) = (number, tail.length);
             self.log = Some(tail);
@@ -560,8 +558,7 @@ impl Writer {
         if full && let Some(tail) = &self.segment {
             let context = || StoreError::io(format!("sealing {}", tail.path));
             let mut damage = Vec::new();
-            let footer =
-                Footer::of(tail.file.as_ref(), self.at.segment, tail.length, &mut damage)?;
+            let footer = Footer::of(tail.file.as_ref(), self.at.segment, tail.length, &mut damage)?;
             for found in &damage {
                 tracing::error!(damage = %found, "a record is damaged; the footer leaves it out");
             }
@@ -592,7 +589,8 @@ impl Writer {
         self.at.sequence += records;
         let cut = [&self.log, &self.segment].into_iter().flatten().try_for_each(Tail::cut);
         if let Err(error) = cut {
-            let why = format!("{}, and what was written could not be cut off: {error}", failure.why);
+            let why =
+                format!("{}, and what was written could not be cut off: {error}", failure.why);
             tracing::error!(why, "writing stopped");
             self.broken = Some(why.clone());
             return CommitError::Broken(why);
@@ -605,11 +603,7 @@ impl Writer {
             }
         }
         tracing::error!(why = failure.why, "a write failed and was taken back");
-        if failure.full {
-            CommitError::Full(failure.why)
-        } else {
-            CommitError::Failed(failure.why)
-        }
+        if failure.full { CommitError::Full(failure.why) } else { CommitError::Failed(failure.why) }
     }
 }
 
@@ -623,11 +617,7 @@ struct Failure {
 impl Failure {
     fn append(path: &str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |error| Self {
-            full: is_full(&error),
-            why: format!("{path}: {error}"),
-            at_sync: false,
-        }
+        move |error| Self { full: is_full(&error), why: format!("{path}: {error}"), at_sync: false }
     }
 
     fn sync(path: &str) -> impl FnOnce(io::Error) -> Self {
@@ -665,11 +655,7 @@ fn sync_both(log: &Tail, segment: Option<&Tail>) -> Result<(), Failure> {
 }
 
 /// Whether a stored copy will do: it is there, not known to be damaged, and encrypted if it must be.
-pub fn satisfies(
-    index: &dyn Index,
-    name: &ChunkName,
-    encrypted: bool,
-) -> Result<bool, StoreError> {
+pub fn satisfies(index: &dyn Index, name: &ChunkName, encrypted: bool) -> Result<bool, StoreError> {
     match index::placement(index, name)? {
         Some(placement) if encrypted && !placement.encrypted => Ok(false),
         Some(_) => Ok(!index::is_quarantined(index, name)?),

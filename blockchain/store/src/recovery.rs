@@ -121,7 +121,9 @@ impl Recovery<'_> {
             };
             let begin = if number == self.at.log { self.at.offset } else { 0 };
             let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-            if begin == 0 && !self.begins_well(file.as_ref(), number, &path, number == last_number)? {
+            if begin == 0
+                && !self.begins_well(file.as_ref(), number, &path, number == last_number)?
+            {
                 began = Some(number);
             }
             found_end = found_end.max((number, length));
@@ -466,7 +468,8 @@ impl Recovery<'_> {
         }
         let (number, offset) = self.bound;
         let path = log::path(number);
-        let why = format!("the log ended at byte {offset} here once, and what was there is missing");
+        let why =
+            format!("the log ended at byte {offset} here once, and what was there is missing");
         let have = if found.0 == number { found.1 } else { 0 };
         self.damage.push(Damage::new(path.as_str(), have, &why));
         if self.parts.accept_loss {

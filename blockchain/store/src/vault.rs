@@ -102,13 +102,9 @@ impl Vault {
                 tracing::error!(why, "the store is opened for reading only");
                 None
             }
-            None => Some(Committer::start(
-                disk.clone(),
-                store,
-                index.clone(),
-                project,
-                recovered.at,
-            )?),
+            None => {
+                Some(Committer::start(disk.clone(), store, index.clone(), project, recovered.at)?)
+            }
         };
         Ok(Self {
             segments: Segments::new(disk.clone()),
