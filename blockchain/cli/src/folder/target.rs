@@ -1,7 +1,7 @@
 //! Makes files, folders and links again inside one folder, and nowhere else.
 //!
-//! Called by the verbs that restore, from as many threads as they like; [`folders`] opens what
-//! leads to a name, [`slot`] takes a large file's bytes in any order, [`metadata`] sets modes,
+//! Called by the verbs that restore, from as many threads as they like; `folders` opens what
+//! leads to a name, `slot` takes a large file's bytes in any order, `metadata` sets modes,
 //! owners, times and attributes. The entries are not trusted. Invariants: every name is reached
 //! from the folder above it without following a link; a file is only written if this very call
 //! made it; links are made after all files, so no entry leads the way for another; a file that

@@ -1,7 +1,7 @@
 //! Reads a folder, or a single file, as a stream of entries in catalogue order.
 //!
-//! Called by the verbs that archive. [`scout`] lists names in order, [`examine`] opens and reads
-//! what they name, [`prefetch`] does the latter in many threads, [`links`] finds second names.
+//! Called by the verbs that archive. `scout` lists names in order, `examine` opens and reads
+//! what they name, `prefetch` does the latter in many threads, `links` finds second names.
 //! Invariants: no symbolic link inside is followed; whatever is left out is named in a
 //! [`Skipped`]; memory does not grow with the tree (except by the files that have several names).
 

@@ -98,7 +98,7 @@ fn entry(kind: Kind, path: &[u8]) -> Entry {
     Entry {
         path: path.to_vec(),
         kind,
-        mode: 0o644,
+        mode: if kind == Kind::Folder { 0o755 } else { 0o644 },
         modified: FileTime {
             seconds: 1_000_000_000,
             nanos: 123_456_789,
@@ -148,10 +148,10 @@ fn make_varied(top: &Path) {
     fs::hard_link(top.join("folder/small"), top.join("zz")).unwrap();
     fs::hard_link(top.join("link"), top.join("link too")).unwrap();
     for (path, mode) in [
-        ("folder/small", 0o4751),
-        ("nothing", 0o000),
+        ("folder/small", 0o751),
+        ("nothing", 0o400),
         ("empty", 0o1777),
-        ("folder/below", 0o500),
+        ("folder/below", 0o710),
     ] {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
         fs::set_permissions(top.join(path), mode).unwrap();

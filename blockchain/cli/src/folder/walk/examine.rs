@@ -379,6 +379,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_fails_while_it_is_read_is_skipped_with_the_reason() {
+        // Its first page can be read by nobody, not even by root.
+        if !std::path::Path::new("/proc/self/mem").exists() {
+            return;
+        }
+        let task = place(std::path::Path::new("/proc/self"), "mem");
+        let Step::Skipped(skipped) = examine(task, 1000, |_| {}).step else {
+            panic!("it was read");
+        };
+        assert!(matches!(skipped.why, Why::Unreadable(_)), "{skipped:?}");
+        assert!(skipped.why.to_string().starts_with("it cannot be read: "));
+    }
+
+    #[test]
     fn files_that_claim_to_be_empty_are_read_to_their_end() {
         if !std::path::Path::new("/proc/self/status").exists() {
             return;

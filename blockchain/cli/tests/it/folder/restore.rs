@@ -217,7 +217,7 @@ fn odd_facts_are_survived() {
     let to = tempfile::tempdir().unwrap();
     let target = Target::create(to.path(), Options::default()).unwrap();
     let odd = Entry {
-        mode: u32::MAX,
+        mode: u32::MAX & !0o6000,
         modified: FileTime {
             seconds: i64::MIN,
             nanos: u32::MAX,
@@ -244,4 +244,37 @@ fn odd_facts_are_survived() {
     assert_eq!(report.warnings.total(), 3);
     assert_eq!(report.refused.total(), 2);
     assert_eq!(fs::read(to.path().join("odd")).unwrap(), b"x");
+}
+
+#[test]
+fn programs_run_as_their_owner_only_if_that_owner_is_restored() {
+    let to = tempfile::tempdir().unwrap();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    let owner = Owner {
+        uid: 4711,
+        gid: 4712,
+    };
+    let program = Entry {
+        mode: 0o6755,
+        owner,
+        ..file(b"program", b"x")
+    };
+    target.small_file(&program, b"x").unwrap();
+    target
+        .symlink(&Entry {
+            owner,
+            ..link(Kind::Symlink, b"link", b"x")
+        })
+        .unwrap();
+    let report = target.finish();
+    let seen = fs::metadata(to.path().join("program")).unwrap();
+    if rustix::process::geteuid().is_root() && seen.uid() == owner.uid {
+        assert_eq!((seen.mode() & 0o7777, seen.gid()), (0o6755, owner.gid));
+        let seen = fs::symlink_metadata(to.path().join("link")).unwrap();
+        assert_eq!((seen.uid(), seen.gid()), (owner.uid, owner.gid));
+        assert!(report.warnings.is_empty());
+    } else {
+        assert_eq!(seen.mode() & 0o7777, 0o755);
+        assert!(!report.warnings.is_empty());
+    }
 }

@@ -46,7 +46,7 @@ fn a_folder_with_everything_is_read_in_order() {
         (large.modified.seconds, large.modified.nanos),
         (-5, 999_999_999)
     );
-    assert_eq!(tree.entry(b"folder/small").mode, 0o4751);
+    assert_eq!(tree.entry(b"folder/small").mode, 0o751);
     assert_eq!(tree.entry(b"folder/dangling").target, b"../out\xffside");
     for (second, first) in [
         ("folder/small too", "folder/small"),
