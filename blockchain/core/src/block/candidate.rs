@@ -1,0 +1,247 @@
+//! A block that somebody sent: read leniently, so that every rule can say what it thinks of it.
+//!
+//! Made from a request's JSON or from a stored block; judged by [`crate::validate`]. What is missing
+//! or misspelled ([`super::fields`]) is remembered rather than refused, and reported as the first
+//! rule.
+//!
+//! Only the transactions can be large, so they are read one by one: a block of 16 MiB never becomes
+//! a tree of small values.
+
+use super::fields::{Fields, InvalidField, hex, locked_number};
+use super::{Block, block_hash};
+use crate::block_merkle::transaction_hash;
+use crate::digest::{BlockHash, TransactionHash};
+use crate::json::{Json, JsonFault, Reader, sort_members};
+use crate::record::Entry;
+use crate::sign::{PublicKey, Signature};
+use crate::time::parse_block_time;
+use crate::transaction::{Transaction, TransactionFault};
+
+/// One element of `transactions`, whatever it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) hash: TransactionHash,
+    pub(crate) bytes: usize,
+    pub(crate) read: Result<Transaction, TransactionFault>,
+}
+
+impl Item {
+    fn of(value: Json) -> Self {
+        match Transaction::of_read(value) {
+            Ok(transaction) => transaction.into(),
+            Err((fault, value)) => {
+                let text = value.canonical();
+                Self { hash: transaction_hash(&text), bytes: text.len(), read: Err(fault) }
+            }
+        }
+    }
+}
+
+impl From<Transaction> for Item {
+    fn from(transaction: Transaction) -> Self {
+        Self { hash: transaction.hash(), bytes: transaction.text().len(), read: Ok(transaction) }
+    }
+}
+
+/// A block before it is judged. Texts are as they were sent; `None` is missing or of a wrong type.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    pub(crate) index: Option<String>,
+    pub(crate) timestamp: Option<String>,
+    pub(crate) previous_hash: Option<String>,
+    pub(crate) merkle_root: Option<String>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) hash: Option<String>,
+    pub(crate) items: Vec<Item>,
+    pub(crate) producer: Option<PublicKey>,
+    pub(crate) signature: Option<Signature>,
+    /// A signature in whatever form, and no producer: nothing here can check it.
+    pub(crate) bare_signature: bool,
+    pub(crate) missing: Vec<&'static str>,
+    pub(crate) invalid: Vec<InvalidField>,
+}
+
+impl Candidate {
+    /// Reads a block's JSON. Only a text that is no JSON object is refused here.
+    pub fn parse(bytes: &[u8]) -> Result<Self, JsonFault> {
+        Self::read(bytes, false)
+    }
+
+    /// Reads what the validation routes take: a block, or an object with one under `block_data`.
+    pub fn parse_posted(bytes: &[u8]) -> Result<Self, JsonFault> {
+        Self::read(bytes, true)
+    }
+
+    /// Takes a missing nonce as 0, as blocks of the documented engine mean it.
+    #[must_use]
+    pub fn with_default_nonce(mut self) -> Self {
+        if self.missing.contains(&"nonce") {
+            self.missing.retain(|field| *field != "nonce");
+            self.nonce = Some("0".to_owned());
+        }
+        self
+    }
+
+    /// The index, where it is one.
+    pub fn index(&self) -> Option<u64> {
+        self.index.as_deref().and_then(locked_number)
+    }
+
+    /// The hash it claims, where it is one.
+    pub fn hash(&self) -> Option<BlockHash> {
+        self.hash.as_deref()?.parse().ok()
+    }
+
+    /// The parent it claims, where it is one.
+    pub fn previous_hash(&self) -> Option<BlockHash> {
+        self.previous_hash.as_deref()?.parse().ok()
+    }
+
+    /// Its transactions, without the elements that are none.
+    pub fn transactions(&self) -> impl Iterator<Item = &Transaction> {
+        self.items.iter().filter_map(|item| item.read.as_ref().ok())
+    }
+
+    /// The hash that its fields have, where all five are there.
+    pub fn expected_hash(&self) -> Option<BlockHash> {
+        Some(block_hash(
+            self.index.as_deref()?,
+            self.timestamp.as_deref()?,
+            self.previous_hash.as_deref()?,
+            self.merkle_root.as_deref()?,
+            self.nonce.as_deref()?,
+        ))
+    }
+
+    /// The block, where the structure holds and every element is a transaction.
+    pub(crate) fn into_block(self) -> Option<Block> {
+        if !self.missing.is_empty() || !self.invalid.is_empty() {
+            return None;
+        }
+        Some(Block {
+            index: self.index.as_deref().and_then(locked_number)?,
+            timestamp: self.timestamp?,
+            transactions: self
+                .items
+                .into_iter()
+                .map(|item| item.read.ok())
+                .collect::<Option<_>>()?,
+            previous_hash: self.previous_hash?.parse().ok()?,
+            merkle_root: self.merkle_root?.parse().ok()?,
+            nonce: self.nonce.as_deref().and_then(locked_number)?,
+            hash: self.hash?.parse().ok()?,
+            producer: self.producer,
+            signature: self.signature,
+        })
+    }
+
+    /// What the producer's signature covers, under the same condition.
+    pub(crate) fn entry(&self) -> Option<Entry> {
+        let leaves: Option<Vec<_>> =
+            self.items.iter().map(|item| Some(item.read.as_ref().ok()?.leaf_hash())).collect();
+        Some(Entry {
+            index: self.index()?,
+            timestamp: self.timestamp.clone()?,
+            previous_hash: self.previous_hash()?,
+            merkle_root: self.merkle_root.as_deref()?.parse().ok()?,
+            nonce: self.nonce.as_deref().and_then(locked_number)?,
+            hash: self.hash()?,
+            transaction_count: self.items.len() as u64,
+            log_root: crate::block_merkle::log_root(&leaves?),
+        })
+    }
+
+    fn read(bytes: &[u8], posted: bool) -> Result<Self, JsonFault> {
+        let mut reader = Reader::new(bytes)?;
+        let sent = Sent::read(&mut reader, posted)?;
+        reader.finish()?;
+        Ok(Self::of_fields(&Json::Object(sent.fields), sent.items))
+    }
+
+    fn of_fields(fields: &Json, items: Vec<Item>) -> Self {
+        let mut given = Fields::new(fields);
+        let index = given.index();
+        let timestamp = given.text("timestamp", |text| {
+            parse_block_time(text).map(drop).map_err(|fault| fault.to_string())
+        });
+        given.transactions(&items);
+        let previous_hash = given.text("previous_hash", hex);
+        let merkle_root = given.text("merkle_root", hex);
+        let nonce = given.number("nonce");
+        let hash = given.text("hash", hex);
+        let present = |field| fields.get(field).is_some_and(|value| *value != Json::Null);
+        let producer = given.optional("producer");
+        // Without a producer a signature says nothing: it is listed as not checked, and dropped.
+        let signature = if present("producer") { given.optional("signature") } else { None };
+        let bare_signature = present("signature") && !present("producer");
+        let Fields { missing, invalid, .. } = given;
+        Self {
+            index,
+            timestamp,
+            previous_hash,
+            merkle_root,
+            nonce,
+            hash,
+            items,
+            producer,
+            signature,
+            bare_signature,
+            missing,
+            invalid,
+        }
+    }
+}
+
+impl From<Block> for Candidate {
+    /// A stored block, to be judged again.
+    fn from(block: Block) -> Self {
+        let fields = [
+            ("index", Json::from(block.index)),
+            ("timestamp", Json::Text(block.timestamp)),
+            ("transactions", Json::List(Vec::new())),
+            ("previous_hash", Json::Text(block.previous_hash.to_string())),
+            ("merkle_root", Json::Text(block.merkle_root.to_string())),
+            ("nonce", Json::from(block.nonce)),
+            ("hash", Json::Text(block.hash.to_string())),
+        ];
+        let items = block.transactions.into_iter().map(Item::from).collect();
+        let mut candidate = Self::of_fields(&Json::object(fields), items);
+        candidate.producer = block.producer;
+        candidate.signature = block.producer.and(block.signature);
+        candidate.bare_signature = block.producer.is_none() && block.signature.is_some();
+        candidate
+    }
+}
+
+/// An object's members, `transactions` already taken apart.
+struct Sent {
+    fields: Vec<(String, Json)>,
+    items: Vec<Item>,
+}
+
+impl Sent {
+    fn read(reader: &mut Reader<'_>, posted: bool) -> Result<Self, JsonFault> {
+        let mut sent = Self { fields: Vec::new(), items: Vec::new() };
+        let mut wrapped = None;
+        reader.members(|reader, key| {
+            let value = match (key.as_str(), reader.peek()) {
+                ("transactions", Some(b'[')) => {
+                    reader.values(|reader| {
+                        sent.items.push(Item::of(reader.value()?));
+                        Ok(())
+                    })?;
+                    Json::List(Vec::new())
+                }
+                ("block_data", Some(b'{')) if posted => {
+                    wrapped = Some(Self::read(reader, false)?);
+                    Json::Null
+                }
+                _ => reader.value()?,
+            };
+            sent.fields.push((key, value));
+            Ok(())
+        })?;
+        sort_members(&mut sent.fields)?;
+        Ok(wrapped.unwrap_or(sent))
+    }
+}
