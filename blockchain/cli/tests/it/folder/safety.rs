@@ -211,7 +211,8 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         |(path, first, text, kind, length, mode)| Entry {
             target: if kind == Kind::HardLink { first } else { text.as_bytes().to_vec() },
             length: if kind == Kind::File { length } else { 0 },
-            mode,
+            // Or else whoever is not root cannot clean up.
+            mode: mode | 0o700,
             ..entry(kind, &path)
         },
     )
