@@ -48,11 +48,7 @@ pub struct Tarball<W: Write> {
 impl<W: Write> Tarball<W> {
     /// Begins a stream.
     pub fn new(out: W) -> Self {
-        Self {
-            out,
-            left: 0,
-            padding: 0,
-        }
+        Self { out, left: 0, padding: 0 }
     }
 
     /// Begins an entry; a file's bytes follow by [`content`](Self::content).
@@ -101,10 +97,8 @@ impl<W: Write> Tarball<W> {
 
     /// Writes the next bytes of the current entry.
     pub fn content(&mut self, bytes: &[u8]) -> Result<(), TarError> {
-        self.left = self
-            .left
-            .checked_sub(bytes.len() as u64)
-            .ok_or(TarError::Length { more: true })?;
+        self.left =
+            self.left.checked_sub(bytes.len() as u64).ok_or(TarError::Length { more: true })?;
         self.out.write_all(bytes)?;
         Ok(())
     }
@@ -123,8 +117,7 @@ impl<W: Write> Tarball<W> {
             return Err(TarError::Length { more: false });
         }
         let padding = std::mem::take(&mut self.padding);
-        self.out
-            .write_all([0; BLOCK as usize].get(..padding).unwrap_or_default())?;
+        self.out.write_all([0; BLOCK as usize].get(..padding).unwrap_or_default())?;
         Ok(())
     }
 
