@@ -1,15 +1,17 @@
-//! The Merkle root that a block's hash covers: SHA-256, pairwise over lower-case hex texts.
+//! The two Merkle roots over a block's transactions, both of SHA-256.
 //!
-//! [`crate::block`] builds with it, [`crate::validate`] checks with it, [`crate::check`] follows a
-//! path. The rule is the documented one and frozen: an odd last node is paired with itself, nothing
-//! at all has the root of 64 zeros. Pairing a node with itself lets two lists share a root
-//! (CVE-2012-2459), so [`mutated`] tells the lists that no honest producer makes.
+//! The one that the block's hash covers goes pairwise over lower-case hex texts. Its rule is the
+//! documented one and frozen: an odd last node is paired with itself, nothing at all has the root of
+//! 64 zeros. Pairing a node with itself lets two lists share a root (CVE-2012-2459), so [`mutated`]
+//! tells the lists that no honest producer makes. The other, [`log_root`], is that of RFC 9162; it
+//! has no such gap, and the block's log entry carries it.
 //!
-//! The functions are total and know no limits; those are [`crate::validate`]'s.
+//! [`crate::block`] builds with this, [`crate::validate`] checks with it, [`crate::record`] keeps
+//! the results. The functions are total and know no limits; those are [`crate::validate`]'s.
 
 use ring::digest;
 
-use crate::digest::{MerkleRoot, TransactionHash};
+use crate::digest::{LogHash, MerkleRoot, TransactionHash};
 
 /// SHA-256 of the parts, one after the other.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
@@ -86,6 +88,24 @@ pub fn verify_path(
     siblings.next().is_none().then(|| MerkleRoot::new(*node.as_bytes()))
 }
 
+/// The RFC 9162 leaf of a text: SHA-256 of a zero byte and the text.
+pub fn log_leaf(text: &str) -> LogHash {
+    LogHash::new(sha256(&[&[0], text.as_bytes()]))
+}
+
+/// The RFC 9162 root over leaves: split at the largest power of two below their number.
+pub fn log_root(leaves: &[LogHash]) -> LogHash {
+    match leaves {
+        [] => LogHash::new(sha256(&[])),
+        [leaf] => *leaf,
+        _ => {
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+            let (left, right) = (log_root(left), log_root(right));
+            LogHash::new(sha256(&[&[1], left.as_bytes(), right.as_bytes()]))
+        }
+    }
+}
+
 fn has_twins(level: &[TransactionHash]) -> bool {
     level.as_chunks::<2>().0.iter().any(|[left, right]| left == right)
 }
@@ -154,6 +174,20 @@ mod tests {
             assert_eq!(path(&list, count), None);
             assert_eq!(verify_path(list[0], count, count, &[]), None);
         }
+    }
+
+    /// RFC 9162 over 0, 1 and the first entries of the known-answer log of the C2SP formats.
+    #[test]
+    fn the_log_root_is_that_of_rfc_9162() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(log_root(&[]).to_string(), empty);
+        let leaf = "395aa064aa4c29f7010acfe3f25db9485bbd4b91897b6ad7ad547639252b4d56";
+        assert_eq!(log_leaf("L123456").to_string(), leaf);
+        let leaves: Vec<_> = (0..7).map(|n| log_leaf(&format!("block {n}\n"))).collect();
+        let of_five = "c78db167ec49b58a0e031016ef3434916ee0b1822a7bc3034883b16338f36dc6";
+        let of_seven = "b27524e45c2664cae82f8aa490bd86c73cbcbc7a98426740ec8f9b9e6e87bc7a";
+        assert_eq!(log_root(&leaves[..5]).to_string(), of_five);
+        assert_eq!(log_root(&leaves).to_string(), of_seven);
     }
 
     /// CVE-2012-2459: [a, b, c] and [a, b, c, c] share a root; six leaves and eight likewise.

@@ -13,7 +13,7 @@
 mod read;
 mod write;
 
-pub(crate) use read::Reader;
+pub(crate) use read::{Reader, sort_members};
 pub(crate) use write::{write_text, write_value};
 
 use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_DIGITS_MAX};

@@ -1,1 +1,287 @@
-//! Not written yet.
+//! What is kept of a block for ever, and the body that may be pruned.
+//!
+//! A [`BlockRecord`] is the block's [`Entry`], the producer's signature, three digests for each
+//! transaction and the anchors verbatim: so proofs, the rule against repeated ids, hashes and anchors
+//! survive when the body is gone. The store writes records and bodies, synchronisation sends them,
+//! and [`Block::from_parts`] joins the two again.
+//!
+//! Invariant: [`BlockRecord::decode`] says that the bytes are a record; that its parts belong
+//! together, [`BlockRecord::check`] says, and that a body is the one of a record, `from_parts`.
+
+mod entry;
+
+pub use entry::{BLOCK_SIGNING_CONTEXT, ENTRY_HEADING, Entry, EntryFault};
+
+use crate::block::Block;
+use crate::block_merkle::{log_root, merkle_root};
+use crate::digest::{LogHash, TransactionHash};
+use crate::sign::{PublicKey, Signature};
+use crate::transaction::{IdDigest, SESSION_ANCHOR, Transaction, TransactionFault};
+use crate::wire::{Reader, WireFault, Writer};
+
+/// The first byte of a record and of a body.
+const VERSION: u8 = 1;
+/// The three digests of a transaction.
+const DIGESTS_BYTES: usize = 32 + 32 + 16;
+
+/// Why bytes are not a block record or body, or not those of each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordFault {
+    /// The bytes do not have the form.
+    #[error(transparent)]
+    Wire(#[from] WireFault),
+    /// The entry is none.
+    #[error(transparent)]
+    Entry(#[from] EntryFault),
+    /// A transaction is none.
+    #[error("transaction {position} is damaged: {fault}")]
+    Transaction {
+        /// Its place in the block.
+        position: usize,
+        /// What is wrong with it.
+        fault: TransactionFault,
+    },
+    /// A transaction's text is not canonical.
+    #[error("transaction {position} is damaged: its text is not canonical")]
+    NotCanonical {
+        /// Its place in the block.
+        position: usize,
+    },
+    /// Two parts contradict each other.
+    #[error("the block's parts do not belong together: {what} differs")]
+    Differs {
+        /// Where they differ.
+        what: &'static str,
+    },
+}
+
+/// The digests of one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionDigests {
+    /// SHA-256 of the text.
+    pub hash: TransactionHash,
+    /// The RFC 9162 leaf of the text.
+    pub leaf: LogHash,
+    /// The digest of the id.
+    pub id: IdDigest,
+}
+
+impl TransactionDigests {
+    /// The digests of a transaction.
+    pub fn of(transaction: &Transaction) -> Self {
+        Self {
+            hash: transaction.hash(),
+            leaf: transaction.leaf_hash(),
+            id: transaction.id_digest(),
+        }
+    }
+}
+
+/// A transaction that is kept whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnchorRecord {
+    /// Its place in the block.
+    pub position: u32,
+    /// The transaction.
+    pub transaction: Transaction,
+}
+
+/// What is kept of a block when its body is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockRecord {
+    /// The nine lines.
+    pub entry: Entry,
+    /// The key that vouches for the block, if any.
+    pub producer: Option<PublicKey>,
+    /// That key's signature over the entry.
+    pub signature: Option<Signature>,
+    /// The digests of each transaction, in order.
+    pub transactions: Vec<TransactionDigests>,
+    /// The anchors, in order.
+    pub anchors: Vec<AnchorRecord>,
+}
+
+impl BlockRecord {
+    /// The record of a block.
+    pub fn of(block: &Block) -> Self {
+        let transactions: Vec<_> = block.transactions.iter().map(TransactionDigests::of).collect();
+        let leaves: Vec<LogHash> = transactions.iter().map(|digests| digests.leaf).collect();
+        let anchors = (0..).zip(&block.transactions);
+        let anchors = anchors.filter(|(_, transaction)| is_anchor(transaction));
+        Self {
+            entry: Entry::with_root(block, log_root(&leaves)),
+            producer: block.producer,
+            signature: block.signature,
+            anchors: anchors
+                .map(|(position, transaction)| AnchorRecord {
+                    position,
+                    transaction: transaction.clone(),
+                })
+                .collect(),
+            transactions,
+        }
+    }
+
+    /// Computes everything again that the record can compute: hash, roots, count, signature, and
+    /// that each anchor is the transaction it stands for.
+    pub fn check(&self) -> Result<(), RecordFault> {
+        let differs = |what| Err(RecordFault::Differs { what });
+        let hashes: Vec<_> = self.transactions.iter().map(|digests| digests.hash).collect();
+        let leaves: Vec<_> = self.transactions.iter().map(|digests| digests.leaf).collect();
+        if self.entry.transaction_count != self.transactions.len() as u64 {
+            return differs("the number of transactions");
+        }
+        if self.entry.merkle_root != merkle_root(&hashes) {
+            return differs("the Merkle root");
+        }
+        if self.entry.log_root != log_root(&leaves) {
+            return differs("the RFC 9162 root");
+        }
+        if self.entry.hash != self.entry.computed_hash() {
+            return differs("the block hash");
+        }
+        let anchor_holds = |anchor: &AnchorRecord| {
+            let digests = self.transactions.get(anchor.position as usize);
+            is_anchor(&anchor.transaction)
+                && digests == Some(&TransactionDigests::of(&anchor.transaction))
+        };
+        if !self.anchors.iter().all(anchor_holds) {
+            return differs("an anchor");
+        }
+        match (&self.producer, &self.signature) {
+            (None, None) => Ok(()),
+            (Some(producer), Some(signature)) if self.entry.verify(producer, signature) => Ok(()),
+            _ => differs("the producer's signature"),
+        }
+    }
+
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.u8(VERSION).text(&self.entry.text());
+        writer.option(self.producer, |writer, key| {
+            writer.raw(key.as_bytes());
+        });
+        writer.option(self.signature, |writer, signature| {
+            writer.raw(signature.as_bytes());
+        });
+        writer.u32(count(self.transactions.len()));
+        for TransactionDigests { hash, leaf, id } in &self.transactions {
+            writer.raw(hash.as_bytes()).raw(leaf.as_bytes()).raw(id);
+        }
+        writer.u32(count(self.anchors.len()));
+        for AnchorRecord { position, transaction } in &self.anchors {
+            writer.u32(*position).text(transaction.text());
+        }
+        writer.finish()
+    }
+
+    /// Reads a record.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordFault> {
+        let mut reader = Reader::new(bytes);
+        version(&mut reader, "the block record's version")?;
+        let entry = Entry::parse(reader.text("the entry")?)?;
+        let producer = reader.option("the producer", |reader| reader.array("the producer"))?;
+        let signature = reader.option("the signature", |reader| reader.array("the signature"))?;
+        let count = reader.u32("the number of transactions")? as usize;
+        let digests = count.saturating_mul(DIGESTS_BYTES);
+        let mut digests = Reader::new(reader.raw(digests, "the transactions' digests")?);
+        let mut transactions = Vec::with_capacity(count);
+        while !digests.is_empty() {
+            transactions.push(TransactionDigests {
+                hash: TransactionHash::new(digests.array("a transaction hash")?),
+                leaf: LogHash::new(digests.array("a leaf hash")?),
+                id: digests.array("an id digest")?,
+            });
+        }
+        let mut anchors: Vec<AnchorRecord> = Vec::new();
+        for _ in 0..reader.u32("the number of anchors")? {
+            let position = reader.u32("an anchor's position")?;
+            let after = anchors.last().is_none_or(|last| last.position < position);
+            if !after || position as usize >= count {
+                return Err(WireFault::Invalid { what: "an anchor's position" }.into());
+            }
+            let transaction = read_transaction(&mut reader, position as usize)?;
+            anchors.push(AnchorRecord { position, transaction });
+        }
+        reader.finish()?;
+        let producer = producer.map(PublicKey::new);
+        let signature = signature.map(Signature::new);
+        Ok(Self { entry, producer, signature, transactions, anchors })
+    }
+}
+
+impl Block {
+    /// Joins a record and a body, which must be each other's. That the record itself is sound is
+    /// not asked here.
+    pub fn from_parts(record: &BlockRecord, body: Vec<Transaction>) -> Result<Self, RecordFault> {
+        let kept = record.transactions.iter().map(|digests| digests.hash);
+        if !kept.eq(body.iter().map(Transaction::hash)) {
+            return Err(RecordFault::Differs { what: "a transaction" });
+        }
+        let Entry { index, timestamp, previous_hash, merkle_root, nonce, hash, .. } =
+            record.entry.clone();
+        let BlockRecord { producer, signature, .. } = *record;
+        Ok(Self {
+            index,
+            timestamp,
+            transactions: body,
+            previous_hash,
+            merkle_root,
+            nonce,
+            hash,
+            producer,
+            signature,
+        })
+    }
+}
+
+/// The bytes of a block's transactions.
+pub fn encode_body(transactions: &[Transaction]) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.u8(VERSION).u32(count(transactions.len()));
+    for transaction in transactions {
+        writer.text(transaction.text());
+    }
+    writer.finish()
+}
+
+/// Reads the transactions of a block.
+pub fn decode_body(bytes: &[u8]) -> Result<Vec<Transaction>, RecordFault> {
+    let mut reader = Reader::new(bytes);
+    version(&mut reader, "the block body's version")?;
+    let mut transactions = Vec::new();
+    for position in 0..reader.u32("the number of transactions")? {
+        transactions.push(read_transaction(&mut reader, position as usize)?);
+    }
+    reader.finish()?;
+    Ok(transactions)
+}
+
+fn is_anchor(transaction: &Transaction) -> bool {
+    transaction.kind() == Some(SESSION_ANCHOR)
+}
+
+fn version(reader: &mut Reader<'_>, what: &'static str) -> Result<(), WireFault> {
+    match reader.u8(what)? {
+        VERSION => Ok(()),
+        _ => Err(WireFault::Invalid { what }),
+    }
+}
+
+fn read_transaction(reader: &mut Reader<'_>, position: usize) -> Result<Transaction, RecordFault> {
+    let text = reader.text("a transaction")?;
+    match Transaction::parse(text.as_bytes()) {
+        Ok(transaction) if transaction.text() == text => Ok(transaction),
+        Ok(_) => Err(RecordFault::NotCanonical { position }),
+        Err(fault) => Err(RecordFault::Transaction { position, fault }),
+    }
+}
+
+/// Counts are bounded by [`crate::limits`] long before they fill 32 bits.
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

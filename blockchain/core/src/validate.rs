@@ -1,1 +1,159 @@
-//! Not written yet.
+//! The six rules, and the verdict on a block.
+//!
+//! Every way into a chain passes [`validate`]: requests, sealing, import, synchronisation, the
+//! integrity check. It is pure: the parent, the time and the ids that are already chained are handed
+//! in. A broken rule is an answer, not an error; what could not be looked up is the caller's error
+//! and never reaches this room.
+//!
+//! Invariant: only a verdict without a fault yields a [`ValidBlock`], and nothing else makes one.
+
+mod rules;
+mod verdict;
+
+pub use verdict::{Coverage, RuleResult, Verdict};
+
+use crate::block::{Block, Candidate, Parent};
+use crate::digest::BlockHash;
+use crate::sign::PublicKey;
+use crate::time::Timestamp;
+use crate::transaction::IdDigest;
+
+/// One of the six rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// All fields are there, each in its grammar; the constants hold.
+    BlockStructure,
+    /// The hash is that of the fields; a producer's signature verifies.
+    BlockHash,
+    /// The block follows its parent, or is genesis.
+    PreviousHash,
+    /// The root is that of the transactions, and of no shorter list.
+    MerkleRoot,
+    /// The time is not before the parent's, and not ahead of the clock.
+    Timestamp,
+    /// Every transaction has an id of its own, and a signed one verifies.
+    Transactions,
+}
+
+impl Rule {
+    /// All of them, in the order in which they are applied and reported.
+    pub const ALL: [Self; 6] = [
+        Self::BlockStructure,
+        Self::BlockHash,
+        Self::PreviousHash,
+        Self::MerkleRoot,
+        Self::Timestamp,
+        Self::Transactions,
+    ];
+
+    /// The documented name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BlockStructure => "block_structure",
+            Self::BlockHash => "block_hash",
+            Self::PreviousHash => "previous_hash",
+            Self::MerkleRoot => "merkle_root",
+            Self::Timestamp => "timestamp",
+            Self::Transactions => "transactions",
+        }
+    }
+
+    /// What it asks, in a sentence.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::BlockStructure => {
+                "every field is present and spelled in its one way, within the limits"
+            }
+            Self::BlockHash => {
+                "the hash is that of the fields, and a producer's signature verifies"
+            }
+            Self::PreviousHash => "the block follows its parent, or is genesis",
+            Self::MerkleRoot => "the root is that of the transactions, and of no shorter list",
+            Self::Timestamp => "the time is not before the parent's and not ahead of the clock",
+            Self::Transactions => {
+                "every transaction has an id of its own, and a signed one verifies"
+            }
+        }
+    }
+}
+
+/// How a block's time is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Import, synchronisation, integrity, anything stored: it may be of any age.
+    Historical,
+    /// A new block: within an hour of the clock on both sides.
+    Candidate,
+}
+
+impl Mode {
+    /// The name it has in requests and replies.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Historical => "historical",
+            Self::Candidate => "candidate",
+        }
+    }
+}
+
+/// What the rules need to know besides the block.
+pub struct Context<'a> {
+    /// The block before it; `None` where there is none (genesis) or where it is not known.
+    pub parent: Option<Parent>,
+    /// The chain's genesis, where one is known or pinned: another block 0 is refused.
+    pub genesis: Option<BlockHash>,
+    /// The clock.
+    pub now: Timestamp,
+    /// How the time is judged.
+    pub mode: Mode,
+    /// Whether an id is in a block *before* this one.
+    pub chained: &'a dyn Fn(&IdDigest) -> bool,
+    /// The key that signs this chain, where it is pinned: another one's signature is refused.
+    pub producer: Option<PublicKey>,
+}
+
+/// A block that broke no rule. Stores accept nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidBlock(Block);
+
+impl ValidBlock {
+    /// The block, given away with the promise.
+    pub fn into_block(self) -> Block {
+        self.0
+    }
+}
+
+impl std::ops::Deref for ValidBlock {
+    type Target = Block;
+
+    fn deref(&self) -> &Block {
+        &self.0
+    }
+}
+
+/// Applies all six rules; none is skipped because another failed.
+pub fn validate(candidate: Candidate, context: &Context<'_>) -> Verdict {
+    let mut notes = rules::Notes::default();
+    let results: Vec<RuleResult> = Rule::ALL
+        .into_iter()
+        .map(|rule| rules::apply(rule, &candidate, context, &mut notes))
+        .collect();
+    let first_fault = results.iter().find(|result| !result.passed).map(|result| result.rule);
+    let failed = results.iter().filter(|result| !result.passed).count();
+    // A block whose parts all passed has all its parts: without them a rule would have failed.
+    let block = if failed == 0 { candidate.into_block().map(ValidBlock) } else { None };
+    Verdict {
+        valid: block.is_some(),
+        not_yet: notes.ahead_of_clock && failed == 1,
+        results,
+        first_fault,
+        coverage: notes.coverage,
+        not_checked: notes.not_checked,
+        mode: context.mode,
+        validated_at: context.now,
+        block,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Sorts by code point (which is the order of UTF-8's bytes) and refuses a key that stands twice.
-pub(super) fn sort_members(members: &mut [(String, Json)]) -> Result<(), JsonFault> {
+pub(crate) fn sort_members(members: &mut [(String, Json)]) -> Result<(), JsonFault> {
     members.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     let twice = members.windows(2).find_map(|pair| match pair {
         [(left, _), (right, _)] if left == right => Some(left.chars().take(60).collect()),

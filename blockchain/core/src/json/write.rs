@@ -88,18 +88,34 @@ fn write_float(out: &mut String, value: f64) {
     } else if value.is_infinite() {
         out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
     } else if magnitude == 0.0 || (1e-4..1e16).contains(&magnitude) {
-        let text = value.to_string();
-        out.push_str(&text);
-        if !text.contains('.') {
-            out.push_str(".0");
+        let shortest = value.to_string();
+        match shortest.split_once('.') {
+            None => {
+                out.push_str(&shortest);
+                out.push_str(".0");
+            }
+            Some((_, fraction)) => {
+                let nearest = format!("{value:.*}", fraction.len());
+                out.push_str(halfway_to_even(&shortest, &nearest, value));
+            }
         }
     } else {
-        let text = format!("{value:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let shortest = format!("{value:e}");
+        let (digits, _) = shortest.split_once('e').unwrap_or((&shortest, ""));
+        let nearest = format!("{value:.*e}", digits.split_once('.').map_or(0, |(_, f)| f.len()));
+        let text = halfway_to_even(&shortest, &nearest, value);
+        let (digits, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let (sign, exponent) = match exponent.strip_prefix('-') {
             Some(exponent) => ('-', exponent),
             None => ('+', exponent),
         };
         let _ = write!(out, "{digits}e{sign}{exponent:0>2}");
     }
+}
+
+/// Where a float lies exactly between two shortest texts, Rust's shortest form takes the upper one
+/// and Python the even one, as does Rust when told how many digits to print. (Those digits may not
+/// read back just above a power of two, where floats below lie closer; then the shortest form is it.)
+fn halfway_to_even<'a>(shortest: &'a str, nearest: &'a str, value: f64) -> &'a str {
+    if nearest.parse() == Ok(value) { nearest } else { shortest }
 }

@@ -1,0 +1,255 @@
+//! The rules themselves, one function each, in the order of [`Rule::ALL`].
+//!
+//! Called by [`super::validate`] alone. A rule whose inputs are missing fails and says so in
+//! `details.error`; none of them stops another.
+
+use std::collections::HashSet;
+
+use super::{Context, Coverage, Mode, Rule, RuleResult};
+use crate::block::{Candidate, REQUIRED_FIELDS};
+use crate::block_merkle::root_and_mutation;
+use crate::digest::BlockHash;
+use crate::json::Json;
+use crate::limits::BLOCK_TIME_TOLERANCE_SECONDS;
+use crate::time::Timestamp;
+use crate::transaction::SignatureState;
+
+/// How many faulty or unchecked transactions are named one by one; the counts are always whole.
+const NAMED_MAX: usize = 100;
+
+/// What the rules say besides passed or not.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub(super) coverage: Coverage,
+    pub(super) not_checked: Vec<String>,
+    pub(super) ahead_of_clock: bool,
+}
+
+type Finding = (bool, Vec<(&'static str, Json)>);
+
+pub(super) fn apply(
+    rule: Rule,
+    candidate: &Candidate,
+    context: &Context<'_>,
+    notes: &mut Notes,
+) -> RuleResult {
+    let (passed, details) = match rule {
+        Rule::BlockStructure => block_structure(candidate),
+        Rule::BlockHash => block_hash(candidate, context, notes),
+        Rule::PreviousHash => previous_hash(candidate, context),
+        Rule::MerkleRoot => merkle_root(candidate),
+        Rule::Timestamp => timestamp(candidate, context, notes),
+        Rule::Transactions => transactions(candidate, context, notes),
+    };
+    RuleResult { rule, passed, details: Json::object(details) }
+}
+
+fn block_structure(candidate: &Candidate) -> Finding {
+    let invalid = candidate.invalid.iter().map(|fault| {
+        let reason = Json::from(fault.reason.as_str());
+        Json::object([("field", Json::from(fault.field)), ("reason", reason)])
+    });
+    let details = vec![
+        ("missing_fields", Json::from(candidate.missing.clone())),
+        ("required_fields", Json::list(REQUIRED_FIELDS)),
+        ("invalid_fields", Json::list(invalid)),
+    ];
+    (candidate.missing.is_empty() && candidate.invalid.is_empty(), details)
+}
+
+fn block_hash(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) -> Finding {
+    let expected = candidate.expected_hash().map(|hash| hash.to_string());
+    let mut details = vec![
+        ("expected_hash", Json::from(expected.clone())),
+        ("actual_hash", Json::from(candidate.hash.as_deref().unwrap_or_default())),
+    ];
+    if expected.is_none() {
+        details.push(("error", Json::from("a field that the hash covers is missing")));
+        return (false, details);
+    }
+    let signature = block_signature(candidate, context, notes);
+    if let Err(error) = signature {
+        details.push(("error", Json::from(error)));
+    }
+    (signature.is_ok() && expected == candidate.hash, details)
+}
+
+fn block_signature(
+    candidate: &Candidate,
+    context: &Context<'_>,
+    notes: &mut Notes,
+) -> Result<(), &'static str> {
+    let Some(producer) = candidate.producer else {
+        notes.not_checked.push(match candidate.signature {
+            None => "the block is unsigned: who made it is not known".to_owned(),
+            Some(_) => "the block has a signature but no producer to check it with".to_owned(),
+        });
+        return Ok(());
+    };
+    let signature = candidate.signature.ok_or("the block names a producer and has no signature")?;
+    let entry = candidate.entry().ok_or("the signature covers fields that are not valid")?;
+    if !entry.verify(&producer, &signature) {
+        return Err("the producer's signature does not verify");
+    }
+    notes.coverage.block_signature = true;
+    match context.producer {
+        Some(pinned) if pinned != producer => {
+            Err("the block is signed by another than the pinned producer")
+        }
+        pinned => {
+            notes.coverage.producer_pinned = pinned.is_some();
+            Ok(())
+        }
+    }
+}
+
+fn previous_hash(candidate: &Candidate, context: &Context<'_>) -> Finding {
+    let actual = candidate.previous_hash.as_deref().unwrap_or_default();
+    let Some(index) = candidate.index() else {
+        return error("the index is missing or not valid, so the parent is not known");
+    };
+    if let Some(parent) = context.parent {
+        let follows = index.checked_sub(1) == Some(parent.index);
+        let expected = parent.hash.to_string();
+        let passed = follows && actual == expected;
+        let mut details = vec![
+            ("expected_previous_hash", Json::from(expected)),
+            ("actual_previous_hash", Json::from(actual)),
+        ];
+        if !follows {
+            details.push(("error", Json::from("the index is not the parent's and one")));
+        }
+        return (passed, details);
+    }
+    if index > 0 {
+        let mut finding = error("previous block not found");
+        finding.1.push(("actual_previous_hash", Json::from(actual)));
+        return finding;
+    }
+    let expected = BlockHash::ZERO.to_string();
+    let another = context.genesis.is_some_and(|genesis| candidate.hash() != Some(genesis));
+    let passed = actual == expected && !another;
+    let mut details = vec![
+        ("is_genesis", Json::from(true)),
+        ("expected_previous_hash", Json::from(expected)),
+        ("actual_previous_hash", Json::from(actual)),
+    ];
+    if another {
+        details.push(("error", Json::from("the chain has another genesis")));
+    }
+    (passed, details)
+}
+
+fn merkle_root(candidate: &Candidate) -> Finding {
+    let leaves: Vec<_> = candidate.items.iter().map(|item| item.hash).collect();
+    let (expected, mutated) = root_and_mutation(&leaves);
+    let expected = expected.to_string();
+    let actual = candidate.merkle_root.as_deref().unwrap_or_default();
+    let passed = actual == expected && !mutated;
+    let mut details = vec![
+        ("expected_merkle_root", Json::from(expected)),
+        ("actual_merkle_root", Json::from(actual)),
+    ];
+    if mutated {
+        let sentence = "two equal neighbours: a shorter list has the same root";
+        details.push(("error", Json::from(sentence)));
+    }
+    (passed, details)
+}
+
+fn timestamp(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) -> Finding {
+    let time = match candidate.timestamp.as_deref().map(Timestamp::parse) {
+        None => return error("the timestamp is missing"),
+        Some(Err(fault)) => return error(&fault.to_string()),
+        Some(Ok(time)) => time,
+    };
+    let (now, tolerance) = (context.now, BLOCK_TIME_TOLERANCE_SECONDS);
+    let parent = context.parent.map(|parent| parent.time);
+    let before_parent = parent.is_some_and(|parent| time < parent);
+    let ahead = time >= now.plus_seconds(tolerance);
+    let behind = context.mode == Mode::Candidate && time <= now.plus_seconds(-tolerance);
+    notes.ahead_of_clock = ahead && !before_parent;
+    let difference = time.micros_since(now).unsigned_abs();
+    let mut details = vec![
+        ("block_time", Json::from(time.to_string())),
+        ("current_time", Json::from(now.to_string())),
+        // Microseconds over four digits of years fit a double's 53 bits but for the last of them.
+        ("time_diff_seconds", Json::Float(difference as f64 / 1e6)),
+        ("mode", Json::from(context.mode.name())),
+    ];
+    if let Some(parent) = parent {
+        details.push(("parent_time", Json::from(parent.to_string())));
+    }
+    let sentence = match (before_parent, ahead, behind) {
+        (true, _, _) => "the block is older than its parent",
+        (_, true, _) => "the block is an hour or more ahead of the clock: try again later",
+        (_, _, true) => "the block is an hour or more behind the clock, which only history may be",
+        _ => return (true, details),
+    };
+    details.push(("error", Json::from(sentence)));
+    (false, details)
+}
+
+fn transactions(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) -> Finding {
+    let total = candidate.items.len();
+    let mut seen = HashSet::with_capacity(total);
+    let (mut valid, mut bare, mut errors) = (0_usize, Vec::new(), Vec::new());
+    for (position, item) in candidate.items.iter().enumerate() {
+        notes.coverage.bytes += item.bytes;
+        let (id, reason) = match &item.read {
+            Err(fault) => (None, Some(fault.to_string())),
+            Ok(transaction) => {
+                let digest = transaction.id_digest();
+                let reason = if !seen.insert(digest) {
+                    Some("another transaction of this block has this id".to_owned())
+                } else if (context.chained)(&digest) {
+                    Some("an earlier block has a transaction with this id".to_owned())
+                } else {
+                    match transaction.signature_state() {
+                        SignatureState::Refused(fault) => Some(fault.to_string()),
+                        SignatureState::Signed { .. } => {
+                            notes.coverage.transaction_signatures += 1;
+                            None
+                        }
+                        SignatureState::Bare => {
+                            bare.push(position);
+                            None
+                        }
+                        SignatureState::Unsigned => None,
+                    }
+                };
+                (Some(transaction.id()), reason)
+            }
+        };
+        match reason {
+            None => valid += 1,
+            Some(reason) if errors.len() < NAMED_MAX => errors.push(Json::object([
+                ("index", Json::from(position)),
+                ("id", Json::from(id)),
+                ("reason", Json::from(reason)),
+            ])),
+            Some(_) => {}
+        }
+    }
+    notes.coverage.transactions = total;
+    for position in bare.iter().take(NAMED_MAX) {
+        let sentence =
+            format!("transaction {position} has a signature but no public_key to check it with");
+        notes.not_checked.push(sentence);
+    }
+    if let Some(more) = bare.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
+        notes
+            .not_checked
+            .push(format!("{more} more transactions have a signature but no public_key"));
+    }
+    let details = vec![
+        ("total_transactions", Json::from(total)),
+        ("valid_transactions", Json::from(valid)),
+        ("errors", Json::List(errors)),
+    ];
+    (valid == total, details)
+}
+
+fn error(sentence: &str) -> Finding {
+    (false, vec![("error", Json::from(sentence))])
+}

@@ -1,0 +1,291 @@
+//! Every rule refuses what it should, and only it does.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::block::Block;
+use crate::json::Json;
+use crate::sign::{Signature, SigningKey};
+use crate::transaction::{Transaction, id_digest};
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+fn now() -> Timestamp {
+    at("2025-01-28T12:00:00Z")
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_seed([3; 32])
+}
+
+fn parent() -> Parent {
+    Parent { index: 6, hash: BlockHash::new([1; 32]), time: at("2025-01-27") }
+}
+
+fn transaction(text: &str) -> Transaction {
+    Transaction::parse(text.as_bytes()).unwrap()
+}
+
+fn block_of(transactions: Vec<Transaction>) -> Block {
+    Block::build(Some(&parent()), transactions, now(), &key())
+}
+
+fn block() -> Block {
+    block_of(["a", "b", "c"].map(|id| transaction(&format!(r#"{{"id":"{id}"}}"#))).to_vec())
+}
+
+/// A block whose hash and signature were made to fit again after a change.
+fn forged(mut block: Block, change: impl FnOnce(&mut Block)) -> Block {
+    change(&mut block);
+    block.hash = block.computed_hash();
+    let message = crate::record::Entry::of(&block).signing_message();
+    block.signature = Some(key().sign(&message));
+    block
+}
+
+fn judge<'a>(
+    block: impl Into<Candidate>,
+    adjust: impl FnOnce(&mut Context<'a>),
+) -> Verdict {
+    let mut context = Context {
+        parent: Some(parent()),
+        genesis: None,
+        now: now(),
+        mode: Mode::Candidate,
+        chained: &|_| false,
+        producer: None,
+    };
+    adjust(&mut context);
+    validate(block.into(), &context)
+}
+
+/// The rules that fail, in order.
+fn faults(verdict: &Verdict) -> Vec<&'static str> {
+    let failed = verdict.results.iter().filter(|result| !result.passed);
+    let names: Vec<_> = failed.map(|result| result.rule.name()).collect();
+    assert_eq!(verdict.results.len(), 6, "every rule speaks");
+    assert_eq!(verdict.first_fault.map(Rule::name), names.first().copied());
+    assert_eq!(verdict.valid, names.is_empty());
+    assert_eq!(verdict.block.is_some(), verdict.valid, "only a valid block is given out");
+    names
+}
+
+fn detail(verdict: &Verdict, rule: Rule, key: &str) -> String {
+    let details = &verdict.result(rule).unwrap().details;
+    details.get(key).map(Json::canonical).unwrap_or_default()
+}
+
+#[test]
+fn a_built_block_is_valid_and_comes_back_as_it_was() {
+    let verdict = judge(block(), |_| {});
+    assert_eq!(faults(&verdict), [""; 0]);
+    assert!(verdict.coverage.block_signature && !verdict.not_yet);
+    assert_eq!(verdict.not_checked, [""; 0]);
+    assert_eq!(verdict.block.unwrap().into_block(), block());
+}
+
+#[test]
+fn the_reply_has_the_documented_keys() {
+    let json = judge(block(), |_| {}).to_json();
+    assert_eq!(json.get("valid").and_then(Json::as_bool), Some(true));
+    assert_eq!(json.get("first_fault"), Some(&Json::Null));
+    assert_eq!(json.get("mode").and_then(Json::as_text), Some("candidate"));
+    let time = json.get("validated_at").and_then(Json::as_text);
+    assert_eq!(time, Some("2025-01-28T12:00:00.000000Z"));
+    let results = json.get("results").and_then(Json::as_list).unwrap();
+    let keys: Vec<Vec<&str>> = results
+        .iter()
+        .map(|result| {
+            let details = result.get("details").and_then(Json::as_object).unwrap();
+            details.iter().map(|(key, _)| key.as_str()).collect()
+        })
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            vec!["invalid_fields", "missing_fields", "required_fields"],
+            vec!["actual_hash", "expected_hash"],
+            vec!["actual_previous_hash", "expected_previous_hash"],
+            vec!["actual_merkle_root", "expected_merkle_root"],
+            vec!["block_time", "current_time", "mode", "parent_time", "time_diff_seconds"],
+            vec!["errors", "total_transactions", "valid_transactions"],
+        ]
+    );
+}
+
+#[test]
+fn each_changed_field_is_refused_by_its_rule() {
+    let mut changed = block();
+    changed.nonce = 1;
+    assert_eq!(faults(&judge(changed, |_| {})), ["block_hash"]);
+    let mut changed = block();
+    changed.hash = BlockHash::new([9; 32]);
+    assert_eq!(faults(&judge(changed, |_| {})), ["block_hash"]);
+    let changed = forged(block(), |block| block.previous_hash = BlockHash::new([2; 32]));
+    assert_eq!(faults(&judge(changed, |_| {})), ["previous_hash"]);
+    let changed = forged(block(), |block| block.index = 8);
+    assert_eq!(faults(&judge(changed, |_| {})), ["previous_hash"]);
+    let changed = forged(block(), |block| block.transactions.swap(0, 1));
+    assert_eq!(faults(&judge(changed, |_| {})), ["merkle_root"]);
+    let changed = forged(block(), |block| block.timestamp = "2025-01-26T00:00:00Z".into());
+    let verdict = judge(changed, |context| context.mode = Mode::Historical);
+    assert_eq!(faults(&verdict), ["timestamp"]);
+    let changed = forged(block(), |block| block.timestamp = "2025-01-28T12:00:00.5Z".into());
+    assert_eq!(faults(&judge(changed, |_| {})), ["block_structure"]);
+}
+
+#[test]
+fn an_empty_object_fails_every_rule_that_needs_something() {
+    let verdict = judge(Candidate::parse(b"{}").unwrap(), |_| {});
+    let failed = ["block_structure", "block_hash", "previous_hash", "merkle_root", "timestamp"];
+    assert_eq!(faults(&verdict), failed);
+    assert!(detail(&verdict, Rule::BlockHash, "error").contains("missing"));
+    assert!(detail(&verdict, Rule::BlockStructure, "missing_fields").contains("nonce"));
+}
+
+#[test]
+fn a_block_without_a_known_parent_is_genesis_only_at_index_0() {
+    let orphan = judge(block(), |context| context.parent = None);
+    assert_eq!(faults(&orphan), ["previous_hash"]);
+    assert_eq!(detail(&orphan, Rule::PreviousHash, "error"), "\"previous block not found\"");
+
+    let genesis = Block::build(None, Vec::new(), now(), &key());
+    let verdict = judge(genesis.clone(), |context| context.parent = None);
+    assert_eq!(faults(&verdict), [""; 0]);
+    assert_eq!(detail(&verdict, Rule::PreviousHash, "is_genesis"), "true");
+    assert_eq!(faults(&judge(genesis.clone(), |_| {})), ["previous_hash"]);
+
+    let other = judge(genesis.clone(), |context| {
+        (context.parent, context.genesis) = (None, Some(BlockHash::new([5; 32])));
+    });
+    assert_eq!(faults(&other), ["previous_hash"]);
+    let rooted = forged(genesis, |block| block.previous_hash = BlockHash::new([2; 32]));
+    assert_eq!(faults(&judge(rooted, |context| context.parent = None)), ["previous_hash"]);
+}
+
+#[test]
+fn the_clock_bounds_a_candidate_on_both_sides_and_history_on_one() {
+    let timed = |text: &str| forged(block(), |block| block.timestamp = text.into());
+    let judged = |text: &str, mode| judge(timed(text), |context| context.mode = mode);
+    for (time, candidate, historical, not_yet) in [
+        ("2025-01-28T12:59:59.999999Z", true, true, false),
+        ("2025-01-28T13:00:00Z", false, false, true),
+        ("2025-01-28T11:00:00.000001Z", true, true, false),
+        ("2025-01-28T11:00:00Z", false, true, false),
+        ("2025-01-27T00:00:00", false, true, false),
+        ("2025-01-26T23:59:59.999999+00:00", false, false, false),
+    ] {
+        for (mode, passed) in [(Mode::Candidate, candidate), (Mode::Historical, historical)] {
+            let verdict = judged(time, mode);
+            let want: &[&str] = if passed { &[] } else { &["timestamp"] };
+            assert_eq!(faults(&verdict), want, "{time} {mode:?}");
+            assert_eq!(verdict.not_yet, not_yet, "{time} {mode:?}");
+        }
+    }
+    let verdict = judged("2025-01-28T11:59:58.500Z", Mode::Candidate);
+    assert_eq!(detail(&verdict, Rule::Timestamp, "time_diff_seconds"), "1.5");
+}
+
+#[test]
+fn a_broken_block_is_never_only_early() {
+    let early = forged(block(), |block| block.timestamp = "2025-01-29T00:00:00Z".into());
+    assert!(judge(early.clone(), |_| {}).not_yet);
+    let broken = forged(early, |block| block.index = 9);
+    assert!(!judge(broken, |_| {}).not_yet);
+}
+
+/// CVE-2012-2459, with the root and the hash of the honest block.
+#[test]
+fn a_repeated_tail_is_refused_although_root_and_hash_fit() {
+    let mut padded = block();
+    padded.transactions.push(padded.transactions[2].clone());
+    (padded.producer, padded.signature) = (None, None);
+    let verdict = judge(padded, |_| {});
+    assert_eq!(faults(&verdict), ["merkle_root", "transactions"]);
+    assert!(verdict.result(Rule::BlockHash).unwrap().passed);
+}
+
+#[test]
+fn an_id_may_stand_once_in_a_chain() {
+    let twice = block_of(vec![transaction(r#"{"id":"a"}"#), transaction(r#"{"id":"a","n":1}"#)]);
+    assert_eq!(faults(&judge(twice, |_| {})), ["transactions"]);
+    let chained = HashSet::from([id_digest("b")]);
+    let earlier = |id: &IdDigest| chained.contains(id);
+    let verdict = judge(block(), |context| context.chained = &earlier);
+    assert_eq!(faults(&verdict), ["transactions"]);
+    assert_eq!(detail(&verdict, Rule::Transactions, "valid_transactions"), "2");
+    let errors = detail(&verdict, Rule::Transactions, "errors");
+    assert!(errors.starts_with(r#"[{"id": "b", "index": 1, "reason": "an earlier"#), "{errors}");
+}
+
+#[test]
+fn what_is_no_transaction_is_named() {
+    let text = block().to_json_text().replace(r#"{"id": "b"}"#, r#"{"id": ""}"#);
+    let verdict = judge(Candidate::parse(text.as_bytes()).unwrap(), |_| {});
+    assert_eq!(faults(&verdict), ["block_hash", "merkle_root", "transactions"]);
+    let text = block().to_json_text().replace(r#"{"id": "b"}"#, "7");
+    let verdict = judge(Candidate::parse(text.as_bytes()).unwrap(), |_| {});
+    assert_eq!(verdict.first_fault, Some(Rule::BlockStructure));
+    assert!(detail(&verdict, Rule::Transactions, "errors").contains("object"));
+}
+
+#[test]
+fn a_signed_transaction_must_verify_and_a_bare_signature_is_told() {
+    let value = Json::object([("id", Json::from("s")), ("n", Json::from(1_u64))]);
+    let signed = Transaction::signed(&value, &key()).unwrap();
+    let verdict = judge(block_of(vec![signed.clone()]), |_| {});
+    assert_eq!(faults(&verdict), [""; 0]);
+    assert_eq!(verdict.coverage.transaction_signatures, 1);
+
+    let changed = transaction(&signed.text().replace("\"n\": 1", "\"n\": 2"));
+    assert_eq!(faults(&judge(block_of(vec![changed]), |_| {})), ["transactions"]);
+
+    let bare = transaction(r#"{"id":"b","signature":"0xabc"}"#);
+    let verdict = judge(block_of(vec![bare]), |_| {});
+    assert_eq!(faults(&verdict), [""; 0]);
+    assert!(verdict.not_checked[0].contains("transaction 0"), "{:?}", verdict.not_checked);
+}
+
+#[test]
+fn a_producer_must_have_signed_and_an_unsigned_block_is_told() {
+    let mut unsigned = block();
+    (unsigned.producer, unsigned.signature) = (None, None);
+    let verdict = judge(unsigned, |_| {});
+    assert_eq!(faults(&verdict), [""; 0]);
+    assert!(verdict.not_checked[0].contains("unsigned"));
+
+    let mut bare = block();
+    bare.producer = None;
+    let verdict = judge(bare, |_| {});
+    assert!(verdict.not_checked[0].contains("no producer"));
+    assert_eq!(verdict.block.unwrap().signature, None);
+
+    let mut nameless = block();
+    nameless.signature = None;
+    assert_eq!(faults(&judge(nameless, |_| {})), ["block_hash"]);
+    let mut wrong = block();
+    wrong.signature = Some(Signature::new([7; 64]));
+    assert_eq!(faults(&judge(wrong, |_| {})), ["block_hash"]);
+}
+
+#[test]
+fn a_pinned_producer_is_the_only_one() {
+    let pinned = judge(block(), |context| context.producer = Some(key().public()));
+    assert_eq!(faults(&pinned), [""; 0]);
+    assert!(pinned.coverage.producer_pinned);
+    let other = SigningKey::from_seed([8; 32]).public();
+    let verdict = judge(block(), |context| context.producer = Some(other));
+    assert_eq!(faults(&verdict), ["block_hash"]);
+    assert!(detail(&verdict, Rule::BlockHash, "error").contains("pinned"));
+}
+
+#[test]
+fn thousands_of_faults_are_counted_and_a_hundred_are_named() {
+    let text = format!(r#"{{"transactions":[{}1]}}"#, "1,".repeat(4_999));
+    let verdict = judge(Candidate::parse(text.as_bytes()).unwrap(), |_| {});
+    let details = &verdict.result(Rule::Transactions).unwrap().details;
+    assert_eq!(details.get("total_transactions").and_then(Json::as_u64), Some(5_000));
+    assert_eq!(details.get("errors").and_then(Json::as_list).unwrap().len(), 100);
+}

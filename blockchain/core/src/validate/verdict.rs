@@ -1,0 +1,89 @@
+//! What [`super::validate`] answers, and the JSON that carries it.
+
+use super::{Mode, Rule, ValidBlock};
+use crate::json::Json;
+use crate::time::Timestamp;
+
+/// What one rule found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleResult {
+    /// The rule.
+    pub rule: Rule,
+    /// Whether it holds.
+    pub passed: bool,
+    /// The documented details: an object.
+    pub details: Json,
+}
+
+/// How much was looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Transactions of the block.
+    pub transactions: usize,
+    /// The length of their texts together.
+    pub bytes: usize,
+    /// Transaction signatures that verified.
+    pub transaction_signatures: usize,
+    /// Whether the block carries its producer's signature, and it verified.
+    pub block_signature: bool,
+    /// Whether that producer is the pinned one.
+    pub producer_pinned: bool,
+}
+
+/// The answer to "is this block valid?".
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// Whether every rule holds.
+    pub valid: bool,
+    /// What each of the six rules found, in their order.
+    pub results: Vec<RuleResult>,
+    /// The first rule that does not hold.
+    pub first_fault: Option<Rule>,
+    /// How much was looked at.
+    pub coverage: Coverage,
+    /// What the verdict does not say, one sentence each.
+    pub not_checked: Vec<String>,
+    /// The block is sound but ahead of the clock: ask again later, and blame nobody.
+    pub not_yet: bool,
+    /// How the time was judged.
+    pub mode: Mode,
+    /// When, by the clock that was handed in.
+    pub validated_at: Timestamp,
+    /// The block, if it is valid.
+    pub block: Option<ValidBlock>,
+}
+
+impl Verdict {
+    /// What a rule found.
+    pub fn result(&self, rule: Rule) -> Option<&RuleResult> {
+        self.results.iter().find(|result| result.rule == rule)
+    }
+
+    /// The documented reply, with what we add to it.
+    pub fn to_json(&self) -> Json {
+        let results = self.results.iter().map(|result| {
+            Json::object([
+                ("rule", Json::from(result.rule.name())),
+                ("passed", Json::from(result.passed)),
+                ("details", result.details.clone()),
+            ])
+        });
+        let coverage = Json::object([
+            ("transactions", Json::from(self.coverage.transactions)),
+            ("bytes", Json::from(self.coverage.bytes)),
+            ("transaction_signatures", Json::from(self.coverage.transaction_signatures)),
+            ("block_signature", Json::from(self.coverage.block_signature)),
+            ("producer_pinned", Json::from(self.coverage.producer_pinned)),
+        ]);
+        Json::object([
+            ("valid", Json::from(self.valid)),
+            ("results", Json::list(results)),
+            ("first_fault", Json::from(self.first_fault.map(Rule::name))),
+            ("coverage", coverage),
+            ("not_checked", Json::from(self.not_checked.clone())),
+            ("not_yet", Json::from(self.not_yet)),
+            ("mode", Json::from(self.mode.name())),
+            ("validated_at", Json::from(self.validated_at.to_string())),
+        ])
+    }
+}
