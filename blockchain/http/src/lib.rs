@@ -1,1 +1,87 @@
-//! Under construction.
+//! The porch of the Lucid services: everything between a socket and a handler, written once.
+//!
+//! A service reads its settings with [`config`], builds its routes with [`extract`] and [`reply`],
+//! puts the [`porch`] around them and hands the result to [`serve`]. This crate knows no noun: it
+//! has never heard of a chunk or a block.
+//!
+//! ```no_run
+//! use axum::{Json, extract::State};
+//! use lucid_http::config::{CommonConfig, Key, Settings, load, process_environment};
+//! use lucid_http::serve::{Drained, Listening, Shutdown};
+//! use lucid_http::{Service, health::Report, limits::Limits, porch::Porch, reply::Reply, telemetry};
+//! use utoipa_axum::{router::OpenApiRouter, routes};
+//!
+//! const SERVICE: &Service = &Service {
+//!     name: "lucid-example",
+//!     title: "Lucid Example",
+//!     prefix: "EXAMPLE",
+//!     port: 8099,
+//!     version: env!("CARGO_PKG_VERSION"),
+//!     endpoints: &["/api/v1/answers"],
+//! };
+//!
+//! struct Config {
+//!     common: CommonConfig,
+//!     answer: u32,
+//! }
+//!
+//! fn read(settings: &mut Settings<'_>) -> Config {
+//!     let common = CommonConfig::read(settings);
+//!     let answer = settings.within(&Key::new("answer", "EXAMPLE_ANSWER"), 42, 1..=100);
+//!     Config { common, answer }
+//! }
+//!
+//! #[utoipa::path(get, path = "/api/v1/answers/last", responses((status = 200, body = u32)))]
+//! async fn get_answer(State(answer): State<u32>) -> Reply<Json<u32>> {
+//!     Ok(Json(answer))
+//! }
+//!
+//! async fn run(config: Config) -> Result<Drained, Box<dyn std::error::Error>> {
+//!     let shutdown = Shutdown::new();
+//!     shutdown.on_signals()?;
+//!     let listening = Listening::bind(config.common.bind).await?;
+//!     let routes = OpenApiRouter::new().routes(routes!(get_answer)).with_state(config.answer);
+//!     let porch = Porch::new(SERVICE, &config.common, || Report::new().needed("store", true));
+//!     tracing::info!(address = %listening.address(), "Lucid Example Service started successfully");
+//!     Ok(listening.serve(porch.around(Limits::ORDINARY.around(routes)), &shutdown).await)
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let loaded = load(SERVICE, &process_environment(), None, read)?;
+//!     telemetry::init(loaded.config.common.log);
+//!     loaded.log();
+//!     tokio::runtime::Runtime::new()?.block_on(run(loaded.config))?;
+//!     Ok(())
+//! }
+//! ```
+
+pub mod config;
+pub mod extract;
+pub mod health;
+pub mod healthcheck;
+pub mod layers;
+pub mod limits;
+pub mod porch;
+pub mod reply;
+pub mod serve;
+pub mod stream;
+pub mod telemetry;
+
+mod docs;
+
+/// What a service is called. One constant in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    /// In replies and logs: `lucid-data-chain`.
+    pub name: &'static str,
+    /// For people: `Lucid Data Chain`.
+    pub title: &'static str,
+    /// Before its own variables: `DATA_CHAIN`.
+    pub prefix: &'static str,
+    /// Where it listens when nothing else is said.
+    pub port: u16,
+    /// Its version.
+    pub version: &'static str,
+    /// Where its API begins, for `GET /`.
+    pub endpoints: &'static [&'static str],
+}

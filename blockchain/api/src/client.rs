@@ -1,0 +1,310 @@
+//! The typed client: what the command line and the services speak to each other with. Blocking,
+//! because its callers work in threads; within an async runtime it belongs on a blocking thread.
+//!
+//! Invariants: a call is sent again only when sending it twice does the same as once, with its
+//! body rebuilt, and never after the service has refused it; no value a caller hands in can
+//! change which path is called.
+
+mod block_manager;
+mod data_chain;
+mod error;
+mod retry;
+
+use std::io::Read;
+use std::ops::Range;
+use std::sync::Once;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::blocking::{Body, Client, RequestBuilder, Response};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, RANGE};
+use reqwest::{Method, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use block_manager::BlockManagerClient;
+pub use data_chain::{Append, DataChainClient};
+pub use error::{ClientError, Refused};
+pub use retry::Retry;
+
+use crate::v1::service::{Health, Root, Status};
+use crate::{headers, paths};
+
+/// A reply in JSON is believed up to here: a page of a thousand blocks stays far below.
+const REPLY_BYTES_MAX: u64 = 64 << 20;
+/// How long reading a whole session back may take.
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+/// A body slower than this is given up: the timeout grows with the body.
+const UPLOAD_BYTES_PER_SECOND: u64 = 256 << 10;
+
+/// How patient a client is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClientOptions {
+    /// For each attempt, and for each wait while a reply streams.
+    pub timeout: Duration,
+    /// What happens after an attempt that failed.
+    pub retry: Retry,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), retry: Retry::default() }
+    }
+}
+
+/// Bytes that stream in: a session's content, a file, an archive.
+#[derive(Debug)]
+pub struct Download {
+    /// Bytes to come, where the service knows it.
+    pub length: Option<u64>,
+    /// Names the whole content.
+    pub etag: Option<String>,
+    /// Whether this is the range that was asked for, or everything.
+    pub partial: bool,
+    body: Response,
+}
+
+impl Read for Download {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.body.read(buffer)
+    }
+}
+
+/// One service, reached over HTTP. Cloning shares its connections.
+#[derive(Debug, Clone)]
+struct Connection {
+    base: Url,
+    http: Client,
+    options: ClientOptions,
+}
+
+/// A request that can be made again and again.
+struct Call {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Option<(&'static str, Bytes)>,
+    timeout: Duration,
+    idempotent: bool,
+}
+
+impl Connection {
+    /// `base` is the service's address: `http://host:port`, without a path.
+    fn new(base: &str, options: ClientOptions) -> Result<Self, ClientError> {
+        let base = Url::parse(base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/")
+            .ok_or_else(|| ClientError::unsendable(format!("{base:?} is not a service's URL")))?;
+        let mut builder = Client::builder()
+            .timeout(options.timeout)
+            .connect_timeout(options.timeout.min(Duration::from_secs(10)))
+            // Sooner than any of our services, or a proxy, closes it from the other side.
+            .pool_idle_timeout(Duration::from_secs(30))
+            // Redirects and proxies from the environment would make the address a guess.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        install_tls();
+        if base.scheme() == "http" {
+            // Plain connections must not need, nor wait for, the system's certificates.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(ClientError::from_transport)?;
+        Ok(Self { base, http, options })
+    }
+
+    fn call(&self, method: Method, template: &str, values: &[&[u8]]) -> Result<Call, ClientError> {
+        let path = paths::fill(template, values);
+        let mut url = self.base.clone();
+        url.set_path(&path);
+        if url.path() != path {
+            return Err(ClientError::unsendable(format!("{path:?} would become another path")));
+        }
+        let idempotent = matches!(method, Method::GET | Method::HEAD);
+        let timeout = self.options.timeout;
+        Ok(Call { method, url, headers: HeaderMap::new(), body: None, timeout, idempotent })
+    }
+
+    fn get(&self, template: &str, values: &[&[u8]]) -> Result<Call, ClientError> {
+        self.call(Method::GET, template, values)
+    }
+
+    fn post<T: Serialize>(
+        &self,
+        template: &str,
+        values: &[&[u8]],
+        body: &T,
+    ) -> Result<Call, ClientError> {
+        let text =
+            serde_json::to_vec(body).map_err(|error| ClientError::unsendable(error.to_string()))?;
+        Ok(self.call(Method::POST, template, values)?.body("application/json", text.into()))
+    }
+
+    /// Sends a call, again if need be, until the service answers with success.
+    fn send(&self, call: &Call) -> Result<Response, ClientError> {
+        let mut attempt = 0;
+        loop {
+            let result = self.build(call).send().map_err(ClientError::from_transport);
+            let error = match result.and_then(accept) {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let again = call.idempotent || error.surely_not_applied();
+            if !(again && error.is_passing() && attempt < self.options.retry.count) {
+                return Err(error);
+            }
+            std::thread::sleep(self.options.retry.wait(attempt));
+            attempt += 1;
+        }
+    }
+
+    fn build(&self, call: &Call) -> RequestBuilder {
+        let request = self
+            .http
+            .request(call.method.clone(), call.url.clone())
+            .headers(call.headers.clone())
+            .timeout(call.timeout);
+        match &call.body {
+            None => request,
+            Some((kind, body)) => {
+                request.header(CONTENT_TYPE, *kind).body(Body::from(body.clone()))
+            }
+        }
+    }
+
+    /// Sends a call and reads the reply's text.
+    fn text(&self, call: &Call) -> Result<String, ClientError> {
+        let body = self.bytes(call, REPLY_BYTES_MAX)?;
+        String::from_utf8(body).map_err(|_| ClientError::unreadable("the reply is not UTF-8"))
+    }
+
+    fn bytes(&self, call: &Call, limit: u64) -> Result<Vec<u8>, ClientError> {
+        let mut body = Vec::new();
+        self.send(call)?
+            .take(limit + 1)
+            .read_to_end(&mut body)
+            .map_err(|error| ClientError::unreadable(error.to_string()))?;
+        match body.len() as u64 > limit {
+            true => Err(ClientError::unreadable(format!("the reply exceeds {limit} bytes"))),
+            false => Ok(body),
+        }
+    }
+
+    /// Sends a call and reads the reply.
+    fn reply<T: DeserializeOwned>(&self, call: &Call) -> Result<T, ClientError> {
+        let body = self.bytes(call, REPLY_BYTES_MAX)?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::unreadable(error.to_string()))
+    }
+
+    fn download(&self, call: Call, range: Option<Range<u64>>) -> Result<Download, ClientError> {
+        let body = self.send(&call.range(range)?)?;
+        let header = |name| body.headers().get(name).and_then(|value| value.to_str().ok());
+        Ok(Download {
+            length: header(CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            etag: header(ETAG).map(|etag| etag.trim_matches('"').to_owned()),
+            partial: body.status() == StatusCode::PARTIAL_CONTENT,
+            body,
+        })
+    }
+
+    fn root(&self) -> Result<Root, ClientError> {
+        self.reply(&self.get(paths::ROOT, &[])?)
+    }
+
+    /// Health is an answer even when it comes with 503, and is asked once.
+    fn health(&self) -> Result<Health, ClientError> {
+        let response = self
+            .build(&self.get(paths::HEALTH, &[])?)
+            .send()
+            .map_err(ClientError::from_transport)?;
+        let response = match response.status() {
+            StatusCode::SERVICE_UNAVAILABLE => response,
+            _ => accept(response)?,
+        };
+        response.json().map_err(|error| ClientError::unreadable(error.to_string()))
+    }
+
+    fn status(&self) -> Result<Status, ClientError> {
+        self.reply(&self.get(paths::STATUS, &[])?)
+    }
+}
+
+impl Call {
+    /// Declares that doing it twice is doing it once.
+    fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    fn body(mut self, kind: &'static str, body: Bytes) -> Self {
+        self.timeout += Duration::from_secs(body.len() as u64 / UPLOAD_BYTES_PER_SECOND);
+        self.body = Some((kind, body));
+        self
+    }
+
+    fn patient(mut self, timeout: Duration) -> Self {
+        self.timeout = self.timeout.max(timeout);
+        self
+    }
+
+    /// Adds a query that is encoded already.
+    fn query(mut self, query: &str) -> Self {
+        self.url.set_query(Some(query).filter(|query| !query.is_empty()));
+        self
+    }
+
+    /// Adds a query of named values.
+    fn query_of<T: Serialize>(mut self, query: &T) -> Result<Self, ClientError> {
+        let fields = serde_json::to_value(query)
+            .map_err(|error| ClientError::unsendable(error.to_string()))?;
+        {
+            let mut pairs = self.url.query_pairs_mut();
+            for (name, value) in fields.as_object().into_iter().flatten() {
+                match value {
+                    serde_json::Value::Null => &mut pairs,
+                    serde_json::Value::String(text) => pairs.append_pair(name, text),
+                    other => pairs.append_pair(name, &other.to_string()),
+                };
+            }
+        }
+        if self.url.query() == Some("") {
+            self.url.set_query(None);
+        }
+        Ok(self)
+    }
+
+    fn range(mut self, range: Option<Range<u64>>) -> Result<Self, ClientError> {
+        if let Some(range) = range {
+            let last = range.end.checked_sub(1).filter(|last| *last >= range.start);
+            let last = last.ok_or_else(|| ClientError::unsendable("the range is empty"))?;
+            let value = format!("bytes={}-{last}", range.start);
+            self.headers.insert(RANGE, value.parse().map_err(|_| ClientError::unsendable(value))?);
+        }
+        Ok(self)
+    }
+
+    fn accept(mut self, kind: &'static str) -> Self {
+        self.headers.insert(ACCEPT, reqwest::header::HeaderValue::from_static(kind));
+        self
+    }
+}
+
+/// Success, or the service's own words about why not.
+fn accept(response: Response) -> Result<Response, ClientError> {
+    match response.status().is_success() {
+        true => Ok(response),
+        false => Err(ClientError::from_response(response)),
+    }
+}
+
+/// Where the next byte goes, as a reply's header says.
+fn upload_offset(headers: &HeaderMap) -> Option<u64> {
+    headers.get(headers::UPLOAD_OFFSET)?.to_str().ok()?.parse().ok()
+}
+
+/// One provider for the whole process; whoever came first with another is left in peace.
+fn install_tls() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    });
+}

@@ -1,0 +1,263 @@
+//! The data-chain service, call by call.
+
+use std::io::Read;
+use std::ops::Range;
+
+use bytes::Bytes;
+use lucid_core::digest::{ChunkId, SessionRoot};
+use lucid_core::limits::{BUNDLE_BYTES_MAX, CHUNK_BYTES_MAX};
+use reqwest::Method;
+use reqwest::blocking::Body;
+use reqwest::header::CONTENT_TYPE;
+
+use super::{
+    Call, ClientError, ClientOptions, Connection, Download, VERIFY_TIMEOUT, accept, upload_offset,
+};
+use crate::framing::{self, ReadFrames};
+use crate::v1::anchors::{AnchorSession, AnchorState};
+use crate::v1::chunks::{ChunkIds, MissingChunks, StoredChunk, StoredChunks};
+use crate::v1::files::{FileEntry, FilesQuery};
+use crate::v1::list::List;
+use crate::v1::manifest::{Manifest, ManifestQuery};
+use crate::v1::proofs::ProofQuery;
+use crate::v1::service::{Health, Root, Status};
+use crate::v1::sessions::{
+    AddReferences, Appended, CreateSession, ReferencesAdded, SealSession, Sealed, Session,
+    SessionsQuery,
+};
+use crate::v1::verification::{Verified, VerifyQuery};
+use crate::{headers, paths};
+
+const BYTES: &str = "application/octet-stream";
+
+/// A data-chain service. Cloning shares its connections.
+#[derive(Debug, Clone)]
+pub struct DataChainClient {
+    at: Connection,
+}
+
+/// Where appended bytes go and what is known about them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Append {
+    /// Where the first byte goes; the service refuses any other place and says the right one.
+    pub offset: u64,
+    /// When they were recorded (RFC 3339).
+    pub time: Option<String>,
+    /// RFC 9530 digest, which the service compares.
+    pub digest: Option<String>,
+}
+
+impl DataChainClient {
+    /// Speaks to the service at `base` (`http://host:port`). Connects with the first call.
+    pub fn new(base: &str, options: ClientOptions) -> Result<Self, ClientError> {
+        Connection::new(base, options).map(|at| Self { at })
+    }
+
+    /// What the service is.
+    pub fn root(&self) -> Result<Root, ClientError> {
+        self.at.root()
+    }
+
+    /// How the service is; bad health is an answer, not an error.
+    pub fn health(&self) -> Result<Health, ClientError> {
+        self.at.health()
+    }
+
+    /// The service's counts.
+    pub fn status(&self) -> Result<Status, ClientError> {
+        self.at.status()
+    }
+
+    /// Opens a session. Without a session id it is not repeated, lest it open two.
+    pub fn create_session(&self, wanted: &CreateSession) -> Result<Session, ClientError> {
+        let call = self.at.post(paths::SESSIONS, &[], wanted)?;
+        self.at.reply(&if wanted.session_id.is_some() { call.idempotent() } else { call })
+    }
+
+    /// One page of sessions.
+    pub fn list_sessions(&self, query: &SessionsQuery) -> Result<List<Session>, ClientError> {
+        self.at.reply(&self.at.get(paths::SESSIONS, &[])?.query_of(query)?)
+    }
+
+    /// One session.
+    pub fn session(&self, session_id: &str) -> Result<Session, ClientError> {
+        self.at.reply(&self.at.get(paths::SESSION, &[session_id.as_bytes()])?)
+    }
+
+    /// Where a session's next byte goes.
+    pub fn upload_offset(&self, session_id: &str) -> Result<u64, ClientError> {
+        let call = self.at.call(Method::HEAD, paths::SESSION, &[session_id.as_bytes()])?;
+        upload_offset(self.at.send(&call)?.headers())
+            .ok_or_else(|| ClientError::unreadable("no Upload-Offset"))
+    }
+
+    /// Appends bytes. Sent once: after an error that may have been applied,
+    /// [`Self::upload_offset`] tells where to go on.
+    pub fn append(
+        &self,
+        session_id: &str,
+        how: &Append,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Appended, ClientError> {
+        self.at.reply(&self.append_call(session_id, how)?.body(BYTES, bytes.into()))
+    }
+
+    /// Appends a stream of any length, in one request. Sent once, like [`Self::append`]; the
+    /// service acknowledges at its end.
+    pub fn append_stream(
+        &self,
+        session_id: &str,
+        how: &Append,
+        stream: impl Read + Send + 'static,
+    ) -> Result<Appended, ClientError> {
+        let call = self.append_call(session_id, how)?.patient(VERIFY_TIMEOUT);
+        let response = self
+            .at
+            .build(&call)
+            .header(CONTENT_TYPE, BYTES)
+            .body(Body::new(stream))
+            .send()
+            .map_err(ClientError::from_transport)?;
+        accept(response)?.json().map_err(|error| ClientError::unreadable(error.to_string()))
+    }
+
+    fn append_call(&self, session_id: &str, how: &Append) -> Result<Call, ClientError> {
+        let mut call =
+            self.at.call(Method::POST, paths::SESSION_APPEND, &[session_id.as_bytes()])?;
+        let given = [
+            (headers::UPLOAD_OFFSET, Some(how.offset.to_string())),
+            (headers::LUCID_TIME, how.time.clone()),
+            (headers::CONTENT_DIGEST, how.digest.clone()),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value {
+                let parsed = value.parse().map_err(|_| ClientError::unsendable(value))?;
+                call.headers.insert(name, parsed);
+            }
+        }
+        Ok(call)
+    }
+
+    /// Which of these chunks would have to be uploaded.
+    pub fn missing_chunks(&self, chunks: &ChunkIds) -> Result<Vec<ChunkId>, ClientError> {
+        let call = self.at.post(paths::CHUNKS_MISSING, &[], chunks)?.idempotent();
+        self.at.reply::<MissingChunks>(&call).map(|reply| reply.missing)
+    }
+
+    /// Stores chunks, all or none.
+    pub fn put_chunks<'a>(
+        &self,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<StoredChunk>, ClientError> {
+        let body = framing::encode(chunks)
+            .ok_or_else(|| ClientError::unsendable("a chunk is longer than four bytes can say"))?;
+        self.put_framed(body)
+    }
+
+    /// Stores chunks that are framed already, all or none.
+    pub fn put_framed(&self, body: impl Into<Bytes>) -> Result<Vec<StoredChunk>, ClientError> {
+        let call = self.at.call(Method::POST, paths::CHUNKS_BATCH, &[])?;
+        let call = call.body(framing::CONTENT_TYPE, body.into()).idempotent();
+        self.at.reply::<StoredChunks>(&call).map(|reply| reply.chunks)
+    }
+
+    /// Reads chunks, in order, one in memory at a time.
+    pub fn get_chunks(&self, chunks: &ChunkIds) -> Result<ReadFrames<Download>, ClientError> {
+        let call = self.at.post(paths::CHUNKS_GET, &[], chunks)?.idempotent();
+        let body = self.at.download(call.accept(framing::CONTENT_TYPE), None)?;
+        Ok(ReadFrames::new(body, CHUNK_BYTES_MAX))
+    }
+
+    /// Makes stored chunks a session's next ones. Sent once; after an error that may have been
+    /// applied, the session's chunk count tells.
+    pub fn add_references(
+        &self,
+        session_id: &str,
+        references: &AddReferences,
+    ) -> Result<ReferencesAdded, ClientError> {
+        let session = [session_id.as_bytes()];
+        self.at.reply(&self.at.post(paths::SESSION_REFERENCES, &session, references)?)
+    }
+
+    /// Seals a session; the same again is answered alike.
+    pub fn seal(&self, session_id: &str, how: &SealSession) -> Result<Sealed, ClientError> {
+        let call = self.at.post(paths::SESSION_SEAL, &[session_id.as_bytes()], how)?;
+        self.at.reply(&call.idempotent())
+    }
+
+    /// Submits a session's anchor, sealing it first if need be.
+    pub fn anchor(&self, session_id: &str) -> Result<AnchorState, ClientError> {
+        let session = [session_id.as_bytes()];
+        let call = self.at.post(paths::SESSION_ANCHOR, &session, &AnchorSession {})?;
+        self.at.reply(&call.idempotent())
+    }
+
+    /// Where a session's anchor is.
+    pub fn anchor_state(&self, session_id: &str) -> Result<AnchorState, ClientError> {
+        self.at.reply(&self.at.get(paths::SESSION_ANCHOR, &[session_id.as_bytes()])?)
+    }
+
+    /// A sealed session's manifest, with one page of its chunks.
+    pub fn manifest(
+        &self,
+        session_id: &str,
+        query: &ManifestQuery,
+    ) -> Result<Manifest, ClientError> {
+        let call = self.at.get(paths::SESSION_MANIFEST, &[session_id.as_bytes()])?;
+        self.at.reply(&call.query_of(query)?)
+    }
+
+    /// A session's content, or a range of it.
+    pub fn data(
+        &self,
+        session_id: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<Download, ClientError> {
+        let call = self.at.get(paths::SESSION_DATA, &[session_id.as_bytes()])?;
+        self.at.download(call, range)
+    }
+
+    /// One page of a session's catalogue.
+    pub fn files(
+        &self,
+        session_id: &str,
+        query: &FilesQuery,
+    ) -> Result<List<FileEntry>, ClientError> {
+        let call = self.at.get(paths::SESSION_FILES, &[session_id.as_bytes()])?;
+        self.at.reply(&call.query(&query.to_query()))
+    }
+
+    /// A file of an archived folder, or a range of it.
+    pub fn file(
+        &self,
+        session_id: &str,
+        path: &[u8],
+        range: Option<Range<u64>>,
+    ) -> Result<Download, ClientError> {
+        let call = self.at.get(paths::SESSION_FILE, &[session_id.as_bytes(), path])?;
+        self.at.download(call, range)
+    }
+
+    /// An archived folder as a tar stream.
+    pub fn archive_tar(&self, session_id: &str) -> Result<Download, ClientError> {
+        let call = self.at.get(paths::SESSION_TAR, &[session_id.as_bytes()])?;
+        self.at.download(call, None)
+    }
+
+    /// A proof bundle.
+    pub fn proof(&self, session_id: &str, query: &ProofQuery) -> Result<Vec<u8>, ClientError> {
+        let call = self.at.get(paths::SESSION_PROOF, &[session_id.as_bytes()])?;
+        self.at.bytes(&call.query(&query.to_query()), BUNDLE_BYTES_MAX as u64)
+    }
+
+    /// Reads a whole session back on the service's side.
+    pub fn verify_session(
+        &self,
+        session_id: &str,
+        expected_merkle_root: Option<SessionRoot>,
+    ) -> Result<Verified, ClientError> {
+        let call = self.at.call(Method::POST, paths::VERIFY_SESSION, &[session_id.as_bytes()])?;
+        let call = call.query_of(&VerifyQuery { expected_merkle_root })?;
+        self.at.reply(&call.idempotent().patient(VERIFY_TIMEOUT))
+    }
+}

@@ -1,0 +1,157 @@
+//! Why a call failed: the service refused it, the way there failed, or the reply made no sense.
+
+use std::io::Read;
+
+use reqwest::blocking::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::headers;
+use crate::problem::ErrorCode;
+
+/// A problem document is believed up to here.
+const PROBLEM_BYTES_MAX: u64 = 4 << 20;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The service answered, and said no.
+    #[error(transparent)]
+    Refused(Box<Refused>),
+    /// No answer came.
+    #[error("{message}")]
+    Transport {
+        /// What failed, down to its cause.
+        message: String,
+        /// Whether the service may have done it all the same.
+        maybe_applied: bool,
+    },
+    /// An answer came that the API does not promise. The call was carried out.
+    #[error("the service's reply cannot be read: {message}")]
+    Unreadable {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The call cannot be made at all.
+    #[error("{message}")]
+    Unsendable {
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// What the service said.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{detail} (status {status}, request {request_id})")]
+pub struct Refused {
+    /// The HTTP status.
+    pub status: u16,
+    /// What kind of refusal; `None` when something in between answered.
+    pub code: Option<ErrorCode>,
+    /// One sentence.
+    pub detail: String,
+    /// What the service's logs have it under.
+    pub request_id: String,
+    /// What a program may need to go on.
+    pub details: Map<String, Value>,
+    /// The session's current offset, where the service gave it.
+    pub upload_offset: Option<u64>,
+}
+
+impl ClientError {
+    pub(super) fn unsendable(message: impl Into<String>) -> Self {
+        Self::Unsendable { message: message.into() }
+    }
+
+    pub(super) fn unreadable(message: impl Into<String>) -> Self {
+        Self::Unreadable { message: message.into() }
+    }
+
+    pub(super) fn from_transport(error: reqwest::Error) -> Self {
+        let maybe_applied = !(error.is_connect() || error.is_builder());
+        let mut message = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(deeper) = cause {
+            message.push_str(&format!(": {deeper}"));
+            cause = deeper.source();
+        }
+        Self::Transport { message, maybe_applied }
+    }
+
+    /// Reads a problem document; anything else becomes a refusal without a code.
+    pub(super) fn from_response(response: Response) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Document {
+            detail: String,
+            code: String,
+            request_id: String,
+            error: Envelope,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Envelope {
+            details: Map<String, Value>,
+        }
+
+        let status = response.status();
+        let id = response.headers().get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
+        let request_id = id.unwrap_or_default().to_owned();
+        let upload_offset = super::upload_offset(response.headers());
+        let mut body = Vec::new();
+        let read = response.take(PROBLEM_BYTES_MAX).read_to_end(&mut body);
+        let document = read.ok().and_then(|_| serde_json::from_slice::<Document>(&body).ok());
+        let document = document.unwrap_or_default();
+        let or = |text: String, other: String| if text.is_empty() { other } else { text };
+        Self::Refused(Box::new(Refused {
+            status: status.as_u16(),
+            code: ErrorCode::parse(&document.code),
+            detail: or(document.detail, status.to_string()),
+            request_id: or(document.request_id, request_id),
+            details: document.error.details,
+            upload_offset,
+        }))
+    }
+
+    /// What the service said, if it said something.
+    pub fn refused(&self) -> Option<&Refused> {
+        match self {
+            Self::Refused(refused) => Some(refused),
+            _ => None,
+        }
+    }
+
+    /// The kind of refusal, if it is one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.refused().and_then(|refused| refused.code)
+    }
+
+    /// Whether there is no such thing, which is an answer where things may be absent.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(ErrorCode::NotFound)
+    }
+
+    /// Whether the service may have carried the call out in spite of the error.
+    pub fn maybe_applied(&self) -> bool {
+        match self {
+            Self::Refused(refused) => refused.status >= 500,
+            Self::Transport { maybe_applied, .. } => *maybe_applied,
+            Self::Unreadable { .. } => true,
+            Self::Unsendable { .. } => false,
+        }
+    }
+
+    /// Whether no byte of the call reached the service.
+    pub(super) fn surely_not_applied(&self) -> bool {
+        matches!(self, Self::Transport { maybe_applied: false, .. })
+    }
+
+    /// Whether the next attempt may fare better. A full store is not better in a minute.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(refused) => refused.status >= 500 && refused.status != 507,
+            Self::Transport { .. } => true,
+            Self::Unreadable { .. } | Self::Unsendable { .. } => false,
+        }
+    }
+}

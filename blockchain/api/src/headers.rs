@@ -1,0 +1,10 @@
+//! The header names that are ours, once. Routes set them, clients read them, CORS exposes them.
+
+/// Names a request in logs and problem documents; taken from the caller, or made.
+pub const REQUEST_ID: &str = "x-request-id";
+/// Where in a session the next appended byte goes.
+pub const UPLOAD_OFFSET: &str = "upload-offset";
+/// RFC 9530 digest of a body.
+pub const CONTENT_DIGEST: &str = "content-digest";
+/// When the appended bytes were recorded, for a session's timeline (RFC 3339).
+pub const LUCID_TIME: &str = "lucid-time";

@@ -1,0 +1,119 @@
+//! Every path of both services, and nothing else knows one.
+//!
+//! The templates are those of the routers and of the OpenAPI document. Clients put values in with
+//! [`fill`], which percent-encodes them. (Segments of dots alone cannot be encoded; the client
+//! refuses to send them.)
+
+use crate::percent;
+
+/// What the service is and where to go next.
+pub const ROOT: &str = "/";
+/// Component health, answered before start-up is complete.
+pub const HEALTH: &str = "/health";
+/// The same as [`HEALTH`], for gateways that only forward the API.
+pub const HEALTH_V1: &str = "/api/v1/health";
+/// Counts and uptime.
+pub const STATUS: &str = "/api/v1/status";
+/// Prometheus text.
+pub const METRICS: &str = "/metrics";
+/// The API, for reading.
+pub const DOCS: &str = "/docs";
+/// The API, for programs.
+pub const OPENAPI: &str = "/openapi.json";
+
+/// The prefix under which a gateway forwards data-chain's API unchanged.
+pub const DATA_CHAIN_ALIAS: &str = "/api/v1/data-chain";
+/// What [`DATA_CHAIN_ALIAS`] stands for.
+pub const API_V1: &str = "/api/v1";
+
+/// Sessions: create, list.
+pub const SESSIONS: &str = "/api/v1/sessions";
+/// One session: read, and `HEAD` for its upload offset.
+pub const SESSION: &str = "/api/v1/sessions/{session_id}";
+/// Bytes onto the end of a live session.
+pub const SESSION_APPEND: &str = "/api/v1/sessions/{session_id}/append";
+/// Stored chunks onto the end of a session.
+pub const SESSION_REFERENCES: &str = "/api/v1/sessions/{session_id}/references";
+/// The end of a session.
+pub const SESSION_SEAL: &str = "/api/v1/sessions/{session_id}/seal";
+/// A session's anchor: submit, read.
+pub const SESSION_ANCHOR: &str = "/api/v1/sessions/{session_id}/anchor";
+/// What a sealed session consists of.
+pub const SESSION_MANIFEST: &str = "/api/v1/sessions/{session_id}/manifest";
+/// A session's content.
+pub const SESSION_DATA: &str = "/api/v1/sessions/{session_id}/data";
+/// The catalogue of an archived folder.
+pub const SESSION_FILES: &str = "/api/v1/sessions/{session_id}/files";
+/// One file of an archived folder, by its percent-encoded bytes.
+pub const SESSION_FILE: &str = "/api/v1/sessions/{session_id}/files/{*path}";
+/// An archived folder as a tar stream.
+pub const SESSION_TAR: &str = "/api/v1/sessions/{session_id}/archive.tar";
+/// A proof bundle.
+pub const SESSION_PROOF: &str = "/api/v1/sessions/{session_id}/proof";
+/// Reads a session back and compares it with its root.
+pub const VERIFY_SESSION: &str = "/api/v1/verify/session/{session_id}";
+/// Which chunks would have to be uploaded.
+pub const CHUNKS_MISSING: &str = "/api/v1/chunks/missing";
+/// Many chunks in, framed.
+pub const CHUNKS_BATCH: &str = "/api/v1/chunks/batch";
+/// Many chunks out, framed.
+pub const CHUNKS_GET: &str = "/api/v1/chunks/get";
+
+/// Blocks, page by page.
+pub const BLOCKS: &str = "/api/v1/blocks";
+/// One block, by index or hash.
+pub const BLOCK: &str = "/api/v1/blocks/{index}";
+/// The newest block.
+pub const BLOCK_LATEST: &str = "/api/v1/blocks/latest";
+/// One block, by height.
+pub const BLOCK_BY_HEIGHT: &str = "/api/v1/blocks/height/{height}";
+/// One block, by hash.
+pub const BLOCK_BY_HASH: &str = "/api/v1/blocks/hash/{hash}";
+/// Judges a block without storing it.
+pub const BLOCKS_VALIDATE: &str = "/api/v1/blocks/validate";
+/// The same as [`BLOCKS_VALIDATE`].
+pub const VALIDATION_BLOCK: &str = "/api/v1/validation/block";
+/// The rules a block is judged by.
+pub const VALIDATION_RULES: &str = "/api/v1/validation/rules";
+/// What the chain is.
+pub const CHAIN_INFO: &str = "/api/v1/chain/info";
+/// How far the chain is.
+pub const CHAIN_HEIGHT: &str = "/api/v1/chain/height";
+/// Transactions: submit.
+pub const TRANSACTIONS: &str = "/api/v1/transactions";
+/// One transaction.
+pub const TRANSACTION: &str = "/api/v1/transactions/{tx_id}";
+
+/// Puts percent-encoded `values` in the place of a template's `{..}` parts, in order. Slashes
+/// survive only in a `{*..}` part.
+pub fn fill(template: &str, values: &[&[u8]]) -> String {
+    let mut path = String::with_capacity(template.len() + 32);
+    let mut values = values.iter();
+    let mut rest = template;
+    while let Some((before, placeholder)) = rest.split_once('{') {
+        let (name, after) = placeholder.split_once('}').unwrap_or((placeholder, ""));
+        path.push_str(before);
+        let value = values.next().copied().unwrap_or_default();
+        match name.starts_with('*') {
+            true => percent::encode_path(value, &mut path),
+            false => percent::encode(value, &mut path),
+        }
+        rest = after;
+    }
+    path.push_str(rest);
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_cannot_become_another_path() {
+        assert_eq!(fill(SESSION_SEAL, &[b"a/../b?x"]), "/api/v1/sessions/a%2F..%2Fb%3Fx/seal");
+        assert_eq!(
+            fill(SESSION_FILE, &[b"s:1", b"dir/f\xff #"]),
+            "/api/v1/sessions/s:1/files/dir/f%FF%20%23"
+        );
+    }
+}

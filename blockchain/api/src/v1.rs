@@ -1,0 +1,18 @@
+//! The bodies of version 1, one noun a file.
+//!
+//! Hashes are the digest types of `lucid-core`; times are RFC 3339 texts in UTC; blocks and
+//! transactions are texts that pass through unread, because reading them as general JSON would
+//! change what their hashes cover. Requests refuse fields they do not know.
+
+pub mod anchors;
+pub mod blocks;
+pub mod chain;
+pub mod chunks;
+pub mod files;
+pub mod list;
+pub mod manifest;
+pub mod proofs;
+pub mod service;
+pub mod sessions;
+pub mod transactions;
+pub mod verification;

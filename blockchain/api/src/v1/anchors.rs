@@ -1,0 +1,65 @@
+//! A session's anchor: `POST` and `GET /api/v1/sessions/{session_id}/anchor`.
+
+use lucid_core::digest::{BlockHash, SessionRoot};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How far an anchor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnchorStatus {
+    /// Durable here, not yet with the chain.
+    Pending,
+    /// With the chain, not yet in a committed block.
+    Processing,
+    /// In a committed block.
+    Confirmed,
+    /// Refused for good.
+    Failed,
+}
+
+/// `POST`: an empty object. The session is sealed first if need be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnchorSession {}
+
+/// Where a session's anchor is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AnchorState {
+    /// Names the anchor.
+    pub anchoring_id: String,
+    /// The session.
+    pub session_id: String,
+    /// How far it is.
+    pub status: AnchorStatus,
+    /// The transaction that carries it.
+    pub transaction_id: String,
+    /// What is anchored.
+    #[schema(value_type = String)]
+    pub merkle_root: SessionRoot,
+    /// When it was queued.
+    pub submitted_at: String,
+    /// When its block was seen committed.
+    pub confirmed_at: Option<String>,
+    /// Its block, by the documented name.
+    pub block_height: Option<u64>,
+    /// Its block.
+    pub block_index: Option<u64>,
+    /// Its block's hash: enough to check a proof against.
+    #[schema(value_type = Option<String>)]
+    pub block_hash: Option<BlockHash>,
+    /// The keys to check a proof against.
+    pub trust: TrustKeys,
+    /// Why it failed, or why it is late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The public keys that signed, in base64. They are worth what the way they came by is worth.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TrustKeys {
+    /// The block's producer.
+    pub block: Option<String>,
+    /// The recorder that signed the anchor.
+    pub recorder: Option<String>,
+}

@@ -1,0 +1,186 @@
+//! Blocks: lists of them, and verdicts on them. A block itself travels as its own text.
+
+use lucid_core::digest::{BlockHash, MerkleRoot};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+/// The order of a list of blocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockSort {
+    /// Newest first.
+    #[default]
+    HeightDesc,
+    /// Oldest first.
+    HeightAsc,
+    /// Latest time first.
+    TimestampDesc,
+    /// Earliest time first.
+    TimestampAsc,
+}
+
+/// Which blocks are wanted: `GET /api/v1/blocks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct BlocksQuery {
+    /// From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<u64>,
+    /// Blocks a page (1..100; 20 when absent).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// So many blocks are passed over; instead of `page`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip: Option<u64>,
+    /// At this height or above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height_from: Option<u64>,
+    /// At this height or below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height_to: Option<u64>,
+    /// In which order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub sort: Option<BlockSort>,
+}
+
+/// One page of blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Blocks {
+    /// In the order asked for.
+    pub blocks: Vec<BlockSummary>,
+    /// Which page it is.
+    pub pagination: Pagination,
+}
+
+/// Which page, of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pagination {
+    /// From 1.
+    pub page: u64,
+    /// Items a page.
+    pub limit: u32,
+    /// Items on all pages.
+    pub total: u64,
+    /// How many pages.
+    pub pages: u64,
+}
+
+/// A block without its transactions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockSummary {
+    /// The hash, by the documented name.
+    #[schema(value_type = String)]
+    pub block_id: BlockHash,
+    /// Its place.
+    pub index: u64,
+    /// The same.
+    pub height: u64,
+    /// Its name.
+    #[schema(value_type = String)]
+    pub hash: BlockHash,
+    /// As the block spells it.
+    pub timestamp: String,
+    /// Its parent.
+    #[schema(value_type = String)]
+    pub previous_hash: BlockHash,
+    /// Over its transactions.
+    #[schema(value_type = String)]
+    pub merkle_root: MerkleRoot,
+    /// As the block spells it.
+    pub nonce: u64,
+    /// Transactions in it.
+    pub transaction_count: u64,
+    /// Of its transactions' texts.
+    pub size_bytes: u64,
+    /// Who made it (public key, base64).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub producer: Option<String>,
+    /// Whether its transactions were pruned.
+    #[serde(default)]
+    pub pruned: bool,
+}
+
+/// How a block's time is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ValidationMode {
+    /// As a new block: near the clock.
+    Candidate,
+    /// As an old block: not before its parent, not ahead of the clock.
+    Historical,
+}
+
+/// `POST /api/v1/blocks/validate?mode=`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateQuery {
+    /// Found out when absent: stored blocks are judged as old ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub mode: Option<ValidationMode>,
+}
+
+/// The verdict on a block. A fault is an answer, so it comes with 200.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Validation {
+    /// Whether every rule passed.
+    pub valid: bool,
+    /// Every rule, in order.
+    pub results: Vec<RuleResult>,
+    /// When.
+    pub validated_at: String,
+    /// How its time was judged.
+    pub mode: ValidationMode,
+    /// The name of the first rule that failed.
+    pub first_fault: Option<String>,
+    /// What was checked.
+    pub coverage: Vec<String>,
+    /// What was not.
+    pub not_checked: Vec<String>,
+    /// One sentence for each fault, for clients of the documented API.
+    #[serde(default)]
+    pub errors: Vec<String>,
+    /// What is allowed and odd.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// One rule's verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RuleResult {
+    /// Its name.
+    pub rule: String,
+    /// Whether it passed.
+    pub passed: bool,
+    /// Under the documented names.
+    #[schema(value_type = Object)]
+    pub details: Map<String, Value>,
+}
+
+/// The rules a block is judged by: `GET /api/v1/validation/rules`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ValidationRules {
+    /// In the order they run.
+    pub rules: Vec<ValidationRule>,
+    /// Fields a block must have.
+    pub required_fields: Vec<String>,
+    /// How far from the clock a new block's time may lie.
+    pub timestamp_tolerance_seconds: u64,
+    /// Of blocks and transactions.
+    pub hash_algorithm: String,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ValidationRule {
+    /// Its name.
+    pub name: String,
+    /// What it demands.
+    pub description: String,
+    /// From 1.
+    pub order: u32,
+}

@@ -1,0 +1,110 @@
+//! What a proof is wanted of: `GET /api/v1/sessions/{session_id}/proof`. The reply is a bundle,
+//! whose format is `lucid-core`'s.
+
+use super::files::{number, pair, text};
+use crate::percent;
+
+/// The part to prove.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ProofQuery {
+    /// The session's root and manifest alone.
+    #[default]
+    Session,
+    /// One chunk, by index: `chunk=N`.
+    Chunk(u64),
+    /// The bytes from `first` to `last`, both included as in HTTP: `range=A-B`.
+    Range {
+        /// Its first byte.
+        first: u64,
+        /// Its last byte.
+        last: u64,
+    },
+    /// One file of an archived folder: `path=P`.
+    Path(Vec<u8>),
+    /// What was recorded in a span of time: `from=T&to=T`.
+    Time {
+        /// At this time or later (RFC 3339).
+        from: String,
+        /// Before this time.
+        to: String,
+    },
+}
+
+impl ProofQuery {
+    /// Reads a query string; the error is a sentence for the caller.
+    pub fn parse(query: &str) -> Result<Self, String> {
+        let (mut parts, mut from, mut to) = (Vec::new(), None, None);
+        for (key, value) in percent::query_pairs(query).ok_or("the query has a wrong escape")? {
+            match key.as_str() {
+                "chunk" => parts.push(Self::Chunk(number(&key, &value)?)),
+                "range" => parts.push(range(&value)?),
+                "path" => parts.push(Self::Path(value)),
+                "from" => from = Some(text(&key, value)?),
+                "to" => to = Some(text(&key, value)?),
+                _ => return Err(format!("unknown parameter {key:?}")),
+            }
+        }
+        match (from, to) {
+            (None, None) => {}
+            (Some(from), Some(to)) => parts.push(Self::Time { from, to }),
+            _ => return Err("from and to are given together".to_owned()),
+        }
+        match (parts.pop(), parts.is_empty()) {
+            (None, _) => Ok(Self::Session),
+            (Some(part), true) => Ok(part),
+            (Some(_), false) => Err("one of chunk, range, path, from and to".to_owned()),
+        }
+    }
+
+    /// Writes the query string.
+    pub fn to_query(&self) -> String {
+        match self {
+            Self::Session => String::new(),
+            Self::Chunk(index) => format!("chunk={index}"),
+            Self::Range { first, last } => format!("range={first}-{last}"),
+            Self::Path(path) => pair("path", path),
+            Self::Time { from, to } => {
+                [pair("from", from.as_bytes()), pair("to", to.as_bytes())].join("&")
+            }
+        }
+    }
+}
+
+fn range(value: &[u8]) -> Result<ProofQuery, String> {
+    let wrong = || "range is not FIRST-LAST".to_owned();
+    let (first, last) =
+        str::from_utf8(value).ok().and_then(|v| v.split_once('-')).ok_or_else(wrong)?;
+    let first = number("range", first.as_bytes())?;
+    let last = number("range", last.as_bytes())?;
+    if first > last {
+        return Err(wrong());
+    }
+    Ok(ProofQuery::Range { first, last })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for query in [
+            ProofQuery::Session,
+            ProofQuery::Chunk(3),
+            ProofQuery::Range { first: 0, last: u64::MAX },
+            ProofQuery::Path(b"a b/\xff".to_vec()),
+            ProofQuery::Time { from: "2026-01-01T00:00:00+01:00".into(), to: "2027".into() },
+        ] {
+            assert_eq!(ProofQuery::parse(&query.to_query()), Ok(query));
+        }
+    }
+
+    #[test]
+    fn refuses_two_parts_at_once() {
+        for wrong in
+            ["chunk=1&path=a", "chunk=1&chunk=2", "from=x", "range=5-4", "range=5", "cunk=1"]
+        {
+            assert!(ProofQuery::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Sessions: opening one, adding to it, sealing it, reading what it is.
+
+use std::collections::BTreeMap;
+
+use lucid_core::digest::{ChunkId, ManifestHash, SessionRoot};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::anchors::AnchorState;
+
+/// What a session's bytes are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// The bytes given, in order.
+    #[default]
+    Raw,
+    /// An archived folder: the files' bytes, then a catalogue.
+    Tree,
+}
+
+/// Where a session is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionStatus {
+    /// It may still grow.
+    Active,
+    /// It is complete, and its root is fixed.
+    Sealed,
+    /// Its root is in a committed block.
+    Anchored,
+    /// Its recorder went away without sealing it.
+    Unterminated,
+}
+
+impl SessionStatus {
+    /// As it is written on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Sealed => "sealed",
+            Self::Anchored => "anchored",
+            Self::Unterminated => "unterminated",
+        }
+    }
+}
+
+/// How boundaries between chunks are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CuttingMode {
+    /// By content, so equal stretches are found again wherever they lie.
+    Content,
+    /// Every so many bytes.
+    Fixed,
+}
+
+/// How a session is cut into chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cutting {
+    /// By what.
+    pub mode: CuttingMode,
+    /// The size aimed at.
+    pub avg_bytes: u32,
+}
+
+/// `POST /api/v1/sessions`. Everything has a default; the same request again is answered 200.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CreateSession {
+    /// `[A-Za-z0-9._:-]{1,128}`; made when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// Whose recording it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// Anything else worth knowing.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// Now, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// What its bytes will be.
+    pub layout: Layout,
+    /// Whether its leaves go without salts, so that anyone who has the bytes can compute the root.
+    pub public: bool,
+    /// The service's own, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutting: Option<Cutting>,
+}
+
+/// A session, as creation and reading show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Its name.
+    pub session_id: String,
+    /// Whose recording it is.
+    pub user_id: Option<String>,
+    /// Where it is in its life.
+    pub status: SessionStatus,
+    /// What its bytes are.
+    pub layout: Layout,
+    /// Whether its leaves go without salts.
+    pub public: bool,
+    /// How it is cut.
+    pub cutting: Cutting,
+    /// Where the next appended byte goes.
+    pub offset: u64,
+    /// When it began.
+    pub started_at: String,
+    /// When it was sealed.
+    pub ended_at: Option<String>,
+    /// Chunks it refers to.
+    pub chunk_count: u64,
+    /// Bytes of content, without the appendix.
+    pub content_bytes: u64,
+    /// Bytes of content and appendix.
+    pub total_bytes: u64,
+    /// Once sealed.
+    #[schema(value_type = Option<String>)]
+    pub merkle_root: Option<SessionRoot>,
+    /// Once sealed.
+    #[schema(value_type = Option<String>)]
+    pub manifest_hash: Option<ManifestHash>,
+    /// Once submitted.
+    pub anchor: Option<AnchorState>,
+    /// Anything else worth knowing.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Which sessions are wanted: `GET /api/v1/sessions`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsQuery {
+    /// In this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub status: Option<SessionStatus>,
+    /// Of this user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// Started at this time or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Started before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// At most so many (1..1000).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// From an earlier page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Answers an append: everything up to `offset` is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Appended {
+    /// Where the next byte goes.
+    pub offset: u64,
+    /// The root over the chunks that are cut already.
+    #[schema(value_type = String)]
+    pub root: SessionRoot,
+    /// How far the root reaches; the bytes from here to `offset` are durable, not yet cut.
+    pub root_offset: u64,
+    /// Chunks that are cut already.
+    pub chunk_count: u64,
+}
+
+/// `POST /api/v1/sessions/{session_id}/references`: stored chunks become the session's next ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddReferences {
+    /// The index of the first; must be the session's next.
+    pub start_index: u64,
+    /// In order.
+    pub chunks: Vec<Reference>,
+}
+
+/// One stored chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub chunk_id: ChunkId,
+    /// Its bytes.
+    pub length: u32,
+}
+
+/// Answers references: they are durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReferencesAdded {
+    /// The session's next index.
+    pub next_index: u64,
+    /// Where the next byte goes.
+    pub offset: u64,
+}
+
+/// What follows a session's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AppendixKind {
+    /// Wall-clock time to offset, of a recording.
+    Timeline,
+    /// The files of an archived folder.
+    Catalogue,
+}
+
+/// Where a session's appendix lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Appendix {
+    /// What it holds.
+    pub kind: AppendixKind,
+    /// Its first byte: the end of the content.
+    pub offset: u64,
+    /// Its bytes.
+    pub length: u64,
+}
+
+/// `POST /api/v1/sessions/{session_id}/seal`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SealSession {
+    /// Refuses when the session has another number of chunks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_chunk_count: Option<u64>,
+    /// Kept in the metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner_address: Option<String>,
+    /// Added to the session's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// For a session whose client made its appendix itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub appendix: Option<Appendix>,
+}
+
+/// Answers a seal, and every later one of the same session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sealed {
+    /// Its name.
+    pub session_id: String,
+    /// `sealed`, or `anchored` when that has happened since.
+    pub status: SessionStatus,
+    /// What everything in it is proved against.
+    #[schema(value_type = String)]
+    pub merkle_root: SessionRoot,
+    /// Chunks of content and appendix.
+    pub chunk_count: u64,
+    /// Bytes of content and appendix.
+    pub total_size: u64,
+    /// Of the manifest's text.
+    #[schema(value_type = String)]
+    pub manifest_hash: ManifestHash,
+    /// When.
+    pub sealed_at: String,
+}

@@ -1,0 +1,63 @@
+//! Transactions: what submitting one answers, and where one is. A transaction itself travels as
+//! its own text.
+
+use lucid_core::digest::BlockHash;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+/// How far a transaction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TransactionStatus {
+    /// Durable, not yet in a committed block.
+    Pending,
+    /// In a committed block.
+    Confirmed,
+    /// Refused when its block was made.
+    Failed,
+}
+
+/// Answers `POST /api/v1/transactions`: it is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TransactionAccepted {
+    /// Its name.
+    pub tx_id: String,
+    /// How far it is; the same transaction again may find it further.
+    pub status: TransactionStatus,
+    /// When it was accepted.
+    pub submitted_at: String,
+    /// When it was committed.
+    pub confirmation_time: Option<String>,
+    /// Its block.
+    pub block_height: Option<u64>,
+}
+
+/// Where a transaction is: `GET /api/v1/transactions/{tx_id}`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TransactionState {
+    /// Its name.
+    pub tx_id: String,
+    /// Its kind, if it has one.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The whole transaction, as its canonical text; `null` once pruned.
+    #[schema(value_type = Option<Object>)]
+    pub data: Option<Box<RawValue>>,
+    /// How far it is.
+    pub status: TransactionStatus,
+    /// When it was accepted; unknown for blocks from elsewhere.
+    pub submitted_at: Option<String>,
+    /// When its block was committed.
+    pub confirmed_at: Option<String>,
+    /// Its block.
+    pub block_height: Option<u64>,
+    /// Its block's hash.
+    #[schema(value_type = Option<String>)]
+    pub block_hash: Option<BlockHash>,
+    /// Its place in the block.
+    pub transaction_index: Option<u64>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

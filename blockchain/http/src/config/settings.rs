@@ -1,0 +1,260 @@
+//! The reader a service's settings are taken from, one call a setting. Every call returns a
+//! usable value; what was wrong is collected and stops the service at the end.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::file::Values;
+use super::secret::{STRUCK_OUT, Secret, without_credentials};
+use super::{ConfigError, Effective, Environment, Mistake};
+use crate::Service;
+
+/// The longest time a setting may give.
+const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
+
+/// What a setting is called: one name in the file, one or more in the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    file: &'static str,
+    variables: Vec<String>,
+}
+
+impl Key {
+    /// `file` is dotted: `log.level`.
+    pub fn new(file: &'static str, variable: impl Into<String>) -> Self {
+        Self { file, variables: vec![variable.into()] }
+    }
+
+    /// Another variable that means the same, asked after the ones before.
+    pub fn or(mut self, variable: impl Into<String>) -> Self {
+        self.variables.push(variable.into());
+        self
+    }
+
+    /// The documented variable, for messages.
+    pub fn name(&self) -> &str {
+        self.variables.first().map_or(self.file, String::as_str)
+    }
+}
+
+/// Where settings are taken from.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// Whose settings they are.
+    pub service: &'a Service,
+    environment: &'a Environment,
+    file: Values,
+    known: BTreeSet<&'static str>,
+    effective: Vec<Effective>,
+    warnings: Vec<String>,
+    mistakes: Vec<Mistake>,
+}
+
+struct Found {
+    values: Vec<String>,
+    source: String,
+}
+
+impl<'a> Settings<'a> {
+    pub(super) fn new(
+        service: &'a Service,
+        environment: &'a Environment,
+        file: Values,
+        mistakes: Vec<Mistake>,
+    ) -> Self {
+        let (known, effective, warnings) = Default::default();
+        Self { service, environment, file, known, effective, warnings, mistakes }
+    }
+
+    /// A key of this service's own: `port` and `DATA_CHAIN_PORT`.
+    pub fn own(&self, file: &'static str, suffix: &str) -> Key {
+        Key::new(file, format!("{}_{suffix}", self.service.prefix))
+    }
+
+    /// A text.
+    pub fn text(&mut self, key: &Key, default: &str) -> String {
+        self.optional(key).unwrap_or_else(|| {
+            self.show(key, without_credentials(default), "default");
+            default.to_owned()
+        })
+    }
+
+    /// A text that may be absent.
+    pub fn optional(&mut self, key: &Key) -> Option<String> {
+        let found = self.find(key)?;
+        let text = found.values.join(",");
+        self.show(key, without_credentials(&text), &found.source);
+        Some(text)
+    }
+
+    /// A path.
+    pub fn path(&mut self, key: &Key, default: &str) -> PathBuf {
+        self.text(key, default).into()
+    }
+
+    /// Anything that can be read from a text.
+    pub fn value<T>(&mut self, key: &Key, default: T) -> T
+    where
+        T: FromStr<Err: Display> + Display,
+    {
+        self.parsed(key, default, |text| {
+            text.parse().map_err(|error: T::Err| Some(error.to_string()))
+        })
+    }
+
+    /// A number between two others.
+    pub fn within<T>(&mut self, key: &Key, default: T, allowed: RangeInclusive<T>) -> T
+    where
+        T: FromStr + Display + PartialOrd,
+    {
+        self.parsed(key, default, |text| match text.parse() {
+            Ok(value) if allowed.contains(&value) => Ok(value),
+            _ => Err(Some(format!("from {} to {}", allowed.start(), allowed.end()))),
+        })
+    }
+
+    /// Yes or no: `true`, `1`, `yes`, `on`, `enabled`, and their opposites.
+    pub fn flag(&mut self, key: &Key, default: bool) -> bool {
+        self.parsed(key, default, |text| match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" | "enabled" => Ok(true),
+            "false" | "0" | "no" | "off" | "disabled" => Ok(false),
+            _ => Err(Some("true or false".to_owned())),
+        })
+    }
+
+    /// One of a few words, in any case; the first is the default.
+    pub fn choice<T: Copy>(&mut self, key: &Key, first: (&str, T), others: &[(&str, T)]) -> T {
+        let words = || std::iter::once(&first).chain(others);
+        let chosen = self.parsed(key, first.0.to_owned(), |text| {
+            match words().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
+                Some((word, _)) => Ok((*word).to_owned()),
+                None => {
+                    let words: Vec<_> = words().map(|(word, _)| *word).collect();
+                    Err(Some(format!("one of {}", words.join(", "))))
+                }
+            }
+        });
+        words().find(|(word, _)| **word == chosen).map_or(first.1, |(_, value)| *value)
+    }
+
+    /// A time of at least `least` seconds, with or without a fraction.
+    pub fn seconds(&mut self, key: &Key, default: f64, least: f64) -> Duration {
+        Duration::from_secs_f64(self.within(key, default, least..=SECONDS_MAX))
+    }
+
+    /// A port. The message for a wrong one is documented, and has no reason in it.
+    pub fn port(&mut self, key: &Key, default: u16) -> u16 {
+        self.parsed(key, default, |text| text.parse().map_err(|_| None))
+    }
+
+    /// A list: separated by commas in the environment, a list in the file. `None` when not set.
+    pub fn list(&mut self, key: &Key) -> Option<Vec<String>> {
+        let found = self.find(key)?;
+        let items: Vec<_> = found
+            .values
+            .iter()
+            .flat_map(|value| value.split(','))
+            .map(|item| item.trim().to_owned())
+            .filter(|item| !item.is_empty())
+            .collect();
+        self.show(key, items.join(","), &found.source);
+        Some(items)
+    }
+
+    /// A secret: the setting itself, or the file that `<NAME>_FILE` names (its last line end is
+    /// not part of it).
+    pub fn secret(&mut self, key: &Key) -> Option<Secret> {
+        for variable in &key.variables {
+            let variable = format!("{variable}_FILE");
+            let path = self.environment.get(&variable).filter(|path| !path.is_empty());
+            let Some(path) = path.cloned() else { continue };
+            self.known.insert(key.file);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    self.show(key, STRUCK_OUT.to_owned(), &variable);
+                    return Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()));
+                }
+                Err(error) => {
+                    let (value, reason) = (path, Some(error.to_string()));
+                    self.mistakes.push(Mistake::Invalid { name: variable, value, reason });
+                    return None;
+                }
+            }
+        }
+        let found = self.find(key)?;
+        self.show(key, STRUCK_OUT.to_owned(), &found.source);
+        Some(Secret::new(found.values.concat()))
+    }
+
+    /// Notes that a setting cannot have this value.
+    pub fn invalid(&mut self, key: &Key, value: impl Into<String>, reason: Option<String>) {
+        let (name, value) = (key.name().to_owned(), value.into());
+        self.mistakes.push(Mistake::Invalid { name, value, reason });
+    }
+
+    /// Notes that settings do not go together.
+    pub fn refuse(&mut self, sentence: impl Into<String>) {
+        self.mistakes.push(Mistake::Other(sentence.into()));
+    }
+
+    /// Notes something that is allowed and odd.
+    pub fn warn(&mut self, sentence: impl Into<String>) {
+        self.warnings.push(sentence.into());
+    }
+
+    fn show(&mut self, key: &Key, value: String, source: &str) {
+        let (name, source) = (key.name().to_owned(), source.to_owned());
+        self.effective.push(Effective { name, value, source });
+    }
+
+    /// `read` may give a reason with its refusal.
+    fn parsed<T: Display>(
+        &mut self,
+        key: &Key,
+        default: T,
+        read: impl FnOnce(&str) -> Result<T, Option<String>>,
+    ) -> T {
+        let Some(found) = self.find(key) else {
+            self.show(key, default.to_string(), "default");
+            return default;
+        };
+        let text = found.values.join(",");
+        match read(text.trim()) {
+            Ok(value) => {
+                self.show(key, value.to_string(), &found.source);
+                value
+            }
+            Err(reason) => {
+                self.invalid(key, text, reason);
+                default
+            }
+        }
+    }
+
+    /// The first variable that is not empty, else the file.
+    fn find(&mut self, key: &Key) -> Option<Found> {
+        self.known.insert(key.file);
+        let set = |name: &&String| self.environment.get(*name).is_some_and(|text| !text.is_empty());
+        if let Some(name) = key.variables.iter().find(set) {
+            let values = self.environment.get(name).cloned().into_iter().collect();
+            return Some(Found { values, source: name.clone() });
+        }
+        let values = self.file.get(key.file)?.clone();
+        Some(Found { values, source: "file".to_owned() })
+    }
+
+    pub(super) fn finish(mut self) -> Result<(Vec<Effective>, Vec<String>), ConfigError> {
+        for key in self.file.keys().filter(|key| !self.known.contains(key.as_str())) {
+            let sentence = format!("unknown setting {key} in the configuration file");
+            self.mistakes.push(Mistake::Other(sentence));
+        }
+        match self.mistakes.is_empty() {
+            true => Ok((self.effective, self.warnings)),
+            false => Err(ConfigError { mistakes: self.mistakes }),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The API as it describes itself: `/openapi.json` from the routes, `/docs` for reading it without
+//! a network, and a list below each of the addresses that `/` names.
+
+use axum::routing::get;
+use axum::{Json, Router};
+use lucid_api::paths;
+use lucid_api::problem::{self, Problem};
+use serde_json::json;
+use utoipa::OpenApi as _;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::path::PathItem;
+use utoipa::openapi::{Info, OpenApi, Ref, Response, ResponseBuilder};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::Service;
+
+/// What every service's description holds.
+#[derive(utoipa::OpenApi)]
+#[openapi(components(schemas(Problem)))]
+struct Common;
+
+/// Names the service in its description, and says of every operation how it fails.
+pub(crate) fn describe(openapi: &mut OpenApi, service: &Service) {
+    openapi.info = Info::new(service.title, service.version);
+    openapi.merge(Common::openapi());
+    for item in openapi.paths.paths.values_mut() {
+        let PathItem { get, put, post, delete, head, .. } = item;
+        for operation in [get, put, post, delete, head].into_iter().flatten() {
+            let default = operation.responses.responses.entry("default".to_owned());
+            default.or_insert_with(|| refusal().into());
+        }
+    }
+}
+
+fn refusal() -> Response {
+    let document = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new()
+        .description("refused or failed")
+        .content(problem::CONTENT_TYPE, document)
+        .build()
+}
+
+pub(crate) fn routes(service: &'static Service, openapi: OpenApi) -> Router {
+    let known: Vec<String> = openapi.paths.paths.keys().cloned().collect();
+    // Without a validator URL: the default one would send the document to a public server.
+    let config = Config::new([paths::OPENAPI]).validator_url("none");
+    let docs =
+        Router::from(SwaggerUi::new(paths::DOCS).config(config).url(paths::OPENAPI, openapi));
+    let unlisted =
+        service.endpoints.iter().filter(|path| !known.iter().any(|known| known == *path));
+    unlisted.fold(docs, |docs, path| {
+        let below: Vec<_> = known.iter().filter(|known| known.starts_with(path)).cloned().collect();
+        docs.route(path, get(move || async move { Json(json!({ "endpoints": below })) }))
+    })
+}

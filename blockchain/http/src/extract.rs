@@ -1,0 +1,180 @@
+//! Taking a request apart. Each failure is a refusal with the code that the API promises: 400 for
+//! what cannot be read, 415 for another media type, 413 for too much, 422 for what is read and
+//! not allowed.
+
+use axum::body::Bytes;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use lucid_api::percent;
+use lucid_api::problem::ErrorCode;
+use serde::de::DeserializeOwned;
+
+use crate::reply::{Refusal, code};
+
+/// A body in JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        match axum::Json::from_request(request, state).await {
+            Ok(axum::Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(from_json(&rejection)),
+        }
+    }
+}
+
+fn from_json(rejection: &JsonRejection) -> Refusal {
+    match rejection {
+        JsonRejection::MissingJsonContentType(_) => unsupported("application/json"),
+        other => refuse(other.status(), other.body_text()),
+    }
+}
+
+/// A body in JSON that passes through as its text, for what general JSON values would change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonText(pub String);
+
+impl<S: Send + Sync> FromRequest<S> for JsonText {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        expect(request.headers(), "application/json")?;
+        let Whole(body) = Whole::from_request(request, state).await?;
+        match String::from_utf8(body.into()) {
+            Ok(text) => Ok(Self(text)),
+            Err(_) => Err(Refusal::new(ErrorCode::Malformed, "the body is not UTF-8")),
+        }
+    }
+}
+
+/// A body of bytes, read whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        match Bytes::from_request(request, state).await {
+            Ok(body) => Ok(Self(body)),
+            Err(rejection) => Err(refuse(rejection.status(), rejection.body_text())),
+        }
+    }
+}
+
+/// The named values of a query.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        match axum::extract::Query::try_from_uri(&parts.uri) {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(Refusal::new(ErrorCode::Invalid, rejection.body_text())),
+        }
+    }
+}
+
+/// The query as it was sent, for values that are bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawQuery(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for RawQuery {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        Ok(Self(parts.uri.query().unwrap_or_default().to_owned()))
+    }
+}
+
+/// The values of a path's `{..}` parts, when all of them are text.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(values)) => Ok(Self(values)),
+            Err(rejection) if rejection.status().is_server_error() => {
+                Err(refuse(rejection.status(), rejection.body_text()))
+            }
+            Err(rejection) => Err(Refusal::new(ErrorCode::Invalid, rejection.body_text())),
+        }
+    }
+}
+
+/// The values of a path's `{..}` parts as bytes, in order, for paths that need not be text. The
+/// route must not be nested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BytePath(pub Vec<Vec<u8>>);
+
+impl<S: Send + Sync> FromRequestParts<S> for BytePath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let template = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+        values(template.unwrap_or_default(), parts.uri.path())
+            .map(Self)
+            .ok_or_else(|| Refusal::new(ErrorCode::Invalid, "the path has a wrong escape"))
+    }
+}
+
+fn values(template: &str, path: &str) -> Option<Vec<Vec<u8>>> {
+    let mut values = Vec::new();
+    let mut rest = path;
+    for part in template.split('/') {
+        if part.starts_with("{*") {
+            values.push(percent::decode(rest)?);
+            break;
+        }
+        let (segment, after) = rest.split_once('/').unwrap_or((rest, ""));
+        if part.starts_with('{') {
+            values.push(percent::decode(segment)?);
+        }
+        rest = after;
+    }
+    Some(values)
+}
+
+/// Refuses a body of another media type than `kind`.
+pub fn expect(headers: &HeaderMap, kind: &'static str) -> Result<(), Refusal> {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    match essence.eq_ignore_ascii_case(kind) {
+        true => Ok(()),
+        false => Err(unsupported(kind)),
+    }
+}
+
+fn unsupported(kind: &'static str) -> Refusal {
+    Refusal::new(ErrorCode::Unsupported, format!("the body must be {kind}"))
+}
+
+fn refuse(status: StatusCode, sentence: String) -> Refusal {
+    Refusal::new(code(status), sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_values_are_bytes() {
+        let template = "/api/v1/sessions/{session_id}/files/{*path}";
+        assert_eq!(
+            values(template, "/api/v1/sessions/s%3A1/files/a/b%FF/c"),
+            Some(vec![b"s:1".to_vec(), b"a/b\xff/c".to_vec()])
+        );
+        assert_eq!(values(template, "/api/v1/sessions/s/files/%F"), None);
+    }
+}

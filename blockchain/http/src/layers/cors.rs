@@ -1,0 +1,60 @@
+//! Which web pages may call a service from a browser. Invariant: "any page" never comes together
+//! with credentials.
+
+use axum::http::header::{CONTENT_RANGE, ETAG, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, Method};
+use lucid_api::headers;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+
+/// The origins that may.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Cors {
+    /// None.
+    #[default]
+    Nobody,
+    /// Any, without credentials.
+    Anyone,
+    /// These, with credentials.
+    Listed(Vec<HeaderValue>),
+}
+
+impl Cors {
+    /// Reads a list of origins, or `*`. The error is the origin that is none.
+    pub fn new(origins: &[String]) -> Result<Self, String> {
+        if origins.iter().any(|origin| origin == "*") {
+            return Ok(Self::Anyone);
+        }
+        let origins: Vec<_> = origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?;
+        Ok(if origins.is_empty() { Self::Nobody } else { Self::Listed(origins) })
+    }
+
+    pub(crate) fn layer(&self) -> CorsLayer {
+        let layer = CorsLayer::new()
+            .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
+            .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers([
+                ETAG,
+                CONTENT_RANGE,
+                RETRY_AFTER,
+                HeaderName::from_static(headers::REQUEST_ID),
+                HeaderName::from_static(headers::UPLOAD_OFFSET),
+            ]);
+        match self {
+            Self::Nobody => CorsLayer::new(),
+            Self::Anyone => layer.allow_origin(AllowOrigin::any()),
+            Self::Listed(origins) => {
+                layer.allow_origin(AllowOrigin::list(origins.clone())).allow_credentials(true)
+            }
+        }
+    }
+}
+
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let sound = text.split_once("://").is_some_and(|(scheme, host)| {
+        !scheme.is_empty() && !host.is_empty() && !host.contains('/')
+    });
+    match HeaderValue::from_str(text) {
+        Ok(value) if sound => Ok(value),
+        _ => Err(text.to_owned()),
+    }
+}

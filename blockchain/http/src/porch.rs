@@ -1,0 +1,81 @@
+//! Puts everything around a service's routes, in the one right order, and adds the routes that
+//! every service has. Services call it once; tests call it to get what is served.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderValue;
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::middleware::from_fn_with_state;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::CommonConfig;
+use crate::health::{Probe, Report};
+use crate::layers::{Cors, Gate, Tidy, admit, observe, panicked};
+use crate::limits::{CONCURRENT_REQUESTS, IDLE, Limits};
+use crate::{Service, docs, health, telemetry};
+
+/// What stands around a service's routes.
+#[derive(Clone)]
+pub struct Porch {
+    service: &'static Service,
+    probe: Probe,
+    cors: Cors,
+    concurrent_requests: usize,
+    alias: Option<(&'static str, &'static str)>,
+}
+
+impl Porch {
+    /// `probe` answers `/health`: quickly, from what is known already.
+    pub fn new(
+        service: &'static Service,
+        config: &CommonConfig,
+        probe: impl Fn() -> Report + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            service,
+            probe: Arc::new(probe),
+            cors: config.cors.clone(),
+            concurrent_requests: CONCURRENT_REQUESTS,
+            alias: None,
+        }
+    }
+
+    /// Serves everything below `to` also below `from`.
+    pub fn alias(mut self, from: &'static str, to: &'static str) -> Self {
+        self.alias = Some((from, to));
+        self
+    }
+
+    /// Allows so many requests in work at once.
+    pub fn concurrent_requests(mut self, places: usize) -> Self {
+        self.concurrent_requests = places;
+        self
+    }
+
+    /// The whole service: the routes, what every service has, and all layers.
+    pub fn around(self, routes: OpenApiRouter) -> Router {
+        let common = health::routes(self.service, self.probe);
+        let (routes, mut openapi) = common.merge(routes).split_for_parts();
+        docs::describe(&mut openapi, self.service);
+        let app = routes
+            .merge(docs::routes(self.service, openapi))
+            .merge(telemetry::routes())
+            // A route that was not given limits has the ordinary one.
+            .layer(DefaultBodyLimit::max(Limits::ORDINARY.body_bytes.unwrap_or_default()))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn_with_state(Gate::new(self.concurrent_requests), admit))
+            .layer(RequestBodyTimeoutLayer::new(IDLE))
+            .layer(SetResponseHeaderLayer::if_not_present(
+                X_CONTENT_TYPE_OPTIONS,
+                HeaderValue::from_static("nosniff"),
+            ))
+            .layer(self.cors.layer())
+            .layer(from_fn_with_state(self.service, observe));
+        Router::new().fallback_service(Tidy::new(app, self.alias))
+    }
+}

@@ -1,0 +1,271 @@
+//! What handlers answer: refusals, and content that may be asked for in part.
+//!
+//! A handler returns [`Reply`]; a [`Refusal`] becomes a problem document on its way out, where the
+//! request's id is known (`layers`). Here is the only table from code to status.
+
+use std::ops::Range;
+
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
+    RANGE, RETRY_AFTER,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use lucid_api::problem::ErrorCode;
+use serde_json::{Map, Value};
+
+/// What a handler returns.
+pub type Reply<T> = Result<T, Refusal>;
+
+/// Seconds after which a busy service may be asked again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// The status of each code.
+pub const fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::Malformed => StatusCode::BAD_REQUEST,
+        ErrorCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::Method => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::Gone => StatusCode::GONE,
+        ErrorCode::Conflict | ErrorCode::Final => StatusCode::CONFLICT,
+        ErrorCode::Locked => StatusCode::LOCKED,
+        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode::Range => StatusCode::RANGE_NOT_SATISFIABLE,
+        ErrorCode::Busy => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Full => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The code for a status that a library chose.
+pub(crate) fn code(given: StatusCode) -> ErrorCode {
+    let known = ErrorCode::ALL.iter().copied().find(|code| status(*code) == given);
+    known.unwrap_or(match given.is_server_error() {
+        true => ErrorCode::Internal,
+        false => ErrorCode::Malformed,
+    })
+}
+
+/// Why a request is not answered with success.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    pub(crate) code: ErrorCode,
+    pub(crate) detail: String,
+    pub(crate) documented: Option<&'static str>,
+    pub(crate) details: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    /// Says what kind it is, and in one sentence (lower-case, no full stop) what happened. The
+    /// sentence reaches the caller: a cause inside the service belongs in the log.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        let (documented, details, headers) = Default::default();
+        Self { code, detail: detail.into(), documented, details, headers }
+    }
+
+    /// Sets the code for clients of the documented API (`BM_001`).
+    pub fn documented(mut self, code: &'static str) -> Self {
+        self.documented = Some(code);
+        self
+    }
+
+    /// Adds something a program may need to go on.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// What kind it is.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(mut self) -> Response {
+        let mut response = status(self.code).into_response();
+        if self.code == ErrorCode::Busy {
+            response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        for (name, value) in self.headers.drain(..) {
+            response.headers_mut().insert(name, value);
+        }
+        // The document itself is written where the request's id is known.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Content of a known length, which callers may ask for in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content<'a> {
+    /// All of its bytes.
+    pub length: u64,
+    /// Names exactly these bytes; without quotes.
+    pub etag: Option<&'a str>,
+    /// Its media type.
+    pub kind: &'a str,
+}
+
+/// Which of its bytes are to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// None: the caller has them.
+    NotModified,
+    /// All of them.
+    Whole,
+    /// Some of them.
+    Part(Range<u64>),
+}
+
+impl Content<'_> {
+    /// Decides by the request's `Range`, `If-Range` and `If-None-Match`. Of several ranges at once
+    /// everything is sent, as RFC 9110 allows.
+    pub fn select(&self, request: &HeaderMap) -> Reply<Selection> {
+        let text = |name| request.get(name).and_then(|value| value.to_str().ok());
+        if text(IF_NONE_MATCH).is_some_and(|tags| self.is_named_by(tags)) {
+            return Ok(Selection::NotModified);
+        }
+        let current = text(IF_RANGE).is_none_or(|tag| self.is_named_by(tag));
+        match text(RANGE).filter(|_| current).and_then(|range| range.strip_prefix("bytes=")) {
+            Some(range) if !range.contains(',') => self.part(range),
+            _ => Ok(Selection::Whole),
+        }
+    }
+
+    fn is_named_by(&self, tags: &str) -> bool {
+        let bare = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
+        self.etag
+            .is_some_and(|etag| tags.split(',').any(|tag| tag.trim() == "*" || bare(tag) == etag))
+    }
+
+    fn part(&self, range: &str) -> Reply<Selection> {
+        let Some((first, last)) = range.trim().split_once('-') else { return Ok(Selection::Whole) };
+        let number = |text: &str| text.parse::<u64>().ok();
+        let part = match (number(first), number(last)) {
+            (Some(first), Some(last)) if first > last => return Ok(Selection::Whole),
+            (Some(first), Some(last)) => first..last.saturating_add(1).min(self.length),
+            (Some(first), None) if last.is_empty() => first..self.length,
+            (None, Some(suffix)) if first.is_empty() => {
+                self.length.saturating_sub(suffix)..self.length
+            }
+            // A header that is not one is passed over.
+            _ => return Ok(Selection::Whole),
+        };
+        if part.is_empty() {
+            let detail = format!("the content has {} bytes", self.length);
+            let refusal = Refusal::new(ErrorCode::Range, detail).with("length", self.length);
+            return Err(match HeaderValue::from_str(&format!("bytes */{}", self.length)) {
+                Ok(value) => refusal.header(CONTENT_RANGE, value),
+                Err(_) => refusal,
+            });
+        }
+        Ok(Selection::Part(part))
+    }
+
+    /// The reply; `body` has the bytes selected.
+    pub fn reply(&self, selection: &Selection, body: impl Into<Body>) -> Response {
+        let (status, part) = match selection {
+            Selection::NotModified => (StatusCode::NOT_MODIFIED, None),
+            Selection::Whole => (StatusCode::OK, None),
+            Selection::Part(part) => (StatusCode::PARTIAL_CONTENT, Some(part)),
+        };
+        let unmodified = *selection == Selection::NotModified;
+        let body = if unmodified { Body::empty() } else { body.into() };
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        let mut set = |name, text: String| {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.insert(name, value);
+            }
+        };
+        set(ACCEPT_RANGES, "bytes".to_owned());
+        if let Some(etag) = self.etag {
+            set(ETAG, format!("\"{etag}\""));
+        }
+        if unmodified {
+            return response;
+        }
+        set(CONTENT_TYPE, self.kind.to_owned());
+        match part {
+            None => set(CONTENT_LENGTH, self.length.to_string()),
+            Some(part) => {
+                set(CONTENT_LENGTH, (part.end - part.start).to_string());
+                let last = part.end.saturating_sub(1);
+                set(CONTENT_RANGE, format!("bytes {}-{last}/{}", part.start, self.length));
+            }
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn select(length: u64, headers: &[(HeaderName, &str)]) -> Reply<Selection> {
+        let headers = headers.iter().map(|(name, text)| (name.clone(), text.parse().unwrap()));
+        Content { length, etag: Some("abc"), kind: "x" }.select(&headers.collect())
+    }
+
+    #[test]
+    fn ranges_are_read_as_rfc_9110_says() {
+        for (range, wanted) in [
+            ("bytes=0-0", Selection::Part(0..1)),
+            ("bytes=2-", Selection::Part(2..10)),
+            ("bytes=-3", Selection::Part(7..10)),
+            ("bytes=-30", Selection::Part(0..10)),
+            ("bytes=5-99999999999", Selection::Part(5..10)),
+            ("bytes=0-18446744073709551615", Selection::Part(0..10)),
+            ("bytes=5-4", Selection::Whole),
+            ("bytes=0-1,4-5", Selection::Whole),
+            ("bytes=-", Selection::Whole),
+            ("bytes=x-1", Selection::Whole),
+            ("bytes=0-x", Selection::Whole),
+            ("lines=0-1", Selection::Whole),
+        ] {
+            assert_eq!(select(10, &[(RANGE, range)]), Ok(wanted), "{range}");
+        }
+        for range in ["bytes=10-", "bytes=10-20", "bytes=-0"] {
+            assert_eq!(
+                select(10, &[(RANGE, range)]).unwrap_err().code(),
+                ErrorCode::Range,
+                "{range}"
+            );
+        }
+        assert!(select(0, &[(RANGE, "bytes=0-")]).is_err());
+        assert_eq!(select(0, &[]), Ok(Selection::Whole));
+    }
+
+    #[test]
+    fn conditions_come_before_ranges() {
+        let range = (RANGE, "bytes=0-1");
+        for tag in ["\"abc\"", "W/\"abc\"", "\"x\", \"abc\"", "*"] {
+            assert_eq!(select(9, &[(IF_NONE_MATCH, tag)]), Ok(Selection::NotModified), "{tag}");
+        }
+        assert_eq!(select(9, &[(IF_RANGE, "\"old\""), range.clone()]), Ok(Selection::Whole));
+        assert_eq!(select(9, &[(IF_RANGE, "\"abc\""), range]), Ok(Selection::Part(0..2)));
+    }
+
+    #[test]
+    fn every_status_leads_to_a_code_of_its_own_kind() {
+        for code_ in ErrorCode::ALL {
+            assert_eq!(status(code(status(*code_))), status(*code_));
+        }
+        assert_eq!(code(StatusCode::BAD_GATEWAY), ErrorCode::Internal);
+        assert_eq!(code(StatusCode::REQUEST_TIMEOUT), ErrorCode::Malformed);
+    }
+}

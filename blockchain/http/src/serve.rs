@@ -1,0 +1,209 @@
+//! From a socket to a router, and back down again in good order.
+//!
+//! Invariant: [`Listening::serve`] returns within its deadline after the shutdown is asked for,
+//! whatever the callers do: idle connections are closed at once, requests in work may finish,
+//! and what is left at the deadline is cut off.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use crate::limits::{CONNECTIONS, DRAIN, HEAD};
+
+/// After a failed accept (out of files, most often), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The wish to end, shared by everything that runs. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown(CancellationToken);
+
+impl Shutdown {
+    /// Nobody has asked yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks everything to end.
+    pub fn ask(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether someone has asked.
+    pub fn is_asked(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Waits until someone asks.
+    pub async fn asked(&self) {
+        self.0.cancelled().await;
+    }
+
+    /// Asks when SIGINT or SIGTERM comes.
+    pub fn on_signals(&self) -> io::Result<()> {
+        for (number, kind) in [(2, SignalKind::interrupt()), (15, SignalKind::terminate())] {
+            let mut signals = signal(kind)?;
+            let shutdown = self.clone();
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    tracing::info!("Received signal {number}, initiating graceful shutdown...");
+                    shutdown.ask();
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A socket that is bound, and not served yet.
+#[derive(Debug)]
+pub struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+    connections: usize,
+    drain: Duration,
+}
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request was answered.
+    Whole,
+    /// So many connections were cut off at the deadline.
+    Cut(usize),
+}
+
+/// An address that cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    source: io::Error,
+}
+
+impl Listening {
+    /// Binds; port 0 takes any free one.
+    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let bound = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok(Self { listener, address, connections: CONNECTIONS, drain: DRAIN })
+        };
+        bound.await.map_err(|source| BindError { address, source })
+    }
+
+    /// Where it is bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits so long for requests in work at the end.
+    pub fn drain_for(mut self, deadline: Duration) -> Self {
+        self.drain = deadline;
+        self
+    }
+
+    /// Serves until the shutdown is asked for and the connections are done.
+    pub async fn serve(self, app: Router, shutdown: &Shutdown) -> Drained {
+        let places = Arc::new(Semaphore::new(self.connections));
+        let graceful = GracefulShutdown::new();
+        let mut tasks = JoinSet::new();
+        loop {
+            let connection = tokio::select! {
+                () = shutdown.asked() => break,
+                Some(_ended) = tasks.join_next(), if !tasks.is_empty() => continue,
+                connection = accept(&self.listener, &places) => connection,
+            };
+            let (stream, peer, place) = match connection {
+                Ok(connection) => connection,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // Replies are written whole; waiting for more to fill a packet only delays them.
+            let _best_effort = stream.set_nodelay(true);
+            let service = TowerToHyperService::new(WithPeer { inner: app.clone(), peer });
+            let watcher = graceful.watcher();
+            tasks.spawn(async move {
+                let builder = protocol();
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = watcher.watch(connection).await {
+                    tracing::debug!(%error, %peer, "a connection broke off");
+                }
+                drop(place);
+            });
+        }
+        // Nobody new is let in from here on.
+        drop(self.listener);
+        match tokio::time::timeout(self.drain, graceful.shutdown()).await {
+            Ok(()) => Drained::Whole,
+            Err(_) => {
+                while tasks.try_join_next().is_some() {}
+                let cut = tasks.len();
+                tracing::warn!(connections = cut, "connections cut off at the deadline");
+                tasks.shutdown().await;
+                Drained::Cut(cut)
+            }
+        }
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
+}
+
+/// HTTP/1 alone: finding out the version has no time limit, and without TLS nobody negotiates
+/// another one.
+fn protocol() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder
+}
+
+/// Tells handlers who is calling.
+#[derive(Debug, Clone)]
+struct WithPeer<S> {
+    inner: S,
+    peer: SocketAddr,
+}
+
+impl<S, B> Service<Request<B>> for WithPeer<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,239 @@
+//! A service with one route of each sort, and a caller that sees every byte.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::{get, post};
+use lucid_api::problem::ErrorCode;
+use lucid_http::Service;
+use lucid_http::config::{CommonConfig, Environment, load};
+use lucid_http::extract::{BytePath, Json, JsonText, Path, Query};
+use lucid_http::health::Report;
+use lucid_http::limits::Limits;
+use lucid_http::porch::Porch;
+use lucid_http::reply::{Content, Refusal, Reply, Selection};
+use lucid_http::serve::{Drained, Listening, Shutdown};
+use lucid_http::stream::{self, Upload};
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use utoipa_axum::router::OpenApiRouter;
+
+pub static SERVICE: Service = Service {
+    name: "lucid-test",
+    title: "Lucid Test",
+    prefix: "TEST",
+    port: 8099,
+    version: "1.0.0",
+    endpoints: &["/api/v1/things"],
+};
+
+pub const CONTENT: &[u8] = b"0123456789";
+/// The test's own limit, so that bodies beyond it stay small enough to be sent whole.
+const SMALL: Limits = Limits { body_bytes: Some(1024), time: Some(Duration::from_millis(200)) };
+
+pub fn settings(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub fn common(pairs: &[(&str, &str)]) -> CommonConfig {
+    load(&SERVICE, &settings(pairs), None, CommonConfig::read).unwrap().config
+}
+
+#[derive(Clone, Default)]
+pub struct Attempts(Arc<AtomicU32>);
+
+impl Attempts {
+    pub fn count(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Deserialize)]
+struct Thing {
+    number: u8,
+}
+
+async fn flaky(State(attempts): State<Attempts>) -> Reply<Json2> {
+    match attempts.0.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => Err(Refusal::new(ErrorCode::Unavailable, "not yet")),
+        _ => Ok(axum::Json(serde_json::json!({
+            "height": 3, "hash": null, "timestamp": null, "empty": false
+        }))),
+    }
+}
+
+type Json2 = axum::Json<serde_json::Value>;
+
+async fn gone(State(attempts): State<Attempts>) -> Reply<()> {
+    attempts.0.fetch_add(1, Ordering::SeqCst);
+    Err(Refusal::new(ErrorCode::Gone, "pruned").documented("BM_001").with("height", 7))
+}
+
+async fn file(BytePath(values): BytePath) -> Vec<u8> {
+    values.join(&b'|')
+}
+
+async fn panicking() -> &'static str {
+    panic!("as arranged")
+}
+
+async fn content(headers: HeaderMap) -> Reply<Response> {
+    let content = Content { length: CONTENT.len() as u64, etag: Some("e"), kind: "text/x-test" };
+    let selection = content.select(&headers)?;
+    let body = match &selection {
+        Selection::Part(part) => &CONTENT[part.start as usize..part.end as usize],
+        Selection::Whole | Selection::NotModified => CONTENT,
+    };
+    Ok(content.reply(&selection, body))
+}
+
+async fn upload(mut upload: Upload) -> Reply<String> {
+    let mut length = 0;
+    while let Some(piece) = upload.next().await {
+        length += piece?.len();
+    }
+    Ok(length.to_string())
+}
+
+async fn broken_off() -> Response {
+    let (sender, body) = stream::download();
+    tokio::spawn(async move { sender.send(Bytes::from_static(b"half")).await });
+    Response::new(body)
+}
+
+async fn streamed() -> Response {
+    let (sender, body) = stream::download();
+    tokio::task::spawn_blocking(move || {
+        for _ in 0..100 {
+            sender.blocking_send(Bytes::from_static(CONTENT)).unwrap();
+        }
+        sender.blocking_finish()
+    });
+    Response::new(body)
+}
+
+fn routes(attempts: Attempts) -> OpenApiRouter {
+    let ordinary = OpenApiRouter::new()
+        .route("/api/v1/things/{id}", get(|Path(id): Path<u64>| async move { id.to_string() }))
+        .route("/api/v1/chain/height", get(flaky))
+        .route("/api/v1/chain/info", get(gone))
+        .route("/api/v1/sessions/{session_id}/data", get(content))
+        .route("/api/v1/sessions/{session_id}/files/{*path}", get(file))
+        .route("/panic", get(panicking))
+        .route("/query", get(|Query(thing): Query<Thing>| async move { thing.number.to_string() }))
+        .route("/text", post(|JsonText(text): JsonText| async move { text }))
+        .with_state(attempts);
+    let small = OpenApiRouter::new()
+        .route("/json", post(|Json(thing): Json<Thing>| async move { thing.number.to_string() }))
+        .route("/slow", get(|| async { tokio::time::sleep(Duration::from_secs(60)).await }));
+    let streams = OpenApiRouter::new()
+        .route("/upload", post(upload))
+        .route("/streamed", get(streamed))
+        .route("/broken-off", get(broken_off));
+    Limits::ORDINARY
+        .around(ordinary)
+        .merge(SMALL.around(small))
+        .merge(Limits::STREAM.around(streams))
+        .route(
+            "/in-work",
+            get(|| async {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                "done"
+            }),
+        )
+        .route("/endless", get(|| async { tokio::time::sleep(Duration::from_secs(60)).await }))
+}
+
+pub struct Server {
+    pub address: SocketAddr,
+    pub shutdown: Shutdown,
+    pub attempts: Attempts,
+    serving: JoinHandle<Drained>,
+}
+
+impl Server {
+    pub async fn start(pairs: &[(&str, &str)]) -> Self {
+        Self::start_with(pairs, |porch| porch).await
+    }
+
+    pub async fn start_with(pairs: &[(&str, &str)], change: impl FnOnce(Porch) -> Porch) -> Self {
+        let attempts = Attempts::default();
+        let health = || Report::new().needed("store", true).optional("sync", false).detail("down");
+        let porch = Porch::new(&SERVICE, &common(pairs), health).alias("/api/v1/test", "/api/v1");
+        let app = change(porch).around(routes(attempts.clone()));
+        let listening = Listening::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listening = listening.drain_for(Duration::from_secs(2));
+        let (address, shutdown) = (listening.address(), Shutdown::new());
+        let asked = shutdown.clone();
+        let serving = tokio::spawn(async move { listening.serve(app, &asked).await });
+        Self { address, shutdown, attempts, serving }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub async fn stop(self) -> Drained {
+        self.shutdown.ask();
+        self.serving.await.unwrap()
+    }
+
+    /// Sends one request and reads the whole reply.
+    pub async fn ask(&self, head: &str, body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let length = body.len();
+        let lines = head.trim_end().replace('\n', "\r\n");
+        let head =
+            format!("{lines}\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body).await.unwrap();
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).await.unwrap();
+        Answer::parse(&reply)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(&format!("GET {path} HTTP/1.1"), b"").await
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    fn parse(reply: &[u8]) -> Self {
+        let end = reply.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let head = str::from_utf8(&reply[..end]).unwrap();
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        Self { status, headers, body: reply[end + 4..].to_vec() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> &str {
+        str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}

@@ -1,0 +1,72 @@
+//! Going down in good order.
+
+use std::time::{Duration, Instant};
+
+use lucid_http::healthcheck::{Check, check};
+use lucid_http::serve::{Drained, Shutdown};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::server::Server;
+
+/// axum's own graceful shutdown waits for ever here.
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_up_the_end() {
+    let server = Server::start(&[]).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut reply = [0; 15];
+    idle.read_exact(&mut reply).await.unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 200 OK");
+
+    let started = Instant::now();
+    assert_eq!(server.stop().await, Drained::Whole);
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(silent.read(&mut reply).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_request_in_work_is_answered_before_the_end() {
+    let server = Server::start(&[]).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /in-work HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.stop().await, Drained::Whole);
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.ends_with("done"), "{reply}");
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_is_cut_off_at_the_deadline() {
+    let server = Server::start(&[]).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let started = Instant::now();
+    assert_eq!(server.stop().await, Drained::Cut(1));
+    assert!(started.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn the_health_check_tells_there_from_not_there() {
+    let server = Server::start(&[]).await;
+    let address = server.address;
+    for how in [Check::Socket, Check::Http] {
+        tokio::task::spawn_blocking(move || check(address, how)).await.unwrap().unwrap();
+    }
+    server.stop().await;
+    let gone = tokio::task::spawn_blocking(move || check(address, Check::Socket)).await.unwrap();
+    assert!(gone.is_err());
+}
+
+#[tokio::test]
+async fn a_signal_asks_for_the_end() {
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().unwrap();
+    assert!(!shutdown.is_asked());
+    let me = std::process::id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &me]).status().unwrap().success());
+    tokio::time::timeout(Duration::from_secs(5), shutdown.asked()).await.unwrap();
+}
