@@ -15,8 +15,10 @@ use crate::time::{TimeFault, Timestamp, parse_block_time};
 use crate::transaction::Transaction;
 
 mod candidate;
+mod fields;
 
-pub use candidate::{Candidate, InvalidField, REQUIRED_FIELDS};
+pub use candidate::Candidate;
+pub use fields::{InvalidField, REQUIRED_FIELDS};
 
 /// The highest index and the highest nonce: what a signed 64-bit number holds.
 pub const INDEX_MAX: u64 = i64::MAX as u64;

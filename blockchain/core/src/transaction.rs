@@ -256,7 +256,9 @@ impl Transaction {
 /// The canonical text of an object, and where its `signature` member is. As `id` sorts before it,
 /// that member always has a comma before it.
 fn write(members: &[(String, Json)]) -> (String, Option<Range<usize>>) {
-    let (mut text, mut signature) = (String::from("{"), None);
+    // Most transactions fit, so the text does not grow step by step.
+    let (mut text, mut signature) = (String::with_capacity(256), None);
+    text.push('{');
     for (position, (key, value)) in members.iter().enumerate() {
         let start = text.len();
         if position > 0 {

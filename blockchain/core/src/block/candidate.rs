@@ -1,34 +1,21 @@
 //! A block that somebody sent: read leniently, so that every rule can say what it thinks of it.
 //!
 //! Made from a request's JSON or from a stored block; judged by [`crate::validate`]. What is missing
-//! or misspelled is remembered here rather than refused: the format lock (one grammar for each field
-//! that the hash joins) and the constants are found while reading, and reported as the first rule.
+//! or misspelled ([`super::fields`]) is remembered rather than refused, and reported as the first
+//! rule.
 //!
 //! Only the transactions can be large, so they are read one by one: a block of 16 MiB never becomes
 //! a tree of small values.
 
-use super::{Block, INDEX_MAX, block_hash};
+use super::fields::{Fields, InvalidField, hex, locked_number};
+use super::{Block, block_hash};
 use crate::block_merkle::transaction_hash;
 use crate::digest::{BlockHash, TransactionHash};
 use crate::json::{Json, JsonFault, Reader, sort_members};
-use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, TRANSACTION_BYTES_MAX};
 use crate::record::Entry;
 use crate::sign::{PublicKey, Signature};
 use crate::time::parse_block_time;
 use crate::transaction::{Transaction, TransactionFault};
-
-/// What every block has, in the documented order.
-pub const REQUIRED_FIELDS: [&str; 7] =
-    ["index", "timestamp", "transactions", "previous_hash", "merkle_root", "nonce", "hash"];
-
-/// A field that is there and is not what it must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidField {
-    /// Its name.
-    pub field: &'static str,
-    /// What is wrong and what is wanted.
-    pub reason: String,
-}
 
 /// One element of `transactions`, whatever it is.
 #[derive(Debug, Clone)]
@@ -68,6 +55,8 @@ pub struct Candidate {
     pub(crate) items: Vec<Item>,
     pub(crate) producer: Option<PublicKey>,
     pub(crate) signature: Option<Signature>,
+    /// A signature in whatever form, and no producer: nothing here can check it.
+    pub(crate) bare_signature: bool,
     pub(crate) missing: Vec<&'static str>,
     pub(crate) invalid: Vec<InvalidField>,
 }
@@ -141,9 +130,8 @@ impl Candidate {
             merkle_root: self.merkle_root?.parse().ok()?,
             nonce: self.nonce.as_deref().and_then(locked_number)?,
             hash: self.hash?.parse().ok()?,
-            // A signature without a producer says nothing: it is listed as not checked, and dropped.
-            signature: self.producer.and(self.signature),
             producer: self.producer,
+            signature: self.signature,
         })
     }
 
@@ -171,19 +159,22 @@ impl Candidate {
     }
 
     fn of_fields(fields: &Json, items: Vec<Item>) -> Self {
-        let mut faults = Faults { fields, missing: Vec::new(), invalid: Vec::new() };
-        let index = faults.index();
-        let timestamp = faults.text("timestamp", |text| {
+        let mut given = Fields::new(fields);
+        let index = given.index();
+        let timestamp = given.text("timestamp", |text| {
             parse_block_time(text).map(drop).map_err(|fault| fault.to_string())
         });
-        faults.transactions(&items);
-        let previous_hash = faults.text("previous_hash", hex);
-        let merkle_root = faults.text("merkle_root", hex);
-        let nonce = faults.number("nonce");
-        let hash = faults.text("hash", hex);
-        let producer = faults.optional("producer");
-        let signature = faults.optional("signature");
-        let Faults { missing, invalid, .. } = faults;
+        given.transactions(&items);
+        let previous_hash = given.text("previous_hash", hex);
+        let merkle_root = given.text("merkle_root", hex);
+        let nonce = given.number("nonce");
+        let hash = given.text("hash", hex);
+        let present = |field| fields.get(field).is_some_and(|value| *value != Json::Null);
+        let producer = given.optional("producer");
+        // Without a producer a signature says nothing: it is listed as not checked, and dropped.
+        let signature = if present("producer") { given.optional("signature") } else { None };
+        let bare_signature = present("signature") && !present("producer");
+        let Fields { missing, invalid, .. } = given;
         Self {
             index,
             timestamp,
@@ -194,6 +185,7 @@ impl Candidate {
             items,
             producer,
             signature,
+            bare_signature,
             missing,
             invalid,
         }
@@ -215,7 +207,8 @@ impl From<Block> for Candidate {
         let items = block.transactions.into_iter().map(Item::from).collect();
         let mut candidate = Self::of_fields(&Json::object(fields), items);
         candidate.producer = block.producer;
-        candidate.signature = block.signature;
+        candidate.signature = block.producer.and(block.signature);
+        candidate.bare_signature = block.producer.is_none() && block.signature.is_some();
         candidate
     }
 }
@@ -251,136 +244,4 @@ impl Sent {
         sort_members(&mut sent.fields)?;
         Ok(wrapped.unwrap_or(sent))
     }
-}
-
-/// Takes the fields one after the other, and remembers what is wrong with them.
-struct Faults<'a> {
-    fields: &'a Json,
-    missing: Vec<&'static str>,
-    invalid: Vec<InvalidField>,
-}
-
-impl Faults<'_> {
-    fn invalid(&mut self, field: &'static str, reason: impl Into<String>) {
-        self.invalid.push(InvalidField { field, reason: reason.into() });
-    }
-
-    /// `index`, or its alias `height`; both only if they agree.
-    fn index(&mut self) -> Option<String> {
-        let fields = self.fields;
-        match (fields.get("index"), fields.get("height")) {
-            (None, Some(_)) => self.number("height"),
-            (Some(index), Some(height)) if index != height => {
-                self.invalid("height", "height is another name of index, and the two differ");
-                self.number("index")
-            }
-            _ => self.number("index"),
-        }
-    }
-
-    fn number(&mut self, field: &'static str) -> Option<String> {
-        const WANTED: &str = "an integer from 0 to 9223372036854775807 in plain digits is wanted";
-        match self.fields.get(field) {
-            None => {
-                self.missing.push(field);
-                None
-            }
-            Some(Json::Integer(digits)) => {
-                if locked_number(digits).is_none() {
-                    self.invalid(field, WANTED);
-                }
-                // The hash is taken over the number as it prints.
-                Some(if digits == "-0" { "0".to_owned() } else { digits.clone() })
-            }
-            Some(_) => {
-                self.invalid(field, WANTED);
-                None
-            }
-        }
-    }
-
-    fn text(
-        &mut self,
-        field: &'static str,
-        check: impl Fn(&str) -> Result<(), String>,
-    ) -> Option<String> {
-        match self.fields.get(field) {
-            None => {
-                self.missing.push(field);
-                None
-            }
-            Some(Json::Text(text)) => {
-                if let Err(reason) = check(text) {
-                    self.invalid(field, reason);
-                }
-                Some(text.clone())
-            }
-            Some(_) => {
-                self.invalid(field, "a string is wanted");
-                None
-            }
-        }
-    }
-
-    fn optional<T: std::str::FromStr<Err: ToString>>(&mut self, field: &'static str) -> Option<T> {
-        match self.fields.get(field) {
-            None | Some(Json::Null) => None,
-            Some(Json::Text(text)) => match text.parse() {
-                Ok(value) => Some(value),
-                Err(fault) => {
-                    self.invalid(field, fault.to_string());
-                    None
-                }
-            },
-            Some(_) => {
-                self.invalid(field, "a string is wanted");
-                None
-            }
-        }
-    }
-
-    /// The list and the constants: they are part of validity, and no configuration moves them.
-    fn transactions(&mut self, items: &[Item]) {
-        const FIELD: &str = "transactions";
-        match self.fields.get(FIELD) {
-            None => self.missing.push(FIELD),
-            Some(Json::List(_)) => {}
-            Some(_) => self.invalid(FIELD, "a list is wanted"),
-        }
-        let count = items.len();
-        if count > BLOCK_TRANSACTIONS_MAX {
-            let most = BLOCK_TRANSACTIONS_MAX;
-            self.invalid(FIELD, format!("{count} transactions, and {most} are the most"));
-        }
-        let bytes: usize = items.iter().map(|item| item.bytes).sum();
-        if bytes > BLOCK_BYTES_MAX {
-            self.invalid(
-                FIELD,
-                format!("{bytes} bytes together, and {BLOCK_BYTES_MAX} is the most"),
-            );
-        }
-        if let Some(at) = items.iter().position(|item| item.bytes > TRANSACTION_BYTES_MAX) {
-            let most = TRANSACTION_BYTES_MAX;
-            self.invalid(
-                FIELD,
-                format!("transaction {at} has over {most} bytes, which is the most"),
-            );
-        }
-        let no_object = |item: &Item| matches!(item.read, Err(TransactionFault::NotAnObject));
-        if let Some(at) = items.iter().position(no_object) {
-            self.invalid(FIELD, format!("transaction {at} is not an object"));
-        }
-    }
-}
-
-fn hex(text: &str) -> Result<(), String> {
-    match text.parse::<BlockHash>() {
-        Ok(_) => Ok(()),
-        Err(_) => Err("64 lower-case hex digits are wanted".to_owned()),
-    }
-}
-
-/// The number of a token `0|[1-9][0-9]*` (other digits are no JSON) that is at most [`INDEX_MAX`].
-fn locked_number(digits: &str) -> Option<u64> {
-    digits.parse().ok().filter(|number| *number <= INDEX_MAX)
 }

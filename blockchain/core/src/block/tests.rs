@@ -163,6 +163,9 @@ fn a_producer_is_a_key_and_a_signature_without_one_is_dropped() {
     assert_eq!(invalid(&with("signature", Some(Json::from("")))), ["signature"]);
     let bare = Candidate::parse(&with("producer", None)).unwrap().into_block().unwrap();
     assert_eq!((bare.producer, bare.signature), (None, None));
+    let text = built(0).to_json_text().replace("\"producer\":", "\"maker\":");
+    let text = text.replace("\"signature\":\"", "\"signature\":\"0x");
+    assert!(Candidate::parse(text.as_bytes()).unwrap().into_block().is_some(), "any old form");
 }
 
 #[test]

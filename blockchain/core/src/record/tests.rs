@@ -1,5 +1,7 @@
 //! The known entry, and that a record and a body read back, and only as what they are.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::digest::BlockHash;
 use crate::json::Json;
@@ -142,4 +144,26 @@ fn another_parent_is_another_hash() {
     let mut record = BlockRecord::of(&block());
     record.entry.previous_hash = BlockHash::new([1; 32]);
     assert_eq!(record.check(), Err(RecordFault::Differs { what: "the block hash" }));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = BlockRecord::decode(&bytes);
+        let _ = decode_body(&bytes);
+        let _ = Entry::parse(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn a_record_with_bytes_replaced_reads_back_as_itself_or_not_at_all(
+        at in 0_usize..1_000,
+        bytes in prop::collection::vec(any::<u8>(), 1..6),
+    ) {
+        let mut changed = BlockRecord::of(&block()).encode();
+        changed.iter_mut().skip(at).zip(&bytes).for_each(|(old, new)| *old = *new);
+        if let Ok(read) = BlockRecord::decode(&changed) {
+            let _ = read.check();
+            prop_assert_eq!(read.encode(), changed, "one value, one encoding");
+        }
+    }
 }

@@ -80,10 +80,11 @@ fn block_signature(
     notes: &mut Notes,
 ) -> Result<(), &'static str> {
     let Some(producer) = candidate.producer else {
-        notes.not_checked.push(match candidate.signature {
-            None => "the block is unsigned: who made it is not known".to_owned(),
-            Some(_) => "the block has a signature but no producer to check it with".to_owned(),
-        });
+        let sentence = match candidate.bare_signature {
+            false => "the block is unsigned: who made it is not known",
+            true => "the block has a signature but no producer to check it with",
+        };
+        notes.not_checked.push(sentence.to_owned());
         return Ok(());
     };
     let signature = candidate.signature.ok_or("the block names a producer and has no signature")?;

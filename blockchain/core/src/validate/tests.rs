@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::block::Block;
 use crate::json::Json;
@@ -45,10 +47,7 @@ fn forged(mut block: Block, change: impl FnOnce(&mut Block)) -> Block {
     block
 }
 
-fn judge<'a>(
-    block: impl Into<Candidate>,
-    adjust: impl FnOnce(&mut Context<'a>),
-) -> Verdict {
+fn judge<'a>(block: impl Into<Candidate>, adjust: impl FnOnce(&mut Context<'a>)) -> Verdict {
     let mut context = Context {
         parent: Some(parent()),
         genesis: None,
@@ -288,4 +287,37 @@ fn thousands_of_faults_are_counted_and_a_hundred_are_named() {
     let details = &verdict.result(Rule::Transactions).unwrap().details;
     assert_eq!(details.get("total_transactions").and_then(Json::as_u64), Some(5_000));
     assert_eq!(details.get("errors").and_then(Json::as_list).unwrap().len(), 100);
+}
+
+fn any_field() -> impl Strategy<Value = Json> {
+    prop_oneof![
+        Just(Json::Null),
+        any::<u64>().prop_map(Json::from),
+        any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Json::Float),
+        any::<String>().prop_map(Json::Text),
+        prop::collection::vec(any::<String>(), 0..3).prop_map(Json::from),
+        prop::collection::vec(any::<String>(), 0..3).prop_map(|ids| {
+            Json::list(ids.into_iter().map(|id| Json::object([("id", Json::Text(id))])))
+        }),
+    ]
+}
+
+proptest! {
+    /// Whatever is sent, six rules answer, and what is valid is the block that was built.
+    #[test]
+    fn no_field_makes_a_rule_panic(fields in prop::collection::vec((0_usize..9, any_field()), 1..4)) {
+        let text = block().to_json_text();
+        let sent = Json::parse(text.as_bytes()).unwrap();
+        let names = ["index", "height", "timestamp", "transactions", "previous_hash",
+            "merkle_root", "nonce", "hash", "producer"];
+        let changes = fields.into_iter().map(|(name, value)| (names[name].to_owned(), value));
+        let changed = Json::object(sent.as_object().unwrap().iter().cloned().chain(changes));
+        let candidate = Candidate::parse(changed.canonical().as_bytes()).unwrap();
+        let verdict = judge(candidate, |_| {});
+        let failed = faults(&verdict);
+        prop_assert!(Json::parse(verdict.to_json().canonical().as_bytes()).is_ok());
+        if failed.is_empty() {
+            prop_assert_eq!(verdict.block.unwrap().hash, block().hash);
+        }
+    }
 }
