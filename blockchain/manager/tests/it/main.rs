@@ -1,0 +1,4 @@
+//! The block-manager as its callers see it.
+
+mod crashes;
+mod embedded;
