@@ -50,7 +50,8 @@ pub fn session(vault: &Vault, recorder: &PublicKey, row: &SessionRow) -> Result<
 
 /// How a session is cut.
 pub fn cutting(profile: &ChunkProfile) -> Cutting {
-    let mode = if profile.min() == profile.max() { CuttingMode::Fixed } else { CuttingMode::Content };
+    let mode =
+        if profile.min() == profile.max() { CuttingMode::Fixed } else { CuttingMode::Content };
     Cutting { mode, avg_bytes: u32::try_from(profile.average()).unwrap_or(u32::MAX) }
 }
 

@@ -112,8 +112,7 @@ fn cut(
         submission.facts.push(vault.fact(&mut packer, fact.encode())?);
     }
     if !rest.is_empty() {
-        let tail =
-            Tail { session: session.id.clone(), offset: cut_bytes, bytes: rest.to_vec() };
+        let tail = Tail { session: session.id.clone(), offset: cut_bytes, bytes: rest.to_vec() };
         submission.facts.push(vault.fact(&mut packer, Fact::Tail(tail).encode())?);
     }
     Ok(submission)

@@ -87,16 +87,15 @@ struct Plan {
     page: Option<u64>,
 }
 
-fn plan(
-    source: &StoredSession<'_>,
-    manifest: &Manifest,
-    wanted: &Wanted,
-) -> Result<Plan, OpError> {
+fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Result<Plan, OpError> {
     let id = &manifest.session_id;
     Ok(match wanted {
-        Wanted::Session => {
-            Plan { subject: Subject::Session, chunks: 0..manifest.chunk_count, bytes: None, page: None }
-        }
+        Wanted::Session => Plan {
+            subject: Subject::Session,
+            chunks: 0..manifest.chunk_count,
+            bytes: None,
+            page: None,
+        },
         Wanted::Chunk(index) if *index < manifest.chunk_count => Plan {
             subject: Subject::Chunks(*index, index + 1),
             chunks: *index..index + 1,

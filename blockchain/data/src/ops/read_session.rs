@@ -121,13 +121,9 @@ pub fn reference_at(source: &dyn SessionSource, offset: u64) -> Result<Reference
 
 /// The reference with this index.
 pub fn reference(source: &dyn SessionSource, index: u64) -> Result<Reference, OpError> {
-    source
-        .references(index, 1)?
-        .into_iter()
-        .find(|reference| reference.index == index)
-        .ok_or_else(|| {
-            OpError::Invalid(format!("session {} has no chunk {index}", source.shape().id))
-        })
+    source.references(index, 1)?.into_iter().find(|reference| reference.index == index).ok_or_else(
+        || OpError::Invalid(format!("session {} has no chunk {index}", source.shape().id)),
+    )
 }
 
 /// Hands the bytes of a range to `take`, piece by piece, in order.

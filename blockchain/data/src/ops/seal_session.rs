@@ -102,9 +102,9 @@ fn check(session: &SessionRow, request: &SealRequest) -> Result<(), OpError> {
                 session.id, session.cut_bytes
             )))
         }
-        None if session.layout == lucid_core::session::Layout::Tree => {
-            Err(OpError::Invalid(format!("session {} is a tree and needs its catalogue", session.id)))
-        }
+        None if session.layout == lucid_core::session::Layout::Tree => Err(OpError::Invalid(
+            format!("session {} is a tree and needs its catalogue", session.id),
+        )),
         _ => Ok(()),
     }
 }

@@ -50,8 +50,7 @@ pub fn store_chunks(
         let mut stored_bytes = 0;
         // A chunk that is only pending is submitted too: this answer must not depend on that commit.
         if vault.placement(&id)?.is_none() || !deduplicated {
-            let sealed =
-                vault.chunk(packer, keeping.compression, keeping.encrypt, &id, bytes)?;
+            let sealed = vault.chunk(packer, keeping.compression, keeping.encrypt, &id, bytes)?;
             stored_bytes = sealed.record_bytes();
             submission.chunks.push(sealed);
         }

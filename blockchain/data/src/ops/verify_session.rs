@@ -53,7 +53,9 @@ pub fn verify_session(
     let mut verified = verify_chunks(vault, id, threads, progress)?;
     verify_tree(vault, &session, &mut verified)?;
     if session.status() == Status::Active {
-        verified.not_checked.push("the session is not sealed: it has no root to hold against".into());
+        verified
+            .not_checked
+            .push("the session is not sealed: it has no root to hold against".into());
     } else {
         verify_manifest(vault, &name, &session, &mut verified)?;
     }
@@ -176,8 +178,13 @@ fn verify_tree(
                 verified.faults.push(format!("chunk {} is missing", frontier.size()));
                 return Ok(());
             }
-            let leaf =
-                Leaf { index, offset, length, chunk_id: chunk, salt: salt(session.secret.as_ref(), index) };
+            let leaf = Leaf {
+                index,
+                offset,
+                length,
+                chunk_id: chunk,
+                salt: salt(session.secret.as_ref(), index),
+            };
             frontier.append(*leaf.hash(&key).as_bytes());
             offset = reference.end();
         }
@@ -207,7 +214,8 @@ fn verify_manifest(
     }
     match Manifest::parse(text.as_bytes()) {
         Ok(manifest) => {
-            if manifest.merkle_root != sealed.root || manifest.chunk_count != session.chunk_count() {
+            if manifest.merkle_root != sealed.root || manifest.chunk_count != session.chunk_count()
+            {
                 faults.push("the manifest does not describe the session's chunks".into());
             }
         }
