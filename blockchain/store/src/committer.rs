@@ -33,8 +33,23 @@ use crate::{CommitError, StoreError};
 const BATCH_BYTES: u64 = 8 << 20;
 /// Submissions waiting for the committer may hold this much; beyond it, submitting waits.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
-/// A footer is one record, so the records it may list are bounded.
-const SEGMENT_RECORDS_MAX: u64 = 500_000;
+
+/// Where a file is closed and the next one begun. Only tests have reason to change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A segment is sealed at this size.
+    pub segment_bytes: u64,
+    /// A segment is sealed at so many records: its footer lists them all, and is one record itself.
+    pub segment_records: u64,
+    /// A log is continued in a new file at this size.
+    pub log_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { segment_bytes: 256 << 20, segment_records: 500_000, log_bytes: 256 << 20 }
+    }
+}
 
 /// A fact: its bytes for the index, and the record for the log.
 #[derive(Debug)]
@@ -105,8 +120,9 @@ impl Committer {
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
         from: Watermark,
+        limits: Limits,
     ) -> Result<Self, StoreError> {
-        let writer = Writer::open(disk, store, index, project, from)?;
+        let writer = Writer::open(disk, store, index, project, from, limits)?;
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
@@ -269,6 +285,7 @@ struct Writer {
     segment_first_sequence: u64,
     /// The digest that the next segment's header names: the last footer's, or zeros.
     last_footer: [u8; 32],
+    limits: Limits,
     broken: Option<String>,
 }
 
@@ -286,6 +303,7 @@ impl Writer {
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
         at: Watermark,
+        limits: Limits,
     ) -> Result<Self, StoreError> {
         let reopen = |path: String, length: u64| -> Result<Option<Tail>, StoreError> {
             let file = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
@@ -302,6 +320,7 @@ impl Writer {
             segment: None,
             segment_first_sequence: at.sequence,
             last_footer: [0; 32],
+            limits,
             broken: None,
         };
         if at.segment > 0
@@ -553,8 +572,8 @@ impl Writer {
 
     /// Seals files that are full; the next commit begins new ones.
     fn roll(&mut self) -> Result<(), StoreError> {
-        let full = self.at.segment_offset >= segment::SEGMENT_BYTES_MAX
-            || self.at.sequence - self.segment_first_sequence >= SEGMENT_RECORDS_MAX;
+        let full = self.at.segment_offset >= self.limits.segment_bytes
+            || self.at.sequence - self.segment_first_sequence >= self.limits.segment_records;
         if full && let Some(tail) = &self.segment {
             let context = || StoreError::io(format!("sealing {}", tail.path));
             let mut damage = Vec::new();
@@ -577,7 +596,7 @@ impl Writer {
             self.last_footer = sealed.header.name;
             self.segment = None;
         }
-        if self.at.offset >= log::FILE_BYTES_MAX {
+        if self.at.offset >= self.limits.log_bytes {
             self.log = None;
         }
         Ok(())
