@@ -88,7 +88,8 @@ pub enum OpenError {
     ChainGone(lucid_core::digest::BlockHash),
 }
 
-/// An open block-manager. Dropping it closes it; [`Opened::close`] also says how that went.
+/// An open block-manager. Dropping it closes it, and frees the folder;
+/// [`Opened::close`] also says how that went.
 pub struct Opened {
     /// The facts.
     pub vault: Vault,
@@ -250,8 +251,8 @@ impl Opened {
         damage
     }
 
-    /// Ends writing in order. Whoever drops it instead only misses the error.
-    pub fn close(self) -> Result<(), StoreError> {
+    /// Ends writing in order. Whoever only drops it misses the error, and nothing else.
+    pub fn close(&self) -> Result<(), StoreError> {
         self.vault.close()
     }
 }
