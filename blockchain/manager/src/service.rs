@@ -88,7 +88,7 @@ impl Running {
         self.sealing.await?;
         let app = self.app;
         tokio::task::spawn_blocking(move || {
-            if let Some(Err(error)) = app.opened().map(state::Opened::close) {
+            if let Some(Err(error)) = app.opened().map(|opened| opened.vault.close()) {
                 tracing::error!(%error, "the store was not closed in order; the next start recovers it");
             }
         })

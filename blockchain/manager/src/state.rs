@@ -88,8 +88,7 @@ pub enum OpenError {
     ChainGone(lucid_core::digest::BlockHash),
 }
 
-/// An open block-manager. Dropping it closes it, and frees the folder;
-/// [`Opened::close`] also says how that went.
+/// An open block-manager. Dropping it closes it; [`Opened::close`] also says how that went.
 pub struct Opened {
     /// The facts.
     pub vault: Vault,
@@ -251,8 +250,9 @@ impl Opened {
         damage
     }
 
-    /// Ends writing in order. Whoever only drops it misses the error, and nothing else.
-    pub fn close(&self) -> Result<(), StoreError> {
+    /// Ends writing in order and frees the folder. Whoever only drops it misses the error, and nothing
+    /// else.
+    pub fn close(self) -> Result<(), StoreError> {
         self.vault.close()
     }
 }
