@@ -150,10 +150,7 @@ impl Entry {
         w.u8(self.kind.code()).u32(self.mode);
         w.i64(self.modified.seconds).u32(self.modified.nanos);
         w.u32(self.owner.uid).u32(self.owner.gid);
-        w.u8(u8::from(self.changed))
-            .u64(self.offset)
-            .u64(self.length)
-            .bytes(&self.target);
+        w.u8(u8::from(self.changed)).u64(self.offset).u64(self.length).bytes(&self.target);
         w.u32(u32::try_from(self.attributes.len()).unwrap_or(u32::MAX));
         for (name, value) in &self.attributes {
             w.bytes(name).bytes(value);
@@ -165,26 +162,17 @@ impl Entry {
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, EntryFault> {
         let path = path_of_key(key)?;
         let mut r = Reader::new(value);
-        let kind = Kind::from_code(r.u8("an entry's kind")?).ok_or(WireFault::Invalid {
-            what: "an entry's kind",
-        })?;
+        let kind = Kind::from_code(r.u8("an entry's kind")?)
+            .ok_or(WireFault::Invalid { what: "an entry's kind" })?;
         let mode = r.u32("an entry's mode")?;
-        let modified = FileTime {
-            seconds: r.i64("an entry's time")?,
-            nanos: r.u32("an entry's time")?,
-        };
-        let owner = Owner {
-            uid: r.u32("an entry's owner")?,
-            gid: r.u32("an entry's group")?,
-        };
+        let modified =
+            FileTime { seconds: r.i64("an entry's time")?, nanos: r.u32("an entry's time")? };
+        let owner = Owner { uid: r.u32("an entry's owner")?, gid: r.u32("an entry's group")? };
         let changed = match r.u8("an entry's changed mark")? {
             0 => false,
             1 => true,
             _ => {
-                return Err(WireFault::Invalid {
-                    what: "an entry's changed mark",
-                }
-                .into());
+                return Err(WireFault::Invalid { what: "an entry's changed mark" }.into());
             }
         };
         let offset = r.u64("an entry's offset")?;
@@ -197,18 +185,8 @@ impl Entry {
             attributes.push((name, r.bytes("an attribute's value")?.to_vec()));
         }
         r.finish()?;
-        let entry = Self {
-            path,
-            kind,
-            mode,
-            modified,
-            owner,
-            target,
-            attributes,
-            offset,
-            length,
-            changed,
-        };
+        let entry =
+            Self { path, kind, mode, modified, owner, target, attributes, offset, length, changed };
         entry.check()?;
         Ok(entry)
     }
@@ -216,24 +194,12 @@ impl Entry {
     fn check(&self) -> Result<(), EntryFault> {
         check_path(&self.path)?;
         let need = |kept: bool, rule| {
-            let unsound = || EntryFault::Unsound {
-                path: shown(&self.path),
-                rule,
-            };
+            let unsound = || EntryFault::Unsound { path: shown(&self.path), rule };
             if kept { Ok(()) } else { Err(unsound()) }
         };
-        need(
-            self.mode <= MODE_MAX,
-            "its mode has more than permission bits",
-        )?;
-        need(
-            self.modified.nanos <= NANOS_MAX,
-            "its nanoseconds make a second",
-        )?;
-        need(
-            self.offset.checked_add(self.length).is_some(),
-            "its bytes have no end",
-        )?;
+        need(self.mode <= MODE_MAX, "its mode has more than permission bits")?;
+        need(self.modified.nanos <= NANOS_MAX, "its nanoseconds make a second")?;
+        need(self.offset.checked_add(self.length).is_some(), "its bytes have no end")?;
         match self.kind {
             Kind::Folder | Kind::File => need(self.target.is_empty(), "it has a target")?,
             Kind::Symlink => {
@@ -245,24 +211,15 @@ impl Entry {
             Kind::HardLink => {
                 check_path(&self.target)?;
                 let before = path_order(&self.target, &self.path) == Ordering::Less;
-                need(
-                    before && !self.target.is_empty(),
-                    "its file does not come before it",
-                )?;
+                need(before && !self.target.is_empty(), "its file does not come before it")?;
             }
         }
         if matches!(self.kind, Kind::Folder | Kind::Symlink) {
             need(self.offset == 0 && self.length == 0, "it has bytes")?;
         }
         let names = || self.attributes.iter().map(|(name, _)| name);
-        need(
-            names().all(|n| !n.is_empty() && !n.contains(&0)),
-            "an attribute has no name",
-        )?;
-        need(
-            names().zip(names().skip(1)).all(|(a, b)| a < b),
-            "attributes do not ascend",
-        )
+        need(names().all(|n| !n.is_empty() && !n.contains(&0)), "an attribute has no name")?;
+        need(names().zip(names().skip(1)).all(|(a, b)| a < b), "attributes do not ascend")
     }
 }
 
@@ -274,10 +231,7 @@ fn shown(path: &[u8]) -> String {
 /// Checks that a path is relative and plain: no empty component, no `.` or `..`, no NUL, not too
 /// long. The empty path is the archived folder itself.
 pub fn check_path(path: &[u8]) -> Result<(), PathFault> {
-    let fault = |rule| PathFault {
-        path: shown(path),
-        rule,
-    };
+    let fault = |rule| PathFault { path: shown(path), rule };
     if path.is_empty() {
         return Ok(());
     }
@@ -300,9 +254,7 @@ pub fn check_path(path: &[u8]) -> Result<(), PathFault> {
 /// The order of a catalogue: component by component, in bytes. A folder comes directly before what
 /// is in it, and `a/b` before `a.b`.
 pub fn path_order(a: &[u8], b: &[u8]) -> Ordering {
-    a.iter()
-        .map(|b| sortable(*b))
-        .cmp(b.iter().map(|b| sortable(*b)))
+    a.iter().map(|b| sortable(*b)).cmp(b.iter().map(|b| sortable(*b)))
 }
 
 /// A byte of a path as a byte of its key.
@@ -327,15 +279,9 @@ pub fn folder_prefix(folder: &[u8]) -> Vec<u8> {
 /// The path of a page key.
 pub fn path_of_key(key: &[u8]) -> Result<Vec<u8>, PathFault> {
     if key.contains(&b'/') {
-        return Err(PathFault {
-            path: shown(key),
-            rule: "it is a key with a slash",
-        });
+        return Err(PathFault { path: shown(key), rule: "it is a key with a slash" });
     }
-    let path: Vec<u8> = key
-        .iter()
-        .map(|b| if *b == 0 { b'/' } else { *b })
-        .collect();
+    let path: Vec<u8> = key.iter().map(|b| if *b == 0 { b'/' } else { *b }).collect();
     check_path(&path)?;
     Ok(path)
 }

@@ -139,13 +139,7 @@ impl fmt::Display for ChunkProfile {
         match self.0 {
             Rule::Fixed { size } => write!(f, "{FIXED}{size}"),
             Rule::ContentDefined { .. } => {
-                write!(
-                    f,
-                    "{FASTCDC}{}-{}-{}{LEVEL}",
-                    self.min(),
-                    self.average(),
-                    self.max()
-                )
+                write!(f, "{FASTCDC}{}-{}-{}{LEVEL}", self.min(), self.average(), self.max())
             }
         }
     }
@@ -170,9 +164,7 @@ impl FromStr for ChunkProfile {
             // Writing it again is the shortest way to refuse `+65536`, leading zeros and sizes that
             // do not belong together.
             .filter(|profile| profile.to_string() == text)
-            .ok_or_else(|| ProfileFault::Unknown {
-                given: text.chars().take(80).collect(),
-            })
+            .ok_or_else(|| ProfileFault::Unknown { given: text.chars().take(80).collect() })
     }
 }
 
@@ -198,10 +190,7 @@ mod tests {
     /// Bytes that anyone can make again: the BLAKE3 stream of a seed.
     fn corpus(seed: &[u8], length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        blake3::Hasher::new()
-            .update(seed)
-            .finalize_xof()
-            .fill(&mut bytes);
+        blake3::Hasher::new().update(seed).finalize_xof().fill(&mut bytes);
         bytes
     }
 
@@ -222,19 +211,9 @@ mod tests {
     #[test]
     fn profiles_are_written_as_documented_and_read_from_nothing_else() {
         let default = ChunkProfile::default();
-        assert_eq!(
-            default.to_string(),
-            "fastcdc-v2020/5.0/262144-1048576-4194304/nc1"
-        );
-        assert_eq!(
-            ChunkProfile::fixed(1 << 20).unwrap().to_string(),
-            "fixed/1048576"
-        );
-        for text in [
-            default.to_string(),
-            "fixed/1048576".into(),
-            small().to_string(),
-        ] {
+        assert_eq!(default.to_string(), "fastcdc-v2020/5.0/262144-1048576-4194304/nc1");
+        assert_eq!(ChunkProfile::fixed(1 << 20).unwrap().to_string(), "fixed/1048576");
+        for text in [default.to_string(), "fixed/1048576".into(), small().to_string()] {
             assert_eq!(text.parse::<ChunkProfile>().unwrap().to_string(), text);
         }
         for wrong in [
@@ -290,17 +269,10 @@ mod tests {
         for bytes in [corpus(b"bounds", 4 << 20), vec![0; 4 << 20]] {
             let lengths = cuts(&small(), &bytes);
             let (_, but_last) = lengths.split_last().unwrap();
-            assert!(
-                but_last
-                    .iter()
-                    .all(|l| (small().min()..=small().max()).contains(l))
-            );
+            assert!(but_last.iter().all(|l| (small().min()..=small().max()).contains(l)));
             assert_eq!(lengths.iter().sum::<usize>(), bytes.len());
         }
-        assert_eq!(
-            cuts(&ChunkProfile::fixed(1024).unwrap(), &[7; 2500]),
-            [1024, 1024, 452]
-        );
+        assert_eq!(cuts(&ChunkProfile::fixed(1024).unwrap(), &[7; 2500]), [1024, 1024, 452]);
     }
 
     #[test]

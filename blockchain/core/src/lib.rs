@@ -8,8 +8,8 @@
 //!
 //! - *the chain* (SHA-256): [`json`], [`transaction`], [`block`], [`block_merkle`], [`record`],
 //!   [`validate`];
-//! - *sessions* (BLAKE3): [`cut`], [`session`], [`tree`], [`page`], [`catalogue`], [`manifest`],
-//!   [`anchor`].
+//! - *sessions* (BLAKE3): [`cut`], [`session`], [`tree`], [`slice`], [`page`], [`catalogue`],
+//!   [`timeline`], [`manifest`], [`anchor`].
 //!
 //! [`bundle`] and [`check`] join the two: a proof leads from bytes to a block.
 

@@ -80,20 +80,16 @@ impl<'a> Page<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, PageFault> {
         let mut r = Reader::new(bytes);
         if r.array("a page's magic")? != MAGIC {
-            return Err(WireFault::Invalid {
-                what: "a page's magic",
-            }
-            .into());
+            return Err(WireFault::Invalid { what: "a page's magic" }.into());
         }
         let level = r.u8("a page's level")?;
         let ordinal = r.u32("a page's ordinal")?;
         let count = r.u32("a page's count")?;
-        let mut page = Self {
-            ordinal,
-            level,
-            entries: Vec::new(),
-            children: Vec::new(),
-        };
+        let least = if level == 0 { 1 } else { 2 };
+        if bytes.len() > PAGE_BYTES_MAX && count > least {
+            return Err(PageFault::Unsound { ordinal, rule: "it is too long" });
+        }
+        let mut page = Self { ordinal, level, entries: Vec::new(), children: Vec::new() };
         // Vectors grow as entries are found: a count alone reserves nothing.
         for _ in 0..count {
             let key = r.bytes("a page's key")?;
@@ -104,45 +100,24 @@ impl<'a> Page<'a> {
             }
         }
         r.finish()?;
-        page.check(bytes.len())?;
+        page.check()?;
         Ok(page)
     }
 
-    fn check(&self, length: usize) -> Result<(), PageFault> {
+    fn check(&self) -> Result<(), PageFault> {
         let need = |kept: bool, rule| {
-            if kept {
-                Ok(())
-            } else {
-                Err(PageFault::Unsound {
-                    ordinal: self.ordinal,
-                    rule,
-                })
-            }
+            if kept { Ok(()) } else { Err(PageFault::Unsound { ordinal: self.ordinal, rule }) }
         };
-        let least = if self.level == 0 { 1 } else { 2 };
-        let count = self.entries.len() + self.children.len();
-        need(length <= PAGE_BYTES_MAX || count <= least, "it is too long")?;
         need(
-            count > 0 || (self.level == 0 && self.ordinal == 0),
+            self.keys().next().is_some() || (self.level == 0 && self.ordinal == 0),
             "it is empty",
         )?;
-        need(
-            self.keys().all(|key| key.len() <= KEY_BYTES_MAX),
-            "a key is too long",
-        )?;
-        need(
-            self.keys().zip(self.keys().skip(1)).all(|(a, b)| a < b),
-            "keys do not ascend",
-        )?;
+        need(self.keys().all(|key| key.len() <= KEY_BYTES_MAX), "a key is too long")?;
+        need(self.keys().zip(self.keys().skip(1)).all(|(a, b)| a < b), "keys do not ascend")?;
         let children = || self.children.iter().map(|(_, child)| *child);
-        let in_a_row = children()
-            .zip(children().skip(1))
-            .all(|(a, b)| a.checked_add(1) == Some(b));
+        let in_a_row = children().zip(children().skip(1)).all(|(a, b)| a.checked_add(1) == Some(b));
         need(in_a_row, "its children do not stand in a row")?;
-        need(
-            children().all(|child| child < self.ordinal),
-            "a child comes after it",
-        )
+        need(children().all(|child| child < self.ordinal), "a child comes after it")
     }
 
     fn keys(&self) -> impl Iterator<Item = &'a [u8]> {
@@ -172,9 +147,7 @@ impl<'a> Page<'a> {
 
     /// The value kept under a key.
     pub fn get(&self, key: &[u8]) -> Option<&'a [u8]> {
-        self.floor(key)
-            .filter(|(found, _)| *found == key)
-            .map(|(_, value)| value)
+        self.floor(key).filter(|(found, _)| *found == key).map(|(_, value)| value)
     }
 
     /// The entry with the greatest key that is not above `key`.
@@ -186,9 +159,7 @@ impl<'a> Page<'a> {
     /// The child below which `key` is, if it is anywhere.
     fn child(&self, key: &[u8]) -> Option<u32> {
         let after = self.children.partition_point(|(first, _)| *first <= key);
-        self.children
-            .get(after.saturating_sub(1))
-            .map(|(_, child)| *child)
+        self.children.get(after.saturating_sub(1)).map(|(_, child)| *child)
     }
 }
 
@@ -206,11 +177,7 @@ pub struct Descent<'k> {
 impl<'k> Descent<'k> {
     /// Starts at the root page.
     pub fn new(root: u32, key: &'k [u8]) -> Self {
-        Self {
-            key,
-            ordinal: root,
-            level: None,
-        }
+        Self { key, ordinal: root, level: None }
     }
 
     /// The ordinal of the next page.
@@ -238,12 +205,7 @@ fn in_place(page: &Page<'_>, wanted: u32, level: u8) -> Result<(), PageFault> {
     if page.ordinal == wanted && page.level == level {
         return Ok(());
     }
-    Err(PageFault::Misplaced {
-        wanted,
-        level,
-        found: page.ordinal,
-        found_level: page.level,
-    })
+    Err(PageFault::Misplaced { wanted, level, found: page.ordinal, found_level: page.level })
 }
 
 /// Why a walk over pages ended early.
@@ -292,11 +254,7 @@ pub fn find_floor<B: AsRef<[u8]>, E>(
                 Some(found) => found,
                 None => return Ok(None),
             };
-            let hit = Hit {
-                ordinal: page.ordinal,
-                key: key.to_vec(),
-                value: value.to_vec(),
-            };
+            let hit = Hit { ordinal: page.ordinal, key: key.to_vec(), value: value.to_vec() };
             return Ok(Some(hit));
         }
     }
@@ -378,11 +336,7 @@ impl PageWriter {
             let key = key.iter().take(80).copied().collect();
             return Err(PageFault::Order { key });
         }
-        let full = if self.pending.takes(bytes, 1) {
-            None
-        } else {
-            Some(self.close()?)
-        };
+        let full = if self.pending.takes(bytes, 1) { None } else { Some(self.close()?) };
         if self.pending.count == 0 {
             self.pending.first_key = key.to_vec();
         }
@@ -432,11 +386,7 @@ impl PageWriter {
         let ordinal = self.ordinal;
         self.ordinal = ordinal.checked_add(1).ok_or(PageFault::TooMany)?;
         let mut page = Writer::new();
-        page.raw(&MAGIC)
-            .u8(draft.level)
-            .u32(ordinal)
-            .u32(draft.count)
-            .raw(&draft.body.finish());
+        page.raw(&MAGIC).u8(draft.level).u32(ordinal).u32(draft.count).raw(&draft.body.finish());
         self.written.push((draft.first_key, ordinal));
         Ok(page.finish())
     }
@@ -453,10 +403,7 @@ struct Draft {
 
 impl Draft {
     fn new(level: u8) -> Self {
-        Self {
-            level,
-            ..Self::default()
-        }
+        Self { level, ..Self::default() }
     }
 
     /// Whether `bytes` more still fit, or have to because the page holds fewer than `least` yet.

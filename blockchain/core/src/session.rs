@@ -244,9 +244,7 @@ impl Leaf {
         };
         let length_is_sound = (1..=CHUNK_BYTES_MAX).contains(&(leaf.length as usize));
         if !length_is_sound || leaf.offset.checked_add(u64::from(leaf.length)).is_none() {
-            return Err(WireFault::Invalid {
-                what: "a leaf's extent",
-            });
+            return Err(WireFault::Invalid { what: "a leaf's extent" });
         }
         Ok(leaf)
     }
@@ -264,13 +262,7 @@ mod tests {
 
     fn leaf(salt: Salt) -> Leaf {
         let chunk_id = blake3::hash(b"hello").into();
-        Leaf {
-            index: 3,
-            offset: 1_048_576,
-            length: 5,
-            chunk_id,
-            salt,
-        }
+        Leaf { index: 3, offset: 1_048_576, length: 5, chunk_id, salt }
     }
 
     #[test]
@@ -331,14 +323,8 @@ mod tests {
             Leaf { index: 4, ..base },
             Leaf { offset: 0, ..base },
             Leaf { length: 6, ..base },
-            Leaf {
-                chunk_id: ChunkId::ZERO,
-                ..base
-            },
-            Leaf {
-                salt: Salt::new([1; 32]),
-                ..base
-            },
+            Leaf { chunk_id: ChunkId::ZERO, ..base },
+            Leaf { salt: Salt::new([1; 32]), ..base },
         ];
         for other in others {
             assert_ne!(other.hash(&session), base.hash(&session), "{other:?}");

@@ -53,11 +53,7 @@ pub enum SliceFault {
 /// The groups that touch a range, which must lie in the chunk and hold something.
 fn groups(length: u32, range: &Range<u32>) -> Result<ChunkRanges, SliceFault> {
     if range.start >= range.end || range.end > length {
-        return Err(SliceFault::Range {
-            start: range.start,
-            end: range.end,
-            length,
-        });
+        return Err(SliceFault::Range { start: range.start, end: range.end, length });
     }
     let first = u64::from(range.start / GROUP_BYTES) * BLAKE3_CHUNKS_IN_GROUP;
     let end = u64::from(range.end.div_ceil(GROUP_BYTES)) * BLAKE3_CHUNKS_IN_GROUP;
@@ -72,11 +68,8 @@ pub fn extract(chunk: &[u8], range: Range<u32>) -> Result<Vec<u8>, SliceFault> {
     let mut slice = Vec::new();
     // Encoding checks every group against the tree that was just built from the same bytes, and
     // writes to memory: it has no way to fail, but saying so would be a promise of the library's.
-    encode_ranges_validated(chunk, &outboard, &groups, &mut slice).map_err(|_| {
-        SliceFault::Mismatch {
-            chunk: outboard.root.into(),
-        }
-    })?;
+    encode_ranges_validated(chunk, &outboard, &groups, &mut slice)
+        .map_err(|_| SliceFault::Mismatch { chunk: outboard.root.into() })?;
     Ok(slice)
 }
 
@@ -122,10 +115,7 @@ mod tests {
 
     fn chunk(length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        blake3::Hasher::new()
-            .update(b"slice")
-            .finalize_xof()
-            .fill(&mut bytes);
+        blake3::Hasher::new().update(b"slice").finalize_xof().fill(&mut bytes);
         bytes
     }
 
@@ -136,11 +126,7 @@ mod tests {
             let id = blake3::hash(&bytes).into();
             let all = 0..length as u32;
             let slice = extract(&bytes, all.clone()).unwrap();
-            assert_eq!(
-                verify(&id, length as u32, all, &slice).unwrap(),
-                bytes,
-                "{length}"
-            );
+            assert_eq!(verify(&id, length as u32, all, &slice).unwrap(), bytes, "{length}");
         }
     }
 
@@ -181,10 +167,7 @@ mod tests {
         assert!(verify(&ChunkId::ZERO, 100_000, 10..20, &slice).is_err());
         let mut longer = slice;
         longer.push(0);
-        assert_eq!(
-            verify(&id, 100_000, 10..20, &longer),
-            Err(SliceFault::Trailing { count: 1 })
-        );
+        assert_eq!(verify(&id, 100_000, 10..20, &longer), Err(SliceFault::Trailing { count: 1 }));
     }
 
     proptest! {

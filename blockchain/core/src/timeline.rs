@@ -80,10 +80,7 @@ mod tests {
 
     #[test]
     fn marks_are_frozen() {
-        let mark = Mark {
-            micros: 1_700_000_000_000_000,
-            offset: 258,
-        };
+        let mark = Mark { micros: 1_700_000_000_000_000, offset: 258 };
         assert_eq!(hex::encode(mark.key()), "80060a24181e4000");
         assert_eq!(hex::encode(mark.encode()), "0201000000000000");
     }

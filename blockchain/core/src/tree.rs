@@ -11,6 +11,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::block_merkle::sha256;
 use crate::wire::{Reader, WireFault, Writer};
 
 /// A leaf's or an inner node's hash.
@@ -43,20 +44,11 @@ impl TreeHash for Blake3Tree {
     }
 
     fn leaf(entry: &[u8]) -> NodeHash {
-        *blake3::Hasher::new()
-            .update(&[0])
-            .update(entry)
-            .finalize()
-            .as_bytes()
+        *blake3::Hasher::new().update(&[0]).update(entry).finalize().as_bytes()
     }
 
     fn node(left: &NodeHash, right: &NodeHash) -> NodeHash {
-        *blake3::Hasher::new()
-            .update(&[1])
-            .update(left)
-            .update(right)
-            .finalize()
-            .as_bytes()
+        *blake3::Hasher::new().update(&[1]).update(left).update(right).finalize().as_bytes()
     }
 }
 
@@ -74,18 +66,6 @@ impl TreeHash for Sha256Tree {
     }
 }
 
-fn sha256(parts: &[&[u8]]) -> NodeHash {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut hash = [0; 32];
-    for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    hash
-}
-
 /// The root over all leaves.
 pub fn root<H: TreeHash>(leaves: &[NodeHash]) -> NodeHash {
     let mut frontier = Frontier::<H>::new();
@@ -97,9 +77,7 @@ pub fn root<H: TreeHash>(leaves: &[NodeHash]) -> NodeHash {
 
 /// Where a tree of `size` leaves (two or more) splits: the largest power of two below its size.
 fn split(size: u64) -> u64 {
-    size.saturating_sub(1)
-        .checked_ilog2()
-        .map_or(1, |bits| 1 << bits)
+    size.saturating_sub(1).checked_ilog2().map_or(1, |bits| 1 << bits)
 }
 
 /// Both halves of two or more leaves.
@@ -110,9 +88,7 @@ fn halves(leaves: &[NodeHash]) -> (&[NodeHash], &[NodeHash]) {
 
 /// The hashes that lead from leaf `index` to the root, leaf first; `None` if there is no such leaf.
 pub fn inclusion_proof<H: TreeHash>(leaves: &[NodeHash], index: u64) -> Option<Vec<NodeHash>> {
-    let mut at = usize::try_from(index)
-        .ok()
-        .filter(|at| *at < leaves.len())?;
+    let mut at = usize::try_from(index).ok().filter(|at| *at < leaves.len())?;
     let mut rest = leaves;
     let mut proof = Vec::new();
     while rest.len() > 1 {
@@ -176,9 +152,7 @@ pub fn verify_inclusion<H: TreeHash>(
 /// The hashes that show the first `old_size` leaves to be a tree that all leaves continue; `None`
 /// unless `old_size` lies between one and the number of leaves.
 pub fn consistency_proof<H: TreeHash>(leaves: &[NodeHash], old_size: u64) -> Option<Vec<NodeHash>> {
-    let mut old = usize::try_from(old_size)
-        .ok()
-        .filter(|old| (1..=leaves.len()).contains(old))?;
+    let mut old = usize::try_from(old_size).ok().filter(|old| (1..=leaves.len()).contains(old))?;
     let mut rest = leaves;
     let mut proof = Vec::new();
     // As long as only right halves were left behind, the old root itself is still to be reached,
@@ -301,12 +275,7 @@ pub fn root_from_range<H: TreeHash>(
     if leaves.is_empty() || end > size {
         return None;
     }
-    let mut join = Join::<H> {
-        range: start..end,
-        leaves,
-        proof,
-        hash: PhantomData,
-    };
+    let mut join = Join::<H> { range: start..end, leaves, proof, hash: PhantomData };
     let root = join.subtree(0, size)?;
     join.proof.is_empty().then_some(root)
 }
@@ -353,11 +322,7 @@ pub struct Frontier<H> {
 // Written out because a derived one would ask the same of `H`, which is only a name.
 impl<H> Clone for Frontier<H> {
     fn clone(&self) -> Self {
-        Self {
-            size: self.size,
-            peaks: self.peaks.clone(),
-            hash: PhantomData,
-        }
+        Self { size: self.size, peaks: self.peaks.clone(), hash: PhantomData }
     }
 }
 
@@ -378,11 +343,7 @@ impl<H: TreeHash> Default for Frontier<H> {
 impl<H: TreeHash> Frontier<H> {
     /// A tree without leaves.
     pub fn new() -> Self {
-        Self {
-            size: 0,
-            peaks: Vec::new(),
-            hash: PhantomData,
-        }
+        Self { size: 0, peaks: Vec::new(), hash: PhantomData }
     }
 
     /// How many leaves there are.
@@ -426,19 +387,12 @@ impl<H: TreeHash> Frontier<H> {
         let mut r = Reader::new(bytes);
         let size = r.u64("a tree's size")?;
         if size >= LEAVES_MAX {
-            return Err(WireFault::Invalid {
-                what: "a tree's size",
-            });
+            return Err(WireFault::Invalid { what: "a tree's size" });
         }
-        let peaks = (0..size.count_ones())
-            .map(|_| r.array("a tree's peak"))
-            .collect::<Result<_, _>>()?;
+        let peaks =
+            (0..size.count_ones()).map(|_| r.array("a tree's peak")).collect::<Result<_, _>>()?;
         r.finish()?;
-        Ok(Self {
-            size,
-            peaks,
-            hash: PhantomData,
-        })
+        Ok(Self { size, peaks, hash: PhantomData })
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Opened {
     pub chain: Box<dyn ChainStore>,
     /// The key that signs blocks.
     pub key: SigningKey,
+    /// The store's id.
+    pub store: [u8; 16],
     /// What it is.
     pub role: Role,
     /// Ids that are being admitted right now.
@@ -188,6 +190,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         vault,
         chain: Box::new(chain),
         key: parts.key,
+        store: parts.store,
         role,
         admissions: Admissions::new(),
         sealing: Mutex::new(()),

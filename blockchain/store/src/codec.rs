@@ -92,7 +92,9 @@ impl Packer {
             Compression::Gzip => gzip(plain).map(|p| (CodecId::Gzip, p)),
         };
         match packed {
-            Some((codec, packed)) if packed.len() < plain.len() - plain.len() / 32 => (codec, packed),
+            Some((codec, packed)) if packed.len() < plain.len() - plain.len() / 32 => {
+                (codec, packed)
+            }
             _ => (CodecId::Raw, plain.to_vec()),
         }
     }
@@ -116,7 +118,24 @@ impl Packer {
         packed: Vec<u8>,
         plain_length: usize,
     ) -> Result<Vec<u8>, &'static str> {
+        if codec == CodecId::Raw {
+            return if packed.len() == plain_length { Ok(packed) } else { Err(OTHER_LENGTH) };
+        }
+        let mut room = Vec::new();
+        self.unpack_to(codec, &packed, plain_length, &mut room)?;
+        Ok(room)
+    }
+
+    /// [`Packer::unpack`] into a buffer that is used again; raw bytes are handed back where they are.
+    pub fn unpack_to<'a>(
+        &mut self,
+        codec: CodecId,
+        packed: &'a [u8],
+        plain_length: usize,
+        room: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], &'static str> {
         const FAULT: &str = "the payload does not decompress";
+        room.clear();
         let plain = match codec {
             CodecId::Raw => packed,
             CodecId::Zstd => {
@@ -124,21 +143,29 @@ impl Packer {
                     self.decompressor = zstd::bulk::Decompressor::new().ok();
                 }
                 let decompressor = self.decompressor.as_mut().ok_or("zstd cannot be set up")?;
-                decompressor.decompress(&packed, plain_length).map_err(|_| FAULT)?
+                room.reserve(plain_length);
+                decompressor.decompress_to_buffer(packed, room).map_err(|_| FAULT)?;
+                room.as_slice()
             }
-            CodecId::Lz4 => lz4_flex::block::decompress(&packed, plain_length).map_err(|_| FAULT)?,
+            CodecId::Lz4 => {
+                room.resize(plain_length, 0);
+                let count = lz4_flex::block::decompress_into(packed, room).map_err(|_| FAULT)?;
+                room.truncate(count);
+                room.as_slice()
+            }
             CodecId::Gzip => {
-                let mut plain = Vec::with_capacity(plain_length);
-                flate2::read::GzDecoder::new(packed.as_slice())
+                flate2::read::GzDecoder::new(packed)
                     .take(plain_length as u64 + 1)
-                    .read_to_end(&mut plain)
+                    .read_to_end(room)
                     .map_err(|_| FAULT)?;
-                plain
+                room.as_slice()
             }
         };
-        if plain.len() == plain_length { Ok(plain) } else { Err("the payload has another length") }
+        if plain.len() == plain_length { Ok(plain) } else { Err(OTHER_LENGTH) }
     }
 }
+
+const OTHER_LENGTH: &str = "the payload has another length";
 
 fn gzip(plain: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -153,7 +180,9 @@ mod tests {
     #[test]
     fn every_compression_reads_back_whatever_is_configured_later() {
         let text = b"the same words over and over, ".repeat(200);
-        let noise: Vec<u8> = (0..4096u32).flat_map(|n| blake3::hash(&n.to_le_bytes()).as_bytes()[..4].to_vec()).collect();
+        let noise: Vec<u8> = (0..4096u32)
+            .flat_map(|n| blake3::hash(&n.to_le_bytes()).as_bytes()[..4].to_vec())
+            .collect();
         for how in ["none", "zstd", "zstd:9", "lz4", "gzip"] {
             let how: Compression = how.parse().unwrap();
             let mut packer = Packer::new();

@@ -33,8 +33,23 @@ use crate::{CommitError, StoreError};
 const BATCH_BYTES: u64 = 8 << 20;
 /// Submissions waiting for the committer may hold this much; beyond it, submitting waits.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
-/// A footer is one record, so the records it may list are bounded.
-const SEGMENT_RECORDS_MAX: u64 = 500_000;
+
+/// Where a file is closed and the next one begun. Only tests have reason to change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A segment is sealed at this size.
+    pub segment_bytes: u64,
+    /// A segment is sealed at so many records: its footer lists them all, and is one record itself.
+    pub segment_records: u64,
+    /// A log is continued in a new file at this size.
+    pub log_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { segment_bytes: 256 << 20, segment_records: 500_000, log_bytes: 256 << 20 }
+    }
+}
 
 /// A fact: its bytes for the index, and the record for the log.
 #[derive(Debug)]
@@ -105,8 +120,9 @@ impl Committer {
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
         from: Watermark,
+        limits: Limits,
     ) -> Result<Self, StoreError> {
-        let writer = Writer::open(disk, store, index, project, from)?;
+        let writer = Writer::open(disk, store, index, project, from, limits)?;
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
@@ -269,6 +285,7 @@ struct Writer {
     segment_first_sequence: u64,
     /// The digest that the next segment's header names: the last footer's, or zeros.
     last_footer: [u8; 32],
+    limits: Limits,
     broken: Option<String>,
 }
 
@@ -286,6 +303,7 @@ impl Writer {
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
         at: Watermark,
+        limits: Limits,
     ) -> Result<Self, StoreError> {
         let reopen = |path: String, length: u64| -> Result<Option<Tail>, StoreError> {
             let file = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
@@ -302,6 +320,7 @@ impl Writer {
             segment: None,
             segment_first_sequence: at.sequence,
             last_footer: [0; 32],
+            limits,
             broken: None,
         };
         if at.segment > 0
@@ -310,7 +329,9 @@ impl Writer {
             match Footer::find(tail.file.as_ref(), at.segment)? {
                 // Sealed, but the next one was not begun: the next chunk begins it.
                 Some(Ok((_, footer))) => writer.last_footer = footer_digest(&footer),
-                Some(Err(damage)) => tracing::error!(%damage, "the last segment's footer is damaged"),
+                Some(Err(damage)) => {
+                    tracing::error!(%damage, "the last segment's footer is damaged")
+                }
                 None => {
                     if let Some(Ok(first)) =
                         crate::frame::read_header(tail.file.as_ref(), &tail.path, 0)?
@@ -490,12 +511,8 @@ impl Writer {
     fn open_tails(&mut self, has_chunks: bool) -> Result<(), Failure> {
         if self.log.is_none() {
             let number = self.at.log + 1;
-            let header = FileHeader {
-                store: self.store,
-                role: "log",
-                number,
-                previous: self.at.digest,
-            };
+            let header =
+                FileHeader { store: self.store, role: "log", number, previous: self.at.digest };
             let tail = self.begin(log::FOLDER, log::path(number), &header)?;
             (self.at.log, self.at.offset) = (number, tail.length);
             self.log = Some(tail);
@@ -555,13 +572,12 @@ impl Writer {
 
     /// Seals files that are full; the next commit begins new ones.
     fn roll(&mut self) -> Result<(), StoreError> {
-        let full = self.at.segment_offset >= segment::SEGMENT_BYTES_MAX
-            || self.at.sequence - self.segment_first_sequence >= SEGMENT_RECORDS_MAX;
+        let full = self.at.segment_offset >= self.limits.segment_bytes
+            || self.at.sequence - self.segment_first_sequence >= self.limits.segment_records;
         if full && let Some(tail) = &self.segment {
             let context = || StoreError::io(format!("sealing {}", tail.path));
             let mut damage = Vec::new();
-            let footer =
-                Footer::of(tail.file.as_ref(), self.at.segment, tail.length, &mut damage)?;
+            let footer = Footer::of(tail.file.as_ref(), self.at.segment, tail.length, &mut damage)?;
             for found in &damage {
                 tracing::error!(damage = %found, "a record is damaged; the footer leaves it out");
             }
@@ -580,7 +596,7 @@ impl Writer {
             self.last_footer = sealed.header.name;
             self.segment = None;
         }
-        if self.at.offset >= log::FILE_BYTES_MAX {
+        if self.at.offset >= self.limits.log_bytes {
             self.log = None;
         }
         Ok(())
@@ -592,7 +608,8 @@ impl Writer {
         self.at.sequence += records;
         let cut = [&self.log, &self.segment].into_iter().flatten().try_for_each(Tail::cut);
         if let Err(error) = cut {
-            let why = format!("{}, and what was written could not be cut off: {error}", failure.why);
+            let why =
+                format!("{}, and what was written could not be cut off: {error}", failure.why);
             tracing::error!(why, "writing stopped");
             self.broken = Some(why.clone());
             return CommitError::Broken(why);
@@ -605,11 +622,7 @@ impl Writer {
             }
         }
         tracing::error!(why = failure.why, "a write failed and was taken back");
-        if failure.full {
-            CommitError::Full(failure.why)
-        } else {
-            CommitError::Failed(failure.why)
-        }
+        if failure.full { CommitError::Full(failure.why) } else { CommitError::Failed(failure.why) }
     }
 }
 
@@ -623,11 +636,7 @@ struct Failure {
 impl Failure {
     fn append(path: &str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |error| Self {
-            full: is_full(&error),
-            why: format!("{path}: {error}"),
-            at_sync: false,
-        }
+        move |error| Self { full: is_full(&error), why: format!("{path}: {error}"), at_sync: false }
     }
 
     fn sync(path: &str) -> impl FnOnce(io::Error) -> Self {
@@ -665,11 +674,7 @@ fn sync_both(log: &Tail, segment: Option<&Tail>) -> Result<(), Failure> {
 }
 
 /// Whether a stored copy will do: it is there, not known to be damaged, and encrypted if it must be.
-pub fn satisfies(
-    index: &dyn Index,
-    name: &ChunkName,
-    encrypted: bool,
-) -> Result<bool, StoreError> {
+pub fn satisfies(index: &dyn Index, name: &ChunkName, encrypted: bool) -> Result<bool, StoreError> {
     match index::placement(index, name)? {
         Some(placement) if encrypted && !placement.encrypted => Ok(false),
         Some(_) => Ok(!index::is_quarantined(index, name)?),

@@ -236,43 +236,64 @@ impl Sealer {
         header: &Header,
         mut payload: Vec<u8>,
     ) -> Result<Vec<u8>, String> {
+        let length = self.decrypt(header, &mut payload)?.len();
+        payload.truncate(length);
+        let plain = packer.unpack(header.codec, payload, header.plain_length as usize)?;
+        self.check_name(header, &plain)?;
+        Ok(plain)
+    }
+
+    /// [`Sealer::open`] for a reader who only wants to know: the payload is decrypted where it lies,
+    /// and `room` is used again from record to record.
+    pub fn check(
+        &self,
+        packer: &mut Packer,
+        header: &Header,
+        payload: &mut [u8],
+        room: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let packed = self.decrypt(header, payload)?;
+        let plain = packer.unpack_to(header.codec, packed, header.plain_length as usize, room)?;
+        self.check_name(header, plain)
+    }
+
+    /// Undoes the encryption in place, and proves that the payload is the one that was written.
+    fn decrypt<'a>(&self, header: &Header, payload: &'a mut [u8]) -> Result<&'a [u8], String> {
         if payload.len() != header.stored_length as usize {
             return Err("the record's payload is cut short".into());
-        }
-        let whole_frame = || {
-            // Only looked at when something is wrong: tells a flipped byte from a wrong key.
-            "the record's payload does not match its digest"
-        };
-        if header.cipher != CipherId::Plain {
-            let key = self.record_key(header).map_err(|error| error.to_string())?;
-            let digest_matches = header.matches(&payload);
-            let opened = key.open_in_place(
-                Nonce::assume_unique_for_key(header.nonce),
-                Aad::from(header.associated_data()),
-                &mut payload,
-            );
-            let length = match opened {
-                Ok(plain) => plain.len(),
-                Err(_) if !digest_matches => return Err(whole_frame().into()),
-                Err(_) => return Err("the record does not open under its key".into()),
-            };
-            if !digest_matches {
-                return Err(whole_frame().into());
-            }
-            payload.truncate(length);
-        } else if !header.matches(&payload) {
-            return Err(whole_frame().into());
         }
         if header.plain_length as usize > CHUNK_BYTES_MAX * 4 {
             return Err("the record claims an impossible length".into());
         }
-        let plain = packer.unpack(header.codec, payload, header.plain_length as usize)?;
+        // Looked at first, since it tells a flipped byte from a wrong key.
+        if !header.matches(payload) {
+            return Err("the record's payload does not match its digest".into());
+        }
+        if header.cipher == CipherId::Plain {
+            return Ok(payload);
+        }
+        self.record_key(header)
+            .map_err(|error| error.to_string())?
+            .open_in_place(
+                Nonce::assume_unique_for_key(header.nonce),
+                Aad::from(header.associated_data()),
+                payload,
+            )
+            .map(|plain| &*plain)
+            .map_err(|_| "the record does not open under its key".into())
+    }
+
+    fn check_name(&self, header: &Header, plain: &[u8]) -> Result<(), String> {
         let name = match header.kind {
-            Kind::Chunk => *self.chunk_name(&blake3::hash(&plain).into()).as_bytes(),
-            Kind::Fact => self.fact_name(&plain),
-            _ => *blake3::hash(&plain).as_bytes(),
+            Kind::Chunk => *self.chunk_name(&blake3::hash(plain).into()).as_bytes(),
+            Kind::Fact => self.fact_name(plain),
+            _ => *blake3::hash(plain).as_bytes(),
         };
-        if name == header.name { Ok(plain) } else { Err("the record holds other bytes than its name says".into()) }
+        if name == header.name {
+            Ok(())
+        } else {
+            Err("the record holds other bytes than its name says".into())
+        }
     }
 
     /// Encrypts a value of the index; in a plain store the bytes stay as they are.
@@ -291,7 +312,9 @@ impl Sealer {
     pub fn open_value(&self, mut value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(keys) = &self.keyring else { return Ok(value) };
         let fault = || {
-            StoreError::Index("a value does not open; run `lucid reindex` to rebuild the index".into())
+            StoreError::Index(
+                "a value does not open; run `lucid reindex` to rebuild the index".into(),
+            )
         };
         let at = value.len().checked_sub(12).ok_or_else(fault)?;
         let nonce = value.split_off(at);

@@ -24,6 +24,16 @@ use crate::{Damage, StoreError};
 pub const STORE: &str = "STORE";
 /// The folder of keys.
 pub const KEYS: &str = "keys";
+/// The root key's file, unless it is kept elsewhere.
+pub const ROOT_KEY: &str = "root.key";
+/// The file of the wrapped data keys.
+pub const DATA_KEYS: &str = "data.keys";
+/// The first line of `STORE`.
+pub const STORE_TITLE: &str = "lucid-store/v1";
+/// The first line of a file with one key.
+pub const KEY_TITLE: &str = "lucid-key/v1";
+/// The first line of the data keys' file.
+pub const DATA_KEYS_TITLE: &str = "lucid-data-keys/v1";
 /// The folder outside of verification: the lock.
 pub const RUN: &str = "run";
 /// The folder of the derived index.
@@ -190,19 +200,16 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
             Some(path) => read_outside_key(path)?,
             None => {
                 let fresh = Zeroizing::new(random::<32>()?);
-                write_key(disk, "root.key", "root", &fresh)?;
+                write_key(disk, ROOT_KEY, "root", &fresh)?;
                 fresh
             }
         };
         let wrap = |label: &str| -> Result<String, StoreError> {
-            Ok(BASE64.encode(crypt::wrap(&root, label, &*Zeroizing::new(random::<32>()?))?))
+            Ok(BASE64.encode(crypt::wrap(&root, label, &Zeroizing::new(random::<32>()?))?))
         };
-        let lines = [
-            ("root", key_id(&root)),
-            ("dedup", wrap("dedup")?),
-            ("epoch 1", wrap("epoch 1")?),
-        ];
-        write_label(disk, KEYS, "data.keys", "lucid-data-keys/v1", &lines)?;
+        let lines =
+            [("root", key_id(&root)), ("dedup", wrap("dedup")?), ("epoch 1", wrap("epoch 1")?)];
+        write_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, &lines)?;
     }
     let lines = [
         ("id", hex::encode(random::<16>()?)),
@@ -210,7 +217,7 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
         ("names", if options.encrypt { "keyed" } else { "plain" }.to_owned()),
         ("created", options.now.clone()),
     ];
-    write_label(disk, "", STORE, "lucid-store/v1", &lines)
+    write_label(disk, "", STORE, STORE_TITLE, &lines)
 }
 
 struct StoreFacts {
@@ -223,7 +230,7 @@ fn read_store(
     options: &Options,
     damage: &mut Vec<Damage>,
 ) -> Result<StoreFacts, StoreError> {
-    let lines = read_label(disk, "", STORE, "lucid-store/v1", damage)?;
+    let lines = read_label(disk, "", STORE, STORE_TITLE, damage)?;
     let service = lines.get("service").map_or("", String::as_str);
     if service != options.service {
         return Err(StoreError::Folder(format!(
@@ -258,7 +265,7 @@ fn key_id(secret: &Secret) -> String {
 fn write_key(disk: &dyn Disk, name: &str, kind: &str, key: &Secret) -> Result<(), StoreError> {
     let lines =
         [("kind", kind.to_owned()), ("id", key_id(key)), ("secret", BASE64.encode(key.as_slice()))];
-    write_label(disk, KEYS, name, "lucid-key/v1", &lines)
+    write_label(disk, KEYS, name, KEY_TITLE, &lines)
 }
 
 fn read_key(
@@ -267,7 +274,7 @@ fn read_key(
     kind: &str,
     damage: &mut Vec<Damage>,
 ) -> Result<Secret, StoreError> {
-    let lines = read_label(disk, KEYS, name, "lucid-key/v1", damage)?;
+    let lines = read_label(disk, KEYS, name, KEY_TITLE, damage)?;
     key_of(&lines, kind).ok_or_else(|| {
         StoreError::Key(format!("{KEYS}/{name} holds no {kind} key; put it back from a copy"))
     })
@@ -284,14 +291,12 @@ fn read_outside_key(path: &Path) -> Result<Secret, StoreError> {
         std::fs::read_to_string(path)
             .map_err(StoreError::io(format!("reading the root key {}", path.display())))?,
     );
-    parse_label(&text, "lucid-key/v1").ok().and_then(|lines| key_of(&lines, "root")).ok_or_else(
-        || {
-            StoreError::Key(format!(
-                "{} holds no sound root key; it must be a root.key file as made by `lucid`",
-                path.display()
-            ))
-        },
-    )
+    parse_label(&text, KEY_TITLE).ok().and_then(|lines| key_of(&lines, "root")).ok_or_else(|| {
+        StoreError::Key(format!(
+            "{} holds no sound root key; it must be a root.key file as made by `lucid`",
+            path.display()
+        ))
+    })
 }
 
 fn read_root_key(
@@ -301,7 +306,7 @@ fn read_root_key(
 ) -> Result<Secret, StoreError> {
     match &options.root_key_file {
         Some(path) => read_outside_key(path),
-        None => read_key(disk, "root.key", "root", damage),
+        None => read_key(disk, ROOT_KEY, "root", damage),
     }
 }
 
@@ -310,7 +315,7 @@ fn read_keyring(
     root: &Secret,
     damage: &mut Vec<Damage>,
 ) -> Result<Keyring, StoreError> {
-    let lines = read_label(disk, KEYS, "data.keys", "lucid-data-keys/v1", damage)?;
+    let lines = read_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, damage)?;
     let wanted = lines.get("root").map_or("", String::as_str);
     if wanted != key_id(root) {
         return Err(StoreError::Key(format!(
@@ -324,13 +329,15 @@ fn read_keyring(
             .and_then(|text| BASE64.decode(text).ok())
             .and_then(|wrapped| crypt::unwrap(root, label, &wrapped))
             .ok_or_else(|| {
-                StoreError::Key(format!("{KEYS}/data.keys: {label} does not open under the root key"))
+                StoreError::Key(format!(
+                    "{KEYS}/{DATA_KEYS}: {label} does not open under the root key"
+                ))
             })
     };
     let mut epochs = BTreeMap::new();
     for label in lines.keys().filter(|label| label.starts_with("epoch ")) {
         let number = label.trim_start_matches("epoch ").parse().map_err(|_| {
-            StoreError::Key(format!("{KEYS}/data.keys: {label:?} names no epoch"))
+            StoreError::Key(format!("{KEYS}/{DATA_KEYS}: {label:?} names no epoch"))
         })?;
         epochs.insert(number, open(label)?);
     }

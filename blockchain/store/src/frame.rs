@@ -261,7 +261,8 @@ pub fn read_header(
     offset: u64,
 ) -> Result<Option<Result<Header, &'static str>>, StoreError> {
     let mut bytes = [0; HEADER_BYTES];
-    let count = file.read_at(offset, &mut bytes).map_err(StoreError::io(format!("reading {path}")))?;
+    let count =
+        file.read_at(offset, &mut bytes).map_err(StoreError::io(format!("reading {path}")))?;
     Ok(match count {
         0 => None,
         HEADER_BYTES => Some(Header::decode(&bytes)),
@@ -402,9 +403,6 @@ mod tests {
             });
         }
         let third = a.len() + b.len();
-        assert_eq!(
-            seen,
-            ["0:1".to_owned(), format!("damage at {second}"), format!("{third}:3")]
-        );
+        assert_eq!(seen, ["0:1".to_owned(), format!("damage at {second}"), format!("{third}:3")]);
     }
 }

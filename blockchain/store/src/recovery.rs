@@ -111,6 +111,8 @@ impl Recovery<'_> {
         let last_number = numbers.last().copied().unwrap_or(0);
         let mut found_end = (0, 0);
         let mut began: Option<u32> = None;
+        // Every beginning first: a later file vouches for all of the files before it.
+        let mut files = Vec::new();
         for number in from..=last_number {
             let path = log::path(number);
             let file =
@@ -120,12 +122,23 @@ impl Recovery<'_> {
                 continue;
             };
             let begin = if number == self.at.log { self.at.offset } else { 0 };
+            let fault =
+                if begin == 0 { self.begins_badly(file.as_ref(), number, &path)? } else { None };
+            files.push((number, path, file, begin, fault));
+        }
+        for (number, path, file, begin, fault) in files {
             let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-            if begin == 0 && !self.begins_well(file.as_ref(), number, &path, number == last_number)? {
-                began = Some(number);
-            }
             found_end = found_end.max((number, length));
-            self.walk(file.as_ref(), number, &path, begin, length)?;
+            let commits = self.walk(file.as_ref(), number, &path, begin, length)?;
+            if let Some(why) = fault {
+                // The first record is synced before anything follows it. So a newest file that holds
+                // nothing else sound was only just begun; everywhere else the record is damaged.
+                if commits == 0 && number == last_number && self.bound < (number, 1) {
+                    began = Some(number);
+                } else {
+                    self.damage.push(Damage::new(path, 0, why));
+                }
+            }
         }
         self.judge_last()?;
         if let Some(mark) = self.parts.mark {
@@ -171,15 +184,14 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Checks a log file's first record. `false`: it is the newest file and never became whole.
-    fn begins_well(
+    /// Says what is wrong with a log file's first record, if anything is.
+    fn begins_badly(
         &mut self,
         file: &dyn DiskFile,
         number: u32,
         path: &str,
-        newest: bool,
-    ) -> Result<bool, StoreError> {
-        let why = match frame::read_header(file, path, 0)? {
+    ) -> Result<Option<&'static str>, StoreError> {
+        Ok(Some(match frame::read_header(file, path, 0)? {
             Some(Ok(header)) if header.kind == Kind::File => {
                 let payload = frame::read_payload(file, path, 0, &header)?;
                 let facts = header.matches(&payload).then(|| FileHeader::decode(&payload));
@@ -193,21 +205,17 @@ impl Recovery<'_> {
                     Some(Ok(_)) => {
                         // A new file is begun only after the commits before it were synced.
                         self.bound = self.bound.max((number, 0));
-                        return Ok(true);
+                        return Ok(None);
                     }
                     _ => "the file's first record does not match its digest",
                 }
             }
             Some(Err(why)) => why,
             _ => "the file does not begin as a log does",
-        };
-        if newest && self.bound < (number, 1) {
-            return Ok(false);
-        }
-        self.damage.push(Damage::new(path, 0, why));
-        Ok(true)
+        }))
     }
 
+    /// Walks one file, and says how many sound commits are in it.
     fn walk(
         &mut self,
         file: &dyn DiskFile,
@@ -215,7 +223,8 @@ impl Recovery<'_> {
         path: &str,
         begin: u64,
         length: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
+        let mut commits = 0;
         let mut group = Group::default();
         let mut start = begin;
         let mut scanner = Scanner::new(file, path, begin, length);
@@ -223,10 +232,11 @@ impl Recovery<'_> {
         while let Some(step) = scanner.step()? {
             let (offset, header) = match step {
                 Step::Damaged(damage) => {
+                    // The file's first record is judged by itself, and has no part in any batch.
                     if damage.offset > 0 || begin > 0 {
                         unsure.push(damage);
+                        group.damaged = true;
                     }
-                    group.damaged = true;
                     continue;
                 }
                 Step::Record(offset, header) => (offset, header),
@@ -261,6 +271,7 @@ impl Recovery<'_> {
                     };
                     // A sound commit: what was in doubt before the previous one is damage for sure.
                     self.accept_last()?;
+                    commits += 1;
                     self.last = Some(Batch {
                         group: std::mem::take(&mut group),
                         digest: header.name,
@@ -288,9 +299,9 @@ impl Recovery<'_> {
         if (number, start) < self.bound && !group.facts.is_empty() {
             // The commit record itself is damaged, and its facts were acknowledged.
             self.accept_last()?;
-            self.replay(&group)?;
+            self.replay(&group, path)?;
         }
-        Ok(())
+        Ok(commits)
     }
 
     /// Damage inside a batch that has its commit is kept aside until the batch is judged.
@@ -332,7 +343,7 @@ impl Recovery<'_> {
                 "the commit's facts are not the ones before it",
             ));
         }
-        self.replay(&batch.group)?;
+        self.replay(&batch.group, &path)?;
         if batch.commit.segment > 0 {
             let to = (batch.commit.segment, batch.commit.segment_to);
             self.take_in_chunks(to)?;
@@ -349,12 +360,12 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn replay(&mut self, group: &Group) -> Result<(), StoreError> {
+    fn replay(&mut self, group: &Group, path: &str) -> Result<(), StoreError> {
         for (offset, header, payload) in &group.facts {
             self.at.sequence = self.at.sequence.max(header.sequence + 1);
             match self.parts.sealer.open(&mut self.packer, header, payload.clone()) {
                 Ok(plain) => self.parts.project.project(&plain, &mut self.changes)?,
-                Err(why) => self.damage.push(Damage::new(log::path(self.at.log), *offset, why)),
+                Err(why) => self.damage.push(Damage::new(path, *offset, why)),
             }
         }
         Ok(())
@@ -385,9 +396,10 @@ impl Recovery<'_> {
             self.damage.push(Damage::new(path, 0, "the file is missing"));
             return Ok(());
         };
+        let footer = Footer::find(file.as_ref(), number)?;
         if self.at.segment_offset == 0
             && end.is_none()
-            && let Some(Ok((_, footer))) = Footer::find(file.as_ref(), number)?
+            && let Some(Ok((_, footer))) = &footer
         {
             for entry in &footer.entries {
                 index::place(&mut self.changes, &entry.name, &entry.placement);
@@ -402,9 +414,17 @@ impl Recovery<'_> {
             match step {
                 Step::Record(offset, header) => {
                     self.at.sequence = self.at.sequence.max(header.sequence + 1);
-                    if header.kind == Kind::Chunk {
-                        let place = placement_of(number, offset, &header);
-                        index::place(&mut self.changes, &ChunkName::new(header.name), &place);
+                    match header.kind {
+                        Kind::Chunk => {
+                            let place = placement_of(number, offset, &header);
+                            index::place(&mut self.changes, &ChunkName::new(header.name), &place);
+                        }
+                        // The segment's records end here; what follows is a trailer, not a record.
+                        Kind::Footer => {
+                            self.damage.extend(footer.and_then(Result::err));
+                            break;
+                        }
+                        _ => {}
                     }
                 }
                 Step::Damaged(damage) => self.damage.push(damage),
@@ -432,11 +452,11 @@ impl Recovery<'_> {
 
     fn is_whole(&self, batch: &Batch) -> Result<bool, StoreError> {
         let commit = &batch.commit;
-        if batch.group.damaged
-            || !facts_match(batch)
-            || commit.previous != self.at.digest
-            || commit.number != self.at.commit + 1
-        {
+        let follows = commit.number == self.at.commit + 1 && commit.previous == self.at.digest;
+        // This batch was begun after the one before it was synced. So if all of its own is there, what
+        // is damaged in front of it, and broke the chain, is no part of a tear.
+        let behind_damage = batch.group.damaged && commit.number > self.at.commit;
+        if !facts_match(batch) || !(follows || behind_damage) {
             return Ok(false);
         }
         if commit.segment == 0 {
@@ -466,7 +486,8 @@ impl Recovery<'_> {
         }
         let (number, offset) = self.bound;
         let path = log::path(number);
-        let why = format!("the log ended at byte {offset} here once, and what was there is missing");
+        let why =
+            format!("the log ended at byte {offset} here once, and what was there is missing");
         let have = if found.0 == number { found.1 } else { 0 };
         self.damage.push(Damage::new(path.as_str(), have, &why));
         if self.parts.accept_loss {
@@ -560,17 +581,17 @@ impl Recovery<'_> {
     }
 }
 
-/// Whether a batch's facts are those its commit was made for.
+/// Whether a batch's facts are those its commit was made for. Facts of an earlier batch, whose own
+/// commit is damaged, may stand in front of them.
 fn facts_match(batch: &Batch) -> bool {
+    let first = batch.commit.first_sequence;
+    let (own, earlier): (Vec<_>, Vec<_>) =
+        batch.group.facts.iter().partition(|(_, header, _)| header.sequence >= first);
     let mut digest = HeadersDigest::new();
-    let mut count = 0;
-    for (_, header, _) in
-        batch.group.facts.iter().filter(|(_, h, _)| h.sequence >= batch.commit.first_sequence)
-    {
+    for (_, header, _) in &own {
         digest.add(header);
-        count += 1;
     }
-    count == batch.commit.facts
-        && batch.group.facts.len() == count as usize
+    own.len() == batch.commit.facts as usize
         && digest.finish() == batch.commit.facts_digest
+        && (earlier.is_empty() || batch.group.damaged)
 }

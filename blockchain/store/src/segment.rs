@@ -19,9 +19,6 @@ use crate::{Damage, StoreError, frame};
 /// The folder of the segments.
 pub const FOLDER: &str = "chunks";
 
-/// A segment is sealed beyond this size.
-pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
-
 /// Bytes of the trailer at the very end of a sealed segment.
 pub const TRAILER_BYTES: usize = 24;
 const TRAILER_MAGIC: [u8; 8] = *b"LCDRfoot";
@@ -29,6 +26,11 @@ const TRAILER_MAGIC: [u8; 8] = *b"LCDRfoot";
 /// The path of a segment.
 pub fn path(number: u32) -> String {
     format!("{FOLDER}/{number:08}.seg")
+}
+
+/// The number of the segment at a path, if it is one.
+pub fn number_of(path: &str) -> Option<u32> {
+    crate::log::number_of(path.strip_prefix(FOLDER)?.strip_prefix('/')?, "seg")
 }
 
 /// One record in a footer.
@@ -52,6 +54,9 @@ pub struct Footer {
     /// Its records.
     pub entries: Vec<FooterEntry>,
 }
+
+/// A footer with the place where it begins, or what is wrong with it.
+pub type Found = Result<(u64, Footer), Damage>;
 
 impl Footer {
     /// Lists what the segment holds between its start and `end`, by walking the headers.
@@ -78,7 +83,7 @@ impl Footer {
                 Step::Damaged(found) => damage.push(found),
             }
         }
-        entries.sort_by(|a, b| (a.name, a.sequence).cmp(&(b.name, b.sequence)));
+        entries.sort_by_key(|entry| (entry.name, entry.sequence));
         Ok(Self { segment: number, entries })
     }
 
@@ -124,10 +129,7 @@ impl Footer {
 
     /// Finds the footer of a segment through its trailer: `None` when the file has none, `Err` when
     /// there is one and it is damaged.
-    pub fn find(
-        file: &dyn DiskFile,
-        number: u32,
-    ) -> Result<Option<Result<(u64, Self), Damage>>, StoreError> {
+    pub fn find(file: &dyn DiskFile, number: u32) -> Result<Option<Found>, StoreError> {
         let path = path(number);
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };

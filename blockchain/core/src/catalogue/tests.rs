@@ -9,19 +9,10 @@ fn file(path: &[u8]) -> Entry {
         path: path.to_vec(),
         kind: Kind::File,
         mode: 0o644,
-        modified: FileTime {
-            seconds: 1_700_000_000,
-            nanos: 5,
-        },
-        owner: Owner {
-            uid: 1000,
-            gid: 100,
-        },
+        modified: FileTime { seconds: 1_700_000_000, nanos: 5 },
+        owner: Owner { uid: 1000, gid: 100 },
         target: Vec::new(),
-        attributes: vec![
-            (b"user.a".to_vec(), b"1".to_vec()),
-            (b"user.b".to_vec(), Vec::new()),
-        ],
+        attributes: vec![(b"user.a".to_vec(), b"1".to_vec()), (b"user.b".to_vec(), Vec::new())],
         offset: 4096,
         length: 77,
         changed: false,
@@ -29,20 +20,11 @@ fn file(path: &[u8]) -> Entry {
 }
 
 fn folder(path: &[u8]) -> Entry {
-    Entry {
-        kind: Kind::Folder,
-        offset: 0,
-        length: 0,
-        ..file(path)
-    }
+    Entry { kind: Kind::Folder, offset: 0, length: 0, ..file(path) }
 }
 
 fn symlink(path: &[u8], target: &[u8]) -> Entry {
-    Entry {
-        kind: Kind::Symlink,
-        target: target.to_vec(),
-        ..folder(path)
-    }
+    Entry { kind: Kind::Symlink, target: target.to_vec(), ..folder(path) }
 }
 
 #[test]
@@ -80,26 +62,14 @@ fn what_is_in_a_folder_is_what_its_prefix_finds() {
 
 #[test]
 fn entries_read_back() {
-    let link = Entry {
-        kind: Kind::HardLink,
-        target: b"a/b".to_vec(),
-        ..file(b"a/c")
-    };
-    let old = FileTime {
-        seconds: -1,
-        nanos: 999_999_999,
-    };
+    let link = Entry { kind: Kind::HardLink, target: b"a/b".to_vec(), ..file(b"a/c") };
+    let old = FileTime { seconds: -1, nanos: 999_999_999 };
     let all = [
         file(b"a/b"),
         folder(b""),
         symlink(b"s", b"../anywhere"),
         link,
-        Entry {
-            changed: true,
-            modified: old,
-            length: 0,
-            ..file(b"x")
-        },
+        Entry { changed: true, modified: old, length: 0, ..file(b"x") },
     ];
     for entry in all {
         let value = entry.encode().unwrap();
@@ -114,98 +84,32 @@ fn entries_read_back() {
 
 #[test]
 fn fields_that_do_not_belong_together_are_refused() {
-    let attributes = |names: &[&[u8]]| {
-        names
-            .iter()
-            .map(|name| (name.to_vec(), Vec::new()))
-            .collect::<Vec<_>>()
-    };
+    let attributes =
+        |names: &[&[u8]]| names.iter().map(|name| (name.to_vec(), Vec::new())).collect::<Vec<_>>();
     for (why, entry) in [
         ("a path upwards", file(b"../a")),
-        (
-            "a kind in the mode",
-            Entry {
-                mode: 0o100_644,
-                ..file(b"a")
-            },
-        ),
+        ("a kind in the mode", Entry { mode: 0o100_644, ..file(b"a") }),
         (
             "a second of nanoseconds",
-            Entry {
-                modified: FileTime {
-                    seconds: 0,
-                    nanos: 1_000_000_000,
-                },
-                ..file(b"a")
-            },
+            Entry { modified: FileTime { seconds: 0, nanos: 1_000_000_000 }, ..file(b"a") },
         ),
-        (
-            "a file with a target",
-            Entry {
-                target: b"x".to_vec(),
-                ..file(b"a")
-            },
-        ),
-        (
-            "a folder with bytes",
-            Entry {
-                length: 1,
-                ..folder(b"a")
-            },
-        ),
+        ("a file with a target", Entry { target: b"x".to_vec(), ..file(b"a") }),
+        ("a folder with bytes", Entry { length: 1, ..folder(b"a") }),
         ("a symlink without a text", symlink(b"a", b"")),
         ("a symlink with a NUL", symlink(b"a", b"x\0")),
-        (
-            "a symlink with bytes",
-            Entry {
-                offset: 1,
-                ..symlink(b"a", b"x")
-            },
-        ),
+        ("a symlink with bytes", Entry { offset: 1, ..symlink(b"a", b"x") }),
         (
             "a hard link to itself",
-            Entry {
-                kind: Kind::HardLink,
-                target: b"a".to_vec(),
-                ..file(b"a")
-            },
+            Entry { kind: Kind::HardLink, target: b"a".to_vec(), ..file(b"a") },
         ),
         (
             "a hard link out of the archive",
-            Entry {
-                kind: Kind::HardLink,
-                target: b"../0".to_vec(),
-                ..file(b"a")
-            },
+            Entry { kind: Kind::HardLink, target: b"../0".to_vec(), ..file(b"a") },
         ),
-        (
-            "bytes without an end",
-            Entry {
-                offset: u64::MAX,
-                ..file(b"a")
-            },
-        ),
-        (
-            "equal attributes",
-            Entry {
-                attributes: attributes(&[b"u", b"u"]),
-                ..file(b"a")
-            },
-        ),
-        (
-            "falling attributes",
-            Entry {
-                attributes: attributes(&[b"v", b"u"]),
-                ..file(b"a")
-            },
-        ),
-        (
-            "a nameless attribute",
-            Entry {
-                attributes: attributes(&[b""]),
-                ..file(b"a")
-            },
-        ),
+        ("bytes without an end", Entry { offset: u64::MAX, ..file(b"a") }),
+        ("equal attributes", Entry { attributes: attributes(&[b"u", b"u"]), ..file(b"a") }),
+        ("falling attributes", Entry { attributes: attributes(&[b"v", b"u"]), ..file(b"a") }),
+        ("a nameless attribute", Entry { attributes: attributes(&[b""]), ..file(b"a") }),
     ] {
         assert!(entry.encode().is_err(), "{why}");
     }

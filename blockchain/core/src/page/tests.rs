@@ -20,10 +20,7 @@ fn write(map: &Map) -> Vec<Vec<u8>> {
 
 fn loader<'a>(pages: &'a [Vec<u8>]) -> impl FnMut(u32) -> Result<&'a [u8], String> {
     move |ordinal| {
-        pages
-            .get(ordinal as usize)
-            .map(Vec::as_slice)
-            .ok_or_else(|| format!("no page {ordinal}"))
+        pages.get(ordinal as usize).map(Vec::as_slice).ok_or_else(|| format!("no page {ordinal}"))
     }
 }
 
@@ -32,9 +29,7 @@ fn root(pages: &[Vec<u8>]) -> u32 {
 }
 
 fn many(count: u32, value: usize) -> Map {
-    (0..count)
-        .map(|i| (format!("key/{i:08}").into_bytes(), vec![i as u8; value]))
-        .collect()
+    (0..count).map(|i| (format!("key/{i:08}").into_bytes(), vec![i as u8; value])).collect()
 }
 
 fn check_all(map: &Map) {
@@ -80,9 +75,7 @@ fn entries_are_found_over_several_levels() {
 
 #[test]
 fn long_keys_still_come_to_one_root() {
-    let map: Map = (0..9u8)
-        .map(|i| ([vec![i], vec![b'x'; 700_000]].concat(), vec![i]))
-        .collect();
+    let map: Map = (0..9u8).map(|i| ([vec![i], vec![b'x'; 700_000]].concat(), vec![i])).collect();
     let pages = write(&map);
     assert_eq!(Page::decode(pages.last().unwrap()).unwrap().level(), 4);
     check_all(&map);
@@ -93,10 +86,8 @@ fn an_oversized_entry_has_a_page_of_its_own() {
     let mut map = many(3, 10);
     map.insert(b"key/00000001x".to_vec(), vec![1; 200_000]);
     let pages = write(&map);
-    let counts: Vec<usize> = pages
-        .iter()
-        .map(|bytes| Page::decode(bytes).unwrap().entries().len())
-        .collect();
+    let counts: Vec<usize> =
+        pages.iter().map(|bytes| Page::decode(bytes).unwrap().entries().len()).collect();
     assert_eq!(counts, [2, 1, 1, 0]);
     check_all(&map);
     let mut writer = PageWriter::new();
@@ -110,14 +101,8 @@ fn an_oversized_entry_has_a_page_of_its_own() {
 fn keys_that_do_not_ascend_are_refused() {
     let mut writer = PageWriter::new();
     writer.push(b"b", b"").unwrap();
-    assert!(matches!(
-        writer.push(b"b", b""),
-        Err(PageFault::Order { .. })
-    ));
-    assert!(matches!(
-        writer.push(b"a", b""),
-        Err(PageFault::Order { .. })
-    ));
+    assert!(matches!(writer.push(b"b", b""), Err(PageFault::Order { .. })));
+    assert!(matches!(writer.push(b"a", b""), Err(PageFault::Order { .. })));
 }
 
 #[test]
@@ -160,11 +145,7 @@ fn a_misplaced_page_is_noticed() {
     let found = find(root(&pages), b"key/00000000", loader(&pages));
     assert!(matches!(
         found,
-        Err(WalkError::Page(PageFault::Misplaced {
-            wanted: 0,
-            found: 1,
-            ..
-        }))
+        Err(WalkError::Page(PageFault::Misplaced { wanted: 0, found: 1, .. }))
     ));
     let missing = find(99, b"a", loader(&pages));
     assert!(matches!(missing, Err(WalkError::Load(_))));
@@ -193,29 +174,14 @@ fn unsound_pages_are_refused() {
     for (why, bytes) in [
         ("an empty page that is not the only one", page(0, 1, 0, &[])),
         ("an empty index", page(1, 0, 0, &[])),
-        (
-            "equal keys",
-            page(0, 0, 2, &[entry(b"a"), entry(b"a")].concat()),
-        ),
-        (
-            "falling keys",
-            page(0, 0, 2, &[entry(b"b"), entry(b"a")].concat()),
-        ),
-        (
-            "a gap",
-            page(1, 9, 2, &[child(b"a", 1), child(b"b", 3)].concat()),
-        ),
-        (
-            "itself as a child",
-            page(1, 2, 2, &[child(b"a", 1), child(b"b", 2)].concat()),
-        ),
+        ("equal keys", page(0, 0, 2, &[entry(b"a"), entry(b"a")].concat())),
+        ("falling keys", page(0, 0, 2, &[entry(b"b"), entry(b"a")].concat())),
+        ("a gap", page(1, 9, 2, &[child(b"a", 1), child(b"b", 3)].concat())),
+        ("itself as a child", page(1, 2, 2, &[child(b"a", 1), child(b"b", 2)].concat())),
         ("too few", page(0, 0, 2, &entry(b"a"))),
         ("too many", page(0, 0, 0, &entry(b"a"))),
         ("a count without bytes", page(0, 0, u32::MAX, &[])),
-        (
-            "two long entries",
-            page(0, 0, 2, &[long.clone(), [&long[..], b""].concat()].concat()),
-        ),
+        ("two long entries", page(0, 0, 2, &[long.clone(), [&long[..], b""].concat()].concat())),
         ("another magic", vec![0; 13]),
     ] {
         assert!(Page::decode(&bytes).is_err(), "{why}");

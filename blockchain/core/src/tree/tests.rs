@@ -34,27 +34,15 @@ fn agree<H: TreeHash, D: ct_merkle::digest::Digest>(most: u64) {
         frontier.append(now[size as usize - 1]);
         let oracle_root = oracle.root();
         let our_root = frontier.root();
-        assert_eq!(
-            our_root.as_slice(),
-            oracle_root.as_bytes().as_slice(),
-            "size {size}"
-        );
+        assert_eq!(our_root.as_slice(), oracle_root.as_bytes().as_slice(), "size {size}");
         assert_eq!(our_root, root::<H>(now));
         for index in 0..size {
             let ours = inclusion_proof::<H>(now, index).unwrap();
             let theirs = oracle.prove_inclusion(index as usize);
             assert_eq!(flat(&ours), theirs.as_bytes(), "leaf {index} of {size}");
-            assert!(verify_inclusion::<H>(
-                &now[index as usize],
-                index,
-                size,
-                &ours,
-                &our_root
-            ));
+            assert!(verify_inclusion::<H>(&now[index as usize], index, size, &ours, &our_root));
             let read = InclusionProof::<D>::try_from_bytes(flat(&ours)).unwrap();
-            oracle_root
-                .verify_inclusion(&entries(most)[index as usize], index, &read)
-                .unwrap();
+            oracle_root.verify_inclusion(&entries(most)[index as usize], index, &read).unwrap();
         }
         for (old, old_root) in (1..size).zip(&roots) {
             let ours = consistency_proof::<H>(now, old).unwrap();
@@ -126,56 +114,26 @@ fn proofs_of_another_length_are_refused() {
         let leaf = &all[index as usize];
         let mut longer = proof.clone();
         longer.push([0; 32]);
-        assert!(!verify_inclusion::<Blake3Tree>(
-            leaf, index, 13, &longer, &whole
-        ));
-        assert!(!verify_inclusion::<Blake3Tree>(
-            leaf,
-            index,
-            13,
-            &proof[1..],
-            &whole
-        ));
-        assert!(!verify_inclusion::<Blake3Tree>(
-            leaf, 13, 13, &proof, &whole
-        ));
+        assert!(!verify_inclusion::<Blake3Tree>(leaf, index, 13, &longer, &whole));
+        assert!(!verify_inclusion::<Blake3Tree>(leaf, index, 13, &proof[1..], &whole));
+        assert!(!verify_inclusion::<Blake3Tree>(leaf, 13, 13, &proof, &whole));
     }
     for old in 1..13u64 {
         let proof = consistency_proof::<Blake3Tree>(&all, old).unwrap();
         let before = root::<Blake3Tree>(&all[..old as usize]);
         let mut longer = proof.clone();
         longer.push([0; 32]);
-        assert!(!verify_consistency::<Blake3Tree>(
-            old, 13, &longer, &before, &whole
-        ));
-        assert!(!verify_consistency::<Blake3Tree>(
-            old,
-            13,
-            &proof[1..],
-            &before,
-            &whole
-        ));
-        assert!(!verify_consistency::<Blake3Tree>(
-            old,
-            13,
-            &[],
-            &before,
-            &whole
-        ));
+        assert!(!verify_consistency::<Blake3Tree>(old, 13, &longer, &before, &whole));
+        assert!(!verify_consistency::<Blake3Tree>(old, 13, &proof[1..], &before, &whole));
+        assert!(!verify_consistency::<Blake3Tree>(old, 13, &[], &before, &whole));
     }
     for (start, end) in [(0, 5), (3, 9), (12, 13), (4, 8)] {
         let proof = range_proof::<Blake3Tree>(&all, start..end).unwrap();
         let inside = &all[start as usize..end as usize];
         let mut longer = proof.clone();
         longer.push([0; 32]);
-        assert_eq!(
-            root_from_range::<Blake3Tree>(13, start, inside, &longer),
-            None
-        );
-        assert_eq!(
-            root_from_range::<Blake3Tree>(13, start, inside, &proof[1..]),
-            None
-        );
+        assert_eq!(root_from_range::<Blake3Tree>(13, start, inside, &longer), None);
+        assert_eq!(root_from_range::<Blake3Tree>(13, start, inside, &proof[1..]), None);
     }
 }
 
@@ -186,43 +144,22 @@ fn nothing_is_proved_about_what_is_not_there() {
     assert_eq!(inclusion_proof::<Blake3Tree>(&all, 4), None);
     assert_eq!(consistency_proof::<Blake3Tree>(&all, 0), None);
     assert_eq!(consistency_proof::<Blake3Tree>(&all, 5), None);
-    assert!(!verify_consistency::<Blake3Tree>(
-        0,
-        4,
-        &[],
-        &Blake3Tree::empty(),
-        &whole
-    ));
+    assert!(!verify_consistency::<Blake3Tree>(0, 4, &[], &Blake3Tree::empty(), &whole));
     assert!(!verify_consistency::<Blake3Tree>(5, 4, &[], &whole, &whole));
     assert!(verify_consistency::<Blake3Tree>(4, 4, &[], &whole, &whole));
     for (start, end) in [(2, 2), (0, 5), (4, 5), (5, 6)] {
         assert_eq!(range_proof::<Blake3Tree>(&all, start..end), None);
     }
     assert_eq!(root_from_range::<Blake3Tree>(4, 2, &[], &[whole]), None);
-    assert_eq!(
-        root_from_range::<Blake3Tree>(4, u64::MAX, &all[..1], &[]),
-        None
-    );
+    assert_eq!(root_from_range::<Blake3Tree>(4, u64::MAX, &all[..1], &[]), None);
 }
 
 #[test]
 fn a_huge_claimed_size_costs_no_more_than_the_proof_at_hand() {
     let leaf = [7; 32];
-    assert_eq!(
-        root_from_range::<Blake3Tree>(u64::MAX, 5, &[leaf], &[leaf; 9]),
-        None
-    );
-    assert_eq!(
-        root_from_inclusion::<Blake3Tree>(&leaf, u64::MAX - 1, u64::MAX, &[leaf]),
-        None
-    );
-    assert!(!verify_consistency::<Blake3Tree>(
-        u64::MAX - 1,
-        u64::MAX,
-        &[leaf],
-        &leaf,
-        &leaf
-    ));
+    assert_eq!(root_from_range::<Blake3Tree>(u64::MAX, 5, &[leaf], &[leaf; 9]), None);
+    assert_eq!(root_from_inclusion::<Blake3Tree>(&leaf, u64::MAX - 1, u64::MAX, &[leaf]), None);
+    assert!(!verify_consistency::<Blake3Tree>(u64::MAX - 1, u64::MAX, &[leaf], &leaf, &leaf));
     assert!(root_from_range::<Blake3Tree>(u64::MAX, 5, &[leaf], &[leaf; 64]).is_some());
 }
 

@@ -43,9 +43,7 @@ impl EmbeddedIndex {
             .open()
             .map_err(fault)?;
         let rows = database
-            .keyspace("rows", || {
-                KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
-            })
+            .keyspace("rows", || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
             .map_err(fault)?;
         Ok(Self { database, rows })
     }

@@ -1,0 +1,12 @@
+//! Folders of the user: read into entries, made again from entries, or written as a tar stream.
+//!
+//! The verbs that archive call [`walk`], those that restore call [`target`] or [`tarball`]. All
+//! three speak in the catalogue's [`Entry`]: a name in raw bytes, what it is, and what was known about it.
+
+mod attributes;
+pub mod path;
+pub mod tarball;
+pub mod target;
+pub mod walk;
+
+pub use lucid_core::catalogue::{Entry, FileTime, Kind, Owner};

@@ -1,0 +1,408 @@
+//! Makes files, folders and links again inside one folder, and nowhere else.
+//!
+//! Called by the verbs that restore, from as many threads as they like; `folders` opens what
+//! leads to a name, `slot` takes a large file's bytes in any order, `metadata` sets modes,
+//! owners, times and attributes. The entries are not trusted. Invariants: every name is reached
+//! from the folder above it without following a link; a file is only written if this very call
+//! made it; links are made after all files, so no entry leads the way for another; a file that
+//! did not get all its bytes is removed again.
+
+mod folders;
+mod made;
+mod metadata;
+mod report;
+mod slot;
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use lucid_core::catalogue::{PathFault, check_path, path_order};
+use parking_lot::Mutex;
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, symlinkat, unlinkat},
+    io::Errno,
+};
+use thiserror::Error;
+
+use self::{
+    folders::{Folders, Missing},
+    made::Made,
+    metadata::Keeper,
+    report::Tally,
+};
+use super::{Entry, path::split};
+use crate::text;
+
+pub use self::{
+    report::{Few, Report, Restored, Warning},
+    slot::FileSlot,
+};
+
+/// How a target treats what it finds and makes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Replace files and links that were there before; folders are never removed.
+    pub overwrite: bool,
+    /// Wait until everything is on the disk.
+    pub sync: bool,
+}
+
+/// Why an entry is not restored.
+#[derive(Debug, Error)]
+pub enum TargetError {
+    /// The target itself does not serve.
+    #[error("{dir} cannot be used as the target")]
+    Unusable {
+        /// As given.
+        dir: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The name could lead out of the target.
+    #[error(transparent)]
+    Unsafe(#[from] PathFault),
+    /// Only a folder can stand for the target itself.
+    #[error("an entry that is not a folder has no name")]
+    Nameless,
+    /// There is a file or link of that name, from before or from this restore.
+    #[error("\"{}\" exists already", text::name(path))]
+    Exists {
+        /// The name.
+        path: Vec<u8>,
+    },
+    /// There is a folder where a file or link should be.
+    #[error("\"{}\" is a folder already, and folders are never replaced", text::name(path))]
+    FolderInTheWay {
+        /// The name.
+        path: Vec<u8>,
+    },
+    /// There is a file or link where a folder should be.
+    #[error("\"{}\" should be a folder, but a file or link stands there", text::name(path))]
+    NotAFolder {
+        /// The name.
+        path: Vec<u8>,
+    },
+    /// A hard link to something that was not restored.
+    #[error(
+        "\"{}\" is a further name of \"{}\", which was not restored",
+        text::name(path),
+        text::name(target)
+    )]
+    NoSuchFile {
+        /// The name.
+        path: Vec<u8>,
+        /// The first name.
+        target: Vec<u8>,
+    },
+    /// Other bytes came than the entry announced.
+    #[error("\"{}\" should have {length} bytes, not {}", text::name(path), wrong_length(*bytes))]
+    Length {
+        /// The name.
+        path: Vec<u8>,
+        /// As announced.
+        length: u64,
+        /// As came; none if there were more than can be counted.
+        bytes: Option<u64>,
+    },
+    /// The system refuses.
+    #[error("\"{}\" cannot be restored", text::name(path))]
+    Io {
+        /// The name.
+        path: Vec<u8>,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl TargetError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Exists { .. } | Self::NotAFolder { .. } => {
+                Some("restore into an empty folder, or allow overwriting")
+            }
+            Self::FolderInTheWay { .. } => Some("restore into an empty folder"),
+            Self::NoSuchFile { .. } => Some("restore that file too"),
+            _ => None,
+        }
+    }
+
+    fn io(path: &[u8], error: impl Into<io::Error>) -> Self {
+        let (path, source) = (path.to_vec(), error.into());
+        Self::Io { path, source }
+    }
+}
+
+fn wrong_length(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "more".to_owned(), |bytes| bytes.to_string())
+}
+
+/// A folder that entries are restored into.
+pub struct Target {
+    inner: Arc<Inner>,
+}
+
+/// What a target and its open files share.
+struct Inner {
+    dir: PathBuf,
+    folders: Folders,
+    keeper: Keeper,
+    options: Options,
+    made: Arc<Made>,
+    later: Mutex<Later>,
+    tally: Tally,
+}
+
+/// What is done when all files are there.
+#[derive(Default)]
+struct Later {
+    symlinks: Vec<Entry>,
+    hard_links: Vec<Entry>,
+    folders: Vec<Entry>,
+}
+
+impl Target {
+    /// Opens the target, making it if need be. A symbolic link is followed here, and only here.
+    pub fn create(dir: &Path, options: Options) -> Result<Self, TargetError> {
+        let unusable =
+            |source| TargetError::Unusable { dir: text::name(dir.as_os_str().as_bytes()), source };
+        std::fs::create_dir_all(dir).map_err(unusable)?;
+        let fresh = std::fs::read_dir(dir).map_err(unusable)?.next().is_none();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = openat(CWD, dir, flags, Mode::empty()).map_err(|errno| unusable(errno.into()))?;
+        let made = Arc::new(Made::in_target(fresh));
+        let inner = Inner {
+            dir: dir.to_owned(),
+            folders: Folders::new(top, options, Arc::clone(&made)),
+            keeper: Keeper::new(),
+            options,
+            made,
+            later: Mutex::default(),
+            tally: Tally::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Makes a folder, or takes the one that is there; its mode and times are set at the end.
+    ///
+    /// The empty path is the target itself: it keeps its mode and times if it had content before.
+    pub fn folder(&self, entry: &Entry) -> Result<(), TargetError> {
+        let inner = &self.inner;
+        check_path(&entry.path)?;
+        inner.folders.open(&entry.path, Missing::MakePrivate)?;
+        if !entry.path.is_empty() || matches!(*inner.made, Made::Everything) {
+            inner.later.lock().folders.push(entry.clone());
+        }
+        inner.tally.folder();
+        Ok(())
+    }
+
+    /// Makes a file and writes all of it.
+    pub fn small_file(&self, entry: &Entry, bytes: &[u8]) -> Result<(), TargetError> {
+        if entry.length != bytes.len() as u64 {
+            return Err(TargetError::Length {
+                path: entry.path.clone(),
+                length: entry.length,
+                bytes: Some(bytes.len() as u64),
+            });
+        }
+        let inner = &self.inner;
+        let (folder, mut file) = inner.create_file(entry)?;
+        let written = file
+            .write_all(bytes)
+            .map_err(|error| TargetError::io(&entry.path, error))
+            .and_then(|()| inner.complete(&file, entry));
+        if written.is_err() {
+            inner.remove(&folder, entry);
+        }
+        written
+    }
+
+    /// Makes a file whose bytes come in pieces. An empty one is complete at once.
+    pub fn open_file(&self, entry: &Entry) -> Result<FileSlot, TargetError> {
+        let (_, file) = self.inner.create_file(entry)?;
+        FileSlot::new(Arc::clone(&self.inner), file, entry.clone())
+    }
+
+    /// Notes a symbolic link, to be made by [`finish`](Self::finish).
+    pub fn symlink(&self, entry: &Entry) -> Result<(), TargetError> {
+        named(&entry.path)?;
+        self.inner.later.lock().symlinks.push(entry.clone());
+        Ok(())
+    }
+
+    /// Notes a further name of a file, to be made by [`finish`](Self::finish).
+    pub fn hard_link(&self, entry: &Entry) -> Result<(), TargetError> {
+        named(&entry.path)?;
+        named(&entry.target)?;
+        self.inner.later.lock().hard_links.push(entry.clone());
+        Ok(())
+    }
+
+    /// Makes the links, sets modes and times of the folders, and tells what was done.
+    ///
+    /// Call it when every [`FileSlot`] is gone.
+    #[must_use]
+    pub fn finish(self) -> Report {
+        let inner = &self.inner;
+        let later = std::mem::take(&mut *inner.later.lock());
+        for link in &later.symlinks {
+            inner.settle(inner.make_symlink(link));
+        }
+        for link in &later.hard_links {
+            inner.settle(inner.make_hard_link(link));
+        }
+        let mut folders = later.folders;
+        // Deepest first: a folder that may not be entered any more is done with.
+        folders.sort_by(|left, right| path_order(&right.path, &left.path));
+        for folder in &folders {
+            inner.settle(inner.finish_folder(folder));
+        }
+        if inner.options.sync {
+            inner.sync_folders();
+        }
+        inner.tally.report()
+    }
+}
+
+impl Inner {
+    fn create_file(&self, entry: &Entry) -> Result<(Arc<OwnedFd>, File), TargetError> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
+        // Nobody else may read it until it is whole and has its own mode.
+        let private = Mode::RUSR | Mode::WUSR;
+        self.make(entry, |folder, name| {
+            openat(folder, name, flags | OFlags::CLOEXEC, private).map(File::from)
+        })
+    }
+
+    /// Makes something new of that name, once more after clearing the way if that is allowed.
+    fn make<T>(
+        &self,
+        entry: &Entry,
+        make: impl Fn(&OwnedFd, &[u8]) -> Result<T, Errno>,
+    ) -> Result<(Arc<OwnedFd>, T), TargetError> {
+        named(&entry.path)?;
+        let (above, name) = split(&entry.path);
+        let folder = self.folders.open(above, Missing::Make)?;
+        let made = match make(&folder, name) {
+            Err(Errno::EXIST) => {
+                self.clear(&folder, entry)?;
+                make(&folder, name)
+            }
+            made => made,
+        };
+        match made {
+            Ok(made) => {
+                self.made.note(&entry.path);
+                Ok((folder, made))
+            }
+            Err(errno) => Err(TargetError::io(&entry.path, errno)),
+        }
+    }
+
+    fn clear(&self, folder: &OwnedFd, entry: &Entry) -> Result<(), TargetError> {
+        let path = entry.path.clone();
+        if !self.options.overwrite || self.made.contains(&path) {
+            return Err(TargetError::Exists { path });
+        }
+        match unlinkat(folder, split(&path).1, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::ISDIR) => Err(TargetError::FolderInTheWay { path }),
+            Err(errno) => Err(TargetError::io(&path, errno)),
+        }
+    }
+
+    /// Gives a file that has all its bytes everything else.
+    fn complete(&self, file: &File, entry: &Entry) -> Result<(), TargetError> {
+        self.keeper.keep(file, entry, &self.tally);
+        if self.options.sync {
+            file.sync_all().map_err(|error| TargetError::io(&entry.path, error))?;
+        }
+        self.tally.file(entry.length);
+        Ok(())
+    }
+
+    fn remove(&self, folder: &OwnedFd, entry: &Entry) {
+        let name = split(&entry.path).1;
+        if let Err(errno) = unlinkat(folder, name, AtFlags::empty()) {
+            let what = format!("it is incomplete and could not be removed: {errno}");
+            self.tally.warn(&entry.path, what);
+        }
+    }
+
+    fn make_symlink(&self, entry: &Entry) -> Result<(), TargetError> {
+        let text = entry.target.as_slice();
+        let (folder, ()) = self.make(entry, |folder, name| symlinkat(text, folder, name))?;
+        self.keeper.keep_link(&folder, entry, &self.tally);
+        self.tally.link();
+        Ok(())
+    }
+
+    fn make_hard_link(&self, entry: &Entry) -> Result<(), TargetError> {
+        let missing =
+            || TargetError::NoSuchFile { path: entry.path.clone(), target: entry.target.clone() };
+        // Clearing the way for a link to itself would remove the file.
+        if entry.path == entry.target || !self.made.contains(&entry.target) {
+            return Err(missing());
+        }
+        let (above, first) = split(&entry.target);
+        let from = match self.folders.open(above, Missing::Refuse) {
+            Err(TargetError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(missing());
+            }
+            from => from?,
+        };
+        let linked =
+            self.make(entry, |folder, name| linkat(&from, first, folder, name, AtFlags::empty()));
+        match linked {
+            Err(TargetError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(missing());
+            }
+            linked => linked?,
+        };
+        self.tally.link();
+        Ok(())
+    }
+
+    fn finish_folder(&self, entry: &Entry) -> Result<(), TargetError> {
+        let folder = self.folders.open_real(&entry.path)?;
+        self.keeper.keep(&folder, entry, &self.tally);
+        Ok(())
+    }
+
+    fn sync_folders(&self) {
+        for path in self.folders.touched() {
+            let synced = self.folders.open_real(&path).and_then(|folder| {
+                folder.sync_all().map_err(|error| TargetError::io(&path, error))
+            });
+            self.settle(synced);
+        }
+        // The target's own name is kept by the folder it is in.
+        let above = match self.dir.parent() {
+            Some(above) if above.as_os_str().is_empty() => Path::new("."),
+            Some(above) => above,
+            None => return,
+        };
+        let synced = File::open(above).and_then(|above| above.sync_all());
+        self.settle(synced.map_err(|error| TargetError::io(b"", error)));
+    }
+
+    fn settle(&self, outcome: Result<(), TargetError>) {
+        if let Err(error) = outcome {
+            self.tally.refuse(error);
+        }
+    }
+}
+
+fn named(path: &[u8]) -> Result<(), TargetError> {
+    if path.is_empty() {
+        return Err(TargetError::Nameless);
+    }
+    Ok(check_path(path)?)
+}

@@ -1,0 +1,243 @@
+//! Reads a folder, or a single file, as a stream of entries in catalogue order.
+//!
+//! Called by the verbs that archive. `scout` lists names in order, `examine` opens and reads
+//! what they name, `prefetch` does the latter in many threads, `links` finds second names.
+//! Invariants: no symbolic link inside is followed; whatever is left out is named in a
+//! [`Skipped`]; memory does not grow with the tree (except by the files that have several names).
+
+mod examine;
+mod links;
+mod prefetch;
+mod scout;
+
+use std::{
+    fs::{File, Metadata},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
+    path::Path,
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+    path::Arg,
+};
+use thiserror::Error;
+
+use self::{links::Links, scout::Scout};
+use super::Entry;
+use crate::text;
+
+pub use self::{examine::OpenFile, prefetch::Prefetch};
+
+/// How a walk is done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folders to leave out: lucid's own data folder, which must not archive itself.
+    pub exclude: Vec<Identity>,
+    /// Threads that read.
+    pub readers: usize,
+    /// Bytes of small files that may be read ahead.
+    pub bytes_ahead: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            exclude: Vec::new(),
+            // More than cores, because these threads wait for disks.
+            readers: (2 * cores).clamp(4, 16),
+            bytes_ahead: 32 << 20,
+        }
+    }
+}
+
+/// Which file or folder it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The file system.
+    pub device: u64,
+    /// The number in it.
+    pub inode: u64,
+}
+
+impl Identity {
+    /// Finds the identity of what a path leads to.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        std::fs::metadata(path).map(|seen| Self::from(&seen))
+    }
+}
+
+impl From<&Metadata> for Identity {
+    fn from(seen: &Metadata) -> Self {
+        Self { device: seen.dev(), inode: seen.ino() }
+    }
+}
+
+/// What a walk comes upon.
+#[derive(Debug)]
+pub enum Step {
+    /// An entry, and its bytes or the way to them.
+    Found(Found),
+    /// Something that is left out.
+    Skipped(Skipped),
+}
+
+/// An entry of the tree.
+#[derive(Debug)]
+pub struct Found {
+    /// What it is; its offset is not known yet.
+    pub entry: Entry,
+    /// Its bytes.
+    pub content: Content,
+    /// Whether hard links to it may follow.
+    pub has_more_names: bool,
+}
+
+/// Where the bytes of an entry are.
+#[derive(Debug)]
+pub enum Content {
+    /// It has none: a folder or a link.
+    None,
+    /// Read already; the entry's `length` and `changed` are final.
+    Read(Vec<u8>),
+    /// To be read; the entry's `length` is what to expect, and reading decides `changed`.
+    Open(OpenFile),
+}
+
+/// Something that is not archived.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Its path in the tree.
+    pub path: Vec<u8>,
+    /// Why it is left out.
+    pub why: Why,
+}
+
+/// Why something is not archived.
+#[derive(Debug, Error)]
+pub enum Why {
+    /// A meeting place of programs, without content.
+    #[error("it is a socket")]
+    Socket,
+    /// A pipe with a name: its content is whatever comes.
+    #[error("it is a named pipe")]
+    Pipe,
+    /// A disk, terminal or other device.
+    #[error("it is a device")]
+    Device,
+    /// The folder that is being written to.
+    #[error("it is a data folder of lucid")]
+    OwnFolder,
+    /// No catalogue holds a path of that length.
+    #[error("its path is too long")]
+    TooLong,
+    /// It vanished, or became something else, between being listed and being read.
+    #[error("it vanished or was replaced while the folder was read")]
+    Changed,
+    /// The system does not let us read it.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::Error),
+}
+
+impl Why {
+    /// Tells a tree in motion from one that cannot be read.
+    fn from_errno(errno: Errno) -> Self {
+        match errno {
+            // A link or a socket where a file was, a file where a folder was.
+            Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::STALE => Why::Changed,
+            other => Why::Unreadable(other.into()),
+        }
+    }
+}
+
+/// Why a walk does not begin.
+#[derive(Debug, Error)]
+pub enum WalkError {
+    /// There is nothing at the path, or it may not be read.
+    #[error("{path} cannot be opened")]
+    Open {
+        /// As given.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is something that has no content to archive.
+    #[error("{path} is neither a folder nor a file")]
+    Unfit {
+        /// As given.
+        path: String,
+    },
+    /// No thread could be started.
+    #[error("the threads that read files cannot be started")]
+    Threads(#[source] io::Error),
+}
+
+/// Walks in one thread, leaving every file open and unread.
+pub fn walk(path: &Path, options: &Options) -> Result<Walk, WalkError> {
+    Ok(Walk { scout: Scout::start(path, &options.exclude)?, links: Links::default() })
+}
+
+/// Walks with reading ahead: files below `small_max` bytes arrive with their bytes.
+///
+/// Order is the same as in [`walk`]; larger files arrive open.
+pub fn walk_with_contents(
+    path: &Path,
+    options: &Options,
+    small_max: u64,
+) -> Result<Prefetch, WalkError> {
+    let scout = Scout::start(path, &options.exclude)?;
+    Prefetch::start(scout, options, small_max)
+}
+
+/// A walk in one thread.
+pub struct Walk {
+    scout: Scout,
+    links: Links,
+}
+
+impl Iterator for Walk {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        let task = self.scout.next()?;
+        Some(self.links.settle(examine::examine(task, 0, |_| {})))
+    }
+}
+
+/// Opens the top of a tree, where a symbolic link is followed because the user named it.
+fn open_top(path: &Path) -> Result<(Arc<File>, Metadata), WalkError> {
+    let shown = || text::name(path.as_os_str().as_bytes());
+    let open = |source| WalkError::Open { path: shown(), source };
+    let file = open_reading(CWD, path, OFlags::empty()).map_err(|errno| match errno {
+        Errno::NXIO => WalkError::Unfit { path: shown() },
+        errno => open(errno.into()),
+    })?;
+    let seen = file.metadata().map_err(open)?;
+    if seen.is_dir() || seen.is_file() {
+        Ok((Arc::new(file), seen))
+    } else {
+        Err(WalkError::Unfit { path: shown() })
+    }
+}
+
+/// Opens for reading, without hanging on pipes, and without touching access times if allowed.
+fn open_reading(
+    folder: impl std::os::fd::AsFd,
+    name: impl Arg + Copy,
+    flags: OFlags,
+) -> rustix::io::Result<File> {
+    let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = |flags| openat(folder.as_fd(), name, flags, Mode::empty());
+    let file: OwnedFd = match open(flags | OFlags::NOATIME) {
+        // Only its owner may leave the access time alone.
+        Err(Errno::PERM) => open(flags)?,
+        opened => opened?,
+    };
+    Ok(file.into())
+}

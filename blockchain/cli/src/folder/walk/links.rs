@@ -1,0 +1,66 @@
+//! Recognises the second and later names of a file.
+//!
+//! Called with every examined task, in catalogue order, so that the first name is the one that
+//! carries the content.
+
+use std::collections::HashMap;
+
+use super::{
+    Content, Found, Identity, Step,
+    examine::{Examined, State},
+};
+use crate::folder::Kind;
+
+/// Files with several names, of which not all were seen yet.
+#[derive(Default)]
+pub(super) struct Links {
+    first: HashMap<Identity, First>,
+}
+
+struct First {
+    path: Vec<u8>,
+    state: State,
+    names_left: u64,
+}
+
+impl Links {
+    /// Makes a hard link of what was seen before under another name.
+    pub(super) fn settle(&mut self, examined: Examined) -> Step {
+        let (mut found, shared) = match (examined.step, examined.shared) {
+            (Step::Found(found), Some(shared)) => (found, shared),
+            (step, _) => return step,
+        };
+        match self.first.get_mut(&shared.identity) {
+            // The number may have been given to a new file meanwhile, or the file rewritten:
+            // then this name has a content of its own.
+            Some(first) if first.state == shared.state => {
+                found = link_to(&first.path, found);
+                first.names_left = first.names_left.saturating_sub(1);
+                if first.names_left == 0 {
+                    self.first.remove(&shared.identity);
+                }
+            }
+            _ => {
+                let first = First {
+                    path: found.entry.path.clone(),
+                    state: shared.state,
+                    names_left: shared.names.saturating_sub(1),
+                };
+                found.has_more_names = true;
+                self.first.insert(shared.identity, first);
+            }
+        }
+        Step::Found(found)
+    }
+}
+
+fn link_to(first: &[u8], mut found: Found) -> Found {
+    found.entry.kind = Kind::HardLink;
+    found.entry.target = first.to_vec();
+    // These belong to the first name.
+    found.entry.attributes = Vec::new();
+    found.entry.length = 0;
+    found.entry.changed = false;
+    found.content = Content::None;
+    found
+}

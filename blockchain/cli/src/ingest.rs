@@ -1,0 +1,340 @@
+//! The way in: `read → cut → hash → (known? refer to it) → compress → encrypt → commit`.
+//!
+//! One thread walks and feeds small files into shared chunks, a few cut large files, one per core
+//! hashes and hands over chunks, and one [`ledger`] puts the results back into order. Work is
+//! parallel across chunks and across large files, never inside a chunk. Every queue is bounded by
+//! bytes, so memory does not depend on what is archived.
+//!
+//! [`Sink`] is where it all goes: a data folder in this process, or a server.
+
+mod cutter;
+mod ledger;
+pub(crate) mod queue;
+pub mod sink;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::digest::ChunkId;
+use lucid_core::manifest::Appendix;
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use self::cutter::{Cut, Cutter};
+use self::ledger::{Draft, Event, Ledger, Placed};
+use self::queue::Queue;
+use crate::folder::walk::{self, Content, Found, OpenFile, Step, WalkError};
+use crate::folder::{Entry, Kind};
+use crate::progress::Progress;
+
+pub use self::sink::{Sink, Worker};
+
+/// Bytes of cut chunks that may wait for a worker.
+const QUEUE_BYTES: u64 = 48 << 20;
+/// Large files that may wait for a cutter: their descriptors are open.
+const FILES_WAITING: u64 = 64;
+
+/// What is archived.
+pub enum Source {
+    /// A stream of bytes.
+    Raw(Box<dyn Read + Send>),
+    /// A folder, or a file as a tree of one entry.
+    Tree(PathBuf, walk::Options),
+}
+
+/// What was taken in.
+#[derive(Debug, Default)]
+pub struct Intake {
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Chunks in the session, appendix included.
+    pub chunk_count: u64,
+    /// Bytes before the appendix.
+    pub content_bytes: u64,
+    /// The catalogue, for a tree.
+    pub appendix: Option<Appendix>,
+    /// Files in the tree.
+    pub files: u64,
+    /// What was left out: path and reason.
+    pub skipped: Vec<(Vec<u8>, String)>,
+    /// Files that changed while they were read.
+    pub changed: Vec<Vec<u8>>,
+}
+
+/// Why nothing more was taken in.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// The walk did not begin.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// The stream broke off.
+    #[error("the input cannot be read")]
+    Read(#[source] std::io::Error),
+    /// The store or the server did not take it.
+    #[error(transparent)]
+    Sink(#[from] sink::SinkError),
+    /// The catalogue cannot hold an entry.
+    #[error("the catalogue cannot hold \"{path}\": {why}")]
+    Catalogue {
+        /// The entry's path, for people.
+        path: String,
+        /// The rule it breaks.
+        why: String,
+    },
+}
+
+/// A large file on its way to a cutter.
+struct Large {
+    piece: u64,
+    file: OpenFile,
+}
+
+/// What the threads share.
+struct Shop<'a> {
+    profile: ChunkProfile,
+    sink: &'a dyn Sink,
+    progress: &'a Progress,
+    cuts: Queue<Cut>,
+    large: Queue<Large>,
+    failure: Mutex<Option<IngestError>>,
+}
+
+impl Shop<'_> {
+    /// The first failure counts; everything that waits is let go.
+    fn fail(&self, error: IngestError) {
+        self.failure.lock().get_or_insert(error);
+        self.cuts.abandon();
+        self.large.abandon();
+    }
+}
+
+/// Takes in a source; on success every chunk is handed over and referred to.
+pub fn ingest(
+    source: Source,
+    profile: ChunkProfile,
+    sink: &dyn Sink,
+    progress: &Progress,
+) -> Result<Intake, IngestError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let shop = Shop {
+        profile,
+        sink,
+        progress,
+        cuts: Queue::new(QUEUE_BYTES),
+        large: Queue::new(FILES_WAITING),
+        failure: Mutex::new(None),
+    };
+    let is_tree = matches!(source, Source::Tree(..));
+    let (events, told) = channel();
+    let intake = std::thread::scope(|scope| {
+        let shop = &shop;
+        let ledger = scope.spawn(move || Ledger::new(shop.sink, is_tree).keep(told));
+        let cutters: Vec<_> = (0..if is_tree { cores } else { 0 })
+            .map(|_| {
+                let events = events.clone();
+                scope.spawn(move || cut_large_files(shop, &events))
+            })
+            .collect();
+        let workers: Vec<_> = (0..cores)
+            .map(|_| {
+                let events = events.clone();
+                scope.spawn(move || hand_over(shop, &events))
+            })
+            .collect();
+        let skipped = match feed(shop, source, &events) {
+            Ok(skipped) => skipped,
+            Err(error) => {
+                shop.fail(error);
+                Vec::new()
+            }
+        };
+        shop.large.close();
+        for cutter in cutters {
+            join(cutter);
+        }
+        shop.cuts.close();
+        for worker in workers {
+            join(worker);
+        }
+        drop(events);
+        let mut intake = match ledger.join() {
+            Ok(Ok(intake)) => intake,
+            Ok(Err(error)) => {
+                shop.fail(error);
+                Intake::default()
+            }
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        intake.skipped.splice(0..0, skipped);
+        intake
+    });
+    match shop.failure.into_inner() {
+        Some(error) => Err(error),
+        None => Ok(intake),
+    }
+}
+
+fn join(thread: std::thread::ScopedJoinHandle<'_, ()>) {
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Reads the source in order; returns what was left out.
+fn feed(
+    shop: &Shop<'_>,
+    source: Source,
+    events: &Sender<Event>,
+) -> Result<Vec<(Vec<u8>, String)>, IngestError> {
+    match source {
+        Source::Raw(mut stream) => {
+            let mut cutter = Cutter::new(shop.profile, 0, &shop.cuts);
+            while !cutter.is_stopped() {
+                let count = cutter.fill(|space| stream.read(space)).map_err(IngestError::Read)?;
+                if count == 0 {
+                    break;
+                }
+                shop.progress.add(count as u64);
+            }
+            tell(events, cutter.finish(false));
+            Ok(Vec::new())
+        }
+        Source::Tree(path, options) => {
+            let steps = walk::walk_with_contents(&path, &options, shop.profile.average() as u64)?;
+            let mut feeder = Feeder { shop, events, next_piece: 0, group: None };
+            let mut skipped = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Found(found) => feeder.take(found),
+                    Step::Skipped(what) => skipped.push((what.path, what.why.to_string())),
+                }
+                if shop.failure.lock().is_some() {
+                    break;
+                }
+            }
+            feeder.end_group();
+            Ok(skipped)
+        }
+    }
+}
+
+/// The ledger outlives every sender, unless it failed; then the failure is what counts.
+fn tell(events: &Sender<Event>, event: Event) {
+    let _ = events.send(event);
+}
+
+/// Lays files side by side: small ones share pieces, large ones have a piece of their own.
+struct Feeder<'a> {
+    shop: &'a Shop<'a>,
+    events: &'a Sender<Event>,
+    next_piece: u64,
+    group: Option<Cutter<'a>>,
+}
+
+impl Feeder<'_> {
+    fn take(&mut self, found: Found) {
+        let Found { entry, content, has_more_names } = found;
+        let placed = match content {
+            Content::None if entry.kind == Kind::HardLink => Placed::AsTarget,
+            Content::None => Placed::Nowhere,
+            Content::Read(bytes) => self.add_small(&bytes),
+            Content::Open(file) => {
+                self.end_group();
+                let piece = self.number();
+                self.draft(entry, Placed::Piece(piece), has_more_names);
+                self.shop.large.push(Large { piece, file }, 1);
+                return;
+            }
+        };
+        self.draft(entry, placed, has_more_names);
+    }
+
+    fn draft(&self, entry: Entry, placed: Placed, has_more_names: bool) {
+        tell(self.events, Event::Entry(Draft { entry, placed, has_more_names }));
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_piece += 1;
+        self.next_piece - 1
+    }
+
+    fn add_small(&mut self, bytes: &[u8]) -> Placed {
+        if bytes.is_empty() {
+            return Placed::Nowhere;
+        }
+        if self.group.is_none() {
+            let piece = self.number();
+            self.group = Some(Cutter::new(self.shop.profile, piece, &self.shop.cuts));
+        }
+        self.shop.progress.add(bytes.len() as u64);
+        match &mut self.group {
+            Some(group) => {
+                let placed = Placed::Within(group.piece(), group.length());
+                group.push(bytes);
+                placed
+            }
+            None => Placed::Nowhere,
+        }
+    }
+
+    fn end_group(&mut self) {
+        if let Some(group) = self.group.take() {
+            tell(self.events, group.finish(false));
+        }
+    }
+}
+
+/// A cutter's thread: one large file after the other.
+fn cut_large_files(shop: &Shop<'_>, events: &Sender<Event>) {
+    while let Some(Large { piece, file }) = shop.large.pop() {
+        let mut cutter = Cutter::new(shop.profile, piece, &shop.cuts);
+        let mut read = 0;
+        let mut fault = None;
+        while !cutter.is_stopped() && read < file.length() {
+            let left = file.length() - read;
+            match cutter.fill(|space| file.read_at(read, first(space, left))) {
+                Ok(0) => break,
+                Ok(count) => {
+                    read += count as u64;
+                    shop.progress.add(count as u64);
+                }
+                Err(error) => {
+                    fault = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        let changed = file.changed(read);
+        tell(events, cutter.finish(changed));
+        if let Some(why) = fault {
+            tell(events, Event::Fault { piece, why });
+        }
+    }
+}
+
+/// The part of `space` that `left` bytes can fill.
+fn first(space: &mut [u8], left: u64) -> &mut [u8] {
+    let count = usize::try_from(left).unwrap_or(usize::MAX).min(space.len());
+    space.get_mut(..count).unwrap_or_default()
+}
+
+/// A worker's thread: hashes chunks and hands them over.
+fn hand_over(shop: &Shop<'_>, events: &Sender<Event>) {
+    let mut worker = Worker::default();
+    while let Some(cut) = shop.cuts.pop() {
+        let id = ChunkId::from(blake3::hash(&cut.bytes));
+        let length = u32::try_from(cut.bytes.len()).unwrap_or(u32::MAX);
+        match shop.sink.put(&mut worker, &id, cut.bytes) {
+            Ok(()) => {
+                let chunk = Event::Chunk { piece: cut.piece, number: cut.number, id, length };
+                tell(events, chunk);
+            }
+            Err(error) => {
+                shop.fail(error.into());
+                return;
+            }
+        }
+    }
+}

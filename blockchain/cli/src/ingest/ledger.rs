@@ -1,0 +1,274 @@
+//! Puts what the threads did back into order: references as they stand in the session, entries as
+//! they stand in the catalogue.
+//!
+//! Chunks of the first unfinished piece are referred to as they come; later pieces wait. An entry is
+//! written once the place of its bytes is known. Pages of the catalogue are stored as they fill and
+//! referred to at the end, behind all content.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::mpsc::Receiver;
+
+use lucid_core::digest::ChunkId;
+use lucid_core::manifest::{Appendix, AppendixKind};
+use lucid_core::page::PageWriter;
+
+use super::sink::{Sink, Worker};
+use super::{IngestError, Intake};
+use crate::folder::{Entry, Kind};
+use crate::text;
+
+/// References are handed over in batches of this many.
+const REFERENCES_BATCH: usize = 1_024;
+
+/// What the ledger is told.
+pub(super) enum Event {
+    /// An entry was found; in catalogue order.
+    Entry(Draft),
+    /// A chunk was handed over.
+    Chunk { piece: u64, number: u64, id: ChunkId, length: u32 },
+    /// A piece was cut to its end.
+    PieceDone { piece: u64, chunks: u64, length: u64, changed: bool },
+    /// Reading a piece broke off.
+    Fault { piece: u64, why: String },
+}
+
+/// An entry whose place is not known yet.
+pub(super) struct Draft {
+    pub entry: Entry,
+    pub placed: Placed,
+    pub has_more_names: bool,
+}
+
+/// Where the bytes of an entry are.
+pub(super) enum Placed {
+    /// It has none.
+    Nowhere,
+    /// Where those of its link target are.
+    AsTarget,
+    /// In a piece with others, from this offset on.
+    Within(u64, u64),
+    /// A piece of its own.
+    Piece(u64),
+}
+
+#[derive(Default)]
+struct Piece {
+    /// Chunks that came before their turn.
+    early: BTreeMap<u64, (ChunkId, u32)>,
+    referred: u64,
+    chunks: Option<u64>,
+}
+
+struct Finished {
+    base: u64,
+    length: u64,
+    changed: bool,
+}
+
+pub(super) struct Ledger<'a> {
+    sink: &'a dyn Sink,
+    worker: Worker,
+    pieces: BTreeMap<u64, Piece>,
+    /// The first piece that is not wholly referred to, and where it begins.
+    piece: u64,
+    base: u64,
+    offset: u64,
+    lengths: HashMap<u64, (u64, bool)>,
+    finished: HashMap<u64, Finished>,
+    batch: Vec<(ChunkId, u32)>,
+    next_index: u64,
+    drafts: VecDeque<Draft>,
+    faults: HashMap<u64, String>,
+    /// First names that links may point to: offset and length.
+    names: HashMap<Vec<u8>, (u64, u64)>,
+    catalogue: Option<PageWriter>,
+    pages: Vec<(ChunkId, u32)>,
+    intake: Intake,
+}
+
+impl<'a> Ledger<'a> {
+    pub fn new(sink: &'a dyn Sink, is_tree: bool) -> Self {
+        Self {
+            sink,
+            worker: Worker::default(),
+            pieces: BTreeMap::new(),
+            piece: 0,
+            base: 0,
+            offset: 0,
+            lengths: HashMap::new(),
+            finished: HashMap::new(),
+            batch: Vec::new(),
+            next_index: 0,
+            drafts: VecDeque::new(),
+            faults: HashMap::new(),
+            names: HashMap::new(),
+            catalogue: is_tree.then(PageWriter::new),
+            pages: Vec::new(),
+            intake: Intake::default(),
+        }
+    }
+
+    /// Keeps the books until nobody has anything more to tell.
+    pub fn keep(mut self, told: Receiver<Event>) -> Result<Intake, IngestError> {
+        for event in told {
+            match event {
+                Event::Entry(draft) => self.drafts.push_back(draft),
+                Event::Chunk { piece, number, id, length } => {
+                    self.pieces.entry(piece).or_default().early.insert(number, (id, length));
+                }
+                Event::PieceDone { piece, chunks, length, changed } => {
+                    self.pieces.entry(piece).or_default().chunks = Some(chunks);
+                    self.lengths.insert(piece, (length, changed));
+                }
+                Event::Fault { piece, why } => {
+                    self.faults.insert(piece, why);
+                }
+            }
+            self.refer_in_order()?;
+            self.settle_entries(false)?;
+        }
+        self.settle_entries(true)?;
+        self.refer()?;
+        self.intake.bytes_in = self.offset;
+        self.intake.content_bytes = self.offset;
+        self.append_catalogue()?;
+        self.intake.chunk_count = self.next_index;
+        Ok(self.intake)
+    }
+
+    fn refer_in_order(&mut self) -> Result<(), IngestError> {
+        while let Some(piece) = self.pieces.get_mut(&self.piece) {
+            while let Some((id, length)) = piece.early.remove(&piece.referred) {
+                piece.referred += 1;
+                self.offset += u64::from(length);
+                self.batch.push((id, length));
+            }
+            let is_done = piece.chunks == Some(piece.referred);
+            if is_done {
+                let (length, changed) = self.lengths.remove(&self.piece).unwrap_or_default();
+                let base = self.base;
+                self.finished.insert(self.piece, Finished { base, length, changed });
+                self.pieces.remove(&self.piece);
+                self.piece += 1;
+                self.base = self.offset;
+            }
+            if self.batch.len() >= REFERENCES_BATCH {
+                self.refer()?;
+            }
+            if !is_done {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn refer(&mut self) -> Result<(), IngestError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let count = batch.len() as u64;
+        self.sink.refer(self.next_index, batch)?;
+        self.next_index += count;
+        Ok(())
+    }
+
+    /// Writes the entries whose bytes have their place.
+    fn settle_entries(&mut self, at_end: bool) -> Result<(), IngestError> {
+        while let Some(draft) = self.drafts.front() {
+            let is_known = match draft.placed {
+                Placed::Nowhere | Placed::AsTarget => true,
+                // The piece has begun, so everything before it is counted.
+                Placed::Within(piece, _) => piece <= self.piece,
+                Placed::Piece(piece) => piece < self.piece,
+            };
+            if !is_known && !at_end {
+                return Ok(());
+            }
+            let Some(draft) = self.drafts.pop_front() else { return Ok(()) };
+            self.settle(draft)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, draft: Draft) -> Result<(), IngestError> {
+        let Draft { mut entry, placed, has_more_names } = draft;
+        match placed {
+            Placed::Nowhere => {}
+            Placed::AsTarget => {
+                (entry.offset, entry.length) =
+                    self.names.get(&entry.target).copied().unwrap_or_default();
+            }
+            Placed::Within(piece, within) => {
+                let base = self.finished.get(&piece).map_or(self.base, |done| done.base);
+                entry.offset = base + within;
+            }
+            Placed::Piece(piece) => {
+                // Entries come in the order of pieces: nobody asks for this one or an earlier again.
+                self.finished.retain(|number, _| *number >= piece);
+                if let Some(done) = self.finished.remove(&piece) {
+                    (entry.offset, entry.length) = (done.base, done.length);
+                    entry.changed |= done.changed;
+                }
+                if let Some(why) = self.faults.remove(&piece) {
+                    entry.changed = true;
+                    let why = format!("only {} bytes could be read: {why}", entry.length);
+                    self.intake.skipped.push((entry.path.clone(), why));
+                }
+            }
+        }
+        if entry.length == 0 {
+            entry.offset = 0;
+        }
+        if entry.kind == Kind::File {
+            self.intake.files += 1;
+        }
+        if entry.changed {
+            self.intake.changed.push(entry.path.clone());
+        }
+        if has_more_names {
+            self.names.insert(entry.path.clone(), (entry.offset, entry.length));
+        }
+        self.write_entry(&entry)
+    }
+
+    fn write_entry(&mut self, entry: &Entry) -> Result<(), IngestError> {
+        let Some(catalogue) = &mut self.catalogue else { return Ok(()) };
+        let refused = |why: String| IngestError::Catalogue { path: text::name(&entry.path), why };
+        let value = entry.encode().map_err(|fault| refused(fault.to_string()))?;
+        let full =
+            catalogue.push(&entry.key(), &value).map_err(|fault| refused(fault.to_string()))?;
+        match full {
+            Some(page) => self.store_page(page),
+            None => Ok(()),
+        }
+    }
+
+    fn store_page(&mut self, page: Vec<u8>) -> Result<(), IngestError> {
+        let id = ChunkId::from(blake3::hash(&page));
+        let length = u32::try_from(page.len()).unwrap_or(u32::MAX);
+        self.sink.put(&mut self.worker, &id, page)?;
+        self.pages.push((id, length));
+        Ok(())
+    }
+
+    fn append_catalogue(&mut self) -> Result<(), IngestError> {
+        let Some(catalogue) = self.catalogue.take() else { return Ok(()) };
+        let last = catalogue.finish().map_err(|fault| IngestError::Catalogue {
+            path: String::new(),
+            why: fault.to_string(),
+        })?;
+        for page in last {
+            self.store_page(page)?;
+        }
+        let offset = self.offset;
+        let pages = std::mem::take(&mut self.pages);
+        let length = pages.iter().map(|(_, length)| u64::from(*length)).sum();
+        for batch in pages.chunks(REFERENCES_BATCH) {
+            self.batch = batch.to_vec();
+            self.refer()?;
+        }
+        self.intake.appendix = Some(Appendix { kind: AppendixKind::Catalogue, offset, length });
+        Ok(())
+    }
+}

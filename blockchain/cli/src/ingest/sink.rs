@@ -1,0 +1,161 @@
+//! Where chunks and references go, and the one of this process: a data folder.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lucid_core::digest::ChunkId;
+use lucid_core::session::SessionId;
+use lucid_data_chain::Opened;
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::add_references::add_references;
+use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
+use lucid_data_chain::ops::store_chunks::{Keeping, hand_over_chunk};
+use lucid_store::codec::Packer;
+use parking_lot::Mutex;
+use thiserror::Error;
+
+/// What a thread brings along: contexts that are too costly to make for each chunk.
+#[derive(Debug, Default)]
+pub struct Worker {
+    /// Compresses.
+    pub packer: Packer,
+}
+
+/// Why a sink does not take anything more.
+#[derive(Debug, Error)]
+pub enum SinkError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] OpError),
+    /// The server failed, or refused.
+    #[error("{0}")]
+    Server(String),
+}
+
+/// Takes chunks from many threads, and references from one.
+pub trait Sink: Sync {
+    /// Takes a chunk, unless it is known. It may not be durable on return, but it is durable before
+    /// any reference handed over later.
+    fn put(&self, worker: &mut Worker, id: &ChunkId, bytes: Vec<u8>) -> Result<(), SinkError>;
+
+    /// Adds references, in order; durable on return.
+    fn refer(&self, start_index: u64, chunks: Vec<(ChunkId, u32)>) -> Result<(), SinkError>;
+}
+
+/// What was new.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Bytes of chunks that were not known.
+    pub bytes_new: AtomicU64,
+    /// Bytes they take in the store.
+    pub bytes_stored: AtomicU64,
+}
+
+/// A session in a data folder of this process.
+pub struct StoreSink<'a> {
+    opened: &'a Opened,
+    session: SessionId,
+    keeping: Keeping,
+    tally: Arc<Tally>,
+    /// The first commit that failed; the next call hears of it.
+    failure: Arc<Mutex<Option<OpError>>>,
+}
+
+impl<'a> StoreSink<'a> {
+    /// Writes to this session.
+    pub fn new(opened: &'a Opened, session: SessionId, keeping: Keeping) -> Self {
+        Self { opened, session, keeping, tally: Arc::default(), failure: Arc::default() }
+    }
+
+    /// What was new so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    fn check(&self) -> Result<(), SinkError> {
+        match self.failure.lock().clone() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Sink for StoreSink<'_> {
+    fn put(&self, worker: &mut Worker, id: &ChunkId, bytes: Vec<u8>) -> Result<(), SinkError> {
+        self.check()?;
+        let length = bytes.len() as u64;
+        let (tally, failure) = (self.tally.clone(), self.failure.clone());
+        let done = Box::new(move |outcome: Result<_, lucid_store::CommitError>| match outcome {
+            Ok(lucid_store::committer::Committed { chunks_new, bytes_stored }) => {
+                tally.bytes_new.fetch_add(length * chunks_new, Ordering::Relaxed);
+                tally.bytes_stored.fetch_add(bytes_stored, Ordering::Relaxed);
+            }
+            Err(error) => {
+                failure.lock().get_or_insert(error.into());
+            }
+        });
+        hand_over_chunk(&self.opened.vault, &mut worker.packer, self.keeping, id, &bytes, done)?;
+        Ok(())
+    }
+
+    fn refer(&self, start_index: u64, chunks: Vec<(ChunkId, u32)>) -> Result<(), SinkError> {
+        self.check()?;
+        let Opened { vault, locks, .. } = self.opened;
+        let added = add_references(vault, locks, &self.session, start_index, chunks);
+        // A chunk that failed to commit is the cause of a reference that was refused for it.
+        self.check()?;
+        added?;
+        Ok(())
+    }
+}
+
+/// A sealed session that the same content is held against: nothing is written.
+pub struct CompareSink<'a> {
+    opened: &'a Opened,
+    session: SessionId,
+}
+
+impl<'a> CompareSink<'a> {
+    /// Holds what comes against this session.
+    pub fn new(opened: &'a Opened, session: SessionId) -> Self {
+        Self { opened, session }
+    }
+}
+
+impl Sink for CompareSink<'_> {
+    fn put(&self, _: &mut Worker, _: &ChunkId, _: Vec<u8>) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn refer(&self, start_index: u64, chunks: Vec<(ChunkId, u32)>) -> Result<(), SinkError> {
+        let source = StoredSession::open(&self.opened.vault, &self.session)?;
+        hold_against(&source, start_index, &chunks)
+    }
+}
+
+/// Whether a sealed session has these chunks in this place.
+pub fn hold_against(
+    source: &dyn SessionSource,
+    start_index: u64,
+    chunks: &[(ChunkId, u32)],
+) -> Result<(), SinkError> {
+    let mut next = start_index;
+    let mut rest = chunks;
+    while !rest.is_empty() {
+        let known = source.references(next, rest.len())?;
+        let (now, later) = rest.split_at(known.len().min(rest.len()));
+        let same = !known.is_empty()
+            && known
+                .iter()
+                .zip(now)
+                .all(|(known, (id, length))| known.chunk == *id && known.length == *length);
+        if !same {
+            let id = &source.shape().id;
+            let conflict = format!("session {id} is sealed with other content");
+            return Err(OpError::Conflict(conflict).into());
+        }
+        next += now.len() as u64;
+        rest = later;
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! The insides of the `lucid` command.
+//!
+//! [`cmd`] has the verbs, one a file; [`place`] is where sessions live, in this process or behind a
+//! server; [`ingest`] is the way in and [`restore`] the way out; [`folder`] touches the user's files.
+//! Only [`output`] and [`progress`] write to the terminal.
+
+pub mod cmd;
+pub mod folder;
+pub mod ingest;
+pub mod output;
+pub mod place;
+pub mod progress;
+pub mod restore;
+pub mod text;

@@ -1,0 +1,222 @@
+//! Everything the command says: results to standard output, remarks to standard error.
+//!
+//! The verbs hold one [`Output`]; nothing else prints. Results are tables or sentences for
+//! people, or JSON for programs. Invariant: remarks never stand in the way of progress bars, and
+//! standard output carries nothing but the result.
+
+use std::{
+    error::Error,
+    io::{self, Write},
+};
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use serde::Serialize;
+
+/// How the user wants to be spoken to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    /// Results as JSON, for programs.
+    pub json: bool,
+    /// Only results and errors.
+    pub quiet: bool,
+}
+
+/// The way to the terminal.
+#[derive(Debug, Clone)]
+pub struct Output {
+    manner: Manner,
+    bars: MultiProgress,
+}
+
+/// How a column is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Names and words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+impl Output {
+    /// Opens the terminal; bars are drawn only on one, and only for people.
+    #[must_use]
+    pub fn new(manner: Manner) -> Self {
+        let target = if manner.json || manner.quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            // Hides itself when standard error is not a terminal.
+            ProgressDrawTarget::stderr()
+        };
+        Self { manner, bars: MultiProgress::with_draw_target(target) }
+    }
+
+    /// How the user wants to be spoken to.
+    #[must_use]
+    pub fn manner(&self) -> Manner {
+        self.manner
+    }
+
+    /// Says a result: the value as JSON, or what `human` makes of it.
+    pub fn result<T: Serialize>(
+        &self,
+        value: &T,
+        human: impl FnOnce(&T) -> String,
+    ) -> io::Result<()> {
+        let mut text =
+            if self.manner.json { serde_json::to_string_pretty(value)? } else { human(value) };
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        self.bytes(text.as_bytes())
+    }
+
+    /// Says one of many results in a line of JSON of its own, or what `human` makes of it.
+    pub fn item<T: Serialize>(
+        &self,
+        value: &T,
+        human: impl FnOnce(&T) -> String,
+    ) -> io::Result<()> {
+        let mut text = if self.manner.json { serde_json::to_string(value)? } else { human(value) };
+        text.push('\n');
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes raw content to standard output.
+    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        self.bars.suspend(|| {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes)?;
+            out.flush()
+        })
+    }
+
+    /// Standard output as a stream, for content of any length. No bar is drawn beside it.
+    #[must_use]
+    pub fn stream(&self) -> io::BufWriter<io::Stdout> {
+        io::BufWriter::with_capacity(1 << 16, io::stdout())
+    }
+
+    /// Whether anybody sees progress bars.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        !self.bars.is_hidden()
+    }
+
+    /// Makes a remark to people.
+    pub fn remark(&self, text: &str) {
+        if !self.manner.json && !self.manner.quiet {
+            self.to_stderr(text);
+        }
+    }
+
+    /// Warns of something that did not stop the work.
+    pub fn warn(&self, text: &str) {
+        if self.manner.json {
+            self.to_stderr(&serde_json::json!({ "warning": text }).to_string());
+        } else {
+            self.to_stderr(&format!("warning: {text}"));
+        }
+    }
+
+    /// Says why the work could not be done, and what the user can do about it.
+    pub fn error(&self, error: &(dyn Error + 'static), remedy: Option<&str>) {
+        let text = if self.manner.json {
+            let value = serde_json::json!({ "error": sentence(error), "remedy": remedy });
+            value.to_string()
+        } else {
+            complaint(error, remedy)
+        };
+        self.to_stderr(&text);
+    }
+
+    /// Where progress bars are drawn.
+    pub(crate) fn bars(&self) -> &MultiProgress {
+        &self.bars
+    }
+
+    fn to_stderr(&self, text: &str) {
+        self.bars.suspend(|| {
+            // If nobody listens, there is nobody to tell.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        });
+    }
+}
+
+/// Sets rows in columns, as wide as the terminal at most.
+#[must_use]
+pub fn table(columns: &[(&str, Align)], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(columns.iter().map(|(name, _)| *name));
+    table.add_rows(rows);
+    for (column, (_, align)) in table.column_iter_mut().zip(columns) {
+        column.set_padding((0, 2));
+        if *align == Align::Right {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+/// Says an error and its causes in one sentence, with what can be done about it.
+#[must_use]
+pub fn complaint(error: &(dyn Error + 'static), remedy: Option<&str>) -> String {
+    let mut text = format!("error: {}", sentence(error));
+    if let Some(remedy) = remedy {
+        text.push_str("; ");
+        text.push_str(remedy);
+    }
+    text
+}
+
+/// Joins an error and its causes, leaving out a cause that was said already.
+pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lucid_core::catalogue::check_path;
+
+    use crate::folder::target::TargetError;
+
+    #[test]
+    fn an_error_is_one_sentence_with_cause_and_remedy() {
+        let error =
+            TargetError::Io { path: b"a\nb".to_vec(), source: io::Error::other("disk on fire") };
+        assert_eq!(
+            complaint(&error, Some("call the fire brigade")),
+            "error: \"a\\nb\" cannot be restored: disk on fire; call the fire brigade"
+        );
+    }
+
+    #[test]
+    fn a_cause_is_not_said_twice() {
+        let error = TargetError::from(check_path(b"/a").unwrap_err());
+        assert_eq!(
+            complaint(&error, None),
+            "error: \"/a\" is not a path in an archive: a component is empty"
+        );
+    }
+
+    #[test]
+    fn tables_stand_in_columns() {
+        let rows = [["a", "1"], ["long name", "1,000"]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        let columns = [("name", Align::Left), ("bytes", Align::Right)];
+        assert_eq!(table(&columns, rows), "name       bytes\na              1\nlong name  1,000");
+    }
+}

@@ -1,0 +1,213 @@
+//! Restoring folders.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    sync::Arc,
+    thread,
+};
+
+use lucid::folder::{
+    Entry, FileTime, Kind, Owner,
+    target::{Options, Target, TargetError},
+};
+
+use super::{entry, file, link, make_deep, make_varied, put, read};
+
+fn comparable(path: &std::path::Path) -> Vec<(Entry, Vec<u8>)> {
+    read(path).found
+}
+
+#[test]
+fn what_is_restored_is_what_was_read() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_varied(from.path());
+    for sync in [false, true] {
+        let to = to.path().join(format!("made {sync}"));
+        let target = Target::create(&to, Options { sync, ..Options::default() }).unwrap();
+        put(&target, &read(from.path()));
+        let report = target.finish();
+        assert!(report.refused.is_empty(), "{:?}", report.refused);
+        assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+        let done = report.restored;
+        assert_eq!((done.folders, done.files, done.links), (4, 8, 5));
+        assert_eq!(done.bytes, 10_010);
+        assert_eq!(comparable(&to), comparable(from.path()));
+    }
+}
+
+#[test]
+fn paths_longer_than_the_system_allows_are_restored() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_deep(from.path(), &"deep".repeat(25), 150);
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    put(&target, &read(from.path()));
+    let report = target.finish();
+    assert!(report.refused.is_empty() && report.warnings.is_empty(), "{report:?}");
+    assert_eq!(comparable(to.path()), comparable(from.path()));
+}
+
+#[test]
+fn a_large_file_is_written_by_many_threads() {
+    let to = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    let slot = Arc::new(target.open_file(&file(b"a/large", &bytes)).unwrap());
+    thread::scope(|scope| {
+        for piece in 0..8_usize {
+            let (slot, bytes) = (Arc::clone(&slot), &bytes);
+            scope.spawn(move || {
+                let start = piece * 50_000;
+                slot.write_at(start as u64, &bytes[start..start + 50_000]).unwrap();
+            });
+        }
+    });
+    assert!(slot.is_complete());
+    drop(slot);
+    assert_eq!(target.finish().restored.files, 1);
+    let path = to.path().join("a/large");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    let seen = fs::metadata(&path).unwrap();
+    assert_eq!((seen.mtime(), seen.mtime_nsec()), (1_000_000_000, 123_456_789));
+    assert_eq!(seen.mode() & 0o7777, 0o644);
+}
+
+#[test]
+fn a_file_that_does_not_get_all_its_bytes_is_removed_and_named() {
+    let to = tempfile::tempdir().unwrap();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    let slot = target.open_file(&file(b"a/part", &[0; 100])).unwrap();
+    slot.write_at(0, &[1; 60]).unwrap();
+    drop(slot);
+    let report = target.finish();
+    assert_eq!(report.restored.files, 0);
+    let refused: Vec<_> = report.refused.first.iter().map(ToString::to_string).collect();
+    assert_eq!(refused, ["\"a/part\" should have 100 bytes, not 60"]);
+    assert!(!to.path().join("a/part").exists());
+}
+
+#[test]
+fn bytes_beyond_the_announced_length_are_not_written() {
+    let to = tempfile::tempdir().unwrap();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    let wrong = target.small_file(&file(b"a", b"four"), b"fives");
+    assert!(matches!(wrong, Err(TargetError::Length { .. })));
+    assert!(!to.path().join("a").exists());
+    let slot = target.open_file(&file(b"b", b"four")).unwrap();
+    for (offset, bytes) in [(0, &b"fives"[..]), (4, b"x"), (u64::MAX, b"x"), (2, b"xyz")] {
+        assert!(matches!(slot.write_at(offset, bytes), Err(TargetError::Length { .. })));
+    }
+    slot.write_at(0, b"fo").unwrap();
+    slot.write_at(0, b"FO").unwrap();
+    assert!(slot.is_complete());
+    // Bytes that come twice are noticed once they are too many.
+    assert!(matches!(slot.write_at(2, b"ur"), Err(TargetError::Length { .. })));
+}
+
+#[test]
+fn files_that_are_there_are_kept_unless_overwriting_is_allowed() {
+    let to = tempfile::tempdir().unwrap();
+    fs::write(to.path().join("a"), "old").unwrap();
+    std::os::unix::fs::symlink("a", to.path().join("b")).unwrap();
+    fs::create_dir(to.path().join("c")).unwrap();
+    let strict = Target::create(to.path(), Options::default()).unwrap();
+    let refused = strict.small_file(&file(b"a", b"new"), b"new").unwrap_err();
+    assert_eq!(refused.to_string(), "\"a\" exists already");
+    assert!(refused.remedy().is_some());
+    strict.symlink(&link(Kind::Symlink, b"b", b"else")).unwrap();
+    let report = strict.finish();
+    assert_eq!(report.refused.total(), 1);
+    assert_eq!(fs::read(to.path().join("a")).unwrap(), b"old");
+    assert_eq!(fs::read_link(to.path().join("b")).unwrap().as_os_str(), "a");
+
+    let lenient = Target::create(to.path(), Options { overwrite: true, sync: false }).unwrap();
+    lenient.small_file(&file(b"a", b"new"), b"new").unwrap();
+    lenient.symlink(&link(Kind::Symlink, b"b", b"else")).unwrap();
+    let folder = lenient.small_file(&file(b"c", b"new"), b"new");
+    assert!(matches!(folder, Err(TargetError::FolderInTheWay { .. })));
+    let report = lenient.finish();
+    assert!(report.refused.is_empty());
+    assert_eq!(fs::read(to.path().join("a")).unwrap(), b"new");
+    assert_eq!(fs::read_link(to.path().join("b")).unwrap().as_os_str(), "else");
+}
+
+#[test]
+fn one_file_is_restored_with_the_folders_that_lead_to_it() {
+    let to = tempfile::tempdir().unwrap();
+    let target =
+        Target::create(&to.path().join("x/y"), Options { sync: true, ..Options::default() })
+            .unwrap();
+    target.small_file(&file(b"a/b/c", b"words"), b"words").unwrap();
+    let report = target.finish();
+    assert!(report.refused.is_empty() && report.warnings.is_empty(), "{report:?}");
+    assert_eq!(fs::read(to.path().join("x/y/a/b/c")).unwrap(), b"words");
+}
+
+#[test]
+fn a_target_with_content_keeps_its_own_mode() {
+    let to = tempfile::tempdir().unwrap();
+    fs::write(to.path().join("mine"), "").unwrap();
+    fs::set_permissions(to.path(), fs::Permissions::from_mode(0o750)).unwrap();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    target.folder(&entry(Kind::Folder, b"")).unwrap();
+    let report = target.finish();
+    assert!(report.warnings.is_empty());
+    assert_eq!(fs::metadata(to.path()).unwrap().mode() & 0o7777, 0o750);
+}
+
+#[test]
+fn a_target_that_is_a_file_is_refused_in_a_sentence() {
+    let to = tempfile::tempdir().unwrap();
+    let path = to.path().join("file");
+    fs::write(&path, "").unwrap();
+    let error = Target::create(&path, Options::default()).err().unwrap();
+    assert!(matches!(error, TargetError::Unusable { .. }));
+    assert!(lucid::output::complaint(&error, None).contains("cannot be used as the target: "));
+}
+
+#[test]
+fn odd_facts_are_survived() {
+    let to = tempfile::tempdir().unwrap();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    let odd = Entry {
+        mode: !0o6000,
+        modified: FileTime { seconds: i64::MIN, nanos: u32::MAX },
+        owner: Owner { uid: u32::MAX, gid: u32::MAX },
+        attributes: vec![
+            (b"no\0name".to_vec(), vec![]),
+            (vec![], vec![]),
+            (b"user.x".to_vec(), vec![0; 1 << 20]),
+        ],
+        ..file(b"odd", b"x")
+    };
+    target.small_file(&odd, b"x").unwrap();
+    let long = target.small_file(&file(&[b'x'; 256], b""), b"");
+    assert!(matches!(long, Err(TargetError::Io { .. })));
+    target.symlink(&link(Kind::Symlink, b"empty", b"")).unwrap();
+    target.symlink(&link(Kind::Symlink, b"zero", b"a\0b")).unwrap();
+    let report = target.finish();
+    assert_eq!(report.warnings.total(), 3);
+    assert_eq!(report.refused.total(), 2);
+    assert_eq!(fs::read(to.path().join("odd")).unwrap(), b"x");
+}
+
+#[test]
+fn programs_run_as_their_owner_only_if_that_owner_is_restored() {
+    let to = tempfile::tempdir().unwrap();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    let owner = Owner { uid: 4711, gid: 4712 };
+    let program = Entry { mode: 0o6755, owner, ..file(b"program", b"x") };
+    target.small_file(&program, b"x").unwrap();
+    target.symlink(&Entry { owner, ..link(Kind::Symlink, b"link", b"x") }).unwrap();
+    let report = target.finish();
+    let seen = fs::metadata(to.path().join("program")).unwrap();
+    if rustix::process::geteuid().is_root() && seen.uid() == owner.uid {
+        assert_eq!((seen.mode() & 0o7777, seen.gid()), (0o6755, owner.gid));
+        let seen = fs::symlink_metadata(to.path().join("link")).unwrap();
+        assert_eq!((seen.uid(), seen.gid()), (owner.uid, owner.gid));
+        assert!(report.warnings.is_empty());
+    } else {
+        assert_eq!(seen.mode() & 0o7777, 0o755);
+        assert!(!report.warnings.is_empty());
+    }
+}

@@ -1,0 +1,149 @@
+//! Writing tar streams, read back by the system's `tar` and by a library.
+
+use std::{
+    io::{Read, Write},
+    process::{Command, Stdio},
+};
+
+use lucid::folder::{
+    Entry, FileTime, Kind, Owner,
+    tarball::{TarError, Tarball},
+};
+
+use super::{Tree, entry, file, link, make_deep, make_varied, read};
+
+fn tarball(tree: &Tree) -> Vec<u8> {
+    let mut tarball = Tarball::new(Vec::new());
+    for (entry, bytes) in &tree.found {
+        tarball.entry(entry).unwrap();
+        for piece in bytes.chunks(777) {
+            tarball.content(piece).unwrap();
+        }
+    }
+    tarball.finish().unwrap()
+}
+
+#[test]
+fn the_systems_tar_unpacks_what_was_read() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make_varied(from.path());
+    let tree = read(from.path());
+    let started = Command::new("tar")
+        .args([
+            "--extract",
+            "--preserve-permissions",
+            "--xattrs",
+            "--xattrs-include=*",
+            "--directory",
+        ])
+        .arg(to.path())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut tar) = started else {
+        eprintln!("skipped: there is no tar on this system");
+        return;
+    };
+    tar.stdin.take().unwrap().write_all(&tarball(&tree)).unwrap();
+    let ended = tar.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(read(to.path()).found, tree.found);
+}
+
+#[test]
+fn the_library_reads_what_was_written() {
+    let from = tempfile::tempdir().unwrap();
+    make_varied(from.path());
+    make_deep(from.path(), &"deep".repeat(25), 60);
+    let tree = read(from.path());
+    let bytes = tarball(&tree);
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let mut count = 0;
+    for (read, (entry, content)) in archive.entries().unwrap().zip(&tree.found) {
+        let mut read = read.unwrap();
+        let path = match (entry.kind, entry.path.as_slice()) {
+            (Kind::Folder, b"") => b"./".to_vec(),
+            (Kind::Folder, path) => [path, b"/"].concat(),
+            (_, path) => path.to_vec(),
+        };
+        assert_eq!(read.path_bytes(), path);
+        let target = read.link_name_bytes().unwrap_or_default().into_owned();
+        assert_eq!(target, entry.target);
+        assert_eq!(read.header().mode().unwrap(), entry.mode);
+        let mut bytes = Vec::new();
+        read.read_to_end(&mut bytes).unwrap();
+        assert_eq!(&bytes, content);
+        count += 1;
+    }
+    assert_eq!(count, tree.found.len());
+}
+
+#[test]
+fn numbers_that_do_not_fit_the_old_header_are_kept() {
+    let big = Entry {
+        modified: FileTime { seconds: -1, nanos: 500_000_000 },
+        owner: Owner { uid: 4_000_000_000, gid: 2_097_151 },
+        attributes: vec![(b"user.a=b%".to_vec(), b"1\t2\0".to_vec())],
+        length: 1 << 40,
+        ..entry(Kind::File, b"big")
+    };
+    let mut bytes = Vec::new();
+    Tarball::new(&mut bytes).entry(&big).unwrap();
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let mut read = archive.entries().unwrap().next().unwrap().unwrap();
+    assert_eq!(read.size(), 1 << 40);
+    let records: Vec<_> = read
+        .pax_extensions()
+        .unwrap()
+        .unwrap()
+        .map(|record| record.unwrap())
+        .map(|record| (record.key().unwrap().to_owned(), record.value_bytes().to_vec()))
+        .collect();
+    let expected = [
+        ("mtime", &b"-0.500000000"[..]),
+        ("uid", b"4000000000"),
+        ("size", b"1099511627776"),
+        ("SCHILY.xattr.user.a%3Db%25", b"1\t2\0"),
+    ];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_vec()));
+    assert_eq!(records, expected);
+}
+
+#[test]
+fn names_that_lead_out_are_refused() {
+    let mut tarball = Tarball::new(Vec::new());
+    for name in ["..", "/etc/passwd", "a/../../b", "a//b"] {
+        let name = name.as_bytes();
+        for entry in [file(name, b""), entry(Kind::Folder, name), link(Kind::HardLink, b"x", name)]
+        {
+            assert!(matches!(tarball.entry(&entry), Err(TarError::Unsafe { .. })));
+        }
+    }
+    assert!(tarball.finish().unwrap().iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_file_gets_exactly_the_bytes_it_announced() {
+    let mut tarball = Tarball::new(Vec::new());
+    tarball.entry(&file(b"a", b"four")).unwrap();
+    assert!(matches!(tarball.content(b"fives"), Err(TarError::Length { more: true })));
+    tarball.content(b"fou").unwrap();
+    let next = tarball.entry(&file(b"b", b""));
+    assert!(matches!(next, Err(TarError::Length { more: false })));
+    assert!(matches!(tarball.finish(), Err(TarError::Length { more: false })));
+}
+
+#[test]
+fn a_stream_that_breaks_is_an_error() {
+    struct Broken;
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut tarball = Tarball::new(Broken);
+    assert!(matches!(tarball.entry(&file(b"a", b"")), Err(TarError::Io(_))));
+}

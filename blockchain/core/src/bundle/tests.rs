@@ -1,0 +1,407 @@
+//! Small worlds: a session, its anchor and its block; and what bundles of them look like.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::anchor::Anchor;
+use crate::block::Block;
+use crate::catalogue::{Entry, FileTime, Kind, Owner};
+use crate::cut::ChunkProfile;
+use crate::digest::{ChunkId, SessionRoot};
+use crate::json::Json;
+use crate::manifest::{Appendix, AppendixKind, End};
+use crate::page::PageWriter;
+use crate::session::{Layout, Salt, SessionId, SessionSecret, salt};
+use crate::sign::SigningKey;
+use crate::time::Timestamp;
+use crate::transaction::Transaction;
+
+/// A sealed session, all of it, and the block that its anchor is in.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) manifest: Manifest,
+    pub(crate) chunks: Vec<Vec<u8>>,
+    pub(crate) leaves: Vec<Leaf>,
+    pub(crate) hashes: Vec<NodeHash>,
+    pub(crate) recorder: SigningKey,
+    pub(crate) producer: SigningKey,
+    pub(crate) block: Block,
+}
+
+/// How to make a world.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) session: &'static str,
+    pub(crate) layout: Layout,
+    pub(crate) chunk_bytes: usize,
+    pub(crate) scale: usize,
+    pub(crate) secret: Option<[u8; 32]>,
+    pub(crate) recorder: u8,
+    pub(crate) producer: u8,
+    pub(crate) end: End,
+}
+
+pub(crate) const SMALL: Plan = Plan {
+    session: "small",
+    layout: Layout::Tree,
+    chunk_bytes: 40,
+    scale: 1,
+    secret: Some([3; 32]),
+    recorder: 1,
+    producer: 2,
+    end: End::Complete,
+};
+
+const T0: i64 = 1_700_000_000_000_000;
+
+fn noise(name: &str, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn files(scale: usize) -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("a/big", noise("big", 100 * scale)),
+        ("a/empty", Vec::new()),
+        ("b", noise("b", 50 * scale)),
+    ]
+}
+
+fn catalogue(scale: usize) -> Vec<Vec<u8>> {
+    let plain = |path: &str, kind, target: &str| Entry {
+        path: path.into(),
+        kind,
+        mode: 0o644,
+        modified: FileTime { seconds: 5, nanos: 6 },
+        owner: Owner::default(),
+        target: target.into(),
+        attributes: Vec::new(),
+        offset: 0,
+        length: 0,
+        changed: false,
+    };
+    let mut entries: BTreeMap<Vec<u8>, Entry> = [
+        plain("", Kind::Folder, ""),
+        plain("a", Kind::Folder, ""),
+        plain("z", Kind::Symlink, "../elsewhere"),
+    ]
+    .into_iter()
+    .map(|entry| (entry.key(), entry))
+    .collect();
+    let mut offset = 0;
+    for (path, bytes) in files(scale) {
+        let length = bytes.len() as u64;
+        let entry = Entry { offset, length, changed: path == "b", ..plain(path, Kind::File, "") };
+        offset += length;
+        entries.insert(entry.key(), entry);
+    }
+    let mut writer = PageWriter::new();
+    let mut pages = Vec::new();
+    for (key, entry) in entries {
+        pages.extend(writer.push(&key, &entry.encode().unwrap()).unwrap());
+    }
+    pages.extend(writer.finish().unwrap());
+    pages
+}
+
+pub(crate) fn leaves_of(chunks: &[Vec<u8>], secret: Option<&SessionSecret>) -> Vec<Leaf> {
+    let mut offset = 0;
+    (0..)
+        .zip(chunks)
+        .map(|(index, chunk)| {
+            let length = chunk.len() as u32;
+            let chunk_id = blake3::hash(chunk).into();
+            let leaf = Leaf { index, offset, length, chunk_id, salt: salt(secret, index) };
+            offset += u64::from(length);
+            leaf
+        })
+        .collect()
+}
+
+pub(crate) fn world(plan: Plan) -> World {
+    let content =
+        files(plan.scale).into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>().concat();
+    let mut chunks: Vec<Vec<u8>> = content.chunks(plan.chunk_bytes).map(<[u8]>::to_vec).collect();
+    let pages = if plan.layout == Layout::Tree { catalogue(plan.scale) } else { Vec::new() };
+    let appended: usize = pages.iter().map(Vec::len).sum();
+    chunks.extend(pages);
+    let secret = plan.secret.map(SessionSecret::new);
+    let leaves = leaves_of(&chunks, secret.as_ref());
+    let session_id: SessionId = plan.session.parse().unwrap();
+    let hashes: Vec<NodeHash> =
+        leaves.iter().map(|leaf| *leaf.hash(&session_id.key()).as_bytes()).collect();
+    let content_bytes = content.len() as u64;
+    let appendix = (plan.layout == Layout::Tree).then_some(Appendix {
+        kind: AppendixKind::Catalogue,
+        offset: content_bytes,
+        length: appended as u64,
+    });
+    let manifest = Manifest {
+        session_id,
+        user_id: "ada".into(),
+        started_at: Timestamp::from_micros(T0),
+        ended_at: Timestamp::from_micros(T0 + 1),
+        layout: plan.layout,
+        public: plan.secret.is_none(),
+        chunk_profile: ChunkProfile::default(),
+        chunk_count: chunks.len() as u64,
+        content_bytes,
+        appendix,
+        total_bytes: content_bytes + appended as u64,
+        merkle_root: SessionRoot::new(tree::root::<Blake3Tree>(&hashes)),
+        end: plan.end,
+        metadata: BTreeMap::new(),
+        previous_manifest: None,
+    };
+    let recorder = SigningKey::from_seed([plan.recorder; 32]);
+    let producer = SigningKey::from_seed([plan.producer; 32]);
+    let anchor = Anchor::of(&manifest, Timestamp::from_micros(T0 + 2)).unwrap();
+    let other = |id: &str| Transaction::from_json(&Json::object([("id", Json::from(id))])).unwrap();
+    let transactions = vec![other("t0"), anchor.sign(&recorder).unwrap(), other("t2")];
+    let block = Block::build(None, transactions, Timestamp::from_micros(T0 + 3), &producer);
+    World { manifest, chunks, leaves, hashes, recorder, producer, block }
+}
+
+impl World {
+    pub(crate) fn anchored(&self) -> Anchored {
+        Anchored::of(&BlockRecord::of(&self.block), self.block.transactions[1].id()).unwrap()
+    }
+
+    pub(crate) fn content(&self) -> Vec<u8> {
+        let mut all = self.chunks.concat();
+        all.truncate(self.manifest.content_bytes as usize);
+        all
+    }
+
+    fn page_of(&self, path: &str) -> (Leaf, Vec<u8>) {
+        let key = crate::catalogue::path_key(path.as_bytes());
+        let pages = self.leaves.iter().zip(&self.chunks);
+        let mut pages = pages.filter(|(leaf, _)| leaf.offset >= self.manifest.content_bytes);
+        let holds = |bytes: &[u8]| crate::page::Page::decode(bytes).unwrap().get(&key).is_some();
+        let first = pages.clone().next().unwrap();
+        let (leaf, bytes) = pages.find(|(_, bytes)| holds(bytes)).unwrap_or(first);
+        (*leaf, bytes.clone())
+    }
+
+    pub(crate) fn try_prove(&self, subject: Subject) -> Result<Bundle, BuildFault> {
+        let (range, page) = match &subject {
+            Subject::Session => (0..self.manifest.total_bytes, None),
+            Subject::Chunks(a, b) => {
+                let end = self.leaves.get(*b as usize - 1).map_or(u64::MAX, Leaf::end);
+                (self.leaves[*a as usize].offset..end, None)
+            }
+            Subject::Bytes(a, b) => (*a..*b, None),
+            Subject::Path(path) => {
+                let path = String::from_utf8(path.clone()).unwrap();
+                let (leaf, bytes) = self.page_of(&path);
+                let key = crate::catalogue::path_key(path.as_bytes());
+                let page = crate::page::Page::decode(&bytes).unwrap();
+                let value = page.get(&key).map(<[u8]>::to_vec);
+                let range = value.map_or(0..0, |value| {
+                    let entry = Entry::decode(&key, &value).unwrap();
+                    entry.offset..entry.offset + entry.length
+                });
+                (range, Some((leaf, bytes)))
+            }
+        };
+        let leaves = covering(&range, &self.leaves).to_vec();
+        let edge_chunks: Vec<&[u8]> = edges(&range, &leaves)
+            .into_iter()
+            .map(|leaf| self.chunks[leaf.index as usize].as_slice())
+            .collect();
+        Bundle::build(subject, &self.manifest, &self.hashes, leaves.clone(), &edge_chunks, page)
+    }
+
+    pub(crate) fn prove(&self, subject: Subject) -> Bundle {
+        self.try_prove(subject).unwrap().anchored_in(self.anchored())
+    }
+}
+
+pub(crate) fn path(text: &str) -> Subject {
+    Subject::Path(text.into())
+}
+
+/// Every kind of subject, with the content it is about.
+pub(crate) fn subjects(world: &World) -> Vec<(Subject, Vec<u8>)> {
+    let content = world.content();
+    let scale = content.len() / 150;
+    let last = world.chunks.len();
+    vec![
+        (Subject::Session, content.clone()),
+        (Subject::Chunks(1, last as u64), world.chunks[1..].concat()),
+        (Subject::Bytes(10, 15), content[10..15].to_vec()),
+        (Subject::Bytes(30, 130), content[30..130].to_vec()),
+        (Subject::Bytes(0, content.len() as u64), content.clone()),
+        (path("a/big"), content[..100 * scale].to_vec()),
+        (path("b"), content[100 * scale..].to_vec()),
+        (path("a/empty"), Vec::new()),
+        (path("a"), Vec::new()),
+        (path(""), Vec::new()),
+        (path("z"), Vec::new()),
+    ]
+}
+
+#[test]
+fn bundles_read_back() {
+    let world = world(SMALL);
+    for (subject, _) in subjects(&world) {
+        let bundle = world.prove(subject);
+        let bytes = bundle.encode();
+        assert_eq!(Bundle::decode(&bytes), Ok(bundle));
+        for cut in 0..bytes.len() {
+            assert!(Bundle::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn every_altered_byte_breaks_the_checksum() {
+    let bytes = world(SMALL).prove(path("b")).encode();
+    for at in 0..bytes.len() {
+        let mut other = bytes.clone();
+        other[at] ^= 0x20;
+        assert!(Bundle::decode(&other).is_err(), "byte {at}");
+    }
+    let longer = [bytes.as_slice(), b"\n"].concat();
+    assert_eq!(Bundle::decode(&longer), Err(BundleFault::Checksum));
+}
+
+// Frozen: a bundle must still be readable when everything else is gone.
+#[test]
+fn bundles_are_frozen() {
+    let vectors = include_str!("../../tests/vectors/bundle.txt");
+    let plan = Plan { layout: Layout::Raw, scale: 1, chunk_bytes: 100, ..SMALL };
+    let bundle = world(plan).prove(Subject::Bytes(90, 110));
+    let found = format!("bytes {}\n", hex::encode(bundle.encode()));
+    assert!(vectors.ends_with(&found), "{found}");
+}
+
+#[test]
+fn nothing_is_built_from_pieces_that_do_not_fit() {
+    let world = world(SMALL);
+    let build = |subject, hashes: &[NodeHash], leaves: &[Leaf], edges: &[&[u8]], page| {
+        Bundle::build(subject, &world.manifest, hashes, leaves.to_vec(), edges, page)
+    };
+    let (hashes, leaves) = (&world.hashes, &world.leaves);
+    let bytes = || Subject::Bytes(10, 15);
+    let chunk = world.chunks[0].as_slice();
+    assert!(build(bytes(), hashes, &leaves[..1], &[chunk], None).is_ok());
+    let fault = build(bytes(), &hashes[1..], &leaves[..1], &[chunk], None);
+    assert_eq!(fault, Err(BuildFault::Root));
+    let fault = build(bytes(), hashes, &leaves[..1], &[], None);
+    assert_eq!(fault, Err(BuildFault::Edges { given: 0, wanted: 1 }));
+    let fault = build(bytes(), hashes, &leaves[..1], &[b"other"], None);
+    assert!(matches!(fault, Err(BuildFault::Slice(_))));
+    for (subject, leaves) in [
+        (bytes(), &leaves[..0]),
+        (bytes(), &leaves[..2]),
+        (bytes(), &leaves[1..2]),
+        (Subject::Bytes(5, 5), &leaves[..1]),
+        (Subject::Bytes(5, 999), &leaves[..1]),
+        (Subject::Chunks(1, 1), &leaves[..1]),
+        (Subject::Chunks(0, 99), &leaves[..]),
+        (Subject::Chunks(1, 2), &leaves[..1]),
+        (Subject::Session, &leaves[1..]),
+        (path("b"), &leaves[2..4]),
+    ] {
+        let fault = build(subject.clone(), hashes, leaves, &[], None);
+        assert!(matches!(fault, Err(BuildFault::Claim(_))), "{subject:?} {fault:?}");
+    }
+    let many = vec![leaves[0]; LEAVES_MAX + 1];
+    let fault = build(Subject::Session, hashes, &many, &[], None);
+    assert_eq!(fault, Err(BuildFault::TooMany { chunks: LEAVES_MAX + 1 }));
+    assert!(world.try_prove(path("absent")).is_err());
+    let page = Some(world.page_of("b"));
+    assert!(build(Subject::Session, hashes, leaves, &[], page).is_err());
+}
+
+#[test]
+fn a_session_of_nothing_has_a_bundle() {
+    let world = world(SMALL);
+    let manifest = Manifest {
+        layout: Layout::Raw,
+        chunk_count: 0,
+        content_bytes: 0,
+        total_bytes: 0,
+        appendix: None,
+        merkle_root: SessionRoot::new(tree::root::<Blake3Tree>(&[])),
+        ..world.manifest
+    };
+    let bundle = Bundle::build(Subject::Session, &manifest, &[], vec![], &[], None).unwrap();
+    assert_eq!(Bundle::decode(&bundle.encode()), Ok(bundle));
+}
+
+fn any_leaf() -> impl Strategy<Value = Leaf> {
+    (any::<u32>(), any::<u32>(), 1u32..1000, any::<[u8; 32]>(), any::<[u8; 32]>()).prop_map(
+        |(index, offset, length, chunk, salt)| Leaf {
+            index: index.into(),
+            offset: offset.into(),
+            length,
+            chunk_id: ChunkId::new(chunk),
+            salt: Salt::new(salt),
+        },
+    )
+}
+
+fn any_subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        Just(Subject::Session),
+        any::<(u64, u64)>().prop_map(|(a, b)| Subject::Chunks(a, b)),
+        any::<(u64, u64)>().prop_map(|(a, b)| Subject::Bytes(a, b)),
+        proptest::collection::vec(any::<u8>(), 0..20).prop_map(Subject::Path),
+    ]
+}
+
+fn any_anchored() -> impl Strategy<Value = Anchored> {
+    let producer = proptest::option::of((any::<[u8; 32]>(), any::<[u8; 32]>()));
+    let path = proptest::collection::vec(any::<[u8; 32]>(), 0..4);
+    ("\\PC{0,20}", any::<(u32, u32)>(), path, "\\PC{0,20}", producer).prop_map(
+        |(transaction, (position, count), path, entry, producer)| Anchored {
+            transaction,
+            position,
+            count,
+            path: path.into_iter().map(TransactionHash::new).collect(),
+            entry,
+            producer: producer.map(|(key, half)| Producer {
+                key: PublicKey::new(key),
+                signature: Signature::new([half, half].concat().try_into().unwrap()),
+            }),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn anything_that_is_written_reads_back(
+        subject in any_subject(),
+        manifest in "\\PC{0,40}",
+        leaves in proptest::collection::vec(any_leaf(), 0..4),
+        range_proof in proptest::collection::vec(any::<[u8; 32]>(), 0..4),
+        slices in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..3),
+        page in proptest::option::of((any_leaf(), proptest::collection::vec(any::<u8>(), 0..9))),
+        anchored in proptest::option::of(any_anchored()),
+    ) {
+        let proof = range_proof.clone();
+        let page = page.map(|(leaf, bytes)| PageProof { bytes, leaf, proof });
+        let bundle = Bundle { subject, manifest, leaves, range_proof, slices, page, anchored };
+        prop_assert_eq!(Bundle::decode(&bundle.encode()), Ok(bundle));
+    }
+
+    #[test]
+    fn arbitrary_parts_under_a_right_checksum_never_panic(
+        parts in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let bytes = sealed(&[MAGIC, &parts].concat());
+        if let Ok(bundle) = Bundle::decode(&bytes) {
+            prop_assert_eq!(bundle.encode(), bytes);
+        }
+    }
+}
+
+/// Bytes with a right checksum, as a forger would write them.
+pub(crate) fn sealed(parts: &[u8]) -> Vec<u8> {
+    [parts, blake3::hash(parts).as_bytes()].concat()
+}

@@ -1,0 +1,412 @@
+//! What holds is proved, what was altered is refused, and what is only claimed is never "proved".
+
+use std::io::Cursor;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::block::Block;
+use crate::bundle::Producer;
+use crate::bundle::tests::{Plan, SMALL, World, path, sealed, subjects, world};
+use crate::json::Json;
+use crate::session::{Layout, Salt};
+use crate::sign::SigningKey;
+use crate::time::Timestamp;
+
+fn trusted(world: &World) -> Vec<Trust> {
+    vec![Trust::Key(world.recorder.public()), Trust::Key(world.producer.public())]
+}
+
+fn run(bundle: &[u8], content: Option<&[u8]>, trust: &[Trust]) -> Report {
+    match content {
+        Some(content) => check(bundle, Some(&mut Cursor::new(content)), trust).unwrap(),
+        None => check(bundle, None, trust).unwrap(),
+    }
+}
+
+fn exit(bundle: &Bundle, content: Option<&[u8]>, trust: &[Trust]) -> u8 {
+    run(&bundle.encode(), content, trust).verdict.exit_code()
+}
+
+fn refused_in(report: &Report) -> &'static str {
+    let last = report.steps.last().unwrap();
+    assert_eq!(last.outcome, Outcome::Refused, "{report:?}");
+    last.name
+}
+
+#[test]
+fn every_subject_is_proved_with_and_without_content() {
+    for secret in [None, Some([9; 32])] {
+        for (chunk_bytes, scale) in [(40, 1), (150, 1), (30_000, 700), (1 << 20, 700)] {
+            let world = world(Plan { secret, chunk_bytes, scale, ..SMALL });
+            for (subject, content) in subjects(&world) {
+                let bundle = world.prove(subject.clone());
+                let report = run(&bundle.encode(), Some(&content), &trusted(&world));
+                assert_eq!(report.verdict, Verdict::Proved, "{subject:?} {report:?}");
+                assert_eq!(exit(&bundle, None, &trusted(&world)), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_steps_of_a_whole_proof_are_these() {
+    let world = world(SMALL);
+    let bundle = world.prove(path("b")).encode();
+    let report = run(&bundle, Some(&world.content()[100..]), &trusted(&world));
+    let names: Vec<_> = report.steps.iter().map(|step| step.name).collect();
+    assert_eq!(
+        names,
+        [
+            "bundle",
+            "content",
+            "leaves",
+            "path",
+            "manifest",
+            "anchor",
+            "recorder",
+            "transaction",
+            "block",
+            "origin"
+        ]
+    );
+    assert!(report.steps.iter().all(|step| step.outcome == Outcome::Proved));
+    let all = report.not_proved.join("\n");
+    for word in
+        ["time of the block", "not salted", "changed while it was read", "rest of the session"]
+    {
+        assert!(all.contains(word), "{word}: {all}");
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["verdict"], "proved");
+    assert_eq!(json["steps"][0]["outcome"], "proved");
+}
+
+#[test]
+fn content_may_be_absent_but_not_other() {
+    let world = world(SMALL);
+    for (subject, content) in subjects(&world) {
+        let bundle = world.prove(subject.clone());
+        let longer = [content.as_slice(), b"x"].concat();
+        assert_eq!(exit(&bundle, Some(&longer), &trusted(&world)), 1, "{subject:?}");
+        for at in 0..content.len() {
+            let mut other = content.clone();
+            other[at] ^= 1;
+            let report = run(&bundle.encode(), Some(&other), &trusted(&world));
+            assert_eq!(refused_in(&report), "content", "{subject:?} {at}");
+            let shorter = &content[..at];
+            assert_eq!(exit(&bundle, Some(shorter), &trusted(&world)), 1, "{subject:?} {at}");
+        }
+        let report = run(&bundle.encode(), None, &trusted(&world));
+        assert!(report.not_proved.iter().any(|s| s.contains("no content")), "{report:?}");
+    }
+}
+
+#[test]
+fn a_session_s_content_may_come_with_its_appendix() {
+    let world = world(SMALL);
+    let bundle = world.prove(Subject::Session);
+    let mut all = world.chunks.concat();
+    let report = run(&bundle.encode(), Some(&all), &trusted(&world));
+    assert_eq!(report.verdict, Verdict::Proved);
+    assert!(!report.not_proved.iter().any(|s| s.contains("appendix")));
+    let report = run(&bundle.encode(), Some(&world.content()), &trusted(&world));
+    assert!(report.not_proved.iter().any(|s| s.contains("appendix")));
+    let last = all.len() - 1;
+    all[last] ^= 1;
+    assert_eq!(exit(&bundle, Some(&all), &trusted(&world)), 1);
+    assert_eq!(exit(&bundle, Some(&all[..last]), &trusted(&world)), 1);
+}
+
+#[test]
+fn content_arrives_in_any_pieces_and_a_failing_reader_is_an_error() {
+    struct Drip<'a>(&'a [u8], bool);
+    impl Read for Drip<'_> {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            match (self.0.split_first(), to.first_mut()) {
+                (Some((byte, rest)), Some(to)) => {
+                    (*to, self.0) = (*byte, rest);
+                    Ok(1)
+                }
+                _ => Ok(0),
+            }
+        }
+    }
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+    }
+    let world = world(SMALL);
+    for (subject, content) in subjects(&world) {
+        let bytes = world.prove(subject).encode();
+        let mut drip = Drip(&content, false);
+        let report = check(&bytes, Some(&mut drip), &trusted(&world)).unwrap();
+        assert_eq!(report.verdict, Verdict::Proved);
+        assert!(check(&bytes, Some(&mut Broken), &trusted(&world)).is_err());
+    }
+}
+
+#[test]
+fn only_what_a_key_signed_is_proved_by_trusting_it() {
+    let world = world(SMALL);
+    let bundle = world.prove(Subject::Session);
+    let (recorder, producer) = (world.recorder.public(), world.producer.public());
+    let hash = Trust::BlockHash(world.block.hash);
+    let (recorder, producer) = (Trust::Key(recorder), Trust::Key(producer));
+    let other = Trust::Key(SigningKey::from_seed([99; 32]).public());
+    for (trust, code) in [
+        (vec![], 2),
+        (vec![recorder], 2),
+        (vec![producer], 2),
+        (vec![hash], 2),
+        (vec![other], 2),
+        (vec![producer, hash], 2),
+        (vec![recorder, other], 2),
+        (vec![recorder, Trust::BlockHash(BlockHash::ZERO)], 2),
+        (vec![recorder, producer], 0),
+        (vec![recorder, hash], 0),
+    ] {
+        assert_eq!(exit(&bundle, None, &trust), code, "{trust:?}");
+    }
+    let report = run(&bundle.encode(), None, &[recorder]);
+    assert!(report.not_proved.iter().any(|s| s.starts_with("consistent, origin NOT proved")));
+    let report = run(&bundle.encode(), None, &[producer]);
+    assert!(report.not_proved.iter().any(|s| s.starts_with("recorder NOT proved")));
+    let both = one_key_for_both();
+    let key = [Trust::Key(both.recorder.public())];
+    assert_eq!(exit(&both.prove(Subject::Session), None, &key), 0);
+}
+
+fn one_key_for_both() -> World {
+    world(Plan { recorder: 5, producer: 5, ..SMALL })
+}
+
+#[test]
+fn a_bundle_without_anchor_or_signature_is_never_proved() {
+    let world = world(SMALL);
+    let bundle = world.prove(Subject::Session);
+    let bare = Bundle { anchored: None, ..bundle.clone() };
+    let report = run(&bare.encode(), None, &trusted(&world));
+    assert_eq!(report.verdict, Verdict::OriginOrRecorderNotProved);
+    assert!(report.not_proved.iter().any(|s| s.contains("not anchored")));
+    let unsigned = Anchored { producer: None, ..world.anchored() };
+    let unsigned = bundle.anchored_in(unsigned);
+    assert_eq!(exit(&unsigned, None, &trusted(&world)), 2);
+    let trust = [Trust::Key(world.recorder.public()), Trust::BlockHash(world.block.hash)];
+    assert_eq!(exit(&unsigned, None, &trust), 0);
+}
+
+#[test]
+fn a_session_that_was_never_ended_says_so() {
+    let world = world(Plan { end: End::Unterminated, ..SMALL });
+    let report = run(&world.prove(Subject::Session).encode(), None, &trusted(&world));
+    assert_eq!(report.verdict, Verdict::Proved);
+    assert!(report.not_proved.iter().any(|s| s.contains("never ended")));
+}
+
+// A forger knows how to compute a checksum, so it must not be what protects any field.
+#[test]
+fn every_altered_byte_under_a_right_checksum_is_refused_or_not_proved() {
+    let world = world(SMALL);
+    for (subject, content) in subjects(&world) {
+        let bytes = world.prove(subject.clone()).encode();
+        let parts = &bytes[..bytes.len() - 32];
+        for at in 0..parts.len() {
+            for bit in [1, 0x80] {
+                let mut other = parts.to_vec();
+                other[at] ^= bit;
+                let report = run(&sealed(&other), Some(&content), &trusted(&world));
+                assert_ne!(report.verdict, Verdict::Proved, "{subject:?} byte {at}");
+            }
+        }
+    }
+}
+
+/// Every way to alter one field of a bundle, and the step that notices it.
+fn alterations(world: &World) -> Vec<(&'static str, Bundle)> {
+    let base = world.prove(path("a/big"));
+    let mut all: Vec<(&'static str, Bundle)> = Vec::new();
+    let mut add = |step, alter: &dyn Fn(&mut Bundle)| {
+        let mut bundle = base.clone();
+        alter(&mut bundle);
+        assert_ne!(bundle, base);
+        all.push((step, bundle));
+    };
+    add("leaves", &|b| b.subject = path("b"));
+    add("path", &|b| b.subject = path("absent"));
+    add("path", &|b| b.subject = path("a\0big"));
+    add("path", &|b| b.subject = Subject::Session);
+    add("path", &|b| b.page = None);
+    add("path", &|b| b.page.as_mut().unwrap().bytes[20] ^= 1);
+    add("path", &|b| b.page.as_mut().unwrap().leaf.salt = Salt::new([1; 32]));
+    add("path", &|b| b.page.as_mut().unwrap().proof[0][0] ^= 1);
+    add("path", &|b| b.page.as_mut().unwrap().proof.push([0; 32]));
+    add("leaves", &|b| b.page.as_mut().unwrap().leaf.index -= 1);
+    add("manifest", &|b| b.manifest = b.manifest.replace("ada", "bob "));
+    add("manifest", &|b| b.manifest.push(' '));
+    add("anchor", &|b| b.manifest = b.manifest.replace("\"ada\"", "\"bob\""));
+    add("path", &|b| b.manifest = b.manifest.replace("\"small\"", "\"other\""));
+    add("leaves", &|b| b.leaves.swap(0, 1));
+    add("leaves", &|b| b.leaves[0].index += 1);
+    add("leaves", &|b| b.leaves[1].offset += 1);
+    add("leaves", &|b| b.leaves[0].length += 1);
+    add("leaves", &|b| b.leaves[0].salt = Salt::PUBLIC);
+    add("leaves", &|b| b.leaves.truncate(1));
+    add("leaves", &|b| b.leaves.clear());
+    add("leaves", &|b| b.range_proof[0][0] ^= 1);
+    add("leaves", &|b| b.range_proof.push([0; 32]));
+    add("leaves", &|b| b.range_proof.clear());
+    add("content", &|b| b.leaves[0].chunk_id = crate::digest::ChunkId::ZERO);
+    add("content", &|b| b.slices.clear());
+    add("content", &|b| b.slices.push(Vec::new()));
+    add("bundle", &|b| b.slices.extend([Vec::new(), Vec::new()]));
+    add("content", &|b| b.slices[0][0] ^= 1);
+    add("content", &|b| b.slices[0].push(0));
+    add("anchor", &|b| b.anchored.as_mut().unwrap().transaction.insert(0, ' '));
+    add("anchor", &|b| anchored(b).transaction = anchored(b).transaction.replace("v1", "v2"));
+    add("anchor", &|b| anchored(b).transaction = "{}".to_owned());
+    add("transaction", &|b| anchored(b).position = 0);
+    add("transaction", &|b| anchored(b).count = 4);
+    add("transaction", &|b| anchored(b).path.swap(0, 1));
+    add("transaction", &|b| anchored(b).path.clear());
+    add("block", &|b| anchored(b).entry.push('\n'));
+    add("block", &|b| anchored(b).entry = anchored(b).entry.replacen("\n0\n", "\n1\n", 1));
+    add("block", &|b| anchored(b).entry = anchored(b).entry.replacen("\n0\n", "\n00\n", 1));
+    add("origin", &|b| signature(b).key = SigningKey::from_seed([77; 32]).public());
+    add("origin", &|b| signature(b).signature = crate::sign::Signature::new([1; 64]));
+    all
+}
+
+fn anchored(bundle: &mut Bundle) -> &mut Anchored {
+    bundle.anchored.as_mut().unwrap()
+}
+
+fn signature(bundle: &mut Bundle) -> &mut Producer {
+    anchored(bundle).producer.as_mut().unwrap()
+}
+
+#[test]
+fn every_altered_field_is_refused_in_its_step() {
+    let world = world(SMALL);
+    let content = world.content()[..100].to_vec();
+    for (number, (step, bundle)) in alterations(&world).into_iter().enumerate() {
+        let report = run(&bundle.encode(), Some(&content), &trusted(&world));
+        assert_eq!(refused_in(&report), step, "alteration {number}: {report:?}");
+        assert_eq!(report.verdict.exit_code(), 1);
+    }
+}
+
+#[test]
+fn parts_of_different_proofs_do_not_make_one() {
+    let (ours, theirs) = (world(SMALL), world(Plan { session: "theirs", ..SMALL }));
+    let (a, b) = (ours.prove(Subject::Session), theirs.prove(Subject::Session));
+    let trust = trusted(&ours);
+    for mixed in [
+        a.clone().anchored_in(theirs.anchored()),
+        Bundle { manifest: b.manifest.clone(), ..a.clone() },
+        Bundle { leaves: b.leaves.clone(), ..a.clone() },
+        a.clone().anchored_in(Anchored { entry: theirs.anchored().entry, ..ours.anchored() }),
+        a.clone().anchored_in(Anchored { path: theirs.anchored().path, ..ours.anchored() }),
+        a.clone().anchored_in(Anchored { producer: theirs.anchored().producer, ..ours.anchored() }),
+    ] {
+        // The same other transactions give the same siblings: such a mix is the original.
+        if mixed != a {
+            assert_eq!(exit(&mixed, None, &trust), 1);
+        }
+    }
+}
+
+#[test]
+fn a_proof_forged_end_to_end_under_other_keys_is_not_proved() {
+    let ours = world(SMALL);
+    let trust = trusted(&ours);
+    let forged = world(Plan { recorder: 50, producer: 51, ..SMALL });
+    for (subject, content) in subjects(&forged) {
+        assert_eq!(exit(&forged.prove(subject), Some(&content), &trust), 2);
+    }
+    // Only one of the two keys is the forger's.
+    let posted = world(Plan { recorder: 50, ..SMALL });
+    assert_eq!(exit(&posted.prove(Subject::Session), None, &trust), 2);
+    let rechained = world(Plan { producer: 51, ..SMALL });
+    assert_eq!(exit(&rechained.prove(Subject::Session), None, &trust), 2);
+    // The forger claims to be the trusted producer.
+    let mut bundle = rechained.prove(Subject::Session);
+    signature(&mut bundle).key = ours.producer.public();
+    assert_eq!(exit(&bundle, None, &trust), 1);
+    // Trusting the hash of the true block does not help a block beside it.
+    let hash = [Trust::Key(ours.recorder.public()), Trust::BlockHash(ours.block.hash)];
+    assert_eq!(exit(&rechained.prove(Subject::Session), None, &hash), 0, "same fields, same hash");
+    let later = |world: &World| {
+        let block = Block::build(
+            None,
+            world.block.transactions.clone(),
+            Timestamp::from_micros(1_800_000_000_000_000),
+            &world.producer,
+        );
+        World { block, ..world.clone() }
+    };
+    assert_eq!(exit(&later(&rechained).prove(Subject::Session), None, &hash), 2);
+}
+
+#[test]
+fn another_transaction_is_not_taken_for_an_anchor() {
+    let ours = world(SMALL);
+    let json = Json::object([("id", Json::from("anchor:00")), ("session_id", Json::from("small"))]);
+    let signed = Transaction::signed(&json, &ours.recorder).unwrap();
+    let mut bundle = ours.prove(Subject::Session);
+    anchored(&mut bundle).transaction = signed.text().to_owned();
+    let report = run(&bundle.encode(), None, &trusted(&ours));
+    assert_eq!(refused_in(&report), "anchor");
+}
+
+#[test]
+fn a_raw_session_has_no_paths() {
+    let raw = world(Plan { layout: Layout::Raw, ..SMALL });
+    let mut bundle = world(SMALL).prove(path("b"));
+    bundle.manifest = raw.manifest.to_text().unwrap();
+    assert_eq!(refused_in(&run(&bundle.encode(), None, &[])), "path");
+    let proof = raw.prove(Subject::Bytes(5, 145));
+    assert_eq!(exit(&proof, Some(&raw.content()[5..145]), &trusted(&raw)), 0);
+}
+
+#[test]
+fn other_files_are_refused_as_bundles() {
+    for bytes in
+        [&b""[..], b"lucid-proof/v1\n", b"lucid-proof/v2\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"]
+    {
+        let report = run(bytes, None, &[]);
+        assert_eq!(refused_in(&report), "bundle");
+        assert_eq!(report.verdict.exit_code(), 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn any_range_is_proved(a in 0u64..105_000, b in 0u64..105_000, chunk_bytes in 5_000usize..60_000) {
+        let world = world(Plan { scale: 700, chunk_bytes, ..SMALL });
+        let (start, end) = (a.min(b), a.max(b) + 1);
+        prop_assume!(end <= world.manifest.content_bytes);
+        let bundle = world.prove(Subject::Bytes(start, end));
+        let content = &world.content()[start as usize..end as usize];
+        prop_assert_eq!(exit(&bundle, Some(content), &trusted(&world)), 0);
+        if start + 1 < end {
+            let moved = Bundle { subject: Subject::Bytes(start + 1, end), ..bundle };
+            prop_assert_eq!(exit(&moved, Some(content), &trusted(&world)), 1);
+        }
+    }
+
+    #[test]
+    fn arbitrary_parts_are_refused_without_a_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let bytes = sealed(&[crate::bundle::MAGIC, &bytes].concat());
+        prop_assert_eq!(run(&bytes, None, &[]).verdict.exit_code(), 1);
+    }
+}

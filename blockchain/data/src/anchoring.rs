@@ -1,0 +1,38 @@
+//! The engine that a data-chain anchors its sessions in, as the data-chain sees it.
+//!
+//! In one process it is the block-manager's own ops, over a wire its HTTP routes; the command line and
+//! the service each bring an implementation. Everything asked of it may be asked again.
+
+use lucid_core::bundle::Anchored;
+use lucid_core::digest::BlockHash;
+
+/// Why an engine did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// It cannot be reached or failed: ask again later.
+    #[error("the block-manager does not answer: {0}")]
+    Unavailable(String),
+    /// It refused the transaction for good.
+    #[error("the block-manager refuses the anchor: {0}")]
+    Refused(String),
+}
+
+/// A transaction in a committed block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The block's index.
+    pub block_index: u64,
+    /// The block's hash.
+    pub block_hash: BlockHash,
+    /// The way from the transaction to the block.
+    pub proof: Anchored,
+}
+
+/// What anchors sessions.
+pub trait AnchorEngine: Send + Sync {
+    /// Hands over a transaction's text; durable on return, committed later.
+    fn submit(&self, text: &str) -> Result<(), EngineError>;
+
+    /// Where a transaction is, once its block is committed.
+    fn confirmed(&self, transaction_id: &str) -> Result<Option<Confirmed>, EngineError>;
+}

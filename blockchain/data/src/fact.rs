@@ -1,0 +1,256 @@
+//! What a data-chain acknowledges: the life of sessions, as bytes in the log.
+//!
+//! `docs/FORMATS.md` gives each fact byte by byte. A fact never changes once it is written; what it
+//! means for the index is decided in [`crate::projection`].
+
+use std::collections::BTreeMap;
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::digest::{BlockHash, ChunkId};
+use lucid_core::session::{Layout, SessionId, SessionSecret};
+use lucid_core::time::Timestamp;
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+const STARTED: u8 = 0x10;
+const REFERENCED: u8 = 0x11;
+const TAIL: u8 = 0x12;
+const SEALED: u8 = 0x13;
+const ANCHORED: u8 = 0x14;
+
+/// One acknowledged thing.
+#[derive(Debug, Clone)]
+pub enum Fact {
+    /// A session began, or began anew in the place of an unsealed one.
+    Started(Started),
+    /// Chunks were added to a session.
+    Referenced(Referenced),
+    /// Bytes of a live stream that are not cut yet.
+    Tail(Tail),
+    /// A session is whole, and will never change.
+    Sealed(Sealed),
+    /// A session's anchor is in a committed block.
+    Anchored(Anchored),
+}
+
+/// The beginning of a session.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// The session.
+    pub session: SessionId,
+    /// Whose recording it is; may be empty.
+    pub user: String,
+    /// What it consists of.
+    pub layout: Layout,
+    /// What its leaves are salted with; a public session has none.
+    pub secret: Option<SessionSecret>,
+    /// How it is cut.
+    pub profile: ChunkProfile,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// What its owner wants to be kept with it.
+    pub metadata: BTreeMap<String, String>,
+    /// Whether it is filled in one go: then an interrupted one may be begun anew. Any other session is
+    /// kept, whole or not, until it is sealed or removed.
+    pub one_shot: bool,
+}
+
+/// Chunks of a session, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referenced {
+    /// The session.
+    pub session: SessionId,
+    /// The index of the first chunk.
+    pub start_index: u64,
+    /// Where the first chunk begins in the session.
+    pub start_offset: u64,
+    /// The chunks, with their lengths.
+    pub chunks: Vec<(ChunkId, u32)>,
+}
+
+/// Bytes at the end of a live stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// The session.
+    pub session: SessionId,
+    /// Where they begin in the session.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The end of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The session.
+    pub session: SessionId,
+    /// Its manifest's text.
+    pub manifest: String,
+    /// The text of the transaction that anchors it, built once.
+    pub anchor: String,
+}
+
+/// Where a session is anchored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchored {
+    /// The session.
+    pub session: SessionId,
+    /// The block's index.
+    pub block_index: u64,
+    /// The block's hash.
+    pub block_hash: BlockHash,
+    /// The part of the proof that leads from the anchor transaction to the block.
+    pub proof: Vec<u8>,
+}
+
+impl Fact {
+    /// The fact's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        match self {
+            Self::Started(fact) => {
+                to.u8(STARTED).text(fact.session.as_str()).text(&fact.user);
+                to.text(fact.layout.as_str());
+                to.option(fact.secret.as_ref(), |to, secret| {
+                    to.raw(secret.as_bytes());
+                });
+                to.text(&fact.profile.to_string()).i64(fact.started_at.as_micros());
+                to.u32(u32::try_from(fact.metadata.len()).unwrap_or(u32::MAX));
+                for (key, value) in &fact.metadata {
+                    to.text(key).text(value);
+                }
+                to.u8(u8::from(fact.one_shot));
+            }
+            Self::Referenced(fact) => {
+                to.u8(REFERENCED).text(fact.session.as_str());
+                to.u64(fact.start_index).u64(fact.start_offset);
+                to.u32(u32::try_from(fact.chunks.len()).unwrap_or(u32::MAX));
+                for (id, length) in &fact.chunks {
+                    to.raw(id.as_bytes()).u32(*length);
+                }
+            }
+            Self::Tail(fact) => {
+                to.u8(TAIL).text(fact.session.as_str()).u64(fact.offset).bytes(&fact.bytes);
+            }
+            Self::Sealed(fact) => {
+                to.u8(SEALED).text(fact.session.as_str());
+                to.text(&fact.manifest).text(&fact.anchor);
+            }
+            Self::Anchored(fact) => {
+                to.u8(ANCHORED).text(fact.session.as_str());
+                to.u64(fact.block_index).raw(fact.block_hash.as_bytes()).bytes(&fact.proof);
+            }
+        }
+        to.finish()
+    }
+
+    /// Reads [`Fact::encode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let kind = from.u8("a fact's kind")?;
+        let session: SessionId = from
+            .text("a session id")?
+            .parse()
+            .map_err(|_| WireFault::Invalid { what: "a session id" })?;
+        let fact = match kind {
+            STARTED => Self::Started(read_started(session, &mut from)?),
+            REFERENCED => {
+                let start_index = from.u64("a start index")?;
+                let start_offset = from.u64("a start offset")?;
+                let count = from.u32("a chunk count")?;
+                let mut chunks = Vec::new();
+                for _ in 0..count {
+                    let id = ChunkId::new(from.array("a chunk id")?);
+                    chunks.push((id, from.u32("a chunk length")?));
+                }
+                Self::Referenced(Referenced { session, start_index, start_offset, chunks })
+            }
+            TAIL => Self::Tail(Tail {
+                session,
+                offset: from.u64("a tail's offset")?,
+                bytes: from.bytes("a tail")?.to_vec(),
+            }),
+            SEALED => Self::Sealed(Sealed {
+                session,
+                manifest: from.text("a manifest")?.to_owned(),
+                anchor: from.text("an anchor")?.to_owned(),
+            }),
+            ANCHORED => Self::Anchored(Anchored {
+                session,
+                block_index: from.u64("a block index")?,
+                block_hash: BlockHash::new(from.array("a block hash")?),
+                proof: from.bytes("a proof")?.to_vec(),
+            }),
+            _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
+        };
+        from.finish()?;
+        Ok(fact)
+    }
+}
+
+fn read_started(session: SessionId, from: &mut Reader<'_>) -> Result<Started, WireFault> {
+    let invalid = |what| WireFault::Invalid { what };
+    let user = from.text("a user")?.to_owned();
+    let layout = from.text("a layout")?.parse().map_err(|_| invalid("a layout"))?;
+    let secret = from.option("a secret", |from| from.array("a secret").map(SessionSecret::new))?;
+    let profile = from.text("a profile")?.parse().map_err(|_| invalid("a profile"))?;
+    let started_at = Timestamp::from_micros(from.i64("a time")?);
+    let count = from.u32("a metadata count")?;
+    let mut metadata = BTreeMap::new();
+    for _ in 0..count {
+        let key = from.text("a metadata key")?.to_owned();
+        metadata.insert(key, from.text("a metadata value")?.to_owned());
+    }
+    let one_shot = match from.u8("a manner")? {
+        0 => false,
+        1 => true,
+        _ => return Err(invalid("a manner")),
+    };
+    Ok(Started { session, user, layout, secret, profile, started_at, metadata, one_shot })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fact_reads_back_and_no_cut_one_does() {
+        let session: SessionId = "s-1".parse().unwrap();
+        let facts = [
+            Fact::Started(Started {
+                session: session.clone(),
+                user: "ann".into(),
+                layout: Layout::Tree,
+                secret: Some(SessionSecret::new([7; 32])),
+                profile: ChunkProfile::default(),
+                started_at: Timestamp::from_micros(5),
+                metadata: BTreeMap::from([("k".into(), "v".into())]),
+                one_shot: true,
+            }),
+            Fact::Referenced(Referenced {
+                session: session.clone(),
+                start_index: 3,
+                start_offset: 900,
+                chunks: vec![(ChunkId::new([1; 32]), 10), (ChunkId::new([2; 32]), 20)],
+            }),
+            Fact::Tail(Tail { session: session.clone(), offset: 4, bytes: b"tail".to_vec() }),
+            Fact::Sealed(Sealed {
+                session: session.clone(),
+                manifest: "{}".into(),
+                anchor: "{}".into(),
+            }),
+            Fact::Anchored(Anchored {
+                session,
+                block_index: 9,
+                block_hash: BlockHash::new([3; 32]),
+                proof: vec![1, 2, 3],
+            }),
+        ];
+        for fact in facts {
+            let bytes = fact.encode();
+            assert_eq!(Fact::decode(&bytes).unwrap().encode(), bytes);
+            for cut in 0..bytes.len() {
+                assert!(Fact::decode(&bytes[..cut]).is_err());
+            }
+        }
+    }
+}

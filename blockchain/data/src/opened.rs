@@ -1,0 +1,123 @@
+//! A data-chain's folder, opened: the drawers that the ops take as parameters.
+//!
+//! One process owns a folder. The command line opens it for one verb, the service for as long as it
+//! runs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lucid_core::session::SessionId;
+use lucid_core::sign::SigningKey;
+use lucid_store::committer::Limits;
+use lucid_store::folder::{DataFolder, Options};
+use lucid_store::index::embedded::EmbeddedIndex;
+use lucid_store::vault::{Drawers, Vault};
+use lucid_store::{Damage, StoreError};
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::projection::SessionProjection;
+
+/// The service's name, in `STORE` and on the wire.
+pub const SERVICE: &str = "data-chain";
+/// What the key that signs anchors is for.
+pub const SIGNING_KEY: &str = "recorder";
+
+/// An open data folder of a data-chain.
+pub struct Opened {
+    /// Facts and chunks.
+    pub vault: Vault,
+    /// Signs anchor transactions.
+    pub key: SigningKey,
+    /// One writer per session at a time.
+    pub locks: SessionLocks,
+    /// The folder itself, locked while this lives.
+    pub folder: DataFolder,
+}
+
+impl Opened {
+    /// Opens a folder and recovers what it holds.
+    pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
+        Self::open_accepting(root, options, false)
+    }
+
+    /// Throws the index away and builds it from the log and the segments. `accept_loss`: go on even
+    /// if acknowledged facts are missing from the log.
+    pub fn reindex(root: &Path, options: &Options, accept_loss: bool) -> Result<Self, StoreError> {
+        let folder = DataFolder::open(root, options)?;
+        let index = folder.index_folder();
+        match std::fs::remove_dir_all(&index) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io(format!("removing {}", index.display()))(error));
+            }
+            _ => {}
+        }
+        Self::from_folder(folder, accept_loss)
+    }
+
+    fn open_accepting(
+        root: &Path,
+        options: &Options,
+        accept_loss: bool,
+    ) -> Result<Self, StoreError> {
+        Self::from_folder(DataFolder::open(root, options)?, accept_loss)
+    }
+
+    fn from_folder(folder: DataFolder, accept_loss: bool) -> Result<Self, StoreError> {
+        let index = EmbeddedIndex::open(&folder.index_folder())?;
+        let vault = Vault::open(Drawers {
+            disk: folder.disk.clone(),
+            store: folder.store,
+            sealer: folder.sealer.clone(),
+            index: Arc::new(index),
+            project: Arc::new(SessionProjection::new(folder.sealer.clone())),
+            accept_loss,
+            limits: Limits::default(),
+        })?;
+        let key = SigningKey::from_seed(*folder.signing_seed);
+        Ok(Self { vault, key, locks: SessionLocks::default(), folder })
+    }
+
+    /// Damage found while opening and since.
+    pub fn damage(&self) -> Vec<Damage> {
+        let mut damage = self.folder.damage.clone();
+        damage.extend(self.vault.damage());
+        damage
+    }
+
+    /// Ends in order; dropping does the same, but can tell nobody how it went.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.vault.close()
+    }
+}
+
+/// How many sessions can be written to at once, at most.
+const STRIPES: usize = 1_024;
+
+/// Keeps writers of one session apart: what a session looks like when an op decides is what it looks
+/// like when its facts commit.
+pub struct SessionLocks {
+    stripes: Vec<Mutex<()>>,
+    /// Manifests form a chain, so sessions are sealed one at a time.
+    seal: Mutex<()>,
+}
+
+impl Default for SessionLocks {
+    fn default() -> Self {
+        Self { stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(), seal: Mutex::new(()) }
+    }
+}
+
+impl SessionLocks {
+    /// Waits until nobody else writes to the session. `None` cannot happen while there are stripes.
+    pub fn hold(&self, session: &SessionId) -> Option<MutexGuard<'_, ()>> {
+        let hash = blake3::hash(session.as_str().as_bytes());
+        let [a, b, ..] = *hash.as_bytes();
+        let stripe = usize::from(u16::from_le_bytes([a, b])) % STRIPES;
+        self.stripes.get(stripe).map(Mutex::lock)
+    }
+
+    /// Waits until nobody else seals.
+    pub fn hold_seal(&self) -> MutexGuard<'_, ()> {
+        self.seal.lock()
+    }
+}

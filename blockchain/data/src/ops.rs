@@ -1,0 +1,17 @@
+//! The verbs of a data-chain, one a file. An op is a function whose parameters are the drawers it
+//! opens; it blocks, and knows nothing of HTTP.
+
+pub mod add_references;
+pub mod append_stream;
+pub mod create_session;
+pub mod deliver_anchors;
+pub mod error;
+pub mod list_sessions;
+pub mod missing_chunks;
+pub mod prove_session;
+pub mod read_session;
+pub mod seal_session;
+pub mod store_chunks;
+pub mod verify_session;
+
+pub use error::OpError;

@@ -1,0 +1,150 @@
+//! Adds chunks that are stored already to a session.
+
+use lucid_core::digest::ChunkId;
+use lucid_core::limits::CHUNK_BYTES_MAX;
+use lucid_core::session::SessionId;
+use lucid_store::CommitError;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use crate::fact::{Fact, Referenced};
+use crate::opened::SessionLocks;
+use crate::row::{self, SessionName, SessionRow};
+
+/// A session's end after references were added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// The index that the next chunk will have.
+    pub next_index: u64,
+    /// The session's length in bytes.
+    pub offset: u64,
+}
+
+/// References in one fact: bounds the fact's record.
+pub const REFERENCES_MAX: usize = 100_000;
+
+/// Adds chunks behind the last one. What a request repeats of what is there already must be the same;
+/// a gap is a conflict.
+pub fn add_references(
+    vault: &Vault,
+    locks: &SessionLocks,
+    id: &SessionId,
+    start_index: u64,
+    chunks: Vec<(ChunkId, u32)>,
+) -> Result<Added, OpError> {
+    check(&chunks)?;
+    let _held = locks.hold(id);
+    let name = SessionName::of(vault.sealer(), id);
+    let session = open_for_writing(vault, &name, id)?;
+    if session.tail_bytes > 0 {
+        return Err(OpError::Conflict(format!(
+            "session {id} is a live stream; use append, not references"
+        )));
+    }
+    let chunks = new_ones(vault, &name, &session, start_index, chunks)?;
+    let start_index = session.chunk_count();
+    if chunks.is_empty() {
+        return Ok(Added { next_index: start_index, offset: session.offset() });
+    }
+    check_lengths(vault, &chunks)?;
+    let requires = chunks.iter().map(|(chunk, _)| vault.sealer().chunk_name(chunk)).collect();
+    let next_index = start_index + chunks.len() as u64;
+    let offset = session.cut_bytes + chunks.iter().map(|(_, n)| u64::from(*n)).sum::<u64>();
+    let ids: Vec<ChunkId> = chunks.iter().map(|(chunk, _)| *chunk).collect();
+    let fact = Fact::Referenced(Referenced {
+        session: id.clone(),
+        start_index,
+        start_offset: session.cut_bytes,
+        chunks,
+    });
+    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
+    match vault.commit(Submission { facts: vec![fact], requires, ..Submission::default() }) {
+        Ok(_) => Ok(Added { next_index, offset }),
+        Err(CommitError::Missing(names)) => Err(OpError::Missing(
+            ids.into_iter().filter(|id| names.contains(&vault.sealer().chunk_name(id))).collect(),
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn check(chunks: &[(ChunkId, u32)]) -> Result<(), OpError> {
+    if chunks.is_empty() || chunks.len() > REFERENCES_MAX {
+        return Err(OpError::Invalid(format!("1 to {REFERENCES_MAX} chunks are wanted")));
+    }
+    match chunks.iter().find(|(_, length)| *length == 0 || *length as usize > CHUNK_BYTES_MAX) {
+        Some((id, length)) => {
+            Err(OpError::Invalid(format!("chunk {id} cannot have {length} bytes")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A length that is not the stored chunk's would make a session that cannot be read.
+fn check_lengths(vault: &Vault, chunks: &[(ChunkId, u32)]) -> Result<(), OpError> {
+    for (id, length) in chunks {
+        if let Some(place) = vault.placement(id)?
+            && place.plain_length != *length
+        {
+            return Err(OpError::Invalid(format!(
+                "chunk {id} has {} bytes, not {length}",
+                place.plain_length
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The session, if it may still be written to.
+pub fn open_for_writing(
+    vault: &Vault,
+    name: &SessionName,
+    id: &SessionId,
+) -> Result<SessionRow, OpError> {
+    let session = row::session(vault.index(), vault.sealer(), name)?
+        .ok_or_else(|| OpError::NoSession(id.clone()))?;
+    if session.sealed.is_some() {
+        return Err(OpError::Conflict(format!("session {id} is sealed and cannot change")));
+    }
+    if session.has_gap {
+        return Err(OpError::Conflict(format!(
+            "session {id} lost references to damage and cannot go on; begin a new one"
+        )));
+    }
+    Ok(session)
+}
+
+/// What of a request has not happened yet. A client that was interrupted may send everything again;
+/// what is there already must be the same.
+fn new_ones(
+    vault: &Vault,
+    name: &SessionName,
+    session: &SessionRow,
+    start: u64,
+    mut chunks: Vec<(ChunkId, u32)>,
+) -> Result<Vec<(ChunkId, u32)>, OpError> {
+    let Some(overlap) = session.chunk_count().checked_sub(start) else {
+        return Err(OpError::Conflict(format!(
+            "the next chunk of session {} has index {}, not {start}",
+            session.id,
+            session.chunk_count()
+        )));
+    };
+    let overlap = usize::try_from(overlap).unwrap_or(usize::MAX).min(chunks.len());
+    let known = row::references(vault.index(), vault.sealer(), name, start, overlap)?;
+    let rest = chunks.split_off(overlap);
+    let same = known.len() == chunks.len()
+        && known
+            .iter()
+            .zip(&chunks)
+            .all(|(known, (id, length))| known.chunk == *id && known.length == *length);
+    if same {
+        Ok(rest)
+    } else {
+        Err(OpError::Conflict(format!(
+            "session {} holds other chunks from index {start} on",
+            session.id
+        )))
+    }
+}

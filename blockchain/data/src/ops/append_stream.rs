@@ -1,0 +1,129 @@
+//! Takes the next bytes of a live stream; durable on return.
+//!
+//! Bytes gather as tail facts until there are enough to cut. The root covers cut chunks only, so the
+//! answer says up to where it goes.
+
+use lucid_core::digest::{ChunkId, SessionRoot};
+use lucid_core::session::SessionId;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use super::add_references::open_for_writing;
+use super::store_chunks::Keeping;
+use crate::fact::{Fact, Referenced, Tail};
+use crate::opened::SessionLocks;
+use crate::row::{self, SessionName, SessionRow};
+
+/// Where a stream is after bytes were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The session's length in bytes.
+    pub offset: u64,
+    /// The root over the chunks cut so far.
+    pub root: SessionRoot,
+    /// The bytes it covers.
+    pub root_offset: u64,
+    /// How many chunks those are.
+    pub chunk_count: u64,
+}
+
+/// Takes bytes at an offset, which must be where the stream is.
+pub fn append_stream(
+    vault: &Vault,
+    locks: &SessionLocks,
+    keeping: Keeping,
+    id: &SessionId,
+    offset: u64,
+    bytes: &[u8],
+) -> Result<Appended, OpError> {
+    let _held = locks.hold(id);
+    let name = SessionName::of(vault.sealer(), id);
+    let session = open_for_writing(vault, &name, id)?;
+    if offset != session.offset() {
+        return Err(OpError::Offset { current: session.offset(), given: offset });
+    }
+    if bytes.is_empty() {
+        return Ok(appended(&session));
+    }
+    let enough = session.tail_bytes + bytes.len() as u64 >= session.profile.max() as u64;
+    let submission = if enough {
+        let mut window = row::tail(vault.index(), vault.sealer(), &name)?;
+        window.extend_from_slice(bytes);
+        cut(vault, keeping, &session, &window, false)?
+    } else {
+        let tail = Tail { session: id.clone(), offset, bytes: bytes.to_vec() };
+        let fact = vault.fact(&mut Packer::new(), Fact::Tail(tail).encode())?;
+        Submission { facts: vec![fact], ..Submission::default() }
+    };
+    vault.commit(submission)?;
+    let session = row::session(vault.index(), vault.sealer(), &name)?
+        .ok_or_else(|| OpError::NoSession(id.clone()))?;
+    Ok(appended(&session))
+}
+
+/// Cuts what is left of a stream, because it ends. The caller holds the session.
+pub fn cut_tail(
+    vault: &Vault,
+    keeping: Keeping,
+    name: &SessionName,
+    session: &SessionRow,
+) -> Result<(), OpError> {
+    if session.tail_bytes == 0 {
+        return Ok(());
+    }
+    let window = row::tail(vault.index(), vault.sealer(), name)?;
+    vault.commit(cut(vault, keeping, session, &window, true)?)?;
+    Ok(())
+}
+
+fn cut(
+    vault: &Vault,
+    keeping: Keeping,
+    session: &SessionRow,
+    window: &[u8],
+    at_end: bool,
+) -> Result<Submission, OpError> {
+    let mut packer = Packer::new();
+    let mut submission = Submission::default();
+    let mut chunks = Vec::new();
+    let mut rest = window;
+    while let Some(length) = session.profile.next_cut(rest, at_end) {
+        let Some((bytes, after)) = rest.split_at_checked(length) else { break };
+        rest = after;
+        let id = ChunkId::from(blake3::hash(bytes));
+        submission.requires.push(vault.sealer().chunk_name(&id));
+        if !vault.knows(&id, keeping.encrypt)? {
+            let sealed =
+                vault.chunk(&mut packer, keeping.compression, keeping.encrypt, &id, bytes)?;
+            submission.chunks.push(sealed);
+        }
+        chunks.push((id, u32::try_from(length).unwrap_or(u32::MAX)));
+    }
+    let cut_bytes = session.cut_bytes + (window.len() - rest.len()) as u64;
+    if !chunks.is_empty() {
+        let fact = Fact::Referenced(Referenced {
+            session: session.id.clone(),
+            start_index: session.chunk_count(),
+            start_offset: session.cut_bytes,
+            chunks,
+        });
+        submission.facts.push(vault.fact(&mut packer, fact.encode())?);
+    }
+    if !rest.is_empty() {
+        let tail = Tail { session: session.id.clone(), offset: cut_bytes, bytes: rest.to_vec() };
+        submission.facts.push(vault.fact(&mut packer, Fact::Tail(tail).encode())?);
+    }
+    Ok(submission)
+}
+
+/// Where a stream is.
+pub fn appended(session: &SessionRow) -> Appended {
+    Appended {
+        offset: session.offset(),
+        root: session.root(),
+        root_offset: session.cut_bytes,
+        chunk_count: session.chunk_count(),
+    }
+}

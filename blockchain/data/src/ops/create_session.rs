@@ -1,0 +1,132 @@
+//! Begins a session.
+
+use std::collections::BTreeMap;
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::limits::{METADATA_ENTRIES_MAX, METADATA_ENTRY_BYTES_MAX, USER_ID_BYTES_MAX};
+use lucid_core::session::{Layout, SessionId, SessionSecret};
+use lucid_core::time::Timestamp;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::crypt::random;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use crate::fact::{Fact, Started};
+use crate::opened::SessionLocks;
+use crate::row::{self, SessionName, SessionRow};
+
+/// What a session is to be.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Its id; one is made when there is none.
+    pub id: Option<SessionId>,
+    /// Whose it is; may be empty.
+    pub user: String,
+    /// What it will consist of.
+    pub layout: Layout,
+    /// Whether its leaves go without salt, so that anyone with the bytes can recompute the root.
+    pub public: bool,
+    /// How it is cut.
+    pub profile: ChunkProfile,
+    /// What is to be kept with it.
+    pub metadata: BTreeMap<String, String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Whether it is filled in one go, so that an interrupted one of the same id is begun anew.
+    pub one_shot: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub enum Created {
+    /// It began just now.
+    Began(SessionRow),
+    /// It was there already, with the same parameters.
+    Existed(SessionRow),
+}
+
+/// Begins a session, or finds that it has begun already. A one-shot session that was not sealed is
+/// begun anew, its chunks staying known; one that was is answered as it is, whatever the parameters,
+/// since only its content can say whether it is the same.
+pub fn create_session(
+    vault: &Vault,
+    locks: &SessionLocks,
+    request: NewSession,
+) -> Result<Created, OpError> {
+    check(&request)?;
+    let id = match request.id.clone() {
+        Some(id) => id,
+        None => fresh_id(request.started_at)?,
+    };
+    let _held = locks.hold(&id);
+    let name = SessionName::of(vault.sealer(), &id);
+    let existing = row::session(vault.index(), vault.sealer(), &name)?;
+    if let Some(existing) = existing {
+        let interrupted = existing.one_shot && existing.sealed.is_none();
+        let answerable =
+            same(&existing, &request) || (request.one_shot && existing.sealed.is_some());
+        match request.one_shot && interrupted {
+            true => {}
+            false if answerable => return Ok(Created::Existed(existing)),
+            false => {
+                return Err(OpError::Conflict(format!(
+                    "session {id} exists with other parameters; choose another id"
+                )));
+            }
+        }
+    }
+    let secret = if request.public { None } else { Some(SessionSecret::new(random()?)) };
+    let fact = Fact::Started(Started {
+        session: id.clone(),
+        user: request.user,
+        layout: request.layout,
+        secret,
+        profile: request.profile,
+        started_at: request.started_at,
+        metadata: request.metadata,
+        one_shot: request.one_shot,
+    });
+    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
+    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+    row::session(vault.index(), vault.sealer(), &name)?
+        .map(Created::Began)
+        .ok_or(OpError::NoSession(id))
+}
+
+fn check(request: &NewSession) -> Result<(), OpError> {
+    let metadata = &request.metadata;
+    if request.user.len() > USER_ID_BYTES_MAX {
+        return Err(OpError::Invalid(format!("a user id has at most {USER_ID_BYTES_MAX} bytes")));
+    }
+    if metadata.len() > METADATA_ENTRIES_MAX {
+        return Err(OpError::Invalid(format!(
+            "metadata has at most {METADATA_ENTRIES_MAX} entries"
+        )));
+    }
+    match metadata.iter().find(|(key, value)| key.len() + value.len() > METADATA_ENTRY_BYTES_MAX) {
+        Some((key, _)) => Err(OpError::Invalid(format!(
+            "metadata {key:?} is over {METADATA_ENTRY_BYTES_MAX} bytes"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn same(existing: &SessionRow, request: &NewSession) -> bool {
+    existing.one_shot == request.one_shot
+        && existing.user == request.user
+        && existing.layout == request.layout
+        && existing.secret.is_none() == request.public
+        && existing.profile == request.profile
+        && existing.metadata == request.metadata
+}
+
+/// A session id that sorts by time: `s-20261121T081500-0123456789ab`.
+fn fresh_id(now: Timestamp) -> Result<SessionId, OpError> {
+    let digits: String =
+        now.to_string().chars().take(19).filter(|c| c.is_ascii_digit() || *c == 'T').collect();
+    let tail: String = random::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("s-{digits}-{tail}")
+        .parse()
+        .map_err(|fault| OpError::Invalid(format!("the session id that was made: {fault}")))
+}

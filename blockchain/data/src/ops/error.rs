@@ -1,0 +1,60 @@
+//! Why an op did not do what it was asked. Each is one answer on the wire; `problems` has the table.
+
+use lucid_core::digest::ChunkId;
+use lucid_core::session::SessionId;
+use lucid_store::{CommitError, StoreError};
+
+/// What went wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpError {
+    /// There is no such session.
+    #[error("there is no session {0}")]
+    NoSession(SessionId),
+    /// There is no such file in the session.
+    #[error("session {session} has no file {path:?}")]
+    NoFile {
+        /// The session.
+        session: SessionId,
+        /// The path asked for, for people.
+        path: String,
+    },
+    /// These chunks are not there.
+    #[error("{} chunks are missing, the first is {}", .0.len(), .0.first().map_or_else(String::new, ToString::to_string))]
+    Missing(Vec<ChunkId>),
+    /// What was sent makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// It contradicts what is there already.
+    #[error("{0}")]
+    Conflict(String),
+    /// A live stream goes on elsewhere.
+    #[error("the session is at byte {current}, not at byte {given}: go on from there")]
+    Offset {
+        /// Where the stream is.
+        current: u64,
+        /// Where the writer thought it was.
+        given: u64,
+    },
+    /// The disk has no room.
+    #[error("{0}")]
+    Full(String),
+    /// The store failed, or bytes are damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store stopped writing; what was asked may have happened.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<CommitError> for OpError {
+    fn from(error: CommitError) -> Self {
+        let text = error.to_string();
+        match error {
+            CommitError::Full(_) => Self::Full(text),
+            CommitError::Broken(_) => Self::Broken(text),
+            // Ops turn missing names into chunk ids where they know them.
+            CommitError::Missing(_) => Self::Conflict(text),
+            CommitError::Failed(_) => Self::Store(StoreError::Folder(text)),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Lists sessions, the newest first, and finds single ones.
+
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use crate::row::{self, SessionName, SessionRow, Status};
+
+/// Which sessions are wanted; what is not set does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct SessionFilter {
+    /// Where they are in their life.
+    pub status: Option<Status>,
+    /// Whose they are.
+    pub user: Option<String>,
+    /// Not begun before this.
+    pub from: Option<Timestamp>,
+    /// Not begun after this.
+    pub to: Option<Timestamp>,
+}
+
+/// A page of sessions, and the cursor of the next page if there is more.
+#[derive(Debug, Clone)]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<SessionRow>,
+    /// Where the next page begins.
+    pub next: Option<Vec<u8>>,
+}
+
+/// Rows that are looked at in one go.
+const BATCH: usize = 256;
+
+/// The session, if there is one.
+pub fn get_session(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
+    let name = SessionName::of(vault.sealer(), id);
+    row::session(vault.index(), vault.sealer(), &name)?
+        .ok_or_else(|| OpError::NoSession(id.clone()))
+}
+
+/// Up to `limit` sessions, the newest first, from behind `cursor`.
+pub fn list_sessions(
+    vault: &Vault,
+    filter: &SessionFilter,
+    limit: usize,
+    cursor: Option<&[u8]>,
+) -> Result<SessionPage, OpError> {
+    let from =
+        filter.from.map_or_else(|| row::time_key(Timestamp::from_micros(i64::MIN)), row::time_key);
+    let mut to = match filter.to {
+        Some(to) => row::time_key(Timestamp::from_micros(to.as_micros().saturating_add(1))),
+        None => row::time_end(),
+    };
+    if let Some(cursor) = cursor {
+        to = to.min(cursor.to_vec());
+    }
+    let mut sessions = Vec::new();
+    loop {
+        let rows = vault.index().scan(&from, &to, BATCH, true)?;
+        let is_last = rows.len() < BATCH;
+        for (key, _) in rows {
+            to.clone_from(&key);
+            let Some(name) = row::name_in(&key) else { continue };
+            let Some(session) = row::session(vault.index(), vault.sealer(), &name)? else {
+                continue;
+            };
+            if matches(&session, filter) {
+                sessions.push(session);
+            }
+            if sessions.len() == limit {
+                return Ok(SessionPage { sessions, next: Some(to) });
+            }
+        }
+        if is_last {
+            return Ok(SessionPage { sessions, next: None });
+        }
+    }
+}
+
+fn matches(session: &SessionRow, filter: &SessionFilter) -> bool {
+    filter.status.is_none_or(|status| session.status() == status)
+        && filter.user.as_ref().is_none_or(|user| session.user == *user)
+}

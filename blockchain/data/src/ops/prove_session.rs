@@ -1,0 +1,182 @@
+//! Makes proof bundles: small files that show, offline, what was recorded and when it was anchored.
+
+use std::ops::Range;
+
+use lucid_core::bundle::{Anchored, Bundle, Subject, edges};
+use lucid_core::manifest::Manifest;
+use lucid_core::session::{Leaf, SessionId, salt};
+use lucid_store::codec::Packer;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use super::list_sessions::get_session;
+use super::read_session::{SessionSource as _, StoredSession, find_entry, reference_at};
+use crate::row::{self, Reference, SessionName, SessionRow};
+
+/// What is to be proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// The whole session.
+    Session,
+    /// One chunk.
+    Chunk(u64),
+    /// Bytes of the content, from the first to before the second offset.
+    Bytes(Range<u64>),
+    /// One path of an archived folder.
+    Path(Vec<u8>),
+}
+
+/// References read in one go.
+const BATCH: usize = 4_096;
+
+/// The bundle's bytes. Only a sealed session can be proved; one that is not anchored yet gives a bundle
+/// that says so.
+pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<Vec<u8>, OpError> {
+    let session = get_session(vault, id)?;
+    if session.sealed.is_none() {
+        return Err(OpError::Conflict(format!("session {id} is not sealed yet")));
+    }
+    let name = SessionName::of(vault.sealer(), id);
+    let manifest = Manifest::parse(manifest_text(vault, &name)?.as_bytes())
+        .map_err(|fault| OpError::Invalid(fault.to_string()))?;
+    let source = StoredSession::open(vault, id)?;
+    let plan = plan(&source, &manifest, wanted)?;
+    let mut hashes = Vec::new();
+    let mut leaves = Vec::new();
+    let mut page_leaf = None;
+    let mut packer = Packer::new();
+    let mut next = 0;
+    while next < manifest.chunk_count {
+        let batch = source.references(next, BATCH)?;
+        let Some(last) = batch.last() else { break };
+        next = last.index + 1;
+        for reference in &batch {
+            hashes.push(*reference.leaf.as_bytes());
+            if plan.chunks.contains(&reference.index) {
+                leaves.push(leaf(&session, reference));
+            }
+            if plan.page == Some(reference.index) {
+                let bytes = source.chunk(&mut packer, reference)?;
+                page_leaf = Some((leaf(&session, reference), bytes));
+            }
+        }
+    }
+    let mut edge_chunks = Vec::new();
+    for edge in plan.bytes.iter().flat_map(|bytes| edges(bytes, &leaves)) {
+        let reference = super::read_session::reference(&source, edge.index)?;
+        edge_chunks.push(source.chunk(&mut packer, &reference)?);
+    }
+    let edge_chunks: Vec<&[u8]> = edge_chunks.iter().map(Vec::as_slice).collect();
+    let bundle = Bundle::build(plan.subject, &manifest, &hashes, leaves, &edge_chunks, page_leaf)
+        .map_err(|fault| OpError::Invalid(fault.to_string()))?;
+    let bundle = match anchored(vault, &name)? {
+        Some(anchored) => bundle.anchored_in(anchored),
+        None => bundle,
+    };
+    Ok(bundle.encode())
+}
+
+/// Which parts of a session a proof is made of.
+struct Plan {
+    subject: Subject,
+    /// The chunks whose leaves it opens.
+    chunks: Range<u64>,
+    /// The bytes it covers, where they need not begin and end with chunks.
+    bytes: Option<Range<u64>>,
+    /// The chunk of the catalogue page it shows.
+    page: Option<u64>,
+}
+
+fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Result<Plan, OpError> {
+    let id = &manifest.session_id;
+    Ok(match wanted {
+        Wanted::Session => Plan {
+            subject: Subject::Session,
+            chunks: 0..manifest.chunk_count,
+            bytes: None,
+            page: None,
+        },
+        Wanted::Chunk(index) if *index < manifest.chunk_count => Plan {
+            subject: Subject::Chunks(*index, index + 1),
+            chunks: *index..index + 1,
+            bytes: None,
+            page: None,
+        },
+        Wanted::Chunk(index) => {
+            return Err(OpError::Invalid(format!(
+                "session {id} has {} chunks, so none with index {index}",
+                manifest.chunk_count
+            )));
+        }
+        Wanted::Bytes(range) if range.start <= range.end && range.end <= manifest.content_bytes => {
+            Plan {
+                subject: Subject::Bytes(range.start, range.end),
+                chunks: chunks_of(source, range)?,
+                bytes: Some(range.clone()),
+                page: None,
+            }
+        }
+        Wanted::Bytes(range) => {
+            return Err(OpError::Invalid(format!(
+                "session {id} has {} bytes of content, so no bytes {} to {}",
+                manifest.content_bytes, range.start, range.end
+            )));
+        }
+        Wanted::Path(path) => {
+            let (entry, page) = find_entry(source, path)?.ok_or_else(|| OpError::NoFile {
+                session: id.clone(),
+                path: String::from_utf8_lossy(path).into_owned(),
+            })?;
+            let bytes = entry.offset..entry.offset + entry.length;
+            Plan {
+                subject: Subject::Path(path.clone()),
+                chunks: chunks_of(source, &bytes)?,
+                bytes: Some(bytes),
+                page: Some(page),
+            }
+        }
+    })
+}
+
+fn leaf(session: &SessionRow, reference: &Reference) -> Leaf {
+    Leaf {
+        index: reference.index,
+        offset: reference.offset,
+        length: reference.length,
+        chunk_id: reference.chunk,
+        salt: salt(session.secret.as_ref(), reference.index),
+    }
+}
+
+/// Which chunks hold a range of bytes; none for an empty one.
+fn chunks_of(source: &StoredSession<'_>, range: &Range<u64>) -> Result<Range<u64>, OpError> {
+    if range.is_empty() {
+        return Ok(0..0);
+    }
+    let first = reference_at(source, range.start)?.index;
+    let last = reference_at(source, range.end - 1)?.index;
+    Ok(first..last + 1)
+}
+
+/// The text of a sealed session's manifest.
+pub fn manifest_text(vault: &Vault, name: &SessionName) -> Result<String, OpError> {
+    let value = vault.index().get(&name.manifest_key())?.unwrap_or_default();
+    String::from_utf8(vault.sealer().open_value(value)?)
+        .map_err(|_| OpError::Invalid("the manifest is not text".into()))
+}
+
+/// The way from a session's anchor into its block, once there is one.
+pub fn anchored(vault: &Vault, name: &SessionName) -> Result<Option<Anchored>, OpError> {
+    let Some(value) = vault.index().get(&name.proof_key())? else { return Ok(None) };
+    Anchored::decode(&vault.sealer().open_value(value)?)
+        .map(Some)
+        .map_err(|fault| OpError::Invalid(format!("the stored proof: {fault}")))
+}
+
+/// The row of a session, for whoever needs its name too.
+pub fn named(vault: &Vault, id: &SessionId) -> Result<(SessionName, SessionRow), OpError> {
+    let name = SessionName::of(vault.sealer(), id);
+    let row = row::session(vault.index(), vault.sealer(), &name)?
+        .ok_or_else(|| OpError::NoSession(id.clone()))?;
+    Ok((name, row))
+}

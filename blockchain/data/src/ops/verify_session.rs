@@ -1,0 +1,245 @@
+//! Verifies a session: every chunk is read and hashed, the tree is built again, and what the manifest
+//! and the anchor say is held against it.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lucid_core::anchor::SignedAnchor;
+use lucid_core::manifest::{self, Manifest};
+use lucid_core::session::{Leaf, SessionId, salt, session_key};
+use lucid_core::transaction::Transaction;
+use lucid_core::tree::{Blake3Tree, Frontier};
+use lucid_store::codec::Packer;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use super::deliver_anchors::anchor_text;
+use super::prove_session::{anchored, manifest_text, named};
+use super::read_session::{SessionSource as _, StoredSession};
+use crate::row::{Reference, SessionName, SessionRow, Status};
+
+/// What was verified, and what was found.
+#[derive(Debug, Clone, Default)]
+pub struct SessionVerified {
+    /// Chunks whose bytes were read and match.
+    pub chunks_verified: u64,
+    /// Bytes of those chunks.
+    pub bytes_verified: u64,
+    /// Everything that is wrong, as sentences.
+    pub faults: Vec<String>,
+    /// What was not verified, and why.
+    pub not_checked: Vec<String>,
+}
+
+impl SessionVerified {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+/// References a worker takes at a time.
+const BATCH: usize = 64;
+
+/// Verifies everything that belongs to a session. `progress` is told how many bytes are done.
+pub fn verify_session(
+    vault: &Vault,
+    id: &SessionId,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<SessionVerified, OpError> {
+    let (name, session) = named(vault, id)?;
+    let mut verified = verify_chunks(vault, id, threads, progress)?;
+    verify_tree(vault, &session, &mut verified)?;
+    if session.status() == Status::Active {
+        verified
+            .not_checked
+            .push("the session is not sealed: it has no root to hold against".into());
+    } else {
+        verify_manifest(vault, &name, &session, &mut verified)?;
+    }
+    Ok(verified)
+}
+
+/// Verifies everything about a session but the bytes of its chunks, for whoever has read every record
+/// of the store already. `suspects` are the places where that found damage: chunk records by segment
+/// and offset. A chunk in such a place is read after all, which quarantines it.
+pub fn verify_structure(
+    vault: &Vault,
+    id: &SessionId,
+    suspects: &HashSet<(u32, u64)>,
+) -> Result<SessionVerified, OpError> {
+    let (name, session) = named(vault, id)?;
+    let source = StoredSession::open(vault, id)?;
+    let mut verified = SessionVerified::default();
+    let mut packer = Packer::new();
+    let mut next = 0;
+    loop {
+        let batch = source.references(next, BATCH * 64)?;
+        let Some(last) = batch.last() else { break };
+        next = last.index + 1;
+        for reference in &batch {
+            let fault = match vault.placement(&reference.chunk)? {
+                None => Some(OpError::Missing(vec![reference.chunk])),
+                Some(place) if suspects.contains(&(place.segment, place.offset)) => {
+                    source.chunk(&mut packer, reference).err()
+                }
+                Some(_) => None,
+            };
+            let described = fault.map(|error| format!("chunk {}: {error}", reference.index));
+            verified.faults.extend(described);
+        }
+    }
+    verify_tree(vault, &session, &mut verified)?;
+    if session.status() != Status::Active {
+        verify_manifest(vault, &name, &session, &mut verified)?;
+    }
+    Ok(verified)
+}
+
+fn verify_chunks(
+    vault: &Vault,
+    id: &SessionId,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<SessionVerified, OpError> {
+    let source = StoredSession::open(vault, id)?;
+    let next = AtomicU64::new(0);
+    let (chunks, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let faults: Mutex<Vec<(u64, String)>> = Mutex::default();
+    let note = |index: u64, why: String| {
+        if let Ok(mut faults) = faults.lock() {
+            faults.push((index, why));
+        }
+    };
+    let work = || -> Result<(), OpError> {
+        let mut packer = Packer::new();
+        loop {
+            let start = next.fetch_add(BATCH as u64, Ordering::Relaxed);
+            if start >= source.shape().chunk_count {
+                return Ok(());
+            }
+            for reference in source.references(start, BATCH)? {
+                if reference.index >= start + BATCH as u64 {
+                    break;
+                }
+                match source.chunk(&mut packer, &reference) {
+                    Ok(plain) => {
+                        chunks.fetch_add(1, Ordering::Relaxed);
+                        let done = plain.len() as u64;
+                        progress(bytes.fetch_add(done, Ordering::Relaxed) + done);
+                    }
+                    Err(error) => {
+                        note(reference.index, format!("chunk {}: {error}", reference.index));
+                    }
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().unwrap_or_else(|_| {
+                Err(OpError::Broken("a verifying thread panicked".into()))
+            })
+        })
+    })?;
+    let mut faults = faults.into_inner().unwrap_or_default();
+    faults.sort();
+    Ok(SessionVerified {
+        chunks_verified: chunks.into_inner(),
+        bytes_verified: bytes.into_inner(),
+        faults: faults.into_iter().map(|(_, why)| why).collect(),
+        not_checked: Vec::new(),
+    })
+}
+
+/// Builds the tree again from the references, whose chunks were hashed just now.
+fn verify_tree(
+    vault: &Vault,
+    session: &SessionRow,
+    verified: &mut SessionVerified,
+) -> Result<(), OpError> {
+    let source = StoredSession::open(vault, &session.id)?;
+    let key = session_key(&session.id);
+    let mut frontier = Frontier::<Blake3Tree>::new();
+    let mut offset = 0;
+    loop {
+        let batch = source.references(frontier.size(), BATCH * 64)?;
+        if batch.is_empty() {
+            break;
+        }
+        for reference in batch {
+            let Reference { index, length, chunk, .. } = reference;
+            if index != frontier.size() || reference.offset != offset {
+                verified.faults.push(format!("chunk {} is missing", frontier.size()));
+                return Ok(());
+            }
+            let leaf = Leaf {
+                index,
+                offset,
+                length,
+                chunk_id: chunk,
+                salt: salt(session.secret.as_ref(), index),
+            };
+            frontier.append(*leaf.hash(&key).as_bytes());
+            offset = reference.end();
+        }
+    }
+    if session.has_gap {
+        verified.faults.push("references are missing from the log".into());
+    }
+    if let Some(sealed) = &session.sealed
+        && frontier.root() != *sealed.root.as_bytes()
+    {
+        verified.faults.push(format!("the chunks do not give the sealed root {}", sealed.root));
+    }
+    Ok(())
+}
+
+fn verify_manifest(
+    vault: &Vault,
+    name: &SessionName,
+    session: &SessionRow,
+    verified: &mut SessionVerified,
+) -> Result<(), OpError> {
+    let Some(sealed) = &session.sealed else { return Ok(()) };
+    let text = manifest_text(vault, name)?;
+    let faults = &mut verified.faults;
+    if manifest::hash_of(&text) != sealed.manifest_hash {
+        faults.push("the manifest does not have its hash".into());
+    }
+    match Manifest::parse(text.as_bytes()) {
+        Ok(manifest) => {
+            if manifest.merkle_root != sealed.root || manifest.chunk_count != session.chunk_count()
+            {
+                faults.push("the manifest does not describe the session's chunks".into());
+            }
+        }
+        Err(fault) => faults.push(format!("the manifest: {fault}")),
+    }
+    let transaction = anchor_text(vault, name)?;
+    let parsed = Transaction::parse(transaction.as_bytes())
+        .map_err(|fault| fault.to_string())
+        .and_then(|tx| SignedAnchor::parse(&tx).map_err(|fault| fault.to_string()));
+    match parsed {
+        Ok(signed)
+            if signed.anchor.merkle_root != sealed.root
+                || signed.anchor.manifest_hash != sealed.manifest_hash =>
+        {
+            faults.push("the anchor names another root or manifest".into());
+        }
+        Ok(_) => {}
+        Err(fault) => faults.push(format!("the anchor: {fault}")),
+    }
+    match anchored(vault, name) {
+        Ok(Some(proof)) if proof.transaction != transaction => {
+            faults.push("the stored proof is for another anchor".into());
+        }
+        Ok(Some(_)) => {}
+        Ok(None) => verified.not_checked.push("the session is not anchored yet".into()),
+        Err(error) => faults.push(error.to_string()),
+    }
+    Ok(())
+}

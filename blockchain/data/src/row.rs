@@ -1,0 +1,377 @@
+//! The rows that sessions have in the index, and their keys.
+//!
+//! Keys tell nothing but order: a session is known by a keyed hash of its id, and every value is
+//! encrypted. All of it follows from the facts in the log.
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::digest::{BlockHash, ChunkId, LeafHash, ManifestHash, SessionRoot};
+use lucid_core::session::{Layout, SessionId, SessionSecret};
+use lucid_core::time::Timestamp;
+use lucid_core::tree::{Blake3Tree, Frontier};
+use lucid_core::wire::{Reader, WireFault, Writer};
+use lucid_store::StoreError;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::Index;
+use std::collections::BTreeMap;
+
+/// First bytes of keys; the store itself keeps to those below `0x40`.
+const SESSION: u8 = 0x50;
+const REFERENCE: u8 = 0x51;
+const TAIL: u8 = 0x52;
+const MANIFEST: u8 = 0x53;
+const ANCHOR: u8 = 0x54;
+const PROOF: u8 = 0x55;
+const BY_TIME: u8 = 0x56;
+const UNANCHORED: u8 = 0x57;
+const LAST_MANIFEST: u8 = 0x58;
+
+/// Where a session is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It takes bytes.
+    Active,
+    /// It is whole; its anchor is on its way.
+    Sealed,
+    /// Its anchor is in a committed block.
+    Anchored,
+}
+
+impl Status {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Sealed => "sealed",
+            Self::Anchored => "anchored",
+        }
+    }
+}
+
+/// Everything about a session but its chunks.
+#[derive(Debug, Clone)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is; may be empty.
+    pub user: String,
+    /// What it consists of.
+    pub layout: Layout,
+    /// What its leaves are salted with; a public session has none.
+    pub secret: Option<SessionSecret>,
+    /// How it is cut.
+    pub profile: ChunkProfile,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// What its owner wants to be kept with it.
+    pub metadata: BTreeMap<String, String>,
+    /// Whether it may be begun anew while it is not sealed.
+    pub one_shot: bool,
+    /// The tree over its chunks so far.
+    pub frontier: Frontier<Blake3Tree>,
+    /// Bytes in its chunks.
+    pub cut_bytes: u64,
+    /// Bytes of a live stream behind the last chunk.
+    pub tail_bytes: u64,
+    /// Whether references are missing, because the facts that named them were damaged.
+    pub has_gap: bool,
+    /// What its manifest says, once it is sealed.
+    pub sealed: Option<SealedRow>,
+    /// Where it is anchored, once it is.
+    pub anchored: Option<(u64, BlockHash)>,
+}
+
+/// What is known of a session since it was sealed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SealedRow {
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Its root.
+    pub root: SessionRoot,
+    /// Its manifest's hash.
+    pub manifest_hash: ManifestHash,
+    /// Bytes before the appendix.
+    pub content_bytes: u64,
+}
+
+impl SessionRow {
+    /// Where it is in its life.
+    pub fn status(&self) -> Status {
+        match (&self.sealed, &self.anchored) {
+            (None, _) => Status::Active,
+            (Some(_), None) => Status::Sealed,
+            (Some(_), Some(_)) => Status::Anchored,
+        }
+    }
+
+    /// How many chunks it has.
+    pub fn chunk_count(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// Bytes it was given so far, cut or not.
+    pub fn offset(&self) -> u64 {
+        self.cut_bytes + self.tail_bytes
+    }
+
+    /// The root over its chunks so far.
+    pub fn root(&self) -> SessionRoot {
+        SessionRoot::new(self.frontier.root())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.text(self.id.as_str()).text(&self.user).text(self.layout.as_str());
+        to.option(self.secret.as_ref(), |to, secret| {
+            to.raw(secret.as_bytes());
+        });
+        to.text(&self.profile.to_string()).i64(self.started_at.as_micros());
+        to.u32(u32::try_from(self.metadata.len()).unwrap_or(u32::MAX));
+        for (key, value) in &self.metadata {
+            to.text(key).text(value);
+        }
+        to.u8(u8::from(self.one_shot));
+        to.bytes(&self.frontier.encode()).u64(self.cut_bytes).u64(self.tail_bytes);
+        to.u8(u8::from(self.has_gap));
+        to.option(self.sealed.as_ref(), |to, sealed| {
+            to.i64(sealed.ended_at.as_micros()).raw(sealed.root.as_bytes());
+            to.raw(sealed.manifest_hash.as_bytes()).u64(sealed.content_bytes);
+        });
+        to.option(self.anchored, |to, (index, hash)| {
+            to.u64(index).raw(hash.as_bytes());
+        });
+        to.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let invalid = |what| WireFault::Invalid { what };
+        let id = from.text("a session id")?.parse().map_err(|_| invalid("a session id"))?;
+        let user = from.text("a user")?.to_owned();
+        let layout = from.text("a layout")?.parse().map_err(|_| invalid("a layout"))?;
+        let secret =
+            from.option("a secret", |from| from.array("a secret").map(SessionSecret::new))?;
+        let profile = from.text("a profile")?.parse().map_err(|_| invalid("a profile"))?;
+        let started_at = Timestamp::from_micros(from.i64("a time")?);
+        let mut metadata = BTreeMap::new();
+        for _ in 0..from.u32("a metadata count")? {
+            let key = from.text("a metadata key")?.to_owned();
+            metadata.insert(key, from.text("a metadata value")?.to_owned());
+        }
+        let row = Self {
+            id,
+            user,
+            layout,
+            secret,
+            profile,
+            started_at,
+            metadata,
+            one_shot: from.u8("a manner")? == 1,
+            frontier: Frontier::decode(from.bytes("a frontier")?)?,
+            cut_bytes: from.u64("cut bytes")?,
+            tail_bytes: from.u64("tail bytes")?,
+            has_gap: from.u8("a gap")? == 1,
+            sealed: from.option("a seal", |from| {
+                Ok(SealedRow {
+                    ended_at: Timestamp::from_micros(from.i64("a time")?),
+                    root: SessionRoot::new(from.array("a root")?),
+                    manifest_hash: ManifestHash::new(from.array("a manifest hash")?),
+                    content_bytes: from.u64("content bytes")?,
+                })
+            })?,
+            anchored: from.option("an anchor", |from| {
+                Ok((from.u64("a block index")?, BlockHash::new(from.array("a block hash")?)))
+            })?,
+        };
+        from.finish()?;
+        Ok(row)
+    }
+}
+
+/// One chunk of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    /// Which chunk of the session.
+    pub index: u64,
+    /// Where it begins in the session.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u32,
+    /// What it is.
+    pub chunk: ChunkId,
+    /// Its leaf in the session's tree.
+    pub leaf: LeafHash,
+}
+
+impl Reference {
+    /// Where the chunk ends in the session.
+    pub fn end(&self) -> u64 {
+        self.offset + u64::from(self.length)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.u64(self.offset).u32(self.length).raw(self.chunk.as_bytes()).raw(self.leaf.as_bytes());
+        to.finish()
+    }
+
+    fn decode(index: u64, bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let reference = Self {
+            index,
+            offset: from.u64("an offset")?,
+            length: from.u32("a length")?,
+            chunk: ChunkId::new(from.array("a chunk id")?),
+            leaf: LeafHash::new(from.array("a leaf")?),
+        };
+        from.finish()?;
+        Ok(reference)
+    }
+}
+
+/// What the index knows a session by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionName([u8; 16]);
+
+impl SessionName {
+    /// The name in this store.
+    pub fn of(sealer: &Sealer, id: &SessionId) -> Self {
+        Self(sealer.index_name(id.as_str().as_bytes()))
+    }
+
+    fn key(&self, prefix: u8) -> Vec<u8> {
+        [&[prefix], self.0.as_slice()].concat()
+    }
+
+    /// The key of the session's row.
+    pub fn session_key(&self) -> Vec<u8> {
+        self.key(SESSION)
+    }
+
+    /// The key of a reference.
+    pub fn reference_key(&self, index: u64) -> Vec<u8> {
+        [self.key(REFERENCE).as_slice(), &index.to_be_bytes()].concat()
+    }
+
+    /// The key of bytes that are not cut yet.
+    pub fn tail_key(&self, offset: u64) -> Vec<u8> {
+        [self.key(TAIL).as_slice(), &offset.to_be_bytes()].concat()
+    }
+
+    /// The key of the manifest's text.
+    pub fn manifest_key(&self) -> Vec<u8> {
+        self.key(MANIFEST)
+    }
+
+    /// The key of the anchor transaction's text.
+    pub fn anchor_key(&self) -> Vec<u8> {
+        self.key(ANCHOR)
+    }
+
+    /// The key of the proof from the anchor to the block.
+    pub fn proof_key(&self) -> Vec<u8> {
+        self.key(PROOF)
+    }
+
+    /// The key that says that the anchor is on its way.
+    pub fn unanchored_key(&self) -> Vec<u8> {
+        self.key(UNANCHORED)
+    }
+
+    /// The key that puts sessions in the order of their start.
+    pub fn by_time_key(&self, started_at: Timestamp) -> Vec<u8> {
+        [time_key(started_at).as_slice(), &self.0].concat()
+    }
+}
+
+/// Where the sessions of a moment begin in the order of time.
+pub fn time_key(at: Timestamp) -> Vec<u8> {
+    // Flipping the sign bit puts times before 1970 in front.
+    let ordered = at.as_micros().cast_unsigned() ^ (1 << 63);
+    [[BY_TIME].as_slice(), &ordered.to_be_bytes()].concat()
+}
+
+/// Behind all sessions in the order of time.
+pub fn time_end() -> Vec<u8> {
+    vec![BY_TIME + 1]
+}
+
+/// The first and the last-but-one key of sessions that wait for their anchor.
+pub fn unanchored_range() -> (Vec<u8>, Vec<u8>) {
+    (vec![UNANCHORED], vec![UNANCHORED + 1])
+}
+
+/// The key of the last manifest that was sealed: the next one names it.
+pub fn last_manifest_key() -> Vec<u8> {
+    vec![LAST_MANIFEST]
+}
+
+/// The session name at the end of a key.
+pub fn name_in(key: &[u8]) -> Option<SessionName> {
+    key.last_chunk::<16>().map(|name| SessionName(*name))
+}
+
+/// Seals a row's value.
+pub fn seal_session(sealer: &Sealer, row: &SessionRow) -> Result<Vec<u8>, StoreError> {
+    sealer.seal_value(&row.encode())
+}
+
+/// Seals a reference's value.
+pub fn seal_reference(sealer: &Sealer, reference: &Reference) -> Result<Vec<u8>, StoreError> {
+    sealer.seal_value(&reference.encode())
+}
+
+/// Opens a session's value.
+pub fn open_session(sealer: &Sealer, value: Vec<u8>) -> Result<SessionRow, StoreError> {
+    SessionRow::decode(&sealer.open_value(value)?)
+        .map_err(|fault| StoreError::Index(format!("a session's row: {fault}")))
+}
+
+/// The row of a session, if there is one.
+pub fn session(
+    index: &dyn Index,
+    sealer: &Sealer,
+    name: &SessionName,
+) -> Result<Option<SessionRow>, StoreError> {
+    index.get(&name.session_key())?.map(|value| open_session(sealer, value)).transpose()
+}
+
+/// Up to `limit` references from `start` on, in order.
+pub fn references(
+    index: &dyn Index,
+    sealer: &Sealer,
+    name: &SessionName,
+    start: u64,
+    limit: usize,
+) -> Result<Vec<Reference>, StoreError> {
+    let (from, to) = (name.reference_key(start), name.key(REFERENCE + 1));
+    // The next session's rows begin with another name, so the end is found by the prefix.
+    let prefix = name.key(REFERENCE);
+    let rows = index.scan(&from, &to, limit, false)?;
+    rows.into_iter()
+        .take_while(|(key, _)| key.starts_with(&prefix))
+        .map(|(key, value)| {
+            let number = key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            Reference::decode(number, &sealer.open_value(value)?)
+                .map_err(|fault| StoreError::Index(format!("a reference's row: {fault}")))
+        })
+        .collect()
+}
+
+/// The bytes behind the last cut, joined.
+pub fn tail(index: &dyn Index, sealer: &Sealer, name: &SessionName) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    for (_, value) in tail_rows(index, name)? {
+        bytes.extend_from_slice(&sealer.open_value(value)?);
+    }
+    Ok(bytes)
+}
+
+/// The rows of the bytes behind the last cut.
+pub fn tail_rows(
+    index: &dyn Index,
+    name: &SessionName,
+) -> Result<Vec<lucid_store::index::Row>, StoreError> {
+    let prefix = name.key(TAIL);
+    let to = [prefix.as_slice(), &[0xff; 9]].concat();
+    index.scan(&prefix, &to, usize::MAX, false)
+}

@@ -1,0 +1,282 @@
+//! Audits `log/`: every record, and the chain of commits through all files.
+
+use std::sync::Arc;
+
+use super::pool::Work;
+use super::{Auditor, Range};
+use crate::disk::DiskFile;
+use crate::frame::{Header, Kind, Scanner, Step};
+use crate::index::Watermark;
+use crate::log::{self, Commit, FileHeader, HeadersDigest};
+use crate::{Damage, StoreError};
+
+/// Where the chain of commits stands.
+#[derive(Clone, Copy)]
+struct Chain {
+    number: u64,
+    digest: [u8; 32],
+    /// Whether what comes next can be compared: not behind damage, which has been named already.
+    known: bool,
+}
+
+/// What has been read since the last commit.
+struct Batch {
+    start: u64,
+    facts: u32,
+    digest: HeadersDigest,
+    damaged: bool,
+}
+
+impl Batch {
+    fn from(start: u64) -> Self {
+        Self { start, facts: 0, digest: HeadersDigest::new(), damaged: false }
+    }
+}
+
+/// The last commit: whether it counts depends on what follows.
+struct Last {
+    file: u32,
+    start: u64,
+    range: Option<(u32, u64)>,
+}
+
+/// The state of the walk over all log files.
+struct LogWalk {
+    chain: Chain,
+    last: Option<Last>,
+    /// Where the first record of the newest file that begins soundly ends: everything before was synced.
+    begun: (u32, u64),
+    marks: Vec<Watermark>,
+}
+
+impl LogWalk {
+    /// Takes note that the chain stands at a place that a mark may name: behind a commit, or behind
+    /// the beginning of a file that has none yet.
+    fn pass(&mut self, number: u32, offset: u64) {
+        let chain = self.chain;
+        self.marks.retain(|mark| {
+            let is_it = mark.place() == (number, offset);
+            !(is_it && mark.commit == chain.number && mark.digest == chain.digest)
+        });
+    }
+}
+
+impl Auditor<'_> {
+    pub(super) fn logs(&mut self, numbers: &[u32], work: &mut Work<'_>) -> Result<(), StoreError> {
+        let mut walk = LogWalk {
+            chain: Chain { number: 0, digest: [0; 32], known: true },
+            last: None,
+            begun: (0, 0),
+            marks: self.marks.clone(),
+        };
+        let newest = numbers.last().copied().unwrap_or(0).max(self.bound.0);
+        let mut end = (0, 0);
+        for number in 1..=newest {
+            let path = log::path(number);
+            let Some((file, length)) = self.open(&path) else {
+                walk.chain.known = false;
+                self.log_was_damaged = true;
+                continue;
+            };
+            self.found.bytes += length;
+            end = (number, length);
+            self.log_file(&file, number, length, &mut walk, work)?;
+        }
+        self.bound = self.bound.max(walk.begun);
+        if end < self.bound && self.bound.1 > 0 {
+            let (number, to) = self.bound;
+            let have = if end.0 == number { end.1 } else { 0 };
+            let why = format!("the log reached byte {to} once, and what was there is missing");
+            self.damage(&log::path(number), have, &why);
+            self.log_was_damaged = true;
+        }
+        for mark in walk.marks {
+            if mark.place() <= self.log_end && !self.log_was_damaged {
+                let why = format!("commit {} is not where a mark says it ended", mark.commit);
+                self.damage(&log::path(mark.log), mark.offset, &why);
+            }
+        }
+        self.set_zones(walk.last, end);
+        Ok(())
+    }
+
+    /// Decides from where on damage is only torn.
+    fn set_zones(&mut self, last: Option<Last>, end: (u32, u64)) {
+        self.log_zone = self.log_end.max(self.bound);
+        let covered = self.ranges.iter().next_back();
+        self.chunk_zone = covered
+            .and_then(|(segment, ranges)| Some((*segment, ranges.iter().map(|r| r.to).max()?)))
+            .unwrap_or((0, 0));
+        for mark in &self.marks {
+            self.chunk_zone = self.chunk_zone.max((mark.segment, mark.segment_offset));
+        }
+        self.chunk_end = self.chunk_zone;
+        if end > self.log_zone {
+            let (number, offset) = self.log_zone;
+            let from = if number == end.0 { offset } else { 0 };
+            self.found.torn.push(Damage::new(
+                log::path(end.0),
+                from,
+                format!("{} bytes follow the last commit", end.1 - from),
+            ));
+        }
+        // Nothing vouches for the last commit but itself: if it is not whole, it is torn.
+        if let Some(last) = last.filter(|_| self.log_end > self.bound) {
+            self.log_zone = (last.file, last.start);
+            self.chunk_zone = last.range.unwrap_or(self.chunk_zone);
+        }
+    }
+
+    fn log_file(
+        &mut self,
+        file: &Arc<dyn DiskFile>,
+        number: u32,
+        length: u64,
+        walk: &mut LogWalk,
+        work: &mut Work<'_>,
+    ) -> Result<(), StoreError> {
+        let path: Arc<str> = log::path(number).into();
+        let mut batch = Batch::from(0);
+        let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
+        loop {
+            let step = match scanner.step() {
+                Ok(Some(step)) => step,
+                Ok(None) => break,
+                Err(error) => {
+                    self.damage(&path, batch.start, &format!("the file cannot be read: {error}"));
+                    walk.chain.known = false;
+                    self.log_was_damaged = true;
+                    break;
+                }
+            };
+            let (offset, header) = match step {
+                Step::Damaged(damage) => {
+                    self.found.damage.push(damage);
+                    batch.damaged = true;
+                    continue;
+                }
+                Step::Record(offset, header) => (offset, header),
+            };
+            self.found.records += 1;
+            let end = offset + header.record_bytes();
+            match header.kind {
+                Kind::File if offset == 0 => {
+                    work.passed(end);
+                    self.log_begins(file.as_ref(), &path, number, &header, walk);
+                    batch.start = end;
+                }
+                Kind::Fact => {
+                    self.found.facts += 1;
+                    batch.facts = batch.facts.saturating_add(1);
+                    batch.digest.add(&header);
+                    work.add(file, &path, offset, header);
+                }
+                Kind::Commit => {
+                    work.passed(header.record_bytes());
+                    self.found.commits += 1;
+                    let ended = std::mem::replace(&mut batch, Batch::from(end));
+                    self.commit(file.as_ref(), (&path, number, offset), &header, ended, walk);
+                }
+                _ => {
+                    work.passed(header.record_bytes());
+                    self.damage(&path, offset, "the record does not belong in a log");
+                }
+            }
+        }
+        if batch.damaged {
+            // A commit may have been in what is damaged.
+            walk.chain.known = false;
+            self.log_was_damaged = true;
+        }
+        Ok(())
+    }
+
+    /// The first record of a log file: this store's, this number's, behind that commit.
+    fn log_begins(
+        &mut self,
+        file: &dyn DiskFile,
+        path: &str,
+        number: u32,
+        header: &Header,
+        walk: &mut LogWalk,
+    ) {
+        let Some(payload) = self.small_payload(file, path, 0, header) else { return };
+        match FileHeader::decode(&payload) {
+            Err(fault) => self.damage(path, 0, &fault.to_string()),
+            Ok(begin) if begin.store != self.store => {
+                self.damage(path, 0, "the file belongs to another store");
+            }
+            Ok(begin) if (begin.role, begin.number) != ("log", number) => {
+                self.damage(path, 0, "the file was another one before it was renamed");
+            }
+            Ok(begin) => {
+                walk.begun = (number, header.record_bytes());
+                walk.pass(number, header.record_bytes());
+                if walk.chain.known && begin.previous != walk.chain.digest {
+                    let (before, offset) = self.log_end;
+                    let why = "the log went on here once: the next file follows another commit";
+                    self.damage(&log::path(before.max(1)), offset, why);
+                    walk.chain.known = false;
+                    self.log_was_damaged = true;
+                }
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        file: &dyn DiskFile,
+        (path, number, offset): (&str, u32, u64),
+        header: &Header,
+        batch: Batch,
+        walk: &mut LogWalk,
+    ) {
+        let decoded = self
+            .small_payload(file, path, offset, header)
+            .map(|payload| Commit::decode(&payload).map_err(|fault| fault.to_string()));
+        let commit = match decoded {
+            Some(Ok(commit)) => commit,
+            other => {
+                if let Some(Err(fault)) = other {
+                    self.damage(path, offset, &fault);
+                }
+                walk.chain.known = false;
+                self.log_was_damaged = true;
+                return;
+            }
+        };
+        // In a damaged batch a commit may have been lost, or a fact that the digest covers.
+        let known = walk.chain.known && !batch.damaged;
+        let follows =
+            commit.number == walk.chain.number + 1 && commit.previous == walk.chain.digest;
+        if known && !follows {
+            let why =
+                format!("commit {} does not follow commit {}", commit.number, walk.chain.number);
+            self.damage(path, offset, &why);
+            self.log_was_damaged = true;
+        } else if known
+            && (commit.facts != batch.facts || commit.facts_digest != batch.digest.finish())
+        {
+            self.damage(path, offset, "the commit's facts are not the ones before it");
+        }
+        if !follows {
+            self.log_was_damaged = true;
+        }
+        walk.chain = Chain { number: commit.number, digest: header.name, known: true };
+        let end = offset + header.record_bytes();
+        self.log_end = (number, end);
+        walk.pass(number, end);
+        let mut last = Last { file: number, start: batch.start, range: None };
+        if commit.segment > 0 {
+            last.range = Some((commit.segment, commit.segment_from));
+            self.ranges.entry(commit.segment).or_default().push(Range {
+                commit: commit.number,
+                from: commit.segment_from,
+                to: commit.segment_to,
+                digest: commit.segment_digest,
+                log: format!("{path} at byte {offset}"),
+            });
+        }
+        walk.last = Some(last);
+    }
+}
