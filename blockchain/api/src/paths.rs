@@ -83,6 +83,8 @@ pub const CHAIN_HEIGHT: &str = "/api/v1/chain/height";
 pub const TRANSACTIONS: &str = "/api/v1/transactions";
 /// One transaction.
 pub const TRANSACTION: &str = "/api/v1/transactions/{tx_id}";
+/// What proves a transaction without the service.
+pub const TRANSACTION_PROOF: &str = "/api/v1/transactions/{tx_id}/proof";
 
 /// Puts percent-encoded `values` in the place of a template's `{..}` parts, in order. Slashes
 /// survive only in a `{*..}` part.

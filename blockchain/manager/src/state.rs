@@ -255,7 +255,8 @@ impl Opened {
         damage
     }
 
-    /// Ends writing in order. Whoever drops it instead only misses the error.
+    /// Ends writing in order and frees the folder. Whoever only drops it misses the error, and nothing
+    /// else.
     pub fn close(self) -> Result<(), StoreError> {
         self.vault.close()
     }

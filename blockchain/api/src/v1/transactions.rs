@@ -1,7 +1,7 @@
 //! Transactions: what submitting one answers, and where one is. A transaction itself travels as
 //! its own text.
 
-use lucid_core::digest::BlockHash;
+use lucid_core::digest::{BlockHash, MerkleRoot, TransactionHash};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -60,4 +60,33 @@ pub struct TransactionState {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Everything that proves a transaction of a committed block without the service:
+/// `GET /api/v1/transactions/{tx_id}/proof`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TransactionProof {
+    /// The transaction's canonical text, to the byte: what was hashed.
+    pub transaction: String,
+    /// Its position in the block.
+    pub position: u32,
+    /// How many transactions the block has.
+    pub count: u32,
+    /// The siblings on the way up to the Merkle root, a lone node being its own.
+    #[schema(value_type = Vec<String>)]
+    pub path: Vec<TransactionHash>,
+    /// Where the way leads.
+    #[schema(value_type = String)]
+    pub merkle_root: MerkleRoot,
+    /// The block's nine lines, each ended by a line feed.
+    pub entry: String,
+    /// The key that vouches for the block (base64).
+    pub producer: Option<String>,
+    /// Its signature over the entry (base64).
+    pub signature: Option<String>,
+    /// The block.
+    pub block_index: u64,
+    /// The block's hash.
+    #[schema(value_type = String)]
+    pub block_hash: BlockHash,
 }

@@ -2,3 +2,5 @@
 
 mod crashes;
 mod embedded;
+mod program;
+mod service;
