@@ -13,6 +13,7 @@
 //! - **A failed write is cut off again, durably, and never retried.** If even that fails, nothing more
 //!   is written by this process.
 
+use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -326,13 +327,9 @@ impl Writer {
         if at.segment > 0
             && let Some(tail) = reopen(segment::path(at.segment), at.segment_offset)?
         {
-            match Footer::find(tail.file.as_ref(), at.segment)? {
-                // Sealed, but the next one was not begun: the next chunk begins it.
-                Some(Ok((_, footer))) => writer.last_footer = footer_digest(&footer),
-                Some(Err(damage)) => {
-                    tracing::error!(%damage, "the last segment's footer is damaged")
-                }
-                None => {
+            let context = || StoreError::io(format!("reading {}", tail.path));
+            match tail.file.length().map_err(context())?.cmp(&tail.length) {
+                Ordering::Equal => {
                     if let Some(Ok(first)) =
                         crate::frame::read_header(tail.file.as_ref(), &tail.path, 0)?
                     {
@@ -340,6 +337,14 @@ impl Writer {
                     }
                     writer.segment = Some(tail);
                 }
+                // Recovery left a footer there, but the next one was not begun: the next chunk does.
+                Ordering::Greater => {
+                    if let Some(Ok((_, footer))) = Footer::find(tail.file.as_ref(), at.segment)? {
+                        writer.last_footer = footer_digest(&footer);
+                    }
+                }
+                // Its end is missing. Records behind the gap would not be where the index says.
+                Ordering::Less => {}
             }
         }
         Ok(writer)

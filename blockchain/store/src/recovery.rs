@@ -80,6 +80,8 @@ struct Recovery<'a> {
     bound: (u32, u64),
     damage: Vec<Damage>,
     last: Option<Batch>,
+    /// Whether chunks may be there whose commits are not.
+    commits_are_missing: bool,
 }
 
 /// Brings the index up to the log, and the log to its last commit.
@@ -98,6 +100,7 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         bound,
         damage: Vec::new(),
         last: None,
+        commits_are_missing: false,
     };
     let read_only = recovery.run()?;
     Ok(Recovered { at: recovery.at, damage: recovery.damage, read_only })
@@ -141,11 +144,18 @@ impl Recovery<'_> {
             }
         }
         self.judge_last()?;
-        if let Some(mark) = self.parts.mark {
-            // The mark vouches for chunks even where the commits that named them are damaged.
-            self.take_in_chunks((mark.segment, mark.segment_offset))?;
-        }
         let missing = self.missing_end(found_end)?;
+        if let Some(mark) = self.parts.mark.filter(|mark| mark.place() > self.at.place()) {
+            // The mark vouches for chunks even where the commits that named them are damaged, and the
+            // next commit follows the one that it names.
+            self.take_in_chunks((mark.segment, mark.segment_offset))?;
+            if missing.is_none() && found_end >= mark.place() {
+                self.at = Watermark { sequence: mark.sequence.max(self.at.sequence), ..mark };
+                index::set_watermark(&mut self.changes, &self.at);
+            }
+        } else if self.commits_are_missing && missing.is_none() {
+            self.take_in_all_chunks()?;
+        }
         self.write_changes()?;
         if missing.is_none() {
             self.cut_tail(last_number, began)?;
@@ -296,8 +306,9 @@ impl Recovery<'_> {
                 self.damage.push(damage);
             }
         }
-        if (number, start) < self.bound && !group.facts.is_empty() {
+        if (number, start) < self.bound && (group.damaged || !group.facts.is_empty()) {
             // The commit record itself is damaged, and its facts were acknowledged.
+            self.commits_are_missing = true;
             self.accept_last()?;
             self.replay(&group, path)?;
         }
@@ -396,9 +407,9 @@ impl Recovery<'_> {
             self.damage.push(Damage::new(path, 0, "the file is missing"));
             return Ok(());
         };
-        let footer = Footer::find(file.as_ref(), number)?;
+        // Asked for only when the whole file is: it may be large, and is read for every commit otherwise.
+        let footer = if end.is_none() { Footer::find(file.as_ref(), number)? } else { None };
         if self.at.segment_offset == 0
-            && end.is_none()
             && let Some(Ok((_, footer))) = &footer
         {
             for entry in &footer.entries {
@@ -415,7 +426,14 @@ impl Recovery<'_> {
                 Step::Record(offset, header) => {
                     self.at.sequence = self.at.sequence.max(header.sequence + 1);
                     match header.kind {
-                        Kind::Chunk => {
+                        Kind::Chunk
+                            if !self.is_less_than_whole(
+                                file.as_ref(),
+                                &path,
+                                offset,
+                                &header,
+                            )? =>
+                        {
                             let place = placement_of(number, offset, &header);
                             index::place(&mut self.changes, &ChunkName::new(header.name), &place);
                         }
@@ -434,6 +452,45 @@ impl Recovery<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a record that no commit vouches for is less than whole: that is damage, and must not be
+    /// taken for a copy of the chunk.
+    fn is_less_than_whole(
+        &mut self,
+        file: &dyn DiskFile,
+        path: &str,
+        offset: u64,
+        header: &Header,
+    ) -> Result<bool, StoreError> {
+        if !self.commits_are_missing {
+            return Ok(false);
+        }
+        let whole = header.matches(&frame::read_payload(file, path, offset, header)?);
+        if !whole {
+            self.damage.push(Damage::new(path, offset, "the chunk does not match its digest"));
+        }
+        Ok(!whole)
+    }
+
+    /// Takes in every chunk there is, when the commits that would say how many are missing.
+    fn take_in_all_chunks(&mut self) -> Result<(), StoreError> {
+        let Some(last) = self.segment_numbers()?.last().copied() else { return Ok(()) };
+        let path = segment::path(last);
+        let context = || StoreError::io(format!("reading {path}"));
+        let Some(file) = self.parts.disk.open(&path).map_err(context())? else { return Ok(()) };
+        let length = file.length().map_err(context())?;
+        let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
+        let mut end = 0;
+        while let Some(step) = scanner.step()? {
+            match step {
+                Step::Record(_, header) if header.kind == Kind::Footer => break,
+                Step::Record(offset, header) => end = offset + header.record_bytes(),
+                Step::Damaged(_) => {}
+            }
+        }
+        self.commits_are_missing = true;
+        self.take_in_chunks((last, end))
     }
 
     /// Judges the last commit: torn if it is not wholly there and nothing vouches for it.
@@ -481,19 +538,22 @@ impl Recovery<'_> {
 
     /// Whether the log ends before something that vouches for more.
     fn missing_end(&mut self, found: (u32, u64)) -> Result<Option<String>, StoreError> {
-        if found >= self.bound || self.bound == (0, 0) {
+        let (path, have, why) = if found < self.bound {
+            let (number, offset) = self.bound;
+            let have = if found.0 == number { found.1 } else { 0 };
+            let why =
+                format!("the log ended at byte {offset} here once, and what was there is missing");
+            (log::path(number), have, why)
+        } else if let Some(segment) = self.segment_without_commits(found)? {
+            let why = format!("{segment} holds chunks whose commits are missing from the log");
+            (log::path(found.0.max(1)), found.1, why)
+        } else {
             return Ok(None);
-        }
-        let (number, offset) = self.bound;
-        let path = log::path(number);
-        let why =
-            format!("the log ended at byte {offset} here once, and what was there is missing");
-        let have = if found.0 == number { found.1 } else { 0 };
+        };
         self.damage.push(Damage::new(path.as_str(), have, &why));
         if self.parts.accept_loss {
             // Chunks may have outlived the facts that named them: keep every one.
-            let all = self.segment_numbers()?.last().copied().unwrap_or(0);
-            self.take_in_chunks((all + 1, 0))?;
+            self.take_in_all_chunks()?;
             self.bound = found.max(self.at.place());
             return Ok(None);
         }
@@ -501,6 +561,35 @@ impl Recovery<'_> {
             "{path}: {why}; put the file back from a copy, or run `lucid reindex --accept-loss` to \
              go on without it"
         )))
+    }
+
+    /// A segment that proves that commits are missing. Its footer is written when they are durable, and
+    /// it is not begun before the first log file is; so what is behind the last commit without such a
+    /// proof is torn, and with it must not be removed.
+    fn segment_without_commits(&self, found: (u32, u64)) -> Result<Option<String>, StoreError> {
+        if self.commits_are_missing {
+            return Ok(None);
+        }
+        let marked = self.parts.mark.map_or((0, 0), |mark| (mark.segment, mark.segment_offset));
+        let place = marked.max((self.at.segment, self.at.segment_offset));
+        for number in self.segment_numbers()?.into_iter().rev() {
+            if number < place.0 {
+                break;
+            }
+            let path = segment::path(number);
+            let context = || StoreError::io(format!("reading {path}"));
+            let Some(file) = self.parts.disk.open(&path).map_err(context())? else { continue };
+            let sealed_behind = match Footer::find(file.as_ref(), number)? {
+                Some(Ok((footer_at, footer))) => {
+                    (number, footer_at) > place && !footer.entries.is_empty()
+                }
+                _ => false,
+            };
+            if sealed_behind || (found == (0, 0) && file.length().map_err(context())? > 0) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     fn segment_numbers(&self) -> Result<Vec<u32>, StoreError> {
@@ -568,12 +657,22 @@ impl Recovery<'_> {
             }
             let Some(file) = disk.open(&path).map_err(context())? else { continue };
             let end = self.at.segment_offset;
+            let length = file.length().map_err(context())?;
             let sealed = matches!(
                 Footer::find(file.as_ref(), number)?,
                 Some(Ok((footer_at, _))) if footer_at == end
             );
-            if !sealed && file.length().map_err(context())? > end {
+            if sealed {
+                // The footer has a sequence of its own, which no commit has passed on.
+                if let Some(Ok(footer)) = frame::read_header(file.as_ref(), &path, end)? {
+                    self.at.sequence = self.at.sequence.max(footer.sequence + 1);
+                }
+            } else if length > end {
                 file.truncate(end).map_err(context())?;
+            } else if length < end {
+                let why =
+                    format!("the segment reached byte {end} once, and what was there is missing");
+                self.damage.push(Damage::new(path.as_str(), length, why));
             }
             file.sync().map_err(context())?;
         }

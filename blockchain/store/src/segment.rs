@@ -136,14 +136,22 @@ impl Footer {
         let mut bytes = [0; TRAILER_BYTES];
         file.read_at(at, &mut bytes).map_err(StoreError::io(format!("reading {path}")))?;
         let Some(offset) = read_trailer(&bytes) else { return Ok(None) };
-        Ok(Some(Self::read(file, &path, offset)?.map(|footer| (offset, footer))))
+        let found = Self::read(file, &path, offset)?;
+        Ok(Some(found.and_then(|(footer, end)| {
+            // Bytes of a chunk can look like another segment's footer and trailer.
+            if footer.segment == number && end == at {
+                Ok((offset, footer))
+            } else {
+                Err(Damage::new(path, offset, "the footer is another segment's"))
+            }
+        })))
     }
 
     fn read(
         file: &dyn DiskFile,
         path: &str,
         offset: u64,
-    ) -> Result<Result<Self, Damage>, StoreError> {
+    ) -> Result<Result<(Self, u64), Damage>, StoreError> {
         let fault = |why: &str| Ok(Err(Damage::new(path, offset, why)));
         match frame::read_header(file, path, offset)? {
             Some(Ok(header)) if header.kind == Kind::Footer => {
@@ -152,7 +160,7 @@ impl Footer {
                     return fault("the footer does not match its digest");
                 }
                 match Self::decode(&payload) {
-                    Ok(footer) => Ok(Ok(footer)),
+                    Ok(footer) => Ok(Ok((footer, offset + header.record_bytes()))),
                     Err(why) => fault(&format!("the footer: {why}")),
                 }
             }

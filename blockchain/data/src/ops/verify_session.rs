@@ -140,9 +140,9 @@ fn verify_chunks(
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| {
-            worker.join().unwrap_or_else(|_| {
-                Err(OpError::Broken("a verifying thread panicked".into()))
-            })
+            worker
+                .join()
+                .unwrap_or_else(|_| Err(OpError::Broken("a verifying thread panicked".into())))
         })
     })?;
     let mut faults = faults.into_inner().unwrap_or_default();

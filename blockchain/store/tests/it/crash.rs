@@ -368,12 +368,3 @@ fn a_store_without_any_one_of_its_syncs_loses_something() {
     }
     assert_eq!(points.len(), 6);
 }
-
-#[test]
-fn explore_single_calls() {
-    let tape = record(true);
-    for (at, point) in tape.disk.sync_calls() {
-        let loss = loss_without(&tape, &SyncPoint::Call(at), 6);
-        println!("{at} {point:?}: {loss:?} {:?}", tape.disk.story(at.saturating_sub(3)..at + 1));
-    }
-}
