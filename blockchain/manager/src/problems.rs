@@ -14,11 +14,10 @@ use crate::ops::validate_block::ValidateError;
 pub fn store(error: StoreError) -> Refusal {
     tracing::error!(%error, "the store failed");
     match error {
-        StoreError::Damaged(damage) => Refusal::new(
-            ErrorCode::Internal,
-            format!("what is stored there is damaged: {damage}"),
-        )
-        .documented("BM_004"),
+        StoreError::Damaged(damage) => {
+            Refusal::new(ErrorCode::Internal, format!("what is stored there is damaged: {damage}"))
+                .documented("BM_004")
+        }
         _ => Refusal::new(ErrorCode::Unavailable, "the store cannot be read now")
             .documented("ST_003"),
     }

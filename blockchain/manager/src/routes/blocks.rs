@@ -37,10 +37,8 @@ pub async fn list_blocks(
         (Some(page), None) => (page - 1).saturating_mul(per_page),
         (None, skip) => skip.unwrap_or(0),
     };
-    let descending = matches!(
-        query.sort.unwrap_or_default(),
-        BlockSort::HeightDesc | BlockSort::TimestampDesc
-    );
+    let descending =
+        matches!(query.sort.unwrap_or_default(), BlockSort::HeightDesc | BlockSort::TimestampDesc);
     let wanted = Wanted {
         from: query.height_from.unwrap_or(0),
         to: query.height_to.unwrap_or(u64::MAX),
@@ -121,8 +119,11 @@ fn height(text: &str) -> Reply<u64> {
     // `+1` would parse too.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits).ok_or_else(|| {
-        Refusal::new(ErrorCode::Invalid, "a block is named by its height in plain digits, or its hash")
-            .documented("BM_005")
+        Refusal::new(
+            ErrorCode::Invalid,
+            "a block is named by its height in plain digits, or its hash",
+        )
+        .documented("BM_005")
     })
 }
 

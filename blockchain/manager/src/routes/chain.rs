@@ -16,8 +16,7 @@ use crate::problems;
 pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
     let ends = app.shutdown().is_asked();
     app.run(move |manager| {
-        let facts =
-            chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)?;
+        let facts = chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)?;
         let mut statistics = counts(&facts);
         statistics.insert("role".to_owned(), manager.role.name().into());
         Ok(Json(ChainInfo {
@@ -41,8 +40,7 @@ pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
 #[utoipa::path(get, path = paths::CHAIN_HEIGHT, tag = "chain", responses((status = 200, body = ChainHeight)))]
 pub async fn get_height(State(app): State<App>) -> Reply<Json<ChainHeight>> {
     app.run(|manager| {
-        let facts =
-            chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)?;
+        let facts = chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)?;
         Ok(Json(ChainHeight {
             height: facts.tip.map_or(0, |tip| tip.height),
             hash: facts.tip.map(|tip| tip.hash),

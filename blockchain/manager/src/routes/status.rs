@@ -16,9 +16,7 @@ use crate::problems;
 #[utoipa::path(get, path = paths::STATUS, tag = "service", responses((status = 200, body = Status)))]
 pub async fn get_status(State(app): State<App>) -> Reply<Json<Status>> {
     let facts = app
-        .run(|manager| {
-            chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)
-        })
+        .run(|manager| chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store))
         .await?;
     Ok(Json(Status {
         status: app.report().state(),

@@ -63,9 +63,7 @@ pub async fn get_proof(
 ) -> Reply<Json<TransactionProof>> {
     let named = id.clone();
     let found = app
-        .run(move |manager| {
-            anchor_proof(manager.chain.as_ref(), &named).map_err(problems::store)
-        })
+        .run(move |manager| anchor_proof(manager.chain.as_ref(), &named).map_err(problems::store))
         .await?;
     if let Some(found) = found {
         return Ok(Json(proof(found)));

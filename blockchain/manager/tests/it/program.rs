@@ -78,8 +78,7 @@ fn the_program_answers_about_itself() {
     let checked = command(folder.path()).arg("--check-config").output().unwrap();
     let text = String::from_utf8(checked.stdout).unwrap();
     assert!(text.contains("BLOCK_INTERVAL_SECONDS=0.05"), "{text}");
-    let wrong =
-        command(folder.path()).env("BLOCK_MANAGER_PORT", "port").output().unwrap();
+    let wrong = command(folder.path()).env("BLOCK_MANAGER_PORT", "port").output().unwrap();
     assert_eq!(wrong.status.code(), Some(1));
     let said = String::from_utf8(wrong.stderr).unwrap();
     assert_eq!(said.trim(), "ERROR: Invalid BLOCK_MANAGER_PORT value: port");

@@ -165,10 +165,12 @@ async fn a_transaction_is_submitted_sealed_found_and_proved() {
 async fn a_transaction_is_its_text_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;
-    let posted = r#"{"type":"x","id":"big","n":1000000000000000000000000000000,"f":1e16,"s":"é\u0000"}"#;
+    let posted =
+        r#"{"type":"x","id":"big","n":1000000000000000000000000000000,"f":1e16,"s":"é\u0000"}"#;
     server.chain(posted).await;
     let proof = server.call(|client| client.transaction_proof("big")).await.unwrap();
-    let wanted = r#"{"f": 1e+16, "id": "big", "n": 1000000000000000000000000000000, "s": "\u00e9\u0000", "#;
+    let wanted =
+        r#"{"f": 1e+16, "id": "big", "n": 1000000000000000000000000000000, "s": "\u00e9\u0000", "#;
     assert!(proof.transaction.starts_with(wanted), "{}", proof.transaction);
     let state = server.call(|client| client.transaction("big")).await.unwrap();
     assert_eq!(state.data.unwrap().get(), proof.transaction);
@@ -311,8 +313,14 @@ async fn blocks_are_judged_good_bad_and_altered() {
     let (_, rules) = server.get("/api/v1/validation/rules").await;
     let names: Vec<_> =
         rules["rules"].as_array().unwrap().iter().map(|rule| rule["name"].clone()).collect();
-    let wanted =
-        ["block_structure", "block_hash", "previous_hash", "merkle_root", "timestamp", "transactions"];
+    let wanted = [
+        "block_structure",
+        "block_hash",
+        "previous_hash",
+        "merkle_root",
+        "timestamp",
+        "transactions",
+    ];
     assert_eq!(names, wanted);
     assert_eq!(rules["timestamp_tolerance_seconds"], 3_600);
     server.stop().await;
