@@ -589,14 +589,21 @@ impl Writer {
             let (sealed, trailer) = footer.seal(tail.length, self.at.sequence);
             self.at.sequence += 1;
             let header = sealed.header.encode();
-            let written = tail
-                .file
-                .append(&[&header, &sealed.payload, &trailer])
-                .and_then(|()| tail.file.sync());
-            if let Err(error) = written {
-                // The records are safe; only the footer is not there yet.
-                tail.cut().map_err(context())?;
-                return Err(context()(error));
+            let appended = tail.file.append(&[&header, &sealed.payload, &trailer]);
+            let at_sync = appended.is_ok();
+            if let Err(error) = appended.and_then(|()| tail.file.sync()) {
+                // The records are safe; only the footer is not there. But behind what is left of it
+                // no record would be where the index says.
+                let failed = context()(io::Error::new(error.kind(), error.to_string()));
+                if let Err(cut) = tail.cut() {
+                    let why = format!("{}: {error}, and then {cut}", tail.path);
+                    self.broken = Some(why);
+                } else if at_sync {
+                    // What a file says after a failed sync is not to be trusted: go on in a new one.
+                    self.last_footer = [0; 32];
+                    self.segment = None;
+                }
+                return Err(failed);
             }
             self.last_footer = sealed.header.name;
             self.segment = None;

@@ -82,6 +82,8 @@ struct Recovery<'a> {
     last: Option<Batch>,
     /// Whether chunks may be there whose commits are not.
     commits_are_missing: bool,
+    /// Whether the commit that the index stopped at could not be read.
+    watermark_in_doubt: bool,
 }
 
 /// Brings the index up to the log, and the log to its last commit.
@@ -101,6 +103,7 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         damage: Vec::new(),
         last: None,
         commits_are_missing: false,
+        watermark_in_doubt: false,
     };
     let read_only = recovery.run()?;
     Ok(Recovered { at: recovery.at, damage: recovery.damage, read_only })
@@ -183,12 +186,12 @@ impl Recovery<'_> {
         let Some(begin) = self.at.offset.checked_sub(COMMIT_RECORD_BYTES) else { return Ok(()) };
         match frame::read_header(file.as_ref(), &path, begin)? {
             Some(Ok(header)) if header.kind == Kind::Commit && header.name == self.at.digest => {}
-            Some(Ok(_)) => {
-                return Err(StoreError::Index(
-                    "it belongs to another log; run `lucid reindex` to rebuild it".into(),
-                ));
+            Some(Ok(_)) => return Err(other_log()),
+            Some(Err(why)) => {
+                // Either the commit is damaged, or the index is another log's: the next commit tells.
+                self.watermark_in_doubt = true;
+                self.damage.push(Damage::new(path, begin, why));
             }
-            Some(Err(why)) => self.damage.push(Damage::new(path, begin, why)),
             None => {}
         }
         Ok(())
@@ -332,7 +335,18 @@ impl Recovery<'_> {
         self.accept(batch)
     }
 
+    /// The first commit behind the watermark must follow the one that the index names.
+    fn settle_doubt(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let doubt = std::mem::replace(&mut self.watermark_in_doubt, false);
+        if doubt && !self.follows(&batch.commit) { Err(other_log()) } else { Ok(()) }
+    }
+
+    fn follows(&self, commit: &Commit) -> bool {
+        commit.number == self.at.commit + 1 && commit.previous == self.at.digest
+    }
+
     fn accept(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.settle_doubt(&batch)?;
         let path = log::path(batch.log);
         let at = batch.end - COMMIT_RECORD_BYTES;
         if batch.commit.number > self.at.commit + 1
@@ -496,6 +510,7 @@ impl Recovery<'_> {
     /// Judges the last commit: torn if it is not wholly there and nothing vouches for it.
     fn judge_last(&mut self) -> Result<(), StoreError> {
         let Some(batch) = self.last.take() else { return Ok(()) };
+        self.settle_doubt(&batch)?;
         let vouched = (batch.log, batch.end) <= self.bound;
         if vouched || self.is_whole(&batch)? {
             return self.accept(batch);
@@ -509,7 +524,7 @@ impl Recovery<'_> {
 
     fn is_whole(&self, batch: &Batch) -> Result<bool, StoreError> {
         let commit = &batch.commit;
-        let follows = commit.number == self.at.commit + 1 && commit.previous == self.at.digest;
+        let follows = self.follows(commit);
         // This batch was begun after the one before it was synced. So if all of its own is there, what
         // is damaged in front of it, and broke the chain, is no part of a tear.
         let behind_damage = batch.group.damaged && commit.number > self.at.commit;
@@ -678,6 +693,10 @@ impl Recovery<'_> {
         }
         Ok(())
     }
+}
+
+fn other_log() -> StoreError {
+    StoreError::Index("it belongs to another log; run `lucid reindex` to rebuild it".into())
 }
 
 /// Whether a batch's facts are those its commit was made for. Facts of an earlier batch, whose own

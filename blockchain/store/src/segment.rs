@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{CipherId, HEADER_BYTES, Header, Kind, Scanner, Sealed, Step};
-use crate::index::Placement;
+use crate::index::{self, Placement};
 use crate::{Damage, StoreError, frame};
 
 /// The folder of the segments.
@@ -118,7 +118,7 @@ impl Footer {
                 offset: from.u64("offset")?,
                 stored_length: from.u32("stored length")?,
                 plain_length: from.u32("plain length")?,
-                encrypted: from.u8("encrypted")? == 1,
+                encrypted: index::flag(from.u8("encrypted")?)?,
             };
             let header_digest = from.array("header digest")?;
             entries.push(FooterEntry { name, sequence, placement, header_digest });

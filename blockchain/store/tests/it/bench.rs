@@ -113,7 +113,7 @@ pub fn options(encrypt: bool, root_key_file: Option<PathBuf>) -> Options {
 }
 
 /// Keeps each fact under its number.
-struct Rows;
+pub struct Rows;
 
 impl Project for Rows {
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {

@@ -20,6 +20,9 @@ use parking_lot::Mutex;
 
 use crate::bench::{Entry, Store, chunk, facts_of, index_of, reads};
 
+/// What an index holds.
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// When something was acknowledged or refused: behind so many calls.
 #[derive(Clone, Debug)]
 enum Answer {
@@ -35,7 +38,7 @@ struct Recording {
     /// When the store was closed in order, and how far the log went.
     closes: Vec<(usize, Watermark)>,
     /// The rows of the index at some moments.
-    snapshots: Vec<(usize, BTreeMap<Vec<u8>, Vec<u8>>)>,
+    snapshots: Vec<(usize, Rows)>,
 }
 
 impl Recording {
@@ -318,7 +321,7 @@ fn every_death_is_survived(encrypted: bool, seeds: u64) {
             }
         }
     }
-    println!("{lives} deaths behind {} calls", tape.disk.calls());
+    assert!(lives > 1_000, "{lives} deaths behind {} calls", tape.disk.calls());
 }
 
 #[test]
@@ -363,7 +366,6 @@ fn a_store_without_any_one_of_its_syncs_loses_something() {
     let points = tape.disk.sync_points();
     for point in &points {
         let loss = loss_without(&tape, point, 10);
-        println!("{point:?}: {loss:?}");
         assert!(loss.is_some(), "nothing is lost without {point:?}");
     }
     assert_eq!(points.len(), 6);

@@ -16,3 +16,8 @@
 
 mod bench;
 mod crash;
+mod damage;
+mod folder;
+mod formats;
+mod index;
+mod recover;
