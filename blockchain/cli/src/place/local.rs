@@ -452,7 +452,7 @@ impl AnchorEngine for Embedded<'_> {
             _ => unavailable(error),
         })?;
         // Nobody else fills the pool, so there is nothing to wait for.
-        seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?;
+        while seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?.left > 0 {}
         Ok(())
     }
 
