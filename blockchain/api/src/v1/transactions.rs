@@ -2,6 +2,7 @@
 //! its own text.
 
 use lucid_core::digest::{BlockHash, TransactionHash};
+use lucid_core::sign::{PublicKey, Signature};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -78,9 +79,11 @@ pub struct TransactionProof {
     /// The block's nine-line entry.
     pub entry: String,
     /// The key of the block's producer, in base64.
-    pub producer: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub producer: Option<PublicKey>,
     /// The producer's signature over the entry, in base64.
-    pub signature: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub signature: Option<Signature>,
     /// The block's index.
     pub block_index: u64,
     /// The block's hash.
