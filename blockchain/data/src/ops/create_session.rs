@@ -87,10 +87,14 @@ pub fn create_session(
 }
 
 fn check(request: &NewSession) -> Result<(), OpError> {
-    let metadata = &request.metadata;
     if request.user.len() > USER_ID_BYTES_MAX {
         return Err(OpError::Invalid(format!("a user id has at most {USER_ID_BYTES_MAX} bytes")));
     }
+    check_metadata(&request.metadata)
+}
+
+/// What a manifest can hold.
+pub fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), OpError> {
     if metadata.len() > METADATA_ENTRIES_MAX {
         return Err(OpError::Invalid(format!(
             "metadata has at most {METADATA_ENTRIES_MAX} entries"
@@ -109,17 +113,20 @@ fn same(existing: &SessionRow, request: &NewSession) -> bool {
         && existing.layout == request.layout
         && existing.secret.is_none() == request.public
         && existing.profile == request.profile
-        && existing.metadata == request.metadata
+        && same_metadata(existing, &request.metadata)
+}
+
+/// Sealing may have added to what a session began with.
+fn same_metadata(existing: &SessionRow, wanted: &BTreeMap<String, String>) -> bool {
+    let kept = |(key, value): (&String, &String)| existing.metadata.get(key) == Some(value);
+    wanted.iter().all(kept)
+        && (existing.sealed.is_some() || existing.metadata.len() == wanted.len())
 }
 
 /// A session id that sorts by time: `s-20261121T081500-0123456789ab`.
 fn fresh_id(now: Timestamp) -> Result<SessionId, OpError> {
-    let digits: String = now
-        .to_string()
-        .chars()
-        .take(19)
-        .filter(|c| c.is_ascii_digit() || *c == 'T')
-        .collect();
+    let digits: String =
+        now.to_string().chars().take(19).filter(|c| c.is_ascii_digit() || *c == 'T').collect();
     let tail: String = random::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("s-{digits}-{tail}")
         .parse()
