@@ -1,10 +1,14 @@
-//! The insides of the `lucid` command: what touches the user's files and terminal.
+//! The insides of the `lucid` command.
 //!
-//! `main.rs` and the verbs call these modules; tests enter here. Nothing in this library knows a
-//! verb, and only [`output`] and [`progress`] write to the terminal.
+//! [`cmd`] has the verbs, one a file; [`place`] is where sessions live, in this process or behind a
+//! server; [`ingest`] is the way in and [`restore`] the way out; [`folder`] touches the user's files.
+//! Only [`output`] and [`progress`] write to the terminal.
 
+pub mod cmd;
 pub mod folder;
 pub mod ingest;
 pub mod output;
+pub mod place;
 pub mod progress;
+pub mod restore;
 pub mod text;

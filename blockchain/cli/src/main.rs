@@ -1,2 +1,28 @@
-//! The `lucid` command.
-fn main() {}
+//! The `lucid` command: reads its arguments, runs a verb, says how it went.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use lucid::cmd::{self, Arguments};
+use lucid::output::Output;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers; everything else is wrong use, which has its own code
+            // because 2 already means "not proved".
+            let code = if error.use_stderr() { cmd::WRONG_USE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let output = Output::new(arguments.manner());
+    match cmd::run(&arguments, &output) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output.error(error.as_ref(), None);
+            ExitCode::FAILURE
+        }
+    }
+}

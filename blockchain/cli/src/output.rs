@@ -48,10 +48,7 @@ impl Output {
             // Hides itself when standard error is not a terminal.
             ProgressDrawTarget::stderr()
         };
-        Self {
-            manner,
-            bars: MultiProgress::with_draw_target(target),
-        }
+        Self { manner, bars: MultiProgress::with_draw_target(target) }
     }
 
     /// How the user wants to be spoken to.
@@ -66,11 +63,8 @@ impl Output {
         value: &T,
         human: impl FnOnce(&T) -> String,
     ) -> io::Result<()> {
-        let mut text = if self.manner.json {
-            serde_json::to_string_pretty(value)?
-        } else {
-            human(value)
-        };
+        let mut text =
+            if self.manner.json { serde_json::to_string_pretty(value)? } else { human(value) };
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -83,11 +77,7 @@ impl Output {
         value: &T,
         human: impl FnOnce(&T) -> String,
     ) -> io::Result<()> {
-        let mut text = if self.manner.json {
-            serde_json::to_string(value)?
-        } else {
-            human(value)
-        };
+        let mut text = if self.manner.json { serde_json::to_string(value)? } else { human(value) };
         text.push('\n');
         self.bytes(text.as_bytes())
     }
@@ -99,6 +89,18 @@ impl Output {
             out.write_all(bytes)?;
             out.flush()
         })
+    }
+
+    /// Standard output as a stream, for content of any length. No bar is drawn beside it.
+    #[must_use]
+    pub fn stream(&self) -> io::BufWriter<io::Stdout> {
+        io::BufWriter::with_capacity(1 << 16, io::stdout())
+    }
+
+    /// Whether anybody sees progress bars.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        !self.bars.is_hidden()
     }
 
     /// Makes a remark to people.
@@ -170,7 +172,7 @@ pub fn complaint(error: &(dyn Error + 'static), remedy: Option<&str>) -> String 
 }
 
 /// Joins an error and its causes, leaving out a cause that was said already.
-fn sentence(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -193,10 +195,8 @@ mod tests {
 
     #[test]
     fn an_error_is_one_sentence_with_cause_and_remedy() {
-        let error = TargetError::Io {
-            path: b"a\nb".to_vec(),
-            source: io::Error::other("disk on fire"),
-        };
+        let error =
+            TargetError::Io { path: b"a\nb".to_vec(), source: io::Error::other("disk on fire") };
         assert_eq!(
             complaint(&error, Some("call the fire brigade")),
             "error: \"a\\nb\" cannot be restored: disk on fire; call the fire brigade"
@@ -217,9 +217,6 @@ mod tests {
         let rows = [["a", "1"], ["long name", "1,000"]];
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
         let columns = [("name", Align::Left), ("bytes", Align::Right)];
-        assert_eq!(
-            table(&columns, rows),
-            "name       bytes\na              1\nlong name  1,000"
-        );
+        assert_eq!(table(&columns, rows), "name       bytes\na              1\nlong name  1,000");
     }
 }

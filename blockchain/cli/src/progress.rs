@@ -33,9 +33,7 @@ impl Progress {
             // Draws on its own, so that a pause shows as a pause.
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        Self {
-            bar: Arc::new(Bar(bar)),
-        }
+        Self { bar: Arc::new(Bar(bar)) }
     }
 
     /// Counts bytes that are done.
@@ -78,36 +76,21 @@ fn style(bounded: bool) -> ProgressStyle {
         // A fixed text that tests draw; the plain style is there if it were wrong.
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
-        .with_key(
-            "done",
-            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&text::size(state.pos()));
-            },
-        )
-        .with_key(
-            "total",
-            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&text::size(state.len().unwrap_or_default()));
-            },
-        )
-        .with_key(
-            "rate",
-            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{}/s", text::size(state.per_sec() as u64));
-            },
-        )
-        .with_key(
-            "left",
-            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&left(state));
-            },
-        )
-        .with_key(
-            "time",
-            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = out.write_str(&coarse(state.elapsed()));
-            },
-        )
+        .with_key("done", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&text::size(state.pos()));
+        })
+        .with_key("total", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&text::size(state.len().unwrap_or_default()));
+        })
+        .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{}/s", text::size(state.per_sec() as u64));
+        })
+        .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&left(state));
+        })
+        .with_key("time", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&coarse(state.elapsed()));
+        })
 }
 
 fn left(state: &ProgressState) -> String {

@@ -121,17 +121,7 @@ mod tests {
 
     #[test]
     fn sizes_have_three_digits() {
-        let shown = [
-            0,
-            999,
-            1000,
-            1234,
-            9_999,
-            65_536,
-            999_499,
-            999_500,
-            1_070_000_000,
-        ];
+        let shown = [0, 999, 1000, 1234, 9_999, 65_536, 999_499, 999_500, 1_070_000_000];
         let shown: Vec<_> = shown.into_iter().map(size).collect();
         assert_eq!(
             shown,
@@ -148,21 +138,11 @@ mod tests {
         assert_eq!(rate(776_000_000, Duration::from_secs(2)), "388 MB/s");
         assert_eq!(rate(1, Duration::ZERO), "-");
         let shown = [0, 840, 12_340, 59_960, 245_000, 7_380_000, 273_600_000];
-        let shown: Vec<_> = shown
-            .into_iter()
-            .map(|ms| duration(Duration::from_millis(ms)))
-            .collect();
+        let shown: Vec<_> =
+            shown.into_iter().map(|ms| duration(Duration::from_millis(ms))).collect();
         assert_eq!(
             shown,
-            [
-                "0 ms",
-                "840 ms",
-                "12.3 s",
-                "1 min 00 s",
-                "4 min 05 s",
-                "2 h 03 min",
-                "3 d 04 h"
-            ]
+            ["0 ms", "840 ms", "12.3 s", "1 min 00 s", "4 min 05 s", "2 h 03 min", "3 d 04 h"]
         );
     }
 

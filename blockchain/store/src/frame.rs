@@ -311,6 +311,11 @@ impl<'a> Scanner<'a> {
         Self { file, path, offset: from, end: to }
     }
 
+    /// Where the next step begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The next record or the next damage; `None` at the end.
     pub fn step(&mut self) -> Result<Option<Step>, StoreError> {
         if self.offset >= self.end {

@@ -28,6 +28,11 @@ pub fn path(number: u32) -> String {
     format!("{FOLDER}/{number:08}.seg")
 }
 
+/// The number of the segment at a path, if it is one.
+pub fn number_of(path: &str) -> Option<u32> {
+    crate::log::number_of(path.strip_prefix(FOLDER)?.strip_prefix('/')?, "seg")
+}
+
 /// One record in a footer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FooterEntry {

@@ -1,7 +1,7 @@
 //! Makes files, folders and links again inside one folder, and nowhere else.
 //!
-//! Called by the verbs that restore, from as many threads as they like; [`folders`] opens what
-//! leads to a name, [`slot`] takes a large file's bytes in any order, [`metadata`] sets modes,
+//! Called by the verbs that restore, from as many threads as they like; `folders` opens what
+//! leads to a name, `slot` takes a large file's bytes in any order, `metadata` sets modes,
 //! owners, times and attributes. The entries are not trusted. Invariants: every name is reached
 //! from the folder above it without following a link; a file is only written if this very call
 //! made it; links are made after all files, so no entry leads the way for another; a file that
@@ -76,19 +76,13 @@ pub enum TargetError {
         path: Vec<u8>,
     },
     /// There is a folder where a file or link should be.
-    #[error(
-        "\"{}\" is a folder already, and folders are never replaced",
-        text::name(path)
-    )]
+    #[error("\"{}\" is a folder already, and folders are never replaced", text::name(path))]
     FolderInTheWay {
         /// The name.
         path: Vec<u8>,
     },
     /// There is a file or link where a folder should be.
-    #[error(
-        "\"{}\" should be a folder, but a file or link stands there",
-        text::name(path)
-    )]
+    #[error("\"{}\" should be a folder, but a file or link stands there", text::name(path))]
     NotAFolder {
         /// The name.
         path: Vec<u8>,
@@ -176,10 +170,8 @@ struct Later {
 impl Target {
     /// Opens the target, making it if need be. A symbolic link is followed here, and only here.
     pub fn create(dir: &Path, options: Options) -> Result<Self, TargetError> {
-        let unusable = |source| TargetError::Unusable {
-            dir: text::name(dir.as_os_str().as_bytes()),
-            source,
-        };
+        let unusable =
+            |source| TargetError::Unusable { dir: text::name(dir.as_os_str().as_bytes()), source };
         std::fs::create_dir_all(dir).map_err(unusable)?;
         let fresh = std::fs::read_dir(dir).map_err(unusable)?.next().is_none();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -194,9 +186,7 @@ impl Target {
             later: Mutex::default(),
             tally: Tally::default(),
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Makes a folder, or takes the one that is there; its mode and times are set at the end.
@@ -332,8 +322,7 @@ impl Inner {
     fn complete(&self, file: &File, entry: &Entry) -> Result<(), TargetError> {
         self.keeper.keep(file, entry, &self.tally);
         if self.options.sync {
-            file.sync_all()
-                .map_err(|error| TargetError::io(&entry.path, error))?;
+            file.sync_all().map_err(|error| TargetError::io(&entry.path, error))?;
         }
         self.tally.file(entry.length);
         Ok(())
@@ -356,10 +345,8 @@ impl Inner {
     }
 
     fn make_hard_link(&self, entry: &Entry) -> Result<(), TargetError> {
-        let missing = || TargetError::NoSuchFile {
-            path: entry.path.clone(),
-            target: entry.target.clone(),
-        };
+        let missing =
+            || TargetError::NoSuchFile { path: entry.path.clone(), target: entry.target.clone() };
         // Clearing the way for a link to itself would remove the file.
         if entry.path == entry.target || !self.made.contains(&entry.target) {
             return Err(missing());
@@ -371,9 +358,8 @@ impl Inner {
             }
             from => from?,
         };
-        let linked = self.make(entry, |folder, name| {
-            linkat(&from, first, folder, name, AtFlags::empty())
-        });
+        let linked =
+            self.make(entry, |folder, name| linkat(&from, first, folder, name, AtFlags::empty()));
         match linked {
             Err(TargetError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(missing());
@@ -393,9 +379,7 @@ impl Inner {
     fn sync_folders(&self) {
         for path in self.folders.touched() {
             let synced = self.folders.open_real(&path).and_then(|folder| {
-                folder
-                    .sync_all()
-                    .map_err(|error| TargetError::io(&path, error))
+                folder.sync_all().map_err(|error| TargetError::io(&path, error))
             });
             self.settle(synced);
         }

@@ -1,7 +1,7 @@
 //! Reads a folder, or a single file, as a stream of entries in catalogue order.
 //!
-//! Called by the verbs that archive. [`scout`] lists names in order, [`examine`] opens and reads
-//! what they name, [`prefetch`] does the latter in many threads, [`links`] finds second names.
+//! Called by the verbs that archive. `scout` lists names in order, `examine` opens and reads
+//! what they name, `prefetch` does the latter in many threads, `links` finds second names.
 //! Invariants: no symbolic link inside is followed; whatever is left out is named in a
 //! [`Skipped`]; memory does not grow with the tree (except by the files that have several names).
 
@@ -75,10 +75,7 @@ impl Identity {
 
 impl From<&Metadata> for Identity {
     fn from(seen: &Metadata) -> Self {
-        Self {
-            device: seen.dev(),
-            inode: seen.ino(),
-        }
+        Self { device: seen.dev(), inode: seen.ino() }
     }
 }
 
@@ -183,10 +180,7 @@ pub enum WalkError {
 
 /// Walks in one thread, leaving every file open and unread.
 pub fn walk(path: &Path, options: &Options) -> Result<Walk, WalkError> {
-    Ok(Walk {
-        scout: Scout::start(path, &options.exclude)?,
-        links: Links::default(),
-    })
+    Ok(Walk { scout: Scout::start(path, &options.exclude)?, links: Links::default() })
 }
 
 /// Walks with reading ahead: files below `small_max` bytes arrive with their bytes.
@@ -219,10 +213,7 @@ impl Iterator for Walk {
 /// Opens the top of a tree, where a symbolic link is followed because the user named it.
 fn open_top(path: &Path) -> Result<(Arc<File>, Metadata), WalkError> {
     let shown = || text::name(path.as_os_str().as_bytes());
-    let open = |source| WalkError::Open {
-        path: shown(),
-        source,
-    };
+    let open = |source| WalkError::Open { path: shown(), source };
     let file = open_reading(CWD, path, OFlags::empty()).map_err(|errno| match errno {
         Errno::NXIO => WalkError::Unfit { path: shown() },
         errno => open(errno.into()),

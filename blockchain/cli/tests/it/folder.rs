@@ -43,10 +43,7 @@ fn read(path: &Path) -> Tree {
 }
 
 fn collect(steps: impl Iterator<Item = Step>) -> Tree {
-    let mut tree = Tree {
-        found: Vec::new(),
-        skipped: Vec::new(),
-    };
+    let mut tree = Tree { found: Vec::new(), skipped: Vec::new() };
     for step in steps {
         match step {
             Step::Found(found) => tree.found.push(finish_reading(found)),
@@ -98,11 +95,8 @@ fn entry(kind: Kind, path: &[u8]) -> Entry {
     Entry {
         path: path.to_vec(),
         kind,
-        mode: 0o644,
-        modified: FileTime {
-            seconds: 1_000_000_000,
-            nanos: 123_456_789,
-        },
+        mode: if kind == Kind::Folder { 0o755 } else { 0o644 },
+        modified: FileTime { seconds: 1_000_000_000, nanos: 123_456_789 },
         owner: Owner { uid: 0, gid: 0 },
         target: Vec::new(),
         attributes: Vec::new(),
@@ -113,17 +107,11 @@ fn entry(kind: Kind, path: &[u8]) -> Entry {
 }
 
 fn link(kind: Kind, path: &[u8], target: &[u8]) -> Entry {
-    Entry {
-        target: target.to_vec(),
-        ..entry(kind, path)
-    }
+    Entry { target: target.to_vec(), ..entry(kind, path) }
 }
 
 fn file(path: &[u8], bytes: &[u8]) -> Entry {
-    Entry {
-        length: bytes.len() as u64,
-        ..entry(Kind::File, path)
-    }
+    Entry { length: bytes.len() as u64, ..entry(Kind::File, path) }
 }
 
 fn os(bytes: &[u8]) -> &OsStr {
@@ -147,12 +135,9 @@ fn make_varied(top: &Path) {
     fs::hard_link(top.join("folder/small"), top.join("folder/small too")).unwrap();
     fs::hard_link(top.join("folder/small"), top.join("zz")).unwrap();
     fs::hard_link(top.join("link"), top.join("link too")).unwrap();
-    for (path, mode) in [
-        ("folder/small", 0o4751),
-        ("nothing", 0o000),
-        ("empty", 0o1777),
-        ("folder/below", 0o500),
-    ] {
+    for (path, mode) in
+        [("folder/small", 0o751), ("nothing", 0o400), ("empty", 0o1777), ("folder/below", 0o710)]
+    {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
         fs::set_permissions(top.join(path), mode).unwrap();
     }
@@ -167,14 +152,8 @@ fn make_varied(top: &Path) {
 }
 
 fn set_time(path: &Path, seconds: i64, nanos: i64) {
-    let time = rustix::fs::Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanos,
-    };
-    let times = rustix::fs::Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanos };
+    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();
 }
 
@@ -184,11 +163,7 @@ fn snapshot(top: &Path) -> Vec<String> {
     let mut waiting = vec![top.to_owned()];
     while let Some(path) = waiting.pop() {
         let seen = fs::symlink_metadata(&path).unwrap();
-        let content = if seen.is_file() {
-            fs::read(&path).unwrap()
-        } else {
-            Vec::new()
-        };
+        let content = if seen.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
         lines.push(format!(
             "{path:?} {:o} {} {} {} {}.{} {}.{} {content:?}",
             seen.mode(),

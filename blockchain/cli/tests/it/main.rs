@@ -1,8 +1,5 @@
 //! The command's modules, tried on real folders.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should stop right there"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
 
 mod folder;

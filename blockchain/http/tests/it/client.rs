@@ -104,3 +104,14 @@ async fn no_value_becomes_another_path() {
         assert!(DataChainClient::new(wrong, OPTIONS).is_err(), "{wrong}");
     }
 }
+
+/// With two TLS providers, or none, the first use of TLS panics.
+#[tokio::test]
+async fn a_tls_client_can_be_made() {
+    let server = Server::start(&[]).await;
+    let url = server.url().replace("http:", "https:");
+    let options = ClientOptions { retry: Retry { count: 0, ..OPTIONS.retry }, ..OPTIONS };
+    let ask = move || DataChainClient::new(&url, options)?.health();
+    let error = tokio::task::spawn_blocking(ask).await.unwrap().unwrap_err();
+    assert!(matches!(error, ClientError::Transport { .. }), "{error}");
+}

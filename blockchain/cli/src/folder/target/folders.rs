@@ -57,9 +57,7 @@ impl Folders {
             overwrite: options.overwrite,
             made,
             remembered: Mutex::default(),
-            touched: options
-                .sync
-                .then(|| Mutex::new(BTreeSet::from([Vec::new()]))),
+            touched: options.sync.then(|| Mutex::new(BTreeSet::from([Vec::new()]))),
         }
     }
 
@@ -107,10 +105,7 @@ impl Folders {
         let Some(touched) = &self.touched else {
             return Vec::new();
         };
-        std::mem::take(&mut *touched.lock())
-            .into_iter()
-            .rev()
-            .collect()
+        std::mem::take(&mut *touched.lock()).into_iter().rev().collect()
     }
 
     fn step(
@@ -123,9 +118,7 @@ impl Folders {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = || openat(above, name, flags, Mode::empty());
         let fail = |errno| match errno {
-            Errno::NOTDIR | Errno::LOOP => TargetError::NotAFolder {
-                path: path.to_vec(),
-            },
+            Errno::NOTDIR | Errno::LOOP => TargetError::NotAFolder { path: path.to_vec() },
             errno => TargetError::io(path, errno),
         };
         let errno = match open() {
@@ -169,7 +162,6 @@ impl Remembered {
             }
         }
         self.clock += 1;
-        self.folders
-            .insert(path.into(), (Arc::clone(folder), self.clock));
+        self.folders.insert(path.into(), (Arc::clone(folder), self.clock));
     }
 }

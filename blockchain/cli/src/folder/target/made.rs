@@ -21,11 +21,7 @@ pub(super) enum Made {
 
 impl Made {
     pub(super) fn in_target(fresh: bool) -> Self {
-        if fresh {
-            Self::Everything
-        } else {
-            Self::These(Mutex::default(), RandomState::new())
-        }
+        if fresh { Self::Everything } else { Self::These(Mutex::default(), RandomState::new()) }
     }
 
     pub(super) fn note(&self, path: &[u8]) {

@@ -34,9 +34,7 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Asks who we are.
     pub(super) fn new() -> Self {
-        Self {
-            root: geteuid().is_root(),
-        }
+        Self { root: geteuid().is_root() }
     }
 
     /// Sets everything on an open file or folder.
@@ -55,18 +53,8 @@ impl Keeper {
                 "its set-user-id and set-group-id bits are left off, as its owner is not kept";
             tally.warn(&entry.path, what.to_owned());
         }
-        report(
-            fchmod(file, Mode::from_raw_mode(mode)),
-            "its mode",
-            entry,
-            tally,
-        );
-        report(
-            futimens(file, &times(entry.modified)),
-            "its time",
-            entry,
-            tally,
-        );
+        report(fchmod(file, Mode::from_raw_mode(mode)), "its mode", entry, tally);
+        report(futimens(file, &times(entry.modified)), "its time", entry, tally);
     }
 
     /// Sets everything on a symbolic link, whose mode means nothing.
@@ -97,10 +85,7 @@ fn keep_attributes(place: &Place<'_>, entry: &Entry, owned: bool, tally: &Tally)
 
 fn report(kept: rustix::io::Result<()>, what: &str, entry: &Entry, tally: &Tally) -> bool {
     if let Err(errno) = kept {
-        tally.warn(
-            &entry.path,
-            format!("{what} could not be restored: {errno}"),
-        );
+        tally.warn(&entry.path, format!("{what} could not be restored: {errno}"));
     }
     kept.is_ok()
 }
@@ -116,10 +101,7 @@ fn group(entry: &Entry) -> Option<Gid> {
 
 fn times(modified: FileTime) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec {
             tv_sec: modified.seconds,
             // Some larger numbers have a meaning of their own to the system.

@@ -78,10 +78,7 @@ impl<T> Few<T> {
 
 impl<T> Default for Few<T> {
     fn default() -> Self {
-        Self {
-            first: Vec::new(),
-            more: 0,
-        }
+        Self { first: Vec::new(), more: 0 }
     }
 }
 

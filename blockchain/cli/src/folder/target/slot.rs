@@ -85,11 +85,7 @@ impl FileSlot {
     }
 
     fn wrong_length(&self, bytes: Option<u64>) -> TargetError {
-        TargetError::Length {
-            path: self.entry.path.clone(),
-            length: self.entry.length,
-            bytes,
-        }
+        TargetError::Length { path: self.entry.path.clone(), length: self.entry.length, bytes }
     }
 }
 

@@ -45,10 +45,7 @@ pub(super) struct State {
 
 impl From<&Metadata> for State {
     fn from(seen: &Metadata) -> Self {
-        Self {
-            size: seen.size(),
-            modified: (seen.mtime(), seen.mtime_nsec()),
-        }
+        Self { size: seen.size(), modified: (seen.mtime(), seen.mtime_nsec()) }
     }
 }
 
@@ -69,10 +66,7 @@ struct Before {
 
 impl From<&Metadata> for Before {
     fn from(seen: &Metadata) -> Self {
-        Self {
-            state: seen.into(),
-            inode_changed: (seen.ctime(), seen.ctime_nsec()),
-        }
+        Self { state: seen.into(), inode_changed: (seen.ctime(), seen.ctime_nsec()) }
     }
 }
 
@@ -139,10 +133,7 @@ pub(super) fn examine(task: Task, small_max: u64, admit: impl FnOnce(u64)) -> Ex
     match examined {
         Ok((mut found, shared)) => {
             found.entry.path = path;
-            Examined {
-                step: Step::Found(found),
-                shared,
-            }
+            Examined { step: Step::Found(found), shared }
         }
         Err(why) => Examined::plain(Step::Skipped(Skipped { path, why })),
     }
@@ -156,10 +147,7 @@ impl Examined {
     /// How many bytes it brings along.
     pub(super) fn bytes(&self) -> u64 {
         match &self.step {
-            Step::Found(Found {
-                content: Content::Read(bytes),
-                ..
-            }) => bytes.len() as u64,
+            Step::Found(Found { content: Content::Read(bytes), .. }) => bytes.len() as u64,
             _ => 0,
         }
     }
@@ -204,9 +192,8 @@ fn opened(
 
 fn symlink(place: &Place) -> Result<Outcome, Why> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let link: File = openat(&place.folder, &*place.name, flags, Mode::empty())
-        .map_err(Why::from_errno)?
-        .into();
+    let link: File =
+        openat(&place.folder, &*place.name, flags, Mode::empty()).map_err(Why::from_errno)?.into();
     let seen = link.metadata().map_err(Why::Unreadable)?;
     if !seen.is_symlink() {
         return Err(Why::Changed);
@@ -229,10 +216,7 @@ fn describe(kind: Kind, seen: &Metadata) -> Entry {
             seconds: seen.mtime(),
             nanos: u32::try_from(seen.mtime_nsec().min(999_999_999)).unwrap_or_default(),
         },
-        owner: Owner {
-            uid: seen.uid(),
-            gid: seen.gid(),
-        },
+        owner: Owner { uid: seen.uid(), gid: seen.gid() },
         target: Vec::new(),
         attributes: Vec::new(),
         offset: 0,
@@ -251,8 +235,7 @@ fn shared(seen: &Metadata) -> Option<Shared> {
 
 fn moved(file: &File, before: Before) -> bool {
     // If it cannot be asked, nobody can say that it did not.
-    file.metadata()
-        .map_or(true, |after| Before::from(&after) != before)
+    file.metadata().map_or(true, |after| Before::from(&after) != before)
 }
 
 /// Reads to the end, but never `small_max` bytes or more, however fast the file grows.
@@ -332,14 +315,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, b"one two").unwrap();
-        let shrink = |_| {
-            File::options()
-                .write(true)
-                .open(&path)
-                .unwrap()
-                .set_len(3)
-                .unwrap()
-        };
+        let shrink = |_| File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
         let found = found(examine(place(folder.path(), "log"), 1000, shrink));
         assert!(found.entry.changed);
         assert_eq!(found.entry.length, 3);
@@ -376,6 +352,20 @@ mod tests {
             };
             assert!(matches!(skipped.why, Why::Changed), "{skipped:?}");
         }
+    }
+
+    #[test]
+    fn a_file_that_fails_while_it_is_read_is_skipped_with_the_reason() {
+        // Its first page can be read by nobody, not even by root.
+        if !std::path::Path::new("/proc/self/mem").exists() {
+            return;
+        }
+        let task = place(std::path::Path::new("/proc/self"), "mem");
+        let Step::Skipped(skipped) = examine(task, 1000, |_| {}).step else {
+            panic!("it was read");
+        };
+        assert!(matches!(skipped.why, Why::Unreadable(_)), "{skipped:?}");
+        assert!(skipped.why.to_string().starts_with("it cannot be read: "));
     }
 
     #[test]

@@ -95,8 +95,7 @@ impl Prefetch {
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), WalkError> {
         let builder = thread::Builder::new().name(name.to_owned());
-        self.threads
-            .push(builder.spawn(run).map_err(WalkError::Threads)?);
+        self.threads.push(builder.spawn(run).map_err(WalkError::Threads)?);
         Ok(())
     }
 }
@@ -174,10 +173,8 @@ impl Shared {
 
     fn read(&self) {
         while let Some((number, batch)) = self.next_batch() {
-            let examined: Vec<_> = batch
-                .into_iter()
-                .map(|task| self.examine(number, task))
-                .collect();
+            let examined: Vec<_> =
+                batch.into_iter().map(|task| self.examine(number, task)).collect();
             let mut state = self.state.lock();
             state.done.insert(number, examined);
             let wanted = state.wanted == number;

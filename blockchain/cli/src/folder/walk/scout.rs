@@ -95,11 +95,7 @@ impl Scout {
         } else {
             let name = path.file_name().unwrap_or("file".as_ref());
             let path = name.as_bytes().to_vec();
-            Task::Opened {
-                file: top,
-                seen,
-                path,
-            }
+            Task::Opened { file: top, seen, path }
         };
         // What listing had to say follows the folder itself.
         scout.ahead.push_front(first);
@@ -148,8 +144,7 @@ impl Scout {
         }
         let (names, failed) = self.list(&folder);
         if let Some(errno) = failed {
-            self.ahead
-                .push_back(skip(path.clone(), Why::from_errno(errno)));
+            self.ahead.push_back(skip(path.clone(), Why::from_errno(errno)));
         }
         self.path.clone_from(&path);
         self.frames.push(Frame {
@@ -161,11 +156,7 @@ impl Scout {
         if let Some(far) = self.frames.iter_mut().rev().nth(OPEN_FRAMES) {
             far.folder = None;
         }
-        Task::Opened {
-            file: folder,
-            seen,
-            path,
-        }
+        Task::Opened { file: folder, seen, path }
     }
 
     /// Reads a folder's names; on an error, those up to it.
@@ -215,10 +206,7 @@ impl Scout {
 
     /// Opens a folder again: one step up, or else all the way down from the top.
     fn return_to(&self, below: Option<&File>, wanted: Identity) -> Option<Arc<File>> {
-        let same = |file: &File| {
-            file.metadata()
-                .is_ok_and(|seen| Identity::from(&seen) == wanted)
-        };
+        let same = |file: &File| file.metadata().is_ok_and(|seen| Identity::from(&seen) == wanted);
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
         if let Some(below) = below
             && let Ok(above) = open_reading(below, c"..", flags)
@@ -227,11 +215,7 @@ impl Scout {
             return Some(Arc::new(above));
         }
         let mut folder = Arc::clone(&self.top);
-        for part in self
-            .path
-            .split(|byte| *byte == b'/')
-            .filter(|part| !part.is_empty())
-        {
+        for part in self.path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
             folder = Arc::new(open_reading(&folder, part, flags).ok()?);
         }
         same(&folder).then_some(folder)
@@ -267,10 +251,7 @@ fn ask(place: &Place) -> Result<FileType, Why> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file =
         openat(&place.folder, &*place.name, flags, Mode::empty()).map_err(Why::from_errno)?;
-    let kind = File::from(file)
-        .metadata()
-        .map_err(Why::Unreadable)?
-        .file_type();
+    let kind = File::from(file).metadata().map_err(Why::Unreadable)?.file_type();
     Ok(match () {
         () if kind.is_dir() => FileType::Directory,
         () if kind.is_file() => FileType::RegularFile,

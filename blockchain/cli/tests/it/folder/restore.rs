@@ -24,14 +24,7 @@ fn what_is_restored_is_what_was_read() {
     make_varied(from.path());
     for sync in [false, true] {
         let to = to.path().join(format!("made {sync}"));
-        let target = Target::create(
-            &to,
-            Options {
-                sync,
-                ..Options::default()
-            },
-        )
-        .unwrap();
+        let target = Target::create(&to, Options { sync, ..Options::default() }).unwrap();
         put(&target, &read(from.path()));
         let report = target.finish();
         assert!(report.refused.is_empty(), "{:?}", report.refused);
@@ -50,10 +43,7 @@ fn paths_longer_than_the_system_allows_are_restored() {
     let target = Target::create(to.path(), Options::default()).unwrap();
     put(&target, &read(from.path()));
     let report = target.finish();
-    assert!(
-        report.refused.is_empty() && report.warnings.is_empty(),
-        "{report:?}"
-    );
+    assert!(report.refused.is_empty() && report.warnings.is_empty(), "{report:?}");
     assert_eq!(comparable(to.path()), comparable(from.path()));
 }
 
@@ -68,8 +58,7 @@ fn a_large_file_is_written_by_many_threads() {
             let (slot, bytes) = (Arc::clone(&slot), &bytes);
             scope.spawn(move || {
                 let start = piece * 50_000;
-                slot.write_at(start as u64, &bytes[start..start + 50_000])
-                    .unwrap();
+                slot.write_at(start as u64, &bytes[start..start + 50_000]).unwrap();
             });
         }
     });
@@ -79,10 +68,7 @@ fn a_large_file_is_written_by_many_threads() {
     let path = to.path().join("a/large");
     assert_eq!(fs::read(&path).unwrap(), bytes);
     let seen = fs::metadata(&path).unwrap();
-    assert_eq!(
-        (seen.mtime(), seen.mtime_nsec()),
-        (1_000_000_000, 123_456_789)
-    );
+    assert_eq!((seen.mtime(), seen.mtime_nsec()), (1_000_000_000, 123_456_789));
     assert_eq!(seen.mode() & 0o7777, 0o644);
 }
 
@@ -95,12 +81,7 @@ fn a_file_that_does_not_get_all_its_bytes_is_removed_and_named() {
     drop(slot);
     let report = target.finish();
     assert_eq!(report.restored.files, 0);
-    let refused: Vec<_> = report
-        .refused
-        .first
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let refused: Vec<_> = report.refused.first.iter().map(ToString::to_string).collect();
     assert_eq!(refused, ["\"a/part\" should have 100 bytes, not 60"]);
     assert!(!to.path().join("a/part").exists());
 }
@@ -114,19 +95,13 @@ fn bytes_beyond_the_announced_length_are_not_written() {
     assert!(!to.path().join("a").exists());
     let slot = target.open_file(&file(b"b", b"four")).unwrap();
     for (offset, bytes) in [(0, &b"fives"[..]), (4, b"x"), (u64::MAX, b"x"), (2, b"xyz")] {
-        assert!(matches!(
-            slot.write_at(offset, bytes),
-            Err(TargetError::Length { .. })
-        ));
+        assert!(matches!(slot.write_at(offset, bytes), Err(TargetError::Length { .. })));
     }
     slot.write_at(0, b"fo").unwrap();
     slot.write_at(0, b"FO").unwrap();
     assert!(slot.is_complete());
     // Bytes that come twice are noticed once they are too many.
-    assert!(matches!(
-        slot.write_at(2, b"ur"),
-        Err(TargetError::Length { .. })
-    ));
+    assert!(matches!(slot.write_at(2, b"ur"), Err(TargetError::Length { .. })));
 }
 
 #[test]
@@ -145,48 +120,26 @@ fn files_that_are_there_are_kept_unless_overwriting_is_allowed() {
     assert_eq!(fs::read(to.path().join("a")).unwrap(), b"old");
     assert_eq!(fs::read_link(to.path().join("b")).unwrap().as_os_str(), "a");
 
-    let lenient = Target::create(
-        to.path(),
-        Options {
-            overwrite: true,
-            sync: false,
-        },
-    )
-    .unwrap();
+    let lenient = Target::create(to.path(), Options { overwrite: true, sync: false }).unwrap();
     lenient.small_file(&file(b"a", b"new"), b"new").unwrap();
-    lenient
-        .symlink(&link(Kind::Symlink, b"b", b"else"))
-        .unwrap();
+    lenient.symlink(&link(Kind::Symlink, b"b", b"else")).unwrap();
     let folder = lenient.small_file(&file(b"c", b"new"), b"new");
     assert!(matches!(folder, Err(TargetError::FolderInTheWay { .. })));
     let report = lenient.finish();
     assert!(report.refused.is_empty());
     assert_eq!(fs::read(to.path().join("a")).unwrap(), b"new");
-    assert_eq!(
-        fs::read_link(to.path().join("b")).unwrap().as_os_str(),
-        "else"
-    );
+    assert_eq!(fs::read_link(to.path().join("b")).unwrap().as_os_str(), "else");
 }
 
 #[test]
 fn one_file_is_restored_with_the_folders_that_lead_to_it() {
     let to = tempfile::tempdir().unwrap();
-    let target = Target::create(
-        &to.path().join("x/y"),
-        Options {
-            sync: true,
-            ..Options::default()
-        },
-    )
-    .unwrap();
-    target
-        .small_file(&file(b"a/b/c", b"words"), b"words")
-        .unwrap();
+    let target =
+        Target::create(&to.path().join("x/y"), Options { sync: true, ..Options::default() })
+            .unwrap();
+    target.small_file(&file(b"a/b/c", b"words"), b"words").unwrap();
     let report = target.finish();
-    assert!(
-        report.refused.is_empty() && report.warnings.is_empty(),
-        "{report:?}"
-    );
+    assert!(report.refused.is_empty() && report.warnings.is_empty(), "{report:?}");
     assert_eq!(fs::read(to.path().join("x/y/a/b/c")).unwrap(), b"words");
 }
 
@@ -217,15 +170,9 @@ fn odd_facts_are_survived() {
     let to = tempfile::tempdir().unwrap();
     let target = Target::create(to.path(), Options::default()).unwrap();
     let odd = Entry {
-        mode: u32::MAX,
-        modified: FileTime {
-            seconds: i64::MIN,
-            nanos: u32::MAX,
-        },
-        owner: Owner {
-            uid: u32::MAX,
-            gid: u32::MAX,
-        },
+        mode: !0o6000,
+        modified: FileTime { seconds: i64::MIN, nanos: u32::MAX },
+        owner: Owner { uid: u32::MAX, gid: u32::MAX },
         attributes: vec![
             (b"no\0name".to_vec(), vec![]),
             (vec![], vec![]),
@@ -237,11 +184,30 @@ fn odd_facts_are_survived() {
     let long = target.small_file(&file(&[b'x'; 256], b""), b"");
     assert!(matches!(long, Err(TargetError::Io { .. })));
     target.symlink(&link(Kind::Symlink, b"empty", b"")).unwrap();
-    target
-        .symlink(&link(Kind::Symlink, b"zero", b"a\0b"))
-        .unwrap();
+    target.symlink(&link(Kind::Symlink, b"zero", b"a\0b")).unwrap();
     let report = target.finish();
     assert_eq!(report.warnings.total(), 3);
     assert_eq!(report.refused.total(), 2);
     assert_eq!(fs::read(to.path().join("odd")).unwrap(), b"x");
+}
+
+#[test]
+fn programs_run_as_their_owner_only_if_that_owner_is_restored() {
+    let to = tempfile::tempdir().unwrap();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    let owner = Owner { uid: 4711, gid: 4712 };
+    let program = Entry { mode: 0o6755, owner, ..file(b"program", b"x") };
+    target.small_file(&program, b"x").unwrap();
+    target.symlink(&Entry { owner, ..link(Kind::Symlink, b"link", b"x") }).unwrap();
+    let report = target.finish();
+    let seen = fs::metadata(to.path().join("program")).unwrap();
+    if rustix::process::geteuid().is_root() && seen.uid() == owner.uid {
+        assert_eq!((seen.mode() & 0o7777, seen.gid()), (0o6755, owner.gid));
+        let seen = fs::symlink_metadata(to.path().join("link")).unwrap();
+        assert_eq!((seen.uid(), seen.gid()), (owner.uid, owner.gid));
+        assert!(report.warnings.is_empty());
+    } else {
+        assert_eq!(seen.mode() & 0o7777, 0o755);
+        assert!(!report.warnings.is_empty());
+    }
 }

@@ -36,23 +36,11 @@ impl Scene {
         symlink(outside.join("secret"), inside.join("leak")).unwrap();
         symlink(outside.join("new"), inside.join("made")).unwrap();
         let before = snapshot(&outside);
-        Self {
-            _all: all,
-            inside,
-            outside,
-            before,
-        }
+        Self { _all: all, inside, outside, before }
     }
 
     fn target(&self, overwrite: bool) -> Target {
-        Target::create(
-            &self.inside,
-            Options {
-                overwrite,
-                sync: false,
-            },
-        )
-        .unwrap()
+        Target::create(&self.inside, Options { overwrite, sync: false }).unwrap()
     }
 
     #[track_caller]
@@ -78,10 +66,7 @@ fn give(target: &Target, entry: &Entry) -> Result<(), TargetError> {
 
 fn restore(scene: &Scene, overwrite: bool, entries: &[Entry]) -> (Vec<TargetError>, Report) {
     let target = scene.target(overwrite);
-    let refused = entries
-        .iter()
-        .filter_map(|entry| give(&target, entry).err())
-        .collect();
+    let refused = entries.iter().filter_map(|entry| give(&target, entry).err()).collect();
     let report = target.finish();
     scene.check();
     (refused, report)
@@ -89,16 +74,9 @@ fn restore(scene: &Scene, overwrite: bool, entries: &[Entry]) -> (Vec<TargetErro
 
 #[test]
 fn names_that_lead_out_are_refused_for_every_kind() {
-    for name in [
-        "..",
-        "../outside/new",
-        "/tmp/lucid-new",
-        "a/../../outside/new",
-        ".",
-        "a//b",
-        "a/",
-        "/",
-    ] {
+    for name in
+        ["..", "../outside/new", "/tmp/lucid-new", "a/../../outside/new", ".", "a//b", "a/", "/"]
+    {
         let name = name.as_bytes();
         let entries = [
             entry(Kind::Folder, name),
@@ -110,11 +88,7 @@ fn names_that_lead_out_are_refused_for_every_kind() {
         ];
         let (refused, report) = restore(&Scene::new(), true, &entries);
         assert_eq!(refused.len(), entries.len());
-        assert!(
-            refused
-                .iter()
-                .all(|error| matches!(error, TargetError::Unsafe { .. }))
-        );
+        assert!(refused.iter().all(|error| matches!(error, TargetError::Unsafe { .. })));
         assert_eq!(report.restored, Default::default());
     }
 }
@@ -124,17 +98,9 @@ fn only_a_folder_may_be_nameless() {
     let (refused, _) = restore(
         &Scene::new(),
         true,
-        &[
-            file(b"", b"!"),
-            link(Kind::Symlink, b"", b"x"),
-            link(Kind::HardLink, b"x", b""),
-        ],
+        &[file(b"", b"!"), link(Kind::Symlink, b"", b"x"), link(Kind::HardLink, b"x", b"")],
     );
-    assert!(
-        refused
-            .iter()
-            .all(|error| matches!(error, TargetError::Nameless))
-    );
+    assert!(refused.iter().all(|error| matches!(error, TargetError::Nameless)));
     assert_eq!(refused.len(), 3);
 }
 
@@ -154,11 +120,7 @@ fn links_that_were_there_before_are_not_followed() {
     // With overwriting, the links give way, and real folders and files take their place.
     let (refused, _) = restore(&scene, true, &entries);
     assert!(refused.is_empty(), "{refused:?}");
-    assert!(
-        fs::symlink_metadata(scene.inside.join("out"))
-            .unwrap()
-            .is_dir()
-    );
+    assert!(fs::symlink_metadata(scene.inside.join("out")).unwrap().is_dir());
     assert_eq!(fs::read(scene.inside.join("out/secret")).unwrap(), b"!");
     assert_eq!(fs::read(scene.inside.join("leak")).unwrap(), b"!");
 }
@@ -183,11 +145,7 @@ fn a_link_in_the_catalogue_does_not_lead_its_own_followers_out() {
                 link(Kind::HardLink, b"e/stolen", b"a/secret"),
             ],
         );
-        assert!(
-            fs::symlink_metadata(scene.inside.join("a"))
-                .unwrap()
-                .is_dir()
-        );
+        assert!(fs::symlink_metadata(scene.inside.join("a")).unwrap().is_dir());
         assert!(!scene.inside.join("d").exists());
         assert!(report.refused.total() == 4, "{report:?}");
     }
@@ -214,11 +172,7 @@ fn hard_links_lead_only_to_what_was_restored() {
     assert!(refused.is_empty());
     assert_eq!(report.refused.total(), 5, "{:?}", report.refused);
     assert!(
-        report
-            .refused
-            .first
-            .iter()
-            .all(|error| matches!(error, TargetError::NoSuchFile { .. }))
+        report.refused.first.iter().all(|error| matches!(error, TargetError::NoSuchFile { .. }))
     );
     assert_eq!(fs::metadata(scene.inside.join("real")).unwrap().nlink(), 3);
     assert_eq!(fs::metadata(scene.inside.join("mine")).unwrap().nlink(), 1);
@@ -230,12 +184,7 @@ fn the_same_name_twice_is_refused_the_second_time() {
     let (refused, _) = restore(
         &scene,
         false,
-        &[
-            file(b"a", b"!"),
-            file(b"a", b"!!"),
-            file(b"a/b", b"!"),
-            entry(Kind::Folder, b"a"),
-        ],
+        &[file(b"a", b"!"), file(b"a", b"!!"), file(b"a/b", b"!"), entry(Kind::Folder, b"a")],
     );
     assert!(matches!(refused[0], TargetError::Exists { .. }));
     assert!(matches!(refused[1], TargetError::NotAFolder { .. }));
@@ -257,21 +206,13 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         "out",
         "x/../..",
     ]);
-    let kind = prop::sample::select(vec![
-        Kind::Folder,
-        Kind::File,
-        Kind::Symlink,
-        Kind::HardLink,
-    ]);
+    let kind = prop::sample::select(vec![Kind::Folder, Kind::File, Kind::Symlink, Kind::HardLink]);
     (path.clone(), path, text, kind, 0_u64..6, 0_u32..0o10000).prop_map(
         |(path, first, text, kind, length, mode)| Entry {
-            target: if kind == Kind::HardLink {
-                first
-            } else {
-                text.as_bytes().to_vec()
-            },
+            target: if kind == Kind::HardLink { first } else { text.as_bytes().to_vec() },
             length: if kind == Kind::File { length } else { 0 },
-            mode,
+            // Or else whoever is not root cannot clean up.
+            mode: mode | 0o700,
             ..entry(kind, &path)
         },
     )

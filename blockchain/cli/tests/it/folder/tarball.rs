@@ -44,17 +44,9 @@ fn the_systems_tar_unpacks_what_was_read() {
         eprintln!("skipped: there is no tar on this system");
         return;
     };
-    tar.stdin
-        .take()
-        .unwrap()
-        .write_all(&tarball(&tree))
-        .unwrap();
+    tar.stdin.take().unwrap().write_all(&tarball(&tree)).unwrap();
     let ended = tar.wait_with_output().unwrap();
-    assert!(
-        ended.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ended.stderr)
-    );
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     assert_eq!(read(to.path()).found, tree.found);
 }
 
@@ -89,14 +81,8 @@ fn the_library_reads_what_was_written() {
 #[test]
 fn numbers_that_do_not_fit_the_old_header_are_kept() {
     let big = Entry {
-        modified: FileTime {
-            seconds: -1,
-            nanos: 500_000_000,
-        },
-        owner: Owner {
-            uid: 4_000_000_000,
-            gid: 2_097_151,
-        },
+        modified: FileTime { seconds: -1, nanos: 500_000_000 },
+        owner: Owner { uid: 4_000_000_000, gid: 2_097_151 },
         attributes: vec![(b"user.a=b%".to_vec(), b"1\t2\0".to_vec())],
         length: 1 << 40,
         ..entry(Kind::File, b"big")
@@ -111,12 +97,7 @@ fn numbers_that_do_not_fit_the_old_header_are_kept() {
         .unwrap()
         .unwrap()
         .map(|record| record.unwrap())
-        .map(|record| {
-            (
-                record.key().unwrap().to_owned(),
-                record.value_bytes().to_vec(),
-            )
-        })
+        .map(|record| (record.key().unwrap().to_owned(), record.value_bytes().to_vec()))
         .collect();
     let expected = [
         ("mtime", &b"-0.500000000"[..]),
@@ -133,15 +114,9 @@ fn names_that_lead_out_are_refused() {
     let mut tarball = Tarball::new(Vec::new());
     for name in ["..", "/etc/passwd", "a/../../b", "a//b"] {
         let name = name.as_bytes();
-        for entry in [
-            file(name, b""),
-            entry(Kind::Folder, name),
-            link(Kind::HardLink, b"x", name),
-        ] {
-            assert!(matches!(
-                tarball.entry(&entry),
-                Err(TarError::Unsafe { .. })
-            ));
+        for entry in [file(name, b""), entry(Kind::Folder, name), link(Kind::HardLink, b"x", name)]
+        {
+            assert!(matches!(tarball.entry(&entry), Err(TarError::Unsafe { .. })));
         }
     }
     assert!(tarball.finish().unwrap().iter().all(|byte| *byte == 0));
@@ -151,17 +126,11 @@ fn names_that_lead_out_are_refused() {
 fn a_file_gets_exactly_the_bytes_it_announced() {
     let mut tarball = Tarball::new(Vec::new());
     tarball.entry(&file(b"a", b"four")).unwrap();
-    assert!(matches!(
-        tarball.content(b"fives"),
-        Err(TarError::Length { more: true })
-    ));
+    assert!(matches!(tarball.content(b"fives"), Err(TarError::Length { more: true })));
     tarball.content(b"fou").unwrap();
     let next = tarball.entry(&file(b"b", b""));
     assert!(matches!(next, Err(TarError::Length { more: false })));
-    assert!(matches!(
-        tarball.finish(),
-        Err(TarError::Length { more: false })
-    ));
+    assert!(matches!(tarball.finish(), Err(TarError::Length { more: false })));
 }
 
 #[test]
@@ -176,8 +145,5 @@ fn a_stream_that_breaks_is_an_error() {
         }
     }
     let mut tarball = Tarball::new(Broken);
-    assert!(matches!(
-        tarball.entry(&file(b"a", b"")),
-        Err(TarError::Io(_))
-    ));
+    assert!(matches!(tarball.entry(&file(b"a", b"")), Err(TarError::Io(_))));
 }

@@ -42,17 +42,12 @@ fn a_folder_with_everything_is_read_in_order() {
     assert!(tree.skipped.is_empty());
     let large = tree.entry(b"folder/below/large");
     assert_eq!((large.kind, large.length), (Kind::File, 10_000));
-    assert_eq!(
-        (large.modified.seconds, large.modified.nanos),
-        (-5, 999_999_999)
-    );
-    assert_eq!(tree.entry(b"folder/small").mode, 0o4751);
+    assert_eq!((large.modified.seconds, large.modified.nanos), (-5, 999_999_999));
+    assert_eq!(tree.entry(b"folder/small").mode, 0o751);
     assert_eq!(tree.entry(b"folder/dangling").target, b"../out\xffside");
-    for (second, first) in [
-        ("folder/small too", "folder/small"),
-        ("zz", "folder/small"),
-        ("link too", "link"),
-    ] {
+    for (second, first) in
+        [("folder/small too", "folder/small"), ("zz", "folder/small"), ("link too", "link")]
+    {
         let entry = tree.entry(second.as_bytes());
         assert_eq!(entry.kind, Kind::HardLink, "{second}");
         assert_eq!(entry.target, first.as_bytes());
@@ -75,10 +70,7 @@ fn a_single_file_is_a_tree_of_one_entry() {
     let path = top.path().join(os(b"caf\xe9"));
     fs::write(&path, "words").unwrap();
     std::os::unix::fs::symlink(&path, top.path().join("named")).unwrap();
-    for (given, name) in [
-        (path, &b"caf\xe9"[..]),
-        (top.path().join("named"), b"named"),
-    ] {
+    for (given, name) in [(path, &b"caf\xe9"[..]), (top.path().join("named"), b"named")] {
         let tree = read(&given);
         assert_eq!(tree.found.len(), 1);
         let (entry, bytes) = &tree.found[0];
@@ -101,17 +93,11 @@ fn the_top_may_be_a_link_but_links_inside_are_not_followed() {
 fn a_path_that_leads_nowhere_or_to_a_pipe_is_an_error() {
     let top = tempfile::tempdir().unwrap();
     let begin = |path: &Path| walk(path, &Options::default()).err().unwrap();
-    assert!(matches!(
-        begin(&top.path().join("none")),
-        WalkError::Open { .. }
-    ));
+    assert!(matches!(begin(&top.path().join("none")), WalkError::Open { .. }));
     let pipe = top.path().join("pipe");
     make_pipe(&pipe);
     assert!(matches!(begin(&pipe), WalkError::Unfit { .. }));
-    assert!(matches!(
-        begin(Path::new("/dev/null")),
-        WalkError::Unfit { .. }
-    ));
+    assert!(matches!(begin(Path::new("/dev/null")), WalkError::Unfit { .. }));
     let socket = top.path().join("socket");
     let _listener = UnixListener::bind(&socket).unwrap();
     assert!(matches!(begin(&socket), WalkError::Unfit { .. }));
@@ -128,10 +114,7 @@ fn paths_longer_than_the_system_allows_are_read() {
     assert!(tree.skipped.is_empty());
     let longest = tree.found.iter().map(|(entry, _)| entry.path.len()).max();
     assert_eq!(longest, Some(80 * 101 - 1));
-    assert!(
-        tree.found
-            .is_sorted_by(|left, right| path_order(&left.0.path, &right.0.path).is_lt())
-    );
+    assert!(tree.found.is_sorted_by(|left, right| path_order(&left.0.path, &right.0.path).is_lt()));
 }
 
 #[test]
@@ -149,10 +132,7 @@ fn sockets_and_pipes_are_skipped_and_named() {
         .collect();
     assert_eq!(
         skipped,
-        [
-            (&b"pipe"[..], "it is a named pipe".to_owned()),
-            (b"socket", "it is a socket".to_owned())
-        ]
+        [(&b"pipe"[..], "it is a named pipe".to_owned()), (b"socket", "it is a socket".to_owned())]
     );
 }
 
@@ -161,10 +141,7 @@ fn our_own_data_folder_is_left_out() {
     let top = tempfile::tempdir().unwrap();
     fs::create_dir_all(top.path().join("below/lucid-data/chunks")).unwrap();
     let exclude = vec![Identity::of(&top.path().join("below/lucid-data")).unwrap()];
-    let options = Options {
-        exclude,
-        ..Options::default()
-    };
+    let options = Options { exclude, ..Options::default() };
     let tree = collect(walk_with_contents(top.path(), &options, 1000).unwrap());
     assert_eq!(tree.paths(), ["", "below"]);
     assert_eq!(tree.skipped.len(), 1);
@@ -192,17 +169,9 @@ fn what_vanishes_or_changes_its_kind_meanwhile_is_skipped() {
     make_pipe(&top.path().join("e"));
     let tree = collect(steps);
     assert_eq!(tree.paths(), ["c", "c/file"]);
-    let skipped: Vec<_> = tree
-        .skipped
-        .iter()
-        .map(|skipped| skipped.path.as_slice())
-        .collect();
+    let skipped: Vec<_> = tree.skipped.iter().map(|skipped| skipped.path.as_slice()).collect();
     assert_eq!(skipped, [b"a", b"b", b"d", b"e"]);
-    assert!(
-        tree.skipped
-            .iter()
-            .all(|skipped| matches!(skipped.why, Why::Changed))
-    );
+    assert!(tree.skipped.iter().all(|skipped| matches!(skipped.why, Why::Changed)));
 }
 
 #[test]
@@ -254,12 +223,7 @@ fn a_large_file_that_grows_or_shrinks_while_it_is_read_is_marked() {
             panic!("the file is not handed over open");
         };
         if before != after {
-            fs::File::options()
-                .write(true)
-                .open(&path)
-                .unwrap()
-                .set_len(after as u64)
-                .unwrap();
+            fs::File::options().write(true).open(&path).unwrap().set_len(after as u64).unwrap();
         }
         let mut buffer = vec![0; before];
         let length = file.read_at(0, &mut buffer).unwrap();
@@ -274,17 +238,9 @@ fn reading_ahead_stays_in_order_and_ends_even_with_hardly_any_room() {
     for number in 0..1000 {
         let folder = top.path().join(format!("{}", number % 7));
         fs::create_dir_all(&folder).unwrap();
-        fs::write(
-            folder.join(format!("{number}")),
-            number.to_string().repeat(100),
-        )
-        .unwrap();
+        fs::write(folder.join(format!("{number}")), number.to_string().repeat(100)).unwrap();
     }
-    let options = Options {
-        bytes_ahead: 1,
-        readers: 5,
-        ..Options::default()
-    };
+    let options = Options { bytes_ahead: 1, readers: 5, ..Options::default() };
     let tree = collect(walk_with_contents(top.path(), &options, 1000).unwrap());
     let expected = collect(walk(top.path(), &Options::default()).unwrap());
     assert_eq!(tree.found.len(), 1008);
@@ -298,10 +254,7 @@ fn a_walk_can_be_given_up_at_any_moment() {
         fs::write(top.path().join(format!("{number}")), "some words").unwrap();
     }
     for taken in [0, 1, 17, 500] {
-        let options = Options {
-            bytes_ahead: 50,
-            ..Options::default()
-        };
+        let options = Options { bytes_ahead: 50, ..Options::default() };
         let mut steps = walk_with_contents(top.path(), &options, 1000).unwrap();
         assert_eq!(steps.by_ref().take(taken).count(), taken);
     }

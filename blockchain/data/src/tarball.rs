@@ -1,17 +1,15 @@
 //! Writes entries and their bytes as a tar stream in the PAX format.
 //!
-//! Called by the verbs that hand a tree to other programs. What the old header cannot hold (long
-//! names, names that are not UTF-8, fractions of seconds, large files, extended attributes) goes
-//! into PAX records. Invariants: names that could lead out of a folder are refused; every entry
-//! is followed by exactly the bytes it announced, or by an error.
+//! The service and the verbs of the command line hand archived folders to other programs with it.
+//! What the old header cannot hold (long names, names that are not UTF-8, fractions of seconds, large
+//! files, extended attributes) goes into PAX records. Invariants: names that could lead out of a
+//! folder are refused; every entry is followed by exactly the bytes it announced, or by an error.
 
 use std::io::{self, Write};
 
-use lucid_core::catalogue::{PathFault, check_path};
+use lucid_core::catalogue::{Entry, FileTime, Kind, PathFault, check_path};
 use tar::{EntryType, Header};
 use thiserror::Error;
-
-use super::{Entry, FileTime, Kind};
 
 /// Everything in a tar stream is padded to this.
 const BLOCK: u64 = 512;
@@ -48,11 +46,7 @@ pub struct Tarball<W: Write> {
 impl<W: Write> Tarball<W> {
     /// Begins a stream.
     pub fn new(out: W) -> Self {
-        Self {
-            out,
-            left: 0,
-            padding: 0,
-        }
+        Self { out, left: 0, padding: 0 }
     }
 
     /// Begins an entry; a file's bytes follow by [`content`](Self::content).
@@ -101,10 +95,8 @@ impl<W: Write> Tarball<W> {
 
     /// Writes the next bytes of the current entry.
     pub fn content(&mut self, bytes: &[u8]) -> Result<(), TarError> {
-        self.left = self
-            .left
-            .checked_sub(bytes.len() as u64)
-            .ok_or(TarError::Length { more: true })?;
+        self.left =
+            self.left.checked_sub(bytes.len() as u64).ok_or(TarError::Length { more: true })?;
         self.out.write_all(bytes)?;
         Ok(())
     }
@@ -123,8 +115,7 @@ impl<W: Write> Tarball<W> {
             return Err(TarError::Length { more: false });
         }
         let padding = std::mem::take(&mut self.padding);
-        self.out
-            .write_all([0; BLOCK as usize].get(..padding).unwrap_or_default())?;
+        self.out.write_all([0; BLOCK as usize].get(..padding).unwrap_or_default())?;
         Ok(())
     }
 

@@ -1,0 +1,137 @@
+//! The verbs of the command line, one a file, and the arguments they share.
+//!
+//! Exit codes: 0 done; 1 failed, or damage was found; 2 consistent but not proved (`check-proof`);
+//! 3 done, but something had to be left out; 64 wrong use.
+
+mod append;
+mod archive;
+mod cat;
+mod check_proof;
+mod ls;
+mod prove;
+mod reindex;
+mod restore;
+mod show;
+mod up;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+
+use crate::output::{Manner, Output};
+use crate::place::{Place, local, remote};
+
+/// Done.
+pub const DONE: u8 = 0;
+/// Failed, or damage was found.
+pub const FAILED: u8 = 1;
+/// Done, but something had to be left out.
+pub const LEFT_OUT: u8 = 3;
+/// The arguments make no sense.
+pub const WRONG_USE: u8 = 64;
+
+/// Keeps recorded sessions so that anyone can later prove what was recorded, that it is whole, and
+/// when it existed.
+#[derive(Debug, Parser)]
+#[command(name = "lucid", version, propagate_version = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    home: Home,
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print only results and errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone, Args)]
+pub struct Home {
+    /// The folder that holds the store; made when something is first archived.
+    #[arg(long, global = true, default_value = "./lucid-data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Work against this data-chain instead of a folder.
+    #[arg(long, global = true, env = "LUCID_DATA_CHAIN_URL", value_name = "URL")]
+    pub server: Option<String>,
+    /// The root key, if it is not kept in the data folder.
+    #[arg(long, global = true, env = "LUCID_MASTER_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Keep a folder, a file, or with `-` what comes in, as a sealed and anchored session.
+    Archive(archive::Archive),
+    /// Keep a live stream, going on where it was broken off.
+    Append(append::Append),
+    /// List sessions, or the files of one.
+    Ls(ls::Ls),
+    /// Show everything about a session.
+    Show(show::Show),
+    /// Print the bytes of a file, or of a whole raw session.
+    Cat(cat::Cat),
+    /// Put files back into a folder, or out as a tar stream.
+    Restore(restore::Restore),
+    /// Read everything again and say what is wrong.
+    Verify(verify::Verify),
+    /// Write a proof that needs neither this store nor a server.
+    Prove(prove::Prove),
+    /// Check such a proof.
+    CheckProof(check_proof::CheckProof),
+    /// Build the index anew from the log and the segments.
+    Reindex(reindex::Reindex),
+    /// Run data-chain and block-manager.
+    Up(up::Up),
+}
+
+impl Arguments {
+    /// How the user wants to be spoken to.
+    pub fn manner(&self) -> Manner {
+        Manner { json: self.json, quiet: self.quiet }
+    }
+}
+
+/// Runs the verb; the code says how it went.
+pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
+    let home = &arguments.home;
+    match &arguments.verb {
+        Verb::Archive(verb) => verb.run(home, output),
+        Verb::Append(verb) => verb.run(home, output),
+        Verb::Ls(verb) => verb.run(home, output),
+        Verb::Show(verb) => verb.run(home, output),
+        Verb::Cat(verb) => verb.run(home, output),
+        Verb::Restore(verb) => verb.run(home, output),
+        Verb::Verify(verb) => verb.run(home, output),
+        Verb::Prove(verb) => verb.run(home, output),
+        Verb::CheckProof(verb) => verb.run(output),
+        Verb::Reindex(verb) => verb.run(home, output),
+        Verb::Up(verb) => verb.run(home, output),
+    }
+}
+
+/// What time it is: the one place where the command line asks.
+#[expect(clippy::disallowed_methods, reason = "every op is handed the time from here")]
+pub(crate) fn now() -> Timestamp {
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Opens whatever holds the sessions, for reading.
+fn open(home: &Home, verb: &str) -> anyhow::Result<Box<dyn Place>> {
+    match &home.server {
+        Some(url) => Ok(Box::new(remote::Remote::connect(url)?)),
+        None => Ok(Box::new(local::Local::open(home, verb, now())?)),
+    }
+}
+
+/// Reads a session's id as given.
+fn session_id(text: &str) -> Result<SessionId, lucid_core::session::SessionFault> {
+    text.parse()
+}

@@ -1,0 +1,296 @@
+//! `lucid archive PATH`: the main job, from files to an anchored session.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lucid_api::v1::anchors::TrustKeys;
+use lucid_core::bundle::Bundle;
+use lucid_core::check::{Trust, check};
+use lucid_core::cut::ChunkProfile;
+use lucid_core::session::{Layout, SessionId};
+use lucid_data_chain::ops::create_session::NewSession;
+use lucid_data_chain::ops::prove_session::Wanted;
+use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_store::codec::Compression;
+use serde::Serialize;
+
+use super::{DONE, FAILED, Home, LEFT_OUT, now, session_id};
+use crate::folder::walk;
+use crate::ingest::{Intake, Source, ingest};
+use crate::output::Output;
+use crate::place::{Begun, Place, Wish, local, remote};
+use crate::progress::Progress;
+use crate::text;
+
+/// Arguments of `lucid archive`.
+#[derive(Debug, clap::Args)]
+pub struct Archive {
+    /// A folder, a file, or `-` for standard input.
+    path: PathBuf,
+    #[command(flatten)]
+    keep: Keep,
+    /// Read everything back from the store and compare it with what was hashed.
+    #[arg(long)]
+    verify: bool,
+}
+
+/// How a new session is kept.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Keep {
+    /// The session's id; one is made when there is none.
+    #[arg(long, value_name = "ID", value_parser = session_id)]
+    pub session: Option<SessionId>,
+    /// Whose recording it is.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    pub user: String,
+    /// Something to keep with it; may be given several times.
+    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub metadata: Vec<(String, String)>,
+    /// Let anyone who has the bytes recompute the root: leaves go without salt.
+    #[arg(long)]
+    pub public: bool,
+    /// Store new chunks unencrypted; a store made so has no keys at all.
+    #[arg(long)]
+    pub no_encryption: bool,
+    /// zstd, zstd:1 to zstd:19, lz4, gzip or none.
+    #[arg(long, default_value = "zstd", value_name = "HOW")]
+    pub compression: Compression,
+}
+
+impl Keep {
+    /// The session to begin.
+    pub fn new_session(&self, layout: Layout, one_shot: bool) -> NewSession {
+        NewSession {
+            id: self.session.clone(),
+            user: self.user.clone(),
+            layout,
+            public: self.public,
+            profile: ChunkProfile::default(),
+            metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
+            started_at: now(),
+            one_shot,
+        }
+    }
+
+    /// How its chunks are kept.
+    pub fn wish(&self) -> Wish {
+        Wish { compression: self.compression, encrypt: !self.no_encryption }
+    }
+
+    /// Opens whatever is to hold the session.
+    pub fn open(&self, home: &Home, verb: &str) -> anyhow::Result<Box<dyn Place>> {
+        match &home.server {
+            Some(url) => Ok(Box::new(remote::Remote::connect(url)?)),
+            None => Ok(Box::new(local::Local::create(home, verb, now(), !self.no_encryption)?)),
+        }
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("{text:?} is not KEY=VALUE"))
+}
+
+/// What was kept: the object that `--json` prints.
+#[derive(Debug, Serialize)]
+struct Kept {
+    session_id: String,
+    merkle_root: String,
+    manifest_hash: String,
+    block_index: Option<u64>,
+    block_hash: Option<String>,
+    trust_keys: TrustKeys,
+    chunk_count: u64,
+    bytes_in: u64,
+    bytes_new: u64,
+    bytes_stored: u64,
+    seconds: f64,
+    skipped: Vec<LeftOut>,
+    changed: Vec<String>,
+}
+
+/// Something that was not archived.
+#[derive(Debug, Serialize)]
+struct LeftOut {
+    path: String,
+    why: String,
+}
+
+impl Archive {
+    /// Archives, seals, anchors, and proves that all three happened.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        let started = std::time::Instant::now();
+        let is_stream = self.path.as_os_str() == "-";
+        if !is_stream {
+            std::fs::metadata(&self.path)
+                .with_context(|| format!("\"{}\" cannot be archived", self.path.display()))?;
+        }
+        let place = self.keep.open(home, "archive")?;
+        let layout = if is_stream { Layout::Raw } else { Layout::Tree };
+        let begun = place.begin(self.keep.new_session(layout, true))?;
+        let (id, filling) = match &begun {
+            Begun::Empty(id) => (id, place.fill(id, self.keep.wish())?),
+            Begun::Sealed(id) => (id, place.compare(id)?),
+        };
+        let progress = Progress::start(output, "archiving", None);
+        let source = if is_stream {
+            Source::Raw(Box::new(std::io::stdin()))
+        } else {
+            foresee(&self.path, &progress, output);
+            let exclude = place.own_folder().and_then(|folder| walk::Identity::of(&folder).ok());
+            let options = walk::Options {
+                exclude: exclude.into_iter().collect(),
+                ..walk::Options::default()
+            };
+            Source::Tree(self.path.clone(), options)
+        };
+        let taken = ingest(source, ChunkProfile::default(), filling.as_sink(), &progress);
+        drop(progress);
+        let intake = taken.with_context(|| {
+            format!("nothing was sealed; what was stored of session {id} is found again next time")
+        })?;
+        let (bytes_new, bytes_stored) = filling.totals();
+        drop(filling);
+        let request = SealRequest {
+            expected_chunk_count: Some(intake.chunk_count),
+            appendix: intake.appendix,
+            ..SealRequest::default()
+        };
+        place.seal(id, &request)?;
+        let session = place.anchor(id)?;
+        prove_it(place.as_ref(), id)?;
+        if self.verify {
+            let progress = Progress::start(output, "verifying", Some(session.total_bytes));
+            let shown = std::sync::atomic::AtomicU64::new(0);
+            let findings = place.verify_session(id, &|done| {
+                let before = shown.fetch_max(done, std::sync::atomic::Ordering::Relaxed);
+                progress.add(done.saturating_sub(before));
+            })?;
+            drop(progress);
+            if !findings.is_sound() {
+                for fault in findings.damage.iter().chain(&findings.faults) {
+                    output.warn(fault);
+                }
+                anyhow::bail!("session {id} does not read back as it was archived");
+            }
+        }
+        let anchor = session.anchor.as_ref();
+        let kept = Kept {
+            session_id: id.to_string(),
+            merkle_root: session.merkle_root.map(|root| root.to_string()).unwrap_or_default(),
+            manifest_hash: session.manifest_hash.map(|hash| hash.to_string()).unwrap_or_default(),
+            block_index: anchor.and_then(|anchor| anchor.block_index),
+            block_hash: anchor.and_then(|a| a.block_hash).map(|hash| hash.to_string()),
+            trust_keys: anchor.map(|anchor| anchor.trust.clone()).unwrap_or_default(),
+            chunk_count: session.chunk_count,
+            bytes_in: intake.bytes_in,
+            bytes_new,
+            bytes_stored,
+            seconds: started.elapsed().as_secs_f64(),
+            skipped: left_out(&intake),
+            changed: intake.changed.iter().map(|path| text::name(path)).collect(),
+        };
+        place.close()?;
+        for path in &kept.changed {
+            output.warn(&format!("\"{path}\" changed while it was read"));
+        }
+        for LeftOut { path, why } in &kept.skipped {
+            output.warn(&format!("\"{path}\" was left out: {why}"));
+        }
+        output.result(&kept, |kept| summary(kept, intake.files))?;
+        let own = kept.skipped.iter().filter(|left| left.why == walk::Why::OwnFolder.to_string());
+        match kept.block_index {
+            None => Ok(FAILED),
+            Some(_) if kept.skipped.len() > own.count() => Ok(LEFT_OUT),
+            Some(_) => Ok(DONE),
+        }
+    }
+}
+
+fn left_out(intake: &Intake) -> Vec<LeftOut> {
+    intake
+        .skipped
+        .iter()
+        .map(|(path, why)| LeftOut { path: text::name(path), why: why.clone() })
+        .collect()
+}
+
+/// Checks anchor, block and root as an auditor would, with the smallest proof there is.
+fn prove_it(place: &dyn Place, id: &SessionId) -> anyhow::Result<()> {
+    let session = place.session(id)?;
+    let wanted = if session.chunk_count > 0 { Wanted::Chunk(0) } else { Wanted::Session };
+    let bundle = place.prove(id, &wanted)?;
+    let keys = session.anchor.map(|anchor| anchor.trust).unwrap_or_default();
+    let mut trust = Vec::new();
+    for key in [keys.block, keys.recorder].into_iter().flatten() {
+        trust.push(Trust::Key(key.parse()?));
+    }
+    let report = check(&bundle, None, &trust)?;
+    let anchored = Bundle::decode(&bundle)?.anchored.is_some();
+    anyhow::ensure!(
+        report.verdict.exit_code() == 0 || (!anchored && report.verdict.exit_code() == 2),
+        "the proof of session {id} does not hold: {}",
+        report.steps.last().map_or("", |step| step.sentence.as_str())
+    );
+    Ok(())
+}
+
+/// Counts the bytes that are coming, for the bar's sake; only when there is one to be seen.
+fn foresee(path: &Path, progress: &Progress, output: &Output) {
+    if !output.shows_progress() {
+        return;
+    }
+    let (path, progress) = (path.to_owned(), progress.clone());
+    // It ends by itself, and nobody waits for it.
+    std::thread::spawn(move || {
+        let mut total = 0;
+        let mut waiting = vec![path];
+        while let Some(path) = waiting.pop() {
+            let Ok(facts) = std::fs::symlink_metadata(&path) else { continue };
+            if facts.is_file() {
+                total += facts.len();
+            } else if facts.is_dir()
+                && let Ok(entries) = std::fs::read_dir(&path)
+            {
+                waiting.extend(entries.flatten().map(|entry| entry.path()));
+            }
+        }
+        progress.set_total(total);
+    });
+}
+
+fn summary(kept: &Kept, files: u64) -> String {
+    let seconds = Duration::from_secs_f64(kept.seconds);
+    let mut lines = vec![
+        format!("session    {}", kept.session_id),
+        format!(
+            "kept       {} in {} files, {} chunks, in {} ({})",
+            text::size(kept.bytes_in),
+            text::count(files),
+            text::count(kept.chunk_count),
+            text::duration(seconds),
+            text::rate(kept.bytes_in, seconds),
+        ),
+        format!(
+            "new        {}, stored in {}",
+            text::size(kept.bytes_new),
+            text::size(kept.bytes_stored)
+        ),
+        format!("root       {}", kept.merkle_root),
+        format!("manifest   {}", kept.manifest_hash),
+    ];
+    match (kept.block_index, &kept.block_hash) {
+        (Some(index), Some(hash)) => lines.push(format!("anchored   block {index}, {hash}")),
+        _ => lines.push("anchored   not yet: the block-manager did not confirm it".into()),
+    }
+    if let Some(key) = &kept.trust_keys.block {
+        lines.push(format!("trust      block key {key}"));
+    }
+    if let Some(key) = &kept.trust_keys.recorder {
+        lines.push(format!("           recorder key {key}"));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,138 @@
+//! `lucid ls`: lists sessions, or the files of one.
+
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use lucid_core::catalogue::{Entry, Kind};
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_data_chain::ops::list_sessions::SessionFilter;
+use lucid_data_chain::ops::read_session::{find_entry, visit_entries};
+use serde::Serialize;
+
+use super::{DONE, Home, open, session_id};
+use crate::output::{Align, Output, table};
+use crate::text;
+
+/// Arguments of `lucid ls`.
+#[derive(Debug, clap::Args)]
+pub struct Ls {
+    /// The session whose files are listed; without it, all sessions are.
+    #[arg(value_parser = session_id)]
+    session: Option<SessionId>,
+    /// The folder or file in it.
+    path: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_base64: Option<String>,
+    kind: &'a str,
+    mode: String,
+    size_bytes: u64,
+    modified: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    target: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    changed: bool,
+}
+
+impl Ls {
+    /// Prints a table, or one object a line.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        let place = open(home, "ls")?;
+        match &self.session {
+            None => {
+                let mut rows = Vec::new();
+                place.sessions(&SessionFilter::default(), &mut |session| {
+                    if output.manner().json {
+                        output.item(&session, |_| String::new())?;
+                    } else {
+                        rows.push(vec![
+                            session.session_id,
+                            format!("{:?}", session.status).to_lowercase(),
+                            session.started_at.chars().take(19).collect(),
+                            text::size(session.content_bytes),
+                            text::count(session.chunk_count),
+                            text::name(session.user_id.unwrap_or_default().as_bytes()),
+                        ]);
+                    }
+                    Ok(())
+                })?;
+                if !output.manner().json {
+                    let columns = [
+                        ("session", Align::Left),
+                        ("status", Align::Left),
+                        ("started", Align::Left),
+                        ("size", Align::Right),
+                        ("chunks", Align::Right),
+                        ("user", Align::Left),
+                    ];
+                    output.bytes(format!("{}\n", table(&columns, rows)).as_bytes())?;
+                }
+            }
+            Some(id) => {
+                let source = place.source(id)?;
+                let below = given_path(self.path.as_ref());
+                if !below.is_empty() && find_entry(source.as_ref(), &below)?.is_none() {
+                    anyhow::bail!("session {id} has no file \"{}\"", text::name(&below));
+                }
+                let mut failed = Ok(());
+                visit_entries(source.as_ref(), &below, None, |entry| {
+                    if entry.path.is_empty() {
+                        return ControlFlow::Continue(());
+                    }
+                    failed = list(output, &entry);
+                    if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                })?;
+                failed?;
+            }
+        }
+        place.close()?;
+        Ok(DONE)
+    }
+}
+
+fn list(output: &Output, entry: &Entry) -> std::io::Result<()> {
+    let seconds = entry.modified.seconds.saturating_mul(1_000_000);
+    let modified = Timestamp::from_micros(seconds + i64::from(entry.modified.nanos / 1_000));
+    let (path, path_base64) = lucid_api::v1::files::name(&entry.path);
+    let listed = Listed {
+        path,
+        path_base64,
+        kind: entry.kind.as_str(),
+        mode: format!("{:04o}", entry.mode),
+        size_bytes: entry.length,
+        modified: modified.to_string(),
+        target: text::name(&entry.target),
+        changed: entry.changed,
+    };
+    output.item(&listed, |listed| {
+        let kind = match entry.kind {
+            Kind::Folder => 'd',
+            Kind::File => '-',
+            Kind::Symlink => 'l',
+            Kind::HardLink => 'h',
+        };
+        let arrow =
+            if entry.target.is_empty() { String::new() } else { format!(" -> {}", listed.target) };
+        format!(
+            "{kind}{} {:>12} {} {}{arrow}",
+            listed.mode,
+            listed.size_bytes,
+            listed.modified.chars().take(19).collect::<String>(),
+            text::name(&entry.path)
+        )
+    })
+}
+
+/// A path as given, without the slash that completion puts at its end.
+pub fn given_path(path: Option<&PathBuf>) -> Vec<u8> {
+    let bytes = path.map_or(&b""[..], |path| path.as_os_str().as_bytes());
+    let bytes = bytes.strip_prefix(b"./").unwrap_or(bytes);
+    let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
+    if bytes == b"." { Vec::new() } else { bytes.to_vec() }
+}

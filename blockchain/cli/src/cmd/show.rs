@@ -1,0 +1,53 @@
+//! `lucid show SESSION`: everything that is known about it.
+
+use lucid_core::session::SessionId;
+
+use super::{DONE, Home, open, session_id};
+use crate::output::Output;
+
+/// Arguments of `lucid show`.
+#[derive(Debug, clap::Args)]
+pub struct Show {
+    /// The session.
+    #[arg(value_parser = session_id)]
+    session: SessionId,
+}
+
+impl Show {
+    /// Prints the session.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        let place = open(home, "show")?;
+        let session = place.session(&self.session)?;
+        place.close()?;
+        output.result(&session, |session| {
+            let mut lines = vec![
+                format!("session    {}", session.session_id),
+                format!("status     {}", session.status.as_str()),
+                format!("user       {}", session.user_id.as_deref().unwrap_or("")),
+                format!("layout     {:?}", session.layout).to_lowercase(),
+                format!("started    {}", session.started_at),
+                format!("ended      {}", session.ended_at.as_deref().unwrap_or("")),
+                format!("content    {} bytes", session.content_bytes),
+                format!("chunks     {} ({} bytes)", session.chunk_count, session.total_bytes),
+            ];
+            if let (Some(root), Some(hash)) = (session.merkle_root, session.manifest_hash) {
+                lines.push(format!("root       {root}"));
+                lines.push(format!("manifest   {hash}"));
+            }
+            if let Some(anchor) = &session.anchor {
+                lines.push(format!("anchor     {}", anchor.transaction_id));
+                if let (Some(index), Some(hash)) = (anchor.block_index, anchor.block_hash) {
+                    lines.push(format!("block      {index} {hash}"));
+                }
+                let keys =
+                    [("block key", &anchor.trust.block), ("recorder", &anchor.trust.recorder)];
+                for (what, key) in keys {
+                    lines.extend(key.as_ref().map(|key| format!("{what:<10} {key}")));
+                }
+            }
+            lines.extend(session.metadata.iter().map(|(k, v)| format!("meta       {k}={v}")));
+            lines.join("\n")
+        })?;
+        Ok(DONE)
+    }
+}

@@ -1,0 +1,134 @@
+//! Where sessions live: in a data folder of this process, or behind a server.
+//!
+//! The verbs work on a [`Place`] and do not know which.
+
+pub mod local;
+pub mod remote;
+
+use lucid_api::v1::sessions::{Appended, Session};
+use lucid_core::session::SessionId;
+use lucid_data_chain::ops::create_session::NewSession;
+use lucid_data_chain::ops::list_sessions::SessionFilter;
+use lucid_data_chain::ops::prove_session::Wanted;
+use lucid_data_chain::ops::read_session::SessionSource;
+use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_store::codec::Compression;
+
+use crate::ingest::Sink;
+
+/// A session to be filled.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is empty.
+    Empty(SessionId),
+    /// It is sealed already: the same content may only be held against it.
+    Sealed(SessionId),
+}
+
+/// How new chunks are to be kept; a server has its own settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// How they are compressed.
+    pub compression: Compression,
+    /// Whether they are encrypted.
+    pub encrypt: bool,
+}
+
+/// A sink, and what was new.
+pub trait Filling: Sink {
+    /// This as a sink.
+    fn as_sink(&self) -> &dyn Sink;
+
+    /// Bytes of chunks that were not known, and what they take in the store, as far as it is told.
+    fn totals(&self) -> (u64, u64);
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Findings {
+    /// Sessions that were verified.
+    pub sessions: u64,
+    /// Blocks that were validated.
+    pub blocks: u64,
+    /// Records that were read.
+    pub records: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// What is wrong with files: each names file and offset.
+    pub damage: Vec<String>,
+    /// What is wrong with sessions.
+    pub faults: Vec<String>,
+    /// Files that do not belong there.
+    pub unknown_files: Vec<String>,
+    /// What was not checked, and why.
+    pub not_checked: Vec<String>,
+}
+
+impl Findings {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_empty() && self.faults.is_empty()
+    }
+}
+
+/// What holds sessions.
+pub trait Place: Sync {
+    /// Begins a session; an unsealed one of the same id is taken over.
+    fn begin(&self, new: NewSession) -> anyhow::Result<Begun>;
+
+    /// Takes what fills an empty session.
+    fn fill<'a>(&'a self, id: &SessionId, wish: Wish) -> anyhow::Result<Box<dyn Filling + 'a>>;
+
+    /// Holds content against a sealed session.
+    fn compare<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn Filling + 'a>>;
+
+    /// Begins a live stream, or finds the one that was broken off; says where it goes on.
+    fn stream(&self, new: NewSession) -> anyhow::Result<Session>;
+
+    /// Adds bytes to a live stream; durable on return.
+    fn append(
+        &self,
+        id: &SessionId,
+        offset: u64,
+        bytes: &[u8],
+        wish: Wish,
+    ) -> anyhow::Result<Appended>;
+
+    /// Ends a session.
+    fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()>;
+
+    /// Brings a sealed session's anchor into a block, and waits for it.
+    fn anchor(&self, id: &SessionId) -> anyhow::Result<Session>;
+
+    /// A session.
+    fn session(&self, id: &SessionId) -> anyhow::Result<Session>;
+
+    /// Sessions, the newest first, each given to `visit`.
+    fn sessions(
+        &self,
+        filter: &SessionFilter,
+        visit: &mut dyn FnMut(Session) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()>;
+
+    /// Reads a session.
+    fn source<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn SessionSource + 'a>>;
+
+    /// Makes a proof bundle.
+    fn prove(&self, id: &SessionId, wanted: &Wanted) -> anyhow::Result<Vec<u8>>;
+
+    /// Verifies one session. `progress` is told how many bytes are done.
+    fn verify_session(
+        &self,
+        id: &SessionId,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> anyhow::Result<Findings>;
+
+    /// Verifies everything there is. `progress` is told how many bytes of how many are done.
+    fn verify_all(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> anyhow::Result<Findings>;
+
+    /// Folders of this place that must not be archived into it.
+    fn own_folder(&self) -> Option<std::path::PathBuf>;
+
+    /// Ends in order.
+    fn close(self: Box<Self>) -> anyhow::Result<()>;
+}
