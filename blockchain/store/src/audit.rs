@@ -116,7 +116,12 @@ impl Listed {
                 log::FOLDER | segment::FOLDER | folder::KEYS | folder::INDEX | folder::RUN => {}
                 folder::STORE | vault::MARK => found.files += 1,
                 _ if bare == folder::copy_name(folder::STORE) => found.files += 1,
-                "blocks" | "TIP" => found.elsewhere.push(name),
+                "blocks" | "TIP" | "TIP.new" => found.elsewhere.push(name),
+                "CLOSED.new" | "STORE.new" | "STORE.copy.new" => found.torn.push(Damage::new(
+                    name,
+                    0,
+                    "a replacement of the file was interrupted; the next one removes it",
+                )),
                 _ => found.unknown.push(name),
             }
         }
