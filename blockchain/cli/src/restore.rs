@@ -10,9 +10,7 @@ use std::sync::Arc;
 
 use lucid_core::catalogue::{Entry, Kind};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::read_session::{
-    SessionSource, read_range, reference_at, visit_entries,
-};
+use lucid_data_chain::ops::read_session::{SessionSource, read_range, reference_at, visit_entries};
 use lucid_data_chain::row::Reference;
 use lucid_store::codec::Packer;
 use parking_lot::Mutex;
@@ -116,12 +114,7 @@ pub fn restore(
 fn deal(restoring: &Restoring<'_>, paths: &[Vec<u8>]) -> Result<(), OpError> {
     let everything = [Vec::new()];
     let wanted = if paths.is_empty() { &everything[..] } else { paths };
-    let mut dealer = Dealer {
-        restoring,
-        wanted,
-        ahead: VecDeque::new(),
-        job: None,
-    };
+    let mut dealer = Dealer { restoring, wanted, ahead: VecDeque::new(), job: None };
     for below in wanted {
         let mut failed = Ok(());
         let mut found = false;
@@ -252,8 +245,8 @@ impl Dealer<'_> {
 
     /// Restores a file whose bytes lie anywhere in the session.
     fn copy(&self, entry: Entry) {
-        let outcome = self.restoring.target.open_file(&entry).map_err(|e| describe(&e)).and_then(
-            |slot| {
+        let outcome =
+            self.restoring.target.open_file(&entry).map_err(|e| describe(&e)).and_then(|slot| {
                 let mut at = 0;
                 let range = entry.offset..entry.offset + entry.length;
                 read_range(self.restoring.source, range, |bytes| {
@@ -262,8 +255,7 @@ impl Dealer<'_> {
                     Ok(())
                 })
                 .map_err(|error| error.to_string())
-            },
-        );
+            });
         if let Err(why) = outcome {
             self.restoring.fail(&entry.path, why);
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
+use lucid_store::committer::Limits;
 use lucid_store::folder::{DataFolder, Options};
 use lucid_store::index::embedded::EmbeddedIndex;
 use lucid_store::vault::{Drawers, Vault};
@@ -70,6 +71,7 @@ impl Opened {
             index: Arc::new(index),
             project: Arc::new(SessionProjection::new(folder.sealer.clone())),
             accept_loss,
+            limits: Limits::default(),
         })?;
         let key = SigningKey::from_seed(*folder.signing_seed);
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })

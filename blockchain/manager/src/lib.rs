@@ -1,7 +1,6 @@
 //! The block-manager: it validates, produces and stores the blocks of one chain.
 //!
-//! Two ways in. A service calls [`serve`], which opens the folder, serves `routes` and runs the
-//! sealing worker. A program that has no service ([`state::open`]) calls the [`ops`] itself; nothing
+//! Two ways in. [`service::start`] opens the folder, serves the routes and runs the sealing worker. A program that has no service ([`state::open`]) calls the [`ops`] itself; nothing
 //! there needs a runtime:
 //!
 //! ```no_run
@@ -22,7 +21,14 @@
 //! ```
 
 pub mod admissions;
+pub mod app;
+pub mod clock;
+pub mod config;
 pub mod facts;
 pub mod limits;
 pub mod ops;
+pub mod problems;
+pub mod routes;
+pub mod service;
 pub mod state;
+pub mod workers;

@@ -14,6 +14,7 @@ use lucid_core::time::Timestamp;
 use lucid_store::chain::elsewhere::BlocksElsewhere;
 use lucid_store::chain::files::FILE_BYTES_MAX;
 use lucid_store::chain::{ChainFiles, ChainParts, ChainStore};
+use lucid_store::committer::Limits;
 use lucid_store::disk::Disk;
 use lucid_store::disk::real::RealDisk;
 use lucid_store::folder::{self, DataFolder};
@@ -173,6 +174,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         index: parts.index.clone(),
         project: Arc::new(Facts::new(parts.sealer)),
         accept_loss: parts.accept_loss,
+        limits: Limits::default(),
     })?;
     let chain = ChainFiles::open(ChainParts {
         disk: parts.blocks,
@@ -253,7 +255,8 @@ impl Opened {
         damage
     }
 
-    /// Ends writing in order. Whoever drops it instead only misses the error.
+    /// Ends writing in order and frees the folder. Whoever only drops it misses the error, and nothing
+    /// else.
     pub fn close(self) -> Result<(), StoreError> {
         self.vault.close()
     }

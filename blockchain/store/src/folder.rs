@@ -205,7 +205,7 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
             }
         };
         let wrap = |label: &str| -> Result<String, StoreError> {
-            Ok(BASE64.encode(crypt::wrap(&root, label, &*Zeroizing::new(random::<32>()?))?))
+            Ok(BASE64.encode(crypt::wrap(&root, label, &Zeroizing::new(random::<32>()?))?))
         };
         let lines =
             [("root", key_id(&root)), ("dedup", wrap("dedup")?), ("epoch 1", wrap("epoch 1")?)];

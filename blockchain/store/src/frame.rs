@@ -164,6 +164,9 @@ impl Header {
                 stored_length: at.u32("stored length").map_err(short)?,
                 payload_digest: at.array("payload digest").map_err(short)?,
             };
+            if at.rest().iter().any(|byte| *byte != 0) {
+                return Err("the record was written by a newer version of Lucid");
+            }
             if header.stored_length > PAYLOAD_BYTES_MAX || header.plain_length > PAYLOAD_BYTES_MAX {
                 return Err("the record claims to be larger than any record may be");
             }

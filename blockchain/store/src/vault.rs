@@ -10,7 +10,7 @@ use lucid_core::wire::{Reader, Writer};
 use parking_lot::Mutex;
 
 use crate::codec::{Compression, Packer};
-use crate::committer::{Committed, Committer, Done, Fact, Submission, satisfies};
+use crate::committer::{Committed, Committer, Done, Fact, Limits, Submission, satisfies};
 use crate::crypt::Sealer;
 use crate::disk::{self, Disk};
 use crate::frame::Sealed;
@@ -39,6 +39,8 @@ pub struct Drawers {
     pub project: Arc<dyn Project>,
     /// Whether the loss of acknowledged facts has been accepted.
     pub accept_loss: bool,
+    /// Where its files end.
+    pub limits: Limits,
 }
 
 /// An open store.
@@ -77,7 +79,7 @@ fn read_quarantine(bytes: &[u8]) -> Option<(ChunkName, u32, u64)> {
 impl Vault {
     /// Recovers what the folder holds and opens it.
     pub fn open(drawers: Drawers) -> Result<Self, StoreError> {
-        let Drawers { disk, store, sealer, index, project, accept_loss } = drawers;
+        let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
         for folder in [crate::log::FOLDER, crate::segment::FOLDER] {
             disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
         }
@@ -102,9 +104,14 @@ impl Vault {
                 tracing::error!(why, "the store is opened for reading only");
                 None
             }
-            None => {
-                Some(Committer::start(disk.clone(), store, index.clone(), project, recovered.at)?)
-            }
+            None => Some(Committer::start(
+                disk.clone(),
+                store,
+                index.clone(),
+                project,
+                recovered.at,
+                limits,
+            )?),
         };
         Ok(Self {
             segments: Segments::new(disk.clone()),

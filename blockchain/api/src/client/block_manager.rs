@@ -8,7 +8,7 @@ use crate::paths;
 use crate::v1::blocks::{Blocks, BlocksQuery, ValidateQuery, Validation, ValidationRules};
 use crate::v1::chain::{ChainHeight, ChainInfo};
 use crate::v1::service::{Health, Root, Status};
-use crate::v1::transactions::{TransactionAccepted, TransactionState};
+use crate::v1::transactions::{TransactionAccepted, TransactionProof, TransactionState};
 
 /// A block-manager service. Cloning shares its connections.
 #[derive(Debug, Clone)]
@@ -94,5 +94,10 @@ impl BlockManagerClient {
     /// Where a transaction is.
     pub fn transaction(&self, tx_id: &str) -> Result<TransactionState, ClientError> {
         self.at.reply(&self.at.get(paths::TRANSACTION, &[tx_id.as_bytes()])?)
+    }
+
+    /// The way from a committed transaction into its block.
+    pub fn transaction_proof(&self, tx_id: &str) -> Result<TransactionProof, ClientError> {
+        self.at.reply(&self.at.get(paths::TRANSACTION_PROOF, &[tx_id.as_bytes()])?)
     }
 }

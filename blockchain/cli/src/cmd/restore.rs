@@ -64,7 +64,7 @@ impl Restore {
             paths.clear();
         }
         let code = match (&self.output, &self.tar) {
-            (Some(folder), _) => self.into_folder(source.as_ref(), folder, &paths, output)?,
+            (Some(folder), _) => self.restore_into(source.as_ref(), folder, &paths, output)?,
             (None, Some(file)) if file.as_os_str() == "-" => {
                 write_tar(source.as_ref(), &paths, &mut output.stream())?;
                 DONE
@@ -83,7 +83,7 @@ impl Restore {
         Ok(code)
     }
 
-    fn into_folder(
+    fn restore_into(
         &self,
         source: &dyn SessionSource,
         folder: &std::path::Path,

@@ -82,12 +82,7 @@ impl Local {
     }
 
     /// Opens a store, and makes it when there is none.
-    pub fn create(
-        home: &Home,
-        verb: &str,
-        now: Timestamp,
-        encrypt: bool,
-    ) -> anyhow::Result<Self> {
+    pub fn create(home: &Home, verb: &str, now: Timestamp, encrypt: bool) -> anyhow::Result<Self> {
         let local = Self::with(home, verb, now, true, encrypt)?;
         anyhow::ensure!(
             !encrypt || local.data.vault.sealer().is_encrypted(),
@@ -193,7 +188,11 @@ fn findings(id: &SessionId, verified: SessionVerified) -> Findings {
         records: verified.chunks_verified,
         bytes: verified.bytes_verified,
         faults: verified.faults.iter().map(|why| format!("session {id}, {why}")).collect(),
-        not_checked: verified.not_checked.iter().map(|what| format!("session {id}: {what}")).collect(),
+        not_checked: verified
+            .not_checked
+            .iter()
+            .map(|what| format!("session {id}: {what}"))
+            .collect(),
         ..Findings::default()
     }
 }
@@ -201,7 +200,7 @@ fn findings(id: &SessionId, verified: SessionVerified) -> Findings {
 impl Place for Local {
     fn begin(&self, new: NewSession) -> anyhow::Result<Begun> {
         let Opened { vault, locks, .. } = &self.data;
-        Ok(match create_session(vault, locks, new, true)? {
+        Ok(match create_session(vault, locks, new)? {
             Created::Began(row) => Begun::Empty(row.id),
             Created::Existed(row) => Begun::Sealed(row.id),
         })
@@ -217,7 +216,7 @@ impl Place for Local {
 
     fn stream(&self, new: NewSession) -> anyhow::Result<Session> {
         let Opened { vault, locks, key, .. } = &self.data;
-        let row = match create_session(vault, locks, new, false)? {
+        let row = match create_session(vault, locks, new)? {
             Created::Began(row) | Created::Existed(row) => row,
         };
         Ok(reply::session(vault, &key.public(), &row)?)
@@ -253,7 +252,7 @@ impl Place for Local {
             .with_context(|| format!("session {id} is sealed, but not anchored yet"))?;
         let delivered = deliver_anchors(&self.data.vault, &Embedded { chain: &chain })?;
         for (failed, why) in &delivered.failed {
-            tracing::warn!(session = %failed, why, "the anchor was not delivered");
+            tracing::warn!(session = %failed, %why, "the anchor was not delivered");
         }
         chain.close()?;
         if let Some((_, why)) = delivered.failed.iter().find(|(failed, _)| failed == id) {
@@ -445,8 +444,7 @@ impl AnchorEngine for Embedded<'_> {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
         let manager::Opened { vault, chain, key, admissions, sealing, .. } = self.chain;
         let now = crate::cmd::now();
-        let submitted =
-            submit_transaction(vault, chain.as_ref(), admissions, now, text.as_bytes());
+        let submitted = submit_transaction(vault, chain.as_ref(), admissions, now, text.as_bytes());
         submitted.map_err(|error| match error {
             SubmitError::Admission(_) | SubmitError::Conflict { .. } => {
                 EngineError::Refused(error.to_string())
@@ -454,13 +452,12 @@ impl AnchorEngine for Embedded<'_> {
             _ => unavailable(error),
         })?;
         // Nobody else fills the pool, so there is nothing to wait for.
-        seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?;
+        while seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?.left > 0 {}
         Ok(())
     }
 
     fn confirmed(&self, transaction_id: &str) -> Result<Option<Confirmed>, EngineError> {
-        let proof =
-            anchor_proof(self.chain.chain.as_ref(), transaction_id).map_err(unavailable)?;
+        let proof = anchor_proof(self.chain.chain.as_ref(), transaction_id).map_err(unavailable)?;
         Ok(proof.map(|proof| Confirmed {
             block_index: proof.block_index,
             block_hash: proof.block_hash,
@@ -482,11 +479,8 @@ impl AnchorEngine for Embedded<'_> {
 /// Rebuilds the indexes of both folders; says what damage was found on the way.
 pub fn reindex(home: &Home, now: Timestamp, accept_loss: bool) -> anyhow::Result<Vec<String>> {
     let owner = "`lucid reindex`";
-    let data = Opened::reindex(
-        &data_folder(home),
-        &options(home, owner, now, false, true),
-        accept_loss,
-    )?;
+    let data =
+        Opened::reindex(&data_folder(home), &options(home, owner, now, false, true), accept_loss)?;
     let mut damage: Vec<String> =
         data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")).collect();
     data.close()?;

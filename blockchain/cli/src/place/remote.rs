@@ -428,7 +428,10 @@ impl SessionSource for RemoteSession<'_> {
         if ChunkId::from(blake3::hash(&bytes)) == reference.chunk {
             Ok(bytes.to_vec())
         } else {
-            Err(OpError::Broken(format!("the server sent other bytes than chunk {}", reference.chunk)))
+            Err(OpError::Broken(format!(
+                "the server sent other bytes than chunk {}",
+                reference.chunk
+            )))
         }
     }
 }

@@ -46,7 +46,8 @@ pub fn list_sessions(
     limit: usize,
     cursor: Option<&[u8]>,
 ) -> Result<SessionPage, OpError> {
-    let from = filter.from.map_or_else(|| row::time_key(Timestamp::from_micros(i64::MIN)), row::time_key);
+    let from =
+        filter.from.map_or_else(|| row::time_key(Timestamp::from_micros(i64::MIN)), row::time_key);
     let mut to = match filter.to {
         Some(to) => row::time_key(Timestamp::from_micros(to.as_micros().saturating_add(1))),
         None => row::time_end(),
@@ -61,7 +62,9 @@ pub fn list_sessions(
         for (key, _) in rows {
             to.clone_from(&key);
             let Some(name) = row::name_in(&key) else { continue };
-            let Some(session) = row::session(vault.index(), vault.sealer(), &name)? else { continue };
+            let Some(session) = row::session(vault.index(), vault.sealer(), &name)? else {
+                continue;
+            };
             if matches(&session, filter) {
                 sessions.push(session);
             }

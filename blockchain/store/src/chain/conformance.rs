@@ -274,3 +274,22 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn the_bytes_of_a_chain_never_change() {
+    use crate::disk::{Disk as _, read_all};
+
+    let disk = SimulatedDisk::new();
+    let chain = ChainFiles::open(parts(&disk)).unwrap();
+    for block in chain_of(&[0, 2]) {
+        chain.append(&block).unwrap();
+    }
+    let digest = |path: &str| {
+        let bytes = read_all(&disk, path).unwrap().unwrap();
+        format!("{} {}", bytes.len(), blake3::hash(&bytes).to_hex().get(..16).unwrap())
+    };
+    assert_eq!(disk.list(FOLDER).unwrap(), ["00000001.blocks", "00000001.bodies"]);
+    assert_eq!(digest("blocks/00000001.blocks"), "1457 65aeba84e0bd4fc7");
+    assert_eq!(digest("blocks/00000001.bodies"), "548 99f453a822cb77ea");
+    assert_eq!(digest(TIP), "104 133b6849c7b9d9b6");
+}

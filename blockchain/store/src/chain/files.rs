@@ -82,6 +82,8 @@ pub struct ChainFiles {
     /// Moves when a block is locked and published.
     tip: RwLock<Option<Tip>>,
     read_only: Option<String>,
+    /// Why writing stopped; beside the writer, so that asking does not wait for it.
+    broken: RwLock<Option<String>>,
     ids_unknown: bool,
     damage: Mutex<Vec<Damage>>,
 }
@@ -109,6 +111,7 @@ impl ChainFiles {
             writer: Mutex::new(writer),
             tip: RwLock::new(tip),
             read_only: recovered.read_only,
+            broken: RwLock::new(None),
             ids_unknown,
             damage: Mutex::new(recovered.damage),
         })
@@ -192,7 +195,9 @@ impl ChainStore for ChainFiles {
         if let Some(outcome) = decide(block, tip, taken.map(|row| row.hash)) {
             return Ok(outcome);
         }
-        writer.append(block)?;
+        let outcome = writer.append(block);
+        self.broken.write().clone_from(&writer.broken);
+        outcome?;
         *self.tip.write() = Some(Tip { height: block.index, hash: block.hash });
         Ok(Appended::Stored)
     }
@@ -230,7 +235,7 @@ impl ChainStore for ChainFiles {
     }
 
     fn read_only(&self) -> Option<String> {
-        self.read_only.clone().or_else(|| self.writer.lock().broken.clone())
+        self.read_only.clone().or_else(|| self.broken.read().clone())
     }
 
     fn damage(&self) -> Vec<Damage> {

@@ -352,6 +352,9 @@ impl<'a> Recovery<'a> {
         let start = from.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
         self.cut(Role::Blocks, start.0.file, ends.0)?;
         self.cut(Role::Bodies, start.1.file, ends.1)?;
+        // What a crash left of a lock that was being written.
+        let unfinished = format!("{TIP}.new");
+        self.disk.unlink(&unfinished).map_err(StoreError::io(format!("removing {unfinished}")))?;
         for folder in [FOLDER, ""] {
             self.disk.sync_folder(folder).map_err(StoreError::io(format!("syncing {folder}/")))?;
         }
