@@ -70,7 +70,8 @@ pub fn audit(
     labels::audit(disk.as_ref(), &mut found)?;
     let mut marks = Vec::from_iter(mark.filter(|mark| mark.commit > 0));
     match vault::read_mark(disk.as_ref(), &mut found.damage)? {
-        Some(closed) => marks.push(closed),
+        // A store that was never closed has a mark that says nothing.
+        Some(closed) => marks.extend(Some(closed).filter(|closed| closed.commit > 0)),
         None => found.not_checked.push(format!(
             "whether the log is whole to its end: there is no sound {} mark",
             vault::MARK

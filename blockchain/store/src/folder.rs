@@ -38,6 +38,8 @@ pub const DATA_KEYS_TITLE: &str = "lucid-data-keys/v1";
 pub const RUN: &str = "run";
 /// The folder of the derived index.
 pub const INDEX: &str = "index";
+/// In `run/` while a new store is being made: whatever else is there then was promised to nobody.
+const MAKING: &str = "making";
 
 /// How a folder is to be opened.
 #[derive(Debug, Clone)]
@@ -81,8 +83,7 @@ pub struct DataFolder {
 impl DataFolder {
     /// Opens a folder, and makes it a store when it is none and may become one.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
-        let there = root.join(STORE).exists() || root.join(copy_name(STORE)).exists();
-        if !there && !options.create {
+        if !is_store(root) && !options.create {
             return Err(StoreError::Folder(format!(
                 "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
                 root.display()
@@ -98,10 +99,13 @@ impl DataFolder {
         let real = Arc::new(RealDisk::new(root));
         let disk: &dyn Disk = real.as_ref();
         let mut damage = Vec::new();
-        if !there {
-            refuse_leftovers(disk, root)?;
+        // Asked once more: whoever held the lock until now may have made the store.
+        let is_new = !is_store(root);
+        if is_new {
+            begin_making(disk, root)?;
             create(disk, options)?;
         }
+        end_making(disk, root)?;
         let store = read_store(disk, options, &mut damage)?;
         let sealer = if store.keyed {
             let root_key = read_root_key(disk, options, &mut damage)?;
@@ -118,7 +122,7 @@ impl DataFolder {
             sealer: Arc::new(sealer),
             signing_seed,
             damage,
-            is_new: !there,
+            is_new,
             _lock: lock,
         })
     }
@@ -127,6 +131,50 @@ impl DataFolder {
     pub fn index_folder(&self) -> PathBuf {
         self.root.join(INDEX)
     }
+
+    /// Throws the index away, whatever state it is in; the next to open it builds it anew.
+    pub fn remove_index(&self) -> Result<(), StoreError> {
+        let index = self.index_folder();
+        match std::fs::remove_dir_all(&index) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io(format!("removing {}", index.display()))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the folder holds a whole store. `STORE` is the last file to be made.
+fn is_store(root: &Path) -> bool {
+    let making = root.join(RUN).join(MAKING).exists();
+    root.join(STORE).exists() || (!making && root.join(copy_name(STORE)).exists())
+}
+
+/// Clears away a store that was begun and never finished, and notes that another is begun.
+fn begin_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+    let making = || StoreError::io("making a new store");
+    let mark = disk::join(RUN, MAKING);
+    if disk.open(&mark).map_err(making())?.is_some() {
+        for name in disk.list(KEYS).map_err(making())? {
+            disk.unlink(&disk::join(KEYS, &name)).map_err(making())?;
+        }
+        for name in [copy_name(STORE), format!("{STORE}.new"), format!("{STORE}.copy.new")] {
+            disk.unlink(&name).map_err(making())?;
+        }
+        return Ok(());
+    }
+    refuse_leftovers(disk, root)?;
+    disk.create(&mark).and_then(|file| file.sync()).map_err(making())?;
+    disk.sync_folder(RUN).and_then(|()| disk.sync_folder("")).map_err(making())
+}
+
+fn end_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+    if !root.join(RUN).join(MAKING).exists() {
+        return Ok(());
+    }
+    disk.unlink(&disk::join(RUN, MAKING))
+        .and_then(|()| disk.sync_folder(RUN))
+        .map_err(StoreError::io("making a new store"))
 }
 
 /// A new folder's name must be as durable as what will be in it.
