@@ -58,6 +58,8 @@ pub const CHUNKS_MISSING: &str = "/api/v1/chunks/missing";
 pub const CHUNKS_BATCH: &str = "/api/v1/chunks/batch";
 /// Many chunks out, framed.
 pub const CHUNKS_GET: &str = "/api/v1/chunks/get";
+/// One chunk's bytes.
+pub const CHUNK_RAW: &str = "/api/v1/chunks/{chunk_id}/raw";
 
 /// Blocks, page by page.
 pub const BLOCKS: &str = "/api/v1/blocks";
@@ -83,7 +85,7 @@ pub const CHAIN_HEIGHT: &str = "/api/v1/chain/height";
 pub const TRANSACTIONS: &str = "/api/v1/transactions";
 /// One transaction.
 pub const TRANSACTION: &str = "/api/v1/transactions/{tx_id}";
-/// What proves a transaction without the service.
+/// The way from one transaction into its block.
 pub const TRANSACTION_PROOF: &str = "/api/v1/transactions/{tx_id}/proof";
 
 /// Puts percent-encoded `values` in the place of a template's `{..}` parts, in order. Slashes

@@ -12,6 +12,7 @@ mod prove;
 mod reindex;
 mod restore;
 mod show;
+mod up;
 mod verify;
 
 use std::path::PathBuf;
@@ -85,6 +86,8 @@ enum Verb {
     CheckProof(check_proof::CheckProof),
     /// Build the index anew from the log and the segments.
     Reindex(reindex::Reindex),
+    /// Run data-chain and block-manager.
+    Up(up::Up),
 }
 
 impl Arguments {
@@ -108,6 +111,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Prove(verb) => verb.run(home, output),
         Verb::CheckProof(verb) => verb.run(output),
         Verb::Reindex(verb) => verb.run(home, output),
+        Verb::Up(verb) => verb.run(home, output),
     }
 }
 

@@ -5,8 +5,8 @@
 
 mod attributes;
 pub mod path;
-pub mod tarball;
 pub mod target;
 pub mod walk;
 
 pub use lucid_core::catalogue::{Entry, FileTime, Kind, Owner};
+pub use lucid_data_chain::tarball;

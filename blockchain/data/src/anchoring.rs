@@ -7,7 +7,7 @@ use lucid_core::bundle::Anchored;
 use lucid_core::digest::BlockHash;
 
 /// Why an engine did not answer.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// It cannot be reached or failed: ask again later.
     #[error("the block-manager does not answer: {0}")]

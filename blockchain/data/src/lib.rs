@@ -2,14 +2,27 @@
 //!
 //! How the pieces join: [`fact`] is what is acknowledged, [`projection`] makes [`row`]s of it in the
 //! index, [`ops`] are the verbs, one a file, and [`opened`] is a data folder with everything they need.
-//! The command line calls the ops in its own process; the service calls the same ops from its routes.
+//! The command line calls the ops in its own process; the service calls the same ops from its
+//! [`routes`] and [`workers`]. [`service::serve`] starts it from a [`config`].
 
 pub mod anchoring;
+pub mod app;
+pub mod budget;
+pub mod clock;
+pub mod config;
+pub mod engine;
 pub mod fact;
 pub mod opened;
 pub mod ops;
+mod problems;
 pub mod projection;
 pub mod reply;
+pub mod routes;
 pub mod row;
+pub mod service;
+pub mod tarball;
+pub mod workers;
 
+pub use config::Config;
 pub use opened::Opened;
+pub use service::serve;

@@ -3,15 +3,18 @@
 
 pub mod add_references;
 pub mod append_stream;
+pub mod count_sessions;
 pub mod create_session;
 pub mod deliver_anchors;
 pub mod error;
 pub mod list_sessions;
 pub mod missing_chunks;
 pub mod prove_session;
+pub mod read_chunk;
 pub mod read_session;
 pub mod seal_session;
 pub mod store_chunks;
 pub mod verify_session;
+pub mod write_tar;
 
 pub use error::OpError;

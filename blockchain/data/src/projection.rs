@@ -13,7 +13,7 @@ use lucid_store::crypt::Sealer;
 use lucid_store::index::{Changes, Project};
 
 use crate::fact::{Anchored, Fact, Referenced, Sealed, Started, Tail};
-use crate::row::{self, Reference, SealedRow, SessionName, SessionRow};
+use crate::row::{self, Counts, Reference, SealedRow, SessionName, SessionRow};
 
 /// The data-chain's part of its index.
 #[derive(Debug)]
@@ -52,7 +52,15 @@ impl SessionProjection {
 
     fn started(&self, fact: Started, changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let name = self.name(&fact.session);
-        if let Some(old) = self.load(changes, &name)? {
+        let old = self.load(changes, &name)?;
+        count(changes, |counts| match &old {
+            Some(old) => {
+                counts.references = counts.references.saturating_sub(old.chunk_count());
+                counts.bytes = counts.bytes.saturating_sub(old.offset());
+            }
+            None => counts.sessions += 1,
+        })?;
+        if let Some(old) = old {
             for index in 0..old.chunk_count() {
                 changes.remove(name.reference_key(index));
             }
@@ -86,6 +94,7 @@ impl SessionProjection {
             session.has_gap = true;
             return self.store(changes, &name, &session);
         }
+        let added = fact.chunks.len() as u64;
         let key = session_key(&session.id);
         let (cut_before, tail_before) = (session.cut_bytes, session.tail_bytes);
         for (chunk, length) in fact.chunks {
@@ -102,6 +111,11 @@ impl SessionProjection {
         // What was cut was the beginning of the tail; what is left of it follows as a fact of its own.
         self.drop_tail(changes, &name, cut_before, tail_before)?;
         session.tail_bytes = 0;
+        let bytes = session.cut_bytes - cut_before;
+        count(changes, |counts| {
+            counts.references += added;
+            counts.bytes = (counts.bytes + bytes).saturating_sub(tail_before);
+        })?;
         self.store(changes, &name, &session)
     }
 
@@ -130,6 +144,7 @@ impl SessionProjection {
             let value = self.sealer.seal_value(&fact.bytes)?;
             changes.put(name.tail_key(fact.offset), value);
             session.tail_bytes += fact.bytes.len() as u64;
+            count(changes, |counts| counts.bytes += fact.bytes.len() as u64)?;
         } else {
             session.has_gap = true;
         }
@@ -142,16 +157,21 @@ impl SessionProjection {
         let Ok(manifest) = Manifest::parse(fact.manifest.as_bytes()) else { return Ok(()) };
         let manifest_hash = manifest::hash_of(&fact.manifest);
         session.has_gap |= session.chunk_count() != manifest.chunk_count;
+        if session.sealed.is_none() {
+            count(changes, |counts| counts.sealed += 1)?;
+        }
         session.sealed = Some(SealedRow {
             ended_at: manifest.ended_at,
             root: manifest.merkle_root,
             manifest_hash,
             content_bytes: manifest.content_bytes,
         });
+        // Sealing may have added to it.
+        session.metadata = manifest.metadata;
         let seal = |text: &str| self.sealer.seal_value(text.as_bytes());
         changes.put(name.manifest_key(), seal(&fact.manifest)?);
         changes.put(name.anchor_key(), seal(&fact.anchor)?);
-        changes.put(name.unanchored_key(), Vec::new());
+        changes.put(name.unanchored_key(manifest.ended_at), Vec::new());
         let last = self.sealer.seal_value(manifest_hash.as_bytes())?;
         changes.put(row::last_manifest_key(), last);
         self.store(changes, &name, &session)
@@ -160,11 +180,27 @@ impl SessionProjection {
     fn anchored(&self, fact: &Anchored, changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let name = self.name(&fact.session);
         let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
+        if session.anchored.is_none() {
+            count(changes, |counts| counts.anchored += 1)?;
+        }
         session.anchored = Some((fact.block_index, fact.block_hash));
         changes.put(name.proof_key(), self.sealer.seal_value(&fact.proof)?);
-        changes.remove(name.unanchored_key());
+        if let Some(sealed) = &session.sealed {
+            changes.remove(name.unanchored_key(sealed.ended_at));
+        }
         self.store(changes, &name, &session)
     }
+}
+
+/// Brings the counts up to date.
+fn count(changes: &mut Changes<'_>, change: impl FnOnce(&mut Counts)) -> Result<(), StoreError> {
+    let mut counts = match changes.get(&Counts::key())? {
+        Some(value) => Counts::decode(&value)?,
+        None => Counts::default(),
+    };
+    change(&mut counts);
+    changes.put(Counts::key(), counts.encode());
+    Ok(())
 }
 
 impl Project for SessionProjection {

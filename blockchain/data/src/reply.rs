@@ -1,18 +1,29 @@
 //! What a session looks like on the wire. The service's routes and the command line both show it so.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus, TrustKeys};
-use lucid_api::v1::sessions::{Cutting, CuttingMode, Layout as WireLayout, Session, SessionStatus};
+use lucid_api::v1::manifest::{Manifest as WireManifest, ManifestChunk};
+use lucid_api::v1::sessions::{
+    Appendix, AppendixKind as WireAppendixKind, Cutting, CuttingMode, Layout as WireLayout, Sealed,
+    Session, SessionStatus,
+};
+use lucid_api::v1::verification::{ChunkVerdict, Verified, VerifiedDetails};
 use lucid_core::bundle::Anchored;
 use lucid_core::cut::ChunkProfile;
+use lucid_core::digest::SessionRoot;
+use lucid_core::manifest::{AppendixKind, Manifest, hash_of};
 use lucid_core::session::Layout;
 use lucid_core::sign::PublicKey;
+use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_store::vault::Vault;
 
 use crate::ops::OpError;
 use crate::ops::deliver_anchors::anchor_text;
 use crate::ops::prove_session::anchored;
-use crate::row::{SealedRow, SessionName, SessionRow, Status};
+use crate::ops::verify_session::{FailedChunk, SessionVerified};
+use crate::row::{Reference, SealedRow, SessionName, SessionRow, Status};
 
 /// A session as reading shows it.
 pub fn session(vault: &Vault, recorder: &PublicKey, row: &SessionRow) -> Result<Session, OpError> {
@@ -24,15 +35,8 @@ pub fn session(vault: &Vault, recorder: &PublicKey, row: &SessionRow) -> Result<
     Ok(Session {
         session_id: row.id.to_string(),
         user_id: Some(row.user.clone()).filter(|user| !user.is_empty()),
-        status: match row.status() {
-            Status::Active => SessionStatus::Active,
-            Status::Sealed => SessionStatus::Sealed,
-            Status::Anchored => SessionStatus::Anchored,
-        },
-        layout: match row.layout {
-            Layout::Raw => WireLayout::Raw,
-            Layout::Tree => WireLayout::Tree,
-        },
+        status: status(row),
+        layout: layout(row.layout),
         public: row.secret.is_none(),
         cutting: cutting(&row.profile),
         offset: row.offset(),
@@ -46,6 +50,21 @@ pub fn session(vault: &Vault, recorder: &PublicKey, row: &SessionRow) -> Result<
         anchor,
         metadata: row.metadata.clone(),
     })
+}
+
+fn status(row: &SessionRow) -> SessionStatus {
+    match row.status() {
+        Status::Active => SessionStatus::Active,
+        Status::Sealed => SessionStatus::Sealed,
+        Status::Anchored => SessionStatus::Anchored,
+    }
+}
+
+fn layout(layout: Layout) -> WireLayout {
+    match layout {
+        Layout::Raw => WireLayout::Raw,
+        Layout::Tree => WireLayout::Tree,
+    }
 }
 
 /// How a session is cut.
@@ -65,7 +84,7 @@ pub fn anchor_state(
     let name = SessionName::of(vault.sealer(), &row.id);
     let text = anchor_text(vault, &name)?;
     let transaction = Transaction::parse(text.as_bytes())
-        .map_err(|fault| OpError::Invalid(format!("the anchor of session {}: {fault}", row.id)))?;
+        .map_err(|fault| OpError::Unsound(format!("the anchor of session {}: {fault}", row.id)))?;
     let proof: Option<Anchored> = anchored(vault, &name)?;
     let producer = proof.and_then(|proof| proof.producer).map(|producer| producer.key.to_string());
     Ok(AnchorState {
@@ -85,4 +104,101 @@ pub fn anchor_state(
         reason: None,
         trust: TrustKeys { block: producer, recorder: Some(recorder.to_string()) },
     })
+}
+
+/// How sealing is answered, now and later.
+pub fn sealed(row: &SessionRow) -> Result<Sealed, OpError> {
+    let sealed = row
+        .sealed
+        .as_ref()
+        .ok_or_else(|| OpError::Unsound(format!("session {} was sealed, and is not", row.id)))?;
+    Ok(Sealed {
+        session_id: row.id.to_string(),
+        status: status(row),
+        merkle_root: sealed.root,
+        chunk_count: row.chunk_count(),
+        total_size: row.offset(),
+        manifest_hash: sealed.manifest_hash,
+        sealed_at: sealed.ended_at.to_string(),
+    })
+}
+
+/// A manifest, with the chunks of one page.
+pub fn manifest(text: &str, manifest: &Manifest, start: u64, chunks: &[Reference]) -> WireManifest {
+    let next = chunks.last().map_or(start, |last| last.index + 1);
+    WireManifest {
+        session_id: manifest.session_id.to_string(),
+        user_id: Some(manifest.user_id.clone()).filter(|user| !user.is_empty()),
+        started_at: manifest.started_at.to_string(),
+        ended_at: manifest.ended_at.to_string(),
+        layout: layout(manifest.layout),
+        chunk_profile: manifest.chunk_profile.to_string(),
+        chunk_count: manifest.chunk_count,
+        content_bytes: manifest.content_bytes,
+        appendix: manifest.appendix.map(|appendix| Appendix {
+            kind: match appendix.kind {
+                AppendixKind::Catalogue => WireAppendixKind::Catalogue,
+                AppendixKind::Timeline => WireAppendixKind::Timeline,
+            },
+            offset: appendix.offset,
+            length: appendix.length,
+        }),
+        total_bytes: manifest.total_bytes,
+        merkle_root: manifest.merkle_root,
+        manifest_hash: hash_of(text),
+        end_marker: Some(manifest.end.as_str().to_owned()),
+        metadata: manifest.metadata.clone(),
+        previous_manifest: manifest.previous_manifest,
+        text_base64: STANDARD.encode(text),
+        start,
+        chunks: chunks
+            .iter()
+            .map(|chunk| ManifestChunk {
+                index: chunk.index,
+                offset: chunk.offset,
+                length: chunk.length,
+                chunk_id: chunk.chunk,
+                leaf_hash: chunk.leaf,
+            })
+            .collect(),
+        next_start: Some(next).filter(|next| *next < manifest.chunk_count),
+    }
+}
+
+/// Verdicts of single chunks that one reply lists.
+const VERDICTS_MAX: usize = 1_000;
+
+/// What a verification found, held against the root that the caller believes in.
+pub fn verified(
+    found: &SessionVerified,
+    expected: Option<SessionRoot>,
+    now: Timestamp,
+) -> Verified {
+    let mut faults: Vec<String> = found.faults.clone();
+    if let Some(expected) = expected.filter(|expected| found.root != Some(*expected)) {
+        faults.push(format!("the session does not have the root {expected}"));
+    }
+    let verdict = |failed: &FailedChunk| ChunkVerdict {
+        index: failed.reference.index,
+        offset: failed.reference.offset,
+        chunk_id: failed.reference.chunk,
+        verified: false,
+        error: Some(failed.why.clone()),
+    };
+    let failed = found.failed.len() as u64;
+    // The chunks have their own list.
+    let others: Vec<String> = faults.iter().skip(found.failed.len()).cloned().collect();
+    let said = if faults.is_empty() { &found.not_checked } else { &others };
+    Verified {
+        verified: faults.is_empty(),
+        timestamp: now.to_string(),
+        details: VerifiedDetails {
+            chunk_count: found.chunks_verified + failed,
+            chunks_verified: found.chunks_verified,
+            chunks_failed: failed,
+            chunk_results: found.failed.iter().take(VERDICTS_MAX).map(verdict).collect(),
+            merkle_root: found.root,
+            reason: Some(said.join("; ")).filter(|said| !said.is_empty()),
+        },
+    }
 }

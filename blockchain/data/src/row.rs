@@ -24,6 +24,7 @@ const PROOF: u8 = 0x55;
 const BY_TIME: u8 = 0x56;
 const UNANCHORED: u8 = 0x57;
 const LAST_MANIFEST: u8 = 0x58;
+const COUNTS: u8 = 0x59;
 
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,6 +209,11 @@ impl Reference {
         self.offset + u64::from(self.length)
     }
 
+    /// Whether this byte of the session is in the chunk.
+    pub fn holds(&self, offset: u64) -> bool {
+        self.offset <= offset && offset < self.end()
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.u64(self.offset).u32(self.length).raw(self.chunk.as_bytes()).raw(self.leaf.as_bytes());
@@ -272,9 +278,9 @@ impl SessionName {
         self.key(PROOF)
     }
 
-    /// The key that says that the anchor is on its way.
-    pub fn unanchored_key(&self) -> Vec<u8> {
-        self.key(UNANCHORED)
+    /// The key that says that the anchor is on its way, in the order of sealing.
+    pub fn unanchored_key(&self, sealed_at: Timestamp) -> Vec<u8> {
+        [[UNANCHORED].as_slice(), &ordered(sealed_at), &self.0].concat()
     }
 
     /// The key that puts sessions in the order of their start.
@@ -285,9 +291,12 @@ impl SessionName {
 
 /// Where the sessions of a moment begin in the order of time.
 pub fn time_key(at: Timestamp) -> Vec<u8> {
-    // Flipping the sign bit puts times before 1970 in front.
-    let ordered = at.as_micros().cast_unsigned() ^ (1 << 63);
-    [[BY_TIME].as_slice(), &ordered.to_be_bytes()].concat()
+    [[BY_TIME].as_slice(), &ordered(at)].concat()
+}
+
+/// A time as bytes that sort like it: flipping the sign bit puts times before 1970 in front.
+fn ordered(at: Timestamp) -> [u8; 8] {
+    (at.as_micros().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
 /// Behind all sessions in the order of time.
@@ -295,7 +304,7 @@ pub fn time_end() -> Vec<u8> {
     vec![BY_TIME + 1]
 }
 
-/// The first and the last-but-one key of sessions that wait for their anchor.
+/// Where sessions that wait for their anchor begin and end, those that wait longest in front.
 pub fn unanchored_range() -> (Vec<u8>, Vec<u8>) {
     (vec![UNANCHORED], vec![UNANCHORED + 1])
 }
@@ -303,6 +312,52 @@ pub fn unanchored_range() -> (Vec<u8>, Vec<u8>) {
 /// The key of the last manifest that was sealed: the next one names it.
 pub fn last_manifest_key() -> Vec<u8> {
     vec![LAST_MANIFEST]
+}
+
+/// How many sessions there are, and how much they refer to. Kept with every fact, so that asking costs
+/// one read however many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions.
+    pub sessions: u64,
+    /// Those of them that are sealed.
+    pub sealed: u64,
+    /// Those of the sealed that are anchored.
+    pub anchored: u64,
+    /// Chunks that sessions refer to, each as often as it is referred to.
+    pub references: u64,
+    /// Bytes of sessions, before deduplication.
+    pub bytes: u64,
+}
+
+impl Counts {
+    /// The key of the row.
+    pub fn key() -> Vec<u8> {
+        vec![COUNTS]
+    }
+
+    /// The row's bytes. They are in clear, like all numbers.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.u64(self.sessions).u64(self.sealed).u64(self.anchored);
+        to.u64(self.references).u64(self.bytes);
+        to.finish()
+    }
+
+    /// Reads [`Counts::encode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+            Ok(Self {
+                sessions: from.u64("sessions")?,
+                sealed: from.u64("sealed")?,
+                anchored: from.u64("anchored")?,
+                references: from.u64("references")?,
+                bytes: from.u64("bytes")?,
+            })
+        };
+        read(&mut Reader::new(bytes))
+            .map_err(|fault| StoreError::Index(format!("the counts' row: {fault}")))
+    }
 }
 
 /// The session name at the end of a key.
@@ -343,12 +398,9 @@ pub fn references(
     start: u64,
     limit: usize,
 ) -> Result<Vec<Reference>, StoreError> {
-    let (from, to) = (name.reference_key(start), name.key(REFERENCE + 1));
-    // The next session's rows begin with another name, so the end is found by the prefix.
-    let prefix = name.key(REFERENCE);
-    let rows = index.scan(&from, &to, limit, false)?;
+    let to = [name.key(REFERENCE).as_slice(), &[0xff; 9]].concat();
+    let rows = index.scan(&name.reference_key(start), &to, limit, false)?;
     rows.into_iter()
-        .take_while(|(key, _)| key.starts_with(&prefix))
         .map(|(key, value)| {
             let number = key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
             Reference::decode(number, &sealer.open_value(value)?)

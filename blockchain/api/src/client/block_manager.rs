@@ -96,7 +96,7 @@ impl BlockManagerClient {
         self.at.reply(&self.at.get(paths::TRANSACTION, &[tx_id.as_bytes()])?)
     }
 
-    /// What proves a transaction, once it is in a block.
+    /// The way from a committed transaction into its block.
     pub fn transaction_proof(&self, tx_id: &str) -> Result<TransactionProof, ClientError> {
         self.at.reply(&self.at.get(paths::TRANSACTION_PROOF, &[tx_id.as_bytes()])?)
     }

@@ -168,6 +168,16 @@ impl DataChainClient {
         Ok(ReadFrames::new(body, CHUNK_BYTES_MAX))
     }
 
+    /// One chunk's bytes, or a range of them.
+    pub fn chunk(
+        &self,
+        chunk_id: ChunkId,
+        range: Option<Range<u64>>,
+    ) -> Result<Download, ClientError> {
+        let call = self.at.get(paths::CHUNK_RAW, &[chunk_id.to_string().as_bytes()])?;
+        self.at.download(call, range)
+    }
+
     /// Makes stored chunks a session's next ones. Sent once; after an error that may have been
     /// applied, the session's chunk count tells.
     pub fn add_references(

@@ -100,7 +100,7 @@ pub fn name_bytes(text: &str, base64: Option<&str>) -> Option<Vec<u8>> {
 /// the prefix is bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilesQuery {
-    /// Only what begins with it.
+    /// Only this path and what is below it; empty for everything.
     pub path: Vec<u8>,
     /// At most so many (1..1000).
     pub limit: Option<u32>,

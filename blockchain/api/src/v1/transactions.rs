@@ -2,6 +2,7 @@
 //! its own text.
 
 use lucid_core::digest::{BlockHash, MerkleRoot, TransactionHash};
+use lucid_core::sign::{PublicKey, Signature};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -62,29 +63,31 @@ pub struct TransactionState {
     pub reason: Option<String>,
 }
 
-/// Everything that proves a transaction of a committed block without the service:
-/// `GET /api/v1/transactions/{tx_id}/proof`.
+/// The way from a committed transaction into its block: `GET /api/v1/transactions/{tx_id}/proof`. It
+/// holds after the block's body is pruned; a transaction that is not in a committed block has none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TransactionProof {
-    /// The transaction's canonical text, to the byte: what was hashed.
+    /// The transaction's canonical text.
     pub transaction: String,
-    /// Its position in the block.
+    /// Its place in the block.
     pub position: u32,
     /// How many transactions the block has.
     pub count: u32,
-    /// The siblings on the way up to the Merkle root, a lone node being its own.
+    /// The siblings from the transaction's hash up to the block's Merkle root.
     #[schema(value_type = Vec<String>)]
     pub path: Vec<TransactionHash>,
     /// Where the way leads.
     #[schema(value_type = String)]
     pub merkle_root: MerkleRoot,
-    /// The block's nine lines, each ended by a line feed.
+    /// The block's nine-line entry.
     pub entry: String,
-    /// The key that vouches for the block (base64).
-    pub producer: Option<String>,
-    /// Its signature over the entry (base64).
-    pub signature: Option<String>,
-    /// The block.
+    /// The key of the block's producer, in base64.
+    #[schema(value_type = Option<String>)]
+    pub producer: Option<PublicKey>,
+    /// The producer's signature over the entry, in base64.
+    #[schema(value_type = Option<String>)]
+    pub signature: Option<Signature>,
+    /// The block's index.
     pub block_index: u64,
     /// The block's hash.
     #[schema(value_type = String)]

@@ -157,6 +157,7 @@ impl Archive {
         let request = SealRequest {
             expected_chunk_count: Some(intake.chunk_count),
             appendix: intake.appendix,
+            ..SealRequest::default()
         };
         place.seal(id, &request)?;
         let session = place.anchor(id)?;

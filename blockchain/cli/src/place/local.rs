@@ -252,7 +252,7 @@ impl Place for Local {
             .with_context(|| format!("session {id} is sealed, but not anchored yet"))?;
         let delivered = deliver_anchors(&self.data.vault, &Embedded { chain: &chain })?;
         for (failed, why) in &delivered.failed {
-            tracing::warn!(session = %failed, why, "the anchor was not delivered");
+            tracing::warn!(session = %failed, %why, "the anchor was not delivered");
         }
         chain.close()?;
         if let Some((_, why)) = delivered.failed.iter().find(|(failed, _)| failed == id) {

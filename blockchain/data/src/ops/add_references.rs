@@ -1,6 +1,8 @@
 //! Adds chunks that are stored already to a session.
 
-use lucid_core::digest::ChunkId;
+use std::collections::HashSet;
+
+use lucid_core::digest::{ChunkId, ChunkName};
 use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_core::session::SessionId;
 use lucid_store::CommitError;
@@ -24,6 +26,29 @@ pub struct Added {
 
 /// References in one fact: bounds the fact's record.
 pub const REFERENCES_MAX: usize = 100_000;
+
+/// As [`add_references`], for references from outside: what they say of lengths is held against the
+/// chunks once those are all placed.
+pub fn add_foreign_references(
+    vault: &Vault,
+    locks: &SessionLocks,
+    id: &SessionId,
+    start_index: u64,
+    chunks: Vec<(ChunkId, u32)>,
+) -> Result<Added, OpError> {
+    let mut pending = false;
+    for (chunk, _) in &chunks {
+        pending |= vault.placement(chunk)?.is_none();
+    }
+    if pending {
+        // Commits go in order: once this empty one is answered, what was pending before is placed.
+        let requires = chunks.iter().map(|(chunk, _)| vault.sealer().chunk_name(chunk)).collect();
+        vault
+            .commit(Submission { requires, ..Submission::default() })
+            .map_err(|error| missing(vault, &chunks, error))?;
+    }
+    add_references(vault, locks, id, start_index, chunks)
+}
 
 /// Adds chunks behind the last one. What a request repeats of what is there already must be the same;
 /// a gap is a conflict.
@@ -52,21 +77,28 @@ pub fn add_references(
     let requires = chunks.iter().map(|(chunk, _)| vault.sealer().chunk_name(chunk)).collect();
     let next_index = start_index + chunks.len() as u64;
     let offset = session.cut_bytes + chunks.iter().map(|(_, n)| u64::from(*n)).sum::<u64>();
-    let ids: Vec<ChunkId> = chunks.iter().map(|(chunk, _)| *chunk).collect();
     let fact = Fact::Referenced(Referenced {
         session: id.clone(),
         start_index,
         start_offset: session.cut_bytes,
-        chunks,
+        chunks: chunks.clone(),
     });
     let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    match vault.commit(Submission { facts: vec![fact], requires, ..Submission::default() }) {
-        Ok(_) => Ok(Added { next_index, offset }),
-        Err(CommitError::Missing(names)) => Err(OpError::Missing(
-            ids.into_iter().filter(|id| names.contains(&vault.sealer().chunk_name(id))).collect(),
-        )),
-        Err(error) => Err(error.into()),
-    }
+    vault
+        .commit(Submission { facts: vec![fact], requires, ..Submission::default() })
+        .map_err(|error| missing(vault, &chunks, error))?;
+    Ok(Added { next_index, offset })
+}
+
+/// Says which chunks are missing by the ids they were asked for with.
+fn missing(vault: &Vault, chunks: &[(ChunkId, u32)], error: CommitError) -> OpError {
+    let CommitError::Missing(names) = error else { return error.into() };
+    let names: HashSet<ChunkName> = names.into_iter().collect();
+    let mut told = HashSet::new();
+    let ids = chunks.iter().map(|(id, _)| *id);
+    let missing =
+        ids.filter(|id| names.contains(&vault.sealer().chunk_name(id)) && told.insert(*id));
+    OpError::Missing(missing.collect())
 }
 
 fn check(chunks: &[(ChunkId, u32)]) -> Result<(), OpError> {

@@ -94,7 +94,8 @@ fn cut(
         rest = after;
         let id = ChunkId::from(blake3::hash(bytes));
         submission.requires.push(vault.sealer().chunk_name(&id));
-        if !vault.knows(&id, keeping.encrypt)? {
+        // A chunk that is only pending is sent along too: this must not depend on another's commit.
+        if vault.placement(&id)?.is_none() || !vault.knows(&id, keeping.encrypt)? {
             let sealed =
                 vault.chunk(&mut packer, keeping.compression, keeping.encrypt, &id, bytes)?;
             submission.chunks.push(sealed);

@@ -95,10 +95,14 @@ pub fn create_session(
 }
 
 fn check(request: &NewSession) -> Result<(), OpError> {
-    let metadata = &request.metadata;
     if request.user.len() > USER_ID_BYTES_MAX {
         return Err(OpError::Invalid(format!("a user id has at most {USER_ID_BYTES_MAX} bytes")));
     }
+    check_metadata(&request.metadata)
+}
+
+/// What a manifest can hold.
+pub fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), OpError> {
     if metadata.len() > METADATA_ENTRIES_MAX {
         return Err(OpError::Invalid(format!(
             "metadata has at most {METADATA_ENTRIES_MAX} entries"
@@ -118,7 +122,14 @@ fn same(existing: &SessionRow, request: &NewSession) -> bool {
         && existing.layout == request.layout
         && existing.secret.is_none() == request.public
         && existing.profile == request.profile
-        && existing.metadata == request.metadata
+        && same_metadata(existing, &request.metadata)
+}
+
+/// Sealing may have added to what a session began with.
+fn same_metadata(existing: &SessionRow, wanted: &BTreeMap<String, String>) -> bool {
+    let kept = |(key, value): (&String, &String)| existing.metadata.get(key) == Some(value);
+    wanted.iter().all(kept)
+        && (existing.sealed.is_some() || existing.metadata.len() == wanted.len())
 }
 
 /// A session id that sorts by time: `s-20261121T081500-0123456789ab`.

@@ -3,14 +3,17 @@
 //! Delivery is at least once: a sealed session stays in the queue until its proof is stored, and
 //! everything here may be repeated after a crash.
 
+use lucid_core::block_merkle::verify_path;
+use lucid_core::record::Entry;
 use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
 use super::OpError;
-use crate::anchoring::{AnchorEngine, EngineError};
+use crate::anchoring::{AnchorEngine, Confirmed, EngineError};
 use crate::fact::{Anchored, Fact};
 use crate::row::{self, SessionName};
 
@@ -22,34 +25,54 @@ pub struct Delivered {
     /// Sessions whose anchor was handed over and is not committed yet.
     pub waiting: Vec<SessionId>,
     /// Sessions whose anchor could not be handed over, and why.
-    pub failed: Vec<(SessionId, String)>,
+    pub failed: Vec<(SessionId, EngineError)>,
 }
 
-/// Sessions looked at in one round.
-const ROUND: usize = 1_000;
+/// Sessions looked up in one go.
+const BATCH: usize = 256;
 
-/// Submits every anchor that waits, and stores every proof that is ready.
+/// Submits every anchor that waits, those that wait longest first, and stores every proof that is
+/// ready. An engine that cannot be reached ends the round.
 pub fn deliver_anchors(vault: &Vault, engine: &dyn AnchorEngine) -> Result<Delivered, OpError> {
-    let (from, to) = row::unanchored_range();
+    let (mut from, to) = row::unanchored_range();
     let mut delivered = Delivered::default();
-    for (key, _) in vault.index().scan(&from, &to, ROUND, false)? {
-        let Some(name) = row::name_in(&key) else { continue };
-        let Some(session) = row::session(vault.index(), vault.sealer(), &name)? else { continue };
-        match deliver(vault, engine, &name, &session.id) {
-            Ok(true) => delivered.anchored.push(session.id),
-            Ok(false) => delivered.waiting.push(session.id),
-            Err(Undelivered::Engine(EngineError::Unavailable(why))) => {
-                delivered.failed.push((session.id, why));
-                // Whoever cannot be reached for one cannot be reached for the next.
-                break;
+    loop {
+        let rows = vault.index().scan(&from, &to, BATCH, false)?;
+        let is_last = rows.len() < BATCH;
+        for (key, _) in rows {
+            from.clone_from(&key);
+            from.push(0);
+            let Some(name) = row::name_in(&key) else { continue };
+            let Some(session) = row::session(vault.index(), vault.sealer(), &name)? else {
+                continue;
+            };
+            match deliver(vault, engine, &name, &session.id) {
+                Ok(true) => delivered.anchored.push(session.id),
+                Ok(false) => delivered.waiting.push(session.id),
+                Err(Undelivered::Engine(error)) => {
+                    let is_down = matches!(error, EngineError::Unavailable(_));
+                    delivered.failed.push((session.id, error));
+                    // Whoever cannot be reached for one cannot be reached for the next.
+                    if is_down {
+                        return Ok(delivered);
+                    }
+                }
+                Err(Undelivered::Op(error)) => return Err(error),
             }
-            Err(Undelivered::Engine(error)) => {
-                delivered.failed.push((session.id, error.to_string()));
-            }
-            Err(Undelivered::Op(error)) => return Err(error),
+        }
+        if is_last {
+            return Ok(delivered);
         }
     }
-    Ok(delivered)
+}
+
+/// When the session was sealed that waits longest for its anchor.
+pub fn waiting_since(vault: &Vault) -> Result<Option<Timestamp>, OpError> {
+    let (from, to) = row::unanchored_range();
+    let oldest = vault.index().scan(&from, &to, 1, false)?.into_iter().next();
+    let Some(name) = oldest.and_then(|(key, _)| row::name_in(&key)) else { return Ok(None) };
+    let session = row::session(vault.index(), vault.sealer(), &name)?;
+    Ok(session.and_then(|session| session.sealed).map(|sealed| sealed.ended_at))
 }
 
 enum Undelivered {
@@ -72,16 +95,15 @@ fn deliver(
 ) -> Result<bool, Undelivered> {
     let text = anchor_text(vault, name)?;
     let transaction = Transaction::parse(text.as_bytes())
-        .map_err(|fault| OpError::Invalid(format!("the anchor of session {id}: {fault}")))?;
+        .map_err(|fault| OpError::Unsound(format!("the anchor of session {id}: {fault}")))?;
     let mut confirmed = engine.confirmed(transaction.id()).map_err(Undelivered::Engine)?;
     if confirmed.is_none() {
         engine.submit(&text).map_err(Undelivered::Engine)?;
         confirmed = engine.confirmed(transaction.id()).map_err(Undelivered::Engine)?;
     }
     let Some(confirmed) = confirmed else { return Ok(false) };
-    if confirmed.proof.transaction != text {
-        let why = "another transaction is in the chain under the anchor's id".to_owned();
-        return Err(Undelivered::Engine(EngineError::Refused(why)));
+    if let Some(why) = fault(&confirmed, &text, &transaction) {
+        return Err(Undelivered::Engine(EngineError::Refused(why.to_owned())));
     }
     let fact = Fact::Anchored(Anchored {
         session: id.clone(),
@@ -94,9 +116,25 @@ fn deliver(
     Ok(true)
 }
 
+/// What is wrong with an engine's answer. What is stored from it must hold without the engine.
+fn fault(confirmed: &Confirmed, text: &str, transaction: &Transaction) -> Option<&'static str> {
+    let proof = &confirmed.proof;
+    if proof.transaction != text {
+        return Some("another transaction is in the chain under the anchor's id");
+    }
+    let Ok(entry) = Entry::parse(&proof.entry) else { return Some("its block's entry is none") };
+    let (position, count) = (proof.position as usize, proof.count as usize);
+    if verify_path(transaction.hash(), position, count, &proof.path) != Some(entry.merkle_root) {
+        return Some("its proof does not lead to the block's Merkle root");
+    }
+    let named = (confirmed.block_index, confirmed.block_hash);
+    (entry.computed_hash() != entry.hash || named != (entry.index, entry.hash))
+        .then_some("its block does not have the hash it names")
+}
+
 /// The text of a sealed session's anchor transaction.
 pub fn anchor_text(vault: &Vault, name: &SessionName) -> Result<String, OpError> {
     let value = vault.index().get(&name.anchor_key())?.unwrap_or_default();
     let bytes = vault.sealer().open_value(value)?;
-    String::from_utf8(bytes).map_err(|_| OpError::Invalid("the anchor is not text".into()))
+    String::from_utf8(bytes).map_err(|_| OpError::Unsound("the anchor is not text".into()))
 }

@@ -18,8 +18,11 @@ pub enum OpError {
         /// The path asked for, for people.
         path: String,
     },
-    /// These chunks are not there.
-    #[error("{} chunks are missing, the first is {}", .0.len(), .0.first().map_or_else(String::new, ToString::to_string))]
+    /// There are no such chunks.
+    #[error("{} of the chunks are unknown, the first is {}", .0.len(), first(.0))]
+    NoChunks(Vec<ChunkId>),
+    /// These chunks are not there, so nothing can refer to them.
+    #[error("{} chunks are missing, the first is {}: send them, then the references again", .0.len(), first(.0))]
     Missing(Vec<ChunkId>),
     /// What was sent makes no sense.
     #[error("{0}")]
@@ -41,9 +44,22 @@ pub enum OpError {
     /// The store failed, or bytes are damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is stored contradicts itself, though no record of it is damaged.
+    #[error("{0}")]
+    Unsound(String),
+    /// Writing failed. What was asked surely did not happen.
+    #[error("{0}; nothing was changed")]
+    Unwritten(String),
+    /// Whoever wanted the bytes is gone.
+    #[error("whoever wanted the bytes is gone")]
+    Abandoned,
     /// The store stopped writing; what was asked may have happened.
     #[error("{0}")]
     Broken(String),
+}
+
+fn first(ids: &[ChunkId]) -> String {
+    ids.first().map_or_else(String::new, ToString::to_string)
 }
 
 impl From<CommitError> for OpError {
@@ -52,9 +68,10 @@ impl From<CommitError> for OpError {
         match error {
             CommitError::Full(_) => Self::Full(text),
             CommitError::Broken(_) => Self::Broken(text),
-            // Ops turn missing names into chunk ids where they know them.
-            CommitError::Missing(_) => Self::Conflict(text),
-            CommitError::Failed(_) => Self::Store(StoreError::Folder(text)),
+            // Ops turn missing names into chunk ids where that helps; elsewhere it is a copy that was
+            // quarantined just now, and trying again sends a new one.
+            CommitError::Missing(_) => Self::Unwritten(text),
+            CommitError::Failed(_) => Self::Unwritten(text),
         }
     }
 }

@@ -9,7 +9,6 @@ use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 
 use super::OpError;
-use super::list_sessions::get_session;
 use super::read_session::{SessionSource as _, StoredSession, find_entry, reference_at};
 use crate::row::{self, Reference, SessionName, SessionRow};
 
@@ -32,13 +31,8 @@ const BATCH: usize = 4_096;
 /// The bundle's bytes. Only a sealed session can be proved; one that is not anchored yet gives a bundle
 /// that says so.
 pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<Vec<u8>, OpError> {
-    let session = get_session(vault, id)?;
-    if session.sealed.is_none() {
-        return Err(OpError::Conflict(format!("session {id} is not sealed yet")));
-    }
-    let name = SessionName::of(vault.sealer(), id);
-    let manifest = Manifest::parse(manifest_text(vault, &name)?.as_bytes())
-        .map_err(|fault| OpError::Invalid(fault.to_string()))?;
+    let (name, session) = named(vault, id)?;
+    let (_, manifest) = session_manifest(vault, &name, &session)?;
     let source = StoredSession::open(vault, id)?;
     let plan = plan(&source, &manifest, wanted)?;
     let mut hashes = Vec::new();
@@ -158,11 +152,26 @@ fn chunks_of(source: &StoredSession<'_>, range: &Range<u64>) -> Result<Range<u64
     Ok(first..last + 1)
 }
 
+/// A sealed session's manifest, as its text and read.
+pub fn session_manifest(
+    vault: &Vault,
+    name: &SessionName,
+    session: &SessionRow,
+) -> Result<(String, Manifest), OpError> {
+    if session.sealed.is_none() {
+        return Err(OpError::Conflict(format!("session {} is not sealed yet", session.id)));
+    }
+    let text = manifest_text(vault, name)?;
+    let manifest =
+        Manifest::parse(text.as_bytes()).map_err(|fault| OpError::Unsound(fault.to_string()))?;
+    Ok((text, manifest))
+}
+
 /// The text of a sealed session's manifest.
 pub fn manifest_text(vault: &Vault, name: &SessionName) -> Result<String, OpError> {
     let value = vault.index().get(&name.manifest_key())?.unwrap_or_default();
     String::from_utf8(vault.sealer().open_value(value)?)
-        .map_err(|_| OpError::Invalid("the manifest is not text".into()))
+        .map_err(|_| OpError::Unsound("the manifest is not text".into()))
 }
 
 /// The way from a session's anchor into its block, once there is one.
@@ -170,7 +179,7 @@ pub fn anchored(vault: &Vault, name: &SessionName) -> Result<Option<Anchored>, O
     let Some(value) = vault.index().get(&name.proof_key())? else { return Ok(None) };
     Anchored::decode(&vault.sealer().open_value(value)?)
         .map(Some)
-        .map_err(|fault| OpError::Invalid(format!("the stored proof: {fault}")))
+        .map_err(|fault| OpError::Unsound(format!("the stored proof: {fault}")))
 }
 
 /// The row of a session, for whoever needs its name too.

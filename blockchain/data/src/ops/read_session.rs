@@ -4,6 +4,7 @@
 //! a server behind HTTP another; everything else here works on both, and touches only the chunks it
 //! must.
 
+use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
 use lucid_core::catalogue::{self, Entry};
@@ -14,6 +15,7 @@ use lucid_store::vault::Vault;
 
 use super::OpError;
 use super::list_sessions::get_session;
+use crate::opened::SessionLocks;
 use crate::row::{self, Reference, SessionName, SessionRow};
 
 /// What a session looks like to whoever reads it.
@@ -55,6 +57,11 @@ pub trait SessionSource: Send + Sync {
 
     /// A chunk's bytes, checked against its id.
     fn chunk(&self, packer: &mut Packer, reference: &Reference) -> Result<Vec<u8>, OpError>;
+
+    /// Content behind the last chunk: what a live stream has not cut yet.
+    fn tail(&self) -> &[u8] {
+        &[]
+    }
 }
 
 /// A session in a data folder.
@@ -62,6 +69,7 @@ pub struct StoredSession<'a> {
     vault: &'a Vault,
     name: SessionName,
     shape: Shape,
+    tail: Vec<u8>,
 }
 
 impl<'a> StoredSession<'a> {
@@ -69,13 +77,33 @@ impl<'a> StoredSession<'a> {
     pub fn open(vault: &'a Vault, id: &SessionId) -> Result<Self, OpError> {
         let session = get_session(vault, id)?;
         let name = SessionName::of(vault.sealer(), id);
-        Ok(Self { vault, name, shape: Shape::of(&session) })
+        Ok(Self { vault, name, shape: Shape::of(&session), tail: Vec::new() })
+    }
+
+    /// Finds the session with everything it was given so far, so the tail of a live stream too.
+    pub fn open_live(
+        vault: &'a Vault,
+        locks: &SessionLocks,
+        id: &SessionId,
+    ) -> Result<Self, OpError> {
+        // What is tail now may be cut in the next moment.
+        let _held = locks.hold(id);
+        let mut source = Self::open(vault, id)?;
+        if get_session(vault, id)?.tail_bytes > 0 {
+            source.tail = row::tail(vault.index(), vault.sealer(), &source.name)?;
+            source.shape.content_bytes += source.tail.len() as u64;
+        }
+        Ok(source)
     }
 }
 
 impl SessionSource for StoredSession<'_> {
     fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    fn tail(&self) -> &[u8] {
+        &self.tail
     }
 
     fn references(&self, start: u64, limit: usize) -> Result<Vec<Reference>, OpError> {
@@ -90,13 +118,18 @@ impl SessionSource for StoredSession<'_> {
         if bytes.len() == reference.length as usize {
             Ok(bytes)
         } else {
-            Err(OpError::Invalid(format!("chunk {} has another length", reference.chunk)))
+            Err(OpError::Unsound(format!(
+                "chunk {} has {} bytes, and the session says {}",
+                reference.chunk,
+                bytes.len(),
+                reference.length
+            )))
         }
     }
 }
 
 /// References fetched in one go.
-const REFERENCES_BATCH: usize = 1_024;
+const REFERENCES_BATCH: usize = 256;
 
 /// The reference whose chunk holds the byte at `offset`: a binary search over the session's chunks.
 pub fn reference_at(source: &dyn SessionSource, offset: u64) -> Result<Reference, OpError> {
@@ -104,25 +137,22 @@ pub fn reference_at(source: &dyn SessionSource, offset: u64) -> Result<Reference
     while low < high {
         let middle = low + (high - low) / 2;
         let reference = reference(source, middle)?;
-        if offset < reference.offset {
-            high = middle;
-        } else if offset >= reference.end() {
-            low = middle + 1;
-        } else {
+        if reference.holds(offset) {
             return Ok(reference);
         }
+        if offset < reference.offset {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
     }
-    Err(OpError::Invalid(format!(
-        "byte {offset} is outside session {}, which has {}",
-        source.shape().id,
-        source.shape().total_bytes
-    )))
+    Err(outside(source, offset))
 }
 
 /// The reference with this index.
 pub fn reference(source: &dyn SessionSource, index: u64) -> Result<Reference, OpError> {
     source.references(index, 1)?.into_iter().find(|reference| reference.index == index).ok_or_else(
-        || OpError::Invalid(format!("session {} has no chunk {index}", source.shape().id)),
+        || OpError::Unsound(format!("session {} has no chunk {index}", source.shape().id)),
     )
 }
 
@@ -130,36 +160,86 @@ pub fn reference(source: &dyn SessionSource, index: u64) -> Result<Reference, Op
 pub fn read_range(
     source: &dyn SessionSource,
     range: Range<u64>,
-    mut take: impl FnMut(&[u8]) -> Result<(), OpError>,
+    take: impl FnMut(&[u8]) -> Result<(), OpError>,
 ) -> Result<(), OpError> {
-    if range.is_empty() {
-        return Ok(());
+    Cursor::new(source).read(range, take)
+}
+
+/// Reads ranges one after the other; those that lie in one chunk read it once.
+pub struct Cursor<'a> {
+    source: &'a dyn SessionSource,
+    packer: Packer,
+    chunk: Option<(Reference, Vec<u8>)>,
+    /// References behind the chunk, fetched in advance.
+    coming: VecDeque<Reference>,
+}
+
+impl<'a> Cursor<'a> {
+    /// Nothing is read yet.
+    pub fn new(source: &'a dyn SessionSource) -> Self {
+        Self { source, packer: Packer::new(), chunk: None, coming: VecDeque::new() }
     }
-    let mut packer = Packer::new();
-    let mut next = reference_at(source, range.start)?.index;
-    loop {
-        let references = source.references(next, REFERENCES_BATCH)?;
-        if references.is_empty() {
-            return Err(OpError::Invalid(format!(
-                "session {} ends before byte {}",
-                source.shape().id,
-                range.end
-            )));
+
+    /// Hands the bytes of a range to `take`, piece by piece, in order.
+    pub fn read(
+        &mut self,
+        range: Range<u64>,
+        mut take: impl FnMut(&[u8]) -> Result<(), OpError>,
+    ) -> Result<(), OpError> {
+        let (source, cut_bytes) = (self.source, self.source.shape().total_bytes);
+        if range.end > cut_bytes + source.tail().len() as u64 {
+            return Err(outside(source, range.end));
         }
-        for reference in references {
-            if reference.offset >= range.end {
-                return Ok(());
-            }
-            let bytes = source.chunk(&mut packer, &reference)?;
-            let from = range.start.saturating_sub(reference.offset) as usize;
+        let mut at = range.start;
+        while at < range.end.min(cut_bytes) {
+            let (reference, bytes) = self.load(at)?;
+            let from = (at - reference.offset) as usize;
             let to = (range.end.min(reference.end()) - reference.offset) as usize;
+            at = reference.end();
             take(bytes.get(from..to).unwrap_or_default())?;
-            next = reference.index + 1;
         }
-        if next >= source.shape().chunk_count {
-            return Ok(());
+        let within = |at: u64| at.saturating_sub(cut_bytes) as usize;
+        match source.tail().get(within(range.start)..within(range.end)) {
+            Some([]) | None => Ok(()),
+            Some(tail) => take(tail),
         }
     }
+
+    fn load(&mut self, at: u64) -> Result<&(Reference, Vec<u8>), OpError> {
+        if !self.chunk.as_ref().is_some_and(|(reference, _)| reference.holds(at)) {
+            let reference = self.find(at)?;
+            let bytes = self.source.chunk(&mut self.packer, &reference)?;
+            self.chunk = Some((reference, bytes));
+        }
+        self.chunk.as_ref().ok_or_else(|| outside(self.source, at))
+    }
+
+    fn find(&mut self, at: u64) -> Result<Reference, OpError> {
+        while let Some(next) = self.coming.pop_front() {
+            if next.holds(at) {
+                return Ok(next);
+            }
+            if next.offset > at {
+                break;
+            }
+        }
+        let reference = match self.chunk.take() {
+            // Most readers go on where they were.
+            Some((last, _)) if last.end() == at => reference(self.source, last.index + 1)?,
+            _ => reference_at(self.source, at)?,
+        };
+        if !reference.holds(at) {
+            return Err(outside(self.source, at));
+        }
+        self.coming = self.source.references(reference.index + 1, REFERENCES_BATCH)?.into();
+        Ok(reference)
+    }
+}
+
+fn outside(source: &dyn SessionSource, at: u64) -> OpError {
+    let Shape { id, total_bytes, .. } = source.shape();
+    let bytes = total_bytes + source.tail().len() as u64;
+    OpError::Invalid(format!("byte {at} is outside session {id}, which has {bytes} bytes"))
 }
 
 /// Reads one page of the appendix. The root page is the session's last chunk, and knows its number.
@@ -173,18 +253,25 @@ struct Pages<'a> {
 impl<'a> Pages<'a> {
     fn open(source: &'a dyn SessionSource) -> Result<Self, OpError> {
         let shape = source.shape();
-        let not_a_tree =
-            || OpError::Invalid(format!("session {} is not an archived folder", shape.id));
         if shape.layout != Layout::Tree || shape.total_bytes == shape.content_bytes {
-            return Err(not_a_tree());
+            return Err(OpError::Conflict(format!(
+                "session {} is not an archived folder that is sealed",
+                shape.id
+            )));
         }
-        let last = shape.chunk_count.checked_sub(1).ok_or_else(not_a_tree)?;
+        Self::find(source)
+    }
+
+    /// Finds the pages by the last chunk.
+    fn find(source: &'a dyn SessionSource) -> Result<Self, OpError> {
+        let shape = source.shape();
+        let none = || OpError::Invalid(format!("session {} does not end with pages", shape.id));
+        let last = shape.chunk_count.checked_sub(1).ok_or_else(none)?;
         let mut packer = Packer::new();
-        let bytes = source.chunk(&mut packer, &reference(source, last)?)?;
-        let root = page::Page::decode(&bytes)
-            .map_err(|fault| OpError::Invalid(fault.to_string()))?
-            .ordinal();
-        let first_chunk = last.checked_sub(u64::from(root)).ok_or_else(not_a_tree)?;
+        let root = reference(source, last)?;
+        let bytes = source.chunk(&mut packer, &root)?;
+        let root = page::Page::decode(&bytes).map_err(|_| none())?.ordinal();
+        let first_chunk = last.checked_sub(u64::from(root)).ok_or_else(none)?;
         Ok(Self { source, packer, root, first_chunk })
     }
 
@@ -194,10 +281,16 @@ impl<'a> Pages<'a> {
     }
 }
 
+/// Where the pages at the end of a session begin.
+pub fn appendix_start(source: &dyn SessionSource) -> Result<u64, OpError> {
+    let pages = Pages::find(source)?;
+    Ok(reference(source, pages.first_chunk)?.offset)
+}
+
 fn flatten(error: page::WalkError<OpError>) -> OpError {
     match error {
         page::WalkError::Load(error) => error,
-        page::WalkError::Page(fault) => OpError::Invalid(fault.to_string()),
+        page::WalkError::Page(fault) => OpError::Unsound(format!("the catalogue: {fault}")),
     }
 }
 
@@ -212,7 +305,7 @@ pub fn find_entry(
     let hit = page::find(root, &key, |ordinal| pages.load(ordinal)).map_err(flatten)?;
     hit.map(|hit| {
         let entry = Entry::decode(&hit.key, &hit.value)
-            .map_err(|fault| OpError::Invalid(fault.to_string()))?;
+            .map_err(|fault| OpError::Unsound(format!("the catalogue: {fault}")))?;
         Ok((entry, first_chunk + u64::from(hit.ordinal)))
     })
     .transpose()
@@ -247,7 +340,7 @@ pub fn visit_entries(
             match Entry::decode(key, value) {
                 Ok(entry) => visit(entry),
                 Err(why) => {
-                    fault = Some(OpError::Invalid(why.to_string()));
+                    fault = Some(OpError::Unsound(format!("the catalogue: {why}")));
                     ControlFlow::Break(())
                 }
             }

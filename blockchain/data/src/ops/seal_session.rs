@@ -1,9 +1,11 @@
 //! Ends a session: its manifest, its root and the transaction that anchors it, in one commit.
 
+use std::collections::BTreeMap;
+
 use lucid_core::anchor::Anchor;
 use lucid_core::digest::ManifestHash;
-use lucid_core::manifest::{Appendix, End, Manifest};
-use lucid_core::session::SessionId;
+use lucid_core::manifest::{Appendix, AppendixKind, End, Manifest};
+use lucid_core::session::{Layout, SessionId};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
@@ -13,6 +15,8 @@ use lucid_store::vault::Vault;
 use super::OpError;
 use super::add_references::open_for_writing;
 use super::append_stream::cut_tail;
+use super::create_session::check_metadata;
+use super::read_session::{StoredSession, appendix_start};
 use super::store_chunks::Keeping;
 use crate::fact::{Fact, Sealed};
 use crate::opened::SessionLocks;
@@ -25,6 +29,8 @@ pub struct SealRequest {
     pub expected_chunk_count: Option<u64>,
     /// Where its appendix is.
     pub appendix: Option<Appendix>,
+    /// What is to be kept with it besides what its beginning said.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Seals a session. Sealing a sealed session changes nothing and answers as the first time.
@@ -45,11 +51,16 @@ pub fn seal_session(
     };
     let session = load()?;
     if session.sealed.is_some() {
+        check_count(&session, request)?;
         return Ok(session);
     }
     cut_tail(vault, keeping, &name, &open_for_writing(vault, &name, id)?)?;
     let session = load()?;
-    check(&session, request)?;
+    check_count(&session, request)?;
+    check_appendix(vault, &session, request)?;
+    let mut metadata = session.metadata.clone();
+    metadata.extend(request.metadata.clone());
+    check_metadata(&metadata)?;
 
     let _sealing = locks.hold_seal();
     let manifest = Manifest {
@@ -66,7 +77,7 @@ pub fn seal_session(
         total_bytes: session.cut_bytes,
         merkle_root: session.root(),
         end: End::Complete,
-        metadata: session.metadata.clone(),
+        metadata,
         previous_manifest: last_manifest(vault)?,
     };
     let invalid = |fault: &dyn std::fmt::Display| OpError::Invalid(fault.to_string());
@@ -85,27 +96,48 @@ pub fn seal_session(
     load()
 }
 
-fn check(session: &SessionRow, request: &SealRequest) -> Result<(), OpError> {
+fn check_count(session: &SessionRow, request: &SealRequest) -> Result<(), OpError> {
     let count = session.chunk_count();
-    if let Some(expected) = request.expected_chunk_count
-        && expected != count
-    {
-        return Err(OpError::Conflict(format!(
+    match request.expected_chunk_count.filter(|expected| *expected != count) {
+        Some(expected) => Err(OpError::Conflict(format!(
             "session {} has {count} chunks, not {expected}",
             session.id
-        )));
+        ))),
+        None => Ok(()),
     }
+}
+
+/// A sealed session never changes, so an appendix that cannot be read later is refused now.
+fn check_appendix(
+    vault: &Vault,
+    session: &SessionRow,
+    request: &SealRequest,
+) -> Result<(), OpError> {
+    let id = &session.id;
+    let wanted = match session.layout {
+        Layout::Tree => AppendixKind::Catalogue,
+        Layout::Raw => AppendixKind::Timeline,
+    };
     match request.appendix {
-        Some(appendix) if appendix.offset + appendix.length != session.cut_bytes => {
+        None if session.layout == Layout::Tree => {
+            Err(OpError::Invalid(format!("session {id} is a tree and needs its catalogue")))
+        }
+        None => Ok(()),
+        Some(appendix) if appendix.kind != wanted => Err(OpError::Invalid(format!(
+            "session {id} is of layout {}; its appendix is a {}",
+            session.layout.as_str(),
+            wanted.as_str()
+        ))),
+        Some(appendix) => {
+            let source = StoredSession::open(vault, id)?;
+            let (starts, ends) = (appendix_start(&source)?, session.cut_bytes);
+            if appendix.offset == starts && appendix.length == ends - starts {
+                return Ok(());
+            }
             Err(OpError::Invalid(format!(
-                "the appendix must end where session {} ends, at byte {}",
-                session.id, session.cut_bytes
+                "the pages of session {id} are bytes {starts} to {ends}; the appendix must be them"
             )))
         }
-        None if session.layout == lucid_core::session::Layout::Tree => Err(OpError::Invalid(
-            format!("session {} is a tree and needs its catalogue", session.id),
-        )),
-        _ => Ok(()),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Stores chunks: compressed, encrypted, durable on return, and only once each.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use lucid_core::digest::ChunkId;
 use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::committer::{Done, Submission};
+use lucid_store::frame::Sealed;
 use lucid_store::vault::Vault;
 
 use super::OpError;
@@ -28,36 +32,89 @@ pub struct StoredChunk {
     pub deduplicated: bool,
 }
 
-/// Stores all of them or none.
+/// Stores all of them or none, compressing on up to so many threads.
 pub fn store_chunks(
     vault: &Vault,
-    packer: &mut Packer,
     keeping: Keeping,
+    threads: usize,
     chunks: &[&[u8]],
 ) -> Result<Vec<StoredChunk>, OpError> {
+    check(chunks)?;
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Packed)>, OpError> {
+        let mut packer = Packer::new();
+        let mut packed = Vec::new();
+        loop {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            let Some(bytes) = chunks.get(position) else { return Ok(packed) };
+            packed.push((position, pack(vault, &mut packer, keeping, bytes)?));
+        }
+    };
+    let mut packed = match threads.min(chunks.len()) {
+        0 | 1 => work()?,
+        threads => std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .map(|worker| match worker.join() {
+                    Ok(outcome) => outcome,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+                .collect::<Result<Vec<_>, OpError>>()
+                .map(|parts| parts.into_iter().flatten().collect())
+        })?,
+    };
+    packed.sort_unstable_by_key(|(position, _)| *position);
+    let mut known = HashSet::new();
     let mut stored = Vec::with_capacity(chunks.len());
     let mut submission = Submission::default();
-    for bytes in chunks {
-        if bytes.is_empty() || bytes.len() > CHUNK_BYTES_MAX {
-            return Err(OpError::Invalid(format!(
-                "chunk {} has {} bytes; a chunk has 1 to {CHUNK_BYTES_MAX}",
-                stored.len(),
-                bytes.len()
-            )));
-        }
-        let id = ChunkId::from(blake3::hash(bytes));
-        let deduplicated = vault.knows(&id, keeping.encrypt)?;
-        let mut stored_bytes = 0;
-        // A chunk that is only pending is submitted too: this answer must not depend on that commit.
-        if vault.placement(&id)?.is_none() || !deduplicated {
-            let sealed = vault.chunk(packer, keeping.compression, keeping.encrypt, &id, bytes)?;
-            stored_bytes = sealed.record_bytes();
-            submission.chunks.push(sealed);
-        }
-        stored.push(StoredChunk { id, stored_bytes, deduplicated });
+    for (_, Packed { id, deduplicated, record }) in packed {
+        let deduplicated = !known.insert(id) || deduplicated;
+        let bytes = record.as_ref().map_or(0, Sealed::record_bytes);
+        submission.chunks.extend(record);
+        stored.push(StoredChunk {
+            id,
+            stored_bytes: if deduplicated { 0 } else { bytes },
+            deduplicated,
+        });
     }
     vault.commit(submission)?;
     Ok(stored)
+}
+
+fn check(chunks: &[&[u8]]) -> Result<(), OpError> {
+    let wrong = |bytes: &&[u8]| bytes.is_empty() || bytes.len() > CHUNK_BYTES_MAX;
+    match chunks.iter().enumerate().find(|(_, bytes)| wrong(bytes)) {
+        Some((position, bytes)) => Err(OpError::Invalid(format!(
+            "chunk {position} has {} bytes; a chunk has 1 to {CHUNK_BYTES_MAX}",
+            bytes.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// A chunk on its way to the committer.
+struct Packed {
+    id: ChunkId,
+    deduplicated: bool,
+    record: Option<Sealed>,
+}
+
+fn pack(
+    vault: &Vault,
+    packer: &mut Packer,
+    keeping: Keeping,
+    bytes: &[u8],
+) -> Result<Packed, OpError> {
+    let id = ChunkId::from(blake3::hash(bytes));
+    let deduplicated = vault.knows(&id, keeping.encrypt)?;
+    // A chunk that is only pending is submitted too: this answer must not depend on that commit.
+    let record = if deduplicated && vault.placement(&id)?.is_some() {
+        None
+    } else {
+        Some(vault.chunk(packer, keeping.compression, keeping.encrypt, &id, bytes)?)
+    };
+    Ok(Packed { id, deduplicated, record })
 }
 
 /// Hands one chunk over without waiting for its commit, unless it is known. `done` hears how it went;

@@ -2,16 +2,17 @@
 //! and the anchor say is held against it.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lucid_core::anchor::SignedAnchor;
+use lucid_core::digest::SessionRoot;
 use lucid_core::manifest::{self, Manifest};
 use lucid_core::session::{Leaf, SessionId, salt, session_key};
 use lucid_core::transaction::Transaction;
 use lucid_core::tree::{Blake3Tree, Frontier};
 use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
+use parking_lot::Mutex;
 
 use super::OpError;
 use super::deliver_anchors::anchor_text;
@@ -28,6 +29,10 @@ pub struct SessionVerified {
     pub bytes_verified: u64,
     /// Everything that is wrong, as sentences.
     pub faults: Vec<String>,
+    /// The chunks among it.
+    pub failed: Vec<FailedChunk>,
+    /// The root of the tree that was built again; `None` if references are missing.
+    pub root: Option<SessionRoot>,
     /// What was not verified, and why.
     pub not_checked: Vec<String>,
 }
@@ -37,6 +42,15 @@ impl SessionVerified {
     pub fn is_sound(&self) -> bool {
         self.faults.is_empty()
     }
+}
+
+/// A chunk that cannot be read, or is another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedChunk {
+    /// Which one.
+    pub reference: Reference,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// References a worker takes at a time.
@@ -107,12 +121,7 @@ fn verify_chunks(
     let source = StoredSession::open(vault, id)?;
     let next = AtomicU64::new(0);
     let (chunks, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-    let faults: Mutex<Vec<(u64, String)>> = Mutex::default();
-    let note = |index: u64, why: String| {
-        if let Ok(mut faults) = faults.lock() {
-            faults.push((index, why));
-        }
-    };
+    let failed: Mutex<Vec<FailedChunk>> = Mutex::default();
     let work = || -> Result<(), OpError> {
         let mut packer = Packer::new();
         loop {
@@ -131,7 +140,7 @@ fn verify_chunks(
                         progress(bytes.fetch_add(done, Ordering::Relaxed) + done);
                     }
                     Err(error) => {
-                        note(reference.index, format!("chunk {}: {error}", reference.index));
+                        failed.lock().push(FailedChunk { reference, why: error.to_string() });
                     }
                 }
             }
@@ -139,19 +148,20 @@ fn verify_chunks(
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| {
-            worker
-                .join()
-                .unwrap_or_else(|_| Err(OpError::Broken("a verifying thread panicked".into())))
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
         })
     })?;
-    let mut faults = faults.into_inner().unwrap_or_default();
-    faults.sort();
+    let mut failed = failed.into_inner();
+    failed.sort_by_key(|chunk| chunk.reference.index);
+    let sentence = |chunk: &FailedChunk| format!("chunk {}: {}", chunk.reference.index, chunk.why);
     Ok(SessionVerified {
         chunks_verified: chunks.into_inner(),
         bytes_verified: bytes.into_inner(),
-        faults: faults.into_iter().map(|(_, why)| why).collect(),
-        not_checked: Vec::new(),
+        faults: failed.iter().map(sentence).collect(),
+        failed,
+        ..SessionVerified::default()
     })
 }
 
@@ -187,6 +197,7 @@ fn verify_tree(
             offset = reference.end();
         }
     }
+    verified.root = Some(SessionRoot::new(frontier.root()));
     if session.has_gap {
         verified.faults.push("references are missing from the log".into());
     }

@@ -36,7 +36,7 @@ pub struct Outbound {
 pub struct CommonConfig {
     /// `<SERVICE>_HOST` and `<SERVICE>_PORT`: where it listens.
     pub bind: SocketAddr,
-    /// `LUCID_DATA_DIR`: everything it keeps.
+    /// `LUCID_DATA_DIR`: the service's own folder, with everything it keeps.
     pub data_dir: PathBuf,
     /// `LOG_LEVEL` and `LOG_FORMAT`.
     pub log: LogConfig,
@@ -58,7 +58,7 @@ impl CommonConfig {
         );
         Self {
             bind: bind(settings, auth),
-            data_dir: settings.path(&Key::new("data_dir", "LUCID_DATA_DIR"), "./lucid-data"),
+            data_dir: data_dir(settings),
             log: log(settings),
             cors: cors(settings, auth),
             outbound: outbound(settings),
@@ -97,6 +97,13 @@ fn host(settings: &mut Settings<'_>) -> IpAddr {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
         }
     }
+}
+
+/// Without a setting, each service has its own folder below the one that the command line uses.
+fn data_dir(settings: &mut Settings<'_>) -> PathBuf {
+    let name = settings.service.name;
+    let default = format!("./lucid-data/{}", name.strip_prefix("lucid-").unwrap_or(name));
+    settings.path(&Key::new("data_dir", "LUCID_DATA_DIR"), &default)
 }
 
 fn log(settings: &mut Settings<'_>) -> LogConfig {

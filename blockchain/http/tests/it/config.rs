@@ -43,7 +43,7 @@ fn mistakes(file: Option<&str>, pairs: &[(&str, &str)]) -> String {
 fn defaults_are_enough() {
     let Loaded { config, warnings, .. } = load_from(None, &[]).unwrap();
     assert_eq!(config.common.bind, "127.0.0.1:8099".parse().unwrap());
-    assert_eq!(config.common.data_dir, Path::new("./lucid-data"));
+    assert_eq!(config.common.data_dir, Path::new("./lucid-data/test"));
     assert_eq!(config.common.log.level, LogLevel::Info);
     assert_eq!(config.common.log.format, LogFormat::Json);
     assert_eq!(config.common.cors, Cors::Nobody);

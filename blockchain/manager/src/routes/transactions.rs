@@ -144,8 +144,8 @@ fn proof(found: AnchorProof) -> TransactionProof {
         path: found.path,
         merkle_root: found.entry.merkle_root,
         entry: found.entry.text(),
-        producer: found.producer.map(|key| key.to_string()),
-        signature: found.signature.map(|signature| signature.to_string()),
+        producer: found.producer,
+        signature: found.signature,
         block_index: found.block_index,
         block_hash: found.block_hash,
     }

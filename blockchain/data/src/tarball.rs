@@ -1,17 +1,15 @@
 //! Writes entries and their bytes as a tar stream in the PAX format.
 //!
-//! Called by the verbs that hand a tree to other programs. What the old header cannot hold (long
-//! names, names that are not UTF-8, fractions of seconds, large files, extended attributes) goes
-//! into PAX records. Invariants: names that could lead out of a folder are refused; every entry
-//! is followed by exactly the bytes it announced, or by an error.
+//! The service and the verbs of the command line hand archived folders to other programs with it.
+//! What the old header cannot hold (long names, names that are not UTF-8, fractions of seconds, large
+//! files, extended attributes) goes into PAX records. Invariants: names that could lead out of a
+//! folder are refused; every entry is followed by exactly the bytes it announced, or by an error.
 
 use std::io::{self, Write};
 
-use lucid_core::catalogue::{PathFault, check_path};
+use lucid_core::catalogue::{Entry, FileTime, Kind, PathFault, check_path};
 use tar::{EntryType, Header};
 use thiserror::Error;
-
-use super::{Entry, FileTime, Kind};
 
 /// Everything in a tar stream is padded to this.
 const BLOCK: u64 = 512;

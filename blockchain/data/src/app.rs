@@ -1,0 +1,106 @@
+//! What handlers and workers share, and how the pieces become what is served.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use lucid_api::paths;
+use lucid_core::cut::ChunkProfile;
+use lucid_http::health::Report;
+use lucid_http::porch::Porch;
+use lucid_http::reply::Reply;
+
+use crate::Opened;
+use crate::budget::Budget;
+use crate::config::{Config, SERVICE};
+use crate::ops::OpError;
+use crate::ops::store_chunks::Keeping;
+use crate::routes;
+use crate::workers::Anchoring;
+
+/// The drawers of a running service.
+pub struct App {
+    /// The data folder.
+    pub opened: Opened,
+    /// How new chunks are kept.
+    pub keeping: Keeping,
+    /// How sessions are cut that do not say so.
+    pub chunk_profile: ChunkProfile,
+    /// Threads for one request that has much to compute.
+    pub threads: usize,
+    /// Memory for uploads.
+    pub budget: Budget,
+    /// The delivery of anchors.
+    pub anchoring: Anchoring,
+    /// When the service started.
+    pub started: Instant,
+}
+
+impl App {
+    /// A service on an open folder.
+    pub fn new(opened: Opened, config: &Config, anchoring: Anchoring) -> Self {
+        let is_encrypted = opened.vault.sealer().is_encrypted();
+        if config.encrypt && !is_encrypted {
+            tracing::warn!("the store was made without encryption, and is not encrypted");
+        } else if !config.encrypt {
+            tracing::warn!("DATA_CHAIN_ENCRYPTION_ENABLED is off: new chunks are not encrypted");
+        }
+        Self {
+            keeping: Keeping {
+                compression: config.compression,
+                encrypt: config.encrypt && is_encrypted,
+            },
+            opened,
+            chunk_profile: config.chunk_profile,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            budget: Budget::default(),
+            anchoring,
+            started: Instant::now(),
+        }
+    }
+
+    /// Runs an op on a thread that may block.
+    pub async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        op: impl FnOnce(&Self) -> Result<T, OpError> + Send + 'static,
+    ) -> Reply<T> {
+        let (app, span) = (self.clone(), tracing::Span::current());
+        let done = tokio::task::spawn_blocking(move || span.in_scope(|| op(&app)));
+        match done.await {
+            Ok(outcome) => Ok(outcome?),
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(OpError::Abandoned.into()),
+            },
+        }
+    }
+
+    /// How the service is. Nothing here waits for a disk or a network.
+    pub fn report(&self) -> Report {
+        let read_only = self.opened.vault.read_only();
+        let mut report = Report::new().needed("data_storage", read_only.is_none());
+        if let Some(why) = read_only {
+            report = report.detail(why);
+        }
+        let damaged = self.opened.damage().len();
+        report = report.optional("data_integrity", damaged == 0);
+        if damaged > 0 {
+            let status = paths::STATUS;
+            report = report.detail(format!("{damaged} places are damaged; {status} names them"));
+        }
+        let fault = self.anchoring.fault();
+        report = report.optional("anchoring", fault.is_none());
+        match fault {
+            Some(why) => report.detail(why),
+            None => report,
+        }
+    }
+}
+
+/// Everything that is served.
+pub fn router(app: Arc<App>, config: &Config) -> Router {
+    let probe = app.clone();
+    Porch::new(SERVICE, &config.common, move || probe.report())
+        .alias(paths::DATA_CHAIN_ALIAS, paths::API_V1)
+        .around(routes::table(app))
+}

@@ -1,0 +1,155 @@
+//! What a data-chain can be told: defaults, then a YAML file, then the environment.
+//!
+//! `main` and `lucid up` load it. Every field is a documented variable; nothing else in this crate
+//! reads the environment.
+
+use std::path::{Path, PathBuf};
+
+use lucid_core::cut::{AVERAGE_BYTES_MAX, AVERAGE_BYTES_MIN, ChunkProfile};
+use lucid_http::Service;
+use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings};
+use lucid_store::codec::Compression;
+
+/// What the service is called.
+pub const SERVICE: &Service = &Service {
+    name: "lucid-data-chain",
+    title: "Lucid Data Chain",
+    prefix: "DATA_CHAIN",
+    port: 8087,
+    version: env!("CARGO_PKG_VERSION"),
+    endpoints: &["/api/v1/sessions", "/api/v1/chunks", "/api/v1/verify", "/api/v1/status"],
+};
+
+/// The settings of one data-chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// What every service has: `DATA_CHAIN_HOST` and `DATA_CHAIN_PORT` (8087), `LUCID_DATA_DIR`,
+    /// `LOG_LEVEL`, `LOG_FORMAT`, `DATA_CHAIN_CORS_ORIGINS`, `SERVICE_*`, `LUCID_AUTH`.
+    pub common: CommonConfig,
+    /// `DATA_CHAIN_CHUNK_SIZE_BYTES`: how long chunks are on average in sessions that do not say how
+    /// they are cut. A power of two from 64 KiB to 4 MiB.
+    pub chunk_profile: ChunkProfile,
+    /// `DATA_CHAIN_COMPRESSION_ALGORITHM`: `zstd`, `zstd:1` to `zstd:19`, `lz4`, `gzip` or `none`.
+    pub compression: Compression,
+    /// `DATA_CHAIN_ENCRYPTION_ENABLED`: whether a new store is encrypted, and new chunks of a store
+    /// that is.
+    pub encrypt: bool,
+    /// `LUCID_MASTER_KEY_FILE`: the root key, instead of the one that the first start makes in the
+    /// data folder.
+    pub root_key_file: Option<PathBuf>,
+    /// `BLOCK_MANAGER_URL`, else `BLOCKCHAIN_ENGINE_URL`: who anchors sessions. Without one,
+    /// anchoring is disabled.
+    pub engine: Option<String>,
+    /// Who runs the service, for whoever finds the data folder locked.
+    pub owner: String,
+}
+
+/// Loads the settings.
+pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Loaded<Config>, ConfigError> {
+    lucid_http::config::load(SERVICE, environment, file, read)
+}
+
+fn read(settings: &mut Settings<'_>) -> Config {
+    let compression = settings.own("compression_algorithm", "COMPRESSION_ALGORITHM");
+    let encrypt = settings.own("encryption_enabled", "ENCRYPTION_ENABLED");
+    let root_key = Key::new("master_key_file", "LUCID_MASTER_KEY_FILE");
+    Config {
+        common: CommonConfig::read(settings),
+        chunk_profile: chunk_profile(settings),
+        compression: settings.value(&compression, Compression::default()),
+        encrypt: settings.flag(&encrypt, true),
+        root_key_file: settings.optional(&root_key).map(PathBuf::from),
+        engine: engine(settings),
+        owner: SERVICE.name.to_owned(),
+    }
+}
+
+fn chunk_profile(settings: &mut Settings<'_>) -> ChunkProfile {
+    let key = settings.own("chunk_size_bytes", "CHUNK_SIZE_BYTES");
+    let default = ChunkProfile::default();
+    let average = u32::try_from(default.average()).unwrap_or(AVERAGE_BYTES_MAX);
+    let average = settings.within(&key, average, AVERAGE_BYTES_MIN..=AVERAGE_BYTES_MAX);
+    ChunkProfile::content_defined(average).unwrap_or_else(|fault| {
+        settings.invalid(&key, average.to_string(), Some(fault.to_string()));
+        default
+    })
+}
+
+fn engine(settings: &mut Settings<'_>) -> Option<String> {
+    let key = Key::new("block_manager_url", "BLOCK_MANAGER_URL").or("BLOCKCHAIN_ENGINE_URL");
+    let url = settings.optional(&key)?;
+    let bare = url.trim().trim_end_matches('/');
+    let host = bare.strip_prefix("http://").or_else(|| bare.strip_prefix("https://"));
+    if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
+        let reason = "an address without a path, like http://block-manager:8086".to_owned();
+        settings.invalid(&key, url.clone(), Some(reason));
+    }
+    Some(bare.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = load(&environment(&[]), None).unwrap().config;
+        assert_eq!(config.common.bind, "127.0.0.1:8087".parse().unwrap());
+        assert_eq!(config.common.data_dir, Path::new("./lucid-data/data-chain"));
+        assert_eq!(config.chunk_profile.average(), 1_048_576);
+        assert_eq!(config.compression, Compression::Zstd(3));
+        assert!(config.encrypt && config.engine.is_none() && config.root_key_file.is_none());
+    }
+
+    #[test]
+    fn documented_variables_are_read() {
+        let config = load(
+            &environment(&[
+                ("DATA_CHAIN_PORT", "9000"),
+                ("LUCID_DATA_DIR", "/app/data"),
+                ("DATA_CHAIN_CHUNK_SIZE_BYTES", "262144"),
+                ("DATA_CHAIN_COMPRESSION_ALGORITHM", "lz4"),
+                ("DATA_CHAIN_ENCRYPTION_ENABLED", "false"),
+                ("LUCID_MASTER_KEY_FILE", "/run/secrets/key"),
+                ("BLOCKCHAIN_ENGINE_URL", "http://engine:8084/"),
+            ]),
+            None,
+        )
+        .unwrap()
+        .config;
+        assert_eq!(config.common.bind.port(), 9000);
+        assert_eq!(config.common.data_dir, Path::new("/app/data"));
+        assert_eq!(config.chunk_profile.average(), 262_144);
+        assert_eq!(config.compression, Compression::Lz4);
+        assert!(!config.encrypt);
+        assert_eq!(config.root_key_file.as_deref(), Some(Path::new("/run/secrets/key")));
+        assert_eq!(config.engine.as_deref(), Some("http://engine:8084"));
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        let error = load(
+            &environment(&[
+                ("DATA_CHAIN_PORT", "x"),
+                ("DATA_CHAIN_CHUNK_SIZE_BYTES", "100000"),
+                ("DATA_CHAIN_COMPRESSION_ALGORITHM", "rar"),
+                ("BLOCK_MANAGER_URL", "block-manager:8086"),
+            ]),
+            None,
+        )
+        .unwrap_err()
+        .to_string();
+        for name in [
+            "Invalid DATA_CHAIN_PORT value: x",
+            "Invalid DATA_CHAIN_CHUNK_SIZE_BYTES value: 100000",
+            "Invalid DATA_CHAIN_COMPRESSION_ALGORITHM value: rar",
+            "Invalid BLOCK_MANAGER_URL value: block-manager:8086",
+        ] {
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The block-manager behind HTTP, as what anchors sessions.
+//!
+//! The delivery of anchors asks it, on a thread that may block.
+
+use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, Retry};
+use lucid_api::v1::transactions::TransactionProof;
+use lucid_core::bundle::{Anchored, Producer};
+use lucid_http::config::Outbound;
+use lucid_http::serve::Shutdown;
+
+use crate::anchoring::{AnchorEngine, Confirmed, EngineError};
+
+/// A block-manager at an address.
+#[derive(Debug)]
+pub struct HttpEngine {
+    client: BlockManagerClient,
+    shutdown: Shutdown,
+}
+
+impl HttpEngine {
+    /// Connects with the first call. Once the shutdown is asked for, it counts as unreachable, so that
+    /// nobody waits for it at the end.
+    pub fn new(url: &str, outbound: &Outbound, shutdown: Shutdown) -> Result<Self, ClientError> {
+        // Whoever delivers comes again; trying here too would only hold up the others.
+        let retry = Retry { count: 0, delay: outbound.retry_delay };
+        let options = ClientOptions { timeout: outbound.timeout, retry };
+        Ok(Self { client: BlockManagerClient::new(url, options)?, shutdown })
+    }
+
+    fn client(&self) -> Result<&BlockManagerClient, EngineError> {
+        if self.shutdown.is_asked() {
+            return Err(EngineError::Unavailable("this service is shutting down".into()));
+        }
+        Ok(&self.client)
+    }
+}
+
+impl AnchorEngine for HttpEngine {
+    fn submit(&self, text: &str) -> Result<(), EngineError> {
+        self.client()?.submit_transaction(text).map(drop).map_err(|error| explain(&error))
+    }
+
+    fn confirmed(&self, transaction_id: &str) -> Result<Option<Confirmed>, EngineError> {
+        match self.client()?.transaction_proof(transaction_id) {
+            Ok(proof) => Ok(Some(confirmed(proof))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(EngineError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+/// Refusals of the transaction itself are for good; of everything else, another try may do better.
+fn explain(error: &ClientError) -> EngineError {
+    match error.refused() {
+        Some(refused) if matches!(refused.status, 400 | 409 | 413 | 422) => {
+            EngineError::Refused(refused.to_string())
+        }
+        _ => EngineError::Unavailable(error.to_string()),
+    }
+}
+
+fn confirmed(proof: TransactionProof) -> Confirmed {
+    let producer = proof.producer.zip(proof.signature);
+    Confirmed {
+        block_index: proof.block_index,
+        block_hash: proof.block_hash,
+        proof: Anchored {
+            transaction: proof.transaction,
+            position: proof.position,
+            count: proof.count,
+            path: proof.path,
+            entry: proof.entry,
+            producer: producer.map(|(key, signature)| Producer { key, signature }),
+        },
+    }
+}

@@ -1,0 +1,69 @@
+//! What each failure of an op is on the wire: the only such table. Handlers reach it by `?`.
+
+use axum::http::HeaderName;
+use lucid_api::headers::UPLOAD_OFFSET;
+use lucid_api::problem::ErrorCode;
+use lucid_core::digest::ChunkId;
+use lucid_http::reply::Refusal;
+use lucid_store::{Damage, StoreError};
+use serde_json::Value;
+
+use crate::ops::OpError;
+
+/// Ids that one problem document lists; more would only repeat what the caller sent.
+const LISTED_MAX: usize = 10_000;
+
+impl From<OpError> for Refusal {
+    fn from(error: OpError) -> Self {
+        let detail = error.to_string();
+        match error {
+            OpError::NoSession(_) | OpError::NoFile { .. } => {
+                Self::new(ErrorCode::NotFound, detail)
+            }
+            OpError::NoChunks(ids) => {
+                Self::new(ErrorCode::NotFound, detail).with("unknown", listed(&ids))
+            }
+            OpError::Missing(ids) => {
+                Self::new(ErrorCode::Conflict, detail).with("missing", listed(&ids))
+            }
+            OpError::Invalid(_) => Self::new(ErrorCode::Invalid, detail),
+            OpError::Conflict(_) => Self::new(ErrorCode::Conflict, detail),
+            OpError::Offset { current, .. } => Self::new(ErrorCode::Conflict, detail)
+                .with("offset", current)
+                .header(HeaderName::from_static(UPLOAD_OFFSET), current),
+            OpError::Full(_) => Self::new(ErrorCode::Full, detail),
+            OpError::Store(StoreError::Damaged(damage)) => damaged(&damage),
+            OpError::Unsound(why) => {
+                tracing::error!(why, "what is stored contradicts itself");
+                Self::new(ErrorCode::Conflict, detail)
+            }
+            OpError::Store(error) => internal(&error),
+            OpError::Unwritten(_) | OpError::Broken(_) => {
+                tracing::error!(error = %detail, "the store does not write");
+                Self::new(ErrorCode::Unavailable, detail)
+            }
+            OpError::Abandoned => Self::new(ErrorCode::Unavailable, detail),
+        }
+    }
+}
+
+fn listed(ids: &[ChunkId]) -> Vec<Value> {
+    ids.iter().take(LISTED_MAX).map(|id| Value::from(id.to_string())).collect()
+}
+
+/// Damage is named, so that an operator knows what to restore and a caller what to send again.
+fn damaged(damage: &Damage) -> Refusal {
+    let detail =
+        format!("these bytes are damaged in {damage}; the same content sent again heals it");
+    Refusal::new(ErrorCode::Conflict, detail)
+        .with("file", damage.file.clone())
+        .with("offset", damage.offset)
+}
+
+fn internal(error: &StoreError) -> Refusal {
+    if let StoreError::Io { kind: std::io::ErrorKind::StorageFull, .. } = error {
+        return Refusal::new(ErrorCode::Full, "the disk is full");
+    }
+    tracing::error!(%error, "the store failed");
+    Refusal::new(ErrorCode::Internal, "the store failed; the log has the cause")
+}

@@ -1,0 +1,86 @@
+//! The whole API of the data-chain as one table.
+//!
+//! Handlers live one noun a file; each takes a request apart, calls one op on a thread that may block,
+//! and words the answer. What goes wrong becomes a problem document in `problems`. Root, health,
+//! metrics and documentation are the porch's.
+
+pub mod anchors;
+pub mod append;
+pub mod chunks;
+pub mod content;
+pub mod files;
+pub mod manifest;
+pub mod proofs;
+pub mod sessions;
+pub mod status;
+pub mod verification;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderName;
+use lucid_api::headers::UPLOAD_OFFSET as OFFSET;
+use lucid_api::problem::ErrorCode;
+use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
+use lucid_core::session::SessionId;
+use lucid_http::limits::Limits;
+use lucid_http::reply::{Refusal, Reply};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+
+/// What handlers are given.
+type Desk = State<Arc<App>>;
+
+/// The header that says where a session's next byte goes.
+const UPLOAD_OFFSET: HeaderName = HeaderName::from_static(OFFSET);
+
+/// Every route, by what a request of it may cost.
+pub fn table(app: Arc<App>) -> OpenApiRouter {
+    let ordinary = OpenApiRouter::new()
+        .routes(routes!(status::get_status))
+        .routes(routes!(sessions::create_session, sessions::list_sessions))
+        .routes(routes!(sessions::get_session, sessions::head_session))
+        .routes(routes!(anchors::anchor_session, anchors::get_anchor))
+        .routes(routes!(manifest::get_manifest))
+        .routes(routes!(files::list_files))
+        .routes(routes!(chunks::missing_chunks));
+    let large = OpenApiRouter::new().routes(routes!(sessions::add_references));
+    let patient = OpenApiRouter::new()
+        .routes(routes!(sessions::seal_session))
+        .routes(routes!(proofs::prove_session))
+        .routes(routes!(chunks::store_chunks));
+    let streaming = OpenApiRouter::new()
+        .routes(routes!(append::append_stream))
+        .routes(routes!(chunks::get_chunks))
+        .routes(routes!(chunks::get_chunk))
+        .routes(routes!(content::get_data))
+        .routes(routes!(files::get_file))
+        .routes(routes!(files::get_archive))
+        .routes(routes!(verification::verify_session));
+    Limits::ORDINARY
+        .around(ordinary)
+        .merge(Limits::LARGE.around(large))
+        .merge(Limits::BATCH.around(patient))
+        .merge(Limits::STREAM.around(streaming))
+        .with_state(app)
+}
+
+/// Reads a session's id.
+fn session_id(text: &str) -> Reply<SessionId> {
+    text.parse().map_err(|fault| invalid(format!("{fault}")))
+}
+
+/// Refuses what can be read and is not allowed.
+fn invalid(sentence: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorCode::Invalid, sentence)
+}
+
+/// How many items a page is to have.
+fn limit(given: Option<u32>) -> Reply<usize> {
+    match given.unwrap_or(LIMIT_DEFAULT) {
+        limit @ 1..=LIMIT_MAX => Ok(limit as usize),
+        other => Err(invalid(format!("limit is {other}; from 1 to {LIMIT_MAX} is allowed"))),
+    }
+}

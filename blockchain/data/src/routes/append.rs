@@ -1,0 +1,203 @@
+//! Bytes onto the end of a live session: `POST /api/v1/sessions/{session_id}/append`.
+//!
+//! A body of any length is taken in pieces, each durable before the next is read. If the body breaks
+//! off, what came before stays, and the session's offset says where to go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lucid_api::problem::ErrorCode;
+use lucid_api::v1::sessions::Appended as WireAppended;
+use lucid_api::{headers, paths};
+use lucid_core::session::SessionId;
+use lucid_http::extract::Path;
+use lucid_http::limits::Limits;
+use lucid_http::reply::{Refusal, Reply};
+use lucid_http::stream::Upload;
+use sha2::{Digest as _, Sha256};
+
+use super::{Desk, UPLOAD_OFFSET, invalid, session_id};
+use crate::app::App;
+use crate::budget::Held;
+use crate::ops::append_stream::{Appended, append_stream as append};
+
+/// Bytes that become durable together: as many as the committer takes at once.
+const PIECE_BYTES: usize = 8 << 20;
+/// A stream that pauses for so long has what it sent made durable meanwhile.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Appends bytes at `Upload-Offset`.
+#[utoipa::path(post, path = paths::SESSION_APPEND, tag = "sessions",
+    params(
+        ("session_id" = String, Path),
+        ("Upload-Offset" = u64, Header, description = "the session's length so far"),
+        ("Content-Digest" = Option<String>, Header,
+            description = "sha-256 of the body, which is then at most 32 MiB and taken whole"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, body = WireAppended)))]
+pub async fn append_stream(
+    State(app): Desk,
+    Path(id): Path<String>,
+    given: HeaderMap,
+    upload: Upload,
+) -> Reply<Response> {
+    let id = session_id(&id)?;
+    let offset = offset(&given)?;
+    if given.contains_key(headers::LUCID_TIME) {
+        return Err(invalid("timelines are not kept yet: leave Lucid-Time out"));
+    }
+    let mut stream = Stream { app, id, offset };
+    let mut pieces = Pieces { upload, left: None };
+    let appended = match digest(&given)? {
+        Some(digest) => stream.take_whole(&mut pieces, &digest).await?,
+        None => stream.take(&mut pieces).await?,
+    };
+    let document = WireAppended {
+        offset: appended.offset,
+        root: appended.root,
+        root_offset: appended.root_offset,
+        chunk_count: appended.chunk_count,
+    };
+    Ok(([(UPLOAD_OFFSET, appended.offset.to_string())], Answer(document)).into_response())
+}
+
+fn offset(given: &HeaderMap) -> Reply<u64> {
+    let text = given.get(UPLOAD_OFFSET).and_then(|value| value.to_str().ok());
+    text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
+        invalid("Upload-Offset is missing or not a number; HEAD of the session tells it")
+    })
+}
+
+/// The body's SHA-256, if the request names it (RFC 9530).
+fn digest(given: &HeaderMap) -> Reply<Option<[u8; 32]>> {
+    let Some(value) = given.get(headers::CONTENT_DIGEST) else { return Ok(None) };
+    let wrong = || invalid("Content-Digest is not sha-256=:BASE64:");
+    let text = value.to_str().map_err(|_| wrong())?;
+    let digests = text.split(',').filter_map(|part| part.trim().split_once('='));
+    let (_, sha) = digests
+        .into_iter()
+        .find(|(algorithm, _)| algorithm.eq_ignore_ascii_case("sha-256"))
+        .ok_or_else(wrong)?;
+    let base64 = sha.strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).ok_or_else(wrong)?;
+    let bytes = STANDARD.decode(base64).map_err(|_| wrong())?;
+    Ok(Some(bytes.try_into().map_err(|_| wrong())?))
+}
+
+struct Stream {
+    app: Arc<App>,
+    id: SessionId,
+    offset: u64,
+}
+
+impl Stream {
+    /// Appends piece by piece.
+    async fn take(&mut self, pieces: &mut Pieces) -> Reply<Appended> {
+        let mut appended = None;
+        loop {
+            let Piece { bytes, held, broken } = pieces.next(&self.app).await?;
+            if bytes.is_empty() && appended.is_some() {
+                match broken {
+                    Some(refusal) => return Err(refusal),
+                    None => return appended.ok_or_else(|| invalid("the body is empty")),
+                }
+            }
+            // An empty body asks where the stream is, which the op answers.
+            let is_empty = bytes.is_empty();
+            let done = self.append(bytes, held).await?;
+            if let Some(refusal) = broken {
+                return Err(refusal);
+            }
+            if is_empty {
+                return Ok(done);
+            }
+            appended = Some(done);
+        }
+    }
+
+    /// Appends all or nothing: what is durable cannot be taken back when the digest turns out wrong.
+    async fn take_whole(&mut self, pieces: &mut Pieces, digest: &[u8; 32]) -> Reply<Appended> {
+        let most = Limits::LARGE.body_bytes.unwrap_or_default();
+        let held = self.app.budget.take(most).await;
+        let mut whole = Vec::new();
+        while let Some(bytes) = pieces.upload.next().await {
+            let bytes = bytes?;
+            if whole.len() + bytes.len() > most {
+                let detail = format!("a body with Content-Digest has at most {most} bytes");
+                return Err(Refusal::new(ErrorCode::TooLarge, detail));
+            }
+            whole.extend_from_slice(&bytes);
+        }
+        if Sha256::digest(&whole).as_slice() != digest.as_slice() {
+            return Err(invalid("the body does not have the Content-Digest it names"));
+        }
+        self.append(whole, Some(held)).await
+    }
+
+    async fn append(&mut self, bytes: Vec<u8>, held: Option<Held>) -> Reply<Appended> {
+        let (id, offset) = (self.id.clone(), self.offset);
+        let appended = self
+            .app
+            .run(move |app| {
+                let _held = held;
+                let crate::Opened { vault, locks, .. } = &app.opened;
+                append(vault, locks, app.keeping, &id, offset, &bytes)
+            })
+            .await?;
+        self.offset = appended.offset;
+        Ok(appended)
+    }
+}
+
+/// A body, gathered into pieces.
+struct Pieces {
+    upload: Upload,
+    /// What came and did not fit any more.
+    left: Option<Bytes>,
+}
+
+/// A part of a body; empty only at its end.
+struct Piece {
+    bytes: Vec<u8>,
+    held: Option<Held>,
+    /// Why nothing follows, if the body broke off.
+    broken: Option<Refusal>,
+}
+
+impl Pieces {
+    async fn next(&mut self, app: &App) -> Reply<Piece> {
+        let first = match self.left.take() {
+            Some(left) => Some(left),
+            None => self.upload.next().await.transpose()?,
+        };
+        let mut piece = Piece { bytes: Vec::new(), held: None, broken: None };
+        let Some(first) = first else { return Ok(piece) };
+        let mut held = app.budget.take(first.len()).await;
+        piece.bytes.extend_from_slice(&first);
+        while piece.bytes.len() < PIECE_BYTES {
+            match tokio::time::timeout(PAUSE, self.upload.next()).await {
+                Err(_) | Ok(None) => break,
+                Ok(Some(Err(refusal))) => {
+                    piece.broken = Some(refusal);
+                    break;
+                }
+                Ok(Some(Ok(bytes))) => {
+                    if !app.budget.more(&mut held, bytes.len()) {
+                        self.left = Some(bytes);
+                        break;
+                    }
+                    piece.bytes.extend_from_slice(&bytes);
+                }
+            }
+        }
+        piece.held = Some(held);
+        Ok(piece)
+    }
+}

@@ -1,0 +1,194 @@
+//! An archived folder: its catalogue, single files, all of it as a tar stream.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use lucid_api::paths;
+use lucid_api::problem::ErrorCode;
+use lucid_api::v1::files::{FileAttribute, FileEntry, FileKind, FilesQuery, name};
+use lucid_api::v1::list::List;
+use lucid_core::catalogue::{Entry, FileTime, Kind};
+use lucid_core::time::Timestamp;
+use lucid_http::extract::{BytePath, Path, RawQuery};
+use lucid_http::reply::{Content, Refusal, Reply};
+
+use super::content::{BYTES, Outlet, send, stream};
+use super::{Desk, invalid, limit, session_id};
+use crate::ops::OpError;
+use crate::ops::list_sessions::get_session;
+use crate::ops::read_session::{StoredSession, find_entry, read_range, visit_entries};
+use crate::ops::write_tar::write_tar;
+
+/// The catalogue, in order.
+#[utoipa::path(get, path = paths::SESSION_FILES, tag = "files",
+    params(
+        ("session_id" = String, Path),
+        ("path" = Option<String>, Query, description = "this path and what is below it"),
+        ("limit" = Option<u32>, Query),
+        ("cursor" = Option<String>, Query),
+    ),
+    responses((status = 200, body = List<FileEntry>)))]
+pub async fn list_files(
+    State(app): Desk,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Reply<Answer<List<FileEntry>>> {
+    let id = session_id(&id)?;
+    let query = FilesQuery::parse(&query).map_err(invalid)?;
+    let limit = limit(query.limit)?;
+    let after = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
+    let after = after.map_err(|_| invalid("cursor is not one of an earlier page"))?;
+    let page = app
+        .run(move |app| {
+            let source = StoredSession::open(&app.opened.vault, &id)?;
+            let mut page = List { items: Vec::new(), next_cursor: None, count: None };
+            let mut last = Vec::new();
+            visit_entries(&source, &query.path, after.as_deref(), |entry| {
+                if page.items.len() == limit {
+                    page.next_cursor = Some(URL_SAFE_NO_PAD.encode(&last));
+                    return ControlFlow::Break(());
+                }
+                page.items.push(show(&entry));
+                last = entry.path;
+                ControlFlow::Continue(())
+            })?;
+            Ok(page)
+        })
+        .await?;
+    Ok(Answer(page))
+}
+
+fn show(entry: &Entry) -> FileEntry {
+    let (path, path_base64) = name(&entry.path);
+    let target = Some(&entry.target).filter(|target| !target.is_empty());
+    let (target, target_base64) = match target.map(|target| name(target)) {
+        Some((target, exact)) => (Some(target), exact),
+        None => (None, None),
+    };
+    let attributes = entry.attributes.iter().map(|(key, value)| {
+        let (name, name_base64) = name(key);
+        FileAttribute { name, name_base64, value_base64: STANDARD.encode(value) }
+    });
+    FileEntry {
+        path,
+        path_base64,
+        kind: match entry.kind {
+            Kind::Folder => FileKind::Directory,
+            Kind::File => FileKind::File,
+            Kind::Symlink => FileKind::Symlink,
+            Kind::HardLink => FileKind::Hardlink,
+        },
+        mode: entry.mode,
+        uid: entry.owner.uid,
+        gid: entry.owner.gid,
+        modified_at: time(entry.modified),
+        target,
+        target_base64,
+        attributes: attributes.collect(),
+        offset: entry.offset,
+        length: entry.length,
+        changed: entry.changed,
+    }
+}
+
+/// RFC 3339 with all nine digits, held within the years 1 to 9999.
+fn time(time: FileTime) -> String {
+    let seconds = Timestamp::from_micros(time.seconds.saturating_mul(1_000_000)).to_string();
+    let whole = seconds.split('.').next().unwrap_or_default();
+    format!("{whole}.{:09}Z", time.nanos)
+}
+
+/// One file's bytes.
+#[utoipa::path(get, path = paths::SESSION_FILE, tag = "files",
+    params(("session_id" = String, Path), ("path" = String, Path, description = "percent-encoded")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "the range asked for")))]
+pub async fn get_file(
+    State(app): Desk,
+    method: Method,
+    BytePath(values): BytePath,
+    given: HeaderMap,
+) -> Reply<Response> {
+    let [id, path] = <[Vec<u8>; 2]>::try_from(values).map_err(|_| invalid("the path is cut"))?;
+    let id = session_id(&String::from_utf8_lossy(&id))?;
+    let asked = id.clone();
+    let (entry, root) = app
+        .run(move |app| {
+            let row = get_session(&app.opened.vault, &asked)?;
+            let source = StoredSession::open(&app.opened.vault, &asked)?;
+            let found = find_entry(&source, &path)?.ok_or_else(|| OpError::NoFile {
+                session: asked.clone(),
+                path: String::from_utf8_lossy(&path).into_owned(),
+            })?;
+            Ok((found.0, row.root()))
+        })
+        .await?;
+    if !matches!(entry.kind, Kind::File | Kind::HardLink) {
+        let shown = String::from_utf8_lossy(&entry.path);
+        let detail = format!("{shown:?} is a {}, and has no bytes", entry.kind);
+        return Err(Refusal::new(ErrorCode::Conflict, detail));
+    }
+    let etag = format!("{root}-{}-{}", entry.offset, entry.length);
+    let content = Content { length: entry.length, etag: Some(&etag), kind: BYTES };
+    send(app, &method, &given, &content, move |app, range, outlet: &mut Outlet| {
+        let source = StoredSession::open(&app.opened.vault, &id)?;
+        let within =
+            entry.offset.saturating_add(range.start)..entry.offset.saturating_add(range.end);
+        read_range(&source, within, |bytes| outlet.give(bytes))
+    })
+    .await
+}
+
+/// The whole folder as a tar stream.
+#[utoipa::path(get, path = paths::SESSION_TAR, tag = "files", params(("session_id" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/x-tar")))]
+pub async fn get_archive(
+    State(app): Desk,
+    method: Method,
+    Path(id): Path<String>,
+) -> Reply<Response> {
+    let id = session_id(&id)?;
+    let asked = id.clone();
+    let row = app.run(move |app| get_session(&app.opened.vault, &asked)).await?;
+    let body = match method {
+        Method::HEAD => axum::body::Body::empty(),
+        _ => {
+            stream(app, move |app, outlet| {
+                let source = StoredSession::open(&app.opened.vault, &id)?;
+                // Small headers and large pieces alike become pieces of one size.
+                let pieces = io::BufWriter::with_capacity(PIECE_BYTES, Pieces(outlet));
+                write_tar(&source, b"", pieces).map(drop)
+            })
+            .await?
+        }
+    };
+    let kind = HeaderValue::from_static("application/x-tar");
+    let mut response = ([(CONTENT_TYPE, kind)], body).into_response();
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}-tar\"", row.root())) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// Bytes of a tar stream that are handed over together.
+const PIECE_BYTES: usize = 256 << 10;
+
+struct Pieces<'a>(&'a mut Outlet);
+
+impl io::Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.give(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! Proof bundles: `GET /api/v1/sessions/{session_id}/proof`.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use lucid_api::paths;
+use lucid_api::v1::proofs::ProofQuery;
+use lucid_http::extract::{Path, RawQuery};
+use lucid_http::reply::Reply;
+
+use super::content::BYTES;
+use super::{Desk, invalid, session_id};
+use crate::ops::prove_session::{Wanted, prove_session as prove};
+
+/// A bundle that proves the session, or a part of it, without this service.
+#[utoipa::path(get, path = paths::SESSION_PROOF, tag = "proofs",
+    params(
+        ("session_id" = String, Path),
+        ("chunk" = Option<u64>, Query, description = "one chunk, by its index"),
+        ("range" = Option<String>, Query, description = "FIRST-LAST, both included"),
+        ("path" = Option<String>, Query, description = "one file of an archived folder"),
+    ),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
+pub async fn prove_session(
+    State(app): Desk,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Reply<Response> {
+    let id = session_id(&id)?;
+    let wanted = wanted(ProofQuery::parse(&query).map_err(invalid)?)?;
+    let bundle = app.run(move |app| prove(&app.opened.vault, &id, &wanted)).await?;
+    Ok(([(CONTENT_TYPE, BYTES)], bundle).into_response())
+}
+
+fn wanted(query: ProofQuery) -> Reply<Wanted> {
+    Ok(match query {
+        ProofQuery::Session => Wanted::Session,
+        ProofQuery::Chunk(index) => Wanted::Chunk(index),
+        ProofQuery::Range { first, last } => {
+            let end = last.checked_add(1);
+            Wanted::Bytes(first..end.ok_or_else(|| invalid("range ends beyond every session"))?)
+        }
+        ProofQuery::Path(path) => Wanted::Path(path),
+        ProofQuery::Time { .. } => {
+            return Err(invalid(
+                "spans of time cannot be proved, because no timeline is kept: prove a range of bytes",
+            ));
+        }
+    })
+}

@@ -1,0 +1,229 @@
+//! Sessions: begin, find, add references, seal.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lucid_api::paths;
+use lucid_api::v1::list::List;
+use lucid_api::v1::sessions::{
+    AddReferences, Appendix as WireAppendix, AppendixKind as WireAppendixKind, CreateSession,
+    Cutting, CuttingMode, Layout as WireLayout, ReferencesAdded, SealSession, Sealed, Session,
+    SessionStatus, SessionsQuery,
+};
+use lucid_core::cut::ChunkProfile;
+use lucid_core::manifest::{Appendix, AppendixKind};
+use lucid_core::session::{Layout, SessionId};
+use lucid_core::time::Timestamp;
+use lucid_http::extract::{Json, Path, Query};
+use lucid_http::reply::Reply;
+
+use super::{Desk, UPLOAD_OFFSET, invalid, limit, session_id};
+use crate::app::App;
+use crate::ops::OpError;
+use crate::ops::add_references::add_foreign_references;
+use crate::ops::create_session::{Created, NewSession, create_session as create};
+use crate::ops::list_sessions::{SessionFilter, get_session as find, list_sessions as list};
+use crate::ops::seal_session::{SealRequest, seal_session as seal};
+use crate::row::{SessionRow, Status};
+use crate::{clock, reply};
+
+/// Begins a session.
+#[utoipa::path(post, path = paths::SESSIONS, tag = "sessions", request_body = CreateSession, responses(
+    (status = 201, body = Session),
+    (status = 200, body = Session, description = "it had begun already, with the same parameters"),
+))]
+pub async fn create_session(
+    State(app): Desk,
+    Json(wanted): Json<CreateSession>,
+) -> Reply<(StatusCode, Answer<Session>)> {
+    let request = new_session(wanted, &app)?;
+    let (status, session) = app
+        .run(move |app| {
+            let (vault, locks) = (&app.opened.vault, &app.opened.locks);
+            Ok(match create(vault, locks, request)? {
+                Created::Began(row) => (StatusCode::CREATED, show(app, &row)?),
+                Created::Existed(row) => (StatusCode::OK, show(app, &row)?),
+            })
+        })
+        .await?;
+    Ok((status, Answer(session)))
+}
+
+fn new_session(wanted: CreateSession, app: &App) -> Reply<NewSession> {
+    Ok(NewSession {
+        // Whoever speaks HTTP may come back for it.
+        one_shot: false,
+        id: wanted.session_id.as_deref().map(session_id).transpose()?,
+        user: wanted.user_id.unwrap_or_default(),
+        layout: match wanted.layout {
+            WireLayout::Raw => Layout::Raw,
+            WireLayout::Tree => Layout::Tree,
+        },
+        public: wanted.public,
+        profile: wanted.cutting.map_or(Ok(app.chunk_profile), |cutting| profile(&cutting))?,
+        metadata: wanted.metadata,
+        started_at: match wanted.started_at {
+            Some(text) => time("started_at", &text)?,
+            None => clock::now(),
+        },
+    })
+}
+
+fn profile(cutting: &Cutting) -> Reply<ChunkProfile> {
+    match cutting.mode {
+        CuttingMode::Content => ChunkProfile::content_defined(cutting.avg_bytes),
+        CuttingMode::Fixed => ChunkProfile::fixed(cutting.avg_bytes),
+    }
+    .map_err(|fault| invalid(fault.to_string()))
+}
+
+fn time(name: &str, text: &str) -> Reply<Timestamp> {
+    Timestamp::parse(text).map_err(|fault| invalid(format!("{name}: {fault}")))
+}
+
+fn show(app: &App, row: &SessionRow) -> Result<Session, OpError> {
+    let mut session = reply::session(&app.opened.vault, &app.opened.key.public(), row)?;
+    if let Some(anchor) = &mut session.anchor {
+        app.anchoring.annotate(&row.id, anchor);
+    }
+    Ok(session)
+}
+
+/// Sessions, the newest first.
+#[utoipa::path(get, path = paths::SESSIONS, tag = "sessions", params(SessionsQuery), responses(
+    (status = 200, body = List<Session>),
+))]
+pub async fn list_sessions(
+    State(app): Desk,
+    Query(query): Query<SessionsQuery>,
+) -> Reply<Answer<List<Session>>> {
+    let limit = limit(query.limit)?;
+    let cursor = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
+    let cursor = cursor.map_err(|_| invalid("cursor is not one of an earlier page"))?;
+    let filter = SessionFilter {
+        status: match query.status {
+            None => None,
+            Some(SessionStatus::Active) => Some(Status::Active),
+            Some(SessionStatus::Sealed) => Some(Status::Sealed),
+            Some(SessionStatus::Anchored) => Some(Status::Anchored),
+            // No session ends so yet.
+            Some(SessionStatus::Unterminated) => {
+                return Ok(Answer(List { items: Vec::new(), next_cursor: None, count: None }));
+            }
+        },
+        user: query.user_id,
+        from: query.from.map(|text| time("from", &text)).transpose()?,
+        // The op takes the last moment, the API the first one after it.
+        to: query.to.map(|text| time("to", &text)).transpose()?.map(just_before),
+    };
+    let page = app
+        .run(move |app| {
+            let page = list(&app.opened.vault, &filter, limit, cursor.as_deref())?;
+            let items = page.sessions.iter().map(|row| show(app, row));
+            Ok(List {
+                items: items.collect::<Result<_, _>>()?,
+                next_cursor: page.next.map(|next| URL_SAFE_NO_PAD.encode(next)),
+                count: None,
+            })
+        })
+        .await?;
+    Ok(Answer(page))
+}
+
+fn just_before(time: Timestamp) -> Timestamp {
+    let micro = i64::try_from(Duration::from_micros(1).as_micros()).unwrap_or(1);
+    Timestamp::from_micros(time.as_micros().saturating_sub(micro))
+}
+
+/// One session.
+#[utoipa::path(get, path = paths::SESSION, tag = "sessions", params(("session_id" = String, Path)),
+    responses((status = 200, body = Session)))]
+pub async fn get_session(State(app): Desk, Path(id): Path<String>) -> Reply<Response> {
+    let id = session_id(&id)?;
+    let session = app.run(move |app| show(app, &find(&app.opened.vault, &id)?)).await?;
+    Ok(([(UPLOAD_OFFSET, session.offset.to_string())], Answer(session)).into_response())
+}
+
+/// Where a session's next byte goes.
+#[utoipa::path(head, path = paths::SESSION, tag = "sessions", params(("session_id" = String, Path)),
+    responses((status = 200, headers(("Upload-Offset" = u64)))))]
+pub async fn head_session(State(app): Desk, Path(id): Path<String>) -> Reply<Response> {
+    let id = session_id(&id)?;
+    let offset = app.run(move |app| Ok(find(&app.opened.vault, &id)?.offset())).await?;
+    Ok([(UPLOAD_OFFSET, offset.to_string())].into_response())
+}
+
+/// Makes stored chunks a session's next ones.
+#[utoipa::path(post, path = paths::SESSION_REFERENCES, tag = "sessions",
+    params(("session_id" = String, Path)), request_body = AddReferences,
+    responses((status = 200, body = ReferencesAdded)))]
+pub async fn add_references(
+    State(app): Desk,
+    Path(id): Path<String>,
+    Json(wanted): Json<AddReferences>,
+) -> Reply<Answer<ReferencesAdded>> {
+    let id = session_id(&id)?;
+    let chunks = wanted.chunks.iter().map(|chunk| (chunk.chunk_id, chunk.length)).collect();
+    let added = app
+        .run(move |app| {
+            let (vault, locks) = (&app.opened.vault, &app.opened.locks);
+            add_foreign_references(vault, locks, &id, wanted.start_index, chunks)
+        })
+        .await?;
+    Ok(Answer(ReferencesAdded { next_index: added.next_index, offset: added.offset }))
+}
+
+/// Seals a session.
+#[utoipa::path(post, path = paths::SESSION_SEAL, tag = "sessions",
+    params(("session_id" = String, Path)), request_body = SealSession,
+    responses((status = 200, body = Sealed)))]
+pub async fn seal_session(
+    State(app): Desk,
+    Path(id): Path<String>,
+    Json(how): Json<SealSession>,
+) -> Reply<Answer<Sealed>> {
+    let id = session_id(&id)?;
+    let mut metadata = how.metadata;
+    metadata.extend(how.owner_address.map(|address| ("owner_address".to_owned(), address)));
+    let request = SealRequest {
+        expected_chunk_count: how.expected_chunk_count,
+        appendix: how.appendix.map(appendix),
+        metadata,
+    };
+    let sealed = app.run(move |app| seal_and_wake(app, &id, &request)).await?;
+    Ok(Answer(sealed))
+}
+
+fn appendix(given: WireAppendix) -> Appendix {
+    Appendix {
+        kind: match given.kind {
+            WireAppendixKind::Catalogue => AppendixKind::Catalogue,
+            WireAppendixKind::Timeline => AppendixKind::Timeline,
+        },
+        offset: given.offset,
+        length: given.length,
+    }
+}
+
+/// Seals, and lets the anchor go its way.
+fn seal_and_wake(app: &App, id: &SessionId, request: &SealRequest) -> Result<Sealed, OpError> {
+    let row = seal_now(app, id, request)?;
+    reply::sealed(&row)
+}
+
+/// Seals at this moment.
+pub(super) fn seal_now(
+    app: &App,
+    id: &SessionId,
+    request: &SealRequest,
+) -> Result<SessionRow, OpError> {
+    let crate::Opened { vault, key, locks, .. } = &app.opened;
+    let row = seal(vault, locks, key, app.keeping, clock::now(), id, request)?;
+    app.anchoring.wake();
+    Ok(row)
+}

@@ -1,0 +1,64 @@
+//! What the service has, and what is wrong with it: `GET /api/v1/status`.
+
+use axum::Json;
+use axum::extract::State;
+use lucid_api::paths;
+use lucid_api::v1::service::Status;
+use lucid_http::reply::Reply;
+use serde_json::{Map, Value, json};
+
+use super::Desk;
+use crate::clock;
+use crate::config::SERVICE;
+use crate::ops::count_sessions::count_sessions;
+use crate::ops::deliver_anchors::waiting_since;
+
+/// Places of damage that are listed; all of them are counted.
+const DAMAGE_LISTED: usize = 100;
+
+/// Counts, damage, and how long the oldest anchor waits.
+#[utoipa::path(get, path = paths::STATUS, tag = "service", responses((status = 200, body = Status)))]
+pub async fn get_status(State(app): Desk) -> Reply<Json<Status>> {
+    let document = app.report().document(SERVICE);
+    let uptime_seconds = app.started.elapsed().as_secs();
+    let counts = app
+        .run(|app| {
+            let totals = count_sessions(&app.opened.vault)?;
+            let waiting = waiting_since(&app.opened.vault)?;
+            let damage = app.opened.damage();
+            let listed: Vec<Value> = damage
+                .iter()
+                .take(DAMAGE_LISTED)
+                .map(|at| json!({ "file": at.file, "offset": at.offset, "why": at.why }))
+                .collect();
+            let age =
+                waiting.map_or(0, |since| clock::now().micros_since(since).max(0) / 1_000_000);
+            let counts = json!({
+                "total_sessions": totals.sessions.sessions,
+                "sealed_sessions": totals.sessions.sealed,
+                "anchored_sessions": totals.sessions.anchored,
+                "chunk_references": totals.sessions.references,
+                "session_bytes": totals.sessions.bytes,
+                "stored_bytes": totals.stored_bytes,
+                "encrypted": app.keeping.encrypt,
+                "compression": app.keeping.compression.to_string(),
+                "damaged_places": damage.len(),
+                "damage": listed,
+                "anchoring": app.anchoring.fault().map_or("working".to_owned(), |why| why),
+                "unanchored_age_seconds": age,
+                "recorder_key": app.opened.key.public().to_string(),
+            });
+            Ok(counts.as_object().cloned().unwrap_or_default())
+        })
+        .await?;
+    Ok(Json(status(document.status, uptime_seconds, counts)))
+}
+
+fn status(
+    state: lucid_api::v1::service::HealthState,
+    uptime_seconds: u64,
+    counts: Map<String, Value>,
+) -> Status {
+    let (service, version) = (SERVICE.name.to_owned(), SERVICE.version.to_owned());
+    Status { status: state, service, version, uptime_seconds, counts }
+}

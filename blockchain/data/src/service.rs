@@ -1,0 +1,117 @@
+//! From settings to a running service, and back down in good order.
+//!
+//! The binary and `lucid up` start it. Order matters: the data folder is open before anything
+//! listens, requests end before the delivery of anchors, and the store is closed last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
+use lucid_store::StoreError;
+use lucid_store::folder::Options;
+use tokio::task::{JoinError, JoinHandle};
+
+use crate::anchoring::AnchorEngine;
+use crate::app::{self, App};
+use crate::clock;
+use crate::config::Config;
+use crate::engine::HttpEngine;
+use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
+use crate::workers::{self, Anchoring};
+
+/// How long the delivery of anchors may take to notice the end.
+const WORKER_ENDS: Duration = Duration::from_secs(2);
+
+/// Why a service did not start: one sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The engine's address is none.
+    #[error("BLOCK_MANAGER_URL: {0}")]
+    Engine(String),
+    /// A part of the start failed in a way that nobody foresaw.
+    #[error("the start failed: {0}")]
+    Failed(#[from] JoinError),
+}
+
+/// A service that listens.
+pub struct Running {
+    address: SocketAddr,
+    app: Arc<App>,
+    serving: JoinHandle<Drained>,
+    worker: JoinHandle<()>,
+}
+
+/// Opens the data folder, binds, and serves until the shutdown is asked for. `engine` anchors
+/// sessions; without one, the one at the configured address does.
+pub async fn serve(
+    config: Config,
+    engine: Option<Arc<dyn AnchorEngine>>,
+    shutdown: &Shutdown,
+) -> Result<Running, StartError> {
+    tracing::info!("Starting Lucid Data Chain Service");
+    let opening = (config.clone(), shutdown.clone());
+    let app = tokio::task::spawn_blocking(move || open(&opening.0, engine, &opening.1)).await??;
+    let app = Arc::new(app);
+    let listening = Listening::bind(config.common.bind).await?;
+    let address = listening.address();
+    let router = app::router(app.clone(), &config);
+    let (serving, delivering) = (shutdown.clone(), shutdown.clone());
+    let serving = tokio::spawn(async move { listening.serve(router, &serving).await });
+    let worker = tokio::spawn(workers::deliver(app.clone(), delivering));
+    tracing::info!(%address, "Lucid Data Chain Service started successfully");
+    Ok(Running { address, app, serving, worker })
+}
+
+/// The engine's client and the folder both do what must not be done on an async thread.
+fn open(
+    config: &Config,
+    engine: Option<Arc<dyn AnchorEngine>>,
+    shutdown: &Shutdown,
+) -> Result<App, StartError> {
+    let engine = match (engine, &config.engine) {
+        (Some(engine), _) => Some(engine),
+        (None, None) => None,
+        (None, Some(url)) => {
+            let engine = HttpEngine::new(url, &config.common.outbound, shutdown.clone())
+                .map_err(|error| StartError::Engine(error.to_string()))?;
+            Some(Arc::new(engine) as Arc<dyn AnchorEngine>)
+        }
+    };
+    let options = Options {
+        service: FOLDER_OWNER,
+        signing_key: SIGNING_KEY,
+        create: true,
+        encrypt: config.encrypt,
+        root_key_file: config.root_key_file.clone(),
+        owner: format!("{} on http://{}", config.owner, config.common.bind),
+        now: clock::now().to_string(),
+    };
+    let opened = Opened::open(&config.common.data_dir, &options)?;
+    Ok(App::new(opened, config, Anchoring::new(engine)))
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the shutdown was asked for and everything has ended, the store last.
+    pub async fn ended(self) -> Result<Drained, StartError> {
+        let Self { app, serving, worker, .. } = self;
+        let drained = serving.await?;
+        tracing::info!("Shutting down Lucid Data Chain Service");
+        // A delivery that does not notice holds nothing that closing would break.
+        let _late = tokio::time::timeout(WORKER_ENDS, worker).await;
+        tokio::task::spawn_blocking(move || app.opened.vault.close()).await??;
+        tracing::info!("Lucid Data Chain Service shutdown complete");
+        Ok(drained)
+    }
+}

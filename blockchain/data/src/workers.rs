@@ -1,0 +1,164 @@
+//! What the service does by itself: bringing anchors to the engine.
+//!
+//! A seal wakes the delivery; otherwise it looks every few seconds, and less often while the engine is
+//! down. It calls the same op as the command line does, and keeps what the last round found for
+//! health, status and the anchor routes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_api::v1::anchors::{AnchorState, AnchorStatus};
+use lucid_core::session::SessionId;
+use lucid_http::serve::Shutdown;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::anchoring::{AnchorEngine, EngineError};
+use crate::app::App;
+use crate::ops::OpError;
+use crate::ops::deliver_anchors::{Delivered, deliver_anchors};
+
+/// Between rounds while something waits for its block.
+const WHILE_WAITING: Duration = Duration::from_secs(2);
+/// Between rounds while nothing does.
+const WHILE_QUIET: Duration = Duration::from_secs(5);
+/// Between rounds while the engine stays down.
+const WHILE_DOWN_MAX: Duration = Duration::from_secs(60);
+/// Sessions whose state is kept from the last round.
+const NOTED_MAX: usize = 10_000;
+/// Why nothing is anchored without an engine.
+pub const DISABLED: &str =
+    "anchoring is disabled: set BLOCK_MANAGER_URL to the address of a block-manager";
+
+/// The delivery of anchors, as the rest of the service sees it.
+#[derive(Default)]
+pub struct Anchoring {
+    engine: Option<Arc<dyn AnchorEngine>>,
+    wake: Notify,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Default)]
+struct Noted {
+    /// Why the engine did not answer, or the store did not keep what it said.
+    down: Option<String>,
+    sessions: BTreeMap<SessionId, (AnchorStatus, Option<String>)>,
+}
+
+impl Anchoring {
+    /// Anchors in this engine, if there is one.
+    pub fn new(engine: Option<Arc<dyn AnchorEngine>>) -> Self {
+        Self { engine, ..Self::default() }
+    }
+
+    /// Says that an anchor waits.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Why anchors are not brought away, if so.
+    pub fn fault(&self) -> Option<String> {
+        match self.engine {
+            None => Some(DISABLED.to_owned()),
+            Some(_) => self.noted.lock().down.clone(),
+        }
+    }
+
+    /// Adds what the last round found to an anchor that is not in a block yet.
+    pub fn annotate(&self, session: &SessionId, state: &mut AnchorState) {
+        if state.status != AnchorStatus::Pending {
+            return;
+        }
+        let noted = self.noted.lock().sessions.get(session).cloned();
+        if let Some((status, reason)) = noted {
+            (state.status, state.reason) = (status, reason);
+        }
+        if state.status == AnchorStatus::Pending && state.reason.is_none() {
+            state.reason = self.fault();
+        }
+    }
+
+    fn note(&self, delivered: &Delivered) {
+        let mut noted = Noted::default();
+        for (session, error) in &delivered.failed {
+            let status = match error {
+                EngineError::Unavailable(_) => {
+                    noted.down = Some(error.to_string());
+                    AnchorStatus::Pending
+                }
+                EngineError::Refused(_) => AnchorStatus::Failed,
+            };
+            noted.sessions.insert(session.clone(), (status, Some(error.to_string())));
+        }
+        for session in delivered.waiting.iter().take(NOTED_MAX) {
+            noted.sessions.insert(session.clone(), (AnchorStatus::Processing, None));
+        }
+        *self.noted.lock() = noted;
+    }
+}
+
+/// Delivers anchors until the shutdown is asked for.
+pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
+    let anchoring = &app.anchoring;
+    let Some(engine) = anchoring.engine.clone() else {
+        tracing::warn!("{DISABLED}");
+        return;
+    };
+    let mut wait = WHILE_QUIET;
+    while !shutdown.is_asked() {
+        let round = {
+            let (app, engine) = (app.clone(), engine.clone());
+            tokio::task::spawn_blocking(move || deliver_anchors(&app.opened.vault, engine.as_ref()))
+        };
+        let Ok(outcome) = round.await else { return };
+        let was_down = anchoring.fault().is_some();
+        wait = settle(anchoring, outcome, wait);
+        let is_down = anchoring.fault().is_some();
+        let woken = async {
+            match is_down {
+                // Every seal would knock at a door that does not open.
+                true => std::future::pending().await,
+                false => anchoring.wake.notified().await,
+            }
+        };
+        if was_down && !is_down {
+            tracing::info!("the block-manager answers again");
+        }
+        tokio::select! {
+            () = shutdown.asked() => return,
+            () = woken => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Notes what a round found, and says how long to wait for the next.
+fn settle(anchoring: &Anchoring, outcome: Result<Delivered, OpError>, last: Duration) -> Duration {
+    let was_down = anchoring.fault().is_some();
+    match outcome {
+        Ok(delivered) => {
+            for session in &delivered.anchored {
+                tracing::info!(session.id = %session, "a session is anchored");
+            }
+            for (session, error) in &delivered.failed {
+                if !was_down || matches!(error, EngineError::Refused(_)) {
+                    tracing::warn!(session.id = %session, %error, "an anchor is not delivered");
+                }
+            }
+            anchoring.note(&delivered);
+            match (anchoring.fault().is_some(), delivered.waiting.is_empty()) {
+                (true, _) if was_down => (last * 2).min(WHILE_DOWN_MAX),
+                (true, _) | (false, false) => WHILE_WAITING,
+                (false, true) => WHILE_QUIET,
+            }
+        }
+        Err(error) => {
+            if !was_down {
+                tracing::error!(%error, "anchors cannot be delivered");
+            }
+            anchoring.noted.lock().down = Some(error.to_string());
+            if was_down { (last * 2).min(WHILE_DOWN_MAX) } else { WHILE_WAITING }
+        }
+    }
+}
