@@ -63,7 +63,13 @@ pub async fn serve(
     let address = listening.address();
     let router = app::router(app.clone(), &config);
     let (serving, delivering) = (shutdown.clone(), shutdown.clone());
-    let serving = tokio::spawn(async move { listening.serve(router, &serving).await });
+    let serving = tokio::spawn(async move {
+        let announcing = async {
+            serving.asked().await;
+            tracing::info!("Shutting down Lucid Data Chain Service");
+        };
+        tokio::join!(listening.serve(router, &serving), announcing).0
+    });
     let worker = tokio::spawn(workers::deliver(app.clone(), delivering));
     tracing::info!(%address, "Lucid Data Chain Service started successfully");
     Ok(Running { address, app, serving, worker })
@@ -107,7 +113,6 @@ impl Running {
     pub async fn ended(self) -> Result<Drained, StartError> {
         let Self { app, serving, worker, .. } = self;
         let drained = serving.await?;
-        tracing::info!("Shutting down Lucid Data Chain Service");
         // A delivery that does not notice holds nothing that closing would break.
         let _late = tokio::time::timeout(WORKER_ENDS, worker).await;
         tokio::task::spawn_blocking(move || app.opened.vault.close()).await??;
