@@ -6,6 +6,7 @@
 
 mod engine;
 mod ops;
+mod program;
 mod routes;
 mod sample;
 mod service;

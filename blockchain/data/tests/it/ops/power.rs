@@ -1,6 +1,7 @@
 //! Whatever the moment at which power fails: what was acknowledged is there, and sound.
 
 use lucid_core::cut::ChunkProfile;
+use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::append_stream::append_stream;
 use lucid_data_chain::ops::list_sessions::get_session;
 use lucid_data_chain::ops::read_session::{StoredSession, read_range};
@@ -45,4 +46,19 @@ fn an_acknowledged_append_survives_a_power_cut() {
             assert_eq!(row.sealed, sealed.sealed);
         }
     }
+}
+
+#[test]
+fn a_full_disk_refuses_and_keeps_what_was_there() {
+    let store = Store::new();
+    let session = store.begin("s", ChunkProfile::default());
+    let append = |offset, bytes: &[u8]| {
+        append_stream(&store.vault, &store.locks, KEEPING, &session, offset, bytes)
+    };
+    append(0, b"before").unwrap();
+    store.disk.set_space(Some(100));
+    assert!(matches!(append(6, &noise(1, 50_000)), Err(OpError::Full(_))));
+    assert_eq!(get_session(&store.vault, &session).unwrap().offset(), 6);
+    store.disk.set_space(None);
+    assert_eq!(append(6, b" after").unwrap().offset, 12);
 }
