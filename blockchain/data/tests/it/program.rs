@@ -24,16 +24,17 @@ struct Process {
 impl Process {
     fn start(folder: &Path) -> Self {
         let mut child = program(folder).stdout(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        loop {
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self { child, out, address: String::new() };
+        while process.address.is_empty() {
             let mut line = String::new();
-            assert!(out.read_line(&mut line).unwrap() > 0, "it ended");
+            assert!(process.out.read_line(&mut line).unwrap() > 0, "it ended");
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
             if line["message"] == "Lucid Data Chain Service started successfully" {
-                let address = line["address"].as_str().unwrap().to_owned();
-                return Self { child, out, address };
+                process.address = line["address"].as_str().unwrap().to_owned();
             }
         }
+        process
     }
 
     fn client(&self) -> DataChainClient {
