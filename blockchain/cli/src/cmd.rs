@@ -117,10 +117,9 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
 
 /// What time it is: the one place where the command line asks.
 #[expect(clippy::disallowed_methods, reason = "every op is handed the time from here")]
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+pub(crate) fn now() -> Timestamp {
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 

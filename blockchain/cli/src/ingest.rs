@@ -9,7 +9,7 @@
 
 mod cutter;
 mod ledger;
-mod queue;
+pub(crate) mod queue;
 pub mod sink;
 
 use std::io::Read;

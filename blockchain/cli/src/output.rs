@@ -91,6 +91,18 @@ impl Output {
         })
     }
 
+    /// Standard output as a stream, for content of any length. No bar is drawn beside it.
+    #[must_use]
+    pub fn stream(&self) -> io::BufWriter<io::Stdout> {
+        io::BufWriter::with_capacity(1 << 16, io::stdout())
+    }
+
+    /// Whether anybody sees progress bars.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        !self.bars.is_hidden()
+    }
+
     /// Makes a remark to people.
     pub fn remark(&self, text: &str) {
         if !self.manner.json && !self.manner.quiet {
@@ -160,7 +172,7 @@ pub fn complaint(error: &(dyn Error + 'static), remedy: Option<&str>) -> String 
 }
 
 /// Joins an error and its causes, leaving out a cause that was said already.
-fn sentence(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

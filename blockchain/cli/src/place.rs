@@ -86,8 +86,13 @@ pub trait Place: Sync {
     fn stream(&self, new: NewSession) -> anyhow::Result<Session>;
 
     /// Adds bytes to a live stream; durable on return.
-    fn append(&self, id: &SessionId, offset: u64, bytes: &[u8], wish: Wish)
-    -> anyhow::Result<Appended>;
+    fn append(
+        &self,
+        id: &SessionId,
+        offset: u64,
+        bytes: &[u8],
+        wish: Wish,
+    ) -> anyhow::Result<Appended>;
 
     /// Ends a session.
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()>;

@@ -49,6 +49,9 @@ pub struct Started {
     pub started_at: Timestamp,
     /// What its owner wants to be kept with it.
     pub metadata: BTreeMap<String, String>,
+    /// Whether it is filled in one go: then an interrupted one may be begun anew. Any other session is
+    /// kept, whole or not, until it is sealed or removed.
+    pub one_shot: bool,
 }
 
 /// Chunks of a session, one after the other.
@@ -115,6 +118,7 @@ impl Fact {
                 for (key, value) in &fact.metadata {
                     to.text(key).text(value);
                 }
+                to.u8(u8::from(fact.one_shot));
             }
             Self::Referenced(fact) => {
                 to.u8(REFERENCED).text(fact.session.as_str());
@@ -196,7 +200,12 @@ fn read_started(session: SessionId, from: &mut Reader<'_>) -> Result<Started, Wi
         let key = from.text("a metadata key")?.to_owned();
         metadata.insert(key, from.text("a metadata value")?.to_owned());
     }
-    Ok(Started { session, user, layout, secret, profile, started_at, metadata })
+    let one_shot = match from.u8("a manner")? {
+        0 => false,
+        1 => true,
+        _ => return Err(invalid("a manner")),
+    };
+    Ok(Started { session, user, layout, secret, profile, started_at, metadata, one_shot })
 }
 
 #[cfg(test)]
@@ -215,6 +224,7 @@ mod tests {
                 profile: ChunkProfile::default(),
                 started_at: Timestamp::from_micros(5),
                 metadata: BTreeMap::from([("k".into(), "v".into())]),
+                one_shot: true,
             }),
             Fact::Referenced(Referenced {
                 session: session.clone(),

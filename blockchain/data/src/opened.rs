@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
+use lucid_store::committer::Limits;
 use lucid_store::folder::{DataFolder, Options};
 use lucid_store::index::embedded::EmbeddedIndex;
 use lucid_store::vault::{Drawers, Vault};
@@ -43,13 +44,7 @@ impl Opened {
     /// if acknowledged facts are missing from the log.
     pub fn reindex(root: &Path, options: &Options, accept_loss: bool) -> Result<Self, StoreError> {
         let folder = DataFolder::open(root, options)?;
-        let index = folder.index_folder();
-        match std::fs::remove_dir_all(&index) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::io(format!("removing {}", index.display()))(error));
-            }
-            _ => {}
-        }
+        folder.remove_index()?;
         Self::from_folder(folder, accept_loss)
     }
 
@@ -70,6 +65,7 @@ impl Opened {
             index: Arc::new(index),
             project: Arc::new(SessionProjection::new(folder.sealer.clone())),
             accept_loss,
+            limits: Limits::default(),
         })?;
         let key = SigningKey::from_seed(*folder.signing_seed);
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })

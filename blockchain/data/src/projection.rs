@@ -76,6 +76,7 @@ impl SessionProjection {
             profile: fact.profile,
             started_at: fact.started_at,
             metadata: fact.metadata,
+            one_shot: fact.one_shot,
             frontier: Frontier::new(),
             cut_bytes: 0,
             tail_bytes: 0,

@@ -65,6 +65,8 @@ pub struct SessionRow {
     pub started_at: Timestamp,
     /// What its owner wants to be kept with it.
     pub metadata: BTreeMap<String, String>,
+    /// Whether it may be begun anew while it is not sealed.
+    pub one_shot: bool,
     /// The tree over its chunks so far.
     pub frontier: Frontier<Blake3Tree>,
     /// Bytes in its chunks.
@@ -128,6 +130,7 @@ impl SessionRow {
         for (key, value) in &self.metadata {
             to.text(key).text(value);
         }
+        to.u8(u8::from(self.one_shot));
         to.bytes(&self.frontier.encode()).u64(self.cut_bytes).u64(self.tail_bytes);
         to.u8(u8::from(self.has_gap));
         to.option(self.sealed.as_ref(), |to, sealed| {
@@ -163,6 +166,7 @@ impl SessionRow {
             profile,
             started_at,
             metadata,
+            one_shot: from.u8("a manner")? == 1,
             frontier: Frontier::decode(from.bytes("a frontier")?)?,
             cut_bytes: from.u64("cut bytes")?,
             tail_bytes: from.u64("tail bytes")?,

@@ -26,6 +26,7 @@ pub type Environment = BTreeMap<String, String>;
 pub const CONFIG_FILE: &str = "LUCID_CONFIG_FILE";
 
 /// The environment of this process; what is not text is left out.
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 pub fn process_environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -1,1 +1,34 @@
-//! Under construction.
+//! The block-manager: it validates, produces and stores the blocks of one chain.
+//!
+//! Two ways in. [`service::start`] opens the folder, serves the routes and runs the sealing worker. A program that has no service ([`state::open`]) calls the [`ops`] itself; nothing
+//! there needs a runtime:
+//!
+//! ```no_run
+//! use lucid_block_manager::{ops, state};
+//! use lucid_core::time::Timestamp;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now = Timestamp::from_micros(1_800_000_000_000_000);
+//! let manager = state::open("chain".as_ref(), &state::Options::default(), now)?;
+//! let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+//! let posted = br#"{"id": "a", "type": "data_storage"}"#;
+//! ops::submit_transaction::submit_transaction(vault, chain, &manager.admissions, now, posted)?;
+//! ops::seal_block::seal_block(vault, chain, &manager.sealing, &manager.key, now)?;
+//! let proof = ops::anchor_proof::anchor_proof(chain, "a")?;
+//! manager.close()?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod admissions;
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod facts;
+pub mod limits;
+pub mod ops;
+pub mod problems;
+pub mod routes;
+pub mod service;
+pub mod state;
+pub mod workers;

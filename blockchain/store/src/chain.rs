@@ -1,1 +1,163 @@
-//! Not written yet.
+//! Blocks, one tip: the contract, and what every back-end answers.
+//!
+//! The block-manager appends what [`lucid_core::validate`] found valid and reads what is kept;
+//! [`memory`] serves tests, [`files`] is the chain of one machine. [`audit`] reads every byte of the
+//! latter. A block is kept in two parts: its *record*, for ever, and its *body* (the transactions),
+//! which may be pruned one day.
+//!
+//! Invariant: there is one block at each height from genesis to the tip, and what was acknowledged at
+//! a height never changes. `conformance` holds every back-end to it.
+
+pub mod audit;
+pub mod elsewhere;
+pub mod files;
+pub mod memory;
+mod recovery;
+mod rows;
+mod tip;
+mod walk;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
+
+use lucid_core::block::Block;
+use lucid_core::digest::BlockHash;
+use lucid_core::record::BlockRecord;
+use lucid_core::transaction::{IdDigest, Transaction};
+use lucid_core::validate::ValidBlock;
+
+pub use files::{ChainFiles, ChainParts};
+pub use memory::ChainMemory;
+pub use tip::TIP;
+
+use crate::{CommitError, Damage, StoreError};
+
+/// The folder of records and bodies.
+pub const FOLDER: &str = "blocks";
+
+/// The newest committed block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tip {
+    /// Its height.
+    pub height: u64,
+    /// Its hash.
+    pub hash: BlockHash,
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// The block is the tip now: durable, locked, and final.
+    Stored,
+    /// This very block was there already.
+    Known,
+    /// Another block was decided at that height.
+    HeightTaken {
+        /// Its hash.
+        hash: BlockHash,
+    },
+    /// The block lies further up: the next height is this one.
+    NotNext {
+        /// The height that is free.
+        next: u64,
+    },
+    /// The block follows another block than the tip.
+    WrongParent {
+        /// The tip it would have to follow.
+        tip: BlockHash,
+    },
+}
+
+/// A block's record, and what the store counts besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// What is kept for ever.
+    pub record: BlockRecord,
+    /// The length of the block's transaction texts together.
+    pub size_bytes: u64,
+    /// How many transactions all earlier blocks have.
+    pub transactions_before: u64,
+}
+
+/// Where a transaction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its block.
+    pub height: u64,
+    /// Its position in the block.
+    pub position: u32,
+}
+
+/// The blocks of one chain.
+///
+/// Every back-end promises:
+///
+/// - **An append is one decision for its height.** Of any number of blocks offered for a height, by
+///   any number of threads, one is [`Appended::Stored`], and the others learn which.
+/// - **Stored means durable and final**: recovered after a crash at any point, never replaced. A block
+///   whose append failed with [`CommitError::maybe_applied`] is there whole after the next start, or
+///   not at all.
+/// - **Reads are checked.** Bytes that are not those written are [`StoreError::Damaged`], which names
+///   the place; everything else stays readable.
+/// - **Absence is said only when it is known.** `None` means that the chain has no such block or id,
+///   never that it could not be read.
+pub trait ChainStore: Send + Sync {
+    /// The newest committed block; `None` for an empty chain.
+    fn tip(&self) -> Result<Option<Tip>, StoreError>;
+
+    /// Decides about the block at its height.
+    fn append(&self, block: &ValidBlock) -> Result<Appended, CommitError>;
+
+    /// The record of the block at a height.
+    fn record(&self, height: u64) -> Result<Option<StoredRecord>, StoreError>;
+
+    /// The transactions of the block at a height.
+    fn body(&self, height: u64) -> Result<Option<Vec<Transaction>>, StoreError>;
+
+    /// The height of the block with this hash.
+    fn height_of(&self, hash: &BlockHash) -> Result<Option<u64>, StoreError>;
+
+    /// Where the transaction with this id digest is.
+    fn find(&self, id: &IdDigest) -> Result<Option<Place>, StoreError>;
+
+    /// Why nothing can be appended, if so.
+    fn read_only(&self) -> Option<String>;
+
+    /// Damage found so far.
+    fn damage(&self) -> Vec<Damage>;
+
+    /// Whether a transaction with this id digest is in a block.
+    fn contains(&self, id: &IdDigest) -> Result<bool, StoreError> {
+        Ok(self.find(id)?.is_some())
+    }
+
+    /// The whole block at a height.
+    fn block(&self, height: u64) -> Result<Option<Block>, StoreError> {
+        let Some(StoredRecord { record, .. }) = self.record(height)? else { return Ok(None) };
+        let Some(body) = self.body(height)? else { return Ok(None) };
+        Block::from_parts(&record, body).map(Some).map_err(|fault| {
+            StoreError::Damaged(Damage::new(FOLDER, 0, format!("block {height}: {fault}")))
+        })
+    }
+}
+
+/// What an append must answer, before anything is written. Shared by the back-ends so that they cannot
+/// disagree; `taken` is the hash at the block's height, where there is one.
+fn decide(block: &ValidBlock, tip: Option<Tip>, taken: Option<BlockHash>) -> Option<Appended> {
+    let next = tip.map_or(0, |tip| tip.height + 1);
+    if block.index > next {
+        return Some(Appended::NotNext { next });
+    }
+    if block.index < next {
+        return Some(match taken {
+            Some(hash) if hash == block.hash => Appended::Known,
+            taken => Appended::HeightTaken { hash: taken.unwrap_or(BlockHash::ZERO) },
+        });
+    }
+    let parent = tip.map_or(BlockHash::ZERO, |tip| tip.hash);
+    (block.previous_hash != parent).then_some(Appended::WrongParent { tip: parent })
+}

@@ -13,6 +13,7 @@
 //! - **A failed write is cut off again, durably, and never retried.** If even that fails, nothing more
 //!   is written by this process.
 
+use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -33,8 +34,23 @@ use crate::{CommitError, StoreError};
 const BATCH_BYTES: u64 = 8 << 20;
 /// Submissions waiting for the committer may hold this much; beyond it, submitting waits.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
-/// A footer is one record, so the records it may list are bounded.
-const SEGMENT_RECORDS_MAX: u64 = 500_000;
+
+/// Where a file is closed and the next one begun. Only tests have reason to change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A segment is sealed at this size.
+    pub segment_bytes: u64,
+    /// A segment is sealed at so many records: its footer lists them all, and is one record itself.
+    pub segment_records: u64,
+    /// A log is continued in a new file at this size.
+    pub log_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { segment_bytes: 256 << 20, segment_records: 500_000, log_bytes: 256 << 20 }
+    }
+}
 
 /// A fact: its bytes for the index, and the record for the log.
 #[derive(Debug)]
@@ -105,8 +121,9 @@ impl Committer {
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
         from: Watermark,
+        limits: Limits,
     ) -> Result<Self, StoreError> {
-        let writer = Writer::open(disk, store, index, project, from)?;
+        let writer = Writer::open(disk, store, index, project, from, limits)?;
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
@@ -269,6 +286,7 @@ struct Writer {
     segment_first_sequence: u64,
     /// The digest that the next segment's header names: the last footer's, or zeros.
     last_footer: [u8; 32],
+    limits: Limits,
     broken: Option<String>,
 }
 
@@ -286,6 +304,7 @@ impl Writer {
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
         at: Watermark,
+        limits: Limits,
     ) -> Result<Self, StoreError> {
         let reopen = |path: String, length: u64| -> Result<Option<Tail>, StoreError> {
             let file = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
@@ -302,18 +321,15 @@ impl Writer {
             segment: None,
             segment_first_sequence: at.sequence,
             last_footer: [0; 32],
+            limits,
             broken: None,
         };
         if at.segment > 0
             && let Some(tail) = reopen(segment::path(at.segment), at.segment_offset)?
         {
-            match Footer::find(tail.file.as_ref(), at.segment)? {
-                // Sealed, but the next one was not begun: the next chunk begins it.
-                Some(Ok((_, footer))) => writer.last_footer = footer_digest(&footer),
-                Some(Err(damage)) => {
-                    tracing::error!(%damage, "the last segment's footer is damaged")
-                }
-                None => {
+            let context = || StoreError::io(format!("reading {}", tail.path));
+            match tail.file.length().map_err(context())?.cmp(&tail.length) {
+                Ordering::Equal => {
                     if let Some(Ok(first)) =
                         crate::frame::read_header(tail.file.as_ref(), &tail.path, 0)?
                     {
@@ -321,6 +337,14 @@ impl Writer {
                     }
                     writer.segment = Some(tail);
                 }
+                // Recovery left a footer there, but the next one was not begun: the next chunk does.
+                Ordering::Greater => {
+                    if let Some(Ok((_, footer))) = Footer::find(tail.file.as_ref(), at.segment)? {
+                        writer.last_footer = footer_digest(&footer);
+                    }
+                }
+                // Its end is missing. Records behind the gap would not be where the index says.
+                Ordering::Less => {}
             }
         }
         Ok(writer)
@@ -553,8 +577,8 @@ impl Writer {
 
     /// Seals files that are full; the next commit begins new ones.
     fn roll(&mut self) -> Result<(), StoreError> {
-        let full = self.at.segment_offset >= segment::SEGMENT_BYTES_MAX
-            || self.at.sequence - self.segment_first_sequence >= SEGMENT_RECORDS_MAX;
+        let full = self.at.segment_offset >= self.limits.segment_bytes
+            || self.at.sequence - self.segment_first_sequence >= self.limits.segment_records;
         if full && let Some(tail) = &self.segment {
             let context = || StoreError::io(format!("sealing {}", tail.path));
             let mut damage = Vec::new();
@@ -565,19 +589,26 @@ impl Writer {
             let (sealed, trailer) = footer.seal(tail.length, self.at.sequence);
             self.at.sequence += 1;
             let header = sealed.header.encode();
-            let written = tail
-                .file
-                .append(&[&header, &sealed.payload, &trailer])
-                .and_then(|()| tail.file.sync());
-            if let Err(error) = written {
-                // The records are safe; only the footer is not there yet.
-                tail.cut().map_err(context())?;
-                return Err(context()(error));
+            let appended = tail.file.append(&[&header, &sealed.payload, &trailer]);
+            let at_sync = appended.is_ok();
+            if let Err(error) = appended.and_then(|()| tail.file.sync()) {
+                // The records are safe; only the footer is not there. But behind what is left of it
+                // no record would be where the index says.
+                let failed = context()(io::Error::new(error.kind(), error.to_string()));
+                if let Err(cut) = tail.cut() {
+                    let why = format!("{}: {error}, and then {cut}", tail.path);
+                    self.broken = Some(why);
+                } else if at_sync {
+                    // What a file says after a failed sync is not to be trusted: go on in a new one.
+                    self.last_footer = [0; 32];
+                    self.segment = None;
+                }
+                return Err(failed);
             }
             self.last_footer = sealed.header.name;
             self.segment = None;
         }
-        if self.at.offset >= log::FILE_BYTES_MAX {
+        if self.at.offset >= self.limits.log_bytes {
             self.log = None;
         }
         Ok(())

@@ -164,6 +164,9 @@ impl Header {
                 stored_length: at.u32("stored length").map_err(short)?,
                 payload_digest: at.array("payload digest").map_err(short)?,
             };
+            if at.rest().iter().any(|byte| *byte != 0) {
+                return Err("the record was written by a newer version of Lucid");
+            }
             if header.stored_length > PAYLOAD_BYTES_MAX || header.plain_length > PAYLOAD_BYTES_MAX {
                 return Err("the record claims to be larger than any record may be");
             }
@@ -306,6 +309,11 @@ impl<'a> Scanner<'a> {
     /// Starts at `from`, which must be where a record begins, and ends at `to`.
     pub fn new(file: &'a dyn DiskFile, path: &'a str, from: u64, to: u64) -> Self {
         Self { file, path, offset: from, end: to }
+    }
+
+    /// Where the next step begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The next record or the next damage; `None` at the end.

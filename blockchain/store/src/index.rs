@@ -134,10 +134,19 @@ impl Placement {
             offset: from.u64("offset")?,
             stored_length: from.u32("stored length")?,
             plain_length: from.u32("plain length")?,
-            encrypted: from.u8("encrypted")? == 1,
+            encrypted: flag(from.u8("encrypted")?)?,
         };
         from.finish()?;
         Ok(placement)
+    }
+}
+
+/// A yes or a no, and nothing else: one value has one encoding.
+pub(crate) fn flag(byte: u8) -> Result<bool, WireFault> {
+    match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(WireFault::Invalid { what: "yes or no" }),
     }
 }
 
@@ -253,4 +262,27 @@ pub fn watermark(index: &dyn Index) -> Result<Watermark, StoreError> {
 /// Notes how far the index has come, in the same batch as the rows that brought it there.
 pub fn set_watermark(changes: &mut Changes<'_>, mark: &Watermark) {
     changes.put(vec![WATERMARK], mark.encode());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn placements_read_back_and_nothing_else_does(
+            segment: u32, offset: u64, stored_length: u32, plain_length: u32, encrypted: bool,
+            noise in prop::collection::vec(any::<u8>(), 0..30),
+        ) {
+            let placement = Placement { segment, offset, stored_length, plain_length, encrypted };
+            let bytes = placement.encode();
+            prop_assert_eq!(Placement::decode(&bytes), Ok(placement));
+            prop_assert!(Placement::decode(&bytes[1..]).is_err());
+            if let Ok(read) = Placement::decode(&noise) {
+                prop_assert_eq!(read.encode(), noise);
+            }
+        }
+    }
 }

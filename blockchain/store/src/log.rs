@@ -11,9 +11,6 @@ use crate::frame::{HEADER_BYTES, Header, Kind, Sealed};
 /// The folder of the log.
 pub const FOLDER: &str = "log";
 
-/// A log is continued in a new file beyond this size.
-pub const FILE_BYTES_MAX: u64 = 256 << 20;
-
 /// The path of a log file.
 pub fn path(number: u32) -> String {
     format!("{FOLDER}/{number:08}.log")

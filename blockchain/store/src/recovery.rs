@@ -80,6 +80,10 @@ struct Recovery<'a> {
     bound: (u32, u64),
     damage: Vec<Damage>,
     last: Option<Batch>,
+    /// Whether chunks may be there whose commits are not.
+    commits_are_missing: bool,
+    /// Whether the commit that the index stopped at could not be read.
+    watermark_in_doubt: bool,
 }
 
 /// Brings the index up to the log, and the log to its last commit.
@@ -98,6 +102,8 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         bound,
         damage: Vec::new(),
         last: None,
+        commits_are_missing: false,
+        watermark_in_doubt: false,
     };
     let read_only = recovery.run()?;
     Ok(Recovered { at: recovery.at, damage: recovery.damage, read_only })
@@ -111,6 +117,8 @@ impl Recovery<'_> {
         let last_number = numbers.last().copied().unwrap_or(0);
         let mut found_end = (0, 0);
         let mut began: Option<u32> = None;
+        // Every beginning first: a later file vouches for all of the files before it.
+        let mut files = Vec::new();
         for number in from..=last_number {
             let path = log::path(number);
             let file =
@@ -120,21 +128,37 @@ impl Recovery<'_> {
                 continue;
             };
             let begin = if number == self.at.log { self.at.offset } else { 0 };
+            let fault =
+                if begin == 0 { self.begins_badly(file.as_ref(), number, &path)? } else { None };
+            files.push((number, path, file, begin, fault));
+        }
+        for (number, path, file, begin, fault) in files {
             let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-            if begin == 0
-                && !self.begins_well(file.as_ref(), number, &path, number == last_number)?
-            {
-                began = Some(number);
-            }
             found_end = found_end.max((number, length));
-            self.walk(file.as_ref(), number, &path, begin, length)?;
+            let commits = self.walk(file.as_ref(), number, &path, begin, length)?;
+            if let Some(why) = fault {
+                // The first record is synced before anything follows it. So a newest file that holds
+                // nothing else sound was only just begun; everywhere else the record is damaged.
+                if commits == 0 && number == last_number && self.bound < (number, 1) {
+                    began = Some(number);
+                } else {
+                    self.damage.push(Damage::new(path, 0, why));
+                }
+            }
         }
         self.judge_last()?;
-        if let Some(mark) = self.parts.mark {
-            // The mark vouches for chunks even where the commits that named them are damaged.
-            self.take_in_chunks((mark.segment, mark.segment_offset))?;
-        }
         let missing = self.missing_end(found_end)?;
+        if let Some(mark) = self.parts.mark.filter(|mark| mark.place() > self.at.place()) {
+            // The mark vouches for chunks even where the commits that named them are damaged, and the
+            // next commit follows the one that it names.
+            self.take_in_chunks((mark.segment, mark.segment_offset))?;
+            if missing.is_none() && found_end >= mark.place() {
+                self.at = Watermark { sequence: mark.sequence.max(self.at.sequence), ..mark };
+                index::set_watermark(&mut self.changes, &self.at);
+            }
+        } else if self.commits_are_missing && missing.is_none() {
+            self.take_in_all_chunks()?;
+        }
         self.write_changes()?;
         if missing.is_none() {
             self.cut_tail(last_number, began)?;
@@ -162,26 +186,25 @@ impl Recovery<'_> {
         let Some(begin) = self.at.offset.checked_sub(COMMIT_RECORD_BYTES) else { return Ok(()) };
         match frame::read_header(file.as_ref(), &path, begin)? {
             Some(Ok(header)) if header.kind == Kind::Commit && header.name == self.at.digest => {}
-            Some(Ok(_)) => {
-                return Err(StoreError::Index(
-                    "it belongs to another log; run `lucid reindex` to rebuild it".into(),
-                ));
+            Some(Ok(_)) => return Err(other_log()),
+            Some(Err(why)) => {
+                // Either the commit is damaged, or the index is another log's: the next commit tells.
+                self.watermark_in_doubt = true;
+                self.damage.push(Damage::new(path, begin, why));
             }
-            Some(Err(why)) => self.damage.push(Damage::new(path, begin, why)),
             None => {}
         }
         Ok(())
     }
 
-    /// Checks a log file's first record. `false`: it is the newest file and never became whole.
-    fn begins_well(
+    /// Says what is wrong with a log file's first record, if anything is.
+    fn begins_badly(
         &mut self,
         file: &dyn DiskFile,
         number: u32,
         path: &str,
-        newest: bool,
-    ) -> Result<bool, StoreError> {
-        let why = match frame::read_header(file, path, 0)? {
+    ) -> Result<Option<&'static str>, StoreError> {
+        Ok(Some(match frame::read_header(file, path, 0)? {
             Some(Ok(header)) if header.kind == Kind::File => {
                 let payload = frame::read_payload(file, path, 0, &header)?;
                 let facts = header.matches(&payload).then(|| FileHeader::decode(&payload));
@@ -195,21 +218,17 @@ impl Recovery<'_> {
                     Some(Ok(_)) => {
                         // A new file is begun only after the commits before it were synced.
                         self.bound = self.bound.max((number, 0));
-                        return Ok(true);
+                        return Ok(None);
                     }
                     _ => "the file's first record does not match its digest",
                 }
             }
             Some(Err(why)) => why,
             _ => "the file does not begin as a log does",
-        };
-        if newest && self.bound < (number, 1) {
-            return Ok(false);
-        }
-        self.damage.push(Damage::new(path, 0, why));
-        Ok(true)
+        }))
     }
 
+    /// Walks one file, and says how many sound commits are in it.
     fn walk(
         &mut self,
         file: &dyn DiskFile,
@@ -217,7 +236,8 @@ impl Recovery<'_> {
         path: &str,
         begin: u64,
         length: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
+        let mut commits = 0;
         let mut group = Group::default();
         let mut start = begin;
         let mut scanner = Scanner::new(file, path, begin, length);
@@ -225,10 +245,11 @@ impl Recovery<'_> {
         while let Some(step) = scanner.step()? {
             let (offset, header) = match step {
                 Step::Damaged(damage) => {
+                    // The file's first record is judged by itself, and has no part in any batch.
                     if damage.offset > 0 || begin > 0 {
                         unsure.push(damage);
+                        group.damaged = true;
                     }
-                    group.damaged = true;
                     continue;
                 }
                 Step::Record(offset, header) => (offset, header),
@@ -263,6 +284,7 @@ impl Recovery<'_> {
                     };
                     // A sound commit: what was in doubt before the previous one is damage for sure.
                     self.accept_last()?;
+                    commits += 1;
                     self.last = Some(Batch {
                         group: std::mem::take(&mut group),
                         digest: header.name,
@@ -287,12 +309,13 @@ impl Recovery<'_> {
                 self.damage.push(damage);
             }
         }
-        if (number, start) < self.bound && !group.facts.is_empty() {
+        if (number, start) < self.bound && (group.damaged || !group.facts.is_empty()) {
             // The commit record itself is damaged, and its facts were acknowledged.
+            self.commits_are_missing = true;
             self.accept_last()?;
-            self.replay(&group)?;
+            self.replay(&group, path)?;
         }
-        Ok(())
+        Ok(commits)
     }
 
     /// Damage inside a batch that has its commit is kept aside until the batch is judged.
@@ -312,7 +335,18 @@ impl Recovery<'_> {
         self.accept(batch)
     }
 
+    /// The first commit behind the watermark must follow the one that the index names.
+    fn settle_doubt(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let doubt = std::mem::replace(&mut self.watermark_in_doubt, false);
+        if doubt && !self.follows(&batch.commit) { Err(other_log()) } else { Ok(()) }
+    }
+
+    fn follows(&self, commit: &Commit) -> bool {
+        commit.number == self.at.commit + 1 && commit.previous == self.at.digest
+    }
+
     fn accept(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.settle_doubt(&batch)?;
         let path = log::path(batch.log);
         let at = batch.end - COMMIT_RECORD_BYTES;
         if batch.commit.number > self.at.commit + 1
@@ -334,7 +368,7 @@ impl Recovery<'_> {
                 "the commit's facts are not the ones before it",
             ));
         }
-        self.replay(&batch.group)?;
+        self.replay(&batch.group, &path)?;
         if batch.commit.segment > 0 {
             let to = (batch.commit.segment, batch.commit.segment_to);
             self.take_in_chunks(to)?;
@@ -351,12 +385,12 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn replay(&mut self, group: &Group) -> Result<(), StoreError> {
+    fn replay(&mut self, group: &Group, path: &str) -> Result<(), StoreError> {
         for (offset, header, payload) in &group.facts {
             self.at.sequence = self.at.sequence.max(header.sequence + 1);
             match self.parts.sealer.open(&mut self.packer, header, payload.clone()) {
                 Ok(plain) => self.parts.project.project(&plain, &mut self.changes)?,
-                Err(why) => self.damage.push(Damage::new(log::path(self.at.log), *offset, why)),
+                Err(why) => self.damage.push(Damage::new(path, *offset, why)),
             }
         }
         Ok(())
@@ -387,9 +421,10 @@ impl Recovery<'_> {
             self.damage.push(Damage::new(path, 0, "the file is missing"));
             return Ok(());
         };
+        // Asked for only when the whole file is: it may be large, and is read for every commit otherwise.
+        let footer = if end.is_none() { Footer::find(file.as_ref(), number)? } else { None };
         if self.at.segment_offset == 0
-            && end.is_none()
-            && let Some(Ok((_, footer))) = Footer::find(file.as_ref(), number)?
+            && let Some(Ok((_, footer))) = &footer
         {
             for entry in &footer.entries {
                 index::place(&mut self.changes, &entry.name, &entry.placement);
@@ -404,9 +439,24 @@ impl Recovery<'_> {
             match step {
                 Step::Record(offset, header) => {
                     self.at.sequence = self.at.sequence.max(header.sequence + 1);
-                    if header.kind == Kind::Chunk {
-                        let place = placement_of(number, offset, &header);
-                        index::place(&mut self.changes, &ChunkName::new(header.name), &place);
+                    match header.kind {
+                        Kind::Chunk
+                            if !self.is_less_than_whole(
+                                file.as_ref(),
+                                &path,
+                                offset,
+                                &header,
+                            )? =>
+                        {
+                            let place = placement_of(number, offset, &header);
+                            index::place(&mut self.changes, &ChunkName::new(header.name), &place);
+                        }
+                        // The segment's records end here; what follows is a trailer, not a record.
+                        Kind::Footer => {
+                            self.damage.extend(footer.and_then(Result::err));
+                            break;
+                        }
+                        _ => {}
                     }
                 }
                 Step::Damaged(damage) => self.damage.push(damage),
@@ -418,9 +468,49 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// Whether a record that no commit vouches for is less than whole: that is damage, and must not be
+    /// taken for a copy of the chunk.
+    fn is_less_than_whole(
+        &mut self,
+        file: &dyn DiskFile,
+        path: &str,
+        offset: u64,
+        header: &Header,
+    ) -> Result<bool, StoreError> {
+        if !self.commits_are_missing {
+            return Ok(false);
+        }
+        let whole = header.matches(&frame::read_payload(file, path, offset, header)?);
+        if !whole {
+            self.damage.push(Damage::new(path, offset, "the chunk does not match its digest"));
+        }
+        Ok(!whole)
+    }
+
+    /// Takes in every chunk there is, when the commits that would say how many are missing.
+    fn take_in_all_chunks(&mut self) -> Result<(), StoreError> {
+        let Some(last) = self.segment_numbers()?.last().copied() else { return Ok(()) };
+        let path = segment::path(last);
+        let context = || StoreError::io(format!("reading {path}"));
+        let Some(file) = self.parts.disk.open(&path).map_err(context())? else { return Ok(()) };
+        let length = file.length().map_err(context())?;
+        let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
+        let mut end = 0;
+        while let Some(step) = scanner.step()? {
+            match step {
+                Step::Record(_, header) if header.kind == Kind::Footer => break,
+                Step::Record(offset, header) => end = offset + header.record_bytes(),
+                Step::Damaged(_) => {}
+            }
+        }
+        self.commits_are_missing = true;
+        self.take_in_chunks((last, end))
+    }
+
     /// Judges the last commit: torn if it is not wholly there and nothing vouches for it.
     fn judge_last(&mut self) -> Result<(), StoreError> {
         let Some(batch) = self.last.take() else { return Ok(()) };
+        self.settle_doubt(&batch)?;
         let vouched = (batch.log, batch.end) <= self.bound;
         if vouched || self.is_whole(&batch)? {
             return self.accept(batch);
@@ -434,11 +524,11 @@ impl Recovery<'_> {
 
     fn is_whole(&self, batch: &Batch) -> Result<bool, StoreError> {
         let commit = &batch.commit;
-        if batch.group.damaged
-            || !facts_match(batch)
-            || commit.previous != self.at.digest
-            || commit.number != self.at.commit + 1
-        {
+        let follows = self.follows(commit);
+        // This batch was begun after the one before it was synced. So if all of its own is there, what
+        // is damaged in front of it, and broke the chain, is no part of a tear.
+        let behind_damage = batch.group.damaged && commit.number > self.at.commit;
+        if !facts_match(batch) || !(follows || behind_damage) {
             return Ok(false);
         }
         if commit.segment == 0 {
@@ -463,19 +553,22 @@ impl Recovery<'_> {
 
     /// Whether the log ends before something that vouches for more.
     fn missing_end(&mut self, found: (u32, u64)) -> Result<Option<String>, StoreError> {
-        if found >= self.bound || self.bound == (0, 0) {
+        let (path, have, why) = if found < self.bound {
+            let (number, offset) = self.bound;
+            let have = if found.0 == number { found.1 } else { 0 };
+            let why =
+                format!("the log ended at byte {offset} here once, and what was there is missing");
+            (log::path(number), have, why)
+        } else if let Some(segment) = self.segment_without_commits(found)? {
+            let why = format!("{segment} holds chunks whose commits are missing from the log");
+            (log::path(found.0.max(1)), found.1, why)
+        } else {
             return Ok(None);
-        }
-        let (number, offset) = self.bound;
-        let path = log::path(number);
-        let why =
-            format!("the log ended at byte {offset} here once, and what was there is missing");
-        let have = if found.0 == number { found.1 } else { 0 };
+        };
         self.damage.push(Damage::new(path.as_str(), have, &why));
         if self.parts.accept_loss {
             // Chunks may have outlived the facts that named them: keep every one.
-            let all = self.segment_numbers()?.last().copied().unwrap_or(0);
-            self.take_in_chunks((all + 1, 0))?;
+            self.take_in_all_chunks()?;
             self.bound = found.max(self.at.place());
             return Ok(None);
         }
@@ -483,6 +576,35 @@ impl Recovery<'_> {
             "{path}: {why}; put the file back from a copy, or run `lucid reindex --accept-loss` to \
              go on without it"
         )))
+    }
+
+    /// A segment that proves that commits are missing. Its footer is written when they are durable, and
+    /// it is not begun before the first log file is; so what is behind the last commit without such a
+    /// proof is torn, and with it must not be removed.
+    fn segment_without_commits(&self, found: (u32, u64)) -> Result<Option<String>, StoreError> {
+        if self.commits_are_missing {
+            return Ok(None);
+        }
+        let marked = self.parts.mark.map_or((0, 0), |mark| (mark.segment, mark.segment_offset));
+        let place = marked.max((self.at.segment, self.at.segment_offset));
+        for number in self.segment_numbers()?.into_iter().rev() {
+            if number < place.0 {
+                break;
+            }
+            let path = segment::path(number);
+            let context = || StoreError::io(format!("reading {path}"));
+            let Some(file) = self.parts.disk.open(&path).map_err(context())? else { continue };
+            let sealed_behind = match Footer::find(file.as_ref(), number)? {
+                Some(Ok((footer_at, footer))) => {
+                    (number, footer_at) > place && !footer.entries.is_empty()
+                }
+                _ => false,
+            };
+            if sealed_behind || (found == (0, 0) && file.length().map_err(context())? > 0) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     fn segment_numbers(&self) -> Result<Vec<u32>, StoreError> {
@@ -529,7 +651,9 @@ impl Recovery<'_> {
             (self.at.log, self.at.offset) = (number, keep);
         }
         self.cut_segments()?;
-        for folder in [log::FOLDER, segment::FOLDER, ""] {
+        // A log begun just before a kill is written on, and its name may not be durable; a segment's is,
+        // before a commit refers to it. The root holds the folders' own names.
+        for folder in [log::FOLDER, ""] {
             disk.sync_folder(folder).map_err(StoreError::io(format!("syncing {folder}/")))?;
         }
         Ok(())
@@ -550,12 +674,22 @@ impl Recovery<'_> {
             }
             let Some(file) = disk.open(&path).map_err(context())? else { continue };
             let end = self.at.segment_offset;
+            let length = file.length().map_err(context())?;
             let sealed = matches!(
                 Footer::find(file.as_ref(), number)?,
                 Some(Ok((footer_at, _))) if footer_at == end
             );
-            if !sealed && file.length().map_err(context())? > end {
+            if sealed {
+                // The footer has a sequence of its own, which no commit has passed on.
+                if let Some(Ok(footer)) = frame::read_header(file.as_ref(), &path, end)? {
+                    self.at.sequence = self.at.sequence.max(footer.sequence + 1);
+                }
+            } else if length > end {
                 file.truncate(end).map_err(context())?;
+            } else if length < end {
+                let why =
+                    format!("the segment reached byte {end} once, and what was there is missing");
+                self.damage.push(Damage::new(path.as_str(), length, why));
             }
             file.sync().map_err(context())?;
         }
@@ -563,17 +697,21 @@ impl Recovery<'_> {
     }
 }
 
-/// Whether a batch's facts are those its commit was made for.
+fn other_log() -> StoreError {
+    StoreError::Index("it belongs to another log; run `lucid reindex` to rebuild it".into())
+}
+
+/// Whether a batch's facts are those its commit was made for. Facts of an earlier batch, whose own
+/// commit is damaged, may stand in front of them.
 fn facts_match(batch: &Batch) -> bool {
+    let first = batch.commit.first_sequence;
+    let (own, earlier): (Vec<_>, Vec<_>) =
+        batch.group.facts.iter().partition(|(_, header, _)| header.sequence >= first);
     let mut digest = HeadersDigest::new();
-    let mut count = 0;
-    for (_, header, _) in
-        batch.group.facts.iter().filter(|(_, h, _)| h.sequence >= batch.commit.first_sequence)
-    {
+    for (_, header, _) in &own {
         digest.add(header);
-        count += 1;
     }
-    count == batch.commit.facts
-        && batch.group.facts.len() == count as usize
+    own.len() == batch.commit.facts as usize
         && digest.finish() == batch.commit.facts_digest
+        && (earlier.is_empty() || batch.group.damaged)
 }

@@ -13,14 +13,11 @@ use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{CipherId, HEADER_BYTES, Header, Kind, Scanner, Sealed, Step};
-use crate::index::Placement;
+use crate::index::{self, Placement};
 use crate::{Damage, StoreError, frame};
 
 /// The folder of the segments.
 pub const FOLDER: &str = "chunks";
-
-/// A segment is sealed beyond this size.
-pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of the trailer at the very end of a sealed segment.
 pub const TRAILER_BYTES: usize = 24;
@@ -29,6 +26,11 @@ const TRAILER_MAGIC: [u8; 8] = *b"LCDRfoot";
 /// The path of a segment.
 pub fn path(number: u32) -> String {
     format!("{FOLDER}/{number:08}.seg")
+}
+
+/// The number of the segment at a path, if it is one.
+pub fn number_of(path: &str) -> Option<u32> {
+    crate::log::number_of(path.strip_prefix(FOLDER)?.strip_prefix('/')?, "seg")
 }
 
 /// One record in a footer.
@@ -52,6 +54,9 @@ pub struct Footer {
     /// Its records.
     pub entries: Vec<FooterEntry>,
 }
+
+/// A footer with the place where it begins, or what is wrong with it.
+pub type Found = Result<(u64, Footer), Damage>;
 
 impl Footer {
     /// Lists what the segment holds between its start and `end`, by walking the headers.
@@ -78,7 +83,7 @@ impl Footer {
                 Step::Damaged(found) => damage.push(found),
             }
         }
-        entries.sort_by(|a, b| (a.name, a.sequence).cmp(&(b.name, b.sequence)));
+        entries.sort_by_key(|entry| (entry.name, entry.sequence));
         Ok(Self { segment: number, entries })
     }
 
@@ -113,7 +118,7 @@ impl Footer {
                 offset: from.u64("offset")?,
                 stored_length: from.u32("stored length")?,
                 plain_length: from.u32("plain length")?,
-                encrypted: from.u8("encrypted")? == 1,
+                encrypted: index::flag(from.u8("encrypted")?)?,
             };
             let header_digest = from.array("header digest")?;
             entries.push(FooterEntry { name, sequence, placement, header_digest });
@@ -124,24 +129,29 @@ impl Footer {
 
     /// Finds the footer of a segment through its trailer: `None` when the file has none, `Err` when
     /// there is one and it is damaged.
-    pub fn find(
-        file: &dyn DiskFile,
-        number: u32,
-    ) -> Result<Option<Result<(u64, Self), Damage>>, StoreError> {
+    pub fn find(file: &dyn DiskFile, number: u32) -> Result<Option<Found>, StoreError> {
         let path = path(number);
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
         let mut bytes = [0; TRAILER_BYTES];
         file.read_at(at, &mut bytes).map_err(StoreError::io(format!("reading {path}")))?;
         let Some(offset) = read_trailer(&bytes) else { return Ok(None) };
-        Ok(Some(Self::read(file, &path, offset)?.map(|footer| (offset, footer))))
+        let found = Self::read(file, &path, offset)?;
+        Ok(Some(found.and_then(|(footer, end)| {
+            // Bytes of a chunk can look like another segment's footer and trailer.
+            if footer.segment == number && end == at {
+                Ok((offset, footer))
+            } else {
+                Err(Damage::new(path, offset, "the footer is another segment's"))
+            }
+        })))
     }
 
     fn read(
         file: &dyn DiskFile,
         path: &str,
         offset: u64,
-    ) -> Result<Result<Self, Damage>, StoreError> {
+    ) -> Result<Result<(Self, u64), Damage>, StoreError> {
         let fault = |why: &str| Ok(Err(Damage::new(path, offset, why)));
         match frame::read_header(file, path, offset)? {
             Some(Ok(header)) if header.kind == Kind::Footer => {
@@ -150,7 +160,7 @@ impl Footer {
                     return fault("the footer does not match its digest");
                 }
                 match Self::decode(&payload) {
-                    Ok(footer) => Ok(Ok(footer)),
+                    Ok(footer) => Ok(Ok((footer, offset + header.record_bytes()))),
                     Err(why) => fault(&format!("the footer: {why}")),
                 }
             }

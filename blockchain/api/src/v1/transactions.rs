@@ -1,7 +1,7 @@
 //! Transactions: what submitting one answers, and where one is. A transaction itself travels as
 //! its own text.
 
-use lucid_core::digest::{BlockHash, TransactionHash};
+use lucid_core::digest::{BlockHash, MerkleRoot, TransactionHash};
 use lucid_core::sign::{PublicKey, Signature};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -76,6 +76,9 @@ pub struct TransactionProof {
     /// The siblings from the transaction's hash up to the block's Merkle root.
     #[schema(value_type = Vec<String>)]
     pub path: Vec<TransactionHash>,
+    /// Where the way leads.
+    #[schema(value_type = String)]
+    pub merkle_root: MerkleRoot,
     /// The block's nine-line entry.
     pub entry: String,
     /// The key of the block's producer, in base64.

@@ -37,7 +37,7 @@ impl Append {
     /// Appends until the input ends, then seals and anchors.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let place = self.keep.open(home, "append")?;
-        let session = place.stream(self.keep.new_session(Layout::Raw))?;
+        let session = place.stream(self.keep.new_session(Layout::Raw, false))?;
         let id = session.session_id.parse()?;
         let is_stdin = self.path.as_os_str() == "-";
         let mut offset = session.offset;

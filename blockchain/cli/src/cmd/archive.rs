@@ -61,7 +61,7 @@ pub struct Keep {
 
 impl Keep {
     /// The session to begin.
-    pub fn new_session(&self, layout: Layout) -> NewSession {
+    pub fn new_session(&self, layout: Layout, one_shot: bool) -> NewSession {
         NewSession {
             id: self.session.clone(),
             user: self.user.clone(),
@@ -70,6 +70,7 @@ impl Keep {
             profile: ChunkProfile::default(),
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
             started_at: now(),
+            one_shot,
         }
     }
 
@@ -82,9 +83,7 @@ impl Keep {
     pub fn open(&self, home: &Home, verb: &str) -> anyhow::Result<Box<dyn Place>> {
         match &home.server {
             Some(url) => Ok(Box::new(remote::Remote::connect(url)?)),
-            None => {
-                Ok(Box::new(local::Local::create(home, verb, now(), !self.no_encryption)?))
-            }
+            None => Ok(Box::new(local::Local::create(home, verb, now(), !self.no_encryption)?)),
         }
     }
 }
@@ -131,7 +130,7 @@ impl Archive {
         }
         let place = self.keep.open(home, "archive")?;
         let layout = if is_stream { Layout::Raw } else { Layout::Tree };
-        let begun = place.begin(self.keep.new_session(layout))?;
+        let begun = place.begin(self.keep.new_session(layout, true))?;
         let (id, filling) = match &begun {
             Begun::Empty(id) => (id, place.fill(id, self.keep.wish())?),
             Begun::Sealed(id) => (id, place.compare(id)?),
@@ -142,8 +141,10 @@ impl Archive {
         } else {
             foresee(&self.path, &progress, output);
             let exclude = place.own_folder().and_then(|folder| walk::Identity::of(&folder).ok());
-            let options =
-                walk::Options { exclude: exclude.into_iter().collect(), ..walk::Options::default() };
+            let options = walk::Options {
+                exclude: exclude.into_iter().collect(),
+                ..walk::Options::default()
+            };
             Source::Tree(self.path.clone(), options)
         };
         let taken = ingest(source, ChunkProfile::default(), filling.as_sink(), &progress);

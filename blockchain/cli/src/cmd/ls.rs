@@ -117,11 +117,8 @@ fn list(output: &Output, entry: &Entry) -> std::io::Result<()> {
             Kind::Symlink => 'l',
             Kind::HardLink => 'h',
         };
-        let arrow = if entry.target.is_empty() {
-            String::new()
-        } else {
-            format!(" -> {}", listed.target)
-        };
+        let arrow =
+            if entry.target.is_empty() { String::new() } else { format!(" -> {}", listed.target) };
         format!(
             "{kind}{} {:>12} {} {}{arrow}",
             listed.mode,

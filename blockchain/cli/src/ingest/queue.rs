@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parking_lot::{Condvar, Mutex};
 
 /// A first-in, first-out queue. One item always fits, however heavy.
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
     weight_max: u64,
@@ -21,8 +21,7 @@ struct State<T> {
 impl<T> Queue<T> {
     /// An empty queue.
     pub fn new(weight_max: u64) -> Self {
-        let state =
-            State { items: VecDeque::new(), weight: 0, closed: false, abandoned: false };
+        let state = State { items: VecDeque::new(), weight: 0, closed: false, abandoned: false };
         Self { state: Mutex::new(state), changed: Condvar::new(), weight_max }
     }
 

@@ -8,7 +8,7 @@ use lucid_core::session::SessionId;
 use lucid_data_chain::Opened;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
-use lucid_data_chain::ops::read_session::{SessionSource as _, StoredSession};
+use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::store_chunks::{Keeping, hand_over_chunk};
 use lucid_store::codec::Packer;
 use parking_lot::Mutex;
@@ -129,15 +129,33 @@ impl Sink for CompareSink<'_> {
 
     fn refer(&self, start_index: u64, chunks: Vec<(ChunkId, u32)>) -> Result<(), SinkError> {
         let source = StoredSession::open(&self.opened.vault, &self.session)?;
-        let known = source.references(start_index, chunks.len())?;
-        let same = known.len() == chunks.len()
-            && known.iter().zip(&chunks).all(|(known, (id, length))| {
-                known.chunk == *id && known.length == *length
-            });
-        if same {
-            return Ok(());
-        }
-        let conflict = format!("session {} is sealed with other content", self.session);
-        Err(OpError::Conflict(conflict).into())
+        hold_against(&source, start_index, &chunks)
     }
+}
+
+/// Whether a sealed session has these chunks in this place.
+pub fn hold_against(
+    source: &dyn SessionSource,
+    start_index: u64,
+    chunks: &[(ChunkId, u32)],
+) -> Result<(), SinkError> {
+    let mut next = start_index;
+    let mut rest = chunks;
+    while !rest.is_empty() {
+        let known = source.references(next, rest.len())?;
+        let (now, later) = rest.split_at(known.len().min(rest.len()));
+        let same = !known.is_empty()
+            && known
+                .iter()
+                .zip(now)
+                .all(|(known, (id, length))| known.chunk == *id && known.length == *length);
+        if !same {
+            let id = &source.shape().id;
+            let conflict = format!("session {id} is sealed with other content");
+            return Err(OpError::Conflict(conflict).into());
+        }
+        next += now.len() as u64;
+        rest = later;
+    }
+    Ok(())
 }

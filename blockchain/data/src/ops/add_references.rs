@@ -50,8 +50,8 @@ pub fn add_foreign_references(
     add_references(vault, locks, id, start_index, chunks)
 }
 
-/// Adds chunks behind the last one. Repeating a request that has happened is answered as the first
-/// time; another index than the next is a conflict.
+/// Adds chunks behind the last one. What a request repeats of what is there already must be the same;
+/// a gap is a conflict.
 pub fn add_references(
     vault: &Vault,
     locks: &SessionLocks,
@@ -68,14 +68,10 @@ pub fn add_references(
             "session {id} is a live stream; use append, not references"
         )));
     }
-    if start_index < session.chunk_count() && is_repeated(vault, &name, start_index, &chunks)? {
-        return Ok(Added { next_index: session.chunk_count(), offset: session.offset() });
-    }
-    if start_index != session.chunk_count() {
-        return Err(OpError::Conflict(format!(
-            "the next chunk of session {id} has index {}, not {start_index}",
-            session.chunk_count()
-        )));
+    let chunks = new_ones(vault, &name, &session, start_index, chunks)?;
+    let start_index = session.chunk_count();
+    if chunks.is_empty() {
+        return Ok(Added { next_index: start_index, offset: session.offset() });
     }
     check_lengths(vault, &chunks)?;
     let requires = chunks.iter().map(|(chunk, _)| vault.sealer().chunk_name(chunk)).collect();
@@ -151,16 +147,36 @@ pub fn open_for_writing(
     Ok(session)
 }
 
-fn is_repeated(
+/// What of a request has not happened yet. A client that was interrupted may send everything again;
+/// what is there already must be the same.
+fn new_ones(
     vault: &Vault,
     name: &SessionName,
+    session: &SessionRow,
     start: u64,
-    chunks: &[(ChunkId, u32)],
-) -> Result<bool, OpError> {
-    let known = row::references(vault.index(), vault.sealer(), name, start, chunks.len())?;
-    Ok(known.len() == chunks.len()
+    mut chunks: Vec<(ChunkId, u32)>,
+) -> Result<Vec<(ChunkId, u32)>, OpError> {
+    let Some(overlap) = session.chunk_count().checked_sub(start) else {
+        return Err(OpError::Conflict(format!(
+            "the next chunk of session {} has index {}, not {start}",
+            session.id,
+            session.chunk_count()
+        )));
+    };
+    let overlap = usize::try_from(overlap).unwrap_or(usize::MAX).min(chunks.len());
+    let known = row::references(vault.index(), vault.sealer(), name, start, overlap)?;
+    let rest = chunks.split_off(overlap);
+    let same = known.len() == chunks.len()
         && known
             .iter()
-            .zip(chunks)
-            .all(|(known, (id, length))| known.chunk == *id && known.length == *length))
+            .zip(&chunks)
+            .all(|(known, (id, length))| known.chunk == *id && known.length == *length);
+    if same {
+        Ok(rest)
+    } else {
+        Err(OpError::Conflict(format!(
+            "session {} holds other chunks from index {start} on",
+            session.id
+        )))
+    }
 }

@@ -33,6 +33,8 @@ pub struct NewSession {
     pub metadata: BTreeMap<String, String>,
     /// When it began.
     pub started_at: Timestamp,
+    /// Whether it is filled in one go, so that an interrupted one of the same id is begun anew.
+    pub one_shot: bool,
 }
 
 /// What came of it.
@@ -44,13 +46,13 @@ pub enum Created {
     Existed(SessionRow),
 }
 
-/// Begins a session, or finds that it has begun already. With `take_over` an unsealed session of that
-/// id is begun anew; its chunks stay known.
+/// Begins a session, or finds that it has begun already. A one-shot session that was not sealed is
+/// begun anew, its chunks staying known; one that was is answered as it is, whatever the parameters,
+/// since only its content can say whether it is the same.
 pub fn create_session(
     vault: &Vault,
     locks: &SessionLocks,
     request: NewSession,
-    take_over: bool,
 ) -> Result<Created, OpError> {
     check(&request)?;
     let id = match request.id.clone() {
@@ -60,14 +62,19 @@ pub fn create_session(
     let _held = locks.hold(&id);
     let name = SessionName::of(vault.sealer(), &id);
     let existing = row::session(vault.index(), vault.sealer(), &name)?;
-    if let Some(existing) = existing
-        && !(take_over && existing.sealed.is_none())
-    {
-        return if same(&existing, &request) || take_over {
-            Ok(Created::Existed(existing))
-        } else {
-            Err(OpError::Conflict(format!("session {id} exists with other parameters")))
-        };
+    if let Some(existing) = existing {
+        let interrupted = existing.one_shot && existing.sealed.is_none();
+        let answerable =
+            same(&existing, &request) || (request.one_shot && existing.sealed.is_some());
+        match request.one_shot && interrupted {
+            true => {}
+            false if answerable => return Ok(Created::Existed(existing)),
+            false => {
+                return Err(OpError::Conflict(format!(
+                    "session {id} exists with other parameters; choose another id"
+                )));
+            }
+        }
     }
     let secret = if request.public { None } else { Some(SessionSecret::new(random()?)) };
     let fact = Fact::Started(Started {
@@ -78,6 +85,7 @@ pub fn create_session(
         profile: request.profile,
         started_at: request.started_at,
         metadata: request.metadata,
+        one_shot: request.one_shot,
     });
     let fact = vault.fact(&mut Packer::new(), fact.encode())?;
     vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
@@ -109,7 +117,8 @@ pub fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), OpError
 }
 
 fn same(existing: &SessionRow, request: &NewSession) -> bool {
-    existing.user == request.user
+    existing.one_shot == request.one_shot
+        && existing.user == request.user
         && existing.layout == request.layout
         && existing.secret.is_none() == request.public
         && existing.profile == request.profile

@@ -45,7 +45,7 @@ pub async fn create_session(
     let (status, session) = app
         .run(move |app| {
             let (vault, locks) = (&app.opened.vault, &app.opened.locks);
-            Ok(match create(vault, locks, request, false)? {
+            Ok(match create(vault, locks, request)? {
                 Created::Began(row) => (StatusCode::CREATED, show(app, &row)?),
                 Created::Existed(row) => (StatusCode::OK, show(app, &row)?),
             })
@@ -56,6 +56,8 @@ pub async fn create_session(
 
 fn new_session(wanted: CreateSession, app: &App) -> Reply<NewSession> {
     Ok(NewSession {
+        // Whoever speaks HTTP may come back for it.
+        one_shot: false,
         id: wanted.session_id.as_deref().map(session_id).transpose()?,
         user: wanted.user_id.unwrap_or_default(),
         layout: match wanted.layout {

@@ -44,8 +44,8 @@ struct Last {
 struct LogWalk {
     chain: Chain,
     last: Option<Last>,
-    /// The newest file that begins soundly: everything before it was synced.
-    begun: u32,
+    /// Where the first record of the newest file that begins soundly ends: everything before was synced.
+    begun: (u32, u64),
     marks: Vec<Watermark>,
 }
 
@@ -66,7 +66,7 @@ impl Auditor<'_> {
         let mut walk = LogWalk {
             chain: Chain { number: 0, digest: [0; 32], known: true },
             last: None,
-            begun: 0,
+            begun: (0, 0),
             marks: self.marks.clone(),
         };
         let newest = numbers.last().copied().unwrap_or(0).max(self.bound.0);
@@ -82,7 +82,7 @@ impl Auditor<'_> {
             end = (number, length);
             self.log_file(&file, number, length, &mut walk, work)?;
         }
-        self.bound = self.bound.max((walk.begun, 0));
+        self.bound = self.bound.max(walk.begun);
         if end < self.bound && self.bound.1 > 0 {
             let (number, to) = self.bound;
             let have = if end.0 == number { end.1 } else { 0 };
@@ -210,7 +210,7 @@ impl Auditor<'_> {
                 self.damage(path, 0, "the file was another one before it was renamed");
             }
             Ok(begin) => {
-                walk.begun = number;
+                walk.begun = (number, header.record_bytes());
                 walk.pass(number, header.record_bytes());
                 if walk.chain.known && begin.previous != walk.chain.digest {
                     let (before, offset) = self.log_end;

@@ -29,6 +29,8 @@ struct SegmentWalk {
     number: u32,
     path: Arc<str>,
     length: u64,
+    /// Where the first record ends, if it is sound.
+    begun: u64,
     /// The records found, by offset, as a footer would list them.
     records: Vec<FooterEntry>,
     /// Places where the walk lost its way.
@@ -70,6 +72,7 @@ impl Auditor<'_> {
                 number,
                 path,
                 length,
+                begun: 0,
                 records: Vec::new(),
                 damaged: Vec::new(),
                 covered: Covered::new(ranges),
@@ -118,6 +121,7 @@ impl Auditor<'_> {
             match header.kind {
                 Kind::File if offset == 0 => {
                     work.passed(header.record_bytes());
+                    walk.begun = header.record_bytes();
                     self.segment_begins(file.as_ref(), walk, &header, before);
                 }
                 Kind::Chunk => {
@@ -338,7 +342,7 @@ impl Auditor<'_> {
             self.damage(&walk.path, walk.length, &why);
         }
         let (number, offset) = self.chunk_end;
-        let from = if walk.number == number { offset } else { 0 };
+        let from = if walk.number == number { offset } else { walk.begun };
         // Behind the last commit there is nothing in an open segment, and a footer in a sealed one.
         let open = walk.number >= number.max(self.chunk_zone.0);
         if open && walk.length > from && !self.log_was_damaged {

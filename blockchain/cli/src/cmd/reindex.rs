@@ -1,0 +1,39 @@
+//! `lucid reindex`: throws the index away and builds it from the log and the segments.
+
+use serde::Serialize;
+
+use super::{DONE, Home, now};
+use crate::output::Output;
+use crate::place::local;
+
+/// Arguments of `lucid reindex`.
+#[derive(Debug, clap::Args)]
+pub struct Reindex {
+    /// Go on although acknowledged facts are missing from the log.
+    #[arg(long)]
+    accept_loss: bool,
+}
+
+#[derive(Serialize)]
+struct Reindexed {
+    seconds: f64,
+    damage: Vec<String>,
+}
+
+impl Reindex {
+    /// Rebuilds both indexes of the data folder.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        anyhow::ensure!(
+            home.server.is_none(),
+            "an index is rebuilt on the machine that has the store: stop the server and use --data"
+        );
+        let started = std::time::Instant::now();
+        let damage = local::reindex(home, now(), self.accept_loss)?;
+        for found in &damage {
+            output.warn(found);
+        }
+        let reindexed = Reindexed { seconds: started.elapsed().as_secs_f64(), damage };
+        output.result(&reindexed, |done| format!("rebuilt in {:.1} s", done.seconds))?;
+        Ok(DONE)
+    }
+}

@@ -1,0 +1,71 @@
+//! `lucid verify [SESSION|--all]`: reads everything again and says what is wrong.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lucid_core::session::SessionId;
+
+use super::{DONE, FAILED, Home, open, session_id};
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::text;
+
+/// Arguments of `lucid verify`.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// The session to verify.
+    #[arg(value_parser = session_id, required_unless_present = "all", conflicts_with = "all")]
+    session: Option<SessionId>,
+    /// Verify every byte of the store: sessions, log, segments, blocks and keys.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Verify {
+    /// Verifies, and exits with 1 if anything is wrong.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        let place = open(home, "verify")?;
+        let progress = Progress::start(output, "verifying", None);
+        let shown = AtomicU64::new(0);
+        let show = |done: u64| {
+            let before = shown.fetch_max(done, Ordering::Relaxed);
+            progress.add(done.saturating_sub(before));
+        };
+        let findings = match &self.session {
+            Some(id) => {
+                progress.set_total(place.session(id)?.total_bytes);
+                place.verify_session(id, &show)?
+            }
+            None => place.verify_all(&|done, total| {
+                progress.set_total(total);
+                show(done);
+            })?,
+        };
+        let elapsed = progress.elapsed();
+        drop(progress);
+        place.close()?;
+        for what in findings.damage.iter().chain(&findings.faults) {
+            output.warn(what);
+        }
+        for file in &findings.unknown_files {
+            output.warn(&format!("{file} does not belong to the store"));
+        }
+        output.result(&findings, |findings| {
+            let mut lines = vec![format!(
+                "verified {} sessions, {} records, {} blocks: {} in {} ({})",
+                text::count(findings.sessions),
+                text::count(findings.records),
+                text::count(findings.blocks),
+                text::size(findings.bytes),
+                text::duration(elapsed),
+                text::rate(findings.bytes, elapsed),
+            )];
+            lines.extend(findings.not_checked.iter().map(|what| format!("not checked: {what}")));
+            lines.push(match findings.damage.len() + findings.faults.len() {
+                0 => "everything is sound".into(),
+                count => format!("{count} faults were found"),
+            });
+            lines.join("\n")
+        })?;
+        Ok(if findings.is_sound() { DONE } else { FAILED })
+    }
+}

@@ -1,0 +1,501 @@
+//! Sessions in a data folder of this process, with the chain that anchors them beside it.
+//!
+//! `--data` holds two folders, as a running `lucid up` has them: `data-chain` and `block-manager`. The
+//! chain is opened only by the verbs that need it.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use lucid_api::v1::sessions::{Appended, Session};
+use lucid_block_manager::ops::anchor_proof::anchor_proof;
+use lucid_block_manager::ops::seal_block::seal_block;
+use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
+use lucid_block_manager::state as manager;
+use lucid_core::block::{Block, Candidate};
+use lucid_core::bundle::{Anchored, Producer};
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_core::validate::{Context as ValidationContext, Mode, validate};
+use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
+use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
+use lucid_data_chain::ops::append_stream::append_stream;
+use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
+use lucid_data_chain::ops::deliver_anchors::deliver_anchors;
+use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
+use lucid_data_chain::ops::prove_session::{Wanted, prove_session};
+use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
+use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::ops::store_chunks::Keeping;
+use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session, verify_structure};
+use lucid_data_chain::{Opened, reply};
+use lucid_store::audit::audit;
+use lucid_store::chain::ChainStore;
+use lucid_store::disk::Disk;
+use lucid_store::folder::Options;
+use lucid_store::{chain, segment};
+
+use super::{Begun, Filling, Findings, Place, Wish};
+use crate::cmd::Home;
+use crate::ingest::Sink;
+use crate::ingest::sink::{CompareSink, StoreSink};
+
+/// The folder of the chain below `--data`.
+pub const CHAIN_FOLDER: &str = "block-manager";
+
+/// An open data folder.
+pub struct Local {
+    data: Opened,
+    home: Home,
+    owner: String,
+    now: Timestamp,
+    encrypt: bool,
+}
+
+/// The folder of sessions below `--data`.
+pub fn data_folder(home: &Home) -> PathBuf {
+    home.data.join(SERVICE)
+}
+
+/// The folder of the chain below `--data`.
+pub fn chain_folder(home: &Home) -> PathBuf {
+    home.data.join(CHAIN_FOLDER)
+}
+
+fn options(home: &Home, owner: &str, now: Timestamp, create: bool, encrypt: bool) -> Options {
+    Options {
+        service: SERVICE,
+        signing_key: SIGNING_KEY,
+        create,
+        encrypt,
+        root_key_file: home.key_file.clone(),
+        owner: owner.to_owned(),
+        now: now.to_string(),
+    }
+}
+
+impl Local {
+    /// Opens a store that is there.
+    pub fn open(home: &Home, verb: &str, now: Timestamp) -> anyhow::Result<Self> {
+        Self::with(home, verb, now, false, true)
+    }
+
+    /// Opens a store, and makes it when there is none.
+    pub fn create(home: &Home, verb: &str, now: Timestamp, encrypt: bool) -> anyhow::Result<Self> {
+        let local = Self::with(home, verb, now, true, encrypt)?;
+        anyhow::ensure!(
+            !encrypt || local.data.vault.sealer().is_encrypted(),
+            "the store in {} was made without encryption: pass --no-encryption, or name another \
+             folder with --data",
+            home.data.display()
+        );
+        Ok(local)
+    }
+
+    fn with(
+        home: &Home,
+        verb: &str,
+        now: Timestamp,
+        create: bool,
+        encrypt: bool,
+    ) -> anyhow::Result<Self> {
+        let owner = format!("`lucid {verb}`");
+        let options = options(home, &owner, now, create, encrypt);
+        let data = Opened::open(&data_folder(home), &options)?;
+        Ok(Self { data, home: home.clone(), owner, now, encrypt })
+    }
+
+    fn chain(&self, create: bool) -> anyhow::Result<manager::Opened> {
+        let options = manager::Options {
+            owner: self.owner.clone(),
+            create,
+            encrypt: self.encrypt && self.data.vault.sealer().is_encrypted(),
+            root_key_file: self.home.key_file.clone(),
+            ..manager::Options::default()
+        };
+        Ok(manager::open(&chain_folder(&self.home), &options, self.now)?)
+    }
+
+    fn keeping(&self, wish: Wish) -> Keeping {
+        let encrypt = wish.encrypt && self.data.vault.sealer().is_encrypted();
+        Keeping { compression: wish.compression, encrypt }
+    }
+
+    fn verify_folder(
+        &self,
+        disk: &Arc<dyn Disk>,
+        name: &str,
+        findings: &mut Findings,
+        opened: &FolderFacts<'_>,
+        progress: &dyn Fn(u64, u64),
+    ) -> anyhow::Result<HashSet<(u32, u64)>> {
+        let found = audit(disk, Some(opened.sealer), opened.store, None, progress)?;
+        findings.records += found.records;
+        findings.bytes += found.plain_bytes;
+        let suspects = found
+            .damage
+            .iter()
+            .filter_map(|damage| Some((segment::number_of(&damage.file)?, damage.offset)))
+            .collect();
+        let mut damage: Vec<String> =
+            found.damage.iter().map(|damage| format!("{name}/{damage}")).collect();
+        for known in opened.damage {
+            let known = format!("{name}/{known}");
+            if !damage.contains(&known) {
+                damage.push(known);
+            }
+        }
+        findings.damage.extend(damage);
+        findings.unknown_files.extend(found.unknown.iter().map(|file| format!("{name}/{file}")));
+        findings.not_checked.extend(found.not_checked.iter().map(|what| format!("{name}: {what}")));
+        Ok(suspects)
+    }
+}
+
+/// What the audit of a folder has to know from whoever opened it.
+struct FolderFacts<'a> {
+    store: [u8; 16],
+    sealer: &'a lucid_store::crypt::Sealer,
+    damage: &'a [lucid_store::Damage],
+}
+
+/// A store sink as the verbs see it.
+impl Filling for StoreSink<'_> {
+    fn as_sink(&self) -> &dyn Sink {
+        self
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        use std::sync::atomic::Ordering::Relaxed;
+        (self.tally().bytes_new.load(Relaxed), self.tally().bytes_stored.load(Relaxed))
+    }
+}
+
+impl Filling for CompareSink<'_> {
+    fn as_sink(&self) -> &dyn Sink {
+        self
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+fn findings(id: &SessionId, verified: SessionVerified) -> Findings {
+    Findings {
+        sessions: 1,
+        records: verified.chunks_verified,
+        bytes: verified.bytes_verified,
+        faults: verified.faults.iter().map(|why| format!("session {id}, {why}")).collect(),
+        not_checked: verified
+            .not_checked
+            .iter()
+            .map(|what| format!("session {id}: {what}"))
+            .collect(),
+        ..Findings::default()
+    }
+}
+
+impl Place for Local {
+    fn begin(&self, new: NewSession) -> anyhow::Result<Begun> {
+        let Opened { vault, locks, .. } = &self.data;
+        Ok(match create_session(vault, locks, new)? {
+            Created::Began(row) => Begun::Empty(row.id),
+            Created::Existed(row) => Begun::Sealed(row.id),
+        })
+    }
+
+    fn fill<'a>(&'a self, id: &SessionId, wish: Wish) -> anyhow::Result<Box<dyn Filling + 'a>> {
+        Ok(Box::new(StoreSink::new(&self.data, id.clone(), self.keeping(wish))))
+    }
+
+    fn compare<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn Filling + 'a>> {
+        Ok(Box::new(CompareSink::new(&self.data, id.clone())))
+    }
+
+    fn stream(&self, new: NewSession) -> anyhow::Result<Session> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let row = match create_session(vault, locks, new)? {
+            Created::Began(row) | Created::Existed(row) => row,
+        };
+        Ok(reply::session(vault, &key.public(), &row)?)
+    }
+
+    fn append(
+        &self,
+        id: &SessionId,
+        offset: u64,
+        bytes: &[u8],
+        wish: Wish,
+    ) -> anyhow::Result<Appended> {
+        let Opened { vault, locks, .. } = &self.data;
+        let appended = append_stream(vault, locks, self.keeping(wish), id, offset, bytes)?;
+        Ok(Appended {
+            offset: appended.offset,
+            root: appended.root,
+            root_offset: appended.root_offset,
+            chunk_count: appended.chunk_count,
+        })
+    }
+
+    fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let wish = Wish { compression: Default::default(), encrypt: true };
+        seal_session(vault, locks, key, self.keeping(wish), crate::cmd::now(), id, request)?;
+        Ok(())
+    }
+
+    fn anchor(&self, id: &SessionId) -> anyhow::Result<Session> {
+        let chain = self
+            .chain(true)
+            .with_context(|| format!("session {id} is sealed, but not anchored yet"))?;
+        let delivered = deliver_anchors(&self.data.vault, &Embedded { chain: &chain })?;
+        for (failed, why) in &delivered.failed {
+            tracing::warn!(session = %failed, %why, "the anchor was not delivered");
+        }
+        chain.close()?;
+        if let Some((_, why)) = delivered.failed.iter().find(|(failed, _)| failed == id) {
+            anyhow::bail!("session {id} is sealed, but not anchored yet: {why}");
+        }
+        self.session(id)
+    }
+
+    fn session(&self, id: &SessionId) -> anyhow::Result<Session> {
+        let Opened { vault, key, .. } = &self.data;
+        Ok(reply::session(vault, &key.public(), &get_session(vault, id)?)?)
+    }
+
+    fn sessions(
+        &self,
+        filter: &SessionFilter,
+        visit: &mut dyn FnMut(Session) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        const PAGE: usize = 256;
+        let Opened { vault, key, .. } = &self.data;
+        let mut cursor = None;
+        loop {
+            let page = list_sessions(vault, filter, PAGE, cursor.as_deref())?;
+            for row in &page.sessions {
+                visit(reply::session(vault, &key.public(), row)?)?;
+            }
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn source<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn SessionSource + 'a>> {
+        Ok(Box::new(StoredSession::open(&self.data.vault, id)?))
+    }
+
+    fn prove(&self, id: &SessionId, wanted: &Wanted) -> anyhow::Result<Vec<u8>> {
+        Ok(prove_session(&self.data.vault, id, wanted)?)
+    }
+
+    fn verify_session(
+        &self,
+        id: &SessionId,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> anyhow::Result<Findings> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let verified = verify_session(&self.data.vault, id, threads, progress)?;
+        let mut findings = findings(id, verified);
+        if let Ok(chain) = self.chain(false) {
+            self.verify_anchor(&chain, id, &mut findings)?;
+            chain.close()?;
+        } else {
+            findings.not_checked.push(format!("session {id}: the chain is not at hand"));
+        }
+        Ok(findings)
+    }
+
+    fn verify_all(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> anyhow::Result<Findings> {
+        let mut all = Findings::default();
+        let disk: Arc<dyn Disk> = self.data.folder.disk.clone();
+        let facts = FolderFacts {
+            store: self.data.folder.store,
+            sealer: self.data.vault.sealer(),
+            damage: &self.data.damage(),
+        };
+        let suspects = self.verify_folder(&disk, SERVICE, &mut all, &facts, progress)?;
+        let chain = self.chain(false).map_err(|error| {
+            all.faults.push(format!("the chain cannot be opened: {error:#}"));
+        });
+        if let Ok(chain) = &chain {
+            self.verify_chain(chain, &mut all)?;
+        }
+        let mut ids = Vec::new();
+        self.sessions(&SessionFilter::default(), &mut |session| {
+            ids.push(session.session_id.parse::<SessionId>()?);
+            Ok(())
+        })?;
+        for id in &ids {
+            let found = findings(id, verify_structure(&self.data.vault, id, &suspects)?);
+            all.sessions += 1;
+            all.faults.extend(found.faults);
+            all.not_checked.extend(found.not_checked);
+            if let Ok(chain) = &chain {
+                self.verify_anchor(chain, id, &mut all)?;
+            }
+        }
+        if let Ok(chain) = chain {
+            chain.close()?;
+        }
+        Ok(all)
+    }
+
+    fn own_folder(&self) -> Option<PathBuf> {
+        Some(self.home.data.clone())
+    }
+
+    fn close(self: Box<Self>) -> anyhow::Result<()> {
+        Ok(self.data.close()?)
+    }
+}
+
+impl Local {
+    /// Reads every byte of the chain's folder, and validates every block by the six rules.
+    fn verify_chain(&self, opened: &manager::Opened, all: &mut Findings) -> anyhow::Result<()> {
+        let disk: Arc<dyn Disk> =
+            Arc::new(lucid_store::disk::real::RealDisk::new(chain_folder(&self.home)));
+        let facts = FolderFacts {
+            store: opened.store,
+            sealer: opened.vault.sealer(),
+            damage: &opened.damage(),
+        };
+        self.verify_folder(&disk, CHAIN_FOLDER, all, &facts, &|_, _| {})?;
+        for damage in chain::audit::audit(disk.as_ref(), opened.store)? {
+            let damage = format!("{CHAIN_FOLDER}/{damage}");
+            if !all.damage.contains(&damage) {
+                all.damage.push(damage);
+            }
+        }
+        let store = opened.chain.as_ref();
+        let Some(tip) = store.tip()? else { return Ok(()) };
+        let mut parent = None;
+        for height in 0..=tip.height {
+            match read_block(store, height) {
+                Ok(block) => {
+                    let own_parent = parent.replace(block.as_parent()?);
+                    let earlier = |digest: &_| {
+                        store.find(digest).ok().flatten().is_some_and(|place| place.height < height)
+                    };
+                    let context = ValidationContext {
+                        parent: own_parent,
+                        genesis: None,
+                        now: self.now,
+                        mode: Mode::Historical,
+                        chained: &earlier,
+                        producer: None,
+                    };
+                    let verdict = validate(Candidate::from(block), &context);
+                    all.blocks += 1;
+                    if let Some(rule) = verdict.first_fault {
+                        all.faults.push(format!("block {height} breaks the rule {}", rule.name()));
+                    }
+                }
+                Err(error) => {
+                    parent = None;
+                    all.faults.push(format!("block {height}: {error:#}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the block that a session says it is anchored in is in the chain.
+    fn verify_anchor(
+        &self,
+        opened: &manager::Opened,
+        id: &SessionId,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
+        let session = get_session(&self.data.vault, id)?;
+        let Some((index, hash)) = session.anchored else { return Ok(()) };
+        let fault = match opened.chain.record(index) {
+            Ok(Some(stored)) if stored.record.entry.hash == hash => return Ok(()),
+            Ok(Some(_)) => "the chain has another block in its place".to_owned(),
+            Ok(None) => "the chain does not have it".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        findings.faults.push(format!("session {id} is anchored in block {index}: {fault}"));
+        Ok(())
+    }
+}
+
+fn read_block(store: &dyn ChainStore, height: u64) -> anyhow::Result<Block> {
+    let stored = store.record(height)?.context("its record is missing")?;
+    let body = store.body(height)?.context("its transactions are missing")?;
+    Ok(Block::from_parts(&stored.record, body)?)
+}
+
+/// The chain of this process as what anchors sessions.
+struct Embedded<'a> {
+    chain: &'a manager::Opened,
+}
+
+fn unavailable(error: impl std::fmt::Display) -> EngineError {
+    EngineError::Unavailable(error.to_string())
+}
+
+impl AnchorEngine for Embedded<'_> {
+    fn submit(&self, text: &str) -> Result<(), EngineError> {
+        let manager::Opened { vault, chain, key, admissions, sealing, .. } = self.chain;
+        let now = crate::cmd::now();
+        let submitted = submit_transaction(vault, chain.as_ref(), admissions, now, text.as_bytes());
+        submitted.map_err(|error| match error {
+            SubmitError::Admission(_) | SubmitError::Conflict { .. } => {
+                EngineError::Refused(error.to_string())
+            }
+            _ => unavailable(error),
+        })?;
+        // Nobody else fills the pool, so there is nothing to wait for.
+        while seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?.left > 0 {}
+        Ok(())
+    }
+
+    fn confirmed(&self, transaction_id: &str) -> Result<Option<Confirmed>, EngineError> {
+        let proof = anchor_proof(self.chain.chain.as_ref(), transaction_id).map_err(unavailable)?;
+        Ok(proof.map(|proof| Confirmed {
+            block_index: proof.block_index,
+            block_hash: proof.block_hash,
+            proof: Anchored {
+                transaction: proof.transaction.text().to_owned(),
+                position: proof.position,
+                count: proof.count,
+                path: proof.path,
+                entry: proof.entry.text(),
+                producer: proof
+                    .producer
+                    .zip(proof.signature)
+                    .map(|(key, signature)| Producer { key, signature }),
+            },
+        }))
+    }
+}
+
+/// Rebuilds the indexes of both folders; says what damage was found on the way.
+pub fn reindex(home: &Home, now: Timestamp, accept_loss: bool) -> anyhow::Result<Vec<String>> {
+    let owner = "`lucid reindex`";
+    let data =
+        Opened::reindex(&data_folder(home), &options(home, owner, now, false, true), accept_loss)?;
+    let mut damage: Vec<String> =
+        data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")).collect();
+    data.close()?;
+    let folder = chain_folder(home);
+    if folder.exists() {
+        let options = manager::Options {
+            owner: owner.to_owned(),
+            create: false,
+            root_key_file: home.key_file.clone(),
+            accept_loss,
+            ..manager::Options::default()
+        };
+        let chain = manager::reindex(&folder, &options, now)?;
+        damage.extend(chain.damage().iter().map(|damage| format!("{CHAIN_FOLDER}/{damage}")));
+        chain.close()?;
+    }
+    Ok(damage)
+}

@@ -1,0 +1,462 @@
+//! Sessions behind a server: the client cuts and hashes, asks what is missing, sends only what is new.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient};
+use lucid_api::v1::chunks::ChunkIds;
+use lucid_api::v1::manifest::ManifestQuery;
+use lucid_api::v1::proofs::ProofQuery;
+use lucid_api::v1::sessions::{
+    AddReferences, Appended, Appendix, AppendixKind, CreateSession, Layout as WireLayout,
+    Reference as WireReference, SealSession, Session, SessionStatus, SessionsQuery,
+};
+use lucid_core::digest::ChunkId;
+use lucid_core::manifest::AppendixKind as CoreAppendixKind;
+use lucid_core::session::{Layout, SessionId};
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::create_session::NewSession;
+use lucid_data_chain::ops::list_sessions::SessionFilter;
+use lucid_data_chain::ops::prove_session::Wanted;
+use lucid_data_chain::ops::read_session::{SessionSource, Shape};
+use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_data_chain::row::Reference;
+use lucid_store::codec::Packer;
+use parking_lot::{Condvar, Mutex};
+
+use super::{Begun, Filling, Findings, Place, Wish};
+use crate::ingest::sink::SinkError;
+use crate::ingest::{Sink, Worker};
+
+/// Chunks are sent when this much has gathered.
+const BATCH_BYTES: usize = 8 << 20;
+/// Or this many.
+const BATCH_CHUNKS: usize = 1_000;
+/// How long a sealed session's anchor is waited for: several block intervals.
+const ANCHOR_PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is asked for.
+const ANCHOR_INTERVAL: Duration = Duration::from_millis(250);
+/// References asked for at once.
+const MANIFEST_PAGE: u32 = 1_000;
+
+/// A data-chain behind HTTP.
+pub struct Remote {
+    client: DataChainClient,
+}
+
+impl Remote {
+    /// Names the server; it is spoken to with the first call.
+    pub fn connect(url: &str) -> anyhow::Result<Self> {
+        let client = DataChainClient::new(url, ClientOptions::default())
+            .with_context(|| format!("{url:?} names no server"))?;
+        Ok(Self { client })
+    }
+
+    fn create(&self, new: &NewSession) -> anyhow::Result<Session> {
+        let request = CreateSession {
+            session_id: new.id.as_ref().map(ToString::to_string),
+            user_id: Some(new.user.clone()).filter(|user| !user.is_empty()),
+            metadata: new.metadata.clone(),
+            started_at: Some(new.started_at.to_string()),
+            layout: match new.layout {
+                Layout::Raw => WireLayout::Raw,
+                Layout::Tree => WireLayout::Tree,
+            },
+            public: new.public,
+            cutting: Some(lucid_data_chain::reply::cutting(&new.profile)),
+        };
+        Ok(self.client.create_session(&request)?)
+    }
+}
+
+impl Place for Remote {
+    fn begin(&self, new: NewSession) -> anyhow::Result<Begun> {
+        let session = self.create(&new)?;
+        let id: SessionId = session.session_id.parse()?;
+        Ok(match session.status {
+            SessionStatus::Active => Begun::Empty(id),
+            _ => Begun::Sealed(id),
+        })
+    }
+
+    fn fill<'a>(&'a self, id: &SessionId, _: Wish) -> anyhow::Result<Box<dyn Filling + 'a>> {
+        Ok(Box::new(RemoteSink {
+            client: &self.client,
+            session: id.clone(),
+            pending: Mutex::default(),
+            sent: Condvar::new(),
+        }))
+    }
+
+    fn compare<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn Filling + 'a>> {
+        Ok(Box::new(RemoteCompare { source: RemoteSession::open(&self.client, id)? }))
+    }
+
+    fn stream(&self, new: NewSession) -> anyhow::Result<Session> {
+        self.create(&new)
+    }
+
+    fn append(
+        &self,
+        id: &SessionId,
+        offset: u64,
+        bytes: &[u8],
+        _: Wish,
+    ) -> anyhow::Result<Appended> {
+        let how = Append { offset, ..Append::default() };
+        match self.client.append(id.as_str(), &how, bytes.to_vec()) {
+            Ok(appended) => Ok(appended),
+            Err(error) if error.maybe_applied() => {
+                // The break may have come before the bytes or after them: the server knows.
+                let current = self.client.upload_offset(id.as_str())?;
+                let rest = current
+                    .checked_sub(offset)
+                    .and_then(|taken| bytes.get(usize::try_from(taken).ok()?..))
+                    .with_context(|| {
+                        format!("session {id} is at byte {current}, and {offset} was acknowledged")
+                    })?;
+                let how = Append { offset: current, ..Append::default() };
+                Ok(self.client.append(id.as_str(), &how, rest.to_vec())?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()> {
+        let appendix = request.appendix.map(|appendix| Appendix {
+            kind: match appendix.kind {
+                CoreAppendixKind::Catalogue => AppendixKind::Catalogue,
+                CoreAppendixKind::Timeline => AppendixKind::Timeline,
+            },
+            offset: appendix.offset,
+            length: appendix.length,
+        });
+        let request = SealSession {
+            expected_chunk_count: request.expected_chunk_count,
+            appendix,
+            ..SealSession::default()
+        };
+        self.client.seal(id.as_str(), &request)?;
+        Ok(())
+    }
+
+    fn anchor(&self, id: &SessionId) -> anyhow::Result<Session> {
+        self.client.anchor(id.as_str())?;
+        let started = std::time::Instant::now();
+        loop {
+            let session = self.client.session(id.as_str())?;
+            let is_late = started.elapsed() > ANCHOR_PATIENCE;
+            if session.status == SessionStatus::Anchored || is_late {
+                return Ok(session);
+            }
+            std::thread::sleep(ANCHOR_INTERVAL);
+        }
+    }
+
+    fn session(&self, id: &SessionId) -> anyhow::Result<Session> {
+        Ok(self.client.session(id.as_str())?)
+    }
+
+    fn sessions(
+        &self,
+        filter: &SessionFilter,
+        visit: &mut dyn FnMut(Session) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut query = SessionsQuery {
+            user_id: filter.user.clone(),
+            from: filter.from.map(|time| time.to_string()),
+            to: filter.to.map(|time| time.to_string()),
+            ..SessionsQuery::default()
+        };
+        loop {
+            let page = self.client.list_sessions(&query)?;
+            for session in page.items {
+                visit(session)?;
+            }
+            match page.next_cursor {
+                Some(cursor) => query.cursor = Some(cursor),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn source<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn SessionSource + 'a>> {
+        Ok(Box::new(RemoteSession::open(&self.client, id)?))
+    }
+
+    fn prove(&self, id: &SessionId, wanted: &Wanted) -> anyhow::Result<Vec<u8>> {
+        let query = match wanted {
+            Wanted::Session => ProofQuery::Session,
+            Wanted::Chunk(index) => ProofQuery::Chunk(*index),
+            Wanted::Bytes(range) => {
+                anyhow::ensure!(!range.is_empty(), "a range of no bytes cannot be asked for");
+                ProofQuery::Range { first: range.start, last: range.end - 1 }
+            }
+            Wanted::Path(path) => ProofQuery::Path(path.clone()),
+        };
+        Ok(self.client.proof(id.as_str(), &query)?)
+    }
+
+    fn verify_session(
+        &self,
+        id: &SessionId,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> anyhow::Result<Findings> {
+        let verified = self.client.verify_session(id.as_str(), None)?;
+        let session = self.client.session(id.as_str())?;
+        progress(session.total_bytes);
+        let details = verified.details;
+        let mut faults: Vec<String> = details
+            .chunk_results
+            .iter()
+            .filter(|chunk| !chunk.verified)
+            .map(|chunk| {
+                let why = chunk.error.as_deref().unwrap_or("it does not match");
+                format!("session {id}, chunk {}: {why}", chunk.index)
+            })
+            .collect();
+        faults.extend(details.reason.map(|reason| format!("session {id}: {reason}")));
+        if !verified.verified && faults.is_empty() {
+            faults.push(format!("session {id} does not verify"));
+        }
+        Ok(Findings {
+            sessions: 1,
+            records: details.chunks_verified,
+            bytes: session.total_bytes,
+            faults,
+            not_checked: vec!["the server's own files: run `lucid verify --all` there".into()],
+            ..Findings::default()
+        })
+    }
+
+    fn verify_all(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> anyhow::Result<Findings> {
+        let mut sessions = Vec::new();
+        self.sessions(&SessionFilter::default(), &mut |session| {
+            sessions.push((session.session_id.parse::<SessionId>()?, session.total_bytes));
+            Ok(())
+        })?;
+        let total = sessions.iter().map(|(_, bytes)| bytes).sum();
+        let mut all = Findings::default();
+        for (id, _) in &sessions {
+            let before = all.bytes;
+            let found = self.verify_session(id, &|done| progress(before + done, total))?;
+            all.sessions += 1;
+            all.records += found.records;
+            all.bytes += found.bytes;
+            all.faults.extend(found.faults);
+            all.not_checked = found.not_checked;
+        }
+        Ok(all)
+    }
+
+    fn own_folder(&self) -> Option<std::path::PathBuf> {
+        None
+    }
+
+    fn close(self: Box<Self>) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+fn refused(error: ClientError) -> SinkError {
+    SinkError::Server(error.to_string())
+}
+
+#[derive(Default)]
+struct Pending {
+    chunks: Vec<(ChunkId, Vec<u8>)>,
+    bytes: usize,
+    /// Batches on their way.
+    sending: usize,
+    bytes_new: u64,
+    bytes_stored: u64,
+}
+
+/// Sends chunks in batches, and only those that the server misses.
+struct RemoteSink<'a> {
+    client: &'a DataChainClient,
+    session: SessionId,
+    pending: Mutex<Pending>,
+    sent: Condvar,
+}
+
+impl RemoteSink<'_> {
+    fn send(&self, batch: Vec<(ChunkId, Vec<u8>)>) -> Result<(), SinkError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.send_missing(batch);
+        let mut pending = self.pending.lock();
+        pending.sending -= 1;
+        if let Ok((bytes_new, bytes_stored)) = &outcome {
+            pending.bytes_new += bytes_new;
+            pending.bytes_stored += bytes_stored;
+        }
+        drop(pending);
+        self.sent.notify_all();
+        outcome.map(|_| ())
+    }
+
+    fn send_missing(&self, batch: Vec<(ChunkId, Vec<u8>)>) -> Result<(u64, u64), SinkError> {
+        let chunks = batch.iter().map(|(id, _)| *id).collect();
+        let missing = self.client.missing_chunks(&ChunkIds { chunks }).map_err(refused)?;
+        let missing: std::collections::HashSet<ChunkId> = missing.into_iter().collect();
+        let mut seen = std::collections::HashSet::new();
+        let new: Vec<&[u8]> = batch
+            .iter()
+            .filter(|(id, _)| missing.contains(id) && seen.insert(*id))
+            .map(|(_, bytes)| bytes.as_slice())
+            .collect();
+        if new.is_empty() {
+            return Ok((0, 0));
+        }
+        let bytes_new = new.iter().map(|bytes| bytes.len() as u64).sum();
+        let stored = self.client.put_chunks(new).map_err(refused)?;
+        Ok((bytes_new, stored.iter().map(|chunk| chunk.stored_bytes).sum()))
+    }
+
+    fn take(pending: &mut Pending) -> Vec<(ChunkId, Vec<u8>)> {
+        pending.bytes = 0;
+        if !pending.chunks.is_empty() {
+            pending.sending += 1;
+        }
+        std::mem::take(&mut pending.chunks)
+    }
+}
+
+impl Sink for RemoteSink<'_> {
+    fn put(&self, _: &mut Worker, id: &ChunkId, bytes: Vec<u8>) -> Result<(), SinkError> {
+        let batch = {
+            let mut pending = self.pending.lock();
+            pending.bytes += bytes.len();
+            pending.chunks.push((*id, bytes));
+            if pending.bytes < BATCH_BYTES && pending.chunks.len() < BATCH_CHUNKS {
+                return Ok(());
+            }
+            Self::take(&mut pending)
+        };
+        self.send(batch)
+    }
+
+    fn refer(&self, start_index: u64, chunks: Vec<(ChunkId, u32)>) -> Result<(), SinkError> {
+        let batch = Self::take(&mut self.pending.lock());
+        self.send(batch)?;
+        let mut pending = self.pending.lock();
+        while pending.sending > 0 {
+            self.sent.wait(&mut pending);
+        }
+        drop(pending);
+        let chunks = chunks
+            .into_iter()
+            .map(|(chunk_id, length)| WireReference { chunk_id, length })
+            .collect();
+        self.client
+            .add_references(self.session.as_str(), &AddReferences { start_index, chunks })
+            .map_err(refused)?;
+        Ok(())
+    }
+}
+
+impl Filling for RemoteSink<'_> {
+    fn as_sink(&self) -> &dyn Sink {
+        self
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        let pending = self.pending.lock();
+        (pending.bytes_new, pending.bytes_stored)
+    }
+}
+
+/// A sealed session on a server.
+struct RemoteSession<'a> {
+    client: &'a DataChainClient,
+    shape: Shape,
+}
+
+impl<'a> RemoteSession<'a> {
+    fn open(client: &'a DataChainClient, id: &SessionId) -> anyhow::Result<Self> {
+        let session = client.session(id.as_str())?;
+        let shape = Shape {
+            id: id.clone(),
+            layout: match session.layout {
+                WireLayout::Raw => Layout::Raw,
+                WireLayout::Tree => Layout::Tree,
+            },
+            chunk_count: session.chunk_count,
+            content_bytes: session.content_bytes,
+            total_bytes: session.total_bytes,
+        };
+        Ok(Self { client, shape })
+    }
+}
+
+fn failed(error: ClientError) -> OpError {
+    OpError::Broken(error.to_string())
+}
+
+impl SessionSource for RemoteSession<'_> {
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn references(&self, start: u64, limit: usize) -> Result<Vec<Reference>, OpError> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX).min(MANIFEST_PAGE);
+        let query = ManifestQuery { start, limit: Some(limit) };
+        let page = self.client.manifest(self.shape.id.as_str(), &query).map_err(failed)?;
+        Ok(page
+            .chunks
+            .into_iter()
+            .map(|chunk| Reference {
+                index: chunk.index,
+                offset: chunk.offset,
+                length: chunk.length,
+                chunk: chunk.chunk_id,
+                leaf: chunk.leaf_hash,
+            })
+            .collect())
+    }
+
+    fn chunk(&self, _: &mut Packer, reference: &Reference) -> Result<Vec<u8>, OpError> {
+        let wanted = ChunkIds { chunks: vec![reference.chunk] };
+        let mut frames = self.client.get_chunks(&wanted).map_err(failed)?;
+        let bytes = frames
+            .next()
+            .ok_or_else(|| OpError::Missing(vec![reference.chunk]))?
+            .map_err(|fault| OpError::Broken(fault.to_string()))?;
+        // A server is believed as little as a disk.
+        if ChunkId::from(blake3::hash(&bytes)) == reference.chunk {
+            Ok(bytes.to_vec())
+        } else {
+            Err(OpError::Broken(format!(
+                "the server sent other bytes than chunk {}",
+                reference.chunk
+            )))
+        }
+    }
+}
+
+/// Holds what comes against a sealed session on a server.
+struct RemoteCompare<'a> {
+    source: RemoteSession<'a>,
+}
+
+impl Sink for RemoteCompare<'_> {
+    fn put(&self, _: &mut Worker, _: &ChunkId, _: Vec<u8>) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn refer(&self, start_index: u64, chunks: Vec<(ChunkId, u32)>) -> Result<(), SinkError> {
+        crate::ingest::sink::hold_against(&self.source, start_index, &chunks)
+    }
+}
+
+impl Filling for RemoteCompare<'_> {
+    fn as_sink(&self) -> &dyn Sink {
+        self
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}

@@ -1,0 +1,114 @@
+//! What the service's rooms share: the open block-manager, once it is open.
+//!
+//! Handlers and workers get at it through [`App::run`], which takes the op off the async threads.
+//! Until the folder is open, requests are answered with `unavailable` and health with `starting`.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use lucid_api::problem::ErrorCode;
+use lucid_http::health::Report;
+use lucid_http::reply::{Refusal, Reply};
+use lucid_http::serve::Shutdown;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::state::Opened;
+
+/// Shared by everything that runs. Cloning shares it.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+struct Shared {
+    opened: OnceLock<Opened>,
+    started: Instant,
+    shutdown: Shutdown,
+    pool_is_full: Notify,
+    sealing_fault: Mutex<Option<String>>,
+}
+
+impl App {
+    /// Nothing is open yet.
+    pub fn new(shutdown: &Shutdown) -> Self {
+        Self(Arc::new(Shared {
+            opened: OnceLock::new(),
+            started: Instant::now(),
+            shutdown: shutdown.clone(),
+            pool_is_full: Notify::new(),
+            sealing_fault: Mutex::new(None),
+        }))
+    }
+
+    /// Start-up is complete. The first one counts.
+    pub fn set_opened(&self, opened: Opened) {
+        // Only start-up sets it, once.
+        let _already = self.0.opened.set(opened);
+    }
+
+    /// The open block-manager.
+    pub fn opened(&self) -> Option<&Opened> {
+        self.0.opened.get()
+    }
+
+    /// Runs an op where it may block.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
+        let app = self.clone();
+        let ran = tokio::task::spawn_blocking(move || match app.opened() {
+            Some(opened) => op(opened),
+            None => Err(Refusal::new(ErrorCode::Unavailable, "the service is starting")),
+        });
+        ran.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "an operation panicked");
+            Err(Refusal::new(ErrorCode::Internal, "the operation failed"))
+        })
+    }
+
+    /// Whole seconds since start-up began.
+    pub fn uptime_seconds(&self) -> u64 {
+        self.0.started.elapsed().as_secs()
+    }
+
+    /// The wish to end.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.0.shutdown
+    }
+
+    /// Asks for a block before its time.
+    pub fn pool_is_full(&self) -> &Notify {
+        &self.0.pool_is_full
+    }
+
+    /// Notes why sealing fails; `None` when it works again.
+    pub fn set_sealing_fault(&self, why: Option<String>) {
+        *self.0.sealing_fault.lock() = why;
+    }
+
+    /// How the components are, from what is known already.
+    pub fn report(&self) -> Report {
+        let Some(opened) = self.opened() else { return Report::starting() };
+        let read_only = opened.read_only();
+        let sealing = self.0.sealing_fault.lock().clone();
+        let damage = opened.damage();
+        let mut report = Report::new().needed("block_validator", true);
+        report = report.needed("chain_manager", sealing.is_none());
+        if let Some(why) = sealing {
+            report = report.detail(why);
+        }
+        report = report.needed("block_storage", read_only.is_none());
+        if let Some(why) = read_only {
+            report = report.detail(why);
+        }
+        // An authority has nobody to synchronise with.
+        report = report.needed("chain_sync", true);
+        report = report.optional("integrity", damage.is_empty());
+        match damage.first() {
+            Some(first) => {
+                report.detail(format!("{} damaged places, the first: {first}", damage.len()))
+            }
+            None => report,
+        }
+    }
+}

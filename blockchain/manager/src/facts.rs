@@ -1,0 +1,461 @@
+//! What a block-manager remembers besides its chain: its role, its genesis, and the pool.
+//!
+//! Each of these is a fact in the vault's log, and [`Facts`] makes index rows of it, for the committer
+//! and for recovery alike. The ops write facts with [`commit`] and read rows through this file, so no
+//! other file knows a key. `docs/formats-chain-store.md` gives the bytes.
+//!
+//! Invariant: a pooled transaction has a ticket until the end of days. Pending, it has a place in the
+//! order and a text; failed, a text; chained, neither, for the chain has it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use lucid_core::digest::{BlockHash, TransactionHash};
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::{IdDigest, Transaction};
+use lucid_core::wire::{Reader, WireFault, Writer};
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::{Changes, Index, Project};
+use lucid_store::vault::Vault;
+use lucid_store::{CommitError, StoreError};
+
+/// What a block-manager is, written down at its first start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It makes the blocks of its chain.
+    Authority,
+    /// It follows another one's chain.
+    Follower,
+}
+
+impl Role {
+    /// The name it has in replies and sentences.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Follower => "follower",
+        }
+    }
+}
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// What this block-manager is.
+    Role(Role),
+    /// Which chain it keeps.
+    Genesis(BlockHash),
+    /// A transaction was accepted.
+    Pooled {
+        /// The digest of what was posted.
+        posted: TransactionHash,
+        /// When it was accepted.
+        at: Timestamp,
+        /// The transaction.
+        text: String,
+    },
+    /// A pooled transaction was refused when its block was made.
+    Failed {
+        /// Its id.
+        id: IdDigest,
+        /// When.
+        at: Timestamp,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// Pooled transactions are in a block.
+    Chained {
+        /// The block.
+        height: u64,
+        /// Their ids.
+        ids: Vec<IdDigest>,
+    },
+}
+
+const ROLE: u8 = 0x10;
+const GENESIS: u8 = 0x11;
+const POOLED: u8 = 0x12;
+const FAILED: u8 = 0x13;
+const CHAINED: u8 = 0x14;
+
+impl Fact {
+    /// The fact's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        match self {
+            Self::Role(role) => to.u8(ROLE).u8(u8::from(*role == Role::Follower)),
+            Self::Genesis(hash) => to.u8(GENESIS).raw(hash.as_bytes()),
+            Self::Pooled { posted, at, text } => {
+                to.u8(POOLED).raw(posted.as_bytes()).i64(at.as_micros()).text(text)
+            }
+            Self::Failed { id, at, reason } => {
+                to.u8(FAILED).raw(id).i64(at.as_micros()).text(reason)
+            }
+            Self::Chained { height, ids } => {
+                to.u8(CHAINED).u64(*height);
+                ids.iter().fold(&mut to, |to, id| to.raw(id))
+            }
+        };
+        to.finish()
+    }
+
+    /// Reads [`Fact::encode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let time = |from: &mut Reader<'_>| from.i64("time").map(Timestamp::from_micros);
+        let fact = match from.u8("kind of fact")? {
+            ROLE => Self::Role(match from.u8("role")? {
+                0 => Role::Authority,
+                1 => Role::Follower,
+                _ => return Err(WireFault::Invalid { what: "role" }),
+            }),
+            GENESIS => Self::Genesis(BlockHash::new(from.array("genesis")?)),
+            POOLED => Self::Pooled {
+                posted: TransactionHash::new(from.array("posted digest")?),
+                at: time(&mut from)?,
+                text: from.text("transaction")?.to_owned(),
+            },
+            FAILED => Self::Failed {
+                id: from.array("id")?,
+                at: time(&mut from)?,
+                reason: from.text("reason")?.to_owned(),
+            },
+            CHAINED => {
+                let height = from.u64("height")?;
+                let mut ids = Vec::new();
+                while !from.is_empty() {
+                    ids.push(from.array("id")?);
+                }
+                Self::Chained { height, ids }
+            }
+            _ => return Err(WireFault::Invalid { what: "kind of fact" }),
+        };
+        from.finish()?;
+        Ok(fact)
+    }
+}
+
+thread_local! {
+    /// Compression contexts are costly to make; each thread that commits keeps one.
+    static PACKER: RefCell<Packer> = RefCell::new(Packer::new());
+}
+
+/// Makes facts durable, all or none.
+pub fn commit(vault: &Vault, facts: &[Fact]) -> Result<(), CommitError> {
+    let sealed = PACKER.with_borrow_mut(|packer| {
+        facts.iter().map(|fact| vault.fact(packer, fact.encode())).collect::<Result<Vec<_>, _>>()
+    });
+    let facts = sealed.map_err(|error| CommitError::Failed(error.to_string()))?;
+    vault.commit(Submission { facts, ..Submission::default() }).map(drop)
+}
+
+const FIXED: u8 = 0x40;
+const ORDER: u8 = 0x41;
+const TICKET: u8 = 0x42;
+const TEXT: u8 = 0x43;
+
+const ROLE_KEY: [u8; 2] = [FIXED, 0];
+const GENESIS_KEY: [u8; 2] = [FIXED, 1];
+const POOL_KEY: [u8; 2] = [FIXED, 2];
+
+/// How far a pooled transaction is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for its block.
+    Pending {
+        /// Its place in the order.
+        order: u64,
+        /// Bytes of its text.
+        bytes: u32,
+    },
+    /// It was refused.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// It is in a block.
+    Chained {
+        /// Which one.
+        height: u64,
+    },
+}
+
+/// What is remembered of an accepted transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The digest of what was posted: the same id with another one is a conflict.
+    pub posted: TransactionHash,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+impl Ticket {
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.raw(self.posted.as_bytes()).i64(self.submitted_at.as_micros());
+        match &self.stage {
+            Stage::Pending { order, bytes } => to.u8(0).u64(*order).u32(*bytes),
+            Stage::Failed { at, reason } => to.u8(1).i64(at.as_micros()).text(reason),
+            Stage::Chained { height } => to.u8(2).u64(*height),
+        };
+        to.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        Ok(Self {
+            posted: TransactionHash::new(from.array("posted digest")?),
+            submitted_at: Timestamp::from_micros(from.i64("time")?),
+            stage: match from.u8("stage")? {
+                0 => Stage::Pending { order: from.u64("order")?, bytes: from.u32("bytes")? },
+                1 => Stage::Failed {
+                    at: Timestamp::from_micros(from.i64("time")?),
+                    reason: from.text("reason")?.to_owned(),
+                },
+                _ => Stage::Chained { height: from.u64("height")? },
+            },
+        })
+    }
+}
+
+/// What waits in the pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pool {
+    /// The next transaction's place in the order.
+    next: u64,
+    /// How many transactions wait.
+    pub transactions: u64,
+    /// Bytes of their texts.
+    pub bytes: u64,
+}
+
+impl Pool {
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.u64(self.next).u64(self.transactions).u64(self.bytes);
+        to.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        Ok(Self {
+            next: from.u64("next")?,
+            transactions: from.u64("transactions")?,
+            bytes: from.u64("bytes")?,
+        })
+    }
+
+    fn leave(&mut self, bytes: u32) {
+        self.transactions = self.transactions.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
+    }
+}
+
+fn key(prefix: u8, rest: &[u8]) -> Vec<u8> {
+    [&[prefix], rest].concat()
+}
+
+fn fault(what: &'static str) -> impl Fn(WireFault) -> StoreError {
+    move |fault| {
+        StoreError::Index(format!("the row of {what}: {fault}; `lucid reindex` rebuilds it"))
+    }
+}
+
+/// Makes rows of facts.
+#[derive(Debug)]
+pub struct Facts {
+    sealer: Arc<Sealer>,
+}
+
+impl Facts {
+    /// Values are sealed as the store's payloads are.
+    pub fn new(sealer: Arc<Sealer>) -> Self {
+        Self { sealer }
+    }
+
+    fn ticket(&self, name: &[u8], changes: &Changes<'_>) -> Result<Option<Ticket>, StoreError> {
+        let value = changes.get(&key(TICKET, name))?;
+        value.map(|value| open_ticket(&self.sealer, value)).transpose()
+    }
+
+    fn put_ticket(
+        &self,
+        name: &[u8],
+        ticket: &Ticket,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        changes.put(key(TICKET, name), self.sealer.seal_value(&ticket.encode())?);
+        Ok(())
+    }
+
+    fn pooled(
+        &self,
+        (posted, at, text): (TransactionHash, Timestamp, &str),
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let Ok(transaction) = Transaction::parse(text.as_bytes()) else {
+            tracing::error!("a pooled transaction in the log cannot be read and is left out");
+            return Ok(());
+        };
+        let name = self.sealer.index_name(&transaction.id_digest());
+        if self.ticket(&name, changes)?.is_some() {
+            return Ok(());
+        }
+        let mut pool = read_pool(changes.get(&POOL_KEY)?)?;
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let stage = Stage::Pending { order: pool.next, bytes };
+        changes.put(key(ORDER, &pool.next.to_be_bytes()), name.to_vec());
+        changes.put(key(TEXT, &name), self.sealer.seal_value(text.as_bytes())?);
+        self.put_ticket(&name, &Ticket { posted, submitted_at: at, stage }, changes)?;
+        pool.next += 1;
+        pool.transactions += 1;
+        pool.bytes += u64::from(bytes);
+        changes.put(POOL_KEY.to_vec(), pool.encode());
+        Ok(())
+    }
+
+    /// Takes a pending transaction out of the pool.
+    fn leave(
+        &self,
+        id: &IdDigest,
+        stage: Stage,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let name = self.sealer.index_name(id);
+        let Some(mut ticket) = self.ticket(&name, changes)? else { return Ok(()) };
+        let Stage::Pending { order, bytes } = ticket.stage else { return Ok(()) };
+        let mut pool = read_pool(changes.get(&POOL_KEY)?)?;
+        pool.leave(bytes);
+        changes.put(POOL_KEY.to_vec(), pool.encode());
+        changes.remove(key(ORDER, &order.to_be_bytes()));
+        if matches!(stage, Stage::Chained { .. }) {
+            changes.remove(key(TEXT, &name));
+        }
+        ticket.stage = stage;
+        self.put_ticket(&name, &ticket, changes)
+    }
+}
+
+impl Project for Facts {
+    fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
+        let fact = match Fact::decode(fact) {
+            Ok(fact) => fact,
+            Err(fault) => {
+                tracing::error!(%fault, "a fact in the log cannot be read and is left out");
+                return Ok(());
+            }
+        };
+        match fact {
+            Fact::Role(role) => {
+                changes.put(ROLE_KEY.to_vec(), vec![u8::from(role == Role::Follower)]);
+                Ok(())
+            }
+            Fact::Genesis(hash) => {
+                changes.put(GENESIS_KEY.to_vec(), hash.as_bytes().to_vec());
+                Ok(())
+            }
+            Fact::Pooled { posted, at, text } => self.pooled((posted, at, &text), changes),
+            Fact::Failed { id, at, reason } => {
+                self.leave(&id, Stage::Failed { at, reason }, changes)
+            }
+            Fact::Chained { height, ids } => {
+                ids.iter().try_for_each(|id| self.leave(id, Stage::Chained { height }, changes))
+            }
+        }
+    }
+}
+
+fn open_ticket(sealer: &Sealer, value: Vec<u8>) -> Result<Ticket, StoreError> {
+    Ticket::decode(&sealer.open_value(value)?).map_err(fault("a transaction"))
+}
+
+fn read_pool(value: Option<Vec<u8>>) -> Result<Pool, StoreError> {
+    value.map_or(Ok(Pool::default()), |value| Pool::decode(&value).map_err(fault("the pool")))
+}
+
+/// The role, once it is written down.
+pub fn role(index: &dyn Index) -> Result<Option<Role>, StoreError> {
+    Ok(index.get(&ROLE_KEY)?.map(|value| match value.first() {
+        Some(1) => Role::Follower,
+        _ => Role::Authority,
+    }))
+}
+
+/// The chain's genesis, once there is one.
+pub fn genesis(index: &dyn Index) -> Result<Option<BlockHash>, StoreError> {
+    let value = index.get(&GENESIS_KEY)?;
+    Ok(value.and_then(|value| value.try_into().ok()).map(BlockHash::new))
+}
+
+/// What waits in the pool.
+pub fn pool(index: &dyn Index) -> Result<Pool, StoreError> {
+    read_pool(index.get(&POOL_KEY)?)
+}
+
+/// What is remembered of a transaction.
+pub fn ticket(vault: &Vault, id: &IdDigest) -> Result<Option<Ticket>, StoreError> {
+    let value = vault.index().get(&key(TICKET, &vault.sealer().index_name(id)))?;
+    value.map(|value| open_ticket(vault.sealer(), value)).transpose()
+}
+
+/// The text of a transaction that is pending or failed.
+pub fn text(vault: &Vault, id: &IdDigest) -> Result<Option<Transaction>, StoreError> {
+    text_of(vault, &vault.sealer().index_name(id))
+}
+
+fn text_of(vault: &Vault, name: &[u8]) -> Result<Option<Transaction>, StoreError> {
+    let Some(value) = vault.index().get(&key(TEXT, name))? else { return Ok(None) };
+    let text = vault.sealer().open_value(value)?;
+    Transaction::parse(&text).map(Some).map_err(|fault| {
+        StoreError::Index(format!("a pooled transaction: {fault}; `lucid reindex` rebuilds it"))
+    })
+}
+
+/// A transaction that waits, and its place in the order.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Its place.
+    pub order: u64,
+    /// The transaction.
+    pub transaction: Transaction,
+}
+
+/// Up to `limit` pending transactions from a place in the order on, oldest first.
+pub fn pending(vault: &Vault, from: u64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+    let rows = vault.index().scan(&key(ORDER, &from.to_be_bytes()), &[TICKET], limit, false)?;
+    let read = |(row, name): (Vec<u8>, Vec<u8>)| -> Result<Option<Waiting>, StoreError> {
+        let order = row.get(1..).and_then(|order| order.try_into().ok()).map(u64::from_be_bytes);
+        // Whoever was chained between the scan and now has no text any more.
+        let transaction = text_of(vault, &name)?;
+        Ok(order.zip(transaction).map(|(order, transaction)| Waiting { order, transaction }))
+    };
+    rows.into_iter().filter_map(|row| read(row).transpose()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fact_reads_back_and_nothing_longer_does() {
+        let at = Timestamp::from_micros(5);
+        for fact in [
+            Fact::Role(Role::Authority),
+            Fact::Role(Role::Follower),
+            Fact::Genesis(BlockHash::new([1; 32])),
+            Fact::Pooled { posted: TransactionHash::new([2; 32]), at, text: "{}".into() },
+            Fact::Failed { id: [3; 16], at, reason: "because".into() },
+            Fact::Chained { height: 9, ids: vec![[4; 16], [5; 16]] },
+        ] {
+            let bytes = fact.encode();
+            assert_eq!(Fact::decode(&bytes), Ok(fact));
+            assert!(Fact::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
+        }
+    }
+}

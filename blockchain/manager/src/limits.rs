@@ -1,0 +1,9 @@
+//! Every bound of the service, with its reason. What is part of validity is in `lucid_core::limits`.
+
+/// A block is sealed before its time when so many transactions wait: as many as it may hold.
+pub const POOL_SEAL_AT: u64 = lucid_core::limits::BLOCK_TRANSACTIONS_MAX as u64;
+/// Beyond this, submitting is refused until blocks were made: a minute of full blocks, so that a
+/// producer that stands still is noticed before the disk is full.
+pub const POOL_TRANSACTIONS_MAX: u64 = 100_000;
+/// The same, in bytes of texts.
+pub const POOL_BYTES_MAX: u64 = 256 << 20;

@@ -1,0 +1,15 @@
+//! What a block-manager does, one verb a file.
+//!
+//! Each op is a function whose parameters are the drawers it opens, and blocks until it is done.
+//! `routes` and `workers` call them from a service, `lucid archive` without one. They know no wire and
+//! read no clock.
+
+pub mod anchor_proof;
+pub mod chain_info;
+pub mod get_block;
+pub mod get_transaction;
+pub mod list_blocks;
+pub mod seal_block;
+pub mod settle_pool;
+pub mod submit_transaction;
+pub mod validate_block;

@@ -1,0 +1,84 @@
+//! Where a transaction is: in a block, in the pool, or refused.
+
+use lucid_core::digest::BlockHash;
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::{Transaction, id_digest};
+use lucid_store::StoreError;
+use lucid_store::chain::ChainStore;
+use lucid_store::vault::Vault;
+
+use crate::facts::{self, Stage};
+
+/// How far a transaction is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Durable, not yet in a block.
+    Pending,
+    /// In a block, for good.
+    Confirmed {
+        /// The block's height.
+        height: u64,
+        /// The block's hash.
+        hash: BlockHash,
+        /// Its position in the block.
+        position: u32,
+        /// The block's time, as it spells it.
+        at: String,
+    },
+    /// Refused when its block was made.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// Why, as a sentence.
+        reason: String,
+    },
+}
+
+/// What is known about a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its id.
+    pub id: String,
+    /// The transaction itself.
+    pub transaction: Option<Transaction>,
+    /// When it was accepted here; unknown for blocks from elsewhere.
+    pub submitted_at: Option<Timestamp>,
+    /// How far it is.
+    pub status: Status,
+}
+
+/// Looks a transaction up by its id.
+pub fn get_transaction(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    id: &str,
+) -> Result<Option<Found>, StoreError> {
+    let digest = id_digest(id);
+    // The pool first: what leaves it meanwhile is in the chain by then.
+    let ticket = facts::ticket(vault, &digest)?;
+    let text = facts::text(vault, &digest)?;
+    let submitted_at = ticket.as_ref().map(|ticket| ticket.submitted_at);
+    if let Some(place) = chain.find(&digest)?
+        && let Some(stored) = chain.record(place.height)?
+    {
+        let body = chain.body(place.height)?;
+        let entry = stored.record.entry;
+        return Ok(Some(Found {
+            id: id.to_owned(),
+            transaction: body.and_then(|body| body.into_iter().nth(place.position as usize)),
+            submitted_at,
+            status: Status::Confirmed {
+                height: entry.index,
+                hash: entry.hash,
+                position: place.position,
+                at: entry.timestamp,
+            },
+        }));
+    }
+    let Some(ticket) = ticket else { return Ok(None) };
+    let status = match ticket.stage {
+        Stage::Failed { at, reason } => Status::Failed { at, reason },
+        Stage::Pending { .. } | Stage::Chained { .. } => Status::Pending,
+    };
+    Ok(Some(Found { id: id.to_owned(), transaction: text, submitted_at, status }))
+}

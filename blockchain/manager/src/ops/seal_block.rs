@@ -1,0 +1,208 @@
+//! Makes the next block of what waits in the pool.
+//!
+//! Called by the sealing worker, and by embedded archives when they are done. Each transaction is
+//! validated once more; one that fails becomes a durable `failed` and never holds up the rest.
+//!
+//! Invariant: append first, mark afterwards. A crash in between leaves chained transactions in the
+//! pool, which the next seal and the next start recognise; the other order would lose them.
+
+use std::collections::HashSet;
+
+use lucid_core::block::{Block, Candidate};
+use lucid_core::digest::BlockHash;
+use lucid_core::limits::{
+    BLOCK_BYTES_MAX, BLOCK_TIME_TOLERANCE_SECONDS, BLOCK_TRANSACTIONS_MAX, TRANSACTION_BYTES_MAX,
+};
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::{IdDigest, SignatureState, Transaction};
+use lucid_core::validate::Mode;
+use lucid_store::chain::{Appended, ChainStore};
+use lucid_store::vault::Vault;
+use lucid_store::{CommitError, StoreError};
+use parking_lot::Mutex;
+
+use super::settle_pool::{Chained, is_at};
+use super::validate_block::{judge, parent_at};
+use crate::facts::{self, Fact};
+
+/// What a seal did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sealed {
+    /// The block it made; none when nothing was fit to be chained.
+    pub block: Option<SealedBlock>,
+    /// Transactions that were refused.
+    pub failed: u64,
+    /// Transactions that still wait.
+    pub left: u64,
+}
+
+/// A block that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedBlock {
+    /// Its height.
+    pub height: u64,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// How many transactions it has.
+    pub transactions: usize,
+}
+
+/// Why no block could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The newest block is from the future, so the next one would be refused by everyone.
+    #[error("the newest block's time is {tip}, over an hour ahead of the clock: set the clock")]
+    ParentAhead {
+        /// Its time.
+        tip: Timestamp,
+    },
+    /// The block breaks a rule: a mistake of ours.
+    #[error("the block that was made breaks the rule {rule}: {details}")]
+    Refused {
+        /// The rule.
+        rule: &'static str,
+        /// What it says.
+        details: String,
+    },
+    /// Somebody else decided about the height.
+    #[error("the chain did not take the block: {0:?}")]
+    Outrun(Appended),
+    /// Something could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// Seals one block, if anything waits.
+pub fn seal_block(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    sealing: &Mutex<()>,
+    key: &SigningKey,
+    now: Timestamp,
+) -> Result<Sealed, SealError> {
+    let _sealing = sealing.lock();
+    if facts::pool(vault.index())?.transactions == 0 {
+        return Ok(Sealed::default());
+    }
+    let parent = match chain.tip()? {
+        Some(tip) => parent_at(chain, tip.height)?,
+        None => None,
+    };
+    if let Some(parent) = &parent
+        && parent.time >= now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS)
+    {
+        return Err(SealError::ParentAhead { tip: parent.time });
+    }
+    let mut drained = drain(vault, chain, now)?;
+    let transactions = std::mem::take(&mut drained.transactions);
+    let mut sealed = Sealed { failed: drained.failed.len() as u64, ..Sealed::default() };
+    if !transactions.is_empty() {
+        let block = Block::build(parent.as_ref(), transactions, now, key);
+        let ids: Vec<IdDigest> = block.transactions.iter().map(Transaction::id_digest).collect();
+        let made = append(chain, now, block)?;
+        if made.height == 0 {
+            drained.failed.push(Fact::Genesis(made.hash));
+        }
+        for id in ids {
+            drained.chained.add(made.height, id);
+        }
+        sealed.block = Some(made);
+    }
+    let mut marks = drained.failed;
+    marks.extend(drained.chained.facts());
+    match facts::commit(vault, &marks) {
+        Ok(()) => {}
+        // The block is final. What stays in the pool is recognised by the next seal.
+        Err(error) if sealed.block.is_some() => {
+            tracing::error!(%error, "a block is committed, and the pool could not be marked");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    sealed.left = facts::pool(vault.index())?.transactions;
+    Ok(sealed)
+}
+
+/// What was taken from the pool.
+#[derive(Default)]
+struct Drained {
+    transactions: Vec<Transaction>,
+    failed: Vec<Fact>,
+    chained: Chained,
+}
+
+/// Takes from the pool, in its order, what fits into one block.
+fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Drained, SealError> {
+    const PAGE: usize = 500;
+    let (mut drained, mut seen, mut bytes) = (Drained::default(), HashSet::new(), 0);
+    let mut from = 0;
+    loop {
+        let page = facts::pending(vault, from, PAGE)?;
+        let Some(last) = page.last() else { return Ok(drained) };
+        from = last.order + 1;
+        for waiting in page {
+            let transaction = waiting.transaction;
+            let id = transaction.id_digest();
+            let reason = match chain.find(&id)? {
+                Some(place) if is_at(chain, place, &transaction)? => {
+                    drained.chained.add(place.height, id);
+                    continue;
+                }
+                Some(_) => Some("an earlier block has a transaction with this id".to_owned()),
+                None if !seen.insert(id) => {
+                    Some("another transaction of this block has this id".to_owned())
+                }
+                None => fault_of(&transaction),
+            };
+            if let Some(reason) = reason {
+                drained.failed.push(Fact::Failed { id, at: now, reason });
+                continue;
+            }
+            bytes += transaction.text().len();
+            if bytes > BLOCK_BYTES_MAX {
+                return Ok(drained);
+            }
+            drained.transactions.push(transaction);
+            if drained.transactions.len() == BLOCK_TRANSACTIONS_MAX {
+                return Ok(drained);
+            }
+        }
+    }
+}
+
+/// Why a transaction may not be in any block.
+fn fault_of(transaction: &Transaction) -> Option<String> {
+    if transaction.text().len() > TRANSACTION_BYTES_MAX {
+        return Some(format!("it has over {TRANSACTION_BYTES_MAX} bytes"));
+    }
+    match transaction.signature_state() {
+        SignatureState::Refused(fault) => Some(fault.to_string()),
+        _ => None,
+    }
+}
+
+/// Passes the block through the rules and appends it.
+fn append(chain: &dyn ChainStore, now: Timestamp, block: Block) -> Result<SealedBlock, SealError> {
+    let made = SealedBlock {
+        height: block.index,
+        hash: block.hash,
+        transactions: block.transactions.len(),
+    };
+    let verdict = judge(chain, now, Candidate::from(block), Mode::Candidate)?;
+    let refused = || {
+        let rule = verdict.first_fault.map_or("block_structure", lucid_core::validate::Rule::name);
+        let details = verdict.results.iter().find(|result| !result.passed);
+        SealError::Refused {
+            rule,
+            details: details.map(|result| result.details.canonical()).unwrap_or_default(),
+        }
+    };
+    let valid = verdict.block.as_ref().ok_or_else(refused)?;
+    match chain.append(valid)? {
+        Appended::Stored | Appended::Known => Ok(made),
+        other => Err(SealError::Outrun(other)),
+    }
+}

@@ -1,0 +1,90 @@
+//! Takes out of the pool what is in a block already.
+//!
+//! Called when a block-manager is opened, before it seals: a crash between append and marking leaves
+//! chained transactions in the pool, and they must be neither lost nor chained again.
+
+use std::collections::BTreeMap;
+
+use lucid_core::transaction::{IdDigest, Transaction};
+use lucid_store::chain::{ChainStore, Place};
+use lucid_store::vault::Vault;
+use lucid_store::{CommitError, StoreError};
+
+use crate::facts::{self, Fact};
+
+/// Pool entries that are looked at in one go.
+const PAGE: usize = 1_000;
+
+/// Why the pool could not be put in order.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// Something could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl From<SettleError> for crate::state::OpenError {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Store(error) => Self::Store(error),
+            SettleError::Commit(error) => Self::Commit(error),
+        }
+    }
+}
+
+/// Marks every pooled transaction that the chain has; says how many there were.
+pub fn settle_pool(vault: &Vault, chain: &dyn ChainStore) -> Result<u64, SettleError> {
+    if chain.tip()?.is_none() {
+        return Ok(0);
+    }
+    let (mut from, mut settled) = (0, 0);
+    loop {
+        let page = facts::pending(vault, from, PAGE)?;
+        let Some(last) = page.last() else { return Ok(settled) };
+        from = last.order + 1;
+        let mut chained = Chained::default();
+        for waiting in &page {
+            let id = waiting.transaction.id_digest();
+            if let Some(place) = chain.find(&id)?
+                && is_at(chain, place, &waiting.transaction)?
+            {
+                chained.add(place.height, id);
+                settled += 1;
+            }
+        }
+        let found = chained.facts();
+        if !found.is_empty() {
+            facts::commit(vault, &found)?;
+        }
+    }
+}
+
+/// Whether a chained transaction is this one, and not another with its id.
+pub(super) fn is_at(
+    chain: &dyn ChainStore,
+    place: Place,
+    transaction: &Transaction,
+) -> Result<bool, StoreError> {
+    let stored = chain.record(place.height)?;
+    let there = stored.and_then(|stored| {
+        stored.record.transactions.get(place.position as usize).map(|digests| digests.hash)
+    });
+    Ok(there == Some(transaction.hash()))
+}
+
+/// Ids by the block they are in.
+#[derive(Default)]
+pub(super) struct Chained(BTreeMap<u64, Vec<IdDigest>>);
+
+impl Chained {
+    pub(super) fn add(&mut self, height: u64, id: IdDigest) {
+        self.0.entry(height).or_default().push(id);
+    }
+
+    pub(super) fn facts(self) -> Vec<Fact> {
+        self.0.into_iter().map(|(height, ids)| Fact::Chained { height, ids }).collect()
+    }
+}

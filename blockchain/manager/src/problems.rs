@@ -1,0 +1,77 @@
+//! The only table from the ops' errors to the codes of the API.
+//!
+//! What a caller can act on is told; causes inside the service go to the log, once, here.
+
+use lucid_api::problem::ErrorCode;
+use lucid_core::transaction::{AdmissionFault, TransactionFault};
+use lucid_http::reply::Refusal;
+use lucid_store::{CommitError, StoreError};
+
+use crate::ops::submit_transaction::SubmitError;
+use crate::ops::validate_block::ValidateError;
+
+/// Something could not be read.
+pub fn store(error: StoreError) -> Refusal {
+    tracing::error!(%error, "the store failed");
+    match error {
+        StoreError::Damaged(damage) => {
+            Refusal::new(ErrorCode::Internal, format!("what is stored there is damaged: {damage}"))
+                .documented("BM_004")
+        }
+        _ => Refusal::new(ErrorCode::Unavailable, "the store cannot be read now")
+            .documented("ST_003"),
+    }
+}
+
+/// Something could not be written.
+pub fn commit(error: CommitError) -> Refusal {
+    tracing::error!(%error, maybe_applied = error.maybe_applied(), "a write failed");
+    match error {
+        CommitError::Full(_) => {
+            Refusal::new(ErrorCode::Full, "the store has no room").documented("ST_004")
+        }
+        CommitError::Broken(_) => Refusal::new(
+            ErrorCode::Unavailable,
+            "the store stopped writing; whether this was kept is known after a restart",
+        )
+        .documented("ST_002"),
+        CommitError::Failed(_) | CommitError::Missing(_) => {
+            Refusal::new(ErrorCode::Unavailable, "the store cannot be written to now")
+                .documented("ST_002")
+        }
+    }
+}
+
+/// A transaction was not let in.
+pub fn submit(error: SubmitError) -> Refusal {
+    let sentence = error.to_string();
+    match error {
+        SubmitError::Admission(fault) => {
+            let code = match &fault {
+                AdmissionFault::Transaction(TransactionFault::Json(_)) => ErrorCode::Malformed,
+                AdmissionFault::TooLarge { .. } => ErrorCode::TooLarge,
+                _ => ErrorCode::Invalid,
+            };
+            let documented = match fault {
+                AdmissionFault::Signature(_) => "VAL_002",
+                AdmissionFault::Timestamp(_) | AdmissionFault::NoTimestamp => "VAL_005",
+                _ => "VAL_004",
+            };
+            Refusal::new(code, sentence).documented(documented)
+        }
+        SubmitError::Conflict { id } => {
+            Refusal::new(ErrorCode::Conflict, sentence).with("tx_id", id)
+        }
+        SubmitError::PoolFull { .. } => Refusal::new(ErrorCode::Busy, sentence),
+        SubmitError::Store(error) => store(error),
+        SubmitError::Commit(error) => commit(error),
+    }
+}
+
+/// A block could not be judged.
+pub fn validate(error: ValidateError) -> Refusal {
+    match error {
+        ValidateError::Json(fault) => Refusal::new(ErrorCode::Malformed, fault.to_string()),
+        ValidateError::Store(error) => store(error),
+    }
+}

@@ -1,0 +1,34 @@
+//! The whole API as one table. What every service has (`/`, health, docs, metrics) the porch adds.
+
+mod blocks;
+mod chain;
+mod status;
+mod transactions;
+mod validation;
+
+use lucid_http::limits::Limits;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+
+/// Every route of this service.
+pub fn routes(app: App) -> OpenApiRouter {
+    let ordinary = OpenApiRouter::new()
+        .routes(routes!(status::get_status))
+        .routes(routes!(blocks::list_blocks))
+        .routes(routes!(blocks::get_latest_block))
+        .routes(routes!(blocks::get_block_by_height))
+        .routes(routes!(blocks::get_block_by_hash))
+        .routes(routes!(blocks::get_block))
+        .routes(routes!(validation::get_rules))
+        .routes(routes!(transactions::submit_transaction))
+        .routes(routes!(transactions::get_transaction))
+        .routes(routes!(transactions::get_proof))
+        .routes(routes!(chain::get_info))
+        .routes(routes!(chain::get_height));
+    let large = OpenApiRouter::new()
+        .routes(routes!(validation::validate_block))
+        .routes(routes!(validation::validate_block_alias));
+    Limits::ORDINARY.around(ordinary).merge(Limits::LARGE.around(large)).with_state(app)
+}

@@ -1,0 +1,145 @@
+//! Blocks: one, or pages of them. A block travels as its own text.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use lucid_api::paths;
+use lucid_api::problem::ErrorCode;
+use lucid_api::v1::blocks::{BlockSort, BlockSummary, Blocks, BlocksQuery, Pagination};
+use lucid_core::digest::BlockHash;
+use lucid_http::extract::{Path, Query};
+use lucid_http::reply::{Refusal, Reply};
+
+use crate::app::App;
+use crate::ops::get_block::{BlockName, get_block as find_block};
+use crate::ops::list_blocks::{Wanted, list_blocks as read_page};
+use crate::problems;
+
+const LIMIT_DEFAULT: u32 = 20;
+const LIMIT_MAX: u32 = 100;
+
+/// Blocks, page by page.
+#[utoipa::path(get, path = paths::BLOCKS, tag = "blocks", params(BlocksQuery), responses((status = 200, body = Blocks)))]
+pub async fn list_blocks(
+    State(app): State<App>,
+    Query(query): Query<BlocksQuery>,
+) -> Reply<Json<Blocks>> {
+    let invalid = |sentence: &str| Err(Refusal::new(ErrorCode::Invalid, sentence));
+    let limit = query.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return invalid("limit is from 1 to 100");
+    }
+    let per_page = u64::from(limit);
+    let skip = match (query.page, query.skip) {
+        (Some(_), Some(_)) => return invalid("page and skip say the same: send one of them"),
+        (Some(0), _) => return invalid("pages are counted from 1"),
+        (Some(page), None) => (page - 1).saturating_mul(per_page),
+        (None, skip) => skip.unwrap_or(0),
+    };
+    let descending =
+        matches!(query.sort.unwrap_or_default(), BlockSort::HeightDesc | BlockSort::TimestampDesc);
+    let wanted = Wanted {
+        from: query.height_from.unwrap_or(0),
+        to: query.height_to.unwrap_or(u64::MAX),
+        descending,
+        skip,
+        limit: per_page,
+    };
+    app.run(move |manager| {
+        let listed = read_page(manager.chain.as_ref(), &wanted).map_err(problems::store)?;
+        let blocks = listed.records.into_iter().map(|stored| {
+            let entry = stored.record.entry;
+            BlockSummary {
+                block_id: entry.hash,
+                index: entry.index,
+                height: entry.index,
+                hash: entry.hash,
+                timestamp: entry.timestamp,
+                previous_hash: entry.previous_hash,
+                merkle_root: entry.merkle_root,
+                nonce: entry.nonce,
+                transaction_count: entry.transaction_count,
+                size_bytes: stored.size_bytes,
+                producer: stored.record.producer.map(|key| key.to_string()),
+                pruned: false,
+            }
+        });
+        Ok(Json(Blocks {
+            blocks: blocks.collect(),
+            pagination: Pagination {
+                page: wanted.skip / per_page + 1,
+                limit,
+                total: listed.total,
+                pages: listed.total.div_ceil(per_page),
+            },
+        }))
+    })
+    .await
+}
+
+/// One block, by index or hash.
+#[utoipa::path(get, path = paths::BLOCK, tag = "blocks", params(("index" = String, Path, description = "a height in plain digits, or a hash of 64 hex digits")), responses((status = 200, body = Object), (status = 404)))]
+pub async fn get_block(State(app): State<App>, Path(name): Path<String>) -> Reply<Response> {
+    let name = match name.parse::<BlockHash>() {
+        Ok(hash) => BlockName::Hash(hash),
+        Err(_) => BlockName::Height(height(&name)?),
+    };
+    answer(app, name).await
+}
+
+/// The newest block.
+#[utoipa::path(get, path = paths::BLOCK_LATEST, tag = "blocks", responses((status = 200, body = Object), (status = 404)))]
+pub async fn get_latest_block(State(app): State<App>) -> Reply<Response> {
+    answer(app, BlockName::Latest).await
+}
+
+/// One block, by height.
+#[utoipa::path(get, path = paths::BLOCK_BY_HEIGHT, tag = "blocks", params(("height" = u64, Path)), responses((status = 200, body = Object), (status = 404)))]
+pub async fn get_block_by_height(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Reply<Response> {
+    answer(app, BlockName::Height(height(&name)?)).await
+}
+
+/// One block, by hash.
+#[utoipa::path(get, path = paths::BLOCK_BY_HASH, tag = "blocks", params(("hash" = String, Path)), responses((status = 200, body = Object), (status = 404)))]
+pub async fn get_block_by_hash(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Reply<Response> {
+    let hash = name
+        .parse()
+        .map_err(|_| Refusal::new(ErrorCode::Invalid, "a hash is 64 lower-case hex digits"))?;
+    answer(app, BlockName::Hash(hash)).await
+}
+
+fn height(text: &str) -> Reply<u64> {
+    // `+1` would parse too.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(|| {
+        Refusal::new(
+            ErrorCode::Invalid,
+            "a block is named by its height in plain digits, or its hash",
+        )
+        .documented("BM_005")
+    })
+}
+
+async fn answer(app: App, name: BlockName) -> Reply<Response> {
+    let text = app
+        .run(move |manager| {
+            let found = find_block(manager.chain.as_ref(), name).map_err(problems::store)?;
+            found.map(|block| block.to_json_text()).ok_or_else(|| {
+                let sentence = match name {
+                    BlockName::Height(height) => format!("there is no block at height {height}"),
+                    BlockName::Hash(hash) => format!("there is no block {hash}"),
+                    BlockName::Latest => "the chain has no blocks yet".to_owned(),
+                };
+                Refusal::new(ErrorCode::NotFound, sentence).documented("BM_001")
+            })
+        })
+        .await?;
+    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
+}

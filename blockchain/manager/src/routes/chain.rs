@@ -1,0 +1,52 @@
+//! The chain as a whole.
+
+use axum::Json;
+use axum::extract::State;
+use lucid_api::paths;
+use lucid_api::v1::chain::{ChainHeight, ChainInfo, ChainState};
+use lucid_http::reply::Reply;
+
+use super::status::counts;
+use crate::app::App;
+use crate::ops::chain_info::chain_info;
+use crate::problems;
+
+/// What the chain is.
+#[utoipa::path(get, path = paths::CHAIN_INFO, tag = "chain", responses((status = 200, body = ChainInfo)))]
+pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
+    let ends = app.shutdown().is_asked();
+    app.run(move |manager| {
+        let facts = chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)?;
+        let mut statistics = counts(&facts);
+        statistics.insert("role".to_owned(), manager.role.name().into());
+        Ok(Json(ChainInfo {
+            height: facts.tip.map_or(0, |tip| tip.height),
+            state: if ends { ChainState::Shutdown } else { ChainState::Idle },
+            last_updated: facts.tip_time.unwrap_or_else(|| manager.opened_at.to_string()),
+            block_count: facts.blocks,
+            latest_block_hash: facts.tip.map(|tip| tip.hash),
+            genesis_hash: facts.genesis,
+            pruned_below: 0,
+            max_blocks_to_keep: 0,
+            last_maintenance: None,
+            producer: Some(manager.key.public().to_string()),
+            statistics,
+        }))
+    })
+    .await
+}
+
+/// How far the chain is.
+#[utoipa::path(get, path = paths::CHAIN_HEIGHT, tag = "chain", responses((status = 200, body = ChainHeight)))]
+pub async fn get_height(State(app): State<App>) -> Reply<Json<ChainHeight>> {
+    app.run(|manager| {
+        let facts = chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)?;
+        Ok(Json(ChainHeight {
+            height: facts.tip.map_or(0, |tip| tip.height),
+            hash: facts.tip.map(|tip| tip.hash),
+            timestamp: facts.tip_time,
+            empty: facts.tip.is_none(),
+        }))
+    })
+    .await
+}

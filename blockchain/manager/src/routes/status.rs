@@ -1,0 +1,42 @@
+//! What the service has and does, in numbers.
+
+use axum::Json;
+use axum::extract::State;
+use lucid_api::paths;
+use lucid_api::v1::service::Status;
+use lucid_http::reply::Reply;
+use serde_json::{Map, Value, json};
+
+use crate::app::App;
+use crate::config::SERVICE;
+use crate::ops::chain_info::{ChainFacts, chain_info};
+use crate::problems;
+
+/// Counts and uptime.
+#[utoipa::path(get, path = paths::STATUS, tag = "service", responses((status = 200, body = Status)))]
+pub async fn get_status(State(app): State<App>) -> Reply<Json<Status>> {
+    let facts = app
+        .run(|manager| chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store))
+        .await?;
+    Ok(Json(Status {
+        status: app.report().state(),
+        service: SERVICE.name.to_owned(),
+        version: SERVICE.version.to_owned(),
+        uptime_seconds: app.uptime_seconds(),
+        counts: counts(&facts),
+    }))
+}
+
+/// The chain's numbers, as status and chain info show them.
+pub(super) fn counts(facts: &ChainFacts) -> Map<String, Value> {
+    let numbers = json!({
+        "total_blocks": facts.blocks,
+        "total_transactions": facts.transactions,
+        "pending_transactions": facts.pool.transactions,
+        "pending_bytes": facts.pool.bytes,
+    });
+    match numbers {
+        Value::Object(numbers) => numbers,
+        _ => Map::new(),
+    }
+}

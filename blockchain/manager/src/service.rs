@@ -1,0 +1,99 @@
+//! The service: how the rooms join, and in which order they open and close.
+//!
+//! `main` and `lucid up` call [`start`]; tests enter here too. The socket is bound first, so that
+//! health can say `starting` while the folder is recovered; when that fails, nothing stays behind.
+
+use std::net::SocketAddr;
+
+use lucid_http::porch::Porch;
+use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
+use tokio::task::JoinHandle;
+
+use crate::app::App;
+use crate::clock::now;
+use crate::config::{Config, SERVICE};
+use crate::state::{self, OpenError};
+use crate::{routes, workers};
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Its data folder cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A task of its own ended early: a mistake of ours.
+    #[error("a task of the service failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// A service that runs.
+pub struct Running {
+    address: SocketAddr,
+    app: App,
+    serving: JoinHandle<Drained>,
+    sealing: JoinHandle<()>,
+}
+
+/// Starts the service. It runs until `shutdown` is asked for.
+pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, StartError> {
+    tracing::info!("Starting Lucid Block Manager Service");
+    let listening = Listening::bind(config.common.bind).await?;
+    let address = listening.address();
+    let app = App::new(shutdown);
+    let probed = app.clone();
+    let porch = Porch::new(SERVICE, &config.common, move || probed.report());
+    let router = porch.around(routes::routes(app.clone()));
+    // A failed start must end the serving too, without ending everything that shares `shutdown`.
+    let until = shutdown.clone();
+    let serving = tokio::spawn(async move { listening.serve(router, &until).await });
+
+    let (root, options) = (config.common.data_dir.clone(), config.options());
+    let opening = tokio::task::spawn_blocking(move || state::open(&root, &options, now())).await;
+    let opened = match opening.map_err(StartError::from).and_then(|opened| Ok(opened?)) {
+        Ok(opened) => opened,
+        Err(error) => {
+            serving.abort();
+            return Err(error);
+        }
+    };
+    let height = opened.chain.tip().ok().flatten().map_or(0, |tip| tip.height);
+    tracing::info!("Chain state loaded: height={height}");
+    if let Some(why) = opened.read_only() {
+        tracing::error!(why, "the service can only read");
+    }
+    app.set_opened(opened);
+    let sealing = tokio::spawn(workers::seal_in_time(app.clone(), config.block_interval));
+    tracing::info!(
+        address = %address,
+        url = config.url,
+        "Lucid Block Manager Service started successfully"
+    );
+    Ok(Running { address, app, serving, sealing })
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the shutdown was asked for and everything is done and closed.
+    pub async fn finished(self) -> Result<Drained, StartError> {
+        self.app.shutdown().asked().await;
+        tracing::info!("Shutting down Lucid Block Manager Service");
+        let drained = self.serving.await?;
+        self.sealing.await?;
+        let app = self.app;
+        tokio::task::spawn_blocking(move || {
+            if let Some(Err(error)) = app.opened().map(|opened| opened.vault.close()) {
+                tracing::error!(%error, "the store was not closed in order; the next start recovers it");
+            }
+        })
+        .await?;
+        tracing::info!("Lucid Block Manager Service shutdown complete");
+        Ok(drained)
+    }
+}

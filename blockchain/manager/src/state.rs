@@ -1,0 +1,279 @@
+//! An open block-manager: its drawers, side by side.
+//!
+//! [`open`] is called by the service and by `lucid archive`, which has no service; [`over`] joins
+//! drawers that somebody else made, for simulations. Neither needs a runtime: everything here blocks.
+//! The ops take the drawers they open from the fields of [`Opened`].
+//!
+//! Invariant: role and genesis are written down once, and a folder that says otherwise is refused.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+use lucid_store::chain::elsewhere::BlocksElsewhere;
+use lucid_store::chain::files::FILE_BYTES_MAX;
+use lucid_store::chain::{ChainFiles, ChainParts, ChainStore};
+use lucid_store::committer::Limits;
+use lucid_store::disk::Disk;
+use lucid_store::disk::real::RealDisk;
+use lucid_store::folder::{self, DataFolder};
+use lucid_store::index::Index;
+use lucid_store::index::embedded::EmbeddedIndex;
+use lucid_store::vault::{Drawers, Vault};
+use lucid_store::{CommitError, StoreError};
+use parking_lot::Mutex;
+
+use crate::admissions::Admissions;
+use crate::facts::{self, Fact, Facts, Role};
+use crate::ops::settle_pool::settle_pool;
+
+/// How a block-manager's folder is to be opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Who opens it, for whoever finds it locked.
+    pub owner: String,
+    /// Whether a folder that holds no store may become one.
+    pub create: bool,
+    /// Whether the facts of a new store are encrypted. Blocks never are.
+    pub encrypt: bool,
+    /// A file with the root key, instead of the one in the folder.
+    pub root_key_file: Option<PathBuf>,
+    /// Where the blocks are, if not in the folder (`BLOCK_STORAGE_PATH`).
+    pub blocks: Option<PathBuf>,
+    /// Whether the loss of acknowledged facts and blocks has been accepted.
+    pub accept_loss: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            owner: "lucid".into(),
+            create: true,
+            encrypt: true,
+            root_key_file: None,
+            blocks: None,
+            accept_loss: false,
+        }
+    }
+}
+
+/// Why a block-manager cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Role or genesis could not be written down.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// It is another kind of block-manager.
+    #[error(
+        "the folder belongs to a {}, which this version cannot run: name another folder",
+        .0.name()
+    )]
+    Role(Role),
+    /// The chain is another one than it was.
+    #[error("the chain began with block {was} and begins with {is} now: put the blocks back")]
+    Genesis {
+        /// What is written down.
+        was: lucid_core::digest::BlockHash,
+        /// What is there.
+        is: lucid_core::digest::BlockHash,
+    },
+    /// The chain is gone.
+    #[error(
+        "the chain began with block {0} and has no blocks now: put blocks/ and TIP back, or mount \
+         the folder they are in"
+    )]
+    ChainGone(lucid_core::digest::BlockHash),
+}
+
+/// An open block-manager. Dropping it closes it; [`Opened::close`] also says how that went.
+pub struct Opened {
+    /// The facts.
+    pub vault: Vault,
+    /// The blocks.
+    pub chain: Box<dyn ChainStore>,
+    /// The key that signs blocks.
+    pub key: SigningKey,
+    /// The store's id.
+    pub store: [u8; 16],
+    /// What it is.
+    pub role: Role,
+    /// Ids that are being admitted right now.
+    pub admissions: Admissions,
+    /// Held while a block is made.
+    pub sealing: Mutex<()>,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    // The folder's lock goes last.
+    _folder: Option<DataFolder>,
+}
+
+/// Drawers that are not yet open.
+pub struct Parts {
+    /// Where the log is.
+    pub disk: Arc<dyn Disk>,
+    /// Where the blocks are; usually the same.
+    pub blocks: Arc<dyn Disk>,
+    /// Which store all of it belongs to.
+    pub store: [u8; 16],
+    /// Seals and opens facts.
+    pub sealer: Arc<lucid_store::crypt::Sealer>,
+    /// The derived rows of both.
+    pub index: Arc<dyn Index>,
+    /// The key that signs blocks.
+    pub key: SigningKey,
+    /// Whether the loss of acknowledged facts and blocks has been accepted.
+    pub accept_loss: bool,
+}
+
+/// Opens a folder: recovers facts and blocks, and takes chained transactions out of the pool.
+pub fn open(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
+    from_folder(folder(root, options, now)?, options, now)
+}
+
+/// Throws the index away, even one that cannot be opened, and builds it from the log and the blocks.
+pub fn reindex(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
+    let folder = folder(root, options, now)?;
+    folder.remove_index()?;
+    from_folder(folder, options, now)
+}
+
+fn folder(root: &Path, options: &Options, now: Timestamp) -> Result<DataFolder, StoreError> {
+    let options = folder::Options {
+        service: "block-manager",
+        signing_key: "block",
+        create: options.create,
+        encrypt: options.encrypt,
+        root_key_file: options.root_key_file.clone(),
+        owner: options.owner.clone(),
+        now: now.to_string(),
+    };
+    DataFolder::open(root, &options)
+}
+
+fn from_folder(
+    folder: DataFolder,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Opened, OpenError> {
+    let disk: Arc<dyn Disk> = folder.disk.clone();
+    let blocks: Arc<dyn Disk> = match &options.blocks {
+        Some(path) if *path != folder.root.join(lucid_store::chain::FOLDER) => {
+            let elsewhere: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
+            Arc::new(BlocksElsewhere { home: disk.clone(), blocks: elsewhere })
+        }
+        _ => disk.clone(),
+    };
+    let parts = Parts {
+        disk,
+        blocks,
+        store: folder.store,
+        sealer: folder.sealer.clone(),
+        index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
+        key: SigningKey::from_seed(*folder.signing_seed),
+        accept_loss: options.accept_loss,
+    };
+    let mut opened = over(parts, now)?;
+    opened._folder = Some(folder);
+    Ok(opened)
+}
+
+/// Joins drawers and recovers what is in them.
+pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
+    let vault = Vault::open(Drawers {
+        disk: parts.disk,
+        store: parts.store,
+        sealer: parts.sealer.clone(),
+        index: parts.index.clone(),
+        project: Arc::new(Facts::new(parts.sealer)),
+        accept_loss: parts.accept_loss,
+        limits: Limits::default(),
+    })?;
+    let chain = ChainFiles::open(ChainParts {
+        disk: parts.blocks,
+        store: parts.store,
+        index: parts.index,
+        file_bytes_max: FILE_BYTES_MAX,
+        accept_loss: parts.accept_loss,
+    })?;
+    let role = settle_role(&vault)?;
+    settle_genesis(&vault, &chain, parts.accept_loss)?;
+    if vault.read_only().is_none() {
+        settle_pool(&vault, &chain)?;
+    }
+    Ok(Opened {
+        vault,
+        chain: Box::new(chain),
+        key: parts.key,
+        store: parts.store,
+        role,
+        admissions: Admissions::new(),
+        sealing: Mutex::new(()),
+        opened_at: now,
+        _folder: None,
+    })
+}
+
+fn settle_role(vault: &Vault) -> Result<Role, OpenError> {
+    match facts::role(vault.index())? {
+        Some(Role::Authority) => Ok(Role::Authority),
+        Some(other) => Err(OpenError::Role(other)),
+        None => {
+            if vault.read_only().is_none() {
+                facts::commit(vault, &[Fact::Role(Role::Authority)])?;
+            }
+            Ok(Role::Authority)
+        }
+    }
+}
+
+fn settle_genesis(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    accept_loss: bool,
+) -> Result<(), OpenError> {
+    let was = facts::genesis(vault.index())?;
+    let is = match chain.tip()? {
+        None => None,
+        Some(tip) if tip.height == 0 => Some(tip.hash),
+        Some(_) => match chain.record(0) {
+            Ok(stored) => stored.map(|stored| stored.record.entry.hash),
+            // Its damage is named already, and the fact below remembers its hash.
+            Err(StoreError::Damaged(_)) => was,
+            Err(error) => return Err(error.into()),
+        },
+    };
+    match (was, is) {
+        (Some(was), Some(is)) if was != is => Err(OpenError::Genesis { was, is }),
+        (Some(was), None) if !accept_loss => Err(OpenError::ChainGone(was)),
+        (None, Some(is)) if vault.read_only().is_none() => {
+            Ok(facts::commit(vault, &[Fact::Genesis(is)])?)
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Opened {
+    /// Why nothing can be accepted or sealed, if so.
+    pub fn read_only(&self) -> Option<String> {
+        self.vault.read_only().or_else(|| self.chain.read_only())
+    }
+
+    /// Everything that is known to be wrong with the stored bytes.
+    pub fn damage(&self) -> Vec<lucid_store::Damage> {
+        let folder = self._folder.as_ref().map(|folder| folder.damage.clone());
+        let mut damage = folder.unwrap_or_default();
+        damage.extend(self.vault.damage());
+        damage.extend(self.chain.damage());
+        damage
+    }
+
+    /// Ends writing in order and frees the folder. Whoever only drops it misses the error, and nothing
+    /// else.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.vault.close()
+    }
+}

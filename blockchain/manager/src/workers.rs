@@ -1,0 +1,65 @@
+//! What the service does without being asked: it seals blocks.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::clock::now;
+use crate::limits::POOL_SEAL_AT;
+use crate::ops::seal_block::{Sealed, seal_block};
+
+/// Seals a block every `interval` when something waits, or as soon as a block's worth does. Ends
+/// when the shutdown is asked for; what waits then is durable, and sealed after the next start.
+pub async fn seal_in_time(app: App, interval: Duration) {
+    loop {
+        tokio::select! {
+            () = app.shutdown().asked() => return,
+            () = tokio::time::sleep(interval) => {}
+            () = app.pool_is_full().notified() => {}
+        }
+        while seal(&app).await.is_some_and(|sealed| sealed.left >= POOL_SEAL_AT) {
+            if app.shutdown().is_asked() {
+                return;
+            }
+        }
+    }
+}
+
+async fn seal(app: &App) -> Option<Sealed> {
+    let sealer = app.clone();
+    let sealed = app
+        .run(move |manager| {
+            let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+            let sealed = seal_block(vault, chain, &manager.sealing, &manager.key, now());
+            // A failure is health's business, and the log's; nobody asked for this block.
+            Ok(match sealed {
+                Ok(sealed) => {
+                    sealer.set_sealing_fault(None);
+                    Some(sealed)
+                }
+                Err(error) => {
+                    tracing::error!(%error, "no block could be sealed");
+                    sealer.set_sealing_fault(Some(error.to_string()));
+                    None
+                }
+            })
+        })
+        .await
+        .ok()
+        .flatten()?;
+    if let Some(block) = &sealed.block {
+        metrics::counter!("lucid_blocks_stored_total").increment(1);
+        metrics::counter!("lucid_transactions_chained_total").increment(block.transactions as u64);
+        tracing::info!(
+            block.height,
+            block.hash = %block.hash,
+            block.transactions,
+            "Stored block {}",
+            block.height
+        );
+    }
+    if sealed.failed > 0 {
+        tracing::warn!(transactions = sealed.failed, "transactions failed when sealing");
+    }
+    metrics::gauge!("lucid_pool_transactions").set(sealed.left as f64);
+    Some(sealed)
+}

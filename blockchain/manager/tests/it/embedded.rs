@@ -1,0 +1,236 @@
+//! The ops on a real folder, without a service.
+
+use std::path::Path;
+
+use lucid_block_manager::facts;
+use lucid_block_manager::ops::anchor_proof::anchor_proof;
+use lucid_block_manager::ops::chain_info::chain_info;
+use lucid_block_manager::ops::get_block::{BlockName, get_block};
+use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
+use lucid_block_manager::ops::list_blocks::{Wanted, list_blocks};
+use lucid_block_manager::ops::seal_block::{SealError, Sealed, seal_block};
+use lucid_block_manager::ops::submit_transaction::{SubmitError, Submitted, submit_transaction};
+use lucid_block_manager::ops::validate_block::validate_block;
+use lucid_block_manager::state::{OpenError, Opened, Options, open};
+use lucid_core::block_merkle::verify_path;
+use lucid_core::time::Timestamp;
+use lucid_core::validate::Mode;
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-01-27T10:00:00Z").unwrap()
+}
+
+fn opened(folder: &Path) -> Opened {
+    open(folder, &Options::default(), now()).unwrap()
+}
+
+fn submit(manager: &Opened, text: &str) -> Result<Submitted, SubmitError> {
+    let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+    submit_transaction(vault, chain, &manager.admissions, now(), text.as_bytes())
+}
+
+fn seal(manager: &Opened, now: Timestamp) -> Result<Sealed, SealError> {
+    let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+    seal_block(vault, chain, &manager.sealing, &manager.key, now)
+}
+
+fn status(manager: &Opened, id: &str) -> Option<Status> {
+    let found = get_transaction(&manager.vault, manager.chain.as_ref(), id).unwrap();
+    found.map(|found| found.status)
+}
+
+fn anchor(n: u32) -> String {
+    format!(r#"{{"id":"a-{n}","type":"session_anchor","session_id":"s-{n}"}}"#)
+}
+
+#[test]
+fn a_submitted_transaction_is_sealed_found_and_proved() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    assert_eq!(seal(&manager, now()).unwrap(), Sealed::default());
+    for n in 0..3 {
+        let submitted = submit(&manager, &anchor(n)).unwrap();
+        assert!(submitted.is_new);
+        assert_eq!(submitted.found.status, Status::Pending);
+    }
+    assert_eq!(status(&manager, "a-1"), Some(Status::Pending));
+    assert_eq!(status(&manager, "a-9"), None);
+    let sealed = seal(&manager, now()).unwrap();
+    let made = sealed.block.unwrap();
+    assert_eq!((made.height, made.transactions, sealed.left), (0, 3, 0));
+
+    let confirmed = status(&manager, "a-1").unwrap();
+    assert!(matches!(confirmed, Status::Confirmed { height: 0, position: 1, .. }));
+    let chain = manager.chain.as_ref();
+    for name in [BlockName::Height(0), BlockName::Hash(made.hash), BlockName::Latest] {
+        assert_eq!(get_block(chain, name).unwrap().unwrap().hash, made.hash);
+    }
+    let proof = anchor_proof(chain, "a-1").unwrap().unwrap();
+    let root = verify_path(
+        proof.transaction.hash(),
+        proof.position as usize,
+        proof.count as usize,
+        &proof.path,
+    );
+    assert_eq!(root, Some(proof.entry.merkle_root));
+    assert_eq!(proof.producer, Some(manager.key.public()));
+    assert!(proof.entry.verify(&proof.producer.unwrap(), &proof.signature.unwrap()));
+    assert_eq!((proof.block_index, proof.block_hash), (0, proof.entry.computed_hash()));
+    let info = chain_info(&manager.vault, chain).unwrap();
+    assert_eq!((info.blocks, info.transactions, info.genesis), (1, 3, Some(made.hash)));
+    assert!(anchor_proof(chain, "a-9").unwrap().is_none());
+}
+
+#[test]
+fn the_same_request_is_found_again_and_another_text_is_a_conflict() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let first = submit(&manager, &anchor(1)).unwrap();
+    let respelled = r#"{ "session_id": "s-1", "type":"session_anchor", "id": "a-1" }"#;
+    for at in 0..2 {
+        let again = submit(&manager, respelled).unwrap();
+        assert!(!again.is_new);
+        assert_eq!(again.found.submitted_at, first.found.submitted_at);
+        assert_eq!(again.found.status == Status::Pending, at == 0);
+        let other = submit(&manager, r#"{"id":"a-1","type":"session_anchor","n":2}"#);
+        assert!(matches!(other, Err(SubmitError::Conflict { .. })));
+        seal(&manager, now()).unwrap();
+    }
+    let nameless = r#"{"type":"data_storage","n":1}"#;
+    let named = submit(&manager, nameless).unwrap();
+    assert!(named.found.id.starts_with("tx-"));
+    assert_eq!(submit(&manager, nameless).unwrap().found.id, named.found.id);
+    for wrong in ["", "[]", "{}", r#"{"id":"x"}"#, r#"{"id":"x","type":"t","fee":-1}"#] {
+        assert!(matches!(submit(&manager, wrong), Err(SubmitError::Admission(_))), "{wrong}");
+    }
+}
+
+#[test]
+fn many_threads_with_one_id_admit_it_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let fresh: usize = std::thread::scope(|scope| {
+        let submit_one = || usize::from(submit(&manager, &anchor(1)).unwrap().is_new);
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(submit_one)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(fresh, 1);
+    assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 1);
+}
+
+#[test]
+fn a_reopened_folder_has_everything_with_its_index_and_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let key = manager.key.public();
+    submit(&manager, &anchor(1)).unwrap();
+    seal(&manager, now()).unwrap();
+    submit(&manager, &anchor(2)).unwrap();
+    manager.close().unwrap();
+    for reindex in [false, true] {
+        if reindex {
+            std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+        }
+        let manager = opened(folder.path());
+        assert_eq!(manager.key.public(), key);
+        assert!(matches!(status(&manager, "a-1"), Some(Status::Confirmed { height: 0, .. })));
+        assert_eq!(status(&manager, "a-2"), Some(Status::Pending));
+        assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 1);
+        assert!(manager.damage().is_empty() && manager.read_only().is_none());
+    }
+    let manager = opened(folder.path());
+    assert_eq!(seal(&manager, now()).unwrap().block.unwrap().height, 1);
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let _manager = opened(folder.path());
+    let error = open(folder.path(), &Options::default(), now()).err().unwrap();
+    assert!(error.to_string().contains("in use by lucid"), "{error}");
+}
+
+#[test]
+fn a_chain_that_vanished_is_not_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    submit(&manager, &anchor(1)).unwrap();
+    seal(&manager, now()).unwrap();
+    manager.close().unwrap();
+    for path in ["blocks", "index"] {
+        std::fs::remove_dir_all(folder.path().join(path)).unwrap();
+    }
+    std::fs::remove_file(folder.path().join("TIP")).unwrap();
+    let error = open(folder.path(), &Options::default(), now()).err().unwrap();
+    assert!(matches!(error, OpenError::ChainGone(_)), "{error}");
+}
+
+#[test]
+fn blocks_may_lie_in_another_folder() {
+    let (folder, blocks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let options = Options { blocks: Some(blocks.path().join("deep/blocks")), ..Options::default() };
+    let manager = open(folder.path(), &options, now()).unwrap();
+    submit(&manager, &anchor(1)).unwrap();
+    seal(&manager, now()).unwrap();
+    drop(manager);
+    assert!(blocks.path().join("deep/blocks/00000001.blocks").exists());
+    let manager = open(folder.path(), &options, now()).unwrap();
+    assert!(manager.chain.tip().unwrap().is_some());
+}
+
+#[test]
+fn a_block_is_never_older_than_its_parent_and_never_far_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    submit(&manager, &anchor(1)).unwrap();
+    seal(&manager, now()).unwrap();
+    submit(&manager, &anchor(2)).unwrap();
+    let early = now().plus_seconds(-3_600);
+    assert!(matches!(seal(&manager, early), Err(SealError::ParentAhead { .. })));
+    let made = seal(&manager, now().plus_seconds(-60)).unwrap().block.unwrap();
+    let block = manager.chain.block(made.height).unwrap().unwrap();
+    assert_eq!(block.time().unwrap(), now());
+}
+
+#[test]
+fn pages_of_blocks_go_both_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    for n in 0..5 {
+        submit(&manager, &anchor(n)).unwrap();
+        seal(&manager, now()).unwrap();
+    }
+    let heights = |from, to, descending, skip, limit| {
+        let wanted = Wanted { from, to, descending, skip, limit };
+        let listed = list_blocks(manager.chain.as_ref(), &wanted).unwrap();
+        let indexes = listed.records.iter().map(|stored| stored.record.entry.index);
+        (indexes.collect::<Vec<_>>(), listed.total)
+    };
+    assert_eq!(heights(0, u64::MAX, true, 0, 2), (vec![4, 3], 5));
+    assert_eq!(heights(0, u64::MAX, false, 3, 9), (vec![3, 4], 5));
+    assert_eq!(heights(1, 3, true, 1, 9), (vec![2, 1], 3));
+    assert_eq!(heights(7, 9, true, 0, 9), (vec![], 0));
+    assert_eq!(heights(0, 2, false, 9, 9), (vec![], 3));
+}
+
+#[test]
+fn a_stored_block_is_judged_as_history_and_an_altered_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    for n in 0..2 {
+        submit(&manager, &anchor(n)).unwrap();
+        seal(&manager, now()).unwrap();
+    }
+    let later = now().plus_seconds(1_000_000);
+    let text = manager.chain.block(1).unwrap().unwrap().to_json_text();
+    let judge = |text: &str, mode| {
+        validate_block(manager.chain.as_ref(), later, text.as_bytes(), mode).unwrap()
+    };
+    let verdict = judge(&text, None);
+    assert!(verdict.valid && verdict.mode == Mode::Historical, "{:?}", verdict.first_fault);
+    assert!(!judge(&text, Some(Mode::Candidate)).valid);
+    assert!(judge(&format!(r#"{{"block_data":{text}}}"#), None).valid);
+    let altered = judge(&text.replace("s-1", "s-2"), None);
+    assert!(!altered.valid);
+    assert!(validate_block(manager.chain.as_ref(), later, b"{", None).is_err());
+}

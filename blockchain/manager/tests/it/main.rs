@@ -1,0 +1,8 @@
+//! The block-manager as its callers see it: embedded, over HTTP, and as a program.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod crashes;
+mod embedded;
+mod program;
+mod service;

@@ -1,0 +1,166 @@
+//! Bytes that change on the medium: found, named, never returned; the rest stays readable.
+
+use std::sync::Arc;
+
+use super::conformance::{STORE, assert_holds, chain_of, next, parts};
+use super::*;
+use crate::disk::simulated::SimulatedDisk;
+use crate::disk::{Disk as _, read_all};
+
+fn stored() -> (SimulatedDisk, ChainParts, Vec<ValidBlock>) {
+    let disk = SimulatedDisk::new();
+    let kept = parts(&disk);
+    let chain = ChainFiles::open(kept.clone()).unwrap();
+    let blocks = chain_of(&[2, 1, 3]);
+    for block in &blocks {
+        chain.append(block).unwrap();
+    }
+    (disk, kept, blocks)
+}
+
+fn files(disk: &SimulatedDisk) -> Vec<(String, usize)> {
+    let mut paths: Vec<String> =
+        disk.list(FOLDER).unwrap().iter().map(|name| format!("{FOLDER}/{name}")).collect();
+    paths.push(TIP.to_owned());
+    paths
+        .into_iter()
+        .map(|path| {
+            let length = read_all(disk, &path).unwrap().unwrap().len();
+            (path, length)
+        })
+        .collect()
+}
+
+/// Everything a chain answers is either true or an error; most of it is true.
+fn assert_never_wrong(chain: &dyn ChainStore, blocks: &[ValidBlock]) -> usize {
+    let mut errors = 0;
+    for block in blocks {
+        match chain.record(block.index) {
+            Ok(stored) => assert_eq!(stored.unwrap().record, BlockRecord::of(block)),
+            Err(StoreError::Damaged(_)) => errors += 1,
+            Err(other) => panic!("{other}"),
+        }
+        match chain.body(block.index) {
+            Ok(body) => assert_eq!(body.unwrap(), block.transactions),
+            Err(StoreError::Damaged(_)) => errors += 1,
+            Err(other) => panic!("{other}"),
+        }
+        for (position, transaction) in (0..).zip(&block.transactions) {
+            match chain.find(&transaction.id_digest()) {
+                Ok(place) => assert_eq!(place, Some(Place { height: block.index, position })),
+                Err(StoreError::Damaged(_)) => errors += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+    errors
+}
+
+#[test]
+fn every_flipped_byte_is_named_and_never_read() {
+    let (disk, kept, blocks) = stored();
+    assert_eq!(audit::audit(&disk, STORE).unwrap(), []);
+    for (path, length) in files(&disk) {
+        for offset in 0..length {
+            assert!(disk.flip(&path, offset));
+            let named = audit::audit(&disk, STORE).unwrap();
+            assert!(named.iter().any(|damage| damage.file == path), "{path} {offset}: {named:?}");
+            if offset % 7 == 0 {
+                let rebuilt = ChainFiles::open(parts(&disk)).unwrap();
+                assert!(assert_never_wrong(&rebuilt, &blocks) <= 1, "{path} {offset}");
+                let found = rebuilt.damage();
+                assert!(found.iter().any(|d| d.file == path), "{path} {offset}: {found:?}");
+            }
+            let known = ChainFiles::open(kept.clone()).unwrap();
+            assert!(assert_never_wrong(&known, &blocks) <= 1, "{path} {offset}");
+            if path == TIP {
+                // With its index, the chain heals the lock; it must be damaged again for the next byte.
+                assert!(known.read_only().is_none());
+                continue;
+            }
+            assert!(disk.flip(&path, offset));
+        }
+    }
+    assert_holds(&ChainFiles::open(kept).unwrap(), &blocks);
+}
+
+#[test]
+fn a_damaged_record_costs_its_block_that_part_alone() {
+    let (disk, _, blocks) = stored();
+    assert!(disk.flip("blocks/00000001.blocks", 400));
+    let chain = ChainFiles::open(parts(&disk)).unwrap();
+    assert!(chain.record(0).is_err());
+    assert_eq!(chain.body(0).unwrap().unwrap(), blocks[0].transactions);
+    assert_eq!(chain.append(&next(Some(&blocks[2]), 2, 0)).unwrap(), Appended::Stored);
+}
+
+#[test]
+fn a_chain_that_lost_its_end_is_read_and_not_written() {
+    let (disk, kept, blocks) = stored();
+    let last = disk.list(FOLDER).unwrap().into_iter().rfind(|name| name.ends_with("bodies"));
+    let path = format!("{FOLDER}/{}", last.unwrap());
+    let file = disk.open(&path).unwrap().unwrap();
+    file.truncate(file.length().unwrap() - 1).unwrap();
+    for parts in [kept.clone(), parts(&disk)] {
+        let chain = ChainFiles::open(parts).unwrap();
+        let why = chain.read_only().unwrap();
+        assert!(why.contains("committed up to block 2") && why.contains(&path), "{why}");
+        assert!(!assert_ok(chain.append(&next(Some(&blocks[2]), 1, 0))));
+        assert_eq!(chain.tip().unwrap().unwrap().height, 2);
+        assert_eq!(chain.block(1).unwrap().as_ref(), Some(&*blocks[1]));
+        assert!(chain.body(2).is_err());
+    }
+    let accepted = ChainFiles::open(ChainParts { accept_loss: true, ..kept }).unwrap();
+    assert!(accepted.read_only().is_none() && !accepted.damage().is_empty());
+    assert_eq!(accepted.block(1).unwrap().as_ref(), Some(&*blocks[1]));
+}
+
+fn assert_ok(outcome: Result<Appended, CommitError>) -> bool {
+    outcome.is_ok()
+}
+
+#[test]
+fn a_chain_without_its_lock_is_not_written_unless_the_index_vouches() {
+    let (disk, kept, blocks) = stored();
+    disk.unlink(TIP).unwrap();
+    let doubtful = ChainFiles::open(parts(&disk)).unwrap();
+    assert!(doubtful.read_only().unwrap().contains(TIP));
+    assert_eq!(assert_never_wrong(&doubtful, &blocks), 0);
+    let healed = ChainFiles::open(kept).unwrap();
+    assert!(healed.read_only().is_none());
+    assert_eq!(healed.damage()[0].file, TIP);
+    assert_eq!(audit::audit(&disk, STORE).unwrap(), []);
+}
+
+#[test]
+fn an_older_copy_of_the_blocks_is_noticed() {
+    let (disk, _, _) = stored();
+    let newer = read_all(&disk, TIP).unwrap().unwrap();
+    let other = SimulatedDisk::new();
+    let chain = ChainFiles::open(parts(&other)).unwrap();
+    chain.append(&next(None, 2, 0)).unwrap();
+    crate::disk::replace(&other, "", TIP, &newer).unwrap();
+    let old = ChainFiles::open(parts(&other)).unwrap();
+    assert!(old.read_only().unwrap().contains("has lost its end"));
+}
+
+#[test]
+fn blocks_of_another_store_are_refused() {
+    let (disk, _, _) = stored();
+    let other = ChainParts { store: [8; 16], ..parts(&disk) };
+    let chain = ChainFiles::open(other).unwrap();
+    assert!(chain.damage().iter().any(|damage| damage.why.contains("another store")));
+}
+
+#[test]
+fn blocks_may_lie_in_another_folder() {
+    let (home, blocks) = (SimulatedDisk::new(), SimulatedDisk::new());
+    let joined = elsewhere::BlocksElsewhere {
+        home: Arc::new(home.clone()),
+        blocks: Arc::new(blocks.clone()),
+    };
+    let parts = ChainParts { disk: Arc::new(joined), ..parts(&home) };
+    ChainFiles::open(parts).unwrap().append(&next(None, 1, 0)).unwrap();
+    assert_eq!(blocks.list("").unwrap(), ["00000001.blocks", "00000001.bodies"]);
+    assert_eq!(home.list("").unwrap(), [TIP]);
+}

@@ -1,0 +1,403 @@
+//! What is found again when a chain is opened.
+//!
+//! Recovery starts at the index's watermark and walks to the end of the files. Up to the lock (`TIP`)
+//! everything was acknowledged: what is wrong there is damage, kept, named, and read around. Above it,
+//! a whole block that follows its parent is locked and published; anything else is torn, and cut. A
+//! chain that ends before its lock, or whose lock is gone, is opened for reading only.
+//!
+//! Everything accepted is synced before the chain opens, since after a kill it may be in the page
+//! cache alone.
+
+use lucid_core::digest::BlockHash;
+
+use super::rows::{self, Part, Row};
+use super::tip::{self, End, Lock, Mark, TIP};
+use super::walk::{Pair, Pairs, Placed, Role};
+use super::{FOLDER, files::ChainParts};
+use crate::disk::Disk;
+use crate::frame;
+use crate::index::Changes;
+use crate::{Damage, StoreError};
+
+/// Index changes are written when this many keys have gathered.
+const CHANGES_MAX: usize = 8_192;
+
+/// What recovery found.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// The tip; where the next block goes.
+    pub(super) at: Option<Mark>,
+    /// What is wrong, none of it in the way of the rest.
+    pub(super) damage: Vec<Damage>,
+    /// Why nothing may be appended, if so.
+    pub(super) read_only: Option<String>,
+}
+
+struct Recovery<'a> {
+    parts: &'a ChainParts,
+    disk: &'a dyn Disk,
+    damage: Vec<Damage>,
+    /// The last block whose rows are in the index, or on their way there.
+    at: Option<Mark>,
+    transactions: u64,
+    changes: Changes<'a>,
+}
+
+/// Brings the index up to the files, and the files to their last whole block.
+pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
+    let mut recovery = Recovery::start(parts)?;
+    let lock = match tip::read(parts.disk.as_ref())? {
+        Lock::At(mark) => Some(mark),
+        Lock::Absent => None,
+        Lock::Damaged(damage) => {
+            recovery.damage.push(damage);
+            None
+        }
+    };
+    let (bound, doubt) = recovery.bound(lock)?;
+    let lost = bound.map(|bound| recovery.lost(&bound)).transpose()?.flatten();
+    let mut read_only = doubt.or(lost);
+    let above = recovery.walk(bound, read_only.is_none())?;
+    if let Some(bound) = bound
+        && read_only.is_none()
+    {
+        read_only = recovery.reach(&bound);
+    }
+    if read_only.is_some() && parts.accept_loss {
+        let damage = recovery.damage;
+        let mut recovered = take_what_is_there(parts)?;
+        recovered.damage.splice(0..0, damage);
+        return Ok(recovered);
+    }
+    recovery.write_changes()?;
+    if read_only.is_none() {
+        recovery.settle(lock, above)?;
+    }
+    // A chain that lost its end still says how long it was.
+    let at = match (recovery.at, bound) {
+        (Some(at), Some(bound)) if at.height >= bound.height => Some(at),
+        (at, bound) => bound.or(at),
+    };
+    Ok(Recovered { at, damage: recovery.damage, read_only })
+}
+
+/// The operator has accepted the loss: what is there becomes the chain, and the index follows it.
+fn take_what_is_there(parts: &ChainParts) -> Result<Recovered, StoreError> {
+    rows::clear(parts.index.as_ref())?;
+    let recovery = Recovery::start(parts)?;
+    let context = || StoreError::io(format!("writing {TIP}"));
+    match recovery.last_found()? {
+        Some(mark) => tip::write(parts.disk.as_ref(), &mark).map_err(context())?,
+        None => {
+            parts.disk.unlink(TIP).map_err(context())?;
+            parts.disk.sync_folder("").map_err(context())?;
+        }
+    }
+    recover(&ChainParts { accept_loss: false, ..parts.clone() })
+}
+
+impl<'a> Recovery<'a> {
+    fn start(parts: &'a ChainParts) -> Result<Self, StoreError> {
+        let index = parts.index.as_ref();
+        let mut at = rows::watermark(index)?;
+        let mut transactions = 0;
+        if let Some(mark) = at {
+            match rows::row(index, mark.height)? {
+                Some(row) => transactions = row.transactions_before + u64::from(row.transactions),
+                None => {
+                    rows::clear(index)?;
+                    at = None;
+                }
+            }
+        }
+        let disk = parts.disk.as_ref();
+        let changes = Changes::new(index);
+        let recovery = Self { parts, disk, damage: Vec::new(), at, transactions, changes };
+        recovery.check_watermark()?;
+        Ok(recovery)
+    }
+
+    /// The block the index stopped at must be where the index says, or the two are not of one chain.
+    fn check_watermark(&self) -> Result<(), StoreError> {
+        let Some(mark) = self.at else { return Ok(()) };
+        let Some(row) = rows::row(self.parts.index.as_ref(), mark.height)? else { return Ok(()) };
+        let Part::At { file, offset } = row.record else { return Ok(()) };
+        let path = Role::Blocks.path(file);
+        let opened = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
+        let Some(file) = opened else { return Ok(()) };
+        match frame::read_header(file.as_ref(), &path, offset)? {
+            Some(Ok(header)) if header.name != *mark.hash.as_bytes() => Err(StoreError::Index(
+                "it belongs to another chain; run `lucid reindex` to rebuild it".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Up to which block everything was acknowledged, and why nothing may be appended if that is in
+    /// doubt.
+    fn bound(&mut self, lock: Option<Mark>) -> Result<(Option<Mark>, Option<String>), StoreError> {
+        match (lock, self.at) {
+            (Some(lock), Some(at)) if at.height > lock.height => {
+                self.damage.push(Damage::new(
+                    TIP,
+                    0,
+                    format!("it names block {}, and block {} was known", lock.height, at.height),
+                ));
+                Ok((Some(at), None))
+            }
+            (Some(lock), _) => Ok((Some(lock), None)),
+            (None, at) => {
+                let found = self.last_found()?;
+                match (at, found) {
+                    // The power failed before the first block was locked.
+                    (None, None) => Ok((None, None)),
+                    (None, Some(found)) if found.height == 0 && self.damage.is_empty() => {
+                        Ok((None, None))
+                    }
+                    // The index vouches for exactly what is there, so the lock can be made anew.
+                    (Some(at), None) => {
+                        self.missing_lock();
+                        Ok((Some(at), None))
+                    }
+                    (_, Some(found)) => {
+                        self.missing_lock();
+                        Ok((
+                            Some(found),
+                            Some(format!(
+                                "{TIP} is missing or damaged, so nothing says whether block {} \
+                                 ({}) was the last; put {TIP} back from a copy, or run `lucid \
+                                 reindex --accept-loss` to go on from there",
+                                found.height, found.hash
+                            )),
+                        ))
+                    }
+                }
+            }
+        }
+    }
+
+    fn missing_lock(&mut self) {
+        if self.damage.is_empty() {
+            self.damage.push(Damage::new(TIP, 0, "the file is missing"));
+        }
+    }
+
+    fn pairs(&self) -> Result<Pairs<'a>, StoreError> {
+        let (height, ends, hash) = match self.at {
+            None => (0, (End::START, End::START), BlockHash::ZERO),
+            Some(at) => (at.height + 1, (at.blocks, at.bodies), at.hash),
+        };
+        Pairs::new(self.disk, self.parts.store, height, ends, hash)
+    }
+
+    /// The last block behind the watermark of which anything is there.
+    fn last_found(&self) -> Result<Option<Mark>, StoreError> {
+        let mut last: Option<Mark> = None;
+        let mut pairs = self.pairs()?;
+        while let Some(pair) = pairs.next()? {
+            if pair.record.is_ok() || pair.body.is_ok() {
+                last = Some(mark_of(&pair, last.or(self.at)));
+            }
+        }
+        Ok(last)
+    }
+
+    /// Whether the files end before the lock does; if so, what that means.
+    fn lost(&mut self, bound: &Mark) -> Result<Option<String>, StoreError> {
+        let mut lost = None;
+        for (role, end) in [(Role::Blocks, bound.blocks), (Role::Bodies, bound.bodies)] {
+            let numbers = role.numbers(self.disk)?;
+            for number in (1..end.file).filter(|number| !numbers.contains(number)) {
+                self.damage.push(role.damage(number, 0, "the file is missing"));
+            }
+        }
+        for (role, end) in [(Role::Blocks, bound.blocks), (Role::Bodies, bound.bodies)] {
+            let path = role.path(end.file);
+            let context = || StoreError::io(format!("reading {path}"));
+            let length = match self.disk.open(&path).map_err(context())? {
+                Some(file) => file.length().map_err(context())?,
+                None => 0,
+            };
+            if length < end.offset {
+                let why = format!("{} bytes were here once, and {length} are left", end.offset);
+                self.damage.push(Damage::new(path.as_str(), length, &why));
+                lost = lost.or_else(|| {
+                    Some(format!(
+                        "the chain was committed up to block {} ({}), and {path} has lost its end: \
+                         {why}; put the file back from a copy, or run `lucid reindex --accept-loss` \
+                         to go on without it",
+                        bound.height, bound.hash
+                    ))
+                });
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Takes in everything up to the bound, and returns the whole blocks above it.
+    fn walk(&mut self, bound: Option<Mark>, above_too: bool) -> Result<Vec<Pair>, StoreError> {
+        let mut above: Vec<Pair> = Vec::new();
+        let mut pairs = self.pairs()?;
+        while let Some(mut pair) = pairs.next()? {
+            if bound.is_some_and(|bound| pair.height <= bound.height) {
+                self.name_damage(std::mem::take(&mut pair.damage), bound);
+                self.take_in(&pair);
+                if self.changes.len() >= CHANGES_MAX {
+                    self.write_changes()?;
+                }
+                continue;
+            }
+            // Noise before the pair may lie below the bound.
+            self.name_damage(std::mem::take(&mut pair.damage), bound);
+            let parent = above.last().map(|pair| pair.hash).or(self.at.map(|at| at.hash));
+            if !above_too || !pair.is_whole(parent.unwrap_or(BlockHash::ZERO)) {
+                break;
+            }
+            above.push(pair);
+        }
+        self.name_damage(pairs.rest(), bound);
+        Ok(above)
+    }
+
+    /// Only what lies below the bound was acknowledged; the rest is a tear.
+    fn name_damage(&mut self, placed: Vec<Placed>, bound: Option<Mark>) {
+        let Some(bound) = bound else { return };
+        for (role, at, damage) in placed {
+            let end = if role == Role::Blocks { bound.blocks } else { bound.bodies };
+            if at < end && !self.damage.contains(&damage) {
+                self.damage.push(damage);
+            }
+        }
+    }
+
+    /// Goes on to the bound where damage hides the last blocks; says why that cannot be done.
+    fn reach(&mut self, bound: &Mark) -> Option<String> {
+        while self.at.map_or(0, |at| at.height + 1) <= bound.height {
+            let height = self.at.map_or(0, |at| at.height + 1);
+            let lost = |role: Role, end: End| {
+                role.damage(end.file, end.offset, format!("block {height} cannot be read"))
+            };
+            let pair = Pair {
+                height,
+                record: Err(lost(Role::Blocks, bound.blocks)),
+                body: Err(lost(Role::Bodies, bound.bodies)),
+                hash: if height == bound.height { bound.hash } else { BlockHash::ZERO },
+                ends: (None, None),
+                damage: Vec::new(),
+            };
+            self.take_in(&pair);
+        }
+        let at = self.at.filter(|at| at.height == bound.height)?;
+        if at.hash != bound.hash && at.hash != BlockHash::ZERO {
+            let why =
+                format!("it names block {} as {}, and {} is there", at.height, bound.hash, at.hash);
+            self.damage.push(Damage::new(TIP, 0, &why));
+            return Some(format!(
+                "{TIP}: {why}; put the files of one time back from a copy, or run `lucid reindex \
+                 --accept-loss` to go on with what is there"
+            ));
+        }
+        self.at = Some(*bound);
+        rows::set_watermark(&mut self.changes, bound);
+        None
+    }
+
+    /// Makes the rows of a block.
+    fn take_in(&mut self, pair: &Pair) {
+        let mark = mark_of(pair, self.at);
+        let row = self.row_of(pair);
+        self.transactions += u64::from(row.transactions);
+        rows::publish(&mut self.changes, pair.height, &row, pair.ids().as_deref());
+        rows::set_watermark(&mut self.changes, &mark);
+        self.at = Some(mark);
+    }
+
+    fn row_of(&self, pair: &Pair) -> Row {
+        let body = pair.body.as_ref().ok().map(|(_, body)| body);
+        let size = body.map_or(0, |body| body.iter().map(|t| t.text().len() as u64).sum());
+        let count = match (&pair.record, body) {
+            (Ok((_, record)), _) => record.transactions.len(),
+            (_, body) => body.map_or(0, Vec::len),
+        };
+        let at = |found: &super::walk::Found| Part::At { file: found.file, offset: found.offset };
+        Row {
+            hash: pair.hash,
+            record: match &pair.record {
+                Ok((found, _)) => at(found),
+                Err(damage) => Part::Lost(damage.clone()),
+            },
+            body: match &pair.body {
+                Ok((found, _)) => at(found),
+                Err(damage) => Part::Lost(damage.clone()),
+            },
+            size_bytes: size,
+            transactions_before: self.transactions,
+            transactions: u32::try_from(count).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn write_changes(&mut self) -> Result<(), StoreError> {
+        let fresh = Changes::new(self.parts.index.as_ref());
+        std::mem::replace(&mut self.changes, fresh).write()
+    }
+
+    /// Cuts what is torn, makes durable what is kept, locks what is whole, and publishes it.
+    fn settle(&mut self, lock: Option<Mark>, above: Vec<Pair>) -> Result<(), StoreError> {
+        let mut mark = self.at;
+        let from = lock.or(mark);
+        for pair in &above {
+            mark = Some(mark_of(pair, mark));
+        }
+        let ends = mark.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
+        let start = from.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
+        self.cut(Role::Blocks, start.0.file, ends.0)?;
+        self.cut(Role::Bodies, start.1.file, ends.1)?;
+        // What a crash left of a lock that was being written.
+        let unfinished = format!("{TIP}.new");
+        self.disk.unlink(&unfinished).map_err(StoreError::io(format!("removing {unfinished}")))?;
+        for folder in [FOLDER, ""] {
+            self.disk.sync_folder(folder).map_err(StoreError::io(format!("syncing {folder}/")))?;
+        }
+        if let Some(mark) = mark
+            && lock != Some(mark)
+        {
+            tip::write(self.disk, &mark).map_err(StoreError::io(format!("writing {TIP}")))?;
+        }
+        for pair in &above {
+            tracing::info!(height = pair.height, "a whole block was found above the lock");
+            self.take_in(pair);
+        }
+        self.write_changes()
+    }
+
+    fn cut(&self, role: Role, from: u32, end: End) -> Result<(), StoreError> {
+        for number in role.numbers(self.disk)? {
+            let path = role.path(number);
+            let context = || StoreError::io(format!("cutting {path}"));
+            if number > end.file {
+                self.disk.unlink(&path).map_err(context())?;
+                continue;
+            }
+            if number < from {
+                continue;
+            }
+            let Some(file) = self.disk.open(&path).map_err(context())? else { continue };
+            if number == end.file && file.length().map_err(context())? > end.offset {
+                file.truncate(end.offset).map_err(context())?;
+            }
+            file.sync().map_err(context())?;
+        }
+        Ok(())
+    }
+}
+
+/// The mark behind a block; a part without a sound header ends where the part before it did.
+fn mark_of(pair: &Pair, before: Option<Mark>) -> Mark {
+    let (blocks, bodies) = before.map_or((End::START, End::START), |m| (m.blocks, m.bodies));
+    Mark {
+        height: pair.height,
+        hash: pair.hash,
+        blocks: pair.ends.0.unwrap_or(blocks),
+        bodies: pair.ends.1.unwrap_or(bodies),
+    }
+}

@@ -1,0 +1,164 @@
+//! The chain's rows in the index: derived from the files, rebuilt from them when they are gone.
+//!
+//! Keys begin with bytes from `0x80` to `0x8f`, so the chain can share an index with a log. The
+//! watermark is written in one batch with the rows it vouches for, and never runs ahead of `TIP`.
+
+use lucid_core::digest::BlockHash;
+use lucid_core::transaction::IdDigest;
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+use super::Place;
+use super::tip::Mark;
+use crate::index::{Changes, Index};
+use crate::{Damage, StoreError};
+
+const HEIGHT: u8 = 0x80;
+const HASH: u8 = 0x81;
+const ID: u8 = 0x82;
+const UNKNOWN_IDS: u8 = 0x83;
+const WATERMARK: u8 = 0x8f;
+const END: u8 = 0x90;
+
+/// Where one of a block's two records is, or why it cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    At { file: u32, offset: u64 },
+    Lost(Damage),
+}
+
+/// The row of a height.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) hash: BlockHash,
+    pub(super) record: Part,
+    pub(super) body: Part,
+    pub(super) size_bytes: u64,
+    pub(super) transactions_before: u64,
+    pub(super) transactions: u32,
+}
+
+impl Row {
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.raw(self.hash.as_bytes());
+        for part in [&self.record, &self.body] {
+            match part {
+                Part::At { file, offset } => to.u8(1).u32(*file).u64(*offset),
+                Part::Lost(damage) => {
+                    to.u8(0).text(&damage.file).u64(damage.offset).text(&damage.why)
+                }
+            };
+        }
+        to.u64(self.size_bytes).u64(self.transactions_before).u32(self.transactions);
+        to.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let part = |from: &mut Reader<'_>| -> Result<Part, WireFault> {
+            Ok(match from.u8("part")? {
+                1 => Part::At { file: from.u32("file")?, offset: from.u64("offset")? },
+                _ => Part::Lost(Damage {
+                    file: from.text("file")?.to_owned(),
+                    offset: from.u64("offset")?,
+                    why: from.text("why")?.to_owned(),
+                }),
+            })
+        };
+        let row = Self {
+            hash: BlockHash::new(from.array("hash")?),
+            record: part(&mut from)?,
+            body: part(&mut from)?,
+            size_bytes: from.u64("size")?,
+            transactions_before: from.u64("transactions before")?,
+            transactions: from.u32("transactions")?,
+        };
+        from.finish()?;
+        Ok(row)
+    }
+}
+
+fn fault(what: &str, fault: &WireFault) -> StoreError {
+    StoreError::Index(format!("the row of {what}: {fault}; `lucid reindex` rebuilds it"))
+}
+
+fn key(prefix: u8, rest: &[u8]) -> Vec<u8> {
+    [&[prefix], rest].concat()
+}
+
+pub(super) fn row(index: &dyn Index, height: u64) -> Result<Option<Row>, StoreError> {
+    let value = index.get(&key(HEIGHT, &height.to_be_bytes()))?;
+    value.map(|value| Row::decode(&value).map_err(|f| fault("a block", &f))).transpose()
+}
+
+pub(super) fn height_of(index: &dyn Index, hash: &BlockHash) -> Result<Option<u64>, StoreError> {
+    let value = index.get(&key(HASH, hash.as_bytes()))?;
+    let read = |value: Vec<u8>| {
+        let mut from = Reader::new(&value);
+        from.u64("height").map_err(|f| fault("a block hash", &f))
+    };
+    value.map(read).transpose()
+}
+
+pub(super) fn place(index: &dyn Index, id: &IdDigest) -> Result<Option<Place>, StoreError> {
+    let value = index.get(&key(ID, id))?;
+    let read = |value: Vec<u8>| {
+        let mut from = Reader::new(&value);
+        let mut place = || -> Result<Place, WireFault> {
+            Ok(Place { height: from.u64("height")?, position: from.u32("position")? })
+        };
+        place().map_err(|f| fault("a transaction", &f))
+    };
+    value.map(read).transpose()
+}
+
+/// The first block whose ids nobody knows any more, if there is one.
+pub(super) fn unknown_ids(index: &dyn Index) -> Result<Option<u64>, StoreError> {
+    let rows = index.scan(&[UNKNOWN_IDS], &[UNKNOWN_IDS + 1], 1, false)?;
+    let read = |(key, _): &(Vec<u8>, Vec<u8>)| {
+        key.get(1..).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes)
+    };
+    Ok(rows.first().and_then(read))
+}
+
+pub(super) fn watermark(index: &dyn Index) -> Result<Option<Mark>, StoreError> {
+    let value = index.get(&[WATERMARK])?;
+    value.map(|value| Mark::decode(&value).map_err(|f| fault("the chain's end", &f))).transpose()
+}
+
+/// Adds the rows of one block. `ids` is `None` where neither record nor body could be read.
+pub(super) fn publish(changes: &mut Changes<'_>, height: u64, row: &Row, ids: Option<&[IdDigest]>) {
+    changes.put(key(HEIGHT, &height.to_be_bytes()), row.encode());
+    if row.hash != BlockHash::ZERO {
+        let mut to = Writer::new();
+        to.u64(height);
+        changes.put(key(HASH, row.hash.as_bytes()), to.finish());
+    }
+    let Some(ids) = ids else {
+        changes.put(key(UNKNOWN_IDS, &height.to_be_bytes()), Vec::new());
+        return;
+    };
+    for (position, id) in (0..).zip(ids) {
+        let mut to = Writer::new();
+        to.u64(height).u32(position);
+        changes.put(key(ID, id), to.finish());
+    }
+}
+
+/// Notes how far the rows go, in the batch that brought them there.
+pub(super) fn set_watermark(changes: &mut Changes<'_>, mark: &Mark) {
+    changes.put(vec![WATERMARK], mark.encode());
+}
+
+/// Removes every row of the chain.
+pub(super) fn clear(index: &dyn Index) -> Result<(), StoreError> {
+    // First what vouches for them: a half-cleared index must not look complete.
+    index.write(vec![(vec![WATERMARK], None)])?;
+    loop {
+        let rows = index.scan(&[HEIGHT], &[END], 8_192, false)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        index.write(rows.into_iter().map(|(key, _)| (key, None)).collect())?;
+    }
+}

@@ -1,0 +1,94 @@
+//! The chain's lock: the file that says how far the chain is committed.
+//!
+//! `TIP` is replaced by rename when a block's two records are durable, and only then is the block
+//! acknowledged. What it names is final: recovery never cuts there, and a chain that lacks it is not
+//! written to. The same [`Mark`] is the index's watermark.
+
+use lucid_core::digest::BlockHash;
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+use crate::disk::{self, Disk};
+use crate::{Damage, StoreError};
+
+/// The file, at the root of the data folder.
+pub const TIP: &str = "TIP";
+
+const MAGIC: &[u8; 8] = b"LCDRtip1";
+
+/// The end of a record in one of the numbered files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct End {
+    pub(super) file: u32,
+    pub(super) offset: u64,
+}
+
+impl End {
+    /// Before anything was written.
+    pub(super) const START: Self = Self { file: 0, offset: 0 };
+}
+
+/// A block that is committed, and where its two records end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) height: u64,
+    pub(super) hash: BlockHash,
+    pub(super) blocks: End,
+    pub(super) bodies: End,
+}
+
+impl Mark {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.u64(self.height).raw(self.hash.as_bytes());
+        to.u32(self.blocks.file).u64(self.blocks.offset);
+        to.u32(self.bodies.file).u64(self.bodies.offset);
+        to.finish()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let end = |from: &mut Reader<'_>| -> Result<End, WireFault> {
+            Ok(End { file: from.u32("file")?, offset: from.u64("offset")? })
+        };
+        let mark = Self {
+            height: from.u64("height")?,
+            hash: BlockHash::new(from.array("hash")?),
+            blocks: end(&mut from)?,
+            bodies: end(&mut from)?,
+        };
+        from.finish()?;
+        Ok(mark)
+    }
+}
+
+/// What `TIP` says.
+#[derive(Debug)]
+pub(super) enum Lock {
+    /// There is none.
+    Absent,
+    /// The chain is committed up to here.
+    At(Mark),
+    /// It cannot be believed.
+    Damaged(Damage),
+}
+
+/// Reads `TIP`.
+pub(super) fn read(disk: &dyn Disk) -> Result<Lock, StoreError> {
+    let read = disk::read_all(disk, TIP).map_err(StoreError::io(format!("reading {TIP}")))?;
+    let Some(bytes) = read else { return Ok(Lock::Absent) };
+    let mark = bytes.split_last_chunk::<32>().and_then(|(covered, digest)| {
+        let sound = blake3::hash(covered) == blake3::Hash::from(*digest);
+        Mark::decode(covered.strip_prefix(MAGIC).filter(|_| sound)?).ok()
+    });
+    Ok(match mark {
+        Some(mark) => Lock::At(mark),
+        None => Lock::Damaged(Damage::new(TIP, 0, "the lock does not match its checksum")),
+    })
+}
+
+/// Puts `TIP` at this block, durably.
+pub(super) fn write(disk: &dyn Disk, mark: &Mark) -> std::io::Result<()> {
+    let covered = [MAGIC.as_slice(), &mark.encode()].concat();
+    let bytes = [covered.as_slice(), blake3::hash(&covered).as_bytes()].concat();
+    disk::replace(disk, "", TIP, &bytes)
+}

@@ -1,0 +1,432 @@
+//! Walking the two kinds of files side by side, block by block.
+//!
+//! Recovery and the audit read the chain through [`Pairs`], so they cannot disagree about what is
+//! whole. Records carry `height + 1` as their sequence: so a record that is gone from one file costs
+//! its block that part, and nothing behind it.
+
+use std::sync::Arc;
+
+use lucid_core::block::Block;
+use lucid_core::digest::BlockHash;
+use lucid_core::record::{BlockRecord, decode_body};
+use lucid_core::transaction::{IdDigest, Transaction};
+
+use super::FOLDER;
+use super::tip::End;
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{self, Header, Kind, Scanner, Step};
+use crate::log::{FileHeader, number_of};
+use crate::{Damage, StoreError};
+
+/// One of the two kinds of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Blocks,
+    Bodies,
+}
+
+impl Role {
+    pub(super) const BOTH: [Self; 2] = [Self::Blocks, Self::Bodies];
+
+    /// The extension, and the role in the file's header.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Blocks => "blocks",
+            Self::Bodies => "bodies",
+        }
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Blocks => Kind::Block,
+            Self::Bodies => Kind::Body,
+        }
+    }
+
+    pub(super) fn path(self, number: u32) -> String {
+        format!("{FOLDER}/{number:08}.{}", self.name())
+    }
+
+    /// The numbers of the files there are, in order.
+    pub(super) fn numbers(self, disk: &dyn Disk) -> Result<Vec<u32>, StoreError> {
+        let names = disk.list(FOLDER).map_err(StoreError::io(format!("listing {FOLDER}/")))?;
+        Ok(names.iter().filter_map(|name| number_of(name, self.name())).collect())
+    }
+
+    /// What is wrong in a record's payload begins at this place.
+    pub(super) fn damage(self, file: u32, offset: u64, why: impl std::fmt::Display) -> Damage {
+        Damage::new(self.path(file), offset, why)
+    }
+}
+
+/// A record with a sound header.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) file: u32,
+    pub(super) offset: u64,
+    pub(super) header: Header,
+}
+
+impl Found {
+    pub(super) fn end(&self) -> End {
+        End { file: self.file, offset: self.offset + self.header.record_bytes() }
+    }
+
+    fn hash(&self) -> BlockHash {
+        BlockHash::new(self.header.name)
+    }
+}
+
+/// Damage with its place, so that it can be compared with the lock's.
+pub(super) type Placed = (Role, End, Damage);
+
+struct OpenFile {
+    number: u32,
+    file: Arc<dyn DiskFile>,
+    path: String,
+    offset: u64,
+    length: u64,
+}
+
+/// The records of one role, in order.
+struct Cursor<'a> {
+    disk: &'a dyn Disk,
+    store: [u8; 16],
+    role: Role,
+    waiting: std::vec::IntoIter<u32>,
+    expected: u32,
+    from: End,
+    open: Option<OpenFile>,
+    peeked: Option<Found>,
+    last: BlockHash,
+    /// Where the last file ended.
+    ended: End,
+    /// Damage met on the way to what was peeked.
+    noise: Vec<Placed>,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(
+        disk: &'a dyn Disk,
+        store: [u8; 16],
+        role: Role,
+        from: End,
+        last: BlockHash,
+    ) -> Result<Self, StoreError> {
+        let mut numbers = role.numbers(disk)?;
+        numbers.retain(|number| *number >= from.file);
+        let waiting = numbers.into_iter();
+        Ok(Self {
+            disk,
+            store,
+            role,
+            waiting,
+            expected: from.file.max(1),
+            from,
+            open: None,
+            peeked: None,
+            last,
+            ended: End { file: from.file.max(1), offset: from.offset },
+            noise: Vec::new(),
+        })
+    }
+
+    fn note(&mut self, file: u32, offset: u64, why: impl std::fmt::Display) {
+        let damage = self.role.damage(file, offset, why);
+        self.noise.push((self.role, End { file, offset }, damage));
+    }
+
+    /// The next record of this role, without taking it.
+    fn peek(&mut self) -> Result<Option<&Found>, StoreError> {
+        while self.peeked.is_none() {
+            if self.open.is_none() && !self.open_next()? {
+                break;
+            }
+            self.step()?;
+        }
+        Ok(self.peeked.as_ref())
+    }
+
+    fn take(&mut self) -> Result<Option<Found>, StoreError> {
+        self.peek()?;
+        let taken = self.peeked.take();
+        if let Some(found) = &taken {
+            self.last = found.hash();
+        }
+        Ok(taken)
+    }
+
+    fn open_next(&mut self) -> Result<bool, StoreError> {
+        let Some(number) = self.waiting.next() else { return Ok(false) };
+        if number > self.expected {
+            self.note(self.expected, 0, "the file is missing");
+        }
+        self.expected = number.saturating_add(1);
+        let path = self.role.path(number);
+        let context = || StoreError::io(format!("reading {path}"));
+        let Some(file) = self.disk.open(&path).map_err(context())? else { return Ok(true) };
+        let length = file.length().map_err(context())?;
+        let offset = if number == self.from.file { self.from.offset } else { 0 };
+        if offset == 0 {
+            self.check_beginning(file.as_ref(), &path, number)?;
+        }
+        self.open = Some(OpenFile { number, file, path, offset, length });
+        Ok(true)
+    }
+
+    /// A file begins with a record that says which store and file it is, and which block was before.
+    fn check_beginning(
+        &mut self,
+        file: &dyn DiskFile,
+        path: &str,
+        number: u32,
+    ) -> Result<(), StoreError> {
+        let why = match frame::read_header(file, path, 0)? {
+            Some(Ok(header)) if header.kind == Kind::File => {
+                let payload = frame::read_payload(file, path, 0, &header)?;
+                let facts = header.matches(&payload).then(|| FileHeader::decode(&payload));
+                match facts {
+                    Some(Ok(facts)) if facts.store != self.store => {
+                        "the file belongs to another store"
+                    }
+                    Some(Ok(facts)) if (facts.role, facts.number) != (self.role.name(), number) => {
+                        "the file was another one before it was renamed"
+                    }
+                    // After damage it is not known which block was before.
+                    Some(Ok(facts))
+                        if facts.previous != *self.last.as_bytes() && self.noise.is_empty() =>
+                    {
+                        "the file does not go on where the one before it ended"
+                    }
+                    Some(Ok(_)) => return Ok(()),
+                    _ => "the file's first record does not match its digest",
+                }
+            }
+            // The scan names what is wrong with a header.
+            Some(Err(_)) | None => return Ok(()),
+            Some(Ok(_)) => "the file does not begin as it should",
+        };
+        self.note(number, 0, why);
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), StoreError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let mut scanner = Scanner::new(open.file.as_ref(), &open.path, open.offset, open.length);
+        let step = scanner.step()?;
+        let (number, before) = (open.number, open.offset);
+        open.offset = scanner.offset();
+        match step {
+            None => {
+                self.ended = End { file: number, offset: before };
+                self.open = None;
+            }
+            Some(Step::Damaged(damage)) => self.note(number, damage.offset, damage.why),
+            Some(Step::Record(0, header)) if header.kind == Kind::File => {}
+            Some(Step::Record(offset, header)) if header.kind == self.role.kind() => {
+                self.peeked = Some(Found { file: number, offset, header });
+            }
+            Some(Step::Record(..)) => {
+                self.note(number, before, "the record does not belong in this file");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the record of a height, if it is there; skips what lies below.
+    fn take_height(&mut self, height: u64) -> Result<Option<Found>, StoreError> {
+        while let Some(found) = self.peek()? {
+            let sequence = found.header.sequence;
+            if sequence == height + 1 {
+                return self.take();
+            }
+            if sequence > height + 1 {
+                break;
+            }
+            let (file, offset) = (found.file, found.offset);
+            self.peeked = None;
+            self.note(file, offset, "the record repeats an earlier block's place");
+        }
+        Ok(None)
+    }
+
+    /// The height of the record that comes next.
+    fn next_height(&mut self) -> Result<Option<u64>, StoreError> {
+        Ok(self.peek()?.and_then(|found| found.header.sequence.checked_sub(1)))
+    }
+
+    fn payload(&self, found: &Found) -> Result<Result<Vec<u8>, Damage>, StoreError> {
+        let path = self.role.path(found.file);
+        let opened = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
+        let Some(file) = opened else {
+            return Ok(Err(Damage::new(path, 0, "the file is missing")));
+        };
+        let payload = frame::read_payload(file.as_ref(), &path, found.offset, &found.header)?;
+        let sound = found.header.matches(&payload);
+        let damage = || self.role.damage(found.file, found.offset, "it does not match its digest");
+        Ok(if sound { Ok(payload) } else { Err(damage()) })
+    }
+}
+
+/// One block as the files have it. A part that is lost says where and why.
+pub(super) struct Pair {
+    pub(super) height: u64,
+    pub(super) record: Result<(Found, BlockRecord), Damage>,
+    pub(super) body: Result<(Found, Vec<Transaction>), Damage>,
+    /// The hash, as far as anything names it.
+    pub(super) hash: BlockHash,
+    /// The ends of the two records, as far as their headers are sound.
+    pub(super) ends: (Option<End>, Option<End>),
+    /// What was found to be wrong on the way here, the lost parts included.
+    pub(super) damage: Vec<Placed>,
+}
+
+impl Pair {
+    /// The digests of its transactions' ids, from whichever part is sound.
+    pub(super) fn ids(&self) -> Option<Vec<IdDigest>> {
+        match (&self.record, &self.body) {
+            (Ok((_, record)), _) => {
+                Some(record.transactions.iter().map(|digests| digests.id).collect())
+            }
+            (_, Ok((_, body))) => Some(body.iter().map(Transaction::id_digest).collect()),
+            _ => None,
+        }
+    }
+
+    /// Whether both parts are there, each other's, and follow the block before.
+    pub(super) fn is_whole(&self, parent: BlockHash) -> bool {
+        let Ok((_, record)) = &self.record else { return false };
+        self.body.is_ok() && record.entry.previous_hash == parent && record.check().is_ok()
+    }
+}
+
+/// The blocks of the files, in order.
+pub(super) struct Pairs<'a> {
+    blocks: Cursor<'a>,
+    bodies: Cursor<'a>,
+    next: u64,
+}
+
+impl<'a> Pairs<'a> {
+    /// Starts at a height whose records begin at these places, behind the block `last`.
+    pub(super) fn new(
+        disk: &'a dyn Disk,
+        store: [u8; 16],
+        height: u64,
+        (blocks, bodies): (End, End),
+        last: BlockHash,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            blocks: Cursor::new(disk, store, Role::Blocks, blocks, last)?,
+            bodies: Cursor::new(disk, store, Role::Bodies, bodies, last)?,
+            next: height,
+        })
+    }
+
+    /// The next block; `None` when both kinds of files have ended.
+    pub(super) fn next(&mut self) -> Result<Option<Pair>, StoreError> {
+        let height = self.next;
+        let record = self.blocks.take_height(height)?;
+        let body = self.bodies.take_height(height)?;
+        if record.is_none()
+            && body.is_none()
+            && self.blocks.next_height()?.is_none()
+            && self.bodies.next_height()?.is_none()
+        {
+            return Ok(None);
+        }
+        self.next += 1;
+        let ends = (record.as_ref().map(Found::end), body.as_ref().map(Found::end));
+        let named = record.as_ref().or(body.as_ref()).map(Found::hash);
+        let mut damage: Vec<Placed> = Vec::new();
+        let record = self.read_record(height, record)?;
+        let body = self.read_body(height, body, record.as_ref().ok().map(|(_, record)| record))?;
+        damage.append(&mut self.blocks.noise);
+        damage.append(&mut self.bodies.noise);
+        for (role, part) in
+            [(Role::Blocks, record.as_ref().err()), (Role::Bodies, body.as_ref().err())]
+        {
+            let known = |lost: &Damage| damage.iter().any(|(_, _, known)| known == lost);
+            if let Some(lost) = part.filter(|lost| !known(lost)) {
+                let cursor = if role == Role::Blocks { &self.blocks } else { &self.bodies };
+                let file = cursor.file_of(lost);
+                damage.push((role, End { file, offset: lost.offset }, lost.clone()));
+            }
+        }
+        let hash = named.unwrap_or(BlockHash::ZERO);
+        Ok(Some(Pair { height, record, body, hash, ends, damage }))
+    }
+
+    /// Damage met behind the last block.
+    pub(super) fn rest(&mut self) -> Vec<Placed> {
+        let mut rest = std::mem::take(&mut self.blocks.noise);
+        rest.append(&mut self.bodies.noise);
+        rest
+    }
+
+    fn read_record(
+        &mut self,
+        height: u64,
+        found: Option<Found>,
+    ) -> Result<Result<(Found, BlockRecord), Damage>, StoreError> {
+        let Some(found) = found else { return Ok(Err(self.blocks.absent(height))) };
+        let payload = match self.blocks.payload(&found)? {
+            Ok(payload) => payload,
+            Err(damage) => return Ok(Err(damage)),
+        };
+        let damage = |why: String| Role::Blocks.damage(found.file, found.offset, why);
+        Ok(match BlockRecord::decode(&payload) {
+            Err(fault) => Err(damage(fault.to_string())),
+            Ok(record) if record.entry.index != height || record.entry.hash != found.hash() => {
+                Err(damage("the record is of another block than its header says".to_owned()))
+            }
+            Ok(record) => Ok((found, record)),
+        })
+    }
+
+    fn read_body(
+        &mut self,
+        height: u64,
+        found: Option<Found>,
+        record: Option<&BlockRecord>,
+    ) -> Result<Result<(Found, Vec<Transaction>), Damage>, StoreError> {
+        let Some(found) = found else { return Ok(Err(self.bodies.absent(height))) };
+        let payload = match self.bodies.payload(&found)? {
+            Ok(payload) => payload,
+            Err(damage) => return Ok(Err(damage)),
+        };
+        let damage = |why: String| Role::Bodies.damage(found.file, found.offset, why);
+        let body = match decode_body(&payload) {
+            Err(fault) => return Ok(Err(damage(fault.to_string()))),
+            Ok(body) => body,
+        };
+        let Some(record) = record else { return Ok(Ok((found, body))) };
+        if record.entry.hash != found.hash() {
+            return Ok(Err(damage("the body is another block's than the record".to_owned())));
+        }
+        Ok(match Block::from_parts(record, body) {
+            Err(fault) => Err(damage(fault.to_string())),
+            Ok(block) => Ok((found, block.transactions)),
+        })
+    }
+}
+
+impl Cursor<'_> {
+    /// Why there is no record of a height: the damage met while looking for it, or simply that.
+    fn absent(&self, height: u64) -> Damage {
+        if let Some((_, _, damage)) = self.noise.last() {
+            return damage.clone();
+        }
+        let (file, offset) = match (&self.peeked, &self.open) {
+            (Some(found), _) => (found.file, found.offset),
+            (None, Some(open)) => (open.number, open.offset),
+            (None, None) => (self.ended.file, self.ended.offset),
+        };
+        self.role.damage(file, offset, format!("the record of block {height} is missing"))
+    }
+
+    fn file_of(&self, damage: &Damage) -> u32 {
+        let name = damage.file.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
+        name.and_then(|name| number_of(name, self.role.name())).unwrap_or(0)
+    }
+}

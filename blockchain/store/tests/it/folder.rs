@@ -1,0 +1,300 @@
+//! Data folders of the operating system: who owns one, and what the few files cost that all hangs on.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use lucid_store::StoreError;
+use lucid_store::audit::audit;
+use lucid_store::disk::Disk;
+use lucid_store::folder::{DataFolder, Options};
+use lucid_store::index::embedded::EmbeddedIndex;
+use lucid_store::index::memory::MemoryIndex;
+use lucid_store::vault::{Drawers, Vault};
+
+use crate::bench::{Entry, chunk, options, reads};
+
+/// A new store, closed again.
+fn made(encrypt: bool) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let folder = DataFolder::open(home.path(), &options(encrypt, None)).unwrap();
+    assert!(folder.is_new && folder.damage.is_empty());
+    assert_eq!(folder.sealer.is_encrypted(), encrypt);
+    home
+}
+
+fn put_something_in(home: &Path) {
+    let folder = DataFolder::open(home, &options(true, None)).unwrap();
+    Entry::new(1, 1, vec![]).commit(&vault(&folder).unwrap()).unwrap();
+}
+
+fn refusal(home: &Path, options: &Options) -> String {
+    match DataFolder::open(home, options) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it opens"),
+    }
+}
+
+fn vault(folder: &DataFolder) -> Result<Vault, StoreError> {
+    Vault::open(Drawers {
+        disk: folder.disk.clone(),
+        store: folder.store,
+        sealer: folder.sealer.clone(),
+        index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
+        project: Arc::new(crate::bench::Rows),
+        accept_loss: false,
+        limits: lucid_store::committer::Limits::default(),
+    })
+}
+
+#[test]
+fn a_store_reopens_with_its_id_its_keys_and_its_content() {
+    let home = made(true);
+    let entry = Entry::new(1, 2, vec![chunk(1, 5_000)]);
+    let (id, seed) = {
+        let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+        assert!(!folder.is_new);
+        let vault = vault(&folder).unwrap();
+        entry.commit(&vault).unwrap();
+        vault.close().unwrap();
+        (folder.store, folder.signing_seed.clone())
+    };
+    let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+    assert_eq!((folder.store, folder.signing_seed.clone()), (id, seed));
+    let vault = vault(&folder).unwrap();
+    assert_eq!(reads(&vault, &entry.chunks[0]), Ok(true));
+    drop(vault);
+    let disk: Arc<dyn Disk> = folder.disk.clone();
+    let found = audit(&disk, Some(&folder.sealer), folder.store, None, &|_, _| {}).unwrap();
+    assert_eq!((found.damage, found.torn, found.unknown), (vec![], vec![], vec![]));
+    assert_eq!((found.chunks, found.facts, found.commits), (1, 2, 1));
+}
+
+#[test]
+fn nothing_in_an_encrypted_folder_tells_what_it_keeps() {
+    let home = made(true);
+    let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+    let text = b"the words that nobody may read, ".repeat(40);
+    let entry = Entry::new(1, 1, vec![text.clone()]);
+    let vault = vault(&folder).unwrap();
+    entry.commit(&vault).unwrap();
+    vault.close().unwrap();
+    let id = crate::bench::id_of(&text);
+    for place in ["log", "chunks"] {
+        for file in fs::read_dir(home.path().join(place)).unwrap() {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
+            assert!(!holds(&text[..16]) && !holds(id.as_bytes()), "{place}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_folder_without_leave_to_make_a_store_says_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let text = refusal(home.path(), &Options { create: false, ..options(true, None) });
+    assert!(
+        text.ends_with(
+            "holds no Lucid store; `lucid archive PATH` makes one, --data names another"
+        ),
+        "{text}"
+    );
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "it leaves nothing behind");
+}
+
+#[test]
+fn a_folder_in_use_names_its_holder() {
+    let home = made(true);
+    let _held = DataFolder::open(home.path(), &options(true, None)).unwrap();
+    let text = refusal(home.path(), &options(true, None));
+    assert!(text.contains("is in use by the tests (process "), "{text}");
+}
+
+#[test]
+fn a_folder_of_the_other_service_is_refused() {
+    let home = made(true);
+    let other = Options { service: "block-manager", signing_key: "block", ..options(true, None) };
+    assert_eq!(
+        refusal(home.path(), &other),
+        "the folder belongs to data-chain, not to block-manager"
+    );
+}
+
+#[test]
+fn either_copy_of_the_small_files_is_enough_and_the_other_is_named() {
+    let home = made(true);
+    let mut tried = 0;
+    for (place, name) in [
+        ("", "STORE"),
+        ("", "STORE.copy"),
+        ("keys/", "root.key"),
+        ("keys/", "root.key.copy"),
+        ("keys/", "data.keys"),
+        ("keys/", "data.keys.copy"),
+        ("keys/", "recorder.key"),
+        ("keys/", "recorder.key.copy"),
+    ] {
+        let path = home.path().join(place).join(name);
+        let sound = fs::read(&path).unwrap();
+        let named = format!("{place}{name}");
+        let opens_with = |why: &str| {
+            let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+            assert_eq!(folder.damage.len(), 1, "{named}: {:?}", folder.damage);
+            assert_eq!(
+                (folder.damage[0].file.as_str(), folder.damage[0].why.as_str()),
+                (named.as_str(), why)
+            );
+        };
+        fs::remove_file(&path).unwrap();
+        opens_with("the file is missing");
+        for offset in (0..sound.len()).step_by(5) {
+            let mut flipped = sound.clone();
+            flipped[offset] ^= 1;
+            fs::write(&path, &flipped).unwrap();
+            let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+            assert_eq!(folder.damage.len(), 1, "{named} flipped at {offset}");
+            assert_eq!(folder.damage[0].file, named);
+            tried += 1;
+        }
+        fs::write(&path, &sound).unwrap();
+    }
+    assert!(tried > 200, "{tried}");
+    assert_eq!(DataFolder::open(home.path(), &options(true, None)).unwrap().damage, []);
+}
+
+#[test]
+fn both_copies_lost_is_one_clear_sentence() {
+    for (place, name) in
+        [("", "STORE"), ("keys/", "data.keys"), ("keys/", "root.key"), ("keys/", "recorder.key")]
+    {
+        let home = made(true);
+        put_something_in(home.path());
+        fs::remove_file(home.path().join(place).join(name)).unwrap();
+        fs::remove_file(home.path().join(place).join(format!("{name}.copy"))).unwrap();
+        let text = refusal(home.path(), &options(true, None));
+        assert!(text.contains(name), "{text}");
+        assert!(text.contains("from a copy"), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+}
+
+#[test]
+fn a_root_key_kept_elsewhere_opens_the_store_and_no_other_key_does() {
+    let keys = made(true);
+    let root_key = keys.path().join("keys/root.key");
+    let home = tempfile::tempdir().unwrap();
+    let outside = options(true, Some(root_key.clone()));
+    drop(DataFolder::open(home.path(), &outside).unwrap());
+    assert!(!home.path().join("keys/root.key").exists(), "it is not copied into the folder");
+    drop(DataFolder::open(home.path(), &outside).unwrap());
+
+    let other = made(true);
+    let wrong = options(true, Some(other.path().join("keys/root.key")));
+    let text = refusal(home.path(), &wrong);
+    assert!(
+        text.starts_with("the root key is ") && text.ends_with("give that key's file"),
+        "{text}"
+    );
+
+    let text = refusal(home.path(), &options(true, None));
+    assert!(text.contains("keys/root.key") && text.contains("missing"), "{text}");
+
+    let text = refusal(home.path(), &options(true, Some(home.path().join("nothing.key"))));
+    assert!(text.contains("reading the root key"), "{text}");
+
+    let mut bytes = fs::read(&root_key).unwrap();
+    bytes[30] ^= 1;
+    let damaged = home.path().join("damaged.key");
+    fs::write(&damaged, bytes).unwrap();
+    let text = refusal(home.path(), &options(true, Some(damaged)));
+    assert!(text.contains("holds no sound root key"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_are_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = made(true);
+    for file in fs::read_dir(home.path().join("keys")).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_store_that_lost_its_name_is_not_made_anew() {
+    let home = made(true);
+    put_something_in(home.path());
+    fs::remove_file(home.path().join("STORE")).unwrap();
+    fs::remove_file(home.path().join("STORE.copy")).unwrap();
+    let text = refusal(home.path(), &options(true, None));
+    assert!(text.contains("but no STORE file: put STORE back from a copy"), "{text}");
+    assert!(home.path().join("keys/data.keys").exists());
+}
+
+#[test]
+fn a_first_start_that_was_interrupted_is_finished_by_the_next() {
+    let whole = made(true);
+    let mut names: Vec<_> =
+        fs::read_dir(whole.path().join("keys")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names.len(), 6);
+    // Whatever part of the keys was there when the power went.
+    for part in 0..1u32 << names.len() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("keys")).unwrap();
+        for (at, name) in names.iter().enumerate().filter(|(at, _)| part >> at & 1 == 1) {
+            let bytes = fs::read(whole.path().join("keys").join(name)).unwrap();
+            // Of some only a beginning.
+            let length =
+                if (part as usize + at).is_multiple_of(3) { bytes.len() / 2 } else { bytes.len() };
+            fs::write(home.path().join("keys").join(name), &bytes[..length]).unwrap();
+        }
+        let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+        assert!(folder.is_new && folder.damage.is_empty(), "part {part}: {:?}", folder.damage);
+        drop(folder);
+        let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+        assert!(!folder.is_new && folder.damage.is_empty(), "part {part}");
+    }
+}
+
+#[test]
+fn a_plain_store_has_no_root_key_and_its_chunks_their_own_names() {
+    let home = made(false);
+    assert!(!home.path().join("keys/root.key").exists());
+    let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+    assert!(!folder.sealer.is_encrypted(), "how it was made is what counts");
+    let id = crate::bench::id_of(b"x");
+    assert_eq!(folder.sealer.chunk_name(&id).as_bytes(), id.as_bytes());
+}
+
+#[test]
+fn an_index_that_was_deleted_comes_back_as_it_was() {
+    let home = made(true);
+    let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+    let entries: Vec<_> = (0..5).map(|n| Entry::new(n * 10, 3, vec![chunk(n, 900)])).collect();
+    {
+        let vault = vault(&folder).unwrap();
+        for entry in &entries {
+            entry.commit(&vault).unwrap();
+        }
+    }
+    let rows = |vault: &Vault| vault.index().scan(&[], &[0xff], usize::MAX, false).unwrap();
+    let before = rows(&vault(&folder).unwrap());
+    fs::remove_dir_all(folder.index_folder()).unwrap();
+    assert_eq!(rows(&vault(&folder).unwrap()), before);
+    let memory = Arc::new(MemoryIndex::new());
+    drop(
+        Vault::open(Drawers {
+            disk: folder.disk.clone(),
+            store: folder.store,
+            sealer: folder.sealer.clone(),
+            index: memory.clone(),
+            project: Arc::new(crate::bench::Rows),
+            accept_loss: false,
+            limits: lucid_store::committer::Limits::default(),
+        })
+        .unwrap(),
+    );
+    assert_eq!(memory.rows().into_iter().collect::<Vec<_>>(), before);
+}

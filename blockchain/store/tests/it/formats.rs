@@ -1,0 +1,394 @@
+//! Bytes that must never change, and decoders that meet arbitrary ones.
+//!
+//! `docs/FORMATS.md` says the same in words. A test here that has to be changed is a new version of
+//! the format.
+
+use std::collections::BTreeMap;
+
+use lucid_core::digest::{ChunkId, ChunkName};
+use lucid_store::codec::Packer;
+use lucid_store::crypt::{Keyring, Sealer};
+use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::disk::{Disk, read_all};
+use lucid_store::folder::parse_label;
+use lucid_store::frame::{CipherId, CodecId, HEADER_BYTES, Header, Kind, Scanner, Sealed};
+use lucid_store::index::{Placement, Watermark};
+use lucid_store::log::{COMMIT_RECORD_BYTES, Commit, FileHeader};
+use lucid_store::segment::{Footer, FooterEntry, TRAILER_BYTES, read_trailer};
+use lucid_store::vault::read_mark;
+use proptest::prelude::*;
+use ring::aead;
+use zeroize::Zeroizing;
+
+fn record(sealed: &Sealed) -> String {
+    hex::encode([sealed.header.encode().as_slice(), &sealed.payload].concat())
+}
+
+fn header() -> Header {
+    Header {
+        kind: Kind::Chunk,
+        codec: CodecId::Zstd,
+        cipher: CipherId::Aes256Gcm,
+        epoch: 0x0403_0201,
+        nonce: [0x11; 12],
+        sequence: 0x0807_0605_0403_0201,
+        name: [0x22; 32],
+        plain_length: 0x0100_0000,
+        stored_length: 0x0000_1234,
+        payload_digest: [0x33; 32],
+    }
+}
+
+#[test]
+fn a_header_is_these_bytes() {
+    let bytes = header().encode();
+    let text = concat!(
+        "4c434452",
+        "01",
+        "02",
+        "01",
+        "01",                       // magic, version, kind, codec, cipher
+        "01020304",                 // epoch
+        "111111111111111111111111", // nonce
+        "0102030405060708",         // sequence
+        "2222222222222222222222222222222222222222222222222222222222222222",
+        "00000001",
+        "34120000", // plain and stored length
+        "3333333333333333333333333333333333333333333333333333333333333333",
+        "00000000000000000000000000000000", // reserved
+    );
+    let sum = blake3::hash(&hex::decode(text).unwrap());
+    assert_eq!(hex::encode(bytes), GOLDEN_HEADER);
+    assert_eq!(GOLDEN_HEADER, format!("{text}{}", hex::encode(&sum.as_bytes()[..8])));
+    assert_eq!(Header::decode(&bytes), Ok(header()));
+}
+
+#[test]
+fn the_associated_data_is_the_header_without_what_the_committer_sets() {
+    let bytes = header().encode();
+    let data = header().associated_data();
+    assert_eq!(data.as_slice(), [&bytes[..24], &bytes[32..68]].concat());
+    let placed = Header { sequence: 9, payload_digest: [9; 32], stored_length: 9, ..header() };
+    assert_eq!(placed.associated_data(), data);
+}
+
+fn file_header() -> FileHeader {
+    FileHeader { store: [0xaa; 16], role: "log", number: 7, previous: [0xbb; 32] }
+}
+
+fn commit() -> Commit {
+    Commit {
+        number: 3,
+        previous: [1; 32],
+        first_sequence: 17,
+        facts: 2,
+        facts_digest: [2; 32],
+        segment: 1,
+        segment_from: 200,
+        segment_to: 900,
+        segment_digest: [3; 32],
+    }
+}
+
+fn footer() -> Footer {
+    let entry = |byte: u8, sequence, offset| FooterEntry {
+        name: ChunkName::new([byte; 32]),
+        sequence,
+        placement: Placement {
+            segment: 5,
+            offset,
+            stored_length: 77,
+            plain_length: 99,
+            encrypted: byte == 1,
+        },
+        header_digest: [byte ^ 0xff; 32],
+    };
+    Footer { segment: 5, entries: vec![entry(1, 40, 190), entry(2, 30, 400)] }
+}
+
+fn mark() -> Watermark {
+    Watermark {
+        log: 2,
+        offset: 0x1234,
+        commit: 9,
+        digest: [0xcc; 32],
+        sequence: 55,
+        segment: 3,
+        segment_offset: 0x5678,
+    }
+}
+
+#[test]
+fn records_of_the_store_itself_are_these_bytes() {
+    assert_eq!(record(&file_header().seal(6)), GOLDEN_FILE);
+    assert_eq!(record(&commit().seal()), GOLDEN_COMMIT);
+    let (sealed, trailer) = footer().seal(1_000, 41);
+    assert_eq!(record(&sealed), GOLDEN_FOOTER);
+    assert_eq!(hex::encode(trailer), GOLDEN_TRAILER);
+    assert_eq!(read_trailer(&trailer), Some(1_000));
+    assert_eq!(hex::encode(mark().encode()), GOLDEN_MARK);
+}
+
+#[test]
+fn the_mark_is_a_watermark_with_its_digest() {
+    let covered = [b"LCDRmark".as_slice(), &hex::decode(GOLDEN_MARK).unwrap()].concat();
+    let bytes = [covered.as_slice(), blake3::hash(&covered).as_bytes()].concat();
+    let disk = SimulatedDisk::new();
+    disk.create("CLOSED").unwrap().append(&[&bytes]).unwrap();
+    let mut damage = Vec::new();
+    assert_eq!(read_mark(&disk, &mut damage).unwrap(), Some(mark()));
+    assert_eq!(damage, []);
+    assert_eq!(read_all(&disk, "CLOSED").unwrap().unwrap().len(), 112);
+}
+
+fn fixed_sealer() -> Sealer {
+    let epochs = BTreeMap::from([(1, Zeroizing::new([0x0e; 32]))]);
+    Sealer::new(Some(Keyring::new(Zeroizing::new([0x0d; 32]), epochs).unwrap()))
+}
+
+/// Encrypts as the format says, with nothing of the store's own code but the header.
+fn encrypted(cipher: CipherId, kind: Kind, plain: &[u8]) -> Sealed {
+    let dedup = [0x0d; 32];
+    let name = match kind {
+        Kind::Chunk => *blake3::keyed_hash(&dedup, blake3::hash(plain).as_bytes()).as_bytes(),
+        _ => *blake3::keyed_hash(&dedup, plain).as_bytes(),
+    };
+    let mut sealed = Sealed::plain(kind, name, plain.to_vec());
+    sealed.header.cipher = cipher;
+    sealed.header.epoch = 1;
+    sealed.header.nonce = [0x77; 12];
+    let key = blake3::derive_key("lucid-store 2026 record", &[[0x0e; 32], name].concat());
+    let algorithm = match cipher {
+        CipherId::Aes256Gcm => &aead::AES_256_GCM,
+        _ => &aead::CHACHA20_POLY1305,
+    };
+    let key = aead::LessSafeKey::new(aead::UnboundKey::new(algorithm, &key).unwrap());
+    let header = sealed.header.encode();
+    let data = [&header[..24], &header[32..68]].concat();
+    let nonce = aead::Nonce::assume_unique_for_key([0x77; 12]);
+    key.seal_in_place_append_tag(nonce, aead::Aad::from(data), &mut sealed.payload).unwrap();
+    sealed.header.stored_length += 16;
+    sealed.header.payload_digest = *blake3::hash(&sealed.payload).as_bytes();
+    sealed
+}
+
+#[test]
+fn an_encrypted_record_is_these_bytes_and_opens_with_fixed_keys() {
+    let plain = b"what was recorded";
+    for (cipher, kind, golden) in [
+        (CipherId::Aes256Gcm, Kind::Chunk, GOLDEN_AES_CHUNK),
+        (CipherId::ChaCha20Poly1305, Kind::Fact, GOLDEN_CHACHA_FACT),
+    ] {
+        assert_eq!(record(&encrypted(cipher, kind, plain)), golden, "{cipher:?}");
+        let bytes = hex::decode(golden).unwrap();
+        let header = Header::decode(bytes.first_chunk().unwrap()).unwrap();
+        let payload = bytes[HEADER_BYTES..].to_vec();
+        let opened = fixed_sealer().open(&mut Packer::new(), &header, payload.clone());
+        assert_eq!(opened.as_deref(), Ok(plain.as_slice()));
+        let mut payload = payload;
+        let checked =
+            fixed_sealer().check(&mut Packer::new(), &header, &mut payload, &mut Vec::new());
+        assert_eq!(checked, Ok(()));
+    }
+}
+
+#[test]
+fn names_are_keyed_in_an_encrypted_store_and_ids_in_a_plain_one() {
+    let id = ChunkId::new([5; 32]);
+    let keyed = blake3::keyed_hash(&[0x0d; 32], &[5; 32]);
+    assert_eq!(fixed_sealer().chunk_name(&id).as_bytes(), keyed.as_bytes());
+    assert_eq!(Sealer::new(None).chunk_name(&id).as_bytes(), &[5; 32]);
+}
+
+#[test]
+fn every_flip_of_an_encrypted_record_is_refused() {
+    let bytes = hex::decode(GOLDEN_AES_CHUNK).unwrap();
+    let sealer = fixed_sealer();
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0x80;
+        if let Ok(header) = Header::decode(flipped.first_chunk().unwrap()) {
+            let payload = flipped[HEADER_BYTES..].to_vec();
+            assert!(sealer.open(&mut Packer::new(), &header, payload).is_err(), "byte {at}");
+        } else {
+            assert!(at < HEADER_BYTES, "byte {at}");
+        }
+    }
+}
+
+prop_compose! {
+    fn placements()(
+        segment: u32, offset: u64, stored_length: u32, plain_length: u32, encrypted: bool,
+    ) -> Placement {
+        Placement { segment, offset, stored_length, plain_length, encrypted }
+    }
+}
+
+prop_compose! {
+    fn entries(segment: u32)(
+        name: [u8; 32], sequence: u64, placement in placements(), header_digest: [u8; 32],
+    ) -> FooterEntry {
+        let placement = Placement { segment, ..placement };
+        FooterEntry { name: ChunkName::new(name), sequence, placement, header_digest }
+    }
+}
+
+proptest! {
+    #[test]
+    fn commits_read_back(
+        number: u64, previous: [u8; 32], first_sequence: u64, facts: u32, facts_digest: [u8; 32],
+        segment: u32, segment_from: u64, segment_to: u64, segment_digest: [u8; 32],
+    ) {
+        let commit = Commit {
+            number, previous, first_sequence, facts, facts_digest,
+            segment, segment_from, segment_to, segment_digest,
+        };
+        let sealed = commit.seal();
+        prop_assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
+        prop_assert!(sealed.header.matches(&sealed.payload));
+        prop_assert_eq!(Commit::decode(&sealed.payload), Ok(commit));
+    }
+
+    #[test]
+    fn file_headers_read_back(store: [u8; 16], number: u32, previous: [u8; 32], role in 0..4usize) {
+        let role = ["log", "chunks", "bodies", "blocks"][role];
+        let header = FileHeader { store, role, number, previous };
+        let sealed = header.seal(1);
+        prop_assert_eq!(FileHeader::decode(&sealed.payload), Ok(header));
+    }
+
+    #[test]
+    fn footers_read_back(segment: u32, entries in prop::collection::vec(entries(0), 0..40), at: u64) {
+        let entries: Vec<_> = entries
+            .into_iter()
+            .map(|entry| FooterEntry { placement: Placement { segment, ..entry.placement }, ..entry })
+            .collect();
+        let footer = Footer { segment, entries };
+        let (sealed, trailer) = footer.seal(at, 1);
+        prop_assert_eq!(Footer::decode(&sealed.payload), Ok(footer));
+        prop_assert_eq!(read_trailer(&trailer), Some(at));
+    }
+
+    #[test]
+    fn watermarks_read_back(
+        log: u32, offset: u64, commit: u64, digest: [u8; 32], sequence: u64, segment: u32,
+        segment_offset: u64,
+    ) {
+        let mark = Watermark { log, offset, commit, digest, sequence, segment, segment_offset };
+        prop_assert_eq!(Watermark::decode(&mark.encode()), Ok(mark));
+    }
+
+    #[test]
+    fn headers_read_back(
+        epoch: u32, nonce: [u8; 12], sequence: u64, name: [u8; 32], plain_length in 0..1u32 << 26,
+        stored_length in 0..1u32 << 26, payload_digest: [u8; 32],
+    ) {
+        let header = Header {
+            epoch, nonce, sequence, name, plain_length, stored_length, payload_digest, ..header()
+        };
+        prop_assert_eq!(Header::decode(&header.encode()), Ok(header));
+    }
+
+    #[test]
+    fn a_decoded_value_is_the_only_one_with_its_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(commit) = Commit::decode(&bytes) {
+            prop_assert_eq!(commit.seal().payload, bytes.clone());
+        }
+        if let Ok(header) = FileHeader::decode(&bytes) {
+            prop_assert_eq!(header.seal(1).payload, bytes.clone());
+        }
+        if let Ok(mark) = Watermark::decode(&bytes) {
+            prop_assert_eq!(mark.encode(), bytes.clone());
+        }
+        if let Ok(footer) = Footer::decode(&bytes) {
+            prop_assert_eq!(footer.seal(0, 0).0.payload, bytes);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_make_a_reader_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        mut array in prop::array::uniform32(any::<u8>()),
+        patch in 0..4usize,
+    ) {
+        let mut header = [0u8; HEADER_BYTES];
+        for (to, from) in header.iter_mut().zip(bytes.iter().cycle()) {
+            *to = *from;
+        }
+        // Arbitrary fields behind a sound magic and checksum reach the deeper checks.
+        header[..4].copy_from_slice(b"LCDR");
+        header[4] = 1;
+        array[0] = patch as u8;
+        let sum = blake3::hash(&header[..120]);
+        header[120..].copy_from_slice(&sum.as_bytes()[..8]);
+        let decoded = Header::decode(&header);
+        if let Ok(decoded) = decoded {
+            let payload = bytes.clone();
+            prop_assert!(fixed_sealer().open(&mut Packer::new(), &decoded, payload).is_err());
+        }
+        if let Some(trailer) = bytes.first_chunk::<TRAILER_BYTES>() {
+            prop_assert_eq!(read_trailer(trailer), None);
+        }
+        let _ = parse_label(&String::from_utf8_lossy(&bytes), "lucid-store/v1");
+        let disk = SimulatedDisk::new();
+        let file = disk.create("f").unwrap();
+        file.append(&[&bytes, &header, &array, &bytes]).unwrap();
+        let end = file.length().unwrap();
+        let mut scanner = Scanner::new(file.as_ref(), "f", 0, end);
+        let mut steps = 0;
+        while scanner.step().unwrap().is_some() {
+            steps += 1;
+            prop_assert!(steps <= end);
+        }
+        prop_assert!(Footer::find(file.as_ref(), 1).unwrap().is_none());
+    }
+}
+
+const GOLDEN_HEADER: &str = concat!(
+    "4c43445201020101010203041111111111111111111111110102030405060708222222222222222222222222",
+    "2222222222222222222222222222222222222222000000013412000033333333333333333333333333333333",
+    "3333333333333333333333333333333300000000000000000000000000000000272542724fa0f0ae",
+);
+const GOLDEN_FILE: &str = concat!(
+    "4c43445201010000000000000000000000000000000000000600000000000000623f410f67396c9901b16705",
+    "83589415830f4e81111d0a5c9db0dc0d6670af6c3b0000003b000000623f410f67396c9901b1670583589415",
+    "830f4e81111d0a5c9db0dc0d6670af6c0000000000000000000000000000000031db7aee40e9483faaaaaaaa",
+    "aaaaaaaaaaaaaaaaaaaaaaaa030000006c6f6707000000bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+    "bbbbbbbbbbbbbbbbbbbbbb",
+);
+const GOLDEN_COMMIT: &str = concat!(
+    "4c4344520104000000000000000000000000000000000000000000000000000043331041a96926425012a6b3",
+    "67085062587025f87096da4fa81d1a9df0660e8a900000009000000043331041a96926425012a6b367085062",
+    "587025f87096da4fa81d1a9df0660e8a000000000000000000000000000000003ae756dd6e25a63403000000",
+    "0000000001010101010101010101010101010101010101010101010101010101010101011100000000000000",
+    "02000000020202020202020202020202020202020202020202020202020202020202020201000000c8000000",
+    "0000000084030000000000000303030303030303030303030303030303030303030303030303030303030303",
+    "0000000000000000",
+);
+const GOLDEN_FOOTER: &str = concat!(
+    "4c434452010500000000000000000000000000000000000029000000000000004646890405dfd5c39bd547d0",
+    "3563935214359a6fc4c3201837ca0347643e4b6cba000000ba0000004646890405dfd5c39bd547d035639352",
+    "14359a6fc4c3201837ca0347643e4b6c000000000000000000000000000000003ee90c2e02d3777705000000",
+    "0200000001010101010101010101010101010101010101010101010101010101010101012800000000000000",
+    "be000000000000004d0000006300000001fefefefefefefefefefefefefefefefefefefefefefefefefefefe",
+    "fefefefefe02020202020202020202020202020202020202020202020202020202020202021e000000000000",
+    "0090010000000000004d0000006300000000fdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfdfd",
+    "fdfdfdfdfdfd",
+);
+const GOLDEN_TRAILER: &str = "4c434452666f6f74e803000000000000aa5262bc097720c1";
+const GOLDEN_MARK: &str = concat!(
+    "0200000034120000000000000900000000000000cccccccccccccccccccccccccccccccccccccccccccccccc",
+    "cccccccccccccccc3700000000000000030000007856000000000000",
+);
+const GOLDEN_AES_CHUNK: &str = concat!(
+    "4c434452010200010100000077777777777777777777777700000000000000006337981c61bf723c6d66f52b",
+    "f2efc29810bccc2d890207e729e62ff97edd4e7611000000210000001461f0c1de0db1b2be343dde5007056a",
+    "d2e5ea4e0cffc490f35b41ee0865b66900000000000000000000000000000000060e0c7a879e91042906a178",
+    "fc1554f40c7bdd38a267e3b80bc094276b5f41bf9739309d50fe88720d",
+);
+const GOLDEN_CHACHA_FACT: &str = concat!(
+    "4c434452010300020100000077777777777777777777777700000000000000000b466a56c517a8964ae3413a",
+    "cd7380da3771aebb93283cb6216eec819a2291041100000021000000726eed0bbc49471048db197da0172269",
+    "638be4ed118fcb516e38110b44ebf77f000000000000000000000000000000007ffdb24058c78e82dd6933c4",
+    "c37f920a299b3158555400ada264554023d7aa9e5dc69ddabf9c2d5403",
+);

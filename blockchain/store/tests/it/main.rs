@@ -1,0 +1,23 @@
+//! The store as its owners use it, on disks that lose power, fill up, fail and rot.
+//!
+//! - [`crash`]: power cuts and kills behind every single call, and every sync left out;
+//! - [`recover`]: full disks, failing syncs, and what is found when a store is opened;
+//! - [`damage`]: every byte flipped, every file cut and deleted;
+//! - [`folder`]: data folders of the operating system;
+//! - [`formats`]: bytes that must never change, and decoders that meet arbitrary ones;
+//! - [`index`]: what every index promises.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod bench;
+mod crash;
+mod damage;
+mod folder;
+mod formats;
+mod index;
+mod recover;
