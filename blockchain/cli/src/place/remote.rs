@@ -36,6 +36,8 @@ const BATCH_CHUNKS: usize = 1_000;
 const ANCHOR_PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is asked for.
 const ANCHOR_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a live stream waits for a server that went away.
+const BREAK_PATIENCE: Duration = Duration::from_secs(60);
 /// References asked for at once.
 const MANIFEST_PAGE: u32 = 1_000;
 
@@ -103,22 +105,37 @@ impl Place for Remote {
         bytes: &[u8],
         _: Wish,
     ) -> anyhow::Result<Appended> {
-        let how = Append { offset, ..Append::default() };
-        match self.client.append(id.as_str(), &how, bytes.to_vec()) {
-            Ok(appended) => Ok(appended),
-            Err(error) if error.maybe_applied() => {
-                // The break may have come before the bytes or after them: the server knows.
-                let current = self.client.upload_offset(id.as_str())?;
-                let rest = current
-                    .checked_sub(offset)
-                    .and_then(|taken| bytes.get(usize::try_from(taken).ok()?..))
-                    .with_context(|| {
-                        format!("session {id} is at byte {current}, and {offset} was acknowledged")
-                    })?;
-                let how = Append { offset: current, ..Append::default() };
-                Ok(self.client.append(id.as_str(), &how, rest.to_vec())?)
+        let started = std::time::Instant::now();
+        let mut pause = Duration::from_millis(100);
+        let (mut at, mut rest) = (offset, bytes);
+        loop {
+            let how = Append { offset: at, ..Append::default() };
+            let broken = match self.client.append(id.as_str(), &how, rest.to_vec()) {
+                Ok(appended) => return Ok(appended),
+                Err(error) if error.refused().is_some() => return Err(error.into()),
+                Err(error) => error,
+            };
+            // The break may have come before the bytes or after them: the server knows, once it is
+            // back.
+            while started.elapsed() < BREAK_PATIENCE {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(5));
+                let Ok(current) = self.client.upload_offset(id.as_str()) else { continue };
+                at = current;
+                break;
             }
-            Err(error) => Err(error.into()),
+            if started.elapsed() >= BREAK_PATIENCE {
+                return Err(anyhow::Error::new(broken).context(format!(
+                    "the server is gone; session {id} has everything up to byte {offset}, and the \
+                     same command goes on from there"
+                )));
+            }
+            rest = at
+                .checked_sub(offset)
+                .and_then(|taken| bytes.get(usize::try_from(taken).ok()?..))
+                .with_context(|| {
+                    format!("session {id} is at byte {at}, though {offset} was acknowledged")
+                })?;
         }
     }
 
