@@ -116,16 +116,20 @@ fn deal(restoring: &Restoring<'_>, paths: &[Vec<u8>]) -> Result<(), OpError> {
     let wanted = if paths.is_empty() { &everything[..] } else { paths };
     let mut dealer = Dealer { restoring, wanted, ahead: VecDeque::new(), job: None };
     for below in wanted {
-        let mut failed = Ok(());
         let mut found = false;
-        visit_entries(restoring.source, below, None, |entry| {
+        let visited = visit_entries(restoring.source, below, None, |entry| {
             found = true;
-            failed = dealer.take(entry);
-            if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        failed?;
-        if !found && !below.is_empty() {
-            restoring.fail(below, "there is no such path in the session");
+            dealer.take(entry);
+            ControlFlow::Continue(())
+        });
+        match visited {
+            Ok(()) if !found && !below.is_empty() => {
+                restoring.fail(below, "there is no such path in the session");
+            }
+            Ok(()) => {}
+            // Entries on other pages of the catalogue have been dealt out all the same.
+            Err(error) if found => restoring.fail(below, format!("not all of it: {error}")),
+            Err(error) => return Err(error),
         }
     }
     dealer.send();
@@ -141,7 +145,7 @@ struct Dealer<'a> {
 }
 
 impl Dealer<'_> {
-    fn take(&mut self, entry: Entry) -> Result<(), OpError> {
+    fn take(&mut self, entry: Entry) {
         let target = self.restoring.target;
         let done = match entry.kind {
             Kind::Folder => target.folder(&entry),
@@ -150,7 +154,7 @@ impl Dealer<'_> {
             // Its first name stays behind, so the bytes come from the session.
             Kind::HardLink => {
                 self.copy(Entry { kind: Kind::File, target: Vec::new(), ..entry });
-                return Ok(());
+                return;
             }
             Kind::File if entry.length == 0 => target.small_file(&entry, &[]),
             Kind::File => return self.deal_file(entry),
@@ -158,7 +162,6 @@ impl Dealer<'_> {
         if let Err(error) = done {
             self.restoring.fail(&entry.path, describe(&error));
         }
-        Ok(())
     }
 
     fn comes_along(&self, path: &[u8]) -> bool {
@@ -169,61 +172,57 @@ impl Dealer<'_> {
         })
     }
 
-    fn deal_file(&mut self, entry: Entry) -> Result<(), OpError> {
+    fn deal_file(&mut self, entry: Entry) {
         let end = entry.offset + entry.length;
-        if let Err(error) = self.seek(entry.offset) {
-            self.restoring.fail(&entry.path, error);
-            return Ok(());
-        }
-        let Some(first) = self.ahead.front().copied() else { return Ok(()) };
+        let first = match self.seek(entry.offset) {
+            Ok(first) => first,
+            Err(error) => return self.restoring.fail(&entry.path, error),
+        };
         if end <= first.end() {
             let from = (entry.offset - first.offset) as usize;
             let length = entry.length as usize;
-            self.add(first, Part { landing: Landing::Whole(entry), from, length });
-            return Ok(());
+            return self.add(first, Part { landing: Landing::Whole(entry), from, length });
         }
         let slot = match self.restoring.target.open_file(&entry) {
             Ok(slot) => Arc::new(slot),
-            Err(error) => {
-                self.restoring.fail(&entry.path, describe(&error));
-                return Ok(());
-            }
+            Err(error) => return self.restoring.fail(&entry.path, describe(&error)),
         };
         let mut at = entry.offset;
         while at < end {
-            self.seek(at)?;
-            let Some(reference) = self.ahead.front().copied() else { break };
+            let reference = match self.seek(at) {
+                Ok(reference) => reference,
+                Err(error) => return self.restoring.fail(&entry.path, error),
+            };
             let to = end.min(reference.end());
             let landing = Landing::Slice(slot.clone(), at - entry.offset);
             let from = (at - reference.offset) as usize;
             self.add(reference, Part { landing, from, length: (to - at) as usize });
             at = to;
         }
-        Ok(())
     }
 
-    /// Brings the chunk that holds `offset` to the front. Files lie in the session in catalogue order,
-    /// so it is nearly always this chunk or the next.
-    fn seek(&mut self, offset: u64) -> Result<(), OpError> {
-        while let Some(front) = self.ahead.front() {
+    /// The reference whose chunk holds `offset`. Files lie in the session in catalogue order, so it is
+    /// nearly always this one or the next.
+    fn seek(&mut self, offset: u64) -> Result<Reference, OpError> {
+        while let Some(front) = self.ahead.front().copied() {
+            if front.holds(offset) {
+                return Ok(front);
+            }
             if offset < front.offset {
-                self.ahead.clear();
-            } else if offset < front.end() {
-                return Ok(());
-            } else {
+                break;
+            }
+            self.ahead.pop_front();
+            if self.ahead.is_empty() {
                 let next = front.index + 1;
-                self.ahead.pop_front();
-                if self.ahead.is_empty() {
-                    self.ahead = self.restoring.source.references(next, REFERENCES_BATCH)?.into();
-                    if self.ahead.front().is_none_or(|front| front.end() <= offset) {
-                        self.ahead.clear();
-                    }
+                self.ahead = self.restoring.source.references(next, REFERENCES_BATCH)?.into();
+                if self.ahead.front().is_none_or(|front| front.end() <= offset) {
+                    break;
                 }
             }
         }
-        let index = reference_at(self.restoring.source, offset)?.index;
-        self.ahead = self.restoring.source.references(index, REFERENCES_BATCH)?.into();
-        Ok(())
+        let found = reference_at(self.restoring.source, offset)?;
+        self.ahead = self.restoring.source.references(found.index, REFERENCES_BATCH)?.into();
+        Ok(found)
     }
 
     fn add(&mut self, reference: Reference, part: Part) {

@@ -48,3 +48,23 @@ impl Budget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_given_back_can_be_taken_again() {
+        let budget = Budget::default();
+        let mut first = budget.take(BYTES - BLOCK).await;
+        assert!(budget.more(&mut first, 1));
+        let mut late = Box::pin(budget.take(1));
+        let now = std::time::Duration::from_millis(10);
+        assert!(tokio::time::timeout(now, &mut late).await.is_err(), "everything is held");
+        assert!(!budget.more(&mut first, 1), "whoever holds some does not wait for more");
+        drop(first);
+        late.await;
+        // No body is too large to be let in alone.
+        budget.take(usize::MAX).await;
+    }
+}

@@ -44,13 +44,7 @@ impl Opened {
     /// if acknowledged facts are missing from the log.
     pub fn reindex(root: &Path, options: &Options, accept_loss: bool) -> Result<Self, StoreError> {
         let folder = DataFolder::open(root, options)?;
-        let index = folder.index_folder();
-        match std::fs::remove_dir_all(&index) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::io(format!("removing {}", index.display()))(error));
-            }
-            _ => {}
-        }
+        folder.remove_index()?;
         Self::from_folder(folder, accept_loss)
     }
 

@@ -67,3 +67,33 @@ fn internal(error: &StoreError) -> Refusal {
     tracing::error!(%error, "the store failed");
     Refusal::new(ErrorCode::Internal, "the store failed; the log has the cause")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_code() {
+        let damage = Damage::new("chunks/00000001.seg", 7, "the digest differs");
+        let full = StoreError::Io {
+            context: String::new(),
+            reason: String::new(),
+            kind: std::io::ErrorKind::StorageFull,
+        };
+        for (error, code) in [
+            (OpError::NoSession("s".parse().unwrap()), ErrorCode::NotFound),
+            (OpError::NoChunks(vec![]), ErrorCode::NotFound),
+            (OpError::Missing(vec![]), ErrorCode::Conflict),
+            (OpError::Invalid(String::new()), ErrorCode::Invalid),
+            (OpError::Offset { current: 1, given: 2 }, ErrorCode::Conflict),
+            (OpError::Full(String::new()), ErrorCode::Full),
+            (OpError::Store(full), ErrorCode::Full),
+            (OpError::Store(StoreError::Damaged(damage)), ErrorCode::Conflict),
+            (OpError::Store(StoreError::Index(String::new())), ErrorCode::Internal),
+            (OpError::Broken(String::new()), ErrorCode::Unavailable),
+            (OpError::Unwritten(String::new()), ErrorCode::Unavailable),
+        ] {
+            assert_eq!(Refusal::from(error.clone()).code(), code, "{error:?}");
+        }
+    }
+}

@@ -16,6 +16,7 @@ pub mod status;
 pub mod verification;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderName;
@@ -25,6 +26,7 @@ use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
 use lucid_core::session::SessionId;
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
+use lucid_http::stream::Upload;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -75,6 +77,27 @@ fn session_id(text: &str) -> Reply<SessionId> {
 /// Refuses what can be read and is not allowed.
 fn invalid(sentence: impl Into<String>) -> Refusal {
     Refusal::new(ErrorCode::Invalid, sentence)
+}
+
+/// What a refused caller may still have sent on its way.
+const DRAINED_BYTES_MAX: usize = 64 << 20;
+/// How long such a caller may take.
+const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Refuses once the rest of the body has been read: a caller that is still sending when the connection
+/// ends would hear of a broken connection, and not of the reason.
+async fn after_body(upload: &mut Upload, refusal: Refusal) -> Refusal {
+    let drain = async {
+        let mut drained = 0;
+        while let Some(Ok(bytes)) = upload.next().await {
+            drained += bytes.len();
+            if drained > DRAINED_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    let _too_slow = tokio::time::timeout(DRAINED_WITHIN, drain).await;
+    refusal
 }
 
 /// How many items a page is to have.

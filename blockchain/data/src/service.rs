@@ -20,7 +20,7 @@ use crate::engine::HttpEngine;
 use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
 use crate::workers::{self, Anchoring};
 
-/// How long the delivery of anchors may take to notice the end.
+/// How long each worker may take to notice the end.
 const WORKER_ENDS: Duration = Duration::from_secs(2);
 
 /// Why a service did not start: one sentence each.
@@ -45,7 +45,7 @@ pub struct Running {
     address: SocketAddr,
     app: Arc<App>,
     serving: JoinHandle<Drained>,
-    worker: JoinHandle<()>,
+    workers: [JoinHandle<()>; 2],
 }
 
 /// Opens the data folder, binds, and serves until the shutdown is asked for. `engine` anchors
@@ -62,11 +62,20 @@ pub async fn serve(
     let listening = Listening::bind(config.common.bind).await?;
     let address = listening.address();
     let router = app::router(app.clone(), &config);
-    let (serving, delivering) = (shutdown.clone(), shutdown.clone());
-    let serving = tokio::spawn(async move { listening.serve(router, &serving).await });
-    let worker = tokio::spawn(workers::deliver(app.clone(), delivering));
+    let serving = shutdown.clone();
+    let serving = tokio::spawn(async move {
+        let announcing = async {
+            serving.asked().await;
+            tracing::info!("Shutting down Lucid Data Chain Service");
+        };
+        tokio::join!(listening.serve(router, &serving), announcing).0
+    });
+    let workers = [
+        tokio::spawn(workers::deliver(app.clone(), shutdown.clone())),
+        tokio::spawn(workers::measure(app.clone(), shutdown.clone())),
+    ];
     tracing::info!(%address, "Lucid Data Chain Service started successfully");
-    Ok(Running { address, app, serving, worker })
+    Ok(Running { address, app, serving, workers })
 }
 
 /// The engine's client and the folder both do what must not be done on an async thread.
@@ -105,11 +114,12 @@ impl Running {
 
     /// Waits until the shutdown was asked for and everything has ended, the store last.
     pub async fn ended(self) -> Result<Drained, StartError> {
-        let Self { app, serving, worker, .. } = self;
+        let Self { app, serving, workers, .. } = self;
         let drained = serving.await?;
-        tracing::info!("Shutting down Lucid Data Chain Service");
-        // A delivery that does not notice holds nothing that closing would break.
-        let _late = tokio::time::timeout(WORKER_ENDS, worker).await;
+        for worker in workers {
+            // One that does not notice holds nothing that closing would break.
+            let _late = tokio::time::timeout(WORKER_ENDS, worker).await;
+        }
         tokio::task::spawn_blocking(move || app.opened.vault.close()).await??;
         tracing::info!("Lucid Data Chain Service shutdown complete");
         Ok(drained)

@@ -1,4 +1,4 @@
-//! What the service does by itself: bringing anchors to the engine.
+//! What the service does by itself: bringing anchors to the engine, and keeping its figures.
 //!
 //! A seal wakes the delivery; otherwise it looks every few seconds, and less often while the engine is
 //! down. It calls the same op as the command line does, and keeps what the last round found for
@@ -16,8 +16,10 @@ use tokio::sync::Notify;
 
 use crate::anchoring::{AnchorEngine, EngineError};
 use crate::app::App;
+use crate::clock;
 use crate::ops::OpError;
-use crate::ops::deliver_anchors::{Delivered, deliver_anchors};
+use crate::ops::count_sessions::count_sessions;
+use crate::ops::deliver_anchors::{Delivered, deliver_anchors, waiting_since};
 
 /// Between rounds while something waits for its block.
 const WHILE_WAITING: Duration = Duration::from_secs(2);
@@ -131,6 +133,46 @@ pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Between two looks at what `/metrics` shows.
+const BETWEEN_FIGURES: Duration = Duration::from_secs(15);
+
+/// Keeps the figures of `/metrics` until the shutdown is asked for.
+pub async fn measure(app: Arc<App>, shutdown: Shutdown) {
+    while !shutdown.is_asked() {
+        let looking = app.clone();
+        let look = tokio::task::spawn_blocking(move || show_figures(&looking));
+        match look.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the figures cannot be read"),
+            Err(_) => return,
+        }
+        tokio::select! {
+            () = shutdown.asked() => return,
+            () = tokio::time::sleep(BETWEEN_FIGURES) => {}
+        }
+    }
+}
+
+fn show_figures(app: &App) -> Result<(), OpError> {
+    let totals = count_sessions(&app.opened.vault)?;
+    let waiting = waiting_since(&app.opened.vault)?;
+    let age = waiting.map_or(0, |since| clock::now().micros_since(since).max(0));
+    let figures = [
+        ("lucid_data_sessions", totals.sessions.sessions as f64),
+        ("lucid_data_sealed_sessions", totals.sessions.sealed as f64),
+        ("lucid_data_anchored_sessions", totals.sessions.anchored as f64),
+        ("lucid_data_chunk_references", totals.sessions.references as f64),
+        ("lucid_data_session_bytes", totals.sessions.bytes as f64),
+        ("lucid_data_stored_bytes", totals.stored_bytes as f64),
+        ("lucid_data_damaged_places", app.opened.damage().len() as f64),
+        ("lucid_data_unanchored_age_seconds", age as f64 / 1e6),
+    ];
+    for (name, value) in figures {
+        metrics::gauge!(name).set(value);
+    }
+    Ok(())
 }
 
 /// Notes what a round found, and says how long to wait for the next.

@@ -23,6 +23,10 @@ struct Common;
 pub(crate) fn describe(openapi: &mut OpenApi, service: &Service) {
     openapi.info = Info::new(service.title, service.version);
     openapi.merge(Common::openapi());
+    // The router's way to say that a value may have slashes in it is not the document's.
+    let paths = std::mem::take(&mut openapi.paths.paths);
+    openapi.paths.paths =
+        paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for item in openapi.paths.paths.values_mut() {
         let PathItem { get, put, post, delete, head, .. } = item;
         for operation in [get, put, post, delete, head].into_iter().flatten() {

@@ -131,21 +131,33 @@ pub struct Parts {
 
 /// Opens a folder: recovers facts and blocks, and takes chained transactions out of the pool.
 pub fn open(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
-    let folder = DataFolder::open(
-        root,
-        &folder::Options {
-            service: "block-manager",
-            signing_key: "block",
-            create: options.create,
-            encrypt: options.encrypt,
-            root_key_file: options.root_key_file.clone(),
-            owner: options.owner.clone(),
-            now: now.to_string(),
-        },
-    )?;
+    from_folder(folder(root, options, now)?, options, now)
+}
+
+/// Throws the index away, even one that cannot be opened, and builds it from the log and the blocks.
+pub fn reindex(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
+    let folder = folder(root, options, now)?;
+    folder.remove_index()?;
+    from_folder(folder, options, now)
+}
+
+fn folder(root: &Path, options: &Options, now: Timestamp) -> Result<DataFolder, StoreError> {
+    let options = folder::Options {
+        service: "block-manager",
+        signing_key: "block",
+        create: options.create,
+        encrypt: options.encrypt,
+        root_key_file: options.root_key_file.clone(),
+        owner: options.owner.clone(),
+        now: now.to_string(),
+    };
+    DataFolder::open(root, &options)
+}
+
+fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
     let disk: Arc<dyn Disk> = folder.disk.clone();
     let blocks: Arc<dyn Disk> = match &options.blocks {
-        Some(path) if *path != root.join(lucid_store::chain::FOLDER) => {
+        Some(path) if *path != folder.root.join(lucid_store::chain::FOLDER) => {
             let elsewhere: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
             Arc::new(BlocksElsewhere { home: disk.clone(), blocks: elsewhere })
         }

@@ -70,7 +70,8 @@ pub fn audit(
     labels::audit(disk.as_ref(), &mut found)?;
     let mut marks = Vec::from_iter(mark.filter(|mark| mark.commit > 0));
     match vault::read_mark(disk.as_ref(), &mut found.damage)? {
-        Some(closed) => marks.push(closed),
+        // A store that was never closed has a mark that says nothing.
+        Some(closed) => marks.extend(Some(closed).filter(|closed| closed.commit > 0)),
         None => found.not_checked.push(format!(
             "whether the log is whole to its end: there is no sound {} mark",
             vault::MARK
@@ -116,7 +117,12 @@ impl Listed {
                 log::FOLDER | segment::FOLDER | folder::KEYS | folder::INDEX | folder::RUN => {}
                 folder::STORE | vault::MARK => found.files += 1,
                 _ if bare == folder::copy_name(folder::STORE) => found.files += 1,
-                "blocks" | "TIP" => found.elsewhere.push(name),
+                "blocks" | "TIP" | "TIP.new" => found.elsewhere.push(name),
+                "CLOSED.new" | "STORE.new" | "STORE.copy.new" => found.torn.push(Damage::new(
+                    name,
+                    0,
+                    "a replacement of the file was interrupted; the next one removes it",
+                )),
                 _ => found.unknown.push(name),
             }
         }

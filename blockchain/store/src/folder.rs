@@ -38,6 +38,8 @@ pub const DATA_KEYS_TITLE: &str = "lucid-data-keys/v1";
 pub const RUN: &str = "run";
 /// The folder of the derived index.
 pub const INDEX: &str = "index";
+/// In `run/` while a new store is being made: whatever else is there then was promised to nobody.
+const MAKING: &str = "making";
 
 /// How a folder is to be opened.
 #[derive(Debug, Clone)]
@@ -81,8 +83,7 @@ pub struct DataFolder {
 impl DataFolder {
     /// Opens a folder, and makes it a store when it is none and may become one.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
-        let there = root.join(STORE).exists() || root.join(copy_name(STORE)).exists();
-        if !there && !options.create {
+        if !is_store(root) && !options.create {
             return Err(StoreError::Folder(format!(
                 "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
                 root.display()
@@ -98,10 +99,13 @@ impl DataFolder {
         let real = Arc::new(RealDisk::new(root));
         let disk: &dyn Disk = real.as_ref();
         let mut damage = Vec::new();
-        if !there {
-            refuse_leftovers(disk, root)?;
+        // Asked once more: whoever held the lock until now may have made the store.
+        let is_new = !is_store(root);
+        if is_new {
+            begin_making(disk, root)?;
             create(disk, options)?;
         }
+        end_making(disk, root)?;
         let store = read_store(disk, options, &mut damage)?;
         let sealer = if store.keyed {
             let root_key = read_root_key(disk, options, &mut damage)?;
@@ -118,7 +122,7 @@ impl DataFolder {
             sealer: Arc::new(sealer),
             signing_seed,
             damage,
-            is_new: !there,
+            is_new,
             _lock: lock,
         })
     }
@@ -127,6 +131,50 @@ impl DataFolder {
     pub fn index_folder(&self) -> PathBuf {
         self.root.join(INDEX)
     }
+
+    /// Throws the index away, whatever state it is in; the next to open it builds it anew.
+    pub fn remove_index(&self) -> Result<(), StoreError> {
+        let index = self.index_folder();
+        match std::fs::remove_dir_all(&index) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io(format!("removing {}", index.display()))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the folder holds a whole store. `STORE` is the last file to be made.
+fn is_store(root: &Path) -> bool {
+    let making = root.join(RUN).join(MAKING).exists();
+    root.join(STORE).exists() || (!making && root.join(copy_name(STORE)).exists())
+}
+
+/// Clears away a store that was begun and never finished, and notes that another is begun.
+fn begin_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+    let making = || StoreError::io("making a new store");
+    let mark = disk::join(RUN, MAKING);
+    if disk.open(&mark).map_err(making())?.is_some() {
+        for name in disk.list(KEYS).map_err(making())? {
+            disk.unlink(&disk::join(KEYS, &name)).map_err(making())?;
+        }
+        for name in [copy_name(STORE), format!("{STORE}.new"), format!("{STORE}.copy.new")] {
+            disk.unlink(&name).map_err(making())?;
+        }
+        return Ok(());
+    }
+    refuse_leftovers(disk, root)?;
+    disk.create(&mark).and_then(|file| file.sync()).map_err(making())?;
+    disk.sync_folder(RUN).and_then(|()| disk.sync_folder("")).map_err(making())
+}
+
+fn end_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+    if !root.join(RUN).join(MAKING).exists() {
+        return Ok(());
+    }
+    disk.unlink(&disk::join(RUN, MAKING))
+        .and_then(|()| disk.sync_folder(RUN))
+        .map_err(StoreError::io("making a new store"))
 }
 
 /// A new folder's name must be as durable as what will be in it.
@@ -175,7 +223,7 @@ fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
 
 /// A folder with segments or a log, but without `STORE`, is a store that lost a file, not a new one.
 fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
-    for folder in [crate::log::FOLDER, crate::segment::FOLDER, KEYS, "blocks"] {
+    for folder in [crate::log::FOLDER, crate::segment::FOLDER, "blocks"] {
         let names = disk.list(folder).map_err(StoreError::io(format!("listing {folder}/")))?;
         if !names.is_empty() {
             return Err(StoreError::Folder(format!(
@@ -189,27 +237,21 @@ fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes the files of a new store: the keys first, `STORE` last, so a folder with `STORE` is whole.
+/// Keys that a start left behind when it was interrupted, or that somebody put there, are kept.
 fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
     let making = || StoreError::io("making a new store");
     disk.create_folder(KEYS).map_err(making())?;
     disk.create_folder("").map_err(making())?;
-    let seed = Zeroizing::new(random::<32>()?);
-    write_key(disk, &format!("{}.key", options.signing_key), "ed25519", &seed)?;
+    keep_or_make(disk, &format!("{}.key", options.signing_key), "ed25519")?;
     if options.encrypt {
         let root = match &options.root_key_file {
             Some(path) => read_outside_key(path)?,
-            None => {
-                let fresh = Zeroizing::new(random::<32>()?);
-                write_key(disk, ROOT_KEY, "root", &fresh)?;
-                fresh
-            }
+            None => keep_or_make(disk, ROOT_KEY, "root")?,
         };
-        let wrap = |label: &str| -> Result<String, StoreError> {
-            Ok(BASE64.encode(crypt::wrap(&root, label, &Zeroizing::new(random::<32>()?))?))
-        };
-        let lines =
-            [("root", key_id(&root)), ("dedup", wrap("dedup")?), ("epoch 1", wrap("epoch 1")?)];
-        write_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, &lines)?;
+        let mut damage = Vec::new();
+        if read_keyring(disk, &root, &mut damage).is_err() || !damage.is_empty() {
+            write_data_keys(disk, &root)?;
+        }
     }
     let lines = [
         ("id", hex::encode(random::<16>()?)),
@@ -218,6 +260,27 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
         ("created", options.now.clone()),
     ];
     write_label(disk, "", STORE, STORE_TITLE, &lines)
+}
+
+/// Nothing is encrypted under these keys before `STORE` is there, so half-made ones may be replaced.
+fn write_data_keys(disk: &dyn Disk, root: &Secret) -> Result<(), StoreError> {
+    let wrap = |label: &str| -> Result<String, StoreError> {
+        Ok(BASE64.encode(crypt::wrap(root, label, &Zeroizing::new(random::<32>()?))?))
+    };
+    let lines = [("root", key_id(root)), ("dedup", wrap("dedup")?), ("epoch 1", wrap("epoch 1")?)];
+    write_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, &lines)
+}
+
+/// The key in this file, in both copies; a new one if there is none.
+fn keep_or_make(disk: &dyn Disk, name: &str, kind: &str) -> Result<Secret, StoreError> {
+    let mut damage = Vec::new();
+    let key = match read_key(disk, name, kind, &mut damage) {
+        Ok(key) if damage.is_empty() => return Ok(key),
+        Ok(key) => key,
+        Err(_) => Zeroizing::new(random::<32>()?),
+    };
+    write_key(disk, name, kind, &key)?;
+    Ok(key)
 }
 
 struct StoreFacts {

@@ -651,7 +651,9 @@ impl Recovery<'_> {
             (self.at.log, self.at.offset) = (number, keep);
         }
         self.cut_segments()?;
-        for folder in [log::FOLDER, segment::FOLDER, ""] {
+        // A log begun just before a kill is written on, and its name may not be durable; a segment's is,
+        // before a commit refers to it. The root holds the folders' own names.
+        for folder in [log::FOLDER, ""] {
             disk.sync_folder(folder).map_err(StoreError::io(format!("syncing {folder}/")))?;
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::frame::Sealed;
 use crate::index::{self, Changes, Index, Placement, Project, Watermark};
 use crate::recovery::{self, Parts};
 use crate::segment::Segments;
-use crate::{CommitError, Damage, StoreError};
+use crate::{CommitError, Damage, StoreError, log};
 
 /// The file that says how far the log went when the store was last closed in order.
 pub const MARK: &str = "CLOSED";
@@ -80,11 +80,12 @@ impl Vault {
     /// Recovers what the folder holds and opens it.
     pub fn open(drawers: Drawers) -> Result<Self, StoreError> {
         let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
-        for folder in [crate::log::FOLDER, crate::segment::FOLDER] {
+        for folder in [log::FOLDER, crate::segment::FOLDER] {
             disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
         }
         let project: Arc<dyn Project> = Arc::new(VaultProject(project));
         let mut damage = Vec::new();
+        begin_mark(disk.as_ref())?;
         let mark = read_mark(disk.as_ref(), &mut damage)?;
         let mut recovered = recovery::recover(Parts {
             disk: &disk,
@@ -290,13 +291,29 @@ fn write_mark(disk: &dyn Disk, at: &Watermark) -> Result<(), StoreError> {
     disk::replace(disk, "", MARK, &bytes).map_err(StoreError::io(format!("writing {MARK}")))
 }
 
-/// Reads the clean-close mark. A damaged one is named and then does not count.
+/// Makes the mark before the first log file, so that a store with a log and without a mark has lost it.
+fn begin_mark(disk: &dyn Disk) -> Result<(), StoreError> {
+    let there = disk.open(MARK).map_err(StoreError::io(format!("reading {MARK}")))?.is_some();
+    if there || has_log(disk)? { Ok(()) } else { write_mark(disk, &Watermark::START) }
+}
+
+fn has_log(disk: &dyn Disk) -> Result<bool, StoreError> {
+    let names = disk.list(log::FOLDER).map_err(StoreError::io(format!("listing {}/", log::FOLDER)));
+    Ok(names?.iter().any(|name| log::number_of(name, "log").is_some()))
+}
+
+/// Reads the clean-close mark. A damaged or missing one is named and then does not count.
 pub fn read_mark(
     disk: &dyn Disk,
     damage: &mut Vec<Damage>,
 ) -> Result<Option<Watermark>, StoreError> {
     let read = disk::read_all(disk, MARK).map_err(StoreError::io(format!("reading {MARK}")))?;
-    let Some(bytes) = read else { return Ok(None) };
+    let Some(bytes) = read else {
+        if has_log(disk)? {
+            damage.push(Damage::new(MARK, 0, "the file is missing"));
+        }
+        return Ok(None);
+    };
     let mark = bytes.split_last_chunk::<32>().and_then(|(covered, digest)| {
         let sound = blake3::hash(covered) == blake3::Hash::from(*digest);
         let rest = covered.strip_prefix(MARK_MAGIC).filter(|_| sound)?;

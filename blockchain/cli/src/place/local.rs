@@ -486,7 +486,6 @@ pub fn reindex(home: &Home, now: Timestamp, accept_loss: bool) -> anyhow::Result
     data.close()?;
     let folder = chain_folder(home);
     if folder.exists() {
-        let index = folder.join(lucid_store::folder::INDEX);
         let options = manager::Options {
             owner: owner.to_owned(),
             create: false,
@@ -494,15 +493,7 @@ pub fn reindex(home: &Home, now: Timestamp, accept_loss: bool) -> anyhow::Result
             accept_loss,
             ..manager::Options::default()
         };
-        // Opened once for its lock: nobody else may be using the index that goes.
-        manager::open(&folder, &options, now)?.close()?;
-        match std::fs::remove_dir_all(&index) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("removing {}", index.display()));
-            }
-            _ => {}
-        }
-        let chain = manager::open(&folder, &options, now)?;
+        let chain = manager::reindex(&folder, &options, now)?;
         damage.extend(chain.damage().iter().map(|damage| format!("{CHAIN_FOLDER}/{damage}")));
         chain.close()?;
     }

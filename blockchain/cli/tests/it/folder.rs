@@ -119,7 +119,7 @@ fn os(bytes: &[u8]) -> &OsStr {
 }
 
 /// A folder with everything that a file system can hold.
-fn make_varied(top: &Path) {
+pub(crate) fn make_varied(top: &Path) {
     fs::create_dir_all(top.join("empty")).unwrap();
     fs::create_dir_all(top.join("folder/below")).unwrap();
     fs::write(top.join("folder/small"), "small").unwrap();
@@ -151,7 +151,7 @@ fn make_varied(top: &Path) {
     set_time(&top.join("empty"), 4_000_000_000, 0);
 }
 
-fn set_time(path: &Path, seconds: i64, nanos: i64) {
+pub(crate) fn set_time(path: &Path, seconds: i64, nanos: i64) {
     let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanos };
     let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty()).unwrap();

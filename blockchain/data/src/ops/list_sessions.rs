@@ -31,6 +31,8 @@ pub struct SessionPage {
 
 /// Rows that are looked at in one go.
 const BATCH: usize = 256;
+/// Rows that are looked at for one page: a filter that few match gives short pages, not slow ones.
+const LOOKED_AT_MAX: usize = 16_384;
 
 /// The session, if there is one.
 pub fn get_session(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
@@ -39,7 +41,8 @@ pub fn get_session(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError>
         .ok_or_else(|| OpError::NoSession(id.clone()))
 }
 
-/// Up to `limit` sessions, the newest first, from behind `cursor`.
+/// Up to `limit` sessions, the newest first, from behind `cursor`. A page may be short, even empty,
+/// and yet have a next one.
 pub fn list_sessions(
     vault: &Vault,
     filter: &SessionFilter,
@@ -56,9 +59,11 @@ pub fn list_sessions(
         to = to.min(cursor.to_vec());
     }
     let mut sessions = Vec::new();
+    let mut looked_at = 0;
     loop {
         let rows = vault.index().scan(&from, &to, BATCH, true)?;
         let is_last = rows.len() < BATCH;
+        looked_at += rows.len();
         for (key, _) in rows {
             to.clone_from(&key);
             let Some(name) = row::name_in(&key) else { continue };
@@ -74,6 +79,9 @@ pub fn list_sessions(
         }
         if is_last {
             return Ok(SessionPage { sessions, next: None });
+        }
+        if looked_at >= LOOKED_AT_MAX {
+            return Ok(SessionPage { sessions, next: Some(to) });
         }
     }
 }

@@ -294,58 +294,123 @@ fn flatten(error: page::WalkError<OpError>) -> OpError {
     }
 }
 
+/// Whether bytes are wrong or gone, so that others may still be sound.
+fn is_damage(error: &OpError) -> bool {
+    use lucid_store::StoreError::Damaged;
+    matches!(error, OpError::Store(Damaged(_)) | OpError::Unsound(_) | OpError::Missing(_))
+}
+
+/// Visits the entries on every leaf page that can be read, whatever other pages are damaged: leaf
+/// pages stand in a row where the content ends.
+fn salvage(
+    source: &dyn SessionSource,
+    mut visit: impl FnMut(u64, &[u8], &[u8]) -> ControlFlow<()>,
+) -> Result<(), OpError> {
+    let mut packer = Packer::new();
+    let first_chunk = reference_at(source, source.shape().content_bytes)?.index;
+    for index in first_chunk..source.shape().chunk_count {
+        let loaded = reference(source, index).and_then(|at| source.chunk(&mut packer, &at));
+        let bytes = match loaded {
+            Ok(bytes) => bytes,
+            Err(error) if is_damage(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        let Ok(page) = page::Page::decode(&bytes) else { continue };
+        if page.level() > 0 {
+            break;
+        }
+        for (key, value) in page.entries() {
+            if visit(index, key, value).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn decode_entry(key: &[u8], value: &[u8]) -> Result<Entry, OpError> {
+    Entry::decode(key, value).map_err(|fault| OpError::Unsound(format!("the catalogue: {fault}")))
+}
+
 /// A path's entry, and the chunk of the catalogue page it stands on.
 pub fn find_entry(
     source: &dyn SessionSource,
     path: &[u8],
 ) -> Result<Option<(Entry, u64)>, OpError> {
+    let key = catalogue::path_key(path);
+    let error = match descend(source, &key) {
+        Err(error) if is_damage(&error) => error,
+        found => return found,
+    };
+    // A damaged page of the index stands in nobody's way but its own.
+    let mut found = None;
+    salvage(source, |chunk, at, value| {
+        if at == key {
+            found = Some(decode_entry(at, value).map(|entry| (entry, chunk)));
+        }
+        if at < key.as_slice() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    // Absence is only said when every page was read.
+    found.unwrap_or(Err(error)).map(Some)
+}
+
+fn descend(source: &dyn SessionSource, key: &[u8]) -> Result<Option<(Entry, u64)>, OpError> {
     let mut pages = Pages::open(source)?;
     let (root, first_chunk) = (pages.root, pages.first_chunk);
-    let key = catalogue::path_key(path);
-    let hit = page::find(root, &key, |ordinal| pages.load(ordinal)).map_err(flatten)?;
-    hit.map(|hit| {
-        let entry = Entry::decode(&hit.key, &hit.value)
-            .map_err(|fault| OpError::Unsound(format!("the catalogue: {fault}")))?;
-        Ok((entry, first_chunk + u64::from(hit.ordinal)))
-    })
-    .transpose()
+    let hit = page::find(root, key, |ordinal| pages.load(ordinal)).map_err(flatten)?;
+    hit.map(|hit| Ok((decode_entry(&hit.key, &hit.value)?, first_chunk + u64::from(hit.ordinal))))
+        .transpose()
 }
 
 /// Visits a path and everything below it, in order, until `visit` breaks off. `""` is everything.
-/// `after` skips what does not come behind that path.
+/// `after` skips what does not come behind that path. Damage in the catalogue costs the entries it
+/// hit: all others are visited, and then it is the error.
 pub fn visit_entries(
     source: &dyn SessionSource,
     below: &[u8],
     after: Option<&[u8]>,
     mut visit: impl FnMut(Entry) -> ControlFlow<()>,
 ) -> Result<(), OpError> {
-    let mut pages = Pages::open(source)?;
-    let root = pages.root;
     let own_key = catalogue::path_key(below);
     let prefix = catalogue::folder_prefix(below);
     let after_key = after.map(catalogue::path_key);
     let from = after_key.as_ref().filter(|key| **key > own_key).unwrap_or(&own_key).clone();
+    // The last key that was visited: nothing is visited twice.
+    let mut last = after_key;
     let mut fault = None;
-    page::scan(
-        root,
-        &from,
-        |ordinal| pages.load(ordinal),
-        |_, key, value| {
-            if after_key.as_deref().is_some_and(|after| key <= after) {
-                return ControlFlow::Continue(());
+    let mut take = |key: &[u8], value: &[u8]| {
+        if key < from.as_slice() || last.as_deref().is_some_and(|last| key <= last) {
+            return ControlFlow::Continue(());
+        }
+        if key != own_key && !key.starts_with(&prefix) {
+            return ControlFlow::Break(());
+        }
+        key.clone_into(last.get_or_insert_default());
+        match decode_entry(key, value) {
+            Ok(entry) => visit(entry),
+            Err(why) => {
+                fault.get_or_insert(why);
+                ControlFlow::Continue(())
             }
-            if key != own_key && !key.starts_with(&prefix) {
-                return ControlFlow::Break(());
-            }
-            match Entry::decode(key, value) {
-                Ok(entry) => visit(entry),
-                Err(why) => {
-                    fault = Some(OpError::Unsound(format!("the catalogue: {why}")));
-                    ControlFlow::Break(())
-                }
-            }
-        },
-    )
-    .map_err(flatten)?;
-    fault.map_or(Ok(()), Err)
+        }
+    };
+    let mut damage = None;
+    match scan(source, &from, &mut take) {
+        Err(error) if is_damage(&error) => {
+            salvage(source, |_, key, value| take(key, value))?;
+            damage = Some(error);
+        }
+        scanned => scanned?,
+    }
+    damage.or(fault).map_or(Ok(()), Err)
+}
+
+/// Hears of a key and its value, and says whether to go on.
+type Take<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+fn scan(source: &dyn SessionSource, from: &[u8], take: &mut Take<'_>) -> Result<(), OpError> {
+    let mut pages = Pages::open(source)?;
+    let root = pages.root;
+    page::scan(root, from, |ordinal| pages.load(ordinal), |_, key, value| take(key, value))
+        .map_err(flatten)
 }

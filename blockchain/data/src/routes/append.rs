@@ -23,7 +23,7 @@ use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
 use sha2::{Digest as _, Sha256};
 
-use super::{Desk, UPLOAD_OFFSET, invalid, session_id};
+use super::{Desk, UPLOAD_OFFSET, after_body, invalid, session_id};
 use crate::app::App;
 use crate::budget::Held;
 use crate::ops::append_stream::{Appended, append_stream as append};
@@ -55,10 +55,18 @@ pub async fn append_stream(
         return Err(invalid("timelines are not kept yet: leave Lucid-Time out"));
     }
     let mut stream = Stream { app, id, offset };
+    let digest = digest(&given)?;
+    // Before the body is asked for: a caller that waits for that need not send it in vain.
+    let before = stream.append(Vec::new(), None).await;
     let mut pieces = Pieces { upload, left: None };
-    let appended = match digest(&given)? {
-        Some(digest) => stream.take_whole(&mut pieces, &digest).await?,
-        None => stream.take(&mut pieces).await?,
+    let taken = match (before, digest) {
+        (Err(refusal), _) => Err(refusal),
+        (Ok(_), Some(digest)) => stream.take_whole(&mut pieces, &digest).await,
+        (Ok(before), None) => stream.take(&mut pieces, before).await,
+    };
+    let appended = match taken {
+        Ok(appended) => appended,
+        Err(refusal) => return Err(after_body(&mut pieces.upload, refusal).await),
     };
     let document = WireAppended {
         offset: appended.offset,
@@ -99,27 +107,15 @@ struct Stream {
 
 impl Stream {
     /// Appends piece by piece.
-    async fn take(&mut self, pieces: &mut Pieces) -> Reply<Appended> {
-        let mut appended = None;
-        loop {
-            let Piece { bytes, held, broken } = pieces.next(&self.app).await?;
-            if bytes.is_empty() && appended.is_some() {
-                match broken {
-                    Some(refusal) => return Err(refusal),
-                    None => return appended.ok_or_else(|| invalid("the body is empty")),
-                }
-            }
-            // An empty body asks where the stream is, which the op answers.
-            let is_empty = bytes.is_empty();
-            let done = self.append(bytes, held).await?;
+    async fn take(&mut self, pieces: &mut Pieces, before: Appended) -> Reply<Appended> {
+        let mut appended = before;
+        while let Some(Piece { bytes, held, broken }) = pieces.next(&self.app).await? {
+            appended = self.append(bytes, Some(held)).await?;
             if let Some(refusal) = broken {
                 return Err(refusal);
             }
-            if is_empty {
-                return Ok(done);
-            }
-            appended = Some(done);
         }
+        Ok(appended)
     }
 
     /// Appends all or nothing: what is durable cannot be taken back when the digest turns out wrong.
@@ -163,24 +159,24 @@ struct Pieces {
     left: Option<Bytes>,
 }
 
-/// A part of a body; empty only at its end.
+/// A part of a body.
 struct Piece {
     bytes: Vec<u8>,
-    held: Option<Held>,
+    held: Held,
     /// Why nothing follows, if the body broke off.
     broken: Option<Refusal>,
 }
 
 impl Pieces {
-    async fn next(&mut self, app: &App) -> Reply<Piece> {
+    /// The next piece; `None` at the end.
+    async fn next(&mut self, app: &App) -> Reply<Option<Piece>> {
         let first = match self.left.take() {
             Some(left) => Some(left),
             None => self.upload.next().await.transpose()?,
         };
-        let mut piece = Piece { bytes: Vec::new(), held: None, broken: None };
-        let Some(first) = first else { return Ok(piece) };
-        let mut held = app.budget.take(first.len()).await;
-        piece.bytes.extend_from_slice(&first);
+        let Some(first) = first else { return Ok(None) };
+        let held = app.budget.take(first.len()).await;
+        let mut piece = Piece { bytes: first.to_vec(), held, broken: None };
         while piece.bytes.len() < PIECE_BYTES {
             match tokio::time::timeout(PAUSE, self.upload.next()).await {
                 Err(_) | Ok(None) => break,
@@ -189,7 +185,7 @@ impl Pieces {
                     break;
                 }
                 Ok(Some(Ok(bytes))) => {
-                    if !app.budget.more(&mut held, bytes.len()) {
+                    if !app.budget.more(&mut piece.held, bytes.len()) {
                         self.left = Some(bytes);
                         break;
                     }
@@ -197,7 +193,6 @@ impl Pieces {
                 }
             }
         }
-        piece.held = Some(held);
-        Ok(piece)
+        Ok(Some(piece))
     }
 }

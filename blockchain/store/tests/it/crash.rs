@@ -87,6 +87,21 @@ impl Recording {
     }
 }
 
+impl Recording {
+    /// The same, on a disk that forgets a sync.
+    fn forgetting(&self, point: &SyncPoint) -> Self {
+        let disk = self.disk.fork();
+        disk.forgetting(point.clone());
+        Self {
+            store: self.store.clone(),
+            disk,
+            entries: self.entries.clone(),
+            closes: self.closes.clone(),
+            snapshots: self.snapshots.clone(),
+        }
+    }
+}
+
 /// Fills several segments and log files, is refused twice, closes, is killed.
 fn record(encrypted: bool) -> Recording {
     let store = Store::new(encrypted);
@@ -100,7 +115,8 @@ fn record(encrypted: bool) -> Recording {
     };
     let index = Arc::new(MemoryIndex::new());
     let vault = store.open(&tape.disk, &index).unwrap();
-    tape.commit(&vault, Entry::new(1, 1, vec![])).unwrap();
+    // Long enough that its commit is not in the sector of the file's first record.
+    tape.commit(&vault, Entry::new(100, 5, vec![])).unwrap();
     tape.commit(&vault, Entry::new(2, 2, vec![chunk(1, 700), chunk(2, 90)])).unwrap();
     tape.snapshot(&index);
     // Known chunks, a new one, and the same one twice.
@@ -216,10 +232,11 @@ fn check_audit(tape: &Recording, disk: &SimulatedDisk, opened: bool) -> Result<(
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let sealer = Some(tape.store.sealer.as_ref());
     let found = audit(&disk, sealer, tape.store.id, None, &|_, _| {}).map_err(|e| e.to_string())?;
+    assert_eq!(found.unknown, [""; 0]);
     if let Some(damage) = found.damage.first() {
         return Err(format!("the audit says: {damage}"));
     }
-    match found.torn.first() {
+    match found.torn.iter().find(|torn| torn.file != "CLOSED.new") {
         Some(torn) if opened => Err(format!("the audit says after opening: {torn}")),
         _ => Ok(()),
     }
@@ -321,7 +338,7 @@ fn every_death_is_survived(encrypted: bool, seeds: u64) {
             }
         }
     }
-    assert!(lives > 1_000, "{lives} deaths behind {} calls", tape.disk.calls());
+    assert!(lives > 900, "{lives} deaths behind {} calls", tape.disk.calls());
 }
 
 #[test]
@@ -336,14 +353,7 @@ fn a_plain_store_survives_death_behind_every_call() {
 
 /// The first death that a disk without this sync does not survive.
 fn loss_without(tape: &Recording, point: &SyncPoint, seeds: u64) -> Option<String> {
-    let tape = Recording {
-        store: tape.store.clone(),
-        disk: tape.disk.fork(),
-        entries: tape.entries.clone(),
-        closes: tape.closes.clone(),
-        snapshots: tape.snapshots.clone(),
-    };
-    tape.disk.forgetting(point.clone());
+    let tape = tape.forgetting(point);
     for seed in 0..seeds {
         for calls in 0..=tape.disk.calls() {
             for death in [Death::Power(seed), Death::Kill] {
@@ -369,4 +379,139 @@ fn a_store_without_any_one_of_its_syncs_loses_something() {
         assert!(loss.is_some(), "nothing is lost without {point:?}");
     }
     assert_eq!(points.len(), 6);
+}
+
+/// Which line of the code a sync comes from, told from what was done to its file before.
+fn origin(disk: &SimulatedDisk, call: usize, point: &SyncPoint) -> String {
+    let told = |at: usize| {
+        let story = disk.story(at..at + 1).concat();
+        story.split_once(": ").map_or(String::new(), |(_, what)| what.to_owned())
+    };
+    let this = told(call);
+    let before: Vec<String> = (0..call).map(told).collect();
+    let why = match point {
+        SyncPoint::Folder(_) => match before.last() {
+            Some(last) if last.starts_with("Rename") => "replace",
+            Some(last) if last.starts_with("sync") && before[call - 2].starts_with("append") => {
+                "begin"
+            }
+            _ => "recovery",
+        },
+        _ => {
+            let path = this.trim_start_matches("sync ");
+            let touched = before.iter().rposition(|what| what.contains(path)).unwrap();
+            let new = touched > 0 && before[touched - 1].starts_with("Create");
+            let with_log = before[touched..].iter().any(|what| what.contains("to log/"));
+            match &before[touched] {
+                last if last.starts_with("cut") => "cut",
+                last if !last.starts_with("append") => "recovery",
+                _ if new => "begin",
+                _ if with_log => "commit",
+                _ => "seal",
+            }
+        }
+    };
+    format!("{why}: {point:?}")
+}
+
+#[test]
+fn every_line_that_syncs_is_needed() {
+    let tape = record(true);
+    let mut needed: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for (at, point) in tape.disk.sync_calls() {
+        let origin = origin(&tape.disk, at, &point);
+        if origin.starts_with("recovery") && point != SyncPoint::Folder(String::new()) {
+            // After kills only: the next test.
+            continue;
+        }
+        let known = needed.entry(origin).or_default();
+        if known.is_some() {
+            continue;
+        }
+        let forgetful = tape.forgetting(&SyncPoint::Call(at));
+        *known = (0..30).find_map(|seed| {
+            (at + 1..tape.disk.calls().min(at + 12)).find_map(|calls| {
+                let fresh = Arc::new(MemoryIndex::new());
+                revive(&forgetful, calls, Death::Power(seed), fresh).err()
+            })
+        });
+    }
+    let origins: Vec<&str> = needed.keys().map(String::as_str).collect();
+    assert_eq!(
+        origins,
+        [
+            r#"begin: File("CLOSED.new")"#,
+            r#"begin: File("chunks/NNNNNNNN.seg")"#,
+            r#"begin: File("log/NNNNNNNN.log")"#,
+            r#"begin: Folder("chunks")"#,
+            r#"begin: Folder("log")"#,
+            r#"commit: File("chunks/NNNNNNNN.seg")"#,
+            r#"commit: File("log/NNNNNNNN.log")"#,
+            r#"cut: File("chunks/NNNNNNNN.seg")"#,
+            r#"cut: File("log/NNNNNNNN.log")"#,
+            r#"recovery: Folder("")"#,
+            r#"replace: Folder("")"#,
+            r#"seal: File("chunks/NNNNNNNN.seg")"#,
+        ]
+    );
+    for (origin, loss) in needed {
+        assert!(loss.is_some(), "nothing is lost without {origin}");
+    }
+}
+
+/// Kills the process behind this call, opens the store with these syncs left out, goes on or not, and
+/// cuts the power: what is gone of what it had shown, or acknowledged?
+fn loss_in_recovery(
+    tape: &Recording,
+    point: &SyncPoint,
+    calls: usize,
+    goes_on: bool,
+    seed: u64,
+) -> Result<(), String> {
+    let disk = tape.disk.after_kill(calls);
+    let index = Arc::new(MemoryIndex::new());
+    let vault = open(tape, &disk, &index).unwrap();
+    for (at, kind) in disk.sync_calls() {
+        if at >= calls && kind == *point {
+            disk.forgetting(SyncPoint::Call(at));
+        }
+    }
+    if goes_on {
+        Entry::new(9_000, 1, vec![]).commit(&vault).unwrap();
+    }
+    let shown = facts_of(index.as_ref());
+    let cut = disk.after_power_cut(disk.calls(), seed);
+    drop(vault);
+    let fresh = Arc::new(MemoryIndex::new());
+    let vault = open(tape, &cut, &fresh)?;
+    check(tape, calls, &vault, &fresh)?;
+    check_audit(tape, &cut, true)?;
+    if facts_of(fresh.as_ref()) == shown { Ok(()) } else { Err("shown, and gone".into()) }
+}
+
+#[test]
+fn every_sync_of_recovery_is_needed() {
+    let tape = record(true);
+    let disk = tape.disk.after_kill(0);
+    drop(open(&tape, &disk, &Arc::default()).unwrap());
+    let points = [
+        SyncPoint::File("chunks/NNNNNNNN.seg".into()),
+        SyncPoint::File("log/NNNNNNNN.log".into()),
+        SyncPoint::Folder(String::new()),
+        SyncPoint::Folder("log".into()),
+    ];
+    for point in points {
+        let honest: Vec<usize> = (0..=tape.disk.calls()).filter(|c| !tape.disk.lies(*c)).collect();
+        let lost = (0..10).any(|seed| {
+            honest.iter().any(|calls| {
+                [false, true]
+                    .iter()
+                    .any(|goes_on| loss_in_recovery(&tape, &point, *calls, *goes_on, seed).is_err())
+            })
+        });
+        assert!(lost, "nothing is lost without {point:?}");
+    }
+    // And it syncs nothing else: a segment's name is durable before a commit refers to it.
+    let synced = disk.sync_calls().into_iter().map(|(_, point)| point).collect::<Vec<_>>();
+    assert_eq!(synced, [SyncPoint::Folder("log".into()), SyncPoint::Folder(String::new())]);
 }

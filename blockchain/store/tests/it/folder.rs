@@ -23,6 +23,11 @@ fn made(encrypt: bool) -> tempfile::TempDir {
     home
 }
 
+fn put_something_in(home: &Path) {
+    let folder = DataFolder::open(home, &options(true, None)).unwrap();
+    Entry::new(1, 1, vec![]).commit(&vault(&folder).unwrap()).unwrap();
+}
+
 fn refusal(home: &Path, options: &Options) -> String {
     match DataFolder::open(home, options) {
         Err(error) => error.to_string(),
@@ -163,6 +168,7 @@ fn both_copies_lost_is_one_clear_sentence() {
         [("", "STORE"), ("keys/", "data.keys"), ("keys/", "root.key"), ("keys/", "recorder.key")]
     {
         let home = made(true);
+        put_something_in(home.path());
         fs::remove_file(home.path().join(place).join(name)).unwrap();
         fs::remove_file(home.path().join(place).join(format!("{name}.copy"))).unwrap();
         let text = refusal(home.path(), &options(true, None));
@@ -218,11 +224,38 @@ fn keys_are_readable_by_their_owner_only() {
 #[test]
 fn a_store_that_lost_its_name_is_not_made_anew() {
     let home = made(true);
+    put_something_in(home.path());
     fs::remove_file(home.path().join("STORE")).unwrap();
     fs::remove_file(home.path().join("STORE.copy")).unwrap();
     let text = refusal(home.path(), &options(true, None));
     assert!(text.contains("but no STORE file: put STORE back from a copy"), "{text}");
     assert!(home.path().join("keys/data.keys").exists());
+}
+
+#[test]
+fn a_first_start_that_was_interrupted_is_finished_by_the_next() {
+    let whole = made(true);
+    let mut names: Vec<_> =
+        fs::read_dir(whole.path().join("keys")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names.len(), 6);
+    // Whatever part of the keys was there when the power went.
+    for part in 0..1u32 << names.len() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("keys")).unwrap();
+        for (at, name) in names.iter().enumerate().filter(|(at, _)| part >> at & 1 == 1) {
+            let bytes = fs::read(whole.path().join("keys").join(name)).unwrap();
+            // Of some only a beginning.
+            let length =
+                if (part as usize + at).is_multiple_of(3) { bytes.len() / 2 } else { bytes.len() };
+            fs::write(home.path().join("keys").join(name), &bytes[..length]).unwrap();
+        }
+        let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+        assert!(folder.is_new && folder.damage.is_empty(), "part {part}: {:?}", folder.damage);
+        drop(folder);
+        let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+        assert!(!folder.is_new && folder.damage.is_empty(), "part {part}");
+    }
 }
 
 #[test]

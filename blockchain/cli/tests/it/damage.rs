@@ -1,0 +1,472 @@
+//! One damaged file anywhere in a closed store: found, named, never returned as data, and in nobody
+//! else's way.
+//!
+//! Each case works on a fresh copy of one small store, with its indexes and without. Thousands of cases
+//! call in process what the command calls; a few per file run the command itself. `LUCID_DAMAGE=all`
+//! flips every byte of the small files and many more of the large ones.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    ops::{ControlFlow, Range},
+    path::{Path, PathBuf},
+};
+
+use lucid::{
+    cmd,
+    place::{Findings, Place, local::Local},
+};
+use lucid_core::{catalogue::Kind, session::SessionId, time::Timestamp};
+use lucid_data_chain::{
+    Opened,
+    opened::{SERVICE, SIGNING_KEY},
+    ops::{
+        list_sessions::SessionFilter,
+        prove_session::Wanted,
+        read_session::{SessionSource, StoredSession, read_range, visit_entries},
+    },
+};
+use lucid_store::{folder::Options, segment};
+use tempfile::TempDir;
+
+use super::home::{Home, copy, noise, prose};
+
+/// A file of a session, by session and path; a raw session has the path `""`.
+type Name = (String, String);
+
+/// A closed store, and what is in it.
+struct Original {
+    home: Home,
+    contents: BTreeMap<Name, Vec<u8>>,
+    /// The bytes of segment 1 that each file needs: its chunks, and the catalogue it is found by.
+    needs: BTreeMap<Name, Vec<Range<u64>>>,
+    /// How far the log went when each session was as it is.
+    log_ends: BTreeMap<String, u64>,
+    blocks: u64,
+}
+
+/// When the store is looked at: later than anything in it.
+fn later() -> Timestamp {
+    Timestamp::from_micros(4_000_000_000_000_000)
+}
+
+impl Original {
+    fn new() -> Self {
+        let home = Home::new();
+        home.file("one/large", noise(1, 1_300_000));
+        home.file("one/small", prose(2, 3_000));
+        home.file("one/other", noise(3, 40_000));
+        home.file("two/large", noise(1, 1_300_000));
+        home.file("two/own", noise(4, 60_000));
+        home.file("live", noise(5, 70_000));
+        home.file("open", noise(6, 50_000));
+        let mut log_ends = BTreeMap::new();
+        let log = home.data().join("data-chain/log/00000001.log");
+        let mut note = |session: &str| {
+            log_ends.insert(session.to_owned(), fs::metadata(&log).unwrap().len());
+        };
+        home.archive("one", &home.at("one"));
+        note("one");
+        home.archive("two", &home.at("two"));
+        note("two");
+        home.done(&[&"append", &home.at("live"), &"--session", &"live"]);
+        note("live");
+        let open = home.at("open");
+        home.done(&[&"append", &open, &"--session", &"open", &"--keep-open"]);
+        note("open");
+        let mut contents = BTreeMap::new();
+        for (session, path) in
+            [("one", "large"), ("one", "small"), ("one", "other"), ("two", "large"), ("two", "own")]
+        {
+            let bytes = fs::read(home.at(session).join(path)).unwrap();
+            contents.insert((session.to_owned(), path.to_owned()), bytes);
+        }
+        contents.insert(("live".into(), String::new()), noise(5, 70_000));
+        let needs = needs(&home, &contents);
+        home.assert_sound();
+        Self { home, contents, needs, log_ends, blocks: 3 }
+    }
+
+    /// Files outside `index/` and `run/`, relative to the store.
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut waiting = vec![self.home.data().to_owned()];
+        while let Some(folder) = waiting.pop() {
+            for found in fs::read_dir(folder).unwrap() {
+                let found = found.unwrap();
+                if !found.file_type().unwrap().is_dir() {
+                    files.push(found.path().strip_prefix(self.home.data()).unwrap().to_owned());
+                } else if !["index", "run"].iter().any(|derived| found.file_name() == *derived) {
+                    waiting.push(found.path());
+                }
+            }
+        }
+        files.sort();
+        assert!(files.len() > 20, "{files:?}");
+        files
+    }
+
+    fn length(&self, file: &Path) -> u64 {
+        fs::metadata(self.home.data().join(file)).unwrap().len()
+    }
+
+    /// Whether damage to a file may cost the content of a session's file.
+    fn may_cost(&self, damage: &Damage, indexed: bool, name: &Name) -> bool {
+        if damage.file == Path::new("data-chain/chunks/00000001.seg") {
+            let needed = &self.needs[name];
+            return match damage.how {
+                How::Flip(at) => needed.iter().any(|range| range.contains(&at)),
+                How::Cut(to) => needed.iter().any(|range| range.end > to),
+                How::Deleted => true,
+            };
+        }
+        if damage.file == Path::new("data-chain/log/00000001.log") && !indexed {
+            return match damage.how {
+                // A fact belongs to one session; which one is decided by counting.
+                How::Flip(_) => true,
+                How::Cut(to) => self.log_ends[&name.0] > to,
+                How::Deleted => true,
+            };
+        }
+        false
+    }
+}
+
+/// Where in segment 1 everything is that each file needs.
+fn needs(home: &Home, contents: &BTreeMap<Name, Vec<u8>>) -> BTreeMap<Name, Vec<Range<u64>>> {
+    let options = Options {
+        service: SERVICE,
+        signing_key: SIGNING_KEY,
+        create: false,
+        encrypt: true,
+        root_key_file: None,
+        owner: "a test".into(),
+        now: later().to_string(),
+    };
+    let opened = Opened::open(&home.data().join(SERVICE), &options).unwrap();
+    let mut needs = BTreeMap::new();
+    for name in contents.keys() {
+        let source = StoredSession::open(&opened.vault, &name.0.parse().unwrap()).unwrap();
+        let shape = source.shape().clone();
+        let mut range = 0..shape.content_bytes;
+        if !name.1.is_empty() {
+            visit_entries(&source, name.1.as_bytes(), None, |entry| {
+                range = entry.offset..entry.offset + entry.length;
+                ControlFlow::Break(())
+            })
+            .unwrap();
+        }
+        let references = source.references(0, 1_000).unwrap();
+        let needed = references
+            .iter()
+            .filter(|at| {
+                at.offset >= shape.content_bytes
+                    || (at.offset < range.end && at.end() > range.start)
+            })
+            .map(|reference| {
+                let place = opened.vault.placement(&reference.chunk).unwrap().unwrap();
+                assert_eq!(place.segment, 1);
+                let header = lucid_store::frame::HEADER_BYTES as u64;
+                place.offset..place.offset + header + u64::from(place.stored_length)
+            })
+            .collect();
+        needs.insert(name.clone(), needed);
+    }
+    opened.close().unwrap();
+    assert_eq!(segment::path(1), "chunks/00000001.seg");
+    needs
+}
+
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Flip(u64),
+    Cut(u64),
+    Deleted,
+}
+
+#[derive(Debug)]
+struct Damage {
+    file: PathBuf,
+    how: How,
+}
+
+impl Damage {
+    fn inflict(&self, store: &Path) {
+        let path = store.join(&self.file);
+        match self.how {
+            How::Flip(at) => {
+                let mut bytes = fs::read(&path).unwrap();
+                let at = usize::try_from(at).unwrap();
+                bytes[at] ^= 1 << (at % 8);
+                fs::write(path, bytes).unwrap();
+            }
+            How::Cut(to) => {
+                fs::File::options().write(true).open(path).unwrap().set_len(to).unwrap();
+            }
+            How::Deleted => fs::remove_file(path).unwrap(),
+        }
+    }
+
+    /// Whether a line of what was found is about this.
+    fn is_named(&self, line: &str) -> bool {
+        let Some(rest) = line.strip_prefix(self.file.to_str().unwrap()) else { return false };
+        let Some(offset) = rest.strip_prefix(" at byte ") else { return false };
+        let offset: u64 = offset.split(':').next().unwrap().parse().unwrap();
+        match self.how {
+            How::Flip(at) => offset <= at,
+            How::Cut(to) => offset <= to,
+            How::Deleted => offset == 0,
+        }
+    }
+}
+
+/// A copy of the store, gone at the end.
+struct Copied {
+    folder: TempDir,
+}
+
+impl Copied {
+    fn of(original: &Original, indexed: bool) -> Self {
+        // Nothing here is about durability, so it may be kept in memory.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        copy(original.home.data(), folder.path());
+        if !indexed {
+            for service in ["data-chain", "block-manager"] {
+                fs::remove_dir_all(folder.path().join(service).join("index")).unwrap();
+            }
+        }
+        Self { folder }
+    }
+
+    fn home(&self) -> cmd::Home {
+        cmd::Home { data: self.folder.path().to_owned(), server: None, key_file: None }
+    }
+}
+
+/// What a place gives for a file: its bytes, or why not.
+fn read(place: &dyn Place, name: &Name) -> Result<Vec<u8>, String> {
+    let id: SessionId = name.0.parse().unwrap();
+    let source = place.source(&id).map_err(|error| format!("{error:#}"))?;
+    let source = source.as_ref();
+    let mut bytes = Vec::new();
+    let mut range = None;
+    if name.1.is_empty() {
+        range = Some(0..source.shape().content_bytes);
+    } else {
+        visit_entries(source, name.1.as_bytes(), None, |entry| {
+            assert_eq!(entry.kind, Kind::File);
+            range = Some(entry.offset..entry.offset + entry.length);
+            ControlFlow::Break(())
+        })
+        .map_err(|error| error.to_string())?;
+    }
+    let range = range.ok_or("it is not in the catalogue")?;
+    read_range(source, range, |part| {
+        bytes.extend_from_slice(part);
+        Ok(())
+    })
+    .map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// Damages a copy and looks at it the way the command does.
+fn try_damage(original: &Original, damage: &Damage, indexed: bool) {
+    let case = format!("{damage:?}, indexed: {indexed}");
+    let copied = Copied::of(original, indexed);
+    let store = copied.folder.path();
+    damage.inflict(store);
+    let length = |file: &Path| fs::metadata(store.join(file)).map_or(0, |seen| seen.len());
+    let before = length(&damage.file);
+    let local = Local::open(&copied.home(), "test", later());
+    let place: Box<dyn Place> = match local {
+        Ok(local) => Box::new(local),
+        Err(error) => panic!("{case}: the store does not open: {error:#}"),
+    };
+    let found: Findings = place.verify_all(&|_, _| {}).unwrap_or_else(|e| panic!("{case}: {e:#}"));
+    assert!(!found.is_sound(), "{case}: nothing was found");
+    assert!(found.damage.iter().any(|line| damage.is_named(line)), "{case}: not named: {found:#?}");
+    // A chain file's damage costs its block at most; anything else costs none.
+    let lost_blocks = original.blocks.saturating_sub(found.blocks);
+    match (damage.file.starts_with("block-manager/blocks"), damage.how) {
+        (true, How::Flip(_)) => assert!(lost_blocks <= 1, "{case}: {found:#?}"),
+        (true, _) => {}
+        (false, _) => assert_eq!(lost_blocks, 0, "{case}: {found:#?}"),
+    }
+    let mut lost = Vec::new();
+    for (name, wanted) in &original.contents {
+        match read(place.as_ref(), name) {
+            Ok(bytes) => assert!(bytes == *wanted, "{case}: {name:?} came back wrong"),
+            Err(why) => {
+                assert!(original.may_cost(damage, indexed, name), "{case}: {name:?}: {why}");
+                lost.push(name.0.as_str());
+            }
+        }
+    }
+    lost.dedup();
+    let in_log = damage.file == Path::new("data-chain/log/00000001.log");
+    if let (true, How::Flip(_)) = (in_log, damage.how) {
+        assert!(lost.len() <= 1, "{case}: one fact costs {lost:?}");
+    }
+    let mut listed = 0;
+    let sessions = place.sessions(&SessionFilter::default(), &mut |session| {
+        let id: SessionId = session.session_id.parse()?;
+        listed += 1;
+        if session.merkle_root.is_some() && !(in_log && !indexed) {
+            place.prove(&id, &Wanted::Session)?;
+        }
+        Ok(())
+    });
+    sessions.unwrap_or_else(|error| panic!("{case}: {error:#}"));
+    if !in_log || indexed {
+        assert_eq!(listed, original.log_ends.len(), "{case}");
+    }
+    place.close().unwrap_or_else(|error| panic!("{case}: {error:#}"));
+    let is_file_of_records = ["log", "seg", "blk"]
+        .iter()
+        .any(|kind| damage.file.extension().is_some_and(|e| e == *kind))
+        || damage.file.starts_with("block-manager/blocks");
+    if is_file_of_records && !matches!(damage.how, How::Deleted) {
+        assert!(length(&damage.file) >= before, "{case}: damage was cut off as if it were torn");
+    }
+}
+
+/// What is tried on each file.
+fn cases(original: &Original) -> Vec<Damage> {
+    let all = std::env::var("LUCID_DAMAGE").is_ok_and(|how| how == "all");
+    let mut cases = Vec::new();
+    for file in original.files() {
+        let length = original.length(&file);
+        let count = match (all, length < 1_000) {
+            (true, true) => length,
+            (true, false) => 400,
+            (false, true) => 5,
+            (false, false) => 24,
+        };
+        let step = (length / count.max(1)).max(1);
+        let spread = (0..length).step_by(usize::try_from(step).unwrap());
+        let mut hows: Vec<How> = spread.chain([length - 1]).map(How::Flip).collect();
+        hows.extend([0, length / 2, length - 1].map(How::Cut));
+        hows.push(How::Deleted);
+        cases.extend(hows.into_iter().map(|how| Damage { file: file.clone(), how }));
+    }
+    cases
+}
+
+#[test]
+fn damage_is_found_and_named_and_costs_only_what_it_hit() {
+    let original = Original::new();
+    for damage in cases(&original) {
+        try_damage(&original, &damage, true);
+    }
+}
+
+#[test]
+fn damage_is_found_and_named_without_the_index() {
+    let original = Original::new();
+    for damage in cases(&original) {
+        try_damage(&original, &damage, false);
+    }
+}
+
+#[test]
+fn damage_in_the_last_commit_before_the_clean_close_is_no_torn_tail() {
+    let original = Original::new();
+    for file in ["data-chain/log/00000001.log", "block-manager/log/00000001.log"] {
+        let length = original.length(Path::new(file));
+        for back in [1, 20, 40, 60, 90, 120, 150, 200, 260, 330, 400] {
+            for indexed in [true, false] {
+                let damage = Damage { file: file.into(), how: How::Flip(length - back) };
+                try_damage(&original, &damage, indexed);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_command_names_damaged_cut_and_missing_files_and_ends_with_1() {
+    let original = Original::new();
+    for file in original.files() {
+        let length = original.length(&file);
+        for (turn, how) in
+            [How::Flip(length / 2), How::Cut(length / 2), How::Deleted].into_iter().enumerate()
+        {
+            let copied = Copied::of(&original, (turn + file.as_os_str().len()) % 2 == 0);
+            let damage = Damage { file: file.clone(), how };
+            damage.inflict(copied.folder.path());
+            let home = Home::new().with_data(copied.folder.path().to_owned());
+            let ran = home.run(&[&"verify", &"--all"]);
+            assert_eq!(ran.code, 1, "{damage:?}: {}{}", ran.err, ran.text());
+            let named = ran
+                .err
+                .lines()
+                .filter_map(|line| line.strip_prefix("warning: "))
+                .any(|line| damage.is_named(line));
+            assert!(named, "{damage:?}: {}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_chunk_costs_its_files_and_the_rest_is_restored() {
+    let original = Original::new();
+    let name = ("one".to_owned(), "large".to_owned());
+    let at = original.needs[&name][0].start + 200;
+    let damage = Damage { file: "data-chain/chunks/00000001.seg".into(), how: How::Flip(at) };
+    let copied = Copied::of(&original, true);
+    damage.inflict(copied.folder.path());
+    let home = Home::new().with_data(copied.folder.path().to_owned());
+    let out = home.at("out");
+    let ran = home.run(&[&"restore", &"one", &"-o", &out]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("\"large\" was not restored"), "{}", ran.err);
+    assert!(ran.err.contains("chunks/00000001.seg at byte"), "{}", ran.err);
+    for whole in ["small", "other"] {
+        let name = ("one".to_owned(), whole.to_owned());
+        assert!(fs::read(out.join(whole)).unwrap() == original.contents[&name]);
+    }
+    assert!(
+        !out.join("large").exists(),
+        "a file that is not whole is not left behind as if it were"
+    );
+    let cat = home.run(&[&"cat", &"one", &"large"]);
+    assert_eq!(cat.code, 1);
+    assert!(cat.complaint().contains("chunks/00000001.seg at byte"), "{}", cat.err);
+    assert!(original.contents[&name].starts_with(&cat.out), "what came out is what was kept");
+
+    // The same content once more replaces the damaged record, for every session that refers to it.
+    let again = home.archive("again", &original.home.at("one"));
+    assert!(again["bytes_new"].as_u64().unwrap() > 0, "{again:#}");
+    for session in ["one", "two"] {
+        assert!(home.done(&[&"cat", &session, &"large"]).out == original.contents[&name]);
+        home.done(&[&"verify", &session]);
+    }
+}
+
+#[test]
+fn reading_or_proving_one_file_touches_only_its_chunks_and_its_catalogue() {
+    let original = Original::new();
+    let path = "data-chain/chunks/00000001.seg";
+    for ((session, file), needed) in &original.needs {
+        let copied = Copied::of(&original, true);
+        let segment = copied.folder.path().join(path);
+        let mut bytes = fs::read(&segment).unwrap();
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            if !needed.iter().any(|range| range.contains(&(at as u64))) {
+                *byte = !*byte;
+            }
+        }
+        fs::write(&segment, bytes).unwrap();
+        let home = Home::new().with_data(copied.folder.path().to_owned());
+        let wanted = &original.contents[&(session.clone(), file.clone())];
+        if file.is_empty() {
+            assert!(home.done(&[&"cat", &session]).out == *wanted);
+            continue;
+        }
+        assert!(home.done(&[&"cat", &session, &file]).out == *wanted);
+        home.done(&[&"prove", &session, &"--path", &file, &"-o", &home.at("bundle")]);
+        home.done(&[&"restore", &session, &file, &"-o", &home.at("out")]);
+        assert!(fs::read(home.at("out").join(file)).unwrap() == *wanted);
+        let content = home.at("out").join(file);
+        assert_eq!(home.run(&[&"check-proof", &home.at("bundle"), &content]).code, 2);
+    }
+}

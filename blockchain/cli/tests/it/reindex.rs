@@ -1,0 +1,139 @@
+//! The index is derived: gone, old, foreign or broken, `lucid reindex` brings everything back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::home::{Home, Snapshot, copy, noise, prose};
+
+/// The two folders that have an index.
+const SERVICES: [&str; 2] = ["data-chain", "block-manager"];
+
+fn index(home: &Home, service: &str) -> PathBuf {
+    home.data().join(service).join("index")
+}
+
+/// A store of several sessions, one of them still open.
+fn filled() -> Home {
+    let home = Home::new();
+    home.file("tree/a", prose(1, 400_000));
+    home.file("tree/b", noise(2, 3_000_000));
+    home.archive("first", &home.at("tree"));
+    for service in SERVICES {
+        copy(&index(&home, service), &home.at(&format!("old/{service}")));
+    }
+    home.file("tree/c", noise(3, 1_000_000));
+    home.archive("second", &home.at("tree"));
+    let stream = home.file("stream", noise(4, 6_000_000));
+    home.done(&[&"append", &stream, &"--session", &"open", &"--keep-open"]);
+    home
+}
+
+/// Everything that can be known through the index.
+fn known(home: &Home) -> (BTreeMap<String, Value>, Snapshot) {
+    let out = tempfile::tempdir().unwrap();
+    let into = out.path().join("out");
+    home.done(&[&"restore", &"second", &"-o", &into]);
+    (home.sessions(), Snapshot::of(&into))
+}
+
+fn assert_back(home: &Home, before: &(BTreeMap<String, Value>, Snapshot)) {
+    let after = known(home);
+    assert_eq!(before.0, after.0);
+    before.1.assert_same(&after.1);
+    home.assert_sound();
+    // Chunks are known again, and so are the anchors.
+    let again = home.archive("again", &home.at("tree"));
+    assert!(again["bytes_new"].as_u64().unwrap() < 10_000, "{again:#}");
+    assert_eq!(again["block_index"], 2);
+    let stream = home.done(&[&"append", &home.at("stream"), &"--session", &"open"]);
+    assert!(stream.text().contains("6000000 bytes"), "{}", stream.text());
+    assert!(home.done(&[&"cat", &"open"]).out == noise(4, 6_000_000));
+    home.assert_sound();
+}
+
+fn with_indexes_changed(change: impl Fn(&Home, &str, &Path)) {
+    let home = filled();
+    let before = known(&home);
+    for service in SERVICES {
+        change(&home, service, &index(&home, service));
+    }
+    home.done(&[&"reindex"]);
+    assert_back(&home, &before);
+}
+
+#[test]
+fn a_deleted_index_is_built_anew() {
+    with_indexes_changed(|_, _, index| fs::remove_dir_all(index).unwrap());
+}
+
+#[test]
+fn an_index_that_was_deleted_is_missed_by_nobody_even_without_reindexing() {
+    let home = filled();
+    let before = known(&home);
+    for service in SERVICES {
+        fs::remove_dir_all(index(&home, service)).unwrap();
+    }
+    assert_back(&home, &before);
+}
+
+#[test]
+fn an_older_copy_of_the_index_is_brought_up_to_date() {
+    with_indexes_changed(|home, service, index| {
+        fs::remove_dir_all(index).unwrap();
+        copy(&home.at(&format!("old/{service}")), index);
+    });
+}
+
+#[test]
+fn an_older_copy_is_also_caught_up_with_when_nobody_reindexes() {
+    let home = filled();
+    let before = known(&home);
+    for service in SERVICES {
+        fs::remove_dir_all(index(&home, service)).unwrap();
+        copy(&home.at(&format!("old/{service}")), &index(&home, service));
+    }
+    assert_back(&home, &before);
+}
+
+#[test]
+fn the_index_of_another_store_is_replaced() {
+    let other = Home::new();
+    other.file("tree/other", noise(9, 100_000));
+    for session in ["x", "y", "z"] {
+        other.archive(session, &other.at("tree"));
+    }
+    with_indexes_changed(|_, service, place| {
+        fs::remove_dir_all(place).unwrap();
+        copy(&index(&other, service), place);
+    });
+}
+
+#[test]
+fn an_index_that_cannot_be_opened_says_what_to_do_and_is_replaced() {
+    let break_it = |index: &Path| {
+        let mut waiting = vec![index.to_owned()];
+        while let Some(folder) = waiting.pop() {
+            for found in fs::read_dir(folder).unwrap() {
+                let found = found.unwrap();
+                if found.file_type().unwrap().is_dir() {
+                    waiting.push(found.path());
+                } else {
+                    fs::write(found.path(), "not an index").unwrap();
+                }
+            }
+        }
+    };
+    let home = filled();
+    let before = known(&home);
+    break_it(&index(&home, "data-chain"));
+    let why = home.refused(1, &[&"ls"]);
+    assert!(why.contains("lucid reindex"), "{why}");
+    break_it(&index(&home, "block-manager"));
+    home.done(&[&"reindex"]);
+    assert_back(&home, &before);
+}

@@ -1,0 +1,131 @@
+//! A block-manager of two routes: what it is given, it puts into a block of its own at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use lucid_api::paths;
+use lucid_api::v1::transactions::{TransactionAccepted, TransactionProof, TransactionStatus};
+use lucid_core::block::Block;
+use lucid_core::bundle::Anchored;
+use lucid_core::record::BlockRecord;
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::Transaction;
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+
+pub struct Engine {
+    pub address: SocketAddr,
+    pub key: SigningKey,
+    shared: Arc<Shared>,
+    _runtime: Runtime,
+}
+
+struct Shared {
+    key: SigningKey,
+    blocks: Mutex<Vec<Block>>,
+    is_down: AtomicBool,
+    lies: AtomicBool,
+}
+
+impl Engine {
+    pub fn start() -> Self {
+        let key = SigningKey::from_seed([9; 32]);
+        let shared = Arc::new(Shared {
+            key: key.clone(),
+            blocks: Mutex::default(),
+            is_down: AtomicBool::new(false),
+            lies: AtomicBool::new(false),
+        });
+        let app = Router::new()
+            .route(paths::TRANSACTIONS, post(submit))
+            .route(paths::TRANSACTION_PROOF, get(proof))
+            .with_state(shared.clone());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(async move { axum::serve(listener, app).await });
+        Self { address, key, shared, _runtime: runtime }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn set_down(&self, is_down: bool) {
+        self.shared.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// From now on its proofs name another block.
+    pub fn lie(&self) {
+        self.shared.lies.store(true, Ordering::SeqCst);
+    }
+
+    pub fn blocks(&self) -> Vec<Block> {
+        self.shared.blocks.lock().clone()
+    }
+}
+
+async fn submit(
+    State(engine): State<Arc<Shared>>,
+    text: String,
+) -> Result<(StatusCode, Json<TransactionAccepted>), StatusCode> {
+    if engine.is_down.load(Ordering::SeqCst) {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let transaction = Transaction::parse(text.as_bytes()).unwrap();
+    let mut blocks = engine.blocks.lock();
+    if find(&blocks, transaction.id()).is_none() {
+        let parent = blocks.last().map(|block| block.as_parent().unwrap());
+        let now = Timestamp::from_micros(1_800_000_000_000_000);
+        let block = Block::build(parent.as_ref(), vec![transaction.clone()], now, &engine.key);
+        blocks.push(block);
+    }
+    let accepted = TransactionAccepted {
+        tx_id: transaction.id().to_owned(),
+        status: TransactionStatus::Pending,
+        submitted_at: "2027-01-15T08:00:00.000000Z".to_owned(),
+        confirmation_time: None,
+        block_height: None,
+    };
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
+}
+
+fn find<'a>(blocks: &'a [Block], id: &str) -> Option<&'a Block> {
+    blocks.iter().find(|block| block.transactions.iter().any(|held| held.id() == id))
+}
+
+async fn proof(
+    State(engine): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Json<TransactionProof>, (StatusCode, String)> {
+    if engine.is_down.load(Ordering::SeqCst) {
+        return Err((StatusCode::SERVICE_UNAVAILABLE, String::new()));
+    }
+    let blocks = engine.blocks.lock();
+    let absent = || (StatusCode::NOT_FOUND, r#"{"code":"not_found"}"#.to_owned());
+    let block = find(&blocks, &id).ok_or_else(absent)?;
+    let record = BlockRecord::of(block);
+    let anchored = Anchored::of(&record, &id).unwrap();
+    let lies = engine.lies.load(Ordering::SeqCst);
+    Ok(Json(TransactionProof {
+        transaction: anchored.transaction,
+        position: anchored.position,
+        count: anchored.count,
+        path: anchored.path,
+        entry: anchored.entry,
+        producer: anchored.producer.map(|producer| producer.key),
+        signature: anchored.producer.map(|producer| producer.signature),
+        block_index: block.index + u64::from(lies),
+        block_hash: block.hash,
+    }))
+}

@@ -1,0 +1,8 @@
+//! The ops on an index in memory and a disk that can lose power: what the routes cannot bring about.
+
+mod store;
+
+mod cutting;
+mod life;
+mod power;
+mod ranges;

@@ -1,0 +1,85 @@
+//! A store whose disk is simulated.
+
+use std::sync::Arc;
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::digest::ChunkId;
+use lucid_core::session::{Layout, SessionId};
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+use lucid_data_chain::opened::SessionLocks;
+use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
+use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::ops::store_chunks::{Keeping, store_chunks};
+use lucid_data_chain::projection::SessionProjection;
+use lucid_data_chain::row::SessionRow;
+use lucid_store::codec::Compression;
+use lucid_store::crypt::Sealer;
+use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::index::memory::MemoryIndex;
+use lucid_store::vault::{Drawers, Vault};
+
+use crate::sample::id;
+
+pub const KEEPING: Keeping = Keeping { compression: Compression::Lz4, encrypt: false };
+pub const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+pub struct Store {
+    pub vault: Vault,
+    pub locks: SessionLocks,
+    pub key: SigningKey,
+    pub disk: SimulatedDisk,
+    pub index: Arc<MemoryIndex>,
+}
+
+impl Store {
+    pub fn new() -> Self {
+        Self::open(&SimulatedDisk::new())
+    }
+
+    /// Opens what is on the disk with an empty index, so everything is found in the log again.
+    pub fn open(disk: &SimulatedDisk) -> Self {
+        let (index, sealer) = (Arc::new(MemoryIndex::new()), Arc::new(Sealer::new(None)));
+        let vault = Vault::open(Drawers {
+            disk: Arc::new(disk.clone()),
+            store: [1; 16],
+            sealer: sealer.clone(),
+            index: index.clone(),
+            project: Arc::new(SessionProjection::new(sealer)),
+            accept_loss: false,
+        })
+        .unwrap();
+        let key = SigningKey::from_seed([1; 32]);
+        Self { vault, locks: SessionLocks::default(), key, disk: disk.clone(), index }
+    }
+
+    pub fn begin(&self, session: &str, profile: ChunkProfile) -> SessionId {
+        let id: SessionId = session.parse().unwrap();
+        let request = NewSession { id: Some(id.clone()), ..new_session(profile) };
+        let created = create_session(&self.vault, &self.locks, request, false).unwrap();
+        assert!(matches!(created, Created::Began(_)));
+        id
+    }
+
+    pub fn store(&self, chunks: &[&[u8]]) -> Vec<(ChunkId, u32)> {
+        store_chunks(&self.vault, KEEPING, 2, chunks).unwrap();
+        chunks.iter().map(|chunk| (id(chunk), chunk.len() as u32)).collect()
+    }
+
+    pub fn seal(&self, session: &SessionId) -> SessionRow {
+        let Self { vault, locks, key, .. } = self;
+        seal_session(vault, locks, key, KEEPING, NOW, session, &SealRequest::default()).unwrap()
+    }
+}
+
+pub fn new_session(profile: ChunkProfile) -> NewSession {
+    NewSession {
+        id: None,
+        user: "ann".into(),
+        layout: Layout::Raw,
+        public: false,
+        profile,
+        metadata: Default::default(),
+        started_at: NOW,
+    }
+}

@@ -1,0 +1,113 @@
+//! The program itself, as a container starts and ends it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use lucid_api::client::{ClientOptions, DataChainClient};
+
+use crate::sample::noise;
+use crate::service::{bytes, named};
+
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lucid-data-chain"));
+    command.env_clear().env("LUCID_DATA_DIR", folder).env("DATA_CHAIN_PORT", "0");
+    command
+}
+
+struct Process {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Process {
+    fn start(folder: &Path) -> Self {
+        let mut child = program(folder).stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self { child, out, address: String::new() };
+        while process.address.is_empty() {
+            let mut line = String::new();
+            assert!(process.out.read_line(&mut line).unwrap() > 0, "it ended");
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if line["message"] == "Lucid Data Chain Service started successfully" {
+                process.address = line["address"].as_str().unwrap().to_owned();
+            }
+        }
+        process
+    }
+
+    fn client(&self) -> DataChainClient {
+        let base = format!("http://{}", self.address);
+        DataChainClient::new(&base, ClientOptions::default()).unwrap()
+    }
+
+    fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn it_ends_in_order_when_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start(folder.path());
+    process.client().create_session(&named("s")).unwrap();
+    let check = |port: &str| {
+        let how = ["healthcheck", "--http"];
+        program(folder.path()).env("DATA_CHAIN_PORT", port).args(how).output().unwrap()
+    };
+    let healthy = check(process.port());
+    assert!(healthy.status.success(), "{}", text(&healthy));
+    let pid = process.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(process.child.wait().unwrap().success());
+    let lines: Vec<String> = (&mut process.out).lines().map(Result::unwrap).collect();
+    let said = lines.join("\n");
+    for wanted in ["Received signal 15", "Shutting down Lucid Data Chain", "shutdown complete"] {
+        assert!(said.contains(wanted), "{said}");
+    }
+    assert!(folder.path().join("CLOSED").exists(), "the store was closed in order");
+    assert!(!check(process.port()).status.success(), "nobody is there any more");
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let client = process.client();
+    client.create_session(&named("s")).unwrap();
+    let content = noise(1, 6_000_000);
+    client.append("s", &Default::default(), content.clone()).unwrap();
+    drop(process);
+    let process = Process::start(folder.path());
+    assert_eq!(bytes(process.client().data("s", None)), content);
+}
+
+#[test]
+fn mistakes_end_it_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = program(folder.path()).env("DATA_CHAIN_PORT", "80870").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(text(&wrong), "ERROR: Invalid DATA_CHAIN_PORT value: 80870\n");
+    let process = Process::start(folder.path());
+    let second = program(folder.path()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("in use by lucid-data-chain") && said.lines().count() == 1, "{said}");
+    drop(process);
+    let shown = program(folder.path()).arg("--check-config").output().unwrap();
+    assert!(shown.status.success() && text(&shown).contains("DATA_CHAIN_CHUNK_SIZE_BYTES=1048576"));
+    let version = program(folder.path()).arg("--version").output().unwrap();
+    assert_eq!(text(&version), format!("lucid-data-chain {}\n", env!("CARGO_PKG_VERSION")));
+}

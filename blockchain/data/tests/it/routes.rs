@@ -1,0 +1,11 @@
+//! Every route, against the real service.
+
+mod anchors;
+mod append;
+mod chunks;
+mod content;
+mod files;
+mod proofs;
+mod service;
+mod sessions;
+mod verification;

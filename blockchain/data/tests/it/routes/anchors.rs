@@ -1,0 +1,98 @@
+//! Anchors: brought to the engine, late when it is down, refused when it lies.
+
+use lucid_api::v1::anchors::AnchorStatus;
+use lucid_api::v1::sessions::SessionStatus;
+use serde_json::Value;
+
+use crate::engine::Engine;
+use crate::service::{Service, problem};
+
+#[test]
+fn a_sealed_session_is_anchored_by_itself() {
+    let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
+    let service = Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
+    service.begin("s");
+    service.client.append("s", &Default::default(), b"bytes".to_vec()).unwrap();
+    service.client.seal("s", &Default::default()).unwrap();
+    let shown = service.wait_anchored("s");
+    let anchor = shown.anchor.unwrap();
+    let block = &engine.blocks()[0];
+    assert_eq!(anchor.status, AnchorStatus::Confirmed);
+    assert_eq!((anchor.block_index, anchor.block_hash), (Some(0), Some(block.hash)));
+    assert_eq!(anchor.trust.block, Some(engine.key.public().to_string()));
+    assert!(anchor.trust.recorder.is_some());
+    assert_eq!(service.client.anchor_state("s").unwrap(), anchor);
+    let status: Value =
+        serde_json::from_str(&service.get("/api/v1/status").text().unwrap()).unwrap();
+    assert_eq!(
+        (&status["anchored_sessions"], &status["anchoring"]),
+        (&1.into(), &"working".into())
+    );
+}
+
+#[test]
+fn asking_for_an_anchor_seals_first_and_may_be_repeated() {
+    let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
+    let service = Service::start_with(folder.path(), &[("BLOCKCHAIN_ENGINE_URL", &engine.url())]);
+    service.begin("s");
+    assert!(service.client.anchor_state("s").unwrap_err().is_not_found());
+    let response = service.post("/api/v1/sessions/s/anchor", serde_json::json!({}));
+    assert_eq!(response.status(), 202);
+    assert_ne!(service.client.session("s").unwrap().status, SessionStatus::Active);
+    service.wait_anchored("s");
+    let again = service.client.anchor("s").unwrap();
+    assert_eq!(again.status, AnchorStatus::Confirmed);
+    assert_eq!(engine.blocks().len(), 1);
+    let (status, ..) = problem(service.post("/api/v1/sessions/x/anchor", serde_json::json!({})));
+    assert_eq!(status, 404);
+}
+
+#[test]
+fn an_engine_that_is_down_delays_anchoring_and_nothing_else() {
+    let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
+    engine.set_down(true);
+    let service = Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
+    service.begin("s");
+    service.client.append("s", &Default::default(), b"bytes".to_vec()).unwrap();
+    service.client.seal("s", &Default::default()).unwrap();
+    let health = service.wait(|| {
+        let health: Value = serde_json::from_str(&service.get("/health").text().unwrap()).unwrap();
+        (health["anchoring"] == false).then_some(health)
+    });
+    assert_eq!(health["status"], "degraded");
+    let state = service.client.anchor_state("s").unwrap();
+    assert_eq!(state.status, AnchorStatus::Pending);
+    assert!(state.reason.unwrap().contains("does not answer"));
+    service.stop();
+
+    // The queue is durable.
+    engine.set_down(false);
+    let service = Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
+    service.wait_anchored("s");
+}
+
+#[test]
+fn a_proof_that_does_not_hold_is_not_stored() {
+    let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
+    engine.lie();
+    let service = Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
+    service.begin("s");
+    service.client.seal("s", &Default::default()).unwrap();
+    service.wait_anchor_status("s", AnchorStatus::Failed);
+    let state = service.client.anchor_state("s").unwrap();
+    assert!(state.reason.unwrap().contains("hash"), "it says why");
+    assert_eq!(service.client.session("s").unwrap().status, SessionStatus::Sealed);
+}
+
+#[test]
+fn without_an_engine_anchoring_is_disabled_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    let state = service.client.anchor("s").unwrap();
+    assert_eq!(state.status, AnchorStatus::Pending);
+    assert!(state.reason.unwrap().contains("BLOCK_MANAGER_URL"));
+    let health: Value = serde_json::from_str(&service.get("/health").text().unwrap()).unwrap();
+    assert_eq!((&health["status"], &health["anchoring"]), (&"degraded".into(), &false.into()));
+    assert!(health["details"]["anchoring"].as_str().unwrap().contains("BLOCK_MANAGER_URL"));
+}

@@ -1,0 +1,123 @@
+//! Archived folders: the catalogue, single files, tar.
+
+use std::io::Read as _;
+
+use lucid_api::problem::ErrorCode;
+use lucid_api::v1::files::{FileKind, FilesQuery, name_bytes};
+use lucid_api::v1::sessions::{Appendix, AppendixKind, CreateSession, Layout, SealSession};
+
+use crate::sample::{folder, noise};
+use crate::service::{Service, bytes, named};
+
+#[test]
+fn an_archived_folder_is_listed_read_and_packed() {
+    let place = tempfile::tempdir().unwrap();
+    let service = Service::start(place.path());
+    let big = noise(1, 300_000);
+    let files: Vec<(&[u8], &[u8])> = vec![
+        (b"a", b"first"),
+        (b"d/broken \xff name", b"second"),
+        (b"d/deep/big", &big),
+        (b"d/empty", b""),
+        (b"e", b"last"),
+    ];
+    let tree = folder(&files);
+    service.archive("s", &tree, 70_000);
+
+    let mut query = FilesQuery { limit: Some(2), ..Default::default() };
+    let mut listed = Vec::new();
+    loop {
+        let page = service.client.files("s", &query).unwrap();
+        assert!(page.items.len() <= 2);
+        listed.extend(page.items);
+        match page.next_cursor {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => break,
+        }
+    }
+    let paths = |entries: &[lucid_api::v1::files::FileEntry]| -> Vec<Vec<u8>> {
+        let exact = |entry: &lucid_api::v1::files::FileEntry| {
+            name_bytes(&entry.path, entry.path_base64.as_deref()).unwrap()
+        };
+        entries.iter().map(exact).collect()
+    };
+    let wanted: Vec<Vec<u8>> = tree.entries.iter().map(|entry| entry.path.clone()).collect();
+    assert_eq!(paths(&listed), wanted);
+    assert_eq!(listed[1].modified_at, "2023-11-14T22:13:20.123456789Z");
+    assert_eq!((listed[1].mode, listed[1].uid, listed[1].gid), (0o640, 1000, 100));
+    let link = listed.last().unwrap();
+    assert_eq!((link.kind, link.target.as_deref()), (FileKind::Symlink, Some("a")));
+    let below = FilesQuery { path: b"d".to_vec(), ..Default::default() };
+    let below = service.client.files("s", &below).unwrap().items;
+    assert_eq!(paths(&below), [&b"d/broken \xff name"[..], b"d/deep/big", b"d/empty"]);
+
+    for (path, content) in &files {
+        assert_eq!(bytes(service.client.file("s", path, None)), *content);
+    }
+    let part = service.client.file("s", b"d/deep/big", Some(69_990..70_010)).unwrap();
+    assert!(part.partial && part.etag.is_some());
+    assert_eq!(bytes(Ok(part)), big[69_990..70_010]);
+    assert!(service.client.file("s", b"none", None).unwrap_err().is_not_found());
+    let refused = service.client.file("s", b"zz-link", None).unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::Conflict));
+    assert_eq!(bytes(service.client.data("s", None)), tree.content, "without the catalogue");
+
+    let tar = bytes(service.client.archive_tar("s"));
+    let mut archive = tar::Archive::new(tar.as_slice());
+    let mut found = 0;
+    for (packed, entry) in archive.entries().unwrap().zip(&tree.entries) {
+        let mut packed = packed.unwrap();
+        let mut content = Vec::new();
+        packed.read_to_end(&mut content).unwrap();
+        let (from, to) = (entry.offset as usize, (entry.offset + entry.length) as usize);
+        assert_eq!(content, tree.content[from..to]);
+        found += 1;
+    }
+    assert_eq!(found, tree.entries.len());
+}
+
+#[test]
+fn a_stream_has_no_files() {
+    let place = tempfile::tempdir().unwrap();
+    let service = Service::start(place.path());
+    service.begin("s");
+    service.client.append("s", &Default::default(), b"bytes".to_vec()).unwrap();
+    service.client.seal("s", &Default::default()).unwrap();
+    let refused = [
+        service.client.files("s", &Default::default()).unwrap_err(),
+        service.client.file("s", b"a", None).unwrap_err(),
+        service.client.archive_tar("s").unwrap_err(),
+    ];
+    assert!(refused.iter().all(|refused| refused.code() == Some(ErrorCode::Conflict)));
+    assert!(service.client.archive_tar("none").unwrap_err().is_not_found());
+}
+
+/// What is sealed never changes, so a catalogue that nobody could read is refused before.
+#[test]
+fn a_folder_is_not_sealed_without_its_catalogue() {
+    let place = tempfile::tempdir().unwrap();
+    let service = Service::start(place.path());
+    let tree = folder(&[(b"a", b"first")]);
+    let wanted = CreateSession { layout: Layout::Tree, ..named("s") };
+    service.client.create_session(&wanted).unwrap();
+    service.add("s", 0, &[&tree.content]);
+    let seal = |kind, offset, length| {
+        let appendix = Some(Appendix { kind, offset, length });
+        service.client.seal("s", &SealSession { appendix, ..Default::default() })
+    };
+    let (ends, pages) = (tree.content.len() as u64, tree.pages[0].len() as u64);
+    assert!(service.client.seal("s", &Default::default()).is_err());
+    assert!(seal(AppendixKind::Catalogue, 0, ends).is_err(), "the content is no catalogue");
+    service.add("s", 1, &[&tree.pages[0]]);
+    for (kind, offset, length) in [
+        (AppendixKind::Timeline, ends, pages),
+        (AppendixKind::Catalogue, ends - 1, pages + 1),
+        (AppendixKind::Catalogue, ends, pages - 1),
+        (AppendixKind::Catalogue, u64::MAX, u64::MAX),
+    ] {
+        let refused = seal(kind, offset, length).unwrap_err();
+        assert_eq!(refused.code(), Some(ErrorCode::Invalid), "{refused}");
+    }
+    seal(AppendixKind::Catalogue, ends, pages).unwrap();
+    assert_eq!(bytes(service.client.file("s", b"a", None)), b"first");
+}

@@ -1,0 +1,211 @@
+//! Sessions: begin, list, refer, seal, and what is kept over a restart.
+
+use lucid_api::problem::ErrorCode;
+use lucid_api::v1::manifest::ManifestQuery;
+use lucid_api::v1::sessions::{
+    AddReferences, CreateSession, Cutting, CuttingMode, Reference, SealSession, SessionStatus,
+    SessionsQuery,
+};
+use serde_json::json;
+
+use crate::sample::{id, noise};
+use crate::service::{Service, bytes, named, problem};
+
+#[test]
+fn the_same_request_again_finds_the_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let wanted = json!({ "session_id": "s-1", "user_id": "ann", "metadata": { "host": "h1" } });
+    let first = service.post("/api/v1/sessions", wanted.clone());
+    assert_eq!(first.status(), 201);
+    let again = service.post("/api/v1/sessions", wanted);
+    assert_eq!(again.status(), 200);
+    let other = service.post("/api/v1/sessions", json!({ "session_id": "s-1", "user_id": "bob" }));
+    let (status, code, _) = problem(other);
+    assert_eq!((status, code.as_str()), (409, "conflict"));
+    // A session without an id is given one.
+    let made = service.client.create_session(&CreateSession::default()).unwrap();
+    assert!(made.session_id.starts_with("s-2"), "{}", made.session_id);
+}
+
+#[test]
+fn wrong_requests_are_refused_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    for (body, wanted) in [
+        (json!({ "session_id": "a b" }), "session id"),
+        (json!({ "started_at": "yesterday" }), "started_at"),
+        (json!({ "cutting": { "mode": "content", "avg_bytes": 5 } }), "5"),
+        (json!({ "metadata": { "k": "v".repeat(5000) } }), "metadata"),
+        (json!({ "user_id": "u".repeat(300) }), "user id"),
+        (json!({ "colour": "red" }), "colour"),
+    ] {
+        let (status, code, document) = problem(service.post("/api/v1/sessions", body.clone()));
+        assert_eq!((status, code.as_str()), (422, "invalid"), "{body}");
+        let detail = document["detail"].as_str().unwrap();
+        assert!(detail.contains(wanted), "{detail}");
+    }
+    let (status, code, _) = problem(service.get("/api/v1/sessions/none"));
+    assert_eq!((status, code.as_str()), (404, "not_found"));
+    assert!(service.client.upload_offset("none").unwrap_err().refused().unwrap().status == 404);
+    let (status, ..) = problem(service.get("/api/v1/sessions?limit=0"));
+    assert_eq!(status, 422);
+    let (status, ..) = problem(service.get("/api/v1/sessions?cursor=%21"));
+    assert_eq!(status, 422);
+}
+
+#[test]
+fn lists_are_filtered_and_paged() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    for number in 0..7 {
+        let wanted = CreateSession {
+            user_id: Some(if number % 2 == 0 { "even" } else { "odd" }.to_owned()),
+            started_at: Some(format!("2026-01-0{}T00:00:00Z", number + 1)),
+            ..named(&format!("s-{number}"))
+        };
+        service.client.create_session(&wanted).unwrap();
+    }
+    service.client.seal("s-3", &SealSession::default()).unwrap();
+    let ids = |query: &SessionsQuery| -> Vec<String> {
+        let mut query = query.clone();
+        let mut ids = Vec::new();
+        loop {
+            let page = service.client.list_sessions(&query).unwrap();
+            ids.extend(page.items.into_iter().map(|session| session.session_id));
+            match page.next_cursor {
+                Some(cursor) => query.cursor = Some(cursor),
+                None => return ids,
+            }
+        }
+    };
+    let all = ids(&SessionsQuery { limit: Some(2), ..Default::default() });
+    assert_eq!(all, ["s-6", "s-5", "s-4", "s-3", "s-2", "s-1", "s-0"]);
+    let odd = SessionsQuery { user_id: Some("odd".into()), limit: Some(1), ..Default::default() };
+    assert_eq!(ids(&odd), ["s-5", "s-3", "s-1"]);
+    let sealed = SessionsQuery { status: Some(SessionStatus::Sealed), ..Default::default() };
+    assert_eq!(ids(&sealed), ["s-3"]);
+    let span = SessionsQuery {
+        from: Some("2026-01-02T00:00:00Z".into()),
+        to: Some("2026-01-05T00:00:00Z".into()),
+        ..Default::default()
+    };
+    // The first moment is in it, the last is not.
+    assert_eq!(ids(&span), ["s-3", "s-2", "s-1"]);
+    let unterminated = SessionsQuery { status: Some(SessionStatus::Unterminated), ..span };
+    assert!(ids(&unterminated).is_empty());
+}
+
+#[test]
+fn references_go_in_order_and_name_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    let (one, two) = (noise(1, 5_000), noise(2, 6_000));
+    service.client.put_chunks([one.as_slice()]).unwrap();
+    let reference = |bytes: &[u8]| Reference { chunk_id: id(bytes), length: bytes.len() as u32 };
+    let add = |start_index, chunks| {
+        service.client.add_references("s", &AddReferences { start_index, chunks })
+    };
+    let refused = add(0, vec![reference(&one), reference(&two)]).unwrap_err();
+    let refused = refused.refused().unwrap();
+    assert_eq!(refused.code, Some(ErrorCode::Conflict));
+    assert_eq!(refused.details["missing"], json!([id(&two).to_string()]));
+    // Nothing of it happened.
+    assert_eq!(service.client.session("s").unwrap().chunk_count, 0);
+
+    let added = add(0, vec![reference(&one)]).unwrap();
+    assert_eq!((added.next_index, added.offset), (1, 5_000));
+    assert_eq!(
+        add(0, vec![reference(&one)]).unwrap(),
+        added,
+        "a repeated request is answered alike"
+    );
+    service.client.put_chunks([two.as_slice()]).unwrap();
+    for (start, chunk) in [(0, &two), (2, &two)] {
+        let refused = add(start, vec![reference(chunk)]).unwrap_err();
+        assert_eq!(refused.code(), Some(ErrorCode::Conflict), "start {start}");
+    }
+    let lie = Reference { chunk_id: id(&two), length: 5 };
+    assert_eq!(add(1, vec![lie]).unwrap_err().code(), Some(ErrorCode::Invalid));
+    assert_eq!(add(1, vec![]).unwrap_err().code(), Some(ErrorCode::Invalid));
+    assert_eq!(add(1, vec![reference(&two)]).unwrap().offset, 11_000);
+    assert_eq!(bytes(service.client.data("s", None)), [one, two].concat());
+}
+
+#[test]
+fn a_sealed_session_stays_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    let content = noise(3, 300_000);
+    service.add("s", 0, &content.chunks(100_000).collect::<Vec<_>>());
+    let wrong = SealSession { expected_chunk_count: Some(2), ..Default::default() };
+    assert_eq!(service.client.seal("s", &wrong).unwrap_err().code(), Some(ErrorCode::Conflict));
+    let how = SealSession {
+        expected_chunk_count: Some(3),
+        owner_address: Some("owner".into()),
+        metadata: [("place".to_owned(), "attic".to_owned())].into(),
+        ..Default::default()
+    };
+    let sealed = service.client.seal("s", &how).unwrap();
+    assert_eq!((sealed.chunk_count, sealed.total_size), (3, 300_000));
+    assert_eq!(service.client.seal("s", &SealSession::default()).unwrap(), sealed);
+    assert_eq!(service.client.seal("s", &wrong).unwrap_err().code(), Some(ErrorCode::Conflict));
+
+    let shown = service.client.session("s").unwrap();
+    assert_eq!(shown.status, SessionStatus::Sealed);
+    assert_eq!(shown.metadata["place"], "attic");
+    assert_eq!(shown.metadata["owner_address"], "owner");
+    let page = service.client.manifest("s", &ManifestQuery { start: 1, limit: Some(1) }).unwrap();
+    assert_eq!((page.start, page.chunks.len(), page.next_start), (1, 1, Some(2)));
+    assert_eq!(page.chunks[0].chunk_id, id(&content[100_000..200_000]));
+    assert_eq!(page.manifest_hash, sealed.manifest_hash);
+    assert_eq!(page.end_marker.as_deref(), Some("complete"));
+    let last = service.client.manifest("s", &ManifestQuery { start: 2, limit: None }).unwrap();
+    assert_eq!((last.chunks.len(), last.next_start), (1, None));
+
+    let append = service.client.append("s", &Default::default(), vec![1]);
+    assert_eq!(append.unwrap_err().code(), Some(ErrorCode::Conflict));
+    assert_eq!(service.begin("s").status, SessionStatus::Sealed, "it is still found");
+}
+
+#[test]
+fn an_unsealed_session_has_no_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    let refused = service.client.manifest("s", &ManifestQuery::default()).unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::Conflict));
+}
+
+#[test]
+fn a_restart_keeps_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let wanted = CreateSession {
+        cutting: Some(Cutting { mode: CuttingMode::Fixed, avg_bytes: 65_536 }),
+        ..named("s")
+    };
+    service.client.create_session(&wanted).unwrap();
+    let content = noise(4, 200_000);
+    service.client.append("s", &Default::default(), content.clone()).unwrap();
+    service.begin("empty");
+    let before = service.client.session("s").unwrap();
+    let status = service.get("/api/v1/status").text().unwrap();
+    service.stop();
+
+    let service = Service::start(folder.path());
+    assert_eq!(service.client.session("s").unwrap(), before);
+    assert_eq!(service.client.upload_offset("s").unwrap(), 200_000);
+    assert_eq!(bytes(service.client.data("s", None)), content);
+    let after = service.get("/api/v1/status").text().unwrap();
+    let counts = |text: &str| -> Vec<serde_json::Value> {
+        let status: serde_json::Value = serde_json::from_str(text).unwrap();
+        ["total_sessions", "chunk_references", "session_bytes"]
+            .map(|name| status[name].clone())
+            .to_vec()
+    };
+    assert_eq!(counts(&after), [json!(2), json!(3), json!(200_000)]);
+    assert_eq!(counts(&after), counts(&status));
+}

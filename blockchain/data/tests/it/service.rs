@@ -1,0 +1,158 @@
+//! A service on a free port, and what callers do with it.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lucid_api::client::{ClientError, ClientOptions, DataChainClient, Download, Retry};
+use lucid_api::v1::anchors::AnchorStatus;
+use lucid_api::v1::chunks::ChunkIds;
+use lucid_api::v1::sessions::{
+    AddReferences, Appendix, AppendixKind, CreateSession, Layout, Reference, SealSession, Session,
+    SessionStatus,
+};
+use lucid_data_chain::config;
+use lucid_data_chain::service::{Running, StartError, serve};
+use lucid_http::config::Environment;
+use lucid_http::serve::{Drained, Shutdown};
+use reqwest::blocking::{Client, Response};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::sample::{Folder, id};
+
+pub struct Service {
+    pub client: DataChainClient,
+    /// For what the typed client cannot say.
+    pub http: Client,
+    pub base: String,
+    shutdown: Shutdown,
+    running: Option<Running>,
+    runtime: Runtime,
+}
+
+impl Service {
+    pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    pub fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::try_start(folder, settings).unwrap()
+    }
+
+    pub fn try_start(folder: &Path, settings: &[(&str, &str)]) -> Result<Self, StartError> {
+        let mut environment: Environment = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        environment.insert("DATA_CHAIN_PORT".into(), "0".into());
+        environment.insert("LUCID_DATA_DIR".into(), folder.to_str().unwrap().into());
+        let config = config::load(&environment, None).unwrap().config;
+        let shutdown = Shutdown::new();
+        let runtime = Runtime::new().unwrap();
+        let running = runtime.block_on(serve(config, None, &shutdown))?;
+        let base = format!("http://{}", running.address());
+        let retry = Retry { count: 0, delay: Duration::ZERO };
+        let options = ClientOptions { timeout: Duration::from_secs(30), retry };
+        let client = DataChainClient::new(&base, options).unwrap();
+        let http = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+        Ok(Self { client, http, base, shutdown, running: Some(running), runtime })
+    }
+
+    /// Ends it in order.
+    pub fn stop(mut self) -> Drained {
+        self.shutdown.ask();
+        let running = self.running.take().unwrap();
+        self.runtime.block_on(running.ended()).unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.http.get(self.url(path)).send().unwrap()
+    }
+
+    pub fn post(&self, path: &str, body: Value) -> Response {
+        let body = body.to_string();
+        let request = self.http.post(self.url(path)).header("content-type", "application/json");
+        request.body(body).send().unwrap()
+    }
+
+    pub fn begin(&self, session: &str) -> Session {
+        self.client.create_session(&named(session)).unwrap()
+    }
+
+    /// Stores chunks and makes them a session's next ones, as an archive does.
+    pub fn add(&self, session: &str, start: u64, chunks: &[&[u8]]) -> u64 {
+        let asked = ChunkIds { chunks: chunks.iter().map(|chunk| id(chunk)).collect() };
+        let missing = self.client.missing_chunks(&asked).unwrap();
+        let wanted = chunks.iter().filter(|chunk| missing.contains(&id(chunk)));
+        self.client.put_chunks(wanted.copied()).unwrap();
+        let references = chunks
+            .iter()
+            .map(|chunk| Reference { chunk_id: id(chunk), length: chunk.len() as u32 })
+            .collect();
+        let references = AddReferences { start_index: start, chunks: references };
+        self.client.add_references(session, &references).unwrap().next_index
+    }
+
+    /// Archives a folder in chunks of these lengths.
+    pub fn archive(&self, session: &str, folder: &Folder, chunk_bytes: usize) {
+        let wanted = CreateSession { layout: Layout::Tree, ..named(session) };
+        self.client.create_session(&wanted).unwrap();
+        let chunks: Vec<&[u8]> = folder.content.chunks(chunk_bytes).collect();
+        let next = self.add(session, 0, &chunks);
+        let pages: Vec<&[u8]> = folder.pages.iter().map(Vec::as_slice).collect();
+        self.add(session, next, &pages);
+        let length = folder.pages.iter().map(|page| page.len() as u64).sum();
+        let offset = folder.content.len() as u64;
+        let appendix = Appendix { kind: AppendixKind::Catalogue, offset, length };
+        let how = SealSession { appendix: Some(appendix), ..SealSession::default() };
+        self.client.seal(session, &how).unwrap();
+    }
+
+    /// Waits until a session is anchored.
+    pub fn wait_anchored(&self, session: &str) -> Session {
+        self.wait(|| {
+            let shown = self.client.session(session).unwrap();
+            (shown.status == SessionStatus::Anchored).then_some(shown)
+        })
+    }
+
+    pub fn wait_anchor_status(&self, session: &str, status: AnchorStatus) {
+        self.wait(|| (self.client.anchor_state(session).unwrap().status == status).then_some(()));
+    }
+
+    pub fn wait<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "it did not come about in time");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+pub fn named(session: &str) -> CreateSession {
+    CreateSession { session_id: Some(session.to_owned()), ..CreateSession::default() }
+}
+
+pub fn bytes(download: Result<Download, ClientError>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    download.unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// A problem document: status, code, and everything.
+pub fn problem(response: Response) -> (u16, String, Value) {
+    let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+    assert_eq!(kind, "application/problem+json");
+    let status = response.status().as_u16();
+    let document: Value = serde_json::from_str(&response.text().unwrap()).unwrap();
+    assert_eq!(document["status"], status);
+    (status, document["code"].as_str().unwrap().to_owned(), document)
+}
