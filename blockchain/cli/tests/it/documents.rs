@@ -215,6 +215,24 @@ fn every_verb_and_option_is_documented() {
 }
 
 #[test]
+fn every_route_is_documented() {
+    let text = read("docs/API.md");
+    let source = read("blockchain/api/src/paths.rs");
+    let constants = source.split("\n#[cfg(test)]").next().unwrap().lines();
+    let paths = constants.filter(|line| line.starts_with("pub const")).map(|line| {
+        let path = line.split('"').nth(1).unwrap();
+        path.replace("{session_id}", "{id}").replace("{*path}", "{path}")
+    });
+    let mut count = 0;
+    for path in paths {
+        count += 1;
+        let ends = ["`", "?"].map(|end| format!("{path}{end}"));
+        assert!(ends.iter().any(|ended| text.contains(ended)), "{path}");
+    }
+    assert!(count > 30, "there are {count} paths");
+}
+
+#[test]
 fn every_setting_is_documented() {
     let text = read("docs/OPERATING.md");
     let nothing = BTreeMap::new();
