@@ -408,7 +408,7 @@ pub fn visit_entries(
 fn scan(
     source: &dyn SessionSource,
     from: &[u8],
-    take: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    mut take: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
 ) -> Result<(), OpError> {
     let mut pages = Pages::open(source)?;
     let root = pages.root;
