@@ -1,6 +1,6 @@
 //! What a data-chain acknowledges: the life of sessions, as bytes in the log.
 //!
-//! `docs/formats-facts.md` gives each fact byte by byte. A fact never changes once it is written; what it
+//! `docs/FORMATS.md` gives each fact byte by byte. A fact never changes once it is written; what it
 //! means for the index is decided in [`crate::projection`].
 
 use std::collections::BTreeMap;
