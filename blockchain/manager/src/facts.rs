@@ -2,7 +2,7 @@
 //!
 //! Each of these is a fact in the vault's log, and [`Facts`] makes index rows of it, for the committer
 //! and for recovery alike. The ops write facts with [`commit`] and read rows through this file, so no
-//! other file knows a key. `docs/formats-chain-store.md` gives the bytes.
+//! other file knows a key. `docs/FORMATS.md` gives the bytes.
 //!
 //! Invariant: a pooled transaction has a ticket until the end of days. Pending, it has a place in the
 //! order and a text; failed, a text; chained, neither, for the chain has it.

@@ -154,11 +154,7 @@ fn folder(root: &Path, options: &Options, now: Timestamp) -> Result<DataFolder, 
     DataFolder::open(root, &options)
 }
 
-fn from_folder(
-    folder: DataFolder,
-    options: &Options,
-    now: Timestamp,
-) -> Result<Opened, OpenError> {
+fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
     let disk: Arc<dyn Disk> = folder.disk.clone();
     let blocks: Arc<dyn Disk> = match &options.blocks {
         Some(path) if *path != folder.root.join(lucid_store::chain::FOLDER) => {

@@ -250,7 +250,10 @@ fn every_way_to_compress_gives_the_same_bytes_back() {
         home.assert_sound();
         stored.push(kept["bytes_stored"].as_u64().unwrap());
     }
-    assert!(stored[0] >= 2_000_000 && stored[1..].iter().all(|size| *size < 1_000_000), "{stored:?}");
+    assert!(
+        stored[0] >= 2_000_000 && stored[1..].iter().all(|size| *size < 1_000_000),
+        "{stored:?}"
+    );
 }
 
 #[test]

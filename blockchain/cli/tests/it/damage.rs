@@ -75,13 +75,9 @@ impl Original {
         home.done(&[&"append", &open, &"--session", &"open", &"--keep-open"]);
         note("open");
         let mut contents = BTreeMap::new();
-        for (session, path) in [
-            ("one", "large"),
-            ("one", "small"),
-            ("one", "other"),
-            ("two", "large"),
-            ("two", "own"),
-        ] {
+        for (session, path) in
+            [("one", "large"), ("one", "small"), ("one", "other"), ("two", "large"), ("two", "own")]
+        {
             let bytes = fs::read(home.at(session).join(path)).unwrap();
             contents.insert((session.to_owned(), path.to_owned()), bytes);
         }
@@ -163,7 +159,10 @@ fn needs(home: &Home, contents: &BTreeMap<Name, Vec<u8>>) -> BTreeMap<Name, Vec<
         let references = source.references(0, 1_000).unwrap();
         let needed = references
             .iter()
-            .filter(|at| at.offset >= shape.content_bytes || (at.offset < range.end && at.end() > range.start))
+            .filter(|at| {
+                at.offset >= shape.content_bytes
+                    || (at.offset < range.end && at.end() > range.start)
+            })
             .map(|reference| {
                 let place = opened.vault.placement(&reference.chunk).unwrap().unwrap();
                 assert_eq!(place.segment, 1);
@@ -322,9 +321,10 @@ fn try_damage(original: &Original, damage: &Damage, indexed: bool) {
         assert_eq!(listed, original.log_ends.len(), "{case}");
     }
     place.close().unwrap_or_else(|error| panic!("{case}: {error:#}"));
-    let is_file_of_records =
-        ["log", "seg", "blk"].iter().any(|kind| damage.file.extension().is_some_and(|e| e == *kind))
-            || damage.file.starts_with("block-manager/blocks");
+    let is_file_of_records = ["log", "seg", "blk"]
+        .iter()
+        .any(|kind| damage.file.extension().is_some_and(|e| e == *kind))
+        || damage.file.starts_with("block-manager/blocks");
     if is_file_of_records && !matches!(damage.how, How::Deleted) {
         assert!(length(&damage.file) >= before, "{case}: damage was cut off as if it were torn");
     }
@@ -387,9 +387,8 @@ fn the_command_names_damaged_cut_and_missing_files_and_ends_with_1() {
     let original = Original::new();
     for file in original.files() {
         let length = original.length(&file);
-        for (turn, how) in [How::Flip(length / 2), How::Cut(length / 2), How::Deleted]
-            .into_iter()
-            .enumerate()
+        for (turn, how) in
+            [How::Flip(length / 2), How::Cut(length / 2), How::Deleted].into_iter().enumerate()
         {
             let copied = Copied::of(&original, (turn + file.as_os_str().len()) % 2 == 0);
             let damage = Damage { file: file.clone(), how };
@@ -425,7 +424,10 @@ fn a_damaged_chunk_costs_its_files_and_the_rest_is_restored() {
         let name = ("one".to_owned(), whole.to_owned());
         assert!(fs::read(out.join(whole)).unwrap() == original.contents[&name]);
     }
-    assert!(!out.join("large").exists(), "a file that is not whole is not left behind as if it were");
+    assert!(
+        !out.join("large").exists(),
+        "a file that is not whole is not left behind as if it were"
+    );
     let cat = home.run(&[&"cat", &"one", &"large"]);
     assert_eq!(cat.code, 1);
     assert!(cat.complaint().contains("chunks/00000001.seg at byte"), "{}", cat.err);

@@ -83,10 +83,8 @@ impl Home {
 
     /// Runs what must succeed, and reads the object it prints.
     pub fn json(&self, arguments: &[&dyn AsRef<OsStr>]) -> Value {
-        let arguments: Vec<_> = [&"--json" as &dyn AsRef<OsStr>]
-            .into_iter()
-            .chain(arguments.iter().copied())
-            .collect();
+        let arguments: Vec<_> =
+            [&"--json" as &dyn AsRef<OsStr>].into_iter().chain(arguments.iter().copied()).collect();
         self.done(&arguments).json()
     }
 

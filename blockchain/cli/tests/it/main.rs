@@ -5,6 +5,7 @@
 mod append;
 mod archive;
 mod damage;
+mod documents;
 mod folder;
 mod home;
 mod kills;

@@ -205,7 +205,11 @@ fn a_bundle_altered_with_its_checksum_made_anew_is_refused() {
         let bundle = fs::read(home.at(name)).unwrap();
         let covered = bundle.len() - 32;
         let remade = |bytes: &[u8]| [bytes, blake3::hash(bytes).as_bytes()].concat();
-        assert_eq!(remade(&bundle[..covered]), bundle, "the checksum is the bundle's last 32 bytes");
+        assert_eq!(
+            remade(&bundle[..covered]),
+            bundle,
+            "the checksum is the bundle's last 32 bytes"
+        );
         for at in places(covered, 3_000) {
             let mut altered = bundle[..covered].to_vec();
             altered[at] ^= 1 << (at % 8);
@@ -224,7 +228,8 @@ fn a_bundle_forged_end_to_end_under_other_keys_is_never_proved() {
     let kept = forger.archive("s", &forger.at("tree"));
     forger.done(&[&"prove", &"s", &"--path", &"first", &"-o", &it.home.at("forged")]);
     let forged = &kept["trust_keys"];
-    let (block, recorder) = (forged["block"].as_str().unwrap(), forged["recorder"].as_str().unwrap());
+    let (block, recorder) =
+        (forged["block"].as_str().unwrap(), forged["recorder"].as_str().unwrap());
     assert_eq!(it.check("forged", None, &[block, recorder]).code, 0, "it is consistent in itself");
     let trusts: [&[&str]; 6] = [
         &[],

@@ -39,7 +39,14 @@ fn sessions_and_files_are_listed() {
     };
     let all = paths(&[&"--json", &"ls", &"s"]);
     let wanted = [
-        "a", "another name", "docs", "docs/deep", "docs/deep/two", "docs/one", "docs-not", "large",
+        "a",
+        "another name",
+        "docs",
+        "docs/deep",
+        "docs/deep/two",
+        "docs/one",
+        "docs-not",
+        "large",
         "link",
     ];
     assert_eq!(all, wanted);

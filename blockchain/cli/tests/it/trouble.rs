@@ -35,7 +35,8 @@ fn a_folder_that_changes_while_it_is_read_is_kept_as_it_was_found() {
                 let name = |turn: u64| home.at(&format!("tree/moving/{turn}"));
                 fs::write(name(turn), noise(turn, 1_000)).unwrap();
                 if turn % 3 == 0 {
-                    fs::rename(name(turn), home.at(&format!("tree/moving/renamed {turn}"))).unwrap();
+                    fs::rename(name(turn), home.at(&format!("tree/moving/renamed {turn}")))
+                        .unwrap();
                 } else if turn % 3 == 1 {
                     fs::remove_file(name(turn)).unwrap();
                 }

@@ -405,11 +405,10 @@ pub fn visit_entries(
     damage.or(fault).map_or(Ok(()), Err)
 }
 
-fn scan(
-    source: &dyn SessionSource,
-    from: &[u8],
-    mut take: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-) -> Result<(), OpError> {
+/// Hears of a key and its value, and says whether to go on.
+type Take<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+fn scan(source: &dyn SessionSource, from: &[u8], take: &mut Take<'_>) -> Result<(), OpError> {
     let mut pages = Pages::open(source)?;
     let root = pages.root;
     page::scan(root, from, |ordinal| pages.load(ordinal), |_, key, value| take(key, value))

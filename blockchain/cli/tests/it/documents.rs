@@ -1,0 +1,227 @@
+//! The documents say what is so: README's tour runs as it stands, links lead somewhere, files that are
+//! named exist, and no verb, option or setting is left out.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use clap::CommandFactory as _;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a service may take to start on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// README, CHANGELOG and everything below `docs/`, relative to the root.
+fn documents() -> Vec<PathBuf> {
+    let mut found = vec!["README.md".into(), "CHANGELOG.md".into()];
+    let mut folders = vec![PathBuf::from("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
+            let path = folder.join(entry.unwrap().file_name());
+            match root().join(&path).is_dir() {
+                true => folders.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    found
+}
+
+/// The lines of fenced code of one kind.
+fn fenced(text: &str, kind: &str) -> Vec<String> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        match line.strip_prefix("```") {
+            Some(fence) => inside = fence == kind && !inside,
+            None if inside => lines.push(line.to_owned()),
+            None => {}
+        }
+    }
+    lines
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (from, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        match from.is_dir() {
+            true => copy_folder(&from, &to.join(name)),
+            false => drop(std::fs::copy(&from, to.join(name)).unwrap()),
+        }
+    }
+}
+
+/// A shell as the reader has it: the program in its path, and no settings.
+fn shell(folder: &Path, command: &str) -> Command {
+    let programs = Path::new(env!("CARGO_BIN_EXE_lucid")).parent().unwrap().display();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).current_dir(folder).env_clear();
+    shell.env("PATH", format!("{programs}:/usr/local/bin:/usr/bin:/bin")).stdin(Stdio::null());
+    // Any free port, since others may be at work on this machine.
+    shell.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
+    shell
+}
+
+/// Runs a command that ends, and wants the exit code that its remark names.
+fn run(folder: &Path, command: &str) {
+    let wanted = command.split_once("# exit code ").map_or("0", |(_, code)| code);
+    let output = shell(folder, command).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code().map(|code| code.to_string());
+    assert_eq!(code.as_deref(), Some(wanted), "{command}\n{said}");
+}
+
+/// Ends a child that a failed test leaves behind.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+/// Runs a command that serves, asks it something, and tells it to end.
+fn serve(folder: &Path, command: &str) {
+    let child = shell(folder, &format!("exec {command}")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Guarded(child);
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let started = loop {
+        let line = told.recv_timeout(PATIENCE).unwrap();
+        if line.contains("Lucid Data Chain Service started successfully") {
+            break line;
+        }
+    };
+    let port = started.split_once("127.0.0.1:").map(|(_, rest)| rest).unwrap();
+    let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+    run(folder, &format!("lucid ls --server http://127.0.0.1:{port}"));
+    kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(0), "{command}");
+}
+
+#[test]
+fn the_tour_runs_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&root().join("docs"), &folder.path().join("docs"));
+    let mut count = 0;
+    for line in fenced(&read("README.md"), "console") {
+        let command = line.strip_prefix("$ ").unwrap();
+        match command == "lucid up" {
+            true => serve(folder.path(), command),
+            false => run(folder.path(), command),
+        }
+        count += 1;
+    }
+    assert!(count > 10, "the tour has {count} commands");
+    let copy = std::fs::read(folder.path().join("copy.md")).unwrap();
+    assert_eq!(copy, std::fs::read(folder.path().join("docs/API.md")).unwrap());
+}
+
+#[test]
+fn exactly_two_commands_start_it() {
+    let commands = fenced(&read("README.md"), "sh");
+    assert_eq!(commands, ["cargo run --release -- archive PATH", "cargo test --workspace"]);
+}
+
+/// A heading's anchor, as it is made by whoever shows these documents.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// How often each anchor stands in a document.
+fn anchors(text: &str) -> BTreeMap<String, usize> {
+    let mut inside = false;
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            inside = !inside;
+        } else if !inside && line.starts_with('#') {
+            *found.entry(anchor(line)).or_default() += 1;
+        }
+    }
+    found
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut count = 0;
+    for document in documents() {
+        let text = read(&document);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("https://") {
+                continue;
+            }
+            count += 1;
+            let (file, wanted) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => document.clone(),
+                file => document.parent().unwrap().join(file),
+            };
+            assert!(root().join(&target).exists(), "{}: {link}", document.display());
+            if !wanted.is_empty() {
+                let there = anchors(&read(&target)).get(wanted).copied();
+                assert_eq!(there, Some(1), "{}: {link}", document.display());
+            }
+        }
+    }
+    assert!(count > 50, "the documents have {count} links");
+}
+
+#[test]
+fn every_file_of_ours_that_is_named_exists() {
+    let mut count = 0;
+    for document in documents() {
+        let text = read(&document);
+        for named in text.split('`').filter(|part| !part.contains([' ', '\n'])) {
+            if named.contains("/src/") || named.contains("/tests/") {
+                count += 1;
+                let there = [root(), root().join("blockchain")]
+                    .iter()
+                    .any(|base| base.join(named).exists());
+                assert!(there, "{}: {named}", document.display());
+            }
+        }
+    }
+    assert!(count > 50, "the documents name {count} files");
+}
+
+#[test]
+fn every_verb_and_option_is_documented() {
+    let text = read("docs/API.md");
+    let command = lucid::cmd::Arguments::command();
+    for verb in command.get_subcommands() {
+        let name = verb.get_name();
+        assert!(text.contains(&format!("| `{name}")), "{name}");
+        for option in verb.get_arguments().filter_map(|argument| argument.get_long()) {
+            assert!(text.contains(&format!("--{option}")), "{name} --{option}");
+        }
+    }
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let text = read("docs/OPERATING.md");
+    let nothing = BTreeMap::new();
+    let data = lucid_data_chain::config::load(&nothing, None).unwrap().effective;
+    let chain = lucid_block_manager::config::Config::load(&nothing, None).unwrap().effective;
+    assert!(data.len() > 5 && chain.len() > 5);
+    for setting in data.iter().chain(&chain) {
+        assert!(text.contains(&setting.name), "{}", setting.name);
+    }
+}
