@@ -28,8 +28,10 @@ pub struct App {
     pub chunk_profile: ChunkProfile,
     /// Threads for one request that has much to compute.
     pub threads: usize,
-    /// Memory for uploads.
-    pub budget: Budget,
+    /// Memory for uploads that are taken whole.
+    pub bodies: Budget,
+    /// Memory for streams.
+    pub streams: Budget,
     /// The delivery of anchors.
     pub anchoring: Anchoring,
     /// When the service started.
@@ -53,7 +55,8 @@ impl App {
             opened,
             chunk_profile: config.chunk_profile,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            budget: Budget::default(),
+            bodies: Budget::for_bodies(),
+            streams: Budget::for_streams(),
             anchoring,
             started: Instant::now(),
         }

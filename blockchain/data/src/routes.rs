@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderName;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, HeaderName};
 use lucid_api::headers::UPLOAD_OFFSET as OFFSET;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
@@ -77,6 +78,11 @@ fn session_id(text: &str) -> Reply<SessionId> {
 /// Refuses what can be read and is not allowed.
 fn invalid(sentence: impl Into<String>) -> Refusal {
     Refusal::new(ErrorCode::Invalid, sentence)
+}
+
+/// The body's length, if the caller knows it.
+fn content_length(given: &HeaderMap) -> Option<usize> {
+    given.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// What a refused caller may still have sent on its way.

@@ -23,7 +23,7 @@ use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
 use sha2::{Digest as _, Sha256};
 
-use super::{Desk, UPLOAD_OFFSET, after_body, invalid, session_id};
+use super::{Desk, UPLOAD_OFFSET, after_body, content_length, invalid, session_id};
 use crate::app::App;
 use crate::budget::Held;
 use crate::ops::append_stream::{Appended, append_stream as append};
@@ -61,7 +61,9 @@ pub async fn append_stream(
     let mut pieces = Pieces { upload, left: None };
     let taken = match (before, digest) {
         (Err(refusal), _) => Err(refusal),
-        (Ok(_), Some(digest)) => stream.take_whole(&mut pieces, &digest).await,
+        (Ok(_), Some(digest)) => {
+            stream.take_whole(&mut pieces, &digest, content_length(&given)).await
+        }
         (Ok(before), None) => stream.take(&mut pieces, before).await,
     };
     let appended = match taken {
@@ -119,9 +121,14 @@ impl Stream {
     }
 
     /// Appends all or nothing: what is durable cannot be taken back when the digest turns out wrong.
-    async fn take_whole(&mut self, pieces: &mut Pieces, digest: &[u8; 32]) -> Reply<Appended> {
+    async fn take_whole(
+        &mut self,
+        pieces: &mut Pieces,
+        digest: &[u8; 32],
+        length: Option<usize>,
+    ) -> Reply<Appended> {
         let most = Limits::LARGE.body_bytes.unwrap_or_default();
-        let held = self.app.budget.take(most).await;
+        let held = self.app.bodies.take(length.unwrap_or(most).min(most)).await;
         let mut whole = Vec::new();
         while let Some(bytes) = pieces.upload.next().await {
             let bytes = bytes?;
@@ -175,7 +182,7 @@ impl Pieces {
             None => self.upload.next().await.transpose()?,
         };
         let Some(first) = first else { return Ok(None) };
-        let held = app.budget.take(first.len()).await;
+        let held = app.streams.take(first.len()).await;
         let mut piece = Piece { bytes: first.to_vec(), held, broken: None };
         while piece.bytes.len() < PIECE_BYTES {
             match tokio::time::timeout(PAUSE, self.upload.next()).await {
@@ -185,7 +192,7 @@ impl Pieces {
                     break;
                 }
                 Ok(Some(Ok(bytes))) => {
-                    if !app.budget.more(&mut piece.held, bytes.len()) {
+                    if !app.streams.more(&mut piece.held, bytes.len()) {
                         self.left = Some(bytes);
                         break;
                     }

@@ -19,7 +19,7 @@ use lucid_http::reply::{Content, Refusal, Reply};
 use lucid_http::stream::Upload;
 
 use super::content::{BYTES, Outlet, send, stream};
-use super::{Desk, after_body, invalid};
+use super::{Desk, after_body, content_length, invalid};
 use crate::ops::missing_chunks::missing_chunks as missing;
 use crate::ops::read_chunk::{chunk_lengths, read_chunk, read_chunks};
 use crate::ops::store_chunks::store_chunks as store;
@@ -55,12 +55,12 @@ pub async fn store_chunks(
     mut upload: Upload,
 ) -> Reply<Answer<StoredChunks>> {
     expect(&given, framing::CONTENT_TYPE)?;
-    let told = given.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let length: usize = told.unwrap_or(BATCH_BYTES_MAX);
+    let told = content_length(&given);
+    let length = told.unwrap_or(BATCH_BYTES_MAX);
     if length > BATCH_BYTES_MAX {
         return Err(after_body(&mut upload, too_large()).await);
     }
-    let held = app.budget.take(length).await;
+    let held = app.bodies.take(length).await;
     let mut body = Vec::with_capacity(told.unwrap_or_default());
     while let Some(bytes) = upload.next().await {
         let bytes = bytes?;

@@ -122,6 +122,7 @@ async fn proof(
         position: anchored.position,
         count: anchored.count,
         path: anchored.path,
+        merkle_root: block.merkle_root,
         entry: anchored.entry,
         producer: anchored.producer.map(|producer| producer.key),
         signature: anchored.producer.map(|producer| producer.signature),

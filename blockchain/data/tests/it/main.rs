@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test that meets a surprise should stop there")]
 
 mod engine;
+mod manager;
 mod ops;
 mod program;
 mod routes;

@@ -17,16 +17,24 @@ use lucid_data_chain::row::Counts;
 use super::store::{KEEPING, NOW, Store, new_session};
 use crate::sample::noise;
 
+fn one_shot(id: &SessionId) -> NewSession {
+    NewSession {
+        id: Some(id.clone()),
+        one_shot: true,
+        ..new_session(ChunkProfile::fixed(1_024).unwrap())
+    }
+}
+
 #[test]
-fn a_session_that_is_begun_anew_is_empty_and_its_chunks_stay_known() {
+fn an_interrupted_archive_is_begun_anew_and_its_chunks_stay_known() {
     let store = Store::new();
-    let id = store.begin("s", ChunkProfile::default());
+    let id: SessionId = "s".parse().unwrap();
+    let begin = || create_session(&store.vault, &store.locks, one_shot(&id)).unwrap();
+    assert!(matches!(begin(), Created::Began(_)));
     let content = noise(1, 3_000);
     let references = store.store(&[&content]);
     add_references(&store.vault, &store.locks, &id, 0, references.clone()).unwrap();
-    let request = NewSession { id: Some(id.clone()), ..new_session(ChunkProfile::default()) };
-    let again = create_session(&store.vault, &store.locks, request.clone(), true).unwrap();
-    let Created::Began(row) = again else { panic!("it was not begun anew") };
+    let Created::Began(row) = begin() else { panic!("it was not begun anew") };
     assert_eq!((row.chunk_count(), row.offset()), (0, 0));
     let source = StoredSession::open(&store.vault, &id).unwrap();
     assert!(source.references(0, 10).unwrap().is_empty());
@@ -34,19 +42,17 @@ fn a_session_that_is_begun_anew_is_empty_and_its_chunks_stay_known() {
     add_references(&store.vault, &store.locks, &id, 0, references).unwrap();
     store.seal(&id);
     // What is sealed is not begun anew.
-    let sealed = create_session(&store.vault, &store.locks, request, true).unwrap();
-    assert!(matches!(sealed, Created::Existed(row) if row.sealed.is_some()));
+    assert!(matches!(begin(), Created::Existed(row) if row.sealed.is_some()));
 }
 
 #[test]
-fn a_stream_that_is_taken_over_leaves_no_tail_behind() {
+fn a_stream_that_is_begun_anew_leaves_no_tail_behind() {
     let store = Store::new();
-    let id = store.begin("s", ChunkProfile::fixed(1_024).unwrap());
+    let id: SessionId = "s".parse().unwrap();
+    create_session(&store.vault, &store.locks, one_shot(&id)).unwrap();
     append_stream(&store.vault, &store.locks, KEEPING, &id, 0, &noise(1, 1_500)).unwrap();
     append_stream(&store.vault, &store.locks, KEEPING, &id, 1_500, &noise(2, 100)).unwrap();
-    let request =
-        NewSession { id: Some(id.clone()), ..new_session(ChunkProfile::fixed(1_024).unwrap()) };
-    create_session(&store.vault, &store.locks, request, true).unwrap();
+    create_session(&store.vault, &store.locks, one_shot(&id)).unwrap();
     let fresh = noise(3, 600);
     append_stream(&store.vault, &store.locks, KEEPING, &id, 0, &fresh).unwrap();
     let source = StoredSession::open_live(&store.vault, &store.locks, &id).unwrap();
@@ -142,7 +148,7 @@ fn a_rare_filter_gives_short_pages_and_finds_everything() {
             started_at: NOW.plus_seconds(number),
             ..new_session(ChunkProfile::default())
         };
-        create_session(&store.vault, &store.locks, request, false).unwrap();
+        create_session(&store.vault, &store.locks, request).unwrap();
     }
     let filter = SessionFilter { user: Some("rare".into()), ..SessionFilter::default() };
     let (mut found, mut cursor) = (Vec::new(), None);

@@ -14,6 +14,7 @@ use lucid_data_chain::ops::store_chunks::{Keeping, store_chunks};
 use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::row::SessionRow;
 use lucid_store::codec::Compression;
+use lucid_store::committer::Limits;
 use lucid_store::crypt::Sealer;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
@@ -47,6 +48,7 @@ impl Store {
             index: index.clone(),
             project: Arc::new(SessionProjection::new(sealer)),
             accept_loss: false,
+            limits: Limits::default(),
         })
         .unwrap();
         let key = SigningKey::from_seed([1; 32]);
@@ -56,7 +58,7 @@ impl Store {
     pub fn begin(&self, session: &str, profile: ChunkProfile) -> SessionId {
         let id: SessionId = session.parse().unwrap();
         let request = NewSession { id: Some(id.clone()), ..new_session(profile) };
-        let created = create_session(&self.vault, &self.locks, request, false).unwrap();
+        let created = create_session(&self.vault, &self.locks, request).unwrap();
         assert!(matches!(created, Created::Began(_)));
         id
     }
@@ -81,5 +83,6 @@ pub fn new_session(profile: ChunkProfile) -> NewSession {
         profile,
         metadata: Default::default(),
         started_at: NOW,
+        one_shot: false,
     }
 }

@@ -100,9 +100,11 @@ fn one_process_owns_a_folder_and_the_other_is_told_which() {
 }
 
 #[test]
-fn a_folder_of_another_service_is_refused() {
+fn a_store_that_lost_its_name_is_not_taken_for_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
-    Service::start(folder.path()).stop();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    service.stop();
     for name in ["STORE", "STORE.copy"] {
         let path = folder.path().join(name);
         if path.exists() {

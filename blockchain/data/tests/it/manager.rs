@@ -1,0 +1,50 @@
+//! Both services together: a session is anchored by the real block-manager, and proved without either.
+
+use lucid_block_manager::config::Config;
+use lucid_block_manager::service;
+use lucid_core::check::{Trust, Verdict, check};
+use lucid_core::sign::PublicKey;
+use lucid_http::config::Environment;
+use lucid_http::serve::Shutdown;
+use tokio::runtime::Runtime;
+
+use crate::sample::noise;
+use crate::service::Service;
+
+#[test]
+fn a_session_is_anchored_and_proved_without_either_service() {
+    let (data, chain) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let settings = [
+        ("BLOCK_MANAGER_PORT", "0"),
+        ("BLOCK_INTERVAL_SECONDS", "1"),
+        ("LUCID_DATA_DIR", chain.path().to_str().unwrap()),
+    ];
+    let environment: Environment =
+        settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let config = Config::load(&environment, None).unwrap().config;
+    let (runtime, shutdown) = (Runtime::new().unwrap(), Shutdown::new());
+    let manager = runtime.block_on(service::start(config, &shutdown)).unwrap();
+    let url = format!("http://{}", manager.address());
+
+    let service = Service::start_with(data.path(), &[("BLOCK_MANAGER_URL", &url)]);
+    service.begin("s");
+    let content = noise(1, 5_000_000);
+    service.client.append("s", &Default::default(), content.clone()).unwrap();
+    service.client.seal("s", &Default::default()).unwrap();
+    let anchor = service.wait_anchored("s").anchor.unwrap();
+    let bundle = service.client.proof("s", &Default::default()).unwrap();
+    service.stop();
+    shutdown.ask();
+    runtime.block_on(manager.finished()).unwrap();
+    // Each keeps to its own folder.
+    let error = Service::try_start(chain.path(), &[]).err().unwrap().to_string();
+    assert!(error.contains("belongs to block-manager"), "{error}");
+
+    let keys = [anchor.trust.block.unwrap(), anchor.trust.recorder.unwrap()];
+    let trust = keys.map(|key| Trust::Key(key.parse::<PublicKey>().unwrap()));
+    let report = check(&bundle, Some(&mut content.as_slice()), &trust).unwrap();
+    assert_eq!(report.verdict, Verdict::Proved, "{report:?}");
+    let trust = [trust[1], Trust::BlockHash(anchor.block_hash.unwrap())];
+    let report = check(&bundle, Some(&mut content.as_slice()), &trust).unwrap();
+    assert_eq!(report.verdict, Verdict::Proved, "{report:?}");
+}
