@@ -172,7 +172,7 @@ fn files_and_folders_that_cannot_be_read_are_left_out_named_and_told_by_the_exit
     home.file("private/open", "open");
     home.file("private/closed", "closed");
     home.file("private/shut/inside", "inside");
-    let closed = fs::Permissions::from_mode(0);
+    let closed = fs::Permissions::from_mode(0o000);
     fs::set_permissions(home.at("private/closed"), closed.clone()).unwrap();
     fs::set_permissions(home.at("private/shut"), closed).unwrap();
     let ran = as_nobody(&home, &["--json", "archive", "private", "--session", "private"]);

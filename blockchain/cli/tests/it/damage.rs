@@ -311,7 +311,7 @@ fn try_damage(original: &Original, damage: &Damage, indexed: bool) {
     let sessions = place.sessions(&SessionFilter::default(), &mut |session| {
         let id: SessionId = session.session_id.parse()?;
         listed += 1;
-        if session.merkle_root.is_some() && !(in_log && !indexed) {
+        if session.merkle_root.is_some() && (indexed || !in_log) {
             place.prove(&id, &Wanted::Session)?;
         }
         Ok(())

@@ -1,6 +1,19 @@
 //! The command's modules, tried on real folders, and the command itself, tried on real stores.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop right there")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop right there"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "whoever runs the tests sets their seed and their size"
+)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test says its seed, and what it could not try"
+)]
 
 mod append;
 mod archive;
