@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import stat
 import statistics
@@ -52,7 +51,8 @@ class Tool:
         return {}
 
     def version(self):
-        return run_quietly([self.binary, "--version"]).splitlines()[0]
+        text = run_quietly([self.binary, "--version"]).splitlines()[0]
+        return text if text.startswith(self.name) else f"{self.name} {text.split()[0]}"
 
     def init(self, input, store, home):
         """Commands that prepare an empty store; not measured."""
@@ -98,7 +98,7 @@ class Restic(Tool):
         return {"RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": home}
 
     def version(self):
-        return run_quietly([self.binary, "version"]).splitlines()[0]
+        return " ".join(run_quietly([self.binary, "version"]).split()[:2])
 
     def command(self, store, *rest):
         return [self.binary, "--quiet", "--no-cache", "--repo", store, *rest]
@@ -168,7 +168,7 @@ class Kopia(Tool):
     def init(self, input, store, home):
         return [
             self.command("repository", "create", "filesystem", f"--path={store}"),
-            self.command("policy", "set", "--global", "--compression=zstd"),
+            self.command("policy", "set", "--global", "--compression=zstd", "--ignore-cache-dirs=false"),
             self.command("maintenance", "set", "--enable-full=false", "--enable-quick=false"),
         ]
 
@@ -248,17 +248,21 @@ def wait_until_quiet(limit, patience):
         time.sleep(3)
 
 
+def raise_priority(nice):
+    if nice:
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+        try:  # with autogroups, niceness counts between sessions only by this file
+            Path("/proc/self/autogroup").write_text(str(nice))
+        except OSError:
+            pass
+
+
 def measure(command, env, cwd, log, nice):
     """Runs one command; returns its wall time, CPU time, peak memory and what others used."""
 
     def before_exec():
         os.setsid()
-        if nice:
-            os.setpriority(os.PRIO_PROCESS, 0, nice)
-            try:  # with autogroups, niceness counts between sessions only by this file
-                Path("/proc/self/autogroup").write_text(str(nice))
-            except OSError:
-                pass
+        raise_priority(nice)
 
     with open(log, "ab") as output:
         output.write(("$ " + " ".join(command) + "\n").encode())
@@ -440,6 +444,9 @@ def summarise(results, tools, inputs):
                 step: median([input["bytes"] / 1e6 / row[step]["seconds"] for row in rows])
                 for step in STEPS
             }
+            for step in STEPS:
+                figures[f"{step} cpu"] = median([row[step]["cpu_seconds"] for row in rows])
+                figures[f"{step} peak"] = median([row[step]["peak_mib"] for row in rows])
             figures["stored"] = median([row["stored"] / 1e6 for row in rows])
             figures["peak"] = median([max(row[step]["peak_mib"] for step in STEPS) for row in rows])
             figures["others"] = median([row[step]["others"] for row in rows for step in STEPS])
@@ -481,6 +488,16 @@ def table(summary, inputs, results):
             low_high = [spread(results, input, "lucid", step) for step in STEPS]
             lines.append("| lucid, lowest–highest | "
                          + " | ".join(f"{low:.0f}–{high:.0f}" for low, high in low_high) + " | | |")
+        lines += [
+            "",
+            "CPU seconds of all cores together, and the peak memory of each step on its own (medians):",
+            "",
+            "| tool | " + " | ".join(STEPS) + " |",
+            "|---|" + "---:|" * len(STEPS),
+        ]
+        for name, row in figures.items():
+            cells = [f"{row[f'{step} cpu']:.2f} s, {row[f'{step} peak']:.0f} MiB" for step in STEPS]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)
 
@@ -555,9 +572,16 @@ def main():
         inputs.append({"name": name, "folder": folder, "files": files, "bytes": size})
         say(f"{name}: {files} files, {size / 1e6:.0f} MB")
     os.sync()
+    largest = max(input["bytes"] for input in inputs)
+    kept = sum(3 * input["bytes"] for input in inputs if input["files"] >= 1000 or settings.keep)
+    need = 3 * largest + kept * len(tools) * settings.rounds * (1 + settings.repeats)
+    free = shutil.disk_usage(scratch).free
+    if free < need:
+        raise SystemExit(f"{scratch} has {free / 1e9:.0f} GB free, this may take {need / 1e9:.0f} GB; "
+                         "fewer --rounds, --repeats or --tools take less")
 
-    # Nothing is deleted before the last measurement: file systems are slow at making files right
-    # after many were deleted.
+    # File systems are slow at making files right after many were deleted. So what comes from a
+    # tree of many files stays until the last measurement; large files go when they were measured.
     work = scratch / f"run-{int(time.time())}"
     results, disk = [], []
     report = {"machine": machine(), "tools": {tool.name: tool.version() for tool in tools},
@@ -570,15 +594,18 @@ def main():
         say(f"round {round + 1}: the disk writes and syncs {disk[-1]} MB/s")
         order = tools[round % len(tools):] + tools[:round % len(tools)]
         for input in inputs:
+            read_all(input["folder"])  # inputs come from memory
             for tool in order:
                 best = None
                 for attempt in range(1 + settings.repeats):
                     wait_until_quiet(settings.quiet_below, settings.patience)
-                    read_all(input["folder"])  # inputs come from memory
                     folder = work / str(round) / f"{input['name']}-{tool.name}-{attempt}"
                     folder.mkdir()
                     row = run_tool(tool, input["folder"], folder, settings, check_restore=round == 0 and attempt == 0)
                     row["others"] = max(row[step]["others"] for step in STEPS)
+                    if input["files"] < 1000 and not settings.keep:
+                        shutil.rmtree(folder)
+                        os.sync()
                     if best is None or row["others"] < best["others"]:
                         best = row
                     if best["others"] <= settings.repeat_above:
