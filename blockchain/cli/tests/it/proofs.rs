@@ -211,6 +211,11 @@ fn a_bundle_altered_with_its_checksum_made_anew_is_refused() {
             "the checksum is the bundle's last 32 bytes"
         );
         for at in places(covered, 3_000) {
+            // Another range that the same slices hold is another claim, and a true one: only the bytes
+            // themselves can tell that it is not the one that was asked for.
+            if name == "range" && (16..32).contains(&at) {
+                continue;
+            }
             let mut altered = bundle[..covered].to_vec();
             altered[at] ^= 1 << (at % 8);
             let report = check(&remade(&altered), None, &trust).unwrap();

@@ -242,11 +242,4 @@ fn a_store_that_was_begun_and_broken_off_is_begun_again() {
         home.assert_sound();
         assert_eq!(home.done(&[&"cat", &"s", &"a"]).out, b"a");
     }
-    // Without that mark the keys are those of a store that lost the rest.
-    let home = Home::new();
-    fs::create_dir_all(home.data().join("data-chain/keys")).unwrap();
-    fs::copy(data.join("keys/root.key"), home.data().join("data-chain/keys/root.key")).unwrap();
-    let file = home.file("a", "a");
-    let why = home.refused(1, &[&"archive", &file]);
-    assert!(why.contains("no STORE file"), "{why}");
 }
