@@ -80,7 +80,7 @@ impl Vault {
     /// Recovers what the folder holds and opens it.
     pub fn open(drawers: Drawers) -> Result<Self, StoreError> {
         let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
-        for folder in [crate::log::FOLDER, crate::segment::FOLDER] {
+        for folder in [log::FOLDER, crate::segment::FOLDER] {
             disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
         }
         let project: Arc<dyn Project> = Arc::new(VaultProject(project));
