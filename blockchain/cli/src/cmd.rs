@@ -123,12 +123,27 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Opens whatever holds the sessions, for reading.
-fn open(home: &Home, verb: &str) -> anyhow::Result<Box<dyn Place>> {
-    match &home.server {
-        Some(url) => Ok(Box::new(remote::Remote::connect(url)?)),
-        None => Ok(Box::new(local::Local::open(home, verb, now())?)),
+/// Opens whatever holds the sessions, for reading. Damage that is come upon is said before anything
+/// else is, so that no answer looks whole that may not be.
+fn open(home: &Home, verb: &str, output: &Output) -> anyhow::Result<Box<dyn Place>> {
+    let place: Box<dyn Place> = match &home.server {
+        Some(url) => Box::new(remote::Remote::connect(url)?),
+        None => Box::new(local::Local::open(home, verb, now())?),
+    };
+    for damage in place.damage() {
+        output.warn(&damage);
     }
+    if let Some(why) = place.loss() {
+        output.warn(&format!("what is here may not be all there was: {why}"));
+    }
+    Ok(place)
+}
+
+/// Ends a verb that only read. Where something may be missing, no answer counts as whole.
+fn finish(place: Box<dyn Place>, code: u8) -> anyhow::Result<u8> {
+    let lossy = place.loss().is_some();
+    place.close()?;
+    Ok(if lossy { FAILED } else { code })
 }
 
 /// Reads a session's id as given.

@@ -126,6 +126,12 @@ pub trait Place: Sync {
     /// Verifies everything there is. `progress` is told how many bytes of how many are done.
     fn verify_all(&self, progress: &(dyn Fn(u64, u64) + Sync)) -> anyhow::Result<Findings>;
 
+    /// Damage that was come upon so far: each names file and offset.
+    fn damage(&self) -> Vec<String>;
+
+    /// Why what is here may not be all there was, if so.
+    fn loss(&self) -> Option<String>;
+
     /// Folders of this place that must not be archived into it.
     fn own_folder(&self) -> Option<std::path::PathBuf>;
 

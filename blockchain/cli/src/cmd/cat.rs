@@ -9,7 +9,7 @@ use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{find_entry, read_range};
 
 use super::ls::given_path;
-use super::{DONE, Home, open, session_id};
+use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
 use crate::text;
 
@@ -26,7 +26,7 @@ pub struct Cat {
 impl Cat {
     /// Prints the bytes.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
-        let place = open(home, "cat")?;
+        let place = open(home, "cat", output)?;
         let source = place.source(&self.session)?;
         let path = given_path(self.path.as_ref());
         let range = if source.shape().layout == Layout::Raw {
@@ -69,7 +69,6 @@ impl Cat {
         out.flush()?;
         drop(out);
         drop(source);
-        place.close()?;
-        Ok(DONE)
+        finish(place, DONE)
     }
 }

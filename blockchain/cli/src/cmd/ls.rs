@@ -11,7 +11,7 @@ use lucid_data_chain::ops::list_sessions::SessionFilter;
 use lucid_data_chain::ops::read_session::{find_entry, visit_entries};
 use serde::Serialize;
 
-use super::{DONE, Home, open, session_id};
+use super::{DONE, Home, finish, open, session_id};
 use crate::output::{Align, Output, table};
 use crate::text;
 
@@ -43,7 +43,7 @@ struct Listed<'a> {
 impl Ls {
     /// Prints a table, or one object a line.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
-        let place = open(home, "ls")?;
+        let place = open(home, "ls", output)?;
         match &self.session {
             None => {
                 let mut rows = Vec::new();
@@ -91,8 +91,7 @@ impl Ls {
                 failed?;
             }
         }
-        place.close()?;
-        Ok(DONE)
+        finish(place, DONE)
     }
 }
 

@@ -8,7 +8,7 @@ use lucid_data_chain::ops::prove_session::Wanted;
 use serde::Serialize;
 
 use super::ls::given_path;
-use super::{DONE, Home, open, session_id};
+use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
 use crate::text;
 
@@ -48,7 +48,7 @@ fn range(text: &str) -> Result<(u64, u64), String> {
 impl Prove {
     /// Writes the bundle.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
-        let place = open(home, "prove")?;
+        let place = open(home, "prove", output)?;
         let wanted = match (self.chunk, self.range, &self.path) {
             (Some(index), _, _) => Wanted::Chunk(index),
             (_, Some((first, last)), _) => Wanted::Bytes(first..last.saturating_add(1)),
@@ -56,13 +56,12 @@ impl Prove {
             _ => Wanted::Session,
         };
         let bundle = place.prove(&self.session, &wanted)?;
-        place.close()?;
         std::fs::write(&self.output, &bundle)
             .with_context(|| format!("writing \"{}\"", self.output.display()))?;
         let written = Written { bundle: self.output.display().to_string(), bytes: bundle.len() };
         output.result(&written, |written| {
             format!("{} ({})", written.bundle, text::size(written.bytes as u64))
         })?;
-        Ok(DONE)
+        finish(place, DONE)
     }
 }

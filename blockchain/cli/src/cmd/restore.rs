@@ -12,7 +12,7 @@ use lucid_data_chain::ops::read_session::{SessionSource, read_range, visit_entri
 use serde::Serialize;
 
 use super::ls::given_path;
-use super::{DONE, FAILED, Home, open, session_id};
+use super::{DONE, FAILED, Home, finish, open, session_id};
 use crate::folder::tarball::Tarball;
 use crate::folder::target::{Options, Target};
 use crate::output::Output;
@@ -56,7 +56,7 @@ struct Restored {
 impl Restore {
     /// Restores.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
-        let place = open(home, "restore")?;
+        let place = open(home, "restore", output)?;
         let source = place.source(&self.session)?;
         let mut paths: Vec<Vec<u8>> =
             self.paths.iter().map(|path| given_path(Some(path))).collect();
@@ -79,8 +79,7 @@ impl Restore {
             (None, None) => DONE,
         };
         drop(source);
-        place.close()?;
-        Ok(code)
+        finish(place, code)
     }
 
     fn restore_into(

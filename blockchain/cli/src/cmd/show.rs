@@ -2,7 +2,7 @@
 
 use lucid_core::session::SessionId;
 
-use super::{DONE, Home, open, session_id};
+use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
 
 /// Arguments of `lucid show`.
@@ -16,9 +16,8 @@ pub struct Show {
 impl Show {
     /// Prints the session.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
-        let place = open(home, "show")?;
+        let place = open(home, "show", output)?;
         let session = place.session(&self.session)?;
-        place.close()?;
         output.result(&session, |session| {
             let mut lines = vec![
                 format!("session    {}", session.session_id),
@@ -48,6 +47,6 @@ impl Show {
             lines.extend(session.metadata.iter().map(|(k, v)| format!("meta       {k}={v}")));
             lines.join("\n")
         })?;
-        Ok(DONE)
+        finish(place, DONE)
     }
 }

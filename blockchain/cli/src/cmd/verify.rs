@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lucid_core::session::SessionId;
 
-use super::{DONE, FAILED, Home, open, session_id};
+use super::{DONE, FAILED, Home, finish, open, session_id};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::text;
@@ -23,7 +23,7 @@ pub struct Verify {
 impl Verify {
     /// Verifies, and exits with 1 if anything is wrong.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
-        let place = open(home, "verify")?;
+        let place = open(home, "verify", output)?;
         let progress = Progress::start(output, "verifying", None);
         let shown = AtomicU64::new(0);
         let show = |done: u64| {
@@ -42,7 +42,6 @@ impl Verify {
         };
         let elapsed = progress.elapsed();
         drop(progress);
-        place.close()?;
         for what in findings.damage.iter().chain(&findings.faults) {
             output.warn(what);
         }
@@ -66,6 +65,6 @@ impl Verify {
             });
             lines.join("\n")
         })?;
-        Ok(if findings.is_sound() { DONE } else { FAILED })
+        finish(place, if findings.is_sound() { DONE } else { FAILED })
     }
 }

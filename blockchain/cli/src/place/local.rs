@@ -346,6 +346,14 @@ impl Place for Local {
         Ok(all)
     }
 
+    fn damage(&self) -> Vec<String> {
+        self.data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")).collect()
+    }
+
+    fn loss(&self) -> Option<String> {
+        self.data.vault.read_only()
+    }
+
     fn own_folder(&self) -> Option<PathBuf> {
         Some(self.home.data.clone())
     }

@@ -266,6 +266,14 @@ impl Place for Remote {
         Ok(all)
     }
 
+    fn damage(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn loss(&self) -> Option<String> {
+        None
+    }
+
     fn own_folder(&self) -> Option<std::path::PathBuf> {
         None
     }

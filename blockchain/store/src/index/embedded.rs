@@ -28,8 +28,15 @@ impl fmt::Debug for EmbeddedIndex {
     }
 }
 
-/// Turns fjall's errors into ours, with the remedy that always works.
+/// Turns fjall's errors into ours, with the remedy that works.
 fn fault(error: fjall::Error) -> StoreError {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    if let fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) = &error
+        && matches!(io.kind(), StorageFull | QuotaExceeded)
+    {
+        let reason = format!("the disk is full: {io}; nothing is lost, make room for it");
+        return StoreError::Io { context: "the index".into(), reason, kind: io.kind() };
+    }
     StoreError::Index(format!("{error}; `lucid reindex` rebuilds it from the log"))
 }
 
