@@ -25,4 +25,5 @@ mod kills;
 mod proofs;
 mod reading;
 mod reindex;
+mod server;
 mod trouble;

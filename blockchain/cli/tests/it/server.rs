@@ -1,0 +1,109 @@
+//! `lucid up` on ports of its own, and every verb against it.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+
+use crate::home::{Home, Snapshot, noise, prose};
+
+/// Both services in a process of their own; dropping it ends them.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(home: &Home) -> Self {
+        let mut command = home.command(&[&"up"]);
+        command.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
+        command.env("BLOCK_INTERVAL_SECONDS", "1");
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = loop {
+            let line = lines.next().expect("it ended before it started").unwrap();
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if event["message"] == "Lucid Data Chain Service started successfully" {
+                break format!("http://{}", event["address"].as_str().unwrap());
+            }
+        };
+        // Whatever it says later must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url }
+    }
+
+    /// A command against the server; its own `--data` holds nothing.
+    fn run(&self, home: &Home, arguments: &[&dyn AsRef<OsStr>]) -> Vec<u8> {
+        let mut command = home.command(arguments);
+        let ran = command.env("LUCID_DATA_CHAIN_URL", &self.url).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        ran.stdout
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn every_verb_works_against_a_server_as_it_does_on_a_folder() {
+    let (behind, home) = (Home::new(), Home::new());
+    let server = Server::start(&behind);
+    home.file("tree/big", noise(1, 6_000_000));
+    home.file("tree/a/small", prose(2, 5_000));
+    home.file("tree/a/empty", "");
+    let tree = home.at("tree");
+
+    let kept: Value = serde_json::from_slice(
+        &server.run(&home, &[&"--json", &"archive", &tree, &"--session", &"s", &"--verify"]),
+    )
+    .unwrap();
+    assert_eq!(kept["block_index"], 0);
+    assert_eq!(kept["bytes_in"], 6_005_000);
+    // The same command again finds it whole, and other content under its name is refused.
+    server.run(&home, &[&"archive", &tree, &"--session", &"s"]);
+    let again: Value =
+        serde_json::from_slice(&server.run(&home, &[&"--json", &"archive", &tree])).unwrap();
+    assert_eq!(again["bytes_new"], 0, "everything is known");
+
+    let listed = server.run(&home, &[&"ls", &"s"]);
+    assert!(String::from_utf8(listed).unwrap().contains("a/small"));
+    assert_eq!(server.run(&home, &[&"cat", &"s", &"a/small"]), prose(2, 5_000));
+    server.run(&home, &[&"restore", &"s", &"-o", &home.at("back")]);
+    Snapshot::of(&tree).assert_same(&Snapshot::of(&home.at("back")));
+    server.run(&home, &[&"verify", &"s"]);
+    server.run(&home, &[&"verify", &"--all"]);
+
+    server.run(&home, &[&"prove", &"s", &"--path", &"a/small", &"-o", &home.at("proof")]);
+    let key = |name: &str| kept["trust_keys"][name].as_str().unwrap().to_owned();
+    let checked = home.done(&[
+        &"check-proof",
+        &home.at("proof"),
+        &home.at("tree/a/small"),
+        &"--trust",
+        &key("block"),
+        &"--trust",
+        &key("recorder"),
+    ]);
+    assert!(checked.text().contains("everything is proved"));
+    assert!(!home.data().exists(), "nothing is kept on the client's side");
+}
+
+#[test]
+fn a_stream_to_a_server_goes_on_where_it_was_broken_off() {
+    let (behind, home) = (Home::new(), Home::new());
+    let server = Server::start(&behind);
+    let whole = noise(3, 9_000_000);
+    let path = home.file("stream", &whole[..5_000_000]);
+    server.run(&home, &[&"append", &path, &"--session", &"live", &"--keep-open"]);
+    // The server is killed, and the recording has grown when it is back.
+    drop(server);
+    home.file("stream", &whole);
+    let server = Server::start(&behind);
+    server.run(&home, &[&"append", &path, &"--session", &"live"]);
+    assert_eq!(server.run(&home, &[&"cat", &"live"]), whole);
+}
