@@ -159,6 +159,10 @@ impl Recovery<'_> {
         } else if self.commits_are_missing && missing.is_none() {
             self.take_in_all_chunks()?;
         }
+        if self.commits_are_missing {
+            // No commit brings the index this far, and the next start cuts what is behind its watermark.
+            index::set_watermark(&mut self.changes, &self.at);
+        }
         self.write_changes()?;
         if missing.is_none() {
             self.cut_tail(last_number, began)?;

@@ -97,7 +97,7 @@ fn open(home: &Home) -> (Duration, Option<u64>) {
     let ran = home.run(&[&"--json", &"ls"]);
     let took = started.elapsed();
     if ran.code != 0 {
-        assert!(ran.complaint().contains("holds no Lucid store"), "{}", ran.err);
+        assert!(ran.err.contains("holds no Lucid store"), "{}", ran.err);
         return (took, None);
     }
     let offset = ran.lines().iter().find_map(|line| {
