@@ -22,7 +22,7 @@ impl Server {
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = loop {
-            let line = lines.next().expect("it ended before it started").unwrap();
+            let line = lines.next().unwrap().unwrap();
             let event: Value = serde_json::from_str(&line).unwrap();
             if event["message"] == "Lucid Data Chain Service started successfully" {
                 break format!("http://{}", event["address"].as_str().unwrap());
