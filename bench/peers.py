@@ -9,7 +9,7 @@ For every round, input and tool (in an order that rotates from round to round) i
     verify   read the whole store, open and check everything
 
 in MB/s of plaintext, plus the bytes stored and the peak memory of each step. The medians
-over all rounds are printed as tables, and every single measurement goes into results.json.
+over all rounds are printed as tables, and every single measurement goes into a JSON file.
 
     bench/peers.py --help
     bench/peers.py --rounds 3 --scratch /somewhere/on/the/disk/to/measure
@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import stat
 import statistics
 import subprocess
@@ -271,7 +272,11 @@ def measure(command, env, cwd, log, nice):
         child = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL,
                                  stdout=output, stderr=output,
                                  preexec_fn=before_exec)
-        _, status, usage = os.wait4(child.pid, 0)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own
+            raise
         seconds = time.monotonic() - start
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
@@ -540,7 +545,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scratch", type=Path, default=here / "out",
                         help="folder for inputs, stores and restored files (default: bench/out)")
-    parser.add_argument("--results", type=Path, help="default: results.json in the scratch folder")
+    parser.add_argument("--results", type=Path, help="default: results-<time>.json in the scratch folder")
     parser.add_argument("--binaries", type=Path, help="a folder of large binaries, instead of the Rust toolchains")
     parser.add_argument("--small", type=Path, help="a folder of small files, instead of cargo's registry")
     parser.add_argument("--inputs", default="binaries,small", help="which inputs to run (default: %(default)s)")
@@ -558,8 +563,13 @@ def arguments():
     return parser.parse_args()
 
 
+def stopped(number, _frame):
+    raise SystemExit(f"stopped by {signal.Signals(number).name}; what was measured is in the results file")
+
+
 def main():
     settings = arguments()
+    signal.signal(signal.SIGTERM, stopped)
     repository = Path(__file__).resolve().parent.parent
     tools = find_tools(settings.tools.split(","), repository)
     scratch = settings.scratch.resolve()
@@ -582,12 +592,13 @@ def main():
 
     # File systems are slow at making files right after many were deleted. So what comes from a
     # tree of many files stays until the last measurement; large files go when they were measured.
-    work = scratch / f"run-{int(time.time())}"
+    run = time.strftime("%Y%m%d-%H%M%S")
+    work = scratch / f"run-{run}"
     results, disk = [], []
     report = {"machine": machine(), "tools": {tool.name: tool.version() for tool in tools},
               "inputs": [{key: input[key] for key in ("name", "files", "bytes")} for input in inputs],
               "nice": settings.nice, "disk_mb_per_s": disk, "results": results}
-    target = settings.results or scratch / "results.json"
+    target = settings.results or scratch / f"results-{run}.json"
     for round in range(settings.rounds):
         (work / str(round)).mkdir(parents=True)
         disk.append(disk_rate(work / str(round)))
