@@ -41,17 +41,31 @@ fn fault(error: fjall::Error) -> StoreError {
 }
 
 impl EmbeddedIndex {
-    /// Opens or makes the index in this folder.
+    /// Opens or makes the index in this folder. One whose making was killed half-way is made again: it
+    /// held nothing yet.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        match Self::try_open(folder) {
+            Err(fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)))
+                if io.kind() == std::io::ErrorKind::AlreadyExists =>
+            {
+                tracing::warn!(%io, "an index that was never finished is made again");
+                std::fs::remove_dir_all(folder)
+                    .map_err(StoreError::io(format!("removing {}", folder.display())))?;
+                Self::try_open(folder).map_err(fault)
+            }
+            opened => opened.map_err(fault),
+        }
+    }
+
+    fn try_open(folder: &Path) -> Result<Self, fjall::Error> {
         let database = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
             .worker_threads(1)
-            .open()
-            .map_err(fault)?;
-        let rows = database
-            .keyspace("rows", || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
-            .map_err(fault)?;
+            .open()?;
+        let rows = database.keyspace("rows", || {
+            KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+        })?;
         Ok(Self { database, rows })
     }
 }
