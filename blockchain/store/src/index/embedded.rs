@@ -5,12 +5,17 @@
 //! set here, whatever the number of rows.
 
 use std::fmt;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{Change, Index, Row};
 use crate::StoreError;
+
+/// In the index's folder once it is whole: what is without it was being made when the process ended.
+const MADE: &str = "made";
 
 const CACHE_BYTES: u64 = 32 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
@@ -30,9 +35,8 @@ impl fmt::Debug for EmbeddedIndex {
 
 /// Turns fjall's errors into ours, with the remedy that works.
 fn fault(error: fjall::Error) -> StoreError {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     if let fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) = &error
-        && matches!(io.kind(), StorageFull | QuotaExceeded)
+        && matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
     {
         let reason = format!("the disk is full: {io}; nothing is lost, make room for it");
         return StoreError::Io { context: "the index".into(), reason, kind: io.kind() };
@@ -41,20 +45,25 @@ fn fault(error: fjall::Error) -> StoreError {
 }
 
 impl EmbeddedIndex {
-    /// Opens or makes the index in this folder. One whose making was killed half-way is made again: it
-    /// held nothing yet.
+    /// Opens or makes the index in this folder. One whose making was cut short is made again: it held
+    /// nothing yet.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        match Self::try_open(folder) {
-            Err(fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)))
-                if io.kind() == std::io::ErrorKind::AlreadyExists =>
-            {
-                tracing::warn!(%io, "an index that was never finished is made again");
-                std::fs::remove_dir_all(folder)
-                    .map_err(StoreError::io(format!("removing {}", folder.display())))?;
-                Self::try_open(folder).map_err(fault)
-            }
-            opened => opened.map_err(fault),
+        let context = || StoreError::io(format!("making {}", folder.display()));
+        let made = folder.join(MADE);
+        if made.try_exists().map_err(context())? {
+            return Self::try_open(folder).map_err(fault);
         }
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(context()(error)),
+            _ => {}
+        }
+        let index = Self::try_open(folder).map_err(fault)?;
+        index.flush()?;
+        File::create(made)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| File::open(folder)?.sync_all())
+            .map_err(context())?;
+        Ok(index)
     }
 
     fn try_open(folder: &Path) -> Result<Self, fjall::Error> {

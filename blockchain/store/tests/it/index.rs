@@ -142,6 +142,19 @@ fn what_was_written_is_there_after_reopening() {
     assert_eq!(everything(&EmbeddedIndex::open(home.path()).unwrap()), rows);
 }
 
+/// Files of any name and no sense are what a making that was killed may leave behind.
+#[test]
+fn an_index_whose_making_was_cut_short_is_made_again() {
+    for name in ["version", "0.jnl", "lock", "keyspaces"] {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join(name), b"").unwrap();
+        let index = EmbeddedIndex::open(home.path()).unwrap();
+        index.write(vec![put(b"k", b"v")]).unwrap();
+        drop(index);
+        assert_eq!(everything(&EmbeddedIndex::open(home.path()).unwrap()).len(), 1);
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Write(Vec<Change>),
