@@ -35,7 +35,7 @@ pub fn commit(error: CommitError) -> Refusal {
             "the store stopped writing; whether this was kept is known after a restart",
         )
         .documented("ST_002"),
-        CommitError::Failed(_) | CommitError::Missing(_) => {
+        CommitError::Failed(_) | CommitError::Missing(_) | CommitError::Wanted(_) => {
             Refusal::new(ErrorCode::Unavailable, "the store cannot be written to now")
                 .documented("ST_002")
         }

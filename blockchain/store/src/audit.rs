@@ -13,7 +13,7 @@ mod logs;
 mod pool;
 mod segments;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::crypt::Sealer;
@@ -93,6 +93,7 @@ pub fn audit(
         log_end: (0, 0),
         chunk_end: (0, 0),
         log_was_damaged: false,
+        needless: BTreeSet::new(),
     };
     let mut found = pool::with_workers(sealer, total, progress, |work| auditor.run(&listed, work))?;
     found.damage.sort();
@@ -126,19 +127,19 @@ impl Listed {
                 _ => found.unknown.push(name),
             }
         }
-        let mut numbered = |folder: &str, extension: &str| -> Result<Vec<u32>, StoreError> {
+        let mut numbered = |folder: &str, number_in: fn(&str) -> Option<u32>| {
             let mut numbers = Vec::new();
             for name in list(folder)? {
-                match log::number_of(&name, extension) {
+                match number_in(&name) {
                     Some(number) => numbers.push(number),
                     None => found.unknown.push(format!("{folder}/{name}")),
                 }
             }
             numbers.sort_unstable();
-            Ok(numbers)
+            Ok::<_, StoreError>(numbers)
         };
-        let logs = numbered(log::FOLDER, "log")?;
-        let segments = numbered(segment::FOLDER, "seg")?;
+        let logs = numbered(log::FOLDER, |name| log::number_of(name, "log"))?;
+        let segments = numbered(segment::FOLDER, segment::number_in)?;
         let paths = logs.iter().map(|n| log::path(*n));
         let mut bytes = 0;
         for path in paths.chain(segments.iter().map(|n| segment::path(*n))) {
@@ -180,6 +181,8 @@ struct Auditor<'a> {
     chunk_end: (u32, u64),
     /// Whether commits may be missing from what was read, so that chunks may lack theirs.
     log_was_damaged: bool,
+    /// Rewritten segments that nothing relies on yet.
+    needless: BTreeSet<u32>,
 }
 
 impl Auditor<'_> {
@@ -249,7 +252,10 @@ impl Auditor<'_> {
                 let name = damage.file.strip_prefix(folder)?.strip_prefix('/')?;
                 log::number_of(name, extension)
             };
-            match (number(log::FOLDER, "log"), number(segment::FOLDER, "seg")) {
+            let is_rewritten = |number: u32| number & segment::REWRITTEN != 0;
+            match (number(log::FOLDER, "log"), segment::number_of(&damage.file)) {
+                // It was whole before anything relied on it.
+                (_, Some(number)) if is_rewritten(number) => self.needless.contains(&number),
                 (Some(number), _) => (number, damage.offset) >= log_zone,
                 (_, Some(number)) => (number, damage.offset) >= chunk_zone,
                 _ => false,

@@ -8,6 +8,8 @@
 //! Invariants kept here and nowhere else:
 //! - **No reference commits before its chunk.** A submission names the chunks it needs; if one is not
 //!   there, and not in the same batch, the whole submission is refused.
+//! - **No chunk is dropped that somebody has asked for**: whoever heard that a chunk is there may refer
+//!   to it, for as long as [`Recent`] remembers.
 //! - **A commit is appended only after the sync of the one before it**, so a crash can tear the last
 //!   commit alone.
 //! - **A failed write is cut off again, durably, and never retried.** If even that fails, nothing more
@@ -19,6 +21,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use lucid_core::digest::ChunkName;
 use parking_lot::{Condvar, Mutex};
@@ -70,6 +73,10 @@ pub struct Submission {
     pub facts: Vec<Fact>,
     /// Chunks that must be there for the facts to be true.
     pub requires: Vec<ChunkName>,
+    /// Chunks that the facts drop: refused if anyone has asked for one of them lately.
+    pub drops: Vec<ChunkName>,
+    /// Whether the open segment is to be sealed, full or not.
+    pub seal_segment: bool,
 }
 
 impl Submission {
@@ -92,6 +99,54 @@ pub struct Committed {
 /// What is called with the outcome, on the committer's thread: it must not block.
 pub type Done = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
 
+/// Names that are remembered before the older half of them is forgotten, unless time forgets them first.
+const RECENT_MAX: usize = 1 << 20;
+/// How long a name is remembered at least, while there are not too many.
+const RECENT_FOR: Duration = Duration::from_secs(30 * 60);
+
+/// Chunks that somebody was told to be there, or refers to, lately. Eight bytes of a name are enough:
+/// two names that share them only keep a chunk that might have gone.
+struct Recent {
+    names: HashSet<u64>,
+    older: HashSet<u64>,
+    since: Instant,
+    /// While something is being collected nothing is forgotten.
+    collecting: bool,
+    /// Chunks that are being dropped: to whoever asks now they are unknown already.
+    dropping: HashSet<ChunkName>,
+}
+
+impl Recent {
+    fn new() -> Self {
+        Self {
+            names: HashSet::new(),
+            older: HashSet::new(),
+            since: Instant::now(),
+            collecting: false,
+            dropping: HashSet::new(),
+        }
+    }
+
+    fn add(&mut self, name: &ChunkName) {
+        let full = self.names.len() >= RECENT_MAX || self.since.elapsed() >= RECENT_FOR;
+        if full && !self.collecting {
+            self.older = std::mem::take(&mut self.names);
+            self.since = Instant::now();
+        }
+        self.names.insert(short(name));
+    }
+
+    fn has(&self, name: &ChunkName) -> bool {
+        let name = short(name);
+        self.names.contains(&name) || self.older.contains(&name)
+    }
+}
+
+/// The first eight bytes of a name.
+pub fn short(name: &ChunkName) -> u64 {
+    name.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 struct Queue {
     waiting: VecDeque<(Submission, Done)>,
     bytes: u64,
@@ -103,6 +158,7 @@ struct Queue {
 
 struct Shared {
     queue: Mutex<Queue>,
+    recent: Mutex<Recent>,
     arrived: Condvar,
     taken: Condvar,
 }
@@ -132,6 +188,7 @@ impl Committer {
                 closed: false,
                 broken: None,
             }),
+            recent: Mutex::new(Recent::new()),
             arrived: Condvar::new(),
             taken: Condvar::new(),
         });
@@ -146,6 +203,12 @@ impl Committer {
     /// Hands over a submission; waits only while too much is pending. `done` hears how it went.
     pub fn submit(&self, submission: Submission, done: Done) {
         let bytes = submission.bytes();
+        if !submission.requires.is_empty() || !submission.chunks.is_empty() {
+            let mut recent = self.shared.recent.lock();
+            submission.requires.iter().for_each(|name| recent.add(name));
+            let chunks = submission.chunks.iter().map(|chunk| ChunkName::new(chunk.header.name));
+            chunks.for_each(|name| recent.add(&name));
+        }
         let mut queue = self.shared.queue.lock();
         while queue.bytes > QUEUE_BYTES_MAX && !queue.closed && queue.broken.is_none() {
             self.shared.taken.wait(&mut queue);
@@ -179,6 +242,18 @@ impl Committer {
             }),
         );
         told.recv().unwrap_or_else(|_| Err(CommitError::Broken("the committer ended".into())))
+    }
+
+    /// Notes that somebody may be about to refer to a chunk; `false` when it is just being dropped.
+    pub fn ask_for(&self, name: &ChunkName) -> bool {
+        let mut recent = self.shared.recent.lock();
+        recent.add(name);
+        !recent.dropping.contains(name)
+    }
+
+    /// Remembers every chunk that is asked for from now on, until this is called with `false`.
+    pub fn set_collecting(&self, collecting: bool) {
+        self.shared.recent.lock().collecting = collecting;
     }
 
     /// Whether a chunk has been submitted and will be durable before whatever is submitted next.
@@ -215,7 +290,7 @@ fn run(shared: &Shared, mut writer: Writer) -> Watermark {
             .flat_map(|submission| &submission.chunks)
             .map(|chunk| ChunkName::new(chunk.header.name))
             .collect();
-        let outcomes = writer.write(submissions);
+        let outcomes = writer.write(submissions, &shared.recent);
         let mut queue = shared.queue.lock();
         for name in &names {
             queue.pending.remove(name);
@@ -351,18 +426,36 @@ impl Writer {
     }
 
     /// Writes a batch and answers each submission.
-    fn write(&mut self, submissions: Vec<Submission>) -> Vec<Result<Committed, CommitError>> {
+    fn write(
+        &mut self,
+        submissions: Vec<Submission>,
+        recent: &Mutex<Recent>,
+    ) -> Vec<Result<Committed, CommitError>> {
+        let outcomes = self.write_batch(submissions, recent);
+        recent.lock().dropping.clear();
+        outcomes
+    }
+
+    fn write_batch(
+        &mut self,
+        submissions: Vec<Submission>,
+        recent: &Mutex<Recent>,
+    ) -> Vec<Result<Committed, CommitError>> {
         let count = submissions.len();
+        let seal_segment = submissions.iter().any(|submission| submission.seal_segment);
         let refuse = |error: CommitError| (0..count).map(|_| Err(error.clone())).collect();
         if let Some(why) = &self.broken {
             return refuse(CommitError::Broken(why.clone()));
         }
-        let mut plan = match self.plan(submissions) {
+        let mut plan = match self.plan(submissions, recent) {
             Ok(plan) => plan,
             Err(error) => return refuse(CommitError::Failed(error.to_string())),
         };
         if plan.submissions.iter().all(|s| s.chunks.is_empty() && s.facts.is_empty()) {
-            return plan.outcomes;
+            return match self.roll(seal_segment) {
+                Ok(()) => plan.outcomes,
+                Err(error) => refuse(CommitError::Failed(error.to_string())),
+            };
         }
         match self.write_files(&mut plan) {
             Ok(()) => {}
@@ -379,15 +472,25 @@ impl Writer {
             self.broken = Some(why.clone());
             return refuse(CommitError::Broken(why));
         }
-        if let Err(error) = self.roll() {
+        if let Err(error) = self.roll(seal_segment) {
             tracing::error!(%error, "a full file could not be closed; the next write tries again");
         }
         plan.outcomes
     }
 
     /// Decides, submission by submission, what is accepted: the point of decision.
-    fn plan(&self, submissions: Vec<Submission>) -> Result<Plan, StoreError> {
+    fn plan(
+        &self,
+        submissions: Vec<Submission>,
+        recent: &Mutex<Recent>,
+    ) -> Result<Plan, StoreError> {
         let mut fresh: HashSet<ChunkName> = HashSet::new();
+        let mut dropped: HashSet<ChunkName> = HashSet::new();
+        let there = |name: &ChunkName, encrypted, dropped: &HashSet<ChunkName>| {
+            Ok::<_, StoreError>(
+                !dropped.contains(name) && satisfies(self.index.as_ref(), name, encrypted)?,
+            )
+        };
         let mut plan =
             Plan { submissions: Vec::new(), placements: Vec::new(), outcomes: Vec::new() };
         for mut submission in submissions {
@@ -395,18 +498,23 @@ impl Writer {
             for chunk in submission.chunks.drain(..) {
                 let name = ChunkName::new(chunk.header.name);
                 let encrypted = chunk.header.cipher != CipherId::Plain;
-                if !fresh.contains(&name) && !satisfies(self.index.as_ref(), &name, encrypted)? {
+                if !fresh.contains(&name) && !there(&name, encrypted, &dropped)? {
                     fresh.insert(name);
                     keep.push(chunk);
                 }
             }
             let mut missing = Vec::new();
             for name in &submission.requires {
-                if !fresh.contains(name) && !satisfies(self.index.as_ref(), name, false)? {
+                if !fresh.contains(name) && !there(name, false, &dropped)? {
                     missing.push(*name);
                 }
             }
-            if missing.is_empty() {
+            let wanted = claim(&submission.drops, recent);
+            if !wanted.is_empty() {
+                submission.facts.clear();
+                plan.outcomes.push(Err(CommitError::Wanted(wanted)));
+            } else if missing.is_empty() {
+                dropped.extend(submission.drops.iter().copied());
                 plan.outcomes.push(Ok(Committed {
                     chunks_new: keep.len() as u64,
                     bytes_stored: keep.iter().map(Sealed::record_bytes).sum(),
@@ -576,8 +684,9 @@ impl Writer {
     }
 
     /// Seals files that are full; the next commit begins new ones.
-    fn roll(&mut self) -> Result<(), StoreError> {
-        let full = self.at.segment_offset >= self.limits.segment_bytes
+    fn roll(&mut self, seal_segment: bool) -> Result<(), StoreError> {
+        let full = seal_segment
+            || self.at.segment_offset >= self.limits.segment_bytes
             || self.at.sequence - self.segment_first_sequence >= self.limits.segment_records;
         if full && let Some(tail) = &self.segment {
             let context = || StoreError::io(format!("sealing {}", tail.path));
@@ -636,6 +745,19 @@ impl Writer {
         tracing::error!(why = failure.why, "a write failed and was taken back");
         if failure.full { CommitError::Full(failure.why) } else { CommitError::Failed(failure.why) }
     }
+}
+
+/// Takes the right to drop these chunks, or says which of them somebody wants.
+fn claim(drops: &[ChunkName], recent: &Mutex<Recent>) -> Vec<ChunkName> {
+    if drops.is_empty() {
+        return Vec::new();
+    }
+    let mut recent = recent.lock();
+    let wanted: Vec<ChunkName> = drops.iter().filter(|name| recent.has(name)).copied().collect();
+    if wanted.is_empty() {
+        recent.dropping.extend(drops.iter().copied());
+    }
+    wanted
 }
 
 /// Why writing files failed.

@@ -48,6 +48,9 @@ pub enum CommitError {
     /// It refers to chunks that are not there. It surely did not happen.
     #[error("{} referenced chunks are missing", .0.len())]
     Missing(Vec<lucid_core::digest::ChunkName>),
+    /// It drops chunks that somebody has asked for meanwhile. It surely did not happen.
+    #[error("{} chunks are wanted again", .0.len())]
+    Wanted(Vec<lucid_core::digest::ChunkName>),
     /// The disk has no room. It surely did not happen, and what was written of it was cut off again.
     #[error("the disk is full: {0}")]
     Full(String),

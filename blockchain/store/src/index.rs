@@ -19,6 +19,8 @@ use crate::StoreError;
 const CHUNK: u8 = b'\x01';
 const QUARANTINE: u8 = b'\x02';
 const WATERMARK: u8 = b'\x03';
+const RETIRED: u8 = b'\x04';
+const REWRITTEN: u8 = b'\x05';
 
 /// A key with its value, or with `None` where it is to be removed.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -187,6 +189,91 @@ pub fn quarantine(
         changes.put(chunk_key(QUARANTINE, name), Vec::new());
     }
     Ok(())
+}
+
+/// Takes a chunk out of the index, if it is still at this place.
+pub fn drop_chunk(
+    changes: &mut Changes<'_>,
+    name: &ChunkName,
+    place: (u32, u64),
+) -> Result<(), StoreError> {
+    let known = changes.get(&chunk_key(CHUNK, name))?;
+    let known = known.map(|value| read_placement(&value)).transpose()?;
+    if known.is_some_and(|known| (known.segment, known.offset) == place) {
+        changes.remove(chunk_key(CHUNK, name));
+        changes.remove(chunk_key(QUARANTINE, name));
+    }
+    Ok(())
+}
+
+/// Notes where a chunk has been copied to, unless a newer copy than the one that was copied is known.
+/// Nothing is known of it when the file it was copied from had been removed before the index was built.
+pub fn move_chunk(
+    changes: &mut Changes<'_>,
+    name: &ChunkName,
+    to: &Placement,
+) -> Result<(), StoreError> {
+    let known = changes.get(&chunk_key(CHUNK, name))?;
+    let known = known.map(|value| read_placement(&value)).transpose()?;
+    let moves = match known {
+        None => true,
+        Some(known) => changes.get(&numbered_key(RETIRED, known.segment))?.is_some(),
+    };
+    if moves {
+        changes.put(chunk_key(CHUNK, name), to.encode());
+    }
+    Ok(())
+}
+
+/// The chunks there are, from a name on and in the order of names.
+pub fn chunks(
+    index: &dyn Index,
+    from: &ChunkName,
+    limit: usize,
+) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
+    let rows = index.scan(&chunk_key(CHUNK, from), &[CHUNK + 1], limit, false)?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let name = key.last_chunk::<32>().copied().unwrap_or_default();
+            Ok((ChunkName::new(name), read_placement(&value)?))
+        })
+        .collect()
+}
+
+fn numbered_key(prefix: u8, number: u32) -> Vec<u8> {
+    [[prefix].as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// Notes that a segment has been replaced by another, and that its file is no loss.
+pub fn retire(changes: &mut Changes<'_>, segment: u32) {
+    changes.put(numbered_key(RETIRED, segment), Vec::new());
+}
+
+/// Whether a segment has been replaced.
+pub fn is_retired(index: &dyn Index, segment: u32) -> Result<bool, StoreError> {
+    Ok(index.get(&numbered_key(RETIRED, segment))?.is_some())
+}
+
+/// Notes that a segment was written from others, and that its file must be there until it is replaced
+/// itself.
+pub fn note_rewritten(changes: &mut Changes<'_>, segment: u32) {
+    changes.put(numbered_key(REWRITTEN, segment), Vec::new());
+}
+
+/// The segments that were written from others, replaced ones among them.
+pub fn rewritten(index: &dyn Index) -> Result<Vec<u32>, StoreError> {
+    numbered(index, REWRITTEN)
+}
+
+/// The segments that have been replaced.
+pub fn retired(index: &dyn Index) -> Result<Vec<u32>, StoreError> {
+    numbered(index, RETIRED)
+}
+
+fn numbered(index: &dyn Index, prefix: u8) -> Result<Vec<u32>, StoreError> {
+    let rows = index.scan(&[prefix], &[prefix + 1], usize::MAX, false)?;
+    let number = |(key, _): &Row| key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
+    Ok(rows.iter().filter_map(number).collect())
 }
 
 /// Up to where the log has been taken in, and where the next commit goes.

@@ -5,6 +5,7 @@
 //! - [`disk`]: the one door to the file system, with a real and a simulated implementation;
 //! - [`frame`]: the record every file is made of; [`crypt`] and [`codec`] fill and open its payload;
 //! - [`segment`] (chunk records) and [`log`] (facts and commits): the two kinds of file;
+//! - [`rewrite`]: segments made anew from others; [`collect`]: what is nobody's any more;
 //! - [`committer`]: the only writer of both; [`recovery`]: what it finds again after a crash;
 //! - [`index`]: derived rows, in memory or in fjall, never the only copy of anything;
 //! - [`vault`]: all of these as one data folder, and [`audit`], which reads every byte of it;
@@ -16,6 +17,7 @@
 pub mod audit;
 pub mod chain;
 pub mod codec;
+pub mod collect;
 pub mod committer;
 pub mod crypt;
 pub mod damage;
@@ -26,6 +28,7 @@ pub mod frame;
 pub mod index;
 pub mod log;
 pub mod recovery;
+pub mod rewrite;
 pub mod segment;
 pub mod vault;
 

@@ -20,7 +20,7 @@ use crate::frame::{self, Header, Kind, Scanner, Step};
 use crate::index::{self, Changes, Index, Project, Watermark};
 use crate::log::{self, COMMIT_RECORD_BYTES, Commit, FileHeader, HeadersDigest};
 use crate::segment::{self, Footer, placement_of};
-use crate::{Damage, StoreError};
+use crate::{Damage, StoreError, rewrite};
 
 /// Index changes are written when this many keys have gathered.
 const CHANGES_MAX: usize = 8_192;
@@ -84,6 +84,8 @@ struct Recovery<'a> {
     commits_are_missing: bool,
     /// Whether the commit that the index stopped at could not be read.
     watermark_in_doubt: bool,
+    /// Segments that were looked for in vain: lost, unless they turn out to have been replaced.
+    missing: Vec<u32>,
 }
 
 /// Brings the index up to the log, and the log to its last commit.
@@ -104,6 +106,7 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         last: None,
         commits_are_missing: false,
         watermark_in_doubt: false,
+        missing: Vec::new(),
     };
     let read_only = recovery.run()?;
     Ok(Recovered { at: recovery.at, damage: recovery.damage, read_only })
@@ -164,8 +167,16 @@ impl Recovery<'_> {
             index::set_watermark(&mut self.changes, &self.at);
         }
         self.write_changes()?;
+        let lost = &mut self.missing;
+        rewrite::settle(self.parts.disk.as_ref(), &self.parts.store, self.parts.index, lost)?;
+        for number in lost.iter() {
+            self.damage.push(Damage::new(segment::path(*number), 0, "the file is missing"));
+        }
         if missing.is_none() {
             self.cut_tail(last_number, began)?;
+            if self.missing.is_empty() {
+                rewrite::clear(self.parts.disk.as_ref(), self.parts.index)?;
+            }
         }
         Ok(missing)
     }
@@ -422,7 +433,9 @@ impl Recovery<'_> {
         let path = segment::path(number);
         let context = || StoreError::io(format!("reading {path}"));
         let Some(file) = self.parts.disk.open(&path).map_err(context())? else {
-            self.damage.push(Damage::new(path, 0, "the file is missing"));
+            if self.missing.last() != Some(&number) {
+                self.missing.push(number);
+            }
             return Ok(());
         };
         // Asked for only when the whole file is: it may be large, and is read for every commit otherwise.

@@ -23,14 +23,37 @@ pub const FOLDER: &str = "chunks";
 pub const TRAILER_BYTES: usize = 24;
 const TRAILER_MAGIC: [u8; 8] = *b"LCDRfoot";
 
-/// The path of a segment.
+/// Set in the numbers of segments that were written from others, by [`crate::rewrite`]; all others are
+/// those that the committer appended to.
+pub const REWRITTEN: u32 = 1 << 31;
+
+/// The path of a segment: `chunks/00000001.seg`, and `chunks/R0000001.seg` for a rewritten one.
 pub fn path(number: u32) -> String {
-    format!("{FOLDER}/{number:08}.seg")
+    match number & REWRITTEN {
+        0 => format!("{FOLDER}/{number:08}.seg"),
+        _ => format!("{FOLDER}/R{:07}.seg", number & !REWRITTEN),
+    }
+}
+
+/// The number in a file name of this folder, if it is a segment's.
+pub fn number_in(name: &str) -> Option<u32> {
+    match name.strip_prefix('R') {
+        Some(rest) if rest.len() == 11 => {
+            crate::log::number_of(&format!("0{rest}"), "seg").map(|number| number | REWRITTEN)
+        }
+        _ => crate::log::number_of(name, "seg"),
+    }
 }
 
 /// The number of the segment at a path, if it is one.
 pub fn number_of(path: &str) -> Option<u32> {
-    crate::log::number_of(path.strip_prefix(FOLDER)?.strip_prefix('/')?, "seg")
+    number_in(path.strip_prefix(FOLDER)?.strip_prefix('/')?)
+}
+
+/// The segments that there are, in the order of their numbers: rewritten ones last.
+pub fn numbers(disk: &dyn Disk) -> Result<Vec<u32>, StoreError> {
+    let names = disk.list(FOLDER).map_err(StoreError::io(format!("listing {FOLDER}/")))?;
+    Ok(names.iter().filter_map(|name| number_in(name)).collect())
 }
 
 /// One record in a footer.
@@ -226,6 +249,14 @@ impl Segments {
             open.insert(number, file.clone());
         }
         Ok(file)
+    }
+
+    /// Closes files that are about to be removed, so that their space returns once nobody reads them.
+    pub fn forget(&self, numbers: &[u32]) {
+        let mut open = self.open.lock();
+        for number in numbers {
+            open.remove(number);
+        }
     }
 
     /// Reads the record of a chunk in one piece. What is not as the placement says is damage.

@@ -6,24 +6,98 @@
 use std::sync::Arc;
 
 use lucid_core::digest::{ChunkId, ChunkName};
-use lucid_core::wire::{Reader, Writer};
-use parking_lot::Mutex;
+use lucid_core::wire::{Reader, WireFault, Writer};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::codec::{Compression, Packer};
 use crate::committer::{Committed, Committer, Done, Fact, Limits, Submission, satisfies};
 use crate::crypt::Sealer;
 use crate::disk::{self, Disk};
-use crate::frame::Sealed;
+use crate::frame::{self, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Changes, Index, Placement, Project, Watermark};
 use crate::recovery::{self, Parts};
 use crate::segment::Segments;
-use crate::{CommitError, Damage, StoreError, log};
+use crate::{CommitError, Damage, StoreError, log, rewrite};
 
 /// The file that says how far the log went when the store was last closed in order.
 pub const MARK: &str = "CLOSED";
 
 /// The first byte of the facts the vault keeps for itself; owners' facts begin with `0x10` or more.
 const QUARANTINE_FACT: u8 = 1;
+const DROPPED_FACT: u8 = 2;
+const SWITCHED_FACT: u8 = 3;
+
+/// What the vault itself acknowledges.
+enum VaultFact {
+    /// The copy of a chunk at this place is damaged.
+    Quarantined(ChunkName, (u32, u64)),
+    /// Nobody refers to these chunks, whose copies at these places do not count any more.
+    Dropped(Vec<(ChunkName, (u32, u64))>),
+    /// A rewritten segment stands for others from now on.
+    Switched { to: u32, replaces: Vec<u32> },
+}
+
+impl VaultFact {
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        match self {
+            Self::Quarantined(name, (segment, offset)) => {
+                to.u8(QUARANTINE_FACT).raw(name.as_bytes()).u32(*segment).u64(*offset);
+            }
+            Self::Dropped(chunks) => {
+                to.u8(DROPPED_FACT).u32(count(chunks.len()));
+                for (name, (segment, offset)) in chunks {
+                    to.raw(name.as_bytes()).u32(*segment).u64(*offset);
+                }
+            }
+            Self::Switched { to: number, replaces } => {
+                to.u8(SWITCHED_FACT).u32(*number).u32(count(replaces.len()));
+                for old in replaces {
+                    to.u32(*old);
+                }
+            }
+        }
+        to.finish()
+    }
+
+    /// `None` when the fact is not the vault's.
+    fn decode(bytes: &[u8]) -> Option<Result<Self, WireFault>> {
+        let (&kind, rest) = bytes.split_first()?;
+        if kind >= OWNERS_FACTS {
+            return None;
+        }
+        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+            let chunk = |from: &mut Reader<'_>| {
+                let name = ChunkName::new(from.array("name")?);
+                Ok::<_, WireFault>((name, (from.u32("segment")?, from.u64("offset")?)))
+            };
+            Ok(match kind {
+                QUARANTINE_FACT => {
+                    let (name, place) = chunk(from)?;
+                    Self::Quarantined(name, place)
+                }
+                DROPPED_FACT => {
+                    let count = from.u32("count")?;
+                    Self::Dropped((0..count).map(|_| chunk(from)).collect::<Result<_, _>>()?)
+                }
+                SWITCHED_FACT => {
+                    let to = from.u32("segment")?;
+                    let count = from.u32("count")?;
+                    let replaces =
+                        (0..count).map(|_| from.u32("segment")).collect::<Result<_, _>>()?;
+                    Self::Switched { to, replaces }
+                }
+                _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
+            })
+        };
+        let mut from = Reader::new(rest);
+        Some(read(&mut from).and_then(|fact| from.finish().map(|()| fact)))
+    }
+}
+
+/// Where the kinds of the owners' facts begin.
+const OWNERS_FACTS: u8 = 0x10;
 
 /// What a vault is made of.
 pub struct Drawers {
@@ -53,27 +127,36 @@ pub struct Vault {
     read_only: Option<String>,
     damage: Mutex<Vec<Damage>>,
     mark: Option<Watermark>,
+    store: [u8; 16],
+    /// Held by whoever rewrites segments.
+    rewriting: Mutex<()>,
 }
 
 /// The vault's own facts first, everything else to the owner.
-struct VaultProject(Arc<dyn Project>);
+struct VaultProject {
+    disk: Arc<dyn Disk>,
+    owner: Arc<dyn Project>,
+}
 
 impl Project for VaultProject {
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
-        match fact.split_first() {
-            Some((&QUARANTINE_FACT, rest)) => match read_quarantine(rest) {
-                Some((name, segment, offset)) => index::quarantine(changes, &name, segment, offset),
-                None => Ok(()),
-            },
-            _ => self.0.project(fact, changes),
+        match VaultFact::decode(fact) {
+            None => self.owner.project(fact, changes),
+            Some(Ok(VaultFact::Quarantined(name, (segment, offset)))) => {
+                index::quarantine(changes, &name, segment, offset)
+            }
+            Some(Ok(VaultFact::Dropped(chunks))) => {
+                chunks.iter().try_for_each(|(name, place)| index::drop_chunk(changes, name, *place))
+            }
+            Some(Ok(VaultFact::Switched { to, replaces })) => {
+                rewrite::switch(self.disk.as_ref(), to, &replaces, changes).map(|_| ())
+            }
+            Some(Err(fault)) => {
+                tracing::error!(%fault, "a fact of the store is not understood and was passed over");
+                Ok(())
+            }
         }
     }
-}
-
-fn read_quarantine(bytes: &[u8]) -> Option<(ChunkName, u32, u64)> {
-    let mut from = Reader::new(bytes);
-    let name = ChunkName::new(from.array("name").ok()?);
-    Some((name, from.u32("segment").ok()?, from.u64("offset").ok()?))
 }
 
 impl Vault {
@@ -83,7 +166,8 @@ impl Vault {
         for folder in [log::FOLDER, crate::segment::FOLDER] {
             disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
         }
-        let project: Arc<dyn Project> = Arc::new(VaultProject(project));
+        let project: Arc<dyn Project> =
+            Arc::new(VaultProject { disk: disk.clone(), owner: project });
         let mut damage = Vec::new();
         begin_mark(disk.as_ref())?;
         let mark = read_mark(disk.as_ref(), &mut damage)?;
@@ -123,6 +207,8 @@ impl Vault {
             read_only: recovered.read_only,
             damage: Mutex::new(damage),
             mark,
+            store,
+            rewriting: Mutex::new(()),
         })
     }
 
@@ -172,8 +258,11 @@ impl Vault {
     /// Whether a sound copy of a chunk is there, or will be before anything submitted next.
     pub fn knows(&self, id: &ChunkId, encrypted: bool) -> Result<bool, StoreError> {
         let name = self.sealer.chunk_name(id);
-        if self.committer.as_ref().is_some_and(|committer| committer.is_pending(&name)) {
-            return Ok(true);
+        if let Some(committer) = &self.committer {
+            let stays = committer.ask_for(&name);
+            if committer.is_pending(&name) || !stays {
+                return Ok(stays);
+            }
         }
         satisfies(self.index.as_ref(), &name, encrypted)
     }
@@ -210,22 +299,31 @@ impl Vault {
         id: &ChunkId,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let name = self.sealer.chunk_name(id);
-        let Some(placement) = index::placement(self.index.as_ref(), &name)? else {
+        let Some(mut placement) = index::placement(self.index.as_ref(), &name)? else {
             return Ok(None);
         };
-        let read = self.segments.read(&name, &placement).and_then(|(header, payload)| {
-            self.sealer.open(packer, &header, payload).map_err(|why| {
-                let path = crate::segment::path(placement.segment);
-                StoreError::Damaged(Damage::new(path, placement.offset, why))
-            })
-        });
-        match read {
-            Ok(plain) => Ok(Some(plain)),
-            Err(StoreError::Damaged(damage)) => {
-                self.quarantine(packer, &name, &placement, &damage);
-                Err(StoreError::Damaged(damage))
+        loop {
+            let read = self.segments.read(&name, &placement).and_then(|(header, payload)| {
+                self.sealer.open(packer, &header, payload).map_err(|why| {
+                    let path = crate::segment::path(placement.segment);
+                    StoreError::Damaged(Damage::new(path, placement.offset, why))
+                })
+            });
+            match read {
+                Ok(plain) => return Ok(Some(plain)),
+                Err(StoreError::Damaged(damage)) => {
+                    // Its segment may have been rewritten, and removed, since the place was looked up.
+                    match index::placement(self.index.as_ref(), &name)? {
+                        None => return Ok(None),
+                        Some(now) if now != placement => placement = now,
+                        Some(_) => {
+                            self.quarantine(packer, &name, &placement, &damage);
+                            return Err(StoreError::Damaged(damage));
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -246,9 +344,8 @@ impl Vault {
         if known {
             return;
         }
-        let mut to = Writer::new();
-        to.u8(QUARANTINE_FACT).raw(name.as_bytes()).u32(placement.segment).u64(placement.offset);
-        match self.fact(packer, to.finish()) {
+        let place = (placement.segment, placement.offset);
+        match self.fact(packer, VaultFact::Quarantined(*name, place).encode()) {
             Ok(fact) => self.submit(
                 Submission { facts: vec![fact], ..Submission::default() },
                 Box::new(|outcome| {
@@ -259,6 +356,121 @@ impl Vault {
             ),
             Err(error) => tracing::warn!(%error, "the quarantine of a damaged chunk was not kept"),
         }
+    }
+
+    /// Shows every fact of the log to somebody, in order, straight from the files. `offset` and `total`
+    /// are bytes of the log. What is damaged is an error here: whoever asks wants all of them.
+    pub fn facts(
+        &self,
+        visit: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), StoreError> {
+        let to = index::watermark(self.index.as_ref())?;
+        let mut files = Vec::new();
+        for number in 1..=to.log {
+            let path = log::path(number);
+            let context = || StoreError::io(format!("reading {path}"));
+            let Some(file) = self.disk.open(&path).map_err(context())? else {
+                return Err(StoreError::Damaged(Damage::new(path, 0, "the file is missing")));
+            };
+            let length = file.length().map_err(context())?;
+            let end = if number == to.log { to.offset.min(length) } else { length };
+            files.push((path, file, end));
+        }
+        let total = files.iter().map(|(_, _, end)| end).sum();
+        let (mut packer, mut done) = (Packer::new(), 0);
+        for (path, file, end) in files {
+            let mut scanner = Scanner::new(file.as_ref(), &path, 0, end);
+            while let Some(step) = scanner.step()? {
+                let (offset, header) = match step {
+                    Step::Record(offset, header) if header.kind == Kind::Fact => (offset, header),
+                    Step::Record(..) => continue,
+                    Step::Damaged(damage) => return Err(StoreError::Damaged(damage)),
+                };
+                let payload = frame::read_payload(file.as_ref(), &path, offset, &header)?;
+                let plain = self
+                    .sealer
+                    .open(&mut packer, &header, payload)
+                    .map_err(|why| StoreError::Damaged(Damage::new(path.as_str(), offset, why)))?;
+                visit(&plain)?;
+                progress(done + offset, total);
+            }
+            done += end;
+        }
+        Ok(())
+    }
+
+    /// Which store this is.
+    pub(crate) fn store(&self) -> &[u8; 16] {
+        &self.store
+    }
+
+    /// Reads single records by their place.
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// The right to rewrite segments, which one has at a time.
+    pub(crate) fn rewriting(&self) -> Option<MutexGuard<'_, ()>> {
+        self.rewriting.try_lock()
+    }
+
+    /// Remembers whatever is asked for from now on, until told not to any more.
+    pub(crate) fn set_collecting(&self, collecting: bool) {
+        if let Some(committer) = &self.committer {
+            committer.set_collecting(collecting);
+        }
+    }
+
+    /// Drops chunks that nobody refers to, and says which of them somebody wants after all.
+    pub(crate) fn drop_chunks(
+        &self,
+        packer: &mut Packer,
+        chunks: &[(ChunkName, Placement)],
+    ) -> Result<Vec<ChunkName>, CommitError> {
+        let mut left = chunks.to_vec();
+        let mut spared = Vec::new();
+        while !left.is_empty() {
+            let places = left.iter().map(|(name, at)| (*name, (at.segment, at.offset)));
+            let fact = self
+                .fact(packer, VaultFact::Dropped(places.collect()).encode())
+                .map_err(|error| CommitError::Failed(error.to_string()))?;
+            let drops = left.iter().map(|(name, _)| *name).collect();
+            match self.commit(Submission { facts: vec![fact], drops, ..Submission::default() }) {
+                Ok(_) => return Ok(spared),
+                Err(CommitError::Wanted(wanted)) => {
+                    left.retain(|(name, _)| !wanted.contains(name));
+                    spared.extend(wanted);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(spared)
+    }
+
+    /// Ends the open segment, so that what is in it can be rewritten too.
+    pub(crate) fn seal_segment(&self) -> Result<(), CommitError> {
+        self.commit(Submission { seal_segment: true, ..Submission::default() }).map(|_| ())
+    }
+
+    /// Makes a rewritten segment stand for others, and removes these.
+    pub(crate) fn switch(
+        &self,
+        packer: &mut Packer,
+        to: u32,
+        replaces: Vec<u32>,
+    ) -> Result<(), StoreError> {
+        let fact =
+            self.fact(packer, VaultFact::Switched { to, replaces: replaces.clone() }.encode())?;
+        self.commit(Submission { facts: vec![fact], ..Submission::default() })
+            .map_err(|error| StoreError::Folder(format!("switching to a new segment: {error}")))?;
+        self.segments.forget(&replaces);
+        for old in replaces {
+            let path = crate::segment::path(old);
+            self.disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
+        }
+        // Not synced: a name that comes back after a power cut is removed by the next start.
+        Ok(())
     }
 
     /// Ends writing in order and notes how far the log goes, so that the next start can tell a torn

@@ -70,7 +70,7 @@ impl From<CommitError> for OpError {
             CommitError::Broken(_) => Self::Broken(text),
             // Ops turn missing names into chunk ids where that helps; elsewhere it is a copy that was
             // quarantined just now, and trying again sends a new one.
-            CommitError::Missing(_) => Self::Unwritten(text),
+            CommitError::Missing(_) | CommitError::Wanted(_) => Self::Unwritten(text),
             CommitError::Failed(_) => Self::Unwritten(text),
         }
     }

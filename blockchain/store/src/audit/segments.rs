@@ -1,16 +1,19 @@
 //! Audits `chunks/`: every record, the footers, their chain, and the ranges that commits answer for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 
 use super::pool::Work;
 use super::{Auditor, Range};
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::frame::{Header, Kind, Scanner, Step, read_header};
 use crate::log::{FileHeader, HeadersDigest};
-use crate::segment::{self, Footer, FooterEntry, TRAILER_BYTES, placement_of, read_trailer};
+use crate::rewrite::RewrittenHeader;
+use crate::segment::{
+    self, Footer, FooterEntry, REWRITTEN, TRAILER_BYTES, placement_of, read_trailer,
+};
 use crate::{Damage, StoreError};
 
 /// What a segment's successor may name as the end of it.
@@ -38,6 +41,51 @@ struct SegmentWalk {
     covered: Covered,
 }
 
+/// Which segments stand for which, by what they say of themselves.
+struct Family {
+    there: BTreeSet<u32>,
+    /// What each rewritten one replaces; `None` when its beginning cannot be read.
+    replaces: BTreeMap<u32, Option<Vec<u32>>>,
+}
+
+impl Family {
+    fn of(
+        disk: &dyn Disk,
+        store: &[u8; 16],
+        numbers: &[u32],
+        rewritten: &[u32],
+    ) -> Result<Self, StoreError> {
+        let mut replaces = BTreeMap::new();
+        for number in rewritten {
+            // One that cannot be opened is named when it is walked.
+            let begin = match disk.open(&segment::path(*number)) {
+                Ok(Some(file)) => RewrittenHeader::read(file.as_ref(), *number, store)?.ok(),
+                _ => None,
+            };
+            replaces.insert(*number, begin.map(|begin| begin.replaces));
+        }
+        Ok(Self { there: numbers.iter().copied().collect(), replaces })
+    }
+
+    /// Whether a segment stands for this one, other than `but`.
+    fn is_replaced(&self, number: u32, but: Option<u32>) -> bool {
+        self.replaces.iter().any(|(by, replaces)| {
+            Some(*by) != but && replaces.as_ref().is_some_and(|old| old.contains(&number))
+        })
+    }
+
+    /// Whether a rewritten segment is all that is left of another. If not, it may be what an interrupted
+    /// rewriting left, and the next start removes it.
+    fn needs(&self, number: u32, lacks_one: bool) -> bool {
+        match self.replaces.get(&number) {
+            Some(Some(replaces)) => replaces
+                .iter()
+                .any(|old| !self.there.contains(old) && !self.is_replaced(*old, Some(number))),
+            _ => lacks_one,
+        }
+    }
+}
+
 /// The ranges of commits, compared with the records as they come.
 struct Covered {
     /// By where they begin.
@@ -56,32 +104,73 @@ impl Auditor<'_> {
         numbers: &[u32],
         work: &mut Work<'_>,
     ) -> Result<(), StoreError> {
+        let at = numbers.partition_point(|number| number & REWRITTEN == 0);
+        let (appended, rewritten) = numbers.split_at_checked(at).unwrap_or((numbers, &[]));
+        let family = Family::of(self.disk, &self.store, numbers, rewritten)?;
         let named = self.ranges.keys().next_back().copied().unwrap_or(0);
         let marked = self.marks.iter().map(|mark| mark.segment).max().unwrap_or(0);
-        let newest = numbers.last().copied().unwrap_or(0).max(named).max(marked);
+        let newest = appended.last().copied().unwrap_or(0).max(named).max(marked);
         let mut before = Ending::Open;
+        let mut lacks_one = false;
         for number in 1..=newest {
-            let path: Arc<str> = segment::path(number).into();
             let ranges = self.ranges.remove(&number).unwrap_or_default();
-            let Some((file, length)) = self.open(&path) else {
+            if family.is_replaced(number, None) && !family.there.contains(&number) {
                 before = Ending::Unknown;
                 continue;
-            };
-            self.found.bytes += length;
-            let mut walk = SegmentWalk {
-                number,
-                path,
-                length,
-                begun: 0,
-                records: Vec::new(),
-                damaged: Vec::new(),
-                covered: Covered::new(ranges),
-            };
-            before = self.segment(&file, &mut walk, before, work)?;
+            }
+            lacks_one |= !family.there.contains(&number);
+            before = self.audit_segment(number, ranges, before, work)?;
+        }
+        for number in REWRITTEN + 1..=rewritten.last().copied().unwrap_or(0) {
+            if family.there.contains(&number) {
+                if !family.needs(number, lacks_one) {
+                    self.needless.insert(number);
+                }
+                self.audit_segment(number, Vec::new(), Ending::Unknown, work)?;
+            } else if !family.is_replaced(number, None) {
+                lacks_one = true;
+                self.damage(&segment::path(number), 0, "the file is missing");
+            }
+        }
+        Ok(())
+    }
+
+    fn audit_segment(
+        &mut self,
+        number: u32,
+        ranges: Vec<Range>,
+        before: Ending,
+        work: &mut Work<'_>,
+    ) -> Result<Ending, StoreError> {
+        let path: Arc<str> = segment::path(number).into();
+        let Some((file, length)) = self.open(&path) else { return Ok(Ending::Unknown) };
+        self.found.bytes += length;
+        let mut walk = SegmentWalk {
+            number,
+            path,
+            length,
+            begun: 0,
+            records: Vec::new(),
+            damaged: Vec::new(),
+            covered: Covered::new(ranges),
+        };
+        let ending = self.segment(&file, &mut walk, before, work)?;
+        if walk.is_rewritten() {
+            self.is_whole(&walk, &ending);
+        } else {
             self.ranges_match(&mut walk);
             self.ends_where_marked(&walk);
         }
-        Ok(())
+        Ok(ending)
+    }
+
+    /// A rewritten segment is whole, or was never switched to: then those it was to replace are there.
+    fn is_whole(&mut self, walk: &SegmentWalk, ending: &Ending) {
+        if matches!(ending, Ending::Sealed(_)) {
+            return;
+        }
+        let why = "the footer of a rewritten segment is missing or damaged";
+        self.damage(&walk.path, walk.length, why);
     }
 
     fn segment(
@@ -237,6 +326,9 @@ impl Auditor<'_> {
         }
         self.footer_lists(walk, &footer);
         // A sealed segment was synced before anything else happened: nothing in it is torn.
+        if walk.is_rewritten() {
+            return Ending::Sealed(header.name);
+        }
         self.chunk_zone = self.chunk_zone.max((walk.number + 1, 0));
         Ending::Sealed(header.name)
     }
@@ -285,6 +377,14 @@ impl Auditor<'_> {
     ) {
         let path = &walk.path;
         let Some(payload) = self.small_payload(file, path, 0, header) else { return };
+        if walk.is_rewritten() {
+            match RewrittenHeader::read(file, walk.number, &self.store) {
+                Ok(Ok(_)) => {}
+                Ok(Err(damage)) => self.found.damage.push(damage),
+                Err(error) => self.damage(path, 0, &error.to_string()),
+            }
+            return;
+        }
         let begin = match FileHeader::decode(&payload) {
             Ok(begin) => begin,
             Err(fault) => return self.damage(path, 0, &fault.to_string()),
@@ -361,6 +461,10 @@ fn was_footer(file: &dyn DiskFile, path: &str, offset: u64) -> Result<bool, Stor
 }
 
 impl SegmentWalk {
+    fn is_rewritten(&self) -> bool {
+        self.number & REWRITTEN != 0
+    }
+
     fn note(&mut self, offset: u64, header: &Header) {
         self.records.push(FooterEntry {
             name: ChunkName::new(header.name),

@@ -15,6 +15,7 @@
 )]
 
 mod bench;
+mod collect;
 mod crash;
 mod damage;
 mod folder;

@@ -1,0 +1,557 @@
+//! Gives back the space of what nobody refers to, and packs what stays more tightly.
+//!
+//! The caller says what is referred to; this drops the rest and rewrites the segments it was in. It runs
+//! beside ingest and reads. Between the moment the caller began to look and the moment a chunk is
+//! dropped, somebody may come to want it: from [`Vault::collect`] on the committer remembers every chunk
+//! that is asked for, and refuses to drop those.
+//!
+//! Whatever ends it half-way, a stop, an error or a crash, leaves a sound store: dropping and switching
+//! are commits, and the next run goes on with what is left.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lucid_core::digest::{ChunkId, ChunkName};
+use parking_lot::MutexGuard;
+
+use crate::codec::{Compression, Packer};
+use crate::committer::short;
+use crate::disk::DiskFile;
+use crate::frame::{HEADER_BYTES, Header, Sealed};
+use crate::index::{self, Placement};
+use crate::rewrite::{self, Draft, RewrittenHeader};
+use crate::segment::{self, Footer, FooterEntry, REWRITTEN};
+use crate::vault::Vault;
+use crate::{CommitError, Damage, StoreError};
+
+/// Rows read at once.
+const PAGE: usize = 4_096;
+/// Chunks dropped in one commit.
+const DROP_MAX: usize = 1_000;
+/// A rewritten segment is ended at this size, and at so many records.
+const DRAFT_BYTES: u64 = 256 << 20;
+const DRAFT_RECORDS: usize = 100_000;
+/// Recompressed at once, on all threads together.
+const STRETCH_BYTES: u64 = 16 << 20;
+
+/// Chunks by the first eight bytes of their names: two that share them are only kept too long. Eight
+/// bytes a chunk, so that ten million need 80 MB.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    sorted: Vec<u64>,
+    added: Vec<u64>,
+}
+
+impl Names {
+    /// Adds a name; it may be there already.
+    pub fn add(&mut self, name: &ChunkName) {
+        self.added.push(short(name));
+        if self.added.len() > self.sorted.len() / 2 + PAGE {
+            self.settle();
+        }
+    }
+
+    /// Ends adding.
+    pub fn settle(&mut self) {
+        self.sorted.append(&mut self.added);
+        self.sorted.sort_unstable();
+        self.sorted.dedup();
+    }
+
+    /// Whether a name was added before [`Names::settle`].
+    pub fn has(&self, name: &ChunkName) -> bool {
+        self.sorted.binary_search(&short(name)).is_ok()
+    }
+
+    /// How many different names there are.
+    pub fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    /// A name that is in here and not in the other, by its first eight bytes.
+    pub fn not_in(&self, other: &Self) -> Option<u64> {
+        self.sorted.iter().find(|name| other.sorted.binary_search(name).is_err()).copied()
+    }
+}
+
+/// Hears how far the work is, and may slow it down or stop it.
+pub trait Control {
+    /// So many bytes of so many are done. `false` stops the work in order.
+    fn step(&mut self, done: u64, total: u64) -> bool;
+}
+
+impl<F: FnMut(u64, u64) -> bool> Control for F {
+    fn step(&mut self, done: u64, total: u64) -> bool {
+        self(done, total)
+    }
+}
+
+/// What is there, and what of it nobody refers to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Chunks that are referred to.
+    pub live_chunks: u64,
+    /// Bytes of their records.
+    pub live_bytes: u64,
+    /// Chunks that are not.
+    pub dead_chunks: u64,
+    /// Bytes of their records.
+    pub dead_bytes: u64,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Chunks that were dropped.
+    pub chunks_removed: u64,
+    /// Chunks that somebody came to want while they were being dropped.
+    pub chunks_spared: u64,
+    /// Segments that were replaced.
+    pub segments_rewritten: u64,
+    /// Segments left alone because a chunk in them is damaged.
+    pub segments_damaged: u64,
+    /// By how much the files got smaller.
+    pub bytes_freed: u64,
+    /// Bytes that were read from the replaced segments to be kept.
+    pub bytes_copied: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+}
+
+/// The right to collect: while it lives, nothing that is asked for is forgotten.
+pub struct Collection<'a> {
+    vault: &'a Vault,
+    _right: MutexGuard<'a, ()>,
+}
+
+impl Drop for Collection<'_> {
+    fn drop(&mut self) {
+        self.vault.set_collecting(false);
+    }
+}
+
+impl Vault {
+    /// Begins a collection or a repacking; `None` while another one runs. Look for what is referred to
+    /// only after this.
+    pub fn collect(&self) -> Option<Collection<'_>> {
+        let right = self.rewriting()?;
+        self.set_collecting(true);
+        Some(Collection { vault: self, _right: right })
+    }
+}
+
+/// A file with the place of its footer, and the footer.
+type SealedSegment = (Arc<dyn DiskFile>, u64, Footer);
+
+/// A segment that is to be replaced.
+struct Victim {
+    length: u64,
+    /// Its live records, by offset.
+    records: Vec<FooterEntry>,
+    /// Everything that it stands for.
+    stands_for: Vec<u32>,
+    level: u8,
+}
+
+impl Collection<'_> {
+    /// Counts, and changes nothing.
+    pub fn survey(&self, live: &Names) -> Result<Survey, StoreError> {
+        let mut survey = Survey::default();
+        self.each_chunk(|name, placement| {
+            let bytes = record_bytes(placement);
+            if live.has(name) {
+                survey.live_chunks += 1;
+                survey.live_bytes += bytes;
+            } else {
+                survey.dead_chunks += 1;
+                survey.dead_bytes += bytes;
+            }
+            Ok(())
+        })?;
+        Ok(survey)
+    }
+
+    fn each_chunk(
+        &self,
+        mut visit: impl FnMut(&ChunkName, &Placement) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut from = ChunkName::new([0; 32]);
+        loop {
+            let page = index::chunks(self.vault.index(), &from, PAGE)?;
+            for (name, placement) in &page {
+                visit(name, placement)?;
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => match after(last) {
+                    Some(next) => from = next,
+                    None => return Ok(()),
+                },
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Drops whatever is not in `live`, and rewrites segments of which over a third is dead.
+    pub fn run(&self, live: &Names, control: &mut dyn Control) -> Result<Collected, StoreError> {
+        let mut done = Collected::default();
+        let used = self.drop_dead(live, &mut done)?;
+        let wasteful = |footer_at: u64, live: u64| live * 3 < footer_at * 2;
+        self.seal_open_segment(|length, number| {
+            wasteful(length, used.get(&number).copied().unwrap_or(0))
+        })?;
+        let mut victims = Vec::new();
+        for number in segment::numbers(self.vault.disk().as_ref())? {
+            let Some((file, footer_at, footer)) = self.sealed(number)? else { continue };
+            // What stands for segments that are wholly dead has no records, and nothing to give.
+            if !footer.entries.is_empty()
+                && wasteful(footer_at, used.get(&number).copied().unwrap_or(0))
+            {
+                victims.push((number, file.length().map_err(reading(number))?));
+            }
+        }
+        self.rewrite(&victims, None, &mut done, control)?;
+        Ok(done)
+    }
+
+    /// Rewrites every sealed segment that was not packed at this zstd level yet, the open one included
+    /// if `all`. Roots, ids and names do not notice.
+    pub fn repack(
+        &self,
+        level: u8,
+        threads: usize,
+        all: bool,
+        control: &mut dyn Control,
+    ) -> Result<Collected, StoreError> {
+        let mut done = Collected::default();
+        if all {
+            self.seal_open_segment(|_, _| true)?;
+        }
+        let mut victims = Vec::new();
+        for number in segment::numbers(self.vault.disk().as_ref())? {
+            let Some((file, ..)) = self.sealed(number)? else { continue };
+            if self.origin(number, file.as_ref())?.1 < level {
+                victims.push((number, file.length().map_err(reading(number))?));
+            }
+        }
+        self.rewrite(&victims, Some((level, threads.max(1))), &mut done, control)?;
+        Ok(done)
+    }
+
+    /// Drops dead chunks, and says how many bytes of each segment are live.
+    fn drop_dead(
+        &self,
+        live: &Names,
+        done: &mut Collected,
+    ) -> Result<BTreeMap<u32, u64>, StoreError> {
+        let mut used: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut dead = Vec::new();
+        let mut packer = Packer::new();
+        let mut drop = |dead: &mut Vec<(ChunkName, Placement)>, used: &mut BTreeMap<u32, u64>| {
+            let spared = self.vault.drop_chunks(&mut packer, dead).map_err(dropping)?;
+            done.chunks_removed += (dead.len() - spared.len()) as u64;
+            done.chunks_spared += spared.len() as u64;
+            for (_, at) in dead.drain(..).filter(|(name, _)| spared.contains(name)) {
+                *used.entry(at.segment).or_default() += record_bytes(&at);
+            }
+            Ok::<_, StoreError>(())
+        };
+        self.each_chunk(|name, placement| {
+            if live.has(name) {
+                *used.entry(placement.segment).or_default() += record_bytes(placement);
+                return Ok(());
+            }
+            dead.push((*name, *placement));
+            if dead.len() >= DROP_MAX { drop(&mut dead, &mut used) } else { Ok(()) }
+        })?;
+        drop(&mut dead, &mut used)?;
+        Ok(used)
+    }
+
+    /// Seals the segment that is being appended to, if it is worth it.
+    fn seal_open_segment(&self, worth: impl Fn(u64, u32) -> bool) -> Result<(), StoreError> {
+        let number = index::watermark(self.vault.index())?.segment;
+        let path = segment::path(number);
+        let opened = self.vault.disk().open(&path).map_err(reading(number))?;
+        let Some(file) = opened else { return Ok(()) };
+        if self.sealed(number)?.is_none() && worth(file.length().map_err(reading(number))?, number)
+        {
+            self.vault.seal_segment().map_err(dropping)?;
+        }
+        Ok(())
+    }
+
+    /// A segment with a sound footer; only those never change any more.
+    fn sealed(&self, number: u32) -> Result<Option<SealedSegment>, StoreError> {
+        let path = segment::path(number);
+        let opened = self.vault.disk().open(&path).map_err(reading(number))?;
+        let Some(file) = opened else { return Ok(None) };
+        match Footer::find(file.as_ref(), number)? {
+            Some(Ok((footer_at, footer))) => Ok(Some((file, footer_at, footer))),
+            _ => Ok(None),
+        }
+    }
+
+    /// What a segment stands for beside itself, and at which level it was packed.
+    fn origin(&self, number: u32, file: &dyn DiskFile) -> Result<(Vec<u32>, u8), StoreError> {
+        if number & REWRITTEN == 0 {
+            return Ok((Vec::new(), 0));
+        }
+        let begin = RewrittenHeader::read(file, number, self.vault.store())?;
+        let begin = begin.map_err(StoreError::Damaged)?;
+        Ok((begin.replaces, begin.level))
+    }
+
+    /// Looks a segment's live records up; `None` when one of them is known to be damaged.
+    fn victim(&self, number: u32, length: u64) -> Result<Option<Victim>, StoreError> {
+        let Some((file, _, footer)) = self.sealed(number)? else { return Ok(None) };
+        let (mut stands_for, level) = self.origin(number, file.as_ref())?;
+        stands_for.push(number);
+        let mut records = Vec::new();
+        for entry in footer.entries {
+            let now = index::placement(self.vault.index(), &entry.name)?;
+            if now != Some(entry.placement) {
+                continue;
+            }
+            if index::is_quarantined(self.vault.index(), &entry.name)? {
+                return Ok(None);
+            }
+            records.push(entry);
+        }
+        records.sort_by_key(|entry| entry.placement.offset);
+        Ok(Some(Victim { length, records, stands_for, level }))
+    }
+
+    fn rewrite(
+        &self,
+        victims: &[(u32, u64)],
+        repack: Option<(u8, usize)>,
+        done: &mut Collected,
+        control: &mut dyn Control,
+    ) -> Result<(), StoreError> {
+        let total = victims.iter().map(|(_, length)| length).sum();
+        let mut passed = 0;
+        let mut waiting = victims.iter();
+        loop {
+            // As many segments as fill one; their records are known before the first is written.
+            let (mut group, mut bytes, mut records) = (Vec::new(), 0, 0);
+            while bytes < DRAFT_BYTES && records < DRAFT_RECORDS {
+                let Some((number, length)) = waiting.next() else { break };
+                let Some(victim) = self.victim(*number, *length)? else {
+                    done.segments_damaged += 1;
+                    passed += length;
+                    continue;
+                };
+                bytes += victim.records.iter().map(|e| record_bytes(&e.placement)).sum::<u64>();
+                records += victim.records.len();
+                group.push(victim);
+            }
+            if group.is_empty() {
+                return Ok(());
+            }
+            if !self.rewrite_group(&group, repack, done, &mut passed, total, control)? {
+                done.stopped = true;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes one segment from several and switches to it. `false` when it was told to stop; what had
+    /// been written by then never counts.
+    fn rewrite_group(
+        &self,
+        group: &[Victim],
+        repack: Option<(u8, usize)>,
+        done: &mut Collected,
+        passed: &mut u64,
+        total: u64,
+        control: &mut dyn Control,
+    ) -> Result<bool, StoreError> {
+        let disk = self.vault.disk().as_ref();
+        let number = rewrite::next_number(disk, self.vault.index())?;
+        let mut replaces: Vec<u32> = group.iter().flat_map(|v| v.stands_for.clone()).collect();
+        replaces.sort_unstable();
+        let level = match repack {
+            Some((level, _)) => level,
+            None => group.iter().map(|victim| victim.level).min().unwrap_or(0),
+        };
+        let begin = RewrittenHeader {
+            store: *self.vault.store(),
+            number,
+            level,
+            replaces: replaces.clone(),
+        };
+        let mut draft = Draft::begin(disk, &begin)?;
+        let mut copier = Copier { vault: self.vault, repack, draft: &mut draft };
+        let mut copied = 0;
+        for victim in group {
+            let started = *passed;
+            let goes_on = copier.copy(victim, &mut |bytes| {
+                *passed = started + bytes;
+                control.step(*passed, total)
+            });
+            match goes_on {
+                Ok(true) => {}
+                ended => {
+                    drop(draft);
+                    self.discard(number)?;
+                    return ended;
+                }
+            }
+            *passed = started + victim.length;
+            copied += victim.records.iter().map(|e| record_bytes(&e.placement)).sum::<u64>();
+        }
+        let length = match draft.finish(disk) {
+            Ok(length) => length,
+            Err(error) => {
+                self.discard(number)?;
+                return Err(error);
+            }
+        };
+        let old: u64 = group.iter().map(|victim| victim.length).sum();
+        self.vault.switch(&mut Packer::new(), number, replaces)?;
+        done.segments_rewritten += group.len() as u64;
+        done.bytes_freed += old.saturating_sub(length);
+        done.bytes_copied += copied;
+        Ok(control.step(*passed, total))
+    }
+
+    fn discard(&self, number: u32) -> Result<(), StoreError> {
+        let path = segment::path(number);
+        self.vault.disk().unlink(&path).map_err(StoreError::io(format!("removing {path}")))
+    }
+}
+
+/// Copies records from segment to segment.
+struct Copier<'a> {
+    vault: &'a Vault,
+    repack: Option<(u8, usize)>,
+    draft: &'a mut Draft,
+}
+
+impl Copier<'_> {
+    /// Copies a victim's live records, in stretches; `step` hears how far into the file it is.
+    fn copy(
+        &mut self,
+        victim: &Victim,
+        step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<bool, StoreError> {
+        let mut packers: Vec<Packer> = Vec::new();
+        packers.resize_with(self.repack.map_or(1, |(_, threads)| threads), Packer::new);
+        let mut rest = victim.records.as_slice();
+        while let Some(first) = rest.first() {
+            let mut bytes = 0;
+            let fits = |entry: &&FooterEntry| {
+                bytes += record_bytes(&entry.placement);
+                bytes <= STRETCH_BYTES
+            };
+            let count = rest.iter().take_while(fits).count().max(1);
+            let (stretch, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            rest = after;
+            for (header, payload) in self.records(stretch, &mut packers)? {
+                self.draft.add(&header, &payload)?;
+            }
+            if !step(first.placement.offset) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads records, and packs them anew if that is asked for, on as many threads as there are packers.
+    fn records(
+        &self,
+        stretch: &[FooterEntry],
+        packers: &mut [Packer],
+    ) -> Result<Vec<(Header, Vec<u8>)>, StoreError> {
+        let Some((level, _)) = self.repack else {
+            return stretch.iter().map(|entry| read(self.vault, entry)).collect();
+        };
+        let share = stretch.len().div_ceil(packers.len());
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = stretch
+                .chunks(share)
+                .zip(packers)
+                .map(|(entries, packer)| {
+                    scope.spawn(move || {
+                        let pack = |entry| repacked(self.vault, packer, level, entry);
+                        entries.iter().map(pack).collect::<Result<Vec<_>, StoreError>>()
+                    })
+                })
+                .collect();
+            let mut records = Vec::with_capacity(stretch.len());
+            for worker in workers {
+                match worker.join() {
+                    Ok(part) => records.extend(part?),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok(records)
+        })
+    }
+}
+
+/// Reads a record as it is; one that is damaged ends the work, since nothing may be given up for it.
+fn read(vault: &Vault, entry: &FooterEntry) -> Result<(Header, Vec<u8>), StoreError> {
+    let (header, payload) = vault.segments().read(&entry.name, &entry.placement)?;
+    if header.matches(&payload) {
+        Ok((header, payload))
+    } else {
+        let path = segment::path(entry.placement.segment);
+        let why = "the record's payload does not match its digest";
+        Err(StoreError::Damaged(Damage::new(path, entry.placement.offset, why)))
+    }
+}
+
+/// A record packed at a level; as it was when that gains nothing.
+fn repacked(
+    vault: &Vault,
+    packer: &mut Packer,
+    level: u8,
+    entry: &FooterEntry,
+) -> Result<(Header, Vec<u8>), StoreError> {
+    let (header, payload) = read(vault, entry)?;
+    let opened = vault.sealer().open(packer, &header, payload.clone());
+    let plain = opened.map_err(|why| {
+        let path = segment::path(entry.placement.segment);
+        StoreError::Damaged(Damage::new(path, entry.placement.offset, why))
+    })?;
+    let id = ChunkId::from(blake3::hash(&plain));
+    let how = Compression::Zstd(level.into());
+    let Sealed { header: mut fresh, payload: packed } =
+        vault.sealer().seal_chunk(packer, how, entry.placement.encrypted, &id, &plain)?;
+    if packed.len() >= payload.len() || fresh.name != header.name {
+        return Ok((header, payload));
+    }
+    fresh.sequence = header.sequence;
+    Ok((fresh, packed))
+}
+
+fn record_bytes(placement: &Placement) -> u64 {
+    HEADER_BYTES as u64 + u64::from(placement.stored_length)
+}
+
+/// The name behind this one.
+fn after(name: &ChunkName) -> Option<ChunkName> {
+    let mut bytes = *name.as_bytes();
+    for byte in bytes.iter_mut().rev() {
+        let (next, carry) = byte.overflowing_add(1);
+        *byte = next;
+        if !carry {
+            return Some(ChunkName::new(bytes));
+        }
+    }
+    None
+}
+
+fn reading(number: u32) -> impl FnOnce(std::io::Error) -> StoreError {
+    StoreError::io(format!("reading {}", segment::path(number)))
+}
+
+fn dropping(error: CommitError) -> StoreError {
+    StoreError::Folder(format!("collecting: {error}"))
+}

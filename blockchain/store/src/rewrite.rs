@@ -1,0 +1,266 @@
+//! Segments written anew from others: how dead records give their space back, and how cold ones are
+//! packed more tightly.
+//!
+//! A rewritten segment holds records of the segments that it replaces, each with the sequence it had,
+//! and begins by naming them. So it explains itself: whichever of the two is lost, a fact of the log or
+//! a file, what remains says how the store is made. The order is: write the new file, sync it and its
+//! name; commit the fact that switches to it; remove the old files. Until the fact is durable the old
+//! files are the store; from then on the new one is.
+
+use std::sync::Arc;
+
+use lucid_core::digest::ChunkName;
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{self, Header, Kind, Sealed};
+use crate::index::{self, Changes, Index};
+use crate::segment::{self, Footer, FooterEntry, REWRITTEN, placement_of};
+use crate::{Damage, StoreError};
+
+const ROLE: &str = "rewritten";
+
+/// The first record of a rewritten segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewrittenHeader {
+    /// The store it belongs to.
+    pub store: [u8; 16],
+    /// Its number, with [`REWRITTEN`] set.
+    pub number: u32,
+    /// The zstd level that all of its records were packed at, at least; zero when they are as they came.
+    pub level: u8,
+    /// Every segment that it stands for, those included that its own sources had stood for.
+    pub replaces: Vec<u32>,
+}
+
+impl RewrittenHeader {
+    fn seal(&self) -> Sealed {
+        let mut to = Writer::new();
+        to.raw(&self.store).text(ROLE).u32(self.number).u8(self.level);
+        to.u32(u32::try_from(self.replaces.len()).unwrap_or(u32::MAX));
+        for number in &self.replaces {
+            to.u32(*number);
+        }
+        let payload = to.finish();
+        let name = *blake3::hash(&payload).as_bytes();
+        Sealed::plain(Kind::File, name, payload)
+    }
+
+    /// Reads the payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(payload);
+        let store = from.array("store id")?;
+        if from.text("file role")? != ROLE {
+            return Err(WireFault::Invalid { what: "file role" });
+        }
+        let number = from.u32("file number")?;
+        let level = from.u8("level")?;
+        let mut replaces = Vec::new();
+        for _ in 0..from.u32("count of replaced segments")? {
+            replaces.push(from.u32("replaced segment")?);
+        }
+        from.finish()?;
+        if number & REWRITTEN == 0 {
+            return Err(WireFault::Invalid { what: "file number" });
+        }
+        Ok(Self { store, number, level, replaces })
+    }
+
+    /// Reads the beginning of a file; says what is wrong with it instead.
+    pub fn read(
+        file: &dyn DiskFile,
+        number: u32,
+        store: &[u8; 16],
+    ) -> Result<Result<Self, Damage>, StoreError> {
+        let path = segment::path(number);
+        let fault = |why: &str| Ok(Err(Damage::new(path.as_str(), 0, why)));
+        let header = match frame::read_header(file, &path, 0)? {
+            Some(Ok(header)) if header.kind == Kind::File => header,
+            Some(Err(why)) => return fault(why),
+            _ => return fault("the file does not begin as a segment does"),
+        };
+        let payload = frame::read_payload(file, &path, 0, &header)?;
+        if !header.matches(&payload) {
+            return fault("the file's first record does not match its digest");
+        }
+        match Self::decode(&payload) {
+            Err(why) => fault(&why.to_string()),
+            Ok(begin) if begin.store != *store => fault("the file belongs to another store"),
+            Ok(begin) if begin.number != number => {
+                fault("the file was another one before it was renamed")
+            }
+            Ok(begin) => Ok(Ok(begin)),
+        }
+    }
+}
+
+/// Records are handed to the file in pieces of this size.
+const BUFFER_BYTES: usize = 4 << 20;
+
+/// A rewritten segment on its way.
+pub struct Draft {
+    number: u32,
+    path: String,
+    file: Arc<dyn DiskFile>,
+    entries: Vec<FooterEntry>,
+    length: u64,
+    buffer: Vec<u8>,
+}
+
+impl Draft {
+    /// Begins a file; what an earlier attempt left under its name never counted.
+    pub fn begin(disk: &dyn Disk, header: &RewrittenHeader) -> Result<Self, StoreError> {
+        let path = segment::path(header.number);
+        let context = || StoreError::io(format!("writing {path}"));
+        disk.unlink(&path).map_err(context())?;
+        let file = disk.create(&path).map_err(context())?;
+        let first = header.seal();
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+        buffer.extend_from_slice(&first.header.encode());
+        buffer.extend_from_slice(&first.payload);
+        let length = first.record_bytes();
+        Ok(Self { number: header.number, path, file, entries: Vec::new(), length, buffer })
+    }
+
+    /// Bytes so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Records so far.
+    pub fn records(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Adds a record, sequence and all.
+    pub fn add(&mut self, header: &Header, payload: &[u8]) -> Result<(), StoreError> {
+        let bytes = header.encode();
+        self.entries.push(FooterEntry {
+            name: ChunkName::new(header.name),
+            sequence: header.sequence,
+            placement: placement_of(self.number, self.length, header),
+            header_digest: *blake3::hash(&bytes).as_bytes(),
+        });
+        self.length += header.record_bytes();
+        if self.buffer.len() + bytes.len() + payload.len() > BUFFER_BYTES {
+            self.write_out()?;
+        }
+        self.buffer.extend_from_slice(&bytes);
+        self.buffer.extend_from_slice(payload);
+        Ok(())
+    }
+
+    fn write_out(&mut self) -> Result<(), StoreError> {
+        let context = StoreError::io(format!("writing {}", self.path));
+        self.file.append(&[&self.buffer]).map_err(context)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Ends the file with its footer and makes all of it durable, its name included.
+    pub fn finish(mut self, disk: &dyn Disk) -> Result<u64, StoreError> {
+        let mut footer =
+            Footer { segment: self.number, entries: std::mem::take(&mut self.entries) };
+        footer.entries.sort_by_key(|entry| (entry.name, entry.sequence));
+        let (sealed, trailer) = footer.seal(self.length, 0);
+        self.buffer.extend_from_slice(&sealed.header.encode());
+        self.buffer.extend_from_slice(&sealed.payload);
+        self.buffer.extend_from_slice(&trailer);
+        self.write_out()?;
+        let context = || StoreError::io(format!("writing {}", self.path));
+        self.file.sync().map_err(context())?;
+        disk.sync_folder(segment::FOLDER).map_err(context())?;
+        Ok(self.length + sealed.record_bytes() + trailer.len() as u64)
+    }
+}
+
+/// Makes a rewritten segment's rows: its sources are no more, and its records are where it has them.
+/// `false` when its file is not there: then it has been replaced itself, or is missing, and recovery
+/// tells which.
+pub fn switch(
+    disk: &dyn Disk,
+    number: u32,
+    replaces: &[u32],
+    changes: &mut Changes<'_>,
+) -> Result<bool, StoreError> {
+    for old in replaces {
+        index::retire(changes, *old);
+    }
+    index::note_rewritten(changes, number);
+    let path = segment::path(number);
+    let context = || StoreError::io(format!("opening {path}"));
+    let Some(file) = disk.open(&path).map_err(context())? else { return Ok(false) };
+    let entries = match Footer::find(file.as_ref(), number)? {
+        Some(Ok((_, footer))) => footer.entries,
+        // The footer is damaged, or its trailer is; the audit names it. The records are still there.
+        _ => {
+            let length = file.length().map_err(context())?;
+            Footer::of(file.as_ref(), number, length, &mut Vec::new())?.entries
+        }
+    };
+    for entry in &entries {
+        index::move_chunk(changes, &entry.name, &entry.placement)?;
+    }
+    Ok(true)
+}
+
+/// The number of the next rewritten segment.
+pub fn next_number(disk: &dyn Disk, index: &dyn Index) -> Result<u32, StoreError> {
+    let newest = segment::numbers(disk)?.last().copied().unwrap_or(0).max(REWRITTEN);
+    let known = index::rewritten(index)?.last().copied().unwrap_or(0);
+    Ok(newest.max(known) + 1)
+}
+
+/// Brings the files of rewritten segments and the index together, at the end of recovery: takes in what
+/// the log lost the fact of, and says which files are missing. `missing` are segments that recovery
+/// looked for in vain; those that have been replaced are no loss.
+pub fn settle(
+    disk: &dyn Disk,
+    store: &[u8; 16],
+    index: &dyn Index,
+    missing: &mut Vec<u32>,
+) -> Result<(), StoreError> {
+    let there = segment::numbers(disk)?;
+    let known = index::rewritten(index)?;
+    for number in there.iter().filter(|n| **n & REWRITTEN != 0 && !known.contains(n)) {
+        let path = segment::path(*number);
+        let opened = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
+        let Some(file) = opened else { continue };
+        let Ok(begin) = RewrittenHeader::read(file.as_ref(), *number, store)? else { continue };
+        let mut switched = false;
+        for old in begin.replaces.iter().filter(|old| !there.contains(old)) {
+            switched |= !index::is_retired(index, *old)?;
+        }
+        if !switched {
+            continue;
+        }
+        // Its sources are removed only after the switch: so it was made, and the log lost the fact.
+        tracing::warn!(path, "a rewritten segment is taken in without its fact");
+        let mut changes = Changes::new(index);
+        switch(disk, *number, &begin.replaces, &mut changes)?;
+        changes.write()?;
+    }
+    missing.extend(index::rewritten(index)?.iter().filter(|number| !there.contains(number)));
+    let mut lost = Vec::new();
+    for number in missing.drain(..) {
+        if !index::is_retired(index, number)? && !lost.contains(&number) {
+            lost.push(number);
+        }
+    }
+    *missing = lost;
+    Ok(())
+}
+
+/// Removes files that have been replaced, and rewritten ones whose switch never came: only while no
+/// segment is missing, or one of them might be what is left of it.
+pub fn clear(disk: &dyn Disk, index: &dyn Index) -> Result<(), StoreError> {
+    let known = index::rewritten(index)?;
+    for number in segment::numbers(disk)? {
+        let never_switched_to = number & REWRITTEN != 0 && !known.contains(&number);
+        if never_switched_to || index::is_retired(index, number)? {
+            let path = segment::path(number);
+            disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
+        }
+    }
+    Ok(())
+}

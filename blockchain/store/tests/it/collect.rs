@@ -1,0 +1,383 @@
+//! Collecting and repacking: what nobody refers to goes, its space returns, everything else stays, and
+//! death behind any call of it changes nothing of that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lucid_store::CommitError;
+use lucid_store::audit::audit;
+use lucid_store::collect::{Collected, Names};
+use lucid_store::committer::Submission;
+use lucid_store::disk::Disk;
+use lucid_store::disk::simulated::{SimulatedDisk, SyncPoint};
+use lucid_store::index::memory::MemoryIndex;
+use lucid_store::index::placement;
+use lucid_store::vault::Vault;
+
+use crate::bench::{Entry, Store, chunk, files, id_of, index_of, reads};
+
+fn go_on(_: u64, _: u64) -> bool {
+    true
+}
+
+/// The names of these chunks.
+fn names(vault: &Vault, chunks: &[Vec<u8>]) -> Names {
+    let mut names = Names::default();
+    for bytes in chunks {
+        names.add(&vault.sealer().chunk_name(&id_of(bytes)));
+    }
+    names.settle();
+    names
+}
+
+fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
+    let collection = vault.collect().expect("nobody else collects");
+    collection.run(&names(vault, live), &mut go_on).unwrap()
+}
+
+/// Chunks, one a commit, over several segments.
+fn fill(vault: &Vault, from: u32, count: u32) -> Vec<Vec<u8>> {
+    (from..from + count)
+        .map(|number| {
+            let bytes = chunk(number, 300 + (number as usize * 37) % 500);
+            Entry::new(number * 10, 1, vec![bytes.clone()]).commit(vault).unwrap();
+            bytes
+        })
+        .collect()
+}
+
+/// After a restart nobody remembers having asked for them.
+fn reopen(store: &Store, disk: &SimulatedDisk, vault: Vault, index: &Arc<MemoryIndex>) -> Vault {
+    drop(vault);
+    store.open(disk, index).unwrap()
+}
+
+fn assert_sound(store: &Store, disk: &SimulatedDisk) {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let found = audit(&disk, Some(&store.sealer), store.id, None, &|_, _| {}).unwrap();
+    assert_eq!(found.damage, []);
+    assert_eq!(found.torn, []);
+    assert_eq!(found.unknown, [""; 0]);
+}
+
+fn segment_bytes(disk: &SimulatedDisk) -> usize {
+    files(disk).iter().filter(|(path, _)| path.starts_with("chunks/")).map(|(_, b)| b.len()).sum()
+}
+
+fn split(chunks: &[Vec<u8>], keep: impl Fn(usize) -> bool) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let (kept, gone): (Vec<_>, Vec<_>) =
+        chunks.iter().cloned().enumerate().partition(|(number, _)| keep(*number));
+    let bare = |chunks: Vec<(usize, Vec<u8>)>| chunks.into_iter().map(|(_, b)| b).collect();
+    (bare(kept), bare(gone))
+}
+
+fn assert_holds(vault: &Vault, kept: &[Vec<u8>], gone: &[Vec<u8>]) {
+    for bytes in kept {
+        assert_eq!(reads(vault, bytes), Ok(true));
+    }
+    for bytes in gone {
+        assert_eq!(reads(vault, bytes), Ok(false));
+    }
+}
+
+#[test]
+fn what_nobody_refers_to_goes_and_its_space_returns() {
+    for encrypted in [false, true] {
+        let store = Store::new(encrypted);
+        let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+        let vault = store.open(&disk, &index).unwrap();
+        let chunks = fill(&vault, 0, 40);
+        let vault = reopen(&store, &disk, vault, &index);
+        let (kept, gone) = split(&chunks, |number| number % 4 == 0);
+        let before = segment_bytes(&disk);
+
+        let collection = vault.collect().unwrap();
+        assert!(vault.collect().is_none(), "one at a time");
+        let survey = collection.survey(&names(&vault, &kept)).unwrap();
+        assert_eq!((survey.live_chunks, survey.dead_chunks), (10, 30));
+        drop(collection);
+        let done = collect(&vault, &kept);
+        assert_eq!((done.chunks_removed, done.chunks_spared), (30, 0));
+        let after = segment_bytes(&disk);
+        assert_eq!(before as u64 - done.bytes_freed, after as u64 - sealing(before, &done, after));
+        assert!(after * 2 < before, "{before} bytes became {after}");
+        assert_holds(&vault, &kept, &gone);
+        assert_sound(&store, &disk);
+
+        // Once more there is nothing to do.
+        let again = collect(&vault, &kept);
+        assert_eq!((again.chunks_removed, again.segments_rewritten), (0, 0));
+
+        // It goes on: new chunks, and those that went, are taken in as ever.
+        let more = fill(&vault, 100, 5);
+        Entry::new(5_000, 1, gone[..3].to_vec()).commit(&vault).unwrap();
+        let everything: Vec<_> = [&kept[..], &more[..], &gone[..3]].concat();
+        assert_holds(&vault, &everything, &gone[3..]);
+        // A second generation replaces the first.
+        let vault = reopen(&store, &disk, vault, &index);
+        let (kept, gone) = split(&everything, |number| number % 5 == 0);
+        collect(&vault, &kept);
+        assert_holds(&vault, &kept, &gone);
+        assert_sound(&store, &disk);
+
+        // The same from the files alone.
+        drop(vault);
+        let fresh = Arc::new(MemoryIndex::new());
+        let vault = store.open(&disk, &fresh).unwrap();
+        assert_eq!(vault.damage(), []);
+        assert_holds(&vault, &kept, &gone);
+        assert_sound(&store, &disk);
+    }
+}
+
+/// What sealing the open segment added to the files before any got smaller.
+fn sealing(before: usize, done: &Collected, after: usize) -> u64 {
+    (after as u64 + done.bytes_freed).checked_sub(before as u64).unwrap()
+}
+
+#[test]
+fn what_somebody_asked_for_stays() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 8);
+    // Just uploaded, not referred to yet.
+    assert_eq!(collect(&vault, &[]).chunks_spared, 8);
+    let vault = reopen(&store, &disk, vault, &index);
+    assert!(vault.knows(&id_of(&chunks[1]), true).unwrap());
+    let done = collect(&vault, &chunks[3..4]);
+    assert_eq!((done.chunks_removed, done.chunks_spared), (6, 1));
+    let refer = |bytes: &[u8]| Submission {
+        requires: vec![vault.sealer().chunk_name(&id_of(bytes))],
+        ..Submission::default()
+    };
+    vault.commit(refer(&chunks[1])).unwrap();
+    assert!(
+        matches!(vault.commit(refer(&chunks[2])), Err(CommitError::Missing(names)) if names.len() == 1)
+    );
+    assert!(!vault.knows(&id_of(&chunks[2]), true).unwrap());
+    assert_holds(&vault, &[chunks[1].clone(), chunks[3].clone()], &chunks[4..]);
+}
+
+#[test]
+fn a_stop_leaves_a_sound_store_and_the_next_run_goes_on() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 30);
+    let vault = reopen(&store, &disk, vault, &index);
+    let (kept, gone) = split(&chunks, |number| number % 4 == 0);
+    let stopped = vault.collect().unwrap().run(&names(&vault, &kept), &mut |_, _| false).unwrap();
+    assert!(stopped.stopped && stopped.chunks_removed == gone.len() as u64);
+    assert_holds(&vault, &kept, &gone);
+    assert_sound(&store, &disk);
+    let done = collect(&vault, &kept);
+    assert!(!done.stopped && done.segments_rewritten > 0);
+    assert_holds(&vault, &kept, &gone);
+    assert_sound(&store, &disk);
+}
+
+#[test]
+fn damage_among_what_is_kept_ends_the_collection_and_spares_the_segment() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 30);
+    let vault = reopen(&store, &disk, vault, &index);
+    let (kept, gone) = split(&chunks, |number| number % 4 == 0);
+    let at =
+        placement(index.as_ref(), &vault.sealer().chunk_name(&id_of(&kept[0]))).unwrap().unwrap();
+    disk.flip(&lucid_store::segment::path(at.segment), at.offset as usize + 150);
+    let first = vault.collect().unwrap().run(&names(&vault, &kept), &mut go_on);
+    assert!(first.unwrap_err().to_string().contains("does not match its digest"));
+    // Reading it quarantines it; from then on only its segment is left alone.
+    assert!(reads(&vault, &kept[0]).is_err());
+    Entry::new(7_000, 1, vec![]).commit(&vault).unwrap();
+    let done = collect(&vault, &kept);
+    assert_eq!(done.segments_damaged, 1);
+    assert_holds(&vault, &kept[1..], &gone);
+    assert!(reads(&vault, &kept[0]).is_err());
+    // A new upload heals it, and then the damaged record goes with its segment.
+    Entry::new(7_010, 1, vec![kept[0].clone()]).commit(&vault).unwrap();
+    collect(&vault, &kept);
+    assert_holds(&vault, &kept, &gone);
+    assert_sound(&store, &disk);
+}
+
+#[test]
+fn repacking_makes_records_smaller_and_changes_nothing_else() {
+    for encrypted in [false, true] {
+        let store = Store::new(encrypted);
+        let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+        let vault = store.open(&disk, &index).unwrap();
+        let chunks: Vec<Vec<u8>> = (0..30u32)
+            .map(|number| {
+                let line = format!("line {number} of a text that repeats itself, ");
+                let noise = chunk(number, 40);
+                [line.repeat(9 + number as usize % 7).into_bytes(), noise].concat()
+            })
+            .collect();
+        for (number, bytes) in (0u32..).zip(&chunks) {
+            let mut packer = lucid_store::codec::Packer::new();
+            let how = lucid_store::codec::Compression::None;
+            let sealed = vault.chunk(&mut packer, how, encrypted, &id_of(bytes), bytes).unwrap();
+            let fact = vault.fact(&mut packer, crate::bench::fact(number, &[])).unwrap();
+            let chunks = vec![sealed];
+            vault
+                .commit(Submission { chunks, facts: vec![fact], ..Submission::default() })
+                .unwrap();
+        }
+        let before = segment_bytes(&disk);
+        let repack =
+            |level, all| vault.collect().unwrap().repack(level, 2, all, &mut go_on).unwrap();
+        assert!(repack(9, true).segments_rewritten > 2);
+        assert!(segment_bytes(&disk) * 2 < before);
+        assert_holds(&vault, &chunks, &[]);
+        assert_sound(&store, &disk);
+        assert_eq!(repack(9, true).segments_rewritten, 0, "they are at that level");
+        assert!(repack(12, false).segments_rewritten > 0);
+        assert_holds(&vault, &chunks, &[]);
+        // What a collection copies keeps the level of the lowest.
+        drop(vault);
+        let fresh = Arc::new(MemoryIndex::new());
+        let vault = store.open(&disk, &fresh).unwrap();
+        collect(&vault, &chunks[..7]);
+        let again = vault.collect().unwrap().repack(12, 1, true, &mut go_on).unwrap();
+        assert_eq!(again.segments_rewritten, 0);
+        assert_holds(&vault, &chunks[..7], &chunks[7..]);
+        assert_sound(&store, &disk);
+    }
+}
+
+#[test]
+fn a_file_that_lost_its_fact_is_taken_in_again() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 30);
+    let vault = reopen(&store, &disk, vault, &index);
+    let (kept, _) = split(&chunks, |number| number % 4 == 0);
+    collect(&vault, &kept);
+    drop(vault);
+    // Every fact of the log that could tell is damaged, one after the other.
+    let log: Vec<String> =
+        files(&disk).into_keys().filter(|path| path.starts_with("log/")).collect();
+    let newest = log.last().unwrap();
+    for at in (0..files(&disk)[newest].len()).step_by(97) {
+        let damaged = disk.fork();
+        damaged.flip(newest, at);
+        let fresh = Arc::new(MemoryIndex::new());
+        let vault = store.open_with(&damaged, fresh, crate::bench::SMALL, false).unwrap();
+        assert_holds(&vault, &kept, &[]);
+    }
+}
+
+/// A store with two generations of rewritten segments, as it came to be.
+struct Tape {
+    store: Store,
+    disk: SimulatedDisk,
+    /// Where the first collection begins, and the index as it was then.
+    started: (usize, BTreeMap<Vec<u8>, Vec<u8>>),
+    /// What the first collection kept.
+    kept: Vec<Vec<u8>>,
+    /// Where the second begins.
+    second: usize,
+    /// What it kept, and what was repacked after it.
+    kept_last: Vec<Vec<u8>>,
+}
+
+fn record(encrypted: bool) -> Tape {
+    let store = Store::new(encrypted);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let first = fill(&vault, 0, 16);
+    let vault = reopen(&store, &disk, vault, &index);
+    let started = (disk.calls(), index.rows());
+    let (kept, _) = split(&first, |number| number % 3 == 0);
+    collect(&vault, &kept);
+    let more = fill(&vault, 200, 6);
+    let vault = reopen(&store, &disk, vault, &index);
+    let second = disk.calls();
+    let all: Vec<_> = [&kept[..], &more[..]].concat();
+    let (kept_last, _) = split(&all, |number| number % 3 == 0);
+    collect(&vault, &kept_last);
+    let repacked = vault.collect().unwrap().repack(5, 1, true, &mut go_on).unwrap();
+    assert!(repacked.segments_rewritten > 0);
+    drop(vault);
+    Tape { store, disk, started, kept, second, kept_last }
+}
+
+/// Starts again behind a call, does the work once more, and starts once more from the files alone.
+fn revive(tape: &Tape, disk: &SimulatedDisk, calls: usize, seed: u64) -> Result<(), String> {
+    let dead = match seed {
+        0 => disk.after_kill(calls),
+        seed => disk.after_power_cut(calls, seed),
+    };
+    let index = match seed % 2 {
+        0 => Arc::new(MemoryIndex::new()),
+        _ => index_of(&tape.started.1),
+    };
+    let kept = if calls < tape.second { &tape.kept } else { &tape.kept_last };
+    let check = |index: &Arc<MemoryIndex>, again: bool| {
+        let vault = tape.store.open(&dead, index).map_err(|error| error.to_string())?;
+        if let Some(damage) = vault.damage().first() {
+            return Err(format!("false damage: {damage}"));
+        }
+        if again {
+            collect(&vault, kept);
+        }
+        for bytes in kept {
+            if !reads(&vault, bytes)? {
+                return Err("a chunk that was kept is gone".into());
+            }
+        }
+        let disk: Arc<dyn Disk> = Arc::new(dead.clone());
+        let sealer = Some(tape.store.sealer.as_ref());
+        let found = audit(&disk, sealer, tape.store.id, None, &|_, _| {});
+        let found = found.map_err(|error| error.to_string())?;
+        let torn = found.torn.iter().find(|torn| torn.file != "CLOSED.new");
+        match found.damage.first().or(torn) {
+            Some(damage) => Err(format!("the audit says: {damage}")),
+            None => Ok(()),
+        }
+    };
+    check(&index, false)?;
+    check(&index, true)?;
+    check(&Arc::new(MemoryIndex::new()), false)
+}
+
+#[test]
+fn every_death_of_a_collection_is_survived() {
+    for encrypted in [false, true] {
+        let tape = record(encrypted);
+        for calls in tape.started.0..=tape.disk.calls() {
+            for seed in 0..4 {
+                if let Err(why) = revive(&tape, &tape.disk, calls, seed) {
+                    let story = tape.disk.story(calls.saturating_sub(12)..calls).join("\n");
+                    panic!("{story}\nbehind call {calls}, {seed}: {why}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_collection_without_any_one_of_its_syncs_loses_something() {
+    let tape = record(true);
+    let syncs = tape.disk.sync_calls();
+    let is_content = |point: &SyncPoint| *point == SyncPoint::File("chunks/RNNNNNNN.seg".into());
+    let contents = syncs.iter().filter(|(_, point)| is_content(point));
+    let names = syncs.windows(2).filter(|pair| is_content(&pair[0].1)).map(|pair| &pair[1]);
+    for calls in [contents.collect::<Vec<_>>(), names.collect()] {
+        assert!(calls.len() > 1);
+        let lost = calls.iter().any(|(at, _)| {
+            let forgetful = tape.disk.fork();
+            forgetful.forgetting(SyncPoint::Call(*at));
+            (1..30).any(|seed| {
+                (*at + 1..tape.disk.calls().min(at + 12))
+                    .any(|behind| revive(&tape, &forgetful, behind, seed).is_err())
+            })
+        });
+        assert!(lost, "nothing is lost without {:?}", calls[0]);
+    }
+}
