@@ -93,6 +93,7 @@ pub fn audit(
         log_end: (0, 0),
         chunk_end: (0, 0),
         log_was_damaged: false,
+        summed: (0, 0),
         needless: BTreeSet::new(),
     };
     let mut found = pool::with_workers(sealer, total, progress, |work| auditor.run(&listed, work))?;
@@ -131,6 +132,10 @@ impl Listed {
             let mut numbers = Vec::new();
             for name in list(folder)? {
                 match number_in(&name) {
+                    None if folder == log::FOLDER && name.ends_with(".log.new") => {
+                        let why = "condensing the file was interrupted; the next start removes it";
+                        found.torn.push(Damage::new(format!("{folder}/{name}"), 0, why));
+                    }
                     Some(number) => numbers.push(number),
                     None => found.unknown.push(format!("{folder}/{name}")),
                 }
@@ -181,6 +186,8 @@ struct Auditor<'a> {
     chunk_end: (u32, u64),
     /// Whether commits may be missing from what was read, so that chunks may lack theirs.
     log_was_damaged: bool,
+    /// The end of the last chunk that summaries answer for.
+    summed: (u32, u64),
     /// Rewritten segments that nothing relies on yet.
     needless: BTreeSet<u32>,
 }

@@ -158,7 +158,12 @@ struct Victim {
     level: u8,
 }
 
-impl Collection<'_> {
+impl<'a> Collection<'a> {
+    /// What is collected.
+    pub(crate) fn vault(&self) -> &'a Vault {
+        self.vault
+    }
+
     /// Counts, and changes nothing.
     pub fn survey(&self, live: &Names) -> Result<Survey, StoreError> {
         let mut survey = Survey::default();

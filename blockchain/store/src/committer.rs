@@ -77,6 +77,8 @@ pub struct Submission {
     pub drops: Vec<ChunkName>,
     /// Whether the open segment is to be sealed, full or not.
     pub seal_segment: bool,
+    /// Whether the next commit is to begin a new log file.
+    pub seal_log: bool,
 }
 
 impl Submission {
@@ -443,6 +445,7 @@ impl Writer {
     ) -> Vec<Result<Committed, CommitError>> {
         let count = submissions.len();
         let seal_segment = submissions.iter().any(|submission| submission.seal_segment);
+        let seal_log = submissions.iter().any(|submission| submission.seal_log);
         let refuse = |error: CommitError| (0..count).map(|_| Err(error.clone())).collect();
         if let Some(why) = &self.broken {
             return refuse(CommitError::Broken(why.clone()));
@@ -452,7 +455,7 @@ impl Writer {
             Err(error) => return refuse(CommitError::Failed(error.to_string())),
         };
         if plan.submissions.iter().all(|s| s.chunks.is_empty() && s.facts.is_empty()) {
-            return match self.roll(seal_segment) {
+            return match self.roll(seal_segment, seal_log) {
                 Ok(()) => plan.outcomes,
                 Err(error) => refuse(CommitError::Failed(error.to_string())),
             };
@@ -472,7 +475,7 @@ impl Writer {
             self.broken = Some(why.clone());
             return refuse(CommitError::Broken(why));
         }
-        if let Err(error) = self.roll(seal_segment) {
+        if let Err(error) = self.roll(seal_segment, seal_log) {
             tracing::error!(%error, "a full file could not be closed; the next write tries again");
         }
         plan.outcomes
@@ -684,7 +687,7 @@ impl Writer {
     }
 
     /// Seals files that are full; the next commit begins new ones.
-    fn roll(&mut self, seal_segment: bool) -> Result<(), StoreError> {
+    fn roll(&mut self, seal_segment: bool, seal_log: bool) -> Result<(), StoreError> {
         let full = seal_segment
             || self.at.segment_offset >= self.limits.segment_bytes
             || self.at.sequence - self.segment_first_sequence >= self.limits.segment_records;
@@ -717,7 +720,7 @@ impl Writer {
             self.last_footer = sealed.header.name;
             self.segment = None;
         }
-        if self.at.offset >= self.limits.log_bytes {
+        if seal_log || self.at.offset >= self.limits.log_bytes {
             self.log = None;
         }
         Ok(())

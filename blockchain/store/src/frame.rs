@@ -37,13 +37,24 @@ pub enum Kind {
     Body = 6,
     /// What is kept of a block for ever.
     Block = 7,
+    /// Stands for the commits of facts of which only some are left.
+    Summary = 8,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::File, Self::Chunk, Self::Fact, Self::Commit, Self::Footer, Self::Body, Self::Block]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        [
+            Self::File,
+            Self::Chunk,
+            Self::Fact,
+            Self::Commit,
+            Self::Footer,
+            Self::Body,
+            Self::Block,
+            Self::Summary,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -5,7 +5,8 @@
 //! - [`disk`]: the one door to the file system, with a real and a simulated implementation;
 //! - [`frame`]: the record every file is made of; [`crypt`] and [`codec`] fill and open its payload;
 //! - [`segment`] (chunk records) and [`log`] (facts and commits): the two kinds of file;
-//! - [`rewrite`]: segments made anew from others; [`collect`]: what is nobody's any more;
+//! - [`rewrite`]: segments made anew from others; [`collect`] and
+//!   [`condense`]: what is nobody's any more goes, from segments and from the log;
 //! - [`committer`]: the only writer of both; [`recovery`]: what it finds again after a crash;
 //! - [`index`]: derived rows, in memory or in fjall, never the only copy of anything;
 //! - [`vault`]: all of these as one data folder, and [`audit`], which reads every byte of it;
@@ -19,6 +20,7 @@ pub mod chain;
 pub mod codec;
 pub mod collect;
 pub mod committer;
+pub mod condense;
 pub mod crypt;
 pub mod damage;
 pub mod disk;

@@ -16,6 +16,11 @@ pub fn path(number: u32) -> String {
     format!("{FOLDER}/{number:08}.log")
 }
 
+/// What a log file is called while its condensed form is being written.
+pub fn fresh_path(number: u32) -> String {
+    format!("{}.new", path(number))
+}
+
 /// The number in a file name, if it is one of `NNNNNNNN.extension`.
 pub fn number_of(name: &str, extension: &str) -> Option<u32> {
     let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
@@ -133,6 +138,63 @@ impl Commit {
     }
 }
 
+/// Stands in a condensed log for the commits that were there: the facts before it, back to the summary
+/// or the beginning before, are those of them that still matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The number of the last commit it stands for.
+    pub number: u64,
+    /// That commit's digest: the next commit follows it.
+    pub digest: [u8; 32],
+    /// The digest of the commit before the first one it stands for; zeros if that was the first of all.
+    pub previous: [u8; 32],
+    /// The sequence behind that of the last commit.
+    pub sequence: u64,
+    /// How many facts are left.
+    pub facts: u32,
+    /// BLAKE3 of the headers of these, in order.
+    pub facts_digest: [u8; 32],
+    /// The segment of the last chunk that the commits answered for; zero if none had chunks.
+    pub segment: u32,
+    /// Where that chunk ends.
+    pub segment_to: u64,
+}
+
+impl Summary {
+    /// The record: as long as a commit's, so that whatever ended a batch is found from its end.
+    pub fn seal(&self) -> Sealed {
+        let mut to = Writer::new();
+        to.u64(self.number).raw(&self.digest).raw(&self.previous).u64(self.sequence);
+        to.u32(self.facts).raw(&self.facts_digest).u32(self.segment).u64(self.segment_to);
+        to.raw(&[0; 16]);
+        let payload = to.finish();
+        let name = *blake3::hash(&payload).as_bytes();
+        let mut sealed = Sealed::plain(Kind::Summary, name, payload);
+        sealed.header.sequence = self.sequence.saturating_sub(1);
+        sealed
+    }
+
+    /// Reads the payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(payload);
+        let summary = Self {
+            number: from.u64("commit number")?,
+            digest: from.array("commit")?,
+            previous: from.array("previous commit")?,
+            sequence: from.u64("sequence")?,
+            facts: from.u32("fact count")?,
+            facts_digest: from.array("facts digest")?,
+            segment: from.u32("segment")?,
+            segment_to: from.u64("segment end")?,
+        };
+        if from.array::<16>("reserved")? != [0; 16] {
+            return Err(WireFault::Invalid { what: "reserved" });
+        }
+        from.finish()?;
+        Ok(summary)
+    }
+}
+
 /// BLAKE3 of headers, one after the other. Since a header holds its payload's digest, this covers the
 /// payloads too, without reading them again.
 #[derive(Debug, Clone, Default)]
@@ -175,6 +237,23 @@ mod tests {
         let sealed = commit.seal();
         assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
         assert_eq!(Commit::decode(&sealed.payload), Ok(commit));
+    }
+
+    #[test]
+    fn a_summary_reads_back_and_is_as_long_as_a_commit() {
+        let summary = Summary {
+            number: 3,
+            digest: [1; 32],
+            previous: [4; 32],
+            sequence: 17,
+            facts: 2,
+            facts_digest: [2; 32],
+            segment: 1,
+            segment_to: 900,
+        };
+        let sealed = summary.seal();
+        assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
+        assert_eq!(Summary::decode(&sealed.payload), Ok(summary));
     }
 
     #[test]

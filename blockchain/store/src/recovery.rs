@@ -18,7 +18,7 @@ use crate::crypt::Sealer;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Step};
 use crate::index::{self, Changes, Index, Project, Watermark};
-use crate::log::{self, COMMIT_RECORD_BYTES, Commit, FileHeader, HeadersDigest};
+use crate::log::{self, COMMIT_RECORD_BYTES, Commit, FileHeader, HeadersDigest, Summary};
 use crate::segment::{self, Footer, placement_of};
 use crate::{Damage, StoreError, rewrite};
 
@@ -177,6 +177,11 @@ impl Recovery<'_> {
             if self.missing.is_empty() {
                 rewrite::clear(self.parts.disk.as_ref(), self.parts.index)?;
             }
+            for number in numbers {
+                let path = log::fresh_path(number);
+                let context = StoreError::io(format!("removing {path}"));
+                self.parts.disk.unlink(&path).map_err(context)?;
+            }
         }
         Ok(missing)
     }
@@ -201,12 +206,21 @@ impl Recovery<'_> {
         let Some(begin) = self.at.offset.checked_sub(COMMIT_RECORD_BYTES) else { return Ok(()) };
         match frame::read_header(file.as_ref(), &path, begin)? {
             Some(Ok(header)) if header.kind == Kind::Commit && header.name == self.at.digest => {}
+            Some(Ok(header)) if header.kind == Kind::Summary => {
+                let payload = frame::read_payload(file.as_ref(), &path, begin, &header)?;
+                let stands_for = Summary::decode(&payload).map(|summary| summary.digest);
+                if stands_for != Ok(self.at.digest) {
+                    return Err(other_log());
+                }
+            }
             Some(Ok(_)) => return Err(other_log()),
             Some(Err(why)) => {
                 // Either the commit is damaged, or the index is another log's: the next commit tells.
                 self.watermark_in_doubt = true;
                 self.damage.push(Damage::new(path, begin, why));
             }
+            // It has been condensed since, unless it is the newest, whose end may be missing.
+            None if numbers.iter().any(|number| *number > self.at.log) => return Err(other_log()),
             None => {}
         }
         Ok(())
@@ -312,6 +326,26 @@ impl Recovery<'_> {
                     start = end;
                     self.damage_in_last(&mut unsure, path);
                 }
+                Kind::Summary => {
+                    let payload = frame::read_payload(file, path, offset, &header)?;
+                    let sound = header.matches(&payload) && header.name == header.payload_digest;
+                    let Some(summary) = Summary::decode(&payload).ok().filter(|_| sound) else {
+                        let why = "the summary does not match its digest";
+                        unsure.push(Damage::new(path, offset, why));
+                        group.damaged = true;
+                        continue;
+                    };
+                    // It was written when all that it stands for had long been durable.
+                    self.accept_last()?;
+                    self.damage.append(&mut unsure);
+                    self.accept_summary(
+                        std::mem::take(&mut group),
+                        &summary,
+                        (number, start, end),
+                    )?;
+                    commits += 1;
+                    start = end;
+                }
                 _ => {
                     unsure.push(Damage::new(path, offset, "the record does not belong in a log"));
                     group.damaged = true;
@@ -393,6 +427,43 @@ impl Recovery<'_> {
         self.at.commit = batch.commit.number;
         self.at.digest = batch.digest;
         self.at.sequence = self.at.sequence.max(batch.sequence + 1);
+        index::set_watermark(&mut self.changes, &self.at);
+        if self.changes.len() >= CHANGES_MAX {
+            self.write_changes()?;
+        }
+        Ok(())
+    }
+
+    fn accept_summary(
+        &mut self,
+        group: Group,
+        summary: &Summary,
+        (log, start, end): (u32, u64, u64),
+    ) -> Result<(), StoreError> {
+        if std::mem::replace(&mut self.watermark_in_doubt, false) {
+            return Err(other_log());
+        }
+        let path = log::path(log);
+        if summary.previous != self.at.digest {
+            let why = format!("what was before commit {} here is missing", summary.number);
+            self.damage.push(Damage::new(path.as_str(), start, why));
+        }
+        let mut digest = HeadersDigest::new();
+        group.facts.iter().for_each(|(_, header, _)| digest.add(header));
+        let same =
+            group.facts.len() == summary.facts as usize && digest.finish() == summary.facts_digest;
+        if !group.damaged && !same {
+            let why = "the summary's facts are not the ones before it";
+            self.damage.push(Damage::new(path.as_str(), end - COMMIT_RECORD_BYTES, why));
+        }
+        // The chunks first: some of the facts may be about them.
+        self.take_in_chunks((summary.segment, summary.segment_to))?;
+        self.replay(&group, &path)?;
+        self.at.log = log;
+        self.at.offset = end;
+        self.at.commit = summary.number;
+        self.at.digest = summary.digest;
+        self.at.sequence = self.at.sequence.max(summary.sequence);
         index::set_watermark(&mut self.changes, &self.at);
         if self.changes.len() >= CHANGES_MAX {
             self.write_changes()?;

@@ -34,7 +34,8 @@ pub struct RewrittenHeader {
 }
 
 impl RewrittenHeader {
-    fn seal(&self) -> Sealed {
+    /// The record.
+    pub fn seal(&self) -> Sealed {
         let mut to = Writer::new();
         to.raw(&self.store).text(ROLE).u32(self.number).u8(self.level);
         to.u32(u32::try_from(self.replaces.len()).unwrap_or(u32::MAX));

@@ -28,6 +28,7 @@ const DROPPED_FACT: u8 = 2;
 const SWITCHED_FACT: u8 = 3;
 
 /// What the vault itself acknowledges.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum VaultFact {
     /// The copy of a chunk at this place is damaged.
     Quarantined(ChunkName, (u32, u64)),
@@ -453,6 +454,34 @@ impl Vault {
         self.commit(Submission { seal_segment: true, ..Submission::default() }).map(|_| ())
     }
 
+    /// Has the log go on in a new file: the one there is will not be written to any more.
+    pub(crate) fn begin_log(&self) -> Result<(), StoreError> {
+        let failed = |error| StoreError::Folder(format!("beginning a new log: {error}"));
+        self.commit(Submission { seal_log: true, ..Submission::default() }).map_err(failed)?;
+        let fact = self.fact(&mut Packer::new(), VaultFact::Dropped(Vec::new()).encode())?;
+        self.commit(Submission { facts: vec![fact], ..Submission::default() }).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Whether a fact of the vault's own still matters; `None` when it is the owner's to say.
+    pub(crate) fn matters(&self, fact: &[u8]) -> Result<Option<bool>, StoreError> {
+        let gone = |segment: u32| index::is_retired(self.index.as_ref(), segment);
+        Ok(match VaultFact::decode(fact) {
+            None => None,
+            Some(Err(_)) => Some(true),
+            // A record in a file that is no more can neither be found again nor come back.
+            Some(Ok(VaultFact::Quarantined(_, (segment, _)))) => Some(!gone(segment)?),
+            Some(Ok(VaultFact::Dropped(chunks))) => {
+                let mut matters = false;
+                for (_, (segment, _)) in &chunks {
+                    matters |= !gone(*segment)?;
+                }
+                Some(matters)
+            }
+            Some(Ok(VaultFact::Switched { .. })) => Some(true),
+        })
+    }
+
     /// Makes a rewritten segment stand for others, and removes these.
     pub(crate) fn switch(
         &self,
@@ -536,4 +565,32 @@ pub fn read_mark(
         damage.push(Damage::new(MARK, 0, "the mark does not match its digest"));
     }
     Ok(mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vaults_facts_are_these_bytes() {
+        let name = ChunkName::new([0xaa; 32]);
+        let place = format!("{}070000000900000000000000", "aa".repeat(32));
+        for (fact, hex) in [
+            (VaultFact::Quarantined(name, (7, 9)), format!("01{place}")),
+            (VaultFact::Dropped(vec![(name, (7, 9)); 2]), format!("0202000000{place}{place}")),
+            (
+                VaultFact::Switched { to: 0x8000_0001, replaces: vec![1, 2] },
+                "0301000080020000000100000002000000".to_owned(),
+            ),
+        ] {
+            let bytes = fact.encode();
+            assert_eq!(hex::encode(&bytes), hex);
+            assert_eq!(VaultFact::decode(&bytes), Some(Ok(fact)));
+            for cut in 1..bytes.len() {
+                assert!(VaultFact::decode(&bytes[..cut]).unwrap().is_err());
+            }
+        }
+        assert_eq!(VaultFact::decode(&[OWNERS_FACTS]), None);
+        assert_eq!(VaultFact::decode(&[]), None);
+    }
 }

@@ -7,7 +7,7 @@ use super::{Auditor, Range};
 use crate::disk::DiskFile;
 use crate::frame::{Header, Kind, Scanner, Step};
 use crate::index::Watermark;
-use crate::log::{self, Commit, FileHeader, HeadersDigest};
+use crate::log::{self, Commit, FileHeader, HeadersDigest, Summary};
 use crate::{Damage, StoreError};
 
 /// Where the chain of commits stands.
@@ -106,7 +106,8 @@ impl Auditor<'_> {
         let covered = self.ranges.iter().next_back();
         self.chunk_zone = covered
             .and_then(|(segment, ranges)| Some((*segment, ranges.iter().map(|r| r.to).max()?)))
-            .unwrap_or((0, 0));
+            .unwrap_or((0, 0))
+            .max(self.summed);
         for mark in &self.marks {
             self.chunk_zone = self.chunk_zone.max((mark.segment, mark.segment_offset));
         }
@@ -177,6 +178,11 @@ impl Auditor<'_> {
                     let ended = std::mem::replace(&mut batch, Batch::from(end));
                     self.commit(file.as_ref(), (&path, number, offset), &header, ended, walk);
                 }
+                Kind::Summary => {
+                    work.passed(header.record_bytes());
+                    let ended = std::mem::replace(&mut batch, Batch::from(end));
+                    self.summary(file.as_ref(), (&path, number, offset), &header, ended, walk);
+                }
                 _ => {
                     work.passed(header.record_bytes());
                     self.damage(&path, offset, "the record does not belong in a log");
@@ -221,6 +227,46 @@ impl Auditor<'_> {
                 }
             }
         }
+    }
+
+    /// The end of a batch in a condensed log.
+    fn summary(
+        &mut self,
+        file: &dyn DiskFile,
+        (path, number, offset): (&str, u32, u64),
+        header: &Header,
+        batch: Batch,
+        walk: &mut LogWalk,
+    ) {
+        let payload = self.small_payload(file, path, offset, header);
+        let summary = payload.map(|payload| Summary::decode(&payload));
+        let summary = match summary {
+            Some(Ok(summary)) => summary,
+            other => {
+                if let Some(Err(fault)) = other {
+                    self.damage(path, offset, &fault.to_string());
+                }
+                walk.chain.known = false;
+                self.log_was_damaged = true;
+                return;
+            }
+        };
+        if walk.chain.known && !batch.damaged && summary.previous != walk.chain.digest {
+            let why = format!("the summary does not follow commit {}", walk.chain.number);
+            self.damage(path, offset, &why);
+            self.log_was_damaged = true;
+        }
+        if !batch.damaged
+            && (summary.facts != batch.facts || summary.facts_digest != batch.digest.finish())
+        {
+            self.damage(path, offset, "the summary's facts are not the ones before it");
+        }
+        walk.chain = Chain { number: summary.number, digest: summary.digest, known: true };
+        self.log_end = (number, offset + header.record_bytes());
+        self.summed = self.summed.max((summary.segment, summary.segment_to));
+        // What a mark named in here was condensed since.
+        walk.marks.retain(|mark| mark.commit > summary.number);
+        walk.last = None;
     }
 
     fn commit(

@@ -13,7 +13,8 @@ use lucid_store::disk::{Disk, read_all};
 use lucid_store::folder::parse_label;
 use lucid_store::frame::{CipherId, CodecId, HEADER_BYTES, Header, Kind, Scanner, Sealed};
 use lucid_store::index::{Placement, Watermark};
-use lucid_store::log::{COMMIT_RECORD_BYTES, Commit, FileHeader};
+use lucid_store::log::{COMMIT_RECORD_BYTES, Commit, FileHeader, Summary};
+use lucid_store::rewrite::RewrittenHeader;
 use lucid_store::segment::{Footer, FooterEntry, TRAILER_BYTES, read_trailer};
 use lucid_store::vault::read_mark;
 use proptest::prelude::*;
@@ -74,6 +75,64 @@ fn the_associated_data_is_the_header_without_what_the_committer_sets() {
 
 fn file_header() -> FileHeader {
     FileHeader { store: [0xaa; 16], role: "log", number: 7, previous: [0xbb; 32] }
+}
+
+#[test]
+fn a_rewritten_segment_begins_with_these_bytes() {
+    let begin = RewrittenHeader {
+        store: [0xaa; 16],
+        number: 0x8000_0002,
+        level: 12,
+        replaces: vec![3, 0x8000_0001],
+    };
+    let sealed = begin.seal();
+    let text = concat!(
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "09000000",
+        "72657772697474656e", // rewritten
+        "02000080",
+        "0c",
+        "020000000300000001000080",
+    );
+    assert_eq!(hex::encode(&sealed.payload), text);
+    assert_eq!(sealed.header.kind, Kind::File);
+    assert_eq!(RewrittenHeader::decode(&sealed.payload), Ok(begin));
+    for cut in 0..sealed.payload.len() {
+        assert!(RewrittenHeader::decode(&sealed.payload[..cut]).is_err());
+    }
+    assert!(FileHeader::decode(&sealed.payload).is_err());
+}
+
+#[test]
+fn a_summary_is_these_bytes() {
+    let summary = Summary {
+        number: 5,
+        digest: [0x11; 32],
+        previous: [0x22; 32],
+        sequence: 9,
+        facts: 2,
+        facts_digest: [0x33; 32],
+        segment: 4,
+        segment_to: 0x1234,
+    };
+    let text = [
+        "0500000000000000",
+        &"11".repeat(32),
+        &"22".repeat(32),
+        "0900000000000000",
+        "02000000",
+        &"33".repeat(32),
+        "04000000",
+        "3412000000000000",
+        &"00".repeat(16),
+    ]
+    .concat();
+    let sealed = summary.seal();
+    assert_eq!(hex::encode(&sealed.payload), text);
+    assert_eq!((sealed.header.kind, sealed.header.sequence), (Kind::Summary, 8));
+    for cut in 0..sealed.payload.len() {
+        assert!(Summary::decode(&sealed.payload[..cut]).is_err());
+    }
 }
 
 fn commit() -> Commit {

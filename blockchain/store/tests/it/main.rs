@@ -16,6 +16,7 @@
 
 mod bench;
 mod collect;
+mod condense;
 mod crash;
 mod damage;
 mod folder;
