@@ -28,7 +28,7 @@ pub const API_V1: &str = "/api/v1";
 
 /// Sessions: create, list.
 pub const SESSIONS: &str = "/api/v1/sessions";
-/// One session: read, and `HEAD` for its upload offset.
+/// One session: read, `HEAD` for its upload offset, remove.
 pub const SESSION: &str = "/api/v1/sessions/{session_id}";
 /// Bytes onto the end of a live session.
 pub const SESSION_APPEND: &str = "/api/v1/sessions/{session_id}/append";
@@ -38,6 +38,10 @@ pub const SESSION_REFERENCES: &str = "/api/v1/sessions/{session_id}/references";
 pub const SESSION_SEAL: &str = "/api/v1/sessions/{session_id}/seal";
 /// A session's anchor: submit, read.
 pub const SESSION_ANCHOR: &str = "/api/v1/sessions/{session_id}/anchor";
+/// What forbids to remove a session.
+pub const SESSION_HOLD: &str = "/api/v1/sessions/{session_id}/hold";
+/// Sessions that were removed.
+pub const TOMBSTONES: &str = "/api/v1/tombstones";
 /// What a sealed session consists of.
 pub const SESSION_MANIFEST: &str = "/api/v1/sessions/{session_id}/manifest";
 /// A session's content.

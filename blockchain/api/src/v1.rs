@@ -12,6 +12,7 @@ pub mod files;
 pub mod list;
 pub mod manifest;
 pub mod proofs;
+pub mod removal;
 pub mod service;
 pub mod sessions;
 pub mod transactions;

@@ -7,10 +7,13 @@ mod append;
 mod archive;
 mod cat;
 mod check_proof;
+mod hold;
 mod ls;
 mod prove;
 mod reindex;
+mod release;
 mod restore;
+mod rm;
 mod show;
 mod up;
 mod verify;
@@ -84,6 +87,12 @@ enum Verb {
     Prove(prove::Prove),
     /// Check such a proof.
     CheckProof(check_proof::CheckProof),
+    /// Remove sessions, each leaving a signed tombstone.
+    Rm(rm::Rm),
+    /// Forbid to remove a session.
+    Hold(hold::Hold),
+    /// Allow to remove a session again.
+    Release(release::Release),
     /// Build the index anew from the log and the segments.
     Reindex(reindex::Reindex),
     /// Run data-chain and block-manager.
@@ -110,6 +119,9 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Verify(verb) => verb.run(home, output),
         Verb::Prove(verb) => verb.run(home, output),
         Verb::CheckProof(verb) => verb.run(output),
+        Verb::Rm(verb) => verb.run(home, output),
+        Verb::Hold(verb) => verb.run(home, output),
+        Verb::Release(verb) => verb.run(home, output),
         Verb::Reindex(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }
@@ -123,7 +135,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Opens whatever holds the sessions, for reading. Damage that is come upon is said before anything
+/// Opens whatever holds the sessions that are there. Damage that is come upon is said before anything
 /// else is, so that no answer looks whole that may not be.
 fn open(home: &Home, verb: &str, output: &Output) -> anyhow::Result<Box<dyn Place>> {
     let place: Box<dyn Place> = match &home.server {

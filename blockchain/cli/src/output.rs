@@ -6,7 +6,7 @@
 
 use std::{
     error::Error,
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
 };
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -101,6 +101,22 @@ impl Output {
     #[must_use]
     pub fn shows_progress(&self) -> bool {
         !self.bars.is_hidden()
+    }
+
+    /// Asks whether to go on. Where nobody can answer, whoever started the command must have said so.
+    pub fn confirm(&self, question: &str) -> anyhow::Result<bool> {
+        anyhow::ensure!(
+            io::stdin().is_terminal() && !self.manner.json,
+            "nobody is there to be asked: pass --yes if that is meant"
+        );
+        self.bars.suspend(|| {
+            let mut err = io::stderr().lock();
+            write!(err, "{question} [y/N] ")?;
+            err.flush()?;
+            let mut answer = String::new();
+            io::stdin().read_line(&mut answer)?;
+            Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        })
     }
 
     /// Makes a remark to people.

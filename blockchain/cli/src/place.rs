@@ -5,6 +5,7 @@
 pub mod local;
 pub mod remote;
 
+use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::create_session::NewSession;
@@ -109,6 +110,27 @@ pub trait Place: Sync {
         filter: &SessionFilter,
         visit: &mut dyn FnMut(Session) -> anyhow::Result<()>,
     ) -> anyhow::Result<()>;
+
+    /// Removes a session; its tombstone is durable on return.
+    fn remove(&self, id: &SessionId, reason: &str) -> anyhow::Result<Tombstone>;
+
+    /// Brings the tombstones of removed sessions into a block, where nobody else does.
+    fn chain_tombstones(&self) -> anyhow::Result<()>;
+
+    /// What is left of a session, if it was removed.
+    fn tombstone(&self, id: &SessionId) -> anyhow::Result<Option<Tombstone>>;
+
+    /// What is left of removed sessions, the last one first, each given to `visit`.
+    fn tombstones(
+        &self,
+        visit: &mut dyn FnMut(Tombstone) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()>;
+
+    /// Forbids to remove a session.
+    fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session>;
+
+    /// Allows to remove a session again.
+    fn release(&self, id: &SessionId) -> anyhow::Result<Session>;
 
     /// Reads a session.
     fn source<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn SessionSource + 'a>>;

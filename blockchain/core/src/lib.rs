@@ -9,7 +9,7 @@
 //! - *the chain* (SHA-256): [`json`], [`transaction`], [`block`], [`block_merkle`], [`record`],
 //!   [`validate`];
 //! - *sessions* (BLAKE3): [`cut`], [`session`], [`tree`], [`slice`], [`page`], [`catalogue`],
-//!   [`timeline`], [`manifest`], [`anchor`].
+//!   [`timeline`], [`manifest`], [`anchor`], [`tombstone`].
 //!
 //! [`bundle`] and [`check`] join the two: a proof leads from bytes to a block.
 
@@ -31,6 +31,7 @@ pub mod sign;
 pub mod slice;
 pub mod time;
 pub mod timeline;
+pub mod tombstone;
 pub mod transaction;
 pub mod tree;
 pub mod validate;

@@ -25,6 +25,8 @@ pub const SESSION_ID_CHARS_MAX: usize = 128;
 pub const PATH_BYTES_MAX: usize = 1 << 20;
 /// A user's name, in bytes of UTF-8.
 pub const USER_ID_BYTES_MAX: usize = 256;
+/// Why a session is removed or held, in bytes of UTF-8: a sentence or two.
+pub const REASON_BYTES_MAX: usize = 1024;
 /// Entries of a session's metadata.
 pub const METADATA_ENTRIES_MAX: usize = 64;
 /// Key and value of one metadata entry, in bytes of UTF-8.

@@ -16,7 +16,9 @@ use crate::block::Block;
 use crate::block_merkle::{log_root, merkle_root};
 use crate::digest::{LogHash, TransactionHash};
 use crate::sign::{PublicKey, Signature};
-use crate::transaction::{IdDigest, SESSION_ANCHOR, Transaction, TransactionFault};
+use crate::transaction::{
+    IdDigest, SESSION_ANCHOR, SESSION_TOMBSTONE, Transaction, TransactionFault,
+};
 use crate::wire::{Reader, WireFault, Writer};
 
 /// The first byte of a record and of a body.
@@ -97,7 +99,7 @@ pub struct BlockRecord {
     pub signature: Option<Signature>,
     /// The digests of each transaction, in order.
     pub transactions: Vec<TransactionDigests>,
-    /// The anchors, in order.
+    /// The anchors and tombstones, in order.
     pub anchors: Vec<AnchorRecord>,
 }
 
@@ -107,7 +109,7 @@ impl BlockRecord {
         let transactions: Vec<_> = block.transactions.iter().map(TransactionDigests::of).collect();
         let leaves: Vec<LogHash> = transactions.iter().map(|digests| digests.leaf).collect();
         let anchors = (0..).zip(&block.transactions);
-        let anchors = anchors.filter(|(_, transaction)| is_anchor(transaction));
+        let anchors = anchors.filter(|(_, transaction)| is_kept(transaction));
         Self {
             entry: Entry::with_root(block, log_root(&leaves)),
             producer: block.producer,
@@ -142,7 +144,7 @@ impl BlockRecord {
         }
         let anchor_holds = |anchor: &AnchorRecord| {
             let digests = self.transactions.get(anchor.position as usize);
-            is_anchor(&anchor.transaction)
+            is_kept(&anchor.transaction)
                 && digests == Some(&TransactionDigests::of(&anchor.transaction))
         };
         if !self.anchors.iter().all(anchor_holds) {
@@ -258,8 +260,9 @@ pub fn decode_body(bytes: &[u8]) -> Result<Vec<Transaction>, RecordFault> {
     Ok(transactions)
 }
 
-fn is_anchor(transaction: &Transaction) -> bool {
-    transaction.kind() == Some(SESSION_ANCHOR)
+/// What a session began and ended with on the chain must be provable when the body is gone.
+fn is_kept(transaction: &Transaction) -> bool {
+    matches!(transaction.kind(), Some(SESSION_ANCHOR | SESSION_TOMBSTONE))
 }
 
 fn version(reader: &mut Reader<'_>, what: &'static str) -> Result<(), WireFault> {

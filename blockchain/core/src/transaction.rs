@@ -18,6 +18,8 @@ pub use admission::{AdmissionFault, Admitted, complete};
 
 /// The type of a transaction that carries a session's root.
 pub const SESSION_ANCHOR: &str = "session_anchor";
+/// The type of a transaction that says that a session was removed.
+pub const SESSION_TOMBSTONE: &str = "session_tombstone";
 /// What precedes the text that a transaction's signature covers.
 pub const SIGNING_CONTEXT: &str = "lucid-tx/v1\n";
 

@@ -3,6 +3,8 @@
 //! `docs/FORMATS.md` gives each fact byte by byte. A fact never changes once it is written; what it
 //! means for the index is decided in [`crate::projection`].
 
+mod removal;
+
 use std::collections::BTreeMap;
 
 use lucid_core::cut::ChunkProfile;
@@ -10,6 +12,9 @@ use lucid_core::digest::{BlockHash, ChunkId};
 use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
+
+use removal::{HELD, RELEASED, REMOVED};
+pub use removal::{Held, Released, Removed};
 
 const STARTED: u8 = 0x10;
 const REFERENCED: u8 = 0x11;
@@ -28,8 +33,14 @@ pub enum Fact {
     Tail(Tail),
     /// A session is whole, and will never change.
     Sealed(Sealed),
-    /// A session's anchor is in a committed block.
+    /// A session's anchor, or the tombstone of a removed one, is in a committed block.
     Anchored(Anchored),
+    /// A session was removed.
+    Removed(Removed),
+    /// A session must not be removed.
+    Held(Held),
+    /// A session may be removed again.
+    Released(Released),
 }
 
 /// The beginning of a session.
@@ -89,7 +100,7 @@ pub struct Sealed {
     pub anchor: String,
 }
 
-/// Where a session is anchored.
+/// Where a session's anchor is, or its tombstone: the proof names the transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anchored {
     /// The session.
@@ -98,7 +109,7 @@ pub struct Anchored {
     pub block_index: u64,
     /// The block's hash.
     pub block_hash: BlockHash,
-    /// The part of the proof that leads from the anchor transaction to the block.
+    /// The part of the proof that leads from the transaction to the block.
     pub proof: Vec<u8>,
 }
 
@@ -139,6 +150,9 @@ impl Fact {
                 to.u8(ANCHORED).text(fact.session.as_str());
                 to.u64(fact.block_index).raw(fact.block_hash.as_bytes()).bytes(&fact.proof);
             }
+            Self::Removed(fact) => fact.encode(&mut to),
+            Self::Held(fact) => fact.encode(&mut to),
+            Self::Released(fact) => fact.encode(&mut to),
         }
         to.finish()
     }
@@ -180,6 +194,9 @@ impl Fact {
                 block_hash: BlockHash::new(from.array("a block hash")?),
                 proof: from.bytes("a proof")?.to_vec(),
             }),
+            REMOVED => Self::Removed(Removed::decode(session, &mut from)?),
+            HELD => Self::Held(Held::decode(session, &mut from)?),
+            RELEASED => Self::Released(Released { session }),
             _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
         };
         from.finish()?;
@@ -238,6 +255,13 @@ mod tests {
                 manifest: "{}".into(),
                 anchor: "{}".into(),
             }),
+            Fact::Removed(Removed { session: session.clone(), tombstone: Some("{}".into()) }),
+            Fact::Held(Held {
+                session: session.clone(),
+                reason: "a court".into(),
+                since: Timestamp::from_micros(7),
+            }),
+            Fact::Released(Released { session: session.clone() }),
             Fact::Anchored(Anchored {
                 session,
                 block_index: 9,

@@ -9,6 +9,7 @@ use lucid_store::{Damage, StoreError};
 use serde_json::Value;
 
 use crate::ops::OpError;
+use crate::reply;
 
 /// Ids that one problem document lists; more would only repeat what the caller sent.
 const LISTED_MAX: usize = 10_000;
@@ -19,6 +20,12 @@ impl From<OpError> for Refusal {
         match error {
             OpError::NoSession(_) | OpError::NoFile { .. } => {
                 Self::new(ErrorCode::NotFound, detail)
+            }
+            // Whoever asks for it gets what stands in its place.
+            OpError::Removed(row) => Self::new(ErrorCode::Gone, detail)
+                .with("tombstone", serde_json::json!(reply::tombstone(&row))),
+            OpError::Held { reason, .. } => {
+                Self::new(ErrorCode::Locked, detail).with("reason", reason)
             }
             OpError::NoChunks(ids) => {
                 Self::new(ErrorCode::NotFound, detail).with("unknown", listed(&ids))
@@ -70,7 +77,11 @@ fn internal(error: &StoreError) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use lucid_core::digest::SessionRoot;
+    use lucid_core::time::Timestamp;
+
     use super::*;
+    use crate::row::TombstoneRow;
 
     #[test]
     fn each_failure_has_its_code() {
@@ -80,8 +91,21 @@ mod tests {
             reason: String::new(),
             kind: std::io::ErrorKind::StorageFull,
         };
+        let removed = TombstoneRow {
+            id: "s".parse().unwrap(),
+            removed_at: Timestamp::from_micros(0),
+            root: SessionRoot::new([1; 32]),
+            reason: String::new(),
+            text: String::new(),
+            chained: None,
+        };
         for (error, code) in [
             (OpError::NoSession("s".parse().unwrap()), ErrorCode::NotFound),
+            (OpError::Removed(Box::new(removed)), ErrorCode::Gone),
+            (
+                OpError::Held { session: "s".parse().unwrap(), reason: String::new() },
+                ErrorCode::Locked,
+            ),
             (OpError::NoChunks(vec![]), ErrorCode::NotFound),
             (OpError::Missing(vec![]), ErrorCode::Conflict),
             (OpError::Invalid(String::new()), ErrorCode::Invalid),

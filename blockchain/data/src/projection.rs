@@ -3,6 +3,8 @@
 //! Facts are taken as they come. One that does not fit, because an earlier one was damaged, marks its
 //! session as having a gap; it never stops the rest.
 
+mod removal;
+
 use std::sync::Arc;
 
 use lucid_core::manifest::{self, Manifest};
@@ -52,6 +54,9 @@ impl SessionProjection {
 
     fn started(&self, fact: Started, changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let name = self.name(&fact.session);
+        if changes.get(&name.tombstone_key())?.is_some() {
+            return Ok(());
+        }
         let old = self.load(changes, &name)?;
         count(changes, |counts| match &old {
             Some(old) => {
@@ -179,7 +184,9 @@ impl SessionProjection {
 
     fn anchored(&self, fact: &Anchored, changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let name = self.name(&fact.session);
-        let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
+        let Some(mut session) = self.load(changes, &name)? else {
+            return self.chained(&name, fact, changes);
+        };
         if session.anchored.is_none() {
             count(changes, |counts| counts.anchored += 1)?;
         }
@@ -211,6 +218,12 @@ impl Project for SessionProjection {
             Ok(Fact::Tail(fact)) => self.tail(&fact, changes),
             Ok(Fact::Sealed(fact)) => self.sealed(&fact, changes),
             Ok(Fact::Anchored(fact)) => self.anchored(&fact, changes),
+            Ok(Fact::Removed(fact)) => self.removed(fact, changes),
+            Ok(Fact::Held(fact)) => self.held(fact, changes),
+            Ok(Fact::Released(fact)) => {
+                self.released(&fact, changes);
+                Ok(())
+            }
             Err(fault) => {
                 tracing::error!(%fault, "a fact of the log is not understood and was passed over");
                 Ok(())

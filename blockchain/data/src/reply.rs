@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus, TrustKeys};
 use lucid_api::v1::manifest::{Manifest as WireManifest, ManifestChunk};
+use lucid_api::v1::removal::{Hold, Tombstone};
 use lucid_api::v1::sessions::{
     Appendix, AppendixKind as WireAppendixKind, Cutting, CuttingMode, Layout as WireLayout, Sealed,
     Session, SessionStatus,
@@ -23,7 +24,9 @@ use crate::ops::OpError;
 use crate::ops::deliver_anchors::anchor_text;
 use crate::ops::prove_session::anchored;
 use crate::ops::verify_session::{FailedChunk, SessionVerified};
-use crate::row::{Reference, SealedRow, SessionName, SessionRow, Status};
+use crate::row::{
+    self, HoldRow, Reference, SealedRow, SessionName, SessionRow, Status, TombstoneRow,
+};
 
 /// A session as reading shows it.
 pub fn session(vault: &Vault, recorder: &PublicKey, row: &SessionRow) -> Result<Session, OpError> {
@@ -32,6 +35,8 @@ pub fn session(vault: &Vault, recorder: &PublicKey, row: &SessionRow) -> Result<
         Some(sealed) => Some(anchor_state(vault, recorder, row, sealed)?),
         None => None,
     };
+    let name = SessionName::of(vault.sealer(), &row.id);
+    let hold = row::hold(vault.index(), vault.sealer(), &name)?;
     Ok(Session {
         session_id: row.id.to_string(),
         user_id: Some(row.user.clone()).filter(|user| !user.is_empty()),
@@ -48,8 +53,25 @@ pub fn session(vault: &Vault, recorder: &PublicKey, row: &SessionRow) -> Result<
         merkle_root: sealed.map(|sealed| sealed.root),
         manifest_hash: sealed.map(|sealed| sealed.manifest_hash),
         anchor,
+        hold: hold.map(|HoldRow { reason, since }| Hold { reason, since: since.to_string() }),
         metadata: row.metadata.clone(),
     })
+}
+
+/// What is left of a removed session.
+pub fn tombstone(row: &TombstoneRow) -> Tombstone {
+    let transaction = Transaction::parse(row.text.as_bytes());
+    Tombstone {
+        session_id: row.id.to_string(),
+        removed_at: row.removed_at.to_string(),
+        merkle_root: row.root,
+        reason: row.reason.clone(),
+        // Only a text that parses becomes a row.
+        transaction_id: transaction.map_or_else(|_| String::new(), |tx| tx.id().to_owned()),
+        transaction: row.text.clone(),
+        block_index: row.chained.map(|(index, _)| index),
+        block_hash: row.chained.map(|(_, hash)| hash),
+    }
 }
 
 fn status(row: &SessionRow) -> SessionStatus {

@@ -11,6 +11,7 @@ pub mod content;
 pub mod files;
 pub mod manifest;
 pub mod proofs;
+pub mod removal;
 pub mod sessions;
 pub mod status;
 pub mod verification;
@@ -44,7 +45,9 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
     let ordinary = OpenApiRouter::new()
         .routes(routes!(status::get_status))
         .routes(routes!(sessions::create_session, sessions::list_sessions))
-        .routes(routes!(sessions::get_session, sessions::head_session))
+        .routes(routes!(sessions::get_session, sessions::head_session, removal::remove_session))
+        .routes(routes!(removal::hold_session, removal::release_session))
+        .routes(routes!(removal::list_tombstones))
         .routes(routes!(anchors::anchor_session, anchors::get_anchor))
         .routes(routes!(manifest::get_manifest))
         .routes(routes!(files::list_files))

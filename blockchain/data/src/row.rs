@@ -3,6 +3,8 @@
 //! Keys tell nothing but order: a session is known by a keyed hash of its id, and every value is
 //! encrypted. All of it follows from the facts in the log.
 
+mod removal;
+
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::{BlockHash, ChunkId, LeafHash, ManifestHash, SessionRoot};
 use lucid_core::session::{Layout, SessionId, SessionSecret};
@@ -13,6 +15,8 @@ use lucid_store::StoreError;
 use lucid_store::crypt::Sealer;
 use lucid_store::index::Index;
 use std::collections::BTreeMap;
+
+pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
 
 /// First bytes of keys; the store itself keeps to those below `0x40`.
 const SESSION: u8 = 0x50;

@@ -18,8 +18,10 @@ use crate::v1::anchors::{AnchorSession, AnchorState};
 use crate::v1::chunks::{ChunkIds, MissingChunks, StoredChunk, StoredChunks};
 use crate::v1::files::{FileEntry, FilesQuery};
 use crate::v1::list::List;
+use crate::v1::list::PageQuery;
 use crate::v1::manifest::{Manifest, ManifestQuery};
 use crate::v1::proofs::ProofQuery;
+use crate::v1::removal::{HoldSession, RemoveQuery, Tombstone};
 use crate::v1::service::{Health, Root, Status};
 use crate::v1::sessions::{
     AddReferences, Appended, CreateSession, ReferencesAdded, SealSession, Sealed, Session,
@@ -205,6 +207,38 @@ impl DataChainClient {
     /// Where a session's anchor is.
     pub fn anchor_state(&self, session_id: &str) -> Result<AnchorState, ClientError> {
         self.at.reply(&self.at.get(paths::SESSION_ANCHOR, &[session_id.as_bytes()])?)
+    }
+
+    /// Removes a session; the same again is answered alike.
+    pub fn remove_session(
+        &self,
+        session_id: &str,
+        query: &RemoveQuery,
+    ) -> Result<Tombstone, ClientError> {
+        let call = self.at.call(Method::DELETE, paths::SESSION, &[session_id.as_bytes()])?;
+        self.at.reply(&call.query_of(query)?.idempotent())
+    }
+
+    /// One page of what is left of removed sessions, the last one first.
+    pub fn tombstones(&self, query: &PageQuery) -> Result<List<Tombstone>, ClientError> {
+        self.at.reply(&self.at.get(paths::TOMBSTONES, &[])?.query_of(query)?)
+    }
+
+    /// Forbids to remove a session.
+    pub fn hold_session(
+        &self,
+        session_id: &str,
+        hold: &HoldSession,
+    ) -> Result<Session, ClientError> {
+        let mut call = self.at.post(paths::SESSION_HOLD, &[session_id.as_bytes()], hold)?;
+        call.method = Method::PUT;
+        self.at.reply(&call.idempotent())
+    }
+
+    /// Allows to remove a session again.
+    pub fn release_session(&self, session_id: &str) -> Result<Session, ClientError> {
+        let call = self.at.call(Method::DELETE, paths::SESSION_HOLD, &[session_id.as_bytes()])?;
+        self.at.reply(&call.idempotent())
     }
 
     /// A sealed session's manifest, with one page of its chunks.

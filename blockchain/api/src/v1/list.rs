@@ -23,6 +23,7 @@ pub struct List<T> {
 /// Which page is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// At most so many items (1..1000).
     #[serde(skip_serializing_if = "Option::is_none")]

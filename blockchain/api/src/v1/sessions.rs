@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::anchors::AnchorState;
+use super::removal::Hold;
 
 /// What a session's bytes are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -125,6 +126,8 @@ pub struct Session {
     pub manifest_hash: Option<ManifestHash>,
     /// Once submitted.
     pub anchor: Option<AnchorState>,
+    /// What forbids to remove it, if anything does.
+    pub hold: Option<Hold>,
     /// Anything else worth knowing.
     pub metadata: BTreeMap<String, String>,
 }

@@ -1,4 +1,4 @@
-//! `lucid ls`: lists sessions, or the files of one.
+//! `lucid ls`: lists sessions, those that were removed, or the files of one.
 
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::{Align, Output, table};
+use crate::place::Place;
 use crate::text;
 
 /// Arguments of `lucid ls`.
@@ -23,6 +24,9 @@ pub struct Ls {
     session: Option<SessionId>,
     /// The folder or file in it.
     path: Option<PathBuf>,
+    /// List the sessions that were removed.
+    #[arg(long, conflicts_with_all = ["session", "path"])]
+    removed: bool,
 }
 
 #[derive(Serialize)]
@@ -45,6 +49,7 @@ impl Ls {
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let place = open(home, "ls", output)?;
         match &self.session {
+            None if self.removed => list_removed(place.as_ref(), output)?,
             None => {
                 let mut rows = Vec::new();
                 place.sessions(&SessionFilter::default(), &mut |session| {
@@ -53,7 +58,10 @@ impl Ls {
                     } else {
                         rows.push(vec![
                             session.session_id,
-                            format!("{:?}", session.status).to_lowercase(),
+                            match session.hold {
+                                Some(_) => format!("{}, held", session.status.as_str()),
+                                None => session.status.as_str().to_owned(),
+                            },
                             session.started_at.chars().take(19).collect(),
                             text::size(session.content_bytes),
                             text::count(session.chunk_count),
@@ -93,6 +101,33 @@ impl Ls {
         }
         finish(place, DONE)
     }
+}
+
+fn list_removed(place: &dyn Place, output: &Output) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    place.tombstones(&mut |tombstone| {
+        if output.manner().json {
+            output.item(&tombstone, |_| String::new())?;
+        } else {
+            rows.push(vec![
+                tombstone.session_id,
+                tombstone.removed_at.chars().take(19).collect(),
+                tombstone.block_index.map_or_else(|| "-".to_owned(), |index| index.to_string()),
+                text::name(tombstone.reason.as_bytes()),
+            ]);
+        }
+        Ok(())
+    })?;
+    if !output.manner().json {
+        let columns = [
+            ("session", Align::Left),
+            ("removed", Align::Left),
+            ("block", Align::Right),
+            ("reason", Align::Left),
+        ];
+        output.bytes(format!("{}\n", table(&columns, rows)).as_bytes())?;
+    }
+    Ok(())
 }
 
 fn list(output: &Output, entry: &Entry) -> std::io::Result<()> {

@@ -1,7 +1,8 @@
-//! `lucid show SESSION`: everything that is known about it.
+//! `lucid show SESSION`: everything that is known about it, or what is left of it.
 
 use lucid_core::session::SessionId;
 
+use super::rm::describe;
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
 
@@ -17,6 +18,10 @@ impl Show {
     /// Prints the session.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let place = open(home, "show", output)?;
+        if let Some(tombstone) = place.tombstone(&self.session)? {
+            output.result(&tombstone, describe)?;
+            return finish(place, DONE);
+        }
         let session = place.session(&self.session)?;
         output.result(&session, |session| {
             let mut lines = vec![
@@ -44,6 +49,10 @@ impl Show {
                     lines.extend(key.as_ref().map(|key| format!("{what:<10} {key}")));
                 }
             }
+            lines.extend(session.hold.as_ref().map(|hold| {
+                let space = if hold.reason.is_empty() { "" } else { ": " };
+                format!("held       since {}{space}{}", hold.since, hold.reason)
+            }));
             lines.extend(session.metadata.iter().map(|(k, v)| format!("meta       {k}={v}")));
             lines.join("\n")
         })?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::seal_block::seal_block;
@@ -15,17 +16,24 @@ use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transacti
 use lucid_block_manager::state as manager;
 use lucid_core::block::{Block, Candidate};
 use lucid_core::bundle::{Anchored, Producer};
+use lucid_core::digest::BlockHash;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
+use lucid_core::tombstone::SignedTombstone;
+use lucid_core::transaction::Transaction;
 use lucid_core::validate::{Context as ValidationContext, Mode, validate};
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
+use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::append_stream::append_stream;
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::deliver_anchors::deliver_anchors;
+use lucid_data_chain::ops::hold_session::{hold_session, release_session};
 use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
+use lucid_data_chain::ops::list_tombstones::list_tombstones;
 use lucid_data_chain::ops::prove_session::{Wanted, prove_session};
 use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
+use lucid_data_chain::ops::remove_session::remove_session;
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::ops::store_chunks::Keeping;
 use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session, verify_structure};
@@ -286,6 +294,60 @@ impl Place for Local {
         }
     }
 
+    fn remove(&self, id: &SessionId, reason: &str) -> anyhow::Result<Tombstone> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let row = remove_session(vault, locks, key, crate::cmd::now(), id, reason)?;
+        Ok(reply::tombstone(&row))
+    }
+
+    fn chain_tombstones(&self) -> anyhow::Result<()> {
+        let chain = self.chain(true)?;
+        let delivered = deliver_anchors(&self.data.vault, &Embedded { chain: &chain })?;
+        chain.close()?;
+        match delivered.failed.first() {
+            Some((id, why)) => anyhow::bail!("session {id}: {why}"),
+            None => Ok(()),
+        }
+    }
+
+    fn tombstone(&self, id: &SessionId) -> anyhow::Result<Option<Tombstone>> {
+        match get_session(&self.data.vault, id) {
+            Err(OpError::Removed(row)) => Ok(Some(reply::tombstone(&row))),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(None),
+        }
+    }
+
+    fn tombstones(
+        &self,
+        visit: &mut dyn FnMut(Tombstone) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        const PAGE: usize = 256;
+        let mut cursor = None;
+        loop {
+            let page = list_tombstones(&self.data.vault, PAGE, cursor.as_deref())?;
+            for row in &page.tombstones {
+                visit(reply::tombstone(row))?;
+            }
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let row = hold_session(vault, locks, crate::cmd::now(), id, reason)?;
+        Ok(reply::session(vault, &key.public(), &row)?)
+    }
+
+    fn release(&self, id: &SessionId) -> anyhow::Result<Session> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let row = release_session(vault, locks, id)?;
+        Ok(reply::session(vault, &key.public(), &row)?)
+    }
+
     fn source<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn SessionSource + 'a>> {
         Ok(Box::new(StoredSession::open(&self.data.vault, id)?))
     }
@@ -340,6 +402,10 @@ impl Place for Local {
                 self.verify_anchor(chain, id, &mut all)?;
             }
         }
+        self.tombstones(&mut |tombstone| {
+            all.faults.extend(tombstone_fault(&tombstone, chain.as_ref().ok()));
+            Ok(())
+        })?;
         if let Ok(chain) = chain {
             chain.close()?;
         }
@@ -422,15 +488,39 @@ impl Local {
     ) -> anyhow::Result<()> {
         let session = get_session(&self.data.vault, id)?;
         let Some((index, hash)) = session.anchored else { return Ok(()) };
-        let fault = match opened.chain.record(index) {
-            Ok(Some(stored)) if stored.record.entry.hash == hash => return Ok(()),
-            Ok(Some(_)) => "the chain has another block in its place".to_owned(),
-            Ok(None) => "the chain does not have it".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        findings.faults.push(format!("session {id} is anchored in block {index}: {fault}"));
+        let fault = block_fault(opened, index, hash);
+        let said = |fault| format!("session {id} is anchored in block {index}: {fault}");
+        findings.faults.extend(fault.map(said));
         Ok(())
     }
+}
+
+/// Why a block that something is said to be in is not in the chain.
+fn block_fault(opened: &manager::Opened, index: u64, hash: BlockHash) -> Option<String> {
+    match opened.chain.record(index) {
+        Ok(Some(stored)) if stored.record.entry.hash == hash => None,
+        Ok(Some(_)) => Some("the chain has another block in its place".to_owned()),
+        Ok(None) => Some("the chain does not have it".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// What is wrong with what is left of a removed session.
+fn tombstone_fault(tombstone: &Tombstone, opened: Option<&manager::Opened>) -> Option<String> {
+    let id = &tombstone.session_id;
+    let signed = Transaction::parse(tombstone.transaction.as_bytes())
+        .map_err(|fault| fault.to_string())
+        .and_then(|tx| SignedTombstone::parse(&tx).map_err(|fault| fault.to_string()));
+    match signed {
+        Err(fault) => return Some(format!("the tombstone of session {id}: {fault}")),
+        Ok(signed) if signed.tombstone.session_id.as_str() != id => {
+            return Some(format!("the tombstone of session {id} is another session's"));
+        }
+        Ok(_) => {}
+    }
+    let (index, hash) = tombstone.block_index.zip(tombstone.block_hash)?;
+    let fault = block_fault(opened?, index, hash)?;
+    Some(format!("the tombstone of session {id} is in block {index}: {fault}"))
 }
 
 fn read_block(store: &dyn ChainStore, height: u64) -> anyhow::Result<Block> {

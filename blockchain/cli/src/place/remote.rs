@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient};
+use lucid_api::problem::ErrorCode;
 use lucid_api::v1::chunks::ChunkIds;
+use lucid_api::v1::list::PageQuery;
 use lucid_api::v1::manifest::ManifestQuery;
 use lucid_api::v1::proofs::ProofQuery;
+use lucid_api::v1::removal::{HoldSession, RemoveQuery, Tombstone};
 use lucid_api::v1::sessions::{
     AddReferences, Appended, Appendix, AppendixKind, CreateSession, Layout as WireLayout,
     Reference as WireReference, SealSession, Session, SessionStatus, SessionsQuery,
@@ -195,6 +198,51 @@ impl Place for Remote {
                 None => return Ok(()),
             }
         }
+    }
+
+    fn remove(&self, id: &SessionId, reason: &str) -> anyhow::Result<Tombstone> {
+        let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
+        Ok(self.client.remove_session(id.as_str(), &RemoveQuery { reason })?)
+    }
+
+    fn chain_tombstones(&self) -> anyhow::Result<()> {
+        // The server delivers them by itself.
+        Ok(())
+    }
+
+    fn tombstone(&self, id: &SessionId) -> anyhow::Result<Option<Tombstone>> {
+        match self.client.session(id.as_str()) {
+            Ok(_) => Ok(None),
+            Err(error) if error.code() == Some(ErrorCode::Gone) => {
+                let told = error.refused().and_then(|refused| refused.details.get("tombstone"));
+                let told = told.with_context(|| format!("session {id} was removed"))?;
+                Ok(Some(serde_json::from_value(told.clone())?))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn tombstones(
+        &self,
+        visit: &mut dyn FnMut(Tombstone) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut query = PageQuery::default();
+        loop {
+            let page = self.client.tombstones(&query)?;
+            page.items.into_iter().try_for_each(&mut *visit)?;
+            match page.next_cursor {
+                Some(cursor) => query.cursor = Some(cursor),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {
+        Ok(self.client.hold_session(id.as_str(), &HoldSession { reason: reason.to_owned() })?)
+    }
+
+    fn release(&self, id: &SessionId) -> anyhow::Result<Session> {
+        Ok(self.client.release_session(id.as_str())?)
     }
 
     fn source<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn SessionSource + 'a>> {

@@ -25,5 +25,6 @@ mod kills;
 mod proofs;
 mod reading;
 mod reindex;
+mod removal;
 mod server;
 mod trouble;

@@ -75,6 +75,13 @@ fn every_verb_works_against_a_server_as_it_does_on_a_folder() {
     assert_eq!(server.run(&home, &[&"cat", &"s", &"a/small"]), prose(2, 5_000));
     server.run(&home, &[&"restore", &"s", &"-o", &home.at("back")]);
     Snapshot::of(&tree).assert_same(&Snapshot::of(&home.at("back")));
+    server.run(&home, &[&"hold", &"s", &"--reason", &"a court"]);
+    assert!(String::from_utf8(server.run(&home, &[&"ls"])).unwrap().contains("anchored, held"));
+    server.run(&home, &[&"release", &"s"]);
+    server.run(&home, &[&"archive", &home.at("tree/a"), &"--session", &"short"]);
+    server.run(&home, &[&"rm", &"short", &"--yes", &"--reason", &"done"]);
+    let shown = String::from_utf8(server.run(&home, &[&"show", &"short"])).unwrap();
+    assert!(shown.contains("status     removed") && shown.contains("done"), "{shown}");
     server.run(&home, &[&"verify", &"s"]);
     server.run(&home, &[&"verify", &"--all"]);
 

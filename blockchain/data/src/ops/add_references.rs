@@ -11,6 +11,7 @@ use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
 use super::OpError;
+use super::list_sessions::get_session;
 use crate::fact::{Fact, Referenced};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
@@ -62,7 +63,7 @@ pub fn add_references(
     check(&chunks)?;
     let _held = locks.hold(id);
     let name = SessionName::of(vault.sealer(), id);
-    let session = open_for_writing(vault, &name, id)?;
+    let session = open_for_writing(vault, id)?;
     if session.tail_bytes > 0 {
         return Err(OpError::Conflict(format!(
             "session {id} is a live stream; use append, not references"
@@ -129,13 +130,8 @@ fn check_lengths(vault: &Vault, chunks: &[(ChunkId, u32)]) -> Result<(), OpError
 }
 
 /// The session, if it may still be written to.
-pub fn open_for_writing(
-    vault: &Vault,
-    name: &SessionName,
-    id: &SessionId,
-) -> Result<SessionRow, OpError> {
-    let session = row::session(vault.index(), vault.sealer(), name)?
-        .ok_or_else(|| OpError::NoSession(id.clone()))?;
+pub fn open_for_writing(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
+    let session = get_session(vault, id)?;
     if session.sealed.is_some() {
         return Err(OpError::Conflict(format!("session {id} is sealed and cannot change")));
     }

@@ -11,6 +11,7 @@ use lucid_store::vault::Vault;
 
 use super::OpError;
 use super::add_references::open_for_writing;
+use super::list_sessions::get_session;
 use super::store_chunks::Keeping;
 use crate::fact::{Fact, Referenced, Tail};
 use crate::opened::SessionLocks;
@@ -40,7 +41,7 @@ pub fn append_stream(
 ) -> Result<Appended, OpError> {
     let _held = locks.hold(id);
     let name = SessionName::of(vault.sealer(), id);
-    let session = open_for_writing(vault, &name, id)?;
+    let session = open_for_writing(vault, id)?;
     if offset != session.offset() {
         return Err(OpError::Offset { current: session.offset(), given: offset });
     }
@@ -58,9 +59,7 @@ pub fn append_stream(
         Submission { facts: vec![fact], ..Submission::default() }
     };
     vault.commit(submission)?;
-    let session = row::session(vault.index(), vault.sealer(), &name)?
-        .ok_or_else(|| OpError::NoSession(id.clone()))?;
-    Ok(appended(&session))
+    Ok(appended(&get_session(vault, id)?))
 }
 
 /// Cuts what is left of a stream, because it ends. The caller holds the session.

@@ -12,9 +12,11 @@ use lucid_store::crypt::random;
 use lucid_store::vault::Vault;
 
 use super::OpError;
+use super::list_sessions::get_session;
+use super::remove_session::refuse_held;
 use crate::fact::{Fact, Started};
 use crate::opened::SessionLocks;
-use crate::row::{self, SessionName, SessionRow};
+use crate::row::{SessionName, SessionRow};
 
 /// What a session is to be.
 #[derive(Debug, Clone)]
@@ -48,7 +50,7 @@ pub enum Created {
 
 /// Begins a session, or finds that it has begun already. A one-shot session that was not sealed is
 /// begun anew, its chunks staying known; one that was is answered as it is, whatever the parameters,
-/// since only its content can say whether it is the same.
+/// since only its content can say whether it is the same. The id of a removed session is refused.
 pub fn create_session(
     vault: &Vault,
     locks: &SessionLocks,
@@ -61,13 +63,17 @@ pub fn create_session(
     };
     let _held = locks.hold(&id);
     let name = SessionName::of(vault.sealer(), &id);
-    let existing = row::session(vault.index(), vault.sealer(), &name)?;
+    let existing = match get_session(vault, &id) {
+        Ok(existing) => Some(existing),
+        Err(OpError::NoSession(_)) => None,
+        Err(error) => return Err(error),
+    };
     if let Some(existing) = existing {
         let interrupted = existing.one_shot && existing.sealed.is_none();
         let answerable =
             same(&existing, &request) || (request.one_shot && existing.sealed.is_some());
         match request.one_shot && interrupted {
-            true => {}
+            true => refuse_held(vault, &name, &id)?,
             false if answerable => return Ok(Created::Existed(existing)),
             false => {
                 return Err(OpError::Conflict(format!(
@@ -89,9 +95,7 @@ pub fn create_session(
     });
     let fact = vault.fact(&mut Packer::new(), fact.encode())?;
     vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
-    row::session(vault.index(), vault.sealer(), &name)?
-        .map(Created::Began)
-        .ok_or(OpError::NoSession(id))
+    get_session(vault, &id).map(Created::Began)
 }
 
 fn check(request: &NewSession) -> Result<(), OpError> {

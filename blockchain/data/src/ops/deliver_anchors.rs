@@ -1,7 +1,7 @@
-//! Brings anchors to the engine, and their proofs back.
+//! Brings anchors and tombstones to the engine, and their proofs back.
 //!
-//! Delivery is at least once: a sealed session stays in the queue until its proof is stored, and
-//! everything here may be repeated after a crash.
+//! Delivery is at least once: a sealed session, and a removed one, stays in its queue until the proof is
+//! stored, and everything here may be repeated after a crash.
 
 use lucid_core::block_merkle::verify_path;
 use lucid_core::record::Entry;
@@ -17,25 +17,66 @@ use crate::anchoring::{AnchorEngine, Confirmed, EngineError};
 use crate::fact::{Anchored, Fact};
 use crate::row::{self, SessionName};
 
-/// What one round did.
+/// What one round did, with the anchors of sessions and the tombstones of removed ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delivered {
     /// Sessions whose proof is stored now.
     pub anchored: Vec<SessionId>,
-    /// Sessions whose anchor was handed over and is not committed yet.
+    /// Sessions whose transaction was handed over and is not committed yet.
     pub waiting: Vec<SessionId>,
-    /// Sessions whose anchor could not be handed over, and why.
+    /// Sessions whose transaction could not be handed over, and why.
     pub failed: Vec<(SessionId, EngineError)>,
 }
 
 /// Sessions looked up in one go.
 const BATCH: usize = 256;
 
-/// Submits every anchor that waits, those that wait longest first, and stores every proof that is
-/// ready. An engine that cannot be reached ends the round.
+/// Submits every anchor and every tombstone that waits, those that wait longest first, and stores every
+/// proof that is ready. An engine that cannot be reached ends the round.
 pub fn deliver_anchors(vault: &Vault, engine: &dyn AnchorEngine) -> Result<Delivered, OpError> {
-    let (mut from, to) = row::unanchored_range();
     let mut delivered = Delivered::default();
+    for (range, find) in [
+        (row::unanchored_range(), waiting_anchor as Find),
+        (row::unchained_range(), waiting_tombstone as Find),
+    ] {
+        if !deliver_range(vault, engine, range, find, &mut delivered)? {
+            break;
+        }
+    }
+    Ok(delivered)
+}
+
+/// Whose transaction waits under a name, and its text; nothing, if it does not wait any more.
+type Find = fn(&Vault, &SessionName) -> Result<Option<(SessionId, String)>, OpError>;
+
+fn waiting_anchor(
+    vault: &Vault,
+    name: &SessionName,
+) -> Result<Option<(SessionId, String)>, OpError> {
+    let Some(session) = row::session(vault.index(), vault.sealer(), name)? else { return Ok(None) };
+    match anchor_text(vault, name)? {
+        // It was removed just now.
+        text if text.is_empty() => Ok(None),
+        text => Ok(Some((session.id, text))),
+    }
+}
+
+fn waiting_tombstone(
+    vault: &Vault,
+    name: &SessionName,
+) -> Result<Option<(SessionId, String)>, OpError> {
+    let tombstone = row::tombstone(vault.index(), vault.sealer(), name)?;
+    Ok(tombstone.map(|tombstone| (tombstone.id, tombstone.text)))
+}
+
+/// Delivers one queue; `false` once the engine cannot be reached.
+fn deliver_range(
+    vault: &Vault,
+    engine: &dyn AnchorEngine,
+    (mut from, to): (Vec<u8>, Vec<u8>),
+    find: Find,
+    delivered: &mut Delivered,
+) -> Result<bool, OpError> {
     loop {
         let rows = vault.index().scan(&from, &to, BATCH, false)?;
         let is_last = rows.len() < BATCH;
@@ -43,36 +84,45 @@ pub fn deliver_anchors(vault: &Vault, engine: &dyn AnchorEngine) -> Result<Deliv
             from.clone_from(&key);
             from.push(0);
             let Some(name) = row::name_in(&key) else { continue };
-            let Some(session) = row::session(vault.index(), vault.sealer(), &name)? else {
-                continue;
-            };
-            match deliver(vault, engine, &name, &session.id) {
-                Ok(true) => delivered.anchored.push(session.id),
-                Ok(false) => delivered.waiting.push(session.id),
+            let Some((session, text)) = find(vault, &name)? else { continue };
+            match deliver(vault, engine, &session, &text) {
+                Ok(true) => delivered.anchored.push(session),
+                Ok(false) => delivered.waiting.push(session),
                 Err(Undelivered::Engine(error)) => {
                     let is_down = matches!(error, EngineError::Unavailable(_));
-                    delivered.failed.push((session.id, error));
+                    delivered.failed.push((session, error));
                     // Whoever cannot be reached for one cannot be reached for the next.
                     if is_down {
-                        return Ok(delivered);
+                        return Ok(false);
                     }
                 }
                 Err(Undelivered::Op(error)) => return Err(error),
             }
         }
         if is_last {
-            return Ok(delivered);
+            return Ok(true);
         }
     }
 }
 
-/// When the session was sealed that waits longest for its anchor.
+/// Since when the oldest anchor or tombstone waits: when the session was sealed, or removed.
 pub fn waiting_since(vault: &Vault) -> Result<Option<Timestamp>, OpError> {
-    let (from, to) = row::unanchored_range();
-    let oldest = vault.index().scan(&from, &to, 1, false)?.into_iter().next();
-    let Some(name) = oldest.and_then(|(key, _)| row::name_in(&key)) else { return Ok(None) };
-    let session = row::session(vault.index(), vault.sealer(), &name)?;
-    Ok(session.and_then(|session| session.sealed).map(|sealed| sealed.ended_at))
+    let oldest = |(from, to): (Vec<u8>, Vec<u8>)| -> Result<Option<SessionName>, OpError> {
+        let row = vault.index().scan(&from, &to, 1, false)?.into_iter().next();
+        Ok(row.and_then(|(key, _)| row::name_in(&key)))
+    };
+    let sealed = match oldest(row::unanchored_range())? {
+        Some(name) => row::session(vault.index(), vault.sealer(), &name)?
+            .and_then(|session| session.sealed)
+            .map(|sealed| sealed.ended_at),
+        None => None,
+    };
+    let removed = match oldest(row::unchained_range())? {
+        Some(name) => row::tombstone(vault.index(), vault.sealer(), &name)?
+            .map(|tombstone| tombstone.removed_at),
+        None => None,
+    };
+    Ok(sealed.into_iter().chain(removed).min())
 }
 
 enum Undelivered {
@@ -86,23 +136,22 @@ impl<E: Into<OpError>> From<E> for Undelivered {
     }
 }
 
-/// One session's anchor: `true` once its proof is stored.
+/// One session's transaction: `true` once its proof is stored.
 fn deliver(
     vault: &Vault,
     engine: &dyn AnchorEngine,
-    name: &SessionName,
     id: &SessionId,
+    text: &str,
 ) -> Result<bool, Undelivered> {
-    let text = anchor_text(vault, name)?;
     let transaction = Transaction::parse(text.as_bytes())
-        .map_err(|fault| OpError::Unsound(format!("the anchor of session {id}: {fault}")))?;
+        .map_err(|fault| OpError::Unsound(format!("the transaction of session {id}: {fault}")))?;
     let mut confirmed = engine.confirmed(transaction.id()).map_err(Undelivered::Engine)?;
     if confirmed.is_none() {
-        engine.submit(&text).map_err(Undelivered::Engine)?;
+        engine.submit(text).map_err(Undelivered::Engine)?;
         confirmed = engine.confirmed(transaction.id()).map_err(Undelivered::Engine)?;
     }
     let Some(confirmed) = confirmed else { return Ok(false) };
-    if let Some(why) = fault(&confirmed, &text, &transaction) {
+    if let Some(why) = fault(&confirmed, text, &transaction) {
         return Err(Undelivered::Engine(EngineError::Refused(why.to_owned())));
     }
     let fact = Fact::Anchored(Anchored {
@@ -120,7 +169,7 @@ fn deliver(
 fn fault(confirmed: &Confirmed, text: &str, transaction: &Transaction) -> Option<&'static str> {
     let proof = &confirmed.proof;
     if proof.transaction != text {
-        return Some("another transaction is in the chain under the anchor's id");
+        return Some("another transaction is in the chain under its id");
     }
     let Ok(entry) = Entry::parse(&proof.entry) else { return Some("its block's entry is none") };
     let (position, count) = (proof.position as usize, proof.count as usize);

@@ -4,12 +4,25 @@ use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_store::{CommitError, StoreError};
 
+use crate::row::TombstoneRow;
+
 /// What went wrong.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpError {
     /// There is no such session.
     #[error("there is no session {0}")]
     NoSession(SessionId),
+    /// There was such a session.
+    #[error("session {} was removed at {}{}", .0.id, .0.removed_at, because(&.0.reason))]
+    Removed(Box<TombstoneRow>),
+    /// A session is held.
+    #[error("session {session} is held{}: release it first", because(reason))]
+    Held {
+        /// The session.
+        session: SessionId,
+        /// Why it is held.
+        reason: String,
+    },
     /// There is no such file in the session.
     #[error("session {session} has no file {path:?}")]
     NoFile {
@@ -56,6 +69,10 @@ pub enum OpError {
     /// The store stopped writing; what was asked may have happened.
     #[error("{0}")]
     Broken(String),
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 
 fn first(ids: &[ChunkId]) -> String {

@@ -34,11 +34,16 @@ const BATCH: usize = 256;
 /// Rows that are looked at for one page: a filter that few match gives short pages, not slow ones.
 const LOOKED_AT_MAX: usize = 16_384;
 
-/// The session, if there is one.
+/// The session, if there is one. A session that was removed is told from one that never was.
 pub fn get_session(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
     let name = SessionName::of(vault.sealer(), id);
-    row::session(vault.index(), vault.sealer(), &name)?
-        .ok_or_else(|| OpError::NoSession(id.clone()))
+    if let Some(session) = row::session(vault.index(), vault.sealer(), &name)? {
+        return Ok(session);
+    }
+    Err(match row::tombstone(vault.index(), vault.sealer(), &name)? {
+        Some(tombstone) => OpError::Removed(Box::new(tombstone)),
+        None => OpError::NoSession(id.clone()),
+    })
 }
 
 /// Up to `limit` sessions, the newest first, from behind `cursor`. A page may be short, even empty,

@@ -9,8 +9,9 @@ use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 
 use super::OpError;
+use super::list_sessions::get_session;
 use super::read_session::{SessionSource as _, StoredSession, find_entry, reference_at};
-use crate::row::{self, Reference, SessionName, SessionRow};
+use crate::row::{Reference, SessionName, SessionRow};
 
 /// What is to be proved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +186,5 @@ pub fn anchored(vault: &Vault, name: &SessionName) -> Result<Option<Anchored>, O
 /// The row of a session, for whoever needs its name too.
 pub fn named(vault: &Vault, id: &SessionId) -> Result<(SessionName, SessionRow), OpError> {
     let name = SessionName::of(vault.sealer(), id);
-    let row = row::session(vault.index(), vault.sealer(), &name)?
-        .ok_or_else(|| OpError::NoSession(id.clone()))?;
-    Ok((name, row))
+    Ok((name, get_session(vault, id)?))
 }

@@ -16,6 +16,7 @@ use super::OpError;
 use super::add_references::open_for_writing;
 use super::append_stream::cut_tail;
 use super::create_session::check_metadata;
+use super::list_sessions::get_session;
 use super::read_session::{StoredSession, appendix_start};
 use super::store_chunks::Keeping;
 use crate::fact::{Fact, Sealed};
@@ -45,16 +46,13 @@ pub fn seal_session(
 ) -> Result<SessionRow, OpError> {
     let _held = locks.hold(id);
     let name = SessionName::of(vault.sealer(), id);
-    let load = || -> Result<SessionRow, OpError> {
-        row::session(vault.index(), vault.sealer(), &name)?
-            .ok_or_else(|| OpError::NoSession(id.clone()))
-    };
+    let load = || get_session(vault, id);
     let session = load()?;
     if session.sealed.is_some() {
         check_count(&session, request)?;
         return Ok(session);
     }
-    cut_tail(vault, keeping, &name, &open_for_writing(vault, &name, id)?)?;
+    cut_tail(vault, keeping, &name, &open_for_writing(vault, id)?)?;
     let session = load()?;
     check_count(&session, request)?;
     check_appendix(vault, &session, request)?;

@@ -86,7 +86,7 @@ fn time(name: &str, text: &str) -> Reply<Timestamp> {
     Timestamp::parse(text).map_err(|fault| invalid(format!("{name}: {fault}")))
 }
 
-fn show(app: &App, row: &SessionRow) -> Result<Session, OpError> {
+pub(super) fn show(app: &App, row: &SessionRow) -> Result<Session, OpError> {
     let mut session = reply::session(&app.opened.vault, &app.opened.key.public(), row)?;
     if let Some(anchor) = &mut session.anchor {
         app.anchoring.annotate(&row.id, anchor);
@@ -142,7 +142,7 @@ fn just_before(time: Timestamp) -> Timestamp {
 
 /// One session.
 #[utoipa::path(get, path = paths::SESSION, tag = "sessions", params(("session_id" = String, Path)),
-    responses((status = 200, body = Session)))]
+    responses((status = 200, body = Session), (status = 410, description = "it was removed")))]
 pub async fn get_session(State(app): Desk, Path(id): Path<String>) -> Reply<Response> {
     let id = session_id(&id)?;
     let session = app.run(move |app| show(app, &find(&app.opened.vault, &id)?)).await?;

@@ -25,7 +25,7 @@ pub async fn verify_session(
     let id = session_id(&id)?;
     let verified = app
         .run(move |app| match verify(&app.opened.vault, &id, app.threads, &|_| {}) {
-            Err(error @ OpError::NoSession(_)) => {
+            Err(error @ (OpError::NoSession(_) | OpError::Removed(_))) => {
                 Ok(SessionVerified { faults: vec![error.to_string()], ..Default::default() })
             }
             outcome => outcome,

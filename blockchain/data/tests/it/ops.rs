@@ -6,3 +6,4 @@ mod cutting;
 mod life;
 mod power;
 mod ranges;
+mod removal;

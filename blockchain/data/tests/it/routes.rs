@@ -6,6 +6,7 @@ mod chunks;
 mod content;
 mod files;
 mod proofs;
+mod removal;
 mod service;
 mod sessions;
 mod verification;

@@ -1,0 +1,55 @@
+//! The end of sessions: `DELETE /api/v1/sessions/{session_id}`, its hold, and what is left.
+
+use lucid_core::digest::{BlockHash, SessionRoot};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// Why a session is removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveQuery {
+    /// Stands in the tombstone, and so in the chain, for everyone to read; at most 1024 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What is left of a removed session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tombstone {
+    /// The session's name, which is never used again.
+    pub session_id: String,
+    /// When it was removed.
+    pub removed_at: String,
+    /// The root over the chunks it had.
+    #[schema(value_type = String)]
+    pub merkle_root: SessionRoot,
+    /// Why.
+    pub reason: String,
+    /// The transaction that says so.
+    pub transaction_id: String,
+    /// Its exact, signed text.
+    pub transaction: String,
+    /// Its block, once it is in one.
+    pub block_index: Option<u64>,
+    /// Its block's hash.
+    #[schema(value_type = Option<String>)]
+    pub block_hash: Option<BlockHash>,
+}
+
+/// `PUT /api/v1/sessions/{session_id}/hold`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HoldSession {
+    /// Whoever tries to remove the session is told; at most 1024 bytes.
+    pub reason: String,
+}
+
+/// What forbids to remove a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Hold {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: String,
+}

@@ -1,0 +1,50 @@
+//! `lucid rm`, `hold` and `release`: what is left, what is refused, and that the rest stays sound.
+
+use super::home::{Home, noise};
+
+#[test]
+fn a_removed_session_leaves_a_tombstone_in_a_block_and_a_sound_store() {
+    let home = Home::new();
+    let file = home.file("a", noise(1, 300_000));
+    let kept = home.archive("one", &file);
+    home.archive("two", &file);
+    let asked = home.refused(1, &[&"rm", &"one"]);
+    assert!(asked.contains("--yes"), "{asked}");
+    let removed = home.json(&[&"rm", &"one", &"--yes", &"--reason", &"a mistake"]);
+    assert_eq!(removed["merkle_root"], kept["merkle_root"]);
+
+    let shown = home.json(&[&"show", &"one"]);
+    assert_eq!(shown["reason"], "a mistake");
+    assert_eq!(shown["block_index"], 2, "behind the two anchors");
+    assert!(home.done(&[&"show", &"one"]).text().contains("removed"));
+    assert!(home.done(&[&"ls", &"--removed"]).text().contains("a mistake"));
+    assert_eq!(home.sessions().keys().collect::<Vec<_>>(), ["two"]);
+    let gone = home.refused(1, &[&"cat", &"one", &"a"]);
+    assert!(gone.contains("was removed at") && gone.contains("a mistake"), "{gone}");
+    let taken = home.refused(1, &[&"archive", &file, &"--session", &"one"]);
+    assert!(taken.contains("was removed at"), "{taken}");
+    // What it shared with the other session is still there.
+    assert_eq!(home.done(&[&"cat", &"two", &"a"]).out, noise(1, 300_000));
+    home.assert_sound();
+    home.done(&[&"reindex"]);
+    assert_eq!(home.json(&[&"show", &"one"]), shown);
+    home.assert_sound();
+}
+
+#[test]
+fn a_held_session_stays_and_the_others_go() {
+    let home = Home::new();
+    let file = home.file("a", noise(2, 10_000));
+    home.archive("one", &file);
+    home.archive("two", &file);
+    home.done(&[&"hold", &"one", &"--reason", &"a court"]);
+    assert!(home.done(&[&"ls"]).text().contains("anchored, held"));
+    assert!(home.done(&[&"show", &"one"]).text().contains("a court"));
+    let refused = home.refused(1, &[&"rm", &"--yes", &"one", &"two"]);
+    assert!(refused.contains("session one is held (a court): release it first"), "{refused}");
+    assert_eq!(home.sessions().keys().collect::<Vec<_>>(), ["one"]);
+    home.done(&[&"release", &"one"]);
+    home.done(&[&"rm", &"-y", &"one"]);
+    assert!(home.sessions().is_empty());
+    home.assert_sound();
+}

@@ -1,0 +1,68 @@
+//! The facts about the end of sessions: held, released, removed.
+
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+pub(super) const REMOVED: u8 = 0x18;
+pub(super) const HELD: u8 = 0x19;
+pub(super) const RELEASED: u8 = 0x1a;
+
+/// A session was removed; its tombstone stands in its place. An archive that was interrupted long ago
+/// leaves none: nobody was promised anything, and its id may be used again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// The session.
+    pub session: SessionId,
+    /// The text of the transaction that says so, built once.
+    pub tombstone: Option<String>,
+}
+
+/// A session must not be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The session.
+    pub session: SessionId,
+    /// Why; may be empty.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A session may be removed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// The session.
+    pub session: SessionId,
+}
+
+impl Removed {
+    pub(super) fn encode(&self, to: &mut Writer) {
+        to.u8(REMOVED).text(self.session.as_str());
+        to.option(self.tombstone.as_ref(), |to, text| {
+            to.text(text);
+        });
+    }
+
+    pub(super) fn decode(session: SessionId, from: &mut Reader<'_>) -> Result<Self, WireFault> {
+        let tombstone = from.option("a tombstone", |from| from.text("a tombstone"))?;
+        Ok(Self { session, tombstone: tombstone.map(str::to_owned) })
+    }
+}
+
+impl Held {
+    pub(super) fn encode(&self, to: &mut Writer) {
+        to.u8(HELD).text(self.session.as_str()).text(&self.reason).i64(self.since.as_micros());
+    }
+
+    pub(super) fn decode(session: SessionId, from: &mut Reader<'_>) -> Result<Self, WireFault> {
+        let reason = from.text("a reason")?.to_owned();
+        Ok(Self { session, reason, since: Timestamp::from_micros(from.i64("a time")?) })
+    }
+}
+
+impl Released {
+    pub(super) fn encode(&self, to: &mut Writer) {
+        to.u8(RELEASED).text(self.session.as_str());
+    }
+}

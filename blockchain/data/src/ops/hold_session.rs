@@ -1,0 +1,55 @@
+//! Forbids to remove a session, and allows it again.
+
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use super::list_sessions::get_session;
+use super::remove_session::check_reason;
+use crate::fact::{Fact, Held, Released};
+use crate::opened::SessionLocks;
+use crate::row::{self, SessionName, SessionRow};
+
+/// Holds a session. One that is held already stays held since then, for the reason given last.
+pub fn hold_session(
+    vault: &Vault,
+    locks: &SessionLocks,
+    now: Timestamp,
+    id: &SessionId,
+    reason: &str,
+) -> Result<SessionRow, OpError> {
+    check_reason(reason)?;
+    let _held = locks.hold(id);
+    let session = get_session(vault, id)?;
+    let known = row::hold(vault.index(), vault.sealer(), &SessionName::of(vault.sealer(), id))?;
+    if known.as_ref().is_none_or(|known| known.reason != reason) {
+        let since = known.map_or(now, |known| known.since);
+        let held = Held { session: id.clone(), reason: reason.to_owned(), since };
+        commit(vault, &Fact::Held(held))?;
+    }
+    Ok(session)
+}
+
+/// Releases a session. One that is not held stays as it is.
+pub fn release_session(
+    vault: &Vault,
+    locks: &SessionLocks,
+    id: &SessionId,
+) -> Result<SessionRow, OpError> {
+    let _held = locks.hold(id);
+    let session = get_session(vault, id)?;
+    let name = SessionName::of(vault.sealer(), id);
+    if row::hold(vault.index(), vault.sealer(), &name)?.is_some() {
+        commit(vault, &Fact::Released(Released { session: id.clone() }))?;
+    }
+    Ok(session)
+}
+
+fn commit(vault: &Vault, fact: &Fact) -> Result<(), OpError> {
+    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
+    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What holding, releasing and removing mean for the index.
+
+use lucid_core::bundle::Anchored as Proof;
+use lucid_core::tombstone::SignedTombstone;
+use lucid_core::transaction::Transaction;
+use lucid_store::StoreError;
+use lucid_store::index::Changes;
+
+use super::{SessionProjection, count};
+use crate::fact::{Anchored, Held, Released, Removed};
+use crate::row::{HoldRow, SessionName, SessionRow, TombstoneRow};
+
+impl SessionProjection {
+    pub(super) fn held(&self, fact: Held, changes: &mut Changes<'_>) -> Result<(), StoreError> {
+        let name = self.name(&fact.session);
+        let row = HoldRow { reason: fact.reason, since: fact.since };
+        changes.put(name.hold_key(), row.seal(&self.sealer)?);
+        Ok(())
+    }
+
+    pub(super) fn released(&self, fact: &Released, changes: &mut Changes<'_>) {
+        changes.remove(self.name(&fact.session).hold_key());
+    }
+
+    /// Everything the session had goes, and the tombstone stands in its place, even where the session's
+    /// own facts were lost to damage.
+    pub(super) fn removed(
+        &self,
+        fact: Removed,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let name = self.name(&fact.session);
+        if let Some(session) = self.load(changes, &name)? {
+            self.forget(changes, &name, &session)?;
+        }
+        let Some(text) = fact.tombstone else { return Ok(()) };
+        let signed = Transaction::parse(text.as_bytes())
+            .ok()
+            .and_then(|transaction| SignedTombstone::parse(&transaction).ok());
+        let Some(signed) = signed else {
+            tracing::error!(session.id = %fact.session, "a tombstone is none and was passed over");
+            return Ok(());
+        };
+        let removed_at = signed.tombstone.timestamp;
+        let row = TombstoneRow {
+            id: fact.session,
+            removed_at,
+            root: signed.tombstone.merkle_root,
+            reason: signed.tombstone.reason,
+            text,
+            chained: None,
+        };
+        changes.put(name.tombstone_key(), row.seal(&self.sealer)?);
+        changes.put(name.by_removal_key(removed_at), Vec::new());
+        changes.put(name.unchained_key(removed_at), Vec::new());
+        Ok(())
+    }
+
+    fn forget(
+        &self,
+        changes: &mut Changes<'_>,
+        name: &SessionName,
+        session: &SessionRow,
+    ) -> Result<(), StoreError> {
+        for index in 0..session.chunk_count() {
+            changes.remove(name.reference_key(index));
+        }
+        self.drop_tail(changes, name, session.cut_bytes, session.tail_bytes)?;
+        if let Some(sealed) = &session.sealed {
+            changes.remove(name.unanchored_key(sealed.ended_at));
+        }
+        for key in [
+            name.session_key(),
+            name.manifest_key(),
+            name.anchor_key(),
+            name.proof_key(),
+            name.hold_key(),
+            name.by_time_key(session.started_at),
+        ] {
+            changes.remove(key);
+        }
+        count(changes, |counts| {
+            let less = |from: &mut u64, by: u64| *from = from.saturating_sub(by);
+            less(&mut counts.sessions, 1);
+            less(&mut counts.sealed, u64::from(session.sealed.is_some()));
+            less(&mut counts.anchored, u64::from(session.anchored.is_some()));
+            less(&mut counts.references, session.chunk_count());
+            less(&mut counts.bytes, session.offset());
+        })
+    }
+
+    /// A removed session's tombstone is in a block, if it is this that the proof is of: the anchor may
+    /// have been on its way when the session was removed.
+    pub(super) fn chained(
+        &self,
+        name: &SessionName,
+        fact: &Anchored,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let Some(value) = changes.get(&name.tombstone_key())? else { return Ok(()) };
+        let mut row = TombstoneRow::open(&self.sealer, value)?;
+        let proof = Proof::decode(&fact.proof).ok();
+        if proof.is_some_and(|proof| proof.transaction == row.text) {
+            row.chained = Some((fact.block_index, fact.block_hash));
+            changes.put(name.tombstone_key(), row.seal(&self.sealer)?);
+            changes.put(name.proof_key(), self.sealer.seal_value(&fact.proof)?);
+            changes.remove(name.unchained_key(row.removed_at));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! The rows of sessions that are held, and of sessions that are gone.
+
+use lucid_core::digest::{BlockHash, SessionRoot};
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_core::wire::{Reader, WireFault, Writer};
+use lucid_store::StoreError;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::Index;
+
+use super::{SessionName, ordered};
+
+const TOMBSTONE: u8 = 0x60;
+const HOLD: u8 = 0x61;
+const BY_REMOVAL: u8 = 0x62;
+const UNCHAINED: u8 = 0x63;
+
+/// What stands in the place of a removed session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TombstoneRow {
+    /// The session that was removed.
+    pub id: SessionId,
+    /// When.
+    pub removed_at: Timestamp,
+    /// The root over the chunks it had.
+    pub root: SessionRoot,
+    /// Why; may be empty.
+    pub reason: String,
+    /// The text of the signed transaction that says all this.
+    pub text: String,
+    /// The block that the transaction is in, once it is.
+    pub chained: Option<(u64, BlockHash)>,
+}
+
+/// Why a session must not be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldRow {
+    /// Why; may be empty.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl TombstoneRow {
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.text(self.id.as_str()).i64(self.removed_at.as_micros()).raw(self.root.as_bytes());
+        to.text(&self.reason).text(&self.text);
+        to.option(self.chained, |to, (index, hash)| {
+            to.u64(index).raw(hash.as_bytes());
+        });
+        to.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let invalid = |what| WireFault::Invalid { what };
+        let row = Self {
+            id: from.text("a session id")?.parse().map_err(|_| invalid("a session id"))?,
+            removed_at: Timestamp::from_micros(from.i64("a time")?),
+            root: SessionRoot::new(from.array("a root")?),
+            reason: from.text("a reason")?.to_owned(),
+            text: from.text("a tombstone")?.to_owned(),
+            chained: from.option("a block", |from| {
+                Ok((from.u64("a block index")?, BlockHash::new(from.array("a block hash")?)))
+            })?,
+        };
+        from.finish()?;
+        Ok(row)
+    }
+
+    /// The row's value.
+    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
+        sealer.seal_value(&self.encode())
+    }
+
+    /// Opens a row's value.
+    pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
+        Self::decode(&sealer.open_value(value)?)
+            .map_err(|fault| StoreError::Index(format!("a tombstone's row: {fault}")))
+    }
+}
+
+impl HoldRow {
+    /// The row's value.
+    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
+        let mut to = Writer::new();
+        to.text(&self.reason).i64(self.since.as_micros());
+        sealer.seal_value(&to.finish())
+    }
+
+    fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
+        let bytes = sealer.open_value(value)?;
+        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+            let reason = from.text("a reason")?.to_owned();
+            Ok(Self { reason, since: Timestamp::from_micros(from.i64("a time")?) })
+        };
+        let mut from = Reader::new(&bytes);
+        read(&mut from)
+            .and_then(|row| from.finish().map(|()| row))
+            .map_err(|fault| StoreError::Index(format!("a hold's row: {fault}")))
+    }
+}
+
+impl SessionName {
+    /// The key of what stands in the place of a removed session.
+    pub fn tombstone_key(&self) -> Vec<u8> {
+        self.key(TOMBSTONE)
+    }
+
+    /// The key of what forbids to remove it.
+    pub fn hold_key(&self) -> Vec<u8> {
+        self.key(HOLD)
+    }
+
+    /// The key that puts removed sessions in the order of their removal.
+    pub fn by_removal_key(&self, removed_at: Timestamp) -> Vec<u8> {
+        [[BY_REMOVAL].as_slice(), &ordered(removed_at), &self.0].concat()
+    }
+
+    /// The key that says that the tombstone is on its way, in the order of removal.
+    pub fn unchained_key(&self, removed_at: Timestamp) -> Vec<u8> {
+        [[UNCHAINED].as_slice(), &ordered(removed_at), &self.0].concat()
+    }
+}
+
+/// Where removed sessions begin and end in the order of their removal.
+pub fn removal_range() -> (Vec<u8>, Vec<u8>) {
+    (vec![BY_REMOVAL], vec![BY_REMOVAL + 1])
+}
+
+/// Where tombstones that wait for their block begin and end, those that wait longest in front.
+pub fn unchained_range() -> (Vec<u8>, Vec<u8>) {
+    (vec![UNCHAINED], vec![UNCHAINED + 1])
+}
+
+/// What stands in the place of a session, if it was removed.
+pub fn tombstone(
+    index: &dyn Index,
+    sealer: &Sealer,
+    name: &SessionName,
+) -> Result<Option<TombstoneRow>, StoreError> {
+    let value = index.get(&name.tombstone_key())?;
+    value.map(|value| TombstoneRow::open(sealer, value)).transpose()
+}
+
+/// What forbids to remove a session, if anything does.
+pub fn hold(
+    index: &dyn Index,
+    sealer: &Sealer,
+    name: &SessionName,
+) -> Result<Option<HoldRow>, StoreError> {
+    let value = index.get(&name.hold_key())?;
+    value.map(|value| HoldRow::open(sealer, value)).transpose()
+}
