@@ -19,6 +19,7 @@ use std::sync::mpsc::{Sender, channel};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::Appendix;
+use lucid_store::codec::Pace;
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -320,10 +321,16 @@ fn first(space: &mut [u8], left: u64) -> &mut [u8] {
     space.get_mut(..count).unwrap_or_default()
 }
 
+/// Of the room for cut chunks, in hundredths: beyond it the input waits for the packers.
+const PRESSED_FILL: u64 = 25;
+
 /// A worker's thread: hashes chunks and hands them over.
 fn hand_over(shop: &Shop<'_>, events: &Sender<Event>) {
     let mut worker = Worker::default();
-    while let Some(cut) = shop.cuts.pop() {
+    loop {
+        let pressed = shop.cuts.fill() >= PRESSED_FILL;
+        worker.pace = if pressed { Pace::Pressed } else { Pace::Even };
+        let Some(cut) = shop.cuts.pop() else { return };
         let id = ChunkId::from(blake3::hash(&cut.bytes));
         let length = u32::try_from(cut.bytes.len()).unwrap_or(u32::MAX);
         match shop.sink.put(&mut worker, &id, cut.bytes) {

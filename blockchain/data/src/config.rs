@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(config.common.bind, "127.0.0.1:8087".parse().unwrap());
         assert_eq!(config.common.data_dir, Path::new("./lucid-data/data-chain"));
         assert_eq!(config.chunk_profile.average(), 1_048_576);
-        assert_eq!(config.compression, Compression::Zstd(3));
+        assert_eq!(config.compression, Compression::Adaptive);
         assert!(config.encrypt && config.engine.is_none() && config.root_key_file.is_none());
     }
 

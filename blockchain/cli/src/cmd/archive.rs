@@ -54,7 +54,7 @@ pub struct Keep {
     /// Store new chunks unencrypted; a store made so has no keys at all.
     #[arg(long)]
     pub no_encryption: bool,
-    /// zstd, zstd:1 to zstd:19, lz4, gzip or none.
+    /// zstd (as tight as keeps pace with the input), zstd:1 to zstd:19, lz4, gzip or none.
     #[arg(long, default_value = "zstd", value_name = "HOW")]
     pub compression: Compression,
 }

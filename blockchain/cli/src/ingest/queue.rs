@@ -40,6 +40,11 @@ impl<T> Queue<T> {
         true
     }
 
+    /// How full the queue is, in hundredths.
+    pub fn fill(&self) -> u64 {
+        self.state.lock().weight * 100 / self.weight_max.max(1)
+    }
+
     /// Waits for an item; `None` when the queue is closed and empty, or abandoned.
     pub fn pop(&self) -> Option<T> {
         let mut state = self.state.lock();

@@ -10,15 +10,23 @@ use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
 use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::store_chunks::{Keeping, hand_over_chunk};
-use lucid_store::codec::Packer;
+use lucid_store::codec::{Pace, Packer};
 use parking_lot::Mutex;
 use thiserror::Error;
 
 /// What a thread brings along: contexts that are too costly to make for each chunk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Worker {
     /// Compresses.
     pub packer: Packer,
+    /// How pressing the input is.
+    pub pace: Pace,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { packer: Packer::new(), pace: Pace::Even }
+    }
 }
 
 /// Why a sink does not take anything more.
@@ -94,7 +102,9 @@ impl Sink for StoreSink<'_> {
                 failure.lock().get_or_insert(error.into());
             }
         });
-        hand_over_chunk(&self.opened.vault, &mut worker.packer, self.keeping, id, &bytes, done)?;
+        let compression = self.keeping.compression.at(worker.pace);
+        let keeping = Keeping { compression, ..self.keeping };
+        hand_over_chunk(&self.opened.vault, &mut worker.packer, keeping, id, &bytes, done)?;
         Ok(())
     }
 
