@@ -5,14 +5,13 @@ use std::time::Instant;
 
 use axum::Router;
 use lucid_api::paths;
-use lucid_core::cut::ChunkProfile;
 use lucid_http::health::Report;
 use lucid_http::porch::Porch;
 use lucid_http::reply::Reply;
 
 use crate::Opened;
 use crate::budget::Budget;
-use crate::config::{Config, SERVICE};
+use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::ops::OpError;
 use crate::ops::store_chunks::Keeping;
 use crate::routes;
@@ -24,8 +23,8 @@ pub struct App {
     pub opened: Opened,
     /// How new chunks are kept.
     pub keeping: Keeping,
-    /// How sessions are cut that do not say so.
-    pub chunk_profile: ChunkProfile,
+    /// What else the settings say about chunks.
+    pub chunks: ChunkSettings,
     /// Threads for one request that has much to compute.
     pub threads: usize,
     /// Memory for uploads that are taken whole.
@@ -42,18 +41,18 @@ impl App {
     /// A service on an open folder.
     pub fn new(opened: Opened, config: &Config, anchoring: Anchoring) -> Self {
         let is_encrypted = opened.vault.sealer().is_encrypted();
-        if config.encrypt && !is_encrypted {
+        if config.chunks.encrypt && !is_encrypted {
             tracing::warn!("the store was made without encryption, and is not encrypted");
-        } else if !config.encrypt {
+        } else if !config.chunks.encrypt {
             tracing::warn!("DATA_CHAIN_ENCRYPTION_ENABLED is off: new chunks are not encrypted");
         }
         Self {
             keeping: Keeping {
-                compression: config.compression,
-                encrypt: config.encrypt && is_encrypted,
+                compression: config.chunks.compression,
+                encrypt: config.chunks.encrypt && is_encrypted,
             },
             opened,
-            chunk_profile: config.chunk_profile,
+            chunks: config.chunks.clone(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             bodies: Budget::for_bodies(),
             streams: Budget::for_streams(),

@@ -3,12 +3,14 @@
 //! `main` and `lucid up` load it. Every field is a documented variable; nothing else in this crate
 //! reads the environment.
 
+mod chunks;
+
 use std::path::{Path, PathBuf};
 
-use lucid_core::cut::{AVERAGE_BYTES_MAX, AVERAGE_BYTES_MIN, ChunkProfile};
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings};
-use lucid_store::codec::Compression;
+
+pub use chunks::{ChunkSettings, Scrub, Split};
 
 /// What the service is called.
 pub const SERVICE: &Service = &Service {
@@ -26,14 +28,8 @@ pub struct Config {
     /// What every service has: `DATA_CHAIN_HOST` and `DATA_CHAIN_PORT` (8087), `LUCID_DATA_DIR`,
     /// `LOG_LEVEL`, `LOG_FORMAT`, `DATA_CHAIN_CORS_ORIGINS`, `SERVICE_*`, `LUCID_AUTH`.
     pub common: CommonConfig,
-    /// `DATA_CHAIN_CHUNK_SIZE_BYTES`: how long chunks are on average in sessions that do not say how
-    /// they are cut. A power of two from 64 KiB to 4 MiB.
-    pub chunk_profile: ChunkProfile,
-    /// `DATA_CHAIN_COMPRESSION_ALGORITHM`: `zstd`, `zstd:1` to `zstd:19`, `lz4`, `gzip` or `none`.
-    pub compression: Compression,
-    /// `DATA_CHAIN_ENCRYPTION_ENABLED`: whether a new store is encrypted, and new chunks of a store
-    /// that is.
-    pub encrypt: bool,
+    /// How chunks are cut, kept, checked and collected.
+    pub chunks: ChunkSettings,
     /// `LUCID_MASTER_KEY_FILE`: the root key, instead of the one that the first start makes in the
     /// data folder.
     pub root_key_file: Option<PathBuf>,
@@ -50,29 +46,14 @@ pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Loaded<Con
 }
 
 fn read(settings: &mut Settings<'_>) -> Config {
-    let compression = settings.own("compression_algorithm", "COMPRESSION_ALGORITHM");
-    let encrypt = settings.own("encryption_enabled", "ENCRYPTION_ENABLED");
     let root_key = Key::new("master_key_file", "LUCID_MASTER_KEY_FILE");
     Config {
         common: CommonConfig::read(settings),
-        chunk_profile: chunk_profile(settings),
-        compression: settings.value(&compression, Compression::default()),
-        encrypt: settings.flag(&encrypt, true),
+        chunks: chunks::read(settings),
         root_key_file: settings.optional(&root_key).map(PathBuf::from),
         engine: engine(settings),
         owner: SERVICE.name.to_owned(),
     }
-}
-
-fn chunk_profile(settings: &mut Settings<'_>) -> ChunkProfile {
-    let key = settings.own("chunk_size_bytes", "CHUNK_SIZE_BYTES");
-    let default = ChunkProfile::default();
-    let average = u32::try_from(default.average()).unwrap_or(AVERAGE_BYTES_MAX);
-    let average = settings.within(&key, average, AVERAGE_BYTES_MIN..=AVERAGE_BYTES_MAX);
-    ChunkProfile::content_defined(average).unwrap_or_else(|fault| {
-        settings.invalid(&key, average.to_string(), Some(fault.to_string()));
-        default
-    })
 }
 
 fn engine(settings: &mut Settings<'_>) -> Option<String> {
@@ -89,6 +70,8 @@ fn engine(settings: &mut Settings<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use lucid_store::codec::Compression;
+
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -100,9 +83,9 @@ mod tests {
         let config = load(&environment(&[]), None).unwrap().config;
         assert_eq!(config.common.bind, "127.0.0.1:8087".parse().unwrap());
         assert_eq!(config.common.data_dir, Path::new("./lucid-data/data-chain"));
-        assert_eq!(config.chunk_profile.average(), 1_048_576);
-        assert_eq!(config.compression, Compression::Adaptive);
-        assert!(config.encrypt && config.engine.is_none() && config.root_key_file.is_none());
+        assert_eq!(config.chunks.profile.average(), 1_048_576);
+        assert_eq!(config.chunks.compression, Compression::Adaptive);
+        assert!(config.chunks.encrypt && config.engine.is_none() && config.root_key_file.is_none());
     }
 
     #[test]
@@ -123,9 +106,9 @@ mod tests {
         .config;
         assert_eq!(config.common.bind.port(), 9000);
         assert_eq!(config.common.data_dir, Path::new("/app/data"));
-        assert_eq!(config.chunk_profile.average(), 262_144);
-        assert_eq!(config.compression, Compression::Lz4);
-        assert!(!config.encrypt);
+        assert_eq!(config.chunks.profile.average(), 262_144);
+        assert_eq!(config.chunks.compression, Compression::Lz4);
+        assert!(!config.chunks.encrypt);
         assert_eq!(config.root_key_file.as_deref(), Some(Path::new("/run/secrets/key")));
         assert_eq!(config.engine.as_deref(), Some("http://engine:8084"));
     }

@@ -3,6 +3,7 @@
 //! `docs/FORMATS.md` gives each fact byte by byte. A fact never changes once it is written; what it
 //! means for the index is decided in [`crate::projection`].
 
+mod chunks;
 mod removal;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,9 @@ use lucid_core::digest::{BlockHash, ChunkId};
 use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
+use lucid_store::crypt::Owner;
+
+pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
 
 use removal::{HELD, RELEASED, REMOVED};
 pub use removal::{Held, Released, Removed};
@@ -41,6 +45,16 @@ pub enum Fact {
     Held(Held),
     /// A session may be removed again.
     Released(Released),
+    /// Chunks are kept although no session refers to them.
+    Uploaded(Uploaded),
+    /// Such chunks are not kept any more.
+    Forgotten(Forgotten),
+    /// Chunks were put into a session by their index.
+    Placed(Placed),
+    /// A tree was built.
+    Tree(Tree),
+    /// Something was verified.
+    Verified(Verified),
 }
 
 /// The beginning of a session.
@@ -63,6 +77,8 @@ pub struct Started {
     /// Whether it is filled in one go: then an interrupted one may be begun anew. Any other session is
     /// kept, whole or not, until it is sealed or removed.
     pub one_shot: bool,
+    /// Whose copies its chunks are: its own, or everyone's.
+    pub owner: Owner,
 }
 
 /// Chunks of a session, one after the other.
@@ -130,6 +146,7 @@ impl Fact {
                     to.text(key).text(value);
                 }
                 to.u8(u8::from(fact.one_shot));
+                write_owner(&mut to, fact.owner);
             }
             Self::Referenced(fact) => {
                 to.u8(REFERENCED).text(fact.session.as_str());
@@ -153,6 +170,11 @@ impl Fact {
             Self::Removed(fact) => fact.encode(&mut to),
             Self::Held(fact) => fact.encode(&mut to),
             Self::Released(fact) => fact.encode(&mut to),
+            Self::Uploaded(fact) => fact.write(&mut to),
+            Self::Forgotten(fact) => fact.write(&mut to),
+            Self::Placed(fact) => fact.write(&mut to),
+            Self::Tree(fact) => fact.write(&mut to),
+            Self::Verified(fact) => fact.write(&mut to),
         }
         to.finish()
     }
@@ -160,13 +182,25 @@ impl Fact {
     /// Reads [`Fact::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
-        let kind = from.u8("a fact's kind")?;
+        let fact = match from.u8("a fact's kind")? {
+            chunks::UPLOADED => Self::Uploaded(Uploaded::read(&mut from)?),
+            chunks::FORGOTTEN => Self::Forgotten(Forgotten::read(&mut from)?),
+            chunks::PLACED => Self::Placed(Placed::read(&mut from)?),
+            chunks::NOTED => chunks::read_noted(&mut from)?,
+            kind => Self::decode_of_session(kind, &mut from)?,
+        };
+        from.finish()?;
+        Ok(fact)
+    }
+
+    /// The facts that begin with their session.
+    fn decode_of_session(kind: u8, from: &mut Reader<'_>) -> Result<Self, WireFault> {
         let session: SessionId = from
             .text("a session id")?
             .parse()
             .map_err(|_| WireFault::Invalid { what: "a session id" })?;
-        let fact = match kind {
-            STARTED => Self::Started(read_started(session, &mut from)?),
+        Ok(match kind {
+            STARTED => Self::Started(read_started(session, from)?),
             REFERENCED => {
                 let start_index = from.u64("a start index")?;
                 let start_offset = from.u64("a start offset")?;
@@ -194,13 +228,11 @@ impl Fact {
                 block_hash: BlockHash::new(from.array("a block hash")?),
                 proof: from.bytes("a proof")?.to_vec(),
             }),
-            REMOVED => Self::Removed(Removed::decode(session, &mut from)?),
-            HELD => Self::Held(Held::decode(session, &mut from)?),
+            REMOVED => Self::Removed(Removed::decode(session, from)?),
+            HELD => Self::Held(Held::decode(session, from)?),
             RELEASED => Self::Released(Released { session }),
             _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
-        };
-        from.finish()?;
-        Ok(fact)
+        })
     }
 }
 
@@ -222,11 +254,32 @@ fn read_started(session: SessionId, from: &mut Reader<'_>) -> Result<Started, Wi
         1 => true,
         _ => return Err(invalid("a manner")),
     };
-    Ok(Started { session, user, layout, secret, profile, started_at, metadata, one_shot })
+    let owner = read_owner(from)?;
+    Ok(Started { session, user, layout, secret, profile, started_at, metadata, one_shot, owner })
+}
+
+/// Writes an owner; that everyone shares takes one byte.
+pub(crate) fn write_owner(to: &mut Writer, owner: Owner) {
+    to.option((!owner.is_shared()).then_some(owner), |to, owner| {
+        to.raw(owner.as_bytes());
+    });
+}
+
+/// Reads [`write_owner`].
+pub(crate) fn read_owner(from: &mut Reader<'_>) -> Result<Owner, WireFault> {
+    match from.option("an owner", |from| from.array("an owner"))? {
+        None => Ok(Owner::SHARED),
+        Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) => {
+            Err(WireFault::Invalid { what: "an owner" })
+        }
+        Some(owner) => Ok(Owner::new(owner)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use lucid_core::digest::SessionRoot;
+
     use super::*;
 
     #[test]
@@ -242,6 +295,7 @@ mod tests {
                 started_at: Timestamp::from_micros(5),
                 metadata: BTreeMap::from([("k".into(), "v".into())]),
                 one_shot: true,
+                owner: Owner::new([8; 16]),
             }),
             Fact::Referenced(Referenced {
                 session: session.clone(),
@@ -263,10 +317,38 @@ mod tests {
             }),
             Fact::Released(Released { session: session.clone() }),
             Fact::Anchored(Anchored {
-                session,
+                session: session.clone(),
                 block_index: 9,
                 block_hash: BlockHash::new([3; 32]),
                 proof: vec![1, 2, 3],
+            }),
+            Fact::Uploaded(Uploaded {
+                at: Timestamp::from_micros(5),
+                until: Some(Timestamp::from_micros(6)),
+                metadata: "{}".into(),
+                chunks: vec![(ChunkId::new([1; 32]), 10)],
+            }),
+            Fact::Forgotten(Forgotten { chunks: vec![ChunkId::new([1; 32])] }),
+            Fact::Placed(Placed {
+                session: session.clone(),
+                index: 7,
+                at: Timestamp::from_micros(5),
+                alias: Some("s-1_chunk_000007".into()),
+                metadata: String::new(),
+                chunks: vec![(ChunkId::new([1; 32]), 10), (ChunkId::new([2; 32]), 20)],
+            }),
+            Fact::Tree(Tree {
+                root: SessionRoot::new([4; 32]),
+                session: Some(session),
+                at: Timestamp::from_micros(5),
+                leaves: vec![[5; 32], [6; 32]],
+            }),
+            Fact::Verified(Verified {
+                at: Timestamp::from_micros(5),
+                subject: "s-1".into(),
+                is_session: true,
+                verified: false,
+                reason: "why".into(),
             }),
         ];
         for fact in facts {

@@ -37,7 +37,18 @@ pub struct Opened {
 impl Opened {
     /// Opens a folder and recovers what it holds.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
-        Self::open_accepting(root, options, false)
+        Self::from_folder(DataFolder::open(root, options)?, false)
+    }
+
+    /// Opens a folder whose segments are to be kept elsewhere.
+    pub fn open_with_chunks_in(
+        root: &Path,
+        options: &Options,
+        chunks: &Path,
+    ) -> Result<Self, StoreError> {
+        let folder = DataFolder::open(root, options)?;
+        folder.keep_chunks_in(chunks)?;
+        Self::from_folder(folder, false)
     }
 
     /// Throws the index away and builds it from the log and the segments. `accept_loss`: go on even
@@ -46,14 +57,6 @@ impl Opened {
         let folder = DataFolder::open(root, options)?;
         folder.remove_index()?;
         Self::from_folder(folder, accept_loss)
-    }
-
-    fn open_accepting(
-        root: &Path,
-        options: &Options,
-        accept_loss: bool,
-    ) -> Result<Self, StoreError> {
-        Self::from_folder(DataFolder::open(root, options)?, accept_loss)
     }
 
     fn from_folder(folder: DataFolder, accept_loss: bool) -> Result<Self, StoreError> {

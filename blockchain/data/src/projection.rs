@@ -3,10 +3,12 @@
 //! Facts are taken as they come. One that does not fit, because an earlier one was damaged, marks its
 //! session as having a gap; it never stops the rest.
 
+mod chunks;
 mod removal;
 
 use std::sync::Arc;
 
+use lucid_core::digest::ChunkId;
 use lucid_core::manifest::{self, Manifest};
 use lucid_core::session::{Leaf, salt, session_key};
 use lucid_core::tree::Frontier;
@@ -66,9 +68,7 @@ impl SessionProjection {
             None => counts.sessions += 1,
         })?;
         if let Some(old) = old {
-            for index in 0..old.chunk_count() {
-                changes.remove(name.reference_key(index));
-            }
+            self.forget_references(&old, &name, changes)?;
             self.drop_tail(changes, &name, old.cut_bytes, old.tail_bytes)?;
             changes.remove(name.by_time_key(old.started_at));
         }
@@ -82,9 +82,11 @@ impl SessionProjection {
             started_at: fact.started_at,
             metadata: fact.metadata,
             one_shot: fact.one_shot,
+            owner: fact.owner,
             frontier: Frontier::new(),
             cut_bytes: 0,
             tail_bytes: 0,
+            pending: 0,
             has_gap: false,
             sealed: None,
             anchored: None,
@@ -100,18 +102,11 @@ impl SessionProjection {
             return self.store(changes, &name, &session);
         }
         let added = fact.chunks.len() as u64;
-        let key = session_key(&session.id);
         let (cut_before, tail_before) = (session.cut_bytes, session.tail_bytes);
         for (chunk, length) in fact.chunks {
-            let index = session.chunk_count();
-            let offset = session.cut_bytes;
-            let salt = salt(session.secret.as_ref(), index);
-            let leaf = Leaf { index, offset, length, chunk_id: chunk, salt }.hash(&key);
-            let reference = Reference { index, offset, length, chunk, leaf };
-            session.frontier.append(*leaf.as_bytes());
-            session.cut_bytes += u64::from(length);
-            let value = row::seal_reference(&self.sealer, &reference)?;
-            changes.put(name.reference_key(index), value);
+            let known = self.sealer.chunk_name(session.key_of(&chunk));
+            self.refer(changes, &known, length, Some(&name))?;
+            self.append(&mut session, &name, chunk, length, changes)?;
         }
         // What was cut was the beginning of the tail; what is left of it follows as a fact of its own.
         self.drop_tail(changes, &name, cut_before, tail_before)?;
@@ -122,6 +117,27 @@ impl SessionProjection {
             counts.bytes = (counts.bytes + bytes).saturating_sub(tail_before);
         })?;
         self.store(changes, &name, &session)
+    }
+
+    /// Puts a chunk at the end of a session's tree.
+    fn append(
+        &self,
+        session: &mut SessionRow,
+        name: &SessionName,
+        chunk: ChunkId,
+        length: u32,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let (index, offset) = (session.chunk_count(), session.cut_bytes);
+        let salt = salt(session.secret.as_ref(), index);
+        let leaf = Leaf { index, offset, length, chunk_id: chunk, salt };
+        let leaf = leaf.hash(&session_key(&session.id));
+        let reference = Reference { index, offset, length, chunk, leaf };
+        session.frontier.append(*leaf.as_bytes());
+        session.cut_bytes += u64::from(length);
+        let value = row::seal_reference(&self.sealer, &reference)?;
+        changes.put(name.reference_key(index), value);
+        Ok(())
     }
 
     /// Forgets every tail row between two offsets.
@@ -224,6 +240,11 @@ impl Project for SessionProjection {
                 self.released(&fact, changes);
                 Ok(())
             }
+            Ok(Fact::Uploaded(fact)) => self.uploaded(&fact, changes),
+            Ok(Fact::Forgotten(fact)) => self.forgotten(&fact, changes),
+            Ok(Fact::Placed(fact)) => self.placed(&fact, changes),
+            Ok(Fact::Tree(fact)) => self.tree(&fact, changes),
+            Ok(Fact::Verified(fact)) => self.verified(fact, changes),
             Err(fault) => {
                 tracing::error!(%fault, "a fact of the log is not understood and was passed over");
                 Ok(())

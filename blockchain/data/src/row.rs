@@ -3,6 +3,7 @@
 //! Keys tell nothing but order: a session is known by a keyed hash of its id, and every value is
 //! encrypted. All of it follows from the facts in the log.
 
+mod chunks;
 mod removal;
 
 use lucid_core::cut::ChunkProfile;
@@ -12,11 +13,14 @@ use lucid_core::time::Timestamp;
 use lucid_core::tree::{Blake3Tree, Frontier};
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::{ChunkKey, Owner, Sealer};
 use lucid_store::index::Index;
 use std::collections::BTreeMap;
 
+use crate::fact::{read_owner, write_owner};
 pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
+
+pub use chunks::{Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, TreeRow, UploadedRow};
 
 /// First bytes of keys; the store itself keeps to those below `0x40`.
 const SESSION: u8 = 0x50;
@@ -71,12 +75,16 @@ pub struct SessionRow {
     pub metadata: BTreeMap<String, String>,
     /// Whether it may be begun anew while it is not sealed.
     pub one_shot: bool,
+    /// Whose copies its chunks are: its own, or everyone's.
+    pub owner: Owner,
     /// The tree over its chunks so far.
     pub frontier: Frontier<Blake3Tree>,
     /// Bytes in its chunks.
     pub cut_bytes: u64,
     /// Bytes of a live stream behind the last chunk.
     pub tail_bytes: u64,
+    /// Chunks that wait for those in front of them.
+    pub pending: u64,
     /// Whether references are missing, because the facts that named them were damaged.
     pub has_gap: bool,
     /// What its manifest says, once it is sealed.
@@ -118,6 +126,11 @@ impl SessionRow {
         self.cut_bytes + self.tail_bytes
     }
 
+    /// What its copy of a chunk is asked for by.
+    pub fn key_of(&self, chunk: &ChunkId) -> ChunkKey {
+        ChunkKey::of(self.owner, *chunk)
+    }
+
     /// The root over its chunks so far.
     pub fn root(&self) -> SessionRoot {
         SessionRoot::new(self.frontier.root())
@@ -135,8 +148,9 @@ impl SessionRow {
             to.text(key).text(value);
         }
         to.u8(u8::from(self.one_shot));
+        write_owner(&mut to, self.owner);
         to.bytes(&self.frontier.encode()).u64(self.cut_bytes).u64(self.tail_bytes);
-        to.u8(u8::from(self.has_gap));
+        to.u64(self.pending).u8(u8::from(self.has_gap));
         to.option(self.sealed.as_ref(), |to, sealed| {
             to.i64(sealed.ended_at.as_micros()).raw(sealed.root.as_bytes());
             to.raw(sealed.manifest_hash.as_bytes()).u64(sealed.content_bytes);
@@ -171,9 +185,11 @@ impl SessionRow {
             started_at,
             metadata,
             one_shot: from.u8("a manner")? == 1,
+            owner: read_owner(&mut from)?,
             frontier: Frontier::decode(from.bytes("a frontier")?)?,
             cut_bytes: from.u64("cut bytes")?,
             tail_bytes: from.u64("tail bytes")?,
+            pending: from.u64("waiting chunks")?,
             has_gap: from.u8("a gap")? == 1,
             sealed: from.option("a seal", |from| {
                 Ok(SealedRow {
@@ -332,6 +348,12 @@ pub struct Counts {
     pub references: u64,
     /// Bytes of sessions, before deduplication.
     pub bytes: u64,
+    /// Different chunks that are referred to, by sessions or by uploads that wait for their deletion.
+    pub unique: u64,
+    /// Bytes of these.
+    pub unique_bytes: u64,
+    /// Uploads that wait for their deletion.
+    pub uploads: u64,
 }
 
 impl Counts {
@@ -345,6 +367,7 @@ impl Counts {
         let mut to = Writer::new();
         to.u64(self.sessions).u64(self.sealed).u64(self.anchored);
         to.u64(self.references).u64(self.bytes);
+        to.u64(self.unique).u64(self.unique_bytes).u64(self.uploads);
         to.finish()
     }
 
@@ -357,6 +380,9 @@ impl Counts {
                 anchored: from.u64("anchored")?,
                 references: from.u64("references")?,
                 bytes: from.u64("bytes")?,
+                unique: from.u64("different chunks")?,
+                unique_bytes: from.u64("bytes of different chunks")?,
+                uploads: from.u64("uploads")?,
             })
         };
         read(&mut Reader::new(bytes))
@@ -377,6 +403,16 @@ pub fn seal_session(sealer: &Sealer, row: &SessionRow) -> Result<Vec<u8>, StoreE
 /// Seals a reference's value.
 pub fn seal_reference(sealer: &Sealer, reference: &Reference) -> Result<Vec<u8>, StoreError> {
     sealer.seal_value(&reference.encode())
+}
+
+/// Opens a reference's value.
+pub fn open_reference(
+    sealer: &Sealer,
+    index: u64,
+    value: Vec<u8>,
+) -> Result<Reference, StoreError> {
+    Reference::decode(index, &sealer.open_value(value)?)
+        .map_err(|fault| StoreError::Index(format!("a reference's row: {fault}")))
 }
 
 /// Opens a session's value.
@@ -405,12 +441,30 @@ pub fn references(
     let to = [name.key(REFERENCE).as_slice(), &[0xff; 9]].concat();
     let rows = index.scan(&name.reference_key(start), &to, limit, false)?;
     rows.into_iter()
+        .map(|(key, value)| open_reference(sealer, chunks::number_in(&key), value))
+        .collect()
+}
+
+/// References of all sessions, one session after the other, from the key `from` on.
+pub fn all_references(
+    index: &dyn Index,
+    sealer: &Sealer,
+    from: &[u8],
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, Reference)>, StoreError> {
+    let from = if from.is_empty() { &[REFERENCE] } else { from };
+    let rows = index.scan(from, &[REFERENCE + 1], limit, false)?;
+    rows.into_iter()
         .map(|(key, value)| {
-            let number = key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-            Reference::decode(number, &sealer.open_value(value)?)
-                .map_err(|fault| StoreError::Index(format!("a reference's row: {fault}")))
+            let reference = open_reference(sealer, chunks::number_in(&key), value)?;
+            Ok((key, reference))
         })
         .collect()
+}
+
+/// The session whose reference has this key.
+pub fn session_of_reference(key: &[u8]) -> Option<SessionName> {
+    key.get(1..).and_then(<[u8]>::first_chunk::<16>).map(|name| SessionName(*name))
 }
 
 /// The bytes behind the last cut, joined.

@@ -97,12 +97,15 @@ fn open(
         service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
         create: true,
-        encrypt: config.encrypt,
+        encrypt: config.chunks.encrypt,
         root_key_file: config.root_key_file.clone(),
         owner: format!("{} on http://{}", config.owner, config.common.bind),
         now: clock::now().to_string(),
     };
-    let opened = Opened::open(&config.common.data_dir, &options)?;
+    let opened = match &config.chunks.folder {
+        Some(chunks) => Opened::open_with_chunks_in(&config.common.data_dir, &options, chunks)?,
+        None => Opened::open(&config.common.data_dir, &options)?,
+    };
     Ok(App::new(opened, config, Anchoring::new(engine)))
 }
 

@@ -11,11 +11,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lucid_core::digest::{ChunkId, ChunkName};
+use lucid_core::digest::ChunkName;
 use parking_lot::MutexGuard;
 
 use crate::codec::{Compression, Packer};
 use crate::committer::short;
+use crate::crypt::{ChunkKey, Owner};
 use crate::disk::DiskFile;
 use crate::frame::{HEADER_BYTES, Header, Sealed};
 use crate::index::{self, Placement};
@@ -525,10 +526,10 @@ fn repacked(
         let path = segment::path(entry.placement.segment);
         StoreError::Damaged(Damage::new(path, entry.placement.offset, why))
     })?;
-    let id = ChunkId::from(blake3::hash(&plain));
+    let key = ChunkKey::of(Owner::new(header.owner), blake3::hash(&plain).into());
     let how = Compression::Zstd(level.into());
     let Sealed { header: mut fresh, payload: packed } =
-        vault.sealer().seal_chunk(packer, how, entry.placement.encrypted, &id, &plain)?;
+        vault.sealer().seal_chunk(packer, how, entry.placement.encrypted, key, &plain)?;
     if packed.len() >= payload.len() || fresh.name != header.name {
         return Ok((header, payload));
     }

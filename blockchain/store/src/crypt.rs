@@ -112,6 +112,52 @@ pub fn unwrap(root: &Secret, label: &str, wrapped: &[u8]) -> Option<Secret> {
     Some(Zeroizing::new(*opened.first_chunk::<32>()?))
 }
 
+/// Whose copy of a chunk is meant: the one that all share, or one that a session keeps to itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Owner([u8; 16]);
+
+impl Owner {
+    /// Everyone's copy.
+    pub const SHARED: Self = Self([0; 16]);
+
+    /// An owner by what the store knows it by.
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes themselves.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Whether everyone shares this copy.
+    pub fn is_shared(&self) -> bool {
+        *self == Self::SHARED
+    }
+}
+
+/// What a chunk is asked for by: its id, and whose copy it is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChunkKey {
+    /// The chunk.
+    pub id: ChunkId,
+    /// Whose copy.
+    pub owner: Owner,
+}
+
+impl ChunkKey {
+    /// An owner's copy of a chunk.
+    pub const fn of(owner: Owner, id: ChunkId) -> Self {
+        Self { id, owner }
+    }
+}
+
+impl From<&ChunkId> for ChunkKey {
+    fn from(id: &ChunkId) -> Self {
+        Self { id: *id, owner: Owner::SHARED }
+    }
+}
+
 /// Seals and opens the payloads of one store.
 #[derive(Debug)]
 pub struct Sealer {
@@ -131,10 +177,16 @@ impl Sealer {
     }
 
     /// What the disk knows a chunk by.
-    pub fn chunk_name(&self, id: &ChunkId) -> ChunkName {
+    pub fn chunk_name(&self, key: impl Into<ChunkKey>) -> ChunkName {
+        let ChunkKey { id, owner } = key.into();
+        let mut named = id.as_bytes().to_vec();
+        if !owner.is_shared() {
+            named.extend_from_slice(owner.as_bytes());
+        }
         match &self.keyring {
-            Some(keys) => blake3::keyed_hash(&keys.dedup, id.as_bytes()).into(),
-            None => ChunkName::new(*id.as_bytes()),
+            Some(keys) => blake3::keyed_hash(&keys.dedup, &named).into(),
+            None if owner.is_shared() => ChunkName::new(*id.as_bytes()),
+            None => blake3::hash(&named).into(),
         }
     }
 
@@ -165,11 +217,14 @@ impl Sealer {
         packer: &mut Packer,
         compression: Compression,
         encrypt: bool,
-        id: &ChunkId,
+        key: impl Into<ChunkKey>,
         plain: &[u8],
     ) -> Result<Sealed, StoreError> {
-        let name = *self.chunk_name(id).as_bytes();
-        self.seal(packer, compression, encrypt, Kind::Chunk, name, plain)
+        let key = key.into();
+        let name = *self.chunk_name(key).as_bytes();
+        let mut sealed = self.seal(packer, compression, encrypt, Kind::Chunk, name, plain)?;
+        sealed.header.owner = *key.owner.as_bytes();
+        Ok(sealed)
     }
 
     /// Makes the record of a fact.
@@ -285,7 +340,10 @@ impl Sealer {
 
     fn check_name(&self, header: &Header, plain: &[u8]) -> Result<(), String> {
         let name = match header.kind {
-            Kind::Chunk => *self.chunk_name(&blake3::hash(plain).into()).as_bytes(),
+            Kind::Chunk => {
+                let key = ChunkKey::of(Owner::new(header.owner), blake3::hash(plain).into());
+                *self.chunk_name(key).as_bytes()
+            }
             Kind::Fact => self.fact_name(plain),
             _ => *blake3::hash(plain).as_bytes(),
         };

@@ -3,6 +3,8 @@
 //! The few files that everything else hangs on (`STORE` and those in `keys/`) are kept twice, each with
 //! its own checksum, so one flipped byte or one lost file is named and costs nothing.
 
+mod link;
+
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -95,6 +97,7 @@ impl DataFolder {
         if new_folder {
             sync_parents(root)?;
         }
+        link::check(root)?;
         let lock = lock(root, options)?;
         let real = Arc::new(RealDisk::new(root));
         let disk: &dyn Disk = real.as_ref();

@@ -14,7 +14,7 @@ pub const MAGIC: [u8; 4] = *b"LCDR";
 pub const VERSION: u8 = 1;
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 128;
-/// Where the checksum stands in the header, and what it covers: everything before it.
+/// Where the checksum stands in the header, behind everything else; it covers all of that.
 const CHECKSUM_AT: usize = 120;
 /// The largest payload a reader believes: the largest block body, with room for its framing.
 pub const PAYLOAD_BYTES_MAX: u32 = 64 << 20;
@@ -121,6 +121,8 @@ pub struct Header {
     pub stored_length: u32,
     /// BLAKE3 of the payload as stored.
     pub payload_digest: [u8; 32],
+    /// Whose copy a chunk is: its name follows from this and its bytes. Zeros: everyone's.
+    pub owner: [u8; 16],
 }
 
 impl Header {
@@ -136,7 +138,7 @@ impl Header {
         bytes.extend_from_slice(&self.plain_length.to_le_bytes());
         bytes.extend_from_slice(&self.stored_length.to_le_bytes());
         bytes.extend_from_slice(&self.payload_digest);
-        bytes.resize(CHECKSUM_AT, 0);
+        bytes.extend_from_slice(&self.owner);
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
         let mut header = [0; HEADER_BYTES];
@@ -174,8 +176,9 @@ impl Header {
                 plain_length: at.u32("plain length").map_err(short)?,
                 stored_length: at.u32("stored length").map_err(short)?,
                 payload_digest: at.array("payload digest").map_err(short)?,
+                owner: at.array("owner").map_err(short)?,
             };
-            if at.rest().iter().any(|byte| *byte != 0) {
+            if header.kind != Kind::Chunk && header.owner != [0; 16] {
                 return Err("the record was written by a newer version of Lucid");
             }
             if header.stored_length > PAYLOAD_BYTES_MAX || header.plain_length > PAYLOAD_BYTES_MAX {
@@ -252,6 +255,7 @@ impl Sealed {
             plain_length: length,
             stored_length: length,
             payload_digest: [0; 32],
+            owner: [0; 16],
         };
         Self { header, payload }
     }

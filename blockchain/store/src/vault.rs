@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use lucid_core::digest::{ChunkId, ChunkName};
+use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::codec::{Compression, Packer};
 use crate::committer::{Committed, Committer, Done, Fact, Limits, Submission, satisfies};
-use crate::crypt::Sealer;
+use crate::crypt::{ChunkKey, Sealer};
 use crate::disk::{self, Disk};
 use crate::frame::{self, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Changes, Index, Placement, Project, Watermark};
@@ -250,15 +250,15 @@ impl Vault {
         packer: &mut Packer,
         compression: Compression,
         encrypt: bool,
-        id: &ChunkId,
+        key: impl Into<ChunkKey>,
         plain: &[u8],
     ) -> Result<Sealed, StoreError> {
-        self.sealer.seal_chunk(packer, compression, encrypt, id, plain)
+        self.sealer.seal_chunk(packer, compression, encrypt, key, plain)
     }
 
     /// Whether a sound copy of a chunk is there, or will be before anything submitted next.
-    pub fn knows(&self, id: &ChunkId, encrypted: bool) -> Result<bool, StoreError> {
-        let name = self.sealer.chunk_name(id);
+    pub fn knows(&self, key: impl Into<ChunkKey>, encrypted: bool) -> Result<bool, StoreError> {
+        let name = self.sealer.chunk_name(key);
         if let Some(committer) = &self.committer {
             let stays = committer.ask_for(&name);
             if committer.is_pending(&name) || !stays {
@@ -269,8 +269,8 @@ impl Vault {
     }
 
     /// Where a chunk is, unless it is unknown.
-    pub fn placement(&self, id: &ChunkId) -> Result<Option<Placement>, StoreError> {
-        index::placement(self.index.as_ref(), &self.sealer.chunk_name(id))
+    pub fn placement(&self, key: impl Into<ChunkKey>) -> Result<Option<Placement>, StoreError> {
+        index::placement(self.index.as_ref(), &self.sealer.chunk_name(key))
     }
 
     fn committer(&self) -> Result<&Committer, CommitError> {
@@ -297,9 +297,9 @@ impl Vault {
     pub fn read_chunk(
         &self,
         packer: &mut Packer,
-        id: &ChunkId,
+        key: impl Into<ChunkKey>,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let name = self.sealer.chunk_name(id);
+        let name = self.sealer.chunk_name(key);
         let Some(mut placement) = index::placement(self.index.as_ref(), &name)? else {
             return Ok(None);
         };

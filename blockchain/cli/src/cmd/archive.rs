@@ -71,6 +71,7 @@ impl Keep {
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
             started_at: now(),
             one_shot,
+            own_copies: false,
         }
     }
 

@@ -10,7 +10,9 @@ use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
 use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::store_chunks::{Keeping, hand_over_chunk};
+use lucid_data_chain::row::SessionRow;
 use lucid_store::codec::{Pace, Packer};
+use lucid_store::crypt::{ChunkKey, Owner};
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -63,6 +65,7 @@ pub struct Tally {
 pub struct StoreSink<'a> {
     opened: &'a Opened,
     session: SessionId,
+    owner: Owner,
     keeping: Keeping,
     tally: Arc<Tally>,
     /// The first commit that failed; the next call hears of it.
@@ -71,8 +74,9 @@ pub struct StoreSink<'a> {
 
 impl<'a> StoreSink<'a> {
     /// Writes to this session.
-    pub fn new(opened: &'a Opened, session: SessionId, keeping: Keeping) -> Self {
-        Self { opened, session, keeping, tally: Arc::default(), failure: Arc::default() }
+    pub fn new(opened: &'a Opened, session: SessionRow, keeping: Keeping) -> Self {
+        let (session, owner) = (session.id, session.owner);
+        Self { opened, session, owner, keeping, tally: Arc::default(), failure: Arc::default() }
     }
 
     /// What was new so far.
@@ -104,7 +108,8 @@ impl Sink for StoreSink<'_> {
         });
         let compression = self.keeping.compression.at(worker.pace);
         let keeping = Keeping { compression, ..self.keeping };
-        hand_over_chunk(&self.opened.vault, &mut worker.packer, keeping, id, &bytes, done)?;
+        let key = ChunkKey::of(self.owner, *id);
+        hand_over_chunk(&self.opened.vault, &mut worker.packer, keeping, key, &bytes, done)?;
         Ok(())
     }
 

@@ -215,7 +215,8 @@ impl Place for Local {
     }
 
     fn fill<'a>(&'a self, id: &SessionId, wish: Wish) -> anyhow::Result<Box<dyn Filling + 'a>> {
-        Ok(Box::new(StoreSink::new(&self.data, id.clone(), self.keeping(wish))))
+        let session = get_session(&self.data.vault, id)?;
+        Ok(Box::new(StoreSink::new(&self.data, session, self.keeping(wish))))
     }
 
     fn compare<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn Filling + 'a>> {

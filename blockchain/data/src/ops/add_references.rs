@@ -8,10 +8,12 @@ use lucid_core::session::SessionId;
 use lucid_store::CommitError;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
+use lucid_store::crypt::{ChunkKey, Owner};
 use lucid_store::vault::Vault;
 
 use super::OpError;
 use super::list_sessions::get_session;
+use super::store_chunks::Keeping;
 use crate::fact::{Fact, Referenced};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
@@ -29,10 +31,12 @@ pub struct Added {
 pub const REFERENCES_MAX: usize = 100_000;
 
 /// As [`add_references`], for references from outside: what they say of lengths is held against the
-/// chunks once those are all placed.
+/// chunks once those are all placed, and a session with copies of its own gets them from those that
+/// everyone shares, which is where uploads go.
 pub fn add_foreign_references(
     vault: &Vault,
     locks: &SessionLocks,
+    keeping: Keeping,
     id: &SessionId,
     start_index: u64,
     chunks: Vec<(ChunkId, u32)>,
@@ -46,9 +50,44 @@ pub fn add_foreign_references(
         let requires = chunks.iter().map(|(chunk, _)| vault.sealer().chunk_name(chunk)).collect();
         vault
             .commit(Submission { requires, ..Submission::default() })
-            .map_err(|error| missing(vault, &chunks, error))?;
+            .map_err(|error| missing(vault, Owner::SHARED, &chunks, error))?;
+    }
+    let session = open_for_writing(vault, id)?;
+    if !session.owner.is_shared() {
+        copy_chunks(vault, keeping, &session, &chunks)?;
     }
     add_references(vault, locks, id, start_index, chunks)
+}
+
+/// Copies in one commit: as many bytes as the committer takes at once.
+const COPIED_BYTES: usize = 8 << 20;
+
+/// Makes a session's own copies of chunks that everyone shares. One that is not shared either is left
+/// out: taking the references says so.
+fn copy_chunks(
+    vault: &Vault,
+    keeping: Keeping,
+    session: &SessionRow,
+    chunks: &[(ChunkId, u32)],
+) -> Result<(), OpError> {
+    let mut packer = Packer::new();
+    let (mut submission, mut bytes) = (Submission::default(), 0);
+    for (id, _) in chunks {
+        let own = session.key_of(id);
+        if vault.placement(own)?.is_some() && vault.knows(own, keeping.encrypt)? {
+            continue;
+        }
+        let Some(plain) = vault.read_chunk(&mut packer, id)? else { continue };
+        let Keeping { compression, encrypt } = keeping;
+        submission.chunks.push(vault.chunk(&mut packer, compression, encrypt, own, &plain)?);
+        bytes += plain.len();
+        if bytes >= COPIED_BYTES {
+            vault.commit(std::mem::take(&mut submission))?;
+            bytes = 0;
+        }
+    }
+    vault.commit(submission)?;
+    Ok(())
 }
 
 /// Adds chunks behind the last one. What a request repeats of what is there already must be the same;
@@ -74,8 +113,9 @@ pub fn add_references(
     if chunks.is_empty() {
         return Ok(Added { next_index: start_index, offset: session.offset() });
     }
-    check_lengths(vault, &chunks)?;
-    let requires = chunks.iter().map(|(chunk, _)| vault.sealer().chunk_name(chunk)).collect();
+    check_lengths(vault, &session, &chunks)?;
+    let name_of = |(chunk, _): &_| vault.sealer().chunk_name(session.key_of(chunk));
+    let requires = chunks.iter().map(name_of).collect();
     let next_index = start_index + chunks.len() as u64;
     let offset = session.cut_bytes + chunks.iter().map(|(_, n)| u64::from(*n)).sum::<u64>();
     let fact = Fact::Referenced(Referenced {
@@ -87,18 +127,18 @@ pub fn add_references(
     let fact = vault.fact(&mut Packer::new(), fact.encode())?;
     vault
         .commit(Submission { facts: vec![fact], requires, ..Submission::default() })
-        .map_err(|error| missing(vault, &chunks, error))?;
+        .map_err(|error| missing(vault, session.owner, &chunks, error))?;
     Ok(Added { next_index, offset })
 }
 
 /// Says which chunks are missing by the ids they were asked for with.
-fn missing(vault: &Vault, chunks: &[(ChunkId, u32)], error: CommitError) -> OpError {
+fn missing(vault: &Vault, owner: Owner, chunks: &[(ChunkId, u32)], error: CommitError) -> OpError {
     let CommitError::Missing(names) = error else { return error.into() };
     let names: HashSet<ChunkName> = names.into_iter().collect();
     let mut told = HashSet::new();
     let ids = chunks.iter().map(|(id, _)| *id);
-    let missing =
-        ids.filter(|id| names.contains(&vault.sealer().chunk_name(id)) && told.insert(*id));
+    let name_of = |id: &ChunkId| vault.sealer().chunk_name(ChunkKey::of(owner, *id));
+    let missing = ids.filter(|id| names.contains(&name_of(id)) && told.insert(*id));
     OpError::Missing(missing.collect())
 }
 
@@ -115,9 +155,13 @@ fn check(chunks: &[(ChunkId, u32)]) -> Result<(), OpError> {
 }
 
 /// A length that is not the stored chunk's would make a session that cannot be read.
-fn check_lengths(vault: &Vault, chunks: &[(ChunkId, u32)]) -> Result<(), OpError> {
+fn check_lengths(
+    vault: &Vault,
+    session: &SessionRow,
+    chunks: &[(ChunkId, u32)],
+) -> Result<(), OpError> {
     for (id, length) in chunks {
-        if let Some(place) = vault.placement(id)?
+        if let Some(place) = vault.placement(session.key_of(id))?
             && place.plain_length != *length
         {
             return Err(OpError::Invalid(format!(

@@ -92,11 +92,12 @@ fn cut(
         let Some((bytes, after)) = rest.split_at_checked(length) else { break };
         rest = after;
         let id = ChunkId::from(blake3::hash(bytes));
-        submission.requires.push(vault.sealer().chunk_name(&id));
+        let key = session.key_of(&id);
+        submission.requires.push(vault.sealer().chunk_name(key));
         // A chunk that is only pending is sent along too: this must not depend on another's commit.
-        if vault.placement(&id)?.is_none() || !vault.knows(&id, keeping.encrypt)? {
+        if vault.placement(key)?.is_none() || !vault.knows(key, keeping.encrypt)? {
             let sealed =
-                vault.chunk(&mut packer, keeping.compression, keeping.encrypt, &id, bytes)?;
+                vault.chunk(&mut packer, keeping.compression, keeping.encrypt, key, bytes)?;
             submission.chunks.push(sealed);
         }
         chunks.push((id, u32::try_from(length).unwrap_or(u32::MAX)));

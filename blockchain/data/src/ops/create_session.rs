@@ -8,7 +8,7 @@ use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
-use lucid_store::crypt::random;
+use lucid_store::crypt::{Owner, random};
 use lucid_store::vault::Vault;
 
 use super::OpError;
@@ -37,6 +37,8 @@ pub struct NewSession {
     pub started_at: Timestamp,
     /// Whether it is filled in one go, so that an interrupted one of the same id is begun anew.
     pub one_shot: bool,
+    /// Whether it keeps copies of its own of all its chunks, shared with no other session.
+    pub own_copies: bool,
 }
 
 /// What came of it.
@@ -92,6 +94,10 @@ pub fn create_session(
         started_at: request.started_at,
         metadata: request.metadata,
         one_shot: request.one_shot,
+        owner: match request.own_copies {
+            true => Owner::new(vault.sealer().index_name(format!("copies of {id}").as_bytes())),
+            false => Owner::SHARED,
+        },
     });
     let fact = vault.fact(&mut Packer::new(), fact.encode())?;
     vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;

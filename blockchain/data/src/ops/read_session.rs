@@ -11,6 +11,7 @@ use lucid_core::catalogue::{self, Entry};
 use lucid_core::page;
 use lucid_core::session::{Layout, SessionId};
 use lucid_store::codec::Packer;
+use lucid_store::crypt::{ChunkKey, Owner};
 use lucid_store::vault::Vault;
 
 use super::OpError;
@@ -68,6 +69,7 @@ pub trait SessionSource: Send + Sync {
 pub struct StoredSession<'a> {
     vault: &'a Vault,
     name: SessionName,
+    owner: Owner,
     shape: Shape,
     tail: Vec<u8>,
 }
@@ -77,7 +79,8 @@ impl<'a> StoredSession<'a> {
     pub fn open(vault: &'a Vault, id: &SessionId) -> Result<Self, OpError> {
         let session = get_session(vault, id)?;
         let name = SessionName::of(vault.sealer(), id);
-        Ok(Self { vault, name, shape: Shape::of(&session), tail: Vec::new() })
+        let (shape, owner) = (Shape::of(&session), session.owner);
+        Ok(Self { vault, name, owner, shape, tail: Vec::new() })
     }
 
     /// Finds the session with everything it was given so far, so the tail of a live stream too.
@@ -113,7 +116,7 @@ impl SessionSource for StoredSession<'_> {
     fn chunk(&self, packer: &mut Packer, reference: &Reference) -> Result<Vec<u8>, OpError> {
         let bytes = self
             .vault
-            .read_chunk(packer, &reference.chunk)?
+            .read_chunk(packer, ChunkKey::of(self.owner, reference.chunk))?
             .ok_or_else(|| OpError::Missing(vec![reference.chunk]))?;
         if bytes.len() == reference.length as usize {
             Ok(bytes)

@@ -7,6 +7,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::committer::{Done, Submission};
+use lucid_store::crypt::ChunkKey;
 use lucid_store::frame::Sealed;
 use lucid_store::vault::Vault;
 
@@ -123,14 +124,14 @@ pub fn hand_over_chunk(
     vault: &Vault,
     packer: &mut Packer,
     keeping: Keeping,
-    id: &ChunkId,
+    key: ChunkKey,
     bytes: &[u8],
     done: Done,
 ) -> Result<bool, OpError> {
-    if vault.knows(id, keeping.encrypt)? {
+    if vault.knows(key, keeping.encrypt)? {
         return Ok(false);
     }
-    let sealed = vault.chunk(packer, keeping.compression, keeping.encrypt, id, bytes)?;
+    let sealed = vault.chunk(packer, keeping.compression, keeping.encrypt, key, bytes)?;
     vault.submit(Submission { chunks: vec![sealed], ..Submission::default() }, done);
     Ok(true)
 }

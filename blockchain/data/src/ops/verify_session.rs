@@ -94,7 +94,7 @@ pub fn verify_structure(
         let Some(last) = batch.last() else { break };
         next = last.index + 1;
         for reference in &batch {
-            let fault = match vault.placement(&reference.chunk)? {
+            let fault = match vault.placement(session.key_of(&reference.chunk))? {
                 None => Some(OpError::Missing(vec![reference.chunk])),
                 Some(place) if suspects.contains(&(place.segment, place.offset)) => {
                     source.chunk(&mut packer, reference).err()

@@ -62,9 +62,7 @@ impl SessionProjection {
         name: &SessionName,
         session: &SessionRow,
     ) -> Result<(), StoreError> {
-        for index in 0..session.chunk_count() {
-            changes.remove(name.reference_key(index));
-        }
+        self.forget_references(session, name, changes)?;
         self.drop_tail(changes, name, session.cut_bytes, session.tail_bytes)?;
         if let Some(sealed) = &session.sealed {
             changes.remove(name.unanchored_key(sealed.ended_at));

@@ -58,6 +58,7 @@ fn new_session(wanted: CreateSession, app: &App) -> Reply<NewSession> {
     Ok(NewSession {
         // Whoever speaks HTTP may come back for it.
         one_shot: false,
+        own_copies: !app.chunks.deduplicate,
         id: wanted.session_id.as_deref().map(session_id).transpose()?,
         user: wanted.user_id.unwrap_or_default(),
         layout: match wanted.layout {
@@ -65,7 +66,7 @@ fn new_session(wanted: CreateSession, app: &App) -> Reply<NewSession> {
             WireLayout::Tree => Layout::Tree,
         },
         public: wanted.public,
-        profile: wanted.cutting.map_or(Ok(app.chunk_profile), |cutting| profile(&cutting))?,
+        profile: wanted.cutting.map_or(Ok(app.chunks.profile), |cutting| profile(&cutting))?,
         metadata: wanted.metadata,
         started_at: match wanted.started_at {
             Some(text) => time("started_at", &text)?,
@@ -172,7 +173,7 @@ pub async fn add_references(
     let added = app
         .run(move |app| {
             let (vault, locks) = (&app.opened.vault, &app.opened.locks);
-            add_foreign_references(vault, locks, &id, wanted.start_index, chunks)
+            add_foreign_references(vault, locks, app.keeping, &id, wanted.start_index, chunks)
         })
         .await?;
     Ok(Answer(ReferencesAdded { next_index: added.next_index, offset: added.offset }))

@@ -11,3 +11,4 @@ mod program;
 mod routes;
 mod sample;
 mod service;
+mod settings;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use lucid_core::digest::{ChunkId, ChunkName};
-use lucid_store::codec::Packer;
-use lucid_store::crypt::{Keyring, Sealer};
+use lucid_store::codec::{Compression, Packer};
+use lucid_store::crypt::{ChunkKey, Keyring, Owner, Sealer};
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::disk::{Disk, read_all};
 use lucid_store::folder::parse_label;
@@ -37,6 +37,7 @@ fn header() -> Header {
         plain_length: 0x0100_0000,
         stored_length: 0x0000_1234,
         payload_digest: [0x33; 32],
+        owner: [0; 16],
     }
 }
 
@@ -257,6 +258,24 @@ fn names_are_keyed_in_an_encrypted_store_and_ids_in_a_plain_one() {
     let keyed = blake3::keyed_hash(&[0x0d; 32], &[5; 32]);
     assert_eq!(fixed_sealer().chunk_name(&id).as_bytes(), keyed.as_bytes());
     assert_eq!(Sealer::new(None).chunk_name(&id).as_bytes(), &[5; 32]);
+    let own = ChunkKey::of(Owner::new([6; 16]), id);
+    let named = [[5; 32].as_slice(), &[6; 16]].concat();
+    let keyed = blake3::keyed_hash(&[0x0d; 32], &named);
+    assert_eq!(fixed_sealer().chunk_name(own).as_bytes(), keyed.as_bytes());
+    assert_eq!(Sealer::new(None).chunk_name(own).as_bytes(), blake3::hash(&named).as_bytes());
+}
+
+#[test]
+fn an_own_copy_says_whose_it_is_and_opens_as_nothing_else() {
+    let (sealer, plain) = (fixed_sealer(), b"a session's own".as_slice());
+    let own = ChunkKey::of(Owner::new([6; 16]), blake3::hash(plain).into());
+    let mut packer = Packer::new();
+    let sealed = sealer.seal_chunk(&mut packer, Compression::None, true, own, plain).unwrap();
+    let open = |header: &Header| sealer.open(&mut Packer::new(), header, sealed.payload.clone());
+    let read = Header::decode(&sealed.header.encode()).unwrap();
+    assert_eq!(open(&read).as_deref(), Ok(plain));
+    assert!(open(&Header { owner: [0; 16], ..read.clone() }).is_err());
+    assert!(open(&Header { owner: [7; 16], ..read }).is_err());
 }
 
 #[test]
@@ -340,11 +359,14 @@ proptest! {
     #[test]
     fn headers_read_back(
         epoch: u32, nonce: [u8; 12], sequence: u64, name: [u8; 32], plain_length in 0..1u32 << 26,
-        stored_length in 0..1u32 << 26, payload_digest: [u8; 32],
+        stored_length in 0..1u32 << 26, payload_digest: [u8; 32], owner: [u8; 16],
     ) {
         let header = Header {
-            epoch, nonce, sequence, name, plain_length, stored_length, payload_digest, ..header()
+            epoch, nonce, sequence, name, plain_length, stored_length, payload_digest, owner,
+            ..header()
         };
+        let fact = Header { kind: Kind::Fact, ..header.clone() };
+        prop_assert_eq!(Header::decode(&fact.encode()).is_ok(), owner == [0; 16]);
         prop_assert_eq!(Header::decode(&header.encode()), Ok(header));
     }
 

@@ -75,7 +75,7 @@ fn lengths_from_outside_are_held_against_the_chunks() {
     let store = Store::new();
     let id = store.begin("s", ChunkProfile::default());
     let [(chunk, length)] = store.store(&[b"chunk"])[..] else { panic!("one was stored") };
-    let add = |chunks| add_foreign_references(&store.vault, &store.locks, &id, 0, chunks);
+    let add = |chunks| add_foreign_references(&store.vault, &store.locks, KEEPING, &id, 0, chunks);
     assert!(matches!(add(vec![(chunk, length + 1)]), Err(OpError::Invalid(_))));
     let unknown = crate::sample::id(b"unknown");
     let refused = add(vec![(unknown, 3), (chunk, length), (unknown, 3)]);
@@ -126,7 +126,15 @@ fn counts_follow_every_fact_and_are_found_again_in_the_log() {
     let references = store.store(&[b"one", b"three"]);
     add_references(&store.vault, &store.locks, &archived, 0, references).unwrap();
     store.seal(&streamed);
-    let wanted = Counts { sessions: 2, sealed: 1, anchored: 0, references: 4 + 2, bytes: 3_508 };
+    let wanted = Counts {
+        sessions: 2,
+        sealed: 1,
+        references: 4 + 2,
+        bytes: 3_508,
+        unique: 4 + 2,
+        unique_bytes: 3_508,
+        ..Counts::default()
+    };
     let counted = count_sessions(&store.vault).unwrap();
     assert_eq!(counted.sessions, wanted);
     assert!(counted.stored_bytes > 3_508);

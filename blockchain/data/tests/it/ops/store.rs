@@ -84,5 +84,6 @@ pub fn new_session(profile: ChunkProfile) -> NewSession {
         metadata: Default::default(),
         started_at: NOW,
         one_shot: false,
+        own_copies: false,
     }
 }

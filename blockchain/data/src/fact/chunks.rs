@@ -1,0 +1,226 @@
+//! Facts about single chunks: uploads that no session refers to, chunks put into a session by their
+//! index, and what was built or found out about them.
+
+use lucid_core::digest::{ChunkId, SessionRoot};
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+/// The kinds of these facts.
+pub(super) const UPLOADED: u8 = 0x15;
+pub(super) const FORGOTTEN: u8 = 0x16;
+pub(super) const PLACED: u8 = 0x17;
+pub(super) const NOTED: u8 = 0x1d;
+
+const TREE: u8 = 0;
+const VERIFIED: u8 = 1;
+
+/// Chunks that are kept although no session refers to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// When they came.
+    pub at: Timestamp,
+    /// Until when; without it until somebody deletes them.
+    pub until: Option<Timestamp>,
+    /// What the caller said of them, as a JSON object; may be empty.
+    pub metadata: String,
+    /// The chunks, with their lengths.
+    pub chunks: Vec<(ChunkId, u32)>,
+}
+
+/// Chunks that are not kept any more, unless a session refers to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forgotten {
+    /// The chunks.
+    pub chunks: Vec<ChunkId>,
+}
+
+/// Chunks that were put into a session at an index, perhaps before those in front of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The session.
+    pub session: SessionId,
+    /// The index of the first.
+    pub index: u64,
+    /// When they came.
+    pub at: Timestamp,
+    /// What the caller calls them.
+    pub alias: Option<String>,
+    /// What the caller said of them, as a JSON object; may be empty.
+    pub metadata: String,
+    /// The parts of one upload, with their lengths.
+    pub chunks: Vec<(ChunkId, u32)>,
+}
+
+/// A tree that was built over chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// Its root.
+    pub root: SessionRoot,
+    /// The session its leaves are bound to.
+    pub session: Option<SessionId>,
+    /// When it was built.
+    pub at: Timestamp,
+    /// Its leaves.
+    pub leaves: Vec<[u8; 32]>,
+}
+
+/// The outcome of a verification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// When.
+    pub at: Timestamp,
+    /// What was verified: a chunk's name as the caller gave it, or a session's id.
+    pub subject: String,
+    /// Whether it was a session.
+    pub is_session: bool,
+    /// Whether nothing was wrong.
+    pub verified: bool,
+    /// What was, or what was left out.
+    pub reason: String,
+}
+
+fn write_chunks(to: &mut Writer, chunks: &[(ChunkId, u32)]) {
+    to.u32(u32::try_from(chunks.len()).unwrap_or(u32::MAX));
+    for (id, length) in chunks {
+        to.raw(id.as_bytes()).u32(*length);
+    }
+}
+
+fn read_chunks(from: &mut Reader<'_>) -> Result<Vec<(ChunkId, u32)>, WireFault> {
+    let count = from.u32("a chunk count")?;
+    let mut chunks = Vec::new();
+    for _ in 0..count {
+        let id = ChunkId::new(from.array("a chunk id")?);
+        chunks.push((id, from.u32("a chunk length")?));
+    }
+    Ok(chunks)
+}
+
+fn write_time(to: &mut Writer, at: Timestamp) {
+    to.i64(at.as_micros());
+}
+
+fn read_time(from: &mut Reader<'_>) -> Result<Timestamp, WireFault> {
+    Ok(Timestamp::from_micros(from.i64("a time")?))
+}
+
+fn read_session(from: &mut Reader<'_>) -> Result<SessionId, WireFault> {
+    let text = from.text("a session id")?;
+    text.parse().map_err(|_| WireFault::Invalid { what: "a session id" })
+}
+
+fn read_flag(from: &mut Reader<'_>) -> Result<bool, WireFault> {
+    match from.u8("yes or no")? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(WireFault::Invalid { what: "yes or no" }),
+    }
+}
+
+impl Uploaded {
+    pub(super) fn write(&self, to: &mut Writer) {
+        to.u8(UPLOADED);
+        write_time(to, self.at);
+        to.option(self.until, write_time).text(&self.metadata);
+        write_chunks(to, &self.chunks);
+    }
+
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
+        Ok(Self {
+            at: read_time(from)?,
+            until: from.option("an end", read_time)?,
+            metadata: from.text("metadata")?.to_owned(),
+            chunks: read_chunks(from)?,
+        })
+    }
+}
+
+impl Forgotten {
+    pub(super) fn write(&self, to: &mut Writer) {
+        to.u8(FORGOTTEN).u32(u32::try_from(self.chunks.len()).unwrap_or(u32::MAX));
+        for id in &self.chunks {
+            to.raw(id.as_bytes());
+        }
+    }
+
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
+        let count = from.u32("a chunk count")?;
+        let mut chunks = Vec::new();
+        for _ in 0..count {
+            chunks.push(ChunkId::new(from.array("a chunk id")?));
+        }
+        Ok(Self { chunks })
+    }
+}
+
+impl Placed {
+    pub(super) fn write(&self, to: &mut Writer) {
+        to.u8(PLACED).text(self.session.as_str()).u64(self.index);
+        write_time(to, self.at);
+        to.option(self.alias.as_ref(), |to, alias| {
+            to.text(alias);
+        });
+        to.text(&self.metadata);
+        write_chunks(to, &self.chunks);
+    }
+
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
+        Ok(Self {
+            session: read_session(from)?,
+            index: from.u64("an index")?,
+            at: read_time(from)?,
+            alias: from.option("an alias", |from| Ok(from.text("an alias")?.to_owned()))?,
+            metadata: from.text("metadata")?.to_owned(),
+            chunks: read_chunks(from)?,
+        })
+    }
+}
+
+impl Tree {
+    pub(super) fn write(&self, to: &mut Writer) {
+        to.u8(NOTED).u8(TREE).raw(self.root.as_bytes());
+        to.option(self.session.as_ref(), |to, session| {
+            to.text(session.as_str());
+        });
+        write_time(to, self.at);
+        to.u32(u32::try_from(self.leaves.len()).unwrap_or(u32::MAX));
+        for leaf in &self.leaves {
+            to.raw(leaf);
+        }
+    }
+}
+
+impl Verified {
+    pub(super) fn write(&self, to: &mut Writer) {
+        to.u8(NOTED).u8(VERIFIED);
+        write_time(to, self.at);
+        to.text(&self.subject).u8(u8::from(self.is_session)).u8(u8::from(self.verified));
+        to.text(&self.reason);
+    }
+}
+
+/// Reads whatever was noted.
+pub(super) fn read_noted(from: &mut Reader<'_>) -> Result<super::Fact, WireFault> {
+    match from.u8("a note's kind")? {
+        TREE => {
+            let root = SessionRoot::new(from.array("a root")?);
+            let session = from.option("a session", read_session)?;
+            let at = read_time(from)?;
+            let count = from.u32("a leaf count")?;
+            let mut leaves = Vec::new();
+            for _ in 0..count {
+                leaves.push(from.array("a leaf")?);
+            }
+            Ok(super::Fact::Tree(Tree { root, session, at, leaves }))
+        }
+        VERIFIED => Ok(super::Fact::Verified(Verified {
+            at: read_time(from)?,
+            subject: from.text("a subject")?.to_owned(),
+            is_session: read_flag(from)?,
+            verified: read_flag(from)?,
+            reason: from.text("a reason")?.to_owned(),
+        })),
+        _ => Err(WireFault::Invalid { what: "a note's kind" }),
+    }
+}

@@ -1,0 +1,310 @@
+//! What facts about single chunks mean for the index.
+
+use lucid_core::digest::{ChunkId, ChunkName, SessionRoot};
+use lucid_store::StoreError;
+use lucid_store::index::Changes;
+
+use super::{SessionProjection, count};
+use crate::fact::{Fact, Forgotten, Placed, Tree, Uploaded, Verified};
+use crate::row::{
+    Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, SessionName, SessionRow, TreeRow, UploadedRow,
+};
+
+/// Trees that are kept, and their leaves together: the oldest go first.
+pub const TREES_MAX: u64 = 1_000;
+/// Leaves of all trees together.
+pub const TREE_LEAVES_MAX: u64 = 1 << 22;
+/// Verifications that are kept.
+pub const VERIFICATIONS_MAX: u64 = 1_000;
+
+impl SessionProjection {
+    /// A reference more to a chunk, of a session or of an upload that nobody but its uploader ends.
+    pub(super) fn refer(
+        &self,
+        changes: &mut Changes<'_>,
+        name: &ChunkName,
+        length: u32,
+        session: Option<&SessionName>,
+    ) -> Result<(), StoreError> {
+        let before = Referred::count(changes.get(&Referred::key(name))?);
+        changes.put(Referred::key(name), (before + 1).to_be_bytes().to_vec());
+        if let Some(session) = session {
+            changes.put(Referred::by_key(name, session), Vec::new());
+        }
+        if before > 0 {
+            return Ok(());
+        }
+        count(changes, |counts| {
+            counts.unique += 1;
+            counts.unique_bytes += u64::from(length);
+        })
+    }
+
+    /// A reference less.
+    pub(super) fn unrefer(
+        &self,
+        changes: &mut Changes<'_>,
+        name: &ChunkName,
+        length: u32,
+        session: Option<&SessionName>,
+    ) -> Result<(), StoreError> {
+        if let Some(session) = session {
+            changes.remove(Referred::by_key(name, session));
+        }
+        let before = Referred::count(changes.get(&Referred::key(name))?);
+        if before > 1 {
+            changes.put(Referred::key(name), (before - 1).to_be_bytes().to_vec());
+            return Ok(());
+        }
+        changes.remove(Referred::key(name));
+        if before == 0 {
+            return Ok(());
+        }
+        count(changes, |counts| {
+            counts.unique = counts.unique.saturating_sub(1);
+            counts.unique_bytes = counts.unique_bytes.saturating_sub(u64::from(length));
+        })
+    }
+
+    pub(super) fn uploaded(
+        &self,
+        fact: &Uploaded,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        for (chunk, length) in &fact.chunks {
+            let name = self.sealer.chunk_name(chunk);
+            let old = self.upload(changes, &name)?;
+            let row = match old {
+                // What somebody is to delete is not ended by the clock, and what is there already
+                // keeps what was said of it.
+                Some(old) if old.until.is_none() => continue,
+                Some(old) => UploadedRow {
+                    until: fact.until.and_then(|until| old.until.map(|old| old.max(until))),
+                    metadata: Some(&fact.metadata)
+                        .filter(|text| !text.is_empty())
+                        .unwrap_or(&old.metadata)
+                        .clone(),
+                    ..old
+                },
+                None => UploadedRow {
+                    chunk: *chunk,
+                    length: *length,
+                    at: fact.at,
+                    until: fact.until,
+                    metadata: fact.metadata.clone(),
+                },
+            };
+            if row.until.is_none() {
+                self.refer(changes, &name, *length, None)?;
+                count(changes, |counts| counts.uploads += 1)?;
+            }
+            changes.put(UploadedRow::key(&name), row.seal(&self.sealer)?);
+        }
+        Ok(())
+    }
+
+    fn upload(
+        &self,
+        changes: &Changes<'_>,
+        name: &ChunkName,
+    ) -> Result<Option<UploadedRow>, StoreError> {
+        let value = changes.get(&UploadedRow::key(name))?;
+        value.map(|value| UploadedRow::open(&self.sealer, value)).transpose()
+    }
+
+    pub(super) fn forgotten(
+        &self,
+        fact: &Forgotten,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        for chunk in &fact.chunks {
+            let name = self.sealer.chunk_name(chunk);
+            let Some(old) = self.upload(changes, &name)? else { continue };
+            changes.remove(UploadedRow::key(&name));
+            if old.until.is_none() {
+                self.unrefer(changes, &name, old.length, None)?;
+                count(changes, |counts| counts.uploads = counts.uploads.saturating_sub(1))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn placed(
+        &self,
+        fact: &Placed,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let name = self.name(&fact.session);
+        let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
+        let parts = u32::try_from(fact.chunks.len()).unwrap_or(u32::MAX);
+        for (index, (chunk, length)) in (fact.index..).zip(&fact.chunks) {
+            let is_first = index == fact.index;
+            let row = PlacedRow {
+                chunk: *chunk,
+                length: *length,
+                at: fact.at,
+                alias: fact.alias.clone().filter(|_| is_first),
+                parts: if is_first { parts } else { 0 },
+                metadata: Some(&fact.metadata).filter(|_| is_first).cloned().unwrap_or_default(),
+            };
+            let key = PlacedRow::key(&name, index);
+            let is_new = changes.get(&key)?.is_none();
+            changes.put(key, row.seal(&self.sealer)?);
+            for alias in row.alias.into_iter().chain([chunk.to_string()]) {
+                let key = Alias::key(&self.sealer, &alias, &name);
+                if changes.get(&key)?.is_none() {
+                    changes.put(key, Alias::seal(&self.sealer, index)?);
+                }
+            }
+            if index >= session.chunk_count() && is_new {
+                session.pending += 1;
+                let chunk = self.sealer.chunk_name(session.key_of(chunk));
+                self.refer(changes, &chunk, *length, Some(&name))?;
+            }
+        }
+        self.take_in(&mut session, &name, changes)?;
+        self.store(changes, &name, &session)
+    }
+
+    /// Takes chunks that waited for those in front of them into the tree.
+    fn take_in(
+        &self,
+        session: &mut SessionRow,
+        name: &SessionName,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        while session.pending > 0 {
+            let Some(value) = changes.get(&PlacedRow::key(name, session.chunk_count()))? else {
+                break;
+            };
+            let PlacedRow { chunk, length, .. } = PlacedRow::open(&self.sealer, value)?;
+            self.append(session, name, chunk, length, changes)?;
+            session.pending -= 1;
+            count(changes, |counts| {
+                counts.references += 1;
+                counts.bytes += u64::from(length);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Forgets everything that a session refers to.
+    pub(super) fn forget_references(
+        &self,
+        session: &SessionRow,
+        name: &SessionName,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let forget = |changes: &mut Changes<'_>, chunk: &ChunkId, length: u32| {
+            let chunk = self.sealer.chunk_name(session.key_of(chunk));
+            self.unrefer(changes, &chunk, length, Some(name))
+        };
+        for index in 0..session.chunk_count() {
+            if let Some(value) = changes.get(&name.reference_key(index))? {
+                let known = crate::row::open_reference(&self.sealer, index, value)?;
+                forget(changes, &known.chunk, known.length)?;
+                changes.remove(name.reference_key(index));
+            }
+            self.forget_placed(name, index, changes)?;
+        }
+        // Behind a gap there may be more; how far is only known by looking.
+        let mut left = session.pending;
+        let mut index = session.chunk_count();
+        while left > 0 {
+            if let Some(placed) = self.forget_placed(name, index, changes)? {
+                forget(changes, &placed.chunk, placed.length)?;
+                left -= 1;
+            }
+            match index.checked_add(1) {
+                Some(next) => index = next,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_placed(
+        &self,
+        name: &SessionName,
+        index: u64,
+        changes: &mut Changes<'_>,
+    ) -> Result<Option<PlacedRow>, StoreError> {
+        let key = PlacedRow::key(name, index);
+        let Some(value) = changes.get(&key)? else { return Ok(None) };
+        let placed = PlacedRow::open(&self.sealer, value)?;
+        for alias in placed.alias.iter().cloned().chain([placed.chunk.to_string()]) {
+            changes.remove(Alias::key(&self.sealer, &alias, name));
+        }
+        changes.remove(key);
+        Ok(Some(placed))
+    }
+
+    fn notes(&self, changes: &Changes<'_>) -> Result<Notes, StoreError> {
+        changes.get(&Notes::key())?.map_or(Ok(Notes::default()), |value| Notes::decode(&value))
+    }
+
+    pub(super) fn tree(&self, fact: &Tree, changes: &mut Changes<'_>) -> Result<(), StoreError> {
+        if changes.get(&TreeRow::key(&fact.root))?.is_some() {
+            return Ok(());
+        }
+        let mut notes = self.notes(changes)?;
+        let row = TreeRow {
+            session: fact.session.clone(),
+            at: fact.at,
+            leaf_count: fact.leaves.len() as u64,
+            number: notes.trees.1,
+        };
+        for (page, leaves) in (0..).zip(fact.leaves.chunks(LEAVES_PAGE)) {
+            let value = self.sealer.seal_value(leaves.as_flattened())?;
+            changes.put(TreeRow::leaves_key(&fact.root, page), value);
+        }
+        changes.put(TreeRow::key(&fact.root), row.seal(&self.sealer)?);
+        let root = self.sealer.seal_value(fact.root.as_bytes())?;
+        changes.put(TreeRow::order_key(row.number), root);
+        notes.trees.1 += 1;
+        notes.leaves += row.leaf_count;
+        // The newest stays, however large it is.
+        while notes.trees.0 + 1 < notes.trees.1
+            && (notes.trees.1 - notes.trees.0 > TREES_MAX || notes.leaves > TREE_LEAVES_MAX)
+        {
+            notes.leaves -= self.drop_tree(notes.trees.0, changes)?.min(notes.leaves);
+            notes.trees.0 += 1;
+        }
+        changes.put(Notes::key(), notes.encode());
+        Ok(())
+    }
+
+    /// Drops a tree, and says how many leaves it had.
+    fn drop_tree(&self, number: u64, changes: &mut Changes<'_>) -> Result<u64, StoreError> {
+        let order = TreeRow::order_key(number);
+        let Some(value) = changes.get(&order)? else { return Ok(0) };
+        changes.remove(order);
+        let bytes = self.sealer.open_value(value)?;
+        let Some(root) = bytes.first_chunk::<32>() else { return Ok(0) };
+        let root = SessionRoot::new(*root);
+        let Some(value) = changes.get(&TreeRow::key(&root))? else { return Ok(0) };
+        let row = TreeRow::open(&self.sealer, value)?;
+        for page in 0..row.pages() {
+            changes.remove(TreeRow::leaves_key(&root, page));
+        }
+        changes.remove(TreeRow::key(&root));
+        Ok(row.leaf_count)
+    }
+
+    pub(super) fn verified(
+        &self,
+        fact: Verified,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        let mut notes = self.notes(changes)?;
+        let value = self.sealer.seal_value(&Fact::Verified(fact).encode())?;
+        changes.put(Notes::verified_key(notes.verified.1), value);
+        notes.verified.1 += 1;
+        while notes.verified.1 - notes.verified.0 > VERIFICATIONS_MAX {
+            changes.remove(Notes::verified_key(notes.verified.0));
+            notes.verified.0 += 1;
+        }
+        changes.put(Notes::key(), notes.encode());
+        Ok(())
+    }
+}

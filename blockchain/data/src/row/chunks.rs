@@ -1,0 +1,426 @@
+//! The rows of single chunks: uploads, what was put into sessions by index, who refers to what, trees
+//! that were built, and verifications that were run.
+
+use lucid_core::digest::{ChunkId, ChunkName, SessionRoot};
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_core::wire::{Reader, WireFault, Writer};
+use lucid_store::StoreError;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::Index;
+
+use super::SessionName;
+
+const UPLOADED: u8 = 0x5a;
+const ALIAS: u8 = 0x5b;
+const PLACED: u8 = 0x5c;
+const REFERRED: u8 = 0x5d;
+const REFERRER: u8 = 0x5e;
+const NOTED: u8 = 0x5f;
+const TREE: u8 = 0;
+const LEAVES: u8 = 1;
+const TREE_ORDER: u8 = 2;
+const VERIFIED: u8 = 3;
+const NOTES: u8 = 4;
+
+/// Leaves in one row of a tree.
+pub const LEAVES_PAGE: usize = 4_096;
+
+fn damaged(what: &'static str) -> impl Fn(WireFault) -> StoreError {
+    move |fault| StoreError::Index(format!("{what}'s row: {fault}"))
+}
+
+fn time(from: &mut Reader<'_>) -> Result<Timestamp, WireFault> {
+    Ok(Timestamp::from_micros(from.i64("a time")?))
+}
+
+/// A chunk that is kept although no session need refer to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadedRow {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// How long it is.
+    pub length: u32,
+    /// When it came.
+    pub at: Timestamp,
+    /// Until when; without it until somebody deletes it.
+    pub until: Option<Timestamp>,
+    /// What the caller said of it, as a JSON object; may be empty.
+    pub metadata: String,
+}
+
+impl UploadedRow {
+    /// Whether it still keeps its chunk.
+    pub fn counts(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    /// The key of its row.
+    pub fn key(name: &ChunkName) -> Vec<u8> {
+        [&[UPLOADED], name.as_bytes().as_slice()].concat()
+    }
+
+    /// Where such rows begin and end.
+    pub fn range() -> (Vec<u8>, Vec<u8>) {
+        (vec![UPLOADED], vec![UPLOADED + 1])
+    }
+
+    /// The chunk's name, from the key of its row.
+    pub fn name_in(key: &[u8]) -> Option<ChunkName> {
+        key.last_chunk::<32>().map(|name| ChunkName::new(*name))
+    }
+
+    /// The row's value.
+    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
+        let mut to = Writer::new();
+        to.raw(self.chunk.as_bytes()).u32(self.length).i64(self.at.as_micros());
+        to.option(self.until, |to, until| {
+            to.i64(until.as_micros());
+        });
+        to.text(&self.metadata);
+        sealer.seal_value(&to.finish())
+    }
+
+    /// Reads [`UploadedRow::seal`].
+    pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
+        let bytes = sealer.open_value(value)?;
+        let mut from = Reader::new(&bytes);
+        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+            let row = Self {
+                chunk: ChunkId::new(from.array("a chunk id")?),
+                length: from.u32("a length")?,
+                at: time(from)?,
+                until: from.option("an end", time)?,
+                metadata: from.text("metadata")?.to_owned(),
+            };
+            Ok(row)
+        };
+        let row = read(&mut from).map_err(damaged("an upload"))?;
+        from.finish().map_err(damaged("an upload"))?;
+        Ok(row)
+    }
+
+    /// The row of a chunk, if there is one.
+    pub fn find(
+        index: &dyn Index,
+        sealer: &Sealer,
+        name: &ChunkName,
+    ) -> Result<Option<Self>, StoreError> {
+        index.get(&Self::key(name))?.map(|value| Self::open(sealer, value)).transpose()
+    }
+}
+
+/// A chunk that was put into a session by its index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedRow {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// How long it is.
+    pub length: u32,
+    /// When it came.
+    pub at: Timestamp,
+    /// What the caller calls it.
+    pub alias: Option<String>,
+    /// How many chunks from here on are one upload; 0 for those behind its first.
+    pub parts: u32,
+    /// What the caller said of it, as a JSON object; may be empty.
+    pub metadata: String,
+}
+
+impl PlacedRow {
+    /// The key of its row.
+    pub fn key(session: &SessionName, index: u64) -> Vec<u8> {
+        [session.key(PLACED).as_slice(), &index.to_be_bytes()].concat()
+    }
+
+    /// The row's value.
+    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
+        let mut to = Writer::new();
+        to.raw(self.chunk.as_bytes()).u32(self.length).i64(self.at.as_micros());
+        to.option(self.alias.as_ref(), |to, alias| {
+            to.text(alias);
+        });
+        to.u32(self.parts).text(&self.metadata);
+        sealer.seal_value(&to.finish())
+    }
+
+    /// Reads [`PlacedRow::seal`].
+    pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
+        let bytes = sealer.open_value(value)?;
+        let mut from = Reader::new(&bytes);
+        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+            Ok(Self {
+                chunk: ChunkId::new(from.array("a chunk id")?),
+                length: from.u32("a length")?,
+                at: time(from)?,
+                alias: from.option("an alias", |from| Ok(from.text("an alias")?.to_owned()))?,
+                parts: from.u32("a count of parts")?,
+                metadata: from.text("metadata")?.to_owned(),
+            })
+        };
+        let row = read(&mut from).map_err(damaged("a placed chunk"))?;
+        from.finish().map_err(damaged("a placed chunk"))?;
+        Ok(row)
+    }
+
+    /// The row at an index, if there is one.
+    pub fn find(
+        index: &dyn Index,
+        sealer: &Sealer,
+        session: &SessionName,
+        at: u64,
+    ) -> Result<Option<Self>, StoreError> {
+        let value = index.get(&Self::key(session, at))?;
+        value.map(|value| Self::open(sealer, value)).transpose()
+    }
+
+    /// Up to `limit` rows of a session from `start` on, in order.
+    pub fn list(
+        index: &dyn Index,
+        sealer: &Sealer,
+        session: &SessionName,
+        start: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Self)>, StoreError> {
+        let to = [session.key(PLACED).as_slice(), &[0xff; 9]].concat();
+        let rows = index.scan(&Self::key(session, start), &to, limit, false)?;
+        rows.into_iter()
+            .map(|(key, value)| Ok((number_in(&key), Self::open(sealer, value)?)))
+            .collect()
+    }
+}
+
+/// The number at the end of a key.
+pub fn number_in(key: &[u8]) -> u64 {
+    key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// What callers call chunks of their sessions: an alias, or the id in hex.
+pub struct Alias;
+
+impl Alias {
+    /// The key of the row that says where a session has what goes by this name.
+    pub fn key(sealer: &Sealer, alias: &str, session: &SessionName) -> Vec<u8> {
+        [Self::prefix(sealer, alias).as_slice(), &session.0].concat()
+    }
+
+    fn prefix(sealer: &Sealer, alias: &str) -> Vec<u8> {
+        [&[ALIAS], sealer.index_name(alias.as_bytes()).as_slice()].concat()
+    }
+
+    /// The row's value: the index.
+    pub fn seal(sealer: &Sealer, index: u64) -> Result<Vec<u8>, StoreError> {
+        sealer.seal_value(&index.to_be_bytes())
+    }
+
+    fn open(sealer: &Sealer, value: Vec<u8>) -> Result<u64, StoreError> {
+        Ok(number_in(&sealer.open_value(value)?))
+    }
+
+    /// Where a session has it.
+    pub fn find(
+        index: &dyn Index,
+        sealer: &Sealer,
+        alias: &str,
+        session: &SessionName,
+    ) -> Result<Option<u64>, StoreError> {
+        let value = index.get(&Self::key(sealer, alias, session))?;
+        value.map(|value| Self::open(sealer, value)).transpose()
+    }
+
+    /// Where up to `limit` sessions have it.
+    pub fn list(
+        index: &dyn Index,
+        sealer: &Sealer,
+        alias: &str,
+        limit: usize,
+    ) -> Result<Vec<(SessionName, u64)>, StoreError> {
+        let from = Self::prefix(sealer, alias);
+        let to = [from.as_slice(), &[0xff; 17]].concat();
+        let rows = index.scan(&from, &to, limit, false)?;
+        rows.into_iter()
+            .filter_map(|(key, value)| Some((super::name_in(&key)?, value)))
+            .map(|(name, value)| Ok((name, Self::open(sealer, value)?)))
+            .collect()
+    }
+}
+
+/// How often something is referred to, and by whom.
+pub struct Referred;
+
+impl Referred {
+    /// The key of the count.
+    pub fn key(name: &ChunkName) -> Vec<u8> {
+        [&[REFERRED], name.as_bytes().as_slice()].concat()
+    }
+
+    /// The key that says that a session refers to it.
+    pub fn by_key(name: &ChunkName, session: &SessionName) -> Vec<u8> {
+        [&[REFERRER], name.as_bytes().as_slice(), &session.0].concat()
+    }
+
+    /// The count in a value. It is in clear, like all numbers.
+    pub fn count(value: Option<Vec<u8>>) -> u64 {
+        value.as_deref().map_or(0, number_in)
+    }
+
+    /// How often a chunk is referred to.
+    pub fn find(index: &dyn Index, name: &ChunkName) -> Result<u64, StoreError> {
+        Ok(Self::count(index.get(&Self::key(name))?))
+    }
+
+    /// Up to `limit` sessions that refer to a chunk.
+    pub fn list(
+        index: &dyn Index,
+        name: &ChunkName,
+        limit: usize,
+    ) -> Result<Vec<SessionName>, StoreError> {
+        let from = [&[REFERRER], name.as_bytes().as_slice()].concat();
+        let to = [from.as_slice(), &[0xff; 17]].concat();
+        let rows = index.scan(&from, &to, limit, false)?;
+        Ok(rows.into_iter().filter_map(|(key, _)| super::name_in(&key)).collect())
+    }
+}
+
+/// A tree that was built: its leaves are in rows of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeRow {
+    /// The session its leaves are bound to.
+    pub session: Option<SessionId>,
+    /// When it was built.
+    pub at: Timestamp,
+    /// How many leaves it has.
+    pub leaf_count: u64,
+    /// Its place among the trees that were built.
+    pub number: u64,
+}
+
+impl TreeRow {
+    /// The key of its row.
+    pub fn key(root: &SessionRoot) -> Vec<u8> {
+        [&[NOTED, TREE], root.as_bytes().as_slice()].concat()
+    }
+
+    /// The key of a page of its leaves.
+    pub fn leaves_key(root: &SessionRoot, page: u64) -> Vec<u8> {
+        [&[NOTED, LEAVES], root.as_bytes().as_slice(), &page.to_be_bytes()].concat()
+    }
+
+    /// The key of its place in the order; the value is the root.
+    pub fn order_key(number: u64) -> Vec<u8> {
+        [[NOTED, TREE_ORDER].as_slice(), &number.to_be_bytes()].concat()
+    }
+
+    /// How many pages its leaves take.
+    pub fn pages(&self) -> u64 {
+        self.leaf_count.div_ceil(LEAVES_PAGE as u64)
+    }
+
+    /// The row's value.
+    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
+        let mut to = Writer::new();
+        to.option(self.session.as_ref(), |to, session| {
+            to.text(session.as_str());
+        });
+        to.i64(self.at.as_micros()).u64(self.leaf_count).u64(self.number);
+        sealer.seal_value(&to.finish())
+    }
+
+    /// Reads [`TreeRow::seal`].
+    pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
+        let bytes = sealer.open_value(value)?;
+        let mut from = Reader::new(&bytes);
+        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+            Ok(Self {
+                session: from.option("a session id", |from| {
+                    let text = from.text("a session id")?;
+                    text.parse().map_err(|_| WireFault::Invalid { what: "a session id" })
+                })?,
+                at: time(from)?,
+                leaf_count: from.u64("a leaf count")?,
+                number: from.u64("a number")?,
+            })
+        };
+        let row = read(&mut from).map_err(damaged("a tree"))?;
+        from.finish().map_err(damaged("a tree"))?;
+        Ok(row)
+    }
+
+    /// The tree with this root, if it is kept.
+    pub fn find(
+        index: &dyn Index,
+        sealer: &Sealer,
+        root: &SessionRoot,
+    ) -> Result<Option<Self>, StoreError> {
+        index.get(&Self::key(root))?.map(|value| Self::open(sealer, value)).transpose()
+    }
+
+    /// All of its leaves.
+    pub fn leaves(
+        &self,
+        index: &dyn Index,
+        sealer: &Sealer,
+        root: &SessionRoot,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        let mut leaves = Vec::new();
+        for page in 0..self.pages() {
+            let Some(value) = index.get(&Self::leaves_key(root, page))? else { break };
+            let bytes = sealer.open_value(value)?;
+            leaves.extend(bytes.as_chunks::<32>().0);
+        }
+        if leaves.len() as u64 == self.leaf_count {
+            Ok(leaves)
+        } else {
+            Err(StoreError::Index(format!("leaves of tree {root} are missing")))
+        }
+    }
+}
+
+/// How much is kept of what was noted, so that it stays bounded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The oldest tree that is kept, and the one that comes next.
+    pub trees: (u64, u64),
+    /// Leaves of all of them.
+    pub leaves: u64,
+    /// The oldest verification that is kept, and the one that comes next.
+    pub verified: (u64, u64),
+}
+
+impl Notes {
+    /// The key of the row.
+    pub fn key() -> Vec<u8> {
+        vec![NOTED, NOTES]
+    }
+
+    /// The row's value. It is in clear, like all numbers.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.u64(self.trees.0).u64(self.trees.1).u64(self.leaves);
+        to.u64(self.verified.0).u64(self.verified.1);
+        to.finish()
+    }
+
+    /// Reads [`Notes::encode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let mut from = Reader::new(bytes);
+        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+            Ok(Self {
+                trees: (from.u64("a tree")?, from.u64("a tree")?),
+                leaves: from.u64("leaves")?,
+                verified: (from.u64("a verification")?, from.u64("a verification")?),
+            })
+        };
+        read(&mut from).map_err(damaged("the notes"))
+    }
+
+    /// The key of a verification.
+    pub fn verified_key(number: u64) -> Vec<u8> {
+        [[NOTED, VERIFIED].as_slice(), &number.to_be_bytes()].concat()
+    }
+
+    /// Where verifications begin and end.
+    pub fn verified_range() -> (Vec<u8>, Vec<u8>) {
+        (vec![NOTED, VERIFIED], vec![NOTED, VERIFIED + 1])
+    }
+}

@@ -1,0 +1,279 @@
+//! Settings of chunks: what `docs/OPERATING.md` says of each is so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use lucid_api::v1::sessions::{Cutting, CuttingMode};
+use lucid_core::limits::CHUNK_BYTES_MAX;
+use lucid_data_chain::Config;
+use lucid_data_chain::config::{Scrub, load};
+use lucid_http::config::{Environment, Loaded};
+use lucid_store::codec::Compression;
+
+use crate::sample::noise;
+use crate::service::{Service, bytes, named};
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn loaded(pairs: &[(&str, &str)]) -> Loaded<Config> {
+    load(&environment(pairs), None).unwrap()
+}
+
+fn config(pairs: &[(&str, &str)]) -> Config {
+    loaded(pairs).config
+}
+
+fn refusal(pairs: &[(&str, &str)]) -> String {
+    load(&environment(pairs), None).unwrap_err().to_string()
+}
+
+/// The documented table: each variable with its default, its outcome, and whether it has an alias.
+struct Row {
+    names: Vec<String>,
+    default: String,
+    outcome: String,
+    aliased: bool,
+}
+
+fn table() -> Vec<Row> {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/OPERATING.md");
+    let text = fs::read_to_string(text).unwrap();
+    let section = text.split("### Settings of chunks").nth(1).unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `DATA_CHAIN_"));
+    rows.map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let quoted = |cell: &str| -> Vec<String> {
+            cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        Row {
+            names: quoted(cells[1]),
+            default: cells[2].trim_matches('`').to_owned(),
+            outcome: cells[3].to_owned(),
+            aliased: cells[1].ends_with('*'),
+        }
+    })
+    .collect()
+}
+
+#[test]
+fn every_documented_setting_does_what_the_table_says() {
+    let mut documented = BTreeSet::new();
+    for Row { names, default, outcome, aliased } in table() {
+        for name in &names {
+            documented.insert(name.clone());
+            let path = name == "DATA_CHAIN_CHUNK_STORAGE_PATH";
+            let odd = match (default.as_str(), name.as_str()) {
+                ("true", _) => "false",
+                ("0", _) => "7",
+                ("content", _) => "fixed",
+                (_, "DATA_CHAIN_CHUNK_SIZE_BYTES") => "65536",
+                (_, name) if name.ends_with("BYTES") => "4194304",
+                ("24" | "100", _) => "17",
+                ("zstd", _) => "lz4",
+                ("BLAKE3", _) => "SHA256",
+                _ if path => "/elsewhere",
+                _ => "other",
+            };
+            let nothing = config(&[]);
+            if !path {
+                assert_eq!(config(&[(name, &default)]), nothing, "{name} has another default");
+            }
+            match outcome.as_str() {
+                "honoured" if name == "DATA_CHAIN_MIN_CHUNK_SIZE_BYTES" => {
+                    assert!(refusal(&[(name, odd)]).contains("the cutting makes chunks from"));
+                }
+                "honoured" => assert_ne!(config(&[(name, odd)]), nothing, "{name}"),
+                "noted" => {
+                    let noted = loaded(&[(name, odd)]);
+                    assert_eq!(noted.config, nothing, "{name}");
+                    assert!(noted.warnings.iter().any(|said| said.contains(name)), "{name}");
+                }
+                "refused" => {
+                    let said = refusal(&[(name, odd)]);
+                    // By the documented name, with a reason behind it.
+                    assert!(said.contains(" value: ") && said.len() > 60, "{name}: {said}");
+                }
+                other => panic!("{name}: {other}"),
+            }
+            if let Some(alias) = name.strip_prefix("DATA_CHAIN_").filter(|_| aliased) {
+                let by = |name: &str| load(&environment(&[(name, odd)]), None).map(|it| it.config);
+                assert_eq!(by(alias), by(name), "{alias}");
+            }
+        }
+    }
+    // And nothing about chunks is read that the table leaves out.
+    let general = ["HOST", "PORT", "CORS_ORIGINS"].map(|name| format!("DATA_CHAIN_{name}"));
+    for setting in loaded(&[]).effective {
+        if setting.name.starts_with("DATA_CHAIN_") && !general.contains(&setting.name) {
+            assert!(documented.contains(&setting.name), "{}", setting.name);
+        }
+    }
+    assert!(documented.len() > 35, "{} settings are documented", documented.len());
+}
+
+#[test]
+fn values_arrive_where_they_are_used() {
+    let chunks = config(&[
+        ("DATA_CHAIN_CUTTING", "fixed"),
+        ("CHUNK_SIZE_BYTES", "5000"),
+        ("DATA_CHAIN_MIN_CHUNK_SIZE_BYTES", "5000"),
+        ("DATA_CHAIN_MAX_CHUNK_SIZE_BYTES", "6000"),
+        ("DATA_CHAIN_AUTO_SPLIT", "false"),
+        ("DATA_CHAIN_CHUNK_COMPRESSION_ALGORITHM", "gzip"),
+        ("DATA_CHAIN_GC_INTERVAL_HOURS", "2"),
+        ("VERIFICATION_INTERVAL_HOURS", "3"),
+        ("DATA_CHAIN_VERIFY_SAMPLE_PERCENTAGE", "10"),
+    ])
+    .chunks;
+    assert_eq!(chunks.profile.to_string(), "fixed/5000");
+    assert_eq!((chunks.upload_max, chunks.split.over, chunks.split.allowed), (6_000, 6_000, false));
+    assert_eq!(chunks.compression, Compression::Gzip);
+    assert_eq!(chunks.gc, Some(Duration::from_secs(7_200)));
+    let wanted = Scrub { interval: Duration::from_secs(10_800), percent: 10 };
+    assert_eq!(chunks.scrub, Some(wanted));
+    let off = config(&[
+        ("DATA_CHAIN_COMPRESSION_ENABLED", "no"),
+        ("DATA_CHAIN_COMPRESSION_ALGORITHM", "zstd:9"),
+        ("DATA_CHAIN_GC_ENABLED", "0"),
+        ("DATA_CHAIN_PERIODIC_VERIFICATION_ENABLED", "off"),
+    ])
+    .chunks;
+    assert_eq!((off.compression, off.gc, off.scrub), (Compression::None, None, None));
+    assert_eq!(config(&[]).chunks.upload_max, CHUNK_BYTES_MAX);
+    let said = refusal(&[
+        ("DATA_CHAIN_MAX_CHUNK_SIZE_BYTES", "1048576"),
+        ("ANCHORING_HASH_ALGORITHM", "SHA256"),
+        ("DATA_CHAIN_VERIFY_SAMPLE_PERCENTAGE", "0"),
+    ]);
+    for wanted in ["of up to 4194304 bytes", "only BLAKE3", "from 1 to 100"] {
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
+/// Sessions by these settings, one after the other in one folder, are all read by the last ones.
+#[test]
+fn what_was_written_by_any_settings_is_read_by_any_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mixtures: &[&[(&str, &str)]] = &[
+        &[],
+        &[("DATA_CHAIN_COMPRESSION_ALGORITHM", "lz4"), ("DATA_CHAIN_CHUNK_SIZE_BYTES", "65536")],
+        &[("DATA_CHAIN_COMPRESSION_ALGORITHM", "gzip"), ("DATA_CHAIN_DEDUPLICATION_ENABLED", "no")],
+        &[("DATA_CHAIN_COMPRESSION_ENABLED", "false"), ("DATA_CHAIN_CUTTING", "fixed")],
+        &[("DATA_CHAIN_ENCRYPTION_ENABLED", "false"), ("DATA_CHAIN_DEDUPLICATION_ENABLED", "no")],
+        &[("DATA_CHAIN_ENCRYPTION_ENABLED", "false")],
+    ];
+    let text = "a line that compresses well, again and again\n".repeat(20_000);
+    let content = [text.as_bytes(), &noise(1, 900_000)].concat();
+    for (number, settings) in mixtures.iter().enumerate() {
+        let service = Service::start_with(folder.path(), settings);
+        let session = format!("s-{number}");
+        service.begin(&session);
+        service.client.append(&session, &Default::default(), content.clone()).unwrap();
+        let archived = format!("a-{number}");
+        service.begin(&archived);
+        let chunks: Vec<&[u8]> = content.chunks(300_000).collect();
+        service.add(&archived, 0, &chunks);
+        for session in [session, archived] {
+            service.client.seal(&session, &Default::default()).unwrap();
+        }
+        for earlier in 0..=number {
+            for kind in ["s", "a"] {
+                let session = format!("{kind}-{earlier}");
+                assert_eq!(bytes(service.client.data(&session, None)), content, "{session}");
+                let verified = service.client.verify_session(&session, None).unwrap();
+                assert!(verified.verified, "{session}: {verified:?}");
+            }
+        }
+        service.stop();
+    }
+}
+
+#[test]
+fn sessions_are_cut_as_the_settings_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("DATA_CHAIN_CUTTING", "fixed"), ("DATA_CHAIN_CHUNK_SIZE_BYTES", "100000")];
+    let service = Service::start_with(folder.path(), &settings);
+    let wanted = Cutting { mode: CuttingMode::Fixed, avg_bytes: 100_000 };
+    assert_eq!(service.begin("s").cutting, wanted);
+    service.client.append("s", &Default::default(), noise(1, 250_000)).unwrap();
+    let sealed = service.client.seal("s", &Default::default()).unwrap();
+    assert_eq!(sealed.chunk_count, 3);
+}
+
+fn stored(service: &Service) -> u64 {
+    service.client.status().unwrap().counts["stored_bytes"].as_u64().unwrap()
+}
+
+#[test]
+fn without_deduplication_each_session_keeps_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = noise(1, 3_000_000);
+    let fill = |service: &Service, session: &str| {
+        let before = stored(service);
+        service.client.create_session(&named(session)).unwrap();
+        service.client.append(session, &Default::default(), content.clone()).unwrap();
+        service.client.seal(session, &Default::default()).unwrap();
+        stored(service) - before
+    };
+    let service = Service::start(folder.path());
+    // A stream is in the log until it is cut, whatever becomes of its chunks.
+    assert!(fill(&service, "first") > 6_000_000);
+    assert!(fill(&service, "shared") < 3_100_000);
+    service.stop();
+    let service =
+        Service::start_with(folder.path(), &[("DATA_CHAIN_DEDUPLICATION_ENABLED", "false")]);
+    assert!(fill(&service, "own-1") > 6_000_000);
+    assert!(fill(&service, "own-2") > 6_000_000);
+    // Chunks that were uploaded for everyone become the session's own when it refers to them.
+    let before = stored(&service);
+    service.begin("own-3");
+    service.add("own-3", 0, &content.chunks(1_000_000).collect::<Vec<_>>());
+    service.client.seal("own-3", &Default::default()).unwrap();
+    assert!(stored(&service) - before > 6_000_000, "once for everyone, once for the session");
+    for session in ["first", "shared", "own-1", "own-2", "own-3"] {
+        assert_eq!(bytes(service.client.data(session, None)), content, "{session}");
+    }
+    let roots: BTreeSet<_> = ["own-1", "own-2"]
+        .map(|session| service.client.session(session).unwrap().merkle_root)
+        .into_iter()
+        .collect();
+    assert_eq!(roots.len(), 2, "sessions have roots of their own in any case");
+}
+
+#[test]
+fn chunks_can_be_kept_on_another_disk() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let chunks = elsewhere.path().join("segments");
+    let settings = [("DATA_CHAIN_CHUNK_STORAGE_PATH", chunks.to_str().unwrap())];
+    let service = Service::start_with(folder.path(), &settings);
+    service.begin("s");
+    let content = noise(1, 5_000_000);
+    service.client.append("s", &Default::default(), content.clone()).unwrap();
+    service.stop();
+    assert!(fs::metadata(chunks.join("00000001.seg")).unwrap().len() > 1_000_000);
+    // Without the setting, as the command line opens it.
+    let service = Service::start(folder.path());
+    assert_eq!(bytes(service.client.data("s", None)), content);
+    service.stop();
+
+    let why = |folder: &Path, chunks: &Path| {
+        let settings = [("DATA_CHAIN_CHUNK_STORAGE_PATH", chunks.to_str().unwrap())];
+        Service::try_start(folder, &settings).err().unwrap().to_string()
+    };
+    let other = tempfile::tempdir().unwrap();
+    assert!(why(folder.path(), other.path()).contains("name that folder"));
+    assert!(why(other.path(), &chunks).contains("is not empty"), "another store's chunks");
+    let plain = tempfile::tempdir().unwrap();
+    let service = Service::start(plain.path());
+    service.client.put_chunks([content.as_slice()]).unwrap();
+    service.stop();
+    assert!(why(plain.path(), &other.path().join("new")).contains("move its files"));
+    // A disk that is not mounted is not an empty store.
+    fs::rename(&chunks, elsewhere.path().join("away")).unwrap();
+    let gone = Service::try_start(folder.path(), &[]).err().unwrap().to_string();
+    assert!(gone.contains("mount it"), "{gone}");
+}
