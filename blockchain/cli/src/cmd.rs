@@ -14,7 +14,9 @@ mod reindex;
 mod release;
 mod restore;
 mod rm;
+mod seal;
 mod show;
+mod span;
 mod up;
 mod verify;
 
@@ -73,6 +75,8 @@ enum Verb {
     Archive(archive::Archive),
     /// Keep a live stream, going on where it was broken off.
     Append(append::Append),
+    /// End a session that was left open.
+    Seal(seal::Seal),
     /// List sessions, or the files of one.
     Ls(ls::Ls),
     /// Show everything about a session.
@@ -112,6 +116,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
     match &arguments.verb {
         Verb::Archive(verb) => verb.run(home, output),
         Verb::Append(verb) => verb.run(home, output),
+        Verb::Seal(verb) => verb.run(home, output),
         Verb::Ls(verb) => verb.run(home, output),
         Verb::Show(verb) => verb.run(home, output),
         Verb::Cat(verb) => verb.run(home, output),

@@ -8,6 +8,7 @@ pub mod remote;
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_core::session::SessionId;
+use lucid_data_chain::ops::append_stream::Piece;
 use lucid_data_chain::ops::create_session::NewSession;
 use lucid_data_chain::ops::list_sessions::SessionFilter;
 use lucid_data_chain::ops::prove_session::Wanted;
@@ -87,13 +88,7 @@ pub trait Place: Sync {
     fn stream(&self, new: NewSession) -> anyhow::Result<Session>;
 
     /// Adds bytes to a live stream; durable on return.
-    fn append(
-        &self,
-        id: &SessionId,
-        offset: u64,
-        bytes: &[u8],
-        wish: Wish,
-    ) -> anyhow::Result<Appended>;
+    fn append(&self, id: &SessionId, piece: Piece<'_>, wish: Wish) -> anyhow::Result<Appended>;
 
     /// Ends a session.
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()>;

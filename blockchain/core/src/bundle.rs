@@ -15,6 +15,7 @@ use crate::record::BlockRecord;
 use crate::session::{LEAF_BYTES, Leaf};
 use crate::sign::{PublicKey, Signature};
 use crate::slice::{self, SliceFault};
+use crate::timeline::Span;
 use crate::tree::{self, Blake3Tree, NodeHash};
 use crate::wire::{Reader, WireFault, Writer};
 
@@ -31,6 +32,8 @@ const CHECKSUM_BYTES: usize = 32;
 pub const LEAVES_MAX: usize = (BUNDLE_BYTES_MAX - (64 << 20)) / LEAF_BYTES;
 /// A range has two ends.
 const SLICES_MAX: u32 = 2;
+/// A span has two ends, and at each of them two pages may meet.
+const PAGES_MAX: usize = 4;
 
 /// Why bytes are not a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,9 +97,11 @@ pub enum Subject {
     Bytes(u64, u64),
     /// One path of an archived folder, and its bytes.
     Path(Vec<u8>),
+    /// What was recorded in a span of time, by the recording's timeline.
+    Span(Span),
 }
 
-/// The catalogue page that a path stands on.
+/// A page of the appendix: the one that a path stands on, or one around an end of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageProof {
     /// The page, which is a whole chunk.
@@ -207,15 +212,15 @@ pub struct Bundle {
     pub range_proof: Vec<NodeHash>,
     /// A slice for each chunk that is covered only in part, in order: at most the first and last.
     pub slices: Vec<Vec<u8>>,
-    /// For a path: where it stands in the catalogue.
-    pub page: Option<PageProof>,
+    /// For a path: where it stands in the catalogue. For a span: the pages around its ends, in order.
+    pub pages: Vec<PageProof>,
     /// The way into a block, once the session is anchored.
     pub anchored: Option<Anchored>,
 }
 
 impl Bundle {
     /// Joins loaded pieces: the hash of every leaf of the session, the leaves of the covered chunks,
-    /// the bytes of those that [`edges`] names, and for a path its page. What comes out passes
+    /// the bytes of those that [`edges`] names, and the pages of a path or a span. What comes out passes
     /// [`crate::check`], or nothing does.
     pub fn build(
         subject: Subject,
@@ -223,21 +228,22 @@ impl Bundle {
         hashes: &[NodeHash],
         leaves: Vec<Leaf>,
         edge_chunks: &[&[u8]],
-        page: Option<(Leaf, Vec<u8>)>,
+        pages: Vec<(Leaf, Vec<u8>)>,
     ) -> Result<Self, BuildFault> {
         if leaves.len() > LEAVES_MAX {
             return Err(BuildFault::TooMany { chunks: leaves.len() });
         }
+        if pages.len() > PAGES_MAX {
+            return Err(ClaimFault::PageOutOfPlace.into());
+        }
         if tree::root::<Blake3Tree>(hashes) != *manifest.merkle_root.as_bytes() {
             return Err(BuildFault::Root);
         }
-        let page = match page {
-            None => None,
-            Some((leaf, bytes)) => {
-                let proof = tree::inclusion_proof::<Blake3Tree>(hashes, leaf.index);
-                Some(PageProof { bytes, leaf, proof: proof.ok_or(BuildFault::Root)? })
-            }
+        let shown = |(leaf, bytes): (Leaf, Vec<u8>)| {
+            let proof = tree::inclusion_proof::<Blake3Tree>(hashes, leaf.index);
+            Ok(PageProof { bytes, leaf, proof: proof.ok_or(BuildFault::Root)? })
         };
+        let pages = pages.into_iter().map(shown).collect::<Result<Vec<_>, BuildFault>>()?;
         let range_proof = match (leaves.first(), leaves.last()) {
             (Some(first), Some(last)) => {
                 let range = first.index..last.index.saturating_add(1);
@@ -248,7 +254,7 @@ impl Bundle {
         let manifest_text = manifest.to_text()?;
         let (slices, anchored) = (Vec::new(), None);
         let mut bundle =
-            Self { subject, manifest: manifest_text, leaves, range_proof, slices, page, anchored };
+            Self { subject, manifest: manifest_text, leaves, range_proof, slices, pages, anchored };
         let claim = Claim::of(&bundle, manifest)?;
         let partial: Vec<_> =
             bundle.leaves.iter().filter_map(|leaf| Some((leaf, claim.part_of(leaf)?))).collect();
@@ -280,6 +286,7 @@ impl Bundle {
             Subject::Chunks(first, end) => w.u8(1).u64(*first).u64(*end),
             Subject::Bytes(start, end) => w.u8(2).u64(*start).u64(*end),
             Subject::Path(path) => w.u8(3).bytes(path),
+            Subject::Span(span) => w.u8(4).i64(span.from).i64(span.to),
         };
         w.text(&self.manifest).u32(self.leaves.len() as u32);
         for leaf in &self.leaves {
@@ -290,10 +297,11 @@ impl Bundle {
         for slice in &self.slices {
             w.bytes(slice);
         }
-        w.option(self.page.as_ref(), |w, page| {
+        w.u8(self.pages.len() as u8);
+        for page in &self.pages {
             page.leaf.write(w.bytes(&page.bytes));
-            write_hashes(w, &page.proof);
-        });
+            write_hashes(&mut w, &page.proof);
+        }
         w.option(self.anchored.as_ref(), |w, anchored| anchored.write(w));
         // Room for the way from the block into the log over the chain.
         w.u8(0);
@@ -332,6 +340,7 @@ impl Bundle {
                 within("the path", path.len(), PATH_BYTES_MAX)?;
                 Subject::Path(path.to_vec())
             }
+            4 => Subject::Span(Span { from: r.i64("the span")?, to: r.i64("the span")? }),
             _ => return Err(WireFault::Invalid { what: "the subject" }),
         };
         let manifest = r.text("the manifest")?.to_owned();
@@ -347,16 +356,19 @@ impl Bundle {
         for _ in 0..count {
             slices.push(r.bytes("a slice")?.to_vec());
         }
-        let page = r.option("the page", |r| {
-            let bytes = r.bytes("the page")?.to_vec();
+        let mut pages = Vec::new();
+        let count = usize::from(r.u8("the pages")?);
+        within("the pages", count, PAGES_MAX)?;
+        for _ in 0..count {
+            let bytes = r.bytes("a page")?.to_vec();
             let leaf = Leaf::read(r)?;
-            Ok(PageProof { bytes, leaf, proof: read_hashes(r, "the page's proof")? })
-        })?;
+            pages.push(PageProof { bytes, leaf, proof: read_hashes(r, "a page's proof")? });
+        }
         let anchored = r.option("the anchor", Anchored::read)?;
         if r.u8("the log proof")? != 0 {
             return Err(WireFault::Invalid { what: "the log proof" });
         }
-        Ok(Self { subject, manifest, leaves, range_proof, slices, page, anchored })
+        Ok(Self { subject, manifest, leaves, range_proof, slices, pages, anchored })
     }
 }
 

@@ -19,6 +19,7 @@ use crate::digest::BlockHash;
 use crate::manifest::{End, Manifest, hash_of};
 use crate::record::Entry;
 use crate::sign::PublicKey;
+use crate::time::Timestamp;
 use crate::transaction::Transaction;
 
 mod content;
@@ -159,12 +160,13 @@ impl Checker<'_> {
         let bundle = Bundle::decode(bytes).map_err(refuse("bundle"))?;
         self.proved("bundle", format!("the bundle is whole: {} bytes", bytes.len()));
         let manifest = Manifest::parse(bundle.manifest.as_bytes()).map_err(refuse("manifest"))?;
-        let claim =
-            Claim::of(&bundle, &manifest).map_err(|fault| refuse(step_of(&fault))(fault))?;
+        let claim = Claim::of(&bundle, &manifest)
+            .map_err(|fault| refuse(step_of(&bundle, &fault))(fault))?;
         self.content(&bundle, &manifest, &claim, content)?;
         leads_to_root(&bundle, &manifest).map_err(refuse("leaves"))?;
         self.proved("leaves", leaves_sentence(&bundle, &manifest));
         self.path(&bundle, &claim);
+        self.time(&bundle, &claim);
         self.manifest(&manifest);
         match &bundle.anchored {
             Some(anchored) => self.anchored(anchored, &manifest, &bundle.manifest)?,
@@ -222,6 +224,21 @@ impl Checker<'_> {
                         .to_owned(),
                 );
             }
+        }
+    }
+
+    fn time(&mut self, bundle: &Bundle, claim: &Claim) {
+        if let Subject::Span(span) = &bundle.subject {
+            let (from, to) = (Timestamp::from_micros(span.from), Timestamp::from_micros(span.to));
+            let (start, end) = (claim.bytes.start, claim.bytes.end);
+            let sentence = if start == end {
+                format!("the timeline has nothing from {from} to {to}")
+            } else {
+                format!(
+                    "the timeline has bytes {start} to {end} (not included) from {from} to {to}"
+                )
+            };
+            self.proved("time", sentence);
         }
     }
 
@@ -332,7 +349,12 @@ impl Checker<'_> {
                  are not salted: content that can be guessed can be recognised by them",
             );
         }
-        if bundle.page.is_some() {
+        if matches!(bundle.subject, Subject::Span(_)) {
+            add(
+                "a timeline is exact to a second, and the other marks on the pages shown are disclosed",
+            );
+        }
+        if matches!(bundle.subject, Subject::Path(_)) {
             add(
                 "mode, owner and times of the path are its recorder's word, and the other names on its \
                  catalogue page are disclosed",
@@ -345,9 +367,10 @@ impl Checker<'_> {
 }
 
 /// The step in which a claim's fault is a refusal.
-const fn step_of(fault: &ClaimFault) -> &'static str {
-    match fault {
-        ClaimFault::Range { .. } | ClaimFault::Leaves { .. } | ClaimFault::Root => "leaves",
+const fn step_of(bundle: &Bundle, fault: &ClaimFault) -> &'static str {
+    match (fault, &bundle.subject) {
+        (ClaimFault::Range { .. } | ClaimFault::Leaves { .. } | ClaimFault::Root, _) => "leaves",
+        (_, Subject::Span(_)) => "time",
         _ => "path",
     }
 }

@@ -1,16 +1,18 @@
 //! What handlers and workers share, and how the pieces become what is served.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use lucid_api::paths;
+use lucid_core::time::Timestamp;
 use lucid_http::health::Report;
 use lucid_http::porch::Porch;
 use lucid_http::reply::Reply;
 
 use crate::Opened;
 use crate::budget::Budget;
+use crate::clock;
 use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::ops::OpError;
 use crate::ops::store_chunks::Keeping;
@@ -31,6 +33,8 @@ pub struct App {
     pub bodies: Budget,
     /// Memory for streams.
     pub streams: Budget,
+    /// How long a live stream may be silent before it counts as unterminated.
+    pub session_timeout: Duration,
     /// The delivery of anchors.
     pub anchoring: Anchoring,
     /// When the service started.
@@ -56,9 +60,16 @@ impl App {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             bodies: Budget::for_bodies(),
             streams: Budget::for_streams(),
+            session_timeout: config.session_timeout,
             anchoring,
             started: Instant::now(),
         }
+    }
+
+    /// A live stream that took nothing since then is unterminated.
+    pub fn quiet_since(&self) -> Timestamp {
+        let seconds = i64::try_from(self.session_timeout.as_secs()).unwrap_or(i64::MAX);
+        clock::now().plus_seconds(seconds.saturating_neg())
     }
 
     /// Runs an op on a thread that may block.

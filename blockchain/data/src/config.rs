@@ -6,6 +6,7 @@
 mod chunks;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings};
@@ -22,6 +23,9 @@ pub const SERVICE: &Service = &Service {
     endpoints: &["/api/v1/sessions", "/api/v1/chunks", "/api/v1/verify", "/api/v1/status"],
 };
 
+/// After so many seconds of silence a live stream counts as unterminated, if nothing else is said.
+pub const SESSION_TIMEOUT_SECONDS: f64 = 3_600.0;
+
 /// The settings of one data-chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -33,6 +37,9 @@ pub struct Config {
     /// `LUCID_MASTER_KEY_FILE`: the root key, instead of the one that the first start makes in the
     /// data folder.
     pub root_key_file: Option<PathBuf>,
+    /// `DATA_CHAIN_SESSION_TIMEOUT_SECONDS`: how long a live stream may be silent before it counts as
+    /// unterminated. It can still go on, or be sealed as such.
+    pub session_timeout: Duration,
     /// `BLOCK_MANAGER_URL`, else `BLOCKCHAIN_ENGINE_URL`: who anchors sessions. Without one,
     /// anchoring is disabled.
     pub engine: Option<String>,
@@ -46,11 +53,13 @@ pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Loaded<Con
 }
 
 fn read(settings: &mut Settings<'_>) -> Config {
+    let timeout = settings.own("session_timeout_seconds", "SESSION_TIMEOUT_SECONDS");
     let root_key = Key::new("master_key_file", "LUCID_MASTER_KEY_FILE");
     Config {
         common: CommonConfig::read(settings),
         chunks: chunks::read(settings),
         root_key_file: settings.optional(&root_key).map(PathBuf::from),
+        session_timeout: settings.seconds(&timeout, SESSION_TIMEOUT_SECONDS, 1.0),
         engine: engine(settings),
         owner: SERVICE.name.to_owned(),
     }
@@ -86,6 +95,7 @@ mod tests {
         assert_eq!(config.chunks.profile.average(), 1_048_576);
         assert_eq!(config.chunks.compression, Compression::Adaptive);
         assert!(config.chunks.encrypt && config.engine.is_none() && config.root_key_file.is_none());
+        assert_eq!(config.session_timeout, Duration::from_secs(3_600));
     }
 
     #[test]
@@ -97,6 +107,7 @@ mod tests {
                 ("DATA_CHAIN_CHUNK_SIZE_BYTES", "262144"),
                 ("DATA_CHAIN_COMPRESSION_ALGORITHM", "lz4"),
                 ("DATA_CHAIN_ENCRYPTION_ENABLED", "false"),
+                ("DATA_CHAIN_SESSION_TIMEOUT_SECONDS", "90"),
                 ("LUCID_MASTER_KEY_FILE", "/run/secrets/key"),
                 ("BLOCKCHAIN_ENGINE_URL", "http://engine:8084/"),
             ]),
@@ -109,6 +120,7 @@ mod tests {
         assert_eq!(config.chunks.profile.average(), 262_144);
         assert_eq!(config.chunks.compression, Compression::Lz4);
         assert!(!config.chunks.encrypt);
+        assert_eq!(config.session_timeout, Duration::from_secs(90));
         assert_eq!(config.root_key_file.as_deref(), Some(Path::new("/run/secrets/key")));
         assert_eq!(config.engine.as_deref(), Some("http://engine:8084"));
     }

@@ -19,12 +19,16 @@ pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
 
 use removal::{HELD, RELEASED, REMOVED};
 pub use removal::{Held, Released, Removed};
+pub mod live;
+
+pub use live::Marked;
 
 const STARTED: u8 = 0x10;
 const REFERENCED: u8 = 0x11;
 const TAIL: u8 = 0x12;
 const SEALED: u8 = 0x13;
 const ANCHORED: u8 = 0x14;
+const MARKED: u8 = 0x1b;
 
 /// One acknowledged thing.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ pub enum Fact {
     Tree(Tree),
     /// Something was verified.
     Verified(Verified),
+    /// A recording came to a moment.
+    Marked(Marked),
 }
 
 /// The beginning of a session.
@@ -101,7 +107,9 @@ pub struct Tail {
     pub session: SessionId,
     /// Where they begin in the session.
     pub offset: u64,
-    /// The bytes.
+    /// When they were taken, by this service's clock.
+    pub at: Timestamp,
+    /// The bytes; none, where all were cut.
     pub bytes: Vec<u8>,
 }
 
@@ -157,7 +165,8 @@ impl Fact {
                 }
             }
             Self::Tail(fact) => {
-                to.u8(TAIL).text(fact.session.as_str()).u64(fact.offset).bytes(&fact.bytes);
+                to.u8(TAIL).text(fact.session.as_str()).u64(fact.offset);
+                to.i64(fact.at.as_micros()).bytes(&fact.bytes);
             }
             Self::Sealed(fact) => {
                 to.u8(SEALED).text(fact.session.as_str());
@@ -175,6 +184,7 @@ impl Fact {
             Self::Placed(fact) => fact.write(&mut to),
             Self::Tree(fact) => fact.write(&mut to),
             Self::Verified(fact) => fact.write(&mut to),
+            Self::Marked(fact) => fact.write(to.u8(MARKED).text(fact.session.as_str())),
         }
         to.finish()
     }
@@ -215,6 +225,7 @@ impl Fact {
             TAIL => Self::Tail(Tail {
                 session,
                 offset: from.u64("a tail's offset")?,
+                at: Timestamp::from_micros(from.i64("a tail's time")?),
                 bytes: from.bytes("a tail")?.to_vec(),
             }),
             SEALED => Self::Sealed(Sealed {
@@ -231,6 +242,7 @@ impl Fact {
             REMOVED => Self::Removed(Removed::decode(session, from)?),
             HELD => Self::Held(Held::decode(session, from)?),
             RELEASED => Self::Released(Released { session }),
+            MARKED => Self::Marked(Marked::read(session, from)?),
             _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
         })
     }
@@ -279,6 +291,7 @@ pub(crate) fn read_owner(from: &mut Reader<'_>) -> Result<Owner, WireFault> {
 #[cfg(test)]
 mod tests {
     use lucid_core::digest::SessionRoot;
+    use lucid_core::timeline::Mark;
 
     use super::*;
 
@@ -303,7 +316,16 @@ mod tests {
                 start_offset: 900,
                 chunks: vec![(ChunkId::new([1; 32]), 10), (ChunkId::new([2; 32]), 20)],
             }),
-            Fact::Tail(Tail { session: session.clone(), offset: 4, bytes: b"tail".to_vec() }),
+            Fact::Tail(Tail {
+                session: session.clone(),
+                offset: 4,
+                at: Timestamp::from_micros(-7),
+                bytes: b"tail".to_vec(),
+            }),
+            Fact::Marked(Marked {
+                session: session.clone(),
+                mark: Mark { micros: -5, offset: 900 },
+            }),
             Fact::Sealed(Sealed {
                 session: session.clone(),
                 manifest: "{}".into(),

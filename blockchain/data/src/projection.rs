@@ -9,15 +9,21 @@ mod removal;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkId;
-use lucid_core::manifest::{self, Manifest};
-use lucid_core::session::{Leaf, salt, session_key};
+use lucid_core::manifest::{self, End, Manifest};
+use lucid_core::session::session_key;
+use lucid_core::timeline::due;
 use lucid_core::tree::Frontier;
 use lucid_store::StoreError;
 use lucid_store::crypt::Sealer;
 use lucid_store::index::{Changes, Project};
 
-use crate::fact::{Anchored, Fact, Referenced, Sealed, Started, Tail};
-use crate::row::{self, Counts, Reference, SealedRow, SessionName, SessionRow};
+use crate::fact::{Anchored, Fact, Marked, Referenced, Sealed, Started, Tail};
+use crate::row::live::seal_mark;
+use crate::row::{self, Counts, SealedRow, SessionName, SessionRow};
+
+/// Small pieces of a live stream share a row of so many bytes: keystrokes do not become rows of their
+/// own, and adding one costs no more than this.
+const TAIL_ROW_BYTES: u64 = 1 << 10;
 
 /// The data-chain's part of its index.
 #[derive(Debug)]
@@ -70,6 +76,7 @@ impl SessionProjection {
         if let Some(old) = old {
             self.forget_references(&old, &name, changes)?;
             self.drop_tail(changes, &name, old.cut_bytes, old.tail_bytes)?;
+            Self::drop_marks(changes, &name, &old);
             changes.remove(name.by_time_key(old.started_at));
         }
         changes.put(name.by_time_key(fact.started_at), Vec::new());
@@ -87,6 +94,10 @@ impl SessionProjection {
             cut_bytes: 0,
             tail_bytes: 0,
             pending: 0,
+            tail_row_at: 0,
+            appended_at: None,
+            marks: 0,
+            last_mark: None,
             has_gap: false,
             sealed: None,
             anchored: None,
@@ -128,16 +139,17 @@ impl SessionProjection {
         length: u32,
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
-        let (index, offset) = (session.chunk_count(), session.cut_bytes);
-        let salt = salt(session.secret.as_ref(), index);
-        let leaf = Leaf { index, offset, length, chunk_id: chunk, salt };
-        let leaf = leaf.hash(&session_key(&session.id));
-        let reference = Reference { index, offset, length, chunk, leaf };
-        session.frontier.append(*leaf.as_bytes());
-        session.cut_bytes += u64::from(length);
+        let reference = session.take(&session_key(&session.id), chunk, length);
         let value = row::seal_reference(&self.sealer, &reference)?;
-        changes.put(name.reference_key(index), value);
+        changes.put(name.reference_key(reference.index), value);
         Ok(())
+    }
+
+    /// Forgets every mark.
+    fn drop_marks(changes: &mut Changes<'_>, name: &SessionName, session: &SessionRow) {
+        for number in 0..session.marks {
+            changes.remove(name.mark_key(number));
+        }
     }
 
     /// Forgets every tail row between two offsets.
@@ -162,13 +174,50 @@ impl SessionProjection {
         let name = self.name(&fact.session);
         let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
         if fact.offset == session.offset() {
-            let value = self.sealer.seal_value(&fact.bytes)?;
-            changes.put(name.tail_key(fact.offset), value);
-            session.tail_bytes += fact.bytes.len() as u64;
-            count(changes, |counts| counts.bytes += fact.bytes.len() as u64)?;
+            session.appended_at = Some(fact.at);
+            if !fact.bytes.is_empty() {
+                let (at, row) = self.tail_row(changes, &name, &session, fact)?;
+                changes.put(name.tail_key(at), self.sealer.seal_value(&row)?);
+                session.tail_row_at = at;
+                session.tail_bytes += fact.bytes.len() as u64;
+                count(changes, |counts| counts.bytes += fact.bytes.len() as u64)?;
+            }
         } else {
             session.has_gap = true;
         }
+        self.store(changes, &name, &session)
+    }
+
+    /// The row that takes a tail's bytes: the last one, while it is small, or a new one.
+    fn tail_row(
+        &self,
+        changes: &Changes<'_>,
+        name: &SessionName,
+        session: &SessionRow,
+        fact: &Tail,
+    ) -> Result<(u64, Vec<u8>), StoreError> {
+        let at = session.tail_row_at;
+        let joined = (fact.offset + fact.bytes.len() as u64).saturating_sub(at);
+        if session.tail_bytes > 0
+            && joined <= TAIL_ROW_BYTES
+            && let Some(value) = changes.get(&name.tail_key(at))?
+        {
+            let mut row = self.sealer.open_value(value)?;
+            row.extend_from_slice(&fact.bytes);
+            return Ok((at, row));
+        }
+        Ok((fact.offset, fact.bytes.clone()))
+    }
+
+    fn marked(&self, fact: &Marked, changes: &mut Changes<'_>) -> Result<(), StoreError> {
+        let name = self.name(&fact.session);
+        let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
+        if !due(session.last_mark.as_ref(), &fact.mark) {
+            return Ok(());
+        }
+        changes.put(name.mark_key(session.marks), seal_mark(&self.sealer, &fact.mark)?);
+        session.marks += 1;
+        session.last_mark = Some(fact.mark);
         self.store(changes, &name, &session)
     }
 
@@ -186,6 +235,7 @@ impl SessionProjection {
             root: manifest.merkle_root,
             manifest_hash,
             content_bytes: manifest.content_bytes,
+            unterminated: manifest.end == End::Unterminated,
         });
         // Sealing may have added to it.
         session.metadata = manifest.metadata;
@@ -245,6 +295,7 @@ impl Project for SessionProjection {
             Ok(Fact::Placed(fact)) => self.placed(&fact, changes),
             Ok(Fact::Tree(fact)) => self.tree(&fact, changes),
             Ok(Fact::Verified(fact)) => self.verified(fact, changes),
+            Ok(Fact::Marked(fact)) => self.marked(&fact, changes),
             Err(fault) => {
                 tracing::error!(%fault, "a fact of the log is not understood and was passed over");
                 Ok(())

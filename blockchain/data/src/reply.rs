@@ -13,7 +13,7 @@ use lucid_api::v1::verification::{ChunkVerdict, Verified, VerifiedDetails};
 use lucid_core::bundle::Anchored;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::SessionRoot;
-use lucid_core::manifest::{AppendixKind, Manifest, hash_of};
+use lucid_core::manifest::{AppendixKind, End, Manifest, hash_of};
 use lucid_core::session::Layout;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
@@ -29,7 +29,13 @@ use crate::row::{
 };
 
 /// A session as reading shows it.
-pub fn session(vault: &Vault, recorder: &PublicKey, row: &SessionRow) -> Result<Session, OpError> {
+/// `quiet_since`: since when a live stream must have been silent to count as unterminated.
+pub fn session(
+    vault: &Vault,
+    recorder: &PublicKey,
+    row: &SessionRow,
+    quiet_since: Timestamp,
+) -> Result<Session, OpError> {
     let sealed = row.sealed.as_ref();
     let anchor = match sealed {
         Some(sealed) => Some(anchor_state(vault, recorder, row, sealed)?),
@@ -40,13 +46,18 @@ pub fn session(vault: &Vault, recorder: &PublicKey, row: &SessionRow) -> Result<
     Ok(Session {
         session_id: row.id.to_string(),
         user_id: Some(row.user.clone()).filter(|user| !user.is_empty()),
-        status: status(row),
+        status: status(row, quiet_since),
         layout: layout(row.layout),
         public: row.secret.is_none(),
         cutting: cutting(&row.profile),
         offset: row.offset(),
         started_at: row.started_at.to_string(),
+        appended_at: row.appended_at.map(|at| at.to_string()),
         ended_at: sealed.map(|sealed| sealed.ended_at.to_string()),
+        end: sealed.map(|sealed| {
+            let end = if sealed.unterminated { End::Unterminated } else { End::Complete };
+            end.as_str().to_owned()
+        }),
         chunk_count: row.chunk_count(),
         content_bytes: sealed.map_or(row.offset(), |sealed| sealed.content_bytes),
         total_bytes: row.offset(),
@@ -74,9 +85,10 @@ pub fn tombstone(row: &TombstoneRow) -> Tombstone {
     }
 }
 
-fn status(row: &SessionRow) -> SessionStatus {
-    match row.status() {
+fn status(row: &SessionRow, quiet_since: Timestamp) -> SessionStatus {
+    match row.status(quiet_since) {
         Status::Active => SessionStatus::Active,
+        Status::Unterminated => SessionStatus::Unterminated,
         Status::Sealed => SessionStatus::Sealed,
         Status::Anchored => SessionStatus::Anchored,
     }
@@ -136,7 +148,8 @@ pub fn sealed(row: &SessionRow) -> Result<Sealed, OpError> {
         .ok_or_else(|| OpError::Unsound(format!("session {} was sealed, and is not", row.id)))?;
     Ok(Sealed {
         session_id: row.id.to_string(),
-        status: status(row),
+        // Nothing is awaited of a sealed session.
+        status: status(row, row.started_at),
         merkle_root: sealed.root,
         chunk_count: row.chunk_count(),
         total_size: row.offset(),

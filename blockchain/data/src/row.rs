@@ -7,9 +7,10 @@ mod chunks;
 mod removal;
 
 use lucid_core::cut::ChunkProfile;
-use lucid_core::digest::{BlockHash, ChunkId, LeafHash, ManifestHash, SessionRoot};
-use lucid_core::session::{Layout, SessionId, SessionSecret};
+use lucid_core::digest::{BlockHash, ChunkId, LeafHash, ManifestHash, SessionKey, SessionRoot};
+use lucid_core::session::{Layout, Leaf, SessionId, SessionSecret, salt};
 use lucid_core::time::Timestamp;
+use lucid_core::timeline::Mark;
 use lucid_core::tree::{Blake3Tree, Frontier};
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 
 use crate::fact::{read_owner, write_owner};
 pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
+pub mod live;
 
 pub use chunks::{Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, TreeRow, UploadedRow};
 
@@ -39,6 +41,8 @@ const COUNTS: u8 = 0x59;
 pub enum Status {
     /// It takes bytes.
     Active,
+    /// It takes bytes, but its writer has not sent any for long and never said that this was all.
+    Unterminated,
     /// It is whole; its anchor is on its way.
     Sealed,
     /// Its anchor is in a committed block.
@@ -50,6 +54,7 @@ impl Status {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Unterminated => "unterminated",
             Self::Sealed => "sealed",
             Self::Anchored => "anchored",
         }
@@ -85,6 +90,14 @@ pub struct SessionRow {
     pub tail_bytes: u64,
     /// Chunks that wait for those in front of them.
     pub pending: u64,
+    /// Where the last row of those begins: small pieces share one.
+    pub tail_row_at: u64,
+    /// When a live stream last took bytes, by this service's clock.
+    pub appended_at: Option<Timestamp>,
+    /// How many marks it has.
+    pub marks: u64,
+    /// The last of them.
+    pub last_mark: Option<Mark>,
     /// Whether references are missing, because the facts that named them were damaged.
     pub has_gap: bool,
     /// What its manifest says, once it is sealed.
@@ -104,12 +117,18 @@ pub struct SealedRow {
     pub manifest_hash: ManifestHash,
     /// Bytes before the appendix.
     pub content_bytes: u64,
+    /// Whether it was sealed because nothing came any more.
+    pub unterminated: bool,
 }
 
 impl SessionRow {
-    /// Where it is in its life.
-    pub fn status(&self) -> Status {
+    /// Where it is in its life. A live stream that took nothing since `quiet_since` is unterminated:
+    /// that follows from when it last did, so it needs no fact, and ends when its writer comes back.
+    pub fn status(&self, quiet_since: Timestamp) -> Status {
         match (&self.sealed, &self.anchored) {
+            (None, _) if self.appended_at.is_some_and(|at| at < quiet_since) => {
+                Status::Unterminated
+            }
             (None, _) => Status::Active,
             (Some(_), None) => Status::Sealed,
             (Some(_), Some(_)) => Status::Anchored,
@@ -136,6 +155,16 @@ impl SessionRow {
         SessionRoot::new(self.frontier.root())
     }
 
+    /// Takes a chunk in behind the last one.
+    pub fn take(&mut self, key: &SessionKey, chunk: ChunkId, length: u32) -> Reference {
+        let (index, offset) = (self.chunk_count(), self.cut_bytes);
+        let salt = salt(self.secret.as_ref(), index);
+        let leaf = Leaf { index, offset, length, chunk_id: chunk, salt }.hash(key);
+        self.frontier.append(*leaf.as_bytes());
+        self.cut_bytes += u64::from(length);
+        Reference { index, offset, length, chunk, leaf }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.text(self.id.as_str()).text(&self.user).text(self.layout.as_str());
@@ -150,10 +179,17 @@ impl SessionRow {
         to.u8(u8::from(self.one_shot));
         write_owner(&mut to, self.owner);
         to.bytes(&self.frontier.encode()).u64(self.cut_bytes).u64(self.tail_bytes);
+        to.u64(self.tail_row_at).option(self.appended_at, |to, at| {
+            to.i64(at.as_micros());
+        });
+        to.u64(self.marks).option(self.last_mark, |to, mark| {
+            to.i64(mark.micros).u64(mark.offset);
+        });
         to.u64(self.pending).u8(u8::from(self.has_gap));
         to.option(self.sealed.as_ref(), |to, sealed| {
             to.i64(sealed.ended_at.as_micros()).raw(sealed.root.as_bytes());
             to.raw(sealed.manifest_hash.as_bytes()).u64(sealed.content_bytes);
+            to.u8(u8::from(sealed.unterminated));
         });
         to.option(self.anchored, |to, (index, hash)| {
             to.u64(index).raw(hash.as_bytes());
@@ -189,6 +225,13 @@ impl SessionRow {
             frontier: Frontier::decode(from.bytes("a frontier")?)?,
             cut_bytes: from.u64("cut bytes")?,
             tail_bytes: from.u64("tail bytes")?,
+            tail_row_at: from.u64("a tail row's offset")?,
+            appended_at: from
+                .option("a time", |from| from.i64("a time").map(Timestamp::from_micros))?,
+            marks: from.u64("marks")?,
+            last_mark: from.option("a mark", |from| {
+                Ok(Mark { micros: from.i64("a mark")?, offset: from.u64("a mark")? })
+            })?,
             pending: from.u64("waiting chunks")?,
             has_gap: from.u8("a gap")? == 1,
             sealed: from.option("a seal", |from| {
@@ -197,6 +240,7 @@ impl SessionRow {
                     root: SessionRoot::new(from.array("a root")?),
                     manifest_hash: ManifestHash::new(from.array("a manifest hash")?),
                     content_bytes: from.u64("content bytes")?,
+                    unterminated: from.u8("an end")? == 1,
                 })
             })?,
             anchored: from.option("an anchor", |from| {

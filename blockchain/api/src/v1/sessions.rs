@@ -110,8 +110,12 @@ pub struct Session {
     pub offset: u64,
     /// When it began.
     pub started_at: String,
-    /// When it was sealed.
+    /// When a live stream last took bytes.
+    pub appended_at: Option<String>,
+    /// When it was sealed; of one that was sealed as unterminated, when the last bytes came.
     pub ended_at: Option<String>,
+    /// Once sealed: `complete`, or `unterminated` if its recorder never ended it.
+    pub end: Option<String>,
     /// Chunks it refers to.
     pub chunk_count: u64,
     /// Bytes of content, without the appendix.
@@ -240,6 +244,9 @@ pub struct SealSession {
     /// For a session whose client made its appendix itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub appendix: Option<Appendix>,
+    /// Says for good that its recorder is gone and never ended it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unterminated: bool,
 }
 
 /// Answers a seal, and every later one of the same session.

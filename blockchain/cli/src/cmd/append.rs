@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use lucid_api::v1::sessions::SessionStatus;
 use lucid_core::session::Layout;
+use lucid_data_chain::ops::append_stream::Piece;
 use lucid_data_chain::ops::seal_session::SealRequest;
 
 use super::archive::Keep;
-use super::{DONE, Home};
+use super::{DONE, Home, now};
 use crate::output::Output;
 use crate::progress::Progress;
 
@@ -25,6 +26,9 @@ pub struct Append {
     /// The input begins where the session does: skip what is kept already. A file always does.
     #[arg(long)]
     from_start: bool,
+    /// Mark when the bytes of a plain file came: now. What is piped in is live and always marked.
+    #[arg(long)]
+    timeline: bool,
     /// Leave the session open at the end of the input.
     #[arg(long)]
     keep_open: bool,
@@ -59,16 +63,18 @@ impl Append {
             file.seek(SeekFrom::Start(offset)).with_context(context)?;
             Box::new(file)
         };
+        let is_live = self.timeline || (is_stdin && !is_plain_file_on_stdin());
         let progress = Progress::start(output, "appending", None);
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
             let count = input.read(&mut buffer).context("the input cannot be read")?;
             let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
             anyhow::ensure!(
-                session.status == SessionStatus::Active,
+                matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated),
                 "session {id} is sealed and cannot take more bytes"
             );
-            offset = place.append(&id, offset, bytes, self.keep.wish())?.offset;
+            let piece = Piece { offset, bytes, recorded_at: is_live.then(now) };
+            offset = place.append(&id, piece, self.keep.wish())?.offset;
             progress.add(count as u64);
         }
         drop(progress);
@@ -90,6 +96,11 @@ impl Append {
         })?;
         Ok(DONE)
     }
+}
+
+/// What comes from a file has been recorded before, whenever that was.
+fn is_plain_file_on_stdin() -> bool {
+    std::fs::metadata("/dev/stdin").is_ok_and(|stdin| stdin.is_file())
 }
 
 fn skip(input: &mut impl Read, count: u64) -> anyhow::Result<()> {

@@ -7,8 +7,10 @@ use lucid_core::catalogue::Kind;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{find_entry, read_range};
+use lucid_data_chain::ops::read_timeline::find_span;
 
 use super::ls::given_path;
+use super::span::Between;
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
 use crate::text;
@@ -21,6 +23,8 @@ pub struct Cat {
     session: SessionId,
     /// The file in it; a raw session has none.
     path: Option<PathBuf>,
+    #[command(flatten)]
+    between: Between,
 }
 
 impl Cat {
@@ -29,7 +33,10 @@ impl Cat {
         let place = open(home, "cat", output)?;
         let source = place.source(&self.session)?;
         let path = given_path(self.path.as_ref());
-        let range = if source.shape().layout == Layout::Raw {
+        let span = self.between.in_session(place.as_ref(), &self.session)?;
+        let range = if let Some(span) = span {
+            find_span(source.as_ref(), &span)?.bytes
+        } else if source.shape().layout == Layout::Raw {
             anyhow::ensure!(path.is_empty(), "session {} is raw: it has no files", self.session);
             0..source.shape().content_bytes
         } else {

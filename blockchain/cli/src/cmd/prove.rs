@@ -8,6 +8,7 @@ use lucid_data_chain::ops::prove_session::Wanted;
 use serde::Serialize;
 
 use super::ls::given_path;
+use super::span::Between;
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
 use crate::text;
@@ -27,6 +28,8 @@ pub struct Prove {
     /// One file of an archived folder.
     #[arg(long, value_name = "FILE")]
     path: Option<PathBuf>,
+    #[command(flatten)]
+    between: Between,
     /// Where the bundle is written.
     #[arg(long, short, value_name = "BUNDLE")]
     output: PathBuf,
@@ -49,11 +52,16 @@ impl Prove {
     /// Writes the bundle.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let place = open(home, "prove", output)?;
+        let span = self.between.in_session(place.as_ref(), &self.session)?;
+        let parts = [self.chunk.is_some(), self.range.is_some(), self.path.is_some()];
+        if span.is_some() && parts.contains(&true) {
+            anyhow::bail!("--from and --to are a part of their own: leave the other one out");
+        }
         let wanted = match (self.chunk, self.range, &self.path) {
             (Some(index), _, _) => Wanted::Chunk(index),
             (_, Some((first, last)), _) => Wanted::Bytes(first..last.saturating_add(1)),
             (_, _, Some(path)) => Wanted::Path(given_path(Some(path))),
-            _ => Wanted::Session,
+            _ => span.map_or(Wanted::Session, Wanted::Span),
         };
         let bundle = place.prove(&self.session, &wanted)?;
         std::fs::write(&self.output, &bundle)

@@ -1,7 +1,7 @@
 //! `lucid restore SESSION [PATH…]`: files back into a folder, or out as a tar stream.
 
 use std::io::{BufWriter, Write};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -9,9 +9,11 @@ use lucid_core::catalogue::{Entry, FileTime, Kind, Owner};
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{SessionSource, read_range, visit_entries};
+use lucid_data_chain::ops::read_timeline::find_span;
 use serde::Serialize;
 
 use super::ls::given_path;
+use super::span::Between;
 use super::{DONE, FAILED, Home, finish, open, session_id};
 use crate::folder::tarball::Tarball;
 use crate::folder::target::{Options, Target};
@@ -40,6 +42,8 @@ pub struct Restore {
     /// Wait until everything is on the disk.
     #[arg(long)]
     sync: bool,
+    #[command(flatten)]
+    between: Between,
 }
 
 #[derive(Serialize)]
@@ -63,8 +67,14 @@ impl Restore {
         if paths.iter().any(Vec::is_empty) {
             paths.clear();
         }
+        let part = match self.between.in_session(place.as_ref(), &self.session)? {
+            Some(span) => find_span(source.as_ref(), &span)?.bytes,
+            None => 0..source.shape().content_bytes,
+        };
         let code = match (&self.output, &self.tar) {
-            (Some(folder), _) => self.restore_into(source.as_ref(), folder, &paths, output)?,
+            (Some(folder), _) => {
+                self.restore_into(source.as_ref(), folder, &paths, part, output)?
+            }
             (None, Some(file)) if file.as_os_str() == "-" => {
                 write_tar(source.as_ref(), &paths, &mut output.stream())?;
                 DONE
@@ -87,12 +97,13 @@ impl Restore {
         source: &dyn SessionSource,
         folder: &std::path::Path,
         paths: &[Vec<u8>],
+        part: Range<u64>,
         output: &Output,
     ) -> anyhow::Result<u8> {
         let started = std::time::Instant::now();
         let options = Options { overwrite: self.overwrite, sync: self.sync };
         let target = Target::create(folder, options)?;
-        let total = Some(source.shape().content_bytes).filter(|_| paths.is_empty());
+        let total = Some(part.end - part.start).filter(|_| paths.is_empty());
         let progress = Progress::start(output, "restoring", total);
         let (report, failed) = if source.shape().layout == Layout::Raw {
             anyhow::ensure!(
@@ -100,7 +111,7 @@ impl Restore {
                 "session {} is raw: it has no files to choose from",
                 self.session
             );
-            restore_raw(source, &target, &self.session, &progress)?;
+            restore_raw(source, &target, &self.session, part, &progress)?;
             (target.finish(), Vec::new())
         } else {
             let outcome = restore(source, target, paths, &progress)?;
@@ -140,11 +151,12 @@ impl Restore {
     }
 }
 
-/// A raw session becomes one file, named by the session.
+/// A raw session, or a part of it, becomes one file, named by the session.
 fn restore_raw(
     source: &dyn SessionSource,
     target: &Target,
     id: &SessionId,
+    part: Range<u64>,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let entry = Entry {
@@ -156,12 +168,12 @@ fn restore_raw(
         target: Vec::new(),
         attributes: Vec::new(),
         offset: 0,
-        length: source.shape().content_bytes,
+        length: part.end - part.start,
         changed: false,
     };
     let slot = target.open_file(&entry)?;
     let mut at = 0;
-    read_range(source, 0..entry.length, |bytes| {
+    read_range(source, part, |bytes| {
         slot.write_at(at, bytes).map_err(|error| OpError::Invalid(error.to_string()))?;
         at += bytes.len() as u64;
         progress.add(bytes.len() as u64);

@@ -1,5 +1,6 @@
 //! `lucid show SESSION`: everything that is known about it, or what is left of it.
 
+use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 
 use super::rm::describe;
@@ -30,7 +31,7 @@ impl Show {
                 format!("user       {}", session.user_id.as_deref().unwrap_or("")),
                 format!("layout     {:?}", session.layout).to_lowercase(),
                 format!("started    {}", session.started_at),
-                format!("ended      {}", session.ended_at.as_deref().unwrap_or("")),
+                format!("ended      {}", ended(session)),
                 format!("content    {} bytes", session.content_bytes),
                 format!("chunks     {} ({} bytes)", session.chunk_count, session.total_bytes),
             ];
@@ -57,5 +58,15 @@ impl Show {
             lines.join("\n")
         })?;
         finish(place, DONE)
+    }
+}
+
+/// When it ended, and how; of one that goes on, when it was last heard of.
+fn ended(session: &Session) -> String {
+    match (&session.ended_at, session.end.as_deref(), &session.appended_at) {
+        (Some(at), Some("unterminated"), _) => format!("{at} (unterminated)"),
+        (Some(at), ..) => at.clone(),
+        (None, _, Some(at)) => format!("not yet; last heard of {at}"),
+        (None, ..) => String::new(),
     }
 }

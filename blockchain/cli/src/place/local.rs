@@ -23,9 +23,10 @@ use lucid_core::tombstone::SignedTombstone;
 use lucid_core::transaction::Transaction;
 use lucid_core::validate::{Context as ValidationContext, Mode, validate};
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
+use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::append_stream::append_stream;
+use lucid_data_chain::ops::append_stream::{Piece, append_stream};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::deliver_anchors::deliver_anchors;
 use lucid_data_chain::ops::hold_session::{hold_session, release_session};
@@ -123,6 +124,12 @@ impl Local {
             ..manager::Options::default()
         };
         Ok(manager::open(&chain_folder(&self.home), &options, self.now)?)
+    }
+
+    /// A live stream that took nothing since then is unterminated: a folder has no settings, so this is
+    /// as long as a service waits that was told nothing else.
+    fn quiet_since(&self) -> Timestamp {
+        crate::cmd::now().plus_seconds(-(SESSION_TIMEOUT_SECONDS as i64))
     }
 
     fn keeping(&self, wish: Wish) -> Keeping {
@@ -228,18 +235,13 @@ impl Place for Local {
         let row = match create_session(vault, locks, new)? {
             Created::Began(row) | Created::Existed(row) => row,
         };
-        Ok(reply::session(vault, &key.public(), &row)?)
+        Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }
 
-    fn append(
-        &self,
-        id: &SessionId,
-        offset: u64,
-        bytes: &[u8],
-        wish: Wish,
-    ) -> anyhow::Result<Appended> {
+    fn append(&self, id: &SessionId, piece: Piece<'_>, wish: Wish) -> anyhow::Result<Appended> {
         let Opened { vault, locks, .. } = &self.data;
-        let appended = append_stream(vault, locks, self.keeping(wish), id, offset, bytes)?;
+        let appended =
+            append_stream(vault, locks, self.keeping(wish), crate::cmd::now(), id, piece)?;
         Ok(Appended {
             offset: appended.offset,
             root: appended.root,
@@ -272,7 +274,7 @@ impl Place for Local {
 
     fn session(&self, id: &SessionId) -> anyhow::Result<Session> {
         let Opened { vault, key, .. } = &self.data;
-        Ok(reply::session(vault, &key.public(), &get_session(vault, id)?)?)
+        Ok(reply::session(vault, &key.public(), &get_session(vault, id)?, self.quiet_since())?)
     }
 
     fn sessions(
@@ -286,7 +288,7 @@ impl Place for Local {
         loop {
             let page = list_sessions(vault, filter, PAGE, cursor.as_deref())?;
             for row in &page.sessions {
-                visit(reply::session(vault, &key.public(), row)?)?;
+                visit(reply::session(vault, &key.public(), row, self.quiet_since())?)?;
             }
             match page.next {
                 Some(next) => cursor = Some(next),
@@ -340,17 +342,17 @@ impl Place for Local {
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {
         let Opened { vault, locks, key, .. } = &self.data;
         let row = hold_session(vault, locks, crate::cmd::now(), id, reason)?;
-        Ok(reply::session(vault, &key.public(), &row)?)
+        Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }
 
     fn release(&self, id: &SessionId) -> anyhow::Result<Session> {
         let Opened { vault, locks, key, .. } = &self.data;
         let row = release_session(vault, locks, id)?;
-        Ok(reply::session(vault, &key.public(), &row)?)
+        Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }
 
     fn source<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn SessionSource + 'a>> {
-        Ok(Box::new(StoredSession::open(&self.data.vault, id)?))
+        Ok(Box::new(StoredSession::open_live(&self.data.vault, &self.data.locks, id)?))
     }
 
     fn prove(&self, id: &SessionId, wanted: &Wanted) -> anyhow::Result<Vec<u8>> {

@@ -17,7 +17,9 @@ use lucid_api::v1::sessions::{
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::AppendixKind as CoreAppendixKind;
 use lucid_core::session::{Layout, SessionId};
+use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::append_stream::Piece;
 use lucid_data_chain::ops::create_session::NewSession;
 use lucid_data_chain::ops::list_sessions::SessionFilter;
 use lucid_data_chain::ops::prove_session::Wanted;
@@ -101,18 +103,14 @@ impl Place for Remote {
         self.create(&new)
     }
 
-    fn append(
-        &self,
-        id: &SessionId,
-        offset: u64,
-        bytes: &[u8],
-        _: Wish,
-    ) -> anyhow::Result<Appended> {
+    fn append(&self, id: &SessionId, piece: Piece<'_>, _: Wish) -> anyhow::Result<Appended> {
+        let Piece { offset, bytes, recorded_at } = piece;
+        let time = recorded_at.map(|time| time.to_string());
         let started = std::time::Instant::now();
         let mut pause = Duration::from_millis(100);
         let (mut at, mut rest) = (offset, bytes);
         loop {
-            let how = Append { offset: at, ..Append::default() };
+            let how = Append { offset: at, time: time.clone(), ..Append::default() };
             let broken = match self.client.append(id.as_str(), &how, rest.to_vec()) {
                 Ok(appended) => return Ok(appended),
                 Err(error) if error.refused().is_some() => return Err(error.into()),
@@ -154,6 +152,7 @@ impl Place for Remote {
         let request = SealSession {
             expected_chunk_count: request.expected_chunk_count,
             appendix,
+            unterminated: request.unterminated,
             ..SealSession::default()
         };
         self.client.seal(id.as_str(), &request)?;
@@ -258,6 +257,10 @@ impl Place for Remote {
                 ProofQuery::Range { first: range.start, last: range.end - 1 }
             }
             Wanted::Path(path) => ProofQuery::Path(path.clone()),
+            Wanted::Span(span) => ProofQuery::Time {
+                from: Timestamp::from_micros(span.from).to_string(),
+                to: Timestamp::from_micros(span.to).to_string(),
+            },
         };
         Ok(self.client.proof(id.as_str(), &query)?)
     }

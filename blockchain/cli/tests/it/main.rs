@@ -22,6 +22,7 @@ mod documents;
 mod folder;
 mod home;
 mod kills;
+mod live;
 mod proofs;
 mod reading;
 mod reindex;

@@ -11,6 +11,7 @@ use crate::digest::ChunkId;
 use crate::manifest::Manifest;
 use crate::page::{Page, PageFault};
 use crate::session::{Layout, Leaf, Salt};
+use crate::timeline::{Placed, TimelineFault};
 use crate::tree::{Blake3Tree, root_from_inclusion, root_from_range};
 
 /// Why a bundle does not cover what it claims to.
@@ -32,15 +33,21 @@ pub enum ClaimFault {
         /// The rule they break.
         rule: &'static str,
     },
-    /// A catalogue page where none belongs, or none where one does.
-    #[error("a catalogue page belongs to the proof of a path in a folder, and to nothing else")]
+    /// A page where none belongs, or none where one does.
+    #[error(
+        "one page belongs to the proof of a path in a folder, up to four to that of a span of a \
+         recording, and none to any other"
+    )]
     PageOutOfPlace,
     /// A page that is not the chunk its leaf names, or not part of the appendix.
-    #[error("the catalogue page is not the chunk that its leaf names")]
+    #[error("the page is not the chunk that its leaf names")]
     PageChunk,
     /// A leaf of a page that the session does not have.
-    #[error("the catalogue page does not belong to the session's root")]
+    #[error("the page does not belong to the session's root")]
     PageRoot,
+    /// Pages that do not say where a span's bytes are.
+    #[error(transparent)]
+    Timeline(#[from] TimelineFault),
     /// A page that is none.
     #[error(transparent)]
     Page(#[from] PageFault),
@@ -72,9 +79,11 @@ impl Claim {
     /// path's page to belong to the session. [`leads_to_root`] is asked separately.
     pub fn of(bundle: &Bundle, manifest: &Manifest) -> Result<Self, ClaimFault> {
         let entry = entry(bundle, manifest)?;
+        let span = span(bundle, manifest)?;
         let leaves = bundle.leaves.as_slice();
         fit_together(leaves, manifest)?;
         let bytes = match (&bundle.subject, &entry) {
+            (Subject::Span(_), _) => span.ok_or(ClaimFault::PageOutOfPlace)?,
             (Subject::Session, _) => {
                 need(leaves.len() as u64 == manifest.chunk_count, "not all of them are there")?;
                 0..manifest.total_bytes
@@ -177,13 +186,9 @@ fn fits(leaf: &Leaf, manifest: &Manifest) -> Result<(), ClaimFault> {
     need(!manifest.public || leaf.salt == Salt::PUBLIC, "one of a public session has a salt")
 }
 
-/// The catalogue's entry for a path, read from a page that belongs to the session.
-fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, ClaimFault> {
-    let (path, page) = match (&bundle.subject, &bundle.page) {
-        (Subject::Path(path), Some(page)) if manifest.layout == Layout::Tree => (path, page),
-        (Subject::Path(_), _) | (_, Some(_)) => return Err(ClaimFault::PageOutOfPlace),
-        (_, None) => return Ok(None),
-    };
+/// Holds a page against the session: it is the chunk that its leaf names, in the appendix, and that
+/// leaf leads to the root.
+fn belongs(page: &PageProof, manifest: &Manifest) -> Result<(), ClaimFault> {
     let PageProof { bytes, leaf, proof } = page;
     fits(leaf, manifest)?;
     let is_chunk = leaf.chunk_id == ChunkId::from(blake3::hash(bytes))
@@ -195,15 +200,45 @@ fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, ClaimFau
     let hash = leaf.hash(&manifest.session_id.key());
     let root =
         root_from_inclusion::<Blake3Tree>(hash.as_bytes(), leaf.index, manifest.chunk_count, proof);
-    if root.as_ref() != Some(manifest.merkle_root.as_bytes()) {
-        return Err(ClaimFault::PageRoot);
+    if root.as_ref() == Some(manifest.merkle_root.as_bytes()) {
+        Ok(())
+    } else {
+        Err(ClaimFault::PageRoot)
     }
+}
+
+/// The catalogue's entry for a path, read from a page that belongs to the session.
+fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, ClaimFault> {
+    let (path, page) = match (&bundle.subject, bundle.pages.as_slice()) {
+        (Subject::Path(path), [page]) if manifest.layout == Layout::Tree => (path, page),
+        (Subject::Path(_), _) => return Err(ClaimFault::PageOutOfPlace),
+        (_, []) | (Subject::Span(_), _) => return Ok(None),
+        _ => return Err(ClaimFault::PageOutOfPlace),
+    };
+    belongs(page, manifest)?;
     let key = path_key(path);
-    let page = Page::decode(bytes)?;
+    let page = Page::decode(&page.bytes)?;
     let absent = || ClaimFault::PathAbsent { path: String::from_utf8_lossy(path).into_owned() };
     let entry = Entry::decode(&key, page.get(&key).ok_or_else(absent)?)?;
     // A path with a zero byte has the key of another one.
     if entry.path == *path { Ok(Some(entry)) } else { Err(absent()) }
+}
+
+/// The bytes of a span of time, by pages of the timeline that belong to the session.
+fn span(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Range<u64>>, ClaimFault> {
+    let Subject::Span(span) = &bundle.subject else { return Ok(None) };
+    if manifest.layout != Layout::Raw || manifest.appendix.is_none() {
+        return Err(ClaimFault::PageOutOfPlace);
+    }
+    let mut pages = Vec::new();
+    for page in &bundle.pages {
+        belongs(page, manifest)?;
+        let (index, offset) = (page.leaf.index, page.leaf.offset);
+        let is_first = offset == manifest.content_bytes;
+        let is_last = index.checked_add(1) == Some(manifest.chunk_count);
+        pages.push(Placed::read(&page.bytes, index, is_first, is_last)?);
+    }
+    Ok(Some(span.bytes(&pages, manifest.content_bytes)?))
 }
 
 /// Whether a bundle's leaves, as many as there are, lead to the manifest's root.

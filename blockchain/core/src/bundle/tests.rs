@@ -1,6 +1,7 @@
 //! Small worlds: a session, its anchor and its block; and what bundles of them look like.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use proptest::prelude::*;
 
@@ -16,6 +17,7 @@ use crate::page::PageWriter;
 use crate::session::{Layout, Salt, SessionId, SessionSecret, salt};
 use crate::sign::SigningKey;
 use crate::time::Timestamp;
+use crate::timeline::{MARK_MICROS_MIN, Mark, Placed};
 use crate::transaction::Transaction;
 
 /// A sealed session, all of it, and the block that its anchor is in.
@@ -41,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) recorder: u8,
     pub(crate) producer: u8,
     pub(crate) end: End,
+    /// Seconds between the marks of a recording, and the bytes between them; 0 for none.
+    pub(crate) marks: (i64, u64),
 }
 
 pub(crate) const SMALL: Plan = Plan {
@@ -52,9 +56,13 @@ pub(crate) const SMALL: Plan = Plan {
     recorder: 1,
     producer: 2,
     end: End::Complete,
+    marks: (0, 0),
 };
 
-const T0: i64 = 1_700_000_000_000_000;
+/// A recording with a mark every two seconds, thirty bytes apart.
+pub(crate) const RECORDING: Plan = Plan { layout: Layout::Raw, marks: (2, 30), ..SMALL };
+
+pub(crate) const T0: i64 = 1_700_000_000_000_000;
 
 fn noise(name: &str, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -107,6 +115,18 @@ fn catalogue(scale: usize) -> Vec<Vec<u8>> {
     pages
 }
 
+/// A mark every so many seconds and bytes, from [`T0`] on.
+fn timeline((seconds, bytes): (i64, u64), content_bytes: u64) -> Vec<Vec<u8>> {
+    let mut writer = PageWriter::new();
+    let mut pages = Vec::new();
+    for (number, offset) in (0..).zip((0..content_bytes).step_by(bytes as usize)) {
+        let mark = Mark { micros: T0 + number * seconds * MARK_MICROS_MIN, offset };
+        pages.extend(writer.push(&mark.key(), &mark.encode()).unwrap());
+    }
+    pages.extend(writer.finish().unwrap());
+    pages
+}
+
 pub(crate) fn leaves_of(chunks: &[Vec<u8>], secret: Option<&SessionSecret>) -> Vec<Leaf> {
     let mut offset = 0;
     (0..)
@@ -125,7 +145,15 @@ pub(crate) fn world(plan: Plan) -> World {
     let content =
         files(plan.scale).into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>().concat();
     let mut chunks: Vec<Vec<u8>> = content.chunks(plan.chunk_bytes).map(<[u8]>::to_vec).collect();
-    let pages = if plan.layout == Layout::Tree { catalogue(plan.scale) } else { Vec::new() };
+    let kind = match plan.layout {
+        Layout::Tree => AppendixKind::Catalogue,
+        Layout::Raw => AppendixKind::Timeline,
+    };
+    let pages = match (plan.layout, plan.marks) {
+        (Layout::Tree, _) => catalogue(plan.scale),
+        (Layout::Raw, (0, _)) => Vec::new(),
+        (Layout::Raw, marks) => timeline(marks, content.len() as u64),
+    };
     let appended: usize = pages.iter().map(Vec::len).sum();
     chunks.extend(pages);
     let secret = plan.secret.map(SessionSecret::new);
@@ -134,11 +162,8 @@ pub(crate) fn world(plan: Plan) -> World {
     let hashes: Vec<NodeHash> =
         leaves.iter().map(|leaf| *leaf.hash(&session_id.key()).as_bytes()).collect();
     let content_bytes = content.len() as u64;
-    let appendix = (plan.layout == Layout::Tree).then_some(Appendix {
-        kind: AppendixKind::Catalogue,
-        offset: content_bytes,
-        length: appended as u64,
-    });
+    let appendix =
+        (appended > 0).then_some(Appendix { kind, offset: content_bytes, length: appended as u64 });
     let manifest = Manifest {
         session_id,
         user_id: "ada".into(),
@@ -176,6 +201,39 @@ impl World {
         all
     }
 
+    fn place<'a>(&self, leaf: &Leaf, bytes: &'a [u8]) -> Placed<'a> {
+        let is_first = leaf.offset == self.manifest.content_bytes;
+        let is_last = leaf.index + 1 == self.manifest.chunk_count;
+        Placed::read(bytes, leaf.index, is_first, is_last).unwrap()
+    }
+
+    fn bytes_of(&self, span: &Span, pages: &[(Leaf, Vec<u8>)]) -> Range<u64> {
+        let placed: Vec<_> = pages.iter().map(|(leaf, bytes)| self.place(leaf, bytes)).collect();
+        span.bytes(&placed, self.manifest.content_bytes).unwrap_or(0..0)
+    }
+
+    /// For each end the page that reaches behind it and the one before; the last two, if none does.
+    fn pages_around(&self, span: &Span) -> Vec<(Leaf, Vec<u8>)> {
+        let all: Vec<_> = self.leaves.iter().zip(&self.chunks).collect();
+        let pages: Vec<_> =
+            all.iter().filter(|(leaf, _)| leaf.offset >= self.manifest.content_bytes).collect();
+        let mut wanted: Vec<usize> = span
+            .bounds()
+            .iter()
+            .flat_map(|bound| {
+                let reaches =
+                    |page: &&&(&Leaf, &Vec<u8>)| self.place(page.0, page.1).reaches(*bound);
+                let level = |n: usize| crate::page::Page::decode(pages[n].1).unwrap().level();
+                let leaf_pages = (0..pages.len()).filter(|n| level(*n) == 0).count();
+                let at = pages.iter().position(|page| reaches(&page)).unwrap_or(leaf_pages);
+                [at.saturating_sub(1), at.min(pages.len() - 1)]
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted.into_iter().map(|n| (*pages[n].0, pages[n].1.clone())).collect()
+    }
+
     fn page_of(&self, path: &str) -> (Leaf, Vec<u8>) {
         let key = crate::catalogue::path_key(path.as_bytes());
         let pages = self.leaves.iter().zip(&self.chunks);
@@ -187,13 +245,13 @@ impl World {
     }
 
     pub(crate) fn try_prove(&self, subject: Subject) -> Result<Bundle, BuildFault> {
-        let (range, page) = match &subject {
-            Subject::Session => (0..self.manifest.total_bytes, None),
+        let (range, pages) = match &subject {
+            Subject::Session => (0..self.manifest.total_bytes, vec![]),
             Subject::Chunks(a, b) => {
                 let end = self.leaves.get(*b as usize - 1).map_or(u64::MAX, Leaf::end);
-                (self.leaves[*a as usize].offset..end, None)
+                (self.leaves[*a as usize].offset..end, vec![])
             }
-            Subject::Bytes(a, b) => (*a..*b, None),
+            Subject::Bytes(a, b) => (*a..*b, vec![]),
             Subject::Path(path) => {
                 let path = String::from_utf8(path.clone()).unwrap();
                 let (leaf, bytes) = self.page_of(&path);
@@ -204,7 +262,11 @@ impl World {
                     let entry = Entry::decode(&key, &value).unwrap();
                     entry.offset..entry.offset + entry.length
                 });
-                (range, Some((leaf, bytes)))
+                (range, vec![(leaf, bytes)])
+            }
+            Subject::Span(span) => {
+                let pages = self.pages_around(span);
+                (self.bytes_of(span, &pages), pages)
             }
         };
         let leaves = covering(&range, &self.leaves).to_vec();
@@ -212,7 +274,7 @@ impl World {
             .into_iter()
             .map(|leaf| self.chunks[leaf.index as usize].as_slice())
             .collect();
-        Bundle::build(subject, &self.manifest, &self.hashes, leaves.clone(), &edge_chunks, page)
+        Bundle::build(subject, &self.manifest, &self.hashes, leaves.clone(), &edge_chunks, pages)
     }
 
     pub(crate) fn prove(&self, subject: Subject) -> Bundle {
@@ -276,24 +338,28 @@ fn bundles_are_frozen() {
     let plan = Plan { layout: Layout::Raw, scale: 1, chunk_bytes: 100, ..SMALL };
     let bundle = world(plan).prove(Subject::Bytes(90, 110));
     let found = format!("bytes {}\n", hex::encode(bundle.encode()));
+    assert!(vectors.contains(&found), "{found}");
+    let span = Span { from: T0 + 2_000_000, to: T0 + 3_000_000 };
+    let bundle = world(Plan { chunk_bytes: 100, ..RECORDING }).prove(Subject::Span(span));
+    let found = format!("span {}\n", hex::encode(bundle.encode()));
     assert!(vectors.ends_with(&found), "{found}");
 }
 
 #[test]
 fn nothing_is_built_from_pieces_that_do_not_fit() {
     let world = world(SMALL);
-    let build = |subject, hashes: &[NodeHash], leaves: &[Leaf], edges: &[&[u8]], page| {
-        Bundle::build(subject, &world.manifest, hashes, leaves.to_vec(), edges, page)
+    let build = |subject, hashes: &[NodeHash], leaves: &[Leaf], edges: &[&[u8]], pages| {
+        Bundle::build(subject, &world.manifest, hashes, leaves.to_vec(), edges, pages)
     };
     let (hashes, leaves) = (&world.hashes, &world.leaves);
     let bytes = || Subject::Bytes(10, 15);
     let chunk = world.chunks[0].as_slice();
-    assert!(build(bytes(), hashes, &leaves[..1], &[chunk], None).is_ok());
-    let fault = build(bytes(), &hashes[1..], &leaves[..1], &[chunk], None);
+    assert!(build(bytes(), hashes, &leaves[..1], &[chunk], vec![]).is_ok());
+    let fault = build(bytes(), &hashes[1..], &leaves[..1], &[chunk], vec![]);
     assert_eq!(fault, Err(BuildFault::Root));
-    let fault = build(bytes(), hashes, &leaves[..1], &[], None);
+    let fault = build(bytes(), hashes, &leaves[..1], &[], vec![]);
     assert_eq!(fault, Err(BuildFault::Edges { given: 0, wanted: 1 }));
-    let fault = build(bytes(), hashes, &leaves[..1], &[b"other"], None);
+    let fault = build(bytes(), hashes, &leaves[..1], &[b"other"], vec![]);
     assert!(matches!(fault, Err(BuildFault::Slice(_))));
     for (subject, leaves) in [
         (bytes(), &leaves[..0]),
@@ -307,15 +373,15 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
         (Subject::Session, &leaves[1..]),
         (path("b"), &leaves[2..4]),
     ] {
-        let fault = build(subject.clone(), hashes, leaves, &[], None);
+        let fault = build(subject.clone(), hashes, leaves, &[], vec![]);
         assert!(matches!(fault, Err(BuildFault::Claim(_))), "{subject:?} {fault:?}");
     }
     let many = vec![leaves[0]; LEAVES_MAX + 1];
-    let fault = build(Subject::Session, hashes, &many, &[], None);
+    let fault = build(Subject::Session, hashes, &many, &[], vec![]);
     assert_eq!(fault, Err(BuildFault::TooMany { chunks: LEAVES_MAX + 1 }));
     assert!(world.try_prove(path("absent")).is_err());
-    let page = Some(world.page_of("b"));
-    assert!(build(Subject::Session, hashes, leaves, &[], page).is_err());
+    let page = world.page_of("b");
+    assert!(build(Subject::Session, hashes, leaves, &[], vec![page]).is_err());
 }
 
 #[test]
@@ -330,7 +396,7 @@ fn a_session_of_nothing_has_a_bundle() {
         merkle_root: SessionRoot::new(tree::root::<Blake3Tree>(&[])),
         ..world.manifest
     };
-    let bundle = Bundle::build(Subject::Session, &manifest, &[], vec![], &[], None).unwrap();
+    let bundle = Bundle::build(Subject::Session, &manifest, &[], vec![], &[], vec![]).unwrap();
     assert_eq!(Bundle::decode(&bundle.encode()), Ok(bundle));
 }
 
@@ -352,6 +418,7 @@ fn any_subject() -> impl Strategy<Value = Subject> {
         any::<(u64, u64)>().prop_map(|(a, b)| Subject::Chunks(a, b)),
         any::<(u64, u64)>().prop_map(|(a, b)| Subject::Bytes(a, b)),
         proptest::collection::vec(any::<u8>(), 0..20).prop_map(Subject::Path),
+        any::<(i64, i64)>().prop_map(|(from, to)| Subject::Span(Span { from, to })),
     ]
 }
 
@@ -381,12 +448,16 @@ proptest! {
         leaves in proptest::collection::vec(any_leaf(), 0..4),
         range_proof in proptest::collection::vec(any::<[u8; 32]>(), 0..4),
         slices in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..3),
-        page in proptest::option::of((any_leaf(), proptest::collection::vec(any::<u8>(), 0..9))),
+        pages in proptest::collection::vec(
+            (any_leaf(), proptest::collection::vec(any::<u8>(), 0..9)),
+            0..5,
+        ),
         anchored in proptest::option::of(any_anchored()),
     ) {
         let proof = range_proof.clone();
-        let page = page.map(|(leaf, bytes)| PageProof { bytes, leaf, proof });
-        let bundle = Bundle { subject, manifest, leaves, range_proof, slices, page, anchored };
+        let shown = |(leaf, bytes)| PageProof { bytes, leaf, proof: proof.clone() };
+        let pages = pages.into_iter().map(shown).collect();
+        let bundle = Bundle { subject, manifest, leaves, range_proof, slices, pages, anchored };
         prop_assert_eq!(Bundle::decode(&bundle.encode()), Ok(bundle));
     }
 

@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::block::Block;
 use crate::bundle::Producer;
-use crate::bundle::tests::{Plan, SMALL, World, path, sealed, subjects, world};
+use crate::bundle::tests::{Plan, RECORDING, SMALL, T0, World, path, sealed, subjects, world};
 use crate::json::Json;
 use crate::session::{Layout, Salt};
 use crate::sign::SigningKey;
 use crate::time::Timestamp;
+use crate::timeline::Span;
 
 fn trusted(world: &World) -> Vec<Trust> {
     vec![Trust::Key(world.recorder.public()), Trust::Key(world.producer.public())]
@@ -242,12 +243,12 @@ fn alterations(world: &World) -> Vec<(&'static str, Bundle)> {
     add("path", &|b| b.subject = path("absent"));
     add("path", &|b| b.subject = path("a\0big"));
     add("path", &|b| b.subject = Subject::Session);
-    add("path", &|b| b.page = None);
-    add("path", &|b| b.page.as_mut().unwrap().bytes[20] ^= 1);
-    add("path", &|b| b.page.as_mut().unwrap().leaf.salt = Salt::new([1; 32]));
-    add("path", &|b| b.page.as_mut().unwrap().proof[0][0] ^= 1);
-    add("path", &|b| b.page.as_mut().unwrap().proof.push([0; 32]));
-    add("leaves", &|b| b.page.as_mut().unwrap().leaf.index -= 1);
+    add("path", &|b| b.pages.clear());
+    add("path", &|b| b.pages[0].bytes[20] ^= 1);
+    add("path", &|b| b.pages[0].leaf.salt = Salt::new([1; 32]));
+    add("path", &|b| b.pages[0].proof[0][0] ^= 1);
+    add("path", &|b| b.pages[0].proof.push([0; 32]));
+    add("leaves", &|b| b.pages[0].leaf.index -= 1);
     add("manifest", &|b| b.manifest = b.manifest.replace("ada", "bob "));
     add("manifest", &|b| b.manifest.push(' '));
     add("anchor", &|b| b.manifest = b.manifest.replace("\"ada\"", "\"bob\""));
@@ -373,6 +374,69 @@ fn a_raw_session_has_no_paths() {
     assert_eq!(refused_in(&run(&bundle.encode(), None, &[])), "path");
     let proof = raw.prove(Subject::Bytes(5, 145));
     assert_eq!(exit(&proof, Some(&raw.content()[5..145]), &trusted(&raw)), 0);
+}
+
+/// From second `from` of the recording to before second `to`.
+fn span(from: i64, to: i64) -> Subject {
+    Subject::Span(Span { from: T0 + from * 1_000_000, to: T0 + to * 1_000_000 })
+}
+
+#[test]
+fn a_span_of_time_is_proved_by_its_timeline() {
+    // Marks at seconds 0, 2, 4, 6, 8 with bytes 0, 30, 60, 90, 120 of 150.
+    let world = world(RECORDING);
+    let content = world.content();
+    for (from, to, bytes) in [
+        (2, 5, 30..90),
+        (0, 9, 0..150),
+        (-9, 1, 0..30),
+        (8, 99, 120..150),
+        (3, 4, 60..60),
+        (-9, 0, 0..0),
+        (9, 99, 150..150),
+    ] {
+        let bundle = world.prove(span(from, to));
+        let report = run(&bundle.encode(), Some(&content[bytes.clone()]), &trusted(&world));
+        assert_eq!(report.verdict, Verdict::Proved, "{from} to {to}: {report:?}");
+        let time = report.steps.iter().find(|step| step.name == "time").unwrap();
+        assert!(
+            bytes.is_empty()
+                || time.sentence.contains(&format!("{} to {}", bytes.start, bytes.end))
+        );
+        assert_eq!(exit(&bundle, Some(b"other"), &trusted(&world)), 1);
+    }
+}
+
+#[test]
+fn a_span_is_not_proved_by_other_pages_or_for_other_bytes() {
+    let plan = Plan { scale: 700, chunk_bytes: 9_000, marks: (1, 17), ..RECORDING };
+    let world = world(plan);
+    let base = world.prove(span(2_500, 4_000));
+    assert_eq!(exit(&base, None, &trusted(&world)), 0);
+    let mut altered = Vec::new();
+    let mut add = |step: &'static str, alter: &dyn Fn(&mut Bundle)| {
+        let mut bundle = base.clone();
+        alter(&mut bundle);
+        altered.push((step, bundle));
+    };
+    for page in 0..base.pages.len() {
+        add("time", &|b| b.pages[page].bytes[30] ^= 1);
+        add("time", &|b| b.pages[page].proof[0][0] ^= 1);
+    }
+    add("time", &|b| b.pages.clear());
+    add("time", &|b| b.pages.reverse());
+    add("time", &|b| b.subject = span(4_000, 2_500));
+    add("leaves", &|b| b.subject = span(2_000, 2_400));
+    add("path", &|b| b.subject = Subject::Session);
+    add("path", &|b| b.subject = path("a"));
+    for (number, (step, bundle)) in altered.into_iter().enumerate() {
+        let report = run(&bundle.encode(), None, &trusted(&world));
+        assert_eq!(refused_in(&report), step, "alteration {number}: {report:?}");
+    }
+    // A session without a timeline has no spans.
+    let mut bundle = base.clone();
+    bundle.manifest = super::super::bundle::tests::world(SMALL).manifest.to_text().unwrap();
+    assert_eq!(refused_in(&run(&bundle.encode(), None, &[])), "time");
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 use lucid_core::digest::{ChunkId, SessionRoot};
 use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_core::timeline::{Mark, due};
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
@@ -13,7 +15,7 @@ use super::OpError;
 use super::add_references::open_for_writing;
 use super::list_sessions::get_session;
 use super::store_chunks::Keeping;
-use crate::fact::{Fact, Referenced, Tail};
+use crate::fact::{Fact, Marked, Referenced, Tail};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
 
@@ -30,15 +32,28 @@ pub struct Appended {
     pub chunk_count: u64,
 }
 
-/// Takes bytes at an offset, which must be where the stream is.
+/// The next bytes of a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// Where they go, which must be where the stream is.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// When they were recorded, if that is known. From the first time on, a stream keeps a timeline;
+    /// what comes without a time then has that of its coming.
+    pub recorded_at: Option<Timestamp>,
+}
+
+/// Takes the next bytes.
 pub fn append_stream(
     vault: &Vault,
     locks: &SessionLocks,
     keeping: Keeping,
+    now: Timestamp,
     id: &SessionId,
-    offset: u64,
-    bytes: &[u8],
+    piece: Piece<'_>,
 ) -> Result<Appended, OpError> {
+    let Piece { offset, bytes, recorded_at } = piece;
     let _held = locks.hold(id);
     let name = SessionName::of(vault.sealer(), id);
     let session = open_for_writing(vault, id)?;
@@ -49,17 +64,29 @@ pub fn append_stream(
         return Ok(appended(&session));
     }
     let enough = session.tail_bytes + bytes.len() as u64 >= session.profile.max() as u64;
-    let submission = if enough {
+    let mut submission = if enough {
         let mut window = row::tail(vault.index(), vault.sealer(), &name)?;
         window.extend_from_slice(bytes);
-        cut(vault, keeping, &session, &window, false)?
+        cut(vault, keeping, &session, &window, Some(now))?
     } else {
-        let tail = Tail { session: id.clone(), offset, bytes: bytes.to_vec() };
+        let tail = Tail { session: id.clone(), offset, at: now, bytes: bytes.to_vec() };
         let fact = vault.fact(&mut Packer::new(), Fact::Tail(tail).encode())?;
         Submission { facts: vec![fact], ..Submission::default() }
     };
+    if let Some(mark) = mark(&session, recorded_at, now) {
+        let fact = Fact::Marked(Marked { session: id.clone(), mark });
+        submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
+    }
     vault.commit(submission)?;
     Ok(appended(&get_session(vault, id)?))
+}
+
+/// The mark that the next bytes of a session make, if one is due.
+fn mark(session: &SessionRow, recorded_at: Option<Timestamp>, now: Timestamp) -> Option<Mark> {
+    let last = session.last_mark.as_ref();
+    let at = recorded_at.or(last.map(|_| now))?;
+    let mark = Mark { micros: at.as_micros(), offset: session.offset() };
+    due(last, &mark).then_some(mark)
 }
 
 /// Cuts what is left of a stream, because it ends. The caller holds the session.
@@ -73,22 +100,23 @@ pub fn cut_tail(
         return Ok(());
     }
     let window = row::tail(vault.index(), vault.sealer(), name)?;
-    vault.commit(cut(vault, keeping, session, &window, true)?)?;
+    vault.commit(cut(vault, keeping, session, &window, None)?)?;
     Ok(())
 }
 
+/// Cuts a window. `goes_on` is the moment of an append; without one, the stream ends here.
 fn cut(
     vault: &Vault,
     keeping: Keeping,
     session: &SessionRow,
     window: &[u8],
-    at_end: bool,
+    goes_on: Option<Timestamp>,
 ) -> Result<Submission, OpError> {
     let mut packer = Packer::new();
     let mut submission = Submission::default();
     let mut chunks = Vec::new();
     let mut rest = window;
-    while let Some(length) = session.profile.next_cut(rest, at_end) {
+    while let Some(length) = session.profile.next_cut(rest, goes_on.is_none()) {
         let Some((bytes, after)) = rest.split_at_checked(length) else { break };
         rest = after;
         let id = ChunkId::from(blake3::hash(bytes));
@@ -112,8 +140,10 @@ fn cut(
         });
         submission.facts.push(vault.fact(&mut packer, fact.encode())?);
     }
-    if !rest.is_empty() {
-        let tail = Tail { session: session.id.clone(), offset: cut_bytes, bytes: rest.to_vec() };
+    // What is left may be nothing; that bytes were taken is told all the same.
+    if let Some(at) = goes_on {
+        let session = session.id.clone();
+        let tail = Tail { session, offset: cut_bytes, at, bytes: rest.to_vec() };
         submission.facts.push(vault.fact(&mut packer, Fact::Tail(tail).encode())?);
     }
     Ok(submission)

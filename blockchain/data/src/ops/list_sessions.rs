@@ -18,6 +18,8 @@ pub struct SessionFilter {
     pub from: Option<Timestamp>,
     /// Not begun after this.
     pub to: Option<Timestamp>,
+    /// Since when a live stream must have been silent to count as unterminated.
+    pub quiet_since: Option<Timestamp>,
 }
 
 /// A page of sessions, and the cursor of the next page if there is more.
@@ -92,6 +94,7 @@ pub fn list_sessions(
 }
 
 fn matches(session: &SessionRow, filter: &SessionFilter) -> bool {
-    filter.status.is_none_or(|status| session.status() == status)
+    let quiet_since = filter.quiet_since.unwrap_or(Timestamp::from_micros(i64::MIN));
+    filter.status.is_none_or(|status| session.status(quiet_since) == status)
         && filter.user.as_ref().is_none_or(|user| session.user == *user)
 }

@@ -5,12 +5,14 @@ use std::ops::Range;
 use lucid_core::bundle::{Anchored, Bundle, Subject, edges};
 use lucid_core::manifest::Manifest;
 use lucid_core::session::{Leaf, SessionId, salt};
+use lucid_core::timeline::Span;
 use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 
 use super::OpError;
 use super::list_sessions::get_session;
 use super::read_session::{SessionSource as _, StoredSession, find_entry, reference_at};
+use super::read_timeline::find_span;
 use crate::row::{Reference, SessionName, SessionRow};
 
 /// What is to be proved.
@@ -24,6 +26,8 @@ pub enum Wanted {
     Bytes(Range<u64>),
     /// One path of an archived folder.
     Path(Vec<u8>),
+    /// What was recorded in a span of time.
+    Span(Span),
 }
 
 /// References read in one go.
@@ -38,7 +42,7 @@ pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<V
     let plan = plan(&source, &manifest, wanted)?;
     let mut hashes = Vec::new();
     let mut leaves = Vec::new();
-    let mut page_leaf = None;
+    let mut pages = Vec::new();
     let mut packer = Packer::new();
     let mut next = 0;
     while next < manifest.chunk_count {
@@ -50,9 +54,9 @@ pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<V
             if plan.chunks.contains(&reference.index) {
                 leaves.push(leaf(&session, reference));
             }
-            if plan.page == Some(reference.index) {
+            if plan.pages.contains(&reference.index) {
                 let bytes = source.chunk(&mut packer, reference)?;
-                page_leaf = Some((leaf(&session, reference), bytes));
+                pages.push((leaf(&session, reference), bytes));
             }
         }
     }
@@ -62,7 +66,7 @@ pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<V
         edge_chunks.push(source.chunk(&mut packer, &reference)?);
     }
     let edge_chunks: Vec<&[u8]> = edge_chunks.iter().map(Vec::as_slice).collect();
-    let bundle = Bundle::build(plan.subject, &manifest, &hashes, leaves, &edge_chunks, page_leaf)
+    let bundle = Bundle::build(plan.subject, &manifest, &hashes, leaves, &edge_chunks, pages)
         .map_err(|fault| OpError::Invalid(fault.to_string()))?;
     let bundle = match anchored(vault, &name)? {
         Some(anchored) => bundle.anchored_in(anchored),
@@ -78,8 +82,8 @@ struct Plan {
     chunks: Range<u64>,
     /// The bytes it covers, where they need not begin and end with chunks.
     bytes: Option<Range<u64>>,
-    /// The chunk of the catalogue page it shows.
-    page: Option<u64>,
+    /// The chunks of the pages it shows.
+    pages: Vec<u64>,
 }
 
 fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Result<Plan, OpError> {
@@ -89,13 +93,13 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
             subject: Subject::Session,
             chunks: 0..manifest.chunk_count,
             bytes: None,
-            page: None,
+            pages: Vec::new(),
         },
         Wanted::Chunk(index) if *index < manifest.chunk_count => Plan {
             subject: Subject::Chunks(*index, index + 1),
             chunks: *index..index + 1,
             bytes: None,
-            page: None,
+            pages: Vec::new(),
         },
         Wanted::Chunk(index) => {
             return Err(OpError::Invalid(format!(
@@ -108,7 +112,7 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
                 subject: Subject::Bytes(range.start, range.end),
                 chunks: chunks_of(source, range)?,
                 bytes: Some(range.clone()),
-                page: None,
+                pages: Vec::new(),
             }
         }
         Wanted::Bytes(range) => {
@@ -127,7 +131,16 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
                 subject: Subject::Path(path.clone()),
                 chunks: chunks_of(source, &bytes)?,
                 bytes: Some(bytes),
-                page: Some(page),
+                pages: vec![page],
+            }
+        }
+        Wanted::Span(span) => {
+            let found = find_span(source, span)?;
+            Plan {
+                subject: Subject::Span(*span),
+                chunks: chunks_of(source, &found.bytes)?,
+                bytes: Some(found.bytes),
+                pages: found.pages,
             }
         }
     })

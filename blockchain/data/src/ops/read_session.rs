@@ -246,7 +246,7 @@ fn outside(source: &dyn SessionSource, at: u64) -> OpError {
 }
 
 /// Reads one page of the appendix. The root page is the session's last chunk, and knows its number.
-struct Pages<'a> {
+pub(super) struct Pages<'a> {
     source: &'a dyn SessionSource,
     packer: Packer,
     root: u32,
@@ -266,7 +266,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Finds the pages by the last chunk.
-    fn find(source: &'a dyn SessionSource) -> Result<Self, OpError> {
+    pub(super) fn find(source: &'a dyn SessionSource) -> Result<Self, OpError> {
         let shape = source.shape();
         let none = || OpError::Invalid(format!("session {} does not end with pages", shape.id));
         let last = shape.chunk_count.checked_sub(1).ok_or_else(none)?;
@@ -278,7 +278,28 @@ impl<'a> Pages<'a> {
         Ok(Self { source, packer, root, first_chunk })
     }
 
-    fn load(&mut self, ordinal: u32) -> Result<Vec<u8>, OpError> {
+    /// The chunk that is the first page.
+    pub(super) fn first_chunk(&self) -> u64 {
+        self.first_chunk
+    }
+
+    /// The leaf page where a key is, if it is anywhere.
+    pub(super) fn leaf_page(&mut self, key: &[u8]) -> Result<(u32, Vec<u8>), OpError> {
+        let mut descent = page::Descent::new(self.root, key);
+        loop {
+            let ordinal = descent.wants();
+            let bytes = self.load(ordinal)?;
+            let read = page::Page::decode(&bytes).and_then(|page| descent.step(&page));
+            match read {
+                Ok(true) => return Ok((ordinal, bytes)),
+                Ok(false) => {}
+                Err(fault) => return Err(OpError::Unsound(format!("the appendix: {fault}"))),
+            }
+        }
+    }
+
+    /// A page's bytes.
+    pub(super) fn load(&mut self, ordinal: u32) -> Result<Vec<u8>, OpError> {
         let reference = reference(self.source, self.first_chunk + u64::from(ordinal))?;
         self.source.chunk(&mut self.packer, &reference)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lucid_core::anchor::Anchor;
-use lucid_core::digest::ManifestHash;
+use lucid_core::digest::{ChunkId, ManifestHash};
 use lucid_core::manifest::{Appendix, AppendixKind, End, Manifest};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::sign::SigningKey;
@@ -17,9 +17,10 @@ use super::add_references::open_for_writing;
 use super::append_stream::cut_tail;
 use super::create_session::check_metadata;
 use super::list_sessions::get_session;
-use super::read_session::{StoredSession, appendix_start};
+use super::make_timeline::make_timeline;
+use super::read_session::{StoredSession, appendix_start, reference_at};
 use super::store_chunks::Keeping;
-use crate::fact::{Fact, Sealed};
+use crate::fact::{Fact, Referenced, Sealed};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
 
@@ -32,6 +33,8 @@ pub struct SealRequest {
     pub appendix: Option<Appendix>,
     /// What is to be kept with it besides what its beginning said.
     pub metadata: BTreeMap<String, String>,
+    /// Whether it ends because its recorder is gone, and not because that said so.
+    pub unterminated: bool,
 }
 
 /// Seals a session. Sealing a sealed session changes nothing and answers as the first time.
@@ -49,32 +52,53 @@ pub fn seal_session(
     let load = || get_session(vault, id);
     let session = load()?;
     if session.sealed.is_some() {
-        check_count(&session, request)?;
+        check_sealed_count(vault, &session, request)?;
         return Ok(session);
     }
     cut_tail(vault, keeping, &name, &open_for_writing(vault, id)?)?;
-    let session = load()?;
-    check_count(&session, request)?;
+    let mut session = load()?;
+    check_count(&session, session.chunk_count(), request)?;
     check_appendix(vault, &session, request)?;
     let mut metadata = session.metadata.clone();
     metadata.extend(request.metadata.clone());
     check_metadata(&metadata)?;
+
+    let timeline = match request.appendix {
+        Some(_) => Vec::new(),
+        None => make_timeline(vault, keeping, &name, &session)?,
+    };
+    let mut submission = Submission::default();
+    let content_bytes = request.appendix.map_or(session.cut_bytes, |appendix| appendix.offset);
+    let mut appendix = request.appendix;
+    if !timeline.is_empty() {
+        submission = refer_to(vault, &session, &timeline)?;
+        let key = id.key();
+        for (chunk, length) in timeline {
+            session.take(&key, chunk, length);
+        }
+        let length = session.cut_bytes - content_bytes;
+        appendix = Some(Appendix { kind: AppendixKind::Timeline, offset: content_bytes, length });
+    }
+    let ended_at = match (request.unterminated, session.appended_at) {
+        (true, Some(last)) => last,
+        _ => now,
+    };
 
     let _sealing = locks.hold_seal();
     let manifest = Manifest {
         session_id: id.clone(),
         user_id: session.user.clone(),
         started_at: session.started_at,
-        ended_at: now.max(session.started_at),
+        ended_at: ended_at.max(session.started_at),
         layout: session.layout,
         public: session.secret.is_none(),
         chunk_profile: session.profile,
         chunk_count: session.chunk_count(),
-        content_bytes: request.appendix.map_or(session.cut_bytes, |appendix| appendix.offset),
-        appendix: request.appendix,
+        content_bytes,
+        appendix,
         total_bytes: session.cut_bytes,
         merkle_root: session.root(),
-        end: End::Complete,
+        end: if request.unterminated { End::Unterminated } else { End::Complete },
         metadata,
         previous_manifest: last_manifest(vault)?,
     };
@@ -89,13 +113,47 @@ pub fn seal_session(
         manifest: text,
         anchor: anchor.text().to_owned(),
     });
-    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+    submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
+    vault.commit(submission)?;
     load()
 }
 
-fn check_count(session: &SessionRow, request: &SealRequest) -> Result<(), OpError> {
-    let count = session.chunk_count();
+/// Makes stored pages the session's last chunks, in the commit that seals it: a session never has a
+/// part of its timeline, nor one that more bytes could follow.
+fn refer_to(
+    vault: &Vault,
+    session: &SessionRow,
+    pages: &[(ChunkId, u32)],
+) -> Result<Submission, OpError> {
+    let requires =
+        pages.iter().map(|(chunk, _)| vault.sealer().chunk_name(session.key_of(chunk))).collect();
+    let fact = Fact::Referenced(Referenced {
+        session: session.id.clone(),
+        start_index: session.chunk_count(),
+        start_offset: session.cut_bytes,
+        chunks: pages.to_vec(),
+    });
+    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
+    Ok(Submission { facts: vec![fact], requires, ..Submission::default() })
+}
+
+/// Whoever seals again counts as before, so without the timeline that sealing added.
+fn check_sealed_count(
+    vault: &Vault,
+    session: &SessionRow,
+    request: &SealRequest,
+) -> Result<(), OpError> {
+    let Some(sealed) = &session.sealed else { return Ok(()) };
+    let added = session.layout == Layout::Raw && sealed.content_bytes < session.cut_bytes;
+    if added && request.expected_chunk_count != Some(session.chunk_count()) {
+        let source = StoredSession::open(vault, &session.id)?;
+        let count = reference_at(&source, sealed.content_bytes)?.index;
+        return check_count(session, count, request);
+    }
+    check_count(session, session.chunk_count(), request)
+}
+
+fn check_count(session: &SessionRow, count: u64, request: &SealRequest) -> Result<(), OpError> {
     match request.expected_chunk_count.filter(|expected| *expected != count) {
         Some(expected) => Err(OpError::Conflict(format!(
             "session {} has {count} chunks, not {expected}",

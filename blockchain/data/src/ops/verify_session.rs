@@ -18,7 +18,7 @@ use super::OpError;
 use super::deliver_anchors::anchor_text;
 use super::prove_session::{anchored, manifest_text, named};
 use super::read_session::{SessionSource as _, StoredSession};
-use crate::row::{Reference, SessionName, SessionRow, Status};
+use crate::row::{Reference, SessionName, SessionRow};
 
 /// What was verified, and what was found.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,7 @@ pub fn verify_session(
     let (name, session) = named(vault, id)?;
     let mut verified = verify_chunks(vault, id, threads, progress)?;
     verify_tree(vault, &session, &mut verified)?;
-    if session.status() == Status::Active {
+    if session.sealed.is_none() {
         verified
             .not_checked
             .push("the session is not sealed: it has no root to hold against".into());
@@ -106,7 +106,7 @@ pub fn verify_structure(
         }
     }
     verify_tree(vault, &session, &mut verified)?;
-    if session.status() != Status::Active {
+    if session.sealed.is_some() {
         verify_manifest(vault, &name, &session, &mut verified)?;
     }
     Ok(verified)

@@ -64,6 +64,7 @@ impl SessionProjection {
     ) -> Result<(), StoreError> {
         self.forget_references(session, name, changes)?;
         self.drop_tail(changes, name, session.cut_bytes, session.tail_bytes)?;
+        Self::drop_marks(changes, name, session);
         if let Some(sealed) = &session.sealed {
             changes.remove(name.unanchored_key(sealed.ended_at));
         }

@@ -17,6 +17,8 @@ use lucid_api::problem::ErrorCode;
 use lucid_api::v1::sessions::Appended as WireAppended;
 use lucid_api::{headers, paths};
 use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_core::timeline::MARK_MICROS_MIN;
 use lucid_http::extract::Path;
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
@@ -26,6 +28,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Desk, UPLOAD_OFFSET, after_body, content_length, invalid, session_id};
 use crate::app::App;
 use crate::budget::Held;
+use crate::clock;
 use crate::ops::append_stream::{Appended, append_stream as append};
 
 /// Bytes that become durable together: as many as the committer takes at once.
@@ -38,6 +41,8 @@ const PAUSE: Duration = Duration::from_millis(200);
     params(
         ("session_id" = String, Path),
         ("Upload-Offset" = u64, Header, description = "the session's length so far"),
+        ("Lucid-Time" = Option<String>, Header,
+            description = "when the body begins to be recorded (RFC 3339); makes marks of a timeline"),
         ("Content-Digest" = Option<String>, Header,
             description = "sha-256 of the body, which is then at most 32 MiB and taken whole"),
     ),
@@ -51,10 +56,8 @@ pub async fn append_stream(
 ) -> Reply<Response> {
     let id = session_id(&id)?;
     let offset = offset(&given)?;
-    if given.contains_key(headers::LUCID_TIME) {
-        return Err(invalid("timelines are not kept yet: leave Lucid-Time out"));
-    }
-    let mut stream = Stream { app, id, offset };
+    let recorded = recorded(&given)?;
+    let mut stream = Stream { app, id, offset, recorded };
     let digest = digest(&given)?;
     // Before the body is asked for: a caller that waits for that need not send it in vain.
     let before = stream.append(Vec::new(), None).await;
@@ -86,6 +89,15 @@ fn offset(given: &HeaderMap) -> Reply<u64> {
     })
 }
 
+/// When the body begins to be recorded, and what the clock said when that was told.
+fn recorded(given: &HeaderMap) -> Reply<Option<(Timestamp, Timestamp)>> {
+    let Some(value) = given.get(headers::LUCID_TIME) else { return Ok(None) };
+    let time = value.to_str().ok().and_then(|text| Timestamp::parse(text.trim()).ok());
+    let time = time
+        .ok_or_else(|| invalid("Lucid-Time is not a time: write it like 2026-01-27T10:00:00.5Z"))?;
+    Ok(Some((time, clock::now())))
+}
+
 /// The body's SHA-256, if the request names it (RFC 9530).
 fn digest(given: &HeaderMap) -> Reply<Option<[u8; 32]>> {
     let Some(value) = given.get(headers::CONTENT_DIGEST) else { return Ok(None) };
@@ -105,6 +117,8 @@ struct Stream {
     app: Arc<App>,
     id: SessionId,
     offset: u64,
+    /// What later pieces of a long body are recorded at: as much later as they come.
+    recorded: Option<(Timestamp, Timestamp)>,
 }
 
 impl Stream {
@@ -145,13 +159,18 @@ impl Stream {
     }
 
     async fn append(&mut self, bytes: Vec<u8>, held: Option<Held>) -> Reply<Appended> {
-        let (id, offset) = (self.id.clone(), self.offset);
+        let (id, offset, now) = (self.id.clone(), self.offset, clock::now());
+        let recorded_at = self.recorded.map(|(at, told)| {
+            // Marks are exact to a second: what a body took on its way here does not count.
+            at.plus_seconds(now.micros_since(told).max(0) / MARK_MICROS_MIN)
+        });
         let appended = self
             .app
             .run(move |app| {
                 let _held = held;
                 let crate::Opened { vault, locks, .. } = &app.opened;
-                append(vault, locks, app.keeping, &id, offset, &bytes)
+                let piece = crate::ops::append_stream::Piece { offset, bytes: &bytes, recorded_at };
+                append(vault, locks, app.keeping, now, &id, piece)
             })
             .await?;
         self.offset = appended.offset;

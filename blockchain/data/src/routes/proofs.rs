@@ -5,6 +5,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::v1::proofs::ProofQuery;
+use lucid_core::time::Timestamp;
+use lucid_core::timeline::Span;
 use lucid_http::extract::{Path, RawQuery};
 use lucid_http::reply::Reply;
 
@@ -19,6 +21,8 @@ use crate::ops::prove_session::{Wanted, prove_session as prove};
         ("chunk" = Option<u64>, Query, description = "one chunk, by its index"),
         ("range" = Option<String>, Query, description = "FIRST-LAST, both included"),
         ("path" = Option<String>, Query, description = "one file of an archived folder"),
+        ("from" = Option<String>, Query, description = "with `to`: what a recording has from this time"),
+        ("to" = Option<String>, Query, description = "to before this one (RFC 3339)"),
     ),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
 pub async fn prove_session(
@@ -41,10 +45,13 @@ fn wanted(query: ProofQuery) -> Reply<Wanted> {
             Wanted::Bytes(first..end.ok_or_else(|| invalid("range ends beyond every session"))?)
         }
         ProofQuery::Path(path) => Wanted::Path(path),
-        ProofQuery::Time { .. } => {
-            return Err(invalid(
-                "spans of time cannot be proved, because no timeline is kept: prove a range of bytes",
-            ));
+        ProofQuery::Time { from, to } => {
+            Wanted::Span(Span { from: moment("from", &from)?, to: moment("to", &to)? })
         }
     })
+}
+
+fn moment(name: &str, text: &str) -> Reply<i64> {
+    let time = Timestamp::parse(text).map_err(|fault| invalid(format!("{name}: {fault}")))?;
+    Ok(time.as_micros())
 }

@@ -88,7 +88,8 @@ fn time(name: &str, text: &str) -> Reply<Timestamp> {
 }
 
 pub(super) fn show(app: &App, row: &SessionRow) -> Result<Session, OpError> {
-    let mut session = reply::session(&app.opened.vault, &app.opened.key.public(), row)?;
+    let mut session =
+        reply::session(&app.opened.vault, &app.opened.key.public(), row, app.quiet_since())?;
     if let Some(anchor) = &mut session.anchor {
         app.anchoring.annotate(&row.id, anchor);
     }
@@ -112,15 +113,13 @@ pub async fn list_sessions(
             Some(SessionStatus::Active) => Some(Status::Active),
             Some(SessionStatus::Sealed) => Some(Status::Sealed),
             Some(SessionStatus::Anchored) => Some(Status::Anchored),
-            // No session ends so yet.
-            Some(SessionStatus::Unterminated) => {
-                return Ok(Answer(List { items: Vec::new(), next_cursor: None, count: None }));
-            }
+            Some(SessionStatus::Unterminated) => Some(Status::Unterminated),
         },
         user: query.user_id,
         from: query.from.map(|text| time("from", &text)).transpose()?,
         // The op takes the last moment, the API the first one after it.
         to: query.to.map(|text| time("to", &text)).transpose()?.map(just_before),
+        quiet_since: Some(app.quiet_since()),
     };
     let page = app
         .run(move |app| {
@@ -195,6 +194,7 @@ pub async fn seal_session(
         expected_chunk_count: how.expected_chunk_count,
         appendix: how.appendix.map(appendix),
         metadata,
+        unterminated: how.unterminated,
     };
     let sealed = app.run(move |app| seal_and_wake(app, &id, &request)).await?;
     Ok(Answer(sealed))

@@ -7,3 +7,4 @@ mod life;
 mod power;
 mod ranges;
 mod removal;
+mod timeline;

@@ -5,6 +5,7 @@ mod append;
 mod chunks;
 mod content;
 mod files;
+mod live;
 mod proofs;
 mod removal;
 mod service;

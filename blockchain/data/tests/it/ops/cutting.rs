@@ -1,11 +1,10 @@
 //! However a stream arrives, it becomes the chunks that an archive would have made of it.
 
 use lucid_core::cut::ChunkProfile;
-use lucid_data_chain::ops::append_stream::append_stream;
 use lucid_data_chain::ops::read_session::{SessionSource as _, StoredSession, read_range};
 use proptest::prelude::*;
 
-use super::store::{KEEPING, Store};
+use super::store::Store;
 use crate::sample::{cut, id, noise};
 
 fn append_in(pieces: &[usize], profile: ChunkProfile, content: &[u8]) {
@@ -15,8 +14,7 @@ fn append_in(pieces: &[usize], profile: ChunkProfile, content: &[u8]) {
     while !rest.is_empty() {
         let length = pieces[at % pieces.len()].min(rest.len());
         let (piece, after) = rest.split_at(length);
-        let appended =
-            append_stream(&store.vault, &store.locks, KEEPING, &session, offset, piece).unwrap();
+        let appended = store.append(&session, offset, piece).unwrap();
         offset += length as u64;
         assert_eq!(appended.offset, offset);
         assert!(appended.root_offset <= offset);

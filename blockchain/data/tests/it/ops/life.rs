@@ -5,7 +5,6 @@ use lucid_core::manifest::Manifest;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::{add_foreign_references, add_references};
-use lucid_data_chain::ops::append_stream::append_stream;
 use lucid_data_chain::ops::count_sessions::count_sessions;
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::list_sessions::{SessionFilter, list_sessions};
@@ -50,11 +49,11 @@ fn a_stream_that_is_begun_anew_leaves_no_tail_behind() {
     let store = Store::new();
     let id: SessionId = "s".parse().unwrap();
     create_session(&store.vault, &store.locks, one_shot(&id)).unwrap();
-    append_stream(&store.vault, &store.locks, KEEPING, &id, 0, &noise(1, 1_500)).unwrap();
-    append_stream(&store.vault, &store.locks, KEEPING, &id, 1_500, &noise(2, 100)).unwrap();
+    store.append(&id, 0, &noise(1, 1_500)).unwrap();
+    store.append(&id, 1_500, &noise(2, 100)).unwrap();
     create_session(&store.vault, &store.locks, one_shot(&id)).unwrap();
     let fresh = noise(3, 600);
-    append_stream(&store.vault, &store.locks, KEEPING, &id, 0, &fresh).unwrap();
+    store.append(&id, 0, &fresh).unwrap();
     let source = StoredSession::open_live(&store.vault, &store.locks, &id).unwrap();
     assert_eq!(source.tail(), fresh);
     assert_eq!(count_sessions(&store.vault).unwrap().sessions.bytes, 600);
@@ -64,7 +63,7 @@ fn a_stream_that_is_begun_anew_leaves_no_tail_behind() {
 fn references_and_bytes_do_not_mix_in_a_stream() {
     let store = Store::new();
     let id = store.begin("s", ChunkProfile::default());
-    append_stream(&store.vault, &store.locks, KEEPING, &id, 0, b"tail").unwrap();
+    store.append(&id, 0, b"tail").unwrap();
     let references = store.store(&[b"chunk"]);
     let refused = add_references(&store.vault, &store.locks, &id, 0, references);
     assert!(matches!(refused, Err(OpError::Conflict(_))));
@@ -87,7 +86,7 @@ fn lengths_from_outside_are_held_against_the_chunks() {
 fn sealing_again_changes_nothing() {
     let store = Store::new();
     let id = store.begin("s", ChunkProfile::default());
-    append_stream(&store.vault, &store.locks, KEEPING, &id, 0, b"some bytes").unwrap();
+    store.append(&id, 0, b"some bytes").unwrap();
     let first = store.seal(&id);
     let rows = store.index.rows();
     let again = store.seal(&id);
@@ -119,8 +118,7 @@ fn counts_follow_every_fact_and_are_found_again_in_the_log() {
     let streamed = store.begin("streamed", ChunkProfile::fixed(1_024).unwrap());
     for number in 0..5 {
         let piece = noise(number, 700);
-        append_stream(&store.vault, &store.locks, KEEPING, &streamed, number * 700, &piece)
-            .unwrap();
+        store.append(&streamed, number * 700, &piece).unwrap();
     }
     let archived = store.begin("archived", ChunkProfile::default());
     let references = store.store(&[b"one", b"three"]);

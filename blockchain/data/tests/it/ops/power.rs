@@ -2,12 +2,11 @@
 
 use lucid_core::cut::ChunkProfile;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::append_stream::append_stream;
 use lucid_data_chain::ops::list_sessions::get_session;
 use lucid_data_chain::ops::read_session::{StoredSession, read_range};
 use lucid_data_chain::ops::verify_session::verify_session;
 
-use super::store::{KEEPING, Store};
+use super::store::Store;
 use crate::sample::noise;
 
 #[test]
@@ -20,7 +19,7 @@ fn an_acknowledged_append_survives_a_power_cut() {
     let mut acknowledged = vec![(store.disk.calls(), 0)];
     for (number, piece) in content.chunks(900).enumerate() {
         let offset = number as u64 * 900;
-        append_stream(&store.vault, &store.locks, KEEPING, &session, offset, piece).unwrap();
+        store.append(&session, offset, piece).unwrap();
         acknowledged.push((store.disk.calls(), offset + piece.len() as u64));
     }
     let sealed = store.seal(&session);
@@ -52,9 +51,7 @@ fn an_acknowledged_append_survives_a_power_cut() {
 fn a_full_disk_refuses_and_keeps_what_was_there() {
     let store = Store::new();
     let session = store.begin("s", ChunkProfile::default());
-    let append = |offset, bytes: &[u8]| {
-        append_stream(&store.vault, &store.locks, KEEPING, &session, offset, bytes)
-    };
+    let append = |offset, bytes: &[u8]| store.append(&session, offset, bytes);
     append(0, b"before").unwrap();
     store.disk.set_space(Some(100));
     assert!(matches!(append(6, &noise(1, 50_000)), Err(OpError::Full(_))));

@@ -3,10 +3,9 @@
 use lucid_core::cut::ChunkProfile;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
-use lucid_data_chain::ops::append_stream::append_stream;
 use lucid_data_chain::ops::read_session::{Cursor, SessionSource as _, StoredSession, read_range};
 
-use super::store::{KEEPING, Store};
+use super::store::Store;
 use crate::sample::noise;
 
 fn read(source: &StoredSession<'_>, from: u64, to: u64) -> Result<Vec<u8>, OpError> {
@@ -60,7 +59,7 @@ fn ranges_of_a_stream_that_is_not_cut_to_its_end() {
     let session = store.begin("s", ChunkProfile::fixed(1_024).unwrap());
     let content = noise(2, 2_500);
     for (offset, piece) in [(0, &content[..1_500]), (1_500, &content[1_500..])] {
-        append_stream(&store.vault, &store.locks, KEEPING, &session, offset, piece).unwrap();
+        store.append(&session, offset, piece).unwrap();
     }
     let source = StoredSession::open_live(&store.vault, &store.locks, &session).unwrap();
     assert_eq!((source.shape().content_bytes, source.shape().total_bytes), (2_500, 2_048));

@@ -6,7 +6,6 @@ use lucid_core::tombstone::SignedTombstone;
 use lucid_core::transaction::Transaction;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
-use lucid_data_chain::ops::append_stream::append_stream;
 use lucid_data_chain::ops::count_sessions::count_sessions;
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::hold_session::{hold_session, release_session};
@@ -15,7 +14,7 @@ use lucid_data_chain::ops::list_tombstones::list_tombstones;
 use lucid_data_chain::ops::remove_session::remove_session;
 use lucid_data_chain::row::{Counts, TombstoneRow};
 
-use super::store::{KEEPING, NOW, Store, new_session};
+use super::store::{NOW, Store, new_session};
 use crate::sample::noise;
 
 fn remove(store: &Store, id: &SessionId) -> Result<TombstoneRow, OpError> {
@@ -32,7 +31,7 @@ fn filled() -> (Store, SessionId, SessionId) {
     let live = store.begin("live", ChunkProfile::fixed(1_024).unwrap());
     for (number, piece) in noise(1, 3_500).chunks(500).enumerate() {
         let offset = number as u64 * 500;
-        append_stream(&store.vault, &store.locks, KEEPING, &live, offset, piece).unwrap();
+        store.append_at(&live, offset, piece, Some(number as f64 * 2.0)).unwrap();
     }
     (store, sealed, live)
 }
@@ -72,7 +71,7 @@ fn removing_again_is_answered_as_the_first_time_and_the_id_is_not_used_again() {
     let request = NewSession { id: Some(live.clone()), ..new_session(ChunkProfile::default()) };
     let refused = create_session(&store.vault, &store.locks, request).unwrap_err();
     assert!(matches!(refused, OpError::Removed(_)), "{refused}");
-    let late = append_stream(&store.vault, &store.locks, KEEPING, &live, 3_500, b"more");
+    let late = store.append(&live, 3_500, b"more");
     assert!(matches!(late, Err(OpError::Removed(_))));
     let unknown = "unknown".parse().unwrap();
     assert!(matches!(remove(&store, &unknown), Err(OpError::NoSession(_))));

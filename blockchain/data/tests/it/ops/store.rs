@@ -8,6 +8,8 @@ use lucid_core::session::{Layout, SessionId};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::opened::SessionLocks;
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::append_stream::{Appended, Piece, append_stream};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::ops::store_chunks::{Keeping, store_chunks};
@@ -66,6 +68,24 @@ impl Store {
     pub fn store(&self, chunks: &[&[u8]]) -> Vec<(ChunkId, u32)> {
         store_chunks(&self.vault, KEEPING, 2, chunks).unwrap();
         chunks.iter().map(|chunk| (id(chunk), chunk.len() as u32)).collect()
+    }
+
+    pub fn append(&self, id: &SessionId, offset: u64, bytes: &[u8]) -> Result<Appended, OpError> {
+        self.append_at(id, offset, bytes, None)
+    }
+
+    /// Appends what was recorded so many seconds after [`NOW`].
+    pub fn append_at(
+        &self,
+        id: &SessionId,
+        offset: u64,
+        bytes: &[u8],
+        seconds: Option<f64>,
+    ) -> Result<Appended, OpError> {
+        let at = |seconds: f64| Timestamp::from_micros(NOW.as_micros() + (seconds * 1e6) as i64);
+        let recorded_at = seconds.map(at);
+        let piece = Piece { offset, bytes, recorded_at };
+        append_stream(&self.vault, &self.locks, KEEPING, recorded_at.unwrap_or(NOW), id, piece)
     }
 
     pub fn seal(&self, session: &SessionId) -> SessionRow {

@@ -1,0 +1,42 @@
+//! `lucid seal SESSION`: ends a session that was left open.
+
+use lucid_core::session::SessionId;
+use lucid_data_chain::ops::seal_session::SealRequest;
+
+use super::{DONE, Home, now, session_id};
+use crate::output::Output;
+use crate::place::{Place, local, remote};
+
+/// Arguments of `lucid seal`.
+#[derive(Debug, clap::Args)]
+pub struct Seal {
+    /// The session.
+    #[arg(value_parser = session_id)]
+    session: SessionId,
+    /// Say for good that its recorder is gone and never ended it: more may have been recorded.
+    #[arg(long)]
+    unterminated: bool,
+}
+
+impl Seal {
+    /// Seals and anchors.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        let place: Box<dyn Place> = match &home.server {
+            Some(url) => Box::new(remote::Remote::connect(url)?),
+            None => Box::new(local::Local::open(home, "seal", now())?),
+        };
+        let request = SealRequest { unterminated: self.unterminated, ..SealRequest::default() };
+        place.seal(&self.session, &request)?;
+        let session = place.anchor(&self.session)?;
+        place.close()?;
+        output.result(&session, |session| {
+            format!(
+                "session    {}\nended      {}\nroot       {}",
+                session.session_id,
+                session.end.as_deref().unwrap_or_default(),
+                session.merkle_root.map(|root| root.to_string()).unwrap_or_default()
+            )
+        })?;
+        Ok(DONE)
+    }
+}

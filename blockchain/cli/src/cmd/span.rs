@@ -1,0 +1,107 @@
+//! A span of a recording's time, as `cat`, `restore` and `prove` are given it.
+
+use anyhow::Context as _;
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_core::timeline::Span;
+
+use crate::place::Place;
+
+/// `--from` and `--to`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Between {
+    /// Only what was recorded at this time or later: 14:03, 14:03:30 (UTC, on the day when the
+    /// recording began), or 2026-03-01T14:03:00Z.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    from: Option<Moment>,
+    /// Only what was recorded before this time; a time of day that is not after `--from` is of the
+    /// next day.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    to: Option<Moment>,
+}
+
+/// A time as it was given.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// Seconds and their fraction since midnight, in microseconds.
+    OfDay(i64),
+    Full(Timestamp),
+}
+
+const DAY: i64 = 86_400_000_000;
+
+fn moment(text: &str) -> Result<Moment, String> {
+    // A time of day is read as one of a day that is known.
+    let epoch = |tail: &str| Timestamp::parse(&format!("1970-01-01T{text}{tail}")).ok();
+    let is_short = text.len() <= 15 && !text.contains(['-', '+', 'T', 'Z']) && text.contains(':');
+    match is_short.then(|| epoch("").or_else(|| epoch(":00"))) {
+        Some(Some(time)) => Ok(Moment::OfDay(time.as_micros())),
+        Some(None) => Err(format!("{text:?} is no time of day: write it like 14:03 or 14:03:30")),
+        None => Timestamp::parse(text).map(Moment::Full).map_err(|fault| fault.to_string()),
+    }
+}
+
+impl Between {
+    /// The span that is meant in this session; none, if neither end was given.
+    pub fn in_session(&self, place: &dyn Place, id: &SessionId) -> anyhow::Result<Option<Span>> {
+        if self.from.is_none() && self.to.is_none() {
+            return Ok(None);
+        }
+        let started = place.session(id)?.started_at;
+        let started = Timestamp::parse(&started)
+            .with_context(|| format!("session {id} began at no time: {started:?}"))?;
+        self.of(started).map(Some)
+    }
+
+    fn of(&self, started: Timestamp) -> anyhow::Result<Span> {
+        let midnight = started.as_micros().div_euclid(DAY) * DAY;
+        let micros = |moment: Moment| match moment {
+            Moment::OfDay(micros) => midnight + micros,
+            Moment::Full(time) => time.as_micros(),
+        };
+        let from = self.from.map_or(i64::MIN, micros);
+        let to = match self.to {
+            Some(Moment::OfDay(_)) => {
+                let to = self.to.map_or(i64::MAX, micros);
+                if to <= from { to + DAY } else { to }
+            }
+            other => other.map_or(i64::MAX, micros),
+        };
+        anyhow::ensure!(from < to, "--to is not after --from: a span of time ends after it begins");
+        Ok(Span { from, to })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(from: &str, to: &str) -> Result<(String, String), String> {
+        let started = Timestamp::parse("2026-03-01T23:50:10Z").unwrap();
+        let between = Between { from: Some(moment(from)?), to: Some(moment(to)?) };
+        let span = between.of(started).map_err(|error| error.to_string())?;
+        let text = |micros| Timestamp::from_micros(micros).to_string();
+        Ok((text(span.from), text(span.to)))
+    }
+
+    #[test]
+    fn times_of_day_are_of_the_day_when_the_recording_began() {
+        let wanted = |from: &str, to: &str| Ok((from.to_owned(), to.to_owned()));
+        assert_eq!(
+            span("23:50", "23:55:30.5"),
+            wanted("2026-03-01T23:50:00.000000Z", "2026-03-01T23:55:30.500000Z")
+        );
+        assert_eq!(
+            span("23:50", "00:10"),
+            wanted("2026-03-01T23:50:00.000000Z", "2026-03-02T00:10:00.000000Z")
+        );
+        assert_eq!(
+            span("2026-03-02T00:00:00+01:00", "23:59"),
+            wanted("2026-03-01T23:00:00.000000Z", "2026-03-01T23:59:00.000000Z")
+        );
+        assert!(span("2026-03-02T00:00:00Z", "2026-03-01T00:00:00Z").unwrap_err().contains("--to"));
+        for wrong in ["25:00", "14:60", "soon", "", "14"] {
+            assert!(span(wrong, "23:00").is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Recordings by the clock: what is piped in can be asked for, and proved, by when it came.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use lucid_core::time::Timestamp;
+
+use super::home::Home;
+
+/// The time, as a user would write it.
+fn now() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp::from_micros(since.as_micros() as i64).to_string()
+}
+
+#[test]
+fn a_recording_is_read_restored_and_proved_by_the_clock() {
+    let home = Home::new();
+    let mut child = home
+        .command(&[&"append", &"--session", &"live"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let pause = || std::thread::sleep(Duration::from_millis(1_300));
+    input.write_all(b"first ").unwrap();
+    pause();
+    let from = now();
+    input.write_all(b"second ").unwrap();
+    pause();
+    let to = now();
+    input.write_all(b"third").unwrap();
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    let shown = home.json(&[&"show", &"live"]);
+    assert_eq!((&shown["content_bytes"], &shown["end"]), (&18.into(), &"complete".into()));
+
+    let span: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"--from", &from, &"--to", &to];
+    let with = |verb: &[&'static str], more: &[&dyn AsRef<std::ffi::OsStr>]| {
+        let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = Vec::new();
+        all.extend(verb.iter().map(|word| word as &dyn AsRef<std::ffi::OsStr>));
+        all.extend(span);
+        all.extend(more);
+        home.done(&all)
+    };
+    assert_eq!(with(&["cat", "live"], &[]).text(), "second ");
+    assert_eq!(home.done(&[&"cat", &"live", &"--from", &from]).text(), "second third");
+    let of_day = &from[11..19];
+    assert!(home.done(&[&"cat", &"live", &"--from", &of_day]).text().ends_with("second third"));
+    with(&["restore", "live"], &[&"-o", &home.at("back")]);
+    assert_eq!(std::fs::read(home.at("back/live")).unwrap(), b"second ");
+    with(&["prove", "live"], &[&"-o", &home.at("bundle")]);
+    let key = |name: &str| shown["anchor"]["trust"][name].as_str().unwrap().to_owned();
+    let (block, recorder) = (key("block"), key("recorder"));
+    let checked = home.done(&[
+        &"check-proof",
+        &home.at("bundle"),
+        &home.at("back/live"),
+        &"--trust",
+        &block,
+        &"--trust",
+        &recorder,
+    ]);
+    assert!(checked.text().contains("everything is proved"), "{}", checked.text());
+    assert!(checked.text().contains(&from[..19]), "{}", checked.text());
+    home.assert_sound();
+
+    let backwards = home.refused(1, &[&"cat", &"live", &"--from", &to, &"--to", &from]);
+    assert!(backwards.contains("--to is not after --from"), "{backwards}");
+    home.file("plain", "recorded long ago");
+    home.done(&[&"append", &home.at("plain"), &"--session", &"plain"]);
+    let none = home.refused(1, &[&"cat", &"plain", &"--from", &from]);
+    assert!(none.contains("no timeline"), "{none}");
+    home.done(&[&"append", &home.at("plain"), &"--session", &"timed", &"--timeline"]);
+    assert_eq!(home.done(&[&"cat", &"timed", &"--from", &from]).text(), "recorded long ago");
+}
+
+#[test]
+fn a_session_that_was_left_open_is_sealed_as_what_it_is() {
+    let home = Home::new();
+    for (session, flag, end) in
+        [("done", None, "complete"), ("gone", Some("--unterminated"), "unterminated")]
+    {
+        home.fed(&[&"append", &"--session", &session, &"--keep-open"], b"bytes");
+        assert_eq!(home.json(&[&"show", &session])["status"], "active");
+        assert_eq!(home.done(&[&"cat", &session]).text(), "bytes", "what is not cut yet, too");
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"seal", &session];
+        arguments.extend(flag.as_ref().map(|flag| flag as &dyn AsRef<std::ffi::OsStr>));
+        let sealed = home.json(&arguments);
+        assert_eq!((&sealed["status"], &sealed["end"]), (&"anchored".into(), &end.into()));
+        assert_eq!(home.done(&[&"cat", &session]).text(), "bytes");
+    }
+    home.assert_sound();
+    let absent = home.refused(1, &[&"seal", &"absent"]);
+    assert!(absent.contains("no session"), "{absent}");
+}

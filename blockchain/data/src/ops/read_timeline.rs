@@ -1,0 +1,66 @@
+//! Where in a recording a span of time is: by the pages of its timeline, read from a folder or a
+//! server alike.
+
+use std::ops::Range;
+
+use lucid_core::session::Layout;
+use lucid_core::timeline::{Placed, Span, TimelineFault};
+
+use super::OpError;
+use super::read_session::{Pages, SessionSource, reference};
+
+/// The bytes of a span, and the chunks of the pages that say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The bytes of the content; there may be none.
+    pub bytes: Range<u64>,
+    /// The chunks, ascending.
+    pub pages: Vec<u64>,
+}
+
+/// Finds a span of time in a recording that is sealed.
+pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<Found, OpError> {
+    let shape = source.shape();
+    if shape.layout != Layout::Raw || shape.total_bytes <= shape.content_bytes {
+        return Err(OpError::Conflict(format!(
+            "session {} has no timeline: only a recording that was appended to with times has one, \
+             once it is sealed",
+            shape.id
+        )));
+    }
+    let mut pages = Pages::find(source)?;
+    let first = pages.first_chunk();
+    let mut loaded: Vec<(u64, Vec<u8>)> = Vec::new();
+    for bound in span.bounds() {
+        let (ordinal, bytes) = pages.leaf_page(&lucid_core::timeline::Mark::key_at(bound))?;
+        let chunk = first + u64::from(ordinal);
+        // Where the page ends before the moment, the next one shows what follows.
+        let reaches = Placed::read(&bytes, chunk, false, false).map_err(unsound)?.reaches(bound);
+        loaded.push((chunk, bytes));
+        if !reaches && chunk + 1 < shape.chunk_count {
+            loaded.push((chunk + 1, pages.load(ordinal + 1)?));
+        }
+    }
+    loaded.sort_by_key(|(chunk, _)| *chunk);
+    loaded.dedup_by_key(|(chunk, _)| *chunk);
+    let placed = loaded
+        .iter()
+        .map(|(chunk, bytes)| {
+            Placed::read(bytes, *chunk, *chunk == first, *chunk + 1 == shape.chunk_count)
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unsound)?;
+    let bytes = span.bytes(&placed, shape.content_bytes).map_err(|fault| match fault {
+        TimelineFault::Backwards => OpError::Invalid(fault.to_string()),
+        _ => unsound(fault),
+    })?;
+    // What follows the content must be where the session says that its pages begin.
+    match reference(source, first)?.offset == shape.content_bytes {
+        true => Ok(Found { bytes, pages: loaded.into_iter().map(|(chunk, _)| chunk).collect() }),
+        false => Err(OpError::Unsound("the timeline does not begin where the content ends".into())),
+    }
+}
+
+fn unsound(fault: TimelineFault) -> OpError {
+    OpError::Unsound(format!("the timeline: {fault}"))
+}

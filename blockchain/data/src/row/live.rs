@@ -1,0 +1,50 @@
+//! The marks of a recording, which become its timeline when it is sealed.
+
+use lucid_core::timeline::Mark;
+use lucid_core::wire::{Reader, WireFault, Writer};
+use lucid_store::StoreError;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::Index;
+
+use super::SessionName;
+
+const MARK: u8 = 0x66;
+
+impl SessionName {
+    /// The key of a mark, by its number.
+    pub fn mark_key(&self, number: u64) -> Vec<u8> {
+        [self.key(MARK).as_slice(), &number.to_be_bytes()].concat()
+    }
+}
+
+/// Seals a mark's value.
+pub fn seal_mark(sealer: &Sealer, mark: &Mark) -> Result<Vec<u8>, StoreError> {
+    let mut to = Writer::new();
+    to.i64(mark.micros).u64(mark.offset);
+    sealer.seal_value(&to.finish())
+}
+
+fn decode(bytes: &[u8]) -> Result<Mark, WireFault> {
+    let mut from = Reader::new(bytes);
+    let mark = Mark { micros: from.i64("a mark's time")?, offset: from.u64("a mark's offset")? };
+    from.finish()?;
+    Ok(mark)
+}
+
+/// Up to `limit` marks from number `start` on, in order.
+pub fn marks(
+    index: &dyn Index,
+    sealer: &Sealer,
+    name: &SessionName,
+    start: u64,
+    limit: usize,
+) -> Result<Vec<Mark>, StoreError> {
+    let to = [name.key(MARK).as_slice(), &[0xff; 9]].concat();
+    let rows = index.scan(&name.mark_key(start), &to, limit, false)?;
+    rows.into_iter()
+        .map(|(_, value)| {
+            decode(&sealer.open_value(value)?)
+                .map_err(|fault| StoreError::Index(format!("a mark's row: {fault}")))
+        })
+        .collect()
+}

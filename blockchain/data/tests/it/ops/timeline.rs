@@ -1,0 +1,197 @@
+//! Recordings: their marks, the timeline they become, and what is said of a writer that is gone.
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::manifest::{End, Manifest};
+use lucid_core::session::SessionId;
+use lucid_core::timeline::Span;
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
+use lucid_data_chain::ops::prove_session::{manifest_text, named};
+use lucid_data_chain::ops::read_session::{StoredSession, read_range};
+use lucid_data_chain::ops::read_timeline::find_span;
+use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::ops::verify_session::verify_session;
+use lucid_data_chain::row::{self, SessionName, Status};
+
+use super::store::{KEEPING, NOW, Store};
+use crate::sample::noise;
+
+/// Records a piece at each of these seconds after [`NOW`], and seals.
+fn record(store: &Store, session: &str, pieces: &[(Option<f64>, &[u8])]) -> SessionId {
+    let id = store.begin(session, ChunkProfile::fixed(1_024).unwrap());
+    let mut offset = 0;
+    for (second, bytes) in pieces {
+        offset = store.append_at(&id, offset, bytes, *second).unwrap().offset;
+    }
+    store.seal(&id);
+    id
+}
+
+fn between(store: &Store, id: &SessionId, from: f64, to: f64) -> Result<Vec<u8>, OpError> {
+    let source = StoredSession::open(&store.vault, id)?;
+    let at = |second: f64| NOW.as_micros() + (second * 1e6) as i64;
+    let found = find_span(&source, &Span { from: at(from), to: at(to) })?;
+    let mut bytes = Vec::new();
+    read_range(&source, found.bytes, |some| {
+        bytes.extend_from_slice(some);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+fn manifest(store: &Store, id: &SessionId) -> Manifest {
+    let (name, _) = named(&store.vault, id).unwrap();
+    Manifest::parse(manifest_text(&store.vault, &name).unwrap().as_bytes()).unwrap()
+}
+
+#[test]
+fn a_recording_is_found_by_the_clock() {
+    let store = Store::new();
+    let id = record(
+        &store,
+        "s",
+        &[
+            (Some(180.0), b"one "),
+            (Some(180.5), b"more "),
+            (Some(300.0), b"two "),
+            // From the first time on, what comes without one has that of its coming, which is earlier
+            // here: it belongs to the mark before.
+            (None, b"still two "),
+            (Some(420.0), b"three"),
+        ],
+    );
+    let at = |from, to| String::from_utf8(between(&store, &id, from, to).unwrap()).unwrap();
+    assert_eq!(at(180.0, 420.0), "one more two still two ");
+    assert_eq!(at(240.0, 360.0), "two still two ");
+    assert_eq!(at(180.9, 181.0), "one more ");
+    assert_eq!(at(190.0, 200.0), "");
+    assert_eq!(at(0.0, 9_999.0), "one more two still two three");
+    assert!(matches!(between(&store, &id, 9.0, 9.0), Err(OpError::Invalid(_))));
+    let manifest = manifest(&store, &id);
+    assert_eq!(manifest.content_bytes, 28);
+    assert!(manifest.total_bytes > 28 && manifest.chunk_count == 2);
+    assert!(verify_session(&store.vault, &id, 1, &|_| {}).unwrap().is_sound());
+    // The log alone says the same.
+    let again = Store::open(&store.disk);
+    assert_eq!(again.index.rows(), store.index.rows());
+    // Sealing again is answered alike, whichever way chunks are counted.
+    for count in [None, Some(1), Some(2)] {
+        let request = SealRequest { expected_chunk_count: count, ..SealRequest::default() };
+        let row = seal_session(&store.vault, &store.locks, &store.key, KEEPING, NOW, &id, &request);
+        assert_eq!(row.unwrap().chunk_count(), 2);
+    }
+}
+
+#[test]
+fn a_session_without_times_has_no_timeline() {
+    let store = Store::new();
+    let id = record(&store, "s", &[(None, b"some bytes")]);
+    assert_eq!(manifest(&store, &id).appendix, None);
+    assert!(matches!(between(&store, &id, 0.0, 1.0), Err(OpError::Conflict(_))));
+    let open = store.begin("open", ChunkProfile::default());
+    store.append_at(&open, 0, b"bytes", Some(1.0)).unwrap();
+    assert!(matches!(between(&store, &open, 0.0, 1.0), Err(OpError::Conflict(_))), "not sealed");
+}
+
+#[test]
+fn a_long_timeline_has_several_pages_and_every_second_is_found() {
+    let store = Store::new();
+    let id = store.begin("s", ChunkProfile::fixed(4_096).unwrap());
+    for second in 0..6_000u64 {
+        let text = format!("{second:05}\n");
+        store.append_at(&id, second * 6, text.as_bytes(), Some(second as f64)).unwrap();
+    }
+    store.seal(&id);
+    assert!(manifest(&store, &id).chunk_count > 9 + 3);
+    for second in [0, 1, 2_000, 2_729, 2_730, 2_731, 5_459, 5_460, 5_461, 5_999] {
+        let from = f64::from(second);
+        let found = between(&store, &id, from + 0.000_001, from + 0.9).unwrap();
+        assert!(found.ends_with(format!("{second:05}\n").as_bytes()), "{second}: {found:?}");
+        assert!(found.len() <= 12);
+    }
+    assert!(between(&store, &id, 6_001.0, 7_000.0).unwrap().is_empty());
+}
+
+#[test]
+fn a_timeline_is_sealed_as_a_whole_or_not_at_all() {
+    let store = Store::new();
+    let id = store.begin("s", ChunkProfile::fixed(1_024).unwrap());
+    let content = noise(1, 3_000);
+    for (number, piece) in content.chunks(500).enumerate() {
+        store.append_at(&id, number as u64 * 500, piece, Some(number as f64 * 2.0)).unwrap();
+    }
+    let before = store.disk.calls();
+    let sealed = store.seal(&id);
+    for calls in before..=store.disk.calls() {
+        let after = Store::open(&store.disk.after_power_cut(calls, calls as u64));
+        let row = get_session(&after.vault, &id).unwrap();
+        match &row.sealed {
+            None => assert_eq!(row.offset(), 3_000, "no page counts as content"),
+            Some(seal) => assert_eq!(Some(seal), sealed.sealed.as_ref()),
+        }
+        // Whatever is left of it can still be sealed, to the same content.
+        let row = after.seal(&id);
+        assert_eq!(row.sealed.map(|seal| seal.content_bytes), Some(3_000));
+        assert_eq!(between(&after, &id, 0.0, 99.0).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_silent_stream_is_unterminated_until_it_goes_on_or_is_sealed_as_such() {
+    let store = Store::new();
+    let id = store.begin("s", ChunkProfile::default());
+    let status = |quiet_since: i64| {
+        let row = get_session(&store.vault, &id).unwrap();
+        row.status(NOW.plus_seconds(quiet_since))
+    };
+    assert_eq!(status(9_999), Status::Active, "nothing was ever appended");
+    store.append_at(&id, 0, b"bytes", Some(10.0)).unwrap();
+    assert_eq!((status(10), status(11)), (Status::Active, Status::Unterminated));
+    let unterminated = |quiet_since| {
+        let filter = SessionFilter {
+            status: Some(Status::Unterminated),
+            quiet_since: Some(NOW.plus_seconds(quiet_since)),
+            ..SessionFilter::default()
+        };
+        list_sessions(&store.vault, &filter, 9, None).unwrap().sessions.len()
+    };
+    assert_eq!((unterminated(10), unterminated(11)), (0, 1));
+    store.append_at(&id, 5, b" more", Some(20.0)).unwrap();
+    assert_eq!(status(11), Status::Active, "it goes on");
+    let request = SealRequest { unterminated: true, ..SealRequest::default() };
+    let Store { vault, locks, key, .. } = &store;
+    let row =
+        seal_session(vault, locks, key, KEEPING, NOW.plus_seconds(5_000), &id, &request).unwrap();
+    assert!(row.sealed.unwrap().unterminated);
+    assert_eq!(status(9_999), Status::Sealed);
+    let manifest = manifest(&store, &id);
+    assert_eq!(manifest.end, End::Unterminated);
+    assert_eq!(manifest.ended_at, NOW.plus_seconds(20), "that is when the last bytes came");
+}
+
+#[test]
+fn keystrokes_share_rows_and_lose_nothing() {
+    let store = Store::new();
+    let id = store.begin("s", ChunkProfile::fixed(16_384).unwrap());
+    let content = noise(7, 20_000);
+    for (offset, byte) in (0..).zip(&content) {
+        store.append(&id, offset, std::slice::from_ref(byte)).unwrap();
+        if [1_023, 1_024, 1_025, 16_382].contains(&offset) {
+            let source = StoredSession::open_live(&store.vault, &store.locks, &id).unwrap();
+            let mut read = Vec::new();
+            read_range(&source, 0..offset + 1, |some| {
+                read.extend_from_slice(some);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(read, content[..read.len()]);
+        }
+    }
+    let name = SessionName::of(store.vault.sealer(), &id);
+    let rows = row::tail_rows(store.vault.index(), &name).unwrap().len();
+    assert!(rows < 8, "{rows} rows hold {} bytes", 20_000 - 16_384);
+    store.seal(&id);
+    assert!(row::tail_rows(store.vault.index(), &name).unwrap().is_empty());
+    assert!(verify_session(&store.vault, &id, 1, &|_| {}).unwrap().is_sound());
+    assert_eq!(Store::open(&store.disk).index.rows(), store.index.rows());
+}
