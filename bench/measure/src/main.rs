@@ -1,0 +1,85 @@
+//! Measures a data-chain from below and from outside; `bench/README.md` says what for.
+//!
+//! Prints one JSON object for each measurement. Nothing here asserts: figures are read, not passed.
+#![expect(clippy::print_stdout, reason = "a measuring program prints what it measured")]
+
+mod collect;
+mod http;
+mod parts;
+mod scale;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Reading, cutting, hashing, compressing, encrypting and writing, each alone on one core.
+    Parts {
+        /// Files to read, up to `--bytes` of them in all.
+        folder: PathBuf,
+        /// A folder on the disk to be written.
+        #[arg(long, default_value = "bench/out")]
+        scratch: PathBuf,
+        #[arg(long, default_value_t = 256 << 20)]
+        bytes: usize,
+    },
+    /// Chunks into a running service, durably, and out of it again.
+    Http {
+        /// Host and port, like 127.0.0.1:8087.
+        address: String,
+        #[arg(long, default_value_t = 16)]
+        clients: usize,
+        /// Bytes of a chunk.
+        #[arg(long, default_value_t = 1 << 20)]
+        bytes: usize,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+    /// A store of so many small chunks: making it, opening it, reading from it.
+    Scale {
+        /// Where the store is made.
+        scratch: PathBuf,
+        #[arg(long, default_value_t = 100_000)]
+        chunks: u64,
+        /// Bytes of a chunk.
+        #[arg(long, default_value_t = 64)]
+        bytes: usize,
+    },
+    /// Opens the store that `scale` made, in a process of its own, and reads from it.
+    ScaleRead {
+        scratch: PathBuf,
+        #[arg(long)]
+        chunks: u64,
+        #[arg(long, default_value_t = 64)]
+        bytes: usize,
+    },
+    /// Taking chunks in, alone and while a collection runs.
+    Collect {
+        scratch: PathBuf,
+        /// Bytes of garbage to be collected.
+        #[arg(long, default_value_t = 2 << 30)]
+        garbage: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let found = match Arguments::parse().what {
+        What::Parts { folder, scratch, bytes } => parts::measure(&folder, &scratch, bytes)?,
+        What::Http { address, clients, bytes, seconds } => {
+            http::measure(&address, clients, bytes, seconds)?
+        }
+        What::Scale { scratch, chunks, bytes } => scale::make(&scratch, chunks, bytes)?,
+        What::ScaleRead { scratch, chunks, bytes } => scale::read(&scratch, chunks, bytes)?,
+        What::Collect { scratch, garbage } => collect::measure(&scratch, garbage)?,
+    };
+    println!("{found}");
+    Ok(())
+}
