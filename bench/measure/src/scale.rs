@@ -49,6 +49,7 @@ pub fn begin(opened: &Opened, id: &str) -> anyhow::Result<()> {
         metadata: Default::default(),
         started_at: Timestamp::from_micros(1_767_225_600_000_000),
         one_shot: false,
+        own_copies: false,
     };
     create_session(&opened.vault, &opened.locks, session)?;
     Ok(())
