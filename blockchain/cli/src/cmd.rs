@@ -19,6 +19,7 @@ mod show;
 mod span;
 mod up;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -77,6 +78,8 @@ enum Verb {
     Append(append::Append),
     /// End a session that was left open.
     Seal(seal::Seal),
+    /// Watch a folder, and keep what is recorded in it while it grows.
+    Watch(watch::Watch),
     /// List sessions, or the files of one.
     Ls(ls::Ls),
     /// Show everything about a session.
@@ -117,6 +120,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Archive(verb) => verb.run(home, output),
         Verb::Append(verb) => verb.run(home, output),
         Verb::Seal(verb) => verb.run(home, output),
+        Verb::Watch(verb) => verb.run(home, output),
         Verb::Ls(verb) => verb.run(home, output),
         Verb::Show(verb) => verb.run(home, output),
         Verb::Cat(verb) => verb.run(home, output),

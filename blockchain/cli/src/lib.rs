@@ -1,7 +1,8 @@
 //! The insides of the `lucid` command.
 //!
 //! [`cmd`] has the verbs, one a file; [`place`] is where sessions live, in this process or behind a
-//! server; [`ingest`] is the way in and [`restore`] the way out; [`folder`] touches the user's files.
+//! server; [`ingest`] is the way in and [`restore`] the way out; [`folder`] touches the user's files;
+//! [`watch`] sees them grow.
 //! Only [`output`] and [`progress`] write to the terminal.
 
 pub mod cmd;
@@ -12,3 +13,4 @@ pub mod place;
 pub mod progress;
 pub mod restore;
 pub mod text;
+pub mod watch;

@@ -29,3 +29,4 @@ mod reindex;
 mod removal;
 mod server;
 mod trouble;
+mod watch;

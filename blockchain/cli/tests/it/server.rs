@@ -9,15 +9,20 @@ use serde_json::Value;
 use crate::home::{Home, Snapshot, noise, prose};
 
 /// Both services in a process of their own; dropping it ends them.
-struct Server {
+pub struct Server {
     child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Server {
-    fn start(home: &Home) -> Self {
+    pub fn start(home: &Home) -> Self {
+        Self::start_on(home, 0)
+    }
+
+    /// Starts on a port that callers know already.
+    pub fn start_on(home: &Home, port: u16) -> Self {
         let mut command = home.command(&[&"up"]);
-        command.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
+        command.env("DATA_CHAIN_PORT", port.to_string()).env("BLOCK_MANAGER_PORT", "0");
         command.env("BLOCK_INTERVAL_SECONDS", "1");
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -34,7 +39,7 @@ impl Server {
     }
 
     /// A command against the server; its own `--data` holds nothing.
-    fn run(&self, home: &Home, arguments: &[&dyn AsRef<OsStr>]) -> Vec<u8> {
+    pub fn run(&self, home: &Home, arguments: &[&dyn AsRef<OsStr>]) -> Vec<u8> {
         let mut command = home.command(arguments);
         let ran = command.env("LUCID_DATA_CHAIN_URL", &self.url).output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));

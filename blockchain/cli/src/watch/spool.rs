@@ -1,0 +1,123 @@
+//! What a watcher must not forget: which file is which session. One small file for each, written and
+//! synced before the session begins, gone once the recording is sealed and its file is gone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::files::Identity;
+
+/// A file that is a session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recording {
+    /// The session.
+    pub session: String,
+    /// The file, as it was called when it was found.
+    pub path: String,
+    /// What it is known by.
+    pub identity: Identity,
+    /// Whose recording it is.
+    pub user: String,
+    /// What is kept with it.
+    pub metadata: BTreeMap<String, String>,
+    /// When it began.
+    pub started_at: String,
+    /// Where in the file the session begins.
+    pub base: u64,
+    /// Which session of the file this is: one that goes on after it was sealed has more.
+    pub part: u32,
+    /// Up to where in the file it was sealed, once it is.
+    pub sealed_at: Option<u64>,
+}
+
+/// A folder of recordings, held by one watcher at a time.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Spool {
+    /// Opens the folder, and makes it if there is none.
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        let context = || format!("the spool \"{}\" cannot be used", folder.display());
+        fs::create_dir_all(folder).with_context(context)?;
+        let mut how = File::options();
+        how.write(true).create(true).truncate(false).mode(0o600);
+        let lock = how.open(folder.join("lock")).with_context(context)?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            anyhow::bail!(
+                "the spool \"{}\" is in use by another `lucid watch`: end that one, or name another \
+                 folder with --spool",
+                folder.display()
+            );
+        }
+        if let Some(parent) = folder.canonicalize().with_context(context)?.parent() {
+            File::open(parent).and_then(|parent| parent.sync_all()).with_context(context)?;
+        }
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
+    }
+
+    /// Everything that is remembered.
+    pub fn recordings(&self) -> anyhow::Result<Vec<Recording>> {
+        let mut found = Vec::new();
+        let entries = fs::read_dir(&self.folder)
+            .with_context(|| format!("\"{}\" cannot be listed", self.folder.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let context = || {
+                format!(
+                    "\"{}\" is no recording: remove it, and its file is sent as a session of its own",
+                    path.display()
+                )
+            };
+            let bytes = fs::read(&path).with_context(context)?;
+            found.push(serde_json::from_slice::<Recording>(&bytes).with_context(context)?);
+        }
+        Ok(found)
+    }
+
+    /// Remembers a recording; durable on return.
+    pub fn keep(&self, recording: &Recording) -> anyhow::Result<()> {
+        let path = self.path(recording);
+        let new = path.with_extension("new");
+        self.write(&new, &path, recording)
+            .with_context(|| format!("writing \"{}\"", path.display()))
+    }
+
+    fn write(&self, new: &Path, path: &Path, recording: &Recording) -> io::Result<()> {
+        let mut file =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(new)?;
+        file.write_all(&serde_json::to_vec_pretty(recording)?)?;
+        file.sync_all()?;
+        fs::rename(new, path)?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// Forgets a recording.
+    pub fn forget(&self, recording: &Recording) -> anyhow::Result<()> {
+        let path = self.path(recording);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing \"{}\"", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A file has one name in here, whichever session of it is the latest.
+    fn path(&self, recording: &Recording) -> PathBuf {
+        let name = blake3::hash(format!("{:?}", recording.identity).as_bytes()).to_hex();
+        self.folder.join(format!("{}.json", name.get(..24).unwrap_or_default()))
+    }
+}
