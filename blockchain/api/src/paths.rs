@@ -42,6 +42,10 @@ pub const SESSION_ANCHOR: &str = "/api/v1/sessions/{session_id}/anchor";
 pub const SESSION_HOLD: &str = "/api/v1/sessions/{session_id}/hold";
 /// Sessions that were removed.
 pub const TOMBSTONES: &str = "/api/v1/tombstones";
+/// Long work on the store, and how far it is.
+pub const MAINTENANCE: &str = "/api/v1/maintenance";
+/// Collecting garbage: begin, see how far it is.
+pub const MAINTENANCE_GC: &str = "/api/v1/maintenance/gc";
 /// What a sealed session consists of.
 pub const SESSION_MANIFEST: &str = "/api/v1/sessions/{session_id}/manifest";
 /// A session's content.

@@ -10,6 +10,7 @@ pub mod chain;
 pub mod chunks;
 pub mod files;
 pub mod list;
+pub mod maintenance;
 pub mod manifest;
 pub mod proofs;
 pub mod removal;

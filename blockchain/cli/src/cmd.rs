@@ -7,6 +7,7 @@ mod append;
 mod archive;
 mod cat;
 mod check_proof;
+mod gc;
 mod hold;
 mod ls;
 mod prove;
@@ -100,6 +101,8 @@ enum Verb {
     Hold(hold::Hold),
     /// Allow to remove a session again.
     Release(release::Release),
+    /// Give back the room of what nobody refers to.
+    Gc(gc::Gc),
     /// Build the index anew from the log and the segments.
     Reindex(reindex::Reindex),
     /// Run data-chain and block-manager.
@@ -131,6 +134,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Rm(verb) => verb.run(home, output),
         Verb::Hold(verb) => verb.run(home, output),
         Verb::Release(verb) => verb.run(home, output),
+        Verb::Gc(verb) => verb.run(home, output),
         Verb::Reindex(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }

@@ -5,6 +5,7 @@
 pub mod local;
 pub mod remote;
 
+use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected};
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_core::session::SessionId;
@@ -120,6 +121,13 @@ pub trait Place: Sync {
         &self,
         visit: &mut dyn FnMut(Tombstone) -> anyhow::Result<()>,
     ) -> anyhow::Result<()>;
+
+    /// Collects garbage. `progress` is told the stage, and how many bytes of how many are done.
+    fn collect_garbage(
+        &self,
+        wanted: &CollectGarbage,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> anyhow::Result<GarbageCollected>;
 
     /// Forbids to remove a session.
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session>;

@@ -36,6 +36,18 @@ impl Progress {
         Self { bar: Arc::new(Bar(bar)) }
     }
 
+    /// Shows the stage that somebody else's work is at: its name, and how many bytes of how many.
+    pub fn show(&self, stage: &str, done: u64, total: u64) {
+        if self.bar.0.message() != stage {
+            self.bar.0.reset();
+            self.bar.0.set_message(stage.to_owned());
+        }
+        if total > 0 {
+            self.set_total(total);
+        }
+        self.bar.0.set_position(done);
+    }
+
     /// Counts bytes that are done.
     pub fn add(&self, bytes: u64) {
         self.bar.0.inc(bytes);

@@ -14,6 +14,7 @@ use crate::Opened;
 use crate::budget::Budget;
 use crate::clock;
 use crate::config::{ChunkSettings, Config, SERVICE};
+use crate::jobs::Jobs;
 use crate::ops::OpError;
 use crate::ops::store_chunks::Keeping;
 use crate::routes;
@@ -37,13 +38,17 @@ pub struct App {
     pub session_timeout: Duration,
     /// The delivery of anchors.
     pub anchoring: Anchoring,
+    /// Long work.
+    pub jobs: Jobs,
+    /// For how many days sealed sessions are kept; zero is for ever.
+    pub keep_days: u32,
     /// When the service started.
     pub started: Instant,
 }
 
 impl App {
     /// A service on an open folder.
-    pub fn new(opened: Opened, config: &Config, anchoring: Anchoring) -> Self {
+    pub fn new(opened: Opened, config: &Config, anchoring: Anchoring, jobs: Jobs) -> Self {
         let is_encrypted = opened.vault.sealer().is_encrypted();
         if config.chunks.encrypt && !is_encrypted {
             tracing::warn!("the store was made without encryption, and is not encrypted");
@@ -62,6 +67,8 @@ impl App {
             streams: Budget::for_streams(),
             session_timeout: config.session_timeout,
             anchoring,
+            jobs,
+            keep_days: config.keep_days,
             started: Instant::now(),
         }
     }

@@ -43,6 +43,9 @@ pub struct Config {
     /// `BLOCK_MANAGER_URL`, else `BLOCKCHAIN_ENGINE_URL`: who anchors sessions. Without one,
     /// anchoring is disabled.
     pub engine: Option<String>,
+    /// `DATA_CHAIN_KEEP_DAYS`: sealed sessions that ended over so many days ago are removed when garbage
+    /// is collected, each leaving a tombstone. 0 keeps them for ever.
+    pub keep_days: u32,
     /// Who runs the service, for whoever finds the data folder locked.
     pub owner: String,
 }
@@ -61,8 +64,17 @@ fn read(settings: &mut Settings<'_>) -> Config {
         root_key_file: settings.optional(&root_key).map(PathBuf::from),
         session_timeout: settings.seconds(&timeout, SESSION_TIMEOUT_SECONDS, 1.0),
         engine: engine(settings),
+        keep_days: keep_days(settings),
         owner: SERVICE.name.to_owned(),
     }
+}
+
+/// A hundred years are as good as for ever.
+const KEEP_DAYS_MAX: u32 = 36_500;
+
+fn keep_days(settings: &mut Settings<'_>) -> u32 {
+    let key = settings.own("keep_days", "KEEP_DAYS");
+    settings.within(&key, 0, 0..=KEEP_DAYS_MAX)
 }
 
 fn engine(settings: &mut Settings<'_>) -> Option<String> {

@@ -3,13 +3,17 @@
 
 pub mod add_references;
 pub mod append_stream;
+pub mod collect_garbage;
 pub mod count_sessions;
 pub mod create_session;
 pub mod deliver_anchors;
 pub mod error;
+pub mod expire_sessions;
+pub mod expire_uploads;
 pub mod hold_session;
 pub mod list_sessions;
 pub mod list_tombstones;
+pub mod live_chunks;
 pub mod make_timeline;
 pub mod missing_chunks;
 pub mod prove_session;
@@ -20,6 +24,7 @@ pub mod remove_session;
 pub mod seal_session;
 pub mod store_chunks;
 pub mod verify_session;
+pub mod weigh_facts;
 pub mod write_tar;
 
 pub use error::OpError;

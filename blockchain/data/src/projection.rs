@@ -99,6 +99,7 @@ impl SessionProjection {
             marks: 0,
             last_mark: None,
             has_gap: false,
+            tail_gap: false,
             sealed: None,
             anchored: None,
         };
@@ -121,7 +122,7 @@ impl SessionProjection {
         }
         // What was cut was the beginning of the tail; what is left of it follows as a fact of its own.
         self.drop_tail(changes, &name, cut_before, tail_before)?;
-        session.tail_bytes = 0;
+        (session.tail_bytes, session.tail_row_at, session.tail_gap) = (0, 0, false);
         let bytes = session.cut_bytes - cut_before;
         count(changes, |counts| {
             counts.references += added;
@@ -173,8 +174,8 @@ impl SessionProjection {
     fn tail(&self, fact: &Tail, changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let name = self.name(&fact.session);
         let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
+        session.appended_at = session.appended_at.max(Some(fact.at));
         if fact.offset == session.offset() {
-            session.appended_at = Some(fact.at);
             if !fact.bytes.is_empty() {
                 let (at, row) = self.tail_row(changes, &name, &session, fact)?;
                 changes.put(name.tail_key(at), self.sealer.seal_value(&row)?);
@@ -183,7 +184,7 @@ impl SessionProjection {
                 count(changes, |counts| counts.bytes += fact.bytes.len() as u64)?;
             }
         } else {
-            session.has_gap = true;
+            session.tail_gap = true;
         }
         self.store(changes, &name, &session)
     }
@@ -223,9 +224,12 @@ impl SessionProjection {
 
     fn sealed(&self, fact: &Sealed, changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let name = self.name(&fact.session);
-        let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
         let Ok(manifest) = Manifest::parse(fact.manifest.as_bytes()) else { return Ok(()) };
         let manifest_hash = manifest::hash_of(&fact.manifest);
+        // Also where the session is gone: the next manifest names this one all the same.
+        let last = self.sealer.seal_value(manifest_hash.as_bytes())?;
+        changes.put(row::last_manifest_key(), last);
+        let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
         session.has_gap |= session.chunk_count() != manifest.chunk_count;
         if session.sealed.is_none() {
             count(changes, |counts| counts.sealed += 1)?;
@@ -243,8 +247,6 @@ impl SessionProjection {
         changes.put(name.manifest_key(), seal(&fact.manifest)?);
         changes.put(name.anchor_key(), seal(&fact.anchor)?);
         changes.put(name.unanchored_key(manifest.ended_at), Vec::new());
-        let last = self.sealer.seal_value(manifest_hash.as_bytes())?;
-        changes.put(row::last_manifest_key(), last);
         self.store(changes, &name, &session)
     }
 

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus, TrustKeys};
+use lucid_api::v1::maintenance::GarbageCollected;
 use lucid_api::v1::manifest::{Manifest as WireManifest, ManifestChunk};
 use lucid_api::v1::removal::{Hold, Tombstone};
 use lucid_api::v1::sessions::{
@@ -21,6 +22,7 @@ use lucid_core::transaction::Transaction;
 use lucid_store::vault::Vault;
 
 use crate::ops::OpError;
+use crate::ops::collect_garbage::Garbage;
 use crate::ops::deliver_anchors::anchor_text;
 use crate::ops::prove_session::anchored;
 use crate::ops::verify_session::{FailedChunk, SessionVerified};
@@ -82,6 +84,27 @@ pub fn tombstone(row: &TombstoneRow) -> Tombstone {
         transaction: row.text.clone(),
         block_index: row.chained.map(|(index, _)| index),
         block_hash: row.chained.map(|(_, hash)| hash),
+    }
+}
+
+/// What a collection found and did.
+pub fn garbage(garbage: &Garbage, dry_run: bool) -> GarbageCollected {
+    let Garbage { expired, survey, collected, condensed } = garbage;
+    GarbageCollected {
+        dry_run,
+        sessions_expired: expired.retention,
+        sessions_interrupted: expired.interrupted,
+        chunks_dead: survey.dead_chunks,
+        bytes_dead: survey.dead_bytes,
+        chunks_live: survey.live_chunks,
+        bytes_live: survey.live_bytes,
+        chunks_removed: collected.chunks_removed,
+        chunks_spared: collected.chunks_spared,
+        facts_removed: condensed.facts_removed,
+        bytes_freed: collected.bytes_freed + condensed.bytes_freed,
+        segments_rewritten: collected.segments_rewritten,
+        segments_damaged: collected.segments_damaged,
+        stopped: collected.stopped || condensed.stopped,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod append;
 pub mod chunks;
 pub mod content;
 pub mod files;
+pub mod maintenance;
 pub mod manifest;
 pub mod proofs;
 pub mod removal;
@@ -48,6 +49,7 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(sessions::get_session, sessions::head_session, removal::remove_session))
         .routes(routes!(removal::hold_session, removal::release_session))
         .routes(routes!(removal::list_tombstones))
+        .routes(routes!(maintenance::list_maintenance))
         .routes(routes!(anchors::anchor_session, anchors::get_anchor))
         .routes(routes!(manifest::get_manifest))
         .routes(routes!(files::list_files))
@@ -64,7 +66,8 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(content::get_data))
         .routes(routes!(files::get_file))
         .routes(routes!(files::get_archive))
-        .routes(routes!(verification::verify_session));
+        .routes(routes!(verification::verify_session))
+        .routes(routes!(maintenance::get_gc, maintenance::collect_garbage));
     Limits::ORDINARY
         .around(ordinary)
         .merge(Limits::LARGE.around(large))

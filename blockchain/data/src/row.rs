@@ -22,7 +22,7 @@ use crate::fact::{read_owner, write_owner};
 pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
 pub mod live;
 
-pub use chunks::{Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, TreeRow, UploadedRow};
+pub use chunks::{Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, TreeRow, UploadedRow, number_in};
 
 /// First bytes of keys; the store itself keeps to those below `0x40`.
 const SESSION: u8 = 0x50;
@@ -100,6 +100,9 @@ pub struct SessionRow {
     pub last_mark: Option<Mark>,
     /// Whether references are missing, because the facts that named them were damaged.
     pub has_gap: bool,
+    /// Whether bytes behind the last chunk are missing. Chunks that go on where the last one ended end it:
+    /// they hold what the tail held.
+    pub tail_gap: bool,
     /// What its manifest says, once it is sealed.
     pub sealed: Option<SealedRow>,
     /// Where it is anchored, once it is.
@@ -185,7 +188,7 @@ impl SessionRow {
         to.u64(self.marks).option(self.last_mark, |to, mark| {
             to.i64(mark.micros).u64(mark.offset);
         });
-        to.u64(self.pending).u8(u8::from(self.has_gap));
+        to.u64(self.pending).u8(u8::from(self.has_gap)).u8(u8::from(self.tail_gap));
         to.option(self.sealed.as_ref(), |to, sealed| {
             to.i64(sealed.ended_at.as_micros()).raw(sealed.root.as_bytes());
             to.raw(sealed.manifest_hash.as_bytes()).u64(sealed.content_bytes);
@@ -234,6 +237,7 @@ impl SessionRow {
             })?,
             pending: from.u64("waiting chunks")?,
             has_gap: from.u8("a gap")? == 1,
+            tail_gap: from.u8("a tail's gap")? == 1,
             sealed: from.option("a seal", |from| {
                 Ok(SealedRow {
                     ended_at: Timestamp::from_micros(from.i64("a time")?),
@@ -299,7 +303,7 @@ impl Reference {
 }
 
 /// What the index knows a session by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionName([u8; 16]);
 
 impl SessionName {
@@ -484,9 +488,7 @@ pub fn references(
 ) -> Result<Vec<Reference>, StoreError> {
     let to = [name.key(REFERENCE).as_slice(), &[0xff; 9]].concat();
     let rows = index.scan(&name.reference_key(start), &to, limit, false)?;
-    rows.into_iter()
-        .map(|(key, value)| open_reference(sealer, chunks::number_in(&key), value))
-        .collect()
+    rows.into_iter().map(|(key, value)| open_reference(sealer, number_in(&key), value)).collect()
 }
 
 /// References of all sessions, one session after the other, from the key `from` on.
@@ -500,7 +502,7 @@ pub fn all_references(
     let rows = index.scan(from, &[REFERENCE + 1], limit, false)?;
     rows.into_iter()
         .map(|(key, value)| {
-            let reference = open_reference(sealer, chunks::number_in(&key), value)?;
+            let reference = open_reference(sealer, number_in(&key), value)?;
             Ok((key, reference))
         })
         .collect()

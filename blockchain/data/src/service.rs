@@ -17,6 +17,7 @@ use crate::app::{self, App};
 use crate::clock;
 use crate::config::Config;
 use crate::engine::HttpEngine;
+use crate::jobs::Jobs;
 use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
 use crate::workers::{self, Anchoring};
 
@@ -45,7 +46,7 @@ pub struct Running {
     address: SocketAddr,
     app: Arc<App>,
     serving: JoinHandle<Drained>,
-    workers: [JoinHandle<()>; 2],
+    workers: Vec<JoinHandle<()>>,
 }
 
 /// Opens the data folder, binds, and serves until the shutdown is asked for. `engine` anchors
@@ -56,6 +57,7 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> Result<Running, StartError> {
     tracing::info!("Starting Lucid Data Chain Service");
+    let gc = config.chunks.gc;
     let opening = (config.clone(), shutdown.clone());
     let app = tokio::task::spawn_blocking(move || open(&opening.0, engine, &opening.1)).await??;
     let app = Arc::new(app);
@@ -70,9 +72,10 @@ pub async fn serve(
         };
         tokio::join!(listening.serve(router, &serving), announcing).0
     });
-    let workers = [
+    let workers = vec![
         tokio::spawn(workers::deliver(app.clone(), shutdown.clone())),
         tokio::spawn(workers::measure(app.clone(), shutdown.clone())),
+        tokio::spawn(workers::maintenance::collect(app.clone(), gc, shutdown.clone())),
     ];
     tracing::info!(%address, "Lucid Data Chain Service started successfully");
     Ok(Running { address, app, serving, workers })
@@ -106,7 +109,7 @@ fn open(
         Some(chunks) => Opened::open_with_chunks_in(&config.common.data_dir, &options, chunks)?,
         None => Opened::open(&config.common.data_dir, &options)?,
     };
-    Ok(App::new(opened, config, Anchoring::new(engine)))
+    Ok(App::new(opened, config, Anchoring::new(engine), Jobs::new(shutdown.clone())))
 }
 
 impl Running {

@@ -4,6 +4,8 @@
 //! down. It calls the same op as the command line does, and keeps what the last round found for
 //! health, status and the anchor routes.
 
+pub mod maintenance;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -50,7 +50,7 @@ impl Collection<'_> {
             total += Source::open(self.vault(), number, &newest)?.map_or(0, |source| source.end);
         }
         for number in 1..=newest.log {
-            let Some(source) = Source::open(self.vault(), number, &newest)? else {
+            let Some(mut source) = Source::open(self.vault(), number, &newest)? else {
                 let path = log::path(number);
                 return Err(StoreError::Damaged(Damage::new(path, 0, "the file is missing")));
             };
@@ -60,6 +60,9 @@ impl Collection<'_> {
             if worth && kept * 3 < source.end * 2 {
                 if number == newest.log {
                     self.vault().begin_log()?;
+                    // What was committed since the first look is at the end of this file too.
+                    let now = index::watermark(self.vault().index())?;
+                    source = Source::open(self.vault(), number, &now)?.unwrap_or(source);
                 }
                 let (removed, length) = source.condense(self.vault(), matters)?;
                 done.logs_rewritten += 1;

@@ -19,6 +19,7 @@ use crate::v1::chunks::{ChunkIds, MissingChunks, StoredChunk, StoredChunks};
 use crate::v1::files::{FileEntry, FilesQuery};
 use crate::v1::list::List;
 use crate::v1::list::PageQuery;
+use crate::v1::maintenance::{CollectGarbage, GarbageCollected, Progress};
 use crate::v1::manifest::{Manifest, ManifestQuery};
 use crate::v1::proofs::ProofQuery;
 use crate::v1::removal::{HoldSession, RemoveQuery, Tombstone};
@@ -222,6 +223,21 @@ impl DataChainClient {
     /// One page of what is left of removed sessions, the last one first.
     pub fn tombstones(&self, query: &PageQuery) -> Result<List<Tombstone>, ClientError> {
         self.at.reply(&self.at.get(paths::TOMBSTONES, &[])?.query_of(query)?)
+    }
+
+    /// Collects garbage; answered when that is done. Sent once: [`Self::gc_progress`] tells how far it is,
+    /// whoever asked for it.
+    pub fn collect_garbage(
+        &self,
+        wanted: &CollectGarbage,
+    ) -> Result<GarbageCollected, ClientError> {
+        let call = self.at.post(paths::MAINTENANCE_GC, &[], wanted)?;
+        self.at.reply(&call.patient(VERIFY_TIMEOUT))
+    }
+
+    /// How far collecting garbage is.
+    pub fn gc_progress(&self) -> Result<Progress, ClientError> {
+        self.at.reply(&self.at.get(paths::MAINTENANCE_GC, &[])?)
     }
 
     /// Forbids to remove a session.

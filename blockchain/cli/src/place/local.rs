@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected};
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
@@ -27,6 +28,7 @@ use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::append_stream::{Piece, append_stream};
+use lucid_data_chain::ops::collect_garbage::{GarbageRequest, collect_garbage};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::deliver_anchors::deliver_anchors;
 use lucid_data_chain::ops::hold_session::{hold_session, release_session};
@@ -337,6 +339,25 @@ impl Place for Local {
                 None => return Ok(()),
             }
         }
+    }
+
+    fn collect_garbage(
+        &self,
+        wanted: &CollectGarbage,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> anyhow::Result<GarbageCollected> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let request = GarbageRequest {
+            keep_days: wanted.keep_days.unwrap_or(0),
+            dry_run: wanted.dry_run,
+            confirm: wanted.confirm,
+        };
+        let garbage =
+            collect_garbage(vault, locks, key, self.now, &request, &mut |stage, done, total| {
+                progress(stage.as_str(), done, total);
+                true
+            })?;
+        Ok(reply::garbage(&garbage, wanted.dry_run))
     }
 
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {

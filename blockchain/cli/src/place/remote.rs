@@ -7,6 +7,7 @@ use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient};
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::chunks::ChunkIds;
 use lucid_api::v1::list::PageQuery;
+use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, ProgressState};
 use lucid_api::v1::manifest::ManifestQuery;
 use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::removal::{HoldSession, RemoveQuery, Tombstone};
@@ -41,6 +42,8 @@ const BATCH_CHUNKS: usize = 1_000;
 const ANCHOR_PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is asked for.
 const ANCHOR_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a server is asked how far its work is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a live stream waits for a server that went away.
 const BREAK_PATIENCE: Duration = Duration::from_secs(60);
 /// References asked for at once.
@@ -234,6 +237,29 @@ impl Place for Remote {
                 None => return Ok(()),
             }
         }
+    }
+
+    fn collect_garbage(
+        &self,
+        wanted: &CollectGarbage,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> anyhow::Result<GarbageCollected> {
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| self.client.collect_garbage(wanted));
+            while !work.is_finished() {
+                // A look that fails is made again; the work itself says what went wrong.
+                if let Ok(at) = self.client.gc_progress()
+                    && at.state == ProgressState::Running
+                {
+                    progress(&at.stage, at.done, at.total);
+                }
+                std::thread::sleep(PROGRESS_INTERVAL);
+            }
+            match work.join() {
+                Ok(outcome) => Ok(outcome?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {

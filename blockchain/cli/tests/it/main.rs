@@ -20,6 +20,7 @@ mod archive;
 mod damage;
 mod documents;
 mod folder;
+mod garbage;
 mod home;
 mod kills;
 mod live;

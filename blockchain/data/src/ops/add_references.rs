@@ -179,7 +179,7 @@ pub fn open_for_writing(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpE
     if session.sealed.is_some() {
         return Err(OpError::Conflict(format!("session {id} is sealed and cannot change")));
     }
-    if session.has_gap {
+    if session.has_gap || session.tail_gap {
         return Err(OpError::Conflict(format!(
             "session {id} lost references to damage and cannot go on; begin a new one"
         )));

@@ -198,7 +198,7 @@ fn verify_tree(
         }
     }
     verified.root = Some(SessionRoot::new(frontier.root()));
-    if session.has_gap {
+    if session.has_gap || session.tail_gap {
         verified.faults.push("references are missing from the log".into());
     }
     if let Some(sealed) = &session.sealed

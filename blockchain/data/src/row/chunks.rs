@@ -128,6 +128,11 @@ pub struct PlacedRow {
 }
 
 impl PlacedRow {
+    /// Where such rows begin and end.
+    pub fn range() -> (Vec<u8>, Vec<u8>) {
+        (vec![PLACED], vec![PLACED + 1])
+    }
+
     /// The key of its row.
     pub fn key(session: &SessionName, index: u64) -> Vec<u8> {
         [session.key(PLACED).as_slice(), &index.to_be_bytes()].concat()

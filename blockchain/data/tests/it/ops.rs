@@ -3,6 +3,7 @@
 mod store;
 
 mod cutting;
+mod garbage;
 mod life;
 mod power;
 mod ranges;

@@ -6,6 +6,7 @@ mod chunks;
 mod content;
 mod files;
 mod live;
+mod maintenance;
 mod proofs;
 mod removal;
 mod service;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use lucid_store::StoreError;
 use lucid_store::audit::audit;
+use lucid_store::codec::Packer;
+use lucid_store::committer::{Limits, Submission};
 use lucid_store::condense::Condensed;
 use lucid_store::disk::Disk;
 use lucid_store::disk::simulated::{SimulatedDisk, SyncPoint};
@@ -156,6 +158,30 @@ fn condensing_without_syncing_what_it_wrote_loses_something() {
     let lost = (tape.started.0..=tape.disk.calls())
         .any(|calls| (1..5).any(|seed| revive(&tape, &forgetful, calls, seed).is_err()));
     assert!(lost);
+}
+
+#[test]
+fn what_is_committed_while_the_newest_file_is_looked_at_stays() {
+    let store = Store::new(false);
+    let (disk, index) = (SimulatedDisk::new(), Arc::new(MemoryIndex::new()));
+    let vault = store.open_with(&disk, index, Limits::default(), false).unwrap();
+    let large = [crate::bench::fact(1, &[]), chunk(1, 2 << 20)].concat();
+    let facts = vec![vault.fact(&mut Packer::new(), large).unwrap()];
+    vault.commit(Submission { facts, ..Submission::default() }).unwrap();
+    let late = std::cell::Cell::new(false);
+    let matters = |fact: &[u8]| {
+        if !late.replace(true) {
+            Entry::new(5, 1, Vec::new()).commit(&vault).unwrap();
+        }
+        matters(fact)
+    };
+    let done = vault.collect().unwrap().condense(&matters, &mut |_, _| true).unwrap();
+    assert_eq!(done.logs_rewritten, 1);
+    drop(vault);
+    let fresh = Arc::new(MemoryIndex::new());
+    store.open_with(&disk, fresh.clone(), Limits::default(), false).unwrap();
+    let there: Vec<u32> = facts_of(fresh.as_ref()).iter().map(|fact| number_of(fact)).collect();
+    assert_eq!(there, [5]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn an_acknowledged_append_survives_a_power_cut() {
         let row = get_session(&after.vault, &session).unwrap();
         let least = acknowledged.iter().rev().find(|(at, _)| *at <= calls).unwrap().1;
         assert!(row.offset() >= least, "after {calls} calls: {} of {least} bytes", row.offset());
-        assert!(!row.has_gap);
+        assert!(!row.has_gap && !row.tail_gap);
         let source = StoredSession::open_live(&after.vault, &after.locks, &session).unwrap();
         let mut read = Vec::new();
         read_range(&source, 0..row.offset(), |bytes| {

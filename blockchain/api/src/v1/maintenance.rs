@@ -1,0 +1,103 @@
+//! Long work on the store: how far it is, and collecting garbage.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Whether long work goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgressState {
+    /// It never ran since the service started.
+    Idle,
+    /// It runs.
+    Running,
+    /// It ended, and did what it should.
+    Done,
+    /// It was stopped before its end; what it did stays.
+    Stopped,
+    /// It failed.
+    Failed,
+}
+
+/// How far long work is, or how its last run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// Which work: `gc`.
+    pub kind: String,
+    /// Whether it goes on.
+    pub state: ProgressState,
+    /// What it is at; a stage counts for itself.
+    pub stage: String,
+    /// Bytes that are done in this stage.
+    pub done: u64,
+    /// Bytes that there are, as far as is known.
+    pub total: u64,
+    /// Bytes a second in this stage.
+    pub rate: f64,
+    /// Seconds that are left in this stage, once that can be told.
+    pub eta_seconds: Option<u64>,
+    /// When it began.
+    pub started_at: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<String>,
+    /// What came of it.
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<Value>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// `GET /api/v1/maintenance`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Maintenance {
+    /// Every kind of long work.
+    pub items: Vec<Progress>,
+}
+
+/// `POST /api/v1/maintenance/gc`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CollectGarbage {
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Free even over half of a large store.
+    pub confirm: bool,
+    /// Remove sealed sessions that ended over so many days ago; the service's own setting, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_days: Option<u32>,
+}
+
+/// What a collection found and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GarbageCollected {
+    /// Whether it only looked: then the first five say what would be.
+    pub dry_run: bool,
+    /// Sessions that were removed because they ended long ago.
+    pub sessions_expired: u64,
+    /// Interrupted archives that were taken away.
+    pub sessions_interrupted: u64,
+    /// Chunks that nobody referred to.
+    pub chunks_dead: u64,
+    /// Bytes of their records.
+    pub bytes_dead: u64,
+    /// Chunks that are referred to.
+    pub chunks_live: u64,
+    /// Bytes of their records.
+    pub bytes_live: u64,
+    /// Chunks that were dropped.
+    pub chunks_removed: u64,
+    /// Dead chunks that were asked for a short while ago, and stay until the next time.
+    pub chunks_spared: u64,
+    /// Facts of the log that did not matter any more.
+    pub facts_removed: u64,
+    /// By how much the files got smaller; what is dropped from files that are mostly live stays there.
+    pub bytes_freed: u64,
+    /// Files that were written anew without what was dropped.
+    pub segments_rewritten: u64,
+    /// Files left alone because a chunk in them is damaged.
+    pub segments_damaged: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+}

@@ -1,0 +1,75 @@
+//! `lucid gc`: gives back the room of what nobody refers to.
+
+use lucid_api::v1::maintenance::CollectGarbage;
+
+use super::{DONE, FAILED, Home, open};
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::text;
+
+/// Arguments of `lucid gc`.
+#[derive(Debug, clap::Args)]
+pub struct Gc {
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    /// First remove sessions that ended over so many days ago.
+    #[arg(long, value_name = "N")]
+    keep_days: Option<u32>,
+    /// Free even over half of a large store.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Gc {
+    /// Collects, and says what was freed.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        let place = open(home, "gc", output)?;
+        let wanted =
+            CollectGarbage { dry_run: self.dry_run, confirm: self.yes, keep_days: self.keep_days };
+        let progress = Progress::start(output, "finding", None);
+        let outcome =
+            place.collect_garbage(&wanted, &|stage, done, total| progress.show(stage, done, total));
+        drop(progress);
+        let collected = outcome?;
+        if collected.sessions_expired > 0
+            && !self.dry_run
+            && let Err(error) = place.chain_tombstones()
+        {
+            output.warn(&format!("the tombstones are kept, but not in a block yet: {error:#}"));
+        }
+        output.result(&collected, |collected| {
+            let gone = collected.sessions_expired + collected.sessions_interrupted;
+            let dead = format!(
+                "{} chunks ({}) are not referred to, {} ({}) are",
+                text::count(collected.chunks_dead),
+                text::size(collected.bytes_dead),
+                text::count(collected.chunks_live),
+                text::size(collected.bytes_live),
+            );
+            if collected.dry_run {
+                return format!("would remove {} sessions; {dead}", text::count(gone));
+            }
+            format!(
+                "removed {} sessions; {dead}\nremoved {} chunks, freed {}",
+                text::count(gone),
+                text::count(collected.chunks_removed),
+                text::size(collected.bytes_freed),
+            )
+        })?;
+        if collected.chunks_spared > 0 {
+            output.remark(&format!(
+                "{} chunks were asked for a short while ago and stay until the next time",
+                text::count(collected.chunks_spared)
+            ));
+        }
+        if collected.segments_damaged > 0 {
+            output.warn(&format!(
+                "{} files were left alone because a chunk in them is damaged",
+                collected.segments_damaged
+            ));
+        }
+        place.close()?;
+        Ok(if collected.stopped { FAILED } else { DONE })
+    }
+}

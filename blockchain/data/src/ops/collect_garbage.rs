@@ -1,0 +1,129 @@
+//! Gives back the room of what nobody refers to.
+
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+use lucid_store::collect::{Collected, Survey};
+use lucid_store::condense::Condensed;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use super::expire_sessions::{Expired, expire_sessions};
+use super::expire_uploads::expire_uploads;
+use super::live_chunks::live_chunks;
+use super::weigh_facts::matters;
+use crate::opened::SessionLocks;
+
+/// From this size on, a collection that would free over half of the store wants to be confirmed.
+const ABNORMAL_BYTES: u64 = 256 << 20;
+
+/// How to collect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GarbageRequest {
+    /// Sealed sessions that ended before so many days are removed first; zero keeps them.
+    pub keep_days: u32,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Free even an abnormal share of the store.
+    pub confirm: bool,
+}
+
+/// What was found, and done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Garbage {
+    /// Sessions that were removed, or would be.
+    pub expired: Expired,
+    /// What is referred to, and what is not. A dry run counts what the expired sessions refer to as
+    /// referred to.
+    pub survey: Survey,
+    /// What was given back of segments; nothing in a dry run.
+    pub collected: Collected,
+    /// What was given back of the log; nothing in a dry run.
+    pub condensed: Condensed,
+}
+
+/// What the work is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Finding out what is referred to.
+    Finding,
+    /// Rewriting segments.
+    Rewriting,
+    /// Rewriting the log.
+    Condensing,
+}
+
+impl Stage {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finding => "finding",
+            Self::Rewriting => "rewriting",
+            Self::Condensing => "condensing",
+        }
+    }
+}
+
+/// Removes expired sessions, finds what nobody refers to, and drops it; then facts go that do not matter
+/// any more. `watch` is told how many bytes
+/// of how many are done, and stops the work in order by `false`. One collection runs at a time.
+pub fn collect_garbage(
+    vault: &Vault,
+    locks: &SessionLocks,
+    key: &SigningKey,
+    now: Timestamp,
+    request: &GarbageRequest,
+    watch: &mut dyn FnMut(Stage, u64, u64) -> bool,
+) -> Result<Garbage, OpError> {
+    let collection = vault.collect().ok_or_else(|| {
+        OpError::Conflict("segments are being rewritten already: wait until that has ended".into())
+    })?;
+    let GarbageRequest { keep_days, dry_run, confirm } = *request;
+    let expired = expire_sessions(vault, locks, key, now, keep_days, dry_run)?;
+    if !dry_run {
+        expire_uploads(vault, now)?;
+    }
+    let live = live_chunks(vault, now, &mut |done, total| {
+        watch(Stage::Finding, done, total);
+    })?;
+    let survey = collection.survey(&live)?;
+    let mut garbage = Garbage { expired, survey, ..Garbage::default() };
+    if dry_run {
+        return Ok(garbage);
+    }
+    if !confirm && is_abnormal(&survey) {
+        return Err(OpError::Conflict(format!(
+            "collecting would free {} of {} stored bytes, over half: confirm that this is meant",
+            survey.dead_bytes,
+            survey.dead_bytes + survey.live_bytes
+        )));
+    }
+    garbage.collected =
+        collection.run(&live, &mut |done, total| watch(Stage::Rewriting, done, total))?;
+    if !garbage.collected.stopped {
+        garbage.condensed = collection
+            .condense(&|fact| matters(vault, fact), &mut |done, total| {
+                watch(Stage::Condensing, done, total)
+            })?;
+    }
+    Ok(garbage)
+}
+
+/// A mistake elsewhere would look like this: much more garbage than anyone leaves.
+fn is_abnormal(survey: &Survey) -> bool {
+    survey.dead_bytes > survey.live_bytes && survey.dead_bytes + survey.live_bytes >= ABNORMAL_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_large_share_of_a_large_store_is_abnormal() {
+        let survey =
+            |live_bytes, dead_bytes| Survey { live_bytes, dead_bytes, ..Survey::default() };
+        assert!(is_abnormal(&survey(0, ABNORMAL_BYTES)));
+        assert!(is_abnormal(&survey(ABNORMAL_BYTES, ABNORMAL_BYTES + 1)));
+        assert!(!is_abnormal(&survey(ABNORMAL_BYTES, ABNORMAL_BYTES)));
+        assert!(!is_abnormal(&survey(0, ABNORMAL_BYTES - 1)));
+    }
+}

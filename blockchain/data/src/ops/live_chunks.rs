@@ -1,0 +1,274 @@
+//! Finds which chunks are kept: in the index, and independently of it in the log.
+//!
+//! What is not found here is deleted, so both must say the same before anything is. Memory is eight
+//! bytes a chunk, and a few dozen a session and an upload that still counts.
+
+use std::collections::{BTreeMap, HashMap};
+
+use lucid_core::digest::ChunkId;
+use lucid_core::time::Timestamp;
+use lucid_store::StoreError;
+use lucid_store::collect::Names;
+use lucid_store::crypt::{ChunkKey, Owner};
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use crate::fact::{Fact, Forgotten, Placed, Referenced, Uploaded};
+use crate::row::{self, PlacedRow, SessionName, SessionRow, UploadedRow};
+
+/// Rows read at once.
+const PAGE: usize = 4_096;
+/// Sessions may come and go while both are read; whoever keeps differing is at fault.
+const ROUNDS: usize = 3;
+
+/// The chunks that are kept now. Whoever collects begins before asking, so that what comes to be kept
+/// meanwhile is safe. `progress` is told how many bytes of the log are read.
+pub fn live_chunks(
+    vault: &Vault,
+    now: Timestamp,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Names, OpError> {
+    for _ in 0..ROUNDS {
+        let before = in_index(vault, now)?;
+        let logged = in_log(vault, now, progress)?;
+        if before.not_in(&logged).is_some() {
+            // Something was removed in between; or the log lacks what the index has.
+            continue;
+        }
+        if logged.not_in(&before).is_none() {
+            return Ok(before);
+        }
+        let after = in_index(vault, now)?;
+        if logged.not_in(&after).is_none() {
+            return Ok(after);
+        }
+    }
+    Err(OpError::Unsound(
+        "index and log do not agree on which chunks are in use; nothing was removed: build the index \
+         anew with `lucid reindex`"
+            .into(),
+    ))
+}
+
+/// What the index says.
+pub fn in_index(vault: &Vault, now: Timestamp) -> Result<Names, OpError> {
+    let (index, sealer) = (vault.index(), vault.sealer());
+    let mut names = Names::default();
+    let mut sessions = LastSession::default();
+    let mut from = Vec::new();
+    loop {
+        let rows = row::all_references(index, sealer, &from, PAGE)?;
+        for (key, reference) in &rows {
+            let session = sessions.find(vault, row::session_of_reference(key))?;
+            names.add(&sealer.chunk_name(session.key_of(&reference.chunk)));
+        }
+        match rows.last() {
+            Some((key, _)) if rows.len() == PAGE => from = behind(key),
+            _ => break,
+        }
+    }
+    each_row(vault, PlacedRow::range(), &mut |key, value| {
+        let session = sessions.find(vault, row::session_of_reference(key))?;
+        // Those in front are references already.
+        if row::number_in(key) >= session.chunk_count() {
+            let placed = PlacedRow::open(sealer, value)?;
+            names.add(&sealer.chunk_name(session.key_of(&placed.chunk)));
+        }
+        Ok(())
+    })?;
+    each_row(vault, UploadedRow::range(), &mut |key, value| {
+        if UploadedRow::open(sealer, value)?.counts(now) {
+            UploadedRow::name_in(key).iter().for_each(|name| names.add(name));
+        }
+        Ok(())
+    })?;
+    names.settle();
+    Ok(names)
+}
+
+fn behind(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+/// Is shown a key and its value.
+type Visit<'a> = dyn FnMut(&[u8], Vec<u8>) -> Result<(), OpError> + 'a;
+
+fn each_row(
+    vault: &Vault,
+    (mut from, to): (Vec<u8>, Vec<u8>),
+    visit: &mut Visit<'_>,
+) -> Result<(), OpError> {
+    loop {
+        let rows = vault.index().scan(&from, &to, PAGE, false)?;
+        let is_last = rows.len() < PAGE;
+        for (key, value) in rows {
+            visit(&key, value)?;
+            from = behind(&key);
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// Rows of a session come one after the other, so the last one is the one to remember.
+#[derive(Default)]
+struct LastSession(Option<(SessionName, SessionRow)>);
+
+impl LastSession {
+    fn find(&mut self, vault: &Vault, name: Option<SessionName>) -> Result<&SessionRow, OpError> {
+        let lost = || OpError::Unsound("a chunk's reference belongs to no session".into());
+        let name = name.ok_or_else(lost)?;
+        let known = match self.0.take() {
+            Some((known, session)) if known == name => session,
+            _ => row::session(vault.index(), vault.sealer(), &name)?.ok_or_else(lost)?,
+        };
+        Ok(&self.0.insert((name, known)).1)
+    }
+}
+
+/// A session in the log.
+#[derive(Debug, Clone, Default)]
+struct Track {
+    /// How often it is begun: what was referred to before the last time is forgotten.
+    begun: u32,
+    /// Whether it is there in the end.
+    stays: bool,
+    /// Where the second reading is.
+    at: u32,
+    owner: Owner,
+    chunks: u64,
+    bytes: u64,
+    /// The lengths of chunks that wait for those in front of them.
+    waiting: BTreeMap<u64, u32>,
+}
+
+/// What the facts say, read from the files. Any damage ends it: a fact that cannot be read may be the
+/// one that keeps a chunk.
+pub fn in_log(
+    vault: &Vault,
+    now: Timestamp,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Names, OpError> {
+    let mut kept = Kept { vault, sessions: HashMap::new(), uploads: HashMap::new() };
+    each_fact(vault, &mut |done, total| progress(done, total * 2), &mut |fact| match fact {
+        Fact::Started(fact) => {
+            let track = kept.sessions.entry(kept.name(&fact.session)).or_default();
+            (track.begun, track.stays) = (track.begun + 1, true);
+        }
+        Fact::Removed(fact) => {
+            let name = kept.name(&fact.session);
+            if let Some(track) = kept.sessions.get_mut(&name) {
+                track.stays = false;
+            }
+        }
+        Fact::Uploaded(fact) => kept.upload(&fact, now),
+        Fact::Forgotten(fact) => kept.forget(&fact),
+        _ => {}
+    })?;
+    kept.sessions.retain(|_, track| track.stays);
+    let mut names = Names::default();
+    kept.uploads.keys().for_each(|chunk| names.add(&vault.sealer().chunk_name(chunk)));
+    each_fact(
+        vault,
+        &mut |done, total| progress(total + done, total * 2),
+        &mut |fact| match fact {
+            Fact::Started(fact) => {
+                // One that is not there was removed, or has begun since the first reading.
+                let name = kept.name(&fact.session);
+                if let Some(track) = kept.sessions.get_mut(&name) {
+                    let (begun, at) = (track.begun, track.at + 1);
+                    *track =
+                        Track { begun, at, stays: true, owner: fact.owner, ..Track::default() };
+                }
+            }
+            Fact::Referenced(fact) => kept.refer(&fact, &mut names),
+            Fact::Placed(fact) => kept.place(&fact, &mut names),
+            _ => {}
+        },
+    )?;
+    names.settle();
+    Ok(names)
+}
+
+struct Kept<'a> {
+    vault: &'a Vault,
+    sessions: HashMap<SessionName, Track>,
+    /// Uploads that count now, and until when.
+    uploads: HashMap<ChunkId, Option<Timestamp>>,
+}
+
+impl Kept<'_> {
+    fn name(&self, id: &lucid_core::session::SessionId) -> SessionName {
+        SessionName::of(self.vault.sealer(), id)
+    }
+
+    fn upload(&mut self, fact: &Uploaded, now: Timestamp) {
+        if fact.until.is_some_and(|until| until <= now) {
+            return;
+        }
+        for (chunk, _) in &fact.chunks {
+            let until = self.uploads.entry(*chunk).or_insert(fact.until);
+            *until = until.zip(fact.until).map(|(known, until)| known.max(until));
+        }
+    }
+
+    fn forget(&mut self, fact: &Forgotten) {
+        for chunk in &fact.chunks {
+            self.uploads.remove(chunk);
+        }
+    }
+
+    /// The session, in the part of the log that still counts.
+    fn current(&mut self, id: &lucid_core::session::SessionId) -> Option<&mut Track> {
+        let name = self.name(id);
+        self.sessions.get_mut(&name).filter(|track| track.at >= track.begun)
+    }
+
+    fn refer(&mut self, fact: &Referenced, names: &mut Names) {
+        let vault = self.vault;
+        let Some(track) = self.current(&fact.session) else { return };
+        if (fact.start_index, fact.start_offset) != (track.chunks, track.bytes) {
+            return;
+        }
+        for (chunk, length) in &fact.chunks {
+            track.chunks += 1;
+            track.bytes += u64::from(*length);
+            names.add(&vault.sealer().chunk_name(ChunkKey::of(track.owner, *chunk)));
+        }
+    }
+
+    fn place(&mut self, fact: &Placed, names: &mut Names) {
+        let vault = self.vault;
+        let Some(track) = self.current(&fact.session) else { return };
+        for (index, (chunk, length)) in (fact.index..).zip(&fact.chunks) {
+            if index >= track.chunks {
+                track.waiting.insert(index, *length);
+                names.add(&vault.sealer().chunk_name(ChunkKey::of(track.owner, *chunk)));
+            }
+        }
+        while let Some(length) = track.waiting.remove(&track.chunks) {
+            track.chunks += 1;
+            track.bytes += u64::from(length);
+        }
+    }
+}
+
+fn each_fact(
+    vault: &Vault,
+    progress: &mut dyn FnMut(u64, u64),
+    visit: &mut dyn FnMut(Fact),
+) -> Result<(), OpError> {
+    let mut take = |bytes: &[u8]| {
+        if bytes.first().is_some_and(|kind| *kind >= OWN_FACTS) {
+            let fact = Fact::decode(bytes)
+                .map_err(|fault| StoreError::Index(format!("a fact of the log: {fault}")))?;
+            visit(fact);
+        }
+        Ok(())
+    };
+    Ok(vault.facts(&mut take, progress)?)
+}
+
+/// Facts of lower kinds are the store's.
+const OWN_FACTS: u8 = 0x10;

@@ -1,0 +1,74 @@
+//! Says which facts of the log still matter: those from which the rows that are there follow.
+//!
+//! A log file is condensed by this, one at a time, so it must hold whichever of the files have been: what
+//! takes something back (a removal, a release) stays, lest what it took back returns from a file that
+//! was left as it is.
+
+use lucid_core::bundle::Anchored as Proof;
+use lucid_core::manifest;
+use lucid_core::session::SessionId;
+use lucid_store::StoreError;
+use lucid_store::vault::Vault;
+
+use crate::fact::{Fact, Referenced, Started};
+use crate::row::{self, SessionName, SessionRow, UploadedRow};
+
+/// Whether a fact still matters. One that cannot be read does.
+pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
+    let Ok(fact) = Fact::decode(fact) else { return Ok(true) };
+    let name = |id: &SessionId| SessionName::of(vault.sealer(), id);
+    let session = |id: &SessionId| row::session(vault.index(), vault.sealer(), &name(id));
+    Ok(match &fact {
+        Fact::Started(fact) => session(&fact.session)?.is_some_and(|row| began(fact, &row)),
+        Fact::Referenced(fact) => is_current(vault, &name(&fact.session), fact)?,
+        // Whatever was cut since is in its chunks; the last one says when that was.
+        Fact::Tail(fact) => session(&fact.session)?.is_some_and(|row| {
+            let is_last = row.appended_at == Some(fact.at);
+            is_last || (row.sealed.is_none() && fact.offset >= row.cut_bytes)
+        }),
+        Fact::Sealed(fact) => {
+            let last = vault.index().get(&row::last_manifest_key())?;
+            let last = last.map(|value| vault.sealer().open_value(value)).transpose()?;
+            session(&fact.session)?.is_some()
+                || last.as_deref() == Some(manifest::hash_of(&fact.manifest).as_bytes())
+        }
+        Fact::Anchored(fact) => {
+            let tombstone = row::tombstone(vault.index(), vault.sealer(), &name(&fact.session))?;
+            let chained = Proof::decode(&fact.proof).ok().map(|proof| proof.transaction);
+            session(&fact.session)?.is_some()
+                || tombstone.is_some_and(|row| chained.as_ref() == Some(&row.text))
+        }
+        Fact::Held(fact) => {
+            let hold = row::hold(vault.index(), vault.sealer(), &name(&fact.session))?;
+            hold.is_some_and(|hold| (&hold.reason, hold.since) == (&fact.reason, fact.since))
+        }
+        Fact::Uploaded(fact) => {
+            let mut kept = false;
+            for (chunk, _) in &fact.chunks {
+                let name = vault.sealer().chunk_name(chunk);
+                kept |= UploadedRow::find(vault.index(), vault.sealer(), &name)?.is_some();
+            }
+            kept
+        }
+        Fact::Marked(fact) => session(&fact.session)?.is_some(),
+        Fact::Placed(fact) => session(&fact.session)?.is_some(),
+        _ => true,
+    })
+}
+
+/// Whether the session that is there began so; it may have been begun anew since.
+fn began(fact: &Started, row: &SessionRow) -> bool {
+    let secret = fact.secret.as_ref().map(|secret| secret.as_bytes());
+    row.started_at == fact.started_at
+        && row.secret.as_ref().map(|secret| secret.as_bytes()) == secret
+}
+
+/// Whether the session that is there refers to these chunks, in these places.
+fn is_current(vault: &Vault, name: &SessionName, fact: &Referenced) -> Result<bool, StoreError> {
+    let Some((chunk, length)) = fact.chunks.first() else { return Ok(false) };
+    let rows = row::references(vault.index(), vault.sealer(), name, fact.start_index, 1)?;
+    Ok(rows.first().is_some_and(|row| {
+        (row.index, row.offset) == (fact.start_index, fact.start_offset)
+            && (row.chunk, row.length) == (*chunk, *length)
+    }))
+}

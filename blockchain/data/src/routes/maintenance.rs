@@ -1,0 +1,37 @@
+//! Long work on the store: how far it is, and collecting garbage.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use lucid_api::paths;
+use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Maintenance, Progress};
+use lucid_http::extract::Json;
+use lucid_http::reply::Reply;
+
+use super::Desk;
+use crate::jobs::Kind;
+use crate::workers::maintenance::collect_now;
+
+/// Every kind of long work, and how far it is.
+#[utoipa::path(get, path = paths::MAINTENANCE, tag = "maintenance",
+    responses((status = 200, body = Maintenance)))]
+pub async fn list_maintenance(State(app): Desk) -> Answer<Maintenance> {
+    Answer(Maintenance { items: Kind::ALL.iter().map(|kind| app.jobs.show(*kind)).collect() })
+}
+
+/// How far collecting garbage is, or how the last collection ended.
+#[utoipa::path(get, path = paths::MAINTENANCE_GC, tag = "maintenance",
+    responses((status = 200, body = Progress)))]
+pub async fn get_gc(State(app): Desk) -> Answer<Progress> {
+    Answer(app.jobs.show(Kind::Gc))
+}
+
+/// Collects garbage now, and answers when that is done.
+#[utoipa::path(post, path = paths::MAINTENANCE_GC, tag = "maintenance",
+    request_body = CollectGarbage,
+    responses((status = 200, body = GarbageCollected), (status = 409, description = "it runs")))]
+pub async fn collect_garbage(
+    State(app): Desk,
+    Json(wanted): Json<CollectGarbage>,
+) -> Reply<Answer<GarbageCollected>> {
+    Ok(Answer(app.run(move |app| collect_now(app, wanted)).await?))
+}

@@ -1,0 +1,67 @@
+//! Work on the store that takes long: asked for, or done from time to time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, ProgressState};
+use lucid_http::serve::Shutdown;
+use serde_json::json;
+
+use crate::app::App;
+use crate::jobs::Kind;
+use crate::ops::OpError;
+use crate::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
+use crate::{Opened, clock, reply};
+
+/// Collects garbage, telling everyone how far it is.
+pub fn collect_now(app: &App, wanted: CollectGarbage) -> Result<GarbageCollected, OpError> {
+    let request = GarbageRequest {
+        keep_days: wanted.keep_days.unwrap_or(app.keep_days),
+        dry_run: wanted.dry_run,
+        confirm: wanted.confirm,
+    };
+    let run = app.jobs.begin(Kind::Gc)?;
+    let Opened { vault, locks, key, .. } = &app.opened;
+    let mut watch = |stage: Stage, done, total| run.step(stage.as_str(), done, total);
+    let outcome = collect_garbage(vault, locks, key, clock::now(), &request, &mut watch);
+    if matches!(&outcome, Ok(garbage) if garbage.expired.retention > 0) {
+        app.anchoring.wake();
+    }
+    match outcome {
+        Ok(garbage) => {
+            let collected = reply::garbage(&garbage, request.dry_run);
+            let state =
+                if collected.stopped { ProgressState::Stopped } else { ProgressState::Done };
+            run.end(state, Ok(json!(collected)));
+            Ok(collected)
+        }
+        Err(error) => {
+            run.end(ProgressState::Failed, Err(error.to_string()));
+            Err(error)
+        }
+    }
+}
+
+/// Collects garbage from time to time, until the shutdown is asked for. What would free an abnormal share
+/// of the store waits for somebody to confirm it.
+pub async fn collect(app: Arc<App>, every: Option<Duration>, shutdown: Shutdown) {
+    let Some(every) = every else { return };
+    loop {
+        tokio::select! {
+            () = shutdown.asked() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let working = app.clone();
+        let work = move || collect_now(&working, CollectGarbage::default());
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(collected)) => tracing::info!(
+                chunks = collected.chunks_removed,
+                bytes = collected.bytes_freed,
+                sessions = collected.sessions_expired + collected.sessions_interrupted,
+                "garbage was collected"
+            ),
+            Ok(Err(error)) => tracing::warn!(%error, "garbage was not collected"),
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Collecting garbage: what is in use stays whatever happens beside it, what is not goes, and nothing goes
+//! while it is not known what is in use.
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::session::SessionId;
+use lucid_data_chain::fact::{Fact, Forgotten, Placed, Uploaded};
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::add_references::add_references;
+use lucid_data_chain::ops::collect_garbage::{Garbage, GarbageRequest, collect_garbage};
+use lucid_data_chain::ops::create_session::{NewSession, create_session};
+use lucid_data_chain::ops::expire_sessions::Expired;
+use lucid_data_chain::ops::hold_session::hold_session;
+use lucid_data_chain::ops::list_sessions::{SessionFilter, list_sessions};
+use lucid_data_chain::ops::live_chunks::{in_index, in_log};
+use lucid_data_chain::ops::missing_chunks::missing_chunks;
+use lucid_data_chain::ops::remove_session::remove_session;
+use lucid_data_chain::ops::verify_session::verify_session;
+use lucid_data_chain::row::SessionName;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::index::{Change, Index as _};
+
+use super::store::{NOW, Store, new_session};
+use crate::sample::{id, noise};
+
+const DAY: i64 = 24 * 3_600;
+
+fn collect(store: &Store, request: GarbageRequest) -> Result<Garbage, OpError> {
+    let Store { vault, locks, key, .. } = store;
+    let now = NOW.plus_seconds(100 * DAY);
+    collect_garbage(vault, locks, key, now, &request, &mut |_, _, _| true)
+}
+
+fn remove(store: &Store, id: &SessionId) {
+    let Store { vault, locks, key, .. } = store;
+    remove_session(vault, locks, key, NOW, id, "").unwrap();
+}
+
+fn commit(store: &Store, fact: &Fact) {
+    let fact = store.vault.fact(&mut Packer::new(), fact.encode()).unwrap();
+    store.vault.commit(Submission { facts: vec![fact], ..Submission::default() }).unwrap();
+}
+
+/// The same store as its next process sees it: what was asked for a moment ago is not spared any more.
+fn reopened(store: Store) -> Store {
+    store.vault.close().unwrap();
+    Store::open(&store.disk)
+}
+
+/// A session of these chunks.
+fn archive(store: &Store, session: &str, chunks: &[&[u8]]) -> SessionId {
+    let id = store.begin(session, ChunkProfile::default());
+    let references = store.store(chunks);
+    add_references(&store.vault, &store.locks, &id, 0, references).unwrap();
+    store.seal(&id);
+    id
+}
+
+fn assert_sound(store: &Store) {
+    let page = list_sessions(&store.vault, &SessionFilter::default(), 1_000, None).unwrap();
+    for session in page.sessions {
+        let verified = verify_session(&store.vault, &session.id, 1, &|_| {}).unwrap();
+        assert!(verified.is_sound(), "{}: {:?}", session.id, verified.faults);
+    }
+}
+
+#[test]
+fn what_nobody_refers_to_goes_and_what_is_shared_stays() {
+    let store = Store::new();
+    let (own, shared, kept) = (noise(1, 400_000), noise(2, 300_000), noise(3, 200_000));
+    let one = archive(&store, "one", &[&own, &shared]);
+    archive(&store, "two", &[&shared, &kept]);
+    assert_eq!(collect(&store, GarbageRequest::default()).unwrap().survey.dead_chunks, 0);
+    remove(&store, &one);
+    let spared = collect(&store, GarbageRequest::default()).unwrap();
+    assert_eq!((spared.collected.chunks_removed, spared.collected.chunks_spared), (0, 1));
+    let store = reopened(store);
+    let rows = store.index.rows();
+    let dry = GarbageRequest { dry_run: true, ..GarbageRequest::default() };
+    let looked = collect(&store, dry).unwrap();
+    assert_eq!((looked.survey.dead_chunks, looked.collected.chunks_removed), (1, 0));
+    assert_eq!(store.index.rows(), rows, "a dry run changes nothing");
+    let done = collect(&store, GarbageRequest::default()).unwrap();
+    assert_eq!(done.collected.chunks_removed, 1);
+    assert!(done.collected.bytes_freed > 350_000, "{done:?}");
+    let ids = [id(&own), id(&shared), id(&kept)];
+    assert_eq!(missing_chunks(&store.vault, &ids).unwrap(), [id(&own)]);
+    assert_sound(&store);
+    // The same content is stored anew.
+    archive(&store, "three", &[&own]);
+    assert_sound(&store);
+    let again = reopened(store);
+    assert_sound(&again);
+    assert_eq!(again.vault.damage(), []);
+}
+
+#[test]
+fn index_and_log_agree_whatever_became_of_the_sessions() {
+    let store = Store::new();
+    let one_shot = || NewSession {
+        id: Some("again".parse().unwrap()),
+        one_shot: true,
+        ..new_session(ChunkProfile::default())
+    };
+    create_session(&store.vault, &store.locks, one_shot()).unwrap();
+    let again: SessionId = "again".parse().unwrap();
+    let old = store.store(&[b"before"]);
+    add_references(&store.vault, &store.locks, &again, 0, old).unwrap();
+    create_session(&store.vault, &store.locks, one_shot()).unwrap();
+    let new = store.store(&[b"after", b"more"]);
+    add_references(&store.vault, &store.locks, &again, 0, new).unwrap();
+    store.seal(&again);
+    let gone = archive(&store, "gone", &[b"gone"]);
+    remove(&store, &gone);
+    let live = store.begin("live", ChunkProfile::fixed(1_024).unwrap());
+    for (number, piece) in noise(1, 5_000).chunks(500).enumerate() {
+        let offset = number as u64 * 500;
+        store.append(&live, offset, piece).unwrap();
+    }
+    let index = in_index(&store.vault, NOW).unwrap();
+    let log = in_log(&store.vault, NOW, &mut |_, _| {}).unwrap();
+    assert_eq!((index.not_in(&log), log.not_in(&index)), (None, None));
+    assert_eq!(index.len(), 2 + 4);
+    let store = reopened(store);
+    let done = collect(&store, GarbageRequest::default()).unwrap();
+    assert_eq!(done.collected.chunks_removed, 2, "from before, and what is gone");
+    let again = reopened(store);
+    assert_sound(&again);
+    assert_eq!(in_index(&again.vault, NOW).unwrap().not_in(&index), None);
+}
+
+#[test]
+fn uploads_and_chunks_that_wait_are_kept_as_long_as_they_count() {
+    let store = Store::new();
+    let upload = |bytes: &[u8], until: Option<i64>| {
+        let chunks = store.store(&[bytes]);
+        let until = until.map(|seconds| NOW.plus_seconds(seconds));
+        commit(&store, &Fact::Uploaded(Uploaded { at: NOW, until, metadata: "".into(), chunks }));
+    };
+    upload(b"for a day", Some(DAY));
+    upload(b"for a year", Some(365 * DAY));
+    upload(b"until it is deleted", None);
+    upload(b"deleted", None);
+    commit(&store, &Fact::Forgotten(Forgotten { chunks: vec![id(b"deleted")] }));
+    let session = store.begin("s", ChunkProfile::default());
+    let place = |index, bytes: &[u8]| {
+        let chunks = store.store(&[bytes]);
+        let (session, metadata) = (session.clone(), String::new());
+        let placed = Placed { session, index, at: NOW, alias: None, metadata, chunks };
+        commit(&store, &Fact::Placed(placed));
+    };
+    place(3, b"fourth");
+    place(1, b"second");
+    place(0, b"first");
+    let store = reopened(store);
+    let done = collect(&store, GarbageRequest::default()).unwrap();
+    assert_eq!(done.collected.chunks_removed, 2);
+    let kept = [&b"for a year"[..], b"until it is deleted", b"fourth", b"second", b"first"];
+    assert!(missing_chunks(&store.vault, &kept.map(id)).unwrap().is_empty());
+    let gone = [id(b"for a day"), id(b"deleted")];
+    assert_eq!(missing_chunks(&store.vault, &gone).unwrap(), gone);
+    let again = reopened(store);
+    assert_eq!(collect(&again, GarbageRequest::default()).unwrap().survey.dead_chunks, 0);
+}
+
+#[test]
+fn a_condensed_log_says_the_same_as_the_whole_one() {
+    let store = Store::new();
+    let stream = |session: &str, seed: u64| {
+        let id = store.begin(session, ChunkProfile::default());
+        for (number, piece) in noise(seed, 5_000_000).chunks(250_000).enumerate() {
+            let offset = number as u64 * 250_000;
+            store.append_at(&id, offset, piece, Some(number as f64)).unwrap();
+        }
+        id
+    };
+    let gone = stream("gone", 1);
+    stream("live", 2);
+    let held = stream("held", 3);
+    archive(&store, "archived", &[b"one", b"two"]);
+    for reason in ["a court", "another court"] {
+        hold_session(&store.vault, &store.locks, NOW, &held, reason).unwrap();
+    }
+    store.seal(&held);
+    // The manifest that was sealed last is that of a session that is gone.
+    store.seal(&gone);
+    remove(&store, &gone);
+    let done = collect(&store, GarbageRequest::default()).unwrap();
+    assert!(done.condensed.facts_removed > 30, "{done:?}");
+    assert!(done.condensed.bytes_freed > 8_000_000, "{done:?}");
+    let own = |store: &Store| -> Vec<_> {
+        store.index.rows().into_iter().filter(|(key, _)| key[0] >= 0x40).collect()
+    };
+    let before = own(&store);
+    let again = reopened(store);
+    assert_eq!(own(&again), before);
+    assert_eq!(again.vault.damage(), []);
+    assert_sound(&again);
+    let live = "live".parse().unwrap();
+    again.append_at(&live, 5_000_000, b"more", Some(60.0)).unwrap();
+    again.seal(&live);
+    assert_sound(&again);
+}
+
+#[test]
+fn an_index_that_lacks_references_frees_nothing() {
+    let store = Store::new();
+    let one = archive(&store, "one", &[b"first", b"second"]);
+    let name = SessionName::of(store.vault.sealer(), &one);
+    let lost: Vec<Change> = vec![(name.reference_key(1), None)];
+    store.index.write(lost).unwrap();
+    let refused = collect(&store, GarbageRequest::default()).unwrap_err();
+    assert!(refused.to_string().contains("lucid reindex"), "{refused}");
+    let ids = [id(b"first"), id(b"second")];
+    assert!(missing_chunks(&store.vault, &ids).unwrap().is_empty());
+}
+
+#[test]
+fn a_damaged_log_frees_nothing() {
+    let store = Store::new();
+    let one = archive(&store, "one", &[b"first"]);
+    archive(&store, "two", &[b"second"]);
+    remove(&store, &one);
+    assert!(store.disk.flip("log/00000001.log", 600));
+    assert!(matches!(collect(&store, GarbageRequest::default()), Err(OpError::Store(_))));
+    assert!(missing_chunks(&store.vault, &[id(b"first")]).unwrap().is_empty());
+}
+
+#[test]
+fn old_sessions_go_by_their_end_and_held_ones_stay() {
+    let store = Store::new();
+    let held = archive(&store, "held", &[b"held"]);
+    archive(&store, "old", &[b"old"]);
+    hold_session(&store.vault, &store.locks, NOW, &held, "").unwrap();
+    store.begin("live", ChunkProfile::default());
+    let interrupted = NewSession {
+        id: Some("interrupted".parse().unwrap()),
+        one_shot: true,
+        ..new_session(ChunkProfile::default())
+    };
+    create_session(&store.vault, &store.locks, interrupted.clone()).unwrap();
+    let keep = |keep_days| GarbageRequest { keep_days, ..GarbageRequest::default() };
+    let dry = GarbageRequest { dry_run: true, ..keep(99) };
+    let both = Expired { retention: 1, interrupted: 1 };
+    assert_eq!(collect(&store, dry).unwrap().expired, both);
+    let first = collect(&store, keep(101)).unwrap();
+    assert_eq!(first.expired, Expired { retention: 0, interrupted: 1 });
+    // It left no trace, and may be begun again.
+    create_session(&store.vault, &store.locks, interrupted).unwrap();
+    assert_eq!(collect(&store, keep(99)).unwrap().expired, both);
+    assert_eq!(collect(&store, keep(99)).unwrap().expired, Expired::default());
+    let page = list_sessions(&store.vault, &SessionFilter::default(), 10, None).unwrap();
+    let mut left: Vec<String> = page.sessions.into_iter().map(|row| row.id.to_string()).collect();
+    left.sort();
+    assert_eq!(left, ["held", "live"]);
+    assert_sound(&store);
+}
+
+#[test]
+fn collecting_beside_ingest_and_removal_costs_no_session_a_chunk() {
+    let store = Store::new();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in 0..3_u64 {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..25_u64 {
+                    // Few different chunks, so that what was collected just now comes again.
+                    let chunks: Vec<_> =
+                        (0..4).map(|n| noise((writer + round * n) % 7, 3_000)).collect();
+                    let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+                    let id = store.begin(&format!("s-{writer}-{round}"), ChunkProfile::default());
+                    loop {
+                        let references = store.store(&chunks);
+                        let Store { vault, locks, .. } = store;
+                        match add_references(vault, locks, &id, 0, references) {
+                            Ok(_) => break,
+                            // Collected between the upload and this: what a client does then.
+                            Err(OpError::Missing(_)) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    store.seal(&id);
+                    if round % 3 > 0 {
+                        remove(store, &id);
+                    }
+                }
+            });
+        }
+        let (store, ended) = (&store, &ended);
+        let collector = scope.spawn(move || {
+            let mut removed = 0;
+            while !ended.load(std::sync::atomic::Ordering::SeqCst) {
+                match collect(store, GarbageRequest::default()) {
+                    Ok(done) => removed += done.collected.chunks_removed,
+                    Err(OpError::Unsound(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            removed
+        });
+        // The writers are waited for by what they leave.
+        let there = || list_sessions(&store.vault, &SessionFilter::default(), 100, None).unwrap();
+        while there().sessions.iter().filter(|session| session.sealed.is_some()).count() < 27 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        ended.store(true, std::sync::atomic::Ordering::SeqCst);
+        collector.join().unwrap();
+    });
+    assert_sound(&store);
+    collect(&store, GarbageRequest::default()).unwrap();
+    assert_sound(&store);
+    let again = reopened(store);
+    assert_eq!(again.vault.damage(), []);
+    assert_sound(&again);
+}
