@@ -51,7 +51,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { segment_bytes: 256 << 20, segment_records: 500_000, log_bytes: 256 << 20 }
+        Self { segment_bytes: 256 << 20, segment_records: 100_000, log_bytes: 256 << 20 }
     }
 }
 
@@ -102,7 +102,7 @@ pub struct Committed {
 pub type Done = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
 
 /// Names that are remembered before the older half of them is forgotten, unless time forgets them first.
-const RECENT_MAX: usize = 1 << 20;
+const RECENT_MAX: usize = 1 << 18;
 /// How long a name is remembered at least, while there are not too many.
 const RECENT_FOR: Duration = Duration::from_secs(30 * 60);
 
