@@ -6,5 +6,7 @@ pub const REQUEST_ID: &str = "x-request-id";
 pub const UPLOAD_OFFSET: &str = "upload-offset";
 /// RFC 9530 digest of a body.
 pub const CONTENT_DIGEST: &str = "content-digest";
+/// The hash that an uploaded chunk is to have.
+pub const X_CONTENT_HASH: &str = "x-content-hash";
 /// When the appended bytes were recorded, for a session's timeline (RFC 3339).
 pub const LUCID_TIME: &str = "lucid-time";

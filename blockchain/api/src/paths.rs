@@ -60,6 +60,30 @@ pub const SESSION_TAR: &str = "/api/v1/sessions/{session_id}/archive.tar";
 pub const SESSION_PROOF: &str = "/api/v1/sessions/{session_id}/proof";
 /// Reads a session back and compares it with its root.
 pub const VERIFY_SESSION: &str = "/api/v1/verify/session/{session_id}";
+/// Reads one chunk back.
+pub const VERIFY_CHUNK: &str = "/api/v1/verify/chunk/{chunk_id}";
+/// What verifications found.
+pub const VERIFY_HISTORY: &str = "/api/v1/verify/history";
+/// How much deduplication saves.
+pub const DEDUPLICATION_STATS: &str = "/api/v1/deduplication/stats";
+/// Builds a tree over chunks.
+pub const MERKLE_BUILD: &str = "/api/v1/merkle/build";
+/// A tree that was built.
+pub const MERKLE_TREE: &str = "/api/v1/merkle/{root_hash}";
+/// The way from a leaf of such a tree to its root.
+pub const MERKLE_PROOF: &str = "/api/v1/merkle/{root_hash}/proof/{leaf_index}";
+/// Checks such a way.
+pub const MERKLE_VERIFY: &str = "/api/v1/merkle/verify";
+/// Single chunks: put, list.
+pub const CHUNKS: &str = "/api/v1/chunks";
+/// One chunk, by its hash or by what its session calls it: read, delete.
+pub const CHUNK: &str = "/api/v1/chunks/{chunk_id}";
+/// What is known of one chunk.
+pub const CHUNK_METADATA: &str = "/api/v1/chunks/{chunk_id}/metadata";
+/// The chunks of a session: add, list.
+pub const SESSION_CHUNKS: &str = "/api/v1/sessions/{session_id}/chunks";
+/// One chunk of a session, by its index.
+pub const SESSION_CHUNK: &str = "/api/v1/sessions/{session_id}/chunks/{index}";
 /// Which chunks would have to be uploaded.
 pub const CHUNKS_MISSING: &str = "/api/v1/chunks/missing";
 /// Many chunks in, framed.

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::jobs::Jobs;
 use crate::ops::OpError;
+use crate::ops::put_chunk::Bounds;
 use crate::ops::store_chunks::Keeping;
 use crate::routes;
 use crate::workers::Anchoring;
@@ -92,6 +93,17 @@ impl App {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(OpError::Abandoned.into()),
             },
+        }
+    }
+
+    /// What single chunks may be.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            most: self.chunks.upload_max,
+            split_over: self.chunks.split.over,
+            splits: self.chunks.split.allowed,
+            profile: self.chunks.profile,
+            own_copies: !self.chunks.deduplicate,
         }
     }
 

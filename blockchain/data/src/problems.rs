@@ -30,6 +30,18 @@ impl From<OpError> for Refusal {
             OpError::NoChunks(ids) => {
                 Self::new(ErrorCode::NotFound, detail).with("unknown", listed(&ids))
             }
+            OpError::NoChunk(_) | OpError::NoTree(_) => Self::new(ErrorCode::NotFound, detail),
+            OpError::UnknownChunks(names) => {
+                let named: Vec<Value> =
+                    names.into_iter().take(LISTED_MAX).map(Value::from).collect();
+                Self::new(ErrorCode::NotFound, detail).with("unknown", named)
+            }
+            OpError::Gaps { gaps, .. } => {
+                let gaps: Vec<Value> =
+                    gaps.into_iter().map(|(from, to)| Value::from(vec![from, to])).collect();
+                Self::new(ErrorCode::Conflict, detail).with("gaps", gaps)
+            }
+            OpError::TooLarge(_) => Self::new(ErrorCode::TooLarge, detail),
             OpError::Missing(ids) => {
                 Self::new(ErrorCode::Conflict, detail).with("missing", listed(&ids))
             }

@@ -1,5 +1,7 @@
 //! What a session looks like on the wire. The service's routes and the command line both show it so.
 
+pub mod chunks;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus, TrustKeys};

@@ -6,11 +6,14 @@
 
 pub mod anchors;
 pub mod append;
+mod body;
+pub mod chunk;
 pub mod chunks;
 pub mod content;
 pub mod files;
 pub mod maintenance;
 pub mod manifest;
+pub mod merkle;
 pub mod proofs;
 pub mod removal;
 pub mod sessions;
@@ -53,8 +56,21 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(anchors::anchor_session, anchors::get_anchor))
         .routes(routes!(manifest::get_manifest))
         .routes(routes!(files::list_files))
+        .routes(routes!(chunk::get_chunk_metadata))
+        .routes(routes!(merkle::get_tree))
+        .routes(routes!(merkle::prove_leaf))
+        .routes(routes!(merkle::verify_proof))
+        .routes(routes!(verification::verify_history))
+        .routes(routes!(status::deduplication_stats))
         .routes(routes!(chunks::missing_chunks));
-    let large = OpenApiRouter::new().routes(routes!(sessions::add_references));
+    let large = OpenApiRouter::new()
+        .routes(routes!(sessions::add_references))
+        .routes(routes!(chunk::put_chunk, chunk::list_chunks))
+        .routes(routes!(chunk::put_session_chunk))
+        .routes(routes!(chunk::add_session_chunk, chunk::list_session_chunks))
+        .routes(routes!(chunk::get_chunk, chunk::delete_chunk))
+        .routes(routes!(merkle::build_tree))
+        .routes(routes!(verification::verify_chunk));
     let patient = OpenApiRouter::new()
         .routes(routes!(sessions::seal_session))
         .routes(routes!(proofs::prove_session))
@@ -62,7 +78,7 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
     let streaming = OpenApiRouter::new()
         .routes(routes!(append::append_stream))
         .routes(routes!(chunks::get_chunks))
-        .routes(routes!(chunks::get_chunk))
+        .routes(routes!(chunk::get_chunk_raw))
         .routes(routes!(content::get_data))
         .routes(routes!(files::get_file))
         .routes(routes!(files::get_archive))

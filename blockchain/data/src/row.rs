@@ -400,6 +400,8 @@ pub struct Counts {
     pub unique: u64,
     /// Bytes of these.
     pub unique_bytes: u64,
+    /// Bytes of them, each as often as it is referred to.
+    pub chunk_bytes: u64,
     /// Uploads that wait for their deletion.
     pub uploads: u64,
 }
@@ -415,7 +417,7 @@ impl Counts {
         let mut to = Writer::new();
         to.u64(self.sessions).u64(self.sealed).u64(self.anchored);
         to.u64(self.references).u64(self.bytes);
-        to.u64(self.unique).u64(self.unique_bytes).u64(self.uploads);
+        to.u64(self.unique).u64(self.unique_bytes).u64(self.chunk_bytes).u64(self.uploads);
         to.finish()
     }
 
@@ -430,6 +432,7 @@ impl Counts {
                 bytes: from.u64("bytes")?,
                 unique: from.u64("different chunks")?,
                 unique_bytes: from.u64("bytes of different chunks")?,
+                chunk_bytes: from.u64("bytes of references")?,
                 uploads: from.u64("uploads")?,
             })
         };

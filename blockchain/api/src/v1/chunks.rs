@@ -1,9 +1,9 @@
-//! Chunks in bulk: which are missing, many in, many out. The bodies of many are framed
-//! ([`crate::framing`]).
+//! Chunks: single ones, and many at once, which are framed ([`crate::framing`]).
 
-use lucid_core::digest::ChunkId;
+use lucid_core::digest::{ChunkId, SessionRoot};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 /// Chunk ids one `missing` request may ask about.
 pub const MISSING_MAX: usize = 10_000;
@@ -19,6 +19,15 @@ pub struct ChunkIds {
     /// In any order; `get` answers in this one.
     #[schema(value_type = Vec<String>)]
     pub chunks: Vec<ChunkId>,
+    /// `get`: the session whose chunks they are; sessions that share nothing are read so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+}
+
+impl From<Vec<ChunkId>> for ChunkIds {
+    fn from(chunks: Vec<ChunkId>) -> Self {
+        Self { chunks, session_id: None }
+    }
 }
 
 /// Which would have to be uploaded. Advice: the request that takes references decides.
@@ -46,4 +55,283 @@ pub struct StoredChunk {
     pub stored_bytes: u64,
     /// Whether it was there, within what the caller may read.
     pub deduplicated: bool,
+}
+
+/// `POST /api/v1/chunks`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PutChunk {
+    /// The bytes, in base64.
+    pub data: String,
+    /// The session it is put into; one that is not there begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// Its index there.
+    #[serde(default)]
+    pub index: u64,
+    /// Anything worth knowing, at most 16 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    /// What the caller calls it within the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_id: Option<String>,
+}
+
+/// What became of an uploaded chunk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ChunkTaken {
+    /// What it goes by: the caller's name for it, or its hash.
+    pub chunk_id: String,
+    /// The session it is in.
+    pub session_id: Option<String>,
+    /// Its index there.
+    pub index: Option<u64>,
+    /// How long it is.
+    pub size_bytes: u64,
+    /// BLAKE3 of all of it.
+    #[schema(value_type = String)]
+    pub hash_value: ChunkId,
+    /// When it was first taken.
+    pub created_at: String,
+    /// As it was given.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    /// Whether all of its bytes were there.
+    pub deduplicated: bool,
+    /// The chunks it was cut into, if it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<ChunkPart>,
+}
+
+/// A chunk that an upload was cut into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChunkPart {
+    /// BLAKE3 of its bytes.
+    #[schema(value_type = String)]
+    pub chunk_id: ChunkId,
+    /// Its index in the session.
+    pub index: Option<u64>,
+    /// How long it is.
+    pub size_bytes: u64,
+    /// Whether it was there.
+    pub deduplicated: bool,
+}
+
+/// What is known of a chunk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ChunkInfo {
+    /// What it goes by: the caller's name for it, or its hash.
+    pub chunk_id: String,
+    /// The session it is in, where that is known.
+    pub session_id: Option<String>,
+    /// Its index there.
+    pub index: Option<u64>,
+    /// How long it is.
+    pub size_bytes: u64,
+    /// BLAKE3 of its bytes; of an upload that was cut, only where they were read.
+    #[schema(value_type = Option<String>)]
+    pub hash_value: Option<ChunkId>,
+    /// When it was uploaded on its own.
+    pub created_at: Option<String>,
+    /// Until when it is kept if no session refers to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<String>,
+    /// As it was given.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    /// Whether it waits for chunks in front of it, and is not in the session's tree yet.
+    #[serde(default)]
+    pub waits: bool,
+    /// Bytes it takes on the disk.
+    pub stored_bytes: u64,
+    /// Whether it is encrypted there.
+    pub encrypted: bool,
+    /// The chunks it was cut into, if it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub parts: Vec<ChunkId>,
+}
+
+/// `GET /api/v1/chunks/{chunk_id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ChunkWithData {
+    /// What it goes by.
+    pub chunk_id: String,
+    /// The bytes, in base64.
+    pub data: String,
+    /// What is known of it.
+    pub metadata: CheckedChunk,
+}
+
+/// What is known of a chunk that was read just now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CheckedChunk {
+    /// What is known of it anyway.
+    #[serde(flatten)]
+    pub chunk: ChunkInfo,
+    /// What was checked; what is wrong is never shown.
+    pub verification: ChunkChecks,
+}
+
+/// What reading a chunk checks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChunkChecks {
+    /// Whether its bytes are those it was stored with.
+    pub verified: bool,
+    /// By which hash.
+    pub algorithm: String,
+}
+
+/// Which session's chunk is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ChunkQuery {
+    /// Needed where several sessions call a chunk so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+}
+
+/// `GET /api/v1/chunks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ChunksQuery {
+    /// Only this session's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// How many: 1 to 1000, 100 when nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// How many to leave out in front.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+}
+
+/// `GET /api/v1/sessions/{session_id}/chunks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SessionChunksQuery {
+    /// How many: 1 to 1000, 100 when nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Which index an uploaded body is to have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct UploadQuery {
+    /// The session's next, when nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    /// What the caller calls it within the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk_id: Option<String>,
+}
+
+/// `GET /api/v1/deduplication/stats`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeduplicationStats {
+    /// Whether sessions that begin now share chunks.
+    pub enabled: bool,
+    /// Different chunks that are referred to.
+    pub total_unique_chunks: u64,
+    /// References to them: by sessions, and by uploads that wait for their deletion.
+    pub total_references: u64,
+    /// Bytes of the different chunks.
+    pub total_size_bytes: u64,
+    /// Bytes that are referred to, by bytes that are different; 1 when there are none.
+    pub deduplication_ratio: f64,
+    /// Bytes that are referred to and need not be kept again.
+    pub space_saved_bytes: u64,
+}
+
+/// `POST /api/v1/merkle/build`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuildTree {
+    /// The leaves, in order: hashes, or names within the session.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chunk_ids: Vec<String>,
+    /// The same, under the name that other clients use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chunk_hashes: Vec<String>,
+    /// The session the leaves are bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+}
+
+/// A tree that was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tree {
+    /// Its root.
+    #[schema(value_type = String)]
+    pub root_hash: SessionRoot,
+    /// How many leaves it has.
+    pub leaf_count: u64,
+    /// How long the way from a leaf to the root is, at most.
+    pub tree_depth: u32,
+    /// The session its leaves are bound to.
+    pub session_id: Option<String>,
+    /// When it was built.
+    pub created_at: String,
+    /// `lucid-session-tree/v1`.
+    pub algorithm: String,
+    /// Its leaves, if they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<Vec<String>>,
+}
+
+/// `GET /api/v1/merkle/{root_hash}`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+pub struct TreeQuery {
+    /// Whether to list its leaves.
+    pub include_leaves: bool,
+}
+
+/// The way from a leaf to the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TreeProof {
+    /// The leaf.
+    pub leaf_hash: String,
+    /// Which one.
+    pub leaf_index: u64,
+    /// Of how many.
+    pub leaf_count: u64,
+    /// The hashes beside the way, from the leaf up.
+    pub proof_hashes: Vec<String>,
+    /// Of each, whether it stands on the right.
+    pub proof_directions: Vec<bool>,
+    /// The root.
+    #[schema(value_type = String)]
+    pub root_hash: SessionRoot,
+}
+
+/// `POST /api/v1/merkle/verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyProof {
+    /// The root that the leaf is to be under.
+    pub root_hash: String,
+    /// The leaf.
+    pub leaf_hash: String,
+    /// The hashes beside the way, from the leaf up.
+    pub proof_path: Vec<String>,
+    /// Which leaf.
+    #[serde(default)]
+    pub leaf_index: u64,
+    /// Of each hash, whether it stands on the right. Derived when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof_directions: Option<Vec<bool>>,
+    /// How many leaves there are; without it the tree is taken to be full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf_count: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Reading a session back: `POST /api/v1/verify/session/{session_id}`.
+//! Reading sessions and chunks back, and what that found.
 
 use lucid_core::digest::{ChunkId, SessionRoot};
 use serde::{Deserialize, Serialize};
@@ -60,4 +60,72 @@ pub struct ChunkVerdict {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// The verdict on a way from a leaf to a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProofVerdict {
+    /// Whether it leads there.
+    pub verified: bool,
+    /// When.
+    pub timestamp: String,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// `POST /api/v1/verify/chunk/{chunk_id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChunkVerified {
+    /// Whether it was read and matched.
+    pub verified: bool,
+    /// When.
+    pub timestamp: String,
+    /// What was looked at.
+    pub details: ChunkVerifiedDetails,
+}
+
+/// What the verification of a chunk looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChunkVerifiedDetails {
+    /// What it goes by.
+    pub chunk_id: String,
+    /// Each check by its name: the record's digest, its encryption, its length and its hash are
+    /// checked by every read, and none can be right while another is wrong.
+    pub checks: std::collections::BTreeMap<String, bool>,
+    /// What is wrong, and where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `GET /api/v1/verify/history`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// Only of this chunk, under the name it was verified by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk_id: Option<String>,
+    /// Only of this session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// How many: 1 to 1000, 100 when nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// A verification that was run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PastVerification {
+    /// When.
+    pub timestamp: String,
+    /// `chunk` or `session`.
+    pub kind: String,
+    /// What it goes by.
+    pub id: String,
+    /// Whether nothing was wrong.
+    pub verified: bool,
+    /// What was, or what was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }

@@ -400,8 +400,8 @@ impl RemoteSink<'_> {
     }
 
     fn send_missing(&self, batch: Vec<(ChunkId, Vec<u8>)>) -> Result<(u64, u64), SinkError> {
-        let chunks = batch.iter().map(|(id, _)| *id).collect();
-        let missing = self.client.missing_chunks(&ChunkIds { chunks }).map_err(refused)?;
+        let chunks: Vec<ChunkId> = batch.iter().map(|(id, _)| *id).collect();
+        let missing = self.client.missing_chunks(&ChunkIds::from(chunks)).map_err(refused)?;
         let missing: std::collections::HashSet<ChunkId> = missing.into_iter().collect();
         let mut seen = std::collections::HashSet::new();
         let new: Vec<&[u8]> = batch
@@ -520,7 +520,8 @@ impl SessionSource for RemoteSession<'_> {
     }
 
     fn chunk(&self, _: &mut Packer, reference: &Reference) -> Result<Vec<u8>, OpError> {
-        let wanted = ChunkIds { chunks: vec![reference.chunk] };
+        let session_id = Some(self.shape.id.to_string());
+        let wanted = ChunkIds { chunks: vec![reference.chunk], session_id };
         let mut frames = self.client.get_chunks(&wanted).map_err(failed)?;
         let bytes = frames
             .next()

@@ -108,6 +108,7 @@ pub fn add_references(
             "session {id} is a live stream; use append, not references"
         )));
     }
+    refuse_waiting(&session)?;
     let chunks = new_ones(vault, &name, &session, start_index, chunks)?;
     let start_index = session.chunk_count();
     if chunks.is_empty() {
@@ -171,6 +172,19 @@ fn check_lengths(
         }
     }
     Ok(())
+}
+
+/// What is added at the end of a session would end up in front of chunks that wait there.
+pub fn refuse_waiting(session: &SessionRow) -> Result<(), OpError> {
+    if session.pending == 0 {
+        return Ok(());
+    }
+    Err(OpError::Conflict(format!(
+        "session {} has {} chunks that wait for index {}: put that first",
+        session.id,
+        session.pending,
+        session.chunk_count()
+    )))
 }
 
 /// The session, if it may still be written to.

@@ -12,7 +12,7 @@ use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
 use super::OpError;
-use super::add_references::open_for_writing;
+use super::add_references::{open_for_writing, refuse_waiting};
 use super::list_sessions::get_session;
 use super::store_chunks::Keeping;
 use crate::fact::{Fact, Marked, Referenced, Tail};
@@ -57,6 +57,7 @@ pub fn append_stream(
     let _held = locks.hold(id);
     let name = SessionName::of(vault.sealer(), id);
     let session = open_for_writing(vault, id)?;
+    refuse_waiting(&session)?;
     if offset != session.offset() {
         return Err(OpError::Offset { current: session.offset(), given: offset });
     }

@@ -1,6 +1,6 @@
 //! Why an op did not do what it was asked. Each is one answer on the wire; `problems` has the table.
 
-use lucid_core::digest::ChunkId;
+use lucid_core::digest::{ChunkId, SessionRoot};
 use lucid_core::session::SessionId;
 use lucid_store::{CommitError, StoreError};
 
@@ -34,6 +34,26 @@ pub enum OpError {
     /// There are no such chunks.
     #[error("{} of the chunks are unknown, the first is {}", .0.len(), first(.0))]
     NoChunks(Vec<ChunkId>),
+    /// There is no chunk of this name.
+    #[error("there is no chunk {0}")]
+    NoChunk(String),
+    /// There are no chunks of these names.
+    #[error("{} of the chunks are unknown, the first is {}", .0.len(), .0.first().map_or("", String::as_str))]
+    UnknownChunks(Vec<String>),
+    /// No tree with this root was built, or it was dropped for newer ones.
+    #[error("there is no tree {0}; only the latest that were built are kept")]
+    NoTree(SessionRoot),
+    /// Chunks wait for those in front of them.
+    #[error("session {session} lacks chunks {}: send them first", ranges(.gaps))]
+    Gaps {
+        /// The session.
+        session: SessionId,
+        /// Indexes that are missing, from the first to the last of each stretch.
+        gaps: Vec<(u64, u64)>,
+    },
+    /// It is more than may be sent.
+    #[error("{0}")]
+    TooLarge(String),
     /// These chunks are not there, so nothing can refer to them.
     #[error("{} chunks are missing, the first is {}: send them, then the references again", .0.len(), first(.0))]
     Missing(Vec<ChunkId>),
@@ -73,6 +93,16 @@ pub enum OpError {
 
 fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" ({reason})") }
+}
+
+fn ranges(gaps: &[(u64, u64)]) -> String {
+    let range = |(from, to): &(u64, u64)| match from == to {
+        true => from.to_string(),
+        false => format!("{from} to {to}"),
+    };
+    let named: Vec<String> = gaps.iter().take(10).map(range).collect();
+    let more = if gaps.len() > named.len() { ", ..." } else { "" };
+    named.join(", ") + more
 }
 
 fn first(ids: &[ChunkId]) -> String {

@@ -18,11 +18,15 @@ use super::append_stream::cut_tail;
 use super::create_session::check_metadata;
 use super::list_sessions::get_session;
 use super::make_timeline::make_timeline;
+use super::put_chunk::gaps;
 use super::read_session::{StoredSession, appendix_start, reference_at};
 use super::store_chunks::Keeping;
 use crate::fact::{Fact, Referenced, Sealed};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
+
+/// Stretches of missing chunks that a refusal lists.
+const GAPS_LISTED: usize = 1_000;
 
 /// How a session is to end.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +61,10 @@ pub fn seal_session(
     }
     cut_tail(vault, keeping, &name, &open_for_writing(vault, id)?)?;
     let mut session = load()?;
+    if session.pending > 0 {
+        let gaps = gaps(vault, &name, &session, GAPS_LISTED)?;
+        return Err(OpError::Gaps { session: id.clone(), gaps });
+    }
     check_count(&session, session.chunk_count(), request)?;
     check_appendix(vault, &session, request)?;
     let mut metadata = session.metadata.clone();

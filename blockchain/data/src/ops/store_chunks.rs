@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lucid_core::digest::ChunkId;
 use lucid_core::limits::CHUNK_BYTES_MAX;
+use lucid_core::time::Timestamp;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::committer::{Done, Submission};
 use lucid_store::crypt::ChunkKey;
@@ -12,6 +13,7 @@ use lucid_store::frame::Sealed;
 use lucid_store::vault::Vault;
 
 use super::OpError;
+use crate::fact::{Fact, Uploaded};
 
 /// How new chunks are kept.
 #[derive(Debug, Clone, Copy)]
@@ -33,11 +35,16 @@ pub struct StoredChunk {
     pub deduplicated: bool,
 }
 
-/// Stores all of them or none, compressing on up to so many threads.
+/// How long chunks are kept that were sent to be referred to.
+const KEPT_SECONDS: i64 = 24 * 3_600;
+
+/// Stores all of them or none, compressing on up to so many threads. They are kept for a day; by then
+/// something refers to them.
 pub fn store_chunks(
     vault: &Vault,
     keeping: Keeping,
     threads: usize,
+    now: Timestamp,
     chunks: &[&[u8]],
 ) -> Result<Vec<StoredChunk>, OpError> {
     check(chunks)?;
@@ -69,7 +76,10 @@ pub fn store_chunks(
     let mut known = HashSet::new();
     let mut stored = Vec::with_capacity(chunks.len());
     let mut submission = Submission::default();
-    for (_, Packed { id, deduplicated, record }) in packed {
+    let mut lengths = Vec::with_capacity(chunks.len());
+    for (position, Packed { id, deduplicated, record }) in packed {
+        let length = chunks.get(position).map_or(0, |bytes| bytes.len());
+        lengths.push((id, u32::try_from(length).unwrap_or(u32::MAX)));
         let deduplicated = !known.insert(id) || deduplicated;
         let bytes = record.as_ref().map_or(0, Sealed::record_bytes);
         submission.chunks.extend(record);
@@ -79,6 +89,18 @@ pub fn store_chunks(
             deduplicated,
         });
     }
+    if chunks.is_empty() {
+        return Ok(stored);
+    }
+    // What was known is kept for a day too: the caller relies on it no less.
+    submission.requires = stored.iter().map(|chunk| vault.sealer().chunk_name(&chunk.id)).collect();
+    let uploaded = Fact::Uploaded(Uploaded {
+        at: now,
+        until: Some(now.plus_seconds(KEPT_SECONDS)),
+        metadata: String::new(),
+        chunks: lengths,
+    });
+    submission.facts.push(vault.fact(&mut Packer::new(), uploaded.encode())?);
     vault.commit(submission)?;
     Ok(stored)
 }

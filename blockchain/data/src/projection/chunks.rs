@@ -31,12 +31,12 @@ impl SessionProjection {
         if let Some(session) = session {
             changes.put(Referred::by_key(name, session), Vec::new());
         }
-        if before > 0 {
-            return Ok(());
-        }
         count(changes, |counts| {
-            counts.unique += 1;
-            counts.unique_bytes += u64::from(length);
+            counts.chunk_bytes += u64::from(length);
+            if before == 0 {
+                counts.unique += 1;
+                counts.unique_bytes += u64::from(length);
+            }
         })
     }
 
@@ -52,17 +52,18 @@ impl SessionProjection {
             changes.remove(Referred::by_key(name, session));
         }
         let before = Referred::count(changes.get(&Referred::key(name))?);
-        if before > 1 {
-            changes.put(Referred::key(name), (before - 1).to_be_bytes().to_vec());
-            return Ok(());
-        }
-        changes.remove(Referred::key(name));
-        if before == 0 {
-            return Ok(());
+        match before {
+            0 => return Ok(()),
+            1 => changes.remove(Referred::key(name)),
+            _ => changes.put(Referred::key(name), (before - 1).to_be_bytes().to_vec()),
         }
         count(changes, |counts| {
-            counts.unique = counts.unique.saturating_sub(1);
-            counts.unique_bytes = counts.unique_bytes.saturating_sub(u64::from(length));
+            let less = |from: &mut u64, by: u64| *from = from.saturating_sub(by);
+            less(&mut counts.chunk_bytes, length.into());
+            if before == 1 {
+                less(&mut counts.unique, 1);
+                less(&mut counts.unique_bytes, length.into());
+            }
         })
     }
 

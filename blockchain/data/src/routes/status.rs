@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use lucid_api::paths;
+use lucid_api::v1::chunks::DeduplicationStats;
 use lucid_api::v1::service::Status;
 use lucid_http::reply::Reply;
 use serde_json::{Map, Value, json};
@@ -39,6 +40,10 @@ pub async fn get_status(State(app): Desk) -> Reply<Json<Status>> {
                 "anchored_sessions": totals.sessions.anchored,
                 "chunk_references": totals.sessions.references,
                 "session_bytes": totals.sessions.bytes,
+                "unique_chunks": totals.sessions.unique,
+                "unique_bytes": totals.sessions.unique_bytes,
+                "uploaded_chunks": totals.sessions.uploads,
+                "deduplication": app.chunks.deduplicate,
                 "stored_bytes": totals.stored_bytes,
                 "encrypted": app.keeping.encrypt,
                 "compression": app.keeping.compression.to_string(),
@@ -52,6 +57,31 @@ pub async fn get_status(State(app): Desk) -> Reply<Json<Status>> {
         })
         .await?;
     Ok(Json(status(document.status, uptime_seconds, counts)))
+}
+
+/// How much deduplication saves.
+#[utoipa::path(get, path = paths::DEDUPLICATION_STATS, tag = "service",
+    responses((status = 200, body = DeduplicationStats)))]
+pub async fn deduplication_stats(State(app): Desk) -> Reply<Json<DeduplicationStats>> {
+    let stats = app
+        .run(|app| {
+            let counts = count_sessions(&app.opened.vault)?.sessions;
+            // Bytes that wait for their cut are no chunks yet.
+            let (referred, unique) = (counts.chunk_bytes, counts.unique_bytes);
+            Ok(DeduplicationStats {
+                enabled: app.chunks.deduplicate,
+                total_unique_chunks: counts.unique,
+                total_references: counts.references + counts.uploads,
+                total_size_bytes: unique,
+                deduplication_ratio: match unique {
+                    0 => 1.0,
+                    _ => referred as f64 / unique as f64,
+                },
+                space_saved_bytes: referred.saturating_sub(unique),
+            })
+        })
+        .await?;
+    Ok(Json(stats))
 }
 
 fn status(

@@ -1,14 +1,19 @@
-//! Reading a session back: `POST /api/v1/verify/session/{session_id}`.
+//! Reading sessions and chunks back, and what that found.
 
 use axum::Json as Answer;
 use axum::extract::State;
 use lucid_api::paths;
-use lucid_api::v1::verification::{Verified, VerifyQuery};
+use lucid_api::v1::chunks::ChunkQuery;
+use lucid_api::v1::verification::{
+    ChunkVerified, ChunkVerifiedDetails, HistoryQuery, PastVerification, Verified, VerifyQuery,
+};
 use lucid_http::extract::{Path, Query};
 use lucid_http::reply::Reply;
 
-use super::{Desk, session_id};
+use super::{Desk, invalid, limit, session_id};
+use crate::fact::Verified as Outcome;
 use crate::ops::OpError;
+use crate::ops::verify_chunk::{remember, verifications, verify_chunk as verify_one};
 use crate::ops::verify_session::{SessionVerified, verify_session as verify};
 use crate::{clock, reply};
 
@@ -23,13 +28,86 @@ pub async fn verify_session(
     Query(query): Query<VerifyQuery>,
 ) -> Reply<Answer<Verified>> {
     let id = session_id(&id)?;
+    let expected = query.expected_merkle_root;
     let verified = app
-        .run(move |app| match verify(&app.opened.vault, &id, app.threads, &|_| {}) {
-            Err(error @ (OpError::NoSession(_) | OpError::Removed(_))) => {
-                Ok(SessionVerified { faults: vec![error.to_string()], ..Default::default() })
-            }
-            outcome => outcome,
+        .run(move |app| {
+            let vault = &app.opened.vault;
+            let found = match verify(vault, &id, app.threads, &|_| {}) {
+                Err(error @ OpError::NoSession(_)) => {
+                    let faults = vec![error.to_string()];
+                    let found = SessionVerified { faults, ..SessionVerified::default() };
+                    return Ok(reply::verified(&found, expected, clock::now()));
+                }
+                outcome => outcome?,
+            };
+            let now = clock::now();
+            let verified = reply::verified(&found, expected, now);
+            let reason = match (found.failed.len(), &verified.details.reason) {
+                (0, reason) => reason.clone().unwrap_or_default(),
+                (failed, _) => format!("{failed} chunks are damaged or missing"),
+            };
+            remember(
+                vault,
+                Outcome {
+                    at: now,
+                    subject: id.to_string(),
+                    is_session: true,
+                    verified: verified.verified,
+                    reason,
+                },
+            )?;
+            Ok(verified)
         })
         .await?;
-    Ok(Answer(reply::verified(&verified, query.expected_merkle_root, clock::now())))
+    Ok(Answer(verified))
+}
+
+/// Reads one chunk and holds it against its hash. Damage is an answer.
+#[utoipa::path(post, path = paths::VERIFY_CHUNK, tag = "verification",
+    params(("chunk_id" = String, Path), ChunkQuery),
+    responses((status = 200, body = ChunkVerified)))]
+pub async fn verify_chunk(
+    State(app): Desk,
+    Path(called): Path<String>,
+    Query(query): Query<ChunkQuery>,
+) -> Reply<Answer<ChunkVerified>> {
+    let session = query.session_id.as_deref().map(session_id).transpose()?;
+    let outcome = app
+        .run(move |app| verify_one(&app.opened.vault, &called, session.as_ref(), clock::now()))
+        .await?;
+    let checks = ["record", "decryption", "length", "hash"];
+    let checks = checks.map(|check| (check.to_owned(), outcome.verified)).into_iter().collect();
+    Ok(Answer(ChunkVerified {
+        verified: outcome.verified,
+        timestamp: outcome.at.to_string(),
+        details: ChunkVerifiedDetails {
+            chunk_id: outcome.subject,
+            checks,
+            reason: Some(outcome.reason).filter(|reason| !reason.is_empty()),
+        },
+    }))
+}
+
+/// The latest verifications, the newest first.
+#[utoipa::path(get, path = paths::VERIFY_HISTORY, tag = "verification", params(HistoryQuery),
+    responses((status = 200, body = Vec<PastVerification>)))]
+pub async fn verify_history(
+    State(app): Desk,
+    Query(query): Query<HistoryQuery>,
+) -> Reply<Answer<Vec<PastVerification>>> {
+    let limit = limit(query.limit)?;
+    if query.chunk_id.is_some() && query.session_id.is_some() {
+        return Err(invalid("ask for one chunk or for one session"));
+    }
+    let subject = query.chunk_id.or(query.session_id);
+    let past =
+        app.run(move |app| verifications(&app.opened.vault, subject.as_deref(), limit)).await?;
+    let shown = past.into_iter().map(|past| PastVerification {
+        timestamp: past.at.to_string(),
+        kind: if past.is_session { "session" } else { "chunk" }.to_owned(),
+        id: past.subject,
+        verified: past.verified,
+        reason: Some(past.reason).filter(|reason| !reason.is_empty()),
+    });
+    Ok(Answer(shown.collect()))
 }

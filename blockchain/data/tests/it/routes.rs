@@ -2,11 +2,13 @@
 
 mod anchors;
 mod append;
+mod chunk;
 mod chunks;
 mod content;
 mod files;
 mod live;
 mod maintenance;
+mod merkle;
 mod proofs;
 mod removal;
 mod service;

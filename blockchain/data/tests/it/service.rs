@@ -86,7 +86,7 @@ impl Service {
 
     /// Stores chunks and makes them a session's next ones, as an archive does.
     pub fn add(&self, session: &str, start: u64, chunks: &[&[u8]]) -> u64 {
-        let asked = ChunkIds { chunks: chunks.iter().map(|chunk| id(chunk)).collect() };
+        let asked = ChunkIds::from(chunks.iter().map(|chunk| id(chunk)).collect::<Vec<_>>());
         let missing = self.client.missing_chunks(&asked).unwrap();
         let wanted = chunks.iter().filter(|chunk| missing.contains(&id(chunk)));
         self.client.put_chunks(wanted.copied()).unwrap();

@@ -131,6 +131,7 @@ fn counts_follow_every_fact_and_are_found_again_in_the_log() {
         bytes: 3_508,
         unique: 4 + 2,
         unique_bytes: 3_508,
+        chunk_bytes: 3_508,
         ..Counts::default()
     };
     let counted = count_sessions(&store.vault).unwrap();

@@ -51,11 +51,12 @@ fn a_removed_session_leaves_its_signed_tombstone_and_nothing_else() {
     ));
     remove(&store, &sealed).unwrap();
     assert_eq!(count_sessions(&store.vault).unwrap().sessions, Counts::default());
-    // Two tombstones with their orders and queues, and what belongs to no session.
+    // Two tombstones with their orders and queues, what belongs to no session, and uploads, which are
+    // kept for a day.
     let own = store.index.rows().into_iter().filter(|(key, _)| key[0] >= 0x50);
     let mut kinds: Vec<u8> = own.map(|(key, _)| key[0]).collect();
     kinds.dedup();
-    assert_eq!(kinds, [0x58, 0x59, 0x60, 0x62, 0x63]);
+    assert_eq!(kinds, [0x58, 0x59, 0x5a, 0x60, 0x62, 0x63]);
     let listed = list_sessions(&store.vault, &SessionFilter::default(), 10, None).unwrap();
     assert!(listed.sessions.is_empty());
     store.vault.close().unwrap();

@@ -66,7 +66,7 @@ impl Store {
     }
 
     pub fn store(&self, chunks: &[&[u8]]) -> Vec<(ChunkId, u32)> {
-        store_chunks(&self.vault, KEEPING, 2, chunks).unwrap();
+        store_chunks(&self.vault, KEEPING, 2, NOW, chunks).unwrap();
         chunks.iter().map(|chunk| (id(chunk), chunk.len() as u32)).collect()
     }
 

@@ -13,7 +13,7 @@ fn chunks_come_back_as_they_were_sent() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path());
     let chunks: Vec<Vec<u8>> = (0..40u64).map(|n| noise(n, 30_000 + n as usize)).collect();
-    let ids = ChunkIds { chunks: chunks.iter().map(|chunk| id(chunk)).collect() };
+    let ids = ChunkIds::from(chunks.iter().map(|chunk| id(chunk)).collect::<Vec<_>>());
     assert_eq!(service.client.missing_chunks(&ids).unwrap(), ids.chunks);
     let sent = chunks.iter().chain([&chunks[0]]).map(Vec::as_slice);
     let stored = service.client.put_chunks(sent).unwrap();
@@ -51,7 +51,7 @@ fn a_batch_is_stored_whole_or_not_at_all() {
         assert_eq!(refused.code, Some(ErrorCode::Invalid), "{}", refused.detail);
         assert_eq!(refused.details["position"], json!(position));
     }
-    let asked = ChunkIds { chunks: vec![id(&good)] };
+    let asked = ChunkIds::from(vec![id(&good)]);
     assert_eq!(service.client.missing_chunks(&asked).unwrap(), asked.chunks);
     assert!(service.client.put_framed(Vec::new()).unwrap().is_empty());
 
@@ -79,18 +79,18 @@ fn unknown_chunks_are_listed() {
     let service = Service::start(folder.path());
     let known = noise(1, 100);
     service.client.put_chunks([known.as_slice()]).unwrap();
-    let asked = ChunkIds { chunks: vec![id(b"x"), id(&known), id(b"y")] };
+    let asked = ChunkIds::from(vec![id(b"x"), id(&known), id(b"y")]);
     let refused = service.client.get_chunks(&asked).unwrap_err();
     let refused = refused.refused().unwrap();
     assert_eq!(refused.code, Some(ErrorCode::NotFound));
     assert_eq!(refused.details["unknown"], json!([id(b"x").to_string(), id(b"y").to_string()]));
     assert!(service.client.chunk(id(b"x"), None).unwrap_err().is_not_found());
-    let (status, ..) = problem(service.get("/api/v1/chunks/abc/raw"));
+    let (status, ..) = problem(service.get("/api/v1/chunks/abc/raw?session_id=no%20id"));
     assert_eq!(status, 422);
     let (status, ..) = problem(service.post("/api/v1/chunks/missing", json!({ "chunks": ["zz"] })));
     assert_eq!(status, 422);
-    let many = ChunkIds { chunks: vec![id(b"x"); GET_MAX + 1] };
+    let many = ChunkIds::from(vec![id(b"x"); GET_MAX + 1]);
     assert_eq!(service.client.get_chunks(&many).unwrap_err().code(), Some(ErrorCode::Invalid));
-    let many = ChunkIds { chunks: vec![id(b"x"); MISSING_MAX + 1] };
+    let many = ChunkIds::from(vec![id(b"x"); MISSING_MAX + 1]);
     assert_eq!(service.client.missing_chunks(&many).unwrap_err().code(), Some(ErrorCode::Invalid));
 }

@@ -94,7 +94,7 @@ fn damage_is_named_and_everything_else_is_still_read() {
     assert_eq!(status["damage"][0]["file"], "chunks/00000001.seg");
 
     // Missing again, so an upload heals it.
-    let asked = ChunkIds { chunks: chunks.iter().map(|chunk| id(chunk)).collect() };
+    let asked = ChunkIds::from(chunks.iter().map(|chunk| id(chunk)).collect::<Vec<_>>());
     let missing = service.wait(|| {
         Some(service.client.missing_chunks(&asked).unwrap()).filter(|missing| !missing.is_empty())
     });

@@ -14,7 +14,8 @@ fn garbage_is_collected_and_the_last_run_is_remembered() {
     assert_eq!(service.client.gc_progress().unwrap().state, ProgressState::Idle);
     for (session, seed) in [("gone", 1), ("kept", 2)] {
         service.begin(session);
-        service.add(session, 0, &[&noise(seed, 300_000)]);
+        // Not in a batch: that would be kept for a day.
+        service.client.append(session, &Default::default(), noise(seed, 300_000)).unwrap();
         service.client.seal(session, &Default::default()).unwrap();
     }
     service.client.remove_session("gone", &RemoveQuery::default()).unwrap();

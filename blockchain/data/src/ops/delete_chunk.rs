@@ -1,0 +1,62 @@
+//! Ends what keeps an upload. Its bytes go with the next collection, unless they are referred to.
+
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use super::find_chunk::find_chunk;
+use crate::fact::{Fact, Forgotten};
+use crate::row::{self, Referred};
+
+/// Sessions that are looked at for one that is sealed.
+const LOOKED_AT: usize = 1_000;
+
+/// Deletes an upload. A chunk that a session refers to is refused, with the session: what is sealed does
+/// not change, and what is not is removed as a whole.
+pub fn delete_chunk(
+    vault: &Vault,
+    called: &str,
+    session: Option<&SessionId>,
+    now: Timestamp,
+) -> Result<(), OpError> {
+    let found = find_chunk(vault, called, session, now)?;
+    let mut chunks = Vec::new();
+    for (key, _) in &found.parts {
+        refuse_referred(vault, called, &vault.sealer().chunk_name(*key))?;
+        chunks.push(key.id);
+    }
+    let fact = vault.fact(&mut Packer::new(), Fact::Forgotten(Forgotten { chunks }).encode())?;
+    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+    Ok(())
+}
+
+fn refuse_referred(
+    vault: &Vault,
+    called: &str,
+    name: &lucid_core::digest::ChunkName,
+) -> Result<(), OpError> {
+    let mut by = None;
+    for name in Referred::list(vault.index(), name, LOOKED_AT)? {
+        let Some(session) = row::session(vault.index(), vault.sealer(), &name)? else { continue };
+        let is_sealed = session.sealed.is_some();
+        by = Some(session);
+        if is_sealed {
+            break;
+        }
+    }
+    match by {
+        None => Ok(()),
+        Some(session) if session.sealed.is_some() => Err(OpError::Conflict(format!(
+            "session {} is sealed and refers to chunk {called}: it goes with the session, if that is \
+             removed",
+            session.id
+        ))),
+        Some(session) => Err(OpError::Conflict(format!(
+            "session {} refers to chunk {called}: it goes with the session, if that is removed",
+            session.id
+        ))),
+    }
+}

@@ -1,0 +1,380 @@
+//! Takes one chunk in, on its own or into a session at an index; durable on return.
+//!
+//! Indexes may come in any order. What lies behind a gap waits, and the session's tree covers what is in
+//! front of it; sealing refuses while there are gaps.
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::digest::ChunkId;
+use lucid_core::limits::SESSION_ID_CHARS_MAX;
+use lucid_core::session::{Layout, SessionId};
+use lucid_core::time::Timestamp;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::crypt::ChunkKey;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use super::add_references::open_for_writing;
+use super::create_session::{NewSession, create_session};
+use super::store_chunks::Keeping;
+use crate::fact::{Fact, Placed, Uploaded};
+use crate::opened::SessionLocks;
+use crate::row::{self, Alias, PlacedRow, SessionName, SessionRow, UploadedRow};
+
+/// How far ahead of a session's end a chunk may be put: bounds what waits, and what sealing looks at.
+pub const AHEAD_MAX: u64 = 100_000;
+/// Bytes of what a caller may say of a chunk.
+pub const CHUNK_METADATA_BYTES_MAX: usize = 16 << 10;
+
+/// What uploads may bring, and what becomes of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The longest.
+    pub most: usize,
+    /// Those that are longer than this are cut by the profile, or refused.
+    pub split_over: usize,
+    /// Whether they are cut.
+    pub splits: bool,
+    /// How they are cut, and how sessions are that begin with a chunk.
+    pub profile: ChunkProfile,
+    /// Whether sessions that begin with a chunk keep copies of their own.
+    pub own_copies: bool,
+}
+
+/// Where a chunk is to go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PutChunk {
+    /// The session it is put into; one that is not there begins. Without one it is kept on its own,
+    /// until it is deleted.
+    pub session: Option<SessionId>,
+    /// Its index; without one it is the session's next.
+    pub index: Option<u64>,
+    /// What the caller calls it, within the session.
+    pub alias: Option<String>,
+    /// What the caller says of it: a JSON object, or nothing.
+    pub metadata: String,
+}
+
+/// A part of what was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Its id.
+    pub id: ChunkId,
+    /// How long it is.
+    pub length: u32,
+    /// Bytes it takes on the disk; zero when it was known.
+    pub stored_bytes: u64,
+}
+
+/// What was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The chunks it became: one, unless it was cut.
+    pub parts: Vec<Part>,
+    /// The index of the first, in a session.
+    pub index: Option<u64>,
+    /// When it was first taken.
+    pub at: Timestamp,
+    /// Whether it was not there before.
+    pub is_new: bool,
+}
+
+/// Takes one upload.
+pub fn put_chunk(
+    vault: &Vault,
+    locks: &SessionLocks,
+    keeping: Keeping,
+    bounds: &Bounds,
+    now: Timestamp,
+    wanted: &PutChunk,
+    bytes: &[u8],
+) -> Result<Taken, OpError> {
+    check(wanted)?;
+    let pieces = cut(bounds, bytes)?;
+    match &wanted.session {
+        None => keep(vault, keeping, now, wanted, &pieces),
+        Some(id) => {
+            begin(vault, locks, bounds, now, id)?;
+            let _held = locks.hold(id);
+            place(vault, keeping, now, wanted, id, &pieces)
+        }
+    }
+}
+
+fn check(wanted: &PutChunk) -> Result<(), OpError> {
+    let invalid = |sentence: String| Err(OpError::Invalid(sentence));
+    if wanted.metadata.len() > CHUNK_METADATA_BYTES_MAX {
+        return invalid(format!(
+            "metadata of a chunk has at most {CHUNK_METADATA_BYTES_MAX} bytes"
+        ));
+    }
+    if wanted.session.is_none() && (wanted.index.is_some_and(|index| index > 0)) {
+        return invalid("an index is one of a session: name the session_id too".into());
+    }
+    let Some(alias) = &wanted.alias else { return Ok(()) };
+    if wanted.session.is_none() {
+        return invalid(
+            "a chunk_id of your own is one of a session: name the session_id too".into(),
+        );
+    }
+    let is_char = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+    if alias.is_empty() || alias.len() > SESSION_ID_CHARS_MAX || !alias.chars().all(is_char) {
+        return invalid(format!(
+            "{:?} is no chunk_id: 1 to {SESSION_ID_CHARS_MAX} characters [A-Za-z0-9._:-] are wanted",
+            alias.chars().take(SESSION_ID_CHARS_MAX).collect::<String>()
+        ));
+    }
+    if alias.len() == 64 && alias.chars().all(|c| c.is_ascii_hexdigit()) {
+        return invalid(
+            "a chunk_id of your own must not look like a hash (64 hex digits): leave it out, and the \
+             chunk goes by BLAKE3 of its bytes"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+fn cut<'a>(bounds: &Bounds, bytes: &'a [u8]) -> Result<Vec<&'a [u8]>, OpError> {
+    let length = bytes.len();
+    if length == 0 {
+        return Err(OpError::Invalid(format!("a chunk has 1 to {} bytes, not 0", bounds.most)));
+    }
+    if length > bounds.most {
+        return Err(OpError::TooLarge(format!(
+            "the chunk has {length} bytes, and {} are allowed; append a stream, or send several",
+            bounds.most
+        )));
+    }
+    if length <= bounds.split_over {
+        return Ok(vec![bytes]);
+    }
+    if !bounds.splits {
+        return Err(OpError::TooLarge(format!(
+            "the chunk has {length} bytes, and is not cut above {}: send several",
+            bounds.split_over
+        )));
+    }
+    let (mut rest, mut pieces) = (bytes, Vec::new());
+    while let Some((piece, after)) =
+        bounds.profile.next_cut(rest, true).and_then(|length| rest.split_at_checked(length))
+    {
+        pieces.push(piece);
+        rest = after;
+    }
+    Ok(pieces)
+}
+
+/// Begins the session of a chunk, unless it is there.
+fn begin(
+    vault: &Vault,
+    locks: &SessionLocks,
+    bounds: &Bounds,
+    now: Timestamp,
+    id: &SessionId,
+) -> Result<(), OpError> {
+    let name = SessionName::of(vault.sealer(), id);
+    if row::session(vault.index(), vault.sealer(), &name)?.is_some() {
+        return Ok(());
+    }
+    let session = NewSession {
+        id: Some(id.clone()),
+        user: String::new(),
+        layout: Layout::Raw,
+        public: false,
+        profile: bounds.profile,
+        metadata: Default::default(),
+        started_at: now,
+        one_shot: false,
+        own_copies: bounds.own_copies,
+    };
+    match create_session(vault, locks, session) {
+        // Somebody else began it a moment ago, and differently.
+        Err(OpError::Conflict(_)) => Ok(()),
+        begun => begun.map(|_| ()),
+    }
+}
+
+/// Packs what is not known yet; says what each part is.
+fn pack(
+    vault: &Vault,
+    keeping: Keeping,
+    pieces: &[&[u8]],
+    key_of: impl Fn(ChunkId) -> ChunkKey,
+) -> Result<(Submission, Vec<Part>), OpError> {
+    let (mut packer, mut submission, mut parts) = (Packer::new(), Submission::default(), vec![]);
+    for piece in pieces {
+        let id = ChunkId::from(blake3::hash(piece));
+        let key = key_of(id);
+        submission.requires.push(vault.sealer().chunk_name(key));
+        let mut stored_bytes = 0;
+        let known = vault.knows(key, keeping.encrypt)?;
+        // A chunk that is only pending is sent along too: this must not depend on another's commit.
+        if !known || vault.placement(key)?.is_none() {
+            let Keeping { compression, encrypt } = keeping;
+            let sealed = vault.chunk(&mut packer, compression, encrypt, key, piece)?;
+            stored_bytes = if known { 0 } else { sealed.record_bytes() };
+            submission.chunks.push(sealed);
+        }
+        let length = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+        parts.push(Part { id, length, stored_bytes });
+    }
+    Ok((submission, parts))
+}
+
+fn lengths(parts: &[Part]) -> Vec<(ChunkId, u32)> {
+    parts.iter().map(|part| (part.id, part.length)).collect()
+}
+
+/// Keeps chunks on their own.
+fn keep(
+    vault: &Vault,
+    keeping: Keeping,
+    now: Timestamp,
+    wanted: &PutChunk,
+    pieces: &[&[u8]],
+) -> Result<Taken, OpError> {
+    let (mut submission, parts) = pack(vault, keeping, pieces, |id| ChunkKey::from(&id))?;
+    let mut at = None;
+    for name in &submission.requires {
+        let known = UploadedRow::find(vault.index(), vault.sealer(), name)?;
+        at = known.filter(|known| known.until.is_none()).map(|known| known.at);
+        if at.is_none() {
+            break;
+        }
+    }
+    let fact = Fact::Uploaded(Uploaded {
+        at: now,
+        until: None,
+        metadata: wanted.metadata.clone(),
+        chunks: lengths(&parts),
+    });
+    // The same again is only answered, unless its bytes have to be healed.
+    if at.is_none() || !submission.chunks.is_empty() {
+        submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
+        vault.commit(submission)?;
+    }
+    Ok(Taken { parts, index: None, at: at.unwrap_or(now), is_new: at.is_none() })
+}
+
+/// Puts chunks into a session. The caller holds it.
+fn place(
+    vault: &Vault,
+    keeping: Keeping,
+    now: Timestamp,
+    wanted: &PutChunk,
+    id: &SessionId,
+    pieces: &[&[u8]],
+) -> Result<Taken, OpError> {
+    let name = SessionName::of(vault.sealer(), id);
+    let session = open_for_writing(vault, id)?;
+    if session.tail_bytes > 0 || session.layout != Layout::Raw {
+        return Err(OpError::Conflict(format!(
+            "session {id} is {}; chunks are put by index into neither a stream nor a folder",
+            if session.tail_bytes > 0 { "a live stream" } else { "an archived folder" }
+        )));
+    }
+    let index = wanted.index.unwrap_or_else(|| session.chunk_count());
+    if index > session.chunk_count() + AHEAD_MAX {
+        return Err(OpError::Invalid(format!(
+            "index {index} is too far ahead: session {id} has {} chunks, and {AHEAD_MAX} more may wait",
+            session.chunk_count()
+        )));
+    }
+    let (mut submission, parts) = pack(vault, keeping, pieces, |id| session.key_of(&id))?;
+    let mut all_there = true;
+    for (index, part) in (index..).zip(&parts) {
+        match chunk_at(vault, &name, &session, index)? {
+            None => all_there = false,
+            Some(known) if known == (part.id, part.length) => {}
+            Some((known, _)) => {
+                return Err(OpError::Conflict(format!(
+                    "session {id} has another chunk at index {index}: {known}"
+                )));
+            }
+        }
+    }
+    let mut same_alias = wanted.alias.is_none();
+    if let Some(alias) = &wanted.alias
+        && let Some(there) = Alias::find(vault.index(), vault.sealer(), alias, &name)?
+    {
+        let known = upload_at(vault, &name, there)?;
+        if known != lengths(&parts) {
+            return Err(OpError::Conflict(format!(
+                "session {id} has another chunk that is called {alias}, at index {there}"
+            )));
+        }
+        same_alias = there == index;
+    }
+    let placed = PlacedRow::find(vault.index(), vault.sealer(), &name, index)?;
+    let at = placed.filter(|_| all_there).map(|placed| placed.at);
+    if at.is_none() || !same_alias || !submission.chunks.is_empty() {
+        let fact = Fact::Placed(Placed {
+            session: id.clone(),
+            index,
+            at: at.unwrap_or(now),
+            alias: wanted.alias.clone(),
+            metadata: wanted.metadata.clone(),
+            chunks: lengths(&parts),
+        });
+        submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
+        vault.commit(submission)?;
+    }
+    Ok(Taken { parts, index: Some(index), at: at.unwrap_or(now), is_new: !all_there })
+}
+
+/// The chunk that a session has at an index, waiting or not.
+fn chunk_at(
+    vault: &Vault,
+    name: &SessionName,
+    session: &SessionRow,
+    index: u64,
+) -> Result<Option<(ChunkId, u32)>, OpError> {
+    let (drawer, sealer) = (vault.index(), vault.sealer());
+    if index < session.chunk_count() {
+        let known = row::references(drawer, sealer, name, index, 1)?;
+        let known = known.first().filter(|known| known.index == index);
+        return Ok(known.map(|known| (known.chunk, known.length)));
+    }
+    let placed = PlacedRow::find(drawer, sealer, name, index)?;
+    Ok(placed.map(|placed| (placed.chunk, placed.length)))
+}
+
+/// The chunks of the upload that begins at an index.
+pub(super) fn upload_at(
+    vault: &Vault,
+    name: &SessionName,
+    index: u64,
+) -> Result<Vec<(ChunkId, u32)>, OpError> {
+    let (drawer, sealer) = (vault.index(), vault.sealer());
+    let first = PlacedRow::find(drawer, sealer, name, index)?;
+    let parts = first.map_or(0, |first| first.parts.max(1));
+    let rows = PlacedRow::list(drawer, sealer, name, index, parts as usize)?;
+    Ok(rows.into_iter().map(|(_, row)| (row.chunk, row.length)).collect())
+}
+
+/// Indexes that are missing in front of chunks that wait, as ranges from the first to the last; at most
+/// so many.
+pub fn gaps(
+    vault: &Vault,
+    name: &SessionName,
+    session: &SessionRow,
+    most: usize,
+) -> Result<Vec<(u64, u64)>, OpError> {
+    let mut gaps = Vec::new();
+    let (mut next, mut left) = (session.chunk_count(), session.pending);
+    let mut from = next;
+    while left > 0 && gaps.len() < most {
+        let rows = PlacedRow::list(vault.index(), vault.sealer(), name, from, 1_000)?;
+        let Some((last, _)) = rows.last() else { break };
+        from = last + 1;
+        for (index, _) in &rows {
+            if *index > next {
+                gaps.push((next, index - 1));
+            }
+            next = index + 1;
+            left = left.saturating_sub(1);
+        }
+    }
+    gaps.truncate(most);
+    Ok(gaps)
+}

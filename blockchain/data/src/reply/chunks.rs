@@ -1,0 +1,90 @@
+//! What chunks, trees and verifications of them look like on the wire.
+
+use lucid_api::v1::chunks::{ChunkInfo, ChunkPart, ChunkTaken, Tree as WireTree};
+use lucid_core::session::SessionId;
+use lucid_store::vault::Vault;
+use serde_json::{Map, Value};
+
+use crate::ops::OpError;
+use crate::ops::build_tree::{ALGORITHM, BuiltTree};
+use crate::ops::find_chunk::FoundChunk;
+use crate::ops::put_chunk::{PutChunk, Taken};
+
+/// What was said of a chunk, as it was given.
+fn metadata(text: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(text).ok()
+}
+
+/// What became of an upload.
+pub fn chunk_taken(request: PutChunk, taken: Taken, bytes: &[u8]) -> ChunkTaken {
+    let parts: Vec<ChunkPart> = (0..)
+        .zip(&taken.parts)
+        .map(|(place, part)| ChunkPart {
+            chunk_id: part.id,
+            index: taken.index.map(|index| index + place),
+            size_bytes: part.length.into(),
+            deduplicated: part.stored_bytes == 0,
+        })
+        .collect();
+    let first = parts.first().map(|part| part.chunk_id.to_string());
+    ChunkTaken {
+        chunk_id: request.alias.or(first).unwrap_or_default(),
+        session_id: request.session.map(|session| session.to_string()),
+        index: taken.index,
+        size_bytes: bytes.len() as u64,
+        hash_value: blake3::hash(bytes).into(),
+        created_at: taken.at.to_string(),
+        metadata: metadata(&request.metadata),
+        deduplicated: parts.iter().all(|part| part.deduplicated),
+        chunks: if parts.len() > 1 { parts } else { Vec::new() },
+    }
+}
+
+/// What is known of a chunk without reading it.
+pub fn chunk_info(vault: &Vault, found: &FoundChunk) -> Result<ChunkInfo, OpError> {
+    let (mut stored_bytes, mut encrypted) = (0, true);
+    for (key, _) in &found.parts {
+        let place = vault.placement(*key)?;
+        stored_bytes += place.map_or(0, |place| u64::from(place.stored_length));
+        encrypted &= place.is_some_and(|place| place.encrypted);
+    }
+    let was_cut = found.parts.len() > 1;
+    Ok(ChunkInfo {
+        chunk_id: found.called.clone(),
+        session_id: found.session.as_ref().map(SessionId::to_string),
+        index: found.index,
+        size_bytes: found.length(),
+        hash_value: found.id(),
+        created_at: found.at.map(|at| at.to_string()),
+        kept_until: found.until.map(|until| until.to_string()),
+        metadata: metadata(&found.metadata),
+        waits: found.waits,
+        stored_bytes,
+        encrypted,
+        parts: found.parts.iter().filter(|_| was_cut).map(|(key, _)| key.id).collect(),
+    })
+}
+
+/// A tree that was built.
+pub fn tree(tree: &BuiltTree, include_leaves: bool) -> WireTree {
+    let count = tree.leaves.len() as u64;
+    WireTree {
+        root_hash: tree.root,
+        leaf_count: count,
+        tree_depth: depth(count),
+        session_id: tree.session.as_ref().map(SessionId::to_string),
+        created_at: tree.at.to_string(),
+        algorithm: ALGORITHM.to_owned(),
+        leaves: include_leaves.then(|| tree.leaves.iter().map(|leaf| hex(leaf)).collect()),
+    }
+}
+
+/// How long the longest way from a leaf to the root is.
+pub fn depth(leaves: u64) -> u32 {
+    leaves.max(1).next_power_of_two().trailing_zeros()
+}
+
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
