@@ -31,6 +31,7 @@ pub fn open(scratch: &Path) -> anyhow::Result<Opened> {
         create: true,
         encrypt: true,
         root_key_file: None,
+        passphrase: None,
         owner: "a measurement".into(),
         now: "2026-01-01T00:00:00Z".into(),
     };

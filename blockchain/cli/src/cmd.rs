@@ -9,6 +9,7 @@ mod cat;
 mod check_proof;
 mod gc;
 mod hold;
+mod keys;
 mod ls;
 mod prove;
 mod reindex;
@@ -27,6 +28,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
+use lucid_store::folder::Passphrase;
+use lucid_store::folder::keys::needs_passphrase;
 
 use crate::output::{Manner, Output};
 use crate::place::{Place, local, remote};
@@ -69,6 +72,32 @@ pub struct Home {
     /// The root key, if it is not kept in the data folder.
     #[arg(long, global = true, env = "LUCID_MASTER_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// A file with the passphrase, if the keys are wrapped under one; on a terminal it is asked for.
+    #[arg(long, global = true, env = "LUCID_PASSPHRASE_FILE", value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// The passphrase as it was typed.
+    #[arg(skip)]
+    pub typed: Option<Passphrase>,
+}
+
+impl Home {
+    /// The passphrase, if one was given.
+    pub fn passphrase(&self) -> Option<Passphrase> {
+        self.passphrase_file.clone().map(Passphrase::File).or_else(|| self.typed.clone())
+    }
+
+    /// The same, with the passphrase that the folder wants and nobody has given yet.
+    fn with_passphrase(&self, output: &Output) -> anyhow::Result<Self> {
+        let folders = [local::data_folder(self), local::chain_folder(self)];
+        let wanted = self.server.is_none()
+            && self.passphrase_file.is_none()
+            && folders.iter().any(|folder| needs_passphrase(folder));
+        let mut home = self.clone();
+        if wanted && output.can_ask() {
+            home.typed = Some(Passphrase::Text(output.ask_secret("passphrase: ")?));
+        }
+        Ok(home)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +110,8 @@ enum Verb {
     Seal(seal::Seal),
     /// Watch a folder, and keep what is recorded in it while it grows.
     Watch(watch::Watch),
+    /// List and change the keys of a folder.
+    Keys(keys::Keys),
     /// List sessions, or the files of one.
     Ls(ls::Ls),
     /// Show everything about a session.
@@ -118,12 +149,13 @@ impl Arguments {
 
 /// Runs the verb; the code says how it went.
 pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
-    let home = &arguments.home;
+    let home = &arguments.home.with_passphrase(output)?;
     match &arguments.verb {
         Verb::Archive(verb) => verb.run(home, output),
         Verb::Append(verb) => verb.run(home, output),
         Verb::Seal(verb) => verb.run(home, output),
         Verb::Watch(verb) => verb.run(home, output),
+        Verb::Keys(verb) => verb.run(home, output),
         Verb::Ls(verb) => verb.run(home, output),
         Verb::Show(verb) => verb.run(home, output),
         Verb::Cat(verb) => verb.run(home, output),

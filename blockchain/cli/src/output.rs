@@ -12,6 +12,7 @@ use std::{
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 /// How the user wants to be spoken to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -116,6 +117,33 @@ impl Output {
             let mut answer = String::new();
             io::stdin().read_line(&mut answer)?;
             Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        })
+    }
+
+    /// Whether somebody is there to answer.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && !self.manner.json
+    }
+
+    /// Asks for something that must not stand on the screen.
+    pub fn ask_secret(&self, question: &str) -> anyhow::Result<Zeroizing<String>> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        anyhow::ensure!(self.can_ask(), "nobody is there to be asked for a passphrase");
+        self.bars.suspend(|| {
+            let (stdin, mut err) = (io::stdin(), io::stderr().lock());
+            write!(err, "{question}")?;
+            err.flush()?;
+            let before = tcgetattr(&stdin)?;
+            let mut silent = before.clone();
+            silent.local_modes.remove(LocalModes::ECHO);
+            tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
+            let mut answer = Zeroizing::new(String::new());
+            let read = stdin.read_line(&mut answer);
+            tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+            writeln!(err)?;
+            read?;
+            Ok(Zeroizing::new(answer.trim_end_matches(['\n', '\r']).to_owned()))
         })
     }
 

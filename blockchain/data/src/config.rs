@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings};
+use lucid_store::folder::Passphrase;
 
 pub use chunks::{ChunkSettings, Scrub, Split};
 
@@ -37,6 +38,9 @@ pub struct Config {
     /// `LUCID_MASTER_KEY_FILE`: the root key, instead of the one that the first start makes in the
     /// data folder.
     pub root_key_file: Option<PathBuf>,
+    /// `LUCID_PASSPHRASE_FILE`: a file with the passphrase, for a store whose keys are wrapped under
+    /// one.
+    pub passphrase: Option<Passphrase>,
     /// `DATA_CHAIN_SESSION_TIMEOUT_SECONDS`: how long a live stream may be silent before it counts as
     /// unterminated. It can still go on, or be sealed as such.
     pub session_timeout: Duration,
@@ -62,6 +66,9 @@ fn read(settings: &mut Settings<'_>) -> Config {
         common: CommonConfig::read(settings),
         chunks: chunks::read(settings),
         root_key_file: settings.optional(&root_key).map(PathBuf::from),
+        passphrase: settings
+            .optional(&Key::new("passphrase_file", "LUCID_PASSPHRASE_FILE"))
+            .map(|path| Passphrase::File(path.into())),
         session_timeout: settings.seconds(&timeout, SESSION_TIMEOUT_SECONDS, 1.0),
         engine: engine(settings),
         keep_days: keep_days(settings),

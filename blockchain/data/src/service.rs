@@ -102,6 +102,7 @@ fn open(
         create: true,
         encrypt: config.chunks.encrypt,
         root_key_file: config.root_key_file.clone(),
+        passphrase: config.passphrase.clone(),
         owner: format!("{} on http://{}", config.owner, config.common.bind),
         now: clock::now().to_string(),
     };

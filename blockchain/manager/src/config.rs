@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings, load};
+use lucid_store::folder::Passphrase;
 
 use crate::state::Options;
 
@@ -39,6 +40,9 @@ pub struct Config {
     /// `LUCID_MASTER_KEY_FILE` (`master_key_file`): a file with the root key, instead of the one in
     /// the data folder. A new store takes it, an older one must have been made under it.
     pub root_key_file: Option<PathBuf>,
+    /// `LUCID_PASSPHRASE_FILE` (`passphrase_file`): a file with the passphrase, for a store whose keys
+    /// are wrapped under one.
+    pub passphrase: Option<Passphrase>,
 }
 
 impl Config {
@@ -64,6 +68,9 @@ impl Config {
             root_key_file: settings
                 .optional(&Key::new("master_key_file", "LUCID_MASTER_KEY_FILE"))
                 .map(PathBuf::from),
+            passphrase: settings
+                .optional(&Key::new("passphrase_file", "LUCID_PASSPHRASE_FILE"))
+                .map(|path| Passphrase::File(path.into())),
         }
     }
 
@@ -81,6 +88,7 @@ impl Config {
             owner: format!("{} on http://{}", SERVICE.name, self.common.bind),
             blocks: self.blocks.clone(),
             root_key_file: self.root_key_file.clone(),
+            passphrase: self.passphrase.clone(),
             ..Options::default()
         }
     }

@@ -17,7 +17,7 @@ use lucid_store::chain::{ChainFiles, ChainParts, ChainStore};
 use lucid_store::committer::Limits;
 use lucid_store::disk::Disk;
 use lucid_store::disk::real::RealDisk;
-use lucid_store::folder::{self, DataFolder};
+use lucid_store::folder::{self, DataFolder, Passphrase};
 use lucid_store::index::Index;
 use lucid_store::index::embedded::EmbeddedIndex;
 use lucid_store::vault::{Drawers, Vault};
@@ -39,6 +39,8 @@ pub struct Options {
     pub encrypt: bool,
     /// A file with the root key, instead of the one in the folder.
     pub root_key_file: Option<PathBuf>,
+    /// The passphrase, for a store whose keys are wrapped under one.
+    pub passphrase: Option<Passphrase>,
     /// Where the blocks are, if not in the folder (`BLOCK_STORAGE_PATH`).
     pub blocks: Option<PathBuf>,
     /// Whether the loss of acknowledged facts and blocks has been accepted.
@@ -52,6 +54,7 @@ impl Default for Options {
             create: true,
             encrypt: true,
             root_key_file: None,
+            passphrase: None,
             blocks: None,
             accept_loss: false,
         }
@@ -148,6 +151,7 @@ fn folder(root: &Path, options: &Options, now: Timestamp) -> Result<DataFolder, 
         create: options.create,
         encrypt: options.encrypt,
         root_key_file: options.root_key_file.clone(),
+        passphrase: options.passphrase.clone(),
         owner: options.owner.clone(),
         now: now.to_string(),
     };

@@ -3,6 +3,7 @@
 //! The few files that everything else hangs on (`STORE` and those in `keys/`) are kept twice, each with
 //! its own checksum, so one flipped byte or one lost file is named and costs nothing.
 
+pub mod keys;
 mod link;
 
 use std::collections::BTreeMap;
@@ -17,10 +18,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::fs::FlockOperation;
 use zeroize::Zeroizing;
 
-use crate::crypt::{self, Keyring, Sealer, Secret, random};
+use crate::crypt::{self, Sealer, Secret, random};
 use crate::disk::real::RealDisk;
 use crate::disk::{self, Disk};
 use crate::{Damage, StoreError};
+use keys::DataKeys;
+pub use keys::Passphrase;
 
 /// The file that says which store this is.
 pub const STORE: &str = "STORE";
@@ -56,6 +59,8 @@ pub struct Options {
     pub encrypt: bool,
     /// A file with the root key, instead of the one in the folder.
     pub root_key_file: Option<PathBuf>,
+    /// The passphrase, for a store whose keys are wrapped under one.
+    pub passphrase: Option<Passphrase>,
     /// Who opens it, for whoever finds it locked: `lucid up on http://127.0.0.1:8087`.
     pub owner: String,
     /// The moment a new store is made, RFC 3339.
@@ -111,8 +116,10 @@ impl DataFolder {
         end_making(disk, root)?;
         let store = read_store(disk, options, &mut damage)?;
         let sealer = if store.keyed {
-            let root_key = read_root_key(disk, options, &mut damage)?;
-            Sealer::new(Some(read_keyring(disk, &root_key, &mut damage)?))
+            let keys = DataKeys::open(disk, options, &mut damage)?;
+            let keyring = keys.keyring()?;
+            keys::settle(disk, &keys)?;
+            Sealer::new(Some(keyring))
         } else {
             Sealer::new(None)
         };
@@ -252,7 +259,8 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
             None => keep_or_make(disk, ROOT_KEY, "root")?,
         };
         let mut damage = Vec::new();
-        if read_keyring(disk, &root, &mut damage).is_err() || !damage.is_empty() {
+        let known = DataKeys::open(disk, options, &mut damage).and_then(|keys| keys.keyring());
+        if known.is_err() || !damage.is_empty() {
             write_data_keys(disk, &root)?;
         }
     }
@@ -329,9 +337,11 @@ fn key_id(secret: &Secret) -> String {
 }
 
 fn write_key(disk: &dyn Disk, name: &str, kind: &str, key: &Secret) -> Result<(), StoreError> {
-    let lines =
-        [("kind", kind.to_owned()), ("id", key_id(key)), ("secret", BASE64.encode(key.as_slice()))];
-    write_label(disk, KEYS, name, KEY_TITLE, &lines)
+    write_label(disk, KEYS, name, KEY_TITLE, &key_lines(kind, key))
+}
+
+fn key_lines(kind: &str, key: &Secret) -> [(&'static str, String); 3] {
+    [("kind", kind.to_owned()), ("id", key_id(key)), ("secret", BASE64.encode(key.as_slice()))]
 }
 
 fn read_key(
@@ -365,51 +375,6 @@ fn read_outside_key(path: &Path) -> Result<Secret, StoreError> {
     })
 }
 
-fn read_root_key(
-    disk: &dyn Disk,
-    options: &Options,
-    damage: &mut Vec<Damage>,
-) -> Result<Secret, StoreError> {
-    match &options.root_key_file {
-        Some(path) => read_outside_key(path),
-        None => read_key(disk, ROOT_KEY, "root", damage),
-    }
-}
-
-fn read_keyring(
-    disk: &dyn Disk,
-    root: &Secret,
-    damage: &mut Vec<Damage>,
-) -> Result<Keyring, StoreError> {
-    let lines = read_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, damage)?;
-    let wanted = lines.get("root").map_or("", String::as_str);
-    if wanted != key_id(root) {
-        return Err(StoreError::Key(format!(
-            "the root key is {}, and this store was made under {wanted}: give that key's file",
-            key_id(root)
-        )));
-    }
-    let open = |label: &str| -> Result<Secret, StoreError> {
-        lines
-            .get(label)
-            .and_then(|text| BASE64.decode(text).ok())
-            .and_then(|wrapped| crypt::unwrap(root, label, &wrapped))
-            .ok_or_else(|| {
-                StoreError::Key(format!(
-                    "{KEYS}/{DATA_KEYS}: {label} does not open under the root key"
-                ))
-            })
-    };
-    let mut epochs = BTreeMap::new();
-    for label in lines.keys().filter(|label| label.starts_with("epoch ")) {
-        let number = label.trim_start_matches("epoch ").parse().map_err(|_| {
-            StoreError::Key(format!("{KEYS}/{DATA_KEYS}: {label:?} names no epoch"))
-        })?;
-        epochs.insert(number, open(label)?);
-    }
-    Keyring::new(open("dedup")?, epochs)
-}
-
 /// The name of a label file's second copy.
 pub fn copy_name(name: &str) -> String {
     format!("{name}.copy")
@@ -423,17 +388,22 @@ fn write_label(
     title: &str,
     lines: &[(&str, String)],
 ) -> Result<(), StoreError> {
+    let text = label_text(title, lines);
+    for name in [copy_name(name), name.to_owned()] {
+        disk::replace(disk, folder, &name, text.as_bytes())
+            .map_err(StoreError::io(format!("writing {name}")))?;
+    }
+    Ok(())
+}
+
+fn label_text(title: &str, lines: &[(&str, String)]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(format!("{title}\n"));
     for (key, value) in lines {
         text.push_str(&format!("{key}: {value}\n"));
     }
     let sum = label_checksum(&text);
     text.push_str(&format!("checksum: {sum}\n"));
-    for name in [copy_name(name), name.to_owned()] {
-        disk::replace(disk, folder, &name, text.as_bytes())
-            .map_err(StoreError::io(format!("writing {name}")))?;
-    }
-    Ok(())
+    text
 }
 
 fn label_checksum(covered: &str) -> String {

@@ -30,6 +30,10 @@ impl Up {
             chain.config.root_key_file = Some(key.clone());
             data.config.root_key_file = Some(key.clone());
         }
+        if let Some(passphrase) = home.passphrase() {
+            chain.config.passphrase = Some(passphrase.clone());
+            data.config.passphrase = Some(passphrase);
+        }
         let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
         runtime.block_on(async {
             let shutdown = Shutdown::new();

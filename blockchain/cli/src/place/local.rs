@@ -74,13 +74,24 @@ pub fn chain_folder(home: &Home) -> PathBuf {
     home.data.join(CHAIN_FOLDER)
 }
 
-fn options(home: &Home, owner: &str, now: Timestamp, create: bool, encrypt: bool) -> Options {
+/// How the folder of the chain is opened for its keys alone.
+pub fn chain_options(home: &Home, owner: &str, now: Timestamp) -> Options {
+    Options {
+        service: CHAIN_FOLDER,
+        signing_key: "block",
+        ..options(home, owner, now, false, true)
+    }
+}
+
+/// How the folder of sessions is opened.
+pub fn options(home: &Home, owner: &str, now: Timestamp, create: bool, encrypt: bool) -> Options {
     Options {
         service: SERVICE,
         signing_key: SIGNING_KEY,
         create,
         encrypt,
         root_key_file: home.key_file.clone(),
+        passphrase: home.passphrase(),
         owner: owner.to_owned(),
         now: now.to_string(),
     }
@@ -123,6 +134,7 @@ impl Local {
             create,
             encrypt: self.encrypt && self.data.vault.sealer().is_encrypted(),
             root_key_file: self.home.key_file.clone(),
+            passphrase: self.home.passphrase(),
             ..manager::Options::default()
         };
         Ok(manager::open(&chain_folder(&self.home), &options, self.now)?)
@@ -612,6 +624,7 @@ pub fn reindex(home: &Home, now: Timestamp, accept_loss: bool) -> anyhow::Result
             owner: owner.to_owned(),
             create: false,
             root_key_file: home.key_file.clone(),
+            passphrase: home.passphrase(),
             accept_loss,
             ..manager::Options::default()
         };

@@ -140,6 +140,7 @@ fn needs(home: &Home, contents: &BTreeMap<Name, Vec<u8>>) -> BTreeMap<Name, Vec<
         create: false,
         encrypt: true,
         root_key_file: None,
+        passphrase: None,
         owner: "a test".into(),
         now: later().to_string(),
     };
@@ -239,7 +240,13 @@ impl Copied {
     }
 
     fn home(&self) -> cmd::Home {
-        cmd::Home { data: self.folder.path().to_owned(), server: None, key_file: None }
+        cmd::Home {
+            data: self.folder.path().to_owned(),
+            server: None,
+            key_file: None,
+            passphrase_file: None,
+            typed: None,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod documents;
 mod folder;
 mod garbage;
 mod home;
+mod keys;
 mod kills;
 mod live;
 mod proofs;

@@ -196,6 +196,7 @@ fn a_store_in_use_names_who_uses_it() {
             create: false,
             encrypt: true,
             root_key_file: None,
+            passphrase: None,
             owner: "`lucid up`".into(),
             now: Timestamp::from_micros(0).to_string(),
         },

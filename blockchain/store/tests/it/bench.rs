@@ -107,6 +107,7 @@ pub fn options(encrypt: bool, root_key_file: Option<PathBuf>) -> Options {
         create: true,
         encrypt,
         root_key_file,
+        passphrase: None,
         owner: "the tests".into(),
         now: "2026-01-01T00:00:00Z".into(),
     }

@@ -1,0 +1,251 @@
+//! `lucid keys`: lists and changes the keys of a folder that nobody uses meanwhile.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use lucid_store::folder::Passphrase;
+use lucid_store::folder::keys::{Kept, Keys as FolderKeys, NewRoot};
+use serde::Serialize;
+
+use super::{DONE, Home, now};
+use crate::output::Output;
+use crate::place::local::{chain_folder, chain_options, data_folder, options};
+
+/// Arguments of `lucid keys`.
+#[derive(Debug, clap::Args)]
+pub struct Keys {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// One of the two folders below `--data`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Of {
+    DataChain,
+    BlockManager,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show which keys there are, and where; never the keys themselves.
+    List,
+    /// Make a new data key: what is new is encrypted under it, what is old stays readable.
+    Rotate,
+    /// Write the root key to a file that is not there yet.
+    Export {
+        /// The file.
+        file: PathBuf,
+        /// Whose root key; each folder may have one of its own.
+        #[arg(long, value_enum, default_value = "data-chain")]
+        of: Of,
+    },
+    /// Put the root key in a file back into the folder that lost it.
+    Import {
+        /// The file that export wrote.
+        file: PathBuf,
+    },
+    /// Wrap the data keys under another root key: a new one in the folder, or as is said.
+    Rewrap {
+        /// The key in this file, which is made if it is not there; needed at every start from then on.
+        #[arg(long, value_name = "FILE", conflicts_with = "passphrase")]
+        new_key_file: Option<PathBuf>,
+        /// A passphrase, needed at every start from then on.
+        #[arg(long)]
+        passphrase: bool,
+        /// The file that holds it, if not LUCID_PASSPHRASE_FILE does; on a terminal it is asked for.
+        #[arg(long, value_name = "FILE", requires = "passphrase")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+}
+
+#[derive(Serialize)]
+struct Listed {
+    folder: &'static str,
+    encrypted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<String>,
+    epochs: Vec<u32>,
+    current_epoch: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Done {
+    folder: &'static str,
+    did: String,
+}
+
+/// A folder and its name.
+struct Folder {
+    name: &'static str,
+    keys: FolderKeys,
+}
+
+fn folders(home: &Home) -> anyhow::Result<Vec<Folder>> {
+    anyhow::ensure!(
+        home.server.is_none(),
+        "keys are changed on the machine that has the store: stop the server and use --data"
+    );
+    let open = |root: &Path, how| FolderKeys::open(root, &how);
+    let how = options(home, "`lucid keys`", now(), false, true);
+    let mut found = vec![Folder { name: "data-chain", keys: open(&data_folder(home), how)? }];
+    let chain = chain_folder(home);
+    if chain.exists() {
+        let keys = open(&chain, chain_options(home, "`lucid keys`", now()))?;
+        found.push(Folder { name: "block-manager", keys });
+    }
+    Ok(found)
+}
+
+impl Keys {
+    /// Lists or changes.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        // Both folders are locked until all is done.
+        let folders = folders(home)?;
+        let done = |folder: &Folder, did: String| {
+            output.item(&Done { folder: folder.name, did }, |done| {
+                format!("{:<14} {}", done.folder, done.did)
+            })
+        };
+        let keyed = || folders.iter().filter(|folder| folder.keys.is_keyed());
+        let is_changed = !matches!(self.verb, Verb::List | Verb::Import { .. });
+        anyhow::ensure!(
+            !is_changed || keyed().next().is_some(),
+            "the store was made without encryption and has no such keys"
+        );
+        match &self.verb {
+            Verb::List => {
+                for folder in &folders {
+                    output.item(&list(folder)?, describe)?;
+                }
+            }
+            Verb::Rotate => {
+                for folder in keyed() {
+                    let epoch = folder.keys.rotate()?;
+                    done(folder, format!("encrypts under data key {epoch} from now on"))?;
+                }
+            }
+            Verb::Export { file, of } => {
+                let name = if *of == Of::DataChain { "data-chain" } else { "block-manager" };
+                let folder = folders.iter().find(|folder| folder.name == name);
+                let folder = folder.ok_or_else(|| anyhow::anyhow!("there is no {name} folder"))?;
+                let id = folder.keys.export(file)?;
+                done(folder, format!("root key {id} is in \"{}\"", file.display()))?;
+                if *of == Of::DataChain && keyed().count() > 1 {
+                    output.remark("the block-manager has a root key, too: --of block-manager");
+                }
+            }
+            Verb::Import { file } => {
+                let mut found = false;
+                for folder in keyed() {
+                    if let Some(id) = folder.keys.import(file)? {
+                        found = true;
+                        done(folder, format!("root key {id} is back"))?;
+                    }
+                }
+                anyhow::ensure!(
+                    found,
+                    "\"{}\" holds another root key than this store was made under",
+                    file.display()
+                );
+            }
+            Verb::Rewrap { new_key_file, passphrase, new_passphrase_file } => {
+                let to = match (new_key_file, passphrase) {
+                    (Some(path), _) => NewRoot::File(path.clone()),
+                    (None, true) => {
+                        let new =
+                            new_passphrase(home, new_passphrase_file.as_ref(), &folders, output);
+                        NewRoot::Passphrase(new?)
+                    }
+                    (None, false) => NewRoot::Folder,
+                };
+                for folder in keyed() {
+                    folder.keys.rewrap(&to)?;
+                    done(
+                        folder,
+                        format!("opens with {} from now on", kept(&list(folder).ok(), &to)),
+                    )?;
+                }
+            }
+        }
+        Ok(DONE)
+    }
+}
+
+fn kept(listed: &Option<Listed>, to: &NewRoot) -> String {
+    match to {
+        NewRoot::File(path) => format!("--key-file \"{}\"", path.display()),
+        NewRoot::Passphrase(_) => "the passphrase".to_owned(),
+        NewRoot::Folder => match listed.as_ref().and_then(|listed| listed.root_key.as_ref()) {
+            Some(id) => format!("root key {id}, which is in the folder,"),
+            None => "a new root key, which is in the folder,".to_owned(),
+        },
+    }
+}
+
+/// The new passphrase. The one that was given is the old one, where there is an old one.
+fn new_passphrase(
+    home: &Home,
+    file: Option<&PathBuf>,
+    folders: &[Folder],
+    output: &Output,
+) -> anyhow::Result<Passphrase> {
+    if let Some(path) = file {
+        return Ok(Passphrase::File(path.clone()));
+    }
+    let mut has_one = false;
+    for folder in folders.iter().filter(|folder| folder.keys.is_keyed()) {
+        has_one |= folder.keys.list()?.kept == Kept::Passphrase;
+    }
+    if let (false, Some(given)) = (has_one, home.passphrase()) {
+        return Ok(given);
+    }
+    anyhow::ensure!(
+        output.can_ask(),
+        "the new passphrase is wanted: name the file that holds it with --new-passphrase-file"
+    );
+    let first = output.ask_secret("new passphrase: ")?;
+    let again = output.ask_secret("the same again: ")?;
+    anyhow::ensure!(first == again, "the two are not the same; nothing was changed");
+    Ok(Passphrase::Text(first))
+}
+
+fn list(folder: &Folder) -> anyhow::Result<Listed> {
+    if !folder.keys.is_keyed() {
+        return Ok(Listed {
+            folder: folder.name,
+            encrypted: false,
+            root_key: None,
+            kept: None,
+            epochs: Vec::new(),
+            current_epoch: None,
+        });
+    }
+    let listed = folder.keys.list()?;
+    Ok(Listed {
+        folder: folder.name,
+        encrypted: true,
+        root_key: Some(listed.root),
+        kept: Some(match listed.kept {
+            Kept::Folder => "in the folder".to_owned(),
+            Kept::File(path) => format!("in \"{}\"", path.display()),
+            Kept::Passphrase => "from the passphrase".to_owned(),
+        }),
+        current_epoch: listed.epochs.last().copied(),
+        epochs: listed.epochs,
+    })
+}
+
+fn describe(listed: &Listed) -> String {
+    let (Some(root), Some(kept)) = (&listed.root_key, &listed.kept) else {
+        return format!("{:<14} not encrypted", listed.folder);
+    };
+    let epochs: Vec<String> = listed.epochs.iter().map(ToString::to_string).collect();
+    format!(
+        "{:<14} root key {root}, {kept}; data keys {}, of which {} encrypts",
+        listed.folder,
+        epochs.join(", "),
+        listed.current_epoch.unwrap_or_default()
+    )
+}
