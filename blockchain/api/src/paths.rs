@@ -46,6 +46,8 @@ pub const TOMBSTONES: &str = "/api/v1/tombstones";
 pub const MAINTENANCE: &str = "/api/v1/maintenance";
 /// Collecting garbage: begin, see how far it is.
 pub const MAINTENANCE_GC: &str = "/api/v1/maintenance/gc";
+/// Packing what is stored more tightly.
+pub const MAINTENANCE_OPTIMISE: &str = "/api/v1/maintenance/optimise";
 /// What a sealed session consists of.
 pub const SESSION_MANIFEST: &str = "/api/v1/sessions/{session_id}/manifest";
 /// A session's content.

@@ -11,6 +11,7 @@ mod gc;
 mod hold;
 mod keys;
 mod ls;
+mod optimise;
 mod prove;
 mod reindex;
 mod release;
@@ -134,6 +135,8 @@ enum Verb {
     Release(release::Release),
     /// Give back the room of what nobody refers to.
     Gc(gc::Gc),
+    /// Packs what is stored more tightly.
+    Optimise(optimise::Optimise),
     /// Build the index anew from the log and the segments.
     Reindex(reindex::Reindex),
     /// Run data-chain and block-manager.
@@ -167,6 +170,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Hold(verb) => verb.run(home, output),
         Verb::Release(verb) => verb.run(home, output),
         Verb::Gc(verb) => verb.run(home, output),
+        Verb::Optimise(verb) => verb.run(home, output),
         Verb::Reindex(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }

@@ -5,7 +5,7 @@
 pub mod local;
 pub mod remote;
 
-use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected};
+use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_core::session::SessionId;
@@ -128,6 +128,13 @@ pub trait Place: Sync {
         wanted: &CollectGarbage,
         progress: &(dyn Fn(&str, u64, u64) + Sync),
     ) -> anyhow::Result<GarbageCollected>;
+
+    /// Packs what is stored more tightly. `progress` is told how many bytes of how many are done.
+    fn optimise(
+        &self,
+        level: u8,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> anyhow::Result<Optimised>;
 
     /// Forbids to remove a session.
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session>;

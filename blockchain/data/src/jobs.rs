@@ -22,16 +22,19 @@ const MEASURED: Duration = Duration::from_millis(500);
 pub enum Kind {
     /// Collecting garbage.
     Gc,
+    /// Packing what is stored more tightly.
+    Optimise,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: &[Self] = &[Self::Gc];
+    pub const ALL: &[Self] = &[Self::Gc, Self::Optimise];
 
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gc => "gc",
+            Self::Optimise => "optimise",
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod list_tombstones;
 pub mod live_chunks;
 pub mod make_timeline;
 pub mod missing_chunks;
+pub mod optimise;
 pub mod prove_session;
 pub mod put_chunk;
 pub mod read_chunk;

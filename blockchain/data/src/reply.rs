@@ -5,7 +5,7 @@ pub mod chunks;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus, TrustKeys};
-use lucid_api::v1::maintenance::GarbageCollected;
+use lucid_api::v1::maintenance::{GarbageCollected, Optimised};
 use lucid_api::v1::manifest::{Manifest as WireManifest, ManifestChunk};
 use lucid_api::v1::removal::{Hold, Tombstone};
 use lucid_api::v1::sessions::{
@@ -21,6 +21,7 @@ use lucid_core::session::Layout;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
+use lucid_store::collect::Collected;
 use lucid_store::vault::Vault;
 
 use crate::ops::OpError;
@@ -107,6 +108,17 @@ pub fn garbage(garbage: &Garbage, dry_run: bool) -> GarbageCollected {
         segments_rewritten: collected.segments_rewritten,
         segments_damaged: collected.segments_damaged,
         stopped: collected.stopped || condensed.stopped,
+    }
+}
+
+/// What packing more tightly came to.
+pub fn optimised(collected: &Collected, level: u8) -> Optimised {
+    Optimised {
+        level,
+        segments_rewritten: collected.segments_rewritten,
+        bytes_freed: collected.bytes_freed,
+        segments_damaged: collected.segments_damaged,
+        stopped: collected.stopped,
     }
 }
 

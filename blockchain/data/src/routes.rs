@@ -83,7 +83,8 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(files::get_file))
         .routes(routes!(files::get_archive))
         .routes(routes!(verification::verify_session))
-        .routes(routes!(maintenance::get_gc, maintenance::collect_garbage));
+        .routes(routes!(maintenance::get_gc, maintenance::collect_garbage))
+        .routes(routes!(maintenance::get_optimise, maintenance::optimise));
     Limits::ORDINARY
         .around(ordinary)
         .merge(Limits::LARGE.around(large))

@@ -57,7 +57,7 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> Result<Running, StartError> {
     tracing::info!("Starting Lucid Data Chain Service");
-    let gc = config.chunks.gc;
+    let (gc, level) = (config.chunks.gc, config.chunks.optimise);
     let opening = (config.clone(), shutdown.clone());
     let app = tokio::task::spawn_blocking(move || open(&opening.0, engine, &opening.1)).await??;
     let app = Arc::new(app);
@@ -75,7 +75,7 @@ pub async fn serve(
     let workers = vec![
         tokio::spawn(workers::deliver(app.clone(), shutdown.clone())),
         tokio::spawn(workers::measure(app.clone(), shutdown.clone())),
-        tokio::spawn(workers::maintenance::collect(app.clone(), gc, shutdown.clone())),
+        tokio::spawn(workers::maintenance::collect(app.clone(), gc, level, shutdown.clone())),
     ];
     tracing::info!(%address, "Lucid Data Chain Service started successfully");
     Ok(Running { address, app, serving, workers })

@@ -19,7 +19,7 @@ use crate::v1::chunks::{ChunkIds, MissingChunks, StoredChunk, StoredChunks};
 use crate::v1::files::{FileEntry, FilesQuery};
 use crate::v1::list::List;
 use crate::v1::list::PageQuery;
-use crate::v1::maintenance::{CollectGarbage, GarbageCollected, Progress};
+use crate::v1::maintenance::{CollectGarbage, GarbageCollected, Optimise, Optimised, Progress};
 use crate::v1::manifest::{Manifest, ManifestQuery};
 use crate::v1::proofs::ProofQuery;
 use crate::v1::removal::{HoldSession, RemoveQuery, Tombstone};
@@ -238,6 +238,17 @@ impl DataChainClient {
     /// How far collecting garbage is.
     pub fn gc_progress(&self) -> Result<Progress, ClientError> {
         self.at.reply(&self.at.get(paths::MAINTENANCE_GC, &[])?)
+    }
+
+    /// Packs what is stored more tightly; answered when that is done. Sent once.
+    pub fn optimise(&self, wanted: &Optimise) -> Result<Optimised, ClientError> {
+        let call = self.at.post(paths::MAINTENANCE_OPTIMISE, &[], wanted)?;
+        self.at.reply(&call.patient(VERIFY_TIMEOUT))
+    }
+
+    /// How far packing more tightly is.
+    pub fn optimise_progress(&self) -> Result<Progress, ClientError> {
+        self.at.reply(&self.at.get(paths::MAINTENANCE_OPTIMISE, &[])?)
     }
 
     /// Forbids to remove a session.

@@ -23,7 +23,7 @@ pub enum ProgressState {
 /// How far long work is, or how its last run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
-    /// Which work: `gc`.
+    /// Which work: `gc`, `optimise`.
     pub kind: String,
     /// Whether it goes on.
     pub state: ProgressState,
@@ -96,6 +96,33 @@ pub struct GarbageCollected {
     pub bytes_freed: u64,
     /// Files that were written anew without what was dropped.
     pub segments_rewritten: u64,
+    /// Files left alone because a chunk in them is damaged.
+    pub segments_damaged: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+}
+
+/// The zstd level that `optimise` packs at unless told otherwise.
+pub const OPTIMISE_LEVEL: u8 = 9;
+
+/// `POST /api/v1/maintenance/optimise`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Optimise {
+    /// The zstd level, 1 to 19; 9 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<u8>,
+}
+
+/// What packing more tightly came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Optimised {
+    /// The zstd level.
+    pub level: u8,
+    /// Files that were written anew; those that had been at this level already are left alone.
+    pub segments_rewritten: u64,
+    /// By how much the files got smaller.
+    pub bytes_freed: u64,
     /// Files left alone because a chunk in them is damaged.
     pub segments_damaged: u64,
     /// Whether it was stopped before its end.

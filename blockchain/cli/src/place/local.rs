@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected};
+use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
@@ -34,6 +34,7 @@ use lucid_data_chain::ops::deliver_anchors::deliver_anchors;
 use lucid_data_chain::ops::hold_session::{hold_session, release_session};
 use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
 use lucid_data_chain::ops::list_tombstones::list_tombstones;
+use lucid_data_chain::ops::optimise::optimise;
 use lucid_data_chain::ops::prove_session::{Wanted, prove_session};
 use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::remove_session::remove_session;
@@ -370,6 +371,19 @@ impl Place for Local {
                 true
             })?;
         Ok(reply::garbage(&garbage, wanted.dry_run))
+    }
+
+    fn optimise(
+        &self,
+        level: u8,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> anyhow::Result<Optimised> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let collected = optimise(&self.data.vault, level, threads, true, &mut |done, total| {
+            progress("rewriting", done, total);
+            true
+        })?;
+        Ok(reply::optimised(&collected, level))
     }
 
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {

@@ -7,7 +7,9 @@ use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient};
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::chunks::ChunkIds;
 use lucid_api::v1::list::PageQuery;
-use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, ProgressState};
+use lucid_api::v1::maintenance::{
+    CollectGarbage, GarbageCollected, Optimise, Optimised, Progress, ProgressState,
+};
 use lucid_api::v1::manifest::ManifestQuery;
 use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::removal::{HoldSession, RemoveQuery, Tombstone};
@@ -77,6 +79,30 @@ impl Remote {
         };
         Ok(self.client.create_session(&request)?)
     }
+}
+
+/// Asks for long work, and looks from time to time how far it is.
+fn watched<T: Send>(
+    ask: impl FnOnce() -> anyhow::Result<T> + Send,
+    look: impl Fn() -> Result<Progress, ClientError>,
+    progress: &(dyn Fn(&str, u64, u64) + Sync),
+) -> anyhow::Result<T> {
+    std::thread::scope(|scope| {
+        let work = scope.spawn(ask);
+        while !work.is_finished() {
+            // A look that fails is made again; the work itself says what went wrong.
+            if let Ok(at) = look()
+                && at.state == ProgressState::Running
+            {
+                progress(&at.stage, at.done, at.total);
+            }
+            std::thread::sleep(PROGRESS_INTERVAL);
+        }
+        match work.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 impl Place for Remote {
@@ -244,22 +270,17 @@ impl Place for Remote {
         wanted: &CollectGarbage,
         progress: &(dyn Fn(&str, u64, u64) + Sync),
     ) -> anyhow::Result<GarbageCollected> {
-        std::thread::scope(|scope| {
-            let work = scope.spawn(|| self.client.collect_garbage(wanted));
-            while !work.is_finished() {
-                // A look that fails is made again; the work itself says what went wrong.
-                if let Ok(at) = self.client.gc_progress()
-                    && at.state == ProgressState::Running
-                {
-                    progress(&at.stage, at.done, at.total);
-                }
-                std::thread::sleep(PROGRESS_INTERVAL);
-            }
-            match work.join() {
-                Ok(outcome) => Ok(outcome?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+        let ask = || Ok(self.client.collect_garbage(wanted)?);
+        watched(ask, || self.client.gc_progress(), progress)
+    }
+
+    fn optimise(
+        &self,
+        level: u8,
+        progress: &(dyn Fn(&str, u64, u64) + Sync),
+    ) -> anyhow::Result<Optimised> {
+        let ask = || Ok(self.client.optimise(&Optimise { level: Some(level) })?);
+        watched(ask, || self.client.optimise_progress(), progress)
     }
 
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {

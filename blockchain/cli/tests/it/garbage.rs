@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::home::{Home, noise};
+use super::home::{Home, noise, prose};
 
 /// Bytes of every file below a folder.
 fn size(folder: &Path) -> u64 {
@@ -43,4 +43,23 @@ fn sessions_of_today_are_not_too_old() {
     let done = home.json(&[&"gc", &"--keep-days", &"1"]);
     assert_eq!(done["sessions_expired"], 0);
     assert_eq!(home.sessions().len(), 1);
+}
+
+#[test]
+fn packing_more_tightly_changes_nothing_but_the_room() {
+    let home = Home::new();
+    let text = prose(1, 3_000_000);
+    let file = home.file("text", text.clone());
+    home.done(&[&"archive", &file, &"--session", &"text", &"--compression", &"none"]);
+    let before = size(&home.data().join("data-chain/chunks"));
+    let root = home.sessions()["text"]["merkle_root"].clone();
+    let done = home.json(&[&"optimise", &"--level", &"12"]);
+    assert_eq!((&done["level"], &done["segments_rewritten"]), (&12.into(), &1.into()));
+    let after = size(&home.data().join("data-chain/chunks"));
+    assert!(after * 2 < before, "{before} bytes became {after}");
+    assert_eq!(home.sessions()["text"]["merkle_root"], root);
+    assert!(home.done(&[&"cat", &"text", &"text"]).out == text);
+    home.assert_sound();
+    assert_eq!(home.json(&[&"optimise", &"--level", &"12"])["segments_rewritten"], 0);
+    assert_eq!(home.run(&[&"optimise", &"--level", &"20"]).code, 64);
 }

@@ -89,6 +89,10 @@ fn every_verb_works_against_a_server_as_it_does_on_a_folder() {
     assert!(shown.contains("status     removed") && shown.contains("done"), "{shown}");
     let freed: Value = serde_json::from_slice(&server.run(&home, &[&"--json", &"gc"])).unwrap();
     assert_eq!(freed["stopped"], false);
+    let packed = server.run(&home, &[&"--json", &"optimise", &"--level", &"5"]);
+    let packed: Value = serde_json::from_slice(&packed).unwrap();
+    assert_eq!(packed["level"], 5);
+    assert!(packed["segments_rewritten"].as_u64().unwrap() > 0, "{packed}");
     server.run(&home, &[&"verify", &"s"]);
     server.run(&home, &[&"verify", &"--all"]);
 

@@ -11,6 +11,8 @@ use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_http::config::{Key, Settings};
 use lucid_store::codec::Compression;
 
+use crate::ops::optimise::LEVELS;
+
 /// An hour in seconds.
 const HOUR: u64 = 3_600;
 /// The longest interval: a year.
@@ -40,6 +42,8 @@ pub struct ChunkSettings {
     pub folder: Option<PathBuf>,
     /// `DATA_CHAIN_GC_ENABLED`, `DATA_CHAIN_GC_INTERVAL_HOURS`: how often garbage is collected.
     pub gc: Option<Duration>,
+    /// `DATA_CHAIN_OPTIMISE_LEVEL`: the zstd level that full segments are packed at in the background.
+    pub optimise: Option<u8>,
     /// `DATA_CHAIN_PERIODIC_VERIFICATION_ENABLED` and what goes with it: how stored bytes are read
     /// again in the background.
     pub scrub: Option<Scrub>,
@@ -91,6 +95,10 @@ pub fn read(settings: &mut Settings<'_>) -> ChunkSettings {
             let interval = aliased(settings, "gc_interval_hours", "GC_INTERVAL_HOURS");
             let interval = hours(settings, &interval);
             settings.flag(&enabled, true).then_some(interval)
+        },
+        optimise: {
+            let key = settings.own("optimise_level", "OPTIMISE_LEVEL");
+            Some(settings.within(&key, 0, 0..=*LEVELS.end())).filter(|level| *level > 0)
         },
         scrub: scrub(settings),
     }

@@ -3,13 +3,15 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use lucid_api::paths;
-use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Maintenance, Progress};
+use lucid_api::v1::maintenance::{
+    CollectGarbage, GarbageCollected, Maintenance, Optimise, Optimised, Progress,
+};
 use lucid_http::extract::Json;
 use lucid_http::reply::Reply;
 
 use super::Desk;
 use crate::jobs::Kind;
-use crate::workers::maintenance::collect_now;
+use crate::workers::maintenance::{collect_now, optimise_now};
 
 /// Every kind of long work, and how far it is.
 #[utoipa::path(get, path = paths::MAINTENANCE, tag = "maintenance",
@@ -34,4 +36,19 @@ pub async fn collect_garbage(
     Json(wanted): Json<CollectGarbage>,
 ) -> Reply<Answer<GarbageCollected>> {
     Ok(Answer(app.run(move |app| collect_now(app, wanted)).await?))
+}
+
+/// How far packing more tightly is, or how the last run ended.
+#[utoipa::path(get, path = paths::MAINTENANCE_OPTIMISE, tag = "maintenance",
+    responses((status = 200, body = Progress)))]
+pub async fn get_optimise(State(app): Desk) -> Answer<Progress> {
+    Answer(app.jobs.show(Kind::Optimise))
+}
+
+/// Packs what is stored more tightly now, and answers when that is done.
+#[utoipa::path(post, path = paths::MAINTENANCE_OPTIMISE, tag = "maintenance",
+    request_body = Optimise,
+    responses((status = 200, body = Optimised), (status = 409, description = "it runs")))]
+pub async fn optimise(State(app): Desk, Json(wanted): Json<Optimise>) -> Reply<Answer<Optimised>> {
+    Ok(Answer(app.run(move |app| optimise_now(app, wanted, true)).await?))
 }

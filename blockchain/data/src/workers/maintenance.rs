@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, ProgressState};
+use lucid_api::v1::maintenance::{
+    CollectGarbage, GarbageCollected, OPTIMISE_LEVEL, Optimise, Optimised, ProgressState,
+};
 use lucid_http::serve::Shutdown;
 use serde_json::json;
 
@@ -11,6 +13,7 @@ use crate::app::App;
 use crate::jobs::Kind;
 use crate::ops::OpError;
 use crate::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
+use crate::ops::optimise::optimise;
 use crate::{Opened, clock, reply};
 
 /// Collects garbage, telling everyone how far it is.
@@ -42,9 +45,36 @@ pub fn collect_now(app: &App, wanted: CollectGarbage) -> Result<GarbageCollected
     }
 }
 
+/// Packs what is stored more tightly, telling everyone how far it is: everything, or what has long been
+/// full.
+pub fn optimise_now(app: &App, wanted: Optimise, all: bool) -> Result<Optimised, OpError> {
+    let level = wanted.level.unwrap_or(OPTIMISE_LEVEL);
+    let run = app.jobs.begin(Kind::Optimise)?;
+    let mut watch = |done, total| run.step("rewriting", done, total);
+    match optimise(&app.opened.vault, level, app.threads, all, &mut watch) {
+        Ok(collected) => {
+            let optimised = reply::optimised(&collected, level);
+            let state =
+                if optimised.stopped { ProgressState::Stopped } else { ProgressState::Done };
+            run.end(state, Ok(json!(optimised)));
+            Ok(optimised)
+        }
+        Err(error) => {
+            run.end(ProgressState::Failed, Err(error.to_string()));
+            Err(error)
+        }
+    }
+}
+
 /// Collects garbage from time to time, until the shutdown is asked for. What would free an abnormal share
-/// of the store waits for somebody to confirm it.
-pub async fn collect(app: Arc<App>, every: Option<Duration>, shutdown: Shutdown) {
+/// of the store waits for somebody to
+/// confirm it. Then full segments are packed at a level, if one is set.
+pub async fn collect(
+    app: Arc<App>,
+    every: Option<Duration>,
+    level: Option<u8>,
+    shutdown: Shutdown,
+) {
     let Some(every) = every else { return };
     loop {
         tokio::select! {
@@ -61,6 +91,20 @@ pub async fn collect(app: Arc<App>, every: Option<Duration>, shutdown: Shutdown)
                 "garbage was collected"
             ),
             Ok(Err(error)) => tracing::warn!(%error, "garbage was not collected"),
+            Err(_) => return,
+        }
+        if level.is_none() {
+            continue;
+        }
+        let working = app.clone();
+        let work = move || optimise_now(&working, Optimise { level }, false);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(optimised)) => tracing::info!(
+                segments = optimised.segments_rewritten,
+                bytes = optimised.bytes_freed,
+                "full segments were packed more tightly"
+            ),
+            Ok(Err(error)) => tracing::warn!(%error, "nothing was packed more tightly"),
             Err(_) => return,
         }
     }

@@ -118,6 +118,7 @@ fn values_arrive_where_they_are_used() {
         ("DATA_CHAIN_AUTO_SPLIT", "false"),
         ("DATA_CHAIN_CHUNK_COMPRESSION_ALGORITHM", "gzip"),
         ("DATA_CHAIN_GC_INTERVAL_HOURS", "2"),
+        ("DATA_CHAIN_OPTIMISE_LEVEL", "12"),
         ("VERIFICATION_INTERVAL_HOURS", "3"),
         ("DATA_CHAIN_VERIFY_SAMPLE_PERCENTAGE", "10"),
     ])
@@ -126,6 +127,7 @@ fn values_arrive_where_they_are_used() {
     assert_eq!((chunks.upload_max, chunks.split.over, chunks.split.allowed), (6_000, 6_000, false));
     assert_eq!(chunks.compression, Compression::Gzip);
     assert_eq!(chunks.gc, Some(Duration::from_secs(7_200)));
+    assert_eq!(chunks.optimise, Some(12));
     let wanted = Scrub { interval: Duration::from_secs(10_800), percent: 10 };
     assert_eq!(chunks.scrub, Some(wanted));
     let off = config(&[
