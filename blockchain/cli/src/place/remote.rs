@@ -330,7 +330,13 @@ impl Place for Remote {
                 format!("session {id}, chunk {}: {why}", chunk.index)
             })
             .collect();
-        faults.extend(details.reason.map(|reason| format!("session {id}: {reason}")));
+        let mut not_checked = vec!["the server's own files: run `lucid verify --all` there".into()];
+        let reason = details.reason.map(|reason| format!("session {id}: {reason}"));
+        // Of a sound session it says what was left out.
+        match verified.verified {
+            true => not_checked.extend(reason),
+            false => faults.extend(reason),
+        }
         if !verified.verified && faults.is_empty() {
             faults.push(format!("session {id} does not verify"));
         }
@@ -339,7 +345,7 @@ impl Place for Remote {
             records: details.chunks_verified,
             bytes: session.total_bytes,
             faults,
-            not_checked: vec!["the server's own files: run `lucid verify --all` there".into()],
+            not_checked,
             ..Findings::default()
         })
     }

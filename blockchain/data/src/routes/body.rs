@@ -24,14 +24,17 @@ pub async fn take_whole(
     if length > most {
         return Err(after_body(upload, refuse()).await);
     }
+    // Whoever announces much and sends nothing keeps nobody out.
+    let mut next = upload.next().await;
     let held = app.bodies.take(length).await;
     let mut body = Vec::with_capacity(told.unwrap_or_default());
-    while let Some(bytes) = upload.next().await {
+    while let Some(bytes) = next {
         let bytes = bytes?;
         if body.len() + bytes.len() > most {
             return Err(after_body(upload, refuse()).await);
         }
         body.extend_from_slice(&bytes);
+        next = upload.next().await;
     }
     Ok((body, held))
 }

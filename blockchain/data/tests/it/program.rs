@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use lucid_api::client::{ClientOptions, DataChainClient};
 
-use crate::sample::noise;
+use crate::sample::{id, noise};
 use crate::service::{bytes, named};
 
 fn program(folder: &Path) -> Command {
@@ -89,9 +89,15 @@ fn what_was_acknowledged_survives_a_kill() {
     client.create_session(&named("s")).unwrap();
     let content = noise(1, 6_000_000);
     client.append("s", &Default::default(), content.clone()).unwrap();
+    // A chunk that waits for others in front of it is no less durable.
+    let http = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let url = format!("http://{}/api/v1/sessions/frames/chunks/7", process.address);
+    let put = http.put(url).header("content-type", "application/octet-stream").body("a frame");
+    assert_eq!(put.send().unwrap().status(), 201);
     drop(process);
     let process = Process::start(folder.path());
     assert_eq!(bytes(process.client().data("s", None)), content);
+    assert_eq!(bytes(process.client().chunk(id(b"a frame"), None)), b"a frame");
 }
 
 #[test]

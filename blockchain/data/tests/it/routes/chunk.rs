@@ -415,12 +415,43 @@ fn many_slow_callers_do_not_keep_others_out() {
             stream
         })
         .collect();
+    // And these announce more than all of the memory for uploads, and send nothing.
+    let silent: Vec<TcpStream> = (0..20)
+        .map(|index| {
+            let mut stream = connect(&service, &format!("PUT /api/v1/sessions/s/chunks/{index}"));
+            stream.write_all(b"content-length: 16777216\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
     let started = std::time::Instant::now();
     assert_eq!(put(&service, "s", 0, b"quick").status(), 201);
     assert_eq!(post(&service, json!({}), &noise(1, 1 << 20)).status(), 201);
     assert!(started.elapsed() < Duration::from_secs(20));
-    drop(slow);
+    drop((slow, silent));
     assert_eq!(service.client.session("s").unwrap().chunk_count, 1);
+}
+
+#[test]
+fn of_many_writers_at_one_index_one_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let writer = |n: u64| {
+            let service = &service;
+            scope.spawn(move || {
+                let own = put(service, "s", n + 1, &noise(n, 3_000)).status().as_u16();
+                assert_eq!(own, 201, "its own index");
+                put(service, "s", 0, &noise(100 + n, 2_000)).status().as_u16()
+            })
+        };
+        let writers: Vec<_> = (0..20).map(writer).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
+    assert_eq!(service.client.session("s").unwrap().chunk_count, 21);
+    service.client.seal("s", &Default::default()).unwrap();
+    assert!(service.client.verify_session("s", None).unwrap().verified);
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! What is remembered of trees and verifications stays bounded, and chunks that wait survive.
+
+use lucid_core::digest::SessionRoot;
+use lucid_core::time::Timestamp;
+use lucid_data_chain::fact::{Fact, Tree, Verified};
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::build_tree::{build_tree, find_tree};
+use lucid_data_chain::ops::find_chunk::session_chunks;
+use lucid_data_chain::ops::put_chunk::{AHEAD_MAX, Bounds, PutChunk, put_chunk};
+use lucid_data_chain::ops::verify_chunk::verifications;
+use lucid_data_chain::row::Notes;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+
+use super::store::{KEEPING, NOW, Store};
+
+fn commit(store: &Store, facts: impl Iterator<Item = Fact>) {
+    let mut packer = Packer::new();
+    let facts = facts.map(|fact| store.vault.fact(&mut packer, fact.encode()).unwrap()).collect();
+    store.vault.commit(Submission { facts, ..Submission::default() }).unwrap();
+}
+
+fn notes(store: &Store) -> Notes {
+    Notes::decode(&store.vault.index().get(&Notes::key()).unwrap().unwrap()).unwrap()
+}
+
+#[test]
+fn only_the_latest_verifications_are_remembered() {
+    let store = Store::new();
+    let outcome = |n: i64| {
+        Fact::Verified(Verified {
+            at: Timestamp::from_micros(n),
+            subject: format!("chunk-{}", n % 3),
+            is_session: false,
+            verified: n % 2 == 0,
+            reason: String::new(),
+        })
+    };
+    commit(&store, (0..1_005).map(outcome));
+    let all = verifications(&store.vault, None, 2_000).unwrap();
+    assert_eq!(all.len(), 1_000);
+    assert_eq!(all.first().unwrap().at, Timestamp::from_micros(1_004), "the newest first");
+    assert_eq!(all.last().unwrap().at, Timestamp::from_micros(5));
+    let some = verifications(&store.vault, Some("chunk-1"), 2).unwrap();
+    assert_eq!(some.iter().map(|one| one.at.as_micros()).collect::<Vec<_>>(), [1_003, 1_000]);
+    store.vault.close().unwrap();
+    let again = Store::open(&store.disk);
+    assert_eq!(again.index.rows(), store.index.rows(), "the log says it all");
+}
+
+#[test]
+fn only_the_latest_trees_are_kept() {
+    let store = Store::new();
+    let tree = |n: u32, leaves: usize| {
+        let mut root = [0; 32];
+        root[..4].copy_from_slice(&n.to_be_bytes());
+        let leaves = vec![[7; 32]; leaves];
+        Tree { root: SessionRoot::new(root), session: None, at: NOW, leaves }
+    };
+    commit(&store, (0..1_003).map(|n| Fact::Tree(tree(n, 2))));
+    let kept = |n| find_tree(&store.vault, &tree(n, 0).root);
+    assert!(matches!(kept(2), Err(OpError::NoTree(_))));
+    assert_eq!(kept(3).unwrap().leaves.len(), 2);
+    assert_eq!((notes(&store).trees, notes(&store).leaves), ((3, 1_003), 2_000));
+    // The same again changes nothing; many leaves push others out, and never themselves.
+    commit(&store, [Fact::Tree(tree(1_002, 2))].into_iter());
+    assert_eq!(notes(&store).trees, (3, 1_003));
+    commit(&store, (2_000..2_005).map(|n| Fact::Tree(tree(n, 1 << 20))));
+    assert_eq!(notes(&store).leaves, 4 << 20);
+    assert!(matches!(kept(2_000), Err(OpError::NoTree(_))));
+    assert_eq!(kept(2_004).unwrap().leaves.len(), 1 << 20);
+}
+
+#[test]
+fn a_tree_has_a_largest_height() {
+    let store = Store::new();
+    let many = vec![String::new(); (1 << 20) + 1];
+    let refused = build_tree(&store.vault, NOW, None, &many);
+    assert!(matches!(refused, Err(OpError::Invalid(why)) if why.contains("higher than 20")));
+}
+
+#[test]
+fn chunks_that_wait_are_found_again_in_the_log() {
+    let store = Store::new();
+    let bounds = Bounds {
+        most: 1_000,
+        split_over: 1_000,
+        splits: true,
+        profile: Default::default(),
+        own_copies: false,
+    };
+    let put = |index: u64, bytes: &[u8]| {
+        let (session, index) = (Some("s".parse().unwrap()), Some(index));
+        let wanted = PutChunk { session, index, ..PutChunk::default() };
+        put_chunk(&store.vault, &store.locks, KEEPING, &bounds, NOW, &wanted, bytes)
+    };
+    put(AHEAD_MAX, b"far").unwrap();
+    assert!(matches!(put(AHEAD_MAX + 1, b"too far"), Err(OpError::Invalid(_))));
+    put(2, b"later").unwrap();
+    put(0, b"first").unwrap();
+    let session = "s".parse().unwrap();
+    let listed = session_chunks(&store.vault, &session, 0, 10).unwrap();
+    let places: Vec<_> = listed.iter().map(|chunk| (chunk.index.unwrap(), chunk.waits)).collect();
+    assert_eq!(places, [(0, false), (2, true), (AHEAD_MAX, true)]);
+    store.vault.close().unwrap();
+    let again = Store::open(&store.disk);
+    assert_eq!(again.index.rows(), store.index.rows(), "the log says it all");
+}
