@@ -21,7 +21,13 @@ pub const SERVICE: &Service = &Service {
     prefix: "DATA_CHAIN",
     port: 8087,
     version: env!("CARGO_PKG_VERSION"),
-    endpoints: &["/api/v1/sessions", "/api/v1/chunks", "/api/v1/verify", "/api/v1/status"],
+    endpoints: &[
+        "/api/v1/sessions",
+        "/api/v1/chunks",
+        "/api/v1/merkle",
+        "/api/v1/verify",
+        "/api/v1/status",
+    ],
 };
 
 /// After so many seconds of silence a live stream counts as unterminated, if nothing else is said.

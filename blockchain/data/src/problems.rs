@@ -30,7 +30,10 @@ impl From<OpError> for Refusal {
             OpError::NoChunks(ids) => {
                 Self::new(ErrorCode::NotFound, detail).with("unknown", listed(&ids))
             }
-            OpError::NoChunk(_) | OpError::NoTree(_) => Self::new(ErrorCode::NotFound, detail),
+            OpError::NoChunk(_) => {
+                Self::new(ErrorCode::NotFound, detail).documented("LUCID_ERR_1004")
+            }
+            OpError::NoTree(_) => Self::new(ErrorCode::NotFound, detail),
             OpError::UnknownChunks(names) => {
                 let named: Vec<Value> =
                     names.into_iter().take(LISTED_MAX).map(Value::from).collect();

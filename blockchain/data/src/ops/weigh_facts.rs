@@ -11,7 +11,7 @@ use lucid_store::StoreError;
 use lucid_store::vault::Vault;
 
 use crate::fact::{Fact, Referenced, Started};
-use crate::row::{self, SessionName, SessionRow, UploadedRow};
+use crate::row::{self, Notes, SessionName, SessionRow, TreeRow, UploadedRow};
 
 /// Whether a fact still matters. One that cannot be read does.
 pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
@@ -52,6 +52,17 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
         }
         Fact::Marked(fact) => session(&fact.session)?.is_some(),
         Fact::Placed(fact) => session(&fact.session)?.is_some(),
+        Fact::Tree(fact) => TreeRow::find(vault.index(), vault.sealer(), &fact.root)?.is_some(),
+        // As many are remembered as there is room for, so only the newer ones matter.
+        Fact::Verified(fact) => {
+            let (from, to) = Notes::verified_range();
+            let oldest = vault.index().scan(&from, &to, 1, false)?.into_iter().next();
+            let oldest = oldest.map(|(_, value)| vault.sealer().open_value(value)).transpose()?;
+            match oldest.as_deref().map(Fact::decode) {
+                Some(Ok(Fact::Verified(oldest))) => oldest.at <= fact.at,
+                _ => true,
+            }
+        }
         _ => true,
     })
 }

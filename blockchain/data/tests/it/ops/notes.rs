@@ -8,6 +8,7 @@ use lucid_data_chain::ops::build_tree::{build_tree, find_tree};
 use lucid_data_chain::ops::find_chunk::session_chunks;
 use lucid_data_chain::ops::put_chunk::{AHEAD_MAX, Bounds, PutChunk, put_chunk};
 use lucid_data_chain::ops::verify_chunk::verifications;
+use lucid_data_chain::ops::weigh_facts::matters;
 use lucid_data_chain::row::Notes;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
@@ -43,6 +44,8 @@ fn only_the_latest_verifications_are_remembered() {
     assert_eq!(all.last().unwrap().at, Timestamp::from_micros(5));
     let some = verifications(&store.vault, Some("chunk-1"), 2).unwrap();
     assert_eq!(some.iter().map(|one| one.at.as_micros()).collect::<Vec<_>>(), [1_003, 1_000]);
+    let matter = (0..1_005).filter(|n| matters(&store.vault, &outcome(*n).encode()).unwrap());
+    assert_eq!(matter.count(), 1_000);
     store.vault.close().unwrap();
     let again = Store::open(&store.disk);
     assert_eq!(again.index.rows(), store.index.rows(), "the log says it all");
@@ -61,6 +64,8 @@ fn only_the_latest_trees_are_kept() {
     let kept = |n| find_tree(&store.vault, &tree(n, 0).root);
     assert!(matches!(kept(2), Err(OpError::NoTree(_))));
     assert_eq!(kept(3).unwrap().leaves.len(), 2);
+    let matter = |n| matters(&store.vault, &Fact::Tree(tree(n, 2)).encode()).unwrap();
+    assert!(!matter(2) && matter(3));
     assert_eq!((notes(&store).trees, notes(&store).leaves), ((3, 1_003), 2_000));
     // The same again changes nothing; many leaves push others out, and never themselves.
     commit(&store, [Fact::Tree(tree(1_002, 2))].into_iter());

@@ -371,6 +371,8 @@ fn wrong_requests_leave_the_store_as_it_was() {
     {
         assert_eq!(problem(service.get(path)).0, 404, "{path}");
     }
+    let (_, _, document) = problem(service.get("/api/v1/chunks/unknown"));
+    assert_eq!(document["error"]["code"], "LUCID_ERR_1004");
     assert_eq!(problem(service.get("/api/v1/chunks?session_id=x")).0, 404);
     assert_eq!(counts(&service), before);
     let sha = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
