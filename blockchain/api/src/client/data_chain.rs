@@ -1,5 +1,7 @@
 //! The data-chain service, call by call.
 
+mod chunks;
+
 use std::io::Read;
 use std::ops::Range;
 

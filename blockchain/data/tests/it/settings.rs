@@ -199,6 +199,34 @@ fn sessions_are_cut_as_the_settings_say() {
     assert_eq!(sealed.chunk_count, 3);
 }
 
+#[test]
+fn chunks_are_kept_as_the_settings_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut taken = BTreeSet::new();
+    for (number, (setting, value)) in [
+        ("DATA_CHAIN_COMPRESSION_ENABLED", "false"),
+        ("DATA_CHAIN_COMPRESSION_ALGORITHM", "lz4"),
+        ("DATA_CHAIN_COMPRESSION_ALGORITHM", "gzip"),
+        ("DATA_CHAIN_COMPRESSION_ALGORITHM", "zstd:19"),
+        ("DATA_CHAIN_ENCRYPTION_ENABLED", "false"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let service = Service::start_with(folder.path(), &[(setting, value)]);
+        let text = format!("{number} of lines that compress, each a little different\n");
+        let text: String = (0..900).map(|line| format!("{line} {text}")).collect();
+        let chunk =
+            service.client.put_session_chunk("s", number as u64, text.clone(), None).unwrap();
+        let info = service.client.chunk_info(&chunk.chunk_id, &Default::default()).unwrap();
+        assert_eq!(info.encrypted, setting != "DATA_CHAIN_ENCRYPTION_ENABLED");
+        let is_raw = info.stored_bytes >= text.len() as u64;
+        assert_eq!(is_raw, setting == "DATA_CHAIN_COMPRESSION_ENABLED", "{setting}={value}");
+        assert!(taken.insert(info.stored_bytes), "{setting}={value} makes a difference");
+        service.stop();
+    }
+}
+
 fn stored(service: &Service) -> u64 {
     service.client.status().unwrap().counts["stored_bytes"].as_u64().unwrap()
 }

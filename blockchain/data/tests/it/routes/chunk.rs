@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lucid_api::problem::ErrorCode;
+use lucid_api::v1::chunks::{
+    BuildTree, ChunkQuery, ChunksQuery, PutChunk, SessionChunksQuery, TreeQuery, VerifyProof,
+};
+use lucid_api::v1::verification::HistoryQuery;
 use reqwest::blocking::Response;
 use serde_json::{Value, json};
 
@@ -454,6 +459,61 @@ fn of_many_writers_at_one_index_one_wins() {
     assert_eq!(service.client.session("s").unwrap().chunk_count, 21);
     service.client.seal("s", &Default::default()).unwrap();
     assert!(service.client.verify_session("s", None).unwrap().verified);
+}
+
+#[test]
+fn the_typed_client_says_it_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let client = &service.client;
+    let (one, two) = (noise(1, 700), noise(2, 800));
+    let wanted = PutChunk {
+        data: STANDARD.encode(&one),
+        session_id: Some("s".into()),
+        chunk_id: Some("first".into()),
+        ..PutChunk::default()
+    };
+    assert_eq!(client.put_chunk(&wanted).unwrap().index, Some(0));
+    let hash = id(&two).to_string();
+    assert_eq!(client.put_session_chunk("s", 1, two.clone(), Some(&hash)).unwrap().index, Some(1));
+    let wrong = client.put_session_chunk("s", 2, one.clone(), Some(&hash)).unwrap_err();
+    assert_eq!(wrong.code(), Some(ErrorCode::Invalid));
+    let everywhere = ChunkQuery::default();
+    assert_eq!(client.chunk_info("first", &everywhere).unwrap().hash_value, Some(id(&one)));
+    assert_eq!(client.chunks(&ChunksQuery::default()).unwrap().len(), 2);
+    let listed = client.session_chunks("s", &SessionChunksQuery::default()).unwrap();
+    assert_eq!(listed.items[1].hash_value, Some(id(&two)));
+    let refused = client.delete_chunk("first", &everywhere).unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::Conflict));
+    let alone = PutChunk { data: STANDARD.encode(b"alone"), ..PutChunk::default() };
+    let alone = client.put_chunk(&alone).unwrap();
+    client.delete_chunk(&alone.chunk_id, &everywhere).unwrap();
+    assert!(client.chunk_info(&alone.chunk_id, &everywhere).unwrap_err().is_not_found());
+    assert!(client.verify_chunk("first", &everywhere).unwrap().verified);
+    assert_eq!(client.verify_history(&HistoryQuery::default()).unwrap()[0].id, "first");
+    assert_eq!(client.deduplication_stats().unwrap().total_unique_chunks, 2);
+
+    let wanted = BuildTree {
+        chunk_ids: vec!["first".into(), hash],
+        session_id: Some("s".into()),
+        ..BuildTree::default()
+    };
+    let tree = client.build_tree(&wanted).unwrap();
+    let sealed = client.seal("s", &Default::default()).unwrap();
+    assert_eq!(tree.root_hash, sealed.merkle_root);
+    let with_leaves = TreeQuery { include_leaves: true };
+    let leaves = client.tree(tree.root_hash, with_leaves).unwrap().leaves.unwrap();
+    let proof = client.tree_proof(tree.root_hash, 1).unwrap();
+    assert_eq!(proof.leaf_hash, leaves[1]);
+    let given = VerifyProof {
+        root_hash: tree.root_hash.to_string(),
+        leaf_hash: proof.leaf_hash,
+        proof_path: proof.proof_hashes,
+        leaf_index: 1,
+        proof_directions: None,
+        leaf_count: Some(2),
+    };
+    assert!(client.verify_proof(&given).unwrap().verified);
 }
 
 #[test]
