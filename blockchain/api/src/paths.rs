@@ -48,6 +48,8 @@ pub const MAINTENANCE: &str = "/api/v1/maintenance";
 pub const MAINTENANCE_GC: &str = "/api/v1/maintenance/gc";
 /// Packing what is stored more tightly.
 pub const MAINTENANCE_OPTIMISE: &str = "/api/v1/maintenance/optimise";
+/// Reading stored bytes again: begin, see how far it is and what was found.
+pub const SCRUB: &str = "/api/v1/scrub";
 /// What a sealed session consists of.
 pub const SESSION_MANIFEST: &str = "/api/v1/sessions/{session_id}/manifest";
 /// A session's content.

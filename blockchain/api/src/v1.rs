@@ -14,6 +14,7 @@ pub mod maintenance;
 pub mod manifest;
 pub mod proofs;
 pub mod removal;
+pub mod scrub;
 pub mod service;
 pub mod sessions;
 pub mod transactions;

@@ -17,6 +17,7 @@ mod reindex;
 mod release;
 mod restore;
 mod rm;
+mod scrub;
 mod seal;
 mod show;
 mod span;
@@ -137,6 +138,8 @@ enum Verb {
     Gc(gc::Gc),
     /// Packs what is stored more tightly.
     Optimise(optimise::Optimise),
+    /// Read stored bytes again and say what is damaged.
+    Scrub(scrub::Scrub),
     /// Build the index anew from the log and the segments.
     Reindex(reindex::Reindex),
     /// Run data-chain and block-manager.
@@ -171,6 +174,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Release(verb) => verb.run(home, output),
         Verb::Gc(verb) => verb.run(home, output),
         Verb::Optimise(verb) => verb.run(home, output),
+        Verb::Scrub(verb) => verb.run(home, output),
         Verb::Reindex(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }

@@ -7,6 +7,7 @@ pub mod remote;
 
 use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};
 use lucid_api::v1::removal::Tombstone;
+use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::append_stream::Piece;
@@ -135,6 +136,12 @@ pub trait Place: Sync {
         level: u8,
         progress: &(dyn Fn(&str, u64, u64) + Sync),
     ) -> anyhow::Result<Optimised>;
+
+    /// How far reading stored bytes again has come, and what was found.
+    fn scrub(&self) -> anyhow::Result<Scrub>;
+
+    /// Reads stored bytes again, to the end. `progress` is told how many bytes of how many are done.
+    fn scrub_now(&self, progress: &(dyn Fn(&str, u64, u64) + Sync)) -> anyhow::Result<Scrub>;
 
     /// Forbids to remove a session.
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session>;

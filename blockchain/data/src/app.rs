@@ -9,11 +9,13 @@ use lucid_core::time::Timestamp;
 use lucid_http::health::Report;
 use lucid_http::porch::Porch;
 use lucid_http::reply::Reply;
+use tokio::sync::Notify;
 
 use crate::Opened;
 use crate::budget::Budget;
 use crate::clock;
 use crate::config::{ChunkSettings, Config, SERVICE};
+use crate::foreground::Foreground;
 use crate::jobs::Jobs;
 use crate::ops::OpError;
 use crate::ops::put_chunk::Bounds;
@@ -41,6 +43,10 @@ pub struct App {
     pub anchoring: Anchoring,
     /// Long work.
     pub jobs: Jobs,
+    /// What callers wait for.
+    pub foreground: Foreground,
+    /// Asks for stored bytes to be read again.
+    pub scrub_now: Notify,
     /// For how many days sealed sessions are kept; zero is for ever.
     pub keep_days: u32,
     /// When the service started.
@@ -69,6 +75,8 @@ impl App {
             session_timeout: config.session_timeout,
             anchoring,
             jobs,
+            foreground: Foreground::default(),
+            scrub_now: Notify::new(),
             keep_days: config.keep_days,
             started: Instant::now(),
         }
@@ -86,7 +94,10 @@ impl App {
         op: impl FnOnce(&Self) -> Result<T, OpError> + Send + 'static,
     ) -> Reply<T> {
         let (app, span) = (self.clone(), tracing::Span::current());
-        let done = tokio::task::spawn_blocking(move || span.in_scope(|| op(&app)));
+        let done = tokio::task::spawn_blocking(move || {
+            let _waiting = app.foreground.wait();
+            span.in_scope(|| op(&app))
+        });
         match done.await {
             Ok(outcome) => Ok(outcome?),
             Err(failed) => match failed.try_into_panic() {

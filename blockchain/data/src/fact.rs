@@ -5,6 +5,7 @@
 
 mod chunks;
 mod removal;
+mod scrub;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,9 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::crypt::Owner;
 
 pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
+
+use scrub::SCRUBBED;
+pub use scrub::Scrubbed;
 
 use removal::{HELD, RELEASED, REMOVED};
 pub use removal::{Held, Released, Removed};
@@ -49,6 +53,8 @@ pub enum Fact {
     Held(Held),
     /// A session may be removed again.
     Released(Released),
+    /// Stored bytes were read again.
+    Scrubbed(Scrubbed),
     /// Chunks are kept although no session refers to them.
     Uploaded(Uploaded),
     /// Such chunks are not kept any more.
@@ -179,6 +185,7 @@ impl Fact {
             Self::Removed(fact) => fact.encode(&mut to),
             Self::Held(fact) => fact.encode(&mut to),
             Self::Released(fact) => fact.encode(&mut to),
+            Self::Scrubbed(fact) => fact.write(&mut to),
             Self::Uploaded(fact) => fact.write(&mut to),
             Self::Forgotten(fact) => fact.write(&mut to),
             Self::Placed(fact) => fact.write(&mut to),
@@ -197,6 +204,7 @@ impl Fact {
             chunks::FORGOTTEN => Self::Forgotten(Forgotten::read(&mut from)?),
             chunks::PLACED => Self::Placed(Placed::read(&mut from)?),
             chunks::NOTED => chunks::read_noted(&mut from)?,
+            SCRUBBED => Self::Scrubbed(Scrubbed::read(&mut from)?),
             kind => Self::decode_of_session(kind, &mut from)?,
         };
         from.finish()?;
@@ -290,8 +298,10 @@ pub(crate) fn read_owner(from: &mut Reader<'_>) -> Result<Owner, WireFault> {
 
 #[cfg(test)]
 mod tests {
-    use lucid_core::digest::SessionRoot;
+    use lucid_core::digest::{ChunkName, SessionRoot};
     use lucid_core::timeline::Mark;
+    use lucid_store::Damage;
+    use lucid_store::scrub::{Cursor, Finding};
 
     use super::*;
 
@@ -338,6 +348,19 @@ mod tests {
                 since: Timestamp::from_micros(7),
             }),
             Fact::Released(Released { session: session.clone() }),
+            Fact::Scrubbed(Scrubbed {
+                round: 2,
+                next: Some(Cursor { chunks: true, number: 3, offset: 4 }),
+                ended_at: Some(Timestamp::from_micros(9)),
+                findings: vec![(
+                    1,
+                    Finding {
+                        damage: Damage::new("chunks/00000001.seg", 7, "flipped"),
+                        chunk: Some(ChunkName::new([4; 32])),
+                    },
+                )],
+                ..Scrubbed::default()
+            }),
             Fact::Anchored(Anchored {
                 session: session.clone(),
                 block_index: 9,

@@ -24,22 +24,26 @@ pub enum Kind {
     Gc,
     /// Packing what is stored more tightly.
     Optimise,
+    /// Reading stored bytes again.
+    Scrub,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: &[Self] = &[Self::Gc, Self::Optimise];
+    pub const ALL: &[Self] = &[Self::Gc, Self::Optimise, Self::Scrub];
 
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gc => "gc",
             Self::Optimise => "optimise",
+            Self::Scrub => "scrub",
         }
     }
 }
 
 /// The running and the last runs of each kind.
+#[derive(Default)]
 pub struct Jobs {
     kept: Mutex<BTreeMap<Kind, Job>>,
     shutdown: Shutdown,
@@ -77,8 +81,9 @@ impl Jobs {
     pub fn begin(&self, kind: Kind) -> Result<Run<'_>, OpError> {
         let mut kept = self.kept.lock();
         if kept.get(&kind).is_some_and(|job| job.ended.is_none()) {
-            let path = format!("/api/v1/maintenance/{}", kind.as_str());
-            return Err(OpError::Conflict(format!("it is running already: {path} says how far")));
+            return Err(OpError::Conflict(
+                "it is running already: /api/v1/maintenance says how far".into(),
+            ));
         }
         let job = Job {
             stage: "",

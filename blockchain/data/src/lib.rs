@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod fact;
+pub mod foreground;
 pub mod jobs;
 pub mod opened;
 pub mod ops;

@@ -26,6 +26,7 @@ pub mod read_chunk;
 pub mod read_session;
 pub mod read_timeline;
 pub mod remove_session;
+pub mod scrub_store;
 pub mod seal_session;
 pub mod store_chunks;
 pub mod verify_chunk;

@@ -292,6 +292,10 @@ impl Project for SessionProjection {
                 self.released(&fact, changes);
                 Ok(())
             }
+            Ok(scrubbed @ Fact::Scrubbed(_)) => {
+                changes.put(row::scrub_key(), self.sealer.seal_value(&scrubbed.encode())?);
+                Ok(())
+            }
             Ok(Fact::Uploaded(fact)) => self.uploaded(&fact, changes),
             Ok(Fact::Forgotten(fact)) => self.forgotten(&fact, changes),
             Ok(Fact::Placed(fact)) => self.placed(&fact, changes),

@@ -5,9 +5,10 @@ pub mod chunks;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus, TrustKeys};
-use lucid_api::v1::maintenance::{GarbageCollected, Optimised};
+use lucid_api::v1::maintenance::{GarbageCollected, Optimised, Progress};
 use lucid_api::v1::manifest::{Manifest as WireManifest, ManifestChunk};
 use lucid_api::v1::removal::{Hold, Tombstone};
+use lucid_api::v1::scrub::{FindingState, Scrub, ScrubFinding};
 use lucid_api::v1::sessions::{
     Appendix, AppendixKind as WireAppendixKind, Cutting, CuttingMode, Layout as WireLayout, Sealed,
     Session, SessionStatus,
@@ -22,12 +23,15 @@ use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_store::collect::Collected;
+use lucid_store::scrub::{Finding, Standing};
 use lucid_store::vault::Vault;
 
+use crate::fact::Scrubbed;
 use crate::ops::OpError;
 use crate::ops::collect_garbage::Garbage;
 use crate::ops::deliver_anchors::anchor_text;
 use crate::ops::prove_session::anchored;
+use crate::ops::scrub_store::standings;
 use crate::ops::verify_session::{FailedChunk, SessionVerified};
 use crate::row::{
     self, HoldRow, Reference, SealedRow, SessionName, SessionRow, Status, TombstoneRow,
@@ -88,6 +92,31 @@ pub fn tombstone(row: &TombstoneRow) -> Tombstone {
         block_index: row.chained.map(|(index, _)| index),
         block_hash: row.chained.map(|(_, hash)| hash),
     }
+}
+
+/// How far reading again is, and what was found.
+pub fn scrub(vault: &Vault, state: &Scrubbed, progress: Progress) -> Result<Scrub, OpError> {
+    let finding = |(finding, standing): (Finding, Option<Standing>)| ScrubFinding {
+        file: finding.damage.file,
+        offset: finding.damage.offset,
+        why: finding.damage.why,
+        state: match standing {
+            Some(Standing::Quarantined) => FindingState::Quarantined,
+            Some(Standing::Healed) => FindingState::Healed,
+            Some(Standing::Unused) => FindingState::Unused,
+            None => FindingState::Damaged,
+        },
+    };
+    Ok(Scrub {
+        round: state.round,
+        complete: state.next.is_none(),
+        began_at: (state.round > 0).then(|| state.began_at.to_string()),
+        ended_at: state.ended_at.map(|at| at.to_string()),
+        bytes: state.bytes,
+        records: state.records,
+        damage: standings(vault, state)?.into_iter().map(finding).collect(),
+        progress,
+    })
 }
 
 /// What a collection found and did.

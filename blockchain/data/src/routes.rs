@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod merkle;
 pub mod proofs;
 pub mod removal;
+pub mod scrub;
 pub mod sessions;
 pub mod status;
 pub mod verification;
@@ -53,6 +54,7 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(removal::hold_session, removal::release_session))
         .routes(routes!(removal::list_tombstones))
         .routes(routes!(maintenance::list_maintenance))
+        .routes(routes!(scrub::get_scrub, scrub::begin_scrub))
         .routes(routes!(anchors::anchor_session, anchors::get_anchor))
         .routes(routes!(manifest::get_manifest))
         .routes(routes!(files::list_files))

@@ -5,6 +5,7 @@
 
 mod chunks;
 mod removal;
+mod scrub;
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::{BlockHash, ChunkId, LeafHash, ManifestHash, SessionKey, SessionRoot};
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 
 use crate::fact::{read_owner, write_owner};
 pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
+pub use scrub::{scrub_key, scrubbed};
 pub mod live;
 
 pub use chunks::{Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, TreeRow, UploadedRow, number_in};

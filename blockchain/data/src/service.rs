@@ -58,6 +58,7 @@ pub async fn serve(
 ) -> Result<Running, StartError> {
     tracing::info!("Starting Lucid Data Chain Service");
     let (gc, level) = (config.chunks.gc, config.chunks.optimise);
+    let scrub = config.chunks.scrub;
     let opening = (config.clone(), shutdown.clone());
     let app = tokio::task::spawn_blocking(move || open(&opening.0, engine, &opening.1)).await??;
     let app = Arc::new(app);
@@ -76,6 +77,7 @@ pub async fn serve(
         tokio::spawn(workers::deliver(app.clone(), shutdown.clone())),
         tokio::spawn(workers::measure(app.clone(), shutdown.clone())),
         tokio::spawn(workers::maintenance::collect(app.clone(), gc, level, shutdown.clone())),
+        tokio::spawn(workers::scrub::scrub(app.clone(), scrub, shutdown.clone())),
     ];
     tracing::info!(%address, "Lucid Data Chain Service started successfully");
     Ok(Running { address, app, serving, workers })

@@ -5,6 +5,7 @@
 //! health, status and the anchor routes.
 
 pub mod maintenance;
+pub mod scrub;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

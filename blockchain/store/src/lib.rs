@@ -9,7 +9,8 @@
 //!   [`condense`]: what is nobody's any more goes, from segments and from the log;
 //! - [`committer`]: the only writer of both; [`recovery`]: what it finds again after a crash;
 //! - [`index`]: derived rows, in memory or in fjall, never the only copy of anything;
-//! - [`vault`]: all of these as one data folder, and [`audit`], which reads every byte of it;
+//! - [`vault`]: all of these as one data folder; [`audit`], which reads every byte of it at once, and
+//!   [`scrub`], which does so little by little;
 //! - [`chain`]: blocks, one tip;
 //! - [`folder`]: who owns a data folder, and the keys in it.
 //!
@@ -31,6 +32,7 @@ pub mod index;
 pub mod log;
 pub mod recovery;
 pub mod rewrite;
+pub mod scrub;
 pub mod segment;
 pub mod vault;
 

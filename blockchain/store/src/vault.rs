@@ -328,7 +328,8 @@ impl Vault {
         }
     }
 
-    fn quarantine(
+    /// Notes that a copy is damaged, so that the next one replaces it.
+    pub(crate) fn quarantine(
         &self,
         packer: &mut Packer,
         name: &ChunkName,

@@ -25,6 +25,7 @@ use crate::v1::maintenance::{CollectGarbage, GarbageCollected, Optimise, Optimis
 use crate::v1::manifest::{Manifest, ManifestQuery};
 use crate::v1::proofs::ProofQuery;
 use crate::v1::removal::{HoldSession, RemoveQuery, Tombstone};
+use crate::v1::scrub::Scrub;
 use crate::v1::service::{Health, Root, Status};
 use crate::v1::sessions::{
     AddReferences, Appended, CreateSession, ReferencesAdded, SealSession, Sealed, Session,
@@ -235,6 +236,17 @@ impl DataChainClient {
     ) -> Result<GarbageCollected, ClientError> {
         let call = self.at.post(paths::MAINTENANCE_GC, &[], wanted)?;
         self.at.reply(&call.patient(VERIFY_TIMEOUT))
+    }
+
+    /// Has stored bytes read again now; [`Self::scrub`] tells how far it is.
+    pub fn begin_scrub(&self) -> Result<Scrub, ClientError> {
+        let call = self.at.call(Method::POST, paths::SCRUB, &[])?;
+        self.at.reply(&call.idempotent())
+    }
+
+    /// How far reading again is, and what it found.
+    pub fn scrub(&self) -> Result<Scrub, ClientError> {
+        self.at.reply(&self.at.get(paths::SCRUB, &[])?)
     }
 
     /// How far collecting garbage is.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};
 use lucid_api::v1::removal::Tombstone;
+use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::seal_block::seal_block;
@@ -25,6 +26,7 @@ use lucid_core::transaction::Transaction;
 use lucid_core::validate::{Context as ValidationContext, Mode, validate};
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
+use lucid_data_chain::jobs::{Jobs, Kind};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::append_stream::{Piece, append_stream};
@@ -38,6 +40,7 @@ use lucid_data_chain::ops::optimise::optimise;
 use lucid_data_chain::ops::prove_session::{Wanted, prove_session};
 use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::remove_session::remove_session;
+use lucid_data_chain::ops::scrub_store::{begin_round, note_scrub, scrub_state, scrub_stretch};
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::ops::store_chunks::Keeping;
 use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session, verify_structure};
@@ -55,6 +58,11 @@ use crate::ingest::sink::{CompareSink, StoreSink};
 
 /// The folder of the chain below `--data`.
 pub const CHAIN_FOLDER: &str = "block-manager";
+
+/// Bytes that are read again at a time.
+const SCRUB_STRETCH: u64 = 4 << 20;
+/// How often it is noted how far that has come.
+const SCRUB_NOTED: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// An open data folder.
 pub struct Local {
@@ -384,6 +392,31 @@ impl Place for Local {
             true
         })?;
         Ok(reply::optimised(&collected, level))
+    }
+
+    fn scrub(&self) -> anyhow::Result<Scrub> {
+        let vault = &self.data.vault;
+        // Nobody else has the folder, so nobody reads at this moment.
+        let progress = Jobs::default().show(Kind::Scrub);
+        Ok(reply::scrub(vault, &scrub_state(vault)?, progress)?)
+    }
+
+    fn scrub_now(&self, progress: &(dyn Fn(&str, u64, u64) + Sync)) -> anyhow::Result<Scrub> {
+        let vault = &self.data.vault;
+        let mut state = scrub_state(vault)?;
+        begin_round(&mut state, self.now);
+        let total = vault.scrub_bytes()?;
+        let mut noted = std::time::Instant::now();
+        while scrub_stretch(vault, &mut state, crate::cmd::now(), 100, SCRUB_STRETCH)? {
+            progress("scrubbing", state.bytes, total);
+            // What comes after a kill goes on from here.
+            if noted.elapsed() >= SCRUB_NOTED {
+                note_scrub(vault, &state)?;
+                noted = std::time::Instant::now();
+            }
+        }
+        note_scrub(vault, &state)?;
+        self.scrub()
     }
 
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {

@@ -13,6 +13,7 @@ use lucid_api::v1::maintenance::{
 use lucid_api::v1::manifest::ManifestQuery;
 use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::removal::{HoldSession, RemoveQuery, Tombstone};
+use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{
     AddReferences, Appended, Appendix, AppendixKind, CreateSession, Layout as WireLayout,
     Reference as WireReference, SealSession, Session, SessionStatus, SessionsQuery,
@@ -281,6 +282,28 @@ impl Place for Remote {
     ) -> anyhow::Result<Optimised> {
         let ask = || Ok(self.client.optimise(&Optimise { level: Some(level) })?);
         watched(ask, || self.client.optimise_progress(), progress)
+    }
+
+    fn scrub(&self) -> anyhow::Result<Scrub> {
+        Ok(self.client.scrub()?)
+    }
+
+    fn scrub_now(&self, progress: &(dyn Fn(&str, u64, u64) + Sync)) -> anyhow::Result<Scrub> {
+        let before = self.client.begin_scrub()?;
+        // A round that goes on already is the one that is waited for.
+        let wanted = if before.complete { before.round + 1 } else { before.round };
+        loop {
+            let now = self.client.scrub()?;
+            if now.round > wanted || (now.round == wanted && now.complete) {
+                return Ok(now);
+            }
+            let at = &now.progress;
+            match (&at.error, at.state) {
+                (Some(why), ProgressState::Failed) => anyhow::bail!("scrubbing failed: {why}"),
+                _ => progress("scrubbing", at.done, at.total),
+            }
+            std::thread::sleep(PROGRESS_INTERVAL);
+        }
     }
 
     fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {

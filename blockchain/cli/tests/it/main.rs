@@ -29,6 +29,7 @@ mod proofs;
 mod reading;
 mod reindex;
 mod removal;
+mod scrub;
 mod server;
 mod trouble;
 mod watch;

@@ -87,6 +87,9 @@ fn every_verb_works_against_a_server_as_it_does_on_a_folder() {
     server.run(&home, &[&"rm", &"short", &"--yes", &"--reason", &"done"]);
     let shown = String::from_utf8(server.run(&home, &[&"show", &"short"])).unwrap();
     assert!(shown.contains("status     removed") && shown.contains("done"), "{shown}");
+    let scrubbed: Value =
+        serde_json::from_slice(&server.run(&home, &[&"--json", &"scrub", &"--now"])).unwrap();
+    assert_eq!((&scrubbed["complete"], &scrubbed["round"]), (&true.into(), &1.into()));
     let freed: Value = serde_json::from_slice(&server.run(&home, &[&"--json", &"gc"])).unwrap();
     assert_eq!(freed["stopped"], false);
     let packed = server.run(&home, &[&"--json", &"optimise", &"--level", &"5"]);

@@ -51,6 +51,8 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
             kept
         }
         Fact::Marked(fact) => session(&fact.session)?.is_some(),
+        // Only the last one counts.
+        Fact::Scrubbed(fact) => row::scrubbed(vault.index(), vault.sealer())? == *fact,
         Fact::Placed(fact) => session(&fact.session)?.is_some(),
         Fact::Tree(fact) => TreeRow::find(vault.index(), vault.sealer(), &fact.root)?.is_some(),
         // As many are remembered as there is room for, so only the newer ones matter.

@@ -9,4 +9,5 @@ mod notes;
 mod power;
 mod ranges;
 mod removal;
+mod scrub;
 mod timeline;

@@ -11,6 +11,7 @@ mod maintenance;
 mod merkle;
 mod proofs;
 mod removal;
+mod scrub;
 mod service;
 mod sessions;
 mod verification;

@@ -1,0 +1,23 @@
+//! The row of what is known of reading stored bytes again: the last fact about it.
+
+use lucid_store::StoreError;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::Index;
+
+use crate::fact::{Fact, Scrubbed};
+
+const SCRUBBED: u8 = 0x6a;
+
+/// The key of the row.
+pub fn scrub_key() -> Vec<u8> {
+    vec![SCRUBBED]
+}
+
+/// What is known of reading stored bytes again.
+pub fn scrubbed(index: &dyn Index, sealer: &Sealer) -> Result<Scrubbed, StoreError> {
+    let Some(value) = index.get(&scrub_key())? else { return Ok(Scrubbed::default()) };
+    match Fact::decode(&sealer.open_value(value)?) {
+        Ok(Fact::Scrubbed(scrubbed)) => Ok(scrubbed),
+        _ => Err(StoreError::Index("the row of scrubbing is none".into())),
+    }
+}

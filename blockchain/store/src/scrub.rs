@@ -1,0 +1,319 @@
+//! Reads stored records again, file after file, and names what is damaged.
+//!
+//! A chunk that is damaged where it is in use is quarantined, so that the same content sent again
+//! replaces it; if the store has another sound copy of the record, that takes its place at once.
+
+use std::sync::Arc;
+
+use lucid_core::digest::ChunkName;
+
+use crate::codec::Packer;
+use crate::committer::Submission;
+use crate::disk::DiskFile;
+use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
+use crate::index::{self, Placement};
+use crate::segment::{self, Footer};
+use crate::vault::Vault;
+use crate::{Damage, StoreError, log};
+
+/// Where a round of reading is: the log first, then segments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    /// Whether the log has been read.
+    pub chunks: bool,
+    /// The file.
+    pub number: u32,
+    /// Everything before this has been read.
+    pub offset: u64,
+}
+
+/// Something that is damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where, and why.
+    pub damage: Damage,
+    /// Which chunk it was, if that is known.
+    pub chunk: Option<ChunkName>,
+}
+
+/// What a stretch of reading came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Records among them.
+    pub records: u64,
+    /// What was damaged.
+    pub findings: Vec<Finding>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// What a damaged chunk's place means now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The chunk is needed from there, and cannot be read.
+    Quarantined,
+    /// A sound copy is elsewhere.
+    Healed,
+    /// Nothing refers to it.
+    Unused,
+}
+
+/// Reads records of one file until so many bytes are read.
+struct Reader<'a> {
+    vault: &'a Vault,
+    packer: Packer,
+    room: Vec<u8>,
+    limit: u64,
+    stretch: Stretch,
+}
+
+impl Vault {
+    /// How many bytes a whole round reads, if every chunk is read.
+    pub fn scrub_bytes(&self) -> Result<u64, StoreError> {
+        let to = index::watermark(self.index())?;
+        let mut paths: Vec<String> = (1..=to.log).map(log::path).collect();
+        paths.extend(segment::numbers(self.disk().as_ref())?.into_iter().map(segment::path));
+        let mut bytes = 0;
+        for path in paths {
+            let context = || StoreError::io(format!("measuring {path}"));
+            if let Some(file) = self.disk().open(&path).map_err(context())? {
+                bytes += file.length().map_err(context())?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Reads on from a place, until at least so many bytes are read. Of the chunks only those are read
+    /// that `wanted` names; all of the log is.
+    pub fn scrub(
+        &self,
+        from: Cursor,
+        limit: u64,
+        wanted: &dyn Fn(&ChunkName) -> bool,
+    ) -> Result<Stretch, StoreError> {
+        let (packer, room) = (Packer::new(), Vec::new());
+        let mut reader = Reader { vault: self, packer, room, limit, stretch: Stretch::default() };
+        let mut at = Some(from);
+        while let Some(cursor) = at {
+            let to = index::watermark(self.index())?;
+            at = if cursor.chunks {
+                reader.segment(cursor, &to, wanted)?
+            } else {
+                reader.log(cursor, &to)?
+            };
+            if reader.is_full() {
+                break;
+            }
+        }
+        reader.stretch.next = at;
+        Ok(reader.stretch)
+    }
+
+    /// What became of a damaged chunk since it was found at this place.
+    pub fn standing(&self, chunk: &ChunkName, damage: &Damage) -> Result<Standing, StoreError> {
+        let place = segment::number_of(&damage.file).map(|number| (number, damage.offset));
+        Ok(match index::placement(self.index(), chunk)? {
+            None => Standing::Unused,
+            Some(now) if Some((now.segment, now.offset)) == place => Standing::Quarantined,
+            Some(_) => Standing::Healed,
+        })
+    }
+}
+
+impl Reader<'_> {
+    fn is_full(&self) -> bool {
+        self.stretch.bytes >= self.limit
+    }
+
+    fn open(&self, path: &str) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
+        self.vault.disk().open(path).map_err(StoreError::io(format!("opening {path}")))
+    }
+
+    fn found(&mut self, damage: Damage, chunk: Option<ChunkName>) {
+        self.stretch.findings.push(Finding { damage, chunk });
+    }
+
+    /// Reads a log file on, and says where the round goes on.
+    fn log(&mut self, cursor: Cursor, to: &index::Watermark) -> Result<Option<Cursor>, StoreError> {
+        let number = cursor.number.max(1);
+        if number > to.log {
+            return Ok(Some(Cursor { chunks: true, number: 0, offset: 0 }));
+        }
+        let next = Cursor { chunks: false, number: number + 1, offset: 0 };
+        let path = log::path(number);
+        let Some(file) = self.open(&path)? else {
+            self.found(Damage::new(path, 0, "the file is missing"), None);
+            return Ok(Some(next));
+        };
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        let end = if number == to.log { to.offset.min(length) } else { length };
+        let mut scanner = Scanner::new(file.as_ref(), &path, cursor.offset.min(end), end);
+        while let Some(step) = scanner.step()? {
+            match step {
+                Step::Damaged(damage) => self.found(damage, None),
+                Step::Record(offset, header) => {
+                    self.stretch.records += 1;
+                    self.stretch.bytes += header.record_bytes();
+                    let read = frame::read_payload(file.as_ref(), &path, offset, &header);
+                    if let Some(why) = read.map_or_else(
+                        |error| Some(error.to_string()),
+                        |payload| self.fault(&header, payload),
+                    ) {
+                        self.found(Damage::new(path.as_str(), offset, why), None);
+                    }
+                }
+            }
+            if self.is_full() {
+                let offset = scanner.offset();
+                return Ok(Some(Cursor { chunks: false, number, offset }));
+            }
+        }
+        Ok(Some(next))
+    }
+
+    /// What is wrong with a record, if anything is.
+    fn fault(&mut self, header: &Header, mut payload: Vec<u8>) -> Option<String> {
+        if !header.matches(&payload) {
+            return Some("the record's payload does not match its digest".into());
+        }
+        if !matches!(header.kind, Kind::Fact | Kind::Chunk) {
+            return None;
+        }
+        let sealer = self.vault.sealer();
+        sealer.check(&mut self.packer, header, &mut payload, &mut self.room).err()
+    }
+
+    fn segment(
+        &mut self,
+        cursor: Cursor,
+        to: &index::Watermark,
+        wanted: &dyn Fn(&ChunkName) -> bool,
+    ) -> Result<Option<Cursor>, StoreError> {
+        let numbers = segment::numbers(self.vault.disk().as_ref())?;
+        let Some(number) = numbers.into_iter().filter(|number| *number >= cursor.number).min()
+        else {
+            return Ok(None);
+        };
+        let from = if number == cursor.number { cursor.offset } else { 0 };
+        let next = number.checked_add(1).map(|number| Cursor { chunks: true, number, offset: 0 });
+        let path = segment::path(number);
+        // It may have been rewritten, and removed, since it was listed.
+        let Some(file) = self.open(&path)? else { return Ok(next) };
+        let mut chunks = self.entries(number, &path, &file, from, to)?;
+        chunks.sort_by_key(|(_, placement)| placement.offset);
+        for (name, placement) in chunks {
+            if placement.offset < from || !wanted(&name) {
+                continue;
+            }
+            self.stretch.records += 1;
+            self.stretch.bytes += frame::HEADER_BYTES as u64 + u64::from(placement.stored_length);
+            let fault = match self.vault.segments().read(&name, &placement) {
+                Ok((header, payload)) => self
+                    .fault(&header, payload)
+                    .map(|why| Damage::new(path.as_str(), placement.offset, why)),
+                Err(StoreError::Damaged(damage)) => Some(damage),
+                Err(error) => return Err(error),
+            };
+            if let Some(damage) = fault {
+                self.damaged(&name, &placement, damage)?;
+            }
+            if self.is_full() {
+                let record = frame::HEADER_BYTES as u64 + u64::from(placement.stored_length);
+                let offset = placement.offset + record;
+                return Ok(Some(Cursor { chunks: true, number, offset }));
+            }
+        }
+        Ok(next)
+    }
+
+    /// The chunks of a segment: as its footer lists them, or as they lie in it.
+    fn entries(
+        &mut self,
+        number: u32,
+        path: &str,
+        file: &Arc<dyn DiskFile>,
+        from: u64,
+        to: &index::Watermark,
+    ) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
+        let is_open = number == to.segment;
+        match Footer::find(file.as_ref(), number)? {
+            Some(Ok((_, footer))) => {
+                let entries = footer.entries.into_iter();
+                return Ok(entries.map(|entry| (entry.name, entry.placement)).collect());
+            }
+            Some(Err(damage)) if !is_open => self.found(damage, None),
+            _ => {}
+        }
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        let end = if is_open { to.segment_offset.min(length) } else { length };
+        let mut scanner = Scanner::new(file.as_ref(), path, from.min(end), end);
+        let mut chunks = Vec::new();
+        while let Some(step) = scanner.step()? {
+            match step {
+                Step::Record(offset, header) if header.kind == Kind::Chunk => {
+                    let placement = segment::placement_of(number, offset, &header);
+                    chunks.push((ChunkName::new(header.name), placement));
+                }
+                Step::Record(..) => {}
+                Step::Damaged(damage) => self.found(damage, None),
+            }
+        }
+        Ok(chunks)
+    }
+
+    fn damaged(
+        &mut self,
+        name: &ChunkName,
+        placement: &Placement,
+        damage: Damage,
+    ) -> Result<(), StoreError> {
+        let place = |at: Placement| (at.segment, at.offset);
+        let now = index::placement(self.vault.index(), name)?;
+        // Another copy is in use, or none; or the file was replaced while it was read.
+        if now.map(place) == Some(place(*placement)) {
+            self.vault.quarantine(&mut self.packer, name, placement, &damage);
+            if let Some(copy) = self.other_copy(name, placement)? {
+                self.replace(copy)?;
+            }
+        }
+        self.found(damage, Some(*name));
+        Ok(())
+    }
+
+    /// A sound copy of a chunk in another place.
+    fn other_copy(
+        &mut self,
+        name: &ChunkName,
+        bad: &Placement,
+    ) -> Result<Option<Sealed>, StoreError> {
+        let to = index::watermark(self.vault.index())?;
+        for number in segment::numbers(self.vault.disk().as_ref())? {
+            let path = segment::path(number);
+            let Some(file) = self.open(&path)? else { continue };
+            for (other, placement) in self.entries(number, &path, &file, 0, &to)? {
+                let is_bad = (number, placement.offset) == (bad.segment, bad.offset);
+                if other != *name || is_bad || placement.encrypted != bad.encrypted {
+                    continue;
+                }
+                let Ok((header, payload)) = self.vault.segments().read(name, &placement) else {
+                    continue;
+                };
+                if self.fault(&header, payload.clone()).is_none() {
+                    return Ok(Some(Sealed { header, payload }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn replace(&self, copy: Sealed) -> Result<(), StoreError> {
+        let failed = |error| StoreError::Folder(format!("healing a chunk: {error}"));
+        // Once this is answered the quarantine is in force, and the copy is not taken for known.
+        self.vault.commit(Submission::default()).map_err(failed)?;
+        let chunks = vec![copy];
+        self.vault.commit(Submission { chunks, ..Submission::default() }).map_err(failed)?;
+        Ok(())
+    }
+}
