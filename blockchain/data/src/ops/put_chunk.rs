@@ -10,7 +10,7 @@ use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
-use lucid_store::crypt::ChunkKey;
+use lucid_store::crypt::{ChunkKey, Owner};
 use lucid_store::vault::Vault;
 
 use super::OpError;
@@ -94,9 +94,12 @@ pub fn put_chunk(
     match &wanted.session {
         None => keep(vault, keeping, now, wanted, &pieces),
         Some(id) => {
-            begin(vault, locks, bounds, now, id)?;
+            begin(vault, locks, bounds, now, id, wanted.index.unwrap_or(0))?;
+            // Packed before the session is held: that takes long, and others wait.
+            let owner = open_for_writing(vault, id)?.owner;
+            let packed = pack(vault, keeping, &pieces, |id| ChunkKey::of(owner, id))?;
             let _held = locks.hold(id);
-            place(vault, keeping, now, wanted, id, &pieces)
+            place(vault, now, wanted, id, owner, packed)
         }
     }
 }
@@ -164,6 +167,11 @@ fn cut<'a>(bounds: &Bounds, bytes: &'a [u8]) -> Result<Vec<&'a [u8]>, OpError> {
     Ok(pieces)
 }
 
+fn find(vault: &Vault, id: &SessionId) -> Result<Option<SessionRow>, OpError> {
+    let name = SessionName::of(vault.sealer(), id);
+    Ok(row::session(vault.index(), vault.sealer(), &name)?)
+}
+
 /// Begins the session of a chunk, unless it is there.
 fn begin(
     vault: &Vault,
@@ -171,11 +179,13 @@ fn begin(
     bounds: &Bounds,
     now: Timestamp,
     id: &SessionId,
+    index: u64,
 ) -> Result<(), OpError> {
-    let name = SessionName::of(vault.sealer(), id);
-    if row::session(vault.index(), vault.sealer(), &name)?.is_some() {
+    if find(vault, id)?.is_some() {
         return Ok(());
     }
+    // What is refused later must not leave a session behind.
+    check_ahead(id, 0, index)?;
     let session = NewSession {
         id: Some(id.clone()),
         user: String::new(),
@@ -259,11 +269,11 @@ fn keep(
 /// Puts chunks into a session. The caller holds it.
 fn place(
     vault: &Vault,
-    keeping: Keeping,
     now: Timestamp,
     wanted: &PutChunk,
     id: &SessionId,
-    pieces: &[&[u8]],
+    owner: Owner,
+    (mut submission, parts): (Submission, Vec<Part>),
 ) -> Result<Taken, OpError> {
     let name = SessionName::of(vault.sealer(), id);
     let session = open_for_writing(vault, id)?;
@@ -273,14 +283,13 @@ fn place(
             if session.tail_bytes > 0 { "a live stream" } else { "an archived folder" }
         )));
     }
-    let index = wanted.index.unwrap_or_else(|| session.chunk_count());
-    if index > session.chunk_count() + AHEAD_MAX {
-        return Err(OpError::Invalid(format!(
-            "index {index} is too far ahead: session {id} has {} chunks, and {AHEAD_MAX} more may wait",
-            session.chunk_count()
+    if session.owner != owner {
+        return Err(OpError::Conflict(format!(
+            "session {id} was begun anew meanwhile: send it again"
         )));
     }
-    let (mut submission, parts) = pack(vault, keeping, pieces, |id| session.key_of(&id))?;
+    let index = wanted.index.unwrap_or_else(|| session.chunk_count());
+    check_ahead(id, session.chunk_count(), index)?;
     let mut all_there = true;
     for (index, part) in (index..).zip(&parts) {
         match chunk_at(vault, &name, &session, index)? {
@@ -320,6 +329,15 @@ fn place(
         vault.commit(submission)?;
     }
     Ok(Taken { parts, index: Some(index), at: at.unwrap_or(now), is_new: !all_there })
+}
+
+fn check_ahead(id: &SessionId, count: u64, index: u64) -> Result<(), OpError> {
+    if index <= count.saturating_add(AHEAD_MAX) {
+        return Ok(());
+    }
+    Err(OpError::Invalid(format!(
+        "index {index} is too far ahead: session {id} has {count} chunks, and {AHEAD_MAX} more may wait"
+    )))
 }
 
 /// The chunk that a session has at an index, waiting or not.

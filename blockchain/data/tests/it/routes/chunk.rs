@@ -354,6 +354,7 @@ fn wrong_requests_leave_the_store_as_it_was() {
     assert_eq!(problem(json_to(&" ".repeat((32 << 20) + 1))).0, 413);
     assert_eq!(problem(put(&service, "s", 0, b"other")).0, 409, "taken");
     assert_eq!(problem(put(&service, "s", 200_000, b"far")).0, 422);
+    assert_eq!(problem(put(&service, "unknown", 200_000, b"far")).0, 422, "and none begins");
     assert_eq!(problem(put(&service, "stream", 0, b"x")).0, 409, "a stream");
     assert_eq!(problem(put(&service, "s", 1, b"")).0, 422);
     let hashed = |hash: String| {
