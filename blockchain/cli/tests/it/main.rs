@@ -26,6 +26,7 @@ mod keys;
 mod kills;
 mod live;
 mod proofs;
+mod race;
 mod reading;
 mod reindex;
 mod removal;

@@ -21,7 +21,13 @@ impl Server {
 
     /// Starts on a port that callers know already.
     pub fn start_on(home: &Home, port: u16) -> Self {
+        Self::start_with(home, port, &[])
+    }
+
+    /// Starts with settings of its own.
+    pub fn start_with(home: &Home, port: u16, settings: &[(&str, &str)]) -> Self {
         let mut command = home.command(&[&"up"]);
+        command.envs(settings.iter().copied());
         command.env("DATA_CHAIN_PORT", port.to_string()).env("BLOCK_MANAGER_PORT", "0");
         command.env("BLOCK_INTERVAL_SECONDS", "1");
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
@@ -47,10 +53,17 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
+impl Server {
+    /// Ends it without a warning, and waits until it is gone.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
