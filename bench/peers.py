@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import shutil
 import signal
 import stat
@@ -71,6 +72,10 @@ class Tool:
     def verify(self, input, store, home):
         raise NotImplementedError
 
+    def optimise(self, store):
+        """What makes the store smaller when there is time, if the tool has such a thing."""
+        return None
+
 
 class Lucid(Tool):
     name = "lucid"
@@ -90,6 +95,9 @@ class Lucid(Tool):
 
     def verify(self, input, store, home):
         return self.command(store, "verify", "--all")
+
+    def optimise(self, store):
+        return self.command(store, "optimise")
 
 
 class Restic(Tool):
@@ -363,7 +371,11 @@ def run_tool(tool, input, folder, settings, check_restore):
             result["stored_after_known"] = stored_bytes(store)
     if check_restore:
         require_equal(input, output)
+    command = tool.optimise(store)
+    if command:
+        result["optimise"] = measure(command, env, folder, log, settings.nice)
     os.sync()
+    result["stored_in_the_end"] = stored_bytes(store)
     return result
 
 
@@ -415,6 +427,25 @@ def make_small(target):
     copy_files(files, target, 400_000_000)
 
 
+def make_stream(target):
+    """Four generations of one stream, each with 200 insertions and deletions more than the last."""
+    chance = random.Random(20261121)
+    words = [chance.randbytes(chance.randrange(3, 12)).hex().encode() for _ in range(5000)]
+    parts = []
+    for _ in range(40):  # half of it is text that compresses, half is noise
+        parts.append(b" ".join(chance.choices(words, k=110_000)))
+        parts.append(chance.randbytes(2_000_000))
+    stream = bytearray(b"".join(parts))
+    for generation in range(4):
+        (target / f"stream-{generation}").write_bytes(stream)
+        for _ in range(200):
+            at = chance.randrange(len(stream))
+            if chance.random() < 0.5:
+                stream[at:at] = chance.randbytes(chance.randrange(1, 4000))
+            else:
+                del stream[at:at + chance.randrange(1, 4000)]
+
+
 def prepare_input(name, given, scratch, make):
     """A copy of our own, so that the input stays as it is while we measure."""
     target = scratch / "input" / name
@@ -453,6 +484,7 @@ def summarise(results, tools, inputs):
                 figures[f"{step} cpu"] = median([row[step]["cpu_seconds"] for row in rows])
                 figures[f"{step} peak"] = median([row[step]["peak_mib"] for row in rows])
             figures["stored"] = median([row["stored"] / 1e6 for row in rows])
+            figures["in the end"] = median([row["stored_in_the_end"] / 1e6 for row in rows])
             figures["peak"] = median([max(row[step]["peak_mib"] for step in STEPS) for row in rows])
             figures["others"] = median([row[step]["others"] for row in rows for step in STEPS])
             summary[input["name"]][tool.name] = figures
@@ -474,11 +506,11 @@ def table(summary, inputs, results):
         lines += [
             f"**{input['name']}**: {input['files']:,} files, {input['bytes'] / 1e6:,.0f} MB",
             "",
-            "| tool | first, MB/s | known, MB/s | restore, MB/s | verify, MB/s | stored, MB | peak, MiB |",
-            "|---|---:|---:|---:|---:|---:|---:|",
+            "| tool | first, MB/s | known, MB/s | restore, MB/s | verify, MB/s | stored, MB | optimised, MB | peak, MiB |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|",
         ]
         for name, row in figures.items():
-            cells = [f"{row[step]:.0f}" for step in STEPS] + [f"{row['stored']:.1f}", f"{row['peak']:.0f}"]
+            cells = [f"{row[step]:.0f}" for step in STEPS] + [f"{row['stored']:.1f}", f"{row['in the end']:.1f}", f"{row['peak']:.0f}"]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         if "lucid" in figures and peers:
             own = figures["lucid"]
@@ -486,13 +518,13 @@ def table(summary, inputs, results):
             for step in STEPS:
                 best = max(peers, key=lambda peer: figures[peer][step])
                 cells.append(f"{own[step] / figures[best][step]:.2f}× {best}")
-            for figure in ("stored", "peak"):
+            for figure in ("stored", "in the end", "peak"):
                 best = min(peers, key=lambda peer: figures[peer][figure])
                 cells.append(f"{own[figure] / figures[best][figure]:.3f}× {best}")
             lines.append("| **lucid / best peer** | " + " | ".join(f"**{cell}**" for cell in cells) + " |")
             low_high = [spread(results, input, "lucid", step) for step in STEPS]
             lines.append("| lucid, lowest–highest | "
-                         + " | ".join(f"{low:.0f}–{high:.0f}" for low, high in low_high) + " | | |")
+                         + " | ".join(f"{low:.0f}–{high:.0f}" for low, high in low_high) + " | | | |")
         lines += [
             "",
             "CPU seconds of all cores together, and the peak memory of each step on its own (medians):",
@@ -548,7 +580,7 @@ def arguments():
     parser.add_argument("--results", type=Path, help="default: results-<time>.json in the scratch folder")
     parser.add_argument("--binaries", type=Path, help="a folder of large binaries, instead of the Rust toolchains")
     parser.add_argument("--small", type=Path, help="a folder of small files, instead of cargo's registry")
-    parser.add_argument("--inputs", default="binaries,small", help="which inputs to run (default: %(default)s)")
+    parser.add_argument("--inputs", default="binaries,small,stream", help="which inputs to run (default: %(default)s)")
     parser.add_argument("--tools", default="lucid,restic,borg,kopia,rustic")
     parser.add_argument("--quiet-below", type=float, default=0.15, metavar="SHARE",
                         help="before a tool's turn, wait until others use less of the cores (default: %(default)s)")
@@ -574,7 +606,8 @@ def main():
     tools = find_tools(settings.tools.split(","), repository)
     scratch = settings.scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
-    given = {"binaries": (settings.binaries, make_binaries), "small": (settings.small, make_small)}
+    given = {"binaries": (settings.binaries, make_binaries), "small": (settings.small, make_small),
+             "stream": (None, make_stream)}
     inputs = []
     for name in settings.inputs.split(","):
         folder = prepare_input(name, given[name][0], scratch, given[name][1])

@@ -18,8 +18,8 @@ use lucid_api::v1::sessions::{CreateSession, SealSession};
 use crate::home::{Home, noise, seed};
 use crate::server::Server;
 
-/// Pieces of content that sessions are made of, every one of them in many sessions.
-const PIECES: u64 = 7;
+/// Pieces of content that sessions are made of: so many that each is sometimes in none, and comes back.
+const PIECES: u64 = 40;
 const WRITERS: u64 = 3;
 /// Small chunks, so that every piece has several.
 const SETTINGS: [(&str, &str); 1] = [("DATA_CHAIN_CHUNK_SIZE_BYTES", "65536")];
