@@ -2,12 +2,70 @@
 
 use lucid_core::cut::ChunkProfile;
 use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::delete_chunk::delete_chunk;
+use lucid_data_chain::ops::find_chunk::{find_chunk, read_found};
 use lucid_data_chain::ops::list_sessions::get_session;
+use lucid_data_chain::ops::put_chunk::{Bounds, PutChunk, Taken, put_chunk};
 use lucid_data_chain::ops::read_session::{StoredSession, read_range};
 use lucid_data_chain::ops::verify_session::verify_session;
 
-use super::store::Store;
-use crate::sample::noise;
+use super::store::{KEEPING, NOW, Store};
+use crate::sample::{id, noise};
+
+/// Puts a chunk into a session, or keeps it on its own.
+fn put(store: &Store, place: Option<(&str, u64)>, bytes: &[u8]) -> Result<Taken, OpError> {
+    let bounds = Bounds {
+        most: 1 << 20,
+        split_over: 1 << 20,
+        splits: true,
+        profile: ChunkProfile::default(),
+        own_copies: place.is_some_and(|(session, _)| session == "own"),
+    };
+    let wanted = PutChunk {
+        session: place.map(|(session, _)| session.parse().unwrap()),
+        index: place.map(|(_, index)| index),
+        ..PutChunk::default()
+    };
+    put_chunk(&store.vault, &store.locks, KEEPING, &bounds, NOW, &wanted, bytes)
+}
+
+#[test]
+fn an_acknowledged_chunk_survives_a_power_cut() {
+    let store = Store::new();
+    // In front of gaps and behind them, of its own and shared, on its own; and one that is deleted.
+    let places =
+        [Some(("s", 3)), None, Some(("s", 0)), Some(("own", 0)), Some(("s", 2)), Some(("s", 1))];
+    let deleted = noise(99, 700);
+    put(&store, None, &deleted).unwrap();
+    delete_chunk(&store.vault, &id(&deleted).to_string(), None, NOW).unwrap();
+    let mut acknowledged = vec![store.disk.calls()];
+    for (number, place) in (0..).zip(places) {
+        put(&store, place, &noise(number, 700)).unwrap();
+        acknowledged.push(store.disk.calls());
+    }
+    for calls in acknowledged[0]..=store.disk.calls() {
+        let after = Store::open(&store.disk.after_power_cut(calls, calls as u64));
+        let find = |bytes: &[u8]| find_chunk(&after.vault, &id(bytes).to_string(), None, NOW);
+        let count = acknowledged.iter().filter(|at| **at <= calls).count() - 1;
+        for number in 0..count as u64 {
+            let bytes = noise(number, 700);
+            let found = find(&bytes).unwrap();
+            assert_eq!(read_found(&after.vault, &found).unwrap(), bytes, "after {calls} calls");
+        }
+        assert!(matches!(find(&deleted), Err(OpError::NoChunk(_))), "what was deleted stays so");
+        for session in ["s", "own"] {
+            let session = session.parse().unwrap();
+            if get_session(&after.vault, &session).is_ok() {
+                let verified = verify_session(&after.vault, &session, 1, &|_| {}).unwrap();
+                assert!(verified.is_sound(), "{:?}", verified.faults);
+            }
+        }
+        if count == places.len() {
+            let row = get_session(&after.vault, &"s".parse().unwrap()).unwrap();
+            assert_eq!((row.chunk_count(), row.pending), (4, 0));
+        }
+    }
+}
 
 #[test]
 fn an_acknowledged_append_survives_a_power_cut() {
@@ -56,6 +114,10 @@ fn a_full_disk_refuses_and_keeps_what_was_there() {
     store.disk.set_space(Some(100));
     assert!(matches!(append(6, &noise(1, 50_000)), Err(OpError::Full(_))));
     assert_eq!(get_session(&store.vault, &session).unwrap().offset(), 6);
+    assert!(matches!(put(&store, None, &noise(2, 50_000)), Err(OpError::Full(_))));
+    assert!(matches!(put(&store, Some(("t", 0)), &noise(2, 50_000)), Err(OpError::Full(_))));
+    let unknown = find_chunk(&store.vault, &id(&noise(2, 50_000)).to_string(), None, NOW);
+    assert!(matches!(unknown, Err(OpError::NoChunk(_))));
     store.disk.set_space(None);
     assert_eq!(append(6, b" after").unwrap().offset, 12);
 }
