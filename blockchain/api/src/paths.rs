@@ -38,6 +38,10 @@ pub const SESSION_REFERENCES: &str = "/api/v1/sessions/{session_id}/references";
 pub const SESSION_SEAL: &str = "/api/v1/sessions/{session_id}/seal";
 /// A session's anchor: submit, read.
 pub const SESSION_ANCHOR: &str = "/api/v1/sessions/{session_id}/anchor";
+/// A session for another store: everything but its chunks.
+pub const SESSION_EXPORT: &str = "/api/v1/sessions/{session_id}/export";
+/// A session of another store.
+pub const SESSION_IMPORT: &str = "/api/v1/sessions/{session_id}/import";
 /// What forbids to remove a session.
 pub const SESSION_HOLD: &str = "/api/v1/sessions/{session_id}/hold";
 /// Sessions that were removed.

@@ -12,6 +12,7 @@ pub mod files;
 pub mod list;
 pub mod maintenance;
 pub mod manifest;
+pub mod mirror;
 pub mod proofs;
 pub mod removal;
 pub mod scrub;

@@ -11,6 +11,7 @@ mod gc;
 mod hold;
 mod keys;
 mod ls;
+mod mirror;
 mod optimise;
 mod prove;
 mod reindex;
@@ -112,6 +113,8 @@ enum Verb {
     Seal(seal::Seal),
     /// Watch a folder, and keep what is recorded in it while it grows.
     Watch(watch::Watch),
+    /// Keep the same sessions in a second store.
+    Mirror(mirror::Mirror),
     /// List and change the keys of a folder.
     Keys(keys::Keys),
     /// List sessions, or the files of one.
@@ -161,6 +164,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Append(verb) => verb.run(home, output),
         Verb::Seal(verb) => verb.run(home, output),
         Verb::Watch(verb) => verb.run(home, output),
+        Verb::Mirror(verb) => verb.run(home, output),
         Verb::Keys(verb) => verb.run(home, output),
         Verb::Ls(verb) => verb.run(home, output),
         Verb::Show(verb) => verb.run(home, output),

@@ -3,6 +3,7 @@
 //! The verbs work on a [`Place`] and do not know which.
 
 pub mod local;
+pub mod mirror;
 pub mod remote;
 
 use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};

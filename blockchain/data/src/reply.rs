@@ -14,6 +14,7 @@ use lucid_api::v1::sessions::{
     Session, SessionStatus,
 };
 use lucid_api::v1::verification::{ChunkVerdict, Verified, VerifiedDetails};
+use lucid_core::anchor::SignedAnchor;
 use lucid_core::bundle::Anchored;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::SessionRoot;
@@ -185,6 +186,8 @@ pub fn anchor_state(
     let text = anchor_text(vault, &name)?;
     let transaction = Transaction::parse(text.as_bytes())
         .map_err(|fault| OpError::Unsound(format!("the anchor of session {}: {fault}", row.id)))?;
+    // A session that came from another store was signed there, and not here.
+    let signed_by = SignedAnchor::parse(&transaction).map_or(*recorder, |signed| signed.key);
     let proof: Option<Anchored> = anchored(vault, &name)?;
     let producer = proof.and_then(|proof| proof.producer).map(|producer| producer.key.to_string());
     Ok(AnchorState {
@@ -202,7 +205,7 @@ pub fn anchor_state(
         block_index: row.anchored.map(|(index, _)| index),
         block_hash: row.anchored.map(|(_, hash)| hash),
         reason: None,
-        trust: TrustKeys { block: producer, recorder: Some(recorder.to_string()) },
+        trust: TrustKeys { block: producer, recorder: Some(signed_by.to_string()) },
     })
 }
 

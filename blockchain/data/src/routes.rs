@@ -14,6 +14,7 @@ pub mod files;
 pub mod maintenance;
 pub mod manifest;
 pub mod merkle;
+pub mod mirror;
 pub mod proofs;
 pub mod removal;
 pub mod scrub;
@@ -55,6 +56,7 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(removal::list_tombstones))
         .routes(routes!(maintenance::list_maintenance))
         .routes(routes!(scrub::get_scrub, scrub::begin_scrub))
+        .routes(routes!(mirror::export_session))
         .routes(routes!(anchors::anchor_session, anchors::get_anchor))
         .routes(routes!(manifest::get_manifest))
         .routes(routes!(files::list_files))
@@ -67,6 +69,7 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(chunks::missing_chunks));
     let large = OpenApiRouter::new()
         .routes(routes!(sessions::add_references))
+        .routes(routes!(mirror::import_session))
         .routes(routes!(chunk::put_chunk, chunk::list_chunks))
         .routes(routes!(chunk::put_session_chunk))
         .routes(routes!(chunk::add_session_chunk, chunk::list_session_chunks))

@@ -23,6 +23,7 @@ use crate::v1::list::List;
 use crate::v1::list::PageQuery;
 use crate::v1::maintenance::{CollectGarbage, GarbageCollected, Optimise, Optimised, Progress};
 use crate::v1::manifest::{Manifest, ManifestQuery};
+use crate::v1::mirror::ExportedSession;
 use crate::v1::proofs::ProofQuery;
 use crate::v1::removal::{HoldSession, RemoveQuery, Tombstone};
 use crate::v1::scrub::Scrub;
@@ -279,6 +280,21 @@ impl DataChainClient {
     /// Allows to remove a session again.
     pub fn release_session(&self, session_id: &str) -> Result<Session, ClientError> {
         let call = self.at.call(Method::DELETE, paths::SESSION_HOLD, &[session_id.as_bytes()])?;
+        self.at.reply(&call.idempotent())
+    }
+
+    /// Everything about a session but its chunks, its secret included.
+    pub fn export_session(&self, session_id: &str) -> Result<ExportedSession, ClientError> {
+        self.at.reply(&self.at.get(paths::SESSION_EXPORT, &[session_id.as_bytes()])?)
+    }
+
+    /// Begins a session of another store, and seals it once its chunks are there.
+    pub fn import_session(
+        &self,
+        session_id: &str,
+        given: &ExportedSession,
+    ) -> Result<Session, ClientError> {
+        let call = self.at.post(paths::SESSION_IMPORT, &[session_id.as_bytes()], given)?;
         self.at.reply(&call.idempotent())
     }
 

@@ -1,5 +1,7 @@
 //! Sessions behind a server: the client cuts and hashes, asks what is missing, sends only what is new.
 
+mod mirror;
+
 use std::time::Duration;
 
 use anyhow::Context as _;

@@ -25,6 +25,7 @@ mod home;
 mod keys;
 mod kills;
 mod live;
+mod mirror;
 mod proofs;
 mod race;
 mod reading;

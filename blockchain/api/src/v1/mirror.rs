@@ -1,0 +1,20 @@
+//! A session as it moves from one store to another: `GET /api/v1/sessions/{session_id}/export` and
+//! `POST /api/v1/sessions/{session_id}/import`. Chunks and references travel by their own routes.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Everything about a session but its chunks, its secret included: whoever has this can compute the
+/// salts of its leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportedSession {
+    /// The fact that it began, in base64.
+    pub started: String,
+    /// The fact that it was sealed.
+    pub sealed: Option<String>,
+    /// The fact that it was anchored.
+    pub anchored: Option<String>,
+    /// How many chunks it has; it is sealed in its new place once they are all there.
+    pub chunk_count: u64,
+}

@@ -1,0 +1,209 @@
+//! `lucid mirror DEST`: keeps the same sessions in a second store.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use lucid_api::v1::sessions::{Session, SessionStatus};
+use lucid_core::session::SessionId;
+use lucid_data_chain::ops::export_session::Exported;
+use lucid_data_chain::ops::list_sessions::SessionFilter;
+use lucid_store::codec::Packer;
+use serde::Serialize;
+
+use super::{DONE, FAILED, Home, now};
+use crate::output::Output;
+use crate::place::mirror::Mirrored;
+use crate::place::{Wish, local, remote};
+use crate::progress::Progress;
+use crate::text;
+
+/// Arguments of `lucid mirror`.
+#[derive(Debug, clap::Args)]
+pub struct Mirror {
+    /// The folder of the second store; made when there is none.
+    #[arg(required_unless_present = "to_server", conflicts_with = "to_server")]
+    destination: Option<PathBuf>,
+    /// A data-chain that is to have them instead.
+    #[arg(long, value_name = "URL")]
+    to_server: Option<String>,
+    /// Remove in the second store what was removed in the first.
+    #[arg(long)]
+    prune: bool,
+}
+
+/// References that are looked at in one go.
+const BATCH: usize = 256;
+/// Chunks are sent when this much has gathered.
+const BATCH_BYTES: usize = 16 << 20;
+
+#[derive(Debug, Default, Serialize)]
+struct Mirrorings {
+    sessions: u64,
+    copied: u64,
+    known: u64,
+    open: u64,
+    removed: u64,
+    bytes_sent: u64,
+    failed: Vec<String>,
+    seconds: f64,
+}
+
+impl Mirror {
+    /// Copies what the second store has not, session by session, and checks all of it.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        let started = std::time::Instant::now();
+        let from: Box<dyn Mirrored> = match &home.server {
+            Some(url) => Box::new(remote::Remote::connect(url)?),
+            None => Box::new(local::Local::open(home, "mirror", now())?),
+        };
+        let to: Box<dyn Mirrored> = match (&self.to_server, &self.destination) {
+            (Some(url), _) => Box::new(remote::Remote::connect(url)?),
+            (None, folder) => {
+                let data = folder.clone().unwrap_or_default();
+                let there = Home { data, server: None, key_file: None, ..home.clone() };
+                Box::new(local::Local::create(&there, "mirror", now(), true)?)
+            }
+        };
+        let mut done = Mirrorings::default();
+        let mut sessions = Vec::new();
+        from.sessions(&SessionFilter::default(), &mut |session| {
+            sessions.push(session);
+            Ok(())
+        })?;
+        // The oldest first: each manifest names the one before it.
+        sessions.reverse();
+        let total = sessions.iter().map(|session| session.total_bytes).sum();
+        let progress = Progress::start(output, "mirroring", Some(total));
+        for session in &sessions {
+            done.sessions += 1;
+            let copied = mirror_session(from.as_ref(), to.as_ref(), session, &progress, &mut done);
+            if let Err(error) = copied {
+                let sentence = format!("session {}: {error:#}", session.session_id);
+                output.warn(&sentence);
+                done.failed.push(sentence);
+            }
+        }
+        drop(progress);
+        if self.prune {
+            prune(from.as_ref(), to.as_ref(), &mut done)?;
+        }
+        from.close()?;
+        to.close()?;
+        done.seconds = started.elapsed().as_secs_f64();
+        output.result(&done, |done| {
+            format!(
+                "mirrored {} of {} sessions, {} of them new, sending {}, in {:.1} s{}{}",
+                text::count(done.copied + done.known),
+                text::count(done.sessions),
+                text::count(done.copied),
+                text::size(done.bytes_sent),
+                done.seconds,
+                match done.open {
+                    0 => String::new(),
+                    open => format!("; {open} are not sealed yet"),
+                },
+                match done.removed {
+                    0 => String::new(),
+                    removed => format!("; {removed} removed"),
+                },
+            )
+        })?;
+        Ok(if done.failed.is_empty() { DONE } else { FAILED })
+    }
+}
+
+fn mirror_session(
+    from: &dyn Mirrored,
+    to: &dyn Mirrored,
+    session: &Session,
+    progress: &Progress,
+    done: &mut Mirrorings,
+) -> anyhow::Result<()> {
+    if matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated) {
+        done.open += 1;
+        return Ok(());
+    }
+    let id: SessionId = session.session_id.parse()?;
+    if let Some(there) = to.find(&id)? {
+        let is_whole = there.manifest_hash == session.manifest_hash
+            && (there.status == session.status || there.status == SessionStatus::Anchored);
+        if is_whole {
+            done.known += 1;
+            progress.add(session.total_bytes);
+            return Ok(());
+        }
+    } else if to.tombstone(&id).is_ok_and(|tombstone| tombstone.is_some()) {
+        anyhow::bail!("it was removed in the second store, and a removed id is never used again");
+    }
+    let exported = from.export(&id)?;
+    let mut there = to.import(&id, &exported)?;
+    if there.merkle_root.is_none() {
+        copy_chunks(from, to, &id, there.chunk_count, &exported, progress, done)?;
+        there = to.import(&id, &exported)?;
+    }
+    anyhow::ensure!(
+        there.merkle_root == session.merkle_root && there.manifest_hash == session.manifest_hash,
+        "the second store has it with another root"
+    );
+    done.copied += 1;
+    Ok(())
+}
+
+/// Sends what is missing of the chunks from `start` on, and makes them the session's.
+fn copy_chunks(
+    from: &dyn Mirrored,
+    to: &dyn Mirrored,
+    id: &SessionId,
+    start: u64,
+    exported: &Exported,
+    progress: &Progress,
+    done: &mut Mirrorings,
+) -> anyhow::Result<()> {
+    let wish = Wish { compression: Default::default(), encrypt: true };
+    let source = from.source(id)?;
+    let mut packer = Packer::new();
+    let mut next = start;
+    while next < exported.chunk_count {
+        let references = source.references(next, BATCH)?;
+        anyhow::ensure!(!references.is_empty(), "chunk {next} is missing in the first store");
+        let ids: Vec<_> = references.iter().map(|reference| reference.chunk).collect();
+        let mut missing: HashSet<_> = to.missing(&ids)?.into_iter().collect();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for reference in &references {
+            if missing.remove(&reference.chunk) {
+                let chunk = source.chunk(&mut packer, reference)?;
+                bytes += chunk.len();
+                done.bytes_sent += chunk.len() as u64;
+                batch.push(chunk);
+            }
+            if bytes >= BATCH_BYTES {
+                to.put(&std::mem::take(&mut batch), wish)?;
+                bytes = 0;
+            }
+            progress.add(u64::from(reference.length));
+        }
+        if !batch.is_empty() {
+            to.put(&batch, wish)?;
+        }
+        let chunks = references.iter().map(|one| (one.chunk, one.length)).collect();
+        to.refer(id, next, chunks, wish)?;
+        next += references.len() as u64;
+    }
+    Ok(())
+}
+
+/// Removes what was removed in the first store, and nothing else.
+fn prune(from: &dyn Mirrored, to: &dyn Mirrored, done: &mut Mirrorings) -> anyhow::Result<()> {
+    let mut gone = Vec::new();
+    from.tombstones(&mut |tombstone| {
+        gone.push((tombstone.session_id.parse::<SessionId>()?, tombstone.reason));
+        Ok(())
+    })?;
+    for (id, reason) in gone {
+        if to.find(&id)?.is_some() {
+            to.remove(&id, &reason)?;
+            done.removed += 1;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! A folder as a mirror, and as what is mirrored.
+
+use lucid_api::v1::sessions::Session;
+use lucid_core::digest::ChunkId;
+use lucid_core::session::SessionId;
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::add_references::add_foreign_references;
+use lucid_data_chain::ops::export_session::{Exported, export_session};
+use lucid_data_chain::ops::import_session::import_session;
+use lucid_data_chain::ops::list_sessions::get_session;
+use lucid_data_chain::ops::missing_chunks::missing_chunks;
+use lucid_data_chain::ops::store_chunks::store_chunks;
+use lucid_data_chain::{Opened, reply};
+
+use super::Local;
+use crate::place::Wish;
+use crate::place::mirror::Mirrored;
+
+impl Mirrored for Local {
+    fn export(&self, id: &SessionId) -> anyhow::Result<Exported> {
+        Ok(export_session(&self.data.vault, id)?)
+    }
+
+    fn import(&self, id: &SessionId, given: &Exported) -> anyhow::Result<Session> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let row = import_session(vault, locks, id, given)?;
+        Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
+    }
+
+    fn find(&self, id: &SessionId) -> anyhow::Result<Option<Session>> {
+        let Opened { vault, key, .. } = &self.data;
+        match get_session(vault, id) {
+            Ok(row) => Ok(Some(reply::session(vault, &key.public(), &row, self.quiet_since())?)),
+            Err(OpError::NoSession(_) | OpError::Removed(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
+        Ok(missing_chunks(&self.data.vault, chunks)?)
+    }
+
+    fn put(&self, chunks: &[Vec<u8>], wish: Wish) -> anyhow::Result<()> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+        let keeping = self.keeping(wish);
+        store_chunks(&self.data.vault, keeping, threads, crate::cmd::now(), &chunks)?;
+        Ok(())
+    }
+
+    fn refer(
+        &self,
+        id: &SessionId,
+        start: u64,
+        chunks: Vec<(ChunkId, u32)>,
+        wish: Wish,
+    ) -> anyhow::Result<()> {
+        let Opened { vault, locks, .. } = &self.data;
+        add_foreign_references(vault, locks, self.keeping(wish), id, start, chunks)?;
+        Ok(())
+    }
+}
