@@ -9,7 +9,7 @@ use lucid_data_chain::ops::store_chunks::store_chunks;
 use lucid_store::collect::{Collected, Names};
 use serde_json::{Value, json};
 
-use crate::scale::{KEEPING, open};
+use crate::scale::{BEGAN, KEEPING, open};
 
 const CHUNK: usize = 1 << 20;
 /// Chunks of one batch.
@@ -77,5 +77,8 @@ fn store(opened: &Opened, first: u64) -> anyhow::Result<Vec<lucid_core::digest::
         })
         .collect();
     let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-    Ok(store_chunks(&opened.vault, KEEPING, 2, &slices)?.iter().map(|chunk| chunk.id).collect())
+    Ok(store_chunks(&opened.vault, KEEPING, 2, BEGAN, &slices)?
+        .iter()
+        .map(|chunk| chunk.id)
+        .collect())
 }

@@ -11,7 +11,6 @@ use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::ops::add_references::add_references;
 use lucid_data_chain::ops::create_session::{NewSession, create_session};
-use lucid_data_chain::ops::read_chunk::read_chunk;
 use lucid_data_chain::ops::store_chunks::{Keeping, store_chunks};
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::folder::Options;
@@ -21,6 +20,8 @@ use serde_json::{Value, json};
 const BATCH: u64 = 4_096;
 /// Chunks of one session.
 const SESSION: u64 = 1_000_000;
+/// When everything is said to have begun: a measurement needs no clock.
+pub const BEGAN: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 /// Random reads.
 const READS: u64 = 20_000;
 
@@ -48,7 +49,7 @@ pub fn begin(opened: &Opened, id: &str) -> anyhow::Result<()> {
         public: false,
         profile: ChunkProfile::default(),
         metadata: Default::default(),
-        started_at: Timestamp::from_micros(1_767_225_600_000_000),
+        started_at: BEGAN,
         one_shot: false,
         own_copies: false,
     };
@@ -69,7 +70,7 @@ pub fn make(scratch: &Path, chunks: u64, bytes: usize) -> anyhow::Result<Value> 
         let batch: Vec<Vec<u8>> =
             (first..chunks.min(first + BATCH)).map(|number| chunk(number, bytes)).collect();
         let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-        let stored = store_chunks(&opened.vault, KEEPING, 2, &slices)?;
+        let stored = store_chunks(&opened.vault, KEEPING, 2, BEGAN, &slices)?;
         let length = u32::try_from(bytes)?;
         let references = stored.iter().map(|chunk| (chunk.id, length)).collect();
         let session = id.parse()?;
@@ -106,7 +107,7 @@ pub fn read(scratch: &Path, chunks: u64, bytes: usize) -> anyhow::Result<Value> 
         let wanted = chunk((at >> 16) % chunks, bytes);
         let id = ChunkId::from(blake3::hash(&wanted));
         let asked = Instant::now();
-        let found = read_chunk(&opened.vault, &mut packer, &id)?;
+        let found = opened.vault.read_chunk(&mut packer, &id)?.context("a chunk")?;
         took.push(asked.elapsed());
         anyhow::ensure!(found == wanted, "another chunk was read");
     }
