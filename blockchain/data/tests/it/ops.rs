@@ -5,6 +5,7 @@ mod store;
 mod cutting;
 mod garbage;
 mod life;
+mod mirror;
 mod notes;
 mod power;
 mod ranges;

@@ -1,0 +1,119 @@
+//! Sessions taken over from another store: as they were, or not at all.
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::session::SessionId;
+use lucid_data_chain::fact::{Fact, Sealed};
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::add_references::add_foreign_references;
+use lucid_data_chain::ops::create_session::{NewSession, create_session};
+use lucid_data_chain::ops::export_session::{Exported, export_session};
+use lucid_data_chain::ops::import_session::import_session;
+use lucid_data_chain::ops::read_session::{SessionSource as _, StoredSession};
+use lucid_data_chain::ops::verify_session::verify_session;
+use lucid_data_chain::row::SessionRow;
+use lucid_store::codec::Packer;
+
+use super::store::{KEEPING, Store, new_session};
+use crate::sample::noise;
+
+fn begin(store: &Store, name: &str, own_copies: bool) -> SessionId {
+    let id: SessionId = name.parse().unwrap();
+    let profile = ChunkProfile::fixed(1_024).unwrap();
+    let request = NewSession { id: Some(id.clone()), own_copies, ..new_session(profile) };
+    create_session(&store.vault, &store.locks, request).unwrap();
+    id
+}
+
+/// Sends the chunks of a session, and makes them one of the same name.
+fn copy(from: &Store, to: &Store, id: &SessionId) {
+    let source = StoredSession::open(&from.vault, id).unwrap();
+    let references = source.references(0, 1_000).unwrap();
+    let mut packer = Packer::new();
+    let chunks: Vec<Vec<u8>> =
+        references.iter().map(|one| source.chunk(&mut packer, one).unwrap()).collect();
+    let slices: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+    let chunks = to.store(&slices);
+    add_foreign_references(&to.vault, &to.locks, KEEPING, id, 0, chunks).unwrap();
+}
+
+fn import(to: &Store, id: &SessionId, given: &Exported) -> Result<SessionRow, OpError> {
+    import_session(&to.vault, &to.locks, id, given)
+}
+
+#[test]
+fn a_session_has_the_same_root_in_its_second_store() {
+    for own_copies in [false, true] {
+        let (from, to) = (Store::new(), Store::new());
+        let id = begin(&from, "s", own_copies);
+        for (number, piece) in noise(1, 5_000).chunks(900).enumerate() {
+            from.append_at(&id, number as u64 * 900, piece, Some(number as f64 * 2.0)).unwrap();
+        }
+        let sealed = from.seal(&id);
+        let exported = export_session(&from.vault, &id).unwrap();
+        let begun = import(&to, &id, &exported).unwrap();
+        assert!(begun.sealed.is_none() && begun.chunk_count() == 0);
+        copy(&from, &to, &id);
+        let row = import(&to, &id, &exported).unwrap();
+        assert_eq!((&row.sealed, row.root()), (&sealed.sealed, sealed.root()));
+        assert_eq!(export_session(&to.vault, &id).unwrap().sealed, exported.sealed);
+        let verified = verify_session(&to.vault, &id, 1, &|_| {}).unwrap();
+        assert!(verified.is_sound(), "{:?}", verified.faults);
+        // Again changes nothing, and the log alone says the same.
+        let rows = to.index.rows();
+        import(&to, &id, &exported).unwrap();
+        assert_eq!(to.index.rows(), rows);
+        assert_eq!(Store::open(&to.disk).index.rows(), rows);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_not_taken() {
+    let (from, to) = (Store::new(), Store::new());
+    let (id, other) = (begin(&from, "s", false), begin(&from, "other", false));
+    for (session, seed) in [(&id, 1), (&other, 2)] {
+        from.append(session, 0, &noise(seed, 3_000)).unwrap();
+        from.seal(session);
+    }
+    let given = export_session(&from.vault, &id).unwrap();
+    let theirs = export_session(&from.vault, &other).unwrap();
+    let refused = |given: &Exported| {
+        let error = import(&to, &id, given).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpError::Invalid(_) | OpError::Conflict(_)), "{error}");
+    };
+    // Facts about another session, of another kind, or cut short.
+    refused(&theirs);
+    refused(&Exported { sealed: theirs.sealed.clone(), ..given.clone() });
+    refused(&Exported { sealed: Some(given.started.clone()), ..given.clone() });
+    refused(&Exported { anchored: given.sealed.clone(), started: vec![9], ..given.clone() });
+    import(&to, &id, &given).unwrap();
+    // Other chunks than the manifest's: as many of them, and as long.
+    let wrong = to.store(&[&noise(7, 1_024), &noise(8, 1_024), &noise(9, 952)]);
+    add_foreign_references(&to.vault, &to.locks, KEEPING, &id, 0, wrong).unwrap();
+    refused(&given);
+
+    let to = Store::new();
+    import(&to, &id, &given).unwrap();
+    copy(&from, &to, &id);
+    let Ok(Fact::Sealed(sealed)) = Fact::decode(given.sealed.as_ref().unwrap()) else {
+        panic!("it is sealed")
+    };
+    let Ok(Fact::Sealed(their_seal)) = Fact::decode(theirs.sealed.as_ref().unwrap()) else {
+        panic!("it is sealed")
+    };
+    let with = |manifest: String, anchor: String| {
+        let fact = Fact::Sealed(Sealed { session: id.clone(), manifest, anchor });
+        Exported { sealed: Some(fact.encode()), ..given.clone() }
+    };
+    let altered = sealed.manifest.replace("\"ann\"", "\"bob\"");
+    assert_ne!(altered, sealed.manifest);
+    for forged in [
+        with(altered, sealed.anchor.clone()),
+        with(their_seal.manifest.clone(), their_seal.anchor.clone()),
+        with(sealed.manifest.clone(), their_seal.anchor.clone()),
+        with(sealed.manifest.clone(), sealed.anchor.replace("signature\": \"", "signature\": \"A")),
+    ] {
+        let error = import(&to, &id, &forged).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpError::Invalid(_)), "{error}");
+    }
+    assert!(import(&to, &id, &given).unwrap().sealed.is_some());
+}
