@@ -166,11 +166,11 @@ pub async fn add_session_chunk(
     let kind = given.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let (bytes, held) = if kind.starts_with("multipart/form-data") {
         let most = Limits::LARGE.body_bytes.unwrap_or_default();
-        let held = app.bodies.take(content_length(&given).unwrap_or(most).min(most)).await;
+        let length = content_length(&given).unwrap_or(most).min(most);
         let form = Multipart::from_request(request, &())
             .await
             .map_err(|fault| invalid(fault.body_text()))?;
-        (read_form(form, &mut wanted, app.chunks.upload_max).await?, held)
+        read_form(&app, form, length, &mut wanted).await?
     } else {
         expect(&given, BYTES)?;
         let mut upload = Upload::from_request(request, &()).await?;
@@ -181,7 +181,13 @@ pub async fn add_session_chunk(
 }
 
 /// Takes a form apart: one file, and what is said of it.
-async fn read_form(mut form: Multipart, wanted: &mut PutChunk, most: usize) -> Reply<Vec<u8>> {
+async fn read_form(
+    app: &App,
+    mut form: Multipart,
+    length: usize,
+    wanted: &mut PutChunk,
+) -> Reply<(Vec<u8>, Held)> {
+    let most = app.chunks.upload_max;
     let broken = |fault: axum::extract::multipart::MultipartError| {
         let code = match fault.status() {
             StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
@@ -190,7 +196,10 @@ async fn read_form(mut form: Multipart, wanted: &mut PutChunk, most: usize) -> R
         Refusal::new(code, fault.body_text())
     };
     let mut bytes: Option<Vec<u8>> = None;
-    while let Some(mut field) = form.next_field().await.map_err(broken)? {
+    // Whoever announces much and sends nothing keeps nobody out.
+    let mut next = form.next_field().await.map_err(broken)?;
+    let held = app.bodies.take(length).await;
+    while let Some(mut field) = next {
         let name = field.name().unwrap_or_default().to_owned();
         let is_file = field.file_name().is_some() || ["file", "chunk", "data"].contains(&&*name);
         if is_file {
@@ -206,6 +215,8 @@ async fn read_form(mut form: Multipart, wanted: &mut PutChunk, most: usize) -> R
                 content.extend_from_slice(&piece);
             }
             bytes = Some(content);
+            drop(field);
+            next = form.next_field().await.map_err(broken)?;
             continue;
         }
         let text = field.text().await.map_err(broken)?;
@@ -225,8 +236,9 @@ async fn read_form(mut form: Multipart, wanted: &mut PutChunk, most: usize) -> R
             }
             _ => return Err(invalid(format!("the form has an unknown field {name:?}"))),
         }
+        next = form.next_field().await.map_err(broken)?;
     }
-    bytes.ok_or_else(|| invalid("the form has no file"))
+    Ok((bytes.ok_or_else(|| invalid("the form has no file"))?, held))
 }
 
 /// Chunks, one session after the other and each in order; then those that are kept on their own.

@@ -386,9 +386,9 @@ fn wrong_requests_leave_the_store_as_it_was() {
     assert_eq!(hashed(id(b"hello").to_string()).status(), 200);
 }
 
-fn connect(service: &Service, head: &str) -> TcpStream {
+fn connect(service: &Service, head: &str, kind: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.base.strip_prefix("http://").unwrap()).unwrap();
-    let head = format!("{head} HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\n");
+    let head = format!("{head} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     stream
 }
@@ -399,14 +399,20 @@ fn a_body_that_stops_half_way_is_no_chunk() {
     let service = Service::start(folder.path());
     service.begin("s");
     let before = counts(&service);
-    let mut stream = connect(&service, "PUT /api/v1/sessions/s/chunks/0");
-    stream.write_all(b"content-length: 1000\r\n\r\nonly this").unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut said = String::new();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    // The service may close without a word; it must not take half for a whole.
-    let _closed = stream.read_to_string(&mut said);
-    assert!(said.is_empty() || said.starts_with("HTTP/1.1 400"), "{said}");
+    let bodies = [
+        ("PUT /api/v1/sessions/s/chunks/0", "application/octet-stream", "only this"),
+        ("POST /api/v1/chunks", "application/json", "{\"data\": \"aGk="),
+        ("POST /api/v1/sessions/s/chunks", "multipart/form-data; boundary=B", "--B\r\n"),
+    ];
+    for (head, kind, half) in bodies {
+        let mut stream = connect(&service, head, kind);
+        write!(stream, "content-length: 1000\r\n\r\n{half}").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        assert!(said.starts_with("HTTP/1.1 400"), "{said}");
+    }
     assert_eq!(counts(&service), before);
     assert_eq!(service.client.session("s").unwrap().chunk_count, 0);
 }
@@ -418,7 +424,8 @@ fn many_slow_callers_do_not_keep_others_out() {
     // Each announces a small body and never sends it.
     let slow: Vec<TcpStream> = (0..100)
         .map(|index| {
-            let mut stream = connect(&service, &format!("PUT /api/v1/sessions/s/chunks/{index}"));
+            let head = format!("PUT /api/v1/sessions/s/chunks/{index}");
+            let mut stream = connect(&service, &head, "application/octet-stream");
             stream.write_all(b"content-length: 1000\r\n\r\nx").unwrap();
             stream
         })
@@ -426,7 +433,12 @@ fn many_slow_callers_do_not_keep_others_out() {
     // And these announce more than all of the memory for uploads, and send nothing.
     let silent: Vec<TcpStream> = (0..20)
         .map(|index| {
-            let mut stream = connect(&service, &format!("PUT /api/v1/sessions/s/chunks/{index}"));
+            let (head, kind) = match index % 3 {
+                0 => ("PUT /api/v1/sessions/s/chunks/1", "application/octet-stream"),
+                1 => ("POST /api/v1/chunks", "application/json"),
+                _ => ("POST /api/v1/sessions/s/chunks", "multipart/form-data; boundary=B"),
+            };
+            let mut stream = connect(&service, head, kind);
             stream.write_all(b"content-length: 16777216\r\n\r\n").unwrap();
             stream
         })
