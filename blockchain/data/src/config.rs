@@ -12,6 +12,7 @@ use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings};
 use lucid_store::folder::Passphrase;
 
+use crate::ops::expire_sessions::KEEP_DAYS_MAX;
 pub use chunks::{ChunkSettings, Scrub, Split};
 
 /// What the service is called.
@@ -81,9 +82,6 @@ fn read(settings: &mut Settings<'_>) -> Config {
         owner: SERVICE.name.to_owned(),
     }
 }
-
-/// A hundred years are as good as for ever.
-const KEEP_DAYS_MAX: u32 = 36_500;
 
 fn keep_days(settings: &mut Settings<'_>) -> u32 {
     let key = settings.own("keep_days", "KEEP_DAYS");

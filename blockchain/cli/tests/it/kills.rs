@@ -161,3 +161,39 @@ fn an_archive_killed_at_any_moment_is_finished_by_the_same_command() {
 fn an_append_killed_at_any_moment_is_finished_by_the_same_command() {
     kill_often("append", kills() / 2);
 }
+
+#[test]
+fn collecting_garbage_survives_every_kill() {
+    let home = Home::new();
+    let mut chance = Chance::new(seed("collecting"));
+    let kept = |round: u64| noise(1_000 + round, 300_000);
+    let rounds = kills() / 2;
+    home.archive("old", &home.file("old", noise(999, 3_000_000)));
+    home.archive("kept", &home.file("kept", kept(0)));
+    home.done(&[&"rm", &"--yes", &"old"]);
+    let started = Instant::now();
+    home.done(&[&"gc"]);
+    let (usual, mut unfinished) = (started.elapsed(), 0);
+    for round in 0..rounds {
+        let (old, new) = (format!("old-{round}"), format!("kept-{round}"));
+        home.archive(&old, &home.file("old", noise(round, 3_000_000)));
+        home.archive(&new, &home.file("kept", kept(round)));
+        home.done(&[&"rm", &"--yes", &old]);
+        let mut child = home.spawn(&[&"gc"]);
+        thread::sleep(usual.mul_f64(chance.share()));
+        child.kill().unwrap();
+        unfinished += u64::from(!child.wait().unwrap().success());
+        assert!(home.done(&[&"cat", &new, &"kept"]).out == kept(round), "round {round}");
+        home.assert_sound();
+    }
+    home.done(&[&"gc"]);
+    for round in 0..rounds {
+        let session = format!("kept-{round}");
+        assert!(home.done(&[&"cat", &session, &"kept"]).out == kept(round), "{session}");
+    }
+    home.done(&[&"reindex"]);
+    home.assert_sound();
+    let looked = home.json(&[&"gc", &"--dry-run"]);
+    assert_eq!(looked["chunks_dead"], 0, "{looked}");
+    println!("gc: {rounds} kills within {usual:?}, {unfinished} of them before the end");
+}

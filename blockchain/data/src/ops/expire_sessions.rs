@@ -19,6 +19,8 @@ use crate::row::{self, SessionName, SessionRow};
 pub const RETENTION: &str = "retention";
 /// An archive that has sealed nothing for so long was interrupted, and nobody came back.
 const INTERRUPTED_SECONDS: i64 = 24 * 3_600;
+/// The longest that sessions can be kept for; a hundred years are as good as for ever.
+pub const KEEP_DAYS_MAX: u32 = 36_500;
 const DAY_SECONDS: i64 = 24 * 3_600;
 /// Sessions looked at in one go.
 const PAGE: usize = 256;
@@ -41,6 +43,11 @@ pub fn expire_sessions(
     keep_days: u32,
     dry_run: bool,
 ) -> Result<Expired, OpError> {
+    if keep_days > KEEP_DAYS_MAX {
+        return Err(OpError::Invalid(format!(
+            "sessions are kept for at most {KEEP_DAYS_MAX} days, or with 0 for ever; {keep_days} is more"
+        )));
+    }
     let interrupted_before = now.plus_seconds(-INTERRUPTED_SECONDS);
     let kept_since = match keep_days {
         0 => None,

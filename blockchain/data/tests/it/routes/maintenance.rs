@@ -49,4 +49,6 @@ fn old_sessions_go_as_the_settings_or_the_caller_say() {
     let done = service.client.collect_garbage(&CollectGarbage::default()).unwrap();
     assert_eq!(done.sessions_expired, 0);
     service.client.session("today").unwrap();
+    let refused = service.post("/api/v1/maintenance/gc", json!({ "keep_days": 4_000_000_000_u32 }));
+    assert_eq!(problem(refused).0, 422);
 }
