@@ -35,7 +35,7 @@ pub async fn collect_garbage(
     State(app): Desk,
     Json(wanted): Json<CollectGarbage>,
 ) -> Reply<Answer<GarbageCollected>> {
-    Ok(Answer(app.run(move |app| collect_now(app, wanted)).await?))
+    Ok(Answer(app.run(move |app| collect_now(app, wanted, true)).await?))
 }
 
 /// How far packing more tightly is, or how the last run ended.

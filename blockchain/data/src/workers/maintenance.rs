@@ -1,7 +1,7 @@
 //! Work on the store that takes long: asked for, or done from time to time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lucid_api::v1::maintenance::{
     CollectGarbage, GarbageCollected, OPTIMISE_LEVEL, Optimise, Optimised, ProgressState,
@@ -16,8 +16,21 @@ use crate::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
 use crate::ops::optimise::optimise;
 use crate::{Opened, clock, reply};
 
-/// Collects garbage, telling everyone how far it is.
-pub fn collect_now(app: &App, wanted: CollectGarbage) -> Result<GarbageCollected, OpError> {
+/// Work goes on for so long before it looks whether others wait.
+const STEP: Duration = Duration::from_millis(20);
+/// The longest rest: even on the busiest day it comes to its end.
+const REST_MAX: Duration = Duration::from_secs(1);
+/// The first collection after a start does not wait for the whole interval, or a service that is
+/// restarted often would never collect.
+const FIRST_MAX: Duration = Duration::from_secs(3_600);
+
+/// Collects garbage, telling everyone how far it is, and stepping back while callers wait; `asked` when
+/// one of them waits for this.
+pub fn collect_now(
+    app: &App,
+    wanted: CollectGarbage,
+    asked: bool,
+) -> Result<GarbageCollected, OpError> {
     let request = GarbageRequest {
         keep_days: wanted.keep_days.unwrap_or(app.keep_days),
         dry_run: wanted.dry_run,
@@ -25,7 +38,17 @@ pub fn collect_now(app: &App, wanted: CollectGarbage) -> Result<GarbageCollected
     };
     let run = app.jobs.begin(Kind::Gc)?;
     let Opened { vault, locks, key, .. } = &app.opened;
-    let mut watch = |stage: Stage, done, total| run.step(stage.as_str(), done, total);
+    let _disturbing = app.foreground.disturb();
+    let mut since = Instant::now();
+    let mut watch = |stage: Stage, done, total| {
+        let goes_on = run.step(stage.as_str(), done, total);
+        if since.elapsed() >= STEP {
+            let rest = app.foreground.rest(since.elapsed(), usize::from(asked));
+            std::thread::sleep(rest.min(REST_MAX));
+            since = Instant::now();
+        }
+        goes_on
+    };
     let outcome = collect_garbage(vault, locks, key, clock::now(), &request, &mut watch);
     if matches!(&outcome, Ok(garbage) if garbage.expired.retention > 0) {
         app.anchoring.wake();
@@ -67,8 +90,7 @@ pub fn optimise_now(app: &App, wanted: Optimise, all: bool) -> Result<Optimised,
 }
 
 /// Collects garbage from time to time, until the shutdown is asked for. What would free an abnormal share
-/// of the store waits for somebody to
-/// confirm it. Then full segments are packed at a level, if one is set.
+/// of the store waits for somebody to confirm it. Then full segments are packed at a level, if one is set.
 pub async fn collect(
     app: Arc<App>,
     every: Option<Duration>,
@@ -76,13 +98,14 @@ pub async fn collect(
     shutdown: Shutdown,
 ) {
     let Some(every) = every else { return };
+    let mut wait = every.min(FIRST_MAX);
     loop {
         tokio::select! {
             () = shutdown.asked() => return,
-            () = tokio::time::sleep(every) => {}
+            () = tokio::time::sleep(wait) => wait = every,
         }
         let working = app.clone();
-        let work = move || collect_now(&working, CollectGarbage::default());
+        let work = move || collect_now(&working, CollectGarbage::default(), false);
         match tokio::task::spawn_blocking(work).await {
             Ok(Ok(collected)) => tracing::info!(
                 chunks = collected.chunks_removed,
