@@ -43,11 +43,10 @@ impl Foreground {
         Disturbing(self)
     }
 
-    /// How long to rest after work in the background that took so long: not at all while nobody waits
-    /// but `own`, who wait for this very work; as long again while somebody does; much longer while they
-    /// wait twice as long as usual.
-    pub fn rest(&self, worked: Duration, own: usize) -> Duration {
-        if self.waiting.load(Ordering::Relaxed) <= own {
+    /// How long to rest after work in the background that took so long: not at all while nobody waits;
+    /// as long again while somebody does; much longer while they wait twice as long as usual.
+    pub fn rest(&self, worked: Duration) -> Duration {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
             return Duration::ZERO;
         }
         let lately = self.lately.load(Ordering::Relaxed);
@@ -94,18 +93,17 @@ mod tests {
     fn work_in_the_background_steps_back_for_whoever_waits() {
         let foreground = Foreground::default();
         let worked = Duration::from_millis(10);
-        assert_eq!(foreground.rest(worked, 0), Duration::ZERO);
+        assert_eq!(foreground.rest(worked), Duration::ZERO);
         foreground.measured(Duration::from_micros(200));
         let waiting = foreground.wait();
-        assert_eq!(foreground.rest(worked, 0), worked);
-        assert_eq!(foreground.rest(worked, 1), Duration::ZERO);
+        assert_eq!(foreground.rest(worked), worked);
         let disturbing = foreground.disturb();
         for _ in 0..20 {
             foreground.measured(Duration::from_millis(5));
         }
-        assert_eq!(foreground.rest(worked, 0), worked * 8);
+        assert_eq!(foreground.rest(worked), worked * 8);
         drop(disturbing);
         drop(waiting);
-        assert_eq!(foreground.rest(worked, 0), Duration::ZERO);
+        assert_eq!(foreground.rest(worked), Duration::ZERO);
     }
 }

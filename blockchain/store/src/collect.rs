@@ -74,6 +74,13 @@ impl Names {
         self.sorted.is_empty()
     }
 
+    /// The names that are in here and not in the other.
+    pub fn without(&self, other: &Self) -> Self {
+        let differs = |name: &&u64| other.sorted.binary_search(name).is_err();
+        let sorted = self.sorted.iter().filter(differs).copied().collect();
+        Self { sorted, added: Vec::new() }
+    }
+
     /// A name that is in here and not in the other, by its first eight bytes.
     pub fn not_in(&self, other: &Self) -> Option<u64> {
         self.sorted.iter().find(|name| other.sorted.binary_search(name).is_err()).copied()

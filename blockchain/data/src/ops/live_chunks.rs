@@ -31,15 +31,13 @@ pub fn live_chunks(
     for _ in 0..ROUNDS {
         let before = in_index(vault, now)?;
         let logged = in_log(vault, now, progress)?;
-        if before.not_in(&logged).is_some() {
-            // Something was removed in between; or the log lacks what the index has.
-            continue;
-        }
-        if logged.not_in(&before).is_none() {
+        let (lost, new) = (before.without(&logged), logged.without(&before));
+        if lost.is_empty() && new.is_empty() {
             return Ok(before);
         }
         let after = in_index(vault, now)?;
-        if logged.not_in(&after).is_none() {
+        // What the log lacks was removed in between, and what it has more of came in between.
+        if lost.without(&after).len() == lost.len() && new.without(&after).is_empty() {
             return Ok(after);
         }
     }

@@ -24,8 +24,8 @@ const REST_MAX: Duration = Duration::from_secs(1);
 /// restarted often would never collect.
 const FIRST_MAX: Duration = Duration::from_secs(3_600);
 
-/// Collects garbage, telling everyone how far it is, and stepping back while callers wait; `asked` when
-/// one of them waits for this.
+/// Collects garbage, telling everyone how far it is; stepping back while callers wait, unless one of them
+/// `asked` for it.
 pub fn collect_now(
     app: &App,
     wanted: CollectGarbage,
@@ -42,8 +42,9 @@ pub fn collect_now(
     let mut since = Instant::now();
     let mut watch = |stage: Stage, done, total| {
         let goes_on = run.step(stage.as_str(), done, total);
-        if since.elapsed() >= STEP {
-            let rest = app.foreground.rest(since.elapsed(), usize::from(asked));
+        // Whoever looks slowly sees more change meanwhile, so resting is for what comes after.
+        if !asked && stage != Stage::Finding && since.elapsed() >= STEP {
+            let rest = app.foreground.rest(since.elapsed());
             std::thread::sleep(rest.min(REST_MAX));
             since = Instant::now();
         }

@@ -157,7 +157,7 @@ async fn stretches(
             work(app, move |app| note_scrub(&app.opened.vault, &noting)).await?;
             noted = Instant::now();
         }
-        let behind = app.foreground.rest(started.elapsed(), 0);
+        let behind = app.foreground.rest(started.elapsed());
         let pace = match how.filter(|_| !*hurried) {
             Some(how) => {
                 let share = (state.bytes - had) as f64 / wanted.max(1) as f64;
