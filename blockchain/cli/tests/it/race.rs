@@ -158,6 +158,19 @@ fn nothing_that_is_referred_to_is_lost() {
         race.ended.store(true, Ordering::Relaxed);
     });
     race.check();
+    // Whatever the race came to: what is nobody's goes once nobody remembers having asked for it.
+    let (client, id) = (race.client(), "unlike-any-other");
+    let wanted = CreateSession { session_id: Some(id.into()), ..CreateSession::default() };
+    client.create_session(&wanted).unwrap();
+    client.append(id, &Append::default(), noise(PIECES + 1, 400_000)).unwrap();
+    client.remove_session(id, &RemoveQuery::default()).unwrap();
+    server.kill();
+    server = Server::start_with(&home, 0, &SETTINGS);
+    race.url.lock().unwrap().clone_from(&server.url);
+    let wanted = CollectGarbage { confirm: true, ..CollectGarbage::default() };
+    let done = race.client().collect_garbage(&wanted).unwrap();
+    race.dropped.fetch_add(done.chunks_removed, Ordering::Relaxed);
+    race.check();
     println!(
         "{} sessions stored or sealed, {} removed, {} chunks dropped, {kills} kills",
         race.stored.load(Ordering::Relaxed),
