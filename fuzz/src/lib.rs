@@ -1,5 +1,5 @@
-//! What every decoder promises, whatever bytes it meets: it says no, or what it read is written as
-//! exactly these bytes again. And nothing panics.
+//! What every decoder promises, whatever bytes it meets: nothing panics, and what has one form only is
+//! refused or written as exactly these bytes again; JSON, as a canonical text that stands for itself.
 //!
 //! Each function is a target of `cargo fuzz` (`targets/`), and a test here with random bytes and with
 //! sound ones that were altered. Checksums are put right first: a fuzzer would never get past them.
@@ -92,8 +92,8 @@ fn with_checksum(header: &[u8; HEADER_BYTES]) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// A store whose log and segments hold these bytes behind sound beginnings: it opens, and says what is
-/// wrong with it.
+/// A store whose log and segments hold these bytes behind sound beginnings: whether it opens or not, it
+/// is read to its end.
 pub fn recovery(bytes: &[u8]) {
     let store = [7; 16];
     let sealer = Arc::new(Sealer::new(None));

@@ -1,4 +1,4 @@
-//! Every path of both services, and nothing else knows one.
+//! Every path of both services: routers, the API's document and clients have them from here.
 //!
 //! The templates are those of the routers and of the OpenAPI document. Clients put values in with
 //! [`fill`], which percent-encodes them. (Segments of dots alone cannot be encoded; the client

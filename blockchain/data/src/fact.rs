@@ -1,4 +1,5 @@
-//! What a data-chain acknowledges: the life of sessions, as bytes in the log.
+//! What a data-chain acknowledges: the life of sessions and of single chunks, and what was found out about
+//! them, as bytes in the log.
 //!
 //! `docs/FORMATS.md` gives each fact byte by byte. A fact never changes once it is written; what it
 //! means for the index is decided in [`crate::projection`].

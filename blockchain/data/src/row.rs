@@ -1,7 +1,8 @@
 //! The rows that sessions have in the index, and their keys.
 //!
-//! Keys tell nothing but order: a session is known by a keyed hash of its id, and every value is
-//! encrypted. All of it follows from the facts in the log.
+//! Keys tell little but order: a session is known by a keyed hash of its id, a chunk by its name; times,
+//! and roots of trees that were built, are in clear. Values are encrypted, but for counts. All of it
+//! follows from the facts in the log.
 
 mod chunks;
 mod removal;

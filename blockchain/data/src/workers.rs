@@ -1,8 +1,9 @@
-//! What the service does by itself: bringing anchors to the engine, and keeping its figures.
+//! What the service does by itself: bringing anchors and tombstones to the engine, keeping its figures,
+//! collecting garbage and packing ([`maintenance`]), and reading stored bytes again ([`scrub`]).
 //!
-//! A seal wakes the delivery; otherwise it looks every few seconds, and less often while the engine is
-//! down. It calls the same op as the command line does, and keeps what the last round found for
-//! health, status and the anchor routes.
+//! A seal or a removal wakes the delivery; otherwise it looks every few seconds, and less often while
+//! the engine is down. It calls the same op as the command line does, and keeps what the last round
+//! found for health, status and the anchor routes.
 
 pub mod maintenance;
 pub mod scrub;

@@ -1,7 +1,7 @@
 //! The block-manager: it validates, produces and stores the blocks of one chain.
 //!
-//! Two ways in. [`service::start`] opens the folder, serves the routes and runs the sealing worker. A program that has no service ([`state::open`]) calls the [`ops`] itself; nothing
-//! there needs a runtime:
+//! Two ways in. [`service::start`] opens the folder, serves the routes and runs the sealing worker. A
+//! program that has no service ([`state::open`]) calls the [`ops`] itself; nothing there needs a runtime:
 //!
 //! ```no_run
 //! use lucid_block_manager::{ops, state};

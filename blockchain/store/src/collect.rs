@@ -36,7 +36,7 @@ const DRAFT_RECORDS: usize = 100_000;
 const STRETCH_BYTES: u64 = 16 << 20;
 
 /// Chunks by the first eight bytes of their names: two that share them are only kept too long. Eight
-/// bytes a chunk, so that ten million need 80 MB.
+/// bytes a chunk, and half as much again while they are added.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     sorted: Vec<u64>,

@@ -224,10 +224,11 @@ fn checksum(covered: &[u8]) -> [u8; 8] {
     sum
 }
 
-/// A record ready to be written: the committer sets the sequence, nothing else.
+/// A record ready to be written, but for its sequence: the committer gives new ones, and a copy keeps its
+/// own.
 #[derive(Debug, Clone)]
 pub struct Sealed {
-    /// The header, its sequence still zero.
+    /// The header; its sequence is zero until whoever writes it sets it.
     pub header: Header,
     /// The payload as it will be stored.
     pub payload: Vec<u8>,

@@ -7,7 +7,7 @@
 //! - [`segment`] (chunk records) and [`log`] (facts and commits): the two kinds of file;
 //! - [`rewrite`]: segments made anew from others; [`collect`] and
 //!   [`condense`]: what is nobody's any more goes, from segments and from the log;
-//! - [`committer`]: the only writer of both; [`recovery`]: what it finds again after a crash;
+//! - [`committer`]: the only one that appends to both; [`recovery`]: what it finds again after a crash;
 //! - [`index`]: derived rows, in memory or in fjall, never the only copy of anything;
 //! - [`vault`]: all of these as one data folder; [`audit`], which reads every byte of it at once, and
 //!   [`scrub`], which does so little by little;

@@ -1,4 +1,4 @@
-//! Long work on the store: how far it is, and collecting garbage.
+//! Long work on the store: how far it is; collecting garbage, and packing more tightly.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub enum ProgressState {
 /// How far long work is, or how its last run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
-    /// Which work: `gc`, `optimise`.
+    /// Which work: `gc`, `optimise`, `scrub`.
     pub kind: String,
     /// Whether it goes on.
     pub state: ProgressState,
@@ -72,7 +72,7 @@ pub struct CollectGarbage {
 /// What a collection found and did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GarbageCollected {
-    /// Whether it only looked: then the first five say what would be.
+    /// Whether it only looked: then the next six say what is, and what would go.
     pub dry_run: bool,
     /// Sessions that were removed because they ended long ago.
     pub sessions_expired: u64,

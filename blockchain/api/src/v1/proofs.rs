@@ -7,7 +7,7 @@ use crate::percent;
 /// The part to prove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ProofQuery {
-    /// The session's root and manifest alone.
+    /// The whole session: every one of its bytes.
     #[default]
     Session,
     /// One chunk, by index: `chunk=N`.

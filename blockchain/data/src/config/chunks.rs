@@ -35,8 +35,8 @@ pub struct ChunkSettings {
     pub deduplicate: bool,
     /// `DATA_CHAIN_MAX_CHUNK_SIZE_BYTES`: the longest chunk that an upload may bring.
     pub upload_max: usize,
-    /// `DATA_CHAIN_SPLIT_THRESHOLD_BYTES`: an uploaded chunk that is longer is cut. `None` with
-    /// `DATA_CHAIN_AUTO_SPLIT=false`: it is refused.
+    /// `DATA_CHAIN_SPLIT_THRESHOLD_BYTES`, `DATA_CHAIN_AUTO_SPLIT`: what becomes of an uploaded chunk
+    /// that is longer.
     pub split: Split,
     /// `DATA_CHAIN_CHUNK_STORAGE_PATH`: where the segments are, if not in `chunks/` of the folder.
     pub folder: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! Long work on the store: how far it is, and collecting garbage.
+//! Long work on the store: how far it is; collecting garbage, and packing more tightly.
 
 use axum::Json as Answer;
 use axum::extract::State;
