@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use lucid_api::v1::scrub::FindingState;
 use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::export_session::Exported;
@@ -43,6 +44,7 @@ struct Mirrorings {
     known: u64,
     open: u64,
     removed: u64,
+    healed: u64,
     bytes_sent: u64,
     failed: Vec<String>,
     seconds: f64,
@@ -84,6 +86,9 @@ impl Mirror {
             }
         }
         drop(progress);
+        for (damaged, sound) in [(&from, &to), (&to, &from)] {
+            done.healed += heal(damaged.as_ref(), sound.as_ref(), &sessions)?;
+        }
         if self.prune {
             prune(from.as_ref(), to.as_ref(), &mut done)?;
         }
@@ -92,7 +97,7 @@ impl Mirror {
         done.seconds = started.elapsed().as_secs_f64();
         output.result(&done, |done| {
             format!(
-                "mirrored {} of {} sessions, {} of them new, sending {}, in {:.1} s{}{}",
+                "mirrored {} of {} sessions, {} of them new, sending {}, in {:.1} s{}{}{}",
                 text::count(done.copied + done.known),
                 text::count(done.sessions),
                 text::count(done.copied),
@@ -105,6 +110,10 @@ impl Mirror {
                 match done.removed {
                     0 => String::new(),
                     removed => format!("; {removed} removed"),
+                },
+                match done.healed {
+                    0 => String::new(),
+                    healed => format!("; {healed} damaged chunks healed"),
                 },
             )
         })?;
@@ -190,6 +199,44 @@ fn copy_chunks(
         next += references.len() as u64;
     }
     Ok(())
+}
+
+/// Gives a store the chunks that it cannot read any more and the other can; says how many. Only what a
+/// scrub, or somebody who read, has found counts as damaged.
+fn heal(
+    damaged: &dyn Mirrored,
+    sound: &dyn Mirrored,
+    sessions: &[Session],
+) -> anyhow::Result<u64> {
+    let found = damaged.scrub()?.damage;
+    if !found.iter().any(|found| found.state == FindingState::Quarantined) {
+        return Ok(0);
+    }
+    let wish = Wish { compression: Default::default(), encrypt: true };
+    let mut packer = Packer::new();
+    let mut healed = 0;
+    for session in sessions {
+        let id: SessionId = session.session_id.parse()?;
+        if damaged.find(&id)?.is_none() || sound.find(&id)?.is_none() {
+            continue;
+        }
+        let (here, there) = (damaged.source(&id)?, sound.source(&id)?);
+        let mut next = 0;
+        loop {
+            let references = here.references(next, BATCH)?;
+            let Some(last) = references.last() else { break };
+            next = last.index + 1;
+            let ids: Vec<_> = references.iter().map(|reference| reference.chunk).collect();
+            let mut missing: HashSet<_> = damaged.missing(&ids)?.into_iter().collect();
+            for reference in &references {
+                if missing.remove(&reference.chunk) {
+                    damaged.put(&[there.chunk(&mut packer, reference)?], wish)?;
+                    healed += 1;
+                }
+            }
+        }
+    }
+    Ok(healed)
 }
 
 /// Removes what was removed in the first store, and nothing else.

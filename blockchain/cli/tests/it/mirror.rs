@@ -112,3 +112,32 @@ fn a_server_is_mirrored_while_it_is_in_use_and_an_interrupted_copy_goes_on() {
 fn lucid_api_client(url: &str) -> lucid_api::client::DataChainClient {
     lucid_api::client::DataChainClient::new(url, Default::default()).unwrap()
 }
+
+#[test]
+fn what_is_damaged_in_one_store_comes_back_from_the_other() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", noise(5, 700_000)));
+    let second = home.at("second");
+    assert_eq!(home.json(&[&"mirror", &second])["healed"], 0);
+    let break_it = |data: &std::path::Path| {
+        let path = data.join("data-chain/chunks/00000001.seg");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[300_000] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    let first = home.data().to_owned();
+    break_it(&first);
+    assert_eq!(home.run(&[&"scrub", &"--now"]).code, 1);
+    assert_eq!(home.json(&[&"mirror", &second])["healed"], 1);
+    assert_eq!(home.done(&[&"cat", &"s", &"a"]).out, noise(5, 700_000));
+    assert_eq!(home.json(&[&"scrub", &"--now"])["damage"][0]["state"], "healed");
+
+    // And the other way.
+    let home = home.with_data(second.clone());
+    break_it(&second);
+    assert_eq!(home.run(&[&"scrub", &"--now"]).code, 1);
+    let home = home.with_data(first);
+    assert_eq!(home.json(&[&"mirror", &second])["healed"], 1);
+    let home = home.with_data(second);
+    assert_eq!(home.done(&[&"cat", &"s", &"a"]).out, noise(5, 700_000));
+}
