@@ -8,14 +8,14 @@
 //! Whatever ends it half-way, a stop, an error or a crash, leaves a sound store: dropping and switching
 //! are commits, and the next run goes on with what is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 use parking_lot::MutexGuard;
 
 use crate::codec::{Compression, Packer};
-use crate::committer::short;
+use crate::committer::{Submission, short};
 use crate::crypt::{ChunkKey, Owner};
 use crate::disk::DiskFile;
 use crate::frame::{HEADER_BYTES, Header, Sealed};
@@ -158,6 +158,7 @@ type SealedSegment = (Arc<dyn DiskFile>, u64, Footer);
 
 /// A segment that is to be replaced.
 struct Victim {
+    number: u32,
     length: u64,
     /// Its live records, by offset.
     records: Vec<FooterEntry>,
@@ -212,6 +213,8 @@ impl<'a> Collection<'a> {
     /// Drops whatever is not in `live`, and rewrites segments of which over a third is dead.
     pub fn run(&self, live: &Names, control: &mut dyn Control) -> Result<Collected, StoreError> {
         let mut done = Collected::default();
+        // What is filled while this looks is not looked at.
+        let newest = index::watermark(self.vault.index())?.segment;
         let used = self.drop_dead(live, &mut done)?;
         let wasteful = |footer_at: u64, live: u64| live * 3 < footer_at * 2;
         self.seal_open_segment(|length, number| {
@@ -221,7 +224,8 @@ impl<'a> Collection<'a> {
         for number in segment::numbers(self.vault.disk().as_ref())? {
             let Some((file, footer_at, footer)) = self.sealed(number)? else { continue };
             // What stands for segments that are wholly dead has no records, and nothing to give.
-            if !footer.entries.is_empty()
+            if (number <= newest || number & REWRITTEN != 0)
+                && !footer.entries.is_empty()
                 && wasteful(footer_at, used.get(&number).copied().unwrap_or(0))
             {
                 victims.push((number, file.length().map_err(reading(number))?));
@@ -336,7 +340,7 @@ impl<'a> Collection<'a> {
             records.push(entry);
         }
         records.sort_by_key(|entry| entry.placement.offset);
-        Ok(Some(Victim { length, records, stands_for, level }))
+        Ok(Some(Victim { number, length, records, stands_for, level }))
     }
 
     fn rewrite(
@@ -348,13 +352,14 @@ impl<'a> Collection<'a> {
     ) -> Result<(), StoreError> {
         let total = victims.iter().map(|(_, length)| length).sum();
         let mut passed = 0;
-        let mut waiting = victims.iter();
+        let mut waiting: VecDeque<(u32, u64)> = victims.iter().copied().collect();
+        let mut retries = victims.len();
         loop {
             // As many segments as fill one; their records are known before the first is written.
             let (mut group, mut bytes, mut records) = (Vec::new(), 0, 0);
             while bytes < DRAFT_BYTES && records < DRAFT_RECORDS {
-                let Some((number, length)) = waiting.next() else { break };
-                let Some(victim) = self.victim(*number, *length)? else {
+                let Some((number, length)) = waiting.pop_front() else { break };
+                let Some(victim) = self.victim(number, length)? else {
                     done.segments_damaged += 1;
                     passed += length;
                     continue;
@@ -366,9 +371,21 @@ impl<'a> Collection<'a> {
             if group.is_empty() {
                 return Ok(());
             }
-            if !self.rewrite_group(&group, repack, done, &mut passed, total, control)? {
-                done.stopped = true;
-                return Ok(());
+            match self.rewrite_group(&group, repack, done, &mut passed, total, control) {
+                Ok(true) => {}
+                Ok(false) => {
+                    done.stopped = true;
+                    return Ok(());
+                }
+                Err(StoreError::Damaged(_)) if retries > 0 => {
+                    // It is quarantined once this is answered; then its segment is left alone.
+                    retries -= 1;
+                    self.vault.commit(Submission::default()).map_err(dropping)?;
+                    for victim in group.iter().rev() {
+                        waiting.push_front((victim.number, victim.length));
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -435,7 +452,10 @@ impl<'a> Collection<'a> {
 
     fn discard(&self, number: u32) -> Result<(), StoreError> {
         let path = segment::path(number);
-        self.vault.disk().unlink(&path).map_err(StoreError::io(format!("removing {path}")))
+        self.vault.disk().unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
+        // Another file may come to have its name.
+        self.vault.segments().forget(&[number]);
+        Ok(())
     }
 }
 
@@ -482,7 +502,10 @@ impl Copier<'_> {
         packers: &mut [Packer],
     ) -> Result<Vec<(Header, Vec<u8>)>, StoreError> {
         let Some((level, _)) = self.repack else {
-            return stretch.iter().map(|entry| read(self.vault, entry)).collect();
+            return stretch
+                .iter()
+                .map(|entry| noting(self.vault, entry, read(self.vault, entry)))
+                .collect();
         };
         let share = stretch.len().div_ceil(packers.len());
         std::thread::scope(|scope| {
@@ -491,7 +514,9 @@ impl Copier<'_> {
                 .zip(packers)
                 .map(|(entries, packer)| {
                     scope.spawn(move || {
-                        let pack = |entry| repacked(self.vault, packer, level, entry);
+                        let pack = |entry| {
+                            noting(self.vault, entry, repacked(self.vault, packer, level, entry))
+                        };
                         entries.iter().map(pack).collect::<Result<Vec<_>, StoreError>>()
                     })
                 })
@@ -508,16 +533,29 @@ impl Copier<'_> {
     }
 }
 
-/// Reads a record as it is; one that is damaged ends the work, since nothing may be given up for it.
+/// Reads a record as it is. One that is damaged is quarantined, and ends the work on its segment.
 fn read(vault: &Vault, entry: &FooterEntry) -> Result<(Header, Vec<u8>), StoreError> {
-    let (header, payload) = vault.segments().read(&entry.name, &entry.placement)?;
-    if header.matches(&payload) {
-        Ok((header, payload))
-    } else {
-        let path = segment::path(entry.placement.segment);
-        let why = "the record's payload does not match its digest";
-        Err(StoreError::Damaged(Damage::new(path, entry.placement.offset, why)))
+    let found = vault.segments().read(&entry.name, &entry.placement)?;
+    if found.0.matches(&found.1) { Ok(found) } else { Err(damaged(entry, PAYLOAD)) }
+}
+
+const PAYLOAD: &str = "the record's payload does not match its digest";
+
+fn damaged(entry: &FooterEntry, why: impl std::fmt::Display) -> StoreError {
+    let path = segment::path(entry.placement.segment);
+    StoreError::Damaged(Damage::new(path, entry.placement.offset, why))
+}
+
+/// Quarantines a record that was found damaged, so that the next look leaves its segment alone.
+fn noting<T>(
+    vault: &Vault,
+    entry: &FooterEntry,
+    read: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if let Err(StoreError::Damaged(damage)) = &read {
+        vault.quarantine(&mut Packer::new(), &entry.name, &entry.placement, damage);
     }
+    read
 }
 
 /// A record packed at a level; as it was when that gains nothing.
@@ -529,10 +567,7 @@ fn repacked(
 ) -> Result<(Header, Vec<u8>), StoreError> {
     let (header, payload) = read(vault, entry)?;
     let opened = vault.sealer().open(packer, &header, payload.clone());
-    let plain = opened.map_err(|why| {
-        let path = segment::path(entry.placement.segment);
-        StoreError::Damaged(Damage::new(path, entry.placement.offset, why))
-    })?;
+    let plain = opened.map_err(|why| damaged(entry, why))?;
     let key = ChunkKey::of(Owner::new(header.owner), blake3::hash(&plain).into());
     let how = Compression::Zstd(level.into());
     let Sealed { header: mut fresh, payload: packed } =

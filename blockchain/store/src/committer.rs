@@ -688,6 +688,9 @@ impl Writer {
 
     /// Seals files that are full; the next commit begins new ones.
     fn roll(&mut self, seal_segment: bool, seal_log: bool) -> Result<(), StoreError> {
+        if seal_log || self.at.offset >= self.limits.log_bytes {
+            self.log = None;
+        }
         let full = seal_segment
             || self.at.segment_offset >= self.limits.segment_bytes
             || self.at.sequence - self.segment_first_sequence >= self.limits.segment_records;
@@ -719,9 +722,6 @@ impl Writer {
             }
             self.last_footer = sealed.header.name;
             self.segment = None;
-        }
-        if seal_log || self.at.offset >= self.limits.log_bytes {
-            self.log = None;
         }
         Ok(())
     }
@@ -810,11 +810,15 @@ fn sync_both(log: &Tail, segment: Option<&Tail>) -> Result<(), Failure> {
     first.map_err(Failure::sync(&log.path))
 }
 
-/// Whether a stored copy will do: it is there, not known to be damaged, and encrypted if it must be.
+/// Whether a stored copy will do: it is there, not known to be damaged, and encrypted if it must be. What
+/// a row says to be in a file that has been replaced is nowhere.
 pub fn satisfies(index: &dyn Index, name: &ChunkName, encrypted: bool) -> Result<bool, StoreError> {
     match index::placement(index, name)? {
         Some(placement) if encrypted && !placement.encrypted => Ok(false),
-        Some(_) => Ok(!index::is_quarantined(index, name)?),
+        Some(placement) => {
+            Ok(!index::is_quarantined(index, name)?
+                && !index::is_retired(index, placement.segment)?)
+        }
         None => Ok(false),
     }
 }

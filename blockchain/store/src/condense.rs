@@ -13,7 +13,7 @@ use crate::disk::DiskFile;
 use crate::frame::{self, Header, Kind, Scanner, Step};
 use crate::log::{self, Commit, HeadersDigest, Summary};
 use crate::vault::Vault;
-use crate::{Damage, StoreError, index};
+use crate::{Damage, StoreError, index, segment};
 
 /// A summary ends a batch at the next commit behind so many bytes. The newest file is not ended for less.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -43,6 +43,11 @@ impl Collection<'_> {
         control: &mut dyn Control,
     ) -> Result<Condensed, StoreError> {
         let mut done = Condensed::default();
+        // A fact that goes because its segment is no more must not come to be needed: by a name that
+        // reappears after a power cut, or by an index that is behind.
+        let context = StoreError::io(format!("syncing {}/", segment::FOLDER));
+        self.vault().disk().sync_folder(segment::FOLDER).map_err(context)?;
+        self.vault().index().flush()?;
         let newest = index::watermark(self.vault().index())?;
         let mut passed = 0;
         let mut total = 0;
@@ -62,6 +67,12 @@ impl Collection<'_> {
                     self.vault().begin_log()?;
                     // What was committed since the first look is at the end of this file too.
                     let now = index::watermark(self.vault().index())?;
+                    if now.log <= number {
+                        let why = "the log could not be ended, so nothing of it was condensed";
+                        return Err(StoreError::Folder(why.into()));
+                    }
+                    // An index that stood in the file to be replaced would be refused.
+                    self.vault().index().flush()?;
                     source = Source::open(self.vault(), number, &now)?.unwrap_or(source);
                 }
                 let (removed, length) = source.condense(self.vault(), matters)?;

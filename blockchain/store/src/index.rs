@@ -206,22 +206,27 @@ pub fn drop_chunk(
     Ok(())
 }
 
-/// Notes where a chunk has been copied to, unless a newer copy than the one that was copied is known.
-/// Nothing is known of it when the file it was copied from had been removed before the index was built.
+/// Notes where a chunk has been copied to, unless the copy that is known is `newer` than the one that was
+/// copied. Nothing is known of it when the file it was copied from had been removed before the index was
+/// built.
 pub fn move_chunk(
     changes: &mut Changes<'_>,
     name: &ChunkName,
     to: &Placement,
+    newer: impl FnOnce(&Placement) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let known = changes.get(&chunk_key(CHUNK, name))?;
     let known = known.map(|value| read_placement(&value)).transpose()?;
-    let moves = match known {
-        None => true,
-        Some(known) => changes.get(&numbered_key(RETIRED, known.segment))?.is_some(),
-    };
-    if moves {
-        changes.put(chunk_key(CHUNK, name), to.encode());
+    if let Some(known) = known
+        && changes.get(&numbered_key(RETIRED, known.segment))?.is_none()
+    {
+        if newer(&known)? {
+            return Ok(());
+        }
+        // What was said of that copy does not hold for this one.
+        changes.remove(chunk_key(QUARANTINE, name));
     }
+    changes.put(chunk_key(CHUNK, name), to.encode());
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Sealed};
-use crate::index::{self, Changes, Index};
+use crate::index::{self, Changes, Index, Placement};
 use crate::segment::{self, Footer, FooterEntry, REWRITTEN, placement_of};
 use crate::{Damage, StoreError};
 
@@ -200,9 +200,27 @@ pub fn switch(
         }
     };
     for entry in &entries {
-        index::move_chunk(changes, &entry.name, &entry.placement)?;
+        index::move_chunk(changes, &entry.name, &entry.placement, |known| {
+            is_newer(disk, &entry.name, known, entry.sequence)
+        })?;
     }
     Ok(true)
+}
+
+/// Whether the record at a place is a later copy of a chunk than the one of this sequence. One that
+/// cannot be read is none.
+fn is_newer(
+    disk: &dyn Disk,
+    name: &ChunkName,
+    known: &Placement,
+    sequence: u64,
+) -> Result<bool, StoreError> {
+    let path = segment::path(known.segment);
+    let opened = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
+    let Some(file) = opened else { return Ok(false) };
+    let header = frame::read_header(file.as_ref(), &path, known.offset)?;
+    Ok(matches!(header, Some(Ok(header))
+        if header.name == *name.as_bytes() && header.sequence > sequence))
 }
 
 /// The number of the next rewritten segment.

@@ -12,7 +12,7 @@ use crate::committer::Submission;
 use crate::disk::DiskFile;
 use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Placement};
-use crate::segment::{self, Footer};
+use crate::segment::{self, Footer, REWRITTEN};
 use crate::vault::Vault;
 use crate::{Damage, StoreError, log};
 
@@ -122,6 +122,17 @@ impl Vault {
     }
 }
 
+/// Where a record begins, at a place or behind it: the file may have been condensed since the place was
+/// noted, and then it is in the middle of one.
+fn boundary(file: &dyn DiskFile, path: &str, at: u64, end: u64) -> Result<u64, StoreError> {
+    if at == 0 || !matches!(frame::read_header(file, path, at)?, Some(Err(_))) {
+        return Ok(at);
+    }
+    let mut scanner = Scanner::new(file, path, 0, end);
+    while scanner.offset() < at && scanner.step()?.is_some() {}
+    Ok(scanner.offset())
+}
+
 impl Reader<'_> {
     fn is_full(&self) -> bool {
         self.stretch.bytes >= self.limit
@@ -149,7 +160,8 @@ impl Reader<'_> {
         };
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let end = if number == to.log { to.offset.min(length) } else { length };
-        let mut scanner = Scanner::new(file.as_ref(), &path, cursor.offset.min(end), end);
+        let from = boundary(file.as_ref(), &path, cursor.offset.min(end), end)?;
+        let mut scanner = Scanner::new(file.as_ref(), &path, from, end);
         while let Some(step) = scanner.step()? {
             match step {
                 Step::Damaged(damage) => self.found(damage, None),
@@ -185,13 +197,24 @@ impl Reader<'_> {
         sealer.check(&mut self.packer, header, &mut payload, &mut self.room).err()
     }
 
+    /// The segments that are part of the store: not those that are only being written.
+    fn numbers(&self, to: &index::Watermark) -> Result<Vec<u32>, StoreError> {
+        let mut numbers = segment::numbers(self.vault.disk().as_ref())?;
+        let rewritten = index::rewritten(self.vault.index())?;
+        numbers.retain(|number| match number & REWRITTEN {
+            0 => *number <= to.segment,
+            _ => rewritten.contains(number),
+        });
+        Ok(numbers)
+    }
+
     fn segment(
         &mut self,
         cursor: Cursor,
         to: &index::Watermark,
         wanted: &dyn Fn(&ChunkName) -> bool,
     ) -> Result<Option<Cursor>, StoreError> {
-        let numbers = segment::numbers(self.vault.disk().as_ref())?;
+        let numbers = self.numbers(to)?;
         let Some(number) = numbers.into_iter().filter(|number| *number >= cursor.number).min()
         else {
             return Ok(None);
@@ -289,7 +312,7 @@ impl Reader<'_> {
         bad: &Placement,
     ) -> Result<Option<Sealed>, StoreError> {
         let to = index::watermark(self.vault.index())?;
-        for number in segment::numbers(self.vault.disk().as_ref())? {
+        for number in self.numbers(&to)? {
             let path = segment::path(number);
             let Some(file) = self.open(&path)? else { continue };
             for (other, placement) in self.entries(number, &path, &file, 0, &to)? {

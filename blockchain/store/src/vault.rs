@@ -495,10 +495,12 @@ impl Vault {
         self.commit(Submission { facts: vec![fact], ..Submission::default() })
             .map_err(|error| StoreError::Folder(format!("switching to a new segment: {error}")))?;
         self.segments.forget(&replaces);
-        for old in replaces {
-            let path = crate::segment::path(old);
+        for old in &replaces {
+            let path = crate::segment::path(*old);
             self.disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
         }
+        // Once more: somebody may have opened one in between.
+        self.segments.forget(&replaces);
         // Not synced: a name that comes back after a power cut is removed by the next start.
         Ok(())
     }

@@ -203,11 +203,7 @@ fn copy_chunks(
 
 /// Gives a store the chunks that it cannot read any more and the other can; says how many. Only what a
 /// scrub, or somebody who read, has found counts as damaged.
-fn heal(
-    damaged: &dyn Mirrored,
-    sound: &dyn Mirrored,
-    sessions: &[Session],
-) -> anyhow::Result<u64> {
+fn heal(damaged: &dyn Mirrored, sound: &dyn Mirrored, sessions: &[Session]) -> anyhow::Result<u64> {
     let found = damaged.scrub()?.damage;
     if !found.iter().any(|found| found.state == FindingState::Quarantined) {
         return Ok(0);

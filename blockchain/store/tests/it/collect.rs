@@ -178,7 +178,7 @@ fn a_stop_leaves_a_sound_store_and_the_next_run_goes_on() {
 }
 
 #[test]
-fn damage_among_what_is_kept_ends_the_collection_and_spares_the_segment() {
+fn damage_among_what_is_kept_spares_its_segment_and_stops_nothing_else() {
     let store = Store::new(true);
     let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
     let vault = store.open(&disk, &index).unwrap();
@@ -188,20 +188,42 @@ fn damage_among_what_is_kept_ends_the_collection_and_spares_the_segment() {
     let at =
         placement(index.as_ref(), &vault.sealer().chunk_name(&id_of(&kept[0]))).unwrap().unwrap();
     disk.flip(&lucid_store::segment::path(at.segment), at.offset as usize + 150);
-    let first = vault.collect().unwrap().run(&names(&vault, &kept), &mut go_on);
-    assert!(first.unwrap_err().to_string().contains("does not match its digest"));
-    // Reading it quarantines it; from then on only its segment is left alone.
-    assert!(reads(&vault, &kept[0]).is_err());
-    Entry::new(7_000, 1, vec![]).commit(&vault).unwrap();
     let done = collect(&vault, &kept);
     assert_eq!(done.segments_damaged, 1);
+    assert!(done.segments_rewritten > 1, "{done:?}");
     assert_holds(&vault, &kept[1..], &gone);
     assert!(reads(&vault, &kept[0]).is_err());
+    assert_eq!(collect(&vault, &kept).segments_damaged, 1);
     // A new upload heals it, and then the damaged record goes with its segment.
     Entry::new(7_010, 1, vec![kept[0].clone()]).commit(&vault).unwrap();
     collect(&vault, &kept);
     assert_holds(&vault, &kept, &gone);
     assert_sound(&store, &disk);
+}
+
+#[test]
+fn a_healed_copy_that_was_rewritten_is_the_one_in_use_after_a_reindex() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let kept = fill(&vault, 0, 12);
+    let name = vault.sealer().chunk_name(&id_of(&kept[0]));
+    let at = placement(index.as_ref(), &name).unwrap().unwrap();
+    disk.flip(&lucid_store::segment::path(at.segment), at.offset as usize + 150);
+    assert!(reads(&vault, &kept[0]).is_err());
+    // The new copy lies among chunks that nobody will refer to.
+    let garbage = fill(&vault, 100, 6);
+    Entry::new(7_000, 1, vec![kept[0].clone()]).commit(&vault).unwrap();
+    fill(&vault, 200, 6);
+    let vault = reopen(&store, &disk, vault, &index);
+    collect(&vault, &kept);
+    let now = placement(index.as_ref(), &name).unwrap().unwrap();
+    assert!(now.segment & lucid_store::segment::REWRITTEN != 0, "{now:?}");
+    drop(vault);
+    let fresh = Arc::new(MemoryIndex::new());
+    let vault = store.open(&disk, &fresh).unwrap();
+    assert_eq!(placement(fresh.as_ref(), &name).unwrap(), Some(now));
+    assert_holds(&vault, &kept, &garbage);
 }
 
 #[test]
