@@ -27,6 +27,9 @@ const QUARANTINE_FACT: u8 = 1;
 const DROPPED_FACT: u8 = 2;
 const SWITCHED_FACT: u8 = 3;
 
+/// Damaged places that are remembered by name; a scrub and `verify --all` name all of them.
+const DAMAGE_MAX: usize = 1_000;
+
 /// What the vault itself acknowledges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum VaultFact {
@@ -338,7 +341,7 @@ impl Vault {
     ) {
         let known = index::is_quarantined(self.index.as_ref(), name).unwrap_or(false);
         let mut listed = self.damage.lock();
-        if !listed.contains(damage) {
+        if listed.len() < DAMAGE_MAX && !listed.contains(damage) {
             tracing::error!(%damage, "a chunk is damaged");
             listed.push(damage.clone());
         }
