@@ -37,7 +37,7 @@ pub struct Opened {
 impl Opened {
     /// Opens a folder and recovers what it holds.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
-        Self::from_folder(DataFolder::open(root, options)?, false)
+        Self::from_folder(DataFolder::open(root, options)?, false, &|_, _| ())
     }
 
     /// Opens a folder whose segments are to be kept elsewhere.
@@ -48,20 +48,30 @@ impl Opened {
     ) -> Result<Self, StoreError> {
         let folder = DataFolder::open(root, options)?;
         folder.keep_chunks_in(chunks)?;
-        Self::from_folder(folder, false)
+        Self::from_folder(folder, false, &|_, _| ())
     }
 
     /// Throws the index away and builds it from the log and the segments. `accept_loss`: go on even
-    /// if acknowledged facts are missing from the log.
-    pub fn reindex(root: &Path, options: &Options, accept_loss: bool) -> Result<Self, StoreError> {
+    /// if acknowledged facts are missing from the log. `progress` hears how many bytes of the log, of
+    /// how many, are read.
+    pub fn reindex(
+        root: &Path,
+        options: &Options,
+        accept_loss: bool,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Self, StoreError> {
         let folder = DataFolder::open(root, options)?;
         folder.remove_index()?;
-        Self::from_folder(folder, accept_loss)
+        Self::from_folder(folder, accept_loss, progress)
     }
 
-    fn from_folder(folder: DataFolder, accept_loss: bool) -> Result<Self, StoreError> {
+    fn from_folder(
+        folder: DataFolder,
+        accept_loss: bool,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Self, StoreError> {
         let index = EmbeddedIndex::open(&folder.index_folder())?;
-        let vault = Vault::open(Drawers {
+        let drawers = Drawers {
             disk: folder.disk.clone(),
             store: folder.store,
             sealer: folder.sealer.clone(),
@@ -69,7 +79,8 @@ impl Opened {
             project: Arc::new(SessionProjection::new(folder.sealer.clone())),
             accept_loss,
             limits: Limits::default(),
-        })?;
+        };
+        let vault = Vault::open_watched(drawers, progress)?;
         let key = SigningKey::from_seed(*folder.signing_seed);
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })
     }

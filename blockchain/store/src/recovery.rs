@@ -52,6 +52,8 @@ pub struct Parts<'a> {
     pub mark: Option<Watermark>,
     /// Whether the loss of acknowledged facts has been accepted.
     pub accept_loss: bool,
+    /// Hears how many bytes of the log, of how many, have been gone through.
+    pub progress: &'a dyn Fn(u64, u64),
 }
 
 /// A batch as found in the log.
@@ -84,6 +86,9 @@ struct Recovery<'a> {
     commits_are_missing: bool,
     /// Whether the commit that the index stopped at could not be read.
     watermark_in_doubt: bool,
+    /// Bytes of the log behind and in front: in the files done, and in all.
+    passed: u64,
+    total: u64,
     /// Segments that were looked for in vain: lost, unless they turn out to have been replaced.
     missing: Vec<u32>,
 }
@@ -106,6 +111,8 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         last: None,
         commits_are_missing: false,
         watermark_in_doubt: false,
+        passed: 0,
+        total: 0,
         missing: Vec::new(),
     };
     let read_only = recovery.run()?;
@@ -135,10 +142,15 @@ impl Recovery<'_> {
                 if begin == 0 { self.begins_badly(file.as_ref(), number, &path)? } else { None };
             files.push((number, path, file, begin, fault));
         }
+        for (_, path, file, begin, _) in &files {
+            let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+            self.total += length.saturating_sub(*begin);
+        }
         for (number, path, file, begin, fault) in files {
             let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
             found_end = found_end.max((number, length));
             let commits = self.walk(file.as_ref(), number, &path, begin, length)?;
+            self.passed += length.saturating_sub(begin);
             if let Some(why) = fault {
                 // The first record is synced before anything follows it. So a newest file that holds
                 // nothing else sound was only just begun; everywhere else the record is damaged.
@@ -284,6 +296,7 @@ impl Recovery<'_> {
                 Step::Record(offset, header) => (offset, header),
             };
             let end = offset + header.record_bytes();
+            (self.parts.progress)(self.passed + offset.saturating_sub(begin), self.total);
             match header.kind {
                 Kind::File if offset == 0 => start = end,
                 Kind::Fact => {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{DONE, Home, now};
 use crate::output::Output;
 use crate::place::local;
+use crate::progress::Progress;
 
 /// Arguments of `lucid reindex`.
 #[derive(Debug, clap::Args)]
@@ -28,7 +29,11 @@ impl Reindex {
             "an index is rebuilt on the machine that has the store: stop the server and use --data"
         );
         let started = std::time::Instant::now();
-        let damage = local::reindex(home, now(), self.accept_loss)?;
+        let progress = Progress::start(output, "reading the log", None);
+        let damage = local::reindex(home, now(), self.accept_loss, &|done, total| {
+            progress.show("reading the log", done, total);
+        })?;
+        drop(progress);
         for found in &damage {
             output.warn(found);
         }

@@ -683,11 +683,17 @@ impl AnchorEngine for Embedded<'_> {
     }
 }
 
-/// Rebuilds the indexes of both folders; says what damage was found on the way.
-pub fn reindex(home: &Home, now: Timestamp, accept_loss: bool) -> anyhow::Result<Vec<String>> {
+/// Rebuilds the indexes of both folders; says what damage was found on the way. `progress` hears how many
+/// bytes of the data-chain's log, of how many, are read.
+pub fn reindex(
+    home: &Home,
+    now: Timestamp,
+    accept_loss: bool,
+    progress: &dyn Fn(u64, u64),
+) -> anyhow::Result<Vec<String>> {
     let owner = "`lucid reindex`";
-    let data =
-        Opened::reindex(&data_folder(home), &options(home, owner, now, false, true), accept_loss)?;
+    let options = options(home, owner, now, false, true);
+    let data = Opened::reindex(&data_folder(home), &options, accept_loss, progress)?;
     let mut damage: Vec<String> =
         data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")).collect();
     data.close()?;
