@@ -57,18 +57,19 @@ pub fn in_index(vault: &Vault, now: Timestamp) -> Result<Names, OpError> {
     loop {
         let rows = row::all_references(index, sealer, &from, PAGE)?;
         for (key, reference) in &rows {
-            let session = sessions.find(vault, row::session_of_reference(key))?;
-            names.add(&sealer.chunk_name(session.key_of(&reference.chunk)));
+            if let Some(session) = sessions.find(vault, row::session_of_reference(key))? {
+                names.add(&sealer.chunk_name(session.key_of(&reference.chunk)));
+            }
         }
         match rows.last() {
             Some((key, _)) if rows.len() == PAGE => from = behind(key),
             _ => break,
         }
     }
+    // Behind the references, and every one of them: one that waited when its session's references were
+    // read may have become one since.
     each_row(vault, PlacedRow::range(), &mut |key, value| {
-        let session = sessions.find(vault, row::session_of_reference(key))?;
-        // Those in front are references already.
-        if row::number_in(key) >= session.chunk_count() {
+        if let Some(session) = sessions.find(vault, row::session_of_reference(key))? {
             let placed = PlacedRow::open(sealer, value)?;
             names.add(&sealer.chunk_name(session.key_of(&placed.chunk)));
         }
@@ -114,14 +115,20 @@ fn each_row(
 struct LastSession(Option<(SessionName, SessionRow)>);
 
 impl LastSession {
-    fn find(&mut self, vault: &Vault, name: Option<SessionName>) -> Result<&SessionRow, OpError> {
-        let lost = || OpError::Unsound("a chunk's reference belongs to no session".into());
-        let name = name.ok_or_else(lost)?;
+    /// Nothing when there is none: it was removed after the row was read. Where the index merely lost
+    /// it, the log still has it, and the comparison shows that.
+    fn find(
+        &mut self,
+        vault: &Vault,
+        name: Option<SessionName>,
+    ) -> Result<Option<&SessionRow>, OpError> {
+        let keyless = || OpError::Unsound("a chunk's row in the index names no session".into());
+        let name = name.ok_or_else(keyless)?;
         let known = match self.0.take() {
-            Some((known, session)) if known == name => session,
-            _ => row::session(vault.index(), vault.sealer(), &name)?.ok_or_else(lost)?,
+            Some((known, session)) if known == name => Some(session),
+            _ => row::session(vault.index(), vault.sealer(), &name)?,
         };
-        Ok(&self.0.insert((name, known)).1)
+        Ok(known.map(|session| &self.0.insert((name, session)).1))
     }
 }
 

@@ -9,6 +9,7 @@ use lucid_data_chain::ops::add_references::add_references;
 use lucid_data_chain::ops::collect_garbage::{Garbage, GarbageRequest, collect_garbage};
 use lucid_data_chain::ops::create_session::{NewSession, create_session};
 use lucid_data_chain::ops::expire_sessions::Expired;
+use lucid_data_chain::ops::expire_uploads::expire_uploads;
 use lucid_data_chain::ops::hold_session::hold_session;
 use lucid_data_chain::ops::list_sessions::{SessionFilter, list_sessions};
 use lucid_data_chain::ops::live_chunks::{in_index, in_log};
@@ -216,6 +217,54 @@ fn an_index_that_lacks_references_frees_nothing() {
     assert!(refused.to_string().contains("lucid reindex"), "{refused}");
     let ids = [id(b"first"), id(b"second")];
     assert!(missing_chunks(&store.vault, &ids).unwrap().is_empty());
+}
+
+#[test]
+fn an_upload_that_is_asked_for_again_is_not_forgotten() {
+    let store = Store::new();
+    store.store(&[b"asked for", b"not asked for"]);
+    let store = reopened(store);
+    // What comes between the look at its row and the end of it has asked first.
+    assert!(missing_chunks(&store.vault, &[id(b"asked for")]).unwrap().is_empty());
+    let later = NOW.plus_seconds(2 * DAY);
+    assert_eq!(expire_uploads(&store.vault, later).unwrap(), 1);
+    assert_eq!(expire_uploads(&store.vault, later).unwrap(), 0);
+    let store = reopened(store);
+    assert_eq!(expire_uploads(&store.vault, later).unwrap(), 1);
+}
+
+#[test]
+fn a_chunk_is_found_by_its_place_before_it_is_a_reference() {
+    let store = Store::new();
+    let session = store.begin("s", ChunkProfile::default());
+    let chunks = store.store(&[b"placed"]);
+    commit(
+        &store,
+        &Fact::Placed(Placed {
+            session: session.clone(),
+            index: 0,
+            at: NOW,
+            alias: None,
+            metadata: String::new(),
+            chunks,
+        }),
+    );
+    // As whoever reads references sees it before the gap in front of it is filled.
+    let name = SessionName::of(store.vault.sealer(), &session);
+    store.index.write(vec![(name.reference_key(0), None)]).unwrap();
+    assert_eq!(in_index(&store.vault, NOW.plus_seconds(2 * DAY)).unwrap().len(), 1);
+}
+
+#[test]
+fn references_of_a_session_that_is_gone_are_passed_over_and_those_of_a_lost_one_are_noticed() {
+    let store = Store::new();
+    let one = archive(&store, "one", &[b"first"]);
+    archive(&store, "two", &[b"second"]);
+    let name = SessionName::of(store.vault.sealer(), &one);
+    store.index.write(vec![(name.session_key(), None)]).unwrap();
+    assert_eq!(in_index(&store.vault, NOW.plus_seconds(2 * DAY)).unwrap().len(), 1);
+    let refused = collect(&store, GarbageRequest::default()).unwrap_err();
+    assert!(refused.to_string().contains("lucid reindex"), "{refused}");
 }
 
 #[test]
