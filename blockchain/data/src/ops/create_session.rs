@@ -58,7 +58,7 @@ pub fn create_session(
     locks: &SessionLocks,
     request: NewSession,
 ) -> Result<Created, OpError> {
-    check(&request)?;
+    check_described(&request.user, &request.metadata)?;
     let id = match request.id.clone() {
         Some(id) => id,
         None => fresh_id(request.started_at)?,
@@ -104,11 +104,12 @@ pub fn create_session(
     get_session(vault, &id).map(Created::Began)
 }
 
-fn check(request: &NewSession) -> Result<(), OpError> {
-    if request.user.len() > USER_ID_BYTES_MAX {
+/// What a manifest can say of a session: whose it is, and what is kept with it.
+pub fn check_described(user: &str, metadata: &BTreeMap<String, String>) -> Result<(), OpError> {
+    if user.len() > USER_ID_BYTES_MAX {
         return Err(OpError::Invalid(format!("a user id has at most {USER_ID_BYTES_MAX} bytes")));
     }
-    check_metadata(&request.metadata)
+    check_metadata(metadata)
 }
 
 /// What a manifest can hold.

@@ -17,6 +17,7 @@ use lucid_store::crypt::Owner;
 use lucid_store::vault::Vault;
 
 use super::OpError;
+use super::create_session::check_described;
 use super::deliver_anchors::anchor_text;
 use super::export_session::Exported;
 use super::list_sessions::get_session;
@@ -75,6 +76,7 @@ fn keep(vault: &Vault, id: &SessionId, fact: &Fact) -> Result<SessionRow, OpErro
 }
 
 fn begin(vault: &Vault, id: &SessionId, started: &Started) -> Result<SessionRow, OpError> {
+    check_described(&started.user, &started.metadata)?;
     // An owner is what this store knows the session by, which no other store can tell.
     let owner = match started.owner.is_shared() {
         true => Owner::SHARED,
@@ -126,16 +128,20 @@ fn anchored(id: &SessionId, fact: &[u8]) -> Result<Anchored, OpError> {
     }
 }
 
-/// Whether the chunks that are here are those that the manifest and the anchor name.
+/// Whether the session that is here, with nothing behind its chunks, is the one that the manifest and
+/// the anchor name.
 fn check_sealed(row: &SessionRow, sealed: &Sealed) -> Result<(), OpError> {
     let manifest = Manifest::parse(sealed.manifest.as_bytes()).map_err(|f| invalid("sealed", f))?;
     let is_ours = manifest.session_id == row.id
         && manifest.merkle_root == row.root()
         && manifest.chunk_count == row.chunk_count()
-        && manifest.total_bytes == row.offset()
-        && manifest.layout == row.layout;
+        && manifest.total_bytes == row.cut_bytes
+        && (row.tail_bytes, row.pending) == (0, 0)
+        && (manifest.layout, manifest.chunk_profile) == (row.layout, row.profile)
+        && manifest.public == row.secret.is_none()
+        && (&manifest.user_id, manifest.started_at) == (&row.user, row.started_at);
     if !is_ours {
-        return Err(invalid("sealed", "the manifest is not that of the chunks that are here"));
+        return Err(invalid("sealed", "the manifest is not that of the session that is here"));
     }
     let text = Transaction::parse(sealed.anchor.as_bytes()).map_err(|f| invalid("sealed", f))?;
     let signed = SignedAnchor::parse(&text).map_err(|fault| invalid("sealed", fault))?;

@@ -1,8 +1,11 @@
 //! Sessions taken over from another store: as they were, or not at all.
 
+use lucid_core::anchor::Anchor;
 use lucid_core::cut::ChunkProfile;
+use lucid_core::limits::{METADATA_ENTRIES_MAX, USER_ID_BYTES_MAX};
+use lucid_core::manifest::Manifest;
 use lucid_core::session::SessionId;
-use lucid_data_chain::fact::{Fact, Sealed};
+use lucid_data_chain::fact::{Fact, Sealed, Started};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_foreign_references;
 use lucid_data_chain::ops::create_session::{NewSession, create_session};
@@ -13,7 +16,7 @@ use lucid_data_chain::ops::verify_session::verify_session;
 use lucid_data_chain::row::SessionRow;
 use lucid_store::codec::Packer;
 
-use super::store::{KEEPING, Store, new_session};
+use super::store::{KEEPING, NOW, Store, new_session};
 use crate::sample::noise;
 
 fn begin(store: &Store, name: &str, own_copies: bool) -> SessionId {
@@ -116,4 +119,66 @@ fn what_does_not_fit_is_not_taken() {
         assert!(matches!(error, OpError::Invalid(_)), "{error}");
     }
     assert!(import(&to, &id, &given).unwrap().sealed.is_some());
+}
+
+/// Its manifest says something else, and is anchored as such: any store can sign for itself.
+fn resealed(from: &Store, given: &Exported, change: impl FnOnce(&mut Manifest)) -> Exported {
+    let Ok(Fact::Sealed(sealed)) = Fact::decode(given.sealed.as_ref().unwrap()) else {
+        panic!("it is sealed")
+    };
+    let mut manifest = Manifest::parse(sealed.manifest.as_bytes()).unwrap();
+    change(&mut manifest);
+    let anchor = Anchor::of(&manifest, NOW).unwrap().sign(&from.key).unwrap();
+    let (manifest, anchor) = (manifest.to_text().unwrap(), anchor.text().to_owned());
+    let fact = Fact::Sealed(Sealed { manifest, anchor, ..sealed });
+    Exported { sealed: Some(fact.encode()), ..given.clone() }
+}
+
+fn longer(manifest: &mut Manifest) {
+    manifest.total_bytes += 5;
+    manifest.content_bytes += 5;
+}
+
+#[test]
+fn a_manifest_that_says_otherwise_of_the_session_is_not_taken() {
+    let (from, to) = (Store::new(), Store::new());
+    let id = begin(&from, "s", false);
+    from.append(&id, 0, &noise(1, 3_000)).unwrap();
+    from.seal(&id);
+    let given = export_session(&from.vault, &id).unwrap();
+    import(&to, &id, &given).unwrap();
+    copy(&from, &to, &id);
+    let changes: [fn(&mut Manifest); 5] = [
+        |manifest| manifest.user_id = "bob".into(),
+        |manifest| manifest.started_at = NOW.plus_seconds(-1),
+        |manifest| manifest.public = true,
+        |manifest| manifest.chunk_profile = ChunkProfile::default(),
+        longer,
+    ];
+    for change in changes {
+        let error = import(&to, &id, &resealed(&from, &given, change)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpError::Invalid(_)), "{error}");
+    }
+    // Neither while bytes follow the chunks that the manifest names.
+    to.append(&id, 3_000, b"after").unwrap();
+    for given in [given.clone(), resealed(&from, &given, longer)] {
+        assert!(import(&to, &id, &given).is_err(), "a tail would be lost");
+    }
+}
+
+#[test]
+fn a_description_that_no_manifest_can_hold_is_not_begun() {
+    let (from, to) = (Store::new(), Store::new());
+    let id = begin(&from, "s", false);
+    let given = export_session(&from.vault, &id).unwrap();
+    let Ok(Fact::Started(started)) = Fact::decode(&given.started) else { panic!("it began") };
+    let entry = |number| (format!("key-{number}"), String::new());
+    for started in [
+        Started { user: "u".repeat(USER_ID_BYTES_MAX + 1), ..started.clone() },
+        Started { metadata: (0..=METADATA_ENTRIES_MAX).map(entry).collect(), ..started.clone() },
+    ] {
+        let given = Exported { started: Fact::Started(started).encode(), ..given.clone() };
+        assert!(matches!(import(&to, &id, &given), Err(OpError::Invalid(_))));
+    }
+    assert!(import(&to, &id, &given).is_ok());
 }
