@@ -45,12 +45,7 @@ pub fn build_tree(
     if chunks.is_empty() {
         return Err(OpError::Invalid("a tree needs at least one chunk".into()));
     }
-    if chunks.len() > 1 << HEIGHT_MAX {
-        return Err(OpError::Invalid(format!(
-            "{} chunks would make a tree higher than {HEIGHT_MAX}",
-            chunks.len()
-        )));
-    }
+    check_height(chunks.len())?;
     let row = match session {
         None => None,
         Some(id) => {
@@ -77,6 +72,13 @@ pub fn build_tree(
     Ok(BuiltTree { root, session: tree.session, at: now, leaves: tree.leaves })
 }
 
+fn check_height(leaves: usize) -> Result<(), OpError> {
+    if leaves <= 1 << HEIGHT_MAX {
+        return Ok(());
+    }
+    Err(OpError::Invalid(format!("{leaves} chunks would make a tree higher than {HEIGHT_MAX}")))
+}
+
 /// Every chunk with its length; those that are not there are listed.
 fn find_all(
     vault: &Vault,
@@ -93,7 +95,11 @@ fn find_all(
             outcome => outcome,
         };
         match outcome {
-            Ok(chunk) => found.extend(chunk.parts.iter().map(|(key, length)| (key.id, *length))),
+            Ok(chunk) => {
+                found.extend(chunk.parts.iter().map(|(key, length)| (key.id, *length)));
+                // One name may stand for many chunks, and be given many times.
+                check_height(found.len())?;
+            }
             Err(OpError::NoChunk(_)) => unknown.push(called.clone()),
             Err(error) => return Err(error),
         }

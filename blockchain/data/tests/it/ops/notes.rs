@@ -2,7 +2,7 @@
 
 use lucid_core::digest::SessionRoot;
 use lucid_core::time::Timestamp;
-use lucid_data_chain::fact::{Fact, Tree, Verified};
+use lucid_data_chain::fact::{Fact, Placed, Tree, Verified};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::build_tree::{build_tree, find_tree};
 use lucid_data_chain::ops::find_chunk::session_chunks;
@@ -81,6 +81,21 @@ fn a_tree_has_a_largest_height() {
     let store = Store::new();
     let many = vec![String::new(); (1 << 20) + 1];
     let refused = build_tree(&store.vault, NOW, None, &many);
+    assert!(matches!(refused, Err(OpError::Invalid(why)) if why.contains("higher than 20")));
+    // A name of an upload that was cut counts as all of its parts.
+    let (parts, session) = (1 << 12, store.begin("s", Default::default()));
+    let placed = Placed {
+        session: session.clone(),
+        index: 0,
+        at: NOW,
+        alias: Some("cut".into()),
+        metadata: String::new(),
+        chunks: vec![store.store(&[b"part"])[0]; parts],
+    };
+    commit(&store, [Fact::Placed(placed)].into_iter());
+    let build = |names| build_tree(&store.vault, NOW, Some(&session), &vec!["cut".into(); names]);
+    assert_eq!(build(2).unwrap().leaves.len(), 2 * parts);
+    let refused = build((1 << 20) / parts + 1);
     assert!(matches!(refused, Err(OpError::Invalid(why)) if why.contains("higher than 20")));
 }
 
