@@ -49,6 +49,11 @@ pub async fn put_chunk(
     let too_large =
         format!("the body has at most {most} bytes; send raw bytes, or append a stream");
     let (body, held) = take_whole(&app, &given, &mut upload, most, &too_large).await?;
+    store(app, held, move || read_json(body)).await
+}
+
+/// Takes a chunk in JSON apart.
+fn read_json(body: Vec<u8>) -> Reply<(PutChunk, Vec<u8>)> {
     let wanted: WirePut =
         serde_json::from_slice(&body).map_err(|fault| match fault.classify() {
             serde_json::error::Category::Data => invalid(fault.to_string()),
@@ -66,25 +71,27 @@ pub async fn put_chunk(
         alias: wanted.chunk_id,
         metadata: metadata.unwrap_or_default(),
     };
-    store(app, request, bytes, held).await
+    Ok((request, bytes))
 }
 
+/// Stores what `read` makes of a body. Reading and hashing one takes long enough to do it where it keeps
+/// no other request waiting.
 async fn store(
     app: std::sync::Arc<App>,
-    request: PutChunk,
-    bytes: Vec<u8>,
     held: Held,
+    read: impl FnOnce() -> Reply<(PutChunk, Vec<u8>)> + Send + 'static,
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
-    let taken = app
-        .run(move |app| {
-            let _held = held;
-            let crate::Opened { vault, locks, .. } = &app.opened;
-            let taken =
-                put(vault, locks, app.keeping, &app.bounds(), clock::now(), &request, &bytes)?;
-            Ok((status(&taken), Answer(chunk_taken(request, taken, &bytes))))
-        })
-        .await?;
-    Ok(taken)
+    app.run(move |app| {
+        let _held = held;
+        let (request, bytes) = match read() {
+            Ok(read) => read,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let crate::Opened { vault, locks, .. } = &app.opened;
+        let taken = put(vault, locks, app.keeping, &app.bounds(), clock::now(), &request, &bytes)?;
+        Ok(Ok((status(&taken), Answer(chunk_taken(request, taken, &bytes)))))
+    })
+    .await?
 }
 
 fn status(taken: &Taken) -> StatusCode {
@@ -137,9 +144,8 @@ pub async fn put_session_chunk(
     let session = session_id(&session)?;
     expect(&given, BYTES)?;
     let (bytes, held) = one_chunk(&app, &given, &mut upload).await?;
-    check_hash(&given, &bytes)?;
     let request = PutChunk { session: Some(session), index: Some(index), ..PutChunk::default() };
-    store(app, request, bytes, held).await
+    store(app, held, move || check_hash(&given, &bytes).map(|()| (request, bytes))).await
 }
 
 /// One chunk of a session, as raw bytes or as a form; without an index it is the next.
@@ -176,8 +182,7 @@ pub async fn add_session_chunk(
         let mut upload = Upload::from_request(request, &()).await?;
         one_chunk(&app, &given, &mut upload).await?
     };
-    check_hash(&given, &bytes)?;
-    store(app, wanted, bytes, held).await
+    store(app, held, move || check_hash(&given, &bytes).map(|()| (wanted, bytes))).await
 }
 
 /// Takes a form apart: one file, and what is said of it.
