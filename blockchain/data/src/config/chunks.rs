@@ -227,6 +227,17 @@ fn fixed_answers(settings: &mut Settings<'_>) {
     only(settings, &hash, "BLAKE3", one_name);
     only(settings, &dedup, "BLAKE3", one_name);
     only(settings, &method, "content_hash", "only content_hash: chunks are known by their bytes");
+    let backend = settings
+        .own("storage_backend", "STORAGE_BACKEND")
+        .or(format!("{}_CHUNK_STORAGE_BACKEND", settings.service.prefix));
+    only(settings, &backend, "embedded", "only embedded: MongoDB is not built yet");
+    let mongo = Key::new("mongo_url", "MONGO_URL").or("MONGODB_URL").or("MONGODB_URI");
+    if settings.optional(&mongo).is_some() {
+        settings.warn(
+            "MONGO_URL, MONGODB_URL or MONGODB_URI is set and ignored: MongoDB is not built yet, and \
+             everything is kept in files of the data folder",
+        );
+    }
     let boundaries = settings.own("preserve_boundaries", "PRESERVE_BOUNDARIES");
     if !settings.flag(&boundaries, true) {
         settings.warn(format!(

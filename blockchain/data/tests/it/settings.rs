@@ -149,6 +149,18 @@ fn values_arrive_where_they_are_used() {
     }
 }
 
+#[test]
+fn a_database_that_is_not_built_is_not_believed_in() {
+    let said = refusal(&[("DATA_CHAIN_CHUNK_STORAGE_BACKEND", "mongodb")]);
+    assert!(said.contains("only embedded: MongoDB is not built yet"), "{said}");
+    for name in ["MONGO_URL", "MONGODB_URL", "MONGODB_URI"] {
+        let loaded = loaded(&[(name, "mongodb://ann:secret@mongo:27017/lucid")]);
+        assert_eq!(loaded.config, config(&[]));
+        assert!(loaded.warnings.iter().any(|said| said.contains(name) && said.contains("ignored")));
+        assert!(loaded.effective.iter().all(|setting| !setting.value.contains("secret")));
+    }
+}
+
 /// Sessions by these settings, one after the other in one folder, are all read by the last ones.
 #[test]
 fn what_was_written_by_any_settings_is_read_by_any_others() {
