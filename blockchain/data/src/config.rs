@@ -18,7 +18,7 @@ pub use chunks::{ChunkSettings, Scrub, Split};
 /// What the service is called.
 pub const SERVICE: &Service = &Service {
     name: "lucid-data-chain",
-    title: "Lucid Data Chain",
+    title: "Lucid Data Chain Service",
     prefix: "DATA_CHAIN",
     port: 8087,
     version: env!("CARGO_PKG_VERSION"),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use lucid_api::paths;
 use lucid_api::v1::maintenance::{Progress, ProgressState};
 use lucid_core::time::Timestamp;
 use lucid_http::serve::Shutdown;
@@ -81,9 +82,10 @@ impl Jobs {
     pub fn begin(&self, kind: Kind) -> Result<Run<'_>, OpError> {
         let mut kept = self.kept.lock();
         if kept.get(&kind).is_some_and(|job| job.ended.is_none()) {
-            return Err(OpError::Conflict(
-                "it is running already: /api/v1/maintenance says how far".into(),
-            ));
+            let maintenance = paths::MAINTENANCE;
+            return Err(OpError::Conflict(format!(
+                "it is running already: {maintenance} says how far"
+            )));
         }
         let job = Job {
             stage: "",

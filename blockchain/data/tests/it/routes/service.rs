@@ -17,7 +17,10 @@ fn it_says_what_it_is_and_how_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path());
     let root = read(&service, "/");
-    assert_eq!((&root["message"], &root["docs"]), (&json!("Lucid Data Chain"), &json!("/docs")));
+    assert_eq!(
+        (&root["message"], &root["docs"]),
+        (&json!("Lucid Data Chain Service"), &json!("/docs"))
+    );
     for path in root["endpoints"].as_array().unwrap() {
         assert_eq!(service.get(path.as_str().unwrap()).status(), 200, "{path}");
     }
