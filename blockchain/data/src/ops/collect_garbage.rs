@@ -7,6 +7,7 @@ use lucid_store::condense::Condensed;
 use lucid_store::vault::Vault;
 
 use super::OpError;
+use super::count_sessions::count_sessions;
 use super::expire_sessions::{Expired, expire_sessions};
 use super::expire_uploads::expire_uploads;
 use super::live_chunks::live_chunks;
@@ -78,6 +79,12 @@ pub fn collect_garbage(
         OpError::Conflict("segments are being rewritten already: wait until that has ended".into())
     })?;
     let GarbageRequest { keep_days, dry_run, confirm } = *request;
+    if !dry_run && !confirm {
+        // Removing a session cannot be undone, so what it would come to is asked first.
+        let expired = expire_sessions(vault, locks, key, now, keep_days, true)?.bytes;
+        let left = count_sessions(vault)?.sessions.bytes.saturating_sub(expired);
+        refuse_abnormal("removing expired sessions would end", expired, left)?;
+    }
     let expired = expire_sessions(vault, locks, key, now, keep_days, dry_run)?;
     if !dry_run {
         expire_uploads(vault, now)?;
@@ -90,12 +97,8 @@ pub fn collect_garbage(
     if dry_run {
         return Ok(garbage);
     }
-    if !confirm && is_abnormal(&survey) {
-        return Err(OpError::Conflict(format!(
-            "collecting would free {} of {} stored bytes, over half: confirm that this is meant",
-            survey.dead_bytes,
-            survey.dead_bytes + survey.live_bytes
-        )));
+    if !confirm {
+        refuse_abnormal("collecting would free", survey.dead_bytes, survey.live_bytes)?;
     }
     garbage.collected =
         collection.run(&live, &mut |done, total| watch(Stage::Rewriting, done, total))?;
@@ -108,9 +111,15 @@ pub fn collect_garbage(
     Ok(garbage)
 }
 
-/// A mistake elsewhere would look like this: much more garbage than anyone leaves.
-fn is_abnormal(survey: &Survey) -> bool {
-    survey.dead_bytes > survey.live_bytes && survey.dead_bytes + survey.live_bytes >= ABNORMAL_BYTES
+/// A mistake elsewhere would look like this: much more goes than anyone leaves.
+fn refuse_abnormal(what: &str, dead_bytes: u64, live_bytes: u64) -> Result<(), OpError> {
+    let all = dead_bytes.saturating_add(live_bytes);
+    if dead_bytes <= live_bytes || all < ABNORMAL_BYTES {
+        return Ok(());
+    }
+    Err(OpError::Conflict(format!(
+        "{what} {dead_bytes} of {all} bytes, over half: confirm that this is meant"
+    )))
 }
 
 #[cfg(test)]
@@ -119,11 +128,11 @@ mod tests {
 
     #[test]
     fn only_a_large_share_of_a_large_store_is_abnormal() {
-        let survey =
-            |live_bytes, dead_bytes| Survey { live_bytes, dead_bytes, ..Survey::default() };
-        assert!(is_abnormal(&survey(0, ABNORMAL_BYTES)));
-        assert!(is_abnormal(&survey(ABNORMAL_BYTES, ABNORMAL_BYTES + 1)));
-        assert!(!is_abnormal(&survey(ABNORMAL_BYTES, ABNORMAL_BYTES)));
-        assert!(!is_abnormal(&survey(0, ABNORMAL_BYTES - 1)));
+        let is_abnormal =
+            |live_bytes, dead_bytes| refuse_abnormal("it is", dead_bytes, live_bytes).is_err();
+        assert!(is_abnormal(0, ABNORMAL_BYTES));
+        assert!(is_abnormal(ABNORMAL_BYTES, ABNORMAL_BYTES + 1));
+        assert!(!is_abnormal(ABNORMAL_BYTES, ABNORMAL_BYTES));
+        assert!(!is_abnormal(0, ABNORMAL_BYTES - 1));
     }
 }

@@ -32,6 +32,8 @@ pub struct Expired {
     pub retention: u64,
     /// Interrupted archives.
     pub interrupted: u64,
+    /// Bytes of all of these, before deduplication.
+    pub bytes: u64,
 }
 
 /// Removes them, or only counts them. `keep_days` of zero keeps sealed sessions for ever.
@@ -70,9 +72,11 @@ pub fn expire_sessions(
                 let gone = dry_run
                     || tolerant(remove_session(vault, locks, key, now, &session.id, RETENTION))?;
                 expired.retention += u64::from(gone);
+                expired.bytes += if gone { session.offset() } else { 0 };
             } else if is_interrupted(session, interrupted_before) {
                 let gone = dry_run || forget(vault, locks, &session.id, interrupted_before)?;
                 expired.interrupted += u64::from(gone);
+                expired.bytes += if gone { session.offset() } else { 0 };
             }
         }
         match page.next {

@@ -293,10 +293,10 @@ fn old_sessions_go_by_their_end_and_held_ones_stay() {
     create_session(&store.vault, &store.locks, interrupted.clone()).unwrap();
     let keep = |keep_days| GarbageRequest { keep_days, ..GarbageRequest::default() };
     let dry = GarbageRequest { dry_run: true, ..keep(99) };
-    let both = Expired { retention: 1, interrupted: 1 };
+    let both = Expired { retention: 1, interrupted: 1, bytes: 3 };
     assert_eq!(collect(&store, dry).unwrap().expired, both);
     let first = collect(&store, keep(101)).unwrap();
-    assert_eq!(first.expired, Expired { retention: 0, interrupted: 1 });
+    assert_eq!(first.expired, Expired { interrupted: 1, ..Expired::default() });
     // It left no trace, and may be begun again.
     create_session(&store.vault, &store.locks, interrupted).unwrap();
     assert_eq!(collect(&store, keep(99)).unwrap().expired, both);
@@ -306,6 +306,25 @@ fn old_sessions_go_by_their_end_and_held_ones_stay() {
     left.sort();
     assert_eq!(left, ["held", "live"]);
     assert_sound(&store);
+}
+
+#[test]
+fn over_half_of_a_large_store_does_not_expire_unconfirmed() {
+    let store = Store::new();
+    let old = store.begin("old", ChunkProfile::default());
+    let references = store.store(&[&noise(1, 1 << 20)]).repeat(300);
+    add_references(&store.vault, &store.locks, &old, 0, references).unwrap();
+    store.seal(&old);
+    archive(&store, "small", &[b"small"]);
+    let asked = GarbageRequest { keep_days: 99, ..GarbageRequest::default() };
+    let refused = collect(&store, asked).unwrap_err();
+    assert!(refused.to_string().contains("expired sessions"), "{refused}");
+    assert_sound(&store);
+    let there = || list_sessions(&store.vault, &SessionFilter::default(), 10, None).unwrap();
+    assert_eq!(there().sessions.len(), 2);
+    let done = collect(&store, GarbageRequest { confirm: true, ..asked }).unwrap();
+    assert_eq!((done.expired.retention, done.expired.bytes), (2, (300 << 20) + 5));
+    assert!(there().sessions.is_empty());
 }
 
 #[test]
