@@ -19,7 +19,7 @@ use lucid_core::cut::ChunkProfile;
 use lucid_core::manifest::{Appendix, AppendixKind};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
-use lucid_http::extract::{Json, Path, Query};
+use lucid_http::extract::{Json, Path, Query, RawQuery};
 use lucid_http::reply::Reply;
 
 use super::{Desk, UPLOAD_OFFSET, invalid, limit, session_id};
@@ -143,7 +143,15 @@ fn just_before(time: Timestamp) -> Timestamp {
 /// One session.
 #[utoipa::path(get, path = paths::SESSION, tag = "sessions", params(("session_id" = String, Path)),
     responses((status = 200, body = Session), (status = 410, description = "it was removed")))]
-pub async fn get_session(State(app): Desk, Path(id): Path<String>) -> Reply<Response> {
+pub async fn get_session(
+    State(app): Desk,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Reply<Response> {
+    // A wish that nobody hears, such as to wait, is not to pass for one that came true.
+    if !query.is_empty() {
+        return Err(invalid(format!("{query:?}: a session is asked for without a query")));
+    }
     let id = session_id(&id)?;
     let session = app.run(move |app| show(app, &find(&app.opened.vault, &id)?)).await?;
     Ok(([(UPLOAD_OFFSET, session.offset.to_string())], Answer(session)).into_response())

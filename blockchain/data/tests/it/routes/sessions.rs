@@ -209,3 +209,14 @@ fn a_restart_keeps_everything() {
     assert_eq!(counts(&after), [json!(2), json!(3), json!(200_000)]);
     assert_eq!(counts(&after), counts(&status));
 }
+
+#[test]
+fn a_session_is_asked_for_without_a_query() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    assert_eq!(service.get("/api/v1/sessions/s").status(), 200);
+    let (status, code, document) = problem(service.get("/api/v1/sessions/s?wait=30s"));
+    assert_eq!((status, code.as_str()), (422, "invalid"));
+    assert!(document["detail"].as_str().unwrap().contains("wait=30s"), "{document}");
+}
