@@ -186,7 +186,7 @@ fn collecting_garbage_survives_every_kill() {
         assert!(home.done(&[&"cat", &new, &"kept"]).out == kept(round), "round {round}");
         home.assert_sound();
     }
-    home.done(&[&"gc"]);
+    home.done(&[&"gc", &"--yes"]);
     for round in 0..rounds {
         let session = format!("kept-{round}");
         assert!(home.done(&[&"cat", &session, &"kept"]).out == kept(round), "{session}");
