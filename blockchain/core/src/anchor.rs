@@ -13,7 +13,7 @@ use crate::session::{ALGORITHM, SessionFault, SessionId};
 use crate::sign::{PublicKey, SigningKey};
 use crate::time::{TimeFault, Timestamp};
 use crate::transaction::{
-    SESSION_ANCHOR, SignatureFault, SignatureState, Transaction, TransactionFault,
+    self, SESSION_ANCHOR, SignatureFault, SignatureState, Transaction, TransactionFault,
 };
 
 /// What precedes the hash in an anchor's id.
@@ -146,16 +146,8 @@ impl SignedAnchor {
         if text("id")? != anchor.id() {
             return Err(AnchorFault::Id { given: text("id")?.chars().take(80).collect() });
         }
-        // Every field that signing does not add must be there and be spelled as we spell it.
-        let expected = anchor.to_json();
-        for (field, value) in json.as_object().unwrap_or_default() {
-            let signing = matches!(field.as_str(), "public_key" | "signature");
-            if !signing && expected.get(field) != Some(value) {
-                return Err(wrong(field));
-            }
-        }
-        for (field, _) in expected.as_object().unwrap_or_default() {
-            get(field)?;
+        if let Some(field) = transaction::misspelt(&json, &anchor.to_json()) {
+            return Err(wrong(field));
         }
         let session = anchor.session_id.clone();
         match transaction.signature_state() {

@@ -13,7 +13,7 @@ use crate::session::{SessionFault, SessionId};
 use crate::sign::{PublicKey, SigningKey};
 use crate::time::{TimeFault, Timestamp};
 use crate::transaction::{
-    SESSION_TOMBSTONE, SignatureFault, SignatureState, Transaction, TransactionFault,
+    self, SESSION_TOMBSTONE, SignatureFault, SignatureState, Transaction, TransactionFault,
 };
 
 /// What precedes the hash in a tombstone's id.
@@ -115,16 +115,8 @@ impl SignedTombstone {
             merkle_root: text("merkle_root")?.parse()?,
             reason: text("reason")?.to_owned(),
         };
-        // Every field that signing does not add must be there, and be spelled as we spell it.
-        let expected = tombstone.to_json();
-        for (field, value) in json.as_object().unwrap_or_default() {
-            let signing = matches!(field.as_str(), "public_key" | "signature");
-            if !signing && expected.get(field) != Some(value) {
-                return Err(wrong(field));
-            }
-        }
-        for (field, _) in expected.as_object().unwrap_or_default() {
-            get(field)?;
+        if let Some(field) = transaction::misspelt(&json, &tombstone.to_json()) {
+            return Err(wrong(field));
         }
         let session = tombstone.session_id.clone();
         match transaction.signature_state() {

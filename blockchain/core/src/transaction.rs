@@ -105,6 +105,17 @@ enum Claim {
     Signed { key: Option<PublicKey>, signature: Option<Signature> },
 }
 
+/// A field of a signed object that is missing, or is not spelled as `expected` has it. What signing adds
+/// does not count.
+pub(crate) fn misspelt<'a>(given: &'a Json, expected: &'a Json) -> Option<&'a str> {
+    let members = |json: &'a Json| json.as_object().unwrap_or_default().iter();
+    let signing = |field: &str| matches!(field, "public_key" | "signature");
+    let other =
+        members(given).find(|(field, value)| !signing(field) && expected.get(field) != Some(value));
+    let missing = || members(expected).find(|(field, _)| given.get(field).is_none());
+    other.or_else(missing).map(|(field, _)| field.as_str())
+}
+
 impl Transaction {
     /// Reads a transaction in any spelling.
     pub fn parse(bytes: &[u8]) -> Result<Self, TransactionFault> {
