@@ -30,6 +30,20 @@ fn damaged(what: &'static str) -> impl Fn(WireFault) -> StoreError {
     move |fault| StoreError::Index(format!("{what}'s row: {fault}"))
 }
 
+/// Opens a value and reads it to its end.
+fn open_row<T>(
+    sealer: &Sealer,
+    value: Vec<u8>,
+    what: &'static str,
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, WireFault>,
+) -> Result<T, StoreError> {
+    let bytes = sealer.open_value(value)?;
+    let mut from = Reader::new(&bytes);
+    let row = read(&mut from).map_err(damaged(what))?;
+    from.finish().map_err(damaged(what))?;
+    Ok(row)
+}
+
 fn time(from: &mut Reader<'_>) -> Result<Timestamp, WireFault> {
     Ok(Timestamp::from_micros(from.i64("a time")?))
 }
@@ -83,21 +97,15 @@ impl UploadedRow {
 
     /// Reads [`UploadedRow::seal`].
     pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
-        let bytes = sealer.open_value(value)?;
-        let mut from = Reader::new(&bytes);
-        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
-            let row = Self {
+        open_row(sealer, value, "an upload", |from| {
+            Ok(Self {
                 chunk: ChunkId::new(from.array("a chunk id")?),
                 length: from.u32("a length")?,
                 at: time(from)?,
                 until: from.option("an end", time)?,
                 metadata: from.text("metadata")?.to_owned(),
-            };
-            Ok(row)
-        };
-        let row = read(&mut from).map_err(damaged("an upload"))?;
-        from.finish().map_err(damaged("an upload"))?;
-        Ok(row)
+            })
+        })
     }
 
     /// The row of a chunk, if there is one.
@@ -151,9 +159,7 @@ impl PlacedRow {
 
     /// Reads [`PlacedRow::seal`].
     pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
-        let bytes = sealer.open_value(value)?;
-        let mut from = Reader::new(&bytes);
-        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+        open_row(sealer, value, "a placed chunk", |from| {
             Ok(Self {
                 chunk: ChunkId::new(from.array("a chunk id")?),
                 length: from.u32("a length")?,
@@ -162,10 +168,7 @@ impl PlacedRow {
                 parts: from.u32("a count of parts")?,
                 metadata: from.text("metadata")?.to_owned(),
             })
-        };
-        let row = read(&mut from).map_err(damaged("a placed chunk"))?;
-        from.finish().map_err(damaged("a placed chunk"))?;
-        Ok(row)
+        })
     }
 
     /// The row at an index, if there is one.
@@ -333,9 +336,7 @@ impl TreeRow {
 
     /// Reads [`TreeRow::seal`].
     pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
-        let bytes = sealer.open_value(value)?;
-        let mut from = Reader::new(&bytes);
-        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+        open_row(sealer, value, "a tree", |from| {
             Ok(Self {
                 session: from.option("a session id", |from| {
                     let text = from.text("a session id")?;
@@ -345,10 +346,7 @@ impl TreeRow {
                 leaf_count: from.u64("a leaf count")?,
                 number: from.u64("a number")?,
             })
-        };
-        let row = read(&mut from).map_err(damaged("a tree"))?;
-        from.finish().map_err(damaged("a tree"))?;
-        Ok(row)
+        })
     }
 
     /// The tree with this root, if it is kept.

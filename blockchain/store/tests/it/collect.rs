@@ -71,6 +71,26 @@ fn split(chunks: &[Vec<u8>], keep: impl Fn(usize) -> bool) -> (Vec<Vec<u8>>, Vec
     (bare(kept), bare(gone))
 }
 
+/// A store of several segments that is open, most of it not to be referred to any more.
+struct Mostly {
+    store: Store,
+    disk: SimulatedDisk,
+    index: Arc<MemoryIndex>,
+    vault: Vault,
+    kept: Vec<Vec<u8>>,
+    gone: Vec<Vec<u8>>,
+}
+
+fn mostly_dead() -> Mostly {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 30);
+    let vault = reopen(&store, &disk, vault, &index);
+    let (kept, gone) = split(&chunks, |number| number % 4 == 0);
+    Mostly { store, disk, index, vault, kept, gone }
+}
+
 fn assert_holds(vault: &Vault, kept: &[Vec<u8>], gone: &[Vec<u8>]) {
     for bytes in kept {
         assert_eq!(reads(vault, bytes), Ok(true));
@@ -161,12 +181,7 @@ fn what_somebody_asked_for_stays() {
 
 #[test]
 fn a_stop_leaves_a_sound_store_and_the_next_run_goes_on() {
-    let store = Store::new(true);
-    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
-    let vault = store.open(&disk, &index).unwrap();
-    let chunks = fill(&vault, 0, 30);
-    let vault = reopen(&store, &disk, vault, &index);
-    let (kept, gone) = split(&chunks, |number| number % 4 == 0);
+    let Mostly { store, disk, vault, kept, gone, .. } = mostly_dead();
     let stopped = vault.collect().unwrap().run(&names(&vault, &kept), &mut |_, _| false).unwrap();
     assert!(stopped.stopped && stopped.chunks_removed == gone.len() as u64);
     assert_holds(&vault, &kept, &gone);
@@ -179,12 +194,7 @@ fn a_stop_leaves_a_sound_store_and_the_next_run_goes_on() {
 
 #[test]
 fn damage_among_what_is_kept_spares_its_segment_and_stops_nothing_else() {
-    let store = Store::new(true);
-    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
-    let vault = store.open(&disk, &index).unwrap();
-    let chunks = fill(&vault, 0, 30);
-    let vault = reopen(&store, &disk, vault, &index);
-    let (kept, gone) = split(&chunks, |number| number % 4 == 0);
+    let Mostly { store, disk, index, vault, kept, gone } = mostly_dead();
     let at =
         placement(index.as_ref(), &vault.sealer().chunk_name(&id_of(&kept[0]))).unwrap().unwrap();
     disk.flip(&lucid_store::segment::path(at.segment), at.offset as usize + 150);
@@ -273,12 +283,7 @@ fn repacking_makes_records_smaller_and_changes_nothing_else() {
 
 #[test]
 fn a_file_that_lost_its_fact_is_taken_in_again() {
-    let store = Store::new(true);
-    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
-    let vault = store.open(&disk, &index).unwrap();
-    let chunks = fill(&vault, 0, 30);
-    let vault = reopen(&store, &disk, vault, &index);
-    let (kept, _) = split(&chunks, |number| number % 4 == 0);
+    let Mostly { store, disk, vault, kept, .. } = mostly_dead();
     collect(&vault, &kept);
     drop(vault);
     // Every fact of the log that could tell is damaged, one after the other.
