@@ -267,16 +267,7 @@ pub fn note_rewritten(changes: &mut Changes<'_>, segment: u32) {
 
 /// The segments that were written from others, replaced ones among them.
 pub fn rewritten(index: &dyn Index) -> Result<Vec<u32>, StoreError> {
-    numbered(index, REWRITTEN)
-}
-
-/// The segments that have been replaced.
-pub fn retired(index: &dyn Index) -> Result<Vec<u32>, StoreError> {
-    numbered(index, RETIRED)
-}
-
-fn numbered(index: &dyn Index, prefix: u8) -> Result<Vec<u32>, StoreError> {
-    let rows = index.scan(&[prefix], &[prefix + 1], usize::MAX, false)?;
+    let rows = index.scan(&[REWRITTEN], &[REWRITTEN + 1], usize::MAX, false)?;
     let number = |(key, _): &Row| key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
     Ok(rows.iter().filter_map(number).collect())
 }

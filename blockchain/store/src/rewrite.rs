@@ -123,16 +123,6 @@ impl Draft {
         Ok(Self { number: header.number, path, file, entries: Vec::new(), length, buffer })
     }
 
-    /// Bytes so far.
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// Records so far.
-    pub fn records(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Adds a record, sequence and all.
     pub fn add(&mut self, header: &Header, payload: &[u8]) -> Result<(), StoreError> {
         let bytes = header.encode();

@@ -46,6 +46,8 @@ struct Family {
     there: BTreeSet<u32>,
     /// What each rewritten one replaces; `None` when its beginning cannot be read.
     replaces: BTreeMap<u32, Option<Vec<u32>>>,
+    /// Which rewritten ones stand for each segment.
+    replaced_by: BTreeMap<u32, Vec<u32>>,
 }
 
 impl Family {
@@ -64,14 +66,19 @@ impl Family {
             };
             replaces.insert(*number, begin.map(|begin| begin.replaces));
         }
-        Ok(Self { there: numbers.iter().copied().collect(), replaces })
+        let mut replaced_by: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for (by, olds) in &replaces {
+            for old in olds.iter().flatten() {
+                replaced_by.entry(*old).or_default().push(*by);
+            }
+        }
+        Ok(Self { there: numbers.iter().copied().collect(), replaces, replaced_by })
     }
 
     /// Whether a segment stands for this one, other than `but`.
     fn is_replaced(&self, number: u32, but: Option<u32>) -> bool {
-        self.replaces.iter().any(|(by, replaces)| {
-            Some(*by) != but && replaces.as_ref().is_some_and(|old| old.contains(&number))
-        })
+        let by = self.replaced_by.get(&number);
+        by.is_some_and(|by| by.iter().any(|by| Some(*by) != but))
     }
 
     /// Whether a rewritten segment is all that is left of another. If not, it may be what an interrupted
