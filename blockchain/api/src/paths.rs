@@ -66,7 +66,9 @@ pub const SESSION_FILE: &str = "/api/v1/sessions/{session_id}/files/{*path}";
 pub const SESSION_TAR: &str = "/api/v1/sessions/{session_id}/archive.tar";
 /// A proof bundle.
 pub const SESSION_PROOF: &str = "/api/v1/sessions/{session_id}/proof";
-/// Reads a session back and compares it with its root.
+/// One chunk's way to the root and into the block, as JSON.
+pub const SESSION_CHUNK_PROOF: &str = "/api/v1/sessions/{session_id}/proof/{index}";
+/// Reads a session back and compares it with its root; tells how far that is.
 pub const VERIFY_SESSION: &str = "/api/v1/verify/session/{session_id}";
 /// Reads one chunk back.
 pub const VERIFY_CHUNK: &str = "/api/v1/verify/chunk/{chunk_id}";

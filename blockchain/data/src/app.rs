@@ -9,7 +9,7 @@ use lucid_core::time::Timestamp;
 use lucid_http::health::Report;
 use lucid_http::porch::Porch;
 use lucid_http::reply::Reply;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::Opened;
 use crate::budget::Budget;
@@ -22,6 +22,9 @@ use crate::ops::put_chunk::Bounds;
 use crate::ops::store_chunks::Keeping;
 use crate::routes;
 use crate::workers::Anchoring;
+
+/// Requests that wait for a session at once: far fewer than may be in work, so that others have room.
+pub const WAITING_MAX: usize = 128;
 
 /// The drawers of a running service.
 pub struct App {
@@ -47,6 +50,10 @@ pub struct App {
     pub foreground: Foreground,
     /// Asks for stored bytes to be read again.
     pub scrub_now: Notify,
+    /// News for whoever waits for a session: one was sealed or anchored.
+    pub settled: Notify,
+    /// Places for them.
+    pub waiting: Semaphore,
     /// For how many days sealed sessions are kept; zero is for ever.
     pub keep_days: u32,
     /// When the service started.
@@ -77,6 +84,8 @@ impl App {
             jobs,
             foreground: Foreground::default(),
             scrub_now: Notify::new(),
+            settled: Notify::new(),
+            waiting: Semaphore::new(WAITING_MAX),
             keep_days: config.keep_days,
             started: Instant::now(),
         }

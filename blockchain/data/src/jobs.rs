@@ -27,11 +27,13 @@ pub enum Kind {
     Optimise,
     /// Reading stored bytes again.
     Scrub,
+    /// Reading a session back.
+    Verify,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: &[Self] = &[Self::Gc, Self::Optimise, Self::Scrub];
+    pub const ALL: &[Self] = &[Self::Gc, Self::Optimise, Self::Scrub, Self::Verify];
 
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -39,18 +41,26 @@ impl Kind {
             Self::Gc => "gc",
             Self::Optimise => "optimise",
             Self::Scrub => "scrub",
+            Self::Verify => "verify",
         }
     }
 }
 
-/// The running and the last runs of each kind.
+/// The running and the last runs of each kind. A kind that is about one of many things (its *subject*)
+/// may run for several of them at once; of what has ended, only the last run of a kind is kept.
 #[derive(Default)]
 pub struct Jobs {
-    kept: Mutex<BTreeMap<Kind, Job>>,
+    kept: Mutex<BTreeMap<(Kind, String), Job>>,
     shutdown: Shutdown,
 }
 
+/// The key of what a kind did last, and of work that has no subject.
+fn last(kind: Kind) -> (Kind, String) {
+    (kind, String::new())
+}
+
 struct Job {
+    subject: String,
     stage: &'static str,
     stage_began: Instant,
     done: u64,
@@ -69,7 +79,8 @@ struct Ended {
 /// A run that goes on. Dropping it without an end counts as a failure.
 pub struct Run<'a> {
     jobs: &'a Jobs,
-    kind: Kind,
+    key: (Kind, String),
+    has_ended: bool,
 }
 
 impl Jobs {
@@ -78,16 +89,28 @@ impl Jobs {
         Self { kept: Mutex::default(), shutdown }
     }
 
+    /// Comes to its end when the service does.
+    pub async fn stopping(&self) {
+        self.shutdown.asked().await;
+    }
+
     /// Begins a run, unless one of its kind goes on.
     pub fn begin(&self, kind: Kind) -> Result<Run<'_>, OpError> {
+        self.begin_of(kind, "")
+    }
+
+    /// Begins a run for one of many things, unless one of its kind and for that thing goes on.
+    pub fn begin_of(&self, kind: Kind, subject: &str) -> Result<Run<'_>, OpError> {
         let mut kept = self.kept.lock();
-        if kept.get(&kind).is_some_and(|job| job.ended.is_none()) {
+        let key = (kind, subject.to_owned());
+        if kept.get(&key).is_some_and(|job| job.ended.is_none()) {
             let maintenance = paths::MAINTENANCE;
             return Err(OpError::Conflict(format!(
                 "it is running already: {maintenance} says how far"
             )));
         }
         let job = Job {
+            subject: subject.to_owned(),
             stage: "",
             stage_began: Instant::now(),
             done: 0,
@@ -96,18 +119,42 @@ impl Jobs {
             started_at: clock::now(),
             ended: None,
         };
-        kept.insert(kind, job);
-        Ok(Run { jobs: self, kind })
+        kept.insert(key.clone(), job);
+        Ok(Run { jobs: self, key, has_ended: false })
     }
 
-    /// How far one kind of work is.
+    /// How far one kind of work is, or how it ended last.
     pub fn show(&self, kind: Kind) -> Progress {
+        Job::show(kind, self.kept.lock().get(&last(kind)))
+    }
+
+    /// The same of one subject.
+    pub fn show_of(&self, kind: Kind, subject: &str) -> Progress {
         let kept = self.kept.lock();
-        let job = kept.get(&kind);
+        let running = kept.get(&(kind, subject.to_owned()));
+        let ended = kept.get(&last(kind)).filter(|job| job.subject == subject);
+        Job::show(kind, running.or(ended))
+    }
+
+    /// Everything: each kind, and after it what else of it runs.
+    pub fn list(&self) -> Vec<Progress> {
+        let kept = self.kept.lock();
+        let of_kind = |kind: &Kind| {
+            let first = std::iter::once(Job::show(*kind, kept.get(&last(*kind))));
+            let others = kept.iter().filter(|((of, subject), _)| of == kind && !subject.is_empty());
+            first.chain(others.map(|(_, job)| Job::show(*kind, Some(job)))).collect::<Vec<_>>()
+        };
+        Kind::ALL.iter().flat_map(of_kind).collect()
+    }
+}
+
+impl Job {
+    fn show(kind: Kind, job: Option<&Self>) -> Progress {
         let ended = job.and_then(|job| job.ended.as_ref());
         let running = job.filter(|job| job.ended.is_none());
         Progress {
             kind: kind.as_str().to_owned(),
+            subject: job.map(|job| job.subject.clone()).filter(|subject| !subject.is_empty()),
             state: match (job, ended) {
                 (None, _) => ProgressState::Idle,
                 (Some(_), None) => ProgressState::Running,
@@ -124,9 +171,7 @@ impl Jobs {
             error: ended.and_then(|ended| ended.outcome.as_ref().err()).cloned(),
         }
     }
-}
 
-impl Job {
     fn eta(&self) -> Option<u64> {
         let left = self.total.saturating_sub(self.done) as f64;
         (self.rate >= 1.0).then(|| (left / self.rate).ceil() as u64)
@@ -136,7 +181,7 @@ impl Job {
 impl Run<'_> {
     /// Notes how far it is; `false` when it has to stop.
     pub fn step(&self, stage: &'static str, done: u64, total: u64) -> bool {
-        if let Some(job) = self.jobs.kept.lock().get_mut(&self.kind) {
+        if let Some(job) = self.jobs.kept.lock().get_mut(&self.key) {
             if job.stage != stage {
                 (job.stage, job.stage_began, job.rate) = (stage, Instant::now(), 0.0);
             }
@@ -150,15 +195,18 @@ impl Run<'_> {
     }
 
     /// Ends it.
-    pub fn end(self, state: ProgressState, outcome: Result<Value, String>) {
+    pub fn end(mut self, state: ProgressState, outcome: Result<Value, String>) {
         self.note(state, outcome);
     }
 
-    fn note(&self, state: ProgressState, outcome: Result<Value, String>) {
-        if let Some(job) = self.jobs.kept.lock().get_mut(&self.kind)
-            && job.ended.is_none()
-        {
+    fn note(&mut self, state: ProgressState, outcome: Result<Value, String>) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let mut kept = self.jobs.kept.lock();
+        if let Some(mut job) = kept.remove(&self.key) {
             job.ended = Some(Ended { at: clock::now(), state, outcome });
+            kept.insert(last(self.key.0), job);
         }
     }
 }
@@ -188,6 +236,24 @@ mod tests {
         assert_eq!((shown.state, shown.result), (ProgressState::Done, Some(Value::from(7))));
         drop(jobs.begin(Kind::Gc).unwrap());
         assert_eq!(jobs.show(Kind::Gc).state, ProgressState::Failed);
+    }
+
+    #[test]
+    fn many_things_run_at_once_and_the_last_that_ended_is_remembered() {
+        let jobs = Jobs::new(Shutdown::new());
+        let first = jobs.begin_of(Kind::Verify, "a").unwrap();
+        let second = jobs.begin_of(Kind::Verify, "b").unwrap();
+        assert!(matches!(jobs.begin_of(Kind::Verify, "a"), Err(OpError::Conflict(_))));
+        first.step("reading", 1, 2);
+        assert_eq!(jobs.show_of(Kind::Verify, "a").done, 1);
+        assert_eq!(jobs.show_of(Kind::Verify, "c").state, ProgressState::Idle);
+        let running: Vec<_> = jobs.list().into_iter().filter_map(|job| job.subject).collect();
+        assert_eq!(running, ["a", "b"]);
+        first.end(ProgressState::Done, Ok(Value::Null));
+        second.end(ProgressState::Done, Ok(Value::Null));
+        assert_eq!(jobs.show_of(Kind::Verify, "a").state, ProgressState::Idle);
+        assert_eq!(jobs.show_of(Kind::Verify, "b").state, ProgressState::Done);
+        assert_eq!(jobs.show(Kind::Verify).subject.as_deref(), Some("b"));
     }
 
     #[test]

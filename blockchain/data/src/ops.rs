@@ -22,6 +22,7 @@ pub mod live_chunks;
 pub mod make_timeline;
 pub mod missing_chunks;
 pub mod optimise;
+pub mod prove_chunk;
 pub mod prove_session;
 pub mod put_chunk;
 pub mod read_chunk;

@@ -51,7 +51,6 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
     let ordinary = OpenApiRouter::new()
         .routes(routes!(status::get_status))
         .routes(routes!(sessions::create_session, sessions::list_sessions))
-        .routes(routes!(sessions::get_session, sessions::head_session, removal::remove_session))
         .routes(routes!(removal::hold_session, removal::release_session))
         .routes(routes!(removal::list_tombstones))
         .routes(routes!(maintenance::list_maintenance))
@@ -78,7 +77,9 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(verification::verify_chunk));
     let patient = OpenApiRouter::new()
         .routes(routes!(sessions::seal_session))
+        .routes(routes!(sessions::get_session, sessions::head_session, removal::remove_session))
         .routes(routes!(proofs::prove_session))
+        .routes(routes!(proofs::prove_chunk))
         .routes(routes!(chunks::store_chunks));
     let streaming = OpenApiRouter::new()
         .routes(routes!(append::append_stream))
@@ -87,7 +88,7 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(content::get_data))
         .routes(routes!(files::get_file))
         .routes(routes!(files::get_archive))
-        .routes(routes!(verification::verify_session))
+        .routes(routes!(verification::verify_session, verification::get_verification))
         .routes(routes!(maintenance::get_gc, maintenance::collect_garbage))
         .routes(routes!(maintenance::get_optimise, maintenance::optimise));
     Limits::ORDINARY

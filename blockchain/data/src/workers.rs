@@ -120,6 +120,7 @@ pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
         let Ok(outcome) = round.await else { return };
         let was_down = anchoring.fault().is_some();
         wait = settle(anchoring, outcome, wait);
+        app.settled.notify_waiters();
         let is_down = anchoring.fault().is_some();
         let woken = async {
             match is_down {

@@ -4,6 +4,7 @@ mod chunks;
 
 use std::io::Read;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use lucid_core::digest::{ChunkId, SessionRoot};
@@ -24,16 +25,19 @@ use crate::v1::list::PageQuery;
 use crate::v1::maintenance::{CollectGarbage, GarbageCollected, Optimise, Optimised, Progress};
 use crate::v1::manifest::{Manifest, ManifestQuery};
 use crate::v1::mirror::ExportedSession;
-use crate::v1::proofs::ProofQuery;
+use crate::v1::proofs::{ChunkProof, ProofQuery};
 use crate::v1::removal::{HoldSession, RemoveQuery, Tombstone};
 use crate::v1::scrub::Scrub;
 use crate::v1::service::{Health, Root, Status};
 use crate::v1::sessions::{
     AddReferences, Appended, CreateSession, ReferencesAdded, SealSession, Sealed, Session,
-    SessionsQuery,
+    SessionQuery, SessionStatus, SessionsQuery, WAIT_SECONDS_MAX,
 };
 use crate::v1::verification::{Verified, VerifyQuery};
 use crate::{headers, paths};
+
+/// A request that waits is answered within a minute, and then some for the way.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(2 * WAIT_SECONDS_MAX);
 
 const BYTES: &str = "application/octet-stream";
 
@@ -89,6 +93,18 @@ impl DataChainClient {
     /// One session.
     pub fn session(&self, session_id: &str) -> Result<Session, ClientError> {
         self.at.reply(&self.at.get(paths::SESSION, &[session_id.as_bytes()])?)
+    }
+
+    /// One session, as soon as it is this far, or as it is after so many seconds.
+    pub fn wait_session(
+        &self,
+        session_id: &str,
+        status: SessionStatus,
+        seconds: u64,
+    ) -> Result<Session, ClientError> {
+        let call = self.at.get(paths::SESSION, &[session_id.as_bytes()])?;
+        let call = call.query_of(&SessionQuery::until(status, seconds))?;
+        self.at.reply(&call.patient(WAIT_TIMEOUT))
     }
 
     /// Where a session's next byte goes.
@@ -349,6 +365,18 @@ impl DataChainClient {
     pub fn proof(&self, session_id: &str, query: &ProofQuery) -> Result<Vec<u8>, ClientError> {
         let call = self.at.get(paths::SESSION_PROOF, &[session_id.as_bytes()])?;
         self.at.bytes(&call.query(&query.to_query()), BUNDLE_BYTES_MAX as u64)
+    }
+
+    /// One chunk's way to the root and into the block.
+    pub fn chunk_proof(&self, session_id: &str, index: u64) -> Result<ChunkProof, ClientError> {
+        let index = index.to_string();
+        let parts = [session_id.as_bytes(), index.as_bytes()];
+        self.at.reply(&self.at.get(paths::SESSION_CHUNK_PROOF, &parts)?)
+    }
+
+    /// How far reading a session back is.
+    pub fn verify_progress(&self, session_id: &str) -> Result<Progress, ClientError> {
+        self.at.reply(&self.at.get(paths::VERIFY_SESSION, &[session_id.as_bytes()])?)
     }
 
     /// Reads a whole session back on the service's side.

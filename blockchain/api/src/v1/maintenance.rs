@@ -23,8 +23,11 @@ pub enum ProgressState {
 /// How far long work is, or how its last run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
-    /// Which work: `gc`, `optimise`, `scrub`.
+    /// Which work: `gc`, `optimise`, `scrub`, `verify`.
     pub kind: String,
+    /// Of what, where it is about one of many: the session that is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// Whether it goes on.
     pub state: ProgressState,
     /// What it is at; a stage counts for itself.

@@ -1,7 +1,13 @@
 //! What a proof is wanted of: `GET /api/v1/sessions/{session_id}/proof`. The reply is a bundle,
-//! whose format is `lucid-core`'s.
+//! whose format is `lucid-core`'s. `GET .../proof/{index}` says the same of one chunk in JSON.
 
+use lucid_core::digest::{BlockHash, ChunkId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::chunks::TreeProof;
 use super::files::{number, pair, text};
+use super::transactions::TransactionProof;
 use crate::percent;
 
 /// The part to prove.
@@ -28,6 +34,51 @@ pub enum ProofQuery {
         /// Before this time.
         to: String,
     },
+}
+
+/// One chunk's way to its session's root, and from there into a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChunkProof {
+    /// Its session.
+    pub session_id: String,
+    /// What the leaf is made of.
+    pub chunk: ProvedChunk,
+    /// From the leaf to the root.
+    pub merkle_proof: TreeProof,
+    /// From the root into a block; `null` while the session is not anchored.
+    pub anchor: Option<ProvedAnchor>,
+}
+
+/// What a leaf is made of, in hex where it is bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProvedChunk {
+    /// Its place.
+    pub index: u64,
+    /// Its first byte in the session.
+    pub offset: u64,
+    /// Its bytes.
+    pub length: u32,
+    /// Their BLAKE3.
+    #[schema(value_type = String)]
+    pub chunk_id: ChunkId,
+    /// What the leaf is bound to: BLAKE3 of the session's id.
+    pub session_key: String,
+    /// What hides the leaf from those who only see its hash.
+    pub salt: String,
+}
+
+/// Where a session's root is anchored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProvedAnchor {
+    /// The transaction that carries the root.
+    pub transaction_id: String,
+    /// Its block.
+    pub block_height: u64,
+    /// Its block's hash.
+    #[schema(value_type = String)]
+    pub block_hash: BlockHash,
+    /// From the transaction to the block's Merkle root, and who signed the block.
+    pub tx_proof: TransactionProof,
 }
 
 impl ProofQuery {

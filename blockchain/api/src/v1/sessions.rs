@@ -1,6 +1,7 @@
 //! Sessions: opening one, adding to it, sealing it, reading what it is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lucid_core::digest::{ChunkId, ManifestHash, SessionRoot};
 use serde::{Deserialize, Serialize};
@@ -160,6 +161,44 @@ pub struct SessionsQuery {
     /// From an earlier page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+}
+
+/// How long one request may wait: proxies keep theirs about as long.
+pub const WAIT_SECONDS_MAX: u64 = 60;
+
+/// What to wait for, if anything: `GET /api/v1/sessions/{session_id}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SessionQuery {
+    /// For how long at most, in seconds: `30s` or `30`, up to 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<String>,
+    /// Until it is this far, or further.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub status: Option<SessionStatus>,
+}
+
+impl SessionQuery {
+    /// Waits for so many seconds until a session is this far.
+    pub fn until(status: SessionStatus, seconds: u64) -> Self {
+        Self { wait: Some(format!("{seconds}s")), status: Some(status) }
+    }
+
+    /// What to wait for; the error is a sentence for the caller.
+    pub fn wish(&self) -> Result<Option<(SessionStatus, Duration)>, String> {
+        let (wait, status) = match (&self.wait, self.status) {
+            (None, None) => return Ok(None),
+            (Some(wait), Some(status)) => (wait, status),
+            _ => return Err("wait and status are given together".to_owned()),
+        };
+        let seconds = wait.strip_suffix('s').unwrap_or(wait).parse().ok();
+        match seconds.filter(|seconds| *seconds <= WAIT_SECONDS_MAX) {
+            Some(seconds) => Ok(Some((status, Duration::from_secs(seconds)))),
+            None => Err(format!("wait is {wait:?}; 0s to {WAIT_SECONDS_MAX}s is allowed")),
+        }
+    }
 }
 
 /// Answers an append: everything up to `offset` is durable.

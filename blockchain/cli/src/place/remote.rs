@@ -2,6 +2,7 @@
 
 mod mirror;
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,6 +20,7 @@ use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{
     AddReferences, Appended, Appendix, AppendixKind, CreateSession, Layout as WireLayout,
     Reference as WireReference, SealSession, Session, SessionStatus, SessionsQuery,
+    WAIT_SECONDS_MAX,
 };
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::AppendixKind as CoreAppendixKind;
@@ -45,8 +47,6 @@ const BATCH_BYTES: usize = 8 << 20;
 const BATCH_CHUNKS: usize = 1_000;
 /// How long a sealed session's anchor is waited for: several block intervals.
 const ANCHOR_PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is asked for.
-const ANCHOR_INTERVAL: Duration = Duration::from_millis(250);
 /// How often a server is asked how far its work is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a live stream waits for a server that went away.
@@ -91,15 +91,18 @@ fn watched<T: Send>(
     progress: &(dyn Fn(&str, u64, u64) + Sync),
 ) -> anyhow::Result<T> {
     std::thread::scope(|scope| {
-        let work = scope.spawn(ask);
-        while !work.is_finished() {
+        let (working, ended) = channel::<()>();
+        let work = scope.spawn(move || {
+            let _working = working;
+            ask()
+        });
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(PROGRESS_INTERVAL) {
             // A look that fails is made again; the work itself says what went wrong.
             if let Ok(at) = look()
                 && at.state == ProgressState::Running
             {
                 progress(&at.stage, at.done, at.total);
             }
-            std::thread::sleep(PROGRESS_INTERVAL);
         }
         match work.join() {
             Ok(outcome) => outcome,
@@ -195,12 +198,13 @@ impl Place for Remote {
         self.client.anchor(id.as_str())?;
         let started = std::time::Instant::now();
         loop {
-            let session = self.client.session(id.as_str())?;
-            let is_late = started.elapsed() > ANCHOR_PATIENCE;
-            if session.status == SessionStatus::Anchored || is_late {
+            let left = ANCHOR_PATIENCE.saturating_sub(started.elapsed()).as_secs();
+            let wanted = SessionStatus::Anchored;
+            let seconds = left.min(WAIT_SECONDS_MAX / 2);
+            let session = self.client.wait_session(id.as_str(), wanted, seconds)?;
+            if session.status == wanted || left == 0 {
                 return Ok(session);
             }
-            std::thread::sleep(ANCHOR_INTERVAL);
         }
     }
 
@@ -342,7 +346,11 @@ impl Place for Remote {
         id: &SessionId,
         progress: &(dyn Fn(u64) + Sync),
     ) -> anyhow::Result<Findings> {
-        let verified = self.client.verify_session(id.as_str(), None)?;
+        let verified = watched(
+            || Ok(self.client.verify_session(id.as_str(), None)?),
+            || self.client.verify_progress(id.as_str()),
+            &|_, done, _| progress(done),
+        )?;
         let session = self.client.session(id.as_str())?;
         progress(session.total_bytes);
         let details = verified.details;

@@ -146,7 +146,8 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
     })
 }
 
-fn leaf(session: &SessionRow, reference: &Reference) -> Leaf {
+/// What the leaf of a chunk is made of.
+pub(super) fn leaf(session: &SessionRow, reference: &Reference) -> Leaf {
     Leaf {
         index: reference.index,
         offset: reference.offset,

@@ -1,13 +1,19 @@
 //! What chunks, trees and verifications of them look like on the wire.
 
-use lucid_api::v1::chunks::{ChunkInfo, ChunkPart, ChunkTaken, Tree as WireTree};
+use lucid_api::v1::chunks::{ChunkInfo, ChunkPart, ChunkTaken, Tree as WireTree, TreeProof};
+use lucid_api::v1::proofs::{ChunkProof, ProvedAnchor, ProvedChunk as WireProvedChunk};
+use lucid_api::v1::transactions::TransactionProof;
+use lucid_core::bundle::Anchored;
+use lucid_core::record::Entry;
 use lucid_core::session::SessionId;
+use lucid_core::transaction::Transaction;
 use lucid_store::vault::Vault;
 use serde_json::{Map, Value};
 
 use crate::ops::OpError;
 use crate::ops::build_tree::{ALGORITHM, BuiltTree};
 use crate::ops::find_chunk::FoundChunk;
+use crate::ops::prove_chunk::ProvedChunk;
 use crate::ops::put_chunk::{PutChunk, Taken};
 
 /// What was said of a chunk, as it was given.
@@ -87,4 +93,55 @@ pub fn depth(leaves: u64) -> u32 {
 /// Bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One chunk's way to its session's root and into the block.
+pub fn chunk_proof(session: &SessionId, proved: ProvedChunk) -> Result<ChunkProof, OpError> {
+    let ProvedChunk { leaf, session_key, leaf_hash, leaf_count, path, root, anchored } = proved;
+    let (hashes, directions): (Vec<_>, Vec<_>) = path.into_iter().unzip();
+    Ok(ChunkProof {
+        session_id: session.to_string(),
+        chunk: WireProvedChunk {
+            index: leaf.index,
+            offset: leaf.offset,
+            length: leaf.length,
+            chunk_id: leaf.chunk_id,
+            session_key: hex(session_key.as_bytes()),
+            salt: hex(leaf.salt.as_bytes()),
+        },
+        merkle_proof: TreeProof {
+            leaf_hash: hex(leaf_hash.as_bytes()),
+            leaf_index: leaf.index,
+            leaf_count,
+            proof_hashes: hashes.iter().map(|hash| hex(hash)).collect(),
+            proof_directions: directions,
+            root_hash: root,
+        },
+        anchor: anchored.map(proved_anchor).transpose()?,
+    })
+}
+
+fn proved_anchor(anchored: Anchored) -> Result<ProvedAnchor, OpError> {
+    let unsound =
+        |fault: &dyn std::fmt::Display| OpError::Unsound(format!("the stored proof: {fault}"));
+    let entry = Entry::parse(&anchored.entry).map_err(|fault| unsound(&fault))?;
+    let transaction =
+        Transaction::parse(anchored.transaction.as_bytes()).map_err(|fault| unsound(&fault))?;
+    Ok(ProvedAnchor {
+        transaction_id: transaction.id().to_owned(),
+        block_height: entry.index,
+        block_hash: entry.hash,
+        tx_proof: TransactionProof {
+            transaction: anchored.transaction,
+            position: anchored.position,
+            count: anchored.count,
+            path: anchored.path,
+            merkle_root: entry.merkle_root,
+            block_index: entry.index,
+            block_hash: entry.hash,
+            entry: anchored.entry,
+            producer: anchored.producer.map(|producer| producer.key),
+            signature: anchored.producer.map(|producer| producer.signature),
+        },
+    })
 }

@@ -17,7 +17,7 @@ use crate::workers::maintenance::{collect_now, optimise_now};
 #[utoipa::path(get, path = paths::MAINTENANCE, tag = "maintenance",
     responses((status = 200, body = Maintenance)))]
 pub async fn list_maintenance(State(app): Desk) -> Answer<Maintenance> {
-    Answer(Maintenance { items: Kind::ALL.iter().map(|kind| app.jobs.show(*kind)).collect() })
+    Answer(Maintenance { items: app.jobs.list() })
 }
 
 /// How far collecting garbage is, or how the last collection ended.

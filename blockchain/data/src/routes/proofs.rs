@@ -1,10 +1,11 @@
 //! Proof bundles: `GET /api/v1/sessions/{session_id}/proof`.
 
+use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
-use lucid_api::v1::proofs::ProofQuery;
+use lucid_api::v1::proofs::{ChunkProof, ProofQuery};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Span;
 use lucid_http::extract::{Path, RawQuery};
@@ -12,7 +13,9 @@ use lucid_http::reply::Reply;
 
 use super::content::BYTES;
 use super::{Desk, invalid, session_id};
+use crate::ops::prove_chunk::prove_chunk as prove_one;
 use crate::ops::prove_session::{Wanted, prove_session as prove};
+use crate::reply::chunks::chunk_proof;
 
 /// A bundle that proves the session, or a part of it, without this service.
 #[utoipa::path(get, path = paths::SESSION_PROOF, tag = "proofs",
@@ -34,6 +37,20 @@ pub async fn prove_session(
     let wanted = wanted(ProofQuery::parse(&query).map_err(invalid)?)?;
     let bundle = app.run(move |app| prove(&app.opened.vault, &id, &wanted)).await?;
     Ok(([(CONTENT_TYPE, BYTES)], bundle).into_response())
+}
+
+/// One chunk's way to its session's root and into the block, as values.
+#[utoipa::path(get, path = paths::SESSION_CHUNK_PROOF, tag = "proofs",
+    params(("session_id" = String, Path), ("index" = u64, Path)),
+    responses((status = 200, body = ChunkProof)))]
+pub async fn prove_chunk(
+    State(app): Desk,
+    Path((id, index)): Path<(String, u64)>,
+) -> Reply<Answer<ChunkProof>> {
+    let id = session_id(&id)?;
+    let proof =
+        app.run(move |app| chunk_proof(&id, prove_one(&app.opened.vault, &id, index)?)).await?;
+    Ok(Answer(proof))
 }
 
 fn wanted(query: ProofQuery) -> Reply<Wanted> {

@@ -1,5 +1,6 @@
 //! Sessions: begin, find, add references, seal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json as Answer;
@@ -9,21 +10,22 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lucid_api::paths;
+use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::List;
 use lucid_api::v1::sessions::{
     AddReferences, Appendix as WireAppendix, AppendixKind as WireAppendixKind, CreateSession,
     Cutting, CuttingMode, Layout as WireLayout, ReferencesAdded, SealSession, Sealed, Session,
-    SessionStatus, SessionsQuery,
+    SessionQuery, SessionStatus, SessionsQuery,
 };
 use lucid_core::cut::ChunkProfile;
 use lucid_core::manifest::{Appendix, AppendixKind};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
-use lucid_http::extract::{Json, Path, Query, RawQuery};
-use lucid_http::reply::Reply;
+use lucid_http::extract::{Json, Path, Query};
+use lucid_http::reply::{Refusal, Reply};
 
 use super::{Desk, UPLOAD_OFFSET, invalid, limit, session_id};
-use crate::app::App;
+use crate::app::{App, WAITING_MAX};
 use crate::ops::OpError;
 use crate::ops::add_references::add_foreign_references;
 use crate::ops::create_session::{Created, NewSession, create_session as create};
@@ -31,6 +33,9 @@ use crate::ops::list_sessions::{SessionFilter, get_session as find, list_session
 use crate::ops::seal_session::{SealRequest, seal_session as seal};
 use crate::row::{SessionRow, Status};
 use crate::{clock, reply};
+
+/// Between two looks at a session that somebody waits for, when there is no news.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Begins a session.
 #[utoipa::path(post, path = paths::SESSIONS, tag = "sessions", request_body = CreateSession, responses(
@@ -140,21 +145,66 @@ fn just_before(time: Timestamp) -> Timestamp {
     Timestamp::from_micros(time.as_micros().saturating_sub(micro))
 }
 
-/// One session.
-#[utoipa::path(get, path = paths::SESSION, tag = "sessions", params(("session_id" = String, Path)),
+/// One session: at once, or with `wait` and `status` as soon as it is that far.
+#[utoipa::path(get, path = paths::SESSION, tag = "sessions",
+    params(("session_id" = String, Path), SessionQuery),
     responses((status = 200, body = Session), (status = 410, description = "it was removed")))]
 pub async fn get_session(
     State(app): Desk,
     Path(id): Path<String>,
-    RawQuery(query): RawQuery,
+    Query(query): Query<SessionQuery>,
 ) -> Reply<Response> {
-    // A wish that nobody hears, such as to wait, is not to pass for one that came true.
-    if !query.is_empty() {
-        return Err(invalid(format!("{query:?}: a session is asked for without a query")));
-    }
     let id = session_id(&id)?;
-    let session = app.run(move |app| show(app, &find(&app.opened.vault, &id)?)).await?;
+    let session = match query.wish().map_err(invalid)? {
+        None => look(&app, &id).await?,
+        Some((status, at_most)) => wait(&app, &id, status, at_most).await?,
+    };
     Ok(([(UPLOAD_OFFSET, session.offset.to_string())], Answer(session)).into_response())
+}
+
+async fn look(app: &Arc<App>, id: &SessionId) -> Reply<Session> {
+    let id = id.clone();
+    app.run(move |app| show(app, &find(&app.opened.vault, &id)?)).await
+}
+
+/// Looks whenever sessions were sealed or anchored, and now and then besides: that a stream fell silent
+/// is nobody's news.
+async fn wait(
+    app: &Arc<App>,
+    id: &SessionId,
+    wanted: SessionStatus,
+    at_most: Duration,
+) -> Reply<Session> {
+    let Ok(_place) = app.waiting.try_acquire() else {
+        let sentence = format!("{WAITING_MAX} requests wait already: ask again, without waiting");
+        return Err(Refusal::new(ErrorCode::Busy, sentence));
+    };
+    let deadline = tokio::time::Instant::now() + at_most;
+    loop {
+        let news = app.settled.notified();
+        tokio::pin!(news);
+        news.as_mut().enable();
+        let session = look(app, id).await?;
+        let now = tokio::time::Instant::now();
+        if is_so_far(session.status, wanted) || now >= deadline {
+            return Ok(session);
+        }
+        tokio::select! {
+            () = news => {}
+            () = tokio::time::sleep_until(deadline.min(now + BETWEEN_LOOKS)) => {}
+            () = app.jobs.stopping() => return Ok(session),
+        }
+    }
+}
+
+fn is_so_far(status: SessionStatus, wanted: SessionStatus) -> bool {
+    match wanted {
+        SessionStatus::Active => true,
+        SessionStatus::Sealed => {
+            matches!(status, SessionStatus::Sealed | SessionStatus::Anchored)
+        }
+        SessionStatus::Anchored | SessionStatus::Unterminated => status == wanted,
+    }
 }
 
 /// Where a session's next byte goes.
@@ -234,5 +284,6 @@ pub(super) fn seal_now(
     let crate::Opened { vault, key, locks, .. } = &app.opened;
     let row = seal(vault, locks, key, app.keeping, clock::now(), id, request)?;
     app.anchoring.wake();
+    app.settled.notify_waiters();
     Ok(row)
 }

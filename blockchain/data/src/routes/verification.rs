@@ -4,15 +4,19 @@ use axum::Json as Answer;
 use axum::extract::State;
 use lucid_api::paths;
 use lucid_api::v1::chunks::ChunkQuery;
+use lucid_api::v1::maintenance::{Progress, ProgressState};
 use lucid_api::v1::verification::{
     ChunkVerified, ChunkVerifiedDetails, HistoryQuery, PastVerification, Verified, VerifyQuery,
 };
 use lucid_http::extract::{Path, Query};
 use lucid_http::reply::Reply;
+use serde_json::Value;
 
 use super::{Desk, invalid, limit, session_id};
 use crate::fact::Verified as Outcome;
+use crate::jobs::Kind;
 use crate::ops::OpError;
+use crate::ops::list_sessions::get_session;
 use crate::ops::verify_chunk::{remember, verifications, verify_chunk as verify_one};
 use crate::ops::verify_session::{SessionVerified, verify_session as verify};
 use crate::{clock, reply};
@@ -32,7 +36,23 @@ pub async fn verify_session(
     let verified = app
         .run(move |app| {
             let vault = &app.opened.vault;
-            let found = match verify(vault, &id, app.threads, &|_| {}) {
+            // Whoever verifies what is being verified waits as long, and is not counted twice.
+            let run = app.jobs.begin_of(Kind::Verify, id.as_str()).ok();
+            let total = get_session(vault, &id).map_or(0, |row| row.offset());
+            let progress = |done| {
+                if let Some(run) = &run {
+                    run.step("reading", done, total);
+                }
+            };
+            progress(0);
+            let outcome = verify(vault, &id, app.threads, &progress);
+            if let Some(run) = run {
+                match &outcome {
+                    Ok(_) => run.end(ProgressState::Done, Ok(Value::Null)),
+                    Err(error) => run.end(ProgressState::Failed, Err(error.to_string())),
+                }
+            }
+            let found = match outcome {
                 Err(error @ OpError::NoSession(_)) => {
                     let faults = vec![error.to_string()];
                     let found = SessionVerified { faults, ..SessionVerified::default() };
@@ -60,6 +80,14 @@ pub async fn verify_session(
         })
         .await?;
     Ok(Answer(verified))
+}
+
+/// How far reading a session back is, or how it ended if that was the last one.
+#[utoipa::path(get, path = paths::VERIFY_SESSION, tag = "verification",
+    params(("session_id" = String, Path)), responses((status = 200, body = Progress)))]
+pub async fn get_verification(State(app): Desk, Path(id): Path<String>) -> Reply<Answer<Progress>> {
+    let id = session_id(&id)?;
+    Ok(Answer(app.jobs.show_of(Kind::Verify, id.as_str())))
 }
 
 /// Reads one chunk and holds it against its hash. Damage is an answer.

@@ -2,11 +2,18 @@
 
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::proofs::ProofQuery;
+use lucid_api::v1::transactions::TransactionProof;
+use lucid_core::anchor::SignedAnchor;
+use lucid_core::block_merkle::verify_path;
 use lucid_core::check::{Trust, Verdict, check};
+use lucid_core::digest::SessionRoot;
+use lucid_core::session::{Leaf, Salt, session_key};
 use lucid_core::sign::PublicKey;
+use lucid_core::transaction::Transaction;
+use lucid_core::tree::{Blake3Tree, root_from_inclusion};
 
 use crate::engine::Engine;
-use crate::sample::{folder, noise};
+use crate::sample::{folder, id, noise};
 use crate::service::{Service, problem};
 
 #[test]
@@ -40,6 +47,47 @@ fn every_part_of_an_anchored_session_is_proved_offline() {
         let report = check(&bundle, None, &[]).unwrap();
         assert_eq!(report.verdict, Verdict::OriginOrRecorderNotProved);
     }
+}
+
+#[test]
+fn one_chunk_is_proved_in_values() {
+    let (place, engine) = (tempfile::tempdir().unwrap(), Engine::start());
+    let service = Service::start_with(place.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
+    service.begin("s");
+    let content = noise(1, 1_000);
+    let code = || service.client.chunk_proof("s", 0).unwrap_err().code();
+    service.add("s", 0, &content.chunks(200).collect::<Vec<_>>());
+    assert_eq!(code(), Some(ErrorCode::Conflict), "it is not sealed");
+    let root = service.client.seal("s", &Default::default()).unwrap().merkle_root;
+    service.wait_anchored("s");
+    for index in 0..5 {
+        let proof = service.client.chunk_proof("s", index).unwrap();
+        let chunk = &proof.chunk;
+        let bytes = &content[chunk.offset as usize..][..chunk.length as usize];
+        assert_eq!(chunk.chunk_id, id(bytes));
+        let bytes_of = |hex: &str| *hex.parse::<SessionRoot>().unwrap().as_bytes();
+        let leaf = Leaf {
+            index,
+            offset: chunk.offset,
+            length: chunk.length,
+            chunk_id: chunk.chunk_id,
+            salt: Salt::new(bytes_of(&chunk.salt)),
+        };
+        let leaf = leaf.hash(&session_key(&"s".parse().unwrap()));
+        let way = &proof.merkle_proof;
+        let path: Vec<_> = way.proof_hashes.iter().map(|hash| bytes_of(hash)).collect();
+        let found =
+            root_from_inclusion::<Blake3Tree>(leaf.as_bytes(), index, way.leaf_count, &path);
+        assert_eq!(found, Some(*root.as_bytes()));
+        let anchor = proof.anchor.unwrap();
+        let transaction = Transaction::parse(anchor.tx_proof.transaction.as_bytes()).unwrap();
+        assert_eq!(SignedAnchor::parse(&transaction).unwrap().anchor.merkle_root, root);
+        assert_eq!(anchor.block_hash, anchor.tx_proof.block_hash);
+        let TransactionProof { position, count, path, merkle_root, .. } = anchor.tx_proof;
+        let found = verify_path(transaction.hash(), position as usize, count as usize, &path);
+        assert_eq!(found, Some(merkle_root));
+    }
+    assert_eq!(service.client.chunk_proof("s", 5).unwrap_err().code(), Some(ErrorCode::NotFound));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Sessions: begin, list, refer, seal, and what is kept over a restart.
 
+use std::time::{Duration, Instant};
+
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::manifest::ManifestQuery;
 use lucid_api::v1::sessions::{
@@ -8,6 +10,7 @@ use lucid_api::v1::sessions::{
 };
 use serde_json::json;
 
+use crate::engine::Engine;
 use crate::sample::{id, noise};
 use crate::service::{Service, bytes, named, problem};
 
@@ -211,12 +214,66 @@ fn a_restart_keeps_everything() {
 }
 
 #[test]
-fn a_session_is_asked_for_without_a_query() {
+fn what_nobody_can_wait_for_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path());
     service.begin("s");
-    assert_eq!(service.get("/api/v1/sessions/s").status(), 200);
-    let (status, code, document) = problem(service.get("/api/v1/sessions/s?wait=30s"));
-    assert_eq!((status, code.as_str()), (422, "invalid"));
-    assert!(document["detail"].as_str().unwrap().contains("wait=30s"), "{document}");
+    for (query, named) in [
+        ("wait=30s", "together"),
+        ("status=anchored", "together"),
+        ("wait=61s&status=anchored", "61s"),
+        ("wait=soon&status=anchored", "soon"),
+        ("wait=-1&status=anchored", "-1"),
+        ("wait=1s&status=done", "done"),
+        ("until=anchored", "until"),
+    ] {
+        let (status, code, document) = problem(service.get(&format!("/api/v1/sessions/s?{query}")));
+        assert_eq!((status, code.as_str()), (422, "invalid"), "{query}");
+        assert!(document["detail"].as_str().unwrap().contains(named), "{document}");
+    }
+    let (status, ..) = problem(service.get("/api/v1/sessions/none?wait=5s&status=sealed"));
+    assert_eq!(status, 404, "nobody waits for what is not there");
+}
+
+#[test]
+fn whoever_waits_is_answered_as_soon_as_it_is_so_far_or_after_the_wait() {
+    let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
+    let service = Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
+    service.begin("s");
+    let began = Instant::now();
+    let session = service.client.wait_session("s", SessionStatus::Sealed, 1).unwrap();
+    assert_eq!(session.status, SessionStatus::Active, "the wait ended first");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(
+        service.client.wait_session("s", SessionStatus::Active, 60).unwrap().status,
+        SessionStatus::Active
+    );
+    // Far below the wait, so it is the news that wakes them.
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let waiting = [SessionStatus::Sealed, SessionStatus::Anchored].map(|wanted| {
+            let client = &service.client;
+            scope.spawn(move || client.wait_session("s", wanted, 60).unwrap().status)
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        service.client.seal("s", &Default::default()).unwrap();
+        let [sealed, anchored] = waiting.map(|waiting| waiting.join().unwrap());
+        assert!(matches!(sealed, SessionStatus::Sealed | SessionStatus::Anchored));
+        assert_eq!(anchored, SessionStatus::Anchored);
+    });
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_those_who_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    let client = service.client.clone();
+    let waiting = std::thread::spawn(move || client.wait_session("s", SessionStatus::Sealed, 60));
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    service.stop();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(waiting.join().unwrap().unwrap().status, SessionStatus::Active);
 }
