@@ -13,7 +13,7 @@ mod retry;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::blocking::{Body, Client, RequestBuilder, Response};
@@ -34,6 +34,8 @@ use crate::{headers, paths};
 const REPLY_BYTES_MAX: u64 = 64 << 20;
 /// How long reading a whole session back may take.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+/// A reply that is read whole and comes slower than this, past the timeout, is given up.
+const DOWNLOAD_BYTES_PER_SECOND: u64 = 16 << 10;
 /// A body slower than this is given up: the timeout grows with the body.
 const UPLOAD_BYTES_PER_SECOND: u64 = 256 << 10;
 
@@ -178,11 +180,7 @@ impl Connection {
     }
 
     fn bytes(&self, call: &Call, limit: u64) -> Result<Vec<u8>, ClientError> {
-        let mut body = Vec::new();
-        self.send(call)?
-            .take(limit + 1)
-            .read_to_end(&mut body)
-            .map_err(|error| ClientError::unreadable(error.to_string()))?;
+        let body = read_within(self.send(call)?, limit + 1, call.timeout)?;
         match body.len() as u64 > limit {
             true => Err(ClientError::unreadable(format!("the reply exceeds {limit} bytes"))),
             false => Ok(body),
@@ -293,6 +291,29 @@ fn accept(response: Response) -> Result<Response, ClientError> {
     match response.status().is_success() {
         true => Ok(response),
         false => Err(ClientError::from_response(response)),
+    }
+}
+
+/// Reads up to `limit` bytes of a reply. Each wait is bounded by the connection; that all of them together
+/// are, is seen to here.
+fn read_within(response: Response, limit: u64, patience: Duration) -> Result<Vec<u8>, ClientError> {
+    let mut response = response.take(limit);
+    let (began, mut body, mut piece) = (Instant::now(), Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let count = match response.read(&mut piece) {
+            Ok(0) => return Ok(body),
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ClientError::unreadable(error.to_string())),
+        };
+        body.extend_from_slice(piece.get(..count).unwrap_or_default());
+        let allowed = Duration::from_secs(body.len() as u64 / DOWNLOAD_BYTES_PER_SECOND);
+        if began.elapsed() > patience + allowed {
+            let read = body.len();
+            let sentence =
+                format!("{read} bytes of the reply took over {patience:?}: it is too slow");
+            return Err(ClientError::unreadable(sentence));
+        }
     }
 }
 

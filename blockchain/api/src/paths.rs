@@ -113,6 +113,10 @@ pub const BLOCK_LATEST: &str = "/api/v1/blocks/latest";
 pub const BLOCK_BY_HEIGHT: &str = "/api/v1/blocks/height/{height}";
 /// One block, by hash.
 pub const BLOCK_BY_HASH: &str = "/api/v1/blocks/hash/{hash}";
+/// Heads of committed blocks in a row, framed.
+pub const BLOCKS_HEADS: &str = "/api/v1/blocks/heads";
+/// Bodies of committed blocks in a row, framed.
+pub const BLOCKS_BODIES: &str = "/api/v1/blocks/bodies";
 /// Judges a block without storing it.
 pub const BLOCKS_VALIDATE: &str = "/api/v1/blocks/validate";
 /// The same as [`BLOCKS_VALIDATE`].

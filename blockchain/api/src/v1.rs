@@ -18,5 +18,6 @@ pub mod removal;
 pub mod scrub;
 pub mod service;
 pub mod sessions;
+pub mod sync;
 pub mod transactions;
 pub mod verification;

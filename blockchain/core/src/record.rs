@@ -9,8 +9,10 @@
 //! together, [`BlockRecord::check`] says, and that a body is the one of a record, `from_parts`.
 
 mod entry;
+mod head;
 
 pub use entry::{BLOCK_SIGNING_CONTEXT, ENTRY_HEADING, Entry, EntryFault};
+pub use head::Head;
 
 use crate::block::Block;
 use crate::block_merkle::{log_root, merkle_root};

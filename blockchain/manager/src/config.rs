@@ -8,11 +8,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lucid_api::client::{BlockManagerClient, ClientOptions};
+use lucid_core::digest::BlockHash;
+use lucid_core::sign::PublicKey;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings, load};
 use lucid_store::folder::Passphrase;
 
-use crate::state::Options;
+use crate::facts::Role;
+use crate::state::{Kind, Options};
 
 /// What the service is called.
 pub const SERVICE: &Service = &Service {
@@ -37,6 +41,15 @@ pub struct Config {
     /// `BLOCK_INTERVAL_SECONDS` (`blocks.interval_seconds`): how long submitted transactions wait
     /// for their block at most. Default 10.
     pub block_interval: Duration,
+    /// `BLOCKCHAIN_ENGINE_URL` (`engine_url`): whom to follow. Without one, the service is the
+    /// authority of its own chain.
+    pub follow: Option<Follow>,
+    /// `LUCID_CHAIN_GENESIS` (`chain.genesis`): the hash of the only chain that may be kept.
+    pub genesis: Option<BlockHash>,
+    /// `LUCID_CHAIN_PRODUCER_KEY` (`chain.producer_key`): the public key, in base64, that signs the
+    /// blocks of the chain that is followed. Blocks that it signed are final at once, and blocks that
+    /// another key signed are refused.
+    pub producer: Option<PublicKey>,
     /// `LUCID_MASTER_KEY_FILE` (`master_key_file`): a file with the root key, instead of the one in
     /// the data folder. A new store takes it, an older one must have been made under it.
     pub root_key_file: Option<PathBuf>,
@@ -45,19 +58,64 @@ pub struct Config {
     pub passphrase: Option<Passphrase>,
 }
 
+/// Whom a follower follows, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Follow {
+    /// `BLOCKCHAIN_ENGINE_URL`.
+    pub peer: String,
+    /// `SYNC_INTERVAL_SECONDS` (`sync.interval_seconds`): how often it is asked for new blocks.
+    /// Default 60; while blocks are missing, it is asked on and on.
+    pub interval: Duration,
+    /// `SYNC_TIMEOUT` (`sync.timeout_seconds`): for each answer. Default 30.
+    pub timeout: Duration,
+    /// `SYNC_BATCH_SIZE` (`sync.batch_size`): bodies that are asked for in one request at most. Default 100.
+    pub batch: u32,
+}
+
+impl Follow {
+    fn read(settings: &mut Settings<'_>) -> Option<Self> {
+        let engine = Key::new("engine_url", "BLOCKCHAIN_ENGINE_URL");
+        let peer = settings.optional(&engine);
+        let interval = Key::new("sync.interval_seconds", "SYNC_INTERVAL_SECONDS");
+        let interval = settings.seconds(&interval, 60.0, 0.01);
+        let timeout =
+            settings.seconds(&Key::new("sync.timeout_seconds", "SYNC_TIMEOUT"), 30.0, 0.1);
+        let batch =
+            settings.within(&Key::new("sync.batch_size", "SYNC_BATCH_SIZE"), 100, 1..=10_000);
+        let peer = peer?;
+        settings.refuse(
+            "BLOCKCHAIN_ENGINE_URL asks for a follower of that engine, and this version does not \
+             synchronise yet: unset it",
+        );
+        // A mistake in it is said before anything is opened.
+        if let Err(error) = BlockManagerClient::new(&peer, ClientOptions::default()) {
+            settings.invalid(&engine, peer.as_str(), Some(error.to_string()));
+        }
+        Some(Self { peer, interval, timeout, batch })
+    }
+}
+
+/// A key or hash that is pinned.
+fn pin<T: std::str::FromStr<Err: std::fmt::Display>>(
+    settings: &mut Settings<'_>,
+    key: &Key,
+) -> Option<T> {
+    let text = settings.optional(key)?;
+    match text.trim().parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            settings.invalid(key, text, Some(error.to_string()));
+            None
+        }
+    }
+}
+
 impl Config {
     /// Reads them.
     pub fn read(settings: &mut Settings<'_>) -> Self {
         let common = CommonConfig::read(settings);
         let url = settings.own("url", "URL");
         let interval = Key::new("blocks.interval_seconds", "BLOCK_INTERVAL_SECONDS");
-        let engine = Key::new("engine_url", "BLOCKCHAIN_ENGINE_URL");
-        if settings.optional(&engine).is_some() {
-            settings.refuse(
-                "BLOCKCHAIN_ENGINE_URL asks for a follower of that engine, and this version is \
-                 always the authority of its own chain: unset it",
-            );
-        }
         Self {
             common,
             url: settings.optional(&url),
@@ -65,6 +123,9 @@ impl Config {
                 .optional(&Key::new("blocks.path", "BLOCK_STORAGE_PATH"))
                 .map(PathBuf::from),
             block_interval: settings.seconds(&interval, 10.0, 0.01),
+            follow: Follow::read(settings),
+            genesis: pin(settings, &Key::new("chain.genesis", "LUCID_CHAIN_GENESIS")),
+            producer: pin(settings, &Key::new("chain.producer_key", "LUCID_CHAIN_PRODUCER_KEY")),
             root_key_file: settings
                 .optional(&Key::new("master_key_file", "LUCID_MASTER_KEY_FILE"))
                 .map(PathBuf::from),
@@ -89,6 +150,14 @@ impl Config {
             blocks: self.blocks.clone(),
             root_key_file: self.root_key_file.clone(),
             passphrase: self.passphrase.clone(),
+            kind: Kind {
+                role: Some(match self.follow {
+                    Some(_) => Role::Follower,
+                    None => Role::Authority,
+                }),
+                genesis: self.genesis,
+                producer: self.producer,
+            },
             ..Options::default()
         }
     }

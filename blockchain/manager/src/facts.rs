@@ -7,6 +7,8 @@
 //! Invariant: a pooled transaction has a ticket until the end of days. Pending, it has a place in the
 //! order and a text; failed, a text; chained, neither, for the chain has it.
 
+mod forks;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ use lucid_store::crypt::Sealer;
 use lucid_store::index::{Changes, Index, Project};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
+
+pub use forks::{FORKS_MAX, Fork, forks};
 
 /// What a block-manager is, written down at its first start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,15 @@ pub enum Fact {
         /// Their ids.
         ids: Vec<IdDigest>,
     },
+    /// A follower became the authority of the chain it had followed.
+    Promoted {
+        /// When.
+        at: Timestamp,
+        /// The block it goes on from; `None` for an empty chain.
+        tip: Option<(u64, BlockHash)>,
+    },
+    /// The chain that is followed was found to be another one than ours.
+    Forked(Fork),
 }
 
 const ROLE: u8 = 0x10;
@@ -79,6 +92,8 @@ const GENESIS: u8 = 0x11;
 const POOLED: u8 = 0x12;
 const FAILED: u8 = 0x13;
 const CHAINED: u8 = 0x14;
+const PROMOTED: u8 = 0x1a;
+const FORKED: u8 = 0x1b;
 
 impl Fact {
     /// The fact's bytes.
@@ -96,6 +111,15 @@ impl Fact {
             Self::Chained { height, ids } => {
                 to.u8(CHAINED).u64(*height);
                 ids.iter().fold(&mut to, |to, id| to.raw(id))
+            }
+            Self::Promoted { at, tip } => {
+                to.u8(PROMOTED).i64(at.as_micros()).option(*tip, |to, (height, hash)| {
+                    to.u64(height).raw(hash.as_bytes());
+                })
+            }
+            Self::Forked(fork) => {
+                to.u8(FORKED);
+                fork.write(&mut to)
             }
         };
         to.finish()
@@ -130,6 +154,13 @@ impl Fact {
                 }
                 Self::Chained { height, ids }
             }
+            PROMOTED => Self::Promoted {
+                at: time(&mut from)?,
+                tip: from.option("the tip", |from| {
+                    Ok((from.u64("height")?, BlockHash::new(from.array("hash")?)))
+                })?,
+            },
+            FORKED => Self::Forked(Fork::read(&mut from)?),
             _ => return Err(WireFault::Invalid { what: "kind of fact" }),
         };
         from.finish()?;
@@ -356,6 +387,14 @@ impl Project for Facts {
                 changes.put(ROLE_KEY.to_vec(), vec![u8::from(role == Role::Follower)]);
                 Ok(())
             }
+            Fact::Promoted { .. } => {
+                changes.put(ROLE_KEY.to_vec(), vec![0]);
+                Ok(())
+            }
+            Fact::Forked(fork) => {
+                fork.project(changes);
+                Ok(())
+            }
             Fact::Genesis(hash) => {
                 changes.put(GENESIS_KEY.to_vec(), hash.as_bytes().to_vec());
                 Ok(())
@@ -452,6 +491,15 @@ mod tests {
             Fact::Pooled { posted: TransactionHash::new([2; 32]), at, text: "{}".into() },
             Fact::Failed { id: [3; 16], at, reason: "because".into() },
             Fact::Chained { height: 9, ids: vec![[4; 16], [5; 16]] },
+            Fact::Promoted { at, tip: None },
+            Fact::Promoted { at, tip: Some((9, BlockHash::new([6; 32]))) },
+            Fact::Forked(Fork {
+                at,
+                height: 9,
+                hash: BlockHash::new([7; 32]),
+                ours: vec![1, 2],
+                theirs: vec![3],
+            }),
         ] {
             let bytes = fact.encode();
             assert_eq!(Fact::decode(&bytes), Ok(fact));

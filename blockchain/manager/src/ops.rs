@@ -9,6 +9,7 @@ pub mod chain_info;
 pub mod get_block;
 pub mod get_transaction;
 pub mod list_blocks;
+pub mod read_run;
 pub mod seal_block;
 pub mod settle_pool;
 pub mod submit_transaction;

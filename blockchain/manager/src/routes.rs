@@ -2,6 +2,7 @@
 
 mod blocks;
 mod chain;
+mod runs;
 mod status;
 mod transactions;
 mod validation;
@@ -21,6 +22,8 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(blocks::get_block_by_height))
         .routes(routes!(blocks::get_block_by_hash))
         .routes(routes!(blocks::get_block))
+        .routes(routes!(runs::get_heads))
+        .routes(routes!(runs::get_bodies))
         .routes(routes!(validation::get_rules))
         .routes(routes!(transactions::submit_transaction))
         .routes(routes!(transactions::get_transaction))

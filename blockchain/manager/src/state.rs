@@ -5,15 +5,17 @@
 //! The ops take the drawers they open from the fields of [`Opened`].
 //!
 //! Invariant: role and genesis are written down once, and a folder that says otherwise is refused.
+//! Only [`promote`] changes the role, and only one way.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lucid_core::sign::SigningKey;
+use lucid_core::digest::BlockHash;
+use lucid_core::sign::{PublicKey, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_store::chain::elsewhere::BlocksElsewhere;
 use lucid_store::chain::files::FILE_BYTES_MAX;
-use lucid_store::chain::{ChainFiles, ChainParts, ChainStore};
+use lucid_store::chain::{ChainFiles, ChainParts, ChainStore, Tip};
 use lucid_store::committer::Limits;
 use lucid_store::disk::Disk;
 use lucid_store::disk::real::RealDisk;
@@ -45,6 +47,19 @@ pub struct Options {
     pub blocks: Option<PathBuf>,
     /// Whether the loss of acknowledged facts and blocks has been accepted.
     pub accept_loss: bool,
+    /// What it is to be, and whose chain it is to keep.
+    pub kind: Kind,
+}
+
+/// What a block-manager is told to be. What is not said is as it is written down, or not asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kind {
+    /// Its role; a new folder becomes an authority's where nothing is said.
+    pub role: Option<Role>,
+    /// `LUCID_CHAIN_GENESIS`: the only chain that may be kept.
+    pub genesis: Option<BlockHash>,
+    /// `LUCID_CHAIN_PRODUCER_KEY`: the only key that may have signed its blocks.
+    pub producer: Option<PublicKey>,
 }
 
 impl Default for Options {
@@ -57,6 +72,7 @@ impl Default for Options {
             passphrase: None,
             blocks: None,
             accept_loss: false,
+            kind: Kind::default(),
         }
     }
 }
@@ -70,26 +86,57 @@ pub enum OpenError {
     /// Role or genesis could not be written down.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// It is another kind of block-manager.
+    /// It was a follower, and is to be an authority.
     #[error(
-        "the folder belongs to a {}, which this version cannot run: name another folder",
-        .0.name()
+        "the folder is a follower's, and BLOCKCHAIN_ENGINE_URL names nobody to follow: set it, or \
+         make the folder an authority's with `lucid chain promote`"
     )]
-    Role(Role),
+    IsFollower,
+    /// It was an authority, and is to follow.
+    #[error(
+        "the folder is the authority of its own chain, and BLOCKCHAIN_ENGINE_URL asks it to follow \
+         another: unset that, or name another folder"
+    )]
+    IsAuthority,
+    /// There is nothing to promote.
+    #[error("the folder is an authority's already")]
+    IsAuthorityAlready,
+    /// An authority signs with its own key.
+    #[error(
+        "LUCID_CHAIN_PRODUCER_KEY is {pinned}, and this authority signs its blocks with {own}: \
+         unset it"
+    )]
+    Producer {
+        /// The pinned key.
+        pinned: PublicKey,
+        /// Its own.
+        own: PublicKey,
+    },
+    /// The chain is not the pinned one.
+    #[error(
+        "LUCID_CHAIN_GENESIS is {pinned}, and the chain in the folder began with block {is}: name \
+         another folder, or correct it"
+    )]
+    GenesisPin {
+        /// The pinned one.
+        pinned: BlockHash,
+        /// What is there.
+        is: BlockHash,
+    },
     /// The chain is another one than it was.
     #[error("the chain began with block {was} and begins with {is} now: put the blocks back")]
     Genesis {
         /// What is written down.
-        was: lucid_core::digest::BlockHash,
+        was: BlockHash,
         /// What is there.
-        is: lucid_core::digest::BlockHash,
+        is: BlockHash,
     },
     /// The chain is gone.
     #[error(
         "the chain began with block {0} and has no blocks now: put blocks/ and TIP back, or mount \
          the folder they are in"
     )]
-    ChainGone(lucid_core::digest::BlockHash),
+    ChainGone(BlockHash),
 }
 
 /// An open block-manager. Dropping it closes it; [`Opened::close`] also says how that went.
@@ -104,6 +151,8 @@ pub struct Opened {
     pub store: [u8; 16],
     /// What it is.
     pub role: Role,
+    /// What it was told to be.
+    pub kind: Kind,
     /// Ids that are being admitted right now.
     pub admissions: Admissions,
     /// Held while a block is made.
@@ -130,11 +179,38 @@ pub struct Parts {
     pub key: SigningKey,
     /// Whether the loss of acknowledged facts and blocks has been accepted.
     pub accept_loss: bool,
+    /// What it is to be.
+    pub kind: Kind,
 }
 
 /// Opens a folder: recovers facts and blocks, and takes chained transactions out of the pool.
 pub fn open(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
     from_folder(folder(root, options, now)?, options, now)
+}
+
+/// What a promoted chain goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promoted {
+    /// Its newest committed block; `None` for an empty chain.
+    pub tip: Option<Tip>,
+    /// The key that signs its blocks from now on.
+    pub key: PublicKey,
+}
+
+/// Makes a follower's folder, which nobody may be running, an authority's. What was committed stays;
+/// the next block is its own.
+pub fn promote(root: &Path, options: &Options, now: Timestamp) -> Result<Promoted, OpenError> {
+    let kind = Kind { role: None, producer: None, ..options.kind.clone() };
+    let opened = open(root, &Options { create: false, kind, ..options.clone() }, now)?;
+    if opened.role == Role::Authority {
+        return Err(OpenError::IsAuthorityAlready);
+    }
+    let tip = opened.chain.tip()?;
+    let fact = Fact::Promoted { at: now, tip: tip.map(|tip| (tip.height, tip.hash)) };
+    facts::commit(&opened.vault, &[fact])?;
+    let key = opened.key.public();
+    opened.close()?;
+    Ok(Promoted { tip, key })
 }
 
 /// Throws the index away, even one that cannot be opened, and builds it from the log and the blocks.
@@ -175,6 +251,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
         index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
         key: SigningKey::from_seed(*folder.signing_seed),
         accept_loss: options.accept_loss,
+        kind: options.kind.clone(),
     };
     let mut opened = over(parts, now)?;
     opened._folder = Some(folder);
@@ -199,8 +276,19 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         file_bytes_max: FILE_BYTES_MAX,
         accept_loss: parts.accept_loss,
     })?;
-    let role = settle_role(&vault)?;
-    settle_genesis(&vault, &chain, parts.accept_loss)?;
+    let role = settle_role(&vault, parts.kind.role)?;
+    let own = parts.key.public();
+    if let Some(pinned) =
+        parts.kind.producer.filter(|pinned| role == Role::Authority && *pinned != own)
+    {
+        return Err(OpenError::Producer { pinned, own });
+    }
+    let genesis = settle_genesis(&vault, &chain, parts.accept_loss)?;
+    if let (Some(pinned), Some(is)) = (parts.kind.genesis, genesis)
+        && pinned != is
+    {
+        return Err(OpenError::GenesisPin { pinned, is });
+    }
     if vault.read_only().is_none() {
         settle_pool(&vault, &chain)?;
     }
@@ -210,6 +298,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         key: parts.key,
         store: parts.store,
         role,
+        kind: parts.kind,
         admissions: Admissions::new(),
         sealing: Mutex::new(()),
         opened_at: now,
@@ -217,15 +306,18 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     })
 }
 
-fn settle_role(vault: &Vault) -> Result<Role, OpenError> {
-    match facts::role(vault.index())? {
-        Some(Role::Authority) => Ok(Role::Authority),
-        Some(other) => Err(OpenError::Role(other)),
-        None => {
+/// What is written down counts; the first start writes it.
+fn settle_role(vault: &Vault, wanted: Option<Role>) -> Result<Role, OpenError> {
+    match (facts::role(vault.index())?, wanted) {
+        (Some(Role::Follower), Some(Role::Authority)) => Err(OpenError::IsFollower),
+        (Some(Role::Authority), Some(Role::Follower)) => Err(OpenError::IsAuthority),
+        (Some(role), _) => Ok(role),
+        (None, wanted) => {
+            let role = wanted.unwrap_or(Role::Authority);
             if vault.read_only().is_none() {
-                facts::commit(vault, &[Fact::Role(Role::Authority)])?;
+                facts::commit(vault, &[Fact::Role(role)])?;
             }
-            Ok(Role::Authority)
+            Ok(role)
         }
     }
 }
@@ -234,7 +326,7 @@ fn settle_genesis(
     vault: &Vault,
     chain: &dyn ChainStore,
     accept_loss: bool,
-) -> Result<(), OpenError> {
+) -> Result<Option<BlockHash>, OpenError> {
     let was = facts::genesis(vault.index())?;
     let is = match chain.tip()? {
         None => None,
@@ -250,9 +342,10 @@ fn settle_genesis(
         (Some(was), Some(is)) if was != is => Err(OpenError::Genesis { was, is }),
         (Some(was), None) if !accept_loss => Err(OpenError::ChainGone(was)),
         (None, Some(is)) if vault.read_only().is_none() => {
-            Ok(facts::commit(vault, &[Fact::Genesis(is)])?)
+            facts::commit(vault, &[Fact::Genesis(is)])?;
+            Ok(Some(is))
         }
-        _ => Ok(()),
+        (was, is) => Ok(was.or(is)),
     }
 }
 

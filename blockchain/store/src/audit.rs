@@ -119,7 +119,7 @@ impl Listed {
                 log::FOLDER | segment::FOLDER | folder::KEYS | folder::INDEX | folder::RUN => {}
                 folder::STORE | vault::MARK => found.files += 1,
                 _ if bare == folder::copy_name(folder::STORE) => found.files += 1,
-                "blocks" | "TIP" | "TIP.new" => found.elsewhere.push(name),
+                "blocks" | "staging" | "TIP" | "TIP.new" => found.elsewhere.push(name),
                 "CLOSED.new" | "STORE.new" | "STORE.copy.new" => found.torn.push(Damage::new(
                     name,
                     0,

@@ -1,14 +1,20 @@
 //! The block-manager service, call by call. Blocks and transactions are handed over as texts.
 
+use bytes::Bytes;
 use lucid_core::digest::BlockHash;
 use reqwest::Method;
 
 use super::{ClientError, ClientOptions, Connection};
+use crate::framing::Frames;
 use crate::paths;
 use crate::v1::blocks::{Blocks, BlocksQuery, ValidateQuery, Validation, ValidationRules};
 use crate::v1::chain::{ChainHeight, ChainInfo};
 use crate::v1::service::{Health, Root, Status};
+use crate::v1::sync::{BODY_BYTES_MAX, HEAD_BYTES_MAX, RunQuery};
 use crate::v1::transactions::{TransactionAccepted, TransactionProof, TransactionState};
+
+/// A run of blocks is believed up to here: one body of the longest, and what comes before each.
+const RUN_BYTES_MAX: u64 = BODY_BYTES_MAX as u64 + (64 << 10);
 
 /// A block-manager service. Cloning shares its connections.
 #[derive(Debug, Clone)]
@@ -55,6 +61,27 @@ impl BlockManagerClient {
     /// The block of that hash, as its text.
     pub fn block_by_hash(&self, hash: BlockHash) -> Result<String, ClientError> {
         self.at.text(&self.at.get(paths::BLOCK_BY_HASH, &[hash.to_string().as_bytes()])?)
+    }
+
+    /// The heads of committed blocks in a row, in bytes.
+    pub fn heads(&self, query: &RunQuery) -> Result<Vec<Bytes>, ClientError> {
+        self.run(paths::BLOCKS_HEADS, query, HEAD_BYTES_MAX)
+    }
+
+    /// The bodies of committed blocks in a row, in bytes.
+    pub fn bodies(&self, query: &RunQuery) -> Result<Vec<Bytes>, ClientError> {
+        self.run(paths::BLOCKS_BODIES, query, BODY_BYTES_MAX)
+    }
+
+    fn run(&self, path: &str, query: &RunQuery, limit: usize) -> Result<Vec<Bytes>, ClientError> {
+        let call = self.at.get(path, &[])?.query_of(query)?.accept("application/octet-stream");
+        let body = self.at.bytes(&call, RUN_BYTES_MAX)?;
+        let items = Frames::new(body.into(), limit).collect::<Result<Vec<_>, _>>();
+        let items = items.map_err(|fault| ClientError::unreadable(fault.to_string()))?;
+        match query.limit.is_some_and(|wanted| items.len() > wanted as usize) {
+            true => Err(ClientError::unreadable("the reply has more blocks than were asked for")),
+            false => Ok(items),
+        }
     }
 
     /// Judges a block's text without storing it.

@@ -1,6 +1,6 @@
 //! Why a call failed: the service refused it, the way there failed, or the reply made no sense.
 
-use std::io::Read;
+use std::time::Duration;
 
 use reqwest::blocking::Response;
 use serde::Deserialize;
@@ -11,6 +11,8 @@ use crate::problem::ErrorCode;
 
 /// A problem document is believed up to here.
 const PROBLEM_BYTES_MAX: u64 = 4 << 20;
+/// For as long as a problem document may take.
+const PROBLEM_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -98,9 +100,8 @@ impl ClientError {
         let id = response.headers().get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
         let request_id = id.unwrap_or_default().to_owned();
         let upload_offset = super::upload_offset(response.headers());
-        let mut body = Vec::new();
-        let read = response.take(PROBLEM_BYTES_MAX).read_to_end(&mut body);
-        let document = read.ok().and_then(|_| serde_json::from_slice::<Document>(&body).ok());
+        let read = super::read_within(response, PROBLEM_BYTES_MAX, PROBLEM_PATIENCE);
+        let document = read.ok().and_then(|body| serde_json::from_slice::<Document>(&body).ok());
         let document = document.unwrap_or_default();
         let or = |text: String, other: String| if text.is_empty() { other } else { text };
         Self::Refused(Box::new(Refused {
@@ -149,7 +150,9 @@ impl ClientError {
     /// Whether the next attempt may fare better. A full store is not better in a minute.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Self::Refused(refused) => refused.status >= 500 && refused.status != 507,
+            Self::Refused(refused) => {
+                refused.status == 429 || (refused.status >= 500 && refused.status != 507)
+            }
             Self::Transport { .. } => true,
             Self::Unreadable { .. } | Self::Unsendable { .. } => false,
         }

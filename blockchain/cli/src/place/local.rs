@@ -14,6 +14,7 @@ use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{Appended, Session};
+use lucid_block_manager::facts::Role;
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
@@ -649,7 +650,14 @@ fn unavailable(error: impl std::fmt::Display) -> EngineError {
 
 impl AnchorEngine for Embedded<'_> {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
-        let manager::Opened { vault, chain, key, admissions, sealing, .. } = self.chain;
+        let manager::Opened { vault, chain, key, admissions, sealing, role, .. } = self.chain;
+        if *role == Role::Follower {
+            return Err(unavailable(
+                "the chain in the folder follows another one, so its blocks are made elsewhere: \
+                 archive through a data-chain service, or make the chain an authority's with \
+                 `lucid chain promote`",
+            ));
+        }
         let now = crate::cmd::now();
         let submitted = submit_transaction(vault, chain.as_ref(), admissions, now, text.as_bytes());
         submitted.map_err(|error| match error {

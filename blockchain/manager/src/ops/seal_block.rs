@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 
 use super::settle_pool::{Chained, is_at};
 use super::validate_block::{judge, parent_at};
-use crate::facts::{self, Fact};
+use crate::facts::{self, Fact, Role};
 
 /// What a seal did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,6 +65,9 @@ pub enum SealError {
         /// What it says.
         details: String,
     },
+    /// The blocks of this chain are made elsewhere.
+    #[error("this block-manager follows another one, which makes the blocks")]
+    Follower,
     /// Somebody else decided about the height.
     #[error("the chain did not take the block: {0:?}")]
     Outrun(Appended),
@@ -85,6 +88,9 @@ pub fn seal_block(
     now: Timestamp,
 ) -> Result<Sealed, SealError> {
     let _sealing = sealing.lock();
+    if facts::role(vault.index())? == Some(Role::Follower) {
+        return Err(SealError::Follower);
+    }
     if facts::pool(vault.index())?.transactions == 0 {
         return Ok(Sealed::default());
     }

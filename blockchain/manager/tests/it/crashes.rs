@@ -7,7 +7,7 @@ use lucid_block_manager::facts;
 use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_block_manager::state::{Opened, Parts, over};
+use lucid_block_manager::state::{Kind, Opened, Parts, over};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_store::crypt::Sealer;
@@ -27,6 +27,7 @@ fn opened(disk: &SimulatedDisk) -> Opened {
         index: Arc::new(MemoryIndex::new()),
         key: SigningKey::from_seed([3; 32]),
         accept_loss: false,
+        kind: Kind::default(),
     };
     over(parts, now()).unwrap()
 }

@@ -4,5 +4,6 @@
 
 mod crashes;
 mod embedded;
+mod follower;
 mod program;
 mod service;

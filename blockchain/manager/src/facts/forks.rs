@@ -1,0 +1,63 @@
+//! Where the chain that is followed was found to be another one: both blocks, kept as evidence.
+//!
+//! Written by synchronisation, read by the status. A peer can claim as many forks as it likes, so only
+//! the first [`FORKS_MAX`] of them are kept.
+
+use lucid_core::digest::BlockHash;
+use lucid_core::time::Timestamp;
+use lucid_core::wire::{Reader, WireFault, Writer};
+use lucid_store::StoreError;
+use lucid_store::index::{Changes, Index};
+
+use super::{fault, key};
+
+const FORK: u8 = 0x48;
+/// So many forks are kept.
+pub const FORKS_MAX: usize = 64;
+
+/// Two blocks at one height.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fork {
+    /// When it was found.
+    pub at: Timestamp,
+    /// Where: below, the chains are the same.
+    pub height: u64,
+    /// The hash of the peer's block.
+    pub hash: BlockHash,
+    /// The committed block here, as its head in bytes ([`lucid_core::record::Head`]).
+    pub ours: Vec<u8>,
+    /// The peer's, likewise.
+    pub theirs: Vec<u8>,
+}
+
+impl Fork {
+    pub(super) fn write<'a>(&self, to: &'a mut Writer) -> &'a mut Writer {
+        to.i64(self.at.as_micros()).u64(self.height).raw(self.hash.as_bytes());
+        to.bytes(&self.ours).bytes(&self.theirs)
+    }
+
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
+        Ok(Self {
+            at: Timestamp::from_micros(from.i64("time")?),
+            height: from.u64("height")?,
+            hash: BlockHash::new(from.array("hash")?),
+            ours: from.bytes("our block")?.to_vec(),
+            theirs: from.bytes("their block")?.to_vec(),
+        })
+    }
+
+    /// One row for each of the peer's blocks.
+    pub(super) fn project(&self, changes: &mut Changes<'_>) {
+        let mut value = Writer::new();
+        self.write(&mut value);
+        let rest = [self.height.to_be_bytes().as_slice(), self.hash.as_bytes()].concat();
+        changes.put(key(FORK, &rest), value.finish());
+    }
+}
+
+/// The forks that are kept, lowest first.
+pub fn forks(index: &dyn Index) -> Result<Vec<Fork>, StoreError> {
+    let rows = index.scan(&[FORK], &[FORK + 1], FORKS_MAX, false)?;
+    let read = |(_, value): (Vec<u8>, Vec<u8>)| Fork::read(&mut Reader::new(&value));
+    rows.into_iter().map(read).collect::<Result<_, _>>().map_err(fault("a fork"))
+}

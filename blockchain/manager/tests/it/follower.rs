@@ -1,0 +1,106 @@
+//! A folder's role, and the chain of another block-manager.
+
+use std::path::Path;
+
+use lucid_block_manager::facts::Role;
+use lucid_block_manager::ops::read_run::{Half, read_run};
+use lucid_block_manager::ops::seal_block::{SealError, seal_block};
+use lucid_block_manager::ops::submit_transaction::submit_transaction;
+use lucid_block_manager::state::{Kind, OpenError, Opened, Options, open, promote, reindex};
+use lucid_core::digest::BlockHash;
+use lucid_core::record::{Head, decode_body};
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-01-27T10:00:00Z").unwrap()
+}
+
+fn options(role: Role) -> Options {
+    let kind = Kind { role: Some(role), ..Kind::default() };
+    Options { kind, ..Options::default() }
+}
+
+fn opened(folder: &Path, role: Role) -> Result<Opened, OpenError> {
+    open(folder, &options(role), now())
+}
+
+fn seal(manager: &Opened, id: &str) -> Result<(), SealError> {
+    let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+    let text = format!(r#"{{"id":"{id}","type":"data_storage"}}"#);
+    submit_transaction(vault, chain, &manager.admissions, now(), text.as_bytes()).unwrap();
+    seal_block(vault, chain, &manager.sealing, &manager.key, now()).map(drop)
+}
+
+#[test]
+fn a_role_is_written_down_and_only_promotion_changes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path(), Role::Follower).unwrap();
+    assert!(matches!(seal(&manager, "a"), Err(SealError::Follower)));
+    manager.close().unwrap();
+    let refused = opened(folder.path(), Role::Authority).err().unwrap();
+    assert!(matches!(refused, OpenError::IsFollower));
+    assert!(refused.to_string().contains("lucid chain promote"), "{refused}");
+
+    // The role is a fact: it survives the index.
+    reindex(folder.path(), &options(Role::Follower), now()).unwrap().close().unwrap();
+    let running = opened(folder.path(), Role::Follower).unwrap();
+    assert!(promote(folder.path(), &Options::default(), now()).is_err(), "somebody runs it");
+    running.close().unwrap();
+    let promoted = promote(folder.path(), &Options::default(), now()).unwrap();
+    assert_eq!(promoted.tip, None);
+    assert!(matches!(
+        promote(folder.path(), &Options::default(), now()),
+        Err(OpenError::IsAuthorityAlready)
+    ));
+    let refused = opened(folder.path(), Role::Follower).err().unwrap();
+    assert!(matches!(refused, OpenError::IsAuthority), "{refused}");
+    reindex(folder.path(), &options(Role::Authority), now()).unwrap().close().unwrap();
+    let manager = opened(folder.path(), Role::Authority).unwrap();
+    seal(&manager, "b").unwrap();
+    assert_eq!(manager.chain.tip().unwrap().unwrap().height, 0);
+}
+
+#[test]
+fn pins_are_held_against_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path(), Role::Authority).unwrap();
+    seal(&manager, "a").unwrap();
+    let (genesis, key) = (manager.chain.tip().unwrap().unwrap().hash, manager.key.public());
+    manager.close().unwrap();
+    let with = |genesis, producer| {
+        let kind = Kind { role: Some(Role::Authority), genesis, producer };
+        open(folder.path(), &Options { kind, ..Options::default() }, now()).err()
+    };
+    assert!(with(Some(genesis), Some(key)).is_none());
+    let other = BlockHash::new([9; 32]);
+    let refused = with(Some(other), None).unwrap();
+    assert!(
+        matches!(refused, OpenError::GenesisPin { pinned, is } if pinned == other && is == genesis)
+    );
+    let other = SigningKey::from_seed([1; 32]).public();
+    let refused = with(None, Some(other)).unwrap();
+    assert!(
+        matches!(refused, OpenError::Producer { pinned, own } if pinned == other && own == key)
+    );
+}
+
+#[test]
+fn blocks_in_a_row_are_read_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path(), Role::Authority).unwrap();
+    for n in 0..5 {
+        seal(&manager, &format!("t-{n}")).unwrap();
+    }
+    let chain = manager.chain.as_ref();
+    let heads = read_run(chain, Half::Heads, 1, 3).unwrap();
+    let bodies = read_run(chain, Half::Bodies, 1, 3).unwrap();
+    assert_eq!((heads.len(), bodies.len()), (3, 3));
+    for (height, (head, body)) in (1..).zip(heads.iter().zip(&bodies)) {
+        let block = Head::decode(head).unwrap().with_body(decode_body(body).unwrap());
+        assert_eq!(chain.block(height).unwrap().unwrap(), block);
+    }
+    assert_eq!(read_run(chain, Half::Heads, 3, 100).unwrap().len(), 2);
+    assert!(read_run(chain, Half::Bodies, 5, 100).unwrap().is_empty());
+    assert!(read_run(chain, Half::Bodies, u64::MAX, 100).unwrap().is_empty());
+}
