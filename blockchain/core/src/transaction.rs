@@ -70,6 +70,16 @@ pub enum SignatureState {
     Refused(SignatureFault),
 }
 
+impl SignatureState {
+    /// What a verification says.
+    pub(crate) fn verified(key: PublicKey, holds: bool) -> Self {
+        match holds {
+            true => Self::Signed { key },
+            false => Self::Refused(SignatureFault::Mismatch),
+        }
+    }
+}
+
 /// Why a signed transaction is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureFault {
@@ -249,19 +259,24 @@ impl Transaction {
 
     /// Who made it, verified now.
     pub fn signature_state(&self) -> SignatureState {
+        match self.claimed() {
+            Ok(state) => state,
+            Err((key, signature)) => {
+                SignatureState::verified(key, key.verify(&self.signing_message(), &signature))
+            }
+        }
+    }
+
+    /// What can be said without verifying; or the key, and the signature that it has to verify.
+    pub(crate) fn claimed(&self) -> Result<SignatureState, (PublicKey, Signature)> {
         match &self.claim {
-            Claim::None => SignatureState::Unsigned,
-            Claim::Bare => SignatureState::Bare,
-            Claim::Signed { key: None, .. } => SignatureState::Refused(SignatureFault::Key),
+            Claim::None => Ok(SignatureState::Unsigned),
+            Claim::Bare => Ok(SignatureState::Bare),
+            Claim::Signed { key: None, .. } => Ok(SignatureState::Refused(SignatureFault::Key)),
             Claim::Signed { signature: None, .. } => {
-                SignatureState::Refused(SignatureFault::Signature)
+                Ok(SignatureState::Refused(SignatureFault::Signature))
             }
-            Claim::Signed { key: Some(key), signature: Some(signature) } => {
-                match key.verify(&self.signing_message(), signature) {
-                    true => SignatureState::Signed { key: *key },
-                    false => SignatureState::Refused(SignatureFault::Mismatch),
-                }
-            }
+            Claim::Signed { key: Some(key), signature: Some(signature) } => Err((*key, *signature)),
         }
     }
 }

@@ -5,12 +5,18 @@
 //! that are already chained are handed in. A broken rule is an answer, not an error; what could not be
 //! looked up is the caller's error and never reaches this room.
 //!
+//! What costs time (hashes, Merkle roots, signatures) depends on the block alone and is done first, in
+//! [`Weighed`]; what depends on the chain before it is light and done in [`judge`]. So a range of blocks
+//! is weighed in parallel and judged in order.
+//!
 //! Invariant: only a verdict without a fault yields a [`ValidBlock`], and nothing else makes one.
 
 mod rules;
 mod verdict;
+mod weighed;
 
 pub use verdict::{Coverage, RuleResult, Verdict};
+pub use weighed::Weighed;
 
 use crate::block::{Block, Candidate, Parent};
 use crate::digest::BlockHash;
@@ -133,15 +139,20 @@ impl std::ops::Deref for ValidBlock {
 
 /// Applies all six rules; none is skipped because another failed.
 pub fn validate(candidate: Candidate, context: &Context<'_>) -> Verdict {
+    judge(Weighed::of(candidate), context)
+}
+
+/// [`validate`], for a block whose costly part was done before.
+pub fn judge(weighed: Weighed, context: &Context<'_>) -> Verdict {
     let mut notes = rules::Notes::default();
     let results: Vec<RuleResult> = Rule::ALL
         .into_iter()
-        .map(|rule| rules::apply(rule, &candidate, context, &mut notes))
+        .map(|rule| rules::apply(rule, &weighed, context, &mut notes))
         .collect();
     let first_fault = results.iter().find(|result| !result.passed).map(|result| result.rule);
     let failed = results.iter().filter(|result| !result.passed).count();
     // A block whose parts all passed has all its parts: without them a rule would have failed.
-    let block = if failed == 0 { candidate.into_block().map(ValidBlock) } else { None };
+    let block = if failed == 0 { weighed.into_valid() } else { None };
     Verdict {
         valid: block.is_some(),
         not_yet: notes.ahead_of_clock && failed == 1,

@@ -25,6 +25,7 @@ pub mod app;
 pub mod clock;
 pub mod config;
 pub mod facts;
+pub mod in_order;
 pub mod limits;
 pub mod ops;
 pub mod problems;

@@ -13,4 +13,5 @@ pub mod read_run;
 pub mod seal_block;
 pub mod settle_pool;
 pub mod submit_transaction;
+pub mod take_blocks;
 pub mod validate_block;

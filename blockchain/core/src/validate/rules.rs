@@ -1,13 +1,11 @@
 //! The rules themselves, one function each, in the order of [`Rule::ALL`].
 //!
-//! Called by [`super::validate`] alone. A rule whose inputs are missing fails and says so in
+//! Called by [`super::judge`] alone. A rule whose inputs are missing fails and says so in
 //! `details.error`; none of them stops another.
 
-use std::collections::HashSet;
-
-use super::{Context, Coverage, Mode, Rule, RuleResult};
+use super::weighed::Vouched;
+use super::{Context, Coverage, Mode, Rule, RuleResult, Weighed};
 use crate::block::{Candidate, REQUIRED_FIELDS};
-use crate::block_merkle::root_and_mutation;
 use crate::digest::BlockHash;
 use crate::json::Json;
 use crate::limits::BLOCK_TIME_TOLERANCE_SECONDS;
@@ -29,17 +27,18 @@ type Finding = (bool, Vec<(&'static str, Json)>);
 
 pub(super) fn apply(
     rule: Rule,
-    candidate: &Candidate,
+    weighed: &Weighed,
     context: &Context<'_>,
     notes: &mut Notes,
 ) -> RuleResult {
+    let candidate = &weighed.candidate;
     let (passed, details) = match rule {
         Rule::BlockStructure => block_structure(candidate),
-        Rule::BlockHash => block_hash(candidate, context, notes),
+        Rule::BlockHash => block_hash(weighed, context, notes),
         Rule::PreviousHash => previous_hash(candidate, context),
-        Rule::MerkleRoot => merkle_root(candidate),
+        Rule::MerkleRoot => merkle_root(weighed),
         Rule::Timestamp => timestamp(candidate, context, notes),
-        Rule::Transactions => transactions(candidate, context, notes),
+        Rule::Transactions => transactions(weighed, context, notes),
     };
     RuleResult { rule, passed, details: Json::object(details) }
 }
@@ -57,8 +56,9 @@ fn block_structure(candidate: &Candidate) -> Finding {
     (candidate.missing.is_empty() && candidate.invalid.is_empty(), details)
 }
 
-fn block_hash(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) -> Finding {
-    let expected = candidate.expected_hash().map(|hash| hash.to_string());
+fn block_hash(weighed: &Weighed, context: &Context<'_>, notes: &mut Notes) -> Finding {
+    let candidate = &weighed.candidate;
+    let expected = weighed.expected_hash.map(|hash| hash.to_string());
     let mut details = vec![
         ("expected_hash", Json::from(expected.clone())),
         ("actual_hash", Json::from(candidate.hash.as_deref().unwrap_or_default())),
@@ -67,7 +67,7 @@ fn block_hash(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) -
         details.push(("error", Json::from("a field that the hash covers is missing")));
         return (false, details);
     }
-    let signature = block_signature(candidate, context, notes);
+    let signature = block_signature(weighed, context, notes);
     if let Err(error) = signature {
         details.push(("error", Json::from(error)));
     }
@@ -75,23 +75,24 @@ fn block_hash(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) -
 }
 
 fn block_signature(
-    candidate: &Candidate,
+    weighed: &Weighed,
     context: &Context<'_>,
     notes: &mut Notes,
 ) -> Result<(), &'static str> {
-    let Some(producer) = candidate.producer else {
-        let sentence = match candidate.bare_signature {
-            false => "the block is unsigned: who made it is not known",
-            true => "the block has a signature but no producer to check it with",
-        };
-        notes.not_checked.push(sentence.to_owned());
-        return Ok(());
+    let producer = match weighed.vouched {
+        Vouched::Nobody { bare_signature } => {
+            let sentence = match bare_signature {
+                false => "the block is unsigned: who made it is not known",
+                true => "the block has a signature but no producer to check it with",
+            };
+            notes.not_checked.push(sentence.to_owned());
+            return Ok(());
+        }
+        Vouched::Unsigned => return Err("the block names a producer and has no signature"),
+        Vouched::Unfit => return Err("the signature covers fields that are not valid"),
+        Vouched::Refused => return Err("the producer's signature does not verify"),
+        Vouched::Verified(producer) => producer,
     };
-    let signature = candidate.signature.ok_or("the block names a producer and has no signature")?;
-    let entry = candidate.entry().ok_or("the signature covers fields that are not valid")?;
-    if !entry.verify(&producer, &signature) {
-        return Err("the producer's signature does not verify");
-    }
     notes.coverage.block_signature = true;
     match context.producer {
         Some(pinned) if pinned != producer => {
@@ -141,11 +142,9 @@ fn previous_hash(candidate: &Candidate, context: &Context<'_>) -> Finding {
     (passed, details)
 }
 
-fn merkle_root(candidate: &Candidate) -> Finding {
-    let leaves: Vec<_> = candidate.items.iter().map(|item| item.hash).collect();
-    let (expected, mutated) = root_and_mutation(&leaves);
-    let expected = expected.to_string();
-    let actual = candidate.merkle_root.as_deref().unwrap_or_default();
+fn merkle_root(weighed: &Weighed) -> Finding {
+    let (expected, mutated) = (weighed.root.to_string(), weighed.mutated);
+    let actual = weighed.candidate.merkle_root.as_deref().unwrap_or_default();
     let passed = actual == expected && !mutated;
     let mut details = vec![
         ("expected_merkle_root", Json::from(expected)),
@@ -191,32 +190,33 @@ fn timestamp(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) ->
     (false, details)
 }
 
-fn transactions(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) -> Finding {
-    let total = candidate.items.len();
-    let mut seen = HashSet::with_capacity(total);
+fn transactions(weighed: &Weighed, context: &Context<'_>, notes: &mut Notes) -> Finding {
+    let items = &weighed.candidate.items;
+    let total = items.len();
     let (mut valid, mut bare, mut errors) = (0_usize, Vec::new(), Vec::new());
-    for (position, item) in candidate.items.iter().enumerate() {
+    let mut states = weighed.states.iter().peekable();
+    for (position, (item, digest)) in items.iter().zip(&weighed.ids).enumerate() {
         notes.coverage.bytes += item.bytes;
+        let state = states.next_if(|(at, _)| *at == position).map(|(_, state)| *state);
         let (id, reason) = match &item.read {
             Err(fault) => (None, Some(fault.to_string())),
             Ok(transaction) => {
-                let digest = transaction.id_digest();
-                let reason = if !seen.insert(digest) {
+                let reason = if weighed.repeated.contains(&position) {
                     Some("another transaction of this block has this id".to_owned())
-                } else if (context.chained)(&digest) {
+                } else if (context.chained)(digest) {
                     Some("an earlier block has a transaction with this id".to_owned())
                 } else {
-                    match transaction.signature_state() {
-                        SignatureState::Refused(fault) => Some(fault.to_string()),
-                        SignatureState::Signed { .. } => {
+                    match state {
+                        Some(SignatureState::Refused(fault)) => Some(fault.to_string()),
+                        Some(SignatureState::Signed { .. }) => {
                             notes.coverage.transaction_signatures += 1;
                             None
                         }
-                        SignatureState::Bare => {
+                        Some(SignatureState::Bare) => {
                             bare.push(position);
                             None
                         }
-                        SignatureState::Unsigned => None,
+                        Some(SignatureState::Unsigned) | None => None,
                     }
                 };
                 (Some(transaction.id()), reason)

@@ -7,3 +7,4 @@ mod embedded;
 mod follower;
 mod program;
 mod service;
+mod taking;

@@ -1,0 +1,163 @@
+//! The costly part of judging a block: everything that depends on the block alone.
+//!
+//! Made by whoever judges blocks, on as many threads as there are cores; handed to [`super::judge`] in
+//! the order of the chain. Signatures of all blocks that are weighed together are verified together.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::ValidBlock;
+use crate::block::Candidate;
+use crate::block_merkle::root_and_mutation;
+use crate::digest::{BlockHash, MerkleRoot};
+use crate::sign::{Batch, PublicKey};
+use crate::transaction::{IdDigest, SignatureState};
+
+/// A block whose hashes are computed and whose signatures are verified.
+#[derive(Debug, Clone)]
+pub struct Weighed {
+    pub(super) candidate: Candidate,
+    pub(super) expected_hash: Option<BlockHash>,
+    pub(super) root: MerkleRoot,
+    pub(super) mutated: bool,
+    /// The id of every element; zeros where an element is no transaction.
+    pub(super) ids: Vec<IdDigest>,
+    /// Positions whose id stands further up in the block.
+    pub(super) repeated: BTreeSet<usize>,
+    /// Who made the transactions that name somebody, by position.
+    pub(super) states: Vec<(usize, SignatureState)>,
+    pub(super) vouched: Vouched,
+}
+
+/// What a block says about who made it, and whether that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vouched {
+    /// It names nobody.
+    Nobody { bare_signature: bool },
+    /// It names a producer and has no signature.
+    Unsigned,
+    /// What the signature would cover is not there.
+    Unfit,
+    /// The signature does not verify.
+    Refused,
+    /// This key signed it.
+    Verified(PublicKey),
+}
+
+/// Whose signature an answer is about.
+enum Signer {
+    Transaction(usize, PublicKey),
+    Producer(PublicKey),
+}
+
+impl Weighed {
+    /// Weighs one block.
+    pub fn of(candidate: Candidate) -> Self {
+        let mut batch = Batch::default();
+        let (mut weighed, signers) = Self::without_signatures(candidate, &mut batch);
+        weighed.settle(signers, &mut batch.verify().into_iter());
+        weighed
+    }
+
+    /// Weighs many, and verifies their signatures together.
+    pub fn of_all(candidates: Vec<Candidate>) -> Vec<Self> {
+        let mut batch = Batch::default();
+        let weighed: Vec<_> = candidates
+            .into_iter()
+            .map(|candidate| Self::without_signatures(candidate, &mut batch))
+            .collect();
+        let mut answers = batch.verify().into_iter();
+        let settled = weighed.into_iter().map(|(mut weighed, signers)| {
+            weighed.settle(signers, &mut answers);
+            weighed
+        });
+        settled.collect()
+    }
+
+    /// The block as it was sent.
+    pub fn candidate(&self) -> &Candidate {
+        &self.candidate
+    }
+
+    /// The ids of its transactions, in order.
+    pub fn ids(&self) -> impl Iterator<Item = &IdDigest> {
+        let with_items = self.ids.iter().zip(&self.candidate.items);
+        with_items.filter(|(_, item)| item.read.is_ok()).map(|(id, _)| id)
+    }
+
+    pub(super) fn into_valid(self) -> Option<ValidBlock> {
+        self.candidate.into_block().map(ValidBlock)
+    }
+
+    fn without_signatures(candidate: Candidate, batch: &mut Batch) -> (Self, Vec<Signer>) {
+        let leaves: Vec<_> = candidate.items.iter().map(|item| item.hash).collect();
+        let (root, mutated) = root_and_mutation(&leaves);
+        let (mut signers, mut states) = (Vec::new(), Vec::new());
+        let mut ids = Vec::with_capacity(candidate.items.len());
+        for (position, item) in candidate.items.iter().enumerate() {
+            let Ok(transaction) = &item.read else {
+                ids.push(IdDigest::default());
+                continue;
+            };
+            ids.push(transaction.id_digest());
+            match transaction.claimed() {
+                Ok(SignatureState::Unsigned) => {}
+                Ok(state) => states.push((position, state)),
+                Err((key, signature)) => {
+                    batch.add(&key, &transaction.signing_message(), &signature);
+                    // Its place among the states is kept; the answer comes later.
+                    states.push((position, SignatureState::verified(key, false)));
+                    signers.push(Signer::Transaction(states.len() - 1, key));
+                }
+            }
+        }
+        let vouched = match (candidate.producer, candidate.signature) {
+            (None, _) => Vouched::Nobody { bare_signature: candidate.bare_signature },
+            (Some(_), None) => Vouched::Unsigned,
+            (Some(producer), Some(signature)) => match candidate.entry() {
+                None => Vouched::Unfit,
+                Some(entry) => {
+                    batch.add(&producer, &entry.signing_message(), &signature);
+                    signers.push(Signer::Producer(producer));
+                    Vouched::Refused
+                }
+            },
+        };
+        let expected_hash = candidate.expected_hash();
+        let repeated = repeated(&candidate, &ids);
+        let weighed =
+            Self { candidate, expected_hash, root, mutated, ids, repeated, states, vouched };
+        (weighed, signers)
+    }
+
+    fn settle(&mut self, signers: Vec<Signer>, answers: &mut impl Iterator<Item = bool>) {
+        for signer in signers {
+            let holds = answers.next().unwrap_or(false);
+            match signer {
+                Signer::Transaction(at, key) => {
+                    if let Some((_, state)) = self.states.get_mut(at) {
+                        *state = SignatureState::verified(key, holds);
+                    }
+                }
+                Signer::Producer(producer) if holds => {
+                    self.vouched = Vouched::Verified(producer);
+                }
+                Signer::Producer(_) => {}
+            }
+        }
+    }
+}
+
+/// Positions of transactions whose id another one before them has.
+fn repeated(candidate: &Candidate, ids: &[IdDigest]) -> BTreeSet<usize> {
+    let with_ids = || ids.iter().zip(&candidate.items).filter(|(_, item)| item.read.is_ok());
+    // Nearly always there are none, and sorted neighbours say so fastest.
+    let mut sorted: Vec<u128> = with_ids().map(|(id, _)| u128::from_ne_bytes(*id)).collect();
+    sorted.sort_unstable();
+    if sorted.windows(2).all(|pair| pair.first() != pair.last()) {
+        return BTreeSet::new();
+    }
+    let mut seen = HashSet::with_capacity(ids.len());
+    let positions = ids.iter().zip(&candidate.items).enumerate();
+    let again = positions.filter(|(_, (id, item))| item.read.is_ok() && !seen.insert(**id));
+    again.map(|(position, _)| position).collect()
+}

@@ -1,0 +1,430 @@
+//! Takes in blocks that somebody else made: the one way for posting, importing and synchronising.
+//!
+//! Blocks come in the order of their chain. They are weighed on all cores, judged one after the other
+//! by the same rules as any block, as history, and appended in runs. What the chain has already is held
+//! against what is given and skipped, so taking the same blocks again goes on where it ended.
+//!
+//! Invariant: a block is appended only behind the one it was judged after, and no id of the run itself
+//! is overlooked: an id counts as chained from the moment its block was found valid.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+
+use lucid_core::block::{Candidate, Parent};
+use lucid_core::digest::BlockHash;
+use lucid_core::json::JsonFault;
+use lucid_core::sign::PublicKey;
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::IdDigest;
+use lucid_core::validate::{Context, Mode, ValidBlock, Verdict, Weighed, judge};
+use lucid_store::chain::{Appended, ChainStore, Tip};
+use lucid_store::vault::Vault;
+use lucid_store::{CommitError, StoreError};
+
+use super::validate_block::parent_at;
+use crate::facts::{self, Fact};
+use crate::in_order::{cores, in_order};
+
+/// A job for one core: blocks until their texts have this many bytes together.
+const JOB_BYTES: usize = 512 << 10;
+/// A job for one core: at most so many blocks.
+const JOB_BLOCKS: usize = 1_024;
+/// Valid blocks are appended when their texts have this many bytes together.
+const RUN_BYTES: usize = 8 << 20;
+/// Or when they are so many.
+const RUN_BLOCKS: usize = 8_192;
+
+/// A block as it is given.
+#[derive(Debug)]
+pub enum Given {
+    /// Its JSON.
+    Text(Vec<u8>),
+    /// Read already.
+    Read(Box<Candidate>),
+}
+
+/// What the chain must be, besides valid.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pins {
+    /// Its block 0.
+    pub genesis: Option<BlockHash>,
+    /// The key that signs its blocks.
+    pub producer: Option<PublicKey>,
+}
+
+/// How far taking is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Blocks that were given and looked at.
+    pub given: u64,
+    /// Blocks that the chain had already.
+    pub known: u64,
+    /// Blocks that are stored now.
+    pub stored: u64,
+    /// Blocks that were refused.
+    pub refused: u64,
+    /// Transactions of the blocks that are stored now.
+    pub transactions: u64,
+    /// Bytes of the texts that were given.
+    pub bytes: u64,
+}
+
+/// A block that was not taken.
+#[derive(Debug)]
+pub struct Refused {
+    /// Its place among those given, from 0.
+    pub position: u64,
+    /// The height it claims, where it claims one.
+    pub index: Option<u64>,
+    /// The hash it claims, where it claims one.
+    pub hash: Option<BlockHash>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a block was not taken.
+#[derive(Debug)]
+pub enum Why {
+    /// It is no JSON object.
+    Unreadable(JsonFault),
+    /// It breaks a rule, or is too early.
+    Rules(Box<Verdict>),
+    /// The chain has another block there.
+    HeightTaken(BlockHash),
+}
+
+/// What whoever takes blocks hears meanwhile.
+#[derive(Debug)]
+pub enum Heard<'a> {
+    /// So far it is, and everything counted as stored is durable.
+    Progress(&'a Taken),
+    /// This block was refused.
+    Refused(Refused),
+}
+
+/// Why taking blocks failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// The blocks cannot be read where they come from.
+    #[error("the blocks cannot be read: {0}")]
+    Source(#[from] std::io::Error),
+    /// Something could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Somebody else appends to this chain meanwhile.
+    #[error("the chain did not take block {index}: {why:?}")]
+    Outrun {
+        /// The block.
+        index: u64,
+        /// What the chain said.
+        why: Appended,
+    },
+}
+
+/// Takes blocks until there are no more, an error ends it, or `hear` does.
+pub fn take_blocks(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    now: Timestamp,
+    pins: Pins,
+    mut given: impl Iterator<Item = std::io::Result<Given>>,
+    hear: impl FnMut(Heard<'_>) -> ControlFlow<()>,
+) -> Result<Taken, TakeError> {
+    let mut taker = Taker::new(vault, chain, now, pins, hear)?;
+    let mut failed = None;
+    // How many runs were appended when a job was handed out: its look-ups see those.
+    let runs = std::cell::Cell::new(0);
+    let next = || {
+        let mut job = Job { run: runs.get(), bytes: 0, blocks: Vec::new() };
+        while job.bytes < JOB_BYTES && job.blocks.len() < JOB_BLOCKS && failed.is_none() {
+            match given.next() {
+                None => break,
+                Some(Ok(block)) => {
+                    if let Given::Text(text) = &block {
+                        job.bytes += text.len();
+                    }
+                    job.blocks.push(block);
+                }
+                Some(Err(error)) => failed = Some(error),
+            }
+        }
+        (!job.blocks.is_empty()).then_some(job)
+    };
+    let mut result = Ok(ControlFlow::Continue(()));
+    in_order(
+        cores(),
+        next,
+        |job| weigh(chain, job),
+        |weighed| {
+            result = taker.take(weighed);
+            runs.set(taker.runs);
+            match &result {
+                Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
+        },
+    );
+    // What was found valid before an error or a wish to end is kept.
+    let ended = result.and_then(|_| taker.append());
+    ended?;
+    failed.map_or(Ok(taker.taken), |error| Err(error.into()))
+}
+
+struct Job {
+    run: u64,
+    bytes: usize,
+    blocks: Vec<Given>,
+}
+
+/// A job whose costly part is done.
+struct Done {
+    run: u64,
+    bytes: usize,
+    blocks: Vec<Result<Looked, JsonFault>>,
+}
+
+/// A block, and where its ids are found among the blocks that were there.
+struct Looked {
+    weighed: Weighed,
+    found: Result<HashMap<IdDigest, u64>, StoreError>,
+}
+
+fn weigh(chain: &dyn ChainStore, job: Job) -> Done {
+    let mut faults = Vec::with_capacity(job.blocks.len());
+    let mut candidates = Vec::with_capacity(job.blocks.len());
+    for block in job.blocks {
+        let read = match block {
+            Given::Text(text) => Candidate::parse(&text),
+            Given::Read(candidate) => Ok(*candidate),
+        };
+        faults.push(read.map(|candidate| candidates.push(candidate)));
+    }
+    let mut weighed = Weighed::of_all(candidates).into_iter();
+    let looked = faults.into_iter().filter_map(|read| match read {
+        Err(fault) => Some(Err(fault)),
+        Ok(()) => weighed.next().map(|weighed| {
+            let found = look_up(chain, &weighed);
+            Ok(Looked { weighed, found })
+        }),
+    });
+    Done { run: job.run, bytes: job.bytes, blocks: looked.collect() }
+}
+
+fn look_up(
+    chain: &dyn ChainStore,
+    weighed: &Weighed,
+) -> Result<HashMap<IdDigest, u64>, StoreError> {
+    let mut found = HashMap::new();
+    for id in weighed.ids() {
+        if let Some(place) = chain.find(id)? {
+            found.insert(*id, place.height);
+        }
+    }
+    Ok(found)
+}
+
+/// The ids of the blocks of one run, by run: what look-ups may not have seen yet.
+#[derive(Default)]
+struct Recent(VecDeque<(u64, HashMap<IdDigest, u64>)>);
+
+impl Recent {
+    /// Forgets the runs that were appended before a look-up began.
+    fn forget_before(&mut self, run: u64) {
+        while self.0.front().is_some_and(|(of, _)| *of < run) {
+            self.0.pop_front();
+        }
+    }
+
+    fn height_of(&self, id: &IdDigest) -> Option<u64> {
+        self.0.iter().find_map(|(_, ids)| ids.get(id).copied())
+    }
+
+    fn add(&mut self, run: u64, height: u64, ids: &[IdDigest]) {
+        if self.0.back().is_none_or(|(of, _)| *of != run) {
+            self.0.push_back((run, HashMap::new()));
+        }
+        if let Some((_, all)) = self.0.back_mut() {
+            all.extend(ids.iter().map(|id| (*id, height)));
+        }
+    }
+}
+
+/// Judges and appends, on one thread.
+struct Taker<'a, H> {
+    vault: &'a Vault,
+    chain: &'a dyn ChainStore,
+    now: Timestamp,
+    pins: Pins,
+    genesis: Option<BlockHash>,
+    /// The tip that was there before.
+    before: Option<Tip>,
+    /// The last block that was found valid.
+    last: Option<Parent>,
+    recent: Recent,
+    run: Vec<ValidBlock>,
+    run_bytes: usize,
+    /// How many runs were appended.
+    runs: u64,
+    taken: Taken,
+    hear: H,
+}
+
+impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
+    fn new(
+        vault: &'a Vault,
+        chain: &'a dyn ChainStore,
+        now: Timestamp,
+        pins: Pins,
+        hear: H,
+    ) -> Result<Self, StoreError> {
+        let before = chain.tip()?;
+        let genesis = match before {
+            Some(_) => chain.record(0)?.map(|stored| stored.record.entry.hash),
+            None => facts::genesis(vault.index())?.or(pins.genesis),
+        };
+        Ok(Self {
+            vault,
+            chain,
+            now,
+            pins,
+            genesis,
+            before,
+            last: None,
+            recent: Recent::default(),
+            run: Vec::new(),
+            run_bytes: 0,
+            runs: 0,
+            taken: Taken::default(),
+            hear,
+        })
+    }
+
+    fn take(&mut self, done: Done) -> Result<ControlFlow<()>, TakeError> {
+        self.recent.forget_before(done.run);
+        for block in done.blocks {
+            let position = self.taken.given;
+            self.taken.given += 1;
+            let refused = match block {
+                Err(fault) => Some((None, None, Why::Unreadable(fault))),
+                Ok(Looked { weighed, found }) => {
+                    let (index, hash) = (weighed.candidate().index(), weighed.candidate().hash());
+                    self.judge(weighed, &found?)?.map(|why| (index, hash, why))
+                }
+            };
+            if let Some((index, hash, why)) = refused {
+                self.taken.refused += 1;
+                let refused = Refused { position, index, hash, why };
+                if (self.hear)(Heard::Refused(refused)).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            if self.run_bytes >= RUN_BYTES || self.run.len() >= RUN_BLOCKS {
+                self.append()?;
+            }
+        }
+        self.taken.bytes += done.bytes as u64;
+        Ok((self.hear)(Heard::Progress(&self.taken)))
+    }
+
+    /// Puts a valid block into the run, or says why it is none.
+    fn judge(
+        &mut self,
+        weighed: Weighed,
+        found: &HashMap<IdDigest, u64>,
+    ) -> Result<Option<Why>, TakeError> {
+        let index = weighed.candidate().index();
+        let parent = match (self.last, index.and_then(|index| index.checked_sub(1))) {
+            (Some(last), _) => Some(last),
+            (None, Some(below)) => parent_at(self.chain, below)?,
+            (None, None) => None,
+        };
+        let earlier = |height: u64| index.is_none_or(|index| height < index);
+        let chained = |id: &IdDigest| {
+            found.get(id).is_some_and(|height| earlier(*height))
+                || self.recent.height_of(id).is_some_and(earlier)
+        };
+        let context = Context {
+            parent,
+            genesis: self.genesis,
+            now: self.now,
+            mode: Mode::Historical,
+            chained: &chained,
+            producer: self.pins.producer,
+        };
+        let ids: Vec<IdDigest> = weighed.ids().copied().collect();
+        let mut verdict = judge(weighed, &context);
+        let Some(block) = verdict.block.take() else {
+            return Ok(Some(Why::Rules(Box::new(verdict))));
+        };
+        let last = block.as_parent().ok();
+        if self.before.is_some_and(|tip| block.index <= tip.height) {
+            let there = self.chain.record(block.index)?.map(|stored| stored.record.entry.hash);
+            if there != Some(block.hash) {
+                return Ok(Some(Why::HeightTaken(there.unwrap_or(BlockHash::ZERO))));
+            }
+            self.taken.known += 1;
+        } else {
+            self.recent.add(self.runs, block.index, &ids);
+            self.run_bytes += verdict.coverage.bytes;
+            self.run.push(block);
+        }
+        self.last = last;
+        Ok(None)
+    }
+
+    /// Makes the run durable.
+    fn append(&mut self) -> Result<(), TakeError> {
+        self.run_bytes = 0;
+        for block in std::mem::take(&mut self.run) {
+            match self.chain.append(&block)? {
+                Appended::Stored | Appended::Known => {}
+                why => return Err(TakeError::Outrun { index: block.index, why }),
+            }
+            if block.index == 0 {
+                self.adopt(block.hash)?;
+            }
+            self.taken.stored += 1;
+            self.taken.transactions += block.transactions.len() as u64;
+        }
+        self.runs += 1;
+        Ok(())
+    }
+
+    /// Writes down which chain this is now. A crash before it is made good by the next start.
+    fn adopt(&mut self, genesis: BlockHash) -> Result<(), TakeError> {
+        self.genesis = Some(genesis);
+        if facts::genesis(self.vault.index())?.is_none() {
+            facts::commit(self.vault, &[Fact::Genesis(genesis)])?;
+        }
+        Ok(())
+    }
+}
+
+impl Refused {
+    /// One sentence: which block, and why.
+    pub fn sentence(&self) -> String {
+        let which = match (self.index, self.hash) {
+            (Some(index), Some(hash)) => format!("block {index} ({hash})"),
+            (Some(index), None) => format!("block {index}"),
+            _ => format!("the block at place {}", self.position + 1),
+        };
+        match &self.why {
+            Why::Unreadable(fault) => format!("{which} is no block: {fault}"),
+            Why::HeightTaken(hash) => {
+                format!("{which} is not the block of this chain, which has {hash} at that height")
+            }
+            Why::Rules(verdict) => format!("{which} breaks {}", broken(verdict)),
+        }
+    }
+}
+
+/// The rules that a block breaks, each with what it says.
+pub fn broken(verdict: &Verdict) -> String {
+    let failed = verdict.results.iter().filter(|result| !result.passed);
+    let rules =
+        failed.map(|result| format!("{} {}", result.rule.name(), result.details.canonical()));
+    rules.collect::<Vec<_>>().join(", ")
+}

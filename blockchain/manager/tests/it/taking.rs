@@ -1,0 +1,175 @@
+//! Blocks that somebody else made, taken in one way.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use lucid_block_manager::facts;
+use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
+use lucid_block_manager::ops::take_blocks::{
+    Given, Heard, Pins, Refused, TakeError, Taken, Why, take_blocks,
+};
+use lucid_block_manager::state::{Opened, Options, open};
+use lucid_core::block::{Block, Parent};
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::Transaction;
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-01-27T10:00:00Z").unwrap()
+}
+
+fn opened(folder: &Path) -> Opened {
+    open(folder, &Options::default(), now()).unwrap()
+}
+
+/// A chain whose blocks hold so many transactions each.
+fn chain_of(blocks: usize, transactions: usize) -> Vec<Block> {
+    let key = SigningKey::from_seed([9; 32]);
+    let (mut chain, mut parent) = (Vec::new(), None::<Parent>);
+    for height in 0..blocks {
+        let of = |n: usize| format!(r#"{{"type":"audit","id":"t-{height}-{n}"}}"#);
+        let list = (0..transactions).map(|n| Transaction::parse(of(n).as_bytes()).unwrap());
+        let block = Block::build(parent.as_ref(), list.collect(), now(), &key);
+        parent = Some(block.as_parent().unwrap());
+        chain.push(block);
+    }
+    chain
+}
+
+fn texts(blocks: &[Block]) -> Vec<String> {
+    blocks.iter().map(Block::to_json_text).collect()
+}
+
+fn take(
+    manager: &Opened,
+    pins: Pins,
+    texts: &[String],
+) -> (Result<Taken, TakeError>, Vec<Refused>) {
+    let mut refused = Vec::new();
+    let given = texts.iter().map(|text| Ok(Given::Text(text.clone().into_bytes())));
+    let taken = take_blocks(&manager.vault, manager.chain.as_ref(), now(), pins, given, |heard| {
+        if let Heard::Refused(block) = heard {
+            refused.push(block);
+        }
+        ControlFlow::Continue(())
+    });
+    (taken, refused)
+}
+
+fn rules(refused: &Refused) -> Vec<&'static str> {
+    match &refused.why {
+        Why::Rules(verdict) => {
+            let failed = verdict.results.iter().filter(|result| !result.passed);
+            failed.map(|result| result.rule.name()).collect()
+        }
+        Why::HeightTaken(_) => vec!["taken"],
+        Why::Unreadable(_) => vec!["unreadable"],
+    }
+}
+
+#[test]
+fn a_chain_is_taken_found_and_known_when_it_comes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(40, 5);
+    let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks[..25]));
+    let taken = taken.unwrap();
+    assert_eq!((taken.given, taken.stored, taken.known, taken.transactions), (25, 25, 0, 125));
+    assert!(refused.is_empty());
+    let genesis = facts::genesis(manager.vault.index()).unwrap();
+    assert_eq!(genesis, Some(blocks[0].hash));
+
+    // Broken off and begun again: what is there is held against what comes.
+    let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks));
+    let taken = taken.unwrap();
+    assert_eq!((taken.known, taken.stored, refused.len()), (25, 15, 0));
+    let chain = manager.chain.as_ref();
+    assert_eq!(chain.block(39).unwrap().as_ref(), blocks.last());
+    let found = get_transaction(&manager.vault, chain, "t-31-2").unwrap().unwrap();
+    assert!(matches!(found.status, Status::Confirmed { height: 31, position: 2, .. }));
+    manager.close().unwrap();
+    assert_eq!(opened(folder.path()).chain.tip().unwrap().unwrap().height, 39);
+}
+
+#[test]
+fn every_refused_block_is_named_and_nothing_follows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(8, 2);
+    let mut given = texts(&blocks);
+    given[3] = given[3].replace("t-3-0", "t-3-9");
+    let (taken, refused) = take(&manager, Pins::default(), &given);
+    let taken = taken.unwrap();
+    assert_eq!((taken.stored, taken.refused), (3, 5));
+    assert_eq!(rules(&refused[0]), ["block_hash", "merkle_root"]);
+    assert!(refused[0].sentence().starts_with(&format!("block 3 ({}) breaks", blocks[3].hash)));
+    assert!(refused[1..].iter().all(|block| rules(block) == ["previous_hash"]));
+    assert_eq!(manager.chain.tip().unwrap().unwrap().height, 2);
+
+    // The sound block still fits.
+    let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks[3..]));
+    assert_eq!((taken.unwrap().stored, refused.len()), (5, 0));
+}
+
+#[test]
+fn repeated_ids_are_found_within_a_run_and_across_runs() {
+    let key = SigningKey::from_seed([9; 32]);
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(3, 2);
+    let again = Transaction::parse(br#"{"id":"t-1-1","n":1}"#).unwrap();
+    let parent = blocks[2].as_parent().unwrap();
+    let repeating = Block::build(Some(&parent), vec![again], now(), &key);
+    let repeating = texts(&[repeating]);
+    let given = [texts(&blocks), repeating.clone()].concat();
+    let (taken, refused) = take(&manager, Pins::default(), &given);
+    assert_eq!((taken.unwrap().stored, rules(&refused[0])), (3, vec!["transactions"]));
+    let (taken, refused) = take(&manager, Pins::default(), &repeating);
+    assert_eq!((taken.unwrap().stored, rules(&refused[0])), (0, vec!["transactions"]));
+}
+
+#[test]
+fn a_block_that_stands_twice_is_refused_and_another_chain_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(4, 1);
+    let mut given = texts(&blocks);
+    given.insert(2, given[1].clone());
+    let (taken, refused) = take(&manager, Pins::default(), &given);
+    assert_eq!((taken.unwrap().stored, rules(&refused[0])), (4, vec!["previous_hash"]));
+
+    let key = SigningKey::from_seed([10; 32]);
+    let parent = blocks[1].as_parent().unwrap();
+    let other = Block::build(Some(&parent), Vec::new(), now(), &key);
+    let (_, refused) = take(&manager, Pins::default(), &texts(&[other]));
+    assert_eq!(rules(&refused[0]), ["taken"]);
+    let genesis = Block::build(None, Vec::new(), now(), &key);
+    let (_, refused) = take(&manager, Pins::default(), &texts(&[genesis]));
+    assert_eq!(rules(&refused[0]), ["previous_hash"]);
+}
+
+#[test]
+fn pins_hold_and_a_broken_source_keeps_what_came_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(4, 1);
+    let other = SigningKey::from_seed([10; 32]).public();
+    let pins = Pins { producer: Some(other), ..Pins::default() };
+    let (_, refused) = take(&manager, pins, &texts(&blocks[..1]));
+    assert_eq!(rules(&refused[0]), ["block_hash"]);
+    let pins = Pins { genesis: Some(blocks[1].hash), ..Pins::default() };
+    let (_, refused) = take(&manager, pins, &texts(&blocks[..1]));
+    assert_eq!(rules(&refused[0]), ["previous_hash"]);
+
+    let broken = [Ok(Given::Text(blocks[0].to_json_text().into_bytes()))]
+        .into_iter()
+        .chain([Err(std::io::Error::other("the cable is cut"))]);
+    let chain = manager.chain.as_ref();
+    let taken = take_blocks(&manager.vault, chain, now(), Pins::default(), broken, |_| {
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(taken, Err(TakeError::Source(_))));
+    assert_eq!(chain.tip().unwrap().map(|tip| tip.hash), Some(blocks[0].hash));
+    let (_, refused) = take(&manager, Pins::default(), &["[]".to_owned()]);
+    assert_eq!(rules(&refused[0]), ["unreadable"]);
+}
