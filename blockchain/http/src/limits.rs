@@ -11,14 +11,17 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::reply::Refusal;
 
-/// Requests in work at once. More would only wait for the same disk, and hold memory meanwhile.
-pub const CONCURRENT_REQUESTS: usize = 512;
-/// Connections at once, below the usual limit of 1,024 files.
-pub const CONNECTIONS: usize = 800;
+/// Requests in work at once: twice the thousand slow callers who may not keep others out. What their
+/// bodies may hold in memory is bounded elsewhere.
+pub const CONCURRENT_REQUESTS: usize = 2_048;
+/// Connections at once, as far as the system allows so many open files.
+pub const CONNECTIONS: usize = 4_096;
+/// Open files that are not connections: what the stores have open, with room to spare.
+pub const OTHER_FILES: usize = 512;
 /// How long a connection may take to say what it wants, the wait for the next request included:
 /// longer than the minute that proxies keep theirs, so that they are the ones to let go.
 pub const HEAD: Duration = Duration::from_secs(75);
-/// How long a body may pause.
+/// How long a body may pause, on its way in or out.
 pub const IDLE: Duration = Duration::from_secs(30);
 /// How long requests in work are waited for at the end; container engines kill after ten seconds.
 pub const DRAIN: Duration = Duration::from_secs(8);

@@ -17,14 +17,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::limits::{CONNECTIONS, DRAIN, HEAD};
+use crate::limits::{CONNECTIONS, DRAIN, HEAD, IDLE, OTHER_FILES};
 
 /// After a failed accept (out of files, most often), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -77,6 +79,7 @@ pub struct Listening {
     address: SocketAddr,
     connections: usize,
     drain: Duration,
+    stall: Duration,
 }
 
 /// How serving ended.
@@ -103,7 +106,8 @@ impl Listening {
         let bound = async {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
-            Ok(Self { listener, address, connections: CONNECTIONS, drain: DRAIN })
+            let connections = allowed_connections();
+            Ok(Self { listener, address, connections, drain: DRAIN, stall: IDLE })
         };
         bound.await.map_err(|source| BindError { address, source })
     }
@@ -116,6 +120,12 @@ impl Listening {
     /// Waits so long for requests in work at the end.
     pub fn drain_for(mut self, deadline: Duration) -> Self {
         self.drain = deadline;
+        self
+    }
+
+    /// Lets a caller who takes nothing of a reply hold it up so long.
+    pub fn stall_for(mut self, at_most: Duration) -> Self {
+        self.stall = at_most;
         self
     }
 
@@ -142,9 +152,13 @@ impl Listening {
             let _best_effort = stream.set_nodelay(true);
             let service = TowerToHyperService::new(WithPeer { inner: app.clone(), peer });
             let watcher = graceful.watcher();
+            // A caller who does not read would hold a place, and whoever reads for it, for ever.
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(self.stall));
+            let stream = TokioIo::new(Box::pin(stream));
             tasks.spawn(async move {
                 let builder = protocol();
-                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let connection = builder.serve_connection(stream, service);
                 if let Err(error) = watcher.watch(connection).await {
                     tracing::debug!(%error, %peer, "a connection broke off");
                 }
@@ -173,6 +187,24 @@ async fn accept(
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, place))
+}
+
+/// As many connections as open files allow, once that limit is raised as far as it may be.
+fn allowed_connections() -> usize {
+    let wanted = (CONNECTIONS + OTHER_FILES) as u64;
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let mut current = limit.current.unwrap_or(wanted);
+    if current < most {
+        let raised = Rlimit { current: Some(most), maximum: limit.maximum };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => current = most,
+            Err(error) => tracing::warn!(%error, current, "the limit of open files stays"),
+        }
+    }
+    let current = usize::try_from(current).unwrap_or(usize::MAX);
+    // Half of very few files, rather than none.
+    current.saturating_sub(OTHER_FILES).max(current / 2).clamp(1, CONNECTIONS)
 }
 
 /// HTTP/1 alone: finding out the version has no time limit, and without TLS nobody negotiates

@@ -11,7 +11,9 @@ use axum::extract::{FromRequest, Request};
 use http_body::Frame;
 use lucid_api::problem::ErrorCode;
 use tokio::sync::mpsc;
+use tower_http::timeout::TimeoutError;
 
+use crate::limits::IDLE;
 use crate::reply::Refusal;
 
 /// Pieces of a download that wait for the caller.
@@ -40,12 +42,21 @@ impl Upload {
                 Ok(Err(_trailers)) => {}
                 Err(error) => {
                     tracing::debug!(%error, "a request body broke off");
-                    let detail = "the body broke off";
+                    let detail = match has_paused(&error) {
+                        true => format!("the body paused for {} s", IDLE.as_secs()),
+                        false => "the body broke off".to_owned(),
+                    };
                     return Some(Err(Refusal::new(ErrorCode::Malformed, detail)));
                 }
             }
         }
     }
+}
+
+/// Whether a body was given up because nothing more of it came.
+fn has_paused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.into_iter().any(|error| error.is::<TimeoutError>())
 }
 
 /// Makes a download: what the sender is given, the body hands to the caller.

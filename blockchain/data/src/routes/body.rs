@@ -9,6 +9,9 @@ use super::{after_body, content_length};
 use crate::app::App;
 use crate::budget::Held;
 
+/// Whoever announces much and sends less than this takes none of the memory from others.
+const BEGUN: usize = 64 << 10;
+
 /// Reads a body of at most `most` bytes; a longer one is refused with `too_large`. What it holds of the
 /// shared memory is given back when the second value is dropped.
 pub async fn take_whole(
@@ -24,17 +27,22 @@ pub async fn take_whole(
     if length > most {
         return Err(after_body(upload, refuse()).await);
     }
-    // Whoever announces much and sends nothing keeps nobody out.
-    let mut next = upload.next().await;
-    let held = app.bodies.take(length).await;
-    let mut body = Vec::with_capacity(told.unwrap_or_default());
-    while let Some(bytes) = next {
+    let (mut body, mut held) = (Vec::new(), None);
+    while let Some(bytes) = upload.next().await {
         let bytes = bytes?;
-        if body.len() + bytes.len() > most {
+        let so_far = body.len() + bytes.len();
+        if so_far > most {
             return Err(after_body(upload, refuse()).await);
         }
+        if held.is_none() && so_far > BEGUN {
+            held = Some(app.bodies.take(length).await);
+            body.reserve_exact(told.unwrap_or(so_far).saturating_sub(body.len()));
+        }
         body.extend_from_slice(&bytes);
-        next = upload.next().await;
     }
+    let held = match held {
+        Some(held) => held,
+        None => app.bodies.take(body.len()).await,
+    };
     Ok((body, held))
 }

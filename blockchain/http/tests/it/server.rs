@@ -23,6 +23,7 @@ use lucid_http::stream::{self, Upload};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -34,6 +35,9 @@ pub static SERVICE: Service = Service {
     version: "1.0.0",
     endpoints: &["/api/v1/things"],
 };
+
+/// How long a caller may take nothing of a reply.
+const STALL: Duration = Duration::from_secs(1);
 
 pub const CONTENT: &[u8] = b"0123456789";
 /// The test's own limit, so that bodies beyond it stay small enough to be sent whole.
@@ -120,7 +124,17 @@ async fn streamed() -> Response {
     Response::new(body)
 }
 
-fn routes(attempts: Attempts) -> OpenApiRouter {
+/// Sends without end, and says when it cannot any more.
+fn flood(ended: Arc<Notify>) -> Response {
+    let (sender, body) = stream::download();
+    tokio::task::spawn_blocking(move || {
+        while sender.blocking_send(Bytes::from_static(&[0; 65_536])).is_ok() {}
+        ended.notify_one();
+    });
+    Response::new(body)
+}
+
+fn routes(attempts: Attempts, flood_ended: Arc<Notify>) -> OpenApiRouter {
     let ordinary = OpenApiRouter::new()
         .route("/api/v1/things/{id}", get(|Path(id): Path<u64>| async move { id.to_string() }))
         .route("/api/v1/chain/height", get(flaky))
@@ -137,7 +151,8 @@ fn routes(attempts: Attempts) -> OpenApiRouter {
     let streams = OpenApiRouter::new()
         .route("/upload", post(upload))
         .route("/streamed", get(streamed))
-        .route("/broken-off", get(broken_off));
+        .route("/broken-off", get(broken_off))
+        .route("/flood", get(|| async move { flood(flood_ended) }));
     Limits::ORDINARY
         .around(ordinary)
         .merge(SMALL.around(small))
@@ -156,6 +171,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub shutdown: Shutdown,
     pub attempts: Attempts,
+    pub flood_ended: Arc<Notify>,
     serving: JoinHandle<Drained>,
 }
 
@@ -165,16 +181,16 @@ impl Server {
     }
 
     pub async fn start_with(pairs: &[(&str, &str)], change: impl FnOnce(Porch) -> Porch) -> Self {
-        let attempts = Attempts::default();
+        let (attempts, flood_ended) = (Attempts::default(), Arc::new(Notify::new()));
         let health = || Report::new().needed("store", true).optional("sync", false).detail("down");
         let porch = Porch::new(&SERVICE, &common(pairs), health).alias("/api/v1/test", "/api/v1");
-        let app = change(porch).around(routes(attempts.clone()));
+        let app = change(porch).around(routes(attempts.clone(), flood_ended.clone()));
         let listening = Listening::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let listening = listening.drain_for(Duration::from_secs(2));
+        let listening = listening.drain_for(Duration::from_secs(2)).stall_for(STALL);
         let (address, shutdown) = (listening.address(), Shutdown::new());
         let asked = shutdown.clone();
         let serving = tokio::spawn(async move { listening.serve(app, &asked).await });
-        Self { address, shutdown, attempts, serving }
+        Self { address, shutdown, attempts, flood_ended, serving }
     }
 
     pub fn url(&self) -> String {

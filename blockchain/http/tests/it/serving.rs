@@ -70,3 +70,13 @@ async fn a_signal_asks_for_the_end() {
     assert!(std::process::Command::new("kill").args(["-TERM", &me]).status().unwrap().success());
     tokio::time::timeout(Duration::from_secs(5), shutdown.asked()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_caller_who_does_not_read_is_let_go() {
+    let server = Server::start(&[]).await;
+    let mut deaf = TcpStream::connect(server.address).await.unwrap();
+    deaf.write_all(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let gone = tokio::time::timeout(Duration::from_secs(20), server.flood_ended.notified()).await;
+    gone.expect("whoever reads for the caller is told that it is gone");
+    server.stop().await;
+}

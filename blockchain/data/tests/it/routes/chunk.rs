@@ -417,38 +417,52 @@ fn a_body_that_stops_half_way_is_no_chunk() {
     assert_eq!(service.client.session("s").unwrap().chunk_count, 0);
 }
 
+/// More than a service may have in work at once would be refused; so many it bears.
+const SLOW: usize = 1_000;
+
 #[test]
-fn many_slow_callers_do_not_keep_others_out() {
+fn a_thousand_slow_callers_keep_nobody_out_and_each_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path());
-    // Each announces a small body and never sends it.
-    let slow: Vec<TcpStream> = (0..100)
+    service.begin("s");
+    service.begin("stream");
+    let before = counts(&service);
+    let live = "application/octet-stream\r\nupload-offset: 0";
+    // Each announces a body, most of them a large one, sends a little of it and falls silent.
+    let slow: Vec<(&str, TcpStream)> = (0..SLOW)
         .map(|index| {
-            let head = format!("PUT /api/v1/sessions/s/chunks/{index}");
-            let mut stream = connect(&service, &head, "application/octet-stream");
-            stream.write_all(b"content-length: 1000\r\n\r\nx").unwrap();
-            stream
-        })
-        .collect();
-    // And these announce more than all of the memory for uploads, and send nothing.
-    let silent: Vec<TcpStream> = (0..20)
-        .map(|index| {
-            let (head, kind) = match index % 3 {
-                0 => ("PUT /api/v1/sessions/s/chunks/1", "application/octet-stream"),
-                1 => ("POST /api/v1/chunks", "application/json"),
-                _ => ("POST /api/v1/sessions/s/chunks", "multipart/form-data; boundary=B"),
+            let (head, kind, begin) = match index % 6 {
+                0 => ("PUT /api/v1/sessions/s/chunks/1", "application/octet-stream", "x"),
+                1 => ("POST /api/v1/chunks", "application/json", "{\"data\": \"aGk="),
+                2 => {
+                    ("POST /api/v1/sessions/s/chunks", "multipart/form-data; boundary=B", "--B\r\n")
+                }
+                3 => ("POST /api/v1/chunks/batch", "application/x-lucid-chunks", "\x05"),
+                4 => ("POST /api/v1/sessions/stream/append", live, ""),
+                _ => ("PUT /api/v1/sessions/s/chunks/2", "application/octet-stream", ""),
             };
             let mut stream = connect(&service, head, kind);
-            stream.write_all(b"content-length: 16777216\r\n\r\n").unwrap();
-            stream
+            let length = if index % 2 == 0 { 16 << 20 } else { 1_000 };
+            write!(stream, "content-length: {length}\r\n\r\n{begin}").unwrap();
+            (head, stream)
         })
         .collect();
     let started = std::time::Instant::now();
     assert_eq!(put(&service, "s", 0, b"quick").status(), 201);
     assert_eq!(post(&service, json!({}), &noise(1, 1 << 20)).status(), 201);
-    assert!(started.elapsed() < Duration::from_secs(20));
-    drop((slow, silent));
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    for (head, mut stream) in slow {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap_or_else(|error| panic!("{head}: {error}: {said}"));
+        let status = &said[..12];
+        assert!(["HTTP/1.1 400", "HTTP/1.1 409"].contains(&status), "{head}: {said}");
+        assert!(said.contains("application/problem+json"), "{head}: {said}");
+    }
     assert_eq!(service.client.session("s").unwrap().chunk_count, 1);
+    let after = counts(&service);
+    assert_ne!(after, before, "the quick ones were taken");
+    assert_eq!(service.client.session("stream").unwrap().offset, 0);
 }
 
 #[test]
