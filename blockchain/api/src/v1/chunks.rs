@@ -19,7 +19,8 @@ pub struct ChunkIds {
     /// In any order; `get` answers in this one.
     #[schema(value_type = Vec<String>)]
     pub chunks: Vec<ChunkId>,
-    /// `get`: the session whose chunks they are; sessions that share nothing are read so.
+    /// The session whose chunks they are, for sessions that share nothing: `get` reads its copies, and
+    /// `missing` names those of them that cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
 }

@@ -202,13 +202,12 @@ fn copy_chunks(
 }
 
 /// Gives a store the chunks that it cannot read any more and the other can; says how many. Only what a
-/// scrub, or somebody who read, has found counts as damaged.
+/// scrub has found counts as damaged.
 fn heal(damaged: &dyn Mirrored, sound: &dyn Mirrored, sessions: &[Session]) -> anyhow::Result<u64> {
     let found = damaged.scrub()?.damage;
     if !found.iter().any(|found| found.state == FindingState::Quarantined) {
         return Ok(0);
     }
-    let wish = Wish { compression: Default::default(), encrypt: true };
     let mut packer = Packer::new();
     let mut healed = 0;
     for session in sessions {
@@ -223,10 +222,11 @@ fn heal(damaged: &dyn Mirrored, sound: &dyn Mirrored, sessions: &[Session]) -> a
             let Some(last) = references.last() else { break };
             next = last.index + 1;
             let ids: Vec<_> = references.iter().map(|reference| reference.chunk).collect();
-            let mut missing: HashSet<_> = damaged.missing(&ids)?.into_iter().collect();
+            let mut missing: HashSet<_> = damaged.unreadable(&id, &ids)?.into_iter().collect();
             for reference in &references {
                 if missing.remove(&reference.chunk) {
-                    damaged.put(&[there.chunk(&mut packer, reference)?], wish)?;
+                    let chunk = there.chunk(&mut packer, reference)?;
+                    damaged.give_back(&id, reference.index, chunk)?;
                     healed += 1;
                 }
             }

@@ -21,6 +21,12 @@ pub trait Mirrored: Place {
     /// Those of these chunks that are not here.
     fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>>;
 
+    /// Those of a session's chunks that it cannot read here.
+    fn unreadable(&self, id: &SessionId, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>>;
+
+    /// Gives a session back a chunk that it has at an index.
+    fn give_back(&self, id: &SessionId, index: u64, chunk: Vec<u8>) -> anyhow::Result<()>;
+
     /// Keeps chunks.
     fn put(&self, chunks: &[Vec<u8>], wish: Wish) -> anyhow::Result<()>;
 

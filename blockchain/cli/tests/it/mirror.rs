@@ -1,5 +1,8 @@
 //! `lucid mirror`: the same sessions in a second store, which lists, reads, verifies and proves them.
 
+use std::ffi::OsStr;
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::home::{Home, Snapshot, noise, prose};
@@ -140,4 +143,74 @@ fn what_is_damaged_in_one_store_comes_back_from_the_other() {
     assert_eq!(home.json(&[&"mirror", &second])["healed"], 1);
     let home = home.with_data(second);
     assert_eq!(home.done(&[&"cat", &"s", &"a"]).out, noise(5, 700_000));
+}
+
+/// Copies that a session keeps to itself are neither seen nor healed by what others send.
+#[test]
+fn copies_of_a_sessions_own_come_back_too() {
+    let (behind, home) = (Home::new(), Home::new());
+    let own = [("DATA_CHAIN_DEDUPLICATION_ENABLED", "false")];
+    let chunks = [noise(6, 300_000), noise(7, 200_000)];
+    let start = || Server::start_with(&behind, 0, &own);
+    let server = start();
+    let client = lucid_api_client(&server.url);
+    for (index, chunk) in (0..).zip(&chunks) {
+        client.put_session_chunk("s", index, chunk.clone(), None).unwrap();
+    }
+    client.seal("s", &Default::default()).unwrap();
+    let second = home.at("second");
+    let mirror = |server: &Server| {
+        let lines = server.run(&home, &[&"--json", &"mirror", &second]);
+        serde_json::from_slice::<Value>(&lines).unwrap()
+    };
+    assert_eq!(mirror(&server)["copied"], 1);
+    drop(server);
+    let path = behind.data().join("data-chain/chunks/00000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[150_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+
+    let server = start();
+    let client = lucid_api_client(&server.url);
+    assert!(!client.verify_session("s", None).unwrap().verified);
+    let scrub = [&"scrub" as &dyn AsRef<OsStr>, &"--now"];
+    let scrub = home.command(&scrub).env("LUCID_DATA_CHAIN_URL", &server.url).status().unwrap();
+    assert_eq!(scrub.code(), Some(1), "damage was found");
+    assert_eq!(mirror(&server)["healed"], 1);
+    assert!(client.verify_session("s", None).unwrap().verified);
+    assert_eq!(server.run(&home, &[&"cat", &"s"]), chunks.concat());
+}
+
+/// Both processes die at random moments of the copy; what is there afterwards is whole or goes on.
+#[test]
+fn a_mirror_killed_at_any_moment_goes_on() {
+    let home = Home::new();
+    for number in 0..4 {
+        home.archive(&format!("s{number}"), &home.file("a", noise(10 + number, 4_000_000)));
+    }
+    let second = home.at("second");
+    let kills = std::env::var("LUCID_KILLS").map_or(8, |kills| kills.parse().unwrap());
+    let mut died = 0;
+    for round in 0..kills {
+        let mut child = home.spawn(&[&"mirror", &second]);
+        std::thread::sleep(Duration::from_millis(5 + round * 97 % 400));
+        died += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if round % 4 == 3 && round + 1 < kills {
+            std::fs::remove_dir_all(&second).unwrap();
+        }
+    }
+    println!("{died} of {kills} died before the end");
+    let done = home.json(&[&"mirror", &second]);
+    assert_eq!((&done["sessions"], done["failed"].as_array().unwrap().len()), (&4.into(), 0));
+    let before = home.sessions();
+    home.assert_sound();
+    let home = home.with_data(second);
+    home.assert_sound();
+    for (id, session) in home.sessions() {
+        assert_eq!(session["merkle_root"], before[&id]["merkle_root"]);
+        assert_eq!(session["status"], "anchored");
+    }
+    assert_eq!(home.done(&[&"cat", &"s3", &"a"]).out, noise(13, 4_000_000));
 }

@@ -94,6 +94,10 @@ pub fn put_chunk(
     match &wanted.session {
         None => keep(vault, keeping, now, wanted, &pieces),
         Some(id) => {
+            if let Some(sealed) = find(vault, id)?.filter(|session| session.sealed.is_some()) {
+                let _held = locks.hold(id);
+                return again(vault, keeping, &sealed, wanted, bytes, &pieces);
+            }
             begin(vault, locks, bounds, now, id, wanted.index.unwrap_or(0))?;
             // Packed before the session is held: that takes long, and others wait.
             let owner = open_for_writing(vault, id)?.owner;
@@ -264,6 +268,53 @@ fn keep(
         vault.commit(submission)?;
     }
     Ok(Taken { parts, index: None, at: at.unwrap_or(now), is_new: at.is_none() })
+}
+
+/// Answers whoever sends a sealed session what it has; everything else it refuses.
+fn again(
+    vault: &Vault,
+    keeping: Keeping,
+    session: &SessionRow,
+    wanted: &PutChunk,
+    whole: &[u8],
+    pieces: &[&[u8]],
+) -> Result<Taken, OpError> {
+    let sealed =
+        || OpError::Conflict(format!("session {} is sealed and cannot change", session.id));
+    let index = wanted.index.filter(|_| wanted.alias.is_none()).ok_or_else(sealed)?;
+    // As one chunk of the session, or as an upload that was cut into several.
+    let parts = match give_back(vault, keeping, session, index, &[whole])? {
+        Some(parts) => parts,
+        None => give_back(vault, keeping, session, index, pieces)?.ok_or_else(sealed)?,
+    };
+    let name = SessionName::of(vault.sealer(), &session.id);
+    let placed = PlacedRow::find(vault.index(), vault.sealer(), &name, index)?;
+    let at = placed.map_or(session.started_at, |placed| placed.at);
+    Ok(Taken { parts, index: Some(index), at, is_new: false })
+}
+
+/// Gives a session bytes that it has from an index on: nothing changes, but what became unreadable heals.
+/// `None` when it has others there.
+pub fn give_back(
+    vault: &Vault,
+    keeping: Keeping,
+    session: &SessionRow,
+    index: u64,
+    pieces: &[&[u8]],
+) -> Result<Option<Vec<Part>>, OpError> {
+    let name = SessionName::of(vault.sealer(), &session.id);
+    for (index, piece) in (index..).zip(pieces) {
+        let given = (ChunkId::from(blake3::hash(piece)), piece.len() as u64);
+        let here = chunk_at(vault, &name, session, index)?;
+        if here.map(|(id, length)| (id, u64::from(length))) != Some(given) {
+            return Ok(None);
+        }
+    }
+    let (submission, parts) = pack(vault, keeping, pieces, |id| session.key_of(&id))?;
+    if !submission.chunks.is_empty() {
+        vault.commit(submission)?;
+    }
+    Ok(Some(parts))
 }
 
 /// Puts chunks into a session. The caller holds it.

@@ -19,7 +19,7 @@ use super::body::take_whole;
 use super::content::stream;
 use super::{Desk, invalid, session_id};
 use crate::clock;
-use crate::ops::missing_chunks::missing_chunks as missing;
+use crate::ops::missing_chunks::{missing_chunks as missing, missing_of_session};
 use crate::ops::read_chunk::{find_chunks, read_chunks};
 use crate::ops::store_chunks::store_chunks as store;
 
@@ -31,10 +31,13 @@ pub async fn missing_chunks(
     Json(asked): Json<ChunkIds>,
 ) -> Reply<Answer<MissingChunks>> {
     within(&asked, MISSING_MAX)?;
-    if asked.session_id.is_some() {
-        return Err(invalid("session_id: what is missing is the same for every session"));
-    }
-    let missing = app.run(move |app| missing(&app.opened.vault, &asked.chunks)).await?;
+    let session = asked.session_id.as_deref().map(session_id).transpose()?;
+    let missing = app
+        .run(move |app| match &session {
+            None => missing(&app.opened.vault, &asked.chunks),
+            Some(session) => missing_of_session(&app.opened.vault, session, &asked.chunks),
+        })
+        .await?;
     Ok(Answer(MissingChunks { missing }))
 }
 

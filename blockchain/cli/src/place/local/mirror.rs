@@ -1,5 +1,6 @@
 //! A folder as a mirror, and as what is mirrored.
 
+use anyhow::Context as _;
 use lucid_api::v1::sessions::Session;
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
@@ -8,7 +9,8 @@ use lucid_data_chain::ops::add_references::add_foreign_references;
 use lucid_data_chain::ops::export_session::{Exported, export_session};
 use lucid_data_chain::ops::import_session::import_session;
 use lucid_data_chain::ops::list_sessions::get_session;
-use lucid_data_chain::ops::missing_chunks::missing_chunks;
+use lucid_data_chain::ops::missing_chunks::{missing_chunks, missing_of_session};
+use lucid_data_chain::ops::put_chunk::give_back;
 use lucid_data_chain::ops::store_chunks::store_chunks;
 use lucid_data_chain::{Opened, reply};
 
@@ -38,6 +40,20 @@ impl Mirrored for Local {
 
     fn missing(&self, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
         Ok(missing_chunks(&self.data.vault, chunks)?)
+    }
+
+    fn unreadable(&self, id: &SessionId, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
+        Ok(missing_of_session(&self.data.vault, id, chunks)?)
+    }
+
+    fn give_back(&self, id: &SessionId, index: u64, chunk: Vec<u8>) -> anyhow::Result<()> {
+        let Opened { vault, locks, .. } = &self.data;
+        let wish = Wish { compression: Default::default(), encrypt: true };
+        let _held = locks.hold(id);
+        let session = get_session(vault, id)?;
+        give_back(vault, self.keeping(wish), &session, index, &[&chunk])?
+            .with_context(|| format!("session {id} has another chunk at index {index}"))?;
+        Ok(())
     }
 
     fn put(&self, chunks: &[Vec<u8>], wish: Wish) -> anyhow::Result<()> {

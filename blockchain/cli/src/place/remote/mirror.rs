@@ -52,6 +52,16 @@ impl Mirrored for Remote {
         Ok(self.client.missing_chunks(&ChunkIds { chunks: chunks.to_vec(), session_id: None })?)
     }
 
+    fn unreadable(&self, id: &SessionId, chunks: &[ChunkId]) -> anyhow::Result<Vec<ChunkId>> {
+        let session_id = Some(id.to_string());
+        Ok(self.client.missing_chunks(&ChunkIds { chunks: chunks.to_vec(), session_id })?)
+    }
+
+    fn give_back(&self, id: &SessionId, index: u64, chunk: Vec<u8>) -> anyhow::Result<()> {
+        self.client.put_session_chunk(id.as_str(), index, chunk, None)?;
+        Ok(())
+    }
+
     fn put(&self, chunks: &[Vec<u8>], _: Wish) -> anyhow::Result<()> {
         self.client.put_chunks(chunks.iter().map(Vec::as_slice))?;
         Ok(())
