@@ -38,6 +38,7 @@ struct Race {
     stored: AtomicU64,
     removed: AtomicU64,
     dropped: AtomicU64,
+    read: AtomicU64,
 }
 
 impl Race {
@@ -97,6 +98,38 @@ impl Race {
         }
     }
 
+    /// Reads what is kept, whatever is collected or rewritten meanwhile.
+    fn read(&self, seed: u64) {
+        let mut turn = 0_u64;
+        while self.goes_on() {
+            turn += 1;
+            let chance = blake3::hash(format!("{seed} read {turn}").as_bytes()).as_bytes()[0];
+            let picked = {
+                let kept = self.kept.lock().unwrap();
+                let number = usize::from(chance) % kept.len().max(1);
+                kept.iter().nth(number).map(|(id, content)| (id.clone(), content.clone()))
+            };
+            let Some((id, content)) = picked else {
+                thread::sleep(Duration::from_millis(5));
+                continue;
+            };
+            let mut found = Vec::new();
+            let read = self.client().data(&id, None).map(|mut data| data.read_to_end(&mut found));
+            match read {
+                Ok(Ok(_)) => {
+                    assert!(found.starts_with(&content), "{id}: {} bytes", found.len());
+                    self.read.fetch_add(1, Ordering::Relaxed);
+                }
+                // The server died on the way.
+                Ok(Err(_)) => assert!(content.starts_with(&found) || found.starts_with(&content)),
+                Err(error) => {
+                    let is_kept = self.kept.lock().unwrap().contains_key(&id);
+                    assert!(error.code().is_none() || !is_kept, "{id}: {error}");
+                }
+            }
+        }
+    }
+
     fn collect(&self) {
         let mut round = 0_u64;
         while self.goes_on() {
@@ -137,6 +170,7 @@ fn nothing_that_is_referred_to_is_lost() {
         stored: AtomicU64::new(0),
         removed: AtomicU64::new(0),
         dropped: AtomicU64::new(0),
+        read: AtomicU64::new(0),
     };
     let until = Instant::now() + Duration::from_secs(seconds());
     let mut kills = 0;
@@ -147,6 +181,7 @@ fn nothing_that_is_referred_to_is_lost() {
         }
         scope.spawn(|| race.remove());
         scope.spawn(|| race.collect());
+        scope.spawn(move || race.read(seed));
         while Instant::now() < until {
             let chance = blake3::hash(format!("{seed} {kills}").as_bytes());
             thread::sleep(Duration::from_millis(300 + 5 * u64::from(chance.as_bytes()[0])));
@@ -172,12 +207,14 @@ fn nothing_that_is_referred_to_is_lost() {
     race.dropped.fetch_add(done.chunks_removed, Ordering::Relaxed);
     race.check();
     println!(
-        "{} sessions stored or sealed, {} removed, {} chunks dropped, {kills} kills",
+        "{} sessions stored or sealed, {} read, {} removed, {} chunks dropped, {kills} kills",
         race.stored.load(Ordering::Relaxed),
+        race.read.load(Ordering::Relaxed),
         race.removed.load(Ordering::Relaxed),
         race.dropped.load(Ordering::Relaxed),
     );
     assert!(race.dropped.load(Ordering::Relaxed) > 0, "nothing was ever collected");
+    assert!(race.read.load(Ordering::Relaxed) > 0, "nothing was ever read");
     drop(server);
     home.assert_sound();
     home.done(&[&"reindex"]);

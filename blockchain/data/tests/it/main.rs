@@ -12,3 +12,4 @@ mod routes;
 mod sample;
 mod service;
 mod settings;
+mod workers;
