@@ -2,12 +2,12 @@
 //!
 //! Called by verification, on a chain that nobody is writing to. It believes neither the index nor the
 //! lock: each record is read, decoded and computed again, each block must follow the one before, and
-//! the lock must name the last of them.
+//! the lock must name the last of them. Only which bodies were pruned is taken from the lock.
 
 use lucid_core::digest::BlockHash;
 
 use super::FOLDER;
-use super::tip::{self, End, Lock, TIP};
+use super::tip::{self, End, Lock, Pruned, TIP};
 use super::walk::{Pairs, Role};
 use crate::disk::Disk;
 use crate::log::number_of;
@@ -26,11 +26,15 @@ pub fn audit(disk: &dyn Disk, store: [u8; 16]) -> Result<Vec<Damage>, StoreError
     }
     let mut last: Option<(u64, BlockHash, (End, End))> = None;
     let start = (End::START, End::START);
-    let mut pairs = Pairs::new(disk, store, 0, start, BlockHash::ZERO)?;
+    let pruned = match tip::read(disk)? {
+        Lock::At(mark) => mark.pruned,
+        _ => Pruned::default(),
+    };
+    let mut pairs = Pairs::new(disk, store, 0, start, BlockHash::ZERO, pruned)?;
     while let Some(pair) = pairs.next()? {
         damage.extend(pair.damage.iter().map(|(_, _, damage)| damage.clone()));
         let parent = last.map_or(Some(BlockHash::ZERO), |(_, hash, _)| Some(hash));
-        if let Ok((found, record)) = &pair.record {
+        if let Ok((found, record, _)) = &pair.record {
             let fault = |why: String| Role::Blocks.damage(found.file, found.offset, why);
             if let Err(why) = record.check() {
                 damage.push(fault(why.to_string()));

@@ -4,27 +4,32 @@
 //! ever, `blocks/NNNNNNNN.bodies` the transactions, in files of their own so that pruning can remove
 //! whole ones. Every access goes through [`Disk`]; the rows in the index are derived.
 //!
-//! Invariant: append body and record, sync both, lock, publish, in this order, one block at a time. A
-//! failed append is cut off again before the next one; what cannot be cut off stops all writing.
+//! [`writer`] appends, [`stretch`] reads many blocks at once, [`prune`] removes bodies.
 
-use std::io;
+mod prune;
+mod stretch;
+mod writer;
+
 use std::sync::Arc;
 
 use lucid_core::digest::BlockHash;
-use lucid_core::record::{BlockRecord, decode_body, encode_body};
-use lucid_core::transaction::{IdDigest, Transaction};
+use lucid_core::record::{BlockRecord, decode_body};
+use lucid_core::transaction::IdDigest;
 use lucid_core::validate::ValidBlock;
 use parking_lot::{Mutex, RwLock};
 
 use super::rows::{self, Part, Row};
-use super::tip::{self, End, Lock, Mark, TIP};
-use super::walk::Role;
-use super::{Appended, ChainStore, FOLDER, Place, StoredRecord, Tip, decide, recovery};
-use crate::disk::{Disk, DiskFile};
-use crate::frame::{self, Sealed};
-use crate::index::{Changes, Index};
-use crate::log::FileHeader;
+use super::tip::Pruned;
+use super::walk::{Role, split_record};
+use super::{
+    Appended, Body, ChainStore, FOLDER, Place, Pruning, Run, StoredRecord, Stretch, Tip, decide,
+    recovery,
+};
+use crate::disk::Disk;
+use crate::frame;
+use crate::index::Index;
 use crate::{CommitError, Damage, StoreError};
+use writer::Writer;
 
 /// A file is continued in a new one beyond this size: what pruning removes at once.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -44,36 +49,6 @@ pub struct ChainParts {
     pub accept_loss: bool,
 }
 
-/// An open file and its durable length: everything behind it is not acknowledged.
-struct Tail {
-    file: Arc<dyn DiskFile>,
-    path: String,
-    at: End,
-}
-
-impl Tail {
-    fn cut(&self) -> io::Result<()> {
-        self.file.truncate(self.at.offset)?;
-        self.file.sync()
-    }
-}
-
-/// Two durable records: where they begin, and the lock that will name them.
-struct Written {
-    mark: Mark,
-    record: End,
-    body: End,
-}
-
-struct Writer {
-    parts: ChainParts,
-    tip: Option<Mark>,
-    blocks: Option<Tail>,
-    bodies: Option<Tail>,
-    transactions: u64,
-    broken: Option<String>,
-}
-
 /// An open chain.
 pub struct ChainFiles {
     disk: Arc<dyn Disk>,
@@ -81,6 +56,8 @@ pub struct ChainFiles {
     writer: Mutex<Writer>,
     /// Moves when a block is locked and published.
     tip: RwLock<Option<Tip>>,
+    /// Moves when bodies are about to go.
+    pruned: RwLock<Pruned>,
     read_only: Option<String>,
     /// Why writing stopped; beside the writer, so that asking does not wait for it.
     broken: RwLock<Option<String>>,
@@ -110,6 +87,7 @@ impl ChainFiles {
             index,
             writer: Mutex::new(writer),
             tip: RwLock::new(tip),
+            pruned: RwLock::new(recovered.at.map(|at| at.pruned).unwrap_or_default()),
             read_only: recovered.read_only,
             broken: RwLock::new(None),
             ids_unknown,
@@ -128,17 +106,23 @@ impl ChainFiles {
         })
     }
 
-    /// Reads a record's payload: that of this height, under this name, or damage.
-    fn read(&self, role: Role, height: u64, row: &Row) -> Result<Vec<u8>, StoreError> {
+    /// Reads a record's payload: that of this height, under this name, or damage. A body may be pruned.
+    fn read(&self, role: Role, height: u64, row: &Row) -> Result<Body<Vec<u8>>, StoreError> {
         let part = if role == Role::Blocks { &row.record } else { &row.body };
         let (number, offset) = match part {
             Part::At { file, offset } => (*file, *offset),
             Part::Lost(damage) => return Err(StoreError::Damaged(damage.clone())),
+            Part::Pruned => return Ok(Body::Pruned),
         };
         let path = role.path(number);
         let damaged = |why: &str| self.name(Damage::new(path.as_str(), offset, why));
         let opened = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
-        let Some(file) = opened else { return Err(damaged("the file is missing")) };
+        let Some(file) = opened else {
+            if role == Role::Bodies && self.pruned.read().covers(number) {
+                return Ok(Body::Pruned);
+            }
+            return Err(damaged("the file is missing"));
+        };
         let header = match frame::read_header(file.as_ref(), &path, offset)? {
             Some(Ok(header)) => header,
             Some(Err(why)) => return Err(damaged(why)),
@@ -154,7 +138,7 @@ impl ChainFiles {
         if !header.matches(&payload) {
             return Err(damaged("the record does not match its digest"));
         }
-        Ok(payload)
+        Ok(Body::Here(payload))
     }
 
     fn name(&self, damage: Damage) -> StoreError {
@@ -166,6 +150,20 @@ impl ChainFiles {
         StoreError::Damaged(damage)
     }
 
+    fn stored(&self, height: u64, row: &Row, payload: &[u8]) -> Result<StoredRecord, StoreError> {
+        let fault = |fault: &dyn std::fmt::Display| {
+            self.name(Damage::new(FOLDER, 0, format!("the record of block {height}: {fault}")))
+        };
+        let (size_bytes, bytes) = split_record(payload).map_err(|why| fault(&why))?;
+        let record = BlockRecord::decode(bytes).map_err(|why| fault(&why))?;
+        Ok(StoredRecord {
+            record,
+            size_bytes,
+            transactions_before: row.before.transactions,
+            bytes_before: row.before.bytes,
+        })
+    }
+
     /// Absence may only be said where every id is known.
     fn absent<T>(&self) -> Result<Option<T>, StoreError> {
         if !self.ids_unknown {
@@ -174,6 +172,19 @@ impl ChainFiles {
         let why = "blocks may be lost, so it is not known whether the chain has this one";
         Err(StoreError::Damaged(Damage::new(FOLDER, 0, why)))
     }
+
+    /// What is decided about a block before anything is written.
+    fn decide(&self, block: &ValidBlock) -> Result<Option<Appended>, CommitError> {
+        let tip = *self.tip.read();
+        let taken = match tip {
+            Some(tip) if block.index <= tip.height => {
+                rows::row(self.index.as_ref(), block.index)
+                    .map_err(|error| CommitError::Failed(error.to_string()))?
+            }
+            _ => None,
+        };
+        Ok(decide(block, tip, taken.map(|row| row.hash)))
+    }
 }
 
 impl ChainStore for ChainFiles {
@@ -181,43 +192,85 @@ impl ChainStore for ChainFiles {
         Ok(*self.tip.read())
     }
 
-    fn append(&self, block: &ValidBlock) -> Result<Appended, CommitError> {
+    fn append_run(&self, blocks: &[ValidBlock]) -> Result<Run, CommitError> {
         if let Some(why) = &self.read_only {
             return Err(CommitError::Failed(why.clone()));
         }
         let mut writer = self.writer.lock();
-        if let Some(why) = &writer.broken {
-            return Err(CommitError::Broken(why.clone()));
+        if let Some(why) = writer.broken() {
+            return Err(CommitError::Broken(why.to_owned()));
         }
-        let taken = rows::row(self.index.as_ref(), block.index);
-        let taken = taken.map_err(|error| CommitError::Failed(error.to_string()))?;
-        let tip = *self.tip.read();
-        if let Some(outcome) = decide(block, tip, taken.map(|row| row.hash)) {
-            return Ok(outcome);
+        let mut rest = blocks;
+        while let Some((block, behind)) = rest.split_first() {
+            match self.decide(block)? {
+                None => break,
+                Some(Appended::Known) => rest = behind,
+                stopped => return Ok(Run { stored: 0, stopped }),
+            }
         }
-        let outcome = writer.append(block);
-        self.broken.write().clone_from(&writer.broken);
+        let follows = |(below, block): &(&ValidBlock, &ValidBlock)| {
+            block.index == below.index + 1 && block.previous_hash == below.hash
+        };
+        let links = rest.iter().zip(rest.iter().skip(1)).take_while(follows).count();
+        // A lock that is missing tells a chain that never began from one that lost it, if all that
+        // may be there without one is the genesis.
+        let run = if self.tip.read().is_some() { links + 1 } else { 1 };
+        let (run, behind) = rest.split_at(rest.len().min(run));
+        let Some(last) = run.last() else { return Ok(Run { stored: 0, stopped: None }) };
+        let outcome = writer.append(run);
+        *self.broken.write() = writer.broken().map(str::to_owned);
         outcome?;
-        *self.tip.write() = Some(Tip { height: block.index, hash: block.hash });
-        Ok(Appended::Stored)
+        *self.tip.write() = Some(Tip { height: last.index, hash: last.hash });
+        drop(writer);
+        let more = self.append_run(behind)?;
+        Ok(Run { stored: run.len() + more.stored, ..more })
     }
 
     fn record(&self, height: u64) -> Result<Option<StoredRecord>, StoreError> {
         let Some(row) = self.row(height)? else { return Ok(None) };
         let payload = self.read(Role::Blocks, height, &row)?;
-        let record = BlockRecord::decode(&payload).map_err(|fault| {
-            self.name(Damage::new(FOLDER, 0, format!("the record of block {height}: {fault}")))
-        })?;
-        let (size_bytes, transactions_before) = (row.size_bytes, row.transactions_before);
-        Ok(Some(StoredRecord { record, size_bytes, transactions_before }))
+        payload.here().map(|payload| self.stored(height, &row, &payload)).transpose()
     }
 
-    fn body(&self, height: u64) -> Result<Option<Vec<Transaction>>, StoreError> {
+    fn body(&self, height: u64) -> Result<Option<Body>, StoreError> {
         let Some(row) = self.row(height)? else { return Ok(None) };
-        let payload = self.read(Role::Bodies, height, &row)?;
-        decode_body(&payload).map(Some).map_err(|fault| {
+        let payload = match self.read(Role::Bodies, height, &row)? {
+            Body::Here(payload) => payload,
+            Body::Pruned => return Ok(Some(Body::Pruned)),
+        };
+        decode_body(&payload).map(|body| Some(Body::Here(body))).map_err(|fault| {
             self.name(Damage::new(FOLDER, 0, format!("the body of block {height}: {fault}")))
         })
+    }
+
+    fn records(&self, stretch: Stretch) -> Result<Vec<StoredRecord>, StoreError> {
+        self.stretch_of_records(stretch)
+    }
+
+    fn record_bytes(&self, stretch: Stretch) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.stretch_of_record_bytes(stretch)
+    }
+
+    fn body_bytes(&self, stretch: Stretch) -> Result<Vec<Body<Vec<u8>>>, StoreError> {
+        self.stretch_of_bodies(stretch)
+    }
+
+    fn prune(&self, keep_from: u64) -> Result<Pruning, CommitError> {
+        self.remove_bodies(keep_from)
+    }
+
+    fn pruned_below(&self) -> u64 {
+        self.pruned.read().below
+    }
+
+    fn stored_bytes(&self) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        for role in Role::BOTH {
+            for number in role.numbers(self.disk.as_ref())? {
+                bytes += role.length(self.disk.as_ref(), number)?;
+            }
+        }
+        Ok(bytes)
     }
 
     fn height_of(&self, hash: &BlockHash) -> Result<Option<u64>, StoreError> {
@@ -241,216 +294,4 @@ impl ChainStore for ChainFiles {
     fn damage(&self) -> Vec<Damage> {
         self.damage.lock().clone()
     }
-}
-
-/// Why a write failed, and whether the file may be written to again.
-struct Failure {
-    why: String,
-    full: bool,
-    at_sync: bool,
-}
-
-impl Failure {
-    fn at(context: &str, at_sync: bool) -> impl FnOnce(io::Error) -> Self {
-        let context = context.to_owned();
-        move |error| Self {
-            full: matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
-            why: format!("{context}: {error}"),
-            at_sync,
-        }
-    }
-}
-
-impl Writer {
-    fn open(parts: ChainParts, tip: Option<Mark>) -> Result<Self, StoreError> {
-        let mut writer =
-            Self { parts, tip, blocks: None, bodies: None, transactions: 0, broken: None };
-        let Some(mark) = tip else { return Ok(writer) };
-        if let Some(row) = rows::row(writer.parts.index.as_ref(), mark.height)? {
-            writer.transactions = row.transactions_before + u64::from(row.transactions);
-        }
-        for role in Role::BOTH {
-            let at = if role == Role::Blocks { mark.blocks } else { mark.bodies };
-            let path = role.path(at.file);
-            let context = StoreError::io(format!("opening {path}"));
-            let file = writer.parts.disk.open(&path).map_err(context)?;
-            *writer.tail(role) = file.map(|file| Tail { file, path, at });
-        }
-        Ok(writer)
-    }
-
-    fn tail(&mut self, role: Role) -> &mut Option<Tail> {
-        match role {
-            Role::Blocks => &mut self.blocks,
-            Role::Bodies => &mut self.bodies,
-        }
-    }
-
-    fn append(&mut self, block: &ValidBlock) -> Result<(), CommitError> {
-        let record = BlockRecord::of(block);
-        let name = *block.hash.as_bytes();
-        let seal = |role: Role, payload| {
-            let mut sealed = Sealed::plain(role.kind(), name, payload);
-            sealed.header.sequence = block.index + 1;
-            sealed
-        };
-        let body = seal(Role::Bodies, encode_body(&block.transactions));
-        let kept = seal(Role::Blocks, record.encode());
-        let written = match self.write(block, &kept, &body) {
-            Ok(written) => written,
-            Err(failure) => return Err(self.undo(failure)),
-        };
-        self.lock(&written.mark)?;
-        self.publish(block, &record, &written)
-    }
-
-    /// Appends and syncs both records.
-    fn write(
-        &mut self,
-        block: &ValidBlock,
-        kept: &Sealed,
-        body: &Sealed,
-    ) -> Result<Written, Failure> {
-        self.begin_if_needed(Role::Blocks, block)?;
-        self.begin_if_needed(Role::Bodies, block)?;
-        let missing = || Failure { why: "no file is open".into(), full: false, at_sync: false };
-        let blocks = self.blocks.as_ref().ok_or_else(missing)?;
-        let bodies = self.bodies.as_ref().ok_or_else(missing)?;
-        for (tail, sealed) in [(bodies, body), (blocks, kept)] {
-            let parts: [&[u8]; 2] = [&sealed.header.encode(), &sealed.payload];
-            tail.file.append(&parts).map_err(Failure::at(&tail.path, false))?;
-        }
-        sync_both(blocks, bodies)?;
-        let end = |at: End, sealed: &Sealed| End {
-            file: at.file,
-            offset: at.offset + sealed.record_bytes(),
-        };
-        let mark = Mark {
-            height: block.index,
-            hash: block.hash,
-            blocks: end(blocks.at, kept),
-            bodies: end(bodies.at, body),
-        };
-        Ok(Written { mark, record: blocks.at, body: bodies.at })
-    }
-
-    /// Goes on in a new file when there is none, or the last one is full.
-    fn begin_if_needed(&mut self, role: Role, block: &ValidBlock) -> Result<(), Failure> {
-        let full = self.parts.file_bytes_max;
-        if self.tail(role).as_ref().is_some_and(|tail| tail.at.offset < full) {
-            return Ok(());
-        }
-        let ended = self.tip.map_or(End::START, |tip| match role {
-            Role::Blocks => tip.blocks,
-            Role::Bodies => tip.bodies,
-        });
-        let number = ended.file + 1;
-        let path = role.path(number);
-        let header = FileHeader {
-            store: self.parts.store,
-            role: role.name(),
-            number,
-            previous: *block.previous_hash.as_bytes(),
-        };
-        let sealed = header.seal(block.index + 1);
-        let disk = self.parts.disk.clone();
-        let failed = || Failure::at(&path, false);
-        // A crash may have left a file that never held a block: nothing in it counts.
-        disk.unlink(&path).map_err(failed())?;
-        let file = disk.create(&path).map_err(failed())?;
-        file.append(&[&sealed.header.encode(), &sealed.payload])
-            .and_then(|()| file.sync())
-            .and_then(|()| disk.sync_folder(FOLDER))
-            .map_err(failed())?;
-        let at = End { file: number, offset: sealed.record_bytes() };
-        *self.tail(role) = Some(Tail { file, path, at });
-        Ok(())
-    }
-
-    /// Names the block in `TIP`: from here on it is final.
-    fn lock(&mut self, mark: &Mark) -> Result<(), CommitError> {
-        let disk = self.parts.disk.clone();
-        let Err(error) = tip::write(disk.as_ref(), mark) else {
-            self.tip = Some(*mark);
-            for (tail, end) in [(&mut self.blocks, mark.blocks), (&mut self.bodies, mark.bodies)] {
-                if let Some(tail) = tail {
-                    tail.at = end;
-                }
-            }
-            return Ok(());
-        };
-        let failure = Failure::at(&format!("writing {TIP}"), false)(error);
-        let still = match tip::read(disk.as_ref()) {
-            Ok(Lock::At(found)) => self.tip == Some(found),
-            Ok(Lock::Absent) => self.tip.is_none(),
-            _ => false,
-        };
-        if still {
-            // The old lock stands, so the block can be taken back.
-            return Err(self.undo(failure));
-        }
-        self.broken = Some(failure.why.clone());
-        Err(CommitError::Broken(failure.why))
-    }
-
-    fn publish(
-        &mut self,
-        block: &ValidBlock,
-        record: &BlockRecord,
-        written: &Written,
-    ) -> Result<(), CommitError> {
-        let index = self.parts.index.clone();
-        let mut changes = Changes::new(index.as_ref());
-        let count = u32::try_from(block.transactions.len()).unwrap_or(u32::MAX);
-        let at = |start: End| Part::At { file: start.file, offset: start.offset };
-        let row = Row {
-            hash: block.hash,
-            record: at(written.record),
-            body: at(written.body),
-            size_bytes: block.size_bytes() as u64,
-            transactions_before: self.transactions,
-            transactions: count,
-        };
-        let ids: Vec<IdDigest> = record.transactions.iter().map(|digests| digests.id).collect();
-        rows::publish(&mut changes, block.index, &row, Some(&ids));
-        rows::set_watermark(&mut changes, &written.mark);
-        if let Err(error) = changes.write() {
-            // Committed, but not findable until a restart: stop before anyone is told wrong.
-            let why = format!("the index could not follow: {error}");
-            self.broken = Some(why.clone());
-            return Err(CommitError::Broken(why));
-        }
-        self.transactions += u64::from(count);
-        Ok(())
-    }
-
-    /// Takes back a block that failed: durably cuts off what was written of it.
-    fn undo(&mut self, failure: Failure) -> CommitError {
-        let cut = [&self.blocks, &self.bodies].into_iter().flatten().try_for_each(Tail::cut);
-        if let Err(error) = cut {
-            let why =
-                format!("{}, and what was written could not be cut off: {error}", failure.why);
-            tracing::error!(why, "the chain stopped writing");
-            self.broken = Some(why.clone());
-            return CommitError::Broken(why);
-        }
-        if failure.at_sync {
-            // What a file says after a failed sync is not to be trusted: go on in new ones.
-            (self.blocks, self.bodies) = (None, None);
-        }
-        tracing::error!(why = failure.why, "a block could not be written and was taken back");
-        if failure.full { CommitError::Full(failure.why) } else { CommitError::Failed(failure.why) }
-    }
-}
-
-/// Syncs both files at once.
-fn sync_both(blocks: &Tail, bodies: &Tail) -> Result<(), Failure> {
-    let (first, second) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| bodies.file.sync());
-        let first = blocks.file.sync();
-        let panicked = |_| Err(io::Error::other("the syncing thread panicked"));
-        (first, other.join().unwrap_or_else(panicked))
-    });
-    second.map_err(Failure::at(&format!("syncing {}", bodies.path), true))?;
-    first.map_err(Failure::at(&format!("syncing {}", blocks.path), true))
 }

@@ -10,8 +10,8 @@
 
 use lucid_core::digest::BlockHash;
 
-use super::rows::{self, Part, Row};
-use super::tip::{self, End, Lock, Mark, TIP};
+use super::rows::{self, Part, Row, Totals};
+use super::tip::{self, End, Lock, Mark, Pruned, TIP};
 use super::walk::{Pair, Pairs, Placed, Role};
 use super::{FOLDER, files::ChainParts};
 use crate::disk::Disk;
@@ -39,7 +39,9 @@ struct Recovery<'a> {
     damage: Vec<Damage>,
     /// The last block whose rows are in the index, or on their way there.
     at: Option<Mark>,
-    transactions: u64,
+    totals: Totals,
+    /// Which bodies may be gone.
+    pruned: Pruned,
     changes: Changes<'a>,
 }
 
@@ -54,7 +56,10 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
             None
         }
     };
+    recovery.pruned = recovery.pruned.later(lock.map(|lock| lock.pruned).unwrap_or_default());
     let (bound, doubt) = recovery.bound(lock)?;
+    let pruned = recovery.pruned;
+    let bound = bound.map(|mark| Mark { pruned, ..mark });
     let lost = bound.map(|bound| recovery.lost(&bound)).transpose()?.flatten();
     let mut read_only = doubt.or(lost);
     let above = recovery.walk(bound, read_only.is_none())?;
@@ -65,7 +70,7 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     }
     if read_only.is_some() && parts.accept_loss {
         let damage = recovery.damage;
-        let mut recovered = take_what_is_there(parts)?;
+        let mut recovered = take_what_is_there(parts, recovery.pruned)?;
         recovered.damage.splice(0..0, damage);
         return Ok(recovered);
     }
@@ -78,13 +83,15 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
         (Some(at), Some(bound)) if at.height >= bound.height => Some(at),
         (at, bound) => bound.or(at),
     };
+    let at = at.map(|mark| Mark { pruned, ..mark });
     Ok(Recovered { at, damage: recovery.damage, read_only })
 }
 
 /// The operator has accepted the loss: what is there becomes the chain, and the index follows it.
-fn take_what_is_there(parts: &ChainParts) -> Result<Recovered, StoreError> {
+fn take_what_is_there(parts: &ChainParts, pruned: Pruned) -> Result<Recovered, StoreError> {
     rows::clear(parts.index.as_ref())?;
-    let recovery = Recovery::start(parts)?;
+    let mut recovery = Recovery::start(parts)?;
+    recovery.pruned = pruned;
     let context = || StoreError::io(format!("writing {TIP}"));
     match recovery.last_found()? {
         Some(mark) => tip::write(parts.disk.as_ref(), &mark).map_err(context())?,
@@ -100,10 +107,10 @@ impl<'a> Recovery<'a> {
     fn start(parts: &'a ChainParts) -> Result<Self, StoreError> {
         let index = parts.index.as_ref();
         let mut at = rows::watermark(index)?;
-        let mut transactions = 0;
+        let mut totals = Totals::default();
         if let Some(mark) = at {
             match rows::row(index, mark.height)? {
-                Some(row) => transactions = row.transactions_before + u64::from(row.transactions),
+                Some(row) => totals = row.before.and(&row),
                 None => {
                     rows::clear(index)?;
                     at = None;
@@ -112,7 +119,8 @@ impl<'a> Recovery<'a> {
         }
         let disk = parts.disk.as_ref();
         let changes = Changes::new(index);
-        let recovery = Self { parts, disk, damage: Vec::new(), at, transactions, changes };
+        let pruned = at.map(|at| at.pruned).unwrap_or_default();
+        let recovery = Self { parts, disk, damage: Vec::new(), at, totals, pruned, changes };
         recovery.check_watermark()?;
         Ok(recovery)
     }
@@ -187,7 +195,7 @@ impl<'a> Recovery<'a> {
             None => (0, (End::START, End::START), BlockHash::ZERO),
             Some(at) => (at.height + 1, (at.blocks, at.bodies), at.hash),
         };
-        Pairs::new(self.disk, self.parts.store, height, ends, hash)
+        Pairs::new(self.disk, self.parts.store, height, ends, hash, self.pruned)
     }
 
     /// The last block behind the watermark of which anything is there.
@@ -196,7 +204,7 @@ impl<'a> Recovery<'a> {
         let mut pairs = self.pairs()?;
         while let Some(pair) = pairs.next()? {
             if pair.record.is_ok() || pair.body.is_ok() {
-                last = Some(mark_of(&pair, last.or(self.at)));
+                last = Some(mark_of(&pair, last.or(self.at), self.pruned));
             }
         }
         Ok(last)
@@ -207,17 +215,16 @@ impl<'a> Recovery<'a> {
         let mut lost = None;
         for (role, end) in [(Role::Blocks, bound.blocks), (Role::Bodies, bound.bodies)] {
             let numbers = role.numbers(self.disk)?;
-            for number in (1..end.file).filter(|number| !numbers.contains(number)) {
+            let gone = |number: &u32| {
+                !numbers.contains(number) && (role == Role::Blocks || !self.pruned.covers(*number))
+            };
+            for number in (1..end.file).filter(gone).collect::<Vec<_>>() {
                 self.damage.push(role.damage(number, 0, "the file is missing"));
             }
         }
         for (role, end) in [(Role::Blocks, bound.blocks), (Role::Bodies, bound.bodies)] {
             let path = role.path(end.file);
-            let context = || StoreError::io(format!("reading {path}"));
-            let length = match self.disk.open(&path).map_err(context())? {
-                Some(file) => file.length().map_err(context())?,
-                None => 0,
-            };
+            let length = role.length(self.disk, end.file)?;
             if length < end.offset {
                 let why = format!("{} bytes were here once, and {length} are left", end.offset);
                 self.damage.push(Damage::new(path.as_str(), length, &why));
@@ -304,35 +311,37 @@ impl<'a> Recovery<'a> {
 
     /// Makes the rows of a block.
     fn take_in(&mut self, pair: &Pair) {
-        let mark = mark_of(pair, self.at);
+        let mark = mark_of(pair, self.at, self.pruned);
         let row = self.row_of(pair);
-        self.transactions += u64::from(row.transactions);
+        self.totals = self.totals.and(&row);
         rows::publish(&mut self.changes, pair.height, &row, pair.ids().as_deref());
         rows::set_watermark(&mut self.changes, &mark);
         self.at = Some(mark);
     }
 
     fn row_of(&self, pair: &Pair) -> Row {
-        let body = pair.body.as_ref().ok().map(|(_, body)| body);
-        let size = body.map_or(0, |body| body.iter().map(|t| t.text().len() as u64).sum());
-        let count = match (&pair.record, body) {
-            (Ok((_, record)), _) => record.transactions.len(),
-            (_, body) => body.map_or(0, Vec::len),
-        };
         let at = |found: &super::walk::Found| Part::At { file: found.file, offset: found.offset };
+        let (count, size_bytes) = match (&pair.record, &pair.body) {
+            (Ok((_, record, size_bytes)), _) => (record.transactions.len(), *size_bytes),
+            (_, Ok(Some((_, body)))) => {
+                (body.len(), body.iter().map(|transaction| transaction.text().len() as u64).sum())
+            }
+            _ => (0, 0),
+        };
         Row {
             hash: pair.hash,
             record: match &pair.record {
-                Ok((found, _)) => at(found),
+                Ok((found, ..)) => at(found),
                 Err(damage) => Part::Lost(damage.clone()),
             },
             body: match &pair.body {
-                Ok((found, _)) => at(found),
+                Ok(Some((found, _))) => at(found),
+                Ok(None) => Part::Pruned,
                 Err(damage) => Part::Lost(damage.clone()),
             },
-            size_bytes: size,
-            transactions_before: self.transactions,
+            size_bytes,
             transactions: u32::try_from(count).unwrap_or(u32::MAX),
+            before: self.totals,
         }
     }
 
@@ -346,8 +355,9 @@ impl<'a> Recovery<'a> {
         let mut mark = self.at;
         let from = lock.or(mark);
         for pair in &above {
-            mark = Some(mark_of(pair, mark));
+            mark = Some(mark_of(pair, mark, self.pruned));
         }
+        let mark = mark.map(|mark| Mark { pruned: self.pruned, ..mark });
         let ends = mark.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
         let start = from.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
         self.cut(Role::Blocks, start.0.file, ends.0)?;
@@ -392,12 +402,13 @@ impl<'a> Recovery<'a> {
 }
 
 /// The mark behind a block; a part without a sound header ends where the part before it did.
-fn mark_of(pair: &Pair, before: Option<Mark>) -> Mark {
+fn mark_of(pair: &Pair, before: Option<Mark>, pruned: Pruned) -> Mark {
     let (blocks, bodies) = before.map_or((End::START, End::START), |m| (m.blocks, m.bodies));
     Mark {
         height: pair.height,
         hash: pair.hash,
         blocks: pair.ends.0.unwrap_or(blocks),
         bodies: pair.ends.1.unwrap_or(bodies),
+        pruned,
     }
 }

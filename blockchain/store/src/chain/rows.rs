@@ -22,8 +22,13 @@ const END: u8 = 0x90;
 /// Where one of a block's two records is, or why it cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
-    At { file: u32, offset: u64 },
+    At {
+        file: u32,
+        offset: u64,
+    },
     Lost(Damage),
+    /// It was not there any more when the rows were made, and rightly so.
+    Pruned,
 }
 
 /// The row of a height.
@@ -33,8 +38,25 @@ pub(super) struct Row {
     pub(super) record: Part,
     pub(super) body: Part,
     pub(super) size_bytes: u64,
-    pub(super) transactions_before: u64,
     pub(super) transactions: u32,
+    pub(super) before: Totals,
+}
+
+/// What the blocks before one have together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) transactions: u64,
+    pub(super) bytes: u64,
+}
+
+impl Totals {
+    /// With one block more.
+    pub(super) fn and(self, row: &Row) -> Self {
+        Self {
+            transactions: self.transactions + u64::from(row.transactions),
+            bytes: self.bytes + row.size_bytes,
+        }
+    }
 }
 
 impl Row {
@@ -47,9 +69,11 @@ impl Row {
                 Part::Lost(damage) => {
                     to.u8(0).text(&damage.file).u64(damage.offset).text(&damage.why)
                 }
+                Part::Pruned => to.u8(2),
             };
         }
-        to.u64(self.size_bytes).u64(self.transactions_before).u32(self.transactions);
+        to.u64(self.size_bytes).u32(self.transactions);
+        to.u64(self.before.transactions).u64(self.before.bytes);
         to.finish()
     }
 
@@ -58,6 +82,7 @@ impl Row {
         let part = |from: &mut Reader<'_>| -> Result<Part, WireFault> {
             Ok(match from.u8("part")? {
                 1 => Part::At { file: from.u32("file")?, offset: from.u64("offset")? },
+                2 => Part::Pruned,
                 _ => Part::Lost(Damage {
                     file: from.text("file")?.to_owned(),
                     offset: from.u64("offset")?,
@@ -70,8 +95,11 @@ impl Row {
             record: part(&mut from)?,
             body: part(&mut from)?,
             size_bytes: from.u64("size")?,
-            transactions_before: from.u64("transactions before")?,
             transactions: from.u32("transactions")?,
+            before: Totals {
+                transactions: from.u64("transactions before")?,
+                bytes: from.u64("bytes before")?,
+            },
         };
         from.finish()?;
         Ok(row)

@@ -2,7 +2,8 @@
 //!
 //! `TIP` is replaced by rename when a block's two records are durable, and only then is the block
 //! acknowledged. What it names is final: recovery never cuts there, and a chain that lacks it is not
-//! written to. The same [`Mark`] is the index's watermark.
+//! written to. It also says which bodies were pruned, before they go, so that their absence is told
+//! from damage. The same [`Mark`] is the index's watermark.
 
 use lucid_core::digest::BlockHash;
 use lucid_core::wire::{Reader, WireFault, Writer};
@@ -13,7 +14,7 @@ use crate::{Damage, StoreError};
 /// The file, at the root of the data folder.
 pub const TIP: &str = "TIP";
 
-const MAGIC: &[u8; 8] = b"LCDRtip1";
+const MAGIC: &[u8; 8] = b"LCDRtip2";
 
 /// The end of a record in one of the numbered files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,13 +28,36 @@ impl End {
     pub(super) const START: Self = Self { file: 0, offset: 0 };
 }
 
-/// A block that is committed, and where its two records end.
+/// Which bodies may be gone because they were pruned. Files of bodies are removed whole, and never the
+/// first, which holds the genesis.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Pruned {
+    /// The first file behind those that may be gone.
+    pub(super) file: u32,
+    /// The height that this file begins with.
+    pub(super) below: u64,
+}
+
+impl Pruned {
+    /// Whether a file of bodies may be missing without anything being wrong.
+    pub(super) fn covers(&self, file: u32) -> bool {
+        1 < file && file < self.file
+    }
+
+    /// The later of two.
+    pub(super) fn later(self, other: Self) -> Self {
+        std::cmp::max(self, other)
+    }
+}
+
+/// A block that is committed, where its two records end, and what was pruned before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) height: u64,
     pub(super) hash: BlockHash,
     pub(super) blocks: End,
     pub(super) bodies: End,
+    pub(super) pruned: Pruned,
 }
 
 impl Mark {
@@ -42,6 +66,7 @@ impl Mark {
         to.u64(self.height).raw(self.hash.as_bytes());
         to.u32(self.blocks.file).u64(self.blocks.offset);
         to.u32(self.bodies.file).u64(self.bodies.offset);
+        to.u32(self.pruned.file).u64(self.pruned.below);
         to.finish()
     }
 
@@ -55,6 +80,7 @@ impl Mark {
             hash: BlockHash::new(from.array("hash")?),
             blocks: end(&mut from)?,
             bodies: end(&mut from)?,
+            pruned: Pruned { file: from.u32("file")?, below: from.u64("height")? },
         };
         from.finish()?;
         Ok(mark)

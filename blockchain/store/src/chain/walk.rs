@@ -12,7 +12,7 @@ use lucid_core::record::{BlockRecord, decode_body};
 use lucid_core::transaction::{IdDigest, Transaction};
 
 use super::FOLDER;
-use super::tip::End;
+use super::tip::{End, Pruned};
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Step};
 use crate::log::{FileHeader, number_of};
@@ -53,10 +53,32 @@ impl Role {
         Ok(names.iter().filter_map(|name| number_of(name, self.name())).collect())
     }
 
+    /// Bytes of one of the files; 0 when it is not there.
+    pub(super) fn length(self, disk: &dyn Disk, number: u32) -> Result<u64, StoreError> {
+        let path = self.path(number);
+        let context = || StoreError::io(format!("reading {path}"));
+        match disk.open(&path).map_err(context())? {
+            Some(file) => file.length().map_err(context()),
+            None => Ok(0),
+        }
+    }
+
     /// What is wrong in a record's payload begins at this place.
     pub(super) fn damage(self, file: u32, offset: u64, why: impl std::fmt::Display) -> Damage {
         Damage::new(self.path(file), offset, why)
     }
+}
+
+/// What is stored of a block for ever: the length of its transactions' texts, and its record. The length
+/// cannot be had from the record, and is wanted when the body is gone.
+pub(super) fn join_record(size_bytes: u64, record: &[u8]) -> Vec<u8> {
+    [&size_bytes.to_le_bytes(), record].concat()
+}
+
+/// Takes the two apart again.
+pub(super) fn split_record(payload: &[u8]) -> Result<(u64, &[u8]), &'static str> {
+    let (size_bytes, record) = payload.split_first_chunk().ok_or("it ends early")?;
+    Ok((u64::from_le_bytes(*size_bytes), record))
 }
 
 /// A record with a sound header.
@@ -96,9 +118,11 @@ struct Cursor<'a> {
     waiting: std::vec::IntoIter<u32>,
     expected: u32,
     from: End,
+    pruned: Pruned,
     open: Option<OpenFile>,
     peeked: Option<Found>,
-    last: BlockHash,
+    /// The block before, where that is known.
+    last: Option<BlockHash>,
     /// Where the last file ended.
     ended: End,
     /// Damage met on the way to what was peeked.
@@ -111,7 +135,8 @@ impl<'a> Cursor<'a> {
         store: [u8; 16],
         role: Role,
         from: End,
-        last: BlockHash,
+        last: Option<BlockHash>,
+        pruned: Pruned,
     ) -> Result<Self, StoreError> {
         let mut numbers = role.numbers(disk)?;
         numbers.retain(|number| *number >= from.file);
@@ -123,6 +148,7 @@ impl<'a> Cursor<'a> {
             waiting,
             expected: from.file.max(1),
             from,
+            pruned,
             open: None,
             peeked: None,
             last,
@@ -151,15 +177,19 @@ impl<'a> Cursor<'a> {
         self.peek()?;
         let taken = self.peeked.take();
         if let Some(found) = &taken {
-            self.last = found.hash();
+            self.last = Some(found.hash());
         }
         Ok(taken)
     }
 
     fn open_next(&mut self) -> Result<bool, StoreError> {
         let Some(number) = self.waiting.next() else { return Ok(false) };
+        let missing = |file: &u32| self.role == Role::Blocks || !self.pruned.covers(*file);
+        if let Some(gone) = (self.expected..number).find(missing) {
+            self.note(gone, 0, "the file is missing");
+        }
         if number > self.expected {
-            self.note(self.expected, 0, "the file is missing");
+            self.last = None;
         }
         self.expected = number.saturating_add(1);
         let path = self.role.path(number);
@@ -194,7 +224,8 @@ impl<'a> Cursor<'a> {
                     }
                     // After damage it is not known which block was before.
                     Some(Ok(facts))
-                        if facts.previous != *self.last.as_bytes() && self.noise.is_empty() =>
+                        if self.last.is_some_and(|last| facts.previous != *last.as_bytes())
+                            && self.noise.is_empty() =>
                     {
                         "the file does not go on where the one before it ended"
                     }
@@ -268,11 +299,15 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// A record, and the length of the block's texts that is kept beside it.
+pub(super) type FoundRecord = (Found, BlockRecord, u64);
+
 /// One block as the files have it. A part that is lost says where and why.
 pub(super) struct Pair {
     pub(super) height: u64,
-    pub(super) record: Result<(Found, BlockRecord), Damage>,
-    pub(super) body: Result<(Found, Vec<Transaction>), Damage>,
+    pub(super) record: Result<FoundRecord, Damage>,
+    /// `None` when it was pruned.
+    pub(super) body: Result<Option<(Found, Vec<Transaction>)>, Damage>,
     /// The hash, as far as anything names it.
     pub(super) hash: BlockHash,
     /// The ends of the two records, as far as their headers are sound.
@@ -285,18 +320,18 @@ impl Pair {
     /// The digests of its transactions' ids, from whichever part is sound.
     pub(super) fn ids(&self) -> Option<Vec<IdDigest>> {
         match (&self.record, &self.body) {
-            (Ok((_, record)), _) => {
+            (Ok((_, record, _)), _) => {
                 Some(record.transactions.iter().map(|digests| digests.id).collect())
             }
-            (_, Ok((_, body))) => Some(body.iter().map(Transaction::id_digest).collect()),
+            (_, Ok(Some((_, body)))) => Some(body.iter().map(Transaction::id_digest).collect()),
             _ => None,
         }
     }
 
     /// Whether both parts are there, each other's, and follow the block before.
     pub(super) fn is_whole(&self, parent: BlockHash) -> bool {
-        let Ok((_, record)) = &self.record else { return false };
-        self.body.is_ok() && record.entry.previous_hash == parent && record.check().is_ok()
+        let (Ok((_, record, _)), Ok(Some(_))) = (&self.record, &self.body) else { return false };
+        record.entry.previous_hash == parent && record.check().is_ok()
     }
 }
 
@@ -304,6 +339,7 @@ impl Pair {
 pub(super) struct Pairs<'a> {
     blocks: Cursor<'a>,
     bodies: Cursor<'a>,
+    pruned: Pruned,
     next: u64,
 }
 
@@ -315,10 +351,13 @@ impl<'a> Pairs<'a> {
         height: u64,
         (blocks, bodies): (End, End),
         last: BlockHash,
+        pruned: Pruned,
     ) -> Result<Self, StoreError> {
+        let last = Some(last);
         Ok(Self {
-            blocks: Cursor::new(disk, store, Role::Blocks, blocks, last)?,
-            bodies: Cursor::new(disk, store, Role::Bodies, bodies, last)?,
+            blocks: Cursor::new(disk, store, Role::Blocks, blocks, last, pruned)?,
+            bodies: Cursor::new(disk, store, Role::Bodies, bodies, last, pruned)?,
+            pruned,
             next: height,
         })
     }
@@ -340,7 +379,8 @@ impl<'a> Pairs<'a> {
         let named = record.as_ref().or(body.as_ref()).map(Found::hash);
         let mut damage: Vec<Placed> = Vec::new();
         let record = self.read_record(height, record)?;
-        let body = self.read_body(height, body, record.as_ref().ok().map(|(_, record)| record))?;
+        let body =
+            self.read_body(height, body, record.as_ref().ok().map(|(_, record, _)| record))?;
         damage.append(&mut self.blocks.noise);
         damage.append(&mut self.bodies.noise);
         for (role, part) in
@@ -368,19 +408,23 @@ impl<'a> Pairs<'a> {
         &mut self,
         height: u64,
         found: Option<Found>,
-    ) -> Result<Result<(Found, BlockRecord), Damage>, StoreError> {
+    ) -> Result<Result<FoundRecord, Damage>, StoreError> {
         let Some(found) = found else { return Ok(Err(self.blocks.absent(height))) };
         let payload = match self.blocks.payload(&found)? {
             Ok(payload) => payload,
             Err(damage) => return Ok(Err(damage)),
         };
         let damage = |why: String| Role::Blocks.damage(found.file, found.offset, why);
-        Ok(match BlockRecord::decode(&payload) {
+        let (size_bytes, bytes) = match split_record(&payload) {
+            Ok(parts) => parts,
+            Err(why) => return Ok(Err(damage(why.to_owned()))),
+        };
+        Ok(match BlockRecord::decode(bytes) {
             Err(fault) => Err(damage(fault.to_string())),
             Ok(record) if record.entry.index != height || record.entry.hash != found.hash() => {
                 Err(damage("the record is of another block than its header says".to_owned()))
             }
-            Ok(record) => Ok((found, record)),
+            Ok(record) => Ok((found, record, size_bytes)),
         })
     }
 
@@ -389,8 +433,11 @@ impl<'a> Pairs<'a> {
         height: u64,
         found: Option<Found>,
         record: Option<&BlockRecord>,
-    ) -> Result<Result<(Found, Vec<Transaction>), Damage>, StoreError> {
-        let Some(found) = found else { return Ok(Err(self.bodies.absent(height))) };
+    ) -> Result<Result<Option<(Found, Vec<Transaction>)>, Damage>, StoreError> {
+        let Some(found) = found else {
+            let pruned = 0 < height && height < self.pruned.below;
+            return Ok(if pruned { Ok(None) } else { Err(self.bodies.absent(height)) });
+        };
         let payload = match self.bodies.payload(&found)? {
             Ok(payload) => payload,
             Err(damage) => return Ok(Err(damage)),
@@ -400,13 +447,13 @@ impl<'a> Pairs<'a> {
             Err(fault) => return Ok(Err(damage(fault.to_string()))),
             Ok(body) => body,
         };
-        let Some(record) = record else { return Ok(Ok((found, body))) };
+        let Some(record) = record else { return Ok(Ok(Some((found, body)))) };
         if record.entry.hash != found.hash() {
             return Ok(Err(damage("the body is another block's than the record".to_owned())));
         }
         Ok(match Block::from_parts(record, body) {
             Err(fault) => Err(damage(fault.to_string())),
-            Ok(block) => Ok((found, block.transactions)),
+            Ok(block) => Ok(Some((found, block.transactions))),
         })
     }
 }
