@@ -20,9 +20,10 @@ use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
 use lucid_block_manager::state as manager;
 use lucid_core::anchor::SignedAnchor;
-use lucid_core::block::{Block, Candidate};
+use lucid_core::block::Candidate;
 use lucid_core::bundle::{Anchored, Producer};
 use lucid_core::digest::BlockHash;
+use lucid_core::record::Head;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::tombstone::SignedTombstone;
@@ -51,7 +52,7 @@ use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session, ver
 use lucid_data_chain::row::SessionName;
 use lucid_data_chain::{Opened, reply};
 use lucid_store::audit::audit;
-use lucid_store::chain::ChainStore;
+use lucid_store::chain::Kept;
 use lucid_store::disk::Disk;
 use lucid_store::folder::Options;
 use lucid_store::{chain, segment};
@@ -545,8 +546,19 @@ impl Local {
         let Some(tip) = store.tip()? else { return Ok(()) };
         let mut parent = None;
         for height in 0..=tip.height {
-            match read_block(store, height) {
-                Ok(block) => {
+            match store.block(height).map_err(anyhow::Error::from) {
+                Ok(Some(Kept::Pruned(stored))) => {
+                    parent = Some(Head::of(&stored.record).as_parent()?);
+                    all.blocks += 1;
+                    if let Err(fault) = stored.record.check() {
+                        all.faults.push(format!("block {height}: {fault}"));
+                    }
+                }
+                Ok(None) => {
+                    parent = None;
+                    all.faults.push(format!("block {height} is missing"));
+                }
+                Ok(Some(Kept::Whole(block))) => {
                     let own_parent = parent.replace(block.as_parent()?);
                     let earlier = |digest: &_| {
                         store.find(digest).ok().flatten().is_some_and(|place| place.height < height)
@@ -631,12 +643,6 @@ fn tombstone_fault(tombstone: &Tombstone, opened: Option<&manager::Opened>) -> O
     let (index, hash) = tombstone.block_index.zip(tombstone.block_hash)?;
     let fault = block_fault(opened?, index, hash)?;
     Some(format!("the tombstone of session {id} is in block {index}: {fault}"))
-}
-
-fn read_block(store: &dyn ChainStore, height: u64) -> anyhow::Result<Block> {
-    let stored = store.record(height)?.context("its record is missing")?;
-    let body = store.body(height)?.context("its transactions are missing")?;
-    Ok(Block::from_parts(&stored.record, body)?)
 }
 
 /// The chain of this process as what anchors sessions.

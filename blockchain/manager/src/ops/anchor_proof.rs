@@ -9,7 +9,7 @@ use lucid_core::record::Entry;
 use lucid_core::sign::{PublicKey, Signature};
 use lucid_core::transaction::{Transaction, id_digest};
 use lucid_store::StoreError;
-use lucid_store::chain::ChainStore;
+use lucid_store::chain::{Body, ChainStore};
 
 /// A transaction, its way to the block's Merkle root, and who vouches for the block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub fn anchor_proof(
     let transaction = match kept {
         Some(anchor) => Some(anchor.transaction),
         None => {
-            chain.body(place.height)?.and_then(|body| body.into_iter().nth(place.position as usize))
+            let body = chain.body(place.height)?.and_then(Body::here);
+            body.and_then(|body| body.into_iter().nth(place.position as usize))
         }
     };
     let leaves: Vec<TransactionHash> =

@@ -1,9 +1,9 @@
 //! One block, however it is asked for.
 
-use lucid_core::block::Block;
 use lucid_core::digest::BlockHash;
 use lucid_store::StoreError;
 use lucid_store::chain::ChainStore;
+pub use lucid_store::chain::{Kept, StoredRecord};
 
 /// Which block is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub enum BlockName {
     Latest,
 }
 
-/// The block, if the chain has it.
-pub fn get_block(chain: &dyn ChainStore, name: BlockName) -> Result<Option<Block>, StoreError> {
+/// The block, or what is kept of it, if the chain has it.
+pub fn get_block(chain: &dyn ChainStore, name: BlockName) -> Result<Option<Kept>, StoreError> {
     let height = match name {
         BlockName::Height(height) => Some(height),
         BlockName::Hash(hash) => chain.height_of(&hash)?,

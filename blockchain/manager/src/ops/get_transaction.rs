@@ -4,7 +4,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{Transaction, id_digest};
 use lucid_store::StoreError;
-use lucid_store::chain::ChainStore;
+use lucid_store::chain::{Body, ChainStore};
 use lucid_store::vault::Vault;
 
 use crate::facts::{self, Stage};
@@ -39,7 +39,7 @@ pub enum Status {
 pub struct Found {
     /// Its id.
     pub id: String,
-    /// The transaction itself.
+    /// The transaction itself; gone when its block was pruned.
     pub transaction: Option<Transaction>,
     /// When it was accepted here; unknown for blocks from elsewhere.
     pub submitted_at: Option<Timestamp>,
@@ -61,7 +61,7 @@ pub fn get_transaction(
     if let Some(place) = chain.find(&digest)?
         && let Some(stored) = chain.record(place.height)?
     {
-        let body = chain.body(place.height)?;
+        let body = chain.body(place.height)?.and_then(Body::here);
         let entry = stored.record.entry;
         return Ok(Some(Found {
             id: id.to_owned(),

@@ -1,12 +1,12 @@
 //! Committed blocks in a row, as bytes, for whoever follows this chain.
 //!
 //! Called by the routes that serve heads and bodies. A run begins at the height asked for and ends
-//! with the limit, with the bytes that one reply may have, or with the tip, whichever comes first; the
-//! first block is in it whatever its size. Beyond the tip a run is empty.
+//! with the limit, with about the bytes that one reply may have, or with the tip, whichever comes first;
+//! the first block is in it whatever its size. Beyond the tip a run is empty.
 
-use lucid_core::record::{Head, encode_body};
+use lucid_core::record::Head;
 use lucid_store::StoreError;
-use lucid_store::chain::ChainStore;
+use lucid_store::chain::{Body, ChainStore, Stretch};
 
 /// Bytes of a reply, unless its first block alone has more.
 pub const RUN_BYTES_MAX: usize = 4 << 20;
@@ -20,25 +20,27 @@ pub enum Half {
     Bodies,
 }
 
-/// Reads a run.
+/// Reads a run. One of bodies ends before those that were pruned, and is [`Body::Pruned`] when its first
+/// one was.
 pub fn read_run(
     chain: &dyn ChainStore,
     half: Half,
     from: u64,
     limit: usize,
-) -> Result<Vec<Vec<u8>>, StoreError> {
-    let (mut run, mut bytes) = (Vec::new(), 0);
-    for height in (from..=u64::MAX).take(limit) {
-        let item = match half {
-            Half::Heads => chain.record(height)?.map(|stored| Head::of(&stored.record).encode()),
-            Half::Bodies => chain.body(height)?.map(|body| encode_body(&body)),
-        };
-        let Some(item) = item else { break };
-        bytes += item.len();
-        if bytes > RUN_BYTES_MAX && !run.is_empty() {
-            break;
+) -> Result<Body<Vec<Vec<u8>>>, StoreError> {
+    let stretch = Stretch { from, blocks: limit, bytes: RUN_BYTES_MAX };
+    let run = match half {
+        Half::Heads => {
+            let records = chain.records(stretch)?;
+            records.iter().map(|stored| Head::of(&stored.record).encode()).collect()
         }
-        run.push(item);
-    }
-    Ok(run)
+        Half::Bodies => {
+            let bodies = chain.body_bytes(stretch)?;
+            if bodies.first() == Some(&Body::Pruned) {
+                return Ok(Body::Pruned);
+            }
+            bodies.into_iter().map_while(Body::here).collect()
+        }
+    };
+    Ok(Body::Here(run))
 }

@@ -12,7 +12,7 @@ use lucid_http::extract::{Path, Query};
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
-use crate::ops::get_block::{BlockName, get_block as find_block};
+use crate::ops::get_block::{BlockName, Kept, StoredRecord, get_block as find_block};
 use crate::ops::list_blocks::{Wanted, list_blocks as read_page};
 use crate::problems;
 
@@ -47,23 +47,11 @@ pub async fn list_blocks(
         limit: per_page,
     };
     app.run(move |manager| {
+        let below = manager.chain.pruned_below();
         let listed = read_page(manager.chain.as_ref(), &wanted).map_err(problems::store)?;
         let blocks = listed.records.into_iter().map(|stored| {
-            let entry = stored.record.entry;
-            BlockSummary {
-                block_id: entry.hash,
-                index: entry.index,
-                height: entry.index,
-                hash: entry.hash,
-                timestamp: entry.timestamp,
-                previous_hash: entry.previous_hash,
-                merkle_root: entry.merkle_root,
-                nonce: entry.nonce,
-                transaction_count: entry.transaction_count,
-                size_bytes: stored.size_bytes,
-                producer: stored.record.producer.map(|key| key.to_string()),
-                pruned: false,
-            }
+            let is_pruned = (1..below).contains(&stored.record.entry.index);
+            summary(stored, is_pruned)
         });
         Ok(Json(Blocks {
             blocks: blocks.collect(),
@@ -76,6 +64,24 @@ pub async fn list_blocks(
         }))
     })
     .await
+}
+
+fn summary(stored: StoredRecord, pruned: bool) -> BlockSummary {
+    let entry = stored.record.entry;
+    BlockSummary {
+        block_id: entry.hash,
+        index: entry.index,
+        height: entry.index,
+        hash: entry.hash,
+        timestamp: entry.timestamp,
+        previous_hash: entry.previous_hash,
+        merkle_root: entry.merkle_root,
+        nonce: entry.nonce,
+        transaction_count: entry.transaction_count,
+        size_bytes: stored.size_bytes,
+        producer: stored.record.producer.map(|key| key.to_string()),
+        pruned,
+    }
 }
 
 /// One block, by index or hash.
@@ -130,16 +136,31 @@ fn height(text: &str) -> Reply<u64> {
 async fn answer(app: App, name: BlockName) -> Reply<Response> {
     let text = app
         .run(move |manager| {
-            let found = find_block(manager.chain.as_ref(), name).map_err(problems::store)?;
-            found.map(|block| block.to_json_text()).ok_or_else(|| {
-                let sentence = match name {
-                    BlockName::Height(height) => format!("there is no block at height {height}"),
-                    BlockName::Hash(hash) => format!("there is no block {hash}"),
-                    BlockName::Latest => "the chain has no blocks yet".to_owned(),
-                };
-                Refusal::new(ErrorCode::NotFound, sentence).documented("BM_001")
-            })
+            match find_block(manager.chain.as_ref(), name).map_err(problems::store)? {
+                Some(Kept::Whole(block)) => Ok(block.to_json_text()),
+                Some(Kept::Pruned(stored)) => Err(pruned(*stored)),
+                None => Err(unknown(name)),
+            }
         })
         .await?;
     Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+fn unknown(name: BlockName) -> Refusal {
+    let sentence = match name {
+        BlockName::Height(height) => format!("there is no block at height {height}"),
+        BlockName::Hash(hash) => format!("there is no block {hash}"),
+        BlockName::Latest => "the chain has no blocks yet".to_owned(),
+    };
+    Refusal::new(ErrorCode::NotFound, sentence).documented("BM_001")
+}
+
+/// The transactions are gone on purpose; the rest of the block comes along.
+fn pruned(stored: StoredRecord) -> Refusal {
+    let sentence = format!(
+        "the transactions of block {} were pruned; its header is in the details",
+        stored.record.entry.index
+    );
+    let header = serde_json::to_value(summary(stored, true)).unwrap_or_default();
+    Refusal::new(ErrorCode::Gone, sentence).with("header", header)
 }

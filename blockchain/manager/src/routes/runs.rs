@@ -31,10 +31,16 @@ async fn answer(app: App, half: Half, query: RunQuery) -> Reply<Response> {
         let sentence = format!("limit is from 1 to {RUN_BLOCKS_MAX}");
         return Err(Refusal::new(ErrorCode::Invalid, sentence));
     }
+    let from = query.from;
     let body = app
         .run(move |manager| {
-            let run = read_run(manager.chain.as_ref(), half, query.from, limit as usize)
+            let run = read_run(manager.chain.as_ref(), half, from, limit as usize)
                 .map_err(problems::store)?;
+            let run = run.here().ok_or_else(|| {
+                let sentence = format!("the transactions of block {from} were pruned");
+                Refusal::new(ErrorCode::Gone, sentence)
+                    .with("pruned_below", manager.chain.pruned_below())
+            })?;
             framing::encode(run.iter().map(Vec::as_slice))
                 .ok_or_else(|| Refusal::new(ErrorCode::Internal, "a block is too long to be sent"))
         })

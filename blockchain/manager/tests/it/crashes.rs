@@ -47,7 +47,7 @@ fn seal(manager: &Opened) {
 fn chained(manager: &Opened) -> Vec<String> {
     let count = manager.chain.tip().unwrap().map_or(0, |tip| tip.height + 1);
     let ids: Vec<String> = (0..count)
-        .flat_map(|height| manager.chain.body(height).unwrap().unwrap())
+        .flat_map(|height| manager.chain.body(height).unwrap().unwrap().here().unwrap())
         .map(|transaction| transaction.id().to_owned())
         .collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");

@@ -188,7 +188,7 @@ fn a_block_is_never_older_than_its_parent_and_never_far_ahead() {
     let early = now().plus_seconds(-3_600);
     assert!(matches!(seal(&manager, early), Err(SealError::ParentAhead { .. })));
     let made = seal(&manager, now().plus_seconds(-60)).unwrap().block.unwrap();
-    let block = manager.chain.block(made.height).unwrap().unwrap();
+    let block = manager.chain.block(made.height).unwrap().unwrap().whole().unwrap();
     assert_eq!(block.time().unwrap(), now());
 }
 
@@ -222,7 +222,7 @@ fn a_stored_block_is_judged_as_history_and_an_altered_one_is_refused() {
         seal(&manager, now()).unwrap();
     }
     let later = now().plus_seconds(1_000_000);
-    let text = manager.chain.block(1).unwrap().unwrap().to_json_text();
+    let text = manager.chain.block(1).unwrap().unwrap().whole().unwrap().to_json_text();
     let judge = |text: &str, mode| {
         validate_block(manager.chain.as_ref(), later, text.as_bytes(), mode).unwrap()
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lucid_core::block::{Block, Parent};
-use lucid_core::record::BlockRecord;
+use lucid_core::record::{BlockRecord, encode_body};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{Transaction, id_digest};
@@ -60,22 +60,51 @@ pub(super) fn chain_of(counts: &[usize]) -> Vec<ValidBlock> {
     blocks
 }
 
-/// Asserts that the chain holds exactly these blocks, by every way of asking.
+/// Everything from a height on.
+pub(super) fn all_from(from: u64) -> Stretch {
+    Stretch { from, blocks: usize::MAX, bytes: usize::MAX }
+}
+
+/// Asserts that the chain holds exactly these blocks, by every way of asking. Bodies that may have been
+/// pruned are right or gone.
 pub(super) fn assert_holds(chain: &dyn ChainStore, blocks: &[ValidBlock]) {
     let tip = blocks.last().map(|block| Tip { height: block.index, hash: block.hash });
     assert_eq!(chain.tip().unwrap(), tip);
-    let mut before = 0;
+    let (mut transactions_before, mut bytes_before) = (0, 0);
+    let mut records = Vec::new();
     for block in blocks {
-        assert_eq!(chain.block(block.index).unwrap().as_ref(), Some(&**block));
+        let may_be_gone = 0 < block.index && block.index < chain.pruned_below();
+        match chain.block(block.index).unwrap().unwrap() {
+            Kept::Whole(found) => assert_eq!(found, **block),
+            Kept::Pruned(_) => assert!(may_be_gone, "{}", block.index),
+        }
         let stored = chain.record(block.index).unwrap().unwrap();
-        assert_eq!(stored.record, BlockRecord::of(block));
-        assert_eq!(stored.size_bytes, block.size_bytes() as u64);
-        assert_eq!(stored.transactions_before, before);
-        before += block.transactions.len() as u64;
+        let size_bytes = block.size_bytes() as u64;
+        let record = BlockRecord::of(block);
+        assert_eq!(stored, StoredRecord { record, size_bytes, transactions_before, bytes_before });
+        records.push(stored);
+        transactions_before += block.transactions.len() as u64;
+        bytes_before += size_bytes;
         assert_eq!(chain.height_of(&block.hash).unwrap(), Some(block.index));
         for (position, transaction) in (0..).zip(&block.transactions) {
             let place = Place { height: block.index, position };
             assert_eq!(chain.find(&transaction.id_digest()).unwrap(), Some(place));
+        }
+    }
+    let below = usize::try_from(chain.pruned_below()).unwrap();
+    for from in [0, below.saturating_sub(1), blocks.len() / 2, blocks.len()] {
+        let stretch = all_from(from as u64);
+        assert_eq!(chain.records(stretch).unwrap(), records[from..]);
+        let bytes: Vec<_> = records[from..].iter().map(|stored| stored.record.encode()).collect();
+        assert_eq!(chain.record_bytes(stretch).unwrap(), bytes);
+        let bodies = chain.body_bytes(stretch).unwrap();
+        assert_eq!(bodies.len(), blocks.len() - from);
+        for (block, body) in blocks[from..].iter().zip(bodies) {
+            let body = body.here().unwrap_or_else(|| {
+                assert!(0 < block.index && block.index < chain.pruned_below());
+                encode_body(&block.transactions)
+            });
+            assert_eq!(body, encode_body(&block.transactions));
         }
     }
     let next = blocks.len() as u64;
@@ -123,6 +152,101 @@ fn a_height_is_decided_once() {
         assert_eq!(chain.append(&stray).unwrap(), wrong);
         assert_holds(chain.as_ref(), &blocks[..2]);
     });
+}
+
+#[test]
+fn a_run_is_stored_whole_and_what_is_known_of_it_is_passed_over() {
+    every_back_end(|make| {
+        let (chain, blocks) = (make(), chain_of(&[0, 3, 1, 0, 5, 2, 2, 8, 1]));
+        assert_eq!(chain.append_run(&[]).unwrap(), Run { stored: 0, stopped: None });
+        assert_eq!(chain.append_run(&blocks[..3]).unwrap(), Run { stored: 3, stopped: None });
+        assert_holds(chain.as_ref(), &blocks[..3]);
+        assert_eq!(chain.append_run(&blocks).unwrap(), Run { stored: 6, stopped: None });
+        assert_eq!(chain.append_run(&blocks).unwrap(), Run { stored: 0, stopped: None });
+        assert_holds(chain.as_ref(), &blocks);
+    });
+}
+
+#[test]
+fn a_run_ends_before_a_block_that_does_not_follow() {
+    every_back_end(|make| {
+        let (chain, blocks) = (make(), chain_of(&[1, 2, 3, 1]));
+        let stopped = |run: &[ValidBlock]| chain.append_run(run).unwrap();
+        let ahead = Some(Appended::NotNext { next: 0 });
+        assert_eq!(stopped(&blocks[1..]), Run { stored: 0, stopped: ahead });
+        let gap = [blocks[0].clone(), blocks[1].clone(), blocks[3].clone()];
+        let missing = Some(Appended::NotNext { next: 2 });
+        assert_eq!(stopped(&gap), Run { stored: 2, stopped: missing });
+        let rival = next(Some(&blocks[0]), 1, 99);
+        let stray = [blocks[2].clone(), next(Some(&rival), 1, 99)];
+        let taken = Some(Appended::HeightTaken { hash: blocks[2].hash });
+        assert_eq!(stopped(&stray), Run { stored: 1, stopped: taken });
+        assert_holds(chain.as_ref(), &blocks[..3]);
+    });
+}
+
+#[test]
+fn a_stretch_ends_with_the_blocks_or_the_bytes_that_were_asked_for() {
+    every_back_end(|make| {
+        let (chain, blocks) = (make(), chain_of(&[2; 12]));
+        chain.append_run(&blocks).unwrap();
+        let count = |blocks, bytes| {
+            let stretch = Stretch { from: 3, blocks, bytes };
+            let records = chain.records(stretch).unwrap().len();
+            assert_eq!(chain.record_bytes(stretch).unwrap().len(), records);
+            records
+        };
+        assert_eq!(count(0, 1_000_000), 0);
+        assert_eq!(count(4, 1_000_000), 4);
+        assert_eq!(count(100, 1_000_000), 9);
+        assert_eq!(count(100, 0), 1);
+        let some = count(100, 1_500);
+        assert!((2..5).contains(&some), "{some}");
+    });
+}
+
+#[test]
+fn pruned_bodies_are_gone_and_everything_else_is_there() {
+    every_back_end(|make| {
+        let (chain, blocks) = (make(), chain_of(&[1; 30]));
+        chain.append_run(&blocks).unwrap();
+        assert_eq!(chain.pruned_below(), 0);
+        assert_eq!(chain.prune(0).unwrap(), Pruning::default());
+        for keep_from in [12, 5, 25] {
+            let pruning = chain.prune(keep_from).unwrap();
+            assert!(chain.pruned_below() <= 25 && pruning.spared.is_empty(), "{pruning:?}");
+            assert_eq!(keep_from == 5, pruning.blocks == 0, "{keep_from}: {pruning:?}");
+            assert_holds(chain.as_ref(), &blocks);
+        }
+        let gone = |height| chain.body(height).unwrap() == Some(Body::Pruned);
+        assert!(!gone(0) && gone(1) && gone(20) && (25..30).all(|height| !gone(height)));
+        let more = next(blocks.last().map(|block| &**block), 2, 0);
+        assert_eq!(chain.append(&more).unwrap(), Appended::Stored);
+        let again = next(Some(&more), 1, 0);
+        assert_eq!(chain.append(&again).unwrap(), Appended::Stored);
+        assert_holds(chain.as_ref(), &[blocks, vec![more, again]].concat());
+    });
+}
+
+#[test]
+fn a_pruned_chain_is_the_same_with_its_index_and_without() {
+    let disk = SimulatedDisk::new();
+    let kept = parts(&disk);
+    let blocks = chain_of(&[2; 20]);
+    let chain = ChainFiles::open(kept.clone()).unwrap();
+    chain.append_run(&blocks).unwrap();
+    let pruning = chain.prune(15).unwrap();
+    assert!(pruning.files > 1 && pruning.blocks > 10, "{pruning:?}");
+    let below = chain.pruned_below();
+    drop(chain);
+    for parts in [kept, parts(&disk)] {
+        let chain = ChainFiles::open(parts).unwrap();
+        assert!(chain.damage().is_empty(), "{:?}", chain.damage());
+        assert_eq!(chain.pruned_below(), below);
+        assert_eq!(chain.body(3).unwrap(), Some(Body::Pruned));
+        assert_holds(&chain, &blocks);
+    }
+    assert_eq!(audit::audit(&disk, STORE).unwrap(), []);
 }
 
 #[test]
@@ -174,16 +298,16 @@ fn an_index_of_another_chain_is_refused() {
 }
 
 #[test]
-fn a_full_disk_loses_nothing_and_the_block_is_stored_later() {
+fn a_full_disk_loses_nothing_and_the_blocks_are_stored_later() {
     let disk = SimulatedDisk::new();
     let chain = ChainFiles::open(parts(&disk)).unwrap();
-    let blocks = chain_of(&[2, 2, 2, 2]);
+    let blocks = chain_of(&[2, 2, 2, 2, 2, 2]);
     chain.append(&blocks[0]).unwrap();
-    for space in (0..3_000).step_by(97) {
+    for space in (0..9_000).step_by(97) {
         disk.set_space(Some(space));
-        match chain.append(&blocks[1]) {
-            Ok(outcome) => {
-                assert_eq!(outcome, Appended::Stored);
+        match chain.append_run(&blocks[1..]) {
+            Ok(run) => {
+                assert_eq!(run, Run { stored: 5, stopped: None });
                 break;
             }
             Err(error) => {
@@ -193,17 +317,42 @@ fn a_full_disk_loses_nothing_and_the_block_is_stored_later() {
         }
     }
     disk.set_space(None);
-    for block in &blocks[1..] {
-        chain.append(block).unwrap();
-    }
+    assert_holds(&chain, &blocks);
     assert_holds(&ChainFiles::open(parts(&disk)).unwrap(), &blocks);
     assert_eq!(audit::audit(&disk, STORE).unwrap(), []);
+}
+
+#[test]
+fn a_sync_that_fails_takes_the_run_back_and_a_later_one_goes_on() {
+    for good in 0..12 {
+        for bad in 1..3 {
+            let disk = SimulatedDisk::new();
+            let chain = ChainFiles::open(parts(&disk)).unwrap();
+            let blocks = chain_of(&[2; 7]);
+            chain.append_run(&blocks[..2]).unwrap();
+            disk.fail_syncs(good, bad);
+            let outcome = chain.append_run(&blocks[2..]);
+            disk.fail_syncs(usize::MAX, 0);
+            let certain = outcome.as_ref().is_err_and(|error| !error.maybe_applied());
+            if certain {
+                assert_holds(&chain, &blocks[..2]);
+                chain.append_run(&blocks).unwrap();
+            }
+            let after = disk.after_power_cut(disk.calls(), 3);
+            let found = ChainFiles::open(parts(&after)).unwrap();
+            let count = found.tip().unwrap().unwrap().height as usize + 1;
+            assert_holds(&found, &blocks[..count]);
+            assert!(count == 7 || outcome.is_err() && !certain, "{good} {bad} {count}");
+        }
+    }
 }
 
 /// One step of the model test.
 #[derive(Debug, Clone)]
 enum Move {
     Append(usize),
+    Run(usize),
+    Prune(u64),
     Rival(usize),
     Again(usize),
     Ahead,
@@ -213,6 +362,8 @@ enum Move {
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let step = prop_oneof![
         4 => (0_usize..6).prop_map(Move::Append),
+        2 => (0_usize..9).prop_map(Move::Run),
+        1 => (0_u64..20).prop_map(Move::Prune),
         1 => (0_usize..9).prop_map(Move::Rival),
         1 => (0_usize..9).prop_map(Move::Again),
         1 => Just(Move::Ahead),
@@ -233,6 +384,20 @@ fn follow_model(
                 let block = next(model.last().map(|block| &**block), count, 0);
                 assert_eq!(chain.append(&block).unwrap(), Appended::Stored);
                 model.push(block);
+            }
+            Move::Run(count) => {
+                for salt in 0..count {
+                    let block = next(model.last().map(|block| &**block), salt % 4, 0);
+                    model.push(block);
+                }
+                // What is known at its front is passed over.
+                let known = model.len().saturating_sub(count + 2);
+                let run = chain.append_run(&model[known..]).unwrap();
+                assert_eq!(run, Run { stored: count, stopped: None });
+            }
+            Move::Prune(keep_from) => {
+                chain.prune(keep_from).unwrap();
+                assert!(chain.pruned_below() <= keep_from.max(chain.pruned_below()));
             }
             Move::Rival(at) => {
                 let Some(taken) = model.get(at) else { continue };
@@ -257,7 +422,7 @@ fn follow_model(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_back_end_follows_the_model(steps in moves()) {
@@ -288,8 +453,10 @@ fn the_bytes_of_a_chain_never_change() {
         let bytes = read_all(&disk, path).unwrap().unwrap();
         format!("{} {}", bytes.len(), blake3::hash(&bytes).to_hex().get(..16).unwrap())
     };
-    assert_eq!(disk.list(FOLDER).unwrap(), ["00000001.blocks", "00000001.bodies"]);
-    assert_eq!(digest("blocks/00000001.blocks"), "1457 65aeba84e0bd4fc7");
-    assert_eq!(digest("blocks/00000001.bodies"), "548 99f453a822cb77ea");
-    assert_eq!(digest(TIP), "104 133b6849c7b9d9b6");
+    let names = ["00000001.blocks", "00000001.bodies", "00000002.bodies"];
+    assert_eq!(disk.list(FOLDER).unwrap(), names);
+    assert_eq!(digest("blocks/00000001.blocks"), "1473 fae0b4fb2bd8f3b6");
+    assert_eq!(digest("blocks/00000002.bodies"), "415 61290a8e41389ca6");
+    assert_eq!(digest("blocks/00000001.bodies"), "323 84591ac288313060");
+    assert_eq!(digest(TIP), "116 719677bd3926f07f");
 }

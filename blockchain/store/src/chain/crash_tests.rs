@@ -1,11 +1,18 @@
 //! Power cuts at every point of a chain's life.
 
-use super::conformance::{STORE, assert_holds, chain_of, next, parts};
+use std::collections::BTreeSet;
+
+use super::conformance::{self, STORE, assert_holds, chain_of, next};
 use super::tip::{self, Lock};
 use super::*;
 use crate::disk::simulated::{SimulatedDisk, SyncPoint};
 
 const SEEDS: u64 = 6;
+
+/// A block or two a file.
+fn parts(disk: &SimulatedDisk) -> ChainParts {
+    ChainParts { file_bytes_max: 500, ..conformance::parts(disk) }
+}
 
 /// What was acknowledged after how many calls.
 struct Life {
@@ -14,29 +21,68 @@ struct Life {
     acknowledged: Vec<(usize, usize)>,
 }
 
-/// Appends blocks over several files, with a reopening in between.
+/// What is done one after the other, with the number of blocks after it.
+#[derive(Clone, Copy)]
+enum Deed {
+    Append,
+    Run(usize),
+    Prune(u64),
+    Reopen,
+}
+
+/// Single blocks and runs over several files, and bodies that go.
+const DEEDS: [Deed; 10] = [
+    Deed::Append,
+    Deed::Append,
+    Deed::Run(4),
+    Deed::Reopen,
+    Deed::Prune(4),
+    Deed::Append,
+    Deed::Run(5),
+    Deed::Prune(9),
+    Deed::Reopen,
+    Deed::Append,
+];
+
 fn live(forgotten: Option<SyncPoint>) -> Life {
     let disk = SimulatedDisk::new();
     if let Some(point) = forgotten {
         disk.forgetting(point);
     }
-    let blocks = chain_of(&[1, 0, 3, 2, 4, 1, 2]);
+    let blocks = chain_of(&[1, 0, 3, 2, 4, 1, 2, 0, 3, 1, 2, 1, 1]);
     let mut acknowledged = vec![(0, 0)];
     let mut chain = ChainFiles::open(parts(&disk)).unwrap();
-    for (count, block) in blocks.iter().enumerate() {
-        if count == 3 {
-            drop(chain);
-            chain = ChainFiles::open(parts(&disk)).unwrap();
-        }
-        assert_eq!(chain.append(block).unwrap(), Appended::Stored);
-        acknowledged.push((disk.calls(), count + 1));
+    let mut count = 0;
+    for deed in DEEDS {
+        let more = match deed {
+            Deed::Append => 1,
+            Deed::Run(more) => more,
+            Deed::Prune(keep_from) => {
+                assert!(chain.prune(keep_from).unwrap().files > 0);
+                0
+            }
+            Deed::Reopen => {
+                drop(chain);
+                chain = ChainFiles::open(parts(&disk)).unwrap();
+                0
+            }
+        };
+        let run = chain.append_run(&blocks[count..count + more]).unwrap();
+        assert_eq!(run, Run { stored: more, stopped: None });
+        count += more;
+        acknowledged.push((disk.calls(), count));
     }
+    assert_eq!(count, blocks.len());
     Life { disk, blocks, acknowledged }
 }
 
 /// Cuts the power behind every call and says what is wrong with what is found.
 fn check(life: &Life) -> Result<(), String> {
-    for calls in 0..=life.disk.calls() {
+    check_from(life, 0)
+}
+
+fn check_from(life: &Life, first: usize) -> Result<(), String> {
+    for calls in first..=life.disk.calls() {
         for seed in 0..SEEDS {
             let found = life.disk.after_power_cut(calls, seed);
             check_one(life, calls, &found)
@@ -89,12 +135,65 @@ fn every_power_cut_leaves_what_was_acknowledged_and_nothing_partial() {
 
 #[test]
 fn no_sync_can_be_left_out() {
-    let points = live(None).disk.sync_points();
+    let calls = live(None).disk.sync_calls();
+    let points: BTreeSet<_> = calls.iter().map(|(_, point)| point.clone()).collect();
     assert_eq!(points.len(), 5, "{points:?}");
     for point in points {
         let life = live(Some(point.clone()));
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&life)));
         assert!(!matches!(outcome, Ok(Ok(()))), "nothing notices that {point:?} is missing");
+    }
+}
+
+#[test]
+fn no_sync_of_a_file_that_a_run_leaves_behind_can_be_left_out() {
+    let blocks = chain_of(&[1; 5]);
+    let lived = |forgotten: Option<usize>| {
+        let disk = SimulatedDisk::new();
+        if let Some(call) = forgotten {
+            disk.forgetting(SyncPoint::Call(call));
+        }
+        let chain = ChainFiles::open(parts(&disk)).unwrap();
+        chain.append(&blocks[0]).unwrap();
+        let before = disk.calls();
+        chain.append_run(&blocks[1..]).unwrap();
+        let acknowledged = vec![(0, 0), (before, 1), (disk.calls(), blocks.len())];
+        (Life { disk, blocks: blocks.clone(), acknowledged }, before)
+    };
+    let (life, before) = lived(None);
+    let end = life.disk.calls();
+    check_from(&life, end).unwrap();
+    let files = life.disk.sync_calls().into_iter().filter(|(at, point)| {
+        *at >= before && matches!(point, SyncPoint::File(path) if path.starts_with(FOLDER))
+    });
+    let files: Vec<_> = files.collect();
+    assert!(files.len() > 4, "{files:?}");
+    for (call, point) in files {
+        let life = lived(Some(call)).0;
+        let outcome =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check_from(&life, end)));
+        assert!(
+            !matches!(outcome, Ok(Ok(()))),
+            "nothing notices that {call}, {point:?} is missing"
+        );
+    }
+}
+
+#[test]
+fn what_a_crash_leaves_of_pruned_files_goes_with_the_next_pruning() {
+    let life = live(None);
+    for calls in 0..=life.disk.calls() {
+        let found = life.disk.after_power_cut(calls, 2);
+        let chain = ChainFiles::open(parts(&found)).unwrap();
+        let below = chain.pruned_below();
+        if below == 0 {
+            continue;
+        }
+        chain.prune(below).unwrap();
+        for height in 1..below {
+            assert_eq!(chain.body(height).unwrap(), Some(Body::Pruned), "{calls} {height}");
+        }
+        assert_eq!(audit::audit(&found, STORE).unwrap(), []);
     }
 }
 

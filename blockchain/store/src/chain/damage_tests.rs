@@ -41,7 +41,7 @@ fn assert_never_wrong(chain: &dyn ChainStore, blocks: &[ValidBlock]) -> usize {
             Err(other) => panic!("{other}"),
         }
         match chain.body(block.index) {
-            Ok(body) => assert_eq!(body.unwrap(), block.transactions),
+            Ok(body) => assert_eq!(body.unwrap(), Body::Here(block.transactions.clone())),
             Err(StoreError::Damaged(_)) => errors += 1,
             Err(other) => panic!("{other}"),
         }
@@ -90,7 +90,7 @@ fn a_damaged_record_costs_its_block_that_part_alone() {
     assert!(disk.flip("blocks/00000001.blocks", 400));
     let chain = ChainFiles::open(parts(&disk)).unwrap();
     assert!(chain.record(0).is_err());
-    assert_eq!(chain.body(0).unwrap().unwrap(), blocks[0].transactions);
+    assert_eq!(chain.body(0).unwrap().unwrap().here().unwrap(), blocks[0].transactions);
     assert_eq!(chain.append(&next(Some(&blocks[2]), 2, 0)).unwrap(), Appended::Stored);
 }
 
@@ -107,12 +107,12 @@ fn a_chain_that_lost_its_end_is_read_and_not_written() {
         assert!(why.contains("committed up to block 2") && why.contains(&path), "{why}");
         assert!(!assert_ok(chain.append(&next(Some(&blocks[2]), 1, 0))));
         assert_eq!(chain.tip().unwrap().unwrap().height, 2);
-        assert_eq!(chain.block(1).unwrap().as_ref(), Some(&*blocks[1]));
+        assert_eq!(chain.block(1).unwrap(), Some(Kept::Whole((*blocks[1]).clone())));
         assert!(chain.body(2).is_err());
     }
     let accepted = ChainFiles::open(ChainParts { accept_loss: true, ..kept }).unwrap();
     assert!(accepted.read_only().is_none() && !accepted.damage().is_empty());
-    assert_eq!(accepted.block(1).unwrap().as_ref(), Some(&*blocks[1]));
+    assert_eq!(accepted.block(1).unwrap(), Some(Kept::Whole((*blocks[1]).clone())));
 }
 
 fn assert_ok(outcome: Result<Appended, CommitError>) -> bool {

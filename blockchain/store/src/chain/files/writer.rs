@@ -34,6 +34,8 @@ struct Tail {
     end: End,
     /// Records that are not handed to the disk yet.
     pending: Vec<u8>,
+    /// Up to where it is durable.
+    synced: u64,
 }
 
 impl Tail {
@@ -51,11 +53,16 @@ impl Tail {
     }
 
     fn sync(&mut self) -> Result<(), Failure> {
+        if self.synced == self.end.offset {
+            return Ok(());
+        }
         if !self.pending.is_empty() {
             self.file.append(&[&self.pending]).map_err(Failure::at(&self.path, false))?;
             self.pending.clear();
         }
-        self.file.sync().map_err(Failure::at(&format!("syncing {}", self.path), true))
+        self.file.sync().map_err(Failure::at(&format!("syncing {}", self.path), true))?;
+        self.synced = self.end.offset;
+        Ok(())
     }
 }
 
@@ -127,7 +134,9 @@ impl Writer {
         for (role, end) in self.ends() {
             let path = role.path(end.file);
             let file = self.parts.disk.open(&path)?;
-            *self.tail(role) = file.map(|file| Tail { file, path, end, pending: Vec::new() });
+            let synced = end.offset;
+            *self.tail(role) =
+                file.map(|file| Tail { file, path, end, pending: Vec::new(), synced });
         }
         Ok(())
     }
@@ -253,7 +262,7 @@ impl Writer {
         let file = disk.create(&path).map_err(failed())?;
         disk.sync_folder(FOLDER).map_err(Failure::at(&path, true))?;
         let end = End { file: number, offset: 0 };
-        let mut tail = Tail { file, path, end, pending: Vec::new() };
+        let mut tail = Tail { file, path, end, pending: Vec::new(), synced: 0 };
         tail.push(&header.seal(block.index + 1))?;
         *self.tail(role) = Some(tail);
         Ok(())
