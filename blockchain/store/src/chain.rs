@@ -119,7 +119,7 @@ pub enum Kept {
     /// All of it.
     Whole(Block),
     /// Its record; its transactions were pruned.
-    Pruned(Box<StoredRecord>),
+    Pruned(StoredRecord),
 }
 
 impl Kept {
@@ -247,7 +247,7 @@ pub trait ChainStore: Send + Sync {
         let Some(stored) = self.record(height)? else { return Ok(None) };
         let body = match self.body(height)? {
             None => return Ok(None),
-            Some(Body::Pruned) => return Ok(Some(Kept::Pruned(Box::new(stored)))),
+            Some(Body::Pruned) => return Ok(Some(Kept::Pruned(stored))),
             Some(Body::Here(body)) => body,
         };
         let block = Block::from_parts(&stored.record, body).map_err(|fault| {

@@ -138,7 +138,7 @@ async fn answer(app: App, name: BlockName) -> Reply<Response> {
         .run(move |manager| {
             match find_block(manager.chain.as_ref(), name).map_err(problems::store)? {
                 Some(Kept::Whole(block)) => Ok(block.to_json_text()),
-                Some(Kept::Pruned(stored)) => Err(pruned(*stored)),
+                Some(Kept::Pruned(stored)) => Err(pruned(stored)),
                 None => Err(unknown(name)),
             }
         })

@@ -63,7 +63,7 @@ fn a_submitted_transaction_is_sealed_found_and_proved() {
     assert!(matches!(confirmed, Status::Confirmed { height: 0, position: 1, .. }));
     let chain = manager.chain.as_ref();
     for name in [BlockName::Height(0), BlockName::Hash(made.hash), BlockName::Latest] {
-        assert_eq!(get_block(chain, name).unwrap().unwrap().hash, made.hash);
+        assert_eq!(get_block(chain, name).unwrap().unwrap().whole().unwrap().hash, made.hash);
     }
     let proof = anchor_proof(chain, "a-1").unwrap().unwrap();
     let root = verify_path(

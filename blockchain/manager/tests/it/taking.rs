@@ -84,7 +84,7 @@ fn a_chain_is_taken_found_and_known_when_it_comes_again() {
     let taken = taken.unwrap();
     assert_eq!((taken.known, taken.stored, refused.len()), (25, 15, 0));
     let chain = manager.chain.as_ref();
-    assert_eq!(chain.block(39).unwrap().as_ref(), blocks.last());
+    assert_eq!(chain.block(39).unwrap().unwrap().whole().as_ref(), blocks.last());
     let found = get_transaction(&manager.vault, chain, "t-31-2").unwrap().unwrap();
     assert!(matches!(found.status, Status::Confirmed { height: 31, position: 2, .. }));
     manager.close().unwrap();

@@ -299,6 +299,9 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// A body, unless it was pruned.
+pub(super) type FoundBody = Option<(Found, Vec<Transaction>)>;
+
 /// A record, and the length of the block's texts that is kept beside it.
 pub(super) type FoundRecord = (Found, BlockRecord, u64);
 
@@ -306,8 +309,7 @@ pub(super) type FoundRecord = (Found, BlockRecord, u64);
 pub(super) struct Pair {
     pub(super) height: u64,
     pub(super) record: Result<FoundRecord, Damage>,
-    /// `None` when it was pruned.
-    pub(super) body: Result<Option<(Found, Vec<Transaction>)>, Damage>,
+    pub(super) body: Result<FoundBody, Damage>,
     /// The hash, as far as anything names it.
     pub(super) hash: BlockHash,
     /// The ends of the two records, as far as their headers are sound.
@@ -433,7 +435,7 @@ impl<'a> Pairs<'a> {
         height: u64,
         found: Option<Found>,
         record: Option<&BlockRecord>,
-    ) -> Result<Result<Option<(Found, Vec<Transaction>)>, Damage>, StoreError> {
+    ) -> Result<Result<FoundBody, Damage>, StoreError> {
         let Some(found) = found else {
             let pruned = 0 < height && height < self.pruned.below;
             return Ok(if pruned { Ok(None) } else { Err(self.bodies.absent(height)) });
