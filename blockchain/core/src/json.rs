@@ -10,11 +10,14 @@
 //! Invariant: what [`Json::parse`] accepts, [`Json::canonical`] prints so that it reads back equal,
 //! and prints the same again.
 
+mod canonical;
 mod read;
 mod write;
 
+pub(crate) use canonical::{Canonical, TopMember, unquoted};
 pub(crate) use read::{Reader, sort_members};
-pub(crate) use write::{write_text, write_value};
+pub(crate) use write::write_text;
+use write::write_value;
 
 use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_DIGITS_MAX};
 

@@ -19,7 +19,7 @@ use crate::block_merkle::{log_root, merkle_root};
 use crate::digest::{LogHash, TransactionHash};
 use crate::sign::{PublicKey, Signature};
 use crate::transaction::{
-    IdDigest, SESSION_ANCHOR, SESSION_TOMBSTONE, Transaction, TransactionFault,
+    Drafts, IdDigest, SESSION_ANCHOR, SESSION_TOMBSTONE, Transaction, TransactionFault, Unfit,
 };
 use crate::wire::{Reader, WireFault, Writer};
 
@@ -254,12 +254,16 @@ pub fn encode_body(transactions: &[Transaction]) -> Vec<u8> {
 pub fn decode_body(bytes: &[u8]) -> Result<Vec<Transaction>, RecordFault> {
     let mut reader = Reader::new(bytes);
     version(&mut reader, "the block body's version")?;
-    let mut transactions = Vec::new();
-    for position in 0..reader.u32("the number of transactions")? {
-        transactions.push(read_transaction(&mut reader, position as usize)?);
+    let (mut drafts, mut texts) = (Drafts::default(), Vec::new());
+    for position in 0..reader.u32("the number of transactions")? as usize {
+        let text = reader.text("a transaction")?;
+        let fault = |fault| RecordFault::Transaction { position, fault };
+        drafts.read_whole(text.as_bytes()).map_err(|json| fault(json.into()))?;
+        texts.push(text);
     }
     reader.finish()?;
-    Ok(transactions)
+    let pairs = drafts.finish().zip(texts).enumerate();
+    pairs.map(|(position, (read, text))| canonical(position, text, read)).collect()
 }
 
 /// What a session began and ended with on the chain must be provable when the body is gone.
@@ -276,10 +280,23 @@ fn version(reader: &mut Reader<'_>, what: &'static str) -> Result<(), WireFault>
 
 fn read_transaction(reader: &mut Reader<'_>, position: usize) -> Result<Transaction, RecordFault> {
     let text = reader.text("a transaction")?;
-    match Transaction::parse(text.as_bytes()) {
+    let mut drafts = Drafts::default();
+    let fault = |fault| RecordFault::Transaction { position, fault };
+    drafts.read_whole(text.as_bytes()).map_err(|json| fault(json.into()))?;
+    let read = drafts.finish().next().ok_or_else(|| fault(TransactionFault::NotAnObject))?;
+    canonical(position, text, read)
+}
+
+/// The transaction, if its text was canonical.
+fn canonical(
+    position: usize,
+    text: &str,
+    read: Result<Transaction, Unfit>,
+) -> Result<Transaction, RecordFault> {
+    match read {
         Ok(transaction) if transaction.text() == text => Ok(transaction),
         Ok(_) => Err(RecordFault::NotCanonical { position }),
-        Err(fault) => Err(RecordFault::Transaction { position, fault }),
+        Err(Unfit { fault, .. }) => Err(RecordFault::Transaction { position, fault }),
     }
 }
 

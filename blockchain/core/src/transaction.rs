@@ -5,14 +5,19 @@
 //!
 //! Invariant: the text is canonical ([`crate::json`]), an object, and has a non-empty string `id`.
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::block_merkle::{log_leaf, sha256, transaction_hash};
+use crate::block_merkle::{log_leaf, sha256};
 use crate::digest::{LogHash, TransactionHash};
-use crate::json::{Json, JsonFault, write_text, write_value};
+use crate::json::{Json, JsonFault, unquoted};
 use crate::sign::{PublicKey, Signature, SigningKey};
 
 mod admission;
+mod drafts;
+
+pub(crate) use drafts::{Drafts, Unfit};
 
 pub use admission::{AdmissionFault, Admitted, complete};
 
@@ -94,25 +99,80 @@ pub enum SignatureFault {
     Mismatch,
 }
 
-/// One transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One transaction. Those of a block share one text, which lasts as long as the last of them.
+#[derive(Clone)]
 pub struct Transaction {
-    text: String,
+    whole: Arc<str>,
+    /// Which part of the text is this one.
+    at: Range<usize>,
+    parts: Parts,
+}
+
+/// What a transaction is asked for, found when it was read.
+#[derive(Debug, Clone)]
+struct Parts {
     hash: TransactionHash,
-    id: String,
-    kind: Option<String>,
-    session_id: Option<String>,
-    timestamp: Option<String>,
+    id: Part,
+    kind: Option<Part>,
+    session_id: Option<Part>,
+    timestamp: Option<Part>,
     claim: Claim,
     /// Where the text holds its `signature` member and the comma before it.
     signature_member: Option<Range<usize>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The characters of a string in the text.
+#[derive(Debug, Clone)]
+enum Part {
+    /// As they stand there.
+    In(Range<usize>),
+    /// Unescaped.
+    Own(Box<str>),
+}
+
+impl Part {
+    /// The string that begins and ends there in a canonical text, if it is one.
+    fn of(text: &str, (start, end): (usize, usize)) -> Option<Self> {
+        Some(match unquoted(text.get(start..end)?)? {
+            std::borrow::Cow::Borrowed(_) => Self::In(start + 1..end - 1),
+            std::borrow::Cow::Owned(own) => Self::Own(own.into()),
+        })
+    }
+
+    fn text<'t>(&'t self, text: &'t str) -> &'t str {
+        match self {
+            Self::In(range) => text.get(range.clone()).unwrap_or_default(),
+            Self::Own(own) => own,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
 enum Claim {
     None,
     Bare,
-    Signed { key: Option<PublicKey>, signature: Option<Signature> },
+    Signed(Box<Signed>),
+}
+
+#[derive(Debug, Clone)]
+struct Signed {
+    key: Option<PublicKey>,
+    signature: Option<Signature>,
+}
+
+impl PartialEq for Transaction {
+    /// A transaction is its text; all else follows from that.
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for Transaction {}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Transaction").field(&self.text()).finish()
+    }
 }
 
 /// A field of a signed object that is missing, or is not spelled as `expected` has it. What signing adds
@@ -129,7 +189,13 @@ pub(crate) fn misspelt<'a>(given: &'a Json, expected: &'a Json) -> Option<&'a st
 impl Transaction {
     /// Reads a transaction in any spelling.
     pub fn parse(bytes: &[u8]) -> Result<Self, TransactionFault> {
-        Self::of_read(Json::parse(bytes)?).map_err(|(fault, _)| fault)
+        let mut drafts = Drafts::default();
+        drafts.read_whole(bytes)?;
+        match drafts.finish().next() {
+            Some(Ok(transaction)) => Ok(transaction),
+            Some(Err(unfit)) => Err(unfit.fault),
+            None => Err(TransactionFault::NotAnObject),
+        }
     }
 
     /// Makes a transaction of a value that was built. It goes through its text, so it is held to
@@ -156,104 +222,62 @@ impl Transaction {
         Self::from_json(&with(members, "signature", key.sign(&message).to_string()))
     }
 
-    /// Makes a transaction of a value that was read, and so is sound; or gives it back.
-    pub(crate) fn of_read(value: Json) -> Result<Self, (TransactionFault, Json)> {
-        let members = match value {
-            Json::Object(members) => members,
-            other => return Err((TransactionFault::NotAnObject, other)),
-        };
-        let is_id = |(key, value): &(String, Json)| {
-            key == "id" && value.as_text().is_some_and(|id| !id.is_empty())
-        };
-        if !members.iter().any(is_id) {
-            return Err((TransactionFault::NoId, Json::Object(members)));
-        }
-        let (text, signature_member) = write(&members);
-        let (mut id, mut kind, mut session_id, mut timestamp) = (String::new(), None, None, None);
-        let (mut public_key, mut signature) = (None, None);
-        for (key, value) in members {
-            match (key.as_str(), value) {
-                ("id", Json::Text(text)) => id = text,
-                ("type", Json::Text(text)) => kind = Some(text),
-                ("session_id", Json::Text(text)) => session_id = Some(text),
-                ("timestamp", Json::Text(text)) => timestamp = Some(text),
-                ("public_key", value) => public_key = Some(value),
-                ("signature", value) => signature = Some(value),
-                _ => {}
-            }
-        }
-        let of = |value: &Option<Json>| value.as_ref().and_then(Json::as_text).map(str::to_owned);
-        let claim = match (&public_key, &signature) {
-            (None, None) => Claim::None,
-            (None, Some(_)) => Claim::Bare,
-            (Some(_), _) => Claim::Signed {
-                key: of(&public_key).and_then(|text| text.parse().ok()),
-                signature: of(&signature).and_then(|text| text.parse().ok()),
-            },
-        };
-        Ok(Self {
-            hash: transaction_hash(&text),
-            text,
-            id,
-            kind,
-            session_id,
-            timestamp,
-            claim,
-            signature_member,
-        })
-    }
-
     /// The canonical text: the transaction itself.
     pub fn text(&self) -> &str {
-        &self.text
+        self.whole.get(self.at.clone()).unwrap_or_default()
     }
 
     /// The value, read from the text.
     pub fn to_json(&self) -> Json {
         // The text was printed by us, so it reads.
-        Json::parse(self.text.as_bytes()).unwrap_or(Json::Null)
+        Json::parse(self.text().as_bytes()).unwrap_or(Json::Null)
     }
 
     /// The `id`, never empty.
     pub fn id(&self) -> &str {
-        &self.id
+        self.parts.id.text(self.text())
     }
 
     /// The digest by which the chain knows the id.
     pub fn id_digest(&self) -> IdDigest {
-        id_digest(&self.id)
+        id_digest(self.id())
     }
 
     /// The `type`, if it is a string.
     pub fn kind(&self) -> Option<&str> {
-        self.kind.as_deref()
+        self.part(&self.parts.kind)
+    }
+
+    fn part<'t>(&'t self, part: &'t Option<Part>) -> Option<&'t str> {
+        part.as_ref().map(|part| part.text(self.text()))
     }
 
     /// The `session_id`, if it is a string.
     pub fn session_id(&self) -> Option<&str> {
-        self.session_id.as_deref()
+        self.part(&self.parts.session_id)
     }
 
     /// The `timestamp` as it is spelled, if it is a string.
     pub fn timestamp(&self) -> Option<&str> {
-        self.timestamp.as_deref()
+        self.part(&self.parts.timestamp)
     }
 
     /// SHA-256 of the text: its leaf in the block's Merkle tree.
     pub fn hash(&self) -> TransactionHash {
-        self.hash
+        self.parts.hash
     }
 
     /// Its leaf in the RFC 9162 tree.
     pub fn leaf_hash(&self) -> LogHash {
-        log_leaf(&self.text)
+        log_leaf(self.text())
     }
 
     /// What a signature covers: a fixed line, and the text without its `signature` member.
     pub fn signing_message(&self) -> Vec<u8> {
-        let cut = self.signature_member.clone().unwrap_or(self.text.len()..self.text.len());
-        let before = self.text.get(..cut.start).unwrap_or_default();
-        let after = self.text.get(cut.end..).unwrap_or_default();
+        let text = self.text();
+        let cut = self.parts.signature_member.clone().unwrap_or(text.len()..text.len());
+        let before = text.get(..cut.start).unwrap_or_default();
+        let after = text.get(cut.end..).unwrap_or_default();
         [SIGNING_CONTEXT, before, after].concat().into_bytes()
     }
 
@@ -269,38 +293,16 @@ impl Transaction {
 
     /// What can be said without verifying; or the key, and the signature that it has to verify.
     pub(crate) fn claimed(&self) -> Result<SignatureState, (PublicKey, Signature)> {
-        match &self.claim {
+        match &self.parts.claim {
             Claim::None => Ok(SignatureState::Unsigned),
             Claim::Bare => Ok(SignatureState::Bare),
-            Claim::Signed { key: None, .. } => Ok(SignatureState::Refused(SignatureFault::Key)),
-            Claim::Signed { signature: None, .. } => {
-                Ok(SignatureState::Refused(SignatureFault::Signature))
-            }
-            Claim::Signed { key: Some(key), signature: Some(signature) } => Err((*key, *signature)),
+            Claim::Signed(signed) => match (signed.key, signed.signature) {
+                (None, _) => Ok(SignatureState::Refused(SignatureFault::Key)),
+                (_, None) => Ok(SignatureState::Refused(SignatureFault::Signature)),
+                (Some(key), Some(signature)) => Err((key, signature)),
+            },
         }
     }
-}
-
-/// The canonical text of an object, and where its `signature` member is. As `id` sorts before it,
-/// that member always has a comma before it.
-fn write(members: &[(String, Json)]) -> (String, Option<Range<usize>>) {
-    // Most transactions fit, so the text does not grow step by step.
-    let (mut text, mut signature) = (String::with_capacity(256), None);
-    text.push('{');
-    for (position, (key, value)) in members.iter().enumerate() {
-        let start = text.len();
-        if position > 0 {
-            text.push_str(", ");
-        }
-        write_text(&mut text, key);
-        text.push_str(": ");
-        write_value(&mut text, value);
-        if key == "signature" {
-            signature = Some(start..text.len());
-        }
-    }
-    text.push('}');
-    (text, signature)
 }
 
 #[cfg(test)]

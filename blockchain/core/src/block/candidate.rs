@@ -4,18 +4,17 @@
 //! or misspelled ([`super::fields`]) is remembered rather than refused, and reported as the first
 //! rule.
 //!
-//! Only the transactions can be large, so they are read one by one: a block of 16 MiB never becomes
-//! a tree of small values.
+//! Only the transactions can be large, so they are read straight into their canonical texts: a block of
+//! 16 MiB never becomes a tree of small values.
 
 use super::fields::{Fields, InvalidField, hex, locked_number};
 use super::{Block, block_hash};
-use crate::block_merkle::transaction_hash;
 use crate::digest::{BlockHash, TransactionHash};
 use crate::json::{Json, JsonFault, Reader, sort_members};
 use crate::record::Entry;
 use crate::sign::{PublicKey, Signature};
 use crate::time::parse_block_time;
-use crate::transaction::{Transaction, TransactionFault};
+use crate::transaction::{Drafts, Transaction, TransactionFault, Unfit};
 
 /// One element of `transactions`, whatever it is.
 #[derive(Debug, Clone)]
@@ -25,14 +24,11 @@ pub(crate) struct Item {
     pub(crate) read: Result<Transaction, TransactionFault>,
 }
 
-impl Item {
-    fn of(value: Json) -> Self {
-        match Transaction::of_read(value) {
+impl From<Result<Transaction, Unfit>> for Item {
+    fn from(read: Result<Transaction, Unfit>) -> Self {
+        match read {
             Ok(transaction) => transaction.into(),
-            Err((fault, value)) => {
-                let text = value.canonical();
-                Self { hash: transaction_hash(&text), bytes: text.len(), read: Err(fault) }
-            }
+            Err(Unfit { hash, bytes, fault }) => Self { hash, bytes, read: Err(fault) },
         }
     }
 }
@@ -226,10 +222,9 @@ impl Sent {
         reader.members(|reader, key| {
             let value = match (key.as_str(), reader.peek()) {
                 ("transactions", Some(b'[')) => {
-                    reader.values(|reader| {
-                        sent.items.push(Item::of(reader.value()?));
-                        Ok(())
-                    })?;
+                    let mut drafts = Drafts::default();
+                    reader.values(|reader| drafts.read(reader))?;
+                    sent.items.extend(drafts.finish().map(Item::from));
                     Json::List(Vec::new())
                 }
                 ("block_data", Some(b'{')) if posted => {

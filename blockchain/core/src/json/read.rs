@@ -1,7 +1,9 @@
 //! The reader: one pass over the text, one look at each byte.
 //!
-//! [`Json::parse`] uses it whole. [`crate::block`] walks a block with it member by member, so that
-//! of ten thousand transactions only one is ever held as a tree.
+//! [`Json::parse`] uses it whole. [`crate::block`] walks a block with it member by member, and
+//! [`super::Canonical`] walks each transaction, so that none is ever held as a tree.
+
+use std::borrow::Cow;
 
 use super::{Json, JsonFault};
 use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_DIGITS_MAX};
@@ -47,7 +49,10 @@ impl<'a> Reader<'a> {
             |reader: &Self| depth.checked_sub(1).ok_or(JsonFault::TooDeep { at: reader.at });
         match self.peek() {
             Some(b'"') => self.string().map(Json::Text),
-            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'-' | b'0'..=b'9') => Ok(match self.number()? {
+                (_, Some(value)) => Json::Float(value),
+                (token, None) => Json::Integer(token.to_owned()),
+            }),
             Some(b'{') => {
                 let depth = inner(self)?;
                 let mut members = Vec::new();
@@ -67,10 +72,11 @@ impl<'a> Reader<'a> {
                 })?;
                 Ok(Json::List(values))
             }
-            Some(b't') => self.word("true", Json::Bool(true)),
-            Some(b'f') => self.word("false", Json::Bool(false)),
-            Some(b'n') => self.word("null", Json::Null),
-            _ => Err(self.unexpected("a value")),
+            _ => Ok(match self.word()? {
+                "true" => Json::Bool(true),
+                "false" => Json::Bool(false),
+                _ => Json::Null,
+            }),
         }
     }
 
@@ -80,15 +86,9 @@ impl<'a> Reader<'a> {
         mut each: impl FnMut(&mut Self, String) -> Result<(), JsonFault>,
     ) -> Result<(), JsonFault> {
         self.sequence(b'{', b'}', |reader| {
-            if reader.peek() != Some(b'"') {
-                return Err(reader.unexpected("a key in quotes"));
-            }
-            let key = reader.string()?;
-            if reader.peek() != Some(b':') {
-                return Err(reader.unexpected("a colon"));
-            }
-            reader.at += 1;
-            each(reader, key)
+            let (key, _) = reader.key()?;
+            reader.colon()?;
+            each(reader, key.into_owned())
         })
     }
 
@@ -127,6 +127,92 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The position in the text.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The text from a position up to here.
+    pub(super) fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    /// [`Reader::sequence`], its opening bracket being next, that also sees whether the spaces are
+    /// those of the canonical text: one behind each comma, and no other.
+    pub(super) fn sequence_exactly(
+        &mut self,
+        close: u8,
+        exact: &mut bool,
+        mut each: impl FnMut(&mut Self, &mut bool) -> Result<(), JsonFault>,
+    ) -> Result<(), JsonFault> {
+        self.at += 1;
+        let open = self.at;
+        let first = self.peek();
+        *exact &= self.at == open;
+        if first == Some(close) {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            each(self, exact)?;
+            let end = self.at;
+            let next = self.peek();
+            *exact &= self.at == end;
+            match next {
+                Some(b',') => *exact &= self.one_space(),
+                Some(byte) if byte == close => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(self.unexpected("a comma or the closing bracket")),
+            }
+        }
+    }
+
+    /// Steps over a byte and the white space behind it; says whether that is one space.
+    fn one_space(&mut self) -> bool {
+        self.at += 1;
+        let start = self.at;
+        self.peek();
+        self.since(start) == " "
+    }
+
+    /// A key; and whether it stands there as it is printed.
+    pub(super) fn key(&mut self) -> Result<(Cow<'a, str>, bool), JsonFault> {
+        if self.peek() != Some(b'"') {
+            return Err(self.unexpected("a key in quotes"));
+        }
+        match self.plain_string() {
+            Some(quoted) => {
+                let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+                Ok((Cow::Borrowed(inner), true))
+            }
+            None => Ok((Cow::Owned(self.string()?), false)),
+        }
+    }
+
+    /// The colon behind a key; and whether it is followed by one space and not preceded by any.
+    pub(super) fn colon(&mut self) -> Result<bool, JsonFault> {
+        let start = self.at;
+        if self.peek() != Some(b':') {
+            return Err(self.unexpected("a colon"));
+        }
+        let direct = self.at == start;
+        Ok(self.one_space() && direct)
+    }
+
+    /// A string in its quotes, its opening quote being next, if it stands there as it is printed:
+    /// printable ASCII without escapes. Otherwise nothing is read.
+    pub(super) fn plain_string(&mut self) -> Option<&'a str> {
+        let inner = self.text.as_bytes().get(self.at + 1..)?;
+        let end = self.at + 1 + plain_run(inner);
+        if self.text.as_bytes().get(end) != Some(&b'"') {
+            return None;
+        }
+        let start = std::mem::replace(&mut self.at, end + 1);
+        Some(self.since(start))
+    }
+
     fn here(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -142,16 +228,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn word(&mut self, word: &'static str, value: Json) -> Result<Json, JsonFault> {
-        if !self.rest().starts_with(word) {
-            return Err(self.unexpected("a value"));
-        }
+    /// One of the three words that are values.
+    pub(super) fn word(&mut self) -> Result<&'a str, JsonFault> {
+        let rest = self.rest();
+        let word = ["true", "false", "null"].into_iter().find(|word| rest.starts_with(word));
+        let word = word.ok_or_else(|| self.unexpected("a value"))?;
+        let start = self.at;
         self.at += word.len();
-        Ok(value)
+        Ok(self.since(start))
     }
 
     /// A string, its opening quote being next.
-    fn string(&mut self) -> Result<String, JsonFault> {
+    pub(super) fn string(&mut self) -> Result<String, JsonFault> {
         self.at += 1;
         let mut text = String::new();
         loop {
@@ -220,9 +308,9 @@ impl<'a> Reader<'a> {
         Ok(unit)
     }
 
-    /// A number, its first character being next. It is a float if and only if the token has a
-    /// fraction or an exponent.
-    fn number(&mut self) -> Result<Json, JsonFault> {
+    /// The token of a number, its first character being next; and its value, if it is a float: if and
+    /// only if the token has a fraction or an exponent.
+    pub(super) fn number(&mut self) -> Result<(&'a str, Option<f64>), JsonFault> {
         let start = self.at;
         if self.here() == Some(b'-') {
             self.at += 1;
@@ -249,12 +337,12 @@ impl<'a> Reader<'a> {
         let token = self.text.get(start..self.at).unwrap_or_default();
         if self.at == whole {
             return match digits <= JSON_INTEGER_DIGITS_MAX {
-                true => Ok(Json::Integer(token.to_owned())),
+                true => Ok((token, None)),
                 false => Err(JsonFault::IntegerTooLong { at: start }),
             };
         }
         match token.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(Json::Float(value)),
+            Ok(value) if value.is_finite() => Ok((token, Some(value))),
             _ => Err(JsonFault::FloatTooLarge { at: start }),
         }
     }
@@ -268,6 +356,29 @@ impl<'a> Reader<'a> {
         self.at += count;
         Ok(count)
     }
+}
+
+/// How many bytes from the first on stand in a string as they are printed: printable ASCII but the
+/// quote and the backslash. Looks at eight at a time.
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The lowest flag is exact for each of the three tests, and only the lowest one is used.
+    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for (position, chunk) in chunks.iter().enumerate() {
+        let word = u64::from_le_bytes(*chunk);
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let quote = is_zero(word ^ (ONES * u64::from(b'"')));
+        let backslash = is_zero(word ^ (ONES * u64::from(b'\\')));
+        let delete_or_beyond = word.wrapping_add(ONES) | word;
+        let special = (control | quote | backslash | delete_or_beyond) & HIGH;
+        if special != 0 {
+            return position * 8 + (special.trailing_zeros() / 8) as usize;
+        }
+    }
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'"' && *byte != b'\\';
+    bytes.len() - rest.len() + rest.iter().take_while(|byte| plain(byte)).count()
 }
 
 /// Sorts by code point (which is the order of UTF-8's bytes) and refuses a key that stands twice.

@@ -173,6 +173,148 @@ fn built_values_are_sorted_and_found() {
     assert_eq!(value.get("c"), None);
 }
 
+/// The canonical text, made straight from the spelling.
+fn straight(text: &str, depth: usize) -> Result<String, JsonFault> {
+    let mut reader = Reader::new(text.as_bytes())?;
+    let mut canonical = Canonical::default();
+    // Appended behind something, and the buffers used before.
+    let mut out = "before".to_owned();
+    let mut used = Reader::new(br#"{"x": [1.5, {"b": 1, "a": "\u00e9"}]}"#)?;
+    canonical.append(&mut used, 9, &mut String::new(), |_| {})?;
+    let mut members = Vec::new();
+    canonical.append(&mut reader, depth, &mut out, |member: TopMember<'_>| {
+        members.push((member.key.to_owned(), member.start, member.value));
+    })?;
+    reader.finish()?;
+    let text = out.strip_prefix("before").unwrap().to_owned();
+    let value = Json::parse_wrapped(text.as_bytes(), depth).unwrap();
+    let keys = members.iter().map(|(key, ..)| key.as_str());
+    assert!(keys.eq(value.as_object().unwrap_or_default().iter().map(|(key, _)| key.as_str())));
+    for (key, start, (from, to)) in members {
+        let printed = Json::Text(key.clone()).canonical() + ": ";
+        assert!(text[start..].starts_with(&printed), "{text} {key}");
+        assert_eq!(start + printed.len(), from, "{text} {key}");
+        assert_eq!(&text[from..to], value.get(&key).unwrap().canonical(), "{text} {key}");
+    }
+    Ok(text)
+}
+
+/// What the tree says and what the straight way says, which must be the same.
+fn agree(text: &str) -> Option<String> {
+    let tree = Json::parse(text.as_bytes()).map(|value| value.canonical());
+    let made = straight(text, JSON_DEPTH_MAX);
+    assert_eq!(made, tree, "{text}");
+    made.ok()
+}
+
+#[test]
+fn spaces_order_and_spelling_do_not_matter_and_the_straight_way_agrees() {
+    for text in [
+        r#"{"a": 1, "b": 2}"#,
+        r#"{"b": 2, "a": 1}"#,
+        r#"{"a":1,"b":2}"#,
+        r#"{ "a": 1}"#,
+        r#"{"a": 1 }"#,
+        r#"{"a" : 1}"#,
+        r#"{"a":  1}"#,
+        r#"{"a": 1 ,"b": 2}"#,
+        r#"{"a": 1,  "b": 2}"#,
+        r#"{"a": 1,	"b": 2}"#,
+        "{}",
+        "{ }",
+        "[]",
+        "[ ]",
+        "[1, 2]",
+        "[1 ,2]",
+        "[ 1, 2]",
+        "[1, 2 ]",
+        r#"{"a": -0, "b": 0, "c": -0.0, "d": 1e2, "e": 1.5}"#,
+        r#"{"b": {"d": [1, {"f": -0, "e": {}}], "c": "\u0041"}, "a": [[], [ ], {"x":{ }}]}"#,
+        r#"{"\u0062": 1, "a": 2, "\u00e9": {"y": 1, "x": 1}, "é": 3}"#,
+        r#"{"\u0061": {"y": 1, "x": 1}, "b": "\/"}"#,
+        r#"{"a": {"k": 1, "k": 2}, "a": 1}"#,
+        r#"{"id": "x", "n": 1, "id": "y"}"#,
+        "{\"\u{7f}\": \"\u{7f}\"}",
+        r#"{"a": "12345678", "b": "1234567\"", "c": "12345678\\", "é": "1234567é"}"#,
+        r#"{"a": true, "b": [false, null, tru]}"#,
+        r#"{"a": 1,}"#,
+        r#"{"a": 1 "b"}"#,
+        "  ",
+        "[1,]",
+    ] {
+        agree(text);
+    }
+    let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(agree(&nested(JSON_DEPTH_MAX)).is_some());
+    assert!(agree(&nested(JSON_DEPTH_MAX + 1)).is_none());
+    let unsorted =
+        |depth: usize| format!("{}1{}", r#"{"b": 1, "a": "#.repeat(depth), "}".repeat(depth));
+    assert!(agree(&unsorted(JSON_DEPTH_MAX)).is_some());
+}
+
+#[test]
+fn plain_runs_end_at_the_first_byte_that_is_not_printed_as_it_stands() {
+    for byte in 0..=u8::MAX {
+        let plain = matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        for at in 0..20 {
+            for (before, behind) in [(b'a', b'a'), (b'~', b' '), (b' ', 0xff), (b'!', 0)] {
+                let mut bytes = [before; 24];
+                bytes[at] = byte;
+                bytes[at + 1..].fill(behind);
+                let want = match plain {
+                    true if matches!(behind, 0 | 0xff) => at + 1,
+                    true => 24,
+                    false => at,
+                };
+                assert_eq!(read::plain_run(&bytes), want, "{byte} at {at}");
+            }
+        }
+    }
+}
+
+/// A spelling of a value: members in any order, spaces and escapes here and there.
+fn spelled(value: &Json, choices: &mut impl FnMut(usize) -> usize) -> String {
+    let space = |choices: &mut dyn FnMut(usize) -> usize| ["", " ", "", "\n\t"][choices(4)];
+    let text = |text: &str, choices: &mut dyn FnMut(usize) -> usize| match choices(3) {
+        0 => Json::Text(text.to_owned()).canonical(),
+        1 => {
+            let units = text.encode_utf16().map(|unit| format!("\\u{unit:04X}"));
+            format!("\"{}\"", units.collect::<String>())
+        }
+        _ => serde_json::to_string(text).unwrap(),
+    };
+    match value {
+        Json::Text(inner) => text(inner, choices),
+        Json::List(values) => {
+            let values: Vec<_> = values
+                .iter()
+                .map(|value| {
+                    let inner = spelled(value, choices);
+                    format!("{}{inner}{}", space(choices), space(choices))
+                })
+                .collect();
+            format!("[{}]", values.join([",", ", "][choices(2)]))
+        }
+        Json::Object(members) => {
+            let mut members: Vec<_> = members
+                .iter()
+                .map(|(key, value)| {
+                    let (key, inner) = (text(key, choices), spelled(value, choices));
+                    format!("{key}{}:{}{inner}", space(choices), [" ", ""][choices(2)])
+                })
+                .collect();
+            for at in 1..members.len() {
+                members.swap(at, choices(at + 1));
+            }
+            if choices(8) == 0 && !members.is_empty() {
+                members.push(members[choices(members.len())].clone());
+            }
+            format!("{{{}{}}}", space(choices), members.join([",", ", "][choices(2)]))
+        }
+        other => other.canonical(),
+    }
+}
+
 fn any_json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
@@ -200,6 +342,17 @@ proptest! {
     }
 
     #[test]
+    fn however_it_is_spelled_the_straight_way_agrees(value in any_json(), seed: u64) {
+        let mut state = seed | 1;
+        let mut choices = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        agree(&spelled(&value, &mut choices));
+        agree(&value.canonical());
+    }
+
+    #[test]
     fn another_reader_understands_what_we_print(value in any_json()) {
         let read: Result<serde_json::Value, _> = serde_json::from_str(&value.canonical());
         prop_assert!(read.is_ok());
@@ -212,6 +365,7 @@ proptest! {
 
     #[test]
     fn nearly_json_does_not_make_the_reader_panic(text in r#"[\[\]{}",:0-9eE.+\-\\u ntrfalsd😀]{0,80}"#) {
+        agree(&text);
         if let Ok(value) = Json::parse(text.as_bytes()) {
             let printed = value.canonical();
             prop_assert_eq!(Json::parse(printed.as_bytes()).unwrap().canonical(), printed);

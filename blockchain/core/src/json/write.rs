@@ -81,7 +81,7 @@ fn write_escape(out: &mut String, character: char) {
 
 /// Appends a float as Python's `repr` does: the shortest digits that read back, with an exponent of
 /// a sign and at least two digits below 1e-4 and from 1e16 on, otherwise with a fraction.
-fn write_float(out: &mut String, value: f64) {
+pub(super) fn write_float(out: &mut String, value: f64) {
     let magnitude = value.abs();
     if value.is_nan() {
         out.push_str("NaN");

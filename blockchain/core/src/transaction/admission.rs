@@ -80,7 +80,7 @@ pub fn complete(posted: &[u8], now: Timestamp) -> Result<Admitted, AdmissionFaul
             return Err(AdmissionFault::Negative { field });
         }
     }
-    let transaction = Transaction::of_read(value).map_err(|(fault, _)| fault)?;
+    let transaction = Transaction::from_json(&value)?;
     if transaction.text().len() > TRANSACTION_BYTES_MAX {
         return Err(AdmissionFault::TooLarge { bytes: transaction.text().len() });
     }

@@ -1,6 +1,7 @@
 //! The golden transactions, signatures, and what admission adds and refuses.
 
 use super::*;
+use crate::block_merkle::transaction_hash;
 use crate::limits::TRANSACTION_BYTES_MAX;
 use crate::time::Timestamp;
 

@@ -1,0 +1,139 @@
+//! Transactions as they are read: all of a block's into one text.
+//!
+//! [`super::Transaction::parse`] reads one, [`crate::block`] and [`crate::record`] read the lists of
+//! blocks. The texts stand side by side in one buffer, which the transactions share, so reading one
+//! costs a look at each byte and no allocation.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Claim, Part, Parts, Signed, Transaction, TransactionFault};
+use crate::block_merkle::transaction_hash;
+use crate::digest::TransactionHash;
+use crate::json::{Canonical, JsonFault, Reader, TopMember, unquoted};
+use crate::limits::JSON_DEPTH_MAX;
+
+/// What was read and is not yet shared out.
+#[derive(Debug, Default)]
+pub(crate) struct Drafts<'a> {
+    canonical: Canonical<'a>,
+    text: String,
+    read: Vec<Draft>,
+}
+
+#[derive(Debug)]
+enum Draft {
+    Sound { at: Range<usize>, parts: Parts },
+    Unfit(Unfit),
+}
+
+/// An element of a list that is no transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    /// The hash that its canonical text has all the same.
+    pub(crate) hash: TransactionHash,
+    /// The length of that text.
+    pub(crate) bytes: usize,
+    /// Why it is none.
+    pub(crate) fault: TransactionFault,
+}
+
+/// The members that a transaction is known by, as they are come upon.
+#[derive(Default)]
+struct Found {
+    is_object: bool,
+    id: Option<(usize, usize)>,
+    kind: Option<(usize, usize)>,
+    session_id: Option<(usize, usize)>,
+    timestamp: Option<(usize, usize)>,
+    public_key: Option<(usize, usize)>,
+    signature: Option<(usize, usize)>,
+    signature_start: usize,
+}
+
+impl Found {
+    fn take(&mut self, member: TopMember<'_>) {
+        let value = Some(member.value);
+        match member.key {
+            "id" => self.id = value,
+            "type" => self.kind = value,
+            "session_id" => self.session_id = value,
+            "timestamp" => self.timestamp = value,
+            "public_key" => self.public_key = value,
+            "signature" => {
+                self.signature = value;
+                self.signature_start = member.start;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<'a> Drafts<'a> {
+    /// Reads one value, whatever it is.
+    pub(crate) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonFault> {
+        let start = self.text.len();
+        let mut found = Found { is_object: reader.peek() == Some(b'{'), ..Found::default() };
+        self.canonical
+            .append(reader, JSON_DEPTH_MAX, &mut self.text, |member| found.take(member))?;
+        let text = self.text.get(start..).unwrap_or_default();
+        let hash = transaction_hash(text);
+        let draft = match parts(text, &found, hash) {
+            Ok(parts) => Draft::Sound { at: start..self.text.len(), parts },
+            Err(fault) => {
+                let bytes = text.len();
+                self.text.truncate(start);
+                Draft::Unfit(Unfit { hash, bytes, fault })
+            }
+        };
+        self.read.push(draft);
+        Ok(())
+    }
+
+    /// Reads a text that is one value and nothing else.
+    pub(crate) fn read_whole(&mut self, bytes: &'a [u8]) -> Result<(), JsonFault> {
+        let mut reader = Reader::new(bytes)?;
+        self.read(&mut reader)?;
+        reader.finish()
+    }
+
+    /// Shares the text out.
+    pub(crate) fn finish(self) -> impl ExactSizeIterator<Item = Result<Transaction, Unfit>> {
+        let whole: Arc<str> = self.text.into();
+        self.read.into_iter().map(move |draft| match draft {
+            Draft::Sound { at, parts } => Ok(Transaction { whole: whole.clone(), at, parts }),
+            Draft::Unfit(unfit) => Err(unfit),
+        })
+    }
+}
+
+fn parts(text: &str, found: &Found, hash: TransactionHash) -> Result<Parts, TransactionFault> {
+    if !found.is_object {
+        return Err(TransactionFault::NotAnObject);
+    }
+    let of = |value: Option<(usize, usize)>| value.and_then(|value| Part::of(text, value));
+    let id = of(found.id).filter(|id| !id.text(text).is_empty());
+    let of_text = |value: Option<(usize, usize)>| {
+        value.and_then(|(start, end)| unquoted(text.get(start..end)?))
+    };
+    let claim = match (found.public_key, found.signature) {
+        (None, None) => Claim::None,
+        (None, Some(_)) => Claim::Bare,
+        (key, signature) => Claim::Signed(Box::new(Signed {
+            key: of_text(key).and_then(|key| key.parse().ok()),
+            signature: of_text(signature).and_then(|signature| signature.parse().ok()),
+        })),
+    };
+    Ok(Parts {
+        hash,
+        id: id.ok_or(TransactionFault::NoId)?,
+        kind: of(found.kind),
+        session_id: of(found.session_id),
+        timestamp: of(found.timestamp),
+        claim,
+        // As `id` sorts before it, there is always a comma and a space before it.
+        signature_member: found
+            .signature
+            .map(|(_, end)| found.signature_start.saturating_sub(2)..end),
+    })
+}
