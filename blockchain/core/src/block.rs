@@ -18,6 +18,7 @@ mod candidate;
 mod fields;
 
 pub use candidate::Candidate;
+pub(crate) use candidate::Item;
 pub use fields::{InvalidField, REQUIRED_FIELDS};
 
 /// The highest index and the highest nonce: what a signed 64-bit number holds.

@@ -9,17 +9,15 @@
 //! [`crate::block`] builds with this, [`crate::validate`] checks with it, [`crate::record`] keeps
 //! the results. The functions are total and know no limits; those are [`crate::validate`]'s.
 
-use ring::digest;
+use sha2::{Digest as _, Sha256};
 
 use crate::digest::{LogHash, MerkleRoot, TransactionHash};
 
 /// SHA-256 of the parts, one after the other.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    parts.iter().for_each(|part| context.update(part));
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(context.finish().as_ref());
-    bytes
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize().into()
 }
 
 /// SHA-256 of a transaction's canonical text: its leaf in the tree.
@@ -117,17 +115,19 @@ fn parents(level: &[TransactionHash]) -> Vec<TransactionHash> {
 }
 
 fn parent(left: &TransactionHash, right: &TransactionHash) -> TransactionHash {
-    TransactionHash::new(sha256(&[&hex_of(left), &hex_of(right)]))
+    let mut text = [0; 128];
+    let (first, second) = text.split_at_mut(64);
+    write_hex(first, left);
+    write_hex(second, right);
+    TransactionHash::new(Sha256::digest(text).into())
 }
 
-/// The 64 hex digits, without a detour over the heap: this runs once for every transaction.
-fn hex_of(hash: &TransactionHash) -> [u8; 64] {
-    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-    let mut text = [0; 64];
-    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(hash.as_bytes()) {
+/// Writes the 64 hex digits, without a detour over the heap: this runs twice for every transaction.
+fn write_hex(to: &mut [u8], hash: &TransactionHash) {
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    for (pair, byte) in to.as_chunks_mut::<2>().0.iter_mut().zip(hash.as_bytes()) {
         *pair = [digit(byte >> 4), digit(byte & 0x0f)];
     }
-    text
 }
 
 #[cfg(test)]
@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn hex_is_the_same_as_everywhere_else() {
         let hash = transaction_hash("x");
-        assert_eq!(hex_of(&hash), *hash.to_string().as_bytes());
+        let mut text = [0; 64];
+        write_hex(&mut text, &hash);
+        assert_eq!(text, *hash.to_string().as_bytes());
     }
 
     #[test]

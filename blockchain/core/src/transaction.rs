@@ -102,7 +102,7 @@ pub enum SignatureFault {
 /// One transaction. Those of a block share one text, which lasts as long as the last of them.
 #[derive(Clone)]
 pub struct Transaction {
-    whole: Arc<str>,
+    whole: Arc<String>,
     /// Which part of the text is this one.
     at: Range<usize>,
     parts: Parts,
@@ -116,9 +116,8 @@ struct Parts {
     kind: Option<Part>,
     session_id: Option<Part>,
     timestamp: Option<Part>,
-    claim: Claim,
-    /// Where the text holds its `signature` member and the comma before it.
-    signature_member: Option<Range<usize>>,
+    /// What it says about who made it; nothing, for most.
+    claim: Option<Box<Claim>>,
 }
 
 /// The characters of a string in the text.
@@ -147,17 +146,15 @@ impl Part {
     }
 }
 
+/// A `public_key`, a `signature`, or both.
 #[derive(Debug, Clone)]
-enum Claim {
-    None,
-    Bare,
-    Signed(Box<Signed>),
-}
-
-#[derive(Debug, Clone)]
-struct Signed {
+struct Claim {
+    /// It has a `public_key`.
+    is_named: bool,
     key: Option<PublicKey>,
     signature: Option<Signature>,
+    /// Where the text holds its `signature` member and the comma before it.
+    signature_member: Option<Range<usize>>,
 }
 
 impl PartialEq for Transaction {
@@ -275,7 +272,8 @@ impl Transaction {
     /// What a signature covers: a fixed line, and the text without its `signature` member.
     pub fn signing_message(&self) -> Vec<u8> {
         let text = self.text();
-        let cut = self.parts.signature_member.clone().unwrap_or(text.len()..text.len());
+        let member = self.parts.claim.as_ref().and_then(|claim| claim.signature_member.clone());
+        let cut = member.unwrap_or(text.len()..text.len());
         let before = text.get(..cut.start).unwrap_or_default();
         let after = text.get(cut.end..).unwrap_or_default();
         [SIGNING_CONTEXT, before, after].concat().into_bytes()
@@ -293,14 +291,12 @@ impl Transaction {
 
     /// What can be said without verifying; or the key, and the signature that it has to verify.
     pub(crate) fn claimed(&self) -> Result<SignatureState, (PublicKey, Signature)> {
-        match &self.parts.claim {
-            Claim::None => Ok(SignatureState::Unsigned),
-            Claim::Bare => Ok(SignatureState::Bare),
-            Claim::Signed(signed) => match (signed.key, signed.signature) {
-                (None, _) => Ok(SignatureState::Refused(SignatureFault::Key)),
-                (_, None) => Ok(SignatureState::Refused(SignatureFault::Signature)),
-                (Some(key), Some(signature)) => Err((key, signature)),
-            },
+        let Some(claim) = &self.parts.claim else { return Ok(SignatureState::Unsigned) };
+        match (claim.is_named, claim.key, claim.signature) {
+            (false, ..) => Ok(SignatureState::Bare),
+            (_, None, _) => Ok(SignatureState::Refused(SignatureFault::Key)),
+            (_, _, None) => Ok(SignatureState::Refused(SignatureFault::Signature)),
+            (_, Some(key), Some(signature)) => Err((key, signature)),
         }
     }
 }

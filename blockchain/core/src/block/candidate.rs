@@ -14,28 +14,32 @@ use crate::json::{Json, JsonFault, Reader, sort_members};
 use crate::record::Entry;
 use crate::sign::{PublicKey, Signature};
 use crate::time::parse_block_time;
-use crate::transaction::{Drafts, Transaction, TransactionFault, Unfit};
+use crate::transaction::{Drafts, Transaction, Unfit};
 
 /// One element of `transactions`, whatever it is.
 #[derive(Debug, Clone)]
-pub(crate) struct Item {
-    pub(crate) hash: TransactionHash,
-    pub(crate) bytes: usize,
-    pub(crate) read: Result<Transaction, TransactionFault>,
-}
+pub(crate) struct Item(pub(crate) Result<Transaction, Unfit>);
 
-impl From<Result<Transaction, Unfit>> for Item {
-    fn from(read: Result<Transaction, Unfit>) -> Self {
-        match read {
-            Ok(transaction) => transaction.into(),
-            Err(Unfit { hash, bytes, fault }) => Self { hash, bytes, read: Err(fault) },
+impl Item {
+    /// The hash of its canonical text.
+    pub(crate) fn hash(&self) -> TransactionHash {
+        match &self.0 {
+            Ok(transaction) => transaction.hash(),
+            Err(unfit) => unfit.hash,
         }
     }
-}
 
-impl From<Transaction> for Item {
-    fn from(transaction: Transaction) -> Self {
-        Self { hash: transaction.hash(), bytes: transaction.text().len(), read: Ok(transaction) }
+    /// The length of that text.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.0 {
+            Ok(transaction) => transaction.text().len(),
+            Err(unfit) => unfit.bytes,
+        }
+    }
+
+    /// The transaction, if it is one.
+    pub(crate) fn transaction(&self) -> Option<&Transaction> {
+        self.0.as_ref().ok()
     }
 }
 
@@ -95,7 +99,7 @@ impl Candidate {
 
     /// Its transactions, without the elements that are none.
     pub fn transactions(&self) -> impl Iterator<Item = &Transaction> {
-        self.items.iter().filter_map(|item| item.read.as_ref().ok())
+        self.items.iter().filter_map(Item::transaction)
     }
 
     /// The hash that its fields have, where all five are there.
@@ -117,11 +121,7 @@ impl Candidate {
         Some(Block {
             index: self.index.as_deref().and_then(locked_number)?,
             timestamp: self.timestamp?,
-            transactions: self
-                .items
-                .into_iter()
-                .map(|item| item.read.ok())
-                .collect::<Option<_>>()?,
+            transactions: self.items.into_iter().map(|item| item.0.ok()).collect::<Option<_>>()?,
             previous_hash: self.previous_hash?.parse().ok()?,
             merkle_root: self.merkle_root?.parse().ok()?,
             nonce: self.nonce.as_deref().and_then(locked_number)?,
@@ -134,7 +134,7 @@ impl Candidate {
     /// What the producer's signature covers, under the same condition.
     pub(crate) fn entry(&self) -> Option<Entry> {
         let leaves: Option<Vec<_>> =
-            self.items.iter().map(|item| Some(item.read.as_ref().ok()?.leaf_hash())).collect();
+            self.items.iter().map(|item| Some(item.transaction()?.leaf_hash())).collect();
         Some(Entry {
             index: self.index()?,
             timestamp: self.timestamp.clone()?,
@@ -200,7 +200,8 @@ impl From<Block> for Candidate {
             ("nonce", Json::from(block.nonce)),
             ("hash", Json::Text(block.hash.to_string())),
         ];
-        let items = block.transactions.into_iter().map(Item::from).collect();
+        let items =
+            block.transactions.into_iter().map(|transaction| Item(Ok(transaction))).collect();
         let mut candidate = Self::of_fields(&Json::object(fields), items);
         candidate.producer = block.producer;
         candidate.signature = block.producer.and(block.signature);
@@ -222,9 +223,9 @@ impl Sent {
         reader.members(|reader, key| {
             let value = match (key.as_str(), reader.peek()) {
                 ("transactions", Some(b'[')) => {
-                    let mut drafts = Drafts::default();
+                    let mut drafts = Drafts::with_capacity(reader.left());
                     reader.values(|reader| drafts.read(reader))?;
-                    sent.items.extend(drafts.finish().map(Item::from));
+                    sent.items.extend(drafts.finish().map(Item));
                     Json::List(Vec::new())
                 }
                 ("block_data", Some(b'{')) if posted => {

@@ -131,21 +131,21 @@ impl<'a> Fields<'a> {
             let most = BLOCK_TRANSACTIONS_MAX;
             self.invalid(FIELD, format!("{count} transactions, and {most} are the most"));
         }
-        let bytes: usize = items.iter().map(|item| item.bytes).sum();
+        let bytes: usize = items.iter().map(Item::bytes).sum();
         if bytes > BLOCK_BYTES_MAX {
             self.invalid(
                 FIELD,
                 format!("{bytes} bytes together, and {BLOCK_BYTES_MAX} is the most"),
             );
         }
-        if let Some(at) = items.iter().position(|item| item.bytes > TRANSACTION_BYTES_MAX) {
+        if let Some(at) = items.iter().position(|item| item.bytes() > TRANSACTION_BYTES_MAX) {
             let most = TRANSACTION_BYTES_MAX;
             self.invalid(
                 FIELD,
                 format!("transaction {at} has over {most} bytes, which is the most"),
             );
         }
-        let no_object = |item: &Item| matches!(item.read, Err(TransactionFault::NotAnObject));
+        let no_object = |item: &Item| matches!(&item.0, Err(unfit) if unfit.fault == TransactionFault::NotAnObject);
         if let Some(at) = items.iter().position(no_object) {
             self.invalid(FIELD, format!("transaction {at} is not an object"));
         }

@@ -30,6 +30,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// How many bytes are not yet read.
+    pub(crate) fn left(&self) -> usize {
+        self.text.len() - self.at
+    }
+
     /// The first byte of the next token.
     pub(crate) fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.here() {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Claim, Part, Parts, Signed, Transaction, TransactionFault};
+use super::{Claim, Part, Parts, Transaction, TransactionFault};
 use crate::block_merkle::transaction_hash;
 use crate::digest::TransactionHash;
 use crate::json::{Canonical, JsonFault, Reader, TopMember, unquoted};
@@ -70,6 +70,11 @@ impl Found {
 }
 
 impl<'a> Drafts<'a> {
+    /// Expects texts of so many bytes together.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), ..Self::default() }
+    }
+
     /// Reads one value, whatever it is.
     pub(crate) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonFault> {
         let start = self.text.len();
@@ -98,8 +103,11 @@ impl<'a> Drafts<'a> {
     }
 
     /// Shares the text out.
-    pub(crate) fn finish(self) -> impl ExactSizeIterator<Item = Result<Transaction, Unfit>> {
-        let whole: Arc<str> = self.text.into();
+    pub(crate) fn finish(mut self) -> impl ExactSizeIterator<Item = Result<Transaction, Unfit>> {
+        if self.text.capacity() / 2 > self.text.len() {
+            self.text.shrink_to_fit();
+        }
+        let whole = Arc::new(self.text);
         self.read.into_iter().map(move |draft| match draft {
             Draft::Sound { at, parts } => Ok(Transaction { whole: whole.clone(), at, parts }),
             Draft::Unfit(unfit) => Err(unfit),
@@ -116,24 +124,22 @@ fn parts(text: &str, found: &Found, hash: TransactionHash) -> Result<Parts, Tran
     let of_text = |value: Option<(usize, usize)>| {
         value.and_then(|(start, end)| unquoted(text.get(start..end)?))
     };
-    let claim = match (found.public_key, found.signature) {
-        (None, None) => Claim::None,
-        (None, Some(_)) => Claim::Bare,
-        (key, signature) => Claim::Signed(Box::new(Signed {
-            key: of_text(key).and_then(|key| key.parse().ok()),
-            signature: of_text(signature).and_then(|signature| signature.parse().ok()),
-        })),
+    let claim = || Claim {
+        is_named: found.public_key.is_some(),
+        key: of_text(found.public_key).and_then(|key| key.parse().ok()),
+        signature: of_text(found.signature).and_then(|signature| signature.parse().ok()),
+        // As `id` sorts before it, there is always a comma and a space before it.
+        signature_member: found
+            .signature
+            .map(|(_, end)| found.signature_start.saturating_sub(2)..end),
     };
+    let claims = found.public_key.is_some() || found.signature.is_some();
     Ok(Parts {
         hash,
         id: id.ok_or(TransactionFault::NoId)?,
         kind: of(found.kind),
         session_id: of(found.session_id),
         timestamp: of(found.timestamp),
-        claim,
-        // As `id` sorts before it, there is always a comma and a space before it.
-        signature_member: found
-            .signature
-            .map(|(_, end)| found.signature_start.saturating_sub(2)..end),
+        claim: claims.then(|| Box::new(claim())),
     })
 }

@@ -196,10 +196,10 @@ fn transactions(weighed: &Weighed, context: &Context<'_>, notes: &mut Notes) -> 
     let (mut valid, mut bare, mut errors) = (0_usize, Vec::new(), Vec::new());
     let mut states = weighed.states.iter().peekable();
     for (position, (item, digest)) in items.iter().zip(&weighed.ids).enumerate() {
-        notes.coverage.bytes += item.bytes;
+        notes.coverage.bytes += item.bytes();
         let state = states.next_if(|(at, _)| *at == position).map(|(_, state)| *state);
-        let (id, reason) = match &item.read {
-            Err(fault) => (None, Some(fault.to_string())),
+        let (id, reason) = match &item.0 {
+            Err(unfit) => (None, Some(unfit.fault.to_string())),
             Ok(transaction) => {
                 let reason = if weighed.repeated.contains(&position) {
                     Some("another transaction of this block has this id".to_owned())

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::ValidBlock;
-use crate::block::Candidate;
+use crate::block::{Candidate, Item};
 use crate::block_merkle::root_and_mutation;
 use crate::digest::{BlockHash, MerkleRoot};
 use crate::sign::{Batch, PublicKey};
@@ -81,7 +81,7 @@ impl Weighed {
     /// The ids of its transactions, in order.
     pub fn ids(&self) -> impl Iterator<Item = &IdDigest> {
         let with_items = self.ids.iter().zip(&self.candidate.items);
-        with_items.filter(|(_, item)| item.read.is_ok()).map(|(id, _)| id)
+        with_items.filter(|(_, item)| item.0.is_ok()).map(|(id, _)| id)
     }
 
     pub(super) fn into_valid(self) -> Option<ValidBlock> {
@@ -89,12 +89,12 @@ impl Weighed {
     }
 
     fn without_signatures(candidate: Candidate, batch: &mut Batch) -> (Self, Vec<Signer>) {
-        let leaves: Vec<_> = candidate.items.iter().map(|item| item.hash).collect();
+        let leaves: Vec<_> = candidate.items.iter().map(Item::hash).collect();
         let (root, mutated) = root_and_mutation(&leaves);
         let (mut signers, mut states) = (Vec::new(), Vec::new());
         let mut ids = Vec::with_capacity(candidate.items.len());
         for (position, item) in candidate.items.iter().enumerate() {
-            let Ok(transaction) = &item.read else {
+            let Some(transaction) = item.transaction() else {
                 ids.push(IdDigest::default());
                 continue;
             };
@@ -149,7 +149,7 @@ impl Weighed {
 
 /// Positions of transactions whose id another one before them has.
 fn repeated(candidate: &Candidate, ids: &[IdDigest]) -> BTreeSet<usize> {
-    let with_ids = || ids.iter().zip(&candidate.items).filter(|(_, item)| item.read.is_ok());
+    let with_ids = || ids.iter().zip(&candidate.items).filter(|(_, item)| item.0.is_ok());
     // Nearly always there are none, and sorted neighbours say so fastest.
     let mut sorted: Vec<u128> = with_ids().map(|(id, _)| u128::from_ne_bytes(*id)).collect();
     sorted.sort_unstable();
@@ -158,6 +158,6 @@ fn repeated(candidate: &Candidate, ids: &[IdDigest]) -> BTreeSet<usize> {
     }
     let mut seen = HashSet::with_capacity(ids.len());
     let positions = ids.iter().zip(&candidate.items).enumerate();
-    let again = positions.filter(|(_, (id, item))| item.read.is_ok() && !seen.insert(**id));
+    let again = positions.filter(|(_, (id, item))| item.0.is_ok() && !seen.insert(**id));
     again.map(|(position, _)| position).collect()
 }
