@@ -134,6 +134,19 @@ pub const TRANSACTION: &str = "/api/v1/transactions/{tx_id}";
 /// The way from one transaction into its block.
 pub const TRANSACTION_PROOF: &str = "/api/v1/transactions/{tx_id}/proof";
 
+/// Many transactions at once.
+pub const TRANSACTIONS_BATCH: &str = "/api/v1/transactions/batch";
+/// Transactions that wait for their block.
+pub const TRANSACTIONS_PENDING: &str = "/api/v1/transactions/pending";
+/// A session's root: anchor it.
+pub const ANCHORING_SESSION: &str = "/api/v1/anchoring/session";
+/// Where a session's root is.
+pub const ANCHORING_STATUS: &str = "/api/v1/anchoring/session/{session_id}";
+/// Whether a committed block carries a root.
+pub const ANCHORING_VERIFY: &str = "/api/v1/anchoring/verify";
+/// Makes a block now.
+pub const BLOCKS_PROPOSE: &str = "/api/v1/blocks/propose";
+
 /// Puts percent-encoded `values` in the place of a template's `{..}` parts, in order. Slashes
 /// survive only in a `{*..}` part.
 pub fn fill(template: &str, values: &[&[u8]]) -> String {

@@ -4,6 +4,7 @@
 //! transactions are texts that pass through unread, because reading them as general JSON would
 //! change what their hashes cover. Requests refuse fields they do not know.
 
+pub mod anchoring;
 pub mod anchors;
 pub mod blocks;
 pub mod chain;

@@ -92,6 +92,11 @@ impl Refusal {
     pub fn code(&self) -> ErrorCode {
         self.code
     }
+
+    /// What is wrong, as a sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
 }
 
 impl IntoResponse for Refusal {

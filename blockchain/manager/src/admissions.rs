@@ -16,11 +16,11 @@ pub struct Admissions {
     freed: Condvar,
 }
 
-/// The right to admit an id, given back when dropped.
+/// The right to admit some ids, given back when dropped.
 #[derive(Debug)]
 pub struct Claim<'a> {
     admissions: &'a Admissions,
-    id: IdDigest,
+    held: Vec<IdDigest>,
 }
 
 impl Admissions {
@@ -31,17 +31,31 @@ impl Admissions {
 
     /// Waits until nobody else admits this id.
     pub fn claim(&self, id: IdDigest) -> Claim<'_> {
+        self.claim_all([id])
+    }
+
+    /// Waits until nobody else admits any of these ids, and holds none of them meanwhile: two requests
+    /// with some of the same ids cannot wait for each other.
+    pub fn claim_all(&self, wanted: impl IntoIterator<Item = IdDigest>) -> Claim<'_> {
+        let mut held: Vec<IdDigest> = wanted.into_iter().collect();
+        held.sort_unstable();
+        held.dedup();
         let mut ids = self.ids.lock();
-        while !ids.insert(id) {
+        while held.iter().any(|id| ids.contains(id)) {
             self.freed.wait(&mut ids);
         }
-        Claim { admissions: self, id }
+        ids.extend(held.iter().copied());
+        Claim { admissions: self, held }
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.admissions.ids.lock().remove(&self.id);
+        let mut ids = self.admissions.ids.lock();
+        for id in &self.held {
+            ids.remove(id);
+        }
+        drop(ids);
         self.admissions.freed.notify_all();
     }
 }

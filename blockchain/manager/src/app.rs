@@ -4,7 +4,7 @@
 //! Until the folder is open, requests are answered with `unavailable` and health with `starting`.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lucid_api::problem::ErrorCode;
 use lucid_http::health::Report;
@@ -25,17 +25,19 @@ struct Shared {
     shutdown: Shutdown,
     pool_is_full: Notify,
     sealing_fault: Mutex<Option<String>>,
+    block_interval: Duration,
 }
 
 impl App {
     /// Nothing is open yet.
-    pub fn new(shutdown: &Shutdown) -> Self {
+    pub fn new(shutdown: &Shutdown, block_interval: Duration) -> Self {
         Self(Arc::new(Shared {
             opened: OnceLock::new(),
             started: Instant::now(),
             shutdown: shutdown.clone(),
             pool_is_full: Notify::new(),
             sealing_fault: Mutex::new(None),
+            block_interval,
         }))
     }
 
@@ -74,6 +76,11 @@ impl App {
     /// The wish to end.
     pub fn shutdown(&self) -> &Shutdown {
         &self.0.shutdown
+    }
+
+    /// How long a transaction waits for its block at most.
+    pub fn block_interval(&self) -> Duration {
+        self.0.block_interval
     }
 
     /// Asks for a block before its time.

@@ -468,6 +468,21 @@ pub struct Waiting {
 /// Up to `limit` pending transactions from a place in the order on, oldest first.
 pub fn pending(vault: &Vault, from: u64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
     let rows = vault.index().scan(&key(ORDER, &from.to_be_bytes()), &[TICKET], limit, false)?;
+    read_waiting(vault, rows)
+}
+
+/// Up to `limit` pending transactions behind the first `skip`.
+pub fn pending_behind(
+    vault: &Vault,
+    skip: usize,
+    limit: usize,
+) -> Result<Vec<Waiting>, StoreError> {
+    let mut rows = vault.index().scan(&[ORDER], &[TICKET], skip.saturating_add(limit), false)?;
+    rows.drain(..skip.min(rows.len()));
+    read_waiting(vault, rows)
+}
+
+fn read_waiting(vault: &Vault, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Waiting>, StoreError> {
     let read = |(row, name): (Vec<u8>, Vec<u8>)| -> Result<Option<Waiting>, StoreError> {
         let order = row.get(1..).and_then(|order| order.try_into().ok()).map(u64::from_be_bytes);
         // Whoever was chained between the scan and now has no text any more.

@@ -5,10 +5,13 @@
 //! read no clock.
 
 pub mod anchor_proof;
+pub mod anchor_session;
 pub mod chain_info;
 pub mod get_block;
 pub mod get_transaction;
 pub mod list_blocks;
+pub mod list_pending;
+pub mod propose_block;
 pub mod read_run;
 pub mod seal_block;
 pub mod settle_pool;

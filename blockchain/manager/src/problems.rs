@@ -7,6 +7,9 @@ use lucid_core::transaction::{AdmissionFault, TransactionFault};
 use lucid_http::reply::Refusal;
 use lucid_store::{CommitError, StoreError};
 
+use crate::ops::anchor_session::AnchorError;
+use crate::ops::propose_block::ProposeError;
+use crate::ops::seal_block::SealError;
 use crate::ops::submit_transaction::SubmitError;
 use crate::ops::validate_block::ValidateError;
 
@@ -65,6 +68,43 @@ pub fn submit(error: SubmitError) -> Refusal {
         SubmitError::PoolFull { .. } => Refusal::new(ErrorCode::Busy, sentence),
         SubmitError::Store(error) => store(error),
         SubmitError::Commit(error) => commit(error),
+    }
+}
+
+/// A root was not anchored.
+pub fn anchor(error: AnchorError) -> Refusal {
+    let sentence = error.to_string();
+    match error {
+        AnchorError::Invalid(_) => Refusal::new(ErrorCode::Invalid, sentence),
+        AnchorError::OtherRoot { root, .. } => {
+            Refusal::new(ErrorCode::Conflict, sentence).with("merkle_root", root)
+        }
+        AnchorError::Submit(error) => submit(error),
+        AnchorError::Store(error) => store(error),
+    }
+}
+
+/// No block was made.
+pub fn propose(error: ProposeError) -> Refusal {
+    let sentence = error.to_string();
+    match error {
+        ProposeError::NothingPending => Refusal::new(ErrorCode::Conflict, sentence),
+        ProposeError::OtherProducer(_) => Refusal::new(ErrorCode::Conflict, sentence),
+        ProposeError::Submit { index, error } => submit(error).with("index", index),
+        ProposeError::Seal(error) => seal(error),
+    }
+}
+
+/// What waits could not be sealed.
+fn seal(error: SealError) -> Refusal {
+    let sentence = error.to_string();
+    match error {
+        SealError::Follower | SealError::ParentAhead { .. } | SealError::Outrun(_) => {
+            Refusal::new(ErrorCode::Conflict, sentence)
+        }
+        SealError::Refused { .. } => Refusal::new(ErrorCode::Internal, sentence),
+        SealError::Store(error) => store(error),
+        SealError::Commit(error) => commit(error),
     }
 }
 

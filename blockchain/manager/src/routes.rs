@@ -1,7 +1,9 @@
 //! The whole API as one table. What every service has (`/`, health, docs, metrics) the porch adds.
 
+mod anchoring;
 mod blocks;
 mod chain;
+mod propose;
 mod runs;
 mod status;
 mod transactions;
@@ -26,11 +28,17 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(runs::get_bodies))
         .routes(routes!(validation::get_rules))
         .routes(routes!(transactions::submit_transaction))
+        .routes(routes!(transactions::list_pending))
         .routes(routes!(transactions::get_transaction))
         .routes(routes!(transactions::get_proof))
+        .routes(routes!(anchoring::anchor_session))
+        .routes(routes!(anchoring::get_anchoring))
+        .routes(routes!(anchoring::verify_anchoring))
         .routes(routes!(chain::get_info))
         .routes(routes!(chain::get_height));
     let large = OpenApiRouter::new()
+        .routes(routes!(transactions::submit_batch))
+        .routes(routes!(propose::propose_block))
         .routes(routes!(validation::validate_block))
         .routes(routes!(validation::validate_block_alias));
     Limits::ORDINARY.around(ordinary).merge(Limits::LARGE.around(large)).with_state(app)

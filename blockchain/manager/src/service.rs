@@ -42,7 +42,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     tracing::info!("Starting Lucid Block Manager Service");
     let listening = Listening::bind(config.common.bind).await?;
     let address = listening.address();
-    let app = App::new(shutdown);
+    let app = App::new(shutdown, config.block_interval);
     let probed = app.clone();
     let porch = Porch::new(SERVICE, &config.common, move || probed.report());
     let router = porch.around(routes::routes(app.clone()));

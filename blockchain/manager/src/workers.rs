@@ -46,6 +46,12 @@ async fn seal(app: &App) -> Option<Sealed> {
         .await
         .ok()
         .flatten()?;
+    note_sealed(&sealed);
+    Some(sealed)
+}
+
+/// Tells log and metrics what a seal did.
+pub fn note_sealed(sealed: &Sealed) {
     if let Some(block) = &sealed.block {
         metrics::counter!("lucid_blocks_stored_total").increment(1);
         metrics::counter!("lucid_transactions_chained_total").increment(block.transactions as u64);
@@ -61,5 +67,4 @@ async fn seal(app: &App) -> Option<Sealed> {
         tracing::warn!(transactions = sealed.failed, "transactions failed when sealing");
     }
     metrics::gauge!("lucid_pool_transactions").set(sealed.left as f64);
-    Some(sealed)
 }

@@ -5,7 +5,9 @@ use lucid_core::digest::{BlockHash, MerkleRoot, TransactionHash};
 use lucid_core::sign::{PublicKey, Signature};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
+
+use super::blocks::Pagination;
 
 /// How far a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -92,4 +94,77 @@ pub struct TransactionProof {
     /// The block's hash.
     #[schema(value_type = String)]
     pub block_hash: BlockHash,
+}
+
+/// The most transactions of one batch.
+pub const BATCH_MAX: usize = 100;
+
+/// `POST /api/v1/transactions/batch`: 1 to 100 transactions, each as it would be posted alone.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitBatch {
+    /// Their texts.
+    #[schema(value_type = Vec<Object>)]
+    pub transactions: Vec<Box<RawValue>>,
+}
+
+/// Answers a batch: those that were taken are durable, and the others are named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BatchAccepted {
+    /// Follows from the ids, so that the same batch has the same one.
+    pub batch_id: String,
+    /// How many are in, those that were there before included.
+    pub submitted_count: u64,
+    /// How many are not.
+    pub failed_count: u64,
+    /// The ids of those that are in, in order.
+    pub transaction_ids: Vec<String>,
+    /// What is wrong with the others.
+    pub errors: Vec<BatchError>,
+}
+
+/// A transaction of a batch that was not let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BatchError {
+    /// Its place in the batch.
+    pub index: u64,
+    /// As it would have been answered alone.
+    pub code: String,
+    /// The same, as a sentence.
+    pub detail: String,
+}
+
+/// Which transactions are wanted: `GET /api/v1/transactions/pending`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct PendingQuery {
+    /// From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<u64>,
+    /// Transactions a page (1..100; 20 when absent).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// One page of what waits for its block, in the order in which it will be taken.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PendingTransactions {
+    /// Each as `GET /api/v1/transactions/{tx_id}` shows it.
+    pub transactions: Vec<TransactionState>,
+    /// Which page it is.
+    pub pagination: Pagination,
+}
+
+/// `POST /api/v1/blocks/propose`. Both may be left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProposeBlock {
+    /// Submitted first; when one of them is refused, nothing is done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub transactions: Vec<Box<RawValue>>,
+    /// The public key that is to sign, in base64: this authority's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub producer: Option<String>,
 }

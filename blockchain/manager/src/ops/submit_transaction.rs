@@ -1,13 +1,15 @@
-//! Lets a transaction in, durably.
+//! Lets transactions in, durably.
 //!
-//! Called by the submit route and by embedded archives. The same id with the same posted text is the
+//! Called by the submit routes and by embedded archives. The same id with the same posted text is the
 //! same request again and finds the first one; with another text it is a conflict.
 //!
 //! Invariant: an id is decided under its claim, so of two requests with one id one is first.
 
+use std::collections::HashMap;
+
 use lucid_core::digest::TransactionHash;
 use lucid_core::time::Timestamp;
-use lucid_core::transaction::{AdmissionFault, Admitted, Transaction, complete};
+use lucid_core::transaction::{AdmissionFault, Admitted, IdDigest, Transaction, complete};
 use lucid_store::chain::ChainStore;
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
@@ -61,24 +63,103 @@ pub fn submit_transaction(
     now: Timestamp,
     posted: &[u8],
 ) -> Result<Submitted, SubmitError> {
-    let Admitted { transaction, posted_digest } = complete(posted, now)?;
-    let _claim = admissions.claim(transaction.id_digest());
-    if let Some(found) = known(vault, chain, &transaction, posted_digest)? {
-        return Ok(Submitted { found, is_new: false });
+    let admitted = complete(posted, now)?;
+    let _claim = admissions.claim(admitted.transaction.id_digest());
+    let (submitted, fact) = decide(vault, chain, now, admitted, &Batch::default())?;
+    if let Some(fact) = fact {
+        facts::commit(vault, &[fact])?;
     }
+    Ok(submitted)
+}
+
+/// Accepts many, each on its own, and makes what is new durable together. The error means that none of
+/// the new ones surely was.
+pub fn submit_transactions(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    admissions: &Admissions,
+    now: Timestamp,
+    posted: &[&[u8]],
+) -> Result<Vec<Result<Submitted, SubmitError>>, CommitError> {
+    let admitted: Vec<_> = posted.iter().map(|posted| complete(posted, now)).collect();
+    let ids = admitted.iter().flatten().map(|admitted| admitted.transaction.id_digest());
+    let _claims = admissions.claim_all(ids);
+    let (mut batch, mut facts, mut outcomes) = (Batch::default(), Vec::new(), Vec::new());
+    for admitted in admitted {
+        let outcome = admitted.map_err(SubmitError::from).and_then(|admitted| {
+            let (id, posted) = (admitted.transaction.id_digest(), admitted.posted_digest);
+            let (submitted, fact) = decide(vault, chain, now, admitted, &batch)?;
+            if let Some(fact) = fact {
+                batch.add(id, posted, &fact);
+                facts.push(fact);
+            }
+            Ok(submitted)
+        });
+        outcomes.push(outcome);
+    }
+    if !facts.is_empty() {
+        facts::commit(vault, &facts)?;
+    }
+    Ok(outcomes)
+}
+
+/// Whether a transaction would be let in now. Advice: submitting it decides.
+pub fn check_admissible(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    now: Timestamp,
+    posted: &[u8],
+) -> Result<(), SubmitError> {
+    decide(vault, chain, now, complete(posted, now)?, &Batch::default()).map(drop)
+}
+
+/// What the same request brings besides, and is not in the pool yet.
+#[derive(Default)]
+struct Batch {
+    posted: HashMap<IdDigest, TransactionHash>,
+    bytes: u64,
+}
+
+impl Batch {
+    fn add(&mut self, id: IdDigest, posted: TransactionHash, fact: &Fact) {
+        self.posted.insert(id, posted);
+        if let Fact::Pooled { text, .. } = fact {
+            self.bytes += text.len() as u64;
+        }
+    }
+}
+
+/// What becomes of a transaction whose id the caller has claimed, and the fact that says so if it is new.
+fn decide(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    now: Timestamp,
+    admitted: Admitted,
+    batch: &Batch,
+) -> Result<(Submitted, Option<Fact>), SubmitError> {
+    let Admitted { transaction, posted_digest } = admitted;
+    let known = batch.posted.get(&transaction.id_digest());
+    if known.is_some_and(|known| *known != posted_digest) {
+        return Err(SubmitError::Conflict { id: transaction.id().to_owned() });
+    }
+    if let Some(found) = self::known(vault, chain, &transaction, posted_digest)? {
+        return Ok((Submitted { found, is_new: false }, None));
+    }
+    let is_new = known.is_none();
     let pool = facts::pool(vault.index())?;
-    if pool.transactions >= POOL_TRANSACTIONS_MAX || pool.bytes >= POOL_BYTES_MAX {
-        return Err(SubmitError::PoolFull { waiting: pool.transactions });
+    let waiting = pool.transactions + batch.posted.len() as u64;
+    if is_new && (waiting >= POOL_TRANSACTIONS_MAX || pool.bytes + batch.bytes >= POOL_BYTES_MAX) {
+        return Err(SubmitError::PoolFull { waiting });
     }
     let text = transaction.text().to_owned();
-    facts::commit(vault, &[Fact::Pooled { posted: posted_digest, at: now, text }])?;
     let found = Found {
         id: transaction.id().to_owned(),
         transaction: Some(transaction),
         submitted_at: Some(now),
         status: Status::Pending,
     };
-    Ok(Submitted { found, is_new: true })
+    let fact = is_new.then_some(Fact::Pooled { posted: posted_digest, at: now, text });
+    Ok((Submitted { found, is_new }, fact))
 }
 
 /// Finds the same request, or the conflict.

@@ -5,11 +5,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
+use lucid_api::v1::blocks::Pagination;
 use lucid_api::v1::transactions::{
+    BATCH_MAX, BatchAccepted, BatchError, PendingQuery, PendingTransactions, SubmitBatch,
     TransactionAccepted, TransactionProof, TransactionState, TransactionStatus,
 };
+use lucid_core::block_merkle::transaction_hash;
 use lucid_core::transaction::Transaction;
-use lucid_http::extract::{JsonText, Path};
+use lucid_http::extract::{Json as Given, JsonText, Path, Query};
 use lucid_http::reply::{Refusal, Reply};
 use serde_json::value::RawValue;
 
@@ -18,8 +21,14 @@ use crate::clock::now;
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::anchor_proof::{AnchorProof, anchor_proof};
 use crate::ops::get_transaction::{Found, Status, get_transaction as find_transaction};
-use crate::ops::submit_transaction::submit_transaction as submit;
+use crate::ops::list_pending::list_pending as pending;
+use crate::ops::submit_transaction::{
+    submit_transaction as submit, submit_transactions as submit_many,
+};
 use crate::{facts, problems};
+
+const LIMIT_DEFAULT: u32 = 20;
+const LIMIT_MAX: u32 = 100;
 
 /// Takes a transaction in. 202 means that it is durable; it is committed with its block.
 #[utoipa::path(post, path = paths::TRANSACTIONS, tag = "transactions", request_body = Object, responses(
@@ -43,6 +52,72 @@ pub async fn submit_transaction(
     }
     let status = if submitted.is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(accepted(submitted.found))))
+}
+
+/// Takes many transactions in, each on its own. 202 means that those that were taken are durable.
+#[utoipa::path(post, path = paths::TRANSACTIONS_BATCH, tag = "transactions", request_body = SubmitBatch, responses((status = 202, body = BatchAccepted)))]
+pub async fn submit_batch(
+    State(app): State<App>,
+    Given(SubmitBatch { transactions }): Given<SubmitBatch>,
+) -> Reply<(StatusCode, Json<BatchAccepted>)> {
+    if !(1..=BATCH_MAX).contains(&transactions.len()) {
+        let detail = format!("{} transactions; 1 to {BATCH_MAX} are a batch", transactions.len());
+        return Err(Refusal::new(ErrorCode::Invalid, detail));
+    }
+    let (outcomes, waiting) = app
+        .run(move |manager| {
+            let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+            let texts: Vec<&[u8]> = transactions.iter().map(|text| text.get().as_bytes()).collect();
+            let outcomes = submit_many(vault, chain, &manager.admissions, now(), &texts);
+            let pool = facts::pool(vault.index()).map_err(problems::store)?;
+            Ok((outcomes.map_err(problems::commit)?, pool.transactions))
+        })
+        .await?;
+    if waiting >= POOL_SEAL_AT {
+        app.pool_is_full().notify_one();
+    }
+    let (mut ids, mut errors) = (Vec::new(), Vec::new());
+    for (index, outcome) in (0..).zip(outcomes) {
+        match outcome.map_err(problems::submit) {
+            Ok(submitted) => ids.push(submitted.found.id),
+            Err(refusal) => errors.push(BatchError {
+                index,
+                code: refusal.code().as_str().to_owned(),
+                detail: refusal.detail().to_owned(),
+            }),
+        }
+    }
+    let accepted = BatchAccepted {
+        batch_id: format!("batch-{}", transaction_hash(&ids.join("\n"))),
+        submitted_count: ids.len() as u64,
+        failed_count: errors.len() as u64,
+        transaction_ids: ids,
+        errors,
+    };
+    Ok((StatusCode::ACCEPTED, Json(accepted)))
+}
+
+/// What waits for its block, in the order in which it will be taken.
+#[utoipa::path(get, path = paths::TRANSACTIONS_PENDING, tag = "transactions", params(PendingQuery), responses((status = 200, body = PendingTransactions)))]
+pub async fn list_pending(
+    State(app): State<App>,
+    Query(query): Query<PendingQuery>,
+) -> Reply<Json<PendingTransactions>> {
+    let (page, limit) = (query.page.unwrap_or(1), query.limit.unwrap_or(LIMIT_DEFAULT));
+    if page == 0 || !(1..=LIMIT_MAX).contains(&limit) {
+        let detail = "pages are counted from 1, and limit is from 1 to 100";
+        return Err(Refusal::new(ErrorCode::Invalid, detail));
+    }
+    let skip = (page - 1).saturating_mul(limit.into());
+    let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+    let found = app
+        .run(move |manager| pending(&manager.vault, skip, limit as usize).map_err(problems::store))
+        .await?;
+    let pages = found.total.div_ceil(limit.into());
+    Ok(Json(PendingTransactions {
+        transactions: found.transactions.into_iter().map(state).collect(),
+        pagination: Pagination { page, limit, total: found.total, pages },
+    }))
 }
 
 /// Where a transaction is.

@@ -5,6 +5,7 @@
 mod crashes;
 mod embedded;
 mod follower;
+mod pool;
 mod program;
 mod service;
 mod taking;

@@ -16,7 +16,7 @@ use lucid_core::record::Entry;
 use lucid_http::serve::Shutdown;
 use serde_json::{Value, json};
 
-struct Server {
+pub struct Server {
     running: Running,
     shutdown: Shutdown,
 }
@@ -31,27 +31,27 @@ fn config(folder: &Path, interval: &str) -> Config {
 }
 
 impl Server {
-    async fn start(folder: &Path) -> Self {
+    pub async fn start(folder: &Path) -> Self {
         Self::start_sealing(folder, "0.02").await
     }
 
-    async fn start_sealing(folder: &Path, interval: &str) -> Self {
+    pub async fn start_sealing(folder: &Path, interval: &str) -> Self {
         let shutdown = Shutdown::new();
         let running = start(config(folder, interval), &shutdown).await.unwrap();
         Self { running, shutdown }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.running.address())
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.shutdown.ask();
         self.running.finished().await.unwrap();
     }
 
     /// The client blocks, so it is called as its users call it: on a thread of its own.
-    async fn call<T: Send + 'static>(
+    pub async fn call<T: Send + 'static>(
         &self,
         ask: impl FnOnce(BlockManagerClient) -> T + Send + 'static,
     ) -> T {
@@ -63,11 +63,14 @@ impl Server {
     }
 
     /// What a program without our client sees: status and JSON.
-    async fn raw(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
-        let url = format!("{}{path}", self.url());
+    pub async fn raw(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+        let (base, url) = (self.url(), format!("{}{path}", self.url()));
         let (method, body) = (method.parse().unwrap(), body.map(str::to_owned));
         tokio::task::spawn_blocking(move || {
-            let mut request = reqwest::blocking::Client::new().request(method, url);
+            // Chooses the provider of TLS, which every client needs.
+            BlockManagerClient::new(&base, ClientOptions::default()).unwrap();
+            let client = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]);
+            let mut request = client.build().unwrap().request(method, url);
             if let Some(body) = body {
                 request = request.header("content-type", "application/json").body(body);
             }
@@ -80,12 +83,12 @@ impl Server {
         .unwrap()
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub async fn get(&self, path: &str) -> (u16, Value) {
         self.raw("GET", path, None).await
     }
 
     /// Submits and waits for the block.
-    async fn chain(&self, text: &str) -> String {
+    pub async fn chain(&self, text: &str) -> String {
         let text = text.to_owned();
         let accepted = self.call(move |client| client.submit_transaction(&text)).await.unwrap();
         let id = accepted.tx_id;

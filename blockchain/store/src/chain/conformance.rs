@@ -29,16 +29,21 @@ pub(super) fn parts(disk: &SimulatedDisk) -> ChainParts {
 
 /// The next block on top of another, with so many transactions named after `salt`.
 pub(super) fn next(parent: Option<&Block>, count: usize, salt: u64) -> ValidBlock {
+    let height = parent.map_or(0, |parent| parent.index + 1);
+    let texts = (0..count).map(|n| {
+        let kind = if n % 2 == 0 { "session_anchor" } else { "data_storage" };
+        format!(r#"{{"id":"t-{height}-{salt}-{n}","type":"{kind}"}}"#)
+    });
+    next_of(parent, texts)
+}
+
+/// The next block on top of another, with these transactions.
+fn next_of(parent: Option<&Block>, texts: impl Iterator<Item = String>) -> ValidBlock {
     let parent: Option<Parent> = parent.map(|block| block.as_parent().unwrap());
     let height = parent.map_or(0, |parent| parent.index + 1);
     let now = Timestamp::from_micros(1_800_000_000_000_000 + i64::try_from(height).unwrap());
-    let transactions = (0..count)
-        .map(|n| {
-            let kind = if n % 2 == 0 { "session_anchor" } else { "data_storage" };
-            let text = format!(r#"{{"id":"t-{height}-{salt}-{n}","type":"{kind}"}}"#);
-            Transaction::parse(text.as_bytes()).unwrap()
-        })
-        .collect();
+    let transactions =
+        texts.map(|text| Transaction::parse(text.as_bytes()).unwrap()).collect::<Vec<_>>();
     let block = Block::build(parent.as_ref(), transactions, now, &SigningKey::from_seed([3; 32]));
     let context = Context {
         parent,
@@ -133,6 +138,40 @@ fn what_was_appended_is_found_by_every_way_of_asking() {
             assert_holds(chain.as_ref(), &blocks[..=count]);
         }
         assert!(chain.read_only().is_none() && chain.damage().is_empty());
+    });
+}
+
+#[test]
+fn the_anchors_of_a_session_are_found_before_and_after_pruning() {
+    every_back_end(|open| {
+        let chain = open();
+        let mut blocks: Vec<ValidBlock> = Vec::new();
+        for height in 0..20 {
+            let kinds = ["session_anchor", "data_storage", "session_tombstone", "session_anchor"];
+            let texts = (0..).zip(kinds).map(|(n, kind)| {
+                let session = (height + n) % 5;
+                format!(r#"{{"id":"{height}-{n}","type":"{kind}","session_id":"s-{session}"}}"#)
+            });
+            blocks.push(next_of(blocks.last().map(|block| &**block), texts));
+        }
+        chain.append_run(&blocks).unwrap();
+        let places = |session: u64| -> Vec<Place> {
+            let anchors = (0..20).flat_map(|height| [(height, 0), (height, 3)]);
+            anchors
+                .filter(|(height, n)| (height + u64::from(*n)) % 5 == session)
+                .map(|(height, position)| Place { height, position })
+                .collect()
+        };
+        let assert_found = |chain: &dyn ChainStore| {
+            for session in 0..5 {
+                let found = chain.anchors_of(&format!("s-{session}")).unwrap();
+                assert_eq!(found, places(session), "{session}");
+            }
+            assert!(chain.anchors_of("s-").unwrap().is_empty());
+        };
+        assert_found(chain.as_ref());
+        chain.prune(10).unwrap();
+        assert_found(chain.as_ref());
     });
 }
 

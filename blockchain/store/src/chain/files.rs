@@ -287,6 +287,14 @@ impl ChainStore for ChainFiles {
         }
     }
 
+    fn anchors_of(&self, session: &str) -> Result<Vec<Place>, StoreError> {
+        let places = rows::anchors_of(self.index.as_ref(), session)?;
+        if places.is_empty() {
+            self.absent::<()>()?;
+        }
+        Ok(places)
+    }
+
     fn read_only(&self) -> Option<String> {
         self.read_only.clone().or_else(|| self.broken.read().clone())
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{BlockRecord, encode_body};
-use lucid_core::transaction::{IdDigest, Transaction};
+use lucid_core::transaction::{IdDigest, SESSION_ANCHOR, Transaction};
 use lucid_core::validate::ValidBlock;
 use parking_lot::Mutex;
 
@@ -148,6 +148,19 @@ impl ChainStore for ChainMemory {
 
     fn find(&self, id: &IdDigest) -> Result<Option<Place>, StoreError> {
         Ok(self.state.lock().ids.get(id).copied())
+    }
+
+    fn anchors_of(&self, session: &str) -> Result<Vec<Place>, StoreError> {
+        let state = self.state.lock();
+        let anchors = state.blocks.iter().flat_map(|(stored, _)| {
+            let height = stored.record.entry.index;
+            stored.record.anchors.iter().map(move |kept| (height, kept))
+        });
+        let of_session = anchors.filter(|(_, kept)| {
+            kept.transaction.kind() == Some(SESSION_ANCHOR)
+                && kept.transaction.session_id() == Some(session)
+        });
+        Ok(of_session.map(|(height, kept)| Place { height, position: kept.position }).collect())
     }
 
     fn read_only(&self) -> Option<String> {

@@ -314,7 +314,7 @@ impl<'a> Recovery<'a> {
         let mark = mark_of(pair, self.at, self.pruned);
         let row = self.row_of(pair);
         self.totals = self.totals.and(&row);
-        rows::publish(&mut self.changes, pair.height, &row, pair.ids().as_deref());
+        rows::publish(&mut self.changes, pair.height, &row, pair.listed().as_ref());
         rows::set_watermark(&mut self.changes, &mark);
         self.at = Some(mark);
     }

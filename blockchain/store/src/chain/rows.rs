@@ -4,7 +4,8 @@
 //! watermark is written in one batch with the rows it vouches for, and never runs ahead of `TIP`.
 
 use lucid_core::digest::BlockHash;
-use lucid_core::transaction::IdDigest;
+use lucid_core::record::BlockRecord;
+use lucid_core::transaction::{IdDigest, SESSION_ANCHOR, Transaction};
 use lucid_core::wire::{Reader, WireFault, Writer};
 
 use super::Place;
@@ -16,6 +17,7 @@ const HEIGHT: u8 = 0x80;
 const HASH: u8 = 0x81;
 const ID: u8 = 0x82;
 const UNKNOWN_IDS: u8 = 0x83;
+const ANCHOR: u8 = 0x84;
 const WATERMARK: u8 = 0x8f;
 const END: u8 = 0x90;
 
@@ -154,15 +156,79 @@ pub(super) fn watermark(index: &dyn Index) -> Result<Option<Mark>, StoreError> {
     value.map(|value| Mark::decode(&value).map_err(|f| fault("the chain's end", &f))).transpose()
 }
 
-/// Adds the rows of one block. `ids` is `None` where neither record nor body could be read.
-pub(super) fn publish(changes: &mut Changes<'_>, height: u64, row: &Row, ids: Option<&[IdDigest]>) {
+/// What rows say of a block's transactions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listed {
+    /// The digests of their ids, in order.
+    ids: Vec<IdDigest>,
+    /// Which of them anchor a session.
+    anchors: Vec<(u32, SessionDigest)>,
+}
+
+/// The beginning of a session's key: rows are looked at again when they are read.
+type SessionDigest = [u8; 16];
+
+fn session_digest(session: &str) -> SessionDigest {
+    let mut digest = [0; 16];
+    blake3::Hasher::new().update(session.as_bytes()).finalize_xof().fill(&mut digest);
+    digest
+}
+
+fn anchored(transaction: &Transaction) -> Option<SessionDigest> {
+    let is_anchor = transaction.kind() == Some(SESSION_ANCHOR);
+    transaction.session_id().filter(|_| is_anchor).map(session_digest)
+}
+
+impl Listed {
+    pub(super) fn of_record(record: &BlockRecord) -> Self {
+        let anchors = record.anchors.iter();
+        Self {
+            ids: record.transactions.iter().map(|digests| digests.id).collect(),
+            anchors: anchors
+                .filter_map(|kept| Some((kept.position, anchored(&kept.transaction)?)))
+                .collect(),
+        }
+    }
+
+    pub(super) fn of_body(body: &[Transaction]) -> Self {
+        Self {
+            ids: body.iter().map(Transaction::id_digest).collect(),
+            anchors: (0..)
+                .zip(body)
+                .filter_map(|(position, transaction)| Some((position, anchored(transaction)?)))
+                .collect(),
+        }
+    }
+}
+
+/// Where transactions are that anchor a session of this name, in the order of the chain.
+pub(super) fn anchors_of(index: &dyn Index, session: &str) -> Result<Vec<Place>, StoreError> {
+    let from = key(ANCHOR, &session_digest(session));
+    let to = [from.as_slice(), &[0xff; 13]].concat();
+    let rows = index.scan(&from, &to, ANCHORS_MAX, false)?;
+    let read = |(row, _): (Vec<u8>, Vec<u8>)| {
+        let mut from = Reader::new(row.get(from.len()..).unwrap_or_default());
+        let mut place = || -> Result<Place, WireFault> {
+            let height = u64::from_be_bytes(from.array("height")?);
+            Ok(Place { height, position: u32::from_be_bytes(from.array("position")?) })
+        };
+        place().map_err(|f| fault("an anchor", &f))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Anchors of one session that are looked at: whoever may post transactions can make more.
+const ANCHORS_MAX: usize = 1_000;
+
+/// Adds the rows of one block. `listed` is `None` where neither record nor body could be read.
+pub(super) fn publish(changes: &mut Changes<'_>, height: u64, row: &Row, listed: Option<&Listed>) {
     changes.put(key(HEIGHT, &height.to_be_bytes()), row.encode());
     if row.hash != BlockHash::ZERO {
         let mut to = Writer::new();
         to.u64(height);
         changes.put(key(HASH, row.hash.as_bytes()), to.finish());
     }
-    let Some(ids) = ids else {
+    let Some(Listed { ids, anchors }) = listed else {
         changes.put(key(UNKNOWN_IDS, &height.to_be_bytes()), Vec::new());
         return;
     };
@@ -170,6 +236,10 @@ pub(super) fn publish(changes: &mut Changes<'_>, height: u64, row: &Row, ids: Op
         let mut to = Writer::new();
         to.u64(height).u32(position);
         changes.put(key(ID, id), to.finish());
+    }
+    for (position, session) in anchors {
+        let (height, position) = (height.to_be_bytes(), position.to_be_bytes());
+        changes.put([&[ANCHOR], &session[..], &height, &position].concat(), Vec::new());
     }
 }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use lucid_core::block::Block;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{BlockRecord, decode_body};
-use lucid_core::transaction::{IdDigest, Transaction};
+use lucid_core::transaction::Transaction;
 
 use super::FOLDER;
+use super::rows::Listed;
 use super::tip::{End, Pruned};
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Step};
@@ -319,13 +320,11 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// The digests of its transactions' ids, from whichever part is sound.
-    pub(super) fn ids(&self) -> Option<Vec<IdDigest>> {
+    /// What rows say of its transactions, from whichever part is sound.
+    pub(super) fn listed(&self) -> Option<Listed> {
         match (&self.record, &self.body) {
-            (Ok((_, record, _)), _) => {
-                Some(record.transactions.iter().map(|digests| digests.id).collect())
-            }
-            (_, Ok(Some((_, body)))) => Some(body.iter().map(Transaction::id_digest).collect()),
+            (Ok((_, record, _)), _) => Some(Listed::of_record(record)),
+            (_, Ok(Some((_, body)))) => Some(Listed::of_body(body)),
             _ => None,
         }
     }

@@ -7,12 +7,11 @@ use std::io;
 use std::sync::Arc;
 
 use lucid_core::record::{BlockRecord, encode_body};
-use lucid_core::transaction::IdDigest;
 use lucid_core::validate::ValidBlock;
 
 use super::ChainParts;
 use crate::chain::FOLDER;
-use crate::chain::rows::{self, Part, Row, Totals};
+use crate::chain::rows::{self, Listed, Part, Row, Totals};
 use crate::chain::tip::{self, End, Lock, Mark, Pruned, TIP};
 use crate::chain::walk::{Role, join_record};
 use crate::disk::DiskFile;
@@ -69,7 +68,7 @@ impl Tail {
 /// A block whose two records are in the files.
 struct Written {
     row: Row,
-    ids: Vec<IdDigest>,
+    listed: Listed,
     mark: Mark,
 }
 
@@ -206,7 +205,7 @@ impl Writer {
                 transactions: u32::try_from(block.transactions.len()).unwrap_or(u32::MAX),
                 before,
             },
-            ids: record.transactions.iter().map(|digests| digests.id).collect(),
+            listed: Listed::of_record(&record),
             mark: Mark {
                 height: block.index,
                 hash: block.hash,
@@ -308,9 +307,9 @@ impl Writer {
         let mut changes = Changes::new(index.as_ref());
         let mut totals = self.totals;
         let last = written.len();
-        for (count, Written { row, ids, mark }) in (1..).zip(written) {
+        for (count, Written { row, listed, mark }) in (1..).zip(written) {
             totals = totals.and(&row);
-            rows::publish(&mut changes, mark.height, &row, Some(&ids));
+            rows::publish(&mut changes, mark.height, &row, Some(&listed));
             if changes.len() < CHANGES_MAX && count < last {
                 continue;
             }

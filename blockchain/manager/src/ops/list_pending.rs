@@ -1,0 +1,31 @@
+//! What waits in the pool, page by page.
+
+use lucid_store::StoreError;
+use lucid_store::vault::Vault;
+
+use super::get_transaction::{Found, Status};
+use crate::facts;
+
+/// One page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// In the order in which blocks take them.
+    pub transactions: Vec<Found>,
+    /// How many wait.
+    pub total: u64,
+}
+
+/// Reads a page behind the first `skip` that wait. One that leaves the pool meanwhile is left out.
+pub fn list_pending(vault: &Vault, skip: usize, limit: usize) -> Result<Pending, StoreError> {
+    let mut transactions = Vec::new();
+    for waiting in facts::pending_behind(vault, skip, limit)? {
+        let ticket = facts::ticket(vault, &waiting.transaction.id_digest())?;
+        transactions.push(Found {
+            id: waiting.transaction.id().to_owned(),
+            submitted_at: ticket.map(|ticket| ticket.submitted_at),
+            transaction: Some(waiting.transaction),
+            status: Status::Pending,
+        });
+    }
+    Ok(Pending { transactions, total: facts::pool(vault.index())?.transactions })
+}

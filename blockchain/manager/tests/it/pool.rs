@@ -1,0 +1,186 @@
+//! What callers send in besides single transactions: batches, roots of sessions, wishes for a block.
+
+use serde_json::{Value, json};
+
+use crate::service::Server;
+
+const LATER: &str = "3600";
+
+async fn post(server: &Server, path: &str, body: Value) -> (u16, Value) {
+    server.raw("POST", path, Some(&body.to_string())).await
+}
+
+fn transaction(id: &str) -> Value {
+    json!({ "id": id, "type": "data_storage", "timestamp": "2026-01-01T00:00:00Z", "data": {"n": 1} })
+}
+
+fn root(digit: char) -> String {
+    std::iter::repeat_n(digit, 64).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_takes_what_is_sound_and_names_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_sealing(folder.path(), LATER).await;
+    let path = "/api/v1/transactions/batch";
+    let mut other = transaction("a");
+    other["data"] = json!({"n": 2});
+    let batch = json!({ "transactions": [
+        transaction("a"), { "id": "b" }, transaction("a"), other, transaction("c"), 7,
+    ]});
+    let (status, accepted) = post(&server, path, batch.clone()).await;
+    assert_eq!(status, 202, "{accepted}");
+    assert_eq!(accepted["transaction_ids"], json!(["a", "a", "c"]));
+    assert_eq!((&accepted["submitted_count"], &accepted["failed_count"]), (&3.into(), &3.into()));
+    let errors = accepted["errors"].as_array().unwrap();
+    let named: Vec<_> = errors.iter().map(|error| (&error["index"], &error["code"])).collect();
+    let (invalid, conflict) = (json!("invalid"), json!("conflict"));
+    assert_eq!(named, [(&1.into(), &invalid), (&3.into(), &conflict), (&5.into(), &invalid)]);
+    assert!(errors[0]["detail"].as_str().unwrap().contains("type"), "{accepted}");
+
+    let (_, pending) = server.get("/api/v1/transactions/pending?limit=1&page=2").await;
+    assert_eq!(pending["transactions"][0]["tx_id"], "c");
+    assert_eq!(pending["pagination"], json!({ "page": 2, "limit": 1, "total": 2, "pages": 2 }));
+    assert_eq!(
+        server.get("/api/v1/transactions/pending?page=3").await.1["transactions"],
+        json!([])
+    );
+    // The same again finds the same, also after they are in a block.
+    let (_, again) = post(&server, path, batch.clone()).await;
+    assert_eq!(again, accepted);
+    let (status, block) = post(&server, "/api/v1/blocks/propose", json!({})).await;
+    assert_eq!((status, &block["transaction_count"]), (201, &2.into()), "{block}");
+    assert_eq!(post(&server, path, batch).await.1, accepted);
+    assert_eq!(server.get("/api/v1/transactions/pending").await.1["pagination"]["total"], 0);
+
+    for wrong in
+        [json!({ "transactions": [] }), json!({ "transactions": vec![transaction("x"); 101] })]
+    {
+        assert_eq!(post(&server, path, wrong).await.0, 422);
+    }
+    for query in ["page=0", "limit=0", "limit=101", "offset=1"] {
+        let path = format!("/api/v1/transactions/pending?{query}");
+        assert_eq!(server.get(&path).await.0, 422, "{query}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_the_texts_that_were_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_sealing(folder.path(), LATER).await;
+    let text = r#"{"transactions": [{"type": "t", "id": "n", "timestamp": "2026-01-01T00:00:00Z", "n": 1e16, "big": 123456789012345678901234567890}]}"#;
+    let (status, _) = server.raw("POST", "/api/v1/transactions/batch", Some(text)).await;
+    assert_eq!(status, 202);
+    let doubled = r#"{"transactions": [{"type": "t", "id": "m", "id": "o"}]}"#;
+    let (_, refused) = server.raw("POST", "/api/v1/transactions/batch", Some(doubled)).await;
+    assert_eq!(refused["failed_count"], 1, "{refused}");
+    let found = server.call(|client| client.transaction("n").unwrap()).await.data.unwrap();
+    let found = found.get();
+    assert!(found.contains(r#""n": 1e+16"#), "{found}");
+    assert!(found.contains(r#""big": 123456789012345678901234567890"#), "{found}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_is_made_when_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_sealing(folder.path(), LATER).await;
+    let path = "/api/v1/blocks/propose";
+    let (status, refused) = post(&server, path, json!({})).await;
+    assert_eq!(status, 409, "nothing waits: {refused}");
+    let wrong = json!({ "transactions": [transaction("a"), { "id": "b" }] });
+    let (status, refused) = post(&server, path, wrong).await;
+    assert_eq!((status, &refused["error"]["details"]["index"]), (422, &1.into()), "{refused}");
+    assert_eq!(server.get("/api/v1/transactions/a").await.0, 404, "nothing of it was taken");
+    let sent = json!({ "transactions": [transaction("a")] });
+    let (status, block) = post(&server, path, sent).await;
+    assert_eq!((status, &block["index"]), (201, &0.into()), "{block}");
+    assert_eq!(block["transactions"][0]["id"], "a");
+    let (_, stored) = server.get("/api/v1/blocks/0").await;
+    assert_eq!(stored, block);
+    let producer = block["producer"].clone();
+    let more = json!({ "transactions": [transaction("c")], "producer": producer });
+    assert_eq!(post(&server, path, more).await.0, 201);
+    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let other = json!({ "transactions": [transaction("d")], "producer": key });
+    assert_eq!(post(&server, path, other).await.0, 409);
+    assert_eq!(post(&server, path, json!({ "producer": "me" })).await.0, 422);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sessions_root_is_anchored_once_and_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_sealing(folder.path(), LATER).await;
+    let path = "/api/v1/anchoring/session";
+    let wanted = json!({ "session_id": "s-1", "merkle_root": root('a'), "chunk_count": 3,
+                         "metadata": {"host": "h"}, "user_signature": "sig" });
+    assert_eq!(server.get("/api/v1/anchoring/session/s-1").await.0, 404);
+    let (status, first) = post(&server, path, wanted.clone()).await;
+    assert_eq!((status, &first["status"]), (202, &"processing".into()), "{first}");
+    assert!(first["estimated_confirmation_time"].is_string());
+    assert_eq!(post(&server, path, wanted.clone()).await, (200, first.clone()));
+    // Other words about the same root find it too; another root is a conflict.
+    let less = json!({ "session_id": "s-1", "merkle_root": root('a') });
+    assert_eq!(post(&server, path, less.clone()).await, (200, first.clone()));
+    let other = json!({ "session_id": "s-1", "merkle_root": root('b') });
+    let (status, refused) = post(&server, path, other.clone()).await;
+    assert_eq!((status, &refused["error"]["details"]["merkle_root"]), (409, &root('a').into()));
+    let verify = |root: String, path: Option<Value>| {
+        let mut wanted = json!({ "session_id": "s-1", "merkle_root": root });
+        wanted.as_object_mut().unwrap().extend(path.map(|path| ("proof_path".to_owned(), path)));
+        post(&server, "/api/v1/anchoring/verify", wanted)
+    };
+    assert_eq!(verify(root('a'), None).await.1["verified"], false, "it is in no block yet");
+
+    let more = json!({ "transactions": [transaction("x"), transaction("y")] });
+    post(&server, "/api/v1/blocks/propose", more).await;
+    let (_, found) = server.get("/api/v1/anchoring/session/s-1").await;
+    assert_eq!((&found["status"], &found["block_height"]), (&"confirmed".into(), &0.into()));
+    assert_eq!(found["merkle_root"], root('a'));
+    assert!(found["confirmed_at"].is_string() && found["estimated_confirmation_time"].is_null());
+    let (_, verified) = verify(root('a'), None).await;
+    assert_eq!(
+        (&verified["verified"], &verified["merkle_proof_valid"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!(verified["transaction_id"], first["transaction_id"]);
+    let id = first["transaction_id"].as_str().unwrap();
+    let (_, proof) = server.get(&format!("/api/v1/transactions/{id}/proof")).await;
+    assert_eq!(verify(root('a'), Some(proof["path"].clone())).await.1["verified"], true);
+    let (_, wrong) = verify(root('a'), Some(json!([root('0'), root('1')]))).await;
+    assert_eq!((&wrong["verified"], &wrong["merkle_proof_valid"]), (&false.into(), &false.into()));
+    assert_eq!(verify(root('b'), None).await.1["verified"], false);
+    assert_eq!(post(&server, path, less).await.0, 200);
+    assert_eq!(post(&server, path, other).await.0, 409);
+
+    // What a recorder anchored under an id of its own is found by its session too.
+    let foreign = json!({ "id": "anchor:1", "type": "session_anchor", "session_id": "s-2",
+                          "merkle_root": root('c'), "timestamp": "2026-01-01T00:00:00Z" });
+    post(&server, "/api/v1/blocks/propose", json!({ "transactions": [foreign] })).await;
+    let (_, found) = server.get("/api/v1/anchoring/session/s-2").await;
+    assert_eq!(
+        (&found["transaction_id"], &found["merkle_root"]),
+        (&"anchor:1".into(), &root('c').into())
+    );
+    let other = json!({ "session_id": "s-2", "merkle_root": root('d') });
+    assert_eq!(post(&server, path, other).await.0, 409);
+
+    for (wrong, named) in [
+        (json!({ "merkle_root": root('a') }), "session_id"),
+        (json!({ "session_id": "s 1", "merkle_root": root('a') }), "session_id"),
+        (json!({ "session_id": "s-3", "merkle_root": "abc" }), "merkle_root"),
+        (
+            json!({ "session_id": "s-3", "merkle_root": root('a'), "chunk_count": -1 }),
+            "chunk_count",
+        ),
+        (json!({ "session_id": "s-3", "merkle_root": root('a'), "colour": 1 }), "colour"),
+        (json!({ "session_id": "s-3", "merkle_root": root('a'), "timestamp": "soon" }), "soon"),
+    ] {
+        let (status, refused) = post(&server, path, wrong).await;
+        assert_eq!(status, 422, "{named}");
+        assert!(refused["detail"].as_str().unwrap().contains(named), "{refused}");
+    }
+    server.stop().await;
+}
