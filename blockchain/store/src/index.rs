@@ -47,6 +47,9 @@ pub trait Index: Send + Sync {
 
     /// Makes everything written so far durable, so that a later start has less to catch up.
     fn flush(&self) -> Result<(), StoreError>;
+
+    /// Has the next start build it anew: something in it was found to be wrong. Durable on return.
+    fn distrust(&self) -> Result<(), StoreError>;
 }
 
 /// Changes on their way into an index, which read their own writes.

@@ -41,9 +41,10 @@ pub fn live_chunks(
             return Ok(after);
         }
     }
+    vault.index().distrust()?;
     Err(OpError::Unsound(
-        "index and log do not agree on which chunks are in use; nothing was removed: build the index \
-         anew with `lucid reindex`"
+        "index and log do not agree on which chunks are in use; nothing was removed, and the next start \
+         builds the index anew: try again then (`lucid reindex` does it now)"
             .into(),
     ))
 }

@@ -19,7 +19,7 @@ use lucid_store::folder::Options;
 
 const SOON: Duration = Duration::from_millis(100);
 
-fn app(folder: &std::path::Path, shutdown: &Shutdown) -> Arc<App> {
+pub fn open(folder: &std::path::Path) -> Opened {
     let options = Options {
         service: SERVICE,
         signing_key: SIGNING_KEY,
@@ -30,7 +30,11 @@ fn app(folder: &std::path::Path, shutdown: &Shutdown) -> Arc<App> {
         owner: "a test".into(),
         now: clock::now().to_string(),
     };
-    let opened = Opened::open(folder, &options).unwrap();
+    Opened::open(folder, &options).unwrap()
+}
+
+fn app(folder: &std::path::Path, shutdown: &Shutdown) -> Arc<App> {
+    let opened = open(folder);
     let config = config::load(&Default::default(), None).unwrap().config;
     Arc::new(App::new(opened, &config, Anchoring::default(), Jobs::new(shutdown.clone())))
 }

@@ -7,14 +7,15 @@
 use std::fmt;
 use std::fs::File;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{Change, Index, Row};
 use crate::StoreError;
 
-/// In the index's folder once it is whole: what is without it was being made when the process ended.
+/// In the index's folder once it is whole, and until it is found to be wrong: what is without it is made
+/// anew.
 const MADE: &str = "made";
 
 const CACHE_BYTES: u64 = 32 << 20;
@@ -23,6 +24,7 @@ const JOURNAL_BYTES: u64 = 64 << 20;
 
 /// One keyspace of one fjall database.
 pub struct EmbeddedIndex {
+    folder: PathBuf,
     database: Database,
     rows: Keyspace,
 }
@@ -45,8 +47,8 @@ fn fault(error: fjall::Error) -> StoreError {
 }
 
 impl EmbeddedIndex {
-    /// Opens or makes the index in this folder. One whose making was cut short is made again: it held
-    /// nothing yet.
+    /// Opens or makes the index in this folder. One whose making was cut short is made again, and so is one
+    /// that was found to be wrong.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let context = || StoreError::io(format!("making {}", folder.display()));
         let made = folder.join(MADE);
@@ -75,7 +77,7 @@ impl EmbeddedIndex {
         let rows = database.keyspace("rows", || {
             KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
         })?;
-        Ok(Self { database, rows })
+        Ok(Self { folder: folder.to_owned(), database, rows })
     }
 }
 
@@ -114,6 +116,14 @@ impl Index for EmbeddedIndex {
             }
         }
         batch.commit().map_err(fault)
+    }
+
+    fn distrust(&self) -> Result<(), StoreError> {
+        match std::fs::remove_file(self.folder.join(MADE)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => File::open(&self.folder).and_then(|folder| folder.sync_all()),
+        }
+        .map_err(StoreError::io(format!("giving up {}", self.folder.display())))
     }
 
     fn flush(&self) -> Result<(), StoreError> {

@@ -59,6 +59,11 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
+    /// It begins anew in any case.
+    fn distrust(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::SessionId;
+use lucid_data_chain::Opened;
 use lucid_data_chain::fact::{Fact, Forgotten, Placed, Uploaded};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
@@ -15,14 +16,16 @@ use lucid_data_chain::ops::list_sessions::{SessionFilter, list_sessions};
 use lucid_data_chain::ops::live_chunks::{in_index, in_log};
 use lucid_data_chain::ops::missing_chunks::missing_chunks;
 use lucid_data_chain::ops::remove_session::remove_session;
+use lucid_data_chain::ops::store_chunks::store_chunks;
 use lucid_data_chain::ops::verify_session::verify_session;
 use lucid_data_chain::row::SessionName;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::index::{Change, Index as _};
 
-use super::store::{NOW, Store, new_session};
+use super::store::{KEEPING, NOW, Store, new_session};
 use crate::sample::{id, noise};
+use crate::workers::open;
 
 const DAY: i64 = 24 * 3_600;
 
@@ -217,6 +220,34 @@ fn an_index_that_lacks_references_frees_nothing() {
     assert!(refused.to_string().contains("lucid reindex"), "{refused}");
     let ids = [id(b"first"), id(b"second")];
     assert!(missing_chunks(&store.vault, &ids).unwrap().is_empty());
+}
+
+#[test]
+fn an_index_that_was_found_to_be_wrong_is_built_anew_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let gather = |opened: &Opened| {
+        let Opened { vault, locks, key, .. } = opened;
+        // So late that only references keep the chunks.
+        let (now, request) = (NOW.plus_seconds(100 * DAY), GarbageRequest::default());
+        collect_garbage(vault, locks, key, now, &request, &mut |_, _, _| true)
+    };
+    let opened = open(folder.path());
+    let Opened { vault, locks, .. } = &opened;
+    let session: SessionId = "one".parse().unwrap();
+    let request = NewSession { id: Some(session.clone()), ..new_session(ChunkProfile::default()) };
+    create_session(vault, locks, request).unwrap();
+    store_chunks(vault, KEEPING, 1, NOW, &[b"first", b"second"]).unwrap();
+    add_references(vault, locks, &session, 0, vec![(id(b"first"), 5), (id(b"second"), 6)]).unwrap();
+    let name = SessionName::of(vault.sealer(), &session);
+    gather(&opened).unwrap();
+    opened.vault.index().write(vec![(name.reference_key(1), None)]).unwrap();
+    let refused = gather(&opened).unwrap_err();
+    assert!(refused.to_string().contains("next start"), "{refused}");
+    opened.vault.close().unwrap();
+    drop(opened);
+    let opened = open(folder.path());
+    assert!(opened.vault.index().get(&name.reference_key(1)).unwrap().is_some());
+    gather(&opened).unwrap();
 }
 
 #[test]
