@@ -32,6 +32,8 @@ use crate::{headers, paths};
 
 /// A reply in JSON is believed up to here: a page of a thousand blocks stays far below.
 const REPLY_BYTES_MAX: u64 = 64 << 20;
+/// An answer that is handed on is believed up to here.
+const RELAYED_BYTES_MAX: u64 = 4 << 20;
 /// How long reading a whole session back may take.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 /// A reply that is read whole and comes slower than this, past the timeout, is given up.
@@ -70,6 +72,17 @@ impl Read for Download {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.body.read(buffer)
     }
+}
+
+/// An answer that is handed on as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// Its status.
+    pub status: u16,
+    /// Its media type.
+    pub kind: String,
+    /// Its body.
+    pub body: Vec<u8>,
 }
 
 /// One service, reached over HTTP. Cloning shares its connections.
@@ -182,7 +195,7 @@ impl Connection {
     fn bytes(&self, call: &Call, limit: u64) -> Result<Vec<u8>, ClientError> {
         let body = read_within(self.send(call)?, limit + 1, call.timeout)?;
         match body.len() as u64 > limit {
-            true => Err(ClientError::unreadable(format!("the reply exceeds {limit} bytes"))),
+            true => Err(ClientError::TooLong { limit }),
             false => Ok(body),
         }
     }
@@ -191,6 +204,17 @@ impl Connection {
     fn reply<T: DeserializeOwned>(&self, call: &Call) -> Result<T, ClientError> {
         let body = self.bytes(call, REPLY_BYTES_MAX)?;
         serde_json::from_slice(&body).map_err(|error| ClientError::unreadable(error.to_string()))
+    }
+
+    fn relay(&self, call: Call) -> Result<Relayed, ClientError> {
+        let response = self.build(&call).send().map_err(ClientError::from_transport)?;
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let (status, kind) = (response.status().as_u16(), kind.unwrap_or_default().to_owned());
+        let body = read_within(response, RELAYED_BYTES_MAX + 1, call.timeout)?;
+        match body.len() as u64 > RELAYED_BYTES_MAX {
+            true => Err(ClientError::TooLong { limit: RELAYED_BYTES_MAX }),
+            false => Ok(Relayed { status, kind, body }),
+        }
     }
 
     fn download(&self, call: Call, range: Option<Range<u64>>) -> Result<Download, ClientError> {
@@ -277,6 +301,12 @@ impl Call {
             let value = format!("bytes={}-{last}", range.start);
             self.headers.insert(RANGE, value.parse().map_err(|_| ClientError::unsendable(value))?);
         }
+        Ok(self)
+    }
+
+    fn header(mut self, name: &'static str, value: &str) -> Result<Self, ClientError> {
+        let value = value.parse().map_err(|_| ClientError::unsendable(value))?;
+        self.headers.insert(name, value);
         Ok(self)
     }
 

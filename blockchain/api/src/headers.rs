@@ -10,3 +10,5 @@ pub const CONTENT_DIGEST: &str = "content-digest";
 pub const X_CONTENT_HASH: &str = "x-content-hash";
 /// When the appended bytes were recorded, for a session's timeline (RFC 3339).
 pub const LUCID_TIME: &str = "lucid-time";
+/// How often a request was handed on from follower to follower.
+pub const HOPS: &str = "lucid-hops";

@@ -127,6 +127,8 @@ pub const VALIDATION_RULES: &str = "/api/v1/validation/rules";
 pub const CHAIN_INFO: &str = "/api/v1/chain/info";
 /// How far the chain is.
 pub const CHAIN_HEIGHT: &str = "/api/v1/chain/height";
+/// Asks a follower's peer for blocks now.
+pub const CHAIN_SYNC: &str = "/api/v1/chain/sync";
 /// Transactions: submit.
 pub const TRANSACTIONS: &str = "/api/v1/transactions";
 /// One transaction.

@@ -74,6 +74,8 @@ codes! {
     Full = "full", "the store is full", "full";
     /// A part that is needed is not there yet, or not now.
     Unavailable = "unavailable", "not available now", "unavailable";
+    /// Another service, which is needed for it, failed.
+    Upstream = "upstream", "another service failed", "SYNC_001";
     /// Our mistake. The log has the cause, under the request id.
     Internal = "internal", "internal error", "internal";
 }

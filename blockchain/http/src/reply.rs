@@ -39,6 +39,7 @@ pub const fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Busy => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Full => StatusCode::INSUFFICIENT_STORAGE,
         ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Upstream => StatusCode::BAD_GATEWAY,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -7,12 +7,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use lucid_api::problem::ErrorCode;
+use lucid_api::v1::sync::SyncStatus;
 use lucid_http::health::Report;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::clock::now;
+use crate::follower::Follower;
+use crate::problems;
 use crate::state::Opened;
 
 /// Shared by everything that runs. Cloning shares it.
@@ -26,6 +30,7 @@ struct Shared {
     pool_is_full: Notify,
     sealing_fault: Mutex<Option<String>>,
     block_interval: Duration,
+    follower: OnceLock<Follower>,
 }
 
 impl App {
@@ -38,6 +43,7 @@ impl App {
             pool_is_full: Notify::new(),
             sealing_fault: Mutex::new(None),
             block_interval,
+            follower: OnceLock::new(),
         }))
     }
 
@@ -50,6 +56,27 @@ impl App {
     /// The open block-manager.
     pub fn opened(&self) -> Option<&Opened> {
         self.0.opened.get()
+    }
+
+    /// Says whom it follows. The first one counts.
+    pub fn set_follower(&self, follower: Follower) {
+        // Only start-up sets it, once.
+        let _already = self.0.follower.set(follower);
+    }
+
+    /// Whom it follows, if anybody.
+    pub fn follower(&self) -> Option<&Follower> {
+        self.0.follower.get()
+    }
+
+    /// How synchronisation is; of an authority that it is disabled.
+    pub async fn sync_status(&self) -> Reply<SyncStatus> {
+        let app = self.clone();
+        self.run(move |manager| match app.follower() {
+            Some(follower) => follower.status(manager).map_err(problems::store),
+            None => Ok(SyncStatus::default()),
+        })
+        .await
     }
 
     /// Runs an op where it may block.
@@ -108,8 +135,13 @@ impl App {
         if let Some(why) = read_only {
             report = report.detail(why);
         }
-        // An authority has nobody to synchronise with.
-        report = report.needed("chain_sync", true);
+        // An authority has nobody to synchronise with; a follower without its peer still serves.
+        let unsynchronised =
+            self.follower().and_then(|follower| follower.fault(opened.opened_at, now()));
+        report = report.optional("chain_sync", unsynchronised.is_none());
+        if let Some(why) = unsynchronised {
+            report = report.detail(why);
+        }
         report = report.optional("integrity", damage.is_empty());
         match damage.first() {
             Some(first) => {

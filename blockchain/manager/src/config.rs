@@ -83,10 +83,6 @@ impl Follow {
         let batch =
             settings.within(&Key::new("sync.batch_size", "SYNC_BATCH_SIZE"), 100, 1..=10_000);
         let peer = peer?;
-        settings.refuse(
-            "BLOCKCHAIN_ENGINE_URL asks for a follower of that engine, and this version does not \
-             synchronise yet: unset it",
-        );
         // A mistake in it is said before anything is opened.
         if let Err(error) = BlockManagerClient::new(&peer, ClientOptions::default()) {
             settings.invalid(&engine, peer.as_str(), Some(error.to_string()));

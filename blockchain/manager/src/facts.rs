@@ -512,8 +512,8 @@ mod tests {
                 at,
                 height: 9,
                 hash: BlockHash::new([7; 32]),
-                ours: vec![1, 2],
-                theirs: vec![3],
+                ours: "ours".into(),
+                theirs: "theirs".into(),
             }),
         ] {
             let bytes = fact.encode();

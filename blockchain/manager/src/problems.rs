@@ -10,8 +10,11 @@ use lucid_store::{CommitError, StoreError};
 use crate::ops::anchor_session::AnchorError;
 use crate::ops::propose_block::ProposeError;
 use crate::ops::seal_block::SealError;
+use crate::ops::remove_block::RemoveBlockError;
 use crate::ops::submit_transaction::SubmitError;
+use crate::ops::sync_chain::SyncError;
 use crate::ops::validate_block::ValidateError;
+use crate::peer::PeerError;
 
 /// Something could not be read.
 pub fn store(error: StoreError) -> Refusal {
@@ -106,6 +109,38 @@ fn seal(error: SealError) -> Refusal {
         SealError::Store(error) => store(error),
         SealError::Commit(error) => commit(error),
     }
+}
+
+/// Synchronising failed.
+pub fn sync(error: SyncError) -> Refusal {
+    let sentence = error.to_string();
+    let (code, documented) = match error {
+        SyncError::Store(error) => return store(error),
+        SyncError::Commit(error) => return commit(error),
+        SyncError::Outrun(_) => (ErrorCode::Conflict, "SYNC_001"),
+        SyncError::Peer(PeerError::Unreachable(_)) => (ErrorCode::Upstream, "SYNC_002"),
+        SyncError::Peer(_) | SyncError::NotYet { .. } => (ErrorCode::Upstream, "SYNC_003"),
+        SyncError::Diverged(_) => (ErrorCode::Upstream, "SYNC_004"),
+        SyncError::Refused { .. } | SyncError::UnsupportedHashRule { .. } => {
+            (ErrorCode::Upstream, "SYNC_001")
+        }
+    };
+    Refusal::new(code, sentence).documented(documented)
+}
+
+/// A block was not removed.
+pub fn remove_block(error: RemoveBlockError) -> Refusal {
+    let sentence = error.to_string();
+    let code = match error {
+        RemoveBlockError::Store(error) => return store(error),
+        RemoveBlockError::Genesis => ErrorCode::Forbidden,
+        RemoveBlockError::NotFound(_) => {
+            return Refusal::new(ErrorCode::NotFound, sentence).documented("BM_001");
+        }
+        RemoveBlockError::Final(_) => ErrorCode::Final,
+        RemoveBlockError::NotTop { .. } | RemoveBlockError::Another { .. } => ErrorCode::Conflict,
+    };
+    Refusal::new(code, sentence)
 }
 
 /// A block could not be judged.

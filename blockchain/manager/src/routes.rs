@@ -6,6 +6,7 @@ mod chain;
 mod propose;
 mod runs;
 mod status;
+mod sync;
 mod transactions;
 mod validation;
 
@@ -23,7 +24,7 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(blocks::get_latest_block))
         .routes(routes!(blocks::get_block_by_height))
         .routes(routes!(blocks::get_block_by_hash))
-        .routes(routes!(blocks::get_block))
+        .routes(routes!(blocks::get_block, sync::remove_block))
         .routes(routes!(runs::get_heads))
         .routes(routes!(runs::get_bodies))
         .routes(routes!(validation::get_rules))
@@ -34,6 +35,7 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(anchoring::anchor_session))
         .routes(routes!(anchoring::get_anchoring))
         .routes(routes!(anchoring::verify_anchoring))
+        .routes(routes!(sync::sync_now))
         .routes(routes!(chain::get_info))
         .routes(routes!(chain::get_height));
     let large = OpenApiRouter::new()

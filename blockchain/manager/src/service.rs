@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use lucid_api::client::ClientError;
 use lucid_http::porch::Porch;
 use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
 use tokio::task::JoinHandle;
@@ -12,6 +13,8 @@ use tokio::task::JoinHandle;
 use crate::app::App;
 use crate::clock::now;
 use crate::config::{Config, SERVICE};
+use crate::follower::Follower;
+use crate::peer::Peer as _;
 use crate::state::{self, OpenError};
 use crate::{routes, workers};
 
@@ -24,6 +27,9 @@ pub enum StartError {
     /// Its data folder cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Whom it is to follow cannot be asked.
+    #[error("BLOCKCHAIN_ENGINE_URL: {0}")]
+    Follow(#[from] ClientError),
     /// A task of its own ended early: a mistake of ours.
     #[error("a task of the service failed: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -34,12 +40,14 @@ pub struct Running {
     address: SocketAddr,
     app: App,
     serving: JoinHandle<Drained>,
-    sealing: JoinHandle<()>,
+    /// Seals blocks, or follows those of another.
+    blocks: JoinHandle<()>,
 }
 
 /// Starts the service. It runs until `shutdown` is asked for.
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, StartError> {
     tracing::info!("Starting Lucid Block Manager Service");
+    let follower = config.follow.as_ref().map(Follower::new).transpose()?;
     let listening = Listening::bind(config.common.bind).await?;
     let address = listening.address();
     let app = App::new(shutdown, config.block_interval);
@@ -65,13 +73,20 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
         tracing::error!(why, "the service can only read");
     }
     app.set_opened(opened);
-    let sealing = tokio::spawn(workers::seal_in_time(app.clone(), config.block_interval));
+    let blocks = match follower {
+        None => tokio::spawn(workers::seal_in_time(app.clone(), config.block_interval)),
+        Some(follower) => {
+            tracing::info!(peer = follower.peer().name(), "Following the chain of another service");
+            app.set_follower(follower);
+            tokio::spawn(workers::follow::follow(app.clone()))
+        }
+    };
     tracing::info!(
         address = %address,
         url = config.url,
         "Lucid Block Manager Service started successfully"
     );
-    Ok(Running { address, app, serving, sealing })
+    Ok(Running { address, app, serving, blocks })
 }
 
 impl Running {
@@ -85,7 +100,7 @@ impl Running {
         self.app.shutdown().asked().await;
         tracing::info!("Shutting down Lucid Block Manager Service");
         let drained = self.serving.await?;
-        self.sealing.await?;
+        self.blocks.await?;
         let app = self.app;
         tokio::task::spawn_blocking(move || {
             if let Some(Err(error)) = app.opened().map(|opened| opened.vault.close()) {

@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use crate::admissions::Admissions;
 use crate::facts::{self, Fact, Facts, Role};
 use crate::ops::settle_pool::settle_pool;
+use crate::staging::Staging;
 
 /// How a block-manager's folder is to be opened.
 #[derive(Debug, Clone)]
@@ -145,6 +146,8 @@ pub struct Opened {
     pub vault: Vault,
     /// The blocks.
     pub chain: Box<dyn ChainStore>,
+    /// Blocks that are not final yet: a follower's.
+    pub staging: Staging,
     /// The key that signs blocks.
     pub key: SigningKey,
     /// The store's id.
@@ -193,6 +196,8 @@ pub fn open(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, Op
 pub struct Promoted {
     /// Its newest committed block; `None` for an empty chain.
     pub tip: Option<Tip>,
+    /// Tentative blocks above it, which were dropped.
+    pub dropped: usize,
     /// The key that signs its blocks from now on.
     pub key: PublicKey,
 }
@@ -206,11 +211,13 @@ pub fn promote(root: &Path, options: &Options, now: Timestamp) -> Result<Promote
         return Err(OpenError::IsAuthorityAlready);
     }
     let tip = opened.chain.tip()?;
+    let dropped = opened.staging.list().len();
+    opened.staging.cut(0)?;
     let fact = Fact::Promoted { at: now, tip: tip.map(|tip| (tip.height, tip.hash)) };
     facts::commit(&opened.vault, &[fact])?;
     let key = opened.key.public();
     opened.close()?;
-    Ok(Promoted { tip, key })
+    Ok(Promoted { tip, dropped, key })
 }
 
 /// Throws the index away, even one that cannot be opened, and builds it from the log and the blocks.
@@ -261,7 +268,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
 /// Joins drawers and recovers what is in them.
 pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     let vault = Vault::open(Drawers {
-        disk: parts.disk,
+        disk: parts.disk.clone(),
         store: parts.store,
         sealer: parts.sealer.clone(),
         index: parts.index.clone(),
@@ -292,9 +299,11 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     if vault.read_only().is_none() {
         settle_pool(&vault, &chain)?;
     }
+    let staging = Staging::open(parts.disk, chain.tip()?)?;
     Ok(Opened {
         vault,
         chain: Box::new(chain),
+        staging,
         key: parts.key,
         store: parts.store,
         role,

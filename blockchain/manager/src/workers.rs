@@ -1,5 +1,7 @@
 //! What the service does without being asked: it seals blocks.
 
+pub mod follow;
+
 use std::time::Duration;
 
 use crate::app::App;

@@ -3,18 +3,24 @@
 use bytes::Bytes;
 use lucid_core::digest::BlockHash;
 use reqwest::Method;
+use serde_json::Value;
 
-use super::{ClientError, ClientOptions, Connection};
+use super::{ClientError, ClientOptions, Connection, Relayed};
 use crate::framing::Frames;
-use crate::paths;
 use crate::v1::blocks::{Blocks, BlocksQuery, ValidateQuery, Validation, ValidationRules};
 use crate::v1::chain::{ChainHeight, ChainInfo};
 use crate::v1::service::{Health, Root, Status};
-use crate::v1::sync::{BODY_BYTES_MAX, HEAD_BYTES_MAX, RunQuery};
+use crate::v1::sync::{
+    BODY_BYTES_MAX, HEAD_BYTES_MAX, RUN_BYTES_MAX, RemoveBlockQuery, RemovedBlock, RunQuery,
+    SyncReport,
+};
 use crate::v1::transactions::{TransactionAccepted, TransactionProof, TransactionState};
+use crate::{headers, paths};
 
-/// A run of blocks is believed up to here: one body of the longest, and what comes before each.
-const RUN_BYTES_MAX: u64 = BODY_BYTES_MAX as u64 + (64 << 10);
+/// What comes before each block of a run, for all of them.
+const FRAMES_BYTES: u64 = 64 << 10;
+/// What a service says of itself is believed up to here.
+const STATUS_BYTES_MAX: u64 = 1 << 20;
 
 /// A block-manager service. Cloning shares its connections.
 #[derive(Debug, Clone)]
@@ -65,23 +71,65 @@ impl BlockManagerClient {
 
     /// The heads of committed blocks in a row, in bytes.
     pub fn heads(&self, query: &RunQuery) -> Result<Vec<Bytes>, ClientError> {
-        self.run(paths::BLOCKS_HEADS, query, HEAD_BYTES_MAX)
+        self.run(paths::BLOCKS_HEADS, query, HEAD_BYTES_MAX, RUN_BYTES_MAX as u64 + FRAMES_BYTES)
     }
 
-    /// The bodies of committed blocks in a row, in bytes.
-    pub fn bodies(&self, query: &RunQuery) -> Result<Vec<Bytes>, ClientError> {
-        self.run(paths::BLOCKS_BODIES, query, BODY_BYTES_MAX)
+    /// The bodies of committed blocks in a row, in bytes; of a reply with over `bytes_max` nothing is
+    /// given.
+    pub fn bodies(&self, query: &RunQuery, bytes_max: u64) -> Result<Vec<Bytes>, ClientError> {
+        self.run(paths::BLOCKS_BODIES, query, BODY_BYTES_MAX, bytes_max + FRAMES_BYTES)
     }
 
-    fn run(&self, path: &str, query: &RunQuery, limit: usize) -> Result<Vec<Bytes>, ClientError> {
+    fn run(
+        &self,
+        path: &str,
+        query: &RunQuery,
+        item_bytes_max: usize,
+        bytes_max: u64,
+    ) -> Result<Vec<Bytes>, ClientError> {
         let call = self.at.get(path, &[])?.query_of(query)?.accept("application/octet-stream");
-        let body = self.at.bytes(&call, RUN_BYTES_MAX)?;
-        let items = Frames::new(body.into(), limit).collect::<Result<Vec<_>, _>>();
+        let body = self.at.bytes(&call, bytes_max)?;
+        let items = Frames::new(body.into(), item_bytes_max).collect::<Result<Vec<_>, _>>();
         let items = items.map_err(|fault| ClientError::unreadable(fault.to_string()))?;
         match query.limit.is_some_and(|wanted| items.len() > wanted as usize) {
             true => Err(ClientError::unreadable("the reply has more blocks than were asked for")),
             false => Ok(items),
         }
+    }
+
+    /// The block at a height, where a service of another kind has it: `path` has one place for the height.
+    pub fn block_at(&self, path: &str, height: u64, bytes_max: u64) -> Result<String, ClientError> {
+        let call = self.at.get(path, &[height.to_string().as_bytes()])?;
+        let body = self.at.bytes(&call, bytes_max)?;
+        String::from_utf8(body).map_err(|_| ClientError::unreadable("the block is not UTF-8"))
+    }
+
+    /// What a service of another kind says of itself.
+    pub fn json_at(&self, path: &str) -> Result<Value, ClientError> {
+        let body = self.at.bytes(&self.at.get(path, &[])?, STATUS_BYTES_MAX)?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::unreadable(error.to_string()))
+    }
+
+    /// Hands a request on as it came, once, and gives the answer as it comes, whatever its status. `hops`
+    /// says how often it was handed on.
+    pub fn relay(&self, path: &str, text: String, hops: u32) -> Result<Relayed, ClientError> {
+        let call = self.at.call(Method::POST, path, &[])?.body("application/json", text.into());
+        self.at.relay(call.header(headers::HOPS, &hops.to_string())?)
+    }
+
+    /// Asks a follower to ask its peer.
+    pub fn sync(&self) -> Result<SyncReport, ClientError> {
+        self.at.reply(&self.at.call(Method::POST, paths::CHAIN_SYNC, &[])?)
+    }
+
+    /// Removes the newest tentative block, if it has this hash.
+    pub fn remove_block(
+        &self,
+        height: u64,
+        confirm: BlockHash,
+    ) -> Result<RemovedBlock, ClientError> {
+        let call = self.at.call(Method::DELETE, paths::BLOCK, &[height.to_string().as_bytes()])?;
+        self.at.reply(&call.query_of(&RemoveBlockQuery { confirm: Some(confirm) })?)
     }
 
     /// Judges a block's text without storing it.

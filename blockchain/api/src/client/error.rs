@@ -34,6 +34,12 @@ pub enum ClientError {
         /// What is wrong with it.
         message: String,
     },
+    /// An answer came that is longer than was allowed. The call was carried out.
+    #[error("the reply exceeds {limit} bytes")]
+    TooLong {
+        /// What was allowed.
+        limit: u64,
+    },
     /// The call cannot be made at all.
     #[error("{message}")]
     Unsendable {
@@ -137,7 +143,7 @@ impl ClientError {
         match self {
             Self::Refused(refused) => refused.status >= 500,
             Self::Transport { maybe_applied, .. } => *maybe_applied,
-            Self::Unreadable { .. } => true,
+            Self::Unreadable { .. } | Self::TooLong { .. } => true,
             Self::Unsendable { .. } => false,
         }
     }
@@ -154,7 +160,7 @@ impl ClientError {
                 refused.status == 429 || (refused.status >= 500 && refused.status != 507)
             }
             Self::Transport { .. } => true,
-            Self::Unreadable { .. } | Self::Unsendable { .. } => false,
+            Self::Unreadable { .. } | Self::TooLong { .. } | Self::Unsendable { .. } => false,
         }
     }
 }

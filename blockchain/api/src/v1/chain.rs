@@ -22,6 +22,9 @@ pub enum ChainState {
 pub struct ChainInfo {
     /// Of the newest block; 0 for an empty chain too, which `block_count` tells apart.
     pub height: u64,
+    /// Of the newest block of a follower that is not final yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tentative_height: Option<u64>,
     /// What the chain manager is doing.
     pub state: ChainState,
     /// When the chain last grew or was looked after.
@@ -53,6 +56,9 @@ pub struct ChainInfo {
 pub struct ChainHeight {
     /// Of the newest block; 0 for an empty chain too.
     pub height: u64,
+    /// Of the newest block of a follower that is not final yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tentative_height: Option<u64>,
     /// Its hash.
     #[schema(value_type = Option<String>)]
     pub hash: Option<BlockHash>,

@@ -97,6 +97,11 @@ impl Candidate {
         self.previous_hash.as_deref()?.parse().ok()
     }
 
+    /// The key it names as its producer's; whether that signed it is not asked here.
+    pub fn producer(&self) -> Option<PublicKey> {
+        self.producer
+    }
+
     /// Its transactions, without the elements that are none.
     pub fn transactions(&self) -> impl Iterator<Item = &Transaction> {
         self.items.iter().filter_map(Item::transaction)
@@ -114,7 +119,7 @@ impl Candidate {
     }
 
     /// The block, where the structure holds and every element is a transaction.
-    pub(crate) fn into_block(self) -> Option<Block> {
+    pub fn into_block(self) -> Option<Block> {
         if !self.missing.is_empty() || !self.invalid.is_empty() {
             return None;
         }

@@ -24,16 +24,16 @@ pub struct Fork {
     pub height: u64,
     /// The hash of the peer's block.
     pub hash: BlockHash,
-    /// The committed block here, as its head in bytes ([`lucid_core::record::Head`]).
-    pub ours: Vec<u8>,
-    /// The peer's, likewise.
-    pub theirs: Vec<u8>,
+    /// The committed block here: its entry's nine lines, its producer and the signature.
+    pub ours: String,
+    /// The peer's, as far as it gave it.
+    pub theirs: String,
 }
 
 impl Fork {
     pub(super) fn write<'a>(&self, to: &'a mut Writer) -> &'a mut Writer {
         to.i64(self.at.as_micros()).u64(self.height).raw(self.hash.as_bytes());
-        to.bytes(&self.ours).bytes(&self.theirs)
+        to.text(&self.ours).text(&self.theirs)
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
@@ -41,8 +41,8 @@ impl Fork {
             at: Timestamp::from_micros(from.i64("time")?),
             height: from.u64("height")?,
             hash: BlockHash::new(from.array("hash")?),
-            ours: from.bytes("our block")?.to_vec(),
-            theirs: from.bytes("their block")?.to_vec(),
+            ours: from.text("our block")?.to_owned(),
+            theirs: from.text("their block")?.to_owned(),
         })
     }
 

@@ -4,12 +4,10 @@
 //! with the limit, with about the bytes that one reply may have, or with the tip, whichever comes first;
 //! the first block is in it whatever its size. Beyond the tip a run is empty.
 
+use lucid_api::v1::sync::RUN_BYTES_MAX;
 use lucid_core::record::Head;
 use lucid_store::StoreError;
 use lucid_store::chain::{Body, ChainStore, Stretch};
-
-/// Bytes of a reply, unless its first block alone has more.
-pub const RUN_BYTES_MAX: usize = 4 << 20;
 
 /// Which half of the blocks is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +27,7 @@ pub fn read_run(
     limit: usize,
 ) -> Result<Body<Vec<Vec<u8>>>, StoreError> {
     let stretch = Stretch { from, blocks: limit, bytes: RUN_BYTES_MAX };
-    let run = match half {
+    let mut run: Vec<Vec<u8>> = match half {
         Half::Heads => {
             let records = chain.records(stretch)?;
             records.iter().map(|stored| Head::of(&stored.record).encode()).collect()
@@ -42,5 +40,10 @@ pub fn read_run(
             bodies.into_iter().map_while(Body::here).collect()
         }
     };
+    // A stretch may have one block more than fits.
+    let mut bytes: usize = run.iter().map(Vec::len).sum();
+    while bytes > RUN_BYTES_MAX && run.len() > 1 {
+        bytes -= run.pop().map_or(0, |last| last.len());
+    }
     Ok(Body::Here(run))
 }

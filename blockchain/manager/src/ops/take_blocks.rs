@@ -43,6 +43,16 @@ pub enum Given {
     Read(Box<Candidate>),
 }
 
+impl Given {
+    /// Bytes of its text, or of the texts of its transactions.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Read(read) => read.transactions().map(|one| one.text().len()).sum(),
+        }
+    }
+}
+
 /// What the chain must be, besides valid.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pins {
@@ -143,9 +153,7 @@ pub fn take_blocks(
             match given.next() {
                 None => break,
                 Some(Ok(block)) => {
-                    if let Given::Text(text) = &block {
-                        job.bytes += text.len();
-                    }
+                    job.bytes += block.bytes();
                     job.blocks.push(block);
                 }
                 Some(Err(error)) => failed = Some(error),

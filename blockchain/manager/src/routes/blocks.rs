@@ -121,7 +121,7 @@ pub async fn get_block_by_hash(
     answer(app, BlockName::Hash(hash)).await
 }
 
-fn height(text: &str) -> Reply<u64> {
+pub(super) fn height(text: &str) -> Reply<u64> {
     // `+1` would parse too.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits).ok_or_else(|| {

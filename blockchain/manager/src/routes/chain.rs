@@ -21,6 +21,7 @@ pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
         statistics.insert("role".to_owned(), manager.role.name().into());
         Ok(Json(ChainInfo {
             height: facts.tip.map_or(0, |tip| tip.height),
+            tentative_height: manager.staging.top().map(|top| top.height),
             state: if ends { ChainState::Shutdown } else { ChainState::Idle },
             last_updated: facts.tip_time.unwrap_or_else(|| manager.opened_at.to_string()),
             block_count: facts.blocks,
@@ -43,6 +44,7 @@ pub async fn get_height(State(app): State<App>) -> Reply<Json<ChainHeight>> {
         let facts = chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)?;
         Ok(Json(ChainHeight {
             height: facts.tip.map_or(0, |tip| tip.height),
+            tentative_height: manager.staging.top().map(|top| top.height),
             hash: facts.tip.map(|tip| tip.hash),
             timestamp: facts.tip_time,
             empty: facts.tip.is_none(),

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::Pagination;
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::app::App;
 use crate::clock::now;
+use crate::forward::forward;
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::anchor_proof::{AnchorProof, anchor_proof};
 use crate::ops::get_transaction::{Found, Status, get_transaction as find_transaction};
@@ -36,8 +38,12 @@ const LIMIT_MAX: u32 = 100;
 ))]
 pub async fn submit_transaction(
     State(app): State<App>,
+    headers: HeaderMap,
     JsonText(text): JsonText,
-) -> Reply<(StatusCode, Json<TransactionAccepted>)> {
+) -> Reply<Response> {
+    if let Some(answer) = forward(&app, &headers, paths::TRANSACTIONS, &text).await? {
+        return Ok(answer);
+    }
     let (submitted, waiting) = app
         .run(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
@@ -51,7 +57,7 @@ pub async fn submit_transaction(
         app.pool_is_full().notify_one();
     }
     let status = if submitted.is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(accepted(submitted.found))))
+    Ok((status, Json(accepted(submitted.found))).into_response())
 }
 
 /// Takes many transactions in, each on its own. 202 means that those that were taken are durable.

@@ -5,7 +5,9 @@
 mod crashes;
 mod embedded;
 mod follower;
+mod following;
 mod pool;
 mod program;
 mod service;
+mod sync;
 mod taking;

@@ -401,7 +401,10 @@ fn wrong_settings_are_named() {
     for (name, value, wanted) in [
         ("BLOCK_MANAGER_PORT", "x", "ERROR: Invalid BLOCK_MANAGER_PORT value: x"),
         ("BLOCK_INTERVAL_SECONDS", "0", "BLOCK_INTERVAL_SECONDS"),
-        ("BLOCKCHAIN_ENGINE_URL", "http://blockchain-engine:8084", "follower"),
+        ("BLOCKCHAIN_ENGINE_URL", "blockchain-engine:8084", "BLOCKCHAIN_ENGINE_URL"),
+        ("LUCID_CHAIN_GENESIS", "abc", "LUCID_CHAIN_GENESIS"),
+        ("LUCID_CHAIN_PRODUCER_KEY", "abc", "LUCID_CHAIN_PRODUCER_KEY"),
+        ("SYNC_BATCH_SIZE", "0", "SYNC_BATCH_SIZE"),
         ("BLOCK_MANAGER_HOST", "0.0.0.0", "LUCID_AUTH=off"),
     ] {
         let environment = BTreeMap::from([(name.to_owned(), value.to_owned())]);

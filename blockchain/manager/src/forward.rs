@@ -1,0 +1,57 @@
+//! Requests that only the authority of a chain can answer, handed on to whom a follower follows.
+//!
+//! The routes that take transactions and anchors call it before anything else. A follower owns no pool: it
+//! hands the request on as it came, and the answer back as it comes, or says in a sentence why not.
+
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use lucid_api::headers::HOPS;
+use lucid_api::problem::ErrorCode;
+use lucid_http::reply::{Refusal, Reply};
+
+use crate::app::App;
+use crate::facts::Role;
+use crate::peer::Peer as _;
+
+/// A request was handed on from follower to follower so often that they must follow each other.
+const HOPS_MAX: u32 = 8;
+
+/// The peer's answer to a posted JSON text; `None` for an authority, which answers itself.
+pub async fn forward(
+    app: &App,
+    headers: &HeaderMap,
+    path: &'static str,
+    text: &str,
+) -> Reply<Option<Response>> {
+    if app.follower().is_none() && app.run(|manager| Ok(manager.role)).await? == Role::Authority {
+        return Ok(None);
+    }
+    let hops = headers.get(HOPS).and_then(|hops| hops.to_str().ok()?.parse::<u32>().ok());
+    let hops = hops.unwrap_or(0).saturating_add(1);
+    if hops > HOPS_MAX {
+        let sentence = format!(
+            "the request was handed on {HOPS_MAX} times and found no authority: followers that follow \
+             each other in a ring have none"
+        );
+        return Err(Refusal::new(ErrorCode::Unavailable, sentence));
+    }
+    let (relaying, text) = (app.clone(), text.to_owned());
+    let relayed = app
+        .run(move |_| {
+            let unavailable = |why: String| Refusal::new(ErrorCode::Unavailable, why);
+            let follower = relaying.follower().ok_or_else(|| {
+                unavailable("this block-manager follows another one, and nobody is named".to_owned())
+            })?;
+            let peer = follower.peer();
+            peer.client().relay(path, text, hops).map_err(|error| {
+                unavailable(format!(
+                    "this block-manager follows {}, which makes the blocks, and it cannot be asked: {error}",
+                    peer.name()
+                ))
+            })
+        })
+        .await?;
+    let status = StatusCode::from_u16(relayed.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    Ok(Some((status, [(CONTENT_TYPE, relayed.kind)], relayed.body).into_response()))
+}

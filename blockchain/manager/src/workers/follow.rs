@@ -1,0 +1,51 @@
+//! Follows another chain: asks it for new blocks, again and again.
+
+use lucid_api::v1::sync::SyncReport;
+use tokio::sync::oneshot;
+
+use crate::app::App;
+use crate::clock::now;
+use crate::ops::sync_chain::SyncError;
+
+/// What became of the rounds: `None` if others are at it.
+pub type Rounds = Option<Result<SyncReport, SyncError>>;
+
+/// Asks the peer until the shutdown is asked for: at once, then every interval, and sooner after a failure
+/// that may pass.
+pub async fn follow(app: App) {
+    loop {
+        let rounds = tokio::select! {
+            // A peer that hangs must not hold up the end: what it sends then is refused by the closed store.
+            () = app.shutdown().asked() => return,
+            rounds = synchronise(&app) => rounds.ok().flatten(),
+        };
+        let Some(follower) = app.follower() else { return };
+        let failed = rounds.as_ref().and_then(|rounds| rounds.as_ref().err());
+        let pause = follower.pause(failed);
+        tokio::select! {
+            () = app.shutdown().asked() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Makes rounds on a thread of their own, which nobody has to wait for: not one of the runtime's, since
+/// these hold up its end.
+pub fn synchronise(app: &App) -> oneshot::Receiver<Rounds> {
+    let (tell, told) = oneshot::channel();
+    let app = app.clone();
+    let thread = std::thread::Builder::new().name("synchronising".into());
+    let spawned = thread.spawn(move || {
+        let stop = || app.shutdown().is_asked();
+        let rounds = match (app.opened(), app.follower()) {
+            (Some(opened), Some(follower)) => follower.synchronise(opened, &now, &stop),
+            _ => None,
+        };
+        // Whoever asked may have gone.
+        let _heard = tell.send(rounds);
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "no thread could be started for synchronising");
+    }
+    told
+}

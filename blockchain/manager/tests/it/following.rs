@@ -1,0 +1,342 @@
+//! A follower as a service: what it answers, what it hands on, and what peers over HTTP can do to it.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lucid_api::client::{BlockManagerClient, ClientOptions, Retry};
+use lucid_api::v1::sync::SyncState;
+use lucid_block_manager::config::Config;
+use lucid_block_manager::service::{Running, start};
+use lucid_http::serve::Shutdown;
+use serde_json::{Value, json};
+
+struct Server {
+    running: Option<Running>,
+    shutdown: Shutdown,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Server {
+    fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut environment = BTreeMap::from([
+            ("BLOCK_MANAGER_PORT".to_owned(), "0".to_owned()),
+            ("LUCID_DATA_DIR".to_owned(), folder.display().to_string()),
+            ("BLOCK_INTERVAL_SECONDS".to_owned(), "0.02".to_owned()),
+            ("SYNC_INTERVAL_SECONDS".to_owned(), "0.05".to_owned()),
+        ]);
+        for (name, value) in settings {
+            environment.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let config = Config::load(&environment, None).unwrap().config;
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let shutdown = Shutdown::new();
+        let running = runtime.block_on(start(config, &shutdown)).unwrap();
+        Self { running: Some(running), shutdown, runtime }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.running.as_ref().unwrap().address())
+    }
+
+    fn client(&self) -> BlockManagerClient {
+        let retry = Retry { count: 0, delay: Duration::ZERO };
+        BlockManagerClient::new(&self.url(), ClientOptions { retry, ..ClientOptions::default() }).unwrap()
+    }
+
+    fn raw(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+        let url = format!("{}{path}", self.url());
+        let mut request = reqwest::blocking::Client::new().request(method.parse().unwrap(), url);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_owned());
+        }
+        let reply = request.send().unwrap();
+        let status = reply.status().as_u16();
+        let text = reply.text().unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    fn stop(mut self) -> Duration {
+        let asked = Instant::now();
+        self.shutdown.ask();
+        let running = self.running.take().unwrap();
+        self.runtime.block_on(running.finished()).unwrap();
+        asked.elapsed()
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} does not come true");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn submit(client: &BlockManagerClient, id: &str) {
+    let text = format!(r#"{{"id":"{id}","type":"data_storage"}}"#);
+    client.submit_transaction(&text).unwrap();
+}
+
+#[test]
+fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let authority = Server::start(folders[0].path(), &[]);
+    let producer = authority.client().chain_info().unwrap().producer.unwrap();
+    let pin = ("LUCID_CHAIN_PRODUCER_KEY", producer.as_str());
+    let url = authority.url();
+    let first = Server::start(folders[1].path(), &[("BLOCKCHAIN_ENGINE_URL", &url), pin]);
+    let url = first.url();
+    let second = Server::start(folders[2].path(), &[("BLOCKCHAIN_ENGINE_URL", &url), pin]);
+
+    // Whatever is given to the last is made into a block by the first, and comes back.
+    for n in 0..20 {
+        submit(&second.client(), &format!("t-{n}"));
+    }
+    let (status, body) = second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"t-3","type":"other"}"#));
+    assert_eq!((status, body["code"].as_str()), (409, Some("conflict")), "{body}");
+    let (status, _) = second.raw("POST", "/api/v1/transactions", Some("nonsense"));
+    assert_eq!(status, 400);
+    until("all of them are everywhere", || {
+        let found = |server: &Server| {
+            (0..20).all(|n| server.client().transaction_proof(&format!("t-{n}")).is_ok())
+        };
+        found(&second) && found(&first)
+    });
+    until("the heights agree", || {
+        let height = |server: &Server| server.client().chain_height().unwrap().hash;
+        height(&authority) == height(&first) && height(&first) == height(&second)
+    });
+    assert_eq!(authority.client().latest_block().unwrap(), second.client().latest_block().unwrap());
+    let info = second.client().chain_info().unwrap();
+    assert_eq!(info.statistics["role"], json!("follower"));
+    assert_eq!(info.tentative_height, None);
+
+    // What is final cannot be removed, anywhere.
+    let height = second.client().chain_height().unwrap().height;
+    for server in [&authority, &second] {
+        let (status, body) = server.raw("DELETE", &format!("/api/v1/blocks/{height}"), None);
+        assert_eq!((status, body["code"].as_str()), (409, Some("final")), "{body}");
+        assert_eq!(server.raw("DELETE", "/api/v1/blocks/0", None).0, if height == 0 { 403 } else { 403 });
+        assert_eq!(server.raw("DELETE", "/api/v1/blocks/99999", None).0, 404);
+        assert_eq!(server.raw("DELETE", "/api/v1/blocks/x", None).0, 422);
+    }
+    let (status, body) = authority.raw("POST", "/api/v1/chain/sync", None);
+    assert_eq!((status, body["code"].as_str()), (503, Some("unavailable")), "{body}");
+    let report = second.client().sync();
+    assert!(report.is_ok_and(|report| report.success && report.synchronized));
+
+    // Without its peer a follower serves on, and says what it cannot do.
+    authority.stop();
+    until("it is noticed", || first.raw("POST", "/api/v1/chain/sync", None).0 == 502);
+    let (status, body) = second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"late","type":"x"}"#));
+    assert_eq!((status, body["code"].as_str()), (503, Some("unavailable")), "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("follows"), "{body}");
+    assert!(first.client().latest_block().is_ok());
+    assert_eq!(first.raw("GET", "/health", None).0, 200);
+    first.stop();
+    second.stop();
+
+    // What it was it stays.
+    let again = Server::start(folders[0].path(), &[]);
+    assert_eq!(again.client().chain_info().unwrap().statistics["role"], json!("authority"));
+    again.stop();
+}
+
+#[test]
+fn followers_that_follow_each_other_end_the_round_trip() {
+    let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    // A port that is free now is the second one's later.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let url = format!("http://127.0.0.1:{port}");
+    let first = Server::start(folders[0].path(), &[("BLOCKCHAIN_ENGINE_URL", &url)]);
+    let url = first.url();
+    let second =
+        Server::start(folders[1].path(), &[("BLOCKCHAIN_ENGINE_URL", &url), ("BLOCK_MANAGER_PORT", &port)]);
+    let (status, body) = second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"a","type":"x"}"#));
+    assert_eq!(status, 503, "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("ring"), "{body}");
+    first.stop();
+    second.stop();
+}
+
+/// A peer whose every answer is written by hand.
+struct Mean {
+    url: String,
+    asked: Arc<AtomicU64>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Mean {
+    fn start(answer: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, over, answer) = (asked.clone(), ended.clone(), Arc::new(answer));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (counted, over, answer) = (counted.clone(), over.clone(), answer.clone());
+                std::thread::spawn(move || {
+                    let mut stream = stream;
+                    while let Some(path) = request(&mut stream) {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                        if over.load(Ordering::Relaxed) || answer(&path, &mut stream).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { url, asked, ended }
+    }
+}
+
+impl Drop for Mean {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let _woken = TcpStream::connect(self.url.trim_start_matches("http://"));
+    }
+}
+
+/// The path of the next request.
+fn request(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return None,
+        }
+    }
+    let head = String::from_utf8(head).ok()?;
+    head.split(' ').nth(1).map(str::to_owned)
+}
+
+fn reply(stream: &mut TcpStream, status: &str, kind: &str, body: &[u8]) -> std::io::Result<()> {
+    let length = body.len();
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n")?;
+    stream.write_all(body)
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&u32::try_from(body.len()).unwrap().to_le_bytes(), body].concat()
+}
+
+const HEIGHT: &[u8] = br#"{"height":9,"hash":null,"timestamp":null,"empty":false}"#;
+
+/// What the peer does, what is reported, and in which state.
+#[test]
+fn mean_peers_cost_bounded_time_and_bring_nothing_in() {
+    type Answer = Box<dyn Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync>;
+    let heads_then = |then: fn(&mut TcpStream) -> std::io::Result<()>| -> Answer {
+        Box::new(move |path, stream| match path {
+            _ if path.contains("/heads?from=0&limit=1") && !path.contains("limit=1000") => {
+                reply(stream, "200 OK", "application/octet-stream", b"")
+            }
+            _ if path.contains("/chain/height") => reply(stream, "200 OK", "application/json", HEIGHT),
+            _ => then(stream),
+        })
+    };
+    let always = |then: fn(&mut TcpStream) -> std::io::Result<()>| -> Answer {
+        Box::new(move |_, stream| then(stream))
+    };
+    let cases: Vec<(&str, Answer, &str, SyncState)> = vec![
+        ("hangs", always(|_| {
+            std::thread::sleep(Duration::from_secs(20));
+            Ok(())
+        }), "timed out", SyncState::Unreachable),
+        ("drips", always(|stream| {
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")?;
+            loop {
+                stream.write_all(b"x")?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }), "too slow", SyncState::Unreachable),
+        ("drips a refusal", always(|stream| {
+            write!(stream, "HTTP/1.1 500 No\r\ncontent-length: 1000000\r\n\r\n")?;
+            loop {
+                stream.write_all(b"x")?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }), "500", SyncState::Unreachable),
+        ("fails", always(|stream| reply(stream, "500 No", "text/plain", b"no")), "500", SyncState::Unreachable),
+        ("redirects", always(|stream| {
+            write!(stream, "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n")
+        }), "302", SyncState::Unreachable),
+        ("talks nonsense", always(|stream| reply(stream, "200 OK", "application/json", b"[{]")), "cannot be read", SyncState::Unreachable),
+        ("says no HTTP", always(|stream| stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").and(Err(std::io::ErrorKind::Other.into()))), "error", SyncState::Unreachable),
+        ("hangs up", always(|_| Err(std::io::ErrorKind::Other.into())), "error", SyncState::Unreachable),
+        ("gives endless bytes", heads_then(|stream| {
+            write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+            let piece = vec![b'x'; 0x10000];
+            loop {
+                stream.write_all(b"10000\r\n")?;
+                stream.write_all(&piece)?;
+                stream.write_all(b"\r\n")?;
+            }
+        }), "exceeds", SyncState::Unreachable),
+        ("claims an enormous frame", heads_then(|stream| {
+            reply(stream, "200 OK", "application/octet-stream", &[0xff, 0xff, 0xff, 0x7f, 1, 2, 3])
+        }), "bytes", SyncState::Unreachable),
+        ("gives heads that are none", heads_then(|stream| {
+            reply(stream, "200 OK", "application/octet-stream", &framed(b"nonsense"))
+        }), "head of block 0", SyncState::Unreachable),
+        ("has nothing of what it claims", heads_then(|stream| {
+            reply(stream, "200 OK", "application/octet-stream", b"")
+        }), "gives none", SyncState::Unreachable),
+        ("ends inside a head", heads_then(|stream| {
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nabc")?;
+            Err(std::io::ErrorKind::Other.into())
+        }), "cannot be read", SyncState::Unreachable),
+    ];
+    for (name, answer, wanted, state) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let mean = Mean::start(answer);
+        let settings = [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_TIMEOUT", "0.3")];
+        let follower = Server::start(folder.path(), &settings);
+        let begun = Instant::now();
+        until(name, || {
+            let (_, status) = follower.raw("GET", "/api/v1/chain/status", None);
+            let sync = &status["sync"];
+            sync["last_error"].as_str().is_some_and(|said| {
+                assert!(said.contains(wanted), "{name}: {said}");
+                assert_eq!(sync["state"], json!(state), "{name}");
+                true
+            })
+        });
+        assert!(begun.elapsed() < Duration::from_secs(30), "{name}");
+        let height = follower.client().chain_height().unwrap();
+        assert!(height.empty && height.tentative_height.is_none(), "{name}");
+        // A peer that hangs does not hold up the end.
+        assert!(follower.stop() < Duration::from_secs(8), "{name}");
+        assert!(mean.asked.load(Ordering::Relaxed) > 0);
+    }
+}
+
+#[test]
+fn a_peer_that_refuses_is_not_pressed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mean = Mean::start(|_, stream| reply(stream, "404 No", "text/plain", b"no"));
+    let settings = [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
+    let follower = Server::start(folder.path(), &settings);
+    until("it is refused", || mean.asked.load(Ordering::Relaxed) >= 5);
+    std::thread::sleep(Duration::from_millis(500));
+    // The head of its chain, and each place where an engine says how far it is: once.
+    assert_eq!(mean.asked.load(Ordering::Relaxed), 5);
+    follower.stop();
+
+    // 429 and 5xx are asked for again, with growing pauses.
+    let folder = tempfile::tempdir().unwrap();
+    let mean = Mean::start(|_, stream| reply(stream, "429 Later", "text/plain", b"later"));
+    let settings = [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
+    let follower = Server::start(folder.path(), &settings);
+    until("it is asked again", || mean.asked.load(Ordering::Relaxed) >= 6);
+    follower.stop();
+}
