@@ -13,7 +13,7 @@ mod retry;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Once;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::blocking::{Body, Client, RequestBuilder, Response};
@@ -36,8 +36,6 @@ const REPLY_BYTES_MAX: u64 = 64 << 20;
 const RELAYED_BYTES_MAX: u64 = 4 << 20;
 /// How long reading a whole session back may take.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
-/// A reply that is read whole and comes slower than this, past the timeout, is given up.
-const DOWNLOAD_BYTES_PER_SECOND: u64 = 16 << 10;
 /// A body slower than this is given up: the timeout grows with the body.
 const UPLOAD_BYTES_PER_SECOND: u64 = 256 << 10;
 
@@ -106,10 +104,7 @@ struct Call {
 impl Connection {
     /// `base` is the service's address: `http://host:port`, without a path.
     fn new(base: &str, options: ClientOptions) -> Result<Self, ClientError> {
-        let base = Url::parse(base)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/")
-            .ok_or_else(|| ClientError::unsendable(format!("{base:?} is not a service's URL")))?;
+        let base = service_url(base)?;
         let mut builder = Client::builder()
             .timeout(options.timeout)
             .connect_timeout(options.timeout.min(Duration::from_secs(10)))
@@ -193,7 +188,7 @@ impl Connection {
     }
 
     fn bytes(&self, call: &Call, limit: u64) -> Result<Vec<u8>, ClientError> {
-        let body = read_within(self.send(call)?, limit + 1, call.timeout)?;
+        let body = read(self.send(call)?, limit + 1)?;
         match body.len() as u64 > limit {
             true => Err(ClientError::TooLong { limit }),
             false => Ok(body),
@@ -210,7 +205,7 @@ impl Connection {
         let response = self.build(&call).send().map_err(ClientError::from_transport)?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let (status, kind) = (response.status().as_u16(), kind.unwrap_or_default().to_owned());
-        let body = read_within(response, RELAYED_BYTES_MAX + 1, call.timeout)?;
+        let body = read(response, RELAYED_BYTES_MAX + 1)?;
         match body.len() as u64 > RELAYED_BYTES_MAX {
             true => Err(ClientError::TooLong { limit: RELAYED_BYTES_MAX }),
             false => Ok(Relayed { status, kind, body }),
@@ -316,6 +311,14 @@ impl Call {
     }
 }
 
+/// Whether a text is a service's address: `http://host:port`, without a path.
+pub fn service_url(text: &str) -> Result<Url, ClientError> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/")
+        .ok_or_else(|| ClientError::unsendable(format!("{text:?} is not a service's URL")))
+}
+
 /// Success, or the service's own words about why not.
 fn accept(response: Response) -> Result<Response, ClientError> {
     match response.status().is_success() {
@@ -324,26 +327,12 @@ fn accept(response: Response) -> Result<Response, ClientError> {
     }
 }
 
-/// Reads up to `limit` bytes of a reply. Each wait is bounded by the connection; that all of them together
-/// are, is seen to here.
-fn read_within(response: Response, limit: u64, patience: Duration) -> Result<Vec<u8>, ClientError> {
-    let mut response = response.take(limit);
-    let (began, mut body, mut piece) = (Instant::now(), Vec::new(), vec![0; 64 << 10]);
-    loop {
-        let count = match response.read(&mut piece) {
-            Ok(0) => return Ok(body),
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ClientError::unreadable(error.to_string())),
-        };
-        body.extend_from_slice(piece.get(..count).unwrap_or_default());
-        let allowed = Duration::from_secs(body.len() as u64 / DOWNLOAD_BYTES_PER_SECOND);
-        if began.elapsed() > patience + allowed {
-            let read = body.len();
-            let sentence =
-                format!("{read} bytes of the reply took over {patience:?}: it is too slow");
-            return Err(ClientError::unreadable(sentence));
-        }
+/// Reads up to `limit` bytes of a reply; the attempt's timeout holds for all of them together.
+fn read(response: Response, limit: u64) -> Result<Vec<u8>, ClientError> {
+    let mut body = Vec::new();
+    match response.take(limit).read_to_end(&mut body) {
+        Ok(_) => Ok(body),
+        Err(error) => Err(ClientError::unreadable(error::with_causes(&error))),
     }
 }
 

@@ -127,6 +127,12 @@ pub const VALIDATION_RULES: &str = "/api/v1/validation/rules";
 pub const CHAIN_INFO: &str = "/api/v1/chain/info";
 /// How far the chain is.
 pub const CHAIN_HEIGHT: &str = "/api/v1/chain/height";
+/// How the chain is, and how synchronisation.
+pub const CHAIN_STATUS: &str = "/api/v1/chain/status";
+/// The same as [`CHAIN_STATUS`].
+pub const BLOCKCHAIN_STATUS: &str = "/api/v1/blockchain/status";
+/// The same as [`CHAIN_STATUS`].
+pub const BLOCKCHAIN_INFO: &str = "/api/v1/blockchain/info";
 /// Asks a follower's peer for blocks now.
 pub const CHAIN_SYNC: &str = "/api/v1/chain/sync";
 /// Transactions: submit.

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lucid_api::client::{BlockManagerClient, ClientOptions};
+use lucid_api::client::service_url;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::PublicKey;
 use lucid_http::Service;
@@ -84,7 +84,7 @@ impl Follow {
             settings.within(&Key::new("sync.batch_size", "SYNC_BATCH_SIZE"), 100, 1..=10_000);
         let peer = peer?;
         // A mistake in it is said before anything is opened.
-        if let Err(error) = BlockManagerClient::new(&peer, ClientOptions::default()) {
+        if let Err(error) = service_url(&peer) {
             settings.invalid(&engine, peer.as_str(), Some(error.to_string()));
         }
         Some(Self { peer, interval, timeout, batch })

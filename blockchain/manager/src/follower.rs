@@ -21,6 +21,8 @@ use crate::state::Opened;
 
 /// A follower that has heard nothing for so many intervals is not well.
 const SILENT_INTERVALS: i32 = 3;
+/// A slow peer is asked for so many times half as much at once at most.
+const SLOW_MAX: u32 = 16;
 /// And never before so long.
 const SILENT_AT_LEAST: Duration = Duration::from_secs(60);
 
@@ -41,6 +43,7 @@ struct Course {
     began: Option<Timestamp>,
     well: Option<Timestamp>,
     failures: u64,
+    slow: u32,
     error: Option<String>,
 }
 
@@ -102,6 +105,7 @@ impl Follower {
             peer: &self.peer,
             pins: Pins { genesis: manager.kind.genesis, producer: manager.kind.producer },
             batch: self.batch,
+            slow: self.course.lock().slow,
         };
         let before = self.course.lock().blocks;
         let synced = sync_chain(&following, now, &|progress| {
@@ -133,6 +137,7 @@ impl Follower {
                     Outcome::More => SyncState::Syncing,
                 };
                 (course.well, course.failures, course.error) = (Some(now), 0, None);
+                course.slow = course.slow.saturating_sub(1);
                 if *blocks > 0 {
                     tracing::info!(blocks, peer = self.peer.name(), "blocks were synchronized");
                 }
@@ -147,6 +152,12 @@ impl Follower {
                     );
                 }
                 course.state = state_of(error);
+                if matches!(
+                    error,
+                    SyncError::Peer(PeerError::Unreachable(_) | PeerError::Unreadable(_))
+                ) {
+                    course.slow = (course.slow + 1).min(SLOW_MAX);
+                }
                 course.failures += 1;
                 course.error = Some(sentence);
                 metrics::counter!("lucid_sync_failures_total").increment(1);

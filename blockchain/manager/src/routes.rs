@@ -36,6 +36,9 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(anchoring::get_anchoring))
         .routes(routes!(anchoring::verify_anchoring))
         .routes(routes!(sync::sync_now))
+        .routes(routes!(chain::get_status))
+        .routes(routes!(chain::get_status_alias))
+        .routes(routes!(chain::get_info_alias))
         .routes(routes!(chain::get_info))
         .routes(routes!(chain::get_height));
     let large = OpenApiRouter::new()

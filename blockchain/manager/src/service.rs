@@ -47,7 +47,11 @@ pub struct Running {
 /// Starts the service. It runs until `shutdown` is asked for.
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, StartError> {
     tracing::info!("Starting Lucid Block Manager Service");
-    let follower = config.follow.as_ref().map(Follower::new).transpose()?;
+    // The client blocks, so it may not even be made on an async thread.
+    let follow = config.follow.clone();
+    let follower =
+        tokio::task::spawn_blocking(move || follow.as_ref().map(Follower::new).transpose());
+    let follower = follower.await??;
     let listening = Listening::bind(config.common.bind).await?;
     let address = listening.address();
     let app = App::new(shutdown, config.block_interval);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{ClientError, ClientOptions, Connection, Relayed};
 use crate::framing::Frames;
 use crate::v1::blocks::{Blocks, BlocksQuery, ValidateQuery, Validation, ValidationRules};
-use crate::v1::chain::{ChainHeight, ChainInfo};
+use crate::v1::chain::{ChainHeight, ChainInfo, ChainStatus};
 use crate::v1::service::{Health, Root, Status};
 use crate::v1::sync::{
     BODY_BYTES_MAX, HEAD_BYTES_MAX, RUN_BYTES_MAX, RemoveBlockQuery, RemovedBlock, RunQuery,
@@ -151,6 +151,11 @@ impl BlockManagerClient {
     /// What the chain is.
     pub fn chain_info(&self) -> Result<ChainInfo, ClientError> {
         self.at.reply(&self.at.get(paths::CHAIN_INFO, &[])?)
+    }
+
+    /// How the chain is, and how synchronisation.
+    pub fn chain_status(&self) -> Result<ChainStatus, ClientError> {
+        self.at.reply(&self.at.get(paths::CHAIN_STATUS, &[])?)
     }
 
     /// How far the chain is.

@@ -1,7 +1,5 @@
 //! Why a call failed: the service refused it, the way there failed, or the reply made no sense.
 
-use std::time::Duration;
-
 use reqwest::blocking::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,8 +9,6 @@ use crate::problem::ErrorCode;
 
 /// A problem document is believed up to here.
 const PROBLEM_BYTES_MAX: u64 = 4 << 20;
-/// For as long as a problem document may take.
-const PROBLEM_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -77,13 +73,7 @@ impl ClientError {
 
     pub(super) fn from_transport(error: reqwest::Error) -> Self {
         let maybe_applied = !(error.is_connect() || error.is_builder());
-        let mut message = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(deeper) = cause {
-            message.push_str(&format!(": {deeper}"));
-            cause = deeper.source();
-        }
-        Self::Transport { message, maybe_applied }
+        Self::Transport { message: with_causes(&error), maybe_applied }
     }
 
     /// Reads a problem document; anything else becomes a refusal without a code.
@@ -106,7 +96,7 @@ impl ClientError {
         let id = response.headers().get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
         let request_id = id.unwrap_or_default().to_owned();
         let upload_offset = super::upload_offset(response.headers());
-        let read = super::read_within(response, PROBLEM_BYTES_MAX, PROBLEM_PATIENCE);
+        let read = super::read(response, PROBLEM_BYTES_MAX);
         let document = read.ok().and_then(|body| serde_json::from_slice::<Document>(&body).ok());
         let document = document.unwrap_or_default();
         let or = |text: String, other: String| if text.is_empty() { other } else { text };
@@ -163,4 +153,15 @@ impl ClientError {
             Self::Unreadable { .. } | Self::TooLong { .. } | Self::Unsendable { .. } => false,
         }
     }
+}
+
+/// An error down to its cause.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        message.push_str(&format!(": {deeper}"));
+        cause = deeper.source();
+    }
+    message
 }

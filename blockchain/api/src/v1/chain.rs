@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::service::HealthState;
+use super::sync::{SyncState, SyncStatus};
+
 /// What the chain manager is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -66,4 +69,24 @@ pub struct ChainHeight {
     pub timestamp: Option<String>,
     /// Whether there is no block at all.
     pub empty: bool,
+}
+
+/// How the chain is: `GET /api/v1/chain/status`, also at `/api/v1/blockchain/status` and `/info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChainStatus {
+    /// How the service is.
+    pub status: HealthState,
+    /// How synchronisation is, in a word.
+    pub sync_status: SyncState,
+    /// Of the newest block; 0 for an empty chain too.
+    pub chain_height: u64,
+    /// The same.
+    pub current_height: u64,
+    /// Of the newest block.
+    #[schema(value_type = Option<String>)]
+    pub latest_block_hash: Option<BlockHash>,
+    /// Its time, as it spells it.
+    pub last_block_time: Option<String>,
+    /// How synchronisation is.
+    pub sync: SyncStatus,
 }

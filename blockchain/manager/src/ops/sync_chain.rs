@@ -52,6 +52,8 @@ pub struct Following<'a> {
     pub pins: Pins,
     /// Bodies that are asked for in one request at most.
     pub batch: u32,
+    /// How often the peer was too slow of late: it is asked for half as much at a time for each.
+    pub slow: u32,
 }
 
 /// How a round ended.
@@ -182,7 +184,16 @@ pub fn sync_chain(
     // With staging full, only what is there already can be looked at.
     let room = if staged.len() < STAGED_BLOCKS_MAX { ROUND_BLOCKS_MAX } else { 0 };
     let to = height.min(from.saturating_add(room).saturating_sub(1));
-    let plan = Plan { speaks, from, to, after, pins: following.pins, batch: following.batch, now };
+    let plan = Plan {
+        speaks,
+        from,
+        to,
+        after,
+        pins: following.pins,
+        batch: following.batch,
+        slow: following.slow,
+        now,
+    };
     let brought = bring(following, plan, staged, now, remote, hear)?;
     synced(brought, if to < height { Outcome::More } else { Outcome::Synchronized })
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use lucid_api::paths;
-use lucid_api::v1::chain::{ChainHeight, ChainInfo, ChainState};
+use lucid_api::v1::chain::{ChainHeight, ChainInfo, ChainState, ChainStatus};
 use lucid_http::reply::Reply;
 
 use super::status::counts;
@@ -51,4 +51,35 @@ pub async fn get_height(State(app): State<App>) -> Reply<Json<ChainHeight>> {
         }))
     })
     .await
+}
+
+/// How the chain is, and how synchronisation.
+#[utoipa::path(get, path = paths::CHAIN_STATUS, tag = "chain", responses((status = 200, body = ChainStatus)))]
+pub async fn get_status(State(app): State<App>) -> Reply<Json<ChainStatus>> {
+    let sync = app.sync_status().await?;
+    let facts = app
+        .run(|manager| chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store))
+        .await?;
+    let height = facts.tip.map_or(0, |tip| tip.height);
+    Ok(Json(ChainStatus {
+        status: app.report().state(),
+        sync_status: sync.state,
+        chain_height: height,
+        current_height: height,
+        latest_block_hash: facts.tip.map(|tip| tip.hash),
+        last_block_time: facts.tip_time,
+        sync,
+    }))
+}
+
+/// The same.
+#[utoipa::path(get, path = paths::BLOCKCHAIN_STATUS, tag = "chain", responses((status = 200, body = ChainStatus)))]
+pub async fn get_status_alias(app: State<App>) -> Reply<Json<ChainStatus>> {
+    get_status(app).await
+}
+
+/// The same.
+#[utoipa::path(get, path = paths::BLOCKCHAIN_INFO, tag = "chain", responses((status = 200, body = ChainStatus)))]
+pub async fn get_info_alias(app: State<App>) -> Reply<Json<ChainStatus>> {
+    get_status(app).await
 }

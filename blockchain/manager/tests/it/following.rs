@@ -45,7 +45,8 @@ impl Server {
 
     fn client(&self) -> BlockManagerClient {
         let retry = Retry { count: 0, delay: Duration::ZERO };
-        BlockManagerClient::new(&self.url(), ClientOptions { retry, ..ClientOptions::default() }).unwrap()
+        BlockManagerClient::new(&self.url(), ClientOptions { retry, ..ClientOptions::default() })
+            .unwrap()
     }
 
     fn raw(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
@@ -97,7 +98,8 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
     for n in 0..20 {
         submit(&second.client(), &format!("t-{n}"));
     }
-    let (status, body) = second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"t-3","type":"other"}"#));
+    let (status, body) =
+        second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"t-3","type":"other"}"#));
     assert_eq!((status, body["code"].as_str()), (409, Some("conflict")), "{body}");
     let (status, _) = second.raw("POST", "/api/v1/transactions", Some("nonsense"));
     assert_eq!(status, 400);
@@ -121,7 +123,7 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
     for server in [&authority, &second] {
         let (status, body) = server.raw("DELETE", &format!("/api/v1/blocks/{height}"), None);
         assert_eq!((status, body["code"].as_str()), (409, Some("final")), "{body}");
-        assert_eq!(server.raw("DELETE", "/api/v1/blocks/0", None).0, if height == 0 { 403 } else { 403 });
+        assert_eq!(server.raw("DELETE", "/api/v1/blocks/0", None).0, 403);
         assert_eq!(server.raw("DELETE", "/api/v1/blocks/99999", None).0, 404);
         assert_eq!(server.raw("DELETE", "/api/v1/blocks/x", None).0, 422);
     }
@@ -133,7 +135,8 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
     // Without its peer a follower serves on, and says what it cannot do.
     authority.stop();
     until("it is noticed", || first.raw("POST", "/api/v1/chain/sync", None).0 == 502);
-    let (status, body) = second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"late","type":"x"}"#));
+    let (status, body) =
+        second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"late","type":"x"}"#));
     assert_eq!((status, body["code"].as_str()), (503, Some("unavailable")), "{body}");
     assert!(body["detail"].as_str().unwrap().contains("follows"), "{body}");
     assert!(first.client().latest_block().is_ok());
@@ -155,9 +158,12 @@ fn followers_that_follow_each_other_end_the_round_trip() {
     let url = format!("http://127.0.0.1:{port}");
     let first = Server::start(folders[0].path(), &[("BLOCKCHAIN_ENGINE_URL", &url)]);
     let url = first.url();
-    let second =
-        Server::start(folders[1].path(), &[("BLOCKCHAIN_ENGINE_URL", &url), ("BLOCK_MANAGER_PORT", &port)]);
-    let (status, body) = second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"a","type":"x"}"#));
+    let second = Server::start(
+        folders[1].path(),
+        &[("BLOCKCHAIN_ENGINE_URL", &url), ("BLOCK_MANAGER_PORT", &port)],
+    );
+    let (status, body) =
+        second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"a","type":"x"}"#));
     assert_eq!(status, 503, "{body}");
     assert!(body["detail"].as_str().unwrap().contains("ring"), "{body}");
     first.stop();
@@ -172,7 +178,9 @@ struct Mean {
 }
 
 impl Mean {
-    fn start(answer: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+    fn start(
+        answer: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (asked, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -221,7 +229,10 @@ fn request(stream: &mut TcpStream) -> Option<String> {
 
 fn reply(stream: &mut TcpStream, status: &str, kind: &str, body: &[u8]) -> std::io::Result<()> {
     let length = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n")?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+    )?;
     stream.write_all(body)
 }
 
@@ -237,10 +248,12 @@ fn mean_peers_cost_bounded_time_and_bring_nothing_in() {
     type Answer = Box<dyn Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + Sync>;
     let heads_then = |then: fn(&mut TcpStream) -> std::io::Result<()>| -> Answer {
         Box::new(move |path, stream| match path {
-            _ if path.contains("/heads?from=0&limit=1") && !path.contains("limit=1000") => {
+            _ if path.ends_with("/heads?from=0&limit=1") => {
                 reply(stream, "200 OK", "application/octet-stream", b"")
             }
-            _ if path.contains("/chain/height") => reply(stream, "200 OK", "application/json", HEIGHT),
+            _ if path.contains("/chain/height") => {
+                reply(stream, "200 OK", "application/json", HEIGHT)
+            }
             _ => then(stream),
         })
     };
@@ -248,53 +261,128 @@ fn mean_peers_cost_bounded_time_and_bring_nothing_in() {
         Box::new(move |_, stream| then(stream))
     };
     let cases: Vec<(&str, Answer, &str, SyncState)> = vec![
-        ("hangs", always(|_| {
-            std::thread::sleep(Duration::from_secs(20));
-            Ok(())
-        }), "timed out", SyncState::Unreachable),
-        ("drips", always(|stream| {
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")?;
-            loop {
-                stream.write_all(b"x")?;
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }), "too slow", SyncState::Unreachable),
-        ("drips a refusal", always(|stream| {
-            write!(stream, "HTTP/1.1 500 No\r\ncontent-length: 1000000\r\n\r\n")?;
-            loop {
-                stream.write_all(b"x")?;
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }), "500", SyncState::Unreachable),
-        ("fails", always(|stream| reply(stream, "500 No", "text/plain", b"no")), "500", SyncState::Unreachable),
-        ("redirects", always(|stream| {
-            write!(stream, "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n")
-        }), "302", SyncState::Unreachable),
-        ("talks nonsense", always(|stream| reply(stream, "200 OK", "application/json", b"[{]")), "cannot be read", SyncState::Unreachable),
-        ("says no HTTP", always(|stream| stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").and(Err(std::io::ErrorKind::Other.into()))), "error", SyncState::Unreachable),
-        ("hangs up", always(|_| Err(std::io::ErrorKind::Other.into())), "error", SyncState::Unreachable),
-        ("gives endless bytes", heads_then(|stream| {
-            write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
-            let piece = vec![b'x'; 0x10000];
-            loop {
-                stream.write_all(b"10000\r\n")?;
-                stream.write_all(&piece)?;
-                stream.write_all(b"\r\n")?;
-            }
-        }), "exceeds", SyncState::Unreachable),
-        ("claims an enormous frame", heads_then(|stream| {
-            reply(stream, "200 OK", "application/octet-stream", &[0xff, 0xff, 0xff, 0x7f, 1, 2, 3])
-        }), "bytes", SyncState::Unreachable),
-        ("gives heads that are none", heads_then(|stream| {
-            reply(stream, "200 OK", "application/octet-stream", &framed(b"nonsense"))
-        }), "head of block 0", SyncState::Unreachable),
-        ("has nothing of what it claims", heads_then(|stream| {
-            reply(stream, "200 OK", "application/octet-stream", b"")
-        }), "gives none", SyncState::Unreachable),
-        ("ends inside a head", heads_then(|stream| {
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nabc")?;
-            Err(std::io::ErrorKind::Other.into())
-        }), "cannot be read", SyncState::Unreachable),
+        (
+            "hangs",
+            always(|_| {
+                std::thread::sleep(Duration::from_secs(20));
+                Ok(())
+            }),
+            "timed out",
+            SyncState::Unreachable,
+        ),
+        (
+            "drips",
+            always(|stream| {
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")?;
+                loop {
+                    stream.write_all(b"x")?;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }),
+            "timed out",
+            SyncState::Unreachable,
+        ),
+        (
+            "drips a refusal",
+            always(|stream| {
+                write!(stream, "HTTP/1.1 500 No\r\ncontent-length: 1000000\r\n\r\n")?;
+                loop {
+                    stream.write_all(b"x")?;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }),
+            "500",
+            SyncState::Unreachable,
+        ),
+        (
+            "fails",
+            always(|stream| reply(stream, "500 No", "text/plain", b"no")),
+            "500",
+            SyncState::Unreachable,
+        ),
+        (
+            "redirects",
+            always(|stream| {
+                write!(
+                    stream,
+                    "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
+                )
+            }),
+            "302",
+            SyncState::Unreachable,
+        ),
+        (
+            "talks nonsense",
+            always(|stream| reply(stream, "200 OK", "application/json", b"[{]")),
+            "cannot be read",
+            SyncState::Unreachable,
+        ),
+        (
+            "says no HTTP",
+            always(|stream| {
+                stream
+                    .write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+                    .and(Err(std::io::ErrorKind::Other.into()))
+            }),
+            "error",
+            SyncState::Unreachable,
+        ),
+        (
+            "hangs up",
+            always(|_| Err(std::io::ErrorKind::Other.into())),
+            "error",
+            SyncState::Unreachable,
+        ),
+        (
+            "gives endless bytes",
+            heads_then(|stream| {
+                write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+                let piece = vec![b'x'; 0x10000];
+                loop {
+                    stream.write_all(b"10000\r\n")?;
+                    stream.write_all(&piece)?;
+                    stream.write_all(b"\r\n")?;
+                }
+            }),
+            "has over",
+            SyncState::Unreachable,
+        ),
+        (
+            "claims an enormous frame",
+            heads_then(|stream| {
+                reply(
+                    stream,
+                    "200 OK",
+                    "application/octet-stream",
+                    &[0xff, 0xff, 0xff, 0x7f, 1, 2, 3],
+                )
+            }),
+            "bytes",
+            SyncState::Unreachable,
+        ),
+        (
+            "gives heads that are none",
+            heads_then(|stream| {
+                reply(stream, "200 OK", "application/octet-stream", &framed(b"nonsense"))
+            }),
+            "head of block 0",
+            SyncState::Unreachable,
+        ),
+        (
+            "has nothing of what it claims",
+            heads_then(|stream| reply(stream, "200 OK", "application/octet-stream", b"")),
+            "gives none",
+            SyncState::Unreachable,
+        ),
+        (
+            "ends inside a head",
+            heads_then(|stream| {
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nabc")?;
+                Err(std::io::ErrorKind::Other.into())
+            }),
+            "cannot be read",
+            SyncState::Unreachable,
+        ),
     ];
     for (name, answer, wanted, state) in cases {
         let folder = tempfile::tempdir().unwrap();
@@ -324,7 +412,8 @@ fn mean_peers_cost_bounded_time_and_bring_nothing_in() {
 fn a_peer_that_refuses_is_not_pressed() {
     let folder = tempfile::tempdir().unwrap();
     let mean = Mean::start(|_, stream| reply(stream, "404 No", "text/plain", b"no"));
-    let settings = [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
+    let settings =
+        [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
     let follower = Server::start(folder.path(), &settings);
     until("it is refused", || mean.asked.load(Ordering::Relaxed) >= 5);
     std::thread::sleep(Duration::from_millis(500));
@@ -335,7 +424,8 @@ fn a_peer_that_refuses_is_not_pressed() {
     // 429 and 5xx are asked for again, with growing pauses.
     let folder = tempfile::tempdir().unwrap();
     let mean = Mean::start(|_, stream| reply(stream, "429 Later", "text/plain", b"later"));
-    let settings = [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
+    let settings =
+        [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
     let follower = Server::start(folder.path(), &settings);
     until("it is asked again", || mean.asked.load(Ordering::Relaxed) >= 6);
     follower.stop();

@@ -54,6 +54,8 @@ pub(super) struct Plan {
     pub(super) pins: Pins,
     /// Bodies in one request at most.
     pub(super) batch: u32,
+    /// It is asked for half as much at a time for each of these.
+    pub(super) slow: u32,
     /// The clock.
     pub(super) now: Timestamp,
 }
@@ -174,10 +176,11 @@ impl Iterator for Blocks<'_> {
 
 impl Fetcher<'_> {
     fn requests(&self) -> usize {
-        match self.plan.speaks {
+        let requests = match self.plan.speaks {
             Speaks::Runs => RUN_REQUESTS,
             Speaks::Blocks => BLOCK_REQUESTS,
-        }
+        };
+        requests.checked_shr(self.plan.slow).unwrap_or(0).max(1)
     }
 
     /// What a request may bring, as long as its blocks are as expected.
@@ -327,10 +330,11 @@ impl Fetcher<'_> {
     /// Cuts heads into requests of about [`BODIES_BYTES`]; says whether anybody wants them.
     fn cut(&self, from: u64, heads: &[Head]) -> bool {
         let (mut task, mut bytes, mut first) = (VecDeque::new(), 0, from);
+        let bytes_max = BODIES_BYTES.checked_shr(self.plan.slow).unwrap_or(0);
         for head in heads {
             bytes += (head.entry.transaction_count + 1) * TRANSACTION_BYTES;
             task.push_back(head.clone());
-            if bytes >= BODIES_BYTES || task.len() >= self.plan.batch as usize {
+            if bytes >= bytes_max || task.len() >= self.plan.batch as usize {
                 let count = task.len() as u64;
                 if !self.put(first, std::mem::take(&mut task)) {
                     return false;
