@@ -9,8 +9,8 @@ use lucid_store::{CommitError, StoreError};
 
 use crate::ops::anchor_session::AnchorError;
 use crate::ops::propose_block::ProposeError;
-use crate::ops::seal_block::SealError;
 use crate::ops::remove_block::RemoveBlockError;
+use crate::ops::seal_block::SealError;
 use crate::ops::submit_transaction::SubmitError;
 use crate::ops::sync_chain::SyncError;
 use crate::ops::validate_block::ValidateError;
