@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use lucid_api::paths;
+use lucid_api::v1::maintenance::ProgressState;
 use lucid_core::time::Timestamp;
 use lucid_http::health::Report;
 use lucid_http::porch::Porch;
@@ -16,7 +17,7 @@ use crate::budget::Budget;
 use crate::clock;
 use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::foreground::Foreground;
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, Kind};
 use crate::ops::OpError;
 use crate::ops::put_chunk::Bounds;
 use crate::ops::store_chunks::Keeping;
@@ -45,7 +46,7 @@ pub struct App {
     /// The delivery of anchors.
     pub anchoring: Anchoring,
     /// Long work.
-    pub jobs: Jobs,
+    pub jobs: Arc<Jobs>,
     /// What callers wait for.
     pub foreground: Foreground,
     /// Asks for stored bytes to be read again.
@@ -62,7 +63,12 @@ pub struct App {
 
 impl App {
     /// A service on an open folder.
-    pub fn new(opened: Opened, config: &Config, anchoring: Anchoring, jobs: Jobs) -> Self {
+    pub fn new(
+        opened: Opened,
+        config: &Config,
+        anchoring: Anchoring,
+        jobs: impl Into<Arc<Jobs>>,
+    ) -> Self {
         let is_encrypted = opened.vault.sealer().is_encrypted();
         if config.chunks.encrypt && !is_encrypted {
             tracing::warn!("the store was made without encryption, and is not encrypted");
@@ -81,7 +87,7 @@ impl App {
             streams: Budget::for_streams(),
             session_timeout: config.session_timeout,
             anchoring,
-            jobs,
+            jobs: jobs.into(),
             foreground: Foreground::default(),
             scrub_now: Notify::new(),
             settled: Notify::new(),
@@ -147,6 +153,24 @@ impl App {
             None => report,
         }
     }
+}
+
+/// What is served while the folder is opened: how far that is.
+pub fn starting(jobs: &Arc<Jobs>, config: &Config) -> Router {
+    let probed = jobs.clone();
+    let probe = move || {
+        let at = probed.show(Kind::Reindex);
+        let report = Report::starting().needed("data_storage", false);
+        match at.state {
+            ProgressState::Running => {
+                report.detail(format!("{} of {} bytes of the log are read", at.done, at.total))
+            }
+            _ => report.detail("the data folder is being opened"),
+        }
+    };
+    Porch::new(SERVICE, &config.common, probe)
+        .alias(paths::DATA_CHAIN_ALIAS, paths::API_V1)
+        .around(routes::starting(jobs.clone()))
 }
 
 /// Everything that is served.

@@ -29,11 +29,13 @@ pub enum Kind {
     Scrub,
     /// Reading a session back.
     Verify,
+    /// Reading at the start what the index does not know yet: all of the log, if the index is gone.
+    Reindex,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: &[Self] = &[Self::Gc, Self::Optimise, Self::Scrub, Self::Verify];
+    pub const ALL: &[Self] = &[Self::Gc, Self::Optimise, Self::Scrub, Self::Verify, Self::Reindex];
 
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Optimise => "optimise",
             Self::Scrub => "scrub",
             Self::Verify => "verify",
+            Self::Reindex => "reindex",
         }
     }
 }

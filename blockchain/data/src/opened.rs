@@ -37,18 +37,22 @@ pub struct Opened {
 impl Opened {
     /// Opens a folder and recovers what it holds.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
-        Self::from_folder(DataFolder::open(root, options)?, false, &|_, _| ())
+        Self::open_watched(root, options, None, &|_, _| ())
     }
 
-    /// Opens a folder whose segments are to be kept elsewhere.
-    pub fn open_with_chunks_in(
+    /// The same of a folder whose segments may be kept elsewhere, in `chunks`. `progress` hears how many
+    /// bytes of the log, of how many that have to be, are read.
+    pub fn open_watched(
         root: &Path,
         options: &Options,
-        chunks: &Path,
+        chunks: Option<&Path>,
+        progress: &dyn Fn(u64, u64),
     ) -> Result<Self, StoreError> {
         let folder = DataFolder::open(root, options)?;
-        folder.keep_chunks_in(chunks)?;
-        Self::from_folder(folder, false, &|_, _| ())
+        if let Some(chunks) = chunks {
+            folder.keep_chunks_in(chunks)?;
+        }
+        Self::from_folder(folder, false, progress)
     }
 
     /// Throws the index away and builds it from the log and the segments. `accept_loss`: go on even

@@ -39,6 +39,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::jobs::Jobs;
 
 /// What handlers are given.
 type Desk = State<Arc<App>>;
@@ -97,6 +98,16 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .merge(Limits::BATCH.around(patient))
         .merge(Limits::STREAM.around(streaming))
         .with_state(app)
+}
+
+/// What can be asked before the folder is open.
+pub fn starting(jobs: Arc<Jobs>) -> OpenApiRouter {
+    let refuse = || async {
+        let detail = "the service is starting; /health says how far it is";
+        Refusal::new(ErrorCode::Unavailable, detail)
+    };
+    let routes = OpenApiRouter::new().routes(routes!(maintenance::list_starting));
+    Limits::ORDINARY.around(routes).fallback(refuse).with_state(jobs)
 }
 
 /// Reads a session's id.

@@ -1,15 +1,18 @@
 //! From settings to a running service, and back down in good order.
 //!
-//! The binary and `lucid up` start it. Order matters: the data folder is open before anything
-//! listens, requests end before the delivery of anchors, and the store is closed last.
+//! The binary and `lucid up` start it. Order matters: it listens before the data folder is open, to say how
+//! far that is and nothing else; requests end before the delivery of anchors, and the store is closed last.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
+use lucid_api::v1::maintenance::ProgressState;
+use lucid_http::serve::{BindError, Drained, Late, Listening, Shutdown};
 use lucid_store::StoreError;
 use lucid_store::folder::Options;
+use serde_json::Value;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::anchoring::AnchorEngine;
@@ -17,7 +20,7 @@ use crate::app::{self, App};
 use crate::clock;
 use crate::config::Config;
 use crate::engine::HttpEngine;
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, Kind};
 use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
 use crate::workers::{self, Anchoring};
 
@@ -59,20 +62,29 @@ pub async fn serve(
     tracing::info!("Starting Lucid Data Chain Service");
     let (gc, level) = (config.chunks.gc, config.chunks.optimise);
     let scrub = config.chunks.scrub;
-    let opening = (config.clone(), shutdown.clone());
-    let app = tokio::task::spawn_blocking(move || open(&opening.0, engine, &opening.1)).await??;
-    let app = Arc::new(app);
+    let jobs = Arc::new(Jobs::new(shutdown.clone()));
     let listening = Listening::bind(config.common.bind).await?;
-    let address = listening.address();
-    let router = app::router(app.clone(), &config);
-    let serving = shutdown.clone();
+    let (address, late) = (listening.address(), Late::default());
+    let router = late.clone().or(app::starting(&jobs, &config));
+    let until = shutdown.clone();
     let serving = tokio::spawn(async move {
         let announcing = async {
-            serving.asked().await;
+            until.asked().await;
             tracing::info!("Shutting down Lucid Data Chain Service");
         };
-        tokio::join!(listening.serve(router, &serving), announcing).0
+        tokio::join!(listening.serve(router, &until), announcing).0
     });
+    let opening = (config.clone(), shutdown.clone());
+    let open = move || open(&opening.0, engine, &opening.1, jobs);
+    let app = match tokio::task::spawn_blocking(open).await.map_err(StartError::from) {
+        Ok(Ok(app)) => Arc::new(app),
+        Ok(Err(error)) | Err(error) => {
+            // A start that failed ends the serving, and nothing else that shares `shutdown`.
+            serving.abort();
+            return Err(error);
+        }
+    };
+    late.set(app::router(app.clone(), &config));
     let workers = vec![
         tokio::spawn(workers::deliver(app.clone(), shutdown.clone())),
         tokio::spawn(workers::measure(app.clone(), shutdown.clone())),
@@ -88,6 +100,7 @@ fn open(
     config: &Config,
     engine: Option<Arc<dyn AnchorEngine>>,
     shutdown: &Shutdown,
+    jobs: Arc<Jobs>,
 ) -> Result<App, StartError> {
     let engine = match (engine, &config.engine) {
         (Some(engine), _) => Some(engine),
@@ -108,11 +121,25 @@ fn open(
         owner: format!("{} on http://{}", config.owner, config.common.bind),
         now: clock::now().to_string(),
     };
-    let opened = match &config.chunks.folder {
-        Some(chunks) => Opened::open_with_chunks_in(&config.common.data_dir, &options, chunks)?,
-        None => Opened::open(&config.common.data_dir, &options)?,
-    };
-    Ok(App::new(opened, config, Anchoring::new(engine), Jobs::new(shutdown.clone())))
+    let run = RefCell::new(None);
+    let opened = Opened::open_watched(
+        &config.common.data_dir,
+        &options,
+        config.chunks.folder.as_deref(),
+        &|done, total| {
+            let mut run = run.borrow_mut();
+            if run.is_none() {
+                *run = jobs.begin(Kind::Reindex).ok();
+            }
+            if let Some(run) = run.as_ref() {
+                run.step("reading the log", done, total);
+            }
+        },
+    )?;
+    if let Some(run) = run.into_inner() {
+        run.end(ProgressState::Done, Ok(Value::Null));
+    }
+    Ok(App::new(opened, config, Anchoring::new(engine), jobs))
 }
 
 impl Running {

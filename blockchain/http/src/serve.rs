@@ -6,11 +6,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::{Service, ServiceExt, service_fn};
 
 use crate::limits::{CONNECTIONS, DRAIN, HEAD, IDLE, OTHER_FILES};
 
@@ -213,6 +214,24 @@ fn protocol() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     builder
+}
+
+/// What answers once the start is complete; until then something else does. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Late(Arc<OnceLock<Router>>);
+
+impl Late {
+    /// The start is complete. The first one counts.
+    pub fn set(&self, router: Router) {
+        let _already = self.0.set(router);
+    }
+
+    /// What is served: this, or until it is there, `meanwhile`.
+    pub fn or(self, meanwhile: Router) -> Router {
+        Router::new().fallback_service(service_fn(move |request: Request<Body>| {
+            self.0.get().unwrap_or(&meanwhile).clone().oneshot(request)
+        }))
+    }
 }
 
 /// Tells handlers who is calling.

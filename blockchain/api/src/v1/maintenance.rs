@@ -23,7 +23,7 @@ pub enum ProgressState {
 /// How far long work is, or how its last run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
-    /// Which work: `gc`, `optimise`, `scrub`, `verify`.
+    /// Which work: `gc`, `optimise`, `scrub`, `verify`, `reindex`.
     pub kind: String,
     /// Of what, where it is about one of many: the session that is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]

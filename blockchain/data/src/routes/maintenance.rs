@@ -1,5 +1,7 @@
 //! Long work on the store: how far it is; collecting garbage, and packing more tightly.
 
+use std::sync::Arc;
+
 use axum::Json as Answer;
 use axum::extract::State;
 use lucid_api::paths;
@@ -10,7 +12,7 @@ use lucid_http::extract::Json;
 use lucid_http::reply::Reply;
 
 use super::Desk;
-use crate::jobs::Kind;
+use crate::jobs::{Jobs, Kind};
 use crate::workers::maintenance::{collect_now, optimise_now};
 
 /// Every kind of long work, and how far it is.
@@ -18,6 +20,13 @@ use crate::workers::maintenance::{collect_now, optimise_now};
     responses((status = 200, body = Maintenance)))]
 pub async fn list_maintenance(State(app): Desk) -> Answer<Maintenance> {
     Answer(Maintenance { items: app.jobs.list() })
+}
+
+/// The same while the service starts.
+#[utoipa::path(get, path = paths::MAINTENANCE, tag = "maintenance",
+    responses((status = 200, body = Maintenance)))]
+pub async fn list_starting(State(jobs): State<Arc<Jobs>>) -> Answer<Maintenance> {
+    Answer(Maintenance { items: jobs.list() })
 }
 
 /// How far collecting garbage is, or how the last collection ended.

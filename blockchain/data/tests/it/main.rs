@@ -12,4 +12,5 @@ mod routes;
 mod sample;
 mod service;
 mod settings;
+mod starting;
 mod workers;

@@ -1,0 +1,86 @@
+//! What a service says while its folder is being opened, and what it had to read for that.
+
+use std::sync::Arc;
+
+use lucid_api::v1::maintenance::{Maintenance, ProgressState};
+use lucid_data_chain::jobs::{Jobs, Kind};
+use lucid_data_chain::{app, config};
+use lucid_http::serve::{Late, Listening, Shutdown};
+use serde_json::Value;
+
+use crate::sample::noise;
+use crate::service::{Service, problem};
+
+fn get(url: &str) -> reqwest::blocking::Response {
+    reqwest::blocking::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .build()
+        .unwrap()
+        .get(url)
+        .send()
+        .unwrap()
+}
+
+#[test]
+fn until_the_folder_is_open_callers_hear_how_far_that_is() {
+    // Makes sure of the provider of TLS, which every client needs.
+    let folder = tempfile::tempdir().unwrap();
+    drop(Service::start(folder.path()));
+    let shutdown = Shutdown::new();
+    let jobs = Arc::new(Jobs::new(shutdown.clone()));
+    let config = config::load(&Default::default(), None).unwrap().config;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listening = Listening::bind("127.0.0.1:0".parse().unwrap());
+    let listening = runtime.block_on(listening).unwrap();
+    let base = format!("http://{}", listening.address());
+    let late = Late::default();
+    let router = {
+        let _within = runtime.enter();
+        late.clone().or(app::starting(&jobs, &config))
+    };
+    let until = shutdown.clone();
+    let serving = runtime.spawn(async move { listening.serve(router, &until).await });
+
+    let health = || -> (u16, Value) {
+        let reply = get(&format!("{base}/health"));
+        (reply.status().as_u16(), serde_json::from_str(&reply.text().unwrap()).unwrap())
+    };
+    let (status, document) = health();
+    assert_eq!((status, &document["status"]), (503, &"starting".into()), "{document}");
+    assert_eq!(document["data_storage"], false);
+    let run = jobs.begin(Kind::Reindex).unwrap();
+    run.step("reading the log", 5, 10);
+    let (_, document) = health();
+    assert_eq!(document["details"]["data_storage"], "5 of 10 bytes of the log are read");
+    let listed: Maintenance = serde_json::from_str(
+        &get(&format!("{base}/api/v1/data-chain/maintenance")).text().unwrap(),
+    )
+    .unwrap();
+    let reindex = listed.items.iter().find(|item| item.kind == "reindex").unwrap();
+    assert_eq!((reindex.state, reindex.done), (ProgressState::Running, 5));
+    let (status, code, _) = problem(get(&format!("{base}/api/v1/sessions/s")));
+    assert_eq!((status, code.as_str()), (503, "unavailable"));
+
+    let other = axum::Router::new().route("/health", axum::routing::get(|| async { "other" }));
+    late.set(other);
+    assert_eq!(get(&format!("{base}/health")).text().unwrap(), "other");
+    shutdown.ask();
+    runtime.block_on(serving).unwrap();
+}
+
+#[test]
+fn a_start_without_an_index_says_what_it_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.client.create_session(&crate::service::named("s")).unwrap();
+    service.client.append("s", &Default::default(), noise(1, 100_000)).unwrap();
+    service.stop();
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let service = Service::start(folder.path());
+    let listed = service.get("/api/v1/maintenance").text().unwrap();
+    let listed: Maintenance = serde_json::from_str(&listed).unwrap();
+    let reindex = listed.items.iter().find(|item| item.kind == "reindex").unwrap();
+    assert_eq!(reindex.state, ProgressState::Done, "{reindex:?}");
+    assert!(reindex.total >= reindex.done && reindex.done > 100_000, "{reindex:?}");
+}
