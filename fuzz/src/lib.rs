@@ -15,7 +15,7 @@ use lucid_core::json::Json;
 use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_core::manifest::Manifest;
 use lucid_core::page::Page;
-use lucid_core::record::{self, BlockRecord};
+use lucid_core::record::{self, BlockRecord, Head};
 use lucid_core::timeline::Mark;
 use lucid_core::transaction::Transaction;
 use lucid_core::{anchor, check};
@@ -190,6 +190,9 @@ pub fn chain(bytes: &[u8]) {
     let _answer = (Candidate::parse(bytes), Candidate::parse_posted(bytes));
     if let Ok(record) = BlockRecord::decode(bytes) {
         assert_eq!(record.encode(), bytes);
+    }
+    if let Ok(head) = Head::decode(bytes) {
+        assert_eq!(head.encode(), bytes);
     }
     let _answer = record::decode_body(bytes);
     if let Ok(fact) = lucid_block_manager::facts::Fact::decode(bytes) {

@@ -22,11 +22,42 @@ pub async fn forward(
     app: &App,
     headers: &HeaderMap,
     path: &'static str,
-    text: &str,
+    text: impl FnOnce() -> String,
 ) -> Reply<Option<Response>> {
-    if app.follower().is_none() && app.run(|manager| Ok(manager.role)).await? == Role::Authority {
-        return Ok(None);
+    match is_follower(app).await? {
+        true => relay(app, headers, path, String::new(), Some(text())).await.map(Some),
+        false => Ok(None),
     }
+}
+
+/// The peer's answer about something that is not here and may wait there; `None` for an authority, which
+/// knows that it is nowhere.
+pub async fn ask_peer(
+    app: &App,
+    headers: &HeaderMap,
+    path: &'static str,
+    name: &str,
+) -> Reply<Option<Response>> {
+    match is_follower(app).await? {
+        true => relay(app, headers, path, name.to_owned(), None).await.map(Some),
+        false => Ok(None),
+    }
+}
+
+async fn is_follower(app: &App) -> Reply<bool> {
+    match app.follower() {
+        Some(_) => Ok(true),
+        None => app.run(|manager| Ok(manager.role == Role::Follower)).await,
+    }
+}
+
+async fn relay(
+    app: &App,
+    headers: &HeaderMap,
+    path: &'static str,
+    name: String,
+    body: Option<String>,
+) -> Reply<Response> {
     let hops = headers.get(HOPS).and_then(|hops| hops.to_str().ok()?.parse::<u32>().ok());
     let hops = hops.unwrap_or(0).saturating_add(1);
     if hops > HOPS_MAX {
@@ -36,7 +67,7 @@ pub async fn forward(
         );
         return Err(Refusal::new(ErrorCode::Unavailable, sentence));
     }
-    let (relaying, text) = (app.clone(), text.to_owned());
+    let relaying = app.clone();
     let relayed = app
         .run(move |_| {
             let unavailable = |why: String| Refusal::new(ErrorCode::Unavailable, why);
@@ -44,7 +75,7 @@ pub async fn forward(
                 unavailable("this block-manager follows another one, and nobody is named".to_owned())
             })?;
             let peer = follower.peer();
-            peer.client().relay(path, text, hops).map_err(|error| {
+            peer.client().relay(path, &name, body, hops).map_err(|error| {
                 unavailable(format!(
                     "this block-manager follows {}, which makes the blocks, and it cannot be asked: {error}",
                     peer.name()
@@ -53,5 +84,5 @@ pub async fn forward(
         })
         .await?;
     let status = StatusCode::from_u16(relayed.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    Ok(Some((status, [(CONTENT_TYPE, relayed.kind)], relayed.body).into_response()))
+    Ok((status, [(CONTENT_TYPE, relayed.kind)], relayed.body).into_response())
 }

@@ -110,10 +110,21 @@ impl BlockManagerClient {
         serde_json::from_slice(&body).map_err(|error| ClientError::unreadable(error.to_string()))
     }
 
-    /// Hands a request on as it came, once, and gives the answer as it comes, whatever its status. `hops`
-    /// says how often it was handed on.
-    pub fn relay(&self, path: &str, text: String, hops: u32) -> Result<Relayed, ClientError> {
-        let call = self.at.call(Method::POST, path, &[])?.body("application/json", text.into());
+    /// Hands a request on as it came, once, and gives the answer as it comes, whatever its status: posts a
+    /// body in JSON, or asks where there is none. `value` stands in the one place of the path, `hops` says
+    /// how often the request was handed on.
+    pub fn relay(
+        &self,
+        path: &str,
+        value: &str,
+        body: Option<String>,
+        hops: u32,
+    ) -> Result<Relayed, ClientError> {
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let mut call = self.at.call(method, path, &[value.as_bytes()])?;
+        if let Some(body) = body {
+            call = call.body("application/json", body.into());
+        }
         self.at.relay(call.header(headers::HOPS, &hops.to_string())?)
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::anchoring::{Anchoring, AnchoringVerified, VerifyAnchoring};
@@ -16,6 +17,7 @@ use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
 use crate::clock::now;
+use crate::forward::{ask_peer, forward};
 use crate::ops::anchor_session::{
     CommittedAnchor, SessionAnchor, anchor_session as anchor, find_anchor, find_committed_anchor,
 };
@@ -28,8 +30,13 @@ use crate::problems;
 ))]
 pub async fn anchor_session(
     State(app): State<App>,
+    headers: HeaderMap,
     JsonText(text): JsonText,
-) -> Reply<(StatusCode, Json<Anchoring>)> {
+) -> Reply<Response> {
+    if let Some(answer) = forward(&app, &headers, paths::ANCHORING_SESSION, || text.clone()).await?
+    {
+        return Ok(answer);
+    }
     let interval = app.block_interval();
     let (found, is_new) = app
         .run(move |manager| {
@@ -39,15 +46,16 @@ pub async fn anchor_session(
         })
         .await?;
     let status = if is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(show(found, interval))))
+    Ok((status, Json(show(found, interval))).into_response())
 }
 
 /// Where a session's root is.
 #[utoipa::path(get, path = paths::ANCHORING_STATUS, tag = "anchoring", params(("session_id" = String, Path)), responses((status = 200, body = Anchoring), (status = 404)))]
 pub async fn get_anchoring(
     State(app): State<App>,
+    headers: HeaderMap,
     Path(session): Path<String>,
-) -> Reply<Json<Anchoring>> {
+) -> Reply<Response> {
     let session = session_id(&session)?;
     let (interval, wanted) = (app.block_interval(), session.clone());
     let found = app
@@ -55,10 +63,14 @@ pub async fn get_anchoring(
             find_anchor(&manager.vault, manager.chain.as_ref(), &wanted).map_err(problems::store)
         })
         .await?;
-    let unknown = || {
+    if let Some(found) = found {
+        return Ok(Json(show(found, interval)).into_response());
+    }
+    // What a follower does not have may wait with its peer.
+    let answer = ask_peer(&app, &headers, paths::ANCHORING_STATUS, &session.to_string()).await?;
+    answer.ok_or_else(|| {
         Refusal::new(ErrorCode::NotFound, format!("no root of session {session} is anchored here"))
-    };
-    found.map(|found| Json(show(found, interval))).ok_or_else(unknown)
+    })
 }
 
 /// Whether a committed block carries a root. That none does is an answer.

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::app::App;
 use crate::clock::now;
-use crate::forward::forward;
+use crate::forward::{ask_peer, forward};
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::anchor_proof::{AnchorProof, anchor_proof};
 use crate::ops::get_transaction::{Found, Status, get_transaction as find_transaction};
@@ -41,7 +41,7 @@ pub async fn submit_transaction(
     headers: HeaderMap,
     JsonText(text): JsonText,
 ) -> Reply<Response> {
-    if let Some(answer) = forward(&app, &headers, paths::TRANSACTIONS, &text).await? {
+    if let Some(answer) = forward(&app, &headers, paths::TRANSACTIONS, || text.clone()).await? {
         return Ok(answer);
     }
     let (submitted, waiting) = app
@@ -64,8 +64,14 @@ pub async fn submit_transaction(
 #[utoipa::path(post, path = paths::TRANSACTIONS_BATCH, tag = "transactions", request_body = SubmitBatch, responses((status = 202, body = BatchAccepted)))]
 pub async fn submit_batch(
     State(app): State<App>,
-    Given(SubmitBatch { transactions }): Given<SubmitBatch>,
-) -> Reply<(StatusCode, Json<BatchAccepted>)> {
+    headers: HeaderMap,
+    Given(batch): Given<SubmitBatch>,
+) -> Reply<Response> {
+    let text = || serde_json::to_string(&batch).unwrap_or_default();
+    if let Some(answer) = forward(&app, &headers, paths::TRANSACTIONS_BATCH, text).await? {
+        return Ok(answer);
+    }
+    let SubmitBatch { transactions } = batch;
     if !(1..=BATCH_MAX).contains(&transactions.len()) {
         let detail = format!("{} transactions; 1 to {BATCH_MAX} are a batch", transactions.len());
         return Err(Refusal::new(ErrorCode::Invalid, detail));
@@ -100,7 +106,7 @@ pub async fn submit_batch(
         transaction_ids: ids,
         errors,
     };
-    Ok((StatusCode::ACCEPTED, Json(accepted)))
+    Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
 /// What waits for its block, in the order in which it will be taken.
@@ -130,10 +136,15 @@ pub async fn list_pending(
 #[utoipa::path(get, path = paths::TRANSACTION, tag = "transactions", params(("tx_id" = String, Path)), responses((status = 200, body = TransactionState), (status = 404)))]
 pub async fn get_transaction(
     State(app): State<App>,
+    headers: HeaderMap,
     Path(id): Path<String>,
-) -> Reply<Json<TransactionState>> {
-    let found = look_up(&app, id.clone()).await?;
-    found.map(|found| Json(state(found))).ok_or_else(|| unknown(&id))
+) -> Reply<Response> {
+    if let Some(found) = look_up(&app, id.clone()).await? {
+        return Ok(Json(state(found)).into_response());
+    }
+    // What a follower does not have may wait with its peer.
+    let answer = ask_peer(&app, &headers, paths::TRANSACTION, &id).await?;
+    answer.ok_or_else(|| unknown(&id))
 }
 
 /// What proves a transaction without this service, once it is in a block.

@@ -103,6 +103,22 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
     assert_eq!((status, body["code"].as_str()), (409, Some("conflict")), "{body}");
     let (status, _) = second.raw("POST", "/api/v1/transactions", Some("nonsense"));
     assert_eq!(status, 400);
+    let batch = r#"{"transactions":[{"id":"b-1","type":"x","n":1e400000},{"id":"b-2","type":"x","n":1.50}]}"#;
+    let (status, body) = second.raw("POST", "/api/v1/transactions/batch", Some(batch));
+    assert_eq!(
+        (status, body["submitted_count"].as_u64(), body["failed_count"].as_u64()),
+        (202, Some(1), Some(1)),
+        "{body}"
+    );
+    let root = "ab".repeat(32);
+    let anchor = json!({"session_id": "s-1", "merkle_root": root}).to_string();
+    let (status, body) = second.raw("POST", "/api/v1/anchoring/session", Some(&anchor));
+    assert_eq!(status, 202, "{body}");
+    // What waits with the authority is known to those who follow it.
+    assert_eq!(second.raw("GET", "/api/v1/anchoring/session/s-1", None).0, 200);
+    assert_eq!(second.raw("GET", "/api/v1/transactions/b-2", None).0, 200);
+    assert_eq!(second.raw("GET", "/api/v1/transactions/nobody", None).0, 404);
+    assert_eq!(second.raw("GET", "/api/v1/anchoring/session/nobody", None).0, 404);
     until("all of them are everywhere", || {
         let found = |server: &Server| {
             (0..20).all(|n| server.client().transaction_proof(&format!("t-{n}")).is_ok())

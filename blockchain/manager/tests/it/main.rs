@@ -8,6 +8,7 @@ mod follower;
 mod following;
 mod pool;
 mod program;
+mod row;
 mod service;
 mod sync;
 mod taking;
