@@ -8,7 +8,7 @@
 //! Whatever ends it half-way, a stop, an error or a crash, leaves a sound store: dropping and switching
 //! are commits, and the next run goes on with what is left.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
@@ -134,6 +134,8 @@ pub struct Collected {
 /// The right to collect: while it lives, nothing that is asked for is forgotten.
 pub struct Collection<'a> {
     vault: &'a Vault,
+    /// Files that are rewritten in any case.
+    untidy: BTreeSet<String>,
     _right: MutexGuard<'a, ()>,
 }
 
@@ -149,7 +151,7 @@ impl Vault {
     pub fn collect(&self) -> Option<Collection<'_>> {
         let right = self.rewriting()?;
         self.set_collecting(true);
-        Some(Collection { vault: self, _right: right })
+        Some(Collection { vault: self, untidy: BTreeSet::new(), _right: right })
     }
 }
 
@@ -171,6 +173,14 @@ impl<'a> Collection<'a> {
     /// What is collected.
     pub(crate) fn vault(&self) -> &'a Vault {
         self.vault
+    }
+
+    /// Has these files rewritten even if little of them is dead: what is damaged in them was healed, and
+    /// goes with them.
+    #[must_use]
+    pub fn tidying(mut self, files: BTreeSet<String>) -> Self {
+        self.untidy = files;
+        self
     }
 
     /// Counts, and changes nothing.
@@ -216,17 +226,18 @@ impl<'a> Collection<'a> {
         // What is filled while this looks is not looked at.
         let newest = index::watermark(self.vault.index())?.segment;
         let used = self.drop_dead(live, &mut done)?;
-        let wasteful = |footer_at: u64, live: u64| live * 3 < footer_at * 2;
-        self.seal_open_segment(|length, number| {
-            wasteful(length, used.get(&number).copied().unwrap_or(0))
-        })?;
+        let wasteful = |bytes: u64, number: u32| {
+            let live = used.get(&number).copied().unwrap_or(0);
+            live * 3 < bytes * 2 || self.untidy.contains(&segment::path(number))
+        };
+        self.seal_open_segment(wasteful)?;
         let mut victims = Vec::new();
         for number in segment::numbers(self.vault.disk().as_ref())? {
             let Some((file, footer_at, footer)) = self.sealed(number)? else { continue };
             // What stands for segments that are wholly dead has no records, and nothing to give.
             if (number <= newest || number & REWRITTEN != 0)
                 && !footer.entries.is_empty()
-                && wasteful(footer_at, used.get(&number).copied().unwrap_or(0))
+                && wasteful(footer_at, number)
             {
                 victims.push((number, file.length().map_err(reading(number))?));
             }

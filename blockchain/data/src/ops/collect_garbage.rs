@@ -1,9 +1,12 @@
 //! Gives back the room of what nobody refers to.
 
+use std::collections::BTreeSet;
+
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_store::collect::{Collected, Survey};
 use lucid_store::condense::Condensed;
+use lucid_store::scrub::Standing;
 use lucid_store::vault::Vault;
 
 use super::OpError;
@@ -11,6 +14,7 @@ use super::count_sessions::count_sessions;
 use super::expire_sessions::{Expired, expire_sessions};
 use super::expire_uploads::expire_uploads;
 use super::live_chunks::live_chunks;
+use super::scrub_store::{scrub_state, standings};
 use super::weigh_facts::matters;
 use crate::opened::SessionLocks;
 
@@ -100,6 +104,7 @@ pub fn collect_garbage(
     if !confirm {
         refuse_abnormal("collecting would free", survey.dead_bytes, survey.live_bytes)?;
     }
+    let collection = collection.tidying(healed_files(vault)?);
     garbage.collected =
         collection.run(&live, &mut |done, total| watch(Stage::Rewriting, done, total))?;
     if !garbage.collected.stopped {
@@ -109,6 +114,13 @@ pub fn collect_garbage(
             })?;
     }
     Ok(garbage)
+}
+
+/// Files that hold damage which a scrub found and a sound copy elsewhere made up for.
+fn healed_files(vault: &Vault) -> Result<BTreeSet<String>, OpError> {
+    let found = standings(vault, &scrub_state(vault)?)?;
+    let healed = found.into_iter().filter(|(_, standing)| *standing == Some(Standing::Healed));
+    Ok(healed.map(|(finding, _)| finding.damage.file).collect())
 }
 
 /// A mistake elsewhere would look like this: much more goes than anyone leaves.
