@@ -121,6 +121,8 @@ pub const BLOCKS_BODIES: &str = "/api/v1/blocks/bodies";
 pub const BLOCKS_VALIDATE: &str = "/api/v1/blocks/validate";
 /// The same as [`BLOCKS_VALIDATE`].
 pub const VALIDATION_BLOCK: &str = "/api/v1/validation/block";
+/// Judges stored blocks, a range or all of them.
+pub const VALIDATION_CHAIN: &str = "/api/v1/validation/chain";
 /// The rules a block is judged by.
 pub const VALIDATION_RULES: &str = "/api/v1/validation/rules";
 /// What the chain is.

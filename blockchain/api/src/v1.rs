@@ -21,4 +21,5 @@ pub mod service;
 pub mod sessions;
 pub mod sync;
 pub mod transactions;
+pub mod validation;
 pub mod verification;

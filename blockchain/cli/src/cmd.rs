@@ -6,6 +6,7 @@
 mod append;
 mod archive;
 mod cat;
+mod chain;
 mod check_proof;
 mod gc;
 mod hold;
@@ -145,6 +146,8 @@ enum Verb {
     Scrub(scrub::Scrub),
     /// Build the index anew from the log and the segments.
     Reindex(reindex::Reindex),
+    /// Look at the chain of blocks, judge it, take blocks in and give them out.
+    Chain(chain::Chain),
     /// Run data-chain and block-manager.
     Up(up::Up),
 }
@@ -184,6 +187,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Optimise(verb) => verb.run(home, output),
         Verb::Scrub(verb) => verb.run(home, output),
         Verb::Reindex(verb) => verb.run(home, output),
+        Verb::Chain(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }
 }

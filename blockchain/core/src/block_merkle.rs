@@ -98,10 +98,38 @@ pub fn log_root(leaves: &[LogHash]) -> LogHash {
         [leaf] => *leaf,
         _ => {
             let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-            let (left, right) = (log_root(left), log_root(right));
-            LogHash::new(sha256(&[&[1], left.as_bytes(), right.as_bytes()]))
+            log_node(&log_root(left), &log_root(right))
         }
     }
+}
+
+/// [`log_root`] of leaves that come one by one: one hash a level is kept.
+#[derive(Debug, Clone, Default)]
+pub struct LogRange {
+    /// Roots of whole subtrees from the left, each with the number of its leaves.
+    subtrees: Vec<(u64, LogHash)>,
+}
+
+impl LogRange {
+    /// Adds the next leaf.
+    pub fn push(&mut self, leaf: LogHash) {
+        let mut right = (1, leaf);
+        while let Some((leaves, left)) = self.subtrees.pop_if(|(leaves, _)| *leaves == right.0) {
+            right = (leaves * 2, log_node(&left, &right.1));
+        }
+        self.subtrees.push(right);
+    }
+
+    /// The root over all leaves so far.
+    pub fn root(&self) -> LogHash {
+        let mut subtrees = self.subtrees.iter().rev().map(|(_, root)| *root);
+        let Some(last) = subtrees.next() else { return log_root(&[]) };
+        subtrees.fold(last, |right, left| log_node(&left, &right))
+    }
+}
+
+fn log_node(left: &LogHash, right: &LogHash) -> LogHash {
+    LogHash::new(sha256(&[&[1], left.as_bytes(), right.as_bytes()]))
 }
 
 fn has_twins(level: &[TransactionHash]) -> bool {
@@ -190,6 +218,16 @@ mod tests {
         let of_seven = "b27524e45c2664cae82f8aa490bd86c73cbcbc7a98426740ec8f9b9e6e87bc7a";
         assert_eq!(log_root(&leaves[..5]).to_string(), of_five);
         assert_eq!(log_root(&leaves).to_string(), of_seven);
+    }
+
+    #[test]
+    fn a_root_that_grows_leaf_by_leaf_is_the_same() {
+        let leaves: Vec<_> = (0..70).map(|n| log_leaf(&format!("{n}"))).collect();
+        let mut range = LogRange::default();
+        for count in 0..leaves.len() {
+            assert_eq!(range.root(), log_root(&leaves[..count]), "{count}");
+            range.push(leaves[count]);
+        }
     }
 
     /// CVE-2012-2459: [a, b, c] and [a, b, c, c] share a root; six leaves and eight likewise.

@@ -108,7 +108,11 @@ pub struct BlockRecord {
 impl BlockRecord {
     /// The record of a block.
     pub fn of(block: &Block) -> Self {
-        let transactions: Vec<_> = block.transactions.iter().map(TransactionDigests::of).collect();
+        Self::with_digests(block, block.transactions.iter().map(TransactionDigests::of).collect())
+    }
+
+    /// The same, where the digests of its transactions are at hand.
+    pub(crate) fn with_digests(block: &Block, transactions: Vec<TransactionDigests>) -> Self {
         let leaves: Vec<LogHash> = transactions.iter().map(|digests| digests.leaf).collect();
         let anchors = (0..).zip(&block.transactions);
         let anchors = anchors.filter(|(_, transaction)| is_kept(transaction));

@@ -19,10 +19,11 @@ pub use verdict::{Coverage, RuleResult, Verdict};
 pub use weighed::Weighed;
 
 use crate::block::{Block, Candidate, Parent};
-use crate::digest::BlockHash;
+use crate::digest::{BlockHash, LogHash};
+use crate::record::{BlockRecord, TransactionDigests};
 use crate::sign::PublicKey;
 use crate::time::Timestamp;
-use crate::transaction::IdDigest;
+use crate::transaction::{IdDigest, Transaction};
 
 /// One of the six rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,22 +119,56 @@ pub struct Context<'a> {
     pub producer: Option<PublicKey>,
 }
 
-/// A block that broke no rule. Stores accept nothing else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ValidBlock(Block);
+/// A block that broke no rule. Stores accept nothing else. What judging computed is kept with it, so
+/// that storing does not compute it again.
+#[derive(Debug, Clone)]
+pub struct ValidBlock {
+    block: Block,
+    ids: Vec<IdDigest>,
+    leaves: Option<Vec<LogHash>>,
+}
 
 impl ValidBlock {
     /// The block, given away with the promise.
     pub fn into_block(self) -> Block {
-        self.0
+        self.block
+    }
+
+    /// The ids of its transactions, in order.
+    pub fn ids(&self) -> &[IdDigest] {
+        &self.ids
+    }
+
+    /// What is kept of it for ever.
+    pub fn record(&self) -> BlockRecord {
+        let leaf = |at: usize, transaction: &Transaction| {
+            let computed = self.leaves.as_ref().and_then(|leaves| leaves.get(at).copied());
+            computed.unwrap_or_else(|| transaction.leaf_hash())
+        };
+        let each = self.block.transactions.iter().zip(&self.ids).enumerate();
+        let digests = each.map(|(at, (transaction, id))| TransactionDigests {
+            hash: transaction.hash(),
+            leaf: leaf(at, transaction),
+            id: *id,
+        });
+        BlockRecord::with_digests(&self.block, digests.collect())
     }
 }
+
+impl PartialEq for ValidBlock {
+    /// All else follows from the block.
+    fn eq(&self, other: &Self) -> bool {
+        self.block == other.block
+    }
+}
+
+impl Eq for ValidBlock {}
 
 impl std::ops::Deref for ValidBlock {
     type Target = Block;
 
     fn deref(&self) -> &Block {
-        &self.0
+        &self.block
     }
 }
 

@@ -20,3 +20,5 @@ pub mod submit_transaction;
 pub mod sync_chain;
 pub mod take_blocks;
 pub mod validate_block;
+pub mod validate_chain;
+pub mod validate_texts;

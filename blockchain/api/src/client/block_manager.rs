@@ -1,5 +1,7 @@
 //! The block-manager service, call by call. Blocks and transactions are handed over as texts.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use lucid_core::digest::BlockHash;
 use reqwest::Method;
@@ -15,12 +17,16 @@ use crate::v1::sync::{
     SyncReport,
 };
 use crate::v1::transactions::{TransactionAccepted, TransactionProof, TransactionState};
+use crate::v1::validation::{ChainValidation, ValidateChain};
 use crate::{headers, paths};
 
 /// What comes before each block of a run, for all of them.
 const FRAMES_BYTES: u64 = 64 << 10;
 /// What a service says of itself is believed up to here.
 const STATUS_BYTES_MAX: u64 = 1 << 20;
+
+/// How long the answer may take while a chain is validated: a day judges some 10^10 transactions.
+const VALIDATION_PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// A block-manager service. Cloning shares its connections.
 #[derive(Debug, Clone)]
@@ -152,6 +158,12 @@ impl BlockManagerClient {
         let call = self.at.call(Method::POST, paths::BLOCKS_VALIDATE, &[])?.query_of(query)?;
         let body = block.as_bytes().to_vec().into();
         self.at.reply(&call.body("application/json", body).idempotent())
+    }
+
+    /// Judges stored blocks. A long chain takes its time, and so does the answer.
+    pub fn validate_chain(&self, request: &ValidateChain) -> Result<ChainValidation, ClientError> {
+        let call = self.at.post(paths::VALIDATION_CHAIN, &[], request)?;
+        self.at.reply(&call.patient(VALIDATION_PATIENCE))
     }
 
     /// The rules blocks are judged by.

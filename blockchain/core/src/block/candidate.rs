@@ -8,8 +8,8 @@
 //! 16 MiB never becomes a tree of small values.
 
 use super::fields::{Fields, InvalidField, hex, locked_number};
-use super::{Block, block_hash};
-use crate::digest::{BlockHash, TransactionHash};
+use super::{Block, Parent, block_hash};
+use crate::digest::{BlockHash, LogHash, TransactionHash};
 use crate::json::{Json, JsonFault, Reader, sort_members};
 use crate::record::Entry;
 use crate::sign::{PublicKey, Signature};
@@ -102,6 +102,12 @@ impl Candidate {
         self.producer
     }
 
+    /// What the next block would have to follow, by what this one claims of itself.
+    pub fn as_parent(&self) -> Option<Parent> {
+        let time = parse_block_time(self.timestamp.as_deref()?).ok()?;
+        Some(Parent { index: self.index()?, hash: self.hash()?, time })
+    }
+
     /// Its transactions, without the elements that are none.
     pub fn transactions(&self) -> impl Iterator<Item = &Transaction> {
         self.items.iter().filter_map(Item::transaction)
@@ -136,10 +142,17 @@ impl Candidate {
         })
     }
 
-    /// What the producer's signature covers, under the same condition.
-    pub(crate) fn entry(&self) -> Option<Entry> {
-        let leaves: Option<Vec<_>> =
-            self.items.iter().map(|item| Some(item.transaction()?.leaf_hash())).collect();
+    /// The RFC 9162 leaves of its transactions, where every element is one.
+    pub(crate) fn leaves(&self) -> Option<Vec<LogHash>> {
+        self.items.iter().map(|item| Some(item.transaction()?.leaf_hash())).collect()
+    }
+
+    /// What the producer's signature covers, under the same condition as [`Candidate::into_block`];
+    /// and the leaves that were computed for it.
+    pub(crate) fn entry(&self, leaves: &mut Option<Vec<LogHash>>) -> Option<Entry> {
+        if leaves.is_none() {
+            *leaves = self.leaves();
+        }
         Some(Entry {
             index: self.index()?,
             timestamp: self.timestamp.clone()?,
@@ -148,7 +161,7 @@ impl Candidate {
             nonce: self.nonce.as_deref().and_then(locked_number)?,
             hash: self.hash()?,
             transaction_count: self.items.len() as u64,
-            log_root: crate::block_merkle::log_root(&leaves?),
+            log_root: crate::block_merkle::log_root(leaves.as_deref()?),
         })
     }
 

@@ -233,6 +233,7 @@ fn transactions(weighed: &Weighed, context: &Context<'_>, notes: &mut Notes) -> 
         }
     }
     notes.coverage.transactions = total;
+    notes.coverage.bare_signatures = bare.len();
     for position in bare.iter().take(NAMED_MAX) {
         let sentence =
             format!("transaction {position} has a signature but no public_key to check it with");

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::block::Block;
 use crate::json::Json;
+use crate::record::BlockRecord;
 use crate::sign::{Signature, SigningKey};
 use crate::transaction::{Transaction, id_digest};
 
@@ -82,7 +83,69 @@ fn a_built_block_is_valid_and_comes_back_as_it_was() {
     assert_eq!(faults(&verdict), [""; 0]);
     assert!(verdict.coverage.block_signature && !verdict.not_yet);
     assert_eq!(verdict.not_checked, [""; 0]);
-    assert_eq!(verdict.block.unwrap().into_block(), block());
+    let valid = verdict.block.unwrap();
+    assert_eq!(valid.record(), BlockRecord::of(&block()));
+    assert_eq!(valid.into_block(), block());
+}
+
+#[test]
+fn a_record_is_the_same_however_much_was_computed_for_it() {
+    let mut unsigned = block();
+    (unsigned.producer, unsigned.signature) = (None, None);
+    for block in [block(), unsigned] {
+        for with_leaves in [false, true] {
+            let mut weighed = Weighed::of(block.clone().into());
+            if with_leaves {
+                weighed = weighed.with_leaves();
+            }
+            let context = Context {
+                parent: Some(parent()),
+                genesis: None,
+                now: now(),
+                mode: Mode::Candidate,
+                chained: &|_| false,
+                producer: None,
+            };
+            let valid = super::judge(weighed, &context).block.unwrap();
+            assert_eq!(valid.record(), BlockRecord::of(&block));
+        }
+    }
+}
+
+/// Signatures of many blocks are verified together, and each block gets its own answers.
+#[test]
+fn many_blocks_are_weighed_as_each_alone() {
+    let signed =
+        |id: &str| Transaction::signed(&Json::object([("id", Json::from(id))]), &key()).unwrap();
+    let forged_text = signed("x").text().replace("\"x\"", "\"y\"");
+    let mut wrong = block_of(vec![signed("c")]);
+    wrong.signature = Some(Signature::new([7; 64]));
+    let blocks = [
+        block_of(vec![signed("a"), transaction(&forged_text), signed("b")]),
+        wrong,
+        block(),
+        block_of(vec![signed("d"), transaction(r#"{"id":"e","signature":"s"}"#)]),
+    ];
+    let context = Context {
+        parent: Some(parent()),
+        genesis: None,
+        now: now(),
+        mode: Mode::Candidate,
+        chained: &|_| false,
+        producer: None,
+    };
+    let together = Weighed::of_all(blocks.iter().cloned().map(Candidate::from).collect());
+    let found: Vec<Vec<&str>> = together
+        .into_iter()
+        .zip(blocks)
+        .map(|(weighed, block)| {
+            let verdict = super::judge(weighed, &context);
+            let alone = validate(Candidate::from(block), &context);
+            assert_eq!(verdict.to_json(), alone.to_json());
+            faults(&verdict)
+        })
+        .collect();
+    assert_eq!(found, [vec!["transactions"], vec!["block_hash"], vec![], vec![]]);
 }
 
 #[test]

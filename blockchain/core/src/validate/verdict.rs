@@ -24,6 +24,8 @@ pub struct Coverage {
     pub bytes: usize,
     /// Transaction signatures that verified.
     pub transaction_signatures: usize,
+    /// Transaction signatures that nothing can be checked with; `not_checked` names them.
+    pub bare_signatures: usize,
     /// Whether the block carries its producer's signature, and it verified.
     pub block_signature: bool,
     /// Whether that producer is the pinned one.

@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, HashSet};
 use super::ValidBlock;
 use crate::block::{Candidate, Item};
 use crate::block_merkle::root_and_mutation;
-use crate::digest::{BlockHash, MerkleRoot};
+use crate::digest::{BlockHash, LogHash, MerkleRoot};
+use crate::record::Entry;
 use crate::sign::{Batch, PublicKey};
 use crate::transaction::{IdDigest, SignatureState};
 
@@ -21,6 +22,8 @@ pub struct Weighed {
     pub(super) mutated: bool,
     /// The id of every element; zeros where an element is no transaction.
     pub(super) ids: Vec<IdDigest>,
+    /// The RFC 9162 leaves of the transactions, where they were asked for.
+    leaves: Option<Vec<LogHash>>,
     /// Positions whose id stands further up in the block.
     pub(super) repeated: BTreeSet<usize>,
     /// Who made the transactions that name somebody, by position.
@@ -84,8 +87,24 @@ impl Weighed {
         with_items.filter(|(_, item)| item.0.is_ok()).map(|(id, _)| id)
     }
 
+    /// Computes what only the block's record needs, too: the RFC 9162 leaves. Whoever stores the block
+    /// has them computed here, beside the rest.
+    #[must_use]
+    pub fn with_leaves(mut self) -> Self {
+        if self.leaves.is_none() {
+            self.leaves = self.candidate.leaves();
+        }
+        self
+    }
+
+    /// The nine lines of the block, where it has all that they say; their hash need not fit.
+    pub fn entry(&mut self) -> Option<Entry> {
+        self.candidate.entry(&mut self.leaves)
+    }
+
     pub(super) fn into_valid(self) -> Option<ValidBlock> {
-        self.candidate.into_block().map(ValidBlock)
+        let Self { candidate, ids, leaves, .. } = self;
+        candidate.into_block().map(|block| ValidBlock { block, ids, leaves })
     }
 
     fn without_signatures(candidate: Candidate, batch: &mut Batch) -> (Self, Vec<Signer>) {
@@ -110,10 +129,11 @@ impl Weighed {
                 }
             }
         }
+        let mut leaves = None;
         let vouched = match (candidate.producer, candidate.signature) {
             (None, _) => Vouched::Nobody { bare_signature: candidate.bare_signature },
             (Some(_), None) => Vouched::Unsigned,
-            (Some(producer), Some(signature)) => match candidate.entry() {
+            (Some(producer), Some(signature)) => match candidate.entry(&mut leaves) {
                 None => Vouched::Unfit,
                 Some(entry) => {
                     batch.add(&producer, &entry.signing_message(), &signature);
@@ -124,8 +144,17 @@ impl Weighed {
         };
         let expected_hash = candidate.expected_hash();
         let repeated = repeated(&candidate, &ids);
-        let weighed =
-            Self { candidate, expected_hash, root, mutated, ids, repeated, states, vouched };
+        let weighed = Self {
+            candidate,
+            expected_hash,
+            root,
+            mutated,
+            ids,
+            leaves,
+            repeated,
+            states,
+            vouched,
+        };
         (weighed, signers)
     }
 

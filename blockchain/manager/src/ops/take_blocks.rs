@@ -10,57 +10,26 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 
-use lucid_core::block::{Candidate, Parent};
+use lucid_core::block::Parent;
 use lucid_core::digest::BlockHash;
 use lucid_core::json::JsonFault;
-use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
-use lucid_core::validate::{Context, Mode, ValidBlock, Verdict, Weighed, judge};
+use lucid_core::validate::{Context, Mode, ValidBlock, Weighed, judge};
 use lucid_store::chain::{Appended, ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
 use super::validate_block::parent_at;
 use crate::facts::{self, Fact};
+use crate::given::Batch;
+pub use crate::given::{Given, Pins, Refused, Why, broken};
 use crate::in_order::{cores, in_order};
 
-/// A job for one core: blocks until their texts have this many bytes together.
-const JOB_BYTES: usize = 512 << 10;
-/// A job for one core: at most so many blocks.
-const JOB_BLOCKS: usize = 1_024;
 /// Valid blocks are appended when their texts have this many bytes together.
 const RUN_BYTES: usize = 8 << 20;
 /// Or when they are so many.
 const RUN_BLOCKS: usize = 8_192;
-
-/// A block as it is given.
-#[derive(Debug)]
-pub enum Given {
-    /// Its JSON.
-    Text(Vec<u8>),
-    /// Read already.
-    Read(Box<Candidate>),
-}
-
-impl Given {
-    /// Bytes of its text, or of the texts of its transactions.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Read(read) => read.transactions().map(|one| one.text().len()).sum(),
-        }
-    }
-}
-
-/// What the chain must be, besides valid.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Pins {
-    /// Its block 0.
-    pub genesis: Option<BlockHash>,
-    /// The key that signs its blocks.
-    pub producer: Option<PublicKey>,
-}
 
 /// How far taking is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,30 +46,6 @@ pub struct Taken {
     pub transactions: u64,
     /// Bytes of the texts that were given.
     pub bytes: u64,
-}
-
-/// A block that was not taken.
-#[derive(Debug)]
-pub struct Refused {
-    /// Its place among those given, from 0.
-    pub position: u64,
-    /// The height it claims, where it claims one.
-    pub index: Option<u64>,
-    /// The hash it claims, where it claims one.
-    pub hash: Option<BlockHash>,
-    /// Why.
-    pub why: Why,
-}
-
-/// Why a block was not taken.
-#[derive(Debug)]
-pub enum Why {
-    /// It is no JSON object.
-    Unreadable(JsonFault),
-    /// It breaks a rule, or is too early.
-    Rules(Box<Verdict>),
-    /// The chain has another block there.
-    HeightTaken(BlockHash),
 }
 
 /// What whoever takes blocks hears meanwhile.
@@ -147,25 +92,12 @@ pub fn take_blocks(
     let mut failed = None;
     // How many runs were appended when a job was handed out: its look-ups see those.
     let runs = std::cell::Cell::new(0);
-    let next = || {
-        let mut job = Job { run: runs.get(), bytes: 0, blocks: Vec::new() };
-        while job.bytes < JOB_BYTES && job.blocks.len() < JOB_BLOCKS && failed.is_none() {
-            match given.next() {
-                None => break,
-                Some(Ok(block)) => {
-                    job.bytes += block.bytes();
-                    job.blocks.push(block);
-                }
-                Some(Err(error)) => failed = Some(error),
-            }
-        }
-        (!job.blocks.is_empty()).then_some(job)
-    };
+    let next = || Batch::take(&mut given, &mut failed).map(|batch| (runs.get(), batch));
     let mut result = Ok(ControlFlow::Continue(()));
     in_order(
         cores(),
         next,
-        |job| weigh(chain, job),
+        |(run, batch)| weigh(chain, run, batch),
         |weighed| {
             result = taker.take(weighed);
             runs.set(taker.runs);
@@ -181,16 +113,10 @@ pub fn take_blocks(
     failed.map_or(Ok(taker.taken), |error| Err(error.into()))
 }
 
-struct Job {
-    run: u64,
-    bytes: usize,
-    blocks: Vec<Given>,
-}
-
-/// A job whose costly part is done.
+/// A batch whose costly part is done.
 struct Done {
     run: u64,
-    bytes: usize,
+    bytes: u64,
     blocks: Vec<Result<Looked, JsonFault>>,
 }
 
@@ -200,25 +126,14 @@ struct Looked {
     found: Result<HashMap<IdDigest, u64>, StoreError>,
 }
 
-fn weigh(chain: &dyn ChainStore, job: Job) -> Done {
-    let mut faults = Vec::with_capacity(job.blocks.len());
-    let mut candidates = Vec::with_capacity(job.blocks.len());
-    for block in job.blocks {
-        let read = match block {
-            Given::Text(text) => Candidate::parse(&text),
-            Given::Read(candidate) => Ok(*candidate),
-        };
-        faults.push(read.map(|candidate| candidates.push(candidate)));
-    }
-    let mut weighed = Weighed::of_all(candidates).into_iter();
-    let looked = faults.into_iter().filter_map(|read| match read {
-        Err(fault) => Some(Err(fault)),
-        Ok(()) => weighed.next().map(|weighed| {
-            let found = look_up(chain, &weighed);
-            Ok(Looked { weighed, found })
-        }),
-    });
-    Done { run: job.run, bytes: job.bytes, blocks: looked.collect() }
+fn weigh(chain: &dyn ChainStore, run: u64, batch: Batch) -> Done {
+    let bytes = batch.bytes;
+    let looked = |weighed: Weighed| Looked {
+        found: look_up(chain, &weighed),
+        weighed: weighed.with_leaves(),
+    };
+    let blocks = batch.weigh().into_iter().map(|read| read.map(looked)).collect();
+    Done { run, bytes, blocks }
 }
 
 fn look_up(
@@ -333,7 +248,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
                 self.append()?;
             }
         }
-        self.taken.bytes += done.bytes as u64;
+        self.taken.bytes += done.bytes;
         Ok((self.hear)(Heard::Progress(&self.taken)))
     }
 
@@ -362,7 +277,6 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             chained: &chained,
             producer: self.pins.producer,
         };
-        let ids: Vec<IdDigest> = weighed.ids().copied().collect();
         let mut verdict = judge(weighed, &context);
         let Some(block) = verdict.block.take() else {
             return Ok(Some(Why::Rules(Box::new(verdict))));
@@ -375,7 +289,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             }
             self.taken.known += 1;
         } else {
-            self.recent.add(self.runs, block.index, &ids);
+            self.recent.add(self.runs, block.index, block.ids());
             self.run_bytes += verdict.coverage.bytes;
             self.run.push(block);
         }
@@ -386,17 +300,18 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
     /// Makes the run durable.
     fn append(&mut self) -> Result<(), TakeError> {
         self.run_bytes = 0;
-        for block in std::mem::take(&mut self.run) {
-            match self.chain.append(&block)? {
-                Appended::Stored | Appended::Known => {}
-                why => return Err(TakeError::Outrun { index: block.index, why }),
-            }
-            if block.index == 0 {
-                self.adopt(block.hash)?;
-            }
-            self.taken.stored += 1;
-            self.taken.transactions += block.transactions.len() as u64;
+        let blocks = std::mem::take(&mut self.run);
+        let Some(first) = blocks.first() else { return Ok(()) };
+        let run = self.chain.append_run(&blocks)?;
+        if let Some(why) = run.stopped {
+            return Err(TakeError::Outrun { index: first.index + run.stored as u64, why });
         }
+        if first.index == 0 {
+            self.adopt(first.hash)?;
+        }
+        self.taken.stored += blocks.len() as u64;
+        self.taken.transactions +=
+            blocks.iter().map(|block| block.transactions.len() as u64).sum::<u64>();
         self.runs += 1;
         Ok(())
     }
@@ -409,30 +324,4 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
         }
         Ok(())
     }
-}
-
-impl Refused {
-    /// One sentence: which block, and why.
-    pub fn sentence(&self) -> String {
-        let which = match (self.index, self.hash) {
-            (Some(index), Some(hash)) => format!("block {index} ({hash})"),
-            (Some(index), None) => format!("block {index}"),
-            _ => format!("the block at place {}", self.position + 1),
-        };
-        match &self.why {
-            Why::Unreadable(fault) => format!("{which} is no block: {fault}"),
-            Why::HeightTaken(hash) => {
-                format!("{which} is not the block of this chain, which has {hash} at that height")
-            }
-            Why::Rules(verdict) => format!("{which} breaks {}", broken(verdict)),
-        }
-    }
-}
-
-/// The rules that a block breaks, each with what it says.
-pub fn broken(verdict: &Verdict) -> String {
-    let failed = verdict.results.iter().filter(|result| !result.passed);
-    let rules =
-        failed.map(|result| format!("{} {}", result.rule.name(), result.details.canonical()));
-    rules.collect::<Vec<_>>().join(", ")
 }

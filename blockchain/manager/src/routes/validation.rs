@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use lucid_api::paths;
 use lucid_api::v1::blocks::{
-    RuleResult, ValidateQuery, Validation, ValidationMode, ValidationRule, ValidationRules,
+    ValidateQuery, Validation, ValidationMode, ValidationRule, ValidationRules,
 };
 use lucid_core::block::REQUIRED_FIELDS;
 use lucid_core::json::Json as Value;
@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::clock::now;
 use crate::ops::validate_block::validate_block as judge;
 use crate::problems;
+use crate::reply::results;
 
 /// The verdict, with what only the documented clients read.
 #[derive(Debug, Serialize)]
@@ -77,11 +78,6 @@ pub async fn get_rules() -> Json<ValidationRules> {
 }
 
 fn judged(verdict: &Verdict) -> Judged {
-    let results = verdict.results.iter().map(|result| RuleResult {
-        rule: result.rule.name().to_owned(),
-        passed: result.passed,
-        details: details(&result.details),
-    });
     let failed = verdict.results.iter().filter(|result| !result.passed);
     let errors = failed.map(|result| {
         let said = result.details.get("error").and_then(Value::as_text);
@@ -101,7 +97,7 @@ fn judged(verdict: &Verdict) -> Judged {
     Judged {
         validation: Validation {
             valid: verdict.valid,
-            results: results.collect(),
+            results: results(verdict),
             validated_at: verdict.validated_at.to_string(),
             mode: match verdict.mode {
                 Mode::Historical => ValidationMode::Historical,
@@ -116,11 +112,6 @@ fn judged(verdict: &Verdict) -> Judged {
         not_yet: verdict.not_yet,
         validation_results: older.collect(),
     }
-}
-
-/// The details are our own, so a general JSON value changes nothing in them.
-fn details(value: &Value) -> Map<String, serde_json::Value> {
-    serde_json::from_str(&value.canonical()).unwrap_or_default()
 }
 
 fn covered(coverage: &Coverage) -> Vec<String> {

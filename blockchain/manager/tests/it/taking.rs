@@ -64,6 +64,7 @@ fn rules(refused: &Refused) -> Vec<&'static str> {
         }
         Why::HeightTaken(_) => vec!["taken"],
         Why::Unreadable(_) => vec!["unreadable"],
+        Why::Damaged(_) => vec!["damaged"],
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use lucid_core::digest::BlockHash;
-use lucid_core::record::{BlockRecord, encode_body};
+use lucid_core::record::encode_body;
 use lucid_core::transaction::{IdDigest, SESSION_ANCHOR, Transaction};
 use lucid_core::validate::ValidBlock;
 use parking_lot::Mutex;
@@ -29,7 +29,7 @@ impl State {
     }
 
     fn push(&mut self, block: &ValidBlock) {
-        let record = BlockRecord::of(block);
+        let record = block.record();
         self.heights.insert(block.hash, block.index);
         for (position, digests) in (0..).zip(&record.transactions) {
             self.ids.insert(digests.id, Place { height: block.index, position });

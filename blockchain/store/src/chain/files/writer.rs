@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use lucid_core::record::{BlockRecord, encode_body};
+use lucid_core::record::encode_body;
 use lucid_core::validate::ValidBlock;
 
 use super::ChainParts;
@@ -190,7 +190,7 @@ impl Writer {
         before: Totals,
         pruned: Pruned,
     ) -> Result<Written, Failure> {
-        let record = BlockRecord::of(block);
+        let record = block.record();
         let size_bytes = block.size_bytes() as u64;
         let body = self.write_part(Role::Bodies, block, encode_body(&block.transactions))?;
         let kept =

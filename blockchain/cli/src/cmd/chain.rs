@@ -1,0 +1,105 @@
+//! `lucid chain`: the chain of blocks itself, in the data folder or behind a block-manager.
+
+mod export;
+mod import;
+mod info;
+mod lines;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use lucid_api::client::{BlockManagerClient, ClientOptions};
+use lucid_block_manager::state::{self, Opened, Options};
+
+use super::{Home, now};
+use crate::output::Output;
+use crate::place::local::chain_folder;
+
+/// Arguments of `lucid chain`.
+#[derive(Debug, clap::Args)]
+pub struct Chain {
+    /// Ask this block-manager instead of the folder.
+    #[arg(long, global = true, env = "LUCID_BLOCK_MANAGER_URL", value_name = "URL")]
+    manager: Option<String>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show how far the chain is, and what it is.
+    Info(info::Info),
+    /// Judge blocks by the six rules: those of a file, or those that are stored.
+    Validate(validate::Validate),
+    /// Take blocks in from a file, going on where it was broken off.
+    Import(import::Import),
+    /// Write blocks into a file, one a line, going on where it was broken off.
+    Export(export::Export),
+}
+
+impl Chain {
+    /// Runs the verb.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        let at = Where { home, manager: self.manager.as_deref() };
+        match &self.verb {
+            Verb::Info(verb) => verb.run(&at, output),
+            Verb::Validate(verb) => verb.run(&at, output),
+            Verb::Import(verb) => verb.run(&at, output),
+            Verb::Export(verb) => verb.run(&at, output),
+        }
+    }
+}
+
+/// Where the chain is.
+pub(super) struct Where<'a> {
+    home: &'a Home,
+    manager: Option<&'a str>,
+}
+
+impl Where<'_> {
+    /// The block-manager to be asked, if one is named.
+    fn client(&self) -> anyhow::Result<Option<BlockManagerClient>> {
+        let Some(url) = self.manager else { return Ok(None) };
+        let client = BlockManagerClient::new(url, ClientOptions::default());
+        client.map(Some).with_context(|| format!("{url:?} names no block-manager"))
+    }
+
+    /// Opens the folder of the chain.
+    fn open(&self, verb: &str, options: Options) -> anyhow::Result<Opened> {
+        self.needs_folder()?;
+        let options = Options {
+            owner: format!("`lucid chain {verb}`"),
+            root_key_file: self.home.key_file.clone(),
+            passphrase: self.home.passphrase(),
+            ..options
+        };
+        Ok(state::open(&chain_folder(self.home), &options, now())?)
+    }
+
+    /// A folder is meant, and not by mistake: a server of sessions was named for other verbs.
+    fn needs_folder(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.home.server.is_none(),
+            "--server (LUCID_DATA_CHAIN_URL) names a data-chain, and the chain is kept by a \
+             block-manager: name that with --manager, or unset it to work on --data"
+        );
+        Ok(())
+    }
+}
+
+/// Options that open a chain that is there, and make none.
+fn existing() -> Options {
+    Options { create: false, ..Options::default() }
+}
+
+/// Whether a path stands for standard input or output.
+fn is_stream(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// The folder for what memory has no room for.
+fn scratch() -> PathBuf {
+    std::env::temp_dir()
+}

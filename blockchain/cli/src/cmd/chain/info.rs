@@ -1,0 +1,102 @@
+//! `lucid chain info`: how far the chain is, and what it is.
+
+use lucid_block_manager::ops::chain_info::chain_info;
+use lucid_core::digest::BlockHash;
+use serde::Serialize;
+
+use super::{Where, existing};
+use crate::cmd::DONE;
+use crate::output::Output;
+use crate::text;
+
+/// Arguments of `lucid chain info`.
+#[derive(Debug, clap::Args)]
+pub struct Info {}
+
+#[derive(Serialize)]
+struct Found {
+    /// Blocks from genesis on.
+    blocks: u64,
+    /// Of the newest block; none for an empty chain.
+    height: Option<u64>,
+    hash: Option<BlockHash>,
+    genesis: Option<BlockHash>,
+    transactions: u64,
+    /// Transactions that wait for a block.
+    pending: u64,
+    /// Blocks below have no transactions any more.
+    pruned_below: u64,
+    role: String,
+    /// The key that this service would sign blocks with.
+    signs_with: Option<String>,
+}
+
+impl Info {
+    /// Shows it.
+    pub(super) fn run(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<u8> {
+        let found = match at.client()? {
+            Some(client) => {
+                let info = client.chain_info()?;
+                let number = |name: &str| {
+                    info.statistics.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0)
+                };
+                let role = info.statistics.get("role").and_then(serde_json::Value::as_str);
+                Found {
+                    blocks: info.block_count,
+                    height: info.latest_block_hash.map(|_| info.height),
+                    hash: info.latest_block_hash,
+                    genesis: info.genesis_hash,
+                    transactions: number("total_transactions"),
+                    pending: number("pending_transactions"),
+                    pruned_below: info.pruned_below,
+                    role: role.unwrap_or("unknown").to_owned(),
+                    signs_with: info.producer,
+                }
+            }
+            None => of_folder(at, output)?,
+        };
+        output.result(&found, |found| {
+            let hash = |hash: Option<BlockHash>| {
+                hash.map_or_else(|| "none yet".to_owned(), |hash| hash.to_string())
+            };
+            let mut lines = vec![
+                format!("blocks        {}", text::count(found.blocks)),
+                format!("transactions  {}", text::count(found.transactions)),
+                format!("waiting       {}", text::count(found.pending)),
+                format!("newest        {}", hash(found.hash)),
+                format!("genesis       {}", hash(found.genesis)),
+                format!("role          {}", found.role),
+            ];
+            if found.pruned_below > 0 {
+                let below = text::count(found.pruned_below);
+                lines.push(format!("pruned        the transactions of blocks below {below}"));
+            }
+            if let Some(key) = &found.signs_with {
+                lines.push(format!("signs with    {key}"));
+            }
+            lines.join("\n")
+        })?;
+        Ok(DONE)
+    }
+}
+
+fn of_folder(at: &Where<'_>, output: &Output) -> anyhow::Result<Found> {
+    let opened = at.open("info", existing())?;
+    for damage in opened.damage() {
+        output.warn(&damage.to_string());
+    }
+    let facts = chain_info(&opened.vault, opened.chain.as_ref())?;
+    let found = Found {
+        blocks: facts.blocks,
+        height: facts.tip.map(|tip| tip.height),
+        hash: facts.tip.map(|tip| tip.hash),
+        genesis: facts.genesis,
+        transactions: facts.transactions,
+        pending: facts.pool.transactions,
+        pruned_below: opened.chain.pruned_below(),
+        role: opened.role.name().to_owned(),
+        signs_with: Some(opened.key.public().to_string()),
+    };
+    opened.close()?;
+    Ok(found)
+}

@@ -1,0 +1,412 @@
+//! Judges blocks that are stored, a range or all of them.
+//!
+//! Called by the route that validates the chain, by `lucid chain validate` and by `lucid verify --all`.
+//! Bodies are read, weighed and looked up on all cores and judged in order, as history. Of a pruned
+//! block, and where only records are asked for, the record is judged: its own parts, and that it follows
+//! the one before. What cannot be read because it is damaged is a finding; what cannot be read at all is
+//! an error, and never a verdict.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+
+use lucid_core::block::{Block, Candidate, Parent};
+use lucid_core::digest::BlockHash;
+use lucid_core::record::{BlockRecord, decode_body};
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::IdDigest;
+use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
+use lucid_store::StoreError;
+use lucid_store::chain::{Body, ChainStore, Place, StoredRecord, Stretch, Tip};
+
+use super::validate_block::parent_at;
+use super::validate_texts::{Asked, ChainReport};
+use crate::given::{Refused, Why};
+use crate::in_order::{cores, in_order};
+
+/// Bytes of transactions that one core has under way, unless one block has more.
+const BATCH_BYTES: u64 = 1 << 20;
+/// Blocks that one core has under way.
+const BATCH_BLOCKS: usize = 512;
+/// Records that are read in one pass.
+const RECORDS_BYTES: usize = 4 << 20;
+
+/// Judges the stored blocks from `asked.from` to `asked.to`, or only their records. `progress` hears of
+/// every batch; if it breaks, judging ends and says so.
+pub fn validate_chain(
+    chain: &dyn ChainStore,
+    now: Timestamp,
+    asked: &Asked,
+    records_only: bool,
+    mut progress: impl FnMut(&ChainReport) -> ControlFlow<()>,
+) -> Result<ChainReport, StoreError> {
+    let Some(tip) = chain.tip()? else {
+        return Ok(ChainReport {
+            not_checked: vec!["anything: the chain has no blocks".to_owned()],
+            wrong_end: asked
+                .expected_tip
+                .map(|expected| format!("the chain has no blocks, and {expected} was expected")),
+            ..ChainReport::default()
+        });
+    };
+    let from = asked.from.unwrap_or(0);
+    let to = asked.to.unwrap_or(tip.height).min(tip.height);
+    let mut judging = Judging {
+        chain,
+        now,
+        asked,
+        genesis: unless_damaged(chain.record(0))?.map(|stored| stored.record.entry.hash),
+        report: ChainReport::default(),
+        last: match from.checked_sub(1) {
+            Some(below) if from <= to => unless_damaged(parent_at(chain, below))?,
+            _ => None,
+        },
+        bare: 0,
+    };
+    let mut batches = Batches { chain, next: from, to, records_only, read: VecDeque::new() };
+    let mut ended = Ok(ControlFlow::Continue(()));
+    in_order(
+        cores(),
+        || batches.next(),
+        |batch| batch.read(chain),
+        |found| {
+            ended = found.and_then(|found| {
+                found.into_iter().try_for_each(|(height, found)| judging.take(height, found))?;
+                Ok(progress(&judging.report))
+            });
+            match ended {
+                Ok(so_far) => so_far,
+                Err(_) => ControlFlow::Break(()),
+            }
+        },
+    );
+    let broke_off = ended?.is_break();
+    Ok(judging.finish(records_only, broke_off))
+}
+
+/// Damage is a finding, at its place; here it only means that there is nothing to go by.
+fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(StoreError::Damaged(_)) => Ok(None),
+        read => read,
+    }
+}
+
+/// What one core does next.
+enum Batch {
+    /// Reads these blocks' bodies.
+    Bodies(Vec<StoredRecord>),
+    /// Reads so many records from a height on.
+    Records { from: u64, to: u64 },
+    /// Nothing: this is what came of reading the record.
+    Lost(u64, StoreError),
+}
+
+/// What there is of a block.
+enum Found {
+    /// All of it, and those of its ids that have another place in the chain.
+    Whole { weighed: Box<Weighed>, elsewhere: HashMap<IdDigest, Place> },
+    /// Its record, and whether that is sound.
+    Record { head: Box<Record>, fault: Option<String> },
+    /// Nothing that can be used.
+    Damaged(String),
+    /// Nothing.
+    Missing,
+}
+
+/// What judging a record needs of it.
+struct Record {
+    index: u64,
+    hash: BlockHash,
+    previous_hash: BlockHash,
+    parent: Option<Parent>,
+    signed: bool,
+    transactions: usize,
+    bytes: u64,
+}
+
+impl Record {
+    fn of(stored: &StoredRecord) -> Self {
+        let StoredRecord { record, size_bytes, .. } = stored;
+        let entry = &record.entry;
+        let as_parent = |time| Parent { index: entry.index, hash: entry.hash, time };
+        Self {
+            index: entry.index,
+            hash: entry.hash,
+            previous_hash: entry.previous_hash,
+            parent: entry.time().ok().map(as_parent),
+            signed: record.producer.is_some(),
+            transactions: record.transactions.len(),
+            bytes: *size_bytes,
+        }
+    }
+}
+
+fn judged_record(stored: &StoredRecord) -> Found {
+    let fault = stored.record.check().err().map(|fault| fault.to_string());
+    Found::Record { head: Box::new(Record::of(stored)), fault }
+}
+
+/// Divides the chain into batches.
+struct Batches<'a> {
+    chain: &'a dyn ChainStore,
+    next: u64,
+    to: u64,
+    records_only: bool,
+    read: VecDeque<StoredRecord>,
+}
+
+impl Batches<'_> {
+    fn next(&mut self) -> Option<Batch> {
+        if self.next > self.to {
+            return None;
+        }
+        let from = self.next;
+        let blocks = usize::try_from(self.to - from + 1).unwrap_or(usize::MAX).min(BATCH_BLOCKS);
+        if self.records_only {
+            self.next += blocks as u64;
+            return Some(Batch::Records { from, to: self.next - 1 });
+        }
+        if self.read.is_empty() {
+            let stretch = Stretch { from, blocks, bytes: RECORDS_BYTES };
+            match self.chain.records(stretch) {
+                // Below the tip there is a block at every height: whoever reads it alone says why not.
+                Ok(records) if records.is_empty() => {
+                    self.next += 1;
+                    return Some(Batch::Records { from, to: from });
+                }
+                Ok(records) => self.read.extend(records),
+                Err(error) => {
+                    self.next += 1;
+                    return Some(Batch::Lost(from, error));
+                }
+            }
+        }
+        let (mut bytes, mut records) = (0, Vec::new());
+        while let Some(record) = self
+            .read
+            .pop_front_if(|next| records.is_empty() || bytes + next.size_bytes <= BATCH_BYTES)
+        {
+            bytes += record.size_bytes;
+            records.push(record);
+        }
+        self.next += records.len() as u64;
+        Some(Batch::Bodies(records))
+    }
+}
+
+impl Batch {
+    fn read(self, chain: &dyn ChainStore) -> Result<Vec<(u64, Found)>, StoreError> {
+        match self {
+            Self::Bodies(records) => read_bodies(chain, records),
+            Self::Records { from, to } => read_records(chain, from, to),
+            Self::Lost(height, StoreError::Damaged(damage)) => {
+                Ok(vec![(height, Found::Damaged(damage.to_string()))])
+            }
+            Self::Lost(_, error) => Err(error),
+        }
+    }
+}
+
+fn read_records(
+    chain: &dyn ChainStore,
+    from: u64,
+    to: u64,
+) -> Result<Vec<(u64, Found)>, StoreError> {
+    let (mut next, mut found) = (from, Vec::new());
+    while next <= to {
+        let blocks = usize::try_from(to - next + 1).unwrap_or(usize::MAX);
+        match chain.records(Stretch { from: next, blocks, bytes: RECORDS_BYTES }) {
+            Ok(records) if records.is_empty() => {
+                found.push((next, Found::Missing));
+                next += 1;
+            }
+            Ok(records) => {
+                found.extend((next..).zip(records.iter().map(judged_record)));
+                next += records.len() as u64;
+            }
+            Err(StoreError::Damaged(damage)) => {
+                found.push((next, Found::Damaged(damage.to_string())));
+                next += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn read_bodies(
+    chain: &dyn ChainStore,
+    records: Vec<StoredRecord>,
+) -> Result<Vec<(u64, Found)>, StoreError> {
+    let Some(first) = records.first().map(|stored| stored.record.entry.index) else {
+        return Ok(Vec::new());
+    };
+    let mut bodies = VecDeque::new();
+    let (mut found, mut candidates, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    for (height, stored) in (first..).zip(records) {
+        if bodies.is_empty() {
+            let stretch = Stretch { from: height, blocks: BATCH_BLOCKS, bytes: RECORDS_BYTES };
+            match chain.body_bytes(stretch) {
+                Ok(read) => bodies.extend(read),
+                Err(StoreError::Damaged(damage)) => {
+                    found.push((height, Found::Damaged(damage.to_string())));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match bodies.pop_front() {
+            None => found.push((height, Found::Missing)),
+            Some(Body::Pruned) => found.push((height, judged_record(&stored))),
+            Some(Body::Here(bytes)) => match joined(&stored.record, &bytes) {
+                Err(why) => found.push((height, Found::Damaged(why))),
+                Ok(candidate) => {
+                    whole.push((found.len(), height));
+                    found.push((height, Found::Missing));
+                    candidates.push(candidate);
+                }
+            },
+        }
+    }
+    for ((at, height), weighed) in whole.into_iter().zip(Weighed::of_all(candidates)) {
+        let elsewhere = elsewhere(chain, height, &weighed)?;
+        if let Some(place) = found.get_mut(at) {
+            *place = (height, Found::Whole { weighed: Box::new(weighed), elsewhere });
+        }
+    }
+    Ok(found)
+}
+
+/// The block of a record and a body, if they are each other's and the record is sound.
+fn joined(record: &BlockRecord, body: &[u8]) -> Result<Candidate, String> {
+    record.check().map_err(|fault| fault.to_string())?;
+    let block = decode_body(body).and_then(|body| Block::from_parts(record, body));
+    block.map(Candidate::from).map_err(|fault| fault.to_string())
+}
+
+/// Ids of a block that the chain knows at another place: an id stands once in a chain, so the index
+/// that names another place than this one has met it twice.
+fn elsewhere(
+    chain: &dyn ChainStore,
+    height: u64,
+    weighed: &Weighed,
+) -> Result<HashMap<IdDigest, Place>, StoreError> {
+    let mut found = HashMap::new();
+    for id in weighed.ids() {
+        if let Some(place) = chain.find(id)?
+            && place.height != height
+        {
+            found.insert(*id, place);
+        }
+    }
+    Ok(found)
+}
+
+struct Judging<'a> {
+    chain: &'a dyn ChainStore,
+    now: Timestamp,
+    asked: &'a Asked,
+    genesis: Option<BlockHash>,
+    report: ChainReport,
+    last: Option<Parent>,
+    bare: u64,
+}
+
+impl Judging<'_> {
+    fn take(&mut self, height: u64, found: Found) -> Result<(), StoreError> {
+        self.report.first = self.report.first.or(Some(height));
+        match found {
+            Found::Missing => {
+                self.last = None;
+                self.report.missing.push(height);
+            }
+            Found::Damaged(why) => {
+                // What follows is judged behind what the chain's index knows of this one.
+                self.last = unless_damaged(parent_at(self.chain, height))?;
+                self.report.blocks += 1;
+                self.refuse(height, None, Why::Damaged(why));
+            }
+            Found::Record { head, fault } => self.take_record(height, *head, fault),
+            Found::Whole { weighed, elsewhere } => self.take_whole(height, *weighed, &elsewhere),
+        }
+        Ok(())
+    }
+
+    fn take_whole(&mut self, height: u64, weighed: Weighed, elsewhere: &HashMap<IdDigest, Place>) {
+        let claims = weighed.candidate().as_parent();
+        let hash = weighed.candidate().hash();
+        let context = Context {
+            parent: self.last,
+            genesis: self.asked.pins.genesis.or(self.genesis),
+            now: self.now,
+            mode: Mode::Historical,
+            chained: &|id| elsewhere.contains_key(id),
+            producer: self.asked.pins.producer,
+        };
+        let verdict = judge(weighed, &context);
+        self.report.count(&verdict.coverage);
+        self.report.bytes += verdict.coverage.bytes as u64;
+        self.bare += verdict.coverage.bare_signatures as u64;
+        if !verdict.valid {
+            self.refuse(height, hash, Why::Rules(Box::new(verdict)));
+        }
+        self.last = claims;
+    }
+
+    fn take_record(&mut self, height: u64, record: Record, fault: Option<String>) {
+        let follows = match self.last {
+            Some(parent) => {
+                record.previous_hash == parent.hash
+                    && record.parent.is_none_or(|own| own.time >= parent.time)
+            }
+            None => height == 0 && record.previous_hash == BlockHash::ZERO,
+        };
+        let fault = fault.or_else(|| match (record.index == height, follows) {
+            (false, _) => Some(format!("it says that it is block {}", record.index)),
+            (_, false) => Some("it does not follow the block before it".to_owned()),
+            _ => None,
+        });
+        let coverage = Coverage {
+            transactions: record.transactions,
+            block_signature: record.signed,
+            ..Coverage::default()
+        };
+        self.report.count(&coverage);
+        self.report.records_only += 1;
+        self.report.bytes += record.bytes;
+        if let Some(fault) = fault {
+            self.refuse(height, Some(record.hash), Why::Damaged(fault));
+        }
+        self.last = record.parent;
+    }
+
+    fn refuse(&mut self, height: u64, hash: Option<BlockHash>, why: Why) {
+        self.report.refuse(Refused { position: height, index: Some(height), hash, why });
+    }
+
+    fn finish(mut self, records_only: bool, broke_off: bool) -> ChainReport {
+        if self.bare > 0 {
+            self.report.not_checked.push(format!(
+                "{} transactions have a signature but no public_key to check it with",
+                self.bare
+            ));
+        }
+        match self.report.records_only {
+            0 => {}
+            _ if records_only => self.report.not_checked.push(
+                "the transactions: only what is kept of them in the records, and not whether an id \
+                 stands twice"
+                    .to_owned(),
+            ),
+            count => self.report.not_checked.push(format!(
+                "the transactions of {count} pruned blocks: only what is kept of them"
+            )),
+        }
+        if broke_off {
+            self.report.not_checked.push("what was left when validating was ended".to_owned());
+        }
+        self.report.last = self.last.map(|last| Tip { height: last.index, hash: last.hash });
+        self.report.conclude(self.asked);
+        self.report
+    }
+}

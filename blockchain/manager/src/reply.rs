@@ -1,0 +1,66 @@
+//! What the ops find, in the words of the API: for the routes, and for the command line, which says the
+//! same.
+
+use lucid_api::v1::blocks::RuleResult;
+use lucid_api::v1::validation::{ChainValidation, InvalidBlock};
+use lucid_core::json::Json as Value;
+use lucid_core::time::Timestamp;
+use lucid_core::validate::{Rule, Verdict};
+use serde_json::Map;
+
+use crate::given::{Refused, Why};
+use crate::ops::validate_texts::ChainReport;
+
+/// What each rule found.
+pub fn results(verdict: &Verdict) -> Vec<RuleResult> {
+    let results = verdict.results.iter().map(|result| RuleResult {
+        rule: result.rule.name().to_owned(),
+        passed: result.passed,
+        details: details(&result.details),
+    });
+    results.collect()
+}
+
+/// The details are our own, so a general JSON value changes nothing in them.
+fn details(value: &Value) -> Map<String, serde_json::Value> {
+    serde_json::from_str(&value.canonical()).unwrap_or_default()
+}
+
+/// A block that was refused.
+pub fn invalid(refused: &Refused) -> InvalidBlock {
+    let verdict = match &refused.why {
+        Why::Rules(verdict) => Some(verdict),
+        Why::Unreadable(_) | Why::HeightTaken(_) | Why::Damaged(_) => None,
+    };
+    let first = verdict.and_then(|verdict| verdict.first_fault);
+    InvalidBlock {
+        index: refused.index,
+        hash: refused.hash,
+        line: None,
+        first_fault: first.map(|rule: Rule| rule.name().to_owned()),
+        results: verdict.map(|verdict| results(verdict)).unwrap_or_default(),
+        reason: refused.sentence(),
+    }
+}
+
+/// What judging a row of blocks found.
+pub fn chain_validation(report: &ChainReport, now: Timestamp) -> ChainValidation {
+    ChainValidation {
+        valid: report.is_valid(),
+        blocks_checked: report.blocks,
+        records_only: report.records_only,
+        transactions_checked: report.transactions,
+        transaction_signatures: report.transaction_signatures,
+        signed_blocks: report.signed_blocks,
+        start: report.first,
+        end: report.last.map(|last| last.height),
+        end_hash: report.last.map(|last| last.hash),
+        missing: report.missing.clone(),
+        invalid: report.refused.iter().map(invalid).collect(),
+        invalid_count: report.refused_count,
+        wrong_end: report.wrong_end.clone(),
+        log_root: report.log_root,
+        not_checked: report.not_checked.clone(),
+        validated_at: now.to_string(),
+    }
+}
