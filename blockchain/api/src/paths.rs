@@ -117,6 +117,8 @@ pub const BLOCK_BY_HASH: &str = "/api/v1/blocks/hash/{hash}";
 pub const BLOCKS_HEADS: &str = "/api/v1/blocks/heads";
 /// Bodies of committed blocks in a row, framed.
 pub const BLOCKS_BODIES: &str = "/api/v1/blocks/bodies";
+/// The way from a transaction into its block.
+pub const BLOCK_PROOF: &str = "/api/v1/blocks/{index}/proof/{tx_id}";
 /// Judges a block without storing it.
 pub const BLOCKS_VALIDATE: &str = "/api/v1/blocks/validate";
 /// The same as [`BLOCKS_VALIDATE`].

@@ -18,6 +18,7 @@ use crate::clock::now;
 use crate::follower::Follower;
 use crate::problems;
 use crate::state::Opened;
+use crate::validating::Validating;
 
 /// Shared by everything that runs. Cloning shares it.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ struct Shared {
     sealing_fault: Mutex<Option<String>>,
     block_interval: Duration,
     follower: OnceLock<Follower>,
+    validating: Validating,
 }
 
 impl App {
@@ -44,6 +46,7 @@ impl App {
             sealing_fault: Mutex::new(None),
             block_interval,
             follower: OnceLock::new(),
+            validating: Validating::default(),
         }))
     }
 
@@ -98,6 +101,11 @@ impl App {
     /// Whole seconds since start-up began.
     pub fn uptime_seconds(&self) -> u64 {
         self.0.started.elapsed().as_secs()
+    }
+
+    /// Whether the chain is being validated.
+    pub fn validating(&self) -> &Validating {
+        &self.0.validating
     }
 
     /// The wish to end.

@@ -39,4 +39,5 @@ pub mod seen_ids;
 pub mod service;
 pub mod staging;
 pub mod state;
+pub mod validating;
 pub mod workers;

@@ -7,14 +7,17 @@ use lucid_core::transaction::{AdmissionFault, TransactionFault};
 use lucid_http::reply::Refusal;
 use lucid_store::{CommitError, StoreError};
 
+use crate::given::broken;
 use crate::ops::anchor_session::AnchorError;
 use crate::ops::propose_block::ProposeError;
 use crate::ops::remove_block::RemoveBlockError;
 use crate::ops::seal_block::SealError;
+use crate::ops::submit_block::SubmitBlockError;
 use crate::ops::submit_transaction::SubmitError;
 use crate::ops::sync_chain::SyncError;
 use crate::ops::validate_block::ValidateError;
 use crate::peer::PeerError;
+use crate::reply;
 
 /// Something could not be read.
 pub fn store(error: StoreError) -> Refusal {
@@ -141,6 +144,27 @@ pub fn remove_block(error: RemoveBlockError) -> Refusal {
         RemoveBlockError::NotTop { .. } | RemoveBlockError::Another { .. } => ErrorCode::Conflict,
     };
     Refusal::new(code, sentence)
+}
+
+/// A block was not taken.
+pub fn submit_block(error: SubmitBlockError) -> Refusal {
+    let sentence = error.to_string();
+    match error {
+        SubmitBlockError::Json(fault) => Refusal::new(ErrorCode::Malformed, fault.to_string()),
+        SubmitBlockError::Refused(verdict) => {
+            let validation = serde_json::to_value(reply::validation(&verdict)).unwrap_or_default();
+            let sentence = format!("{sentence}: {}", broken(&verdict));
+            Refusal::new(ErrorCode::Invalid, sentence)
+                .with("validation", validation)
+                .documented("BM_002")
+        }
+        SubmitBlockError::Follower
+        | SubmitBlockError::HeightTaken(_)
+        | SubmitBlockError::NotNext { .. }
+        | SubmitBlockError::WrongParent(_) => Refusal::new(ErrorCode::Conflict, sentence),
+        SubmitBlockError::Store(error) => store(error),
+        SubmitBlockError::Commit(error) => commit(error),
+    }
 }
 
 /// A block could not be judged.

@@ -1,15 +1,52 @@
 //! What the ops find, in the words of the API: for the routes, and for the command line, which says the
 //! same.
 
-use lucid_api::v1::blocks::RuleResult;
+use lucid_api::v1::blocks::{RuleResult, Validation, ValidationMode};
 use lucid_api::v1::validation::{ChainValidation, InvalidBlock};
 use lucid_core::json::Json as Value;
 use lucid_core::time::Timestamp;
-use lucid_core::validate::{Rule, Verdict};
+use lucid_core::validate::{Coverage, Mode, Rule, Verdict};
 use serde_json::Map;
 
 use crate::given::{Refused, Why};
 use crate::ops::validate_texts::ChainReport;
+
+/// The verdict on a block.
+pub fn validation(verdict: &Verdict) -> Validation {
+    let failed = verdict.results.iter().filter(|result| !result.passed);
+    let errors = failed.map(|result| {
+        let said = result.details.get("error").and_then(Value::as_text);
+        format!("{}: {}", result.rule.name(), said.unwrap_or("does not hold, see its details"))
+    });
+    Validation {
+        valid: verdict.valid,
+        results: results(verdict),
+        validated_at: verdict.validated_at.to_string(),
+        mode: match verdict.mode {
+            Mode::Historical => ValidationMode::Historical,
+            Mode::Candidate => ValidationMode::Candidate,
+        },
+        first_fault: verdict.first_fault.map(|rule| rule.name().to_owned()),
+        coverage: covered(&verdict.coverage),
+        not_checked: verdict.not_checked.clone(),
+        errors: errors.collect(),
+        warnings: Vec::new(),
+    }
+}
+
+fn covered(coverage: &Coverage) -> Vec<String> {
+    let mut sentences = vec![
+        format!("{} transactions of {} bytes", coverage.transactions, coverage.bytes),
+        format!("{} transaction signatures", coverage.transaction_signatures),
+    ];
+    if coverage.block_signature {
+        sentences.push("the producer's signature".to_owned());
+    }
+    if coverage.producer_pinned {
+        sentences.push("that the producer is the pinned one".to_owned());
+    }
+    sentences
+}
 
 /// What each rule found.
 pub fn results(verdict: &Verdict) -> Vec<RuleResult> {

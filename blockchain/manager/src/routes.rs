@@ -16,15 +16,18 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 
+/// Routes that say little and take as long as the chain is.
+const UNHURRIED: Limits = Limits { body_bytes: Some(64 << 10), time: None };
+
 /// Every route of this service.
 pub fn routes(app: App) -> OpenApiRouter {
     let ordinary = OpenApiRouter::new()
         .routes(routes!(status::get_status))
-        .routes(routes!(blocks::list_blocks))
         .routes(routes!(blocks::get_latest_block))
         .routes(routes!(blocks::get_block_by_height))
         .routes(routes!(blocks::get_block_by_hash))
         .routes(routes!(blocks::get_block, sync::remove_block))
+        .routes(routes!(blocks::get_block_proof))
         .routes(routes!(runs::get_heads))
         .routes(routes!(runs::get_bodies))
         .routes(routes!(validation::get_rules))
@@ -41,10 +44,16 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(chain::get_info_alias))
         .routes(routes!(chain::get_info))
         .routes(routes!(chain::get_height));
+    let unhurried = OpenApiRouter::new().routes(routes!(validation::validate_chain));
     let large = OpenApiRouter::new()
+        .routes(routes!(blocks::list_blocks, blocks::submit_block))
         .routes(routes!(transactions::submit_batch))
         .routes(routes!(propose::propose_block))
         .routes(routes!(validation::validate_block))
         .routes(routes!(validation::validate_block_alias));
-    Limits::ORDINARY.around(ordinary).merge(Limits::LARGE.around(large)).with_state(app)
+    Limits::ORDINARY
+        .around(ordinary)
+        .merge(Limits::LARGE.around(large))
+        .merge(UNHURRIED.around(unhurried))
+        .with_state(app)
 }

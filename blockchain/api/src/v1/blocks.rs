@@ -1,6 +1,6 @@
 //! Blocks: lists of them, and verdicts on them. A block itself travels as its own text.
 
-use lucid_core::digest::{BlockHash, MerkleRoot};
+use lucid_core::digest::{BlockHash, MerkleRoot, TransactionHash};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -147,6 +147,62 @@ pub struct Validation {
     /// What is allowed and odd.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// A block that was submitted, and is in the chain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BlockAccepted {
+    /// Always true.
+    pub accepted: bool,
+    /// Its height.
+    pub index: u64,
+    /// Its hash.
+    #[schema(value_type = String)]
+    pub hash: BlockHash,
+    /// What the rules say.
+    pub validation: Validation,
+}
+
+/// The way from a transaction to its block's Merkle root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockProof {
+    /// The transaction.
+    pub tx_id: String,
+    /// SHA-256 of its canonical text.
+    #[schema(value_type = String)]
+    pub leaf_hash: TransactionHash,
+    /// Its place in the block.
+    pub leaf_index: usize,
+    /// How many transactions the block has.
+    pub leaf_count: usize,
+    /// The siblings, from the bottom up.
+    pub path: Vec<Sibling>,
+    /// Where they lead.
+    #[schema(value_type = String)]
+    pub merkle_root: MerkleRoot,
+    /// The block.
+    #[schema(value_type = String)]
+    pub block_hash: BlockHash,
+}
+
+/// A neighbour on the way up. A node without one is its own, on the right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sibling {
+    /// Its hash.
+    #[schema(value_type = String)]
+    pub hash: TransactionHash,
+    /// Which side it stands on.
+    pub position: Side,
+}
+
+/// One side of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Before.
+    Left,
+    /// Behind.
+    Right,
 }
 
 /// One rule's verdict.

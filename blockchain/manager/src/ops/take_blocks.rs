@@ -1,4 +1,5 @@
-//! Takes in blocks that somebody else made: the one way for posting, importing and synchronising.
+//! Takes in blocks that somebody else made: the one way for importing and synchronising. (A single new
+//! block that is posted to an authority is [`submit_block`](super::submit_block)'s.)
 //!
 //! Blocks come in the order of their chain. They are weighed on all cores, judged one after the other
 //! by the same rules as any block, as history, and appended in runs. What the chain has already is held

@@ -2,19 +2,27 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
-use lucid_api::v1::blocks::{BlockSort, BlockSummary, Blocks, BlocksQuery, Pagination};
+use lucid_api::v1::blocks::{
+    BlockAccepted, BlockProof, BlockSort, BlockSummary, Blocks, BlocksQuery, Pagination, Sibling,
+    Side,
+};
 use lucid_core::digest::BlockHash;
-use lucid_http::extract::{Path, Query};
+use lucid_http::extract::{JsonText, Path, Query};
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
+use crate::clock::now;
 use crate::ops::get_block::{BlockName, Kept, StoredRecord, get_block as find_block};
 use crate::ops::list_blocks::{Wanted, list_blocks as read_page};
+use crate::ops::prove_transaction::prove_transaction;
+use crate::ops::submit_block::submit_block as take_block;
 use crate::problems;
+use crate::reply::validation;
 
 const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 100;
@@ -82,6 +90,62 @@ fn summary(stored: StoredRecord, pruned: bool) -> BlockSummary {
         producer: stored.record.producer.map(|key| key.to_string()),
         pruned,
     }
+}
+
+/// Takes a block that follows the newest one.
+#[utoipa::path(post, path = paths::BLOCKS, tag = "blocks", request_body = Object, responses((status = 201, body = BlockAccepted), (status = 200, body = BlockAccepted, description = "it was there already"), (status = 409, description = "it does not follow the newest block, or blocks are taken elsewhere"), (status = 422, description = "it breaks a rule")))]
+pub async fn submit_block(
+    State(app): State<App>,
+    JsonText(text): JsonText,
+) -> Reply<(StatusCode, Json<BlockAccepted>)> {
+    app.run(move |manager| {
+        let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+        let submitted = take_block(vault, chain, &manager.sealing, now(), text.as_bytes())
+            .map_err(problems::submit_block)?;
+        if submitted.is_new {
+            metrics::counter!("lucid_blocks_stored_total").increment(1);
+        }
+        let status = if submitted.is_new { StatusCode::CREATED } else { StatusCode::OK };
+        let accepted = BlockAccepted {
+            accepted: true,
+            index: submitted.at.height,
+            hash: submitted.at.hash,
+            validation: validation(&submitted.verdict),
+        };
+        Ok((status, Json(accepted)))
+    })
+    .await
+}
+
+/// The way from a transaction to its block's Merkle root.
+#[utoipa::path(get, path = paths::BLOCK_PROOF, tag = "blocks", params(("index" = u64, Path), ("tx_id" = String, Path)), responses((status = 200, body = BlockProof), (status = 404)))]
+pub async fn get_block_proof(
+    State(app): State<App>,
+    Path((name, tx_id)): Path<(String, String)>,
+) -> Reply<Json<BlockProof>> {
+    let height = height(&name)?;
+    app.run(move |manager| {
+        let found = prove_transaction(manager.chain.as_ref(), height, &tx_id)
+            .map_err(problems::store)?
+            .ok_or_else(|| {
+                let sentence = format!("block {height} has no transaction {tx_id:?}, or is none");
+                Refusal::new(ErrorCode::NotFound, sentence).documented("BM_001")
+            })?;
+        let path = found.path.into_iter().enumerate().map(|(level, hash)| {
+            let is_right = (found.position >> level) % 2 == 1;
+            Sibling { hash, position: if is_right { Side::Left } else { Side::Right } }
+        });
+        Ok(Json(BlockProof {
+            tx_id,
+            leaf_hash: found.leaf,
+            leaf_index: found.position,
+            leaf_count: found.count,
+            path: path.collect(),
+            merkle_root: found.merkle_root,
+            block_hash: found.block_hash,
+        }))
+    })
+    .await
 }
 
 /// One block, by index or hash.

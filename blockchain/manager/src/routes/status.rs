@@ -18,12 +18,17 @@ pub async fn get_status(State(app): State<App>) -> Reply<Json<Status>> {
     let facts = app
         .run(|manager| chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store))
         .await?;
+    let mut counts = counts(&facts);
+    if let Some(course) = app.validating().course() {
+        let at = json!({"done_blocks": course.done, "total_blocks": course.total});
+        counts.insert("chain_validation".to_owned(), at);
+    }
     Ok(Json(Status {
         status: app.report().state(),
         service: SERVICE.name.to_owned(),
         version: SERVICE.version.to_owned(),
         uptime_seconds: app.uptime_seconds(),
-        counts: counts(&facts),
+        counts,
     }))
 }
 

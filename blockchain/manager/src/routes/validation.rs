@@ -1,25 +1,30 @@
 //! Verdicts on blocks, and the rules behind them.
 
+use std::ops::ControlFlow;
+
 use axum::Json;
 use axum::extract::State;
 use lucid_api::paths;
+use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::{
     ValidateQuery, Validation, ValidationMode, ValidationRule, ValidationRules,
 };
+use lucid_api::v1::validation::{ChainValidation, ValidateChain};
 use lucid_core::block::REQUIRED_FIELDS;
-use lucid_core::json::Json as Value;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
-use lucid_core::validate::{Coverage, Mode, Rule, Verdict};
-use lucid_http::extract::{JsonText, Query};
-use lucid_http::reply::Reply;
+use lucid_core::validate::{Mode, Rule, Verdict};
+use lucid_http::extract::{JsonText, Query, Whole};
+use lucid_http::reply::{Refusal, Reply};
 use serde::Serialize;
 use serde_json::Map;
 
 use crate::app::App;
 use crate::clock::now;
 use crate::ops::validate_block::validate_block as judge;
+use crate::ops::validate_chain::validate_chain as judge_chain;
+use crate::ops::validate_texts::Asked;
 use crate::problems;
-use crate::reply::results;
+use crate::reply::{chain_validation, validation};
 
 /// The verdict, with what only the documented clients read.
 #[derive(Debug, Serialize)]
@@ -61,6 +66,50 @@ pub async fn validate_block_alias(
     validate_block(app, query, text).await
 }
 
+/// Judges stored blocks, all of them or a range. Takes as long as it takes; the service's status says
+/// how far it is.
+#[utoipa::path(post, path = paths::VALIDATION_CHAIN, tag = "validation", request_body = ValidateChain, responses((status = 200, body = ChainValidation), (status = 409, description = "it is being validated already")))]
+pub async fn validate_chain(
+    State(app): State<App>,
+    Whole(body): Whole,
+) -> Reply<Json<ChainValidation>> {
+    let wanted: ValidateChain = match body.is_empty() {
+        true => ValidateChain::default(),
+        false => serde_json::from_slice(&body).map_err(|fault| {
+            let code = match fault.is_data() {
+                true => ErrorCode::Invalid,
+                false => ErrorCode::Malformed,
+            };
+            Refusal::new(code, fault.to_string())
+        })?,
+    };
+    let ValidateChain { start, end, records } = wanted;
+    if start.zip(end).is_some_and(|(start, end)| start > end) {
+        return Err(Refusal::new(ErrorCode::Invalid, "start lies above end: swap them"));
+    }
+    let validating = app.clone();
+    app.run(move |manager| {
+        let chain = manager.chain.as_ref();
+        let tip = chain.tip().map_err(problems::store)?;
+        let last = end.unwrap_or(u64::MAX).min(tip.map_or(0, |tip| tip.height));
+        let total = (last + 1).saturating_sub(start.unwrap_or(0));
+        let run = validating.validating().begin(total).ok_or_else(|| {
+            let sentence = "the chain is being validated already: its status says how far that is";
+            Refusal::new(ErrorCode::Conflict, sentence)
+        })?;
+        let asked = Asked { from: start, to: end, ..Asked::default() };
+        let report = judge_chain(chain, now(), &asked, records, |report| {
+            run.is_at(report.blocks);
+            match validating.shutdown().is_asked() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        Ok(Json(chain_validation(&report.map_err(problems::store)?, now())))
+    })
+    .await
+}
+
 /// The rules a block is judged by.
 #[utoipa::path(get, path = paths::VALIDATION_RULES, tag = "validation", responses((status = 200, body = ValidationRules)))]
 pub async fn get_rules() -> Json<ValidationRules> {
@@ -78,11 +127,6 @@ pub async fn get_rules() -> Json<ValidationRules> {
 }
 
 fn judged(verdict: &Verdict) -> Judged {
-    let failed = verdict.results.iter().filter(|result| !result.passed);
-    let errors = failed.map(|result| {
-        let said = result.details.get("error").and_then(Value::as_text);
-        format!("{}: {}", result.rule.name(), said.unwrap_or("does not hold, see its details"))
-    });
     let older = verdict.results.iter().map(|result| {
         let name = match result.rule {
             Rule::BlockStructure => "structure_valid",
@@ -95,35 +139,8 @@ fn judged(verdict: &Verdict) -> Judged {
         (name.to_owned(), result.passed.into())
     });
     Judged {
-        validation: Validation {
-            valid: verdict.valid,
-            results: results(verdict),
-            validated_at: verdict.validated_at.to_string(),
-            mode: match verdict.mode {
-                Mode::Historical => ValidationMode::Historical,
-                Mode::Candidate => ValidationMode::Candidate,
-            },
-            first_fault: verdict.first_fault.map(|rule| rule.name().to_owned()),
-            coverage: covered(&verdict.coverage),
-            not_checked: verdict.not_checked.clone(),
-            errors: errors.collect(),
-            warnings: Vec::new(),
-        },
+        validation: validation(verdict),
         not_yet: verdict.not_yet,
         validation_results: older.collect(),
     }
-}
-
-fn covered(coverage: &Coverage) -> Vec<String> {
-    let mut sentences = vec![
-        format!("{} transactions of {} bytes", coverage.transactions, coverage.bytes),
-        format!("{} transaction signatures", coverage.transaction_signatures),
-    ];
-    if coverage.block_signature {
-        sentences.push("the producer's signature".to_owned());
-    }
-    if coverage.producer_pinned {
-        sentences.push("that the producer is the pinned one".to_owned());
-    }
-    sentences
 }

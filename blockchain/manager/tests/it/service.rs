@@ -9,10 +9,15 @@ use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::{BlocksQuery, ValidateQuery, ValidationMode};
 use lucid_api::v1::service::HealthState;
 use lucid_api::v1::transactions::TransactionStatus;
+use lucid_api::v1::validation::ValidateChain;
+use lucid_block_manager::clock::now;
 use lucid_block_manager::config::Config;
 use lucid_block_manager::service::{Running, StartError, start};
+use lucid_core::block::Block;
 use lucid_core::block_merkle::{transaction_hash, verify_path};
 use lucid_core::record::Entry;
+use lucid_core::sign::SigningKey;
+use lucid_core::transaction::Transaction;
 use lucid_http::serve::Shutdown;
 use serde_json::{Value, json};
 
@@ -326,6 +331,118 @@ async fn blocks_are_judged_good_bad_and_altered() {
     ];
     assert_eq!(names, wanted);
     assert_eq!(rules["timestamp_tolerance_seconds"], 3_600);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_is_judged_and_a_transaction_is_proved_in_its_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let (status, empty) = server.raw("POST", "/api/v1/validation/chain", None).await;
+    assert_eq!((status, &empty["valid"], &empty["blocks_checked"]), (200, &json!(true), &json!(0)));
+    assert!(empty["not_checked"][0].as_str().unwrap().contains("no blocks"));
+    for n in 0..3 {
+        server.chain(&anchor(n)).await;
+    }
+    let (status, all) = server.raw("POST", "/api/v1/validation/chain", None).await;
+    assert_eq!(status, 200);
+    for (key, value) in [
+        ("valid", json!(true)),
+        ("blocks_checked", json!(3)),
+        ("start", json!(0)),
+        ("end", json!(2)),
+        ("missing", json!([])),
+        ("invalid", json!([])),
+        ("signed_blocks", json!(3)),
+    ] {
+        assert_eq!(all[key], value, "{key}");
+    }
+    assert!(all["validated_at"].as_str().unwrap().ends_with('Z'));
+    assert!(!all["not_checked"].as_array().unwrap().is_empty());
+    let part = server
+        .call(|client| {
+            let wanted = ValidateChain { start: Some(1), end: Some(9), records: true };
+            client.validate_chain(&wanted)
+        })
+        .await
+        .unwrap();
+    assert!(part.valid);
+    assert_eq!((part.blocks_checked, part.records_only, part.end), (2, 2, Some(2)));
+    for (body, wanted) in [
+        ("{", 400),
+        (r#"{"start":2,"end":1}"#, 422),
+        (r#"{"first":1}"#, 422),
+        (r#"{"end":-1}"#, 422),
+    ] {
+        assert_eq!(
+            server.raw("POST", "/api/v1/validation/chain", Some(body)).await.0,
+            wanted,
+            "{body}"
+        );
+    }
+
+    let (status, proof) = server.get("/api/v1/blocks/1/proof/a-1").await;
+    assert_eq!(status, 200, "{proof}");
+    assert_eq!((&proof["tx_id"], &proof["leaf_index"]), (&json!("a-1"), &json!(0)));
+    let count = proof["leaf_count"].as_u64().unwrap();
+    let mut node = proof["leaf_hash"].as_str().unwrap().to_owned();
+    for sibling in proof["path"].as_array().unwrap() {
+        let other = sibling["hash"].as_str().unwrap();
+        let pair = match sibling["position"].as_str().unwrap() {
+            "left" => format!("{other}{node}"),
+            _ => format!("{node}{other}"),
+        };
+        node = transaction_hash(&pair).to_string();
+    }
+    assert_eq!((count, &proof["merkle_root"]), (1, &json!(node)));
+    assert_eq!(server.get("/api/v1/blocks/2/proof/a-1").await.0, 404);
+    assert_eq!(server.get("/api/v1/blocks/x/proof/a-1").await.0, 422);
+    server.stop().await;
+}
+
+/// A block on top of another one, by whoever makes it.
+fn block_on(parent: Option<&str>, ids: &[&str]) -> Block {
+    let parent = parent.map(|text| {
+        let candidate = lucid_core::block::Candidate::parse(text.as_bytes()).unwrap();
+        candidate.as_parent().unwrap()
+    });
+    let of = |id: &&str| Transaction::parse(format!(r#"{{"id":"{id}"}}"#).as_bytes()).unwrap();
+    let key = SigningKey::from_seed([5; 32]);
+    Block::build(parent.as_ref(), ids.iter().map(of).collect(), now(), &key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_is_taken_when_it_follows_the_newest_and_breaks_no_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let post = async |text: &str| server.raw("POST", "/api/v1/blocks", Some(text)).await;
+    let genesis = block_on(None, &["x"]).to_json_text();
+    let (status, taken) = post(&genesis).await;
+    assert_eq!((status, &taken["accepted"], &taken["index"]), (201, &json!(true), &json!(0)));
+    assert_eq!(taken["validation"]["valid"], true);
+    let (status, again) = post(&genesis).await;
+    assert_eq!((status, &again["hash"]), (200, &taken["hash"]));
+
+    let next = block_on(Some(&genesis), &["y"]);
+    let (status, refused) = post(&next.to_json_text().replace("\"y\"", "\"z\"")).await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("BM_002")));
+    assert_eq!(refused["error"]["details"]["validation"]["first_fault"], "block_hash");
+    let (status, refused) = post(&block_on(Some(&genesis), &["x"]).to_json_text()).await;
+    assert_eq!(status, 422, "an id stands once in a chain: {refused}");
+    assert_eq!(post("[").await.0, 400);
+    // Too high, at a height that is taken, and on another block.
+    let after = block_on(Some(&next.to_json_text()), &["w"]).to_json_text();
+    assert_eq!(post(&after).await.0, 409);
+    assert_eq!(post(&block_on(None, &["v"]).to_json_text()).await.0, 409);
+    let astray = block_on(Some(&block_on(None, &["v"]).to_json_text()), &["w"]).to_json_text();
+    let (status, refused) = post(&astray).await;
+    assert_eq!((status, &refused["error"]["code"]), (409, &json!("conflict")), "{refused}");
+
+    assert_eq!(post(&next.to_json_text()).await.0, 201);
+    // What waits is sealed on top of it.
+    server.chain(&anchor(1)).await;
+    let (_, found) = server.get("/api/v1/transactions/a-1").await;
+    assert_eq!(found["block_height"], 2);
     server.stop().await;
 }
 

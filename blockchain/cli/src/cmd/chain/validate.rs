@@ -66,8 +66,8 @@ impl Validate {
             (None, Some(client)) => {
                 anyhow::ensure!(
                     self.expect_tip.or(self.genesis).is_none() && self.producer.is_none(),
-                    "a block-manager holds its chain against its own pins: leave out --expect-tip, \
-                     --genesis and --producer, or export the blocks and validate the file"
+                    "--expect-tip, --genesis and --producer are for files and folders: leave them out, \
+                     or export the blocks and validate the file"
                 );
                 let (start, end) = (self.from, self.to);
                 client.validate_chain(&ValidateChain { start, end, records: self.records })?
