@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use lucid_api::client::BlockManagerClient;
-use lucid_api::v1::sync::RunQuery;
+use lucid_api::v1::sync::{BODY_BYTES_MAX, RUN_BYTES_MAX, RunQuery};
 use lucid_block_manager::state::Opened;
 use lucid_core::block::Candidate;
 use lucid_core::record::{Head, decode_body};
@@ -27,6 +27,9 @@ use crate::text;
 const RUN_BLOCKS: u32 = 500;
 /// Bytes that are read in one pass.
 const RUN_BYTES: usize = 8 << 20;
+
+/// Bytes that a server's bodies are believed to have: a reply's worth, or one of the longest.
+const BODIES_BYTES_MAX: u64 = (RUN_BYTES_MAX + BODY_BYTES_MAX) as u64;
 
 /// Arguments of `lucid chain export`.
 #[derive(Debug, clap::Args)]
@@ -201,7 +204,8 @@ impl Source {
             }
             Self::Server(client) => {
                 let heads = client.heads(&RunQuery { from, limit: Some(count) })?;
-                let bodies = client.bodies(&RunQuery { from, limit: Some(count) })?;
+                let bodies =
+                    client.bodies(&RunQuery { from, limit: Some(count) }, BODIES_BYTES_MAX)?;
                 anyhow::ensure!(!heads.is_empty() && !bodies.is_empty(), "the server ends early");
                 let blocks = heads.iter().zip(&bodies).map(|(head, body)| {
                     let block = Head::decode(head)?.with_body(decode_body(body)?);
