@@ -5,6 +5,7 @@
 
 mod collect;
 mod http;
+mod link;
 mod parts;
 mod scale;
 
@@ -61,6 +62,14 @@ enum What {
         #[arg(long, default_value_t = 64)]
         bytes: usize,
     },
+    /// A link that takes its time, for whatever talks over it: says where it listens, and goes on.
+    Link {
+        /// Where it leads: host and port.
+        to: String,
+        /// How long each direction takes.
+        #[arg(long, default_value_t = 10)]
+        milliseconds: u64,
+    },
     /// Taking chunks in, alone and while a collection runs.
     Collect {
         scratch: PathBuf,
@@ -78,6 +87,9 @@ fn main() -> anyhow::Result<()> {
         }
         What::Scale { scratch, chunks, bytes } => scale::make(&scratch, chunks, bytes)?,
         What::ScaleRead { scratch, chunks, bytes } => scale::read(&scratch, chunks, bytes)?,
+        What::Link { to, milliseconds } => {
+            return link::serve(&to, std::time::Duration::from_millis(milliseconds));
+        }
         What::Collect { scratch, garbage } => collect::measure(&scratch, garbage)?,
     };
     println!("{found}");
