@@ -36,6 +36,25 @@ impl Progress {
         Self { bar: Arc::new(Bar(bar)) }
     }
 
+    /// Begins to show work that is counted in something else than bytes.
+    #[must_use]
+    pub fn counting(output: &Output, label: &str, noun: &str) -> Self {
+        let progress = Self::start(output, label, None);
+        let template = format!(
+            "{{msg}} [{{bar:30}}] {{percent:>3}}%  {{human_pos}} of {{human_len}} {noun}  {{left}} left"
+        );
+        if let Ok(style) = style(true).template(&template) {
+            progress.bar.0.set_style(style);
+        }
+        progress
+    }
+
+    /// How many of how many are done.
+    pub fn set_count(&self, done: u64, total: u64) {
+        self.bar.0.set_length(total);
+        self.bar.0.set_position(done);
+    }
+
     /// Shows the stage that somebody else's work is at: its name, and how many bytes of how many.
     pub fn show(&self, stage: &str, done: u64, total: u64) {
         if self.bar.0.message() != stage {

@@ -46,7 +46,7 @@ pub struct ChainInfo {
     pub max_blocks_to_keep: u64,
     /// When the last maintenance ended.
     pub last_maintenance: Option<String>,
-    /// The public key this authority signs blocks with, in base64.
+    /// The public key in base64 that signs blocks: an authority's own, a follower's pinned one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub producer: Option<String>,
     /// The service's own counts.

@@ -4,6 +4,8 @@ mod export;
 mod import;
 mod info;
 mod lines;
+mod promote;
+mod sync;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +37,10 @@ enum Verb {
     Validate(validate::Validate),
     /// Take blocks in from a file, going on where it was broken off.
     Import(import::Import),
+    /// Bring what another block-manager has here, going on where it was broken off.
+    Sync(sync::Sync),
+    /// Make a follower's folder the authority of its chain, when the old one is gone for good.
+    Promote(promote::Promote),
     /// Write blocks into a file, one a line, going on where it was broken off.
     Export(export::Export),
 }
@@ -47,6 +53,8 @@ impl Chain {
             Verb::Info(verb) => verb.run(&at, output),
             Verb::Validate(verb) => verb.run(&at, output),
             Verb::Import(verb) => verb.run(&at, output),
+            Verb::Sync(verb) => verb.run(&at, output),
+            Verb::Promote(verb) => verb.run(&at, output),
             Verb::Export(verb) => verb.run(&at, output),
         }
     }
@@ -68,14 +76,18 @@ impl Where<'_> {
 
     /// Opens the folder of the chain.
     fn open(&self, verb: &str, options: Options) -> anyhow::Result<Opened> {
+        Ok(state::open(&chain_folder(self.home), &self.options(verb, options)?, now())?)
+    }
+
+    /// What is said of every folder here, besides.
+    fn options(&self, verb: &str, options: Options) -> anyhow::Result<Options> {
         self.needs_folder()?;
-        let options = Options {
+        Ok(Options {
             owner: format!("`lucid chain {verb}`"),
             root_key_file: self.home.key_file.clone(),
             passphrase: self.home.passphrase(),
             ..options
-        };
-        Ok(state::open(&chain_folder(self.home), &options, now())?)
+        })
     }
 
     /// A folder is meant, and not by mistake: a server of sessions was named for other verbs.

@@ -21,6 +21,7 @@ mod chain;
 mod damage;
 mod documents;
 mod folder;
+mod follow;
 mod garbage;
 mod home;
 mod keys;

@@ -12,6 +12,8 @@ use crate::home::{Home, Snapshot, noise, prose};
 pub struct Server {
     child: Child,
     pub url: String,
+    /// Of the block-manager.
+    pub chain: String,
 }
 
 impl Server {
@@ -32,16 +34,21 @@ impl Server {
         command.env("BLOCK_INTERVAL_SECONDS", "1");
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut chain = String::new();
         let url = loop {
             let line = lines.next().unwrap().unwrap();
             let event: Value = serde_json::from_str(&line).unwrap();
+            let address = || format!("http://{}", event["address"].as_str().unwrap());
+            if event["message"] == "Lucid Block Manager Service started successfully" {
+                chain = address();
+            }
             if event["message"] == "Lucid Data Chain Service started successfully" {
-                break format!("http://{}", event["address"].as_str().unwrap());
+                break address();
             }
         };
         // Whatever it says later must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url }
+        Self { child, url, chain }
     }
 
     /// A command against the server; its own `--data` holds nothing.

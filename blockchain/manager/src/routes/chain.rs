@@ -8,6 +8,7 @@ use lucid_http::reply::Reply;
 
 use super::status::counts;
 use crate::app::App;
+use crate::facts::Role;
 use crate::ops::chain_info::chain_info;
 use crate::problems;
 
@@ -30,7 +31,10 @@ pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
             pruned_below: 0,
             max_blocks_to_keep: 0,
             last_maintenance: None,
-            producer: Some(manager.key.public().to_string()),
+            producer: match manager.role {
+                Role::Authority => Some(manager.key.public().to_string()),
+                Role::Follower => manager.kind.producer.map(|key| key.to_string()),
+            },
             statistics,
         }))
     })

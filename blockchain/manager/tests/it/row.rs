@@ -143,7 +143,10 @@ impl Drop for Program {
 
 #[test]
 fn three_in_a_row_converge_after_kills_and_cut_connections() {
-    #[expect(clippy::disallowed_methods, reason = "how long it goes on is for whoever runs the tests")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long it goes on is for whoever runs the tests"
+    )]
     let kills: u64 = std::env::var("LUCID_ROW_KILLS").map_or(12, |count| count.parse().unwrap());
     let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let proxies = [Proxy::start(11), Proxy::start(13)];

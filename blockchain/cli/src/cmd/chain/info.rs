@@ -1,5 +1,6 @@
 //! `lucid chain info`: how far the chain is, and what it is.
 
+use lucid_block_manager::facts::Role;
 use lucid_block_manager::ops::chain_info::chain_info;
 use lucid_core::digest::BlockHash;
 use serde::Serialize;
@@ -95,7 +96,7 @@ fn of_folder(at: &Where<'_>, output: &Output) -> anyhow::Result<Found> {
         pending: facts.pool.transactions,
         pruned_below: opened.chain.pruned_below(),
         role: opened.role.name().to_owned(),
-        signs_with: Some(opened.key.public().to_string()),
+        signs_with: (opened.role == Role::Authority).then(|| opened.key.public().to_string()),
     };
     opened.close()?;
     Ok(found)

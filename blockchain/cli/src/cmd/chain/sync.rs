@@ -1,0 +1,123 @@
+//! `lucid chain sync`: brings what another block-manager has here, once.
+//!
+//! Into a data folder, which becomes a follower's at the first time; or, with `--manager`, by asking a
+//! follower that runs. A round that was broken off is simply begun again. Exit codes: 0 everything that the
+//! peer has is here; 1 it failed.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lucid_api::v1::sync::SyncReport;
+use lucid_block_manager::facts::Role;
+use lucid_block_manager::ops::sync_chain::{Following, Outcome, sync_chain};
+use lucid_block_manager::ops::take_blocks::Pins;
+use lucid_block_manager::peer::http::HttpPeer;
+use lucid_block_manager::state::{Kind, Options};
+use lucid_core::digest::BlockHash;
+use lucid_core::sign::PublicKey;
+
+use super::Where;
+use crate::cmd::{DONE, now};
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::text;
+
+/// Arguments of `lucid chain sync`.
+#[derive(Debug, clap::Args)]
+pub struct Sync {
+    /// The block-manager to follow, or an engine that gives one block at a time.
+    #[arg(long, env = "BLOCKCHAIN_ENGINE_URL", value_name = "URL")]
+    from: Option<String>,
+    /// The hash of block 0, from a source you trust: another chain is refused.
+    #[arg(long, env = "LUCID_CHAIN_GENESIS", value_name = "HASH")]
+    genesis: Option<BlockHash>,
+    /// The key in base64 that signs the blocks: they are final at once, and those that another key signed
+    /// are refused.
+    #[arg(long, env = "LUCID_CHAIN_PRODUCER_KEY", value_name = "KEY")]
+    producer: Option<PublicKey>,
+    /// Seconds that an answer may take.
+    #[arg(long, env = "SYNC_TIMEOUT", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
+    timeout: u64,
+    /// Bodies that are asked for in one request at most.
+    #[arg(long, env = "SYNC_BATCH_SIZE", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "COUNT")]
+    batch: u32,
+}
+
+impl Sync {
+    /// Brings the blocks.
+    pub(super) fn run(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<u8> {
+        let report = match at.client()? {
+            Some(client) => client.sync()?,
+            None => self.bring_to_folder(at, output)?,
+        };
+        output.result(&report, |report| {
+            let mut lines = vec![format!("{} blocks committed", text::count(report.synced_blocks))];
+            lines.push(match report.local_height {
+                Some(height) => format!("the newest block is {}", text::count(height)),
+                None => "no block is final yet".to_owned(),
+            });
+            lines.extend(report.message.clone());
+            lines.join("\n")
+        })?;
+        Ok(DONE)
+    }
+
+    fn bring_to_folder(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<SyncReport> {
+        let url = self.from.as_deref();
+        let url =
+            url.context("nobody is named to follow: give --from URL (BLOCKCHAIN_ENGINE_URL)")?;
+        let peer = HttpPeer::new(url, Duration::from_secs(self.timeout))?;
+        let (genesis, producer) = (self.genesis, self.producer);
+        let kind = Kind { role: Some(Role::Follower), genesis, producer };
+        let opened = at.open("sync", Options { kind, ..Options::default() })?;
+        if let Some(why) = opened.read_only() {
+            anyhow::bail!("the chain takes no blocks now: {why}");
+        }
+        let following = Following {
+            vault: &opened.vault,
+            chain: opened.chain.as_ref(),
+            staging: &opened.staging,
+            peer: &peer,
+            pins: Pins { genesis, producer },
+            batch: self.batch,
+            slow: 0,
+        };
+        let progress = Progress::counting(output, "synchronising", "blocks");
+        let before = opened.chain.tip()?.map_or(0, |tip| tip.height + 1);
+        let mut brought = 0;
+        let last = loop {
+            let round = sync_chain(&following, now(), &|so_far| {
+                let total = so_far.remote.map_or(0, |height| height.saturating_add(1));
+                progress.set_count(before + brought + so_far.blocks, total);
+                ControlFlow::Continue(())
+            });
+            let round = round.with_context(|| format!("following {url}"))?;
+            brought += round.blocks;
+            if round.outcome != Outcome::More {
+                break round;
+            }
+        };
+        drop(progress);
+        let local_height = opened.chain.tip()?.map(|tip| tip.height);
+        let tentative = opened.staging.list().len();
+        opened.close()?;
+        let message = match (last.outcome, tentative) {
+            (Outcome::PeerBehind, _) => {
+                Some("the peer has fewer blocks, and the same ones".to_owned())
+            }
+            (_, 0) => None,
+            (_, count) => {
+                Some(format!("{} more blocks are not final yet", text::count(count as u64)))
+            }
+        };
+        Ok(SyncReport {
+            success: true,
+            synchronized: true,
+            synced_blocks: brought,
+            local_height,
+            remote_height: last.remote,
+            message,
+        })
+    }
+}
