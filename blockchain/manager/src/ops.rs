@@ -7,6 +7,7 @@
 pub mod anchor_proof;
 pub mod anchor_session;
 pub mod chain_info;
+pub mod check_records;
 pub mod get_block;
 pub mod get_transaction;
 pub mod list_blocks;
