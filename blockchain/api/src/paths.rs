@@ -139,6 +139,12 @@ pub const BLOCKCHAIN_STATUS: &str = "/api/v1/blockchain/status";
 pub const BLOCKCHAIN_INFO: &str = "/api/v1/blockchain/info";
 /// Asks a follower's peer for blocks now.
 pub const CHAIN_SYNC: &str = "/api/v1/chain/sync";
+/// Looking after the chain now.
+pub const CHAIN_MAINTENANCE: &str = "/api/v1/chain/maintenance";
+/// Blocks in numbers.
+pub const BLOCKS_STATS: &str = "/api/v1/blocks/stats";
+/// The headers of blocks in a row.
+pub const BLOCKS_HEADERS: &str = "/api/v1/blocks/headers";
 /// Transactions: submit.
 pub const TRANSACTIONS: &str = "/api/v1/transactions";
 /// One transaction.

@@ -16,9 +16,11 @@ use tokio::sync::Notify;
 
 use crate::clock::now;
 use crate::follower::Follower;
+use crate::maintenance::Maintenance;
 use crate::problems;
 use crate::state::Opened;
 use crate::validating::Validating;
+use crate::workers::pulse;
 
 /// Shared by everything that runs. Cloning shares it.
 #[derive(Clone)]
@@ -33,11 +35,22 @@ struct Shared {
     block_interval: Duration,
     follower: OnceLock<Follower>,
     validating: Validating,
+    maintenance: Maintenance,
+    /// So many bodies are kept at least; 0 keeps all.
+    keep: u64,
+    pulse: Mutex<Option<Pulse>>,
+}
+
+/// What was felt when the newest block was last read.
+struct Pulse {
+    at: Instant,
+    storage: Option<String>,
+    validator: Option<String>,
 }
 
 impl App {
-    /// Nothing is open yet.
-    pub fn new(shutdown: &Shutdown, block_interval: Duration) -> Self {
+    /// Nothing is open yet. `keep` bodies are kept at least; 0 keeps all.
+    pub fn new(shutdown: &Shutdown, block_interval: Duration, keep: u64) -> Self {
         Self(Arc::new(Shared {
             opened: OnceLock::new(),
             started: Instant::now(),
@@ -47,6 +60,9 @@ impl App {
             block_interval,
             follower: OnceLock::new(),
             validating: Validating::default(),
+            maintenance: Maintenance::default(),
+            keep,
+            pulse: Mutex::new(None),
         }))
     }
 
@@ -123,25 +139,55 @@ impl App {
         &self.0.pool_is_full
     }
 
+    /// The upkeep of the chain.
+    pub fn maintenance(&self) -> &Maintenance {
+        &self.0.maintenance
+    }
+
+    /// So many bodies are kept at least; 0 keeps all.
+    pub fn keep(&self) -> u64 {
+        self.0.keep
+    }
+
+    /// Notes why the newest block cannot be read, and why it cannot be judged; `None` where it can.
+    pub fn note_pulse(&self, storage: Option<String>, validator: Option<String>) {
+        *self.0.pulse.lock() = Some(Pulse { at: Instant::now(), storage, validator });
+    }
+
+    /// Why blocks cannot be read or judged, if so.
+    fn pulse(&self) -> (Option<String>, Option<String>) {
+        match self.0.pulse.lock().as_ref() {
+            // Start-up has just read it.
+            None => (None, None),
+            Some(pulse) if pulse.at.elapsed() > pulse::STALE => {
+                let why = format!("reading a block takes over {} s", pulse::STALE.as_secs());
+                (Some(why.clone()), Some(why))
+            }
+            Some(pulse) => (pulse.storage.clone(), pulse.validator.clone()),
+        }
+    }
+
     /// Notes why sealing fails; `None` when it works again.
     pub fn set_sealing_fault(&self, why: Option<String>) {
         *self.0.sealing_fault.lock() = why;
     }
 
-    /// How the components are, from what is known already.
+    /// How the components are, from what is known already: nothing is read here.
     pub fn report(&self) -> Report {
         let Some(opened) = self.opened() else { return Report::starting() };
-        let read_only = opened.read_only();
         let sealing = self.0.sealing_fault.lock().clone();
+        let (unreadable, unjudged) = self.pulse();
         let damage = opened.damage();
-        let mut report = Report::new().needed("block_validator", true);
-        report = report.needed("chain_manager", sealing.is_none());
-        if let Some(why) = sealing {
-            report = report.detail(why);
-        }
-        report = report.needed("block_storage", read_only.is_none());
-        if let Some(why) = read_only {
-            report = report.detail(why);
+        let mut report = Report::new();
+        for (component, fault) in [
+            ("block_validator", unjudged),
+            ("chain_manager", sealing.or_else(|| self.0.maintenance.fault())),
+            ("block_storage", opened.read_only().or(unreadable)),
+        ] {
+            report = report.needed(component, fault.is_none());
+            if let Some(why) = fault {
+                report = report.detail(why);
+            }
         }
         // An authority has nobody to synchronise with; a follower without its peer still serves.
         let unsynchronised =

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lucid_api::client::service_url;
 use lucid_core::digest::BlockHash;
+use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::sign::PublicKey;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings, load};
@@ -41,6 +42,12 @@ pub struct Config {
     /// `BLOCK_INTERVAL_SECONDS` (`blocks.interval_seconds`): how long submitted transactions wait
     /// for their block at most. Default 10.
     pub block_interval: Duration,
+    /// `MAX_BLOCKS_TO_KEEP` (`blocks.keep`): the transactions of so many blocks are kept at least, and
+    /// those of older ones are pruned. Default 0: all are kept. What is kept of a block for ever stays.
+    pub keep: u64,
+    /// `CHAIN_MAINTENANCE_INTERVAL` (`blocks.maintenance_interval_seconds`): how often the chain is
+    /// looked after. Default 60.
+    pub maintenance_interval: Duration,
     /// `BLOCKCHAIN_ENGINE_URL` (`engine_url`): whom to follow. Without one, the service is the
     /// authority of its own chain.
     pub follow: Option<Follow>,
@@ -106,12 +113,36 @@ fn pin<T: std::str::FromStr<Err: std::fmt::Display>>(
     }
 }
 
+/// What the founding documents let an operator choose, and what cannot be chosen here.
+fn refuse_what_cannot_be_had(settings: &mut Settings<'_>) {
+    let validation = Key::new("blocks.validation_enabled", "BLOCK_VALIDATION_ENABLED");
+    if !settings.flag(&validation, true) {
+        settings.refuse(
+            "BLOCK_VALIDATION_ENABLED=false: every block is judged by the six rules, whichever way \
+             it comes in; unset it",
+        );
+    }
+    let tolerance =
+        Key::new("blocks.timestamp_tolerance_seconds", "BLOCK_TIMESTAMP_TOLERANCE_SECONDS");
+    let constant = BLOCK_TIME_TOLERANCE_SECONDS;
+    let wanted = settings.value(&tolerance, constant);
+    if wanted != constant {
+        settings.refuse(format!(
+            "BLOCK_TIMESTAMP_TOLERANCE_SECONDS={wanted}: it is {constant}, a constant of the chain, \
+             or a block would be valid here and not elsewhere; unset it"
+        ));
+    }
+}
+
 impl Config {
     /// Reads them.
     pub fn read(settings: &mut Settings<'_>) -> Self {
         let common = CommonConfig::read(settings);
         let url = settings.own("url", "URL");
         let interval = Key::new("blocks.interval_seconds", "BLOCK_INTERVAL_SECONDS");
+        let maintenance =
+            Key::new("blocks.maintenance_interval_seconds", "CHAIN_MAINTENANCE_INTERVAL");
+        refuse_what_cannot_be_had(settings);
         Self {
             common,
             url: settings.optional(&url),
@@ -119,6 +150,8 @@ impl Config {
                 .optional(&Key::new("blocks.path", "BLOCK_STORAGE_PATH"))
                 .map(PathBuf::from),
             block_interval: settings.seconds(&interval, 10.0, 0.01),
+            keep: settings.value(&Key::new("blocks.keep", "MAX_BLOCKS_TO_KEEP"), 0),
+            maintenance_interval: settings.seconds(&maintenance, 60.0, 0.01),
             follow: Follow::read(settings),
             genesis: pin(settings, &Key::new("chain.genesis", "LUCID_CHAIN_GENESIS")),
             producer: pin(settings, &Key::new("chain.producer_key", "LUCID_CHAIN_PRODUCER_KEY")),

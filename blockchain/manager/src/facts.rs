@@ -8,6 +8,7 @@
 //! order and a text; failed, a text; chained, neither, for the chain has it.
 
 mod forks;
+mod upkeep;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
 pub use forks::{FORKS_MAX, Fork, forks};
+pub use upkeep::cursor;
 
 /// What a block-manager is, written down at its first start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,11 @@ pub enum Fact {
         /// Their ids.
         ids: Vec<IdDigest>,
     },
+    /// The blocks below a height have been looked through.
+    LookedThrough {
+        /// Where to go on.
+        next: u64,
+    },
     /// A follower became the authority of the chain it had followed.
     Promoted {
         /// When.
@@ -92,6 +99,7 @@ const GENESIS: u8 = 0x11;
 const POOLED: u8 = 0x12;
 const FAILED: u8 = 0x13;
 const CHAINED: u8 = 0x14;
+const LOOKED_THROUGH: u8 = 0x17;
 const PROMOTED: u8 = 0x1a;
 const FORKED: u8 = 0x1b;
 
@@ -112,6 +120,7 @@ impl Fact {
                 to.u8(CHAINED).u64(*height);
                 ids.iter().fold(&mut to, |to, id| to.raw(id))
             }
+            Self::LookedThrough { next } => to.u8(LOOKED_THROUGH).u64(*next),
             Self::Promoted { at, tip } => {
                 to.u8(PROMOTED).i64(at.as_micros()).option(*tip, |to, (height, hash)| {
                     to.u64(height).raw(hash.as_bytes());
@@ -154,6 +163,7 @@ impl Fact {
                 }
                 Self::Chained { height, ids }
             }
+            LOOKED_THROUGH => Self::LookedThrough { next: from.u64("height")? },
             PROMOTED => Self::Promoted {
                 at: time(&mut from)?,
                 tip: from.option("the tip", |from| {
@@ -395,6 +405,10 @@ impl Project for Facts {
                 fork.project(changes);
                 Ok(())
             }
+            Fact::LookedThrough { next } => {
+                upkeep::project(next, changes);
+                Ok(())
+            }
             Fact::Genesis(hash) => {
                 changes.put(GENESIS_KEY.to_vec(), hash.as_bytes().to_vec());
                 Ok(())
@@ -505,6 +519,7 @@ mod tests {
             Fact::Genesis(BlockHash::new([1; 32])),
             Fact::Pooled { posted: TransactionHash::new([2; 32]), at, text: "{}".into() },
             Fact::Failed { id: [3; 16], at, reason: "because".into() },
+            Fact::LookedThrough { next: 7 },
             Fact::Chained { height: 9, ids: vec![[4; 16], [5; 16]] },
             Fact::Promoted { at, tip: None },
             Fact::Promoted { at, tip: Some((9, BlockHash::new([6; 32]))) },

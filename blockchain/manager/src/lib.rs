@@ -30,6 +30,7 @@ pub mod forward;
 pub mod given;
 pub mod in_order;
 pub mod limits;
+pub mod maintenance;
 pub mod ops;
 pub mod peer;
 pub mod problems;

@@ -6,12 +6,15 @@
 
 pub mod anchor_proof;
 pub mod anchor_session;
+pub mod block_stats;
 pub mod chain_info;
+pub mod check_integrity;
 pub mod check_records;
 pub mod get_block;
 pub mod get_transaction;
 pub mod list_blocks;
 pub mod list_pending;
+pub mod maintain_chain;
 pub mod propose_block;
 pub mod prove_transaction;
 pub mod read_run;

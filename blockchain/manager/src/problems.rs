@@ -9,6 +9,7 @@ use lucid_store::{CommitError, StoreError};
 
 use crate::given::broken;
 use crate::ops::anchor_session::AnchorError;
+use crate::ops::maintain_chain::UpkeepError;
 use crate::ops::propose_block::ProposeError;
 use crate::ops::remove_block::RemoveBlockError;
 use crate::ops::seal_block::SealError;
@@ -48,6 +49,14 @@ pub fn commit(error: CommitError) -> Refusal {
             Refusal::new(ErrorCode::Unavailable, "the store cannot be written to now")
                 .documented("ST_002")
         }
+    }
+}
+
+/// The chain could not be looked after.
+pub fn upkeep(error: UpkeepError) -> Refusal {
+    match error {
+        UpkeepError::Store(error) => store(error),
+        UpkeepError::Commit(error) => commit(error),
     }
 }
 

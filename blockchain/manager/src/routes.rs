@@ -3,6 +3,7 @@
 mod anchoring;
 mod blocks;
 mod chain;
+mod maintenance;
 mod propose;
 mod runs;
 mod status;
@@ -23,6 +24,8 @@ const UNHURRIED: Limits = Limits { body_bytes: Some(64 << 10), time: None };
 pub fn routes(app: App) -> OpenApiRouter {
     let ordinary = OpenApiRouter::new()
         .routes(routes!(status::get_status))
+        .routes(routes!(blocks::list_headers))
+        .routes(routes!(blocks::get_stats))
         .routes(routes!(blocks::get_latest_block))
         .routes(routes!(blocks::get_block_by_height))
         .routes(routes!(blocks::get_block_by_hash))
@@ -44,7 +47,9 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(chain::get_info_alias))
         .routes(routes!(chain::get_info))
         .routes(routes!(chain::get_height));
-    let unhurried = OpenApiRouter::new().routes(routes!(validation::validate_chain));
+    let unhurried = OpenApiRouter::new()
+        .routes(routes!(validation::validate_chain))
+        .routes(routes!(maintenance::maintain_chain));
     let large = OpenApiRouter::new()
         .routes(routes!(blocks::list_blocks, blocks::submit_block))
         .routes(routes!(transactions::submit_batch))

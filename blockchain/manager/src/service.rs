@@ -42,6 +42,8 @@ pub struct Running {
     serving: JoinHandle<Drained>,
     /// Seals blocks, or follows those of another.
     blocks: JoinHandle<()>,
+    maintaining: JoinHandle<()>,
+    feeling: JoinHandle<()>,
 }
 
 /// Starts the service. It runs until `shutdown` is asked for.
@@ -54,7 +56,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let follower = follower.await??;
     let listening = Listening::bind(config.common.bind).await?;
     let address = listening.address();
-    let app = App::new(shutdown, config.block_interval);
+    let app = App::new(shutdown, config.block_interval, config.keep);
     let probed = app.clone();
     let porch = Porch::new(SERVICE, &config.common, move || probed.report());
     let router = porch.around(routes::routes(app.clone()));
@@ -85,12 +87,15 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
             tokio::spawn(workers::follow::follow(app.clone()))
         }
     };
+    let interval = config.maintenance_interval;
+    let maintaining = tokio::spawn(workers::maintenance::maintain_in_time(app.clone(), interval));
+    let feeling = tokio::spawn(workers::pulse::feel_pulse(app.clone()));
     tracing::info!(
         address = %address,
         url = config.url,
         "Lucid Block Manager Service started successfully"
     );
-    Ok(Running { address, app, serving, blocks })
+    Ok(Running { address, app, serving, blocks, maintaining, feeling })
 }
 
 impl Running {
@@ -105,6 +110,8 @@ impl Running {
         tracing::info!("Shutting down Lucid Block Manager Service");
         let drained = self.serving.await?;
         self.blocks.await?;
+        self.maintaining.await?;
+        self.feeling.await?;
         let app = self.app;
         tokio::task::spawn_blocking(move || {
             if let Some(Err(error)) = app.opened().map(|opened| opened.vault.close()) {

@@ -48,6 +48,8 @@ pub struct Options {
     pub blocks: Option<PathBuf>,
     /// Whether the loss of acknowledged facts and blocks has been accepted.
     pub accept_loss: bool,
+    /// A file of blocks is continued in a new one beyond this size, and pruned as a whole.
+    pub block_file_bytes: u64,
     /// What it is to be, and whose chain it is to keep.
     pub kind: Kind,
 }
@@ -73,6 +75,7 @@ impl Default for Options {
             passphrase: None,
             blocks: None,
             accept_loss: false,
+            block_file_bytes: FILE_BYTES_MAX,
             kind: Kind::default(),
         }
     }
@@ -182,6 +185,8 @@ pub struct Parts {
     pub key: SigningKey,
     /// Whether the loss of acknowledged facts and blocks has been accepted.
     pub accept_loss: bool,
+    /// A file of blocks is continued in a new one beyond this size.
+    pub block_file_bytes: u64,
     /// What it is to be.
     pub kind: Kind,
 }
@@ -258,6 +263,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
         index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
         key: SigningKey::from_seed(*folder.signing_seed),
         accept_loss: options.accept_loss,
+        block_file_bytes: options.block_file_bytes,
         kind: options.kind.clone(),
     };
     let mut opened = over(parts, now)?;
@@ -280,7 +286,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         disk: parts.blocks,
         store: parts.store,
         index: parts.index,
-        file_bytes_max: FILE_BYTES_MAX,
+        file_bytes_max: parts.block_file_bytes,
         accept_loss: parts.accept_loss,
     })?;
     let role = settle_role(&vault, parts.kind.role)?;

@@ -1,4 +1,7 @@
-//! What the service does without being asked: it seals blocks.
+//! What the service does without being asked: it seals blocks, looks after them, and feels its own pulse.
+
+pub mod maintenance;
+pub mod pulse;
 
 pub mod follow;
 

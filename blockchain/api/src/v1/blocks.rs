@@ -1,6 +1,6 @@
 //! Blocks: lists of them, and verdicts on them. A block itself travels as its own text.
 
-use lucid_core::digest::{BlockHash, MerkleRoot, TransactionHash};
+use lucid_core::digest::{BlockHash, LogHash, MerkleRoot, TransactionHash};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -103,6 +103,88 @@ pub struct BlockSummary {
     pub pruned: bool,
 }
 
+/// Which headers are wanted: `GET /api/v1/blocks/headers`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct HeadersQuery {
+    /// The height of the first; 0 when absent.
+    #[serde(default)]
+    pub start_height: u64,
+    /// At most so many (1..1000; 100 when absent).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// The headers of blocks in a row, in the order of heights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Headers {
+    /// Empty beyond the tip.
+    pub headers: Vec<BlockSummary>,
+}
+
+/// Blocks in numbers: `GET /api/v1/blocks/stats`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BlockStats {
+    /// From genesis on.
+    pub total_blocks: u64,
+    /// Of the newest block; 0 for an empty chain too.
+    pub latest_height: u64,
+    /// In all blocks.
+    pub total_transactions: u64,
+    /// Seconds from one block to the next.
+    pub average_block_time: f64,
+    /// Bytes of a block's transaction texts.
+    pub average_block_size: f64,
+    /// Bytes that the blocks take up.
+    pub storage_size: u64,
+    /// Blocks below have no transactions any more.
+    pub pruned_below: u64,
+}
+
+/// The way from a transaction to the roots of its block: `GET /api/v1/blocks/{index}/proof/{tx_id}`. It is
+/// there for pruned blocks too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockProof {
+    /// Which.
+    pub tx_id: String,
+    /// SHA-256 of its canonical text.
+    #[schema(value_type = String)]
+    pub leaf_hash: TransactionHash,
+    /// Its position in the block.
+    pub leaf_index: u64,
+    /// How many transactions the block has.
+    pub leaf_count: u64,
+    /// From the bottom up.
+    pub path: Vec<Sibling>,
+    /// What the path leads to.
+    #[schema(value_type = String)]
+    pub merkle_root: MerkleRoot,
+    /// What covers the root.
+    #[schema(value_type = String)]
+    pub block_hash: BlockHash,
+    /// Its height.
+    pub block_index: u64,
+    /// The same by RFC 9162, which the block's entry covers.
+    pub log: LogProof,
+    /// The block's nine lines.
+    pub entry: String,
+}
+
+/// An inclusion proof of RFC 9162.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogProof {
+    /// SHA-256 of a zero byte and the canonical text.
+    #[schema(value_type = String)]
+    pub leaf_hash: LogHash,
+    /// The siblings, from the bottom up.
+    #[schema(value_type = Vec<String>)]
+    pub path: Vec<LogHash>,
+    /// What they lead to.
+    #[schema(value_type = String)]
+    pub root: LogHash,
+}
+
 /// How a block's time is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -161,28 +243,6 @@ pub struct BlockAccepted {
     pub hash: BlockHash,
     /// What the rules say.
     pub validation: Validation,
-}
-
-/// The way from a transaction to its block's Merkle root.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct BlockProof {
-    /// The transaction.
-    pub tx_id: String,
-    /// SHA-256 of its canonical text.
-    #[schema(value_type = String)]
-    pub leaf_hash: TransactionHash,
-    /// Its place in the block.
-    pub leaf_index: usize,
-    /// How many transactions the block has.
-    pub leaf_count: usize,
-    /// The siblings, from the bottom up.
-    pub path: Vec<Sibling>,
-    /// Where they lead.
-    #[schema(value_type = String)]
-    pub merkle_root: MerkleRoot,
-    /// The block.
-    #[schema(value_type = String)]
-    pub block_hash: BlockHash,
 }
 
 /// A neighbour on the way up. A node without one is its own, on the right.

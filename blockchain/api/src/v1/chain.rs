@@ -1,4 +1,4 @@
-//! The chain as a whole: `GET /api/v1/chain/info` and `GET /api/v1/chain/height`.
+//! The chain as a whole: what it is, how far it is, and its upkeep.
 
 use lucid_core::digest::BlockHash;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,9 @@ pub struct ChainInfo {
     pub max_blocks_to_keep: u64,
     /// When the last maintenance ended.
     pub last_maintenance: Option<String>,
+    /// What it did.
+    #[serde(default)]
+    pub last_report: Option<MaintenanceReport>,
     /// The public key in base64 that signs blocks: an authority's own, a follower's pinned one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub producer: Option<String>,
@@ -89,4 +92,62 @@ pub struct ChainStatus {
     pub last_block_time: Option<String>,
     /// How synchronisation is.
     pub sync: SyncStatus,
+}
+
+/// `POST /api/v1/chain/maintenance`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Maintain {
+    /// Looks at every block, not at the next ones only.
+    #[serde(default)]
+    pub full: bool,
+}
+
+/// What a cycle of maintenance did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MaintenanceReport {
+    /// `completed`.
+    pub status: String,
+    /// When it began.
+    pub started_at: String,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What was looked at, and what is wrong.
+    pub integrity: IntegrityReport,
+    /// Blocks whose transactions were pruned.
+    pub removed: u64,
+    /// Bytes that went with them.
+    pub removed_bytes: u64,
+    /// Why something was not removed that should have been, one sentence for each reason.
+    pub spared: Vec<String>,
+    /// Of the newest block.
+    pub height: u64,
+}
+
+/// What looking through blocks found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct IntegrityReport {
+    /// How many blocks were looked at.
+    pub checked: u64,
+    /// The first of them.
+    pub from: u64,
+    /// The last of them; `null` when there was none.
+    pub to: Option<u64>,
+    /// Blocks that are not there, or not all of them. At most a thousand are listed.
+    pub missing: Vec<u64>,
+    /// Blocks that break a rule, likewise.
+    pub invalid: Vec<InvalidBlock>,
+    /// Damaged places that were met, as sentences.
+    pub damage: Vec<String>,
+    /// Blocks that are missing or invalid, those included that are not listed.
+    pub faults: u64,
+}
+
+/// A stored block that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InvalidBlock {
+    /// Which.
+    pub index: u64,
+    /// What it breaks.
+    pub why: String,
 }

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::{
-    BlockAccepted, BlockProof, BlockSort, BlockSummary, Blocks, BlocksQuery, Pagination, Sibling,
-    Side,
+    BlockAccepted, BlockProof, BlockSort, BlockStats, BlockSummary, Blocks, BlocksQuery, Headers,
+    HeadersQuery, LogProof, Pagination, Sibling, Side,
 };
 use lucid_core::digest::BlockHash;
 use lucid_http::extract::{JsonText, Path, Query};
@@ -17,15 +17,20 @@ use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
 use crate::clock::now;
-use crate::ops::get_block::{BlockName, Kept, StoredRecord, get_block as find_block};
+use crate::ops::block_stats::block_stats as read_stats;
+use crate::ops::get_block::{BlockName, Kept, StoredRecord, Stretch, get_block as find_block};
 use crate::ops::list_blocks::{Wanted, list_blocks as read_page};
-use crate::ops::prove_transaction::prove_transaction;
+use crate::ops::prove_transaction::{Proved, prove_transaction};
 use crate::ops::submit_block::submit_block as take_block;
 use crate::problems;
 use crate::reply::validation;
 
 const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 100;
+const HEADERS_DEFAULT: u32 = 100;
+const HEADERS_MAX: u32 = 1_000;
+/// Of the records that headers are made of; those of large blocks come in fewer.
+const HEADERS_BYTES: usize = 16 << 20;
 
 /// Blocks, page by page.
 #[utoipa::path(get, path = paths::BLOCKS, tag = "blocks", params(BlocksQuery), responses((status = 200, body = Blocks)))]
@@ -74,6 +79,105 @@ pub async fn list_blocks(
     .await
 }
 
+/// The headers of blocks in a row, in the order of heights.
+#[utoipa::path(get, path = paths::BLOCKS_HEADERS, tag = "blocks", params(HeadersQuery), responses((status = 200, body = Headers)))]
+pub async fn list_headers(
+    State(app): State<App>,
+    Query(query): Query<HeadersQuery>,
+) -> Reply<Json<Headers>> {
+    let limit = query.limit.unwrap_or(HEADERS_DEFAULT);
+    if !(1..=HEADERS_MAX).contains(&limit) {
+        let sentence = format!("limit is from 1 to {HEADERS_MAX}");
+        return Err(Refusal::new(ErrorCode::Invalid, sentence));
+    }
+    app.run(move |manager| {
+        let chain = manager.chain.as_ref();
+        let (from, blocks) = (query.start_height, limit as usize);
+        let records = chain.records(Stretch { from, blocks, bytes: HEADERS_BYTES });
+        let below = chain.pruned_below();
+        let headers = records.map_err(problems::store)?.into_iter().map(|stored| {
+            let is_pruned = (1..below).contains(&stored.record.entry.index);
+            summary(stored, is_pruned)
+        });
+        Ok(Json(Headers { headers: headers.collect() }))
+    })
+    .await
+}
+
+/// Blocks in numbers.
+#[utoipa::path(get, path = paths::BLOCKS_STATS, tag = "blocks", responses((status = 200, body = BlockStats)))]
+pub async fn get_stats(State(app): State<App>) -> Reply<Json<BlockStats>> {
+    app.run(|manager| {
+        let stats = read_stats(manager.chain.as_ref()).map_err(problems::store)?;
+        Ok(Json(BlockStats {
+            total_blocks: stats.blocks,
+            latest_height: stats.blocks.saturating_sub(1),
+            total_transactions: stats.transactions,
+            average_block_time: stats.block_seconds,
+            average_block_size: match stats.blocks {
+                0 => 0.0,
+                blocks => stats.text_bytes as f64 / blocks as f64,
+            },
+            storage_size: stats.stored_bytes,
+            pruned_below: stats.pruned_below,
+        }))
+    })
+    .await
+}
+
+/// The way from a transaction to the roots of its block.
+#[utoipa::path(get, path = paths::BLOCK_PROOF, tag = "blocks", params(("index" = String, Path), ("tx_id" = String, Path)), responses((status = 200, body = BlockProof), (status = 404)))]
+pub async fn get_block_proof(
+    State(app): State<App>,
+    Path((name, id)): Path<(String, String)>,
+) -> Reply<Json<BlockProof>> {
+    let name = named(&name)?;
+    app.run(move |manager| {
+        let chain = manager.chain.as_ref();
+        let height = match name {
+            BlockName::Hash(hash) => chain.height_of(&hash).map_err(problems::store)?,
+            BlockName::Height(height) => Some(height),
+            BlockName::Latest => None,
+        };
+        let Some(height) = height else { return Err(unknown(name)) };
+        let proved = prove_transaction(chain, height, &id).map_err(problems::store)?;
+        let Some(proved) = proved else {
+            let tip = chain.tip().map_err(problems::store)?;
+            if tip.is_none_or(|tip| height > tip.height) {
+                return Err(unknown(name));
+            }
+            let sentence = format!("block {height} has no transaction {id:?}");
+            return Err(Refusal::new(ErrorCode::NotFound, sentence));
+        };
+        Ok(Json(proof(id, proved)))
+    })
+    .await
+}
+
+fn proof(tx_id: String, proved: Proved) -> BlockProof {
+    let side = |level: usize| match (proved.position >> level) & 1 {
+        0 => Side::Right,
+        _ => Side::Left,
+    };
+    let steps = proved.path.iter().enumerate();
+    BlockProof {
+        tx_id,
+        leaf_hash: proved.digests.hash,
+        leaf_index: proved.position as u64,
+        leaf_count: proved.count as u64,
+        path: steps.map(|(level, hash)| Sibling { hash: *hash, position: side(level) }).collect(),
+        merkle_root: proved.entry.merkle_root,
+        block_hash: proved.entry.hash,
+        block_index: proved.entry.index,
+        log: LogProof {
+            leaf_hash: proved.digests.leaf,
+            path: proved.log_path,
+            root: proved.entry.log_root,
+        },
+        entry: proved.entry.text(),
+    }
+}
+
 fn summary(stored: StoredRecord, pruned: bool) -> BlockSummary {
     let entry = stored.record.entry;
     BlockSummary {
@@ -117,45 +221,10 @@ pub async fn submit_block(
     .await
 }
 
-/// The way from a transaction to its block's Merkle root.
-#[utoipa::path(get, path = paths::BLOCK_PROOF, tag = "blocks", params(("index" = u64, Path), ("tx_id" = String, Path)), responses((status = 200, body = BlockProof), (status = 404)))]
-pub async fn get_block_proof(
-    State(app): State<App>,
-    Path((name, tx_id)): Path<(String, String)>,
-) -> Reply<Json<BlockProof>> {
-    let height = height(&name)?;
-    app.run(move |manager| {
-        let found = prove_transaction(manager.chain.as_ref(), height, &tx_id)
-            .map_err(problems::store)?
-            .ok_or_else(|| {
-                let sentence = format!("block {height} has no transaction {tx_id:?}, or is none");
-                Refusal::new(ErrorCode::NotFound, sentence).documented("BM_001")
-            })?;
-        let path = found.path.into_iter().enumerate().map(|(level, hash)| {
-            let is_right = (found.position >> level) % 2 == 1;
-            Sibling { hash, position: if is_right { Side::Left } else { Side::Right } }
-        });
-        Ok(Json(BlockProof {
-            tx_id,
-            leaf_hash: found.leaf,
-            leaf_index: found.position,
-            leaf_count: found.count,
-            path: path.collect(),
-            merkle_root: found.merkle_root,
-            block_hash: found.block_hash,
-        }))
-    })
-    .await
-}
-
 /// One block, by index or hash.
 #[utoipa::path(get, path = paths::BLOCK, tag = "blocks", params(("index" = String, Path, description = "a height in plain digits, or a hash of 64 hex digits")), responses((status = 200, body = Object), (status = 404)))]
 pub async fn get_block(State(app): State<App>, Path(name): Path<String>) -> Reply<Response> {
-    let name = match name.parse::<BlockHash>() {
-        Ok(hash) => BlockName::Hash(hash),
-        Err(_) => BlockName::Height(height(&name)?),
-    };
-    answer(app, name).await
+    answer(app, named(&name)?).await
 }
 
 /// The newest block.
@@ -183,6 +252,13 @@ pub async fn get_block_by_hash(
         .parse()
         .map_err(|_| Refusal::new(ErrorCode::Invalid, "a hash is 64 lower-case hex digits"))?;
     answer(app, BlockName::Hash(hash)).await
+}
+
+fn named(text: &str) -> Reply<BlockName> {
+    Ok(match text.parse::<BlockHash>() {
+        Ok(hash) => BlockName::Hash(hash),
+        Err(_) => BlockName::Height(height(text)?),
+    })
 }
 
 pub(super) fn height(text: &str) -> Reply<u64> {

@@ -6,6 +6,7 @@ use lucid_api::paths;
 use lucid_api::v1::chain::{ChainHeight, ChainInfo, ChainState, ChainStatus};
 use lucid_http::reply::Reply;
 
+use super::maintenance::report;
 use super::status::counts;
 use crate::app::App;
 use crate::facts::Role;
@@ -15,22 +16,29 @@ use crate::problems;
 /// What the chain is.
 #[utoipa::path(get, path = paths::CHAIN_INFO, tag = "chain", responses((status = 200, body = ChainInfo)))]
 pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
-    let ends = app.shutdown().is_asked();
+    let state = match (app.shutdown().is_asked(), app.maintenance().is_running()) {
+        (true, _) => ChainState::Shutdown,
+        (_, true) => ChainState::Maintenance,
+        _ => ChainState::Idle,
+    };
+    let app_in = app.clone();
     app.run(move |manager| {
         let facts = chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)?;
+        let last = app_in.maintenance().last();
         let mut statistics = counts(&facts);
         statistics.insert("role".to_owned(), manager.role.name().into());
         Ok(Json(ChainInfo {
             height: facts.tip.map_or(0, |tip| tip.height),
             tentative_height: manager.staging.top().map(|top| top.height),
-            state: if ends { ChainState::Shutdown } else { ChainState::Idle },
+            state,
             last_updated: facts.tip_time.unwrap_or_else(|| manager.opened_at.to_string()),
             block_count: facts.blocks,
             latest_block_hash: facts.tip.map(|tip| tip.hash),
             genesis_hash: facts.genesis,
-            pruned_below: 0,
-            max_blocks_to_keep: 0,
-            last_maintenance: None,
+            pruned_below: manager.chain.pruned_below(),
+            max_blocks_to_keep: app_in.keep(),
+            last_maintenance: last.as_ref().map(|last| last.ended_at.to_string()),
+            last_report: last.as_ref().map(report),
             producer: match manager.role {
                 Role::Authority => Some(manager.key.public().to_string()),
                 Role::Follower => manager.kind.producer.map(|key| key.to_string()),

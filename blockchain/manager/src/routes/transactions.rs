@@ -162,6 +162,13 @@ pub async fn get_proof(
     }
     Err(match look_up(&app, id.clone()).await? {
         None => unknown(&id),
+        Some(Found { status: Status::Confirmed { height, .. }, transaction: None, .. }) => {
+            let sentence = format!(
+                "the text of transaction {id:?} was pruned; what proves it without the text is at \
+                 /api/v1/blocks/{height}/proof/{id}"
+            );
+            Refusal::new(ErrorCode::Gone, sentence).with("block_height", height)
+        }
         Some(_) => Refusal::new(ErrorCode::NotFound, format!("transaction {id:?} is in no block")),
     })
 }

@@ -27,6 +27,7 @@ fn opened(disk: &SimulatedDisk) -> Opened {
         index: Arc::new(MemoryIndex::new()),
         key: SigningKey::from_seed([3; 32]),
         accept_loss: false,
+        block_file_bytes: 2_000,
         kind: Kind::default(),
     };
     over(parts, now()).unwrap()

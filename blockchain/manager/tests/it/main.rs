@@ -12,3 +12,4 @@ mod row;
 mod service;
 mod sync;
 mod taking;
+mod upkeep;

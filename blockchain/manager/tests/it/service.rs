@@ -26,12 +26,13 @@ pub struct Server {
     shutdown: Shutdown,
 }
 
-fn config(folder: &Path, interval: &str) -> Config {
-    let environment = BTreeMap::from([
+fn config(folder: &Path, settings: &[(&str, &str)]) -> Config {
+    let mut environment = BTreeMap::from([
         ("BLOCK_MANAGER_PORT".to_owned(), "0".to_owned()),
         ("LUCID_DATA_DIR".to_owned(), folder.display().to_string()),
-        ("BLOCK_INTERVAL_SECONDS".to_owned(), interval.to_owned()),
     ]);
+    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    environment.extend(settings);
     Config::load(&environment, None).unwrap().config
 }
 
@@ -41,8 +42,12 @@ impl Server {
     }
 
     pub async fn start_sealing(folder: &Path, interval: &str) -> Self {
+        Self::start_with(folder, &[("BLOCK_INTERVAL_SECONDS", interval)]).await
+    }
+
+    pub async fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
         let shutdown = Shutdown::new();
-        let running = start(config(folder, interval), &shutdown).await.unwrap();
+        let running = start(config(folder, settings), &shutdown).await.unwrap();
         Self { running, shutdown }
     }
 
@@ -109,7 +114,7 @@ impl Server {
     }
 }
 
-fn anchor(n: u32) -> String {
+pub fn anchor(n: u32) -> String {
     format!(r#"{{"id":"a-{n}","type":"session_anchor","session_id":"s-{n}"}}"#)
 }
 
@@ -506,7 +511,7 @@ async fn a_folder_in_use_stops_the_start_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;
     let shutdown = Shutdown::new();
-    let refused = start(config(folder.path(), "1"), &shutdown).await.err().unwrap();
+    let refused = start(config(folder.path(), &[]), &shutdown).await.err().unwrap();
     assert!(matches!(&refused, StartError::Open(_)), "{refused}");
     assert!(refused.to_string().contains("in use by lucid-block-manager"), "{refused}");
     assert!(!shutdown.is_asked());

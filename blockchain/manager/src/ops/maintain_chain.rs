@@ -1,0 +1,102 @@
+//! One cycle of upkeep: look through some blocks, prune, and say what was found.
+//!
+//! Called by the maintenance worker once a minute, and when somebody asks for it. Blocks that break a
+//! rule stop the clean-up, since then it is not known what is wrong; damage does not, for the store spares
+//! what it touches.
+
+use lucid_core::time::Timestamp;
+use lucid_store::chain::{ChainStore, Pruning};
+use lucid_store::vault::Vault;
+use lucid_store::{CommitError, StoreError};
+
+use super::check_integrity::{Integrity, check_integrity};
+use crate::facts::{self, Fact};
+
+/// Blocks that an ordinary cycle looks at, at most.
+pub const CYCLE_BLOCKS: u64 = 4_096;
+/// Where looking goes on is written down when it has moved so far.
+const NOTED_BLOCKS: u64 = 16 * CYCLE_BLOCKS;
+
+/// What a cycle is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Looks at every block, not at the next ones only.
+    pub full: bool,
+    /// Where the cycle before ended; `None` for the first one.
+    pub cursor: Option<u64>,
+    /// So many bodies are kept at least; 0 keeps all.
+    pub keep: u64,
+}
+
+/// What a cycle did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upkeep {
+    /// What it looked at.
+    pub integrity: Integrity,
+    /// What it removed.
+    pub pruning: Pruning,
+    /// Why it removed nothing, where it should have.
+    pub spared: Option<String>,
+    /// The tip.
+    pub height: u64,
+    /// Where the next cycle goes on.
+    pub cursor: u64,
+}
+
+/// Why a cycle failed.
+#[derive(Debug, thiserror::Error)]
+pub enum UpkeepError {
+    /// Something could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// Runs one cycle. `goes_on` ends the looking early.
+pub fn maintain_chain(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    now: Timestamp,
+    wanted: &Wanted,
+    goes_on: &mut dyn FnMut(&Integrity) -> bool,
+) -> Result<Upkeep, UpkeepError> {
+    let height = chain.tip()?.map_or(0, |tip| tip.height);
+    let noted = facts::cursor(vault.index())?;
+    // Behind the tip it begins anew.
+    let next = wanted.cursor.unwrap_or(noted);
+    let from = if wanted.full || next > height { 0 } else { next };
+    let to = if wanted.full { u64::MAX } else { from.saturating_add(CYCLE_BLOCKS) };
+    let integrity = check_integrity(chain, now, from..to, goes_on)?;
+    let cursor = integrity.next;
+    if cursor.abs_diff(noted) >= NOTED_BLOCKS && vault.read_only().is_none() {
+        facts::commit(vault, &[Fact::LookedThrough { next: cursor }])?;
+    }
+    let mut upkeep = Upkeep {
+        integrity,
+        pruning: Pruning::default(),
+        spared: chain.read_only(),
+        height,
+        cursor,
+    };
+    let keep_from = height.saturating_add(1).saturating_sub(wanted.keep);
+    if wanted.keep == 0 || keep_from == 0 || upkeep.spared.is_some() {
+        return Ok(upkeep);
+    }
+    if let Some(first) = upkeep.integrity.invalid.first() {
+        let why = format!("nothing is removed while block {} breaks a rule", first.index);
+        tracing::warn!(why, "the clean-up was left out");
+        upkeep.spared = Some(why);
+        return Ok(upkeep);
+    }
+    upkeep.pruning = chain.prune(keep_from)?;
+    if upkeep.pruning.blocks > 0 {
+        let Pruning { blocks, bytes, .. } = upkeep.pruning;
+        tracing::info!(bytes, "Cleaned up {blocks} old blocks");
+    }
+    for damage in &upkeep.pruning.spared {
+        tracing::warn!(%damage, "old blocks were not cleaned up, since what is kept of them is damaged");
+    }
+    Ok(upkeep)
+}

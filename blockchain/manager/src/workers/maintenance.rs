@@ -1,0 +1,83 @@
+//! Looks after the chain once in an interval, one cycle at a time.
+
+use std::time::{Duration, Instant};
+
+use lucid_store::chain::ChainStore;
+
+use crate::app::App;
+use crate::clock::now;
+use crate::maintenance::Report;
+use crate::ops::maintain_chain::{Upkeep, UpkeepError, Wanted, maintain_chain};
+use crate::state::Opened;
+
+/// The first wait after a cycle that failed, unless the interval is shorter; it doubles with each.
+const RETRY: Duration = Duration::from_secs(30);
+/// The longest wait after one that failed.
+const RETRY_MAX: Duration = Duration::from_secs(600);
+/// An ordinary cycle looks through blocks for so long at most.
+const CYCLE: Duration = Duration::from_secs(2);
+
+/// Runs cycles until the shutdown is asked for.
+pub async fn maintain_in_time(app: App, interval: Duration) {
+    loop {
+        let wait = match app.maintenance().failures() {
+            0 => interval,
+            failures => {
+                let doubled = RETRY.saturating_mul(1 << failures.saturating_sub(1).min(8));
+                doubled.min(RETRY_MAX).min(interval.max(RETRY))
+            }
+        };
+        app.maintenance().expect_within(wait);
+        tokio::select! {
+            () = app.shutdown().asked() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        let working = app.clone();
+        let ran = tokio::task::spawn_blocking(move || {
+            let opened = working.opened()?;
+            match maintain_now(&working, opened, false)? {
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "the chain could not be looked after"),
+            }
+            Some(())
+        });
+        if let Err(error) = ran.await {
+            tracing::error!(%error, "looking after the chain panicked");
+        }
+    }
+}
+
+/// Runs one cycle, unless one runs already.
+pub fn maintain_now(app: &App, opened: &Opened, full: bool) -> Option<Result<Report, UpkeepError>> {
+    let maintenance = app.maintenance();
+    let cursor = maintenance.last().map(|last| last.upkeep.cursor);
+    let cycle = maintenance.begin(now())?;
+    let wanted = Wanted { full, cursor, keep: app.keep() };
+    let began = Instant::now();
+    let mut goes_on = |_: &_| !app.shutdown().is_asked() && (full || began.elapsed() < CYCLE);
+    let chain = opened.chain.as_ref();
+    let outcome = maintain_chain(&opened.vault, chain, now(), &wanted, &mut goes_on);
+    if let Ok(upkeep) = &outcome {
+        measure(chain, upkeep, opened.damage().len());
+    }
+    metrics::histogram!("lucid_maintenance_seconds").record(began.elapsed().as_secs_f64());
+    let result = if outcome.is_ok() { "completed" } else { "failed" };
+    metrics::counter!("lucid_maintenance_cycles_total", "result" => result).increment(1);
+    Some(cycle.end(now(), outcome))
+}
+
+/// What a cycle found, in numbers.
+fn measure(chain: &dyn ChainStore, upkeep: &Upkeep, damage: usize) {
+    let tip = chain.record(upkeep.height).ok().flatten();
+    if let Some(tip) = tip {
+        let transactions = tip.transactions_before + tip.record.entry.transaction_count;
+        metrics::gauge!("lucid_chain_height").set(upkeep.height as f64);
+        metrics::gauge!("lucid_chain_blocks").set((upkeep.height + 1) as f64);
+        metrics::gauge!("lucid_chain_transactions").set(transactions as f64);
+    }
+    metrics::gauge!("lucid_chain_pruned_below").set(chain.pruned_below() as f64);
+    metrics::gauge!("lucid_chain_damaged_places").set(damage as f64);
+    metrics::gauge!("lucid_chain_faults").set(upkeep.integrity.faults as f64);
+    metrics::counter!("lucid_blocks_pruned_total").increment(upkeep.pruning.blocks);
+    metrics::counter!("lucid_blocks_checked_total").increment(upkeep.integrity.checked);
+}

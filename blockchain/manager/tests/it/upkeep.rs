@@ -1,0 +1,341 @@
+//! Looking after a chain: what is found, what is pruned, and what answers for what is gone.
+
+use std::path::Path;
+use std::time::Duration;
+
+use lucid_block_manager::facts;
+use lucid_block_manager::ops::check_records::{Wanted as Records, check_records};
+use lucid_block_manager::ops::maintain_chain::{Upkeep, Wanted, maintain_chain};
+use lucid_block_manager::ops::seal_block::seal_block;
+use lucid_block_manager::ops::submit_transaction::submit_transaction;
+use lucid_block_manager::state::{Opened, Options, open};
+use lucid_core::block_merkle::{log_leaf, transaction_hash, verify_path};
+use lucid_core::record::Entry;
+use lucid_core::time::Timestamp;
+use lucid_core::tree::{Sha256Tree, verify_inclusion};
+use lucid_store::chain::Body;
+use serde_json::{Value, json};
+
+use crate::service::{Server, anchor};
+
+const BLOCKS: u64 = 20;
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(1_700_000_000_000_000)
+}
+
+fn small(folder: &Path) -> Opened {
+    let options = Options { block_file_bytes: 1_500, ..Options::default() };
+    open(folder, &options, now()).unwrap()
+}
+
+fn text(n: u64, kind: &str) -> String {
+    format!(r#"{{"id":"{kind}-{n}","type":"{kind}","session_id":"s","n":{n}}}"#)
+}
+
+/// A chain over many small files: each block has an anchor and two other transactions.
+fn chain(folder: &Path) -> Opened {
+    let manager = small(folder);
+    for n in 0..BLOCKS {
+        for kind in ["session_anchor", "data_storage", "audit"] {
+            let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+            let posted = text(n, kind);
+            submit_transaction(vault, chain, &manager.admissions, now(), posted.as_bytes())
+                .unwrap();
+        }
+        let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+        seal_block(vault, chain, &manager.sealing, &manager.key, now()).unwrap();
+    }
+    manager
+}
+
+fn maintain(manager: &Opened, wanted: Wanted) -> Upkeep {
+    maintain_chain(&manager.vault, manager.chain.as_ref(), now(), &wanted, &mut |_| true).unwrap()
+}
+
+const ALL: Wanted = Wanted { full: true, cursor: None, keep: 0 };
+
+/// Changes one byte of a file on the disk.
+fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_sound_chain_is_looked_through_bit_by_bit_and_on_and_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    let upkeep = maintain(&manager, ALL);
+    assert_eq!((upkeep.integrity.checked, upkeep.integrity.faults), (BLOCKS, 0));
+    assert_eq!((upkeep.height, upkeep.cursor), (BLOCKS - 1, BLOCKS));
+    // A cycle that is ended early is gone on with.
+    let mut cursor = None;
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let wanted = Wanted { full: false, cursor, keep: 0 };
+        let mut goes_on =
+            |found: &lucid_block_manager::ops::check_integrity::Integrity| found.checked < 8;
+        let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+        let upkeep = maintain_chain(vault, chain, now(), &wanted, &mut goes_on).unwrap();
+        seen.push((upkeep.integrity.from, upkeep.integrity.next));
+        cursor = Some(upkeep.cursor);
+    }
+    assert_eq!(seen, [(0, 8), (8, 16), (16, 20), (0, 8), (8, 16)]);
+    facts::commit(&manager.vault, &[facts::Fact::LookedThrough { next: 13 }]).unwrap();
+    drop(manager);
+    let manager = small(folder.path());
+    let upkeep = maintain(&manager, Wanted { full: false, cursor: None, keep: 0 });
+    assert_eq!((upkeep.integrity.from, upkeep.integrity.next), (13, 20));
+}
+
+#[test]
+fn pruning_keeps_what_must_be_kept_and_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    let keep = |keep| maintain(&manager, Wanted { full: false, cursor: None, keep }).pruning;
+    for all in [0, BLOCKS, BLOCKS + 5, u64::MAX] {
+        assert_eq!(keep(all).blocks, 0, "{all}");
+    }
+    let first = keep(6);
+    assert!(first.blocks > 4 && first.spared.is_empty(), "{first:?}");
+    assert_eq!(keep(6).blocks, 0);
+    let body = |height| manager.chain.body(height).unwrap().unwrap();
+    assert!(matches!(body(0), Body::Here(_)));
+    assert_eq!(body(1), Body::Pruned);
+    assert!((BLOCKS - 6..BLOCKS).all(|height| matches!(body(height), Body::Here(_))));
+    let upkeep = maintain(&manager, ALL);
+    assert_eq!((upkeep.integrity.checked, upkeep.integrity.faults), (BLOCKS, 0));
+    // The rule against repeated ids holds against what was pruned.
+    let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+    let submit = |posted: &str| {
+        submit_transaction(vault, chain, &manager.admissions, now(), posted.as_bytes())
+    };
+    assert!(!submit(&text(1, "audit")).unwrap().is_new);
+    assert!(submit(r#"{"id":"audit-1","type":"audit","n":99}"#).is_err());
+    drop(manager);
+    let reindexed =
+        lucid_block_manager::state::reindex(folder.path(), &Options::default(), now()).unwrap();
+    assert!(reindexed.damage().is_empty(), "{:?}", reindexed.damage());
+    assert_eq!(reindexed.chain.body(1).unwrap(), Some(Body::Pruned));
+    assert_eq!(maintain(&reindexed, ALL).integrity.faults, 0);
+}
+
+#[test]
+fn damage_is_named_and_spared_and_everything_else_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    drop(manager);
+    let bodies = folder.path().join("blocks/00000002.bodies");
+    flip(&bodies, 400);
+    let records = folder.path().join("blocks/00000006.blocks");
+    flip(&records, 500);
+    let manager = small(folder.path());
+    let upkeep = maintain(&manager, ALL);
+    assert!(upkeep.integrity.faults == 2 && upkeep.integrity.invalid.is_empty(), "{upkeep:?}");
+    assert_eq!(upkeep.integrity.missing.len() as u64, upkeep.integrity.faults);
+    let named: Vec<&str> = upkeep.integrity.damage.iter().map(|d| d.file.as_str()).collect();
+    for file in ["blocks/00000002.bodies", "blocks/00000006.blocks"] {
+        assert!(named.contains(&file), "{named:?}");
+    }
+    let pruning = maintain(&manager, Wanted { full: false, cursor: None, keep: 4 }).pruning;
+    assert_eq!(pruning.spared.len(), 2, "{:?} {pruning:?}", upkeep.integrity);
+    assert!(pruning.files > 1, "{pruning:?}");
+    assert!(bodies.exists() && !folder.path().join("blocks/00000004.bodies").exists());
+    // What the damaged record spoke of can still be read.
+    let lost =
+        upkeep.integrity.missing.iter().rfind(|height| manager.chain.record(**height).is_err());
+    assert!(matches!(manager.chain.body(*lost.unwrap()).unwrap(), Some(Body::Here(_))));
+}
+
+#[test]
+fn records_are_checked_without_their_transactions() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    let wanted = Records { from: 0, to: u64::MAX, signatures: true };
+    let go_on = |_| std::ops::ControlFlow::Continue(());
+    let checked = check_records(manager.chain.as_ref(), &wanted, go_on).unwrap();
+    assert_eq!((checked.blocks, checked.transactions), (BLOCKS, 3 * BLOCKS));
+    assert!(checked.faults.is_empty(), "{checked:?}");
+    assert_eq!(checked.not_checked.len(), 1);
+    let part = Records { from: 3, to: 7, signatures: false };
+    let checked = check_records(manager.chain.as_ref(), &part, go_on).unwrap();
+    assert_eq!((checked.blocks, checked.fault_count), (5, 0));
+    drop(manager);
+    flip(&folder.path().join("blocks/00000004.blocks"), 500);
+    let manager = small(folder.path());
+    let checked = check_records(manager.chain.as_ref(), &wanted, go_on).unwrap();
+    assert_eq!((checked.blocks, checked.fault_count), (BLOCKS, 1), "{checked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pruned_block_answers_with_its_header_and_its_transactions_are_still_proved() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    let transaction = match manager.chain.body(2).unwrap() {
+        Some(Body::Here(body)) => body.into_iter().nth(1).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    drop(manager);
+    let settings = [("MAX_BLOCKS_TO_KEEP", "5"), ("BLOCK_INTERVAL_SECONDS", "0.02")];
+    let server = Server::start_with(folder.path(), &settings).await;
+    let (status, report) = server.raw("POST", "/api/v1/chain/maintenance", None).await;
+    assert_eq!(status, 200, "{report}");
+    assert_eq!(report["status"], "completed");
+    assert_eq!(report["height"], BLOCKS - 1);
+    assert_eq!(report["integrity"]["checked"], BLOCKS);
+    assert_eq!(report["integrity"]["to"], BLOCKS - 1);
+    assert!(report["removed"].as_u64().unwrap() > 5, "{report}");
+    assert_eq!(report["integrity"]["missing"], json!([]));
+
+    let info = server.get("/api/v1/chain/info").await.1;
+    let below = info["pruned_below"].as_u64().unwrap();
+    assert!((6..=BLOCKS - 5).contains(&below), "{info}");
+    assert_eq!(info["max_blocks_to_keep"], 5);
+    assert_eq!(info["last_report"], report);
+    assert!(info["last_maintenance"].is_string() && info["state"] == "idle", "{info}");
+
+    let (status, gone) = server.get("/api/v1/blocks/2").await;
+    assert_eq!((status, &gone["code"]), (410, &json!("gone")), "{gone}");
+    let header = &gone["error"]["details"]["header"];
+    assert_eq!((&header["index"], &header["pruned"]), (&json!(2), &json!(true)));
+    assert_eq!(server.get("/api/v1/blocks/0").await.0, 200);
+    let hash = header["hash"].as_str().unwrap();
+    assert_eq!(server.get(&format!("/api/v1/blocks/hash/{hash}")).await.0, 410);
+    let bodies = "/api/v1/blocks/bodies?from=1";
+    assert_eq!(server.get(bodies).await.0, 410);
+
+    let page = server.get("/api/v1/blocks?limit=100&sort=height_asc").await.1;
+    let pruned: Vec<bool> =
+        page["blocks"].as_array().unwrap().iter().map(|b| b["pruned"] == true).collect();
+    let expected: Vec<bool> = (0..BLOCKS).map(|height| (1..below).contains(&height)).collect();
+    assert_eq!(pruned, expected);
+
+    // The way to both roots is there without the transaction.
+    let proof = server.get("/api/v1/blocks/2/proof/data_storage-2").await.1;
+    let leaf = transaction_hash(transaction.text());
+    assert_eq!(proof["leaf_hash"], leaf.to_string(), "{proof}");
+    let path: Vec<_> = proof["path"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["hash"].as_str().unwrap().parse().unwrap())
+        .collect();
+    let root = verify_path(leaf, 1, 3, &path).unwrap();
+    assert_eq!(proof["merkle_root"], root.to_string());
+    let sides: Vec<&Value> =
+        proof["path"].as_array().unwrap().iter().map(|s| &s["position"]).collect();
+    assert_eq!(sides, ["left", "right"]);
+    let entry = Entry::parse(proof["entry"].as_str().unwrap()).unwrap();
+    assert_eq!((entry.computed_hash().to_string(), entry.merkle_root), (hash.to_owned(), root));
+    let siblings: Vec<[u8; 32]> = proof["log"]["path"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hash| {
+            *hash.as_str().unwrap().parse::<lucid_core::digest::LogHash>().unwrap().as_bytes()
+        })
+        .collect();
+    let leaf = *log_leaf(transaction.text()).as_bytes();
+    assert!(verify_inclusion::<Sha256Tree>(&leaf, 1, 3, &siblings, entry.log_root.as_bytes()));
+    // An anchor is proved with its text; another transaction's text is gone, and the reply says so.
+    assert_eq!(server.get("/api/v1/transactions/session_anchor-2/proof").await.0, 200);
+    let (status, gone) = server.get("/api/v1/transactions/data_storage-2/proof").await;
+    assert_eq!(status, 410, "{gone}");
+    assert!(gone["detail"].as_str().unwrap().contains("/api/v1/blocks/2/proof/"), "{gone}");
+    let state = server.get("/api/v1/transactions/data_storage-2").await.1;
+    assert_eq!((&state["status"], &state["block_height"]), (&json!("confirmed"), &json!(2)));
+    assert_eq!(server.get("/api/v1/blocks/2/proof/nobody").await.0, 404);
+    assert_eq!(server.get("/api/v1/blocks/99/proof/audit-1").await.0, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_come_as_headers_and_in_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(chain(folder.path()));
+    let server = Server::start(folder.path()).await;
+    let headers = server.get("/api/v1/blocks/headers").await.1;
+    let heights = |reply: &Value| -> Vec<u64> {
+        reply["headers"].as_array().unwrap().iter().map(|h| h["height"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(heights(&headers), (0..BLOCKS).collect::<Vec<_>>());
+    let some = server.get("/api/v1/blocks/headers?start_height=7&limit=3").await.1;
+    assert_eq!(heights(&some), [7, 8, 9]);
+    assert_eq!(heights(&server.get("/api/v1/blocks/headers?start_height=99").await.1), [0; 0]);
+    assert_eq!(server.get("/api/v1/blocks/headers?limit=0").await.0, 422);
+    assert_eq!(server.get("/api/v1/blocks/headers?limit=1001").await.0, 422);
+    let stats = server.get("/api/v1/blocks/stats").await.1;
+    assert_eq!(stats["total_blocks"], BLOCKS);
+    assert_eq!(stats["latest_height"], BLOCKS - 1);
+    assert_eq!(stats["total_transactions"], 3 * BLOCKS);
+    let listed = server.get("/api/v1/blocks?limit=100").await.1;
+    let sizes: u64 = listed["blocks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["size_bytes"].as_u64().unwrap())
+        .sum();
+    assert_eq!(stats["average_block_size"], sizes as f64 / BLOCKS as f64);
+    assert!(stats["storage_size"].as_u64().unwrap() > sizes && stats["pruned_below"] == 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maintenance_runs_by_itself_once_at_a_time_and_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(chain(folder.path()));
+    let settings = [("CHAIN_MAINTENANCE_INTERVAL", "0.05"), ("BLOCK_INTERVAL_SECONDS", "0.02")];
+    let server = Server::start_with(folder.path(), &settings).await;
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if server.get("/api/v1/chain/info").await.1["last_report"].is_object() {
+            break;
+        }
+    }
+    let info = server.get("/api/v1/chain/info").await.1;
+    assert_eq!(info["last_report"]["integrity"]["faults"], 0, "{info}");
+    let metrics = server.get("/metrics").await.1;
+    let metrics = metrics.as_str().unwrap();
+    for name in
+        ["lucid_chain_height 19", "lucid_chain_transactions 60", "lucid_chain_damaged_places 0"]
+    {
+        assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+    for wrong in ["{", r#"{"full":1}"#, r#"{"all":true}"#] {
+        let status = server.raw("POST", "/api/v1/chain/maintenance", Some(wrong)).await.0;
+        assert!((400..=422).contains(&status) && status != 409, "{wrong}: {status}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_says_which_part_is_broken() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    server.chain(&anchor(1)).await;
+    let (status, health) = server.get("/health").await;
+    assert_eq!(status, 200, "{health}");
+    for part in ["block_validator", "chain_manager", "block_storage", "chain_sync"] {
+        assert_eq!(health[part], true, "{health}");
+    }
+    // The newest block becomes unreadable while the service runs.
+    let records = folder.path().join("blocks/00000001.blocks");
+    let length = std::fs::metadata(&records).unwrap().len() as usize;
+    flip(&records, length - 60);
+    let mut health = (0, Value::Null);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        health = server.get("/health").await;
+        if health.0 == 503 {
+            break;
+        }
+    }
+    assert_eq!(health.0, 503, "{}", health.1);
+    assert_eq!(
+        (&health.1["block_storage"], &health.1["block_validator"]),
+        (&json!(false), &json!(false))
+    );
+    assert!(health.1["details"]["block_storage"].as_str().unwrap().contains("00000001.blocks"));
+    server.stop().await;
+}
