@@ -101,7 +101,8 @@ impl Maintenance {
 
     /// Why upkeep does not work, if so.
     pub fn fault(&self) -> Option<String> {
-        self.fault_after(self.kept.lock().ended.elapsed())
+        let ended = self.kept.lock().ended;
+        self.fault_after(ended.elapsed())
     }
 
     /// The same, when the last cycle ended so long ago.

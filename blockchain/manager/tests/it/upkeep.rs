@@ -58,7 +58,7 @@ const ALL: Wanted = Wanted { full: true, cursor: None, keep: 0 };
 /// Changes one byte of a file on the disk.
 fn flip(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
-    bytes[at] ^= 1;
+    *bytes.get_mut(at).unwrap() ^= 1;
     std::fs::write(path, bytes).unwrap();
 }
 
