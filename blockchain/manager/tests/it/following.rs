@@ -12,6 +12,11 @@ use lucid_api::client::{BlockManagerClient, ClientOptions, Retry};
 use lucid_api::v1::sync::SyncState;
 use lucid_block_manager::config::Config;
 use lucid_block_manager::service::{Running, start};
+use lucid_core::block::Block;
+use lucid_core::record::{BlockRecord, Head};
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::Transaction;
 use lucid_http::serve::Shutdown;
 use serde_json::{Value, json};
 
@@ -421,6 +426,58 @@ fn mean_peers_cost_bounded_time_and_bring_nothing_in() {
         // A peer that hangs does not hold up the end.
         assert!(follower.stop() < Duration::from_secs(8), "{name}");
         assert!(mean.asked.load(Ordering::Relaxed) > 0);
+    }
+}
+
+/// Heads that hang together are worth nothing without what they stand for.
+#[test]
+fn a_peer_with_good_heads_and_endless_bodies_brings_nothing_in() {
+    let key = SigningKey::from_seed([1; 32]);
+    let mut heads = Vec::new();
+    let mut parent = None;
+    for n in 0..10 {
+        let transaction = Transaction::parse(format!(r#"{{"id": "t-{n}"}}"#).as_bytes()).unwrap();
+        let block =
+            Block::build(parent.as_ref(), vec![transaction], Timestamp::from_micros(n), &key);
+        parent = Some(block.as_parent().unwrap());
+        heads.push(Head::of(&BlockRecord::of(&block)).encode());
+    }
+    let cases: [(&str, fn(&mut TcpStream) -> std::io::Result<()>); 3] = [
+        ("has over", |stream| {
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 99000000000\r\n\r\n")?;
+            let piece = vec![0; 1 << 20];
+            loop {
+                stream.write_all(&piece)?;
+            }
+        }),
+        ("410", |stream| reply(stream, "410 Gone", "text/plain", b"pruned")),
+        ("no transactions of block 0", |stream| {
+            reply(stream, "200 OK", "application/octet-stream", b"")
+        }),
+    ];
+    for (wanted, bodies) in cases {
+        let heads = heads.clone();
+        let mean = Mean::start(move |path, stream| match path {
+            _ if path.contains("/heads?from=0&limit=1") => {
+                let count = if path.ends_with("limit=1") { 1 } else { heads.len() };
+                let body: Vec<u8> =
+                    heads.iter().take(count).flat_map(|head| framed(head)).collect();
+                reply(stream, "200 OK", "application/octet-stream", &body)
+            }
+            _ if path.contains("/chain/height") => {
+                reply(stream, "200 OK", "application/json", HEIGHT)
+            }
+            _ => bodies(stream),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let settings = [("BLOCKCHAIN_ENGINE_URL", mean.url.as_str()), ("SYNC_TIMEOUT", "5")];
+        let follower = Server::start(folder.path(), &settings);
+        let said = || follower.client().chain_status().unwrap().sync.last_error;
+        until(wanted, || said().is_some());
+        let wanted = if wanted == "410" { "pruned" } else { wanted };
+        assert!(said().unwrap().contains(wanted), "{wanted}: {:?}", said());
+        assert!(follower.client().chain_height().unwrap().empty);
+        follower.stop();
     }
 }
 

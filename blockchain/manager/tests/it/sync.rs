@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lucid_block_manager::facts::{Role, forks};
@@ -11,13 +11,16 @@ use lucid_block_manager::ops::remove_block::{RemoveBlockError, remove_block};
 use lucid_block_manager::ops::sync_chain::{Following, Outcome, SyncError, Synced, sync_chain};
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::peer::{Greeting, Peer, PeerError, Speaks};
-use lucid_block_manager::state::{Kind, Opened, Options, open};
+use lucid_block_manager::state::{Kind, Opened, Options, Parts, open, over};
 use lucid_core::block::Block;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{BlockRecord, Head, encode_body};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
+use lucid_store::crypt::Sealer;
+use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::index::memory::MemoryIndex;
 
 fn now() -> Timestamp {
     Timestamp::parse("2026-01-27T10:00:00Z").unwrap()
@@ -683,4 +686,61 @@ fn a_round_that_is_ended_keeps_what_it_has() {
     round(&manager, &peer, pinned(&key(1))).unwrap();
     assert_eq!(height(&manager), Some(1_499));
     assert_same(&manager, &blocks);
+}
+
+/// A follower on a simulated disk. A new index each time: it is derived.
+fn over_disk(disk: &SimulatedDisk) -> Opened {
+    let parts = Parts {
+        disk: Arc::new(disk.clone()),
+        blocks: Arc::new(disk.clone()),
+        store: [7; 16],
+        sealer: Arc::new(Sealer::new(None)),
+        index: Arc::new(MemoryIndex::new()),
+        key: key(3),
+        accept_loss: false,
+        kind: Kind { role: Some(Role::Follower), ..Kind::default() },
+    };
+    over(parts, now()).unwrap()
+}
+
+#[test]
+fn a_power_cut_at_any_moment_leaves_a_chain_that_goes_on() {
+    let blocks = grow(Vec::new(), 14, 2, &key(1), "a");
+    let other = grow(blocks[..8].to_vec(), 5, 2, &key(1), "b");
+    let disk = SimulatedDisk::new();
+    let manager = over_disk(&disk);
+    // Tentative blocks come, are committed and replaced. What was committed after how
+    // many calls:
+    let mut committed = vec![(0, 0)];
+    let peers = [
+        Holder::new(blocks[..9].to_vec()),
+        Holder::new(other.clone()),
+        Holder::new(blocks.clone()),
+    ];
+    for peer in &peers {
+        round(&manager, peer, Pins::default()).unwrap();
+        committed.push((disk.calls(), height(&manager).map_or(0, |height| height + 1)));
+    }
+    assert_eq!((height(&manager), tentative(&manager).len()), (Some(7), 6));
+    drop(manager);
+    for calls in 0..=disk.calls() {
+        let wanted = committed.iter().rev().find(|(at, _)| *at <= calls).unwrap().1;
+        for seed in 0..2 {
+            let found = disk.after_power_cut(calls, seed);
+            let manager = over_disk(&found);
+            assert!(manager.damage().is_empty(), "{calls} {seed}: {:?}", manager.damage());
+            let count = height(&manager).map_or(0, |height| height + 1);
+            assert!(count >= wanted, "{calls} {seed}: {count} of {wanted}");
+            let heights: Vec<u64> = (count..).take(tentative(&manager).len()).collect();
+            assert_eq!(tentative(&manager), heights, "{calls} {seed}");
+            round(&manager, &peers[2], Pins::default()).unwrap();
+            assert_eq!(
+                (height(&manager), tentative(&manager).len()),
+                (Some(7), 6),
+                "{calls} {seed}"
+            );
+            assert_same(&manager, &blocks);
+            assert_eq!(manager.staging.top().unwrap().hash, blocks[13].hash);
+        }
+    }
 }
