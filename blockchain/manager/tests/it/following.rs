@@ -442,7 +442,8 @@ fn a_peer_with_good_heads_and_endless_bodies_brings_nothing_in() {
         parent = Some(block.as_parent().unwrap());
         heads.push(Head::of(&BlockRecord::of(&block)).encode());
     }
-    let cases: [(&str, fn(&mut TcpStream) -> std::io::Result<()>); 3] = [
+    type Bodies = fn(&mut TcpStream) -> std::io::Result<()>;
+    let cases: [(&str, Bodies); 3] = [
         ("has over", |stream| {
             write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 99000000000\r\n\r\n")?;
             let piece = vec![0; 1 << 20];

@@ -697,6 +697,7 @@ fn over_disk(disk: &SimulatedDisk) -> Opened {
         sealer: Arc::new(Sealer::new(None)),
         index: Arc::new(MemoryIndex::new()),
         key: key(3),
+        block_file_bytes: 2_000,
         accept_loss: false,
         kind: Kind { role: Some(Role::Follower), ..Kind::default() },
     };
