@@ -25,7 +25,10 @@ pub async fn forward(
     text: impl FnOnce() -> String,
 ) -> Reply<Option<Response>> {
     match is_follower(app).await? {
-        true => relay(app, headers, path, String::new(), Some(text())).await.map(Some),
+        true => {
+            let asked = Asked { path, body: Some(text()), ..Asked::default() };
+            relay(app, headers, asked).await.map(Some)
+        }
         false => Ok(None),
     }
 }
@@ -37,11 +40,24 @@ pub async fn ask_peer(
     headers: &HeaderMap,
     path: &'static str,
     name: &str,
+    query: &str,
 ) -> Reply<Option<Response>> {
     match is_follower(app).await? {
-        true => relay(app, headers, path, name.to_owned(), None).await.map(Some),
+        true => {
+            let (name, query) = (name.to_owned(), query.to_owned());
+            relay(app, headers, Asked { path, name, query, body: None }).await.map(Some)
+        }
         false => Ok(None),
     }
+}
+
+/// What is handed on.
+#[derive(Default)]
+struct Asked {
+    path: &'static str,
+    name: String,
+    query: String,
+    body: Option<String>,
 }
 
 async fn is_follower(app: &App) -> Reply<bool> {
@@ -51,13 +67,7 @@ async fn is_follower(app: &App) -> Reply<bool> {
     }
 }
 
-async fn relay(
-    app: &App,
-    headers: &HeaderMap,
-    path: &'static str,
-    name: String,
-    body: Option<String>,
-) -> Reply<Response> {
+async fn relay(app: &App, headers: &HeaderMap, asked: Asked) -> Reply<Response> {
     let hops = headers.get(HOPS).and_then(|hops| hops.to_str().ok()?.parse::<u32>().ok());
     let hops = hops.unwrap_or(0).saturating_add(1);
     if hops > HOPS_MAX {
@@ -75,7 +85,8 @@ async fn relay(
                 unavailable("this block-manager follows another one, and nobody is named".to_owned())
             })?;
             let peer = follower.peer();
-            peer.client().relay(path, &name, body, hops).map_err(|error| {
+            let Asked { path, name, query, body } = asked;
+            peer.client().relay(path, &name, &query, body, hops).map_err(|error| {
                 unavailable(format!(
                     "this block-manager follows {}, which makes the blocks, and it cannot be asked: {error}",
                     peer.name()

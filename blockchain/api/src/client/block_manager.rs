@@ -123,11 +123,12 @@ impl BlockManagerClient {
         &self,
         path: &str,
         value: &str,
+        query: &str,
         body: Option<String>,
         hops: u32,
     ) -> Result<Relayed, ClientError> {
         let method = if body.is_some() { Method::POST } else { Method::GET };
-        let mut call = self.at.call(method, path, &[value.as_bytes()])?;
+        let mut call = self.at.call(method, path, &[value.as_bytes()])?.query(query);
         if let Some(body) = body {
             call = call.body("application/json", body.into());
         }

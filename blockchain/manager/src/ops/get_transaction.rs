@@ -61,11 +61,19 @@ pub fn get_transaction(
     if let Some(place) = chain.find(&digest)?
         && let Some(stored) = chain.record(place.height)?
     {
-        let body = chain.body(place.height)?.and_then(Body::here);
+        // The record keeps anchors and tombstones when the rest was pruned.
+        let kept = stored.record.anchors.into_iter().find(|kept| kept.position == place.position);
+        let transaction = match kept {
+            Some(kept) => Some(kept.transaction),
+            None => {
+                let body = chain.body(place.height)?.and_then(Body::here);
+                body.and_then(|body| body.into_iter().nth(place.position as usize))
+            }
+        };
         let entry = stored.record.entry;
         return Ok(Some(Found {
             id: id.to_owned(),
-            transaction: body.and_then(|body| body.into_iter().nth(place.position as usize)),
+            transaction,
             submitted_at,
             status: Status::Confirmed {
                 height: entry.index,

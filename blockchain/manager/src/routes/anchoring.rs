@@ -67,7 +67,8 @@ pub async fn get_anchoring(
         return Ok(Json(show(found, interval)).into_response());
     }
     // What a follower does not have may wait with its peer.
-    let answer = ask_peer(&app, &headers, paths::ANCHORING_STATUS, &session.to_string()).await?;
+    let answer =
+        ask_peer(&app, &headers, paths::ANCHORING_STATUS, &session.to_string(), "").await?;
     answer.ok_or_else(|| {
         Refusal::new(ErrorCode::NotFound, format!("no root of session {session} is anchored here"))
     })

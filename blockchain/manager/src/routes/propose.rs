@@ -8,7 +8,7 @@ use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::transactions::{BATCH_MAX, ProposeBlock};
 use lucid_core::sign::PublicKey;
-use lucid_http::extract::Json;
+use lucid_http::extract::Whole;
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
@@ -18,11 +18,12 @@ use crate::{problems, workers};
 
 /// Makes a block of what waits, and of what is sent along; answers with it.
 #[utoipa::path(post, path = paths::BLOCKS_PROPOSE, tag = "blocks", request_body = ProposeBlock, responses((status = 201, body = Object), (status = 409, description = "nothing waits, or the blocks are made elsewhere")))]
-pub async fn propose_block(
-    State(app): State<App>,
-    Json(wanted): Json<ProposeBlock>,
-) -> Reply<Response> {
-    let ProposeBlock { transactions, producer } = wanted;
+pub async fn propose_block(State(app): State<App>, Whole(body): Whole) -> Reply<Response> {
+    let ProposeBlock { transactions, producer } = match body.is_empty() {
+        true => ProposeBlock::default(),
+        false => serde_json::from_slice(&body)
+            .map_err(|fault| Refusal::new(ErrorCode::Invalid, fault.to_string()))?,
+    };
     if transactions.len() > BATCH_MAX {
         let detail = format!("{} transactions; at most {BATCH_MAX}", transactions.len());
         return Err(Refusal::new(ErrorCode::Invalid, detail));

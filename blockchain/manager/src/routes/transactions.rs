@@ -13,7 +13,7 @@ use lucid_api::v1::transactions::{
 };
 use lucid_core::block_merkle::transaction_hash;
 use lucid_core::transaction::Transaction;
-use lucid_http::extract::{Json as Given, JsonText, Path, Query};
+use lucid_http::extract::{Json as Given, JsonText, Path, Query, RawQuery};
 use lucid_http::reply::{Refusal, Reply};
 use serde_json::value::RawValue;
 
@@ -113,8 +113,14 @@ pub async fn submit_batch(
 #[utoipa::path(get, path = paths::TRANSACTIONS_PENDING, tag = "transactions", params(PendingQuery), responses((status = 200, body = PendingTransactions)))]
 pub async fn list_pending(
     State(app): State<App>,
+    headers: HeaderMap,
+    RawQuery(asked): RawQuery,
     Query(query): Query<PendingQuery>,
-) -> Reply<Json<PendingTransactions>> {
+) -> Reply<Response> {
+    let path = paths::TRANSACTIONS_PENDING;
+    if let Some(answer) = ask_peer(&app, &headers, path, "", &asked).await? {
+        return Ok(answer);
+    }
     let (page, limit) = (query.page.unwrap_or(1), query.limit.unwrap_or(LIMIT_DEFAULT));
     if page == 0 || !(1..=LIMIT_MAX).contains(&limit) {
         let detail = "pages are counted from 1, and limit is from 1 to 100";
@@ -129,7 +135,8 @@ pub async fn list_pending(
     Ok(Json(PendingTransactions {
         transactions: found.transactions.into_iter().map(state).collect(),
         pagination: Pagination { page, limit, total: found.total, pages },
-    }))
+    })
+    .into_response())
 }
 
 /// Where a transaction is.
@@ -143,7 +150,7 @@ pub async fn get_transaction(
         return Ok(Json(state(found)).into_response());
     }
     // What a follower does not have may wait with its peer.
-    let answer = ask_peer(&app, &headers, paths::TRANSACTION, &id).await?;
+    let answer = ask_peer(&app, &headers, paths::TRANSACTION, &id, "").await?;
     answer.ok_or_else(|| unknown(&id))
 }
 

@@ -123,6 +123,12 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
     assert_eq!(second.raw("GET", "/api/v1/anchoring/session/s-1", None).0, 200);
     assert_eq!(second.raw("GET", "/api/v1/transactions/b-2", None).0, 200);
     assert_eq!(second.raw("GET", "/api/v1/transactions/nobody", None).0, 404);
+    let (status, body) = second.raw("GET", "/api/v1/transactions/pending?limit=7", None);
+    assert_eq!((status, &body["pagination"]["limit"]), (200, &json!(7)), "{body}");
+    // It makes no blocks, and keeps nothing for one.
+    let wish = r#"{"transactions":[{"id":"wish","type":"x"}]}"#;
+    assert_eq!(second.raw("POST", "/api/v1/blocks/propose", Some(wish)).0, 409);
+    assert_eq!(second.raw("GET", "/api/v1/transactions/wish", None).0, 404);
     assert_eq!(second.raw("GET", "/api/v1/anchoring/session/nobody", None).0, 404);
     until("all of them are everywhere", || {
         let found = |server: &Server| {

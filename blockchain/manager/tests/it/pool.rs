@@ -89,6 +89,7 @@ async fn a_block_is_made_when_it_is_asked_for() {
     let path = "/api/v1/blocks/propose";
     let (status, refused) = post(&server, path, json!({})).await;
     assert_eq!(status, 409, "nothing waits: {refused}");
+    assert_eq!(server.raw("POST", path, None).await.0, 409, "nothing need be said");
     let wrong = json!({ "transactions": [transaction("a"), { "id": "b" }] });
     let (status, refused) = post(&server, path, wrong).await;
     assert_eq!((status, &refused["error"]["details"]["index"]), (422, &1.into()), "{refused}");

@@ -211,6 +211,16 @@ async fn a_pruned_block_answers_with_its_header_and_its_transactions_are_still_p
     let expected: Vec<bool> = (0..BLOCKS).map(|height| (1..below).contains(&height)).collect();
     assert_eq!(pruned, expected);
 
+    // Anchors are kept word for word.
+    let anchor = server.get("/api/v1/transactions/session_anchor-2").await.1;
+    assert_eq!(
+        (&anchor["status"], &anchor["type"]),
+        (&json!("confirmed"), &json!("session_anchor"))
+    );
+    assert_eq!(anchor["data"]["id"], "session_anchor-2");
+    let other = server.get("/api/v1/transactions/data_storage-2").await.1;
+    assert_eq!((&other["status"], &other["data"]), (&json!("confirmed"), &Value::Null));
+
     // The way to both roots is there without the transaction.
     let proof = server.get("/api/v1/blocks/2/proof/data_storage-2").await.1;
     let leaf = transaction_hash(transaction.text());
