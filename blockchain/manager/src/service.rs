@@ -15,7 +15,7 @@ use crate::clock::now;
 use crate::config::{Config, SERVICE};
 use crate::follower::Follower;
 use crate::peer::Peer as _;
-use crate::state::{self, OpenError};
+use crate::state::{self, OpenError, Opened};
 use crate::{routes, workers};
 
 /// Why the service did not start.
@@ -27,6 +27,9 @@ pub enum StartError {
     /// Its data folder cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Something that was acknowledged is not there any more.
+    #[error("{0} (the command line still reads what is there)")]
+    Lost(String),
     /// Whom it is to follow cannot be asked.
     #[error("BLOCKCHAIN_ENGINE_URL: {0}")]
     Follow(#[from] ClientError),
@@ -66,7 +69,12 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
 
     let (root, options) = (config.common.data_dir.clone(), config.options());
     let opening = tokio::task::spawn_blocking(move || state::open(&root, &options, now())).await;
-    let opened = match opening.map_err(StartError::from).and_then(|opened| Ok(opened?)) {
+    let whole = |opened: Opened| match opened.read_only() {
+        None => Ok(opened),
+        Some(why) => Err(StartError::Lost(why)),
+    };
+    let opened = opening.map_err(StartError::from).and_then(|opened| whole(opened?));
+    let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
             serving.abort();
@@ -75,9 +83,6 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     };
     let height = opened.chain.tip().ok().flatten().map_or(0, |tip| tip.height);
     tracing::info!("Chain state loaded: height={height}");
-    if let Some(why) = opened.read_only() {
-        tracing::error!(why, "the service can only read");
-    }
     app.set_opened(opened);
     let blocks = match follower {
         None => tokio::spawn(workers::seal_in_time(app.clone(), config.block_interval)),

@@ -1,12 +1,15 @@
 //! The program itself: it is killed, and everything that was acknowledged is there again.
 
+use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use lucid_api::client::{BlockManagerClient, ClientOptions};
+use lucid_api::client::{BlockManagerClient, ClientOptions, Retry};
 use lucid_api::v1::transactions::TransactionStatus;
+use serde_json::Value;
 
 struct Program {
     child: Child,
@@ -34,40 +37,120 @@ fn start(folder: &Path) -> Program {
         .expect("it says that it started");
     let address = started.split_once("address=").unwrap().1;
     let address = address.split_whitespace().next().unwrap();
-    let client = BlockManagerClient::new(&format!("http://{address}"), ClientOptions::default());
+    let retry = Retry { count: 0, delay: Duration::ZERO };
+    let options = ClientOptions { retry, ..ClientOptions::default() };
+    let client = BlockManagerClient::new(&format!("http://{address}"), options);
     // The rest is read, so that writing never blocks.
     std::thread::spawn(move || lines.for_each(drop));
     Program { child, client: client.unwrap() }
 }
 
+/// How often it is killed; `LUCID_KILLS` says otherwise.
+fn kills() -> u64 {
+    std::env::var("LUCID_KILLS").map_or(6, |kills| kills.parse().unwrap())
+}
+
+/// Clients that submit at the same time.
+const CLIENTS: u64 = 8;
+
 #[test]
 fn a_killed_program_loses_nothing_that_it_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let mut ids = Vec::new();
-    for round in 0..4 {
+    let accepted = Mutex::new(Vec::new());
+    for round in 0..kills() {
         let mut program = start(folder.path());
-        for n in 0..20 {
-            let text = format!(r#"{{"id":"k-{round}-{n}","type":"data_storage","n":{n}}}"#);
-            ids.push(program.client.submit_transaction(&text).unwrap().tx_id);
-            std::thread::sleep(Duration::from_millis(3));
-        }
-        program.child.kill().unwrap();
-        program.child.wait().unwrap();
+        // Anything from a few commits to many blocks.
+        let lives = Duration::from_millis(20 + round * 97 % 300);
+        std::thread::scope(|scope| {
+            for writer in 0..CLIENTS {
+                let (client, accepted) = (program.client.clone(), &accepted);
+                scope.spawn(move || {
+                    for n in 0.. {
+                        let id = format!("k-{round}-{writer}-{n}");
+                        let text = format!(r#"{{"id":"{id}","type":"data_storage","n":{n}}}"#);
+                        // It was killed: whether this one is in is not known.
+                        if client.submit_transaction(&text).is_err() {
+                            return;
+                        }
+                        accepted.lock().unwrap().push(id);
+                    }
+                });
+            }
+            std::thread::sleep(lives);
+            program.child.kill().unwrap();
+            program.child.wait().unwrap();
+        });
     }
     let mut program = start(folder.path());
-    for id in &ids {
+    let accepted = accepted.into_inner().unwrap();
+    for id in &accepted {
         let confirmed = (0..500).any(|_| {
             let state = program.client.transaction(id).unwrap();
-            std::thread::sleep(Duration::from_millis(2));
-            state.status == TransactionStatus::Confirmed
+            if state.status == TransactionStatus::Confirmed {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            false
         });
         assert!(confirmed, "{id}");
     }
-    let info = program.client.chain_info().unwrap();
-    assert_eq!(info.statistics["total_transactions"], ids.len());
+    // Each is in one block, once; so is whatever else is there, though nobody heard of it.
+    let height = program.client.chain_height().unwrap().height;
+    let mut chained = HashSet::new();
+    for index in 0..=height {
+        let block: Value = serde_json::from_str(&program.client.block(index).unwrap()).unwrap();
+        for transaction in block["transactions"].as_array().unwrap() {
+            let id = transaction["id"].as_str().unwrap().to_owned();
+            assert!(chained.insert(id), "{transaction} is there twice");
+        }
+    }
+    assert!(accepted.iter().all(|id| chained.contains(id)));
+    println!("{} accepted, {} chained, {} kills", accepted.len(), chained.len(), kills());
+    assert!(accepted.len() > 20);
     let pid = program.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert!(program.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_tip_that_is_gone_is_refused_with_what_was_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = start(folder.path());
+    for n in 0..3 {
+        let text = format!(r#"{{"id":"t-{n}","type":"data_storage"}}"#);
+        let id = program.client.submit_transaction(&text).unwrap().tx_id;
+        while program.client.transaction(&id).unwrap().status != TransactionStatus::Confirmed {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let height = program.client.chain_height().unwrap().height;
+    program.child.kill().unwrap();
+    program.child.wait().unwrap();
+    let blocks = folder.path().join("blocks");
+    let copy = tempfile::tempdir().unwrap();
+    let mut files: Vec<_> =
+        std::fs::read_dir(&blocks).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    // Genesis has files of its own, so its loss is another matter.
+    let last = files.iter().rfind(|path| path.extension().is_some_and(|kind| kind == "blocks"));
+    let last = last.unwrap();
+    let kept = copy.path().join("kept");
+    std::fs::copy(last, &kept).unwrap();
+    let bytes = std::fs::read(last).unwrap();
+    std::fs::write(last, &bytes[..bytes.len() - 10]).unwrap();
+    for _ in 0..2 {
+        let refused = command(folder.path()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        let named = last.file_name().unwrap().to_str().unwrap();
+        assert!(said.contains(&format!("committed up to block {height}")), "{said}");
+        assert!(said.contains(named), "{said}");
+    }
+    std::fs::copy(&kept, last).unwrap();
+    let mut program = start(folder.path());
+    assert_eq!(program.client.chain_height().unwrap().height, height);
+    program.child.kill().unwrap();
+    program.child.wait().unwrap();
 }
 
 #[test]
