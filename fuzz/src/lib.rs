@@ -188,6 +188,11 @@ pub fn chain(bytes: &[u8]) {
         assert_eq!(again.map(|again| again.hash()), Ok(transaction.hash()));
     }
     let _answer = (Candidate::parse(bytes), Candidate::parse_posted(bytes));
+    // Two ways lead to the canonical text, and to one.
+    if let Ok(transaction) = Transaction::parse(bytes) {
+        let tree = Json::parse(bytes).map(|value| value.canonical());
+        assert_eq!(tree.as_deref(), Ok(transaction.text()));
+    }
     if let Ok(record) = BlockRecord::decode(bytes) {
         assert_eq!(record.encode(), bytes);
     }

@@ -1,8 +1,9 @@
-//! Measures a data-chain from below and from outside; `bench/README.md` says what for.
+//! Measures a data-chain, and the judging of chains, from below and from outside; `bench/README.md` says what for.
 //!
 //! Prints one JSON object for each measurement. Nothing here asserts: figures are read, not passed.
 #![expect(clippy::print_stdout, reason = "a measuring program prints what it measured")]
 
+mod chain;
 mod collect;
 mod http;
 mod link;
@@ -70,6 +71,26 @@ enum What {
         #[arg(long, default_value_t = 10)]
         milliseconds: u64,
     },
+    /// Reading a file of blocks and hashing what is in it, each part alone on one core.
+    Chain {
+        /// Blocks in JSON, one a line.
+        file: PathBuf,
+    },
+    /// Verifying the signatures of a file's transactions, and nothing else.
+    ChainSignatures {
+        /// Blocks in JSON, one a line.
+        file: PathBuf,
+    },
+    /// Makes a file of blocks whose transactions are signed.
+    ChainSigned {
+        file: PathBuf,
+        #[arg(long, default_value_t = 100)]
+        blocks: u64,
+        #[arg(long, default_value_t = 500)]
+        transactions: u64,
+        #[arg(long, default_value_t = 50)]
+        keys: u8,
+    },
     /// Taking chunks in, alone and while a collection runs.
     Collect {
         scratch: PathBuf,
@@ -89,6 +110,11 @@ fn main() -> anyhow::Result<()> {
         What::ScaleRead { scratch, chunks, bytes } => scale::read(&scratch, chunks, bytes)?,
         What::Link { to, milliseconds } => {
             return link::serve(&to, std::time::Duration::from_millis(milliseconds));
+        }
+        What::Chain { file } => chain::measure(&file)?,
+        What::ChainSignatures { file } => chain::signatures(&file)?,
+        What::ChainSigned { file, blocks, transactions, keys } => {
+            chain::make_signed(&file, blocks, transactions, keys)?
         }
         What::Collect { scratch, garbage } => collect::measure(&scratch, garbage)?,
     };

@@ -11,10 +11,11 @@ use lucid_core::json::JsonFault;
 use lucid_core::sign::PublicKey;
 use lucid_core::validate::{Verdict, Weighed};
 
-/// A batch ends when its texts have this many bytes together.
-const BATCH_BYTES: usize = 512 << 10;
+/// A batch ends when its texts have this many bytes together: some thousands of signatures, which are
+/// verified the cheaper the more there are.
+const BATCH_BYTES: usize = 1 << 20;
 /// Or when it has so many blocks.
-const BATCH_BLOCKS: usize = 1_024;
+const BATCH_BLOCKS: usize = 2_048;
 
 /// A block as it is given.
 #[derive(Debug)]

@@ -16,9 +16,12 @@ use parking_lot::Mutex;
 /// How many jobs may be under way for each thread: one in work, one waiting.
 const AHEAD: usize = 2;
 
+/// More threads would gain little, since what comes afterwards is done on one; and each takes memory.
+const THREADS_MAX: usize = 16;
+
 /// As many threads as there are cores.
 pub fn cores() -> usize {
-    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+    thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX)
 }
 
 /// Takes jobs from `next` until there are none, works on them on `threads` threads, and gives the
