@@ -108,9 +108,8 @@ pub fn take_blocks(
             }
         },
     );
-    // What was found valid before an error or a wish to end is kept.
-    let ended = result.and_then(|_| taker.append());
-    ended?;
+    // What was found valid before the source broke off, or the caller wished to end, is kept.
+    result.and_then(|_| taker.append())?;
     failed.map_or(Ok(taker.taken), |error| Err(error.into()))
 }
 
