@@ -17,6 +17,7 @@ pub use head::Head;
 use crate::block::Block;
 use crate::block_merkle::{log_root, merkle_root};
 use crate::digest::{LogHash, TransactionHash};
+use crate::limits::BLOCK_TRANSACTIONS_MAX;
 use crate::sign::{PublicKey, Signature};
 use crate::transaction::{
     Drafts, IdDigest, SESSION_ANCHOR, SESSION_TOMBSTONE, Transaction, TransactionFault, Unfit,
@@ -266,7 +267,11 @@ pub fn decode_body(bytes: &[u8]) -> Result<Vec<Transaction>, RecordFault> {
     let mut reader = Reader::new(bytes);
     version(&mut reader, "the block body's version")?;
     let (mut drafts, mut texts) = (Drafts::default(), Vec::new());
-    for position in 0..reader.u32("the number of transactions")? as usize {
+    let count = reader.u32("the number of transactions")? as usize;
+    if count > BLOCK_TRANSACTIONS_MAX {
+        return Err(WireFault::Invalid { what: "the number of transactions" }.into());
+    }
+    for position in 0..count {
         let text = reader.text("a transaction")?;
         let fault = |fault| RecordFault::Transaction { position, fault };
         drafts.read_whole(text.as_bytes()).map_err(|json| fault(json.into()))?;

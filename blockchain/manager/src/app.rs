@@ -12,10 +12,11 @@ use lucid_http::health::Report;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::now;
 use crate::follower::Follower;
+use crate::limits::RELAYS_MAX;
 use crate::maintenance::Maintenance;
 use crate::problems;
 use crate::state::Opened;
@@ -33,6 +34,7 @@ struct Shared {
     pool_is_full: Notify,
     sealing_fault: Mutex<Option<String>>,
     block_interval: Duration,
+    relays: Arc<Semaphore>,
     follower: OnceLock<Follower>,
     validating: Validating,
     maintenance: Maintenance,
@@ -58,6 +60,7 @@ impl App {
             pool_is_full: Notify::new(),
             sealing_fault: Mutex::new(None),
             block_interval,
+            relays: Arc::new(Semaphore::new(RELAYS_MAX)),
             follower: OnceLock::new(),
             validating: Validating::default(),
             maintenance: Maintenance::default(),
@@ -127,6 +130,11 @@ impl App {
     /// The wish to end.
     pub fn shutdown(&self) -> &Shutdown {
         &self.0.shutdown
+    }
+
+    /// A place for a request that is handed on, if one is free.
+    pub fn relay_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.relays.clone().try_acquire_owned().ok()
     }
 
     /// How long a transaction waits for its block at most.

@@ -12,6 +12,7 @@ use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
 use crate::facts::Role;
+use crate::limits::RELAYS_MAX;
 use crate::peer::Peer as _;
 
 /// A request was handed on from follower to follower so often that they must follow each other.
@@ -77,9 +78,16 @@ async fn relay(app: &App, headers: &HeaderMap, asked: Asked) -> Reply<Response> 
         );
         return Err(Refusal::new(ErrorCode::Unavailable, sentence));
     }
+    let busy = || {
+        let sentence = format!("{RELAYS_MAX} requests wait for whom this block-manager follows");
+        Refusal::new(ErrorCode::Unavailable, sentence)
+    };
+    let place = app.relay_place().ok_or_else(busy)?;
     let relaying = app.clone();
     let relayed = app
         .run(move |_| {
+            // Held until the peer has answered, whether or not the caller still waits.
+            let _place = place;
             let unavailable = |why: String| Refusal::new(ErrorCode::Unavailable, why);
             let follower = relaying.follower().ok_or_else(|| {
                 unavailable("this block-manager follows another one, and nobody is named".to_owned())

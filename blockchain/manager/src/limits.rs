@@ -7,3 +7,6 @@ pub const POOL_SEAL_AT: u64 = lucid_core::limits::BLOCK_TRANSACTIONS_MAX as u64;
 pub const POOL_TRANSACTIONS_MAX: u64 = 100_000;
 /// The same, in bytes of texts.
 pub const POOL_BYTES_MAX: u64 = 256 << 20;
+/// Requests that a follower hands on at once. Each holds a thread while its peer is silent, and far more
+/// threads than this are there for whoever only reads.
+pub const RELAYS_MAX: usize = 32;

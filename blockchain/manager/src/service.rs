@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use lucid_api::client::ClientError;
+use lucid_core::digest::BlockHash;
 use lucid_http::porch::Porch;
 use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
 use tokio::task::JoinHandle;
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::app::App;
 use crate::clock::now;
 use crate::config::{Config, SERVICE};
+use crate::facts::Role;
 use crate::follower::Follower;
 use crate::peer::Peer as _;
 use crate::state::{self, OpenError, Opened};
@@ -30,6 +32,12 @@ pub enum StartError {
     /// Something that was acknowledged is not there any more.
     #[error("{0} (the command line still reads what is there)")]
     Lost(String),
+    /// It would begin another chain than it is told to keep.
+    #[error(
+        "LUCID_CHAIN_GENESIS is {0}, and this authority has no blocks yet: import that chain with `lucid \
+         chain import`, or unset it to begin a new one"
+    )]
+    NoGenesis(BlockHash),
     /// Whom it is to follow cannot be asked.
     #[error("BLOCKCHAIN_ENGINE_URL: {0}")]
     Follow(#[from] ClientError),
@@ -69,9 +77,16 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
 
     let (root, options) = (config.common.data_dir.clone(), config.options());
     let opening = tokio::task::spawn_blocking(move || state::open(&root, &options, now())).await;
-    let whole = |opened: Opened| match opened.read_only() {
-        None => Ok(opened),
-        Some(why) => Err(StartError::Lost(why)),
+    let whole = |opened: Opened| {
+        if let Some(why) = opened.read_only() {
+            return Err(StartError::Lost(why));
+        }
+        match (opened.kind.genesis, opened.chain.tip().map_err(OpenError::from)?) {
+            (Some(pinned), None) if opened.role == Role::Authority => {
+                Err(StartError::NoGenesis(pinned))
+            }
+            _ => Ok(opened),
+        }
     };
     let opened = opening.map_err(StartError::from).and_then(|opened| whole(opened?));
     let opened = match opened {

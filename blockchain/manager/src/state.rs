@@ -302,7 +302,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     {
         return Err(OpenError::GenesisPin { pinned, is });
     }
-    if vault.read_only().is_none() {
+    if vault.read_only().is_none() && chain.read_only().is_none() {
         settle_pool(&vault, &chain)?;
     }
     let staging = Staging::open(parts.disk, chain.tip()?)?;
@@ -368,6 +368,14 @@ impl Opened {
     /// Why nothing can be accepted or sealed, if so.
     pub fn read_only(&self) -> Option<String> {
         self.vault.read_only().or_else(|| self.chain.read_only())
+    }
+
+    /// Who may sign new blocks of this chain, as far as that is known.
+    pub fn producer(&self) -> Option<PublicKey> {
+        match self.role {
+            Role::Authority => Some(self.key.public()),
+            Role::Follower => self.kind.producer,
+        }
     }
 
     /// Everything that is known to be wrong with the stored bytes.

@@ -231,9 +231,10 @@ pub trait ChainStore: Send + Sync {
     /// Where the transaction with this id digest is.
     fn find(&self, id: &IdDigest) -> Result<Option<Place>, StoreError>;
 
-    /// Where transactions are that anchor a session of this name, the earliest first. A place may hold an
-    /// anchor of another session: look at what is there.
-    fn anchors_of(&self, session: &str) -> Result<Vec<Place>, StoreError>;
+    /// Where transactions are that anchor a session of this name, the earliest first, behind a place: some
+    /// of them, and none only when there are no more. A place may hold an anchor of another session: look
+    /// at what is there.
+    fn anchors_of(&self, session: &str, behind: Option<Place>) -> Result<Vec<Place>, StoreError>;
 
     /// Why nothing can be appended, if so.
     fn read_only(&self) -> Option<String>;

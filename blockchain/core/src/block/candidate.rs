@@ -11,6 +11,7 @@ use super::fields::{Fields, InvalidField, hex, locked_number};
 use super::{Block, Parent, block_hash};
 use crate::digest::{BlockHash, LogHash, TransactionHash};
 use crate::json::{Json, JsonFault, Reader, sort_members};
+use crate::limits::BLOCK_TRANSACTIONS_MAX;
 use crate::record::Entry;
 use crate::sign::{PublicKey, Signature};
 use crate::time::parse_block_time;
@@ -169,16 +170,16 @@ impl Candidate {
         let mut reader = Reader::new(bytes)?;
         let sent = Sent::read(&mut reader, posted)?;
         reader.finish()?;
-        Ok(Self::of_fields(&Json::Object(sent.fields), sent.items))
+        Ok(Self::of_fields(&Json::Object(sent.fields), sent.items, sent.surplus))
     }
 
-    fn of_fields(fields: &Json, items: Vec<Item>) -> Self {
+    fn of_fields(fields: &Json, items: Vec<Item>, surplus: usize) -> Self {
         let mut given = Fields::new(fields);
         let index = given.index();
         let timestamp = given.text("timestamp", |text| {
             parse_block_time(text).map(drop).map_err(|fault| fault.to_string())
         });
-        given.transactions(&items);
+        given.transactions(&items, surplus);
         let previous_hash = given.text("previous_hash", hex);
         let merkle_root = given.text("merkle_root", hex);
         let nonce = given.number("nonce");
@@ -220,7 +221,7 @@ impl From<Block> for Candidate {
         ];
         let items =
             block.transactions.into_iter().map(|transaction| Item(Ok(transaction))).collect();
-        let mut candidate = Self::of_fields(&Json::object(fields), items);
+        let mut candidate = Self::of_fields(&Json::object(fields), items, 0);
         candidate.producer = block.producer;
         candidate.signature = block.producer.and(block.signature);
         candidate.bare_signature = block.producer.is_none() && block.signature.is_some();
@@ -232,17 +233,26 @@ impl From<Block> for Candidate {
 struct Sent {
     fields: Vec<(String, Json)>,
     items: Vec<Item>,
+    /// Elements beyond the most that a block may have.
+    surplus: usize,
 }
 
 impl Sent {
     fn read(reader: &mut Reader<'_>, posted: bool) -> Result<Self, JsonFault> {
-        let mut sent = Self { fields: Vec::new(), items: Vec::new() };
+        let mut sent = Self { fields: Vec::new(), items: Vec::new(), surplus: 0 };
         let mut wrapped = None;
         reader.members(|reader, key| {
             let value = match (key.as_str(), reader.peek()) {
                 ("transactions", Some(b'[')) => {
                     let mut drafts = Drafts::with_capacity(reader.left());
-                    reader.values(|reader| drafts.read(reader))?;
+                    reader.values(|reader| {
+                        // Whatever lies beyond the most is counted, and takes no memory.
+                        if drafts.len() < BLOCK_TRANSACTIONS_MAX {
+                            return drafts.read(reader);
+                        }
+                        sent.surplus += 1;
+                        reader.value().map(drop)
+                    })?;
                     sent.items.extend(drafts.finish().map(Item));
                     Json::List(Vec::new())
                 }

@@ -119,14 +119,14 @@ impl<'a> Fields<'a> {
     }
 
     /// The list and the constants: they are part of validity, and no configuration moves them.
-    pub(super) fn transactions(&mut self, items: &[Item]) {
+    pub(super) fn transactions(&mut self, items: &[Item], surplus: usize) {
         const FIELD: &str = "transactions";
         match self.sent.get(FIELD) {
             None => self.missing.push(FIELD),
             Some(Json::List(_)) => {}
             Some(_) => self.invalid(FIELD, "a list is wanted"),
         }
-        let count = items.len();
+        let count = items.len() + surplus;
         if count > BLOCK_TRANSACTIONS_MAX {
             let most = BLOCK_TRANSACTIONS_MAX;
             self.invalid(FIELD, format!("{count} transactions, and {most} are the most"));

@@ -75,6 +75,11 @@ impl<'a> Drafts<'a> {
         Self { text: String::with_capacity(bytes), ..Self::default() }
     }
 
+    /// How many were read.
+    pub(crate) fn len(&self) -> usize {
+        self.read.len()
+    }
+
     /// Reads one value, whatever it is.
     pub(crate) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonFault> {
         let start = self.text.len();

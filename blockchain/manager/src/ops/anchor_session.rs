@@ -144,18 +144,23 @@ fn committed(
     session: &SessionId,
     root: Option<&str>,
 ) -> Result<Option<(BlockRecord, u32)>, StoreError> {
-    for place in chain.anchors_of(session.as_str())? {
-        let Some(stored) = chain.record(place.height)? else { continue };
-        let kept = stored.record.anchors.iter().find(|kept| kept.position == place.position);
-        let fits = |transaction: &Transaction| {
-            transaction.session_id() == Some(session.as_str())
-                && root.is_none_or(|root| root_of(transaction).as_deref() == Some(root))
-        };
-        if kept.is_some_and(|kept| fits(&kept.transaction)) {
-            return Ok(Some((stored.record, place.position)));
+    let fits = |transaction: &Transaction| {
+        transaction.session_id() == Some(session.as_str())
+            && root.is_none_or(|root| root_of(transaction).as_deref() == Some(root))
+    };
+    let mut behind = None;
+    loop {
+        let page = chain.anchors_of(session.as_str(), behind)?;
+        let Some(last) = page.last() else { return Ok(None) };
+        behind = Some(*last);
+        for place in page {
+            let Some(stored) = chain.record(place.height)? else { continue };
+            let kept = stored.record.anchors.iter().find(|kept| kept.position == place.position);
+            if kept.is_some_and(|kept| fits(&kept.transaction)) {
+                return Ok(Some((stored.record, place.position)));
+            }
         }
     }
-    Ok(None)
 }
 
 fn root_of(transaction: &Transaction) -> Option<String> {

@@ -12,6 +12,7 @@ use lucid_store::chain::{ChainStore, Kept, StoredRecord};
 use lucid_store::{Damage, StoreError};
 
 use super::validate_block::judge;
+use crate::given::Pins;
 
 /// Blocks that are named one by one; further ones are counted.
 const NAMED_MAX: usize = 1_000;
@@ -100,14 +101,15 @@ fn look_at(
         Some(Kept::Pruned(stored)) => return look_at_record(chain, height, &stored).map(Some),
         Some(Kept::Whole(block)) => block,
     };
-    let verdict = match judge(chain, now, Candidate::from(block), Mode::Historical) {
-        // What it is judged by lies elsewhere, and is named there.
-        Err(StoreError::Damaged(damage)) => {
-            tracing::warn!(%damage, "block {height} cannot be judged");
-            return Ok(Some(Ok(())));
-        }
-        verdict => verdict?,
-    };
+    let verdict =
+        match judge(chain, now, Candidate::from(block), Mode::Historical, &Pins::default()) {
+            // What it is judged by lies elsewhere, and is named there.
+            Err(StoreError::Damaged(damage)) => {
+                tracing::warn!(%damage, "block {height} cannot be judged");
+                return Ok(Some(Ok(())));
+            }
+            verdict => verdict?,
+        };
     let failed = verdict.results.iter().find(|result| !result.passed);
     Ok(Some(match failed {
         None => Ok(()),

@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use super::settle_pool::{Chained, is_at};
 use super::validate_block::{judge, parent_at};
 use crate::facts::{self, Fact, Role};
+use crate::given::Pins;
 
 /// What a seal did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -197,7 +198,7 @@ fn append(chain: &dyn ChainStore, now: Timestamp, block: Block) -> Result<Sealed
         hash: block.hash,
         transactions: block.transactions.len(),
     };
-    let verdict = judge(chain, now, Candidate::from(block), Mode::Candidate)?;
+    let verdict = judge(chain, now, Candidate::from(block), Mode::Candidate, &Pins::default())?;
     let refused = || {
         let rule = verdict.first_fault.map_or("block_structure", lucid_core::validate::Rule::name);
         let details = verdict.results.iter().find(|result| !result.passed);

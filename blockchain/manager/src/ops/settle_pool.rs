@@ -48,7 +48,12 @@ pub fn settle_pool(vault: &Vault, chain: &dyn ChainStore) -> Result<u64, SettleE
         let mut chained = Chained::default();
         for waiting in &page {
             let id = waiting.transaction.id_digest();
-            if let Some(place) = chain.find(&id)?
+            let place = match chain.find(&id) {
+                // Where blocks were lost it is not known: then it waits.
+                Err(StoreError::Damaged(_)) => None,
+                found => found?,
+            };
+            if let Some(place) = place
                 && is_at(chain, place, &waiting.transaction)?
             {
                 chained.add(place.height, id);

@@ -7,6 +7,7 @@
 use lucid_core::block::Candidate;
 use lucid_core::digest::BlockHash;
 use lucid_core::json::JsonFault;
+use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::validate::{Mode, Rule, Verdict};
 use lucid_store::chain::{Appended, ChainStore, Tip};
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::validate_block::judge;
 use crate::facts::{self, Fact, Role};
+use crate::given::Pins;
 
 /// What became of it: it is in the chain.
 #[derive(Debug)]
@@ -65,11 +67,13 @@ pub enum SubmitBlockError {
     Commit(#[from] CommitError),
 }
 
-/// Judges a posted block, and appends it.
+/// Judges a posted block, and appends it. One that is signed, is signed with this authority's `own` key:
+/// those who follow it hold to that, and what is final stays.
 pub fn submit_block(
     vault: &Vault,
     chain: &dyn ChainStore,
     sealing: &Mutex<()>,
+    own: PublicKey,
     now: Timestamp,
     posted: &[u8],
 ) -> Result<SubmittedBlock, SubmitBlockError> {
@@ -86,7 +90,9 @@ pub fn submit_block(
         None => false,
     };
     let mode = if known { Mode::Historical } else { Mode::Candidate };
-    let verdict = judge(chain, now, candidate, mode)?;
+    let producer = (!known).then_some(own);
+    let pins = Pins { genesis: facts::genesis(vault.index())?, producer };
+    let verdict = judge(chain, now, candidate, mode, &pins)?;
     let own_fault = [Rule::BlockStructure, Rule::BlockHash, Rule::MerkleRoot]
         .into_iter()
         .any(|rule| verdict.result(rule).is_none_or(|result| !result.passed));

@@ -204,9 +204,9 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
         hear: H,
     ) -> Result<Self, StoreError> {
         let before = chain.tip()?;
-        let genesis = match before {
-            Some(_) => chain.record(0)?.map(|stored| stored.record.entry.hash),
-            None => facts::genesis(vault.index())?.or(pins.genesis),
+        let genesis = match facts::genesis(vault.index())? {
+            Some(genesis) => Some(genesis),
+            None => chain.record(0)?.map(|stored| stored.record.entry.hash).or(pins.genesis),
         };
         Ok(Self {
             vault,

@@ -5,12 +5,16 @@
 use std::cell::RefCell;
 
 use lucid_core::block::{Candidate, Parent};
+use lucid_core::digest::BlockHash;
 use lucid_core::json::JsonFault;
+use lucid_core::sign::PublicKey;
 use lucid_core::time::{TimeFault, Timestamp};
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Mode, Verdict, validate};
 use lucid_store::chain::ChainStore;
 use lucid_store::{Damage, StoreError};
+
+use crate::given::Pins;
 
 /// Why a block could not be judged.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +28,13 @@ pub enum ValidateError {
 }
 
 /// Judges posted JSON: a block, or an object with one under `block_data`. Without a mode, a block
-/// that is stored is judged as history, any other as new.
+/// that is stored is judged as history, any other as new. `producer` is who may have signed a new one.
 pub fn validate_block(
     chain: &dyn ChainStore,
     now: Timestamp,
     posted: &[u8],
     mode: Option<Mode>,
+    producer: Option<PublicKey>,
 ) -> Result<Verdict, ValidateError> {
     let candidate = Candidate::parse_posted(posted)?;
     let mode = match mode {
@@ -37,7 +42,17 @@ pub fn validate_block(
         None if is_stored(chain, &candidate)? => Mode::Historical,
         None => Mode::Candidate,
     };
-    Ok(judge(chain, now, candidate, mode)?)
+    // Who signed what is stored was settled when it was taken in, maybe under another key.
+    let producer = producer.filter(|_| mode == Mode::Candidate);
+    let genesis = match candidate.index() {
+        None | Some(0) => stored_genesis(chain)?,
+        Some(_) => None,
+    };
+    Ok(judge(chain, now, candidate, mode, &Pins { genesis, producer })?)
+}
+
+fn stored_genesis(chain: &dyn ChainStore) -> Result<Option<BlockHash>, StoreError> {
+    Ok(chain.record(0)?.map(|stored| stored.record.entry.hash))
 }
 
 fn is_stored(chain: &dyn ChainStore, candidate: &Candidate) -> Result<bool, StoreError> {
@@ -53,14 +68,11 @@ pub(super) fn judge(
     now: Timestamp,
     candidate: Candidate,
     mode: Mode,
+    pins: &Pins,
 ) -> Result<Verdict, StoreError> {
     let index = candidate.index();
     let parent = match index.and_then(|index| index.checked_sub(1)) {
         Some(below) => parent_at(chain, below)?,
-        None => None,
-    };
-    let genesis = match chain.tip()? {
-        Some(_) => chain.record(0)?.map(|stored| stored.record.entry.hash),
         None => None,
     };
     let failed: RefCell<Option<StoreError>> = RefCell::new(None);
@@ -71,7 +83,8 @@ pub(super) fn judge(
             false
         }
     };
-    let context = Context { parent, genesis, now, mode, chained: &chained, producer: None };
+    let Pins { genesis, producer } = *pins;
+    let context = Context { parent, genesis, now, mode, chained: &chained, producer };
     let verdict = validate(candidate, &context);
     match failed.into_inner() {
         Some(error) => Err(error),

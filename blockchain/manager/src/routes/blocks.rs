@@ -204,8 +204,15 @@ pub async fn submit_block(
 ) -> Reply<(StatusCode, Json<BlockAccepted>)> {
     app.run(move |manager| {
         let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-        let submitted = take_block(vault, chain, &manager.sealing, now(), text.as_bytes())
-            .map_err(problems::submit_block)?;
+        let submitted = take_block(
+            vault,
+            chain,
+            &manager.sealing,
+            manager.key.public(),
+            now(),
+            text.as_bytes(),
+        )
+        .map_err(problems::submit_block)?;
         if submitted.is_new {
             metrics::counter!("lucid_blocks_stored_total").increment(1);
         }

@@ -49,8 +49,9 @@ pub async fn validate_block(
         ValidationMode::Historical => Mode::Historical,
     });
     app.run(move |manager| {
-        let verdict = judge(manager.chain.as_ref(), now(), text.as_bytes(), mode)
-            .map_err(problems::validate)?;
+        let (chain, producer) = (manager.chain.as_ref(), manager.producer());
+        let verdict =
+            judge(chain, now(), text.as_bytes(), mode, producer).map_err(problems::validate)?;
         Ok(Json(judged(&verdict)))
     })
     .await

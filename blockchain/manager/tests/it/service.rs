@@ -405,15 +405,21 @@ async fn a_range_is_judged_and_a_transaction_is_proved_in_its_block() {
     server.stop().await;
 }
 
-/// A block on top of another one, by whoever makes it.
+/// A block on top of another one, by somebody who does not sign.
 fn block_on(parent: Option<&str>, ids: &[&str]) -> Block {
     let parent = parent.map(|text| {
         let candidate = lucid_core::block::Candidate::parse(text.as_bytes()).unwrap();
         candidate.as_parent().unwrap()
     });
     let of = |id: &&str| Transaction::parse(format!(r#"{{"id":"{id}"}}"#).as_bytes()).unwrap();
-    let key = SigningKey::from_seed([5; 32]);
-    Block::build(parent.as_ref(), ids.iter().map(of).collect(), now(), &key)
+    let mut block = Block::build(parent.as_ref(), ids.iter().map(of).collect(), now(), &another());
+    (block.producer, block.signature) = (None, None);
+    block
+}
+
+/// The key of another authority.
+fn another() -> SigningKey {
+    SigningKey::from_seed([5; 32])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -431,7 +437,7 @@ async fn a_block_is_taken_when_it_follows_the_newest_and_breaks_no_rule() {
     let next = block_on(Some(&genesis), &["y"]);
     let (status, refused) = post(&next.to_json_text().replace("\"y\"", "\"z\"")).await;
     assert_eq!((status, &refused["error"]["code"]), (422, &json!("BM_002")));
-    assert_eq!(refused["error"]["details"]["validation"]["first_fault"], "block_hash");
+    assert_eq!(refused["error"]["details"]["validation"]["first_fault"], "merkle_root");
     let (status, refused) = post(&block_on(Some(&genesis), &["x"]).to_json_text()).await;
     assert_eq!(status, 422, "an id stands once in a chain: {refused}");
     assert_eq!(post("[").await.0, 400);
@@ -442,6 +448,14 @@ async fn a_block_is_taken_when_it_follows_the_newest_and_breaks_no_rule() {
     let astray = block_on(Some(&block_on(None, &["v"]).to_json_text()), &["w"]).to_json_text();
     let (status, refused) = post(&astray).await;
     assert_eq!((status, &refused["error"]["code"]), (409, &json!("conflict")), "{refused}");
+
+    // Those who follow this authority would stop before a block that another one signed.
+    let transactions = vec![Transaction::parse(br#"{"id":"foreign"}"#).unwrap()];
+    let parent = lucid_core::block::Candidate::parse(genesis.as_bytes()).unwrap().as_parent();
+    let foreign = Block::build(Some(&parent.unwrap()), transactions, now(), &another());
+    let (status, refused) = post(&foreign.to_json_text()).await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("BM_002")), "{refused}");
+    assert_eq!(refused["error"]["details"]["validation"]["first_fault"], "block_hash");
 
     assert_eq!(post(&next.to_json_text()).await.0, 201);
     // What waits is sealed on top of it.

@@ -164,10 +164,12 @@ fn the_anchors_of_a_session_are_found_before_and_after_pruning() {
         };
         let assert_found = |chain: &dyn ChainStore| {
             for session in 0..5 {
-                let found = chain.anchors_of(&format!("s-{session}")).unwrap();
-                assert_eq!(found, places(session), "{session}");
+                let (name, all) = (format!("s-{session}"), places(session));
+                assert_eq!(chain.anchors_of(&name, None).unwrap(), all, "{session}");
+                assert_eq!(chain.anchors_of(&name, Some(all[2])).unwrap(), all[3..]);
+                assert!(chain.anchors_of(&name, all.last().copied()).unwrap().is_empty());
             }
-            assert!(chain.anchors_of("s-").unwrap().is_empty());
+            assert!(chain.anchors_of("s-", None).unwrap().is_empty());
         };
         assert_found(chain.as_ref());
         chain.prune(10).unwrap();

@@ -287,8 +287,8 @@ impl ChainStore for ChainFiles {
         }
     }
 
-    fn anchors_of(&self, session: &str) -> Result<Vec<Place>, StoreError> {
-        let places = rows::anchors_of(self.index.as_ref(), session)?;
+    fn anchors_of(&self, session: &str, behind: Option<Place>) -> Result<Vec<Place>, StoreError> {
+        let places = rows::anchors_of(self.index.as_ref(), session, behind)?;
         if places.is_empty() {
             self.absent::<()>()?;
         }

@@ -150,7 +150,7 @@ impl ChainStore for ChainMemory {
         Ok(self.state.lock().ids.get(id).copied())
     }
 
-    fn anchors_of(&self, session: &str) -> Result<Vec<Place>, StoreError> {
+    fn anchors_of(&self, session: &str, behind: Option<Place>) -> Result<Vec<Place>, StoreError> {
         let state = self.state.lock();
         let anchors = state.blocks.iter().flat_map(|(stored, _)| {
             let height = stored.record.entry.index;
@@ -160,7 +160,9 @@ impl ChainStore for ChainMemory {
             kept.transaction.kind() == Some(SESSION_ANCHOR)
                 && kept.transaction.session_id() == Some(session)
         });
-        Ok(of_session.map(|(height, kept)| Place { height, position: kept.position }).collect())
+        let places = of_session.map(|(height, kept)| Place { height, position: kept.position });
+        let order = |place: &Place| (place.height, place.position);
+        Ok(places.filter(|place| behind.is_none_or(|at| order(place) > order(&at))).collect())
     }
 
     fn read_only(&self) -> Option<String> {

@@ -201,13 +201,23 @@ impl Listed {
     }
 }
 
-/// Where transactions are that anchor a session of this name, in the order of the chain.
-pub(super) fn anchors_of(index: &dyn Index, session: &str) -> Result<Vec<Place>, StoreError> {
-    let from = key(ANCHOR, &session_digest(session));
-    let to = [from.as_slice(), &[0xff; 13]].concat();
-    let rows = index.scan(&from, &to, ANCHORS_MAX, false)?;
+/// Where transactions are that anchor a session of this name, behind a place, in the order of the chain.
+pub(super) fn anchors_of(
+    index: &dyn Index,
+    session: &str,
+    behind: Option<Place>,
+) -> Result<Vec<Place>, StoreError> {
+    let prefix = key(ANCHOR, &session_digest(session));
+    let from = match behind {
+        None => prefix.clone(),
+        Some(Place { height, position }) => {
+            [prefix.as_slice(), &height.to_be_bytes(), &position.to_be_bytes(), &[0]].concat()
+        }
+    };
+    let to = [prefix.as_slice(), &[0xff; 13]].concat();
+    let rows = index.scan(&from, &to, ANCHORS_PAGE, false)?;
     let read = |(row, _): (Vec<u8>, Vec<u8>)| {
-        let mut from = Reader::new(row.get(from.len()..).unwrap_or_default());
+        let mut from = Reader::new(row.get(prefix.len()..).unwrap_or_default());
         let mut place = || -> Result<Place, WireFault> {
             let height = u64::from_be_bytes(from.array("height")?);
             Ok(Place { height, position: u32::from_be_bytes(from.array("position")?) })
@@ -217,8 +227,8 @@ pub(super) fn anchors_of(index: &dyn Index, session: &str) -> Result<Vec<Place>,
     rows.into_iter().map(read).collect()
 }
 
-/// Anchors of one session that are looked at: whoever may post transactions can make more.
-const ANCHORS_MAX: usize = 1_000;
+/// Anchors of one session that are read in one go: whoever may post transactions can make many.
+const ANCHORS_PAGE: usize = 256;
 
 /// Adds the rows of one block. `listed` is `None` where neither record nor body could be read.
 pub(super) fn publish(changes: &mut Changes<'_>, height: u64, row: &Row, listed: Option<&Listed>) {

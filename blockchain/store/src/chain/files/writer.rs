@@ -90,7 +90,20 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Both: a file whose sync failed is never trusted again, whatever became of the other one.
+    fn and(self, other: Self) -> Self {
+        Self {
+            why: format!("{}; {}", self.why, other.why),
+            full: self.full || other.full,
+            at_sync: self.at_sync || other.at_sync,
+        }
+    }
+}
+
 pub(super) struct Writer {
+    /// Set while a run is being written: found set, its writer panicked.
+    is_writing: bool,
     parts: ChainParts,
     /// What `TIP` says.
     tip: Option<Mark>,
@@ -103,8 +116,14 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn open(parts: ChainParts, tip: Option<Mark>) -> Result<Self, StoreError> {
-        let mut writer =
-            Self { parts, tip, tails: [None, None], totals: Totals::default(), broken: None };
+        let mut writer = Self {
+            is_writing: false,
+            parts,
+            tip,
+            tails: [None, None],
+            totals: Totals::default(),
+            broken: None,
+        };
         let Some(mark) = tip else { return Ok(writer) };
         if let Some(row) = rows::row(writer.parts.index.as_ref(), mark.height)? {
             writer.totals = row.before.and(&row);
@@ -150,6 +169,18 @@ impl Writer {
 
     /// Stores consecutive blocks that follow the tip: all of them, or none.
     pub(super) fn append(&mut self, run: &[ValidBlock]) -> Result<(), CommitError> {
+        if std::mem::replace(&mut self.is_writing, true) {
+            // Somebody panicked half-way: what was written then must not come to lie below a lock.
+            let why = "an earlier write broke off half-way: a restart puts it in order".to_owned();
+            self.broken = Some(why.clone());
+            return Err(CommitError::Broken(why));
+        }
+        let outcome = self.append_whole(run);
+        self.is_writing = false;
+        outcome
+    }
+
+    fn append_whole(&mut self, run: &[ValidBlock]) -> Result<(), CommitError> {
         let written = match self.write(run) {
             Ok(written) => written,
             Err(failure) => return Err(self.undo(failure)),
@@ -171,17 +202,21 @@ impl Writer {
         }
         let [Some(blocks), Some(bodies)] = &mut self.tails else { return Err(no_file()) };
         let (first, second) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| bodies.sync());
+            let other = std::thread::Builder::new().spawn_scoped(scope, || bodies.sync());
             let first = blocks.sync();
             let panicked = |_| {
                 let why = "the syncing thread panicked".to_owned();
                 Err(Failure { why, full: false, at_sync: true })
             };
-            (first, other.join().unwrap_or_else(panicked))
+            (first, other.ok().map(|other| other.join().unwrap_or_else(panicked)))
         });
-        second?;
-        first?;
-        Ok(written)
+        // Where the system gives no thread, one after the other.
+        let second = second.unwrap_or_else(|| bodies.sync());
+        match (first, second) {
+            (Ok(()), Ok(())) => Ok(written),
+            (Err(failure), Ok(())) | (Ok(()), Err(failure)) => Err(failure),
+            (Err(first), Err(second)) => Err(first.and(second)),
+        }
     }
 
     fn write_block(
