@@ -156,8 +156,10 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
     }
     let (status, body) = authority.raw("POST", "/api/v1/chain/sync", None);
     assert_eq!((status, body["code"].as_str()), (503, Some("unavailable")), "{body}");
-    let report = second.client().sync();
-    assert!(report.is_ok_and(|report| report.success && report.synchronized));
+    // The worker may be at it: then 409.
+    until("a round that was asked for", || {
+        second.client().sync().is_ok_and(|report| report.success && report.synchronized)
+    });
 
     // Without its peer a follower serves on, and says what it cannot do.
     authority.stop();
@@ -432,6 +434,85 @@ fn mean_peers_cost_bounded_time_and_bring_nothing_in() {
         // A peer that hangs does not hold up the end.
         assert!(follower.stop() < Duration::from_secs(8), "{name}");
         assert!(mean.asked.load(Ordering::Relaxed) > 0);
+    }
+}
+
+/// The documented engine: its status and its blocks stand in one of several places, and a block has a height,
+/// no nonce, and fields of its own. A chain of other hashes stops with its name.
+#[test]
+fn an_engine_is_followed_wherever_it_has_its_status_and_its_blocks() {
+    let key = SigningKey::from_seed([1; 32]);
+    let mut blocks: Vec<Block> = Vec::new();
+    for n in 0..60 {
+        let transaction = Transaction::parse(format!(r#"{{"id": "t-{n}"}}"#).as_bytes()).unwrap();
+        let parent = blocks.last().map(|block| block.as_parent().unwrap());
+        let now = Timestamp::from_micros(n);
+        blocks.push(Block::build(parent.as_ref(), vec![transaction], now, &key));
+    }
+    let told = |block: &Block, ours: bool| {
+        let hash = if ours { block.hash.to_string() } else { "ab".repeat(32) };
+        let root = if ours { block.merkle_root.to_string() } else { "cd".repeat(32) };
+        let texts: Vec<&str> = block.transactions.iter().map(Transaction::text).collect();
+        format!(
+            r#"{{"height": {}, "block_id": "{hash}", "hash": "{hash}", "previous_hash": "{}",
+            "merkle_root": "{root}", "timestamp": "{}", "transactions": [{}], "size_bytes": 9,
+            "difficulty": 1.0, "version": 1}}"#,
+            block.index,
+            block.previous_hash,
+            block.timestamp,
+            texts.join(","),
+        )
+    };
+    for (status, body, place, ours) in [
+        (
+            "/api/v1/blockchain/status",
+            r#"{"chain_height": 59, "latest_block_hash": "x"}"#,
+            "/api/v1/blocks/",
+            true,
+        ),
+        ("/api/v1/chain/status", r#"{"current_height": 59}"#, "/api/v1/blocks/height/", true),
+        (
+            "/api/v1/chain/info",
+            r#"{"height": 59, "network": "lucid"}"#,
+            "/api/v1/blocks/height/",
+            true,
+        ),
+        ("/api/v1/chain/info", r#"{"data": {"height": 59}}"#, "/api/v1/blocks/", false),
+    ] {
+        let texts: Vec<String> = blocks.iter().map(|block| told(block, ours)).collect();
+        let engine = Mean::start(move |path, stream| {
+            let height = path.strip_prefix(place).and_then(|height| height.parse::<usize>().ok());
+            match height.and_then(|height| texts.get(height)) {
+                _ if path == status => reply(stream, "200 OK", "application/json", body.as_bytes()),
+                Some(text) => reply(stream, "200 OK", "application/json", text.as_bytes()),
+                None => reply(stream, "404 Not Found", "application/json", b"{}"),
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let follower =
+            Server::start(folder.path(), &[("BLOCKCHAIN_ENGINE_URL", engine.url.as_str())]);
+        let sync = || follower.client().chain_status().unwrap().sync;
+        if ours {
+            until(status, || sync().state == SyncState::Synchronized);
+            let sync = sync();
+            assert_eq!(
+                (sync.local_height, sync.tentative_height, sync.lag),
+                (Some(53), Some(59), 6)
+            );
+            let block: Value = serde_json::from_str(&follower.client().block(20).unwrap()).unwrap();
+            assert_eq!((&block["hash"], &block["nonce"]), (&json!(blocks[20].hash), &json!(0)));
+        } else {
+            until(status, || sync().state == SyncState::UnsupportedHashRule);
+            assert!(sync().last_error.unwrap().starts_with("unsupported_hash_rule"));
+            let (code, health) = follower.raw("GET", "/health", None);
+            assert_eq!(
+                (code, &health["chain_sync"], &health["status"]),
+                (200, &json!(false), &json!("degraded"))
+            );
+            assert_eq!(follower.raw("POST", "/api/v1/chain/sync", None).0 / 100, 5);
+            assert!(follower.client().chain_height().unwrap().empty);
+        }
+        follower.stop();
     }
 }
 
