@@ -74,16 +74,18 @@ struct Task {
     heads: VecDeque<Head>,
 }
 
-/// What came of a request: blocks, and why no more did.
+/// What came of a task so far: blocks, and why no more did.
 #[derive(Default)]
 struct Batch {
     blocks: Vec<Fetched>,
     fault: Option<SyncError>,
+    /// Whether this is all that comes of it.
+    is_whole: bool,
 }
 
 impl Batch {
     fn failed(fault: SyncError) -> Self {
-        Self { blocks: Vec::new(), fault: Some(fault) }
+        Self { fault: Some(fault), is_whole: true, ..Self::default() }
     }
 
     fn bytes(&self) -> usize {
@@ -202,7 +204,7 @@ impl Fetcher<'_> {
         loop {
             let next = state.next;
             if let Some(batch) = state.done.remove(&next) {
-                state.next += 1;
+                state.next += u64::from(batch.is_whole);
                 state.held_bytes = state.held_bytes.saturating_sub(batch.bytes());
                 self.changed.notify_all();
                 return Some(batch);
@@ -362,19 +364,45 @@ impl Fetcher<'_> {
     /// Makes requests until there are no more.
     fn work(&self) {
         while let Some(task) = self.take_task() {
-            let number = task.number;
-            let batch = match self.plan.speaks {
+            match self.plan.speaks {
                 Speaks::Runs => self.bodies(task),
-                Speaks::Blocks => match self.block(task.from) {
-                    Ok(fetched) => Batch { blocks: vec![fetched], fault: None },
-                    Err(fault) => Batch::failed(fault),
-                },
-            };
-            let bytes = batch.bytes();
-            let mut state = self.state.lock();
-            state.held_bytes = state.held_bytes.saturating_sub(self.expected_bytes()) + bytes;
-            state.done.insert(number, batch);
-            self.changed.notify_all();
+                Speaks::Blocks => {
+                    let batch = match self.block(task.from) {
+                        Ok(fetched) => Batch { blocks: vec![fetched], fault: None, is_whole: true },
+                        Err(fault) => Batch::failed(fault),
+                    };
+                    self.deliver(task.number, batch);
+                }
+            }
+        }
+    }
+
+    /// Hands over what one request brought. It counts from now on with the bytes that it has.
+    fn deliver(&self, number: u64, batch: Batch) {
+        let bytes = batch.bytes();
+        let mut state = self.state.lock();
+        state.held_bytes = state.held_bytes.saturating_sub(self.expected_bytes()) + bytes;
+        let there = state.done.entry(number).or_default();
+        there.blocks.extend(batch.blocks);
+        (there.fault, there.is_whole) = (batch.fault, batch.is_whole);
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is room for one more request of a task; says whether anybody wants it. The task
+    /// that is taken from always goes on once what it brought has been taken.
+    fn may_go_on(&self, number: u64) -> bool {
+        let need = self.expected_bytes();
+        let mut state = self.state.lock();
+        loop {
+            let is_waited_for = number == state.next && !state.done.contains_key(&number);
+            if state.cancelled {
+                return false;
+            }
+            if is_waited_for || state.held_bytes + need <= BUDGET_BYTES {
+                state.held_bytes += need;
+                return true;
+            }
+            self.changed.wait(&mut state);
         }
     }
 
@@ -396,37 +424,49 @@ impl Fetcher<'_> {
         }
     }
 
-    fn bodies(&self, task: Task) -> Batch {
-        let mut batch = Batch::default();
-        batch.fault = self.bodies_into(task, &mut batch.blocks).err();
-        batch
+    /// Fetches the bodies of a task, with as many requests as their bytes ask for.
+    fn bodies(&self, task: Task) {
+        let Task { number, from: mut height, mut heads } = task;
+        loop {
+            let mut batch = Batch::default();
+            batch.fault = self.some_bodies(&mut height, &mut heads, &mut batch.blocks).err();
+            batch.is_whole = heads.is_empty() || batch.fault.is_some();
+            let is_whole = batch.is_whole;
+            self.deliver(number, batch);
+            if is_whole || !self.may_go_on(number) {
+                return;
+            }
+        }
     }
 
-    fn bodies_into(&self, task: Task, blocks: &mut Vec<Fetched>) -> Result<(), SyncError> {
-        let Task { from: mut height, mut heads, .. } = task;
-        while !heads.is_empty() && !self.state.lock().cancelled {
-            let count = u32::try_from(heads.len()).unwrap_or(u32::MAX);
-            let reply = match self.peer.bodies(height, count, RUN_BYTES_MAX as u64) {
-                Err(PeerError::TooLong { .. }) => {
-                    let _alone = self.long.lock();
-                    self.peer.bodies(height, 1, BODY_BYTES_MAX as u64)
-                }
-                reply => reply,
-            }?;
-            if reply.is_empty() {
-                let sentence = format!("the peer gives no transactions of block {height}");
-                return Err(PeerError::Unreadable(sentence).into());
+    /// One request for the bodies of these heads; takes those that came from the heads.
+    fn some_bodies(
+        &self,
+        height: &mut u64,
+        heads: &mut VecDeque<Head>,
+        blocks: &mut Vec<Fetched>,
+    ) -> Result<(), SyncError> {
+        let count = u32::try_from(heads.len()).unwrap_or(u32::MAX);
+        let reply = match self.peer.bodies(*height, count, RUN_BYTES_MAX as u64) {
+            Err(PeerError::TooLong { .. }) => {
+                let _alone = self.long.lock();
+                self.peer.bodies(*height, 1, BODY_BYTES_MAX as u64)
             }
-            for body in reply {
-                let Some(head) = heads.pop_front() else { break };
-                let transactions = decode_body(&body).map_err(|fault| SyncError::Refused {
-                    height,
-                    why: format!("its transactions cannot be read: {fault}"),
-                })?;
-                let candidate = Candidate::from(head.with_body(transactions));
-                blocks.push(Fetched { height, candidate, bytes: body.len() });
-                height += 1;
-            }
+            reply => reply,
+        }?;
+        if reply.is_empty() {
+            let sentence = format!("the peer gives no transactions of block {height}");
+            return Err(PeerError::Unreadable(sentence).into());
+        }
+        for body in reply {
+            let Some(head) = heads.pop_front() else { break };
+            let transactions = decode_body(&body).map_err(|fault| SyncError::Refused {
+                height: *height,
+                why: format!("its transactions cannot be read: {fault}"),
+            })?;
+            let candidate = Candidate::from(head.with_body(transactions));
+            blocks.push(Fetched { height: *height, candidate, bytes: body.len() });
+            *height += 1;
         }
         Ok(())
     }
@@ -453,5 +493,108 @@ impl Fetcher<'_> {
             }
             _ => Ok(Fetched { height, candidate, bytes: text.len() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use lucid_core::block::Block;
+    use lucid_core::record::{BlockRecord, encode_body};
+    use lucid_core::sign::SigningKey;
+    use lucid_core::transaction::Transaction;
+
+    use super::*;
+    use crate::peer::Greeting;
+
+    const BLOCKS: u64 = 160;
+    /// Far more than heads let expect.
+    const LONG: usize = 900_000;
+
+    fn body(n: u64) -> Vec<Transaction> {
+        let text = format!(r#"{{"id": "t-{n}", "pad": "{}"}}"#, "x".repeat(LONG));
+        vec![Transaction::parse(text.as_bytes()).unwrap()]
+    }
+
+    struct Heavy {
+        heads: Vec<Head>,
+        given: AtomicUsize,
+    }
+
+    impl Heavy {
+        fn new() -> Self {
+            let key = SigningKey::from_seed([3; 32]);
+            let (mut heads, mut parent) = (Vec::new(), None);
+            for n in 0..BLOCKS {
+                let now = Timestamp::from_micros(i64::try_from(n).unwrap());
+                let block = Block::build(parent.as_ref(), body(n), now, &key);
+                heads.push(Head::of(&BlockRecord::of(&block)));
+                parent = Some(block.as_parent().unwrap());
+            }
+            Self { heads, given: AtomicUsize::new(0) }
+        }
+    }
+
+    impl Peer for Heavy {
+        fn name(&self) -> &str {
+            "heavy"
+        }
+
+        fn greet(&self) -> Result<Greeting, PeerError> {
+            Ok(Greeting { speaks: Speaks::Runs, height: Some(BLOCKS - 1) })
+        }
+
+        fn heads(&self, from: u64, limit: u32) -> Result<Vec<Head>, PeerError> {
+            let heads = self.heads.iter().skip(from as usize).take(limit as usize);
+            Ok(heads.cloned().collect())
+        }
+
+        fn bodies(&self, from: u64, limit: u32, most: u64) -> Result<Vec<Bytes>, PeerError> {
+            let mut bytes = 0;
+            let heights = from..(from + u64::from(limit)).min(BLOCKS);
+            let bodies = heights.map(|n| Bytes::from(encode_body(&body(n)))).take_while(|body| {
+                bytes += body.len();
+                bytes as u64 <= most
+            });
+            let bodies: Vec<Bytes> = bodies.collect();
+            self.given.fetch_add(bodies.iter().map(Bytes::len).sum(), Ordering::SeqCst);
+            Ok(bodies)
+        }
+
+        fn block(&self, _: u64, _: u64) -> Result<Option<String>, PeerError> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn bodies_that_are_longer_than_their_heads_promise_are_fetched_a_few_at_a_time() {
+        let peer = Heavy::new();
+        let plan = Plan {
+            speaks: Speaks::Runs,
+            from: 0,
+            to: BLOCKS - 1,
+            after: None,
+            pins: Pins::default(),
+            batch: 100,
+            slow: 0,
+            now: Timestamp::from_micros(0),
+        };
+        let (mut taken, mut most, mut next) = (0, 0, 0);
+        fetched(&peer, &plan, &|| true, |blocks| {
+            for fetched in blocks {
+                let fetched = fetched.unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(fetched.height, next);
+                next += 1;
+                // Whoever takes is slower than whoever gives.
+                std::thread::sleep(Duration::from_millis(3));
+                taken += fetched.bytes;
+                most = most.max(peer.given.load(Ordering::SeqCst) - taken);
+            }
+        });
+        assert_eq!(next, BLOCKS);
+        // The bound, and what one batch has that is being taken.
+        assert!(most <= BUDGET_BYTES + 2 * RUN_BYTES_MAX, "{most} bytes waited");
     }
 }
