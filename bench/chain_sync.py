@@ -4,12 +4,12 @@
     bench/chain_sync.py                       # builds, 3 rounds, works in bench/out
     bench/chain_sync.py --blocks 20000 --transactions 5 --rounds 5
 
-Each round measures, over the same link and on the same cores: blocks asked for one after the other, the
+Each round measures, beside the CPU seconds of the programs, over the same link and on the same cores: blocks asked for one after the other, the
 link alone (bodies, 12 requests at a time, thrown away), the same blocks validated on one core, the disk
 alone (the same bytes written and synced), and `lucid chain sync` into an empty folder. The link is
 `lucid-measure link`: a proxy in user space, since not every kernel has netem. Python 3.9, Linux.
 """
-import argparse, hashlib, http.client, json, os, shutil, signal, statistics, subprocess, sys, threading, time
+import argparse, hashlib, http.client, json, os, resource, shutil, signal, statistics, subprocess, sys, threading, time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -50,10 +50,16 @@ def write_chain(path, blocks, transactions):
             previous = digest
 
 
-def seconds(command, **options):
-    began = time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
-    return time.monotonic() - began
+def cpu():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def seconds(command):
+    """How long a program takes, and how long the cores work on it."""
+    began, worked = time.monotonic(), cpu()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.monotonic() - began, cpu() - worked
 
 
 def first_line_with(process, text):
@@ -152,14 +158,20 @@ def main():
             copy = scratch / f"copy-{number}"
             found = {"one at a time": one_at_a_time(far, min(given.singles, given.blocks))}
             found["link"], size = link_alone(far, given.blocks, batch)
-            found["validation, one core"] = given.blocks / seconds(
+            took, worked = seconds(
                 ["taskset", "-c", "0", TARGET / "lucid", "--data", scratch / "none", "chain", "validate", lines])
+            found["validation, one core"] = given.blocks / took
+            found["validation, CPU seconds"] = worked
             found["disk"] = given.blocks / disk_alone(scratch / "disk", size)
-            took = seconds([TARGET / "lucid", "--data", copy, "chain", "sync", "--from", f"http://{far}"])
-            found["sync"] = given.blocks / took
+            imported = scratch / f"imported-{number}"
+            _, found["import, CPU seconds"] = seconds(
+                [TARGET / "lucid", "--data", imported, "chain", "import", lines])
+            took, worked = seconds([TARGET / "lucid", "--data", copy, "chain", "sync", "--from", f"http://{far}"])
+            found["sync"], found["sync, CPU seconds"] = given.blocks / took, worked
+            shutil.rmtree(imported)
             shutil.rmtree(copy)
             rounds.append(found)
-            print(json.dumps({name: round(rate) for name, rate in found.items()}), file=sys.stderr)
+            print(json.dumps({name: round(rate, 2) for name, rate in found.items()}), file=sys.stderr)
     finally:
         for process in running:
             process.send_signal(signal.SIGTERM)
@@ -169,8 +181,8 @@ def main():
           f"blocks a second, median of {given.rounds}")
     middle = {name: statistics.median(found[name] for found in rounds) for name in rounds[0]}
     for name, rate in middle.items():
-        print(f"| {name} | {rate:,.0f} |")
-    slowest = min((name for name in middle if name not in ("one at a time", "sync")), key=middle.get)
+        print(f"| {name} | {rate:,.2f} |" if "CPU" in name else f"| {name} | {rate:,.0f} |")
+    slowest = min(("link", "validation, one core", "disk"), key=middle.get)
     times = statistics.median(found["sync"] / found["one at a time"] for found in rounds)
     share = statistics.median(found["sync"] / found[slowest] for found in rounds)
     print(f"sync: {times:.0f} x one at a time, {share:.2f} of the slowest part ({slowest})")
