@@ -234,6 +234,10 @@ impl<'a> Cursor<'a> {
                     _ => "the file's first record does not match its digest",
                 }
             }
+            // Only the last file may hold nothing: a crash left it before it held a block.
+            None if !self.waiting.as_slice().is_empty() => {
+                "the file is empty, and others follow it"
+            }
             // The scan names what is wrong with a header.
             Some(Err(_)) | None => return Ok(()),
             Some(Ok(_)) => "the file does not begin as it should",
