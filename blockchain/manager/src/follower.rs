@@ -20,7 +20,7 @@ use crate::peer::{Peer, PeerError};
 use crate::state::Opened;
 
 /// A follower that has heard nothing for so many intervals is not well.
-const SILENT_INTERVALS: i32 = 3;
+const SILENT_INTERVALS: u32 = 3;
 /// A slow peer is asked for so many times half as much at once at most.
 const SLOW_MAX: u32 = 16;
 /// And never before so long.
@@ -76,13 +76,13 @@ impl Follower {
         let mut brought = 0;
         loop {
             self.begin(now());
-            let round = self.round(manager, now(), stop);
+            let round = self.round(manager, now, stop);
             self.end(manager, &round, now());
             match round {
                 Err(error) => return Some(Err(error)),
                 Ok((blocks, outcome)) => {
                     brought += blocks;
-                    if outcome != Outcome::More || stop() {
+                    if outcome != Outcome::More || blocks == 0 || stop() {
                         return Some(
                             self.report(manager, brought, outcome).map_err(SyncError::from),
                         );
@@ -95,7 +95,7 @@ impl Follower {
     fn round(
         &self,
         manager: &Opened,
-        now: Timestamp,
+        now: &dyn Fn() -> Timestamp,
         stop: &dyn Fn() -> bool,
     ) -> Result<(u64, Outcome), SyncError> {
         let following = Following {
@@ -108,10 +108,13 @@ impl Follower {
             slow: self.course.lock().slow,
         };
         let before = self.course.lock().blocks;
-        let synced = sync_chain(&following, now, &|progress| {
+        let synced = sync_chain(&following, now(), &|progress| {
             let mut course = self.course.lock();
             course.remote = progress.remote;
-            course.blocks = before + progress.blocks;
+            if course.blocks < before + progress.blocks {
+                // A long round is well as long as it goes on.
+                (course.blocks, course.well) = (before + progress.blocks, Some(now()));
+            }
             if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         self.course.lock().blocks = before + synced.blocks;
@@ -241,8 +244,7 @@ impl Follower {
         ) {
             return Some(said.unwrap_or("the peer's chain is not this one").to_owned());
         }
-        let patience =
-            (self.interval.max(SILENT_AT_LEAST / 3) * SILENT_INTERVALS.unsigned_abs()).as_secs();
+        let patience = (self.interval * SILENT_INTERVALS).max(SILENT_AT_LEAST).as_secs();
         let since = course.well.unwrap_or(opened_at);
         let silent = now > since.plus_seconds(i64::try_from(patience).unwrap_or(i64::MAX));
         silent.then(|| {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, Retry};
+use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, Retry, service_url};
 use lucid_api::v1::sync::RunQuery;
 use lucid_core::record::Head;
 use serde_json::Value;
@@ -29,7 +29,7 @@ const BLOCK_PATHS: [&str; 2] = ["/api/v1/blocks/{height}", "/api/v1/blocks/heigh
 /// A service at an address.
 #[derive(Debug)]
 pub struct HttpPeer {
-    url: String,
+    name: String,
     client: BlockManagerClient,
     /// Which of [`BLOCK_PATHS`] answered last.
     path: AtomicUsize,
@@ -40,7 +40,11 @@ impl HttpPeer {
     pub fn new(url: &str, timeout: Duration) -> Result<Self, ClientError> {
         let retry = Retry { count: 2, delay: Duration::from_millis(250) };
         let client = BlockManagerClient::new(url, ClientOptions { timeout, retry })?;
-        Ok(Self { url: url.to_owned(), client, path: AtomicUsize::new(0) })
+        // What it is called in logs and replies has no password in it.
+        let mut named = service_url(url)?;
+        let _stripped = (named.set_username(""), named.set_password(None));
+        let name = named.as_str().trim_end_matches('/').to_owned();
+        Ok(Self { name, client, path: AtomicUsize::new(0) })
     }
 
     /// The typed calls.
@@ -79,7 +83,7 @@ fn height_in(status: &Value) -> Option<u64> {
 
 impl Peer for HttpPeer {
     fn name(&self) -> &str {
-        &self.url
+        &self.name
     }
 
     fn greet(&self) -> Result<Greeting, PeerError> {
@@ -165,5 +169,32 @@ fn explain(error: ClientError) -> PeerError {
         ClientError::Transport { .. } => PeerError::Unreachable(sentence),
         ClientError::Unreadable { .. } => PeerError::Unreadable(sentence),
         ClientError::TooLong { limit } => PeerError::TooLong { limit },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_the_address_is_not_shown() {
+        let peer =
+            HttpPeer::new("http://user:secret@127.0.0.1:8086", Duration::from_secs(1)).unwrap();
+        assert_eq!(peer.name(), "http://127.0.0.1:8086");
+    }
+
+    #[test]
+    fn a_height_is_found_under_each_of_its_names() {
+        for (text, height) in [
+            (r#"{"chain_height": 7, "height": 3}"#, Some(7)),
+            (r#"{"current_height": 7}"#, Some(7)),
+            (r#"{"height": 7}"#, Some(7)),
+            (r#"{"data": {"height": 7}}"#, Some(7)),
+            (r#"{"height": "7"}"#, None),
+            (r#"{"height": -1}"#, None),
+            (r#"[7]"#, None),
+        ] {
+            assert_eq!(height_in(&serde_json::from_str(text).unwrap()), height, "{text}");
+        }
     }
 }

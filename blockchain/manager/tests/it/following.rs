@@ -499,6 +499,15 @@ fn an_engine_is_followed_wherever_it_has_its_status_and_its_blocks() {
                 (sync.local_height, sync.tentative_height, sync.lag),
                 (Some(53), Some(59), 6)
             );
+            // The newest one may be removed, and comes again.
+            let path = format!("/api/v1/blocks/59?confirm={}", blocks[58].hash);
+            let (code, body) = follower.raw("DELETE", &path, None);
+            assert_eq!((code, &body["code"]), (409, &json!("conflict")), "{body}");
+            let removed = follower.client().remove_block(59, blocks[59].hash).unwrap();
+            assert!(removed.removed && removed.index == 59 && removed.hash == blocks[59].hash);
+            until("it comes again", || {
+                follower.client().chain_info().unwrap().tentative_height == Some(59)
+            });
             let block: Value = serde_json::from_str(&follower.client().block(20).unwrap()).unwrap();
             assert_eq!((&block["hash"], &block["nonce"]), (&json!(blocks[20].hash), &json!(0)));
         } else {

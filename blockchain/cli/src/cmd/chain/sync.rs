@@ -94,7 +94,7 @@ impl Sync {
             });
             let round = round.with_context(|| format!("following {url}"))?;
             brought += round.blocks;
-            if round.outcome != Outcome::More {
+            if round.outcome != Outcome::More || round.blocks == 0 {
                 break round;
             }
         };

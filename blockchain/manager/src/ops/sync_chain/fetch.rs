@@ -131,18 +131,30 @@ pub(super) fn fetched<T>(
     };
     let nothing = plan.from > plan.to;
     std::thread::scope(|scope| {
+        // Whatever `take` does, nobody goes on fetching for it afterwards.
+        let _ended = Cancel(&fetcher);
         if !nothing {
-            scope.spawn(|| fetcher.plan());
-            for _ in 0..fetcher.requests() {
-                scope.spawn(|| fetcher.work());
+            let start = |work: fn(&Fetcher<'_>)| {
+                let fetcher = &fetcher;
+                std::thread::Builder::new().spawn_scoped(scope, move || work(fetcher)).is_ok()
+            };
+            let plans = start(|fetcher| fetcher.plan());
+            let works = (0..fetcher.requests()).filter(|_| start(|fetcher| fetcher.work())).count();
+            if !plans || works == 0 {
+                fetcher.give_up();
             }
         }
-        let mut blocks =
-            Blocks { fetcher: &fetcher, on, ready: VecDeque::new(), fault: None, ended: nothing };
-        let taken = take(&mut blocks);
-        fetcher.cancel();
-        taken
+        let ready = VecDeque::new();
+        take(&mut Blocks { fetcher: &fetcher, on, ready, fault: None, ended: nothing })
     })
+}
+
+struct Cancel<'a>(&'a Fetcher<'a>);
+
+impl Drop for Cancel<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 /// The blocks in their order.
@@ -196,6 +208,14 @@ impl Fetcher<'_> {
     fn cancel(&self) {
         self.state.lock().cancelled = true;
         self.changed.notify_all();
+    }
+
+    /// The system gives no threads now.
+    fn give_up(&self) {
+        let mut state = self.state.lock();
+        let why = "no thread could be started to fetch blocks".to_owned();
+        let next = state.next;
+        state.done.insert(next, Batch::failed(SyncError::Outrun(why)));
     }
 
     /// Waits for the blocks that come next; `None` when there are no more, or nobody wants them.
