@@ -100,6 +100,80 @@ impl PublicKey {
     }
 }
 
+/// How many keys one chain may have been signed with.
+const PRODUCERS_MAX: usize = 8;
+
+/// The keys that may have signed the blocks of a chain: none where that is not pinned, and more than one
+/// where another authority went on with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Producers([Option<PublicKey>; PRODUCERS_MAX]);
+
+/// Why a text or a list is not [`Producers`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProducersFault {
+    /// One of them is no key.
+    #[error(transparent)]
+    Key(#[from] Base64Fault),
+    /// There are more than a chain may have.
+    #[error("{0} keys are too many for the producers of one chain: at most {PRODUCERS_MAX} are")]
+    TooMany(usize),
+}
+
+impl Producers {
+    /// These keys.
+    pub fn of(keys: &[PublicKey]) -> Result<Self, ProducersFault> {
+        let mut producers = Self::default();
+        if keys.len() > PRODUCERS_MAX {
+            return Err(ProducersFault::TooMany(keys.len()));
+        }
+        for (slot, key) in producers.0.iter_mut().zip(keys) {
+            *slot = Some(*key);
+        }
+        Ok(producers)
+    }
+
+    /// Whether it is pinned at all who may sign.
+    pub fn are_pinned(&self) -> bool {
+        self.iter().next().is_some()
+    }
+
+    /// Whether this key is one of them.
+    pub fn have(&self, key: &PublicKey) -> bool {
+        self.iter().any(|one| one == key)
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &PublicKey> {
+        self.0.iter().flatten()
+    }
+}
+
+impl From<PublicKey> for Producers {
+    fn from(key: PublicKey) -> Self {
+        let mut keys = [None; PRODUCERS_MAX];
+        let [first, ..] = &mut keys;
+        *first = Some(key);
+        Self(keys)
+    }
+}
+
+impl FromStr for Producers {
+    type Err = ProducersFault;
+
+    /// Keys in base64, with commas between them.
+    fn from_str(text: &str) -> Result<Self, ProducersFault> {
+        let keys = text.split(',').map(|key| key.trim().parse());
+        Self::of(&keys.collect::<Result<Vec<PublicKey>, _>>()?)
+    }
+}
+
+impl fmt::Display for Producers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<String> = self.iter().map(ToString::to_string).collect();
+        f.write_str(&keys.join(","))
+    }
+}
+
 /// How many signatures are verified in one equation: enough for the gain, few enough for memory.
 const BATCH_MAX: usize = 4_096;
 

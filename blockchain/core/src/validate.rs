@@ -21,7 +21,7 @@ pub use weighed::Weighed;
 use crate::block::{Block, Candidate, Parent};
 use crate::digest::{BlockHash, LogHash};
 use crate::record::{BlockRecord, TransactionDigests};
-use crate::sign::PublicKey;
+use crate::sign::Producers;
 use crate::time::Timestamp;
 use crate::transaction::{IdDigest, Transaction};
 
@@ -115,8 +115,8 @@ pub struct Context<'a> {
     pub mode: Mode,
     /// Whether an id is in a block *before* this one.
     pub chained: &'a dyn Fn(&IdDigest) -> bool,
-    /// The key that signs this chain, where it is pinned: another one's signature is refused.
-    pub producer: Option<PublicKey>,
+    /// Who may sign this chain, where that is pinned: the signature of any other key is refused.
+    pub producer: Producers,
 }
 
 /// A block that broke no rule. Stores accept nothing else. What judging computed is kept with it, so

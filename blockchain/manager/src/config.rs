@@ -11,7 +11,7 @@ use std::time::Duration;
 use lucid_api::client::service_url;
 use lucid_core::digest::BlockHash;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
-use lucid_core::sign::PublicKey;
+use lucid_core::sign::Producers;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings, load};
 use lucid_store::folder::Passphrase;
@@ -56,7 +56,7 @@ pub struct Config {
     /// `LUCID_CHAIN_PRODUCER_KEY` (`chain.producer_key`): the public key, in base64, that signs the
     /// blocks of the chain that is followed. Blocks that it signed are final at once, and blocks that
     /// another key signed are refused.
-    pub producer: Option<PublicKey>,
+    pub producer: Producers,
     /// `LUCID_MASTER_KEY_FILE` (`master_key_file`): a file with the root key, instead of the one in
     /// the data folder. A new store takes it, an older one must have been made under it.
     pub root_key_file: Option<PathBuf>,
@@ -154,7 +154,8 @@ impl Config {
             maintenance_interval: settings.seconds(&maintenance, 60.0, 0.01),
             follow: Follow::read(settings),
             genesis: pin(settings, &Key::new("chain.genesis", "LUCID_CHAIN_GENESIS")),
-            producer: pin(settings, &Key::new("chain.producer_key", "LUCID_CHAIN_PRODUCER_KEY")),
+            producer: pin(settings, &Key::new("chain.producer_key", "LUCID_CHAIN_PRODUCER_KEY"))
+                .unwrap_or_default(),
             root_key_file: settings
                 .optional(&Key::new("master_key_file", "LUCID_MASTER_KEY_FILE"))
                 .map(PathBuf::from),

@@ -8,7 +8,7 @@ use std::io;
 use lucid_core::block::Candidate;
 use lucid_core::digest::BlockHash;
 use lucid_core::json::JsonFault;
-use lucid_core::sign::PublicKey;
+use lucid_core::sign::Producers;
 use lucid_core::validate::{Verdict, Weighed};
 
 /// A batch ends when its texts have this many bytes together: some thousands of signatures, which are
@@ -41,8 +41,8 @@ impl Given {
 pub struct Pins {
     /// Its block 0.
     pub genesis: Option<BlockHash>,
-    /// The key that signs its blocks.
-    pub producer: Option<PublicKey>,
+    /// Who signs its blocks.
+    pub producer: Producers,
 }
 
 /// A block that was refused.

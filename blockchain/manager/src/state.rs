@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lucid_core::digest::BlockHash;
-use lucid_core::sign::{PublicKey, SigningKey};
+use lucid_core::sign::{Producers, PublicKey, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_store::chain::elsewhere::BlocksElsewhere;
 use lucid_store::chain::files::FILE_BYTES_MAX;
@@ -61,8 +61,8 @@ pub struct Kind {
     pub role: Option<Role>,
     /// `LUCID_CHAIN_GENESIS`: the only chain that may be kept.
     pub genesis: Option<BlockHash>,
-    /// `LUCID_CHAIN_PRODUCER_KEY`: the only key that may have signed its blocks.
-    pub producer: Option<PublicKey>,
+    /// `LUCID_CHAIN_PRODUCER_KEY`: the only keys that may have signed its blocks.
+    pub producer: Producers,
 }
 
 impl Default for Options {
@@ -111,8 +111,8 @@ pub enum OpenError {
          unset it"
     )]
     Producer {
-        /// The pinned key.
-        pinned: PublicKey,
+        /// The pinned keys.
+        pinned: Box<Producers>,
         /// Its own.
         own: PublicKey,
     },
@@ -210,7 +210,7 @@ pub struct Promoted {
 /// Makes a follower's folder, which nobody may be running, an authority's. What was committed stays;
 /// the next block is its own.
 pub fn promote(root: &Path, options: &Options, now: Timestamp) -> Result<Promoted, OpenError> {
-    let kind = Kind { role: None, producer: None, ..options.kind.clone() };
+    let kind = Kind { role: None, producer: Producers::default(), ..options.kind.clone() };
     let opened = open(root, &Options { create: false, kind, ..options.clone() }, now)?;
     if opened.role == Role::Authority {
         return Err(OpenError::IsAuthorityAlready);
@@ -291,10 +291,9 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     })?;
     let role = settle_role(&vault, parts.kind.role)?;
     let own = parts.key.public();
-    if let Some(pinned) =
-        parts.kind.producer.filter(|pinned| role == Role::Authority && *pinned != own)
-    {
-        return Err(OpenError::Producer { pinned, own });
+    let pinned = parts.kind.producer;
+    if role == Role::Authority && pinned.are_pinned() && !pinned.have(&own) {
+        return Err(OpenError::Producer { pinned: Box::new(pinned), own });
     }
     let genesis = settle_genesis(&vault, &chain, parts.accept_loss)?;
     if let (Some(pinned), Some(is)) = (parts.kind.genesis, genesis)
@@ -371,9 +370,9 @@ impl Opened {
     }
 
     /// Who may sign new blocks of this chain, as far as that is known.
-    pub fn producer(&self) -> Option<PublicKey> {
+    pub fn producer(&self) -> Producers {
         match self.role {
-            Role::Authority => Some(self.key.public()),
+            Role::Authority => self.key.public().into(),
             Role::Follower => self.kind.producer,
         }
     }

@@ -95,14 +95,14 @@ fn block_signature(
     };
     notes.coverage.block_signature = true;
     match context.producer {
-        Some(pinned) if pinned != producer => {
-            Err("the block is signed by another than the pinned producer")
-        }
-        Some(_) => {
+        pinned if pinned.have(&producer) => {
             notes.coverage.producer_pinned = true;
             Ok(())
         }
-        None => {
+        pinned if pinned.are_pinned() => {
+            Err("the block is signed by another than the pinned producer")
+        }
+        _ => {
             let sentence = "the block is signed, and whether by the right key was not asked";
             notes.not_checked.push(sentence.to_owned());
             Ok(())

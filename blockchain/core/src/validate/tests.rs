@@ -9,7 +9,7 @@ use crate::block::Block;
 use crate::json::Json;
 use crate::limits::BLOCK_TRANSACTIONS_MAX;
 use crate::record::BlockRecord;
-use crate::sign::{Signature, SigningKey};
+use crate::sign::{Producers, Signature, SigningKey};
 use crate::transaction::{Transaction, id_digest};
 
 fn at(text: &str) -> Timestamp {
@@ -56,7 +56,7 @@ fn judge<'a>(block: impl Into<Candidate>, adjust: impl FnOnce(&mut Context<'a>))
         now: now(),
         mode: Mode::Candidate,
         chained: &|_| false,
-        producer: None,
+        producer: Producers::default(),
     };
     adjust(&mut context);
     validate(block.into(), &context)
@@ -106,7 +106,7 @@ fn a_record_is_the_same_however_much_was_computed_for_it() {
                 now: now(),
                 mode: Mode::Candidate,
                 chained: &|_| false,
-                producer: None,
+                producer: Producers::default(),
             };
             let valid = super::judge(weighed, &context).block.unwrap();
             assert_eq!(valid.record(), BlockRecord::of(&block));
@@ -134,7 +134,7 @@ fn many_blocks_are_weighed_as_each_alone() {
         now: now(),
         mode: Mode::Candidate,
         chained: &|_| false,
-        producer: None,
+        producer: Producers::default(),
     };
     let together = Weighed::of_all(blocks.iter().cloned().map(Candidate::from).collect());
     let found: Vec<Vec<&str>> = together
@@ -337,11 +337,11 @@ fn a_producer_must_have_signed_and_an_unsigned_block_is_told() {
 
 #[test]
 fn a_pinned_producer_is_the_only_one() {
-    let pinned = judge(block(), |context| context.producer = Some(key().public()));
+    let pinned = judge(block(), |context| context.producer = key().public().into());
     assert_eq!(faults(&pinned), [""; 0]);
     assert!(pinned.coverage.producer_pinned);
     let other = SigningKey::from_seed([8; 32]).public();
-    let verdict = judge(block(), |context| context.producer = Some(other));
+    let verdict = judge(block(), |context| context.producer = other.into());
     assert_eq!(faults(&verdict), ["block_hash"]);
     assert!(detail(&verdict, Rule::BlockHash, "error").contains("pinned"));
 }

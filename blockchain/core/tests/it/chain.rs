@@ -23,7 +23,7 @@ pub(crate) fn judge(
         now: Timestamp::parse("2026-06-01").unwrap(),
         mode: Mode::Historical,
         chained: &|id| chained.contains(id),
-        producer: None,
+        producer: Default::default(),
     };
     validate(candidate, &context)
 }

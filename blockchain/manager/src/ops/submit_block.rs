@@ -7,7 +7,7 @@
 use lucid_core::block::Candidate;
 use lucid_core::digest::BlockHash;
 use lucid_core::json::JsonFault;
-use lucid_core::sign::PublicKey;
+use lucid_core::sign::{Producers, PublicKey};
 use lucid_core::time::Timestamp;
 use lucid_core::validate::{Mode, Rule, Verdict};
 use lucid_store::chain::{Appended, ChainStore, Tip};
@@ -90,7 +90,7 @@ pub fn submit_block(
         None => false,
     };
     let mode = if known { Mode::Historical } else { Mode::Candidate };
-    let producer = (!known).then_some(own);
+    let producer = if known { Producers::default() } else { own.into() };
     let pins = Pins { genesis: facts::genesis(vault.index())?, producer };
     let verdict = judge(chain, now, candidate, mode, &pins)?;
     let own_fault = [Rule::BlockStructure, Rule::BlockHash, Rule::MerkleRoot]

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use lucid_core::block::{Candidate, Parent};
 use lucid_core::digest::BlockHash;
 use lucid_core::json::JsonFault;
-use lucid_core::sign::PublicKey;
+use lucid_core::sign::Producers;
 use lucid_core::time::{TimeFault, Timestamp};
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Mode, Verdict, validate};
@@ -34,7 +34,7 @@ pub fn validate_block(
     now: Timestamp,
     posted: &[u8],
     mode: Option<Mode>,
-    producer: Option<PublicKey>,
+    producer: Producers,
 ) -> Result<Verdict, ValidateError> {
     let candidate = Candidate::parse_posted(posted)?;
     let mode = match mode {
@@ -43,7 +43,7 @@ pub fn validate_block(
         None => Mode::Candidate,
     };
     // Who signed what is stored was settled when it was taken in, maybe under another key.
-    let producer = producer.filter(|_| mode == Mode::Candidate);
+    let producer = if mode == Mode::Candidate { producer } else { Producers::default() };
     let genesis = match candidate.index() {
         None | Some(0) => stored_genesis(chain)?,
         Some(_) => None,

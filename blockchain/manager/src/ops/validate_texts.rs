@@ -100,7 +100,7 @@ impl ChainReport {
         if unsigned > 0 {
             say(format!("who made the {unsigned} blocks that carry no producer's signature"));
         }
-        if self.signed_blocks > 0 && asked.pins.producer.is_none() {
+        if self.signed_blocks > 0 && !asked.pins.producer.are_pinned() {
             say("whose keys signed the blocks: name the producer's to have it checked".into());
         }
         if self.first == Some(0) && asked.pins.genesis.is_none() {

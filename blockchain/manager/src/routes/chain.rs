@@ -41,7 +41,9 @@ pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
             last_report: last.as_ref().map(report),
             producer: match manager.role {
                 Role::Authority => Some(manager.key.public().to_string()),
-                Role::Follower => manager.kind.producer.map(|key| key.to_string()),
+                Role::Follower => {
+                    Some(manager.kind.producer.to_string()).filter(|keys| !keys.is_empty())
+                }
             },
             statistics,
         }))

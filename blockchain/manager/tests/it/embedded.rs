@@ -224,7 +224,8 @@ fn a_stored_block_is_judged_as_history_and_an_altered_one_is_refused() {
     let later = now().plus_seconds(1_000_000);
     let text = manager.chain.block(1).unwrap().unwrap().whole().unwrap().to_json_text();
     let judge = |text: &str, mode| {
-        validate_block(manager.chain.as_ref(), later, text.as_bytes(), mode, None).unwrap()
+        validate_block(manager.chain.as_ref(), later, text.as_bytes(), mode, Default::default())
+            .unwrap()
     };
     let verdict = judge(&text, None);
     assert!(verdict.valid && verdict.mode == Mode::Historical, "{:?}", verdict.first_fault);
@@ -232,5 +233,5 @@ fn a_stored_block_is_judged_as_history_and_an_altered_one_is_refused() {
     assert!(judge(&format!(r#"{{"block_data":{text}}}"#), None).valid);
     let altered = judge(&text.replace("s-1", "s-2"), None);
     assert!(!altered.valid);
-    assert!(validate_block(manager.chain.as_ref(), later, b"{", None, None).is_err());
+    assert!(validate_block(manager.chain.as_ref(), later, b"{", None, Default::default()).is_err());
 }

@@ -9,7 +9,7 @@ use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::state::{Kind, OpenError, Opened, Options, open, promote, reindex};
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};
-use lucid_core::sign::SigningKey;
+use lucid_core::sign::{Producers, SigningKey};
 use lucid_core::time::Timestamp;
 
 fn now() -> Timestamp {
@@ -68,20 +68,20 @@ fn pins_are_held_against_the_folder() {
     seal(&manager, "a").unwrap();
     let (genesis, key) = (manager.chain.tip().unwrap().unwrap().hash, manager.key.public());
     manager.close().unwrap();
-    let with = |genesis, producer| {
+    let with = |genesis, producer: Producers| {
         let kind = Kind { role: Some(Role::Authority), genesis, producer };
         open(folder.path(), &Options { kind, ..Options::default() }, now()).err()
     };
-    assert!(with(Some(genesis), Some(key)).is_none());
+    assert!(with(Some(genesis), key.into()).is_none());
     let other = BlockHash::new([9; 32]);
-    let refused = with(Some(other), None).unwrap();
+    let refused = with(Some(other), Producers::default()).unwrap();
     assert!(
         matches!(refused, OpenError::GenesisPin { pinned, is } if pinned == other && is == genesis)
     );
     let other = SigningKey::from_seed([1; 32]).public();
-    let refused = with(None, Some(other)).unwrap();
+    let refused = with(None, other.into()).unwrap();
     assert!(
-        matches!(refused, OpenError::Producer { pinned, own } if pinned == other && own == key)
+        matches!(refused, OpenError::Producer { pinned, own } if pinned.have(&other) && own == key)
     );
 }
 

@@ -15,7 +15,7 @@ use lucid_block_manager::state::{Kind, Opened, Options, Parts, open, over};
 use lucid_core::block::Block;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{BlockRecord, Head, encode_body};
-use lucid_core::sign::SigningKey;
+use lucid_core::sign::{Producers, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_store::crypt::Sealer;
@@ -172,7 +172,7 @@ fn round(manager: &Opened, peer: &dyn Peer, pins: Pins) -> Result<Synced, SyncEr
 }
 
 fn pinned(key: &SigningKey) -> Pins {
-    Pins { producer: Some(key.public()), genesis: None }
+    Pins { producer: key.public().into(), genesis: None }
 }
 
 fn height(manager: &Opened) -> Option<u64> {
@@ -648,14 +648,14 @@ fn a_genesis_that_is_pinned_is_the_only_one() {
     let folder = tempfile::tempdir().unwrap();
     let blocks = grow(Vec::new(), 10, 1, &key(1), "a");
     let manager = follower(folder.path());
-    let pins = Pins { genesis: Some(BlockHash::new([4; 32])), producer: None };
+    let pins = Pins { genesis: Some(BlockHash::new([4; 32])), producer: Default::default() };
     for speaks in [Speaks::Runs, Speaks::Blocks] {
         let peer = Holder { speaks, ..Holder::new(blocks.clone()) };
         let error = round(&manager, &peer, pins).unwrap_err();
         assert!(error.to_string().contains("genesis"), "{error}");
         assert_eq!((height(&manager), tentative(&manager)), (None, vec![]));
     }
-    let pins = Pins { genesis: Some(blocks[0].hash), producer: None };
+    let pins = Pins { genesis: Some(blocks[0].hash), producer: Default::default() };
     round(&manager, &Holder::new(blocks), pins).unwrap();
     assert_eq!(height(&manager), Some(3));
 }
@@ -744,4 +744,35 @@ fn a_power_cut_at_any_moment_leaves_a_chain_that_goes_on() {
             assert_eq!(manager.staging.top().unwrap().hash, blocks[13].hash);
         }
     }
+}
+
+#[test]
+fn a_chain_that_changed_hands_is_followed_by_both_keys_and_by_neither_alone() {
+    let (first, second) = (key(1), key(2));
+    let blocks = grow(Vec::new(), 5, 2, &first, "a");
+    let peer = Holder::new(grow(blocks, 5, 2, &second, "b"));
+    for (keys, refused) in [
+        (vec![first.public(), second.public()], None),
+        (vec![first.public()], Some(5)),
+        (vec![second.public()], Some(0)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let follower = follower(folder.path());
+        let pins = Pins { producer: Producers::of(&keys).unwrap(), genesis: None };
+        let round = round(&follower, &peer, pins);
+        match refused {
+            None => assert_eq!(round.unwrap().blocks, 10),
+            Some(at) => {
+                let error = round.unwrap_err();
+                assert!(
+                    matches!(error, SyncError::Refused { height, .. } if height == at),
+                    "{error}"
+                );
+            }
+        }
+    }
+    assert!("AAAA,BBBB".parse::<Producers>().is_err());
+    let both = Producers::of(&[first.public(), second.public()]).unwrap();
+    assert_eq!(both.to_string().parse::<Producers>().unwrap(), both);
+    assert!(Producers::of(&[first.public(); 9]).is_err());
 }

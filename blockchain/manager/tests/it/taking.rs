@@ -155,7 +155,7 @@ fn pins_hold_and_a_broken_source_keeps_what_came_before() {
     let manager = opened(folder.path());
     let blocks = chain_of(4, 1);
     let other = SigningKey::from_seed([10; 32]).public();
-    let pins = Pins { producer: Some(other), ..Pins::default() };
+    let pins = Pins { producer: other.into(), ..Pins::default() };
     let (_, refused) = take(&manager, pins, &texts(&blocks[..1]));
     assert_eq!(rules(&refused[0]), ["block_hash"]);
     let pins = Pins { genesis: Some(blocks[1].hash), ..Pins::default() };

@@ -51,7 +51,7 @@ fn next_of(parent: Option<&Block>, texts: impl Iterator<Item = String>) -> Valid
         now,
         mode: Mode::Candidate,
         chained: &|_| false,
-        producer: None,
+        producer: Default::default(),
     };
     validate(block.into(), &context).block.unwrap()
 }

@@ -12,7 +12,7 @@ use lucid_block_manager::facts::Role;
 use lucid_block_manager::ops::take_blocks::{Heard, Pins, Taken, take_blocks};
 use lucid_block_manager::state::{Kind, Options};
 use lucid_core::digest::BlockHash;
-use lucid_core::sign::PublicKey;
+use lucid_core::sign::{Producers, PublicKey};
 use serde::Serialize;
 
 use super::Where;
@@ -35,7 +35,7 @@ pub struct Import {
     genesis: Option<BlockHash>,
     /// The key in base64 that signs the blocks: those that another key signed are refused.
     #[arg(long, value_name = "KEY")]
-    producer: Option<PublicKey>,
+    producer: Vec<PublicKey>,
     /// Make a new folder a follower's, that will go on from another block-manager.
     #[arg(long)]
     follower: bool,
@@ -70,7 +70,7 @@ impl Import {
             anyhow::bail!("the chain takes no blocks now: {why}");
         }
         let progress = Progress::start(output, "importing", length);
-        let pins = Pins { genesis: self.genesis, producer: self.producer };
+        let pins = Pins { genesis: self.genesis, producer: Producers::of(&self.producer)? };
         let mut named = 0;
         let chain = opened.chain.as_ref();
         let taken = take_blocks(&opened.vault, chain, now(), pins, lines, |heard| {

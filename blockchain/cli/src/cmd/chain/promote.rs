@@ -53,7 +53,8 @@ impl Promote {
                 lines.push(format!("{count} blocks that were not final were dropped"));
             }
             lines.push(
-                "the old authority must never run again: pin the new key at every follower".into(),
+                "the old authority must never run again: pin the new key beside the old one at every follower"
+                    .into(),
             );
             lines.join("\n")
         })?;

@@ -15,7 +15,7 @@ use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::peer::http::HttpPeer;
 use lucid_block_manager::state::{Kind, Options};
 use lucid_core::digest::BlockHash;
-use lucid_core::sign::PublicKey;
+use lucid_core::sign::{Producers, PublicKey};
 
 use super::Where;
 use crate::cmd::{DONE, now};
@@ -34,8 +34,8 @@ pub struct Sync {
     genesis: Option<BlockHash>,
     /// The key in base64 that signs the blocks: they are final at once, and those that another key signed
     /// are refused.
-    #[arg(long, env = "LUCID_CHAIN_PRODUCER_KEY", value_name = "KEY")]
-    producer: Option<PublicKey>,
+    #[arg(long, env = "LUCID_CHAIN_PRODUCER_KEY", value_name = "KEY", value_delimiter = ',')]
+    producer: Vec<PublicKey>,
     /// Seconds that an answer may take.
     #[arg(long, env = "SYNC_TIMEOUT", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
     timeout: u64,
@@ -68,7 +68,7 @@ impl Sync {
         let url =
             url.context("nobody is named to follow: give --from URL (BLOCKCHAIN_ENGINE_URL)")?;
         let peer = HttpPeer::new(url, Duration::from_secs(self.timeout))?;
-        let (genesis, producer) = (self.genesis, self.producer);
+        let (genesis, producer) = (self.genesis, Producers::of(&self.producer)?);
         let kind = Kind { role: Some(Role::Follower), genesis, producer };
         let opened = at.open("sync", Options { kind, ..Options::default() })?;
         if let Some(why) = opened.read_only() {

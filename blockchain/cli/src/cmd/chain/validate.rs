@@ -13,7 +13,7 @@ use lucid_block_manager::ops::validate_chain::validate_chain;
 use lucid_block_manager::ops::validate_texts::{Asked, ChainReport, validate_texts};
 use lucid_block_manager::reply;
 use lucid_core::digest::BlockHash;
-use lucid_core::sign::PublicKey;
+use lucid_core::sign::{Producers, PublicKey};
 
 use super::lines::{Lines, sentence};
 use super::{Where, existing, scratch};
@@ -41,7 +41,7 @@ pub struct Validate {
     genesis: Option<BlockHash>,
     /// The key in base64 that signs the blocks: those that another key signed are refused.
     #[arg(long, value_name = "KEY")]
-    producer: Option<PublicKey>,
+    producer: Vec<PublicKey>,
     /// Judge only what is kept of stored blocks for ever, and not their transactions.
     #[arg(long, conflicts_with = "file")]
     records: bool,
@@ -54,7 +54,7 @@ impl Validate {
     /// Judges, and says what is wrong and what was not looked at.
     pub(super) fn run(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<u8> {
         let asked = Asked {
-            pins: Pins { genesis: self.genesis, producer: self.producer },
+            pins: Pins { genesis: self.genesis, producer: Producers::of(&self.producer)? },
             from: self.from,
             to: self.to,
             expected_tip: self.expect_tip,
@@ -65,7 +65,7 @@ impl Validate {
             (Some(file), _) => of_file(file, &asked, &progress)?,
             (None, Some(client)) => {
                 anyhow::ensure!(
-                    self.expect_tip.or(self.genesis).is_none() && self.producer.is_none(),
+                    self.expect_tip.or(self.genesis).is_none() && self.producer.is_empty(),
                     "--expect-tip, --genesis and --producer are for files and folders: leave them out, \
                      or export the blocks and validate the file"
                 );

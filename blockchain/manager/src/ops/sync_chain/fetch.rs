@@ -273,9 +273,11 @@ impl Fetcher<'_> {
             }
             let (good, fault) = self.look_at(&heads, height, &mut after);
             // What a key is pinned for: one signature vouches for everything below it.
-            if let Some(pin) = self.plan.pins.producer
-                && let Some(last) = good.iter().rev().find(|head| head.producer == Some(pin))
-                && !last.is_signed_by(&pin)
+            let pins = &self.plan.pins;
+            let signed = |head: &Head| head.producer.filter(|key| pins.producer.have(key));
+            let last = good.iter().rev().find_map(|head| Some((head, signed(head)?)));
+            if let Some((last, key)) = last
+                && !last.is_signed_by(&key)
             {
                 let why = "the producer's signature does not verify".to_owned();
                 return Err(SyncError::Refused { height: last.entry.index, why });
@@ -332,7 +334,8 @@ impl Fetcher<'_> {
         if height == 0 && pins.genesis.is_some_and(|pinned| pinned != entry.hash) {
             return refused("it is another genesis than the pinned one");
         }
-        if pins.producer.is_some() && head.producer.is_some() && head.producer != pins.producer {
+        if pins.producer.are_pinned() && head.producer.is_some_and(|key| !pins.producer.have(&key))
+        {
             return refused(
                 "it breaks block_hash: it is signed by another than the pinned producer",
             );

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use lucid_core::block::Candidate;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::Head;
-use lucid_core::sign::PublicKey;
+use lucid_core::sign::Producers;
 use lucid_core::time::Timestamp;
 use lucid_core::validate::{Context, Mode, validate};
 
@@ -55,7 +55,7 @@ impl Held {
 /// Holds back what is not final, and gives away the rest.
 pub(super) struct Hold<I> {
     source: I,
-    producer: Option<PublicKey>,
+    producer: Producers,
     /// Whether the producer has signed a block already.
     signs: bool,
     now: Timestamp,
@@ -71,14 +71,9 @@ pub(super) struct Hold<I> {
 }
 
 impl<I: Iterator<Item = Result<Held, SyncError>>> Hold<I> {
-    pub(super) fn new(
-        source: I,
-        producer: Option<PublicKey>,
-        now: Timestamp,
-        tip: Option<&Head>,
-    ) -> Self {
+    pub(super) fn new(source: I, producer: Producers, now: Timestamp, tip: Option<&Head>) -> Self {
         let last = tip.map(|tip| (tip.entry.index, tip.entry.hash));
-        let signs = producer.is_some() && tip.is_some_and(|tip| tip.producer == producer);
+        let signs = tip.and_then(|tip| tip.producer).is_some_and(|key| producer.have(&key));
         let (held, failed) = (VecDeque::new(), None);
         Self { source, producer, signs, now, last, ready: 0, ended: false, held, failed }
     }
@@ -131,7 +126,7 @@ impl<I: Iterator<Item = Result<Held, SyncError>>> Hold<I> {
     /// Whether the block carries the pinned producer's signature. With nothing held back below it, that
     /// is for the rules to find out, once.
     fn is_signed(&self, candidate: &Candidate) -> bool {
-        if self.producer.is_none() || candidate.producer() != self.producer {
+        if !candidate.producer().is_some_and(|key| self.producer.have(&key)) {
             return false;
         }
         if self.held.is_empty() {
