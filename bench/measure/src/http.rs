@@ -50,14 +50,14 @@ pub fn measure(address: &str, clients: usize, bytes: usize, seconds: u64) -> any
 }
 
 /// What a load came to.
-struct Load {
+pub struct Load {
     seconds: f64,
     /// How long each request took, in order of length.
     took: Vec<Duration>,
 }
 
 impl Load {
-    fn told(&self, bytes: usize) -> Value {
+    pub fn told(&self, bytes: usize) -> Value {
         let per_second = self.took.len() as f64 / self.seconds;
         let percentile = |share: f64| {
             let at = ((self.took.len() as f64 * share) as usize).min(self.took.len().max(1) - 1);
@@ -72,7 +72,7 @@ impl Load {
 }
 
 /// Has every client ask, over a connection of its own, until the time is over.
-fn load(
+pub fn load(
     clients: usize,
     seconds: u64,
     ask: impl Fn(usize, u64, &mut Line) -> anyhow::Result<()> + Sync,
@@ -109,19 +109,19 @@ fn load(
 }
 
 /// A connection.
-struct Line {
+pub struct Line {
     stream: BufReader<TcpStream>,
     room: Vec<u8>,
 }
 
 impl Line {
-    fn open(address: &str) -> anyhow::Result<Self> {
+    pub fn open(address: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| format!("reaching {address}"))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::with_capacity(256 << 10, stream), room: Vec::new() })
     }
 
-    fn ask(&mut self, parts: &[&[u8]]) -> anyhow::Result<()> {
+    pub fn ask(&mut self, parts: &[&[u8]]) -> anyhow::Result<()> {
         for part in parts {
             self.stream.get_mut().write_all(part)?;
         }
@@ -141,7 +141,7 @@ impl Line {
         self.room.resize(length, 0);
         self.stream.read_exact(&mut self.room)?;
         let answer = String::from_utf8_lossy(self.room.get(..length.min(300)).unwrap_or_default());
-        anyhow::ensure!(status.contains(" 200"), "{}: {answer}", status.trim());
+        anyhow::ensure!(status.contains(" 20"), "{}: {answer}", status.trim());
         Ok(())
     }
 }

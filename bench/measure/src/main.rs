@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a measuring program prints what it measured")]
 
 mod chain;
+mod chain_scale;
 mod collect;
 mod http;
 mod link;
@@ -91,6 +92,30 @@ enum What {
         #[arg(long, default_value_t = 50)]
         keys: u8,
     },
+    /// A chain of so many small blocks: making it.
+    ChainScale {
+        /// The block-manager's folder, which is made.
+        scratch: PathBuf,
+        #[arg(long, default_value_t = 100_000)]
+        blocks: u64,
+        #[arg(long, default_value_t = 5)]
+        transactions: u64,
+        /// Leaves the producer's signature out.
+        #[arg(long)]
+        unsigned: bool,
+    },
+    /// Opens the chain that `chain-scale` made, in a process of its own, reads from it, and judges its
+    /// records.
+    ChainScaleRead { scratch: PathBuf },
+    /// Transactions into a running block-manager, durably, while it is asked how far its chain is.
+    Submit {
+        /// Host and port, like 127.0.0.1:8086.
+        address: String,
+        #[arg(long, default_value_t = 64)]
+        clients: usize,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// Taking chunks in, alone and while a collection runs.
     Collect {
         scratch: PathBuf,
@@ -115,6 +140,13 @@ fn main() -> anyhow::Result<()> {
         What::ChainSignatures { file } => chain::signatures(&file)?,
         What::ChainSigned { file, blocks, transactions, keys } => {
             chain::make_signed(&file, blocks, transactions, keys)?
+        }
+        What::ChainScale { scratch, blocks, transactions, unsigned } => {
+            chain_scale::make(&scratch, blocks, transactions, !unsigned)?
+        }
+        What::ChainScaleRead { scratch } => chain_scale::read(&scratch)?,
+        What::Submit { address, clients, seconds } => {
+            chain_scale::submit(&address, clients, seconds)?
         }
         What::Collect { scratch, garbage } => collect::measure(&scratch, garbage)?,
     };
