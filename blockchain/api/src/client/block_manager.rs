@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{ClientError, ClientOptions, Connection, Relayed};
 use crate::framing::Frames;
 use crate::v1::blocks::{Blocks, BlocksQuery, ValidateQuery, Validation, ValidationRules};
-use crate::v1::chain::{ChainHeight, ChainInfo, ChainStatus};
+use crate::v1::chain::{ChainHeight, ChainInfo, ChainStatus, Maintain, MaintenanceReport};
 use crate::v1::service::{Health, Root, Status};
 use crate::v1::sync::{
     BODY_BYTES_MAX, HEAD_BYTES_MAX, RUN_BYTES_MAX, RemoveBlockQuery, RemovedBlock, RunQuery,
@@ -133,6 +133,11 @@ impl BlockManagerClient {
             call = call.body("application/json", body.into());
         }
         self.at.relay(call.header(headers::HOPS, &hops.to_string())?)
+    }
+
+    /// Looks after the chain now: at its next blocks, or at every one.
+    pub fn maintain_chain(&self, full: bool) -> Result<MaintenanceReport, ClientError> {
+        self.at.reply(&self.at.post(paths::CHAIN_MAINTENANCE, &[], &Maintain { full })?)
     }
 
     /// Asks a follower to ask its peer.

@@ -22,7 +22,7 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
 
-use super::settle_pool::{Chained, is_at};
+use super::settle_pool::{Chained, There, is_at};
 use super::validate_block::{judge, parent_at};
 use crate::facts::{self, Fact, Role};
 use crate::given::Pins;
@@ -121,7 +121,8 @@ pub fn seal_block(
     }
     let mut marks = drained.failed;
     marks.extend(drained.chained.facts());
-    match facts::commit(vault, &marks) {
+    let marked = if marks.is_empty() { Ok(()) } else { facts::commit(vault, &marks) };
+    match marked {
         Ok(()) => {}
         // The block is final. What stays in the pool is recognised by the next seal.
         Err(error) if sealed.block.is_some() => {
@@ -153,12 +154,20 @@ fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Draine
         for waiting in page {
             let transaction = waiting.transaction;
             let id = transaction.id_digest();
-            let reason = match chain.find(&id)? {
-                Some(place) if is_at(chain, place, &transaction)? => {
-                    drained.chained.add(place.height, id);
+            let there = match chain.find(&id)? {
+                Some(place) => Some((place.height, is_at(chain, place, &transaction)?)),
+                None => None,
+            };
+            let reason = match there {
+                Some((height, There::Same)) => {
+                    drained.chained.add(height, id);
                     continue;
                 }
-                Some(_) => Some("an earlier block has a transaction with this id".to_owned()),
+                // Neither chained again nor refused before somebody has looked at the damage.
+                Some((_, There::Unknown(_))) => continue,
+                Some((_, There::Other)) => {
+                    Some("an earlier block has a transaction with this id".to_owned())
+                }
                 None if !seen.insert(id) => {
                     Some("another transaction of this block has this id".to_owned())
                 }

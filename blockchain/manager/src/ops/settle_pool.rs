@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use lucid_core::transaction::{IdDigest, Transaction};
 use lucid_store::chain::{ChainStore, Place};
 use lucid_store::vault::Vault;
-use lucid_store::{CommitError, StoreError};
+use lucid_store::{CommitError, Damage, StoreError};
 
 use crate::facts::{self, Fact};
 
@@ -54,7 +54,7 @@ pub fn settle_pool(vault: &Vault, chain: &dyn ChainStore) -> Result<u64, SettleE
                 found => found?,
             };
             if let Some(place) = place
-                && is_at(chain, place, &waiting.transaction)?
+                && is_at(chain, place, &waiting.transaction)? == There::Same
             {
                 chained.add(place.height, id);
                 settled += 1;
@@ -67,17 +67,34 @@ pub fn settle_pool(vault: &Vault, chain: &dyn ChainStore) -> Result<u64, SettleE
     }
 }
 
-/// Whether a chained transaction is this one, and not another with its id.
+/// What the chain has under the id of a pooled transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum There {
+    /// The very same.
+    Same,
+    /// Another one.
+    Other,
+    /// Something that is damaged.
+    Unknown(Damage),
+}
+
+/// Whether a chained transaction is this one. Damage holds up nobody else.
 pub(super) fn is_at(
     chain: &dyn ChainStore,
     place: Place,
     transaction: &Transaction,
-) -> Result<bool, StoreError> {
-    let stored = chain.record(place.height)?;
+) -> Result<There, StoreError> {
+    let stored = match chain.record(place.height) {
+        Err(StoreError::Damaged(damage)) => {
+            tracing::warn!(%damage, id = transaction.id(), "a transaction waits, since the block with its id is damaged");
+            return Ok(There::Unknown(damage));
+        }
+        stored => stored?,
+    };
     let there = stored.and_then(|stored| {
         stored.record.transactions.get(place.position as usize).map(|digests| digests.hash)
     });
-    Ok(there == Some(transaction.hash()))
+    Ok(if there == Some(transaction.hash()) { There::Same } else { There::Other })
 }
 
 /// Ids by the block they are in.

@@ -15,7 +15,7 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
 use super::get_transaction::{Found, Status, get_transaction};
-use super::settle_pool::is_at;
+use super::settle_pool::{There, is_at};
 use crate::admissions::Admissions;
 use crate::facts::{self, Fact};
 use crate::limits::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
@@ -174,7 +174,11 @@ fn known(
         Some(ticket) => ticket.posted == posted,
         // Chained by another way than this pool.
         None => match chain.find(&digest)? {
-            Some(place) => is_at(chain, place, transaction)?,
+            Some(place) => match is_at(chain, place, transaction)? {
+                There::Same => true,
+                There::Other => false,
+                There::Unknown(damage) => return Err(StoreError::Damaged(damage).into()),
+            },
             None => return Ok(None),
         },
     };

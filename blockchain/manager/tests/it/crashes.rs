@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use lucid_block_manager::facts;
 use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
+use lucid_block_manager::ops::maintain_chain::{Wanted, maintain_chain};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::state::{Kind, Opened, Parts, over};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
+use lucid_core::transaction::{IdDigest, id_digest};
+use lucid_store::chain::Stretch;
 use lucid_store::crypt::Sealer;
+use lucid_store::disk::Disk as _;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
 
@@ -27,7 +31,7 @@ fn opened(disk: &SimulatedDisk) -> Opened {
         index: Arc::new(MemoryIndex::new()),
         key: SigningKey::from_seed([3; 32]),
         accept_loss: false,
-        block_file_bytes: 2_000,
+        block_file_bytes: 300,
         kind: Kind::default(),
     };
     over(parts, now()).unwrap()
@@ -44,30 +48,67 @@ fn seal(manager: &Opened) {
     seal_block(vault, chain, &manager.sealing, &manager.key, now()).unwrap();
 }
 
-/// Every id in the chain, in order; panics if one is there twice.
-fn chained(manager: &Opened) -> Vec<String> {
-    let count = manager.chain.tip().unwrap().map_or(0, |tip| tip.height + 1);
-    let ids: Vec<String> = (0..count)
-        .flat_map(|height| manager.chain.body(height).unwrap().unwrap().here().unwrap())
-        .map(|transaction| transaction.id().to_owned())
+/// Every id digest in the chain, in order, pruned or not; panics if one is there twice.
+fn chained(manager: &Opened) -> Vec<IdDigest> {
+    let all = Stretch { from: 0, blocks: usize::MAX, bytes: usize::MAX };
+    let records = manager.chain.records(all).unwrap();
+    let ids: Vec<IdDigest> = records
+        .iter()
+        .flat_map(|stored| stored.record.transactions.iter().map(|digests| digests.id))
         .collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
     ids
 }
 
+fn digests(count: usize) -> Vec<IdDigest> {
+    (0..count).map(|n| id_digest(&format!("t-{n}"))).collect()
+}
+
+fn status(manager: &Opened, id: &str) -> Option<Status> {
+    let found = get_transaction(&manager.vault, manager.chain.as_ref(), id).unwrap();
+    found.map(|found| found.status)
+}
+
+fn maintain(manager: &Opened) -> u64 {
+    let wanted = Wanted { full: true, cursor: None, keep: 1 };
+    let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+    let upkeep = maintain_chain(vault, chain, now(), &wanted, &mut |_| true).unwrap();
+    assert_eq!(upkeep.integrity.faults, 0, "{upkeep:?}");
+    upkeep.pruning.blocks
+}
+
+/// A transaction that admission would refuse, written down by an older version.
+fn pool_a_bad_one(manager: &Opened) {
+    let text = r#"{"id": "bad", "public_key": "x", "type": "t"}"#.to_owned();
+    let posted = lucid_core::digest::TransactionHash::new([1; 32]);
+    facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
+}
+
 #[test]
 fn no_power_cut_loses_or_repeats_a_transaction() {
     let disk = SimulatedDisk::new();
-    let manager = opened(&disk);
+    let mut manager = opened(&disk);
     // What was acknowledged after how many calls.
     let mut acknowledged = vec![(0, 0)];
-    for n in 0..7 {
+    let (mut bad, mut pruned) = (usize::MAX, 0);
+    for n in 0..12 {
         submit(&manager, n);
         acknowledged.push((disk.calls(), n + 1));
-        if n % 3 == 1 {
-            seal(&manager);
+        match n {
+            3 => {
+                pool_a_bad_one(&manager);
+                bad = disk.calls();
+            }
+            7 => {
+                drop(manager);
+                manager = opened(&disk);
+            }
+            _ if n % 2 == 1 => seal(&manager),
+            _ if n > 7 => pruned += maintain(&manager),
+            _ => {}
         }
     }
+    assert!(pruned > 0);
     drop(manager);
     for calls in 0..=disk.calls() {
         let accepted = acknowledged.iter().rev().find(|(at, _)| *at <= calls).unwrap().1;
@@ -75,23 +116,50 @@ fn no_power_cut_loses_or_repeats_a_transaction() {
             let found = disk.after_power_cut(calls, seed);
             let manager = opened(&found);
             assert!(manager.damage().is_empty(), "{calls} {seed}: {:?}", manager.damage());
-            let waiting = facts::pool(manager.vault.index()).unwrap().transactions;
             let before = chained(&manager).len();
             seal(&manager);
             let ids = chained(&manager);
-            assert_eq!(ids.len() as u64, before as u64 + waiting, "{calls} {seed}");
-            assert!(ids.len() >= accepted, "{calls} {seed}: {accepted} accepted, {ids:?}");
-            // The order is that of the pool.
-            let expected: Vec<String> = (0..ids.len()).map(|n| format!("t-{n}")).collect();
-            assert_eq!(ids, expected, "{calls} {seed}");
-            let status = |id: &str| {
-                let chain = manager.chain.as_ref();
-                get_transaction(&manager.vault, chain, id).unwrap().unwrap().status
-            };
-            assert!(ids.iter().all(|id| matches!(status(id), Status::Confirmed { .. })));
+            assert!(ids.len() >= accepted.max(before), "{calls} {seed}: {accepted} accepted");
+            // The order is that of the pool, and the one that is no good was passed over.
+            assert_eq!(ids, digests(ids.len()), "{calls} {seed}");
+            for n in 0..ids.len() {
+                let status = status(&manager, &format!("t-{n}"));
+                assert!(matches!(status, Some(Status::Confirmed { .. })), "{calls} {seed} {n}");
+            }
+            let refused = status(&manager, "bad");
+            assert!(refused.is_none() || matches!(refused, Some(Status::Failed { .. })));
+            assert!(refused.is_some() || calls < bad, "{calls} {seed}");
             assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 0);
+            maintain(&manager);
+            assert_eq!(chained(&manager), ids);
         }
     }
+}
+
+#[test]
+fn a_damaged_block_holds_up_only_what_depends_on_it() {
+    let disk = SimulatedDisk::new();
+    let manager = opened(&disk);
+    for n in 0..4 {
+        submit(&manager, n);
+        seal(&manager);
+    }
+    // As a crash between append and marking leaves it: chained, and still in the pool.
+    drop(manager);
+    let fresh = opened(&disk);
+    let text = r#"{"id":"t-1","type":"other"}"#.to_owned();
+    drop(fresh);
+    let record = (0..).map(|n| format!("blocks/{n:08}.blocks")).skip(1).take(9);
+    let second = record.filter(|path| disk.open(path).unwrap().is_some()).nth(1).unwrap();
+    assert!(disk.flip(&second, 500));
+    let manager = opened(&disk);
+    let posted = lucid_core::digest::TransactionHash::new([1; 32]);
+    facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
+    submit(&manager, 4);
+    seal(&manager);
+    assert!(matches!(status(&manager, "t-4"), Some(Status::Confirmed { .. })));
+    drop(manager);
+    assert!(opened(&disk).read_only().is_none());
 }
 
 #[test]
@@ -99,15 +167,12 @@ fn what_fails_at_sealing_holds_up_nobody_and_stays_failed() {
     let disk = SimulatedDisk::new();
     let manager = opened(&disk);
     submit(&manager, 0);
-    // A transaction that admission would refuse, written down by an older version.
-    let text = r#"{"id": "bad", "public_key": "x", "type": "t"}"#.to_owned();
-    let posted = lucid_core::digest::TransactionHash::new([1; 32]);
-    facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
+    pool_a_bad_one(&manager);
     submit(&manager, 1);
     seal(&manager);
     drop(manager);
     let manager = opened(&disk);
-    assert_eq!(chained(&manager), ["t-0", "t-1"]);
+    assert_eq!(chained(&manager), digests(2));
     let found = get_transaction(&manager.vault, manager.chain.as_ref(), "bad").unwrap().unwrap();
     assert!(matches!(found.status, Status::Failed { .. }), "{found:?}");
     assert!(found.transaction.is_some());
