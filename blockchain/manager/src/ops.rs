@@ -9,7 +9,6 @@ pub mod anchor_session;
 pub mod block_stats;
 pub mod chain_info;
 pub mod check_integrity;
-pub mod check_records;
 pub mod get_block;
 pub mod get_transaction;
 pub mod list_blocks;

@@ -11,7 +11,8 @@ use std::ops::ControlFlow;
 
 use lucid_core::block::{Block, Candidate, Parent};
 use lucid_core::digest::BlockHash;
-use lucid_core::record::{BlockRecord, decode_body};
+use lucid_core::record::{BlockRecord, RecordFault, decode_body};
+use lucid_core::sign;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
@@ -141,9 +142,32 @@ impl Record {
     }
 }
 
-fn judged_record(stored: &StoredRecord) -> Found {
-    let fault = stored.record.check().err().map(|fault| fault.to_string());
-    Found::Record { head: Box::new(Record::of(stored)), fault }
+/// Judges records on their own, and their signatures in one batch.
+fn judged_records(records: &[StoredRecord]) -> Vec<Found> {
+    let mut faults: Vec<Option<RecordFault>> =
+        records.iter().map(|stored| stored.record.check_hashes().err()).collect();
+    let unsigned = RecordFault::Differs { what: "the producer's signature" };
+    let (mut batch, mut signed) = (sign::Batch::default(), Vec::new());
+    for (stored, fault) in records.iter().zip(&mut faults) {
+        match (&stored.record.producer, &stored.record.signature) {
+            (None, None) => {}
+            (Some(producer), Some(signature)) => {
+                batch.add(producer, &stored.record.entry.signing_message(), signature);
+                signed.push(fault);
+            }
+            _ => *fault = fault.take().or_else(|| Some(unsigned.clone())),
+        }
+    }
+    for (fault, holds) in signed.into_iter().zip(batch.verify()) {
+        if !holds {
+            *fault = fault.take().or_else(|| Some(unsigned.clone()));
+        }
+    }
+    let judged = |(stored, fault): (&StoredRecord, Option<RecordFault>)| Found::Record {
+        head: Box::new(Record::of(stored)),
+        fault: fault.map(|fault| fault.to_string()),
+    };
+    records.iter().zip(faults).map(judged).collect()
 }
 
 /// Divides the chain into batches.
@@ -221,7 +245,7 @@ fn read_records(
                 next += 1;
             }
             Ok(records) => {
-                found.extend((next..).zip(records.iter().map(judged_record)));
+                found.extend((next..).zip(judged_records(&records)));
                 next += records.len() as u64;
             }
             Err(StoreError::Damaged(damage)) => {
@@ -257,7 +281,10 @@ fn read_bodies(
         }
         match bodies.pop_front() {
             None => found.push((height, Found::Missing)),
-            Some(Body::Pruned) => found.push((height, judged_record(&stored))),
+            Some(Body::Pruned) => {
+                let judged = judged_records(std::slice::from_ref(&stored));
+                found.extend(judged.into_iter().map(|judged| (height, judged)));
+            }
             Some(Body::Here(bytes)) => match joined(&stored.record, &bytes) {
                 Err(why) => found.push((height, Found::Damaged(why))),
                 Ok(candidate) => {
@@ -279,7 +306,8 @@ fn read_bodies(
 
 /// The block of a record and a body, if they are each other's and the record is sound.
 fn joined(record: &BlockRecord, body: &[u8]) -> Result<Candidate, String> {
-    record.check().map_err(|fault| fault.to_string())?;
+    // The signature is judged with the block.
+    record.check_hashes().map_err(|fault| fault.to_string())?;
     let block = decode_body(body).and_then(|body| Block::from_parts(record, body));
     block.map(Candidate::from).map_err(|fault| fault.to_string())
 }

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use lucid_block_manager::facts;
-use lucid_block_manager::ops::check_records::{Wanted as Records, check_records};
 use lucid_block_manager::ops::maintain_chain::{Upkeep, Wanted, maintain_chain};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
+use lucid_block_manager::ops::validate_chain::validate_chain;
+use lucid_block_manager::ops::validate_texts::Asked;
 use lucid_block_manager::state::{Opened, Options, open};
 use lucid_core::block_merkle::{log_leaf, transaction_hash, verify_path};
 use lucid_core::record::Entry;
@@ -149,23 +150,20 @@ fn damage_is_named_and_spared_and_everything_else_goes() {
 }
 
 #[test]
-fn records_are_checked_without_their_transactions() {
+fn records_are_judged_without_their_transactions() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
-    let wanted = Records { from: 0, to: u64::MAX, signatures: true };
-    let go_on = |_| std::ops::ControlFlow::Continue(());
-    let checked = check_records(manager.chain.as_ref(), &wanted, go_on).unwrap();
-    assert_eq!((checked.blocks, checked.transactions), (BLOCKS, 3 * BLOCKS));
-    assert!(checked.faults.is_empty(), "{checked:?}");
-    assert_eq!(checked.not_checked.len(), 1);
-    let part = Records { from: 3, to: 7, signatures: false };
-    let checked = check_records(manager.chain.as_ref(), &part, go_on).unwrap();
-    assert_eq!((checked.blocks, checked.fault_count), (5, 0));
+    let judged = |manager: &Opened| {
+        let go_on = |_: &_| std::ops::ControlFlow::Continue(());
+        validate_chain(manager.chain.as_ref(), now(), &Asked::default(), true, go_on).unwrap()
+    };
+    let report = judged(&manager);
+    assert_eq!((report.blocks, report.refused.len()), (BLOCKS, 0));
     drop(manager);
     flip(&folder.path().join("blocks/00000004.blocks"), 500);
-    let manager = small(folder.path());
-    let checked = check_records(manager.chain.as_ref(), &wanted, go_on).unwrap();
-    assert_eq!((checked.blocks, checked.fault_count), (BLOCKS, 1), "{checked:?}");
+    let report = judged(&small(folder.path()));
+    // It, and that the one behind it cannot be held against it.
+    assert_eq!((report.blocks, report.refused_count), (BLOCKS, 2), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
