@@ -122,6 +122,7 @@ def main():
     line("signed: lucid, transactions/s", f"{rows[0]['signatures'] / middle(rows, 'signed', 'wall'):,.0f}")
     line("signed: batches alone", f"{rows[0]['signatures'] / middle(rows, 'batch', 'seconds', 'all_cores'):,.0f}")
     line("signed: lucid / batches alone", ratio(lambda r: r["batch"]["seconds"]["all_cores"], lambda r: r["signed"]["wall"]))
+    line("signed: batches alone / lucid, CPU", ratio(lambda r: r["batch"]["seconds"]["one_core"], lambda r: r["signed"]["cpu"]))
     line("signed: batches / singly, one core", ratio(lambda r: r["batch"]["seconds_singly"], lambda r: r["batch"]["seconds"]["one_core"]))
     results = os.path.join(a.scratch, f"chain-{int(time.time())}.json")
     with open(results, "w") as out:
