@@ -81,11 +81,14 @@ fn serve(loaded: Loaded<Config>) -> anyhow::Result<()> {
     telemetry::init(loaded.config.common.log);
     loaded.log();
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals().context("listening for signals")?;
         let running = start(loaded.config, &shutdown).await.context(SERVICE.name)?;
         running.finished().await.context(SERVICE.name)?;
         Ok(())
-    })
+    });
+    // What still waits for a peer's answer has nobody to give it to.
+    runtime.shutdown_background();
+    ended
 }

@@ -35,7 +35,7 @@ impl Up {
             data.config.passphrase = Some(passphrase);
         }
         let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             let shutdown = Shutdown::new();
             shutdown.on_signals().context("listening for signals")?;
             let chain = lucid_block_manager::service::start(chain.config, &shutdown).await?;
@@ -53,7 +53,9 @@ impl Up {
             // The chain ends last: it is where the last anchors go.
             chain.finished().await?;
             ended
-        })?;
-        Ok(DONE)
+        });
+        // What still waits for a peer's answer has nobody to give it to.
+        runtime.shutdown_background();
+        ended.map(|()| DONE)
     }
 }

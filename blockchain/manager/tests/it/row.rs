@@ -234,3 +234,23 @@ fn three_in_a_row_converge_after_kills_and_cut_connections() {
     }
     assert!(clients[2].chain_status().unwrap().sync.divergences.is_empty());
 }
+
+#[test]
+fn a_peer_that_hangs_does_not_hold_up_the_end() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = format!("http://{}", silent.local_addr().unwrap());
+    // Whoever connects is kept waiting.
+    std::thread::spawn(move || silent.incoming().flatten().collect::<Vec<_>>());
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("BLOCKCHAIN_ENGINE_URL", peer.as_str()), ("SYNC_TIMEOUT", "60")];
+    let mut program = Program::start(folder.path(), &settings);
+    let client = program.client();
+    std::thread::spawn(move || client.submit_transaction(r#"{"id":"a","type":"x"}"#));
+    std::thread::sleep(Duration::from_millis(500));
+    let asked = Instant::now();
+    let told = Command::new("kill").arg(program.child.id().to_string()).status().unwrap();
+    assert!(told.success());
+    assert!(program.child.wait().unwrap().success());
+    // Requests in work have eight seconds.
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+}
