@@ -11,6 +11,7 @@ use lucid_api::v1::sync::SyncStatus;
 use lucid_http::health::Report;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
+use lucid_store::chain::{ChainStore, Tip};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -41,7 +42,11 @@ struct Shared {
     /// So many bodies are kept at least; 0 keeps all.
     keep: u64,
     pulse: Mutex<Option<Pulse>>,
+    newest: Mutex<Newest>,
 }
+
+/// The newest block, and its time as it spells it.
+type Newest = (Option<Tip>, Option<String>);
 
 /// What was felt when the newest block was last read.
 struct Pulse {
@@ -66,6 +71,7 @@ impl App {
             maintenance: Maintenance::default(),
             keep,
             pulse: Mutex::new(None),
+            newest: Mutex::default(),
         }))
     }
 
@@ -160,6 +166,23 @@ impl App {
     /// Notes why the newest block cannot be read, and why it cannot be judged; `None` where it can.
     pub fn note_pulse(&self, storage: Option<String>, validator: Option<String>) {
         *self.0.pulse.lock() = Some(Pulse { at: Instant::now(), storage, validator });
+    }
+
+    /// The newest block, if that is known without reading.
+    pub fn newest(&self, chain: &dyn ChainStore) -> Option<Newest> {
+        let tip = chain.tip().ok()?;
+        let newest = self.0.newest.lock();
+        (newest.0 == tip).then(|| newest.clone())
+    }
+
+    /// Reads the newest block, and remembers it.
+    pub fn read_newest(&self, chain: &dyn ChainStore) -> Reply<Newest> {
+        let tip = chain.tip().map_err(problems::store)?;
+        let stored =
+            tip.map(|tip| chain.record(tip.height)).transpose().map_err(problems::store)?;
+        let newest = (tip, stored.flatten().map(|stored| stored.record.entry.timestamp));
+        self.0.newest.lock().clone_from(&newest);
+        Ok(newest)
     }
 
     /// Why blocks cannot be read or judged, if so.

@@ -54,17 +54,23 @@ pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
 /// How far the chain is.
 #[utoipa::path(get, path = paths::CHAIN_HEIGHT, tag = "chain", responses((status = 200, body = ChainHeight)))]
 pub async fn get_height(State(app): State<App>) -> Reply<Json<ChainHeight>> {
-    app.run(|manager| {
-        let facts = chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store)?;
-        Ok(Json(ChainHeight {
-            height: facts.tip.map_or(0, |tip| tip.height),
-            tentative_height: manager.staging.top().map(|top| top.height),
-            hash: facts.tip.map(|tip| tip.hash),
-            timestamp: facts.tip_time,
-            empty: facts.tip.is_none(),
-        }))
-    })
-    .await
+    // Asked often: it must not wait behind everybody who waits for the disk.
+    let known = app.opened().and_then(|manager| app.newest(manager.chain.as_ref()));
+    let (tip, timestamp) = match known {
+        Some(known) => known,
+        None => {
+            let asking = app.clone();
+            app.run(move |manager| asking.read_newest(manager.chain.as_ref())).await?
+        }
+    };
+    let staging = app.opened().map(|manager| &manager.staging);
+    Ok(Json(ChainHeight {
+        height: tip.map_or(0, |tip| tip.height),
+        tentative_height: staging.and_then(|staging| staging.top()).map(|top| top.height),
+        hash: tip.map(|tip| tip.hash),
+        timestamp,
+        empty: tip.is_none(),
+    }))
 }
 
 /// How the chain is, and how synchronisation.
