@@ -227,12 +227,17 @@ impl App {
         if let Some(why) = unsynchronised {
             report = report.detail(why);
         }
-        report = report.optional("integrity", damage.is_empty());
-        match damage.first() {
-            Some(first) => {
+        let last = self.0.maintenance.last().map(|last| last.upkeep.suspects);
+        let suspect = last.unwrap_or_default().into_iter().next();
+        report = report.optional("integrity", damage.is_empty() && suspect.is_none());
+        match (damage.first(), suspect) {
+            (Some(first), _) => {
                 report.detail(format!("{} damaged places, the first: {first}", damage.len()))
             }
-            None => report,
+            (None, Some(block)) => {
+                report.detail(format!("block {} breaks a rule: {}", block.index, block.why))
+            }
+            (None, None) => report,
         }
     }
 }

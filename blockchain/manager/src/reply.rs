@@ -5,7 +5,7 @@ use lucid_api::v1::blocks::{RuleResult, Validation, ValidationMode};
 use lucid_api::v1::validation::{ChainValidation, InvalidBlock};
 use lucid_core::json::Json as Value;
 use lucid_core::time::Timestamp;
-use lucid_core::validate::{Coverage, Mode, Rule, Verdict};
+use lucid_core::validate::{Coverage, Mode, Rule, RuleResult as CoreResult, Verdict};
 use serde_json::Map;
 
 use crate::given::{Refused, Why};
@@ -31,7 +31,22 @@ pub fn validation(verdict: &Verdict) -> Validation {
         not_checked: verdict.not_checked.clone(),
         errors: errors.collect(),
         warnings: Vec::new(),
+        not_yet: verdict.not_yet,
+        validation_results: verdict.results.iter().map(older_name).collect(),
     }
+}
+
+/// A rule as older clients know it, and whether it passed.
+fn older_name(result: &CoreResult) -> (String, serde_json::Value) {
+    let name = match result.rule {
+        Rule::BlockStructure => "structure_valid",
+        Rule::BlockHash => "hash_valid",
+        Rule::PreviousHash => "previous_hash_valid",
+        Rule::MerkleRoot => "merkle_root_valid",
+        Rule::Timestamp => "timestamp_valid",
+        Rule::Transactions => "transactions_valid",
+    };
+    (name.to_owned(), result.passed.into())
 }
 
 fn covered(coverage: &Coverage) -> Vec<String> {

@@ -229,6 +229,13 @@ pub struct Validation {
     /// What is allowed and odd.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Sound, but ahead of the clock: ask again later.
+    #[serde(default)]
+    pub not_yet: bool,
+    /// Each rule under its older name.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub validation_results: Map<String, Value>,
 }
 
 /// A block that was submitted, and is in the chain.

@@ -136,7 +136,7 @@ pub struct IntegrityReport {
     /// Blocks that are not there, or not all of them. At most a thousand are listed.
     pub missing: Vec<u64>,
     /// Blocks that break a rule, likewise.
-    pub invalid: Vec<InvalidBlock>,
+    pub invalid: Vec<BlockInvalid>,
     /// Damaged places that were met, as sentences.
     pub damage: Vec<String>,
     /// Blocks that are missing or invalid, those included that are not listed.
@@ -145,7 +145,7 @@ pub struct IntegrityReport {
 
 /// A stored block that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct InvalidBlock {
+pub struct BlockInvalid {
     /// Which.
     pub index: u64,
     /// What it breaks.

@@ -15,7 +15,7 @@ use super::validate_block::judge;
 use crate::given::Pins;
 
 /// Blocks that are named one by one; further ones are counted.
-const NAMED_MAX: usize = 1_000;
+pub(super) const NAMED_MAX: usize = 1_000;
 
 /// A block that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]

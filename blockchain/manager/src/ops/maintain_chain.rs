@@ -9,7 +9,7 @@ use lucid_store::chain::{ChainStore, Pruning};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
-use super::check_integrity::{Integrity, check_integrity};
+use super::check_integrity::{Integrity, Invalid, NAMED_MAX, check_integrity};
 use crate::facts::{self, Fact};
 
 /// Blocks that an ordinary cycle looks at, at most.
@@ -19,13 +19,15 @@ const NOTED_BLOCKS: u64 = 16 * CYCLE_BLOCKS;
 
 /// What a cycle is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Wanted<'a> {
     /// Looks at every block, not at the next ones only.
     pub full: bool,
     /// Where the cycle before ended; `None` for the first one.
     pub cursor: Option<u64>,
     /// So many bodies are kept at least; 0 keeps all.
     pub keep: u64,
+    /// Blocks that were found to break a rule, and not looked at since.
+    pub suspects: &'a [Invalid],
 }
 
 /// What a cycle did.
@@ -41,6 +43,8 @@ pub struct Upkeep {
     pub height: u64,
     /// Where the next cycle goes on.
     pub cursor: u64,
+    /// Blocks that break a rule, found now or before; as many as are named.
+    pub suspects: Vec<Invalid>,
 }
 
 /// Why a cycle failed.
@@ -59,7 +63,7 @@ pub fn maintain_chain(
     vault: &Vault,
     chain: &dyn ChainStore,
     now: Timestamp,
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     goes_on: &mut dyn FnMut(&Integrity) -> bool,
 ) -> Result<Upkeep, UpkeepError> {
     let height = chain.tip()?.map_or(0, |tip| tip.height);
@@ -73,7 +77,11 @@ pub fn maintain_chain(
     if cursor.abs_diff(noted) >= NOTED_BLOCKS && vault.read_only().is_none() {
         facts::commit(vault, &[Fact::LookedThrough { next: cursor }])?;
     }
+    let looked_at = integrity.from..integrity.next;
+    let before = wanted.suspects.iter().filter(|suspect| !looked_at.contains(&suspect.index));
+    let suspects = integrity.invalid.iter().chain(before).take(NAMED_MAX).cloned().collect();
     let mut upkeep = Upkeep {
+        suspects,
         integrity,
         pruning: Pruning::default(),
         spared: chain.read_only(),
@@ -84,7 +92,7 @@ pub fn maintain_chain(
     if wanted.keep == 0 || keep_from == 0 || upkeep.spared.is_some() {
         return Ok(upkeep);
     }
-    if let Some(first) = upkeep.integrity.invalid.first() {
+    if let Some(first) = upkeep.suspects.first() {
         let why = format!("nothing is removed while block {} breaks a rule", first.index);
         tracing::warn!(why, "the clean-up was left out");
         upkeep.spared = Some(why);

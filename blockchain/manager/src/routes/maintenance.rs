@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
-use lucid_api::v1::chain::{IntegrityReport, InvalidBlock, Maintain, MaintenanceReport};
+use lucid_api::v1::chain::{BlockInvalid, IntegrityReport, Maintain, MaintenanceReport};
 use lucid_http::extract::Whole;
 use lucid_http::reply::{Refusal, Reply};
 
@@ -55,7 +55,7 @@ pub(super) fn report(done: &Report) -> MaintenanceReport {
             to: integrity.next.checked_sub(1).filter(|_| integrity.checked > 0),
             missing: integrity.missing.clone(),
             invalid: invalid
-                .map(|invalid| InvalidBlock { index: invalid.index, why: invalid.why.clone() })
+                .map(|invalid| BlockInvalid { index: invalid.index, why: invalid.why.clone() })
                 .collect(),
             damage: integrity.damage.iter().map(ToString::to_string).collect(),
             faults: integrity.faults,

@@ -12,11 +12,9 @@ use lucid_api::v1::blocks::{
 use lucid_api::v1::validation::{ChainValidation, ValidateChain};
 use lucid_core::block::REQUIRED_FIELDS;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
-use lucid_core::validate::{Mode, Rule, Verdict};
+use lucid_core::validate::{Mode, Rule};
 use lucid_http::extract::{JsonText, Query, Whole};
 use lucid_http::reply::{Refusal, Reply};
-use serde::Serialize;
-use serde_json::Map;
 
 use crate::app::App;
 use crate::clock::now;
@@ -26,24 +24,13 @@ use crate::ops::validate_texts::Asked;
 use crate::problems;
 use crate::reply::{chain_validation, validation};
 
-/// The verdict, with what only the documented clients read.
-#[derive(Debug, Serialize)]
-pub struct Judged {
-    #[serde(flatten)]
-    validation: Validation,
-    /// Sound, but ahead of the clock: ask again later.
-    not_yet: bool,
-    /// Each rule under its older name.
-    validation_results: Map<String, serde_json::Value>,
-}
-
 /// Judges a block without storing it. The verdict is an answer: 200, valid or not.
 #[utoipa::path(post, path = paths::BLOCKS_VALIDATE, tag = "validation", params(ValidateQuery), request_body = Object, responses((status = 200, body = Validation)))]
 pub async fn validate_block(
     State(app): State<App>,
     Query(query): Query<ValidateQuery>,
     JsonText(text): JsonText,
-) -> Reply<Json<Judged>> {
+) -> Reply<Json<Validation>> {
     let mode = query.mode.map(|mode| match mode {
         ValidationMode::Candidate => Mode::Candidate,
         ValidationMode::Historical => Mode::Historical,
@@ -52,7 +39,7 @@ pub async fn validate_block(
         let (chain, producer) = (manager.chain.as_ref(), manager.producer());
         let verdict =
             judge(chain, now(), text.as_bytes(), mode, producer).map_err(problems::validate)?;
-        Ok(Json(judged(&verdict)))
+        Ok(Json(validation(&verdict)))
     })
     .await
 }
@@ -63,7 +50,7 @@ pub async fn validate_block_alias(
     app: State<App>,
     query: Query<ValidateQuery>,
     text: JsonText,
-) -> Reply<Json<Judged>> {
+) -> Reply<Json<Validation>> {
     validate_block(app, query, text).await
 }
 
@@ -92,8 +79,16 @@ pub async fn validate_chain(
     app.run(move |manager| {
         let chain = manager.chain.as_ref();
         let tip = chain.tip().map_err(problems::store)?;
+        let from = start.unwrap_or(0);
+        if from > tip.map_or(0, |tip| tip.height) {
+            let sentence = match tip {
+                Some(tip) => format!("start lies above the newest block, {}", tip.height),
+                None => "start lies above the newest block: there is none yet".to_owned(),
+            };
+            return Err(Refusal::new(ErrorCode::Invalid, sentence));
+        }
         let last = end.unwrap_or(u64::MAX).min(tip.map_or(0, |tip| tip.height));
-        let total = (last + 1).saturating_sub(start.unwrap_or(0));
+        let total = (last + 1).saturating_sub(from);
         let run = validating.validating().begin(total).ok_or_else(|| {
             let sentence = "the chain is being validated already: its status says how far that is";
             Refusal::new(ErrorCode::Conflict, sentence)
@@ -106,7 +101,12 @@ pub async fn validate_chain(
                 false => ControlFlow::Continue(()),
             }
         });
-        Ok(Json(chain_validation(&report.map_err(problems::store)?, now())))
+        let report = report.map_err(problems::store)?;
+        if validating.shutdown().is_asked() {
+            let sentence = "the service is ending, and not every block was judged";
+            return Err(Refusal::new(ErrorCode::Unavailable, sentence));
+        }
+        Ok(Json(chain_validation(&report, now())))
     })
     .await
 }
@@ -125,23 +125,4 @@ pub async fn get_rules() -> Json<ValidationRules> {
         timestamp_tolerance_seconds: BLOCK_TIME_TOLERANCE_SECONDS.unsigned_abs(),
         hash_algorithm: "sha256".to_owned(),
     })
-}
-
-fn judged(verdict: &Verdict) -> Judged {
-    let older = verdict.results.iter().map(|result| {
-        let name = match result.rule {
-            Rule::BlockStructure => "structure_valid",
-            Rule::BlockHash => "hash_valid",
-            Rule::PreviousHash => "previous_hash_valid",
-            Rule::MerkleRoot => "merkle_root_valid",
-            Rule::Timestamp => "timestamp_valid",
-            Rule::Transactions => "transactions_valid",
-        };
-        (name.to_owned(), result.passed.into())
-    });
-    Judged {
-        validation: validation(verdict),
-        not_yet: verdict.not_yet,
-        validation_results: older.collect(),
-    }
 }

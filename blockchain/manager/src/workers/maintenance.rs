@@ -50,9 +50,11 @@ pub async fn maintain_in_time(app: App, interval: Duration) {
 /// Runs one cycle, unless one runs already.
 pub fn maintain_now(app: &App, opened: &Opened, full: bool) -> Option<Result<Report, UpkeepError>> {
     let maintenance = app.maintenance();
-    let cursor = maintenance.last().map(|last| last.upkeep.cursor);
+    let last = maintenance.last().map(|last| last.upkeep);
     let cycle = maintenance.begin(now())?;
-    let wanted = Wanted { full, cursor, keep: app.keep() };
+    let suspects = last.as_ref().map_or(&[][..], |last| &last.suspects);
+    let cursor = last.as_ref().map(|last| last.cursor);
+    let wanted = Wanted { full, cursor, keep: app.keep(), suspects };
     let began = Instant::now();
     let mut goes_on = |_: &_| !app.shutdown().is_asked() && (full || began.elapsed() < CYCLE);
     let chain = opened.chain.as_ref();
@@ -77,7 +79,8 @@ fn measure(chain: &dyn ChainStore, upkeep: &Upkeep, damage: usize) {
     }
     metrics::gauge!("lucid_chain_pruned_below").set(chain.pruned_below() as f64);
     metrics::gauge!("lucid_chain_damaged_places").set(damage as f64);
-    metrics::gauge!("lucid_chain_faults").set(upkeep.integrity.faults as f64);
+    let faults = upkeep.integrity.faults.max(upkeep.suspects.len() as u64);
+    metrics::gauge!("lucid_chain_faults").set(faults as f64);
     metrics::counter!("lucid_blocks_pruned_total").increment(upkeep.pruning.blocks);
     metrics::counter!("lucid_blocks_checked_total").increment(upkeep.integrity.checked);
 }

@@ -70,7 +70,7 @@ fn status(manager: &Opened, id: &str) -> Option<Status> {
 }
 
 fn maintain(manager: &Opened) -> u64 {
-    let wanted = Wanted { full: true, cursor: None, keep: 1 };
+    let wanted = Wanted { full: true, cursor: None, keep: 1, suspects: &[] };
     let (vault, chain) = (&manager.vault, manager.chain.as_ref());
     let upkeep = maintain_chain(vault, chain, now(), &wanted, &mut |_| true).unwrap();
     assert_eq!(upkeep.integrity.faults, 0, "{upkeep:?}");

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lucid_block_manager::facts;
+use lucid_block_manager::ops::check_integrity::Invalid;
 use lucid_block_manager::ops::maintain_chain::{Upkeep, Wanted, maintain_chain};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
@@ -50,11 +51,11 @@ fn chain(folder: &Path) -> Opened {
     manager
 }
 
-fn maintain(manager: &Opened, wanted: Wanted) -> Upkeep {
+fn maintain(manager: &Opened, wanted: Wanted<'_>) -> Upkeep {
     maintain_chain(&manager.vault, manager.chain.as_ref(), now(), &wanted, &mut |_| true).unwrap()
 }
 
-const ALL: Wanted = Wanted { full: true, cursor: None, keep: 0 };
+const ALL: Wanted<'static> = Wanted { full: true, cursor: None, keep: 0, suspects: &[] };
 
 /// Changes one byte of a file on the disk.
 fn flip(path: &Path, at: usize) {
@@ -74,7 +75,7 @@ fn a_sound_chain_is_looked_through_bit_by_bit_and_on_and_on() {
     let mut cursor = None;
     let mut seen = Vec::new();
     for _ in 0..5 {
-        let wanted = Wanted { full: false, cursor, keep: 0 };
+        let wanted = Wanted { full: false, cursor, keep: 0, suspects: &[] };
         let mut goes_on =
             |found: &lucid_block_manager::ops::check_integrity::Integrity| found.checked < 8;
         let (vault, chain) = (&manager.vault, manager.chain.as_ref());
@@ -86,7 +87,7 @@ fn a_sound_chain_is_looked_through_bit_by_bit_and_on_and_on() {
     facts::commit(&manager.vault, &[facts::Fact::LookedThrough { next: 13 }]).unwrap();
     drop(manager);
     let manager = small(folder.path());
-    let upkeep = maintain(&manager, Wanted { full: false, cursor: None, keep: 0 });
+    let upkeep = maintain(&manager, Wanted { full: false, cursor: None, keep: 0, suspects: &[] });
     assert_eq!((upkeep.integrity.from, upkeep.integrity.next), (13, 20));
 }
 
@@ -94,7 +95,9 @@ fn a_sound_chain_is_looked_through_bit_by_bit_and_on_and_on() {
 fn pruning_keeps_what_must_be_kept_and_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
-    let keep = |keep| maintain(&manager, Wanted { full: false, cursor: None, keep }).pruning;
+    let keep = |keep| {
+        maintain(&manager, Wanted { full: false, cursor: None, keep, suspects: &[] }).pruning
+    };
     for all in [0, BLOCKS, BLOCKS + 5, u64::MAX] {
         assert_eq!(keep(all).blocks, 0, "{all}");
     }
@@ -139,7 +142,8 @@ fn damage_is_named_and_spared_and_everything_else_goes() {
     for file in ["blocks/00000002.bodies", "blocks/00000006.blocks"] {
         assert!(named.contains(&file), "{named:?}");
     }
-    let pruning = maintain(&manager, Wanted { full: false, cursor: None, keep: 4 }).pruning;
+    let pruning =
+        maintain(&manager, Wanted { full: false, cursor: None, keep: 4, suspects: &[] }).pruning;
     assert_eq!(pruning.spared.len(), 2, "{:?} {pruning:?}", upkeep.integrity);
     assert!(pruning.files > 1, "{pruning:?}");
     assert!(bodies.exists() && !folder.path().join("blocks/00000004.bodies").exists());
@@ -164,6 +168,23 @@ fn records_are_judged_without_their_transactions() {
     let report = judged(&small(folder.path()));
     // It, and that the one behind it cannot be held against it.
     assert_eq!((report.blocks, report.refused_count), (BLOCKS, 2), "{report:?}");
+}
+
+#[test]
+fn nothing_is_removed_until_a_block_that_broke_a_rule_was_looked_at_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    let suspects = [Invalid { index: 10, why: "it was altered".into() }];
+    let wanted = Wanted { full: false, cursor: Some(3), keep: 5, suspects: &suspects };
+    let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+    // Others were looked at.
+    let cycle = maintain_chain(vault, chain, now(), &wanted, &mut |_| false).unwrap();
+    assert_eq!((cycle.integrity.checked, cycle.pruning.blocks), (1, 0));
+    assert!(cycle.spared.unwrap().contains("block 10"));
+    assert_eq!(cycle.suspects, suspects);
+    let cycle =
+        maintain(&manager, Wanted { full: true, cursor: None, keep: 5, suspects: &cycle.suspects });
+    assert!(cycle.suspects.is_empty() && cycle.pruning.blocks > 0, "{cycle:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lucid_api::client::BlockManagerClient;
 use lucid_api::v1::sync::SyncReport;
 use lucid_block_manager::facts::Role;
 use lucid_block_manager::ops::sync_chain::{Following, Outcome, sync_chain};
@@ -18,7 +19,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
 
 use super::Where;
-use crate::cmd::{DONE, now};
+use crate::cmd::{DONE, FAILED, now};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::text;
@@ -48,7 +49,7 @@ impl Sync {
     /// Brings the blocks.
     pub(super) fn run(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<u8> {
         let report = match at.client()? {
-            Some(client) => client.sync()?,
+            Some(client) => bring_there(&client)?,
             None => self.bring_to_folder(at, output)?,
         };
         output.result(&report, |report| {
@@ -60,7 +61,7 @@ impl Sync {
             lines.extend(report.message.clone());
             lines.join("\n")
         })?;
-        Ok(DONE)
+        Ok(if report.synchronized { DONE } else { FAILED })
     }
 
     fn bring_to_folder(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<SyncReport> {
@@ -113,11 +114,22 @@ impl Sync {
         };
         Ok(SyncReport {
             success: true,
-            synchronized: true,
+            synchronized: last.outcome != Outcome::More,
             synced_blocks: brought,
             local_height,
             remote_height: last.remote,
             message,
         })
     }
+}
+
+/// Has a follower ask its peer, round by round, as long as that brings something.
+fn bring_there(client: &BlockManagerClient) -> anyhow::Result<SyncReport> {
+    let mut report = client.sync()?;
+    let mut brought = report.synced_blocks;
+    while !report.synchronized && report.synced_blocks > 0 {
+        report = client.sync()?;
+        brought += report.synced_blocks;
+    }
+    Ok(SyncReport { synced_blocks: brought, ..report })
 }

@@ -62,8 +62,10 @@ impl ChainFiles {
         }
         let known = writer.tip().map(|tip| tip.pruned).unwrap_or_default();
         if behind > known {
-            writer.note_pruned(behind)?;
-            *self.pruned.write() = behind;
+            let noted = writer.note_pruned(behind);
+            // The lock decides, whether or not the index has followed.
+            *self.pruned.write() = writer.tip().map(|tip| tip.pruned).unwrap_or_default();
+            noted?;
         }
         Ok(())
     }
