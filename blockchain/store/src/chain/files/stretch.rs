@@ -1,8 +1,9 @@
 //! Reading many blocks at once: their records lie one behind the other, so a window of the file serves
 //! hundreds of them.
 //!
-//! Used to list, to check, and to hand blocks to others. Every record is checked as a single read
-//! checks it; the first is also held against its row, and each behind it against the one before.
+//! Used to list, to check, and to hand blocks to others. Every record must match its digest and be that of
+//! its height; the first is held against its row, and each behind it against the one before. Which body is
+//! a block's own is for whoever joins it with the record to say.
 
 use std::sync::Arc;
 
