@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use lucid_api::client::{BlockManagerClient, ClientOptions};
 use lucid_block_manager::state::{self, Opened, Options};
+use lucid_store::folder::STORE;
 
 use super::{Home, now};
 use crate::output::Output;
@@ -25,6 +26,9 @@ pub struct Chain {
     /// Ask this block-manager instead of the folder.
     #[arg(long, global = true, env = "LUCID_BLOCK_MANAGER_URL", value_name = "URL")]
     manager: Option<String>,
+    /// Where the blocks are, if not in the folder of the chain.
+    #[arg(long, global = true, env = "BLOCK_STORAGE_PATH", value_name = "DIR")]
+    blocks: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -49,7 +53,8 @@ impl Chain {
     /// Runs the verb.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         keep_freed_memory();
-        let at = Where { home, manager: self.manager.as_deref() };
+        let (manager, blocks) = (self.manager.as_deref(), self.blocks.as_ref());
+        let at = Where { home, manager, blocks };
         match &self.verb {
             Verb::Info(verb) => verb.run(&at, output),
             Verb::Validate(verb) => verb.run(&at, output),
@@ -65,6 +70,7 @@ impl Chain {
 pub(super) struct Where<'a> {
     home: &'a Home,
     manager: Option<&'a str>,
+    blocks: Option<&'a PathBuf>,
 }
 
 impl Where<'_> {
@@ -77,7 +83,15 @@ impl Where<'_> {
 
     /// Opens the folder of the chain.
     fn open(&self, verb: &str, options: Options) -> anyhow::Result<Opened> {
-        Ok(state::open(&chain_folder(self.home), &self.options(verb, options)?, now())?)
+        Ok(state::open(&self.folder(), &self.options(verb, options)?, now())?)
+    }
+
+    /// The folder below `--data`, or `--data` itself where that is a block-manager's own folder.
+    fn folder(&self) -> PathBuf {
+        match self.home.data.join(STORE).exists() {
+            true => self.home.data.clone(),
+            false => chain_folder(self.home),
+        }
     }
 
     /// What is said of every folder here, besides.
@@ -87,6 +101,7 @@ impl Where<'_> {
             owner: format!("`lucid chain {verb}`"),
             root_key_file: self.home.key_file.clone(),
             passphrase: self.home.passphrase(),
+            blocks: self.blocks.cloned(),
             ..options
         })
     }

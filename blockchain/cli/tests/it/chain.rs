@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 use lucid_core::block::Candidate;
 use serde_json::{Value, json};
 
+use crate::home::Home;
+
 /// Printed by the reference implementation.
 const CHAIN: &str = include_str!("../../../core/tests/vectors/chain.jsonl");
 
@@ -375,4 +377,20 @@ fn an_import_names_what_it_refuses_and_holds_to_its_pins() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read"));
     let output = chain(folder.path(), &["--server", "http://127.0.0.1:1", "info"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("name that with --manager"));
+}
+
+#[test]
+fn the_folder_of_a_service_and_blocks_that_lie_elsewhere_are_found() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", b"content"));
+    let (data, own) = (home.data().to_owned(), home.data().join("block-manager"));
+    let whole = home.json(&[&"chain", &"info"]);
+    let home = home.with_data(own.clone());
+    assert_eq!(home.json(&[&"chain", &"info"])["latest_block_hash"], whole["latest_block_hash"]);
+    let folder = home.at("blocks-elsewhere");
+    std::fs::rename(own.join("blocks"), &folder).unwrap();
+    let home = home.with_data(data);
+    assert_eq!(home.run(&[&"chain", &"info"]).code, 1);
+    let found = home.json(&[&"chain", &"--blocks", &folder, &"info"]);
+    assert_eq!(found["latest_block_hash"], whole["latest_block_hash"]);
 }

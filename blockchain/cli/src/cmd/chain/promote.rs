@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::{Where, existing};
 use crate::cmd::{DONE, now};
 use crate::output::Output;
-use crate::place::local::chain_folder;
 use crate::text;
 
 /// Arguments of `lucid chain promote`.
@@ -33,7 +32,7 @@ impl Promote {
              name the folder with --data"
         );
         let options: Options = at.options("promote", existing())?;
-        let promoted = promote(&chain_folder(at.home), &options, now())?;
+        let promoted = promote(&at.folder(), &options, now())?;
         let done = Done {
             height: promoted.tip.map(|tip| tip.height),
             hash: promoted.tip.map(|tip| tip.hash),
