@@ -11,8 +11,9 @@ use std::ops::ControlFlow;
 
 use lucid_core::block::{Block, Candidate, Parent};
 use lucid_core::digest::BlockHash;
+use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::record::{BlockRecord, RecordFault, decode_body};
-use lucid_core::sign;
+use lucid_core::sign::{self, PublicKey};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
@@ -21,7 +22,7 @@ use lucid_store::chain::{Body, ChainStore, Place, StoredRecord, Stretch, Tip};
 
 use super::validate_block::parent_at;
 use super::validate_texts::{Asked, ChainReport};
-use crate::given::{Refused, Why};
+use crate::given::{Pins, Refused, Why};
 use crate::in_order::{cores, in_order};
 
 /// Bytes of transactions that one core has under way, unless one block has more.
@@ -120,7 +121,7 @@ struct Record {
     hash: BlockHash,
     previous_hash: BlockHash,
     parent: Option<Parent>,
-    signed: bool,
+    producer: Option<PublicKey>,
     transactions: usize,
     bytes: u64,
 }
@@ -135,7 +136,7 @@ impl Record {
             hash: entry.hash,
             previous_hash: entry.previous_hash,
             parent: entry.time().ok().map(as_parent),
-            signed: record.producer.is_some(),
+            producer: record.producer,
             transactions: record.transactions.len(),
             bytes: *size_bytes,
         }
@@ -392,11 +393,11 @@ impl Judging<'_> {
         let fault = fault.or_else(|| match (record.index == height, follows) {
             (false, _) => Some(format!("it says that it is block {}", record.index)),
             (_, false) => Some("it does not follow the block before it".to_owned()),
-            _ => None,
+            _ => self.astray(height, &record).map(str::to_owned),
         });
         let coverage = Coverage {
             transactions: record.transactions,
-            block_signature: record.signed,
+            block_signature: record.producer.is_some(),
             ..Coverage::default()
         };
         self.report.count(&coverage);
@@ -406,6 +407,21 @@ impl Judging<'_> {
             self.refuse(height, Some(record.hash), Why::Damaged(fault));
         }
         self.last = record.parent;
+    }
+
+    /// Why a record that is sound in itself is none of the chain that was asked for.
+    fn astray(&self, height: u64, record: &Record) -> Option<&'static str> {
+        let Pins { genesis, producer } = self.asked.pins;
+        let edge = self.now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS);
+        let is_another = genesis.or(self.genesis).is_some_and(|genesis| genesis != record.hash);
+        if height == 0 && is_another {
+            return Some("the chain has another genesis than the one that was named");
+        }
+        if producer.are_pinned() && record.producer.is_some_and(|key| !producer.have(&key)) {
+            return Some("it is signed by another than the pinned producer");
+        }
+        let is_ahead = record.parent.is_some_and(|own| own.time >= edge);
+        is_ahead.then_some("it is an hour or more ahead of the clock")
     }
 
     fn refuse(&mut self, height: u64, hash: Option<BlockHash>, why: Why) {

@@ -8,6 +8,7 @@ use lucid_block_manager::ops::check_integrity::Invalid;
 use lucid_block_manager::ops::maintain_chain::{Upkeep, Wanted, maintain_chain};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
+use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::ops::validate_chain::validate_chain;
 use lucid_block_manager::ops::validate_texts::Asked;
 use lucid_block_manager::state::{Opened, Options, open};
@@ -157,12 +158,25 @@ fn damage_is_named_and_spared_and_everything_else_goes() {
 fn records_are_judged_without_their_transactions() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
-    let judged = |manager: &Opened| {
+    let judged_for = |manager: &Opened, asked: &Asked| {
         let go_on = |_: &_| std::ops::ControlFlow::Continue(());
-        validate_chain(manager.chain.as_ref(), now(), &Asked::default(), true, go_on).unwrap()
+        validate_chain(manager.chain.as_ref(), now(), asked, true, go_on).unwrap()
     };
+    let judged = |manager: &Opened| judged_for(manager, &Asked::default());
     let report = judged(&manager);
     assert_eq!((report.blocks, report.refused.len()), (BLOCKS, 0));
+    // Pins hold for records too.
+    let own = Pins { producer: manager.key.public().into(), ..Pins::default() };
+    let report = judged_for(&manager, &Asked { pins: own, ..Asked::default() });
+    assert_eq!(report.refused_count, 0);
+    let another = lucid_core::sign::SigningKey::from_seed([9; 32]).public();
+    let other = Pins { producer: another.into(), ..Pins::default() };
+    let report = judged_for(&manager, &Asked { pins: other, ..Asked::default() });
+    assert_eq!(report.refused_count, BLOCKS);
+    let genesis = Some(lucid_core::digest::BlockHash::new([7; 32]));
+    let pins = Pins { genesis, ..Pins::default() };
+    let report = judged_for(&manager, &Asked { pins, ..Asked::default() });
+    assert_eq!(report.refused_count, 1);
     drop(manager);
     flip(&folder.path().join("blocks/00000004.blocks"), 500);
     let report = judged(&small(folder.path()));
