@@ -271,7 +271,7 @@ mod tests {
         for code_ in ErrorCode::ALL {
             assert_eq!(status(code(status(*code_))), status(*code_));
         }
-        assert_eq!(code(StatusCode::BAD_GATEWAY), ErrorCode::Internal);
+        assert_eq!(code(StatusCode::LOOP_DETECTED), ErrorCode::Internal);
         assert_eq!(code(StatusCode::REQUEST_TIMEOUT), ErrorCode::Malformed);
     }
 }
