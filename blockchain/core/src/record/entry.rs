@@ -104,10 +104,11 @@ impl Entry {
             transaction_count: number(next("the number of transactions"))?,
             log_root: base64(next("the RFC 9162 root in base64"))?,
         };
-        // Every field has one spelling, so only what follows the ninth line is left to compare.
-        match entry.text() == text {
+        // Every field has one spelling, so only what follows the ninth line is left to ask about.
+        let (rest, fault) = next("nothing after the ninth line feed");
+        match text.ends_with('\n') && rest.is_empty() && lines.next().is_none() {
             true => Ok(entry),
-            false => Err(next("nothing after the ninth line feed").1),
+            false => Err(fault),
         }
     }
 
@@ -141,10 +142,10 @@ impl Entry {
 type Line<'a> = (&'a str, EntryFault);
 
 fn number((text, fault): Line<'_>) -> Result<u64, EntryFault> {
-    let number: u64 =
-        text.parse().ok().filter(|number| *number <= INDEX_MAX).ok_or_else(|| fault.clone())?;
     // `+1` and `01` would parse too.
-    if number.to_string() == text { Ok(number) } else { Err(fault) }
+    let is_padded = text.starts_with('+') || text.starts_with('0') && text != "0";
+    let number = text.parse().ok().filter(|number| *number <= INDEX_MAX && !is_padded);
+    number.ok_or(fault)
 }
 
 fn block_time((text, fault): Line<'_>) -> Result<String, EntryFault> {

@@ -43,7 +43,15 @@ fn an_entry_has_one_spelling() {
     let entry = Entry::of(&block());
     let text = entry.text();
     let lines: Vec<&str> = text.lines().collect();
+    let (upper, carriage) = (lines[6].to_uppercase(), format!("{}\r", lines[2]));
+    // Bits that stand for no byte.
+    let base64 = lines[8].trim_end_matches('=');
+    let last = char::from(base64.bytes().last().unwrap() + 1);
+    let loose = format!("{}{last}=", &base64[..base64.len() - 1]);
     for (line, wrong) in [
+        (2, carriage.as_str()),
+        (6, upper.as_str()),
+        (8, loose.as_str()),
         (0, "lucid-block/v2"),
         (1, "+0"),
         (1, "00"),
