@@ -208,7 +208,7 @@ fn feed(
             let mut skipped = Vec::new();
             for step in steps {
                 match step {
-                    Step::Found(found) => feeder.take(found),
+                    Step::Found(found) => feeder.take(*found),
                     Step::Skipped(what) => skipped.push((what.path, what.why.to_string())),
                 }
                 if shop.failure.lock().is_some() {
@@ -253,7 +253,7 @@ impl Feeder<'_> {
     }
 
     fn draft(&self, entry: Entry, placed: Placed, has_more_names: bool) {
-        tell(self.events, Event::Entry(Draft { entry, placed, has_more_names }));
+        tell(self.events, Event::Entry(Box::new(Draft { entry, placed, has_more_names })));
     }
 
     fn number(&mut self) -> u64 {

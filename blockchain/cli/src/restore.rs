@@ -44,7 +44,7 @@ struct Part {
 
 enum Landing {
     /// A file that lies wholly in this chunk.
-    Whole(Entry),
+    Whole(Box<Entry>),
     /// A file that spans chunks, and where this part goes in it.
     Slice(Arc<FileSlot>, u64),
 }
@@ -181,7 +181,8 @@ impl Dealer<'_> {
         if end <= first.end() {
             let from = (entry.offset - first.offset) as usize;
             let length = entry.length as usize;
-            return self.add(first, Part { landing: Landing::Whole(entry), from, length });
+            return self
+                .add(first, Part { landing: Landing::Whole(Box::new(entry)), from, length });
         }
         let slot = match self.restoring.target.open_file(&entry) {
             Ok(slot) => Arc::new(slot),

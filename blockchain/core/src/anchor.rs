@@ -167,7 +167,7 @@ fn wrong(field: &str) -> AnchorFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::tests::sample;
+    use crate::manifest::tests::sample_of_version_1 as sample;
 
     fn key() -> SigningKey {
         SigningKey::from_seed([7; 32])

@@ -6,12 +6,19 @@
 //! Entries stand in [`path_order`]: a folder directly before what is in it. The page key is the path
 //! with every `/` written as a zero byte, which sorts before all others and never occurs in a path,
 //! so that plain byte order is path order and the path need not be kept twice.
+//!
+//! Entries are written as version 2. Those of version 1 are read for ever: what it did not have is unset.
+
+mod acl;
+mod encoding;
 
 use std::cmp::Ordering;
 use std::fmt;
 
+pub use acl::{AclEntry, AclTag, PERMISSIONS_MAX};
+
 use crate::limits::PATH_BYTES_MAX;
-use crate::wire::{Reader, WireFault, Writer};
+use crate::wire::WireFault;
 
 /// The permission bits; the kind is not among them.
 pub const MODE_MAX: u32 = 0o7777;
@@ -127,7 +134,8 @@ pub struct Entry {
     pub owner: Owner,
     /// A symlink's text, or the path whose file a hard link shares; otherwise empty.
     pub target: Vec<u8>,
-    /// Extended attributes, names ascending.
+    /// Extended attributes, names ascending. Version 1 has POSIX ACLs among them, as Linux keeps them;
+    /// version 2 has them in [`Entry::access_acl`] and [`Entry::default_acl`].
     pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
     /// Where its bytes begin in the session; a hard link repeats its file's.
     pub offset: u64,
@@ -135,60 +143,41 @@ pub struct Entry {
     pub length: u64,
     /// Whether it changed while it was read.
     pub changed: bool,
+    /// The name of the user it belongs to; empty where the host had none for the number.
+    pub owner_name: Vec<u8>,
+    /// The name of the group it belongs to; empty where the host had none for the number.
+    pub group_name: Vec<u8>,
+    /// Its flags, as `FS_IOC_GETFLAGS` has them on Linux; `None` where its file system has none.
+    pub flags: Option<u32>,
+    /// Where a file has no blocks: the content has zeros there, and restoring need not write them. A
+    /// hard link repeats its file's.
+    pub holes: Vec<Hole>,
+    /// The POSIX ACL that decides who may use it; empty where the mode says all.
+    pub access_acl: Vec<AclEntry>,
+    /// The POSIX ACL that what is made in a folder begins with; empty without one.
+    pub default_acl: Vec<AclEntry>,
 }
+
+/// A stretch of a file that takes no room on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hole {
+    /// Where it begins, from the file's first byte.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+/// The longest name of a user or a group, in bytes; hosts stop at 32 or 256.
+pub const OWNER_NAME_BYTES_MAX: usize = 1024;
+/// Holes of one file: a reader that finds more keeps the largest. An entry must fit in one chunk.
+pub const HOLES_MAX: usize = 65_536;
+/// The names of extended attributes that version 2 keeps as ACLs.
+pub const ACL_ATTRIBUTES: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 
 impl Entry {
     /// The page key: [`path_key`] of its path.
     pub fn key(&self) -> Vec<u8> {
         path_key(&self.path)
-    }
-
-    /// The page value: everything but the path. Faults are those that [`Entry::decode`] would find.
-    pub fn encode(&self) -> Result<Vec<u8>, EntryFault> {
-        self.check()?;
-        let mut w = Writer::new();
-        w.u8(self.kind.code()).u32(self.mode);
-        w.i64(self.modified.seconds).u32(self.modified.nanos);
-        w.u32(self.owner.uid).u32(self.owner.gid);
-        w.u8(u8::from(self.changed)).u64(self.offset).u64(self.length).bytes(&self.target);
-        w.u32(u32::try_from(self.attributes.len()).unwrap_or(u32::MAX));
-        for (name, value) in &self.attributes {
-            w.bytes(name).bytes(value);
-        }
-        Ok(w.finish())
-    }
-
-    /// Reads an entry from its page key and value.
-    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, EntryFault> {
-        let path = path_of_key(key)?;
-        let mut r = Reader::new(value);
-        let kind = Kind::from_code(r.u8("an entry's kind")?)
-            .ok_or(WireFault::Invalid { what: "an entry's kind" })?;
-        let mode = r.u32("an entry's mode")?;
-        let modified =
-            FileTime { seconds: r.i64("an entry's time")?, nanos: r.u32("an entry's time")? };
-        let owner = Owner { uid: r.u32("an entry's owner")?, gid: r.u32("an entry's group")? };
-        let changed = match r.u8("an entry's changed mark")? {
-            0 => false,
-            1 => true,
-            _ => {
-                return Err(WireFault::Invalid { what: "an entry's changed mark" }.into());
-            }
-        };
-        let offset = r.u64("an entry's offset")?;
-        let length = r.u64("an entry's length")?;
-        let target = r.bytes("an entry's target")?.to_vec();
-        let count = r.u32("an entry's attributes")?;
-        let mut attributes = Vec::new();
-        for _ in 0..count {
-            let name = r.bytes("an attribute's name")?.to_vec();
-            attributes.push((name, r.bytes("an attribute's value")?.to_vec()));
-        }
-        r.finish()?;
-        let entry =
-            Self { path, kind, mode, modified, owner, target, attributes, offset, length, changed };
-        entry.check()?;
-        Ok(entry)
     }
 
     fn check(&self) -> Result<(), EntryFault> {
@@ -219,8 +208,32 @@ impl Entry {
         }
         let names = || self.attributes.iter().map(|(name, _)| name);
         need(names().all(|n| !n.is_empty() && !n.contains(&0)), "an attribute has no name")?;
-        need(names().zip(names().skip(1)).all(|(a, b)| a < b), "attributes do not ascend")
+        need(names().zip(names().skip(1)).all(|(a, b)| a < b), "attributes do not ascend")?;
+        let named = |name: &[u8]| name.len() <= OWNER_NAME_BYTES_MAX && !name.contains(&0);
+        need(named(&self.owner_name) && named(&self.group_name), "its owner's name is none")?;
+        let may_have = matches!(self.kind, Kind::File | Kind::HardLink) || self.holes.is_empty();
+        need(may_have, "it has holes and is no file")?;
+        need(self.holes.len() <= HOLES_MAX, "it has too many holes")?;
+        need(holes_fit(&self.holes, self.length), "its holes are not in order, or outside it")?;
+        if let Some(rule) = acl::fault(&self.access_acl).or_else(|| acl::fault(&self.default_acl)) {
+            need(false, rule)?;
+        }
+        let may_have = self.kind == Kind::Folder || self.default_acl.is_empty();
+        need(may_have, "it has a default ACL and is no folder")?;
+        let may_have = self.kind != Kind::Symlink || self.access_acl.is_empty();
+        need(may_have, "it has an ACL and is a symlink")
     }
+}
+
+/// Whether each hole has a length, none touches the one before, and the last ends within the file.
+fn holes_fit(holes: &[Hole], length: u64) -> bool {
+    let mut free = 0;
+    holes.iter().enumerate().all(|(n, hole)| {
+        let apart = n == 0 || hole.offset > free;
+        let end = hole.offset.checked_add(hole.length);
+        free = end.unwrap_or(u64::MAX);
+        apart && hole.length > 0 && end.is_some_and(|end| end <= length)
+    })
 }
 
 /// A path as text for a message.

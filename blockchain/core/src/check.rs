@@ -249,7 +249,7 @@ impl Checker<'_> {
             manifest.chunk_count,
             manifest.total_bytes,
             manifest.merkle_root,
-            manifest.end.as_str()
+            manifest.end
         );
         self.proved("manifest", sentence);
         if manifest.end == End::Unterminated {

@@ -3,11 +3,15 @@
 //! Sealing writes it, [`crate::anchor`] names its hash, [`crate::bundle`] carries it and
 //! [`crate::check`] reads it.
 //!
-//! The text is canonical JSON with exactly the documented fields, so one manifest has one text and
-//! one hash. Counts, lengths and the appendix agree with each other, or there is no manifest.
+//! The text is canonical JSON with exactly the documented fields of its version, so one manifest has
+//! one text and one hash. Counts, lengths and the appendix agree with each other, or there is no
+//! manifest. Version 1 is read for ever; everything that is sealed now is version 2.
+
+mod end;
+mod read;
+mod source;
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use crate::cut::{ChunkProfile, ProfileFault};
 use crate::digest::{DigestFault, ManifestHash, SessionRoot};
@@ -19,8 +23,12 @@ use crate::session::{ALGORITHM, Layout, SessionFault, SessionId};
 use crate::time::{TimeFault, Timestamp};
 use crate::tree::{Blake3Tree, TreeHash};
 
-/// The version of the text.
-pub const VERSION: u64 = 1;
+pub use end::{End, ExitStatus, SIGNAL_MAX};
+pub use source::{
+    HOST_BYTES_MAX, PATHS_AND_TAGS_BYTES_MAX, PATHS_MAX, Source, TAG_BYTES_MAX, TAGS_MAX,
+    path_bytes, path_text,
+};
+
 /// The longest text: full metadata, every character of it escaped, and room for the rest.
 pub const TEXT_BYTES_MAX: usize = 2 << 20;
 
@@ -100,28 +108,39 @@ pub struct Appendix {
     pub length: u64,
 }
 
-/// How a session ended.
+/// The version of a manifest's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum End {
-    /// Its recorder said that this was all.
-    Complete,
-    /// It was sealed because nothing came any more.
-    Unterminated,
+pub enum Version {
+    /// What was sealed before 2026-11-28: ends `complete` or `unterminated`, and has no source, terminal
+    /// or date until which it is kept.
+    One,
+    /// What is sealed now.
+    Two,
 }
 
-impl End {
-    /// The marker's name.
-    pub const fn as_str(self) -> &'static str {
+impl Version {
+    const fn number(self) -> u64 {
         match self {
-            Self::Complete => "complete",
-            Self::Unterminated => "unterminated",
+            Self::One => 1,
+            Self::Two => 2,
         }
     }
+}
+
+/// The size of the terminal that was recorded, at its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Terminal {
+    /// Characters in a line.
+    pub columns: u16,
+    /// Lines.
+    pub rows: u16,
 }
 
 /// A sealed session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
+    /// Which fields its text has.
+    pub version: Version,
     /// What it is called.
     pub session_id: SessionId,
     /// Whose it is; may be empty.
@@ -152,6 +171,12 @@ pub struct Manifest {
     pub metadata: BTreeMap<String, String>,
     /// The manifest of the same recorder's session before this one.
     pub previous_manifest: Option<ManifestHash>,
+    /// Where it came from, if its recorder said.
+    pub source: Option<Source>,
+    /// How large the recorded terminal was, if there was one.
+    pub terminal: Option<Terminal>,
+    /// Until when it was to be kept at least, when it was sealed.
+    pub retain_until: Option<Timestamp>,
 }
 
 impl Manifest {
@@ -172,7 +197,7 @@ impl Manifest {
             return Err(ManifestFault::TooLong { bytes: text.len() });
         }
         let json = Json::parse(text)?;
-        let manifest = Fields::new(&json)?.manifest()?;
+        let manifest = read::manifest(&json)?;
         manifest.check()?;
         if manifest.to_json().canonical().as_bytes() != text {
             return Err(ManifestFault::NotCanonical { session: manifest.session_id });
@@ -190,7 +215,7 @@ impl Manifest {
             ])
         });
         let previous = self.previous_manifest.map(|hash| hash.to_string());
-        Json::object([
+        let mut members = vec![
             ("algorithm", Json::from(ALGORITHM)),
             ("appendix", Json::from(appendix)),
             ("chunk_count", Json::from(self.chunk_count)),
@@ -207,8 +232,17 @@ impl Manifest {
             ("started_at", Json::from(self.started_at.to_string())),
             ("total_bytes", Json::from(self.total_bytes)),
             ("user_id", Json::from(self.user_id.as_str())),
-            ("version", Json::from(VERSION)),
-        ])
+            ("version", Json::from(self.version.number())),
+        ];
+        if self.version == Version::Two {
+            members.extend([
+                ("exit_status", Json::from(self.end.exit_status().map(exit_status_json))),
+                ("retain_until", Json::from(self.retain_until.map(|until| until.to_string()))),
+                ("source", Json::from(self.source.as_ref().map(source_json))),
+                ("terminal", Json::from(self.terminal.map(terminal_json))),
+            ]);
+        }
+        Json::object(members)
     }
 
     fn check(&self) -> Result<(), ManifestFault> {
@@ -216,6 +250,25 @@ impl Manifest {
             let unsound = || ManifestFault::Unsound { session: self.session_id.clone(), rule };
             if kept { Ok(()) } else { Err(unsound()) }
         };
+        match self.version {
+            Version::One => {
+                let ends = matches!(self.end, End::Complete | End::Unterminated);
+                need(ends, "its end is not one of version 1")?;
+                let unset =
+                    self.source.is_none() && self.terminal.is_none() && self.retain_until.is_none();
+                need(unset, "it has fields that version 1 does not have")?;
+            }
+            Version::Two => need(self.end != End::Complete, "its end is one of version 1")?,
+        }
+        if let End::Exit(ExitStatus::Signal(signal)) = self.end {
+            need((1..=SIGNAL_MAX).contains(&signal), "its program's signal is none")?;
+        }
+        if let Some(rule) = self.source.as_ref().and_then(Source::fault) {
+            need(false, rule)?;
+        }
+        if let Some(terminal) = self.terminal {
+            need(terminal.columns > 0 && terminal.rows > 0, "its terminal has no size")?;
+        }
         need(self.user_id.len() <= USER_ID_BYTES_MAX, "its user id is too long")?;
         need(self.metadata.len() <= METADATA_ENTRIES_MAX, "it has too much metadata")?;
         let short = |(key, value): (&String, &String)| {
@@ -246,134 +299,31 @@ impl Manifest {
     }
 }
 
+fn exit_status_json(status: ExitStatus) -> Json {
+    match status {
+        ExitStatus::Code(code) => Json::object([("code", Json::from(u64::from(code)))]),
+        ExitStatus::Signal(signal) => Json::object([("signal", Json::from(u64::from(signal)))]),
+    }
+}
+
+fn source_json(source: &Source) -> Json {
+    Json::object([
+        ("host", Json::from(source.host.as_str())),
+        ("paths", Json::list(source.paths.iter().map(|path| path_text(path)))),
+        ("tags", Json::list(source.tags.iter().map(String::as_str))),
+    ])
+}
+
+fn terminal_json(terminal: Terminal) -> Json {
+    Json::object([
+        ("columns", Json::from(u64::from(terminal.columns))),
+        ("rows", Json::from(u64::from(terminal.rows))),
+    ])
+}
+
 /// BLAKE3 of a manifest's text.
 pub fn hash_of(text: &str) -> ManifestHash {
     blake3::hash(text.as_bytes()).into()
-}
-
-/// The members of an object that has exactly the right ones.
-struct Fields<'a> {
-    json: &'a Json,
-}
-
-impl<'a> Fields<'a> {
-    const NAMES: [&'static str; 17] = [
-        "algorithm",
-        "appendix",
-        "chunk_count",
-        "chunk_profile",
-        "content_bytes",
-        "end",
-        "ended_at",
-        "layout",
-        "merkle_root",
-        "metadata",
-        "previous_manifest",
-        "public",
-        "session_id",
-        "started_at",
-        "total_bytes",
-        "user_id",
-        "version",
-    ];
-    const APPENDIX_NAMES: [&'static str; 3] = ["kind", "length", "offset"];
-
-    fn new(json: &'a Json) -> Result<Self, ManifestFault> {
-        Self::exactly(json, &Self::NAMES)?;
-        Ok(Self { json })
-    }
-
-    fn exactly(json: &'a Json, names: &[&str]) -> Result<(), ManifestFault> {
-        let members = json.as_object().ok_or_else(|| wrong("the whole"))?;
-        let unknown = members.iter().find(|(key, _)| !names.contains(&key.as_str()));
-        match unknown {
-            Some((key, _)) => Err(wrong(key)),
-            None => Ok(()),
-        }
-    }
-
-    fn get(&self, field: &str) -> Result<&'a Json, ManifestFault> {
-        self.json.get(field).ok_or_else(|| wrong(field))
-    }
-
-    fn text(&self, field: &str) -> Result<&'a str, ManifestFault> {
-        self.get(field)?.as_text().ok_or_else(|| wrong(field))
-    }
-
-    fn number(&self, field: &str) -> Result<u64, ManifestFault> {
-        self.get(field)?.as_u64().ok_or_else(|| wrong(field))
-    }
-
-    fn read<T: FromStr>(&self, field: &str) -> Result<T, ManifestFault>
-    where
-        ManifestFault: From<T::Err>,
-    {
-        Ok(self.text(field)?.parse()?)
-    }
-
-    fn appendix(&self) -> Result<Option<Appendix>, ManifestFault> {
-        let json = self.get("appendix")?;
-        if *json == Json::Null {
-            return Ok(None);
-        }
-        Self::exactly(json, &Self::APPENDIX_NAMES)?;
-        let fields = Self { json };
-        let kind = match fields.text("kind")? {
-            "catalogue" => AppendixKind::Catalogue,
-            "timeline" => AppendixKind::Timeline,
-            _ => return Err(wrong("kind")),
-        };
-        let (offset, length) = (fields.number("offset")?, fields.number("length")?);
-        Ok(Some(Appendix { kind, offset, length }))
-    }
-
-    fn metadata(&self) -> Result<BTreeMap<String, String>, ManifestFault> {
-        let field = "metadata";
-        let members = self.get(field)?.as_object().ok_or_else(|| wrong(field))?;
-        let text = |(key, value): &(String, Json)| {
-            value.as_text().map(|value| (key.clone(), value.to_owned())).ok_or_else(|| wrong(field))
-        };
-        members.iter().map(text).collect()
-    }
-
-    fn manifest(&self) -> Result<Manifest, ManifestFault> {
-        if self.text("algorithm")? != ALGORITHM {
-            return Err(wrong("algorithm"));
-        }
-        if self.number("version")? != VERSION {
-            return Err(wrong("version"));
-        }
-        let end = match self.text("end")? {
-            "complete" => End::Complete,
-            "unterminated" => End::Unterminated,
-            _ => return Err(wrong("end")),
-        };
-        let previous_manifest = match self.get("previous_manifest")? {
-            Json::Null => None,
-            _ => Some(self.read("previous_manifest")?),
-        };
-        Ok(Manifest {
-            session_id: self.read("session_id")?,
-            user_id: self.text("user_id")?.to_owned(),
-            started_at: self.read("started_at")?,
-            ended_at: self.read("ended_at")?,
-            layout: self.read("layout")?,
-            public: self.get("public")?.as_bool().ok_or_else(|| wrong("public"))?,
-            chunk_profile: self.read("chunk_profile")?,
-            chunk_count: self.number("chunk_count")?,
-            content_bytes: self.number("content_bytes")?,
-            appendix: self.appendix()?,
-            total_bytes: self.number("total_bytes")?,
-            merkle_root: self.read("merkle_root")?,
-            end,
-            metadata: self.metadata()?,
-            previous_manifest,
-        })
-    }
-}
-
-fn wrong(field: &str) -> ManifestFault {
-    ManifestFault::Field { field: field.chars().take(80).collect() }
 }
 
 #[cfg(test)]

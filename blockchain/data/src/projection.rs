@@ -9,7 +9,7 @@ mod removal;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkId;
-use lucid_core::manifest::{self, End, Manifest};
+use lucid_core::manifest::{self, Manifest};
 use lucid_core::session::session_key;
 use lucid_core::timeline::due;
 use lucid_core::tree::Frontier;
@@ -239,7 +239,7 @@ impl SessionProjection {
             root: manifest.merkle_root,
             manifest_hash,
             content_bytes: manifest.content_bytes,
-            unterminated: manifest.end == End::Unterminated,
+            end: manifest.end,
         });
         // Sealing may have added to it.
         session.metadata = manifest.metadata;

@@ -18,7 +18,7 @@ use lucid_core::anchor::SignedAnchor;
 use lucid_core::bundle::Anchored;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::SessionRoot;
-use lucid_core::manifest::{AppendixKind, End, Manifest, hash_of};
+use lucid_core::manifest::{AppendixKind, Manifest, hash_of};
 use lucid_core::session::Layout;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
@@ -64,10 +64,7 @@ pub fn session(
         started_at: row.started_at.to_string(),
         appended_at: row.appended_at.map(|at| at.to_string()),
         ended_at: sealed.map(|sealed| sealed.ended_at.to_string()),
-        end: sealed.map(|sealed| {
-            let end = if sealed.unterminated { End::Unterminated } else { End::Complete };
-            end.as_str().to_owned()
-        }),
+        end: sealed.map(|sealed| sealed.end.as_str().to_owned()),
         chunk_count: row.chunk_count(),
         content_bytes: sealed.map_or(row.offset(), |sealed| sealed.content_bytes),
         total_bytes: row.offset(),

@@ -10,6 +10,7 @@ mod scrub;
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::{BlockHash, ChunkId, LeafHash, ManifestHash, SessionKey, SessionRoot};
+use lucid_core::manifest::{End, ExitStatus};
 use lucid_core::session::{Layout, Leaf, SessionId, SessionSecret, salt};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Mark;
@@ -123,8 +124,8 @@ pub struct SealedRow {
     pub manifest_hash: ManifestHash,
     /// Bytes before the appendix.
     pub content_bytes: u64,
-    /// Whether it was sealed because nothing came any more.
-    pub unterminated: bool,
+    /// How it ended.
+    pub end: End,
 }
 
 impl SessionRow {
@@ -195,7 +196,7 @@ impl SessionRow {
         to.option(self.sealed.as_ref(), |to, sealed| {
             to.i64(sealed.ended_at.as_micros()).raw(sealed.root.as_bytes());
             to.raw(sealed.manifest_hash.as_bytes()).u64(sealed.content_bytes);
-            to.u8(u8::from(sealed.unterminated));
+            write_end(to, sealed.end);
         });
         to.option(self.anchored, |to, (index, hash)| {
             to.u64(index).raw(hash.as_bytes());
@@ -247,7 +248,7 @@ impl SessionRow {
                     root: SessionRoot::new(from.array("a root")?),
                     manifest_hash: ManifestHash::new(from.array("a manifest hash")?),
                     content_bytes: from.u64("content bytes")?,
-                    unterminated: from.u8("an end")? == 1,
+                    end: read_end(from)?,
                 })
             })?,
             anchored: from.option("an anchor", |from| {
@@ -272,6 +273,28 @@ pub struct Reference {
     pub chunk: ChunkId,
     /// Its leaf in the session's tree.
     pub leaf: LeafHash,
+}
+
+fn write_end(to: &mut Writer, end: End) {
+    match end {
+        End::Complete => to.u8(0),
+        End::Unterminated => to.u8(1),
+        End::Eof => to.u8(2),
+        End::Exit(ExitStatus::Code(code)) => to.u8(3).u32(code),
+        End::Exit(ExitStatus::Signal(signal)) => to.u8(4).u32(signal),
+    };
+}
+
+fn read_end(from: &mut Reader<'_>) -> Result<End, WireFault> {
+    let what = "an end";
+    Ok(match from.u8(what)? {
+        0 => End::Complete,
+        1 => End::Unterminated,
+        2 => End::Eof,
+        3 => End::Exit(ExitStatus::Code(from.u32(what)?)),
+        4 => End::Exit(ExitStatus::Signal(from.u32(what)?)),
+        _ => return Err(WireFault::Invalid { what }),
+    })
 }
 
 impl Reference {

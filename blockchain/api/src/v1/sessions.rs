@@ -115,7 +115,9 @@ pub struct Session {
     pub appended_at: Option<String>,
     /// When it was sealed; of one that was sealed as unterminated, when the last bytes came.
     pub ended_at: Option<String>,
-    /// Once sealed: `complete`, or `unterminated` if its recorder never ended it.
+    /// Once sealed: `exit` if the recorder saw the recorded program end, `eof` if the input ended and
+    /// nobody knows how its writer did, `unterminated` if the recorder never ended it; `complete` in
+    /// what was sealed under version 1 of the manifest.
     pub end: Option<String>,
     /// Chunks it refers to.
     pub chunk_count: u64,

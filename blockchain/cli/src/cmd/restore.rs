@@ -170,6 +170,12 @@ fn restore_raw(
         offset: 0,
         length: part.end - part.start,
         changed: false,
+        owner_name: Vec::new(),
+        group_name: Vec::new(),
+        flags: None,
+        holes: Vec::new(),
+        access_acl: Vec::new(),
+        default_acl: Vec::new(),
     };
     let slot = target.open_file(&entry)?;
     let mut at = 0;

@@ -83,7 +83,7 @@ impl From<&Metadata> for Identity {
 #[derive(Debug)]
 pub enum Step {
     /// An entry, and its bytes or the way to them.
-    Found(Found),
+    Found(Box<Found>),
     /// Something that is left out.
     Skipped(Skipped),
 }

@@ -23,7 +23,7 @@ const REFERENCES_BATCH: usize = 1_024;
 /// What the ledger is told.
 pub(super) enum Event {
     /// An entry was found; in catalogue order.
-    Entry(Draft),
+    Entry(Box<Draft>),
     /// A chunk was handed over.
     Chunk { piece: u64, number: u64, id: ChunkId, length: u32 },
     /// A piece was cut to its end.
@@ -77,7 +77,7 @@ pub(super) struct Ledger<'a> {
     finished: HashMap<u64, Finished>,
     batch: Vec<(ChunkId, u32)>,
     next_index: u64,
-    drafts: VecDeque<Draft>,
+    drafts: VecDeque<Box<Draft>>,
     faults: HashMap<u64, String>,
     /// First names that links may point to: offset and length.
     names: HashMap<Vec<u8>, (u64, u64)>,
@@ -191,8 +191,8 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    fn settle(&mut self, draft: Draft) -> Result<(), IngestError> {
-        let Draft { mut entry, placed, has_more_names } = draft;
+    fn settle(&mut self, draft: Box<Draft>) -> Result<(), IngestError> {
+        let Draft { mut entry, placed, has_more_names } = *draft;
         match placed {
             Placed::Nowhere => {}
             Placed::AsTarget => {

@@ -46,7 +46,7 @@ fn collect(steps: impl Iterator<Item = Step>) -> Tree {
     let mut tree = Tree { found: Vec::new(), skipped: Vec::new() };
     for step in steps {
         match step {
-            Step::Found(found) => tree.found.push(finish_reading(found)),
+            Step::Found(found) => tree.found.push(finish_reading(*found)),
             Step::Skipped(skipped) => tree.skipped.push(skipped),
         }
     }
@@ -103,6 +103,12 @@ fn entry(kind: Kind, path: &[u8]) -> Entry {
         offset: 0,
         length: 0,
         changed: false,
+        owner_name: Vec::new(),
+        group_name: Vec::new(),
+        flags: None,
+        holes: Vec::new(),
+        access_acl: Vec::new(),
+        default_acl: Vec::new(),
     }
 }
 

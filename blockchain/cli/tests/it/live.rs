@@ -35,7 +35,7 @@ fn a_recording_is_read_restored_and_proved_by_the_clock() {
     drop(input);
     assert!(child.wait().unwrap().success());
     let shown = home.json(&[&"show", &"live"]);
-    assert_eq!((&shown["content_bytes"], &shown["end"]), (&18.into(), &"complete".into()));
+    assert_eq!((&shown["content_bytes"], &shown["end"]), (&18.into(), &"eof".into()));
 
     let span: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"--from", &from, &"--to", &to];
     let with = |verb: &[&'static str], more: &[&dyn AsRef<std::ffi::OsStr>]| {
@@ -81,7 +81,7 @@ fn a_recording_is_read_restored_and_proved_by_the_clock() {
 fn a_session_that_was_left_open_is_sealed_as_what_it_is() {
     let home = Home::new();
     for (session, flag, end) in
-        [("done", None, "complete"), ("gone", Some("--unterminated"), "unterminated")]
+        [("done", None, "eof"), ("gone", Some("--unterminated"), "unterminated")]
     {
         home.fed(&[&"append", &"--session", &session, &"--keep-open"], b"bytes");
         assert_eq!(home.json(&[&"show", &session])["status"], "active");

@@ -95,7 +95,7 @@ fn what_is_there_is_sent_once_and_sealed_when_it_is_quiet() {
     let sessions = by_path(home.sessions().into_values());
     for (path, content) in [("one.log", [&one[..], b"the end\n"].concat()), ("deep/two.bin", two)] {
         let [session] = sessions[path].as_slice() else { panic!("{path} is one session") };
-        assert_eq!((&session["status"], &session["end"]), (&"anchored".into(), &"complete".into()));
+        assert_eq!((&session["status"], &session["end"]), (&"anchored".into(), &"eof".into()));
         assert!(home.done(&[&"cat", &name(session)]).out == content, "{path}");
     }
     // What grows after that goes on in a session of its own; what was renamed is what it was.

@@ -12,7 +12,7 @@ use crate::catalogue::{Entry, FileTime, Kind, Owner};
 use crate::cut::ChunkProfile;
 use crate::digest::{ChunkId, SessionRoot};
 use crate::json::Json;
-use crate::manifest::{Appendix, AppendixKind, End};
+use crate::manifest::{Appendix, AppendixKind, End, ExitStatus, Version};
 use crate::page::PageWriter;
 use crate::session::{Layout, Salt, SessionId, SessionSecret, salt};
 use crate::sign::SigningKey;
@@ -55,7 +55,7 @@ pub(crate) const SMALL: Plan = Plan {
     secret: Some([3; 32]),
     recorder: 1,
     producer: 2,
-    end: End::Complete,
+    end: End::Eof,
     marks: (0, 0),
 };
 
@@ -90,6 +90,12 @@ fn catalogue(scale: usize) -> Vec<Vec<u8>> {
         offset: 0,
         length: 0,
         changed: false,
+        owner_name: Vec::new(),
+        group_name: Vec::new(),
+        flags: None,
+        holes: Vec::new(),
+        access_acl: Vec::new(),
+        default_acl: Vec::new(),
     };
     let mut entries: BTreeMap<Vec<u8>, Entry> = [
         plain("", Kind::Folder, ""),
@@ -165,6 +171,7 @@ pub(crate) fn world(plan: Plan) -> World {
     let appendix =
         (appended > 0).then_some(Appendix { kind, offset: content_bytes, length: appended as u64 });
     let manifest = Manifest {
+        version: if plan.end == End::Complete { Version::One } else { Version::Two },
         session_id,
         user_id: "ada".into(),
         started_at: Timestamp::from_micros(T0),
@@ -180,6 +187,9 @@ pub(crate) fn world(plan: Plan) -> World {
         end: plan.end,
         metadata: BTreeMap::new(),
         previous_manifest: None,
+        source: None,
+        terminal: None,
+        retain_until: None,
     };
     let recorder = SigningKey::from_seed([plan.recorder; 32]);
     let producer = SigningKey::from_seed([plan.producer; 32]);
@@ -335,14 +345,23 @@ fn every_altered_byte_breaks_the_checksum() {
 #[test]
 fn bundles_are_frozen() {
     let vectors = include_str!("../../tests/vectors/bundle.txt");
-    let plan = Plan { layout: Layout::Raw, scale: 1, chunk_bytes: 100, ..SMALL };
-    let bundle = world(plan).prove(Subject::Bytes(90, 110));
-    let found = format!("bytes {}\n", hex::encode(bundle.encode()));
-    assert!(vectors.contains(&found), "{found}");
-    let span = Span { from: T0 + 2_000_000, to: T0 + 3_000_000 };
-    let bundle = world(Plan { chunk_bytes: 100, ..RECORDING }).prove(Subject::Span(span));
-    let found = format!("span {}\n", hex::encode(bundle.encode()));
-    assert!(vectors.ends_with(&found), "{found}");
+    let raw = Plan { layout: Layout::Raw, scale: 1, chunk_bytes: 100, ..SMALL };
+    let marked = Plan { chunk_bytes: 100, ..RECORDING };
+    let span = Subject::Span(Span { from: T0 + 2_000_000, to: T0 + 3_000_000 });
+    let exited = End::Exit(ExitStatus::Code(3));
+    for (name, plan, subject) in [
+        ("bytes", Plan { end: End::Complete, ..raw }, Subject::Bytes(90, 110)),
+        ("span", Plan { end: End::Complete, ..marked }, span.clone()),
+        ("bytes 2", Plan { end: exited, ..raw }, Subject::Bytes(90, 110)),
+        ("span 2", marked, span),
+        ("path 2", SMALL, path("b")),
+    ] {
+        let bundle = world(plan).prove(subject);
+        let found = format!("\n{name} {}\n", hex::encode(bundle.encode()));
+        assert!(vectors.contains(&found), "{found}");
+        let line = vectors.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        assert_eq!(Bundle::decode(&hex::decode(line.unwrap()).unwrap()), Ok(bundle));
+    }
 }
 
 #[test]

@@ -16,15 +16,53 @@ fn file(path: &[u8]) -> Entry {
         offset: 4096,
         length: 77,
         changed: false,
+        owner_name: b"ann".to_vec(),
+        group_name: b"users".to_vec(),
+        flags: Some(0x40),
+        holes: vec![Hole { offset: 0, length: 10 }, Hole { offset: 20, length: 57 }],
+        access_acl: acl(),
+        default_acl: Vec::new(),
+    }
+}
+
+/// What `user::rw-,user:bob:r--,group::r--,mask::r--,other::---` says, bob being 1001.
+fn acl() -> Vec<AclEntry> {
+    let entry = |tag, permissions, id, name: &str| AclEntry {
+        tag,
+        permissions,
+        id,
+        name: name.as_bytes().to_vec(),
+    };
+    vec![
+        entry(AclTag::UserObj, 6, 0, ""),
+        entry(AclTag::User, 4, 1001, "bob"),
+        entry(AclTag::GroupObj, 4, 0, ""),
+        entry(AclTag::Mask, 4, 0, ""),
+        entry(AclTag::Other, 0, 0, ""),
+    ]
+}
+
+/// The same with nothing that version 1 did not have.
+fn of_version_1(entry: Entry) -> Entry {
+    Entry {
+        owner_name: Vec::new(),
+        group_name: Vec::new(),
+        flags: None,
+        holes: Vec::new(),
+        access_acl: Vec::new(),
+        ..entry
     }
 }
 
 fn folder(path: &[u8]) -> Entry {
-    Entry { kind: Kind::Folder, offset: 0, length: 0, ..file(path) }
+    let (default_acl, holes) = (acl(), Vec::new());
+    Entry { kind: Kind::Folder, offset: 0, length: 0, default_acl, holes, ..file(path) }
 }
 
 fn symlink(path: &[u8], target: &[u8]) -> Entry {
-    Entry { kind: Kind::Symlink, target: target.to_vec(), ..folder(path) }
+    let (access_acl, default_acl) = (Vec::new(), Vec::new());
+    let target = target.to_vec();
+    Entry { kind: Kind::Symlink, target, access_acl, default_acl, ..folder(path) }
 }
 
 #[test]
@@ -69,7 +107,8 @@ fn entries_read_back() {
         folder(b""),
         symlink(b"s", b"../anywhere"),
         link,
-        Entry { changed: true, modified: old, length: 0, ..file(b"x") },
+        Entry { changed: true, modified: old, length: 0, holes: Vec::new(), ..file(b"x") },
+        of_version_1(file(b"plain")),
     ];
     for entry in all {
         let value = entry.encode().unwrap();
@@ -86,6 +125,16 @@ fn entries_read_back() {
 fn fields_that_do_not_belong_together_are_refused() {
     let attributes =
         |names: &[&[u8]]| names.iter().map(|name| (name.to_vec(), Vec::new())).collect::<Vec<_>>();
+    let holes = |all: &[(u64, u64)]| {
+        all.iter().map(|&(offset, length)| Hole { offset, length }).collect::<Vec<_>>()
+    };
+    let without = |tag| acl().into_iter().filter(|entry| entry.tag != tag).collect::<Vec<_>>();
+    let with = |change: fn(&mut AclEntry)| {
+        let mut acl = acl();
+        change(&mut acl[0]);
+        acl
+    };
+    let reversed = acl().into_iter().rev().collect();
     for (why, entry) in [
         ("a path upwards", file(b"../a")),
         ("a kind in the mode", Entry { mode: 0o100_644, ..file(b"a") }),
@@ -110,6 +159,26 @@ fn fields_that_do_not_belong_together_are_refused() {
         ("equal attributes", Entry { attributes: attributes(&[b"u", b"u"]), ..file(b"a") }),
         ("falling attributes", Entry { attributes: attributes(&[b"v", b"u"]), ..file(b"a") }),
         ("a nameless attribute", Entry { attributes: attributes(&[b""]), ..file(b"a") }),
+        (
+            "an ACL in an attribute",
+            Entry { attributes: attributes(&[ACL_ATTRIBUTES[0]]), ..file(b"a") },
+        ),
+        ("a name with a NUL", Entry { owner_name: b"a\0".to_vec(), ..file(b"a") }),
+        ("a long name", Entry { group_name: vec![b'g'; OWNER_NAME_BYTES_MAX + 1], ..file(b"a") }),
+        ("a folder with holes", Entry { holes: holes(&[(0, 0)]), ..folder(b"a") }),
+        ("an empty hole", Entry { holes: holes(&[(0, 0)]), ..file(b"a") }),
+        ("holes that touch", Entry { holes: holes(&[(0, 1), (1, 1)]), ..file(b"a") }),
+        ("falling holes", Entry { holes: holes(&[(5, 1), (1, 1)]), ..file(b"a") }),
+        ("a hole beyond the end", Entry { holes: holes(&[(70, 8)]), ..file(b"a") }),
+        ("a hole without an end", Entry { holes: holes(&[(1, u64::MAX)]), ..file(b"a") }),
+        ("a file with a default ACL", Entry { default_acl: acl(), ..file(b"a") }),
+        ("a symlink with an ACL", Entry { access_acl: acl(), ..symlink(b"a", b"x") }),
+        ("an ACL without a mask", Entry { access_acl: without(AclTag::Mask), ..file(b"a") }),
+        ("an ACL without its owner", Entry { access_acl: without(AclTag::UserObj), ..file(b"a") }),
+        ("an ACL without the others", Entry { access_acl: without(AclTag::Other), ..file(b"a") }),
+        ("an ACL out of order", Entry { access_acl: reversed, ..file(b"a") }),
+        ("an ACL's bits", Entry { access_acl: with(|entry| entry.permissions = 8), ..file(b"a") }),
+        ("a named owner", Entry { access_acl: with(|entry| entry.id = 1), ..file(b"a") }),
     ] {
         assert!(entry.encode().is_err(), "{why}");
     }
@@ -128,12 +197,25 @@ fn keys_with_slashes_are_refused() {
 fn entries_are_frozen() {
     let vectors = include_str!("../../tests/vectors/catalogue.txt");
     let entry = file(b"a/b");
-    let found = format!(
-        "key {}\nvalue {}\n",
-        hex::encode(entry.key()),
-        hex::encode(entry.encode().unwrap())
-    );
+    let key = hex::encode(entry.key());
+    let value = hex::encode(entry.encode().unwrap());
+    let found = format!("version 2\nkey {key}\nvalue {value}\n");
     assert!(vectors.ends_with(&found), "{found}");
+}
+
+#[test]
+fn entries_of_version_1_are_read_for_ever() {
+    let vectors = include_str!("../../tests/vectors/catalogue.txt");
+    let version_1 = vectors.split("version 2").next().unwrap();
+    let line = |name: &str| {
+        let line = version_1.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        hex::decode(line).unwrap()
+    };
+    let (key, value) = (line("key "), line("value "));
+    assert_eq!(Entry::decode(&key, &value).unwrap(), of_version_1(file(b"a/b")));
+    for cut in 0..value.len() {
+        assert!(Entry::decode(&key, &value[..cut]).is_err());
+    }
 }
 
 proptest! {
@@ -155,8 +237,13 @@ proptest! {
         value in proptest::collection::vec(any::<u8>(), 0..90),
     ) {
         if let Ok(entry) = Entry::decode(&key, &value) {
-            prop_assert_eq!(entry.key(), key);
-            prop_assert_eq!(entry.encode().unwrap(), value);
+            prop_assert_eq!(entry.key(), key.clone());
+            // What was read as version 1 is written as version 2, and reads the same.
+            let written = entry.encode().unwrap();
+            if value.first() == Some(&0x82) {
+                prop_assert_eq!(&written, &value);
+            }
+            prop_assert_eq!(Entry::decode(&key, &written).unwrap(), entry);
         }
     }
 

@@ -7,6 +7,7 @@ use super::*;
 /// A folder of three chunks, the last of them its catalogue.
 pub(crate) fn sample() -> Manifest {
     Manifest {
+        version: Version::Two,
         session_id: "session-1".parse().unwrap(),
         user_id: "ada".into(),
         started_at: Timestamp::from_micros(1_700_000_000_000_000),
@@ -19,9 +20,28 @@ pub(crate) fn sample() -> Manifest {
         appendix: Some(Appendix { kind: AppendixKind::Catalogue, offset: 1000, length: 200 }),
         total_bytes: 1200,
         merkle_root: SessionRoot::new([0xab; 32]),
-        end: End::Complete,
+        end: End::Exit(ExitStatus::Code(3)),
         metadata: [("host".to_owned(), "büro".to_owned())].into(),
         previous_manifest: Some(ManifestHash::new([0xcd; 32])),
+        source: Some(Source {
+            host: "recorder-7".into(),
+            paths: vec![b"/var/log".to_vec(), b"/odd\\\xff".to_vec()],
+            tags: vec!["audit".into(), "night".into()],
+        }),
+        terminal: Some(Terminal { columns: 80, rows: 24 }),
+        retain_until: Some(Timestamp::from_micros(1_900_000_000_000_000)),
+    }
+}
+
+/// The same as version 1 had it.
+pub(crate) fn sample_of_version_1() -> Manifest {
+    Manifest {
+        version: Version::One,
+        end: End::Complete,
+        source: None,
+        terminal: None,
+        retain_until: None,
+        ..sample()
     }
 }
 
@@ -45,7 +65,13 @@ fn a_manifest_reads_back() {
         merkle_root: SessionRoot::new(Blake3Tree::empty()),
         ..plain.clone()
     };
-    for manifest in [sample(), plain, empty] {
+    let bare =
+        Manifest { end: End::Eof, source: None, terminal: None, retain_until: None, ..sample() };
+    let killed = Manifest { end: End::Exit(ExitStatus::Signal(9)), ..sample() };
+    let no_source = Manifest { source: Some(Source::default()), ..sample() };
+    let old = Manifest { end: End::Unterminated, ..sample_of_version_1() };
+    let all = [sample(), plain, empty, bare, killed, no_source, sample_of_version_1(), old];
+    for manifest in all {
         let text = manifest.to_text().unwrap();
         assert_eq!(Manifest::parse(text.as_bytes()), Ok(manifest.clone()));
         assert_eq!(manifest.hash(), Ok(hash_of(&text)));
@@ -56,9 +82,11 @@ fn a_manifest_reads_back() {
 #[test]
 fn the_text_is_frozen() {
     let vectors = include_str!("../../tests/vectors/manifest.txt");
-    let text = sample().to_text().unwrap();
-    let found = format!("{text}\nhash {}\n", hash_of(&text));
-    assert!(vectors.ends_with(&found), "{found}");
+    for manifest in [sample_of_version_1(), sample()] {
+        let text = manifest.to_text().unwrap();
+        let found = format!("{text}\nhash {}\n", hash_of(&text));
+        assert!(vectors.contains(&found), "{found}");
+    }
 }
 
 #[test]
@@ -68,7 +96,7 @@ fn another_spelling_is_refused() {
         ("\": ", "\":"),
         ("b\\u00fcro", "büro"),
         ("\"chunk_count\": 3", "\"chunk_count\": 3.0"),
-        (".000000Z\", \"total", "Z\", \"total"),
+        (".000000Z\", \"terminal", "Z\", \"terminal"),
         ("20.000000Z", "20.000000+00:00"),
         ("{", " {"),
     ] {
@@ -96,8 +124,24 @@ fn missing_unknown_and_wrong_fields_are_refused() {
     assert!(Manifest::parse(more.canonical().as_bytes()).is_err());
     for (from, to) in [
         ("session-tree/v1", "session-tree/v2"),
-        ("\"version\": 1", "\"version\": 2"),
-        ("\"complete\"", "\"maybe\""),
+        ("\"version\": 2", "\"version\": 3"),
+        ("\"version\": 2", "\"version\": 1"),
+        ("\"exit\"", "\"maybe\""),
+        ("\"exit\"", "\"eof\""),
+        ("\"exit\"", "\"complete\""),
+        ("{\"code\": 3}", "null"),
+        ("{\"code\": 3}", "{\"code\": -3}"),
+        ("{\"code\": 3}", "{\"code\": 4294967296}"),
+        ("{\"code\": 3}", "{\"signal\": 0}"),
+        ("{\"code\": 3}", "{\"signal\": 128}"),
+        ("{\"code\": 3}", "{\"code\": 3, \"signal\": 9}"),
+        ("{\"code\": 3}", "{}"),
+        ("\"columns\": 80", "\"columns\": 65536"),
+        ("\"columns\": 80", "\"columns\": 0"),
+        ("xff", "xFF"),
+        ("\"audit\", \"night\"", "\"night\", \"audit\""),
+        ("\"audit\", \"night\"", "\"night\", \"night\""),
+        ("\"audit\"", "\"\""),
         ("\"tree\"", "\"leaf\""),
         ("\"catalogue\"", "\"timeline\""),
         ("\"length\": 200", "\"length\": 200, \"more\": 1"),
@@ -113,6 +157,7 @@ fn missing_unknown_and_wrong_fields_are_refused() {
 fn numbers_that_do_not_agree_make_no_manifest() {
     let appendix = |offset, length| Some(Appendix { offset, length, ..sample().appendix.unwrap() });
     let empty_root = SessionRoot::new(Blake3Tree::empty());
+    let source = |source| Manifest { source: Some(source), ..sample() };
     for (why, manifest) in [
         ("a sum", Manifest { total_bytes: 1201, ..sample() }),
         ("a gap", Manifest { appendix: appendix(1001, 199), ..sample() }),
@@ -134,6 +179,14 @@ fn numbers_that_do_not_agree_make_no_manifest() {
         ),
         ("no chunks", Manifest { chunk_count: 0, ..sample() }),
         ("the root of nothing", Manifest { merkle_root: empty_root, ..sample() }),
+        ("an old end", Manifest { end: End::Complete, ..sample() }),
+        ("a new end", Manifest { end: End::Eof, ..sample_of_version_1() }),
+        ("no such signal", Manifest { end: End::Exit(ExitStatus::Signal(0)), ..sample() }),
+        ("a long host", source(Source { host: "h".repeat(256), ..Source::default() })),
+        ("many paths", source(Source { paths: vec![b"p".to_vec(); 257], ..Source::default() })),
+        ("long paths", source(Source { paths: vec![vec![b'p'; 33 << 10]], ..Source::default() })),
+        ("an empty path", source(Source { paths: vec![Vec::new()], ..Source::default() })),
+        ("a long tag", source(Source { tags: vec!["t".repeat(257)], ..Source::default() })),
         ("a long user", Manifest { user_id: "u".repeat(257), ..sample() }),
         (
             "long metadata",
@@ -154,12 +207,32 @@ fn numbers_that_do_not_agree_make_no_manifest() {
 }
 
 #[test]
+fn version_1_has_no_place_for_what_came_later() {
+    let (terminal, source) = (sample().terminal, sample().source);
+    for later in [
+        Manifest { terminal, ..sample_of_version_1() },
+        Manifest { source, ..sample_of_version_1() },
+        Manifest { retain_until: sample().retain_until, ..sample_of_version_1() },
+    ] {
+        assert!(later.to_text().is_err());
+    }
+}
+
+#[test]
 fn the_largest_manifest_fits_its_limit() {
     let worst =
         |i: usize| (format!("{i:02}"), "\u{7f}\u{1}".repeat(METADATA_ENTRY_BYTES_MAX / 2 - 1));
     let manifest = Manifest {
         user_id: "\u{1}".repeat(USER_ID_BYTES_MAX),
         metadata: (0..METADATA_ENTRIES_MAX).map(worst).collect(),
+        source: Some(Source {
+            host: "\u{1}".repeat(HOST_BYTES_MAX),
+            paths: vec![vec![1; PATHS_AND_TAGS_BYTES_MAX / 2]],
+            tags: (b'!'..)
+                .map(|first| format!("{}{}", char::from(first), "\u{1}".repeat(TAG_BYTES_MAX - 1)))
+                .take(PATHS_AND_TAGS_BYTES_MAX / 2 / TAG_BYTES_MAX)
+                .collect(),
+        }),
         ..sample()
     };
     let text = manifest.to_text().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lucid_core::anchor::Anchor;
 use lucid_core::digest::{ChunkId, ManifestHash};
-use lucid_core::manifest::{Appendix, AppendixKind, End, Manifest};
+use lucid_core::manifest::{Appendix, AppendixKind, End, Manifest, Version};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
@@ -94,6 +94,7 @@ pub fn seal_session(
 
     let _sealing = locks.hold_seal();
     let manifest = Manifest {
+        version: Version::Two,
         session_id: id.clone(),
         user_id: session.user.clone(),
         started_at: session.started_at,
@@ -106,9 +107,12 @@ pub fn seal_session(
         appendix,
         total_bytes: session.cut_bytes,
         merkle_root: session.root(),
-        end: if request.unterminated { End::Unterminated } else { End::Complete },
+        end: if request.unterminated { End::Unterminated } else { End::Eof },
         metadata,
         previous_manifest: last_manifest(vault)?,
+        source: None,
+        terminal: None,
+        retain_until: None,
     };
     let invalid = |fault: &dyn std::fmt::Display| OpError::Invalid(fault.to_string());
     let text = manifest.to_text().map_err(|fault| invalid(&fault))?;

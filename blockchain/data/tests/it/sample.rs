@@ -68,5 +68,11 @@ fn entry(path: &[u8], kind: Kind) -> Entry {
         offset: 0,
         length: 0,
         changed: false,
+        owner_name: Vec::new(),
+        group_name: Vec::new(),
+        flags: None,
+        holes: Vec::new(),
+        access_acl: Vec::new(),
+        default_acl: Vec::new(),
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn examine(task: Task, small_max: u64, admit: impl FnOnce(u64)) -> Ex
     match examined {
         Ok((mut found, shared)) => {
             found.entry.path = path;
-            Examined { step: Step::Found(found), shared }
+            Examined { step: Step::Found(Box::new(found)), shared }
         }
         Err(why) => Examined::plain(Step::Skipped(Skipped { path, why })),
     }
@@ -147,8 +147,11 @@ impl Examined {
     /// How many bytes it brings along.
     pub(super) fn bytes(&self) -> u64 {
         match &self.step {
-            Step::Found(Found { content: Content::Read(bytes), .. }) => bytes.len() as u64,
-            _ => 0,
+            Step::Found(found) => match &found.content {
+                Content::Read(bytes) => bytes.len() as u64,
+                _ => 0,
+            },
+            Step::Skipped(_) => 0,
         }
     }
 }
@@ -222,6 +225,12 @@ fn describe(kind: Kind, seen: &Metadata) -> Entry {
         offset: 0,
         length: 0,
         changed: false,
+        owner_name: Vec::new(),
+        group_name: Vec::new(),
+        flags: None,
+        holes: Vec::new(),
+        access_acl: Vec::new(),
+        default_acl: Vec::new(),
     }
 }
 
@@ -279,7 +288,7 @@ mod tests {
 
     fn found(examined: Examined) -> Found {
         match examined.step {
-            Step::Found(found) => found,
+            Step::Found(found) => *found,
             Step::Skipped(skipped) => panic!("skipped: {skipped:?}"),
         }
     }

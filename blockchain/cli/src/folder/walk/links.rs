@@ -34,7 +34,7 @@ impl Links {
             // The number may have been given to a new file meanwhile, or the file rewritten:
             // then this name has a content of its own.
             Some(first) if first.state == shared.state => {
-                found = link_to(&first.path, found);
+                link_to(&first.path, &mut found);
                 first.names_left = first.names_left.saturating_sub(1);
                 if first.names_left == 0 {
                     self.first.remove(&shared.identity);
@@ -54,7 +54,7 @@ impl Links {
     }
 }
 
-fn link_to(first: &[u8], mut found: Found) -> Found {
+fn link_to(first: &[u8], found: &mut Found) {
     found.entry.kind = Kind::HardLink;
     found.entry.target = first.to_vec();
     // These belong to the first name.
@@ -62,5 +62,4 @@ fn link_to(first: &[u8], mut found: Found) -> Found {
     found.entry.length = 0;
     found.entry.changed = false;
     found.content = Content::None;
-    found
 }

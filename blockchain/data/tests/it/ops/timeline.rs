@@ -162,7 +162,7 @@ fn a_silent_stream_is_unterminated_until_it_goes_on_or_is_sealed_as_such() {
     let Store { vault, locks, key, .. } = &store;
     let row =
         seal_session(vault, locks, key, KEEPING, NOW.plus_seconds(5_000), &id, &request).unwrap();
-    assert!(row.sealed.unwrap().unterminated);
+    assert_eq!(row.sealed.unwrap().end, End::Unterminated);
     assert_eq!(status(9_999), Status::Sealed);
     let manifest = manifest(&store, &id);
     assert_eq!(manifest.end, End::Unterminated);

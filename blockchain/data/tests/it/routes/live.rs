@@ -31,7 +31,7 @@ fn a_span_of_time_is_proved_offline() {
     }
     service.client.seal("s", &SealSession::default()).unwrap();
     let shown = service.wait_anchored("s");
-    assert_eq!((shown.content_bytes, shown.end.as_deref()), (28, Some("complete")));
+    assert_eq!((shown.content_bytes, shown.end.as_deref()), (28, Some("eof")));
     assert!(shown.total_bytes > 28);
     let anchor = shown.anchor.unwrap();
     let trust = [anchor.trust.block.unwrap(), anchor.trust.recorder.unwrap()]

@@ -164,7 +164,7 @@ fn a_sealed_session_stays_what_it_is() {
     assert_eq!((page.start, page.chunks.len(), page.next_start), (1, 1, Some(2)));
     assert_eq!(page.chunks[0].chunk_id, id(&content[100_000..200_000]));
     assert_eq!(page.manifest_hash, sealed.manifest_hash);
-    assert_eq!(page.end_marker.as_deref(), Some("complete"));
+    assert_eq!(page.end_marker.as_deref(), Some("eof"));
     let last = service.client.manifest("s", &ManifestQuery { start: 2, limit: None }).unwrap();
     assert_eq!((last.chunks.len(), last.next_start), (1, None));
 
