@@ -4,6 +4,7 @@
 //! three speak in the catalogue's [`Entry`]: a name in raw bytes, what it is, and what was known about it.
 
 mod attributes;
+pub(crate) mod draft;
 pub mod path;
 pub mod target;
 pub mod walk;

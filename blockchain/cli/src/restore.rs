@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use lucid_core::catalogue::{Entry, Kind};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::read_session::{SessionSource, read_range, reference_at, visit_entries};
+use lucid_data_chain::ops::chosen::Chosen;
+use lucid_data_chain::ops::read_session::{SessionSource, reference_at, visit_entries};
 use lucid_data_chain::row::Reference;
 use lucid_store::codec::Packer;
 use parking_lot::Mutex;
@@ -112,10 +113,10 @@ pub fn restore(
 
 /// Lists what is wanted and deals it out.
 fn deal(restoring: &Restoring<'_>, paths: &[Vec<u8>]) -> Result<(), OpError> {
-    let everything = [Vec::new()];
-    let wanted = if paths.is_empty() { &everything[..] } else { paths };
-    let mut dealer = Dealer { restoring, wanted, ahead: VecDeque::new(), job: None };
-    for below in wanted {
+    let chosen = Chosen::new(paths);
+    let wanted = chosen.paths().to_vec();
+    let mut dealer = Dealer { restoring, chosen, ahead: VecDeque::new(), job: None };
+    for below in &wanted {
         let mut found = false;
         let visited = visit_entries(restoring.source, below, None, |entry| {
             found = true;
@@ -138,7 +139,7 @@ fn deal(restoring: &Restoring<'_>, paths: &[Vec<u8>]) -> Result<(), OpError> {
 
 struct Dealer<'a> {
     restoring: &'a Restoring<'a>,
-    wanted: &'a [Vec<u8>],
+    chosen: Chosen,
     /// References from the current chunk on.
     ahead: VecDeque<Reference>,
     job: Option<Job>,
@@ -146,30 +147,21 @@ struct Dealer<'a> {
 
 impl Dealer<'_> {
     fn take(&mut self, entry: Entry) {
-        let target = self.restoring.target;
+        let (target, path) = (self.restoring.target, entry.path.clone());
+        let entry = match self.chosen.settle(self.restoring.source, entry) {
+            Ok(entry) => entry,
+            Err(error) => return self.restoring.fail(&path, error),
+        };
         let done = match entry.kind {
             Kind::Folder => target.folder(&entry),
             Kind::Symlink => target.symlink(&entry),
-            Kind::HardLink if self.comes_along(&entry.target) => target.hard_link(&entry),
-            // Its first name stays behind, so the bytes come from the session.
-            Kind::HardLink => {
-                self.copy(Entry { kind: Kind::File, target: Vec::new(), ..entry });
-                return;
-            }
+            Kind::HardLink => target.hard_link(&entry),
             Kind::File if entry.length == 0 => target.small_file(&entry, &[]),
             Kind::File => return self.deal_file(entry),
         };
         if let Err(error) = done {
-            self.restoring.fail(&entry.path, describe(&error));
+            self.restoring.fail(&path, describe(&error));
         }
-    }
-
-    fn comes_along(&self, path: &[u8]) -> bool {
-        self.wanted.iter().any(|below| {
-            below.is_empty()
-                || path == below.as_slice()
-                || path.strip_prefix(below.as_slice()).is_some_and(|rest| rest.starts_with(b"/"))
-        })
     }
 
     fn deal_file(&mut self, entry: Entry) {
@@ -242,24 +234,6 @@ impl Dealer<'_> {
             self.restoring.jobs.push(job, weight);
         }
     }
-
-    /// Restores a file whose bytes lie anywhere in the session.
-    fn copy(&self, entry: Entry) {
-        let outcome =
-            self.restoring.target.open_file(&entry).map_err(|e| describe(&e)).and_then(|slot| {
-                let mut at = 0;
-                let range = entry.offset..entry.offset + entry.length;
-                read_range(self.restoring.source, range, |bytes| {
-                    slot.write_at(at, bytes).map_err(|e| OpError::Invalid(describe(&e)))?;
-                    at += bytes.len() as u64;
-                    Ok(())
-                })
-                .map_err(|error| error.to_string())
-            });
-        if let Err(why) = outcome {
-            self.restoring.fail(&entry.path, why);
-        }
-    }
 }
 
 fn describe(error: &crate::folder::target::TargetError) -> String {
@@ -305,5 +279,8 @@ pub fn complaints(outcome: &Outcome) -> Vec<String> {
         .map(|(path, why)| format!("\"{}\" was not restored: {why}", text::name(path)))
         .collect();
     lines.extend(outcome.report.refused.first.iter().map(describe));
+    if outcome.report.refused.more > 0 {
+        lines.push(format!("{} more were not restored", text::count(outcome.report.refused.more)));
+    }
     lines
 }

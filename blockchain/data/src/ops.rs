@@ -4,6 +4,7 @@
 pub mod add_references;
 pub mod append_stream;
 pub mod build_tree;
+pub mod chosen;
 pub mod collect_garbage;
 pub mod count_sessions;
 pub mod create_session;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::prove_session::Wanted;
 use serde::Serialize;
@@ -10,6 +9,7 @@ use serde::Serialize;
 use super::ls::given_path;
 use super::span::Between;
 use super::{DONE, Home, finish, open, session_id};
+use crate::folder::draft::write_whole;
 use crate::output::Output;
 use crate::text;
 
@@ -64,8 +64,7 @@ impl Prove {
             _ => span.map_or(Wanted::Session, Wanted::Span),
         };
         let bundle = place.prove(&self.session, &wanted)?;
-        std::fs::write(&self.output, &bundle)
-            .with_context(|| format!("writing \"{}\"", self.output.display()))?;
+        write_whole(&self.output, true, |out| Ok(out.write_all(&bundle)?))?;
         let written = Written { bundle: self.output.display().to_string(), bytes: bundle.len() };
         output.result(&written, |written| {
             format!("{} ({})", written.bundle, text::size(written.bytes as u64))

@@ -1,20 +1,21 @@
 //! `lucid restore SESSION [PATH…]`: files back into a folder, or out as a tar stream.
 
-use std::io::{BufWriter, Write};
-use std::ops::{ControlFlow, Range};
+use std::io::{self, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use lucid_core::catalogue::{Entry, FileTime, Kind, Owner};
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::read_session::{SessionSource, read_range, visit_entries};
+use lucid_data_chain::ops::read_session::{Cursor, SessionSource, read_range};
 use lucid_data_chain::ops::read_timeline::find_span;
+use lucid_data_chain::ops::write_tar::{self, write_tar};
 use serde::Serialize;
 
 use super::ls::given_path;
 use super::span::Between;
-use super::{DONE, FAILED, Home, finish, open, session_id};
+use super::{DONE, FAILED, Home, LEFT_OUT, finish, open, session_id};
+use crate::folder::draft::write_whole;
 use crate::folder::tarball::Tarball;
 use crate::folder::target::{Options, Target};
 use crate::output::Output;
@@ -76,14 +77,11 @@ impl Restore {
                 self.restore_into(source.as_ref(), folder, &paths, part, output)?
             }
             (None, Some(file)) if file.as_os_str() == "-" => {
-                write_tar(source.as_ref(), &paths, &mut output.stream())?;
+                pack(source.as_ref(), &paths, part, &mut output.stream())?;
                 DONE
             }
             (None, Some(file)) => {
-                let context = || format!("writing \"{}\"", file.display());
-                let mut out = BufWriter::new(std::fs::File::create(file).with_context(context)?);
-                write_tar(source.as_ref(), &paths, &mut out)?;
-                out.flush().with_context(context)?;
+                write_whole(file, self.sync, |out| pack(source.as_ref(), &paths, part, out))?;
                 DONE
             }
             (None, None) => DONE,
@@ -101,17 +99,13 @@ impl Restore {
         output: &Output,
     ) -> anyhow::Result<u8> {
         let started = std::time::Instant::now();
+        refuse_paths_of_raw(source, paths)?;
         let options = Options { overwrite: self.overwrite, sync: self.sync };
         let target = Target::create(folder, options)?;
         let total = Some(part.end - part.start).filter(|_| paths.is_empty());
         let progress = Progress::start(output, "restoring", total);
         let (report, failed) = if source.shape().layout == Layout::Raw {
-            anyhow::ensure!(
-                paths.is_empty(),
-                "session {} is raw: it has no files to choose from",
-                self.session
-            );
-            restore_raw(source, &target, &self.session, part, &progress)?;
+            restore_raw(source, &target, part, &progress)?;
             (target.finish(), Vec::new())
         } else {
             let outcome = restore(source, target, paths, &progress)?;
@@ -119,12 +113,18 @@ impl Restore {
             (outcome.report, failed)
         };
         drop(progress);
-        let warnings = report
-            .warnings
-            .first
-            .iter()
+        let warned = report.warnings.first.iter();
+        let mut warnings: Vec<String> = warned
             .map(|warning| format!("\"{}\": {}", text::name(&warning.path), warning.what))
             .collect();
+        if report.warnings.more > 0 {
+            let more = text::count(report.warnings.more);
+            warnings.push(format!("{more} more could not be restored quite as they were"));
+        }
+        if report.swept > 0 {
+            let swept = text::count(report.swept);
+            output.remark(&format!("removed {swept} unfinished files of a run that was killed"));
+        }
         let restored = Restored {
             folders: report.restored.folders,
             files: report.restored.files,
@@ -147,27 +147,42 @@ impl Restore {
                 restored.seconds
             )
         })?;
-        Ok(if restored.failed.is_empty() { DONE } else { FAILED })
+        Ok(match (restored.failed.is_empty(), restored.warnings.is_empty()) {
+            (true, true) => DONE,
+            (true, false) => LEFT_OUT,
+            (false, _) => FAILED,
+        })
     }
 }
 
-/// A raw session, or a part of it, becomes one file, named by the session.
-fn restore_raw(
-    source: &dyn SessionSource,
-    target: &Target,
-    id: &SessionId,
-    part: Range<u64>,
-    progress: &Progress,
-) -> anyhow::Result<()> {
-    let entry = Entry {
-        path: id.as_str().as_bytes().to_vec(),
+fn refuse_paths_of_raw(source: &dyn SessionSource, paths: &[Vec<u8>]) -> anyhow::Result<()> {
+    let shape = source.shape();
+    anyhow::ensure!(
+        shape.layout == Layout::Tree || paths.is_empty(),
+        "session {} is raw: it has no files to choose from",
+        shape.id
+    );
+    Ok(())
+}
+
+/// A raw session, or a part of it, as one file, named by the session, of the time when its last bytes
+/// came.
+fn raw_entry(source: &dyn SessionSource, part: &Range<u64>) -> Entry {
+    let shape = source.shape();
+    let ended = shape.ended_at.map_or(0, |time| time.as_micros());
+    let nanos = u32::try_from(ended.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+    Entry {
+        path: shape.id.as_str().as_bytes().to_vec(),
         kind: Kind::File,
         mode: 0o600,
-        modified: FileTime::default(),
-        owner: Owner::default(),
+        modified: FileTime { seconds: ended.div_euclid(1_000_000), nanos },
+        owner: Owner {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        },
         target: Vec::new(),
         attributes: Vec::new(),
-        offset: 0,
+        offset: part.start,
         length: part.end - part.start,
         changed: false,
         owner_name: Vec::new(),
@@ -176,70 +191,82 @@ fn restore_raw(
         holes: Vec::new(),
         access_acl: Vec::new(),
         default_acl: Vec::new(),
-    };
-    let slot = target.open_file(&entry)?;
+    }
+}
+
+/// A raw session, or a part of it, becomes one file.
+fn restore_raw(
+    source: &dyn SessionSource,
+    target: &Target,
+    part: Range<u64>,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let slot = target.open_file(&raw_entry(source, &part))?;
     let mut at = 0;
-    read_range(source, part, |bytes| {
-        slot.write_at(at, bytes).map_err(|error| OpError::Invalid(error.to_string()))?;
+    let mut failed = None;
+    let read = read_range(source, part, |bytes| {
+        slot.write_at(at, bytes).map_err(|error| {
+            let text = error.to_string();
+            failed = Some(error);
+            OpError::Invalid(text)
+        })?;
         at += bytes.len() as u64;
         progress.add(bytes.len() as u64);
         Ok(())
-    })?;
-    Ok(())
+    });
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(read?),
+    }
 }
 
-/// Writes what is wanted as a tar stream, in catalogue order.
-fn write_tar(
+/// Writes what is wanted as a tar stream.
+fn pack(
     source: &dyn SessionSource,
     paths: &[Vec<u8>],
+    part: Range<u64>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        source.shape().layout == Layout::Tree,
-        "session {} is raw: `lucid cat` prints it",
-        source.shape().id
-    );
-    let mut tarball = Tarball::new(out);
-    let everything = [Vec::new()];
-    let wanted = if paths.is_empty() { &everything[..] } else { paths };
-    for below in wanted {
-        let mut failed: anyhow::Result<()> = Ok(());
-        let mut found = false;
-        visit_entries(source, below, None, |entry| {
-            found = true;
-            failed = add_to_tar(source, &mut tarball, &entry);
-            if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        failed?;
-        anyhow::ensure!(
-            found,
-            "session {} has no file \"{}\"",
-            source.shape().id,
-            text::name(below)
-        );
+    refuse_paths_of_raw(source, paths)?;
+    let mut out = Remembering { out, failed: None };
+    let written = match source.shape().layout {
+        Layout::Tree => write_tar(source, paths, &mut out).map(drop),
+        Layout::Raw => {
+            let mut tarball = Tarball::new(&mut out);
+            write_tar::add(&mut Cursor::new(source), &mut tarball, &raw_entry(source, &part))
+                .and_then(|()| tarball.finish().map(drop).map_err(|_| OpError::Abandoned))
+        }
+    };
+    match (out.failed, written) {
+        (Some(error), _) => Err(anyhow::Error::new(error).context("the tar cannot be written")),
+        (None, written) => Ok(written?),
     }
-    tarball.finish()?.flush()?;
-    Ok(())
 }
 
-fn add_to_tar<W: Write>(
-    source: &dyn SessionSource,
-    tarball: &mut Tarball<W>,
-    entry: &Entry,
-) -> anyhow::Result<()> {
-    tarball.entry(entry)?;
-    if entry.kind != Kind::File {
-        return Ok(());
-    }
-    let mut failed = Ok(());
-    let read = read_range(source, entry.offset..entry.offset + entry.length, |bytes| {
-        tarball.content(bytes).map_err(|error| {
-            let text = error.to_string();
-            failed = Err(error);
-            OpError::Invalid(text)
+/// Knows why writing failed when all that is told is that it did.
+struct Remembering<'a> {
+    out: &'a mut dyn Write,
+    failed: Option<io::Error>,
+}
+
+impl Remembering<'_> {
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|error| {
+            let kind = error.kind();
+            self.failed = Some(error);
+            kind.into()
         })
-    });
-    failed?;
-    read?;
-    Ok(())
+    }
+}
+
+impl Write for Remembering<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.out.write(bytes);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.out.flush();
+        self.note(done)
+    }
 }

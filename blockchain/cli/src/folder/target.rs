@@ -3,9 +3,9 @@
 //! Called by the verbs that restore, from as many threads as they like; `folders` opens what
 //! leads to a name, `slot` takes a large file's bytes in any order, `metadata` sets modes,
 //! owners, times and attributes. The entries are not trusted. Invariants: every name is reached
-//! from the folder above it without following a link; a file is only written if this very call
-//! made it; links are made after all files, so no entry leads the way for another; a file that
-//! did not get all its bytes is removed again.
+//! from the folder above it without following a link; a file is written as a
+//! [`draft`](super::draft), which has its name only when it is whole, so that what was there before
+//! stays until then; links are made after all files, so no entry leads the way for another.
 
 mod folders;
 mod made;
@@ -15,7 +15,7 @@ mod slot;
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Write as _},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,7 +24,7 @@ use std::{
 use lucid_core::catalogue::{PathFault, check_path, path_order};
 use parking_lot::Mutex;
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, symlinkat, unlinkat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, openat, statat, symlinkat},
     io::Errno,
 };
 use thiserror::Error;
@@ -35,7 +35,11 @@ use self::{
     metadata::Keeper,
     report::Tally,
 };
-use super::{Entry, path::split};
+use super::{
+    Entry,
+    draft::{Desk, Draft},
+    path::split,
+};
 use crate::text;
 
 pub use self::{
@@ -155,6 +159,7 @@ struct Inner {
     keeper: Keeper,
     options: Options,
     made: Arc<Made>,
+    desk: Arc<Desk>,
     later: Mutex<Later>,
     tally: Tally,
 }
@@ -176,10 +181,11 @@ impl Target {
         let fresh = std::fs::read_dir(dir).map_err(unusable)?.next().is_none();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = openat(CWD, dir, flags, Mode::empty()).map_err(|errno| unusable(errno.into()))?;
-        let made = Arc::new(Made::in_target(fresh));
+        let (made, desk) = (Arc::new(Made::in_target(fresh)), Arc::new(Desk::new()));
         let inner = Inner {
             dir: dir.to_owned(),
-            folders: Folders::new(top, options, Arc::clone(&made)),
+            folders: Folders::new(top, options, Arc::clone(&made), Arc::clone(&desk)),
+            desk,
             keeper: Keeper::new(),
             options,
             made,
@@ -213,21 +219,15 @@ impl Target {
             });
         }
         let inner = &self.inner;
-        let (folder, mut file) = inner.create_file(entry)?;
-        let written = file
-            .write_all(bytes)
-            .map_err(|error| TargetError::io(&entry.path, error))
-            .and_then(|()| inner.complete(&file, entry));
-        if written.is_err() {
-            inner.remove(&folder, entry);
-        }
-        written
+        let (folder, draft) = inner.draft(entry)?;
+        draft.file().write_all(bytes).map_err(|error| TargetError::io(&entry.path, error))?;
+        inner.complete(&folder, &draft, entry)
     }
 
     /// Makes a file whose bytes come in pieces. An empty one is complete at once.
     pub fn open_file(&self, entry: &Entry) -> Result<FileSlot, TargetError> {
-        let (_, file) = self.inner.create_file(entry)?;
-        FileSlot::new(Arc::clone(&self.inner), file, entry.clone())
+        let (_, draft) = self.inner.draft(entry)?;
+        FileSlot::new(Arc::clone(&self.inner), draft, entry.clone())
     }
 
     /// Notes a symbolic link, to be made by [`finish`](Self::finish).
@@ -267,78 +267,97 @@ impl Target {
         if inner.options.sync {
             inner.sync_folders();
         }
-        inner.tally.report()
+        inner.tally.report(inner.desk.removed())
     }
 }
 
 impl Inner {
-    fn create_file(&self, entry: &Entry) -> Result<(Arc<OwnedFd>, File), TargetError> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
-        // Nobody else may read it until it is whole and has its own mode.
-        let private = Mode::RUSR | Mode::WUSR;
-        self.make(entry, |folder, name| {
-            openat(folder, name, flags | OFlags::CLOEXEC, private).map(File::from)
-        })
+    fn draft(&self, entry: &Entry) -> Result<(Arc<OwnedFd>, Draft), TargetError> {
+        named(&entry.path)?;
+        let (above, name) = split(&entry.path);
+        let folder = self.folders.open(above, Missing::Make)?;
+        // Or else the bytes would be written for nothing.
+        if !matches!(*self.made, Made::Everything) {
+            self.expect_free(&folder, name, &entry.path)?;
+        }
+        // Nobody else may read it under a temporary name, as it has no mode of its own yet.
+        let (mode, private) = (Mode::from_raw_mode(entry.mode & 0o777), Mode::RUSR | Mode::WUSR);
+        let draft = Draft::begin(&folder, mode, private, &self.desk)
+            .map_err(|errno| TargetError::io(&entry.path, errno))?;
+        Ok((folder, draft))
     }
 
-    /// Makes something new of that name, once more after clearing the way if that is allowed.
-    fn make<T>(
+    /// Finds out whether a file or link may get this name.
+    fn expect_free(&self, folder: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), TargetError> {
+        match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(TargetError::io(path, errno)),
+            Ok(_) if !self.may_replace(path) => Err(TargetError::Exists { path: path.to_vec() }),
+            Ok(seen) if FileType::from_raw_mode(seen.st_mode) == FileType::Directory => {
+                Err(TargetError::FolderInTheWay { path: path.to_vec() })
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    fn may_replace(&self, path: &[u8]) -> bool {
+        self.options.overwrite && !self.made.contains(path)
+    }
+
+    /// Makes something new of that name, in the place of what is there if that is allowed.
+    fn make(
         &self,
         entry: &Entry,
-        make: impl Fn(&OwnedFd, &[u8]) -> Result<T, Errno>,
-    ) -> Result<(Arc<OwnedFd>, T), TargetError> {
+        make: impl Fn(&OwnedFd, &[u8]) -> Result<(), Errno>,
+    ) -> Result<Arc<OwnedFd>, TargetError> {
         named(&entry.path)?;
         let (above, name) = split(&entry.path);
         let folder = self.folders.open(above, Missing::Make)?;
         let made = match make(&folder, name) {
-            Err(Errno::EXIST) => {
-                self.clear(&folder, entry)?;
-                make(&folder, name)
+            Err(Errno::EXIST) if self.may_replace(&entry.path) => {
+                self.desk.replace(&folder, name, |temporary| make(&folder, temporary))
             }
             made => made,
         };
+        self.made(entry, made)?;
+        Ok(folder)
+    }
+
+    /// Notes what got its name, or says why it did not.
+    fn made(&self, entry: &Entry, made: Result<(), Errno>) -> Result<(), TargetError> {
+        let path = || entry.path.clone();
         match made {
-            Ok(made) => {
+            Ok(()) => {
                 self.made.note(&entry.path);
-                Ok((folder, made))
+                Ok(())
             }
+            Err(Errno::EXIST) => Err(TargetError::Exists { path: path() }),
+            Err(Errno::ISDIR) => Err(TargetError::FolderInTheWay { path: path() }),
             Err(errno) => Err(TargetError::io(&entry.path, errno)),
         }
     }
 
-    fn clear(&self, folder: &OwnedFd, entry: &Entry) -> Result<(), TargetError> {
-        let path = entry.path.clone();
-        if !self.options.overwrite || self.made.contains(&path) {
-            return Err(TargetError::Exists { path });
-        }
-        match unlinkat(folder, split(&path).1, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR) => Err(TargetError::FolderInTheWay { path }),
-            Err(errno) => Err(TargetError::io(&path, errno)),
-        }
-    }
-
-    /// Gives a file that has all its bytes everything else.
-    fn complete(&self, file: &File, entry: &Entry) -> Result<(), TargetError> {
-        self.keeper.keep(file, entry, &self.tally);
+    /// Gives a file that has all its bytes everything else, and last of all its name.
+    fn complete(&self, folder: &OwnedFd, draft: &Draft, entry: &Entry) -> Result<(), TargetError> {
+        self.keeper.keep(draft.file(), entry, &self.tally);
         if self.options.sync {
-            file.sync_all().map_err(|error| TargetError::io(&entry.path, error))?;
+            draft.file().sync_all().map_err(|error| TargetError::io(&entry.path, error))?;
         }
+        let name = split(&entry.path).1;
+        let placed = match draft.place(folder, name) {
+            Err(Errno::EXIST) if self.may_replace(&entry.path) => {
+                draft.replace(folder, name, &self.desk)
+            }
+            placed => placed,
+        };
+        self.made(entry, placed)?;
         self.tally.file(entry.length);
         Ok(())
     }
 
-    fn remove(&self, folder: &OwnedFd, entry: &Entry) {
-        let name = split(&entry.path).1;
-        if let Err(errno) = unlinkat(folder, name, AtFlags::empty()) {
-            let what = format!("it is incomplete and could not be removed: {errno}");
-            self.tally.warn(&entry.path, what);
-        }
-    }
-
     fn make_symlink(&self, entry: &Entry) -> Result<(), TargetError> {
         let text = entry.target.as_slice();
-        let (folder, ()) = self.make(entry, |folder, name| symlinkat(text, folder, name))?;
+        let folder = self.make(entry, |folder, name| symlinkat(text, folder, name))?;
         self.keeper.keep_link(&folder, entry, &self.tally);
         self.tally.link();
         Ok(())

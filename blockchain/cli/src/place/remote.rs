@@ -539,6 +539,7 @@ struct RemoteSession<'a> {
 impl<'a> RemoteSession<'a> {
     fn open(client: &'a DataChainClient, id: &SessionId) -> anyhow::Result<Self> {
         let session = client.session(id.as_str())?;
+        let ended = session.ended_at.as_deref().or(session.appended_at.as_deref());
         let shape = Shape {
             id: id.clone(),
             layout: match session.layout {
@@ -548,6 +549,7 @@ impl<'a> RemoteSession<'a> {
             chunk_count: session.chunk_count,
             content_bytes: session.content_bytes,
             total_bytes: session.total_bytes,
+            ended_at: ended.map(|time| time.parse()).transpose()?,
         };
         Ok(Self { client, shape })
     }

@@ -352,6 +352,47 @@ fn a_chain_goes_in_and_out_in_pieces_and_stays_the_same() {
 }
 
 #[test]
+fn an_export_goes_on_with_nothing_but_an_export_of_the_same_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("chain"), CHAIN).unwrap();
+    assert_eq!(ran(folder.path(), &["import", "chain"]).0, 0);
+    assert_eq!(ran(folder.path(), &["export", "whole"]).0, 0);
+    let whole = std::fs::read(at("whole")).unwrap();
+    let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    let foreign = [
+        b"precious".to_vec(),
+        b"precious\n".to_vec(),
+        b"\n".to_vec(),
+        [b"precious\n", lines[1]].concat(),
+        [lines[0], b"precious"].concat(),
+        [lines[0], lines[1], b"{\"precious\": 1}"].concat(),
+        // What comes after the last block is nothing of this chain.
+        [&whole, &b"{"[..]].concat(),
+        lines[1][..lines[1].len() / 2].to_vec(),
+    ];
+    for content in foreign {
+        std::fs::write(at("file"), &content).unwrap();
+        let output = chain(folder.path(), &["export", "file"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("name another file"), "{said}");
+        assert_eq!(std::fs::read(at("file")).unwrap(), content, "it is left alone");
+    }
+    for length in [0, 1, lines[0].len() - 1, lines[0].len(), lines[0].len() + 9, whole.len()] {
+        std::fs::write(at("file"), &whole[..length]).unwrap();
+        assert_eq!(ran(folder.path(), &["export", "file"]).0, 0, "from byte {length}");
+        assert_eq!(std::fs::read(at("file")).unwrap(), whole);
+    }
+    // Arguments are judged before anything is made or changed.
+    for wrong in [&["--data", "nowhere", "export", "new"][..], &["export", "gone/new"]] {
+        assert_eq!(chain(folder.path(), wrong).status.code(), Some(1));
+        assert!(!at("new").exists());
+    }
+    assert_eq!(ran(folder.path(), &["export", "/dev/null"]).0, 0);
+}
+
+#[test]
 fn an_import_names_what_it_refuses_and_holds_to_its_pins() {
     let folder = tempfile::tempdir().unwrap();
     let mut lines = lines();

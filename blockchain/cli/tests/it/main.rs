@@ -37,3 +37,4 @@ mod scrub;
 mod server;
 mod trouble;
 mod watch;
+mod whole;

@@ -66,11 +66,11 @@ fn a_folder_that_changes_while_it_is_read_is_kept_as_it_was_found() {
 }
 
 /// A small file system of its own, gone at the end.
-struct SmallDisk(PathBuf);
+pub(super) struct SmallDisk(pub(super) PathBuf);
 
 impl SmallDisk {
     /// Mounts it; `None` when that is not permitted.
-    fn mount(at: &Path, bytes: u64) -> Option<Self> {
+    pub(super) fn mount(at: &Path, bytes: u64) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         let done = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "lucid-test"])

@@ -10,6 +10,7 @@ use std::ops::{ControlFlow, Range};
 use lucid_core::catalogue::{self, Entry};
 use lucid_core::page;
 use lucid_core::session::{Layout, SessionId};
+use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
 use lucid_store::crypt::{ChunkKey, Owner};
 use lucid_store::vault::Vault;
@@ -32,6 +33,8 @@ pub struct Shape {
     pub content_bytes: u64,
     /// Bytes of its chunks, appendix included.
     pub total_bytes: u64,
+    /// When its last bytes came, as far as that is known.
+    pub ended_at: Option<Timestamp>,
 }
 
 impl Shape {
@@ -44,6 +47,7 @@ impl Shape {
             chunk_count: session.chunk_count(),
             content_bytes: content,
             total_bytes: session.cut_bytes,
+            ended_at: session.sealed.as_ref().map(|s| s.ended_at).or(session.appended_at),
         }
     }
 }

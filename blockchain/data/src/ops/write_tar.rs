@@ -6,24 +6,39 @@ use std::ops::ControlFlow;
 use lucid_core::catalogue::{Entry, Kind};
 
 use super::OpError;
+use super::chosen::Chosen;
 use super::read_session::{Cursor, SessionSource, visit_entries};
 use crate::tarball::{TarError, Tarball};
 
-/// Writes a path and everything below it; `""` is everything. An error of `out` means that whoever
+/// Writes paths and everything below them; no paths means everything. An error of `out` means that whoever
 /// wanted the stream is gone.
-pub fn write_tar<W: Write>(source: &dyn SessionSource, below: &[u8], out: W) -> Result<W, OpError> {
+pub fn write_tar<W: Write>(
+    source: &dyn SessionSource,
+    paths: &[Vec<u8>],
+    out: W,
+) -> Result<W, OpError> {
     let mut tarball = Tarball::new(out);
     let mut cursor = Cursor::new(source);
-    let mut outcome = Ok(());
-    visit_entries(source, below, None, |entry| {
-        outcome = add(&mut cursor, &mut tarball, &entry);
-        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    outcome?;
+    let mut chosen = Chosen::new(paths);
+    for below in chosen.paths().to_vec() {
+        let (mut found, mut outcome) = (false, Ok(()));
+        visit_entries(source, &below, None, |entry| {
+            found = true;
+            let settled = chosen.settle(source, entry);
+            outcome = settled.and_then(|entry| add(&mut cursor, &mut tarball, &entry));
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        outcome?;
+        if !found && !below.is_empty() {
+            let path = String::from_utf8_lossy(&below).into_owned();
+            return Err(OpError::NoFile { session: source.shape().id.clone(), path });
+        }
+    }
     tarball.finish().map_err(refuse)
 }
 
-fn add<W: Write>(
+/// Writes one entry, and the bytes of a file.
+pub fn add<W: Write>(
     cursor: &mut Cursor<'_>,
     tarball: &mut Tarball<W>,
     entry: &Entry,

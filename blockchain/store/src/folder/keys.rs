@@ -407,7 +407,12 @@ fn write_outside_key(path: &Path, key: &Secret) -> Result<(), StoreError> {
         }
         file => file.map_err(context())?,
     };
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(context())?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Or else the next try would find a file in its way; that it failed is told in any case.
+        let _ = std::fs::remove_file(path);
+    }
+    written.map_err(context())?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))
         .and_then(|folder| folder.sync_all())

@@ -1,10 +1,11 @@
 //! `lucid chain export FILE`: writes blocks in JSON, one a line.
 //!
-//! A file that is there already is gone on with, once its last line was found to be a block of this
-//! chain; a line that was cut off is written again. Exit codes: 0 done; 1 not all could be written.
+//! A file that is there already is gone on with, once its first and last lines were found to be blocks of
+//! this chain, and what follows them the beginning of the next one. Any other file stays as it is: nothing
+//! is opened for writing before all that was judged. Exit codes: 0 done; 1 not all could be written.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -12,6 +13,7 @@ use lucid_api::client::BlockManagerClient;
 use lucid_api::v1::sync::{BODY_BYTES_MAX, RUN_BYTES_MAX, RunQuery};
 use lucid_block_manager::state::Opened;
 use lucid_core::block::Candidate;
+use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};
 use lucid_store::chain::{Kept, Stretch};
 use serde::Serialize;
@@ -67,19 +69,27 @@ impl Export {
             None => Source::Folder(Box::new(at.open("export", existing())?)),
         };
         let end = source.newest()?.map(|newest| self.to.map_or(newest, |to| to.min(newest)));
-        let mut next = self.from.unwrap_or(0);
+        let from = self.from.unwrap_or(0);
+        let (mut next, end_of_whole) = match self.is_streamed()? {
+            true => (from, None),
+            false => self.judge(&source, from)?,
+        };
+        let first = match end.filter(|end| next <= *end) {
+            Some(end) => source.texts(next, end)?,
+            None => Vec::new(),
+        };
         let mut to: Box<dyn Write> = match is_stream(&self.file) {
             true => Box::new(output.stream()),
-            false => {
-                let (file, after) = self.open(&source)?;
-                next = after.unwrap_or(next);
-                Box::new(BufWriter::with_capacity(1 << 20, file))
-            }
+            false => Box::new(BufWriter::with_capacity(1 << 20, self.open(end_of_whole)?)),
         };
         let progress = Progress::start(output, "exporting", None);
         let mut done = Exported { blocks: 0, height: next.checked_sub(1), bytes: 0 };
+        let mut texts = first;
         while let Some(end) = end.filter(|end| next <= *end) {
-            for text in source.texts(next, end)? {
+            if texts.is_empty() {
+                texts = source.texts(next, end)?;
+            }
+            for text in std::mem::take(&mut texts) {
                 to.write_all(text.as_bytes()).and_then(|()| to.write_all(b"\n"))?;
                 done.blocks += 1;
                 done.height = Some(next);
@@ -90,7 +100,7 @@ impl Export {
         }
         to.flush()?;
         drop(to);
-        if !is_stream(&self.file) {
+        if !self.is_streamed()? {
             File::open(&self.file).and_then(|file| file.sync_all()).context("syncing the file")?;
         }
         drop(progress);
@@ -106,41 +116,101 @@ impl Export {
         Ok(DONE)
     }
 
-    /// Opens the file to be written behind its last whole line; says which height comes next, if it has
-    /// a line.
-    fn open(&self, source: &Source) -> anyhow::Result<(File, Option<u64>)> {
+    /// Whether what is written goes on to somewhere, so that there is nothing to go on with.
+    fn is_streamed(&self) -> anyhow::Result<bool> {
+        Ok(is_stream(&self.file)
+            || match std::fs::metadata(&self.file) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                seen => !seen.with_context(|| self.context())?.is_file(),
+            })
+    }
+
+    fn context(&self) -> String {
+        format!("\"{}\" cannot be written", self.file.display())
+    }
+
+    /// Opens the file to be written: a new one, or behind the last whole line of the one that was judged.
+    fn open(&self, end: Option<u64>) -> anyhow::Result<File> {
+        let mut how = File::options();
+        let opened = match end {
+            None if self.is_streamed()? => how.write(true).open(&self.file),
+            // One that somebody made meanwhile was not judged.
+            None => how.write(true).create_new(true).open(&self.file),
+            Some(end) => how.write(true).open(&self.file).and_then(|mut file| {
+                file.set_len(end)?;
+                file.seek(SeekFrom::Start(end))?;
+                Ok(file)
+            }),
+        };
+        opened.with_context(|| self.context())
+    }
+
+    /// Says which height comes next, and for a file that is there, where its last whole line ends. Refuses
+    /// what is no export of this chain.
+    fn judge(&self, source: &Source, from: u64) -> anyhow::Result<(u64, Option<u64>)> {
         let name = self.file.display();
-        let context = || format!("\"{name}\" cannot be written");
-        let mut file = File::options();
-        let file = file.read(true).write(true).create(true).truncate(false).open(&self.file);
-        let mut file = file.with_context(context)?;
-        let (line, end) = last_line(&mut file).with_context(context)?;
-        file.set_len(end).with_context(context)?;
-        file.seek(SeekFrom::Start(end)).with_context(context)?;
-        let Some(line) = line else {
-            anyhow::ensure!(end == 0, "\"{name}\" ends with no block: name another file");
-            return Ok((file, None));
+        let mut file = match File::open(&self.file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((from, None)),
+            file => file.with_context(|| self.context())?,
         };
-        let last = Candidate::parse(&line).ok().and_then(|block| block.index().zip(block.hash()));
-        let Some((height, hash)) = last else {
-            anyhow::bail!("\"{name}\" ends with no block: name another file");
+        let (line, end) = last_line(&mut file).with_context(|| self.context())?;
+        let next = match line {
+            None => from,
+            Some(last) => {
+                let height = self.judge_line(source, &last, "ends")?;
+                let first = first_line(&mut file).with_context(|| self.context())?;
+                self.judge_line(source, &first, "begins")?;
+                if let Some(from) = self.from {
+                    anyhow::ensure!(
+                        from <= height + 1,
+                        "\"{name}\" ends with block {height}, so going on from {from} would leave a \
+                         gap: leave --from out"
+                    );
+                }
+                height + 1
+            }
         };
-        let there = source.texts(height, height)?;
-        let there = there.first().and_then(|text| Candidate::parse(text.as_bytes()).ok());
-        anyhow::ensure!(
-            there.and_then(|block| block.hash()) == Some(hash),
-            "\"{name}\" ends with block {height} ({hash}), and this chain has another there: name \
-             another file"
-        );
-        if let Some(from) = self.from {
+        let mut rest = Vec::new();
+        file.seek(SeekFrom::Start(end)).with_context(|| self.context())?;
+        file.take(LINE_BYTES_MAX).read_to_end(&mut rest).with_context(|| self.context())?;
+        if !rest.is_empty() {
+            // A line that was cut off is the beginning of the block that comes next.
+            let newest = source.newest()?;
+            let texts = match newest.filter(|newest| next <= *newest) {
+                Some(_) => source.texts(next, next)?,
+                None => Vec::new(),
+            };
             anyhow::ensure!(
-                from <= height + 1,
-                "\"{name}\" ends with block {height}, so going on from {from} would leave a gap: \
-                 leave --from out"
+                texts.first().is_some_and(|text| text.as_bytes().starts_with(&rest)),
+                "\"{name}\" ends with no block of this chain: name another file"
             );
         }
-        Ok((file, Some(height + 1)))
+        Ok((next, Some(end)))
     }
+
+    /// The height of a line, which must be a block of this chain.
+    fn judge_line(&self, source: &Source, line: &[u8], place: &str) -> anyhow::Result<u64> {
+        let name = self.file.display();
+        let block = Candidate::parse(line).ok().and_then(|block| block.index().zip(block.hash()));
+        let Some((height, hash)) = block else {
+            anyhow::bail!("\"{name}\" {place} with no block: name another file");
+        };
+        anyhow::ensure!(
+            source.hash(height)? == Some(hash),
+            "\"{name}\" {place} with block {height} ({hash}), and this chain has another there: name \
+             another file"
+        );
+        Ok(height)
+    }
+}
+
+/// The first line of a file that has a whole one.
+fn first_line(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    BufReader::new(file).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    line.pop_if(|byte| *byte == b'\n');
+    Ok(line)
 }
 
 /// The last line that has a line feed, and where it ends. What follows it was cut off.
@@ -183,6 +253,26 @@ impl Source {
             Self::Server(client) => {
                 let at = client.chain_height()?;
                 (!at.empty).then_some(at.height)
+            }
+        })
+    }
+
+    /// The hash of the block at a height, which stays when its transactions are pruned.
+    fn hash(&self, height: u64) -> anyhow::Result<Option<BlockHash>> {
+        if self.newest()?.is_none_or(|newest| height > newest) {
+            return Ok(None);
+        }
+        Ok(match self {
+            Self::Folder(opened) => {
+                opened.chain.record(height)?.map(|stored| stored.record.entry.hash)
+            }
+            Self::Server(client) => {
+                let heads = client.heads(&RunQuery { from: height, limit: Some(1) })?;
+                heads
+                    .first()
+                    .map(|head| Head::decode(head))
+                    .transpose()?
+                    .map(|head| head.entry.hash)
             }
         })
     }

@@ -12,12 +12,12 @@ use std::{
 
 use parking_lot::Mutex;
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat},
+    fs::{Mode, OFlags, mkdirat, openat},
     io::Errno,
 };
 
 use super::{Options, TargetError, made::Made};
-use crate::folder::path::split;
+use crate::folder::{draft::Desk, path::split};
 
 /// Folders that stay open.
 const REMEMBERED: usize = 64;
@@ -38,6 +38,7 @@ pub(super) struct Folders {
     top: Arc<OwnedFd>,
     overwrite: bool,
     made: Arc<Made>,
+    desk: Arc<Desk>,
     remembered: Mutex<Remembered>,
     /// Every folder that something was made in, if they are to be synced.
     touched: Option<Mutex<BTreeSet<Vec<u8>>>>,
@@ -51,11 +52,12 @@ struct Remembered {
 
 impl Folders {
     /// Takes the handle of the target itself.
-    pub(super) fn new(top: OwnedFd, options: Options, made: Arc<Made>) -> Self {
+    pub(super) fn new(top: OwnedFd, options: Options, made: Arc<Made>, desk: Arc<Desk>) -> Self {
         Self {
             top: Arc::new(top),
             overwrite: options.overwrite,
             made,
+            desk,
             remembered: Mutex::default(),
             touched: options.sync.then(|| Mutex::new(BTreeSet::from([Vec::new()]))),
         }
@@ -134,7 +136,8 @@ impl Folders {
             Errno::NOENT => {}
             // This removes a file or a link, never what the link leads to.
             Errno::NOTDIR | Errno::LOOP if self.overwrite && !self.made.contains(path) => {
-                unlinkat(above, name, AtFlags::empty()).map_err(fail)?;
+                self.desk.replace_with_folder(above, name, mode).map_err(fail)?;
+                return open().map_err(fail);
             }
             errno => return Err(fail(errno)),
         }

@@ -8,7 +8,7 @@ use std::{fs::File, os::fd::AsFd};
 
 use rustix::{
     fs::{
-        AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown,
+        AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, fstat,
         futimens, utimensat,
     },
     process::geteuid,
@@ -39,11 +39,16 @@ impl Keeper {
 
     /// Sets everything on an open file or folder.
     pub(super) fn keep(&self, file: &File, entry: &Entry, tally: &Tally) {
+        // Most files have the right owner and mode from the start, and looking is cheaper than setting.
+        let now = fstat(file).ok();
+        let owner = entry.owner;
+        let is_owned = now.is_some_and(|now| (now.st_uid, now.st_gid) == (owner.uid, owner.gid));
         // First, because it takes away set-id bits and capabilities.
-        let owned = self.root && {
-            let kept = fchown(file, user(entry), group(entry));
-            report(kept, "its owner", entry, tally)
-        };
+        let owned = self.root
+            && (is_owned || {
+                let kept = fchown(file, user(entry), group(entry));
+                report(kept, "its owner", entry, tally)
+            });
         // Before the mode, which may forbid it.
         keep_attributes(&Place::Open(file), entry, owned, tally);
         let mut mode = entry.mode & 0o7777;
@@ -53,7 +58,9 @@ impl Keeper {
                 "its set-user-id and set-group-id bits are left off, as its owner is not kept";
             tally.warn(&entry.path, what.to_owned());
         }
-        report(fchmod(file, Mode::from_raw_mode(mode)), "its mode", entry, tally);
+        if !now.is_some_and(|now| now.st_mode & 0o7777 == mode && mode & SET_ID == 0) {
+            report(fchmod(file, Mode::from_raw_mode(mode)), "its mode", entry, tally);
+        }
         report(futimens(file, &times(entry.modified)), "its time", entry, tally);
     }
 

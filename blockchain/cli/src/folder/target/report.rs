@@ -21,6 +21,8 @@ pub struct Report {
     pub refused: Few<TargetError>,
     /// What stands there, but not quite as it was.
     pub warnings: Few<Warning>,
+    /// Unfinished files that a killed process had left, and that were removed.
+    pub swept: u64,
 }
 
 /// Counts of what was restored.
@@ -116,7 +118,7 @@ impl Tally {
         self.warnings.lock().push(Warning { path, what });
     }
 
-    pub(super) fn report(&self) -> Report {
+    pub(super) fn report(&self, swept: u64) -> Report {
         Report {
             restored: Restored {
                 folders: self.folders.load(Relaxed),
@@ -126,6 +128,7 @@ impl Tally {
             },
             refused: std::mem::take(&mut *self.refused.lock()),
             warnings: std::mem::take(&mut *self.warnings.lock()),
+            swept,
         }
     }
 }

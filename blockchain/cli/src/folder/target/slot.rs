@@ -1,10 +1,9 @@
 //! A file whose bytes come in pieces, in any order, from any thread.
 //!
 //! Made by [`Target::open_file`](super::Target::open_file). Invariants: nothing is written
-//! outside the announced length; a file that is dropped before all its bytes came is removed.
+//! outside the announced length; a file that is dropped before all its bytes came never gets its name.
 
 use std::{
-    fs::File,
     os::unix::fs::FileExt,
     sync::{
         Arc,
@@ -16,22 +15,22 @@ use std::{
 };
 
 use super::{Inner, TargetError, folders::Missing};
-use crate::folder::{Entry, path::split};
+use crate::folder::{Entry, draft::Draft, path::split};
 
 /// A file that is being restored. Give every byte exactly once.
 pub struct FileSlot {
     target: Arc<Inner>,
-    file: File,
+    draft: Draft,
     entry: Entry,
     left: AtomicU64,
     complete: AtomicBool,
 }
 
 impl FileSlot {
-    pub(super) fn new(target: Arc<Inner>, file: File, entry: Entry) -> Result<Self, TargetError> {
+    pub(super) fn new(target: Arc<Inner>, draft: Draft, entry: Entry) -> Result<Self, TargetError> {
         let slot = Self {
             target,
-            file,
+            draft,
             left: AtomicU64::new(entry.length),
             entry,
             complete: AtomicBool::new(false),
@@ -52,7 +51,8 @@ impl FileSlot {
         if end.is_none_or(|end| end > self.entry.length) {
             return Err(self.wrong_length(end));
         }
-        self.file
+        self.draft
+            .file()
             .write_all_at(bytes, offset)
             .map_err(|error| TargetError::io(&self.entry.path, error))?;
         let before = self
@@ -79,7 +79,9 @@ impl FileSlot {
     }
 
     fn finish(&self) -> Result<(), TargetError> {
-        self.target.complete(&self.file, &self.entry)?;
+        let above = split(&self.entry.path).0;
+        let folder = self.target.folders.open(above, Missing::Refuse)?;
+        self.target.complete(&folder, &self.draft, &self.entry)?;
         self.complete.store(true, Release);
         Ok(())
     }
@@ -91,15 +93,12 @@ impl FileSlot {
 
 impl Drop for FileSlot {
     fn drop(&mut self) {
-        if self.is_complete() {
+        let left = self.left.load(Acquire);
+        // Whoever wrote the last byte was told why the file could not be completed.
+        if left == 0 {
             return;
         }
-        let above = split(&self.entry.path).0;
-        match self.target.folders.open(above, Missing::Refuse) {
-            Ok(folder) => self.target.remove(&folder, &self.entry),
-            Err(error) => self.target.tally.refuse(error),
-        }
-        let came = self.entry.length - self.left.load(Acquire).min(self.entry.length);
+        let came = self.entry.length - left.min(self.entry.length);
         self.target.tally.refuse(self.wrong_length(Some(came)));
     }
 }

@@ -132,6 +132,54 @@ fn files_that_are_there_are_kept_unless_overwriting_is_allowed() {
 }
 
 #[test]
+fn a_file_that_is_there_stays_until_the_new_one_is_whole() {
+    let to = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        fs::write(to.path().join(name), "old").unwrap();
+    }
+    fs::write(to.path().join("folder"), "old").unwrap();
+    let target = Target::create(to.path(), Options { overwrite: true, sync: false }).unwrap();
+    let (part, whole) = (file(b"a", &[1; 100]), file(b"b", &[1; 100]));
+    let (part, whole) = (target.open_file(&part).unwrap(), target.open_file(&whole).unwrap());
+    for slot in [&part, &whole] {
+        slot.write_at(0, &[1; 60]).unwrap();
+    }
+    assert_eq!(fs::read(to.path().join("b")).unwrap(), b"old");
+    whole.write_at(60, &[1; 40]).unwrap();
+    drop((part, whole));
+    target.folder(&entry(Kind::Folder, b"folder")).unwrap();
+    assert_eq!(target.finish().refused.total(), 1);
+    assert_eq!(fs::read(to.path().join("a")).unwrap(), b"old");
+    assert_eq!(fs::read(to.path().join("b")).unwrap(), [1; 100]);
+    assert!(to.path().join("folder").is_dir());
+    assert_eq!(fs::read_dir(to.path()).unwrap().count(), 3, "nothing else is left");
+}
+
+#[test]
+fn hard_links_and_links_replace_what_is_there_in_one_step() {
+    let to = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(to.path().join(name), "old").unwrap();
+    }
+    fs::hard_link(to.path().join("a"), to.path().join("d")).unwrap();
+    let target = Target::create(to.path(), Options { overwrite: true, sync: false }).unwrap();
+    target.small_file(&file(b"a", b"new"), b"new").unwrap();
+    target.hard_link(&link(Kind::HardLink, b"b", b"a")).unwrap();
+    target.symlink(&link(Kind::Symlink, b"c", b"a")).unwrap();
+    target.hard_link(&link(Kind::HardLink, b"d", b"a")).unwrap();
+    assert!(target.finish().refused.is_empty());
+    for name in ["a", "b", "d"] {
+        let path = to.path().join(name);
+        assert_eq!(
+            (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().nlink()),
+            (b"new".to_vec(), 3)
+        );
+    }
+    assert_eq!(fs::read_link(to.path().join("c")).unwrap().as_os_str(), "a");
+    assert_eq!(fs::read_dir(to.path()).unwrap().count(), 4, "nothing else is left");
+}
+
+#[test]
 fn one_file_is_restored_with_the_folders_that_lead_to_it() {
     let to = tempfile::tempdir().unwrap();
     let target =

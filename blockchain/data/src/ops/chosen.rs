@@ -1,0 +1,61 @@
+//! What is taken out of an archived folder: some paths, and everything below them.
+//!
+//! Both ways out ask it what an entry becomes: restoring into a folder, and [`super::write_tar`].
+//! Invariant: a further name of a file is never left without the file. If the first name stays behind,
+//! the first of the names that come along stands in for it, with the bytes and all that is known of the
+//! file, and the others lead to that.
+
+use std::collections::HashMap;
+
+use lucid_core::catalogue::{Entry, Kind};
+
+use super::OpError;
+use super::read_session::{SessionSource, find_entry};
+
+/// Some paths of a session, or all of it.
+pub struct Chosen {
+    paths: Vec<Vec<u8>>,
+    /// Names that stand in, by the first name.
+    stand_ins: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Chosen {
+    /// These and everything below them; no paths means everything.
+    pub fn new(paths: &[Vec<u8>]) -> Self {
+        let everything = [Vec::new()];
+        let paths = if paths.is_empty() { &everything } else { paths };
+        Self { paths: paths.to_vec(), stand_ins: HashMap::new() }
+    }
+
+    /// What was chosen; the empty path is everything.
+    pub fn paths(&self) -> &[Vec<u8>] {
+        &self.paths
+    }
+
+    fn holds(&self, path: &[u8]) -> bool {
+        self.paths.iter().any(|below| {
+            below.is_empty()
+                || path == below.as_slice()
+                || path.strip_prefix(below.as_slice()).is_some_and(|rest| rest.starts_with(b"/"))
+        })
+    }
+
+    /// An entry below the paths, as it comes out. Give them in the order in which they come out.
+    pub fn settle(&mut self, source: &dyn SessionSource, entry: Entry) -> Result<Entry, OpError> {
+        if entry.kind != Kind::HardLink || self.holds(&entry.target) {
+            return Ok(entry);
+        }
+        match self.stand_ins.get(&entry.target) {
+            Some(first) if *first != entry.path => {
+                return Ok(Entry { target: first.clone(), ..entry });
+            }
+            _ => {}
+        }
+        let first = find_entry(source, &entry.target)?.map(|(first, _)| first);
+        let Some(first) = first.filter(|first| first.kind == Kind::File) else {
+            return Err(OpError::Unsound("the catalogue: a link leads to no file".to_owned()));
+        };
+        self.stand_ins.insert(entry.target, entry.path.clone());
+        Ok(Entry { path: entry.path, ..first })
+    }
+}
