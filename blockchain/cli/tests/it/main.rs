@@ -22,6 +22,7 @@ mod damage;
 mod documents;
 mod folder;
 mod follow;
+mod frozen;
 mod garbage;
 mod home;
 mod keys;
