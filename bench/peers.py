@@ -100,6 +100,15 @@ class Lucid(Tool):
         return self.command(store, "optimise")
 
 
+class Before(Lucid):
+    """An earlier build of lucid, to be measured in turns with this one."""
+
+    name = "before"
+
+    def version(self):
+        return "before"
+
+
 class Restic(Tool):
     name = "restic"
 
@@ -542,8 +551,8 @@ def table(summary, inputs, results):
 # ---------------------------------------------------------------- all of it
 
 
-def find_tools(names, repository):
-    tools = []
+def find_tools(names, repository, before):
+    tools = [Before(str(before.resolve()))] if before else []
     if "lucid" in names:
         binary = os.environ.get("LUCID")
         if not binary:
@@ -582,6 +591,7 @@ def arguments():
     parser.add_argument("--small", type=Path, help="a folder of small files, instead of cargo's registry")
     parser.add_argument("--inputs", default="binaries,small,stream", help="which inputs to run (default: %(default)s)")
     parser.add_argument("--tools", default="lucid,restic,borg,kopia,rustic")
+    parser.add_argument("--before", type=Path, metavar="LUCID", help="an earlier build, measured in turns with this one")
     parser.add_argument("--quiet-below", type=float, default=0.15, metavar="SHARE",
                         help="before a tool's turn, wait until others use less of the cores (default: %(default)s)")
     parser.add_argument("--patience", type=float, default=60, metavar="SECONDS",
@@ -603,7 +613,7 @@ def main():
     settings = arguments()
     signal.signal(signal.SIGTERM, stopped)
     repository = Path(__file__).resolve().parent.parent
-    tools = find_tools(settings.tools.split(","), repository)
+    tools = find_tools(settings.tools.split(","), repository, settings.before)
     scratch = settings.scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
     given = {"binaries": (settings.binaries, make_binaries), "small": (settings.small, make_small),
