@@ -15,7 +15,7 @@ mod encoding;
 use std::cmp::Ordering;
 use std::fmt;
 
-pub use acl::{AclEntry, AclTag, PERMISSIONS_MAX};
+pub use acl::{AclEntry, AclTag, PERMISSIONS_MAX, acl_of_attribute, attribute_of_acl};
 
 use crate::limits::PATH_BYTES_MAX;
 use crate::wire::WireFault;
@@ -178,6 +178,40 @@ impl Entry {
     /// The page key: [`path_key`] of its path.
     pub fn key(&self) -> Vec<u8> {
         path_key(&self.path)
+    }
+
+    /// The entry as version 2 has it: ACLs that version 1 keeps as attributes are read. What is no sound
+    /// ACL stays an attribute.
+    #[must_use]
+    pub fn with_acls(mut self) -> Self {
+        let [access, default] = ACL_ATTRIBUTES;
+        let lists = [(access, &mut self.access_acl), (default, &mut self.default_acl)];
+        for (name, list) in lists {
+            let kept = self.attributes.iter().position(|(at, _)| at == name);
+            let read = kept.and_then(|at| acl_of_attribute(&self.attributes.get(at)?.1));
+            if let (Some(at), Some(read)) = (kept, read) {
+                self.attributes.remove(at);
+                *list = read;
+            }
+        }
+        self
+    }
+
+    /// The mode for whoever knows no ACLs. The group's bits of a file that has one are its mask, the most
+    /// that anyone named in it gets; here they are what the group itself gets, never more.
+    pub fn plain_mode(&self) -> u32 {
+        const GROUP: u32 = 0o070;
+        let of = |tag| {
+            let found = self.access_acl.iter().find(|entry| entry.tag == tag);
+            found.map(|entry| u32::from(entry.permissions & PERMISSIONS_MAX) << 3)
+        };
+        let [access, _] = ACL_ATTRIBUTES;
+        match of(AclTag::GroupObj) {
+            Some(group) => self.mode & (!GROUP | (group & of(AclTag::Mask).unwrap_or(GROUP))),
+            // An ACL that nobody can read says nothing that could be granted.
+            None if self.attributes.iter().any(|(name, _)| name == access) => self.mode & !GROUP,
+            None => self.mode,
+        }
     }
 
     fn check(&self) -> Result<(), EntryFault> {

@@ -259,3 +259,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whoever_knows_no_acls_gives_the_group_no_more_than_it_had() {
+    // The mask lets named users write; the group itself may only read.
+    let with = |group, mask| {
+        let mut acl = acl();
+        (acl[2].permissions, acl[3].permissions) = (group, mask);
+        Entry { mode: 0o600 | u32::from(mask) << 3, access_acl: acl, ..file(b"a") }
+    };
+    assert_eq!(with(4, 6).plain_mode(), 0o640);
+    assert_eq!(with(6, 4).plain_mode(), 0o640);
+    assert_eq!(with(0, 7).plain_mode(), 0o600);
+    // Version 1 has it as an attribute, which may be of no use.
+    let [name, _] = ACL_ATTRIBUTES;
+    let sound = with(4, 6);
+    let old = |value| {
+        let attributes = vec![(name.to_vec(), value)];
+        Entry { attributes, mode: 0o660, ..of_version_1(file(b"a")) }.with_acls()
+    };
+    let read = old(attribute_of_acl(&sound.access_acl));
+    let nameless = |entry: &AclEntry| AclEntry { name: Vec::new(), ..entry.clone() };
+    assert_eq!(read.access_acl, sound.access_acl.iter().map(nameless).collect::<Vec<_>>());
+    assert!(read.attributes.is_empty());
+    assert_eq!(read.plain_mode(), 0o640);
+    assert_eq!(old(b"rubbish".to_vec()).plain_mode(), 0o600);
+}
