@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use lucid::cmd::{self, Arguments};
 use lucid::output::Output;
+use lucid_store::descriptors::raise_limit;
 
 fn main() -> ExitCode {
+    raise_limit();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

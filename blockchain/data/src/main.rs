@@ -12,6 +12,7 @@ use lucid_http::config::{Loaded, process_environment};
 use lucid_http::healthcheck::{self, Check};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry;
+use lucid_store::descriptors::raise_limit;
 
 /// Downloads hold a thread each while they last, and every connection may be one.
 const BLOCKING_THREADS: usize = 1_024;
@@ -43,6 +44,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    raise_limit();
     let arguments = Arguments::parse();
     let loaded = match config::load(&process_environment(), arguments.config.as_deref()) {
         Ok(loaded) => loaded,

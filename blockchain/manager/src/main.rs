@@ -15,6 +15,7 @@ use lucid_http::config::{Loaded, process_environment};
 use lucid_http::healthcheck::{Check, check};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry;
+use lucid_store::descriptors::raise_limit;
 
 /// Lucid Block Manager Service.
 #[derive(Debug, Parser)]
@@ -41,6 +42,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    raise_limit();
     let arguments = Arguments::parse();
     let loaded = match Config::load(&process_environment(), arguments.config.as_deref()) {
         Ok(loaded) => loaded,

@@ -3,6 +3,7 @@
 //! From the bottom up:
 //!
 //! - [`disk`]: the one door to the file system, with a real and a simulated implementation;
+//! - [`descriptors`]: how many files may be open, and what to do when none may be opened any more;
 //! - [`frame`]: the record every file is made of; [`crypt`] and [`codec`] fill and open its payload;
 //! - [`segment`] (chunk records) and [`log`] (facts and commits): the two kinds of file;
 //! - [`rewrite`]: segments made anew from others; [`collect`] and
@@ -24,6 +25,7 @@ pub mod committer;
 pub mod condense;
 pub mod crypt;
 pub mod damage;
+pub mod descriptors;
 pub mod disk;
 pub mod error;
 pub mod folder;

@@ -11,6 +11,7 @@ use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use parking_lot::Mutex;
 
+use crate::descriptors::{self, Keeper};
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{CipherId, HEADER_BYTES, Header, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Placement};
@@ -224,15 +225,17 @@ pub fn placement_of(segment: u32, offset: u64, header: &Header) -> Placement {
 pub struct Segments {
     disk: Arc<dyn Disk>,
     open: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
+    open_max: usize,
 }
 
-/// Files kept open at once: enough for 128 GiB, well below any limit on descriptors.
+/// Files kept open at once, as far as descriptors go: enough for 128 GiB.
 const OPEN_FILES_MAX: usize = 512;
 
 impl Segments {
     /// Reads through this disk.
     pub fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, open: Mutex::new(BTreeMap::new()) }
+        let open_max = descriptors::share(Keeper::Segments, OPEN_FILES_MAX);
+        Self { disk, open: Mutex::new(BTreeMap::new()), open_max }
     }
 
     fn file(&self, number: u32) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
@@ -243,7 +246,7 @@ impl Segments {
         let file = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
         if let Some(file) = &file {
             let mut open = self.open.lock();
-            if open.len() >= OPEN_FILES_MAX {
+            if open.len() >= self.open_max {
                 open.pop_first();
             }
             open.insert(number, file.clone());

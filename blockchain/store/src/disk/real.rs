@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Disk, DiskFile};
+use crate::descriptors::patiently;
 
 /// A folder of the operating system.
 #[derive(Debug)]
@@ -36,14 +37,15 @@ fn name_path<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
 impl Disk for RealDisk {
     fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.at(path);
-        let opened =
-            OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path);
+        let opened = patiently(|| {
+            OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)
+        });
         Ok(Arc::new(RealFile { file: name_path(&path, opened)?, path }))
     }
 
     fn open(&self, path: &str) -> io::Result<Option<Arc<dyn DiskFile>>> {
         let path = self.at(path);
-        match OpenOptions::new().read(true).append(true).open(&path) {
+        match patiently(|| OpenOptions::new().read(true).append(true).open(&path)) {
             Ok(file) => Ok(Some(Arc::new(RealFile { file, path }))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => name_path(&path, Err(error)),
@@ -70,12 +72,12 @@ impl Disk for RealDisk {
 
     fn sync_folder(&self, path: &str) -> io::Result<()> {
         let path = self.at(path);
-        name_path(&path, File::open(&path).and_then(|folder| folder.sync_all()))
+        name_path(&path, patiently(|| File::open(&path)).and_then(|folder| folder.sync_all()))
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let path = self.at(path);
-        let entries = match fs::read_dir(&path) {
+        let entries = match patiently(|| fs::read_dir(&path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => name_path(&path, entries)?,
         };

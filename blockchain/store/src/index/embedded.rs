@@ -13,6 +13,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{Change, Index, Row};
 use crate::StoreError;
+use crate::descriptors::{self, Keeper};
 
 /// In the index's folder once it is whole, and until it is found to be wrong: what is without it is made
 /// anew.
@@ -21,6 +22,8 @@ const MADE: &str = "made";
 const CACHE_BYTES: u64 = 32 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
 const JOURNAL_BYTES: u64 = 64 << 20;
+/// Tables kept open at once: no fewer, because the library takes no lower number, and no more.
+const FILES: (usize, usize) = (10, 900);
 
 /// One keyspace of one fjall database.
 pub struct EmbeddedIndex {
@@ -72,6 +75,7 @@ impl EmbeddedIndex {
         let database = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(descriptors::share(Keeper::Index, FILES.1).max(FILES.0)))
             .worker_threads(1)
             .open()?;
         let rows = database.keyspace("rows", || {
