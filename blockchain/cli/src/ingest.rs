@@ -15,18 +15,20 @@ pub mod sink;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::Appendix;
 use lucid_store::codec::Pace;
+use lucid_store::descriptors::{self, Keeper};
 use parking_lot::Mutex;
 use thiserror::Error;
 
 use self::cutter::{Cut, Cutter};
-use self::ledger::{Draft, Event, Ledger, Placed};
+use self::ledger::{Draft, Event, Ledger, Placed, Reading};
 use self::queue::Queue;
-use crate::folder::walk::{self, Content, Found, OpenFile, Step, WalkError};
+use crate::folder::walk::{self, Content, Found, Loss, OpenFile, Step, WalkError};
 use crate::folder::{Entry, Kind};
 use crate::progress::Progress;
 
@@ -34,8 +36,8 @@ pub use self::sink::{Sink, Worker};
 
 /// Bytes of cut chunks that may wait for a worker.
 const QUEUE_BYTES: u64 = 48 << 20;
-/// Large files that may wait for a cutter: their descriptors are open.
-const FILES_WAITING: u64 = 64;
+/// Large files that may wait for a cutter, as far as descriptors go: they are open.
+const FILES_WAITING: usize = 64;
 
 /// What is archived.
 pub enum Source {
@@ -58,10 +60,21 @@ pub struct Intake {
     pub appendix: Option<Appendix>,
     /// Files in the tree.
     pub files: u64,
-    /// What was left out: path and reason.
-    pub skipped: Vec<(Vec<u8>, String)>,
+    /// What was left out.
+    pub left_out: Vec<LeftOut>,
     /// Files that changed while they were read.
     pub changed: Vec<Vec<u8>>,
+}
+
+/// Something that was not taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Where it is, or what it belongs to.
+    pub path: Vec<u8>,
+    /// Why, in a sentence.
+    pub why: String,
+    /// How much that is.
+    pub loss: Loss,
 }
 
 /// Why nothing more was taken in.
@@ -76,14 +89,15 @@ pub enum IngestError {
     /// The store or the server did not take it.
     #[error(transparent)]
     Sink(#[from] sink::SinkError),
-    /// The catalogue cannot hold an entry.
-    #[error("the catalogue cannot hold \"{path}\": {why}")]
-    Catalogue {
-        /// The entry's path, for people.
-        path: String,
-        /// The rule it breaks.
-        why: String,
-    },
+    /// The catalogue cannot be written.
+    #[error("the catalogue cannot be written: {0}")]
+    Catalogue(String),
+    /// No thread could be started.
+    #[error("the threads that archive cannot be started")]
+    Threads(#[source] std::io::Error),
+    /// A thread ended before its work did.
+    #[error("archiving was broken off")]
+    BrokenOff,
 }
 
 /// A large file on its way to a cutter.
@@ -124,28 +138,30 @@ pub fn ingest(
         sink,
         progress,
         cuts: Queue::new(QUEUE_BYTES),
-        large: Queue::new(FILES_WAITING),
+        large: Queue::new(descriptors::share(Keeper::LargeFiles, FILES_WAITING) as u64),
         failure: Mutex::new(None),
     };
     let is_tree = matches!(source, Source::Tree(..));
     let (events, told) = channel();
     let intake = std::thread::scope(|scope| {
         let shop = &shop;
-        let ledger = scope.spawn(move || Ledger::new(shop.sink, is_tree).keep(told));
+        let ledger = spawn(scope, shop, "lucid-ledger", move || {
+            Ledger::new(shop.sink, is_tree).keep(told).map_err(|error| shop.fail(error)).ok()
+        });
         let cutters: Vec<_> = (0..if is_tree { cores } else { 0 })
             .map(|_| {
                 let events = events.clone();
-                scope.spawn(move || cut_large_files(shop, &events))
+                spawn(scope, shop, "lucid-cut", move || cut_large_files(shop, &events))
             })
             .collect();
         let workers: Vec<_> = (0..cores)
             .map(|_| {
                 let events = events.clone();
-                scope.spawn(move || hand_over(shop, &events))
+                spawn(scope, shop, "lucid-hash", move || hand_over(shop, &events))
             })
             .collect();
-        let skipped = match feed(shop, source, &events) {
-            Ok(skipped) => skipped,
+        let left_out = match feed(shop, source, &events) {
+            Ok(left_out) => left_out,
             Err(error) => {
                 shop.fail(error);
                 Vec::new()
@@ -160,26 +176,32 @@ pub fn ingest(
             join(worker);
         }
         drop(events);
-        let mut intake = match ledger.join() {
-            Ok(Ok(intake)) => intake,
-            Ok(Err(error)) => {
-                shop.fail(error);
-                Intake::default()
-            }
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        intake.skipped.splice(0..0, skipped);
-        intake
+        let mut intake = join(ledger).flatten()?;
+        intake.left_out.splice(0..0, left_out);
+        Some(intake)
     });
-    match shop.failure.into_inner() {
-        Some(error) => Err(error),
-        None => Ok(intake),
+    match (shop.failure.into_inner(), intake) {
+        (Some(error), _) => Err(error),
+        (None, Some(intake)) => Ok(intake),
+        (None, None) => Err(IngestError::BrokenOff),
     }
 }
 
-fn join(thread: std::thread::ScopedJoinHandle<'_, ()>) {
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
+/// Starts a thread. Where there is none to be had, nothing is taken in.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    shop: &Shop<'_>,
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Option<ScopedJoinHandle<'scope, T>> {
+    let started = Builder::new().name(name.to_owned()).spawn_scoped(scope, run);
+    started.map_err(|why| shop.fail(IngestError::Threads(why))).ok()
+}
+
+fn join<T>(thread: Option<ScopedJoinHandle<'_, T>>) -> Option<T> {
+    match thread?.join() {
+        Ok(done) => Some(done),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
@@ -188,35 +210,46 @@ fn feed(
     shop: &Shop<'_>,
     source: Source,
     events: &Sender<Event>,
-) -> Result<Vec<(Vec<u8>, String)>, IngestError> {
+) -> Result<Vec<LeftOut>, IngestError> {
     match source {
         Source::Raw(mut stream) => {
             let mut cutter = Cutter::new(shop.profile, 0, &shop.cuts);
             while !cutter.is_stopped() {
-                let count = cutter.fill(|space| stream.read(space)).map_err(IngestError::Read)?;
-                if count == 0 {
-                    break;
+                match cutter.fill(|space| stream.read(space)) {
+                    Ok(0) => break,
+                    Ok(count) => shop.progress.add(count as u64),
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(IngestError::Read(error)),
                 }
-                shop.progress.add(count as u64);
             }
-            tell(events, cutter.finish(false));
+            tell(events, cutter.finish(Reading::default()));
             Ok(Vec::new())
         }
         Source::Tree(path, options) => {
             let steps = walk::walk_with_contents(&path, &options, shop.profile.average() as u64)?;
             let mut feeder = Feeder { shop, events, next_piece: 0, group: None };
-            let mut skipped = Vec::new();
+            let mut left_out = Vec::new();
             for step in steps {
                 match step {
-                    Step::Found(found) => feeder.take(*found),
-                    Step::Skipped(what) => skipped.push((what.path, what.why.to_string())),
+                    Step::Found(mut found) => {
+                        for why in found.lacks.drain(..) {
+                            let path = found.entry.path.clone();
+                            left_out.push(LeftOut { path, why, loss: Loss::Part });
+                        }
+                        feeder.take(*found);
+                    }
+                    Step::Skipped(what) => left_out.push(LeftOut {
+                        loss: what.why.loss(),
+                        why: what.why.to_string(),
+                        path: what.path,
+                    }),
                 }
                 if shop.failure.lock().is_some() {
                     break;
                 }
             }
             feeder.end_group();
-            Ok(skipped)
+            Ok(left_out)
         }
     }
 }
@@ -236,7 +269,7 @@ struct Feeder<'a> {
 
 impl Feeder<'_> {
     fn take(&mut self, found: Found) {
-        let Found { entry, content, has_more_names } = found;
+        let Found { entry, content, has_more_names, lacks: _ } = found;
         let placed = match content {
             Content::None if entry.kind == Kind::HardLink => Placed::AsTarget,
             Content::None => Placed::Nowhere,
@@ -282,7 +315,7 @@ impl Feeder<'_> {
 
     fn end_group(&mut self) {
         if let Some(group) = self.group.take() {
-            tell(self.events, group.finish(false));
+            tell(self.events, group.finish(Reading::default()));
         }
     }
 }
@@ -290,29 +323,27 @@ impl Feeder<'_> {
 /// A cutter's thread: one large file after the other.
 fn cut_large_files(shop: &Shop<'_>, events: &Sender<Event>) {
     while let Some(Large { piece, file }) = shop.large.pop() {
-        let mut cutter = Cutter::new(shop.profile, piece, &shop.cuts);
-        let mut read = 0;
-        let mut fault = None;
-        while !cutter.is_stopped() && read < file.length() {
-            let left = file.length() - read;
-            match cutter.fill(|space| file.read_at(read, first(space, left))) {
-                Ok(0) => break,
-                Ok(count) => {
-                    read += count as u64;
-                    shop.progress.add(count as u64);
-                }
-                Err(error) => {
-                    fault = Some(error.to_string());
-                    break;
-                }
+        tell(events, cut_large_file(shop, piece, &file));
+    }
+}
+
+fn cut_large_file(shop: &Shop<'_>, piece: u64, file: &OpenFile) -> Event {
+    let mut cutter = Cutter::new(shop.profile, piece, &shop.cuts);
+    let mut fault = None;
+    while !cutter.is_stopped() && cutter.length() < file.length() {
+        let read = cutter.length();
+        let left = file.length() - read;
+        match cutter.fill(|space| file.read_at(read, first(space, left))) {
+            Ok(0) => break,
+            Ok(count) => shop.progress.add(count as u64),
+            Err(error) => {
+                fault = Some(error.to_string());
+                break;
             }
         }
-        let changed = file.changed(read);
-        tell(events, cutter.finish(changed));
-        if let Some(why) = fault {
-            tell(events, Event::Fault { piece, why });
-        }
     }
+    let changed = file.changed(cutter.length());
+    cutter.finish(Reading { changed, fault })
 }
 
 /// The part of `space` that `left` bytes can fill.
@@ -345,3 +376,6 @@ fn hand_over(shop: &Shop<'_>, events: &Sender<Event>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,8 @@ use lucid_store::codec::Compression;
 use serde::Serialize;
 
 use super::{DONE, FAILED, Home, LEFT_OUT, now, session_id};
-use crate::folder::walk;
-use crate::ingest::{Intake, Source, ingest};
+use crate::folder::walk::{self, Loss};
+use crate::ingest::{LeftOut, Source, ingest};
 use crate::output::Output;
 use crate::place::{Begun, Place, Wish, local, remote};
 use crate::progress::Progress;
@@ -34,6 +34,9 @@ pub struct Archive {
     /// Read everything back from the store and compare it with what was hashed.
     #[arg(long)]
     verify: bool,
+    /// Exit with 3 also when sockets, pipes or devices are left out, which have no content.
+    #[arg(long)]
+    strict: bool,
 }
 
 /// How a new session is kept.
@@ -110,15 +113,40 @@ struct Kept {
     bytes_new: u64,
     bytes_stored: u64,
     seconds: f64,
-    skipped: Vec<LeftOut>,
+    skipped: Vec<Skipped>,
     changed: Vec<String>,
 }
 
 /// Something that was not archived.
 #[derive(Debug, Serialize)]
-struct LeftOut {
+struct Skipped {
     path: String,
     why: String,
+    loss: Loss,
+}
+
+impl Skipped {
+    fn of(LeftOut { path, why, loss }: &LeftOut) -> Self {
+        Self { path: text::name(path), why: why.clone(), loss: *loss }
+    }
+
+    /// What people are told.
+    fn sentence(&self) -> String {
+        let Self { path, why, loss } = self;
+        match loss {
+            Loss::Part => format!("\"{path}\" is not kept whole: {why}"),
+            Loss::Own | Loss::Kind | Loss::Whole => format!("\"{path}\" was left out: {why}"),
+        }
+    }
+
+    /// Whether the archive is less than what was asked for.
+    fn is_failure(&self, strict: bool) -> bool {
+        match self.loss {
+            Loss::Own => false,
+            Loss::Kind => strict,
+            Loss::Part | Loss::Whole => true,
+        }
+    }
 }
 
 impl Archive {
@@ -192,32 +220,23 @@ impl Archive {
             bytes_new,
             bytes_stored,
             seconds: started.elapsed().as_secs_f64(),
-            skipped: left_out(&intake),
+            skipped: intake.left_out.iter().map(Skipped::of).collect(),
             changed: intake.changed.iter().map(|path| text::name(path)).collect(),
         };
         place.close()?;
         for path in &kept.changed {
             output.warn(&format!("\"{path}\" changed while it was read"));
         }
-        for LeftOut { path, why } in &kept.skipped {
-            output.warn(&format!("\"{path}\" was left out: {why}"));
+        for skipped in &kept.skipped {
+            output.warn(&skipped.sentence());
         }
         output.result(&kept, |kept| summary(kept, intake.files))?;
-        let own = kept.skipped.iter().filter(|left| left.why == walk::Why::OwnFolder.to_string());
         match kept.block_index {
             None => Ok(FAILED),
-            Some(_) if kept.skipped.len() > own.count() => Ok(LEFT_OUT),
+            Some(_) if kept.skipped.iter().any(|left| left.is_failure(self.strict)) => Ok(LEFT_OUT),
             Some(_) => Ok(DONE),
         }
     }
-}
-
-fn left_out(intake: &Intake) -> Vec<LeftOut> {
-    intake
-        .skipped
-        .iter()
-        .map(|(path, why)| LeftOut { path: text::name(path), why: why.clone() })
-        .collect()
 }
 
 /// Checks anchor, block and root as an auditor would, with the smallest proof there is.
@@ -247,7 +266,7 @@ fn foresee(path: &Path, progress: &Progress, output: &Output) {
     }
     let (path, progress) = (path.to_owned(), progress.clone());
     // It ends by itself, and nobody waits for it.
-    std::thread::spawn(move || {
+    let count = move || {
         let mut total = 0;
         let mut waiting = vec![path];
         while let Some(path) = waiting.pop() {
@@ -261,7 +280,9 @@ fn foresee(path: &Path, progress: &Progress, output: &Output) {
             }
         }
         progress.set_total(total);
-    });
+    };
+    // Without a thread there is no total, and nothing else is missing.
+    let _unforeseen = std::thread::Builder::new().name("lucid-foresee".into()).spawn(count);
 }
 
 fn summary(kept: &Kept, files: u64) -> String {

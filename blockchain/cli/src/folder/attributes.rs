@@ -1,6 +1,7 @@
 //! Extended attributes: read with an entry, set again with it.
 //!
-//! Called by the walk and the target. Many file systems have none, and that is not an error.
+//! Called by the walk and the target. Many file systems have none, and that is not an error; whatever
+//! there is and cannot be read is named.
 
 use std::{
     fs::File,
@@ -12,8 +13,19 @@ use rustix::{
     io::{self, Errno},
 };
 
-/// The kernel's own limit for a list of names and for a value.
-const LARGEST: usize = 64 << 10;
+use crate::text;
+
+/// Where growing ends: Linux has 64 KiB for a list of names and for a value, others have more.
+const LARGEST: usize = 16 << 20;
+
+/// What a file has besides its bytes and its mode.
+#[derive(Debug, Default)]
+pub(super) struct Attributes {
+    /// Names and values, names ascending.
+    pub read: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What could not be read, in sentences.
+    pub lacking: Vec<String>,
+}
 
 /// Whose attributes are meant.
 pub(super) enum Place<'a> {
@@ -32,21 +44,37 @@ impl<'a> Place<'a> {
         Place::Link(path)
     }
 
-    /// Reads all attributes that may be read, sorted by name.
-    pub(super) fn read(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let Ok(names) = grown(|buffer| self.list(buffer)) else {
-            return Vec::new();
+    /// Reads all attributes, sorted by name, and says which of them it could not read.
+    pub(super) fn read(&self) -> Attributes {
+        let mut attributes = Attributes::default();
+        let names = match grown(|buffer| self.list(buffer)) {
+            Ok(names) => names,
+            Err(Errno::NOTSUP) => return attributes,
+            Err(Errno::TOOBIG) => {
+                let why = "the system does not tell that many names";
+                attributes.lacking.push(format!("its extended attributes cannot be read: {why}"));
+                return attributes;
+            }
+            Err(errno) => {
+                let why = std::io::Error::from(errno);
+                attributes.lacking.push(format!("its extended attributes cannot be read: {why}"));
+                return attributes;
+            }
         };
-        let mut attributes: Vec<_> = names
-            .split(|byte| *byte == 0)
-            .filter(|name| !name.is_empty())
-            .filter_map(|name| {
-                // One that vanished meanwhile or is kept from us cannot be archived.
-                let value = grown(|buffer| self.get(name, buffer)).ok()?;
-                Some((name.to_vec(), value))
-            })
-            .collect();
-        attributes.sort();
+        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            match grown(|buffer| self.get(name, buffer)) {
+                Ok(value) => attributes.read.push((name.to_vec(), value)),
+                // It was taken away meanwhile.
+                Err(Errno::NODATA) => {}
+                Err(errno) => {
+                    let (name, why) = (text::name(name), std::io::Error::from(errno));
+                    attributes
+                        .lacking
+                        .push(format!("its extended attribute {name} cannot be read: {why}"));
+                }
+            }
+        }
+        attributes.read.sort();
         attributes
     }
 
@@ -73,17 +101,24 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Reads into a small buffer, and into the largest one when that was too small.
+/// Reads into a small buffer, and into larger ones as long as they are too small.
 fn grown(read: impl Fn(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec<u8>> {
     let mut small = [0; 512];
     match read(&mut small) {
-        Ok(length) => Ok(small.get(..length).unwrap_or_default().to_vec()),
-        Err(Errno::RANGE) => {
-            let mut large = vec![0; LARGEST];
-            let length = read(&mut large)?;
-            large.truncate(length);
-            Ok(large)
+        Ok(length) => return Ok(small.get(..length).unwrap_or_default().to_vec()),
+        Err(Errno::RANGE) => {}
+        Err(error) => return Err(error),
+    }
+    let mut size = 8 << 10;
+    loop {
+        let mut large = vec![0; size];
+        match read(&mut large) {
+            Ok(length) => {
+                large.truncate(length);
+                return Ok(large);
+            }
+            Err(Errno::RANGE) if size < LARGEST => size *= 2,
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error),
     }
 }

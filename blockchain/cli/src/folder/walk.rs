@@ -21,17 +21,20 @@ use std::{
     sync::Arc,
 };
 
+use lucid_store::descriptors::{patiently, patiently_raw};
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
     path::Arg,
 };
+use serde::Serialize;
 use thiserror::Error;
 
 use self::{links::Links, scout::Scout};
 use super::Entry;
 use crate::text;
 
+pub(crate) use self::examine::only;
 pub use self::{examine::OpenFile, prefetch::Prefetch};
 
 /// How a walk is done.
@@ -43,6 +46,9 @@ pub struct Options {
     pub readers: usize,
     /// Bytes of small files that may be read ahead.
     pub bytes_ahead: u64,
+    /// Where every large file fails.
+    #[cfg(test)]
+    pub(crate) fails_at: Option<u64>,
 }
 
 impl Default for Options {
@@ -53,6 +59,8 @@ impl Default for Options {
             // More than cores, because these threads wait for disks.
             readers: (2 * cores).clamp(4, 16),
             bytes_ahead: 32 << 20,
+            #[cfg(test)]
+            fails_at: None,
         }
     }
 }
@@ -97,6 +105,8 @@ pub struct Found {
     pub content: Content,
     /// Whether hard links to it may follow.
     pub has_more_names: bool,
+    /// What belongs to it and could not be read, in sentences.
+    pub lacks: Vec<String>,
 }
 
 /// Where the bytes of an entry are.
@@ -117,6 +127,20 @@ pub struct Skipped {
     pub path: Vec<u8>,
     /// Why it is left out.
     pub why: Why,
+}
+
+/// How much of a path is not kept, and whether that is a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// The store itself, which cannot be in itself. No failure.
+    Own,
+    /// Something without content: a socket, a pipe, a device. No failure, unless it is asked for.
+    Kind,
+    /// It is kept, and something that belongs to it is not.
+    Part,
+    /// It is not kept, and should have been.
+    Whole,
 }
 
 /// Why something is not archived.
@@ -143,9 +167,23 @@ pub enum Why {
     /// The system does not let us read it.
     #[error("it cannot be read: {0}")]
     Unreadable(io::Error),
+    /// A folder whose names cannot all be read.
+    #[error("not all of its names can be read: {0}")]
+    Listing(io::Error),
 }
 
 impl Why {
+    /// How much is not kept for this reason.
+    #[must_use]
+    pub fn loss(&self) -> Loss {
+        match self {
+            Why::Socket | Why::Pipe | Why::Device => Loss::Kind,
+            Why::OwnFolder => Loss::Own,
+            Why::Listing(_) => Loss::Part,
+            Why::TooLong | Why::Changed | Why::Unreadable(_) => Loss::Whole,
+        }
+    }
+
     /// Tells a tree in motion from one that cannot be read.
     fn from_errno(errno: Errno) -> Self {
         match errno {
@@ -233,11 +271,23 @@ fn open_reading(
     flags: OFlags,
 ) -> rustix::io::Result<File> {
     let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let open = |flags| openat(folder.as_fd(), name, flags, Mode::empty());
+    let open = |flags| patiently_raw(|| openat(folder.as_fd(), name, flags, Mode::empty()));
     let file: OwnedFd = match open(flags | OFlags::NOATIME) {
         // Only its owner may leave the access time alone.
         Err(Errno::PERM) => open(flags)?,
         opened => opened?,
     };
     Ok(file.into())
+}
+
+/// Opens what a name stands for, without following it and without reading it.
+fn open_unread(folder: &File, name: &[u8]) -> Result<File, Why> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = patiently_raw(|| openat(folder, name, flags, Mode::empty()));
+    opened.map(File::from).map_err(Why::from_errno)
+}
+
+/// A second handle of an open file.
+fn another(file: &File) -> Result<File, Why> {
+    patiently(|| file.try_clone()).map_err(Why::Unreadable)
 }

@@ -13,9 +13,9 @@ use lucid_core::manifest::{Appendix, AppendixKind};
 use lucid_core::page::PageWriter;
 
 use super::sink::{Sink, Worker};
-use super::{IngestError, Intake};
+use super::{IngestError, Intake, LeftOut};
+use crate::folder::walk::{Loss, only};
 use crate::folder::{Entry, Kind};
-use crate::text;
 
 /// References are handed over in batches of this many.
 const REFERENCES_BATCH: usize = 1_024;
@@ -26,10 +26,18 @@ pub(super) enum Event {
     Entry(Box<Draft>),
     /// A chunk was handed over.
     Chunk { piece: u64, number: u64, id: ChunkId, length: u32 },
-    /// A piece was cut to its end.
-    PieceDone { piece: u64, chunks: u64, length: u64, changed: bool },
-    /// Reading a piece broke off.
-    Fault { piece: u64, why: String },
+    /// A piece was cut to its end, and this is how reading it went. Both are told at once, so that
+    /// nobody takes a piece for whole before hearing that it is not.
+    PieceDone { piece: u64, chunks: u64, length: u64, reading: Reading },
+}
+
+/// How reading a file went.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    /// Whether it changed meanwhile.
+    pub changed: bool,
+    /// Why it broke off, if it did.
+    pub fault: Option<String>,
 }
 
 /// An entry whose place is not known yet.
@@ -56,13 +64,28 @@ struct Piece {
     /// Chunks that came before their turn.
     early: BTreeMap<u64, (ChunkId, u32)>,
     referred: u64,
-    chunks: Option<u64>,
+    done: Option<Done>,
 }
 
+/// A piece that was cut to its end.
+struct Done {
+    chunks: u64,
+    length: u64,
+    reading: Reading,
+}
+
+/// A piece whose chunks are all referred to.
 struct Finished {
     base: u64,
     length: u64,
-    changed: bool,
+    reading: Reading,
+}
+
+/// The first name of a file that has several.
+struct First {
+    offset: u64,
+    length: u64,
+    reading: Reading,
 }
 
 pub(super) struct Ledger<'a> {
@@ -73,14 +96,12 @@ pub(super) struct Ledger<'a> {
     piece: u64,
     base: u64,
     offset: u64,
-    lengths: HashMap<u64, (u64, bool)>,
     finished: HashMap<u64, Finished>,
     batch: Vec<(ChunkId, u32)>,
     next_index: u64,
     drafts: VecDeque<Box<Draft>>,
-    faults: HashMap<u64, String>,
-    /// First names that links may point to: offset and length.
-    names: HashMap<Vec<u8>, (u64, u64)>,
+    /// First names that links may point to.
+    names: HashMap<Vec<u8>, First>,
     catalogue: Option<PageWriter>,
     pages: Vec<(ChunkId, u32)>,
     intake: Intake,
@@ -95,12 +116,10 @@ impl<'a> Ledger<'a> {
             piece: 0,
             base: 0,
             offset: 0,
-            lengths: HashMap::new(),
             finished: HashMap::new(),
             batch: Vec::new(),
             next_index: 0,
             drafts: VecDeque::new(),
-            faults: HashMap::new(),
             names: HashMap::new(),
             catalogue: is_tree.then(PageWriter::new),
             pages: Vec::new(),
@@ -116,12 +135,9 @@ impl<'a> Ledger<'a> {
                 Event::Chunk { piece, number, id, length } => {
                     self.pieces.entry(piece).or_default().early.insert(number, (id, length));
                 }
-                Event::PieceDone { piece, chunks, length, changed } => {
-                    self.pieces.entry(piece).or_default().chunks = Some(chunks);
-                    self.lengths.insert(piece, (length, changed));
-                }
-                Event::Fault { piece, why } => {
-                    self.faults.insert(piece, why);
+                Event::PieceDone { piece, chunks, length, reading } => {
+                    let done = Done { chunks, length, reading };
+                    self.pieces.entry(piece).or_default().done = Some(done);
                 }
             }
             self.refer_in_order()?;
@@ -143,11 +159,12 @@ impl<'a> Ledger<'a> {
                 self.offset += u64::from(length);
                 self.batch.push((id, length));
             }
-            let is_done = piece.chunks == Some(piece.referred);
-            if is_done {
-                let (length, changed) = self.lengths.remove(&self.piece).unwrap_or_default();
+            let referred = piece.referred;
+            let done = piece.done.take_if(|done| done.chunks == referred);
+            let is_done = done.is_some();
+            if let Some(Done { length, reading, .. }) = done {
                 let base = self.base;
-                self.finished.insert(self.piece, Finished { base, length, changed });
+                self.finished.insert(self.piece, Finished { base, length, reading });
                 self.pieces.remove(&self.piece);
                 self.piece += 1;
                 self.base = self.offset;
@@ -193,12 +210,20 @@ impl<'a> Ledger<'a> {
 
     fn settle(&mut self, draft: Box<Draft>) -> Result<(), IngestError> {
         let Draft { mut entry, placed, has_more_names } = *draft;
+        let mut reading = Reading::default();
         match placed {
             Placed::Nowhere => {}
-            Placed::AsTarget => {
-                (entry.offset, entry.length) =
-                    self.names.get(&entry.target).copied().unwrap_or_default();
-            }
+            Placed::AsTarget => match self.names.get(&entry.target) {
+                Some(first) => {
+                    (entry.offset, entry.length) = (first.offset, first.length);
+                    reading = first.reading.clone();
+                }
+                None => {
+                    let why = "the name that its bytes belong to was left out";
+                    self.leave_out(entry.path, why, Loss::Whole);
+                    return Ok(());
+                }
+            },
             Placed::Within(piece, within) => {
                 let base = self.finished.get(&piece).map_or(self.base, |done| done.base);
                 entry.offset = base + within;
@@ -206,42 +231,85 @@ impl<'a> Ledger<'a> {
             Placed::Piece(piece) => {
                 // Entries come in the order of pieces: nobody asks for this one or an earlier again.
                 self.finished.retain(|number, _| *number >= piece);
-                if let Some(done) = self.finished.remove(&piece) {
-                    (entry.offset, entry.length) = (done.base, done.length);
-                    entry.changed |= done.changed;
-                }
-                if let Some(why) = self.faults.remove(&piece) {
-                    entry.changed = true;
-                    let why = format!("only {} bytes could be read: {why}", entry.length);
-                    self.intake.skipped.push((entry.path.clone(), why));
-                }
+                let done = self.finished.remove(&piece).ok_or(IngestError::BrokenOff)?;
+                (entry.offset, entry.length) = (done.base, done.length);
+                reading = done.reading;
             }
+        }
+        entry.changed |= reading.changed;
+        if has_more_names {
+            let reading = Reading { changed: entry.changed, ..reading.clone() };
+            let first = First { offset: entry.offset, length: entry.length, reading };
+            self.names.insert(entry.path.clone(), first);
+        }
+        if let Some(why) = &reading.fault {
+            let why = only(entry.length, why);
+            if entry.length == 0 {
+                // A file of which nothing could be read is not an empty file.
+                self.leave_out(entry.path, &why, Loss::Whole);
+                return Ok(());
+            }
+            self.leave_out(entry.path.clone(), &why, Loss::Part);
         }
         if entry.length == 0 {
             entry.offset = 0;
         }
+        self.write_entry(entry)
+    }
+
+    fn leave_out(&mut self, path: Vec<u8>, why: &str, loss: Loss) {
+        self.intake.left_out.push(LeftOut { path, why: why.to_owned(), loss });
+    }
+
+    /// Writes an entry; one that the catalogue cannot hold as it is loses its extended attributes, and
+    /// one that it cannot hold at all costs nobody else.
+    fn write_entry(&mut self, mut entry: Entry) -> Result<(), IngestError> {
+        let full = match self.push(&entry) {
+            Ok(full) => full,
+            Err(why) if !entry.attributes.is_empty() => {
+                entry.attributes.clear();
+                match self.push(&entry) {
+                    Ok(full) => {
+                        let why = format!("its extended attributes cannot be kept: {why}");
+                        self.leave_out(entry.path.clone(), &why, Loss::Part);
+                        full
+                    }
+                    Err(why) => {
+                        self.refuse(&entry, &why);
+                        return Ok(());
+                    }
+                }
+            }
+            Err(why) => {
+                self.refuse(&entry, &why);
+                return Ok(());
+            }
+        };
         if entry.kind == Kind::File {
             self.intake.files += 1;
         }
         if entry.changed {
-            self.intake.changed.push(entry.path.clone());
+            self.intake.changed.push(entry.path);
         }
-        if has_more_names {
-            self.names.insert(entry.path.clone(), (entry.offset, entry.length));
-        }
-        self.write_entry(&entry)
-    }
-
-    fn write_entry(&mut self, entry: &Entry) -> Result<(), IngestError> {
-        let Some(catalogue) = &mut self.catalogue else { return Ok(()) };
-        let refused = |why: String| IngestError::Catalogue { path: text::name(&entry.path), why };
-        let value = entry.encode().map_err(|fault| refused(fault.to_string()))?;
-        let full =
-            catalogue.push(&entry.key(), &value).map_err(|fault| refused(fault.to_string()))?;
         match full {
             Some(page) => self.store_page(page),
             None => Ok(()),
         }
+    }
+
+    fn refuse(&mut self, entry: &Entry, why: &str) {
+        self.names.remove(&entry.path);
+        self.leave_out(
+            entry.path.clone(),
+            &format!("the catalogue cannot hold it: {why}"),
+            Loss::Whole,
+        );
+    }
+
+    fn push(&mut self, entry: &Entry) -> Result<Option<Vec<u8>>, String> {
+        let Some(catalogue) = &mut self.catalogue else { return Ok(None) };
+        let value = entry.encode().map_err(|fault| fault.to_string())?;
+        catalogue.push(&entry.key(), &value).map_err(|fault| fault.to_string())
     }
 
     fn store_page(&mut self, page: Vec<u8>) -> Result<(), IngestError> {
@@ -254,10 +322,7 @@ impl<'a> Ledger<'a> {
 
     fn append_catalogue(&mut self) -> Result<(), IngestError> {
         let Some(catalogue) = self.catalogue.take() else { return Ok(()) };
-        let last = catalogue.finish().map_err(|fault| IngestError::Catalogue {
-            path: String::new(),
-            why: fault.to_string(),
-        })?;
+        let last = catalogue.finish().map_err(|fault| IngestError::Catalogue(fault.to_string()))?;
         for page in last {
             self.store_page(page)?;
         }

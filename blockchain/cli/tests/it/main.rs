@@ -17,6 +17,7 @@
 
 mod append;
 mod archive;
+mod capture;
 mod chain;
 mod damage;
 mod documents;

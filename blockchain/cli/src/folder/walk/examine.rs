@@ -12,15 +12,16 @@ use std::{
 
 use rustix::{
     buffer::spare_capacity,
-    fs::{Advice, Mode, OFlags, fadvise, openat, readlinkat},
+    fs::{Advice, OFlags, fadvise, readlinkat},
     io::Errno,
 };
 
 use super::{
-    Content, Found, Identity, Skipped, Step, Why, open_reading,
+    Content, Found, Identity, Skipped, Step, Why, another, open_reading, open_unread,
     scout::{Place, Task},
 };
-use crate::folder::{Entry, FileTime, Kind, Owner, attributes};
+use crate::folder::attributes::{self, Attributes};
+use crate::folder::{Entry, FileTime, Kind, Owner};
 
 /// What became of a task, before second names are recognised.
 pub(super) struct Examined {
@@ -54,6 +55,9 @@ impl From<&Metadata> for State {
 pub struct OpenFile {
     file: File,
     before: Before,
+    /// Where reading fails, as on a disk with a bad sector.
+    #[cfg(test)]
+    fails_at: Option<u64>,
 }
 
 /// What a file was before it was read.
@@ -77,17 +81,38 @@ impl OpenFile {
         self.before.state.size
     }
 
-    /// Fills a buffer from a place in the file, from any thread; less only at the file's end.
+    /// From now on the file cannot be read from `offset` on.
+    #[cfg(test)]
+    pub(super) fn fail_at(&mut self, offset: Option<u64>) {
+        self.fails_at = offset;
+    }
+
+    fn read_some(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(end) = self.fails_at {
+            let sound = usize::try_from(end.saturating_sub(offset)).unwrap();
+            if sound == 0 && !buffer.is_empty() {
+                return Err(Errno::IO.into());
+            }
+            let sound = sound.min(buffer.len());
+            return self.file.read_at(&mut buffer[..sound], offset);
+        }
+        self.file.read_at(buffer, offset)
+    }
+
+    /// Fills a buffer from a place in the file, from any thread. Less comes at the file's end, and before
+    /// a place that cannot be read; reading on from there tells which of the two it is.
     pub fn read_at(&self, mut offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.file.read_at(rest, offset) {
+            match self.read_some(offset, rest) {
                 Ok(0) => break,
                 Ok(length) => {
                     filled += length;
                     offset += length as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if filled > 0 => break,
                 Err(error) => return Err(error),
             }
         }
@@ -110,9 +135,7 @@ pub(super) fn examine(task: Task, small_max: u64, admit: impl FnOnce(u64)) -> Ex
                 Ok(folder(&file, &seen))
             } else {
                 // The scout keeps the top of the tree too, so this is a second handle.
-                file.try_clone()
-                    .map_err(Why::Unreadable)
-                    .and_then(|file| opened(file, seen, small_max, admit))
+                another(&file).and_then(|file| opened(file, seen, small_max, admit))
             };
             (path, examined)
         }
@@ -144,6 +167,16 @@ impl Examined {
         Self { step, shared: None }
     }
 
+    #[cfg(test)]
+    pub(super) fn failing_at(mut self, offset: Option<u64>) -> Self {
+        if let Step::Found(found) = &mut self.step
+            && let Content::Open(file) = &mut found.content
+        {
+            file.fail_at(offset);
+        }
+        self
+    }
+
     /// How many bytes it brings along.
     pub(super) fn bytes(&self) -> u64 {
         match &self.step {
@@ -159,10 +192,7 @@ impl Examined {
 type Outcome = (Found, Option<Shared>);
 
 fn folder(file: &File, seen: &Metadata) -> Outcome {
-    let mut entry = describe(Kind::Folder, seen);
-    entry.attributes = attributes::Place::Open(file).read();
-    let content = Content::None;
-    (Found { entry, content, has_more_names: false }, None)
+    (described(Kind::Folder, seen, &attributes::Place::Open(file)), None)
 }
 
 fn opened(
@@ -175,39 +205,54 @@ fn opened(
         // It was a file when its folder was listed.
         return Err(Why::Changed);
     }
-    let mut entry = describe(Kind::File, &seen);
-    entry.attributes = attributes::Place::Open(&file).read();
+    let mut found = described(Kind::File, &seen, &attributes::Place::Open(&file));
     let (size, before) = (seen.size(), Before::from(&seen));
-    let content = if size < small_max {
+    if size < small_max {
         admit(size);
-        let bytes = read_small(&file, size, small_max).map_err(Why::Unreadable)?;
-        entry.length = bytes.len() as u64;
-        entry.changed = entry.length != size || moved(&file, before);
-        Content::Read(bytes)
+        let (bytes, fault) =
+            read_small(size, small_max, |bytes| rustix::io::read(&file, spare_capacity(bytes)));
+        found.entry.length = bytes.len() as u64;
+        found.entry.changed = found.entry.length != size || moved(&file, before);
+        match fault.map(io::Error::from) {
+            Some(why) if bytes.is_empty() => return Err(Why::Unreadable(why)),
+            Some(why) => found.lacks.push(only(bytes.len() as u64, &why.to_string())),
+            None => {}
+        }
+        found.content = Content::Read(bytes);
     } else {
-        entry.length = size;
+        found.entry.length = size;
         // Only a hint: larger read-ahead.
         let _ = fadvise(&file, 0, None, Advice::Sequential);
-        Content::Open(OpenFile { file, before })
-    };
-    Ok((Found { entry, content, has_more_names: false }, shared(&seen)))
+        found.content = Content::Open(OpenFile {
+            file,
+            before,
+            #[cfg(test)]
+            fails_at: None,
+        });
+    }
+    Ok((found, shared(&seen)))
 }
 
 fn symlink(place: &Place) -> Result<Outcome, Why> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let link: File =
-        openat(&place.folder, &*place.name, flags, Mode::empty()).map_err(Why::from_errno)?.into();
+    let link = open_unread(&place.folder, &place.name)?;
     let seen = link.metadata().map_err(Why::Unreadable)?;
     if !seen.is_symlink() {
         return Err(Why::Changed);
     }
-    let mut entry = describe(Kind::Symlink, &seen);
     // An empty path means the open link itself.
     let target = readlinkat(&link, c"", Vec::new()).map_err(Why::from_errno)?;
-    entry.target = target.into_bytes();
-    entry.attributes = attributes::Place::link(&place.folder, &place.name).read();
-    let content = Content::None;
-    Ok((Found { entry, content, has_more_names: false }, shared(&seen)))
+    let attributes = attributes::Place::link(&place.folder, &place.name);
+    let mut found = described(Kind::Symlink, &seen, &attributes);
+    found.entry.target = target.into_bytes();
+    Ok((found, shared(&seen)))
+}
+
+/// What is known before any byte is read.
+fn described(kind: Kind, seen: &Metadata, attributes: &attributes::Place<'_>) -> Found {
+    let mut entry = describe(kind, seen);
+    let Attributes { read, lacking } = attributes.read();
+    entry.attributes = read;
+    Found { entry, content: Content::None, has_more_names: false, lacks: lacking }
 }
 
 fn describe(kind: Kind, seen: &Metadata) -> Entry {
@@ -247,12 +292,23 @@ fn moved(file: &File, before: Before) -> bool {
     file.metadata().map_or(true, |after| Before::from(&after) != before)
 }
 
-/// Reads to the end, but never `small_max` bytes or more, however fast the file grows.
-fn read_small(file: &File, size: u64, small_max: u64) -> io::Result<Vec<u8>> {
+/// How much of a file is kept that could not be read to its end.
+pub(crate) fn only(bytes: u64, why: &str) -> String {
+    format!("only {bytes} bytes could be read: {why}")
+}
+
+/// Reads to the end, but never `small_max` bytes or more, however fast the file grows. Comes back with
+/// the bytes up to an error, and the error.
+fn read_small(
+    size: u64,
+    small_max: u64,
+    mut read: impl FnMut(&mut Vec<u8>) -> Result<usize, Errno>,
+) -> (Vec<u8>, Option<Errno>) {
     let most = usize::try_from(small_max).unwrap_or(usize::MAX);
     let size = usize::try_from(size).unwrap_or(usize::MAX).min(most);
     // One more than it should have, so that growing shows in the same call.
     let mut bytes = Vec::with_capacity(size.saturating_add(1));
+    let mut fault = None;
     loop {
         if bytes.len() == bytes.capacity() {
             if bytes.len() >= most {
@@ -260,16 +316,19 @@ fn read_small(file: &File, size: u64, small_max: u64) -> io::Result<Vec<u8>> {
             }
             bytes.reserve(bytes.len().max(4096).min(most - bytes.len()));
         }
-        match rustix::io::read(file, spare_capacity(&mut bytes)) {
+        match read(&mut bytes) {
             Ok(0) => break,
             // A file that claims to be empty may still have something to say, like those in /proc.
             Ok(_) if bytes.len() == size => break,
             Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+            Err(errno) => {
+                fault = Some(errno);
+                break;
+            }
         }
     }
     bytes.truncate(most);
-    Ok(bytes)
+    (bytes, fault)
 }
 
 #[cfg(test)]
@@ -360,6 +419,25 @@ mod tests {
                 panic!("{name} was taken for a file");
             };
             assert!(matches!(skipped.why, Why::Changed), "{skipped:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_file_that_fails_on_the_way_is_kept_up_to_there() {
+        for size in [4, 8, 100] {
+            let mut parts = [&b"some"[..], b" of "].into_iter();
+            let (bytes, fault) = read_small(size, 1000, |bytes| {
+                let part = parts.next().ok_or(Errno::IO)?;
+                bytes.extend_from_slice(part);
+                Ok(part.len())
+            });
+            // One that ends where it said is whole, whatever reading on would have brought.
+            let wanted = match size {
+                4 => (&b"some"[..], None),
+                8 => (&b"some of "[..], None),
+                _ => (&b"some of "[..], Some(Errno::IO)),
+            };
+            assert_eq!((bytes.as_slice(), fault), wanted);
         }
     }
 

@@ -21,6 +21,8 @@ struct First {
     path: Vec<u8>,
     state: State,
     names_left: u64,
+    /// What could not be read of it: the bytes of all names are those that the first one had.
+    lacks: Vec<String>,
 }
 
 impl Links {
@@ -34,7 +36,7 @@ impl Links {
             // The number may have been given to a new file meanwhile, or the file rewritten:
             // then this name has a content of its own.
             Some(first) if first.state == shared.state => {
-                link_to(&first.path, &mut found);
+                link_to(first, &mut found);
                 first.names_left = first.names_left.saturating_sub(1);
                 if first.names_left == 0 {
                     self.first.remove(&shared.identity);
@@ -45,6 +47,7 @@ impl Links {
                     path: found.entry.path.clone(),
                     state: shared.state,
                     names_left: shared.names.saturating_sub(1),
+                    lacks: found.lacks.clone(),
                 };
                 found.has_more_names = true;
                 self.first.insert(shared.identity, first);
@@ -54,11 +57,12 @@ impl Links {
     }
 }
 
-fn link_to(first: &[u8], found: &mut Found) {
+fn link_to(first: &First, found: &mut Found) {
     found.entry.kind = Kind::HardLink;
-    found.entry.target = first.to_vec();
+    found.entry.target = first.path.clone();
     // These belong to the first name.
     found.entry.attributes = Vec::new();
+    found.lacks = first.lacks.clone();
     found.entry.length = 0;
     found.entry.changed = false;
     found.content = Content::None;

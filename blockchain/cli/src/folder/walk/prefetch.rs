@@ -12,6 +12,7 @@ use std::{
     vec,
 };
 
+use lucid_store::descriptors::{self, Keeper};
 use parking_lot::{Condvar, Mutex};
 
 use super::{
@@ -23,8 +24,10 @@ use super::{
 
 /// Names a batch.
 const BATCH: usize = 16;
-/// Batches ahead of the one wanted; every name may hold a folder and a file open.
-const WINDOW: u64 = 12;
+/// Batches ahead of the one wanted, as far as descriptors go.
+const WINDOW: usize = 12;
+/// A name may hold a folder and a file open.
+const FILES_A_BATCH: usize = 2 * BATCH;
 
 /// A walk that reads ahead. Dropping it stops its threads.
 pub struct Prefetch {
@@ -45,7 +48,11 @@ struct Shared {
     /// A batch is examined, or all are.
     ready: Condvar,
     bytes_ahead: u64,
+    /// Batches ahead.
+    window: u64,
     small_max: u64,
+    #[cfg(test)]
+    fails_at: Option<u64>,
 }
 
 #[derive(Default)]
@@ -69,13 +76,17 @@ impl Prefetch {
         options: &Options,
         small_max: u64,
     ) -> Result<Self, WalkError> {
+        let files = descriptors::share(Keeper::ReadAhead, WINDOW * FILES_A_BATCH);
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
             room: Condvar::new(),
             ready: Condvar::new(),
             bytes_ahead: options.bytes_ahead,
+            window: (files / FILES_A_BATCH).max(1) as u64,
             small_max,
+            #[cfg(test)]
+            fails_at: options.fails_at,
         });
         // Made first, so that a failure below stops the threads that were started.
         let mut prefetch = Self {
@@ -152,7 +163,7 @@ impl Shared {
             let batch: Vec<Task> = scout.by_ref().take(BATCH).collect();
             let last = batch.len() < BATCH;
             let mut state = self.state.lock();
-            while state.scouted >= state.wanted + WINDOW && !state.stopped {
+            while state.scouted >= state.wanted + self.window && !state.stopped {
                 self.room.wait(&mut state);
             }
             if state.stopped {
@@ -207,6 +218,8 @@ impl Shared {
             self.admit(number, bytes);
             admitted = bytes;
         });
+        #[cfg(test)]
+        let examined = examined.failing_at(self.fails_at);
         let read = examined.bytes();
         if read != admitted {
             // It grew, shrank or failed meanwhile.

@@ -16,11 +16,11 @@ use std::{
 
 use lucid_core::limits::PATH_BYTES_MAX;
 use rustix::{
-    fs::{FileType, Mode, OFlags, RawDir, openat},
+    fs::{FileType, OFlags, RawDir},
     io::Errno,
 };
 
-use super::{Identity, Skipped, WalkError, Why, open_reading, open_top};
+use super::{Identity, Skipped, WalkError, Why, open_reading, open_top, open_unread};
 use crate::folder::path::join;
 
 /// Folders of the current path that stay open.
@@ -144,7 +144,7 @@ impl Scout {
         }
         let (names, failed) = self.list(&folder);
         if let Some(errno) = failed {
-            self.ahead.push_back(skip(path.clone(), Why::from_errno(errno)));
+            self.ahead.push_back(skip(path.clone(), Why::Listing(errno.into())));
         }
         self.path.clone_from(&path);
         self.frames.push(Frame {
@@ -248,10 +248,8 @@ fn skip(path: Vec<u8>, why: Why) -> Task {
 
 /// Asks what a name stands for, without opening it for reading.
 fn ask(place: &Place) -> Result<FileType, Why> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file =
-        openat(&place.folder, &*place.name, flags, Mode::empty()).map_err(Why::from_errno)?;
-    let kind = File::from(file).metadata().map_err(Why::Unreadable)?.file_type();
+    let file = open_unread(&place.folder, &place.name)?;
+    let kind = file.metadata().map_err(Why::Unreadable)?.file_type();
     Ok(match () {
         () if kind.is_dir() => FileType::Directory,
         () if kind.is_file() => FileType::RegularFile,

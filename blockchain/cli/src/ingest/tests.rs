@@ -1,0 +1,128 @@
+//! Archiving from a disk that fails, into a sink that remembers.
+
+use std::fs;
+use std::path::Path;
+
+use lucid_core::cut::ChunkProfile;
+use parking_lot::Mutex;
+
+use super::sink::SinkError;
+use super::*;
+use crate::output::{Manner, Output};
+
+/// Keeps chunks by what they are, and references in order.
+#[derive(Default)]
+struct Remembering {
+    chunks: Mutex<std::collections::HashMap<ChunkId, Vec<u8>>>,
+    referred: Mutex<Vec<ChunkId>>,
+}
+
+impl Sink for Remembering {
+    fn put(&self, _: &mut Worker, id: &ChunkId, bytes: Vec<u8>) -> Result<(), SinkError> {
+        self.chunks.lock().insert(*id, bytes);
+        Ok(())
+    }
+
+    fn refer(&self, start_index: u64, chunks: Vec<(ChunkId, u32)>) -> Result<(), SinkError> {
+        let mut referred = self.referred.lock();
+        assert_eq!(start_index, referred.len() as u64);
+        referred.extend(chunks.into_iter().map(|(id, _)| id));
+        Ok(())
+    }
+}
+
+impl Remembering {
+    fn session(&self) -> Vec<u8> {
+        let chunks = self.chunks.lock();
+        self.referred.lock().iter().flat_map(|id| chunks[id].clone()).collect()
+    }
+
+    /// The catalogue's entries, and the content before it.
+    fn read(&self, intake: &Intake) -> (Vec<Entry>, Vec<u8>) {
+        let session = self.session();
+        let appendix = intake.appendix.as_ref().unwrap();
+        let (content, pages) = session.split_at(usize::try_from(appendix.offset).unwrap());
+        // One page here, so it is the whole appendix.
+        let page = lucid_core::page::Page::decode(pages).unwrap();
+        let entries = page.entries().iter();
+        let entries = entries.map(|entry| Entry::decode(entry.0, entry.1).unwrap()).collect();
+        (entries, content.to_vec())
+    }
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Takes in a folder in which every large file fails at `fails_at`.
+fn taken_in(folder: &Path, fails_at: u64) -> (Intake, Remembering) {
+    let options = walk::Options { fails_at: Some(fails_at), ..walk::Options::default() };
+    let sink = Remembering::default();
+    let progress = Progress::start(&Output::new(Manner { quiet: true, json: false }), "", None);
+    let source = Source::Tree(folder.to_owned(), options);
+    let intake = ingest(source, ChunkProfile::default(), &sink, &progress).unwrap();
+    (intake, sink)
+}
+
+#[test]
+fn a_large_file_that_fails_on_the_way_is_kept_up_to_there_and_named_under_every_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = noise(5 << 20);
+    fs::write(folder.path().join("big"), &bytes).unwrap();
+    fs::hard_link(folder.path().join("big"), folder.path().join("same")).unwrap();
+    fs::write(folder.path().join("small"), "small").unwrap();
+    // Behind the first read, and not on a border of one.
+    let end = (3 << 20) + 123;
+    let (intake, sink) = taken_in(folder.path(), end as u64);
+    let told: Vec<_> =
+        intake.left_out.iter().map(|left| (&*left.path, &*left.why, left.loss)).collect();
+    let why = format!("only {end} bytes could be read: Input/output error (os error 5)");
+    assert_eq!(told, [(&b"big"[..], &*why, Loss::Part), (b"same", &why, Loss::Part)]);
+    assert_eq!(intake.changed, [b"big".to_vec(), b"same".to_vec()]);
+    let (entries, content) = sink.read(&intake);
+    let big = &entries[1];
+    assert_eq!((big.path.as_slice(), big.length, big.changed), (&b"big"[..], end as u64, true));
+    assert!(content[usize::try_from(big.offset).unwrap()..][..end] == bytes[..end]);
+    let same = &entries[2];
+    assert_eq!((same.kind, same.offset, same.length), (Kind::HardLink, big.offset, big.length));
+    assert!(same.changed);
+    assert_eq!((entries[3].path.as_slice(), entries[3].changed), (&b"small"[..], false));
+}
+
+#[test]
+fn a_large_file_of_which_nothing_can_be_read_is_left_out_and_not_kept_as_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("big"), noise(5 << 20)).unwrap();
+    fs::hard_link(folder.path().join("big"), folder.path().join("same")).unwrap();
+    fs::write(folder.path().join("small"), "small").unwrap();
+    let (intake, sink) = taken_in(folder.path(), 0);
+    let told: Vec<_> =
+        intake.left_out.iter().map(|left| (&*left.path, &*left.why, left.loss)).collect();
+    let why = "only 0 bytes could be read: Input/output error (os error 5)";
+    assert_eq!(told, [(&b"big"[..], why, Loss::Whole), (b"same", why, Loss::Whole)]);
+    assert_eq!((intake.files, intake.bytes_in), (1, 5));
+    let (entries, _) = sink.read(&intake);
+    let paths: Vec<_> = entries.iter().map(|entry| entry.path.as_slice()).collect();
+    assert_eq!(paths, [&b""[..], b"small"]);
+}
+
+#[test]
+fn files_before_and_after_one_that_fails_keep_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        let length = if name == "b" { 6 << 20 } else { 2 << 20 };
+        fs::write(folder.path().join(name), noise(length)).unwrap();
+    }
+    let (intake, sink) = taken_in(folder.path(), 4 << 20);
+    let told: Vec<_> = intake.left_out.iter().map(|left| &*left.path).collect();
+    assert_eq!(told, [b"b"]);
+    let (entries, content) = sink.read(&intake);
+    for entry in &entries[1..] {
+        let (offset, length) = (usize::try_from(entry.offset).unwrap(), entry.length);
+        let wanted = if entry.path == b"b" { 4 << 20 } else { 2 << 20 };
+        assert_eq!((length, entry.changed), (wanted as u64, entry.path == b"b"));
+        assert!(content[offset..][..wanted] == noise(wanted));
+    }
+}
