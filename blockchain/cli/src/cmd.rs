@@ -27,13 +27,15 @@ mod up;
 mod verify;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_store::folder::Passphrase;
-use lucid_store::folder::keys::needs_passphrase;
+use lucid_store::folder::keys::{OpensWith, opens_with};
 
 use crate::output::{Manner, Output};
 use crate::place::{Place, local, remote};
@@ -79,6 +81,9 @@ pub struct Home {
     /// A file with the passphrase, if the keys are wrapped under one; on a terminal it is asked for.
     #[arg(long, global = true, env = "LUCID_PASSPHRASE_FILE", value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Where the blocks of the chain are, if not in its folder; it is kept in mind.
+    #[arg(long, global = true, env = "BLOCK_STORAGE_PATH", value_name = "DIR")]
+    pub blocks: Option<PathBuf>,
     /// The passphrase as it was typed.
     #[arg(skip)]
     pub typed: Option<Passphrase>,
@@ -90,12 +95,52 @@ impl Home {
         self.passphrase_file.clone().map(Passphrase::File).or_else(|| self.typed.clone())
     }
 
+    /// Of the key and the passphrase that were given, those that a folder takes. The two folders of a store
+    /// may open in different ways; one that is to be made takes what there is.
+    pub fn given_to(&self, folder: &Path) -> (Option<PathBuf>, Option<Passphrase>) {
+        match opens_with(folder) {
+            None => (self.key_file.clone(), self.passphrase()),
+            Some(OpensWith::Key) => (self.key_file.clone(), None),
+            Some(OpensWith::Passphrase) => (None, self.passphrase()),
+            Some(OpensWith::Nothing) => (None, None),
+        }
+    }
+
+    /// Refuses a key or a passphrase that no folder takes: whoever gives one believes that it matters.
+    fn check_given(&self, is_new_passphrase: bool) -> anyhow::Result<()> {
+        let folders = [self.data.clone(), local::data_folder(self), local::chain_folder(self)];
+        let ways: Vec<OpensWith> = folders.iter().filter_map(|folder| opens_with(folder)).collect();
+        let takes = |way| ways.is_empty() || ways.contains(&way);
+        anyhow::ensure!(
+            self.key_file.is_none() || takes(OpensWith::Key),
+            "--key-file (LUCID_MASTER_KEY_FILE) names a key, and the store in {} {}: leave it out",
+            self.data.display(),
+            match ways.contains(&OpensWith::Passphrase) {
+                true => "opens with a passphrase",
+                false => "was made without encryption",
+            }
+        );
+        anyhow::ensure!(
+            self.passphrase_file.is_none() || is_new_passphrase || takes(OpensWith::Passphrase),
+            "--passphrase-file (LUCID_PASSPHRASE_FILE) names a passphrase, and the store in {} {}",
+            self.data.display(),
+            match ways.contains(&OpensWith::Key) {
+                true => {
+                    "does not open with one: leave it out, or wrap the keys under it with `lucid keys \
+                     rewrap --passphrase`"
+                }
+                false => "was made without encryption: leave it out",
+            }
+        );
+        Ok(())
+    }
+
     /// The same, with the passphrase that the folder wants and nobody has given yet.
     fn with_passphrase(&self, output: &Output) -> anyhow::Result<Self> {
         let folders = [local::data_folder(self), local::chain_folder(self)];
         let wanted = self.server.is_none()
             && self.passphrase_file.is_none()
-            && folders.iter().any(|folder| needs_passphrase(folder));
+            && folders.iter().any(|folder| opens_with(folder) == Some(OpensWith::Passphrase));
         let mut home = self.clone();
         if wanted && output.can_ask() {
             home.typed = Some(Passphrase::Text(output.ask_secret("passphrase: ")?));
@@ -153,6 +198,36 @@ enum Verb {
 }
 
 impl Arguments {
+    /// Reads the command line. A key that is named there for what opens no folder is refused; one that
+    /// the environment names is of the machine, and counts where it is needed.
+    pub fn read() -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let arguments = Self::from_arg_matches(&matches)?;
+        let Some(why) = arguments.without_folder() else { return Ok(arguments) };
+        for (name, option) in [("key_file", "--key-file"), ("passphrase_file", "--passphrase-file")]
+        {
+            if matches.value_source(name) == Some(ValueSource::CommandLine) {
+                let sentence = format!("{option} opens a data folder, and {why}: leave it out\n");
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, sentence));
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// Why no data folder is opened, if so.
+    fn without_folder(&self) -> Option<&'static str> {
+        match &self.verb {
+            Verb::CheckProof(_) => Some("a proof is checked without one"),
+            Verb::Chain(verb) if verb.needs_no_folder() => Some("this is done without one"),
+            Verb::Keys(verb) if verb.brings_its_key() => {
+                Some("the key that is put back is in the file that is named")
+            }
+            // These say that they need one.
+            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) => None,
+            _ => self.home.server.as_ref().map(|_| "the server has its own"),
+        }
+    }
+
     /// How the user wants to be spoken to.
     pub fn manner(&self) -> Manner {
         Manner { json: self.json, quiet: self.quiet }
@@ -164,6 +239,10 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
     // A proof is checked without any store, so nothing is asked for it.
     if let Verb::CheckProof(verb) = &arguments.verb {
         return verb.run(output);
+    }
+    if arguments.without_folder().is_none() {
+        let new = matches!(&arguments.verb, Verb::Keys(verb) if verb.takes_new_passphrase());
+        arguments.home.check_given(new)?;
     }
     let home = &arguments.home.with_passphrase(output)?;
     match &arguments.verb {

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use lucid::cmd::{self, Arguments};
 use lucid::output::Output;
 use lucid_store::descriptors::raise_limit;
 
 fn main() -> ExitCode {
     raise_limit();
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are answers; everything else is wrong use, which has its own code

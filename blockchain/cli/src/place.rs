@@ -96,6 +96,12 @@ pub trait Place: Sync {
     /// Ends a session.
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()>;
 
+    /// Whether what is sealed here now could be anchored, as far as that can be told at once; `new` is the
+    /// id that a session is to have, if one was chosen. A server keeps anchors until it can deliver them.
+    fn may_anchor(&self, _new: Option<&SessionId>) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Brings a sealed session's anchor into a block, and waits for it.
     fn anchor(&self, id: &SessionId) -> anyhow::Result<Session>;
 

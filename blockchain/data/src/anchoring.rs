@@ -15,6 +15,9 @@ pub enum EngineError {
     /// It refused the transaction for good.
     #[error("the block-manager refuses the anchor: {0}")]
     Refused(String),
+    /// It keeps another chain than the one that this store's anchors are in, or less of it.
+    #[error("nothing is anchored in another chain: {0}")]
+    OtherChain(String),
 }
 
 /// A transaction in a committed block.
@@ -32,6 +35,9 @@ pub struct Confirmed {
 pub trait AnchorEngine: Send + Sync {
     /// Hands over a transaction's text; durable on return, committed later.
     fn submit(&self, text: &str) -> Result<(), EngineError>;
+
+    /// The hash of its chain's first block; `None` while it has no blocks.
+    fn genesis(&self) -> Result<Option<BlockHash>, EngineError>;
 
     /// Where a transaction is, once its block is committed.
     fn confirmed(&self, transaction_id: &str) -> Result<Option<Confirmed>, EngineError>;

@@ -5,6 +5,7 @@
 use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, Retry};
 use lucid_api::v1::transactions::TransactionProof;
 use lucid_core::bundle::{Anchored, Producer};
+use lucid_core::digest::BlockHash;
 use lucid_http::config::Outbound;
 use lucid_http::serve::Shutdown;
 
@@ -38,6 +39,12 @@ impl HttpEngine {
 impl AnchorEngine for HttpEngine {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
         self.client()?.submit_transaction(text).map(drop).map_err(|error| explain(&error))
+    }
+
+    fn genesis(&self) -> Result<Option<BlockHash>, EngineError> {
+        let info = self.client()?.chain_info();
+        info.map(|info| info.genesis_hash)
+            .map_err(|error| EngineError::Unavailable(error.to_string()))
     }
 
     fn confirmed(&self, transaction_id: &str) -> Result<Option<Confirmed>, EngineError> {

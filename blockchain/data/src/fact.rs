@@ -4,6 +4,7 @@
 //! `docs/FORMATS.md` gives each fact byte by byte. A fact never changes once it is written; what it
 //! means for the index is decided in [`crate::projection`].
 
+mod chain;
 mod chunks;
 mod removal;
 mod scrub;
@@ -17,6 +18,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::crypt::Owner;
 
+pub use chain::{KnownChain, OwnChain};
 pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
 
 use scrub::SCRUBBED;
@@ -68,6 +70,8 @@ pub enum Fact {
     Verified(Verified),
     /// A recording came to a moment.
     Marked(Marked),
+    /// Which chain anchors are in.
+    Chain(OwnChain),
 }
 
 /// The beginning of a session.
@@ -187,6 +191,7 @@ impl Fact {
             Self::Held(fact) => fact.encode(&mut to),
             Self::Released(fact) => fact.encode(&mut to),
             Self::Scrubbed(fact) => fact.write(&mut to),
+            Self::Chain(fact) => fact.write(&mut to),
             Self::Uploaded(fact) => fact.write(&mut to),
             Self::Forgotten(fact) => fact.write(&mut to),
             Self::Placed(fact) => fact.write(&mut to),
@@ -206,6 +211,7 @@ impl Fact {
             chunks::PLACED => Self::Placed(Placed::read(&mut from)?),
             chunks::NOTED => chunks::read_noted(&mut from)?,
             SCRUBBED => Self::Scrubbed(Scrubbed::read(&mut from)?),
+            chain::CHAIN => Self::Chain(OwnChain::read(&mut from)?),
             kind => Self::decode_of_session(kind, &mut from)?,
         };
         from.finish()?;
@@ -375,6 +381,15 @@ mod tests {
                 chunks: vec![(ChunkId::new([1; 32]), 10)],
             }),
             Fact::Forgotten(Forgotten { chunks: vec![ChunkId::new([1; 32])] }),
+            Fact::Chain(OwnChain::default()),
+            Fact::Chain(OwnChain {
+                known: Some(KnownChain {
+                    genesis: Some(BlockHash::new([6; 32])),
+                    block_index: 9,
+                    block_hash: BlockHash::new([3; 32]),
+                    transaction: "anchor:1".into(),
+                }),
+            }),
             Fact::Placed(Placed {
                 session: session.clone(),
                 index: 7,

@@ -29,6 +29,7 @@ pub mod put_chunk;
 pub mod read_chunk;
 pub mod read_session;
 pub mod read_timeline;
+pub mod recognise_chain;
 pub mod remove_session;
 pub mod scrub_store;
 pub mod seal_session;

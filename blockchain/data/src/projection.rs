@@ -296,6 +296,10 @@ impl Project for SessionProjection {
                 changes.put(row::scrub_key(), self.sealer.seal_value(&scrubbed.encode())?);
                 Ok(())
             }
+            Ok(chain @ Fact::Chain(_)) => {
+                changes.put(row::chain_key(), self.sealer.seal_value(&chain.encode())?);
+                Ok(())
+            }
             Ok(Fact::Uploaded(fact)) => self.uploaded(&fact, changes),
             Ok(Fact::Forgotten(fact)) => self.forgotten(&fact, changes),
             Ok(Fact::Placed(fact)) => self.placed(&fact, changes),

@@ -4,6 +4,7 @@
 //! and roots of trees that were built, are in clear. Values are encrypted, but for counts. All of it
 //! follows from the facts in the log.
 
+mod chain;
 mod chunks;
 mod removal;
 mod scrub;
@@ -22,6 +23,7 @@ use lucid_store::index::Index;
 use std::collections::BTreeMap;
 
 use crate::fact::{read_owner, write_owner};
+pub use chain::{chain_key, own_chain};
 pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
 pub use scrub::{scrub_key, scrubbed};
 pub mod live;

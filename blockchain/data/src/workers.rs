@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use crate::anchoring::{AnchorEngine, EngineError};
 use crate::app::App;
 use crate::clock;
+use crate::opened::Opened;
 use crate::ops::OpError;
 use crate::ops::count_sessions::count_sessions;
 use crate::ops::deliver_anchors::{Delivered, deliver_anchors, waiting_since};
@@ -47,7 +48,7 @@ pub struct Anchoring {
 
 #[derive(Default)]
 struct Noted {
-    /// Why the engine did not answer, or the store did not keep what it said.
+    /// Why the engine did not answer, keeps another chain, or the store did not keep what it said.
     down: Option<String>,
     sessions: BTreeMap<SessionId, (AnchorStatus, Option<String>)>,
 }
@@ -89,7 +90,7 @@ impl Anchoring {
         let mut noted = Noted::default();
         for (session, error) in &delivered.failed {
             let status = match error {
-                EngineError::Unavailable(_) => {
+                EngineError::Unavailable(_) | EngineError::OtherChain(_) => {
                     noted.down = Some(error.to_string());
                     AnchorStatus::Pending
                 }
@@ -115,7 +116,10 @@ pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
     while !shutdown.is_asked() {
         let round = {
             let (app, engine) = (app.clone(), engine.clone());
-            tokio::task::spawn_blocking(move || deliver_anchors(&app.opened.vault, engine.as_ref()))
+            tokio::task::spawn_blocking(move || {
+                let Opened { vault, key, .. } = &app.opened;
+                deliver_anchors(vault, &key.public(), engine.as_ref())
+            })
         };
         let Ok(outcome) = round.await else { return };
         let was_down = anchoring.fault().is_some();

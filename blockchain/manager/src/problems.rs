@@ -80,6 +80,7 @@ pub fn submit(error: SubmitError) -> Refusal {
         SubmitError::Conflict { id } => {
             Refusal::new(ErrorCode::Conflict, sentence).with("tx_id", id)
         }
+        SubmitError::OtherRoot { .. } => Refusal::new(ErrorCode::Conflict, sentence),
         SubmitError::PoolFull { .. } => Refusal::new(ErrorCode::Busy, sentence),
         SubmitError::Store(error) => store(error),
         SubmitError::Commit(error) => commit(error),

@@ -13,12 +13,10 @@ use std::sync::Arc;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey, SigningKey};
 use lucid_core::time::Timestamp;
-use lucid_store::chain::elsewhere::BlocksElsewhere;
 use lucid_store::chain::files::FILE_BYTES_MAX;
 use lucid_store::chain::{ChainFiles, ChainParts, ChainStore, Tip};
 use lucid_store::committer::Limits;
 use lucid_store::disk::Disk;
-use lucid_store::disk::real::RealDisk;
 use lucid_store::folder::{self, DataFolder, Passphrase};
 use lucid_store::index::Index;
 use lucid_store::index::embedded::EmbeddedIndex;
@@ -44,7 +42,7 @@ pub struct Options {
     pub root_key_file: Option<PathBuf>,
     /// The passphrase, for a store whose keys are wrapped under one.
     pub passphrase: Option<Passphrase>,
-    /// Where the blocks are, if not in the folder (`BLOCK_STORAGE_PATH`).
+    /// Where the blocks are, if not in the folder (`BLOCK_STORAGE_PATH`); it need be said once.
     pub blocks: Option<PathBuf>,
     /// Whether the loss of acknowledged facts and blocks has been accepted.
     pub accept_loss: bool,
@@ -137,10 +135,16 @@ pub enum OpenError {
     },
     /// The chain is gone.
     #[error(
-        "the chain began with block {0} and has no blocks now: put blocks/ and TIP back, or mount \
-         the folder they are in"
+        "the chain began with block {0} and has no blocks now: put blocks/ and TIP back, mount the \
+         folder they are in, or name it with BLOCK_STORAGE_PATH"
     )]
     ChainGone(BlockHash),
+    /// There is nothing left to go on with.
+    #[error(
+        "nothing of the chain is left to go on with ({0}): put blocks/ back, mount the folder they are \
+         in, or name it with BLOCK_STORAGE_PATH"
+    )]
+    NothingLeft(String),
 }
 
 /// An open block-manager. Dropping it closes it; [`Opened::close`] also says how that went.
@@ -247,17 +251,14 @@ fn folder(root: &Path, options: &Options, now: Timestamp) -> Result<DataFolder, 
 }
 
 fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
+    if let Some(path) = &options.blocks {
+        folder.keep_blocks_in(path)?;
+    }
+    folder.blocks_are_mounted()?;
     let disk: Arc<dyn Disk> = folder.disk.clone();
-    let blocks: Arc<dyn Disk> = match &options.blocks {
-        Some(path) if *path != folder.root.join(lucid_store::chain::FOLDER) => {
-            let elsewhere: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
-            Arc::new(BlocksElsewhere { home: disk.clone(), blocks: elsewhere })
-        }
-        _ => disk.clone(),
-    };
     let parts = Parts {
+        blocks: disk.clone(),
         disk,
-        blocks,
         store: folder.store,
         sealer: folder.sealer.clone(),
         index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
@@ -289,13 +290,18 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         file_bytes_max: parts.block_file_bytes,
         accept_loss: parts.accept_loss,
     })?;
+    if parts.accept_loss
+        && let Some(why) = chain.read_only()
+    {
+        return Err(OpenError::NothingLeft(why));
+    }
     let role = settle_role(&vault, parts.kind.role)?;
     let own = parts.key.public();
     let pinned = parts.kind.producer;
     if role == Role::Authority && pinned.are_pinned() && !pinned.have(&own) {
         return Err(OpenError::Producer { pinned: Box::new(pinned), own });
     }
-    let genesis = settle_genesis(&vault, &chain, parts.accept_loss)?;
+    let genesis = settle_genesis(&vault, &chain)?;
     if let (Some(pinned), Some(is)) = (parts.kind.genesis, genesis)
         && pinned != is
     {
@@ -336,11 +342,7 @@ fn settle_role(vault: &Vault, wanted: Option<Role>) -> Result<Role, OpenError> {
     }
 }
 
-fn settle_genesis(
-    vault: &Vault,
-    chain: &dyn ChainStore,
-    accept_loss: bool,
-) -> Result<Option<BlockHash>, OpenError> {
+fn settle_genesis(vault: &Vault, chain: &dyn ChainStore) -> Result<Option<BlockHash>, OpenError> {
     let was = facts::genesis(vault.index())?;
     let is = match chain.tip()? {
         None => None,
@@ -354,7 +356,7 @@ fn settle_genesis(
     };
     match (was, is) {
         (Some(was), Some(is)) if was != is => Err(OpenError::Genesis { was, is }),
-        (Some(was), None) if !accept_loss => Err(OpenError::ChainGone(was)),
+        (Some(was), None) => Err(OpenError::ChainGone(was)),
         (None, Some(is)) if vault.read_only().is_none() => {
             facts::commit(vault, &[Fact::Genesis(is)])?;
             Ok(Some(is))

@@ -9,7 +9,6 @@
 //! a height never changes. `conformance` holds every back-end to it.
 
 pub mod audit;
-pub mod elsewhere;
 pub mod files;
 pub mod memory;
 mod recovery;
@@ -75,7 +74,7 @@ pub enum Appended {
 /// What became of a run of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// How many of them were stored. Those at the front that were there already do not count.
+    /// How many of them were stored. Those that were there already, or came before, do not count.
     pub stored: usize,
     /// Why the rest was not, if there is a rest.
     pub stopped: Option<Appended>,
@@ -185,8 +184,8 @@ pub trait ChainStore: Send + Sync {
     fn tip(&self) -> Result<Option<Tip>, StoreError>;
 
     /// Decides about consecutive blocks at once: all that is stored of them is durable together, at the
-    /// price of one block. Those at the front that are known are passed over. An error speaks of what
-    /// lies above the tip then: the genesis is always decided alone.
+    /// price of one block. Those that are known by then are passed over, wherever they stand. An error
+    /// speaks of what lies above the tip then: the genesis is always decided alone.
     fn append_run(&self, blocks: &[ValidBlock]) -> Result<Run, CommitError>;
 
     /// Decides about the block at its height.

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::fs::FlockOperation;
 use zeroize::Zeroizing;
 
-use crate::crypt::{self, Sealer, Secret, random};
+use crate::crypt::{Sealer, Secret, random};
 use crate::disk::real::RealDisk;
 use crate::disk::{self, Disk};
 use crate::{Damage, StoreError};
@@ -46,6 +46,9 @@ pub const INDEX: &str = "index";
 /// In `run/` while a new store is being made: whatever else is there then was promised to nobody.
 const MAKING: &str = "making";
 
+/// The lines of a label file, some of which are secrets: they are wiped when dropped.
+pub type Lines = BTreeMap<String, Zeroizing<String>>;
+
 /// How a folder is to be opened.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -57,9 +60,10 @@ pub struct Options {
     pub create: bool,
     /// Whether a new store is encrypted.
     pub encrypt: bool,
-    /// A file with the root key, instead of the one in the folder.
+    /// A file with the root key, instead of the one in the folder. A new store is made under it; then the
+    /// file is made too, if it is not there.
     pub root_key_file: Option<PathBuf>,
-    /// The passphrase, for a store whose keys are wrapped under one.
+    /// The passphrase, for a store whose keys are wrapped under one. A new store is made under it.
     pub passphrase: Option<Passphrase>,
     /// Who opens it, for whoever finds it locked: `lucid up on http://127.0.0.1:8087`.
     pub owner: String,
@@ -96,12 +100,7 @@ impl DataFolder {
                 root.display()
             )));
         }
-        let new_folder = !root.exists();
-        std::fs::create_dir_all(root)
-            .map_err(StoreError::io(format!("making {}", root.display())))?;
-        if new_folder {
-            sync_parents(root)?;
-        }
+        make_folder(root)?;
         link::check(root)?;
         let lock = lock(root, options)?;
         let real = Arc::new(RealDisk::new(root));
@@ -115,6 +114,7 @@ impl DataFolder {
         }
         end_making(disk, root)?;
         let store = read_store(disk, options, &mut damage)?;
+        keys::fit(options, store.keyed)?;
         let sealer = if store.keyed {
             let keys = DataKeys::open(disk, options, &mut damage)?;
             let keyring = keys.keyring()?;
@@ -155,7 +155,7 @@ impl DataFolder {
 }
 
 /// Whether the folder holds a whole store. `STORE` is the last file to be made.
-fn is_store(root: &Path) -> bool {
+pub fn is_store(root: &Path) -> bool {
     let making = root.join(RUN).join(MAKING).exists();
     root.join(STORE).exists() || (!making && root.join(copy_name(STORE)).exists())
 }
@@ -187,17 +187,32 @@ fn end_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
         .map_err(StoreError::io("making a new store"))
 }
 
-/// A new folder's name must be as durable as what will be in it.
-fn sync_parents(root: &Path) -> Result<(), StoreError> {
-    let context = || StoreError::io(format!("syncing the folder of {}", root.display()));
-    let mut at = root.canonicalize().map_err(context())?;
-    while at.pop() {
-        File::open(&at).and_then(|folder| folder.sync_all()).map_err(context())?;
-        if at.join(STORE).exists() || at.parent().is_none() {
-            break;
+/// Makes a folder and those above it. Their names must be as durable as what will be in them, so the folder
+/// of each one that is made is synced.
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let making = || StoreError::io(format!("making {}", path.display()));
+    let path = std::path::absolute(path).map_err(making())?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    for folder in missing.into_iter().rev() {
+        match std::fs::create_dir(folder) {
+            // Somebody else was a little faster.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            made => made.map_err(making())?,
+        }
+        if let Some(above) = folder.parent() {
+            sync(above)?;
         }
     }
     Ok(())
+}
+
+fn sync(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder)
+        .and_then(|opened| opened.sync_all())
+        .map_err(StoreError::io(format!("syncing {}", folder.display())))
 }
 
 fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
@@ -253,15 +268,12 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
     disk.create_folder(KEYS).map_err(making())?;
     disk.create_folder("").map_err(making())?;
     keep_or_make(disk, &format!("{}.key", options.signing_key), "ed25519")?;
+    keys::fit(options, options.encrypt)?;
     if options.encrypt {
-        let root = match &options.root_key_file {
-            Some(path) => read_outside_key(path)?,
-            None => keep_or_make(disk, ROOT_KEY, "root")?,
-        };
         let mut damage = Vec::new();
         let known = DataKeys::open(disk, options, &mut damage).and_then(|keys| keys.keyring());
         if known.is_err() || !damage.is_empty() {
-            write_data_keys(disk, &root)?;
+            keys::make(disk, options)?;
         }
     }
     let lines = [
@@ -269,17 +281,9 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
         ("service", options.service.to_owned()),
         ("names", if options.encrypt { "keyed" } else { "plain" }.to_owned()),
         ("created", options.now.clone()),
-    ];
+    ]
+    .map(|(key, value)| (key, Zeroizing::new(value)));
     write_label(disk, "", STORE, STORE_TITLE, &lines)
-}
-
-/// Nothing is encrypted under these keys before `STORE` is there, so half-made ones may be replaced.
-fn write_data_keys(disk: &dyn Disk, root: &Secret) -> Result<(), StoreError> {
-    let wrap = |label: &str| -> Result<String, StoreError> {
-        Ok(BASE64.encode(crypt::wrap(root, label, &Zeroizing::new(random::<32>()?))?))
-    };
-    let lines = [("root", key_id(root)), ("dedup", wrap("dedup")?), ("epoch 1", wrap("epoch 1")?)];
-    write_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, &lines)
 }
 
 /// The key in this file, in both copies; a new one if there is none.
@@ -305,7 +309,7 @@ fn read_store(
     damage: &mut Vec<Damage>,
 ) -> Result<StoreFacts, StoreError> {
     let lines = read_label(disk, "", STORE, STORE_TITLE, damage)?;
-    let service = lines.get("service").map_or("", String::as_str);
+    let service = lines.get("service").map_or("", |text| text.as_str());
     if service != options.service {
         return Err(StoreError::Folder(format!(
             "the folder belongs to {service}, not to {}",
@@ -313,10 +317,10 @@ fn read_store(
         )));
     }
     let mut id = [0; 16];
-    let text = lines.get("id").map_or("", String::as_str);
+    let text = lines.get("id").map_or("", |text| text.as_str());
     hex::decode_to_slice(text, &mut id)
         .map_err(|_| StoreError::Folder(format!("{STORE} has no store id")))?;
-    let keyed = match lines.get("names").map(String::as_str) {
+    let keyed = match lines.get("names").map(|text| text.as_str()) {
         Some("keyed") => true,
         Some("plain") => false,
         _ => {
@@ -340,8 +344,9 @@ fn write_key(disk: &dyn Disk, name: &str, kind: &str, key: &Secret) -> Result<()
     write_label(disk, KEYS, name, KEY_TITLE, &key_lines(kind, key))
 }
 
-fn key_lines(kind: &str, key: &Secret) -> [(&'static str, String); 3] {
+fn key_lines(kind: &str, key: &Secret) -> [(&'static str, Zeroizing<String>); 3] {
     [("kind", kind.to_owned()), ("id", key_id(key)), ("secret", BASE64.encode(key.as_slice()))]
+        .map(|(key, value)| (key, Zeroizing::new(value)))
 }
 
 fn read_key(
@@ -356,10 +361,10 @@ fn read_key(
     })
 }
 
-fn key_of(lines: &BTreeMap<String, String>, kind: &str) -> Option<Secret> {
+fn key_of(lines: &Lines, kind: &str) -> Option<Secret> {
     let bytes = Zeroizing::new(BASE64.decode(lines.get("secret")?).ok()?);
     let secret = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?);
-    (lines.get("kind")? == kind && *lines.get("id")? == key_id(&secret)).then_some(secret)
+    (lines.get("kind")?.as_str() == kind && **lines.get("id")? == key_id(&secret)).then_some(secret)
 }
 
 fn read_outside_key(path: &Path) -> Result<Secret, StoreError> {
@@ -386,7 +391,7 @@ fn write_label(
     folder: &str,
     name: &str,
     title: &str,
-    lines: &[(&str, String)],
+    lines: &[(&str, Zeroizing<String>)],
 ) -> Result<(), StoreError> {
     let text = label_text(title, lines);
     for name in [copy_name(name), name.to_owned()] {
@@ -396,13 +401,21 @@ fn write_label(
     Ok(())
 }
 
-fn label_text(title: &str, lines: &[(&str, String)]) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(format!("{title}\n"));
+fn label_text(title: &str, lines: &[(&str, Zeroizing<String>)]) -> Zeroizing<String> {
+    // As long as it will be: what grows leaves copies behind that nobody wipes.
+    let length: usize = lines.iter().map(|(key, value)| key.len() + value.len() + 3).sum();
+    let mut text = Zeroizing::new(String::with_capacity(title.len() + length + 64));
+    text.push_str(title);
+    text.push('\n');
     for (key, value) in lines {
-        text.push_str(&format!("{key}: {value}\n"));
+        for part in [key, ": ", value.as_str(), "\n"] {
+            text.push_str(part);
+        }
     }
     let sum = label_checksum(&text);
-    text.push_str(&format!("checksum: {sum}\n"));
+    for part in ["checksum: ", &sum, "\n"] {
+        text.push_str(part);
+    }
     text
 }
 
@@ -411,7 +424,7 @@ fn label_checksum(covered: &str) -> String {
 }
 
 /// Reads one copy of a label file.
-pub fn parse_label(text: &str, title: &str) -> Result<BTreeMap<String, String>, &'static str> {
+pub fn parse_label(text: &str, title: &str) -> Result<Lines, &'static str> {
     let at = text.rfind("checksum: ").ok_or("the file is cut short")?;
     let (covered, sum) = text.split_at_checked(at).ok_or("the file is cut short")?;
     if sum != format!("checksum: {}\n", label_checksum(covered)) {
@@ -423,7 +436,7 @@ pub fn parse_label(text: &str, title: &str) -> Result<BTreeMap<String, String>, 
     }
     Ok(lines
         .filter_map(|line| line.split_once(": "))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .map(|(key, value)| (key.to_owned(), Zeroizing::new(value.to_owned())))
         .collect())
 }
 
@@ -434,7 +447,7 @@ fn read_label(
     name: &str,
     title: &str,
     damage: &mut Vec<Damage>,
-) -> Result<BTreeMap<String, String>, StoreError> {
+) -> Result<Lines, StoreError> {
     let mut sound = None;
     let mut why = Vec::new();
     for name in [name.to_owned(), copy_name(name)] {
@@ -456,7 +469,7 @@ pub fn read_copy(
     disk: &dyn Disk,
     path: &str,
     title: &str,
-) -> Result<Result<BTreeMap<String, String>, Damage>, StoreError> {
+) -> Result<Result<Lines, Damage>, StoreError> {
     let bytes = disk::read_all(disk, path).map_err(StoreError::io(format!("reading {path}")))?;
     let Some(bytes) = bytes else {
         return Ok(Err(Damage::new(path, 0, "the file is missing")));

@@ -159,6 +159,7 @@ impl Archive {
                 .with_context(|| format!("\"{}\" cannot be archived", self.path.display()))?;
         }
         let place = self.keep.open(home, "archive")?;
+        place.may_anchor(self.keep.session.as_ref()).context("nothing was archived")?;
         let layout = if is_stream { Layout::Raw } else { Layout::Tree };
         let begun = place.begin(self.keep.new_session(layout, true))?;
         let (id, filling) = match &begun {

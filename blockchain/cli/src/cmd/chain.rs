@@ -18,7 +18,7 @@ use lucid_store::folder::STORE;
 
 use super::{Home, now};
 use crate::output::Output;
-use crate::place::local::chain_folder;
+use crate::place::local::{chain_folder, manager_options};
 
 /// Arguments of `lucid chain`.
 #[derive(Debug, clap::Args)]
@@ -26,9 +26,6 @@ pub struct Chain {
     /// Ask this block-manager instead of the folder.
     #[arg(long, global = true, env = "LUCID_BLOCK_MANAGER_URL", value_name = "URL")]
     manager: Option<String>,
-    /// Where the blocks are, if not in the folder of the chain.
-    #[arg(long, global = true, env = "BLOCK_STORAGE_PATH", value_name = "DIR")]
-    blocks: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -50,11 +47,15 @@ enum Verb {
 }
 
 impl Chain {
+    /// Whether no folder is opened: a block-manager is asked, or blocks in a file are judged.
+    pub fn needs_no_folder(&self) -> bool {
+        self.manager.is_some() || matches!(&self.verb, Verb::Validate(verb) if verb.is_of_a_file())
+    }
+
     /// Runs the verb.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         keep_freed_memory();
-        let (manager, blocks) = (self.manager.as_deref(), self.blocks.as_ref());
-        let at = Where { home, manager, blocks };
+        let at = Where { home, manager: self.manager.as_deref() };
         match &self.verb {
             Verb::Info(verb) => verb.run(&at, output),
             Verb::Validate(verb) => verb.run(&at, output),
@@ -70,7 +71,6 @@ impl Chain {
 pub(super) struct Where<'a> {
     home: &'a Home,
     manager: Option<&'a str>,
-    blocks: Option<&'a PathBuf>,
 }
 
 impl Where<'_> {
@@ -97,13 +97,10 @@ impl Where<'_> {
     /// What is said of every folder here, besides.
     fn options(&self, verb: &str, options: Options) -> anyhow::Result<Options> {
         self.needs_folder()?;
-        Ok(Options {
-            owner: format!("`lucid chain {verb}`"),
-            root_key_file: self.home.key_file.clone(),
-            passphrase: self.home.passphrase(),
-            blocks: self.blocks.cloned(),
-            ..options
-        })
+        let Options { create, encrypt, accept_loss, block_file_bytes, kind, .. } = options;
+        let owner = format!("`lucid chain {verb}`");
+        let common = manager_options(self.home, &owner, &self.folder());
+        Ok(Options { create, encrypt, accept_loss, block_file_bytes, kind, ..common })
     }
 
     /// A folder is meant, and not by mistake: a server of sessions was named for other verbs.

@@ -99,6 +99,16 @@ fn folders(home: &Home) -> anyhow::Result<Vec<Folder>> {
 }
 
 impl Keys {
+    /// Whether the key is in a file that the verb names, so that none opens the folder.
+    pub fn brings_its_key(&self) -> bool {
+        matches!(self.verb, Verb::Import { .. })
+    }
+
+    /// Whether a passphrase that is given may be the one to be.
+    pub fn takes_new_passphrase(&self) -> bool {
+        matches!(self.verb, Verb::Rewrap { passphrase: true, .. })
+    }
+
     /// Lists or changes.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         // Both folders are locked until all is done.

@@ -13,6 +13,9 @@ pub struct Reindex {
     /// Go on although acknowledged facts are missing from the log.
     #[arg(long)]
     accept_loss: bool,
+    /// Let anchors go to another chain, or a new one: the one that has them is lost for good.
+    #[arg(long)]
+    accept_other_chain: bool,
 }
 
 #[derive(Serialize)]
@@ -30,7 +33,8 @@ impl Reindex {
         );
         let started = std::time::Instant::now();
         let progress = Progress::start(output, "reading the log", None);
-        let damage = local::reindex(home, now(), self.accept_loss, &|done, total| {
+        let (loss, other_chain) = (self.accept_loss, self.accept_other_chain);
+        let damage = local::reindex(home, now(), loss, other_chain, &|done, total| {
             progress.show("reading the log", done, total);
         })?;
         drop(progress);

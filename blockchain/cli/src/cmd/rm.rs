@@ -3,7 +3,7 @@
 use lucid_api::v1::removal::Tombstone;
 use lucid_core::session::SessionId;
 
-use super::{DONE, FAILED, Home, open, session_id};
+use super::{DONE, FAILED, Home, LEFT_OUT, open, session_id};
 use crate::output::Output;
 
 /// Arguments of `lucid rm`.
@@ -46,6 +46,7 @@ impl Rm {
         }
         if let Err(error) = place.chain_tombstones() {
             output.warn(&format!("the tombstones are kept, but not in a block yet: {error:#}"));
+            code = if code == DONE { LEFT_OUT } else { code };
         }
         place.close()?;
         Ok(code)

@@ -5,10 +5,12 @@ use lucid_block_manager::config::Config as ChainConfig;
 use lucid_http::config::process_environment;
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry;
+use lucid_store::folder::is_store;
 
-use super::{DONE, Home};
+use super::{DONE, Home, now};
 use crate::output::Output;
-use crate::place::local::{chain_folder, data_folder};
+use crate::place::Place as _;
+use crate::place::local::{Local, chain_folder, data_folder};
 
 /// Arguments of `lucid up`. Ports, hosts and everything else come from the environment.
 #[derive(Debug, clap::Args)]
@@ -26,13 +28,22 @@ impl Up {
         chain.config.common.data_dir = chain_folder(home);
         data.config.common.data_dir = data_folder(home);
         data.config.owner = "`lucid up`".into();
-        if let Some(key) = &home.key_file {
-            chain.config.root_key_file = Some(key.clone());
-            data.config.root_key_file = Some(key.clone());
+        if let Some(blocks) = &home.blocks {
+            chain.config.blocks = Some(blocks.clone());
         }
-        if let Some(passphrase) = home.passphrase() {
-            chain.config.passphrase = Some(passphrase.clone());
-            data.config.passphrase = Some(passphrase);
+        // The settings of the two services name the same key for both; each is given its own.
+        if home.key_file.is_some() || home.passphrase().is_some() {
+            let (key, passphrase) = home.given_to(&chain_folder(home));
+            (chain.config.root_key_file, chain.config.passphrase) = (key, passphrase);
+            let (key, passphrase) = home.given_to(&data_folder(home));
+            (data.config.root_key_file, data.config.passphrase) = (key, passphrase);
+        }
+        // Two services that start side by side would not notice that the chain's folder is not mounted.
+        let is_alone = data.config.engine.is_none() && is_store(&data_folder(home));
+        if is_alone && !is_store(&chain_folder(home)) {
+            let local = Local::open(home, "up", now())?;
+            local.chain_is_at_hand()?;
+            Box::new(local).close()?;
         }
         let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
         let ended = runtime.block_on(async {

@@ -7,7 +7,7 @@ mod mirror;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use lucid_api::v1::sessions::{Appended, Session};
 use lucid_block_manager::facts::Role;
 use lucid_block_manager::given::Refused;
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
+use lucid_block_manager::ops::anchor_session::anchored_by;
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
 use lucid_block_manager::ops::validate_chain::validate_chain;
@@ -26,7 +27,9 @@ use lucid_block_manager::state as manager;
 use lucid_core::anchor::SignedAnchor;
 use lucid_core::bundle::{Anchored, Producer};
 use lucid_core::digest::BlockHash;
+use lucid_core::json::Json;
 use lucid_core::session::SessionId;
+use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::tombstone::SignedTombstone;
 use lucid_core::transaction::Transaction;
@@ -45,6 +48,9 @@ use lucid_data_chain::ops::list_tombstones::list_tombstones;
 use lucid_data_chain::ops::optimise::optimise;
 use lucid_data_chain::ops::prove_session::{Wanted, prove_session};
 use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
+use lucid_data_chain::ops::recognise_chain::{
+    accept_other_chain, difference, known_chain, recognise_chain,
+};
 use lucid_data_chain::ops::remove_session::remove_session;
 use lucid_data_chain::ops::scrub_store::{begin_round, note_scrub, scrub_state, scrub_stretch};
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
@@ -53,9 +59,10 @@ use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session, ver
 use lucid_data_chain::row::SessionName;
 use lucid_data_chain::{Opened, reply};
 use lucid_store::audit::audit;
+use lucid_store::chain::{ChainStore, Stretch};
 use lucid_store::disk::Disk;
-use lucid_store::folder::Options;
-use lucid_store::{chain, segment};
+use lucid_store::folder::{Options, is_store};
+use lucid_store::{StoreError, chain, segment};
 
 use super::{Begun, Filling, Findings, Place, Wish};
 use crate::cmd::Home;
@@ -91,22 +98,39 @@ pub fn chain_folder(home: &Home) -> PathBuf {
 
 /// How the folder of the chain is opened for its keys alone.
 pub fn chain_options(home: &Home, owner: &str, now: Timestamp) -> Options {
+    let (root_key_file, passphrase) = home.given_to(&chain_folder(home));
     Options {
         service: CHAIN_FOLDER,
         signing_key: "block",
+        root_key_file,
+        passphrase,
         ..options(home, owner, now, false, true)
+    }
+}
+
+/// How a folder of the chain is opened, whoever opens it.
+pub fn manager_options(home: &Home, owner: &str, folder: &Path) -> manager::Options {
+    let (root_key_file, passphrase) = home.given_to(folder);
+    manager::Options {
+        owner: owner.to_owned(),
+        create: false,
+        root_key_file,
+        passphrase,
+        blocks: home.blocks.clone(),
+        ..manager::Options::default()
     }
 }
 
 /// How the folder of sessions is opened.
 pub fn options(home: &Home, owner: &str, now: Timestamp, create: bool, encrypt: bool) -> Options {
+    let (root_key_file, passphrase) = home.given_to(&data_folder(home));
     Options {
         service: SERVICE,
         signing_key: SIGNING_KEY,
         create,
         encrypt,
-        root_key_file: home.key_file.clone(),
-        passphrase: home.passphrase(),
+        root_key_file,
+        passphrase,
         owner: owner.to_owned(),
         now: now.to_string(),
     }
@@ -144,15 +168,35 @@ impl Local {
     }
 
     fn chain(&self, create: bool) -> anyhow::Result<manager::Opened> {
+        if create {
+            self.chain_is_at_hand()?;
+        }
+        let folder = chain_folder(&self.home);
         let options = manager::Options {
-            owner: self.owner.clone(),
             create,
             encrypt: self.encrypt && self.data.vault.sealer().is_encrypted(),
-            root_key_file: self.home.key_file.clone(),
-            passphrase: self.home.passphrase(),
-            ..manager::Options::default()
+            ..manager_options(&self.home, &self.owner, &folder)
         };
-        Ok(manager::open(&chain_folder(&self.home), &options, self.now)?)
+        Ok(manager::open(&folder, &options, self.now)?)
+    }
+
+    /// Whether a chain may be made if there is none: not where this store's anchors are in one already.
+    pub fn chain_is_at_hand(&self) -> anyhow::Result<()> {
+        let folder = chain_folder(&self.home);
+        if is_store(&folder) {
+            return Ok(());
+        }
+        let Opened { vault, key, .. } = &self.data;
+        match known_chain(vault, &key.public())? {
+            None => Ok(()),
+            Some(known) => {
+                anyhow::bail!(
+                    "{} is no block-manager's: {}",
+                    folder.display(),
+                    difference(&known, None)
+                )
+            }
+        }
     }
 
     /// A live stream that took nothing since then is unterminated: a folder has no settings, so this is
@@ -286,19 +330,53 @@ impl Place for Local {
         Ok(())
     }
 
+    fn may_anchor(&self, new: Option<&SessionId>) -> anyhow::Result<()> {
+        self.chain_is_at_hand()?;
+        let Some(id) = new.filter(|_| is_store(&chain_folder(&self.home))) else { return Ok(()) };
+        let is_sealed = match get_session(&self.data.vault, id) {
+            Ok(session) => session.sealed.is_some(),
+            Err(OpError::NoSession(_)) => false,
+            // Whoever begins it is told.
+            Err(_) => return Ok(()),
+        };
+        if is_sealed {
+            return Ok(());
+        }
+        let chain = self.chain(false)?;
+        let own = self.data.key.public();
+        let taken = anchored_by(chain.chain.as_ref(), id, &own)?;
+        chain.close()?;
+        match taken {
+            None => Ok(()),
+            Some(taken) => anyhow::bail!(
+                "session {id} is anchored in block {} already, with the root {}, by this store, which \
+                 does not have it any more: data-chain/ is an older copy, so put the newer one back, or \
+                 choose another id",
+                taken.height,
+                taken.root
+            ),
+        }
+    }
+
     fn anchor(&self, id: &SessionId) -> anyhow::Result<Session> {
         let chain = self
             .chain(true)
             .with_context(|| format!("session {id} is sealed, but not anchored yet"))?;
-        let delivered = deliver_anchors(&self.data.vault, &Embedded { chain: &chain })?;
+        let Opened { vault, key, .. } = &self.data;
+        let delivered = deliver_anchors(vault, &key.public(), &Embedded { chain: &chain })?;
         for (failed, why) in &delivered.failed {
             tracing::warn!(session = %failed, %why, "the anchor was not delivered");
         }
         chain.close()?;
-        if let Some((_, why)) = delivered.failed.iter().find(|(failed, _)| failed == id) {
-            anyhow::bail!("session {id} is sealed, but not anchored yet: {why}");
+        let session = self.session(id)?;
+        let is_anchored = session.anchor.as_ref().is_some_and(|at| at.block_index.is_some());
+        // One that failed before its turn came may have kept it from being delivered.
+        let why = delivered.failed.iter().find(|(failed, _)| failed == id);
+        let why = why.or(delivered.failed.last()).filter(|_| !is_anchored);
+        match why {
+            Some((_, why)) => anyhow::bail!("session {id} is sealed, but not anchored yet: {why}"),
+            None => Ok(session),
         }
-        self.session(id)
     }
 
     fn session(&self, id: &SessionId) -> anyhow::Result<Session> {
@@ -334,7 +412,8 @@ impl Place for Local {
 
     fn chain_tombstones(&self) -> anyhow::Result<()> {
         let chain = self.chain(true)?;
-        let delivered = deliver_anchors(&self.data.vault, &Embedded { chain: &chain })?;
+        let Opened { vault, key, .. } = &self.data;
+        let delivered = deliver_anchors(vault, &key.public(), &Embedded { chain: &chain })?;
         chain.close()?;
         match delivered.failed.first() {
             Some((id, why)) => anyhow::bail!("session {id}: {why}"),
@@ -479,14 +558,8 @@ impl Place for Local {
             ids.push(id);
             Ok(())
         })?;
-        let is_mirror = recorded_here == 0 && !ids.is_empty() && !chain_folder(&self.home).exists();
-        let chain = self.chain(false).map_err(|error| match is_mirror {
-            true => {
-                all.not_checked.push("the chain: it is where the sessions were recorded".into())
-            }
-            false => all.faults.push(format!("the chain cannot be opened: {error:#}")),
-        });
-        if let Ok(chain) = &chain {
+        let chain = self.chain_to_verify(recorded_here < ids.len(), &mut all)?;
+        if let Some(chain) = &chain {
             self.verify_chain(chain, &mut all)?;
         }
         for id in &ids {
@@ -494,15 +567,16 @@ impl Place for Local {
             all.sessions += 1;
             all.faults.extend(found.faults);
             all.not_checked.extend(found.not_checked);
-            if let Ok(chain) = &chain {
+            if let Some(chain) = &chain {
                 self.verify_anchor(chain, id, &mut all)?;
             }
         }
         self.tombstones(&mut |tombstone| {
-            all.faults.extend(tombstone_fault(&tombstone, chain.as_ref().ok()));
+            all.faults.extend(tombstone_fault(&tombstone, chain.as_ref()));
             Ok(())
         })?;
-        if let Ok(chain) = chain {
+        if let Some(chain) = chain {
+            self.verify_copies(&chain, &mut all)?;
             chain.close()?;
         }
         Ok(all)
@@ -526,6 +600,89 @@ impl Place for Local {
 }
 
 impl Local {
+    /// The chain, where there is one. That there is none is a fault only if something here is in one.
+    fn chain_to_verify(
+        &self,
+        has_mirrored: bool,
+        all: &mut Findings,
+    ) -> anyhow::Result<Option<manager::Opened>> {
+        if !chain_folder(&self.home).exists() {
+            match self.chain_is_at_hand() {
+                Err(error) => all.faults.push(format!("{error:#}")),
+                Ok(()) if has_mirrored => {
+                    all.not_checked
+                        .push("the chain: it is where the sessions were recorded".into());
+                }
+                Ok(()) => all.not_checked.push("the chain: nothing here was anchored yet".into()),
+            }
+            return Ok(None);
+        }
+        match self.chain(false) {
+            Ok(chain) => Ok(Some(chain)),
+            Err(error) => {
+                all.faults.push(format!("the chain cannot be opened: {error:#}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether the two folders are of one time. A copy of either that was put back beside the newer other
+    /// one is sound in itself; what the other one knows of it tells.
+    fn verify_copies(&self, opened: &manager::Opened, all: &mut Findings) -> anyhow::Result<()> {
+        let Opened { vault, key, .. } = &self.data;
+        let own = key.public();
+        if let Err(error) = recognise_chain(vault, &own, &Embedded { chain: opened })? {
+            all.faults.push(error.to_string());
+        }
+        let mut older = OlderCopy::default();
+        every_kept(opened.chain.as_ref(), &mut |height, transaction| {
+            if !is_signed_by(transaction, &own) {
+                return Ok(());
+            }
+            if let Ok(signed) = SignedAnchor::parse(transaction) {
+                let (id, root) = (&signed.anchor.session_id, signed.anchor.merkle_root);
+                older.note(match get_session(vault, id) {
+                    Ok(session) => match session.sealed {
+                        Some(sealed) if sealed.root == root => None,
+                        Some(sealed) => Some(format!(
+                            "session {id} has two roots: block {height} anchors it with {root}, and \
+                             data-chain/ has it with {}",
+                            sealed.root
+                        )),
+                        None => Some(format!(
+                            "block {height} anchors session {id} with the root {root}, and in \
+                             data-chain/ it is not sealed"
+                        )),
+                    },
+                    Err(OpError::Removed(tombstone)) if tombstone.root == root => None,
+                    Err(OpError::Removed(tombstone)) => Some(format!(
+                        "session {id} has two roots: block {height} anchors it with {root}, and \
+                         data-chain/ removed it with {}",
+                        tombstone.root
+                    )),
+                    Err(OpError::NoSession(_)) => Some(format!(
+                        "block {height} anchors session {id} with the root {root}, and data-chain/ does \
+                         not have it"
+                    )),
+                    Err(error) => return Err(error.into()),
+                });
+            } else if let Ok(signed) = SignedTombstone::parse(transaction) {
+                let id = &signed.tombstone.session_id;
+                older.note(match get_session(vault, id) {
+                    Ok(_) | Err(OpError::NoSession(_)) => Some(format!(
+                        "block {height} says that session {id} was removed, and data-chain/ does not \
+                         know of it"
+                    )),
+                    Err(OpError::Removed(_)) => None,
+                    Err(error) => return Err(error.into()),
+                });
+            }
+            Ok(())
+        })?;
+        older.report(all);
+        Ok(())
+    }
+
     /// Reads every byte of the chain's folder, and validates every block by the six rules.
     fn verify_chain(&self, opened: &manager::Opened, all: &mut Findings) -> anyhow::Result<()> {
         let disk: Arc<dyn Disk> =
@@ -589,6 +746,72 @@ impl Local {
     }
 }
 
+/// What the chain knows of sessions that data-chain does not.
+#[derive(Default)]
+struct OlderCopy {
+    found: Vec<String>,
+    more: u64,
+}
+
+impl OlderCopy {
+    /// So many are told one by one.
+    const TOLD: usize = 100;
+
+    fn note(&mut self, found: Option<String>) {
+        match found {
+            Some(found) if self.found.len() < Self::TOLD => self.found.push(found),
+            Some(_) => self.more += 1,
+            None => {}
+        }
+    }
+
+    fn report(self, all: &mut Findings) {
+        if !self.found.is_empty() {
+            all.faults.push(
+                "data-chain/ is an older copy than the chain beside it, which this store itself wrote: \
+                 put the newer one back"
+                    .into(),
+            );
+        }
+        all.faults.extend(self.found);
+        if self.more > 0 {
+            all.faults.push(format!("{} more of these", self.more));
+        }
+    }
+}
+
+/// Every transaction that is kept for ever, anchors and tombstones, with its height. What cannot be read
+/// was named by whoever judged the blocks.
+fn every_kept(
+    chain: &dyn ChainStore,
+    visit: &mut dyn FnMut(u64, &Transaction) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    const STRETCH: (usize, usize) = (1_024, 8 << 20);
+    let Some(tip) = chain.tip()? else { return Ok(()) };
+    let mut from = 0;
+    while from <= tip.height {
+        let stretch = Stretch { from, blocks: STRETCH.0, bytes: STRETCH.1 };
+        let records = match chain.records(stretch) {
+            Ok(records) => records,
+            Err(StoreError::Damaged(_)) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        for stored in &records {
+            for kept in &stored.record.anchors {
+                visit(stored.record.entry.index, &kept.transaction)?;
+            }
+        }
+        from += (records.len() as u64).max(1);
+    }
+    Ok(())
+}
+
+/// Whether a transaction names this key; its signature was looked at with its block.
+fn is_signed_by(transaction: &Transaction, key: &PublicKey) -> bool {
+    let named = transaction.to_json();
+    named.get("public_key").and_then(Json::as_text) == Some(key.to_string().as_str())
+}
+
 /// Why a block that something is said to be in is not in the chain.
 fn block_fault(opened: &manager::Opened, index: u64, hash: BlockHash) -> Option<String> {
     match opened.chain.record(index) {
@@ -639,14 +862,18 @@ impl AnchorEngine for Embedded<'_> {
         let now = crate::cmd::now();
         let submitted = submit_transaction(vault, chain.as_ref(), admissions, now, text.as_bytes());
         submitted.map_err(|error| match error {
-            SubmitError::Admission(_) | SubmitError::Conflict { .. } => {
-                EngineError::Refused(error.to_string())
-            }
+            SubmitError::Admission(_)
+            | SubmitError::Conflict { .. }
+            | SubmitError::OtherRoot { .. } => EngineError::Refused(error.to_string()),
             _ => unavailable(error),
         })?;
         // Nobody else fills the pool, so there is nothing to wait for.
         while seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?.left > 0 {}
         Ok(())
+    }
+
+    fn genesis(&self) -> Result<Option<BlockHash>, EngineError> {
+        Ok(self.chain.chain.record(0).map_err(unavailable)?.map(|stored| stored.record.entry.hash))
     }
 
     fn confirmed(&self, transaction_id: &str) -> Result<Option<Confirmed>, EngineError> {
@@ -675,6 +902,7 @@ pub fn reindex(
     home: &Home,
     now: Timestamp,
     accept_loss: bool,
+    other_chain: bool,
     progress: &dyn Fn(u64, u64),
 ) -> anyhow::Result<Vec<String>> {
     let owner = "`lucid reindex`";
@@ -682,17 +910,13 @@ pub fn reindex(
     let data = Opened::reindex(&data_folder(home), &options, accept_loss, progress)?;
     let mut damage: Vec<String> =
         data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")).collect();
+    if other_chain {
+        accept_other_chain(&data.vault)?;
+    }
     data.close()?;
     let folder = chain_folder(home);
     if folder.exists() {
-        let options = manager::Options {
-            owner: owner.to_owned(),
-            create: false,
-            root_key_file: home.key_file.clone(),
-            passphrase: home.passphrase(),
-            accept_loss,
-            ..manager::Options::default()
-        };
+        let options = manager::Options { accept_loss, ..manager_options(home, owner, &folder) };
         let chain = manager::reindex(&folder, &options, now)?;
         damage.extend(chain.damage().iter().map(|damage| format!("{CHAIN_FOLDER}/{damage}")));
         chain.close()?;

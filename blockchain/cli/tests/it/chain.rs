@@ -427,11 +427,11 @@ fn the_folder_of_a_service_and_blocks_that_lie_elsewhere_are_found() {
     let (data, own) = (home.data().to_owned(), home.data().join("block-manager"));
     let whole = home.json(&[&"chain", &"info"]);
     let home = home.with_data(own.clone());
-    assert_eq!(home.json(&[&"chain", &"info"])["latest_block_hash"], whole["latest_block_hash"]);
+    assert_eq!(home.json(&[&"chain", &"info"])["hash"], whole["hash"]);
     let folder = home.at("blocks-elsewhere");
     std::fs::rename(own.join("blocks"), &folder).unwrap();
     let home = home.with_data(data);
     assert_eq!(home.run(&[&"chain", &"info"]).code, 1);
     let found = home.json(&[&"chain", &"--blocks", &folder, &"info"]);
-    assert_eq!(found["latest_block_hash"], whole["latest_block_hash"]);
+    assert_eq!(found["hash"], whole["hash"]);
 }

@@ -241,6 +241,7 @@ impl Copied {
 
     fn home(&self) -> cmd::Home {
         cmd::Home {
+            blocks: None,
             data: self.folder.path().to_owned(),
             server: None,
             key_file: None,

@@ -153,3 +153,197 @@ fn keys_are_not_changed_while_the_store_is_in_use_or_has_none() {
     assert!(none.contains("without encryption"), "{none}");
     assert_eq!(listed(&plain, &[])[0]["encrypted"], false);
 }
+
+/// Every file below a folder, with what is in it.
+fn root_keys(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    ["data-chain", "block-manager"]
+        .iter()
+        .map(|name| folder.join(name).join("keys/root.key"))
+        .filter(|path| path.exists())
+        .collect()
+}
+
+#[test]
+fn a_store_that_is_made_with_a_passphrase_opens_with_it_alone() {
+    let home = Home::new();
+    let (first, right) =
+        (home.file("first", prose(1, 50_000)), home.file("right", "correct horse\n"));
+    let missing = home.at("missing");
+    let refused = home.refused(1, &[&"archive", &first, &"--passphrase-file", &missing]);
+    assert!(refused.contains("missing"), "{refused}");
+    assert!(!home.data().join("data-chain/STORE").exists());
+    let both: [&dyn AsRef<std::ffi::OsStr>; 6] =
+        [&"archive", &first, &"--passphrase-file", &right, &"--key-file", &missing];
+    assert!(home.refused(1, &both).contains("leave one out"));
+    let plain: [&dyn AsRef<std::ffi::OsStr>; 5] =
+        [&"archive", &first, &"--passphrase-file", &right, &"--no-encryption"];
+    assert!(home.refused(1, &plain).contains("without encryption has no keys"));
+    home.done(&[&"archive", &first, &"--session", &"first", &"--passphrase-file", &right]);
+    assert!(root_keys(home.data()).is_empty());
+    let none = home.refused(1, &[&"cat", &"first", &"first"]);
+    assert!(none.contains("LUCID_PASSPHRASE_FILE"), "{none}");
+    let right_of = [&"--passphrase-file" as &dyn AsRef<std::ffi::OsStr>, &right];
+    assert_eq!(read(&home, "first", &right_of), prose(1, 50_000));
+    let kept = listed(&home, &["--passphrase-file", "right"]);
+    assert!(kept.iter().all(|folder| folder["kept"] == "from the passphrase"), "{kept:?}");
+}
+
+#[test]
+fn a_store_that_is_made_under_a_key_file_makes_it_and_opens_with_it_alone() {
+    let home = Home::new();
+    let (first, key) = (home.file("first", prose(1, 50_000)), home.at("outside.key"));
+    home.done(&[&"archive", &first, &"--session", &"first", &"--key-file", &key]);
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(root_keys(home.data()).is_empty());
+    home.refused(1, &[&"ls"]);
+    let with: [&dyn AsRef<std::ffi::OsStr>; 2] = [&"--key-file", &key];
+    assert_eq!(read(&home, "first", &with), prose(1, 50_000));
+    // A typing error is not another key.
+    let other = home.at("outside.kee");
+    home.refused(1, &[&"ls", &"--key-file", &other]);
+    assert!(!other.exists());
+}
+
+/// How `lucid` is told, and what each verb needs besides.
+const VERBS: [(&str, &[&str]); 26] = [
+    ("archive", &["file", "--session", "again"]),
+    ("append", &["file", "--session", "streamed"]),
+    ("seal", &["open"]),
+    ("watch", &["recordings", "--once"]),
+    ("mirror", &["second-store"]),
+    ("ls", &[]),
+    ("show", &["first"]),
+    ("cat", &["first", "file"]),
+    ("restore", &["first", "-o", "restored"]),
+    ("verify", &["--all"]),
+    ("prove", &["first", "-o", "bundle"]),
+    ("rm", &["going", "--yes"]),
+    ("hold", &["first"]),
+    ("release", &["first"]),
+    ("gc", &[]),
+    ("optimise", &["--level", "1"]),
+    ("scrub", &[]),
+    ("reindex", &[]),
+    ("keys list", &[]),
+    ("keys rotate", &[]),
+    ("keys export", &["exported"]),
+    ("keys import", &["imported"]),
+    ("keys rewrap", &[]),
+    ("chain info", &[]),
+    ("chain export", &["blocks"]),
+    ("chain validate", &[]),
+];
+
+/// Rows of the table in OPERATING: each verb, and what it does with a key file and with a passphrase.
+fn table() -> std::collections::BTreeMap<String, [String; 2]> {
+    let text = include_str!("../../../../docs/OPERATING.md");
+    let rows = text.lines().skip_while(|line| !line.starts_with("| verb | `--key-file`"));
+    let mut found = std::collections::BTreeMap::new();
+    for row in rows.skip(2).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [verbs, key, passphrase] = cells.try_into().unwrap();
+        for verb in verbs.split('`').skip(1).step_by(2).filter(|verb| !verb.starts_with('-')) {
+            found.insert(verb.to_owned(), [key.to_owned(), passphrase.to_owned()]);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_verb_honours_or_refuses_a_key_as_the_table_says() {
+    use std::ffi::OsStr;
+    let table = table();
+    let help = filled().done(&[&"--help"]).text();
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for verb in commands.take_while(|line| !line.is_empty()) {
+        let verb = verb.split_whitespace().next().unwrap();
+        let named = table.keys().any(|row| row.split(' ').next() == Some(verb));
+        assert!(named || verb == "help", "{verb} is not in the table");
+    }
+    for (option, column) in [("--key-file", 0), ("--passphrase-file", 1)] {
+        let store = Home::new();
+        let (right, wrong) = match column {
+            0 => (store.at("right"), store.at("wrong")),
+            _ => (store.file("right", "right"), store.file("wrong", "wrong")),
+        };
+        if column == 0 {
+            filled().done(&[&"keys", &"export", &wrong]);
+        }
+        for session in ["first", "going"] {
+            let kept = store.file("file", prose(1, 5_000));
+            store.done(&[&"archive", &kept, &"--session", &session, &option, &right]);
+        }
+        let open: [&dyn AsRef<OsStr>; 6] =
+            [&"append", &"--session", &"open", &"--keep-open", &option, &right];
+        assert_eq!(store.fed(&open, b"open").code, 0);
+        let plain = Home::new();
+        plain.done(&[&"archive", &plain.file("file", "x"), &"--no-encryption"]);
+        for (verb, more) in VERBS {
+            let home = Home::new();
+            super::home::copy(store.data(), home.data());
+            home.file("file", prose(1, 5_000));
+            fs::create_dir(home.at("recordings")).unwrap();
+            if verb == "keys import" {
+                fs::write(home.at("imported"), "").unwrap();
+            }
+            let mut with: Vec<&dyn AsRef<OsStr>> =
+                verb.split(' ').map(|word| Box::leak(Box::new(word.to_owned())) as _).collect();
+            with.extend(more.iter().map(|word| word as &dyn AsRef<OsStr>));
+            let given = |file| [with.as_slice(), &[&option as &dyn AsRef<OsStr>, file]].concat();
+            let (bad, good) = (home.run(&given(&wrong)), home.run(&given(&right)));
+            match table[verb][column].as_str() {
+                "honoured" => {
+                    let said = if column == 0 { "the root key is" } else { "not the one" };
+                    assert!(
+                        bad.code != 0 && bad.err.contains(said),
+                        "{verb} {option}: {}",
+                        bad.err
+                    );
+                    assert_eq!(good.code, 0, "{verb} {option}: {}{}", good.err, good.text());
+                    // And where it does not belong, it is not passed over.
+                    let none = plain.run(&given(&wrong));
+                    assert!(none.code != 0 && none.err.contains("without encryption"), "{verb}");
+                }
+                "refused" => {
+                    for ran in [bad, good] {
+                        let says = ran.err.contains(option) && ran.err.contains("leave it out");
+                        assert!(ran.code == 64 && says, "{verb} {option}: {}", ran.err);
+                    }
+                }
+                "there is no root key" => {
+                    assert!(bad.code == 1 && bad.err.contains("not the one"), "{}", bad.err);
+                    assert!(good.code == 1 && good.err.contains("there is no root key"));
+                }
+                other => panic!("{other}"),
+            }
+            let mut served = given(&right);
+            served.extend([&"--server" as &dyn AsRef<OsStr>, &"http://127.0.0.1:1"]);
+            if !verb.starts_with("keys") && !verb.starts_with("chain") && verb != "reindex" {
+                let ran = home.run(&served);
+                assert!(ran.code == 64 && ran.err.contains(option), "{verb}: {}", ran.err);
+            }
+        }
+    }
+    let home = filled();
+    let checked: [&dyn AsRef<OsStr>; 5] =
+        [&"check-proof", &"bundle", &"file", &"--key-file", &"right"];
+    assert_eq!(home.run(&checked).code, 64);
+    let judged: [&dyn AsRef<OsStr>; 5] =
+        [&"chain", &"validate", &"file", &"--passphrase-file", &"right"];
+    assert_eq!(home.run(&judged).code, 64);
+}
+
+#[test]
+fn a_passphrase_that_opens_nothing_is_refused_and_no_folder_gets_what_is_not_its_own() {
+    let home = filled();
+    let right = home.file("right", "correct horse");
+    let refused = home.refused(1, &[&"ls", &"--passphrase-file", &right]);
+    assert!(refused.contains("keys rewrap"), "{refused}");
+    // Of the version before there are stores whose two folders open in different ways.
+    fs::rename(home.data().join("block-manager"), home.at("chain")).unwrap();
+    home.done(&[&"keys", &"rewrap", &"--passphrase", &"--passphrase-file", &right]);
+    fs::rename(home.at("chain"), home.data().join("block-manager")).unwrap();
+    let second = home.file("second", "second");
+    home.done(&[&"archive", &second, &"--passphrase-file", &right]);
+    home.done(&[&"verify", &"--all", &"--passphrase-file", &right]);
+}

@@ -26,6 +26,7 @@ mod follow;
 mod frozen;
 mod garbage;
 mod home;
+mod identity;
 mod keys;
 mod kills;
 mod live;

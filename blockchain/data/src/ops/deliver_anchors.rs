@@ -1,11 +1,13 @@
 //! Brings anchors and tombstones to the engine, and their proofs back.
 //!
 //! Delivery is at least once: a sealed session, and a removed one, stays in its queue until the proof is
-//! stored, and everything here may be repeated after a crash.
+//! stored, and everything here may be repeated after a crash. Nothing is handed to an engine that keeps
+//! another chain than the one that has what was delivered before.
 
 use lucid_core::block_merkle::verify_path;
 use lucid_core::record::Entry;
 use lucid_core::session::SessionId;
+use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_store::codec::Packer;
@@ -13,8 +15,9 @@ use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
 use super::OpError;
+use super::recognise_chain::recognise_chain;
 use crate::anchoring::{AnchorEngine, Confirmed, EngineError};
-use crate::fact::{Anchored, Fact};
+use crate::fact::{Anchored, Fact, KnownChain, OwnChain};
 use crate::row::{self, SessionName};
 
 /// What one round did, with the anchors of sessions and the tombstones of removed ones.
@@ -32,14 +35,20 @@ pub struct Delivered {
 const BATCH: usize = 256;
 
 /// Submits every anchor and every tombstone that waits, those that wait longest first, and stores every
-/// proof that is ready. An engine that cannot be reached ends the round.
-pub fn deliver_anchors(vault: &Vault, engine: &dyn AnchorEngine) -> Result<Delivered, OpError> {
+/// proof that is ready. An engine that cannot be reached, or keeps another chain than the one that has the
+/// anchors of `own` key, ends the round.
+pub fn deliver_anchors(
+    vault: &Vault,
+    own: &PublicKey,
+    engine: &dyn AnchorEngine,
+) -> Result<Delivered, OpError> {
     let mut delivered = Delivered::default();
+    let mut round = Round { vault, own, engine, chain: None };
     for (range, find) in [
         (row::unanchored_range(), waiting_anchor as Find),
         (row::unchained_range(), waiting_tombstone as Find),
     ] {
-        if !deliver_range(vault, engine, range, find, &mut delivered)? {
+        if !deliver_range(&mut round, range, find, &mut delivered)? {
             break;
         }
     }
@@ -71,12 +80,12 @@ fn waiting_tombstone(
 
 /// Delivers one queue; `false` once the engine cannot be reached.
 fn deliver_range(
-    vault: &Vault,
-    engine: &dyn AnchorEngine,
+    round: &mut Round<'_>,
     (mut from, to): (Vec<u8>, Vec<u8>),
     find: Find,
     delivered: &mut Delivered,
 ) -> Result<bool, OpError> {
+    let vault = round.vault;
     loop {
         let rows = vault.index().scan(&from, &to, BATCH, false)?;
         let is_last = rows.len() < BATCH;
@@ -85,14 +94,14 @@ fn deliver_range(
             from.push(0);
             let Some(name) = row::name_in(&key) else { continue };
             let Some((session, text)) = find(vault, &name)? else { continue };
-            match deliver(vault, engine, &session, &text) {
+            match round.deliver(&session, &text) {
                 Ok(true) => delivered.anchored.push(session),
                 Ok(false) => delivered.waiting.push(session),
                 Err(Undelivered::Engine(error)) => {
-                    let is_down = matches!(error, EngineError::Unavailable(_));
+                    let is_refused = matches!(error, EngineError::Refused(_));
                     delivered.failed.push((session, error));
                     // Whoever cannot be reached for one cannot be reached for the next.
-                    if is_down {
+                    if !is_refused {
                         return Ok(false);
                     }
                 }
@@ -136,33 +145,79 @@ impl<E: Into<OpError>> From<E> for Undelivered {
     }
 }
 
-/// One session's transaction: `true` once its proof is stored.
-fn deliver(
-    vault: &Vault,
+/// One round with an engine.
+struct Round<'a> {
+    vault: &'a Vault,
+    own: &'a PublicKey,
+    engine: &'a dyn AnchorEngine,
+    /// The chain that the engine keeps, once it has shown that it is the right one: the inner option is
+    /// empty as long as nothing is in it.
+    chain: Option<Option<KnownChain>>,
+}
+
+impl Round<'_> {
+    /// One session's transaction: `true` once its proof is stored.
+    fn deliver(&mut self, id: &SessionId, text: &str) -> Result<bool, Undelivered> {
+        let (vault, engine) = (self.vault, self.engine);
+        let known = match self.chain.take() {
+            Some(known) => known,
+            None => recognise_chain(vault, self.own, engine)?.map_err(Undelivered::Engine)?,
+        };
+        let known = &*self.chain.insert(known);
+        let transaction = Transaction::parse(text.as_bytes()).map_err(|fault| {
+            OpError::Unsound(format!("the transaction of session {id}: {fault}"))
+        })?;
+        let mut confirmed = engine.confirmed(transaction.id()).map_err(Undelivered::Engine)?;
+        if confirmed.is_none() {
+            engine.submit(text).map_err(Undelivered::Engine)?;
+            confirmed = engine.confirmed(transaction.id()).map_err(Undelivered::Engine)?;
+        }
+        let Some(confirmed) = confirmed else { return Ok(false) };
+        if let Some(why) = fault(&confirmed, text, &transaction) {
+            return Err(Undelivered::Engine(EngineError::Refused(why.to_owned())));
+        }
+        let mut packer = Packer::new();
+        let mut facts = Vec::new();
+        if let Some(chain) = followed(known.as_ref(), &confirmed, transaction.id(), engine)? {
+            let fact = Fact::Chain(OwnChain { known: Some(chain.clone()) });
+            facts.push(vault.fact(&mut packer, fact.encode())?);
+            self.chain = Some(Some(chain));
+        }
+        let fact = Fact::Anchored(Anchored {
+            session: id.clone(),
+            block_index: confirmed.block_index,
+            block_hash: confirmed.block_hash,
+            proof: confirmed.proof.encode(),
+        });
+        facts.push(vault.fact(&mut packer, fact.encode())?);
+        vault.commit(Submission { facts, ..Submission::default() })?;
+        Ok(true)
+    }
+}
+
+/// What is known of the chain now that something was confirmed in it, if that is more than before.
+fn followed(
+    known: Option<&KnownChain>,
+    confirmed: &Confirmed,
+    transaction: &str,
     engine: &dyn AnchorEngine,
-    id: &SessionId,
-    text: &str,
-) -> Result<bool, Undelivered> {
-    let transaction = Transaction::parse(text.as_bytes())
-        .map_err(|fault| OpError::Unsound(format!("the transaction of session {id}: {fault}")))?;
-    let mut confirmed = engine.confirmed(transaction.id()).map_err(Undelivered::Engine)?;
-    if confirmed.is_none() {
-        engine.submit(text).map_err(Undelivered::Engine)?;
-        confirmed = engine.confirmed(transaction.id()).map_err(Undelivered::Engine)?;
-    }
-    let Some(confirmed) = confirmed else { return Ok(false) };
-    if let Some(why) = fault(&confirmed, text, &transaction) {
-        return Err(Undelivered::Engine(EngineError::Refused(why.to_owned())));
-    }
-    let fact = Fact::Anchored(Anchored {
-        session: id.clone(),
-        block_index: confirmed.block_index,
-        block_hash: confirmed.block_hash,
-        proof: confirmed.proof.encode(),
-    });
-    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
-    Ok(true)
+) -> Result<Option<KnownChain>, Undelivered> {
+    let genesis = match known.and_then(|known| known.genesis) {
+        Some(genesis) => Some(genesis),
+        None => engine.genesis().map_err(Undelivered::Engine)?,
+    };
+    let now = match known {
+        Some(known) if known.block_index >= confirmed.block_index => {
+            KnownChain { genesis, ..known.clone() }
+        }
+        _ => KnownChain {
+            genesis,
+            block_index: confirmed.block_index,
+            block_hash: confirmed.block_hash,
+            transaction: transaction.to_owned(),
+        },
+    };
+    Ok((known != Some(&now)).then_some(now))
 }
 
 /// What is wrong with an engine's answer. What is stored from it must hold without the engine.

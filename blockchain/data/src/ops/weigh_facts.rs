@@ -53,6 +53,7 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
         Fact::Marked(fact) => session(&fact.session)?.is_some(),
         // Only the last one counts.
         Fact::Scrubbed(fact) => row::scrubbed(vault.index(), vault.sealer())? == *fact,
+        Fact::Chain(fact) => row::own_chain(vault.index(), vault.sealer())?.as_ref() == Some(fact),
         Fact::Placed(fact) => session(&fact.session)?.is_some(),
         Fact::Tree(fact) => TreeRow::find(vault.index(), vault.sealer(), &fact.root)?.is_some(),
         // As many are remembered as there is room for, so only the newer ones matter.

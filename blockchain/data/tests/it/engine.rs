@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use lucid_api::paths;
+use lucid_api::v1::chain::{ChainInfo, ChainState};
 use lucid_api::v1::transactions::{TransactionAccepted, TransactionProof, TransactionStatus};
 use lucid_core::block::Block;
 use lucid_core::bundle::Anchored;
@@ -45,6 +46,7 @@ impl Engine {
         let app = Router::new()
             .route(paths::TRANSACTIONS, post(submit))
             .route(paths::TRANSACTION_PROOF, get(proof))
+            .route(paths::CHAIN_INFO, get(info))
             .with_state(shared.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -73,6 +75,26 @@ impl Engine {
     pub fn blocks(&self) -> Vec<Block> {
         self.shared.blocks.lock().clone()
     }
+}
+
+async fn info(State(engine): State<Arc<Shared>>) -> Json<ChainInfo> {
+    let blocks = engine.blocks.lock();
+    let hash = |block: Option<&Block>| block.map(|block| block.hash);
+    Json(ChainInfo {
+        height: blocks.len().saturating_sub(1) as u64,
+        tentative_height: None,
+        state: ChainState::Ready,
+        last_updated: String::new(),
+        block_count: blocks.len() as u64,
+        latest_block_hash: hash(blocks.last()),
+        genesis_hash: hash(blocks.first()),
+        pruned_below: 0,
+        max_blocks_to_keep: 0,
+        last_maintenance: None,
+        last_report: None,
+        producer: None,
+        statistics: Default::default(),
+    })
 }
 
 async fn submit(

@@ -7,6 +7,7 @@ use lucid_core::digest::{MerkleRoot, SessionRoot, TransactionHash};
 use lucid_core::json::Json;
 use lucid_core::record::BlockRecord;
 use lucid_core::session::SessionId;
+use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{SESSION_ANCHOR, Transaction};
 use lucid_store::StoreError;
@@ -144,13 +145,22 @@ fn committed(
     session: &SessionId,
     root: Option<&str>,
 ) -> Result<Option<(BlockRecord, u32)>, StoreError> {
-    let fits = |transaction: &Transaction| {
-        transaction.session_id() == Some(session.as_str())
-            && root.is_none_or(|root| root_of(transaction).as_deref() == Some(root))
-    };
+    first_committed(chain, session.as_str(), &|transaction| {
+        root.is_none_or(|root| root_of(transaction).as_deref() == Some(root))
+    })
+}
+
+/// The record and position of the first anchor of a session that `fits`.
+fn first_committed(
+    chain: &dyn ChainStore,
+    session: &str,
+    fits: &dyn Fn(&Transaction) -> bool,
+) -> Result<Option<(BlockRecord, u32)>, StoreError> {
+    let fits =
+        |transaction: &Transaction| transaction.session_id() == Some(session) && fits(transaction);
     let mut behind = None;
     loop {
-        let page = chain.anchors_of(session.as_str(), behind)?;
+        let page = chain.anchors_of(session, behind)?;
         let Some(last) = page.last() else { return Ok(None) };
         behind = Some(*last);
         for place in page {
@@ -161,6 +171,58 @@ fn committed(
             }
         }
     }
+}
+
+/// What a key has said of a session in a committed block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnchoredBy {
+    /// The block.
+    pub height: u64,
+    /// The root, as the transaction spells it.
+    pub root: String,
+}
+
+/// The first committed anchor of a session that names this key.
+pub fn anchored_by(
+    chain: &dyn ChainStore,
+    session: &SessionId,
+    key: &PublicKey,
+) -> Result<Option<AnchoredBy>, StoreError> {
+    let key = key.to_string();
+    let found = first_committed(chain, session.as_str(), &|transaction| {
+        key_of(transaction).as_deref() == Some(key.as_str())
+    })?;
+    Ok(found.and_then(|(record, position)| {
+        let kept = record.anchors.iter().find(|kept| kept.position == position)?;
+        Some(AnchoredBy { height: record.entry.index, root: root_of(&kept.transaction)? })
+    }))
+}
+
+/// What stands against an anchor: its own key gave the session another root in a committed block. One
+/// session has one root, so this comes of an older copy of a data-chain that is at work again.
+pub(super) fn other_root(
+    chain: &dyn ChainStore,
+    anchor: &Transaction,
+) -> Result<Option<AnchoredBy>, StoreError> {
+    let (Some(session), Some(key)) = (anchor.session_id(), key_of(anchor)) else { return Ok(None) };
+    if anchor.kind() != Some(SESSION_ANCHOR) {
+        return Ok(None);
+    }
+    let root = root_of(anchor);
+    let found = first_committed(chain, session, &|transaction| {
+        transaction.kind() == Some(SESSION_ANCHOR)
+            && key_of(transaction).as_ref() == Some(&key)
+            && root_of(transaction) != root
+    })?;
+    Ok(found.and_then(|(record, position)| {
+        let kept = record.anchors.iter().find(|kept| kept.position == position)?;
+        let root = root_of(&kept.transaction).unwrap_or_default();
+        Some(AnchoredBy { height: record.entry.index, root })
+    }))
+}
+
+fn key_of(transaction: &Transaction) -> Option<String> {
+    transaction.to_json().get("public_key").and_then(Json::as_text).map(str::to_owned)
 }
 
 fn root_of(transaction: &Transaction) -> Option<String> {

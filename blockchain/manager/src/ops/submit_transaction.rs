@@ -14,6 +14,7 @@ use lucid_store::chain::ChainStore;
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
+use super::anchor_session::other_root;
 use super::get_transaction::{Found, Status, get_transaction};
 use super::settle_pool::{There, is_at};
 use crate::admissions::Admissions;
@@ -40,6 +41,20 @@ pub enum SubmitError {
     Conflict {
         /// The id.
         id: String,
+    },
+    /// The session has another root, and the same key said so.
+    #[error(
+        "session {session} is anchored in block {height} already, with the root {root}, by the same key: \
+         a session has one root, so the data-chain that sends this is an older copy of the one that \
+         anchored it"
+    )]
+    OtherRoot {
+        /// The session.
+        session: String,
+        /// The block.
+        height: u64,
+        /// Its root there.
+        root: String,
     },
     /// Too many wait.
     #[error("{waiting} transactions wait for a block: try again later")]
@@ -144,6 +159,10 @@ fn decide(
     }
     if let Some(found) = self::known(vault, chain, &transaction, posted_digest)? {
         return Ok((Submitted { found, is_new: false }, None));
+    }
+    if let Some(other) = other_root(chain, &transaction)? {
+        let session = transaction.session_id().unwrap_or_default().to_owned();
+        return Err(SubmitError::OtherRoot { session, height: other.height, root: other.root });
     }
     let is_new = known.is_none();
     let pool = facts::pool(vault.index())?;

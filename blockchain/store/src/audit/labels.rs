@@ -2,13 +2,13 @@
 
 use super::Audit;
 use crate::disk::{self, Disk};
-use crate::folder::{self, copy_name, read_copy};
+use crate::folder::{self, Lines, copy_name, read_copy};
 use crate::{Damage, StoreError};
 
 /// Reads both copies of every label file.
 pub(super) fn audit(disk: &dyn Disk, found: &mut Audit) -> Result<(), StoreError> {
     let keyed = audit_pair(disk, "", folder::STORE, folder::STORE_TITLE, found)?
-        .is_some_and(|lines| lines.get("names").is_some_and(|names| names == "keyed"));
+        .is_some_and(|lines| lines.get("names").is_some_and(|names| names.as_str() == "keyed"));
     let names =
         disk.list(folder::KEYS).map_err(StoreError::io(format!("listing {}/", folder::KEYS)))?;
     let mut bases: Vec<String> = Vec::new();
@@ -45,8 +45,6 @@ fn title_of(base: &str) -> Option<&'static str> {
         _ => None,
     }
 }
-
-type Lines = std::collections::BTreeMap<String, String>;
 
 fn audit_pair(
     disk: &dyn Disk,

@@ -209,6 +209,19 @@ fn a_run_is_stored_whole_and_what_is_known_of_it_is_passed_over() {
 }
 
 #[test]
+fn a_block_that_comes_twice_in_a_run_is_stored_once_and_ends_nothing() {
+    every_back_end(|make| {
+        let (chain, blocks) = (make(), chain_of(&[1, 2, 3]));
+        let [first, second, third] = &blocks[..] else { panic!("three blocks") };
+        let twice = [first.clone(), first.clone()];
+        assert_eq!(chain.append_run(&twice).unwrap(), Run { stored: 1, stopped: None });
+        let mixed = [second, second, first, third, second].map(Clone::clone);
+        assert_eq!(chain.append_run(&mixed).unwrap(), Run { stored: 2, stopped: None });
+        assert_holds(chain.as_ref(), &blocks);
+    });
+}
+
+#[test]
 fn a_run_ends_before_a_block_that_does_not_follow() {
     every_back_end(|make| {
         let (chain, blocks) = (make(), chain_of(&[1, 2, 3, 1]));

@@ -153,14 +153,22 @@ fn blocks_of_another_store_are_refused() {
 }
 
 #[test]
-fn blocks_may_lie_in_another_folder() {
-    let (home, blocks) = (SimulatedDisk::new(), SimulatedDisk::new());
-    let joined = elsewhere::BlocksElsewhere {
-        home: Arc::new(home.clone()),
-        blocks: Arc::new(blocks.clone()),
-    };
-    let parts = ChainParts { disk: Arc::new(joined), ..parts(&home) };
-    ChainFiles::open(parts).unwrap().append(&next(None, 1, 0)).unwrap();
-    assert_eq!(blocks.list("").unwrap(), ["00000001.blocks", "00000001.bodies"]);
-    assert_eq!(home.list("").unwrap(), [TIP]);
+fn the_loss_of_a_chain_of_which_nothing_is_left_cannot_be_accepted() {
+    let (disk, kept, blocks) = stored();
+    let mut put_away = Vec::new();
+    for name in disk.list(FOLDER).unwrap() {
+        let path = format!("{FOLDER}/{name}");
+        put_away.push((name, read_all(&disk, &path).unwrap().unwrap()));
+        disk.unlink(&path).unwrap();
+    }
+    for parts in [kept, parts(&disk)] {
+        let gone = ChainFiles::open(ChainParts { accept_loss: true, ..parts }).unwrap();
+        assert!(gone.read_only().is_some());
+    }
+    for (name, bytes) in put_away {
+        crate::disk::replace(&disk, FOLDER, &name, &bytes).unwrap();
+    }
+    let back = ChainFiles::open(parts(&disk)).unwrap();
+    assert!(back.read_only().is_none());
+    assert_eq!(back.tip().unwrap().unwrap().hash, blocks[2].hash);
 }

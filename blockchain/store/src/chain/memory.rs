@@ -86,7 +86,7 @@ impl ChainStore for ChainMemory {
                     state.push(block);
                     run.stored += 1;
                 }
-                Some(Appended::Known) if run.stored == 0 => {}
+                Some(Appended::Known) => {}
                 stopped => return Ok(Run { stopped, ..run }),
             }
         }

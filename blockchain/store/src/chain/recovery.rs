@@ -68,7 +68,8 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     {
         read_only = recovery.reach(&bound);
     }
-    if read_only.is_some() && parts.accept_loss {
+    // Where no block is left there is nothing to go on with: they are not mounted, or lie elsewhere.
+    if read_only.is_some() && parts.accept_loss && !has_no_blocks(parts)? {
         let damage = recovery.damage;
         let mut recovered = take_what_is_there(parts, recovery.pruned)?;
         recovered.damage.splice(0..0, damage);
@@ -85,6 +86,12 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     };
     let at = at.map(|mark| Mark { pruned, ..mark });
     Ok(Recovered { at, damage: recovery.damage, read_only })
+}
+
+fn has_no_blocks(parts: &ChainParts) -> Result<bool, StoreError> {
+    let names = parts.disk.list(FOLDER);
+    let names = names.map_err(StoreError::io(format!("listing {FOLDER}/")))?;
+    Ok(!names.iter().any(|name| name.ends_with(".blocks")))
 }
 
 /// The operator has accepted the loss: what is there becomes the chain, and the index follows it.

@@ -21,9 +21,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
 use super::{
-    DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, Options, ROOT_KEY, copy_name, is_store, key_id,
-    key_of, link, lock, parse_label, read_copy, read_outside_key, read_store, write_key,
-    write_label,
+    DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, Lines, Options, ROOT_KEY, copy_name, is_store,
+    keep_or_make, key_id, key_of, link, lock, parse_label, read_copy, read_outside_key, read_store,
+    write_key, write_label,
 };
 use crate::crypt::{self, Keyring, Secret, random};
 use crate::disk::real::RealDisk;
@@ -39,8 +39,6 @@ const SALT: &str = "salt";
 const RECOMMENDED: Derivation = Derivation { memory_kib: 65_536, passes: 3, lanes: 4 };
 /// What a file may ask for at most: beyond it, opening would be an attack.
 const MEMORY_KIB_MAX: u32 = 4 << 20;
-
-type Lines = BTreeMap<String, String>;
 
 /// A passphrase, or where it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -228,8 +226,15 @@ fn root_of(
     lines: &Lines,
     damage: &mut Vec<Damage>,
 ) -> Result<(Secret, Kept), StoreError> {
-    let wanted = lines.get("root").map_or("", String::as_str);
+    let wanted = lines.get("root").map_or("", |text| text.as_str());
     if lines.contains_key(KDF) {
+        if options.root_key_file.is_some() {
+            return Err(StoreError::Key(
+                "the keys of this store are wrapped under a passphrase, so no key file opens it: leave \
+                 --key-file (LUCID_MASTER_KEY_FILE) out"
+                    .into(),
+            ));
+        }
         let Some(passphrase) = &options.passphrase else {
             return Err(StoreError::Key(
                 "the keys of this store are wrapped under a passphrase: name the file that holds it \
@@ -245,6 +250,13 @@ fn root_of(
                     .into(),
             )),
         };
+    }
+    if options.passphrase.is_some() {
+        return Err(StoreError::Key(
+            "the keys of this store are not wrapped under a passphrase: leave --passphrase-file \
+             (LUCID_PASSPHRASE_FILE) out, or wrap them with `lucid keys rewrap --passphrase`"
+                .into(),
+        ));
     }
     let (key, kept) = match &options.root_key_file {
         Some(path) => (read_outside_key(path)?, Kept::File(path.clone())),
@@ -262,6 +274,60 @@ fn root_of(
         "the root key is {}, and this store was made under {wanted}: give that key's file",
         key_id(&key)
     )))
+}
+
+/// Whether what was given could open a store at all: one with keys, and one of the two ways.
+pub(super) fn fit(options: &Options, keyed: bool) -> Result<(), StoreError> {
+    let why = match (&options.root_key_file, &options.passphrase) {
+        (None, None) => return Ok(()),
+        (Some(_), Some(_)) => {
+            "a store opens with the key in a file or with a passphrase, and both were given \
+             (--key-file, LUCID_MASTER_KEY_FILE; --passphrase-file, LUCID_PASSPHRASE_FILE): leave one out"
+        }
+        _ if !keyed => {
+            "a store without encryption has no keys, so no key file and no passphrase protects it: leave \
+             --key-file (LUCID_MASTER_KEY_FILE) and --passphrase-file (LUCID_PASSPHRASE_FILE) out"
+        }
+        _ => return Ok(()),
+    };
+    Err(StoreError::Key(why.into()))
+}
+
+/// Makes the keys of a new store, wrapped as is asked for: a root key is in the folder only if nothing else
+/// was. Nothing is encrypted under them before `STORE` is there, so half-made ones may be replaced.
+pub(super) fn make(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
+    let mut lines = Lines::new();
+    let root = match (&options.root_key_file, &options.passphrase) {
+        (Some(path), _) => outside_key(path)?,
+        (None, Some(passphrase)) => {
+            remove(disk, ROOT_KEY)?;
+            under_passphrase(&mut lines, passphrase)?
+        }
+        (None, None) => keep_or_make(disk, ROOT_KEY, "root")?,
+    };
+    lines.insert("root".into(), key_id(&root).into());
+    for label in ["dedup".to_owned(), epoch_label(1)] {
+        let wrapped = crypt::wrap(&root, &label, &Zeroizing::new(random::<32>()?))?;
+        lines.insert(label, BASE64.encode(wrapped).into());
+    }
+    write_lines(disk, &lines)
+}
+
+/// The key in a file elsewhere, which is made if it is not there.
+fn outside_key(path: &Path) -> Result<Secret, StoreError> {
+    if path.exists() {
+        return read_outside_key(path);
+    }
+    let root = Zeroizing::new(random::<32>()?);
+    write_outside_key(path, &root)?;
+    Ok(root)
+}
+
+/// The root key that a passphrase makes, with a salt of its own.
+fn under_passphrase(lines: &mut Lines, passphrase: &Passphrase) -> Result<Secret, StoreError> {
+    lines.insert(KDF.into(), RECOMMENDED.to_text().into());
+    lines.insert(SALT.into(), BASE64.encode(random::<16>()?).into());
+    derived(lines, &passphrase.read()?)
 }
 
 fn derived(lines: &Lines, passphrase: &str) -> Result<Secret, StoreError> {
@@ -302,7 +368,7 @@ fn remove(disk: &dyn Disk, name: &str) -> Result<(), StoreError> {
 }
 
 fn write_lines(disk: &dyn Disk, lines: &Lines) -> Result<(), StoreError> {
-    let lines: Vec<(&str, String)> =
+    let lines: Vec<(&str, Zeroizing<String>)> =
         lines.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     write_label(disk, KEYS, DATA_KEYS, DATA_KEYS_TITLE, &lines)
 }
@@ -350,24 +416,13 @@ fn rewrap(disk: &dyn Disk, keys: &DataKeys, to: &NewRoot) -> Result<(), StoreErr
             write_key(disk, NEXT_KEY, "root", &root)?;
             root
         }
-        NewRoot::File(path) => match path.exists() {
-            true => read_outside_key(path)?,
-            false => {
-                let root = Zeroizing::new(random::<32>()?);
-                write_outside_key(path, &root)?;
-                root
-            }
-        },
-        NewRoot::Passphrase(passphrase) => {
-            lines.insert(KDF.into(), RECOMMENDED.to_text());
-            lines.insert(SALT.into(), BASE64.encode(random::<16>()?));
-            derived(&lines, &passphrase.read()?)?
-        }
+        NewRoot::File(path) => outside_key(path)?,
+        NewRoot::Passphrase(passphrase) => under_passphrase(&mut lines, passphrase)?,
     };
-    lines.insert("root".into(), key_id(&root));
+    lines.insert("root".into(), key_id(&root).into());
     for (label, secret) in keys.secrets()? {
         let wrapped = BASE64.encode(crypt::wrap(&root, &label, &secret)?);
-        lines.insert(label, wrapped);
+        lines.insert(label, wrapped.into());
     }
     write_lines(disk, &lines)?;
     match to {
@@ -388,7 +443,7 @@ fn rotate(disk: &dyn Disk, keys: &DataKeys) -> Result<u32, StoreError> {
     let label = epoch_label(number);
     let wrapped = crypt::wrap(&keys.root, &label, &Zeroizing::new(random::<32>()?))?;
     let mut lines = keys.lines.clone();
-    lines.insert(label, BASE64.encode(wrapped));
+    lines.insert(label, BASE64.encode(wrapped).into());
     write_lines(disk, &lines)?;
     Ok(number)
 }
@@ -501,7 +556,9 @@ impl Keys {
         let id = key_id(&key);
         let disk = self.disk.as_ref();
         let copies = if self.keyed { read_copies(disk, &mut Vec::new())? } else { Vec::new() };
-        let under = |lines: &Lines| lines.get("root") == Some(&id) && !lines.contains_key(KDF);
+        let under = |lines: &Lines| {
+            lines.get("root").is_some_and(|root| **root == id) && !lines.contains_key(KDF)
+        };
         let Some(lines) = copies.into_iter().find(under) else { return Ok(None) };
         let keys = DataKeys { lines, root: key, kept: Kept::Folder, is_torn: false };
         keys.keyring()?;
@@ -515,12 +572,33 @@ impl Keys {
     }
 }
 
-/// Whether the keys of a folder open only with a passphrase, so that it can be asked for in time.
-pub fn needs_passphrase(root: &Path) -> bool {
-    let read = std::fs::read_to_string(root.join(KEYS).join(DATA_KEYS));
-    read.is_ok_and(|text| {
-        parse_label(&text, DATA_KEYS_TITLE).is_ok_and(|lines| lines.contains_key(KDF))
-    })
+/// What the keys of a store open with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpensWith {
+    /// A root key, in the folder or in a file elsewhere.
+    Key,
+    /// A passphrase.
+    Passphrase,
+    /// Nothing: it was made without encryption.
+    Nothing,
+}
+
+/// What the keys of a folder open with, so that a passphrase can be asked for in time, and so that of two
+/// folders each is given what is its own. `None` if it holds no store, or one that opening will complain of.
+pub fn opens_with(root: &Path) -> Option<OpensWith> {
+    let read = |path: PathBuf, title| {
+        let copy = path.with_file_name(copy_name(path.file_name()?.to_str()?));
+        [path, copy].into_iter().find_map(|path| {
+            let text = Zeroizing::new(std::fs::read_to_string(path).ok()?);
+            parse_label(&text, title).ok()
+        })
+    };
+    let label = read(root.join(super::STORE), super::STORE_TITLE)?;
+    if label.get("names").is_some_and(|names| names.as_str() == "plain") {
+        return Some(OpensWith::Nothing);
+    }
+    let keys = read(root.join(KEYS).join(DATA_KEYS), DATA_KEYS_TITLE)?;
+    Some(if keys.contains_key(KDF) { OpensWith::Passphrase } else { OpensWith::Key })
 }
 
 #[cfg(test)]

@@ -51,6 +51,11 @@ pub struct Validate {
 }
 
 impl Validate {
+    /// Whether the blocks are in a file.
+    pub(super) fn is_of_a_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Judges, and says what is wrong and what was not looked at.
     pub(super) fn run(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<u8> {
         let asked = Asked {

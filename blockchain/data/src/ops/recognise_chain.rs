@@ -1,0 +1,147 @@
+//! Says whether an engine keeps the chain that this store's anchors are in.
+//!
+//! The delivery asks before it hands anything over, `lucid verify --all` before it believes what it finds.
+//! A block-manager whose folder is not mounted, or was put back from an older copy, looks like a sound
+//! beginning; only this store knows better.
+//!
+//! Invariant: an anchor goes to the chain that has the anchors before it, or nowhere, until somebody
+//! accepts the loss of that chain in as many words.
+
+use lucid_core::anchor::SignedAnchor;
+use lucid_core::digest::BlockHash;
+use lucid_core::sign::PublicKey;
+use lucid_core::tombstone::SignedTombstone;
+use lucid_core::transaction::Transaction;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use lucid_store::vault::Vault;
+
+use super::OpError;
+use super::deliver_anchors::anchor_text;
+use super::list_sessions::{SessionFilter, list_sessions};
+use super::list_tombstones::list_tombstones;
+use crate::anchoring::{AnchorEngine, EngineError};
+use crate::fact::{Fact, KnownChain, OwnChain};
+use crate::row::{self, SessionName, Status};
+
+/// Sessions and tombstones that are looked at in one go.
+const PAGE: usize = 256;
+
+/// What this store knows of the chain that its anchors are in. Nothing, if it has none, or if the loss of
+/// that chain was accepted.
+pub fn known_chain(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, OpError> {
+    match row::own_chain(vault.index(), vault.sealer())? {
+        Some(chain) => Ok(chain.known),
+        // A version that did not write it down may have anchored: its proofs tell.
+        None => match last_anchored(vault, own)? {
+            Some(known) => Ok(Some(known)),
+            None => last_removed(vault, own),
+        },
+    }
+}
+
+/// The chain that anchors are in, if the engine keeps it; `None` where every chain will do.
+pub fn recognise_chain(
+    vault: &Vault,
+    own: &PublicKey,
+    engine: &dyn AnchorEngine,
+) -> Result<Result<Option<KnownChain>, EngineError>, OpError> {
+    let Some(known) = known_chain(vault, own)? else { return Ok(Ok(None)) };
+    Ok(has(engine, &known).map(|()| Some(known)))
+}
+
+fn has(engine: &dyn AnchorEngine, known: &KnownChain) -> Result<(), EngineError> {
+    let confirmed = engine.confirmed(&known.transaction)?;
+    let place = confirmed.map(|confirmed| (confirmed.block_index, confirmed.block_hash));
+    match place == Some((known.block_index, known.block_hash)) {
+        true => Ok(()),
+        false => Err(EngineError::OtherChain(difference(known, engine.genesis()?))),
+    }
+}
+
+/// How the chain that is there differs from the one that anchors are in: one sentence, with its remedy.
+pub fn difference(known: &KnownChain, is: Option<BlockHash>) -> String {
+    let KnownChain { genesis, block_index, block_hash, transaction } = known;
+    let was = match genesis {
+        Some(genesis) => format!("this store's anchors are in the chain that began with {genesis}"),
+        None => format!("{transaction} of this store is in block {block_index}, {block_hash}"),
+    };
+    let what = match is {
+        None => format!(
+            "{was}, and the block-manager has no blocks: put its folder back, mount it, or name \
+             where its blocks are (BLOCK_STORAGE_PATH)"
+        ),
+        Some(is) if *genesis == Some(is) => format!(
+            "{transaction} of this store is in block {block_index}, {block_hash}, which the \
+             block-manager's chain (it began with {is}) does not have: its folder is an older copy, so \
+             put the newer one back (a follower that is behind catches up by itself)"
+        ),
+        Some(is) => format!(
+            "{was}, and the block-manager keeps one that began with {is}: put the right folder back, \
+             or name the right block-manager"
+        ),
+    };
+    format!(
+        "{what}; if that chain is lost for good, `lucid reindex --accept-other-chain` lets anchors go \
+         to another"
+    )
+}
+
+/// Notes that the chain which anchors are in is lost, so that they may go to another.
+pub fn accept_other_chain(vault: &Vault) -> Result<(), OpError> {
+    let fact = vault.fact(&mut Packer::new(), Fact::Chain(OwnChain { known: None }).encode())?;
+    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+    Ok(())
+}
+
+/// The highest block among the newest sessions that this store itself anchored.
+fn last_anchored(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, OpError> {
+    let filter = SessionFilter { status: Some(Status::Anchored), ..SessionFilter::default() };
+    let mut cursor = None;
+    loop {
+        let page = list_sessions(vault, &filter, PAGE, cursor.as_deref())?;
+        let mut highest: Option<KnownChain> = None;
+        for session in &page.sessions {
+            let Some((block_index, block_hash)) = session.anchored else { continue };
+            if highest.as_ref().is_some_and(|known| known.block_index >= block_index) {
+                continue;
+            }
+            let text = anchor_text(vault, &SessionName::of(vault.sealer(), &session.id))?;
+            let Ok(transaction) = Transaction::parse(text.as_bytes()) else { continue };
+            // What was mirrored is in the chain where it was recorded.
+            if SignedAnchor::parse(&transaction).is_ok_and(|signed| signed.key == *own) {
+                let transaction = transaction.id().to_owned();
+                highest = Some(KnownChain { genesis: None, block_index, block_hash, transaction });
+            }
+        }
+        match (highest, page.next) {
+            (None, Some(next)) => cursor = Some(next),
+            (highest, _) => return Ok(highest),
+        }
+    }
+}
+
+/// The same of the sessions that it removed.
+fn last_removed(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, OpError> {
+    let mut cursor = None;
+    loop {
+        let page = list_tombstones(vault, PAGE, cursor.as_deref())?;
+        for tombstone in &page.tombstones {
+            let Some((block_index, block_hash)) = tombstone.chained else { continue };
+            let Ok(transaction) = Transaction::parse(tombstone.text.as_bytes()) else { continue };
+            if SignedTombstone::parse(&transaction).is_ok_and(|signed| signed.key == *own) {
+                let transaction = transaction.id().to_owned();
+                return Ok(Some(KnownChain {
+                    genesis: None,
+                    block_index,
+                    block_hash,
+                    transaction,
+                }));
+            }
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(None),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The row that says which chain this store's anchors are in: the last fact about it.
+
+use lucid_store::StoreError;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::Index;
+
+use crate::fact::{Fact, OwnChain};
+
+const CHAIN: u8 = 0x6b;
+
+/// The key of the row.
+pub fn chain_key() -> Vec<u8> {
+    vec![CHAIN]
+}
+
+/// The chain that anchors go to. Without a row nothing was anchored yet, or by a version that did not
+/// keep this.
+pub fn own_chain(index: &dyn Index, sealer: &Sealer) -> Result<Option<OwnChain>, StoreError> {
+    let Some(value) = index.get(&chain_key())? else { return Ok(None) };
+    match Fact::decode(&sealer.open_value(value)?) {
+        Ok(Fact::Chain(chain)) => Ok(Some(chain)),
+        _ => Err(StoreError::Index("the row of the chain is none".into())),
+    }
+}
