@@ -2,6 +2,7 @@
 
 mod store;
 
+mod chain;
 mod cutting;
 mod garbage;
 mod life;

@@ -72,6 +72,39 @@ fn an_engine_that_is_down_delays_anchoring_and_nothing_else() {
 }
 
 #[test]
+fn another_chain_behind_the_same_setting_gets_nothing_and_is_named() {
+    let (folder, ours, other) = (tempfile::tempdir().unwrap(), Engine::start(), Engine::start());
+    let start = |engine: &Engine| {
+        Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())])
+    };
+    let seal = |service: &Service, session: &str| {
+        service.begin(session);
+        service.client.append(session, &Default::default(), b"bytes".to_vec()).unwrap();
+        service.client.seal(session, &Default::default()).unwrap();
+    };
+    let service = start(&ours);
+    seal(&service, "first");
+    service.wait_anchored("first");
+    service.stop();
+    let service = start(&other);
+    seal(&service, "second");
+    let health = service.wait(|| {
+        let health: Value = serde_json::from_str(&service.get("/health").text().unwrap()).unwrap();
+        (health["anchoring"] == false).then_some(health)
+    });
+    assert_eq!(health["status"], "degraded");
+    let state = service.client.anchor_state("second").unwrap();
+    let (why, genesis) = (state.reason.unwrap(), ours.blocks()[0].hash.to_string());
+    assert_eq!(state.status, AnchorStatus::Pending);
+    assert!(why.contains("another chain") && why.contains(&genesis), "{why}");
+    assert!(other.blocks().is_empty());
+    service.stop();
+    let service = start(&ours);
+    service.wait_anchored("second");
+    assert_eq!(ours.blocks().len(), 2);
+}
+
+#[test]
 fn a_proof_that_does_not_hold_is_not_stored() {
     let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
     engine.lie();

@@ -1,0 +1,158 @@
+//! Which chain anchors go to: known from the first one on, also where the version before wrote nothing of
+//! it, and none other is handed anything.
+
+use lucid_core::block::Block;
+use lucid_core::bundle::Anchored as Proof;
+use lucid_core::cut::ChunkProfile;
+use lucid_core::digest::BlockHash;
+use lucid_core::record::BlockRecord;
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::Transaction;
+use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
+use lucid_data_chain::fact::{Anchored, Fact, KnownChain};
+use lucid_data_chain::ops::deliver_anchors::{Delivered, deliver_anchors};
+use lucid_data_chain::ops::list_sessions::get_session;
+use lucid_data_chain::ops::recognise_chain::{accept_other_chain, known_chain};
+use lucid_data_chain::ops::weigh_facts::matters;
+use lucid_data_chain::row::own_chain;
+use lucid_store::codec::Packer;
+use lucid_store::committer::Submission;
+use parking_lot::Mutex;
+
+use super::store::Store;
+
+/// A chain in memory: what is submitted is in a block at once.
+struct Chain {
+    key: SigningKey,
+    blocks: Mutex<Vec<Block>>,
+}
+
+impl Chain {
+    fn new(seed: u8) -> Self {
+        Self { key: SigningKey::from_seed([seed; 32]), blocks: Mutex::default() }
+    }
+
+    /// An older copy of it.
+    fn until(&self, height: usize) -> Self {
+        let blocks = self.blocks.lock()[..height].to_vec();
+        Self { key: self.key.clone(), blocks: Mutex::new(blocks) }
+    }
+
+    fn height(&self) -> usize {
+        self.blocks.lock().len()
+    }
+}
+
+impl AnchorEngine for Chain {
+    fn submit(&self, text: &str) -> Result<(), EngineError> {
+        let mut blocks = self.blocks.lock();
+        let parent = blocks.last().map(|block| block.as_parent().unwrap());
+        let now = Timestamp::from_micros(1_800_000_000_000_000);
+        let transaction = Transaction::parse(text.as_bytes()).unwrap();
+        let block = Block::build(parent.as_ref(), vec![transaction], now, &self.key);
+        blocks.push(block);
+        Ok(())
+    }
+
+    fn genesis(&self) -> Result<Option<BlockHash>, EngineError> {
+        Ok(self.blocks.lock().first().map(|block| block.hash))
+    }
+
+    fn confirmed(&self, id: &str) -> Result<Option<Confirmed>, EngineError> {
+        let blocks = self.blocks.lock();
+        let holds = |block: &&Block| block.transactions.iter().any(|held| held.id() == id);
+        Ok(blocks.iter().find(holds).map(|block| Confirmed {
+            block_index: block.index,
+            block_hash: block.hash,
+            proof: Proof::of(&BlockRecord::of(block), id).unwrap(),
+        }))
+    }
+}
+
+fn sealed(store: &Store, session: &str) {
+    let id = store.begin(session, ChunkProfile::default());
+    store.append(&id, 0, session.as_bytes()).unwrap();
+    store.seal(&id);
+}
+
+fn deliver(store: &Store, chain: &Chain) -> Delivered {
+    deliver_anchors(&store.vault, &store.key.public(), chain).unwrap()
+}
+
+fn known(store: &Store) -> Option<KnownChain> {
+    known_chain(&store.vault, &store.key.public()).unwrap()
+}
+
+fn refused(store: &Store, chain: &Chain) -> String {
+    let before = chain.height();
+    let delivered = deliver(store, chain);
+    assert_eq!((delivered.anchored.len(), chain.height()), (0, before));
+    let [(_, EngineError::OtherChain(why))] = &delivered.failed[..] else {
+        panic!("{delivered:?}")
+    };
+    why.clone()
+}
+
+#[test]
+fn anchors_go_to_the_chain_of_the_first_one_after_a_reindex_too() {
+    let (store, ours, theirs) = (Store::new(), Chain::new(1), Chain::new(2));
+    assert_eq!(known(&store), None);
+    sealed(&store, "a");
+    sealed(&store, "b");
+    assert_eq!(deliver(&store, &ours).anchored.len(), 2);
+    let (genesis, tip) = (ours.genesis().unwrap(), ours.blocks.lock()[1].hash);
+    let chain = known(&store).unwrap();
+    assert_eq!((chain.genesis, chain.block_index, chain.block_hash), (genesis, 1, tip));
+    theirs.submit(r#"{"id": "x", "type": "t"}"#).unwrap();
+    store.vault.close().unwrap();
+    let store = Store::open(&store.disk);
+    assert_eq!(known(&store), Some(chain.clone()));
+    sealed(&store, "c");
+    let why = refused(&store, &theirs);
+    let both = [genesis, theirs.genesis().unwrap()].map(|hash| hash.unwrap().to_string());
+    assert!(both.iter().all(|hash| why.contains(hash)), "{why}");
+    assert!(refused(&store, &Chain::new(1)).contains("has no blocks"));
+    assert!(refused(&store, &ours.until(1)).contains("an older copy"));
+    assert_eq!(deliver(&store, &ours).anchored.len(), 1);
+    // What it says outlives the log's condensing, and only the last of it.
+    let fact = |known| Fact::Chain(lucid_data_chain::fact::OwnChain { known }).encode();
+    assert!(matters(&store.vault, &fact(known(&store))).unwrap());
+    assert!(!matters(&store.vault, &fact(Some(chain))).unwrap());
+    accept_other_chain(&store.vault).unwrap();
+    sealed(&store, "d");
+    assert_eq!(deliver(&store, &theirs).anchored.len(), 1);
+    sealed(&store, "e");
+    assert!(refused(&store, &ours).contains(&both[0]));
+}
+
+#[test]
+fn a_store_of_the_version_before_knows_its_chain_by_its_proofs() {
+    let (store, ours, theirs) = (Store::new(), Chain::new(1), Chain::new(2));
+    theirs.submit(r#"{"id": "x", "type": "t"}"#).unwrap();
+    sealed(&store, "old");
+    // As that version had it: the proof, and nothing of the chain.
+    let id = "old".parse().unwrap();
+    let name = lucid_data_chain::row::SessionName::of(store.vault.sealer(), &id);
+    let text = lucid_data_chain::ops::deliver_anchors::anchor_text(&store.vault, &name).unwrap();
+    ours.submit(&text).unwrap();
+    let anchor = Transaction::parse(text.as_bytes()).unwrap();
+    let Confirmed { block_index, block_hash, proof } =
+        ours.confirmed(anchor.id()).unwrap().unwrap();
+    let fact = Anchored { session: id.clone(), block_index, block_hash, proof: proof.encode() };
+    let fact = store.vault.fact(&mut Packer::new(), Fact::Anchored(fact).encode()).unwrap();
+    store.vault.commit(Submission { facts: vec![fact], ..Submission::default() }).unwrap();
+    assert!(get_session(&store.vault, &id).unwrap().anchored.is_some());
+    assert_eq!(own_chain(store.vault.index(), store.vault.sealer()).unwrap(), None);
+    let chain = known(&store).unwrap();
+    assert_eq!((chain.genesis, chain.transaction.as_str()), (None, anchor.id()));
+    // Another recorder's proofs, as a mirror has them, say nothing of where ours go.
+    assert_eq!(known_chain(&store.vault, &theirs.key.public()).unwrap(), None);
+    sealed(&store, "new");
+    let why = refused(&store, &theirs);
+    let hash = theirs.genesis().unwrap().unwrap().to_string();
+    assert!(why.contains(&hash) && why.contains(&block_hash.to_string()), "{why}");
+    assert_eq!(deliver(&store, &ours).anchored.len(), 1);
+    let chain = own_chain(store.vault.index(), store.vault.sealer()).unwrap().unwrap();
+    assert_eq!(chain.known.unwrap().genesis, ours.genesis().unwrap());
+}
