@@ -24,9 +24,6 @@ struct Kept {
 const CHUNKS: Kept = Kept { name: segment::FOLDER, what: "chunks" };
 const BLOCKS: Kept = Kept { name: chain::FOLDER, what: "blocks" };
 
-/// The file that every chain begins with.
-const FIRST_BLOCKS: &str = "00000001.blocks";
-
 impl DataFolder {
     /// Has the segments kept in `target`. A store that has segments already is not moved: that is for
     /// its operator, who is told how.
@@ -97,20 +94,29 @@ impl DataFolder {
         check_one(&self.root, BLOCKS)
     }
 
-    /// Whether a folder begins with a file of this store's blocks: its first record names the store.
+    /// Whether a folder has a file of this store's blocks: the first record of each names the store. One
+    /// is enough, for others may be damaged.
     fn has_blocks(&self, folder: &Path) -> Result<bool, StoreError> {
-        let path = folder.join(FIRST_BLOCKS);
-        let mut head = [0; HEADER_BYTES + 16];
-        let read = fs::File::open(&path).and_then(|mut file| file.read_exact(&mut head));
-        match read {
-            Ok(()) => Ok(head.last_chunk::<16>() == Some(&self.store)),
-            Err(error) => match error.kind() {
-                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::UnexpectedEof => {
-                    Ok(false)
-                }
-                _ => Err(StoreError::io(format!("reading {}", path.display()))(error)),
-            },
+        let context = |path: &Path| StoreError::io(format!("reading {}", path.display()));
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if is_absence(&error) => return Ok(false),
+            Err(error) => return Err(context(folder)(error)),
+        };
+        for entry in entries {
+            let path = entry.map_err(context(folder))?.path();
+            if path.extension().is_none_or(|kind| kind != "blocks") {
+                continue;
+            }
+            let mut head = [0; HEADER_BYTES + 16];
+            match fs::File::open(&path).and_then(|mut file| file.read_exact(&mut head)) {
+                Ok(()) if head.last_chunk::<16>() == Some(&self.store) => return Ok(true),
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+                Err(error) => return Err(context(&path)(error)),
+            }
         }
+        Ok(false)
     }
 
     fn link(&self, kept: Kept, target: &Path) -> Result<(), StoreError> {
@@ -122,6 +128,10 @@ impl DataFolder {
         )))?;
         super::sync(&self.root)
     }
+}
+
+fn is_absence(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
