@@ -606,7 +606,10 @@ impl Local {
         has_mirrored: bool,
         all: &mut Findings,
     ) -> anyhow::Result<Option<manager::Opened>> {
-        if !chain_folder(&self.home).exists() {
+        let folder = chain_folder(&self.home);
+        // An empty folder is where a disk is to be mounted.
+        let is_empty = std::fs::read_dir(&folder).map_or(true, |mut found| found.next().is_none());
+        if !is_store(&folder) && is_empty {
             match self.chain_is_at_hand() {
                 Err(error) => all.faults.push(format!("{error:#}")),
                 Ok(()) if has_mirrored => {
