@@ -500,13 +500,19 @@ pub fn open_session(sealer: &Sealer, value: Vec<u8>) -> Result<SessionRow, Store
         .map_err(|fault| StoreError::Index(format!("a session's row: {fault}")))
 }
 
-/// The row of a session, if there is one.
+/// The row of a session, if there is one. A value does not know its key, so what it says of itself is held
+/// against the name that was asked for.
 pub fn session(
     index: &dyn Index,
     sealer: &Sealer,
     name: &SessionName,
 ) -> Result<Option<SessionRow>, StoreError> {
-    index.get(&name.session_key())?.map(|value| open_session(sealer, value)).transpose()
+    let row = index.get(&name.session_key())?.map(|value| open_session(sealer, value));
+    let row = row.transpose()?;
+    match row.as_ref().is_none_or(|row| SessionName::of(sealer, &row.id) == *name) {
+        true => Ok(row),
+        false => Err(StoreError::Index("a session's row is another session's".into())),
+    }
 }
 
 /// Up to `limit` references from `start` on, in order.

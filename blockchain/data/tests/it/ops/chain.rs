@@ -156,3 +156,20 @@ fn a_store_of_the_version_before_knows_its_chain_by_its_proofs() {
     let chain = own_chain(store.vault.index(), store.vault.sealer()).unwrap().unwrap();
     assert_eq!(chain.known.unwrap().genesis, ours.genesis().unwrap());
 }
+
+#[test]
+fn a_session_whose_row_is_another_ones_is_not_taken_for_it() {
+    use lucid_data_chain::row::SessionName;
+    use lucid_store::index::{Changes, Index as _};
+    let store = Store::new();
+    sealed(&store, "a");
+    sealed(&store, "b");
+    let key = |id: &str| SessionName::of(store.vault.sealer(), &id.parse().unwrap()).session_key();
+    let other = store.index.get(&key("b")).unwrap().unwrap();
+    let mut changes = Changes::new(store.index.as_ref());
+    changes.put(key("a"), other);
+    changes.write().unwrap();
+    let refused = get_session(&store.vault, &"a".parse().unwrap()).unwrap_err();
+    assert!(refused.to_string().contains("another session's"), "{refused}");
+    assert!(get_session(&store.vault, &"b".parse().unwrap()).is_ok());
+}
