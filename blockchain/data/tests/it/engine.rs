@@ -83,7 +83,7 @@ async fn info(State(engine): State<Arc<Shared>>) -> Json<ChainInfo> {
     Json(ChainInfo {
         height: blocks.len().saturating_sub(1) as u64,
         tentative_height: None,
-        state: ChainState::Ready,
+        state: ChainState::Idle,
         last_updated: String::new(),
         block_count: blocks.len() as u64,
         latest_block_hash: hash(blocks.last()),

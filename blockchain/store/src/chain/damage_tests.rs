@@ -1,7 +1,5 @@
 //! Bytes that change on the medium: found, named, never returned; the rest stays readable.
 
-use std::sync::Arc;
-
 use super::conformance::{STORE, assert_holds, chain_of, next, parts};
 use super::*;
 use crate::disk::simulated::SimulatedDisk;
