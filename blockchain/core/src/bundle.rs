@@ -30,6 +30,9 @@ const CHECKSUM_BYTES: usize = 32;
 /// The chunks that one bundle covers at most: two tebibytes at the default size. What is left of a
 /// bundle's length is more than two edges, a page, a manifest and an anchor can take.
 pub const LEAVES_MAX: usize = (BUNDLE_BYTES_MAX - (64 << 20)) / LEAF_BYTES;
+/// The anchor's text, and everything else of a bundle that is no leaf, slice, page or manifest: ways up
+/// through trees, of a few hundred hashes together.
+const WAY_BYTES_MAX: usize = TRANSACTION_BYTES_MAX + (1 << 20);
 /// A range has two ends.
 const SLICES_MAX: u32 = 2;
 /// A span has two ends, and at each of them two pages may meet.
@@ -63,6 +66,14 @@ pub enum BuildFault {
     TooMany {
         /// How many there are.
         chunks: usize,
+    },
+    /// More bytes than a reader of bundles takes.
+    #[error(
+        "the proof would have {bytes} bytes, and at most {BUNDLE_BYTES_MAX} are read; prove a part"
+    )]
+    TooLong {
+        /// How many it would have.
+        bytes: usize,
     },
     /// The manifest is not sound.
     #[error(transparent)]
@@ -171,7 +182,7 @@ impl Anchored {
 
     fn write(&self, to: &mut Writer) {
         to.text(&self.transaction).u32(self.position).u32(self.count);
-        to.u32(self.path.len() as u32);
+        to.count(self.path.len());
         for sibling in &self.path {
             to.raw(sibling.as_bytes());
         }
@@ -269,7 +280,19 @@ impl Bundle {
             slices.push(slice::extract(chunk, range)?);
         }
         bundle.slices = slices;
+        bundle.fits()?;
         Ok(bundle)
+    }
+
+    /// Whether a reader takes it, with room for what leads on into a block.
+    fn fits(&self) -> Result<(), BuildFault> {
+        let leaves = self.leaves.len() * LEAF_BYTES;
+        let slices: usize = self.slices.iter().map(Vec::len).sum();
+        let pages: usize = self.pages.iter().map(|page| page.bytes.len()).sum();
+        match self.manifest.len() + leaves + slices + pages + WAY_BYTES_MAX {
+            bytes if bytes > BUNDLE_BYTES_MAX => Err(BuildFault::TooLong { bytes }),
+            _ => Ok(()),
+        }
     }
 
     /// The same proof, led on into a block.
@@ -288,12 +311,12 @@ impl Bundle {
             Subject::Path(path) => w.u8(3).bytes(path),
             Subject::Span(span) => w.u8(4).i64(span.from).i64(span.to),
         };
-        w.text(&self.manifest).u32(self.leaves.len() as u32);
+        w.text(&self.manifest).count(self.leaves.len());
         for leaf in &self.leaves {
             leaf.write(&mut w);
         }
         write_hashes(&mut w, &self.range_proof);
-        w.u32(self.slices.len() as u32);
+        w.count(self.slices.len());
         for slice in &self.slices {
             w.bytes(slice);
         }
@@ -378,7 +401,7 @@ fn within(what: &'static str, given: usize, most: usize) -> Result<(), WireFault
 }
 
 fn write_hashes(to: &mut Writer, hashes: &[NodeHash]) {
-    to.u32(hashes.len() as u32);
+    to.count(hashes.len());
     for hash in hashes {
         to.raw(hash);
     }

@@ -181,11 +181,11 @@ impl BlockRecord {
         writer.option(self.signature, |writer, signature| {
             writer.raw(signature.as_bytes());
         });
-        writer.u32(count(self.transactions.len()));
+        writer.count(self.transactions.len());
         for TransactionDigests { hash, leaf, id } in &self.transactions {
             writer.raw(hash.as_bytes()).raw(leaf.as_bytes()).raw(id);
         }
-        writer.u32(count(self.anchors.len()));
+        writer.count(self.anchors.len());
         for AnchorRecord { position, transaction } in &self.anchors {
             writer.u32(*position).text(transaction.text());
         }
@@ -255,7 +255,7 @@ impl Block {
 /// The bytes of a block's transactions.
 pub fn encode_body(transactions: &[Transaction]) -> Vec<u8> {
     let mut writer = Writer::new();
-    writer.u8(VERSION).u32(count(transactions.len()));
+    writer.u8(VERSION).count(transactions.len());
     for transaction in transactions {
         writer.text(transaction.text());
     }
@@ -314,11 +314,6 @@ fn canonical(
         Ok(_) => Err(RecordFault::NotCanonical { position }),
         Err(Unfit { fault, .. }) => Err(RecordFault::Transaction { position, fault }),
     }
-}
-
-/// Counts are bounded by [`crate::limits`] long before they fill 32 bits.
-fn count(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

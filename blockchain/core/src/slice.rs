@@ -62,7 +62,9 @@ fn groups(length: u32, range: &Range<u32>) -> Result<ChunkRanges, SliceFault> {
 
 /// The slice of a chunk that proves `range` of it.
 pub fn extract(chunk: &[u8], range: Range<u32>) -> Result<Vec<u8>, SliceFault> {
-    let length = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+    // No chunk is that long, and what no leaf can say is no range of any.
+    let outside = |_| SliceFault::Range { start: range.start, end: range.end, length: u32::MAX };
+    let length = u32::try_from(chunk.len()).map_err(outside)?;
     let groups = groups(length, &range)?;
     let outboard = PreOrderMemOutboard::create(chunk, GROUP);
     let mut slice = Vec::new();

@@ -71,11 +71,18 @@ impl Writer {
         self
     }
 
-    /// A `u32` length and that many bytes. Lengths over 4 GiB do not occur: every caller's input is
-    /// bounded by [`crate::limits`].
+    /// How many values follow, in four bytes: the only place that writes such a number.
+    ///
+    /// A count that four bytes cannot say stands before values that take more than 4 GiB, so what is
+    /// being written is longer than that. Whoever keeps or sends it bounds it far below (a record 64 MiB,
+    /// a fact 8 MiB, a proof 256 MiB) and refuses it whole: a wrong count is never read by anybody.
+    pub fn count(&mut self, count: usize) -> &mut Self {
+        self.u32(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// A `u32` length and that many bytes.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        self.raw(bytes)
+        self.count(bytes.len()).raw(bytes)
     }
 
     /// A text, as [`Writer::bytes`] of its UTF-8.

@@ -404,6 +404,17 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
 }
 
 #[test]
+fn nothing_is_built_that_a_reader_would_refuse_for_its_length() {
+    let mut bundle = world(SMALL).prove(Subject::Session);
+    let room = BUNDLE_BYTES_MAX - WAY_BYTES_MAX - bundle.manifest.len();
+    bundle.slices = vec![vec![0; room - bundle.leaves.len() * LEAF_BYTES]];
+    assert_eq!(bundle.fits(), Ok(()));
+    assert!(Bundle::decode(&bundle.encode()).is_ok());
+    bundle.slices[0].push(0);
+    assert_eq!(bundle.fits(), Err(BuildFault::TooLong { bytes: BUNDLE_BYTES_MAX + 1 }));
+}
+
+#[test]
 fn a_session_of_nothing_has_a_bundle() {
     let world = world(SMALL);
     let manifest = Manifest {
