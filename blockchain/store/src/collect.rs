@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::codec::{Compression, Packer};
 use crate::committer::{Submission, short};
@@ -21,9 +21,9 @@ use crate::disk::DiskFile;
 use crate::frame::{HEADER_BYTES, Header, Sealed};
 use crate::index::{self, Placement};
 use crate::rewrite::{self, Draft, RewrittenHeader};
-use crate::segment::{self, Footer, FooterEntry, REWRITTEN};
+use crate::segment::{self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN};
 use crate::vault::Vault;
-use crate::{CommitError, Damage, StoreError};
+use crate::{CommitError, Damage, StoreError, threads};
 
 /// Rows read at once.
 const PAGE: usize = 4_096;
@@ -32,6 +32,9 @@ const DROP_MAX: usize = 1_000;
 /// A rewritten segment is ended at this size, and at so many records.
 const DRAFT_BYTES: u64 = 256 << 20;
 const DRAFT_RECORDS: usize = 100_000;
+/// Nor are segments joined that would stand for more than this: a mebibyte of numbers, in the file and in
+/// the fact.
+const STANDS_FOR_MAX: usize = 1 << 18;
 /// Recompressed at once, on all threads together.
 const STRETCH_BYTES: u64 = 16 << 20;
 
@@ -136,6 +139,8 @@ pub struct Collection<'a> {
     vault: &'a Vault,
     /// Files that are rewritten in any case.
     untidy: BTreeSet<String>,
+    /// Records that a segment may have; see [`Collection::splitting_over`].
+    records_max: usize,
     _right: MutexGuard<'a, ()>,
 }
 
@@ -151,7 +156,8 @@ impl Vault {
     pub fn collect(&self) -> Option<Collection<'_>> {
         let right = self.rewriting()?;
         self.set_collecting(true);
-        Some(Collection { vault: self, untidy: BTreeSet::new(), _right: right })
+        let (untidy, records_max) = (BTreeSet::new(), RECORDS_MAX);
+        Some(Collection { vault: self, untidy, records_max, _right: right })
     }
 }
 
@@ -180,6 +186,14 @@ impl<'a> Collection<'a> {
     #[must_use]
     pub fn tidying(mut self, files: BTreeSet<String>) -> Self {
         self.untidy = files;
+        self
+    }
+
+    /// Makes no segment with more records than this, and splits those that have more. Unsaid, it is
+    /// [`RECORDS_MAX`]; only tests have reason to change it.
+    #[must_use]
+    pub fn splitting_over(mut self, records: usize) -> Self {
+        self.records_max = records;
         self
     }
 
@@ -231,6 +245,7 @@ impl<'a> Collection<'a> {
             live * 3 < bytes * 2 || self.untidy.contains(&segment::path(number))
         };
         self.seal_open_segment(wasteful)?;
+        self.split_overfull(&mut done)?;
         let mut victims = Vec::new();
         for number in segment::numbers(self.vault.disk().as_ref())? {
             let Some((file, footer_at, footer)) = self.sealed(number)? else { continue };
@@ -259,6 +274,7 @@ impl<'a> Collection<'a> {
         if all {
             self.seal_open_segment(|_, _| true)?;
         }
+        self.split_overfull(&mut done)?;
         let mut victims = Vec::new();
         for number in segment::numbers(self.vault.disk().as_ref())? {
             let Some((file, ..)) = self.sealed(number)? else { continue };
@@ -280,7 +296,7 @@ impl<'a> Collection<'a> {
         let mut dead = Vec::new();
         let mut packer = Packer::new();
         let mut drop = |dead: &mut Vec<(ChunkName, Placement)>, used: &mut BTreeMap<u32, u64>| {
-            let spared = self.vault.drop_chunks(&mut packer, dead).map_err(dropping)?;
+            let spared = self.vault.drop_chunks(&mut packer, dead).map_err(dropping())?;
             done.chunks_removed += (dead.len() - spared.len()) as u64;
             done.chunks_spared += spared.len() as u64;
             for (_, at) in dead.drain(..).filter(|(name, _)| spared.contains(name)) {
@@ -308,20 +324,62 @@ impl<'a> Collection<'a> {
         let Some(file) = opened else { return Ok(()) };
         if self.sealed(number)?.is_none() && worth(file.length().map_err(reading(number))?, number)
         {
-            self.vault.seal_segment().map_err(dropping)?;
+            self.vault.seal_segment().map_err(dropping())?;
         }
         Ok(())
     }
 
-    /// A segment with a sound footer; only those never change any more.
+    /// A segment that never changes any more: it has a footer, or was left behind without one.
     fn sealed(&self, number: u32) -> Result<Option<SealedSegment>, StoreError> {
         let path = segment::path(number);
         let opened = self.vault.disk().open(&path).map_err(reading(number))?;
         let Some(file) = opened else { return Ok(None) };
-        match Footer::find(file.as_ref(), number)? {
-            Some(Ok((footer_at, footer))) => Ok(Some((file, footer_at, footer))),
-            _ => Ok(None),
+        let left_behind =
+            number & REWRITTEN == 0 && number < index::watermark(self.vault.index())?.segment;
+        let found = Footer::of_ended(file.as_ref(), number, left_behind)?;
+        Ok(found.map(|(footer_at, footer)| (file, footer_at, footer)))
+    }
+
+    /// Earlier versions filled segments with more records than a footer may list, and one cannot be
+    /// rewritten as one. So the live ones move to where new chunks go, and what is left is rewritten.
+    fn split_overfull(&self, done: &mut Collected) -> Result<(), StoreError> {
+        for number in segment::numbers(self.vault.disk().as_ref())? {
+            let Some((file, _, footer)) = self.sealed(number)? else { continue };
+            if footer.entries.len() <= self.records_max {
+                continue;
+            }
+            drop(footer);
+            let length = file.length().map_err(reading(number))?;
+            let moved = match self.victim(number, length)? {
+                Some(victim) => self.write_again(&victim.records),
+                None => continue,
+            };
+            match moved {
+                // It is quarantined, and the segment left alone from now on.
+                Err(StoreError::Damaged(_)) => done.segments_damaged += 1,
+                moved => moved?,
+            }
         }
+        Ok(())
+    }
+
+    /// Has the committer write records once more.
+    fn write_again(&self, records: &[FooterEntry]) -> Result<(), StoreError> {
+        let commit = |chunks: Vec<Sealed>| {
+            let submission = Submission { chunks, again: true, ..Submission::default() };
+            self.vault.commit(submission).map_err(dropping()).map(|_| ())
+        };
+        let (mut chunks, mut bytes) = (Vec::new(), 0);
+        for entry in records {
+            let (header, payload) = noting(self.vault, entry, read(self.vault, entry))?;
+            bytes += header.record_bytes();
+            chunks.push(Sealed { header, payload });
+            if bytes >= STRETCH_BYTES {
+                commit(std::mem::take(&mut chunks))?;
+                bytes = 0;
+            }
+        }
+        commit(chunks)
     }
 
     /// What a segment stands for beside itself, and at which level it was packed.
@@ -367,7 +425,7 @@ impl<'a> Collection<'a> {
         let mut retries = victims.len();
         loop {
             // As many segments as fill one; their records are known before the first is written.
-            let (mut group, mut bytes, mut records) = (Vec::new(), 0, 0);
+            let (mut group, mut bytes, mut records, mut stands_for) = (Vec::new(), 0, 0, 0);
             while bytes < DRAFT_BYTES && records < DRAFT_RECORDS {
                 let Some((number, length)) = waiting.pop_front() else { break };
                 let Some(victim) = self.victim(number, length)? else {
@@ -377,6 +435,13 @@ impl<'a> Collection<'a> {
                 };
                 bytes += victim.records.iter().map(|e| record_bytes(&e.placement)).sum::<u64>();
                 records += victim.records.len();
+                stands_for += victim.stands_for.len();
+                if !group.is_empty() && (records > self.records_max || stands_for > STANDS_FOR_MAX)
+                {
+                    // It begins the next one.
+                    waiting.push_front((number, length));
+                    break;
+                }
                 group.push(victim);
             }
             if group.is_empty() {
@@ -391,7 +456,7 @@ impl<'a> Collection<'a> {
                 Err(StoreError::Damaged(_)) if retries > 0 => {
                     // It is quarantined once this is answered; then its segment is left alone.
                     retries -= 1;
-                    self.vault.commit(Submission::default()).map_err(dropping)?;
+                    self.vault.commit(Submission::default()).map_err(dropping())?;
                     for victim in group.iter().rev() {
                         waiting.push_front((victim.number, victim.length));
                     }
@@ -518,29 +583,25 @@ impl Copier<'_> {
                 .map(|entry| noting(self.vault, entry, read(self.vault, entry)))
                 .collect();
         };
-        let share = stretch.len().div_ceil(packers.len());
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = stretch
-                .chunks(share)
-                .zip(packers)
-                .map(|(entries, packer)| {
-                    scope.spawn(move || {
-                        let pack = |entry| {
-                            noting(self.vault, entry, repacked(self.vault, packer, level, entry))
-                        };
-                        entries.iter().map(pack).collect::<Result<Vec<_>, StoreError>>()
-                    })
-                })
-                .collect();
-            let mut records = Vec::with_capacity(stretch.len());
-            for worker in workers {
-                match worker.join() {
-                    Ok(part) => records.extend(part?),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
+        let threads = packers.len();
+        let shares = stretch.chunks(stretch.len().div_ceil(threads)).zip(packers).enumerate();
+        let shares: Mutex<Vec<_>> = Mutex::new(shares.collect());
+        let vault = self.vault;
+        let work = || -> Result<Vec<_>, StoreError> {
+            let mut parts = Vec::new();
+            loop {
+                let next = shares.lock().pop();
+                let Some((place, (entries, packer))) = next else { return Ok(parts) };
+                let pack = |entry| noting(vault, entry, repacked(vault, packer, level, entry));
+                let part = entries.iter().map(pack).collect::<Result<Vec<_>, StoreError>>()?;
+                parts.push((place, part));
             }
-            Ok(records)
-        })
+        };
+        let outcomes = threads::run_on(threads, "repacking", work);
+        let mut parts: Vec<_> =
+            outcomes.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        parts.sort_unstable_by_key(|(place, _)| *place);
+        Ok(parts.into_iter().flat_map(|(_, part)| part).collect())
     }
 }
 
@@ -611,6 +672,6 @@ fn reading(number: u32) -> impl FnOnce(std::io::Error) -> StoreError {
     StoreError::io(format!("reading {}", segment::path(number)))
 }
 
-fn dropping(error: CommitError) -> StoreError {
-    StoreError::Folder(format!("collecting: {error}"))
+fn dropping() -> impl FnOnce(CommitError) -> StoreError {
+    StoreError::commit("collecting")
 }

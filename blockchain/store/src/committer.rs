@@ -14,10 +14,17 @@
 //!   commit alone.
 //! - **A failed write is cut off again, durably, and never retried.** If even that fails, nothing more
 //!   is written by this process.
+//! - **No segment gets more records than its footer can list.** A batch with more is cut into several
+//!   commits, each segment being sealed before the next one is begun; the facts go with the last of them,
+//!   so a submission is decided as a whole.
+//! - **Whoever waits is answered**, whatever becomes of the thread: if it ends otherwise than by
+//!   [`Committer::close`], the store is broken, and all who wait and all who come hear so.
 
+use std::any::Any;
 use std::cmp::Ordering;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -31,7 +38,7 @@ use crate::frame::{CipherId, Sealed};
 use crate::index::{self, Changes, Index, Placement, Project, Watermark};
 use crate::log::{self, Commit, FileHeader, HeadersDigest};
 use crate::segment::{self, Footer, placement_of};
-use crate::{CommitError, StoreError};
+use crate::{CommitError, StoreError, threads};
 
 /// A batch takes up submissions until it is this large.
 const BATCH_BYTES: u64 = 8 << 20;
@@ -43,7 +50,8 @@ const QUEUE_BYTES_MAX: u64 = 32 << 20;
 pub struct Limits {
     /// A segment is sealed at this size.
     pub segment_bytes: u64,
-    /// A segment is sealed at so many records: its footer lists them all, and is one record itself.
+    /// A segment is sealed at so many records: its footer lists them all, and is one record itself. Above
+    /// [`segment::RECORDS_MAX`] it means that.
     pub segment_records: u64,
     /// A log is continued in a new file at this size.
     pub log_bytes: u64,
@@ -75,6 +83,8 @@ pub struct Submission {
     pub requires: Vec<ChunkName>,
     /// Chunks that the facts drop: refused if anyone has asked for one of them lately.
     pub drops: Vec<ChunkName>,
+    /// Whether chunks are written even if they are known: their copies move here from where they are.
+    pub again: bool,
     /// Whether the open segment is to be sealed, full or not.
     pub seal_segment: bool,
     /// Whether the next commit is to begin a new log file.
@@ -149,13 +159,57 @@ pub fn short(name: &ChunkName) -> u64 {
     name.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
+/// Whoever waits for the outcome of a submission. Told nothing else, because the thread that was to tell
+/// it unwinds, it hears that the store is broken.
+struct Waiter(Option<Done>);
+
+impl Waiter {
+    fn tell(mut self, outcome: Result<Committed, CommitError>) {
+        if let Some(done) = self.0.take() {
+            done(outcome);
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(CommitError::Broken(ENDED.into())));
+        }
+    }
+}
+
+const ENDED: &str = "the thread that writes ended";
+
 struct Queue {
-    waiting: VecDeque<(Submission, Done)>,
+    waiting: VecDeque<(Submission, Waiter)>,
     bytes: u64,
-    /// Chunks that are waiting or being written: as good as known to whoever submits after them.
-    pending: HashSet<ChunkName>,
+    /// Chunks that are waiting or being written, and whether a copy among them is encrypted: as good as
+    /// known to whoever submits after them.
+    pending: HashMap<ChunkName, bool>,
     closed: bool,
     broken: Option<String>,
+}
+
+impl Queue {
+    fn expect(&mut self, chunk: &Sealed) {
+        let (name, encrypted) = named(chunk);
+        *self.pending.entry(name).or_insert(false) |= encrypted;
+    }
+
+    /// A batch is written, or failed: what is pending now is what still waits.
+    fn written(&mut self, broken: Option<String>) {
+        self.broken = broken;
+        let waiting = std::mem::take(&mut self.waiting);
+        self.pending.clear();
+        waiting.iter().flat_map(|(submission, _)| &submission.chunks).for_each(|c| self.expect(c));
+        self.waiting = waiting;
+    }
+}
+
+/// A chunk's name, and whether this copy is encrypted.
+fn named(chunk: &Sealed) -> (ChunkName, bool) {
+    (ChunkName::new(chunk.header.name), chunk.header.cipher != CipherId::Plain)
 }
 
 struct Shared {
@@ -165,10 +219,27 @@ struct Shared {
     taken: Condvar,
 }
 
+impl Shared {
+    /// Nobody writes any more: says so to all who wait, for an outcome or for room.
+    fn give_up(&self, why: String) {
+        tracing::error!(why, "writing stopped");
+        let mut queue = self.queue.lock();
+        queue.broken = Some(why.clone());
+        queue.bytes = 0;
+        queue.pending.clear();
+        let waiting = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        self.taken.notify_all();
+        for (_, waiter) in waiting {
+            waiter.tell(Err(CommitError::Broken(why.clone())));
+        }
+    }
+}
+
 /// The handle to the writing thread.
 pub struct Committer {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<Watermark>>>,
+    thread: Mutex<Option<JoinHandle<Option<Watermark>>>>,
 }
 
 impl Committer {
@@ -186,7 +257,7 @@ impl Committer {
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
                 bytes: 0,
-                pending: HashSet::new(),
+                pending: HashMap::new(),
                 closed: false,
                 broken: None,
             }),
@@ -195,16 +266,21 @@ impl Committer {
             taken: Condvar::new(),
         });
         let theirs = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("committer".into())
-            .spawn(move || run(&theirs, writer))
-            .map_err(StoreError::io("starting the committer"))?;
+        let work = move || match catch_unwind(AssertUnwindSafe(|| run(&theirs, writer))) {
+            Ok(at) => Some(at),
+            Err(panic) => {
+                theirs.give_up(format!("{ENDED}: {}", said(panic.as_ref())));
+                None
+            }
+        };
+        let thread = threads::start("committer", work)
+            .map_err(StoreError::io("starting the thread that writes"))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands over a submission; waits only while too much is pending. `done` hears how it went.
     pub fn submit(&self, submission: Submission, done: Done) {
-        let bytes = submission.bytes();
+        let (bytes, done) = (submission.bytes(), Waiter(Some(done)));
         if !submission.requires.is_empty() || !submission.chunks.is_empty() {
             let mut recent = self.shared.recent.lock();
             submission.requires.iter().for_each(|name| recent.add(name));
@@ -222,11 +298,11 @@ impl Committer {
         };
         if let Some(refusal) = refusal {
             drop(queue);
-            done(Err(refusal));
+            done.tell(Err(refusal));
             return;
         }
         for chunk in &submission.chunks {
-            queue.pending.insert(ChunkName::new(chunk.header.name));
+            queue.expect(chunk);
         }
         queue.bytes += bytes;
         queue.waiting.push_back((submission, done));
@@ -243,7 +319,7 @@ impl Committer {
                 let _ = tell.send(outcome);
             }),
         );
-        told.recv().unwrap_or_else(|_| Err(CommitError::Broken("the committer ended".into())))
+        told.recv().unwrap_or_else(|_| Err(CommitError::Broken(ENDED.into())))
     }
 
     /// Notes that somebody may be about to refer to a chunk; `false` when it is just being dropped.
@@ -258,9 +334,10 @@ impl Committer {
         self.shared.recent.lock().collecting = collecting;
     }
 
-    /// Whether a chunk has been submitted and will be durable before whatever is submitted next.
-    pub fn is_pending(&self, name: &ChunkName) -> bool {
-        self.shared.queue.lock().pending.contains(name)
+    /// Whether a chunk has been submitted, encrypted if it must be, and will be durable before whatever
+    /// is submitted next.
+    pub fn is_pending(&self, name: &ChunkName, encrypted: bool) -> bool {
+        self.shared.queue.lock().pending.get(name).is_some_and(|is| *is || !encrypted)
     }
 
     /// Why nothing can be written any more, if so.
@@ -274,7 +351,7 @@ impl Committer {
         self.shared.queue.lock().closed = true;
         self.shared.arrived.notify_all();
         let thread = self.thread.lock().take()?;
-        thread.join().ok()
+        thread.join().ok().flatten()
     }
 }
 
@@ -286,36 +363,40 @@ impl Drop for Committer {
 
 fn run(shared: &Shared, mut writer: Writer) -> Watermark {
     while let Some(batch) = next_batch(shared) {
-        let (submissions, dones): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let names: Vec<ChunkName> = submissions
-            .iter()
-            .flat_map(|submission| &submission.chunks)
-            .map(|chunk| ChunkName::new(chunk.header.name))
-            .collect();
+        let (submissions, waiters): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let mut waiters = waiters.into_iter();
+        // Behind them, so that when this unwinds the store is broken before any of them hears so.
+        let _breaks = Breaks(shared);
         let outcomes = writer.write(submissions, &shared.recent);
-        let mut queue = shared.queue.lock();
-        for name in &names {
-            queue.pending.remove(name);
-        }
-        // The same name may be waiting again behind this batch.
-        let again: Vec<ChunkName> = queue
-            .waiting
-            .iter()
-            .flat_map(|(submission, _)| &submission.chunks)
-            .map(|chunk| ChunkName::new(chunk.header.name))
-            .collect();
-        queue.pending.extend(again);
-        queue.broken.clone_from(&writer.broken);
-        drop(queue);
+        shared.queue.lock().written(writer.broken.clone());
         shared.taken.notify_all();
-        for (done, outcome) in dones.into_iter().zip(outcomes) {
-            done(outcome);
+        for outcome in outcomes {
+            if let Some(waiter) = waiters.next() {
+                waiter.tell(outcome);
+            }
         }
     }
     writer.at
 }
 
-fn next_batch(shared: &Shared) -> Option<Vec<(Submission, Done)>> {
+/// Marks the store broken where the thread unwinds.
+struct Breaks<'a>(&'a Shared);
+
+impl Drop for Breaks<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.queue.lock().broken = Some(ENDED.into());
+        }
+    }
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked")
+}
+
+fn next_batch(shared: &Shared) -> Option<Vec<(Submission, Waiter)>> {
     let mut queue = shared.queue.lock();
     while queue.waiting.is_empty() {
         if queue.closed {
@@ -367,10 +448,10 @@ struct Writer {
     broken: Option<String>,
 }
 
-/// Where a batch is to be written, before it is.
+/// What of a batch is to be written.
 struct Plan {
-    submissions: Vec<Submission>,
-    placements: Vec<(ChunkName, Placement)>,
+    chunks: Vec<Sealed>,
+    facts: Vec<Fact>,
     outcomes: Vec<Result<Committed, CommitError>>,
 }
 
@@ -383,6 +464,9 @@ impl Writer {
         at: Watermark,
         limits: Limits,
     ) -> Result<Self, StoreError> {
+        let most = (segment::RECORDS_MAX as u64).min(limits.segment_records).max(1);
+        let segment_bytes = limits.segment_bytes.max(1);
+        let limits = Limits { segment_records: most, segment_bytes, ..limits };
         let reopen = |path: String, length: u64| -> Result<Option<Tail>, StoreError> {
             let file = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
             Ok(file.map(|file| Tail { file, path, length }))
@@ -417,7 +501,7 @@ impl Writer {
                 // Recovery left a footer there, but the next one was not begun: the next chunk does.
                 Ordering::Greater => {
                     if let Some(Ok((_, footer))) = Footer::find(tail.file.as_ref(), at.segment)? {
-                        writer.last_footer = footer_digest(&footer);
+                        writer.last_footer = footer.digest();
                     }
                 }
                 // Its end is missing. Records behind the gap would not be where the index says.
@@ -450,35 +534,81 @@ impl Writer {
         if let Some(why) = &self.broken {
             return refuse(CommitError::Broken(why.clone()));
         }
-        let mut plan = match self.plan(submissions, recent) {
+        let Plan { mut chunks, mut facts, outcomes } = match self.plan(submissions, recent) {
             Ok(plan) => plan,
             Err(error) => return refuse(CommitError::Failed(error.to_string())),
         };
-        if plan.submissions.iter().all(|s| s.chunks.is_empty() && s.facts.is_empty()) {
+        if chunks.is_empty() && facts.is_empty() {
             return match self.roll(seal_segment, seal_log) {
-                Ok(()) => plan.outcomes,
-                Err(error) => refuse(CommitError::Failed(error.to_string())),
+                Ok(()) => outcomes,
+                Err(error) => refuse(self.unrolled(&error)),
             };
         }
-        match self.write_files(&mut plan) {
-            Ok(()) => {}
-            Err(failure) => {
-                let records: usize =
-                    plan.submissions.iter().map(|s| s.chunks.len() + s.facts.len()).sum();
-                let error = self.undo(records as u64 + 1, failure);
-                return refuse(error);
+        let mut rest = chunks.as_mut_slice();
+        loop {
+            // What the open segment does not take any more goes into a commit, and a segment, of its own.
+            let fits = self.room_for(rest);
+            let (now, later) = rest.split_at_mut(fits);
+            let is_last = later.is_empty();
+            if fits > 0 || is_last {
+                let facts = if is_last { facts.as_mut_slice() } else { &mut [] };
+                if let Err(error) = self.commit(now, facts) {
+                    return refuse(error);
+                }
             }
-        }
-        if let Err(error) = self.write_index(&plan) {
-            // Durable, but not findable until a restart replays it: stop before anyone is told wrong.
-            let why = format!("the index could not follow: {error}");
-            self.broken = Some(why.clone());
-            return refuse(CommitError::Broken(why));
+            if is_last {
+                break;
+            }
+            if let Err(error) = self.roll(true, false) {
+                return refuse(self.unrolled(&error));
+            }
+            rest = later;
         }
         if let Err(error) = self.roll(seal_segment, seal_log) {
             tracing::error!(%error, "a full file could not be closed; the next write tries again");
         }
-        plan.outcomes
+        outcomes
+    }
+
+    /// How many of these chunks the open segment takes: the one that reaches its size still belongs to
+    /// it, but none beyond its number of records does.
+    fn room_for(&self, chunks: &[Sealed]) -> usize {
+        let (mut records, mut bytes) = match &self.segment {
+            Some(_) => (self.at.sequence - self.segment_first_sequence, self.at.segment_offset),
+            None => (0, 0),
+        };
+        let fits = |chunk: &&Sealed| {
+            let fits = records < self.limits.segment_records && bytes < self.limits.segment_bytes;
+            records += 1;
+            bytes += chunk.record_bytes();
+            fits
+        };
+        chunks.iter().take_while(fits).count()
+    }
+
+    /// What whoever waits is told when a full file could not be closed, and nothing fits into it.
+    fn unrolled(&self, error: &StoreError) -> CommitError {
+        match &self.broken {
+            Some(why) => CommitError::Broken(why.clone()),
+            None if error.is_full() => CommitError::Full(error.to_string()),
+            None => CommitError::Failed(error.to_string()),
+        }
+    }
+
+    /// Makes one commit durable, with chunks that fit into one segment, and has the index follow.
+    fn commit(&mut self, chunks: &mut [Sealed], facts: &mut [Fact]) -> Result<(), CommitError> {
+        let placements = match self.write_files(chunks, facts) {
+            Ok(placements) => placements,
+            Err(failure) => {
+                return Err(self.undo((chunks.len() + facts.len()) as u64 + 1, failure));
+            }
+        };
+        self.write_index(&placements, facts).map_err(|error| {
+            // Durable, but not findable until a restart replays it: stop before anyone is told wrong.
+            let why = format!("the index could not follow: {error}");
+            self.broken = Some(why.clone());
+            CommitError::Broken(why)
+        })
     }
 
     /// Decides, submission by submission, what is accepted: the point of decision.
@@ -487,78 +617,79 @@ impl Writer {
         submissions: Vec<Submission>,
         recent: &Mutex<Recent>,
     ) -> Result<Plan, StoreError> {
-        let mut fresh: HashSet<ChunkName> = HashSet::new();
+        // New in this batch, and whether a copy among them is encrypted.
+        let mut fresh: HashMap<ChunkName, bool> = HashMap::new();
         let mut dropped: HashSet<ChunkName> = HashSet::new();
         let there = |name: &ChunkName, encrypted, dropped: &HashSet<ChunkName>| {
             Ok::<_, StoreError>(
                 !dropped.contains(name) && satisfies(self.index.as_ref(), name, encrypted)?,
             )
         };
-        let mut plan =
-            Plan { submissions: Vec::new(), placements: Vec::new(), outcomes: Vec::new() };
-        for mut submission in submissions {
-            let mut keep = Vec::new();
-            for chunk in submission.chunks.drain(..) {
-                let name = ChunkName::new(chunk.header.name);
-                let encrypted = chunk.header.cipher != CipherId::Plain;
-                if !fresh.contains(&name) && !there(&name, encrypted, &dropped)? {
-                    fresh.insert(name);
-                    keep.push(chunk);
+        let mut plan = Plan { chunks: Vec::new(), facts: Vec::new(), outcomes: Vec::new() };
+        for submission in submissions {
+            let before = plan.chunks.len();
+            for chunk in submission.chunks {
+                let (name, encrypted) = named(&chunk);
+                let will_do = fresh.get(&name).is_some_and(|is| *is || !encrypted);
+                if submission.again || (!will_do && !there(&name, encrypted, &dropped)?) {
+                    *fresh.entry(name).or_insert(false) |= encrypted;
+                    plan.chunks.push(chunk);
                 }
             }
             let mut missing = Vec::new();
             for name in &submission.requires {
-                if !fresh.contains(name) && !there(name, false, &dropped)? {
+                if !fresh.contains_key(name) && !there(name, false, &dropped)? {
                     missing.push(*name);
                 }
             }
             let wanted = claim(&submission.drops, recent);
-            if !wanted.is_empty() {
-                submission.facts.clear();
-                plan.outcomes.push(Err(CommitError::Wanted(wanted)));
+            let new = plan.chunks.get(before..).unwrap_or_default();
+            plan.outcomes.push(if !wanted.is_empty() {
+                Err(CommitError::Wanted(wanted))
             } else if missing.is_empty() {
                 dropped.extend(submission.drops.iter().copied());
-                plan.outcomes.push(Ok(Committed {
-                    chunks_new: keep.len() as u64,
-                    bytes_stored: keep.iter().map(Sealed::record_bytes).sum(),
-                }));
+                plan.facts.extend(submission.facts);
+                Ok(Committed {
+                    chunks_new: new.len() as u64,
+                    bytes_stored: new.iter().map(Sealed::record_bytes).sum(),
+                })
             } else {
                 // Its chunks are sound and asked for by nobody yet: they are kept for the retry.
-                submission.facts.clear();
-                plan.outcomes.push(Err(CommitError::Missing(missing)));
-            }
-            submission.chunks = keep;
-            plan.submissions.push(submission);
+                Err(CommitError::Missing(missing))
+            });
         }
         Ok(plan)
     }
 
     /// Appends and syncs; on success [`Writer::at`] is behind the new commit.
-    fn write_files(&mut self, plan: &mut Plan) -> Result<(), Failure> {
-        let has_chunks = plan.submissions.iter().any(|s| !s.chunks.is_empty());
+    fn write_files(
+        &mut self,
+        chunks: &mut [Sealed],
+        facts: &mut [Fact],
+    ) -> Result<Vec<(ChunkName, Placement)>, Failure> {
+        let has_chunks = !chunks.is_empty();
         self.open_tails(has_chunks)?;
         let mut next = self.at;
         let first_sequence = next.sequence;
+        let mut placements = Vec::with_capacity(chunks.len());
 
         let mut chunk_headers = HeadersDigest::new();
         let mut chunk_parts: Vec<[u8; crate::frame::HEADER_BYTES]> = Vec::new();
-        if has_chunks {
-            for chunk in plan.submissions.iter_mut().flat_map(|s| &mut s.chunks) {
-                chunk.header.sequence = next.sequence;
-                next.sequence += 1;
-                chunk_headers.add(&chunk.header);
-                chunk_parts.push(chunk.header.encode());
-                plan.placements.push((
-                    ChunkName::new(chunk.header.name),
-                    placement_of(next.segment, next.segment_offset, &chunk.header),
-                ));
-                next.segment_offset += chunk.record_bytes();
-            }
+        for chunk in chunks.iter_mut() {
+            chunk.header.sequence = next.sequence;
+            next.sequence += 1;
+            chunk_headers.add(&chunk.header);
+            chunk_parts.push(chunk.header.encode());
+            placements.push((
+                ChunkName::new(chunk.header.name),
+                placement_of(next.segment, next.segment_offset, &chunk.header),
+            ));
+            next.segment_offset += chunk.record_bytes();
         }
 
         let mut fact_headers = HeadersDigest::new();
         let mut fact_parts = Vec::new();
-        for fact in plan.submissions.iter_mut().flat_map(|s| &mut s.facts) {
+        for fact in facts.iter_mut() {
             fact.sealed.header.sequence = next.sequence;
             next.sequence += 1;
             fact_headers.add(&fact.sealed.header);
@@ -569,7 +700,7 @@ impl Writer {
             number: next.commit + 1,
             previous: next.digest,
             first_sequence,
-            facts: u32::try_from(fact_parts.len()).unwrap_or(u32::MAX),
+            facts: u32::try_from(fact_parts.len()).map_err(|_| Failure::too_many())?,
             facts_digest: fact_headers.finish(),
             segment: 0,
             segment_from: 0,
@@ -582,23 +713,21 @@ impl Writer {
             commit.segment_to = next.segment_offset;
             commit.segment_digest = chunk_headers.finish();
         }
-        let mut sealed = commit.seal();
+        let mut sealed = commit.seal().map_err(Failure::unmade)?;
         sealed.header.sequence = next.sequence;
         next.sequence += 1;
         next.commit = commit.number;
         next.digest = sealed.header.name;
         next.offset += sealed.record_bytes();
 
-        let chunks = plan.submissions.iter().flat_map(|s| &s.chunks);
         let chunk_slices: Vec<&[u8]> = chunk_parts
             .iter()
-            .zip(chunks)
+            .zip(&*chunks)
             .flat_map(|(header, chunk)| [header.as_slice(), chunk.payload.as_slice()])
             .collect();
-        let facts = plan.submissions.iter().flat_map(|s| &s.facts);
         let mut fact_slices: Vec<&[u8]> = fact_parts
             .iter()
-            .zip(facts)
+            .zip(&*facts)
             .flat_map(|(header, fact)| [header.as_slice(), fact.sealed.payload.as_slice()])
             .collect();
         let commit_header = sealed.header.encode();
@@ -620,7 +749,7 @@ impl Writer {
             tail.length = next.offset;
         }
         self.at = next;
-        Ok(())
+        Ok(placements)
     }
 
     /// Makes sure that there is a log to append to, and a segment when chunks are to be written.
@@ -651,7 +780,7 @@ impl Writer {
 
     /// Makes a file with its header record, durable in content and name.
     fn begin(&mut self, folder: &str, path: String, header: &FileHeader) -> Result<Tail, Failure> {
-        let sealed = header.seal(self.at.sequence);
+        let sealed = header.seal(self.at.sequence).map_err(Failure::unmade)?;
         // A crash may have left a file whose header never became durable: nothing in it counts.
         self.disk.unlink(&path).map_err(Failure::append(&path))?;
         let file = self.disk.create(&path).map_err(Failure::append(&path))?;
@@ -674,12 +803,16 @@ impl Writer {
         }
     }
 
-    fn write_index(&mut self, plan: &Plan) -> Result<(), StoreError> {
+    fn write_index(
+        &self,
+        placements: &[(ChunkName, Placement)],
+        facts: &[Fact],
+    ) -> Result<(), StoreError> {
         let mut changes = Changes::new(self.index.as_ref());
-        for (name, placement) in &plan.placements {
+        for (name, placement) in placements {
             index::place(&mut changes, name, placement);
         }
-        for fact in plan.submissions.iter().flat_map(|s| &s.facts) {
+        for fact in facts {
             self.project.project(&fact.plain, &mut changes)?;
         }
         index::set_watermark(&mut changes, &self.at);
@@ -701,7 +834,17 @@ impl Writer {
             for found in &damage {
                 tracing::error!(damage = %found, "a record is damaged; the footer leaves it out");
             }
-            let (sealed, trailer) = footer.seal(tail.length, self.at.sequence);
+            let (sealed, trailer) = match footer.seal(tail.length, self.at.sequence) {
+                Ok(sealed) => sealed,
+                Err(error) => {
+                    // An earlier version filled it beyond any footer. It stays without one, and the next
+                    // one is begun; the next collection looks after it.
+                    tracing::error!(%error, path = tail.path, "a segment stays without its footer");
+                    self.last_footer = [0; 32];
+                    self.segment = None;
+                    return Ok(());
+                }
+            };
             self.at.sequence += 1;
             let header = sealed.header.encode();
             let appended = tail.file.append(&[&header, &sealed.payload, &trailer]);
@@ -785,6 +928,14 @@ impl Failure {
         }
     }
 
+    fn unmade(error: StoreError) -> Self {
+        Self { why: error.to_string(), full: false, at_sync: false }
+    }
+
+    fn too_many() -> Self {
+        Self { why: "a commit counts at most 2^32-1 facts".into(), full: false, at_sync: false }
+    }
+
     fn missing_log() -> Self {
         Self { why: "no log file is open".into(), full: false, at_sync: false }
     }
@@ -800,10 +951,15 @@ fn sync_both(log: &Tail, segment: Option<&Tail>) -> Result<(), Failure> {
         return log.file.sync().map_err(Failure::sync(&log.path));
     };
     let (first, second) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| segment.file.sync());
+        let other = threads::start_scoped(scope, "sync", || segment.file.sync());
         let first = log.file.sync();
-        let second =
-            other.join().unwrap_or_else(|_| Err(io::Error::other("the syncing thread panicked")));
+        let second = match other {
+            Ok(other) => other
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the syncing thread panicked"))),
+            // Where the system gives no thread, one after the other.
+            Err(_) => segment.file.sync(),
+        };
         (first, second)
     });
     second.map_err(Failure::sync(&segment.path))?;
@@ -821,9 +977,4 @@ pub fn satisfies(index: &dyn Index, name: &ChunkName, encrypted: bool) -> Result
         }
         None => Ok(false),
     }
-}
-
-/// The name that a segment's successor knows its footer by.
-pub fn footer_digest(footer: &Footer) -> [u8; 32] {
-    footer.seal(0, 0).0.header.name
 }

@@ -298,7 +298,7 @@ impl Draft<'_> {
             segment: last.chunks.0,
             segment_to: last.chunks.1,
         }
-        .seal();
+        .seal()?;
         self.add(&sealed.header, &sealed.payload)
     }
 

@@ -19,6 +19,10 @@ use crate::StoreError;
 use crate::codec::{Compression, Packer};
 use crate::frame::{CipherId, Header, Kind, Sealed};
 
+/// The largest fact, far below the largest record: a start reads every one of them, and what is decided
+/// together stays small. Whoever has more to say says it in several facts.
+pub const FACT_BYTES_MAX: usize = 8 << 20;
+
 /// A secret of 32 bytes, wiped when dropped.
 pub type Secret = Zeroizing<[u8; 32]>;
 
@@ -81,6 +85,11 @@ fn key(cipher: CipherId, bytes: &[u8; 32]) -> Result<LessSafeKey, StoreError> {
     UnboundKey::new(algorithm, bytes)
         .map(LessSafeKey::new)
         .map_err(|_| StoreError::Key("a key has the wrong length".into()))
+}
+
+fn bounded(what: &'static str, plain: &[u8], most: usize) -> Result<(), StoreError> {
+    let (bytes, most) = (plain.len() as u64, most as u64);
+    if bytes <= most { Ok(()) } else { Err(StoreError::TooLarge { what, bytes, most }) }
 }
 
 /// Wraps and unwraps the few secrets that lie in key files; `label` says which one, and is bound.
@@ -221,6 +230,7 @@ impl Sealer {
         plain: &[u8],
     ) -> Result<Sealed, StoreError> {
         let key = key.into();
+        bounded("a chunk", plain, CHUNK_BYTES_MAX)?;
         let name = *self.chunk_name(key).as_bytes();
         let mut sealed = self.seal(packer, compression, encrypt, Kind::Chunk, name, plain)?;
         sealed.header.owner = *key.owner.as_bytes();
@@ -229,6 +239,7 @@ impl Sealer {
 
     /// Makes the record of a fact.
     pub fn seal_fact(&self, packer: &mut Packer, plain: &[u8]) -> Result<Sealed, StoreError> {
+        bounded("a fact", plain, FACT_BYTES_MAX)?;
         let name = self.fact_name(plain);
         // A fact is small and read at recovery: the fastest level is the right one.
         self.seal(packer, Compression::Zstd(1), true, Kind::Fact, name, plain)
@@ -244,10 +255,8 @@ impl Sealer {
         plain: &[u8],
     ) -> Result<Sealed, StoreError> {
         let (codec, payload) = packer.pack(compression, plain);
-        let mut sealed = Sealed::draft(kind, name, payload);
+        let mut sealed = Sealed::draft(kind, name, payload, plain.len())?;
         sealed.header.codec = codec;
-        sealed.header.plain_length = u32::try_from(plain.len())
-            .map_err(|_| StoreError::Folder("a record cannot hold 4 GiB".into()))?;
         if let Some(keys) = self.keyring.as_ref().filter(|_| encrypt) {
             sealed.header.cipher = self.cipher;
             sealed.header.epoch = keys.current;
@@ -261,8 +270,7 @@ impl Sealer {
                 )
                 .map_err(|_| StoreError::Key("a record cannot be encrypted".into()))?;
         }
-        sealed.finish();
-        Ok(sealed)
+        sealed.finish()
     }
 
     fn record_key(&self, header: &Header) -> Result<LessSafeKey, StoreError> {
@@ -317,7 +325,7 @@ impl Sealer {
         if payload.len() != header.stored_length as usize {
             return Err("the record's payload is cut short".into());
         }
-        if header.plain_length as usize > CHUNK_BYTES_MAX * 4 {
+        if header.plain_length > header.kind.bytes_read_max() {
             return Err("the record claims an impossible length".into());
         }
         // Looked at first, since it tells a flipped byte from a wrong key.
@@ -412,6 +420,38 @@ mod tests {
         let mut placed = sealed.header.clone();
         placed.sequence = 99;
         assert!(sealer.open(&mut packer, &placed, sealed.payload).is_ok());
+    }
+
+    #[test]
+    fn chunks_and_facts_open_again_at_their_limits_and_are_refused_one_byte_over() {
+        for sealer in [sealer(1), Sealer::new(None)] {
+            let mut packer = Packer::new();
+            let chunk = |packer: &mut Packer, length: usize, how| {
+                let plain = vec![7; length];
+                let id: ChunkId = blake3::hash(&plain).into();
+                sealer.seal_chunk(packer, how, true, &id, &plain)
+            };
+            for how in [Compression::None, Compression::default()] {
+                let sealed = chunk(&mut packer, CHUNK_BYTES_MAX, how).unwrap();
+                let header = Header::decode(&sealed.header.encode()).unwrap();
+                let opened = sealer.open(&mut packer, &header, sealed.payload).unwrap();
+                assert_eq!(opened.len(), CHUNK_BYTES_MAX);
+                let fault = chunk(&mut packer, CHUNK_BYTES_MAX + 1, how).unwrap_err();
+                let told =
+                    "a chunk of 16777217 bytes is over the limit of 16777216, and was not written";
+                assert_eq!(fault.to_string(), told);
+            }
+            // Bytes that do not compress, so that the record is as long as a fact's can be.
+            let mut noise = vec![0; FACT_BYTES_MAX];
+            blake3::Hasher::new().finalize_xof().fill(&mut noise);
+            let sealed = sealer.seal_fact(&mut packer, &noise).unwrap();
+            let header = Header::decode(&sealed.header.encode()).unwrap();
+            assert_eq!(sealer.open(&mut packer, &header, sealed.payload).unwrap(), noise);
+            noise.push(0);
+            let fault = sealer.seal_fact(&mut packer, &noise).unwrap_err();
+            let told = "a fact of 8388609 bytes is over the limit of 8388608, and was not written";
+            assert_eq!(fault.to_string(), told);
+        }
     }
 
     #[test]

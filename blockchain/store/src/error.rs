@@ -32,6 +32,24 @@ pub enum StoreError {
     /// The index failed.
     #[error("index: {0}")]
     Index(String),
+    /// What was to be written is more than any reader takes. Nothing was written.
+    #[error("{what} of {bytes} bytes is over the limit of {most}, and was not written")]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// How large it is.
+        bytes: u64,
+        /// How large it may be.
+        most: u64,
+    },
+    /// A commit on the way failed. What it says of having happened stays said.
+    #[error("{what}: {error}")]
+    Commit {
+        /// What was being committed.
+        what: &'static str,
+        /// Why it was not acknowledged.
+        error: CommitError,
+    },
 }
 
 impl StoreError {
@@ -39,6 +57,27 @@ impl StoreError {
     pub fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let context = context.into();
         move |error| Self::Io { context, kind: error.kind(), reason: error.to_string() }
+    }
+
+    /// Whether the disk has no room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Io { kind, .. } => {
+                matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Commit { error, .. } => matches!(error, CommitError::Full(_)),
+            _ => false,
+        }
+    }
+
+    /// Says what was being committed when a commit failed.
+    pub fn commit(what: &'static str) -> impl FnOnce(CommitError) -> Self {
+        move |error| Self::Commit { what, error }
+    }
+
+    /// Whether something may have been written in spite of the error.
+    pub fn maybe_applied(&self) -> bool {
+        matches!(self, Self::Commit { error, .. } if error.maybe_applied())
     }
 }
 

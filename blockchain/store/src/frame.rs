@@ -16,8 +16,11 @@ pub const VERSION: u8 = 1;
 pub const HEADER_BYTES: usize = 128;
 /// Where the checksum stands in the header, behind everything else; it covers all of that.
 const CHECKSUM_AT: usize = 120;
-/// The largest payload a reader believes: the largest block body, with room for its framing.
+/// The largest record there is, in payload and in plaintext: the largest block body, with room for its
+/// framing. [`Sealed`] makes none beyond it, and readers believe none.
 pub const PAYLOAD_BYTES_MAX: u32 = 64 << 20;
+/// But earlier versions wrote facts and footers of any length, and what they acknowledged is still read.
+const OLD_PAYLOAD_BYTES_MAX: u32 = 1 << 30;
 
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +58,28 @@ impl Kind {
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
+    }
+
+    /// What it is, in words.
+    fn what(self) -> &'static str {
+        match self {
+            Self::File => "the first record of a file",
+            Self::Chunk => "a chunk's record",
+            Self::Fact => "a fact",
+            Self::Commit => "a commit",
+            Self::Footer => "a segment's footer",
+            Self::Body => "a block's body",
+            Self::Block => "a block's record",
+            Self::Summary => "a summary",
+        }
+    }
+
+    /// The largest payload, and plaintext, that a reader believes.
+    pub(crate) fn bytes_read_max(self) -> u32 {
+        match self {
+            Self::Fact | Self::Footer => OLD_PAYLOAD_BYTES_MAX,
+            _ => PAYLOAD_BYTES_MAX,
+        }
     }
 }
 
@@ -181,7 +206,8 @@ impl Header {
             if header.kind != Kind::Chunk && header.owner != [0; 16] {
                 return Err("the record was written by a newer version of Lucid");
             }
-            if header.stored_length > PAYLOAD_BYTES_MAX || header.plain_length > PAYLOAD_BYTES_MAX {
+            let most = header.kind.bytes_read_max();
+            if header.stored_length > most || header.plain_length > most {
                 return Err("the record claims to be larger than any record may be");
             }
             Ok(header)
@@ -236,15 +262,19 @@ pub struct Sealed {
 
 impl Sealed {
     /// A record without compression or encryption.
-    pub fn plain(kind: Kind, name: [u8; 32], payload: Vec<u8>) -> Self {
-        let mut sealed = Self::draft(kind, name, payload);
-        sealed.finish();
-        sealed
+    pub fn plain(kind: Kind, name: [u8; 32], payload: Vec<u8>) -> Result<Self, StoreError> {
+        let length = payload.len();
+        Self::draft(kind, name, payload, length)?.finish()
     }
 
-    /// A record whose payload may still change; [`Sealed::finish`] completes it.
-    pub(crate) fn draft(kind: Kind, name: [u8; 32], payload: Vec<u8>) -> Self {
-        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    /// A record of so many bytes of plaintext, whose payload may still change; [`Sealed::finish`]
+    /// completes it.
+    pub(crate) fn draft(
+        kind: Kind,
+        name: [u8; 32],
+        payload: Vec<u8>,
+        plain_length: usize,
+    ) -> Result<Self, StoreError> {
         let header = Header {
             kind,
             codec: CodecId::Raw,
@@ -253,24 +283,36 @@ impl Sealed {
             nonce: [0; 12],
             sequence: 0,
             name,
-            plain_length: length,
-            stored_length: length,
+            plain_length: within(kind, plain_length)?,
+            stored_length: within(kind, payload.len())?,
             payload_digest: [0; 32],
             owner: [0; 16],
         };
-        Self { header, payload }
+        Ok(Self { header, payload })
     }
 
     /// Sets what depends on the final payload.
-    pub(crate) fn finish(&mut self) {
-        self.header.stored_length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+    pub(crate) fn finish(mut self) -> Result<Self, StoreError> {
+        self.header.stored_length = within(self.header.kind, self.payload.len())?;
         self.header.payload_digest = *blake3::hash(&self.payload).as_bytes();
+        Ok(self)
     }
 
     /// Bytes of the whole record.
     pub fn record_bytes(&self) -> u64 {
         self.header.record_bytes()
     }
+}
+
+/// The one place that decides how large a record may be made.
+fn within(kind: Kind, bytes: usize) -> Result<u32, StoreError> {
+    u32::try_from(bytes).ok().filter(|bytes| *bytes <= PAYLOAD_BYTES_MAX).ok_or(
+        StoreError::TooLarge {
+            what: kind.what(),
+            bytes: bytes as u64,
+            most: PAYLOAD_BYTES_MAX.into(),
+        },
+    )
 }
 
 /// Reads the header at `offset`. `Ok(None)` is the end of the file; `Err(why)` inside is damage.
@@ -386,13 +428,13 @@ mod tests {
     use crate::disk::simulated::SimulatedDisk;
 
     fn record(name: u8, payload: &[u8]) -> Vec<u8> {
-        let sealed = Sealed::plain(Kind::Fact, [name; 32], payload.to_vec());
+        let sealed = Sealed::plain(Kind::Fact, [name; 32], payload.to_vec()).unwrap();
         [sealed.header.encode().to_vec(), sealed.payload].concat()
     }
 
     #[test]
     fn a_header_reads_back_and_no_flipped_bit_passes() {
-        let header = Sealed::plain(Kind::Chunk, [7; 32], vec![1, 2, 3]).header;
+        let header = Sealed::plain(Kind::Chunk, [7; 32], vec![1, 2, 3]).unwrap().header;
         let bytes = header.encode();
         assert_eq!(Header::decode(&bytes), Ok(header));
         for at in 0..HEADER_BYTES {
@@ -401,6 +443,49 @@ mod tests {
                 flipped[at] ^= 1 << bit;
                 assert!(Header::decode(&flipped).is_err(), "byte {at}, bit {bit}");
             }
+        }
+    }
+
+    const KINDS: [Kind; 8] = [
+        Kind::File,
+        Kind::Chunk,
+        Kind::Fact,
+        Kind::Commit,
+        Kind::Footer,
+        Kind::Body,
+        Kind::Block,
+        Kind::Summary,
+    ];
+
+    #[test]
+    fn a_record_of_any_kind_reads_back_at_the_limit_and_is_refused_one_byte_over_it() {
+        let most = PAYLOAD_BYTES_MAX as usize;
+        let mut payload = vec![0; most];
+        for kind in KINDS {
+            let sealed = Sealed::plain(kind, [1; 32], payload).unwrap();
+            assert_eq!(Header::decode(&sealed.header.encode()), Ok(sealed.header.clone()));
+            payload = sealed.payload;
+            payload.push(0);
+            let fault = Sealed::plain(kind, [1; 32], payload.clone()).unwrap_err();
+            let told = matches!(fault, StoreError::TooLarge { bytes, most: limit, .. }
+                if bytes == most as u64 + 1 && limit == most as u64);
+            assert!(told, "{kind:?}: {fault}");
+            payload.pop();
+        }
+        // A payload that is compressed may stay small; what it says of its plaintext is held too.
+        assert!(Sealed::draft(Kind::Chunk, [1; 32], vec![1], most).is_ok());
+        assert!(Sealed::draft(Kind::Chunk, [1; 32], vec![1], most + 1).is_err());
+    }
+
+    #[test]
+    fn only_facts_and_footers_are_believed_to_be_longer_since_old_versions_wrote_them() {
+        for kind in KINDS {
+            let mut header = Sealed::plain(kind, [1; 32], vec![1]).unwrap().header;
+            header.stored_length = PAYLOAD_BYTES_MAX + 1;
+            let old = matches!(kind, Kind::Fact | Kind::Footer);
+            assert_eq!(Header::decode(&header.encode()).is_ok(), old, "{kind:?}");
+            header.stored_length = OLD_PAYLOAD_BYTES_MAX + 1;
+            assert!(Header::decode(&header.encode()).is_err(), "{kind:?}");
         }
     }
 

@@ -13,7 +13,8 @@
 //! - [`vault`]: all of these as one data folder; [`audit`], which reads every byte of it at once, and
 //!   [`scrub`], which does so little by little;
 //! - [`chain`]: blocks, one tip;
-//! - [`folder`]: who owns a data folder, and the keys in it.
+//! - [`folder`]: who owns a data folder, and the keys in it;
+//! - [`threads`]: starts them, where there are any to be had.
 //!
 //! The store knows bytes and names; what a fact means is its owner's business ([`index::Project`]).
 
@@ -36,6 +37,7 @@ pub mod recovery;
 pub mod rewrite;
 pub mod scrub;
 pub mod segment;
+pub mod threads;
 pub mod vault;
 
 pub use damage::Damage;

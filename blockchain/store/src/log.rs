@@ -6,6 +6,7 @@
 
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::StoreError;
 use crate::frame::{HEADER_BYTES, Header, Kind, Sealed};
 
 /// The folder of the log.
@@ -48,14 +49,14 @@ const ROLES: [&str; 4] = ["log", "chunks", "bodies", "blocks"];
 
 impl FileHeader {
     /// The record.
-    pub fn seal(&self, sequence: u64) -> Sealed {
+    pub fn seal(&self, sequence: u64) -> Result<Sealed, StoreError> {
         let mut to = Writer::new();
         to.raw(&self.store).text(self.role).u32(self.number).raw(&self.previous);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Sealed::plain(Kind::File, name, payload);
+        let mut sealed = Sealed::plain(Kind::File, name, payload)?;
         sealed.header.sequence = sequence;
-        sealed
+        Ok(sealed)
     }
 
     /// Reads the payload.
@@ -106,7 +107,7 @@ pub const COMMIT_RECORD_BYTES: u64 = HEADER_BYTES as u64 + 144;
 
 impl Commit {
     /// The record, without its sequence.
-    pub fn seal(&self) -> Sealed {
+    pub fn seal(&self) -> Result<Sealed, StoreError> {
         let mut to = Writer::new();
         to.u64(self.number).raw(&self.previous).u64(self.first_sequence).u32(self.facts);
         to.raw(&self.facts_digest).u32(self.segment).u64(self.segment_from).u64(self.segment_to);
@@ -162,16 +163,16 @@ pub struct Summary {
 
 impl Summary {
     /// The record: as long as a commit's, so that whatever ended a batch is found from its end.
-    pub fn seal(&self) -> Sealed {
+    pub fn seal(&self) -> Result<Sealed, StoreError> {
         let mut to = Writer::new();
         to.u64(self.number).raw(&self.digest).raw(&self.previous).u64(self.sequence);
         to.u32(self.facts).raw(&self.facts_digest).u32(self.segment).u64(self.segment_to);
         to.raw(&[0; 16]);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Sealed::plain(Kind::Summary, name, payload);
+        let mut sealed = Sealed::plain(Kind::Summary, name, payload)?;
         sealed.header.sequence = self.sequence.saturating_sub(1);
-        sealed
+        Ok(sealed)
     }
 
     /// Reads the payload.
@@ -234,7 +235,7 @@ mod tests {
             segment_to: 900,
             segment_digest: [3; 32],
         };
-        let sealed = commit.seal();
+        let sealed = commit.seal().unwrap();
         assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
         assert_eq!(Commit::decode(&sealed.payload), Ok(commit));
     }
@@ -251,7 +252,7 @@ mod tests {
             segment: 1,
             segment_to: 900,
         };
-        let sealed = summary.seal();
+        let sealed = summary.seal().unwrap();
         assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
         assert_eq!(Summary::decode(&sealed.payload), Ok(summary));
     }

@@ -35,10 +35,10 @@ pub struct RewrittenHeader {
 
 impl RewrittenHeader {
     /// The record.
-    pub fn seal(&self) -> Sealed {
+    pub fn seal(&self) -> Result<Sealed, StoreError> {
         let mut to = Writer::new();
         to.raw(&self.store).text(ROLE).u32(self.number).u8(self.level);
-        to.u32(u32::try_from(self.replaces.len()).unwrap_or(u32::MAX));
+        to.count(self.replaces.len());
         for number in &self.replaces {
             to.u32(*number);
         }
@@ -113,9 +113,9 @@ impl Draft {
     pub fn begin(disk: &dyn Disk, header: &RewrittenHeader) -> Result<Self, StoreError> {
         let path = segment::path(header.number);
         let context = || StoreError::io(format!("writing {path}"));
+        let first = header.seal()?;
         disk.unlink(&path).map_err(context())?;
         let file = disk.create(&path).map_err(context())?;
-        let first = header.seal();
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         buffer.extend_from_slice(&first.header.encode());
         buffer.extend_from_slice(&first.payload);
@@ -153,7 +153,7 @@ impl Draft {
         let mut footer =
             Footer { segment: self.number, entries: std::mem::take(&mut self.entries) };
         footer.entries.sort_by_key(|entry| (entry.name, entry.sequence));
-        let (sealed, trailer) = footer.seal(self.length, 0);
+        let (sealed, trailer) = footer.seal(self.length, 0)?;
         self.buffer.extend_from_slice(&sealed.header.encode());
         self.buffer.extend_from_slice(&sealed.payload);
         self.buffer.extend_from_slice(&trailer);

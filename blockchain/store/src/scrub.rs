@@ -332,11 +332,11 @@ impl Reader<'_> {
     }
 
     fn replace(&self, copy: Sealed) -> Result<(), StoreError> {
-        let failed = |error| StoreError::Folder(format!("healing a chunk: {error}"));
+        let failed = || StoreError::commit("healing a chunk");
         // Once this is answered the quarantine is in force, and the copy is not taken for known.
-        self.vault.commit(Submission::default()).map_err(failed)?;
+        self.vault.commit(Submission::default()).map_err(failed())?;
         let chunks = vec![copy];
-        self.vault.commit(Submission { chunks, ..Submission::default() }).map_err(failed)?;
+        self.vault.commit(Submission { chunks, ..Submission::default() }).map_err(failed())?;
         Ok(())
     }
 }

@@ -79,6 +79,11 @@ pub struct Footer {
     pub entries: Vec<FooterEntry>,
 }
 
+/// Bytes of an entry in a footer.
+const ENTRY_BYTES: usize = 32 + 8 + 8 + 4 + 4 + 1 + 32;
+/// Records that one segment may have: its footer lists them all, and is one record.
+pub const RECORDS_MAX: usize = (frame::PAYLOAD_BYTES_MAX as usize - 8) / ENTRY_BYTES;
+
 /// A footer with the place where it begins, or what is wrong with it.
 pub type Found = Result<(u64, Footer), Damage>;
 
@@ -111,21 +116,34 @@ impl Footer {
         Ok(Self { segment: number, entries })
     }
 
-    /// The footer's record and the trailer that follows it.
-    pub fn seal(&self, at: u64, sequence: u64) -> (Sealed, [u8; TRAILER_BYTES]) {
+    /// The footer's record and the trailer that follows it. More than [`RECORDS_MAX`] entries are refused.
+    pub fn seal(
+        &self,
+        at: u64,
+        sequence: u64,
+    ) -> Result<(Sealed, [u8; TRAILER_BYTES]), StoreError> {
+        let payload = self.payload();
+        let name = *blake3::hash(&payload).as_bytes();
+        let mut sealed = Sealed::plain(Kind::Footer, name, payload)?;
+        sealed.header.sequence = sequence;
+        Ok((sealed, trailer(at)))
+    }
+
+    /// The name of its record, which the next segment's first record holds.
+    pub fn digest(&self) -> [u8; 32] {
+        *blake3::hash(&self.payload()).as_bytes()
+    }
+
+    fn payload(&self) -> Vec<u8> {
         let mut to = Writer::new();
-        to.u32(self.segment).u32(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        to.u32(self.segment).count(self.entries.len());
         for entry in &self.entries {
             let place = &entry.placement;
             to.raw(entry.name.as_bytes()).u64(entry.sequence).u64(place.offset);
             to.u32(place.stored_length).u32(place.plain_length).u8(u8::from(place.encrypted));
             to.raw(&entry.header_digest);
         }
-        let payload = to.finish();
-        let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Sealed::plain(Kind::Footer, name, payload);
-        sealed.header.sequence = sequence;
-        (sealed, trailer(at))
+        to.finish()
     }
 
     /// Reads the payload.
@@ -160,31 +178,56 @@ impl Footer {
         let mut bytes = [0; TRAILER_BYTES];
         file.read_at(at, &mut bytes).map_err(StoreError::io(format!("reading {path}")))?;
         let Some(offset) = read_trailer(&bytes) else { return Ok(None) };
-        let found = Self::read(file, &path, offset)?;
-        Ok(Some(found.and_then(|(footer, end)| {
-            // Bytes of a chunk can look like another segment's footer and trailer.
-            if footer.segment == number && end == at {
-                Ok((offset, footer))
-            } else {
-                Err(Damage::new(path, offset, "the footer is another segment's"))
-            }
+        let found = Self::read(file, &path, offset, at)?;
+        // Bytes of a chunk can look like another segment's footer and trailer.
+        Ok(Some(found.and_then(|footer| match footer.segment == number {
+            true => Ok((offset, footer)),
+            false => Err(Damage::new(path, offset, ANOTHER)),
         })))
+    }
+
+    /// The footer of a segment that never changes any more, with the place where its records end. One that
+    /// is damaged, or as the open-ended segment `without` one is not there, is made by walking the records;
+    /// `None` if these are damaged too.
+    pub fn of_ended(
+        file: &dyn DiskFile,
+        number: u32,
+        without: bool,
+    ) -> Result<Option<(u64, Self)>, StoreError> {
+        let end = match Self::find(file, number)? {
+            Some(Ok(found)) => return Ok(Some(found)),
+            // Where the trailer says, which a payload that looks like one says too: then a record reaches
+            // beyond it, and the walk finds that damaged.
+            Some(Err(damage)) => damage.offset,
+            None if without => {
+                file.length().map_err(StoreError::io(format!("reading {}", path(number))))?
+            }
+            None => return Ok(None),
+        };
+        let mut damage = Vec::new();
+        let footer = Self::of(file, number, end, &mut damage)?;
+        Ok(damage.is_empty().then_some((end, footer)))
     }
 
     fn read(
         file: &dyn DiskFile,
         path: &str,
         offset: u64,
-    ) -> Result<Result<(Self, u64), Damage>, StoreError> {
+        end: u64,
+    ) -> Result<Result<Self, Damage>, StoreError> {
         let fault = |why: &str| Ok(Err(Damage::new(path, offset, why)));
         match frame::read_header(file, path, offset)? {
+            // Looked at before its bytes are: what it says of its length may be anything.
+            Some(Ok(header)) if offset.checked_add(header.record_bytes()) != Some(end) => {
+                fault(ANOTHER)
+            }
             Some(Ok(header)) if header.kind == Kind::Footer => {
                 let payload = frame::read_payload(file, path, offset, &header)?;
                 if !header.matches(&payload) {
                     return fault("the footer does not match its digest");
                 }
                 match Self::decode(&payload) {
-                    Ok(footer) => Ok(Ok((footer, offset + header.record_bytes()))),
+                    Ok(footer) => Ok(Ok(footer)),
                     Err(why) => fault(&format!("the footer: {why}")),
                 }
             }
@@ -193,6 +236,8 @@ impl Footer {
         }
     }
 }
+
+const ANOTHER: &str = "the footer is another segment's";
 
 fn trailer(footer_at: u64) -> [u8; TRAILER_BYTES] {
     let covered = [TRAILER_MAGIC.as_slice(), &footer_at.to_le_bytes()].concat();

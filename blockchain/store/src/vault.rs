@@ -44,19 +44,18 @@ enum VaultFact {
 impl VaultFact {
     fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         match self {
             Self::Quarantined(name, (segment, offset)) => {
                 to.u8(QUARANTINE_FACT).raw(name.as_bytes()).u32(*segment).u64(*offset);
             }
             Self::Dropped(chunks) => {
-                to.u8(DROPPED_FACT).u32(count(chunks.len()));
+                to.u8(DROPPED_FACT).count(chunks.len());
                 for (name, (segment, offset)) in chunks {
                     to.raw(name.as_bytes()).u32(*segment).u64(*offset);
                 }
             }
             Self::Switched { to: number, replaces } => {
-                to.u8(SWITCHED_FACT).u32(*number).u32(count(replaces.len()));
+                to.u8(SWITCHED_FACT).u32(*number).count(replaces.len());
                 for old in replaces {
                     to.u32(*old);
                 }
@@ -119,6 +118,17 @@ pub struct Drawers {
     pub accept_loss: bool,
     /// Where its files end.
     pub limits: Limits,
+}
+
+/// Whether a chunk is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// It has to be sent.
+    No,
+    /// It is on its way, and there before anything submitted next, unless its commit fails.
+    Pending,
+    /// It is there, and durable.
+    There,
 }
 
 /// An open store.
@@ -265,16 +275,27 @@ impl Vault {
         self.sealer.seal_chunk(packer, compression, encrypt, key, plain)
     }
 
-    /// Whether a sound copy of a chunk is there, or will be before anything submitted next.
+    /// Whether a sound copy of a chunk, encrypted if it must be, is there, or will be before anything
+    /// submitted next.
     pub fn knows(&self, key: impl Into<ChunkKey>, encrypted: bool) -> Result<bool, StoreError> {
+        Ok(self.known(key, encrypted)? != Known::No)
+    }
+
+    /// The same, and whether it is there already.
+    pub fn known(&self, key: impl Into<ChunkKey>, encrypted: bool) -> Result<Known, StoreError> {
         let name = self.sealer.chunk_name(key);
         if let Some(committer) = &self.committer {
-            let stays = committer.ask_for(&name);
-            if committer.is_pending(&name) || !stays {
-                return Ok(stays);
+            if !committer.ask_for(&name) {
+                return Ok(Known::No);
+            }
+            if committer.is_pending(&name, encrypted) {
+                return Ok(Known::Pending);
             }
         }
-        satisfies(self.index.as_ref(), &name, encrypted)
+        Ok(match satisfies(self.index.as_ref(), &name, encrypted)? {
+            true => Known::There,
+            false => Known::No,
+        })
     }
 
     /// Where a chunk is, unless it is unknown.
@@ -466,10 +487,10 @@ impl Vault {
 
     /// Has the log go on in a new file: the one there is will not be written to any more.
     pub(crate) fn begin_log(&self) -> Result<(), StoreError> {
-        let failed = |error| StoreError::Folder(format!("beginning a new log: {error}"));
-        self.commit(Submission { seal_log: true, ..Submission::default() }).map_err(failed)?;
+        let failed = || StoreError::commit("beginning a new log");
+        self.commit(Submission { seal_log: true, ..Submission::default() }).map_err(failed())?;
         let fact = self.fact(&mut Packer::new(), VaultFact::Dropped(Vec::new()).encode())?;
-        self.commit(Submission { facts: vec![fact], ..Submission::default() }).map_err(failed)?;
+        self.commit(Submission { facts: vec![fact], ..Submission::default() }).map_err(failed())?;
         Ok(())
     }
 
@@ -488,7 +509,8 @@ impl Vault {
                 }
                 Some(matters)
             }
-            Some(Ok(VaultFact::Switched { .. })) => Some(true),
+            // Whatever stands for that segment now names all that it stood for.
+            Some(Ok(VaultFact::Switched { to, .. })) => Some(!gone(to)?),
         })
     }
 
@@ -502,7 +524,7 @@ impl Vault {
         let fact =
             self.fact(packer, VaultFact::Switched { to, replaces: replaces.clone() }.encode())?;
         self.commit(Submission { facts: vec![fact], ..Submission::default() })
-            .map_err(|error| StoreError::Folder(format!("switching to a new segment: {error}")))?;
+            .map_err(StoreError::commit("switching to a new segment"))?;
         self.segments.forget(&replaces);
         for old in &replaces {
             let path = crate::segment::path(*old);

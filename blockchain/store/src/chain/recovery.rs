@@ -347,7 +347,7 @@ impl<'a> Recovery<'a> {
                 Err(damage) => Part::Lost(damage.clone()),
             },
             size_bytes,
-            transactions: u32::try_from(count).unwrap_or(u32::MAX),
+            transactions: count,
             before: self.totals,
         }
     }

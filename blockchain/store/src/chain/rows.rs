@@ -40,7 +40,7 @@ pub(super) struct Row {
     pub(super) record: Part,
     pub(super) body: Part,
     pub(super) size_bytes: u64,
-    pub(super) transactions: u32,
+    pub(super) transactions: usize,
     pub(super) before: Totals,
 }
 
@@ -55,7 +55,7 @@ impl Totals {
     /// With one block more.
     pub(super) fn and(self, row: &Row) -> Self {
         Self {
-            transactions: self.transactions + u64::from(row.transactions),
+            transactions: self.transactions + row.transactions as u64,
             bytes: self.bytes + row.size_bytes,
         }
     }
@@ -74,7 +74,7 @@ impl Row {
                 Part::Pruned => to.u8(2),
             };
         }
-        to.u64(self.size_bytes).u32(self.transactions);
+        to.u64(self.size_bytes).count(self.transactions);
         to.u64(self.before.transactions).u64(self.before.bytes);
         to.finish()
     }
@@ -97,7 +97,7 @@ impl Row {
             record: part(&mut from)?,
             body: part(&mut from)?,
             size_bytes: from.u64("size")?,
-            transactions: from.u32("transactions")?,
+            transactions: from.u32("transactions")? as usize,
             before: Totals {
                 transactions: from.u64("transactions before")?,
                 bytes: from.u64("bytes before")?,

@@ -408,3 +408,36 @@ fn a_collection_without_any_one_of_its_syncs_loses_something() {
         assert!(lost, "nothing is lost without {:?}", calls[0]);
     }
 }
+
+/// How many facts of the log switch to a rewritten segment.
+fn switches(vault: &Vault) -> usize {
+    let mut count = 0;
+    let mut visit = |fact: &[u8]| {
+        count += usize::from(fact.first() == Some(&3));
+        Ok(())
+    };
+    vault.facts(&mut visit, &mut |_, _| ()).unwrap();
+    count
+}
+
+#[test]
+fn only_the_switches_to_segments_that_are_there_stay_in_a_condensed_log() {
+    let Mostly { store, disk, index, mut vault, mut kept, .. } = mostly_dead();
+    for _ in 0..3 {
+        assert!(collect(&vault, &kept).segments_rewritten > 0);
+        vault = reopen(&store, &disk, vault, &index);
+        kept = split(&kept, |number| number % 2 == 0).0;
+    }
+    let before = switches(&vault);
+    let condensed = vault.collect().unwrap().condense(&|_| Ok(false), &mut go_on).unwrap();
+    assert!(condensed.logs_rewritten > 0, "{condensed:?}");
+    let there = files(&disk).into_keys().filter(|path| path.starts_with("chunks/R")).count();
+    assert!(before > there && switches(&vault) <= there, "{before}, {}", switches(&vault));
+    drop(vault);
+    assert_sound(&store, &disk);
+    // From the files alone it is the same store.
+    let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
+    assert_eq!(vault.damage(), []);
+    assert_holds(&vault, &kept, &[]);
+    assert_sound(&store, &disk);
+}

@@ -86,7 +86,7 @@ fn a_rewritten_segment_begins_with_these_bytes() {
         level: 12,
         replaces: vec![3, 0x8000_0001],
     };
-    let sealed = begin.seal();
+    let sealed = begin.seal().unwrap();
     let text = concat!(
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "09000000",
@@ -128,7 +128,7 @@ fn a_summary_is_these_bytes() {
         &"00".repeat(16),
     ]
     .concat();
-    let sealed = summary.seal();
+    let sealed = summary.seal().unwrap();
     assert_eq!(hex::encode(&sealed.payload), text);
     assert_eq!((sealed.header.kind, sealed.header.sequence), (Kind::Summary, 8));
     for cut in 0..sealed.payload.len() {
@@ -180,9 +180,9 @@ fn mark() -> Watermark {
 
 #[test]
 fn records_of_the_store_itself_are_these_bytes() {
-    assert_eq!(record(&file_header().seal(6)), GOLDEN_FILE);
-    assert_eq!(record(&commit().seal()), GOLDEN_COMMIT);
-    let (sealed, trailer) = footer().seal(1_000, 41);
+    assert_eq!(record(&file_header().seal(6).unwrap()), GOLDEN_FILE);
+    assert_eq!(record(&commit().seal().unwrap()), GOLDEN_COMMIT);
+    let (sealed, trailer) = footer().seal(1_000, 41).unwrap();
     assert_eq!(record(&sealed), GOLDEN_FOOTER);
     assert_eq!(hex::encode(trailer), GOLDEN_TRAILER);
     assert_eq!(read_trailer(&trailer), Some(1_000));
@@ -213,7 +213,7 @@ fn encrypted(cipher: CipherId, kind: Kind, plain: &[u8]) -> Sealed {
         Kind::Chunk => *blake3::keyed_hash(&dedup, blake3::hash(plain).as_bytes()).as_bytes(),
         _ => *blake3::keyed_hash(&dedup, plain).as_bytes(),
     };
-    let mut sealed = Sealed::plain(kind, name, plain.to_vec());
+    let mut sealed = Sealed::plain(kind, name, plain.to_vec()).unwrap();
     sealed.header.cipher = cipher;
     sealed.header.epoch = 1;
     sealed.header.nonce = [0x77; 12];
@@ -321,7 +321,7 @@ proptest! {
             number, previous, first_sequence, facts, facts_digest,
             segment, segment_from, segment_to, segment_digest,
         };
-        let sealed = commit.seal();
+        let sealed = commit.seal().unwrap();
         prop_assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
         prop_assert!(sealed.header.matches(&sealed.payload));
         prop_assert_eq!(Commit::decode(&sealed.payload), Ok(commit));
@@ -331,7 +331,7 @@ proptest! {
     fn file_headers_read_back(store: [u8; 16], number: u32, previous: [u8; 32], role in 0..4usize) {
         let role = ["log", "chunks", "bodies", "blocks"][role];
         let header = FileHeader { store, role, number, previous };
-        let sealed = header.seal(1);
+        let sealed = header.seal(1).unwrap();
         prop_assert_eq!(FileHeader::decode(&sealed.payload), Ok(header));
     }
 
@@ -342,7 +342,7 @@ proptest! {
             .map(|entry| FooterEntry { placement: Placement { segment, ..entry.placement }, ..entry })
             .collect();
         let footer = Footer { segment, entries };
-        let (sealed, trailer) = footer.seal(at, 1);
+        let (sealed, trailer) = footer.seal(at, 1).unwrap();
         prop_assert_eq!(Footer::decode(&sealed.payload), Ok(footer));
         prop_assert_eq!(read_trailer(&trailer), Some(at));
     }
@@ -373,16 +373,16 @@ proptest! {
     #[test]
     fn a_decoded_value_is_the_only_one_with_its_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(commit) = Commit::decode(&bytes) {
-            prop_assert_eq!(commit.seal().payload, bytes.clone());
+            prop_assert_eq!(commit.seal().unwrap().payload, bytes.clone());
         }
         if let Ok(header) = FileHeader::decode(&bytes) {
-            prop_assert_eq!(header.seal(1).payload, bytes.clone());
+            prop_assert_eq!(header.seal(1).unwrap().payload, bytes.clone());
         }
         if let Ok(mark) = Watermark::decode(&bytes) {
             prop_assert_eq!(mark.encode(), bytes.clone());
         }
         if let Ok(footer) = Footer::decode(&bytes) {
-            prop_assert_eq!(footer.seal(0, 0).0.payload, bytes);
+            prop_assert_eq!(footer.seal(0, 0).unwrap().0.payload, bytes);
         }
     }
 

@@ -5,7 +5,9 @@
 //! - [`damage`]: every byte flipped, every file cut and deleted;
 //! - [`folder`]: data folders of the operating system;
 //! - [`formats`]: bytes that must never change, and decoders that meet arbitrary ones;
-//! - [`index`]: what every index promises.
+//! - [`index`]: what every index promises;
+//! - [`bounds`]: what is made at every limit, and one over;
+//! - [`waiting`]: the thread that writes dies, or has no helpers.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,6 +17,7 @@
 )]
 
 mod bench;
+mod bounds;
 mod collect;
 mod condense;
 mod crash;
@@ -23,3 +26,4 @@ mod folder;
 mod formats;
 mod index;
 mod recover;
+mod waiting;

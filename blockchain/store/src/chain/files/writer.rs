@@ -91,6 +91,11 @@ impl Failure {
 }
 
 impl Failure {
+    /// Nothing was written: a record could not be made.
+    fn unmade(error: StoreError) -> Self {
+        Self { why: error.to_string(), full: false, at_sync: false }
+    }
+
     /// Both: a file whose sync failed is never trusted again, whatever became of the other one.
     fn and(self, other: Self) -> Self {
         Self {
@@ -237,7 +242,7 @@ impl Writer {
                 record: at(kept),
                 body: at(body),
                 size_bytes,
-                transactions: u32::try_from(block.transactions.len()).unwrap_or(u32::MAX),
+                transactions: block.transactions.len(),
                 before,
             },
             listed: Listed::of_record(&record),
@@ -258,7 +263,8 @@ impl Writer {
         block: &ValidBlock,
         payload: Vec<u8>,
     ) -> Result<(End, End), Failure> {
-        let mut sealed = Sealed::plain(role.kind(), *block.hash.as_bytes(), payload);
+        let mut sealed =
+            Sealed::plain(role.kind(), *block.hash.as_bytes(), payload).map_err(Failure::unmade)?;
         sealed.header.sequence = block.index + 1;
         self.begin_if_needed(role, block)?;
         let tail = self.tail(role).as_mut().ok_or_else(no_file)?;
@@ -297,7 +303,7 @@ impl Writer {
         disk.sync_folder(FOLDER).map_err(Failure::at(&path, true))?;
         let end = End { file: number, offset: 0 };
         let mut tail = Tail { file, path, end, pending: Vec::new(), synced: 0 };
-        tail.push(&header.seal(block.index + 1))?;
+        tail.push(&header.seal(block.index + 1).map_err(Failure::unmade)?)?;
         *self.tail(role) = Some(tail);
         Ok(())
     }
