@@ -20,6 +20,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::Appendix;
+use lucid_data_chain::ops::store_chunks::chunk_length;
 use lucid_store::codec::Pace;
 use lucid_store::descriptors::{self, Keeper};
 use parking_lot::Mutex;
@@ -28,6 +29,7 @@ use thiserror::Error;
 use self::cutter::{Cut, Cutter};
 use self::ledger::{Draft, Event, Ledger, Placed, Reading};
 use self::queue::Queue;
+use self::sink::SinkError;
 use crate::folder::walk::{self, Content, Found, Loss, OpenFile, Step, WalkError};
 use crate::folder::{Entry, Kind};
 use crate::progress::Progress;
@@ -88,7 +90,7 @@ pub enum IngestError {
     Read(#[source] std::io::Error),
     /// The store or the server did not take it.
     #[error(transparent)]
-    Sink(#[from] sink::SinkError),
+    Sink(#[from] SinkError),
     /// The catalogue cannot be written.
     #[error("the catalogue cannot be written: {0}")]
     Catalogue(String),
@@ -363,9 +365,10 @@ fn hand_over(shop: &Shop<'_>, events: &Sender<Event>) {
         worker.pace = if pressed { Pace::Pressed } else { Pace::Even };
         let Some(cut) = shop.cuts.pop() else { return };
         let id = ChunkId::from(blake3::hash(&cut.bytes));
-        let length = u32::try_from(cut.bytes.len()).unwrap_or(u32::MAX);
-        match shop.sink.put(&mut worker, &id, cut.bytes) {
-            Ok(()) => {
+        let length = chunk_length(cut.bytes.len()).map_err(SinkError::from);
+        match length.and_then(|length| shop.sink.put(&mut worker, &id, cut.bytes).map(|()| length))
+        {
+            Ok(length) => {
                 let chunk = Event::Chunk { piece: cut.piece, number: cut.number, id, length };
                 tell(events, chunk);
             }

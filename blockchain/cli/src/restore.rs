@@ -14,6 +14,7 @@ use lucid_data_chain::ops::chosen::Chosen;
 use lucid_data_chain::ops::read_session::{SessionSource, reference_at, visit_entries};
 use lucid_data_chain::row::Reference;
 use lucid_store::codec::Packer;
+use lucid_store::{StoreError, threads};
 use parking_lot::Mutex;
 
 use crate::folder::target::{FileSlot, Report, Target};
@@ -96,7 +97,8 @@ pub fn restore(
     };
     let dealt = std::thread::scope(|scope| {
         let restoring = &restoring;
-        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(move || work(restoring))).collect();
+        let workers = threads::start_some(scope, cores, "restore", move || work(restoring))
+            .map_err(StoreError::io("starting a thread"))?;
         let dealt = deal(restoring, paths);
         restoring.jobs.close();
         for worker in workers {

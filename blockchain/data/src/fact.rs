@@ -18,6 +18,8 @@ use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::crypt::Owner;
 
+use crate::row::SessionRow;
+
 pub use chain::{KnownChain, OwnChain};
 pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
 
@@ -148,6 +150,42 @@ pub struct Anchored {
     pub proof: Vec<u8>,
 }
 
+/// Chunks in one fact: a few megabytes, whatever they are.
+pub const CHUNKS_MAX: usize = 100_000;
+/// Bytes of a stream in one fact.
+const TAIL_BYTES_MAX: usize = 4 << 20;
+
+impl Referenced {
+    /// Chunks that a session gets at its end, in as many facts as they take.
+    pub fn at_end(row: &SessionRow, chunks: &[(ChunkId, u32)]) -> Vec<Fact> {
+        let (mut start_index, mut start_offset) = (row.chunk_count(), row.cut_bytes);
+        let mut facts = Vec::new();
+        for chunks in chunks.chunks(CHUNKS_MAX) {
+            let (session, chunks) = (row.id.clone(), chunks.to_vec());
+            let (count, bytes) = (chunks.len() as u64, chunks.iter().map(|(_, n)| u64::from(*n)));
+            let (from, offset) = (start_index, start_offset);
+            (start_index, start_offset) = (from + count, offset + bytes.sum::<u64>());
+            let fact = Self { session, start_index: from, start_offset: offset, chunks };
+            facts.push(Fact::Referenced(fact));
+        }
+        facts
+    }
+}
+
+impl Tail {
+    /// Bytes of a stream, in as many facts as they take: one, if there are none.
+    pub fn of(session: &SessionId, offset: u64, at: Timestamp, bytes: &[u8]) -> Vec<Fact> {
+        let tail = |offset, bytes: &[u8]| {
+            Fact::Tail(Self { session: session.clone(), offset, at, bytes: bytes.to_vec() })
+        };
+        if bytes.is_empty() {
+            return vec![tail(offset, bytes)];
+        }
+        let pieces = (offset..).step_by(TAIL_BYTES_MAX).zip(bytes.chunks(TAIL_BYTES_MAX));
+        pieces.map(|(offset, bytes)| tail(offset, bytes)).collect()
+    }
+}
+
 impl Fact {
     /// The fact's bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -160,7 +198,7 @@ impl Fact {
                     to.raw(secret.as_bytes());
                 });
                 to.text(&fact.profile.to_string()).i64(fact.started_at.as_micros());
-                to.u32(u32::try_from(fact.metadata.len()).unwrap_or(u32::MAX));
+                to.count(fact.metadata.len());
                 for (key, value) in &fact.metadata {
                     to.text(key).text(value);
                 }
@@ -170,7 +208,7 @@ impl Fact {
             Self::Referenced(fact) => {
                 to.u8(REFERENCED).text(fact.session.as_str());
                 to.u64(fact.start_index).u64(fact.start_offset);
-                to.u32(u32::try_from(fact.chunks.len()).unwrap_or(u32::MAX));
+                to.count(fact.chunks.len());
                 for (id, length) in &fact.chunks {
                     to.raw(id.as_bytes()).u32(*length);
                 }
@@ -400,8 +438,18 @@ mod tests {
             }),
             Fact::Tree(Tree {
                 root: SessionRoot::new([4; 32]),
+                session: Some(session.clone()),
+                at: Timestamp::from_micros(5),
+                first: 0,
+                count: 2,
+                leaves: vec![[5; 32], [6; 32]],
+            }),
+            Fact::Tree(Tree {
+                root: SessionRoot::new([4; 32]),
                 session: Some(session),
                 at: Timestamp::from_micros(5),
+                first: 1 << 17,
+                count: 1 << 18,
                 leaves: vec![[5; 32], [6; 32]],
             }),
             Fact::Verified(Verified {
@@ -418,6 +466,52 @@ mod tests {
             for cut in 0..bytes.len() {
                 assert!(Fact::decode(&bytes[..cut]).is_err());
             }
+        }
+    }
+
+    fn fits(facts: &[Fact]) -> usize {
+        for fact in facts {
+            let bytes = fact.encode();
+            assert!(bytes.len() <= lucid_store::crypt::FACT_BYTES_MAX, "{} bytes", bytes.len());
+            assert_eq!(Fact::decode(&bytes).unwrap().encode(), bytes);
+        }
+        facts.len()
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_fact_takes_several_and_each_reads_back() {
+        let session: SessionId = "s".repeat(128).parse().unwrap();
+        let at = Timestamp::from_micros(5);
+        let tail = |length| Tail::of(&session, 7, at, &vec![1; length]);
+        for (length, count) in [(0, 1), (TAIL_BYTES_MAX, 1), (TAIL_BYTES_MAX + 1, 2), (16 << 20, 4)]
+        {
+            let facts = tail(length);
+            assert_eq!(fits(&facts), count, "{length}");
+            let mut next = 7;
+            for fact in &facts {
+                let Fact::Tail(tail) = fact else { panic!("{fact:?}") };
+                assert_eq!(tail.offset, next);
+                next += tail.bytes.len() as u64;
+            }
+            assert_eq!(next, 7 + length as u64);
+        }
+        let chunk = (ChunkId::new([1; 32]), 10);
+        let uploaded = |count| {
+            Uploaded::of(at, None, "", &vec![chunk; count])
+                .into_iter()
+                .map(Fact::Uploaded)
+                .collect()
+        };
+        for (count, facts) in [(CHUNKS_MAX, 1), (CHUNKS_MAX + 1, 2), (CHUNKS_MAX * 3, 3)] {
+            let uploaded: Vec<Fact> = uploaded(count);
+            assert_eq!(fits(&uploaded), facts);
+        }
+        let root = SessionRoot::new([4; 32]);
+        for (leaves, facts) in [(1 << 17, 1), ((1 << 17) + 1, 2), (1 << 20, 8)] {
+            let parts = Tree::parts(root, Some(&session), at, &vec![[5; 32]; leaves]);
+            let read: usize = parts.iter().map(|part| part.leaves.len()).sum();
+            assert_eq!(read, leaves);
+            assert_eq!(fits(&parts.into_iter().map(Fact::Tree).collect::<Vec<_>>()), facts);
         }
     }
 }

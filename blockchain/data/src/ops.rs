@@ -40,3 +40,19 @@ pub mod weigh_facts;
 pub mod write_tar;
 
 pub use error::OpError;
+
+use lucid_store::codec::Packer;
+use lucid_store::committer;
+use lucid_store::vault::Vault;
+
+use crate::fact::Fact;
+
+/// Makes facts ready to be committed together.
+fn seal_facts(
+    vault: &Vault,
+    facts: impl IntoIterator<Item = Fact>,
+) -> Result<Vec<committer::Fact>, OpError> {
+    let mut packer = Packer::new();
+    let sealed = facts.into_iter().map(|fact| vault.fact(&mut packer, fact.encode()));
+    Ok(sealed.collect::<Result<_, _>>()?)
+}

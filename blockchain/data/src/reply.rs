@@ -16,7 +16,7 @@ use lucid_api::v1::sessions::{
 use lucid_api::v1::verification::{ChunkVerdict, Verified, VerifiedDetails};
 use lucid_core::anchor::SignedAnchor;
 use lucid_core::bundle::Anchored;
-use lucid_core::cut::ChunkProfile;
+use lucid_core::cut::{ChunkProfile, FIXED_BYTES_MAX};
 use lucid_core::digest::SessionRoot;
 use lucid_core::manifest::{AppendixKind, Manifest, hash_of};
 use lucid_core::session::Layout;
@@ -169,7 +169,7 @@ fn layout(layout: Layout) -> WireLayout {
 pub fn cutting(profile: &ChunkProfile) -> Cutting {
     let mode =
         if profile.min() == profile.max() { CuttingMode::Fixed } else { CuttingMode::Content };
-    Cutting { mode, avg_bytes: u32::try_from(profile.average()).unwrap_or(u32::MAX) }
+    Cutting { mode, avg_bytes: u32::try_from(profile.average()).unwrap_or(FIXED_BYTES_MAX) }
 }
 
 /// Where the anchor of a sealed session is.

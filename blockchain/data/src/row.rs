@@ -181,7 +181,7 @@ impl SessionRow {
             to.raw(secret.as_bytes());
         });
         to.text(&self.profile.to_string()).i64(self.started_at.as_micros());
-        to.u32(u32::try_from(self.metadata.len()).unwrap_or(u32::MAX));
+        to.count(self.metadata.len());
         for (key, value) in &self.metadata {
             to.text(key).text(value);
         }

@@ -143,6 +143,11 @@ fn open(
 }
 
 impl Running {
+    /// What its handlers share.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

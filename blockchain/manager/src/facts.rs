@@ -349,7 +349,9 @@ impl Facts {
             return Ok(());
         }
         let mut pool = read_pool(changes.get(&POOL_KEY)?)?;
-        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        // It was read just now, so it is a transaction's, of a mebibyte at most.
+        let bytes = u32::try_from(text.len())
+            .map_err(|_| StoreError::Index("a pooled transaction is too long".into()))?;
         let stage = Stage::Pending { order: pool.next, bytes };
         changes.put(key(ORDER, &pool.next.to_be_bytes()), name.to_vec());
         changes.put(key(TEXT, &name), self.sealer.seal_value(text.as_bytes())?);

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
+use lucid_store::threads::start_scoped;
 use parking_lot::Mutex;
 
 /// How many jobs may be under way for each thread: one in work, one waiting.
@@ -36,15 +37,25 @@ pub fn in_order<J: Send, R: Send>(
     let (to_workers, jobs) = channel::<(J, SyncSender<R>)>();
     let jobs = Mutex::new(jobs);
     thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    // Held while waiting, so one waits for a job and the others for it.
-                    let Ok((job, answer)) = jobs.lock().recv() else { return };
-                    // Nobody waits any more where the caller ended early.
-                    let _ended = answer.send(work(job));
+        let worker = || {
+            loop {
+                // Held while waiting, so one waits for a job and the others for it.
+                let Ok((job, answer)) = jobs.lock().recv() else { return };
+                // Nobody waits any more where the caller ended early.
+                let _ended = answer.send(work(job));
+            }
+        };
+        let started = (0..threads.max(1))
+            .take_while(|_| start_scoped(scope, "in order", worker).is_ok())
+            .count();
+        if started == 0 {
+            // Where the system gives no thread, it is done here.
+            while let Some(job) = next() {
+                if each(work(job)).is_break() {
+                    return;
                 }
-            });
+            }
+            return;
         }
         let to_workers = to_workers;
         let mut under_way: VecDeque<Receiver<R>> = VecDeque::new();
@@ -100,6 +111,19 @@ mod tests {
         );
         assert_eq!(results, (0..200).map(|job| job * 2).collect::<Vec<_>>());
         assert!(most.load(Ordering::SeqCst) <= 4 * AHEAD);
+    }
+
+    #[test]
+    fn the_caller_works_alone_where_no_thread_is_to_be_had() {
+        lucid_store::threads::pretend_none_left(true);
+        let (mut jobs, mut results) = (0..10_u64, Vec::new());
+        let each = |result| {
+            results.push(result);
+            if result == 6 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        in_order(4, || jobs.next(), |job| job * 2, each);
+        lucid_store::threads::pretend_none_left(false);
+        assert_eq!(results, [0, 2, 4, 6]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::reply;
 pub fn store(error: StoreError) -> Refusal {
     tracing::error!(%error, "the store failed");
     match error {
+        StoreError::Commit { error, .. } => commit(error),
         StoreError::Damaged(damage) => {
             Refusal::new(ErrorCode::Internal, format!("what is stored there is damaged: {damage}"))
                 .documented("BM_004")

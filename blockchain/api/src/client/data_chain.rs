@@ -18,7 +18,7 @@ use super::{
 };
 use crate::framing::{self, ReadFrames};
 use crate::v1::anchors::{AnchorSession, AnchorState};
-use crate::v1::chunks::{ChunkIds, MissingChunks, StoredChunk, StoredChunks};
+use crate::v1::chunks::{BATCH_MAX, ChunkIds, MissingChunks, StoredChunk, StoredChunks};
 use crate::v1::files::{FileEntry, FilesQuery};
 use crate::v1::list::List;
 use crate::v1::list::PageQuery;
@@ -172,6 +172,11 @@ impl DataChainClient {
         &self,
         chunks: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Vec<StoredChunk>, ClientError> {
+        let chunks: Vec<&[u8]> = chunks.into_iter().collect();
+        if chunks.len() > BATCH_MAX {
+            let why = format!("{} chunks are too many for one batch: {BATCH_MAX}", chunks.len());
+            return Err(ClientError::unsendable(why));
+        }
         let body = framing::encode(chunks)
             .ok_or_else(|| ClientError::unsendable("a chunk is longer than four bytes can say"))?;
         self.put_framed(body)

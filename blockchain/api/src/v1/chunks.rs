@@ -11,6 +11,8 @@ pub const MISSING_MAX: usize = 10_000;
 pub const GET_MAX: usize = 1_000;
 /// Bytes of one batch, framing included.
 pub const BATCH_BYTES_MAX: usize = 64 << 20;
+/// And so many chunks: each of them costs far more than its bytes.
+pub const BATCH_MAX: usize = 10_000;
 
 /// `POST /api/v1/chunks/missing` and `POST /api/v1/chunks/get`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -11,8 +11,9 @@ use std::sync::mpsc::Receiver;
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::{Appendix, AppendixKind};
 use lucid_core::page::PageWriter;
+use lucid_data_chain::ops::store_chunks::chunk_length;
 
-use super::sink::{Sink, Worker};
+use super::sink::{Sink, SinkError, Worker};
 use super::{IngestError, Intake, LeftOut};
 use crate::folder::walk::{Loss, only};
 use crate::folder::{Entry, Kind};
@@ -314,7 +315,7 @@ impl<'a> Ledger<'a> {
 
     fn store_page(&mut self, page: Vec<u8>) -> Result<(), IngestError> {
         let id = ChunkId::from(blake3::hash(&page));
-        let length = u32::try_from(page.len()).unwrap_or(u32::MAX);
+        let length = chunk_length(page.len()).map_err(SinkError::from)?;
         self.sink.put(&mut self.worker, &id, page)?;
         self.pages.push((id, length));
         Ok(())

@@ -35,6 +35,7 @@ use lucid_data_chain::ops::read_session::{SessionSource, Shape};
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_data_chain::row::Reference;
 use lucid_store::codec::Packer;
+use lucid_store::threads;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Begun, Filling, Findings, Place, Wish};
@@ -92,10 +93,10 @@ fn watched<T: Send>(
 ) -> anyhow::Result<T> {
     std::thread::scope(|scope| {
         let (working, ended) = channel::<()>();
-        let work = scope.spawn(move || {
+        let work = threads::start_scoped(scope, "asking", move || {
             let _working = working;
             ask()
-        });
+        })?;
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(PROGRESS_INTERVAL) {
             // A look that fails is made again; the work itself says what went wrong.
             if let Ok(at) = look()

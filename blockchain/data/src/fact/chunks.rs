@@ -14,6 +14,10 @@ pub(super) const NOTED: u8 = 0x1d;
 
 const TREE: u8 = 0;
 const VERIFIED: u8 = 1;
+const TREE_PART: u8 = 2;
+
+/// Leaves of a tree in one fact: whole pages of rows.
+const LEAVES_MAX: usize = 1 << 17;
 
 /// Chunks that are kept although no session refers to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +56,8 @@ pub struct Placed {
     pub chunks: Vec<(ChunkId, u32)>,
 }
 
-/// A tree that was built over chunks.
+/// A tree that was built over chunks, or some of its leaves: one that is too large for one fact has several,
+/// in the order of their leaves, in one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     /// Its root.
@@ -61,7 +66,11 @@ pub struct Tree {
     pub session: Option<SessionId>,
     /// When it was built.
     pub at: Timestamp,
-    /// Its leaves.
+    /// Which leaf is the first here.
+    pub first: u64,
+    /// How many it has in all.
+    pub count: u64,
+    /// The leaves.
     pub leaves: Vec<[u8; 32]>,
 }
 
@@ -81,7 +90,7 @@ pub struct Verified {
 }
 
 fn write_chunks(to: &mut Writer, chunks: &[(ChunkId, u32)]) {
-    to.u32(u32::try_from(chunks.len()).unwrap_or(u32::MAX));
+    to.count(chunks.len());
     for (id, length) in chunks {
         to.raw(id.as_bytes()).u32(*length);
     }
@@ -119,6 +128,22 @@ fn read_flag(from: &mut Reader<'_>) -> Result<bool, WireFault> {
 }
 
 impl Uploaded {
+    /// Chunks that are kept, in as many facts as they take.
+    pub fn of(
+        at: Timestamp,
+        until: Option<Timestamp>,
+        metadata: &str,
+        chunks: &[(ChunkId, u32)],
+    ) -> Vec<Self> {
+        let some = |chunks: &[(ChunkId, u32)]| Self {
+            at,
+            until,
+            metadata: metadata.to_owned(),
+            chunks: chunks.to_vec(),
+        };
+        chunks.chunks(super::CHUNKS_MAX).map(some).collect()
+    }
+
     pub(super) fn write(&self, to: &mut Writer) {
         to.u8(UPLOADED);
         write_time(to, self.at);
@@ -138,7 +163,7 @@ impl Uploaded {
 
 impl Forgotten {
     pub(super) fn write(&self, to: &mut Writer) {
-        to.u8(FORGOTTEN).u32(u32::try_from(self.chunks.len()).unwrap_or(u32::MAX));
+        to.u8(FORGOTTEN).count(self.chunks.len());
         for id in &self.chunks {
             to.raw(id.as_bytes());
         }
@@ -178,13 +203,35 @@ impl Placed {
 }
 
 impl Tree {
+    /// A tree, in as many facts as it takes.
+    pub fn parts(
+        root: SessionRoot,
+        session: Option<&SessionId>,
+        at: Timestamp,
+        leaves: &[[u8; 32]],
+    ) -> Vec<Self> {
+        let part = |(first, some): (u64, &[[u8; 32]])| Self {
+            root,
+            session: session.cloned(),
+            at,
+            first,
+            count: leaves.len() as u64,
+            leaves: some.to_vec(),
+        };
+        (0..).step_by(LEAVES_MAX).zip(leaves.chunks(LEAVES_MAX)).map(part).collect()
+    }
+
     pub(super) fn write(&self, to: &mut Writer) {
-        to.u8(NOTED).u8(TREE).raw(self.root.as_bytes());
+        let is_whole = (self.first, self.count) == (0, self.leaves.len() as u64);
+        to.u8(NOTED).u8(if is_whole { TREE } else { TREE_PART }).raw(self.root.as_bytes());
         to.option(self.session.as_ref(), |to, session| {
             to.text(session.as_str());
         });
         write_time(to, self.at);
-        to.u32(u32::try_from(self.leaves.len()).unwrap_or(u32::MAX));
+        if !is_whole {
+            to.u64(self.first).u64(self.count);
+        }
+        to.count(self.leaves.len());
         for leaf in &self.leaves {
             to.raw(leaf);
         }
@@ -203,16 +250,24 @@ impl Verified {
 /// Reads whatever was noted.
 pub(super) fn read_noted(from: &mut Reader<'_>) -> Result<super::Fact, WireFault> {
     match from.u8("a note's kind")? {
-        TREE => {
+        kind @ (TREE | TREE_PART) => {
             let root = SessionRoot::new(from.array("a root")?);
             let session = from.option("a session", read_session)?;
             let at = read_time(from)?;
-            let count = from.u32("a leaf count")?;
+            let place = match kind {
+                TREE => None,
+                _ => Some((from.u64("a leaf's index")?, from.u64("a leaf count")?)),
+            };
+            let here = from.u32("a leaf count")?;
             let mut leaves = Vec::new();
-            for _ in 0..count {
+            for _ in 0..here {
                 leaves.push(from.array("a leaf")?);
             }
-            Ok(super::Fact::Tree(Tree { root, session, at, leaves }))
+            let (first, count) = place.unwrap_or((0, here.into()));
+            if place == Some((0, here.into())) {
+                return Err(WireFault::Invalid { what: "a part of a tree" });
+            }
+            Ok(super::Fact::Tree(Tree { root, session, at, first, count, leaves }))
         }
         VERIFIED => Ok(super::Fact::Verified(Verified {
             at: read_time(from)?,

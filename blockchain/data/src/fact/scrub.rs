@@ -46,7 +46,7 @@ impl Scrubbed {
         to.option(self.ended_at, |to, at| {
             to.i64(at.as_micros());
         });
-        to.u32(u32::try_from(self.findings.len()).unwrap_or(u32::MAX));
+        to.count(self.findings.len());
         for (round, finding) in &self.findings {
             let Finding { damage, chunk } = finding;
             to.u64(*round).text(&damage.file).u64(damage.offset).text(&damage.why);

@@ -9,12 +9,12 @@ use lucid_store::CommitError;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::crypt::{ChunkKey, Owner};
-use lucid_store::vault::Vault;
+use lucid_store::vault::{Known, Vault};
 
-use super::OpError;
 use super::list_sessions::get_session;
 use super::store_chunks::Keeping;
-use crate::fact::{Fact, Referenced};
+use super::{OpError, seal_facts};
+use crate::fact::{CHUNKS_MAX, Referenced};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
 
@@ -27,8 +27,8 @@ pub struct Added {
     pub offset: u64,
 }
 
-/// References in one fact: bounds the fact's record.
-pub const REFERENCES_MAX: usize = 100_000;
+/// References in one request: as many as one fact takes.
+pub const REFERENCES_MAX: usize = CHUNKS_MAX;
 
 /// As [`add_references`], for references from outside: what they say of lengths is held against the
 /// chunks once those are all placed, and a session with copies of its own gets them from those that
@@ -74,7 +74,7 @@ fn copy_chunks(
     let (mut submission, mut bytes) = (Submission::default(), 0);
     for (id, _) in chunks {
         let own = session.key_of(id);
-        if vault.placement(own)?.is_some() && vault.knows(own, keeping.encrypt)? {
+        if vault.known(own, keeping.encrypt)? == Known::There {
             continue;
         }
         let Some(plain) = vault.read_chunk(&mut packer, id)? else { continue };
@@ -119,15 +119,9 @@ pub fn add_references(
     let requires = chunks.iter().map(name_of).collect();
     let next_index = start_index + chunks.len() as u64;
     let offset = session.cut_bytes + chunks.iter().map(|(_, n)| u64::from(*n)).sum::<u64>();
-    let fact = Fact::Referenced(Referenced {
-        session: id.clone(),
-        start_index,
-        start_offset: session.cut_bytes,
-        chunks: chunks.clone(),
-    });
-    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
+    let facts = seal_facts(vault, Referenced::at_end(&session, &chunks))?;
     vault
-        .commit(Submission { facts: vec![fact], requires, ..Submission::default() })
+        .commit(Submission { facts, requires, ..Submission::default() })
         .map_err(|error| missing(vault, session.owner, &chunks, error))?;
     Ok(Added { next_index, offset })
 }

@@ -9,12 +9,12 @@ use lucid_core::time::Timestamp;
 use lucid_core::timeline::{Mark, due};
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
-use lucid_store::vault::Vault;
+use lucid_store::vault::{Known, Vault};
 
-use super::OpError;
 use super::add_references::{open_for_writing, refuse_waiting};
 use super::list_sessions::get_session;
-use super::store_chunks::Keeping;
+use super::store_chunks::{Keeping, chunk_length};
+use super::{OpError, seal_facts};
 use crate::fact::{Fact, Marked, Referenced, Tail};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
@@ -70,9 +70,8 @@ pub fn append_stream(
         window.extend_from_slice(bytes);
         cut(vault, keeping, &session, &window, Some(now))?
     } else {
-        let tail = Tail { session: id.clone(), offset, at: now, bytes: bytes.to_vec() };
-        let fact = vault.fact(&mut Packer::new(), Fact::Tail(tail).encode())?;
-        Submission { facts: vec![fact], ..Submission::default() }
+        let facts = seal_facts(vault, Tail::of(id, offset, now, bytes))?;
+        Submission { facts, ..Submission::default() }
     };
     if let Some(mark) = mark(&session, recorded_at, now) {
         let fact = Fact::Marked(Marked { session: id.clone(), mark });
@@ -124,28 +123,18 @@ fn cut(
         let key = session.key_of(&id);
         submission.requires.push(vault.sealer().chunk_name(key));
         // A chunk that is only pending is sent along too: this must not depend on another's commit.
-        if vault.placement(key)?.is_none() || !vault.knows(key, keeping.encrypt)? {
+        if vault.known(key, keeping.encrypt)? != Known::There {
             let sealed =
                 vault.chunk(&mut packer, keeping.compression, keeping.encrypt, key, bytes)?;
             submission.chunks.push(sealed);
         }
-        chunks.push((id, u32::try_from(length).unwrap_or(u32::MAX)));
+        chunks.push((id, chunk_length(length)?));
     }
     let cut_bytes = session.cut_bytes + (window.len() - rest.len()) as u64;
-    if !chunks.is_empty() {
-        let fact = Fact::Referenced(Referenced {
-            session: session.id.clone(),
-            start_index: session.chunk_count(),
-            start_offset: session.cut_bytes,
-            chunks,
-        });
-        submission.facts.push(vault.fact(&mut packer, fact.encode())?);
-    }
+    submission.facts.extend(seal_facts(vault, Referenced::at_end(session, &chunks))?);
     // What is left may be nothing; that bytes were taken is told all the same.
     if let Some(at) = goes_on {
-        let session = session.id.clone();
-        let tail = Tail { session, offset: cut_bytes, at, bytes: rest.to_vec() };
-        submission.facts.push(vault.fact(&mut packer, Fact::Tail(tail).encode())?);
+        submission.facts.extend(seal_facts(vault, Tail::of(&session.id, cut_bytes, at, rest))?);
     }
     Ok(submission)
 }

@@ -8,12 +8,11 @@ use lucid_core::digest::{ChunkId, SessionKey, SessionRoot};
 use lucid_core::session::{Leaf, SessionId, salt, session_key};
 use lucid_core::time::Timestamp;
 use lucid_core::tree::{Blake3Tree, inclusion_proof, root};
-use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::find_chunk::find_chunk;
+use super::{OpError, seal_facts};
 use crate::fact::{Fact, Tree};
 use crate::row::{self, SessionName, SessionRow, TreeRow};
 
@@ -66,10 +65,9 @@ pub fn build_tree(
     if let Some(known) = TreeRow::find(vault.index(), vault.sealer(), &root)? {
         return Ok(BuiltTree { root, session: known.session, at: known.at, leaves });
     }
-    let tree = Tree { root, session: session.cloned(), at: now, leaves };
-    let fact = vault.fact(&mut Packer::new(), Fact::Tree(tree.clone()).encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
-    Ok(BuiltTree { root, session: tree.session, at: now, leaves: tree.leaves })
+    let parts = Tree::parts(root, session, now, &leaves).into_iter().map(Fact::Tree);
+    vault.commit(Submission { facts: seal_facts(vault, parts)?, ..Submission::default() })?;
+    Ok(BuiltTree { root, session: session.cloned(), at: now, leaves })
 }
 
 fn check_height(leaves: usize) -> Result<(), OpError> {

@@ -76,7 +76,7 @@ pub enum OpError {
     Full(String),
     /// The store failed, or bytes are damaged.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// What is stored contradicts itself, though no record of it is damaged.
     #[error("{0}")]
     Unsound(String),
@@ -112,13 +112,29 @@ fn first(ids: &[ChunkId]) -> String {
 impl From<CommitError> for OpError {
     fn from(error: CommitError) -> Self {
         let text = error.to_string();
+        uncommitted(&error, text)
+    }
+}
+
+/// What a write that was not acknowledged is, whoever made it.
+fn uncommitted(error: &CommitError, text: String) -> OpError {
+    match error {
+        CommitError::Full(_) => OpError::Full(text),
+        CommitError::Broken(_) => OpError::Broken(text),
+        // Ops turn missing names into chunk ids where that helps; elsewhere it is a copy that was
+        // quarantined just now, and trying again sends a new one.
+        CommitError::Missing(_) | CommitError::Wanted(_) => OpError::Unwritten(text),
+        CommitError::Failed(_) => OpError::Unwritten(text),
+    }
+}
+
+impl From<StoreError> for OpError {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
         match error {
-            CommitError::Full(_) => Self::Full(text),
-            CommitError::Broken(_) => Self::Broken(text),
-            // Ops turn missing names into chunk ids where that helps; elsewhere it is a copy that was
-            // quarantined just now, and trying again sends a new one.
-            CommitError::Missing(_) | CommitError::Wanted(_) => Self::Unwritten(text),
-            CommitError::Failed(_) => Self::Unwritten(text),
+            StoreError::Commit { error, .. } => uncommitted(&error, text),
+            StoreError::TooLarge { .. } => Self::TooLarge(text),
+            error => Self::Store(error),
         }
     }
 }

@@ -5,10 +5,10 @@ use lucid_core::digest::ChunkId;
 use lucid_core::page::PageWriter;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
-use lucid_store::vault::Vault;
+use lucid_store::vault::{Known, Vault};
 
 use super::OpError;
-use super::store_chunks::Keeping;
+use super::store_chunks::{Keeping, chunk_length};
 use crate::row::live::marks;
 use crate::row::{SessionName, SessionRow};
 
@@ -67,12 +67,12 @@ fn store(
         for page in some {
             let id = ChunkId::from(blake3::hash(page));
             let key = session.key_of(&id);
-            if vault.placement(key)?.is_none() || !vault.knows(key, keeping.encrypt)? {
+            if vault.known(key, keeping.encrypt)? != Known::There {
                 let chunk =
                     vault.chunk(&mut packer, keeping.compression, keeping.encrypt, key, page)?;
                 submission.chunks.push(chunk);
             }
-            stored.push((id, u32::try_from(page.len()).unwrap_or(u32::MAX)));
+            stored.push((id, chunk_length(page.len())?));
         }
         vault.commit(submission)?;
     }

@@ -11,12 +11,12 @@ use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::crypt::{ChunkKey, Owner};
-use lucid_store::vault::Vault;
+use lucid_store::vault::{Known, Vault};
 
 use super::OpError;
 use super::add_references::open_for_writing;
 use super::create_session::{NewSession, create_session};
-use super::store_chunks::Keeping;
+use super::store_chunks::{Keeping, chunk_length};
 use crate::fact::{Fact, Placed, Uploaded};
 use crate::opened::SessionLocks;
 use crate::row::{self, Alias, PlacedRow, SessionName, SessionRow, UploadedRow};
@@ -221,15 +221,15 @@ fn pack(
         let key = key_of(id);
         submission.requires.push(vault.sealer().chunk_name(key));
         let mut stored_bytes = 0;
-        let known = vault.knows(key, keeping.encrypt)?;
+        let known = vault.known(key, keeping.encrypt)?;
         // A chunk that is only pending is sent along too: this must not depend on another's commit.
-        if !known || vault.placement(key)?.is_none() {
+        if known != Known::There {
             let Keeping { compression, encrypt } = keeping;
             let sealed = vault.chunk(&mut packer, compression, encrypt, key, piece)?;
-            stored_bytes = if known { 0 } else { sealed.record_bytes() };
+            stored_bytes = if known == Known::No { sealed.record_bytes() } else { 0 };
             submission.chunks.push(sealed);
         }
-        let length = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+        let length = chunk_length(piece.len())?;
         parts.push(Part { id, length, stored_bytes });
     }
     Ok((submission, parts))

@@ -12,7 +12,6 @@ use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::add_references::open_for_writing;
 use super::append_stream::cut_tail;
 use super::create_session::check_metadata;
@@ -21,6 +20,7 @@ use super::make_timeline::make_timeline;
 use super::put_chunk::gaps;
 use super::read_session::{StoredSession, appendix_start, reference_at};
 use super::store_chunks::Keeping;
+use super::{OpError, seal_facts};
 use crate::fact::{Fact, Referenced, Sealed};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
@@ -139,14 +139,8 @@ fn refer_to(
 ) -> Result<Submission, OpError> {
     let requires =
         pages.iter().map(|(chunk, _)| vault.sealer().chunk_name(session.key_of(chunk))).collect();
-    let fact = Fact::Referenced(Referenced {
-        session: session.id.clone(),
-        start_index: session.chunk_count(),
-        start_offset: session.cut_bytes,
-        chunks: pages.to_vec(),
-    });
-    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    Ok(Submission { facts: vec![fact], requires, ..Submission::default() })
+    let facts = seal_facts(vault, Referenced::at_end(session, pages))?;
+    Ok(Submission { facts, requires, ..Submission::default() })
 }
 
 /// Whoever seals again counts as before, so without the timeline that sealing added.

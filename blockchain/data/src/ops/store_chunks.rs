@@ -10,9 +10,10 @@ use lucid_store::codec::{Compression, Packer};
 use lucid_store::committer::{Done, Submission};
 use lucid_store::crypt::ChunkKey;
 use lucid_store::frame::Sealed;
-use lucid_store::vault::Vault;
+use lucid_store::threads::run_on;
+use lucid_store::vault::{Known, Vault};
 
-use super::OpError;
+use super::{OpError, seal_facts};
 use crate::fact::{Fact, Uploaded};
 
 /// How new chunks are kept.
@@ -58,20 +59,9 @@ pub fn store_chunks(
             packed.push((position, pack(vault, &mut packer, keeping, bytes)?));
         }
     };
-    let mut packed = match threads.min(chunks.len()) {
-        0 | 1 => work()?,
-        threads => std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers
-                .into_iter()
-                .map(|worker| match worker.join() {
-                    Ok(outcome) => outcome,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
-                .collect::<Result<Vec<_>, OpError>>()
-                .map(|parts| parts.into_iter().flatten().collect())
-        })?,
-    };
+    let parts = run_on(threads.min(chunks.len()), "packing", work);
+    let mut packed: Vec<_> =
+        parts.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     packed.sort_unstable_by_key(|(position, _)| *position);
     let mut known = HashSet::new();
     let mut stored = Vec::with_capacity(chunks.len());
@@ -79,7 +69,7 @@ pub fn store_chunks(
     let mut lengths = Vec::with_capacity(chunks.len());
     for (position, Packed { id, deduplicated, record }) in packed {
         let length = chunks.get(position).map_or(0, |bytes| bytes.len());
-        lengths.push((id, u32::try_from(length).unwrap_or(u32::MAX)));
+        lengths.push((id, chunk_length(length)?));
         let deduplicated = !known.insert(id) || deduplicated;
         let bytes = record.as_ref().map_or(0, Sealed::record_bytes);
         submission.chunks.extend(record);
@@ -94,15 +84,18 @@ pub fn store_chunks(
     }
     // What was known is kept for a day too: the caller relies on it no less.
     submission.requires = stored.iter().map(|chunk| vault.sealer().chunk_name(&chunk.id)).collect();
-    let uploaded = Fact::Uploaded(Uploaded {
-        at: now,
-        until: Some(now.plus_seconds(KEPT_SECONDS)),
-        metadata: String::new(),
-        chunks: lengths,
-    });
-    submission.facts.push(vault.fact(&mut Packer::new(), uploaded.encode())?);
+    let until = Some(now.plus_seconds(KEPT_SECONDS));
+    let uploaded = Uploaded::of(now, until, "", &lengths).into_iter().map(Fact::Uploaded);
+    submission.facts = seal_facts(vault, uploaded)?;
     vault.commit(submission)?;
     Ok(stored)
+}
+
+/// How many bytes a chunk has, as a reference says it.
+pub fn chunk_length(bytes: usize) -> Result<u32, OpError> {
+    u32::try_from(bytes).ok().filter(|length| *length as usize <= CHUNK_BYTES_MAX).ok_or_else(
+        || OpError::TooLarge(format!("a chunk has at most {CHUNK_BYTES_MAX} bytes, not {bytes}")),
+    )
 }
 
 fn check(chunks: &[&[u8]]) -> Result<(), OpError> {
@@ -130,14 +123,13 @@ fn pack(
     bytes: &[u8],
 ) -> Result<Packed, OpError> {
     let id = ChunkId::from(blake3::hash(bytes));
-    let deduplicated = vault.knows(&id, keeping.encrypt)?;
+    let known = vault.known(&id, keeping.encrypt)?;
     // A chunk that is only pending is submitted too: this answer must not depend on that commit.
-    let record = if deduplicated && vault.placement(&id)?.is_some() {
-        None
-    } else {
-        Some(vault.chunk(packer, keeping.compression, keeping.encrypt, &id, bytes)?)
+    let record = match known {
+        Known::There => None,
+        _ => Some(vault.chunk(packer, keeping.compression, keeping.encrypt, &id, bytes)?),
     };
-    Ok(Packed { id, deduplicated, record })
+    Ok(Packed { id, deduplicated: known != Known::No, record })
 }
 
 /// Hands one chunk over without waiting for its commit, unless it is known. `done` hears how it went;

@@ -11,6 +11,7 @@ use lucid_core::session::{Leaf, SessionId, salt, session_key};
 use lucid_core::transaction::Transaction;
 use lucid_core::tree::{Blake3Tree, Frontier};
 use lucid_store::codec::Packer;
+use lucid_store::threads::run_on;
 use lucid_store::vault::Vault;
 use parking_lot::Mutex;
 
@@ -146,13 +147,7 @@ fn verify_chunks(
             }
         }
     };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(outcome) => outcome,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    })?;
+    run_on(threads, "verifying", work).into_iter().collect::<Result<(), _>>()?;
     let mut failed = failed.into_inner();
     failed.sort_by_key(|chunk| chunk.reference.index);
     let sentence = |chunk: &FailedChunk| format!("chunk {}: {}", chunk.reference.index, chunk.why);

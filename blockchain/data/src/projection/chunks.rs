@@ -137,7 +137,9 @@ impl SessionProjection {
     ) -> Result<(), StoreError> {
         let name = self.name(&fact.session);
         let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
-        let parts = u32::try_from(fact.chunks.len()).unwrap_or(u32::MAX);
+        // As many as the fact counts in four bytes.
+        let parts = u32::try_from(fact.chunks.len())
+            .map_err(|_| StoreError::Index("a fact has more chunks than it can count".into()))?;
         for (index, (chunk, length)) in (fact.index..).zip(&fact.chunks) {
             let is_first = index == fact.index;
             let row = PlacedRow {
@@ -252,12 +254,18 @@ impl SessionProjection {
         let row = TreeRow {
             session: fact.session.clone(),
             at: fact.at,
-            leaf_count: fact.leaves.len() as u64,
+            leaf_count: fact.count,
             number: notes.trees.1,
         };
-        for (page, leaves) in (0..).zip(fact.leaves.chunks(LEAVES_PAGE)) {
+        for (page, leaves) in
+            (fact.first / LEAVES_PAGE as u64..).zip(fact.leaves.chunks(LEAVES_PAGE))
+        {
             let value = self.sealer.seal_value(leaves.as_flattened())?;
             changes.put(TreeRow::leaves_key(&fact.root, page), value);
+        }
+        // It is there once its last leaves are.
+        if fact.first + (fact.leaves.len() as u64) < fact.count {
+            return Ok(());
         }
         changes.put(TreeRow::key(&fact.root), row.seal(&self.sealer)?);
         let root = self.sealer.seal_value(fact.root.as_bytes())?;

@@ -8,11 +8,13 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use lucid_api::framing::{self, Frames};
 use lucid_api::paths;
+use lucid_api::problem::ErrorCode;
 use lucid_api::v1::chunks::{
-    BATCH_BYTES_MAX, ChunkIds, GET_MAX, MISSING_MAX, MissingChunks, StoredChunk, StoredChunks,
+    BATCH_BYTES_MAX, BATCH_MAX, ChunkIds, GET_MAX, MISSING_MAX, MissingChunks, StoredChunk,
+    StoredChunks,
 };
 use lucid_http::extract::{Json, expect};
-use lucid_http::reply::Reply;
+use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
 
 use super::body::take_whole;
@@ -62,9 +64,14 @@ pub async fn store_chunks(
     expect(&given, framing::CONTENT_TYPE)?;
     let too_large = format!("a batch has at most {BATCH_BYTES_MAX} bytes; send several");
     let (body, held) = take_whole(&app, &given, &mut upload, BATCH_BYTES_MAX, &too_large).await?;
-    let frames = Frames::new(body.into(), app.chunks.upload_max).collect::<Result<Vec<Bytes>, _>>();
+    let frames = Frames::new(body.into(), app.chunks.upload_max).take(BATCH_MAX + 1);
+    let frames = frames.collect::<Result<Vec<Bytes>, _>>();
     let frames =
         frames.map_err(|fault| invalid(fault.to_string()).with("position", fault.position()))?;
+    if frames.len() > BATCH_MAX {
+        let detail = format!("a batch has at most {BATCH_MAX} chunks; send several");
+        return Err(Refusal::new(ErrorCode::TooLarge, detail));
+    }
     if let Some(position) = frames.iter().position(Bytes::is_empty) {
         let detail = format!("chunk {position} is empty; a chunk has at least one byte");
         return Err(invalid(detail).with("position", position));

@@ -15,6 +15,7 @@ use lucid_data_chain::config;
 use lucid_data_chain::service::{Running, StartError, serve};
 use lucid_http::config::Environment;
 use lucid_http::serve::{Drained, Shutdown};
+use lucid_store::committer::Submission;
 use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -57,6 +58,14 @@ impl Service {
         let client = DataChainClient::new(&base, options).unwrap();
         let http = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         Ok(Self { client, http, base, shutdown, running: Some(running), runtime })
+    }
+
+    /// Lets the thread that writes end as it must never.
+    pub fn break_writing(&self) {
+        let vault = &self.running.as_ref().unwrap().app().opened.vault;
+        vault.submit(Submission::default(), Box::new(|_| panic!("a fault in the code")));
+        // Whoever comes now is told.
+        assert!(vault.commit(Submission::default()).is_err());
     }
 
     /// Ends it in order.

@@ -53,10 +53,11 @@ pub fn anchor_proof(
     let leaves: Vec<TransactionHash> =
         record.transactions.iter().map(|digests| digests.hash).collect();
     let siblings = path(&leaves, place.position as usize);
+    let Ok(count) = u32::try_from(leaves.len()) else { return Ok(None) };
     Ok(transaction.zip(siblings).map(|(transaction, path)| AnchorProof {
         transaction,
         position: place.position,
-        count: u32::try_from(leaves.len()).unwrap_or(u32::MAX),
+        count,
         path,
         block_index: record.entry.index,
         block_hash: record.entry.hash,

@@ -54,14 +54,15 @@ fn only_the_latest_verifications_are_remembered() {
 #[test]
 fn only_the_latest_trees_are_kept() {
     let store = Store::new();
-    let tree = |n: u32, leaves: usize| {
+    let root = |n: u32| {
         let mut root = [0; 32];
         root[..4].copy_from_slice(&n.to_be_bytes());
-        let leaves = vec![[7; 32]; leaves];
-        Tree { root: SessionRoot::new(root), session: None, at: NOW, leaves }
+        SessionRoot::new(root)
     };
+    let parts = |n, leaves| Tree::parts(root(n), None, NOW, &vec![[7; 32]; leaves]).into_iter();
+    let tree = |n, leaves| parts(n, leaves).next().unwrap();
     commit(&store, (0..1_003).map(|n| Fact::Tree(tree(n, 2))));
-    let kept = |n| find_tree(&store.vault, &tree(n, 0).root);
+    let kept = |n| find_tree(&store.vault, &root(n));
     assert!(matches!(kept(2), Err(OpError::NoTree(_))));
     assert_eq!(kept(3).unwrap().leaves.len(), 2);
     let matter = |n| matters(&store.vault, &Fact::Tree(tree(n, 2)).encode()).unwrap();
@@ -70,7 +71,7 @@ fn only_the_latest_trees_are_kept() {
     // The same again changes nothing; many leaves push others out, and never themselves.
     commit(&store, [Fact::Tree(tree(1_002, 2))].into_iter());
     assert_eq!(notes(&store).trees, (3, 1_003));
-    commit(&store, (2_000..2_005).map(|n| Fact::Tree(tree(n, 1 << 20))));
+    commit(&store, (2_000..2_005).flat_map(|n| parts(n, 1 << 20)).map(Fact::Tree));
     assert_eq!(notes(&store).leaves, 4 << 20);
     assert!(matches!(kept(2_000), Err(OpError::NoTree(_))));
     assert_eq!(kept(2_004).unwrap().leaves.len(), 1 << 20);
@@ -95,6 +96,12 @@ fn a_tree_has_a_largest_height() {
     commit(&store, [Fact::Placed(placed)].into_iter());
     let build = |names| build_tree(&store.vault, NOW, Some(&session), &vec!["cut".into(); names]);
     assert_eq!(build(2).unwrap().leaves.len(), 2 * parts);
+    // More leaves than one fact takes.
+    let large = build(33).unwrap();
+    assert_eq!(large.leaves.len(), 33 * parts);
+    assert_eq!(find_tree(&store.vault, &large.root).unwrap(), large);
+    let again = Store::open(&store.disk);
+    assert_eq!(find_tree(&again.vault, &large.root).unwrap(), large, "the log says it all");
     let refused = build((1 << 20) / parts + 1);
     assert!(matches!(refused, Err(OpError::Invalid(why)) if why.contains("higher than 20")));
 }

@@ -2,7 +2,8 @@
 
 use lucid_api::framing;
 use lucid_api::problem::ErrorCode;
-use lucid_api::v1::chunks::{ChunkIds, GET_MAX, MISSING_MAX};
+use lucid_api::v1::chunks::{BATCH_MAX, ChunkIds, GET_MAX, MISSING_MAX};
+use lucid_api::v1::maintenance::CollectGarbage;
 use serde_json::json;
 
 use crate::sample::{id, noise};
@@ -71,6 +72,49 @@ fn a_batch_has_a_largest_size() {
     assert_eq!(refused.code(), Some(ErrorCode::TooLarge), "{refused}");
     let body = framing::encode([chunk.as_slice(); 3]).unwrap();
     assert_eq!(service.client.put_framed(body).unwrap().len(), 3);
+}
+
+#[test]
+fn a_batch_has_a_largest_number_of_chunks() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let chunks: Vec<[u8; 3]> =
+        (0..=BATCH_MAX as u32).map(|n| *n.to_le_bytes().first_chunk().unwrap()).collect();
+    let all: Vec<&[u8]> = chunks.iter().map(<[u8; 3]>::as_slice).collect();
+    let body = framing::encode(all.iter().copied()).unwrap();
+    let refused = service.client.put_framed(body).unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::TooLarge), "{refused}");
+    let detail = &refused.refused().unwrap().detail;
+    assert_eq!(detail, "a batch has at most 10000 chunks; send several");
+    // The client does not even send it.
+    let unsent = service.client.put_chunks(all.iter().copied()).unwrap_err();
+    assert!(unsent.refused().is_none() && !unsent.maybe_applied(), "{unsent}");
+    let asked = ChunkIds::from(vec![id(all[0])]);
+    assert_eq!(service.client.missing_chunks(&asked).unwrap(), asked.chunks);
+    // One fewer is taken, and everything that reads them afterwards works.
+    assert_eq!(service.client.put_chunks(all[1..].iter().copied()).unwrap().len(), BATCH_MAX);
+    let done = service.client.collect_garbage(&CollectGarbage::default()).unwrap();
+    assert_eq!(done.chunks_removed, 0);
+    assert_eq!(bytes(service.client.chunk(id(all[BATCH_MAX]), None)), all[BATCH_MAX]);
+}
+
+#[test]
+fn when_the_thread_that_writes_ends_health_says_so_and_reading_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let chunk = noise(1, 1_000);
+    service.client.put_chunks([chunk.as_slice()]).unwrap();
+    service.break_writing();
+    let reply = service.get("/health");
+    assert_eq!(reply.status().as_u16(), 503);
+    let health: serde_json::Value = serde_json::from_str(&reply.text().unwrap()).unwrap();
+    assert_eq!((&health["status"], &health["data_storage"]), (&"unhealthy".into(), &false.into()));
+    let why = "the thread that writes ended: a fault in the code";
+    assert_eq!(health["details"]["data_storage"], why);
+    let refused = service.client.put_chunks([noise(2, 1_000).as_slice()]).unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::Unavailable), "{refused}");
+    assert!(refused.to_string().contains(why), "{refused}");
+    assert_eq!(bytes(service.client.chunk(id(&chunk), None)), chunk);
 }
 
 #[test]

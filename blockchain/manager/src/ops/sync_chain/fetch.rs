@@ -469,7 +469,7 @@ impl Fetcher<'_> {
         heads: &mut VecDeque<Head>,
         blocks: &mut Vec<Fetched>,
     ) -> Result<(), SyncError> {
-        let count = u32::try_from(heads.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(heads.len()).unwrap_or(HEADS);
         let reply = match self.peer.bodies(*height, count, RUN_BYTES_MAX as u64) {
             Err(PeerError::TooLong { .. }) => {
                 let _alone = self.long.lock();
