@@ -168,7 +168,9 @@ fn a_plain_copy_on_its_way_never_stands_in_for_an_encrypted_one() {
     assert_eq!((known(false), known(true)), (Known::Pending, Known::No));
     // In one batch with the plain one, which is not taken for it.
     let mut encrypted = sealed(&vault, &store.sealer, true, &bytes);
-    encrypted.facts.push(vault.fact(&mut Packer::new(), fact(7, &[bytes.clone()])).unwrap());
+    encrypted
+        .facts
+        .push(vault.fact(&mut Packer::new(), fact(7, std::slice::from_ref(&bytes))).unwrap());
     let (tell, told) = channel();
     vault.submit(encrypted, Box::new(move |outcome| tell.send(outcome).unwrap()));
     assert_eq!((known(false), known(true)), (Known::Pending, Known::Pending));
