@@ -38,6 +38,7 @@ use lucid_store::folder::Passphrase;
 use lucid_store::folder::keys::{OpensWith, opens_with};
 
 use crate::output::{Manner, Output};
+use crate::place::reading::{self, Reading};
 use crate::place::{Place, local, remote};
 
 /// Done.
@@ -84,6 +85,12 @@ pub struct Home {
     /// Where the blocks of the chain are, if not in its folder; it is kept in mind.
     #[arg(long, global = true, env = "BLOCK_STORAGE_PATH", value_name = "DIR")]
     pub blocks: Option<PathBuf>,
+    /// Write nothing to the folder, not even where it could be written to: only for verbs that read.
+    #[arg(long, global = true)]
+    pub read_only: bool,
+    /// When the verb opens folders without writing to them; a verb that writes never does.
+    #[arg(skip)]
+    pub reading: Option<Reading>,
     /// The passphrase as it was typed.
     #[arg(skip)]
     pub typed: Option<Passphrase>,
@@ -197,6 +204,36 @@ enum Verb {
     Up(up::Up),
 }
 
+impl Verb {
+    /// Whether it writes nothing to the folders of `--data`, whatever it writes elsewhere.
+    fn only_reads(&self) -> bool {
+        match self {
+            Self::Ls(_)
+            | Self::Show(_)
+            | Self::Cat(_)
+            | Self::Restore(_)
+            | Self::Verify(_)
+            | Self::Prove(_)
+            | Self::CheckProof(_)
+            | Self::Mirror(_) => true,
+            Self::Keys(verb) => verb.only_reads(),
+            Self::Scrub(verb) => verb.only_reads(),
+            Self::Chain(verb) => verb.only_reads(),
+            Self::Archive(_)
+            | Self::Append(_)
+            | Self::Seal(_)
+            | Self::Watch(_)
+            | Self::Rm(_)
+            | Self::Hold(_)
+            | Self::Release(_)
+            | Self::Gc(_)
+            | Self::Optimise(_)
+            | Self::Reindex(_)
+            | Self::Up(_) => false,
+        }
+    }
+}
+
 impl Arguments {
     /// Reads the command line. A key that is named there for what opens no folder is refused; one that
     /// the environment names is of the machine, and counts where it is needed.
@@ -244,7 +281,19 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         let new = matches!(&arguments.verb, Verb::Keys(verb) if verb.takes_new_passphrase());
         arguments.home.check_given(new)?;
     }
-    let home = &arguments.home.with_passphrase(output)?;
+    anyhow::ensure!(
+        !arguments.home.read_only || arguments.home.server.is_none(),
+        "--read-only is for a folder, and --server (LUCID_DATA_CHAIN_URL) names a server: leave one out"
+    );
+    let reading = match (arguments.verb.only_reads(), arguments.home.read_only) {
+        (true, true) => Some(Reading::Always),
+        (true, false) => Some(Reading::WhereUnwritable),
+        (false, false) => None,
+        (false, true) => {
+            anyhow::bail!("this verb writes, and --read-only forbids that: leave it out")
+        }
+    };
+    let home = &Home { reading, ..arguments.home.with_passphrase(output)? };
     match &arguments.verb {
         Verb::Archive(verb) => verb.run(home, output),
         Verb::Append(verb) => verb.run(home, output),
@@ -286,6 +335,7 @@ fn open(home: &Home, verb: &str, output: &Output) -> anyhow::Result<Box<dyn Plac
         Some(url) => Box::new(remote::Remote::connect(url)?),
         None => Box::new(local::Local::open(home, verb, now())?),
     };
+    reading::say(output, place.only_read());
     for damage in place.damage() {
         output.warn(&damage);
     }

@@ -154,6 +154,15 @@ impl Output {
         }
     }
 
+    /// Says what whoever reads the result should know, programs too.
+    pub fn note(&self, text: &str) {
+        if self.manner.json {
+            self.to_stderr(&serde_json::json!({ "note": text }).to_string());
+        } else {
+            self.remark(text);
+        }
+    }
+
     /// Warns of something that did not stop the work.
     pub fn warn(&self, text: &str) {
         if self.manner.json {

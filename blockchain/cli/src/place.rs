@@ -4,6 +4,7 @@
 
 pub mod local;
 pub mod mirror;
+pub mod reading;
 pub mod remote;
 
 use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};
@@ -18,6 +19,7 @@ use lucid_data_chain::ops::prove_session::Wanted;
 use lucid_data_chain::ops::read_session::SessionSource;
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_store::codec::Compression;
+use lucid_store::folder::OnlyRead;
 
 use crate::ingest::Sink;
 
@@ -177,6 +179,9 @@ pub trait Place: Sync {
 
     /// Why what is here may not be all there was, if so.
     fn loss(&self) -> Option<String>;
+
+    /// What to say of a folder that is only read.
+    fn only_read(&self) -> Option<&OnlyRead>;
 
     /// Folders of this place that must not be archived into it.
     fn own_folder(&self) -> Option<std::path::PathBuf>;

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
 use lucid_store::committer::Limits;
-use lucid_store::folder::{DataFolder, Options};
-use lucid_store::index::embedded::EmbeddedIndex;
+use lucid_store::folder::{DataFolder, Options, ToRead};
 use lucid_store::vault::{Drawers, Vault};
 use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
@@ -55,6 +54,11 @@ impl Opened {
         Self::from_folder(folder, false, progress)
     }
 
+    /// Opens a folder that nothing is written to.
+    pub fn read(root: &Path, options: &Options, to_read: &ToRead) -> Result<Self, StoreError> {
+        Self::from_folder(DataFolder::read(root, options, to_read)?, false, &|_, _| ())
+    }
+
     /// Throws the index away and builds it from the log and the segments. `accept_loss`: go on even
     /// if acknowledged facts are missing from the log. `progress` hears how many bytes of the log, of
     /// how many, are read.
@@ -74,17 +78,19 @@ impl Opened {
         accept_loss: bool,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Self, StoreError> {
-        let index = EmbeddedIndex::open(&folder.index_folder())?;
-        let drawers = Drawers {
-            disk: folder.disk.clone(),
-            store: folder.store,
-            sealer: folder.sealer.clone(),
-            index: Arc::new(index),
-            project: Arc::new(SessionProjection::new(folder.sealer.clone())),
-            accept_loss,
-            limits: Limits::default(),
+        let join = |index| {
+            let drawers = Drawers {
+                disk: folder.disk.clone(),
+                store: folder.store,
+                sealer: folder.sealer.clone(),
+                index,
+                project: Arc::new(SessionProjection::new(folder.sealer.clone())),
+                accept_loss,
+                limits: Limits::default(),
+            };
+            Vault::open_watched(drawers, progress)
         };
-        let vault = Vault::open_watched(drawers, progress)?;
+        let vault = folder.join(join, |error| Some(error))?;
         let key = SigningKey::from_seed(*folder.signing_seed);
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })
     }

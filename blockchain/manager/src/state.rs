@@ -13,13 +13,13 @@ use std::sync::Arc;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey, SigningKey};
 use lucid_core::time::Timestamp;
+use lucid_store::chain::elsewhere::BlocksElsewhere;
 use lucid_store::chain::files::FILE_BYTES_MAX;
 use lucid_store::chain::{ChainFiles, ChainParts, ChainStore, Tip};
 use lucid_store::committer::Limits;
 use lucid_store::disk::Disk;
-use lucid_store::folder::{self, DataFolder, Passphrase};
+use lucid_store::folder::{self, DataFolder, OnlyRead, Passphrase, ToRead};
 use lucid_store::index::Index;
-use lucid_store::index::embedded::EmbeddedIndex;
 use lucid_store::vault::{Drawers, Vault};
 use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
@@ -147,6 +147,16 @@ pub enum OpenError {
     NothingLeft(String),
 }
 
+impl OpenError {
+    /// The store's own error, if it is one.
+    pub fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// An open block-manager. Dropping it closes it; [`Opened::close`] also says how that went.
 pub struct Opened {
     /// The facts.
@@ -170,7 +180,7 @@ pub struct Opened {
     /// When it was opened.
     pub opened_at: Timestamp,
     // The folder's lock goes last.
-    _folder: Option<DataFolder>,
+    folder: Option<DataFolder>,
 }
 
 /// Drawers that are not yet open.
@@ -197,7 +207,17 @@ pub struct Parts {
 
 /// Opens a folder: recovers facts and blocks, and takes chained transactions out of the pool.
 pub fn open(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
-    from_folder(folder(root, options, now)?, options, now)
+    from_folder(DataFolder::open(root, &folder_options(options, now))?, options, now)
+}
+
+/// Opens a folder that nothing is written to.
+pub fn read(
+    root: &Path,
+    options: &Options,
+    now: Timestamp,
+    to_read: &ToRead,
+) -> Result<Opened, OpenError> {
+    from_folder(DataFolder::read(root, &folder_options(options, now), to_read)?, options, now)
 }
 
 /// What a promoted chain goes on from.
@@ -231,13 +251,13 @@ pub fn promote(root: &Path, options: &Options, now: Timestamp) -> Result<Promote
 
 /// Throws the index away, even one that cannot be opened, and builds it from the log and the blocks.
 pub fn reindex(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
-    let folder = folder(root, options, now)?;
+    let folder = DataFolder::open(root, &folder_options(options, now))?;
     folder.remove_index()?;
     from_folder(folder, options, now)
 }
 
-fn folder(root: &Path, options: &Options, now: Timestamp) -> Result<DataFolder, StoreError> {
-    let options = folder::Options {
+fn folder_options(options: &Options, now: Timestamp) -> folder::Options {
+    folder::Options {
         service: "block-manager",
         signing_key: "block",
         create: options.create,
@@ -246,30 +266,42 @@ fn folder(root: &Path, options: &Options, now: Timestamp) -> Result<DataFolder, 
         passphrase: options.passphrase.clone(),
         owner: options.owner.clone(),
         now: now.to_string(),
-    };
-    DataFolder::open(root, &options)
+    }
 }
 
 fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
-    if let Some(path) = &options.blocks {
-        folder.keep_blocks_in(path)?;
-    }
-    folder.blocks_are_mounted()?;
     let disk: Arc<dyn Disk> = folder.disk.clone();
-    let parts = Parts {
-        blocks: disk.clone(),
-        disk,
-        store: folder.store,
-        sealer: folder.sealer.clone(),
-        index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
-        key: SigningKey::from_seed(*folder.signing_seed),
-        accept_loss: options.accept_loss,
-        block_file_bytes: options.block_file_bytes,
-        kind: options.kind.clone(),
+    let blocks: Arc<dyn Disk> = match &options.blocks {
+        // Where they are cannot be kept in mind there.
+        Some(path) if folder.only_read().is_some() => {
+            Arc::new(BlocksElsewhere { home: disk.clone(), blocks: folder.disk_at(path) })
+        }
+        Some(path) => {
+            folder.keep_blocks_in(path)?;
+            folder.blocks_are_mounted()?;
+            disk.clone()
+        }
+        None => {
+            folder.blocks_are_mounted()?;
+            disk.clone()
+        }
     };
-    let mut opened = over(parts, now)?;
-    opened._folder = Some(folder);
-    Ok(opened)
+    let join = |index| {
+        let parts = Parts {
+            disk: disk.clone(),
+            blocks: blocks.clone(),
+            store: folder.store,
+            sealer: folder.sealer.clone(),
+            index,
+            key: SigningKey::from_seed(*folder.signing_seed),
+            accept_loss: options.accept_loss,
+            block_file_bytes: options.block_file_bytes,
+            kind: options.kind.clone(),
+        };
+        over(parts, now)
+    };
+    let opened = folder.join(join, OpenError::store)?;
+    Ok(Opened { folder: Some(folder), ..opened })
 }
 
 /// Joins drawers and recovers what is in them.
@@ -322,7 +354,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         admissions: Admissions::new(),
         sealing: Mutex::new(()),
         opened_at: now,
-        _folder: None,
+        folder: None,
     })
 }
 
@@ -371,6 +403,11 @@ impl Opened {
         self.vault.read_only().or_else(|| self.chain.read_only())
     }
 
+    /// What to say of a folder that is only read.
+    pub fn only_read(&self) -> Option<&OnlyRead> {
+        self.folder.as_ref().and_then(DataFolder::only_read)
+    }
+
     /// Who may sign new blocks of this chain, as far as that is known.
     pub fn producer(&self) -> Producers {
         match self.role {
@@ -381,7 +418,7 @@ impl Opened {
 
     /// Everything that is known to be wrong with the stored bytes.
     pub fn damage(&self) -> Vec<lucid_store::Damage> {
-        let folder = self._folder.as_ref().map(|folder| folder.damage.clone());
+        let folder = self.folder.as_ref().map(|folder| folder.damage.clone());
         let mut damage = folder.unwrap_or_default();
         damage.extend(self.vault.damage());
         damage.extend(self.chain.damage());

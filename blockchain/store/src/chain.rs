@@ -9,6 +9,7 @@
 //! a height never changes. `conformance` holds every back-end to it.
 
 pub mod audit;
+pub mod elsewhere;
 pub mod files;
 pub mod memory;
 mod recovery;

@@ -2,8 +2,9 @@
 //!
 //! Everything that must be durable goes through [`Disk`] and [`DiskFile`]: the segments, the log, the
 //! chain, the keys. There are two implementations: [`real::RealDisk`], and [`simulated::SimulatedDisk`],
-//! which records every call and can replay any prefix of them as a power cut would leave it. The
-//! promise both keep is the weakest one a file system gives:
+//! which records every call and can replay any prefix of them as a power cut would leave it; and
+//! [`view::View`], which lets either be read and never writes to it. The promise both keep is the
+//! weakest one a file system gives:
 //!
 //! - appended bytes are durable once [`DiskFile::sync`] has returned, and not before: until then any
 //!   part of them may be lost, torn or written out of order;
@@ -13,6 +14,7 @@
 
 pub mod real;
 pub mod simulated;
+pub mod view;
 
 use std::io;
 use std::sync::Arc;
@@ -39,6 +41,11 @@ pub trait Disk: Send + Sync {
 
     /// The names inside a folder, sorted, folders with a trailing `/`. An absent folder is empty.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
+
+    /// Why nothing is written to this disk, whatever is asked of it, if so.
+    fn only_read(&self) -> Option<String> {
+        None
+    }
 }
 
 /// One file.

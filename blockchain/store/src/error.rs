@@ -4,6 +4,7 @@
 //! the one thing a writer must know: whether it may have happened.
 
 use std::io;
+use std::path::Path;
 
 use crate::Damage;
 
@@ -26,6 +27,16 @@ pub enum StoreError {
     /// The keys do not fit, are missing, or cannot be made.
     #[error("{0}")]
     Key(String),
+    /// The data folder may be read, and not written to.
+    #[error("{folder} cannot be written to ({why}): {remedy}, or name another folder with --data")]
+    Unwritable {
+        /// The folder.
+        folder: String,
+        /// What forbids it.
+        why: &'static str,
+        /// What would allow it.
+        remedy: &'static str,
+    },
     /// The data folder cannot be used as asked, and why.
     #[error("{0}")]
     Folder(String),
@@ -79,7 +90,31 @@ impl StoreError {
     pub fn maybe_applied(&self) -> bool {
         matches!(self, Self::Commit { error, .. } if error.maybe_applied())
     }
+
+    /// Says that a folder may not be written to, if that is what the operating system said.
+    pub fn unwritable(folder: &Path, error: Self) -> Self {
+        let Some(why) = error.forbids_writing() else { return error };
+        let remedy = match why {
+            READ_ONLY => "mount it for writing",
+            _ => "run this as its owner, or have the right to write to it granted",
+        };
+        Self::Unwritable { folder: folder.display().to_string(), why, remedy }
+    }
+
+    /// What forbids to write, if that is all that stands in the way: the one place that decides when a
+    /// folder is only read. A full disk or a lack of descriptors passes, and is none of these.
+    pub fn forbids_writing(&self) -> Option<&'static str> {
+        match self {
+            Self::Unwritable { why, .. } => Some(why),
+            Self::Io { kind: io::ErrorKind::ReadOnlyFilesystem, .. } => Some(READ_ONLY),
+            Self::Io { kind: io::ErrorKind::PermissionDenied, .. } => Some(NO_PERMISSION),
+            _ => None,
+        }
+    }
 }
+
+const READ_ONLY: &str = "read-only file system";
+const NO_PERMISSION: &str = "no permission";
 
 /// Why a submission was not acknowledged.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -5,6 +5,7 @@
 
 pub mod keys;
 mod link;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -21,9 +22,12 @@ use zeroize::Zeroizing;
 use crate::crypt::{Sealer, Secret, random};
 use crate::disk::real::RealDisk;
 use crate::disk::{self, Disk};
+use crate::index::Index;
+use crate::index::embedded::EmbeddedIndex;
 use crate::{Damage, StoreError};
 use keys::DataKeys;
 pub use keys::Passphrase;
+pub use reading::{OnlyRead, ToRead};
 
 /// The file that says which store this is.
 pub const STORE: &str = "STORE";
@@ -71,13 +75,12 @@ pub struct Options {
     pub now: String,
 }
 
-/// An open, locked data folder.
-#[derive(Debug)]
+/// An open data folder: locked, or [only read](ToRead).
 pub struct DataFolder {
     /// Where it is.
     pub root: PathBuf,
     /// Its files.
-    pub disk: Arc<RealDisk>,
+    pub disk: Arc<dyn Disk>,
     /// The store's id.
     pub store: [u8; 16],
     /// Seals and opens its records.
@@ -88,53 +91,74 @@ pub struct DataFolder {
     pub damage: Vec<Damage>,
     /// Whether the store was made just now.
     pub is_new: bool,
-    _lock: File,
+    only_read: Option<OnlyRead>,
+    _lock: Option<File>,
 }
 
 impl DataFolder {
     /// Opens a folder, and makes it a store when it is none and may become one.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
-        if !is_store(root) && !options.create {
-            return Err(StoreError::Folder(format!(
-                "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
-                root.display()
-            )));
+        if !is_store(root)? && !options.create {
+            return Err(no_store(root));
         }
-        make_folder(root)?;
+        make_folder(root).map_err(|error| StoreError::unwritable(root, error))?;
         link::check(root)?;
-        let lock = lock(root, options)?;
-        let real = Arc::new(RealDisk::new(root));
-        let disk: &dyn Disk = real.as_ref();
-        let mut damage = Vec::new();
+        let lock = lock(root, options).map_err(|error| StoreError::unwritable(root, error))?;
+        let real: Arc<dyn Disk> = Arc::new(RealDisk::new(root));
+        let disk = real.as_ref();
         // Asked once more: whoever held the lock until now may have made the store.
-        let is_new = !is_store(root);
+        let is_new = !is_store(root)?;
         if is_new {
             begin_making(disk, root)?;
             create(disk, options)?;
         }
         end_making(disk, root)?;
-        let store = read_store(disk, options, &mut damage)?;
+        let opened = Self::with_keys(root, options, real, true)?;
+        Ok(Self { is_new, _lock: Some(lock), ..opened })
+    }
+
+    /// Reads which store it is, and its keys. `settle`: what a crash interrupted among the keys is
+    /// finished.
+    fn with_keys(
+        root: &Path,
+        options: &Options,
+        disk: Arc<dyn Disk>,
+        settle: bool,
+    ) -> Result<Self, StoreError> {
+        let mut damage = Vec::new();
+        let store = read_store(disk.as_ref(), options, &mut damage)?;
         keys::fit(options, store.keyed)?;
         let sealer = if store.keyed {
-            let keys = DataKeys::open(disk, options, &mut damage)?;
+            let keys = DataKeys::open(disk.as_ref(), options, &mut damage)?;
             let keyring = keys.keyring()?;
-            keys::settle(disk, &keys)?;
+            if settle {
+                keys::settle(disk.as_ref(), &keys)?;
+            }
             Sealer::new(Some(keyring))
         } else {
             Sealer::new(None)
         };
         let signing_name = format!("{}.key", options.signing_key);
-        let signing_seed = read_key(disk, &signing_name, "ed25519", &mut damage)?;
+        let signing_seed = read_key(disk.as_ref(), &signing_name, "ed25519", &mut damage)?;
         Ok(Self {
             root: root.to_owned(),
-            disk: real,
+            disk,
             store: store.id,
             sealer: Arc::new(sealer),
             signing_seed,
             damage,
-            is_new,
-            _lock: lock,
+            is_new: false,
+            only_read: None,
+            _lock: None,
         })
+    }
+
+    /// Opens the index, or what stands for it where it may not be written to.
+    pub fn index(&self) -> Result<Arc<dyn Index>, StoreError> {
+        match &self.only_read {
+            None => Ok(Arc::new(EmbeddedIndex::open(&self.index_folder())?)),
+            Some(only_read) => only_read.index(&self.index_folder(), true),
+        }
     }
 
     /// Where the index is.
@@ -154,10 +178,23 @@ impl DataFolder {
     }
 }
 
-/// Whether the folder holds a whole store. `STORE` is the last file to be made.
-pub fn is_store(root: &Path) -> bool {
-    let making = root.join(RUN).join(MAKING).exists();
-    root.join(STORE).exists() || (!making && root.join(copy_name(STORE)).exists())
+/// Whether the folder holds a whole store. `STORE` is the last file to be made. That it may not be
+/// looked into is another answer than no.
+pub fn is_store(root: &Path) -> Result<bool, StoreError> {
+    let is_there = |path: PathBuf| {
+        path.try_exists().map_err(StoreError::io(format!("looking into {}", root.display())))
+    };
+    if is_there(root.join(STORE))? {
+        return Ok(true);
+    }
+    Ok(!is_there(root.join(RUN).join(MAKING))? && is_there(root.join(copy_name(STORE)))?)
+}
+
+fn no_store(root: &Path) -> StoreError {
+    StoreError::Folder(format!(
+        "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
+        root.display()
+    ))
 }
 
 /// Clears away a store that was begun and never finished, and notes that another is begun.
@@ -232,10 +269,12 @@ fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
         if errno != rustix::io::Errno::WOULDBLOCK {
             return Err(context()(errno.into()));
         }
-        let mut holder = String::new();
-        // The text only helps whoever reads the message; without it the message is still true.
-        let _ = file.read_to_string(&mut holder);
-        let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+            // Its text tells who wrote to it last, which is nobody now.
+            let root = root.display();
+            return Err(StoreError::Folder(format!("{root} is being read, and not to be changed")));
+        }
+        let holder = holder(&mut file);
         return Err(StoreError::Folder(format!("{} is in use by {holder}", root.display())));
     }
     let text = format!("{} (process {})", options.owner, std::process::id());
@@ -244,6 +283,14 @@ fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
         .and_then(|()| file.write_all(text.as_bytes()))
         .map_err(context())?;
     Ok(file)
+}
+
+/// Who wrote into the lock last.
+fn holder(lock: &mut File) -> String {
+    let mut holder = String::new();
+    // The text only helps whoever reads the message; without it the message is still true.
+    let _ = lock.read_to_string(&mut holder);
+    if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() }
 }
 
 /// A folder with segments or a log, but without `STORE`, is a store that lost a file, not a new one.

@@ -7,6 +7,7 @@
 
 pub mod embedded;
 pub mod memory;
+pub mod temporary;
 
 use std::collections::BTreeMap;
 

@@ -138,7 +138,8 @@ pub struct Vault {
     index: Arc<dyn Index>,
     segments: Segments,
     committer: Option<Committer>,
-    read_only: Option<String>,
+    /// Why acknowledged facts are missing, if so.
+    loss: Option<String>,
     damage: Mutex<Vec<Damage>>,
     mark: Option<Watermark>,
     store: [u8; 16],
@@ -204,12 +205,13 @@ impl Vault {
         for found in &damage {
             tracing::error!(damage = %found, "damage found while opening");
         }
-        let committer = match &recovered.read_only {
-            Some(why) => {
+        let committer = match (&recovered.read_only, disk.only_read()) {
+            (Some(why), _) => {
                 tracing::error!(why, "the store is opened for reading only");
                 None
             }
-            None => Some(Committer::start(
+            (None, Some(_)) => None,
+            (None, None) => Some(Committer::start(
                 disk.clone(),
                 store,
                 index.clone(),
@@ -224,7 +226,7 @@ impl Vault {
             sealer,
             index,
             committer,
-            read_only: recovered.read_only,
+            loss: recovered.read_only,
             damage: Mutex::new(damage),
             mark,
             store,
@@ -254,7 +256,12 @@ impl Vault {
 
     /// Why the store cannot be written to, if so.
     pub fn read_only(&self) -> Option<String> {
-        self.read_only.clone().or_else(|| self.committer.as_ref()?.broken())
+        self.loss().or_else(|| self.disk.only_read())
+    }
+
+    /// Why what is here may not be all there was, if so.
+    pub fn loss(&self) -> Option<String> {
+        self.loss.clone().or_else(|| self.committer.as_ref()?.broken())
     }
 
     /// Makes a fact ready to be submitted.
@@ -305,7 +312,7 @@ impl Vault {
 
     fn committer(&self) -> Result<&Committer, CommitError> {
         self.committer.as_ref().ok_or_else(|| {
-            CommitError::Failed(self.read_only.clone().unwrap_or_else(|| "it is closed".into()))
+            CommitError::Failed(self.read_only().unwrap_or_else(|| "it is closed".into()))
         })
     }
 
@@ -373,7 +380,7 @@ impl Vault {
             listed.push(damage.clone());
         }
         drop(listed);
-        if known {
+        if known || self.disk.only_read().is_some() {
             return;
         }
         let place = (placement.segment, placement.offset);

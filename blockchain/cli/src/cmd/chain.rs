@@ -19,6 +19,7 @@ use lucid_store::folder::STORE;
 use super::{Home, now};
 use crate::output::Output;
 use crate::place::local::{chain_folder, manager_options};
+use crate::place::reading;
 
 /// Arguments of `lucid chain`.
 #[derive(Debug, clap::Args)]
@@ -52,6 +53,11 @@ impl Chain {
         self.manager.is_some() || matches!(&self.verb, Verb::Validate(verb) if verb.is_of_a_file())
     }
 
+    /// Whether it writes nothing to the folder of the chain.
+    pub fn only_reads(&self) -> bool {
+        matches!(self.verb, Verb::Info(_) | Verb::Validate(_) | Verb::Export(_))
+    }
+
     /// Runs the verb.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         keep_freed_memory();
@@ -82,8 +88,16 @@ impl Where<'_> {
     }
 
     /// Opens the folder of the chain.
-    fn open(&self, verb: &str, options: Options) -> anyhow::Result<Opened> {
-        Ok(state::open(&self.folder(), &self.options(verb, options)?, now())?)
+    fn open(&self, verb: &str, options: Options, output: &Output) -> anyhow::Result<Opened> {
+        let (root, options) = (self.folder(), self.options(verb, options)?);
+        let opened = reading::open(
+            self.home.reading,
+            || state::open(&root, &options, now()),
+            |to_read| state::read(&root, &options, now(), to_read),
+            state::OpenError::store,
+        )?;
+        reading::say(output, opened.only_read());
+        Ok(opened)
     }
 
     /// The folder below `--data`, or `--data` itself where that is a block-manager's own folder.

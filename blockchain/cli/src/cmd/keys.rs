@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{DONE, Home, now};
 use crate::output::Output;
 use crate::place::local::{chain_folder, chain_options, data_folder, options};
+use crate::place::reading;
 
 /// Arguments of `lucid keys`.
 #[derive(Debug, clap::Args)]
@@ -82,12 +83,21 @@ struct Folder {
     keys: FolderKeys,
 }
 
-fn folders(home: &Home) -> anyhow::Result<Vec<Folder>> {
+fn folders(home: &Home, output: &Output) -> anyhow::Result<Vec<Folder>> {
     anyhow::ensure!(
         home.server.is_none(),
         "keys are changed on the machine that has the store: stop the server and use --data"
     );
-    let open = |root: &Path, how| FolderKeys::open(root, &how);
+    let open = |root: &Path, how| {
+        let opened = reading::open(
+            home.reading,
+            || FolderKeys::open(root, &how),
+            |to_read| FolderKeys::read(root, &how, to_read),
+            |error| Some(error),
+        )?;
+        reading::say(output, opened.only_read());
+        anyhow::Ok(opened)
+    };
     let how = options(home, "`lucid keys`", now(), false, true);
     let mut found = vec![Folder { name: "data-chain", keys: open(&data_folder(home), how)? }];
     let chain = chain_folder(home);
@@ -99,6 +109,11 @@ fn folders(home: &Home) -> anyhow::Result<Vec<Folder>> {
 }
 
 impl Keys {
+    /// Whether it only lists.
+    pub fn only_reads(&self) -> bool {
+        matches!(self.verb, Verb::List)
+    }
+
     /// Whether the key is in a file that the verb names, so that none opens the folder.
     pub fn brings_its_key(&self) -> bool {
         matches!(self.verb, Verb::Import { .. })
@@ -112,7 +127,7 @@ impl Keys {
     /// Lists or changes.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         // Both folders are locked until all is done.
-        let folders = folders(home)?;
+        let folders = folders(home, output)?;
         let done = |folder: &Folder, did: String| {
             output.item(&Done { folder: folder.name, did }, |done| {
                 format!("{:<14} {}", done.folder, done.did)

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{DONE, FAILED, Home, now};
 use crate::output::Output;
 use crate::place::mirror::Mirrored;
+use crate::place::reading;
 use crate::place::{Wish, local, remote};
 use crate::progress::Progress;
 use crate::text;
@@ -58,11 +59,13 @@ impl Mirror {
             Some(url) => Box::new(remote::Remote::connect(url)?),
             None => Box::new(local::Local::open(home, "mirror", now())?),
         };
+        reading::say(output, from.only_read());
         let to: Box<dyn Mirrored> = match (&self.to_server, &self.destination) {
             (Some(url), _) => Box::new(remote::Remote::connect(url)?),
             (None, folder) => {
                 let data = folder.clone().unwrap_or_default();
-                let there = Home { data, server: None, key_file: None, ..home.clone() };
+                let there =
+                    Home { data, server: None, key_file: None, reading: None, ..home.clone() };
                 Box::new(local::Local::create(&there, "mirror", now(), true)?)
             }
         };
@@ -87,7 +90,7 @@ impl Mirror {
         }
         drop(progress);
         for (damaged, sound) in [(&from, &to), (&to, &from)] {
-            done.healed += heal(damaged.as_ref(), sound.as_ref(), &sessions)?;
+            done.healed += heal(damaged.as_ref(), sound.as_ref(), &sessions, output)?;
         }
         if self.prune {
             prune(from.as_ref(), to.as_ref(), &mut done)?;
@@ -203,9 +206,18 @@ fn copy_chunks(
 
 /// Gives a store the chunks that it cannot read any more and the other can; says how many. Only what a
 /// scrub has found counts as damaged.
-fn heal(damaged: &dyn Mirrored, sound: &dyn Mirrored, sessions: &[Session]) -> anyhow::Result<u64> {
+fn heal(
+    damaged: &dyn Mirrored,
+    sound: &dyn Mirrored,
+    sessions: &[Session],
+    output: &Output,
+) -> anyhow::Result<u64> {
     let found = damaged.scrub()?.damage;
     if !found.iter().any(|found| found.state == FindingState::Quarantined) {
+        return Ok(0);
+    }
+    if damaged.only_read().is_some() {
+        output.warn("the first store has damaged chunks, which do not heal while it is only read");
         return Ok(0);
     }
     let mut packer = Packer::new();

@@ -14,6 +14,11 @@ pub struct Scrub {
 }
 
 impl Scrub {
+    /// Whether it only says how far that has come.
+    pub fn only_reads(&self) -> bool {
+        !self.now
+    }
+
     /// Scrubs, and exits with 1 if anything is damaged that has not healed.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let place = open(home, "scrub", output)?;

@@ -39,8 +39,8 @@ impl Up {
             (data.config.root_key_file, data.config.passphrase) = (key, passphrase);
         }
         // Two services that start side by side would not notice that the chain's folder is not mounted.
-        let is_alone = data.config.engine.is_none() && is_store(&data_folder(home));
-        if is_alone && !is_store(&chain_folder(home)) {
+        let is_alone = data.config.engine.is_none() && is_store(&data_folder(home))?;
+        if is_alone && !is_store(&chain_folder(home))? {
             let local = Local::open(home, "up", now())?;
             local.chain_is_at_hand()?;
             Box::new(local).close()?;

@@ -61,10 +61,10 @@ use lucid_data_chain::{Opened, reply};
 use lucid_store::audit::audit;
 use lucid_store::chain::{ChainStore, Stretch};
 use lucid_store::disk::Disk;
-use lucid_store::folder::{Options, is_store};
+use lucid_store::folder::{OnlyRead, Options, is_store};
 use lucid_store::{StoreError, chain, segment};
 
-use super::{Begun, Filling, Findings, Place, Wish};
+use super::{Begun, Filling, Findings, Place, Wish, reading};
 use crate::cmd::Home;
 use crate::ingest::Sink;
 use crate::ingest::sink::{CompareSink, StoreSink};
@@ -162,8 +162,13 @@ impl Local {
         encrypt: bool,
     ) -> anyhow::Result<Self> {
         let owner = format!("`lucid {verb}`");
-        let options = options(home, &owner, now, create, encrypt);
-        let data = Opened::open(&data_folder(home), &options)?;
+        let (root, options) = (data_folder(home), options(home, &owner, now, create, encrypt));
+        let data = reading::open(
+            home.reading,
+            || Opened::open(&root, &options),
+            |to_read| Opened::read(&root, &options, to_read),
+            |error| Some(error),
+        )?;
         Ok(Self { data, home: home.clone(), owner, now, encrypt })
     }
 
@@ -177,13 +182,18 @@ impl Local {
             encrypt: self.encrypt && self.data.vault.sealer().is_encrypted(),
             ..manager_options(&self.home, &self.owner, &folder)
         };
-        Ok(manager::open(&folder, &options, self.now)?)
+        Ok(reading::open(
+            self.home.reading,
+            || manager::open(&folder, &options, self.now),
+            |to_read| manager::read(&folder, &options, self.now, to_read),
+            manager::OpenError::store,
+        )?)
     }
 
     /// Whether a chain may be made if there is none: not where this store's anchors are in one already.
     pub fn chain_is_at_hand(&self) -> anyhow::Result<()> {
         let folder = chain_folder(&self.home);
-        if is_store(&folder) {
+        if is_store(&folder)? {
             return Ok(());
         }
         let Opened { vault, key, .. } = &self.data;
@@ -332,7 +342,8 @@ impl Place for Local {
 
     fn may_anchor(&self, new: Option<&SessionId>) -> anyhow::Result<()> {
         self.chain_is_at_hand()?;
-        let Some(id) = new.filter(|_| is_store(&chain_folder(&self.home))) else { return Ok(()) };
+        let is_there = is_store(&chain_folder(&self.home))?;
+        let Some(id) = new.filter(|_| is_there) else { return Ok(()) };
         let is_sealed = match get_session(&self.data.vault, id) {
             Ok(session) => session.sealed.is_some(),
             Err(OpError::NoSession(_)) => false,
@@ -587,7 +598,11 @@ impl Place for Local {
     }
 
     fn loss(&self) -> Option<String> {
-        self.data.vault.read_only()
+        self.data.vault.loss()
+    }
+
+    fn only_read(&self) -> Option<&OnlyRead> {
+        self.data.folder.only_read()
     }
 
     fn own_folder(&self) -> Option<PathBuf> {
@@ -609,7 +624,7 @@ impl Local {
         let folder = chain_folder(&self.home);
         // An empty folder is where a disk is to be mounted.
         let is_empty = std::fs::read_dir(&folder).map_or(true, |mut found| found.next().is_none());
-        if !is_store(&folder) && is_empty {
+        if is_empty && !is_store(&folder)? {
             match self.chain_is_at_hand() {
                 Err(error) => all.faults.push(format!("{error:#}")),
                 Ok(()) if has_mirrored => {
@@ -688,8 +703,7 @@ impl Local {
 
     /// Reads every byte of the chain's folder, and validates every block by the six rules.
     fn verify_chain(&self, opened: &manager::Opened, all: &mut Findings) -> anyhow::Result<()> {
-        let disk: Arc<dyn Disk> =
-            Arc::new(lucid_store::disk::real::RealDisk::new(chain_folder(&self.home)));
+        let disk = opened.vault.disk().clone();
         let facts = FolderFacts {
             store: opened.store,
             sealer: opened.vault.sealer(),

@@ -412,6 +412,10 @@ impl Place for Remote {
         None
     }
 
+    fn only_read(&self) -> Option<&lucid_store::folder::OnlyRead> {
+        None
+    }
+
     fn own_folder(&self) -> Option<std::path::PathBuf> {
         None
     }

@@ -246,6 +246,8 @@ impl Copied {
             server: None,
             key_file: None,
             passphrase_file: None,
+            read_only: false,
+            reading: None,
             typed: None,
         }
     }

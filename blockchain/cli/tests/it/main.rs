@@ -31,6 +31,7 @@ mod keys;
 mod kills;
 mod live;
 mod mirror;
+mod only_read;
 mod proofs;
 mod race;
 mod reading;

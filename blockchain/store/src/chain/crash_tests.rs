@@ -1,11 +1,13 @@
 //! Power cuts at every point of a chain's life.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::conformance::{self, STORE, assert_holds, chain_of, next};
 use super::tip::{self, Lock};
 use super::*;
 use crate::disk::simulated::{SimulatedDisk, SyncPoint};
+use crate::disk::view::{Settled, View};
 
 const SEEDS: u64 = 6;
 
@@ -92,6 +94,29 @@ fn check_from(life: &Life, first: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Opens what is left without writing, and leaves it as it was: says how far the chain is.
+fn look(found: &SimulatedDisk) -> Result<Option<Tip>, String> {
+    let before = found.calls();
+    let settled = Settled::not_yet("it is only looked at".into());
+    let view = Arc::new(View::of(Arc::new(found.clone()), settled.clone()));
+    let parts = ChainParts { disk: view, ..parts(found) };
+    let chain = ChainFiles::open(parts).map_err(|error| format!("looked at: {error}"))?;
+    settled.settle();
+    let tip = chain.tip().unwrap();
+    if let Some(tip) = tip {
+        chain.block(tip.height).unwrap().unwrap();
+    }
+    if let Some(damage) = chain.damage().first() {
+        return Err(format!("looked at: {damage}"));
+    }
+    let refused = chain.append(&next(None, 1, 77)).unwrap_err();
+    assert_eq!(refused.to_string(), "writing failed: it is only looked at");
+    assert_eq!(chain.read_only().unwrap(), "it is only looked at");
+    drop(chain);
+    assert_eq!(found.calls(), before, "{:?}", found.story(before..found.calls()));
+    Ok(tip)
+}
+
 fn check_one(life: &Life, calls: usize, found: &SimulatedDisk) -> Result<(), String> {
     let at_least = life.acknowledged.iter().rev().find(|(at, _)| *at <= calls);
     let at_least = at_least.map_or(0, |(_, count)| *count);
@@ -103,7 +128,11 @@ fn check_one(life: &Life, calls: usize, found: &SimulatedDisk) -> Result<(), Str
     if locked < at_least {
         return Err(format!("{at_least} blocks were acknowledged and {locked} are locked"));
     }
+    let looked = look(found)?;
     let chain = ChainFiles::open(parts(found)).map_err(|error| error.to_string())?;
+    if looked != chain.tip().unwrap() {
+        return Err(format!("whoever only reads sees {looked:?}, and not {:?}", chain.tip()));
+    }
     if let Some(damage) = chain.damage().first() {
         return Err(damage.to_string());
     }

@@ -193,8 +193,8 @@ impl ChainStore for ChainFiles {
     }
 
     fn append_run(&self, blocks: &[ValidBlock]) -> Result<Run, CommitError> {
-        if let Some(why) = &self.read_only {
-            return Err(CommitError::Failed(why.clone()));
+        if let Some(why) = self.read_only.clone().or_else(|| self.disk.only_read()) {
+            return Err(CommitError::Failed(why));
         }
         let mut writer = self.writer.lock();
         if let Some(why) = writer.broken() {
@@ -296,7 +296,8 @@ impl ChainStore for ChainFiles {
     }
 
     fn read_only(&self) -> Option<String> {
-        self.read_only.clone().or_else(|| self.broken.read().clone())
+        let broken = || self.broken.read().clone();
+        self.read_only.clone().or_else(broken).or_else(|| self.disk.only_read())
     }
 
     fn damage(&self) -> Vec<Damage> {

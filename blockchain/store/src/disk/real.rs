@@ -16,12 +16,20 @@ use crate::descriptors::patiently;
 #[derive(Debug)]
 pub struct RealDisk {
     root: PathBuf,
+    /// Whether files are opened for appending, too.
+    appends: bool,
 }
 
 impl RealDisk {
     /// Everything below `root`, which must exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), appends: true }
+    }
+
+    /// The same for whoever may only read: the operating system itself refuses to change a file that is
+    /// opened through it. Names are for [`super::view::View`] to leave alone.
+    pub fn for_reading(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), appends: false }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -45,7 +53,7 @@ impl Disk for RealDisk {
 
     fn open(&self, path: &str) -> io::Result<Option<Arc<dyn DiskFile>>> {
         let path = self.at(path);
-        match patiently(|| OpenOptions::new().read(true).append(true).open(&path)) {
+        match patiently(|| OpenOptions::new().read(true).append(self.appends).open(&path)) {
             Ok(file) => Ok(Some(Arc::new(RealFile { file, path }))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => name_path(&path, Err(error)),

@@ -21,9 +21,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
 use super::{
-    DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, Lines, Options, ROOT_KEY, copy_name, is_store,
-    keep_or_make, key_id, key_of, link, lock, parse_label, read_copy, read_outside_key, read_store,
-    write_key, write_label,
+    DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, Lines, OnlyRead, Options, ROOT_KEY, ToRead,
+    copy_name, is_store, keep_or_make, key_id, key_of, link, lock, parse_label, read_copy,
+    read_outside_key, read_store, write_key, write_label,
 };
 use crate::crypt::{self, Keyring, Secret, random};
 use crate::disk::real::RealDisk;
@@ -486,26 +486,47 @@ pub struct Listed {
 }
 
 /// The keys of a folder that nobody uses meanwhile.
-#[derive(Debug)]
 pub struct Keys {
-    disk: Arc<RealDisk>,
+    disk: Arc<dyn Disk>,
     options: Options,
     keyed: bool,
-    _lock: File,
+    only_read: Option<OnlyRead>,
+    _lock: Option<File>,
 }
 
 impl Keys {
     /// Locks the folder; no key need be at hand yet.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
-        if !is_store(root) {
+        Self::find(root)?;
+        let lock = lock(root, options).map_err(|error| StoreError::unwritable(root, error))?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(root));
+        let keyed = read_store(disk.as_ref(), options, &mut Vec::new())?.keyed;
+        Ok(Self { disk, options: options.clone(), keyed, only_read: None, _lock: Some(lock) })
+    }
+
+    /// Opens the keys of a folder that nothing is written to, to list them.
+    pub fn read(root: &Path, options: &Options, to_read: &ToRead) -> Result<Self, StoreError> {
+        Self::find(root)?;
+        let (only_read, lock) = OnlyRead::begin(root, to_read)?;
+        let disk = only_read.disk(root);
+        let keyed =
+            only_read.keys(root, read_store(disk.as_ref(), options, &mut Vec::new()))?.keyed;
+        only_read.settle();
+        let options = options.clone();
+        Ok(Self { disk, options, keyed, only_read: Some(only_read), _lock: lock })
+    }
+
+    fn find(root: &Path) -> Result<(), StoreError> {
+        if !is_store(root)? {
             let root = root.display();
             return Err(StoreError::Folder(format!("{root} holds no Lucid store")));
         }
-        link::check(root)?;
-        let lock = lock(root, options)?;
-        let disk = Arc::new(RealDisk::new(root));
-        let keyed = read_store(disk.as_ref(), options, &mut Vec::new())?.keyed;
-        Ok(Self { disk, options: options.clone(), keyed, _lock: lock })
+        link::check(root)
+    }
+
+    /// What to say of a folder that is only read.
+    pub fn only_read(&self) -> Option<&OnlyRead> {
+        self.only_read.as_ref()
     }
 
     /// Whether the store is encrypted at all.
@@ -522,7 +543,9 @@ impl Keys {
         let keys = DataKeys::open(self.disk.as_ref(), &self.options, &mut Vec::new())?;
         // A key that only has the right id would be found out too late.
         keys.keyring()?;
-        settle(self.disk.as_ref(), &keys)?;
+        if self.only_read.is_none() {
+            settle(self.disk.as_ref(), &keys)?;
+        }
         Ok(keys)
     }
 

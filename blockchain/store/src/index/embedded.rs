@@ -17,7 +17,7 @@ use crate::descriptors::{self, Keeper};
 
 /// In the index's folder once it is whole, and until it is found to be wrong: what is without it is made
 /// anew.
-const MADE: &str = "made";
+pub(super) const MADE: &str = "made";
 
 const CACHE_BYTES: u64 = 32 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
@@ -45,6 +45,12 @@ fn fault(error: fjall::Error) -> StoreError {
     {
         let reason = format!("the disk is full: {io}; nothing is lost, make room for it");
         return StoreError::Io { context: "the index".into(), reason, kind: io.kind() };
+    }
+    if let fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) = &error
+        && matches!(io.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+    {
+        let reason = io.to_string();
+        return StoreError::Io { context: "opening the index".into(), reason, kind: io.kind() };
     }
     StoreError::Index(format!("{error}; `lucid reindex` rebuilds it from the log"))
 }

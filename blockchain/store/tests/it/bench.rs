@@ -87,8 +87,18 @@ impl Store {
         limits: Limits,
         accept_loss: bool,
     ) -> Result<Vault, StoreError> {
+        self.open_on(Arc::new(disk.clone()), index, limits, accept_loss)
+    }
+
+    pub fn open_on(
+        &self,
+        disk: Arc<dyn Disk>,
+        index: Arc<dyn Index>,
+        limits: Limits,
+        accept_loss: bool,
+    ) -> Result<Vault, StoreError> {
         Vault::open(Drawers {
-            disk: Arc::new(disk.clone()),
+            disk,
             store: self.id,
             sealer: self.sealer.clone(),
             index,

@@ -13,12 +13,13 @@ use lucid_store::CommitError;
 use lucid_store::audit::audit;
 use lucid_store::disk::Disk;
 use lucid_store::disk::simulated::{SimulatedDisk, SyncPoint};
+use lucid_store::disk::view::{Settled, View};
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::index::{Watermark, watermark};
 use lucid_store::vault::{Vault, read_mark};
 use parking_lot::Mutex;
 
-use crate::bench::{Entry, Store, chunk, facts_of, index_of, reads};
+use crate::bench::{Entry, SMALL, Store, chunk, facts_of, index_of, reads};
 
 /// What an index holds.
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -253,6 +254,37 @@ fn open(tape: &Recording, disk: &SimulatedDisk, index: &Arc<MemoryIndex>) -> Res
     }
 }
 
+/// Opens what is left without writing: it holds what was acknowledged, and is as it was afterwards.
+fn look(
+    tape: &Recording,
+    calls: usize,
+    disk: &SimulatedDisk,
+    index: &Arc<MemoryIndex>,
+) -> Result<Arc<MemoryIndex>, String> {
+    let before = disk.calls();
+    let settled = Settled::not_yet("it is only looked at".into());
+    let view: Arc<dyn Disk> = Arc::new(View::of(Arc::new(disk.clone()), settled.clone()));
+    let vault = tape
+        .store
+        .open_on(view.clone(), index.clone(), SMALL, false)
+        .map_err(|error| format!("it cannot be looked at: {error}"))?;
+    settled.settle();
+    if vault.loss().is_some() || vault.read_only().is_none() || !vault.damage().is_empty() {
+        return Err(format!("looked at: {:?} {:?}", vault.loss(), vault.damage()));
+    }
+    check(tape, calls, &vault, index)?;
+    let found = audit(&view, Some(&tape.store.sealer), tape.store.id, None, &|_, _| {}).unwrap();
+    if !found.damage.is_empty() || found.torn.iter().any(|torn| torn.file != "CLOSED.new") {
+        return Err(format!("looked at, the audit says: {:?} {:?}", found.damage, found.torn));
+    }
+    let refused = Entry::new(9_000, 1, vec![]).commit(&vault).unwrap_err();
+    assert_eq!(refused.to_string(), "writing failed: it is only looked at");
+    vault.close().unwrap();
+    drop(vault);
+    assert_eq!(disk.calls(), before, "{:?}", disk.story(before..disk.calls()));
+    Ok(index.clone())
+}
+
 /// Starts the machine again, with the index that is left, and goes on.
 fn revive(
     tape: &Recording,
@@ -268,7 +300,11 @@ fn revive(
             return Err("the mark of an orderly close is gone".into());
         }
     }
+    let looked = look(tape, calls, &disk, &index_of(&index.rows()))?;
     let vault = open(tape, &disk, &index)?;
+    if looked.rows() != index.rows() {
+        return Err("whoever only reads sees something else than a start does".into());
+    }
     check(tape, calls, &vault, &index)?;
     check_audit(tape, &disk, true)?;
 

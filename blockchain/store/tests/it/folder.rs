@@ -7,9 +7,10 @@ use std::sync::Arc;
 use lucid_store::StoreError;
 use lucid_store::audit::audit;
 use lucid_store::disk::Disk;
-use lucid_store::folder::{DataFolder, Options};
+use lucid_store::folder::{DataFolder, Options, ToRead};
 use lucid_store::index::embedded::EmbeddedIndex;
 use lucid_store::index::memory::MemoryIndex;
+use lucid_store::index::temporary::Room;
 use lucid_store::vault::{Drawers, Vault};
 
 use crate::bench::{Entry, chunk, options, reads};
@@ -297,4 +298,75 @@ fn an_index_that_was_deleted_comes_back_as_it_was() {
         .unwrap(),
     );
     assert_eq!(memory.rows().into_iter().collect::<Vec<_>>(), before);
+}
+
+fn to_read(home: &Path) -> ToRead {
+    let room = Room { scratch: home.to_owned(), memory_bytes_max: 1 << 20 };
+    ToRead { why: "the tests say so".into(), room }
+}
+
+#[test]
+fn a_folder_is_not_read_beside_its_owner_nor_owned_while_it_is_read() {
+    let (home, scratch) = (made(true), tempfile::tempdir().unwrap());
+    let how = to_read(scratch.path());
+    let owner = DataFolder::open(home.path(), &options(true, None)).unwrap();
+    let refused = DataFolder::read(home.path(), &options(true, None), &how).err().unwrap();
+    let place = home.path().display();
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "{place} is in use by the tests (process {}), and is not read beside it: ask that with \
+             --server, or wait until it has ended",
+            std::process::id()
+        )
+    );
+    drop(owner);
+    let first = DataFolder::read(home.path(), &options(true, None), &how).unwrap();
+    let second = DataFolder::read(home.path(), &options(true, None), &how).unwrap();
+    let said = first.only_read().unwrap();
+    assert_eq!(said.why(), format!("nothing is written to {place}: the tests say so"));
+    assert_eq!(said.doubt(), None);
+    drop(first);
+    assert_eq!(
+        refusal(home.path(), &options(true, None)),
+        format!("{place} is being read, and not to be changed")
+    );
+    drop(second);
+    DataFolder::open(home.path(), &options(true, None)).unwrap();
+}
+
+#[test]
+fn an_index_of_another_log_is_left_aside_where_it_cannot_be_rebuilt() {
+    let (home, scratch) = (made(true), tempfile::tempdir().unwrap());
+    let entry = Entry::new(1, 1, vec![chunk(1, 5_000)]);
+    let other = made(true);
+    for home in [&home, &other] {
+        let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+        entry.commit(&vault(&folder).unwrap()).unwrap();
+    }
+    fs::remove_dir_all(home.path().join("index")).unwrap();
+    fs::rename(other.path().join("index"), home.path().join("index")).unwrap();
+    let as_owner = DataFolder::open(home.path(), &options(true, None)).unwrap();
+    assert!(vault(&as_owner).err().unwrap().to_string().contains("lucid reindex"));
+    drop(as_owner);
+    for scratch in [scratch.path().to_owned(), scratch.path().join("absent")] {
+        let how = to_read(&scratch);
+        let folder = DataFolder::read(home.path(), &options(true, None), &how).unwrap();
+        let join = |index| {
+            Vault::open(Drawers {
+                disk: folder.disk.clone(),
+                store: folder.store,
+                sealer: folder.sealer.clone(),
+                index,
+                project: Arc::new(crate::bench::Rows),
+                accept_loss: false,
+                limits: lucid_store::committer::Limits::default(),
+            })
+        };
+        let vault = folder.join(join, |error: &StoreError| Some(error)).unwrap();
+        assert_eq!(reads(&vault, &entry.chunks[0]), Ok(true));
+        let refused = Entry::new(2, 1, vec![]).commit(&vault).unwrap_err();
+        assert!(refused.to_string().ends_with("the tests say so"), "{refused}");
+    }
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 }

@@ -235,3 +235,39 @@ proptest! {
         agrees(Box::new(EmbeddedIndex::open(home.path()).unwrap()), &steps, Some(home.path()));
     }
 }
+
+/// How much memory an index may take in the test below.
+const BOUND: u64 = 64 << 20;
+
+/// Run as a process of its own by the test below.
+#[test]
+#[ignore = "it measures the memory of its process, so it needs one of its own"]
+fn an_index_in_memory_is_filled_until_it_is_refused() {
+    let peak = || -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    };
+    let index = MemoryIndex::bounded(BOUND, Path::new("nowhere"));
+    let before = peak();
+    // In no order, as names of chunks come, and as small as rows are: then they weigh the most.
+    let row = |n: u64| (blake3::hash(&n.to_le_bytes()).as_bytes().to_vec(), Some(vec![7; 21]));
+    let refused = (0..).find_map(|n| index.write(vec![row(n)]).err()).unwrap().to_string();
+    assert!(refused.contains("nowhere has no room for it"), "{refused}");
+    let taken = peak() - before;
+    let rows = index.rows().len() as u64;
+    assert!(rows > BOUND / 250, "{rows} rows are too few");
+    assert!(taken <= BOUND, "{rows} rows took {taken} bytes");
+    assert!(taken > BOUND / 3, "{rows} rows took only {taken} bytes");
+}
+
+#[test]
+fn an_index_in_memory_keeps_to_its_bound() {
+    let name = "index::an_index_in_memory_is_filled_until_it_is_refused";
+    let ran = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}

@@ -66,7 +66,7 @@ impl Export {
     pub(super) fn run(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<u8> {
         let source = match at.client()? {
             Some(client) => Source::Server(client),
-            None => Source::Folder(Box::new(at.open("export", existing())?)),
+            None => Source::Folder(Box::new(at.open("export", existing(), output)?)),
         };
         let end = source.newest()?.map(|newest| self.to.map_or(newest, |to| to.min(newest)));
         let from = self.from.unwrap_or(0);

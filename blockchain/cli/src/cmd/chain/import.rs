@@ -65,7 +65,7 @@ impl Import {
         let (lines, length) = Lines::open(&self.file, &cut)?;
         let role = self.follower.then_some(Role::Follower);
         let kind = Kind { role, genesis: self.genesis, ..Kind::default() };
-        let opened = at.open("import", Options { kind, ..Options::default() })?;
+        let opened = at.open("import", Options { kind, ..Options::default() }, output)?;
         if let Some(why) = opened.read_only() {
             anyhow::bail!("the chain takes no blocks now: {why}");
         }

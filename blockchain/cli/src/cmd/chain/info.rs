@@ -82,7 +82,7 @@ impl Info {
 }
 
 fn of_folder(at: &Where<'_>, output: &Output) -> anyhow::Result<Found> {
-    let opened = at.open("info", existing())?;
+    let opened = at.open("info", existing(), output)?;
     for damage in opened.damage() {
         output.warn(&damage.to_string());
     }

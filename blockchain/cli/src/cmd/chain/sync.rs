@@ -71,7 +71,7 @@ impl Sync {
         let peer = HttpPeer::new(url, Duration::from_secs(self.timeout))?;
         let (genesis, producer) = (self.genesis, Producers::of(&self.producer)?);
         let kind = Kind { role: Some(Role::Follower), genesis, producer };
-        let opened = at.open("sync", Options { kind, ..Options::default() })?;
+        let opened = at.open("sync", Options { kind, ..Options::default() }, output)?;
         if let Some(why) = opened.read_only() {
             anyhow::bail!("the chain takes no blocks now: {why}");
         }

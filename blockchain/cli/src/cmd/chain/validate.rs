@@ -78,7 +78,7 @@ impl Validate {
                 client.validate_chain(&ValidateChain { start, end, records: self.records })?
             }
             (None, None) => {
-                let opened = at.open("validate", existing())?;
+                let opened = at.open("validate", existing(), output)?;
                 let report =
                     validate_chain(opened.chain.as_ref(), now(), &asked, self.records, |so_far| {
                         show(&progress, so_far);
