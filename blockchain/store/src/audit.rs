@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::crypt::Sealer;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile};
 use crate::frame::Header;
 use crate::index::Watermark;
 use crate::{Damage, StoreError, folder, log, segment, vault};
@@ -149,7 +149,7 @@ impl Listed {
         let mut bytes = 0;
         for path in paths.chain(segments.iter().map(|n| segment::path(*n))) {
             let context = || StoreError::io(format!("reading {path}"));
-            if let Some(file) = disk.open(&path).map_err(context())? {
+            if let Ok(file) = disk::find(disk, &path)? {
                 bytes += file.length().map_err(context())?;
             }
         }
@@ -192,11 +192,17 @@ struct Auditor<'a> {
     needless: BTreeSet<u32>,
 }
 
+/// A file and its length.
+type Opened = (Arc<dyn DiskFile>, u64);
+
 impl Auditor<'_> {
     fn run(mut self, listed: &Listed, work: &mut Work<'_>) -> Result<Audit, StoreError> {
         self.logs(&listed.logs, work)?;
         self.segments(&listed.segments, work)?;
         let checked = work.finish();
+        if let Some(error) = checked.failed {
+            return Err(error);
+        }
         self.found.opened += checked.opened;
         self.found.plain_bytes += checked.plain_bytes;
         self.found.damage.extend(checked.damage);
@@ -205,24 +211,28 @@ impl Auditor<'_> {
     }
 
     /// Opens a file; one that is missing, or that the disk will not read, is damage.
-    fn open(&mut self, path: &str) -> Option<(Arc<dyn DiskFile>, u64)> {
-        let opened = self.disk.open(path).and_then(|file| {
-            file.map(|file| file.length().map(|length| (file, length))).transpose()
-        });
-        match opened {
-            Ok(Some(file)) => {
+    fn open(&mut self, path: &str) -> Result<Option<Opened>, StoreError> {
+        match disk::find(self.disk, path)? {
+            Ok(file) => {
                 self.found.files += 1;
-                Some(file)
+                let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+                Ok(Some((file, length)))
             }
-            Ok(None) => {
-                self.damage(path, 0, "the file is missing");
-                None
-            }
-            Err(error) => {
-                self.damage(path, 0, &format!("the file cannot be read: {error}"));
-                None
+            Err(damage) => {
+                self.found.damage.push(damage);
+                Ok(None)
             }
         }
+    }
+
+    /// Names the files between the one that was looked at last and this one.
+    fn name_gap(&mut self, last: u32, number: u32, path: fn(u32) -> String) -> bool {
+        let gap = last.saturating_add(1)..=number.saturating_sub(1);
+        if gap.is_empty() {
+            return false;
+        }
+        self.found.damage.push(Damage::missing(gap, path));
+        true
     }
 
     fn damage(&mut self, path: &str, offset: u64, why: &str) {
@@ -236,19 +246,14 @@ impl Auditor<'_> {
         path: &str,
         offset: u64,
         header: &Header,
-    ) -> Option<Vec<u8>> {
-        let payload = crate::frame::read_payload(file, path, offset, header);
-        let why = match payload {
-            Ok(payload) if !header.matches(&payload) => "the payload does not match its digest",
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let why = match crate::frame::read_payload(file, path, offset, header)? {
             Ok(_) if header.name != header.payload_digest => "the record's name is not its digest",
-            Ok(payload) => return Some(payload),
-            Err(error) => {
-                self.damage(path, offset, &error.to_string());
-                return None;
-            }
+            Ok(payload) => return Ok(Some(payload)),
+            Err(why) => why,
         };
         self.damage(path, offset, why);
-        None
+        Ok(None)
     }
 
     /// Moves what a crash may have left behind the last commit from the damage to the torn.

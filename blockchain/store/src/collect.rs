@@ -17,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::codec::{Compression, Packer};
 use crate::committer::{Submission, short};
 use crate::crypt::{ChunkKey, Owner};
-use crate::disk::DiskFile;
+use crate::disk::{self, DiskFile};
 use crate::frame::{HEADER_BYTES, Header, Sealed};
 use crate::index::{self, Placement};
 use crate::rewrite::{self, Draft, RewrittenHeader};
@@ -278,8 +278,10 @@ impl<'a> Collection<'a> {
         let mut victims = Vec::new();
         for number in segment::numbers(self.vault.disk().as_ref())? {
             let Some((file, ..)) = self.sealed(number)? else { continue };
-            if self.origin(number, file.as_ref())?.1 < level {
-                victims.push((number, file.length().map_err(reading(number))?));
+            match self.origin(number, file.as_ref())? {
+                Some((_, packed)) if packed >= level => {}
+                Some(_) => victims.push((number, file.length().map_err(reading(number))?)),
+                None => done.segments_damaged += 1,
             }
         }
         self.rewrite(&victims, Some((level, threads.max(1))), &mut done, control)?;
@@ -320,8 +322,7 @@ impl<'a> Collection<'a> {
     fn seal_open_segment(&self, worth: impl Fn(u64, u32) -> bool) -> Result<(), StoreError> {
         let number = index::watermark(self.vault.index())?.segment;
         let path = segment::path(number);
-        let opened = self.vault.disk().open(&path).map_err(reading(number))?;
-        let Some(file) = opened else { return Ok(()) };
+        let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else { return Ok(()) };
         if self.sealed(number)?.is_none() && worth(file.length().map_err(reading(number))?, number)
         {
             self.vault.seal_segment().map_err(dropping())?;
@@ -332,8 +333,7 @@ impl<'a> Collection<'a> {
     /// A segment that never changes any more: it has a footer, or was left behind without one.
     fn sealed(&self, number: u32) -> Result<Option<SealedSegment>, StoreError> {
         let path = segment::path(number);
-        let opened = self.vault.disk().open(&path).map_err(reading(number))?;
-        let Some(file) = opened else { return Ok(None) };
+        let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else { return Ok(None) };
         let left_behind =
             number & REWRITTEN == 0 && number < index::watermark(self.vault.index())?.segment;
         let found = Footer::of_ended(file.as_ref(), number, left_behind)?;
@@ -382,20 +382,29 @@ impl<'a> Collection<'a> {
         commit(chunks)
     }
 
-    /// What a segment stands for beside itself, and at which level it was packed.
-    fn origin(&self, number: u32, file: &dyn DiskFile) -> Result<(Vec<u32>, u8), StoreError> {
+    /// What a segment stands for beside itself, and at which level it was packed; `None` when its first
+    /// record is damaged. Then it is left alone: what it stands for has to be known to whoever replaces it.
+    fn origin(
+        &self,
+        number: u32,
+        file: &dyn DiskFile,
+    ) -> Result<Option<(Vec<u32>, u8)>, StoreError> {
         if number & REWRITTEN == 0 {
-            return Ok((Vec::new(), 0));
+            return Ok(Some((Vec::new(), 0)));
         }
         let begin = RewrittenHeader::read(file, number, self.vault.store())?;
-        let begin = begin.map_err(StoreError::Damaged)?;
-        Ok((begin.replaces, begin.level))
+        if let Err(damage) = &begin {
+            tracing::error!(%damage, "a segment is left alone");
+        }
+        Ok(begin.ok().map(|begin| (begin.replaces, begin.level)))
     }
 
-    /// Looks a segment's live records up; `None` when one of them is known to be damaged.
+    /// Looks a segment's live records up; `None` when one of them is known to be damaged, or its first
+    /// record is.
     fn victim(&self, number: u32, length: u64) -> Result<Option<Victim>, StoreError> {
         let Some((file, _, footer)) = self.sealed(number)? else { return Ok(None) };
-        let (mut stands_for, level) = self.origin(number, file.as_ref())?;
+        let Some(origin) = self.origin(number, file.as_ref())? else { return Ok(None) };
+        let (mut stands_for, level) = origin;
         stands_for.push(number);
         let mut records = Vec::new();
         for entry in footer.entries {

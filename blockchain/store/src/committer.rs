@@ -33,10 +33,10 @@ use std::time::{Duration, Instant};
 use lucid_core::digest::ChunkName;
 use parking_lot::{Condvar, Mutex};
 
-use crate::disk::{Disk, DiskFile};
-use crate::frame::{CipherId, Sealed};
+use crate::disk::{self, Disk, DiskFile};
+use crate::frame::{self, CipherId, Kind, NUMBER_MAX, Sealed};
 use crate::index::{self, Changes, Index, Placement, Project, Watermark};
-use crate::log::{self, Commit, FileHeader, HeadersDigest};
+use crate::log::{self, Commit, FileHeader, HeadersDigest, Summary};
 use crate::segment::{self, Footer, placement_of};
 use crate::{CommitError, StoreError, threads};
 
@@ -243,13 +243,13 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts writing behind what recovery found.
+    /// Starts writing behind what recovery found: the last commit, and the newest log file there is.
     pub fn start(
         disk: Arc<dyn Disk>,
         store: [u8; 16],
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
-        from: Watermark,
+        from: (Watermark, u32),
         limits: Limits,
     ) -> Result<Self, StoreError> {
         let writer = Writer::open(disk, store, index, project, from, limits)?;
@@ -438,6 +438,8 @@ struct Writer {
     index: Arc<dyn Index>,
     project: Arc<dyn Project>,
     at: Watermark,
+    /// Log files that are there already; one of them may be none of ours, or unreadable.
+    newest_log: u32,
     log: Option<Tail>,
     segment: Option<Tail>,
     /// The sequence of the open segment's first record: bounds how many records it has.
@@ -461,23 +463,27 @@ impl Writer {
         store: [u8; 16],
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
-        at: Watermark,
+        (at, newest_log): (Watermark, u32),
         limits: Limits,
     ) -> Result<Self, StoreError> {
         let most = (segment::RECORDS_MAX as u64).min(limits.segment_records).max(1);
         let segment_bytes = limits.segment_bytes.max(1);
         let limits = Limits { segment_records: most, segment_bytes, ..limits };
         let reopen = |path: String, length: u64| -> Result<Option<Tail>, StoreError> {
-            let file = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
+            let file = disk::find(disk.as_ref(), &path)?.ok();
             Ok(file.map(|file| Tail { file, path, length }))
         };
-        let log = if at.log == 0 { None } else { reopen(log::path(at.log), at.offset)? };
+        let log = match reopen(log::path(at.log), at.offset)? {
+            Some(tail) if at.log >= newest_log && ends_soundly(&tail, &at)? => Some(tail),
+            _ => None,
+        };
         let mut writer = Self {
             disk: disk.clone(),
             store,
             index,
             project,
             at,
+            newest_log,
             log,
             segment: None,
             segment_first_sequence: at.sequence,
@@ -490,9 +496,12 @@ impl Writer {
         {
             let context = || StoreError::io(format!("reading {}", tail.path));
             match tail.file.length().map_err(context())?.cmp(&tail.length) {
+                // Nor is anything written into a page that the medium does not give back.
+                Ordering::Equal
+                    if !disk::ends_readably(tail.file.as_ref(), tail.length)
+                        .map_err(context())? => {}
                 Ordering::Equal => {
-                    if let Some(Ok(first)) =
-                        crate::frame::read_header(tail.file.as_ref(), &tail.path, 0)?
+                    if let Some(Ok(first)) = frame::read_header(tail.file.as_ref(), &tail.path, 0)?
                     {
                         writer.segment_first_sequence = first.sequence;
                     }
@@ -668,13 +677,16 @@ impl Writer {
         facts: &mut [Fact],
     ) -> Result<Vec<(ChunkName, Placement)>, Failure> {
         let has_chunks = !chunks.is_empty();
+        if self.at.sequence.max(self.at.commit) >= NUMBERS_END {
+            return Err(Failure::no_number("the log"));
+        }
         self.open_tails(has_chunks)?;
         let mut next = self.at;
         let first_sequence = next.sequence;
         let mut placements = Vec::with_capacity(chunks.len());
 
         let mut chunk_headers = HeadersDigest::new();
-        let mut chunk_parts: Vec<[u8; crate::frame::HEADER_BYTES]> = Vec::new();
+        let mut chunk_parts: Vec<[u8; frame::HEADER_BYTES]> = Vec::new();
         for chunk in chunks.iter_mut() {
             chunk.header.sequence = next.sequence;
             next.sequence += 1;
@@ -755,7 +767,10 @@ impl Writer {
     /// Makes sure that there is a log to append to, and a segment when chunks are to be written.
     fn open_tails(&mut self, has_chunks: bool) -> Result<(), Failure> {
         if self.log.is_none() {
-            let number = self.at.log + 1;
+            let number = self.at.log.max(self.newest_log) + 1;
+            if number > log::FILE_MAX {
+                return Err(Failure::no_number(&log::path(number - 1)));
+            }
             let header =
                 FileHeader { store: self.store, role: "log", number, previous: self.at.digest };
             let tail = self.begin(log::FOLDER, log::path(number), &header)?;
@@ -764,6 +779,9 @@ impl Writer {
         }
         if has_chunks && self.segment.is_none() {
             let number = self.at.segment + 1;
+            if number > log::FILE_MAX {
+                return Err(Failure::no_number(&segment::path(number - 1)));
+            }
             let header = FileHeader {
                 store: self.store,
                 role: "chunks",
@@ -936,9 +954,45 @@ impl Failure {
         Self { why: "a commit counts at most 2^32-1 facts".into(), full: false, at_sync: false }
     }
 
+    fn no_number(place: &str) -> Self {
+        let why = format!("no number is free behind {place}, which is damaged: move it away");
+        Self { why, full: false, at_sync: false }
+    }
+
     fn missing_log() -> Self {
         Self { why: "no log file is open".into(), full: false, at_sync: false }
     }
+}
+
+/// Nothing is written when sequences or commits come this near to [`NUMBER_MAX`].
+const NUMBERS_END: u64 = NUMBER_MAX - (1 << 40);
+
+/// Whether a log goes on here: right behind the commit that the next one will name, or behind the first
+/// record of a file without one. Behind anything else a new file is begun: what is cut short or damaged
+/// could swallow what follows it.
+fn ends_soundly(tail: &Tail, at: &Watermark) -> Result<bool, StoreError> {
+    let Tail { file, path, length } = tail;
+    let context = StoreError::io(format!("reading {path}"));
+    if !disk::ends_readably(file.as_ref(), *length).map_err(context)? {
+        return Ok(false);
+    }
+    let header = |offset| frame::read_header(file.as_ref(), path, offset);
+    if let Some(Ok(first)) = header(0)?
+        && first.kind == Kind::File
+        && first.record_bytes() == *length
+    {
+        return Ok(true);
+    }
+    let Some(begin) = length.checked_sub(log::COMMIT_RECORD_BYTES) else { return Ok(false) };
+    let Some(Ok(last)) = header(begin)? else { return Ok(false) };
+    let Ok(payload) = frame::read_payload(file.as_ref(), path, begin, &last)? else {
+        return Ok(false);
+    };
+    Ok(match last.kind {
+        Kind::Commit => last.name == at.digest && Commit::decode(&payload).is_ok(),
+        Kind::Summary => Summary::decode(&payload).is_ok_and(|last| last.digest == at.digest),
+        _ => false,
+    })
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::codec::Packer;
 use crate::collect::{Collection, Control};
-use crate::disk::DiskFile;
+use crate::disk::{self, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Step};
 use crate::log::{self, Commit, HeadersDigest, Summary};
 use crate::vault::Vault;
@@ -52,13 +52,10 @@ impl Collection<'_> {
         let mut passed = 0;
         let mut total = 0;
         for number in 1..=newest.log {
-            total += Source::open(self.vault(), number, &newest)?.map_or(0, |source| source.end);
+            total += Source::open(self.vault(), number, &newest)?.end;
         }
         for number in 1..=newest.log {
-            let Some(mut source) = Source::open(self.vault(), number, &newest)? else {
-                let path = log::path(number);
-                return Err(StoreError::Damaged(Damage::new(path, 0, "the file is missing")));
-            };
+            let mut source = Source::open(self.vault(), number, &newest)?;
             let kept = source.weigh(matters)?;
             passed += source.end;
             let worth = number < newest.log || source.end - kept >= BATCH_BYTES;
@@ -73,7 +70,7 @@ impl Collection<'_> {
                     }
                     // An index that stood in the file to be replaced would be refused.
                     self.vault().index().flush()?;
-                    source = Source::open(self.vault(), number, &now)?.unwrap_or(source);
+                    source = Source::open(self.vault(), number, &now)?;
                 }
                 let (removed, length) = source.condense(self.vault(), matters)?;
                 done.logs_rewritten += 1;
@@ -99,17 +96,12 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn open(
-        vault: &'a Vault,
-        number: u32,
-        newest: &index::Watermark,
-    ) -> Result<Option<Self>, StoreError> {
+    fn open(vault: &'a Vault, number: u32, newest: &index::Watermark) -> Result<Self, StoreError> {
         let path = log::path(number);
-        let context = || StoreError::io(format!("reading {path}"));
-        let Some(file) = vault.disk().open(&path).map_err(context())? else { return Ok(None) };
-        let length = file.length().map_err(context())?;
+        let file = disk::find(vault.disk().as_ref(), &path)?.map_err(StoreError::Damaged)?;
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let end = if number == newest.log { newest.offset.min(length) } else { length };
-        Ok(Some(Self { vault, number, path, file, end }))
+        Ok(Self { vault, number, path, file, end })
     }
 
     /// Walks the records; anything that is damaged ends the work, since what it said is not known.
@@ -124,9 +116,7 @@ impl<'a> Source<'a> {
                 Step::Damaged(damage) => return Err(StoreError::Damaged(damage)),
             };
             let payload = frame::read_payload(self.file.as_ref(), &self.path, offset, &header)?;
-            if !header.matches(&payload) {
-                return Err(self.damaged(offset, "the record does not match its digest"));
-            }
+            let payload = payload.map_err(|why| self.damaged(offset, why))?;
             visit(offset, header, payload)?;
         }
         Ok(())

@@ -3,7 +3,12 @@
 //! Damage is an answer, not a crash: reading goes on around it. [`Damage`] is what every reader,
 //! recovery and the audit report.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::ops::RangeInclusive;
+
+/// Places that are remembered by name; the audit names all of them, and a scrub does little by little.
+const LISTED_MAX: usize = 1_000;
 
 /// One damaged place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,10 +26,95 @@ impl Damage {
     pub fn new(file: impl Into<String>, offset: u64, why: impl fmt::Display) -> Self {
         Self { file: file.into(), offset, why: why.to_string() }
     }
+
+    /// Names a place whose bytes the medium does not give back.
+    pub fn unreadable(file: impl Into<String>, offset: u64, error: &std::io::Error) -> Self {
+        Self::new(file, offset, format_args!("the disk cannot read it: {error}"))
+    }
+
+    /// Names numbered files that are missing, from one number to another: one place, however many.
+    pub fn missing(files: RangeInclusive<u32>, path: impl Fn(u32) -> String) -> Self {
+        let (first, last) = files.into_inner();
+        let why = match last.saturating_sub(first) {
+            0 => "the file is missing".to_owned(),
+            more => format!("the file is missing, and so are the {more} up to {}", path(last)),
+        };
+        Self::new(path(first), 0, why)
+    }
 }
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at byte {}: {}", self.file, self.offset, self.why)
+    }
+}
+
+/// Damage as it is found: each place once, and so many of them that a disk full of rubbish fills no
+/// memory. What is beyond that is counted.
+#[derive(Debug, Clone, Default)]
+pub struct DamageList {
+    listed: Vec<Damage>,
+    known: HashSet<Damage>,
+    more: u64,
+}
+
+impl DamageList {
+    /// Adds a place.
+    pub fn push(&mut self, damage: Damage) {
+        self.note(damage);
+    }
+
+    /// Adds a place; says whether it was new, and is listed.
+    pub fn note(&mut self, damage: Damage) -> bool {
+        if self.known.contains(&damage) {
+            return false;
+        }
+        if self.listed.len() >= LISTED_MAX {
+            self.more = self.more.saturating_add(1);
+            return false;
+        }
+        self.known.insert(damage.clone());
+        self.listed.push(damage);
+        true
+    }
+
+    /// Adds places.
+    pub fn extend(&mut self, damage: impl IntoIterator<Item = Damage>) {
+        damage.into_iter().for_each(|damage| self.push(damage));
+    }
+
+    /// Keeps those of which `stays` is true.
+    pub fn retain(&mut self, stays: impl Fn(&Damage) -> bool) {
+        self.listed.retain(&stays);
+        self.known.retain(stays);
+    }
+
+    /// Those that are listed, in the order in which they were found.
+    pub fn iter(&self) -> std::slice::Iter<'_, Damage> {
+        self.listed.iter()
+    }
+
+    /// How many more there were.
+    pub fn more(&self) -> u64 {
+        self.more
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+}
+
+impl From<Vec<Damage>> for DamageList {
+    fn from(damage: Vec<Damage>) -> Self {
+        let mut list = Self::default();
+        list.extend(damage);
+        list
+    }
+}
+
+impl From<DamageList> for Vec<Damage> {
+    fn from(list: DamageList) -> Self {
+        list.listed
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::Damage;
+use crate::{Damage, disk};
 
 /// A failure of the store. Absence is never one of these.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -109,6 +109,18 @@ impl StoreError {
             Self::Io { kind: io::ErrorKind::ReadOnlyFilesystem, .. } => Some(READ_ONLY),
             Self::Io { kind: io::ErrorKind::PermissionDenied, .. } => Some(NO_PERMISSION),
             _ => None,
+        }
+    }
+
+    /// Says at which place of a file reading failed: it is damaged if the medium did not give its bytes
+    /// back, and otherwise nothing is known about it.
+    pub fn reading(file: &str, offset: u64) -> impl FnOnce(io::Error) -> Self {
+        move |error| {
+            if disk::is_media_error(&error) {
+                Self::Damaged(Damage::unreadable(file, offset, &error))
+            } else {
+                Self::io(format!("reading {file}"))(error)
+            }
         }
     }
 }

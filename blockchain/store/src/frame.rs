@@ -5,7 +5,7 @@
 //! `docs/FORMATS.md` gives the layout byte by byte. Records follow each other without gaps; after
 //! damage [`Scanner`] finds the next one by its magic and checksum.
 
-use crate::disk::DiskFile;
+use crate::disk::{self, DiskFile};
 use crate::{Damage, StoreError};
 
 /// The first bytes of every record.
@@ -21,6 +21,20 @@ const CHECKSUM_AT: usize = 120;
 pub const PAYLOAD_BYTES_MAX: u32 = 64 << 20;
 /// But earlier versions wrote facts and footers of any length, and what they acknowledged is still read.
 const OLD_PAYLOAD_BYTES_MAX: u32 = 1 << 30;
+
+/// Sequences, heights and offsets on the disk are below this. So whatever a file claims, adding to it
+/// does not overflow: decoders refuse the rest, and nothing writes it.
+pub const NUMBER_MAX: u64 = 1 << 62;
+
+/// Reads a number that something will be added to.
+pub(crate) fn number(
+    from: &mut lucid_core::wire::Reader<'_>,
+    what: &'static str,
+) -> Result<u64, lucid_core::wire::WireFault> {
+    let number = from.u64(what)?;
+    let invalid = lucid_core::wire::WireFault::Invalid { what };
+    if number < NUMBER_MAX { Ok(number) } else { Err(invalid) }
+}
 
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -210,6 +224,9 @@ impl Header {
             if header.stored_length > most || header.plain_length > most {
                 return Err("the record claims to be larger than any record may be");
             }
+            if header.sequence >= NUMBER_MAX {
+                return Err("the record claims a place that no record can have");
+            }
             Ok(header)
         };
         read(&mut at)
@@ -315,6 +332,12 @@ fn within(kind: Kind, bytes: usize) -> Result<u32, StoreError> {
     )
 }
 
+/// Why a record is damaged of which the medium does not give all bytes back: unlike anything else that
+/// may be wrong with bytes, a crash does not leave this.
+pub const UNREADABLE: &str = "the disk cannot read it";
+/// Why a record with a sound header is damaged.
+pub const UNSOUND: &str = "the record's payload does not match its digest";
+
 /// Reads the header at `offset`. `Ok(None)` is the end of the file; `Err(why)` inside is damage.
 pub fn read_header(
     file: &dyn DiskFile,
@@ -322,8 +345,11 @@ pub fn read_header(
     offset: u64,
 ) -> Result<Option<Result<Header, &'static str>>, StoreError> {
     let mut bytes = [0; HEADER_BYTES];
-    let count =
-        file.read_at(offset, &mut bytes).map_err(StoreError::io(format!("reading {path}")))?;
+    let count = match file.read_at(offset, &mut bytes) {
+        Ok(count) => count,
+        Err(error) if disk::is_media_error(&error) => return Ok(Some(Err(UNREADABLE))),
+        Err(error) => return Err(StoreError::reading(path, offset)(error)),
+    };
     Ok(match count {
         0 => None,
         HEADER_BYTES => Some(Header::decode(&bytes)),
@@ -331,19 +357,20 @@ pub fn read_header(
     })
 }
 
-/// Reads the payload that belongs to a header, without judging it; short at the end of the file.
+/// Reads the payload that belongs to a header; `Err(why)` inside is damage.
 pub fn read_payload(
     file: &dyn DiskFile,
     path: &str,
     offset: u64,
     header: &Header,
-) -> Result<Vec<u8>, StoreError> {
+) -> Result<Result<Vec<u8>, &'static str>, StoreError> {
     let mut payload = vec![0; header.stored_length as usize];
-    let count = file
-        .read_at(offset + HEADER_BYTES as u64, &mut payload)
-        .map_err(StoreError::io(format!("reading {path}")))?;
-    payload.truncate(count);
-    Ok(payload)
+    match file.read_at(offset + HEADER_BYTES as u64, &mut payload) {
+        Ok(count) => payload.truncate(count),
+        Err(error) if disk::is_media_error(&error) => return Ok(Err(UNREADABLE)),
+        Err(error) => return Err(StoreError::reading(path, offset)(error)),
+    }
+    Ok(if header.matches(&payload) { Ok(payload) } else { Err(UNSOUND) })
 }
 
 /// One step of a [`Scanner`].
@@ -355,23 +382,49 @@ pub enum Step {
     Damaged(Damage),
 }
 
-/// Walks the headers of a file from one record to the next, between two offsets.
+/// The next record is looked for in pieces of this size.
+const WINDOW_BYTES: usize = 64 << 10;
+
+/// Walks the headers of a file from one record to the next, between two offsets. Every byte is looked at
+/// a few times at most, whatever they are.
 pub struct Scanner<'a> {
     file: &'a dyn DiskFile,
     path: &'a str,
     offset: u64,
     end: u64,
+    /// Bytes in which a record was looked for, and where they begin: rubbish between many records is
+    /// read once.
+    window: Vec<u8>,
+    base: u64,
+    /// Up to where something was that the medium does not give back.
+    unreadable: u64,
 }
 
 impl<'a> Scanner<'a> {
     /// Starts at `from`, which must be where a record begins, and ends at `to`.
     pub fn new(file: &'a dyn DiskFile, path: &'a str, from: u64, to: u64) -> Self {
-        Self { file, path, offset: from, end: to }
+        Self { file, path, offset: from, end: to, window: Vec::new(), base: 0, unreadable: 0 }
+    }
+
+    /// Goes on with what an earlier scanner of the same file had looked at.
+    pub(crate) fn with_window(mut self, (window, base): (Vec<u8>, u64)) -> Self {
+        (self.window, self.base) = (window, base);
+        self
+    }
+
+    /// What was looked at, for [`Scanner::with_window`].
+    pub(crate) fn into_window(self) -> (Vec<u8>, u64) {
+        (self.window, self.base)
     }
 
     /// Where the next step begins.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// The end of the last bytes so far that the medium did not give back; zero if there were none.
+    pub fn unreadable_to(&self) -> u64 {
+        self.unreadable
     }
 
     /// The next record or the next damage; `None` at the end.
@@ -383,7 +436,7 @@ impl<'a> Scanner<'a> {
         let why = match read_header(self.file, self.path, start)? {
             None => "the file ends early",
             Some(Err(why)) => why,
-            Some(Ok(header)) if start + header.record_bytes() > self.end => {
+            Some(Ok(header)) if header.record_bytes() > self.end - start => {
                 "the record's payload is cut short"
             }
             Some(Ok(header)) => {
@@ -391,33 +444,51 @@ impl<'a> Scanner<'a> {
                 return Ok(Some(Step::Record(start, header)));
             }
         };
+        if why == UNREADABLE {
+            // A header may reach into the bad place from before it, and what is left of it is lost too.
+            self.unreadable = self.unreadable.max(self.end.min(start + HEADER_BYTES as u64));
+        }
         self.offset = self.find_record(start + 1)?;
         Ok(Some(Step::Damaged(Damage::new(self.path, start, why))))
     }
 
     /// Where the next sound header begins, or the end.
-    fn find_record(&self, from: u64) -> Result<u64, StoreError> {
-        const WINDOW_BYTES: usize = 1 << 20;
-        let mut base = from;
-        let mut window = vec![0; WINDOW_BYTES];
-        while base < self.end {
-            let count = self
-                .file
-                .read_at(base, &mut window)
-                .map_err(StoreError::io(format!("reading {}", self.path)))?;
-            let seen = window.get(..count).unwrap_or_default();
+    fn find_record(&mut self, from: u64) -> Result<u64, StoreError> {
+        let mut from = from;
+        while from < self.end {
+            let skip = from.checked_sub(self.base).and_then(|skip| usize::try_from(skip).ok());
+            let seen = skip.and_then(|skip| self.window.get(skip..)).unwrap_or_default();
             if seen.len() < HEADER_BYTES {
-                break;
+                if self.look_at(from)? < HEADER_BYTES {
+                    break;
+                }
+                continue;
             }
             for (at, bytes) in seen.windows(HEADER_BYTES).enumerate() {
                 let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else { continue };
                 if bytes.starts_with(&MAGIC) && Header::decode(bytes).is_ok() {
-                    return Ok((base + at as u64).min(self.end));
+                    return Ok((from + at as u64).min(self.end));
                 }
             }
-            base += (seen.len() - HEADER_BYTES + 1) as u64;
+            from += (seen.len() - HEADER_BYTES + 1) as u64;
         }
         Ok(self.end)
+    }
+
+    /// Reads the bytes from an offset on, and says how many there are.
+    fn look_at(&mut self, from: u64) -> Result<usize, StoreError> {
+        self.window.resize(WINDOW_BYTES, 0);
+        let mut bad = Vec::new();
+        let read = disk::read_around(self.file, from, &mut self.window, &mut bad);
+        let count = read.map_err(StoreError::reading(self.path, from))?;
+        self.window.truncate(count);
+        self.base = from;
+        // Beyond what the walk is about, or behind where it goes on, nothing is its business yet.
+        self.unreadable = bad
+            .iter()
+            .filter(|range| range.start < self.end)
+            .fold(self.unreadable, |end, range| end.max(range.end.min(self.end)));
+        Ok(count)
     }
 }
 

@@ -9,12 +9,13 @@ pub mod embedded;
 pub mod memory;
 pub mod temporary;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
-use crate::StoreError;
+use crate::log::FILE_MAX;
+use crate::{StoreError, frame};
 
 /// The first byte of each key the store itself keeps. Owners use bytes from `0x40` on.
 const CHUNK: u8 = b'\x01';
@@ -137,7 +138,7 @@ impl Placement {
         let mut from = Reader::new(bytes);
         let placement = Self {
             segment: from.u32("segment")?,
-            offset: from.u64("offset")?,
+            offset: frame::number(&mut from, "offset")?,
             stored_length: from.u32("stored length")?,
             plain_length: from.u32("plain length")?,
             encrypted: flag(from.u8("encrypted")?)?,
@@ -263,6 +264,16 @@ pub fn is_retired(index: &dyn Index, segment: u32) -> Result<bool, StoreError> {
     Ok(index.get(&numbered_key(RETIRED, segment))?.is_some())
 }
 
+/// The segments that have been replaced.
+pub fn retired(index: &dyn Index) -> Result<BTreeSet<u32>, StoreError> {
+    let rows = index.scan(&[RETIRED], &[RETIRED + 1], usize::MAX, false)?;
+    Ok(rows.iter().filter_map(number_in_key).collect())
+}
+
+fn number_in_key((key, _): &Row) -> Option<u32> {
+    key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
 /// Notes that a segment was written from others, and that its file must be there until it is replaced
 /// itself.
 pub fn note_rewritten(changes: &mut Changes<'_>, segment: u32) {
@@ -272,8 +283,7 @@ pub fn note_rewritten(changes: &mut Changes<'_>, segment: u32) {
 /// The segments that were written from others, replaced ones among them.
 pub fn rewritten(index: &dyn Index) -> Result<Vec<u32>, StoreError> {
     let rows = index.scan(&[REWRITTEN], &[REWRITTEN + 1], usize::MAX, false)?;
-    let number = |(key, _): &Row| key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
-    Ok(rows.iter().filter_map(number).collect())
+    Ok(rows.iter().filter_map(number_in_key).collect())
 }
 
 /// Up to where the log has been taken in, and where the next commit goes.
@@ -320,14 +330,17 @@ impl Watermark {
         let mut from = Reader::new(bytes);
         let mark = Self {
             log: from.u32("log")?,
-            offset: from.u64("offset")?,
-            commit: from.u64("commit")?,
+            offset: frame::number(&mut from, "offset")?,
+            commit: frame::number(&mut from, "commit")?,
             digest: from.array("digest")?,
-            sequence: from.u64("sequence")?,
+            sequence: frame::number(&mut from, "sequence")?,
             segment: from.u32("segment")?,
-            segment_offset: from.u64("segment offset")?,
+            segment_offset: frame::number(&mut from, "segment offset")?,
         };
         from.finish()?;
+        if mark.log.max(mark.segment) > FILE_MAX {
+            return Err(WireFault::Invalid { what: "file number" });
+        }
         Ok(mark)
     }
 
@@ -360,7 +373,8 @@ mod tests {
     proptest! {
         #[test]
         fn placements_read_back_and_nothing_else_does(
-            segment: u32, offset: u64, stored_length: u32, plain_length: u32, encrypted: bool,
+            segment: u32, offset in 0..frame::NUMBER_MAX, stored_length: u32, plain_length: u32,
+            encrypted: bool,
             noise in prop::collection::vec(any::<u8>(), 0..30),
         ) {
             let placement = Placement { segment, offset, stored_length, plain_length, encrypted };

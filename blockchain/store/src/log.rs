@@ -7,10 +7,20 @@
 use lucid_core::wire::{Reader, WireFault, Writer};
 
 use crate::StoreError;
-use crate::frame::{HEADER_BYTES, Header, Kind, Sealed};
+use crate::disk::Disk;
+use crate::frame::{self, HEADER_BYTES, Header, Kind, Sealed};
 
 /// The folder of the log.
 pub const FOLDER: &str = "log";
+
+/// The highest number of a file: names have eight digits.
+pub const FILE_MAX: u32 = 99_999_999;
+
+/// Reads the number of a segment, or zero, that other files may follow.
+fn segment(from: &mut Reader<'_>) -> Result<u32, WireFault> {
+    let number = from.u32("segment")?;
+    if number <= FILE_MAX { Ok(number) } else { Err(WireFault::Invalid { what: "segment" }) }
+}
 
 /// The path of a log file.
 pub fn path(number: u32) -> String {
@@ -20,6 +30,12 @@ pub fn path(number: u32) -> String {
 /// What a log file is called while its condensed form is being written.
 pub fn fresh_path(number: u32) -> String {
     format!("{}.new", path(number))
+}
+
+/// The log files that there are, in order.
+pub fn numbers(disk: &dyn Disk) -> Result<Vec<u32>, StoreError> {
+    let names = disk.list(FOLDER).map_err(StoreError::io(format!("listing {FOLDER}/")))?;
+    Ok(names.iter().filter_map(|name| number_of(name, "log")).collect())
 }
 
 /// The number in a file name, if it is one of `NNNNNNNN.extension`.
@@ -121,14 +137,14 @@ impl Commit {
     pub fn decode(payload: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(payload);
         let commit = Self {
-            number: from.u64("commit number")?,
+            number: frame::number(&mut from, "commit number")?,
             previous: from.array("previous commit")?,
-            first_sequence: from.u64("first sequence")?,
+            first_sequence: frame::number(&mut from, "first sequence")?,
             facts: from.u32("fact count")?,
             facts_digest: from.array("facts digest")?,
-            segment: from.u32("segment")?,
-            segment_from: from.u64("segment start")?,
-            segment_to: from.u64("segment end")?,
+            segment: segment(&mut from)?,
+            segment_from: frame::number(&mut from, "segment start")?,
+            segment_to: frame::number(&mut from, "segment end")?,
             segment_digest: from.array("segment digest")?,
         };
         if from.u64("reserved")? != 0 {
@@ -179,14 +195,14 @@ impl Summary {
     pub fn decode(payload: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(payload);
         let summary = Self {
-            number: from.u64("commit number")?,
+            number: frame::number(&mut from, "commit number")?,
             digest: from.array("commit")?,
             previous: from.array("previous commit")?,
-            sequence: from.u64("sequence")?,
+            sequence: frame::number(&mut from, "sequence")?,
             facts: from.u32("fact count")?,
             facts_digest: from.array("facts digest")?,
-            segment: from.u32("segment")?,
-            segment_to: from.u64("segment end")?,
+            segment: segment(&mut from)?,
+            segment_to: frame::number(&mut from, "segment end")?,
         };
         if from.array::<16>("reserved")? != [0; 16] {
             return Err(WireFault::Invalid { what: "reserved" });

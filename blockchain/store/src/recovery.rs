@@ -9,13 +9,16 @@
 //! Everything accepted is synced before the store opens, since after a kill it may be in the page cache
 //! alone.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 
 use crate::codec::Packer;
 use crate::crypt::Sealer;
-use crate::disk::{Disk, DiskFile};
+use crate::damage::DamageList;
+use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Step};
 use crate::index::{self, Changes, Index, Project, Watermark};
 use crate::log::{self, COMMIT_RECORD_BYTES, Commit, FileHeader, HeadersDigest, Summary};
@@ -30,6 +33,8 @@ const CHANGES_MAX: usize = 8_192;
 pub struct Recovered {
     /// Where the next commit goes.
     pub at: Watermark,
+    /// No log file has a higher number: the next one that is begun does.
+    pub newest_log: u32,
     /// What is wrong, none of it in the way of the rest.
     pub damage: Vec<Damage>,
     /// Why nothing may be written, if so: acknowledged facts are missing from the log.
@@ -80,8 +85,10 @@ struct Recovery<'a> {
     packer: Packer,
     at: Watermark,
     bound: (u32, u64),
-    damage: Vec<Damage>,
+    damage: DamageList,
     last: Option<Batch>,
+    newest_log: u32,
+    segments: Option<BTreeSet<u32>>,
     /// Whether chunks may be there whose commits are not.
     commits_are_missing: bool,
     /// Whether the commit that the index stopped at could not be read.
@@ -90,7 +97,7 @@ struct Recovery<'a> {
     passed: u64,
     total: u64,
     /// Segments that were looked for in vain: lost, unless they turn out to have been replaced.
-    missing: Vec<u32>,
+    missing: Vec<RangeInclusive<u32>>,
 }
 
 /// Brings the index up to the log, and the log to its last commit.
@@ -107,8 +114,10 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         packer: Packer::new(),
         at: start,
         bound,
-        damage: Vec::new(),
+        damage: DamageList::default(),
         last: None,
+        newest_log: 0,
+        segments: None,
         commits_are_missing: false,
         watermark_in_doubt: false,
         passed: 0,
@@ -116,50 +125,67 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         missing: Vec::new(),
     };
     let read_only = recovery.run()?;
-    Ok(Recovered { at: recovery.at, damage: recovery.damage, read_only })
+    let Recovery { at, newest_log, damage, .. } = recovery;
+    Ok(Recovered { at, newest_log, damage: damage.into(), read_only })
+}
+
+/// How a log file begins.
+enum Beginning {
+    /// As this store's log does: behind the commit with this digest.
+    Sound([u8; 32]),
+    /// Its first record is damaged.
+    Damaged(&'static str),
+    /// It is no part of this log.
+    Foreign(&'static str),
+}
+
+/// What is to be done with a log file.
+enum Looked {
+    /// It is read.
+    Walk(LogFile),
+    /// It stays as it is, and nothing in it counts.
+    PassOver,
+    /// Nothing came into it before a crash: it goes.
+    OnlyBegun,
+}
+
+/// A log file that has to be walked.
+struct LogFile {
+    number: u32,
+    path: String,
+    file: Arc<dyn DiskFile>,
+    begin: u64,
+    length: u64,
+    /// What the file before it ended with, where that is known.
+    previous: Option<[u8; 32]>,
 }
 
 impl Recovery<'_> {
     fn run(&mut self) -> Result<Option<String>, StoreError> {
-        let numbers = self.log_numbers()?;
+        let numbers = log::numbers(self.parts.disk.as_ref())?;
         self.check_watermark(&numbers)?;
-        let from = self.at.log.max(1);
-        let last_number = numbers.last().copied().unwrap_or(0);
-        let mut found_end = (0, 0);
-        let mut began: Option<u32> = None;
         // Every beginning first: a later file vouches for all of the files before it.
         let mut files = Vec::new();
-        for number in from..=last_number {
-            let path = log::path(number);
-            let file =
-                self.parts.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
-            let Some(file) = file else {
-                self.damage.push(Damage::new(path, 0, "the file is missing"));
-                continue;
-            };
-            let begin = if number == self.at.log { self.at.offset } else { 0 };
-            let fault =
-                if begin == 0 { self.begins_badly(file.as_ref(), number, &path)? } else { None };
-            files.push((number, path, file, begin, fault));
-        }
-        for (_, path, file, begin, _) in &files {
-            let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-            self.total += length.saturating_sub(*begin);
-        }
-        for (number, path, file, begin, fault) in files {
-            let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-            found_end = found_end.max((number, length));
-            let commits = self.walk(file.as_ref(), number, &path, begin, length)?;
-            self.passed += length.saturating_sub(begin);
-            if let Some(why) = fault {
-                // The first record is synced before anything follows it. So a newest file that holds
-                // nothing else sound was only just begun; everywhere else the record is damaged.
-                if commits == 0 && number == last_number && self.bound < (number, 1) {
-                    began = Some(number);
-                } else {
-                    self.damage.push(Damage::new(path, 0, why));
-                }
+        let mut begun = Vec::new();
+        let from = self.at.log;
+        for number in numbers.iter().rev().copied().filter(|number| *number >= from) {
+            match self.look_at(number)? {
+                Looked::Walk(file) => files.push(file),
+                Looked::OnlyBegun => begun.push(number),
+                Looked::PassOver => {}
             }
+        }
+        files.reverse();
+        self.total = files.iter().map(|file| file.length.saturating_sub(file.begin)).sum();
+        let mut found_end = (0, 0);
+        let mut expected = self.at.log.max(1);
+        let known = self.at.log;
+        for file in files {
+            self.name_gap(expected, known, &file);
+            expected = file.number.saturating_add(1);
+            found_end = (file.number, file.length);
+            self.walk(&file)?;
+            self.passed += file.length.saturating_sub(file.begin);
         }
         self.judge_last()?;
         let missing = self.missing_end(found_end)?;
@@ -181,11 +207,11 @@ impl Recovery<'_> {
         self.write_changes()?;
         let lost = &mut self.missing;
         rewrite::settle(self.parts.disk.as_ref(), &self.parts.store, self.parts.index, lost)?;
-        for number in lost.iter() {
-            self.damage.push(Damage::new(segment::path(*number), 0, "the file is missing"));
+        for numbers in lost.iter() {
+            self.damage.push(Damage::missing(numbers.clone(), segment::path));
         }
         if missing.is_none() {
-            self.cut_tail(last_number, began)?;
+            self.cut_tail(&begun)?;
             if self.missing.is_empty() {
                 rewrite::clear(self.parts.disk.as_ref(), self.parts.index)?;
             }
@@ -198,13 +224,70 @@ impl Recovery<'_> {
         Ok(missing)
     }
 
-    fn log_numbers(&self) -> Result<Vec<u32>, StoreError> {
-        let names = self
-            .parts
-            .disk
-            .list(log::FOLDER)
-            .map_err(StoreError::io(format!("listing {}", log::FOLDER)))?;
-        Ok(names.iter().filter_map(|name| log::number_of(name, "log")).collect())
+    /// Opens a log file and judges how it begins. Later ones have been looked at.
+    fn look_at(&mut self, number: u32) -> Result<Looked, StoreError> {
+        let path = log::path(number);
+        let file = match disk::find(self.parts.disk.as_ref(), &path)? {
+            Ok(file) => file,
+            Err(damage) => {
+                self.damage.push(damage);
+                self.keep_file(number);
+                return Ok(Looked::PassOver);
+            }
+        };
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        let begin = if number == self.at.log { self.at.offset } else { 0 };
+        let mut previous = None;
+        if begin == 0 {
+            match self.beginning(file.as_ref(), number, &path)? {
+                Beginning::Sound(digest) => {
+                    // A new file is begun only after the commits before it were synced.
+                    self.bound = self.bound.max((number, 0));
+                    previous = Some(digest);
+                }
+                Beginning::Foreign(why) => {
+                    self.damage.push(Damage::new(path, 0, why));
+                    self.keep_file(number);
+                    return Ok(Looked::PassOver);
+                }
+                // The first record is synced before anything follows it: so a file in which nothing is
+                // sound and that is no longer than that was only just begun, if nothing vouches for it.
+                Beginning::Damaged(_)
+                    if self.bound < (number, 1)
+                        && length <= self.first_bytes(number)
+                        && !holds_any(file.as_ref(), &path, length)? =>
+                {
+                    return Ok(Looked::OnlyBegun);
+                }
+                Beginning::Damaged(why) => {
+                    self.damage.push(Damage::new(path.as_str(), 0, why));
+                    self.bound = self.bound.max((number, 0));
+                }
+            }
+        }
+        self.keep_file(number);
+        Ok(Looked::Walk(LogFile { number, path, file, begin, length, previous }))
+    }
+
+    /// The next log file is begun behind this one.
+    fn keep_file(&mut self, number: u32) {
+        self.newest_log = self.newest_log.max(number);
+    }
+
+    /// Bytes of a log file's first record.
+    fn first_bytes(&self, number: u32) -> u64 {
+        let store = self.parts.store;
+        FileHeader { store, role: "log", number, previous: [0; 32] }.seal(0).record_bytes()
+    }
+
+    /// Names the files that are missing before this one: unless it follows the very commit at which the
+    /// walk stands, so that nothing was in them. `known` was there once in any case.
+    fn name_gap(&mut self, expected: u32, known: u32, file: &LogFile) {
+        let stands_at = self.last.as_ref().map_or(self.at.digest, |batch| batch.digest);
+        let nothing_lost = expected != known && file.previous == Some(stands_at);
+        if expected < file.number && !nothing_lost {
+            self.damage.push(Damage::missing(expected..=file.number - 1, log::path));
+        }
     }
 
     /// The commit the index stopped at must be where the index says, or the two do not belong together.
@@ -213,16 +296,22 @@ impl Recovery<'_> {
             return Ok(());
         }
         let path = log::path(self.at.log);
-        let context = || StoreError::io(format!("reading {path}"));
-        let Some(file) = self.parts.disk.open(&path).map_err(context())? else { return Ok(()) };
+        let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { return Ok(()) };
         let Some(begin) = self.at.offset.checked_sub(COMMIT_RECORD_BYTES) else { return Ok(()) };
         match frame::read_header(file.as_ref(), &path, begin)? {
             Some(Ok(header)) if header.kind == Kind::Commit && header.name == self.at.digest => {}
             Some(Ok(header)) if header.kind == Kind::Summary => {
-                let payload = frame::read_payload(file.as_ref(), &path, begin, &header)?;
-                let stands_for = Summary::decode(&payload).map(|summary| summary.digest);
-                if stands_for != Ok(self.at.digest) {
-                    return Err(other_log());
+                match frame::read_payload(file.as_ref(), &path, begin, &header)? {
+                    Ok(payload) => {
+                        let stands_for = Summary::decode(&payload).map(|summary| summary.digest);
+                        if stands_for != Ok(self.at.digest) {
+                            return Err(other_log());
+                        }
+                    }
+                    Err(why) => {
+                        self.watermark_in_doubt = true;
+                        self.damage.push(Damage::new(path, begin, why));
+                    }
                 }
             }
             Some(Ok(_)) => return Err(other_log()),
@@ -238,47 +327,46 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Says what is wrong with a log file's first record, if anything is.
-    fn begins_badly(
-        &mut self,
+    /// Judges a log file's first record.
+    fn beginning(
+        &self,
         file: &dyn DiskFile,
         number: u32,
         path: &str,
-    ) -> Result<Option<&'static str>, StoreError> {
-        Ok(Some(match frame::read_header(file, path, 0)? {
-            Some(Ok(header)) if header.kind == Kind::File => {
-                let payload = frame::read_payload(file, path, 0, &header)?;
-                let facts = header.matches(&payload).then(|| FileHeader::decode(&payload));
-                match facts {
-                    Some(Ok(facts)) if facts.store != self.parts.store => {
-                        "the file belongs to another store"
-                    }
-                    Some(Ok(facts)) if (facts.role, facts.number) != ("log", number) => {
-                        "the file was another one before it was renamed"
-                    }
-                    Some(Ok(_)) => {
-                        // A new file is begun only after the commits before it were synced.
-                        self.bound = self.bound.max((number, 0));
-                        return Ok(None);
-                    }
-                    _ => "the file's first record does not match its digest",
-                }
+    ) -> Result<Beginning, StoreError> {
+        let header = match frame::read_header(file, path, 0)? {
+            Some(Ok(header)) if header.kind == Kind::File => header,
+            Some(Err(why)) => return Ok(Beginning::Damaged(why)),
+            _ => return Ok(Beginning::Damaged("the file does not begin as a log does")),
+        };
+        let payload = match frame::read_payload(file, path, 0, &header)? {
+            Ok(payload) => payload,
+            Err(why) => return Ok(Beginning::Damaged(why)),
+        };
+        Ok(match FileHeader::decode(&payload) {
+            Err(_) => Beginning::Damaged("the file's first record is none of a log"),
+            Ok(facts) if facts.store != self.parts.store => {
+                Beginning::Foreign("the file belongs to another store")
             }
-            Some(Err(why)) => why,
-            _ => "the file does not begin as a log does",
-        }))
+            Ok(facts) if (facts.role, facts.number) != ("log", number) => {
+                Beginning::Foreign("the file was another one before it was renamed")
+            }
+            Ok(facts) => Beginning::Sound(facts.previous),
+        })
     }
 
-    /// Walks one file, and says how many sound commits are in it.
-    fn walk(
-        &mut self,
-        file: &dyn DiskFile,
-        number: u32,
-        path: &str,
-        begin: u64,
-        length: u64,
-    ) -> Result<u64, StoreError> {
-        let mut commits = 0;
+    /// What the medium does not give back is no tear: a crash leaves old bytes, new ones, or none. So it
+    /// was written, and stays.
+    fn vouch_unreadable(&mut self, number: u32, to: u64) {
+        if to > 0 {
+            self.bound = self.bound.max((number, to));
+        }
+    }
+
+    /// Walks one file.
+    fn walk(&mut self, walked: &LogFile) -> Result<(), StoreError> {
+        let LogFile { number, path, file, begin, length, .. } = walked;
+        let (number, begin, length, file) = (*number, *begin, *length, file.as_ref());
         let mut group = Group::default();
         let mut start = begin;
         let mut scanner = Scanner::new(file, path, begin, length);
@@ -291,42 +379,46 @@ impl Recovery<'_> {
                         unsure.push(damage);
                         group.damaged = true;
                     }
+                    self.vouch_unreadable(number, scanner.unreadable_to());
                     continue;
                 }
                 Step::Record(offset, header) => (offset, header),
             };
             let end = offset + header.record_bytes();
+            let read = match header.kind {
+                Kind::Fact | Kind::Commit | Kind::Summary => {
+                    frame::read_payload(file, path, offset, &header)?
+                }
+                _ => Ok(Vec::new()),
+            };
+            let payload = match read {
+                Ok(payload) => payload,
+                Err(why) => {
+                    if why == frame::UNREADABLE {
+                        self.vouch_unreadable(number, end);
+                    }
+                    unsure.push(Damage::new(path, offset, why));
+                    group.damaged = true;
+                    continue;
+                }
+            };
             (self.parts.progress)(self.passed + offset.saturating_sub(begin), self.total);
             match header.kind {
                 Kind::File if offset == 0 => start = end,
-                Kind::Fact => {
-                    let payload = frame::read_payload(file, path, offset, &header)?;
-                    if header.matches(&payload) {
-                        group.facts.push((offset, header, payload));
-                    } else {
-                        unsure.push(Damage::new(
-                            path,
-                            offset,
-                            "the fact does not match its digest",
-                        ));
-                        group.damaged = true;
-                    }
-                }
+                Kind::Fact => group.facts.push((offset, header, payload)),
                 Kind::Commit => {
-                    let payload = frame::read_payload(file, path, offset, &header)?;
-                    let sound = header.matches(&payload) && header.name == header.payload_digest;
+                    let sound = header.name == header.payload_digest;
                     let Some(commit) = Commit::decode(&payload).ok().filter(|_| sound) else {
                         unsure.push(Damage::new(
                             path,
                             offset,
-                            "the commit does not match its digest",
+                            "the record is no commit that can be",
                         ));
                         group.damaged = true;
                         continue;
                     };
                     // A sound commit: what was in doubt before the previous one is damage for sure.
                     self.accept_last()?;
-                    commits += 1;
                     self.last = Some(Batch {
                         group: std::mem::take(&mut group),
                         digest: header.name,
@@ -340,23 +432,21 @@ impl Recovery<'_> {
                     self.damage_in_last(&mut unsure, path);
                 }
                 Kind::Summary => {
-                    let payload = frame::read_payload(file, path, offset, &header)?;
-                    let sound = header.matches(&payload) && header.name == header.payload_digest;
+                    let sound = header.name == header.payload_digest;
                     let Some(summary) = Summary::decode(&payload).ok().filter(|_| sound) else {
-                        let why = "the summary does not match its digest";
+                        let why = "the record is no summary that can be";
                         unsure.push(Damage::new(path, offset, why));
                         group.damaged = true;
                         continue;
                     };
                     // It was written when all that it stands for had long been durable.
                     self.accept_last()?;
-                    self.damage.append(&mut unsure);
+                    self.damage.extend(unsure.drain(..));
                     self.accept_summary(
                         std::mem::take(&mut group),
                         &summary,
                         (number, start, end),
                     )?;
-                    commits += 1;
                     start = end;
                 }
                 _ => {
@@ -372,12 +462,13 @@ impl Recovery<'_> {
             }
         }
         if (number, start) < self.bound && (group.damaged || !group.facts.is_empty()) {
-            // The commit record itself is damaged, and its facts were acknowledged.
+            // The commit record itself is damaged, and its facts were acknowledged: those that are kept.
             self.commits_are_missing = true;
             self.accept_last()?;
+            group.facts.retain(|(offset, ..)| (number, *offset) < self.bound);
             self.replay(&group, path)?;
         }
-        Ok(commits)
+        Ok(())
     }
 
     /// Damage inside a batch that has its commit is kept aside until the batch is judged.
@@ -388,7 +479,7 @@ impl Recovery<'_> {
         }
         last.group.damaged = true;
         tracing::warn!(path, count = unsure.len(), "damage before a commit");
-        self.damage.append(unsure);
+        self.damage.extend(unsure.drain(..));
     }
 
     /// The batch before a sound later commit: it had been synced, so what is wrong in it is damage.
@@ -411,18 +502,15 @@ impl Recovery<'_> {
         self.settle_doubt(&batch)?;
         let path = log::path(batch.log);
         let at = batch.end - COMMIT_RECORD_BYTES;
-        if batch.commit.number > self.at.commit + 1
-            || (batch.commit.number == self.at.commit + 1
-                && batch.commit.previous != self.at.digest)
-        {
-            self.damage.push(Damage::new(
-                path.as_str(),
-                batch.start,
-                format!(
-                    "commit {} does not follow commit {}: what was between them is missing",
-                    batch.commit.number, self.at.commit
+        if !self.follows(&batch.commit) {
+            let (number, before) = (batch.commit.number, self.at.commit);
+            let why = match number > before {
+                true => format!(
+                    "commit {number} does not follow commit {before}: what was between them is missing"
                 ),
-            ));
+                false => format!("commit {number} stands behind commit {before}"),
+            };
+            self.damage.push(Damage::new(path.as_str(), batch.start, why));
         } else if !batch.group.damaged && !facts_match(&batch) {
             self.damage.push(Damage::new(
                 path.as_str(),
@@ -497,10 +585,22 @@ impl Recovery<'_> {
 
     /// Takes in the chunk records up to a place, from where the last commit ended.
     fn take_in_chunks(&mut self, to: (u32, u64)) -> Result<(), StoreError> {
-        while (self.at.segment, self.at.segment_offset) < to {
+        while to.0 > 0 && (self.at.segment, self.at.segment_offset) < to {
             let number = self.at.segment.max(1);
             if number != self.at.segment {
                 (self.at.segment, self.at.segment_offset) = (number, 0);
+            }
+            let there = self.segments()?.range(number..=to.0).next().copied().unwrap_or(to.0);
+            if number < there || !self.segments()?.contains(&number) {
+                // However far ahead a number is: what is not there is one gap.
+                let gap = number..=there.saturating_sub(1).max(number);
+                if self.missing.last() != Some(&gap) {
+                    self.missing.push(gap);
+                }
+                if number < there {
+                    (self.at.segment, self.at.segment_offset) = (there, 0);
+                    continue;
+                }
             }
             let end = if number == to.0 { Some(to.1) } else { None };
             self.take_in_segment(number, end)?;
@@ -513,14 +613,26 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// The segments that were there when recovery began.
+    fn segments(&mut self) -> Result<&BTreeSet<u32>, StoreError> {
+        if self.segments.is_none() {
+            self.segments = Some(self.segment_numbers()?.into_iter().collect());
+        }
+        Ok(self.segments.get_or_insert_default())
+    }
+
     fn take_in_segment(&mut self, number: u32, end: Option<u64>) -> Result<(), StoreError> {
         let path = segment::path(number);
-        let context = || StoreError::io(format!("reading {path}"));
-        let Some(file) = self.parts.disk.open(&path).map_err(context())? else {
-            if self.missing.last() != Some(&number) {
-                self.missing.push(number);
-            }
+        if !self.segments()?.contains(&number) {
             return Ok(());
+        }
+        let context = || StoreError::io(format!("reading {path}"));
+        let file = match disk::find(self.parts.disk.as_ref(), &path)? {
+            Ok(file) => file,
+            Err(damage) => {
+                self.damage.push(damage);
+                return Ok(());
+            }
         };
         // Asked for only when the whole file is: it may be large, and is read for every commit otherwise.
         let footer = if end.is_none() { Footer::find(file.as_ref(), number)? } else { None };
@@ -581,20 +693,19 @@ impl Recovery<'_> {
         if !self.commits_are_missing {
             return Ok(false);
         }
-        let whole = header.matches(&frame::read_payload(file, path, offset, header)?);
-        if !whole {
-            self.damage.push(Damage::new(path, offset, "the chunk does not match its digest"));
+        let read = frame::read_payload(file, path, offset, header)?;
+        if let Err(why) = read {
+            self.damage.push(Damage::new(path, offset, why));
         }
-        Ok(!whole)
+        Ok(read.is_err())
     }
 
     /// Takes in every chunk there is, when the commits that would say how many are missing.
     fn take_in_all_chunks(&mut self) -> Result<(), StoreError> {
-        let Some(last) = self.segment_numbers()?.last().copied() else { return Ok(()) };
+        let Some(last) = self.segments()?.last().copied() else { return Ok(()) };
         let path = segment::path(last);
-        let context = || StoreError::io(format!("reading {path}"));
-        let Some(file) = self.parts.disk.open(&path).map_err(context())? else { return Ok(()) };
-        let length = file.length().map_err(context())?;
+        let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { return Ok(()) };
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
         let mut end = 0;
         while let Some(step) = scanner.step()? {
@@ -612,8 +723,10 @@ impl Recovery<'_> {
     fn judge_last(&mut self) -> Result<(), StoreError> {
         let Some(batch) = self.last.take() else { return Ok(()) };
         self.settle_doubt(&batch)?;
-        let vouched = (batch.log, batch.end) <= self.bound;
+        // What vouches for a part of it, or for the place behind it, vouches for all of it.
+        let vouched = (batch.log, batch.start) < self.bound;
         if vouched || self.is_whole(&batch)? {
+            self.bound = self.bound.max((batch.log, batch.end));
             return self.accept(batch);
         }
         // Damage named while walking this batch was only its tear.
@@ -636,16 +749,21 @@ impl Recovery<'_> {
             return Ok(true);
         }
         let path = segment::path(commit.segment);
-        let context = || StoreError::io(format!("reading {path}"));
-        let Some(file) = self.parts.disk.open(&path).map_err(context())? else { return Ok(false) };
+        let file = match disk::find(self.parts.disk.as_ref(), &path)? {
+            Ok(file) => file,
+            // A tear leaves either the file or no name; not a file that cannot be read.
+            Err(_) => return Ok(self.segment_numbers()?.contains(&commit.segment)),
+        };
         let mut digest = HeadersDigest::new();
         let mut scanner =
             Scanner::new(file.as_ref(), &path, commit.segment_from, commit.segment_to);
         while let Some(step) = scanner.step()? {
-            let Step::Record(offset, header) = step else { return Ok(false) };
-            let payload = frame::read_payload(file.as_ref(), &path, offset, &header)?;
-            if !header.matches(&payload) {
-                return Ok(false);
+            // What the medium does not give back is no tear.
+            let Step::Record(offset, header) = step else {
+                return Ok(scanner.unreadable_to() > 0);
+            };
+            if let Err(why) = frame::read_payload(file.as_ref(), &path, offset, &header)? {
+                return Ok(why == frame::UNREADABLE);
             }
             digest.add(&header);
         }
@@ -694,7 +812,7 @@ impl Recovery<'_> {
             }
             let path = segment::path(number);
             let context = || StoreError::io(format!("reading {path}"));
-            let Some(file) = self.parts.disk.open(&path).map_err(context())? else { continue };
+            let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { continue };
             let sealed_behind = match Footer::find(file.as_ref(), number)? {
                 Some(Ok((footer_at, footer))) => {
                     (number, footer_at) > place && !footer.entries.is_empty()
@@ -722,34 +840,32 @@ impl Recovery<'_> {
         std::mem::replace(&mut self.changes, fresh).write()
     }
 
-    /// Cuts what is torn, and makes durable what is kept.
-    fn cut_tail(&mut self, newest: u32, began: Option<u32>) -> Result<(), StoreError> {
+    /// Cuts what is torn, and makes durable what is kept: everything up to the last commit, or to the
+    /// last place that something vouches for, however damaged.
+    fn cut_tail(&mut self, begun: &[u32]) -> Result<(), StoreError> {
         let disk = self.parts.disk;
-        if let Some(number) = began {
-            let path = log::path(number);
+        for number in begun {
+            let path = log::path(*number);
             disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
         }
-        // Below the bound everything is kept, however damaged.
-        for number in self.at.log.max(self.bound.0).max(1)..=newest {
-            let path = log::path(number);
-            let context = || StoreError::io(format!("cutting {path}"));
-            let Some(file) = disk.open(&path).map_err(context())? else { continue };
-            let vouched = if self.bound.0 == number { self.bound.1 } else { 0 };
-            let committed = if self.at.log == number { self.at.offset } else { 0 };
-            let mut keep = vouched.max(committed);
+        let (last, mut keep) = self.at.place().max(self.bound);
+        let path = log::path(last);
+        if let Ok(file) = disk::find(disk.as_ref(), &path)? {
+            let length = file.length().map_err(StoreError::io(format!("cutting {path}")))?;
             if keep == 0 {
-                // A newer file that holds no commit yet: its header stands.
-                let Some(Ok(header)) = frame::read_header(file.as_ref(), &path, 0)? else {
-                    continue;
-                };
-                keep = header.record_bytes();
-                self.at.sequence = self.at.sequence.max(header.sequence + 1);
+                // It holds no commit yet: its first record stands, or what is left of that.
+                let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
+                while keep == 0
+                    && let Some(step) = scanner.step()?
+                {
+                    if let Step::Record(0, header) = &step {
+                        self.at.sequence = self.at.sequence.max(header.sequence + 1);
+                    }
+                    keep = scanner.offset();
+                }
             }
-            if file.length().map_err(context())? > keep {
-                file.truncate(keep).map_err(context())?;
-            }
-            file.sync().map_err(context())?;
-            (self.at.log, self.at.offset) = (number, keep);
+            self.cut(file.as_ref(), &path, length, keep)?;
+            (self.at.log, self.at.offset) = (last, keep.min(length));
         }
         self.cut_segments()?;
         // A log begun just before a kill is written on, and its name may not be durable; a segment's is,
@@ -758,6 +874,24 @@ impl Recovery<'_> {
             disk.sync_folder(folder).map_err(StoreError::io(format!("syncing {folder}/")))?;
         }
         Ok(())
+    }
+
+    /// Cuts a file and makes it durable. Where the medium does not let it be cut, it stays as it is: it is
+    /// not written on, and what is behind is read as damage.
+    fn cut(
+        &mut self,
+        file: &dyn DiskFile,
+        path: &str,
+        length: u64,
+        keep: u64,
+    ) -> Result<(), StoreError> {
+        if length > keep {
+            match file.truncate(keep).map_err(StoreError::reading(path, keep)) {
+                Err(StoreError::Damaged(damage)) => self.damage.push(damage),
+                cut => cut?,
+            }
+        }
+        file.sync().map_err(StoreError::io(format!("cutting {path}")))
     }
 
     fn cut_segments(&mut self) -> Result<(), StoreError> {
@@ -773,7 +907,7 @@ impl Recovery<'_> {
                 disk.unlink(&path).map_err(context())?;
                 continue;
             }
-            let Some(file) = disk.open(&path).map_err(context())? else { continue };
+            let Ok(file) = disk::find(disk.as_ref(), &path)? else { continue };
             let end = self.at.segment_offset;
             let length = file.length().map_err(context())?;
             let sealed = matches!(
@@ -785,17 +919,27 @@ impl Recovery<'_> {
                 if let Some(Ok(footer)) = frame::read_header(file.as_ref(), &path, end)? {
                     self.at.sequence = self.at.sequence.max(footer.sequence + 1);
                 }
-            } else if length > end {
-                file.truncate(end).map_err(context())?;
             } else if length < end {
                 let why =
                     format!("the segment reached byte {end} once, and what was there is missing");
                 self.damage.push(Damage::new(path.as_str(), length, why));
             }
-            file.sync().map_err(context())?;
+            let keep = if sealed { length } else { end };
+            self.cut(file.as_ref(), &path, length, keep)?;
         }
         Ok(())
     }
+}
+
+/// Whether anything is in a file that was not torn: a sound record, or something that cannot be read.
+fn holds_any(file: &dyn DiskFile, path: &str, length: u64) -> Result<bool, StoreError> {
+    let mut scanner = Scanner::new(file, path, 0, length);
+    while let Some(step) = scanner.step()? {
+        if matches!(step, Step::Record(..)) || scanner.unreadable_to() > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn other_log() -> StoreError {

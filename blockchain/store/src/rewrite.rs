@@ -7,12 +7,14 @@
 //! name; commit the fact that switches to it; remove the old files. Until the fact is durable the old
 //! files are the store; from then on the new one is.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Sealed};
 use crate::index::{self, Changes, Index, Placement};
 use crate::segment::{self, Footer, FooterEntry, REWRITTEN, placement_of};
@@ -61,7 +63,7 @@ impl RewrittenHeader {
             replaces.push(from.u32("replaced segment")?);
         }
         from.finish()?;
-        if number & REWRITTEN == 0 {
+        if !segment::is_rewritten(number) {
             return Err(WireFault::Invalid { what: "file number" });
         }
         Ok(Self { store, number, level, replaces })
@@ -80,10 +82,10 @@ impl RewrittenHeader {
             Some(Err(why)) => return fault(why),
             _ => return fault("the file does not begin as a segment does"),
         };
-        let payload = frame::read_payload(file, &path, 0, &header)?;
-        if !header.matches(&payload) {
-            return fault("the file's first record does not match its digest");
-        }
+        let payload = match frame::read_payload(file, &path, 0, &header)? {
+            Ok(payload) => payload,
+            Err(why) => return fault(why),
+        };
         match Self::decode(&payload) {
             Err(why) => fault(&why.to_string()),
             Ok(begin) if begin.store != *store => fault("the file belongs to another store"),
@@ -180,7 +182,7 @@ pub fn switch(
     index::note_rewritten(changes, number);
     let path = segment::path(number);
     let context = || StoreError::io(format!("opening {path}"));
-    let Some(file) = disk.open(&path).map_err(context())? else { return Ok(false) };
+    let Ok(file) = disk::find(disk, &path)? else { return Ok(false) };
     let entries = match Footer::find(file.as_ref(), number)? {
         Some(Ok((_, footer))) => footer.entries,
         // The footer is damaged, or its trailer is; the audit names it. The records are still there.
@@ -206,8 +208,7 @@ fn is_newer(
     sequence: u64,
 ) -> Result<bool, StoreError> {
     let path = segment::path(known.segment);
-    let opened = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
-    let Some(file) = opened else { return Ok(false) };
+    let Ok(file) = disk::find(disk, &path)? else { return Ok(false) };
     let header = frame::read_header(file.as_ref(), &path, known.offset)?;
     Ok(matches!(header, Some(Ok(header))
         if header.name == *name.as_bytes() && header.sequence > sequence))
@@ -217,7 +218,11 @@ fn is_newer(
 pub fn next_number(disk: &dyn Disk, index: &dyn Index) -> Result<u32, StoreError> {
     let newest = segment::numbers(disk)?.last().copied().unwrap_or(0).max(REWRITTEN);
     let known = index::rewritten(index)?.last().copied().unwrap_or(0);
-    Ok(newest.max(known) + 1)
+    let next = newest.max(known).checked_add(1).filter(|next| segment::is_rewritten(*next));
+    next.ok_or_else(|| {
+        let last = segment::path(newest.max(known));
+        StoreError::Folder(format!("no number is free behind {last}: nothing can be rewritten"))
+    })
 }
 
 /// Brings the files of rewritten segments and the index together, at the end of recovery: takes in what
@@ -227,14 +232,13 @@ pub fn settle(
     disk: &dyn Disk,
     store: &[u8; 16],
     index: &dyn Index,
-    missing: &mut Vec<u32>,
+    missing: &mut Vec<RangeInclusive<u32>>,
 ) -> Result<(), StoreError> {
-    let there = segment::numbers(disk)?;
-    let known = index::rewritten(index)?;
+    let there = BTreeSet::from_iter(segment::numbers(disk)?);
+    let known = BTreeSet::from_iter(index::rewritten(index)?);
     for number in there.iter().filter(|n| **n & REWRITTEN != 0 && !known.contains(n)) {
         let path = segment::path(*number);
-        let opened = disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
-        let Some(file) = opened else { continue };
+        let Ok(file) = disk::find(disk, &path)? else { continue };
         let Ok(begin) = RewrittenHeader::read(file.as_ref(), *number, store)? else { continue };
         let mut switched = false;
         for old in begin.replaces.iter().filter(|old| !there.contains(old)) {
@@ -249,11 +253,20 @@ pub fn settle(
         switch(disk, *number, &begin.replaces, &mut changes)?;
         changes.write()?;
     }
-    missing.extend(index::rewritten(index)?.iter().filter(|number| !there.contains(number)));
-    let mut lost = Vec::new();
-    for number in missing.drain(..) {
-        if !index::is_retired(index, number)? && !lost.contains(&number) {
-            lost.push(number);
+    let gone = index::rewritten(index)?.into_iter().filter(|number| !there.contains(number));
+    missing.extend(gone.map(|number| number..=number));
+    missing.sort_unstable_by_key(|gap| (*gap.start(), *gap.end()));
+    let retired = index::retired(index)?;
+    let (mut lost, mut from) = (Vec::new(), 0);
+    for gap in missing.drain(..) {
+        from = from.max(*gap.start());
+        while from <= *gap.end() {
+            let next = retired.range(from..=*gap.end()).next().copied();
+            let end = next.map_or(*gap.end(), |next| next.saturating_sub(1));
+            if from <= end {
+                lost.push(from..=end);
+            }
+            from = next.unwrap_or(end).saturating_add(1);
         }
     }
     *missing = lost;
@@ -263,7 +276,7 @@ pub fn settle(
 /// Removes files that have been replaced, and rewritten ones whose switch never came: only while no
 /// segment is missing, or one of them might be what is left of it.
 pub fn clear(disk: &dyn Disk, index: &dyn Index) -> Result<(), StoreError> {
-    let known = index::rewritten(index)?;
+    let known = BTreeSet::from_iter(index::rewritten(index)?);
     for number in segment::numbers(disk)? {
         let never_switched_to = number & REWRITTEN != 0 && !known.contains(&number);
         if never_switched_to || index::is_retired(index, number)? {

@@ -1,7 +1,8 @@
 //! Reads stored records again, file after file, and names what is damaged.
 //!
 //! A chunk that is damaged where it is in use is quarantined, so that the same content sent again
-//! replaces it; if the store has another sound copy of the record, that takes its place at once.
+//! replaces it; if the store has another sound copy of the record, that takes its place at the end of
+//! the round. Copies are looked for once, for all damaged chunks together: it takes every footer.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use lucid_core::digest::ChunkName;
 
 use crate::codec::Packer;
 use crate::committer::Submission;
-use crate::disk::DiskFile;
+use crate::disk::{self, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Placement};
 use crate::segment::{self, Footer, REWRITTEN};
@@ -60,6 +61,9 @@ pub enum Standing {
     Unused,
 }
 
+/// Damaged chunks for which another copy is looked for at the end of a round; the next round takes more.
+const UNHEALED_MAX: usize = 100_000;
+
 /// Reads records of one file until so many bytes are read.
 struct Reader<'a> {
     vault: &'a Vault,
@@ -72,13 +76,13 @@ struct Reader<'a> {
 impl Vault {
     /// How many bytes a whole round reads, if every chunk is read.
     pub fn scrub_bytes(&self) -> Result<u64, StoreError> {
-        let to = index::watermark(self.index())?;
-        let mut paths: Vec<String> = (1..=to.log).map(log::path).collect();
+        let logs = log::numbers(self.disk().as_ref())?;
+        let mut paths: Vec<String> = logs.into_iter().map(log::path).collect();
         paths.extend(segment::numbers(self.disk().as_ref())?.into_iter().map(segment::path));
         let mut bytes = 0;
         for path in paths {
             let context = || StoreError::io(format!("measuring {path}"));
-            if let Some(file) = self.disk().open(&path).map_err(context())? {
+            if let Ok(file) = disk::find(self.disk().as_ref(), &path)? {
                 bytes += file.length().map_err(context())?;
             }
         }
@@ -96,6 +100,9 @@ impl Vault {
         let (packer, room) = (Packer::new(), Vec::new());
         let mut reader = Reader { vault: self, packer, room, limit, stretch: Stretch::default() };
         let mut at = Some(from);
+        if from == Cursor::default() {
+            self.unhealed().lock().clear();
+        }
         while let Some(cursor) = at {
             let to = index::watermark(self.index())?;
             at = if cursor.chunks {
@@ -106,6 +113,9 @@ impl Vault {
             if reader.is_full() {
                 break;
             }
+        }
+        if at.is_none() {
+            reader.heal()?;
         }
         reader.stretch.next = at;
         Ok(reader.stretch)
@@ -138,8 +148,8 @@ impl Reader<'_> {
         self.stretch.bytes >= self.limit
     }
 
-    fn open(&self, path: &str) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
-        self.vault.disk().open(path).map_err(StoreError::io(format!("opening {path}")))
+    fn open(&self, path: &str) -> Result<Result<Arc<dyn DiskFile>, Damage>, StoreError> {
+        disk::find(self.vault.disk().as_ref(), path)
     }
 
     fn found(&mut self, damage: Damage, chunk: Option<ChunkName>) {
@@ -152,11 +162,21 @@ impl Reader<'_> {
         if number > to.log {
             return Ok(Some(Cursor { chunks: true, number: 0, offset: 0 }));
         }
-        let next = Cursor { chunks: false, number: number + 1, offset: 0 };
+        let there = log::numbers(self.vault.disk().as_ref())?;
+        let there = there.into_iter().find(|there| *there >= number).unwrap_or(u32::MAX);
+        if there > number {
+            let last = to.log.min(there - 1);
+            self.found(Damage::missing(number..=last, log::path), None);
+            return Ok(Some(Cursor { chunks: false, number: last.saturating_add(1), offset: 0 }));
+        }
+        let next = Cursor { chunks: false, number: number.saturating_add(1), offset: 0 };
         let path = log::path(number);
-        let Some(file) = self.open(&path)? else {
-            self.found(Damage::new(path, 0, "the file is missing"), None);
-            return Ok(Some(next));
+        let file = match self.open(&path)? {
+            Ok(file) => file,
+            Err(damage) => {
+                self.found(damage, None);
+                return Ok(Some(next));
+            }
         };
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let end = if number == to.log { to.offset.min(length) } else { length };
@@ -168,9 +188,9 @@ impl Reader<'_> {
                 Step::Record(offset, header) => {
                     self.stretch.records += 1;
                     self.stretch.bytes += header.record_bytes();
-                    let read = frame::read_payload(file.as_ref(), &path, offset, &header);
+                    let read = frame::read_payload(file.as_ref(), &path, offset, &header)?;
                     if let Some(why) = read.map_or_else(
-                        |error| Some(error.to_string()),
+                        |why| Some(why.to_owned()),
                         |payload| self.fault(&header, payload),
                     ) {
                         self.found(Damage::new(path.as_str(), offset, why), None);
@@ -188,7 +208,7 @@ impl Reader<'_> {
     /// What is wrong with a record, if anything is.
     fn fault(&mut self, header: &Header, mut payload: Vec<u8>) -> Option<String> {
         if !header.matches(&payload) {
-            return Some("the record's payload does not match its digest".into());
+            return Some(frame::UNSOUND.into());
         }
         if !matches!(header.kind, Kind::Fact | Kind::Chunk) {
             return None;
@@ -223,7 +243,15 @@ impl Reader<'_> {
         let next = number.checked_add(1).map(|number| Cursor { chunks: true, number, offset: 0 });
         let path = segment::path(number);
         // It may have been rewritten, and removed, since it was listed.
-        let Some(file) = self.open(&path)? else { return Ok(next) };
+        let file = match self.open(&path)? {
+            Ok(file) => file,
+            Err(damage) => {
+                if self.numbers(to)?.contains(&number) {
+                    self.found(damage, None);
+                }
+                return Ok(next);
+            }
+        };
         let mut chunks = self.entries(number, &path, &file, from, to)?;
         chunks.sort_by_key(|(_, placement)| placement.offset);
         for (name, placement) in chunks {
@@ -297,38 +325,49 @@ impl Reader<'_> {
         // Another copy is in use, or none; or the file was replaced while it was read.
         if now.map(place) == Some(place(*placement)) {
             self.vault.quarantine(&mut self.packer, name, placement, &damage);
-            if let Some(copy) = self.other_copy(name, placement)? {
-                self.replace(copy)?;
+            let mut unhealed = self.vault.unhealed().lock();
+            if unhealed.len() < UNHEALED_MAX {
+                unhealed.insert(*name, *placement);
             }
         }
         self.found(damage, Some(*name));
         Ok(())
     }
 
-    /// A sound copy of a chunk in another place.
-    fn other_copy(
-        &mut self,
-        name: &ChunkName,
-        bad: &Placement,
-    ) -> Result<Option<Sealed>, StoreError> {
+    /// Puts sound copies in the place of the chunks that this round found damaged, where there are any.
+    fn heal(&mut self) -> Result<(), StoreError> {
+        let mut left = std::mem::take(&mut *self.vault.unhealed().lock());
+        if left.is_empty() {
+            return Ok(());
+        }
         let to = index::watermark(self.vault.index())?;
+        // What is wrong with the files themselves has been named by the round.
+        let named = self.stretch.findings.len();
         for number in self.numbers(&to)? {
             let path = segment::path(number);
-            let Some(file) = self.open(&path)? else { continue };
-            for (other, placement) in self.entries(number, &path, &file, 0, &to)? {
+            let Ok(file) = self.open(&path)? else { continue };
+            for (name, placement) in self.entries(number, &path, &file, 0, &to)? {
+                let Some(bad) = left.get(&name) else { continue };
                 let is_bad = (number, placement.offset) == (bad.segment, bad.offset);
-                if other != *name || is_bad || placement.encrypted != bad.encrypted {
+                if is_bad || placement.encrypted != bad.encrypted {
                     continue;
                 }
-                let Ok((header, payload)) = self.vault.segments().read(name, &placement) else {
-                    continue;
+                let read = match self.vault.segments().read(&name, &placement) {
+                    Err(StoreError::Damaged(_)) => continue,
+                    read => read?,
                 };
+                let (header, payload) = read;
                 if self.fault(&header, payload.clone()).is_none() {
-                    return Ok(Some(Sealed { header, payload }));
+                    left.remove(&name);
+                    self.replace(Sealed { header, payload })?;
                 }
             }
+            if left.is_empty() {
+                break;
+            }
         }
-        Ok(None)
+        self.stretch.findings.truncate(named);
+        Ok(())
     }
 
     fn replace(&self, copy: Sealed) -> Result<(), StoreError> {

@@ -12,8 +12,10 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use parking_lot::Mutex;
 
 use crate::descriptors::{self, Keeper};
-use crate::disk::{Disk, DiskFile};
-use crate::frame::{CipherId, HEADER_BYTES, Header, Kind, Scanner, Sealed, Step};
+use crate::disk::{self, Disk, DiskFile};
+use crate::frame::{
+    CipherId, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, Scanner, Sealed, Step,
+};
 use crate::index::{self, Placement};
 use crate::{Damage, StoreError, frame};
 
@@ -27,6 +29,14 @@ const TRAILER_MAGIC: [u8; 8] = *b"LCDRfoot";
 /// Set in the numbers of segments that were written from others, by [`crate::rewrite`]; all others are
 /// those that the committer appended to.
 pub const REWRITTEN: u32 = 1 << 31;
+
+/// The highest number of a rewritten segment: its name has seven digits.
+const REWRITTEN_MAX: u32 = REWRITTEN | 9_999_999;
+
+/// Whether a rewritten segment may have this number.
+pub fn is_rewritten(number: u32) -> bool {
+    (REWRITTEN + 1..=REWRITTEN_MAX).contains(&number)
+}
 
 /// The path of a segment: `chunks/00000001.seg`, and `chunks/R0000001.seg` for a rewritten one.
 pub fn path(number: u32) -> String {
@@ -154,10 +164,10 @@ impl Footer {
         let mut entries = Vec::new();
         for _ in 0..count {
             let name = ChunkName::new(from.array("chunk name")?);
-            let sequence = from.u64("sequence")?;
+            let sequence = frame::number(&mut from, "sequence")?;
             let placement = Placement {
                 segment,
-                offset: from.u64("offset")?,
+                offset: frame::number(&mut from, "offset")?,
                 stored_length: from.u32("stored length")?,
                 plain_length: from.u32("plain length")?,
                 encrypted: index::flag(from.u8("encrypted")?)?,
@@ -176,7 +186,10 @@ impl Footer {
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
         let mut bytes = [0; TRAILER_BYTES];
-        file.read_at(at, &mut bytes).map_err(StoreError::io(format!("reading {path}")))?;
+        match file.read_at(at, &mut bytes).map_err(StoreError::reading(&path, at)) {
+            Err(StoreError::Damaged(damage)) => return Ok(Some(Err(damage))),
+            read => read?,
+        };
         let Some(offset) = read_trailer(&bytes) else { return Ok(None) };
         let found = Self::read(file, &path, offset, at)?;
         // Bytes of a chunk can look like another segment's footer and trailer.
@@ -222,10 +235,10 @@ impl Footer {
                 fault(ANOTHER)
             }
             Some(Ok(header)) if header.kind == Kind::Footer => {
-                let payload = frame::read_payload(file, path, offset, &header)?;
-                if !header.matches(&payload) {
-                    return fault("the footer does not match its digest");
-                }
+                let payload = match frame::read_payload(file, path, offset, &header)? {
+                    Ok(payload) => payload,
+                    Err(why) => return fault(&format!("the footer: {why}")),
+                };
                 match Self::decode(&payload) {
                     Ok(footer) => Ok(Ok(footer)),
                     Err(why) => fault(&format!("the footer: {why}")),
@@ -269,8 +282,17 @@ pub fn placement_of(segment: u32, offset: u64, header: &Header) -> Placement {
 /// Reads single records out of segments, keeping the files open.
 pub struct Segments {
     disk: Arc<dyn Disk>,
-    open: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
+    open: Mutex<OpenFiles>,
     open_max: usize,
+}
+
+/// Open files, with the turn in which each was last asked for.
+#[derive(Default)]
+struct OpenFiles {
+    files: BTreeMap<u32, (u64, Arc<dyn DiskFile>)>,
+    turn: u64,
+    /// How often files were forgotten: what was opened before that may have been removed since.
+    forgotten: u64,
 }
 
 /// Files kept open at once, as far as descriptors go: enough for 128 GiB.
@@ -280,21 +302,38 @@ impl Segments {
     /// Reads through this disk.
     pub fn new(disk: Arc<dyn Disk>) -> Self {
         let open_max = descriptors::share(Keeper::Segments, OPEN_FILES_MAX);
-        Self { disk, open: Mutex::new(BTreeMap::new()), open_max }
+        Self { disk, open: Mutex::default(), open_max }
     }
 
     fn file(&self, number: u32) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
-        if let Some(file) = self.open.lock().get(&number) {
-            return Ok(Some(file.clone()));
-        }
-        let path = path(number);
-        let file = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
-        if let Some(file) = &file {
+        let forgotten = {
             let mut open = self.open.lock();
-            if open.len() >= self.open_max {
-                open.pop_first();
+            open.turn += 1;
+            let turn = open.turn;
+            if let Some((last, file)) = open.files.get_mut(&number) {
+                *last = turn;
+                return Ok(Some(file.clone()));
             }
-            open.insert(number, file.clone());
+            open.forgotten
+        };
+        let path = path(number);
+        let file = match self.disk.open(&path) {
+            Err(error) if disk::is_media_error(&error) => {
+                return Err(StoreError::Damaged(Damage::unreadable(path, 0, &error)));
+            }
+            opened => opened.map_err(StoreError::io(format!("opening {path}")))?,
+        };
+        let mut open = self.open.lock();
+        if let Some(file) = &file
+            && open.forgotten == forgotten
+        {
+            if open.files.len() >= self.open_max {
+                let idle = open.files.iter().min_by_key(|(_, (turn, _))| *turn);
+                let idle = idle.map(|(number, _)| *number);
+                idle.and_then(|number| open.files.remove(&number));
+            }
+            let turn = open.turn;
+            open.files.insert(number, (turn, file.clone()));
         }
         Ok(file)
     }
@@ -302,8 +341,9 @@ impl Segments {
     /// Closes files that are about to be removed, so that their space returns once nobody reads them.
     pub fn forget(&self, numbers: &[u32]) {
         let mut open = self.open.lock();
+        open.forgotten += 1;
         for number in numbers {
-            open.remove(number);
+            open.files.remove(number);
         }
     }
 
@@ -316,13 +356,18 @@ impl Segments {
         let path = path(placement.segment);
         let damaged =
             |why: &str| StoreError::Damaged(Damage::new(path.as_str(), placement.offset, why));
-        let Some(file) = self.file(placement.segment)? else {
-            return Err(damaged("the file is missing"));
-        };
+        let file = self.file(placement.segment).map_err(|error| match error {
+            StoreError::Damaged(found) => damaged(&found.why),
+            ours => ours,
+        })?;
+        let Some(file) = file else { return Err(damaged("the file is missing")) };
+        if placement.stored_length > PAYLOAD_BYTES_MAX {
+            return Err(damaged("it claims to be larger than any record may be"));
+        }
         let mut bytes = vec![0; HEADER_BYTES + placement.stored_length as usize];
         let count = file
             .read_at(placement.offset, &mut bytes)
-            .map_err(StoreError::io(format!("reading {path}")))?;
+            .map_err(StoreError::reading(&path, placement.offset))?;
         bytes.truncate(count);
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(damaged("the file ends early"));

@@ -3,6 +3,7 @@
 //! A [`Vault`] joins the drawers of one folder. Who writes what into it is its owner's business; that
 //! what was acknowledged stays, and that only true bytes come out, is kept here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
@@ -12,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::codec::{Compression, Packer};
 use crate::committer::{Committed, Committer, Done, Fact, Limits, Submission, satisfies};
 use crate::crypt::{ChunkKey, Sealer};
+use crate::damage::DamageList;
 use crate::disk::{self, Disk};
 use crate::frame::{self, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Changes, Index, Placement, Project, Watermark};
@@ -26,9 +28,6 @@ pub const MARK: &str = "CLOSED";
 const QUARANTINE_FACT: u8 = 1;
 const DROPPED_FACT: u8 = 2;
 const SWITCHED_FACT: u8 = 3;
-
-/// Damaged places that are remembered by name; a scrub and `verify --all` name all of them.
-const DAMAGE_MAX: usize = 1_000;
 
 /// What the vault itself acknowledges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +85,9 @@ impl VaultFact {
                 }
                 SWITCHED_FACT => {
                     let to = from.u32("segment")?;
+                    if !crate::segment::is_rewritten(to) {
+                        return Err(WireFault::Invalid { what: "segment" });
+                    }
                     let count = from.u32("count")?;
                     let replaces =
                         (0..count).map(|_| from.u32("segment")).collect::<Result<_, _>>()?;
@@ -140,7 +142,9 @@ pub struct Vault {
     committer: Option<Committer>,
     /// Why acknowledged facts are missing, if so.
     loss: Option<String>,
-    damage: Mutex<Vec<Damage>>,
+    damage: Mutex<DamageList>,
+    /// Chunks of which the scrub found the copy in use damaged, and where: another one is looked for.
+    unhealed: Mutex<BTreeMap<ChunkName, Placement>>,
     mark: Option<Watermark>,
     store: [u8; 16],
     /// Held by whoever rewrites segments.
@@ -201,8 +205,16 @@ impl Vault {
             accept_loss,
             progress,
         })?;
-        damage.append(&mut recovered.damage);
-        for found in &damage {
+        let mut damage = DamageList::from(damage);
+        damage.extend(std::mem::take(&mut recovered.damage));
+        if accept_loss
+            && recovered.read_only.is_none()
+            && mark.is_some_and(|mark| mark.place() > recovered.at.place())
+        {
+            // What was lost is not asked for again, even if this process is killed.
+            write_mark(disk.as_ref(), &recovered.at)?;
+        }
+        for found in damage.iter() {
             tracing::error!(damage = %found, "damage found while opening");
         }
         let committer = match (&recovered.read_only, disk.only_read()) {
@@ -216,7 +228,7 @@ impl Vault {
                 store,
                 index.clone(),
                 project,
-                recovered.at,
+                (recovered.at, recovered.newest_log),
                 limits,
             )?),
         };
@@ -228,6 +240,7 @@ impl Vault {
             committer,
             loss: recovered.read_only,
             damage: Mutex::new(damage),
+            unhealed: Mutex::default(),
             mark,
             store,
             rewriting: Mutex::new(()),
@@ -251,7 +264,7 @@ impl Vault {
 
     /// Damage found since the store was opened, while opening it included.
     pub fn damage(&self) -> Vec<Damage> {
-        self.damage.lock().clone()
+        self.damage.lock().clone().into()
     }
 
     /// Why the store cannot be written to, if so.
@@ -374,12 +387,9 @@ impl Vault {
         damage: &Damage,
     ) {
         let known = index::is_quarantined(self.index.as_ref(), name).unwrap_or(false);
-        let mut listed = self.damage.lock();
-        if listed.len() < DAMAGE_MAX && !listed.contains(damage) {
+        if self.damage.lock().note(damage.clone()) {
             tracing::error!(%damage, "a chunk is damaged");
-            listed.push(damage.clone());
         }
-        drop(listed);
         if known || self.disk.only_read().is_some() {
             return;
         }
@@ -408,11 +418,8 @@ impl Vault {
         let mut files = Vec::new();
         for number in 1..=to.log {
             let path = log::path(number);
-            let context = || StoreError::io(format!("reading {path}"));
-            let Some(file) = self.disk.open(&path).map_err(context())? else {
-                return Err(StoreError::Damaged(Damage::new(path, 0, "the file is missing")));
-            };
-            let length = file.length().map_err(context())?;
+            let file = disk::find(self.disk.as_ref(), &path)?.map_err(StoreError::Damaged)?;
+            let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
             let end = if number == to.log { to.offset.min(length) } else { length };
             files.push((path, file, end));
         }
@@ -426,11 +433,13 @@ impl Vault {
                     Step::Record(..) => continue,
                     Step::Damaged(damage) => return Err(StoreError::Damaged(damage)),
                 };
+                let damaged = |why: &dyn std::fmt::Display| {
+                    StoreError::Damaged(Damage::new(path.as_str(), offset, why))
+                };
                 let payload = frame::read_payload(file.as_ref(), &path, offset, &header)?;
-                let plain = self
-                    .sealer
-                    .open(&mut packer, &header, payload)
-                    .map_err(|why| StoreError::Damaged(Damage::new(path.as_str(), offset, why)))?;
+                let payload = payload.map_err(|why| damaged(&why))?;
+                let opened = self.sealer.open(&mut packer, &header, payload);
+                let plain = opened.map_err(|why| damaged(&why))?;
                 visit(&plain)?;
                 progress(done + offset, total);
             }
@@ -442,6 +451,11 @@ impl Vault {
     /// Which store this is.
     pub(crate) fn store(&self) -> &[u8; 16] {
         &self.store
+    }
+
+    /// Chunks for which another copy is looked for.
+    pub(crate) fn unhealed(&self) -> &Mutex<BTreeMap<ChunkName, Placement>> {
+        &self.unhealed
     }
 
     /// Reads single records by their place.

@@ -71,13 +71,17 @@ impl Auditor<'_> {
         };
         let newest = numbers.last().copied().unwrap_or(0).max(self.bound.0);
         let mut end = (0, 0);
-        for number in 1..=newest {
-            let path = log::path(number);
-            let Some((file, length)) = self.open(&path) else {
+        let mut before = 0;
+        let there = numbers.iter().copied().filter(|number| *number < newest);
+        for number in there.chain(Some(newest).filter(|newest| *newest > 0)) {
+            let gap = self.name_gap(before, number, log::path);
+            before = number;
+            let opened = self.open(&log::path(number))?;
+            if gap || opened.is_none() {
                 walk.chain.known = false;
                 self.log_was_damaged = true;
-                continue;
-            };
+            }
+            let Some((file, length)) = opened else { continue };
             self.found.bytes += length;
             end = (number, length);
             self.log_file(&file, number, length, &mut walk, work)?;
@@ -139,20 +143,11 @@ impl Auditor<'_> {
         let path: Arc<str> = log::path(number).into();
         let mut batch = Batch::from(0);
         let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
-        loop {
-            let step = match scanner.step() {
-                Ok(Some(step)) => step,
-                Ok(None) => break,
-                Err(error) => {
-                    self.damage(&path, batch.start, &format!("the file cannot be read: {error}"));
-                    walk.chain.known = false;
-                    self.log_was_damaged = true;
-                    break;
-                }
-            };
+        while let Some(step) = scanner.step()? {
             let (offset, header) = match step {
                 Step::Damaged(damage) => {
                     self.found.damage.push(damage);
+                    self.vouch_unreadable(number, scanner.unreadable_to());
                     batch.damaged = true;
                     continue;
                 }
@@ -163,7 +158,7 @@ impl Auditor<'_> {
             match header.kind {
                 Kind::File if offset == 0 => {
                     work.passed(end);
-                    self.log_begins(file.as_ref(), &path, number, &header, walk);
+                    self.log_begins(file.as_ref(), &path, number, &header, walk)?;
                     batch.start = end;
                 }
                 Kind::Fact => {
@@ -176,12 +171,12 @@ impl Auditor<'_> {
                     work.passed(header.record_bytes());
                     self.found.commits += 1;
                     let ended = std::mem::replace(&mut batch, Batch::from(end));
-                    self.commit(file.as_ref(), (&path, number, offset), &header, ended, walk);
+                    self.commit(file.as_ref(), (&path, number, offset), &header, ended, walk)?;
                 }
                 Kind::Summary => {
                     work.passed(header.record_bytes());
                     let ended = std::mem::replace(&mut batch, Batch::from(end));
-                    self.summary(file.as_ref(), (&path, number, offset), &header, ended, walk);
+                    self.summary(file.as_ref(), (&path, number, offset), &header, ended, walk)?;
                 }
                 _ => {
                     work.passed(header.record_bytes());
@@ -205,8 +200,9 @@ impl Auditor<'_> {
         number: u32,
         header: &Header,
         walk: &mut LogWalk,
-    ) {
-        let Some(payload) = self.small_payload(file, path, 0, header) else { return };
+    ) -> Result<(), StoreError> {
+        let payload = self.small_payload(file, path, 0, header)?;
+        let Some(payload) = payload else { return Ok(()) };
         match FileHeader::decode(&payload) {
             Err(fault) => self.damage(path, 0, &fault.to_string()),
             Ok(begin) if begin.store != self.store => {
@@ -227,6 +223,15 @@ impl Auditor<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A crash leaves nothing that the medium does not give back: what is there was written, and is
+    /// kept, as recovery keeps it.
+    fn vouch_unreadable(&mut self, number: u32, to: u64) {
+        if to > 0 {
+            self.bound = self.bound.max((number, to));
+        }
     }
 
     /// The end of a batch in a condensed log.
@@ -237,8 +242,8 @@ impl Auditor<'_> {
         header: &Header,
         batch: Batch,
         walk: &mut LogWalk,
-    ) {
-        let payload = self.small_payload(file, path, offset, header);
+    ) -> Result<(), StoreError> {
+        let payload = self.small_payload(file, path, offset, header)?;
         let summary = payload.map(|payload| Summary::decode(&payload));
         let summary = match summary {
             Some(Ok(summary)) => summary,
@@ -248,7 +253,7 @@ impl Auditor<'_> {
                 }
                 walk.chain.known = false;
                 self.log_was_damaged = true;
-                return;
+                return Ok(());
             }
         };
         if walk.chain.known && !batch.damaged && summary.previous != walk.chain.digest {
@@ -267,6 +272,7 @@ impl Auditor<'_> {
         // What a mark named in here was condensed since.
         walk.marks.retain(|mark| mark.commit > summary.number);
         walk.last = None;
+        Ok(())
     }
 
     fn commit(
@@ -276,9 +282,9 @@ impl Auditor<'_> {
         header: &Header,
         batch: Batch,
         walk: &mut LogWalk,
-    ) {
+    ) -> Result<(), StoreError> {
         let decoded = self
-            .small_payload(file, path, offset, header)
+            .small_payload(file, path, offset, header)?
             .map(|payload| Commit::decode(&payload).map_err(|fault| fault.to_string()));
         let commit = match decoded {
             Some(Ok(commit)) => commit,
@@ -288,7 +294,7 @@ impl Auditor<'_> {
                 }
                 walk.chain.known = false;
                 self.log_was_damaged = true;
-                return;
+                return Ok(());
             }
         };
         // In a damaged batch a commit may have been lost, or a fact that the digest covers.
@@ -324,5 +330,6 @@ impl Auditor<'_> {
             });
         }
         walk.last = Some(last);
+        Ok(())
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Checked {
     pub opened: u64,
     pub plain_bytes: u64,
     pub damage: Vec<Damage>,
+    /// Why something could not be read, if that says nothing about what is stored.
+    pub failed: Option<StoreError>,
     bytes: u64,
 }
 
@@ -121,6 +123,7 @@ impl Work<'_> {
         self.sum.plain_bytes += checked.plain_bytes;
         self.sum.bytes += checked.bytes;
         self.sum.damage.extend(checked.damage);
+        self.sum.failed = self.sum.failed.take().or(checked.failed);
         (self.progress)(self.sum.bytes.min(self.total), self.total);
     }
 
@@ -169,10 +172,16 @@ impl Bench {
             if whole.is_err() {
                 // One unreadable sector must not cost its neighbours: read the records one by one.
                 let alone = stretch.file.read_at(offset + HEADER_BYTES as u64, payload);
-                if let Err(error) = alone {
-                    let why = format!("the record cannot be read: {error}");
-                    checked.damage.push(Damage::new(&*stretch.path, *offset, why));
-                    continue;
+                match alone.map_err(StoreError::reading(&stretch.path, *offset)) {
+                    Ok(_) => {}
+                    Err(StoreError::Damaged(damage)) => {
+                        checked.damage.push(damage);
+                        continue;
+                    }
+                    Err(ours) => {
+                        checked.failed.get_or_insert(ours);
+                        continue;
+                    }
                 }
             }
             let outcome = match sealer {

@@ -117,9 +117,20 @@ impl Auditor<'_> {
         let named = self.ranges.keys().next_back().copied().unwrap_or(0);
         let marked = self.marks.iter().map(|mark| mark.segment).max().unwrap_or(0);
         let newest = appended.last().copied().unwrap_or(0).max(named).max(marked);
+        // What is there, and what commits or marks say is: files between that are not there are no more
+        // than a gap, however many.
+        let mut known = BTreeSet::from_iter(appended.iter().chain(self.ranges.keys()).copied());
+        known.extend(Some(newest).filter(|newest| *newest > 0));
+        known.extend(family.replaced_by.keys().filter(|number| **number <= newest));
         let mut before = Ending::Open;
         let mut lacks_one = false;
-        for number in 1..=newest {
+        let mut last = 0;
+        for number in known {
+            if self.name_gap(last, number, segment::path) {
+                lacks_one = true;
+                before = Ending::Unknown;
+            }
+            last = number;
             let ranges = self.ranges.remove(&number).unwrap_or_default();
             if family.is_replaced(number, None) && !family.there.contains(&number) {
                 before = Ending::Unknown;
@@ -128,15 +139,18 @@ impl Auditor<'_> {
             lacks_one |= !family.there.contains(&number);
             before = self.audit_segment(number, ranges, before, work)?;
         }
-        for number in REWRITTEN + 1..=rewritten.last().copied().unwrap_or(0) {
+        let mut last = REWRITTEN;
+        let replaced = family.replaced_by.keys().copied().filter(|number| *number > REWRITTEN);
+        let end = rewritten.last().copied().unwrap_or(0);
+        let known = BTreeSet::from_iter(rewritten.iter().copied().chain(replaced));
+        for number in known.into_iter().filter(|number| *number <= end) {
+            lacks_one |= self.name_gap(last, number, segment::path);
+            last = number;
             if family.there.contains(&number) {
                 if !family.needs(number, lacks_one) {
                     self.needless.insert(number);
                 }
                 self.audit_segment(number, Vec::new(), Ending::Unknown, work)?;
-            } else if !family.is_replaced(number, None) {
-                lacks_one = true;
-                self.damage(&segment::path(number), 0, "the file is missing");
             }
         }
         Ok(())
@@ -150,7 +164,7 @@ impl Auditor<'_> {
         work: &mut Work<'_>,
     ) -> Result<Ending, StoreError> {
         let path: Arc<str> = segment::path(number).into();
-        let Some((file, length)) = self.open(&path) else { return Ok(Ending::Unknown) };
+        let Some((file, length)) = self.open(&path)? else { return Ok(Ending::Unknown) };
         self.found.bytes += length;
         let mut walk = SegmentWalk {
             number,
@@ -187,21 +201,13 @@ impl Auditor<'_> {
         before: Ending,
         work: &mut Work<'_>,
     ) -> Result<Ending, StoreError> {
-        let trailer = self.trailer(file.as_ref(), walk);
+        let trailer = self.trailer(file.as_ref(), walk)?;
         // A sound trailer says where the footer begins, even if the footer itself is damaged.
         let end = trailer.unwrap_or(walk.length);
         let mut footer = None;
         let path = walk.path.clone();
         let mut scanner = Scanner::new(file.as_ref(), &path, 0, end);
-        loop {
-            let step = match scanner.step() {
-                Ok(Some(step)) => step,
-                Ok(None) => break,
-                Err(error) => {
-                    self.damage(&path, 0, &format!("the file cannot be read: {error}"));
-                    return Ok(Ending::Unknown);
-                }
-            };
+        while let Some(step) = scanner.step()? {
             let (offset, header) = match step {
                 Step::Damaged(damage) => {
                     walk.damaged.push(damage.offset);
@@ -218,7 +224,7 @@ impl Auditor<'_> {
                 Kind::File if offset == 0 => {
                     work.passed(header.record_bytes());
                     walk.begun = header.record_bytes();
-                    self.segment_begins(file.as_ref(), walk, &header, before);
+                    self.segment_begins(file.as_ref(), walk, &header, before)?;
                 }
                 Kind::Chunk => {
                     self.found.chunks += 1;
@@ -243,7 +249,7 @@ impl Auditor<'_> {
                 let behind = at + header.record_bytes();
                 self.damage(&path, behind, "the trailer behind the footer is damaged");
                 work.passed(walk.length.saturating_sub(at));
-                Ok(self.footer(file.as_ref(), walk, at, &header))
+                self.footer(file.as_ref(), walk, at, &header)
             }
             (None, Some(at)) => {
                 work.passed(walk.length.saturating_sub(at));
@@ -256,16 +262,21 @@ impl Auditor<'_> {
     }
 
     /// Where the trailer says the footer begins.
-    fn trailer(&mut self, file: &dyn DiskFile, walk: &SegmentWalk) -> Option<u64> {
-        let at = walk.length.checked_sub(TRAILER_BYTES as u64)?;
+    fn trailer(
+        &mut self,
+        file: &dyn DiskFile,
+        walk: &SegmentWalk,
+    ) -> Result<Option<u64>, StoreError> {
+        let Some(at) = walk.length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
         let mut bytes = [0; TRAILER_BYTES];
-        match file.read_at(at, &mut bytes) {
-            Ok(TRAILER_BYTES) => read_trailer(&bytes).filter(|footer| *footer < at),
-            Ok(_) => None,
-            Err(error) => {
-                self.damage(&walk.path, at, &format!("the trailer cannot be read: {error}"));
-                None
+        match file.read_at(at, &mut bytes).map_err(StoreError::reading(&walk.path, at)) {
+            Ok(TRAILER_BYTES) => Ok(read_trailer(&bytes).filter(|footer| *footer < at)),
+            Ok(_) => Ok(None),
+            Err(StoreError::Damaged(damage)) => {
+                self.found.damage.push(damage);
+                Ok(None)
             }
+            Err(error) => Err(error),
         }
     }
 
@@ -288,7 +299,7 @@ impl Auditor<'_> {
                         "the trailer does not follow the footer",
                     );
                 }
-                Ok(self.footer(file, walk, at, &header))
+                self.footer(file, walk, at, &header)
             }
             Some(Err(why)) => {
                 self.damage(&walk.path, at, why);
@@ -308,21 +319,21 @@ impl Auditor<'_> {
         walk: &SegmentWalk,
         at: u64,
         header: &Header,
-    ) -> Ending {
+    ) -> Result<Ending, StoreError> {
         let path = &walk.path;
-        let Some(payload) = self.small_payload(file, path, at, header) else {
-            return Ending::Unknown;
+        let Some(payload) = self.small_payload(file, path, at, header)? else {
+            return Ok(Ending::Unknown);
         };
         let footer = match Footer::decode(&payload) {
             Ok(footer) => footer,
             Err(fault) => {
                 self.damage(path, at, &format!("the footer: {fault}"));
-                return Ending::Unknown;
+                return Ok(Ending::Unknown);
             }
         };
         if footer.segment != walk.number {
             self.damage(path, at, "the footer is another segment's");
-            return Ending::Unknown;
+            return Ok(Ending::Unknown);
         }
         let sorted = footer
             .entries
@@ -334,10 +345,10 @@ impl Auditor<'_> {
         self.footer_lists(walk, &footer);
         // A sealed segment was synced before anything else happened: nothing in it is torn.
         if walk.is_rewritten() {
-            return Ending::Sealed(header.name);
+            return Ok(Ending::Sealed(header.name));
         }
         self.chunk_zone = self.chunk_zone.max((walk.number + 1, 0));
-        Ending::Sealed(header.name)
+        Ok(Ending::Sealed(header.name))
     }
 
     fn footer_lists(&mut self, walk: &SegmentWalk, footer: &Footer) {
@@ -355,7 +366,7 @@ impl Auditor<'_> {
         }
         for offset in listed.keys() {
             // Where the walk lost its way, the damage has been named.
-            let named = walk.damaged.iter().any(|damaged| damaged <= offset);
+            let named = walk.damaged.first().is_some_and(|damaged| damaged <= offset);
             let found = walk.records.binary_search_by_key(offset, |r| r.placement.offset).is_ok();
             if !found && !named {
                 self.damage(path, *offset, "the record that the footer lists is missing");
@@ -381,26 +392,29 @@ impl Auditor<'_> {
         walk: &SegmentWalk,
         header: &Header,
         before: Ending,
-    ) {
+    ) -> Result<(), StoreError> {
         let path = &walk.path;
-        let Some(payload) = self.small_payload(file, path, 0, header) else { return };
+        let payload = self.small_payload(file, path, 0, header)?;
+        let Some(payload) = payload else { return Ok(()) };
         if walk.is_rewritten() {
-            match RewrittenHeader::read(file, walk.number, &self.store) {
-                Ok(Ok(_)) => {}
-                Ok(Err(damage)) => self.found.damage.push(damage),
-                Err(error) => self.damage(path, 0, &error.to_string()),
-            }
-            return;
+            let begin = RewrittenHeader::read(file, walk.number, &self.store)?;
+            self.found.damage.extend(begin.err());
+            return Ok(());
         }
         let begin = match FileHeader::decode(&payload) {
             Ok(begin) => begin,
-            Err(fault) => return self.damage(path, 0, &fault.to_string()),
+            Err(fault) => {
+                self.damage(path, 0, &fault.to_string());
+                return Ok(());
+            }
         };
         if begin.store != self.store {
-            return self.damage(path, 0, "the file belongs to another store");
+            self.damage(path, 0, "the file belongs to another store");
+            return Ok(());
         }
         if (begin.role, begin.number) != ("chunks", walk.number) {
-            return self.damage(path, 0, "the file was another one before it was renamed");
+            self.damage(path, 0, "the file was another one before it was renamed");
+            return Ok(());
         }
         let was_sealed = begin.previous != [0; 32];
         match before {
@@ -414,12 +428,14 @@ impl Auditor<'_> {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// Whether the records that each commit answers for are the ones it was made for.
     fn ranges_match(&mut self, walk: &mut SegmentWalk) {
         for range in walk.covered.finish() {
-            if walk.damaged.iter().any(|at| (range.from..range.to).contains(at)) {
+            let first = walk.damaged.partition_point(|at| *at < range.from);
+            if walk.damaged.get(first).is_some_and(|at| *at < range.to) {
                 // Its digest cannot be made any more; the damage has been named.
                 continue;
             }

@@ -25,7 +25,8 @@ use super::{
     Appended, Body, ChainStore, FOLDER, Place, Pruning, Run, StoredRecord, Stretch, Tip, decide,
     recovery,
 };
-use crate::disk::Disk;
+use crate::damage::DamageList;
+use crate::disk::{self, Disk};
 use crate::frame;
 use crate::index::Index;
 use crate::{CommitError, Damage, StoreError};
@@ -62,7 +63,7 @@ pub struct ChainFiles {
     /// Why writing stopped; beside the writer, so that asking does not wait for it.
     broken: RwLock<Option<String>>,
     ids_unknown: bool,
-    damage: Mutex<Vec<Damage>>,
+    damage: Mutex<DamageList>,
 }
 
 impl ChainFiles {
@@ -71,7 +72,7 @@ impl ChainFiles {
         let disk = parts.disk.clone();
         disk.create_folder(FOLDER).map_err(StoreError::io(format!("making {FOLDER}/")))?;
         let recovered = recovery::recover(&parts)?;
-        for found in &recovered.damage {
+        for found in recovered.damage.iter() {
             tracing::error!(damage = %found, "damage found while opening the chain");
         }
         if let Some(why) = &recovered.read_only {
@@ -116,12 +117,12 @@ impl ChainFiles {
         };
         let path = role.path(number);
         let damaged = |why: &str| self.name(Damage::new(path.as_str(), offset, why));
-        let opened = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
-        let Some(file) = opened else {
-            if role == Role::Bodies && self.pruned.read().covers(number) {
+        let file = match disk::find(self.disk.as_ref(), &path)? {
+            Ok(file) => file,
+            Err(_) if role == Role::Bodies && self.pruned.read().covers(number) => {
                 return Ok(Body::Pruned);
             }
-            return Err(damaged("the file is missing"));
+            Err(damage) => return Err(damaged(&damage.why)),
         };
         let header = match frame::read_header(file.as_ref(), &path, offset)? {
             Some(Ok(header)) => header,
@@ -135,17 +136,12 @@ impl ChainFiles {
             return Err(damaged("another record is in this place"));
         }
         let payload = frame::read_payload(file.as_ref(), &path, offset, &header)?;
-        if !header.matches(&payload) {
-            return Err(damaged("the record does not match its digest"));
-        }
-        Ok(Body::Here(payload))
+        payload.map(Body::Here).map_err(damaged)
     }
 
     fn name(&self, damage: Damage) -> StoreError {
-        let mut listed = self.damage.lock();
-        if !listed.contains(&damage) {
+        if self.damage.lock().note(damage.clone()) {
             tracing::error!(%damage, "a block is damaged");
-            listed.push(damage.clone());
         }
         StoreError::Damaged(damage)
     }
@@ -301,6 +297,6 @@ impl ChainStore for ChainFiles {
     }
 
     fn damage(&self) -> Vec<Damage> {
-        self.damage.lock().clone()
+        self.damage.lock().clone().into()
     }
 }

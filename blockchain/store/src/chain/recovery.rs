@@ -12,9 +12,10 @@ use lucid_core::digest::BlockHash;
 
 use super::rows::{self, Part, Row, Totals};
 use super::tip::{self, End, Lock, Mark, Pruned, TIP};
-use super::walk::{Pair, Pairs, Placed, Role};
+use super::walk::{LOST_MAX, Pair, Pairs, Placed, Role};
 use super::{FOLDER, files::ChainParts};
-use crate::disk::Disk;
+use crate::damage::DamageList;
+use crate::disk::{self, Disk};
 use crate::frame;
 use crate::index::Changes;
 use crate::{Damage, StoreError};
@@ -28,7 +29,7 @@ pub(super) struct Recovered {
     /// The tip; where the next block goes.
     pub(super) at: Option<Mark>,
     /// What is wrong, none of it in the way of the rest.
-    pub(super) damage: Vec<Damage>,
+    pub(super) damage: DamageList,
     /// Why nothing may be appended, if so.
     pub(super) read_only: Option<String>,
 }
@@ -36,7 +37,7 @@ pub(super) struct Recovered {
 struct Recovery<'a> {
     parts: &'a ChainParts,
     disk: &'a dyn Disk,
-    damage: Vec<Damage>,
+    damage: DamageList,
     /// The last block whose rows are in the index, or on their way there.
     at: Option<Mark>,
     totals: Totals,
@@ -70,10 +71,10 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     }
     // Where no block is left there is nothing to go on with: they are not mounted, or lie elsewhere.
     if read_only.is_some() && parts.accept_loss && !has_no_blocks(parts)? {
-        let damage = recovery.damage;
-        let mut recovered = take_what_is_there(parts, recovery.pruned)?;
-        recovered.damage.splice(0..0, damage);
-        return Ok(recovered);
+        let mut damage = recovery.damage;
+        let recovered = take_what_is_there(parts, recovery.pruned)?;
+        damage.extend(Vec::from(recovered.damage));
+        return Ok(Recovered { damage, ..recovered });
     }
     recovery.write_changes()?;
     if read_only.is_none() {
@@ -127,7 +128,8 @@ impl<'a> Recovery<'a> {
         let disk = parts.disk.as_ref();
         let changes = Changes::new(index);
         let pruned = at.map(|at| at.pruned).unwrap_or_default();
-        let recovery = Self { parts, disk, damage: Vec::new(), at, totals, pruned, changes };
+        let recovery =
+            Self { parts, disk, damage: DamageList::default(), at, totals, pruned, changes };
         recovery.check_watermark()?;
         Ok(recovery)
     }
@@ -138,8 +140,7 @@ impl<'a> Recovery<'a> {
         let Some(row) = rows::row(self.parts.index.as_ref(), mark.height)? else { return Ok(()) };
         let Part::At { file, offset } = row.record else { return Ok(()) };
         let path = Role::Blocks.path(file);
-        let opened = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
-        let Some(file) = opened else { return Ok(()) };
+        let Ok(file) = disk::find(self.disk, &path)? else { return Ok(()) };
         match frame::read_header(file.as_ref(), &path, offset)? {
             Some(Ok(header)) if header.name != *mark.hash.as_bytes() => Err(StoreError::Index(
                 "it belongs to another chain; run `lucid reindex` to rebuild it".into(),
@@ -222,11 +223,8 @@ impl<'a> Recovery<'a> {
         let mut lost = None;
         for (role, end) in [(Role::Blocks, bound.blocks), (Role::Bodies, bound.bodies)] {
             let numbers = role.numbers(self.disk)?;
-            let gone = |number: &u32| {
-                !numbers.contains(number) && (role == Role::Blocks || !self.pruned.covers(*number))
-            };
-            for number in (1..end.file).filter(gone).collect::<Vec<_>>() {
-                self.damage.push(role.damage(number, 0, "the file is missing"));
+            for gap in role.gaps(&numbers, 1..=end.file.saturating_sub(1), &self.pruned) {
+                self.damage.push(Damage::missing(gap, |number| role.path(number)));
             }
         }
         for (role, end) in [(Role::Blocks, bound.blocks), (Role::Bodies, bound.bodies)] {
@@ -278,7 +276,7 @@ impl<'a> Recovery<'a> {
         let Some(bound) = bound else { return };
         for (role, at, damage) in placed {
             let end = if role == Role::Blocks { bound.blocks } else { bound.bodies };
-            if at < end && !self.damage.contains(&damage) {
+            if at < end {
                 self.damage.push(damage);
             }
         }
@@ -286,15 +284,18 @@ impl<'a> Recovery<'a> {
 
     /// Goes on to the bound where damage hides the last blocks; says why that cannot be done.
     fn reach(&mut self, bound: &Mark) -> Option<String> {
+        let mut lost = 0;
         while self.at.map_or(0, |at| at.height + 1) <= bound.height {
-            let height = self.at.map_or(0, |at| at.height + 1);
-            let lost = |role: Role, end: End| {
+            let next = self.at.map_or(0, |at| at.height + 1);
+            lost += 1;
+            let height = if lost > LOST_MAX { bound.height } else { next };
+            let damage = |role: Role, end: End| {
                 role.damage(end.file, end.offset, format!("block {height} cannot be read"))
             };
             let pair = Pair {
                 height,
-                record: Err(lost(Role::Blocks, bound.blocks)),
-                body: Err(lost(Role::Bodies, bound.bodies)),
+                record: Err(damage(Role::Blocks, bound.blocks)),
+                body: Err(damage(Role::Bodies, bound.bodies)),
                 hash: if height == bound.height { bound.hash } else { BlockHash::ZERO },
                 ends: (None, None),
                 damage: Vec::new(),
@@ -398,9 +399,13 @@ impl<'a> Recovery<'a> {
             if number < from {
                 continue;
             }
-            let Some(file) = self.disk.open(&path).map_err(context())? else { continue };
+            let Ok(file) = disk::find(self.disk, &path)? else { continue };
             if number == end.file && file.length().map_err(context())? > end.offset {
-                file.truncate(end.offset).map_err(context())?;
+                match file.truncate(end.offset) {
+                    // It stays as it is then, and is not written on.
+                    Err(error) if disk::is_media_error(&error) => {}
+                    cut => cut.map_err(context())?,
+                }
             }
             file.sync().map_err(context())?;
         }

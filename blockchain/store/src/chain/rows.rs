@@ -11,7 +11,7 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use super::Place;
 use super::tip::Mark;
 use crate::index::{Changes, Index};
-use crate::{Damage, StoreError};
+use crate::{Damage, StoreError, frame};
 
 const HEIGHT: u8 = 0x80;
 const HASH: u8 = 0x81;
@@ -83,7 +83,7 @@ impl Row {
         let mut from = Reader::new(bytes);
         let part = |from: &mut Reader<'_>| -> Result<Part, WireFault> {
             Ok(match from.u8("part")? {
-                1 => Part::At { file: from.u32("file")?, offset: from.u64("offset")? },
+                1 => Part::At { file: from.u32("file")?, offset: frame::number(from, "offset")? },
                 2 => Part::Pruned,
                 _ => Part::Lost(Damage {
                     file: from.text("file")?.to_owned(),

@@ -9,7 +9,8 @@ use lucid_core::digest::BlockHash;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
 use crate::disk::{self, Disk};
-use crate::{Damage, StoreError};
+use crate::log::FILE_MAX;
+use crate::{Damage, StoreError, frame};
 
 /// The file, at the root of the data folder.
 pub const TIP: &str = "TIP";
@@ -73,14 +74,16 @@ impl Mark {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         let end = |from: &mut Reader<'_>| -> Result<End, WireFault> {
-            Ok(End { file: from.u32("file")?, offset: from.u64("offset")? })
+            let (file, offset) = (from.u32("file")?, frame::number(from, "offset")?);
+            let invalid = WireFault::Invalid { what: "file" };
+            if file <= FILE_MAX { Ok(End { file, offset }) } else { Err(invalid) }
         };
         let mark = Self {
-            height: from.u64("height")?,
+            height: frame::number(&mut from, "height")?,
             hash: BlockHash::new(from.array("hash")?),
             blocks: end(&mut from)?,
             bodies: end(&mut from)?,
-            pruned: Pruned { file: from.u32("file")?, below: from.u64("height")? },
+            pruned: Pruned { file: from.u32("file")?, below: frame::number(&mut from, "height")? },
         };
         from.finish()?;
         Ok(mark)

@@ -4,6 +4,7 @@
 //! whole. Records carry `height + 1` as their sequence: so a record that is gone from one file costs
 //! its block that part, and nothing behind it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lucid_core::block::Block;
@@ -14,7 +15,7 @@ use lucid_core::transaction::Transaction;
 use super::FOLDER;
 use super::rows::Listed;
 use super::tip::{End, Pruned};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Step};
 use crate::log::{FileHeader, number_of};
 use crate::{Damage, StoreError};
@@ -54,13 +55,39 @@ impl Role {
         Ok(names.iter().filter_map(|name| number_of(name, self.name())).collect())
     }
 
+    /// Which files of a range are neither there nor were pruned, as few ranges. `there` is in order.
+    pub(super) fn gaps(
+        self,
+        there: &[u32],
+        wanted: RangeInclusive<u32>,
+        pruned: &Pruned,
+    ) -> Vec<RangeInclusive<u32>> {
+        let (first, last) = wanted.into_inner();
+        let mut gaps = Vec::new();
+        let mut from = first;
+        let ends = there.iter().copied().filter(|number| (first..=last).contains(number));
+        for number in ends.chain([last.saturating_add(1)]) {
+            let to = number.saturating_sub(1);
+            // Pruned ones are those behind the first, up to a place.
+            let parts = match self {
+                Self::Bodies if pruned.file > 2 => {
+                    vec![from..=to.min(1), from.max(pruned.file)..=to]
+                }
+                _ => vec![from..=to],
+            };
+            gaps.extend(parts.into_iter().filter(|part| !part.is_empty()));
+            from = number.saturating_add(1);
+        }
+        gaps
+    }
+
     /// Bytes of one of the files; 0 when it is not there.
     pub(super) fn length(self, disk: &dyn Disk, number: u32) -> Result<u64, StoreError> {
         let path = self.path(number);
         let context = || StoreError::io(format!("reading {path}"));
-        match disk.open(&path).map_err(context())? {
-            Some(file) => file.length().map_err(context()),
-            None => Ok(0),
+        match disk::find(disk, &path)? {
+            Ok(file) => file.length().map_err(context()),
+            Err(_) => Ok(0),
         }
     }
 
@@ -109,7 +136,16 @@ struct OpenFile {
     path: String,
     offset: u64,
     length: u64,
+    /// Where the next record was looked for: rubbish between many records is read once.
+    window: (Vec<u8>, u64),
 }
+
+/// Damage that is named between two records.
+const NOISE_MAX: usize = 1_000;
+
+/// Blocks in a row that are lost, and told of one by one; behind so many comes the next that is there,
+/// however far ahead it claims to be.
+pub(super) const LOST_MAX: u64 = 10_000;
 
 /// The records of one role, in order.
 struct Cursor<'a> {
@@ -160,7 +196,13 @@ impl<'a> Cursor<'a> {
 
     fn note(&mut self, file: u32, offset: u64, why: impl std::fmt::Display) {
         let damage = self.role.damage(file, offset, why);
-        self.noise.push((self.role, End { file, offset }, damage));
+        self.note_damage(file, offset, damage);
+    }
+
+    fn note_damage(&mut self, file: u32, offset: u64, damage: Damage) {
+        if self.noise.len() < NOISE_MAX {
+            self.noise.push((self.role, End { file, offset }, damage));
+        }
     }
 
     /// The next record of this role, without taking it.
@@ -185,9 +227,10 @@ impl<'a> Cursor<'a> {
 
     fn open_next(&mut self) -> Result<bool, StoreError> {
         let Some(number) = self.waiting.next() else { return Ok(false) };
-        let missing = |file: &u32| self.role == Role::Blocks || !self.pruned.covers(*file);
-        if let Some(gone) = (self.expected..number).find(missing) {
-            self.note(gone, 0, "the file is missing");
+        for gap in self.role.gaps(&[], self.expected..=number.saturating_sub(1), &self.pruned) {
+            let role = self.role;
+            let first = *gap.start();
+            self.note_damage(first, 0, Damage::missing(gap, |number| role.path(number)));
         }
         if number > self.expected {
             self.last = None;
@@ -195,13 +238,21 @@ impl<'a> Cursor<'a> {
         self.expected = number.saturating_add(1);
         let path = self.role.path(number);
         let context = || StoreError::io(format!("reading {path}"));
-        let Some(file) = self.disk.open(&path).map_err(context())? else { return Ok(true) };
+        let file = match disk::find(self.disk, &path)? {
+            Ok(file) => file,
+            Err(damage) => {
+                self.note_damage(number, 0, damage);
+                self.last = None;
+                return Ok(true);
+            }
+        };
         let length = file.length().map_err(context())?;
         let offset = if number == self.from.file { self.from.offset } else { 0 };
         if offset == 0 {
             self.check_beginning(file.as_ref(), &path, number)?;
         }
-        self.open = Some(OpenFile { number, file, path, offset, length });
+        let window = (Vec::new(), 0);
+        self.open = Some(OpenFile { number, file, path, offset, length, window });
         Ok(true)
     }
 
@@ -215,23 +266,23 @@ impl<'a> Cursor<'a> {
         let why = match frame::read_header(file, path, 0)? {
             Some(Ok(header)) if header.kind == Kind::File => {
                 let payload = frame::read_payload(file, path, 0, &header)?;
-                let facts = header.matches(&payload).then(|| FileHeader::decode(&payload));
-                match facts {
-                    Some(Ok(facts)) if facts.store != self.store => {
+                match payload.map(|payload| FileHeader::decode(&payload)) {
+                    Ok(Ok(facts)) if facts.store != self.store => {
                         "the file belongs to another store"
                     }
-                    Some(Ok(facts)) if (facts.role, facts.number) != (self.role.name(), number) => {
+                    Ok(Ok(facts)) if (facts.role, facts.number) != (self.role.name(), number) => {
                         "the file was another one before it was renamed"
                     }
                     // After damage it is not known which block was before.
-                    Some(Ok(facts))
+                    Ok(Ok(facts))
                         if self.last.is_some_and(|last| facts.previous != *last.as_bytes())
                             && self.noise.is_empty() =>
                     {
                         "the file does not go on where the one before it ended"
                     }
-                    Some(Ok(_)) => return Ok(()),
-                    _ => "the file's first record does not match its digest",
+                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Err(_)) => "the file's first record is none of a chain's file",
+                    Err(why) => why,
                 }
             }
             // Only the last file may hold nothing: a crash left it before it held a block.
@@ -248,10 +299,12 @@ impl<'a> Cursor<'a> {
 
     fn step(&mut self) -> Result<(), StoreError> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        let mut scanner = Scanner::new(open.file.as_ref(), &open.path, open.offset, open.length);
+        let mut scanner = Scanner::new(open.file.as_ref(), &open.path, open.offset, open.length)
+            .with_window(std::mem::take(&mut open.window));
         let step = scanner.step()?;
         let (number, before) = (open.number, open.offset);
         open.offset = scanner.offset();
+        open.window = scanner.into_window();
         match step {
             None => {
                 self.ended = End { file: number, offset: before };
@@ -293,14 +346,12 @@ impl<'a> Cursor<'a> {
 
     fn payload(&self, found: &Found) -> Result<Result<Vec<u8>, Damage>, StoreError> {
         let path = self.role.path(found.file);
-        let opened = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
-        let Some(file) = opened else {
-            return Ok(Err(Damage::new(path, 0, "the file is missing")));
+        let file = match disk::find(self.disk, &path)? {
+            Ok(file) => file,
+            Err(damage) => return Ok(Err(damage)),
         };
         let payload = frame::read_payload(file.as_ref(), &path, found.offset, &found.header)?;
-        let sound = found.header.matches(&payload);
-        let damage = || self.role.damage(found.file, found.offset, "it does not match its digest");
-        Ok(if sound { Ok(payload) } else { Err(damage()) })
+        Ok(payload.map_err(|why| self.role.damage(found.file, found.offset, why)))
     }
 }
 
@@ -346,6 +397,8 @@ pub(super) struct Pairs<'a> {
     bodies: Cursor<'a>,
     pruned: Pruned,
     next: u64,
+    /// How many blocks in a row were lost.
+    lost: u64,
 }
 
 impl<'a> Pairs<'a> {
@@ -364,22 +417,28 @@ impl<'a> Pairs<'a> {
             bodies: Cursor::new(disk, store, Role::Bodies, bodies, last, pruned)?,
             pruned,
             next: height,
+            lost: 0,
         })
     }
 
     /// The next block; `None` when both kinds of files have ended.
     pub(super) fn next(&mut self) -> Result<Option<Pair>, StoreError> {
-        let height = self.next;
-        let record = self.blocks.take_height(height)?;
-        let body = self.bodies.take_height(height)?;
-        if record.is_none()
-            && body.is_none()
-            && self.blocks.next_height()?.is_none()
-            && self.bodies.next_height()?.is_none()
-        {
-            return Ok(None);
+        let mut height = self.next;
+        let mut record = self.blocks.take_height(height)?;
+        let mut body = self.bodies.take_height(height)?;
+        if record.is_none() && body.is_none() {
+            let ahead = [self.blocks.next_height()?, self.bodies.next_height()?];
+            let Some(ahead) = ahead.into_iter().flatten().min() else { return Ok(None) };
+            self.lost += 1;
+            if self.lost > LOST_MAX {
+                height = height.max(ahead);
+                record = self.blocks.take_height(height)?;
+                body = self.bodies.take_height(height)?;
+            }
+        } else {
+            self.lost = 0;
         }
-        self.next += 1;
+        self.next = height + 1;
         let ends = (record.as_ref().map(Found::end), body.as_ref().map(Found::end));
         let named = record.as_ref().or(body.as_ref()).map(Found::hash);
         let mut damage: Vec<Placed> = Vec::new();

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, PathError};
 use crate::descriptors::patiently;
 
 /// A folder of the operating system.
@@ -39,7 +39,7 @@ impl RealDisk {
 
 /// Adds the path to an error, which the operating system leaves out.
 fn name_path<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    result.map_err(|error| PathError::io(path, error))
 }
 
 impl Disk for RealDisk {
@@ -131,17 +131,8 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.file.read_at(rest, offset + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.named(Err(error)),
-            }
-        }
-        Ok(done)
+    fn read_some(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.named(self.file.read_at(buffer, offset))
     }
 
     fn length(&self) -> io::Result<u64> {

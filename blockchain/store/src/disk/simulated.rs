@@ -592,7 +592,7 @@ impl DiskFile for SimulatedFile {
         if full { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
     }
 
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_some(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let state = self.disk.state.lock();
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let content = state.live.inodes.get(self.inode);

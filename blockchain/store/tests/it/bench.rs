@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use lucid_core::digest::ChunkId;
+use lucid_store::audit::{Audit, audit};
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::committer::{Committed, Limits, Submission};
 use lucid_store::crypt::Sealer;
@@ -70,6 +71,11 @@ impl Store {
         disk.sync_folder("keys").unwrap();
         disk.sync_folder("").unwrap();
         disk.after_power_cut(disk.calls(), 0)
+    }
+
+    /// Every byte of it, judged.
+    pub fn audit(&self, disk: Arc<dyn Disk>) -> Result<Audit, StoreError> {
+        audit(&disk, Some(&self.sealer), self.id, None, &|_, _| {})
     }
 
     pub fn open(

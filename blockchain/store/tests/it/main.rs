@@ -3,6 +3,8 @@
 //! - [`crash`]: power cuts and kills behind every single call, and every sync left out;
 //! - [`recover`]: full disks, failing syncs, and what is found when a store is opened;
 //! - [`damage`]: every byte flipped, every file cut and deleted;
+//! - [`media`]: sectors that cannot be read, and systems that refuse;
+//! - [`lies`]: numbers and names that lie, and stores that are built, damaged and opened at random;
 //! - [`folder`]: data folders of the operating system;
 //! - [`formats`]: bytes that must never change, and decoders that meet arbitrary ones;
 //! - [`index`]: what every index promises;
@@ -25,5 +27,6 @@ mod damage;
 mod folder;
 mod formats;
 mod index;
+mod media;
 mod recover;
 mod waiting;

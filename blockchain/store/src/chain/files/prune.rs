@@ -8,8 +8,8 @@ use super::ChainFiles;
 use crate::chain::tip::Pruned;
 use crate::chain::walk::Role;
 use crate::chain::{Pruning, Stretch};
-use crate::frame;
 use crate::{CommitError, Damage, StoreError};
+use crate::{disk, frame};
 
 /// Records that are read at once.
 const RECORDS: Stretch = Stretch { from: 0, blocks: 4_096, bytes: 4 << 20 };
@@ -106,10 +106,9 @@ impl ChainFiles {
     /// The height of the first body of a file, which its first record says.
     fn first_height(&self, number: u32) -> Result<Result<u64, Damage>, StoreError> {
         let path = Role::Bodies.path(number);
-        let opened = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
-        let header = match opened {
-            Some(file) => frame::read_header(file.as_ref(), &path, 0)?,
-            None => None,
+        let header = match disk::find(self.disk.as_ref(), &path)? {
+            Ok(file) => frame::read_header(file.as_ref(), &path, 0)?,
+            Err(damage) => return Ok(Err(damage)),
         };
         Ok(match header {
             Some(Ok(header)) if header.sequence > 0 => Ok(header.sequence - 1),

@@ -14,7 +14,7 @@ use super::ChainFiles;
 use crate::chain::rows::{Part, Row, Totals};
 use crate::chain::walk::{Role, split_record};
 use crate::chain::{Body, StoredRecord, Stretch};
-use crate::disk::DiskFile;
+use crate::disk::{self, DiskFile};
 use crate::frame::{HEADER_BYTES, Header, Kind};
 use crate::{Damage, StoreError};
 
@@ -38,9 +38,10 @@ impl Window {
     fn read(&mut self, count: usize) -> Result<&[u8], StoreError> {
         if self.at().saturating_add(count) > self.bytes.len() {
             self.bytes.resize(count.max(WINDOW_BYTES), 0);
-            let context = StoreError::io(format!("reading {}", self.path));
-            let read = self.file.read_at(self.offset, &mut self.bytes).map_err(context)?;
-            self.bytes.truncate(read);
+            // What the medium does not give back is zeros, which are no record and match no digest.
+            let file = self.file.as_ref();
+            let read = disk::read_around(file, self.offset, &mut self.bytes, &mut Vec::new());
+            self.bytes.truncate(read.map_err(StoreError::reading(&self.path, self.offset))?);
             self.base = self.offset;
         }
         let rest = self.bytes.get(self.at()..).unwrap_or_default();
@@ -106,7 +107,7 @@ impl Walk<'_> {
 impl ChainFiles {
     fn window(&self, role: Role, number: u32, offset: u64) -> Result<Option<Window>, StoreError> {
         let path = role.path(number);
-        let opened = self.disk.open(&path).map_err(StoreError::io(format!("opening {path}")))?;
+        let opened = disk::find(self.disk.as_ref(), &path)?.ok();
         Ok(opened.map(|file| Window {
             file,
             path,
@@ -138,7 +139,11 @@ impl ChainFiles {
         mut take: impl FnMut(u64, &Row, &Header, &[u8]) -> Result<(), String>,
     ) -> Result<(), StoreError> {
         let Some((row, blocks)) = self.begin(stretch)? else { return Ok(()) };
-        let first = |damage| Err(self.name(damage));
+        // A single read says most exactly what is wrong.
+        let first = |damage| {
+            self.read(Role::Blocks, stretch.from, &row)?;
+            Err(self.name(damage))
+        };
         let Some(mut walk) = self.walk(Role::Blocks, &row.record)? else {
             // A single read says what is wrong.
             return self.read(Role::Blocks, stretch.from, &row).map(|_| ());

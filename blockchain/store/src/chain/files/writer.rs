@@ -14,10 +14,10 @@ use crate::chain::FOLDER;
 use crate::chain::rows::{self, Listed, Part, Row, Totals};
 use crate::chain::tip::{self, End, Lock, Mark, Pruned, TIP};
 use crate::chain::walk::{Role, join_record};
-use crate::disk::DiskFile;
+use crate::disk::{self, DiskFile};
 use crate::frame::Sealed;
 use crate::index::Changes;
-use crate::log::FileHeader;
+use crate::log::{FILE_MAX, FileHeader};
 use crate::{CommitError, StoreError};
 
 /// Records are handed to the disk when so many bytes of them have gathered.
@@ -156,7 +156,14 @@ impl Writer {
     fn open_tails(&mut self) -> io::Result<()> {
         for (role, end) in self.ends() {
             let path = role.path(end.file);
-            let file = self.parts.disk.open(&path)?;
+            // A new file is begun where this one cannot be read at its end, or goes on behind it.
+            let file = match self.parts.disk.open(&path) {
+                Err(error) if disk::is_media_error(&error) => None,
+                opened => match opened? {
+                    Some(file) if disk::ends_readably(file.as_ref(), end.offset)? => Some(file),
+                    _ => None,
+                },
+            };
             let synced = end.offset;
             *self.tail(role) =
                 file.map(|file| Tail { file, path, end, pending: Vec::new(), synced });
@@ -289,6 +296,10 @@ impl Writer {
             }
         };
         let path = role.path(number);
+        if number > FILE_MAX {
+            let why = format!("no number is free for {path}");
+            return Err(Failure { why, full: false, at_sync: false });
+        }
         let header = FileHeader {
             store: self.parts.store,
             role: role.name(),
