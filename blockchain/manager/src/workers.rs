@@ -68,8 +68,11 @@ pub fn note_sealed(sealed: &Sealed) {
             block.height
         );
     }
+    for damage in &sealed.damage {
+        tracing::warn!(%damage, waiting = sealed.held_up, "transactions wait for damage to be mended");
+    }
     if sealed.failed > 0 {
         tracing::warn!(transactions = sealed.failed, "transactions failed when sealing");
     }
-    metrics::gauge!("lucid_pool_transactions").set(sealed.left as f64);
+    metrics::gauge!("lucid_pool_transactions").set((sealed.left + sealed.held_up) as f64);
 }

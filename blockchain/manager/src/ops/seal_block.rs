@@ -19,7 +19,7 @@ use lucid_core::transaction::{IdDigest, SignatureState, Transaction};
 use lucid_core::validate::Mode;
 use lucid_store::chain::{Appended, ChainStore};
 use lucid_store::vault::Vault;
-use lucid_store::{CommitError, StoreError};
+use lucid_store::{CommitError, Damage, StoreError};
 use parking_lot::Mutex;
 
 use super::settle_pool::{Chained, There, is_at};
@@ -34,8 +34,12 @@ pub struct Sealed {
     pub block: Option<SealedBlock>,
     /// Transactions that were refused.
     pub failed: u64,
-    /// Transactions that still wait.
+    /// Transactions that the next seal can take.
     pub left: u64,
+    /// Transactions that wait for somebody to look at damage: no seal takes them before.
+    pub held_up: u64,
+    /// Some of that damage.
+    pub damage: Vec<Damage>,
 }
 
 /// A block that was made.
@@ -130,7 +134,8 @@ pub fn seal_block(
         }
         Err(error) => return Err(error.into()),
     }
-    sealed.left = facts::pool(vault.index())?.transactions;
+    (sealed.held_up, sealed.damage) = (drained.held_up, drained.damage);
+    sealed.left = facts::pool(vault.index())?.transactions.saturating_sub(sealed.held_up);
     Ok(sealed)
 }
 
@@ -140,7 +145,12 @@ struct Drained {
     transactions: Vec<Transaction>,
     failed: Vec<Fact>,
     chained: Chained,
+    held_up: u64,
+    damage: Vec<Damage>,
 }
+
+/// Places that are named of what holds transactions up.
+const DAMAGE_MAX: usize = 10;
 
 /// Takes from the pool, in its order, what fits into one block.
 fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Drained, SealError> {
@@ -164,7 +174,13 @@ fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Draine
                     continue;
                 }
                 // Neither chained again nor refused before somebody has looked at the damage.
-                Some((_, There::Unknown(_))) => continue,
+                Some((_, There::Unknown(damage))) => {
+                    drained.held_up += 1;
+                    if drained.damage.len() < DAMAGE_MAX && !drained.damage.contains(&damage) {
+                        drained.damage.push(damage);
+                    }
+                    continue;
+                }
                 Some((_, There::Other)) => {
                     Some("an earlier block has a transaction with this id".to_owned())
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lucid_block_manager::facts;
 use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
 use lucid_block_manager::ops::maintain_chain::{Wanted, maintain_chain};
-use lucid_block_manager::ops::seal_block::seal_block;
+use lucid_block_manager::ops::seal_block::{Sealed, seal_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::state::{Kind, Opened, Parts, over};
 use lucid_core::sign::SigningKey;
@@ -43,9 +43,9 @@ fn submit(manager: &Opened, n: usize) {
     submit_transaction(vault, chain, &manager.admissions, now(), text.as_bytes()).unwrap();
 }
 
-fn seal(manager: &Opened) {
+fn seal(manager: &Opened) -> Sealed {
     let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-    seal_block(vault, chain, &manager.sealing, &manager.key, now()).unwrap();
+    seal_block(vault, chain, &manager.sealing, &manager.key, now()).unwrap()
 }
 
 /// Every id digest in the chain, in order, pruned or not; panics if one is there twice.
@@ -156,8 +156,12 @@ fn a_damaged_block_holds_up_only_what_depends_on_it() {
     let posted = lucid_core::digest::TransactionHash::new([1; 32]);
     facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
     submit(&manager, 4);
-    seal(&manager);
+    let sealed = seal(&manager);
     assert!(matches!(status(&manager, "t-4"), Some(Status::Confirmed { .. })));
+    // Nothing is left for whoever seals until nothing is left; and what holds it up has a name.
+    assert_eq!((sealed.left, sealed.held_up), (0, 1));
+    assert_eq!(sealed.damage.iter().map(|damage| &damage.file).collect::<Vec<_>>(), [&second]);
+    assert_eq!(seal(&manager).block, None);
     drop(manager);
     assert!(opened(&disk).read_only().is_none());
 }

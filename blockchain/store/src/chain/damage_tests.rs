@@ -2,6 +2,7 @@
 
 use super::conformance::{STORE, assert_holds, chain_of, next, parts};
 use super::*;
+use crate::disk::faulty::{Call, FaultyDisk};
 use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Disk as _, read_all};
 
@@ -169,4 +170,86 @@ fn the_loss_of_a_chain_of_which_nothing_is_left_cannot_be_accepted() {
     let back = ChainFiles::open(parts(&disk)).unwrap();
     assert!(back.read_only().is_none());
     assert_eq!(back.tip().unwrap().unwrap().hash, blocks[2].hash);
+}
+
+/// A chain on a disk that fails as it is told to, with the index that is given.
+fn failing(disk: &SimulatedDisk, kept: &ChainParts) -> (FaultyDisk, ChainParts) {
+    let faulty = FaultyDisk::over(Arc::new(disk.clone()));
+    let parts = ChainParts { disk: Arc::new(faulty.clone()), ..kept.clone() };
+    (faulty, parts)
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_costs_what_is_in_it() {
+    let (disk, kept, blocks) = stored();
+    for (path, length) in files(&disk) {
+        for rebuilt in [false, true] {
+            let copy = disk.fork();
+            let with = if rebuilt { parts(&copy) } else { kept.clone() };
+            let (faulty, with) = failing(&copy, &with);
+            let at = length as u64 / 2;
+            faulty.break_bytes(&path, at..at + 1, rustix::io::Errno::IO);
+            let chain = ChainFiles::open(with).unwrap();
+            assert_never_wrong(&chain, &blocks);
+            let named = audit::audit(&faulty, STORE).unwrap();
+            assert!(named.iter().any(|damage| damage.file == path), "{path}: {named:?}");
+            if path != TIP {
+                assert!(chain.read_only().is_none(), "{path}");
+                let fourth = next(Some(&blocks[2]), 2, 0);
+                if rebuilt || chain.append(&fourth).is_ok() {
+                    continue;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_system_refuses_is_no_damage_of_a_chain() {
+    let (disk, _, blocks) = stored();
+    for call in [Call::Open, Call::Read, Call::List] {
+        for good in 0..40 {
+            let (faulty, with) = failing(&disk.fork(), &parts(&disk));
+            faulty.refuse(call, "", rustix::io::Errno::MFILE, good, usize::MAX);
+            match ChainFiles::open(with.clone()) {
+                Ok(chain) => assert_eq!(chain.damage(), [], "{call:?} {good}"),
+                Err(error) => assert!(matches!(error, StoreError::Io { .. }), "{error}"),
+            }
+            if let Ok(named) = audit::audit(&faulty, STORE) {
+                assert_eq!(named, [], "{call:?} {good}");
+            }
+            faulty.repair();
+            assert_holds(&ChainFiles::open(with).unwrap(), &blocks);
+        }
+    }
+}
+
+#[test]
+fn short_reads_are_not_the_end_of_a_chain() {
+    let (disk, _, blocks) = stored();
+    let (faulty, with) = failing(&disk, &parts(&disk));
+    faulty.shorten_reads(5);
+    assert_holds(&ChainFiles::open(with).unwrap(), &blocks);
+    assert_eq!(audit::audit(&faulty, STORE).unwrap(), []);
+}
+
+#[test]
+fn a_file_with_a_high_number_and_a_lock_far_ahead_make_no_start_endless() {
+    let (disk, _, blocks) = stored();
+    let junk = crate::disk::read_all(&disk, "blocks/00000001.blocks").unwrap().unwrap();
+    for name in ["99999999.blocks", "99999999.bodies"] {
+        let copy = disk.fork();
+        copy.create(&format!("{FOLDER}/{name}")).unwrap().append(&[&junk]).unwrap();
+        let (faulty, with) = failing(&copy, &parts(&copy));
+        let chain = ChainFiles::open(with).unwrap();
+        assert_holds(&chain, &blocks);
+        let _named = audit::audit(&faulty, STORE).unwrap();
+        assert!(faulty.calls() < 2_000, "{} calls", faulty.calls());
+    }
+    let copy = disk.fork();
+    let tip::Lock::At(mark) = tip::read(&copy).unwrap() else { panic!("there is a lock") };
+    tip::write(&copy, &tip::Mark { height: 1 << 50, ..mark }).unwrap();
+    let chain = ChainFiles::open(parts(&copy)).unwrap();
+    assert!(chain.damage().len() <= 1_000);
+    assert_eq!(chain.block(1).unwrap(), Some(Kept::Whole((*blocks[1]).clone())));
 }

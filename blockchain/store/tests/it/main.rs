@@ -17,6 +17,7 @@
     clippy::indexing_slicing,
     reason = "a test that cannot go on has failed"
 )]
+#![expect(clippy::disallowed_methods, reason = "how long a test looks is set from outside")]
 
 mod bench;
 mod bounds;
@@ -27,6 +28,7 @@ mod damage;
 mod folder;
 mod formats;
 mod index;
+mod lies;
 mod media;
 mod recover;
 mod waiting;
