@@ -77,6 +77,8 @@ struct Batch {
     log: u32,
     start: u64,
     end: u64,
+    /// Whether it is the first of its file, and follows what the file does, as far as that is known.
+    first: bool,
 }
 
 struct Recovery<'a> {
@@ -254,7 +256,7 @@ impl Recovery<'_> {
                 // sound and that is no longer than that was only just begun, if nothing vouches for it.
                 Beginning::Damaged(_)
                     if self.bound < (number, 1)
-                        && length <= self.first_bytes(number)
+                        && length <= self.first_bytes(number)?
                         && !holds_any(file.as_ref(), &path, length)? =>
                 {
                     return Ok(Looked::OnlyBegun);
@@ -275,9 +277,10 @@ impl Recovery<'_> {
     }
 
     /// Bytes of a log file's first record.
-    fn first_bytes(&self, number: u32) -> u64 {
+    fn first_bytes(&self, number: u32) -> Result<u64, StoreError> {
         let store = self.parts.store;
-        FileHeader { store, role: "log", number, previous: [0; 32] }.seal(0).record_bytes()
+        let first = FileHeader { store, role: "log", number, previous: [0; 32] }.seal(0)?;
+        Ok(first.record_bytes())
     }
 
     /// Names the files that are missing before this one: unless it follows the very commit at which the
@@ -368,6 +371,7 @@ impl Recovery<'_> {
         let LogFile { number, path, file, begin, length, .. } = walked;
         let (number, begin, length, file) = (*number, *begin, *length, file.as_ref());
         let mut group = Group::default();
+        let mut first = begin == 0;
         let mut start = begin;
         let mut scanner = Scanner::new(file, path, begin, length);
         let mut unsure: Vec<Damage> = Vec::new();
@@ -419,6 +423,7 @@ impl Recovery<'_> {
                     };
                     // A sound commit: what was in doubt before the previous one is damage for sure.
                     self.accept_last()?;
+                    let previous = commit.previous;
                     self.last = Some(Batch {
                         group: std::mem::take(&mut group),
                         digest: header.name,
@@ -427,7 +432,9 @@ impl Recovery<'_> {
                         log: number,
                         start,
                         end,
+                        first: first && walked.previous.is_none_or(|it| it == previous),
                     });
+                    first = false;
                     start = end;
                     self.damage_in_last(&mut unsure, path);
                 }
@@ -447,6 +454,7 @@ impl Recovery<'_> {
                         &summary,
                         (number, start, end),
                     )?;
+                    first = false;
                     start = end;
                 }
                 _ => {
@@ -520,8 +528,10 @@ impl Recovery<'_> {
         }
         self.replay(&batch.group, &path)?;
         if batch.commit.segment > 0 {
-            let to = (batch.commit.segment, batch.commit.segment_to);
-            self.take_in_chunks(to)?;
+            // Its own begin where it says, whatever may be wrong with what is before them.
+            let (from, to) = (batch.commit.segment_from, batch.commit.segment_to);
+            self.take_in_chunks((batch.commit.segment, from.min(to)))?;
+            self.take_in_chunks((batch.commit.segment, to))?;
         }
         self.at.log = batch.log;
         self.at.offset = batch.end;
@@ -740,8 +750,9 @@ impl Recovery<'_> {
         let commit = &batch.commit;
         let follows = self.follows(commit);
         // This batch was begun after the one before it was synced. So if all of its own is there, what
-        // is damaged in front of it, and broke the chain, is no part of a tear.
-        let behind_damage = batch.group.damaged && commit.number > self.at.commit;
+        // is damaged in front of it, or at the end of the file before, and broke the chain, is no part
+        // of a tear.
+        let behind_damage = (batch.group.damaged || batch.first) && commit.number > self.at.commit;
         if !facts_match(batch) || !(follows || behind_damage) {
             return Ok(false);
         }

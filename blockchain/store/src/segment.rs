@@ -92,7 +92,7 @@ pub struct Footer {
 /// Bytes of an entry in a footer.
 const ENTRY_BYTES: usize = 32 + 8 + 8 + 4 + 4 + 1 + 32;
 /// Records that one segment may have: its footer lists them all, and is one record.
-pub const RECORDS_MAX: usize = (frame::PAYLOAD_BYTES_MAX as usize - 8) / ENTRY_BYTES;
+pub const RECORDS_MAX: usize = (PAYLOAD_BYTES_MAX as usize - 8) / ENTRY_BYTES;
 
 /// A footer with the place where it begins, or what is wrong with it.
 pub type Found = Result<(u64, Footer), Damage>;

@@ -103,7 +103,7 @@ fn no_power_cut_loses_or_repeats_a_transaction() {
                 drop(manager);
                 manager = opened(&disk);
             }
-            _ if n % 2 == 1 => seal(&manager),
+            _ if n % 2 == 1 => drop(seal(&manager)),
             _ if n > 7 => pruned += maintain(&manager),
             _ => {}
         }

@@ -43,8 +43,8 @@ mod beneath {
     }
 
     impl BeneathFile {
-        pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-            self.0.read_at(offset, buffer)
+        pub(super) fn read_some(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read_some(offset, buffer)
         }
 
         pub(super) fn length(&self) -> io::Result<u64> {
@@ -200,10 +200,10 @@ impl DiskFile for ViewFile {
         Err(self.settled.refusal())
     }
 
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_some(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let seen = self.end.load(Ordering::Acquire).saturating_sub(offset);
         let length = usize::try_from(seen).unwrap_or(usize::MAX).min(buffer.len());
-        buffer.get_mut(..length).map_or(Ok(0), |buffer| self.file.read_at(offset, buffer))
+        buffer.get_mut(..length).map_or(Ok(0), |buffer| self.file.read_some(offset, buffer))
     }
 
     fn length(&self) -> io::Result<u64> {
@@ -238,7 +238,7 @@ impl DiskFile for MadeFile {
         Ok(())
     }
 
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_some(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.bytes.lock();
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let rest = bytes.get(from..).unwrap_or_default();

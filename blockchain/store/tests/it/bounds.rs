@@ -212,7 +212,7 @@ impl Old {
             let Step::Record(offset, header) = step else { panic!("damaged") };
             if header.kind == Kind::Commit {
                 let payload = read_payload(file.as_ref(), &log, offset, &header).unwrap();
-                last = Some((header, Commit::decode(&payload).unwrap()));
+                last = Some((header, Commit::decode(&payload.unwrap()).unwrap()));
             }
         }
         let (header, last) = last.unwrap();

@@ -11,9 +11,11 @@ use lucid_store::crypt::{ChunkKey, Keyring, Owner, Sealer};
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::disk::{Disk, read_all};
 use lucid_store::folder::parse_label;
-use lucid_store::frame::{CipherId, CodecId, HEADER_BYTES, Header, Kind, Scanner, Sealed};
+use lucid_store::frame::{
+    CipherId, CodecId, HEADER_BYTES, Header, Kind, NUMBER_MAX, Scanner, Sealed,
+};
 use lucid_store::index::{Placement, Watermark};
-use lucid_store::log::{COMMIT_RECORD_BYTES, Commit, FileHeader, Summary};
+use lucid_store::log::{COMMIT_RECORD_BYTES, Commit, FILE_MAX, FileHeader, Summary};
 use lucid_store::rewrite::RewrittenHeader;
 use lucid_store::segment::{Footer, FooterEntry, TRAILER_BYTES, read_trailer};
 use lucid_store::vault::read_mark;
@@ -296,7 +298,7 @@ fn every_flip_of_an_encrypted_record_is_refused() {
 
 prop_compose! {
     fn placements()(
-        segment: u32, offset: u64, stored_length: u32, plain_length: u32, encrypted: bool,
+        segment: u32, offset in 0..NUMBER_MAX, stored_length: u32, plain_length: u32, encrypted: bool,
     ) -> Placement {
         Placement { segment, offset, stored_length, plain_length, encrypted }
     }
@@ -304,7 +306,7 @@ prop_compose! {
 
 prop_compose! {
     fn entries(segment: u32)(
-        name: [u8; 32], sequence: u64, placement in placements(), header_digest: [u8; 32],
+        name: [u8; 32], sequence in 0..NUMBER_MAX, placement in placements(), header_digest: [u8; 32],
     ) -> FooterEntry {
         let placement = Placement { segment, ..placement };
         FooterEntry { name: ChunkName::new(name), sequence, placement, header_digest }
@@ -314,8 +316,9 @@ prop_compose! {
 proptest! {
     #[test]
     fn commits_read_back(
-        number: u64, previous: [u8; 32], first_sequence: u64, facts: u32, facts_digest: [u8; 32],
-        segment: u32, segment_from: u64, segment_to: u64, segment_digest: [u8; 32],
+        number in 0..NUMBER_MAX, previous: [u8; 32], first_sequence in 0..NUMBER_MAX, facts: u32,
+        facts_digest: [u8; 32], segment in 0..=FILE_MAX, segment_from in 0..NUMBER_MAX,
+        segment_to in 0..NUMBER_MAX, segment_digest: [u8; 32],
     ) {
         let commit = Commit {
             number, previous, first_sequence, facts, facts_digest,
@@ -349,8 +352,8 @@ proptest! {
 
     #[test]
     fn watermarks_read_back(
-        log: u32, offset: u64, commit: u64, digest: [u8; 32], sequence: u64, segment: u32,
-        segment_offset: u64,
+        log in 0..=FILE_MAX, offset in 0..NUMBER_MAX, commit in 0..NUMBER_MAX, digest: [u8; 32],
+        sequence in 0..NUMBER_MAX, segment in 0..=FILE_MAX, segment_offset in 0..NUMBER_MAX,
     ) {
         let mark = Watermark { log, offset, commit, digest, sequence, segment, segment_offset };
         prop_assert_eq!(Watermark::decode(&mark.encode()), Ok(mark));
@@ -358,7 +361,8 @@ proptest! {
 
     #[test]
     fn headers_read_back(
-        epoch: u32, nonce: [u8; 12], sequence: u64, name: [u8; 32], plain_length in 0..1u32 << 26,
+        epoch: u32, nonce: [u8; 12], sequence in 0..NUMBER_MAX, name: [u8; 32],
+        plain_length in 0..1u32 << 26,
         stored_length in 0..1u32 << 26, payload_digest: [u8; 32], owner: [u8; 16],
     ) {
         let header = Header {

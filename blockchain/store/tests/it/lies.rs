@@ -106,7 +106,7 @@ fn forge(disk: &SimulatedDisk, change: impl FnOnce(&mut Commit, &mut Header)) {
     let mut fresh = header.clone();
     fresh.sequence += 1;
     change(&mut commit, &mut fresh);
-    let mut sealed = commit.seal();
+    let mut sealed = commit.seal().unwrap();
     sealed.header.sequence = fresh.sequence;
     bytes.extend(bytes_of(&sealed));
     write(disk, path, &bytes);
@@ -117,7 +117,8 @@ fn commits_that_name_a_segment_far_ahead_make_no_start_endless() {
     let store = Store::new(true);
     for segment in [70_000_000, 99_999_999, u32::MAX >> 1, u32::MAX] {
         let (disk, entries) = begun(&store);
-        for _ in 0..2 {
+        // One that cannot be is not read as a commit, and nothing can be forged behind it.
+        for _ in 0..if segment > 99_999_999 { 1 } else { 2 } {
             forge(&disk, |commit, _| {
                 (commit.segment, commit.segment_from, commit.segment_to) = (segment, 300, 900);
             });
@@ -142,7 +143,7 @@ fn numbers_that_nothing_can_be_added_to_are_refused() {
 #[test]
 fn rubbish_between_records_is_read_a_few_times_at_most() {
     let disk = SimulatedDisk::new();
-    let sealed = Sealed::plain(Kind::Fact, [1; 32], Vec::new());
+    let sealed = Sealed::plain(Kind::Fact, [1; 32], Vec::new()).unwrap();
     let mut bytes = Vec::new();
     for _ in 0..20_000 {
         bytes.extend(bytes_of(&sealed));
@@ -208,8 +209,9 @@ fn a_record_that_is_cut_short_swallows_nothing_that_follows() {
 fn a_log_of_another_store_is_named_and_not_taken_for_ours() {
     let store = Store::new(false);
     let (disk, entries) = begun(&store);
-    let begin = FileHeader { store: [9; 16], role: "log", number: 2, previous: [0; 32] }.seal(1);
-    let alien = Sealed::plain(Kind::Fact, [0; 32], fact(99, &[]));
+    let begin =
+        FileHeader { store: [9; 16], role: "log", number: 2, previous: [0; 32] }.seal(1).unwrap();
+    let alien = Sealed::plain(Kind::Fact, [0; 32], fact(99, &[])).unwrap();
     write(&disk, "log/00000002.log", &[bytes_of(&begin), bytes_of(&alien)].concat());
     let kept = read_all(&disk, "log/00000002.log").unwrap();
     goes_on(&store, &disk, entries.len(), "another store's log");
@@ -285,7 +287,9 @@ fn lie(coin: &mut Coin, bytes: &mut [u8]) -> bool {
 fn damage(coin: &mut Coin, disk: &SimulatedDisk) -> String {
     let all: Vec<_> = files(disk)
         .into_iter()
-        .filter(|(path, _)| path.starts_with("log/") || path.starts_with("chunks/") || path == "CLOSED")
+        .filter(|(path, _)| {
+            path.starts_with("log/") || path.starts_with("chunks/") || path == "CLOSED"
+        })
         .collect();
     if all.is_empty() {
         return "nothing is left".into();
@@ -376,7 +380,8 @@ fn case(seed: u64) {
         story.push(damage(&mut coin, &disk));
     }
     let (with_index, accept_loss) = (coin.below(3) == 0, coin.below(2) == 0);
-    let what = format!("seed {seed}: {}, index {with_index}, accepted {accept_loss}", story.join("; "));
+    let what =
+        format!("seed {seed}: {}, index {with_index}, accepted {accept_loss}", story.join("; "));
     let known = if with_index { index_of(&index.rows()) } else { Arc::new(MemoryIndex::new()) };
     let counted = FaultyDisk::over(Arc::new(disk.clone()));
     let size: usize = files(&disk).values().map(Vec::len).sum();
