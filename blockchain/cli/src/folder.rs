@@ -5,6 +5,7 @@
 
 mod attributes;
 pub(crate) mod draft;
+pub(crate) mod numbers;
 pub mod path;
 pub mod target;
 pub mod walk;

@@ -2,12 +2,12 @@
 //!
 //! The service and the verbs of the command line hand archived folders to other programs with it.
 //! What the old header cannot hold (long names, names that are not UTF-8, fractions of seconds, large
-//! files, extended attributes) goes into PAX records. Invariants: names that could lead out of a
+//! files, extended attributes, ACLs) goes into PAX records. Holes are written as the zeros that they are. Invariants: names that could lead out of a
 //! folder are refused; every entry is followed by exactly the bytes it announced, or by an error.
 
 use std::io::{self, Write};
 
-use lucid_core::catalogue::{Entry, FileTime, Kind, PathFault, check_path};
+use lucid_core::catalogue::{AclEntry, AclTag, Entry, FileTime, Kind, PathFault, check_path};
 use tar::{EntryType, Header};
 use thiserror::Error;
 
@@ -17,6 +17,9 @@ const BLOCK: u64 = 512;
 const LARGEST_NUMBER: u64 = 0o77_777_777_777;
 /// What eight bytes of octal digits hold.
 const LARGEST_OWNER: u32 = 0o7_777_777;
+
+/// The longest name of a user or group in the old header.
+const OWNER_ROOM: usize = 31;
 
 /// Why a tar stream cannot go on.
 #[derive(Debug, Error)]
@@ -71,7 +74,8 @@ impl<W: Write> Tarball<W> {
         }
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
-        header.set_mode(entry.mode & 0o7777);
+        // Whoever reads the ACL sets it after this.
+        header.set_mode(entry.plain_mode() & 0o7777);
         let mut records = Records::default();
         records.name("path", &path, 100);
         records.name("linkpath", target, 100);
@@ -81,12 +85,20 @@ impl<W: Write> Tarball<W> {
             records.add(b"size", length.to_string().as_bytes());
         }
         header.set_size(if length > LARGEST_NUMBER { 0 } else { length });
+        records.name("uname", &entry.owner_name, OWNER_ROOM);
+        records.name("gname", &entry.group_name, OWNER_ROOM);
         if entry.kind != Kind::HardLink {
+            records.acl(b"SCHILY.acl.access", &entry.access_acl);
+            records.acl(b"SCHILY.acl.default", &entry.default_acl);
             for (name, value) in &entry.attributes {
                 records.attribute(name, value);
             }
         }
         self.records(&records)?;
+        if let Some(fields) = header.as_ustar_mut() {
+            fill(&mut fields.uname, named(&entry.owner_name));
+            fill(&mut fields.gname, named(&entry.group_name));
+        }
         self.header(header, &path, target)?;
         self.left = length;
         self.padding = padding(length);
@@ -147,6 +159,11 @@ impl<W: Write> Tarball<W> {
         self.out.write_all(header.as_bytes())?;
         Ok(())
     }
+}
+
+/// A name for the old header, if it has room for it.
+fn named(name: &[u8]) -> &[u8] {
+    if name.len() <= OWNER_ROOM && name.is_ascii() { name } else { &[] }
 }
 
 fn fill(field: &mut [u8], bytes: &[u8]) {
@@ -216,6 +233,40 @@ impl Records {
         header.set_gid(number(b"gid", entry.owner.gid));
     }
 
+    /// Adds an ACL in the words of POSIX.1e, with the number of whoever is named behind, as `star` does.
+    fn acl(&mut self, key: &[u8], acl: &[AclEntry]) {
+        if acl.is_empty() {
+            return;
+        }
+        let mut text = Vec::new();
+        for entry in acl {
+            if !text.is_empty() {
+                text.push(b',');
+            }
+            let tag: &[u8] = match entry.tag {
+                AclTag::UserObj | AclTag::User => b"user:",
+                AclTag::GroupObj | AclTag::Group => b"group:",
+                AclTag::Mask => b"mask:",
+                AclTag::Other => b"other:",
+            };
+            text.extend_from_slice(tag);
+            let is_name = is_plain_name(&entry.name);
+            if entry.tag.is_named() {
+                let number = entry.id.to_string();
+                text.extend_from_slice(if is_name { &entry.name } else { number.as_bytes() });
+            }
+            text.push(b':');
+            for (bit, letter) in [(4, b'r'), (2, b'w'), (1, b'x')] {
+                text.push(if entry.permissions & bit == 0 { b'-' } else { letter });
+            }
+            if entry.tag.is_named() && is_name {
+                text.push(b':');
+                text.extend_from_slice(entry.id.to_string().as_bytes());
+            }
+        }
+        self.add(key, &text);
+    }
+
     fn attribute(&mut self, name: &[u8], value: &[u8]) {
         let mut key = b"SCHILY.xattr.".to_vec();
         for byte in name {
@@ -228,6 +279,12 @@ impl Records {
         }
         self.add(&key, value);
     }
+}
+
+/// Whether a name can stand in the text of an ACL, and is not taken for a number.
+fn is_plain_name(name: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !b":,#\\\"".contains(byte);
+    name.iter().all(is_plain) && name.iter().any(|byte| !byte.is_ascii_digit())
 }
 
 fn digits(number: usize) -> usize {

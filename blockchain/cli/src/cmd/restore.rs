@@ -40,6 +40,9 @@ pub struct Restore {
     /// Replace files that are there.
     #[arg(long)]
     overwrite: bool,
+    /// Give files to the numbers they had, not to whom their names belong here; counts for root alone.
+    #[arg(long)]
+    numeric_owner: bool,
     /// Wait until everything is on the disk.
     #[arg(long)]
     sync: bool,
@@ -100,7 +103,11 @@ impl Restore {
     ) -> anyhow::Result<u8> {
         let started = std::time::Instant::now();
         refuse_paths_of_raw(source, paths)?;
-        let options = Options { overwrite: self.overwrite, sync: self.sync };
+        let options = Options {
+            overwrite: self.overwrite,
+            sync: self.sync,
+            numeric_owner: self.numeric_owner,
+        };
         let target = Target::create(folder, options)?;
         let total = Some(part.end - part.start).filter(|_| paths.is_empty());
         let progress = Progress::start(output, "restoring", total);

@@ -1,12 +1,13 @@
 //! Makes files, folders and links again inside one folder, and nowhere else.
 //!
 //! Called by the verbs that restore, from as many threads as they like; `folders` opens what
-//! leads to a name, `slot` takes a large file's bytes in any order, `metadata` sets modes,
-//! owners, times and attributes. The entries are not trusted. Invariants: every name is reached
+//! leads to a name, `slot` takes a large file's bytes in any order, `content` leaves its holes out, `metadata`
+//! sets all the rest. The entries are not trusted. Invariants: every name is reached
 //! from the folder above it without following a link; a file is written as a
 //! [`draft`](super::draft), which has its name only when it is whole, so that what was there before
 //! stays until then; links are made after all files, so no entry leads the way for another.
 
+mod content;
 mod folders;
 mod made;
 mod metadata;
@@ -15,7 +16,7 @@ mod slot;
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,7 +25,7 @@ use std::{
 use lucid_core::catalogue::{PathFault, check_path, path_order};
 use parking_lot::Mutex;
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, openat, statat, symlinkat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, linkat, openat, statat, symlinkat},
     io::Errno,
 };
 use thiserror::Error;
@@ -54,6 +55,8 @@ pub struct Options {
     pub overwrite: bool,
     /// Wait until everything is on the disk.
     pub sync: bool,
+    /// Give files to the numbers they had, whatever the names of these are here.
+    pub numeric_owner: bool,
 }
 
 /// Why an entry is not restored.
@@ -170,6 +173,8 @@ struct Later {
     symlinks: Vec<Entry>,
     hard_links: Vec<Entry>,
     folders: Vec<Entry>,
+    /// Files that take no further names once they have their flags, and which files these are.
+    sealed: Vec<(Entry, (u64, u64))>,
 }
 
 impl Target {
@@ -186,7 +191,7 @@ impl Target {
             dir: dir.to_owned(),
             folders: Folders::new(top, options, Arc::clone(&made), Arc::clone(&desk)),
             desk,
-            keeper: Keeper::new(),
+            keeper: Keeper::new(options.numeric_owner),
             options,
             made,
             later: Mutex::default(),
@@ -220,7 +225,8 @@ impl Target {
         }
         let inner = &self.inner;
         let (folder, draft) = inner.draft(entry)?;
-        draft.file().write_all(bytes).map_err(|error| TargetError::io(&entry.path, error))?;
+        content::write(draft.file(), &entry.holes, 0, bytes)
+            .map_err(|error| TargetError::io(&entry.path, error))?;
         inner.complete(&folder, &draft, entry)
     }
 
@@ -258,6 +264,9 @@ impl Target {
         for link in &later.hard_links {
             inner.settle(inner.make_hard_link(link));
         }
+        for (file, which) in &later.sealed {
+            inner.settle(inner.seal(file, *which));
+        }
         let mut folders = later.folders;
         // Deepest first: a folder that may not be entered any more is done with.
         folders.sort_by(|left, right| path_order(&right.path, &left.path));
@@ -281,9 +290,15 @@ impl Inner {
             self.expect_free(&folder, name, &entry.path)?;
         }
         // Nobody else may read it under a temporary name, as it has no mode of its own yet.
-        let (mode, private) = (Mode::from_raw_mode(entry.mode & 0o777), Mode::RUSR | Mode::WUSR);
+        let mode = Mode::from_raw_mode(entry.plain_mode() & 0o777);
+        let private = Mode::RUSR | Mode::WUSR;
         let draft = Draft::begin(&folder, mode, private, &self.desk)
             .map_err(|errno| TargetError::io(&entry.path, errno))?;
+        Keeper::prepare(draft.file(), entry);
+        if !entry.holes.is_empty() {
+            let sized = draft.file().set_len(entry.length);
+            sized.map_err(|error| TargetError::io(&entry.path, error))?;
+        }
         Ok((folder, draft))
     }
 
@@ -351,6 +366,12 @@ impl Inner {
             placed => placed,
         };
         self.made(entry, placed)?;
+        if Keeper::is_sealed(entry) {
+            let seen = fstat(draft.file()).map_err(|errno| TargetError::io(&entry.path, errno))?;
+            self.later.lock().sealed.push((entry.clone(), (seen.st_dev, seen.st_ino)));
+        } else {
+            Keeper::keep_flags(draft.file(), entry, &self.tally);
+        }
         self.tally.file(entry.length);
         Ok(())
     }
@@ -389,9 +410,30 @@ impl Inner {
         Ok(())
     }
 
+    /// Gives a file flags with which it stays as it is, if it is still the one that was made.
+    fn seal(&self, entry: &Entry, which: (u64, u64)) -> Result<(), TargetError> {
+        let (above, name) = split(&entry.path);
+        let folder = self.folders.open(above, Missing::Refuse)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let failed = |errno| TargetError::io(&entry.path, errno);
+        let file: File = openat(&folder, name, flags, Mode::empty()).map_err(failed)?.into();
+        let seen = fstat(&file).map_err(failed)?;
+        if (seen.st_dev, seen.st_ino) != which {
+            let what = "its flags are left off, as another file has its name by now".to_owned();
+            self.tally.warn(&entry.path, what);
+            return Ok(());
+        }
+        Keeper::keep_flags(&file, entry, &self.tally);
+        if self.options.sync {
+            file.sync_all().map_err(|error| TargetError::io(&entry.path, error))?;
+        }
+        Ok(())
+    }
+
     fn finish_folder(&self, entry: &Entry) -> Result<(), TargetError> {
         let folder = self.folders.open_real(&entry.path)?;
         self.keeper.keep(&folder, entry, &self.tally);
+        Keeper::keep_flags(&folder, entry, &self.tally);
         Ok(())
     }
 

@@ -71,9 +71,14 @@ pub(super) struct SmallDisk(pub(super) PathBuf);
 impl SmallDisk {
     /// Mounts it; `None` when that is not permitted.
     pub(super) fn mount(at: &Path, bytes: u64) -> Option<Self> {
+        Self::of("tmpfs", at, bytes)
+    }
+
+    /// Mounts one of a kind.
+    pub(super) fn of(kind: &str, at: &Path, bytes: u64) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "lucid-test"])
+            .args(["-t", kind, "-o", &format!("size={bytes}"), "lucid-test"])
             .arg(at)
             .output();
         match done {

@@ -40,8 +40,9 @@ impl Chosen {
         })
     }
 
-    /// An entry below the paths, as it comes out. Give them in the order in which they come out.
+    /// An entry below the paths, as it comes out, with ACLs as version 2 has them. Give them in the order in which they come out.
     pub fn settle(&mut self, source: &dyn SessionSource, entry: Entry) -> Result<Entry, OpError> {
+        let entry = entry.with_acls();
         if entry.kind != Kind::HardLink || self.holds(&entry.target) {
             return Ok(entry);
         }
@@ -56,6 +57,6 @@ impl Chosen {
             return Err(OpError::Unsound("the catalogue: a link leads to no file".to_owned()));
         };
         self.stand_ins.insert(entry.target, entry.path.clone());
-        Ok(Entry { path: entry.path, ..first })
+        Ok(Entry { path: entry.path, ..first.with_acls() })
     }
 }

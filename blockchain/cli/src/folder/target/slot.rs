@@ -3,18 +3,15 @@
 //! Made by [`Target::open_file`](super::Target::open_file). Invariants: nothing is written
 //! outside the announced length; a file that is dropped before all its bytes came never gets its name.
 
-use std::{
-    os::unix::fs::FileExt,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool, AtomicU64,
-            Ordering::{AcqRel, Acquire, Release},
-        },
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{AcqRel, Acquire, Release},
     },
 };
 
-use super::{Inner, TargetError, folders::Missing};
+use super::{Inner, TargetError, content, folders::Missing};
 use crate::folder::{Entry, draft::Draft, path::split};
 
 /// A file that is being restored. Give every byte exactly once.
@@ -51,9 +48,7 @@ impl FileSlot {
         if end.is_none_or(|end| end > self.entry.length) {
             return Err(self.wrong_length(end));
         }
-        self.draft
-            .file()
-            .write_all_at(bytes, offset)
+        content::write(self.draft.file(), &self.entry.holes, offset, bytes)
             .map_err(|error| TargetError::io(&self.entry.path, error))?;
         let before = self
             .left

@@ -12,7 +12,11 @@ use lucid::folder::{
     target::{Options, Target, TargetError},
 };
 
+use lucid_core::catalogue::{AclEntry, AclTag, Hole, acl_of_attribute};
+use rustix::{fs::IFlags, io::Errno};
+
 use super::{entry, file, link, make_deep, make_varied, put, read};
+use crate::trouble::SmallDisk;
 
 fn comparable(path: &std::path::Path) -> Vec<(Entry, Vec<u8>)> {
     read(path).found
@@ -120,7 +124,8 @@ fn files_that_are_there_are_kept_unless_overwriting_is_allowed() {
     assert_eq!(fs::read(to.path().join("a")).unwrap(), b"old");
     assert_eq!(fs::read_link(to.path().join("b")).unwrap().as_os_str(), "a");
 
-    let lenient = Target::create(to.path(), Options { overwrite: true, sync: false }).unwrap();
+    let lenient =
+        Target::create(to.path(), Options { overwrite: true, ..Options::default() }).unwrap();
     lenient.small_file(&file(b"a", b"new"), b"new").unwrap();
     lenient.symlink(&link(Kind::Symlink, b"b", b"else")).unwrap();
     let folder = lenient.small_file(&file(b"c", b"new"), b"new");
@@ -138,7 +143,8 @@ fn a_file_that_is_there_stays_until_the_new_one_is_whole() {
         fs::write(to.path().join(name), "old").unwrap();
     }
     fs::write(to.path().join("folder"), "old").unwrap();
-    let target = Target::create(to.path(), Options { overwrite: true, sync: false }).unwrap();
+    let target =
+        Target::create(to.path(), Options { overwrite: true, ..Options::default() }).unwrap();
     let (part, whole) = (file(b"a", &[1; 100]), file(b"b", &[1; 100]));
     let (part, whole) = (target.open_file(&part).unwrap(), target.open_file(&whole).unwrap());
     for slot in [&part, &whole] {
@@ -162,7 +168,8 @@ fn hard_links_and_links_replace_what_is_there_in_one_step() {
         fs::write(to.path().join(name), "old").unwrap();
     }
     fs::hard_link(to.path().join("a"), to.path().join("d")).unwrap();
-    let target = Target::create(to.path(), Options { overwrite: true, sync: false }).unwrap();
+    let target =
+        Target::create(to.path(), Options { overwrite: true, ..Options::default() }).unwrap();
     target.small_file(&file(b"a", b"new"), b"new").unwrap();
     target.hard_link(&link(Kind::HardLink, b"b", b"a")).unwrap();
     target.symlink(&link(Kind::Symlink, b"c", b"a")).unwrap();
@@ -234,9 +241,167 @@ fn odd_facts_are_survived() {
     target.symlink(&link(Kind::Symlink, b"empty", b"")).unwrap();
     target.symlink(&link(Kind::Symlink, b"zero", b"a\0b")).unwrap();
     let report = target.finish();
-    assert_eq!(report.warnings.total(), 3);
+    assert_eq!(report.warnings.total(), 1);
+    assert_eq!(report.warnings.first[0].what.matches("could not be restored").count(), 3);
     assert_eq!(report.refused.total(), 2);
     assert_eq!(fs::read(to.path().join("odd")).unwrap(), b"x");
+}
+
+fn attribute(path: &std::path::Path, name: &str) -> Result<Vec<u8>, Errno> {
+    let mut value = vec![0; 1000];
+    let length = rustix::fs::getxattr(path, name, &mut value[..])?;
+    value.truncate(length);
+    Ok(value)
+}
+
+/// What `user::rw-,user:1001:rw-,group::r--,mask::rw-,other::---` says.
+fn acl() -> Vec<AclEntry> {
+    let entry = |tag, permissions, id| AclEntry { tag, permissions, id, name: Vec::new() };
+    vec![
+        entry(AclTag::UserObj, 6, 0),
+        entry(AclTag::User, 6, 1001),
+        entry(AclTag::GroupObj, 4, 0),
+        entry(AclTag::Mask, 6, 0),
+        entry(AclTag::Other, 0, 0),
+    ]
+}
+
+#[test]
+fn acls_come_back_and_where_there_are_none_the_group_gets_no_more_for_it() {
+    let to = tempfile::tempdir().unwrap();
+    let mode = 0o660;
+    let with = |entry: Entry| Entry { mode, access_acl: acl(), ..entry };
+    let restore = |to: &std::path::Path| {
+        let target = Target::create(to, Options::default()).unwrap();
+        let folder = Entry { default_acl: acl(), ..entry(Kind::Folder, b"folder") };
+        target.folder(&folder).unwrap();
+        target.small_file(&with(file(b"folder/a", b"x")), b"x").unwrap();
+        let slot = target.open_file(&with(file(b"b", b"xyz"))).unwrap();
+        slot.write_at(0, b"xyz").unwrap();
+        drop(slot);
+        target.finish()
+    };
+    let report = restore(to.path());
+    assert!(report.refused.is_empty() && report.warnings.is_empty(), "{report:?}");
+    for name in ["folder/a", "b"] {
+        let path = to.path().join(name);
+        let kept = attribute(&path, "system.posix_acl_access").unwrap();
+        assert_eq!(acl_of_attribute(&kept), Some(acl()));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, mode);
+    }
+    let kept = attribute(&to.path().join("folder"), "system.posix_acl_default").unwrap();
+    assert_eq!(acl_of_attribute(&kept), Some(acl()));
+
+    let Some(disk) = SmallDisk::of("ramfs", &to.path().join("disk"), 1 << 20) else { return };
+    let report = restore(&disk.0.join("out"));
+    assert!(report.refused.is_empty(), "{report:?}");
+    let warned: Vec<_> = report.warnings.first.iter().map(|warning| &warning.what).collect();
+    assert_eq!(warned.len(), 3, "{warned:?}");
+    assert!(warned.iter().all(|what| what.contains("access control list could not be restored")));
+    for name in ["folder/a", "b"] {
+        let path = disk.0.join("out").join(name);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640, "the group may only read");
+    }
+}
+
+#[test]
+fn what_cannot_be_kept_of_a_path_is_one_warning() {
+    let to = tempfile::tempdir().unwrap();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    let attributes = vec![
+        (b"user.large".to_vec(), vec![0; 1 << 20]),
+        (b"user.larger".to_vec(), vec![0; 1 << 21]),
+        (b"user.small".to_vec(), b"kept".to_vec()),
+    ];
+    target.small_file(&Entry { attributes, ..file(b"a", b"x") }, b"x").unwrap();
+    let report = target.finish();
+    assert_eq!(report.warnings.total(), 1);
+    let what = &report.warnings.first[0].what;
+    assert!(what.contains("user.large ") && what.contains("user.larger "), "{what}");
+    assert!(!what.contains("user.small"), "{what}");
+    assert_eq!(attribute(&to.path().join("a"), "user.small").unwrap(), b"kept");
+}
+
+#[test]
+fn flags_come_back_with_all_names_of_a_file() {
+    let to = tempfile::tempdir().unwrap();
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    let (nodump, sealed) = (0x40, 0x40 | 0x10);
+    // What says how a file lies on its disk is no wish.
+    let flags = Some(nodump | 0x8_0000);
+    target.folder(&Entry { flags, ..entry(Kind::Folder, b"folder") }).unwrap();
+    target.small_file(&Entry { flags, ..file(b"folder/a", b"x") }, b"x").unwrap();
+    target.small_file(&Entry { flags: Some(sealed), ..file(b"b", b"x") }, b"x").unwrap();
+    target.hard_link(&link(Kind::HardLink, b"c", b"b")).unwrap();
+    let report = target.finish();
+    assert!(report.refused.is_empty(), "{report:?}");
+    let open = |name: &str| fs::File::open(to.path().join(name)).unwrap();
+    let now = |name: &str| rustix::fs::ioctl_getflags(open(name)).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    let (seen, fine) = (now("c"), report.warnings.is_empty());
+    // Or else the folder could not be removed.
+    let plain = IFlags::from_bits_retain(nodump);
+    let _ = rustix::fs::ioctl_setflags(open("b"), (seen & !IFlags::IMMUTABLE) | plain);
+    for name in ["folder", "folder/a", "b"] {
+        assert!(now(name).contains(IFlags::NODUMP), "{name}");
+    }
+    assert_eq!(seen.contains(IFlags::IMMUTABLE), is_root);
+    assert_eq!(fine, is_root, "{report:?}");
+    assert_eq!(fs::metadata(to.path().join("c")).unwrap().nlink(), 2);
+}
+
+#[test]
+fn holes_take_no_room_and_what_is_in_them_is_written_all_the_same() {
+    let to = tempfile::tempdir().unwrap();
+    let mut bytes = vec![0; 1 << 20];
+    bytes[500_000..510_000].fill(7);
+    let holes =
+        vec![Hole { offset: 0, length: 491_520 }, Hole { offset: 524_288, length: 524_288 }];
+    let sparse = |path| Entry { holes: holes.clone(), ..file(path, &bytes) };
+    let target = Target::create(to.path(), Options::default()).unwrap();
+    target.small_file(&sparse(b"small"), &bytes).unwrap();
+    let slot = target.open_file(&sparse(b"large")).unwrap();
+    for (number, piece) in bytes.chunks(70_001).enumerate().collect::<Vec<_>>().into_iter().rev() {
+        slot.write_at(number as u64 * 70_001, piece).unwrap();
+    }
+    drop(slot);
+    assert!(target.finish().refused.is_empty());
+    for name in ["small", "large"] {
+        let path = to.path().join(name);
+        assert!(fs::read(&path).unwrap() == bytes, "{name}");
+        let room = fs::metadata(&path).unwrap().blocks() * 512;
+        assert!(room <= 128 << 10, "{name} takes {room} bytes");
+    }
+}
+
+#[test]
+fn root_gives_files_to_the_names_they_belonged_to_where_there_are_such_names() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root gives files away");
+        return;
+    }
+    let owned = |path, user: &str, group: &str| Entry {
+        owner: Owner { uid: 4711, gid: 4712 },
+        owner_name: user.as_bytes().to_vec(),
+        group_name: group.as_bytes().to_vec(),
+        ..file(path, b"")
+    };
+    let to = tempfile::tempdir().unwrap();
+    for numeric_owner in [false, true] {
+        let to = to.path().join(format!("numeric {numeric_owner}"));
+        let options = Options { numeric_owner, ..Options::default() };
+        let target = Target::create(&to, options).unwrap();
+        target.small_file(&owned(b"known", "root", "root"), b"").unwrap();
+        target.small_file(&owned(b"unknown", "nobody-of-this-name", ""), b"").unwrap();
+        let report = target.finish();
+        assert!(report.refused.is_empty() && report.warnings.is_empty(), "{report:?}");
+        let owner = |name: &str| {
+            let seen = fs::metadata(to.join(name)).unwrap();
+            (seen.uid(), seen.gid())
+        };
+        assert_eq!(owner("known"), if numeric_owner { (4711, 4712) } else { (0, 0) });
+        assert_eq!(owner("unknown"), (4711, 4712));
+    }
 }
 
 #[test]

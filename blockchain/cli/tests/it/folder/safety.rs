@@ -40,7 +40,7 @@ impl Scene {
     }
 
     fn target(&self, overwrite: bool) -> Target {
-        Target::create(&self.inside, Options { overwrite, sync: false }).unwrap()
+        Target::create(&self.inside, Options { overwrite, ..Options::default() }).unwrap()
     }
 
     #[track_caller]

@@ -10,6 +10,8 @@ use lucid::folder::{
     tarball::{TarError, Tarball},
 };
 
+use lucid_core::catalogue::{AclEntry, AclTag, acl_of_attribute};
+
 use super::{Tree, entry, file, link, make_deep, make_varied, read};
 
 fn tarball(tree: &Tree) -> Vec<u8> {
@@ -107,6 +109,105 @@ fn numbers_that_do_not_fit_the_old_header_are_kept() {
     ];
     let expected = expected.map(|(key, value)| (key.to_owned(), value.to_vec()));
     assert_eq!(records, expected);
+}
+
+/// What `user::rw-,user:daemon:rw-,user:4711:r--,group::r--,mask::rw-,other::---` says.
+fn acl() -> Vec<AclEntry> {
+    let entry = |tag, permissions, id, name: &str| AclEntry {
+        tag,
+        permissions,
+        id,
+        name: name.as_bytes().to_vec(),
+    };
+    vec![
+        entry(AclTag::UserObj, 6, 0, ""),
+        entry(AclTag::User, 6, 1, "daemon"),
+        entry(AclTag::User, 4, 4711, "none,such"),
+        entry(AclTag::GroupObj, 4, 0, ""),
+        entry(AclTag::Mask, 6, 0, ""),
+        entry(AclTag::Other, 0, 0, ""),
+    ]
+}
+
+#[test]
+fn acls_and_the_names_of_owners_are_in_a_tar() {
+    let long = "n".repeat(40);
+    let owned = Entry {
+        mode: 0o660,
+        owner_name: b"ann".to_vec(),
+        group_name: long.as_bytes().to_vec(),
+        access_acl: acl(),
+        ..file(b"a", b"")
+    };
+    let folder = Entry { default_acl: acl(), ..entry(Kind::Folder, b"d") };
+    let mut tarball = Tarball::new(Vec::new());
+    tarball.entry(&owned).unwrap();
+    tarball.entry(&folder).unwrap();
+    let bytes = tarball.finish().unwrap();
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let mut entries = archive.entries().unwrap();
+    let mut next = || {
+        let mut read = entries.next().unwrap().unwrap();
+        let records = read.pax_extensions().unwrap().into_iter().flatten();
+        let records: Vec<_> = records
+            .map(|record| record.unwrap())
+            .map(|record| (record.key().unwrap().to_owned(), record.value().unwrap().to_owned()))
+            .filter(|(key, _)| key != "mtime")
+            .collect();
+        (records, read.header().clone())
+    };
+    let text = "user::rw-,user:daemon:rw-:1,user:4711:r--,group::r--,mask::rw-,other::---";
+    let record = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let (records, header) = next();
+    assert_eq!(records, [record("gname", &long), record("SCHILY.acl.access", text)]);
+    assert_eq!(header.username_bytes().unwrap(), b"ann");
+    assert_eq!(header.mode().unwrap(), 0o640, "the group gets no more where ACLs are not known");
+    assert_eq!(next().0, [record("SCHILY.acl.default", text)]);
+}
+
+#[test]
+fn the_systems_tar_gives_acls_back() {
+    let to = tempfile::tempdir().unwrap();
+    let mut tarball = Tarball::new(Vec::new());
+    let file = Entry { mode: 0o660, access_acl: acl(), ..file(b"a", b"") };
+    let folder = Entry { default_acl: acl(), ..entry(Kind::Folder, b"d") };
+    tarball.entry(&file).unwrap();
+    tarball.entry(&folder).unwrap();
+    let bytes = tarball.finish().unwrap();
+    let unpack = |to: &std::path::Path, how: &[&str]| {
+        let mut tar = Command::new("tar")
+            .args(["--extract", "--preserve-permissions", "--directory"])
+            .arg(to)
+            .args(how)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        tar.stdin.take().unwrap().write_all(&bytes).unwrap();
+        let ended = tar.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    };
+    if Command::new("tar").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no tar on this system");
+        return;
+    }
+    let (with, without) = (to.path().join("with"), to.path().join("without"));
+    for folder in [&with, &without] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    unpack(&with, &["--acls"]);
+    unpack(&without, &[]);
+    let mode = |path: &std::path::Path| {
+        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap()) & 0o777
+    };
+    assert_eq!((mode(&with.join("a")), mode(&without.join("a"))), (0o660, 0o640));
+    let wanted: Vec<_> =
+        acl().into_iter().map(|entry| AclEntry { name: Vec::new(), ..entry }).collect();
+    for (path, name) in [("a", "system.posix_acl_access"), ("d", "system.posix_acl_default")] {
+        let mut value = vec![0; 1000];
+        let length = rustix::fs::getxattr(with.join(path), name, &mut value[..]).unwrap();
+        assert_eq!(acl_of_attribute(&value[..length]).unwrap(), wanted, "{name}");
+    }
 }
 
 #[test]
