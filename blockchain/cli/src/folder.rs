@@ -5,6 +5,7 @@
 
 mod attributes;
 pub(crate) mod draft;
+mod names;
 pub(crate) mod numbers;
 pub mod path;
 pub mod target;

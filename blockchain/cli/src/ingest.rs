@@ -30,7 +30,7 @@ use self::cutter::{Cut, Cutter};
 use self::ledger::{Draft, Event, Ledger, Placed, Reading};
 use self::queue::Queue;
 use self::sink::SinkError;
-use crate::folder::walk::{self, Content, Found, Loss, OpenFile, Step, WalkError};
+use crate::folder::walk::{self, Content, Found, Holes, Loss, OpenFile, Step, WalkError};
 use crate::folder::{Entry, Kind};
 use crate::progress::Progress;
 
@@ -332,10 +332,19 @@ fn cut_large_files(shop: &Shop<'_>, events: &Sender<Event>) {
 fn cut_large_file(shop: &Shop<'_>, piece: u64, file: &OpenFile) -> Event {
     let mut cutter = Cutter::new(shop.profile, piece, &shop.cuts);
     let mut fault = None;
+    let (mut holes, no_holes) = match file.holes() {
+        Ok(holes) => (holes, None),
+        Err(why) => (Holes::default(), Some(walk::no_holes(&why))),
+    };
     while !cutter.is_stopped() && cutter.length() < file.length() {
         let read = cutter.length();
         let left = file.length() - read;
-        match cutter.fill(|space| file.read_at(read, first(space, left))) {
+        let filled = cutter.fill(|space| {
+            let count = file.read_at(read, first(space, left))?;
+            holes.hold_against(read, space.get(..count).unwrap_or_default());
+            Ok(count)
+        });
+        match filled {
             Ok(0) => break,
             Ok(count) => shop.progress.add(count as u64),
             Err(error) => {
@@ -345,7 +354,8 @@ fn cut_large_file(shop: &Shop<'_>, piece: u64, file: &OpenFile) -> Event {
         }
     }
     let changed = file.changed(cutter.length());
-    cutter.finish(Reading { changed, fault })
+    let holes = holes.within(cutter.length());
+    cutter.finish(Reading { changed, fault, holes, no_holes })
 }
 
 /// The part of `space` that `left` bytes can fill.

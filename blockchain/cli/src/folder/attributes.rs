@@ -9,7 +9,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr, lgetxattr, llistxattr, lsetxattr},
+    fs::{
+        XattrFlags, fgetxattr, flistxattr, fsetxattr, ioctl_getflags, lgetxattr, llistxattr,
+        lsetxattr,
+    },
     io::{self, Errno},
 };
 
@@ -23,9 +26,15 @@ const LARGEST: usize = 16 << 20;
 pub(super) struct Attributes {
     /// Names and values, names ascending.
     pub read: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Those of the flags that `chattr` sets; `None` where the file system has none.
+    pub flags: Option<u32>,
     /// What could not be read, in sentences.
     pub lacking: Vec<String>,
 }
+
+/// What `chattr` sets: `sucSiadAmjtDTCxPF`. Other flags say how a file system keeps a file, not what
+/// somebody wants of it.
+const FLAGS: u32 = 0x6283_c4ff;
 
 /// Whose attributes are meant.
 pub(super) enum Place<'a> {
@@ -47,6 +56,13 @@ impl<'a> Place<'a> {
     /// Reads all attributes, sorted by name, and says which of them it could not read.
     pub(super) fn read(&self) -> Attributes {
         let mut attributes = Attributes::default();
+        match self.flags() {
+            Ok(flags) => attributes.flags = flags,
+            Err(errno) => {
+                let why = std::io::Error::from(errno);
+                attributes.lacking.push(format!("its flags cannot be read: {why}"));
+            }
+        }
         let names = match grown(|buffer| self.list(buffer)) {
             Ok(names) => names,
             Err(Errno::NOTSUP) => return attributes,
@@ -83,6 +99,17 @@ impl<'a> Place<'a> {
         match self {
             Place::Open(file) => fsetxattr(file, name, value, XattrFlags::empty()),
             Place::Link(path) => lsetxattr(path.as_slice(), name, value, XattrFlags::empty()),
+        }
+    }
+
+    /// Flags, of which many file systems know nothing.
+    fn flags(&self) -> io::Result<Option<u32>> {
+        // A link cannot be opened, and has none.
+        let Place::Open(file) = self else { return Ok(None) };
+        match ioctl_getflags(file) {
+            Ok(flags) => Ok(Some(flags.bits() & FLAGS)),
+            Err(Errno::NOTTY | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(errno),
         }
     }
 

@@ -1,11 +1,13 @@
 //! Reads a folder, or a single file, as a stream of entries in catalogue order.
 //!
 //! Called by the verbs that archive. `scout` lists names in order, `examine` opens and reads
-//! what they name, `prefetch` does the latter in many threads, `links` finds second names.
+//! what they name, `prefetch` does the latter in many threads, `holes` finds where files take no room,
+//! `links` finds second names.
 //! Invariants: no symbolic link inside is followed; whatever is left out is named in a
 //! [`Skipped`]; memory does not grow with the tree (except by the files that have several names).
 
 mod examine;
+mod holes;
 mod links;
 mod prefetch;
 mod scout;
@@ -31,10 +33,11 @@ use serde::Serialize;
 use thiserror::Error;
 
 use self::{links::Links, scout::Scout};
-use super::Entry;
+use super::{Entry, names::Names};
 use crate::text;
 
-pub(crate) use self::examine::only;
+pub(crate) use self::examine::{no_holes, only};
+pub(crate) use self::holes::Holes;
 pub use self::{examine::OpenFile, prefetch::Prefetch};
 
 /// How a walk is done.
@@ -218,7 +221,7 @@ pub enum WalkError {
 
 /// Walks in one thread, leaving every file open and unread.
 pub fn walk(path: &Path, options: &Options) -> Result<Walk, WalkError> {
-    Ok(Walk { scout: Scout::start(path, &options.exclude)?, links: Links::default() })
+    Ok(Walk { scout: Scout::start(path, &options.exclude)?, last: LastStep::default() })
 }
 
 /// Walks with reading ahead: files below `small_max` bytes arrive with their bytes.
@@ -236,7 +239,7 @@ pub fn walk_with_contents(
 /// A walk in one thread.
 pub struct Walk {
     scout: Scout,
-    links: Links,
+    last: LastStep,
 }
 
 impl Iterator for Walk {
@@ -244,7 +247,25 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Step> {
         let task = self.scout.next()?;
-        Some(self.links.settle(examine::examine(task, 0, |_| {})))
+        Some(self.last.take(examine::examine(task, 0, |_| {})))
+    }
+}
+
+/// What is left to one thread, in catalogue order: second names, and whose each entry is.
+#[derive(Default)]
+struct LastStep {
+    links: Links,
+    names: Names,
+}
+
+impl LastStep {
+    fn take(&mut self, examined: examine::Examined) -> Step {
+        let mut step = self.links.settle(examined);
+        if let Step::Found(found) = &mut step {
+            let Found { entry, lacks, .. } = &mut **found;
+            self.names.give(entry, lacks);
+        }
+        step
     }
 }
 

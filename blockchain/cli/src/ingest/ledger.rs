@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::mpsc::Receiver;
 
+use lucid_core::catalogue::Hole;
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::{Appendix, AppendixKind};
 use lucid_core::page::PageWriter;
@@ -39,6 +40,10 @@ pub(super) struct Reading {
     pub changed: bool,
     /// Why it broke off, if it did.
     pub fault: Option<String>,
+    /// Where it takes no room on its disk.
+    pub holes: Vec<Hole>,
+    /// Why nobody knows where, if so.
+    pub no_holes: Option<String>,
 }
 
 /// An entry whose place is not known yet.
@@ -238,8 +243,16 @@ impl<'a> Ledger<'a> {
             }
         }
         entry.changed |= reading.changed;
+        // Files that were read ahead have theirs already.
+        if !reading.holes.is_empty() {
+            entry.holes.clone_from(&reading.holes);
+        }
+        if let Some(why) = &reading.no_holes {
+            self.leave_out(entry.path.clone(), why, Loss::Part);
+        }
         if has_more_names {
-            let reading = Reading { changed: entry.changed, ..reading.clone() };
+            let holes = entry.holes.clone();
+            let reading = Reading { changed: entry.changed, holes, ..reading.clone() };
             let first = First { offset: entry.offset, length: entry.length, reading };
             self.names.insert(entry.path.clone(), first);
         }
@@ -262,27 +275,27 @@ impl<'a> Ledger<'a> {
         self.intake.left_out.push(LeftOut { path, why: why.to_owned(), loss });
     }
 
-    /// Writes an entry; one that the catalogue cannot hold as it is loses its extended attributes, and
-    /// one that it cannot hold at all costs nobody else.
+    /// Writes an entry; one that the catalogue cannot hold as it is loses its attributes, and one that it
+    /// cannot hold at all costs nobody else.
     fn write_entry(&mut self, mut entry: Entry) -> Result<(), IngestError> {
-        let full = match self.push(&entry) {
-            Ok(full) => full,
-            Err(why) if !entry.attributes.is_empty() => {
-                entry.attributes.clear();
-                match self.push(&entry) {
-                    Ok(full) => {
-                        let why = format!("its extended attributes cannot be kept: {why}");
-                        self.leave_out(entry.path.clone(), &why, Loss::Part);
-                        full
-                    }
-                    Err(why) => {
-                        self.refuse(&entry, &why);
-                        return Ok(());
-                    }
-                }
+        let mut full = self.push(&entry);
+        if let Err(why) = &full {
+            let why = format!("its attributes, ACLs and holes cannot be kept: {why}");
+            entry.attributes.clear();
+            entry.access_acl.clear();
+            entry.default_acl.clear();
+            entry.holes.clear();
+            full = self.push(&entry);
+            if full.is_ok() {
+                self.leave_out(entry.path.clone(), &why, Loss::Part);
             }
+        }
+        let full = match full {
+            Ok(full) => full,
             Err(why) => {
-                self.refuse(&entry, &why);
+                self.names.remove(&entry.path);
+                let why = format!("the catalogue cannot hold it: {why}");
+                self.leave_out(entry.path, &why, Loss::Whole);
                 return Ok(());
             }
         };
@@ -296,15 +309,6 @@ impl<'a> Ledger<'a> {
             Some(page) => self.store_page(page),
             None => Ok(()),
         }
-    }
-
-    fn refuse(&mut self, entry: &Entry, why: &str) {
-        self.names.remove(&entry.path);
-        self.leave_out(
-            entry.path.clone(),
-            &format!("the catalogue cannot hold it: {why}"),
-            Loss::Whole,
-        );
     }
 
     fn push(&mut self, entry: &Entry) -> Result<Option<Vec<u8>>, String> {

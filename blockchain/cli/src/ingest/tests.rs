@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use lucid_core::catalogue::Hole;
 use lucid_core::cut::ChunkProfile;
 use parking_lot::Mutex;
 
@@ -57,8 +58,8 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 /// Takes in a folder in which every large file fails at `fails_at`.
-fn taken_in(folder: &Path, fails_at: u64) -> (Intake, Remembering) {
-    let options = walk::Options { fails_at: Some(fails_at), ..walk::Options::default() };
+fn taken_in(folder: &Path, fails_at: Option<u64>) -> (Intake, Remembering) {
+    let options = walk::Options { fails_at, ..walk::Options::default() };
     let sink = Remembering::default();
     let progress = Progress::start(&Output::new(Manner { quiet: true, json: false }), "", None);
     let source = Source::Tree(folder.to_owned(), options);
@@ -75,7 +76,7 @@ fn a_large_file_that_fails_on_the_way_is_kept_up_to_there_and_named_under_every_
     fs::write(folder.path().join("small"), "small").unwrap();
     // Behind the first read, and not on a border of one.
     let end = (3 << 20) + 123;
-    let (intake, sink) = taken_in(folder.path(), end as u64);
+    let (intake, sink) = taken_in(folder.path(), Some(end as u64));
     let told: Vec<_> =
         intake.left_out.iter().map(|left| (&*left.path, &*left.why, left.loss)).collect();
     let why = format!("only {end} bytes could be read: Input/output error (os error 5)");
@@ -97,7 +98,7 @@ fn a_large_file_of_which_nothing_can_be_read_is_left_out_and_not_kept_as_an_empt
     fs::write(folder.path().join("big"), noise(5 << 20)).unwrap();
     fs::hard_link(folder.path().join("big"), folder.path().join("same")).unwrap();
     fs::write(folder.path().join("small"), "small").unwrap();
-    let (intake, sink) = taken_in(folder.path(), 0);
+    let (intake, sink) = taken_in(folder.path(), Some(0));
     let told: Vec<_> =
         intake.left_out.iter().map(|left| (&*left.path, &*left.why, left.loss)).collect();
     let why = "only 0 bytes could be read: Input/output error (os error 5)";
@@ -115,7 +116,7 @@ fn files_before_and_after_one_that_fails_keep_their_bytes() {
         let length = if name == "b" { 6 << 20 } else { 2 << 20 };
         fs::write(folder.path().join(name), noise(length)).unwrap();
     }
-    let (intake, sink) = taken_in(folder.path(), 4 << 20);
+    let (intake, sink) = taken_in(folder.path(), Some(4 << 20));
     let told: Vec<_> = intake.left_out.iter().map(|left| &*left.path).collect();
     assert_eq!(told, [b"b"]);
     let (entries, content) = sink.read(&intake);
@@ -125,4 +126,36 @@ fn files_before_and_after_one_that_fails_keep_their_bytes() {
         assert_eq!((length, entry.changed), (wanted as u64, entry.path == b"b"));
         assert!(content[offset..][..wanted] == noise(wanted));
     }
+}
+
+#[test]
+fn holes_are_kept_beside_their_zeros_under_every_name_and_no_further_than_was_read() {
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("big");
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(16 << 20).unwrap();
+    file.write_all_at(&noise(1 << 20), 4 << 20).unwrap();
+    fs::hard_link(&path, folder.path().join("same")).unwrap();
+    let small = fs::File::create(folder.path().join("small")).unwrap();
+    small.set_len(500_000).unwrap();
+    small.write_all_at(b"words", 262_144).unwrap();
+    if file.metadata().unwrap().blocks() * 512 >= 16 << 20 {
+        eprintln!("SKIPPED: the file system of {} keeps no holes", folder.path().display());
+        return;
+    }
+    let hole = |offset, length| Hole { offset, length };
+    let (first, second) = (hole(0, 4 << 20), hole(5 << 20, 11 << 20));
+    let (intake, sink) = taken_in(folder.path(), None);
+    assert_eq!(intake.left_out, []);
+    let (entries, content) = sink.read(&intake);
+    let [_, big, same, small] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!((&big.holes, &same.holes), (&vec![first, second], &vec![first, second]));
+    let begin = usize::try_from(big.offset).unwrap();
+    assert!(content[begin..][..16 << 20] == fs::read(&path).unwrap());
+    assert_eq!((small.length, small.holes[0]), (500_000, hole(0, 262_144)));
+
+    let (intake, sink) = taken_in(folder.path(), Some((4 << 20) - 5));
+    let (entries, _) = sink.read(&intake);
+    assert_eq!(entries[1].holes, [hole(0, (4 << 20) - 5)]);
 }

@@ -63,7 +63,7 @@ fn an_archive_that_may_open_few_files_leaves_nothing_out() {
     }
     let before = Snapshot::of(&home.at("tree"));
     // The first may be raised, the second may not.
-    for (limit, session) in [("-S -n 256", "soft"), ("-n 256", "hard")] {
+    for (limit, session) in [("-S -n 128", "soft"), ("-n 128", "hard")] {
         let arguments = ["--json", "archive", "tree", "--session", session];
         let ran = limited(&home, limit, &arguments);
         assert_eq!(ran.code, 0, "{limit}: {}{}", ran.err, ran.text());

@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::{
-    Content, Found, Identity, Skipped, Step, Why, another, open_reading, open_unread,
+    Content, Found, Holes, Identity, Skipped, Step, Why, another, open_reading, open_unread,
     scout::{Place, Task},
 };
 use crate::folder::attributes::{self, Attributes};
@@ -55,6 +55,7 @@ impl From<&Metadata> for State {
 pub struct OpenFile {
     file: File,
     before: Before,
+    is_sparse: bool,
     /// Where reading fails, as on a disk with a bad sector.
     #[cfg(test)]
     fails_at: Option<u64>,
@@ -117,6 +118,11 @@ impl OpenFile {
             }
         }
         Ok(filled)
+    }
+
+    /// Finds where the file takes no room, before it is read.
+    pub(crate) fn holes(&self) -> io::Result<Holes> {
+        if self.is_sparse { Holes::find(&self.file, self.length()) } else { Ok(Holes::default()) }
     }
 
     /// Decides, after reading, whether the file changed since it was opened.
@@ -211,6 +217,15 @@ fn opened(
         admit(size);
         let (bytes, fault) =
             read_small(size, small_max, |bytes| rustix::io::read(&file, spare_capacity(bytes)));
+        if is_sparse(&seen) {
+            match Holes::find(&file, size) {
+                Ok(mut holes) => {
+                    holes.hold_against(0, &bytes);
+                    found.entry.holes = holes.within(bytes.len() as u64);
+                }
+                Err(why) => found.lacks.push(no_holes(&why)),
+            }
+        }
         found.entry.length = bytes.len() as u64;
         found.entry.changed = found.entry.length != size || moved(&file, before);
         match fault.map(io::Error::from) {
@@ -226,6 +241,7 @@ fn opened(
         found.content = Content::Open(OpenFile {
             file,
             before,
+            is_sparse: is_sparse(&seen),
             #[cfg(test)]
             fails_at: None,
         });
@@ -250,9 +266,15 @@ fn symlink(place: &Place) -> Result<Outcome, Why> {
 /// What is known before any byte is read.
 fn described(kind: Kind, seen: &Metadata, attributes: &attributes::Place<'_>) -> Found {
     let mut entry = describe(kind, seen);
-    let Attributes { read, lacking } = attributes.read();
+    let Attributes { read, flags, lacking } = attributes.read();
     entry.attributes = read;
-    Found { entry, content: Content::None, has_more_names: false, lacks: lacking }
+    entry.flags = flags;
+    Found {
+        entry: entry.with_acls(),
+        content: Content::None,
+        has_more_names: false,
+        lacks: lacking,
+    }
 }
 
 fn describe(kind: Kind, seen: &Metadata) -> Entry {
@@ -290,6 +312,16 @@ fn shared(seen: &Metadata) -> Option<Shared> {
 fn moved(file: &File, before: Before) -> bool {
     // If it cannot be asked, nobody can say that it did not.
     file.metadata().map_or(true, |after| Before::from(&after) != before)
+}
+
+/// Whether a file takes less room than its bytes do.
+fn is_sparse(seen: &Metadata) -> bool {
+    seen.blocks().saturating_mul(512) < seen.size()
+}
+
+/// That a file comes back without its holes.
+pub(crate) fn no_holes(why: &io::Error) -> String {
+    format!("its holes cannot be found: {why}")
 }
 
 /// How much of a file is kept that could not be read to its end.

@@ -62,6 +62,9 @@ fn link_to(first: &First, found: &mut Found) {
     found.entry.target = first.path.clone();
     // These belong to the first name.
     found.entry.attributes = Vec::new();
+    found.entry.access_acl = Vec::new();
+    found.entry.flags = None;
+    found.entry.holes = Vec::new();
     found.lacks = first.lacks.clone();
     found.entry.length = 0;
     found.entry.changed = false;

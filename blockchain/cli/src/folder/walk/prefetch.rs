@@ -16,9 +16,8 @@ use lucid_store::descriptors::{self, Keeper};
 use parking_lot::{Condvar, Mutex};
 
 use super::{
-    Options, Step, WalkError,
+    LastStep, Options, Step, WalkError,
     examine::{Examined, examine},
-    links::Links,
     scout::{Scout, Task},
 };
 
@@ -36,7 +35,7 @@ pub struct Prefetch {
     batch: vec::IntoIter<Examined>,
     /// Bytes of that batch.
     held: u64,
-    links: Links,
+    last: LastStep,
 }
 
 struct Shared {
@@ -94,7 +93,7 @@ impl Prefetch {
             threads: Vec::new(),
             batch: Vec::new().into_iter(),
             held: 0,
-            links: Links::default(),
+            last: LastStep::default(),
         };
         for _ in 0..options.readers.max(1) {
             let shared = Arc::clone(&shared);
@@ -117,7 +116,7 @@ impl Iterator for Prefetch {
     fn next(&mut self) -> Option<Step> {
         loop {
             if let Some(examined) = self.batch.next() {
-                return Some(self.links.settle(examined));
+                return Some(self.last.take(examined));
             }
             let batch = self.shared.take(std::mem::take(&mut self.held))?;
             self.held = batch.iter().map(Examined::bytes).sum();

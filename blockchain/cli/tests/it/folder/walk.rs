@@ -6,8 +6,9 @@ use lucid::folder::{
     Kind,
     walk::{Content, Identity, Options, Step, WalkError, Why, walk, walk_with_contents},
 };
-use lucid_core::catalogue::path_order;
+use lucid_core::catalogue::{AclEntry, AclTag, attribute_of_acl, path_order};
 use proptest::prelude::*;
+use rustix::fs::XattrFlags;
 
 use super::{collect, make_deep, make_varied, os, read};
 
@@ -54,6 +55,78 @@ fn a_folder_with_everything_is_read_in_order() {
         assert_eq!(entry.length, 0);
     }
     assert!(tree.found.iter().all(|(entry, _)| !entry.changed));
+}
+
+#[test]
+fn acls_are_read_with_their_names_and_are_no_attributes() {
+    let top = tempfile::tempdir().unwrap();
+    fs::write(top.path().join("file"), "words").unwrap();
+    let of = |tag, permissions, id, name: &str| AclEntry {
+        tag,
+        permissions,
+        id,
+        name: name.as_bytes().to_vec(),
+    };
+    let acl = [
+        of(AclTag::UserObj, 6, 0, ""),
+        of(AclTag::User, 4, 0, "root"),
+        of(AclTag::User, 5, 4_000_000_007, ""),
+        of(AclTag::GroupObj, 4, 0, ""),
+        of(AclTag::Group, 6, 0, "root"),
+        of(AclTag::Mask, 4, 0, ""),
+        of(AclTag::Other, 0, 0, ""),
+    ];
+    let set = |path: &Path, name: &str| {
+        rustix::fs::setxattr(path, name, &attribute_of_acl(&acl), XattrFlags::empty())
+    };
+    let file = top.path().join("file");
+    if let Err(why) = set(&file, "system.posix_acl_access") {
+        eprintln!("SKIPPED: {} keeps no ACLs: {why}", top.path().display());
+        return;
+    }
+    set(top.path(), "system.posix_acl_default").unwrap();
+    rustix::fs::setxattr(&file, "user.colour", b"blue", XattrFlags::empty()).unwrap();
+    let tree = read(top.path());
+    let (file, folder) = (tree.entry(b"file"), tree.entry(b""));
+    assert_eq!((&file.access_acl[..], &file.default_acl[..]), (&acl[..], &[][..]));
+    assert_eq!((&folder.access_acl[..], &folder.default_acl[..]), (&[][..], &acl[..]));
+    assert_eq!(file.attributes, [(b"user.colour".to_vec(), b"blue".to_vec())]);
+    assert_eq!(folder.attributes, []);
+}
+
+#[test]
+fn owners_and_groups_are_read_with_their_names() {
+    let top = tempfile::tempdir().unwrap();
+    fs::write(top.path().join("file"), "words").unwrap();
+    let asked = |what: &str| {
+        let asked = std::process::Command::new("id").arg(what).output().unwrap();
+        String::from_utf8(asked.stdout).unwrap().trim_end().to_owned()
+    };
+    for entry in [b"".as_slice(), b"file"] {
+        let tree = read(top.path());
+        let entry = tree.entry(entry);
+        assert_eq!(String::from_utf8_lossy(&entry.owner_name), asked("-un"));
+        assert_eq!(String::from_utf8_lossy(&entry.group_name), asked("-gn"));
+    }
+}
+
+#[test]
+fn flags_that_somebody_sets_are_read_and_those_of_the_file_system_are_not() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let top = tempfile::tempdir().unwrap();
+    let file = fs::File::create(top.path().join("file")).unwrap();
+    fs::write(top.path().join("plain"), "").unwrap();
+    let set = ioctl_getflags(&file).and_then(|now| ioctl_setflags(&file, now | IFlags::NODUMP));
+    if let Err(why) = set {
+        eprintln!("SKIPPED: {} keeps no flags: {why}", top.path().display());
+        return;
+    }
+    let tree = read(top.path());
+    let (file, plain) = (tree.entry(b"file").flags.unwrap(), tree.entry(b"plain").flags.unwrap());
+    assert_eq!(file, plain | IFlags::NODUMP.bits());
+    // Whether a file is kept in extents is the file system's own affair.
+    assert_eq!(file & 0x8_0000, 0);
+    assert!(tree.entry(b"").flags.is_some());
 }
 
 #[test]
