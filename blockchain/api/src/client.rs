@@ -332,7 +332,7 @@ fn read(response: Response, limit: u64) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
     match response.take(limit).read_to_end(&mut body) {
         Ok(_) => Ok(body),
-        Err(error) => Err(ClientError::unreadable(error::with_causes(&error))),
+        Err(error) => Err(ClientError::broken_off(error)),
     }
 }
 

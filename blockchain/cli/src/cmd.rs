@@ -1,7 +1,8 @@
 //! The verbs of the command line, one a file, and the arguments they share.
 //!
 //! Exit codes: 0 done; 1 failed, or damage was found; 2 consistent but not proved (`check-proof`);
-//! 3 done, but something had to be left out; 64 wrong use.
+//! 3 done, but something had to be left out; 64 wrong use. `record` ends as the program did that it ran;
+//! 125 not recorded, 126 and 127 not run.
 
 mod append;
 mod archive;
@@ -15,6 +16,7 @@ mod ls;
 mod mirror;
 mod optimise;
 mod prove;
+mod record;
 mod reindex;
 mod release;
 mod restore;
@@ -162,6 +164,8 @@ enum Verb {
     Archive(archive::Archive),
     /// Keep a live stream, going on where it was broken off.
     Append(append::Append),
+    /// Run a program, and keep what it writes, and how it ends.
+    Record(record::Record),
     /// End a session that was left open.
     Seal(seal::Seal),
     /// Watch a folder, and keep what is recorded in it while it grows.
@@ -221,6 +225,7 @@ impl Verb {
             Self::Chain(verb) => verb.only_reads(),
             Self::Archive(_)
             | Self::Append(_)
+            | Self::Record(_)
             | Self::Seal(_)
             | Self::Watch(_)
             | Self::Rm(_)
@@ -297,6 +302,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
     match &arguments.verb {
         Verb::Archive(verb) => verb.run(home, output),
         Verb::Append(verb) => verb.run(home, output),
+        Verb::Record(verb) => verb.run(home, output),
         Verb::Seal(verb) => verb.run(home, output),
         Verb::Watch(verb) => verb.run(home, output),
         Verb::Mirror(verb) => verb.run(home, output),

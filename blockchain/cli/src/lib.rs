@@ -2,7 +2,7 @@
 //!
 //! [`cmd`] has the verbs, one a file; [`place`] is where sessions live, in this process or behind a
 //! server; [`ingest`] is the way in and [`restore`] the way out; [`folder`] touches the user's files;
-//! [`watch`] sees them grow.
+//! [`watch`] sees them grow; [`stream`] is what the recording verbs share.
 //! Only [`output`] and [`progress`] write to the terminal.
 
 pub mod cmd;
@@ -12,5 +12,6 @@ pub mod output;
 pub mod place;
 pub mod progress;
 pub mod restore;
+pub mod stream;
 pub mod text;
 pub mod watch;

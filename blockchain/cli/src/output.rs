@@ -163,6 +163,14 @@ impl Output {
         }
     }
 
+    /// Says a result where standard output is somebody else's.
+    pub fn aside<T: Serialize>(&self, value: &T, human: impl FnOnce(&T) -> String) {
+        match (self.manner.json, serde_json::to_string(value)) {
+            (true, Ok(json)) => self.to_stderr(&json),
+            _ => self.remark(&human(value)),
+        }
+    }
+
     /// Warns of something that did not stop the work.
     pub fn warn(&self, text: &str) {
         if self.manner.json {

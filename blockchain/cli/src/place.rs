@@ -11,6 +11,7 @@ use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{Appended, Session};
+use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::append_stream::Piece;
 use lucid_data_chain::ops::create_session::NewSession;
@@ -39,6 +40,16 @@ pub struct Wish {
     pub compression: Compression,
     /// Whether they are encrypted.
     pub encrypt: bool,
+}
+
+/// A part of what a session keeps of its content, in order: for whoever has the same bytes at hand, so
+/// that they need not be read back.
+#[derive(Debug, Clone, Copy)]
+pub enum Kept<'a> {
+    /// A chunk, and how long it is.
+    Chunk(ChunkId, u64),
+    /// Bytes that are not cut yet.
+    Bytes(&'a [u8]),
 }
 
 /// A sink, and what was new.
@@ -94,6 +105,16 @@ pub trait Place: Sync {
 
     /// Adds bytes to a live stream; durable on return.
     fn append(&self, id: &SessionId, piece: Piece<'_>, wish: Wish) -> anyhow::Result<Appended>;
+
+    /// Visits what is kept of a raw session's content, until `visit` has seen enough.
+    fn kept(
+        &self,
+        id: &SessionId,
+        visit: &mut dyn FnMut(Kept<'_>) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()>;
+
+    /// The id of the store, in hex, if it can be told.
+    fn store(&self) -> anyhow::Result<Option<String>>;
 
     /// Ends a session.
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()>;

@@ -6,6 +6,8 @@
 
 use std::{fmt::Write, time::Duration};
 
+use lucid_api::v1::sessions::ExitStatus;
+
 /// Shows a file name of any bytes on one line.
 ///
 /// Text stays as it is; a backslash, control and direction-changing characters are escaped like
@@ -103,6 +105,17 @@ pub fn count(number: u64) -> String {
         shown.push(digit);
     }
     shown
+}
+
+/// How a session ended, in a few words; nothing while it goes on.
+#[must_use]
+pub fn end(end: Option<&str>, exit_status: Option<ExitStatus>) -> String {
+    let end = end.unwrap_or_default();
+    match exit_status {
+        Some(ExitStatus::Code(code)) => format!("{end} {code}"),
+        Some(ExitStatus::Signal(signal)) => format!("{end} by signal {signal}"),
+        None => end.to_owned(),
+    }
 }
 
 #[cfg(test)]

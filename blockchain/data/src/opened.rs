@@ -15,6 +15,7 @@ use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::projection::SessionProjection;
+use crate::reply;
 
 /// The service's name, in `STORE` and on the wire.
 pub const SERVICE: &str = "data-chain";
@@ -93,6 +94,11 @@ impl Opened {
         let vault = folder.join(join, |error| Some(error))?;
         let key = SigningKey::from_seed(*folder.signing_seed);
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })
+    }
+
+    /// What tells this store from every other, in hex, as its file `STORE` has it.
+    pub fn store_id(&self) -> String {
+        reply::chunks::hex(&self.folder.store)
     }
 
     /// Damage found while opening and since.

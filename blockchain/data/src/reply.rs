@@ -10,15 +10,15 @@ use lucid_api::v1::manifest::{Manifest as WireManifest, ManifestChunk};
 use lucid_api::v1::removal::{Hold, Tombstone};
 use lucid_api::v1::scrub::{FindingState, Scrub, ScrubFinding};
 use lucid_api::v1::sessions::{
-    Appendix, AppendixKind as WireAppendixKind, Cutting, CuttingMode, Layout as WireLayout, Sealed,
-    Session, SessionStatus,
+    Appendix, AppendixKind as WireAppendixKind, Cutting, CuttingMode, ExitStatus as WireStatus,
+    Layout as WireLayout, Sealed, Session, SessionStatus,
 };
 use lucid_api::v1::verification::{ChunkVerdict, Verified, VerifiedDetails};
 use lucid_core::anchor::SignedAnchor;
 use lucid_core::bundle::Anchored;
 use lucid_core::cut::{ChunkProfile, FIXED_BYTES_MAX};
 use lucid_core::digest::SessionRoot;
-use lucid_core::manifest::{AppendixKind, Manifest, hash_of};
+use lucid_core::manifest::{AppendixKind, ExitStatus, Manifest, hash_of};
 use lucid_core::session::Layout;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
@@ -65,6 +65,7 @@ pub fn session(
         appended_at: row.appended_at.map(|at| at.to_string()),
         ended_at: sealed.map(|sealed| sealed.ended_at.to_string()),
         end: sealed.map(|sealed| sealed.end.as_str().to_owned()),
+        exit_status: sealed.and_then(|sealed| sealed.end.exit_status()).map(exit_status),
         chunk_count: row.chunk_count(),
         content_bytes: sealed.map_or(row.offset(), |sealed| sealed.content_bytes),
         total_bytes: row.offset(),
@@ -158,6 +159,13 @@ fn status(row: &SessionRow, quiet_since: Timestamp) -> SessionStatus {
     }
 }
 
+fn exit_status(status: ExitStatus) -> WireStatus {
+    match status {
+        ExitStatus::Code(code) => WireStatus::Code(code),
+        ExitStatus::Signal(signal) => WireStatus::Signal(signal),
+    }
+}
+
 fn layout(layout: Layout) -> WireLayout {
     match layout {
         Layout::Raw => WireLayout::Raw,
@@ -248,6 +256,7 @@ pub fn manifest(text: &str, manifest: &Manifest, start: u64, chunks: &[Reference
         merkle_root: manifest.merkle_root,
         manifest_hash: hash_of(text),
         end_marker: Some(manifest.end.as_str().to_owned()),
+        exit_status: manifest.end.exit_status().map(exit_status),
         metadata: manifest.metadata.clone(),
         previous_manifest: manifest.previous_manifest,
         text_base64: STANDARD.encode(text),

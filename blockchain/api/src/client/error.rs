@@ -71,6 +71,11 @@ impl ClientError {
         Self::Unreadable { message: message.into() }
     }
 
+    /// A reply that broke off on its way. What was asked for was done.
+    pub fn broken_off(error: std::io::Error) -> Self {
+        Self::Transport { message: with_causes(&error), maybe_applied: true }
+    }
+
     pub(super) fn from_transport(error: reqwest::Error) -> Self {
         let maybe_applied = !(error.is_connect() || error.is_builder());
         Self::Transport { message: with_causes(&error), maybe_applied }
@@ -144,7 +149,7 @@ impl ClientError {
     }
 
     /// Whether the next attempt may fare better. A full store is not better in a minute.
-    pub(super) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Refused(refused) => {
                 refused.status == 429 || (refused.status >= 500 && refused.status != 507)

@@ -6,7 +6,7 @@ use lucid_core::digest::{ChunkId, LeafHash, ManifestHash, SessionRoot};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::sessions::{Appendix, Layout};
+use super::sessions::{Appendix, ExitStatus, Layout};
 
 /// Which of the chunks are wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -51,6 +51,9 @@ pub struct Manifest {
     pub manifest_hash: ManifestHash,
     /// How the session ended.
     pub end_marker: Option<String>,
+    /// With `exit`: how the recorded program ended.
+    #[serde(default)]
+    pub exit_status: Option<ExitStatus>,
     /// Anything else worth knowing.
     pub metadata: BTreeMap<String, String>,
     /// Of the same recorder's previous session.

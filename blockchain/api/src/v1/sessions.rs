@@ -119,6 +119,9 @@ pub struct Session {
     /// nobody knows how its writer did, `unterminated` if the recorder never ended it; `complete` in
     /// what was sealed under version 1 of the manifest.
     pub end: Option<String>,
+    /// With `exit`: how the recorded program ended.
+    #[serde(default)]
+    pub exit_status: Option<ExitStatus>,
     /// Chunks it refers to.
     pub chunk_count: u64,
     /// Bytes of content, without the appendix.
@@ -269,6 +272,28 @@ pub struct Appendix {
     pub length: u64,
 }
 
+/// How a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionEnd {
+    /// The recorder saw the recorded program end.
+    Exit,
+    /// The input ended, and nobody knows how its writer did.
+    Eof,
+    /// The recorder is gone and never ended it.
+    Unterminated,
+}
+
+/// How a recorded program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// By itself, with this code.
+    Code(u32),
+    /// By the signal of this number.
+    Signal(u32),
+}
+
 /// `POST /api/v1/sessions/{session_id}/seal`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -285,7 +310,13 @@ pub struct SealSession {
     /// For a session whose client made its appendix itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub appendix: Option<Appendix>,
-    /// Says for good that its recorder is gone and never ended it.
+    /// How it ends; `eof` when nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<SessionEnd>,
+    /// With `end: exit`, and only then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<ExitStatus>,
+    /// The same as `end: unterminated`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unterminated: bool,
 }

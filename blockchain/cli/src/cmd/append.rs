@@ -1,11 +1,11 @@
 //! `lucid append`: keeps a live stream, and goes on after a break.
 
 use std::fs::File;
-use std::io::{Read, Seek as _, SeekFrom};
+use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use lucid_api::v1::sessions::SessionStatus;
+use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::session::Layout;
 use lucid_data_chain::ops::append_stream::Piece;
 use lucid_data_chain::ops::seal_session::SealRequest;
@@ -14,6 +14,7 @@ use super::archive::Keep;
 use super::{DONE, Home, now};
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::stream::{Standing, hold_against};
 
 /// Arguments of `lucid append`.
 #[derive(Debug, clap::Args)]
@@ -29,60 +30,74 @@ pub struct Append {
     /// Mark when the bytes of a plain file came: now. What is piped in is live and always marked.
     #[arg(long)]
     timeline: bool,
-    /// Leave the session open at the end of the input.
+    /// Seal at the end of a pipe, too: the end of one does not tell whether its writer was done.
+    #[arg(long, conflicts_with = "keep_open")]
+    seal_on_eof: bool,
+    /// Leave the session open at the end of a plain file, too.
     #[arg(long)]
     keep_open: bool,
 }
 
 /// Bytes that are made durable together, at most; less when less comes.
-const PIECE_BYTES: usize = 1 << 20;
+pub const PIECE_BYTES: usize = 1 << 20;
 
 impl Append {
-    /// Appends until the input ends, then seals and anchors.
+    /// Appends until the input ends. What a plain file has then is all of it, so it is sealed and
+    /// anchored; what came through a pipe may be more once its writer is back.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
-        let place = self.keep.open(home, "append")?;
+        let is_stdin = self.path.as_os_str() == "-";
+        let shown = match is_stdin {
+            true => "standard input".to_owned(),
+            false => format!("\"{}\"", self.path.display()),
+        };
+        let context = || format!("{shown} cannot be read");
+        let (mut input, is_plain): (Box<dyn Read>, _) = if is_stdin {
+            (Box::new(std::io::stdin()), is_plain_file_on_stdin())
+        } else {
+            let file = File::open(&self.path).with_context(context)?;
+            let is_plain = file.metadata().with_context(context)?.is_file();
+            (Box::new(file), is_plain)
+        };
+        let place = self.keep.open(home, "append", output, true)?;
         let session = place.stream(self.keep.new_session(Layout::Raw, false))?;
         let id = session.session_id.parse()?;
-        let is_stdin = self.path.as_os_str() == "-";
-        let mut offset = session.offset;
-        let mut input: Box<dyn Read> = if is_stdin {
-            let mut input = std::io::stdin();
-            if self.from_start {
-                skip(&mut input, offset)?;
-            }
-            Box::new(input)
+        let kept = kept_bytes(&session);
+        let is_open = matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated);
+        let sealed = || format!("session {id} is sealed with {kept} bytes and takes no more");
+        if is_stdin && !self.from_start {
+            anyhow::ensure!(is_open, "{}", sealed());
         } else {
-            let context = || format!("\"{}\" cannot be read", self.path.display());
-            let mut file = File::open(&self.path).with_context(context)?;
-            let length = file.metadata().with_context(context)?.len();
-            anyhow::ensure!(
-                length >= offset,
-                "session {id} has {offset} bytes already and \"{}\" only {length}",
-                self.path.display()
-            );
-            file.seek(SeekFrom::Start(offset)).with_context(context)?;
-            Box::new(file)
-        };
-        let is_live = self.timeline || (is_stdin && !is_plain_file_on_stdin());
+            match hold_against(place.as_ref(), &id, &mut input).with_context(context)? {
+                Standing::Same => {}
+                Standing::Differs => anyhow::bail!(
+                    "the first {kept} bytes differ: {shown} does not begin with what session {id} \
+                     keeps{}, so it is another recording: name another --session for it",
+                    if is_open { "" } else { " and is sealed with" },
+                ),
+                Standing::Short(_) if !is_open => anyhow::bail!("{}: {shown} is shorter", sealed()),
+                Standing::Short(length) => {
+                    anyhow::bail!("session {id} has {kept} bytes already and {shown} only {length}")
+                }
+            }
+        }
+        let is_live = self.timeline || !is_plain;
         let progress = Progress::start(output, "appending", None);
+        let mut offset = session.offset;
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
-            let count = input.read(&mut buffer).context("the input cannot be read")?;
+            let count = input.read(&mut buffer).with_context(context)?;
             let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-            anyhow::ensure!(
-                matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated),
-                "session {id} is sealed and cannot take more bytes"
-            );
+            anyhow::ensure!(is_open, "{}: {shown} has more", sealed());
             let piece = Piece { offset, bytes, recorded_at: is_live.then(now) };
             offset = place.append(&id, piece, self.keep.wish())?.offset;
             progress.add(count as u64);
         }
         drop(progress);
-        let session = if self.keep_open {
-            place.session(&id)?
-        } else {
+        let session = if self.seal_on_eof || (is_plain && !self.keep_open) {
             place.seal(&id, &SealRequest::default())?;
             place.anchor(&id)?
+        } else {
+            place.session(&id)?
         };
         place.close()?;
         output.result(&session, |session| {
@@ -90,7 +105,7 @@ impl Append {
             format!(
                 "session    {}\nkept       {} bytes\nroot       {}",
                 session.session_id,
-                session.offset,
+                kept_bytes(session),
                 root.unwrap_or_else(|| "open".into())
             )
         })?;
@@ -98,17 +113,12 @@ impl Append {
     }
 }
 
+/// Bytes that were recorded: without the pages that sealing put behind them.
+pub fn kept_bytes(session: &Session) -> u64 {
+    session.content_bytes
+}
+
 /// What comes from a file has been recorded before, whenever that was.
 fn is_plain_file_on_stdin() -> bool {
     std::fs::metadata("/dev/stdin").is_ok_and(|stdin| stdin.is_file())
-}
-
-fn skip(input: &mut impl Read, count: u64) -> anyhow::Result<()> {
-    let skipped = std::io::copy(&mut input.by_ref().take(count), &mut std::io::sink())
-        .context("the input cannot be read")?;
-    anyhow::ensure!(
-        skipped == count,
-        "the session has {count} bytes already and the input only {skipped}"
-    );
-    Ok(())
 }

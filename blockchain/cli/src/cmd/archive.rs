@@ -20,7 +20,8 @@ use super::{DONE, FAILED, Home, LEFT_OUT, now, session_id};
 use crate::folder::walk::{self, Loss};
 use crate::ingest::{LeftOut, Source, ingest};
 use crate::output::Output;
-use crate::place::{Begun, Place, Wish, local, remote};
+use crate::place::remote::Remote;
+use crate::place::{Begun, Place, Wish, local};
 use crate::progress::Progress;
 use crate::text;
 
@@ -83,10 +84,17 @@ impl Keep {
         Wish { compression: self.compression, encrypt: !self.no_encryption }
     }
 
-    /// Opens whatever is to hold the session.
-    pub fn open(&self, home: &Home, verb: &str) -> anyhow::Result<Box<dyn Place>> {
+    /// Opens whatever is to hold the session. A server that goes away is waited for; one that is not
+    /// there yet, too, if what is kept comes only once.
+    pub fn open(
+        &self,
+        home: &Home,
+        verb: &str,
+        output: &Output,
+        comes_once: bool,
+    ) -> anyhow::Result<Box<dyn Place>> {
         match &home.server {
-            Some(url) => Ok(Box::new(remote::Remote::connect(url)?)),
+            Some(url) => Ok(Box::new(Remote::connect_patiently(url, output, comes_once)?)),
             None => Ok(Box::new(local::Local::create(home, verb, now(), !self.no_encryption)?)),
         }
     }
@@ -158,7 +166,7 @@ impl Archive {
             std::fs::metadata(&self.path)
                 .with_context(|| format!("\"{}\" cannot be archived", self.path.display()))?;
         }
-        let place = self.keep.open(home, "archive")?;
+        let place = self.keep.open(home, "archive", output, is_stream)?;
         place.may_anchor(self.keep.session.as_ref()).context("nothing was archived")?;
         let layout = if is_stream { Layout::Raw } else { Layout::Tree };
         let begun = place.begin(self.keep.new_session(layout, true))?;

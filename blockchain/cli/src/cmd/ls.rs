@@ -62,6 +62,7 @@ impl Ls {
                                 Some(_) => format!("{}, held", session.status.as_str()),
                                 None => session.status.as_str().to_owned(),
                             },
+                            text::end(session.end.as_deref(), session.exit_status),
                             session.started_at.chars().take(19).collect(),
                             text::size(session.content_bytes),
                             text::count(session.chunk_count),
@@ -74,6 +75,7 @@ impl Ls {
                     let columns = [
                         ("session", Align::Left),
                         ("status", Align::Left),
+                        ("end", Align::Left),
                         ("started", Align::Left),
                         ("size", Align::Right),
                         ("chunks", Align::Right),

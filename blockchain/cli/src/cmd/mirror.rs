@@ -89,12 +89,14 @@ impl Mirror {
             }
         }
         drop(progress);
+        let before = done.failed.len();
         for (damaged, sound) in [(&from, &to), (&to, &from)] {
-            done.healed += heal(damaged.as_ref(), sound.as_ref(), &sessions, output)?;
+            heal(damaged.as_ref(), sound.as_ref(), &sessions, &mut done, output)?;
         }
         if self.prune {
             prune(from.as_ref(), to.as_ref(), &mut done)?;
         }
+        done.failed.iter().skip(before).for_each(|sentence| output.warn(sentence));
         from.close()?;
         to.close()?;
         done.seconds = started.elapsed().as_secs_f64();
@@ -204,50 +206,62 @@ fn copy_chunks(
     Ok(())
 }
 
-/// Gives a store the chunks that it cannot read any more and the other can; says how many. Only what a
-/// scrub has found counts as damaged.
+/// Gives a store the chunks that it cannot read any more and the other can. Only what a scrub has found
+/// counts as damaged. A session that does not heal does not keep the others from it.
 fn heal(
     damaged: &dyn Mirrored,
     sound: &dyn Mirrored,
     sessions: &[Session],
+    done: &mut Mirrorings,
     output: &Output,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<()> {
     let found = damaged.scrub()?.damage;
     if !found.iter().any(|found| found.state == FindingState::Quarantined) {
-        return Ok(0);
+        return Ok(());
     }
     if damaged.only_read().is_some() {
         output.warn("the first store has damaged chunks, which do not heal while it is only read");
-        return Ok(0);
+        return Ok(());
+    }
+    for session in sessions {
+        if let Err(error) = heal_session(damaged, sound, session, &mut done.healed) {
+            done.failed.push(format!("session {} was not healed: {error:#}", session.session_id));
+        }
+    }
+    Ok(())
+}
+
+fn heal_session(
+    damaged: &dyn Mirrored,
+    sound: &dyn Mirrored,
+    session: &Session,
+    healed: &mut u64,
+) -> anyhow::Result<()> {
+    let id: SessionId = session.session_id.parse()?;
+    if damaged.find(&id)?.is_none() || sound.find(&id)?.is_none() {
+        return Ok(());
     }
     let mut packer = Packer::new();
-    let mut healed = 0;
-    for session in sessions {
-        let id: SessionId = session.session_id.parse()?;
-        if damaged.find(&id)?.is_none() || sound.find(&id)?.is_none() {
-            continue;
-        }
-        let (here, there) = (damaged.source(&id)?, sound.source(&id)?);
-        let mut next = 0;
-        loop {
-            let references = here.references(next, BATCH)?;
-            let Some(last) = references.last() else { break };
-            next = last.index + 1;
-            let ids: Vec<_> = references.iter().map(|reference| reference.chunk).collect();
-            let mut missing: HashSet<_> = damaged.unreadable(&id, &ids)?.into_iter().collect();
-            for reference in &references {
-                if missing.remove(&reference.chunk) {
-                    let chunk = there.chunk(&mut packer, reference)?;
-                    damaged.give_back(&id, reference.index, chunk)?;
-                    healed += 1;
-                }
+    let (here, there) = (damaged.source(&id)?, sound.source(&id)?);
+    let mut next = 0;
+    loop {
+        let references = here.references(next, BATCH)?;
+        let Some(last) = references.last() else { return Ok(()) };
+        next = last.index + 1;
+        let ids: Vec<_> = references.iter().map(|reference| reference.chunk).collect();
+        let mut missing: HashSet<_> = damaged.unreadable(&id, &ids)?.into_iter().collect();
+        for reference in &references {
+            if missing.remove(&reference.chunk) {
+                let chunk = there.chunk(&mut packer, reference)?;
+                damaged.give_back(&id, reference.index, chunk)?;
+                *healed += 1;
             }
         }
     }
-    Ok(healed)
 }
 
-/// Removes what was removed in the first store, and nothing else.
+/// Removes what was removed in the first store, and nothing else. What must not be removed stays, and
+/// does not keep the rest.
 fn prune(from: &dyn Mirrored, to: &dyn Mirrored, done: &mut Mirrorings) -> anyhow::Result<()> {
     let mut gone = Vec::new();
     from.tombstones(&mut |tombstone| {
@@ -255,9 +269,15 @@ fn prune(from: &dyn Mirrored, to: &dyn Mirrored, done: &mut Mirrorings) -> anyho
         Ok(())
     })?;
     for (id, reason) in gone {
-        if to.find(&id)?.is_some() {
-            to.remove(&id, &reason)?;
-            done.removed += 1;
+        let removed = to.find(&id).and_then(|found| match found {
+            Some(_) => to.remove(&id, &reason).map(|_| 1),
+            None => Ok(0),
+        });
+        match removed {
+            Ok(count) => done.removed += count,
+            Err(error) => {
+                done.failed.push(format!("session {id} was not removed there: {error:#}"))
+            }
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `lucid seal SESSION`: ends a session that was left open.
 
+use lucid_core::manifest::End;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::seal_session::SealRequest;
 
@@ -25,7 +26,8 @@ impl Seal {
             Some(url) => Box::new(remote::Remote::connect(url)?),
             None => Box::new(local::Local::open(home, "seal", now())?),
         };
-        let request = SealRequest { unterminated: self.unterminated, ..SealRequest::default() };
+        let end = if self.unterminated { End::Unterminated } else { End::Eof };
+        let request = SealRequest { end, ..SealRequest::default() };
         place.seal(&self.session, &request)?;
         let session = place.anchor(&self.session)?;
         place.close()?;

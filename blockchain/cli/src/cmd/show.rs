@@ -6,6 +6,7 @@ use lucid_core::session::SessionId;
 use super::rm::describe;
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
+use crate::text;
 
 /// Arguments of `lucid show`.
 #[derive(Debug, clap::Args)]
@@ -63,10 +64,11 @@ impl Show {
 
 /// When it ended, and how; of one that goes on, when it was last heard of.
 fn ended(session: &Session) -> String {
-    match (&session.ended_at, session.end.as_deref(), &session.appended_at) {
-        (Some(at), Some("unterminated"), _) => format!("{at} (unterminated)"),
-        (Some(at), ..) => at.clone(),
-        (None, _, Some(at)) => format!("not yet; last heard of {at}"),
-        (None, ..) => String::new(),
+    match (&session.ended_at, &session.appended_at) {
+        (Some(at), _) => {
+            format!("{at} ({})", text::end(session.end.as_deref(), session.exit_status))
+        }
+        (None, Some(at)) => format!("not yet; last heard of {at}"),
+        (None, None) => String::new(),
     }
 }

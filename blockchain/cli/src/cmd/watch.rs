@@ -1,7 +1,7 @@
 //! `lucid watch DIR`: sends recordings on while they are made.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,8 +10,9 @@ use super::archive::key_value;
 use super::{DONE, FAILED, Home, now};
 use crate::output::Output;
 use crate::place::{Place, Wish, local, remote};
+use crate::text;
 use crate::watch::spool::Spool;
-use crate::watch::{Event, Plan, Watcher};
+use crate::watch::{Event, Plan, Subject, Watcher};
 
 /// Arguments of `lucid watch`.
 #[derive(Debug, clap::Args)]
@@ -47,9 +48,6 @@ fn seconds(text: &str) -> Result<f64, String> {
     if (0.01..=1e6).contains(&seconds) { Ok(seconds) } else { Err(wrong()) }
 }
 
-/// How long it waits after a look that failed, at most.
-const WAIT_MAX: Duration = Duration::from_secs(30);
-
 impl Watch {
     /// Watches until it is ended; nothing needs to be told to it before.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
@@ -61,7 +59,7 @@ impl Watch {
         let spool_folder = self.spool.clone().unwrap_or_else(|| folder.join(".lucid-watch"));
         let spool = Spool::open(&spool_folder)?;
         let place: Box<dyn Place> = match &home.server {
-            Some(url) => Box::new(remote::Remote::connect(url)?),
+            Some(url) => Box::new(remote::Remote::connect_briefly(url)?),
             None => Box::new(local::Local::create(home, "watch", now(), true)?),
         };
         let not = place.own_folder().into_iter().chain([spool_folder]);
@@ -72,39 +70,49 @@ impl Watch {
             user: self.user.clone(),
             metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
             idle: Duration::from_secs_f64(self.idle),
+            interval: Duration::from_secs_f64(self.interval),
             once: self.once,
         };
         let wish = Wish { compression: Default::default(), encrypt: true };
         let mut watcher = Watcher::start(place.as_ref(), wish, plan, spool)?;
         let interval = Duration::from_secs_f64(self.interval);
-        let mut wait = interval;
-        let mut said = BTreeMap::new();
         loop {
-            let mut failed = 0;
             let mut tell = |event: &Event| {
                 output.item(event, describe)?;
                 Ok(())
             };
-            watcher.round(&mut tell, &mut |path, error| {
-                failed += 1;
-                // The same trouble again is no news.
-                let text = format!("{error:#}");
-                if said.get(path) != Some(&text) {
-                    output.warn(&format!("\"{path}\": {text}"));
-                    said.insert(path.to_owned(), text);
-                }
+            watcher.round(&mut tell, &mut |subject, trouble| {
+                output.warn(&remark(&self.folder, subject, trouble));
             })?;
-            if failed == 0 {
-                said.clear();
-            }
             if self.once {
+                let code = if watcher.has_troubles() { FAILED } else { DONE };
                 drop(watcher);
                 place.close()?;
-                return Ok(if failed == 0 { DONE } else { FAILED });
+                return Ok(code);
             }
-            wait = if failed == 0 { interval } else { (wait * 2).min(WAIT_MAX.max(interval)) };
-            std::thread::sleep(wait);
+            std::thread::sleep(interval);
         }
+    }
+}
+
+/// What is wrong, or well again, for people.
+fn remark(folder: &Path, subject: &Subject, trouble: Option<&str>) -> String {
+    /// A path that is too long for the system is too long for a line.
+    const SHOWN_MAX: usize = 200;
+    let name = match subject {
+        Subject::Folder => format!("\"{}\"", folder.display()),
+        Subject::Store => "the store".to_owned(),
+        Subject::Path(path) => {
+            let shown = text::name(path.as_bytes());
+            match shown.char_indices().nth(SHOWN_MAX) {
+                Some((end, _)) => format!("\"{}\"…", shown.get(..end).unwrap_or_default()),
+                None => format!("\"{shown}\""),
+            }
+        }
+    };
+    match trouble {
+        Some(trouble) => format!("{name}: {trouble}; it is looked at again"),
+        None => format!("{name} is well again"),
     }
 }
 
@@ -112,7 +120,11 @@ fn describe(event: &Event) -> String {
     match event {
         Event::Began { session, path } => format!("began      {session}  {path}"),
         Event::Sealed { session, path, bytes, unterminated } => {
-            let end = if *unterminated { ", unterminated: the file was gone" } else { "" };
+            let end = if *unterminated {
+                ", unterminated: the file was gone, or another one"
+            } else {
+                ""
+            };
             format!("sealed     {session}  {path} ({bytes} bytes{end})")
         }
     }

@@ -64,7 +64,7 @@ use lucid_store::disk::Disk;
 use lucid_store::folder::{OnlyRead, Options, is_store};
 use lucid_store::{StoreError, chain, segment};
 
-use super::{Begun, Filling, Findings, Place, Wish, reading};
+use super::{Begun, Filling, Findings, Kept, Place, Wish, reading};
 use crate::cmd::Home;
 use crate::ingest::Sink;
 use crate::ingest::sink::{CompareSink, StoreSink};
@@ -331,6 +331,36 @@ impl Place for Local {
             root_offset: appended.root_offset,
             chunk_count: appended.chunk_count,
         })
+    }
+
+    fn kept(
+        &self,
+        id: &SessionId,
+        visit: &mut dyn FnMut(Kept<'_>) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        const PAGE: usize = 1_000;
+        let source = StoredSession::open_live(&self.data.vault, &self.data.locks, id)?;
+        let (content, tail) = (source.shape().content_bytes, source.tail());
+        let mut next = 0;
+        loop {
+            let references = source.references(next, PAGE)?;
+            let Some(last) = references.last() else { break };
+            next = last.index + 1;
+            // Behind the content stand pages.
+            for reference in references.iter().filter(|reference| reference.offset < content) {
+                if !visit(Kept::Chunk(reference.chunk, u64::from(reference.length)))? {
+                    return Ok(());
+                }
+            }
+        }
+        if !tail.is_empty() {
+            visit(Kept::Bytes(tail))?;
+        }
+        Ok(())
+    }
+
+    fn store(&self) -> anyhow::Result<Option<String>> {
+        Ok(Some(self.data.store_id()))
     }
 
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()> {

@@ -1,14 +1,16 @@
 //! Sessions behind a server: the client cuts and hashes, asks what is missing, sends only what is new.
 
 mod mirror;
+mod patience;
 
+use std::io::Read as _;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient};
+use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient, Retry};
 use lucid_api::problem::ErrorCode;
-use lucid_api::v1::chunks::ChunkIds;
+use lucid_api::v1::chunks::{ChunkIds, SessionChunksQuery};
 use lucid_api::v1::list::PageQuery;
 use lucid_api::v1::maintenance::{
     CollectGarbage, GarbageCollected, Optimise, Optimised, Progress, ProgressState,
@@ -18,17 +20,17 @@ use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::removal::{HoldSession, RemoveQuery, Tombstone};
 use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{
-    AddReferences, Appended, Appendix, AppendixKind, CreateSession, Layout as WireLayout,
-    Reference as WireReference, SealSession, Session, SessionStatus, SessionsQuery,
-    WAIT_SECONDS_MAX,
+    AddReferences, Appended, Appendix, AppendixKind, CreateSession, ExitStatus,
+    Layout as WireLayout, Reference as WireReference, SealSession, Session, SessionEnd,
+    SessionStatus, SessionsQuery, WAIT_SECONDS_MAX,
 };
 use lucid_core::digest::ChunkId;
-use lucid_core::manifest::AppendixKind as CoreAppendixKind;
+use lucid_core::manifest::{AppendixKind as CoreAppendixKind, End, ExitStatus as CoreStatus};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::append_stream::Piece;
-use lucid_data_chain::ops::create_session::NewSession;
+use lucid_data_chain::ops::create_session::{NewSession, fresh_id};
 use lucid_data_chain::ops::list_sessions::SessionFilter;
 use lucid_data_chain::ops::prove_session::Wanted;
 use lucid_data_chain::ops::read_session::{SessionSource, Shape};
@@ -38,9 +40,11 @@ use lucid_store::codec::Packer;
 use lucid_store::threads;
 use parking_lot::{Condvar, Mutex};
 
-use super::{Begun, Filling, Findings, Place, Wish};
+use self::patience::{Patience, Pauses};
+use super::{Begun, Filling, Findings, Kept, Place, Wish};
 use crate::ingest::sink::SinkError;
 use crate::ingest::{Sink, Worker};
+use crate::output::Output;
 
 /// Chunks are sent when this much has gathered.
 const BATCH_BYTES: usize = 8 << 20;
@@ -50,27 +54,56 @@ const BATCH_CHUNKS: usize = 1_000;
 const ANCHOR_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a server is asked how far its work is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-/// How long a live stream waits for a server that went away.
-const BREAK_PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of a stream that are not cut yet, asked for at once.
+const TAIL_PART_BYTES: u64 = 4 << 20;
 /// References asked for at once.
 const MANIFEST_PAGE: u32 = 1_000;
 
 /// A data-chain behind HTTP.
 pub struct Remote {
     client: DataChainClient,
+    /// Of those who cannot come again.
+    patience: Option<Patience>,
 }
 
 impl Remote {
     /// Names the server; it is spoken to with the first call.
     pub fn connect(url: &str) -> anyhow::Result<Self> {
-        let client = DataChainClient::new(url, ClientOptions::default())
+        Self::with(url, ClientOptions::default(), None)
+    }
+
+    /// The same, for who looks again by itself and has others to look after meanwhile.
+    pub fn connect_briefly(url: &str) -> anyhow::Result<Self> {
+        let retry = Retry { count: 1, delay: Duration::from_millis(200) };
+        Self::with(url, ClientOptions { retry, ..ClientOptions::default() }, None)
+    }
+
+    /// The same, for what cannot be sent again: see [`patience`]. With `from_start` the server need not
+    /// be there yet.
+    pub fn connect_patiently(url: &str, output: &Output, from_start: bool) -> anyhow::Result<Self> {
+        let patience = Patience::new(output, url, from_start);
+        Self::with(url, Patience::options(), Some(patience))
+    }
+
+    fn with(url: &str, options: ClientOptions, patience: Option<Patience>) -> anyhow::Result<Self> {
+        let client = DataChainClient::new(url, options)
             .with_context(|| format!("{url:?} names no server"))?;
-        Ok(Self { client })
+        Ok(Self { client, patience })
+    }
+
+    /// Makes a call that may be made again.
+    fn call<T>(&self, mut call: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+        match &self.patience {
+            Some(patience) => patience.wait_out(call),
+            None => call(),
+        }
     }
 
     fn create(&self, new: &NewSession) -> anyhow::Result<Session> {
+        // With an id of ours the call may be made again, and makes one session.
+        let id = new.id.clone().map_or_else(|| fresh_id(new.started_at), Ok)?;
         let request = CreateSession {
-            session_id: new.id.as_ref().map(ToString::to_string),
+            session_id: Some(id.to_string()),
             user_id: Some(new.user.clone()).filter(|user| !user.is_empty()),
             metadata: new.metadata.clone(),
             started_at: Some(new.started_at.to_string()),
@@ -81,8 +114,17 @@ impl Remote {
             public: new.public,
             cutting: Some(lucid_data_chain::reply::cutting(&new.profile)),
         };
-        Ok(self.client.create_session(&request)?)
+        Ok(self.call(|| self.client.create_session(&request))?)
     }
+}
+
+/// Whether a failure is the server's, and not of what it was asked: it may be there again soon, and
+/// would say the same of anything else now.
+pub fn is_away(error: &anyhow::Error) -> bool {
+    const INTERNAL: u16 = 500;
+    error.downcast_ref::<ClientError>().is_some_and(|error| {
+        error.is_passing() && error.refused().is_none_or(|refused| refused.status != INTERNAL)
+    })
 }
 
 /// Asks for long work, and looks from time to time how far it is.
@@ -124,7 +166,7 @@ impl Place for Remote {
 
     fn fill<'a>(&'a self, id: &SessionId, _: Wish) -> anyhow::Result<Box<dyn Filling + 'a>> {
         Ok(Box::new(RemoteSink {
-            client: &self.client,
+            server: self,
             session: id.clone(),
             pending: Mutex::default(),
             sent: Condvar::new(),
@@ -142,31 +184,31 @@ impl Place for Remote {
     fn append(&self, id: &SessionId, piece: Piece<'_>, _: Wish) -> anyhow::Result<Appended> {
         let Piece { offset, bytes, recorded_at } = piece;
         let time = recorded_at.map(|time| time.to_string());
-        let started = std::time::Instant::now();
-        let mut pause = Duration::from_millis(100);
         let (mut at, mut rest) = (offset, bytes);
+        let mut pauses = Pauses::default();
+        // Whether bytes may have come that nobody has acknowledged.
+        let mut broken = false;
         loop {
             let how = Append { offset: at, time: time.clone(), ..Append::default() };
-            let broken = match self.client.append(id.as_str(), &how, rest.to_vec()) {
-                Ok(appended) => return Ok(appended),
-                Err(error) if error.refused().is_some() => return Err(error.into()),
+            let error = match self.client.append(id.as_str(), &how, rest.to_vec()) {
+                Ok(appended) => {
+                    self.patience.as_ref().inspect(|patience| patience.answered());
+                    return Ok(appended);
+                }
                 Err(error) => error,
             };
-            // The break may have come before the bytes or after them: the server knows, once it is
-            // back.
-            while started.elapsed() < BREAK_PATIENCE {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_secs(5));
-                let Ok(current) = self.client.upload_offset(id.as_str()) else { continue };
-                at = current;
-                break;
-            }
-            if started.elapsed() >= BREAK_PATIENCE {
-                return Err(anyhow::Error::new(broken).context(format!(
-                    "the server is gone; session {id} has everything up to byte {offset}, and the \
-                     same command goes on from there"
-                )));
-            }
+            let Some(patience) = &self.patience else { return Err(error.into()) };
+            let moved = error.refused().and_then(|refused| refused.upload_offset);
+            at = match moved.filter(|current| broken && *current > at) {
+                // What was on its way when the connection broke has come since.
+                Some(current) => current,
+                None => {
+                    broken |= error.maybe_applied();
+                    patience.pause(error, &mut pauses)?;
+                    // The break may have come before the bytes or after them: the server knows.
+                    self.call(|| self.client.upload_offset(id.as_str()))?
+                }
+            };
             rest = at
                 .checked_sub(offset)
                 .and_then(|taken| bytes.get(usize::try_from(taken).ok()?..))
@@ -174,6 +216,54 @@ impl Place for Remote {
                     format!("session {id} is at byte {at}, though {offset} was acknowledged")
                 })?;
         }
+    }
+
+    fn kept(
+        &self,
+        id: &SessionId,
+        visit: &mut dyn FnMut(Kept<'_>) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let session = self.call(|| self.client.session(id.as_str()))?;
+        let mut at = 0;
+        let mut query = SessionChunksQuery { limit: Some(MANIFEST_PAGE), cursor: None };
+        loop {
+            let page = self.call(|| self.client.session_chunks(id.as_str(), &query))?;
+            for chunk in page.items.iter().filter(|chunk| !chunk.waits) {
+                // Behind the content stand pages.
+                let Some(hash) = chunk.hash_value.filter(|_| at < session.content_bytes) else {
+                    break;
+                };
+                at += chunk.size_bytes;
+                if !visit(Kept::Chunk(hash, chunk.size_bytes))? {
+                    return Ok(());
+                }
+            }
+            match page.next_cursor {
+                Some(cursor) if at < session.content_bytes => query.cursor = Some(cursor),
+                _ => break,
+            }
+        }
+        while at < session.content_bytes {
+            let part = at..session.content_bytes.min(at + TAIL_PART_BYTES);
+            let bytes = self.call(|| {
+                let mut bytes = Vec::new();
+                let mut data = self.client.data(id.as_str(), Some(part.clone()))?;
+                data.read_to_end(&mut bytes).map_err(ClientError::broken_off)?;
+                Ok(bytes)
+            })?;
+            anyhow::ensure!(!bytes.is_empty(), "byte {at} of session {id} is missing");
+            at += bytes.len() as u64;
+            if !visit(Kept::Bytes(&bytes))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&self) -> anyhow::Result<Option<String>> {
+        let status = self.call(|| self.client.status())?;
+        let store = status.counts.get("store_id").and_then(|id| id.as_str());
+        Ok(store.map(str::to_owned))
     }
 
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()> {
@@ -188,21 +278,29 @@ impl Place for Remote {
         let request = SealSession {
             expected_chunk_count: request.expected_chunk_count,
             appendix,
-            unterminated: request.unterminated,
+            end: Some(match request.end {
+                End::Exit(_) => SessionEnd::Exit,
+                End::Unterminated => SessionEnd::Unterminated,
+                End::Eof | End::Complete => SessionEnd::Eof,
+            }),
+            exit_status: request.end.exit_status().map(|status| match status {
+                CoreStatus::Code(code) => ExitStatus::Code(code),
+                CoreStatus::Signal(signal) => ExitStatus::Signal(signal),
+            }),
             ..SealSession::default()
         };
-        self.client.seal(id.as_str(), &request)?;
+        self.call(|| self.client.seal(id.as_str(), &request))?;
         Ok(())
     }
 
     fn anchor(&self, id: &SessionId) -> anyhow::Result<Session> {
-        self.client.anchor(id.as_str())?;
+        self.call(|| self.client.anchor(id.as_str()))?;
         let started = std::time::Instant::now();
         loop {
             let left = ANCHOR_PATIENCE.saturating_sub(started.elapsed()).as_secs();
             let wanted = SessionStatus::Anchored;
             let seconds = left.min(WAIT_SECONDS_MAX / 2);
-            let session = self.client.wait_session(id.as_str(), wanted, seconds)?;
+            let session = self.call(|| self.client.wait_session(id.as_str(), wanted, seconds))?;
             if session.status == wanted || left == 0 {
                 return Ok(session);
             }
@@ -210,7 +308,7 @@ impl Place for Remote {
     }
 
     fn session(&self, id: &SessionId) -> anyhow::Result<Session> {
-        Ok(self.client.session(id.as_str())?)
+        Ok(self.call(|| self.client.session(id.as_str()))?)
     }
 
     fn sessions(
@@ -441,7 +539,7 @@ struct Pending {
 
 /// Sends chunks in batches, and only those that the server misses.
 struct RemoteSink<'a> {
-    client: &'a DataChainClient,
+    server: &'a Remote,
     session: SessionId,
     pending: Mutex<Pending>,
     sent: Condvar,
@@ -466,7 +564,9 @@ impl RemoteSink<'_> {
 
     fn send_missing(&self, batch: Vec<(ChunkId, Vec<u8>)>) -> Result<(u64, u64), SinkError> {
         let chunks: Vec<ChunkId> = batch.iter().map(|(id, _)| *id).collect();
-        let missing = self.client.missing_chunks(&ChunkIds::from(chunks)).map_err(refused)?;
+        let Remote { client, .. } = self.server;
+        let chunks = ChunkIds::from(chunks);
+        let missing = self.server.call(|| client.missing_chunks(&chunks)).map_err(refused)?;
         let missing: std::collections::HashSet<ChunkId> = missing.into_iter().collect();
         let mut seen = std::collections::HashSet::new();
         let new: Vec<&[u8]> = batch
@@ -478,7 +578,8 @@ impl RemoteSink<'_> {
             return Ok((0, 0));
         }
         let bytes_new = new.iter().map(|bytes| bytes.len() as u64).sum();
-        let stored = self.client.put_chunks(new).map_err(refused)?;
+        let put = || client.put_chunks(new.iter().copied());
+        let stored = self.server.call(put).map_err(refused)?;
         Ok((bytes_new, stored.iter().map(|chunk| chunk.stored_bytes).sum()))
     }
 
@@ -517,9 +618,10 @@ impl Sink for RemoteSink<'_> {
             .into_iter()
             .map(|(chunk_id, length)| WireReference { chunk_id, length })
             .collect();
-        self.client
-            .add_references(self.session.as_str(), &AddReferences { start_index, chunks })
-            .map_err(refused)?;
+        // What a request repeats of what is there must only be the same, so it may be sent again.
+        let references = AddReferences { start_index, chunks };
+        let add = || self.server.client.add_references(self.session.as_str(), &references);
+        self.server.call(add).map_err(refused)?;
         Ok(())
     }
 }

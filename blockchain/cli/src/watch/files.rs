@@ -1,5 +1,6 @@
 //! The files of a watched folder: plain ones, hidden ones left out, links not followed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -43,16 +44,12 @@ impl Seen {
 
     /// Opens it, if it is still this file.
     pub fn open(&self) -> anyhow::Result<File> {
-        let context = || format!("\"{}\" cannot be read", self.path.display());
+        let context = || "it cannot be read".to_owned();
         let mut how = File::options();
         how.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
         let file = how.open(&self.path).with_context(context)?;
         let found = file.metadata().with_context(context)?;
-        anyhow::ensure!(
-            identity(&found) == self.identity,
-            "\"{}\" was replaced while it was opened",
-            self.path.display()
-        );
+        anyhow::ensure!(identity(&found) == self.identity, "it was replaced while it was opened");
         Ok(file)
     }
 }
@@ -71,33 +68,82 @@ pub fn moment(time: SystemTime) -> Timestamp {
     Timestamp::from_micros(micros)
 }
 
-/// Every file below a folder, by path. Folders in `not` are left out.
-pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<Vec<Seen>> {
-    let mut found = Vec::new();
+/// What a look at a folder found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Files, by path.
+    pub files: Vec<Seen>,
+    /// What could not be looked at, by its path in the folder, and why.
+    pub troubles: Vec<(String, anyhow::Error)>,
+    /// File systems that were seen.
+    devices: BTreeSet<u64>,
+}
+
+impl Scan {
+    /// Whether a file that was not seen, and was at this path once, is not there any more: not so while
+    /// its folder cannot be looked at, nor while its file system is away.
+    pub fn is_gone(&self, path: &str, identity: &Identity) -> bool {
+        self.devices.contains(&identity.device)
+            && !self.troubles.iter().any(|(trouble, _)| Path::new(path).starts_with(trouble))
+    }
+}
+
+/// What a folder is known by, whatever is mounted or moved in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Root {
+    device: u64,
+    number: u64,
+}
+
+impl Root {
+    /// The folder that is there now.
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        let found = std::fs::metadata(folder)?;
+        Ok(Self { device: found.dev(), number: found.ino() })
+    }
+}
+
+/// Every file below a folder, by path. Folders in `not` are left out. What cannot be looked at is named,
+/// and does not keep the rest from being found; only the folder itself must be there.
+pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<Scan> {
+    let mut scan = Scan::default();
     let mut waiting = vec![folder.to_owned()];
     while let Some(at) = waiting.pop() {
+        let unlisted = || format!("\"{}\" cannot be listed", at.display());
         let entries = match std::fs::read_dir(&at) {
-            // What went away while it was looked at is not there any more.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && at != folder => continue,
-            entries => entries.with_context(|| format!("\"{}\" cannot be listed", at.display()))?,
+            Ok(entries) => entries,
+            Err(error) if at == folder => return Err(error).with_context(unlisted),
+            Err(error) => {
+                scan.trouble(folder, &at, error, "it cannot be listed");
+                continue;
+            }
         };
         for entry in entries {
-            let entry = entry.with_context(|| format!("\"{}\" cannot be listed", at.display()))?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if at == folder => return Err(error).with_context(unlisted),
+                Err(error) => {
+                    scan.trouble(folder, &at, error, "it cannot be listed");
+                    break;
+                }
+            };
             let path = entry.path();
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
             let metadata = match std::fs::symlink_metadata(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                metadata => {
-                    metadata.with_context(|| format!("\"{}\" cannot be read", path.display()))?
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    scan.trouble(folder, &path, error, "it cannot be read");
+                    continue;
                 }
             };
+            scan.devices.insert(metadata.dev());
             if metadata.is_dir() {
                 let own = path.canonicalize().is_ok_and(|path| not.contains(&path));
                 waiting.extend((!own).then_some(path));
             } else if metadata.is_file() {
-                found.push(Seen {
+                scan.files.push(Seen {
                     relative: path.strip_prefix(folder).unwrap_or(&path).to_owned(),
                     identity: identity(&metadata),
                     length: metadata.len(),
@@ -110,9 +156,20 @@ pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<Vec<Seen>> {
             }
         }
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
+    scan.devices.insert(Root::of(folder)?.device);
+    scan.files.sort_by(|a, b| a.path.cmp(&b.path));
     // A file with two names is one recording.
-    let mut known = std::collections::BTreeSet::new();
-    found.retain(|file| known.insert(file.identity));
-    Ok(found)
+    let mut known = BTreeSet::new();
+    scan.files.retain(|file| known.insert(file.identity));
+    Ok(scan)
+}
+
+impl Scan {
+    fn trouble(&mut self, folder: &Path, at: &Path, error: io::Error, what: &str) {
+        // What went away while it was looked at is not there any more.
+        if error.kind() != io::ErrorKind::NotFound {
+            let path = at.strip_prefix(folder).unwrap_or(at).to_string_lossy().into_owned();
+            self.troubles.push((path, anyhow::Error::new(error).context(what.to_owned())));
+        }
+    }
 }

@@ -37,6 +37,19 @@ pub struct Recording {
     pub sealed_at: Option<u64>,
 }
 
+/// A spool that is of one store, used with another.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the spool \"{}\" is of store {known}, and this is store {given}: what was sent there would be \
+     missing here. Name another folder with --spool, and everything is sent to this one",
+    spool.display()
+)]
+pub struct OtherStore {
+    spool: PathBuf,
+    known: String,
+    given: String,
+}
+
 /// A folder of recordings, held by one watcher at a time.
 #[derive(Debug)]
 pub struct Spool {
@@ -65,6 +78,30 @@ impl Spool {
         Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 
+    /// Notes that what is remembered here was sent to this store, and refuses another one: there nothing
+    /// of what is sealed would ever be sent. A spool that does not know its store yet takes it.
+    pub fn belongs_to(&self, store: &str) -> anyhow::Result<()> {
+        let path = self.folder.join("store");
+        let context = || format!("\"{}\" cannot be used", path.display());
+        let known = match fs::read_to_string(&path) {
+            Ok(known) => known,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.write(&path, format!("{store}\n").as_bytes()).with_context(context);
+            }
+            Err(error) => return Err(error).with_context(context),
+        };
+        let known = known.trim();
+        if known != store {
+            return Err(OtherStore {
+                spool: self.folder.clone(),
+                known: known.to_owned(),
+                given: store.to_owned(),
+            }
+            .into());
+        }
+        Ok(())
+    }
+
     /// Everything that is remembered.
     pub fn recordings(&self) -> anyhow::Result<Vec<Recording>> {
         let mut found = Vec::new();
@@ -90,17 +127,17 @@ impl Spool {
     /// Remembers a recording; durable on return.
     pub fn keep(&self, recording: &Recording) -> anyhow::Result<()> {
         let path = self.path(recording);
-        let new = path.with_extension("new");
-        self.write(&new, &path, recording)
+        self.write(&path, &serde_json::to_vec_pretty(recording)?)
             .with_context(|| format!("writing \"{}\"", path.display()))
     }
 
-    fn write(&self, new: &Path, path: &Path, recording: &Recording) -> io::Result<()> {
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let new = path.with_extension("new");
         let mut file =
-            File::options().write(true).create(true).truncate(true).mode(0o600).open(new)?;
-        file.write_all(&serde_json::to_vec_pretty(recording)?)?;
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(new, path)?;
+        fs::rename(&new, path)?;
         File::open(&self.folder)?.sync_all()
     }
 

@@ -29,7 +29,59 @@ fn a_file_that_grows_is_appended_to_and_ends_sealed_and_anchored() {
     assert!(more.contains("sealed"), "{more}");
     fs::write(&file, b"short").unwrap();
     let less = home.refused(1, &[&"append", &file, &"--session", &"live"]);
-    assert!(less.contains("has 9000500 bytes already"), "{less}");
+    assert!(less.contains("sealed with 9000500 bytes"), "{less}");
+    let piped = home.fed(&[&"append", &"--session", &"live"], b"");
+    assert_eq!(piped.code, 1);
+    assert!(piped.complaint().contains("sealed"), "{}", piped.err);
+}
+
+/// The file was replaced, or the pipe brings something else: what is kept says so.
+#[test]
+fn only_the_same_recording_goes_on() {
+    let home = Home::new();
+    let bytes = noise(6, 9_000_000);
+    let mut other = bytes.clone();
+    for (session, kept, at) in
+        [("short", 5, 0), ("tail", 700_000, 699_999), ("chunks", 8_000_000, 3_000_000)]
+    {
+        let file = home.file(session, &bytes[..kept]);
+        home.done(&[&"append", &file, &"--session", &session, &"--keep-open"]);
+        other.copy_from_slice(&bytes);
+        other[at] ^= 1;
+        fs::write(&file, &other).unwrap();
+        let refused = home.refused(1, &[&"append", &file, &"--session", &session]);
+        assert!(refused.contains(&format!("the first {kept} bytes differ")), "{refused}");
+        assert!(refused.contains("--session"), "{refused}");
+        let piped = home.fed(&[&"append", &"--session", &session, &"--from-start"], &other);
+        assert_eq!(piped.code, 1, "{}", piped.err);
+        assert!(piped.complaint().contains("bytes differ"), "{}", piped.err);
+        assert_eq!(home.sessions()[session]["offset"], kept, "nothing was added");
+        // What does begin so goes on, and is told from another once it is sealed.
+        fs::write(&file, &bytes).unwrap();
+        home.done(&[&"append", &file, &"--session", &session, &"--timeline"]);
+        assert!(home.done(&[&"cat", &session]).out == bytes);
+        fs::write(&file, &other).unwrap();
+        let sealed = home.refused(1, &[&"append", &file, &"--session", &session]);
+        assert!(sealed.contains("bytes differ") && sealed.contains("sealed"), "{sealed}");
+    }
+    home.assert_sound();
+}
+
+/// All that the end of a pipe shows is that nobody writes to it any more.
+#[test]
+fn the_end_of_a_pipe_seals_only_when_that_is_said() {
+    let home = Home::new();
+    home.fed(&[&"append", &"--session", &"pipe"], b"part");
+    assert_eq!(home.sessions()["pipe"]["status"], "active");
+    let sealed = home.fed(&[&"append", &"--session", &"pipe", &"--seal-on-eof"], b" and end");
+    assert_eq!(sealed.code, 0, "{}", sealed.err);
+    // What sealing put behind the content is nothing that was sent.
+    assert!(sealed.text().contains("kept       12 bytes"), "{}", sealed.text());
+    assert_eq!(home.sessions()["pipe"]["end"], "eof");
+    home.fed(&[&"archive", &"-", &"--session", &"archived"], b"all");
+    assert_eq!(home.sessions()["archived"]["end"], "eof");
+    let both = home.run(&[&"append", &"--seal-on-eof", &"--keep-open"]);
+    assert_eq!(both.code, 64, "{}", both.err);
 }
 
 #[test]
@@ -52,7 +104,7 @@ fn a_stream_goes_on_where_it_was_broken_off() {
     let short = home.fed(&[&"append", &"--session", &"pipe", &"--from-start"], &bytes[..10]);
     assert_eq!(short.code, 1);
     assert!(short.complaint().contains("only 10"), "{}", short.err);
-    let done = home.fed(&[&"append", &"--session", &"pipe"], b"");
+    let done = home.fed(&[&"append", &"--session", &"pipe", &"--seal-on-eof"], b"");
     assert_eq!(done.code, 0, "{}", done.err);
     assert!(home.done(&[&"cat", &"pipe"]).out == bytes);
     home.assert_sound();
@@ -76,7 +128,9 @@ fn what_a_stream_has_brought_is_durable_while_it_is_still_open() {
     child.wait().unwrap();
     let kept = home.sessions()["live"]["offset"].as_u64().unwrap() as usize;
     assert!(kept + (1 << 20) + (128 << 10) >= bytes.len(), "{kept}");
-    let done = home.fed(&[&"append", &"--session", &"live", &"--from-start"], &bytes);
+    let again: [&dyn AsRef<std::ffi::OsStr>; 5] =
+        [&"append", &"--session", &"live", &"--from-start", &"--seal-on-eof"];
+    let done = home.fed(&again, &bytes);
     assert_eq!(done.code, 0, "{}", done.err);
     assert!(home.done(&[&"cat", &"live"]).out == bytes);
     home.assert_sound();

@@ -18,7 +18,7 @@ fn now() -> String {
 fn a_recording_is_read_restored_and_proved_by_the_clock() {
     let home = Home::new();
     let mut child = home
-        .command(&[&"append", &"--session", &"live"])
+        .command(&[&"append", &"--session", &"live", &"--seal-on-eof"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()

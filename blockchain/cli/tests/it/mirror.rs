@@ -12,7 +12,7 @@ fn filled(home: &Home) {
     home.file("tree/big", noise(1, 3_000_000));
     home.file("tree/a/small", prose(2, 5_000));
     home.archive("tree", &home.at("tree"));
-    home.fed(&[&"append", &"--session", &"live"], &prose(3, 200_000));
+    home.fed(&[&"append", &"--session", &"live", &"--seal-on-eof"], &prose(3, 200_000));
     home.fed(&[&"append", &"--session", &"open", &"--keep-open"], b"not sealed yet");
 }
 
@@ -71,6 +71,29 @@ fn a_mirror_lists_reads_verifies_and_proves_the_same_sessions() {
     assert_eq!(home.json(&[&"mirror", &second, &"--prune"])["removed"], 1);
     let home = home.with_data(second);
     assert_eq!(home.sessions().keys().collect::<Vec<_>>(), ["tree"]);
+}
+
+#[test]
+fn what_must_not_be_removed_does_not_keep_the_rest_from_it() {
+    let home = Home::new();
+    for session in ["a", "b", "c"] {
+        home.archive(session, &home.file(session, prose(4, 10_000)));
+    }
+    let (first, second) = (home.data().to_owned(), home.at("second"));
+    home.done(&[&"mirror", &second]);
+    let home = home.with_data(second.clone());
+    home.done(&[&"hold", &"b", &"--reason", &"a court"]);
+    let home = home.with_data(first);
+    home.done(&[&"rm", &"a", &"b", &"c", &"--yes"]);
+    let ran = home.run(&[&"--json", &"mirror", &second, &"--prune"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    let done = ran.json();
+    assert_eq!(done["removed"], 2, "{done}");
+    let failed = done["failed"].as_array().unwrap();
+    assert_eq!(failed.len(), 1, "{done}");
+    assert!(failed[0].as_str().unwrap().contains("session b"), "{done}");
+    let home = home.with_data(second);
+    assert_eq!(home.sessions().keys().collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `lucid watch`: files that grow become sessions, whatever breaks in between.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -112,7 +113,7 @@ fn what_is_there_is_sent_once_and_sealed_when_it_is_quiet() {
     fs::remove_dir_all(folder.join("deep")).unwrap();
     once("0.05");
     let spool = fs::read_dir(folder.join(".lucid-watch")).unwrap();
-    assert_eq!(spool.count(), 2, "the lock and one recording");
+    assert_eq!(spool.count(), 3, "the lock, the store and one recording");
     home.assert_sound();
 }
 
@@ -169,6 +170,153 @@ fn a_watcher_goes_on_after_every_break() {
     assert_eq!((live.len(), removed.len()), (1, 1), "each file is one session");
     assert_eq!(server.run(&home, &[&"cat", &name(&live[0])]), content);
     assert_eq!(server.run(&home, &[&"cat", &name(&removed[0])]), b"soon gone");
+}
+
+/// A spool knows what was sent, and that is so for one store only.
+#[test]
+fn a_spool_is_of_one_store() {
+    let home = Home::new();
+    grow(&home, "one.log", b"sent to the first");
+    let folder = home.at("recordings");
+    let once = [&"watch" as &dyn AsRef<OsStr>, &folder, &"--once", &"--idle", &"0.05"];
+    std::thread::sleep(Duration::from_millis(100));
+    home.done(&once);
+    // One from before knows no store, and takes the one it is used with.
+    fs::remove_file(folder.join(".lucid-watch/store")).unwrap();
+    home.done(&once);
+    assert_eq!(home.sessions().len(), 1);
+    let (first, second) = (home.data().to_owned(), home.at("second"));
+    let home = home.with_data(second);
+    let refused = home.refused(1, &once);
+    assert!(refused.contains("is of store") && refused.contains("--spool"), "{refused}");
+    let elsewhere = home.at("another-spool");
+    home.done(&[&"watch", &folder, &"--once", &"--idle", &"0.05", &"--spool", &elsewhere]);
+    assert_eq!(home.sessions().len(), 1);
+    // A server is known by the store behind it.
+    let home = home.with_data(first);
+    let server = Server::start(&home);
+    server.run(&home, &once);
+    let (other, empty) = (Home::new(), Server::start(&Home::new()));
+    let mut command = other.command(&once);
+    let ran = command.env("LUCID_DATA_CHAIN_URL", &empty.url).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(said.contains("is of store"), "{said}");
+}
+
+/// Lines of a watcher's remarks, as they come.
+fn remarks(watching: &mut Child) -> std::sync::mpsc::Receiver<String> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let lines = BufReader::new(watching.stderr.take().unwrap()).lines();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    told
+}
+
+fn remark(told: &std::sync::mpsc::Receiver<String>, what: &[&str]) {
+    loop {
+        let line = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        if what.iter().all(|what| line.contains(what)) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn one_bad_folder_path_or_file_does_not_stop_or_slow_the_others() {
+    let (behind, home) = (Home::new(), Home::new());
+    let server = Server::start(&behind);
+    let folder = home.at("recordings");
+    grow(&home, "sealed/old", b"sent before");
+    // A name of 255 bytes, seventeen folders deep, has no path that the system takes.
+    let component = "x".repeat(255);
+    let long = std::process::Command::new("/bin/sh")
+        .args([
+            "-c",
+            "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; do mkdir $0; cd -P $0; done; \
+                      echo deep > file",
+            &component,
+        ])
+        .current_dir(&folder)
+        .status()
+        .unwrap();
+    assert!(long.success());
+    let mut command = home.command(&[&"watch", &folder, &"--idle", &"0.3", &"--interval", &"0.05"]);
+    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdout(Stdio::null());
+    let mut watching = Watching(command.spawn().unwrap());
+    let told = remarks(&mut watching.0);
+    remark(&told, &["xxxx", "too long"]);
+    let listed = || -> BTreeMap<String, Vec<Value>> {
+        let lines = String::from_utf8(server.run(&home, &[&"--json", &"ls"])).unwrap();
+        by_path(lines.lines().map(|line| serde_json::from_str(line).unwrap()))
+    };
+    let anchored = |path: &str| {
+        let sessions = listed();
+        let session = sessions.get(path)?.first()?;
+        (session["status"] != "active").then_some(())
+    };
+    wait(|| anchored("sealed/old"));
+    // A file that cannot be sent: its session was removed under it.
+    grow(&home, "bad", b"first");
+    let bad = wait(|| Some(listed().get("bad")?.first()?.clone()));
+    server.run(&home, &[&"rm", &name(&bad), &"--yes"]);
+    grow(&home, "bad", b"second");
+    remark(&told, &["\"bad\"", "removed"]);
+    for number in 0..4 {
+        let path = format!("good-{number}");
+        let started = Instant::now();
+        grow(&home, &path, b"recorded beside it");
+        wait(|| anchored(&path));
+        assert!(started.elapsed() < Duration::from_secs(20), "it waited for the bad one");
+    }
+    // Its folder is away, and what is not there is not gone.
+    let away = home.at("away");
+    fs::rename(&folder, &away).unwrap();
+    remark(&told, &["recordings", "is not there"]);
+    fs::create_dir(&folder).unwrap();
+    remark(&told, &["recordings", "another folder"]);
+    fs::remove_dir(&folder).unwrap();
+    fs::rename(&away, &folder).unwrap();
+    remark(&told, &["recordings", "well again"]);
+    grow(&home, "after", b"and on it goes");
+    wait(|| anchored("after"));
+    assert_eq!(listed()["sealed/old"].len(), 1, "nothing is sent twice");
+}
+
+#[test]
+fn what_stands_in_a_file_between_two_runs_is_told_from_its_recording() {
+    let home = Home::new();
+    let folder = home.at("recordings");
+    let watch = |idle: &str| {
+        home.done(&[&"watch", &folder, &"--once", &"--idle", &idle]);
+    };
+    grow(&home, "open", b"aaaa\n");
+    grow(&home, "sealed", b"aaaa\n");
+    std::thread::sleep(Duration::from_millis(100));
+    watch("3600");
+    // The one is still open, the other is sealed; both are written anew in their place, and longer.
+    let open = by_path(home.sessions().into_values())["sealed"][0].clone();
+    home.done(&[&"seal", &name(&open)]);
+    watch("3600");
+    for file in ["open", "sealed"] {
+        fs::write(folder.join(file), b"bbbbbbbbb\n").unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    watch("0.05");
+    watch("0.05");
+    let sessions = by_path(home.sessions().into_values());
+    for (file, end) in [("open", "unterminated"), ("sealed", "eof")] {
+        let mut contents: Vec<_> = sessions[file]
+            .iter()
+            .map(|session| {
+                assert!(session["metadata"]["continues"].is_null(), "{session}");
+                (home.done(&[&"cat", &name(session)]).text(), session["end"].clone())
+            })
+            .collect();
+        contents.sort_by(|a, b| a.0.cmp(&b.0));
+        let wanted = [("aaaa\n".to_owned(), end.into()), ("bbbbbbbbb\n".to_owned(), "eof".into())];
+        assert_eq!(contents, wanted, "{file}");
+    }
+    home.assert_sound();
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn same_metadata(existing: &SessionRow, wanted: &BTreeMap<String, String>) -> bo
 }
 
 /// A session id that sorts by time: `s-20261121T081500-0123456789ab`.
-fn fresh_id(now: Timestamp) -> Result<SessionId, OpError> {
+pub fn fresh_id(now: Timestamp) -> Result<SessionId, OpError> {
     let digits: String =
         now.to_string().chars().take(19).filter(|c| c.is_ascii_digit() || *c == 'T').collect();
     let tail: String = random::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -29,7 +29,7 @@ use crate::row::{self, SessionName, SessionRow};
 const GAPS_LISTED: usize = 1_000;
 
 /// How a session is to end.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SealRequest {
     /// How many chunks the caller believes it has.
     pub expected_chunk_count: Option<u64>,
@@ -37,8 +37,20 @@ pub struct SealRequest {
     pub appendix: Option<Appendix>,
     /// What is to be kept with it besides what its beginning said.
     pub metadata: BTreeMap<String, String>,
-    /// Whether it ends because its recorder is gone, and not because that said so.
-    pub unterminated: bool,
+    /// How it ends.
+    pub end: End,
+}
+
+impl Default for SealRequest {
+    fn default() -> Self {
+        Self {
+            expected_chunk_count: None,
+            appendix: None,
+            metadata: BTreeMap::new(),
+            // All that the end of an input tells.
+            end: End::Eof,
+        }
+    }
 }
 
 /// Seals a session. Sealing a sealed session changes nothing and answers as the first time.
@@ -87,8 +99,8 @@ pub fn seal_session(
         let length = session.cut_bytes - content_bytes;
         appendix = Some(Appendix { kind: AppendixKind::Timeline, offset: content_bytes, length });
     }
-    let ended_at = match (request.unterminated, session.appended_at) {
-        (true, Some(last)) => last,
+    let ended_at = match (request.end, session.appended_at) {
+        (End::Unterminated, Some(last)) => last,
         _ => now,
     };
 
@@ -107,7 +119,7 @@ pub fn seal_session(
         appendix,
         total_bytes: session.cut_bytes,
         merkle_root: session.root(),
-        end: if request.unterminated { End::Unterminated } else { End::Eof },
+        end: request.end,
         metadata,
         previous_manifest: last_manifest(vault)?,
         source: None,

@@ -14,11 +14,11 @@ use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::List;
 use lucid_api::v1::sessions::{
     AddReferences, Appendix as WireAppendix, AppendixKind as WireAppendixKind, CreateSession,
-    Cutting, CuttingMode, Layout as WireLayout, ReferencesAdded, SealSession, Sealed, Session,
-    SessionQuery, SessionStatus, SessionsQuery,
+    Cutting, CuttingMode, ExitStatus as WireStatus, Layout as WireLayout, ReferencesAdded,
+    SealSession, Sealed, Session, SessionEnd, SessionQuery, SessionStatus, SessionsQuery,
 };
 use lucid_core::cut::ChunkProfile;
-use lucid_core::manifest::{Appendix, AppendixKind};
+use lucid_core::manifest::{Appendix, AppendixKind, End, ExitStatus, SIGNAL_MAX};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_http::extract::{Json, Path, Query};
@@ -246,16 +246,39 @@ pub async fn seal_session(
     Json(how): Json<SealSession>,
 ) -> Reply<Answer<Sealed>> {
     let id = session_id(&id)?;
+    let end = end(&how)?;
     let mut metadata = how.metadata;
     metadata.extend(how.owner_address.map(|address| ("owner_address".to_owned(), address)));
     let request = SealRequest {
         expected_chunk_count: how.expected_chunk_count,
         appendix: how.appendix.map(appendix),
         metadata,
-        unterminated: how.unterminated,
+        end,
     };
     let sealed = app.run(move |app| seal_and_wake(app, &id, &request)).await?;
     Ok(Answer(sealed))
+}
+
+/// How the session ends, by what may be said in two ways.
+fn end(how: &SealSession) -> Reply<End> {
+    let end = match (how.end, how.unterminated) {
+        (None | Some(SessionEnd::Unterminated), true) => SessionEnd::Unterminated,
+        (Some(_), true) => return Err(invalid("unterminated contradicts end; say end alone")),
+        (given, false) => given.unwrap_or(SessionEnd::Eof),
+    };
+    match (end, how.exit_status) {
+        (SessionEnd::Eof, None) => Ok(End::Eof),
+        (SessionEnd::Unterminated, None) => Ok(End::Unterminated),
+        (SessionEnd::Exit, Some(WireStatus::Code(code))) => Ok(End::Exit(ExitStatus::Code(code))),
+        (SessionEnd::Exit, Some(WireStatus::Signal(signal))) => match signal {
+            1..=SIGNAL_MAX => Ok(End::Exit(ExitStatus::Signal(signal))),
+            _ => Err(invalid(format!("signal is {signal}; from 1 to {SIGNAL_MAX} is allowed"))),
+        },
+        (SessionEnd::Exit, None) => {
+            Err(invalid("end is exit without an exit_status: {\"code\": N} or {\"signal\": N}"))
+        }
+        (_, Some(_)) => Err(invalid("exit_status goes with end: exit alone")),
+    }
 }
 
 fn appendix(given: WireAppendix) -> Appendix {

@@ -51,6 +51,7 @@ pub async fn get_status(State(app): Desk) -> Reply<Json<Status>> {
                 "damage": listed,
                 "anchoring": app.anchoring.fault().map_or("working".to_owned(), |why| why),
                 "unanchored_age_seconds": age,
+                "store_id": app.opened.store_id(),
                 "recorder_key": app.opened.key.public().to_string(),
             });
             Ok(counts.as_object().cloned().unwrap_or_default())

@@ -158,7 +158,7 @@ fn a_silent_stream_is_unterminated_until_it_goes_on_or_is_sealed_as_such() {
     assert_eq!((unterminated(10), unterminated(11)), (0, 1));
     store.append_at(&id, 5, b" more", Some(20.0)).unwrap();
     assert_eq!(status(11), Status::Active, "it goes on");
-    let request = SealRequest { unterminated: true, ..SealRequest::default() };
+    let request = SealRequest { end: End::Unterminated, ..SealRequest::default() };
     let Store { vault, locks, key, .. } = &store;
     let row =
         seal_session(vault, locks, key, KEEPING, NOW.plus_seconds(5_000), &id, &request).unwrap();

@@ -1,0 +1,228 @@
+//! `lucid record -- CMD ARGS…`: runs a program, and keeps what it writes while it writes it.
+//!
+//! A pipe's end does not tell whether its writer was done or died; whoever ran the program knows. The
+//! program has our standard input, and its output goes on to ours. [`tap`] reads it, [`child`] runs the
+//! program and sees it end; here what comes is kept, and sealed with how it ended.
+//!
+//! Invariant: nothing that goes wrong with the recording ends the program or its output. It is said, and
+//! the exit code is ours then, whatever the program's was.
+
+mod child;
+mod tap;
+
+use std::ffi::OsString;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lucid_api::v1::sessions::{Session, SessionStatus};
+use lucid_core::manifest::{End, ExitStatus};
+use lucid_core::session::{Layout, SessionId};
+use lucid_core::time::Timestamp;
+use lucid_data_chain::ops::append_stream::Piece;
+use lucid_data_chain::ops::seal_session::SealRequest;
+
+use super::Home;
+use super::append::PIECE_BYTES;
+use super::archive::Keep;
+use crate::output::Output;
+use crate::place::Place;
+use crate::text;
+use child::{Child, Missing};
+use tap::{PIECES_MAX, Told};
+
+/// The recording failed, whatever became of the program: as `timeout` and `env` say it of themselves.
+const NOT_RECORDED: u8 = 125;
+/// The program cannot be run.
+const NOT_RUN: u8 = 126;
+/// There is no such program.
+const NOT_FOUND: u8 = 127;
+/// A program that ended by a signal has this and the signal's number for an exit code.
+const BY_SIGNAL: u32 = 128;
+
+/// Arguments of `lucid record`.
+#[derive(Debug, clap::Args)]
+pub struct Record {
+    #[command(flatten)]
+    keep: Keep,
+    /// The program to run, and its arguments.
+    #[arg(required = true, last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Record {
+    /// Records, and ends as the program did.
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        let [program, arguments @ ..] = self.command.as_slice() else {
+            anyhow::bail!("no program is named");
+        };
+        // Of what cannot be run nothing is made.
+        if let Some(missing) = child::missing(program) {
+            output.error(&missing, None);
+            return Ok(match missing {
+                Missing::Absent(_) => NOT_FOUND,
+                Missing::NotExecutable(_) => NOT_RUN,
+            });
+        }
+        let begun = self.begin(home, output);
+        let (place, id) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                output.error(error.as_ref(), None);
+                return Ok(NOT_RECORDED);
+            }
+        };
+        let (tell, told) = sync_channel(PIECES_MAX);
+        let child = match Child::run(program, arguments, tell, output) {
+            Ok(child) => child,
+            Err(error) => {
+                output.error(error.as_ref(), None);
+                return Ok(NOT_RUN);
+            }
+        };
+        let mut recording = Recording {
+            place: place.as_ref(),
+            id: &id,
+            keep: &self.keep,
+            offset: 0,
+            failed: false,
+            output,
+        };
+        let status = recording.take(&told)?;
+        child.ended(&id);
+        let session = recording.seal(status);
+        let failed = recording.failed;
+        let closed = place.close();
+        if let Err(error) = &closed {
+            output.error(error.as_ref(), None);
+        }
+        if let Some(session) = &session {
+            output.aside(session, |session| {
+                format!(
+                    "session {}: kept {}, ended {}",
+                    session.session_id,
+                    text::size(session.content_bytes),
+                    text::end(session.end.as_deref(), session.exit_status)
+                )
+            });
+        }
+        if failed || session.is_none() || closed.is_err() {
+            output.warn(&format!("session {id} is not whole; the program ended with {status}"));
+            return Ok(NOT_RECORDED);
+        }
+        Ok(exit_code(status))
+    }
+
+    /// Opens the store, and begins the session: of one run, so it must be new.
+    fn begin(&self, home: &Home, output: &Output) -> anyhow::Result<(Box<dyn Place>, SessionId)> {
+        let place = self.keep.open(home, "record", output, true)?;
+        place.may_anchor(self.keep.session.as_ref()).context("nothing was run")?;
+        let session = place.stream(self.keep.new_session(Layout::Raw, false))?;
+        let id: SessionId = session.session_id.parse()?;
+        let is_open = matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated);
+        anyhow::ensure!(is_open, "session {id} is sealed: name another --session");
+        anyhow::ensure!(
+            session.offset == 0,
+            "session {id} has {} bytes already, of another run: name another --session for this one, \
+             and end that one with `lucid seal {id} --unterminated`",
+            session.offset
+        );
+        Ok((place, id))
+    }
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = match status {
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal(signal) => BY_SIGNAL + signal,
+    };
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+/// A session that takes what a program writes.
+struct Recording<'a> {
+    place: &'a dyn Place,
+    id: &'a SessionId,
+    keep: &'a Keep,
+    offset: u64,
+    failed: bool,
+    output: &'a Output,
+}
+
+impl Recording<'_> {
+    /// Keeps what comes until the program has ended, and says how it did. What has come by the time one
+    /// piece is durable is the next piece.
+    fn take(&mut self, told: &Receiver<Told>) -> anyhow::Result<ExitStatus> {
+        let mut gathered = Vec::new();
+        let mut since = None;
+        loop {
+            let next = match gathered.is_empty() {
+                true => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => told.recv_timeout(Duration::ZERO),
+            };
+            match next {
+                Ok(Told::Bytes { at, bytes }) => {
+                    since.get_or_insert(at);
+                    gathered.extend_from_slice(&bytes);
+                    if gathered.len() < PIECE_BYTES {
+                        continue;
+                    }
+                }
+                Ok(Told::Ended(status)) => {
+                    self.keep_bytes(&gathered, since);
+                    return status.context("how the program ended is not known");
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the program is lost"),
+            }
+            self.keep_bytes(&gathered, since.take());
+            gathered.clear();
+        }
+    }
+
+    /// Makes bytes durable. Once that failed, what comes is let go: the program writes on.
+    fn keep_bytes(&mut self, bytes: &[u8], recorded_at: Option<Timestamp>) {
+        if bytes.is_empty() || self.failed {
+            return;
+        }
+        let piece = Piece { offset: self.offset, bytes, recorded_at };
+        match self.place.append(self.id, piece, self.keep.wish()) {
+            Ok(appended) => self.offset = appended.offset,
+            Err(error) => {
+                self.failed = true;
+                let text = format!(
+                    "recording ends at byte {} of session {}, and the program goes on",
+                    self.offset, self.id
+                );
+                self.output.error(error.context(text).as_ref(), None);
+            }
+        }
+    }
+
+    /// Ends the session as the program ended. A server anchors it by itself; a folder has nobody else.
+    fn seal(&mut self, status: ExitStatus) -> Option<Session> {
+        if self.failed {
+            return None;
+        }
+        let request = SealRequest { end: End::Exit(status), ..SealRequest::default() };
+        let sealed = self.place.seal(self.id, &request).and_then(|()| self.place.session(self.id));
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                let text = format!("session {} is kept, and not sealed", self.id);
+                self.output.error(error.context(text).as_ref(), None);
+                return None;
+            }
+        };
+        if self.place.own_folder().is_none() {
+            return Some(sealed);
+        }
+        match self.place.anchor(self.id) {
+            Ok(anchored) => Some(anchored),
+            Err(error) => {
+                self.output.warn(&format!("{error:#}"));
+                Some(sealed)
+            }
+        }
+    }
+}
