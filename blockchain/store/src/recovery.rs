@@ -90,6 +90,8 @@ struct Recovery<'a> {
     damage: DamageList,
     last: Option<Batch>,
     newest_log: u32,
+    /// The last batch, and facts behind it without a commit, if nothing vouches for them.
+    torn: (Option<Batch>, Option<(Group, String)>),
     segments: Option<BTreeSet<u32>>,
     /// Whether chunks may be there whose commits are not.
     commits_are_missing: bool,
@@ -119,6 +121,7 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         damage: DamageList::default(),
         last: None,
         newest_log: 0,
+        torn: (None, None),
         segments: None,
         commits_are_missing: false,
         watermark_in_doubt: false,
@@ -475,6 +478,8 @@ impl Recovery<'_> {
             self.accept_last()?;
             group.facts.retain(|(offset, ..)| (number, *offset) < self.bound);
             self.replay(&group, path)?;
+        } else if !group.facts.is_empty() {
+            self.torn.1 = Some((group, path.clone()));
         }
         Ok(())
     }
@@ -743,6 +748,7 @@ impl Recovery<'_> {
         let (path, start) = (log::path(batch.log), batch.start);
         self.damage.retain(|damage| damage.file != path || damage.offset < start);
         tracing::info!(commit = batch.commit.number, "the last commit was torn and is cut off");
+        self.torn.0 = Some(batch);
         Ok(())
     }
 
@@ -797,9 +803,16 @@ impl Recovery<'_> {
         };
         self.damage.push(Damage::new(path.as_str(), have, &why));
         if self.parts.accept_loss {
+            // What is there is kept, whether or not it was torn, and counts from now on.
+            self.bound = found.max(self.at.place());
+            if let Some(batch) = self.torn.0.take() {
+                self.accept(batch)?;
+            }
+            if let Some((group, path)) = self.torn.1.take() {
+                self.replay(&group, &path)?;
+            }
             // Chunks may have outlived the facts that named them: keep every one.
             self.take_in_all_chunks()?;
-            self.bound = found.max(self.at.place());
             return Ok(None);
         }
         Ok(Some(format!(
