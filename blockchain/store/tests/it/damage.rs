@@ -35,7 +35,7 @@ impl Sound {
         let vault = store.open_with(&disk, index.clone(), TINY, false).unwrap();
         let entries = vec![
             Entry::new(1, 1, vec![chunk(1, 400)]),
-            Entry::new(2, 2, vec![chunk(2, 450), chunk(3, 300)]),
+            Entry::new(2, 2, vec![chunk(3, 300), chunk(2, 450)]),
             Entry::new(4, 1, vec![]),
             Entry::new(5, 1, vec![chunk(5, 200)]),
         ];
