@@ -270,26 +270,25 @@ fn folder_options(options: &Options, now: Timestamp) -> folder::Options {
 }
 
 fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
-    let disk: Arc<dyn Disk> = folder.disk.clone();
-    let blocks: Arc<dyn Disk> = match &options.blocks {
+    let home = folder.disk.clone();
+    let disk: Arc<dyn Disk> = match &options.blocks {
         // Where they are cannot be kept in mind there.
         Some(path) if folder.only_read().is_some() => {
-            Arc::new(BlocksElsewhere { home: disk.clone(), blocks: folder.disk_at(path) })
+            folder.must_have_blocks(path)?;
+            Arc::new(BlocksElsewhere { home, blocks: folder.disk_at(path) })
         }
-        Some(path) => {
-            folder.keep_blocks_in(path)?;
+        named => {
+            if let Some(path) = named {
+                folder.keep_blocks_in(path)?;
+            }
             folder.blocks_are_mounted()?;
-            disk.clone()
-        }
-        None => {
-            folder.blocks_are_mounted()?;
-            disk.clone()
+            home
         }
     };
     let join = |index| {
         let parts = Parts {
             disk: disk.clone(),
-            blocks: blocks.clone(),
+            blocks: disk.clone(),
             store: folder.store,
             sealer: folder.sealer.clone(),
             index,

@@ -23,7 +23,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -44,6 +44,10 @@ const TRIES: usize = 8;
 /// What temporary names begin and end with.
 const BEFORE: &[u8] = b".lucid-";
 const BEHIND: &[u8] = b".tmp";
+
+/// Whether the system names a file by its handle, which is quicker than by way of `/proc`; kernels before
+/// 6.10 do so for root alone.
+static BY_HANDLE: AtomicBool = AtomicBool::new(true);
 
 /// Gives temporary names, and removes those that a killed process left.
 pub(crate) struct Desk {
@@ -253,6 +257,12 @@ impl Draft {
     }
 
     fn link(&self, folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        if BY_HANDLE.load(Relaxed) {
+            match linkat(&self.file, "", folder, name, AtFlags::EMPTY_PATH) {
+                Err(Errno::NOENT | Errno::INVAL) => BY_HANDLE.store(false, Relaxed),
+                linked => return linked,
+            }
+        }
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         linkat(CWD, path, folder, name, AtFlags::SYMLINK_FOLLOW)
     }

@@ -233,6 +233,19 @@ fn assert_refuses(home: &Home, said: &[&str], command: &Opening<'_>) {
     }
 }
 
+/// Goes on once a lock that was let go is free: a command that another test is just starting has every
+/// file of this process for a moment.
+fn once_free<T>(attempt: impl Fn() -> Option<T>) -> T {
+    let started = std::time::Instant::now();
+    loop {
+        match attempt() {
+            Some(done) => return done,
+            None => assert!(started.elapsed().as_secs() < 60, "the lock is not let go"),
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// A folder that is mounted onto itself for reading, until it is dropped.
 struct Mounted(PathBuf);
 
@@ -492,10 +505,35 @@ fn a_store_is_not_read_beside_whoever_writes_to_it_nor_written_to_while_it_is_re
     assert!(why.contains("is in use by `lucid up`") && why.contains("--server"), "{why}");
     drop(owner);
     let room = Room { scratch: home.at("scratch"), memory_bytes_max: 0 };
-    let reader = DataFolder::read(&folder, &options, &ToRead { why: "so".into(), room }).unwrap();
+    let how = ToRead { why: "so".into(), room };
+    let reader = once_free(|| DataFolder::read(&folder, &options, &how).ok());
     let why = home.refused(1, &[&"archive", &home.at("tree/a")]);
     assert!(why.ends_with("is being read, and not to be changed"), "{why}");
     home.done(&[&"--read-only", &"ls"]);
     drop(reader);
-    home.archive("v", &home.at("tree/a"));
+    let file = home.at("tree/a");
+    let archived = || home.run(&[&"archive", &"--session", &"v", &file]);
+    once_free(|| (archived().code == 0).then_some(()));
+}
+
+#[test]
+fn blocks_that_lie_elsewhere_are_read_there_and_not_linked() {
+    let home = Home::new();
+    some_store(&home);
+    let wanted = home.done(&[&"chain", &"export", &"-"]).out;
+    let (chain, elsewhere) = (home.data().join("block-manager"), home.at("elsewhere"));
+    fs::rename(chain.join("blocks"), &elsewhere).unwrap();
+    let before = facts(home.data());
+    let reads = |blocks: &Path, verb: &[&dyn AsRef<OsStr>]| -> Ran {
+        let mut command = home.command(&[&"--read-only", &"--blocks", &blocks]);
+        command.args(verb.iter().map(|word| word.as_ref())).output().unwrap().into()
+    };
+    let exported = reads(&elsewhere, &[&"chain", &"export", &"-"]);
+    assert!(exported.code == 0 && exported.out == wanted, "{}", exported.err);
+    let verified = reads(&elsewhere, &[&"verify", &"--all"]);
+    assert_eq!(verified.code, 0, "{}{}", verified.err, verified.text());
+    let other = reads(&home.at("tree"), &[&"chain", &"info"]);
+    assert_eq!(other.code, 1);
+    assert!(other.complaint().contains("does not hold the blocks of this chain"), "{}", other.err);
+    assert_eq!(before, facts(home.data()));
 }

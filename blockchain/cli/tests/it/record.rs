@@ -195,7 +195,7 @@ fn a_recorder_that_is_killed_leaves_its_session_open() {
 fn output_that_a_process_left_behind_holds_is_not_awaited_for_ever() {
     let home = Home::new();
     let started = Instant::now();
-    let mut command = home.command(&shell(&"s", &"echo done; sleep 300 & exit 4"));
+    let mut command = home.command(&shell(&"s", &"echo done; sleep 100 & exit 4"));
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(4));
     assert!(started.elapsed() < Duration::from_secs(60));

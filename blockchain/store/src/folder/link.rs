@@ -68,15 +68,7 @@ impl DataFolder {
             return Ok(());
         }
         if !is_ours {
-            let has_chain = self.root.join(chain::TIP).exists();
-            if has_chain {
-                return Err(StoreError::Folder(format!(
-                    "{} does not hold the blocks of this chain, which {} is the lock of: mount it, put \
-                     the blocks back, or name the folder they are in (BLOCK_STORAGE_PATH)",
-                    target.display(),
-                    self.root.join(chain::TIP).display()
-                )));
-            }
+            self.must_have_blocks(target)?;
             make_folder(target)?;
             if !is_empty(target)? {
                 return Err(StoreError::Folder(format!(
@@ -87,6 +79,20 @@ impl DataFolder {
             }
         }
         self.link(BLOCKS, target)
+    }
+
+    /// Refuses a folder that has no block of this chain, if there is a chain.
+    pub fn must_have_blocks(&self, target: &Path) -> Result<(), StoreError> {
+        let tip = self.root.join(chain::TIP);
+        if !tip.exists() || self.has_blocks(target)? {
+            return Ok(());
+        }
+        Err(StoreError::Folder(format!(
+            "{} does not hold the blocks of this chain, which {} is the lock of: mount it, put the \
+             blocks back, or name the folder they are in (BLOCK_STORAGE_PATH)",
+            target.display(),
+            tip.display()
+        )))
     }
 
     /// Blocks that lie elsewhere must be there: an empty place is a disk that is not mounted.
