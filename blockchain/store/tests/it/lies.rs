@@ -420,7 +420,11 @@ fn case(seed: u64) {
         }
         assert_eq!(vault.read_only(), None, "{what}");
         let more = Entry::new(900_001, 1, vec![]);
-        more.commit(&vault).unwrap_or_else(|error| panic!("{what}: {error}"));
+        if let Err(error) = more.commit(&vault) {
+            // A lie may claim the last number there is; then nothing is acknowledged any more.
+            assert!(error.to_string().contains("no number is free"), "{what}: {error}");
+            continue;
+        }
         drop(vault);
         let last = Arc::new(MemoryIndex::new());
         let vault = store.open(&copy, &last).unwrap();
@@ -437,7 +441,7 @@ fn whatever_happened_to_a_store_what_it_acknowledges_afterwards_stays() {
     let read = |name: &str, default: u64| {
         std::env::var(name).map_or(default, |value| value.parse().unwrap())
     };
-    let (cases, seed) = (read("LUCID_STORE_CASES", 300), read("LUCID_STORE_SEED", 0));
+    let (cases, seed) = (read("LUCID_STORE_CASES", 80), read("LUCID_STORE_SEED", 0));
     for seed in seed..seed + cases {
         case(seed);
     }
