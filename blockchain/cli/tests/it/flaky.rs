@@ -163,7 +163,9 @@ fn a_stream_ends_with_what_time_does_not_mend() {
 #[test]
 fn a_stream_outlives_its_server_and_may_begin_before_it() {
     let (behind, home) = (Home::new(), Home::new());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Below those that the system gives out, so that no other test is given it meanwhile.
+    let port =
+        (20_000..30_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let mut command = home.command(&[&"append", &"--session", &"live", &"--seal-on-eof"]);
     command.env("LUCID_DATA_CHAIN_URL", &url).stdin(Stdio::piped());

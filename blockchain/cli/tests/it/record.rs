@@ -124,12 +124,12 @@ fn what_it_writes_is_durable_and_marked_before_it_ends() {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     assert_eq!(line, "first\n");
-    let content = || {
-        let mut command = home.command(&[&"cat", &"live"]);
+    let durable = || {
+        let mut command = home.command(&[&"--json", &"show", &"live"]);
         let ran: Ran = command.env("LUCID_DATA_CHAIN_URL", &server.url).output().unwrap().into();
-        ran.text()
+        if ran.code == 0 { ran.json()["offset"].as_u64() } else { None }
     };
-    wait(|| (content() == "first\n").then_some(()));
+    wait(|| (durable() == Some(6)).then_some(()));
     let mut input = child.stdin.take().unwrap();
     // Marks of a timeline are a second apart.
     std::thread::sleep(Duration::from_millis(1_200));
@@ -138,7 +138,7 @@ fn what_it_writes_is_durable_and_marked_before_it_ends() {
     let shown: Value =
         serde_json::from_slice(&server.run(&home, &[&"--json", &"show", &"live"])).unwrap();
     assert_eq!((&shown["end"], &shown["exit_status"]), (&"exit".into(), &json!({"code": 7})));
-    assert_eq!(content(), "first\nsecond\n");
+    assert_eq!(server.run(&home, &[&"cat", &"live"]), b"first\nsecond\n");
     let from = shown["started_at"].as_str().unwrap();
     let part = server.run(&home, &[&"cat", &"live", &"--from", &from]);
     assert!(String::from_utf8(part).unwrap().contains("second"), "it has a timeline");

@@ -409,7 +409,7 @@ fn mean_peers_cost_bounded_time_and_bring_nothing_in() {
                 write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nabc")?;
                 Err(std::io::ErrorKind::Other.into())
             }),
-            "cannot be read",
+            "end of file before message length reached",
             SyncState::Unreachable,
         ),
     ];
