@@ -54,6 +54,12 @@ pub(crate) fn routes(service: &'static Service, openapi: OpenApi) -> Router {
         service.endpoints.iter().filter(|path| !known.iter().any(|known| known == *path));
     unlisted.fold(docs, |docs, path| {
         let below: Vec<_> = known.iter().filter(|known| known.starts_with(path)).cloned().collect();
-        docs.route(path, get(move || async move { Json(json!({ "endpoints": below })) }))
+        // A service that is starting has nothing there yet, and says so itself.
+        match below.is_empty() {
+            true => docs,
+            false => {
+                docs.route(path, get(move || async move { Json(json!({ "endpoints": below })) }))
+            }
+        }
     })
 }

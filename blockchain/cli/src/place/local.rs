@@ -340,7 +340,7 @@ impl Place for Local {
     ) -> anyhow::Result<()> {
         const PAGE: usize = 1_000;
         let source = StoredSession::open_live(&self.data.vault, &self.data.locks, id)?;
-        let (content, tail) = (source.shape().content_bytes, source.tail());
+        let content = source.shape().content_bytes;
         let mut next = 0;
         loop {
             let references = source.references(next, PAGE)?;
@@ -353,8 +353,9 @@ impl Place for Local {
                 }
             }
         }
+        let tail = source.tail(0..source.tail_bytes())?;
         if !tail.is_empty() {
-            visit(Kept::Bytes(tail))?;
+            visit(Kept::Bytes(&tail))?;
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 mod mirror;
 mod patience;
 
+use std::borrow::Cow;
 use std::io::Read as _;
+use std::ops::Range;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -245,12 +247,7 @@ impl Place for Remote {
         }
         while at < session.content_bytes {
             let part = at..session.content_bytes.min(at + TAIL_PART_BYTES);
-            let bytes = self.call(|| {
-                let mut bytes = Vec::new();
-                let mut data = self.client.data(id.as_str(), Some(part.clone()))?;
-                data.read_to_end(&mut bytes).map_err(ClientError::broken_off)?;
-                Ok(bytes)
-            })?;
+            let bytes = self.call(|| part_of(&self.client, id, part.clone()))?;
             anyhow::ensure!(!bytes.is_empty(), "byte {at} of session {id} is missing");
             at += bytes.len() as u64;
             if !visit(Kept::Bytes(&bytes))? {
@@ -492,12 +489,23 @@ impl Place for Remote {
         let mut all = Findings::default();
         for (id, _) in &sessions {
             let before = all.bytes;
-            let found = self.verify_session(id, &|done| progress(before + done, total))?;
+            let found = match self.verify_session(id, &|done| progress(before + done, total)) {
+                Ok(found) => found,
+                Err(error) if is_away(&error) => return Err(error),
+                // The others can still be looked at.
+                Err(error) => Findings {
+                    sessions: 1,
+                    faults: vec![format!("session {id} could not be checked: {error:#}")],
+                    ..Findings::default()
+                },
+            };
             all.sessions += 1;
             all.records += found.records;
             all.bytes += found.bytes;
             all.faults.extend(found.faults);
-            all.not_checked = found.not_checked;
+            all.not_checked.extend(found.not_checked);
+            all.not_checked.sort_unstable();
+            all.not_checked.dedup();
         }
         Ok(all)
     }
@@ -637,29 +645,49 @@ impl Filling for RemoteSink<'_> {
     }
 }
 
-/// A sealed session on a server.
+/// A session on a server. One that is not sealed yet has no manifest that tells its chunks, so all of it
+/// is tail.
 struct RemoteSession<'a> {
     client: &'a DataChainClient,
     shape: Shape,
+    tail_bytes: u64,
 }
 
 impl<'a> RemoteSession<'a> {
     fn open(client: &'a DataChainClient, id: &SessionId) -> anyhow::Result<Self> {
         let session = client.session(id.as_str())?;
         let ended = session.ended_at.as_deref().or(session.appended_at.as_deref());
+        let (chunk_count, total_bytes, tail_bytes) = match session.status {
+            SessionStatus::Sealed | SessionStatus::Anchored => {
+                (session.chunk_count, session.total_bytes, 0)
+            }
+            SessionStatus::Active | SessionStatus::Unterminated => (0, 0, session.content_bytes),
+        };
         let shape = Shape {
             id: id.clone(),
             layout: match session.layout {
                 WireLayout::Raw => Layout::Raw,
                 WireLayout::Tree => Layout::Tree,
             },
-            chunk_count: session.chunk_count,
+            chunk_count,
             content_bytes: session.content_bytes,
-            total_bytes: session.total_bytes,
+            total_bytes,
             ended_at: ended.map(|time| time.parse()).transpose()?,
         };
-        Ok(Self { client, shape })
+        Ok(Self { client, shape, tail_bytes })
     }
+}
+
+/// Bytes of a session's content.
+fn part_of(
+    client: &DataChainClient,
+    id: &SessionId,
+    part: Range<u64>,
+) -> Result<Vec<u8>, ClientError> {
+    let mut bytes = Vec::new();
+    let mut data = client.data(id.as_str(), Some(part))?;
+    data.read_to_end(&mut bytes).map_err(ClientError::broken_off)?;
+    Ok(bytes)
 }
 
 fn failed(error: ClientError) -> OpError {
@@ -669,6 +697,19 @@ fn failed(error: ClientError) -> OpError {
 impl SessionSource for RemoteSession<'_> {
     fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    fn tail_bytes(&self) -> u64 {
+        self.tail_bytes
+    }
+
+    fn tail(&self, range: Range<u64>) -> Result<Cow<'_, [u8]>, OpError> {
+        let bytes = part_of(self.client, &self.shape.id, range.clone()).map_err(failed)?;
+        if bytes.len() as u64 == range.end - range.start {
+            Ok(Cow::Owned(bytes))
+        } else {
+            Err(OpError::Broken(format!("the server did not send bytes {range:?} of its session")))
+        }
     }
 
     fn references(&self, start: u64, limit: usize) -> Result<Vec<Reference>, OpError> {

@@ -4,6 +4,7 @@
 //! a server behind HTTP another; everything else here works on both, and touches only the chunks it
 //! must.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
@@ -63,9 +64,15 @@ pub trait SessionSource: Send + Sync {
     /// A chunk's bytes, checked against its id.
     fn chunk(&self, packer: &mut Packer, reference: &Reference) -> Result<Vec<u8>, OpError>;
 
-    /// Content behind the last chunk: what a live stream has not cut yet.
-    fn tail(&self) -> &[u8] {
-        &[]
+    /// How many bytes of content lie behind the last chunk that is told: what a live stream has not cut
+    /// yet.
+    fn tail_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Bytes of the tail, counted from its beginning; all of the range is in it.
+    fn tail(&self, _range: Range<u64>) -> Result<Cow<'_, [u8]>, OpError> {
+        Ok(Cow::Borrowed(&[]))
     }
 }
 
@@ -109,8 +116,13 @@ impl SessionSource for StoredSession<'_> {
         &self.shape
     }
 
-    fn tail(&self) -> &[u8] {
-        &self.tail
+    fn tail_bytes(&self) -> u64 {
+        self.tail.len() as u64
+    }
+
+    fn tail(&self, range: Range<u64>) -> Result<Cow<'_, [u8]>, OpError> {
+        let bytes = self.tail.get(range.start as usize..range.end as usize);
+        bytes.map(Cow::Borrowed).ok_or_else(|| outside(self, self.shape.total_bytes + range.end))
     }
 
     fn references(&self, start: u64, limit: usize) -> Result<Vec<Reference>, OpError> {
@@ -135,6 +147,8 @@ impl SessionSource for StoredSession<'_> {
     }
 }
 
+/// Bytes of a tail fetched in one go.
+const TAIL_PART_BYTES: u64 = 4 << 20;
 /// References fetched in one go.
 const REFERENCES_BATCH: usize = 256;
 
@@ -194,7 +208,7 @@ impl<'a> Cursor<'a> {
         mut take: impl FnMut(&[u8]) -> Result<(), OpError>,
     ) -> Result<(), OpError> {
         let (source, cut_bytes) = (self.source, self.source.shape().total_bytes);
-        if range.end > cut_bytes + source.tail().len() as u64 {
+        if range.end > cut_bytes + source.tail_bytes() {
             return Err(outside(source, range.end));
         }
         let mut at = range.start;
@@ -205,11 +219,13 @@ impl<'a> Cursor<'a> {
             at = reference.end();
             take(bytes.get(from..to).unwrap_or_default())?;
         }
-        let within = |at: u64| at.saturating_sub(cut_bytes) as usize;
-        match source.tail().get(within(range.start)..within(range.end)) {
-            Some([]) | None => Ok(()),
-            Some(tail) => take(tail),
+        let mut rest = range.start.saturating_sub(cut_bytes)..range.end.saturating_sub(cut_bytes);
+        while rest.start < rest.end {
+            let part = rest.start..rest.end.min(rest.start + TAIL_PART_BYTES);
+            rest.start = part.end;
+            take(&source.tail(part)?)?;
         }
+        Ok(())
     }
 
     fn load(&mut self, at: u64) -> Result<&(Reference, Vec<u8>), OpError> {
@@ -245,7 +261,7 @@ impl<'a> Cursor<'a> {
 
 fn outside(source: &dyn SessionSource, at: u64) -> OpError {
     let Shape { id, total_bytes, .. } = source.shape();
-    let bytes = total_bytes + source.tail().len() as u64;
+    let bytes = total_bytes + source.tail_bytes();
     OpError::Invalid(format!("byte {at} is outside session {id}, which has {bytes} bytes"))
 }
 

@@ -6,20 +6,19 @@ use lucid_api::v1::maintenance::{Maintenance, ProgressState};
 use lucid_data_chain::jobs::{Jobs, Kind};
 use lucid_data_chain::{app, config};
 use lucid_http::serve::{Late, Listening, Shutdown};
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::sample::noise;
 use crate::service::{Service, problem};
 
+fn ask(method: Method, url: &str) -> reqwest::blocking::Response {
+    let client = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]).build();
+    client.unwrap().request(method, url).send().unwrap()
+}
+
 fn get(url: &str) -> reqwest::blocking::Response {
-    reqwest::blocking::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .build()
-        .unwrap()
-        .get(url)
-        .send()
-        .unwrap()
+    ask(Method::GET, url)
 }
 
 #[test]
@@ -61,6 +60,13 @@ fn until_the_folder_is_open_callers_hear_how_far_that_is() {
     assert_eq!((reindex.state, reindex.done), (ProgressState::Running, 5));
     let (status, code, _) = problem(get(&format!("{base}/api/v1/sessions/s")));
     assert_eq!((status, code.as_str()), (503, "unavailable"));
+    // Also where an API begins: whoever is told that a method is not allowed there does not come again.
+    for path in config::SERVICE.endpoints {
+        for method in [Method::GET, Method::POST] {
+            let (status, code, _) = problem(ask(method.clone(), &format!("{base}{path}")));
+            assert_eq!((status, code.as_str()), (503, "unavailable"), "{method} {path}");
+        }
+    }
 
     let other = axum::Router::new().route("/health", axum::routing::get(|| async { "other" }));
     late.set(other);
