@@ -73,7 +73,7 @@ impl Record {
             }
         };
         let (tell, told) = sync_channel(PIECES_MAX);
-        let child = match Child::run(program, arguments, tell, output) {
+        let child = match Child::run(program, arguments, &id, tell, output) {
             Ok(child) => child,
             Err(error) => {
                 output.error(error.as_ref(), None);
@@ -89,7 +89,7 @@ impl Record {
             output,
         };
         let status = recording.take(&told)?;
-        child.ended(&id);
+        child.ended();
         let session = recording.seal(status);
         let failed = recording.failed;
         let closed = place.close();

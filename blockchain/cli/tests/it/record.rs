@@ -192,6 +192,33 @@ fn a_recorder_that_is_killed_leaves_its_session_open() {
 }
 
 #[test]
+fn a_recorder_that_is_ended_while_the_server_is_away_says_what_is_lost() {
+    let (behind, home) = (Home::new(), Home::new());
+    let server = Server::start(&behind);
+    let mut command =
+        home.command(&shell(&"s", &"echo ready; read go; echo never kept; touch written"));
+    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    drop(server);
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    wait(|| home.at("written").exists().then_some(()));
+    // At first a signal is taken for one that was meant for the program.
+    std::thread::sleep(Duration::from_millis(300));
+    let status = wait(|| {
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        child.try_wait().unwrap()
+    });
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(128 + 2), "{said}");
+    assert!(said.contains("session s has what was kept so far"), "{said}");
+    assert!(said.contains("lost") && said.contains("lucid seal s --unterminated"), "{said}");
+}
+
+#[test]
 fn output_that_a_process_left_behind_holds_is_not_awaited_for_ever() {
     let home = Home::new();
     let started = Instant::now();

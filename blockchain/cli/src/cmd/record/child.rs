@@ -22,8 +22,9 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::tap::{Tap, Told};
+use super::tap::{HELD_MAX, Tap, Told};
 use crate::output::Output;
+use crate::text;
 
 /// How long output is awaited that a process holds which the program left behind. What the program
 /// itself wrote is in the pipe by then, and taking it out is not counted.
@@ -80,7 +81,8 @@ enum Life {
     Running(Pid),
     Ended {
         at: Instant,
-        session: Option<SessionId>,
+        /// Whether all of what came is kept, as far as it can be.
+        is_kept: bool,
     },
 }
 
@@ -94,13 +96,15 @@ impl Child {
     pub fn run(
         program: &OsStr,
         arguments: &[OsString],
+        session: &SessionId,
         tell: SyncSender<Told>,
         output: &Output,
     ) -> anyhow::Result<Self> {
         let life = Arc::new(Mutex::new(Life::default()));
         // What comes before the program runs is sent on when it does.
         let mut held = life.lock();
-        send_signals_on(life.clone(), output.clone()).context("signals cannot be listened to")?;
+        send_signals_on(life.clone(), session.clone(), output.clone())
+            .context("signals cannot be listened to")?;
         let mut command = Command::new(program);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
@@ -122,10 +126,10 @@ impl Child {
         Ok(Self { life })
     }
 
-    /// Notes that only the recording is still to be ended: from now on a signal is for us.
-    pub fn ended(&self, id: &SessionId) {
-        if let Life::Ended { session, .. } = &mut *self.life.lock() {
-            *session = Some(id.clone());
+    /// Notes that all that came is kept, and only the session is still to be ended.
+    pub fn ended(&self) {
+        if let Life::Ended { is_kept, .. } = &mut *self.life.lock() {
+            *is_kept = true;
         }
     }
 }
@@ -182,7 +186,7 @@ fn wait(child: &mut std::process::Child, life: &Mutex<Life>) -> std::io::Result<
     let pid = Pid::from_child(child);
     let ends = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), ends) {}
-    *life.lock() = Life::Ended { at: Instant::now(), session: None };
+    *life.lock() = Life::Ended { at: Instant::now(), is_kept: false };
     let status = child.wait()?;
     let number = |number: i32| u32::try_from(number).unwrap_or_default();
     Ok(match (status.code(), status.signal()) {
@@ -210,7 +214,11 @@ fn drained(ends: &Receiver<()>, waiting: &AtomicUsize, pipes: u32) -> bool {
 
 /// Keeps signals from ending us before the recording is ended, and sends on what the program would not
 /// get otherwise.
-fn send_signals_on(life: Arc<Mutex<Life>>, output: Output) -> std::io::Result<()> {
+fn send_signals_on(
+    life: Arc<Mutex<Life>>,
+    session: SessionId,
+    output: Output,
+) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let within = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -227,14 +235,20 @@ fn send_signals_on(life: Arc<Mutex<Life>>, output: Output) -> std::io::Result<()
                     _ = interrupt.recv() => (Signal::INT, true),
                     _ = quit.recv() => (Signal::QUIT, true),
                 };
-                take_signal(&life, came, is_group_wide, &output);
+                take_signal(&life, came, is_group_wide, &session, &output);
             }
         })
     })
     .map(drop)
 }
 
-fn take_signal(life: &Mutex<Life>, came: Signal, is_group_wide: bool, output: &Output) {
+fn take_signal(
+    life: &Mutex<Life>,
+    came: Signal,
+    is_group_wide: bool,
+    session: &SessionId,
+    output: &Output,
+) {
     match &*life.lock() {
         Life::Running(pid) if !is_group_wide => {
             // It may have ended a moment ago, and is told nothing more then.
@@ -242,12 +256,17 @@ fn take_signal(life: &Mutex<Life>, came: Signal, is_group_wide: bool, output: &O
         }
         Life::Running(_) | Life::Awaited => {}
         Life::Ended { at, .. } if at.elapsed() < MEANT_FOR_IT => {}
-        Life::Ended { session, .. } => {
-            if let Some(session) = session {
-                output.warn(&format!(
-                    "session {session} has what came, and may not be sealed: `lucid seal {session}`"
-                ));
-            }
+        Life::Ended { is_kept, .. } => {
+            let what = if *is_kept {
+                format!("has what came, and may not be sealed: `lucid seal {session}`")
+            } else {
+                format!(
+                    "has what was kept so far; what came after that is lost, at most {}, and it is not \
+                     sealed: `lucid seal {session} --unterminated`",
+                    text::size(HELD_MAX)
+                )
+            };
+            output.warn(&format!("session {session} {what}"));
             let code = u8::try_from(came.as_raw()).map_or(u8::MAX, |number| number + 128);
             std::process::exit(i32::from(code));
         }

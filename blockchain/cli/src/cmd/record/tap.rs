@@ -12,6 +12,7 @@ use lucid_core::manifest::ExitStatus;
 use lucid_core::time::Timestamp;
 use lucid_store::threads::start;
 
+use crate::cmd::append::PIECE_BYTES;
 use crate::cmd::now;
 use crate::output::Output;
 
@@ -19,6 +20,9 @@ use crate::output::Output;
 const READ_BYTES: usize = 64 << 10;
 /// Pieces on their way, at most: 16 MiB.
 pub const PIECES_MAX: usize = 256;
+/// Bytes that were read and need not be kept yet, at most: those pieces, one that each pipe has in hand,
+/// and what is gathered to be kept next.
+pub const HELD_MAX: u64 = ((PIECES_MAX + 3) * READ_BYTES + PIECE_BYTES) as u64;
 
 /// What is told of a program, in order.
 #[derive(Debug)]
