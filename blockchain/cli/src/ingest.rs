@@ -3,7 +3,8 @@
 //! One thread walks and feeds small files into shared chunks, a few cut large files, one per core
 //! hashes and hands over chunks, and one [`ledger`] puts the results back into order. Work is
 //! parallel across chunks and across large files, never inside a chunk. Every queue is bounded by
-//! bytes, so memory does not depend on what is archived.
+//! bytes, and entries that wait for their place by count, so that memory hardly depends on what is
+//! archived: of a large file that was cut before its turn its chunks' ids are kept.
 //!
 //! [`Sink`] is where it all goes: a data folder in this process, or a server.
 
@@ -40,6 +41,10 @@ pub use self::sink::{Sink, Worker};
 const QUEUE_BYTES: u64 = 48 << 20;
 /// Large files that may wait for a cutter, as far as descriptors go: they are open.
 const FILES_WAITING: usize = 64;
+
+/// Entries that may wait until it is known where their bytes are: behind a large file all others do. So
+/// few in tests that every one of them meets the bound.
+const ENTRIES_WAITING: u64 = if cfg!(test) { 8 } else { 1 << 14 };
 
 /// What is archived.
 pub enum Source {
@@ -115,6 +120,8 @@ struct Shop<'a> {
     progress: &'a Progress,
     cuts: Queue<Cut>,
     large: Queue<Large>,
+    /// Has something for every entry that waits in the ledger.
+    entries: Queue<()>,
     failure: Mutex<Option<IngestError>>,
 }
 
@@ -124,6 +131,7 @@ impl Shop<'_> {
         self.failure.lock().get_or_insert(error);
         self.cuts.abandon();
         self.large.abandon();
+        self.entries.abandon();
     }
 }
 
@@ -141,6 +149,7 @@ pub fn ingest(
         progress,
         cuts: Queue::new(QUEUE_BYTES),
         large: Queue::new(descriptors::share(Keeper::LargeFiles, FILES_WAITING) as u64),
+        entries: Queue::new(ENTRIES_WAITING),
         failure: Mutex::new(None),
     };
     let is_tree = matches!(source, Source::Tree(..));
@@ -148,7 +157,10 @@ pub fn ingest(
     let intake = std::thread::scope(|scope| {
         let shop = &shop;
         let ledger = spawn(scope, shop, "lucid-ledger", move || {
-            Ledger::new(shop.sink, is_tree).keep(told).map_err(|error| shop.fail(error)).ok()
+            Ledger::new(shop.sink, is_tree, &shop.entries)
+                .keep(told)
+                .map_err(|error| shop.fail(error))
+                .ok()
         });
         let cutters: Vec<_> = (0..if is_tree { cores } else { 0 })
             .map(|_| {
@@ -288,6 +300,9 @@ impl Feeder<'_> {
     }
 
     fn draft(&self, entry: Entry, placed: Placed, has_more_names: bool) {
+        // The ledger takes one out again as soon as the pieces before it are cut, and nothing of those
+        // waits for this thread: the piece that it fills itself is behind them.
+        self.shop.entries.push((), 1);
         tell(self.events, Event::Entry(Box::new(Draft { entry, placed, has_more_names })));
     }
 

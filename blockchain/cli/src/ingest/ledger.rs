@@ -14,6 +14,7 @@ use lucid_core::manifest::{Appendix, AppendixKind};
 use lucid_core::page::PageWriter;
 use lucid_data_chain::ops::store_chunks::chunk_length;
 
+use super::queue::Queue;
 use super::sink::{Sink, SinkError, Worker};
 use super::{IngestError, Intake, LeftOut};
 use crate::folder::walk::{Loss, only};
@@ -106,6 +107,8 @@ pub(super) struct Ledger<'a> {
     batch: Vec<(ChunkId, u32)>,
     next_index: u64,
     drafts: VecDeque<Box<Draft>>,
+    /// Room for entries that wait: one is given back with each that does no more.
+    room: &'a Queue<()>,
     /// First names that links may point to.
     names: HashMap<Vec<u8>, First>,
     catalogue: Option<PageWriter>,
@@ -114,7 +117,7 @@ pub(super) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    pub fn new(sink: &'a dyn Sink, is_tree: bool) -> Self {
+    pub fn new(sink: &'a dyn Sink, is_tree: bool, room: &'a Queue<()>) -> Self {
         Self {
             sink,
             worker: Worker::default(),
@@ -126,6 +129,7 @@ impl<'a> Ledger<'a> {
             batch: Vec::new(),
             next_index: 0,
             drafts: VecDeque::new(),
+            room,
             names: HashMap::new(),
             catalogue: is_tree.then(PageWriter::new),
             pages: Vec::new(),
@@ -209,6 +213,7 @@ impl<'a> Ledger<'a> {
                 return Ok(());
             }
             let Some(draft) = self.drafts.pop_front() else { return Ok(()) };
+            self.room.pop();
             self.settle(draft)?;
         }
         Ok(())

@@ -16,10 +16,15 @@ use crate::output::{Manner, Output};
 struct Remembering {
     chunks: Mutex<std::collections::HashMap<ChunkId, Vec<u8>>>,
     referred: Mutex<Vec<ChunkId>>,
+    /// While somebody holds this, nothing is kept that begins with an `A`.
+    gate: Mutex<()>,
 }
 
 impl Sink for Remembering {
     fn put(&self, _: &mut Worker, id: &ChunkId, bytes: Vec<u8>) -> Result<(), SinkError> {
+        if bytes.starts_with(b"A") {
+            drop(self.gate.lock());
+        }
         self.chunks.lock().insert(*id, bytes);
         Ok(())
     }
@@ -158,4 +163,39 @@ fn holes_are_kept_beside_their_zeros_under_every_name_and_no_further_than_was_re
     let (intake, sink) = taken_in(folder.path(), Some((4 << 20) - 5));
     let (entries, _) = sink.read(&intake);
     assert_eq!(entries[1].holes, [hole(0, (4 << 20) - 5)]);
+}
+
+#[test]
+fn while_a_large_file_is_cut_only_so_many_entries_wait_behind_it() {
+    const LARGE: usize = 4 << 20;
+    const SMALL: u64 = 10;
+    const FILES: u64 = 200;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a large one"), vec![b'A'; LARGE]).unwrap();
+    for number in 0..FILES {
+        fs::write(folder.path().join(format!("small {number:04}")), [b'b'; SMALL as usize])
+            .unwrap();
+    }
+    let sink = Remembering::default();
+    let progress = Progress::start(&Output::new(Manner { quiet: true, json: false }), "", None);
+    let intake = std::thread::scope(|scope| {
+        let held = sink.gate.lock();
+        let working = scope.spawn(|| {
+            let source = Source::Tree(folder.path().to_owned(), walk::Options::default());
+            ingest(source, ChunkProfile::default(), &sink, &progress).unwrap()
+        });
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while progress.done() < LARGE as u64 + SMALL {
+            assert!(std::time::Instant::now() < deadline, "nothing is read behind the large file");
+            std::thread::yield_now();
+        }
+        // What must not happen has no event to wait for.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        // One more is read, and waits for room.
+        let most = LARGE as u64 + (ENTRIES_WAITING + 1) * SMALL;
+        assert!(progress.done() <= most, "{} of {most}", progress.done());
+        drop(held);
+        working.join().unwrap()
+    });
+    assert_eq!((intake.files, intake.content_bytes), (FILES + 1, LARGE as u64 + FILES * SMALL));
 }
