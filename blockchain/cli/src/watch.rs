@@ -9,38 +9,33 @@
 //!
 //! Nothing that is wrong with one file, folder or path stops or slows the others: each is named once,
 //! looked at again with pauses of its own, and named again when it is well. What is wrong with the
-//! watched folder or the store is waited out.
+//! watched folder or the store is waited out; only a store of this process that stopped writing ends it.
 
+mod again;
 pub mod files;
+mod send;
 pub mod spool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use lucid_api::v1::sessions::{Session, SessionStatus};
-use lucid_core::cut::ChunkProfile;
-use lucid_core::manifest;
-use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
-use lucid_data_chain::ops::append_stream::Piece;
-use lucid_data_chain::ops::create_session::NewSession;
-use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_data_chain::ops::error::OpError;
+use lucid_store::StoreError;
+use lucid_store::descriptors::{self, Keeper};
+use lucid_store::error::CommitError;
 use serde::Serialize;
 
 use crate::place::remote::is_away;
 use crate::place::{Place, Wish};
-use crate::stream::{ReadFrom, Standing, hold_against};
-use files::{Identity, Root, Scan, Seen};
+use files::{Identity, Root, Scan, Seen, State};
 use spool::{OtherStore, Recording, Spool};
 
-/// Bytes that are made durable together, at most.
-const PIECE_BYTES: usize = 1 << 20;
-/// Bytes that one file may send before the others have their turn.
-const TURN_BYTES: u64 = 64 << 20;
+/// Files that are kept open between two looks, as far as descriptors go. The others are opened for each.
+const FILES_KEPT: usize = 4_096;
 /// What failed again and again is looked at this often.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A store that is away, this often: everything waits for it.
@@ -100,6 +95,8 @@ pub enum Subject {
     Store,
     /// What is at a path in the folder.
     Path(String),
+    /// What is remembered in the spool under a name.
+    Spool(String),
 }
 
 /// Takes what is wrong, or `None` when it is well again: each once.
@@ -127,13 +124,15 @@ impl Pause {
 /// A file whose session is open.
 struct Open {
     recording: Recording,
-    /// Kept open, so that what is removed or renamed can still be read to its end.
+    /// Kept open as far as descriptors go, so that what is removed can still be read to its end.
     file: Option<File>,
     /// How much the session has; asked for after every break.
     offset: Option<u64>,
-    /// How long the file was when it was last looked at, and since when.
-    length: u64,
+    /// How the file was when it was last looked at, and since when.
+    state: Option<State>,
     since: Instant,
+    /// When the file had been changed as it was last held against the session or sent to its end.
+    sent: Option<Timestamp>,
     /// Whether the file is not where it was any more.
     gone: bool,
     /// Whether the file was found to begin with what the session keeps.
@@ -161,6 +160,11 @@ pub struct Watcher<'a> {
     troubles: BTreeMap<Subject, String>,
     /// Paths that the last look could not look at.
     unseen: BTreeSet<String>,
+    /// Names in the spool that could not be read.
+    unread: BTreeSet<String>,
+    /// How many files are kept open, and how many may be.
+    kept: usize,
+    kept_max: usize,
 }
 
 impl<'a> Watcher<'a> {
@@ -186,18 +190,21 @@ impl<'a> Watcher<'a> {
             paused: BTreeMap::new(),
             troubles: BTreeMap::new(),
             unseen: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            kept: 0,
+            kept_max: descriptors::share(Keeper::Watched, FILES_KEPT),
         };
-        for recording in watcher.spool.recordings()? {
-            match recording.sealed_at {
-                Some(_) => drop(watcher.done.insert(recording.identity, recording)),
-                None => drop(watcher.open.insert(recording.identity, Open::new(recording, None))),
-            }
+        let (recordings, unread) = watcher.spool.recordings()?;
+        watcher.unread = unread;
+        for recording in recordings {
+            watcher.remember(recording);
         }
         Ok(watcher)
     }
 
     /// Looks at the folder once, and sends what there is. Fails only if the store is another one than the
-    /// spool is of; everything else that is wrong is remarked, and tried again later.
+    /// spool is of, or one of this process that writes no more; everything else that is wrong is
+    /// remarked, and tried again later.
     pub fn round(
         &mut self,
         tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
@@ -215,25 +222,35 @@ impl<'a> Watcher<'a> {
         if !self.find_store(remark)? {
             return Ok(());
         }
+        let there: BTreeMap<Identity, &Seen> =
+            scan.files.iter().map(|file| (file.identity, file)).collect();
+        self.read_again(remark);
+        self.bind_again(&scan, &there, remark);
         for file in &scan.files {
             if self.open.contains_key(&file.identity) {
                 continue;
             }
             let meet = |watcher: &mut Self| watcher.meet(file, tell);
-            if !self.attempt(file.identity, &file.shown(), remark, meet) {
+            if !self.attempt(file.identity, &file.shown(), remark, meet)? {
                 return Ok(());
             }
         }
-        let there: BTreeMap<Identity, &Seen> =
-            scan.files.iter().map(|file| (file.identity, file)).collect();
         let identities: Vec<Identity> = self.open.keys().copied().collect();
         for identity in identities {
             let path = self.open.get(&identity).map(|open| open.recording.path.clone());
             let path = path.unwrap_or_default();
             let seen = there.get(&identity).copied();
-            let is_gone = seen.is_none() && scan.is_gone(&path, &identity);
-            let advance = |watcher: &mut Self| watcher.advance(identity, seen, is_gone, tell);
-            if !self.attempt(identity, &path, remark, advance) {
+            let at = match seen {
+                Some(seen) => At::Seen(seen),
+                None if scan.is_away(&identity) => At::Away,
+                None if scan.is_gone(&path, &identity) => At::Gone,
+                None => At::Unseen,
+            };
+            let was_kept = self.keeps(&identity);
+            let advance = |watcher: &mut Self| watcher.advance(identity, at, tell);
+            let go_on = self.attempt(identity, &path, remark, advance)?;
+            self.let_go(&identity, was_kept);
+            if !go_on {
                 return Ok(());
             }
         }
@@ -299,24 +316,49 @@ impl<'a> Watcher<'a> {
         }
     }
 
+    fn keeps(&self, identity: &Identity) -> bool {
+        self.open.get(identity).is_some_and(|open| open.file.is_some())
+    }
+
+    /// Closes a file that was opened, if as many are open as may be. One that is gone is read to its end.
+    fn let_go(&mut self, identity: &Identity, was_kept: bool) {
+        match (was_kept, self.open.get_mut(identity)) {
+            (false, Some(open)) if open.file.is_some() => {
+                if self.kept < self.kept_max || open.gone {
+                    self.kept += 1;
+                } else {
+                    open.file = None;
+                }
+            }
+            (true, open) if open.as_ref().is_none_or(|open| open.file.is_none()) => {
+                self.kept = self.kept.saturating_sub(1);
+            }
+            _ => {}
+        }
+    }
+
     /// Does something for one file, unless it failed a moment ago; says whether the others have their
-    /// turn, which they have unless the store is away.
+    /// turn, which they have unless the store is away. A store of this process that stopped writing does
+    /// not write again before it is opened anew, so that ends everything.
     fn attempt(
         &mut self,
         identity: Identity,
         path: &str,
         remark: Remark<'_>,
         work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
-    ) -> bool {
+    ) -> anyhow::Result<bool> {
         if self.paused.get(&identity).is_some_and(|(pause, _)| !pause.is_over()) {
-            return true;
+            return Ok(true);
         }
         let Err(error) = work(self) else {
             if let Some((_, path)) = self.paused.remove(&identity) {
                 self.well(&Subject::Path(path), remark);
             }
-            return true;
+            return Ok(true);
         };
+        if self.place.own_folder().is_some() && has_stopped(&error) {
+            return Err(error.context("nothing more can be sent; start `lucid watch` again"));
+        }
         if let Some(open) = self.open.get_mut(&identity) {
             open.offset = None;
         }
@@ -326,10 +368,10 @@ impl<'a> Watcher<'a> {
         if is_away(&error) {
             self.store_is_known = false;
             self.trouble(Subject::Store, &error, remark);
-            return false;
+            return Ok(false);
         }
         self.trouble(Subject::Path(path.to_owned()), &error, remark);
-        true
+        Ok(true)
     }
 
     fn trouble(&mut self, subject: Subject, error: &anyhow::Error, remark: Remark<'_>) {
@@ -350,182 +392,6 @@ impl<'a> Watcher<'a> {
     /// Whether every file was sent and sealed that there was.
     pub fn is_quiet(&self) -> bool {
         self.open.is_empty()
-    }
-
-    /// Notes a file that is new, or that grew after its session was sealed.
-    fn meet(
-        &mut self,
-        file: &Seen,
-        tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        if file.length == 0 {
-            return Ok(());
-        }
-        let (mut base, part) = match self.done.get(&file.identity) {
-            None => (0, 1),
-            Some(done) => match done.sealed_at {
-                Some(end) if file.length > end => (end, done.part + 1),
-                Some(end) if file.length < end => (0, done.part + 1),
-                _ => return Ok(()),
-            },
-        };
-        let opened = file.open()?;
-        if let Some(done) = self.done.get(&file.identity).filter(|_| base > 0)
-            && !self.goes_on(done, &opened)?
-        {
-            base = 0;
-        }
-        let mut metadata = self.plan.metadata.clone();
-        metadata.entry("path".to_owned()).or_insert_with(|| file.shown());
-        if base > 0 {
-            let before = self.done.get(&file.identity).map(|done| done.session.clone());
-            metadata.insert("continues".to_owned(), before.unwrap_or_default());
-        }
-        let recording = Recording {
-            session: session_id(&self.plan.prefix, file, part)?.to_string(),
-            path: file.shown(),
-            identity: file.identity,
-            user: self.plan.user.clone(),
-            metadata,
-            started_at: file.began.min(crate::cmd::now()).to_string(),
-            base,
-            part,
-            sealed_at: None,
-        };
-        // Before anything is sent: the file must never become two sessions.
-        self.spool.keep(&recording)?;
-        self.done.remove(&file.identity);
-        let event =
-            Event::Began { session: recording.session.clone(), path: recording.path.clone() };
-        self.open.insert(file.identity, Open::new(recording, Some(opened)));
-        tell(&event)
-    }
-
-    /// Whether a file still has what a sealed session of it keeps. What was removed cannot tell.
-    fn goes_on(&self, done: &Recording, file: &File) -> anyhow::Result<bool> {
-        let id: SessionId = done.session.parse()?;
-        let mut input = ReadFrom { file, at: done.base };
-        match hold_against(self.place, &id, &mut input) {
-            Ok(standing) => Ok(standing == Standing::Same),
-            Err(_) if matches!(self.place.tombstone(&id), Ok(Some(_))) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Sends what a file has more than its session, and seals when nothing more is to come.
-    fn advance(
-        &mut self,
-        identity: Identity,
-        seen: Option<&Seen>,
-        is_gone: bool,
-        tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let Some(open) = self.open.get_mut(&identity) else { return Ok(()) };
-        let id: SessionId = open.recording.session.parse()?;
-        if open.file.is_none() {
-            open.file = seen.map(Seen::open).transpose()?;
-        }
-        open.gone |= seen.map_or(is_gone, |seen| seen.shown() != open.recording.path);
-        if open.file.is_none() && !open.gone {
-            // Its folder cannot be looked at now.
-            return Ok(());
-        }
-        if open.offset.is_none() {
-            let session = self.place.stream(open.recording.new_session()?)?;
-            if !matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated) {
-                return self.settle(identity, &session, false, tell);
-            }
-            if let Some(file) = open.file.as_ref().filter(|_| !open.held && session.offset > 0) {
-                let mut input = ReadFrom { file, at: open.recording.base };
-                if hold_against(self.place, &id, &mut input)? == Standing::Differs {
-                    return self.seal(identity, &id, End::Replaced, tell);
-                }
-            }
-            (open.held, open.offset) = (true, Some(session.offset));
-        }
-        let mut offset = open.offset.unwrap_or_default();
-        let base = open.recording.base;
-        let Some(file) = &open.file else {
-            // It was gone before this process began: what was sent is all there will be.
-            return self.seal(identity, &id, End::Gone, tell);
-        };
-        let found = file.metadata().context("it cannot be read")?;
-        let length = found.len();
-        if length != open.length {
-            (open.length, open.since) = (length, Instant::now());
-        }
-        if length < base + offset {
-            // Cut short: what was sent is the recording, and what is there now is another one.
-            return self.seal(identity, &id, End::Eof, tell);
-        }
-        let changed = found.modified().map_or_else(|_| crate::cmd::now(), files::moment);
-        let recorded_at = Some(changed.min(crate::cmd::now()));
-        let mut buffer = vec![0; PIECE_BYTES];
-        let mut sent = 0;
-        while base + offset < length && sent < TURN_BYTES {
-            let wanted = usize::try_from(length - base - offset).unwrap_or(PIECE_BYTES);
-            let room = buffer.get_mut(..wanted.min(PIECE_BYTES)).unwrap_or_default();
-            let count = file.read_at(room, base + offset).context("it cannot be read")?;
-            let Some(bytes) = room.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-            let piece = Piece { offset, bytes, recorded_at };
-            offset = self.place.append(&id, piece, self.wish)?.offset;
-            open.offset = Some(offset);
-            sent += count as u64;
-        }
-        if base + offset < length {
-            return Ok(());
-        }
-        let quiet = match self.plan.once {
-            true => crate::cmd::now().micros_since(changed) >= micros(self.plan.idle),
-            false => open.since.elapsed() >= self.plan.idle,
-        };
-        if quiet || open.gone { self.seal(identity, &id, End::Eof, tell) } else { Ok(()) }
-    }
-
-    fn seal(
-        &mut self,
-        identity: Identity,
-        id: &SessionId,
-        end: End,
-        tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let sealed = match end {
-            End::Eof => manifest::End::Eof,
-            End::Gone | End::Replaced => manifest::End::Unterminated,
-        };
-        self.place.seal(id, &SealRequest { end: sealed, ..SealRequest::default() })?;
-        let session = self.place.session(id)?;
-        self.settle(identity, &session, end == End::Replaced, tell)
-    }
-
-    /// Notes that a session is sealed. A server anchors it by itself; a folder has nobody else.
-    fn settle(
-        &mut self,
-        identity: Identity,
-        session: &Session,
-        replaced: bool,
-        tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        if self.place.own_folder().is_some() {
-            self.place.anchor(&session.session_id.parse()?)?;
-        }
-        let Some(open) = self.open.get(&identity) else { return Ok(()) };
-        let mut recording = open.recording.clone();
-        // Of a file that was replaced nothing is kept yet: all of it is another recording.
-        recording.sealed_at = Some(match replaced {
-            true => 0,
-            false => recording.base + session.content_bytes,
-        });
-        self.spool.keep(&recording)?;
-        let event = Event::Sealed {
-            session: session.session_id.clone(),
-            path: recording.path.clone(),
-            bytes: session.content_bytes,
-            unterminated: session.end.as_deref() == Some("unterminated"),
-        };
-        self.open.remove(&identity);
-        self.done.insert(identity, recording);
-        tell(&event)
     }
 
     /// Forgets sealed recordings whose files are gone, and failures of files that are. While a folder
@@ -558,19 +424,29 @@ impl<'a> Watcher<'a> {
     }
 }
 
-/// How a file's session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// All of the file was sent.
-    Eof,
-    /// The file went away while nobody looked.
+/// Where a file is.
+#[derive(Debug, Clone, Copy)]
+enum At<'a> {
+    /// Here.
+    Seen(&'a Seen),
+    /// Not there any more.
     Gone,
-    /// Another content stands in the file.
-    Replaced,
+    /// On a file system that is not there.
+    Away,
+    /// In a folder that cannot be looked at.
+    Unseen,
 }
 
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+/// Whether a store of this process stopped writing for as long as it is open.
+fn has_stopped(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let commit = match cause.downcast_ref() {
+            Some(StoreError::Commit { error, .. }) => Some(error),
+            _ => cause.downcast_ref(),
+        };
+        matches!(commit, Some(CommitError::Broken(_)))
+            || matches!(cause.downcast_ref(), Some(OpError::Broken(_)))
+    })
 }
 
 impl Open {
@@ -579,43 +455,63 @@ impl Open {
             recording,
             file,
             offset: None,
-            length: 0,
+            state: None,
             since: Instant::now(),
+            sent: None,
             gone: false,
             held: false,
         }
     }
 }
 
-impl Recording {
-    /// The session as it is begun, the same each time.
-    fn new_session(&self) -> anyhow::Result<NewSession> {
-        Ok(NewSession {
-            id: Some(self.session.parse()?),
-            user: self.user.clone(),
-            layout: Layout::Raw,
-            public: false,
-            profile: ChunkProfile::default(),
-            metadata: self.metadata.clone(),
-            started_at: Timestamp::parse(&self.started_at)?,
-            one_shot: false,
-            own_copies: false,
-        })
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::Home;
+    use crate::place::local::Local;
 
-/// The id of a file's session: its name, as far as an id may have it, and what tells it from others of
-/// that name.
-fn session_id(prefix: &str, file: &Seen, part: u32) -> anyhow::Result<SessionId> {
-    const NAME_MAX: usize = 60;
-    let name: String = file
-        .shown()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
-        .take(NAME_MAX)
-        .collect();
-    let told = format!("{:?} {} {part}", file.identity, file.began);
-    let tail: String = blake3::hash(told.as_bytes()).to_hex().chars().take(12).collect();
-    let id = format!("{prefix}{name}-{tail}");
-    id.parse().with_context(|| format!("--session-prefix {prefix:?} cannot begin a session's id"))
+    #[test]
+    fn a_store_of_this_process_that_stopped_writing_ends_it_and_other_failures_do_not() {
+        let room = tempfile::tempdir().unwrap();
+        let folder = room.path().join("recordings");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("file"), "content").unwrap();
+        let home = Home {
+            data: room.path().join("store"),
+            server: None,
+            key_file: None,
+            passphrase_file: None,
+            blocks: None,
+            read_only: false,
+            reading: None,
+            typed: None,
+        };
+        let place = Local::create(&home, "watch", crate::cmd::now(), true).unwrap();
+        let plan = Plan {
+            folder: folder.clone(),
+            not: Vec::new(),
+            prefix: String::new(),
+            user: String::new(),
+            metadata: BTreeMap::new(),
+            idle: Duration::ZERO,
+            interval: Duration::ZERO,
+            once: true,
+        };
+        let spool = Spool::open(&room.path().join("spool")).unwrap();
+        let wish = Wish { compression: Default::default(), encrypt: true };
+        let mut watcher = Watcher::start(&place, wish, plan, spool).unwrap();
+        let file = files::scan(&folder, &[]).unwrap().files.remove(0).identity;
+        let mut fail = |error: OpError| {
+            watcher.attempt(file, "file", &mut |_, _| (), |_| {
+                Err(anyhow::Error::from(error).context("while it was sent"))
+            })
+        };
+        let commit = CommitError::Broken("the disk is gone".to_owned());
+        let stored = StoreError::Commit { what: "a piece", error: commit.clone() };
+        for stopped in [OpError::from(commit), OpError::from(stored)] {
+            let ended = format!("{:#}", fail(stopped).unwrap_err());
+            assert!(ended.contains("stopped writing") && ended.contains("start"), "{ended}");
+        }
+        assert!(fail(OpError::from(CommitError::Failed("no room".to_owned()))).unwrap());
+    }
 }

@@ -51,6 +51,9 @@ pub enum Keeper {
     ReadAhead,
     /// Large files of the user that wait for being cut: a sixteenth.
     LargeFiles,
+    /// Files of the user that are watched while they grow: a quarter, since whoever watches archives no
+    /// folders.
+    Watched,
 }
 
 /// How many files someone may keep open: a part of what the process may have, and `most` at most.
@@ -61,7 +64,7 @@ pub fn share(keeper: Keeper, most: usize) -> usize {
 fn share_of(limit: Option<u64>, keeper: Keeper, most: usize) -> usize {
     let all = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let part = match keeper {
-        Keeper::Segments | Keeper::ReadAhead => 4,
+        Keeper::Segments | Keeper::ReadAhead | Keeper::Watched => 4,
         Keeper::Index => 8,
         Keeper::LargeFiles => 16,
     };
@@ -125,10 +128,11 @@ mod tests {
 
     #[test]
     fn shares_leave_room_for_everything_else() {
-        use Keeper::{Index, LargeFiles, ReadAhead, Segments};
+        use Keeper::{Index, LargeFiles, ReadAhead, Segments, Watched};
         for limit in [FEWEST as u64, 256, 1024, 20_000, ENOUGH] {
             let of = |keeper| share_of(Some(limit), keeper, usize::MAX) as u64;
-            let kept = of(Segments) + 2 * of(Index) + of(ReadAhead) + of(LargeFiles);
+            let users = of(Watched).max(of(ReadAhead) + of(LargeFiles));
+            let kept = of(Segments) + 2 * of(Index) + users;
             assert!(kept + limit / 8 <= limit, "{kept} of {limit}");
         }
         assert_eq!(share_of(None, Segments, 512), 512);

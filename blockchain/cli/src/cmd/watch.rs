@@ -28,7 +28,7 @@ pub struct Watch {
     /// Something to keep with each; may be given several times.
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
     metadata: Vec<(String, String)>,
-    /// Seconds after which a file that does not grow counts as closed, and is sealed.
+    /// Seconds after which a file that does not change counts as closed, and is sealed.
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = seconds)]
     idle: f64,
     /// Seconds between two looks at the folder.
@@ -102,6 +102,7 @@ fn remark(folder: &Path, subject: &Subject, trouble: Option<&str>) -> String {
     let name = match subject {
         Subject::Folder => format!("\"{}\"", folder.display()),
         Subject::Store => "the store".to_owned(),
+        Subject::Spool(name) => format!("\"{name}\" in the spool"),
         Subject::Path(path) => {
             let shown = text::name(path.as_bytes());
             match shown.char_indices().nth(SHOWN_MAX) {

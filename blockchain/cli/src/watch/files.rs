@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use lucid_core::time::Timestamp;
+use lucid_store::descriptors::patiently;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,38 @@ pub struct Identity {
     made: i64,
 }
 
+impl Identity {
+    /// Whether this is the other, but for its device: the number of a device need not outlast a reboot,
+    /// nor being mounted anew.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.number, self.made) == (other.number, other.made)
+    }
+}
+
+/// How a file is at a moment. While this stays as it is, its content does, as far as can be told without
+/// reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// How long it is.
+    pub length: u64,
+    /// When it was last changed.
+    pub changed: Timestamp,
+}
+
+impl State {
+    /// How an open file is now.
+    pub fn of(file: &File) -> anyhow::Result<Self> {
+        Ok(Self::from(&file.metadata().context("it cannot be read")?))
+    }
+}
+
+impl From<&std::fs::Metadata> for State {
+    fn from(found: &std::fs::Metadata) -> Self {
+        let changed = found.modified().map_or_else(|_| crate::cmd::now(), moment);
+        Self { length: found.len(), changed }
+    }
+}
+
 /// A file as it was found.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -30,8 +63,8 @@ pub struct Seen {
     relative: PathBuf,
     /// What it is known by.
     pub identity: Identity,
-    /// How long it was.
-    pub length: u64,
+    /// How it was.
+    pub state: State,
     /// When it was made, or last changed, where that is not known.
     pub began: Timestamp,
 }
@@ -47,7 +80,7 @@ impl Seen {
         let context = || "it cannot be read".to_owned();
         let mut how = File::options();
         how.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
-        let file = how.open(&self.path).with_context(context)?;
+        let file = patiently(|| how.open(&self.path)).with_context(context)?;
         let found = file.metadata().with_context(context)?;
         anyhow::ensure!(identity(&found) == self.identity, "it was replaced while it was opened");
         Ok(file)
@@ -60,7 +93,7 @@ fn identity(found: &std::fs::Metadata) -> Identity {
 }
 
 /// A file's time as an instant.
-pub fn moment(time: SystemTime) -> Timestamp {
+fn moment(time: SystemTime) -> Timestamp {
     let micros = match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_micros()).map_or(i64::MIN, |m| -m),
@@ -83,8 +116,15 @@ impl Scan {
     /// Whether a file that was not seen, and was at this path once, is not there any more: not so while
     /// its folder cannot be looked at, nor while its file system is away.
     pub fn is_gone(&self, path: &str, identity: &Identity) -> bool {
-        self.devices.contains(&identity.device)
+        !self.is_away(identity)
             && !self.troubles.iter().any(|(trouble, _)| Path::new(path).starts_with(trouble))
+    }
+}
+
+impl Scan {
+    /// Whether the file system of a file was not seen.
+    pub fn is_away(&self, identity: &Identity) -> bool {
+        !self.devices.contains(&identity.device)
     }
 }
 
@@ -146,7 +186,7 @@ pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<Scan> {
                 scan.files.push(Seen {
                     relative: path.strip_prefix(folder).unwrap_or(&path).to_owned(),
                     identity: identity(&metadata),
-                    length: metadata.len(),
+                    state: State::from(&metadata),
                     began: metadata
                         .created()
                         .or_else(|_| metadata.modified())

@@ -1,7 +1,7 @@
 //! What a watcher must not forget: which file is which session. One small file for each, written and
 //! synced before the session begins, gone once the recording is sealed and its file is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -35,6 +35,13 @@ pub struct Recording {
     pub part: u32,
     /// Up to where in the file it was sealed, once it is.
     pub sealed_at: Option<u64>,
+    /// When the file was last changed, as it was when all of it had been sent, in microseconds: since
+    /// then it may have been written anew at the same length. Not there if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<i64>,
+    /// Whether something else stands in the file than was sent: all of that is another recording.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
 }
 
 /// A spool that is of one store, used with another.
@@ -102,26 +109,34 @@ impl Spool {
         Ok(())
     }
 
-    /// Everything that is remembered.
-    pub fn recordings(&self) -> anyhow::Result<Vec<Recording>> {
-        let mut found = Vec::new();
-        let entries = fs::read_dir(&self.folder)
-            .with_context(|| format!("\"{}\" cannot be listed", self.folder.display()))?;
-        for entry in entries {
-            let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
+    /// Everything that is remembered, and the names of what cannot be read. Other files are none of ours.
+    pub fn recordings(&self) -> anyhow::Result<(Vec<Recording>, BTreeSet<String>)> {
+        let (mut found, mut unread) = (Vec::new(), BTreeSet::new());
+        let context = || format!("\"{}\" cannot be listed", self.folder.display());
+        for entry in fs::read_dir(&self.folder).with_context(context)? {
+            let name = entry.with_context(context)?.file_name().to_string_lossy().into_owned();
+            if !is_recording(&name) {
                 continue;
             }
-            let context = || {
-                format!(
-                    "\"{}\" is no recording: remove it, and its file is sent as a session of its own",
-                    path.display()
-                )
-            };
-            let bytes = fs::read(&path).with_context(context)?;
-            found.push(serde_json::from_slice::<Recording>(&bytes).with_context(context)?);
+            match self.read(&name) {
+                Ok(recording) => found.extend(recording),
+                Err(_) => drop(unread.insert(name)),
+            }
         }
-        Ok(found)
+        Ok((found, unread))
+    }
+
+    /// Reads one recording by its name in the spool, if it is there.
+    pub fn read(&self, name: &str) -> anyhow::Result<Option<Recording>> {
+        let context = || {
+            "it cannot be read as a recording, and its file is looked at as if it were new: if it stays \
+             so, remove it"
+        };
+        match fs::read(self.folder.join(name)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(context),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(context),
+        }
     }
 
     /// Remembers a recording; durable on return.
@@ -155,6 +170,16 @@ impl Spool {
     /// A file has one name in here, whichever session of it is the latest.
     fn path(&self, recording: &Recording) -> PathBuf {
         let name = blake3::hash(format!("{:?}", recording.identity).as_bytes()).to_hex();
-        self.folder.join(format!("{}.json", name.get(..24).unwrap_or_default()))
+        self.folder.join(format!("{}{EXTENSION}", name.get(..NAME_LENGTH).unwrap_or_default()))
     }
+}
+
+/// How the names of recordings are made: so many hexadecimal digits, and this behind them.
+const NAME_LENGTH: usize = 24;
+const EXTENSION: &str = ".json";
+
+fn is_recording(name: &str) -> bool {
+    name.strip_suffix(EXTENSION).is_some_and(|name| {
+        name.len() == NAME_LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }

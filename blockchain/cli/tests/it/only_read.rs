@@ -21,9 +21,9 @@ type Opening<'a> = dyn Fn(&Home, &[&dyn AsRef<OsStr>]) -> Command + 'a;
 type Arguments<'a> = Vec<&'a dyn AsRef<OsStr>>;
 
 /// Nobody in particular, who owns nothing.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
@@ -42,7 +42,7 @@ fn out(home: &Home) -> PathBuf {
 }
 
 /// A command of somebody to whom permissions apply. Root becomes nobody: nothing is left out.
-fn as_somebody(home: &Home, arguments: &[&dyn AsRef<OsStr>]) -> Command {
+pub fn as_somebody(home: &Home, arguments: &[&dyn AsRef<OsStr>]) -> Command {
     let mut command = home.command(arguments);
     if is_root() {
         fs::set_permissions(home.at(""), Permissions::from_mode(0o755)).unwrap();

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::home::{Home, noise, prose};
+use super::home::{Home, Ran, noise, prose};
+use super::only_read::{NOBODY, as_somebody, is_root};
 use super::server::Server;
 
 /// Waits for what comes about by itself.
@@ -334,4 +337,216 @@ fn two_watchers_do_not_share_a_spool() {
     assert!(absent.contains("cannot be watched"), "{absent}");
     let wrong = home.run(&[&"watch", &folder, &"--idle", &"never"]);
     assert_eq!(wrong.code, 64, "{}", wrong.err);
+}
+
+/// Looks once at recordings that have not changed for a moment.
+fn once(home: &Home, idle: &str) -> Ran {
+    std::thread::sleep(Duration::from_millis(100));
+    home.run(&[&"watch", &home.at("recordings"), &"--once", &"--idle", &idle])
+}
+
+/// What the sessions of a file keep, and how they ended; the order is that of their contents.
+fn recorded(home: &Home, path: &str) -> Vec<(String, Value)> {
+    let sessions = by_path(home.sessions().into_values());
+    let contents = sessions[path]
+        .iter()
+        .map(|session| (home.done(&[&"cat", &name(session)]).text(), session["end"].clone()));
+    let mut contents: Vec<_> = contents.collect();
+    contents.sort_by(|a, b| a.0.cmp(&b.0));
+    contents
+}
+
+#[test]
+fn one_look_sends_all_of_a_large_file_and_seals_it() {
+    const LENGTH: u64 = 70 << 20;
+    let home = Home::new();
+    grow(&home, "large", b"zeros follow");
+    let file = OpenOptions::new().write(true).open(home.at("recordings/large")).unwrap();
+    file.set_len(LENGTH).unwrap();
+    let ran = once(&home, "0.05");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let session = by_path(home.sessions().into_values())["large"][0].clone();
+    assert_eq!(
+        (&session["status"], &session["content_bytes"]),
+        (&"anchored".into(), &LENGTH.into())
+    );
+}
+
+#[test]
+fn more_files_than_may_be_open_are_all_sealed() {
+    const FILES: usize = 125;
+    let home = Home::new();
+    for number in 0..FILES {
+        grow(&home, &format!("{number:03}"), b"quiet");
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let mut command = std::process::Command::new("sh");
+    command.env_clear().arg("-c").arg("ulimit -n 128 && exec \"$0\" \"$@\"");
+    command.arg(env!("CARGO_BIN_EXE_lucid")).arg("--data").arg(home.data());
+    command.arg("watch").arg(home.at("recordings")).args(["--once", "--idle", "0.05"]);
+    let ran: Ran = command.output().unwrap().into();
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let anchored = |session: &Value| session["status"] == "anchored";
+    assert_eq!(home.sessions().values().filter(|session| anchored(session)).count(), FILES);
+}
+
+#[test]
+fn a_file_that_was_written_anew_at_the_same_length_is_another_recording() {
+    let home = Home::new();
+    for file in ["open", "sealed", "sealed by others", "touched"] {
+        grow(&home, file, b"aaaa\n");
+    }
+    assert_eq!(once(&home, "3600").code, 0);
+    let sessions = by_path(home.sessions().into_values());
+    for file in ["sealed", "sealed by others", "touched"] {
+        home.done(&[&"seal", &name(&sessions[file][0])]);
+    }
+    let anew = |file: &str, bytes: &[u8]| {
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(home.at("recordings").join(file), bytes).unwrap();
+    };
+    // Sealed, and nobody noted it: as when anchoring it failed.
+    anew("sealed by others", b"bbbb\n");
+    assert_eq!(once(&home, "3600").code, 0);
+    assert_eq!(once(&home, "3600").code, 0);
+    for file in ["open", "sealed"] {
+        anew(file, b"bbbb\n");
+    }
+    anew("touched", b"aaaa\n");
+    for _ in 0..3 {
+        let ran = once(&home, "0.05");
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    }
+    let both = |end: &str| {
+        vec![("aaaa\n".to_owned(), Value::from(end)), ("bbbb\n".to_owned(), Value::from("eof"))]
+    };
+    assert_eq!(recorded(&home, "open"), both("unterminated"));
+    assert_eq!(recorded(&home, "sealed"), both("eof"));
+    assert_eq!(recorded(&home, "sealed by others"), both("eof"));
+    assert_eq!(recorded(&home, "touched"), both("eof")[..1]);
+    home.assert_sound();
+}
+
+/// A file that is written in its place while it is watched is sealed as what it is at last.
+#[test]
+fn a_file_that_is_written_over_while_it_is_watched_is_sealed_as_it_is_at_last() {
+    let (behind, home) = (Home::new(), Home::new());
+    let server = Server::start(&behind);
+    let folder = home.at("recordings");
+    grow(&home, "placed", b"aaaa\n");
+    let mut command = home.command(&[&"watch", &folder, &"--idle", &"1", &"--interval", &"0.05"]);
+    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdout(Stdio::null()).stderr(Stdio::null());
+    let _watching = Watching(command.spawn().unwrap());
+    let listed = || {
+        let lines = String::from_utf8(server.run(&home, &[&"--json", &"ls"])).unwrap();
+        let sessions = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        sessions.collect::<Vec<_>>()
+    };
+    wait(|| listed().iter().any(|session| session["offset"] == 5).then_some(()));
+    fs::write(folder.join("placed"), b"bbbb\n").unwrap();
+    let whole = wait(|| listed().into_iter().find(|session| session["end"] == "eof"));
+    assert_eq!(server.run(&home, &[&"cat", &name(&whole)]), b"bbbb\n");
+}
+
+/// Recordings in the spool.
+fn remembered(spool: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect()
+}
+
+#[test]
+fn an_unreadable_entry_of_the_spool_is_named_and_stops_nothing() {
+    let home = Home::new();
+    grow(&home, "one", b"first ");
+    grow(&home, "two", b"first ");
+    assert_eq!(once(&home, "3600").code, 0);
+    let spool = home.at("recordings/.lucid-watch");
+    let entries = remembered(&spool);
+    let of_one =
+        entries.iter().find(|entry| fs::read_to_string(entry).unwrap().contains("\"one\""));
+    fs::write(of_one.unwrap(), b"{").unwrap();
+    fs::write(spool.join("not ours.json"), b"{").unwrap();
+    grow(&home, "one", b"second");
+    grow(&home, "two", b"second");
+    let ran = once(&home, "0.05");
+    let entry = of_one.unwrap().file_name().unwrap().to_str().unwrap();
+    assert!(
+        ran.code != 0 && ran.err.contains(entry) && ran.err.contains("remove it"),
+        "{}",
+        ran.err
+    );
+    // The session that the entry was of is found again, and so is the entry.
+    for file in ["one", "two"] {
+        assert_eq!(recorded(&home, file), [("first second".to_owned(), Value::from("eof"))]);
+    }
+    let ran = once(&home, "0.05");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+}
+
+#[test]
+fn files_are_known_again_when_their_device_has_another_number() {
+    let home = Home::new();
+    for file in ["lost", "open", "sealed"] {
+        grow(&home, file, b"first ");
+    }
+    assert_eq!(once(&home, "3600").code, 0);
+    let sealed = by_path(home.sessions().into_values())["sealed"][0].clone();
+    home.done(&[&"seal", &name(&sealed)]);
+    assert_eq!(once(&home, "3600").code, 0);
+    let renumber = || {
+        for entry in remembered(&home.at("recordings/.lucid-watch")) {
+            let mut recording: Value = serde_json::from_slice(&fs::read(&entry).unwrap()).unwrap();
+            recording["identity"]["device"] = 4_000_000_000_u64.into();
+            fs::write(&entry, recording.to_string()).unwrap();
+        }
+    };
+    renumber();
+    grow(&home, "open", b"second");
+    // A device's number is in the ids of sessions, so one that is begun now would have another id.
+    let once = |idle: &str| {
+        std::thread::sleep(Duration::from_millis(100));
+        let folder = home.at("recordings");
+        home.run(&[&"watch", &folder, &"--once", &"--idle", &idle, &"--session-prefix", &"anew-"])
+    };
+    assert_eq!(once("3600").code, 0);
+    assert_eq!(home.sessions().len(), 3, "nothing is sent again");
+    renumber();
+    fs::remove_file(home.at("recordings/lost")).unwrap();
+    let ran = once("0.05");
+    assert!(ran.code != 0 && ran.err.contains("\"lost\": the file system"), "{}", ran.err);
+    assert_eq!(recorded(&home, "open"), [("first second".to_owned(), Value::from("eof"))]);
+    assert_eq!(recorded(&home, "sealed"), [("first ".to_owned(), Value::from("eof"))]);
+}
+
+#[test]
+fn a_folder_without_permission_does_not_stop_the_others() {
+    let home = Home::new();
+    grow(&home, "closed/one", b"not to be read");
+    grow(&home, "open/two", b"to be read");
+    fs::write(home.at("recordings/secret"), b"not to be read").unwrap();
+    for path in ["closed", "secret"] {
+        let path = home.at("recordings").join(path);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    fs::create_dir(home.at("store")).unwrap();
+    fs::create_dir(home.at("scratch")).unwrap();
+    if is_root() {
+        for path in ["recordings", "store", "scratch"] {
+            chown(home.at(path), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let folder = home.at("recordings");
+    let watch: [&dyn AsRef<OsStr>; 5] = [&"watch", &folder, &"--once", &"--idle", &"0.05"];
+    let ran: Ran = as_somebody(&home, &watch).output().unwrap().into();
+    assert!(ran.code != 0, "{}", ran.err);
+    assert!(ran.err.contains("\"closed\"") && ran.err.contains("\"secret\""), "{}", ran.err);
+    let listed: Ran = as_somebody(&home, &[&"--json", &"ls"]).output().unwrap().into();
+    let lines = listed.lines();
+    let [session] = lines.as_slice() else { panic!("one session is wanted: {lines:?}") };
+    let session: Value = serde_json::from_str(session).unwrap();
+    assert_eq!(session["metadata"]["path"], "open/two");
+    assert_eq!(session["status"], "anchored");
+    // So that the folder can be removed.
+    fs::set_permissions(folder.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
 }
