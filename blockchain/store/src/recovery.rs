@@ -77,8 +77,19 @@ struct Batch {
     log: u32,
     start: u64,
     end: u64,
-    /// Whether it is the first of its file, and follows what the file does, as far as that is known.
-    first: bool,
+    /// Where it stands in its file.
+    first: First,
+}
+
+/// Whether a batch is the first of its file, and follows the commit that the file was begun behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// It is.
+    Follows,
+    /// It is the first, and what the file was begun behind cannot be read.
+    Unknown,
+    /// It stands behind another one, or does not follow.
+    No,
 }
 
 struct Recovery<'a> {
@@ -202,7 +213,9 @@ impl Recovery<'_> {
                 self.at = Watermark { sequence: mark.sequence.max(self.at.sequence), ..mark };
                 index::set_watermark(&mut self.changes, &self.at);
             }
-        } else if self.commits_are_missing && missing.is_none() {
+        }
+        // Also behind the mark there may be some.
+        if self.commits_are_missing && missing.is_none() {
             self.take_in_all_chunks()?;
         }
         if self.commits_are_missing {
@@ -435,7 +448,11 @@ impl Recovery<'_> {
                         log: number,
                         start,
                         end,
-                        first: first && walked.previous.is_none_or(|it| it == previous),
+                        first: match walked.previous {
+                            Some(behind) if first && behind == previous => First::Follows,
+                            None if first => First::Unknown,
+                            _ => First::No,
+                        },
                     });
                     first = false;
                     start = end;
@@ -518,9 +535,14 @@ impl Recovery<'_> {
         if !self.follows(&batch.commit) {
             let (number, before) = (batch.commit.number, self.at.commit);
             let why = match number > before {
-                true => format!(
-                    "commit {number} does not follow commit {before}: what was between them is missing"
-                ),
+                true => {
+                    // It would have said how far its chunks go.
+                    self.commits_are_missing = true;
+                    format!(
+                        "commit {number} does not follow commit {before}: what was between them is \
+                         missing"
+                    )
+                }
                 false => format!("commit {number} stands behind commit {before}"),
             };
             self.damage.push(Damage::new(path.as_str(), batch.start, why));
@@ -757,9 +779,11 @@ impl Recovery<'_> {
         let follows = self.follows(commit);
         // This batch was begun after the one before it was synced. So if all of its own is there, what
         // is damaged in front of it, or at the end of the file before, and broke the chain, is no part
-        // of a tear.
-        let behind_damage = (batch.group.damaged || batch.first) && commit.number > self.at.commit;
-        if !facts_match(batch) || !(follows || behind_damage) {
+        // of a tear. A file's own first record says behind what it was begun, even if that was not the
+        // last commit: the one that was could not be read then, and can be now.
+        let behind_damage = (batch.group.damaged || batch.first == First::Unknown)
+            && commit.number > self.at.commit;
+        if !facts_match(batch) || !(follows || behind_damage || batch.first == First::Follows) {
             return Ok(false);
         }
         if commit.segment == 0 {

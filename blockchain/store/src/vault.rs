@@ -207,11 +207,10 @@ impl Vault {
         })?;
         let mut damage = DamageList::from(damage);
         damage.extend(std::mem::take(&mut recovered.damage));
-        if accept_loss
-            && recovered.read_only.is_none()
-            && mark.is_some_and(|mark| mark.place() > recovered.at.place())
-        {
-            // What was lost is not asked for again, even if this process is killed.
+        let is_behind = mark.is_none_or(|mark| accept_loss && mark.place() > recovered.at.place());
+        if is_behind && recovered.read_only.is_none() && disk.only_read().is_none() {
+            // What was lost is not asked for again, even if this process is killed; and a mark that could
+            // not be read now does not ask later, when more has been written in front of where it is.
             write_mark(disk.as_ref(), &recovered.at)?;
         }
         for found in damage.iter() {

@@ -442,7 +442,10 @@ fn whatever_happened_to_a_store_what_it_acknowledges_afterwards_stays() {
         std::env::var(name).map_or(default, |value| value.parse().unwrap())
     };
     let (cases, seed) = (read("LUCID_STORE_CASES", 80), read("LUCID_STORE_SEED", 0));
-    for seed in seed..seed + cases {
+    // Each of them lost or refused something once. A byte that these flip is as it was after a kill: a
+    // medium may give back later what it did not give back before.
+    let found = [528, 1053, 1289, 1532, 1557, 1652, 2062, 3767, 7386, 7775];
+    for seed in found.into_iter().chain(seed..seed + cases) {
         case(seed);
     }
 }
