@@ -334,8 +334,19 @@ impl<'a> Collection<'a> {
     fn sealed(&self, number: u32) -> Result<Option<SealedSegment>, StoreError> {
         let path = segment::path(number);
         let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else { return Ok(None) };
-        let left_behind =
-            number & REWRITTEN == 0 && number < index::watermark(self.vault.index())?.segment;
+        let at = index::watermark(self.vault.index())?;
+        if number == at.segment {
+            // A payload at the end of the open one may look like its footer: that is where the records end.
+            let ends_at = match Footer::find(file.as_ref(), number)? {
+                Some(Ok((footer_at, _))) => footer_at,
+                Some(Err(damage)) => damage.offset,
+                None => return Ok(None),
+            };
+            if ends_at != at.segment_offset {
+                return Ok(None);
+            }
+        }
+        let left_behind = number & REWRITTEN == 0 && number < at.segment;
         let found = Footer::of_ended(file.as_ref(), number, left_behind)?;
         Ok(found.map(|(footer_at, footer)| (file, footer_at, footer)))
     }
@@ -528,7 +539,13 @@ impl<'a> Collection<'a> {
             }
         };
         let old: u64 = group.iter().map(|victim| victim.length).sum();
-        self.vault.switch(&mut Packer::new(), number, replaces)?;
+        if let Err(error) = self.vault.switch(&mut Packer::new(), number, replaces) {
+            // Only where the commit surely did not happen: once it did, the file is what counts.
+            if matches!(error, StoreError::Commit { .. }) && !error.maybe_applied() {
+                self.discard(number)?;
+            }
+            return Err(error);
+        }
         done.segments_rewritten += group.len() as u64;
         done.bytes_freed += old.saturating_sub(length);
         done.bytes_copied += copied;
@@ -648,7 +665,8 @@ fn repacked(
 ) -> Result<(Header, Vec<u8>), StoreError> {
     let (header, payload) = read(vault, entry)?;
     let opened = vault.sealer().open(packer, &header, payload.clone());
-    let plain = opened.map_err(|why| damaged(entry, why))?;
+    let path = segment::path(entry.placement.segment);
+    let plain = opened.map_err(|why| why.at(&path, entry.placement.offset))?;
     let key = ChunkKey::of(Owner::new(header.owner), blake3::hash(&plain).into());
     let how = Compression::Zstd(level.into());
     let Sealed { header: mut fresh, payload: packed } =

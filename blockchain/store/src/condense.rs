@@ -51,10 +51,11 @@ impl Collection<'_> {
         let newest = index::watermark(self.vault().index())?;
         let mut passed = 0;
         let mut total = 0;
-        for number in 1..=newest.log {
+        let numbers = self.vault().log_files(&newest)?;
+        for number in numbers.iter().copied() {
             total += Source::open(self.vault(), number, &newest)?.end;
         }
-        for number in 1..=newest.log {
+        for number in numbers {
             let mut source = Source::open(self.vault(), number, &newest)?;
             let kept = source.weigh(matters)?;
             passed += source.end;
@@ -133,7 +134,7 @@ impl<'a> Source<'a> {
         (offset, header, payload): (u64, &Header, &[u8]),
     ) -> Result<bool, StoreError> {
         let opened = self.vault.sealer().open(packer, header, payload.to_vec());
-        let plain = opened.map_err(|why| self.damaged(offset, why))?;
+        let plain = opened.map_err(|why| why.at(&self.path, offset))?;
         match self.vault.matters(&plain)? {
             Some(its_own) => Ok(its_own),
             None => matters(&plain),

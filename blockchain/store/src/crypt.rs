@@ -15,9 +15,9 @@ use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
-use crate::StoreError;
 use crate::codec::{Compression, Packer};
 use crate::frame::{CipherId, Header, Kind, Sealed};
+use crate::{Damage, StoreError};
 
 /// The largest fact, far below the largest record: a start reads every one of them, and what is decided
 /// together stays small. Whoever has more to say says it in several facts.
@@ -167,6 +167,42 @@ impl From<&ChunkId> for ChunkKey {
     }
 }
 
+/// Why a payload does not open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unopened {
+    /// It is not what was written.
+    #[error("{0}")]
+    Damaged(String),
+    /// It may be sound: it is encrypted under a data key newer than any there is.
+    #[error(
+        "data key {0} is not in keys/data.keys: it is an older copy, from before `lucid keys rotate`; \
+         put the newest one back"
+    )]
+    NoKey(u32),
+}
+
+impl Unopened {
+    /// The same of a record in its place. A key that is missing is never damage.
+    pub fn at(self, file: &str, offset: u64) -> StoreError {
+        match self {
+            Self::Damaged(why) => StoreError::Damaged(Damage::new(file, offset, why)),
+            Self::NoKey(_) => StoreError::Key(self.to_string()),
+        }
+    }
+}
+
+impl From<String> for Unopened {
+    fn from(why: String) -> Self {
+        Self::Damaged(why)
+    }
+}
+
+impl From<&str> for Unopened {
+    fn from(why: &str) -> Self {
+        Self::Damaged(why.into())
+    }
+}
+
 /// Seals and opens the payloads of one store.
 #[derive(Debug)]
 pub struct Sealer {
@@ -298,7 +334,7 @@ impl Sealer {
         packer: &mut Packer,
         header: &Header,
         mut payload: Vec<u8>,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, Unopened> {
         let length = self.decrypt(header, &mut payload)?.len();
         payload.truncate(length);
         let plain = packer.unpack(header.codec, payload, header.plain_length as usize)?;
@@ -314,14 +350,14 @@ impl Sealer {
         header: &Header,
         payload: &mut [u8],
         room: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unopened> {
         let packed = self.decrypt(header, payload)?;
         let plain = packer.unpack_to(header.codec, packed, header.plain_length as usize, room)?;
         self.check_name(header, plain)
     }
 
     /// Undoes the encryption in place, and proves that the payload is the one that was written.
-    fn decrypt<'a>(&self, header: &Header, payload: &'a mut [u8]) -> Result<&'a [u8], String> {
+    fn decrypt<'a>(&self, header: &Header, payload: &'a mut [u8]) -> Result<&'a [u8], Unopened> {
         if payload.len() != header.stored_length as usize {
             return Err("the record's payload is cut short".into());
         }
@@ -335,6 +371,10 @@ impl Sealer {
         if header.cipher == CipherId::Plain {
             return Ok(payload);
         }
+        // Numbers of data keys only grow, so one above all of them is not a number that can be wrong.
+        if self.keyring.as_ref().is_some_and(|keys| header.epoch > keys.current) {
+            return Err(Unopened::NoKey(header.epoch));
+        }
         self.record_key(header)
             .map_err(|error| error.to_string())?
             .open_in_place(
@@ -346,7 +386,7 @@ impl Sealer {
             .map_err(|_| "the record does not open under its key".into())
     }
 
-    fn check_name(&self, header: &Header, plain: &[u8]) -> Result<(), String> {
+    fn check_name(&self, header: &Header, plain: &[u8]) -> Result<(), Unopened> {
         let name = match header.kind {
             Kind::Chunk => {
                 let key = ChunkKey::of(Owner::new(header.owner), blake3::hash(plain).into());
@@ -459,7 +499,7 @@ mod tests {
         let mut packer = Packer::new();
         let sealed = sealer(1).seal_fact(&mut packer, b"a fact").unwrap();
         let why = sealer(2).open(&mut packer, &sealed.header, sealed.payload).unwrap_err();
-        assert_eq!(why, "the record does not open under its key");
+        assert_eq!(why.to_string(), "the record does not open under its key");
     }
 
     #[test]

@@ -83,6 +83,12 @@ impl DamageList {
         damage.into_iter().for_each(|damage| self.push(damage));
     }
 
+    /// Adds what another list has, and what it counts besides.
+    pub fn append(&mut self, other: Self) {
+        self.more = self.more.saturating_add(other.more);
+        self.extend(other.listed);
+    }
+
     /// Keeps those of which `stays` is true.
     pub fn retain(&mut self, stays: impl Fn(&Damage) -> bool) {
         self.listed.retain(&stays);
@@ -113,8 +119,37 @@ impl From<Vec<Damage>> for DamageList {
     }
 }
 
+/// The last one says how many more there were: a list that ends is not taken for all of it.
 impl From<DamageList> for Vec<Damage> {
-    fn from(list: DamageList) -> Self {
+    fn from(mut list: DamageList) -> Self {
+        if let Some(last) = list.listed.last_mut().filter(|_| list.more > 0) {
+            let more = list.more;
+            last.why.push_str(&format!("; and {more} more places, not listed here"));
+        }
         list.listed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_bounded_and_says_how_many_places_it_leaves_out() {
+        let place = |offset: u64| Damage::new("log/00000001.log", offset, "wrong");
+        let mut list = DamageList::default();
+        list.extend((0..LISTED_MAX as u64 + 5).map(place));
+        list.push(place(0));
+        let mut around = DamageList::from(vec![Damage::new("CLOSED", 0, "gone")]);
+        around.append(list.clone());
+        assert_eq!((list.more(), around.more()), (5, 6));
+        for (list, more) in [(list, 5), (around, 6)] {
+            let told = Vec::from(list);
+            assert_eq!(told.len(), LISTED_MAX);
+            let (last, others) = told.split_last().unwrap();
+            assert_eq!(last.why, format!("wrong; and {more} more places, not listed here"));
+            assert!(others.iter().all(|damage| !damage.why.contains("more places")));
+        }
+        assert_eq!(Vec::from(DamageList::from(vec![place(1)])), [place(1)]);
     }
 }

@@ -4,11 +4,13 @@
 //! range of a chunk segment that it covers with the digest of the records there. It is valid only if
 //! all of that is there, so the two files need no order between them on the disk.
 
+use std::ops::RangeInclusive;
+
 use lucid_core::wire::{Reader, WireFault, Writer};
 
-use crate::StoreError;
-use crate::disk::Disk;
+use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, HEADER_BYTES, Header, Kind, Sealed};
+use crate::{Damage, StoreError};
 
 /// The folder of the log.
 pub const FOLDER: &str = "log";
@@ -36,6 +38,121 @@ pub fn fresh_path(number: u32) -> String {
 pub fn numbers(disk: &dyn Disk) -> Result<Vec<u32>, StoreError> {
     let names = disk.list(FOLDER).map_err(StoreError::io(format!("listing {FOLDER}/")))?;
     Ok(names.iter().filter_map(|name| number_of(name, "log")).collect())
+}
+
+/// How a log file begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// As this store's log does: behind the commit with this digest.
+    Sound([u8; 32]),
+    /// Its first record is damaged.
+    Damaged(&'static str),
+    /// It is no part of this log.
+    Foreign(&'static str),
+}
+
+/// Judges a log file's first record.
+pub fn beginning(
+    file: &dyn DiskFile,
+    number: u32,
+    path: &str,
+    store: &[u8; 16],
+) -> Result<Beginning, StoreError> {
+    let header = match frame::read_header(file, path, 0)? {
+        Some(Ok(header)) if header.kind == Kind::File => header,
+        Some(Err(why)) => return Ok(Beginning::Damaged(why)),
+        _ => return Ok(Beginning::Damaged("the file does not begin as a log does")),
+    };
+    let payload = match frame::read_payload(file, path, 0, &header)? {
+        Ok(payload) => payload,
+        Err(why) => return Ok(Beginning::Damaged(why)),
+    };
+    Ok(match FileHeader::decode(&payload) {
+        Err(_) => Beginning::Damaged("the file's first record is none of a log"),
+        Ok(facts) if facts.store != *store => {
+            Beginning::Foreign("the file belongs to another store")
+        }
+        Ok(facts) if (facts.role, facts.number) != ("log", number) => {
+            Beginning::Foreign("the file was another one before it was renamed")
+        }
+        Ok(facts) => Beginning::Sound(facts.previous),
+    })
+}
+
+/// The files of the log, judged as recovery judges them.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Those that are part of it, in order.
+    pub files: Vec<u32>,
+    /// Those that are not there and were: numbers are passed over where a file follows the very commit
+    /// that the one before it ends with.
+    pub missing: Vec<RangeInclusive<u32>>,
+    /// Those that are no part of it.
+    pub foreign: Vec<Damage>,
+}
+
+/// Lists the files of the log up to a number, which has to be there.
+pub fn listed(disk: &dyn Disk, store: &[u8; 16], to: u32) -> Result<Listed, StoreError> {
+    let mut listed = Listed::default();
+    let mut before = 0_u32;
+    for number in numbers(disk)?.into_iter().filter(|number| *number <= to) {
+        let path = path(number);
+        let follows = match disk::find(disk, &path)? {
+            // Whoever reads it names the damage.
+            Err(_) => None,
+            Ok(file) => match beginning(file.as_ref(), number, &path, store)? {
+                Beginning::Sound(previous) => Some(previous),
+                Beginning::Damaged(_) => None,
+                Beginning::Foreign(why) => {
+                    listed.foreign.push(Damage::new(path, 0, why));
+                    continue;
+                }
+            },
+        };
+        let gap = before.saturating_add(1)..=number.saturating_sub(1);
+        if !gap.is_empty() && (follows.is_none() || follows != ends_with(disk, store, before)?) {
+            listed.missing.push(gap);
+        }
+        listed.files.push(number);
+        before = number;
+    }
+    if before < to {
+        listed.missing.push(before.saturating_add(1)..=to);
+    }
+    Ok(listed)
+}
+
+/// The digest of the commit that a file ends with, or that it was begun behind when it has none of its own;
+/// `None` when it ends in anything else.
+fn ends_with(
+    disk: &dyn Disk,
+    store: &[u8; 16],
+    number: u32,
+) -> Result<Option<[u8; 32]>, StoreError> {
+    if number == 0 {
+        return Ok(Some([0; 32]));
+    }
+    let path = path(number);
+    let Ok(file) = disk::find(disk, &path)? else { return Ok(None) };
+    let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+    if let Some(at) = length.checked_sub(COMMIT_RECORD_BYTES)
+        && let Some(Ok(header)) = frame::read_header(file.as_ref(), &path, at)?
+        && let Ok(payload) = frame::read_payload(file.as_ref(), &path, at, &header)?
+    {
+        match header.kind {
+            Kind::Commit => return Ok(Some(header.name)),
+            Kind::Summary => return Ok(Summary::decode(&payload).ok().map(|sum| sum.digest)),
+            _ => {}
+        }
+    }
+    let only_begun = match frame::read_header(file.as_ref(), &path, 0)? {
+        Some(Ok(first)) => first.record_bytes() == length,
+        _ => false,
+    };
+    Ok(match beginning(file.as_ref(), number, &path, store)? {
+        Beginning::Sound(previous) if only_begun => Some(previous),
+        _ => None,
+    })
 }
 
 /// The number in a file name, if it is one of `NNNNNNNN.extension`.

@@ -21,7 +21,9 @@ use crate::damage::DamageList;
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Step};
 use crate::index::{self, Changes, Index, Project, Watermark};
-use crate::log::{self, COMMIT_RECORD_BYTES, Commit, FileHeader, HeadersDigest, Summary};
+use crate::log::{
+    self, Beginning, COMMIT_RECORD_BYTES, Commit, FileHeader, HeadersDigest, Summary,
+};
 use crate::segment::{self, Footer, placement_of};
 use crate::{Damage, StoreError, rewrite};
 
@@ -36,7 +38,7 @@ pub struct Recovered {
     /// No log file has a higher number: the next one that is begun does.
     pub newest_log: u32,
     /// What is wrong, none of it in the way of the rest.
-    pub damage: Vec<Damage>,
+    pub damage: DamageList,
     /// Why nothing may be written, if so: acknowledged facts are missing from the log.
     pub read_only: Option<String>,
 }
@@ -142,17 +144,7 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
     };
     let read_only = recovery.run()?;
     let Recovery { at, newest_log, damage, .. } = recovery;
-    Ok(Recovered { at, newest_log, damage: damage.into(), read_only })
-}
-
-/// How a log file begins.
-enum Beginning {
-    /// As this store's log does: behind the commit with this digest.
-    Sound([u8; 32]),
-    /// Its first record is damaged.
-    Damaged(&'static str),
-    /// It is no part of this log.
-    Foreign(&'static str),
+    Ok(Recovered { at, newest_log, damage, read_only })
 }
 
 /// What is to be done with a log file.
@@ -169,7 +161,6 @@ enum Looked {
 struct LogFile {
     number: u32,
     path: String,
-    file: Arc<dyn DiskFile>,
     begin: u64,
     length: u64,
     /// What the file before it ended with, where that is known.
@@ -257,7 +248,7 @@ impl Recovery<'_> {
         let begin = if number == self.at.log { self.at.offset } else { 0 };
         let mut previous = None;
         if begin == 0 {
-            match self.beginning(file.as_ref(), number, &path)? {
+            match log::beginning(file.as_ref(), number, &path, &self.parts.store)? {
                 Beginning::Sound(digest) => {
                     // A new file is begun only after the commits before it were synced.
                     self.bound = self.bound.max((number, 0));
@@ -284,7 +275,7 @@ impl Recovery<'_> {
             }
         }
         self.keep_file(number);
-        Ok(Looked::Walk(LogFile { number, path, file, begin, length, previous }))
+        Ok(Looked::Walk(LogFile { number, path, begin, length, previous }))
     }
 
     /// The next log file is begun behind this one.
@@ -346,34 +337,6 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Judges a log file's first record.
-    fn beginning(
-        &self,
-        file: &dyn DiskFile,
-        number: u32,
-        path: &str,
-    ) -> Result<Beginning, StoreError> {
-        let header = match frame::read_header(file, path, 0)? {
-            Some(Ok(header)) if header.kind == Kind::File => header,
-            Some(Err(why)) => return Ok(Beginning::Damaged(why)),
-            _ => return Ok(Beginning::Damaged("the file does not begin as a log does")),
-        };
-        let payload = match frame::read_payload(file, path, 0, &header)? {
-            Ok(payload) => payload,
-            Err(why) => return Ok(Beginning::Damaged(why)),
-        };
-        Ok(match FileHeader::decode(&payload) {
-            Err(_) => Beginning::Damaged("the file's first record is none of a log"),
-            Ok(facts) if facts.store != self.parts.store => {
-                Beginning::Foreign("the file belongs to another store")
-            }
-            Ok(facts) if (facts.role, facts.number) != ("log", number) => {
-                Beginning::Foreign("the file was another one before it was renamed")
-            }
-            Ok(facts) => Beginning::Sound(facts.previous),
-        })
-    }
-
     /// What the medium does not give back is no tear: a crash leaves old bytes, new ones, or none. So it
     /// was written, and stays.
     fn vouch_unreadable(&mut self, number: u32, to: u64) {
@@ -384,8 +347,17 @@ impl Recovery<'_> {
 
     /// Walks one file.
     fn walk(&mut self, walked: &LogFile) -> Result<(), StoreError> {
-        let LogFile { number, path, file, begin, length, .. } = walked;
-        let (number, begin, length, file) = (*number, *begin, *length, file.as_ref());
+        let LogFile { number, path, begin, length, .. } = walked;
+        let (number, begin, length) = (*number, *begin, *length);
+        // Opened once more: there may be more files than may be open.
+        let file = match disk::find(self.parts.disk.as_ref(), path)? {
+            Ok(file) => file,
+            Err(damage) => {
+                self.damage.push(damage);
+                return Ok(());
+            }
+        };
+        let file = file.as_ref();
         let mut group = Group::default();
         let mut first = begin == 0;
         let mut start = begin;
@@ -614,7 +586,11 @@ impl Recovery<'_> {
             self.at.sequence = self.at.sequence.max(header.sequence + 1);
             match self.parts.sealer.open(&mut self.packer, header, payload.clone()) {
                 Ok(plain) => self.parts.project.project(&plain, &mut self.changes)?,
-                Err(why) => self.damage.push(Damage::new(path, *offset, why)),
+                // Without the key nothing is passed over: the facts would be behind the watermark.
+                Err(why) => match why.at(path, *offset) {
+                    StoreError::Damaged(damage) => self.damage.push(damage),
+                    ours => return Err(ours),
+                },
             }
         }
         Ok(())

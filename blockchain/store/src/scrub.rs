@@ -4,12 +4,14 @@
 //! replaces it; if the store has another sound copy of the record, that takes its place at the end of
 //! the round. Copies are looked for once, for all damaged chunks together: it takes every footer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 
 use crate::codec::Packer;
 use crate::committer::Submission;
+use crate::crypt::Unopened;
 use crate::disk::{self, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Placement};
@@ -162,12 +164,24 @@ impl Reader<'_> {
         if number > to.log {
             return Ok(Some(Cursor { chunks: true, number: 0, offset: 0 }));
         }
-        let there = log::numbers(self.vault.disk().as_ref())?;
-        let there = there.into_iter().find(|there| *there >= number).unwrap_or(u32::MAX);
-        if there > number {
-            let last = to.log.min(there - 1);
-            self.found(Damage::missing(number..=last, log::path), None);
-            return Ok(Some(Cursor { chunks: false, number: last.saturating_add(1), offset: 0 }));
+        let listed = log::listed(self.vault.disk().as_ref(), self.vault.store(), to.log)?;
+        if !listed.files.contains(&number) {
+            let there = listed.files.iter().copied().find(|there| *there > number);
+            let next = there.unwrap_or(to.log.saturating_add(1));
+            let passed = number..next;
+            for gap in listed.missing {
+                let gap = number.max(*gap.start())..=*gap.end();
+                if gap.start() < &next && !gap.is_empty() {
+                    self.found(Damage::missing(gap, log::path), None);
+                }
+            }
+            for damage in listed.foreign {
+                let is_here = |number: u32| damage.file == log::path(number);
+                if passed.clone().any(is_here) {
+                    self.found(damage, None);
+                }
+            }
+            return Ok(Some(Cursor { chunks: false, number: next, offset: 0 }));
         }
         let next = Cursor { chunks: false, number: number.saturating_add(1), offset: 0 };
         let path = log::path(number);
@@ -190,9 +204,9 @@ impl Reader<'_> {
                     self.stretch.bytes += header.record_bytes();
                     let read = frame::read_payload(file.as_ref(), &path, offset, &header)?;
                     if let Some(why) = read.map_or_else(
-                        |why| Some(why.to_owned()),
+                        |why| Ok(Some(why.to_owned())),
                         |payload| self.fault(&header, payload),
-                    ) {
+                    )? {
                         self.found(Damage::new(path.as_str(), offset, why), None);
                     }
                 }
@@ -206,15 +220,23 @@ impl Reader<'_> {
     }
 
     /// What is wrong with a record, if anything is.
-    fn fault(&mut self, header: &Header, mut payload: Vec<u8>) -> Option<String> {
+    fn fault(
+        &mut self,
+        header: &Header,
+        mut payload: Vec<u8>,
+    ) -> Result<Option<String>, StoreError> {
         if !header.matches(&payload) {
-            return Some(frame::UNSOUND.into());
+            return Ok(Some(frame::UNSOUND.into()));
         }
         if !matches!(header.kind, Kind::Fact | Kind::Chunk) {
-            return None;
+            return Ok(None);
         }
         let sealer = self.vault.sealer();
-        sealer.check(&mut self.packer, header, &mut payload, &mut self.room).err()
+        match sealer.check(&mut self.packer, header, &mut payload, &mut self.room) {
+            Ok(()) => Ok(None),
+            Err(Unopened::Damaged(why)) => Ok(Some(why)),
+            Err(why @ Unopened::NoKey(_)) => Err(StoreError::Key(why.to_string())),
+        }
     }
 
     /// The segments that are part of the store: not those that are only being written.
@@ -262,7 +284,7 @@ impl Reader<'_> {
             self.stretch.bytes += frame::HEADER_BYTES as u64 + u64::from(placement.stored_length);
             let fault = match self.vault.segments().read(&name, &placement) {
                 Ok((header, payload)) => self
-                    .fault(&header, payload)
+                    .fault(&header, payload)?
                     .map(|why| Damage::new(path.as_str(), placement.offset, why)),
                 Err(StoreError::Damaged(damage)) => Some(damage),
                 Err(error) => return Err(error),
@@ -290,7 +312,8 @@ impl Reader<'_> {
     ) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
         let is_open = number == to.segment;
         match Footer::find(file.as_ref(), number)? {
-            Some(Ok((_, footer))) => {
+            // A payload at the end of the open one may look like its footer.
+            Some(Ok((at, footer))) if !is_open || at == to.segment_offset => {
                 let entries = footer.entries.into_iter();
                 return Ok(entries.map(|entry| (entry.name, entry.placement)).collect());
             }
@@ -340,6 +363,15 @@ impl Reader<'_> {
         if left.is_empty() {
             return Ok(());
         }
+        let healed = self.heal_each(&mut left);
+        if healed.is_err() {
+            // The end of the round is tried again, and takes what is left.
+            self.vault.unhealed().lock().append(&mut left);
+        }
+        healed
+    }
+
+    fn heal_each(&mut self, left: &mut BTreeMap<ChunkName, Placement>) -> Result<(), StoreError> {
         let to = index::watermark(self.vault.index())?;
         // What is wrong with the files themselves has been named by the round.
         let named = self.stretch.findings.len();
@@ -357,9 +389,9 @@ impl Reader<'_> {
                     read => read?,
                 };
                 let (header, payload) = read;
-                if self.fault(&header, payload.clone()).is_none() {
-                    left.remove(&name);
+                if self.fault(&header, payload.clone())?.is_none() {
                     self.replace(Sealed { header, payload })?;
+                    left.remove(&name);
                 }
             }
             if left.is_empty() {

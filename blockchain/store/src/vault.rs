@@ -206,7 +206,7 @@ impl Vault {
             progress,
         })?;
         let mut damage = DamageList::from(damage);
-        damage.extend(std::mem::take(&mut recovered.damage));
+        damage.append(std::mem::take(&mut recovered.damage));
         let is_behind = mark.is_none_or(|mark| accept_loss && mark.place() > recovered.at.place());
         if is_behind && recovered.read_only.is_none() && disk.only_read().is_none() {
             // What was lost is not asked for again, even if this process is killed; and a mark that could
@@ -354,10 +354,9 @@ impl Vault {
         };
         loop {
             let read = self.segments.read(&name, &placement).and_then(|(header, payload)| {
-                self.sealer.open(packer, &header, payload).map_err(|why| {
-                    let path = crate::segment::path(placement.segment);
-                    StoreError::Damaged(Damage::new(path, placement.offset, why))
-                })
+                let path = crate::segment::path(placement.segment);
+                let opened = self.sealer.open(packer, &header, payload);
+                opened.map_err(|why| why.at(&path, placement.offset))
             });
             match read {
                 Ok(plain) => return Ok(Some(plain)),
@@ -414,17 +413,22 @@ impl Vault {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), StoreError> {
         let to = index::watermark(self.index.as_ref())?;
-        let mut files = Vec::new();
-        for number in 1..=to.log {
+        let open = |number: u32| {
             let path = log::path(number);
             let file = disk::find(self.disk.as_ref(), &path)?.map_err(StoreError::Damaged)?;
             let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
             let end = if number == to.log { to.offset.min(length) } else { length };
-            files.push((path, file, end));
+            Ok::<_, StoreError>((path, file, end))
+        };
+        let numbers = self.log_files(&to)?;
+        let mut total = 0;
+        for number in &numbers {
+            total += open(*number)?.2;
         }
-        let total = files.iter().map(|(_, _, end)| end).sum();
         let (mut packer, mut done) = (Packer::new(), 0);
-        for (path, file, end) in files {
+        // One at a time: there may be more of them than may be open.
+        for number in numbers {
+            let (path, file, end) = open(number)?;
             let mut scanner = Scanner::new(file.as_ref(), &path, 0, end);
             while let Some(step) = scanner.step()? {
                 let (offset, header) = match step {
@@ -432,19 +436,26 @@ impl Vault {
                     Step::Record(..) => continue,
                     Step::Damaged(damage) => return Err(StoreError::Damaged(damage)),
                 };
-                let damaged = |why: &dyn std::fmt::Display| {
-                    StoreError::Damaged(Damage::new(path.as_str(), offset, why))
-                };
                 let payload = frame::read_payload(file.as_ref(), &path, offset, &header)?;
-                let payload = payload.map_err(|why| damaged(&why))?;
+                let damaged = |why| StoreError::Damaged(Damage::new(path.as_str(), offset, why));
+                let payload = payload.map_err(damaged)?;
                 let opened = self.sealer.open(&mut packer, &header, payload);
-                let plain = opened.map_err(|why| damaged(&why))?;
+                let plain = opened.map_err(|why| why.at(&path, offset))?;
                 visit(&plain)?;
                 progress(done + offset, total);
             }
             done += end;
         }
         Ok(())
+    }
+
+    /// The log's files, for whoever needs all of them: one that is missing is an error.
+    pub(crate) fn log_files(&self, to: &Watermark) -> Result<Vec<u32>, StoreError> {
+        let listed = log::listed(self.disk.as_ref(), &self.store, to.log)?;
+        match listed.missing.into_iter().next() {
+            Some(gap) => Err(StoreError::Damaged(Damage::missing(gap, log::path))),
+            None => Ok(listed.files),
+        }
     }
 
     /// Which store this is.
@@ -589,7 +600,11 @@ fn write_mark(disk: &dyn Disk, at: &Watermark) -> Result<(), StoreError> {
 
 /// Makes the mark before the first log file, so that a store with a log and without a mark has lost it.
 fn begin_mark(disk: &dyn Disk) -> Result<(), StoreError> {
-    let there = disk.open(MARK).map_err(StoreError::io(format!("reading {MARK}")))?.is_some();
+    // One that the medium does not give back is there: reading it names the damage.
+    let there = match disk.open(MARK) {
+        Err(error) if disk::is_media_error(&error) => true,
+        opened => opened.map_err(StoreError::io(format!("reading {MARK}")))?.is_some(),
+    };
     if there || has_log(disk)? { Ok(()) } else { write_mark(disk, &Watermark::START) }
 }
 

@@ -7,7 +7,7 @@ use super::{Auditor, Range};
 use crate::disk::DiskFile;
 use crate::frame::{Header, Kind, Scanner, Step};
 use crate::index::Watermark;
-use crate::log::{self, Commit, FileHeader, HeadersDigest, Summary};
+use crate::log::{self, Beginning, Commit, FileHeader, HeadersDigest, Summary};
 use crate::{Damage, StoreError};
 
 /// Where the chain of commits stands.
@@ -74,9 +74,24 @@ impl Auditor<'_> {
         let mut before = 0;
         let there = numbers.iter().copied().filter(|number| *number < newest);
         for number in there.chain(Some(newest).filter(|newest| *newest > 0)) {
-            let gap = self.name_gap(before, number, log::path);
+            let path = log::path(number);
+            let opened = self.open(&path)?;
+            let mut nothing_lost = false;
+            if let Some((file, _)) = &opened {
+                match log::beginning(file.as_ref(), number, &path, &self.store)? {
+                    // Recovery passes it over, and so does whatever reads the log.
+                    Beginning::Foreign(why) => {
+                        self.damage(&path, 0, why);
+                        continue;
+                    }
+                    Beginning::Sound(previous) => {
+                        nothing_lost = walk.chain.known && previous == walk.chain.digest;
+                    }
+                    Beginning::Damaged(_) => {}
+                }
+            }
+            let gap = !nothing_lost && self.name_gap(before, number, log::path);
             before = number;
-            let opened = self.open(&log::path(number))?;
             if gap || opened.is_none() {
                 walk.chain.known = false;
                 self.log_was_damaged = true;

@@ -194,7 +194,12 @@ impl Bench {
                     checked.opened += 1;
                     checked.plain_bytes += u64::from(header.plain_length);
                 }
-                Err(why) => checked.damage.push(Damage::new(&*stretch.path, *offset, why)),
+                Err(why) => match why.at(&stretch.path, *offset) {
+                    StoreError::Damaged(damage) => checked.damage.push(damage),
+                    ours => {
+                        checked.failed.get_or_insert(ours);
+                    }
+                },
             }
         }
         checked

@@ -258,3 +258,25 @@ fn a_file_with_a_high_number_and_a_lock_far_ahead_make_no_start_endless() {
     assert!(chain.damage().len() <= 1_000);
     assert_eq!(chain.block(1).unwrap(), Some(Kept::Whole((*blocks[1]).clone())));
 }
+
+#[test]
+fn ids_of_a_block_that_is_lost_may_be_accepted_as_unknown() {
+    let (disk, _, blocks) = stored();
+    let fresh = next(Some(&blocks[2]), 1, 7);
+    let id = fresh.transactions[0].id_digest();
+    assert!(disk.flip("blocks/00000001.blocks", 400));
+    assert!(disk.flip("blocks/00000001.bodies", 400));
+    let kept = parts(&disk);
+    let chain = ChainFiles::open(kept.clone()).unwrap();
+    assert_eq!(chain.read_only(), None);
+    let why = chain.find(&id).unwrap_err().to_string();
+    assert!(why.contains("lucid reindex --accept-loss"), "{why}");
+    drop(chain);
+    let accepting = ChainParts { accept_loss: true, ..kept.clone() };
+    assert_eq!(ChainFiles::open(accepting).unwrap().find(&id).unwrap(), None);
+    // It is remembered as long as the rows are.
+    let chain = ChainFiles::open(kept).unwrap();
+    assert_eq!(chain.find(&id).unwrap(), None);
+    assert!(chain.record(0).is_err() && chain.body(0).is_err());
+    assert_eq!(chain.append(&fresh).unwrap(), Appended::Stored);
+}

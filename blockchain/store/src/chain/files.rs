@@ -79,6 +79,9 @@ impl ChainFiles {
             tracing::error!(why, "the chain is opened for reading only");
         }
         let index = parts.index.clone();
+        if parts.accept_loss && recovered.read_only.is_none() && disk.only_read().is_none() {
+            rows::accept_unknown_ids(index.as_ref())?;
+        }
         let tip = recovered.at.map(|at| Tip { height: at.height, hash: at.hash });
         let ids_unknown =
             recovered.read_only.is_some() || rows::unknown_ids(index.as_ref())?.is_some();
@@ -165,7 +168,8 @@ impl ChainFiles {
         if !self.ids_unknown {
             return Ok(None);
         }
-        let why = "blocks may be lost, so it is not known whether the chain has this one";
+        let why = "blocks may be lost, so it is not known whether the chain has this one; put the file \
+                   back from a copy, or run `lucid reindex --accept-loss` to go on without it";
         Err(StoreError::Damaged(Damage::new(FOLDER, 0, why)))
     }
 

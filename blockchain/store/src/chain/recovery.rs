@@ -73,7 +73,7 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     if read_only.is_some() && parts.accept_loss && !has_no_blocks(parts)? {
         let mut damage = recovery.damage;
         let recovered = take_what_is_there(parts, recovery.pruned)?;
-        damage.extend(Vec::from(recovered.damage));
+        damage.append(recovered.damage);
         return Ok(Recovered { damage, ..recovered });
     }
     recovery.write_changes()?;

@@ -201,6 +201,18 @@ impl Listed {
     }
 }
 
+/// The operator has accepted that ids of damaged blocks are not known: until the rows are made anew, an id
+/// that is in none of the others is absent.
+pub(super) fn accept_unknown_ids(index: &dyn Index) -> Result<(), StoreError> {
+    loop {
+        let rows = index.scan(&[UNKNOWN_IDS], &[UNKNOWN_IDS + 1], 8_192, false)?;
+        if rows.is_empty() {
+            return index.flush();
+        }
+        index.write(rows.into_iter().map(|(key, _)| (key, None)).collect())?;
+    }
+}
+
 /// Where transactions are that anchor a session of this name, behind a place, in the order of the chain.
 pub(super) fn anchors_of(
     index: &dyn Index,

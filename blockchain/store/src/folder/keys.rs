@@ -25,10 +25,11 @@ use super::{
     copy_name, is_store, keep_or_make, key_id, key_of, link, lock, parse_label, read_copy,
     read_outside_key, read_store, write_key, write_label,
 };
-use crate::crypt::{self, Keyring, Secret, random};
+use crate::crypt::{self, Keyring, Secret, Unopened, random};
 use crate::disk::real::RealDisk;
 use crate::disk::{self, Disk};
-use crate::{Damage, StoreError};
+use crate::frame::{Kind, Scanner, Step};
+use crate::{Damage, StoreError, log};
 
 /// A new root key, until it is the root key.
 const NEXT_KEY: &str = "next.key";
@@ -448,6 +449,26 @@ fn rotate(disk: &dyn Disk, keys: &DataKeys) -> Result<u32, StoreError> {
     Ok(number)
 }
 
+/// The newest data key that a fact of the log is encrypted under. Whatever was acknowledged under a key has
+/// facts, so chunks need not be looked at.
+fn newest_in_use(disk: &dyn Disk, store: &[u8; 16]) -> Result<u32, StoreError> {
+    let mut newest = 0;
+    for number in log::listed(disk, store, log::FILE_MAX)?.files {
+        let path = log::path(number);
+        let Ok(file) = disk::find(disk, &path)? else { continue };
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
+        while let Some(step) = scanner.step()? {
+            if let Step::Record(_, header) = step
+                && header.kind == Kind::Fact
+            {
+                newest = newest.max(header.epoch);
+            }
+        }
+    }
+    Ok(newest)
+}
+
 /// Writes a root key where there is no file yet.
 fn write_outside_key(path: &Path, key: &Secret) -> Result<(), StoreError> {
     let text = super::label_text(KEY_TITLE, &super::key_lines("root", key));
@@ -557,7 +578,15 @@ impl Keys {
 
     /// Adds a data key for all that is new; returns its number.
     pub fn rotate(&self) -> Result<u32, StoreError> {
-        rotate(self.disk.as_ref(), &self.data_keys()?)
+        let disk = self.disk.as_ref();
+        let keys = self.data_keys()?;
+        let newest = keys.epochs()?.last().copied().unwrap_or_default();
+        let store = read_store(disk, &self.options, &mut Vec::new())?.id;
+        // Or two keys would have one number, and neither file would open everything.
+        match newest_in_use(disk, &store)? {
+            used if used > newest => Err(StoreError::Key(Unopened::NoKey(used).to_string())),
+            _ => rotate(disk, &keys),
+        }
     }
 
     /// Writes the root key to a file that is not there yet; returns its id.

@@ -12,6 +12,7 @@ use lucid_store::condense::Condensed;
 use lucid_store::disk::Disk;
 use lucid_store::disk::simulated::{SimulatedDisk, SyncPoint};
 use lucid_store::index::memory::MemoryIndex;
+use lucid_store::scrub::Cursor;
 use lucid_store::vault::Vault;
 
 use crate::bench::{Entry, SMALL, Store, chunk, facts_of, files, index_of, reads};
@@ -203,4 +204,58 @@ fn every_flipped_byte_of_a_condensed_log_is_named() {
             assert_eq!(reads(&vault, bytes), Ok(true), "byte {at}");
         }
     }
+}
+
+/// Reads the whole store once, and names what was found.
+fn scrubbed(vault: &Vault) -> Vec<String> {
+    let (mut at, mut found) = (Some(Cursor::default()), Vec::new());
+    while let Some(cursor) = at {
+        let stretch = vault.scrub(cursor, 1_000, &|_| true).unwrap();
+        found.extend(stretch.findings.into_iter().map(|finding| finding.damage.file));
+        at = stretch.next;
+    }
+    found
+}
+
+#[test]
+fn a_foreign_log_file_and_the_number_it_took_stop_nothing_that_reads_the_log() {
+    let (store, other) = (Store::new(true), Store::new(false));
+    let theirs = other.disk();
+    drop(fill(&other.open(&theirs, &Arc::new(MemoryIndex::new())).unwrap(), 0, 1));
+    let disk = store.disk();
+    let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
+    fill(&vault, 0, 20);
+    drop(vault);
+    let newest = lucid_store::log::numbers(&disk).unwrap().into_iter().max().unwrap();
+    // Between the newest one and it, a number was never used.
+    let foreign = lucid_store::log::path(newest + 2);
+    let bytes = &files(&theirs)["log/00000001.log"];
+    disk.create(&foreign).unwrap().append(&[bytes]).unwrap();
+    let index = Arc::new(MemoryIndex::new());
+    let vault = store.open(&disk, &index).unwrap();
+    fill(&vault, 100, 20);
+    let numbers = lucid_store::log::numbers(&disk).unwrap();
+    assert!(!numbers.contains(&(newest + 1)) && numbers.contains(&(newest + 3)), "{numbers:?}");
+    let look = |named: &[String]| {
+        let mut seen = 0;
+        let mut count = |_: &[u8]| {
+            seen += 1;
+            Ok(())
+        };
+        vault.facts(&mut count, &mut |_, _| {}).unwrap();
+        assert_eq!(seen, 120);
+        assert_eq!(scrubbed(&vault), named);
+        let on: Arc<dyn Disk> = Arc::new(disk.clone());
+        let audited = audit(&on, Some(&store.sealer), store.id, None, &|_, _| {}).unwrap();
+        let files: Vec<_> = audited.damage.iter().map(|damage| damage.file.clone()).collect();
+        assert_eq!(files, named, "{:?}", audited.damage);
+    };
+    look(std::slice::from_ref(&foreign));
+    disk.unlink(&foreign).unwrap();
+    look(&[]);
+    assert!(condense(&vault).facts_removed > 20);
+    // One that was there once is still missed.
+    disk.unlink(&lucid_store::log::path(2)).unwrap();
+    assert_eq!(scrubbed(&vault), [lucid_store::log::path(2)]);
+    assert!(vault.facts(&mut |_| Ok(()), &mut |_, _| {}).is_err());
 }

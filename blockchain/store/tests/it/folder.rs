@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use lucid_store::StoreError;
 use lucid_store::audit::audit;
+use lucid_store::codec::Packer;
 use lucid_store::disk::Disk;
+use lucid_store::folder::keys::Keys;
 use lucid_store::folder::{DataFolder, Options, ToRead};
 use lucid_store::index::embedded::EmbeddedIndex;
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::index::temporary::Room;
+use lucid_store::scrub::Cursor;
 use lucid_store::vault::{Drawers, Vault};
 
-use crate::bench::{Entry, chunk, options, reads};
+use crate::bench::{Entry, chunk, facts_of, id_of, options, reads};
 
 /// A new store, closed again.
 fn made(encrypt: bool) -> tempfile::TempDir {
@@ -369,4 +372,51 @@ fn an_index_of_another_log_is_left_aside_where_it_cannot_be_rebuilt() {
         assert!(refused.to_string().ends_with("the tests say so"), "{refused}");
     }
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_older_copy_of_the_data_keys_is_no_damage_and_is_not_built_on() {
+    let home = made(true);
+    let options = options(true, None);
+    let keys = |name: &str| home.path().join("keys").join(name);
+    let copies = ["data.keys", "data.keys.copy"];
+    let older = copies.map(|name| fs::read(keys(name)).unwrap());
+    assert_eq!(Keys::open(home.path(), &options).unwrap().rotate().unwrap(), 2);
+    let newest = copies.map(|name| fs::read(keys(name)).unwrap());
+    let put = |texts: &[Vec<u8>; 2]| {
+        for (name, text) in copies.iter().zip(texts) {
+            fs::write(keys(name), text).unwrap();
+        }
+    };
+    let entry = Entry::new(7, 1, vec![chunk(7, 300)]);
+    entry.commit(&vault(&DataFolder::open(home.path(), &options).unwrap()).unwrap()).unwrap();
+    put(&older);
+    {
+        // With its index it opens, and what is read is refused, and not marked as damaged.
+        let folder = DataFolder::open(home.path(), &options).unwrap();
+        let opened = vault(&folder).unwrap();
+        let read = opened.read_chunk(&mut Packer::new(), &id_of(&entry.chunks[0]));
+        assert!(
+            matches!(&read, Err(StoreError::Key(why)) if why.contains("older copy")),
+            "{read:?}"
+        );
+        assert!(matches!(
+            opened.scrub(Cursor::default(), u64::MAX, &|_| true),
+            Err(StoreError::Key(_))
+        ));
+        assert_eq!(opened.damage(), []);
+    }
+    {
+        let folder = DataFolder::open(home.path(), &options).unwrap();
+        folder.remove_index().unwrap();
+        let refused = vault(&folder).map(drop);
+        assert!(matches!(refused, Err(StoreError::Key(_))), "{refused:?}");
+    }
+    let rotated = Keys::open(home.path(), &options).unwrap().rotate();
+    assert!(matches!(rotated, Err(StoreError::Key(_))), "{rotated:?}");
+    put(&newest);
+    let folder = DataFolder::open(home.path(), &options).unwrap();
+    let opened = vault(&folder).unwrap();
+    assert_eq!((reads(&opened, &entry.chunks[0]), opened.damage()), (Ok(true), vec![]));
+    assert_eq!(facts_of(opened.index()).len(), 1);
 }
