@@ -164,9 +164,12 @@ fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Draine
         for waiting in page {
             let transaction = waiting.transaction;
             let id = transaction.id_digest();
-            let there = match chain.find(&id)? {
-                Some(place) => Some((place.height, is_at(chain, place, &transaction)?)),
-                None => None,
+            let there = match chain.find(&id) {
+                Ok(Some(place)) => Some((place.height, is_at(chain, place, &transaction)?)),
+                Ok(None) => None,
+                // A block that cannot be read may have it.
+                Err(StoreError::Damaged(damage)) => Some((0, There::Unknown(damage))),
+                Err(error) => return Err(error.into()),
             };
             let reason = match there {
                 Some((height, There::Same)) => {

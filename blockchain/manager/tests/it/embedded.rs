@@ -235,3 +235,34 @@ fn a_stored_block_is_judged_as_history_and_an_altered_one_is_refused() {
     assert!(!altered.valid);
     assert!(validate_block(manager.chain.as_ref(), later, b"{", None, Default::default()).is_err());
 }
+
+#[test]
+fn what_a_lost_block_may_have_is_held_up_until_the_loss_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    for n in 0..2 {
+        submit(&manager, &anchor(n)).unwrap();
+        assert!(seal(&manager, now()).unwrap().block.is_some());
+    }
+    submit(&manager, &anchor(2)).unwrap();
+    drop(manager);
+    for part in ["blocks", "bodies"] {
+        let path = folder.path().join(format!("blocks/00000001.{part}"));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[400] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let manager = opened(folder.path());
+    let sealed = seal(&manager, now()).unwrap();
+    assert_eq!((sealed.block, sealed.failed, sealed.left, sealed.held_up), (None, 0, 0, 1));
+    assert!(sealed.damage[0].why.contains("--accept-loss"), "{:?}", sealed.damage);
+    assert!(submit(&manager, &anchor(3)).is_err());
+    drop(manager);
+    let accepting = Options { accept_loss: true, ..Options::default() };
+    drop(open(folder.path(), &accepting, now()).unwrap());
+    let manager = opened(folder.path());
+    submit(&manager, &anchor(3)).unwrap();
+    let sealed = seal(&manager, now()).unwrap();
+    assert_eq!((sealed.block.unwrap().transactions, sealed.held_up), (2, 0));
+}
