@@ -4,6 +4,7 @@
 //! range of a chunk segment that it covers with the digest of the records there. It is valid only if
 //! all of that is there, so the two files need no order between them on the disk.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use lucid_core::wire::{Reader, WireFault, Writer};
@@ -87,8 +88,8 @@ pub struct Listed {
     /// Those that are not there and were: numbers are passed over where a file follows the very commit
     /// that the one before it ends with.
     pub missing: Vec<RangeInclusive<u32>>,
-    /// Those that are no part of it.
-    pub foreign: Vec<Damage>,
+    /// Those that are no part of it, by number.
+    pub foreign: BTreeMap<u32, Damage>,
 }
 
 /// Lists the files of the log up to a number, which has to be there.
@@ -104,7 +105,7 @@ pub fn listed(disk: &dyn Disk, store: &[u8; 16], to: u32) -> Result<Listed, Stor
                 Beginning::Sound(previous) => Some(previous),
                 Beginning::Damaged(_) => None,
                 Beginning::Foreign(why) => {
-                    listed.foreign.push(Damage::new(path, 0, why));
+                    listed.foreign.insert(number, Damage::new(path, 0, why));
                     continue;
                 }
             },

@@ -168,18 +168,14 @@ impl Reader<'_> {
         if !listed.files.contains(&number) {
             let there = listed.files.iter().copied().find(|there| *there > number);
             let next = there.unwrap_or(to.log.saturating_add(1));
-            let passed = number..next;
             for gap in listed.missing {
                 let gap = number.max(*gap.start())..=*gap.end();
                 if gap.start() < &next && !gap.is_empty() {
                     self.found(Damage::missing(gap, log::path), None);
                 }
             }
-            for damage in listed.foreign {
-                let is_here = |number: u32| damage.file == log::path(number);
-                if passed.clone().any(is_here) {
-                    self.found(damage, None);
-                }
+            for (_, damage) in listed.foreign.range(number..next) {
+                self.found(damage.clone(), None);
             }
             return Ok(Some(Cursor { chunks: false, number: next, offset: 0 }));
         }

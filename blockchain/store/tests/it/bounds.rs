@@ -7,7 +7,7 @@ use lucid_store::StoreError;
 use lucid_store::audit::audit;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::collect::Names;
-use lucid_store::committer::Limits;
+use lucid_store::committer::{Limits, Submission};
 use lucid_store::disk::Disk;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::frame::{
@@ -404,4 +404,29 @@ fn an_open_segment_beyond_any_footer_is_left_and_the_next_one_begun() {
     assert_eq!(reads(&vault, &more), Ok(true));
     assert_eq!(reads(&vault, &tiny(17)), Ok(true));
     assert_eq!(segment::numbers(&old.disk).unwrap(), [1, 2]);
+}
+
+#[test]
+fn a_payload_that_ends_as_a_footer_does_not_seal_the_open_segment() {
+    let store = Store::new(false);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
+    Entry::new(1, 1, vec![chunk(1, 50)]).commit(&vault).unwrap();
+    let open_at = lucid_store::index::watermark(index.as_ref()).unwrap().segment_offset;
+    let made = long_footer(&[entry(9)], open_at + HEADER_BYTES as u64 + 40, 99);
+    let bytes = [chunk(2, 40), made].concat();
+    let how = Compression::None;
+    let sealed = vault.chunk(&mut Packer::new(), how, false, &id_of(&bytes), &bytes).unwrap();
+    let chunks = vec![sealed];
+    vault.commit(Submission { chunks, ..Submission::default() }).unwrap();
+    assert!(matches!(Footer::find(disk_file(&disk, 1).as_ref(), 1), Ok(Some(Ok(_)))));
+    // What this process has written it spares.
+    drop(vault);
+    let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
+    let nothing = Names::default();
+    vault.collect().unwrap().run(&nothing, &mut |_, _| true).unwrap();
+    Entry::new(3, 1, vec![chunk(3, 50)]).commit(&vault).unwrap();
+    drop(vault);
+    let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
+    assert_eq!((reads(&vault, &chunk(3, 50)), vault.damage()), (Ok(true), vec![]));
 }

@@ -83,7 +83,7 @@ fn nothing_in_an_encrypted_folder_tells_what_it_keeps() {
     let vault = vault(&folder).unwrap();
     entry.commit(&vault).unwrap();
     vault.close().unwrap();
-    let id = crate::bench::id_of(&text);
+    let id = id_of(&text);
     for place in ["log", "chunks"] {
         for file in fs::read_dir(home.path().join(place)).unwrap() {
             let bytes = fs::read(file.unwrap().path()).unwrap();
@@ -268,7 +268,7 @@ fn a_plain_store_has_no_root_key_and_its_chunks_their_own_names() {
     assert!(!home.path().join("keys/root.key").exists());
     let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
     assert!(!folder.sealer.is_encrypted(), "how it was made is what counts");
-    let id = crate::bench::id_of(b"x");
+    let id = id_of(b"x");
     assert_eq!(folder.sealer.chunk_name(&id).as_bytes(), id.as_bytes());
 }
 
