@@ -18,7 +18,7 @@ use lucid_store::crypt::Sealer;
 use lucid_store::index::{Changes, Project};
 
 use crate::fact::{Anchored, Fact, Marked, Referenced, Sealed, Started, Tail};
-use crate::row::live::seal_mark;
+use crate::row::live::encode_mark;
 use crate::row::{self, Counts, SealedRow, SessionName, SessionRow};
 
 /// Small pieces of a live stream share a row of so many bytes: keystrokes do not become rows of their
@@ -41,13 +41,25 @@ impl SessionProjection {
         SessionName::of(&self.sealer, id)
     }
 
+    /// Sets a row's value, sealed as this row's.
+    fn put(&self, changes: &mut Changes<'_>, key: Vec<u8>, value: &[u8]) -> Result<(), StoreError> {
+        let value = self.sealer.seal_value(&key, value)?;
+        changes.put(key, value);
+        Ok(())
+    }
+
+    /// Opens a row's value, if there is one.
+    fn get(&self, changes: &Changes<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        changes.get(key)?.map(|value| self.sealer.open_value(key, value)).transpose()
+    }
+
     fn load(
         &self,
         changes: &Changes<'_>,
         name: &SessionName,
     ) -> Result<Option<SessionRow>, StoreError> {
-        let value = changes.get(&name.session_key())?;
-        value.map(|value| row::open_session(&self.sealer, value)).transpose()
+        let key = name.session_key();
+        changes.get(&key)?.map(|value| row::open_session(&self.sealer, &key, value)).transpose()
     }
 
     fn store(
@@ -56,8 +68,7 @@ impl SessionProjection {
         name: &SessionName,
         session: &SessionRow,
     ) -> Result<(), StoreError> {
-        changes.put(name.session_key(), row::seal_session(&self.sealer, session)?);
-        Ok(())
+        self.put(changes, name.session_key(), &session.encode())
     }
 
     fn started(&self, fact: Started, changes: &mut Changes<'_>) -> Result<(), StoreError> {
@@ -141,9 +152,7 @@ impl SessionProjection {
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
         let reference = session.take(&session_key(&session.id), chunk, length);
-        let value = row::seal_reference(&self.sealer, &reference)?;
-        changes.put(name.reference_key(reference.index), value);
-        Ok(())
+        self.put(changes, name.reference_key(reference.index), &reference.encode())
     }
 
     /// Forgets every mark.
@@ -163,10 +172,10 @@ impl SessionProjection {
     ) -> Result<(), StoreError> {
         let mut offset = from;
         while offset < from + length {
-            let Some(value) = changes.get(&name.tail_key(offset))? else { break };
-            let bytes = self.sealer.open_value(value)?.len() as u64;
-            changes.remove(name.tail_key(offset));
-            offset += bytes.max(1);
+            let key = name.tail_key(offset);
+            let Some(bytes) = self.get(changes, &key)? else { break };
+            changes.remove(key);
+            offset += (bytes.len() as u64).max(1);
         }
         Ok(())
     }
@@ -178,7 +187,7 @@ impl SessionProjection {
         if fact.offset == session.offset() {
             if !fact.bytes.is_empty() {
                 let (at, row) = self.tail_row(changes, &name, &session, fact)?;
-                changes.put(name.tail_key(at), self.sealer.seal_value(&row)?);
+                self.put(changes, name.tail_key(at), &row)?;
                 session.tail_row_at = at;
                 session.tail_bytes += fact.bytes.len() as u64;
                 count(changes, |counts| counts.bytes += fact.bytes.len() as u64)?;
@@ -201,9 +210,8 @@ impl SessionProjection {
         let joined = (fact.offset + fact.bytes.len() as u64).saturating_sub(at);
         if session.tail_bytes > 0
             && joined <= TAIL_ROW_BYTES
-            && let Some(value) = changes.get(&name.tail_key(at))?
+            && let Some(mut row) = self.get(changes, &name.tail_key(at))?
         {
-            let mut row = self.sealer.open_value(value)?;
             row.extend_from_slice(&fact.bytes);
             return Ok((at, row));
         }
@@ -216,7 +224,7 @@ impl SessionProjection {
         if !due(session.last_mark.as_ref(), &fact.mark) {
             return Ok(());
         }
-        changes.put(name.mark_key(session.marks), seal_mark(&self.sealer, &fact.mark)?);
+        self.put(changes, name.mark_key(session.marks), &encode_mark(&fact.mark))?;
         session.marks += 1;
         session.last_mark = Some(fact.mark);
         self.store(changes, &name, &session)
@@ -227,8 +235,7 @@ impl SessionProjection {
         let Ok(manifest) = Manifest::parse(fact.manifest.as_bytes()) else { return Ok(()) };
         let manifest_hash = manifest::hash_of(&fact.manifest);
         // Also where the session is gone: the next manifest names this one all the same.
-        let last = self.sealer.seal_value(manifest_hash.as_bytes())?;
-        changes.put(row::last_manifest_key(), last);
+        self.put(changes, row::last_manifest_key(), manifest_hash.as_bytes())?;
         let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
         session.has_gap |= session.chunk_count() != manifest.chunk_count;
         if session.sealed.is_none() {
@@ -243,9 +250,8 @@ impl SessionProjection {
         });
         // Sealing may have added to it.
         session.metadata = manifest.metadata;
-        let seal = |text: &str| self.sealer.seal_value(text.as_bytes());
-        changes.put(name.manifest_key(), seal(&fact.manifest)?);
-        changes.put(name.anchor_key(), seal(&fact.anchor)?);
+        self.put(changes, name.manifest_key(), fact.manifest.as_bytes())?;
+        self.put(changes, name.anchor_key(), fact.anchor.as_bytes())?;
         changes.put(name.unanchored_key(manifest.ended_at), Vec::new());
         self.store(changes, &name, &session)
     }
@@ -259,7 +265,7 @@ impl SessionProjection {
             count(changes, |counts| counts.anchored += 1)?;
         }
         session.anchored = Some((fact.block_index, fact.block_hash));
-        changes.put(name.proof_key(), self.sealer.seal_value(&fact.proof)?);
+        self.put(changes, name.proof_key(), &fact.proof)?;
         if let Some(sealed) = &session.sealed {
             changes.remove(name.unanchored_key(sealed.ended_at));
         }
@@ -293,13 +299,9 @@ impl Project for SessionProjection {
                 Ok(())
             }
             Ok(scrubbed @ Fact::Scrubbed(_)) => {
-                changes.put(row::scrub_key(), self.sealer.seal_value(&scrubbed.encode())?);
-                Ok(())
+                self.put(changes, row::scrub_key(), &scrubbed.encode())
             }
-            Ok(chain @ Fact::Chain(_)) => {
-                changes.put(row::chain_key(), self.sealer.seal_value(&chain.encode())?);
-                Ok(())
-            }
+            Ok(chain @ Fact::Chain(_)) => self.put(changes, row::chain_key(), &chain.encode()),
             Ok(Fact::Uploaded(fact)) => self.uploaded(&fact, changes),
             Ok(Fact::Forgotten(fact)) => self.forgotten(&fact, changes),
             Ok(Fact::Placed(fact)) => self.placed(&fact, changes),

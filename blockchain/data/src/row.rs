@@ -174,7 +174,8 @@ impl SessionRow {
         Reference { index, offset, length, chunk, leaf }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// The value of its row, to be sealed.
+    pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.text(self.id.as_str()).text(&self.user).text(self.layout.as_str());
         to.option(self.secret.as_ref(), |to, secret| {
@@ -310,7 +311,8 @@ impl Reference {
         self.offset <= offset && offset < self.end()
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// The value of its row, to be sealed.
+    pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.u64(self.offset).u32(self.length).raw(self.chunk.as_bytes()).raw(self.leaf.as_bytes());
         to.finish()
@@ -474,41 +476,31 @@ pub fn name_in(key: &[u8]) -> Option<SessionName> {
     key.last_chunk::<16>().map(|name| SessionName(*name))
 }
 
-/// Seals a row's value.
-pub fn seal_session(sealer: &Sealer, row: &SessionRow) -> Result<Vec<u8>, StoreError> {
-    sealer.seal_value(&row.encode())
-}
-
-/// Seals a reference's value.
-pub fn seal_reference(sealer: &Sealer, reference: &Reference) -> Result<Vec<u8>, StoreError> {
-    sealer.seal_value(&reference.encode())
-}
-
-/// Opens a reference's value.
+/// Opens a reference's row.
 pub fn open_reference(
     sealer: &Sealer,
-    index: u64,
+    key: &[u8],
     value: Vec<u8>,
 ) -> Result<Reference, StoreError> {
-    Reference::decode(index, &sealer.open_value(value)?)
+    Reference::decode(number_in(key), &sealer.open_value(key, value)?)
         .map_err(|fault| StoreError::Index(format!("a reference's row: {fault}")))
 }
 
-/// Opens a session's value.
-pub fn open_session(sealer: &Sealer, value: Vec<u8>) -> Result<SessionRow, StoreError> {
-    SessionRow::decode(&sealer.open_value(value)?)
+/// Opens a session's row.
+pub fn open_session(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<SessionRow, StoreError> {
+    SessionRow::decode(&sealer.open_value(key, value)?)
         .map_err(|fault| StoreError::Index(format!("a session's row: {fault}")))
 }
 
-/// The row of a session, if there is one. A value does not know its key, so what it says of itself is held
-/// against the name that was asked for.
+/// The row of a session, if there is one. In an index of an earlier version, and in a plain store, a value
+/// does not know its key, so what it says of itself is held against the name that was asked for.
 pub fn session(
     index: &dyn Index,
     sealer: &Sealer,
     name: &SessionName,
 ) -> Result<Option<SessionRow>, StoreError> {
-    let row = index.get(&name.session_key())?.map(|value| open_session(sealer, value));
-    let row = row.transpose()?;
+    let key = name.session_key();
+    let row = index.get(&key)?.map(|value| open_session(sealer, &key, value)).transpose()?;
     match row.as_ref().is_none_or(|row| SessionName::of(sealer, &row.id) == *name) {
         true => Ok(row),
         false => Err(StoreError::Index("a session's row is another session's".into())),
@@ -525,7 +517,7 @@ pub fn references(
 ) -> Result<Vec<Reference>, StoreError> {
     let to = [name.key(REFERENCE).as_slice(), &[0xff; 9]].concat();
     let rows = index.scan(&name.reference_key(start), &to, limit, false)?;
-    rows.into_iter().map(|(key, value)| open_reference(sealer, number_in(&key), value)).collect()
+    rows.into_iter().map(|(key, value)| open_reference(sealer, &key, value)).collect()
 }
 
 /// References of all sessions, one session after the other, from the key `from` on.
@@ -539,7 +531,7 @@ pub fn all_references(
     let rows = index.scan(from, &[REFERENCE + 1], limit, false)?;
     rows.into_iter()
         .map(|(key, value)| {
-            let reference = open_reference(sealer, number_in(&key), value)?;
+            let reference = open_reference(sealer, &key, value)?;
             Ok((key, reference))
         })
         .collect()
@@ -553,8 +545,8 @@ pub fn session_of_reference(key: &[u8]) -> Option<SessionName> {
 /// The bytes behind the last cut, joined.
 pub fn tail(index: &dyn Index, sealer: &Sealer, name: &SessionName) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
-    for (_, value) in tail_rows(index, name)? {
-        bytes.extend_from_slice(&sealer.open_value(value)?);
+    for (key, value) in tail_rows(index, name)? {
+        bytes.extend_from_slice(&sealer.open_value(&key, value)?);
     }
     Ok(bytes)
 }

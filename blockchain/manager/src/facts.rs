@@ -321,8 +321,15 @@ impl Facts {
     }
 
     fn ticket(&self, name: &[u8], changes: &Changes<'_>) -> Result<Option<Ticket>, StoreError> {
-        let value = changes.get(&key(TICKET, name))?;
-        value.map(|value| open_ticket(&self.sealer, value)).transpose()
+        let key = key(TICKET, name);
+        changes.get(&key)?.map(|value| open_ticket(&self.sealer, &key, value)).transpose()
+    }
+
+    /// Sets a row's value, sealed as this row's.
+    fn put(&self, changes: &mut Changes<'_>, key: Vec<u8>, value: &[u8]) -> Result<(), StoreError> {
+        let value = self.sealer.seal_value(&key, value)?;
+        changes.put(key, value);
+        Ok(())
     }
 
     fn put_ticket(
@@ -331,8 +338,7 @@ impl Facts {
         ticket: &Ticket,
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
-        changes.put(key(TICKET, name), self.sealer.seal_value(&ticket.encode())?);
-        Ok(())
+        self.put(changes, key(TICKET, name), &ticket.encode())
     }
 
     fn pooled(
@@ -354,7 +360,7 @@ impl Facts {
             .map_err(|_| StoreError::Index("a pooled transaction is too long".into()))?;
         let stage = Stage::Pending { order: pool.next, bytes };
         changes.put(key(ORDER, &pool.next.to_be_bytes()), name.to_vec());
-        changes.put(key(TEXT, &name), self.sealer.seal_value(text.as_bytes())?);
+        self.put(changes, key(TEXT, &name), text.as_bytes())?;
         self.put_ticket(&name, &Ticket { posted, submitted_at: at, stage }, changes)?;
         pool.next += 1;
         pool.transactions += 1;
@@ -426,8 +432,8 @@ impl Project for Facts {
     }
 }
 
-fn open_ticket(sealer: &Sealer, value: Vec<u8>) -> Result<Ticket, StoreError> {
-    Ticket::decode(&sealer.open_value(value)?).map_err(fault("a transaction"))
+fn open_ticket(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Ticket, StoreError> {
+    Ticket::decode(&sealer.open_value(key, value)?).map_err(fault("a transaction"))
 }
 
 fn read_pool(value: Option<Vec<u8>>) -> Result<Pool, StoreError> {
@@ -455,8 +461,9 @@ pub fn pool(index: &dyn Index) -> Result<Pool, StoreError> {
 
 /// What is remembered of a transaction.
 pub fn ticket(vault: &Vault, id: &IdDigest) -> Result<Option<Ticket>, StoreError> {
-    let value = vault.index().get(&key(TICKET, &vault.sealer().index_name(id)))?;
-    value.map(|value| open_ticket(vault.sealer(), value)).transpose()
+    let key = key(TICKET, &vault.sealer().index_name(id));
+    let value = vault.index().get(&key)?;
+    value.map(|value| open_ticket(vault.sealer(), &key, value)).transpose()
 }
 
 /// The text of a transaction that is pending or failed.
@@ -465,8 +472,9 @@ pub fn text(vault: &Vault, id: &IdDigest) -> Result<Option<Transaction>, StoreEr
 }
 
 fn text_of(vault: &Vault, name: &[u8]) -> Result<Option<Transaction>, StoreError> {
-    let Some(value) = vault.index().get(&key(TEXT, name))? else { return Ok(None) };
-    let text = vault.sealer().open_value(value)?;
+    let key = key(TEXT, name);
+    let Some(value) = vault.index().get(&key)? else { return Ok(None) };
+    let text = vault.sealer().open_value(&key, value)?;
     Transaction::parse(&text).map(Some).map_err(|fault| {
         StoreError::Index(format!("a pooled transaction: {fault}; `lucid reindex` rebuilds it"))
     })

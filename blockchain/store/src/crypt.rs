@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lucid_core::digest::{ChunkId, ChunkName};
 use lucid_core::limits::CHUNK_BYTES_MAX;
@@ -40,8 +41,14 @@ pub struct Keyring {
     dedup: Secret,
     epochs: BTreeMap<u32, Secret>,
     current: u32,
-    index: LessSafeKey,
     index_names: Secret,
+    /// What the keys of the index's rows are made of.
+    index_rows: Secret,
+    /// The one key of all rows, in an index that an earlier version made.
+    unbound: LessSafeKey,
+    /// Which of the two holds. Whoever makes rows has the sealer before there is an index, in an `Arc`, and
+    /// only the index says how its values are sealed: so this is said to a sealer that is shared already.
+    rows_are_bound: AtomicBool,
 }
 
 impl fmt::Debug for Keyring {
@@ -57,12 +64,26 @@ impl Keyring {
             .keys()
             .next_back()
             .ok_or_else(|| StoreError::Key("the key file holds no data key".into()))?;
-        let index_key =
-            Zeroizing::new(blake3::derive_key("lucid-store 2026 index values", dedup.as_slice()));
-        let index_names =
-            Zeroizing::new(blake3::derive_key("lucid-store 2026 index names", dedup.as_slice()));
-        let index = key(CipherId::Aes256Gcm, &index_key)?;
-        Ok(Self { dedup, epochs, current, index, index_names })
+        let derive = |what| Zeroizing::new(blake3::derive_key(what, dedup.as_slice()));
+        let index_names = derive("lucid-store 2026 index names");
+        let index_rows = derive("lucid-store 2026 index rows");
+        let unbound = key(CipherId::Aes256Gcm, &derive("lucid-store 2026 index values"))?;
+        let rows_are_bound = AtomicBool::new(true);
+        Ok(Self { dedup, epochs, current, index_names, index_rows, unbound, rows_are_bound })
+    }
+
+    /// Hands over the key that seals the values of a row of the index.
+    fn with_row_key<T>(
+        &self,
+        row: &[u8],
+        apply: impl FnOnce(&LessSafeKey) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // Set once, before there is a second thread that reads or writes rows.
+        if !self.rows_are_bound.load(Ordering::Relaxed) {
+            return apply(&self.unbound);
+        }
+        let of_row = Zeroizing::new(*blake3::keyed_hash(&self.index_rows, row).as_bytes());
+        apply(&key(CipherId::Aes256Gcm, &of_row)?)
     }
 }
 
@@ -402,31 +423,42 @@ impl Sealer {
         }
     }
 
-    /// Encrypts a value of the index; in a plain store the bytes stay as they are.
-    pub fn seal_value(&self, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+    /// Says how values of the index are sealed: each under the key of its row, or, in an index that an
+    /// earlier version made, all under one. To be called before any value is sealed or opened.
+    pub(crate) fn bind_rows(&self, bound: bool) {
+        if let Some(keys) = &self.keyring {
+            keys.rows_are_bound.store(bound, Ordering::Relaxed);
+        }
+    }
+
+    /// Encrypts the value of the index's row with this key: put in another row's place, it does not open.
+    /// In a plain store the bytes stay as they are.
+    pub fn seal_value(&self, row: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let Some(keys) = &self.keyring else { return Ok(plain.to_vec()) };
         let nonce = random::<12>()?;
         let mut value = plain.to_vec();
-        keys.index
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut value)
-            .map_err(|_| StoreError::Key("an index value cannot be encrypted".into()))?;
+        keys.with_row_key(row, |key| {
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            key.seal_in_place_append_tag(nonce, Aad::empty(), &mut value)
+                .map_err(|_| StoreError::Key("an index value cannot be encrypted".into()))
+        })?;
         value.extend_from_slice(&nonce);
         Ok(value)
     }
 
-    /// Undoes [`Sealer::seal_value`].
-    pub fn open_value(&self, mut value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    /// Undoes [`Sealer::seal_value`], for the value of the same row.
+    pub fn open_value(&self, row: &[u8], mut value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(keys) = &self.keyring else { return Ok(value) };
         let fault = || {
             StoreError::Index(
                 "a value does not open; run `lucid reindex` to rebuild the index".into(),
             )
         };
-        let at = value.len().checked_sub(12).ok_or_else(fault)?;
-        let nonce = value.split_off(at);
-        let nonce = Nonce::try_assume_unique_for_key(&nonce).map_err(|_| fault())?;
-        let length =
-            keys.index.open_in_place(nonce, Aad::empty(), &mut value).map_err(|_| fault())?.len();
+        let (sealed, nonce) = value.split_last_chunk_mut::<12>().ok_or_else(fault)?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let length = keys.with_row_key(row, |key| {
+            Ok(key.open_in_place(nonce, Aad::empty(), sealed).map_err(|_| fault())?.len())
+        })?;
         value.truncate(length);
         Ok(value)
     }
@@ -514,8 +546,36 @@ mod tests {
     #[test]
     fn index_values_open_and_do_not_repeat() {
         let sealer = sealer(1);
-        let (a, b) = (sealer.seal_value(b"v").unwrap(), sealer.seal_value(b"v").unwrap());
+        let sealed = || sealer.seal_value(b"row", b"v").unwrap();
+        let (a, b) = (sealed(), sealed());
         assert_ne!(a, b);
-        assert_eq!(sealer.open_value(a).unwrap(), b"v");
+        assert_eq!(sealer.open_value(b"row", a).unwrap(), b"v");
+    }
+
+    #[test]
+    fn the_value_of_one_row_does_not_open_in_another() {
+        let sealer = sealer(1);
+        let value = sealer.seal_value(b"row 1", b"v").unwrap();
+        assert_eq!(sealer.open_value(b"row 1", value.clone()).unwrap(), b"v");
+        for other in [&b"row 2"[..], b"row ", b"row 11", b""] {
+            let fault = sealer.open_value(other, value.clone()).unwrap_err().to_string();
+            assert!(fault.contains("lucid reindex"), "{fault}");
+        }
+        assert!(sealer.open_value(b"row 1", value[..11].to_vec()).is_err());
+    }
+
+    #[test]
+    fn an_index_of_an_earlier_version_is_read_and_written_under_its_one_key() {
+        let sealer = sealer(1);
+        let bound = sealer.seal_value(b"row 1", b"v").unwrap();
+        sealer.bind_rows(false);
+        let unbound = sealer.seal_value(b"row 1", b"v").unwrap();
+        // As that version would: no value knew its row.
+        assert_eq!(sealer.open_value(b"row 2", unbound.clone()).unwrap(), b"v");
+        // Neither opens as the other, so a marker that was removed or added opens nothing wrongly.
+        assert!(sealer.open_value(b"row 1", bound.clone()).is_err());
+        sealer.bind_rows(true);
+        assert!(sealer.open_value(b"row 1", unbound).is_err());
+        assert_eq!(sealer.open_value(b"row 1", bound).unwrap(), b"v");
     }
 }

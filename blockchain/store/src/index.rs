@@ -23,6 +23,7 @@ const QUARANTINE: u8 = b'\x02';
 const WATERMARK: u8 = b'\x03';
 const RETIRED: u8 = b'\x04';
 const REWRITTEN: u8 = b'\x05';
+const BOUND: u8 = b'\x06';
 
 /// A key with its value, or with `None` where it is to be removed.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -357,6 +358,21 @@ pub fn watermark(index: &dyn Index) -> Result<Watermark, StoreError> {
         Some(value) => Watermark::decode(&value)
             .map_err(|fault| StoreError::Index(format!("the watermark: {fault}"))),
     }
+}
+
+/// Whether the index's values are sealed each under the key of its row. A new index is marked as one
+/// whose values are, before it has any; one without the mark was made by an earlier version, and stays as
+/// it is until it is made anew.
+pub(crate) fn is_bound(index: &dyn Index) -> Result<bool, StoreError> {
+    if index.get(&[BOUND])?.is_some() {
+        return Ok(true);
+    }
+    // Sealed values are only ever written together with a watermark.
+    if index.get(&[WATERMARK])?.is_some() {
+        return Ok(false);
+    }
+    index.write(vec![(vec![BOUND], Some(Vec::new()))])?;
+    Ok(true)
 }
 
 /// Notes how far the index has come, in the same batch as the rows that brought it there.

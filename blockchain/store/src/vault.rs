@@ -195,6 +195,8 @@ impl Vault {
         let mut damage = Vec::new();
         begin_mark(disk.as_ref())?;
         let mark = read_mark(disk.as_ref(), &mut damage)?;
+        // Here the sealer first meets the index, and nothing has been projected yet.
+        sealer.bind_rows(index::is_bound(index.as_ref())?);
         let mut recovered = recovery::recover(Parts {
             disk: &disk,
             sealer: &sealer,

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use flate2::read::GzDecoder;
+use lucid_store::index::Index as _;
+use lucid_store::index::embedded::EmbeddedIndex;
 use serde_json::Value;
 
 use super::home::{Home, Snapshot};
@@ -120,6 +122,29 @@ fn a_store_of_2026_11_21_is_indexed_anew() {
     assert_all_there(&home);
     home.done(&[&"reindex"]);
     assert_all_there(&home);
+}
+
+/// Whether the rows of the indexes are sealed each under a key of its own.
+fn are_bound(home: &Home) -> [bool; 2] {
+    ["data-chain", "block-manager"].map(|service| {
+        let index = EmbeddedIndex::open(&home.data().join(service).join("index")).unwrap();
+        index.get(&[0x06]).unwrap().is_some()
+    })
+}
+
+#[test]
+fn an_index_of_2026_11_21_goes_on_unbound_until_it_is_made_anew() {
+    let home = thawed("store");
+    home.archive("anew", &home.at("in/folder/sub"));
+    home.fed(&[&"append", &"--session", &"since", &"--keep-open"], b"still open\n");
+    assert_eq!(are_bound(&home), [false; 2]);
+    assert!(home.done(&[&"cat", &"anew", &"numbers"]).out == numbers(1, 2000));
+    assert_all_there(&home);
+    home.done(&[&"reindex"]);
+    assert_eq!(are_bound(&home), [true; 2]);
+    assert_all_there(&home);
+    assert!(home.done(&[&"cat", &"anew", &"numbers"]).out == numbers(1, 2000));
+    assert_eq!(home.done(&[&"cat", &"since"]).text(), "still open\n");
 }
 
 #[test]

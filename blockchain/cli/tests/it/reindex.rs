@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lucid_store::index::Index as _;
+use lucid_store::index::embedded::EmbeddedIndex;
 use serde_json::Value;
 
 use super::home::{Home, Snapshot, copy, noise, prose};
@@ -136,4 +138,38 @@ fn an_index_that_cannot_be_opened_says_what_to_do_and_is_replaced() {
     break_it(&index(&home, "block-manager"));
     home.done(&[&"reindex"]);
     assert_back(&home, &before);
+}
+
+/// Puts the values of the first rows of two sessions in each other's place, in the index of a store that
+/// nobody has open.
+fn swap_rows(home: &Home, prefix: u8) {
+    let index = EmbeddedIndex::open(&index(home, "data-chain")).unwrap();
+    let rows = index.scan(&[prefix], &[prefix + 1], usize::MAX, false).unwrap();
+    let (a, of_a) = rows.first().unwrap().clone();
+    let (b, of_b) = rows.iter().find(|(key, _)| key[1..17] != a[1..17]).unwrap().clone();
+    index.write(vec![(a, Some(of_b)), (b, Some(of_a))]).unwrap();
+    index.flush().unwrap();
+}
+
+#[test]
+fn rows_in_each_others_place_are_refused_until_the_index_is_made_anew() {
+    let home = Home::new();
+    for (session, seed) in [("one", 1), ("other", 2)] {
+        let stream = home.file(session, noise(seed, 8_000_000));
+        home.done(&[&"append", &stream, &"--session", &session, &"--keep-open"]);
+    }
+    // Of sessions, of references, and of what is not cut yet.
+    for prefix in [0x50, 0x51, 0x52] {
+        swap_rows(&home, prefix);
+        for session in ["one", "other"] {
+            let ran = home.run(&[&"cat", &session]);
+            assert_ne!(ran.code, 0, "{prefix:#x}");
+            assert!(ran.complaint().contains("lucid reindex"), "{prefix:#x}: {}", ran.err);
+        }
+        home.done(&[&"reindex"]);
+        for (session, seed) in [("one", 1), ("other", 2)] {
+            assert!(home.done(&[&"cat", &session]).out == noise(seed, 8_000_000));
+        }
+    }
+    home.assert_sound();
 }

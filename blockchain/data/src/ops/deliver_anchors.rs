@@ -238,7 +238,8 @@ fn fault(confirmed: &Confirmed, text: &str, transaction: &Transaction) -> Option
 
 /// The text of a sealed session's anchor transaction.
 pub fn anchor_text(vault: &Vault, name: &SessionName) -> Result<String, OpError> {
-    let Some(value) = vault.index().get(&name.anchor_key())? else { return Ok(String::new()) };
-    let bytes = vault.sealer().open_value(value)?;
+    let key = name.anchor_key();
+    let Some(value) = vault.index().get(&key)? else { return Ok(String::new()) };
+    let bytes = vault.sealer().open_value(&key, value)?;
     String::from_utf8(bytes).map_err(|_| OpError::Unsound("the anchor is not text".into()))
 }

@@ -24,7 +24,7 @@ pub fn expire_uploads(vault: &Vault, now: Timestamp) -> Result<u64, OpError> {
         let is_last = rows.len() < BATCH;
         let mut chunks = Vec::new();
         for (key, value) in rows {
-            let row = UploadedRow::open(vault.sealer(), value)?;
+            let row = UploadedRow::open(vault.sealer(), &key, value)?;
             if !row.counts(now) {
                 chunks.push(row.chunk);
             }

@@ -265,8 +265,8 @@ pub fn all_chunks(
         let rows = drawer.scan(&from, &to, PAGE, false)?;
         let Some((last, _)) = rows.last() else { break };
         from = [last.as_slice(), &[0]].concat();
-        for (_, value) in rows {
-            let row = UploadedRow::open(sealer, value)?;
+        for (key, value) in rows {
+            let row = UploadedRow::open(sealer, &key, value)?;
             if !row.counts(now) {
                 continue;
             }

@@ -71,13 +71,13 @@ pub fn in_index(vault: &Vault, now: Timestamp) -> Result<Names, OpError> {
     // read may have become one since.
     each_row(vault, PlacedRow::range(), &mut |key, value| {
         if let Some(session) = sessions.find(vault, row::session_of_reference(key))? {
-            let placed = PlacedRow::open(sealer, value)?;
+            let placed = PlacedRow::open(sealer, key, value)?;
             names.add(&sealer.chunk_name(session.key_of(&placed.chunk)));
         }
         Ok(())
     })?;
     each_row(vault, UploadedRow::range(), &mut |key, value| {
-        if UploadedRow::open(sealer, value)?.counts(now) {
+        if UploadedRow::open(sealer, key, value)?.counts(now) {
             UploadedRow::name_in(key).iter().for_each(|name| names.add(name));
         }
         Ok(())

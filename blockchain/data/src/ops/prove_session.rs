@@ -184,15 +184,17 @@ pub fn session_manifest(
 
 /// The text of a sealed session's manifest.
 pub fn manifest_text(vault: &Vault, name: &SessionName) -> Result<String, OpError> {
-    let value = vault.index().get(&name.manifest_key())?.unwrap_or_default();
-    String::from_utf8(vault.sealer().open_value(value)?)
+    let key = name.manifest_key();
+    let value = vault.index().get(&key)?.unwrap_or_default();
+    String::from_utf8(vault.sealer().open_value(&key, value)?)
         .map_err(|_| OpError::Unsound("the manifest is not text".into()))
 }
 
 /// The way from a session's anchor into its block, once there is one.
 pub fn anchored(vault: &Vault, name: &SessionName) -> Result<Option<Anchored>, OpError> {
-    let Some(value) = vault.index().get(&name.proof_key())? else { return Ok(None) };
-    Anchored::decode(&vault.sealer().open_value(value)?)
+    let key = name.proof_key();
+    let Some(value) = vault.index().get(&key)? else { return Ok(None) };
+    Anchored::decode(&vault.sealer().open_value(&key, value)?)
         .map(Some)
         .map_err(|fault| OpError::Unsound(format!("the stored proof: {fault}")))
 }

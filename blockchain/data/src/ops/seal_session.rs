@@ -217,7 +217,8 @@ fn check_appendix(
 
 /// The manifest that was sealed last; the next one names it, so a missing session shows.
 fn last_manifest(vault: &Vault) -> Result<Option<ManifestHash>, OpError> {
-    let Some(value) = vault.index().get(&row::last_manifest_key())? else { return Ok(None) };
-    let bytes = vault.sealer().open_value(value)?;
+    let key = row::last_manifest_key();
+    let Some(value) = vault.index().get(&key)? else { return Ok(None) };
+    let bytes = vault.sealer().open_value(&key, value)?;
     Ok(bytes.first_chunk::<32>().map(|hash| ManifestHash::new(*hash)))
 }

@@ -57,8 +57,8 @@ pub fn verifications(
     let (from, to) = Notes::verified_range();
     let mut found = Vec::new();
     // They are few: the projection keeps a thousand.
-    for (_, value) in vault.index().scan(&from, &to, usize::MAX, true)? {
-        let bytes = vault.sealer().open_value(value)?;
+    for (key, value) in vault.index().scan(&from, &to, usize::MAX, true)? {
+        let bytes = vault.sealer().open_value(&key, value)?;
         let Ok(Fact::Verified(outcome)) = Fact::decode(&bytes) else {
             return Err(OpError::Unsound("a remembered verification is none; reindex".into()));
         };

@@ -8,6 +8,7 @@ use lucid_core::bundle::Anchored as Proof;
 use lucid_core::manifest;
 use lucid_core::session::SessionId;
 use lucid_store::StoreError;
+use lucid_store::index::Row;
 use lucid_store::vault::Vault;
 
 use crate::fact::{Fact, Referenced, Started};
@@ -27,8 +28,9 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
             is_last || (row.sealed.is_none() && fact.offset >= row.cut_bytes)
         }),
         Fact::Sealed(fact) => {
-            let last = vault.index().get(&row::last_manifest_key())?;
-            let last = last.map(|value| vault.sealer().open_value(value)).transpose()?;
+            let key = row::last_manifest_key();
+            let last = vault.index().get(&key)?;
+            let last = last.map(|value| vault.sealer().open_value(&key, value)).transpose()?;
             session(&fact.session)?.is_some()
                 || last.as_deref() == Some(manifest::hash_of(&fact.manifest).as_bytes())
         }
@@ -60,7 +62,8 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
         Fact::Verified(fact) => {
             let (from, to) = Notes::verified_range();
             let oldest = vault.index().scan(&from, &to, 1, false)?.into_iter().next();
-            let oldest = oldest.map(|(_, value)| vault.sealer().open_value(value)).transpose()?;
+            let open = |(key, value): Row| vault.sealer().open_value(&key, value);
+            let oldest = oldest.map(open).transpose()?;
             match oldest.as_deref().map(Fact::decode) {
                 Some(Ok(Fact::Verified(oldest))) => oldest.at <= fact.at,
                 _ => true,

@@ -99,7 +99,7 @@ impl SessionProjection {
                 self.refer(changes, &name, *length, None)?;
                 count(changes, |counts| counts.uploads += 1)?;
             }
-            changes.put(UploadedRow::key(&name), row.seal(&self.sealer)?);
+            self.put(changes, UploadedRow::key(&name), &row.encode())?;
         }
         Ok(())
     }
@@ -109,8 +109,8 @@ impl SessionProjection {
         changes: &Changes<'_>,
         name: &ChunkName,
     ) -> Result<Option<UploadedRow>, StoreError> {
-        let value = changes.get(&UploadedRow::key(name))?;
-        value.map(|value| UploadedRow::open(&self.sealer, value)).transpose()
+        let key = UploadedRow::key(name);
+        changes.get(&key)?.map(|value| UploadedRow::open(&self.sealer, &key, value)).transpose()
     }
 
     pub(super) fn forgotten(
@@ -152,11 +152,11 @@ impl SessionProjection {
             };
             let key = PlacedRow::key(&name, index);
             let is_new = changes.get(&key)?.is_none();
-            changes.put(key, row.seal(&self.sealer)?);
+            self.put(changes, key, &row.encode())?;
             for alias in row.alias.into_iter().chain([chunk.to_string()]) {
                 let key = Alias::key(&self.sealer, &alias, &name);
                 if changes.get(&key)?.is_none() {
-                    changes.put(key, Alias::seal(&self.sealer, index)?);
+                    self.put(changes, key, &Alias::encode(index))?;
                 }
             }
             if index >= session.chunk_count() && is_new {
@@ -177,10 +177,9 @@ impl SessionProjection {
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
         while session.pending > 0 {
-            let Some(value) = changes.get(&PlacedRow::key(name, session.chunk_count()))? else {
-                break;
-            };
-            let PlacedRow { chunk, length, .. } = PlacedRow::open(&self.sealer, value)?;
+            let key = PlacedRow::key(name, session.chunk_count());
+            let Some(value) = changes.get(&key)? else { break };
+            let PlacedRow { chunk, length, .. } = PlacedRow::open(&self.sealer, &key, value)?;
             self.append(session, name, chunk, length, changes)?;
             session.pending -= 1;
             count(changes, |counts| {
@@ -203,10 +202,11 @@ impl SessionProjection {
             self.unrefer(changes, &chunk, length, Some(name))
         };
         for index in 0..session.chunk_count() {
-            if let Some(value) = changes.get(&name.reference_key(index))? {
-                let known = crate::row::open_reference(&self.sealer, index, value)?;
+            let key = name.reference_key(index);
+            if let Some(value) = changes.get(&key)? {
+                let known = crate::row::open_reference(&self.sealer, &key, value)?;
                 forget(changes, &known.chunk, known.length)?;
-                changes.remove(name.reference_key(index));
+                changes.remove(key);
             }
             self.forget_placed(name, index, changes)?;
         }
@@ -234,7 +234,7 @@ impl SessionProjection {
     ) -> Result<Option<PlacedRow>, StoreError> {
         let key = PlacedRow::key(name, index);
         let Some(value) = changes.get(&key)? else { return Ok(None) };
-        let placed = PlacedRow::open(&self.sealer, value)?;
+        let placed = PlacedRow::open(&self.sealer, &key, value)?;
         for alias in placed.alias.iter().cloned().chain([placed.chunk.to_string()]) {
             changes.remove(Alias::key(&self.sealer, &alias, name));
         }
@@ -260,16 +260,14 @@ impl SessionProjection {
         for (page, leaves) in
             (fact.first / LEAVES_PAGE as u64..).zip(fact.leaves.chunks(LEAVES_PAGE))
         {
-            let value = self.sealer.seal_value(leaves.as_flattened())?;
-            changes.put(TreeRow::leaves_key(&fact.root, page), value);
+            self.put(changes, TreeRow::leaves_key(&fact.root, page), leaves.as_flattened())?;
         }
         // It is there once its last leaves are.
         if fact.first + (fact.leaves.len() as u64) < fact.count {
             return Ok(());
         }
-        changes.put(TreeRow::key(&fact.root), row.seal(&self.sealer)?);
-        let root = self.sealer.seal_value(fact.root.as_bytes())?;
-        changes.put(TreeRow::order_key(row.number), root);
+        self.put(changes, TreeRow::key(&fact.root), &row.encode())?;
+        self.put(changes, TreeRow::order_key(row.number), fact.root.as_bytes())?;
         notes.trees.1 += 1;
         notes.leaves += row.leaf_count;
         // The newest stays, however large it is.
@@ -286,17 +284,17 @@ impl SessionProjection {
     /// Drops a tree, and says how many leaves it had.
     fn drop_tree(&self, number: u64, changes: &mut Changes<'_>) -> Result<u64, StoreError> {
         let order = TreeRow::order_key(number);
-        let Some(value) = changes.get(&order)? else { return Ok(0) };
+        let Some(bytes) = self.get(changes, &order)? else { return Ok(0) };
         changes.remove(order);
-        let bytes = self.sealer.open_value(value)?;
         let Some(root) = bytes.first_chunk::<32>() else { return Ok(0) };
         let root = SessionRoot::new(*root);
-        let Some(value) = changes.get(&TreeRow::key(&root))? else { return Ok(0) };
-        let row = TreeRow::open(&self.sealer, value)?;
+        let key = TreeRow::key(&root);
+        let Some(value) = changes.get(&key)? else { return Ok(0) };
+        let row = TreeRow::open(&self.sealer, &key, value)?;
         for page in 0..row.pages() {
             changes.remove(TreeRow::leaves_key(&root, page));
         }
-        changes.remove(TreeRow::key(&root));
+        changes.remove(key);
         Ok(row.leaf_count)
     }
 
@@ -306,8 +304,8 @@ impl SessionProjection {
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
         let mut notes = self.notes(changes)?;
-        let value = self.sealer.seal_value(&Fact::Verified(fact).encode())?;
-        changes.put(Notes::verified_key(notes.verified.1), value);
+        let key = Notes::verified_key(notes.verified.1);
+        self.put(changes, key, &Fact::Verified(fact).encode())?;
         notes.verified.1 += 1;
         while notes.verified.1 - notes.verified.0 > VERIFICATIONS_MAX {
             changes.remove(Notes::verified_key(notes.verified.0));

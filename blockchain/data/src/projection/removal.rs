@@ -14,8 +14,7 @@ impl SessionProjection {
     pub(super) fn held(&self, fact: Held, changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let name = self.name(&fact.session);
         let row = HoldRow { reason: fact.reason, since: fact.since };
-        changes.put(name.hold_key(), row.seal(&self.sealer)?);
-        Ok(())
+        self.put(changes, name.hold_key(), &row.encode())
     }
 
     pub(super) fn released(&self, fact: &Released, changes: &mut Changes<'_>) {
@@ -50,7 +49,7 @@ impl SessionProjection {
             text,
             chained: None,
         };
-        changes.put(name.tombstone_key(), row.seal(&self.sealer)?);
+        self.put(changes, name.tombstone_key(), &row.encode())?;
         changes.put(name.by_removal_key(removed_at), Vec::new());
         changes.put(name.unchained_key(removed_at), Vec::new());
         Ok(())
@@ -96,13 +95,14 @@ impl SessionProjection {
         fact: &Anchored,
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
-        let Some(value) = changes.get(&name.tombstone_key())? else { return Ok(()) };
-        let mut row = TombstoneRow::open(&self.sealer, value)?;
+        let key = name.tombstone_key();
+        let Some(value) = changes.get(&key)? else { return Ok(()) };
+        let mut row = TombstoneRow::open(&self.sealer, &key, value)?;
         let proof = Proof::decode(&fact.proof).ok();
         if proof.is_some_and(|proof| proof.transaction == row.text) {
             row.chained = Some((fact.block_index, fact.block_hash));
-            changes.put(name.tombstone_key(), row.seal(&self.sealer)?);
-            changes.put(name.proof_key(), self.sealer.seal_value(&fact.proof)?);
+            self.put(changes, key, &row.encode())?;
+            self.put(changes, name.proof_key(), &fact.proof)?;
             changes.remove(name.unchained_key(row.removed_at));
         }
         Ok(())

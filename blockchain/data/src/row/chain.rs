@@ -16,8 +16,9 @@ pub fn chain_key() -> Vec<u8> {
 /// The chain that anchors go to. Without a row nothing was anchored yet, or by a version that did not
 /// keep this.
 pub fn own_chain(index: &dyn Index, sealer: &Sealer) -> Result<Option<OwnChain>, StoreError> {
-    let Some(value) = index.get(&chain_key())? else { return Ok(None) };
-    match Fact::decode(&sealer.open_value(value)?) {
+    let key = chain_key();
+    let Some(value) = index.get(&key)? else { return Ok(None) };
+    match Fact::decode(&sealer.open_value(&key, value)?) {
         Ok(Fact::Chain(chain)) => Ok(Some(chain)),
         _ => Err(StoreError::Index("the row of the chain is none".into())),
     }

@@ -33,11 +33,12 @@ fn damaged(what: &'static str) -> impl Fn(WireFault) -> StoreError {
 /// Opens a value and reads it to its end.
 fn open_row<T>(
     sealer: &Sealer,
+    key: &[u8],
     value: Vec<u8>,
     what: &'static str,
     read: impl FnOnce(&mut Reader<'_>) -> Result<T, WireFault>,
 ) -> Result<T, StoreError> {
-    let bytes = sealer.open_value(value)?;
+    let bytes = sealer.open_value(key, value)?;
     let mut from = Reader::new(&bytes);
     let row = read(&mut from).map_err(damaged(what))?;
     from.finish().map_err(damaged(what))?;
@@ -84,20 +85,20 @@ impl UploadedRow {
         key.last_chunk::<32>().map(|name| ChunkName::new(*name))
     }
 
-    /// The row's value.
-    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
+    /// The row's value, to be sealed.
+    pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.raw(self.chunk.as_bytes()).u32(self.length).i64(self.at.as_micros());
         to.option(self.until, |to, until| {
             to.i64(until.as_micros());
         });
         to.text(&self.metadata);
-        sealer.seal_value(&to.finish())
+        to.finish()
     }
 
-    /// Reads [`UploadedRow::seal`].
-    pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
-        open_row(sealer, value, "an upload", |from| {
+    /// Reads [`UploadedRow::encode`], sealed under the row's key.
+    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        open_row(sealer, key, value, "an upload", |from| {
             Ok(Self {
                 chunk: ChunkId::new(from.array("a chunk id")?),
                 length: from.u32("a length")?,
@@ -114,7 +115,8 @@ impl UploadedRow {
         sealer: &Sealer,
         name: &ChunkName,
     ) -> Result<Option<Self>, StoreError> {
-        index.get(&Self::key(name))?.map(|value| Self::open(sealer, value)).transpose()
+        let key = Self::key(name);
+        index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
     }
 }
 
@@ -146,20 +148,20 @@ impl PlacedRow {
         [session.key(PLACED).as_slice(), &index.to_be_bytes()].concat()
     }
 
-    /// The row's value.
-    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
+    /// The row's value, to be sealed.
+    pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.raw(self.chunk.as_bytes()).u32(self.length).i64(self.at.as_micros());
         to.option(self.alias.as_ref(), |to, alias| {
             to.text(alias);
         });
         to.u32(self.parts).text(&self.metadata);
-        sealer.seal_value(&to.finish())
+        to.finish()
     }
 
-    /// Reads [`PlacedRow::seal`].
-    pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
-        open_row(sealer, value, "a placed chunk", |from| {
+    /// Reads [`PlacedRow::encode`], sealed under the row's key.
+    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        open_row(sealer, key, value, "a placed chunk", |from| {
             Ok(Self {
                 chunk: ChunkId::new(from.array("a chunk id")?),
                 length: from.u32("a length")?,
@@ -178,8 +180,8 @@ impl PlacedRow {
         session: &SessionName,
         at: u64,
     ) -> Result<Option<Self>, StoreError> {
-        let value = index.get(&Self::key(session, at))?;
-        value.map(|value| Self::open(sealer, value)).transpose()
+        let key = Self::key(session, at);
+        index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
     }
 
     /// Up to `limit` rows of a session from `start` on, in order.
@@ -193,7 +195,7 @@ impl PlacedRow {
         let to = [session.key(PLACED).as_slice(), &[0xff; 9]].concat();
         let rows = index.scan(&Self::key(session, start), &to, limit, false)?;
         rows.into_iter()
-            .map(|(key, value)| Ok((number_in(&key), Self::open(sealer, value)?)))
+            .map(|(key, value)| Ok((number_in(&key), Self::open(sealer, &key, value)?)))
             .collect()
     }
 }
@@ -216,13 +218,13 @@ impl Alias {
         [&[ALIAS], sealer.index_name(alias.as_bytes()).as_slice()].concat()
     }
 
-    /// The row's value: the index.
-    pub fn seal(sealer: &Sealer, index: u64) -> Result<Vec<u8>, StoreError> {
-        sealer.seal_value(&index.to_be_bytes())
+    /// The row's value, to be sealed: the index.
+    pub fn encode(index: u64) -> [u8; 8] {
+        index.to_be_bytes()
     }
 
-    fn open(sealer: &Sealer, value: Vec<u8>) -> Result<u64, StoreError> {
-        Ok(number_in(&sealer.open_value(value)?))
+    fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<u64, StoreError> {
+        Ok(number_in(&sealer.open_value(key, value)?))
     }
 
     /// Where a session has it.
@@ -232,8 +234,8 @@ impl Alias {
         alias: &str,
         session: &SessionName,
     ) -> Result<Option<u64>, StoreError> {
-        let value = index.get(&Self::key(sealer, alias, session))?;
-        value.map(|value| Self::open(sealer, value)).transpose()
+        let key = Self::key(sealer, alias, session);
+        index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
     }
 
     /// Where up to `limit` sessions have it.
@@ -247,8 +249,8 @@ impl Alias {
         let to = [from.as_slice(), &[0xff; 17]].concat();
         let rows = index.scan(&from, &to, limit, false)?;
         rows.into_iter()
-            .filter_map(|(key, value)| Some((super::name_in(&key)?, value)))
-            .map(|(name, value)| Ok((name, Self::open(sealer, value)?)))
+            .filter_map(|(key, value)| Some((super::name_in(&key)?, key, value)))
+            .map(|(name, key, value)| Ok((name, Self::open(sealer, &key, value)?)))
             .collect()
     }
 }
@@ -324,19 +326,19 @@ impl TreeRow {
         self.leaf_count.div_ceil(LEAVES_PAGE as u64)
     }
 
-    /// The row's value.
-    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
+    /// The row's value, to be sealed.
+    pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.option(self.session.as_ref(), |to, session| {
             to.text(session.as_str());
         });
         to.i64(self.at.as_micros()).u64(self.leaf_count).u64(self.number);
-        sealer.seal_value(&to.finish())
+        to.finish()
     }
 
-    /// Reads [`TreeRow::seal`].
-    pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
-        open_row(sealer, value, "a tree", |from| {
+    /// Reads [`TreeRow::encode`], sealed under the row's key.
+    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        open_row(sealer, key, value, "a tree", |from| {
             Ok(Self {
                 session: from.option("a session id", |from| {
                     let text = from.text("a session id")?;
@@ -355,7 +357,8 @@ impl TreeRow {
         sealer: &Sealer,
         root: &SessionRoot,
     ) -> Result<Option<Self>, StoreError> {
-        index.get(&Self::key(root))?.map(|value| Self::open(sealer, value)).transpose()
+        let key = Self::key(root);
+        index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
     }
 
     /// All of its leaves.
@@ -367,8 +370,9 @@ impl TreeRow {
     ) -> Result<Vec<[u8; 32]>, StoreError> {
         let mut leaves = Vec::new();
         for page in 0..self.pages() {
-            let Some(value) = index.get(&Self::leaves_key(root, page))? else { break };
-            let bytes = sealer.open_value(value)?;
+            let key = Self::leaves_key(root, page);
+            let Some(value) = index.get(&key)? else { break };
+            let bytes = sealer.open_value(&key, value)?;
             leaves.extend(bytes.as_chunks::<32>().0);
         }
         if leaves.len() as u64 == self.leaf_count {

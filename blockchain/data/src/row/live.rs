@@ -17,11 +17,11 @@ impl SessionName {
     }
 }
 
-/// Seals a mark's value.
-pub fn seal_mark(sealer: &Sealer, mark: &Mark) -> Result<Vec<u8>, StoreError> {
+/// The value of a mark's row, to be sealed.
+pub fn encode_mark(mark: &Mark) -> Vec<u8> {
     let mut to = Writer::new();
     to.i64(mark.micros).u64(mark.offset);
-    sealer.seal_value(&to.finish())
+    to.finish()
 }
 
 fn decode(bytes: &[u8]) -> Result<Mark, WireFault> {
@@ -42,8 +42,8 @@ pub fn marks(
     let to = [name.key(MARK).as_slice(), &[0xff; 9]].concat();
     let rows = index.scan(&name.mark_key(start), &to, limit, false)?;
     rows.into_iter()
-        .map(|(_, value)| {
-            decode(&sealer.open_value(value)?)
+        .map(|(key, value)| {
+            decode(&sealer.open_value(&key, value)?)
                 .map_err(|fault| StoreError::Index(format!("a mark's row: {fault}")))
         })
         .collect()

@@ -42,7 +42,8 @@ pub struct HoldRow {
 }
 
 impl TombstoneRow {
-    fn encode(&self) -> Vec<u8> {
+    /// The row's value, to be sealed.
+    pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.text(self.id.as_str()).i64(self.removed_at.as_micros()).raw(self.root.as_bytes());
         to.text(&self.reason).text(&self.text);
@@ -69,28 +70,23 @@ impl TombstoneRow {
         Ok(row)
     }
 
-    /// The row's value.
-    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
-        sealer.seal_value(&self.encode())
-    }
-
     /// Opens a row's value.
-    pub fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
-        Self::decode(&sealer.open_value(value)?)
+    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        Self::decode(&sealer.open_value(key, value)?)
             .map_err(|fault| StoreError::Index(format!("a tombstone's row: {fault}")))
     }
 }
 
 impl HoldRow {
-    /// The row's value.
-    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, StoreError> {
+    /// The row's value, to be sealed.
+    pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.text(&self.reason).i64(self.since.as_micros());
-        sealer.seal_value(&to.finish())
+        to.finish()
     }
 
-    fn open(sealer: &Sealer, value: Vec<u8>) -> Result<Self, StoreError> {
-        let bytes = sealer.open_value(value)?;
+    fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        let bytes = sealer.open_value(key, value)?;
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             let reason = from.text("a reason")?.to_owned();
             Ok(Self { reason, since: Timestamp::from_micros(from.i64("a time")?) })
@@ -140,8 +136,8 @@ pub fn tombstone(
     sealer: &Sealer,
     name: &SessionName,
 ) -> Result<Option<TombstoneRow>, StoreError> {
-    let value = index.get(&name.tombstone_key())?;
-    value.map(|value| TombstoneRow::open(sealer, value)).transpose()
+    let key = name.tombstone_key();
+    index.get(&key)?.map(|value| TombstoneRow::open(sealer, &key, value)).transpose()
 }
 
 /// What forbids to remove a session, if anything does.
@@ -150,6 +146,6 @@ pub fn hold(
     sealer: &Sealer,
     name: &SessionName,
 ) -> Result<Option<HoldRow>, StoreError> {
-    let value = index.get(&name.hold_key())?;
-    value.map(|value| HoldRow::open(sealer, value)).transpose()
+    let key = name.hold_key();
+    index.get(&key)?.map(|value| HoldRow::open(sealer, &key, value)).transpose()
 }

@@ -15,8 +15,9 @@ pub fn scrub_key() -> Vec<u8> {
 
 /// What is known of reading stored bytes again.
 pub fn scrubbed(index: &dyn Index, sealer: &Sealer) -> Result<Scrubbed, StoreError> {
-    let Some(value) = index.get(&scrub_key())? else { return Ok(Scrubbed::default()) };
-    match Fact::decode(&sealer.open_value(value)?) {
+    let key = scrub_key();
+    let Some(value) = index.get(&key)? else { return Ok(Scrubbed::default()) };
+    match Fact::decode(&sealer.open_value(&key, value)?) {
         Ok(Fact::Scrubbed(scrubbed)) => Ok(scrubbed),
         _ => Err(StoreError::Index("the row of scrubbing is none".into())),
     }

@@ -11,5 +11,6 @@ mod notes;
 mod power;
 mod ranges;
 mod removal;
+mod rows;
 mod scrub;
 mod timeline;
