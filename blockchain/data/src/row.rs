@@ -503,7 +503,9 @@ pub fn session(
     let row = index.get(&key)?.map(|value| open_session(sealer, &key, value)).transpose()?;
     match row.as_ref().is_none_or(|row| SessionName::of(sealer, &row.id) == *name) {
         true => Ok(row),
-        false => Err(StoreError::Index("a session's row is another session's".into())),
+        false => Err(StoreError::Index(
+            "a session's row is another session's; run `lucid reindex` to rebuild the index".into(),
+        )),
     }
 }
 
