@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_store::folder::Passphrase;
@@ -342,13 +343,38 @@ fn open(home: &Home, verb: &str, output: &Output) -> anyhow::Result<Box<dyn Plac
         None => Box::new(local::Local::open(home, verb, now())?),
     };
     reading::say(output, place.only_read());
+    say_loss(place.as_ref(), "", output);
+    Ok(place)
+}
+
+/// Says what damage was come upon, and whether something may be missing; `of` is put in front.
+fn say_loss<P: Place + ?Sized>(place: &P, of: &str, output: &Output) {
     for damage in place.damage() {
-        output.warn(&damage);
+        output.warn(&format!("{of}{damage}"));
     }
     if let Some(why) = place.loss() {
-        output.warn(&format!("what is here may not be all there was: {why}"));
+        output.warn(&format!("{of}what is here may not be all there was: {why}"));
     }
-    Ok(place)
+}
+
+/// The code of a verb that sealed a session and was to have it anchored. That it is not in a block yet is
+/// said; so are other sessions whose anchors were refused on the way.
+fn anchored(place: &dyn Place, session: &Session, output: &Output) -> u8 {
+    for why in place.undelivered() {
+        output.warn(&why);
+    }
+    if is_anchored(session) {
+        return DONE;
+    }
+    output.warn(&format!(
+        "session {} is sealed, but not anchored yet: the block-manager did not confirm it",
+        session.session_id
+    ));
+    FAILED
+}
+
+fn is_anchored(session: &Session) -> bool {
+    session.anchor.as_ref().is_some_and(|anchor| anchor.block_index.is_some())
 }
 
 /// Ends a verb that only read. Where something may be missing, no answer counts as whole.

@@ -128,6 +128,12 @@ pub trait Place: Sync {
     /// Brings a sealed session's anchor into a block, and waits for it.
     fn anchor(&self, id: &SessionId) -> anyhow::Result<Session>;
 
+    /// Anchors of other sessions that were refused while one was brought into a block, a sentence each.
+    /// A server tells its own log.
+    fn undelivered(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// A session.
     fn session(&self, id: &SessionId) -> anyhow::Result<Session>;
 

@@ -109,8 +109,10 @@ pub fn restore(
         dealt
     });
     let failed = restoring.failed.into_inner();
+    // What was dealt out is finished in any case.
+    let report = target.finish();
     dealt?;
-    Ok(Outcome { report: target.finish(), failed })
+    Ok(Outcome { report, failed })
 }
 
 /// Lists what is wanted and deals it out.
@@ -132,6 +134,8 @@ fn deal(restoring: &Restoring<'_>, paths: &[Vec<u8>]) -> Result<(), OpError> {
             Ok(()) => {}
             // Entries on other pages of the catalogue have been dealt out all the same.
             Err(error) if found => restoring.fail(below, format!("not all of it: {error}")),
+            // Nor does one path stand in the way of the others.
+            Err(error) if wanted.len() > 1 => restoring.fail(below, error),
             Err(error) => return Err(error),
         }
     }

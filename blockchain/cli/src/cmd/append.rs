@@ -11,7 +11,7 @@ use lucid_data_chain::ops::append_stream::Piece;
 use lucid_data_chain::ops::seal_session::SealRequest;
 
 use super::archive::Keep;
-use super::{DONE, Home, now};
+use super::{DONE, Home, anchored, now};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::stream::{Standing, hold_against};
@@ -93,11 +93,13 @@ impl Append {
             progress.add(count as u64);
         }
         drop(progress);
-        let session = if self.seal_on_eof || (is_plain && !self.keep_open) {
+        let (session, code) = if self.seal_on_eof || (is_plain && !self.keep_open) {
             place.seal(&id, &SealRequest::default())?;
-            place.anchor(&id)?
+            let session = place.anchor(&id)?;
+            let code = anchored(place.as_ref(), &session, output);
+            (session, code)
         } else {
-            place.session(&id)?
+            (place.session(&id)?, DONE)
         };
         place.close()?;
         output.result(&session, |session| {
@@ -109,7 +111,7 @@ impl Append {
                 root.unwrap_or_else(|| "open".into())
             )
         })?;
-        Ok(DONE)
+        Ok(code)
     }
 }
 

@@ -193,6 +193,15 @@ impl Archive {
         })?;
         let (bytes_new, bytes_stored) = filling.totals();
         drop(filling);
+        // Whatever comes of the anchor, this was left out.
+        let changed: Vec<String> = intake.changed.iter().map(|path| text::name(path)).collect();
+        for path in &changed {
+            output.warn(&format!("\"{path}\" changed while it was read"));
+        }
+        let skipped: Vec<Skipped> = intake.left_out.iter().map(Skipped::of).collect();
+        for skipped in &skipped {
+            output.warn(&skipped.sentence());
+        }
         let request = SealRequest {
             expected_chunk_count: Some(intake.chunk_count),
             appendix: intake.appendix,
@@ -200,6 +209,9 @@ impl Archive {
         };
         place.seal(id, &request)?;
         let session = place.anchor(id)?;
+        for why in place.undelivered() {
+            output.warn(&why);
+        }
         prove_it(place.as_ref(), id)?;
         if self.verify {
             let progress = Progress::start(output, "verifying", Some(session.total_bytes));
@@ -229,16 +241,10 @@ impl Archive {
             bytes_new,
             bytes_stored,
             seconds: started.elapsed().as_secs_f64(),
-            skipped: intake.left_out.iter().map(Skipped::of).collect(),
-            changed: intake.changed.iter().map(|path| text::name(path)).collect(),
+            skipped,
+            changed,
         };
         place.close()?;
-        for path in &kept.changed {
-            output.warn(&format!("\"{path}\" changed while it was read"));
-        }
-        for skipped in &kept.skipped {
-            output.warn(&skipped.sentence());
-        }
         output.result(&kept, |kept| summary(kept, intake.files))?;
         match kept.block_index {
             None => Ok(FAILED),

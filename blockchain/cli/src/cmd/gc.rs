@@ -2,7 +2,7 @@
 
 use lucid_api::v1::maintenance::CollectGarbage;
 
-use super::{DONE, FAILED, Home, open};
+use super::{DONE, FAILED, Home, LEFT_OUT, open};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::text;
@@ -32,11 +32,13 @@ impl Gc {
             place.collect_garbage(&wanted, &|stage, done, total| progress.show(stage, done, total));
         drop(progress);
         let collected = outcome?;
+        let mut code = if collected.stopped { FAILED } else { DONE };
         if collected.sessions_expired > 0
             && !self.dry_run
             && let Err(error) = place.chain_tombstones()
         {
             output.warn(&format!("the tombstones are kept, but not in a block yet: {error:#}"));
+            code = if code == DONE { LEFT_OUT } else { code };
         }
         output.result(&collected, |collected| {
             let gone = collected.sessions_expired + collected.sessions_interrupted;
@@ -70,6 +72,6 @@ impl Gc {
             ));
         }
         place.close()?;
-        Ok(if collected.stopped { FAILED } else { DONE })
+        Ok(code)
     }
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use lucid_core::catalogue::{Entry, Kind};
+use lucid_core::catalogue::{Entry, FileTime, Kind};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::list_sessions::SessionFilter;
@@ -133,8 +133,7 @@ fn list_removed(place: &dyn Place, output: &Output) -> anyhow::Result<()> {
 }
 
 fn list(output: &Output, entry: &Entry) -> std::io::Result<()> {
-    let seconds = entry.modified.seconds.saturating_mul(1_000_000);
-    let modified = Timestamp::from_micros(seconds + i64::from(entry.modified.nanos / 1_000));
+    let modified = modified(&entry.modified);
     let (path, path_base64) = lucid_api::v1::files::name(&entry.path);
     let listed = Listed {
         path,
@@ -165,10 +164,31 @@ fn list(output: &Output, entry: &Entry) -> std::io::Result<()> {
     })
 }
 
+/// When a file was changed last; what no timestamp tells is the last one, or the first.
+fn modified(time: &FileTime) -> Timestamp {
+    let seconds = time.seconds.saturating_mul(1_000_000);
+    Timestamp::from_micros(seconds.saturating_add(i64::from(time.nanos / 1_000)))
+}
+
 /// A path as given, without the slash that completion puts at its end.
 pub fn given_path(path: Option<&PathBuf>) -> Vec<u8> {
     let bytes = path.map_or(&b""[..], |path| path.as_os_str().as_bytes());
     let bytes = bytes.strip_prefix(b"./").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
     if bytes == b"." { Vec::new() } else { bytes.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_beyond_all_timestamps_is_listed_as_the_last_one() {
+        let late = FileTime { seconds: i64::MAX / 1_000_000, nanos: 999_999_999 };
+        assert_eq!(modified(&late), Timestamp::from_micros(i64::MAX));
+        assert_eq!(
+            modified(&FileTime { seconds: 2, nanos: 3_000 }),
+            Timestamp::from_micros(2_000_003)
+        );
+    }
 }

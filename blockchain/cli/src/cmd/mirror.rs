@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use lucid_api::v1::scrub::FindingState;
 use lucid_api::v1::sessions::{Session, SessionStatus};
+use lucid_core::digest::SessionRoot;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::export_session::Exported;
 use lucid_data_chain::ops::list_sessions::SessionFilter;
 use lucid_store::codec::Packer;
 use serde::Serialize;
 
-use super::{DONE, FAILED, Home, now};
+use super::{DONE, FAILED, Home, now, say_loss};
 use crate::output::Output;
 use crate::place::mirror::Mirrored;
 use crate::place::reading;
@@ -69,6 +70,8 @@ impl Mirror {
                 Box::new(local::Local::create(&there, "mirror", now(), true)?)
             }
         };
+        say_loss(from.as_ref(), "", output);
+        say_loss(to.as_ref(), "the second store: ", output);
         let mut done = Mirrorings::default();
         let mut sessions = Vec::new();
         from.sessions(&SessionFilter::default(), &mut |session| {
@@ -90,13 +93,23 @@ impl Mirror {
         }
         drop(progress);
         let before = done.failed.len();
-        for (damaged, sound) in [(&from, &to), (&to, &from)] {
-            heal(damaged.as_ref(), sound.as_ref(), &sessions, &mut done, output)?;
+        for (which, damaged, sound) in [("first", &from, &to), ("second", &to, &from)] {
+            if let Err(error) = heal(damaged.as_ref(), sound.as_ref(), &sessions, &mut done, output)
+            {
+                done.failed.push(format!(
+                    "what is damaged in the {which} store was not looked for: {error:#}"
+                ));
+            }
         }
-        if self.prune {
-            prune(from.as_ref(), to.as_ref(), &mut done)?;
+        if self.prune
+            && let Err(error) = prune(from.as_ref(), to.as_ref(), &mut done)
+        {
+            done.failed
+                .push(format!("what was removed in the first store is not known: {error:#}"));
         }
         done.failed.iter().skip(before).for_each(|sentence| output.warn(sentence));
+        // What is not all there was is no whole mirror, and makes none.
+        let is_lossy = from.loss().is_some() || to.loss().is_some();
         from.close()?;
         to.close()?;
         done.seconds = started.elapsed().as_secs_f64();
@@ -122,7 +135,7 @@ impl Mirror {
                 },
             )
         })?;
-        Ok(if done.failed.is_empty() { DONE } else { FAILED })
+        Ok(if done.failed.is_empty() && !is_lossy { DONE } else { FAILED })
     }
 }
 
@@ -207,7 +220,7 @@ fn copy_chunks(
 }
 
 /// Gives a store the chunks that it cannot read any more and the other can. Only what a scrub has found
-/// counts as damaged. A session that does not heal does not keep the others from it.
+/// counts as damaged. What does not heal, a session or a chunk of it, does not keep the rest from it.
 fn heal(
     damaged: &dyn Mirrored,
     sound: &dyn Mirrored,
@@ -243,42 +256,74 @@ fn heal_session(
     }
     let mut packer = Packer::new();
     let (here, there) = (damaged.source(&id)?, sound.source(&id)?);
-    let mut next = 0;
+    let (mut next, mut first_fault, mut sound_nowhere) = (0, None, 0_u64);
     loop {
         let references = here.references(next, BATCH)?;
-        let Some(last) = references.last() else { return Ok(()) };
+        let Some(last) = references.last() else { break };
         next = last.index + 1;
         let ids: Vec<_> = references.iter().map(|reference| reference.chunk).collect();
         let mut missing: HashSet<_> = damaged.unreadable(&id, &ids)?.into_iter().collect();
         for reference in &references {
             if missing.remove(&reference.chunk) {
-                let chunk = there.chunk(&mut packer, reference)?;
+                let chunk = match there.chunk(&mut packer, reference) {
+                    Ok(chunk) => chunk,
+                    Err(error) => {
+                        sound_nowhere += 1;
+                        first_fault.get_or_insert((reference.index, error));
+                        continue;
+                    }
+                };
                 damaged.give_back(&id, reference.index, chunk)?;
                 *healed += 1;
             }
         }
     }
+    match first_fault {
+        None => Ok(()),
+        Some((index, error)) => anyhow::bail!(
+            "{} of its chunks cannot be read in the other store either, the first is chunk {index}: \
+             {error}",
+            text::count(sound_nowhere)
+        ),
+    }
 }
 
-/// Removes what was removed in the first store, and nothing else. What must not be removed stays, and
-/// does not keep the rest.
+/// Removes what was removed in the first store, and nothing else: a session that only has the id of one
+/// that was is the second store's own. What must not be removed stays, and does not keep the rest.
 fn prune(from: &dyn Mirrored, to: &dyn Mirrored, done: &mut Mirrorings) -> anyhow::Result<()> {
-    let mut gone = Vec::new();
+    let mut gone: Vec<(SessionId, SessionRoot, String)> = Vec::new();
     from.tombstones(&mut |tombstone| {
-        gone.push((tombstone.session_id.parse::<SessionId>()?, tombstone.reason));
+        gone.push((tombstone.session_id.parse()?, tombstone.merkle_root, tombstone.reason));
         Ok(())
     })?;
-    for (id, reason) in gone {
-        let removed = to.find(&id).and_then(|found| match found {
-            Some(_) => to.remove(&id, &reason).map(|_| 1),
-            None => Ok(0),
-        });
-        match removed {
-            Ok(count) => done.removed += count,
+    for (id, root, reason) in gone {
+        match remove_same(to, &id, root, &reason) {
+            Ok(removed) => done.removed += u64::from(removed),
             Err(error) => {
                 done.failed.push(format!("session {id} was not removed there: {error:#}"))
             }
         }
     }
     Ok(())
+}
+
+/// Removes a session if it is the one with this root; says whether it was there.
+fn remove_same(
+    to: &dyn Mirrored,
+    id: &SessionId,
+    root: SessionRoot,
+    reason: &str,
+) -> anyhow::Result<bool> {
+    let Some(there) = to.find(id)? else { return Ok(false) };
+    match there.merkle_root {
+        Some(has) if has == root => {}
+        Some(has) => anyhow::bail!(
+            "it is another one: its root is {has}, and that of the removed one was {root}"
+        ),
+        None => anyhow::bail!(
+            "it is not sealed, so it may be another one: if it is not, remove it with `lucid rm {id}`"
+        ),
+    }
+    to.remove(id, reason)?;
+    Ok(true)
 }

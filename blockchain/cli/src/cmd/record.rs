@@ -218,7 +218,10 @@ impl Recording<'_> {
             return Some(sealed);
         }
         match self.place.anchor(self.id) {
-            Ok(anchored) => Some(anchored),
+            Ok(anchored) => {
+                self.place.undelivered().iter().for_each(|why| self.output.warn(why));
+                Some(anchored)
+            }
             Err(error) => {
                 self.output.warn(&format!("{error:#}"));
                 Some(sealed)

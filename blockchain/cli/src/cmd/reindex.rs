@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{DONE, Home, now};
+use super::{DONE, FAILED, Home, now};
 use crate::output::Output;
 use crate::place::local;
 use crate::progress::Progress;
@@ -43,6 +43,6 @@ impl Reindex {
         }
         let reindexed = Reindexed { seconds: started.elapsed().as_secs_f64(), damage };
         output.result(&reindexed, |done| format!("rebuilt in {:.1} s", done.seconds))?;
-        Ok(DONE)
+        Ok(if reindexed.damage.is_empty() { DONE } else { FAILED })
     }
 }

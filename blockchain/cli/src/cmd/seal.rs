@@ -4,7 +4,7 @@ use lucid_core::manifest::End;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::seal_session::SealRequest;
 
-use super::{DONE, Home, now, session_id};
+use super::{Home, anchored, now, session_id};
 use crate::output::Output;
 use crate::place::{Place, local, remote};
 
@@ -30,6 +30,7 @@ impl Seal {
         let request = SealRequest { end, ..SealRequest::default() };
         place.seal(&self.session, &request)?;
         let session = place.anchor(&self.session)?;
+        let code = anchored(place.as_ref(), &session, output);
         place.close()?;
         output.result(&session, |session| {
             format!(
@@ -39,6 +40,6 @@ impl Seal {
                 session.merkle_root.map(|root| root.to_string()).unwrap_or_default()
             )
         })?;
-        Ok(DONE)
+        Ok(code)
     }
 }

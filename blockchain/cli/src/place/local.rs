@@ -5,7 +5,7 @@
 
 mod mirror;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +63,7 @@ use lucid_store::chain::{ChainStore, Stretch};
 use lucid_store::disk::Disk;
 use lucid_store::folder::{OnlyRead, Options, is_store};
 use lucid_store::{StoreError, chain, segment};
+use parking_lot::Mutex;
 
 use super::{Begun, Filling, Findings, Kept, Place, Wish, reading};
 use crate::cmd::Home;
@@ -84,6 +85,8 @@ pub struct Local {
     owner: String,
     now: Timestamp,
     encrypt: bool,
+    /// Why anchors were not delivered, by session.
+    undelivered: Mutex<BTreeMap<SessionId, String>>,
 }
 
 /// The folder of sessions below `--data`.
@@ -169,7 +172,8 @@ impl Local {
             |to_read| Opened::read(&root, &options, to_read),
             |error| Some(error),
         )?;
-        Ok(Self { data, home: home.clone(), owner, now, encrypt })
+        let undelivered = Mutex::default();
+        Ok(Self { data, home: home.clone(), owner, now, encrypt, undelivered })
     }
 
     fn chain(&self, create: bool) -> anyhow::Result<manager::Opened> {
@@ -406,9 +410,10 @@ impl Place for Local {
             .with_context(|| format!("session {id} is sealed, but not anchored yet"))?;
         let Opened { vault, key, .. } = &self.data;
         let delivered = deliver_anchors(vault, &key.public(), &Embedded { chain: &chain })?;
-        for (failed, why) in &delivered.failed {
-            tracing::warn!(session = %failed, %why, "the anchor was not delivered");
-        }
+        // Of the session itself it is the error.
+        let others = delivered.failed.iter().filter(|(failed, _)| failed != id);
+        *self.undelivered.lock() =
+            others.map(|(failed, why)| (failed.clone(), why.to_string())).collect();
         chain.close()?;
         let session = self.session(id)?;
         let is_anchored = session.anchor.as_ref().is_some_and(|at| at.block_index.is_some());
@@ -419,6 +424,12 @@ impl Place for Local {
             Some((_, why)) => anyhow::bail!("session {id} is sealed, but not anchored yet: {why}"),
             None => Ok(session),
         }
+    }
+
+    fn undelivered(&self) -> Vec<String> {
+        let failed = std::mem::take(&mut *self.undelivered.lock());
+        let said = |(id, why)| format!("session {id} is sealed, but not anchored yet: {why}");
+        failed.into_iter().map(said).collect()
     }
 
     fn session(&self, id: &SessionId) -> anyhow::Result<Session> {
@@ -574,11 +585,11 @@ impl Place for Local {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let verified = verify_session(&self.data.vault, id, threads, progress)?;
         let mut findings = findings(id, verified);
-        if let Ok(chain) = self.chain(false) {
+        if self.is_from_elsewhere(id)? {
+            findings.not_checked.push(in_another_chain(id));
+        } else if let Some(chain) = self.chain_to_verify(false, &mut findings)? {
             self.verify_anchor(&chain, id, &mut findings)?;
             chain.close()?;
-        } else {
-            findings.not_checked.push(format!("session {id}: the chain is not at hand"));
         }
         Ok(findings)
     }
@@ -782,9 +793,7 @@ impl Local {
         let session = get_session(&self.data.vault, id)?;
         let Some((index, hash)) = session.anchored else { return Ok(()) };
         if self.is_from_elsewhere(id)? {
-            let where_it_is =
-                format!("session {id}: its block is in the chain where it was recorded");
-            findings.not_checked.push(where_it_is);
+            findings.not_checked.push(in_another_chain(id));
             return Ok(());
         }
         let fault = block_fault(opened, index, hash);
@@ -792,6 +801,10 @@ impl Local {
         findings.faults.extend(fault.map(said));
         Ok(())
     }
+}
+
+fn in_another_chain(id: &SessionId) -> String {
+    format!("session {id}: its block is in the chain where it was recorded")
 }
 
 /// What the chain knows of sessions that data-chain does not.

@@ -39,7 +39,7 @@ use lucid_data_chain::ops::read_session::{SessionSource, Shape};
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_data_chain::row::Reference;
 use lucid_store::codec::Packer;
-use lucid_store::threads;
+use lucid_store::{Damage, StoreError, threads};
 use parking_lot::{Condvar, Mutex};
 
 use self::patience::{Patience, Pauses};
@@ -127,6 +127,12 @@ pub fn is_away(error: &anyhow::Error) -> bool {
     error.downcast_ref::<ClientError>().is_some_and(|error| {
         error.is_passing() && error.refused().is_none_or(|refused| refused.status != INTERNAL)
     })
+}
+
+/// Whether a failure says that the session was removed.
+fn is_gone(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<ClientError>();
+    error.is_some_and(|error| error.code() == Some(ErrorCode::Gone))
 }
 
 /// Asks for long work, and looks from time to time how far it is.
@@ -492,6 +498,8 @@ impl Place for Remote {
             let found = match self.verify_session(id, &|done| progress(before + done, total)) {
                 Ok(found) => found,
                 Err(error) if is_away(&error) => return Err(error),
+                // It was there when they were listed, and is no fault of what is there now.
+                Err(error) if is_gone(&error) => continue,
                 // The others can still be looked at.
                 Err(error) => Findings {
                     sessions: 1,
@@ -690,8 +698,20 @@ fn part_of(
     Ok(bytes)
 }
 
+/// Damage is damage behind a server, too: whoever reads goes around it. Such a refusal names the file and
+/// the place in it; the request finds it in the server's log.
 fn failed(error: ClientError) -> OpError {
-    OpError::Broken(error.to_string())
+    let damage = error.refused().filter(|refused| refused.code == Some(ErrorCode::Conflict));
+    let damage = damage.and_then(|refused| {
+        let file = refused.details.get("file")?.as_str()?;
+        let offset = refused.details.get("offset")?.as_u64()?;
+        let why = format!("so the server says, request {}", refused.request_id);
+        Some(Damage::new(file, offset, why))
+    });
+    match damage {
+        Some(damage) => OpError::Store(StoreError::Damaged(damage)),
+        None => OpError::Broken(error.to_string()),
+    }
 }
 
 impl SessionSource for RemoteSession<'_> {

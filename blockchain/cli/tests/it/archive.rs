@@ -366,3 +366,53 @@ fn a_link_that_is_named_is_followed_and_links_inside_are_not() {
     assert_eq!(listed.lines().count(), 2, "{listed}");
     assert!(listed.contains("way out -> "), "{listed}");
 }
+
+#[test]
+fn a_second_name_of_a_symbolic_link_comes_out_without_the_first() {
+    let home = Home::new();
+    let top = home.at("top");
+    fs::create_dir_all(top.join("d")).unwrap();
+    symlink("somewhere", top.join("a-link")).unwrap();
+    fs::hard_link(top.join("a-link"), top.join("d/second")).unwrap();
+    fs::hard_link(top.join("a-link"), top.join("d/third")).unwrap();
+    home.archive("s", &top);
+    let back = home.at("back");
+    home.done(&[&"restore", &"s", &"d", &"-o", &back]);
+    for name in ["second", "third"] {
+        let target = fs::read_link(back.join("d").join(name)).unwrap();
+        assert_eq!(target, Path::new("somewhere"), "{name}");
+    }
+    home.done(&[&"restore", &"s", &"d", &"--tar", &home.at("tar")]);
+    home.done(&[&"restore", &"s", &"--tar", &home.at("whole")]);
+    Snapshot::of(&top).assert_same(&Snapshot::of(&home.restore("s", "all")));
+}
+
+#[test]
+fn what_was_left_out_is_named_although_nothing_could_be_anchored() {
+    let home = Home::new();
+    home.archive("first", &home.file("a", "a"));
+    home.file("top/file", "b");
+    let _pipe = UnixListener::bind(home.at("top/socket")).unwrap();
+    super::reindex::break_index(&home, "block-manager");
+    let ran = home.run(&[&"archive", &home.at("top")]);
+    assert_eq!(ran.code, 1, "{}", ran.text());
+    assert!(ran.err.contains("not anchored yet"), "{}", ran.err);
+    assert!(ran.err.contains("socket\" was left out"), "{}", ran.err);
+}
+
+#[test]
+fn another_session_whose_anchor_is_refused_is_named() {
+    let home = Home::new();
+    home.archive("first", &home.file("a", "a"));
+    let (now, older) = (home.data().join("data-chain"), home.at("older"));
+    super::home::copy(&now, &older);
+    home.done(&[&"append", &home.file("b", "b"), &"--session", &"twice"]);
+    // An older copy of one of the two folders lets a session have two roots.
+    fs::remove_dir_all(&now).unwrap();
+    super::home::copy(&older, &now);
+    let refused = home.run(&[&"append", &home.file("c", "c"), &"--session", &"twice"]);
+    assert_eq!(refused.code, 1, "{}{}", refused.err, refused.text());
+    let ran = home.run(&[&"archive", &home.at("a"), &"--session", &"other"]);
+    assert!(ran.err.contains("session twice is sealed, but not anchored yet"), "{}", ran.err);
+    assert_eq!(ran.code, 0, "{}{}", ran.err, ran.text());
+}

@@ -29,7 +29,8 @@ use lucid_data_chain::{
 use lucid_store::{folder::Options, segment};
 use tempfile::TempDir;
 
-use super::home::{Home, copy, noise, prose};
+use super::home::{Home, Ran, copy, noise, prose};
+use super::server::Server;
 
 /// A file of a session, by session and path; a raw session has the path `""`.
 type Name = (String, String);
@@ -500,11 +501,17 @@ fn a_damaged_chunk_costs_its_files_and_the_rest_is_restored() {
     }
 }
 
-#[test]
-fn a_damaged_catalogue_page_costs_the_names_on_it_and_no_others() {
-    const FILES: usize = 4_000;
+/// So many that their names fill several pages of a catalogue.
+const FILES: usize = 4_000;
+
+/// One of the files of [`with_many_files`].
+fn name(number: usize) -> String {
+    format!("{number:04} {}", "long name ".repeat(8).trim_end())
+}
+
+/// A session `s` of many files, and where a leaf page of its catalogue is, and the root page.
+fn with_many_files() -> (Home, u64, u64) {
     let home = Home::new();
-    let name = |number: usize| format!("{number:04} {}", "long name ".repeat(8).trim_end());
     for number in 0..FILES {
         home.file(&format!("tree/{}", name(number)), number.to_string());
     }
@@ -513,13 +520,61 @@ fn a_damaged_catalogue_page_costs_the_names_on_it_and_no_others() {
     // A whole session needs its content, and then its pages.
     let all = &pages[&("s".to_owned(), String::new())];
     assert!(all.len() > 6, "{all:?}");
-    let (leaf, root) = (all[all.len() - 4].start, all[all.len() - 1].start);
+    (home, all[all.len() - 4].start, all[all.len() - 1].start)
+}
+
+/// A copy in which the page at this place is damaged.
+fn with_page_damaged(home: &Home, at: u64, folder: &TempDir) -> Home {
+    copy(home.data(), folder.path());
+    let file = "data-chain/chunks/00000001.seg".into();
+    Damage { file, how: How::Flip(at + 150) }.inflict(folder.path());
+    Home::new().with_data(folder.path().to_owned())
+}
+
+#[test]
+fn a_path_on_a_damaged_page_does_not_keep_other_chosen_ones_from_coming_back() {
+    let (home, leaf, _) = with_many_files();
+    let folder = tempfile::tempdir().unwrap();
+    let broken = with_page_damaged(&home, leaf, &folder);
+    let listed = broken.run(&[&"ls", &"s"]).text();
+    let lost = (0..FILES).map(name).find(|name| !listed.contains(name)).unwrap();
+    let sound: Vec<_> = (0..FILES).map(name).filter(|name| listed.contains(name)).collect();
+    let (before, after) = (&sound[0], sound.last().unwrap());
+    let out = broken.at("out");
+    let ran = broken.run(&[&"restore", &"s", before, &lost, after, &"-o", &out]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains(&lost), "{}", ran.err);
+    assert!(ran.err.contains("chunks/00000001.seg at byte"), "{}", ran.err);
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 2);
+    assert!(out.join(before).exists() && out.join(after).exists());
+}
+
+#[test]
+fn a_damaged_catalogue_page_costs_no_more_through_a_server() {
+    let (home, leaf, root) = with_many_files();
     for (at, all_are_listed) in [(leaf, false), (root, true)] {
         let folder = tempfile::tempdir().unwrap();
-        copy(home.data(), folder.path());
-        let file = "data-chain/chunks/00000001.seg".into();
-        Damage { file, how: How::Flip(at + 150) }.inflict(folder.path());
-        let broken = Home::new().with_data(folder.path().to_owned());
+        let broken = with_page_damaged(&home, at, &folder);
+        let server = Server::start(&broken);
+        let client = Home::new();
+        let out = client.at("out");
+        let mut command = client.command(&[&"restore", &"s", &"-o", &out]);
+        let ran: Ran = command.env("LUCID_DATA_CHAIN_URL", &server.url).output().unwrap().into();
+        assert_eq!(ran.code, 1);
+        assert!(ran.err.contains("chunks/00000001.seg at byte"), "{}", ran.err);
+        let count = fs::read_dir(out).map_or(0, Iterator::count);
+        assert_eq!(count == FILES, all_are_listed, "{count}");
+        assert!(count > FILES / 2, "{count}: {}", ran.err);
+        assert_eq!(server.run(&client, &[&"cat", &"s", &name(0)]), b"0");
+    }
+}
+
+#[test]
+fn a_damaged_catalogue_page_costs_the_names_on_it_and_no_others() {
+    let (home, leaf, root) = with_many_files();
+    for (at, all_are_listed) in [(leaf, false), (root, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let broken = with_page_damaged(&home, at, &folder);
         let listed = broken.run(&[&"ls", &"s"]);
         assert_eq!(listed.code, 1);
         assert!(listed.complaint().contains("chunks/00000001.seg at byte"), "{}", listed.err);

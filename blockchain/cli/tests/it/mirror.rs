@@ -242,3 +242,73 @@ fn a_mirror_killed_at_any_moment_goes_on() {
     }
     assert_eq!(home.done(&[&"cat", &"s3", &"a"]).out, noise(13, 4_000_000));
 }
+
+#[test]
+fn a_session_of_the_second_stores_own_is_not_pruned_for_its_id() {
+    for is_open in [false, true] {
+        let home = Home::new();
+        home.archive("s", &home.file("a", prose(4, 10_000)));
+        home.done(&[&"rm", &"s", &"--yes"]);
+        let (first, second) = (home.data().to_owned(), home.at("second"));
+        let home = home.with_data(second.clone());
+        let keep: &[&dyn AsRef<OsStr>] = &[&"append", &"--session", &"s", &"--keep-open"];
+        let seal: &[&dyn AsRef<OsStr>] = &[&"append", &"--session", &"s", &"--seal-on-eof"];
+        let kept = home.fed(if is_open { keep } else { seal }, &prose(5, 20_000));
+        assert_eq!(kept.code, 0, "{}", kept.err);
+        let home = home.with_data(first);
+        let ran = home.run(&[&"--json", &"mirror", &second, &"--prune"]);
+        assert_eq!(ran.code, 1, "{}", ran.err);
+        let done = ran.json();
+        assert_eq!(done["removed"], 0, "{done}");
+        let why = done["failed"][0].as_str().unwrap();
+        assert!(why.contains("session s") && why.contains("another one"), "{why}");
+        let home = home.with_data(second);
+        assert_eq!(home.done(&[&"cat", &"s"]).out, prose(5, 20_000));
+    }
+}
+
+#[test]
+fn a_mirror_of_a_store_that_lost_facts_does_not_count_as_whole() {
+    let home = Home::new();
+    for session in ["a", "b", "c"] {
+        home.archive(session, &home.file(session, prose(4, 10_000)));
+    }
+    let (second, whole) = (home.at("second"), home.at("whole"));
+    home.done(&[&"mirror", &whole]);
+    let log = home.data().join("data-chain/log/00000001.log");
+    let length = std::fs::metadata(&log).unwrap().len();
+    let file = std::fs::File::options().write(true).open(&log).unwrap();
+    file.set_len(length - 300).unwrap();
+    let ran = home.run(&[&"mirror", &second]);
+    assert_eq!(ran.code, 1, "{}{}", ran.err, ran.text());
+    assert!(ran.err.contains("may not be all there was"), "{}", ran.err);
+    // The second store is told apart from the first.
+    let (lossy, home) = (home.data().to_owned(), home.with_data(whole));
+    let ran = home.run(&[&"mirror", &lossy]);
+    assert_eq!(ran.code, 1, "{}{}", ran.err, ran.text());
+    assert!(ran.err.contains("second store"), "{}", ran.err);
+}
+
+#[test]
+fn a_chunk_that_is_sound_nowhere_does_not_keep_the_others_from_healing() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", noise(5, 3_000_000)));
+    let second = home.at("second");
+    home.done(&[&"mirror", &second]);
+    let break_it = |data: &std::path::Path, to: usize| {
+        let path = data.join("data-chain/chunks/00000001.seg");
+        let mut bytes = std::fs::read(&path).unwrap();
+        (100_000..to).step_by(20_000).for_each(|at| bytes[at] ^= 1);
+        std::fs::write(&path, bytes).unwrap();
+    };
+    break_it(home.data(), 2_600_000);
+    break_it(&second, 1_300_000);
+    assert_eq!(home.run(&[&"scrub", &"--now"]).code, 1);
+    let ran = home.run(&[&"--json", &"mirror", &second]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    let done = ran.json();
+    assert!(done["healed"].as_u64().unwrap() > 0, "{done}");
+    let failed = done["failed"].as_array().unwrap();
+    assert_eq!(failed.len(), 1, "{done}");
+    assert!(failed[0].as_str().unwrap().contains("in the other store either"), "{done}");
+}

@@ -19,6 +19,21 @@ fn index(home: &Home, service: &str) -> PathBuf {
     home.data().join(service).join("index")
 }
 
+/// Leaves nothing of an index that can be opened.
+pub fn break_index(home: &Home, service: &str) {
+    let mut waiting = vec![index(home, service)];
+    while let Some(folder) = waiting.pop() {
+        for found in fs::read_dir(folder).unwrap() {
+            let found = found.unwrap();
+            if found.file_type().unwrap().is_dir() {
+                waiting.push(found.path());
+            } else {
+                fs::write(found.path(), "not an index").unwrap();
+            }
+        }
+    }
+}
+
 /// A store of several sessions, one of them still open.
 fn filled() -> Home {
     let home = Home::new();
@@ -117,25 +132,12 @@ fn the_index_of_another_store_is_replaced() {
 
 #[test]
 fn an_index_that_cannot_be_opened_says_what_to_do_and_is_replaced() {
-    let break_it = |index: &Path| {
-        let mut waiting = vec![index.to_owned()];
-        while let Some(folder) = waiting.pop() {
-            for found in fs::read_dir(folder).unwrap() {
-                let found = found.unwrap();
-                if found.file_type().unwrap().is_dir() {
-                    waiting.push(found.path());
-                } else {
-                    fs::write(found.path(), "not an index").unwrap();
-                }
-            }
-        }
-    };
     let home = filled();
     let before = known(&home);
-    break_it(&index(&home, "data-chain"));
+    break_index(&home, "data-chain");
     let why = home.refused(1, &[&"ls"]);
     assert!(why.contains("lucid reindex"), "{why}");
-    break_it(&index(&home, "block-manager"));
+    break_index(&home, "block-manager");
     home.done(&[&"reindex"]);
     assert_back(&home, &before);
 }
@@ -172,4 +174,32 @@ fn rows_in_each_others_place_are_refused_until_the_index_is_made_anew() {
         }
     }
     home.assert_sound();
+}
+
+#[test]
+fn an_index_built_from_a_damaged_log_is_not_called_whole() {
+    let home = filled();
+    let log = home.data().join("data-chain/log/00000001.log");
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let ran = home.run(&[&"reindex", &"--accept-loss"]);
+    assert!(ran.err.contains("data-chain/log/00000001.log at byte"), "{}", ran.err);
+    assert!(ran.text().contains("rebuilt"), "{}{}", ran.err, ran.text());
+    assert_eq!(ran.code, 1);
+}
+
+#[test]
+fn a_chain_that_cannot_be_opened_is_a_fault_of_the_session_that_is_in_it() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", "a"));
+    break_index(&home, "block-manager");
+    let ran = home.run(&[&"verify", &"s"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.err, ran.text());
+    assert!(ran.err.contains("the chain cannot be opened"), "{}", ran.err);
+    fs::remove_dir_all(home.data().join("block-manager")).unwrap();
+    let ran = home.run(&[&"verify", &"s"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.err, ran.text());
+    assert!(ran.err.contains("block-manager"), "{}", ran.err);
 }

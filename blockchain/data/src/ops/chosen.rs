@@ -53,7 +53,9 @@ impl Chosen {
             _ => {}
         }
         let first = find_entry(source, &entry.target)?.map(|(first, _)| first);
-        let Some(first) = first.filter(|first| first.kind == Kind::File) else {
+        // A symbolic link may have several names, too.
+        let has_names = |first: &Entry| matches!(first.kind, Kind::File | Kind::Symlink);
+        let Some(first) = first.filter(has_names) else {
             return Err(OpError::Unsound("the catalogue: a link leads to no file".to_owned()));
         };
         self.stand_ins.insert(entry.target, entry.path.clone());
