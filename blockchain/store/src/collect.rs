@@ -245,7 +245,7 @@ impl<'a> Collection<'a> {
             live * 3 < bytes * 2 || self.untidy.contains(&segment::path(number))
         };
         self.seal_open_segment(wasteful)?;
-        self.split_overfull(&mut done)?;
+        self.split_overfull(Some(live), &mut done)?;
         let mut victims = Vec::new();
         for number in segment::numbers(self.vault.disk().as_ref())? {
             let Some((file, footer_at, footer)) = self.sealed(number)? else { continue };
@@ -257,7 +257,7 @@ impl<'a> Collection<'a> {
                 victims.push((number, file.length().map_err(reading(number))?));
             }
         }
-        self.rewrite(&victims, None, &mut done, control)?;
+        self.rewrite(&victims, Some(live), None, &mut done, control)?;
         Ok(done)
     }
 
@@ -274,7 +274,7 @@ impl<'a> Collection<'a> {
         if all {
             self.seal_open_segment(|_, _| true)?;
         }
-        self.split_overfull(&mut done)?;
+        self.split_overfull(None, &mut done)?;
         let mut victims = Vec::new();
         for number in segment::numbers(self.vault.disk().as_ref())? {
             let Some((file, ..)) = self.sealed(number)? else { continue };
@@ -284,7 +284,7 @@ impl<'a> Collection<'a> {
                 None => done.segments_damaged += 1,
             }
         }
-        self.rewrite(&victims, Some((level, threads.max(1))), &mut done, control)?;
+        self.rewrite(&victims, None, Some((level, threads.max(1))), &mut done, control)?;
         Ok(done)
     }
 
@@ -353,7 +353,7 @@ impl<'a> Collection<'a> {
 
     /// Earlier versions filled segments with more records than a footer may list, and one cannot be
     /// rewritten as one. So the live ones move to where new chunks go, and what is left is rewritten.
-    fn split_overfull(&self, done: &mut Collected) -> Result<(), StoreError> {
+    fn split_overfull(&self, live: Option<&Names>, done: &mut Collected) -> Result<(), StoreError> {
         for number in segment::numbers(self.vault.disk().as_ref())? {
             let Some((file, _, footer)) = self.sealed(number)? else { continue };
             if footer.entries.len() <= self.records_max {
@@ -361,7 +361,7 @@ impl<'a> Collection<'a> {
             }
             drop(footer);
             let length = file.length().map_err(reading(number))?;
-            let moved = match self.victim(number, length)? {
+            let moved = match self.victim(number, length, live)? {
                 Some(victim) => self.write_again(&victim.records),
                 None => continue,
             };
@@ -412,14 +412,27 @@ impl<'a> Collection<'a> {
 
     /// Looks a segment's live records up; `None` when one of them is known to be damaged, or its first
     /// record is.
-    fn victim(&self, number: u32, length: u64) -> Result<Option<Victim>, StoreError> {
+    ///
+    /// So it is, too, where the index may lack the segment's rows: it was away when they were made. What has
+    /// no row is dead only if nobody refers to it; and where nobody tells what is referred to, a segment of
+    /// which the index knows nothing at all is left alone.
+    fn victim(
+        &self,
+        number: u32,
+        length: u64,
+        live: Option<&Names>,
+    ) -> Result<Option<Victim>, StoreError> {
         let Some((file, _, footer)) = self.sealed(number)? else { return Ok(None) };
         let Some(origin) = self.origin(number, file.as_ref())? else { return Ok(None) };
         let (mut stands_for, level) = origin;
         stands_for.push(number);
         let mut records = Vec::new();
+        let mut is_unknown = false;
         for entry in footer.entries {
             let now = index::placement(self.vault.index(), &entry.name)?;
+            if now.is_none() && live.is_none_or(|live| live.has(&entry.name)) {
+                is_unknown = true;
+            }
             if now != Some(entry.placement) {
                 continue;
             }
@@ -428,6 +441,10 @@ impl<'a> Collection<'a> {
             }
             records.push(entry);
         }
+        if is_unknown && (live.is_some() || records.is_empty()) {
+            tracing::error!(number, "a segment is left alone: the index lacks its rows; reindex");
+            return Ok(None);
+        }
         records.sort_by_key(|entry| entry.placement.offset);
         Ok(Some(Victim { number, length, records, stands_for, level }))
     }
@@ -435,6 +452,7 @@ impl<'a> Collection<'a> {
     fn rewrite(
         &self,
         victims: &[(u32, u64)],
+        live: Option<&Names>,
         repack: Option<(u8, usize)>,
         done: &mut Collected,
         control: &mut dyn Control,
@@ -448,7 +466,7 @@ impl<'a> Collection<'a> {
             let (mut group, mut bytes, mut records, mut stands_for) = (Vec::new(), 0, 0, 0);
             while bytes < DRAFT_BYTES && records < DRAFT_RECORDS {
                 let Some((number, length)) = waiting.pop_front() else { break };
-                let Some(victim) = self.victim(number, length)? else {
+                let Some(victim) = self.victim(number, length, live)? else {
                     done.segments_damaged += 1;
                     passed += length;
                     continue;

@@ -100,6 +100,26 @@ fn assert_holds(vault: &Vault, kept: &[Vec<u8>], gone: &[Vec<u8>]) {
     }
 }
 
+/// A disk with the chunks may come back after the index was made without it.
+#[test]
+fn a_segment_that_was_away_while_the_index_was_made_is_not_taken_for_dead() {
+    let Mostly { store, disk, vault, kept, gone, .. } = mostly_dead();
+    vault.close().unwrap();
+    let chunks = [kept, gone].concat();
+    let away = "chunks/00000001.seg";
+    let bytes = files(&disk)[away].clone();
+    disk.unlink(away).unwrap();
+    let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
+    disk.create(away).unwrap().append(&[&bytes]).unwrap();
+    let collected = collect(&vault, &chunks);
+    assert!(collected.segments_damaged > 0, "{collected:?}");
+    let repacked = vault.collect().unwrap().repack(9, 1, false, &mut go_on).unwrap();
+    assert!(repacked.segments_damaged > 0, "{repacked:?}");
+    vault.close().unwrap();
+    let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
+    assert_holds(&vault, &chunks, &[]);
+}
+
 #[test]
 fn what_nobody_refers_to_goes_and_its_space_returns() {
     for encrypted in [false, true] {
