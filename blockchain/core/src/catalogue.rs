@@ -175,6 +175,28 @@ pub const HOLES_MAX: usize = 65_536;
 pub const ACL_ATTRIBUTES: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 
 impl Entry {
+    /// The folder itself, without anything that need not be there: what the other entries are made from.
+    pub fn bare() -> Self {
+        Self {
+            path: Vec::new(),
+            kind: Kind::Folder,
+            mode: 0,
+            modified: FileTime { seconds: 0, nanos: 0 },
+            owner: Owner::default(),
+            target: Vec::new(),
+            attributes: Vec::new(),
+            offset: 0,
+            length: 0,
+            changed: false,
+            owner_name: Vec::new(),
+            group_name: Vec::new(),
+            flags: None,
+            holes: Vec::new(),
+            access_acl: Vec::new(),
+            default_acl: Vec::new(),
+        }
+    }
+
     /// The page key: [`path_key`] of its path.
     pub fn key(&self) -> Vec<u8> {
         path_key(&self.path)

@@ -187,17 +187,9 @@ fn raw_entry(source: &dyn SessionSource, part: &Range<u64>) -> Entry {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
         },
-        target: Vec::new(),
-        attributes: Vec::new(),
         offset: part.start,
         length: part.end - part.start,
-        changed: false,
-        owner_name: Vec::new(),
-        group_name: Vec::new(),
-        flags: None,
-        holes: Vec::new(),
-        access_acl: Vec::new(),
-        default_acl: Vec::new(),
+        ..Entry::bare()
     }
 }
 

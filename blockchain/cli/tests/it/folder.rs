@@ -98,17 +98,7 @@ fn entry(kind: Kind, path: &[u8]) -> Entry {
         mode: if kind == Kind::Folder { 0o755 } else { 0o644 },
         modified: FileTime { seconds: 1_000_000_000, nanos: 123_456_789 },
         owner: Owner { uid: 0, gid: 0 },
-        target: Vec::new(),
-        attributes: Vec::new(),
-        offset: 0,
-        length: 0,
-        changed: false,
-        owner_name: Vec::new(),
-        group_name: Vec::new(),
-        flags: None,
-        holes: Vec::new(),
-        access_acl: Vec::new(),
-        default_acl: Vec::new(),
+        ..Entry::bare()
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -292,5 +293,17 @@ pub fn copy(from: &Path, to: &Path) {
         } else {
             fs::copy(found.path(), target).unwrap();
         }
+    }
+}
+
+/// Waits for what comes about by itself.
+pub fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it did not come about in time");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

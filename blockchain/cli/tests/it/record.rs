@@ -10,19 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 
-use super::home::{Home, Ran, noise};
+use super::home::{Home, Ran, noise, wait};
 use super::server::Server;
-
-fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "it did not come about in time");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
 
 fn shell<'a>(session: &'a &'a str, script: &'a &'a str) -> [&'a dyn AsRef<OsStr>; 7] {
     [&"record", &"--session", session, &"--", &"/bin/sh", &"-c", script]

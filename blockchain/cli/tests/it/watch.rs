@@ -11,21 +11,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::home::{Home, Ran, noise, prose};
+use super::home::{Home, Ran, noise, prose, wait};
 use super::only_read::{NOBODY, as_somebody, is_root};
 use super::server::Server;
-
-/// Waits for what comes about by itself.
-fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "it did not come about in time");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
 
 /// Ends a child that a failed test leaves behind.
 struct Watching(Child);

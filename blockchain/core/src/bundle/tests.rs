@@ -86,16 +86,7 @@ fn catalogue(scale: usize) -> Vec<Vec<u8>> {
         modified: FileTime { seconds: 5, nanos: 6 },
         owner: Owner::default(),
         target: target.into(),
-        attributes: Vec::new(),
-        offset: 0,
-        length: 0,
-        changed: false,
-        owner_name: Vec::new(),
-        group_name: Vec::new(),
-        flags: None,
-        holes: Vec::new(),
-        access_acl: Vec::new(),
-        default_acl: Vec::new(),
+        ..Entry::bare()
     };
     let mut entries: BTreeMap<Vec<u8>, Entry> = [
         plain("", Kind::Folder, ""),

@@ -71,12 +71,7 @@ impl Entry {
                 let name = r.bytes("an attribute's name")?.to_vec();
                 Ok((name, r.bytes("an attribute's value")?.to_vec()))
             })?,
-            owner_name: Vec::new(),
-            group_name: Vec::new(),
-            flags: None,
-            holes: Vec::new(),
-            access_acl: Vec::new(),
-            default_acl: Vec::new(),
+            ..Self::bare()
         };
         if is_2 {
             entry.owner_name = r.bytes("an owner's name")?.to_vec();

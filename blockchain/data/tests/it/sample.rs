@@ -63,16 +63,6 @@ fn entry(path: &[u8], kind: Kind) -> Entry {
         mode: 0o640,
         modified: FileTime { seconds: 1_700_000_000, nanos: 123_456_789 },
         owner: Owner { uid: 1000, gid: 100 },
-        target: Vec::new(),
-        attributes: Vec::new(),
-        offset: 0,
-        length: 0,
-        changed: false,
-        owner_name: Vec::new(),
-        group_name: Vec::new(),
-        flags: None,
-        holes: Vec::new(),
-        access_acl: Vec::new(),
-        default_acl: Vec::new(),
+        ..Entry::bare()
     }
 }

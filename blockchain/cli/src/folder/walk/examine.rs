@@ -287,17 +287,7 @@ fn describe(kind: Kind, seen: &Metadata) -> Entry {
             nanos: u32::try_from(seen.mtime_nsec().min(999_999_999)).unwrap_or_default(),
         },
         owner: Owner { uid: seen.uid(), gid: seen.gid() },
-        target: Vec::new(),
-        attributes: Vec::new(),
-        offset: 0,
-        length: 0,
-        changed: false,
-        owner_name: Vec::new(),
-        group_name: Vec::new(),
-        flags: None,
-        holes: Vec::new(),
-        access_acl: Vec::new(),
-        default_acl: Vec::new(),
+        ..Entry::bare()
     }
 }
 
