@@ -161,8 +161,28 @@ impl Vault {
     }
 }
 
-/// A file with the place of its footer, and the footer.
-type SealedSegment = (Arc<dyn DiskFile>, u64, Footer);
+/// A segment's file, as far as it may be replaced.
+enum Ended {
+    /// It never changes any more: with the place of its footer, and the footer.
+    Sealed(Arc<dyn DiskFile>, u64, Footer),
+    /// It is not at its end yet, or is no part of the store: nothing to be done about it.
+    Open,
+    /// It is damaged, so that nobody knows what is in it.
+    Damaged,
+}
+
+/// What is done, and which segments were left alone on the way.
+#[derive(Default)]
+struct Work {
+    done: Collected,
+    left: BTreeSet<u32>,
+}
+
+impl Work {
+    fn ended(self) -> Collected {
+        Collected { segments_damaged: self.left.len() as u64, ..self.done }
+    }
+}
 
 /// A segment that is to be replaced.
 struct Victim {
@@ -236,19 +256,19 @@ impl<'a> Collection<'a> {
 
     /// Drops whatever is not in `live`, and rewrites segments of which over a third is dead.
     pub fn run(&self, live: &Names, control: &mut dyn Control) -> Result<Collected, StoreError> {
-        let mut done = Collected::default();
+        let mut work = Work::default();
         // What is filled while this looks is not looked at.
         let newest = index::watermark(self.vault.index())?.segment;
-        let used = self.drop_dead(live, &mut done)?;
+        let used = self.drop_dead(live, &mut work.done)?;
         let wasteful = |bytes: u64, number: u32| {
             let live = used.get(&number).copied().unwrap_or(0);
             live * 3 < bytes * 2 || self.untidy.contains(&segment::path(number))
         };
         self.seal_open_segment(wasteful)?;
-        self.split_overfull(Some(live), &mut done)?;
+        self.split_overfull(Some(live), &mut work)?;
         let mut victims = Vec::new();
         for number in segment::numbers(self.vault.disk().as_ref())? {
-            let Some((file, footer_at, footer)) = self.sealed(number)? else { continue };
+            let Some((file, footer_at, footer)) = self.sealed(number, &mut work)? else { continue };
             // What stands for segments that are wholly dead has no records, and nothing to give.
             if (number <= newest || number & REWRITTEN != 0)
                 && !footer.entries.is_empty()
@@ -257,8 +277,8 @@ impl<'a> Collection<'a> {
                 victims.push((number, file.length().map_err(reading(number))?));
             }
         }
-        self.rewrite(&victims, Some(live), None, &mut done, control)?;
-        Ok(done)
+        self.rewrite(&victims, Some(live), None, &mut work, control)?;
+        Ok(work.ended())
     }
 
     /// Rewrites every sealed segment that was not packed at this zstd level yet, the open one included
@@ -270,22 +290,24 @@ impl<'a> Collection<'a> {
         all: bool,
         control: &mut dyn Control,
     ) -> Result<Collected, StoreError> {
-        let mut done = Collected::default();
+        let mut work = Work::default();
         if all {
             self.seal_open_segment(|_, _| true)?;
         }
-        self.split_overfull(None, &mut done)?;
+        self.split_overfull(None, &mut work)?;
         let mut victims = Vec::new();
         for number in segment::numbers(self.vault.disk().as_ref())? {
-            let Some((file, ..)) = self.sealed(number)? else { continue };
+            let Some((file, ..)) = self.sealed(number, &mut work)? else { continue };
             match self.origin(number, file.as_ref())? {
                 Some((_, packed)) if packed >= level => {}
                 Some(_) => victims.push((number, file.length().map_err(reading(number))?)),
-                None => done.segments_damaged += 1,
+                None => {
+                    work.left.insert(number);
+                }
             }
         }
-        self.rewrite(&victims, None, Some((level, threads.max(1))), &mut done, control)?;
-        Ok(done)
+        self.rewrite(&victims, None, Some((level, threads.max(1))), &mut work, control)?;
+        Ok(work.ended())
     }
 
     /// Drops dead chunks, and says how many bytes of each segment are live.
@@ -323,39 +345,70 @@ impl<'a> Collection<'a> {
         let number = index::watermark(self.vault.index())?.segment;
         let path = segment::path(number);
         let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else { return Ok(()) };
-        if self.sealed(number)?.is_none() && worth(file.length().map_err(reading(number))?, number)
-        {
+        let length = file.length().map_err(reading(number))?;
+        if matches!(self.ended(number)?, Ended::Open) && worth(length, number) {
             self.vault.seal_segment().map_err(dropping())?;
         }
         Ok(())
     }
 
-    /// A segment that never changes any more: it has a footer, or was left behind without one.
-    fn sealed(&self, number: u32) -> Result<Option<SealedSegment>, StoreError> {
+    /// A segment that never changes any more, unless it is damaged: then it is left alone.
+    fn sealed(
+        &self,
+        number: u32,
+        work: &mut Work,
+    ) -> Result<Option<(Arc<dyn DiskFile>, u64, Footer)>, StoreError> {
+        Ok(match self.ended(number)? {
+            Ended::Sealed(file, footer_at, footer) => Some((file, footer_at, footer)),
+            Ended::Open => None,
+            Ended::Damaged => {
+                work.left.insert(number);
+                None
+            }
+        })
+    }
+
+    /// Looks whether a segment is at its end: it has a footer, or was left behind without one.
+    fn ended(&self, number: u32) -> Result<Ended, StoreError> {
+        let index = self.vault.index();
+        let is_rewritten = number & REWRITTEN != 0;
+        // What was never switched to has no say in anything.
+        if index::is_retired(index, number)?
+            || (is_rewritten && !index::is_rewritten(index, number)?)
+        {
+            return Ok(Ended::Open);
+        }
         let path = segment::path(number);
-        let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else { return Ok(None) };
-        let at = index::watermark(self.vault.index())?;
+        let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else {
+            return Ok(Ended::Damaged);
+        };
+        let at = index::watermark(index)?;
         if number == at.segment {
             // A payload at the end of the open one may look like its footer: that is where the records end.
             let ends_at = match Footer::find(file.as_ref(), number)? {
                 Some(Ok((footer_at, _))) => footer_at,
                 Some(Err(damage)) => damage.offset,
-                None => return Ok(None),
+                None => return Ok(Ended::Open),
             };
             if ends_at != at.segment_offset {
-                return Ok(None);
+                return Ok(Ended::Open);
             }
         }
-        let left_behind = number & REWRITTEN == 0 && number < at.segment;
-        let found = Footer::of_ended(file.as_ref(), number, left_behind)?;
-        Ok(found.map(|(footer_at, footer)| (file, footer_at, footer)))
+        if !is_rewritten && number > at.segment {
+            return Ok(Ended::Open);
+        }
+        let may_lack_footer = is_rewritten || number < at.segment;
+        Ok(match Footer::of_ended(file.as_ref(), number, may_lack_footer)? {
+            Some((footer_at, footer)) => Ended::Sealed(file, footer_at, footer),
+            None => Ended::Damaged,
+        })
     }
 
     /// Earlier versions filled segments with more records than a footer may list, and one cannot be
     /// rewritten as one. So the live ones move to where new chunks go, and what is left is rewritten.
-    fn split_overfull(&self, live: Option<&Names>, done: &mut Collected) -> Result<(), StoreError> {
+    fn split_overfull(&self, live: Option<&Names>, work: &mut Work) -> Result<(), StoreError> {
         for number in segment::numbers(self.vault.disk().as_ref())? {
-            let Some((file, _, footer)) = self.sealed(number)? else { continue };
+            let Some((file, _, footer)) = self.sealed(number, work)? else { continue };
             if footer.entries.len() <= self.records_max {
                 continue;
             }
@@ -363,11 +416,16 @@ impl<'a> Collection<'a> {
             let length = file.length().map_err(reading(number))?;
             let moved = match self.victim(number, length, live)? {
                 Some(victim) => self.write_again(&victim.records),
-                None => continue,
+                None => {
+                    work.left.insert(number);
+                    continue;
+                }
             };
             match moved {
                 // It is quarantined, and the segment left alone from now on.
-                Err(StoreError::Damaged(_)) => done.segments_damaged += 1,
+                Err(StoreError::Damaged(_)) => {
+                    work.left.insert(number);
+                }
                 moved => moved?,
             }
         }
@@ -422,7 +480,11 @@ impl<'a> Collection<'a> {
         length: u64,
         live: Option<&Names>,
     ) -> Result<Option<Victim>, StoreError> {
-        let Some((file, _, footer)) = self.sealed(number)? else { return Ok(None) };
+        let unread = self.vault.unread();
+        if unread.contains_key(&number) {
+            return Ok(None);
+        }
+        let Ended::Sealed(file, _, footer) = self.ended(number)? else { return Ok(None) };
         let Some(origin) = self.origin(number, file.as_ref())? else { return Ok(None) };
         let (mut stands_for, level) = origin;
         stands_for.push(number);
@@ -434,6 +496,10 @@ impl<'a> Collection<'a> {
                 is_unknown = true;
             }
             if now != Some(entry.placement) {
+                // Where the copy that counts is not there, this one may be the last.
+                if now.is_some_and(|now| unread.contains_key(&now.segment)) {
+                    return Ok(None);
+                }
                 continue;
             }
             if index::is_quarantined(self.vault.index(), &entry.name)? {
@@ -454,7 +520,7 @@ impl<'a> Collection<'a> {
         victims: &[(u32, u64)],
         live: Option<&Names>,
         repack: Option<(u8, usize)>,
-        done: &mut Collected,
+        work: &mut Work,
         control: &mut dyn Control,
     ) -> Result<(), StoreError> {
         let total = victims.iter().map(|(_, length)| length).sum();
@@ -467,7 +533,7 @@ impl<'a> Collection<'a> {
             while bytes < DRAFT_BYTES && records < DRAFT_RECORDS {
                 let Some((number, length)) = waiting.pop_front() else { break };
                 let Some(victim) = self.victim(number, length, live)? else {
-                    done.segments_damaged += 1;
+                    work.left.insert(number);
                     passed += length;
                     continue;
                 };
@@ -485,10 +551,10 @@ impl<'a> Collection<'a> {
             if group.is_empty() {
                 return Ok(());
             }
-            match self.rewrite_group(&group, repack, done, &mut passed, total, control) {
+            match self.rewrite_group(&group, repack, &mut work.done, &mut passed, total, control) {
                 Ok(true) => {}
                 Ok(false) => {
-                    done.stopped = true;
+                    work.done.stopped = true;
                     return Ok(());
                 }
                 Err(StoreError::Damaged(_)) if retries > 0 => {

@@ -22,7 +22,7 @@
 
 use std::any::Any;
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -236,6 +236,48 @@ impl Shared {
     }
 }
 
+/// Copies of chunks that the index has, and that nothing may rely on.
+#[derive(Default)]
+pub struct Doubts {
+    /// Segments that were not there when the store was opened, and whether their loss is accepted.
+    pub unread: BTreeMap<u32, bool>,
+    /// Where copies were found damaged, until that is committed.
+    found: Mutex<HashMap<ChunkName, Placement>>,
+}
+
+impl Doubts {
+    /// Nothing is found yet.
+    pub fn new(unread: BTreeMap<u32, bool>) -> Self {
+        Self { unread, found: Mutex::default() }
+    }
+
+    /// A copy was found damaged. The commit that says so is on its way, and what comes before it, or with it,
+    /// must not rely on the copy either.
+    pub fn add(&self, name: ChunkName, placement: Placement) {
+        self.found.lock().insert(name, placement);
+    }
+
+    /// That is committed.
+    pub fn settled(&self, name: &ChunkName) {
+        self.found.lock().remove(name);
+    }
+
+    fn has(&self, name: &ChunkName, placement: &Placement) -> bool {
+        self.unread.contains_key(&placement.segment)
+            || self.found.lock().get(name) == Some(placement)
+    }
+}
+
+/// What recovery found, as far as writing goes on from it.
+pub struct Start {
+    /// The last commit.
+    pub at: Watermark,
+    /// The newest log file there is.
+    pub newest_log: u32,
+    /// Which copies nothing may rely on.
+    pub doubts: Arc<Doubts>,
+}
+
 /// The handle to the writing thread.
 pub struct Committer {
     shared: Arc<Shared>,
@@ -249,7 +291,7 @@ impl Committer {
         store: [u8; 16],
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
-        from: (Watermark, u32),
+        from: Start,
         limits: Limits,
     ) -> Result<Self, StoreError> {
         let writer = Writer::open(disk, store, index, project, from, limits)?;
@@ -440,6 +482,7 @@ struct Writer {
     at: Watermark,
     /// Log files that are there already; one of them may be none of ours, or unreadable.
     newest_log: u32,
+    doubts: Arc<Doubts>,
     log: Option<Tail>,
     segment: Option<Tail>,
     /// The sequence of the open segment's first record: bounds how many records it has.
@@ -463,7 +506,7 @@ impl Writer {
         store: [u8; 16],
         index: Arc<dyn Index>,
         project: Arc<dyn Project>,
-        (at, newest_log): (Watermark, u32),
+        Start { at, newest_log, doubts }: Start,
         limits: Limits,
     ) -> Result<Self, StoreError> {
         let most = (segment::RECORDS_MAX as u64).min(limits.segment_records).max(1);
@@ -484,6 +527,7 @@ impl Writer {
             project,
             at,
             newest_log,
+            doubts,
             log,
             segment: None,
             segment_first_sequence: at.sequence,
@@ -631,7 +675,8 @@ impl Writer {
         let mut dropped: HashSet<ChunkName> = HashSet::new();
         let there = |name: &ChunkName, encrypted, dropped: &HashSet<ChunkName>| {
             Ok::<_, StoreError>(
-                !dropped.contains(name) && satisfies(self.index.as_ref(), name, encrypted)?,
+                !dropped.contains(name)
+                    && satisfies(self.index.as_ref(), &self.doubts, name, encrypted)?,
             )
         };
         let mut plan = Plan { chunks: Vec::new(), facts: Vec::new(), outcomes: Vec::new() };
@@ -1021,14 +1066,18 @@ fn sync_both(log: &Tail, segment: Option<&Tail>) -> Result<(), Failure> {
 }
 
 /// Whether a stored copy will do: it is there, not known to be damaged, and encrypted if it must be. What
-/// a row says to be in a file that has been replaced is nowhere.
-pub fn satisfies(index: &dyn Index, name: &ChunkName, encrypted: bool) -> Result<bool, StoreError> {
+/// a row says to be in a file that has been replaced, or was not there at the start, is nowhere.
+pub fn satisfies(
+    index: &dyn Index,
+    doubts: &Doubts,
+    name: &ChunkName,
+    encrypted: bool,
+) -> Result<bool, StoreError> {
     match index::placement(index, name)? {
         Some(placement) if encrypted && !placement.encrypted => Ok(false),
-        Some(placement) => {
-            Ok(!index::is_quarantined(index, name)?
-                && !index::is_retired(index, placement.segment)?)
-        }
+        Some(placement) => Ok(!doubts.has(name, &placement)
+            && !index::is_quarantined(index, name)?
+            && !index::is_retired(index, placement.segment)?),
         None => Ok(false),
     }
 }

@@ -317,11 +317,7 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
     keep_or_make(disk, &format!("{}.key", options.signing_key), "ed25519")?;
     keys::fit(options, options.encrypt)?;
     if options.encrypt {
-        let mut damage = Vec::new();
-        let known = DataKeys::open(disk, options, &mut damage).and_then(|keys| keys.keyring());
-        if known.is_err() || !damage.is_empty() {
-            keys::make(disk, options)?;
-        }
+        keys::keep_or_make(disk, options)?;
     }
     let lines = [
         ("id", hex::encode(random::<16>()?)),
@@ -336,13 +332,20 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
 /// The key in this file, in both copies; a new one if there is none.
 fn keep_or_make(disk: &dyn Disk, name: &str, kind: &str) -> Result<Secret, StoreError> {
     let mut damage = Vec::new();
-    let key = match read_key(disk, name, kind, &mut damage) {
-        Ok(key) if damage.is_empty() => return Ok(key),
-        Ok(key) => key,
-        Err(_) => Zeroizing::new(random::<32>()?),
+    let key = match keys::is_there(disk, name)? {
+        true => read_key(disk, name, kind, &mut damage).map_err(unusable)?,
+        false => Zeroizing::new(random::<32>()?),
     };
     write_key(disk, name, kind, &key)?;
     Ok(key)
+}
+
+/// A key that is there without its store is not written over, whatever is wrong with it.
+fn unusable(why: StoreError) -> StoreError {
+    StoreError::Folder(format!(
+        "{KEYS}/ holds keys and no {STORE} file is beside it, so they are to be those of a new store, and \
+         cannot be: {why}; or move {KEYS}/ away to have new keys made"
+    ))
 }
 
 struct StoreFacts {

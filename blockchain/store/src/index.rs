@@ -24,6 +24,7 @@ const WATERMARK: u8 = b'\x03';
 const RETIRED: u8 = b'\x04';
 const REWRITTEN: u8 = b'\x05';
 const BOUND: u8 = b'\x06';
+const UNREAD: u8 = b'\x07';
 
 /// A key with its value, or with `None` where it is to be removed.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -223,16 +224,32 @@ pub fn move_chunk(
 ) -> Result<(), StoreError> {
     let known = changes.get(&chunk_key(CHUNK, name))?;
     let known = known.map(|value| read_placement(&value)).transpose()?;
+    if known == Some(*to) {
+        return Ok(());
+    }
     if let Some(known) = known
         && changes.get(&numbered_key(RETIRED, known.segment))?.is_none()
+        && newer(&known)?
     {
-        if newer(&known)? {
-            return Ok(());
-        }
-        // What was said of that copy does not hold for this one.
-        changes.remove(chunk_key(QUARANTINE, name));
+        return Ok(());
     }
-    changes.put(chunk_key(CHUNK, name), to.encode());
+    // What was said of another copy, be it gone, does not hold for this one.
+    place(changes, name, to);
+    Ok(())
+}
+
+/// Notes where a chunk is, of which the segment could not be read when its row should have been made.
+/// Something may have been said of it since.
+pub fn find_chunk(
+    changes: &mut Changes<'_>,
+    name: &ChunkName,
+    at: &Placement,
+    newer: impl FnOnce(&Placement) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    if changes.get(&chunk_key(CHUNK, name))?.is_some() {
+        return move_chunk(changes, name, at, newer);
+    }
+    changes.put(chunk_key(CHUNK, name), at.encode());
     Ok(())
 }
 
@@ -281,10 +298,33 @@ pub fn note_rewritten(changes: &mut Changes<'_>, segment: u32) {
     changes.put(numbered_key(REWRITTEN, segment), Vec::new());
 }
 
+/// Whether a segment was written from others, and switched to.
+pub fn is_rewritten(index: &dyn Index, segment: u32) -> Result<bool, StoreError> {
+    Ok(index.get(&numbered_key(REWRITTEN, segment))?.is_some())
+}
+
 /// The segments that were written from others, replaced ones among them.
 pub fn rewritten(index: &dyn Index) -> Result<Vec<u32>, StoreError> {
     let rows = index.scan(&[REWRITTEN], &[REWRITTEN + 1], usize::MAX, false)?;
     Ok(rows.iter().filter_map(number_in_key).collect())
+}
+
+/// Notes that a segment could not be read when it should have been: it may have no rows, and what has rows
+/// in it is not there. `accepted`: its loss is.
+pub fn note_unread(changes: &mut Changes<'_>, segment: u32, accepted: bool) {
+    changes.put(numbered_key(UNREAD, segment), vec![u8::from(accepted)]);
+}
+
+/// Takes back [`note_unread`].
+pub fn forget_unread(changes: &mut Changes<'_>, segment: u32) {
+    changes.remove(numbered_key(UNREAD, segment));
+}
+
+/// The segments that could not be read when they should have been, and whether their loss is accepted.
+pub fn unread(index: &dyn Index) -> Result<BTreeMap<u32, bool>, StoreError> {
+    let rows = index.scan(&[UNREAD], &[UNREAD + 1], usize::MAX, false)?;
+    let read = |row: &Row| Some((number_in_key(row)?, row.1 == [1]));
+    Ok(rows.iter().filter_map(read).collect())
 }
 
 /// Up to where the log has been taken in, and where the next commit goes.
@@ -343,6 +383,11 @@ impl Watermark {
             return Err(WireFault::Invalid { what: "file number" });
         }
         Ok(mark)
+    }
+
+    /// The newest segment that must be there: of one without a byte, only the number is taken.
+    pub fn last_segment(&self) -> u32 {
+        self.segment.saturating_sub(u32::from(self.segment_offset == 0))
     }
 
     /// The place in the log, for comparing.

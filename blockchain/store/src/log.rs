@@ -41,20 +41,31 @@ pub fn numbers(disk: &dyn Disk) -> Result<Vec<u32>, StoreError> {
     Ok(names.iter().filter_map(|name| number_of(name, "log")).collect())
 }
 
-/// How a log file begins.
+/// How a log file, or a segment, begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
-    /// As this store's log does: behind the commit with this digest.
+    /// As this store's does: behind what has this digest.
     Sound([u8; 32]),
     /// Its first record is damaged.
     Damaged(&'static str),
-    /// It is no part of this log.
+    /// It is no part of this store, or not under this name.
     Foreign(&'static str),
 }
 
-/// Judges a log file's first record.
+/// Judges the first record of a log file.
 pub fn beginning(
     file: &dyn DiskFile,
+    number: u32,
+    path: &str,
+    store: &[u8; 16],
+) -> Result<Beginning, StoreError> {
+    beginning_as(file, "log", number, path, store)
+}
+
+/// Judges the first record of a file that has this role.
+pub fn beginning_as(
+    file: &dyn DiskFile,
+    role: &str,
     number: u32,
     path: &str,
     store: &[u8; 16],
@@ -62,18 +73,18 @@ pub fn beginning(
     let header = match frame::read_header(file, path, 0)? {
         Some(Ok(header)) if header.kind == Kind::File => header,
         Some(Err(why)) => return Ok(Beginning::Damaged(why)),
-        _ => return Ok(Beginning::Damaged("the file does not begin as a log does")),
+        _ => return Ok(Beginning::Damaged("the file does not begin as it should")),
     };
     let payload = match frame::read_payload(file, path, 0, &header)? {
         Ok(payload) => payload,
         Err(why) => return Ok(Beginning::Damaged(why)),
     };
     Ok(match FileHeader::decode(&payload) {
-        Err(_) => Beginning::Damaged("the file's first record is none of a log"),
+        Err(_) => Beginning::Damaged("the file's first record is none of a file"),
         Ok(facts) if facts.store != *store => {
             Beginning::Foreign("the file belongs to another store")
         }
-        Ok(facts) if (facts.role, facts.number) != ("log", number) => {
+        Ok(facts) if (facts.role, facts.number) != (role, number) => {
             Beginning::Foreign("the file was another one before it was renamed")
         }
         Ok(facts) => Beginning::Sound(facts.previous),

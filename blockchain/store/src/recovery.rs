@@ -9,7 +9,7 @@
 //! Everything accepted is synced before the store opens, since after a kill it may be in the page cache
 //! alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub struct Recovered {
     pub damage: DamageList,
     /// Why nothing may be written, if so: acknowledged facts are missing from the log.
     pub read_only: Option<String>,
+    /// Segments that are not there, and whether their loss is accepted.
+    pub unread: BTreeMap<u32, bool>,
 }
 
 /// The parts of a store that recovery works on.
@@ -105,7 +107,10 @@ struct Recovery<'a> {
     newest_log: u32,
     /// The last batch, and facts behind it without a commit, if nothing vouches for them.
     torn: (Option<Batch>, Option<(Group, String)>),
-    segments: Option<BTreeSet<u32>>,
+    /// The segments that were there when recovery began.
+    segments: BTreeSet<u32>,
+    /// Those of them that are no part of the store.
+    foreign: BTreeSet<u32>,
     /// Whether chunks may be there whose commits are not.
     commits_are_missing: bool,
     /// Whether the commit that the index stopped at could not be read.
@@ -115,6 +120,9 @@ struct Recovery<'a> {
     total: u64,
     /// Segments that were looked for in vain: lost, unless they turn out to have been replaced.
     missing: Vec<RangeInclusive<u32>>,
+    /// Segments that are there and could not be opened to make their rows.
+    unopened: Vec<u32>,
+    unread: BTreeMap<u32, bool>,
 }
 
 /// Brings the index up to the log, and the log to its last commit.
@@ -135,16 +143,19 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         last: None,
         newest_log: 0,
         torn: (None, None),
-        segments: None,
+        segments: BTreeSet::new(),
+        foreign: BTreeSet::new(),
         commits_are_missing: false,
         watermark_in_doubt: false,
         passed: 0,
         total: 0,
         missing: Vec::new(),
+        unopened: Vec::new(),
+        unread: BTreeMap::new(),
     };
     let read_only = recovery.run()?;
-    let Recovery { at, newest_log, damage, .. } = recovery;
-    Ok(Recovered { at, newest_log, damage, read_only })
+    let Recovery { at, newest_log, damage, unread, .. } = recovery;
+    Ok(Recovered { at, newest_log, damage, read_only, unread })
 }
 
 /// What is to be done with a log file.
@@ -170,6 +181,7 @@ struct LogFile {
 impl Recovery<'_> {
     fn run(&mut self) -> Result<Option<String>, StoreError> {
         let numbers = log::numbers(self.parts.disk.as_ref())?;
+        self.list_segments()?;
         self.check_watermark(&numbers)?;
         // Every beginning first: a later file vouches for all of the files before it.
         let mut files = Vec::new();
@@ -195,7 +207,7 @@ impl Recovery<'_> {
             self.passed += file.length.saturating_sub(file.begin);
         }
         self.judge_last()?;
-        let missing = self.missing_end(found_end)?;
+        let mut missing = self.missing_end(found_end)?;
         if let Some(mark) = self.parts.mark.filter(|mark| mark.place() > self.at.place()) {
             // The mark vouches for chunks even where the commits that named them are damaged, and the
             // next commit follows the one that it names.
@@ -214,10 +226,10 @@ impl Recovery<'_> {
             index::set_watermark(&mut self.changes, &self.at);
         }
         self.write_changes()?;
-        let lost = &mut self.missing;
-        rewrite::settle(self.parts.disk.as_ref(), &self.parts.store, self.parts.index, lost)?;
-        for numbers in lost.iter() {
-            self.damage.push(Damage::missing(numbers.clone(), segment::path));
+        self.settle_segments()?;
+        missing = missing.or_else(|| self.segment_of_others_ahead());
+        if missing.is_none() && !self.parts.accept_loss {
+            missing = self.no_segment_is_there()?;
         }
         if missing.is_none() {
             self.cut_tail(&begun)?;
@@ -231,6 +243,108 @@ impl Recovery<'_> {
             }
         }
         Ok(missing)
+    }
+
+    /// Lists the segments that are there. What is no part of the store is told by the first record of each
+    /// that may be read now.
+    fn list_segments(&mut self) -> Result<(), StoreError> {
+        let disk = self.parts.disk.as_ref();
+        self.segments = self.segment_numbers()?.into_iter().collect();
+        for number in self.segments.range(self.at.segment..) {
+            let path = segment::path(*number);
+            // One that cannot be opened is named where it is read.
+            let Ok(file) = disk::find(disk, &path)? else { continue };
+            if let Some(why) = segment::foreign(file.as_ref(), *number, &self.parts.store)? {
+                self.damage.push(Damage::new(path, 0, why));
+                self.foreign.insert(*number);
+            }
+        }
+        self.segments.retain(|number| !self.foreign.contains(number));
+        Ok(())
+    }
+
+    /// Brings what is known of segments, and the files that are there, together.
+    fn settle_segments(&mut self) -> Result<(), StoreError> {
+        let Parts { disk, store, index, accept_loss, .. } = self.parts;
+        let disk = disk.as_ref();
+        self.find_gaps();
+        rewrite::settle(disk, &store, index, &mut self.missing)?;
+        self.pass_replaced_segments()?;
+        let absent = rewrite::Absent {
+            lost: &self.missing,
+            unopened: &self.unopened,
+            accepted: accept_loss,
+        };
+        let end = (self.at.segment, self.at.segment_offset);
+        self.unread = rewrite::settle_unread(disk, &store, index, end, &absent)?;
+        let mut lost = self.missing.clone();
+        rewrite::leave_accepted(&self.unread, &mut lost);
+        self.damage.extend(lost.into_iter().map(|gap| Damage::missing(gap, segment::path)));
+        Ok(())
+    }
+
+    /// Looks for every segment that chunks were written to, whether or not its rows are made already.
+    fn find_gaps(&mut self) {
+        let last = self.at.last_segment();
+        let mut expected = 1;
+        for number in self.segments.range(..=last).copied().chain([last.saturating_add(1)]) {
+            if expected < number {
+                self.missing.push(expected..=number - 1);
+            }
+            expected = number.saturating_add(1);
+        }
+    }
+
+    /// No new segment gets the number of one that has been replaced, whatever the log lost: it would go
+    /// with that one. Nor is a new record older than one that was copied.
+    fn pass_replaced_segments(&mut self) -> Result<(), StoreError> {
+        let (disk, index) = (self.parts.disk.as_ref(), self.parts.index);
+        let retired = index::retired(index)?;
+        let newest = retired.range(..segment::REWRITTEN).next_back().copied().unwrap_or(0);
+        if newest <= self.at.segment {
+            return Ok(());
+        }
+        (self.at.segment, self.at.segment_offset) = (newest, 0);
+        for number in segment::numbers(disk)? {
+            if number & segment::REWRITTEN == 0 {
+                continue;
+            }
+            let Ok(file) = disk::find(disk, &segment::path(number))? else { continue };
+            if let Some((_, footer)) = Footer::of_ended(file.as_ref(), number, true)? {
+                let last = footer.entries.iter().map(|entry| entry.sequence).max().unwrap_or(0);
+                self.at.sequence = self.at.sequence.max(last + 1);
+            }
+        }
+        index::set_watermark(&mut self.changes, &self.at);
+        self.write_changes()
+    }
+
+    /// A segment that is another store's, where new ones of this one would be: it is neither taken in nor
+    /// written over.
+    fn segment_of_others_ahead(&self) -> Option<String> {
+        let path = segment::path(*self.foreign.range(self.at.segment + 1..).next()?);
+        Some(format!(
+            "{path} is no part of this store, and stands where its next chunks would: move the file out \
+             of the folder"
+        ))
+    }
+
+    /// Where every segment is missing, their folder is not the one that it was.
+    fn no_segment_is_there(&self) -> Result<Option<String>, StoreError> {
+        let is_accepted = |gap: &RangeInclusive<u32>| {
+            gap.clone().all(|number| self.unread.get(&number) == Some(&true))
+        };
+        if self.missing.iter().all(is_accepted)
+            || !segment::numbers(self.parts.disk.as_ref())?.is_empty()
+        {
+            return Ok(None);
+        }
+        let folder = segment::FOLDER;
+        Ok(Some(format!(
+            "{folder}/: none of the segments that the store wrote is there; if the folder is on another \
+             disk, mount that, or put the files back from a copy, or run `lucid reindex --accept-loss` to \
+             go on without them"
+        )))
     }
 
     /// Opens a log file and judges how it begins. Later ones have been looked at.
@@ -603,8 +717,8 @@ impl Recovery<'_> {
             if number != self.at.segment {
                 (self.at.segment, self.at.segment_offset) = (number, 0);
             }
-            let there = self.segments()?.range(number..=to.0).next().copied().unwrap_or(to.0);
-            if number < there || !self.segments()?.contains(&number) {
+            let there = self.segments.range(number..=to.0).next().copied().unwrap_or(to.0);
+            if number < there || !self.segments.contains(&number) {
                 // However far ahead a number is: what is not there is one gap.
                 let gap = number..=there.saturating_sub(1).max(number);
                 if self.missing.last() != Some(&gap) {
@@ -626,17 +740,9 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// The segments that were there when recovery began.
-    fn segments(&mut self) -> Result<&BTreeSet<u32>, StoreError> {
-        if self.segments.is_none() {
-            self.segments = Some(self.segment_numbers()?.into_iter().collect());
-        }
-        Ok(self.segments.get_or_insert_default())
-    }
-
     fn take_in_segment(&mut self, number: u32, end: Option<u64>) -> Result<(), StoreError> {
         let path = segment::path(number);
-        if !self.segments()?.contains(&number) {
+        if !self.segments.contains(&number) {
             return Ok(());
         }
         let context = || StoreError::io(format!("reading {path}"));
@@ -644,6 +750,7 @@ impl Recovery<'_> {
             Ok(file) => file,
             Err(damage) => {
                 self.damage.push(damage);
+                self.unopened.push(number);
                 return Ok(());
             }
         };
@@ -715,7 +822,7 @@ impl Recovery<'_> {
 
     /// Takes in every chunk there is, when the commits that would say how many are missing.
     fn take_in_all_chunks(&mut self) -> Result<(), StoreError> {
-        let Some(last) = self.segments()?.last().copied() else { return Ok(()) };
+        let Some(last) = self.segments.last().copied() else { return Ok(()) };
         let path = segment::path(last);
         let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { return Ok(()) };
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
@@ -739,6 +846,13 @@ impl Recovery<'_> {
         // What vouches for a part of it, or for the place behind it, vouches for all of it.
         let vouched = (batch.log, batch.start) < self.bound;
         if vouched || self.is_whole(&batch)? {
+            if !vouched {
+                // It may be in the page cache alone, and the index must not be ahead of it.
+                self.sync(&log::path(batch.log))?;
+                if batch.commit.segment > 0 {
+                    self.sync(&segment::path(batch.commit.segment))?;
+                }
+            }
             self.bound = self.bound.max((batch.log, batch.end));
             return self.accept(batch);
         }
@@ -748,6 +862,11 @@ impl Recovery<'_> {
         tracing::info!(commit = batch.commit.number, "the last commit was torn and is cut off");
         self.torn.0 = Some(batch);
         Ok(())
+    }
+
+    fn sync(&self, path: &str) -> Result<(), StoreError> {
+        let Ok(file) = disk::find(self.parts.disk.as_ref(), path)? else { return Ok(()) };
+        file.sync().map_err(StoreError::io(format!("syncing {path}")))
     }
 
     fn is_whole(&self, batch: &Batch) -> Result<bool, StoreError> {
@@ -828,18 +947,22 @@ impl Recovery<'_> {
         if self.commits_are_missing {
             return Ok(None);
         }
+        // One that was written from others was so because of commits.
+        if found == (0, 0)
+            && let Some(number) = segment::numbers(self.parts.disk.as_ref())?.last().copied()
+            && number & segment::REWRITTEN != 0
+        {
+            return Ok(Some(segment::path(number)));
+        }
         let marked = self.parts.mark.map_or((0, 0), |mark| (mark.segment, mark.segment_offset));
         let place = marked.max((self.at.segment, self.at.segment_offset));
-        for number in self.segment_numbers()?.into_iter().rev() {
-            if number < place.0 {
-                break;
-            }
-            let path = segment::path(number);
+        for number in self.segments.range(place.0..).rev() {
+            let path = segment::path(*number);
             let context = || StoreError::io(format!("reading {path}"));
             let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { continue };
-            let sealed_behind = match Footer::find(file.as_ref(), number)? {
+            let sealed_behind = match Footer::find(file.as_ref(), *number)? {
                 Some(Ok((footer_at, footer))) => {
-                    (number, footer_at) > place && !footer.entries.is_empty()
+                    (*number, footer_at) > place && !footer.entries.is_empty()
                 }
                 _ => false,
             };
@@ -923,7 +1046,8 @@ impl Recovery<'_> {
         for number in self.segment_numbers()? {
             let path = segment::path(number);
             let context = || StoreError::io(format!("cutting {path}"));
-            if number < self.at.segment {
+            // One that has been replaced is not cut: while others are missing, it may be what is left.
+            if number < self.at.segment || index::is_retired(self.parts.index, number)? {
                 continue;
             }
             if number > self.at.segment {

@@ -7,7 +7,7 @@
 //! name; commit the fact that switches to it; remove the old files. Until the fact is durable the old
 //! files are the store; from then on the new one is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -182,7 +182,10 @@ pub fn switch(
     index::note_rewritten(changes, number);
     let path = segment::path(number);
     let context = || StoreError::io(format!("opening {path}"));
-    let Ok(file) = disk::find(disk, &path)? else { return Ok(false) };
+    let Ok(file) = disk::find(disk, &path)? else {
+        index::note_unread(changes, number, false);
+        return Ok(false);
+    };
     let entries = match Footer::find(file.as_ref(), number)? {
         Some(Ok((_, footer))) => footer.entries,
         // The footer is damaged, or its trailer is; the audit names it. The records are still there.
@@ -250,18 +253,40 @@ pub fn settle(
         // Its sources are removed only after the switch: so it was made, and the log lost the fact.
         tracing::warn!(path, "a rewritten segment is taken in without its fact");
         let mut changes = Changes::new(index);
-        switch(disk, *number, &begin.replaces, &mut changes)?;
+        // Without its end it may have died half-way: then it stands for no file that is there.
+        let whole = matches!(Footer::find(file.as_ref(), *number)?, Some(Ok(_)));
+        let mut replaces = begin.replaces;
+        replaces.retain(|old| whole || !there.contains(old));
+        switch(disk, *number, &replaces, &mut changes)?;
         changes.write()?;
     }
     let gone = index::rewritten(index)?.into_iter().filter(|number| !there.contains(number));
     missing.extend(gone.map(|number| number..=number));
+    keep_lost(index, missing)
+}
+
+/// Of segments that are not there, keeps those that have not been replaced.
+pub fn keep_lost(
+    index: &dyn Index,
+    missing: &mut Vec<RangeInclusive<u32>>,
+) -> Result<(), StoreError> {
+    leave_out(&index::retired(index)?, missing);
+    Ok(())
+}
+
+/// Of segments that are not there, keeps those whose loss nobody has accepted.
+pub fn leave_accepted(unread: &BTreeMap<u32, bool>, missing: &mut Vec<RangeInclusive<u32>>) {
+    let accepted = unread.iter().filter(|(_, accepted)| **accepted).map(|(number, _)| *number);
+    leave_out(&accepted.collect(), missing);
+}
+
+fn leave_out(numbers: &BTreeSet<u32>, missing: &mut Vec<RangeInclusive<u32>>) {
     missing.sort_unstable_by_key(|gap| (*gap.start(), *gap.end()));
-    let retired = index::retired(index)?;
     let (mut lost, mut from) = (Vec::new(), 0);
     for gap in missing.drain(..) {
         from = from.max(*gap.start());
         while from <= *gap.end() {
-            let next = retired.range(from..=*gap.end()).next().copied();
+            let next = numbers.range(from..=*gap.end()).next().copied();
             let end = next.map_or(*gap.end(), |next| next.saturating_sub(1));
             if from <= end {
                 lost.push(from..=end);
@@ -270,7 +295,89 @@ pub fn settle(
         }
     }
     *missing = lost;
-    Ok(())
+}
+
+/// So many segments that are not there are remembered: a number from a damaged disk may make a gap of any
+/// width.
+const UNREAD_MAX: usize = 1 << 16;
+
+/// Segments that are not what they were, at the end of recovery.
+pub struct Absent<'a> {
+    /// Those that are not there.
+    pub lost: &'a [RangeInclusive<u32>],
+    /// Those that are there and could not be opened.
+    pub unopened: &'a [u32],
+    /// Whether the loss of the former is accepted.
+    pub accepted: bool,
+}
+
+/// Takes in segments that could not be read when their rows were to be made and now can, up to `end`, where
+/// the last commit's chunks are. Chunks that were dropped meanwhile come back so, and are dropped again by
+/// the next collection. Notes which segments are not there now, and gives them, accepted losses among them.
+pub fn settle_unread(
+    disk: &dyn Disk,
+    store: &[u8; 16],
+    index: &dyn Index,
+    end: (u32, u64),
+    absent: &Absent<'_>,
+) -> Result<BTreeMap<u32, bool>, StoreError> {
+    let mut unread = index::unread(index)?;
+    for number in unread.keys().copied().collect::<Vec<_>>() {
+        let mut changes = Changes::new(index);
+        if index::is_retired(index, number)? || find_again(disk, store, number, end, &mut changes)?
+        {
+            index::forget_unread(&mut changes, number);
+            unread.remove(&number);
+        }
+        changes.write()?;
+    }
+    let mut changes = Changes::new(index);
+    let lost = absent.lost.iter().cloned().flatten().take(UNREAD_MAX);
+    let lost = lost.map(|number| (number, absent.accepted));
+    for (number, accepted) in lost.chain(absent.unopened.iter().map(|number| (*number, false))) {
+        let known = unread.get(&number).copied();
+        let accepted = accepted || known == Some(true);
+        if known != Some(accepted) {
+            unread.insert(number, accepted);
+            index::note_unread(&mut changes, number, accepted);
+        }
+    }
+    changes.write()?;
+    Ok(unread)
+}
+
+/// Makes the rows of a segment that is there again, where no newer copy has one. `false` when it is not.
+fn find_again(
+    disk: &dyn Disk,
+    store: &[u8; 16],
+    number: u32,
+    end: (u32, u64),
+    changes: &mut Changes<'_>,
+) -> Result<bool, StoreError> {
+    let path = segment::path(number);
+    let Ok(file) = disk::find(disk, &path)? else { return Ok(false) };
+    let is_ours = match number & REWRITTEN {
+        0 => segment::foreign(file.as_ref(), number, store)?.is_none(),
+        _ => RewrittenHeader::read(file.as_ref(), number, store)?.is_ok(),
+    };
+    if !is_ours {
+        return Ok(false);
+    }
+    let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+    let footer = match Footer::find(file.as_ref(), number)? {
+        Some(Ok((_, footer))) if number != end.0 => footer,
+        _ => {
+            let end = if number == end.0 { end.1.min(length) } else { length };
+            Footer::of(file.as_ref(), number, end, &mut Vec::new())?
+        }
+    };
+    tracing::warn!(path, "a segment that was away is taken in");
+    for entry in &footer.entries {
+        index::find_chunk(changes, &entry.name, &entry.placement, |known| {
+            is_newer(disk, &entry.name, known, entry.sequence)
+        })?;
+    }
+    Ok(true)
 }
 
 /// Removes files that have been replaced, and rewritten ones whose switch never came: only while no

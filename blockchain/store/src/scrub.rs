@@ -17,7 +17,7 @@ use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Placement};
 use crate::segment::{self, Footer, REWRITTEN};
 use crate::vault::Vault;
-use crate::{Damage, StoreError, log};
+use crate::{Damage, StoreError, log, rewrite};
 
 /// Where a round of reading is: the log first, then segments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -246,17 +246,39 @@ impl Reader<'_> {
         Ok(numbers)
     }
 
+    /// Names the segments from one number up to the next that is there, or to the end: those that should be
+    /// there, and whose loss nobody has accepted.
+    fn name_gap(
+        &mut self,
+        from: u32,
+        next: Option<u32>,
+        rewritten: &[u32],
+        to: &index::Watermark,
+    ) -> Result<(), StoreError> {
+        let before = |last: u32| next.map_or(last, |next| last.min(next.saturating_sub(1)));
+        let mut lost = vec![from.max(1)..=before(to.last_segment())];
+        let skipped = rewritten.iter().filter(|number| (from..=before(u32::MAX)).contains(number));
+        lost.extend(skipped.map(|number| *number..=*number));
+        rewrite::keep_lost(self.vault.index(), &mut lost)?;
+        rewrite::leave_accepted(self.vault.unread(), &mut lost);
+        for numbers in lost {
+            self.found(Damage::missing(numbers, segment::path), None);
+        }
+        Ok(())
+    }
+
     fn segment(
         &mut self,
         cursor: Cursor,
         to: &index::Watermark,
         wanted: &dyn Fn(&ChunkName) -> bool,
     ) -> Result<Option<Cursor>, StoreError> {
+        // Asked for before files are listed, and what was replaced after: none is away only for a while.
+        let known = index::rewritten(self.vault.index())?;
         let numbers = self.numbers(to)?;
-        let Some(number) = numbers.into_iter().filter(|number| *number >= cursor.number).min()
-        else {
-            return Ok(None);
-        };
+        let number = numbers.into_iter().filter(|number| *number >= cursor.number).min();
+        self.name_gap(cursor.number, number, &known, to)?;
+        let Some(number) = number else { return Ok(None) };
         let from = if number == cursor.number { cursor.offset } else { 0 };
         let next = number.checked_add(1).map(|number| Cursor { chunks: true, number, offset: 0 });
         let path = segment::path(number);

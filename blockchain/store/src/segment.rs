@@ -17,6 +17,7 @@ use crate::frame::{
     CipherId, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, Scanner, Sealed, Step,
 };
 use crate::index::{self, Placement};
+use crate::log::{self, Beginning};
 use crate::{Damage, StoreError, frame};
 
 /// The folder of the segments.
@@ -50,9 +51,9 @@ pub fn path(number: u32) -> String {
 pub fn number_in(name: &str) -> Option<u32> {
     match name.strip_prefix('R') {
         Some(rest) if rest.len() == 11 => {
-            crate::log::number_of(&format!("0{rest}"), "seg").map(|number| number | REWRITTEN)
+            log::number_of(&format!("0{rest}"), "seg").map(|number| number | REWRITTEN)
         }
-        _ => crate::log::number_of(name, "seg"),
+        _ => log::number_of(name, "seg"),
     }
 }
 
@@ -65,6 +66,19 @@ pub fn number_of(path: &str) -> Option<u32> {
 pub fn numbers(disk: &dyn Disk) -> Result<Vec<u32>, StoreError> {
     let names = disk.list(FOLDER).map_err(StoreError::io(format!("listing {FOLDER}/")))?;
     Ok(names.iter().filter_map(|name| number_in(name)).collect())
+}
+
+/// Why an appended segment's file is no part of the store, if its first record says so. One that cannot be
+/// read says nothing.
+pub fn foreign(
+    file: &dyn DiskFile,
+    number: u32,
+    store: &[u8; 16],
+) -> Result<Option<&'static str>, StoreError> {
+    match log::beginning_as(file, "chunks", number, &path(number), store)? {
+        Beginning::Foreign(why) => Ok(Some(why)),
+        Beginning::Sound(_) | Beginning::Damaged(_) => Ok(None),
+    }
 }
 
 /// One record in a footer.

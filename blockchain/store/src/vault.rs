@@ -11,7 +11,9 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::codec::{Compression, Packer};
-use crate::committer::{Committed, Committer, Done, Fact, Limits, Submission, satisfies};
+use crate::committer::{
+    Committed, Committer, Done, Doubts, Fact, Limits, Start, Submission, satisfies,
+};
 use crate::crypt::{ChunkKey, Sealer};
 use crate::damage::DamageList;
 use crate::disk::{self, Disk};
@@ -147,6 +149,7 @@ pub struct Vault {
     unhealed: Mutex<BTreeMap<ChunkName, Placement>>,
     mark: Option<Watermark>,
     store: [u8; 16],
+    doubts: Arc<Doubts>,
     /// Held by whoever rewrites segments.
     rewriting: Mutex<()>,
 }
@@ -215,6 +218,7 @@ impl Vault {
             // not be read now does not ask later, when more has been written in front of where it is.
             write_mark(disk.as_ref(), &recovered.at)?;
         }
+        let doubts = Arc::new(Doubts::new(recovered.unread));
         for found in damage.iter() {
             tracing::error!(damage = %found, "damage found while opening");
         }
@@ -229,7 +233,11 @@ impl Vault {
                 store,
                 index.clone(),
                 project,
-                (recovered.at, recovered.newest_log),
+                Start {
+                    at: recovered.at,
+                    newest_log: recovered.newest_log,
+                    doubts: doubts.clone(),
+                },
                 limits,
             )?),
         };
@@ -244,8 +252,15 @@ impl Vault {
             unhealed: Mutex::default(),
             mark,
             store,
+            doubts,
             rewriting: Mutex::new(()),
         })
+    }
+
+    /// Segments that were not there when the store was opened, and whether their loss is accepted. What the
+    /// index says of them may be less than they hold, should they be there again.
+    pub(crate) fn unread(&self) -> &BTreeMap<u32, bool> {
+        &self.doubts.unread
     }
 
     /// The derived rows.
@@ -313,7 +328,7 @@ impl Vault {
                 return Ok(Known::Pending);
             }
         }
-        Ok(match satisfies(self.index.as_ref(), &name, encrypted)? {
+        Ok(match satisfies(self.index.as_ref(), &self.doubts, &name, encrypted)? {
             true => Known::There,
             false => Known::No,
         })
@@ -393,12 +408,15 @@ impl Vault {
         if known || self.disk.only_read().is_some() {
             return;
         }
+        self.doubts.add(*name, *placement);
+        let (doubts, doubted) = (self.doubts.clone(), *name);
         let place = (placement.segment, placement.offset);
         match self.fact(packer, VaultFact::Quarantined(*name, place).encode()) {
             Ok(fact) => self.submit(
                 Submission { facts: vec![fact], ..Submission::default() },
-                Box::new(|outcome| {
-                    if let Err(error) = outcome {
+                Box::new(move |outcome| match outcome {
+                    Ok(_) => doubts.settled(&doubted),
+                    Err(error) => {
                         tracing::warn!(%error, "the quarantine of a damaged chunk was not kept");
                     }
                 }),
@@ -600,19 +618,19 @@ fn write_mark(disk: &dyn Disk, at: &Watermark) -> Result<(), StoreError> {
     disk::replace(disk, "", MARK, &bytes).map_err(StoreError::io(format!("writing {MARK}")))
 }
 
-/// Makes the mark before the first log file, so that a store with a log and without a mark has lost it.
+/// Makes the mark before the first log file, so that a store with records and without a mark has lost it.
 fn begin_mark(disk: &dyn Disk) -> Result<(), StoreError> {
     // One that the medium does not give back is there: reading it names the damage.
     let there = match disk.open(MARK) {
         Err(error) if disk::is_media_error(&error) => true,
         opened => opened.map_err(StoreError::io(format!("reading {MARK}")))?.is_some(),
     };
-    if there || has_log(disk)? { Ok(()) } else { write_mark(disk, &Watermark::START) }
+    if there || has_records(disk)? { Ok(()) } else { write_mark(disk, &Watermark::START) }
 }
 
-fn has_log(disk: &dyn Disk) -> Result<bool, StoreError> {
-    let names = disk.list(log::FOLDER).map_err(StoreError::io(format!("listing {}/", log::FOLDER)));
-    Ok(names?.iter().any(|name| log::number_of(name, "log").is_some()))
+/// Whether there is a log, or what was begun after one.
+fn has_records(disk: &dyn Disk) -> Result<bool, StoreError> {
+    Ok(!log::numbers(disk)?.is_empty() || !crate::segment::numbers(disk)?.is_empty())
 }
 
 /// Reads the clean-close mark. A damaged or missing one is named and then does not count.
@@ -622,7 +640,7 @@ pub fn read_mark(
 ) -> Result<Option<Watermark>, StoreError> {
     let read = disk::read_all(disk, MARK).map_err(StoreError::io(format!("reading {MARK}")))?;
     let Some(bytes) = read else {
-        if has_log(disk)? {
+        if has_records(disk)? {
             damage.push(Damage::new(MARK, 0, "the file is missing"));
         }
         return Ok(None);

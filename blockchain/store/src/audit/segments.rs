@@ -116,7 +116,8 @@ impl Auditor<'_> {
         let family = Family::of(self.disk, &self.store, numbers, rewritten)?;
         let named = self.ranges.keys().next_back().copied().unwrap_or(0);
         let marked = self.marks.iter().map(|mark| mark.segment).max().unwrap_or(0);
-        let newest = appended.last().copied().unwrap_or(0).max(named).max(marked);
+        let newest =
+            appended.last().copied().unwrap_or(0).max(named).max(marked).max(self.summed.0);
         // What is there, and what commits or marks say is: files between that are not there are no more
         // than a gap, however many.
         let mut known = BTreeSet::from_iter(appended.iter().chain(self.ranges.keys()).copied());

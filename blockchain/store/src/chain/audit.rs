@@ -31,7 +31,9 @@ pub fn audit(disk: &dyn Disk, store: [u8; 16]) -> Result<Vec<Damage>, StoreError
         _ => Pruned::default(),
     };
     let mut pairs = Pairs::new(disk, store, 0, start, BlockHash::ZERO, pruned)?;
+    let mut ends_in_damage = false;
     while let Some(pair) = pairs.next()? {
+        ends_in_damage = !pair.damage.is_empty();
         damage.extend(pair.damage.iter().map(|(_, _, damage)| damage.clone()));
         let parent = last.map_or(Some(BlockHash::ZERO), |(_, hash, _)| Some(hash));
         if let Ok((found, record, _)) = &pair.record {
@@ -50,8 +52,10 @@ pub fn audit(disk: &dyn Disk, store: [u8; 16]) -> Result<Vec<Damage>, StoreError
         let ends = (pair.ends.0.unwrap_or(before.0), pair.ends.1.unwrap_or(before.1));
         last = Some((pair.height, pair.hash, ends));
     }
-    damage.extend(pairs.rest().into_iter().map(|(_, _, damage)| damage));
-    check_lock(disk, last, &mut damage)?;
+    let rest = pairs.rest();
+    ends_in_damage |= !rest.is_empty();
+    damage.extend(rest.into_iter().map(|(_, _, damage)| damage));
+    check_lock(disk, last, ends_in_damage, &mut damage)?;
     damage.sort();
     damage.dedup();
     Ok(damage)
@@ -60,6 +64,7 @@ pub fn audit(disk: &dyn Disk, store: [u8; 16]) -> Result<Vec<Damage>, StoreError
 fn check_lock(
     disk: &dyn Disk,
     last: Option<(u64, BlockHash, (End, End))>,
+    ends_in_damage: bool,
     damage: &mut Vec<Damage>,
 ) -> Result<(), StoreError> {
     let mark = match (tip::read(disk)?, last) {
@@ -84,7 +89,7 @@ fn check_lock(
     };
     let agrees = (height, ends) == (mark.height, (mark.blocks, mark.bodies)) && hash == mark.hash;
     // With damage at the very end, the walk may stop short of the lock; that damage is named already.
-    if !agrees && (damage.is_empty() || height > mark.height) {
+    if !agrees && (!ends_in_damage || height > mark.height) {
         let why = format!(
             "it names block {} ({}), and block {height} ({hash}) is the last",
             mark.height, mark.hash

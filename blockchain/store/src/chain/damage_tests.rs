@@ -139,10 +139,18 @@ fn an_older_copy_of_the_blocks_is_noticed() {
     let newer = read_all(&disk, TIP).unwrap().unwrap();
     let other = SimulatedDisk::new();
     let chain = ChainFiles::open(parts(&other)).unwrap();
-    chain.append(&next(None, 2, 0)).unwrap();
+    let first = next(None, 2, 0);
+    chain.append(&first).unwrap();
+    chain.append(&next(Some(&first), 1, 0)).unwrap();
     crate::disk::replace(&other, "", TIP, &newer).unwrap();
     let old = ChainFiles::open(parts(&other)).unwrap();
     assert!(old.read_only().unwrap().contains("has lost its end"));
+    // An audit says so, too, whatever else is damaged.
+    assert!(other.flip("blocks/00000001.blocks", 400));
+    let found = audit::audit(&other, STORE).unwrap();
+    let why = "it names block 2";
+    assert!(found.iter().any(|d| d.file == TIP && d.why.starts_with(why)), "{found:?}");
+    assert!(found.iter().any(|d| d.file != TIP), "{found:?}");
 }
 
 #[test]

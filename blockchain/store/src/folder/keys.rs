@@ -22,8 +22,8 @@ use zeroize::Zeroizing;
 
 use super::{
     DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, Lines, OnlyRead, Options, ROOT_KEY, ToRead,
-    copy_name, is_store, keep_or_make, key_id, key_of, link, lock, parse_label, read_copy,
-    read_outside_key, read_store, write_key, write_label,
+    copy_name, is_store, key_id, key_of, link, lock, parse_label, read_copy, read_outside_key,
+    read_store, write_key, write_label,
 };
 use crate::crypt::{self, Keyring, Secret, Unopened, random};
 use crate::disk::real::RealDisk;
@@ -294,17 +294,34 @@ pub(super) fn fit(options: &Options, keyed: bool) -> Result<(), StoreError> {
     Err(StoreError::Key(why.into()))
 }
 
+/// The keys of a new store: those that are there, in both copies, or new ones.
+pub(super) fn keep_or_make(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
+    if !is_there(disk, DATA_KEYS)? {
+        return make(disk, options);
+    }
+    let keys = DataKeys::open(disk, options, &mut Vec::new()).map_err(super::unusable)?;
+    keys.keyring().map_err(super::unusable)?;
+    if keys.kept == Kept::Folder {
+        write_key(disk, ROOT_KEY, "root", &keys.root)?;
+    }
+    write_lines(disk, &keys.lines)
+}
+
 /// Makes the keys of a new store, wrapped as is asked for: a root key is in the folder only if nothing else
-/// was. Nothing is encrypted under them before `STORE` is there, so half-made ones may be replaced.
-pub(super) fn make(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
+/// was.
+fn make(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
     let mut lines = Lines::new();
+    let elsewhere = options.root_key_file.is_some() || options.passphrase.is_some();
+    if elsewhere && is_there(disk, ROOT_KEY)? {
+        return Err(StoreError::Folder(format!(
+            "{KEYS}/{ROOT_KEY} is there, and the keys of the new store are to be under another root: move \
+             that file away, or leave the key file and the passphrase out to use it"
+        )));
+    }
     let root = match (&options.root_key_file, &options.passphrase) {
         (Some(path), _) => outside_key(path)?,
-        (None, Some(passphrase)) => {
-            remove(disk, ROOT_KEY)?;
-            under_passphrase(&mut lines, passphrase)?
-        }
-        (None, None) => keep_or_make(disk, ROOT_KEY, "root")?,
+        (None, Some(passphrase)) => under_passphrase(&mut lines, passphrase)?,
+        (None, None) => super::keep_or_make(disk, ROOT_KEY, "root")?,
     };
     lines.insert("root".into(), key_id(&root).into());
     for label in ["dedup".to_owned(), epoch_label(1)] {
@@ -355,7 +372,8 @@ fn peek(disk: &dyn Disk, name: &str) -> Result<Option<Secret>, StoreError> {
     Ok(None)
 }
 
-fn is_there(disk: &dyn Disk, name: &str) -> Result<bool, StoreError> {
+/// Whether one of the two copies of a label file is there, sound or not.
+pub(super) fn is_there(disk: &dyn Disk, name: &str) -> Result<bool, StoreError> {
     let names = disk.list(KEYS).map_err(StoreError::io(format!("listing {KEYS}/")))?;
     Ok(names.iter().any(|found| found == name || *found == copy_name(name)))
 }

@@ -8,13 +8,14 @@ use lucid_store::StoreError;
 use lucid_store::audit::audit;
 use lucid_store::codec::Packer;
 use lucid_store::disk::Disk;
-use lucid_store::folder::keys::Keys;
+use lucid_store::folder::keys::{Keys, Passphrase};
 use lucid_store::folder::{DataFolder, Options, ToRead};
 use lucid_store::index::embedded::EmbeddedIndex;
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::index::temporary::Room;
 use lucid_store::scrub::Cursor;
 use lucid_store::vault::{Drawers, Vault};
+use zeroize::Zeroizing;
 
 use crate::bench::{Entry, chunk, facts_of, id_of, options, reads};
 
@@ -237,6 +238,60 @@ fn a_store_that_lost_its_name_is_not_made_anew() {
 }
 
 #[test]
+fn keys_that_are_there_without_a_store_are_kept_and_never_written_over() {
+    let whole = made(true);
+    let keys = |home: &Path| {
+        let names = fs::read_dir(home.join("keys")).unwrap().map(|file| file.unwrap());
+        let mut files: Vec<_> =
+            names.map(|file| (file.file_name(), fs::read(file.path()).unwrap())).collect();
+        files.sort();
+        files
+    };
+    let with = |change: &dyn Fn(&Path)| {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("keys")).unwrap();
+        for (name, bytes) in keys(whole.path()) {
+            fs::write(home.path().join("keys").join(name), bytes).unwrap();
+        }
+        change(&home.path().join("keys"));
+        home
+    };
+    let remove = |keys: &Path, name: &str| fs::remove_file(keys.join(name)).unwrap();
+    // One copy of each is enough.
+    for copy in ["", ".copy"] {
+        let home = with(&|keys| {
+            for name in ["recorder.key", "root.key", "data.keys"] {
+                remove(keys, &format!("{name}{copy}"));
+            }
+        });
+        let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
+        assert!(folder.is_new && folder.damage.is_empty(), "{:?}", folder.damage);
+        assert_eq!(keys(home.path()), keys(whole.path()));
+    }
+    // What cannot be used is refused, and stays as it is.
+    for name in ["recorder.key", "root.key", "data.keys"] {
+        let home = with(&|keys| {
+            for name in [name.to_owned(), format!("{name}.copy")] {
+                let bytes = fs::read(keys.join(&name)).unwrap();
+                fs::write(keys.join(&name), &bytes[..bytes.len() - 9]).unwrap();
+            }
+        });
+        let before = keys(home.path());
+        let text = refusal(home.path(), &options(true, None));
+        assert!(text.contains(name) && text.contains("move keys/ away"), "{text}");
+        assert_eq!(keys(home.path()), before);
+    }
+    // A root key that would not be the one of the new store is not removed.
+    let home = with(&|keys| ["data.keys", "data.keys.copy"].iter().for_each(|n| remove(keys, n)));
+    let before = keys(home.path());
+    let text = Zeroizing::new("a long enough passphrase".to_owned());
+    let options = Options { passphrase: Some(Passphrase::Text(text)), ..options(true, None) };
+    let text = refusal(home.path(), &options);
+    assert!(text.contains("root.key") && text.contains("move"), "{text}");
+    assert_eq!(keys(home.path()), before);
+}
+
+#[test]
 fn a_first_start_that_was_interrupted_is_finished_by_the_next() {
     let whole = made(true);
     let mut names: Vec<_> =
@@ -247,6 +302,8 @@ fn a_first_start_that_was_interrupted_is_finished_by_the_next() {
     for part in 0..1u32 << names.len() {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("keys")).unwrap();
+        fs::create_dir(home.path().join("run")).unwrap();
+        fs::write(home.path().join("run/making"), []).unwrap();
         for (at, name) in names.iter().enumerate().filter(|(at, _)| part >> at & 1 == 1) {
             let bytes = fs::read(whole.path().join("keys").join(name)).unwrap();
             // Of some only a beginning.

@@ -31,4 +31,5 @@ mod index;
 mod lies;
 mod media;
 mod recover;
+mod segments;
 mod waiting;

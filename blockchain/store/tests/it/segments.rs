@@ -1,0 +1,460 @@
+//! Segments that are away, come back, are another store's, or have been replaced: what counts is never
+//! taken for dead, nothing relies on what is not there, and no number is used twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lucid_store::StoreError;
+use lucid_store::audit::audit;
+use lucid_store::collect::{Collected, Names};
+use lucid_store::disk::Disk;
+use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::index::memory::MemoryIndex;
+use lucid_store::index::{Change, Index, Row, is_quarantined, placement};
+use lucid_store::scrub::Cursor;
+use lucid_store::segment::{self, REWRITTEN};
+use lucid_store::vault::Vault;
+use parking_lot::Mutex;
+
+use crate::bench::{Entry, SMALL, Store, chunk, facts_of, files, id_of, index_of, reads, without};
+
+const FIRST: &str = "chunks/00000001.seg";
+
+/// One chunk a commit, over several segments.
+fn fill(vault: &Vault, from: u32, count: u32) -> Vec<Vec<u8>> {
+    let commit = |number: u32| {
+        let bytes = chunk(number, 300 + (number as usize * 37) % 500);
+        Entry::new(number, 1, vec![bytes.clone()]).commit(vault).unwrap();
+        bytes
+    };
+    (from..from + count).map(commit).collect()
+}
+
+/// A store of several segments, and of more log files, that was closed in order.
+fn filled() -> (Store, SimulatedDisk, Arc<MemoryIndex>, Vec<Vec<u8>>) {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 20);
+    // The newest log file holds no commit that names a segment.
+    (1_000..1_020).for_each(|number| {
+        Entry::new(number, 1, vec![]).commit(&vault).unwrap();
+    });
+    drop(vault);
+    assert!(disk.list("chunks").unwrap().len() > 3);
+    (store, disk, index, chunks)
+}
+
+fn fresh() -> Arc<MemoryIndex> {
+    Arc::new(MemoryIndex::new())
+}
+
+fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
+    let mut names = Names::default();
+    live.iter().for_each(|bytes| names.add(&vault.sealer().chunk_name(&id_of(bytes))));
+    names.settle();
+    vault.collect().unwrap().run(&names, &mut |_, _| true).unwrap()
+}
+
+/// A store of which everything was rewritten, and then only the first half is referred to: its log is
+/// condensed, and no appended segment is left.
+fn rewritten() -> (Store, SimulatedDisk, Vec<Vec<u8>>) {
+    let (store, disk, index, chunks) = filled();
+    let vault = store.open(&disk, &index).unwrap();
+    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    vault.collect().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
+    drop(vault);
+    let names = disk.list("chunks").unwrap();
+    assert!(names.iter().all(|name| name.starts_with('R')), "{names:?}");
+    (store, disk, chunks)
+}
+
+fn in_segment(index: &dyn Index, vault: &Vault, number: u32, bytes: &[u8]) -> bool {
+    let name = vault.sealer().chunk_name(&id_of(bytes));
+    placement(index, &name).unwrap().is_some_and(|at| at.segment == number)
+}
+
+fn names_missing(vault: &Vault, path: &str) -> bool {
+    vault.damage().iter().any(|d| d.file == path && d.why == "the file is missing")
+}
+
+fn scrubbed(vault: &Vault) -> Vec<String> {
+    let stretch = vault.scrub(Cursor::default(), u64::MAX, &|_| true).unwrap();
+    stretch.findings.iter().map(|finding| finding.damage.file.clone()).collect()
+}
+
+fn put_back(disk: &SimulatedDisk, path: &str, bytes: &[u8]) {
+    disk.create(path).unwrap().append(&[bytes]).unwrap();
+}
+
+#[test]
+fn a_segment_that_is_gone_is_named_and_nothing_relies_on_it() {
+    let (store, disk, index, chunks) = filled();
+    let bytes = files(&disk)[FIRST].clone();
+    disk.unlink(FIRST).unwrap();
+    for start in 0..2 {
+        let vault = store.open(&disk, &index).unwrap();
+        assert_eq!(vault.read_only(), None);
+        assert!(names_missing(&vault, FIRST), "start {start}: {:?}", vault.damage());
+        assert_eq!(scrubbed(&vault), [FIRST], "start {start}");
+    }
+    let vault = store.open(&disk, &index).unwrap();
+    let (gone, kept): (Vec<_>, Vec<_>) =
+        chunks.iter().partition(|bytes| in_segment(index.as_ref(), &vault, 1, bytes));
+    assert!(gone.len() > 2 && kept.len() > 2);
+    for bytes in &kept {
+        assert!(vault.knows(&id_of(bytes), true).unwrap());
+    }
+    for bytes in &gone {
+        assert!(!vault.knows(&id_of(bytes), true).unwrap());
+        reads(&vault, bytes).unwrap_err();
+    }
+    // What comes again is stored again, and not found in a file that is not there.
+    let again = vec![gone[0].clone()];
+    Entry::new(900, 1, again).commit(&vault).unwrap();
+    assert_eq!(reads(&vault, gone[0]), Ok(true));
+    drop(vault);
+    // And when the file is back, everything is as it was.
+    put_back(&disk, FIRST, &bytes);
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!(vault.damage(), []);
+    assert_eq!(scrubbed(&vault), [""; 0]);
+    for bytes in &chunks {
+        assert_eq!(reads(&vault, bytes), Ok(true));
+    }
+}
+
+#[test]
+fn a_segment_that_was_away_while_the_index_was_made_is_taken_in_when_it_is_back() {
+    let (store, disk, _, chunks) = filled();
+    let bytes = files(&disk)[FIRST].clone();
+    disk.unlink(FIRST).unwrap();
+    let index = fresh();
+    drop(store.open(&disk, &index).unwrap());
+    put_back(&disk, FIRST, &bytes);
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!(vault.damage(), []);
+    assert_eq!(collect(&vault, &chunks).bytes_freed, 0);
+    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    for bytes in &chunks {
+        assert_eq!(reads(&vault, bytes), Ok(true));
+    }
+}
+
+#[test]
+fn a_damaged_chunk_is_known_as_such_when_its_segment_comes_back() {
+    let (store, disk, index, chunks) = filled();
+    let vault = store.open(&disk, &index).unwrap();
+    let name = vault.sealer().chunk_name(&id_of(&chunks[0]));
+    let at = placement(index.as_ref(), &name).unwrap().unwrap();
+    disk.flip(&segment::path(at.segment), at.offset as usize + 150);
+    reads(&vault, &chunks[0]).unwrap_err();
+    drop(vault);
+    let path = segment::path(at.segment);
+    let bytes = files(&disk)[&path].clone();
+    disk.unlink(&path).unwrap();
+    let index = fresh();
+    drop(store.open(&disk, &index).unwrap());
+    put_back(&disk, &path, &bytes);
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!(placement(index.as_ref(), &name).unwrap(), Some(at));
+    assert!(is_quarantined(index.as_ref(), &name).unwrap());
+    assert!(!vault.knows(&id_of(&chunks[0]), true).unwrap());
+}
+
+#[test]
+fn a_store_without_any_of_its_segments_is_not_written_to_until_that_is_accepted() {
+    let (store, disk, index, chunks) = filled();
+    for path in disk.list("chunks").unwrap() {
+        disk.unlink(&format!("chunks/{path}")).unwrap();
+    }
+    for index in [index.clone(), fresh()] {
+        let vault = store.open(&disk, &index).unwrap();
+        let why = vault.read_only().unwrap();
+        assert!(why.contains("chunks/: none of the segments"), "{why}");
+        assert!(why.contains("mount") && why.contains("lucid reindex --accept-loss"), "{why}");
+        Entry::new(900, 1, vec![chunks[0].clone()]).commit(&vault).unwrap_err();
+        assert_eq!(disk.list("chunks").unwrap(), [""; 0]);
+    }
+    let index = fresh();
+    let vault = store.open_with(&disk, index.clone(), SMALL, true).unwrap();
+    assert_eq!(vault.read_only(), None);
+    drop(vault);
+    // Accepted is accepted: the next start does not ask again, nor does a scrub.
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+    assert_eq!(scrubbed(&vault), [""; 0]);
+    assert_eq!(facts_of(index.as_ref()).len(), chunks.len() + 20);
+    Entry::new(900, 1, vec![chunks[0].clone()]).commit(&vault).unwrap();
+    assert_eq!(reads(&vault, &chunks[0]), Ok(true));
+    drop(vault);
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+    assert_eq!(reads(&vault, &chunks[0]), Ok(true));
+}
+
+#[test]
+fn a_new_segment_never_has_the_number_of_one_that_was_replaced() {
+    let (store, disk, chunks) = rewritten();
+    // Of the log only the newest file is left, which says what replaced what, and no mark says more.
+    let mut logs = disk.list("log").unwrap();
+    logs.pop();
+    let paths = logs.iter().map(|name| format!("log/{name}")).chain(["CLOSED".to_owned()]);
+    let disk = paths.fold(disk, |disk, path| without(&disk, &path));
+    let index = fresh();
+    let vault = store.open_with(&disk, index.clone(), SMALL, true).unwrap();
+    let more = chunk(7_000, 600);
+    Entry::new(900, 1, vec![more.clone()]).commit(&vault).unwrap();
+    drop(vault);
+    for index in [index, fresh()] {
+        let vault = store.open(&disk, &index).unwrap();
+        assert_eq!(vault.read_only(), None);
+        assert_eq!(reads(&vault, &more), Ok(true));
+        for bytes in &chunks {
+            assert_eq!(reads(&vault, bytes), Ok(true));
+        }
+    }
+}
+
+#[test]
+fn a_lost_log_is_noticed_beside_rewritten_segments_alone() {
+    let (store, disk, chunks) = rewritten();
+    for path in disk.list("log").unwrap() {
+        disk.unlink(&format!("log/{path}")).unwrap();
+    }
+    let names = disk.list("chunks").unwrap();
+    for lost in [disk.fork(), without(&disk, "CLOSED")] {
+        for start in 0..2 {
+            let vault = store.open(&lost, &fresh()).unwrap();
+            assert!(vault.read_only().is_some(), "start {start}");
+            drop(vault);
+            assert_eq!(lost.list("chunks").unwrap(), names);
+        }
+        let vault = store.open_with(&lost, fresh(), SMALL, true).unwrap();
+        assert_eq!(vault.read_only(), None);
+        for bytes in &chunks {
+            assert_eq!(reads(&vault, bytes), Ok(true));
+        }
+    }
+}
+
+#[test]
+fn a_segment_of_another_store_is_named_and_neither_taken_in_nor_removed() {
+    let (store, disk, index, chunks) = filled();
+    let other = Store::new(false);
+    let other_disk = other.disk();
+    let vault = other.open(&other_disk, &fresh()).unwrap();
+    let theirs = fill(&vault, 500, 20);
+    drop(vault);
+    let sealed = files(&other_disk)[FIRST].clone();
+    let unsealed = sealed[..sealed.len() - 100].to_vec();
+    let ahead = "chunks/00000099.seg";
+    for (bytes, accept) in
+        [(&sealed, false), (&unsealed, false), (&sealed, true), (&unsealed, true)]
+    {
+        for index in [index_of(&index.rows()), fresh()] {
+            let disk = disk.fork();
+            put_back(&disk, ahead, bytes);
+            let vault = store.open_with(&disk, index.clone(), SMALL, accept).unwrap();
+            let why = vault.read_only().unwrap();
+            assert!(why.contains(ahead) && why.contains("move the file out"), "{why}");
+            let named = "the file belongs to another store";
+            assert!(vault.damage().iter().any(|d| d.file == ahead && d.why == named));
+            assert!(!vault.knows(&id_of(&theirs[0]), false).unwrap());
+            drop(vault);
+            assert_eq!(&files(&disk)[ahead], bytes);
+            disk.unlink(ahead).unwrap();
+            let vault = store.open(&disk, &index).unwrap();
+            assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+            for bytes in &chunks {
+                assert_eq!(reads(&vault, bytes), Ok(true));
+            }
+        }
+    }
+    // In the place of one of ours it is named, too, and ours is missing.
+    let disk = without(&disk, FIRST);
+    put_back(&disk, FIRST, &sealed);
+    let vault = store.open(&disk, &fresh()).unwrap();
+    assert!(names_missing(&vault, FIRST), "{:?}", vault.damage());
+    assert!(!vault.knows(&id_of(&theirs[0]), false).unwrap());
+    assert_eq!(files(&disk)[FIRST], sealed);
+}
+
+#[test]
+fn a_healed_chunk_that_was_rewritten_is_in_no_quarantine_after_a_reindex() {
+    let (store, disk, index, chunks) = filled();
+    let vault = store.open(&disk, &index).unwrap();
+    let name = vault.sealer().chunk_name(&id_of(&chunks[0]));
+    let at = placement(index.as_ref(), &name).unwrap().unwrap();
+    disk.flip(&segment::path(at.segment), at.offset as usize + 150);
+    reads(&vault, &chunks[0]).unwrap_err();
+    Entry::new(900, 1, vec![chunks[0].clone()]).commit(&vault).unwrap();
+    let done = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    assert_eq!(done.segments_damaged, 0, "{:?}", vault.damage());
+    let now = placement(index.as_ref(), &name).unwrap().unwrap();
+    assert!(now.segment & REWRITTEN != 0);
+    drop(vault);
+    let index = fresh();
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!(placement(index.as_ref(), &name).unwrap(), Some(now));
+    assert!(!is_quarantined(index.as_ref(), &name).unwrap());
+    assert!(vault.knows(&id_of(&chunks[0]), true).unwrap());
+}
+
+#[test]
+fn what_a_rewriting_left_behind_replaces_nothing_while_a_segment_is_missing() {
+    let (store, disk, index, chunks) = filled();
+    // A rewriting died just before its switch, and then a segment is lost.
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = [chunks, fill(&vault, 100, 1)].concat();
+    drop(vault);
+    let rows = index.rows();
+    let left = disk.fork();
+    let vault = store.open(&disk, &index).unwrap();
+    vault.collect().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
+    let draft = segment::path(REWRITTEN | 1);
+    put_back(&left, &draft, &files(&disk)[&draft]);
+    drop(vault);
+    let last = disk.list("chunks").unwrap().into_iter().find(|name| !name.starts_with('R'));
+    let lost = format!("chunks/{}", last.unwrap());
+    let disk = without(&left, &lost);
+    let index = index_of(&rows);
+    let vault = store.open(&disk, &index).unwrap();
+    assert!(names_missing(&vault, &lost), "{:?}", vault.damage());
+    let there: Vec<_> =
+        chunks.iter().filter(|bytes| reads(&vault, bytes) == Ok(true)).cloned().collect();
+    assert!(there.len() > 10);
+    collect(&vault, &chunks);
+    vault.collect().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
+    drop(vault);
+    for index in [index, fresh()] {
+        let vault = store.open(&disk, &index).unwrap();
+        for bytes in &there {
+            assert_eq!(reads(&vault, bytes), Ok(true));
+        }
+    }
+}
+
+#[test]
+fn a_rewriting_that_died_half_way_replaces_no_segment_that_is_there() {
+    let (store, disk, index, chunks) = filled();
+    let left = disk.fork();
+    let vault = store.open(&disk, &index).unwrap();
+    vault.collect().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
+    drop(vault);
+    let draft = segment::path(REWRITTEN | 1);
+    let whole = files(&disk)[&draft].clone();
+    for bytes in [&whole[..whole.len() / 2], &whole] {
+        let disk = without(&left, FIRST);
+        put_back(&disk, &draft, bytes);
+        let vault = store.open(&disk, &fresh()).unwrap();
+        let there: Vec<_> =
+            chunks.iter().filter(|bytes| reads(&vault, bytes) == Ok(true)).collect();
+        assert!(there.len() >= 15, "{}", there.len());
+        drop(vault);
+        for _ in 0..2 {
+            let vault = store.open(&disk, &fresh()).unwrap();
+            for bytes in &there {
+                assert_eq!(reads(&vault, bytes), Ok(true));
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_segments_that_a_collection_leaves_alone_are_all_counted() {
+    let (store, disk, index, chunks) = filled();
+    // A header of the first and of the second: what lies in them cannot be listed any more.
+    for path in [FIRST, "chunks/00000002.seg"] {
+        let length = files(&disk)[path].len();
+        disk.flip(path, length - 60);
+        disk.flip(path, 300);
+    }
+    let vault = store.open(&disk, &index).unwrap();
+    let kept = &chunks[..2];
+    assert_eq!(collect(&vault, kept).segments_damaged, 2);
+    let repacked = vault.collect().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
+    assert_eq!(repacked.segments_damaged, 2);
+}
+
+#[test]
+fn an_audit_names_the_newest_segment_of_a_condensed_store_when_it_is_lost() {
+    let (store, disk, index, _) = filled();
+    let vault = store.open(&disk, &index).unwrap();
+    vault.collect().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
+    drop(vault);
+    let newest = format!("chunks/{}", disk.list("chunks").unwrap().last().unwrap());
+    let lost = without(&without(&disk, &newest), "CLOSED");
+    let lost: Arc<dyn Disk> = Arc::new(lost);
+    let found = audit(&lost, Some(&store.sealer), store.id, None, &|_, _| {}).unwrap();
+    assert!(found.damage.iter().any(|d| d.file == newest), "{:?}", found.damage);
+}
+
+/// An index that keeps what is durable on the disk at each of its writes, with its rows then.
+struct Watching {
+    rows: MemoryIndex,
+    disk: SimulatedDisk,
+    seen: Mutex<Vec<(SimulatedDisk, BTreeMap<Vec<u8>, Vec<u8>>)>>,
+}
+
+impl Index for Watching {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.rows.get(key)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        back: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.rows.scan(from, to, limit, back)
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.rows.write(changes)?;
+        let cut = self.disk.after_power_cut(self.disk.calls(), 0);
+        self.seen.lock().push((cut, self.rows.rows()));
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.rows.flush()
+    }
+
+    fn distrust(&self) -> Result<(), StoreError> {
+        self.rows.distrust()
+    }
+}
+
+#[test]
+fn the_index_is_never_ahead_of_what_a_start_has_made_durable() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), fresh());
+    let vault = store.open(&disk, &index).unwrap();
+    fill(&vault, 0, 6);
+    let (from, rows) = (disk.calls(), index.rows());
+    fill(&vault, 6, 3);
+    drop(vault);
+    let mut writes = 0;
+    for calls in from..disk.calls() {
+        // Killed here: all that was written is in the page cache, and the disk may still lose it.
+        let killed = disk.after_kill(calls);
+        let index = Arc::new(Watching {
+            rows: MemoryIndex::new(),
+            disk: killed.clone(),
+            seen: Mutex::default(),
+        });
+        index.rows.write(rows.clone().into_iter().map(|(k, v)| (k, Some(v))).collect()).unwrap();
+        let vault = store.open_with(&killed, index.clone(), SMALL, false).unwrap();
+        assert_eq!(vault.read_only(), None);
+        drop(vault);
+        for (cut, rows) in index.seen.lock().iter() {
+            let vault = store.open(cut, &index_of(rows)).unwrap();
+            assert_eq!(vault.read_only(), None, "killed after {calls} calls");
+            writes += 1;
+        }
+    }
+    assert!(writes > 3);
+}
