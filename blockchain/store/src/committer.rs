@@ -36,7 +36,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, CipherId, Kind, NUMBER_MAX, Sealed};
 use crate::index::{self, Changes, Index, Placement, Project, Watermark};
-use crate::log::{self, Commit, FileHeader, HeadersDigest, Summary};
+use crate::log::{self, Beginning, Commit, FileHeader, HeadersDigest, Summary};
 use crate::segment::{self, Footer, placement_of};
 use crate::{CommitError, StoreError, threads};
 
@@ -517,7 +517,7 @@ impl Writer {
             Ok(file.map(|file| Tail { file, path, length }))
         };
         let log = match reopen(log::path(at.log), at.offset)? {
-            Some(tail) if at.log >= newest_log && ends_soundly(&tail, &at)? => Some(tail),
+            Some(tail) if at.log >= newest_log && goes_on(&tail, &at, &store)? => Some(tail),
             _ => None,
         };
         let mut writer = Self {
@@ -545,11 +545,16 @@ impl Writer {
                     if !disk::ends_readably(tail.file.as_ref(), tail.length)
                         .map_err(context())? => {}
                 Ordering::Equal => {
-                    if let Some(Ok(first)) = frame::read_header(tail.file.as_ref(), &tail.path, 0)?
+                    // How many records it has is told by its first one. Without that the next one is begun.
+                    let number = at.segment;
+                    if segment::begins_soundly(tail.file.as_ref(), number, &store)?
+                        && let Some(Ok(first)) =
+                            frame::read_header(tail.file.as_ref(), &tail.path, 0)?
+                        && first.sequence <= at.sequence
                     {
                         writer.segment_first_sequence = first.sequence;
+                        writer.segment = Some(tail);
                     }
-                    writer.segment = Some(tail);
                 }
                 // Recovery left a footer there, but the next one was not begun: the next chunk does.
                 Ordering::Greater => {
@@ -1013,20 +1018,23 @@ impl Failure {
 const NUMBERS_END: u64 = NUMBER_MAX - (1 << 40);
 
 /// Whether a log goes on here: right behind the commit that the next one will name, or behind the first
-/// record of a file without one. Behind anything else a new file is begun: what is cut short or damaged
-/// could swallow what follows it.
-fn ends_soundly(tail: &Tail, at: &Watermark) -> Result<bool, StoreError> {
+/// record of a file that was begun behind it. Behind anything else a new file is begun: what is cut short
+/// or damaged could swallow what follows it, and a file that begins as another store's is passed over by a
+/// start that reads all of it.
+fn goes_on(tail: &Tail, at: &Watermark, store: &[u8; 16]) -> Result<bool, StoreError> {
     let Tail { file, path, length } = tail;
     let context = StoreError::io(format!("reading {path}"));
     if !disk::ends_readably(file.as_ref(), *length).map_err(context)? {
         return Ok(false);
     }
     let header = |offset| frame::read_header(file.as_ref(), path, offset);
+    let Beginning::Sound(behind) = log::beginning(file.as_ref(), at.log, path, store)? else {
+        return Ok(false);
+    };
     if let Some(Ok(first)) = header(0)?
-        && first.kind == Kind::File
         && first.record_bytes() == *length
     {
-        return Ok(true);
+        return Ok(behind == at.digest);
     }
     let Some(begin) = length.checked_sub(log::COMMIT_RECORD_BYTES) else { return Ok(false) };
     let Some(Ok(last)) = header(begin)? else { return Ok(false) };

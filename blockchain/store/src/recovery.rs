@@ -361,6 +361,13 @@ impl Recovery<'_> {
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let begin = if number == self.at.log { self.at.offset } else { 0 };
         let mut previous = None;
+        if begin > 0
+            && let Beginning::Foreign(why) =
+                log::beginning(file.as_ref(), number, &path, &self.parts.store)?
+        {
+            // The index stopped in it, so it was this store's: it is read on, and not written on.
+            self.damage.push(Damage::new(path.as_str(), 0, why));
+        }
         if begin == 0 {
             match log::beginning(file.as_ref(), number, &path, &self.parts.store)? {
                 Beginning::Sound(digest) => {

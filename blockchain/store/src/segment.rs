@@ -81,6 +81,16 @@ pub fn foreign(
     }
 }
 
+/// Whether an appended segment's first record is what it should be.
+pub fn begins_soundly(
+    file: &dyn DiskFile,
+    number: u32,
+    store: &[u8; 16],
+) -> Result<bool, StoreError> {
+    let begin = log::beginning_as(file, "chunks", number, &path(number), store)?;
+    Ok(matches!(begin, Beginning::Sound(_)))
+}
+
 /// One record in a footer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FooterEntry {
