@@ -57,7 +57,7 @@ impl From<OpError> for Refusal {
             OpError::Store(StoreError::Damaged(damage)) => damaged(&damage),
             OpError::Unsound(why) => {
                 tracing::error!(why, "what is stored contradicts itself");
-                Self::new(ErrorCode::Conflict, detail)
+                Self::new(ErrorCode::Conflict, detail).with("unsound", true)
             }
             OpError::Store(error) => internal(&error),
             OpError::Unwritten(_) | OpError::Broken(_) => {

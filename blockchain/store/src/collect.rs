@@ -161,10 +161,13 @@ impl Vault {
     }
 }
 
+/// A file with the place of its footer, and the footer.
+type SealedSegment = (Arc<dyn DiskFile>, u64, Footer);
+
 /// A segment's file, as far as it may be replaced.
 enum Ended {
-    /// It never changes any more: with the place of its footer, and the footer.
-    Sealed(Arc<dyn DiskFile>, u64, Footer),
+    /// It never changes any more.
+    Sealed(SealedSegment),
     /// It is not at its end yet, or is no part of the store: nothing to be done about it.
     Open,
     /// It is damaged, so that nobody knows what is in it.
@@ -353,13 +356,9 @@ impl<'a> Collection<'a> {
     }
 
     /// A segment that never changes any more, unless it is damaged: then it is left alone.
-    fn sealed(
-        &self,
-        number: u32,
-        work: &mut Work,
-    ) -> Result<Option<(Arc<dyn DiskFile>, u64, Footer)>, StoreError> {
+    fn sealed(&self, number: u32, work: &mut Work) -> Result<Option<SealedSegment>, StoreError> {
         Ok(match self.ended(number)? {
-            Ended::Sealed(file, footer_at, footer) => Some((file, footer_at, footer)),
+            Ended::Sealed(sealed) => Some(sealed),
             Ended::Open => None,
             Ended::Damaged => {
                 work.left.insert(number);
@@ -399,7 +398,7 @@ impl<'a> Collection<'a> {
         }
         let may_lack_footer = is_rewritten || number < at.segment;
         Ok(match Footer::of_ended(file.as_ref(), number, may_lack_footer)? {
-            Some((footer_at, footer)) => Ended::Sealed(file, footer_at, footer),
+            Some((footer_at, footer)) => Ended::Sealed((file, footer_at, footer)),
             None => Ended::Damaged,
         })
     }
@@ -484,7 +483,7 @@ impl<'a> Collection<'a> {
         if unread.contains_key(&number) {
             return Ok(None);
         }
-        let Ended::Sealed(file, _, footer) = self.ended(number)? else { return Ok(None) };
+        let Ended::Sealed((file, _, footer)) = self.ended(number)? else { return Ok(None) };
         let Some(origin) = self.origin(number, file.as_ref())? else { return Ok(None) };
         let (mut stands_for, level) = origin;
         stands_for.push(number);

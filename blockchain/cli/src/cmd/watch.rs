@@ -1,6 +1,6 @@
 //! `lucid watch DIR`: sends recordings on while they are made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,6 +76,7 @@ impl Watch {
         let wish = Wish { compression: Default::default(), encrypt: true };
         let mut watcher = Watcher::start(place.as_ref(), wish, plan, spool)?;
         let interval = Duration::from_secs_f64(self.interval);
+        let mut refused = BTreeSet::new();
         loop {
             let mut tell = |event: &Event| {
                 output.item(event, describe)?;
@@ -84,6 +85,13 @@ impl Watch {
             watcher.round(&mut tell, &mut |subject, trouble| {
                 output.warn(&remark(&self.folder, subject, trouble));
             })?;
+            // Each is tried again with every session that is sealed, and said once.
+            for why in place.undelivered() {
+                if !refused.contains(&why) {
+                    output.warn(&why);
+                    refused.insert(why);
+                }
+            }
             if self.once {
                 let code = if watcher.has_troubles() { FAILED } else { DONE };
                 drop(watcher);

@@ -701,8 +701,13 @@ fn part_of(
 /// Damage is damage behind a server, too: whoever reads goes around it. Such a refusal names the file and
 /// the place in it; the request finds it in the server's log.
 fn failed(error: ClientError) -> OpError {
-    let damage = error.refused().filter(|refused| refused.code == Some(ErrorCode::Conflict));
-    let damage = damage.and_then(|refused| {
+    let refused = error.refused().filter(|refused| refused.code == Some(ErrorCode::Conflict));
+    if let Some(refused) = refused
+        && refused.details.get("unsound").is_some_and(|unsound| unsound == true)
+    {
+        return OpError::Unsound(refused.detail.clone());
+    }
+    let damage = refused.and_then(|refused| {
         let file = refused.details.get("file")?.as_str()?;
         let offset = refused.details.get("offset")?.as_u64()?;
         let why = format!("so the server says, request {}", refused.request_id);

@@ -11,7 +11,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -487,30 +486,23 @@ fn newest_in_use(disk: &dyn Disk, store: &[u8; 16]) -> Result<u32, StoreError> {
     Ok(newest)
 }
 
-/// Writes a root key where there is no file yet.
+/// Writes a root key where there is no file yet. It has its name when it is whole: half a key would be in
+/// the way of the next try, and of no use.
 fn write_outside_key(path: &Path, key: &Secret) -> Result<(), StoreError> {
     let text = super::label_text(KEY_TITLE, &super::key_lines("root", key));
     let context = || StoreError::io(format!("writing {}", path.display()));
-    let mut how = File::options();
-    let mut file = match how.write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(StoreError::Key(format!(
-                "{} is there already, and is not overwritten",
-                path.display()
-            )));
-        }
-        file => file.map_err(context())?,
-    };
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Or else the next try would find a file in its way; that it failed is told in any case.
-        let _ = std::fs::remove_file(path);
-    }
-    written.map_err(context())?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))
-        .and_then(|folder| folder.sync_all())
-        .map_err(context())
+    let parent = parent.unwrap_or(Path::new("."));
+    // Goes when it is dropped, in whatever way this ends.
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(context())?;
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(context())?;
+    file.persist_noclobber(path).map_err(|failed| match failed.error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            StoreError::Key(format!("{} is there already, and is not overwritten", path.display()))
+        }
+        _ => context()(failed.error),
+    })?;
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(context())
 }
 
 /// What is known of a store's keys without telling them.

@@ -390,11 +390,13 @@ fn an_audit_names_the_newest_segment_of_a_condensed_store_when_it_is_lost() {
     assert!(found.damage.iter().any(|d| d.file == newest), "{:?}", found.damage);
 }
 
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// An index that keeps what is durable on the disk at each of its writes, with its rows then.
 struct Watching {
     rows: MemoryIndex,
     disk: SimulatedDisk,
-    seen: Mutex<Vec<(SimulatedDisk, BTreeMap<Vec<u8>, Vec<u8>>)>>,
+    seen: Mutex<Vec<(SimulatedDisk, Rows)>>,
 }
 
 impl Index for Watching {
