@@ -3,8 +3,8 @@
 //! One thread walks and feeds small files into shared chunks, a few cut large files, one per core
 //! hashes and hands over chunks, and one [`ledger`] puts the results back into order. Work is
 //! parallel across chunks and across large files, never inside a chunk. Every queue is bounded by
-//! bytes, and entries that wait for their place by count, so that memory hardly depends on what is
-//! archived: of a large file that was cut before its turn its chunks' ids are kept.
+//! bytes, and what waits for its place by count: entries, and chunks of large files that are cut before
+//! their turn. So memory does not depend on what is archived, but for names of files that have several.
 //!
 //! [`Sink`] is where it all goes: a data folder in this process, or a server.
 
@@ -12,6 +12,7 @@ mod cutter;
 mod ledger;
 pub(crate) mod queue;
 pub mod sink;
+mod turn;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use self::cutter::{Cut, Cutter};
 use self::ledger::{Draft, Event, Ledger, Placed, Reading};
 use self::queue::Queue;
 use self::sink::SinkError;
+use self::turn::Turn;
 use crate::folder::walk::{self, Content, Found, Holes, Loss, OpenFile, Step, WalkError};
 use crate::folder::{Entry, Kind};
 use crate::progress::Progress;
@@ -45,6 +47,9 @@ const FILES_WAITING: usize = 64;
 /// Entries that may wait until it is known where their bytes are: behind a large file all others do. So
 /// few in tests that every one of them meets the bound.
 const ENTRIES_WAITING: u64 = if cfg!(test) { 8 } else { 1 << 14 };
+
+/// Chunks of large files that may wait for their turn, some sixty bytes each.
+const CHUNKS_WAITING: usize = if cfg!(test) { 8 } else { 1 << 18 };
 
 /// What is archived.
 pub enum Source {
@@ -122,6 +127,7 @@ struct Shop<'a> {
     large: Queue<Large>,
     /// Has something for every entry that waits in the ledger.
     entries: Queue<()>,
+    turn: Turn,
     failure: Mutex<Option<IngestError>>,
 }
 
@@ -132,6 +138,7 @@ impl Shop<'_> {
         self.cuts.abandon();
         self.large.abandon();
         self.entries.abandon();
+        self.turn.abandon();
     }
 }
 
@@ -150,6 +157,7 @@ pub fn ingest(
         cuts: Queue::new(QUEUE_BYTES),
         large: Queue::new(descriptors::share(Keeper::LargeFiles, FILES_WAITING) as u64),
         entries: Queue::new(ENTRIES_WAITING),
+        turn: Turn::new(CHUNKS_WAITING),
         failure: Mutex::new(None),
     };
     let is_tree = matches!(source, Source::Tree(..));
@@ -157,7 +165,7 @@ pub fn ingest(
     let intake = std::thread::scope(|scope| {
         let shop = &shop;
         let ledger = spawn(scope, shop, "lucid-ledger", move || {
-            Ledger::new(shop.sink, is_tree, &shop.entries)
+            Ledger::new(shop.sink, is_tree, &shop.entries, &shop.turn)
                 .keep(told)
                 .map_err(|error| shop.fail(error))
                 .ok()
@@ -352,6 +360,7 @@ fn cut_large_file(shop: &Shop<'_>, piece: u64, file: &OpenFile) -> Event {
         Err(why) => (Holes::default(), Some(walk::no_holes(&why))),
     };
     while !cutter.is_stopped() && cutter.length() < file.length() {
+        shop.turn.wait_for_room(piece);
         let read = cutter.length();
         let left = file.length() - read;
         let filled = cutter.fill(|space| {

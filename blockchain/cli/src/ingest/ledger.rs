@@ -16,6 +16,7 @@ use lucid_data_chain::ops::store_chunks::chunk_length;
 
 use super::queue::Queue;
 use super::sink::{Sink, SinkError, Worker};
+use super::turn::Turn;
 use super::{IngestError, Intake, LeftOut};
 use crate::folder::walk::{Loss, only};
 use crate::folder::{Entry, Kind};
@@ -109,6 +110,9 @@ pub(super) struct Ledger<'a> {
     drafts: VecDeque<Box<Draft>>,
     /// Room for entries that wait: one is given back with each that does no more.
     room: &'a Queue<()>,
+    /// Hears whose turn it is, and how many chunks wait for theirs.
+    turn: &'a Turn,
+    waiting: usize,
     /// First names that links may point to.
     names: HashMap<Vec<u8>, First>,
     catalogue: Option<PageWriter>,
@@ -117,7 +121,7 @@ pub(super) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    pub fn new(sink: &'a dyn Sink, is_tree: bool, room: &'a Queue<()>) -> Self {
+    pub fn new(sink: &'a dyn Sink, is_tree: bool, room: &'a Queue<()>, turn: &'a Turn) -> Self {
         Self {
             sink,
             worker: Worker::default(),
@@ -130,6 +134,8 @@ impl<'a> Ledger<'a> {
             next_index: 0,
             drafts: VecDeque::new(),
             room,
+            turn,
+            waiting: 0,
             names: HashMap::new(),
             catalogue: is_tree.then(PageWriter::new),
             pages: Vec::new(),
@@ -144,6 +150,7 @@ impl<'a> Ledger<'a> {
                 Event::Entry(draft) => self.drafts.push_back(draft),
                 Event::Chunk { piece, number, id, length } => {
                     self.pieces.entry(piece).or_default().early.insert(number, (id, length));
+                    self.waiting += 1;
                 }
                 Event::PieceDone { piece, chunks, length, reading } => {
                     let done = Done { chunks, length, reading };
@@ -151,6 +158,7 @@ impl<'a> Ledger<'a> {
                 }
             }
             self.refer_in_order()?;
+            self.turn.is(self.piece, self.waiting);
             self.settle_entries(false)?;
         }
         self.settle_entries(true)?;
@@ -166,6 +174,7 @@ impl<'a> Ledger<'a> {
         while let Some(piece) = self.pieces.get_mut(&self.piece) {
             while let Some((id, length)) = piece.early.remove(&piece.referred) {
                 piece.referred += 1;
+                self.waiting -= 1;
                 self.offset += u64::from(length);
                 self.batch.push((id, length));
             }

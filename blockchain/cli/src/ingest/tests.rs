@@ -166,6 +166,44 @@ fn holes_are_kept_beside_their_zeros_under_every_name_and_no_further_than_was_re
 }
 
 #[test]
+fn large_files_behind_a_slow_one_are_not_cut_without_end() {
+    const LARGE: usize = 48 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    // One chunk alone is held.
+    let mut bytes = noise(LARGE);
+    bytes.iter_mut().filter(|byte| **byte == b'A').for_each(|byte| *byte = b'B');
+    for name in ["b", "c"] {
+        fs::write(folder.path().join(name), &bytes).unwrap();
+        bytes.reverse();
+    }
+    bytes.truncate(2 << 20);
+    bytes[0] = b'A';
+    fs::write(folder.path().join("a slow one"), bytes).unwrap();
+    let sink = Remembering::default();
+    let progress = Progress::start(&Output::new(Manner { quiet: true, json: false }), "", None);
+    let profile = ChunkProfile::content_defined(64 << 10).unwrap();
+    let intake = std::thread::scope(|scope| {
+        let held = sink.gate.lock();
+        let working = scope.spawn(|| {
+            let source = Source::Tree(folder.path().to_owned(), walk::Options::default());
+            ingest(source, profile, &sink, &progress).unwrap()
+        });
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while sink.chunks.lock().len() <= CHUNKS_WAITING {
+            assert!(std::time::Instant::now() < deadline, "nothing is cut behind the slow file");
+            std::thread::yield_now();
+        }
+        // What must not happen has no event to wait for.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let kept = sink.chunks.lock().len();
+        assert!(kept < LARGE / (64 << 10) / 4, "{kept} chunks");
+        drop(held);
+        working.join().unwrap()
+    });
+    assert_eq!(intake.content_bytes, (2 << 20) + 2 * LARGE as u64);
+}
+
+#[test]
 fn while_a_large_file_is_cut_only_so_many_entries_wait_behind_it() {
     const LARGE: usize = 4 << 20;
     const SMALL: u64 = 10;
