@@ -407,3 +407,47 @@ impl Segments {
         Ok((header, payload))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Compression, Packer};
+    use crate::crypt::{ChunkKey, Sealer};
+    use crate::disk::faulty::FaultyDisk;
+    use crate::disk::simulated::SimulatedDisk;
+
+    #[test]
+    fn only_so_many_segments_are_kept_open_and_the_one_asked_for_last_among_them() {
+        let disk = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
+        disk.create_folder(FOLDER).unwrap();
+        let sealer = Sealer::new(None);
+        let mut packer = Packer::new();
+        let mut places = Vec::new();
+        for number in 1..=10_u32 {
+            let bytes = number.to_le_bytes();
+            let key = ChunkKey::from(&lucid_core::digest::ChunkId::from(blake3::hash(&bytes)));
+            let how = Compression::None;
+            let sealed = sealer.seal_chunk(&mut packer, how, false, key, &bytes).unwrap();
+            let file = disk.create(&path(number)).unwrap();
+            file.append(&[&sealed.header.encode(), &sealed.payload]).unwrap();
+            let name = ChunkName::new(sealed.header.name);
+            places.push((name, placement_of(number, 0, &sealed.header), bytes));
+        }
+        let segments = Segments { open_max: 3, ..Segments::new(Arc::new(disk.clone())) };
+        for _ in 0..2 {
+            for (name, placement, bytes) in &places {
+                assert_eq!(segments.read(name, placement).unwrap().1, bytes);
+                // The first one is asked for all the time, and stays.
+                segments.read(&places[0].0, &places[0].1).unwrap();
+                assert!(disk.open_files() <= 3);
+            }
+        }
+        assert_eq!(disk.open_files(), 3);
+        let calls = disk.calls();
+        segments.read(&places[0].0, &places[0].1).unwrap();
+        segments.read(&places[9].0, &places[9].1).unwrap();
+        assert_eq!(disk.calls(), calls + 2, "two reads, and nothing is opened");
+        segments.forget(&[1, 10]);
+        assert_eq!(disk.open_files(), 1);
+    }
+}

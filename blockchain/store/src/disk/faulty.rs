@@ -50,6 +50,9 @@ struct State {
     failed: usize,
     calls: usize,
     bytes: u64,
+    /// Files that are open, and the most that were.
+    open: usize,
+    open_most: usize,
 }
 
 /// A disk that fails as it is told to.
@@ -107,6 +110,18 @@ impl FaultyDisk {
         self.state.lock().bytes
     }
 
+    /// How many files are open.
+    pub fn open_files(&self) -> usize {
+        self.state.lock().open
+    }
+
+    /// How many files were open at once, at most, since this was asked last.
+    pub fn open_most(&self) -> usize {
+        let mut state = self.state.lock();
+        let open = state.open;
+        std::mem::replace(&mut state.open_most, open)
+    }
+
     fn call(&self, call: Call, path: &str, reading: Option<Range<u64>>) -> io::Result<()> {
         let (delay, errno) = {
             let mut state = self.state.lock();
@@ -123,6 +138,9 @@ impl FaultyDisk {
     }
 
     fn file(&self, path: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        let mut state = self.state.lock();
+        state.open += 1;
+        state.open_most = state.open_most.max(state.open);
         Arc::new(FaultyFile { disk: self.clone(), path: path.to_owned(), file })
     }
 }
@@ -192,6 +210,12 @@ struct FaultyFile {
     disk: FaultyDisk,
     path: String,
     file: Arc<dyn DiskFile>,
+}
+
+impl Drop for FaultyFile {
+    fn drop(&mut self) {
+        self.disk.state.lock().open -= 1;
+    }
 }
 
 impl DiskFile for FaultyFile {

@@ -9,6 +9,7 @@ use lucid_store::codec::{Compression, Packer};
 use lucid_store::collect::Names;
 use lucid_store::committer::{Limits, Submission};
 use lucid_store::disk::Disk;
+use lucid_store::disk::faulty::FaultyDisk;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::frame::{
     HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, Scanner, Sealed, Step, read_payload,
@@ -404,6 +405,44 @@ fn an_open_segment_beyond_any_footer_is_left_and_the_next_one_begun() {
     assert_eq!(reads(&vault, &more), Ok(true));
     assert_eq!(reads(&vault, &tiny(17)), Ok(true));
     assert_eq!(segment::numbers(&old.disk).unwrap(), [1, 2]);
+}
+
+#[test]
+fn however_many_files_there_are_few_are_open_at_once() {
+    let store = Store::new(true);
+    let disk = store.disk();
+    let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
+    let mut names = Names::default();
+    for number in 0..120 {
+        let entry = Entry::new(number, 2, vec![chunk(number, 700)]);
+        entry.commit(&vault).unwrap();
+        if number % 3 == 0 {
+            names.add(&vault.sealer().chunk_name(&id_of(&entry.chunks[0])));
+        }
+    }
+    names.settle();
+    drop(vault);
+    let counts = |folder| disk.list(folder).unwrap().len();
+    let (logs, segments) = (counts("log"), counts("chunks"));
+    assert!(logs > 20 && segments > 20, "{logs} and {segments}");
+    let counted = FaultyDisk::over(Arc::new(disk.clone()));
+    let drawers: Arc<dyn Disk> = Arc::new(counted.clone());
+    let vault = store.open_on(drawers.clone(), Arc::new(MemoryIndex::new()), SMALL, false).unwrap();
+    assert!(counted.open_most() <= 6, "a start");
+    vault.facts(&mut |_| Ok(()), &mut |_, _| ()).unwrap();
+    assert!(counted.open_most() <= 6, "the facts");
+    vault.collect().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
+    assert!(counted.open_most() <= 6, "condensing");
+    drop(vault);
+    // What reads chunks keeps their files open, up to a share of the descriptors.
+    let vault = store.open_on(drawers.clone(), Arc::new(MemoryIndex::new()), SMALL, false).unwrap();
+    vault.collect().unwrap().run(&names, &mut |_, _| true).unwrap();
+    let kept = counted.open_files();
+    assert!(counted.open_most() <= kept + 60, "collecting");
+    drop(vault);
+    assert_eq!(counted.open_files(), 0);
+    assert!(store.audit(drawers).unwrap().damage.is_empty());
+    assert!(counted.open_most() <= 6, "an audit");
 }
 
 #[test]
