@@ -23,7 +23,11 @@ struct Process {
 
 impl Process {
     fn start(folder: &Path) -> Self {
-        let mut child = program(folder).stdout(Stdio::piped()).spawn().unwrap();
+        Self::start_as(&mut program(folder))
+    }
+
+    fn start_as(program: &mut Command) -> Self {
+        let mut child = program.stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let mut process = Self { child, out, address: String::new() };
         while process.address.is_empty() {
@@ -98,6 +102,46 @@ fn what_was_acknowledged_survives_a_kill() {
     let process = Process::start(folder.path());
     assert_eq!(bytes(process.client().data("s", None)), content);
     assert_eq!(bytes(process.client().chunk(id(b"a frame"), None)), b"a frame");
+}
+
+#[test]
+fn a_store_that_it_makes_under_a_passphrase_or_a_key_elsewhere_opens_with_nothing_else() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = elsewhere.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let [right, wrong] = [file("right", "a passphrase\n"), file("wrong", "another one\n")];
+    let key = elsewhere.path().join("root.key");
+    for (setting, given, other) in
+        [("LUCID_PASSPHRASE_FILE", &right, Some(&wrong)), ("LUCID_MASTER_KEY_FILE", &key, None)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Process::start_as(program(folder.path()).env(setting, given));
+        process.client().create_session(&named("s")).unwrap();
+        drop(process);
+        assert!(!folder.path().join("keys/root.key").exists(), "{setting}");
+        let refused = |command: &mut Command| {
+            let ended = command.output().unwrap();
+            assert_eq!(ended.status.code(), Some(1), "{setting}: {}", text(&ended));
+            text(&ended)
+        };
+        refused(&mut program(folder.path()));
+        if let Some(other) = other {
+            let said = refused(program(folder.path()).env(setting, other));
+            assert!(said.contains("the passphrase is not the one"), "{said}");
+        }
+        let process = Process::start_as(program(folder.path()).env(setting, given));
+        assert_eq!(process.client().session("s").unwrap().session_id, "s");
+    }
+    // A file that is not there makes no store, under no passphrase.
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = elsewhere.path().join("nowhere");
+    let ended = program(folder.path()).env("LUCID_PASSPHRASE_FILE", &nowhere).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(text(&ended).contains("nowhere"), "{}", text(&ended));
+    assert!(!folder.path().join("STORE").exists());
 }
 
 #[test]
