@@ -1,5 +1,7 @@
 //! `lucid rm`, `hold` and `release`: what is left, what is refused, and that the rest stays sound.
 
+use std::fs;
+
 use super::home::{Home, noise};
 
 #[test]
@@ -47,4 +49,23 @@ fn a_held_session_stays_and_the_others_go() {
     home.done(&[&"rm", &"-y", &"one"]);
     assert!(home.sessions().is_empty());
     home.assert_sound();
+}
+
+#[test]
+fn a_tombstone_that_cannot_be_chained_is_told_and_chained_later() {
+    let home = Home::new();
+    for name in ["one", "two"] {
+        home.archive(name, &home.file(name, name));
+    }
+    let (chain, away) = (home.data().join("block-manager"), home.at("away"));
+    fs::rename(&chain, &away).unwrap();
+    let ran = home.run(&[&"rm", &"one", &"--yes"]);
+    assert!(ran.err.contains("the tombstones are kept, but not in a block yet"), "{}", ran.err);
+    assert_eq!(ran.code, 3, "{}{}", ran.err, ran.text());
+    assert_eq!(home.sessions().keys().collect::<Vec<_>>(), ["two"]);
+    fs::rename(&away, &chain).unwrap();
+    home.done(&[&"rm", &"two", &"--yes"]);
+    for name in ["one", "two"] {
+        assert!(home.json(&[&"show", &name])["block_index"].is_u64(), "{name}");
+    }
 }
