@@ -6,6 +6,8 @@
 use lucid_core::bundle::Anchored;
 use lucid_core::digest::BlockHash;
 
+use crate::fact::KnownChain;
+
 /// Why an engine did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
@@ -15,9 +17,20 @@ pub enum EngineError {
     /// It refused the transaction for good.
     #[error("the block-manager refuses the anchor: {0}")]
     Refused(String),
+    /// What is stored of this one anchor, here or in its block there, is damaged. It stays where it is, and
+    /// others are none the worse for it.
+    #[error("what is stored of the anchor is damaged: {0}")]
+    Damaged(String),
     /// It keeps another chain than the one that this store's anchors are in, or less of it.
     #[error("nothing is anchored in another chain: {0}")]
     OtherChain(String),
+}
+
+impl EngineError {
+    /// Whether it is about the one anchor alone, so that those behind it can be delivered all the same.
+    pub fn is_of_one(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Damaged(_))
+    }
 }
 
 /// A transaction in a committed block.
@@ -35,6 +48,9 @@ pub struct Confirmed {
 pub trait AnchorEngine: Send + Sync {
     /// Hands over a transaction's text; durable on return, committed later.
     fn submit(&self, text: &str) -> Result<(), EngineError>;
+
+    /// Whether its chain is this one, or goes on from it: it has that block, readable or not.
+    fn keeps(&self, known: &KnownChain) -> Result<bool, EngineError>;
 
     /// The hash of its chain's first block; `None` while it has no blocks.
     fn genesis(&self) -> Result<Option<BlockHash>, EngineError>;

@@ -3,6 +3,7 @@
 //! The delivery of anchors asks it, on a thread that may block.
 
 use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, Retry};
+use lucid_api::problem::ErrorCode;
 use lucid_api::v1::transactions::TransactionProof;
 use lucid_core::bundle::{Anchored, Producer};
 use lucid_core::digest::BlockHash;
@@ -10,6 +11,7 @@ use lucid_http::config::Outbound;
 use lucid_http::serve::Shutdown;
 
 use crate::anchoring::{AnchorEngine, Confirmed, EngineError};
+use crate::fact::KnownChain;
 
 /// A block-manager at an address.
 #[derive(Debug)]
@@ -34,11 +36,34 @@ impl HttpEngine {
         }
         Ok(&self.client)
     }
+
+    /// Whether the chain has a block, though it may be damaged or pruned there.
+    fn has_block(&self, known: &KnownChain) -> Result<bool, EngineError> {
+        let Err(error) = self.client()?.block_by_hash(known.block_hash) else { return Ok(true) };
+        let there = error.refused().and_then(|refused| refused.details.get("height")?.as_u64());
+        match error.code() {
+            Some(ErrorCode::NotFound) => Ok(false),
+            Some(ErrorCode::Gone) => Ok(true),
+            _ if error.is_damage() && there == Some(known.block_index) => Ok(true),
+            _ => Err(EngineError::Unavailable(error.to_string())),
+        }
+    }
 }
 
 impl AnchorEngine for HttpEngine {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
         self.client()?.submit_transaction(text).map(drop).map_err(|error| explain(&error))
+    }
+
+    fn keeps(&self, known: &KnownChain) -> Result<bool, EngineError> {
+        match self.confirmed(&known.transaction) {
+            // What is damaged is the block's record; by its hash it is found all the same.
+            Err(EngineError::Damaged(_)) => self.has_block(known),
+            confirmed => Ok(confirmed?.is_some_and(|confirmed| {
+                (confirmed.block_index, confirmed.block_hash)
+                    == (known.block_index, known.block_hash)
+            })),
+        }
     }
 
     fn genesis(&self) -> Result<Option<BlockHash>, EngineError> {
@@ -51,6 +76,7 @@ impl AnchorEngine for HttpEngine {
         match self.client()?.transaction_proof(transaction_id) {
             Ok(proof) => Ok(Some(confirmed(proof))),
             Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_damage() => Err(EngineError::Damaged(error.to_string())),
             Err(error) => Err(EngineError::Unavailable(error.to_string())),
         }
     }
@@ -62,6 +88,7 @@ fn explain(error: &ClientError) -> EngineError {
         Some(refused) if matches!(refused.status, 400 | 409 | 413 | 422) => {
             EngineError::Refused(refused.to_string())
         }
+        _ if error.is_damage() => EngineError::Damaged(error.to_string()),
         _ => EngineError::Unavailable(error.to_string()),
     }
 }

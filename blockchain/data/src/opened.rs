@@ -79,20 +79,20 @@ impl Opened {
         accept_loss: bool,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Self, StoreError> {
+        let key = SigningKey::from_seed(*folder.signing_seed);
         let join = |index| {
             let drawers = Drawers {
                 disk: folder.disk.clone(),
                 store: folder.store,
                 sealer: folder.sealer.clone(),
                 index,
-                project: Arc::new(SessionProjection::new(folder.sealer.clone())),
+                project: Arc::new(SessionProjection::new(folder.sealer.clone(), key.public())),
                 accept_loss,
                 limits: Limits::default(),
             };
             Vault::open_watched(drawers, progress)
         };
         let vault = folder.join(join, |error| Some(error))?;
-        let key = SigningKey::from_seed(*folder.signing_seed);
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })
     }
 

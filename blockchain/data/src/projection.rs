@@ -9,9 +9,12 @@ mod removal;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkId;
+use lucid_core::json::Json;
 use lucid_core::manifest::{self, Manifest};
 use lucid_core::session::session_key;
+use lucid_core::sign::PublicKey;
 use lucid_core::timeline::due;
+use lucid_core::transaction::Transaction;
 use lucid_core::tree::Frontier;
 use lucid_store::StoreError;
 use lucid_store::crypt::Sealer;
@@ -29,12 +32,14 @@ const TAIL_ROW_BYTES: u64 = 1 << 10;
 #[derive(Debug)]
 pub struct SessionProjection {
     sealer: Arc<Sealer>,
+    own: PublicKey,
 }
 
 impl SessionProjection {
-    /// Rows are sealed with the store's keys.
-    pub fn new(sealer: Arc<Sealer>) -> Self {
-        Self { sealer }
+    /// Rows are sealed with the store's keys. Anchors that another key than the store's `own` signed came
+    /// from another store: it is that one that brings them to its chain.
+    pub fn new(sealer: Arc<Sealer>, own: PublicKey) -> Self {
+        Self { sealer, own }
     }
 
     fn name(&self, id: &lucid_core::session::SessionId) -> SessionName {
@@ -234,8 +239,12 @@ impl SessionProjection {
         let name = self.name(&fact.session);
         let Ok(manifest) = Manifest::parse(fact.manifest.as_bytes()) else { return Ok(()) };
         let manifest_hash = manifest::hash_of(&fact.manifest);
-        // Also where the session is gone: the next manifest names this one all the same.
-        self.put(changes, row::last_manifest_key(), manifest_hash.as_bytes())?;
+        let is_own = !is_from_elsewhere(&fact.anchor, &self.own);
+        // Also where the session is gone: the next manifest names this one all the same. Those of other
+        // stores are links of other chains of manifests.
+        if is_own {
+            self.put(changes, row::last_manifest_key(), manifest_hash.as_bytes())?;
+        }
         let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
         session.has_gap |= session.chunk_count() != manifest.chunk_count;
         if session.sealed.is_none() {
@@ -252,7 +261,9 @@ impl SessionProjection {
         session.metadata = manifest.metadata;
         self.put(changes, name.manifest_key(), fact.manifest.as_bytes())?;
         self.put(changes, name.anchor_key(), fact.anchor.as_bytes())?;
-        changes.put(name.unanchored_key(manifest.ended_at), Vec::new());
+        if is_own {
+            changes.put(name.unanchored_key(manifest.ended_at), Vec::new());
+        }
         self.store(changes, &name, &session)
     }
 
@@ -271,6 +282,15 @@ impl SessionProjection {
         }
         self.store(changes, &name, &session)
     }
+}
+
+/// Whether an anchor names another key than this one, so that it came here with a session of another store.
+/// Signatures were looked at when it came.
+pub(crate) fn is_from_elsewhere(anchor: &str, own: &PublicKey) -> bool {
+    let Ok(transaction) = Transaction::parse(anchor.as_bytes()) else { return false };
+    let named = transaction.to_json();
+    let key = named.get("public_key").and_then(Json::as_text).map(str::parse::<PublicKey>);
+    key.is_some_and(|key| key.is_ok_and(|key| key != *own))
 }
 
 /// Brings the counts up to date.

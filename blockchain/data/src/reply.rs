@@ -180,6 +180,9 @@ pub fn cutting(profile: &ChunkProfile) -> Cutting {
     Cutting { mode, avg_bytes: u32::try_from(profile.average()).unwrap_or(FIXED_BYTES_MAX) }
 }
 
+/// Why an anchor of another store is not in a block here.
+const ELSEWHERE: &str = "the store that recorded it anchors it, in its own chain; the next `lucid mirror` brings the proof";
+
 /// Where the anchor of a sealed session is.
 pub fn anchor_state(
     vault: &Vault,
@@ -194,6 +197,7 @@ pub fn anchor_state(
     // A session that came from another store was signed there, and not here.
     let signed_by = SignedAnchor::parse(&transaction).map_or(*recorder, |signed| signed.key);
     let proof: Option<Anchored> = anchored(vault, &name)?;
+    let is_foreign = signed_by != *recorder && row.anchored.is_none();
     let producer = proof.and_then(|proof| proof.producer).map(|producer| producer.key.to_string());
     Ok(AnchorState {
         anchoring_id: transaction.id().to_owned(),
@@ -209,7 +213,7 @@ pub fn anchor_state(
         block_height: row.anchored.map(|(index, _)| index),
         block_index: row.anchored.map(|(index, _)| index),
         block_hash: row.anchored.map(|(_, hash)| hash),
-        reason: None,
+        reason: is_foreign.then(|| ELSEWHERE.to_owned()),
         trust: TrustKeys { block: producer, recorder: Some(signed_by.to_string()) },
     })
 }

@@ -86,10 +86,19 @@ impl Anchoring {
         }
     }
 
+    /// Whether the round before found the same.
+    fn is_noted(&self, session: &SessionId, error: &EngineError) -> bool {
+        let noted = self.noted.lock();
+        let reason = noted.sessions.get(session).and_then(|(_, reason)| reason.as_deref());
+        reason == Some(error.to_string().as_str())
+    }
+
     fn note(&self, delivered: &Delivered) {
         let mut noted = Noted::default();
         for (session, error) in &delivered.failed {
             let status = match error {
+                // In a block that cannot be read now, or here: the others go on.
+                EngineError::Damaged(_) => AnchorStatus::Pending,
                 EngineError::Unavailable(_) | EngineError::OtherChain(_) => {
                     noted.down = Some(error.to_string());
                     AnchorStatus::Pending
@@ -166,7 +175,7 @@ pub async fn measure(app: Arc<App>, shutdown: Shutdown) {
 
 fn show_figures(app: &App) -> Result<(), OpError> {
     let totals = count_sessions(&app.opened.vault)?;
-    let waiting = waiting_since(&app.opened.vault)?;
+    let waiting = waiting_since(&app.opened.vault, &app.opened.key.public())?;
     let age = waiting.map_or(0, |since| clock::now().micros_since(since).max(0));
     let figures = [
         ("lucid_data_sessions", totals.sessions.sessions as f64),
@@ -196,7 +205,8 @@ fn settle(anchoring: &Anchoring, outcome: Result<Delivered, OpError>, last: Dura
                 tracing::info!(session.id = %session, "a session is anchored");
             }
             for (session, error) in &delivered.failed {
-                if !was_down || matches!(error, EngineError::Refused(_)) {
+                // What stays as it was is said once.
+                if !anchoring.is_noted(session, error) && (!was_down || error.is_of_one()) {
                     tracing::warn!(session.id = %session, %error, "an anchor is not delivered");
                 }
             }

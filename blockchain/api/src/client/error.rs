@@ -52,6 +52,8 @@ pub struct Refused {
     pub status: u16,
     /// What kind of refusal; `None` when something in between answered.
     pub code: Option<ErrorCode>,
+    /// The code of the documented API (`BM_001`); empty where none came.
+    pub documented: String,
     /// One sentence.
     pub detail: String,
     /// What the service's logs have it under.
@@ -94,6 +96,7 @@ impl ClientError {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Envelope {
+            code: String,
             details: Map<String, Value>,
         }
 
@@ -108,6 +111,7 @@ impl ClientError {
         Self::Refused(Box::new(Refused {
             status: status.as_u16(),
             code: ErrorCode::parse(&document.code),
+            documented: document.error.code,
             detail: or(document.detail, status.to_string()),
             request_id: or(document.request_id, request_id),
             details: document.error.details,
@@ -131,6 +135,12 @@ impl ClientError {
     /// Whether there is no such thing, which is an answer where things may be absent.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(ErrorCode::NotFound)
+    }
+
+    /// Whether the service found what is stored there damaged. Asking again changes nothing, and other things
+    /// may be as they were.
+    pub fn is_damage(&self) -> bool {
+        self.refused().is_some_and(|refused| refused.documented == "BM_004")
     }
 
     /// Whether the service may have carried the call out in spite of the error.

@@ -15,7 +15,7 @@ use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};
 use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{Appended, Session};
-use lucid_block_manager::facts::Role;
+use lucid_block_manager::facts::{Role, genesis};
 use lucid_block_manager::given::Refused;
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::anchor_session::anchored_by;
@@ -35,6 +35,7 @@ use lucid_core::tombstone::SignedTombstone;
 use lucid_core::transaction::Transaction;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
+use lucid_data_chain::fact::KnownChain;
 use lucid_data_chain::jobs::{Jobs, Kind};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::OpError;
@@ -910,6 +911,14 @@ fn unavailable(error: impl std::fmt::Display) -> EngineError {
     EngineError::Unavailable(error.to_string())
 }
 
+/// What cannot be read of one anchor's block is damage of that one.
+fn unread(error: StoreError) -> EngineError {
+    match error {
+        StoreError::Damaged(damage) => EngineError::Damaged(damage.to_string()),
+        error => unavailable(error),
+    }
+}
+
 impl AnchorEngine for Embedded<'_> {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
         let manager::Opened { vault, chain, key, admissions, sealing, role, .. } = self.chain;
@@ -926,6 +935,7 @@ impl AnchorEngine for Embedded<'_> {
             SubmitError::Admission(_)
             | SubmitError::Conflict { .. }
             | SubmitError::OtherRoot { .. } => EngineError::Refused(error.to_string()),
+            SubmitError::Store(error) => unread(error),
             _ => unavailable(error),
         })?;
         // Nobody else fills the pool, so there is nothing to wait for.
@@ -933,12 +943,22 @@ impl AnchorEngine for Embedded<'_> {
         Ok(())
     }
 
+    fn keeps(&self, known: &KnownChain) -> Result<bool, EngineError> {
+        // Its hash is all that is needed: the block itself may be damaged.
+        let height = self.chain.chain.height_of(&known.block_hash).map_err(unavailable)?;
+        Ok(height == Some(known.block_index))
+    }
+
     fn genesis(&self) -> Result<Option<BlockHash>, EngineError> {
+        // Known without reading the block, but for a chain whose first block was made just now.
+        if let Some(known) = genesis(self.chain.vault.index()).map_err(unavailable)? {
+            return Ok(Some(known));
+        }
         Ok(self.chain.chain.record(0).map_err(unavailable)?.map(|stored| stored.record.entry.hash))
     }
 
     fn confirmed(&self, transaction_id: &str) -> Result<Option<Confirmed>, EngineError> {
-        let proof = anchor_proof(self.chain.chain.as_ref(), transaction_id).map_err(unavailable)?;
+        let proof = anchor_proof(self.chain.chain.as_ref(), transaction_id).map_err(unread)?;
         Ok(proof.map(|proof| Confirmed {
             block_index: proof.block_index,
             block_hash: proof.block_hash,

@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lucid_api::client::{BlockManagerClient, ClientOptions};
 use serde_json::Value;
 
-use super::home::{Home, copy, prose};
+use super::home::{Home, copy, prose, wait};
+use super::server::Server;
 
 /// A store with one anchored session of this name.
 fn with(session: &str) -> Home {
@@ -78,6 +80,26 @@ fn no_second_chain_begins_where_the_first_is_not_mounted() {
     assert_eq!(after["genesis"], before["genesis"]);
     let text = home.done(&[&"show", &"first"]).text();
     assert!(text.contains("block "), "the tombstone is in a block now: {text}");
+}
+
+#[test]
+fn the_chain_is_known_by_a_damaged_block_too_and_anchors_go_on() {
+    let home = with("first");
+    let server = Server::start(&home);
+    let client = BlockManagerClient::new(&server.chain, ClientOptions::default()).unwrap();
+    // Somebody else's block on top: the one that tells the chain is not the newest.
+    client.submit_transaction(r#"{"id": "x", "type": "t"}"#).unwrap();
+    wait(|| client.transaction("x").unwrap().block_height);
+    drop(server);
+    let file = chain(&home).join("blocks/00000001.blocks");
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(7).position(|part| part == br#""first""#).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let kept = keep(&home, "second");
+    assert_eq!(kept["block_index"], 2, "{kept:#}");
+    let faults = faults(&home);
+    assert!(!faults.contains("another chain") && !faults.contains("does not answer"), "{faults}");
 }
 
 #[test]

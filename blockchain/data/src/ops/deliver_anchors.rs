@@ -18,6 +18,7 @@ use super::OpError;
 use super::recognise_chain::recognise_chain;
 use crate::anchoring::{AnchorEngine, Confirmed, EngineError};
 use crate::fact::{Anchored, Fact, KnownChain, OwnChain};
+use crate::projection::is_from_elsewhere;
 use crate::row::{self, SessionName};
 
 /// What one round did, with the anchors of sessions and the tombstones of removed ones.
@@ -56,22 +57,26 @@ pub fn deliver_anchors(
 }
 
 /// Whose transaction waits under a name, and its text; nothing, if it does not wait any more.
-type Find = fn(&Vault, &SessionName) -> Result<Option<(SessionId, String)>, OpError>;
+type Find = fn(&Vault, &PublicKey, &SessionName) -> Result<Option<(SessionId, String)>, OpError>;
 
 fn waiting_anchor(
     vault: &Vault,
+    own: &PublicKey,
     name: &SessionName,
 ) -> Result<Option<(SessionId, String)>, OpError> {
     let Some(session) = row::session(vault.index(), vault.sealer(), name)? else { return Ok(None) };
     match anchor_text(vault, name)? {
         // It was removed just now.
         text if text.is_empty() => Ok(None),
+        // Another store brings it to its own chain. An index of an earlier version has it in the queue.
+        text if is_from_elsewhere(&text, own) => Ok(None),
         text => Ok(Some((session.id, text))),
     }
 }
 
 fn waiting_tombstone(
     vault: &Vault,
+    _own: &PublicKey,
     name: &SessionName,
 ) -> Result<Option<(SessionId, String)>, OpError> {
     let tombstone = row::tombstone(vault.index(), vault.sealer(), name)?;
@@ -93,15 +98,15 @@ fn deliver_range(
             from.clone_from(&key);
             from.push(0);
             let Some(name) = row::name_in(&key) else { continue };
-            let Some((session, text)) = find(vault, &name)? else { continue };
+            let Some((session, text)) = find(vault, round.own, &name)? else { continue };
             match round.deliver(&session, &text) {
                 Ok(true) => delivered.anchored.push(session),
                 Ok(false) => delivered.waiting.push(session),
                 Err(Undelivered::Engine(error)) => {
-                    let is_refused = matches!(error, EngineError::Refused(_));
+                    let is_of_one = error.is_of_one();
                     delivered.failed.push((session, error));
                     // Whoever cannot be reached for one cannot be reached for the next.
-                    if !is_refused {
+                    if !is_of_one {
                         return Ok(false);
                     }
                 }
@@ -115,23 +120,39 @@ fn deliver_range(
 }
 
 /// Since when the oldest anchor or tombstone waits: when the session was sealed, or removed.
-pub fn waiting_since(vault: &Vault) -> Result<Option<Timestamp>, OpError> {
-    let oldest = |(from, to): (Vec<u8>, Vec<u8>)| -> Result<Option<SessionName>, OpError> {
-        let row = vault.index().scan(&from, &to, 1, false)?.into_iter().next();
-        Ok(row.and_then(|(key, _)| row::name_in(&key)))
-    };
-    let sealed = match oldest(row::unanchored_range())? {
-        Some(name) => row::session(vault.index(), vault.sealer(), &name)?
+pub fn waiting_since(vault: &Vault, own: &PublicKey) -> Result<Option<Timestamp>, OpError> {
+    let (index, sealer) = (vault.index(), vault.sealer());
+    let sealed = match oldest(vault, own, row::unanchored_range(), waiting_anchor)? {
+        Some(name) => row::session(index, sealer, &name)?
             .and_then(|session| session.sealed)
             .map(|sealed| sealed.ended_at),
         None => None,
     };
-    let removed = match oldest(row::unchained_range())? {
-        Some(name) => row::tombstone(vault.index(), vault.sealer(), &name)?
-            .map(|tombstone| tombstone.removed_at),
+    let removed = match oldest(vault, own, row::unchained_range(), waiting_tombstone)? {
+        Some(name) => row::tombstone(index, sealer, &name)?.map(|tombstone| tombstone.removed_at),
         None => None,
     };
     Ok(sealed.into_iter().chain(removed).min())
+}
+
+/// The first of a queue that does wait.
+fn oldest(
+    vault: &Vault,
+    own: &PublicKey,
+    (mut from, to): (Vec<u8>, Vec<u8>),
+    find: Find,
+) -> Result<Option<SessionName>, OpError> {
+    loop {
+        let rows = vault.index().scan(&from, &to, 1, false)?;
+        let Some((key, _)) = rows.into_iter().next() else { return Ok(None) };
+        if let Some(name) = row::name_in(&key)
+            && find(vault, own, &name)?.is_some()
+        {
+            return Ok(Some(name));
+        }
+        from = key;
+        from.push(0);
+    }
 }
 
 enum Undelivered {
@@ -165,7 +186,8 @@ impl Round<'_> {
         };
         let known = &*self.chain.insert(known);
         let transaction = Transaction::parse(text.as_bytes()).map_err(|fault| {
-            OpError::Unsound(format!("the transaction of session {id}: {fault}"))
+            let why = format!("the transaction of session {id}: {fault}");
+            Undelivered::Engine(EngineError::Damaged(why))
         })?;
         let mut confirmed = engine.confirmed(transaction.id()).map_err(Undelivered::Engine)?;
         if confirmed.is_none() {

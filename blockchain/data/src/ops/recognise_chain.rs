@@ -51,9 +51,7 @@ pub fn recognise_chain(
 }
 
 fn has(engine: &dyn AnchorEngine, known: &KnownChain) -> Result<(), EngineError> {
-    let confirmed = engine.confirmed(&known.transaction)?;
-    let place = confirmed.map(|confirmed| (confirmed.block_index, confirmed.block_hash));
-    match place == Some((known.block_index, known.block_hash)) {
+    match engine.keeps(known)? {
         true => Ok(()),
         false => Err(EngineError::OtherChain(difference(known, engine.genesis()?))),
     }

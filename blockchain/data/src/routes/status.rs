@@ -25,7 +25,7 @@ pub async fn get_status(State(app): Desk) -> Reply<Json<Status>> {
     let counts = app
         .run(|app| {
             let totals = count_sessions(&app.opened.vault)?;
-            let waiting = waiting_since(&app.opened.vault)?;
+            let waiting = waiting_since(&app.opened.vault, &app.opened.key.public())?;
             let damage = app.opened.damage();
             let listed: Vec<Value> = damage
                 .iter()

@@ -1,5 +1,6 @@
 //! Both services together: a session is anchored by the real block-manager, and proved without either.
 
+use lucid_api::client::{BlockManagerClient, ClientOptions};
 use lucid_block_manager::config::Config;
 use lucid_block_manager::service;
 use lucid_core::check::{Trust, Verdict, check};
@@ -47,4 +48,48 @@ fn a_session_is_anchored_and_proved_without_either_service() {
     let trust = [trust[1], Trust::BlockHash(anchor.block_hash.unwrap())];
     let report = check(&bundle, Some(&mut content.as_slice()), &trust).unwrap();
     assert_eq!(report.verdict, Verdict::Proved, "{report:?}");
+}
+
+#[test]
+fn anchors_go_on_though_the_block_of_the_last_one_is_damaged() {
+    let (data, chain) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let settings = [
+        ("BLOCK_MANAGER_PORT", "0"),
+        ("BLOCK_INTERVAL_SECONDS", "1"),
+        ("LUCID_DATA_DIR", chain.path().to_str().unwrap()),
+    ];
+    let environment: Environment =
+        settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let config = Config::load(&environment, None).unwrap().config;
+    let (runtime, shutdown) = (Runtime::new().unwrap(), Shutdown::new());
+    let manager = runtime.block_on(service::start(config, &shutdown)).unwrap();
+    let url = format!("http://{}", manager.address());
+    let client = BlockManagerClient::new(&url, ClientOptions::default()).unwrap();
+
+    let service = Service::start_with(data.path(), &[("BLOCK_MANAGER_URL", &url)]);
+    let seal = |session: &str| {
+        service.begin(session);
+        service.client.append(session, &Default::default(), session.as_bytes().to_vec()).unwrap();
+        service.client.seal(session, &Default::default()).unwrap();
+    };
+    seal("first");
+    let damaged = service.wait_anchored("first").anchor.unwrap();
+    // Somebody else's block on top, so that the damaged one is not the newest.
+    client.submit_transaction(r#"{"id": "x", "type": "t"}"#).unwrap();
+    service.wait(|| client.transaction("x").unwrap().block_height);
+
+    let file = chain.path().join("blocks/00000001.blocks");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let id = damaged.transaction_id;
+    let at = bytes.windows(id.len()).position(|part| part == id.as_bytes()).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let refused = client.transaction_proof(&id).unwrap_err();
+    assert!(refused.is_damage(), "{refused}");
+
+    seal("next");
+    assert_eq!(service.wait_anchored("next").anchor.unwrap().block_index, Some(2));
+    service.stop();
+    shutdown.ask();
+    runtime.block_on(manager.finished()).unwrap();
 }

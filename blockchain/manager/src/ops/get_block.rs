@@ -25,3 +25,10 @@ pub fn get_block(chain: &dyn ChainStore, name: BlockName) -> Result<Option<Kept>
     };
     height.map_or(Ok(None), |height| chain.block(height))
 }
+
+/// Where the chain has the block of a hash, if that is known: also of a block that cannot be read, whose hash
+/// tells one chain from another all the same.
+pub fn height_by_hash(chain: &dyn ChainStore, name: BlockName) -> Option<u64> {
+    let BlockName::Hash(hash) = name else { return None };
+    chain.height_of(&hash).ok().flatten()
+}

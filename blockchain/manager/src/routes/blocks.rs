@@ -18,7 +18,9 @@ use lucid_http::reply::{Refusal, Reply};
 use crate::app::App;
 use crate::clock::now;
 use crate::ops::block_stats::block_stats as read_stats;
-use crate::ops::get_block::{BlockName, Kept, StoredRecord, Stretch, get_block as find_block};
+use crate::ops::get_block::{
+    BlockName, Kept, StoredRecord, Stretch, get_block as find_block, height_by_hash,
+};
 use crate::ops::list_blocks::{Wanted, list_blocks as read_page};
 use crate::ops::prove_transaction::{Proved, prove_transaction};
 use crate::ops::submit_block::submit_block as take_block;
@@ -283,7 +285,12 @@ pub(super) fn height(text: &str) -> Reply<u64> {
 async fn answer(app: App, name: BlockName) -> Reply<Response> {
     let text = app
         .run(move |manager| {
-            match find_block(manager.chain.as_ref(), name).map_err(problems::store)? {
+            let chain = manager.chain.as_ref();
+            let unread = |error| match height_by_hash(chain, name) {
+                Some(height) => problems::store(error).with("height", height),
+                None => problems::store(error),
+            };
+            match find_block(chain, name).map_err(unread)? {
                 Some(Kept::Whole(block)) => Ok(block.to_json_text()),
                 Some(Kept::Pruned(stored)) => Err(pruned(stored)),
                 None => Err(unknown(name)),

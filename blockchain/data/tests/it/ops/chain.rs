@@ -23,23 +23,26 @@ use parking_lot::Mutex;
 use super::store::Store;
 
 /// A chain in memory: what is submitted is in a block at once.
-struct Chain {
+pub struct Chain {
     key: SigningKey,
     blocks: Mutex<Vec<Block>>,
+    /// Heights of blocks that cannot be read.
+    damaged: Mutex<Vec<u64>>,
 }
 
 impl Chain {
-    fn new(seed: u8) -> Self {
-        Self { key: SigningKey::from_seed([seed; 32]), blocks: Mutex::default() }
+    pub fn new(seed: u8) -> Self {
+        let key = SigningKey::from_seed([seed; 32]);
+        Self { key, blocks: Mutex::default(), damaged: Mutex::default() }
     }
 
     /// An older copy of it.
     fn until(&self, height: usize) -> Self {
         let blocks = self.blocks.lock()[..height].to_vec();
-        Self { key: self.key.clone(), blocks: Mutex::new(blocks) }
+        Self { key: self.key.clone(), blocks: Mutex::new(blocks), damaged: Mutex::default() }
     }
 
-    fn height(&self) -> usize {
+    pub fn height(&self) -> usize {
         self.blocks.lock().len()
     }
 }
@@ -55,6 +58,11 @@ impl AnchorEngine for Chain {
         Ok(())
     }
 
+    fn keeps(&self, known: &KnownChain) -> Result<bool, EngineError> {
+        let blocks = self.blocks.lock();
+        Ok(blocks.get(known.block_index as usize).is_some_and(|is| is.hash == known.block_hash))
+    }
+
     fn genesis(&self) -> Result<Option<BlockHash>, EngineError> {
         Ok(self.blocks.lock().first().map(|block| block.hash))
     }
@@ -62,7 +70,11 @@ impl AnchorEngine for Chain {
     fn confirmed(&self, id: &str) -> Result<Option<Confirmed>, EngineError> {
         let blocks = self.blocks.lock();
         let holds = |block: &&Block| block.transactions.iter().any(|held| held.id() == id);
-        Ok(blocks.iter().find(holds).map(|block| Confirmed {
+        let found = blocks.iter().find(holds);
+        if found.is_some_and(|block| self.damaged.lock().contains(&block.index)) {
+            return Err(EngineError::Damaged("its record".into()));
+        }
+        Ok(found.map(|block| Confirmed {
             block_index: block.index,
             block_hash: block.hash,
             proof: Proof::of(&BlockRecord::of(block), id).unwrap(),
@@ -155,6 +167,41 @@ fn a_store_of_the_version_before_knows_its_chain_by_its_proofs() {
     assert_eq!(deliver(&store, &ours).anchored.len(), 1);
     let chain = own_chain(store.vault.index(), store.vault.sealer()).unwrap().unwrap();
     assert_eq!(chain.known.unwrap().genesis, ours.genesis().unwrap());
+}
+
+/// The anchor of a sealed session, as it is handed over.
+fn anchor_of(store: &Store, session: &str) -> String {
+    let id = session.parse().unwrap();
+    let name = lucid_data_chain::row::SessionName::of(store.vault.sealer(), &id);
+    lucid_data_chain::ops::deliver_anchors::anchor_text(&store.vault, &name).unwrap()
+}
+
+#[test]
+fn a_damaged_block_keeps_back_no_anchor_but_its_own() {
+    let (store, chain) = (Store::new(), Chain::new(1));
+    sealed(&store, "a");
+    assert_eq!(deliver(&store, &chain).anchored.len(), 1);
+    // The block that says which chain it is.
+    chain.damaged.lock().push(0);
+    sealed(&store, "b");
+    assert_eq!(deliver(&store, &chain).anchored.len(), 1);
+    // Handed over and in a block, whose record was damaged before its proof was asked for. Sealed before
+    // the next one, it comes first.
+    sealed(&store, "c");
+    chain.submit(&anchor_of(&store, "c")).unwrap();
+    chain.damaged.lock().push(2);
+    sealed(&store, "d");
+    let delivered = deliver(&store, &chain);
+    let [(id, error @ EngineError::Damaged(_))] = &delivered.failed[..] else {
+        panic!("{delivered:?}")
+    };
+    assert_eq!(id.as_str(), "c");
+    assert!(error.to_string().contains("its record"), "{error}");
+    assert_eq!(delivered.anchored, ["d".parse().unwrap()]);
+    // Once it is healed, its proof is taken.
+    chain.damaged.lock().clear();
+    assert_eq!(deliver(&store, &chain).anchored, ["c".parse().unwrap()]);
+    assert_eq!(chain.height(), 4);
 }
 
 #[test]

@@ -2,20 +2,26 @@
 
 use lucid_core::anchor::Anchor;
 use lucid_core::cut::ChunkProfile;
+use lucid_core::digest::ManifestHash;
 use lucid_core::limits::{METADATA_ENTRIES_MAX, USER_ID_BYTES_MAX};
-use lucid_core::manifest::Manifest;
+use lucid_core::manifest::{Manifest, hash_of};
 use lucid_core::session::SessionId;
 use lucid_data_chain::fact::{Fact, Sealed, Started};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_foreign_references;
 use lucid_data_chain::ops::create_session::{NewSession, create_session};
+use lucid_data_chain::ops::deliver_anchors::{Delivered, deliver_anchors, waiting_since};
 use lucid_data_chain::ops::export_session::{Exported, export_session};
 use lucid_data_chain::ops::import_session::import_session;
+use lucid_data_chain::ops::prove_session::{named, session_manifest};
 use lucid_data_chain::ops::read_session::{SessionSource as _, StoredSession};
 use lucid_data_chain::ops::verify_session::verify_session;
 use lucid_data_chain::row::SessionRow;
 use lucid_store::codec::Packer;
+use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::index::Changes;
 
+use super::chain::Chain;
 use super::store::{KEEPING, NOW, Store, new_session};
 use crate::sample::noise;
 
@@ -67,6 +73,57 @@ fn a_session_has_the_same_root_in_its_second_store() {
         assert_eq!(to.index.rows(), rows);
         assert_eq!(Store::open(&to.disk).index.rows(), rows);
     }
+}
+
+fn manifest(store: &Store, id: &SessionId) -> Manifest {
+    let (name, row) = named(&store.vault, id).unwrap();
+    session_manifest(&store.vault, &name, &row).unwrap().1
+}
+
+#[test]
+fn a_session_of_another_store_is_neither_delivered_here_nor_a_link_of_our_manifests() {
+    let (from, to) = (Store::new(), Store::open_as(&SimulatedDisk::new(), [2; 32]));
+    let id = begin(&from, "theirs", false);
+    from.append(&id, 0, &noise(1, 3_000)).unwrap();
+    from.seal(&id);
+    let given = export_session(&from.vault, &id).unwrap();
+    import(&to, &id, &given).unwrap();
+    copy(&from, &to, &id);
+    assert!(import(&to, &id, &given).unwrap().sealed.is_some());
+    let own = to.key.public();
+    let chain = Chain::new(1);
+    let deliver = || deliver_anchors(&to.vault, &own, &chain).unwrap();
+    assert_eq!(deliver(), Delivered::default());
+    assert_eq!((chain.height(), waiting_since(&to.vault, &own).unwrap()), (0, None));
+    // An index of the version before has it in the queue.
+    let (name, row) = named(&to.vault, &id).unwrap();
+    let mut changes = Changes::new(to.index.as_ref());
+    changes.put(name.unanchored_key(row.sealed.unwrap().ended_at), Vec::new());
+    changes.write().unwrap();
+    assert_eq!(deliver(), Delivered::default());
+    assert_eq!((chain.height(), waiting_since(&to.vault, &own).unwrap()), (0, None));
+
+    let ours = begin(&to, "ours", false);
+    to.append(&ours, 0, b"ours").unwrap();
+    to.seal(&ours);
+    assert_eq!(manifest(&to, &ours).previous_manifest, None);
+    assert_eq!(waiting_since(&to.vault, &own).unwrap(), Some(NOW));
+    assert_eq!(deliver().anchored, [ours]);
+    // Where it was recorded both still hold.
+    let second = begin(&from, "second", false);
+    from.append(&second, 0, b"second").unwrap();
+    from.seal(&second);
+    let before = from_hash(&given);
+    assert_eq!(manifest(&from, &second).previous_manifest, Some(before));
+    let delivered = deliver_anchors(&from.vault, &from.key.public(), &Chain::new(3)).unwrap();
+    assert_eq!(delivered.anchored, [id, second]);
+}
+
+fn from_hash(given: &Exported) -> ManifestHash {
+    let Ok(Fact::Sealed(sealed)) = Fact::decode(given.sealed.as_ref().unwrap()) else {
+        panic!("it is sealed")
+    };
+    hash_of(&sealed.manifest)
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_core::session::SessionId;
+use lucid_core::sign::SigningKey;
 use lucid_data_chain::opened::SessionLocks;
 use lucid_data_chain::ops::append_stream::{Piece, append_stream};
 use lucid_data_chain::ops::create_session::{NewSession, create_session};
@@ -27,12 +28,13 @@ fn open(disk: &SimulatedDisk, index: &Arc<MemoryIndex>) -> Result<Vault, StoreEr
     let epochs = BTreeMap::from([(1, Secret::new([2; 32]))]);
     let keyring = Keyring::new(Secret::new([3; 32]), epochs)?;
     let sealer = Arc::new(Sealer::new(Some(keyring)));
+    let key = SigningKey::from_seed([1; 32]).public();
     Vault::open(Drawers {
         disk: Arc::new(disk.clone()),
         store: [1; 16],
         sealer: sealer.clone(),
         index: index.clone(),
-        project: Arc::new(SessionProjection::new(sealer)),
+        project: Arc::new(SessionProjection::new(sealer, key)),
         accept_loss: false,
         limits: Limits::default(),
     })

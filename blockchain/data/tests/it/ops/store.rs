@@ -42,18 +42,23 @@ impl Store {
 
     /// Opens what is on the disk with an empty index, so everything is found in the log again.
     pub fn open(disk: &SimulatedDisk) -> Self {
+        Self::open_as(disk, [1; 32])
+    }
+
+    /// The same of a store whose anchors are signed by a key of its own.
+    pub fn open_as(disk: &SimulatedDisk, seed: [u8; 32]) -> Self {
+        let key = SigningKey::from_seed(seed);
         let (index, sealer) = (Arc::new(MemoryIndex::new()), Arc::new(Sealer::new(None)));
         let vault = Vault::open(Drawers {
             disk: Arc::new(disk.clone()),
             store: [1; 16],
             sealer: sealer.clone(),
             index: index.clone(),
-            project: Arc::new(SessionProjection::new(sealer)),
+            project: Arc::new(SessionProjection::new(sealer, key.public())),
             accept_loss: false,
             limits: Limits::default(),
         })
         .unwrap();
-        let key = SigningKey::from_seed([1; 32]);
         Self { vault, locks: SessionLocks::default(), key, disk: disk.clone(), index }
     }
 
