@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use lucid_core::digest::ChunkId;
 use lucid_core::json::Json;
-use lucid_core::manifest::{self, Manifest};
+use lucid_core::manifest::{self, Manifest, ManifestFault};
 use lucid_core::session::session_key;
 use lucid_core::sign::PublicKey;
 use lucid_core::timeline::due;
@@ -94,6 +94,7 @@ impl SessionProjection {
             self.drop_tail(changes, &name, old.cut_bytes, old.tail_bytes)?;
             Self::drop_marks(changes, &name, &old);
             changes.remove(name.by_time_key(old.started_at));
+            changes.remove(name.manifest_key());
         }
         changes.put(name.by_time_key(fact.started_at), Vec::new());
         let session = SessionRow {
@@ -237,7 +238,10 @@ impl SessionProjection {
 
     fn sealed(&self, fact: &Sealed, changes: &mut Changes<'_>) -> Result<(), StoreError> {
         let name = self.name(&fact.session);
-        let Ok(manifest) = Manifest::parse(fact.manifest.as_bytes()) else { return Ok(()) };
+        let manifest = match Manifest::parse(fact.manifest.as_bytes()) {
+            Ok(manifest) => manifest,
+            Err(fault) => return self.unreadable(fact, &fault, changes),
+        };
         let manifest_hash = manifest::hash_of(&fact.manifest);
         let is_own = !is_from_elsewhere(&fact.anchor, &self.own);
         // Also where the session is gone: the next manifest names this one all the same. Those of other
@@ -264,6 +268,22 @@ impl SessionProjection {
         if is_own {
             changes.put(name.unanchored_key(manifest.ended_at), Vec::new());
         }
+        self.store(changes, &name, &session)
+    }
+
+    /// A session whose manifest cannot be read is not sealed, and must not be taken for one that was left
+    /// open: nothing more is added to it, and its manifest is there for whoever verifies it to name.
+    fn unreadable(
+        &self,
+        fact: &Sealed,
+        fault: &ManifestFault,
+        changes: &mut Changes<'_>,
+    ) -> Result<(), StoreError> {
+        tracing::error!(session.id = %fact.session, %fault, "the manifest of a session cannot be read");
+        let name = self.name(&fact.session);
+        let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
+        session.has_gap = true;
+        self.put(changes, name.manifest_key(), fact.manifest.as_bytes())?;
         self.store(changes, &name, &session)
     }
 

@@ -91,6 +91,15 @@ pub enum OpError {
     Broken(String),
 }
 
+impl OpError {
+    /// Whether bytes are wrong or gone, so that others may still be sound. Everything else that keeps
+    /// something from being read says nothing about it.
+    pub fn is_damage(&self) -> bool {
+        use StoreError::Damaged;
+        matches!(self, Self::Store(Damaged(_)) | Self::Unsound(_) | Self::Missing(_))
+    }
+}
+
 fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }

@@ -4,12 +4,12 @@
 use lucid_core::bundle::Anchored;
 use lucid_core::digest::{LeafHash, SessionKey, SessionRoot};
 use lucid_core::session::{Leaf, SessionId, session_key};
-use lucid_core::tree::{Blake3Tree, inclusion_proof};
+use lucid_core::tree::{Blake3Tree, inclusion_proof, root};
 use lucid_store::vault::Vault;
 
 use super::OpError;
 use super::build_tree::directions;
-use super::prove_session::{anchored, leaf as leaf_of, named};
+use super::prove_session::{anchored, leaf as leaf_of, named, unproved};
 use super::read_session::{SessionSource as _, StoredSession};
 
 /// References read in one go.
@@ -54,11 +54,15 @@ pub fn prove_chunk(vault: &Vault, id: &SessionId, index: u64) -> Result<ProvedCh
         for reference in &batch {
             leaves.push(*reference.leaf.as_bytes());
             if reference.index == index {
-                wanted = Some((leaf_of(&session, reference), reference.leaf));
+                wanted = Some((leaf_of(&session, reference)?, reference.leaf));
             }
         }
     }
-    let unsound = || OpError::Unsound(format!("references of session {id} are missing"));
+    let unsound = || unproved(id);
+    // What is handed out must hold without this store.
+    if root::<Blake3Tree>(&leaves) != *sealed.root.as_bytes() {
+        return Err(unsound());
+    }
     let proof = inclusion_proof::<Blake3Tree>(&leaves, index).ok_or_else(unsound)?;
     let (leaf, leaf_hash) = wanted.ok_or_else(unsound)?;
     Ok(ProvedChunk {

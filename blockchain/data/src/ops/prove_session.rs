@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use lucid_core::bundle::{Anchored, Bundle, Subject, edges};
+use lucid_core::bundle::{Anchored, BuildFault, Bundle, Subject, edges};
 use lucid_core::manifest::Manifest;
-use lucid_core::session::{Leaf, SessionId, salt};
+use lucid_core::session::{Leaf, SessionId, salt, session_key};
 use lucid_core::timeline::Span;
 use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
@@ -52,11 +52,11 @@ pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<V
         for reference in &batch {
             hashes.push(*reference.leaf.as_bytes());
             if plan.chunks.contains(&reference.index) {
-                leaves.push(leaf(&session, reference));
+                leaves.push(leaf(&session, reference)?);
             }
             if plan.pages.contains(&reference.index) {
                 let bytes = source.chunk(&mut packer, reference)?;
-                pages.push((leaf(&session, reference), bytes));
+                pages.push((leaf(&session, reference)?, bytes));
             }
         }
     }
@@ -67,7 +67,10 @@ pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<V
     }
     let edge_chunks: Vec<&[u8]> = edge_chunks.iter().map(Vec::as_slice).collect();
     let bundle = Bundle::build(plan.subject, &manifest, &hashes, leaves, &edge_chunks, pages)
-        .map_err(|fault| OpError::Invalid(fault.to_string()))?;
+        .map_err(|fault| match fault {
+            BuildFault::Root => unproved(id),
+            fault => OpError::Invalid(fault.to_string()),
+        })?;
     let bundle = match anchored(vault, &name)? {
         Some(anchored) => bundle.anchored_in(anchored),
         None => bundle,
@@ -146,14 +149,26 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
     })
 }
 
-/// What the leaf of a chunk is made of.
-pub(super) fn leaf(session: &SessionRow, reference: &Reference) -> Leaf {
-    Leaf {
+/// The rows of a session do not give the root it was sealed with, so they prove nothing.
+pub(super) fn unproved(id: &SessionId) -> OpError {
+    OpError::Unsound(format!(
+        "what the index has of the chunks of session {id} does not give the root it was sealed with: \
+         `lucid reindex` makes it anew from the log"
+    ))
+}
+
+/// What the leaf of a chunk is made of; it gives the hash that stands in the tree.
+pub(super) fn leaf(session: &SessionRow, reference: &Reference) -> Result<Leaf, OpError> {
+    let leaf = Leaf {
         index: reference.index,
         offset: reference.offset,
         length: reference.length,
         chunk_id: reference.chunk,
         salt: salt(session.secret.as_ref(), reference.index),
+    };
+    match leaf.hash(&session_key(&session.id)) == reference.leaf {
+        true => Ok(leaf),
+        false => Err(unproved(&session.id)),
     }
 }
 

@@ -338,12 +338,6 @@ fn flatten(error: page::WalkError<OpError>) -> OpError {
     }
 }
 
-/// Whether bytes are wrong or gone, so that others may still be sound.
-fn is_damage(error: &OpError) -> bool {
-    use lucid_store::StoreError::Damaged;
-    matches!(error, OpError::Store(Damaged(_)) | OpError::Unsound(_) | OpError::Missing(_))
-}
-
 /// Visits the entries on every leaf page that can be read, whatever other pages are damaged: leaf
 /// pages stand in a row where the content ends.
 fn salvage(
@@ -356,7 +350,7 @@ fn salvage(
         let loaded = reference(source, index).and_then(|at| source.chunk(&mut packer, &at));
         let bytes = match loaded {
             Ok(bytes) => bytes,
-            Err(error) if is_damage(&error) => continue,
+            Err(error) if error.is_damage() => continue,
             Err(error) => return Err(error),
         };
         let Ok(page) = page::Page::decode(&bytes) else { continue };
@@ -383,7 +377,7 @@ pub fn find_entry(
 ) -> Result<Option<(Entry, u64)>, OpError> {
     let key = catalogue::path_key(path);
     let error = match descend(source, &key) {
-        Err(error) if is_damage(&error) => error,
+        Err(error) if error.is_damage() => error,
         found => return found,
     };
     // A damaged page of the index stands in nobody's way but its own.
@@ -440,7 +434,7 @@ pub fn visit_entries(
     };
     let mut damage = None;
     match scan(source, &from, &mut take) {
-        Err(error) if is_damage(&error) => {
+        Err(error) if error.is_damage() => {
             salvage(source, |_, key, value| take(key, value))?;
             damage = Some(error);
         }

@@ -12,7 +12,7 @@ use crate::fact::{Fact, Verified};
 use crate::row::Notes;
 
 /// Reads a chunk, which holds it against its hash, and remembers the outcome. Damage is an outcome; a
-/// chunk that is not there is an error.
+/// chunk that is not there, or cannot be read for another reason, is an error.
 pub fn verify_chunk(
     vault: &Vault,
     called: &str,
@@ -33,16 +33,25 @@ pub fn verify_chunk(
         verified: reason.is_empty(),
         reason,
     };
-    remember(vault, verified.clone())?;
-    Ok(verified)
+    Ok(remember(vault, verified))
 }
 
-/// Remembers an outcome; the oldest are forgotten.
-pub fn remember(vault: &Vault, outcome: Verified) -> Result<(), OpError> {
+/// Remembers an outcome; the oldest are forgotten. Whoever asked is told the outcome whatever becomes of
+/// that: one that could not be remembered says so in its reason.
+pub fn remember(vault: &Vault, mut outcome: Verified) -> Verified {
     // A store that is read only is verified all the same, and cannot remember.
     if vault.read_only().is_some() {
-        return Ok(());
+        return outcome;
     }
+    if let Err(error) = write(vault, outcome.clone()) {
+        tracing::warn!(subject = outcome.subject, %error, "a verification is not remembered");
+        let between = if outcome.reason.is_empty() { "" } else { "; " };
+        outcome.reason.push_str(&format!("{between}this is not remembered: {error}"));
+    }
+    outcome
+}
+
+fn write(vault: &Vault, outcome: Verified) -> Result<(), OpError> {
     let fact = vault.fact(&mut Packer::new(), Fact::Verified(outcome).encode())?;
     vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
     Ok(())

@@ -68,6 +68,7 @@ pub fn verify_session(
     let mut verified = verify_chunks(vault, id, threads, progress)?;
     verify_tree(vault, &session, &mut verified)?;
     if session.sealed.is_none() {
+        verify_open(vault, &name, &mut verified)?;
         verified
             .not_checked
             .push("the session is not sealed: it has no root to hold against".into());
@@ -75,6 +76,23 @@ pub fn verify_session(
         verify_manifest(vault, &name, &session, &mut verified)?;
     }
     Ok(verified)
+}
+
+/// A session that was sealed with a manifest that cannot be read counts as open; that is a fault, and named.
+fn verify_open(
+    vault: &Vault,
+    name: &SessionName,
+    verified: &mut SessionVerified,
+) -> Result<(), OpError> {
+    if vault.index().get(&name.manifest_key())?.is_none() {
+        return Ok(());
+    }
+    let why = match Manifest::parse(manifest_text(vault, name)?.as_bytes()) {
+        Ok(_) => "it can be read by now, and `lucid reindex` takes it in".to_owned(),
+        Err(fault) => fault.to_string(),
+    };
+    verified.faults.push(format!("the manifest that it was sealed with: {why}"));
+    Ok(())
 }
 
 /// Verifies everything about a session but the bytes of its chunks, for whoever has read every record
@@ -98,7 +116,10 @@ pub fn verify_structure(
             let fault = match vault.placement(session.key_of(&reference.chunk))? {
                 None => Some(OpError::Missing(vec![reference.chunk])),
                 Some(place) if suspects.contains(&(place.segment, place.offset)) => {
-                    source.chunk(&mut packer, reference).err()
+                    match source.chunk(&mut packer, reference) {
+                        Err(error) if !error.is_damage() => return Err(error),
+                        read => read.err(),
+                    }
                 }
                 Some(_) => None,
             };
@@ -109,6 +130,8 @@ pub fn verify_structure(
     verify_tree(vault, &session, &mut verified)?;
     if session.sealed.is_some() {
         verify_manifest(vault, &name, &session, &mut verified)?;
+    } else {
+        verify_open(vault, &name, &mut verified)?;
     }
     Ok(verified)
 }
@@ -140,9 +163,11 @@ fn verify_chunks(
                         let done = plain.len() as u64;
                         progress(bytes.fetch_add(done, Ordering::Relaxed) + done);
                     }
-                    Err(error) => {
+                    Err(error) if error.is_damage() => {
                         failed.lock().push(FailedChunk { reference, why: error.to_string() });
                     }
+                    // Nothing is known of a chunk that could not be read for another reason.
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -188,9 +213,22 @@ fn verify_tree(
                 chunk_id: chunk,
                 salt: salt(session.secret.as_ref(), index),
             };
-            frontier.append(*leaf.hash(&key).as_bytes());
+            let leaf = leaf.hash(&key);
+            if leaf != reference.leaf {
+                verified.faults.push(format!("the leaf of chunk {index} is not that of its row"));
+            }
+            frontier.append(*leaf.as_bytes());
             offset = reference.end();
         }
+    }
+    // It may have grown meanwhile, but not shrunk.
+    if frontier.size() < session.chunk_count() {
+        let (first, count) = (frontier.size(), session.chunk_count());
+        verified.faults.push(format!("chunk {first} is missing, of {count}"));
+        return Ok(());
+    }
+    if frontier.size() == session.chunk_count() && frontier.root() != *session.root().as_bytes() {
+        verified.faults.push("the chunks do not give the root that the session had".into());
     }
     verified.root = Some(SessionRoot::new(frontier.root()));
     if session.has_gap || session.tail_gap {
@@ -211,8 +249,15 @@ fn verify_manifest(
     verified: &mut SessionVerified,
 ) -> Result<(), OpError> {
     let Some(sealed) = &session.sealed else { return Ok(()) };
-    let text = manifest_text(vault, name)?;
     let faults = &mut verified.faults;
+    // One that is no text is a fault, and nothing that keeps the rest from being looked at.
+    let text = match manifest_text(vault, name) {
+        Err(error) if error.is_damage() => {
+            faults.push(error.to_string());
+            String::new()
+        }
+        text => text?,
+    };
     if manifest::hash_of(&text) != sealed.manifest_hash {
         faults.push("the manifest does not have its hash".into());
     }
@@ -225,7 +270,13 @@ fn verify_manifest(
         }
         Err(fault) => faults.push(format!("the manifest: {fault}")),
     }
-    let transaction = anchor_text(vault, name)?;
+    let transaction = match anchor_text(vault, name) {
+        Err(error) if error.is_damage() => {
+            faults.push(error.to_string());
+            String::new()
+        }
+        text => text?,
+    };
     let parsed = Transaction::parse(transaction.as_bytes())
         .map_err(|fault| fault.to_string())
         .and_then(|tx| SignedAnchor::parse(&tx).map_err(|fault| fault.to_string()));
@@ -245,7 +296,8 @@ fn verify_manifest(
         }
         Ok(Some(_)) => {}
         Ok(None) => verified.not_checked.push("the session is not anchored yet".into()),
-        Err(error) => faults.push(error.to_string()),
+        Err(error) if error.is_damage() => faults.push(error.to_string()),
+        Err(error) => return Err(error),
     }
     Ok(())
 }

@@ -61,21 +61,22 @@ pub async fn verify_session(
                 outcome => outcome?,
             };
             let now = clock::now();
-            let verified = reply::verified(&found, expected, now);
+            let mut verified = reply::verified(&found, expected, now);
             let reason = match (found.failed.len(), &verified.details.reason) {
                 (0, reason) => reason.clone().unwrap_or_default(),
                 (failed, _) => format!("{failed} chunks are damaged or missing"),
             };
-            remember(
-                vault,
-                Outcome {
-                    at: now,
-                    subject: id.to_string(),
-                    is_session: true,
-                    verified: verified.verified,
-                    reason,
-                },
-            )?;
+            let outcome = Outcome {
+                at: now,
+                subject: id.to_string(),
+                is_session: true,
+                verified: verified.verified,
+                reason: reason.clone(),
+            };
+            let told = remember(vault, outcome).reason;
+            if told != reason {
+                verified.details.reason = Some(told);
+            }
             Ok(verified)
         })
         .await?;

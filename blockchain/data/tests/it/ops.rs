@@ -14,3 +14,4 @@ mod removal;
 mod rows;
 mod scrub;
 mod timeline;
+mod verify;

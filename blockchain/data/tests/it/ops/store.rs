@@ -18,6 +18,8 @@ use lucid_data_chain::row::SessionRow;
 use lucid_store::codec::Compression;
 use lucid_store::committer::Limits;
 use lucid_store::crypt::Sealer;
+use lucid_store::disk::Disk;
+use lucid_store::disk::faulty::FaultyDisk;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::vault::{Drawers, Vault};
@@ -48,9 +50,18 @@ impl Store {
     /// The same of a store whose anchors are signed by a key of its own.
     pub fn open_as(disk: &SimulatedDisk, seed: [u8; 32]) -> Self {
         let key = SigningKey::from_seed(seed);
+        Self::open_on(disk, Arc::new(disk.clone()), key)
+    }
+
+    /// The same over a disk that fails.
+    pub fn open_over(disk: &SimulatedDisk, faulty: &FaultyDisk) -> Self {
+        Self::open_on(disk, Arc::new(faulty.clone()), SigningKey::from_seed([1; 32]))
+    }
+
+    fn open_on(disk: &SimulatedDisk, over: Arc<dyn Disk>, key: SigningKey) -> Self {
         let (index, sealer) = (Arc::new(MemoryIndex::new()), Arc::new(Sealer::new(None)));
         let vault = Vault::open(Drawers {
-            disk: Arc::new(disk.clone()),
+            disk: over,
             store: [1; 16],
             sealer: sealer.clone(),
             index: index.clone(),
