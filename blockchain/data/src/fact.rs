@@ -152,6 +152,8 @@ pub struct Anchored {
 
 /// Chunks in one fact: a few megabytes, whatever they are.
 pub const CHUNKS_MAX: usize = 100_000;
+/// How far ahead of a session's end a chunk may be put: bounds what waits, and who looks for it.
+pub const AHEAD_MAX: u64 = 100_000;
 /// Bytes of a stream in one fact.
 const TAIL_BYTES_MAX: usize = 4 << 20;
 

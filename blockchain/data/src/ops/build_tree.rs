@@ -7,7 +7,7 @@
 use lucid_core::digest::{ChunkId, SessionKey, SessionRoot};
 use lucid_core::session::{Leaf, SessionId, salt, session_key};
 use lucid_core::time::Timestamp;
-use lucid_core::tree::{Blake3Tree, inclusion_proof, root};
+use lucid_core::tree::{Blake3Tree, inclusion_proof, root as tree_root};
 use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
@@ -61,13 +61,21 @@ pub fn build_tree(
         leaves.push(*Leaf { index, offset, length, chunk_id, salt }.hash(&key).as_bytes());
         offset += u64::from(length);
     }
-    let root = SessionRoot::new(root::<Blake3Tree>(&leaves));
-    if let Some(known) = TreeRow::find(vault.index(), vault.sealer(), &root)? {
-        return Ok(BuiltTree { root, session: known.session, at: known.at, leaves });
+    let root = SessionRoot::new(tree_root::<Blake3Tree>(&leaves));
+    let known = TreeRow::find(vault.index(), vault.sealer(), &root)?;
+    if let Some(known) = &known
+        && known.leaves(vault.index(), vault.sealer(), &root)?.as_ref() == Some(&leaves)
+    {
+        return Ok(BuiltTree { root, session: known.session.clone(), at: known.at, leaves });
     }
+    // One that lost leaves gets them back.
     let parts = Tree::parts(root, session, now, &leaves).into_iter().map(Fact::Tree);
     vault.commit(Submission { facts: seal_facts(vault, parts)?, ..Submission::default() })?;
-    Ok(BuiltTree { root, session: session.cloned(), at: now, leaves })
+    let (session, at) = match known {
+        Some(known) => (known.session, known.at),
+        None => (session.cloned(), now),
+    };
+    Ok(BuiltTree { root, session, at, leaves })
 }
 
 fn check_height(leaves: usize) -> Result<(), OpError> {
@@ -109,7 +117,15 @@ fn find_all(
 pub fn find_tree(vault: &Vault, root: &SessionRoot) -> Result<BuiltTree, OpError> {
     let (index, sealer) = (vault.index(), vault.sealer());
     let row = TreeRow::find(index, sealer, root)?.ok_or(OpError::NoTree(*root))?;
-    let leaves = row.leaves(index, sealer, root)?;
+    let lost = || {
+        OpError::Unsound(format!(
+            "leaves of tree {root} are lost: build it over the same chunks again, which brings them back"
+        ))
+    };
+    let leaves = row.leaves(index, sealer, root)?.ok_or_else(lost)?;
+    if tree_root::<Blake3Tree>(&leaves) != *root.as_bytes() {
+        return Err(lost());
+    }
     Ok(BuiltTree { root: *root, session: row.session, at: row.at, leaves })
 }
 

@@ -115,7 +115,9 @@ pub fn find_chunk(
     if let Some(id) = id {
         let name = sealer.chunk_name(&id);
         let upload = UploadedRow::find(drawer, sealer, &name)?.filter(|row| row.counts(now));
-        if let Some(upload) = upload.filter(|_| matches!(vault.placement(&id), Ok(Some(_)))) {
+        if let Some(upload) = upload
+            && vault.placement(&id)?.is_some()
+        {
             return Ok(FoundChunk::uploaded(called.to_owned(), upload));
         }
     }
@@ -150,10 +152,10 @@ fn at_index(
 ) -> Result<Option<FoundChunk>, OpError> {
     let row = PlacedRow::find(vault.index(), vault.sealer(), name, index)?;
     let Some(row) = row else { return Ok(None) };
-    let alias = row.alias.as_deref() == Some(called);
+    let is_alias = called != row.chunk.to_string();
     let mut found = FoundChunk::placed(called.to_owned(), session, index, row);
     // By its alias an upload is whole, by its id a chunk is itself.
-    if alias {
+    if is_alias {
         let parts = upload_at(vault, name, index)?;
         found.parts = parts.iter().map(|(id, length)| (session.key_of(id), *length)).collect();
     }

@@ -17,12 +17,11 @@ use super::OpError;
 use super::add_references::open_for_writing;
 use super::create_session::{NewSession, create_session};
 use super::store_chunks::{Keeping, chunk_length};
+pub use crate::fact::AHEAD_MAX;
 use crate::fact::{Fact, Placed, Uploaded};
 use crate::opened::SessionLocks;
 use crate::row::{self, Alias, PlacedRow, SessionName, SessionRow, UploadedRow};
 
-/// How far ahead of a session's end a chunk may be put: bounds what waits, and what sealing looks at.
-pub const AHEAD_MAX: u64 = 100_000;
 /// Bytes of what a caller may say of a chunk.
 pub const CHUNK_METADATA_BYTES_MAX: usize = 16 << 10;
 
@@ -366,8 +365,21 @@ fn place(
         same_alias = there == index;
     }
     let placed = PlacedRow::find(vault.index(), vault.sealer(), &name, index)?;
+    if let (Some(alias), Some(known)) =
+        (&wanted.alias, placed.as_ref().and_then(|placed| placed.alias.as_ref()))
+        && alias != known
+    {
+        return Err(OpError::Conflict(format!(
+            "the chunk at index {index} of session {id} is called {known}, and not {alias}"
+        )));
+    }
     let at = placed.filter(|_| all_there).map(|placed| placed.at);
-    if at.is_none() || !same_alias || !submission.chunks.is_empty() {
+    if at.is_some() && same_alias {
+        // The same again is only answered, unless its bytes have to be healed.
+        if !submission.chunks.is_empty() {
+            vault.commit(submission)?;
+        }
+    } else {
         let fact = Fact::Placed(Placed {
             session: id.clone(),
             index,

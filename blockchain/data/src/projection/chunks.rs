@@ -5,7 +5,7 @@ use lucid_store::StoreError;
 use lucid_store::index::Changes;
 
 use super::{SessionProjection, count};
-use crate::fact::{Fact, Forgotten, Placed, Tree, Uploaded, Verified};
+use crate::fact::{AHEAD_MAX, CHUNKS_MAX, Fact, Forgotten, Placed, Tree, Uploaded, Verified};
 use crate::row::{
     Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, SessionName, SessionRow, TreeRow, UploadedRow,
 };
@@ -142,7 +142,7 @@ impl SessionProjection {
             .map_err(|_| StoreError::Index("a fact has more chunks than it can count".into()))?;
         for (index, (chunk, length)) in (fact.index..).zip(&fact.chunks) {
             let is_first = index == fact.index;
-            let row = PlacedRow {
+            let mut row = PlacedRow {
                 chunk: *chunk,
                 length: *length,
                 at: fact.at,
@@ -151,7 +151,22 @@ impl SessionProjection {
                 metadata: Some(&fact.metadata).filter(|_| is_first).cloned().unwrap_or_default(),
             };
             let key = PlacedRow::key(&name, index);
-            let is_new = changes.get(&key)?.is_none();
+            let old = changes.get(&key)?;
+            let is_new = old.is_none();
+            // The same again takes nothing away that was said of it.
+            if let Some(old) = old.map(|value| PlacedRow::open(&self.sealer, &key, value))
+                && let old = old?
+                && (old.chunk, old.length) == (row.chunk, row.length)
+            {
+                row.at = old.at;
+                // What a name stands for stays what it was.
+                if old.alias.is_some() || (row.alias.is_none() && old.parts > row.parts) {
+                    (row.alias, row.parts) = (old.alias, old.parts);
+                }
+                if !old.metadata.is_empty() {
+                    row.metadata = old.metadata;
+                }
+            }
             self.put(changes, key, &row.encode())?;
             for alias in row.alias.into_iter().chain([chunk.to_string()]) {
                 let key = Alias::key(&self.sealer, &alias, &name);
@@ -210,18 +225,21 @@ impl SessionProjection {
             }
             self.forget_placed(name, index, changes)?;
         }
-        // Behind a gap there may be more; how far is only known by looking.
+        // Behind a gap there may be more; how far is only known by looking. Further than anything may be put
+        // there is none, whatever rows were lost.
         let mut left = session.pending;
-        let mut index = session.chunk_count();
-        while left > 0 {
+        let first = session.chunk_count();
+        for index in first..first.saturating_add(AHEAD_MAX + CHUNKS_MAX as u64) {
+            if left == 0 {
+                break;
+            }
             if let Some(placed) = self.forget_placed(name, index, changes)? {
                 forget(changes, &placed.chunk, placed.length)?;
                 left -= 1;
             }
-            match index.checked_add(1) {
-                Some(next) => index = next,
-                None => break,
-            }
+        }
+        if left > 0 {
+            tracing::error!(session.id = %session.id, left, "rows of chunks that waited are lost");
         }
         Ok(())
     }
@@ -247,9 +265,7 @@ impl SessionProjection {
     }
 
     pub(super) fn tree(&self, fact: &Tree, changes: &mut Changes<'_>) -> Result<(), StoreError> {
-        if changes.get(&TreeRow::key(&fact.root))?.is_some() {
-            return Ok(());
-        }
+        let is_known = changes.get(&TreeRow::key(&fact.root))?.is_some();
         let mut notes = self.notes(changes)?;
         let row = TreeRow {
             session: fact.session.clone(),
@@ -261,6 +277,10 @@ impl SessionProjection {
             (fact.first / LEAVES_PAGE as u64..).zip(fact.leaves.chunks(LEAVES_PAGE))
         {
             self.put(changes, TreeRow::leaves_key(&fact.root, page), leaves.as_flattened())?;
+        }
+        // One that is known gets back the leaves it lost, and keeps its place.
+        if is_known {
+            return Ok(());
         }
         // It is there once its last leaves are.
         if fact.first + (fact.leaves.len() as u64) < fact.count {

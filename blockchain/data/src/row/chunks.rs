@@ -361,13 +361,13 @@ impl TreeRow {
         index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
     }
 
-    /// All of its leaves.
+    /// All of its leaves; `None` if some are missing.
     pub fn leaves(
         &self,
         index: &dyn Index,
         sealer: &Sealer,
         root: &SessionRoot,
-    ) -> Result<Vec<[u8; 32]>, StoreError> {
+    ) -> Result<Option<Vec<[u8; 32]>>, StoreError> {
         let mut leaves = Vec::new();
         for page in 0..self.pages() {
             let key = Self::leaves_key(root, page);
@@ -375,11 +375,7 @@ impl TreeRow {
             let bytes = sealer.open_value(&key, value)?;
             leaves.extend(bytes.as_chunks::<32>().0);
         }
-        if leaves.len() as u64 == self.leaf_count {
-            Ok(leaves)
-        } else {
-            Err(StoreError::Index(format!("leaves of tree {root} are missing")))
-        }
+        Ok(Some(leaves).filter(|leaves| leaves.len() as u64 == self.leaf_count))
     }
 }
 

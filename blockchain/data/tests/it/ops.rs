@@ -8,6 +8,7 @@ mod garbage;
 mod life;
 mod mirror;
 mod notes;
+mod placed;
 mod power;
 mod ranges;
 mod removal;

@@ -9,9 +9,10 @@ use lucid_data_chain::ops::find_chunk::session_chunks;
 use lucid_data_chain::ops::put_chunk::{AHEAD_MAX, Bounds, PutChunk, put_chunk};
 use lucid_data_chain::ops::verify_chunk::verifications;
 use lucid_data_chain::ops::weigh_facts::matters;
-use lucid_data_chain::row::Notes;
+use lucid_data_chain::row::{Notes, TreeRow};
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
+use lucid_store::index::Changes;
 
 use super::store::{KEEPING, NOW, Store};
 
@@ -62,9 +63,13 @@ fn only_the_latest_trees_are_kept() {
     let parts = |n, leaves| Tree::parts(root(n), None, NOW, &vec![[7; 32]; leaves]).into_iter();
     let tree = |n, leaves| parts(n, leaves).next().unwrap();
     commit(&store, (0..1_003).map(|n| Fact::Tree(tree(n, 2))));
-    let kept = |n| find_tree(&store.vault, &root(n));
-    assert!(matches!(kept(2), Err(OpError::NoTree(_))));
-    assert_eq!(kept(3).unwrap().leaves.len(), 2);
+    let (index, sealer) = (store.vault.index(), store.vault.sealer());
+    let kept = |n| {
+        let row = TreeRow::find(index, sealer, &root(n)).unwrap()?;
+        row.leaves(index, sealer, &root(n)).unwrap().map(|leaves| leaves.len())
+    };
+    assert!(matches!(find_tree(&store.vault, &root(2)), Err(OpError::NoTree(_))));
+    assert_eq!((kept(2), kept(3)), (None, Some(2)));
     let matter = |n| matters(&store.vault, &Fact::Tree(tree(n, 2)).encode()).unwrap();
     assert!(!matter(2) && matter(3));
     assert_eq!((notes(&store).trees, notes(&store).leaves), ((3, 1_003), 2_000));
@@ -73,8 +78,34 @@ fn only_the_latest_trees_are_kept() {
     assert_eq!(notes(&store).trees, (3, 1_003));
     commit(&store, (2_000..2_005).flat_map(|n| parts(n, 1 << 20)).map(Fact::Tree));
     assert_eq!(notes(&store).leaves, 4 << 20);
-    assert!(matches!(kept(2_000), Err(OpError::NoTree(_))));
-    assert_eq!(kept(2_004).unwrap().leaves.len(), 1 << 20);
+    assert_eq!((kept(2_000), kept(2_004)), (None, Some(1 << 20)));
+}
+
+#[test]
+fn a_tree_that_lost_leaves_gets_them_back_when_it_is_built_again() {
+    let store = Store::new();
+    let chunks: Vec<String> =
+        store.store(&[b"one", b"two"]).iter().map(|(id, _)| id.to_string()).collect();
+    let built = build_tree(&store.vault, NOW, None, &chunks).unwrap();
+    let before = notes(&store);
+    let key = TreeRow::leaves_key(&built.root, 0);
+    for damaged in [None, Some(vec![7; 64])] {
+        let mut changes = Changes::new(store.index.as_ref());
+        match damaged {
+            Some(value) => changes.put(key.clone(), value),
+            None => changes.remove(key.clone()),
+        }
+        changes.write().unwrap();
+        let Err(OpError::Unsound(why)) = find_tree(&store.vault, &built.root) else {
+            panic!("there are no such leaves")
+        };
+        assert!(why.contains("build it over the same chunks again"), "{why}");
+        let again = build_tree(&store.vault, NOW.plus_seconds(9), None, &chunks).unwrap();
+        assert_eq!(again, built);
+        assert_eq!(find_tree(&store.vault, &built.root).unwrap(), built);
+        assert_eq!(notes(&store), before, "it has its place");
+    }
+    assert_eq!(find_tree(&Store::open(&store.disk).vault, &built.root).unwrap(), built);
 }
 
 #[test]
