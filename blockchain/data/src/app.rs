@@ -10,6 +10,7 @@ use lucid_core::time::Timestamp;
 use lucid_http::health::Report;
 use lucid_http::porch::Porch;
 use lucid_http::reply::Reply;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::Opened;
@@ -55,6 +56,8 @@ pub struct App {
     pub settled: Notify,
     /// Places for them.
     pub waiting: Semaphore,
+    /// Workers that ended as they never may.
+    pub stopped: Mutex<Vec<&'static str>>,
     /// For how many days sealed sessions are kept; zero is for ever.
     pub keep_days: u32,
     /// When the service started.
@@ -92,6 +95,7 @@ impl App {
             scrub_now: Notify::new(),
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING_MAX),
+            stopped: Mutex::default(),
             keep_days: config.keep_days,
             started: Instant::now(),
         }
@@ -145,6 +149,12 @@ impl App {
         if damaged > 0 {
             let status = paths::STATUS;
             report = report.detail(format!("{damaged} places are damaged; {status} names them"));
+        }
+        let stopped = self.stopped.lock().join(", ");
+        report = report.optional("workers", stopped.is_empty());
+        if !stopped.is_empty() {
+            report =
+                report.detail(format!("ended in a fault of the code, until a restart: {stopped}"));
         }
         let fault = self.anchoring.fault();
         report = report.optional("anchoring", fault.is_none());

@@ -64,6 +64,10 @@ impl From<OpError> for Refusal {
                 tracing::error!(error = %detail, "the store does not write");
                 Self::new(ErrorCode::Unavailable, detail)
             }
+            OpError::Fault(_) => {
+                tracing::error!(error = %detail, "an op failed as it never may");
+                Self::new(ErrorCode::Internal, "the service failed; the log has the cause")
+            }
             OpError::Abandoned => Self::new(ErrorCode::Unavailable, detail),
         }
     }

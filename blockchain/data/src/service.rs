@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::engine::HttpEngine;
 use crate::jobs::{Jobs, Kind};
 use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
-use crate::workers::{self, Anchoring};
+use crate::workers::{self, Anchoring, start};
 
 /// How long each worker may take to notice the end.
 const WORKER_ENDS: Duration = Duration::from_secs(2);
@@ -86,10 +86,14 @@ pub async fn serve(
     };
     late.set(app::router(app.clone(), &config));
     let workers = vec![
-        tokio::spawn(workers::deliver(app.clone(), shutdown.clone())),
-        tokio::spawn(workers::measure(app.clone(), shutdown.clone())),
-        tokio::spawn(workers::maintenance::collect(app.clone(), gc, level, shutdown.clone())),
-        tokio::spawn(workers::scrub::scrub(app.clone(), scrub, shutdown.clone())),
+        start(&app, "anchors", workers::deliver(app.clone(), shutdown.clone())),
+        start(&app, "figures", workers::measure(app.clone(), shutdown.clone())),
+        start(
+            &app,
+            "garbage",
+            workers::maintenance::collect(app.clone(), gc, level, shutdown.clone()),
+        ),
+        start(&app, "scrubbing", workers::scrub::scrub(app.clone(), scrub, shutdown.clone())),
     ];
     tracing::info!(%address, "Lucid Data Chain Service started successfully");
     Ok(Running { address, app, serving, workers })

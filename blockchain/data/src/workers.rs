@@ -17,6 +17,7 @@ use lucid_core::session::SessionId;
 use lucid_http::serve::Shutdown;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::anchoring::{AnchorEngine, EngineError};
 use crate::app::App;
@@ -114,6 +115,36 @@ impl Anchoring {
     }
 }
 
+/// Runs one round of a worker on a thread that may block. One that ends in a fault of the code has failed
+/// like any other: its worker goes on with the next.
+async fn round<T: Send + 'static>(
+    app: &Arc<App>,
+    op: impl FnOnce(&App) -> Result<T, OpError> + Send + 'static,
+) -> Result<T, OpError> {
+    let app = app.clone();
+    match tokio::task::spawn_blocking(move || op(&app)).await {
+        Ok(outcome) => outcome,
+        Err(failed) => Err(OpError::Fault(failed.to_string())),
+    }
+}
+
+/// Starts a worker. One that ends in a fault of the code is named by health until the service starts anew.
+pub fn start(
+    app: &Arc<App>,
+    name: &'static str,
+    worker: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let (app, working) = (app.clone(), tokio::spawn(worker));
+    tokio::spawn(async move {
+        if let Err(error) = working.await
+            && error.is_panic()
+        {
+            tracing::error!(worker = name, %error, "a worker ended, and does nothing more");
+            app.stopped.lock().push(name);
+        }
+    })
+}
+
 /// Delivers anchors until the shutdown is asked for.
 pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
     let anchoring = &app.anchoring;
@@ -123,14 +154,12 @@ pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
     };
     let mut wait = WHILE_QUIET;
     while !shutdown.is_asked() {
-        let round = {
-            let (app, engine) = (app.clone(), engine.clone());
-            tokio::task::spawn_blocking(move || {
-                let Opened { vault, key, .. } = &app.opened;
-                deliver_anchors(vault, &key.public(), engine.as_ref())
-            })
-        };
-        let Ok(outcome) = round.await else { return };
+        let engine = engine.clone();
+        let outcome = round(&app, move |app| {
+            let Opened { vault, key, .. } = &app.opened;
+            deliver_anchors(vault, &key.public(), engine.as_ref())
+        })
+        .await;
         let was_down = anchoring.fault().is_some();
         wait = settle(anchoring, outcome, wait);
         app.settled.notify_waiters();
@@ -159,12 +188,8 @@ const BETWEEN_FIGURES: Duration = Duration::from_secs(15);
 /// Keeps the figures of `/metrics` until the shutdown is asked for.
 pub async fn measure(app: Arc<App>, shutdown: Shutdown) {
     while !shutdown.is_asked() {
-        let looking = app.clone();
-        let look = tokio::task::spawn_blocking(move || show_figures(&looking));
-        match look.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the figures cannot be read"),
-            Err(_) => return,
+        if let Err(error) = round(&app, show_figures).await {
+            tracing::warn!(%error, "the figures cannot be read");
         }
         tokio::select! {
             () = shutdown.asked() => return,

@@ -86,6 +86,9 @@ pub enum OpError {
     /// Whoever wanted the bytes is gone.
     #[error("whoever wanted the bytes is gone")]
     Abandoned,
+    /// Something happened that never may.
+    #[error("a fault in the code: {0}")]
+    Fault(String),
     /// The store stopped writing; what was asked may have happened.
     #[error("{0}")]
     Broken(String),

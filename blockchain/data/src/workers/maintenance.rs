@@ -9,6 +9,7 @@ use lucid_api::v1::maintenance::{
 use lucid_http::serve::Shutdown;
 use serde_json::json;
 
+use super::round;
 use crate::app::App;
 use crate::jobs::Kind;
 use crate::ops::OpError;
@@ -105,31 +106,27 @@ pub async fn collect(
             () = shutdown.asked() => return,
             () = tokio::time::sleep(wait) => wait = every,
         }
-        let working = app.clone();
-        let work = move || collect_now(&working, CollectGarbage::default(), false);
-        match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(collected)) => tracing::info!(
+        let collect = |app: &App| collect_now(app, CollectGarbage::default(), false);
+        match round(&app, collect).await {
+            Ok(collected) => tracing::info!(
                 chunks = collected.chunks_removed,
                 bytes = collected.bytes_freed,
                 sessions = collected.sessions_expired + collected.sessions_interrupted,
                 "garbage was collected"
             ),
-            Ok(Err(error)) => tracing::warn!(%error, "garbage was not collected"),
-            Err(_) => return,
+            Err(error) => tracing::warn!(%error, "garbage was not collected"),
         }
         if level.is_none() {
             continue;
         }
-        let working = app.clone();
-        let work = move || optimise_now(&working, Optimise { level }, false);
-        match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(optimised)) => tracing::info!(
+        let pack = move |app: &App| optimise_now(app, Optimise { level }, false);
+        match round(&app, pack).await {
+            Ok(optimised) => tracing::info!(
                 segments = optimised.segments_rewritten,
                 bytes = optimised.bytes_freed,
                 "full segments were packed more tightly"
             ),
-            Ok(Err(error)) => tracing::warn!(%error, "nothing was packed more tightly"),
-            Err(_) => return,
+            Err(error) => tracing::warn!(%error, "nothing was packed more tightly"),
         }
     }
 }

@@ -10,6 +10,7 @@ use lucid_core::time::Timestamp;
 use lucid_http::serve::Shutdown;
 use serde_json::json;
 
+use super::round as work;
 use crate::app::App;
 use crate::clock;
 use crate::config::Scrub;
@@ -29,50 +30,46 @@ const AFTER_START: Duration = Duration::from_secs(60);
 /// A round is to be done in this part of its interval, so that slow days leave room.
 const PART: f64 = 0.8;
 
-/// Scrubs until the shutdown is asked for.
+/// Scrubs until the shutdown is asked for. A failure costs its round, and is waited out.
 pub async fn scrub(app: Arc<App>, how: Option<Scrub>, shutdown: Shutdown) {
-    loop {
-        let state = match read_state(&app).await {
-            Ok(state) => state,
-            Err(error) => {
-                tracing::error!(%error, "it is not known how far scrubbing has come");
-                return;
-            }
-        };
-        let due = due(&state, how.as_ref(), clock::now());
-        let asked = tokio::select! {
-            () = shutdown.asked() => return,
-            () = app.scrub_now.notified() => true,
-            () = rest(due) => false,
-        };
-        if let Err(error) = round(&app, how.as_ref(), state, asked, &shutdown).await {
+    let mut asked = false;
+    while !shutdown.is_asked() {
+        let failed = next_round(&app, how.as_ref(), asked, &shutdown).await.err();
+        asked = false;
+        if let Some(error) = failed {
             tracing::error!(%error, "scrubbing failed, and is tried again later");
             tokio::select! {
                 () = shutdown.asked() => return,
-                () = app.scrub_now.notified() => app.scrub_now.notify_one(),
+                () = app.scrub_now.notified() => asked = true,
                 () = tokio::time::sleep(AFTER_FAILURE) => {}
             }
         }
-        if shutdown.is_asked() {
-            return;
+    }
+}
+
+/// Waits until a round is due or asked for, and reads to its end.
+async fn next_round(
+    app: &Arc<App>,
+    how: Option<&Scrub>,
+    mut asked: bool,
+    shutdown: &Shutdown,
+) -> Result<(), OpError> {
+    let state = match work(app, |app| scrub_state(&app.opened.vault)).await {
+        Ok(state) => state,
+        Err(error) => {
+            let why = format!("it is not known how far it has come: {error}");
+            app.jobs.begin(Kind::Scrub)?.end(ProgressState::Failed, Err(why));
+            return Err(error);
+        }
+    };
+    if !asked {
+        tokio::select! {
+            () = shutdown.asked() => return Ok(()),
+            () = app.scrub_now.notified() => asked = true,
+            () = rest(due(&state, how, clock::now())) => {}
         }
     }
-}
-
-async fn read_state(app: &Arc<App>) -> Result<Scrubbed, OpError> {
-    work(app, |app| scrub_state(&app.opened.vault)).await
-}
-
-/// Runs something on a thread that may block, without anybody waiting for it.
-async fn work<T: Send + 'static>(
-    app: &Arc<App>,
-    op: impl FnOnce(&App) -> Result<T, OpError> + Send + 'static,
-) -> Result<T, OpError> {
-    let app = app.clone();
-    match tokio::task::spawn_blocking(move || op(&app)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(OpError::Abandoned),
-    }
+    round(app, how, state, asked, shutdown).await
 }
 
 /// After how long the next round begins, or the one goes on that was stopped; `None` for never.
