@@ -11,11 +11,11 @@ use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::fact::{Anchored, Fact, KnownChain};
-use lucid_data_chain::ops::deliver_anchors::{Delivered, deliver_anchors};
+use lucid_data_chain::ops::deliver_anchors::{Delivered, anchor_text, deliver_anchors};
 use lucid_data_chain::ops::list_sessions::get_session;
 use lucid_data_chain::ops::recognise_chain::{accept_other_chain, known_chain};
 use lucid_data_chain::ops::weigh_facts::matters;
-use lucid_data_chain::row::own_chain;
+use lucid_data_chain::row::{SessionName, own_chain};
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use parking_lot::Mutex;
@@ -145,8 +145,8 @@ fn a_store_of_the_version_before_knows_its_chain_by_its_proofs() {
     sealed(&store, "old");
     // As that version had it: the proof, and nothing of the chain.
     let id = "old".parse().unwrap();
-    let name = lucid_data_chain::row::SessionName::of(store.vault.sealer(), &id);
-    let text = lucid_data_chain::ops::deliver_anchors::anchor_text(&store.vault, &name).unwrap();
+    let name = SessionName::of(store.vault.sealer(), &id);
+    let text = anchor_text(&store.vault, &name).unwrap();
     ours.submit(&text).unwrap();
     let anchor = Transaction::parse(text.as_bytes()).unwrap();
     let Confirmed { block_index, block_hash, proof } =
@@ -172,8 +172,8 @@ fn a_store_of_the_version_before_knows_its_chain_by_its_proofs() {
 /// The anchor of a sealed session, as it is handed over.
 fn anchor_of(store: &Store, session: &str) -> String {
     let id = session.parse().unwrap();
-    let name = lucid_data_chain::row::SessionName::of(store.vault.sealer(), &id);
-    lucid_data_chain::ops::deliver_anchors::anchor_text(&store.vault, &name).unwrap()
+    let name = SessionName::of(store.vault.sealer(), &id);
+    anchor_text(&store.vault, &name).unwrap()
 }
 
 #[test]
@@ -185,28 +185,31 @@ fn a_damaged_block_keeps_back_no_anchor_but_its_own() {
     chain.damaged.lock().push(0);
     sealed(&store, "b");
     assert_eq!(deliver(&store, &chain).anchored.len(), 1);
-    // Handed over and in a block, whose record was damaged before its proof was asked for. Sealed before
-    // the next one, it comes first.
-    sealed(&store, "c");
-    chain.submit(&anchor_of(&store, "c")).unwrap();
+    // Sealed in one moment, they wait in the order of their names in the index.
+    let mut names = ["c", "d", "e"];
+    let key =
+        |name: &&str| SessionName::of(store.vault.sealer(), &name.parse().unwrap()).proof_key();
+    names.sort_by_key(key);
+    // Handed over and in a block, whose record was damaged before its proof was asked for.
+    sealed(&store, names[0]);
+    chain.submit(&anchor_of(&store, names[0])).unwrap();
     chain.damaged.lock().push(2);
-    sealed(&store, "d");
+    names[1..].iter().for_each(|other| sealed(&store, other));
     let delivered = deliver(&store, &chain);
     let [(id, error @ EngineError::Damaged(_))] = &delivered.failed[..] else {
         panic!("{delivered:?}")
     };
-    assert_eq!(id.as_str(), "c");
+    assert_eq!(id.as_str(), names[0]);
     assert!(error.to_string().contains("its record"), "{error}");
-    assert_eq!(delivered.anchored, ["d".parse().unwrap()]);
+    assert_eq!(delivered.anchored.len(), 2);
     // Once it is healed, its proof is taken.
     chain.damaged.lock().clear();
-    assert_eq!(deliver(&store, &chain).anchored, ["c".parse().unwrap()]);
-    assert_eq!(chain.height(), 4);
+    assert_eq!(deliver(&store, &chain).anchored, [names[0].parse().unwrap()]);
+    assert_eq!(chain.height(), 5);
 }
 
 #[test]
 fn a_session_whose_row_is_another_ones_is_not_taken_for_it() {
-    use lucid_data_chain::row::SessionName;
     use lucid_store::index::{Changes, Index as _};
     let store = Store::new();
     sealed(&store, "a");
