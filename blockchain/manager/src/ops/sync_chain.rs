@@ -257,6 +257,8 @@ fn bring(
             let height = refused.index.unwrap_or(plan.from);
             return Err(match &refused.why {
                 Why::Rules(verdict) => refusal(speaks, height, verdict),
+                // The fault is here, not with the peer.
+                Why::Damaged(_) => SyncError::Outrun(refused.sentence()),
                 _ => SyncError::Refused { height, why: refused.sentence() },
             });
         }

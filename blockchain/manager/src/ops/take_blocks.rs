@@ -3,7 +3,8 @@
 //!
 //! Blocks come in the order of their chain. They are weighed on all cores, judged one after the other
 //! by the same rules as any block, as history, and appended in runs. What the chain has already is held
-//! against what is given and skipped, so taking the same blocks again goes on where it ended.
+//! against what is given and skipped, so taking the same blocks again goes on where it ended. A block
+//! there that is damaged is an answer about that block: the others are taken.
 //!
 //! Invariant: a block is appended only behind the one it was judged after, and no id of the run itself
 //! is overlooked: an id counts as chained from the moment its block was found valid.
@@ -19,7 +20,7 @@ use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Mode, ValidBlock, Weighed, judge};
 use lucid_store::chain::{Appended, ChainStore, Tip};
 use lucid_store::vault::Vault;
-use lucid_store::{CommitError, StoreError};
+use lucid_store::{CommitError, Damage, StoreError};
 
 use super::validate_block::parent_at;
 use crate::facts::{self, Fact};
@@ -175,6 +176,23 @@ impl Recent {
     }
 }
 
+/// What the chain has at a height.
+struct There {
+    /// Which block, as far as that is known.
+    hash: Option<BlockHash>,
+    /// Why its record cannot be read, if so.
+    damage: Option<Damage>,
+}
+
+/// What is to be done about a damaged block.
+const PUT_BACK: &str = "put that file back from a copy and run `lucid reindex`";
+
+/// The block before one, as that one tells.
+fn named_parent(weighed: &mut Weighed, index: u64) -> Option<Parent> {
+    let entry = weighed.entry()?;
+    Some(Parent { index, hash: entry.previous_hash, time: entry.time().ok()? })
+}
+
 /// Judges and appends, on one thread.
 struct Taker<'a, H> {
     vault: &'a Vault,
@@ -206,7 +224,10 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
         let before = chain.tip()?;
         let genesis = match facts::genesis(vault.index())? {
             Some(genesis) => Some(genesis),
-            None => chain.record(0)?.map(|stored| stored.record.entry.hash).or(pins.genesis),
+            None => match chain.record(0) {
+                Err(StoreError::Damaged(_)) => pins.genesis,
+                stored => stored?.map(|stored| stored.record.entry.hash).or(pins.genesis),
+            },
         };
         Ok(Self {
             vault,
@@ -234,7 +255,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
                 Err(fault) => Some((None, None, Why::Unreadable(fault))),
                 Ok(Looked { weighed, found }) => {
                     let (index, hash) = (weighed.candidate().index(), weighed.candidate().hash());
-                    self.judge(weighed, &found?)?.map(|why| (index, hash, why))
+                    self.judge(weighed, found)?.map(|why| (index, hash, why))
                 }
             };
             if let Some((index, hash, why)) = refused {
@@ -255,13 +276,30 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
     /// Puts a valid block into the run, or says why it is none.
     fn judge(
         &mut self,
-        weighed: Weighed,
-        found: &HashMap<IdDigest, u64>,
+        mut weighed: Weighed,
+        found: Result<HashMap<IdDigest, u64>, StoreError>,
     ) -> Result<Option<Why>, TakeError> {
-        let index = weighed.candidate().index();
+        let (index, hash) = (weighed.candidate().index(), weighed.candidate().hash());
+        let there = index.map(|index| self.there(index)).transpose()?.flatten();
+        let is_known = hash.is_some() && there.as_ref().is_some_and(|there| there.hash == hash);
+        let found = match found {
+            // Its ids were looked up when it was stored.
+            Err(StoreError::Damaged(_)) if there.is_some() => HashMap::new(),
+            found => found?,
+        };
         let parent = match (self.last, index.and_then(|index| index.checked_sub(1))) {
             (Some(last), _) => Some(last),
-            (None, Some(below)) => parent_at(self.chain, below)?,
+            (None, Some(below)) => match parent_at(self.chain, below) {
+                // What is known by its hash is believed what it says of the block before it.
+                Err(StoreError::Damaged(_)) if is_known => named_parent(&mut weighed, below),
+                Err(StoreError::Damaged(damage)) => {
+                    return Ok(Some(Why::Damaged(format!(
+                        "it cannot be held against block {below}, of which nothing can be read here \
+                         ({damage}): {PUT_BACK}"
+                    ))));
+                }
+                parent => parent?,
+            },
             (None, None) => None,
         };
         let earlier = |height: u64| index.is_none_or(|index| height < index);
@@ -282,19 +320,51 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             return Ok(Some(Why::Rules(Box::new(verdict))));
         };
         let last = block.as_parent().ok();
-        if self.before.is_some_and(|tip| block.index <= tip.height) {
-            let there = self.chain.record(block.index)?.map(|stored| stored.record.entry.hash);
-            if there != Some(block.hash) {
-                return Ok(Some(Why::HeightTaken(there.unwrap_or(BlockHash::ZERO))));
+        match there {
+            Some(There { hash, .. }) if hash.is_some_and(|hash| hash != block.hash) => {
+                return Ok(Some(Why::HeightTaken(hash.unwrap_or(BlockHash::ZERO))));
             }
-            self.taken.known += 1;
-        } else {
-            self.recent.add(self.runs, block.index, block.ids());
-            self.run_bytes += verdict.coverage.bytes;
-            self.run.push(block);
+            Some(There { hash, damage: Some(damage) }) => {
+                // Where it is not known which block is there, the next one is held against the chain.
+                self.last = last.filter(|_| hash.is_some());
+                let which = match hash {
+                    Some(_) => "the chain has this very block",
+                    None => "it is not known whether the chain has this block or another",
+                };
+                return Ok(Some(Why::Damaged(format!(
+                    "{which}, and what is stored at its height cannot be read ({damage}): {PUT_BACK}, \
+                     or take all blocks into a new folder"
+                ))));
+            }
+            Some(_) => self.taken.known += 1,
+            None => {
+                self.recent.add(self.runs, block.index, block.ids());
+                self.run_bytes += verdict.coverage.bytes;
+                self.run.push(block);
+            }
         }
         self.last = last;
         Ok(None)
+    }
+
+    /// What the chain had at a height before; `None` above its tip.
+    fn there(&self, height: u64) -> Result<Option<There>, StoreError> {
+        let Some(tip) = self.before.filter(|tip| height <= tip.height) else { return Ok(None) };
+        let (stored, damage) = match self.chain.record(height) {
+            Err(StoreError::Damaged(damage)) => (None, Some(damage)),
+            stored => (stored?, None),
+        };
+        let hash = match (&stored, height.checked_add(1)) {
+            (Some(stored), _) => Some(stored.record.entry.hash),
+            _ if height == tip.height => Some(tip.hash),
+            // The block behind it names it.
+            (None, Some(above)) => match self.chain.record(above) {
+                Err(StoreError::Damaged(_)) => None,
+                above => above?.map(|above| above.record.entry.previous_hash),
+            },
+            (None, None) => None,
+        };
+        Ok(Some(There { hash: hash.filter(|hash| *hash != BlockHash::ZERO), damage }))
     }
 
     /// Makes the run durable.

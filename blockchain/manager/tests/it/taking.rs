@@ -10,9 +10,11 @@ use lucid_block_manager::ops::take_blocks::{
 };
 use lucid_block_manager::state::{Opened, Options, open};
 use lucid_core::block::{Block, Parent};
+use lucid_core::digest::BlockHash;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
+use lucid_store::frame::{HEADER_BYTES, MAGIC};
 
 fn now() -> Timestamp {
     Timestamp::parse("2026-01-27T10:00:00Z").unwrap()
@@ -173,4 +175,89 @@ fn pins_hold_and_a_broken_source_keeps_what_came_before() {
     assert_eq!(chain.tip().unwrap().map(|tip| tip.hash), Some(blocks[0].hash));
     let (_, refused) = take(&manager, Pins::default(), &["[]".to_owned()]);
     assert_eq!(rules(&refused[0]), ["unreadable"]);
+}
+
+/// Damages what is stored of a block in one kind of file: the payload of the record named after it.
+pub fn damage(folder: &Path, part: &str, block: &BlockHash) {
+    let files = std::fs::read_dir(folder.join("blocks")).unwrap();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|kind| kind == part));
+    files.sort();
+    for path in files {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let name = block.as_bytes();
+        let Some(at) = bytes.windows(name.len()).position(|window| window == name) else {
+            continue;
+        };
+        let header = bytes[..at].windows(MAGIC.len()).rposition(|window| window == MAGIC).unwrap();
+        bytes[header + HEADER_BYTES] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+        return;
+    }
+    panic!("{block} is in none of the {part}");
+}
+
+#[test]
+fn one_damaged_block_that_is_known_is_named_and_the_others_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(8, 2);
+    take(&manager, Pins::default(), &texts(&blocks[..5])).0.unwrap();
+    damage(folder.path(), "blocks", &blocks[2].hash);
+    let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks[..6]));
+    let taken = taken.unwrap();
+    assert_eq!((taken.known, taken.stored, taken.refused), (4, 1, 1));
+    assert_eq!((rules(&refused[0]), refused[0].index), (vec!["damaged"], Some(2)));
+    let said = refused[0].sentence();
+    for part in ["the chain has this very block", "blocks/00000001.blocks", "lucid reindex"] {
+        assert!(said.contains(part), "{said}");
+    }
+    // Behind it, and behind the newest, the blocks that are given say what they follow.
+    let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks[3..6]));
+    assert_eq!((taken.unwrap().known, refused.len()), (3, 0));
+    damage(folder.path(), "blocks", &blocks[5].hash);
+    let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks[5..7]));
+    assert_eq!((taken.unwrap().stored, refused.len(), refused[0].index), (1, 1, Some(5)));
+    // What is not there cannot be held against one of which nothing is known.
+    damage(folder.path(), "blocks", &blocks[6].hash);
+    let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks[7..]));
+    assert_eq!((taken.unwrap().stored, rules(&refused[0])), (0, vec!["damaged"]));
+    assert!(refused[0].sentence().contains("held against block 6"), "{}", refused[0].sentence());
+
+    // Another block is none of this chain, though the one there cannot be read.
+    let key = SigningKey::from_seed([10; 32]);
+    let parent = blocks[1].as_parent().unwrap();
+    let other = Block::build(Some(&parent), Vec::new(), now(), &key);
+    let (_, refused) = take(&manager, Pins::default(), &texts(&[other]));
+    assert!(matches!(refused[0].why, Why::HeightTaken(hash) if hash == blocks[2].hash));
+}
+
+#[test]
+fn a_block_of_which_nothing_is_left_is_named_and_the_others_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(8, 2);
+    take(&manager, Pins::default(), &texts(&blocks[..6])).0.unwrap();
+    manager.close().unwrap();
+    for lost in [2, 3] {
+        for part in ["blocks", "bodies"] {
+            damage(folder.path(), part, &blocks[lost].hash);
+        }
+    }
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    // Its transactions are not known: what the chain has is known all the same, and nothing new is taken.
+    let manager = opened(folder.path());
+    let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks[..6]));
+    assert_eq!((taken.unwrap().known, refused.len()), (4, 2));
+    assert!(take(&manager, Pins::default(), &texts(&blocks)).0.is_err());
+    drop(manager);
+    let accepting = Options { accept_loss: true, ..Options::default() };
+    let manager = open(folder.path(), &accepting, now()).unwrap();
+    let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks));
+    let taken = taken.unwrap();
+    assert_eq!((taken.known, taken.stored, taken.refused), (4, 2, 2));
+    let said = refused[0].sentence();
+    assert!(refused[0].index == Some(2) && said.contains("it is not known whether"), "{said}");
+    let said = refused[1].sentence();
+    assert!(refused[1].index == Some(3) && said.contains("this very block"), "{said}");
 }
