@@ -4,7 +4,8 @@
 //! drawers that somebody else made, for simulations. Neither needs a runtime: everything here blocks.
 //! The ops take the drawers they open from the fields of [`Opened`].
 //!
-//! Invariant: role and genesis are written down once, and a folder that says otherwise is refused.
+//! Invariant: role and genesis are written down once, and a folder that says otherwise is refused, or
+//! that lost its role: what made no blocks must not begin to.
 //! Only [`promote`] changes the role, and only one way.
 
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use lucid_store::chain::{ChainFiles, ChainParts, ChainStore, Tip};
 use lucid_store::committer::Limits;
 use lucid_store::disk::Disk;
 use lucid_store::folder::{self, DataFolder, OnlyRead, Passphrase, ToRead};
-use lucid_store::index::Index;
+use lucid_store::index::{Index, watermark};
 use lucid_store::vault::{Drawers, Vault};
 use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
@@ -100,6 +101,13 @@ pub enum OpenError {
          another: unset that, or name another folder"
     )]
     IsAuthority,
+    /// What it is was lost.
+    #[error(
+        "the log of the folder lost whether it is an authority's or a follower's, and a follower's must \
+         not begin to make blocks: say which. For a follower's, set BLOCKCHAIN_ENGINE_URL, or run `lucid \
+         chain sync --from URL`; for an authority's, run `lucid chain promote`"
+    )]
+    RoleLost,
     /// There is nothing to promote.
     #[error("the folder is an authority's already")]
     IsAuthorityAlready,
@@ -234,11 +242,13 @@ pub struct Promoted {
 /// Makes a follower's folder, which nobody may be running, an authority's. What was committed stays;
 /// the next block is its own.
 pub fn promote(root: &Path, options: &Options, now: Timestamp) -> Result<Promoted, OpenError> {
-    let kind = Kind { role: None, producer: Producers::default(), ..options.kind.clone() };
-    let opened = open(root, &Options { create: false, kind, ..options.clone() }, now)?;
-    if opened.role == Role::Authority {
-        return Err(OpenError::IsAuthorityAlready);
-    }
+    // Where the role was lost, this is the word that is asked for.
+    let role = Some(Role::Follower);
+    let kind = Kind { role, producer: Producers::default(), ..options.kind.clone() };
+    let opened = match open(root, &Options { create: false, kind, ..options.clone() }, now) {
+        Err(OpenError::IsAuthority) => return Err(OpenError::IsAuthorityAlready),
+        opened => opened?,
+    };
     let tip = opened.chain.tip()?;
     let dropped = opened.staging.list().len();
     opened.staging.cut(0)?;
@@ -326,7 +336,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     {
         return Err(OpenError::NothingLeft(why));
     }
-    let role = settle_role(&vault, parts.kind.role)?;
+    let role = settle_role(&vault, &chain, parts.kind.role)?;
     let own = parts.key.public();
     let pinned = parts.kind.producer;
     if role == Role::Authority && pinned.are_pinned() && !pinned.have(&own) {
@@ -357,8 +367,12 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     })
 }
 
-/// What is written down counts; the first start writes it.
-fn settle_role(vault: &Vault, wanted: Option<Role>) -> Result<Role, OpenError> {
+/// What is written down counts; the first start writes it, before anything else.
+fn settle_role(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    wanted: Option<Role>,
+) -> Result<Role, OpenError> {
     match (facts::role(vault.index())?, wanted) {
         (Some(Role::Follower), Some(Role::Authority)) => Err(OpenError::IsFollower),
         (Some(Role::Authority), Some(Role::Follower)) => Err(OpenError::IsAuthority),
@@ -366,11 +380,22 @@ fn settle_role(vault: &Vault, wanted: Option<Role>) -> Result<Role, OpenError> {
         (None, wanted) => {
             let role = wanted.unwrap_or(Role::Authority);
             if vault.read_only().is_none() {
+                if role == Role::Authority && !is_new(vault, chain)? {
+                    return Err(OpenError::RoleLost);
+                }
                 facts::commit(vault, &[Fact::Role(role)])?;
             }
             Ok(role)
         }
     }
+}
+
+/// Whether nothing says that the folder was ever in use.
+fn is_new(vault: &Vault, chain: &dyn ChainStore) -> Result<bool, StoreError> {
+    Ok(watermark(vault.index())?.commit == 0
+        && chain.tip()?.is_none()
+        && vault.damage().is_empty()
+        && chain.damage().is_empty())
 }
 
 fn settle_genesis(vault: &Vault, chain: &dyn ChainStore) -> Result<Option<BlockHash>, OpenError> {

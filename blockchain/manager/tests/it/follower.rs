@@ -11,6 +11,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};
 use lucid_core::sign::{Producers, SigningKey};
 use lucid_core::time::Timestamp;
+use lucid_store::frame::{HEADER_BYTES, MAGIC};
 
 fn now() -> Timestamp {
     Timestamp::parse("2026-01-27T10:00:00Z").unwrap()
@@ -59,6 +60,41 @@ fn a_role_is_written_down_and_only_promotion_changes_it() {
     let manager = opened(folder.path(), Role::Authority).unwrap();
     seal(&manager, "b").unwrap();
     assert_eq!(manager.chain.tip().unwrap().unwrap().height, 0);
+}
+
+#[test]
+fn a_follower_that_lost_its_role_does_not_become_an_authority_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    opened(folder.path(), Role::Follower).unwrap().close().unwrap();
+    // The first fact of the first log file, and with it the index that remembered it.
+    let log = std::fs::read_dir(folder.path().join("log")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&log).unwrap();
+    let second = bytes[MAGIC.len()..].windows(MAGIC.len()).position(|window| window == MAGIC);
+    bytes[MAGIC.len() + second.unwrap() + HEADER_BYTES] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    for wanted in [None, Some(Role::Authority), None] {
+        let kind = Kind { role: wanted, ..Kind::default() };
+        let accepting = Options { kind, accept_loss: true, ..Options::default() };
+        let refused = open(folder.path(), &accepting, now()).err().unwrap();
+        assert!(matches!(refused, OpenError::RoleLost), "{refused}");
+        let said = refused.to_string();
+        assert!(said.contains("lucid chain promote") && said.contains("BLOCKCHAIN_ENGINE_URL"));
+    }
+    // Saying which is the remedy, either way.
+    promote(folder.path(), &Options::default(), now()).unwrap();
+    let manager = open(folder.path(), &Options::default(), now()).unwrap();
+    assert_eq!(manager.role, Role::Authority);
+    seal(&manager, "a").unwrap();
+    manager.close().unwrap();
+    // Its blocks are there, and nothing else.
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    std::fs::remove_dir_all(folder.path().join("log")).unwrap();
+    std::fs::remove_file(folder.path().join("CLOSED")).unwrap();
+    let refused = open(folder.path(), &Options::default(), now()).err().unwrap();
+    assert!(matches!(refused, OpenError::RoleLost), "{refused}");
+    let manager = opened(folder.path(), Role::Follower).unwrap();
+    assert!(matches!(seal(&manager, "b"), Err(SealError::Follower)));
 }
 
 #[test]
