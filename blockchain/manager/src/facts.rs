@@ -5,7 +5,8 @@
 //! other file knows a key. `docs/FORMATS.md` gives the bytes.
 //!
 //! Invariant: a pooled transaction has a ticket until the end of days. Pending, it has a place in the
-//! order and a text; failed, a text; chained, neither, for the chain has it.
+//! order and a text; failed, a text; chained, neither, for the chain has it. Only one that was chained is
+//! pooled again: its block is lost.
 
 mod forks;
 mod upkeep;
@@ -351,7 +352,9 @@ impl Facts {
             return Ok(());
         };
         let name = self.sealer.index_name(&transaction.id_digest());
-        if self.ticket(&name, changes)?.is_some() {
+        if let Some(Ticket { stage: Stage::Pending { .. } | Stage::Failed { .. }, .. }) =
+            self.ticket(&name, changes)?
+        {
             return Ok(());
         }
         let mut pool = read_pool(changes.get(&POOL_KEY)?)?;

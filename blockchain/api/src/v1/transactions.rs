@@ -17,7 +17,7 @@ pub enum TransactionStatus {
     Pending,
     /// In a committed block.
     Confirmed,
-    /// Refused when its block was made.
+    /// Refused when its block was made, or lost with its block: then it may be posted again.
     Failed,
 }
 

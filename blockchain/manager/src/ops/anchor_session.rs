@@ -14,7 +14,7 @@ use lucid_store::StoreError;
 use lucid_store::chain::ChainStore;
 use lucid_store::vault::Vault;
 
-use super::get_transaction::{Found, get_transaction};
+use super::get_transaction::{Found, Status, get_transaction};
 use super::submit_transaction::{SubmitError, submit_transaction};
 use crate::admissions::Admissions;
 
@@ -70,7 +70,9 @@ pub fn anchor_session(
         true => Ok((anchor, false)),
         false => Err(AnchorError::OtherRoot { session: session.clone(), root: anchor.root }),
     };
-    if let Some(anchor) = find_anchor(vault, chain, &session)? {
+    // What was lost with its block says nothing of the root any more.
+    let standing = |anchor: &SessionAnchor| !matches!(anchor.found.status, Status::Lost { .. });
+    if let Some(anchor) = find_anchor(vault, chain, &session)?.filter(standing) {
         return same(anchor);
     }
     let text = transaction.canonical();
@@ -81,8 +83,8 @@ pub fn anchor_session(
         }
         // Somebody else anchored it a moment ago, or it failed before.
         Err(SubmitError::Conflict { id }) => match find_anchor(vault, chain, &session)? {
-            Some(anchor) => same(anchor),
-            None => Err(SubmitError::Conflict { id }.into()),
+            Some(anchor) if standing(&anchor) => same(anchor),
+            _ => Err(SubmitError::Conflict { id }.into()),
         },
         Err(error) => Err(error.into()),
     }

@@ -1,4 +1,4 @@
-//! Where a transaction is: in a block, in the pool, or refused.
+//! Where a transaction is: in a block, in the pool, refused, or lost with its block.
 
 use lucid_core::digest::BlockHash;
 use lucid_core::time::Timestamp;
@@ -32,6 +32,16 @@ pub enum Status {
         /// Why, as a sentence.
         reason: String,
     },
+    /// It was in a block that is lost, and the operator has accepted that: its id is free again.
+    Lost {
+        /// The height that its block had.
+        height: u64,
+    },
+}
+
+/// What to say of a transaction whose block is lost.
+pub fn lost_with(height: u64) -> String {
+    format!("block {height}, which had it, is lost, and that was accepted: post it again")
 }
 
 /// What is known about a transaction.
@@ -39,7 +49,7 @@ pub enum Status {
 pub struct Found {
     /// Its id.
     pub id: String,
-    /// The transaction itself; gone when its block was pruned.
+    /// The transaction itself; gone when its block was pruned, or lost.
     pub transaction: Option<Transaction>,
     /// When it was accepted here; unknown for blocks from elsewhere.
     pub submitted_at: Option<Timestamp>,
@@ -86,7 +96,9 @@ pub fn get_transaction(
     let Some(ticket) = ticket else { return Ok(None) };
     let status = match ticket.stage {
         Stage::Failed { at, reason } => Status::Failed { at, reason },
-        Stage::Pending { .. } | Stage::Chained { .. } => Status::Pending,
+        Stage::Pending { .. } => Status::Pending,
+        // It is marked behind its block, and the chain knows all its ids: it has this one no more.
+        Stage::Chained { height } => Status::Lost { height },
     };
     Ok(Some(Found { id: id.to_owned(), transaction: text, submitted_at, status }))
 }

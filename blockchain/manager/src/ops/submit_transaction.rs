@@ -1,7 +1,8 @@
 //! Lets transactions in, durably.
 //!
 //! Called by the submit routes and by embedded archives. The same id with the same posted text is the
-//! same request again and finds the first one; with another text it is a conflict.
+//! same request again and finds the first one; with another text it is a conflict. The id of a
+//! transaction whose block is lost, once that was accepted, is as good as one that never was there.
 //!
 //! Invariant: an id is decided under its claim, so of two requests with one id one is first.
 
@@ -18,7 +19,7 @@ use super::anchor_session::other_root;
 use super::get_transaction::{Found, Status, get_transaction};
 use super::settle_pool::{There, is_at};
 use crate::admissions::Admissions;
-use crate::facts::{self, Fact};
+use crate::facts::{self, Fact, Stage, Ticket};
 use crate::limits::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
 
 /// What became of a submission: it is durable.
@@ -190,6 +191,9 @@ fn known(
 ) -> Result<Option<Found>, SubmitError> {
     let digest = transaction.id_digest();
     let same = match facts::ticket(vault, &digest)? {
+        Some(Ticket { stage: Stage::Chained { .. }, .. }) if chain.find(&digest)?.is_none() => {
+            return Ok(None);
+        }
         Some(ticket) => ticket.posted == posted,
         // Chained by another way than this pool.
         None => match chain.find(&digest)? {

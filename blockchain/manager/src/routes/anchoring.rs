@@ -21,7 +21,7 @@ use crate::forward::{ask_peer, forward};
 use crate::ops::anchor_session::{
     CommittedAnchor, SessionAnchor, anchor_session as anchor, find_anchor, find_committed_anchor,
 };
-use crate::ops::get_transaction::Status;
+use crate::ops::get_transaction::{Status, lost_with};
 use crate::problems;
 
 /// Anchors a session's root. 202 means that it is durable; the same root again finds the first.
@@ -131,6 +131,7 @@ fn show(anchor: SessionAnchor, interval: Duration) -> Anchoring {
             (AnchorStatus::Confirmed, Some(at), Some(height), None)
         }
         Status::Failed { reason, .. } => (AnchorStatus::Failed, None, None, Some(reason)),
+        Status::Lost { height } => (AnchorStatus::Failed, None, None, Some(lost_with(height))),
     };
     let seconds = i64::try_from(interval.as_secs_f64().ceil() as u64).unwrap_or(i64::MAX);
     let due = found.submitted_at.map(|at| at.plus_seconds(seconds).to_string());

@@ -22,7 +22,7 @@ use crate::clock::now;
 use crate::forward::{ask_peer, forward};
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::anchor_proof::{AnchorProof, anchor_proof};
-use crate::ops::get_transaction::{Found, Status, get_transaction as find_transaction};
+use crate::ops::get_transaction::{Found, Status, get_transaction as find_transaction, lost_with};
 use crate::ops::list_pending::list_pending as pending;
 use crate::ops::submit_transaction::{
     submit_transaction as submit, submit_transactions as submit_many,
@@ -197,7 +197,7 @@ fn accepted(found: Found) -> TransactionAccepted {
         Status::Confirmed { height, at, .. } => {
             (TransactionStatus::Confirmed, Some(at), Some(height))
         }
-        Status::Failed { .. } => (TransactionStatus::Failed, None, None),
+        Status::Failed { .. } | Status::Lost { .. } => (TransactionStatus::Failed, None, None),
     };
     // Chained without this pool, it was accepted when its block was.
     let submitted_at = found.submitted_at.map(|at| at.to_string());
@@ -237,6 +237,10 @@ fn state(found: Found) -> TransactionState {
         Status::Failed { reason, .. } => {
             state.status = TransactionStatus::Failed;
             state.reason = Some(reason);
+        }
+        Status::Lost { height } => {
+            state.status = TransactionStatus::Failed;
+            state.reason = Some(lost_with(height));
         }
     }
     state

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use lucid_block_manager::facts;
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
+use lucid_block_manager::ops::anchor_session::anchor_session;
 use lucid_block_manager::ops::chain_info::chain_info;
 use lucid_block_manager::ops::get_block::{BlockName, get_block};
 use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
@@ -15,6 +16,8 @@ use lucid_block_manager::state::{OpenError, Opened, Options, open};
 use lucid_core::block_merkle::verify_path;
 use lucid_core::time::Timestamp;
 use lucid_core::validate::Mode;
+
+use crate::taking::damage;
 
 fn now() -> Timestamp {
     Timestamp::parse("2026-01-27T10:00:00Z").unwrap()
@@ -246,13 +249,7 @@ fn what_a_lost_block_may_have_is_held_up_until_the_loss_is_accepted() {
     }
     submit(&manager, &anchor(2)).unwrap();
     drop(manager);
-    for part in ["blocks", "bodies"] {
-        let path = folder.path().join(format!("blocks/00000001.{part}"));
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[400] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-    }
-    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    with_a_block_lost(folder.path());
     let manager = opened(folder.path());
     let sealed = seal(&manager, now()).unwrap();
     assert_eq!((sealed.block, sealed.failed, sealed.left, sealed.held_up), (None, 0, 0, 1));
@@ -265,4 +262,96 @@ fn what_a_lost_block_may_have_is_held_up_until_the_loss_is_accepted() {
     submit(&manager, &anchor(3)).unwrap();
     let sealed = seal(&manager, now()).unwrap();
     assert_eq!((sealed.block.unwrap().transactions, sealed.held_up), (2, 0));
+}
+
+/// Damages record and body of one block, and builds the index anew. Whether that is accepted is not said.
+fn with_a_block_lost(folder: &Path) {
+    for part in ["blocks", "bodies"] {
+        let path = folder.join(format!("blocks/00000001.{part}"));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[400] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    std::fs::remove_dir_all(folder.join("index")).unwrap();
+}
+
+#[test]
+fn what_was_in_a_lost_block_is_said_to_be_lost_and_taken_in_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    for n in 0..3 {
+        submit(&manager, &anchor(n)).unwrap();
+        assert!(seal(&manager, now()).unwrap().block.is_some());
+    }
+    drop(manager);
+    with_a_block_lost(folder.path());
+    let accepting = Options { accept_loss: true, ..Options::default() };
+    let manager = open(folder.path(), &accepting, now()).unwrap();
+    let lost = |manager: &Opened, n: u32| matches!(status(manager, &format!("a-{n}")), Some(Status::Lost { height }) if height == u64::from(n));
+    let which: Vec<u32> = (0..3).filter(|n| lost(&manager, *n)).collect();
+    let [which] = which[..] else { panic!("{which:?} are lost") };
+    for n in (0..3).filter(|n| *n != which) {
+        assert!(matches!(status(&manager, &format!("a-{n}")), Some(Status::Confirmed { .. })));
+        assert!(!submit(&manager, &anchor(n)).unwrap().is_new);
+    }
+    let again = submit(&manager, &anchor(which)).unwrap();
+    assert_eq!((again.is_new, &again.found.status), (true, &Status::Pending));
+    assert!(!submit(&manager, &anchor(which)).unwrap().is_new);
+    assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 1);
+    assert_eq!(status(&manager, &format!("a-{which}")), Some(Status::Pending));
+    let sealed = seal(&manager, now()).unwrap();
+    assert_eq!(sealed.block.unwrap().height, 3);
+    drop(manager);
+    // The log says the same again.
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let manager = open(folder.path(), &accepting, now()).unwrap();
+    let confirmed = status(&manager, &format!("a-{which}"));
+    assert!(matches!(confirmed, Some(Status::Confirmed { height: 3, .. })), "{confirmed:?}");
+    assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 0);
+}
+
+#[test]
+fn the_id_of_a_lost_transaction_is_free_for_another_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    for n in 0..3 {
+        submit(&manager, &format!(r#"{{"id":"a-{n}","type":"data_storage"}}"#)).unwrap();
+        seal(&manager, now()).unwrap();
+    }
+    drop(manager);
+    with_a_block_lost(folder.path());
+    let accepting = Options { accept_loss: true, ..Options::default() };
+    let manager = open(folder.path(), &accepting, now()).unwrap();
+    let taken = (0..3).filter(|n| {
+        submit(&manager, &format!(r#"{{"id":"a-{n}","type":"data_storage","n":9}}"#)).is_ok()
+    });
+    assert_eq!(taken.count(), 1);
+    assert_eq!(seal(&manager, now()).unwrap().block.unwrap().transactions, 1);
+}
+
+#[test]
+fn a_root_that_is_lost_with_its_block_is_anchored_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let (session, root) = ("s", "ab".repeat(32));
+    let anchor = |manager: &Opened, root: &str| {
+        let text = format!(r#"{{"session_id":"{session}","merkle_root":"{root}"}}"#);
+        let (vault, chain) = (&manager.vault, manager.chain.as_ref());
+        anchor_session(vault, chain, &manager.admissions, now(), text.as_bytes())
+    };
+    assert!(anchor(&manager, &root).unwrap().1);
+    let lost = seal(&manager, now()).unwrap().block.unwrap();
+    submit(&manager, r#"{"id":"other","type":"data_storage"}"#).unwrap();
+    seal(&manager, now()).unwrap();
+    drop(manager);
+    for part in ["blocks", "bodies"] {
+        damage(folder.path(), part, &lost.hash);
+    }
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let accepting = Options { accept_loss: true, ..Options::default() };
+    let manager = open(folder.path(), &accepting, now()).unwrap();
+    let (again, is_new) = anchor(&manager, &root).unwrap();
+    assert!(is_new && again.root == root, "{again:?}");
+    assert_eq!(seal(&manager, now()).unwrap().block.unwrap().transactions, 1);
+    assert!(!anchor(&manager, &root).unwrap().1);
 }
