@@ -20,6 +20,7 @@ use crate::follower::Follower;
 use crate::limits::RELAYS_MAX;
 use crate::maintenance::Maintenance;
 use crate::problems;
+use crate::ops::maintain_chain::known_suspects;
 use crate::state::Opened;
 use crate::validating::Validating;
 use crate::workers::pulse;
@@ -78,6 +79,10 @@ impl App {
     /// Start-up is complete. The first one counts.
     pub fn set_opened(&self, opened: Opened) {
         // Only start-up sets it, once.
+        match known_suspects(&opened.vault) {
+            Ok(suspects) => self.0.maintenance.remember(suspects),
+            Err(error) => tracing::error!(%error, "it is not known which blocks broke a rule"),
+        }
         let _already = self.0.opened.set(opened);
     }
 
@@ -227,8 +232,7 @@ impl App {
         if let Some(why) = unsynchronised {
             report = report.detail(why);
         }
-        let last = self.0.maintenance.last().map(|last| last.upkeep.suspects);
-        let suspect = last.unwrap_or_default().into_iter().next();
+        let suspect = self.0.maintenance.suspects().into_iter().next();
         report = report.optional("integrity", damage.is_empty() && suspect.is_none());
         match (damage.first(), suspect) {
             (Some(first), _) => {

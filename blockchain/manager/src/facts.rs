@@ -26,7 +26,7 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
 pub use forks::{FORKS_MAX, Fork, forks};
-pub use upkeep::cursor;
+pub use upkeep::{cursor, suspects};
 
 /// What a block-manager is, written down at its first start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub enum Fact {
         /// Their ids.
         ids: Vec<IdDigest>,
     },
+    /// These blocks break a rule, as far as is known, and no others: height and why.
+    Suspects(Vec<(u64, String)>),
     /// The blocks below a height have been looked through.
     LookedThrough {
         /// Where to go on.
@@ -101,6 +103,7 @@ const POOLED: u8 = 0x12;
 const FAILED: u8 = 0x13;
 const CHAINED: u8 = 0x14;
 const LOOKED_THROUGH: u8 = 0x17;
+const SUSPECTS: u8 = 0x18;
 const PROMOTED: u8 = 0x1a;
 const FORKED: u8 = 0x1b;
 
@@ -122,6 +125,11 @@ impl Fact {
                 ids.iter().fold(&mut to, |to, id| to.raw(id))
             }
             Self::LookedThrough { next } => to.u8(LOOKED_THROUGH).u64(*next),
+            Self::Suspects(suspects) => {
+                to.u8(SUSPECTS);
+                upkeep::write(suspects, &mut to);
+                &mut to
+            }
             Self::Promoted { at, tip } => {
                 to.u8(PROMOTED).i64(at.as_micros()).option(*tip, |to, (height, hash)| {
                     to.u64(height).raw(hash.as_bytes());
@@ -165,6 +173,7 @@ impl Fact {
                 Self::Chained { height, ids }
             }
             LOOKED_THROUGH => Self::LookedThrough { next: from.u64("height")? },
+            SUSPECTS => Self::Suspects(upkeep::read(&mut from)?),
             PROMOTED => Self::Promoted {
                 at: time(&mut from)?,
                 tip: from.option("the tip", |from| {
@@ -420,6 +429,10 @@ impl Project for Facts {
                 upkeep::project(next, changes);
                 Ok(())
             }
+            Fact::Suspects(suspects) => {
+                upkeep::project_suspects(&suspects, changes);
+                Ok(())
+            }
             Fact::Genesis(hash) => {
                 changes.put(GENESIS_KEY.to_vec(), hash.as_bytes().to_vec());
                 Ok(())
@@ -533,6 +546,8 @@ mod tests {
             Fact::Pooled { posted: TransactionHash::new([2; 32]), at, text: "{}".into() },
             Fact::Failed { id: [3; 16], at, reason: "because".into() },
             Fact::LookedThrough { next: 7 },
+            Fact::Suspects(Vec::new()),
+            Fact::Suspects(vec![(7, "because".into()), (9, String::new())]),
             Fact::Chained { height: 9, ids: vec![[4; 16], [5; 16]] },
             Fact::Promoted { at, tip: None },
             Fact::Promoted { at, tip: Some((9, BlockHash::new([6; 32]))) },

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lucid_core::time::Timestamp;
 use parking_lot::Mutex;
 
+use crate::ops::check_integrity::Invalid;
 use crate::ops::maintain_chain::{Upkeep, UpkeepError};
 
 /// Cycles may be so many intervals apart before the loop counts as dead.
@@ -31,6 +32,8 @@ pub struct Report {
 struct Kept {
     is_running: bool,
     last: Option<Report>,
+    /// Blocks that break a rule, as far as is known.
+    suspects: Vec<Invalid>,
     /// Why the last one failed, and how many did in a row.
     failure: Option<String>,
     failures: u32,
@@ -50,6 +53,7 @@ impl Default for Maintenance {
         let kept = Kept {
             is_running: false,
             last: None,
+            suspects: Vec::new(),
             failure: None,
             failures: 0,
             ended: Instant::now(),
@@ -86,6 +90,16 @@ impl Maintenance {
     /// The last cycle that ended well.
     pub fn last(&self) -> Option<Report> {
         self.kept.lock().last.clone()
+    }
+
+    /// What is known of before the first cycle.
+    pub fn remember(&self, suspects: Vec<Invalid>) {
+        self.kept.lock().suspects = suspects;
+    }
+
+    /// Blocks that break a rule, as far as is known.
+    pub fn suspects(&self) -> Vec<Invalid> {
+        self.kept.lock().suspects.clone()
     }
 
     /// How many cycles failed in a row.
@@ -131,6 +145,7 @@ impl Cycle<'_> {
             Ok(upkeep) => {
                 let (started_at, took) = (self.started_at, self.began.elapsed());
                 let report = Report { started_at, ended_at: now, took, upkeep };
+                kept.suspects.clone_from(&report.upkeep.suspects);
                 kept.last = Some(report.clone());
                 kept.failure = None;
                 kept.failures = 0;

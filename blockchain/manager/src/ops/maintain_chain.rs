@@ -2,7 +2,7 @@
 //!
 //! Called by the maintenance worker once a minute, and when somebody asks for it. Blocks that break a
 //! rule stop the clean-up, since then it is not known what is wrong; damage does not, for the store spares
-//! what it touches.
+//! what it touches. Which blocks those are is written down, so that a restart does not forget them.
 
 use lucid_core::time::Timestamp;
 use lucid_store::chain::{ChainStore, Pruning};
@@ -16,6 +16,8 @@ use crate::facts::{self, Fact};
 pub const CYCLE_BLOCKS: u64 = 4_096;
 /// Where looking goes on is written down when it has moved so far.
 const NOTED_BLOCKS: u64 = 16 * CYCLE_BLOCKS;
+/// So much is noted of what a block breaks.
+const WHY_CHARS_MAX: usize = 500;
 
 /// What a cycle is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct Wanted<'a> {
     pub cursor: Option<u64>,
     /// So many bodies are kept at least; 0 keeps all.
     pub keep: u64,
-    /// Blocks that were found to break a rule, and not looked at since.
+    /// Blocks that were found to break a rule, and not looked at since, besides those that are noted.
     pub suspects: &'a [Invalid],
 }
 
@@ -58,6 +60,29 @@ pub enum UpkeepError {
     Commit(#[from] CommitError),
 }
 
+/// The blocks that are noted as breaking a rule.
+pub fn known_suspects(vault: &Vault) -> Result<Vec<Invalid>, StoreError> {
+    let noted = facts::suspects(vault.index())?;
+    Ok(noted.into_iter().map(|(index, why)| Invalid { index, why }).collect())
+}
+
+/// Which blocks break a rule, now that some were looked at: as many as are named, lowest first.
+fn suspects(looked: &Integrity, wanted: &[Invalid], known: &[Invalid]) -> Vec<Invalid> {
+    let looked_at = looked.from..looked.next;
+    let before = wanted.iter().chain(known);
+    let before = before.filter(|suspect| !looked_at.contains(&suspect.index));
+    let mut all: Vec<Invalid> = looked.invalid.iter().chain(before).cloned().collect();
+    for suspect in &mut all {
+        let end = suspect.why.char_indices().nth(WHY_CHARS_MAX).map(|(at, _)| at);
+        suspect.why.truncate(end.unwrap_or(suspect.why.len()));
+    }
+    // What was found now stands before what was known.
+    all.sort_by_key(|suspect| suspect.index);
+    all.dedup_by_key(|suspect| suspect.index);
+    all.truncate(NAMED_MAX);
+    all
+}
+
 /// Runs one cycle. `goes_on` ends the looking early.
 pub fn maintain_chain(
     vault: &Vault,
@@ -74,12 +99,19 @@ pub fn maintain_chain(
     let to = if wanted.full { u64::MAX } else { from.saturating_add(CYCLE_BLOCKS) };
     let integrity = check_integrity(chain, now, from..to, goes_on)?;
     let cursor = integrity.next;
-    if cursor.abs_diff(noted) >= NOTED_BLOCKS && vault.read_only().is_none() {
-        facts::commit(vault, &[Fact::LookedThrough { next: cursor }])?;
+    let known = known_suspects(vault)?;
+    let suspects = suspects(&integrity, wanted.suspects, &known);
+    let mut notes = Vec::new();
+    if suspects != known {
+        let note = |suspect: &Invalid| (suspect.index, suspect.why.clone());
+        notes.push(Fact::Suspects(suspects.iter().map(note).collect()));
     }
-    let looked_at = integrity.from..integrity.next;
-    let before = wanted.suspects.iter().filter(|suspect| !looked_at.contains(&suspect.index));
-    let suspects = integrity.invalid.iter().chain(before).take(NAMED_MAX).cloned().collect();
+    if cursor.abs_diff(noted) >= NOTED_BLOCKS {
+        notes.push(Fact::LookedThrough { next: cursor });
+    }
+    if !notes.is_empty() && vault.read_only().is_none() {
+        facts::commit(vault, &notes)?;
+    }
     let mut upkeep = Upkeep {
         suspects,
         integrity,

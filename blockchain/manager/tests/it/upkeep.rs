@@ -201,6 +201,48 @@ fn nothing_is_removed_until_a_block_that_broke_a_rule_was_looked_at_again() {
     assert!(cycle.suspects.is_empty() && cycle.pruning.blocks > 0, "{cycle:?}");
 }
 
+#[test]
+fn a_restart_does_not_forget_which_block_broke_a_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    let suspects = [Invalid { index: 10, why: "it was altered".into() }];
+    let wanted = Wanted { full: false, cursor: Some(3), keep: 5, suspects: &suspects };
+    let (vault, store) = (&manager.vault, manager.chain.as_ref());
+    maintain_chain(vault, store, now(), &wanted, &mut |_| false).unwrap();
+    drop(manager);
+    // Nor does an index that is built anew.
+    for reindexed in [false, true] {
+        if reindexed {
+            std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+        }
+        let manager = small(folder.path());
+        let wanted = Wanted { full: false, cursor: None, keep: 5, suspects: &[] };
+        let (vault, store) = (&manager.vault, manager.chain.as_ref());
+        let cycle = maintain_chain(vault, store, now(), &wanted, &mut |_| false).unwrap();
+        assert_eq!((cycle.integrity.checked, cycle.pruning.blocks), (1, 0));
+        assert_eq!(cycle.suspects, suspects);
+    }
+    let manager = small(folder.path());
+    let found = maintain(&manager, Wanted { full: true, cursor: None, keep: 5, suspects: &[] });
+    assert!(found.suspects.is_empty() && found.pruning.blocks > 0, "{found:?}");
+    drop(manager);
+    assert_eq!(facts::suspects(small(folder.path()).vault.index()).unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_names_a_block_that_broke_a_rule_from_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    let noted = facts::Fact::Suspects(vec![(10, "it was altered".into())]);
+    facts::commit(&manager.vault, &[noted]).unwrap();
+    drop(manager);
+    let server = Server::start(folder.path()).await;
+    let (_, health) = server.get("/health").await;
+    assert_eq!(health["integrity"], false, "{health}");
+    assert!(health["details"].to_string().contains("block 10 breaks a rule"), "{health}");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pruned_block_answers_with_its_header_and_its_transactions_are_still_proved() {
     let folder = tempfile::tempdir().unwrap();
