@@ -11,6 +11,7 @@ use lucid_api::v1::sync::SyncStatus;
 use lucid_http::health::Report;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
+use lucid_store::StoreError;
 use lucid_store::chain::{ChainStore, Tip};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -19,8 +20,8 @@ use crate::clock::now;
 use crate::follower::Follower;
 use crate::limits::RELAYS_MAX;
 use crate::maintenance::Maintenance;
-use crate::problems;
 use crate::ops::maintain_chain::known_suspects;
+use crate::problems;
 use crate::state::Opened;
 use crate::validating::Validating;
 use crate::workers::pulse;
@@ -78,11 +79,11 @@ impl App {
 
     /// Start-up is complete. The first one counts.
     pub fn set_opened(&self, opened: Opened) {
-        // Only start-up sets it, once.
         match known_suspects(&opened.vault) {
             Ok(suspects) => self.0.maintenance.remember(suspects),
             Err(error) => tracing::error!(%error, "it is not known which blocks broke a rule"),
         }
+        // Only start-up sets it, once.
         let _already = self.0.opened.set(opened);
     }
 
@@ -183,8 +184,11 @@ impl App {
     /// Reads the newest block, and remembers it.
     pub fn read_newest(&self, chain: &dyn ChainStore) -> Reply<Newest> {
         let tip = chain.tip().map_err(problems::store)?;
-        let stored =
-            tip.map(|tip| chain.record(tip.height)).transpose().map_err(problems::store)?;
+        let stored = match tip.map(|tip| chain.record(tip.height)).transpose() {
+            // How far the chain is is known all the same; health says what is wrong.
+            Err(StoreError::Damaged(_)) => return Ok((tip, None)),
+            stored => stored.map_err(problems::store)?,
+        };
         let newest = (tip, stored.flatten().map(|stored| stored.record.entry.timestamp));
         self.0.newest.lock().clone_from(&newest);
         Ok(newest)

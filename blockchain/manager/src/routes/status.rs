@@ -40,8 +40,12 @@ pub(super) fn counts(facts: &ChainFacts) -> Map<String, Value> {
         "pending_transactions": facts.pool.transactions,
         "pending_bytes": facts.pool.bytes,
     });
-    match numbers {
+    let mut numbers = match numbers {
         Value::Object(numbers) => numbers,
         _ => Map::new(),
+    };
+    if let Some(damage) = &facts.damage {
+        numbers.insert("damage".to_owned(), format!("the newest block: {damage}").into());
     }
+    numbers
 }

@@ -244,6 +244,40 @@ async fn health_names_a_block_that_broke_a_rule_from_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chain_whose_newest_block_is_damaged_says_what_it_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    let tip = manager.chain.tip().unwrap().unwrap();
+    let genesis = facts::genesis(manager.vault.index()).unwrap().unwrap();
+    drop(manager);
+    let server = Server::start(folder.path()).await;
+    let newest = std::fs::read_dir(folder.path().join("blocks")).unwrap();
+    let newest = newest.map(|entry| entry.unwrap().path());
+    let newest = newest.filter(|path| path.extension().is_some_and(|kind| kind == "blocks")).max();
+    let newest = newest.unwrap();
+    let length = std::fs::metadata(&newest).unwrap().len() as usize;
+    flip(&newest, length - 60);
+    let (status, info) = server.get("/api/v1/chain/info").await;
+    assert_eq!(status, 200, "{info}");
+    assert_eq!(info["height"], tip.height);
+    assert_eq!(info["latest_block_hash"], tip.hash.to_string());
+    assert_eq!(info["genesis_hash"], genesis.to_string());
+    let numbers = &info["statistics"];
+    assert_eq!(
+        (&numbers["total_blocks"], &numbers["total_transactions"], &numbers["role"]),
+        (&json!(BLOCKS), &Value::Null, &json!("authority"))
+    );
+    let named = newest.file_name().unwrap().to_str().unwrap();
+    assert!(numbers["damage"].as_str().unwrap().contains(named), "{info}");
+    for path in ["/api/v1/status", "/api/v1/chain/status", "/api/v1/chain/height"] {
+        let (status, said) = server.get(path).await;
+        assert_eq!(status, 200, "{path}: {said}");
+    }
+    assert_eq!(server.get("/api/v1/chain/height").await.1["height"], tip.height);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pruned_block_answers_with_its_header_and_its_transactions_are_still_proved() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
