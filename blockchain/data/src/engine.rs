@@ -4,7 +4,7 @@
 
 use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, Retry};
 use lucid_api::problem::ErrorCode;
-use lucid_api::v1::transactions::TransactionProof;
+use lucid_api::v1::transactions::{TransactionProof, TransactionStatus};
 use lucid_core::bundle::{Anchored, Producer};
 use lucid_core::digest::BlockHash;
 use lucid_http::config::Outbound;
@@ -52,7 +52,15 @@ impl HttpEngine {
 
 impl AnchorEngine for HttpEngine {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
-        self.client()?.submit_transaction(text).map(drop).map_err(|error| explain(&error))
+        let client = self.client()?;
+        let accepted = client.submit_transaction(text).map_err(|error| explain(&error))?;
+        if accepted.status != TransactionStatus::Failed {
+            return Ok(());
+        }
+        // It was let in before, and is in no block: waiting for it changes nothing.
+        let state = client.transaction(&accepted.tx_id).map_err(|error| explain(&error))?;
+        let why = state.reason.unwrap_or_else(|| "its block was made without it".to_owned());
+        Err(EngineError::Refused(format!("transaction {} failed: {why}", accepted.tx_id)))
     }
 
     fn keeps(&self, known: &KnownChain) -> Result<bool, EngineError> {

@@ -19,6 +19,7 @@ use lucid_block_manager::facts::{Role, genesis};
 use lucid_block_manager::given::Refused;
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::anchor_session::anchored_by;
+use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
 use lucid_block_manager::ops::validate_chain::validate_chain;
@@ -935,7 +936,7 @@ impl AnchorEngine for Embedded<'_> {
         }
         let now = crate::cmd::now();
         let submitted = submit_transaction(vault, chain.as_ref(), admissions, now, text.as_bytes());
-        submitted.map_err(|error| match error {
+        let submitted = submitted.map_err(|error| match error {
             SubmitError::Admission(_)
             | SubmitError::Conflict { .. }
             | SubmitError::OtherRoot { .. } => EngineError::Refused(error.to_string()),
@@ -944,7 +945,14 @@ impl AnchorEngine for Embedded<'_> {
         })?;
         // Nobody else fills the pool, so there is nothing to wait for.
         while seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?.left > 0 {}
-        Ok(())
+        let found = get_transaction(vault, chain.as_ref(), &submitted.found.id);
+        match found.map_err(unavailable)?.map(|found| found.status) {
+            Some(Status::Failed { reason, .. }) => Err(EngineError::Refused(format!(
+                "transaction {} failed: {reason}",
+                submitted.found.id
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn keeps(&self, known: &KnownChain) -> Result<bool, EngineError> {

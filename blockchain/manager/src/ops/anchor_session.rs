@@ -206,12 +206,8 @@ pub(super) fn other_root(
     chain: &dyn ChainStore,
     anchor: &Transaction,
 ) -> Result<Option<AnchoredBy>, StoreError> {
-    let (Some(session), Some(key)) = (anchor.session_id(), key_of(anchor)) else { return Ok(None) };
-    if anchor.kind() != Some(SESSION_ANCHOR) {
-        return Ok(None);
-    }
-    let root = root_of(anchor);
-    let found = first_committed(chain, session, &|transaction| {
+    let Some(Said { session, key, root }) = said_by(anchor) else { return Ok(None) };
+    let found = first_committed(chain, &session, &|transaction| {
         transaction.kind() == Some(SESSION_ANCHOR)
             && key_of(transaction).as_ref() == Some(&key)
             && root_of(transaction) != root
@@ -221,6 +217,23 @@ pub(super) fn other_root(
         let root = root_of(&kept.transaction).unwrap_or_default();
         Some(AnchoredBy { height: record.entry.index, root })
     }))
+}
+
+/// What an anchor says, and who says so.
+pub(super) struct Said {
+    pub(super) session: String,
+    pub(super) key: String,
+    /// As the transaction spells it.
+    pub(super) root: Option<String>,
+}
+
+/// What a transaction says of a session, if it is an anchor and names a key.
+pub(super) fn said_by(transaction: &Transaction) -> Option<Said> {
+    if transaction.kind() != Some(SESSION_ANCHOR) {
+        return None;
+    }
+    let session = transaction.session_id()?.to_owned();
+    Some(Said { session, key: key_of(transaction)?, root: root_of(transaction) })
 }
 
 fn key_of(transaction: &Transaction) -> Option<String> {

@@ -1,12 +1,14 @@
 //! Makes the next block of what waits in the pool.
 //!
 //! Called by the sealing worker, and by embedded archives when they are done. Each transaction is
-//! validated once more; one that fails becomes a durable `failed` and never holds up the rest.
+//! validated once more; one that fails becomes a durable `failed` and never holds up the rest. So does an
+//! anchor whose session got another root of the same key, in an earlier block or in this one: when both were
+//! let in, neither was in a block.
 //!
 //! Invariant: append first, mark afterwards. A crash in between leaves chained transactions in the
 //! pool, which the next seal and the next start recognise; the other order would lose them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use lucid_core::block::{Block, Candidate};
 use lucid_core::digest::BlockHash;
@@ -22,6 +24,7 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
 use parking_lot::Mutex;
 
+use super::anchor_session::{Said, other_root, said_by};
 use super::settle_pool::{Chained, There, is_at};
 use super::validate_block::{judge, parent_at};
 use crate::facts::{self, Fact, Role};
@@ -149,6 +152,46 @@ struct Drained {
     damage: Vec<Damage>,
 }
 
+impl Drained {
+    /// Neither chained again nor refused before somebody has looked at the damage.
+    fn hold_up(&mut self, damage: Damage) {
+        self.held_up += 1;
+        if self.damage.len() < DAMAGE_MAX && !self.damage.contains(&damage) {
+            self.damage.push(damage);
+        }
+    }
+}
+
+/// The roots that anchors of one block give, by session and key.
+#[derive(Default)]
+struct Roots(HashMap<(String, String), Option<String>>);
+
+impl Roots {
+    /// What stands against an anchor: its own key gave the session another root before it.
+    fn against(
+        &self,
+        chain: &dyn ChainStore,
+        anchor: &Transaction,
+    ) -> Result<Option<String>, StoreError> {
+        let Some(Said { session, key, root }) = said_by(anchor) else { return Ok(None) };
+        let reason = |place: &str, root: &str| {
+            format!("{place} gives session {session} another root, {root}, by the same key")
+        };
+        let before = self.0.get(&(session.clone(), key));
+        if let Some(other) = before.filter(|before| **before != root) {
+            return Ok(Some(reason("an anchor before it", other.as_deref().unwrap_or_default())));
+        }
+        let other = other_root(chain, anchor)?;
+        Ok(other.map(|other| reason(&format!("block {}", other.height), &other.root)))
+    }
+
+    fn add(&mut self, transaction: &Transaction) {
+        if let Some(Said { session, key, root }) = said_by(transaction) {
+            self.0.insert((session, key), root);
+        }
+    }
+}
+
 /// Places that are named of what holds transactions up.
 const DAMAGE_MAX: usize = 10;
 
@@ -156,7 +199,7 @@ const DAMAGE_MAX: usize = 10;
 fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Drained, SealError> {
     const PAGE: usize = 500;
     let (mut drained, mut seen, mut bytes) = (Drained::default(), HashSet::new(), 0);
-    let mut from = 0;
+    let (mut from, mut roots) = (0, Roots::default());
     loop {
         let page = facts::pending(vault, from, PAGE)?;
         let Some(last) = page.last() else { return Ok(drained) };
@@ -176,12 +219,8 @@ fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Draine
                     drained.chained.add(height, id);
                     continue;
                 }
-                // Neither chained again nor refused before somebody has looked at the damage.
                 Some((_, There::Unknown(damage))) => {
-                    drained.held_up += 1;
-                    if drained.damage.len() < DAMAGE_MAX && !drained.damage.contains(&damage) {
-                        drained.damage.push(damage);
-                    }
+                    drained.hold_up(damage);
                     continue;
                 }
                 Some((_, There::Other)) => {
@@ -190,7 +229,16 @@ fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Draine
                 None if !seen.insert(id) => {
                     Some("another transaction of this block has this id".to_owned())
                 }
-                None => fault_of(&transaction),
+                None => match fault_of(&transaction) {
+                    Some(fault) => Some(fault),
+                    None => match roots.against(chain, &transaction) {
+                        Err(StoreError::Damaged(damage)) => {
+                            drained.hold_up(damage);
+                            continue;
+                        }
+                        against => against?,
+                    },
+                },
             };
             if let Some(reason) = reason {
                 drained.failed.push(Fact::Failed { id, at: now, reason });
@@ -200,6 +248,7 @@ fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Draine
             if bytes > BLOCK_BYTES_MAX {
                 return Ok(drained);
             }
+            roots.add(&transaction);
             drained.transactions.push(transaction);
             if drained.transactions.len() == BLOCK_TRANSACTIONS_MAX {
                 return Ok(drained);

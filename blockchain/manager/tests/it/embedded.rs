@@ -14,7 +14,10 @@ use lucid_block_manager::ops::submit_transaction::{SubmitError, Submitted, submi
 use lucid_block_manager::ops::validate_block::validate_block;
 use lucid_block_manager::state::{OpenError, Opened, Options, open};
 use lucid_core::block_merkle::verify_path;
+use lucid_core::json::Json;
+use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
+use lucid_core::transaction::Transaction;
 use lucid_core::validate::Mode;
 
 use crate::taking::damage;
@@ -354,4 +357,57 @@ fn a_root_that_is_lost_with_its_block_is_anchored_again() {
     assert!(is_new && again.root == root, "{again:?}");
     assert_eq!(seal(&manager, now()).unwrap().block.unwrap().transactions, 1);
     assert!(!anchor(&manager, &root).unwrap().1);
+}
+
+/// A signed anchor under an id of its own.
+fn signed(id: &str, session: &str, root: char, key: u8) -> String {
+    let root: String = std::iter::repeat_n(root, 64).collect();
+    let text = format!(
+        r#"{{"id":"{id}","type":"session_anchor","session_id":"{session}","merkle_root":"{root}","timestamp":"2026-01-27T09:00:00Z"}}"#
+    );
+    let value = Json::parse(text.as_bytes()).unwrap();
+    Transaction::signed(&value, &SigningKey::from_seed([key; 32])).unwrap().text().to_owned()
+}
+
+#[test]
+fn one_key_gives_a_session_one_root_though_both_anchors_wait_in_the_pool() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    // Nothing is in a block yet, so each of them is let in.
+    for (id, session, root, key) in [
+        ("first", "s", 'a', 1),
+        ("second", "s", 'b', 1),
+        ("the same again", "s", 'a', 1),
+        ("another key", "s", 'c', 2),
+        ("another session", "t", 'b', 1),
+    ] {
+        assert!(submit(&manager, &signed(id, session, root, key)).unwrap().is_new, "{id}");
+    }
+    let sealed = seal(&manager, now()).unwrap();
+    assert_eq!((sealed.block.unwrap().transactions, sealed.failed), (4, 1));
+    let Some(Status::Failed { reason, .. }) = status(&manager, "second") else { panic!() };
+    for part in ["session s", &"a".repeat(64), "by the same key"] {
+        assert!(reason.contains(part), "{reason}");
+    }
+    // Posted again it is said again, and a third is refused at once.
+    let again = submit(&manager, &signed("second", "s", 'b', 1)).unwrap();
+    assert!(!again.is_new && matches!(again.found.status, Status::Failed { .. }));
+    let refused = submit(&manager, &signed("third", "s", 'd', 1));
+    assert!(matches!(refused, Err(SubmitError::OtherRoot { height: 0, .. })));
+}
+
+#[test]
+fn an_anchor_that_was_let_in_before_another_was_chained_is_not_chained_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    submit(&manager, &signed("first", "s", 'a', 1)).unwrap();
+    // As a request leaves it that was decided on before the first block and is durable behind it.
+    let text = signed("second", "s", 'b', 1);
+    seal(&manager, now()).unwrap();
+    let posted = lucid_core::digest::TransactionHash::new([1; 32]);
+    facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
+    let sealed = seal(&manager, now()).unwrap();
+    assert_eq!((sealed.block, sealed.failed, sealed.left), (None, 1, 0));
+    let Some(Status::Failed { reason, .. }) = status(&manager, "second") else { panic!() };
+    assert!(reason.contains("block 0 gives session s another root"), "{reason}");
 }
