@@ -170,6 +170,14 @@ impl Follower {
         metrics::gauge!("lucid_sync_lag_blocks").set(lag(local, course.remote) as f64);
     }
 
+    /// A round ended before it could say how.
+    pub fn note_mistake(&self, why: &str) {
+        let mut course = self.course.lock();
+        course.state = SyncState::Failed;
+        course.failures += 1;
+        course.error = Some(why.to_owned());
+    }
+
     fn report(
         &self,
         manager: &Opened,

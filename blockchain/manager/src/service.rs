@@ -100,16 +100,22 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     tracing::info!("Chain state loaded: height={height}");
     app.set_opened(opened);
     let blocks = match follower {
-        None => tokio::spawn(workers::seal_in_time(app.clone(), config.block_interval)),
+        None => {
+            let interval = config.block_interval;
+            let seal = move |app| workers::seal_in_time(app, interval);
+            tokio::spawn(workers::keep_up(app.clone(), "sealing", seal))
+        }
         Some(follower) => {
             tracing::info!(peer = follower.peer().name(), "Following the chain of another service");
             app.set_follower(follower);
-            tokio::spawn(workers::follow::follow(app.clone()))
+            tokio::spawn(workers::keep_up(app.clone(), "following", workers::follow::follow))
         }
     };
     let interval = config.maintenance_interval;
-    let maintaining = tokio::spawn(workers::maintenance::maintain_in_time(app.clone(), interval));
-    let feeling = tokio::spawn(workers::pulse::feel_pulse(app.clone()));
+    let maintain = move |app| workers::maintenance::maintain_in_time(app, interval);
+    let maintaining = tokio::spawn(workers::keep_up(app.clone(), "upkeep", maintain));
+    let feel = workers::pulse::feel_pulse;
+    let feeling = tokio::spawn(workers::keep_up(app.clone(), "pulse", feel));
     tracing::info!(
         address = %address,
         url = config.url,

@@ -1,4 +1,7 @@
 //! What the service does without being asked: it seals blocks, looks after them, and feels its own pulse.
+//!
+//! Invariant: whatever goes wrong once, a worker goes on with its next round, and health says what went
+//! wrong until one goes well.
 
 pub mod maintenance;
 pub mod pulse;
@@ -11,6 +14,30 @@ use crate::app::App;
 use crate::clock::now;
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::seal_block::{Sealed, seal_block};
+
+/// How a round went that panicked: the cause is in the log.
+pub const MISTAKE: &str = "the last round ended in a mistake of ours; the log has it";
+/// A worker that ended though nobody asked for that is begun anew after so long.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Runs a worker until the shutdown is asked for, however often it ends before.
+pub async fn keep_up<W>(app: App, name: &'static str, worker: impl Fn(App) -> W)
+where
+    W: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let ended = tokio::spawn(worker(app.clone())).await;
+        if app.shutdown().is_asked() {
+            return;
+        }
+        let why = ended.err().map_or_else(|| "it just ended".to_owned(), |error| error.to_string());
+        tracing::error!(worker = name, why, "a worker ended and is begun anew");
+        tokio::select! {
+            () = app.shutdown().asked() => return,
+            () = tokio::time::sleep(AGAIN_AFTER) => {}
+        }
+    }
+}
 
 /// Seals a block every `interval` when something waits, or as soon as a block's worth does. Ends
 /// when the shutdown is asked for; what waits then is durable, and sealed after the next start.
@@ -48,9 +75,12 @@ async fn seal(app: &App) -> Option<Sealed> {
                 }
             })
         })
-        .await
-        .ok()
-        .flatten()?;
+        .await;
+    let Ok(sealed) = sealed else {
+        app.set_sealing_fault(Some(format!("no block could be sealed: {MISTAKE}")));
+        return None;
+    };
+    let sealed = sealed?;
     note_sealed(&sealed);
     Some(sealed)
 }

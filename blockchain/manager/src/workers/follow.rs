@@ -3,6 +3,7 @@
 use lucid_api::v1::sync::SyncReport;
 use tokio::sync::oneshot;
 
+use super::MISTAKE;
 use crate::app::App;
 use crate::clock::now;
 use crate::ops::sync_chain::SyncError;
@@ -17,9 +18,14 @@ pub async fn follow(app: App) {
         let rounds = tokio::select! {
             // A peer that hangs must not hold up the end: what it sends then is refused by the closed store.
             () = app.shutdown().asked() => return,
-            rounds = synchronise(&app) => rounds.ok().flatten(),
+            rounds = synchronise(&app) => rounds,
         };
         let Some(follower) = app.follower() else { return };
+        if rounds.is_err() {
+            tracing::error!("a round of synchronising panicked, or no thread was to be had for it");
+            follower.note_mistake(MISTAKE);
+        }
+        let rounds = rounds.ok().flatten();
         let failed = rounds.as_ref().and_then(|rounds| rounds.as_ref().err());
         let pause = follower.pause(failed);
         tokio::select! {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lucid_core::digest::BlockHash;
 
+use super::MISTAKE;
 use crate::app::App;
 use crate::clock::now;
 use crate::ops::check_integrity::check_integrity;
@@ -29,7 +30,11 @@ pub async fn feel_pulse(app: App) {
         });
         match read.await {
             Ok(tip) => judged = tip,
-            Err(error) => tracing::error!(%error, "reading the newest block panicked"),
+            Err(error) => {
+                tracing::error!(%error, "reading the newest block panicked");
+                let why = format!("the newest block could not be read: {MISTAKE}");
+                app.note_pulse(Some(why.clone()), Some(why));
+            }
         }
         tokio::select! {
             () = app.shutdown().asked() => return,

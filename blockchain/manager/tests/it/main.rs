@@ -14,3 +14,4 @@ mod service;
 mod sync;
 mod taking;
 mod upkeep;
+mod workers;
