@@ -116,9 +116,10 @@ pub fn propose(error: ProposeError) -> Refusal {
 fn seal(error: SealError) -> Refusal {
     let sentence = error.to_string();
     match error {
-        SealError::Follower | SealError::ParentAhead { .. } | SealError::Outrun(_) => {
-            Refusal::new(ErrorCode::Conflict, sentence)
-        }
+        SealError::Follower
+        | SealError::RoleLost(_)
+        | SealError::ParentAhead { .. }
+        | SealError::Outrun(_) => Refusal::new(ErrorCode::Conflict, sentence),
         SealError::Refused { .. } => Refusal::new(ErrorCode::Internal, sentence),
         SealError::Store(error) => store(error),
         SealError::Commit(error) => commit(error),

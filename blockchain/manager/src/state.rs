@@ -4,8 +4,8 @@
 //! drawers that somebody else made, for simulations. Neither needs a runtime: everything here blocks.
 //! The ops take the drawers they open from the fields of [`Opened`].
 //!
-//! Invariant: role and genesis are written down once, and a folder that says otherwise is refused, or
-//! that lost its role: what made no blocks must not begin to.
+//! Invariant: role and genesis are written down once, and a folder that says otherwise is refused. One
+//! that lost its role makes no blocks until somebody says what it is: what made none must not begin to.
 //! Only [`promote`] changes the role, and only one way.
 
 use std::path::{Path, PathBuf};
@@ -177,8 +177,10 @@ pub struct Opened {
     pub key: SigningKey,
     /// The store's id.
     pub store: [u8; 16],
-    /// What it is.
+    /// What it is; a follower, as far as making blocks goes, where that was lost.
     pub role: Role,
+    /// Whether what it is was lost, and nobody has said it again.
+    pub role_is_lost: bool,
     /// What it was told to be.
     pub kind: Kind,
     /// Ids that are being admitted right now.
@@ -336,7 +338,8 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     {
         return Err(OpenError::NothingLeft(why));
     }
-    let role = settle_role(&vault, &chain, parts.kind.role)?;
+    let known = settle_role(&vault, &chain, parts.kind.role)?;
+    let role = known.unwrap_or(Role::Follower);
     let own = parts.key.public();
     let pinned = parts.kind.producer;
     if role == Role::Authority && pinned.are_pinned() && !pinned.have(&own) {
@@ -359,6 +362,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         key: parts.key,
         store: parts.store,
         role,
+        role_is_lost: known.is_none(),
         kind: parts.kind,
         admissions: Admissions::new(),
         sealing: Mutex::new(()),
@@ -367,25 +371,29 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     })
 }
 
-/// What is written down counts; the first start writes it, before anything else.
+/// What is written down counts; the first start writes it, before anything else. `None` where it was lost.
 fn settle_role(
     vault: &Vault,
     chain: &dyn ChainStore,
     wanted: Option<Role>,
-) -> Result<Role, OpenError> {
+) -> Result<Option<Role>, OpenError> {
     match (facts::role(vault.index())?, wanted) {
         (Some(Role::Follower), Some(Role::Authority)) => Err(OpenError::IsFollower),
         (Some(Role::Authority), Some(Role::Follower)) => Err(OpenError::IsAuthority),
-        (Some(role), _) => Ok(role),
+        (Some(role), _) => Ok(Some(role)),
         (None, wanted) => {
             let role = wanted.unwrap_or(Role::Authority);
+            if role == Role::Authority && !is_new(vault, chain)? {
+                return match wanted {
+                    // Why nothing can be written says more; and whoever does not ask may read.
+                    Some(_) if vault.read_only().is_none() => Err(OpenError::RoleLost),
+                    _ => Ok(None),
+                };
+            }
             if vault.read_only().is_none() {
-                if role == Role::Authority && !is_new(vault, chain)? {
-                    return Err(OpenError::RoleLost);
-                }
                 facts::commit(vault, &[Fact::Role(role)])?;
             }
-            Ok(role)
+            Ok(Some(role))
         }
     }
 }

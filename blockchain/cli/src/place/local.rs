@@ -929,6 +929,9 @@ impl AnchorEngine for Embedded<'_> {
         let manager::Opened { vault, chain, key, admissions, sealing, role, .. } = self.chain;
         if *role == Role::Follower {
             return Err(unavailable(
+        if self.chain.role_is_lost {
+            return Err(unavailable(manager::OpenError::RoleLost));
+        }
                 "the chain in the folder follows another one, so its blocks are made elsewhere: \
                  archive through a data-chain service, or make the chain an authority's with \
                  `lucid chain promote`",
@@ -1016,3 +1019,6 @@ pub fn reindex(
     }
     Ok(damage)
 }
+        if chain.role_is_lost {
+            damage.push(manager::OpenError::RoleLost.to_string());
+        }

@@ -29,6 +29,7 @@ use super::settle_pool::{Chained, There, is_at};
 use super::validate_block::{judge, parent_at};
 use crate::facts::{self, Fact, Role};
 use crate::given::Pins;
+use crate::state::OpenError;
 
 /// What a seal did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -76,6 +77,9 @@ pub enum SealError {
     /// The blocks of this chain are made elsewhere.
     #[error("this block-manager follows another one, which makes the blocks")]
     Follower,
+    /// It is not known whether they are made here.
+    #[error("{0}")]
+    RoleLost(String),
     /// Somebody else decided about the height.
     #[error("the chain did not take the block: {0:?}")]
     Outrun(Appended),
@@ -96,8 +100,10 @@ pub fn seal_block(
     now: Timestamp,
 ) -> Result<Sealed, SealError> {
     let _sealing = sealing.lock();
-    if facts::role(vault.index())? == Some(Role::Follower) {
-        return Err(SealError::Follower);
+    match facts::role(vault.index())? {
+        Some(Role::Authority) => {}
+        Some(Role::Follower) => return Err(SealError::Follower),
+        None => return Err(SealError::RoleLost(OpenError::RoleLost.to_string())),
     }
     if facts::pool(vault.index())?.transactions == 0 {
         return Ok(Sealed::default());

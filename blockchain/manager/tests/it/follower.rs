@@ -73,26 +73,29 @@ fn a_follower_that_lost_its_role_does_not_become_an_authority_without_a_word() {
     bytes[MAGIC.len() + second.unwrap() + HEADER_BYTES] ^= 1;
     std::fs::write(&log, bytes).unwrap();
     std::fs::remove_dir_all(folder.path().join("index")).unwrap();
-    for wanted in [None, Some(Role::Authority), None] {
-        let kind = Kind { role: wanted, ..Kind::default() };
-        let accepting = Options { kind, accept_loss: true, ..Options::default() };
-        let refused = open(folder.path(), &accepting, now()).err().unwrap();
+    let accepting = Options { accept_loss: true, ..options(Role::Authority) };
+    for accept in [&accepting, &options(Role::Authority)] {
+        let refused = open(folder.path(), accept, now()).err().unwrap();
         assert!(matches!(refused, OpenError::RoleLost), "{refused}");
         let said = refused.to_string();
         assert!(said.contains("lucid chain promote") && said.contains("BLOCKCHAIN_ENGINE_URL"));
     }
+    // Whoever only wants to look may, and makes no blocks.
+    let manager = open(folder.path(), &Options::default(), now()).unwrap();
+    assert!(manager.role_is_lost && manager.role == Role::Follower);
+    assert!(matches!(seal(&manager, "z"), Err(SealError::RoleLost(_))));
+    manager.close().unwrap();
     // Saying which is the remedy, either way.
     promote(folder.path(), &Options::default(), now()).unwrap();
     let manager = open(folder.path(), &Options::default(), now()).unwrap();
-    assert_eq!(manager.role, Role::Authority);
+    assert!(!manager.role_is_lost && manager.role == Role::Authority);
     seal(&manager, "a").unwrap();
     manager.close().unwrap();
     // Its blocks are there, and nothing else.
     std::fs::remove_dir_all(folder.path().join("index")).unwrap();
     std::fs::remove_dir_all(folder.path().join("log")).unwrap();
     std::fs::remove_file(folder.path().join("CLOSED")).unwrap();
-    let refused = open(folder.path(), &Options::default(), now()).err().unwrap();
-    assert!(matches!(refused, OpenError::RoleLost), "{refused}");
+    assert!(matches!(opened(folder.path(), Role::Authority), Err(OpenError::RoleLost)));
     let manager = opened(folder.path(), Role::Follower).unwrap();
     assert!(matches!(seal(&manager, "b"), Err(SealError::Follower)));
 }

@@ -1,6 +1,6 @@
 //! `lucid chain info`: how far the chain is, and what it is.
 
-use lucid_block_manager::facts::{self, Role};
+use lucid_block_manager::facts::Role;
 use lucid_block_manager::ops::chain_info::chain_info;
 use lucid_core::digest::BlockHash;
 use serde::Serialize;
@@ -106,7 +106,7 @@ fn of_folder(at: &Where<'_>, output: &Output) -> anyhow::Result<Found> {
         transactions: known.transactions,
         pending: known.pool.transactions,
         pruned_below: opened.chain.pruned_below(),
-        role: facts::role(opened.vault.index())?.map_or(UNKNOWN, Role::name).to_owned(),
+        role: if opened.role_is_lost { UNKNOWN } else { opened.role.name() }.to_owned(),
         signs_with: (opened.role == Role::Authority).then(|| opened.key.public().to_string()),
         damage: known.damage.map(|damage| format!("the newest block: {damage}")),
     };
