@@ -9,7 +9,7 @@ use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{Cursor, SessionSource, read_range};
 use lucid_data_chain::ops::read_timeline::find_span;
-use lucid_data_chain::ops::write_tar::{self, write_tar};
+use lucid_data_chain::ops::write_tar::{self, write_readable};
 use serde::Serialize;
 
 use super::ls::given_path;
@@ -80,12 +80,23 @@ impl Restore {
                 self.restore_into(source.as_ref(), folder, &paths, part, output)?
             }
             (None, Some(file)) if file.as_os_str() == "-" => {
-                pack(source.as_ref(), &paths, part, &mut output.stream())?;
-                DONE
+                said(pack(source.as_ref(), &paths, part, &mut output.stream())?, output)
             }
             (None, Some(file)) => {
-                write_whole(file, self.sync, |out| pack(source.as_ref(), &paths, part, out))?;
-                DONE
+                let is_there = file.is_file();
+                let left_out = write_whole(file, self.sync, |out| {
+                    let left_out = pack(source.as_ref(), &paths, part, out)?;
+                    if let Some(first) = left_out.first().filter(|_| is_there) {
+                        let many = text::count(left_out.len() as u64);
+                        anyhow::bail!(
+                            "{first} ({many} in all), so \"{}\" stays as it was: name a file that is \
+                             not there yet to take what can be read",
+                            file.display()
+                        );
+                    }
+                    Ok(left_out)
+                })?;
+                said(left_out, output)
             }
             (None, None) => DONE,
         };
@@ -219,26 +230,40 @@ fn restore_raw(
     }
 }
 
-/// Writes what is wanted as a tar stream.
+/// Names what was left out of a tar, and says how that ends.
+fn said(left_out: Vec<String>, output: &Output) -> u8 {
+    for line in &left_out {
+        output.warn(line);
+    }
+    if left_out.is_empty() { DONE } else { FAILED }
+}
+
+/// Writes what is wanted as a tar stream; says what of it could not be read and is not there.
 fn pack(
     source: &dyn SessionSource,
     paths: &[Vec<u8>],
     part: Range<u64>,
     out: &mut dyn Write,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<String>> {
     refuse_paths_of_raw(source, paths)?;
     let mut out = Remembering { out, failed: None };
     let written = match source.shape().layout {
-        Layout::Tree => write_tar(source, paths, &mut out).map(drop),
+        Layout::Tree => write_readable(source, paths, &mut out).map(|(_, left_out)| left_out),
         Layout::Raw => {
             let mut tarball = Tarball::new(&mut out);
             write_tar::add(&mut Cursor::new(source), &mut tarball, &raw_entry(source, &part))
                 .and_then(|()| tarball.finish().map(drop).map_err(|_| OpError::Abandoned))
+                .map(|()| Vec::new())
         }
     };
     match (out.failed, written) {
         (Some(error), _) => Err(anyhow::Error::new(error).context("the tar cannot be written")),
-        (None, written) => Ok(written?),
+        (None, written) => {
+            let line = |(path, why): (Vec<u8>, OpError)| {
+                format!("\"{}\" was not restored: {why}", text::name(&path))
+            };
+            Ok(written?.into_iter().map(line).collect())
+        }
     }
 }
 

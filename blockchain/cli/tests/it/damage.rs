@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Read as _,
     ops::{ControlFlow, Range},
     path::{Path, PathBuf},
 };
@@ -499,6 +500,76 @@ fn a_damaged_chunk_costs_its_files_and_the_rest_is_restored() {
         assert!(home.done(&[&"cat", &session, &"large"]).out == original.contents[&name]);
         home.done(&[&"verify", &session]);
     }
+}
+
+/// The files of a tar, and what is in them.
+fn unpacked(tar: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut archive = tar::Archive::new(tar);
+    let entries = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        (path, bytes)
+    });
+    entries.filter(|(path, _)| !path.ends_with('/')).collect()
+}
+
+#[test]
+fn a_damaged_chunk_costs_its_files_in_a_tar_and_the_rest_is_written() {
+    let original = Original::new();
+    let name = ("one".to_owned(), "large".to_owned());
+    let at = original.needs[&name][0].start + 200;
+    let damage = Damage { file: "data-chain/chunks/00000001.seg".into(), how: How::Flip(at) };
+    let copied = Copied::of(&original, true);
+    damage.inflict(copied.folder.path());
+    let home = Home::new().with_data(copied.folder.path().to_owned());
+    let whole = |tar: &[u8]| {
+        let found = unpacked(tar);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["other", "small"]);
+        for (path, bytes) in &found {
+            assert!(*bytes == original.contents[&("one".to_owned(), path.clone())], "{path}");
+        }
+    };
+    let file = home.at("one.tar");
+    for out in [file.as_path(), Path::new("-")] {
+        let ran = home.run(&[&"restore", &"one", &"--tar", &out]);
+        assert_eq!(ran.code, 1, "{}", ran.err);
+        assert!(ran.err.contains("\"large\" was not restored"), "{}", ran.err);
+        assert!(ran.err.contains("chunks/00000001.seg at byte"), "{}", ran.err);
+        if out == file { whole(&fs::read(&file).unwrap()) } else { whole(&ran.out) }
+    }
+    // What is there may be better: it stays.
+    fs::write(&file, "precious").unwrap();
+    let why = home.refused(1, &[&"restore", &"one", &"--tar", &file]);
+    assert!(why.contains("\"large\"") && why.contains("stays as it was"), "{why}");
+    assert_eq!(fs::read(&file).unwrap(), b"precious");
+    // Nor does a path that is not there keep others from coming.
+    let ran = home.run(&[&"restore", &"one", &"small", &"absent", &"--tar", &"-"]);
+    assert!(ran.code == 1 && ran.err.contains("absent"), "{}", ran.err);
+    assert_eq!(unpacked(&ran.out).into_keys().collect::<Vec<_>>(), ["small"]);
+    // Where nothing can be read there is no tar.
+    let none = home.at("none.tar");
+    let why = home.refused(1, &[&"restore", &"one", &"large", &"--tar", &none]);
+    assert!(why.contains("chunks/00000001.seg at byte") && !none.exists(), "{why}");
+}
+
+#[test]
+fn another_name_of_a_damaged_file_is_left_out_of_a_tar_with_it() {
+    let home = Home::new();
+    home.file("tree/a", noise(1, 600_000));
+    fs::hard_link(home.at("tree/a"), home.at("tree/b")).unwrap();
+    home.file("tree/c", "sound");
+    home.archive("s", &home.at("tree"));
+    let contents = BTreeMap::from([(("s".to_owned(), "a".to_owned()), noise(1, 600_000))]);
+    let at = needs(&home, &contents)[&("s".to_owned(), "a".to_owned())][0].start + 200;
+    let file = "data-chain/chunks/00000001.seg".into();
+    Damage { file, how: How::Flip(at) }.inflict(home.data());
+    let ran = home.run(&[&"restore", &"s", &"--tar", &"-"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("\"a\" was not") && ran.err.contains("\"b\" was not"), "{}", ran.err);
+    let found = unpacked(&ran.out);
+    assert_eq!(found, BTreeMap::from([("c".to_owned(), b"sound".to_vec())]));
 }
 
 /// So many that their names fill several pages of a catalogue.

@@ -164,7 +164,7 @@ pub async fn get_archive(
                 let source = StoredSession::open(&app.opened.vault, &id)?;
                 // Small headers and large pieces alike become pieces of one size.
                 let pieces = io::BufWriter::with_capacity(PIECE_BYTES, Pieces(outlet));
-                write_tar(&source, &[], pieces).map(drop)
+                write_tar(&source, pieces).map(drop)
             })
             .await?
         }
