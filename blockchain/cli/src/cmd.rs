@@ -291,6 +291,12 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         !arguments.home.read_only || arguments.home.server.is_none(),
         "--read-only is for a folder, and --server (LUCID_DATA_CHAIN_URL) names a server: leave one out"
     );
+    let asks_manager = matches!(&arguments.verb, Verb::Chain(verb) if verb.asks_a_manager());
+    anyhow::ensure!(
+        !arguments.home.read_only || !asks_manager,
+        "--read-only is for a folder, and --manager (LUCID_BLOCK_MANAGER_URL) names a block-manager: leave \
+         one out"
+    );
     let reading = match (arguments.verb.only_reads(), arguments.home.read_only) {
         (true, true) => Some(Reading::Always),
         (true, false) => Some(Reading::WhereUnwritable),

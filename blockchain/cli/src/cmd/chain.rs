@@ -53,6 +53,11 @@ impl Chain {
         self.manager.is_some() || matches!(&self.verb, Verb::Validate(verb) if verb.is_of_a_file())
     }
 
+    /// Whether a block-manager is asked.
+    pub fn asks_a_manager(&self) -> bool {
+        self.manager.is_some()
+    }
+
     /// Whether it writes nothing to the folder of the chain.
     pub fn only_reads(&self) -> bool {
         matches!(self.verb, Verb::Info(_) | Verb::Validate(_) | Verb::Export(_))

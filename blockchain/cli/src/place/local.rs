@@ -63,7 +63,9 @@ use lucid_data_chain::{Opened, reply};
 use lucid_store::audit::audit;
 use lucid_store::chain::{ChainStore, Stretch};
 use lucid_store::disk::Disk;
-use lucid_store::folder::{OnlyRead, Options, is_store};
+use lucid_store::folder::{
+    OnlyRead, Options, STORE, STORE_TITLE, copy_name, is_store, parse_label,
+};
 use lucid_store::{StoreError, chain, segment};
 use parking_lot::Mutex;
 
@@ -927,11 +929,11 @@ fn unread(error: StoreError) -> EngineError {
 impl AnchorEngine for Embedded<'_> {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
         let manager::Opened { vault, chain, key, admissions, sealing, role, .. } = self.chain;
-        if *role == Role::Follower {
-            return Err(unavailable(
         if self.chain.role_is_lost {
             return Err(unavailable(manager::OpenError::RoleLost));
         }
+        if *role == Role::Follower {
+            return Err(unavailable(
                 "the chain in the folder follows another one, so its blocks are made elsewhere: \
                  archive through a data-chain service, or make the chain an authority's with \
                  `lucid chain promote`",
@@ -992,8 +994,18 @@ impl AnchorEngine for Embedded<'_> {
     }
 }
 
-/// Rebuilds the indexes of both folders; says what damage was found on the way. `progress` hears how many
-/// bytes of the data-chain's log, of how many, are read.
+/// Whose own folder `--data` itself is, where it is none that holds those of both services: `LUCID_DATA_DIR`
+/// of one.
+fn own_folder_of(home: &Home) -> Option<String> {
+    [STORE.to_owned(), copy_name(STORE)].iter().find_map(|name| {
+        let text = std::fs::read_to_string(home.data.join(name)).ok()?;
+        let label = parse_label(&text, STORE_TITLE).ok()?;
+        label.get("service").map(|service| service.to_string())
+    })
+}
+
+/// Rebuilds the indexes of both folders, or of the one service whose own folder is named; says what damage
+/// was found on the way. `progress` hears how many bytes of the data-chain's log, of how many, are read.
 pub fn reindex(
     home: &Home,
     now: Timestamp,
@@ -1002,23 +1014,37 @@ pub fn reindex(
     progress: &dyn Fn(u64, u64),
 ) -> anyhow::Result<Vec<String>> {
     let owner = "`lucid reindex`";
-    let options = options(home, owner, now, false, true);
-    let data = Opened::reindex(&data_folder(home), &options, accept_loss, progress)?;
-    let mut damage: Vec<String> =
-        data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")).collect();
-    if other_chain {
-        accept_other_chain(&data.vault)?;
+    let own = own_folder_of(home);
+    let is_own = |service: &str| own.as_deref() == Some(service);
+    let mut damage = Vec::new();
+    if is_own(CHAIN_FOLDER) {
+        anyhow::ensure!(
+            !other_chain,
+            "--accept-other-chain is for a data-chain, and {} is a block-manager's: name the folder that \
+             has the sessions",
+            home.data.display()
+        );
+    } else {
+        let folder = if is_own(SERVICE) { home.data.clone() } else { data_folder(home) };
+        let (root_key_file, passphrase) = home.given_to(&folder);
+        let options =
+            Options { root_key_file, passphrase, ..options(home, owner, now, false, true) };
+        let data = Opened::reindex(&folder, &options, accept_loss, progress)?;
+        damage.extend(data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")));
+        if other_chain {
+            accept_other_chain(&data.vault)?;
+        }
+        data.close()?;
     }
-    data.close()?;
-    let folder = chain_folder(home);
-    if folder.exists() {
+    let folder = if is_own(CHAIN_FOLDER) { home.data.clone() } else { chain_folder(home) };
+    if !is_own(SERVICE) && folder.exists() {
         let options = manager::Options { accept_loss, ..manager_options(home, owner, &folder) };
         let chain = manager::reindex(&folder, &options, now)?;
         damage.extend(chain.damage().iter().map(|damage| format!("{CHAIN_FOLDER}/{damage}")));
+        if chain.role_is_lost {
+            damage.push(manager::OpenError::RoleLost.to_string());
+        }
         chain.close()?;
     }
     Ok(damage)
 }
-        if chain.role_is_lost {
-            damage.push(manager::OpenError::RoleLost.to_string());
-        }

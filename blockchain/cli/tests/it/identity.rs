@@ -129,6 +129,29 @@ fn anchors_go_to_no_other_chain_until_the_loss_of_theirs_is_accepted() {
 }
 
 #[test]
+fn the_loss_of_their_chain_is_accepted_in_a_services_own_folder_of_any_name() {
+    let (home, other) = (with("ours"), with("theirs"));
+    let own = home.at("sessions");
+    fs::rename(home.data().join("data-chain"), &own).unwrap();
+    let service = Home::new().with_data(own.clone());
+    service.done(&[&"reindex", &"--accept-other-chain"]);
+    assert!(!own.join("data-chain").exists() && !own.join("block-manager").exists());
+    // Back beside another chain, its anchors go there.
+    fs::rename(&own, home.data().join("data-chain")).unwrap();
+    fs::remove_dir_all(chain(&home)).unwrap();
+    copy(&chain(&other), &chain(&home));
+    keep(&home, "second");
+
+    // A block-manager's own folder is built anew, and has no anchors to send.
+    let own = home.at("blocks");
+    fs::rename(chain(&home), &own).unwrap();
+    let service = Home::new().with_data(own);
+    service.done(&[&"reindex"]);
+    let refused = service.refused(1, &[&"reindex", &"--accept-other-chain"]);
+    assert!(refused.contains("is a block-manager's"), "{refused}");
+}
+
+#[test]
 fn an_older_copy_of_the_chain_is_named_and_not_continued() {
     let home = with("first");
     copy(&chain(&home), &home.at("older"));

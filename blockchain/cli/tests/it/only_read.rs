@@ -537,3 +537,19 @@ fn blocks_that_lie_elsewhere_are_read_there_and_not_linked() {
     assert!(other.complaint().contains("does not hold the blocks of this chain"), "{}", other.err);
     assert_eq!(before, facts(home.data()));
 }
+
+#[test]
+fn a_block_manager_that_is_asked_is_no_folder_to_be_only_read() {
+    let home = Home::new();
+    for verb in ["info", "validate", "export", "sync"] {
+        let mut arguments: Arguments<'_> =
+            vec![&"--read-only", &"chain", &"--manager", &"http://127.0.0.1:9"];
+        arguments.push(&verb);
+        let file = home.at("blocks");
+        if verb == "export" {
+            arguments.push(&file);
+        }
+        let refused = home.refused(1, &arguments);
+        assert!(refused.contains("--manager (LUCID_BLOCK_MANAGER_URL)"), "{verb}: {refused}");
+    }
+}
