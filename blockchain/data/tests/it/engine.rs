@@ -1,4 +1,4 @@
-//! A block-manager of two routes: what it is given, it puts into a block of its own at once.
+//! A block-manager of few routes: what it is given, it puts into a block of its own at once, or fails.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use lucid_api::paths;
 use lucid_api::v1::chain::{ChainInfo, ChainState};
-use lucid_api::v1::transactions::{TransactionAccepted, TransactionProof, TransactionStatus};
+use lucid_api::v1::transactions::{
+    TransactionAccepted, TransactionProof, TransactionState, TransactionStatus,
+};
 use lucid_core::block::Block;
 use lucid_core::bundle::Anchored;
 use lucid_core::record::BlockRecord;
@@ -32,6 +34,8 @@ struct Shared {
     blocks: Mutex<Vec<Block>>,
     is_down: AtomicBool,
     lies: AtomicBool,
+    /// Why transactions fail when their block is made, if they do.
+    fails: Mutex<Option<&'static str>>,
 }
 
 impl Engine {
@@ -42,10 +46,12 @@ impl Engine {
             blocks: Mutex::default(),
             is_down: AtomicBool::new(false),
             lies: AtomicBool::new(false),
+            fails: Mutex::default(),
         });
         let app = Router::new()
             .route(paths::TRANSACTIONS, post(submit))
             .route(paths::TRANSACTION_PROOF, get(proof))
+            .route(paths::TRANSACTION, get(state))
             .route(paths::CHAIN_INFO, get(info))
             .with_state(shared.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -70,6 +76,11 @@ impl Engine {
     /// From now on its proofs name another block.
     pub fn lie(&self) {
         self.shared.lies.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on transactions are let in, and left out of their block.
+    pub fn fail(&self, why: &'static str) {
+        *self.shared.fails.lock() = Some(why);
     }
 
     pub fn blocks(&self) -> Vec<Block> {
@@ -106,7 +117,8 @@ async fn submit(
     }
     let transaction = Transaction::parse(text.as_bytes()).unwrap();
     let mut blocks = engine.blocks.lock();
-    if find(&blocks, transaction.id()).is_none() {
+    let fails = engine.fails.lock().is_some();
+    if !fails && find(&blocks, transaction.id()).is_none() {
         let parent = blocks.last().map(|block| block.as_parent().unwrap());
         let now = Timestamp::from_micros(1_800_000_000_000_000);
         let block = Block::build(parent.as_ref(), vec![transaction.clone()], now, &engine.key);
@@ -114,12 +126,30 @@ async fn submit(
     }
     let accepted = TransactionAccepted {
         tx_id: transaction.id().to_owned(),
-        status: TransactionStatus::Pending,
+        status: if fails { TransactionStatus::Failed } else { TransactionStatus::Pending },
         submitted_at: "2027-01-15T08:00:00.000000Z".to_owned(),
         confirmation_time: None,
         block_height: None,
     };
     Ok((StatusCode::ACCEPTED, Json(accepted)))
+}
+
+async fn state(
+    State(engine): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Json<TransactionState> {
+    Json(TransactionState {
+        tx_id: id,
+        kind: None,
+        data: None,
+        status: TransactionStatus::Failed,
+        submitted_at: None,
+        confirmed_at: None,
+        block_height: None,
+        block_hash: None,
+        transaction_index: None,
+        reason: engine.fails.lock().map(str::to_owned),
+    })
 }
 
 fn find<'a>(blocks: &'a [Block], id: &str) -> Option<&'a Block> {

@@ -272,7 +272,7 @@ fn with_a_block_lost(folder: &Path) {
     for part in ["blocks", "bodies"] {
         let path = folder.join(format!("blocks/00000001.{part}"));
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes[400] ^= 1;
+        *bytes.get_mut(400).unwrap() ^= 1;
         std::fs::write(&path, bytes).unwrap();
     }
     std::fs::remove_dir_all(folder.join("index")).unwrap();

@@ -189,8 +189,9 @@ pub fn damage(folder: &Path, part: &str, block: &BlockHash) {
         let Some(at) = bytes.windows(name.len()).position(|window| window == name) else {
             continue;
         };
-        let header = bytes[..at].windows(MAGIC.len()).rposition(|window| window == MAGIC).unwrap();
-        bytes[header + HEADER_BYTES] ^= 1;
+        let before = bytes.get(..at).unwrap();
+        let header = before.windows(MAGIC.len()).rposition(|window| window == MAGIC).unwrap();
+        *bytes.get_mut(header + HEADER_BYTES).unwrap() ^= 1;
         std::fs::write(path, bytes).unwrap();
         return;
     }

@@ -110,7 +110,7 @@ impl Service {
     /// What health says: how it is, and everything it says besides.
     fn health(&self) -> (HealthState, String) {
         let report = self.app.report();
-        (report.state(), serde_json::to_string(&report.document(&SERVICE)).unwrap())
+        (report.state(), serde_json::to_string(&report.document(SERVICE)).unwrap())
     }
 
     /// Waits until health is so.

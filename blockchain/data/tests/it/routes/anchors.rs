@@ -72,6 +72,21 @@ fn an_engine_that_is_down_delays_anchoring_and_nothing_else() {
 }
 
 #[test]
+fn an_anchor_that_failed_when_its_block_was_made_is_said_to_have_failed() {
+    let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
+    engine.fail("block 7 gives the session another root");
+    let service = Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
+    service.begin("s");
+    service.client.append("s", &Default::default(), b"bytes".to_vec()).unwrap();
+    service.client.seal("s", &Default::default()).unwrap();
+    let why = service.wait(|| {
+        let state = service.client.anchor_state("s").unwrap();
+        (state.status == AnchorStatus::Failed).then(|| state.reason.unwrap())
+    });
+    assert!(why.contains("block 7 gives the session another root"), "{why}");
+}
+
+#[test]
 fn another_chain_behind_the_same_setting_gets_nothing_and_is_named() {
     let (folder, ours, other) = (tempfile::tempdir().unwrap(), Engine::start(), Engine::start());
     let start = |engine: &Engine| {
