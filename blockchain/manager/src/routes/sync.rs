@@ -14,6 +14,7 @@ use lucid_http::reply::{Refusal, Reply};
 use super::blocks::height as height_in;
 use crate::app::App;
 use crate::ops::remove_block::remove_block as remove;
+use crate::workers::MISTAKE;
 use crate::workers::follow::synchronise;
 use crate::{facts, problems};
 
@@ -46,7 +47,12 @@ pub async fn sync_now(State(app): State<App>) -> Reply<(StatusCode, Json<SyncRep
             };
             Ok((StatusCode::ACCEPTED, Json(report)))
         }
-        Ok(Err(_)) => Err(Refusal::new(ErrorCode::Internal, "synchronising ended unexpectedly")),
+        Ok(Err(_)) => {
+            if let Some(follower) = app.follower() {
+                follower.note_mistake(MISTAKE);
+            }
+            Err(Refusal::new(ErrorCode::Internal, "synchronising ended unexpectedly"))
+        }
         Ok(Ok(None)) => Err(Refusal::new(
             ErrorCode::Conflict,
             "synchronising runs already: see the chain's status",
