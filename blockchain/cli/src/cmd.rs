@@ -147,7 +147,7 @@ impl Home {
 
     /// The same, with the passphrase that the folder wants and nobody has given yet.
     fn with_passphrase(&self, output: &Output) -> anyhow::Result<Self> {
-        let folders = [local::data_folder(self), local::chain_folder(self)];
+        let folders = [self.data.clone(), local::data_folder(self), local::chain_folder(self)];
         let wanted = self.server.is_none()
             && self.passphrase_file.is_none()
             && folders.iter().any(|folder| opens_with(folder) == Some(OpensWith::Passphrase));

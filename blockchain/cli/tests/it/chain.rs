@@ -435,3 +435,46 @@ fn the_folder_of_a_service_and_blocks_that_lie_elsewhere_are_found() {
     let found = home.json(&[&"chain", &"--blocks", &folder, &"info"]);
     assert_eq!(found["hash"], whole["hash"]);
 }
+
+#[test]
+fn a_chain_with_damage_says_what_it_knows_and_takes_the_blocks_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let all = lines();
+    std::fs::write(at.join("some"), text(&all[..4])).unwrap();
+    std::fs::write(at.join("all"), CHAIN).unwrap();
+    assert_eq!(ran(at, &["import", "some"]).0, 0);
+    let records = at.join("lucid-data/block-manager/blocks/00000001.blocks");
+    let mut bytes = std::fs::read(&records).unwrap();
+    let last = bytes.len() - 20;
+    bytes[last] ^= 1;
+    std::fs::write(&records, bytes).unwrap();
+    for reindexed in [false, true] {
+        if reindexed {
+            std::fs::remove_dir_all(at.join("lucid-data/block-manager/index")).unwrap();
+        }
+        let (code, found) = ran(at, &["info"]);
+        assert_eq!(
+            (code, &found["height"], &found["blocks"]),
+            (1, &json!(3), &json!(4)),
+            "{found}"
+        );
+        assert_eq!((&found["hash"], &found["genesis"]), (&all[3]["hash"], &all[0]["hash"]));
+        assert_eq!((&found["transactions"], &found["role"]), (&Value::Null, &json!("authority")));
+        assert!(found["damage"].as_str().unwrap().contains("blocks/00000001.blocks"), "{found}");
+    }
+    let output = chain(at, &["import", "all"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        (&found["known"], &found["stored"], &found["refused"]),
+        (&json!(3), &json!(1), &json!(1)),
+        "{found}"
+    );
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("the chain has this very block") && said.contains("lucid reindex"),
+        "{said}"
+    );
+    assert_eq!(ran(at, &["info"]).1["height"], json!(4));
+}
