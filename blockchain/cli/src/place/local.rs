@@ -951,7 +951,7 @@ impl AnchorEngine for Embedded<'_> {
         // Nobody else fills the pool, so there is nothing to wait for.
         while seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?.left > 0 {}
         let found = get_transaction(vault, chain.as_ref(), &submitted.found.id);
-        match found.map_err(unavailable)?.map(|found| found.status) {
+        match found.map_err(unread)?.map(|found| found.status) {
             Some(Status::Failed { reason, .. }) => Err(EngineError::Refused(format!(
                 "transaction {} failed: {reason}",
                 submitted.found.id
