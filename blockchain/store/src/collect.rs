@@ -124,7 +124,7 @@ pub struct Collected {
     pub chunks_spared: u64,
     /// Segments that were replaced.
     pub segments_rewritten: u64,
-    /// Segments left alone because a chunk in them is damaged.
+    /// Segments left alone: they are damaged, or may hold the last copy of something.
     pub segments_damaged: u64,
     /// By how much the files got smaller.
     pub bytes_freed: u64,
@@ -179,6 +179,8 @@ enum Ended {
 struct Work {
     done: Collected,
     left: BTreeSet<u32>,
+    /// How many bytes of records the index says are in each segment, once that is counted.
+    rows: Option<BTreeMap<u32, u64>>,
 }
 
 impl Work {
@@ -268,6 +270,7 @@ impl<'a> Collection<'a> {
             live * 3 < bytes * 2 || self.untidy.contains(&segment::path(number))
         };
         self.seal_open_segment(wasteful)?;
+        work.rows = Some(used.clone());
         self.split_overfull(Some(live), &mut work)?;
         let mut victims = Vec::new();
         for number in segment::numbers(self.vault.disk().as_ref())? {
@@ -343,6 +346,18 @@ impl<'a> Collection<'a> {
         Ok(used)
     }
 
+    /// How many bytes of records the index says are in each segment, or in one.
+    fn bytes_by_segment(&self, only: Option<u32>) -> Result<BTreeMap<u32, u64>, StoreError> {
+        let mut bytes: BTreeMap<u32, u64> = BTreeMap::new();
+        self.each_chunk(|_, placement| {
+            if only.is_none_or(|only| only == placement.segment) {
+                *bytes.entry(placement.segment).or_default() += record_bytes(placement);
+            }
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
     /// Seals the segment that is being appended to, if it is worth it.
     fn seal_open_segment(&self, worth: impl Fn(u64, u32) -> bool) -> Result<(), StoreError> {
         let number = index::watermark(self.vault.index())?.segment;
@@ -393,8 +408,13 @@ impl<'a> Collection<'a> {
                 return Ok(Ended::Open);
             }
         }
-        if !is_rewritten && number > at.segment {
-            return Ok(Ended::Open);
+        if !is_rewritten {
+            if number > at.segment {
+                return Ok(Ended::Open);
+            }
+            if segment::foreign(file.as_ref(), number, self.vault.store())?.is_some() {
+                return Ok(Ended::Damaged);
+            }
         }
         let may_lack_footer = is_rewritten || number < at.segment;
         Ok(match Footer::of_ended(file.as_ref(), number, may_lack_footer)? {
@@ -413,8 +433,12 @@ impl<'a> Collection<'a> {
             }
             drop(footer);
             let length = file.length().map_err(reading(number))?;
-            let moved = match self.victim(number, length, live)? {
-                Some(victim) => self.write_again(&victim.records),
+            let moved = match self.victim(number, length, live, work)? {
+                Some(victim) => {
+                    // Their rows are others now.
+                    work.rows = None;
+                    self.write_again(&victim.records)
+                }
                 None => {
                     work.left.insert(number);
                     continue;
@@ -472,12 +496,14 @@ impl<'a> Collection<'a> {
     ///
     /// So it is, too, where the index may lack the segment's rows: it was away when they were made. What has
     /// no row is dead only if nobody refers to it; and where nobody tells what is referred to, a segment of
-    /// which the index knows nothing at all is left alone.
+    /// which the index knows nothing at all is left alone. And so it is where the file lacks what the index
+    /// says is in it: it is an older copy, or another one, and what is missing may be put back.
     fn victim(
         &self,
         number: u32,
         length: u64,
         live: Option<&Names>,
+        work: &mut Work,
     ) -> Result<Option<Victim>, StoreError> {
         let unread = self.vault.unread();
         if unread.contains_key(&number) {
@@ -486,6 +512,12 @@ impl<'a> Collection<'a> {
         let Ended::Sealed((file, _, footer)) = self.ended(number)? else { return Ok(None) };
         let Some(origin) = self.origin(number, file.as_ref())? else { return Ok(None) };
         let (mut stands_for, level) = origin;
+        // Those that it says it replaces, and that are part of the store all the same, it does not.
+        for old in std::mem::take(&mut stands_for) {
+            if index::is_retired(self.vault.index(), old)? {
+                stands_for.push(old);
+            }
+        }
         stands_for.push(number);
         let mut records = Vec::new();
         let mut is_unknown = false;
@@ -507,7 +539,17 @@ impl<'a> Collection<'a> {
             records.push(entry);
         }
         if is_unknown && (live.is_some() || records.is_empty()) {
-            tracing::error!(number, "a segment is left alone: the index lacks its rows; reindex");
+            tracing::warn!(number, "a segment is left alone: the index has nothing of it");
+            return Ok(None);
+        }
+        let bytes = records.iter().map(|entry| record_bytes(&entry.placement)).sum::<u64>();
+        if work.rows.is_none() {
+            work.rows = Some(self.bytes_by_segment(None)?);
+        }
+        let said = work.rows.as_ref().and_then(|rows| rows.get(&number)).copied().unwrap_or(0);
+        // A chunk that was healed since has its row elsewhere: so it is counted once more.
+        if said > bytes && self.bytes_by_segment(Some(number))?.values().any(|said| *said > bytes) {
+            tracing::error!(number, "a segment is left alone: it lacks what the index has in it");
             return Ok(None);
         }
         records.sort_by_key(|entry| entry.placement.offset);
@@ -531,7 +573,7 @@ impl<'a> Collection<'a> {
             let (mut group, mut bytes, mut records, mut stands_for) = (Vec::new(), 0, 0, 0);
             while bytes < DRAFT_BYTES && records < DRAFT_RECORDS {
                 let Some((number, length)) = waiting.pop_front() else { break };
-                let Some(victim) = self.victim(number, length, live)? else {
+                let Some(victim) = self.victim(number, length, live, work)? else {
                     work.left.insert(number);
                     passed += length;
                     continue;

@@ -110,7 +110,11 @@ impl DataFolder {
         let is_new = !is_store(root)?;
         if is_new {
             begin_making(disk, root)?;
-            create(disk, options)?;
+            if let Err(refused) = create(disk, options) {
+                // Nothing was interrupted: what is there, or is put there meanwhile, is the next start's.
+                end_making(disk, root)?;
+                return Err(refused);
+            }
         }
         end_making(disk, root)?;
         let opened = Self::with_keys(root, options, real, true)?;
@@ -197,7 +201,8 @@ fn no_store(root: &Path) -> StoreError {
     ))
 }
 
-/// Clears away a store that was begun and never finished, and notes that another is begun.
+/// Clears away a store that was begun and never finished, and notes that another is begun. Keys that were
+/// there before are not this store's making: then nothing is noted, and never cleared away.
 fn begin_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
     let making = || StoreError::io("making a new store");
     let mark = disk::join(RUN, MAKING);
@@ -211,6 +216,9 @@ fn begin_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     refuse_leftovers(disk, root)?;
+    if !disk.list(KEYS).map_err(making())?.is_empty() {
+        return Ok(());
+    }
     disk.create(&mark).and_then(|file| file.sync()).map_err(making())?;
     disk.sync_folder(RUN).and_then(|()| disk.sync_folder("")).map_err(making())
 }

@@ -226,7 +226,7 @@ impl Recovery<'_> {
             index::set_watermark(&mut self.changes, &self.at);
         }
         self.write_changes()?;
-        self.settle_segments()?;
+        missing = self.settle_segments(missing)?;
         missing = missing.or_else(|| self.segment_of_others_ahead());
         if missing.is_none() && !self.parts.accept_loss {
             missing = self.no_segment_is_there()?;
@@ -250,6 +250,7 @@ impl Recovery<'_> {
     fn list_segments(&mut self) -> Result<(), StoreError> {
         let disk = self.parts.disk.as_ref();
         self.segments = self.segment_numbers()?.into_iter().collect();
+        // The walk and the writing begin at that one; those before it are judged by whoever reads them.
         for number in self.segments.range(self.at.segment..) {
             let path = segment::path(*number);
             // One that cannot be opened is named where it is read.
@@ -263,24 +264,40 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Brings what is known of segments, and the files that are there, together.
-    fn settle_segments(&mut self) -> Result<(), StoreError> {
+    /// Brings what is known of segments, and the files that are there, together. Says, too, if they prove
+    /// that the log lost its end.
+    fn settle_segments(
+        &mut self,
+        mut lost_end: Option<String>,
+    ) -> Result<Option<String>, StoreError> {
         let Parts { disk, store, index, accept_loss, .. } = self.parts;
         let disk = disk.as_ref();
         self.find_gaps();
-        rewrite::settle(disk, &store, index, &mut self.missing)?;
-        self.pass_replaced_segments()?;
+        let switched = rewrite::settle(disk, &store, index, &mut self.missing)?;
+        if let Some((sequence, number)) = switched
+            && sequence >= self.at.sequence
+            && !self.commits_are_missing
+            && !accept_loss
+            && lost_end.is_none()
+        {
+            let path = segment::path(number);
+            lost_end = Some(lost(&log::path(self.at.log.max(1)), &commits_missing(&path)));
+        }
+        if lost_end.is_none() {
+            self.pass_replaced_segments()?;
+        }
         let absent = rewrite::Absent {
             lost: &self.missing,
             unopened: &self.unopened,
             accepted: accept_loss,
         };
         let end = (self.at.segment, self.at.segment_offset);
-        self.unread = rewrite::settle_unread(disk, &store, index, end, &absent)?;
-        let mut lost = self.missing.clone();
-        rewrite::leave_accepted(&self.unread, &mut lost);
-        self.damage.extend(lost.into_iter().map(|gap| Damage::missing(gap, segment::path)));
-        Ok(())
+        let damage = &mut self.damage;
+        self.unread = rewrite::settle_unread(disk, &store, index, end, &absent, damage)?;
+        rewrite::leave_accepted(&self.unread, &mut self.missing);
+        let lost = self.missing.iter().cloned();
+        self.damage.extend(lost.map(|gap| Damage::missing(gap, segment::path)));
+        Ok(lost_end)
     }
 
     /// Looks for every segment that chunks were written to, whether or not its rows are made already.
@@ -322,7 +339,7 @@ impl Recovery<'_> {
     /// A segment that is another store's, where new ones of this one would be: it is neither taken in nor
     /// written over.
     fn segment_of_others_ahead(&self) -> Option<String> {
-        let path = segment::path(*self.foreign.range(self.at.segment + 1..).next()?);
+        let path = segment::path(*self.foreign.range(self.at.segment..).next()?);
         Some(format!(
             "{path} is no part of this store, and stands where its next chunks would: move the file out \
              of the folder"
@@ -331,12 +348,7 @@ impl Recovery<'_> {
 
     /// Where every segment is missing, their folder is not the one that it was.
     fn no_segment_is_there(&self) -> Result<Option<String>, StoreError> {
-        let is_accepted = |gap: &RangeInclusive<u32>| {
-            gap.clone().all(|number| self.unread.get(&number) == Some(&true))
-        };
-        if self.missing.iter().all(is_accepted)
-            || !segment::numbers(self.parts.disk.as_ref())?.is_empty()
-        {
+        if self.missing.is_empty() || !segment::numbers(self.parts.disk.as_ref())?.is_empty() {
             return Ok(None);
         }
         let folder = segment::FOLDER;
@@ -922,7 +934,7 @@ impl Recovery<'_> {
                 format!("the log ended at byte {offset} here once, and what was there is missing");
             (log::path(number), have, why)
         } else if let Some(segment) = self.segment_without_commits(found)? {
-            let why = format!("{segment} holds chunks whose commits are missing from the log");
+            let why = commits_missing(&segment);
             (log::path(found.0.max(1)), found.1, why)
         } else {
             return Ok(None);
@@ -941,10 +953,7 @@ impl Recovery<'_> {
             self.take_in_all_chunks()?;
             return Ok(None);
         }
-        Ok(Some(format!(
-            "{path}: {why}; put the file back from a copy, or run `lucid reindex --accept-loss` to \
-             go on without it"
-        )))
+        Ok(Some(lost(&path, &why)))
     }
 
     /// A segment that proves that commits are missing. Its footer is written when they are durable, and
@@ -1054,7 +1063,10 @@ impl Recovery<'_> {
             let path = segment::path(number);
             let context = || StoreError::io(format!("cutting {path}"));
             // One that has been replaced is not cut: while others are missing, it may be what is left.
-            if number < self.at.segment || index::is_retired(self.parts.index, number)? {
+            if number < self.at.segment
+                || self.foreign.contains(&number)
+                || index::is_retired(self.parts.index, number)?
+            {
                 continue;
             }
             if number > self.at.segment {
@@ -1095,6 +1107,18 @@ fn holds_any(file: &dyn DiskFile, path: &str, length: u64) -> Result<bool, Store
         }
     }
     Ok(false)
+}
+
+fn commits_missing(segment: &str) -> String {
+    format!("{segment} holds chunks whose commits are missing from the log")
+}
+
+/// Why nothing is written, and what to do.
+fn lost(path: &str, why: &str) -> String {
+    format!(
+        "{path}: {why}; put the file back from a copy, or run `lucid reindex --accept-loss` to go on \
+         without it"
+    )
 }
 
 fn other_log() -> StoreError {

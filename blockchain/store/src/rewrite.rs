@@ -14,8 +14,9 @@ use std::sync::Arc;
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::damage::DamageList;
 use crate::disk::{self, Disk, DiskFile};
-use crate::frame::{self, Header, Kind, Sealed};
+use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Changes, Index, Placement};
 use crate::segment::{self, Footer, FooterEntry, REWRITTEN, placement_of};
 use crate::{Damage, StoreError};
@@ -60,7 +61,11 @@ impl RewrittenHeader {
         let level = from.u8("level")?;
         let mut replaces = Vec::new();
         for _ in 0..from.u32("count of replaced segments")? {
-            replaces.push(from.u32("replaced segment")?);
+            let number = from.u32("replaced segment")?;
+            if !segment::is_number(number) {
+                return Err(WireFault::Invalid { what: "replaced segment" });
+            }
+            replaces.push(number);
         }
         from.finish()?;
         if !segment::is_rewritten(number) {
@@ -230,13 +235,15 @@ pub fn next_number(disk: &dyn Disk, index: &dyn Index) -> Result<u32, StoreError
 
 /// Brings the files of rewritten segments and the index together, at the end of recovery: takes in what
 /// the log lost the fact of, and says which files are missing. `missing` are segments that recovery
-/// looked for in vain; those that have been replaced are no loss.
+/// looked for in vain; those that have been replaced are no loss. Gives the highest sequence in a segment
+/// that was switched to without the log's saying so: it was in the log then.
 pub fn settle(
     disk: &dyn Disk,
     store: &[u8; 16],
     index: &dyn Index,
     missing: &mut Vec<RangeInclusive<u32>>,
-) -> Result<(), StoreError> {
+) -> Result<Option<(u64, u32)>, StoreError> {
+    let mut newest = None;
     let there = BTreeSet::from_iter(segment::numbers(disk)?);
     let known = BTreeSet::from_iter(index::rewritten(index)?);
     for number in there.iter().filter(|n| **n & REWRITTEN != 0 && !known.contains(n)) {
@@ -250,19 +257,55 @@ pub fn settle(
         if !switched {
             continue;
         }
-        // Its sources are removed only after the switch: so it was made, and the log lost the fact.
-        tracing::warn!(path, "a rewritten segment is taken in without its fact");
         let mut changes = Changes::new(index);
-        // Without its end it may have died half-way: then it stands for no file that is there.
-        let whole = matches!(Footer::find(file.as_ref(), *number)?, Some(Ok(_)));
-        let mut replaces = begin.replaces;
-        replaces.retain(|old| whole || !there.contains(old));
-        switch(disk, *number, &replaces, &mut changes)?;
+        match Footer::find(file.as_ref(), *number)? {
+            Some(Ok((_, footer))) => {
+                // Its sources are removed only after the switch: so it was made, and the log lost the fact.
+                tracing::warn!(path, "a rewritten segment is taken in without its fact");
+                switch(disk, *number, &begin.replaces, &mut changes)?;
+                let last = footer.entries.iter().map(|entry| (entry.sequence, *number)).max();
+                newest = newest.max(last);
+            }
+            _ => {
+                tracing::warn!(
+                    path,
+                    "what is whole of a segment that was being written is taken in"
+                );
+                take_in_copies(file.as_ref(), *number, &there, &mut changes)?;
+            }
+        }
         changes.write()?;
     }
     let gone = index::rewritten(index)?.into_iter().filter(|number| !there.contains(number));
     missing.extend(gone.map(|number| number..=number));
-    keep_lost(index, missing)
+    keep_lost(index, missing)?;
+    Ok(newest)
+}
+
+/// Takes in a segment without an end: the writing of it may have died half-way, so it stands for no other,
+/// and a record of it counts only where the copy that counted is not there.
+fn take_in_copies(
+    file: &dyn DiskFile,
+    number: u32,
+    there: &BTreeSet<u32>,
+    changes: &mut Changes<'_>,
+) -> Result<(), StoreError> {
+    let path = segment::path(number);
+    let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+    let mut scanner = Scanner::new(file, &path, 0, length);
+    while let Some(step) = scanner.step()? {
+        let Step::Record(offset, header) = step else { continue };
+        // After a power cut a header may be whole, and its payload not.
+        if header.kind == Kind::Chunk && frame::read_payload(file, &path, offset, &header)?.is_ok()
+        {
+            let at = placement_of(number, offset, &header);
+            index::find_chunk(changes, &ChunkName::new(header.name), &at, |known| {
+                Ok(there.contains(&known.segment))
+            })?;
+        }
+    }
+    index::note_rewritten(changes, number);
+    Ok(())
 }
 
 /// Of segments that are not there, keeps those that have not been replaced.
@@ -313,21 +356,31 @@ pub struct Absent<'a> {
 
 /// Takes in segments that could not be read when their rows were to be made and now can, up to `end`, where
 /// the last commit's chunks are. Chunks that were dropped meanwhile come back so, and are dropped again by
-/// the next collection. Notes which segments are not there now, and gives them, accepted losses among them.
+/// the next collection. Notes which segments are not there now, and gives them, accepted losses among them;
+/// those that are there all the same are named in `damage`.
 pub fn settle_unread(
     disk: &dyn Disk,
     store: &[u8; 16],
     index: &dyn Index,
     end: (u32, u64),
     absent: &Absent<'_>,
+    damage: &mut DamageList,
 ) -> Result<BTreeMap<u32, bool>, StoreError> {
     let mut unread = index::unread(index)?;
     for number in unread.keys().copied().collect::<Vec<_>>() {
         let mut changes = Changes::new(index);
-        if index::is_retired(index, number)? || find_again(disk, store, number, end, &mut changes)?
-        {
-            index::forget_unread(&mut changes, number);
-            unread.remove(&number);
+        let found = match index::is_retired(index, number)? {
+            true => Ok(()),
+            false => find_again(disk, store, number, end, &mut changes)?,
+        };
+        match found {
+            Ok(()) => {
+                index::forget_unread(&mut changes, number);
+                unread.remove(&number);
+            }
+            // One that is not there is named as a gap.
+            Err(None) => {}
+            Err(Some(why)) => damage.push(why),
         }
         changes.write()?;
     }
@@ -346,22 +399,30 @@ pub fn settle_unread(
     Ok(unread)
 }
 
-/// Makes the rows of a segment that is there again, where no newer copy has one. `false` when it is not.
+/// Makes the rows of a segment that is there again, where no newer copy has one. An error when it is not, or
+/// not as it was; then it says why.
 fn find_again(
     disk: &dyn Disk,
     store: &[u8; 16],
     number: u32,
     end: (u32, u64),
     changes: &mut Changes<'_>,
-) -> Result<bool, StoreError> {
+) -> Result<Result<(), Option<Damage>>, StoreError> {
     let path = segment::path(number);
-    let Ok(file) = disk::find(disk, &path)? else { return Ok(false) };
-    let is_ours = match number & REWRITTEN {
-        0 => segment::foreign(file.as_ref(), number, store)?.is_none(),
-        _ => RewrittenHeader::read(file.as_ref(), number, store)?.is_ok(),
+    if !segment::numbers(disk)?.contains(&number) {
+        return Ok(Err(None));
+    }
+    let file = match disk::find(disk, &path)? {
+        Ok(file) => file,
+        Err(why) => return Ok(Err(Some(why))),
     };
-    if !is_ours {
-        return Ok(false);
+    let fault = match number & REWRITTEN {
+        0 => segment::foreign(file.as_ref(), number, store)?
+            .map(|why| Damage::new(path.as_str(), 0, why)),
+        _ => RewrittenHeader::read(file.as_ref(), number, store)?.err(),
+    };
+    if fault.is_some() {
+        return Ok(Err(fault));
     }
     let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
     let footer = match Footer::find(file.as_ref(), number)? {
@@ -377,7 +438,7 @@ fn find_again(
             is_newer(disk, &entry.name, known, entry.sequence)
         })?;
     }
-    Ok(true)
+    Ok(Ok(()))
 }
 
 /// Removes files that have been replaced, and rewritten ones whose switch never came: only while no

@@ -292,6 +292,13 @@ impl Reader<'_> {
                 return Ok(next);
             }
         };
+        if from == 0
+            && number & REWRITTEN == 0
+            && let Some(why) = segment::foreign(file.as_ref(), number, self.vault.store())?
+        {
+            self.found(Damage::new(path, 0, why), None);
+            return Ok(next);
+        }
         let mut chunks = self.entries(number, &path, &file, from, to)?;
         chunks.sort_by_key(|(_, placement)| placement.offset);
         for (name, placement) in chunks {

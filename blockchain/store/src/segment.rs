@@ -39,6 +39,11 @@ pub fn is_rewritten(number: u32) -> bool {
     (REWRITTEN + 1..=REWRITTEN_MAX).contains(&number)
 }
 
+/// Whether any segment may have this number.
+pub fn is_number(number: u32) -> bool {
+    is_rewritten(number) || (1..=log::FILE_MAX).contains(&number)
+}
+
 /// The path of a segment: `chunks/00000001.seg`, and `chunks/R0000001.seg` for a rewritten one.
 pub fn path(number: u32) -> String {
     match number & REWRITTEN {
@@ -437,8 +442,10 @@ mod tests {
         for _ in 0..2 {
             for (name, placement, bytes) in &places {
                 assert_eq!(segments.read(name, placement).unwrap().1, bytes);
-                // The first one is asked for all the time, and stays.
+                // The first one is asked for all the time, and stays: it is read, and not opened.
+                let calls = disk.calls();
                 segments.read(&places[0].0, &places[0].1).unwrap();
+                assert_eq!(disk.calls(), calls + 1);
                 assert!(disk.open_files() <= 3);
             }
         }

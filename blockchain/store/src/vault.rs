@@ -92,7 +92,10 @@ impl VaultFact {
                     }
                     let count = from.u32("count")?;
                     let replaces =
-                        (0..count).map(|_| from.u32("segment")).collect::<Result<_, _>>()?;
+                        (0..count).map(|_| from.u32("segment")).collect::<Result<Vec<_>, _>>()?;
+                    if !replaces.iter().all(|old| crate::segment::is_number(*old)) {
+                        return Err(WireFault::Invalid { what: "replaced segment" });
+                    }
                     Self::Switched { to, replaces }
                 }
                 _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
@@ -334,6 +337,12 @@ impl Vault {
         })
     }
 
+    /// Whether a place is in no file: the segment was away when the store was opened, or has been replaced.
+    pub fn is_nowhere(&self, placement: &Placement) -> Result<bool, StoreError> {
+        Ok(self.doubts.unread.contains_key(&placement.segment)
+            || index::is_retired(self.index.as_ref(), placement.segment)?)
+    }
+
     /// Where a chunk is, unless it is unknown.
     pub fn placement(&self, key: impl Into<ChunkKey>) -> Result<Option<Placement>, StoreError> {
         index::placement(self.index.as_ref(), &self.sealer.chunk_name(key))
@@ -405,7 +414,9 @@ impl Vault {
         if self.damage.lock().note(damage.clone()) {
             tracing::error!(%damage, "a chunk is damaged");
         }
-        if known || self.disk.only_read().is_some() {
+        // What is in a segment that is away is no copy meanwhile, and a sound one again when it is back.
+        let is_away = self.doubts.unread.contains_key(&placement.segment);
+        if known || is_away || self.committer.is_none() {
             return;
         }
         self.doubts.add(*name, *placement);

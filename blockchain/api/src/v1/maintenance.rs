@@ -99,7 +99,7 @@ pub struct GarbageCollected {
     pub bytes_freed: u64,
     /// Files that were written anew without what was dropped.
     pub segments_rewritten: u64,
-    /// Files left alone because a chunk in them is damaged.
+    /// Files left alone: they are damaged, or may hold the last copy of something.
     pub segments_damaged: u64,
     /// Whether it was stopped before its end.
     pub stopped: bool,
@@ -126,7 +126,7 @@ pub struct Optimised {
     pub segments_rewritten: u64,
     /// By how much the files got smaller.
     pub bytes_freed: u64,
-    /// Files left alone because a chunk in them is damaged.
+    /// Files left alone: they are damaged, or may hold the last copy of something.
     pub segments_damaged: u64,
     /// Whether it was stopped before its end.
     pub stopped: bool,

@@ -67,7 +67,7 @@ impl Gc {
         }
         if collected.segments_damaged > 0 {
             output.warn(&format!(
-                "{} files were left alone because a chunk in them is damaged",
+                "{} files were left alone: they are damaged, or may hold the last copy of something",
                 collected.segments_damaged
             ));
         }

@@ -35,7 +35,7 @@ impl Optimise {
         })?;
         if optimised.segments_damaged > 0 {
             output.warn(&format!(
-                "{} files were left alone because a chunk in them is damaged",
+                "{} files were left alone: they are damaged, or may hold the last copy of something",
                 optimised.segments_damaged
             ));
         }

@@ -277,18 +277,33 @@ fn keys_that_are_there_without_a_store_are_kept_and_never_written_over() {
             }
         });
         let before = keys(home.path());
-        let text = refusal(home.path(), &options(true, None));
-        assert!(text.contains(name) && text.contains("move keys/ away"), "{text}");
-        assert_eq!(keys(home.path()), before);
+        for _ in 0..2 {
+            let text = refusal(home.path(), &options(true, None));
+            assert!(text.contains(name) && text.contains("move keys/ away"), "{text}");
+            assert_eq!(keys(home.path()), before);
+        }
     }
+    // A first start that was refused for another reason clears nothing away, either.
+    let home = tempfile::tempdir().unwrap();
+    let nowhere = home.path().join("nowhere");
+    let no_passphrase =
+        Options { passphrase: Some(Passphrase::File(nowhere)), ..options(true, None) };
+    refusal(home.path(), &no_passphrase);
+    for (name, bytes) in keys(whole.path()) {
+        fs::write(home.path().join("keys").join(name), bytes).unwrap();
+    }
+    DataFolder::open(home.path(), &options(true, None)).unwrap();
+    assert_eq!(keys(home.path()), keys(whole.path()));
     // A root key that would not be the one of the new store is not removed.
     let home = with(&|keys| ["data.keys", "data.keys.copy"].iter().for_each(|n| remove(keys, n)));
     let before = keys(home.path());
     let text = Zeroizing::new("a long enough passphrase".to_owned());
     let options = Options { passphrase: Some(Passphrase::Text(text)), ..options(true, None) };
-    let text = refusal(home.path(), &options);
-    assert!(text.contains("root.key") && text.contains("move"), "{text}");
-    assert_eq!(keys(home.path()), before);
+    for _ in 0..2 {
+        let text = refusal(home.path(), &options);
+        assert!(text.contains("root.key") && text.contains("move"), "{text}");
+        assert_eq!(keys(home.path()), before);
+    }
 }
 
 #[test]

@@ -165,6 +165,37 @@ fn rubbish_between_records_is_read_a_few_times_at_most() {
 /// The sample that fuzzing found: log 1 has bytes behind its last commit, log 2 is gone, and log 3 has no
 /// sound first record.
 #[test]
+fn a_fact_acknowledged_after_the_loss_of_the_log_that_the_mark_names_is_there_at_the_next_start() {
+    let store = Store::new(true);
+    for (third, killed, kept) in [b"xx".as_slice(), b""].into_iter().flat_map(|third| {
+        [(false, false), (true, false), (false, true), (true, true)].map(|(a, b)| (third, a, b))
+    }) {
+        let what = format!("third {} bytes, killed {killed}, index kept {kept}", third.len());
+        let disk = store.disk();
+        let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
+        for n in (0..).take_while(|_| disk.list("log").unwrap().len() < 3) {
+            Entry::new(n, 1, vec![]).commit(&vault).unwrap();
+        }
+        drop(vault);
+        disk.unlink("log/00000002.log").unwrap();
+        write(&disk, "log/00000003.log", third);
+        let index = Arc::new(MemoryIndex::new());
+        let vault = store.open_with(&disk, index.clone(), Limits::default(), true).unwrap();
+        Entry::new(7_000, 1, vec![]).commit(&vault).unwrap();
+        let disk = if killed {
+            disk.after_kill(disk.calls())
+        } else {
+            drop(vault);
+            disk
+        };
+        let index = if kept { index_of(&index.rows()) } else { Arc::new(MemoryIndex::new()) };
+        let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
+        assert_eq!(vault.read_only(), None, "{what}");
+        assert!(facts_of(index.as_ref()).contains(&fact(7_000, &[])), "{what}");
+    }
+}
+
+#[test]
 fn a_fact_acknowledged_after_an_accepted_loss_is_there_at_the_next_start() {
     let store = Store::new(true);
     for (rest, closed, third) in [

@@ -120,6 +120,7 @@ fn a_segment_that_is_gone_is_named_and_nothing_relies_on_it() {
     assert_eq!(vault.damage(), []);
     assert_eq!(scrubbed(&vault), [""; 0]);
     for bytes in &chunks {
+        assert!(vault.knows(&id_of(bytes), true).unwrap());
         assert_eq!(reads(&vault, bytes), Ok(true));
     }
 }
@@ -359,6 +360,243 @@ fn a_rewriting_that_died_half_way_replaces_no_segment_that_is_there() {
             }
         }
     }
+}
+
+/// Two generations: a rewritten segment, and appended ones behind it. And the bytes of the segment that
+/// rewrites all of them.
+struct Generations {
+    store: Store,
+    disk: SimulatedDisk,
+    older: Vec<Vec<u8>>,
+    newer: Vec<Vec<u8>>,
+    draft: Vec<u8>,
+}
+
+const OLDER: &str = "chunks/R0000001.seg";
+const DRAFT: &str = "chunks/R0000002.seg";
+
+fn generations() -> Generations {
+    let (store, disk, index, older) = filled();
+    let vault = store.open(&disk, &index).unwrap();
+    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    let newer = fill(&vault, 100, 12);
+    drop(vault);
+    let later = disk.fork();
+    let vault = store.open(&later, &index_of(&index.rows())).unwrap();
+    vault.collect().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
+    drop(vault);
+    let draft = files(&later)[DRAFT].clone();
+    Generations { store, disk, older, newer, draft }
+}
+
+#[test]
+fn half_a_draft_stands_for_nothing_when_it_was_taken_in() {
+    let Generations { store, disk, older, newer, draft } = generations();
+    let lost = files(&disk)[OLDER].clone();
+    // Ended behind any record, or in one.
+    for length in (200..draft.len() - 100).step_by(draft.len() / 7) {
+        let disk = without(&disk, OLDER);
+        put_back(&disk, DRAFT, &draft[..length]);
+        let index = fresh();
+        let vault = store.open(&disk, &index).unwrap();
+        assert!(names_missing(&vault, OLDER), "{:?}", vault.damage());
+        for bytes in &newer {
+            assert_eq!(reads(&vault, bytes), Ok(true), "{length}");
+        }
+        let kept: Vec<_> = older[..2].iter().chain(&newer).cloned().collect();
+        collect(&vault, &kept);
+        vault.collect().unwrap().repack(15, 1, true, &mut |_, _| true).unwrap();
+        drop(vault);
+        for index in [index, fresh()] {
+            let vault = store.open(&disk, &index).unwrap();
+            for bytes in &newer {
+                assert_eq!(reads(&vault, bytes), Ok(true), "{length}");
+            }
+        }
+        // The lost one is still wanted, and has its chunks when it is back.
+        put_back(&disk, OLDER, &lost);
+        let vault = store.open(&disk, &fresh()).unwrap();
+        for bytes in &kept {
+            assert_eq!(reads(&vault, bytes), Ok(true), "{length}");
+        }
+        assert!(files(&disk).contains_key(OLDER));
+    }
+}
+
+#[test]
+fn what_was_switched_to_without_the_logs_saying_so_tells_that_the_log_lost_its_end() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), fresh());
+    let vault = store.open(&disk, &index).unwrap();
+    fill(&vault, 0, 4);
+    drop(vault);
+    let (mark, logs) = (files(&disk)["CLOSED"].clone(), disk.list("log").unwrap());
+    let vault = store.open(&disk, &index).unwrap();
+    vault.collect().unwrap().condense(&|_| Ok(true), &mut |_, _| true).unwrap();
+    let chunks = fill(&vault, 100, 12);
+    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    drop(vault);
+    let lost = disk.fork();
+    for name in disk.list("log").unwrap().iter().filter(|name| !logs.contains(name)) {
+        lost.unlink(&format!("log/{name}")).unwrap();
+    }
+    lost.unlink("CLOSED").unwrap();
+    put_back(&lost, "CLOSED", &mark);
+    let vault = store.open(&lost, &fresh()).unwrap();
+    let why = vault.read_only().unwrap();
+    assert!(why.contains("commits are missing") && why.contains("accept-loss"), "{why}");
+    drop(vault);
+    let vault = store.open_with(&lost, fresh(), SMALL, true).unwrap();
+    assert_eq!(vault.read_only(), None);
+    for bytes in &chunks {
+        assert_eq!(reads(&vault, bytes), Ok(true));
+    }
+}
+
+#[test]
+fn a_log_that_is_put_back_is_read_whole_by_the_index_that_was_made_without_it() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), fresh());
+    let vault = store.open(&disk, &index).unwrap();
+    let first = fill(&vault, 0, 4);
+    drop(vault);
+    let (mark, logs) = (files(&disk)["CLOSED"].clone(), disk.list("log").unwrap());
+    let vault = store.open(&disk, &index).unwrap();
+    // A segment that stays, and others behind it of which nothing does.
+    let more = fill(&vault, 100, 6);
+    fill(&vault, 200, 12);
+    drop(vault);
+    let vault = store.open(&disk, &index).unwrap();
+    let live = [first, more].concat();
+    assert!(collect(&vault, &live).segments_rewritten > 1);
+    drop(vault);
+    let lost = disk.fork();
+    let mut away = Vec::new();
+    for name in disk.list("log").unwrap().iter().filter(|name| !logs.contains(name)) {
+        let path = format!("log/{name}");
+        away.push((path.clone(), files(&disk)[&path].clone()));
+        lost.unlink(&path).unwrap();
+    }
+    let newest = files(&lost)["CLOSED"].clone();
+    lost.unlink("CLOSED").unwrap();
+    put_back(&lost, "CLOSED", &mark);
+    let index = fresh();
+    let vault = store.open(&lost, &index).unwrap();
+    assert!(vault.read_only().is_some());
+    drop(vault);
+    for (path, bytes) in &away {
+        put_back(&lost, path, bytes);
+    }
+    lost.unlink("CLOSED").unwrap();
+    put_back(&lost, "CLOSED", &newest);
+    let vault = store.open(&lost, &index).unwrap();
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+    for bytes in &live {
+        assert_eq!(reads(&vault, bytes), Ok(true));
+    }
+}
+
+#[test]
+fn a_segment_that_lacks_what_the_index_has_in_it_is_left_alone() {
+    let (store, disk, index, chunks) = filled();
+    let right = files(&disk)[FIRST].clone();
+    let vault = store.open(&disk, &index).unwrap();
+    let mut places: Vec<_> = chunks
+        .iter()
+        .filter_map(|bytes| {
+            let name = vault.sealer().chunk_name(&id_of(bytes));
+            placement(index.as_ref(), &name).unwrap().filter(|at| at.segment == 1)
+        })
+        .collect();
+    drop(vault);
+    places.sort_by_key(|at| at.offset);
+    // As it was while it was still written to.
+    disk.unlink(FIRST).unwrap();
+    put_back(&disk, FIRST, &right[..places[2].offset as usize]);
+    let vault = store.open(&disk, &index).unwrap();
+    let repacked = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    assert_eq!(repacked.segments_damaged, 1);
+    assert_eq!(collect(&vault, &chunks[5..]).segments_damaged, 1);
+    drop(vault);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let found = store.audit(shared).unwrap();
+    assert!(found.damage.iter().any(|d| d.file == FIRST), "{:?}", found.damage);
+    disk.unlink(FIRST).unwrap();
+    put_back(&disk, FIRST, &right);
+    for index in [index, fresh()] {
+        let vault = store.open(&disk, &index).unwrap();
+        for bytes in &chunks[5..] {
+            assert_eq!(reads(&vault, bytes), Ok(true));
+        }
+    }
+}
+
+#[test]
+fn a_segment_of_another_store_in_the_place_of_one_of_ours_is_not_touched() {
+    let other = Store::new(false);
+    let other_disk = other.disk();
+    let vault = other.open(&other_disk, &fresh()).unwrap();
+    fill(&vault, 500, 20);
+    drop(vault);
+    let theirs = files(&other_disk)[FIRST].clone();
+    // In the place of the one that is written to.
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), fresh());
+    let vault = store.open(&disk, &index).unwrap();
+    let only = fill(&vault, 0, 1);
+    drop(vault);
+    let ours = files(&disk)[FIRST].clone();
+    disk.unlink(FIRST).unwrap();
+    put_back(&disk, FIRST, &theirs);
+    for index in [index.clone(), fresh()] {
+        let vault = store.open(&disk, &index).unwrap();
+        assert!(
+            vault.read_only().unwrap().contains("move the file out"),
+            "{:?}",
+            vault.read_only()
+        );
+        drop(vault);
+        assert_eq!(files(&disk)[FIRST], theirs);
+    }
+    disk.unlink(FIRST).unwrap();
+    put_back(&disk, FIRST, &ours);
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!(reads(&vault, &only[0]), Ok(true));
+    drop(vault);
+    // And of an older one, beside an index that has all rows.
+    let (store, disk, index, chunks) = filled();
+    let ours = files(&disk)[FIRST].clone();
+    let theirs = theirs.repeat(3);
+    disk.unlink(FIRST).unwrap();
+    put_back(&disk, FIRST, &theirs);
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!(scrubbed(&vault), [FIRST]);
+    collect(&vault, &chunks);
+    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    drop(vault);
+    assert_eq!(files(&disk)[FIRST], theirs);
+    disk.unlink(FIRST).unwrap();
+    put_back(&disk, FIRST, &ours);
+    let vault = store.open(&disk, &index).unwrap();
+    for bytes in &chunks {
+        assert_eq!(reads(&vault, bytes), Ok(true));
+    }
+}
+
+#[test]
+fn after_an_accepted_loss_drafts_are_cleared_away_again() {
+    let Generations { store, disk, .. } = generations();
+    let gone = disk.list("chunks").unwrap().into_iter().rfind(|name| !name.starts_with('R'));
+    let disk = without(&disk, &format!("chunks/{}", gone.unwrap()));
+    // All that this one replaces is there.
+    let begin = files(&disk)[OLDER].clone();
+    let index = fresh();
+    drop(store.open_with(&disk, index.clone(), SMALL, true).unwrap());
+    let of_nothing = "chunks/R0000007.seg";
+    put_back(&disk, of_nothing, &begin);
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+    assert!(!files(&disk).contains_key(of_nothing));
 }
 
 #[test]
