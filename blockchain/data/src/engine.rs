@@ -84,7 +84,9 @@ impl AnchorEngine for HttpEngine {
         match self.client()?.transaction_proof(transaction_id) {
             Ok(proof) => Ok(Some(confirmed(proof))),
             Err(error) if error.is_not_found() => Ok(None),
-            Err(error) if error.is_damage() => Err(EngineError::Damaged(error.to_string())),
+            Err(error) if error.is_damage() && !error.is_of_every_id() => {
+                Err(EngineError::Damaged(error.to_string()))
+            }
             Err(error) => Err(EngineError::Unavailable(error.to_string())),
         }
     }
@@ -96,7 +98,9 @@ fn explain(error: &ClientError) -> EngineError {
         Some(refused) if matches!(refused.status, 400 | 409 | 413 | 422) => {
             EngineError::Refused(refused.to_string())
         }
-        _ if error.is_damage() => EngineError::Damaged(error.to_string()),
+        _ if error.is_damage() && !error.is_of_every_id() => {
+            EngineError::Damaged(error.to_string())
+        }
         _ => EngineError::Unavailable(error.to_string()),
     }
 }

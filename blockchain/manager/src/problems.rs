@@ -5,6 +5,7 @@
 use lucid_api::problem::ErrorCode;
 use lucid_core::transaction::{AdmissionFault, TransactionFault};
 use lucid_http::reply::Refusal;
+use lucid_store::chain::is_of_every_id;
 use lucid_store::{CommitError, StoreError};
 
 use crate::given::broken;
@@ -26,8 +27,12 @@ pub fn store(error: StoreError) -> Refusal {
     match error {
         StoreError::Commit { error, .. } => commit(error),
         StoreError::Damaged(damage) => {
-            Refusal::new(ErrorCode::Internal, format!("what is stored there is damaged: {damage}"))
-                .documented("BM_004")
+            let detail = format!("what is stored there is damaged: {damage}");
+            let refusal = Refusal::new(ErrorCode::Internal, detail).documented("BM_004");
+            match is_of_every_id(&damage) {
+                true => refusal.with("ids_unknown", true),
+                false => refusal,
+            }
         }
         _ => Refusal::new(ErrorCode::Unavailable, "the store cannot be read now")
             .documented("ST_003"),

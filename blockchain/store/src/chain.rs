@@ -30,7 +30,7 @@ use lucid_core::record::BlockRecord;
 use lucid_core::transaction::{IdDigest, Transaction};
 use lucid_core::validate::ValidBlock;
 
-pub use files::{ChainFiles, ChainParts};
+pub use files::{ChainFiles, ChainParts, is_of_every_id};
 pub use memory::ChainMemory;
 pub use tip::TIP;
 

@@ -143,6 +143,13 @@ impl ClientError {
         self.refused().is_some_and(|refused| refused.documented == "BM_004")
     }
 
+    /// Whether that damage is of the chain as a whole: of no id that it does not find is it known that it is
+    /// not there.
+    pub fn is_of_every_id(&self) -> bool {
+        let unknown = self.refused().and_then(|refused| refused.details.get("ids_unknown"));
+        unknown.is_some_and(|unknown| unknown == true)
+    }
+
     /// Whether the service may have carried the call out in spite of the error.
     pub fn maybe_applied(&self) -> bool {
         match self {

@@ -61,7 +61,7 @@ use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session, ver
 use lucid_data_chain::row::SessionName;
 use lucid_data_chain::{Opened, reply};
 use lucid_store::audit::audit;
-use lucid_store::chain::{ChainStore, Stretch};
+use lucid_store::chain::{ChainStore, Stretch, is_of_every_id};
 use lucid_store::disk::Disk;
 use lucid_store::folder::{
     OnlyRead, Options, STORE, STORE_TITLE, copy_name, is_store, parse_label,
@@ -921,7 +921,9 @@ fn unavailable(error: impl std::fmt::Display) -> EngineError {
 /// What cannot be read of one anchor's block is damage of that one.
 fn unread(error: StoreError) -> EngineError {
     match error {
-        StoreError::Damaged(damage) => EngineError::Damaged(damage.to_string()),
+        StoreError::Damaged(damage) if !is_of_every_id(&damage) => {
+            EngineError::Damaged(damage.to_string())
+        }
         error => unavailable(error),
     }
 }

@@ -89,6 +89,16 @@ pub fn collect_garbage(
         let left = count_sessions(vault)?.sessions.bytes.saturating_sub(expired);
         refuse_abnormal("removing expired sessions would end", expired, left)?;
     }
+    if !dry_run {
+        // What ends a session's time, or holds it, is in the log: while that cannot be read whole, the index
+        // may know a sealed session as one that was left behind, and removing it could not be undone.
+        let would = expire_sessions(vault, locks, key, now, keep_days, true)?;
+        if would.retention + would.interrupted > 0 {
+            vault.facts(&mut |_| Ok(()), &mut |done, total| {
+                watch(Stage::Finding, done, total);
+            })?;
+        }
+    }
     let expired = expire_sessions(vault, locks, key, now, keep_days, dry_run)?;
     if !dry_run {
         expire_uploads(vault, now)?;

@@ -72,6 +72,14 @@ pub fn create_session(
     };
     if let Some(existing) = existing {
         let interrupted = existing.one_shot && existing.sealed.is_none();
+        if interrupted
+            && (existing.anchored.is_some() || vault.index().get(&name.manifest_key())?.is_some())
+        {
+            return Err(OpError::Conflict(format!(
+                "session {id} was sealed, and its manifest cannot be read: put the log back from a copy \
+                 and reindex, or choose another id"
+            )));
+        }
         let answerable =
             same(&existing, &request) || (request.one_shot && existing.sealed.is_some());
         match request.one_shot && interrupted {

@@ -98,7 +98,16 @@ fn deliver_range(
             from.clone_from(&key);
             from.push(0);
             let Some(name) = row::name_in(&key) else { continue };
-            let Some((session, text)) = find(vault, round.own, &name)? else { continue };
+            let (session, text) = match find(vault, round.own, &name) {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                // The others are none the worse for it. Whose it is may not be known, either.
+                Err(error) if error.is_damage() => {
+                    tracing::error!(%error, "what is stored of an anchor is damaged");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match round.deliver(&session, &text) {
                 Ok(true) => delivered.anchored.push(session),
                 Ok(false) => delivered.waiting.push(session),
@@ -146,7 +155,9 @@ fn oldest(
         let rows = vault.index().scan(&from, &to, 1, false)?;
         let Some((key, _)) = rows.into_iter().next() else { return Ok(None) };
         if let Some(name) = row::name_in(&key)
-            && find(vault, own, &name)?.is_some()
+            && let found = find(vault, own, &name)
+            && !found.as_ref().is_err_and(OpError::is_damage)
+            && found?.is_some()
         {
             return Ok(Some(name));
         }

@@ -95,8 +95,13 @@ fn tolerant<T>(outcome: Result<T, OpError>) -> Result<bool, OpError> {
     }
 }
 
+/// One that lost facts to damage, or that is in a block, may have been sealed, and its seal cannot be read.
 fn is_interrupted(session: &SessionRow, before: Timestamp) -> bool {
-    session.one_shot && session.sealed.is_none() && session.started_at < before
+    session.one_shot
+        && session.sealed.is_none()
+        && !session.has_gap
+        && session.anchored.is_none()
+        && session.started_at < before
 }
 
 /// Takes an interrupted archive away without a trace: it was never sealed, so nobody was promised

@@ -368,6 +368,8 @@ fn place(
     if let (Some(alias), Some(known)) =
         (&wanted.alias, placed.as_ref().and_then(|placed| placed.alias.as_ref()))
         && alias != known
+        // An earlier version gave it that name, too.
+        && !same_alias
     {
         return Err(OpError::Conflict(format!(
             "the chunk at index {index} of session {id} is called {known}, and not {alias}"

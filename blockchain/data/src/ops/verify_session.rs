@@ -79,12 +79,17 @@ pub fn verify_session(
 }
 
 /// A session that was sealed with a manifest that cannot be read counts as open; that is a fault, and named.
+/// One that was sealed, or removed, since it was looked at is none.
 fn verify_open(
     vault: &Vault,
     name: &SessionName,
     verified: &mut SessionVerified,
 ) -> Result<(), OpError> {
     if vault.index().get(&name.manifest_key())?.is_none() {
+        return Ok(());
+    }
+    let now = crate::row::session(vault.index(), vault.sealer(), name)?;
+    if now.is_none_or(|session| session.sealed.is_some()) {
         return Ok(());
     }
     let why = match Manifest::parse(manifest_text(vault, name)?.as_bytes()) {

@@ -73,7 +73,7 @@ pub fn write_readable<W: Write>(
         let visited = visit_entries(source, &below, None, |entry| {
             found = true;
             let path = entry.path.clone();
-            let settled = chosen.settle(source, entry).map_err(Unwritten::Entry);
+            let settled = chosen.settle(source, entry).map_err(Unwritten::of_entry);
             match settled.and_then(|entry| packing.add(&mut tarball, &entry)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(Unwritten::Entry(error)) => {
@@ -95,7 +95,8 @@ pub fn write_readable<W: Write>(
                 left_out.push((below, error));
             }
             Ok(()) => {}
-            Err(error) => left_out.push((below, error)),
+            Err(error) if error.is_damage() => left_out.push((below, error)),
+            Err(error) => return Err(error),
         }
     }
     if packing.is_empty && !left_out.is_empty() {
@@ -108,6 +109,14 @@ pub fn write_readable<W: Write>(
 enum Unwritten {
     Entry(OpError),
     Stream(OpError),
+}
+
+impl Unwritten {
+    /// Damage of an entry is its own matter. What fails for another reason may fail for all of them, and a
+    /// tar that ends as a whole one would hide that.
+    fn of_entry(error: OpError) -> Self {
+        if error.is_damage() { Self::Entry(error) } else { Self::Stream(error) }
+    }
 }
 
 struct Packing<'a> {
@@ -137,7 +146,7 @@ impl Packing<'_> {
                 }
                 Ok(())
             });
-            read.map_err(Unwritten::Entry)?;
+            read.map_err(Unwritten::of_entry)?;
         }
         match tarball.entry(entry) {
             Err(error @ TarError::Unsafe(_)) => return Err(Unwritten::Entry(refuse(error))),

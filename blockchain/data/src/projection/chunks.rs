@@ -168,7 +168,9 @@ impl SessionProjection {
                 }
             }
             self.put(changes, key, &row.encode())?;
-            for alias in row.alias.into_iter().chain([chunk.to_string()]) {
+            // Earlier versions let one chunk have several names: each of them goes on to find it.
+            let own = fact.alias.clone().filter(|_| is_first);
+            for alias in row.alias.into_iter().chain(own).chain([chunk.to_string()]) {
                 let key = Alias::key(&self.sealer, &alias, &name);
                 if changes.get(&key)?.is_none() {
                     self.put(changes, key, &Alias::encode(index))?;
@@ -225,18 +227,19 @@ impl SessionProjection {
             }
             self.forget_placed(name, index, changes)?;
         }
-        // Behind a gap there may be more; how far is only known by looking. Further than anything may be put
-        // there is none, whatever rows were lost.
+        // Behind a gap there may be more; how far is only known by looking. Further from each than anything
+        // may be put there is none, whatever rows were lost.
         let mut left = session.pending;
-        let first = session.chunk_count();
-        for index in first..first.saturating_add(AHEAD_MAX + CHUNKS_MAX as u64) {
-            if left == 0 {
-                break;
-            }
+        let ahead = AHEAD_MAX + CHUNKS_MAX as u64;
+        let mut index = session.chunk_count();
+        let mut end = index.saturating_add(ahead);
+        while left > 0 && index < end {
             if let Some(placed) = self.forget_placed(name, index, changes)? {
                 forget(changes, &placed.chunk, placed.length)?;
                 left -= 1;
+                end = index.saturating_add(ahead);
             }
+            index += 1;
         }
         if left > 0 {
             tracing::error!(session.id = %session.id, left, "rows of chunks that waited are lost");

@@ -3,6 +3,7 @@
 //! Called by maintenance, a stretch at a time, and for the whole chain on demand. Nothing is repaired:
 //! what is wrong is named. A pruned block is judged by its record.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use lucid_core::block::Candidate;
@@ -16,6 +17,8 @@ use crate::given::Pins;
 
 /// Blocks that are named one by one; further ones are counted.
 pub(super) const NAMED_MAX: usize = 1_000;
+/// So many blocks that could not be judged are remembered.
+const UNJUDGED_MAX: usize = 100_000;
 
 /// A block that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,9 @@ pub struct Integrity {
     pub next: u64,
     /// Blocks that are not there, or not all of them.
     pub missing: Vec<u64>,
+    /// Blocks of which it could not be said whether they break one: they, or what they are judged by, cannot be
+    /// read.
+    pub unjudged: BTreeSet<u64>,
     /// Blocks that break a rule.
     pub invalid: Vec<Invalid>,
     /// Damaged places that were met.
@@ -48,10 +54,17 @@ pub struct Integrity {
 impl Integrity {
     fn missing(&mut self, height: u64, damage: Option<Damage>) {
         tracing::warn!("Missing block at index {height}");
+        self.unjudged(height);
         self.faults += 1;
         if self.missing.len() < NAMED_MAX {
             self.missing.push(height);
             self.damage.extend(damage.filter(|damage| !self.damage.contains(damage)));
+        }
+    }
+
+    fn unjudged(&mut self, height: u64) {
+        if self.unjudged.len() < UNJUDGED_MAX {
+            self.unjudged.insert(height);
         }
     }
 
@@ -75,9 +88,10 @@ pub fn check_integrity(
     let Some(tip) = chain.tip()? else { return Ok(found) };
     for height in range.start..range.end.min(tip.height + 1) {
         match look_at(chain, now, height) {
-            Ok(None) => found.missing(height, None),
-            Ok(Some(Ok(()))) => {}
-            Ok(Some(Err(why))) => found.invalid(height, why),
+            Ok(Looked::Absent) => found.missing(height, None),
+            Ok(Looked::Sound) => {}
+            Ok(Looked::Unjudged) => found.unjudged(height),
+            Ok(Looked::Invalid(why)) => found.invalid(height, why),
             Err(StoreError::Damaged(damage)) => found.missing(height, Some(damage)),
             Err(error) => return Err(error),
         }
@@ -90,15 +104,31 @@ pub fn check_integrity(
     Ok(found)
 }
 
+/// What was seen of one block.
+enum Looked {
+    /// It is not there.
+    Absent,
+    /// It breaks no rule.
+    Sound,
+    /// What it is judged by cannot be read.
+    Unjudged,
+    /// What it breaks.
+    Invalid(String),
+}
+
+impl From<Result<(), String>> for Looked {
+    fn from(judged: Result<(), String>) -> Self {
+        judged.map_or_else(Self::Invalid, |()| Self::Sound)
+    }
+}
+
 /// Judges one block; says what it breaks.
-fn look_at(
-    chain: &dyn ChainStore,
-    now: Timestamp,
-    height: u64,
-) -> Result<Option<Result<(), String>>, StoreError> {
+fn look_at(chain: &dyn ChainStore, now: Timestamp, height: u64) -> Result<Looked, StoreError> {
     let block = match chain.block(height)? {
-        None => return Ok(None),
-        Some(Kept::Pruned(stored)) => return look_at_record(chain, height, &stored).map(Some),
+        None => return Ok(Looked::Absent),
+        Some(Kept::Pruned(stored)) => {
+            return look_at_record(chain, height, &stored).map(Into::into);
+        }
         Some(Kept::Whole(block)) => block,
     };
     let verdict =
@@ -106,15 +136,17 @@ fn look_at(
             // What it is judged by lies elsewhere, and is named there.
             Err(StoreError::Damaged(damage)) => {
                 tracing::warn!(%damage, "block {height} cannot be judged");
-                return Ok(Some(Ok(())));
+                return Ok(Looked::Unjudged);
             }
             verdict => verdict?,
         };
     let failed = verdict.results.iter().find(|result| !result.passed);
-    Ok(Some(match failed {
-        None => Ok(()),
-        Some(result) => Err(format!("{} {}", result.rule.name(), result.details.canonical())),
-    }))
+    Ok(match failed {
+        None => Looked::Sound,
+        Some(result) => {
+            Looked::Invalid(format!("{} {}", result.rule.name(), result.details.canonical()))
+        }
+    })
 }
 
 fn look_at_record(

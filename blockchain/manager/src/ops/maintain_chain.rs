@@ -66,11 +66,13 @@ pub fn known_suspects(vault: &Vault) -> Result<Vec<Invalid>, StoreError> {
     Ok(noted.into_iter().map(|(index, why)| Invalid { index, why }).collect())
 }
 
-/// Which blocks break a rule, now that some were looked at: as many as are named, lowest first.
-fn suspects(looked: &Integrity, wanted: &[Invalid], known: &[Invalid]) -> Vec<Invalid> {
+/// Which blocks break a rule, now that some were looked at: as many as are named, lowest first. What was
+/// known of one stands until it was judged again, or is above the newest block.
+fn suspects(looked: &Integrity, wanted: &[Invalid], known: &[Invalid], tip: u64) -> Vec<Invalid> {
     let looked_at = looked.from..looked.next;
+    let is_judged = |height: &u64| looked_at.contains(height) && !looked.unjudged.contains(height);
     let before = wanted.iter().chain(known);
-    let before = before.filter(|suspect| !looked_at.contains(&suspect.index));
+    let before = before.filter(|suspect| !is_judged(&suspect.index) && suspect.index <= tip);
     let mut all: Vec<Invalid> = looked.invalid.iter().chain(before).cloned().collect();
     for suspect in &mut all {
         let end = suspect.why.char_indices().nth(WHY_CHARS_MAX).map(|(at, _)| at);
@@ -100,7 +102,7 @@ pub fn maintain_chain(
     let integrity = check_integrity(chain, now, from..to, goes_on)?;
     let cursor = integrity.next;
     let known = known_suspects(vault)?;
-    let suspects = suspects(&integrity, wanted.suspects, &known);
+    let suspects = suspects(&integrity, wanted.suspects, &known, height);
     let mut notes = Vec::new();
     if suspects != known {
         let note = |suspect: &Invalid| (suspect.index, suspect.why.clone());
@@ -139,4 +141,31 @@ pub fn maintain_chain(
         tracing::warn!(%damage, "old blocks were not cleaned up, since what is kept of them is damaged");
     }
     Ok(upkeep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invalid(heights: &[u64]) -> Vec<Invalid> {
+        heights.iter().map(|index| Invalid { index: *index, why: "because".into() }).collect()
+    }
+
+    #[test]
+    fn a_suspect_stays_until_it_was_judged_again_or_is_above_the_newest_block() {
+        let looked = Integrity {
+            from: 3,
+            next: 9,
+            unjudged: [5].into(),
+            invalid: invalid(&[7]),
+            ..Integrity::default()
+        };
+        let heights = |tip| {
+            let known = invalid(&[1, 4, 5, 12]);
+            let found = suspects(&looked, &invalid(&[8]), &known, tip);
+            found.into_iter().map(|suspect| suspect.index).collect::<Vec<_>>()
+        };
+        assert_eq!(heights(20), [1, 5, 7, 12]);
+        assert_eq!(heights(11), [1, 5, 7]);
+    }
 }

@@ -277,8 +277,11 @@ fn ids_of_a_block_that_is_lost_may_be_accepted_as_unknown() {
     let kept = parts(&disk);
     let chain = ChainFiles::open(kept.clone()).unwrap();
     assert_eq!(chain.read_only(), None);
-    let why = chain.find(&id).unwrap_err().to_string();
-    assert!(why.contains("lucid reindex --accept-loss"), "{why}");
+    let error = chain.find(&id).unwrap_err();
+    assert!(error.to_string().contains("lucid reindex --accept-loss"), "{error}");
+    assert!(matches!(error, StoreError::Damaged(damage) if is_of_every_id(&damage)));
+    let StoreError::Damaged(of_one) = chain.record(0).unwrap_err() else { panic!("it is damaged") };
+    assert!(!is_of_every_id(&of_one));
     drop(chain);
     let accepting = ChainParts { accept_loss: true, ..kept.clone() };
     assert_eq!(ChainFiles::open(accepting).unwrap().find(&id).unwrap(), None);

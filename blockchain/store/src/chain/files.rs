@@ -168,9 +168,7 @@ impl ChainFiles {
         if !self.ids_unknown {
             return Ok(None);
         }
-        let why = "blocks may be lost, so it is not known whether the chain has this one; put the file \
-                   back from a copy, or run `lucid reindex --accept-loss` to go on without it";
-        Err(StoreError::Damaged(Damage::new(FOLDER, 0, why)))
+        Err(StoreError::Damaged(Damage::new(FOLDER, 0, IDS_UNKNOWN)))
     }
 
     /// What is decided about a block before anything is written.
@@ -185,6 +183,15 @@ impl ChainFiles {
         };
         Ok(decide(block, tip, taken.map(|row| row.hash)))
     }
+}
+
+const IDS_UNKNOWN: &str = "blocks may be lost, so it is not known whether the chain has this one; put the \
+                           file back from a copy, or run `lucid reindex --accept-loss` to go on without it";
+
+/// Whether it is damage of the chain as a whole: of no id that it does not find is it known that it is not
+/// there.
+pub fn is_of_every_id(damage: &Damage) -> bool {
+    damage.file == FOLDER && damage.why == IDS_UNKNOWN
 }
 
 impl ChainStore for ChainFiles {

@@ -12,7 +12,7 @@ use lucid_data_chain::ops::create_session::{NewSession, create_session};
 use lucid_data_chain::ops::expire_sessions::Expired;
 use lucid_data_chain::ops::expire_uploads::expire_uploads;
 use lucid_data_chain::ops::hold_session::hold_session;
-use lucid_data_chain::ops::list_sessions::{SessionFilter, list_sessions};
+use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
 use lucid_data_chain::ops::live_chunks::{in_index, in_log};
 use lucid_data_chain::ops::missing_chunks::missing_chunks;
 use lucid_data_chain::ops::remove_session::remove_session;
@@ -21,6 +21,7 @@ use lucid_data_chain::ops::verify_session::verify_session;
 use lucid_data_chain::row::SessionName;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
+use lucid_store::disk::Disk as _;
 use lucid_store::index::{Change, Index as _};
 
 use super::store::{KEEPING, NOW, Store, new_session};
@@ -307,6 +308,45 @@ fn a_damaged_log_frees_nothing() {
     assert!(store.disk.flip("log/00000001.log", 600));
     assert!(matches!(collect(&store, GarbageRequest::default()), Err(OpError::Store(_))));
     assert!(missing_chunks(&store.vault, &[id(b"first")]).unwrap().is_empty());
+}
+
+/// With the fact that sealed it damaged, an archive looks like one that was broken off.
+#[test]
+fn an_archive_whose_seal_cannot_be_read_is_not_taken_for_one_that_was_left_behind() {
+    let store = Store::new();
+    let request = NewSession {
+        id: Some("one".parse().unwrap()),
+        one_shot: true,
+        ..new_session(ChunkProfile::default())
+    };
+    create_session(&store.vault, &store.locks, request).unwrap();
+    let one: SessionId = "one".parse().unwrap();
+    let references = store.store(&[b"first", b"second"]);
+    add_references(&store.vault, &store.locks, &one, 0, references).unwrap();
+    store.seal(&one);
+    store.vault.close().unwrap();
+    let log = "log/00000001.log";
+    let length = store.disk.open(log).unwrap().unwrap().length().unwrap();
+    let mut open = 0;
+    for at in (0..length).step_by(29) {
+        let disk = store.disk.fork();
+        disk.flip(log, usize::try_from(at).unwrap());
+        let damaged = Store::open(&disk);
+        let Ok(session) = get_session(&damaged.vault, &one) else { continue };
+        open += u32::from(session.sealed.is_none());
+        match collect(&damaged, GarbageRequest::default()) {
+            Err(_) => {}
+            Ok(garbage) => assert_eq!(garbage.expired, Expired::default(), "byte {at}"),
+        }
+        assert!(get_session(&damaged.vault, &one).is_ok(), "byte {at}");
+        drop(damaged);
+        // The log is put back, and everything is there.
+        disk.flip(log, usize::try_from(at).unwrap());
+        let whole = Store::open(&disk);
+        assert!(get_session(&whole.vault, &one).unwrap().sealed.is_some(), "byte {at}");
+        assert!(missing_chunks(&whole.vault, &[id(b"first")]).unwrap().is_empty());
+    }
+    assert!(open > 3, "its seal was damaged {open} times");
 }
 
 #[test]

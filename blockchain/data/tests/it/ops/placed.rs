@@ -97,6 +97,24 @@ fn a_chunk_has_one_name_and_gets_it_late_if_it_had_none() {
     assert_eq!(find(&store, "cut").length(), 3_000);
 }
 
+/// Earlier versions took a second name for a chunk that had one.
+#[test]
+fn every_name_that_an_earlier_version_took_goes_on_to_find_its_chunk() {
+    let store = Store::new();
+    let bytes = noise(1, 500);
+    let taken = put(&store, named(0, "a"), &bytes).unwrap();
+    let chunks: Vec<_> = taken.parts.iter().map(|part| (part.id, part.length)).collect();
+    let alias = Some("b".to_owned());
+    let (session, metadata) = ("s".parse().unwrap(), String::new());
+    commit(&store, Fact::Placed(Placed { session, index: 0, at: NOW, alias, metadata, chunks }));
+    for store in [&store, &Store::open(&store.disk)] {
+        for name in ["a", "b"] {
+            assert_eq!(find(store, name).length(), 500, "{name}");
+            put(store, named(0, name), &bytes).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_chunk_whose_place_cannot_be_read_is_not_said_to_be_absent() {
     let store = Store::new();
