@@ -35,7 +35,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, CipherId, Kind, NUMBER_MAX, Sealed};
-use crate::index::{self, Changes, Index, Placement, Project, Watermark};
+use crate::index::{self, Changes, Index, Placement, Project, Unread, Watermark};
 use crate::log::{self, Beginning, Commit, FileHeader, HeadersDigest, Summary};
 use crate::segment::{self, Footer, placement_of};
 use crate::{CommitError, StoreError, threads};
@@ -239,15 +239,15 @@ impl Shared {
 /// Copies of chunks that the index has, and that nothing may rely on.
 #[derive(Default)]
 pub struct Doubts {
-    /// Segments that were not there when the store was opened, and whether their loss is accepted.
-    pub unread: BTreeMap<u32, bool>,
+    /// Segments that were not there, or not whole, when the store was opened.
+    pub unread: BTreeMap<u32, Unread>,
     /// Where copies were found damaged, until that is committed.
     found: Mutex<HashMap<ChunkName, Placement>>,
 }
 
 impl Doubts {
     /// Nothing is found yet.
-    pub fn new(unread: BTreeMap<u32, bool>) -> Self {
+    pub fn new(unread: BTreeMap<u32, Unread>) -> Self {
         Self { unread, found: Mutex::default() }
     }
 

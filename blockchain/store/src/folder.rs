@@ -201,15 +201,13 @@ fn no_store(root: &Path) -> StoreError {
     ))
 }
 
-/// Clears away a store that was begun and never finished, and notes that another is begun. Keys that were
+/// Puts away a store that was begun and never finished, and notes that another is begun. Keys that were
 /// there before are not this store's making: then nothing is noted, and never cleared away.
 fn begin_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
     let making = || StoreError::io("making a new store");
     let mark = disk::join(RUN, MAKING);
     if disk.open(&mark).map_err(making())?.is_some() {
-        for name in disk.list(KEYS).map_err(making())? {
-            disk.unlink(&disk::join(KEYS, &name)).map_err(making())?;
-        }
+        set_aside(disk).map_err(making())?;
         for name in [copy_name(STORE), format!("{STORE}.new"), format!("{STORE}.copy.new")] {
             disk.unlink(&name).map_err(making())?;
         }
@@ -221,6 +219,29 @@ fn begin_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
     }
     disk.create(&mark).and_then(|file| file.sync()).map_err(making())?;
     disk.sync_folder(RUN).and_then(|()| disk.sync_folder("")).map_err(making())
+}
+
+/// Moves keys of a store that was never finished out of the way. They are not removed: somebody may have put
+/// others there since.
+fn set_aside(disk: &dyn Disk) -> std::io::Result<()> {
+    let names = disk.list(KEYS)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut number = 1;
+    let folder = loop {
+        let folder = format!("{KEYS}-unfinished-{number}");
+        if disk.list(&folder)?.is_empty() {
+            break folder;
+        }
+        number += 1;
+    };
+    disk.create_folder(&folder)?;
+    for name in names {
+        disk.rename(&disk::join(KEYS, &name), &disk::join(&folder, &name))?;
+    }
+    disk.sync_folder(&folder)?;
+    disk.sync_folder(KEYS)
 }
 
 fn end_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {

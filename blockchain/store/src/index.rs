@@ -309,10 +309,20 @@ pub fn rewritten(index: &dyn Index) -> Result<Vec<u32>, StoreError> {
     Ok(rows.iter().filter_map(number_in_key).collect())
 }
 
-/// Notes that a segment could not be read when it should have been: it may have no rows, and what has rows
-/// in it is not there. `accepted`: its loss is.
-pub fn note_unread(changes: &mut Changes<'_>, segment: u32, accepted: bool) {
-    changes.put(numbered_key(UNREAD, segment), vec![u8::from(accepted)]);
+/// What is known of a segment that could not be read when it should have been.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Whether its loss is accepted.
+    pub accepted: bool,
+    /// Where records are to be that the file did not reach, if it was there; else zero.
+    pub end: u64,
+}
+
+/// Notes that a segment, or its end, could not be read when it should have been: it may have no rows, and
+/// what has rows in it is not there.
+pub fn note_unread(changes: &mut Changes<'_>, segment: u32, unread: Unread) {
+    let value = [[u8::from(unread.accepted)].as_slice(), &unread.end.to_le_bytes()].concat();
+    changes.put(numbered_key(UNREAD, segment), value);
 }
 
 /// Takes back [`note_unread`].
@@ -320,10 +330,14 @@ pub fn forget_unread(changes: &mut Changes<'_>, segment: u32) {
     changes.remove(numbered_key(UNREAD, segment));
 }
 
-/// The segments that could not be read when they should have been, and whether their loss is accepted.
-pub fn unread(index: &dyn Index) -> Result<BTreeMap<u32, bool>, StoreError> {
+/// The segments that could not be read when they should have been.
+pub fn unread(index: &dyn Index) -> Result<BTreeMap<u32, Unread>, StoreError> {
     let rows = index.scan(&[UNREAD], &[UNREAD + 1], usize::MAX, false)?;
-    let read = |row: &Row| Some((number_in_key(row)?, row.1 == [1]));
+    let read = |row: &Row| {
+        let (accepted, end) = row.1.split_first()?;
+        let end = end.first_chunk().map_or(0, |end| u64::from_le_bytes(*end));
+        Some((number_in_key(row)?, Unread { accepted: *accepted == 1, end }))
+    };
     Ok(rows.iter().filter_map(read).collect())
 }
 

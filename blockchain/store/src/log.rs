@@ -41,6 +41,9 @@ pub fn numbers(disk: &dyn Disk) -> Result<Vec<u32>, StoreError> {
     Ok(names.iter().filter_map(|name| number_of(name, "log")).collect())
 }
 
+/// What is said of a file of another store.
+pub const ANOTHERS: &str = "the file belongs to another store";
+
 /// How a log file, or a segment, begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
@@ -81,9 +84,7 @@ pub fn beginning_as(
     };
     Ok(match FileHeader::decode(&payload) {
         Err(_) => Beginning::Damaged("the file's first record is none of a file"),
-        Ok(facts) if facts.store != *store => {
-            Beginning::Foreign("the file belongs to another store")
-        }
+        Ok(facts) if facts.store != *store => Beginning::Foreign(ANOTHERS),
         Ok(facts) if (facts.role, facts.number) != (role, number) => {
             Beginning::Foreign("the file was another one before it was renamed")
         }

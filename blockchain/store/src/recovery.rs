@@ -20,7 +20,7 @@ use crate::crypt::Sealer;
 use crate::damage::DamageList;
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Step};
-use crate::index::{self, Changes, Index, Project, Watermark};
+use crate::index::{self, Changes, Index, Project, Unread, Watermark};
 use crate::log::{
     self, Beginning, COMMIT_RECORD_BYTES, Commit, FileHeader, HeadersDigest, Summary,
 };
@@ -41,8 +41,8 @@ pub struct Recovered {
     pub damage: DamageList,
     /// Why nothing may be written, if so: acknowledged facts are missing from the log.
     pub read_only: Option<String>,
-    /// Segments that are not there, and whether their loss is accepted.
-    pub unread: BTreeMap<u32, bool>,
+    /// Segments that are not there, or not whole.
+    pub unread: BTreeMap<u32, Unread>,
 }
 
 /// The parts of a store that recovery works on.
@@ -120,9 +120,10 @@ struct Recovery<'a> {
     total: u64,
     /// Segments that were looked for in vain: lost, unless they turn out to have been replaced.
     missing: Vec<RangeInclusive<u32>>,
-    /// Segments that are there and could not be opened to make their rows.
-    unopened: Vec<u32>,
-    unread: BTreeMap<u32, bool>,
+    /// Segments that are there and could not be opened to make their rows, or do not reach where commits say:
+    /// which is where.
+    unopened: BTreeMap<u32, u64>,
+    unread: BTreeMap<u32, Unread>,
 }
 
 /// Brings the index up to the log, and the log to its last commit.
@@ -150,7 +151,7 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         passed: 0,
         total: 0,
         missing: Vec::new(),
-        unopened: Vec::new(),
+        unopened: BTreeMap::new(),
         unread: BTreeMap::new(),
     };
     let read_only = recovery.run()?;
@@ -216,6 +217,10 @@ impl Recovery<'_> {
                 self.at = Watermark { sequence: mark.sequence.max(self.at.sequence), ..mark };
                 index::set_watermark(&mut self.changes, &self.at);
             }
+        } else if let Some(mark) = self.parts.mark.filter(|mark| mark.place() == self.at.place()) {
+            // Of chunks whose commits were lost, and that loss accepted, it alone says how far they go.
+            self.take_in_chunks((mark.segment, mark.segment_offset))?;
+            index::set_watermark(&mut self.changes, &self.at);
         }
         // Also behind the mark there may be some.
         if self.commits_are_missing && missing.is_none() {
@@ -226,7 +231,7 @@ impl Recovery<'_> {
             index::set_watermark(&mut self.changes, &self.at);
         }
         self.write_changes()?;
-        missing = self.settle_segments(missing)?;
+        self.settle_segments(missing.is_some())?;
         missing = missing.or_else(|| self.segment_of_others_ahead());
         if missing.is_none() && !self.parts.accept_loss {
             missing = self.no_segment_is_there()?;
@@ -234,7 +239,8 @@ impl Recovery<'_> {
         if missing.is_none() {
             self.cut_tail(&begun)?;
             if self.missing.is_empty() {
-                rewrite::clear(self.parts.disk.as_ref(), self.parts.index)?;
+                let Parts { disk, store, index, .. } = &self.parts;
+                rewrite::clear(disk.as_ref(), store, *index, &mut self.damage)?;
             }
             for number in numbers {
                 let path = log::fresh_path(number);
@@ -264,26 +270,13 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Brings what is known of segments, and the files that are there, together. Says, too, if they prove
-    /// that the log lost its end.
-    fn settle_segments(
-        &mut self,
-        mut lost_end: Option<String>,
-    ) -> Result<Option<String>, StoreError> {
+    /// Brings what is known of segments, and the files that are there, together.
+    fn settle_segments(&mut self, lacks_end: bool) -> Result<(), StoreError> {
         let Parts { disk, store, index, accept_loss, .. } = self.parts;
         let disk = disk.as_ref();
         self.find_gaps();
-        let switched = rewrite::settle(disk, &store, index, &mut self.missing)?;
-        if let Some((sequence, number)) = switched
-            && sequence >= self.at.sequence
-            && !self.commits_are_missing
-            && !accept_loss
-            && lost_end.is_none()
-        {
-            let path = segment::path(number);
-            lost_end = Some(lost(&log::path(self.at.log.max(1)), &commits_missing(&path)));
-        }
-        if lost_end.is_none() {
+        rewrite::settle(disk, &store, index, lacks_end, &mut self.missing)?;
+        if !lacks_end {
             self.pass_replaced_segments()?;
         }
         let absent = rewrite::Absent {
@@ -297,7 +290,7 @@ impl Recovery<'_> {
         rewrite::leave_accepted(&self.unread, &mut self.missing);
         let lost = self.missing.iter().cloned();
         self.damage.extend(lost.map(|gap| Damage::missing(gap, segment::path)));
-        Ok(lost_end)
+        Ok(())
     }
 
     /// Looks for every segment that chunks were written to, whether or not its rows are made already.
@@ -769,7 +762,7 @@ impl Recovery<'_> {
             Ok(file) => file,
             Err(damage) => {
                 self.damage.push(damage);
-                self.unopened.push(number);
+                self.unopened.entry(number).or_insert(0);
                 return Ok(());
             }
         };
@@ -785,6 +778,10 @@ impl Recovery<'_> {
             return Ok(());
         }
         let length = file.length().map_err(context())?;
+        if let Some(end) = end.filter(|end| *end > length) {
+            let reaches = self.unopened.entry(number).or_insert(0);
+            *reaches = end.max(*reaches);
+        }
         let end = end.unwrap_or(length);
         let mut scanner = Scanner::new(file.as_ref(), &path, self.at.segment_offset, end);
         while let Some(step) = scanner.step()? {
@@ -936,6 +933,9 @@ impl Recovery<'_> {
         } else if let Some(segment) = self.segment_without_commits(found)? {
             let why = commits_missing(&segment);
             (log::path(found.0.max(1)), found.1, why)
+        } else if let Some(segment) = self.switched_behind_the_end()? {
+            let why = commits_missing(&segment);
+            (log::path(found.0.max(1)), found.1, why)
         } else {
             return Ok(None);
         };
@@ -949,11 +949,34 @@ impl Recovery<'_> {
             if let Some((group, path)) = self.torn.1.take() {
                 self.replay(&group, &path)?;
             }
+            // A new copy of a chunk is newer than what was copied.
+            if let Some((last, _)) = self.newest_unsaid()? {
+                self.at.sequence = self.at.sequence.max(last + 1);
+            }
             // Chunks may have outlived the facts that named them: keep every one.
             self.take_in_all_chunks()?;
             return Ok(None);
         }
         Ok(Some(lost(&path, &why)))
+    }
+
+    /// A segment that was switched to, as its sources show, and has records that are newer than the log's end.
+    fn switched_behind_the_end(&mut self) -> Result<Option<String>, StoreError> {
+        if let Some(mark) = self.parts.mark.filter(|mark| mark.place() == self.at.place()) {
+            self.at.sequence = self.at.sequence.max(mark.sequence);
+        }
+        if self.commits_are_missing {
+            return Ok(None);
+        }
+        // Of those that the log names, the index knows.
+        self.write_changes()?;
+        let newest = self.newest_unsaid()?.filter(|(last, _)| *last >= self.at.sequence);
+        Ok(newest.map(|(_, number)| segment::path(number)))
+    }
+
+    fn newest_unsaid(&self) -> Result<Option<(u64, u32)>, StoreError> {
+        let Parts { disk, store, index, .. } = &self.parts;
+        rewrite::newest_unsaid(disk.as_ref(), store, *index)
     }
 
     /// A segment that proves that commits are missing. Its footer is written when they are durable, and

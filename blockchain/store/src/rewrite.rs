@@ -17,11 +17,13 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use crate::damage::DamageList;
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
-use crate::index::{self, Changes, Index, Placement};
+use crate::index::{self, Changes, Index, Placement, Unread};
+use crate::log;
 use crate::segment::{self, Footer, FooterEntry, REWRITTEN, placement_of};
 use crate::{Damage, StoreError};
 
 const ROLE: &str = "rewritten";
+const RENAMED: &str = "the file was another one before it was renamed";
 
 /// The first record of a rewritten segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +95,8 @@ impl RewrittenHeader {
         };
         match Self::decode(&payload) {
             Err(why) => fault(&why.to_string()),
-            Ok(begin) if begin.store != *store => fault("the file belongs to another store"),
-            Ok(begin) if begin.number != number => {
-                fault("the file was another one before it was renamed")
-            }
+            Ok(begin) if begin.store != *store => fault(log::ANOTHERS),
+            Ok(begin) if begin.number != number => fault(RENAMED),
             Ok(begin) => Ok(Ok(begin)),
         }
     }
@@ -177,6 +177,7 @@ impl Draft {
 /// tells which.
 pub fn switch(
     disk: &dyn Disk,
+    store: &[u8; 16],
     number: u32,
     replaces: &[u32],
     changes: &mut Changes<'_>,
@@ -187,9 +188,12 @@ pub fn switch(
     index::note_rewritten(changes, number);
     let path = segment::path(number);
     let context = || StoreError::io(format!("opening {path}"));
-    let Ok(file) = disk::find(disk, &path)? else {
-        index::note_unread(changes, number, false);
-        return Ok(false);
+    let file = match disk::find(disk, &path)? {
+        Ok(file) if foreign(file.as_ref(), number, store)?.is_none() => file,
+        _ => {
+            index::note_unread(changes, number, Unread::default());
+            return Ok(false);
+        }
     };
     let entries = match Footer::find(file.as_ref(), number)? {
         Some(Ok((_, footer))) => footer.entries,
@@ -205,6 +209,27 @@ pub fn switch(
         })?;
     }
     Ok(true)
+}
+
+/// Why a segment's file is no part of the store, if its first record says so. One that cannot be read says
+/// nothing.
+pub fn foreign(
+    file: &dyn DiskFile,
+    number: u32,
+    store: &[u8; 16],
+) -> Result<Option<String>, StoreError> {
+    if number & REWRITTEN == 0 {
+        return Ok(segment::foreign(file, number, store)?.map(str::to_owned));
+    }
+    let damage = RewrittenHeader::read(file, number, store)?.err();
+    let is_read = |why: &String| [log::ANOTHERS, RENAMED].contains(&why.as_str());
+    Ok(damage.map(|damage| damage.why).filter(is_read))
+}
+
+/// Whether a segment's file is another store's: then it is not ours to remove.
+pub fn is_anothers(disk: &dyn Disk, number: u32, store: &[u8; 16]) -> Result<bool, StoreError> {
+    let Ok(file) = disk::find(disk, &segment::path(number))? else { return Ok(false) };
+    Ok(foreign(file.as_ref(), number, store)?.is_some_and(|why| why == log::ANOTHERS))
 }
 
 /// Whether the record at a place is a later copy of a chunk than the one of this sequence. One that
@@ -233,45 +258,101 @@ pub fn next_number(disk: &dyn Disk, index: &dyn Index) -> Result<u32, StoreError
     })
 }
 
-/// Brings the files of rewritten segments and the index together, at the end of recovery: takes in what
-/// the log lost the fact of, and says which files are missing. `missing` are segments that recovery
-/// looked for in vain; those that have been replaced are no loss. Gives the highest sequence in a segment
-/// that was switched to without the log's saying so: it was in the log then.
-pub fn settle(
+/// A rewritten segment that the index does not know, and that is all that is left of a source: so it was
+/// switched to, for the sources are removed after that.
+struct Unsaid {
+    number: u32,
+    file: Arc<dyn DiskFile>,
+    replaces: Vec<u32>,
+    /// Its footer, if the file is whole. Without, the writing of it may have died half-way.
+    footer: Option<Footer>,
+}
+
+fn unsaid(
     disk: &dyn Disk,
     store: &[u8; 16],
     index: &dyn Index,
-    missing: &mut Vec<RangeInclusive<u32>>,
-) -> Result<Option<(u64, u32)>, StoreError> {
-    let mut newest = None;
-    let there = BTreeSet::from_iter(segment::numbers(disk)?);
+    there: &BTreeSet<u32>,
+) -> Result<Vec<Unsaid>, StoreError> {
     let known = BTreeSet::from_iter(index::rewritten(index)?);
+    let mut found = Vec::new();
     for number in there.iter().filter(|n| **n & REWRITTEN != 0 && !known.contains(n)) {
-        let path = segment::path(*number);
-        let Ok(file) = disk::find(disk, &path)? else { continue };
+        let Ok(file) = disk::find(disk, &segment::path(*number))? else { continue };
         let Ok(begin) = RewrittenHeader::read(file.as_ref(), *number, store)? else { continue };
         let mut switched = false;
         for old in begin.replaces.iter().filter(|old| !there.contains(old)) {
             switched |= !index::is_retired(index, *old)?;
         }
-        if !switched {
-            continue;
+        if switched {
+            let footer = match Footer::find(file.as_ref(), *number)? {
+                Some(Ok((_, footer))) if is_whole(file.as_ref(), &footer)? => Some(footer),
+                _ => None,
+            };
+            found.push(Unsaid { number: *number, file, replaces: begin.replaces, footer });
         }
+    }
+    Ok(found)
+}
+
+/// Whether all of a segment's records are what its footer says: after a power cut, the end of a file may be
+/// there, and what is in front of it not.
+fn is_whole(file: &dyn DiskFile, footer: &Footer) -> Result<bool, StoreError> {
+    let path = segment::path(footer.segment);
+    for entry in &footer.entries {
+        let offset = entry.placement.offset;
+        let Some(Ok(header)) = frame::read_header(file, &path, offset)? else { return Ok(false) };
+        if header.name != *entry.name.as_bytes()
+            || frame::read_payload(file, &path, offset, &header)?.is_err()
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The highest sequence in a segment that was switched to though the index knows nothing of it, and which
+/// segment that is: all its records were in the log then.
+pub fn newest_unsaid(
+    disk: &dyn Disk,
+    store: &[u8; 16],
+    index: &dyn Index,
+) -> Result<Option<(u64, u32)>, StoreError> {
+    let there = BTreeSet::from_iter(segment::numbers(disk)?);
+    let whole = unsaid(disk, store, index, &there)?;
+    let newest = |one: Unsaid| {
+        let sequences = one.footer?.entries.into_iter().map(|entry| entry.sequence);
+        Some((sequences.max()?, one.number))
+    };
+    Ok(whole.into_iter().filter_map(newest).max())
+}
+
+/// Brings the files of rewritten segments and the index together, at the end of recovery: takes in what
+/// the log lost the fact of, and says which files are missing. `missing` are segments that recovery
+/// looked for in vain; those that have been replaced are no loss. While the log `lacks` its end, which may be
+/// put back, only chunks are taken in, and nothing is noted that the log will say.
+pub fn settle(
+    disk: &dyn Disk,
+    store: &[u8; 16],
+    index: &dyn Index,
+    lacks: bool,
+    missing: &mut Vec<RangeInclusive<u32>>,
+) -> Result<(), StoreError> {
+    let there = BTreeSet::from_iter(segment::numbers(disk)?);
+    let mut stood_for = BTreeSet::new();
+    for Unsaid { number, file, replaces, footer } in unsaid(disk, store, index, &there)? {
+        tracing::warn!(number, "a rewritten segment is taken in without its fact");
         let mut changes = Changes::new(index);
-        match Footer::find(file.as_ref(), *number)? {
-            Some(Ok((_, footer))) => {
-                // Its sources are removed only after the switch: so it was made, and the log lost the fact.
-                tracing::warn!(path, "a rewritten segment is taken in without its fact");
-                switch(disk, *number, &begin.replaces, &mut changes)?;
-                let last = footer.entries.iter().map(|entry| (entry.sequence, *number)).max();
-                newest = newest.max(last);
+        match footer {
+            Some(_) if !lacks => {
+                switch(disk, store, number, &replaces, &mut changes)?;
             }
-            _ => {
-                tracing::warn!(
-                    path,
-                    "what is whole of a segment that was being written is taken in"
-                );
-                take_in_copies(file.as_ref(), *number, &there, &mut changes)?;
+            whole => {
+                take_in_copies(file.as_ref(), number, &there, &mut changes)?;
+                if whole.is_some() {
+                    stood_for.extend(replaces);
+                } else if !lacks {
+                    index::note_rewritten(&mut changes, number);
+                }
             }
         }
         changes.write()?;
@@ -279,11 +360,12 @@ pub fn settle(
     let gone = index::rewritten(index)?.into_iter().filter(|number| !there.contains(number));
     missing.extend(gone.map(|number| number..=number));
     keep_lost(index, missing)?;
-    Ok(newest)
+    leave_out(&stood_for, missing);
+    Ok(())
 }
 
-/// Takes in a segment without an end: the writing of it may have died half-way, so it stands for no other,
-/// and a record of it counts only where the copy that counted is not there.
+/// Makes rows of a segment that stands for no other, or not yet: a record of it counts only where the copy
+/// that counted is not there.
 fn take_in_copies(
     file: &dyn DiskFile,
     number: u32,
@@ -304,7 +386,6 @@ fn take_in_copies(
             })?;
         }
     }
-    index::note_rewritten(changes, number);
     Ok(())
 }
 
@@ -318,8 +399,8 @@ pub fn keep_lost(
 }
 
 /// Of segments that are not there, keeps those whose loss nobody has accepted.
-pub fn leave_accepted(unread: &BTreeMap<u32, bool>, missing: &mut Vec<RangeInclusive<u32>>) {
-    let accepted = unread.iter().filter(|(_, accepted)| **accepted).map(|(number, _)| *number);
+pub fn leave_accepted(unread: &BTreeMap<u32, Unread>, missing: &mut Vec<RangeInclusive<u32>>) {
+    let accepted = unread.iter().filter(|(_, unread)| unread.accepted).map(|(number, _)| *number);
     leave_out(&accepted.collect(), missing);
 }
 
@@ -348,8 +429,9 @@ const UNREAD_MAX: usize = 1 << 16;
 pub struct Absent<'a> {
     /// Those that are not there.
     pub lost: &'a [RangeInclusive<u32>],
-    /// Those that are there and could not be opened.
-    pub unopened: &'a [u32],
+    /// Those that are there and could not be opened, or are too short: with where records are to be that the
+    /// file does not reach, if so.
+    pub unopened: &'a BTreeMap<u32, u64>,
     /// Whether the loss of the former is accepted.
     pub accepted: bool,
 }
@@ -365,13 +447,13 @@ pub fn settle_unread(
     end: (u32, u64),
     absent: &Absent<'_>,
     damage: &mut DamageList,
-) -> Result<BTreeMap<u32, bool>, StoreError> {
+) -> Result<BTreeMap<u32, Unread>, StoreError> {
     let mut unread = index::unread(index)?;
-    for number in unread.keys().copied().collect::<Vec<_>>() {
+    for (number, known) in unread.clone() {
         let mut changes = Changes::new(index);
         let found = match index::is_retired(index, number)? {
             true => Ok(()),
-            false => find_again(disk, store, number, end, &mut changes)?,
+            false => find_again(disk, store, (number, known.end), end, &mut changes)?,
         };
         match found {
             Ok(()) => {
@@ -386,13 +468,18 @@ pub fn settle_unread(
     }
     let mut changes = Changes::new(index);
     let lost = absent.lost.iter().cloned().flatten().take(UNREAD_MAX);
-    let lost = lost.map(|number| (number, absent.accepted));
-    for (number, accepted) in lost.chain(absent.unopened.iter().map(|number| (*number, false))) {
+    let lost = lost.map(|number| (number, Unread { accepted: absent.accepted, end: 0 }));
+    let unopened = absent.unopened.iter();
+    let unopened = unopened.map(|(number, end)| (*number, Unread { accepted: false, end: *end }));
+    for (number, mut now) in lost.chain(unopened) {
         let known = unread.get(&number).copied();
-        let accepted = accepted || known == Some(true);
-        if known != Some(accepted) {
-            unread.insert(number, accepted);
-            index::note_unread(&mut changes, number, accepted);
+        if let Some(known) = known {
+            now.accepted |= known.accepted;
+            now.end = now.end.max(known.end);
+        }
+        if known != Some(now) {
+            unread.insert(number, now);
+            index::note_unread(&mut changes, number, now);
         }
     }
     changes.write()?;
@@ -404,7 +491,7 @@ pub fn settle_unread(
 fn find_again(
     disk: &dyn Disk,
     store: &[u8; 16],
-    number: u32,
+    (number, reaches): (u32, u64),
     end: (u32, u64),
     changes: &mut Changes<'_>,
 ) -> Result<Result<(), Option<Damage>>, StoreError> {
@@ -416,17 +503,15 @@ fn find_again(
         Ok(file) => file,
         Err(why) => return Ok(Err(Some(why))),
     };
-    let fault = match number & REWRITTEN {
-        0 => segment::foreign(file.as_ref(), number, store)?
-            .map(|why| Damage::new(path.as_str(), 0, why)),
-        _ => RewrittenHeader::read(file.as_ref(), number, store)?.err(),
-    };
-    if fault.is_some() {
-        return Ok(Err(fault));
+    if let Some(why) = foreign(file.as_ref(), number, store)? {
+        return Ok(Err(Some(Damage::new(path, 0, why))));
     }
     let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
     let footer = match Footer::find(file.as_ref(), number)? {
         Some(Ok((_, footer))) if number != end.0 => footer,
+        _ if length < reaches => {
+            return Ok(Err(Some(Damage::new(path, length, segment::TOO_SHORT))));
+        }
         _ => {
             let end = if number == end.0 { end.1.min(length) } else { length };
             Footer::of(file.as_ref(), number, end, &mut Vec::new())?
@@ -441,14 +526,23 @@ fn find_again(
     Ok(Ok(()))
 }
 
-/// Removes files that have been replaced, and rewritten ones whose switch never came: only while no
+/// Removes files of this store that have been replaced, and rewritten ones whose switch never came: only while no
 /// segment is missing, or one of them might be what is left of it.
-pub fn clear(disk: &dyn Disk, index: &dyn Index) -> Result<(), StoreError> {
+pub fn clear(
+    disk: &dyn Disk,
+    store: &[u8; 16],
+    index: &dyn Index,
+    damage: &mut DamageList,
+) -> Result<(), StoreError> {
     let known = BTreeSet::from_iter(index::rewritten(index)?);
     for number in segment::numbers(disk)? {
         let never_switched_to = number & REWRITTEN != 0 && !known.contains(&number);
         if never_switched_to || index::is_retired(index, number)? {
             let path = segment::path(number);
+            if is_anothers(disk, number, store)? {
+                damage.push(Damage::new(path, 0, log::ANOTHERS));
+                continue;
+            }
             disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
         }
     }

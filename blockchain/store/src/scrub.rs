@@ -293,8 +293,7 @@ impl Reader<'_> {
             }
         };
         if from == 0
-            && number & REWRITTEN == 0
-            && let Some(why) = segment::foreign(file.as_ref(), number, self.vault.store())?
+            && let Some(why) = rewrite::foreign(file.as_ref(), number, self.vault.store())?
         {
             self.found(Damage::new(path, 0, why), None);
             return Ok(next);

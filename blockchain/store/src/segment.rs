@@ -73,6 +73,9 @@ pub fn numbers(disk: &dyn Disk) -> Result<Vec<u32>, StoreError> {
     Ok(names.iter().filter_map(|name| number_in(name)).collect())
 }
 
+/// What is said of a segment that lost its end.
+pub const TOO_SHORT: &str = "the segment reached further once, and what was there is missing";
+
 /// Why an appended segment's file is no part of the store, if its first record says so. One that cannot be
 /// read says nothing.
 pub fn foreign(

@@ -18,7 +18,7 @@ use crate::crypt::{ChunkKey, Sealer};
 use crate::damage::DamageList;
 use crate::disk::{self, Disk};
 use crate::frame::{self, Kind, Scanner, Sealed, Step};
-use crate::index::{self, Changes, Index, Placement, Project, Watermark};
+use crate::index::{self, Changes, Index, Placement, Project, Unread, Watermark};
 use crate::recovery::{self, Parts};
 use crate::segment::Segments;
 use crate::{CommitError, Damage, StoreError, log, rewrite};
@@ -160,6 +160,7 @@ pub struct Vault {
 /// The vault's own facts first, everything else to the owner.
 struct VaultProject {
     disk: Arc<dyn Disk>,
+    store: [u8; 16],
     owner: Arc<dyn Project>,
 }
 
@@ -174,7 +175,7 @@ impl Project for VaultProject {
                 chunks.iter().try_for_each(|(name, place)| index::drop_chunk(changes, name, *place))
             }
             Some(Ok(VaultFact::Switched { to, replaces })) => {
-                rewrite::switch(self.disk.as_ref(), to, &replaces, changes).map(|_| ())
+                rewrite::switch(self.disk.as_ref(), &self.store, to, &replaces, changes).map(|_| ())
             }
             Some(Err(fault)) => {
                 tracing::error!(%fault, "a fact of the store is not understood and was passed over");
@@ -197,7 +198,7 @@ impl Vault {
             disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
         }
         let project: Arc<dyn Project> =
-            Arc::new(VaultProject { disk: disk.clone(), owner: project });
+            Arc::new(VaultProject { disk: disk.clone(), store, owner: project });
         let mut damage = Vec::new();
         begin_mark(disk.as_ref())?;
         let mark = read_mark(disk.as_ref(), &mut damage)?;
@@ -215,7 +216,7 @@ impl Vault {
         })?;
         let mut damage = DamageList::from(damage);
         damage.append(std::mem::take(&mut recovered.damage));
-        let is_behind = mark.is_none_or(|mark| accept_loss && mark.place() > recovered.at.place());
+        let is_behind = mark.is_none_or(|mark| accept_loss && mark != recovered.at);
         if is_behind && recovered.read_only.is_none() && disk.only_read().is_none() {
             // What was lost is not asked for again, even if this process is killed; and a mark that could
             // not be read now does not ask later, when more has been written in front of where it is.
@@ -260,9 +261,9 @@ impl Vault {
         })
     }
 
-    /// Segments that were not there when the store was opened, and whether their loss is accepted. What the
-    /// index says of them may be less than they hold, should they be there again.
-    pub(crate) fn unread(&self) -> &BTreeMap<u32, bool> {
+    /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be
+    /// less than they hold, should they be there again.
+    pub(crate) fn unread(&self) -> &BTreeMap<u32, Unread> {
         &self.doubts.unread
     }
 
@@ -590,6 +591,9 @@ impl Vault {
         self.segments.forget(&replaces);
         for old in &replaces {
             let path = crate::segment::path(*old);
+            if rewrite::is_anothers(self.disk.as_ref(), *old, &self.store)? {
+                continue;
+            }
             self.disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
         }
         // Once more: somebody may have opened one in between.

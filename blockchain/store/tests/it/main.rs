@@ -5,6 +5,8 @@
 //! - [`damage`]: every byte flipped, every file cut and deleted;
 //! - [`media`]: sectors that cannot be read, and systems that refuse;
 //! - [`lies`]: numbers and names that lie, and stores that are built, damaged and opened at random;
+//! - [`segments`]: segments that are away, come back, are another store's, or were replaced;
+//! - [`loss`]: a log that lost its end beside rewritten segments, and files that look whole and are not;
 //! - [`folder`]: data folders of the operating system;
 //! - [`formats`]: bytes that must never change, and decoders that meet arbitrary ones;
 //! - [`index`]: what every index promises;
@@ -29,6 +31,7 @@ mod folder;
 mod formats;
 mod index;
 mod lies;
+mod loss;
 mod media;
 mod recover;
 mod segments;

@@ -10,7 +10,7 @@ use lucid_store::collect::{Collected, Names};
 use lucid_store::disk::Disk;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Change, Index, Row, is_quarantined, placement};
+use lucid_store::index::{Change, Index, Placement, Row, is_quarantined, placement};
 use lucid_store::scrub::Cursor;
 use lucid_store::segment::{self, REWRITTEN};
 use lucid_store::vault::Vault;
@@ -18,10 +18,10 @@ use parking_lot::Mutex;
 
 use crate::bench::{Entry, SMALL, Store, chunk, facts_of, files, id_of, index_of, reads, without};
 
-const FIRST: &str = "chunks/00000001.seg";
+pub const FIRST: &str = "chunks/00000001.seg";
 
 /// One chunk a commit, over several segments.
-fn fill(vault: &Vault, from: u32, count: u32) -> Vec<Vec<u8>> {
+pub fn fill(vault: &Vault, from: u32, count: u32) -> Vec<Vec<u8>> {
     let commit = |number: u32| {
         let bytes = chunk(number, 300 + (number as usize * 37) % 500);
         Entry::new(number, 1, vec![bytes.clone()]).commit(vault).unwrap();
@@ -31,7 +31,7 @@ fn fill(vault: &Vault, from: u32, count: u32) -> Vec<Vec<u8>> {
 }
 
 /// A store of several segments, and of more log files, that was closed in order.
-fn filled() -> (Store, SimulatedDisk, Arc<MemoryIndex>, Vec<Vec<u8>>) {
+pub fn filled() -> (Store, SimulatedDisk, Arc<MemoryIndex>, Vec<Vec<u8>>) {
     let store = Store::new(true);
     let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
     let vault = store.open(&disk, &index).unwrap();
@@ -45,11 +45,11 @@ fn filled() -> (Store, SimulatedDisk, Arc<MemoryIndex>, Vec<Vec<u8>>) {
     (store, disk, index, chunks)
 }
 
-fn fresh() -> Arc<MemoryIndex> {
+pub fn fresh() -> Arc<MemoryIndex> {
     Arc::new(MemoryIndex::new())
 }
 
-fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
+pub fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
     let mut names = Names::default();
     live.iter().for_each(|bytes| names.add(&vault.sealer().chunk_name(&id_of(bytes))));
     names.settle();
@@ -74,16 +74,31 @@ fn in_segment(index: &dyn Index, vault: &Vault, number: u32, bytes: &[u8]) -> bo
     placement(index, &name).unwrap().is_some_and(|at| at.segment == number)
 }
 
-fn names_missing(vault: &Vault, path: &str) -> bool {
+/// Where those of these chunks are that are in this segment, in the order of their places.
+pub fn of_segment(
+    store: &Store,
+    index: &Arc<MemoryIndex>,
+    chunks: &[Vec<u8>],
+    number: u32,
+) -> Vec<Placement> {
+    let name = |bytes: &Vec<u8>| store.sealer.chunk_name(&id_of(bytes));
+    let place = |bytes| placement(index.as_ref(), &name(bytes)).unwrap();
+    let mut places: Vec<_> =
+        chunks.iter().filter_map(place).filter(|at| at.segment == number).collect();
+    places.sort_by_key(|at| at.offset);
+    places
+}
+
+pub fn names_missing(vault: &Vault, path: &str) -> bool {
     vault.damage().iter().any(|d| d.file == path && d.why == "the file is missing")
 }
 
-fn scrubbed(vault: &Vault) -> Vec<String> {
+pub fn scrubbed(vault: &Vault) -> Vec<String> {
     let stretch = vault.scrub(Cursor::default(), u64::MAX, &|_| true).unwrap();
     stretch.findings.iter().map(|finding| finding.damage.file.clone()).collect()
 }
 
-fn put_back(disk: &SimulatedDisk, path: &str, bytes: &[u8]) {
+pub fn put_back(disk: &SimulatedDisk, path: &str, bytes: &[u8]) {
     disk.create(path).unwrap().append(&[bytes]).unwrap();
 }
 
@@ -372,7 +387,7 @@ struct Generations {
     draft: Vec<u8>,
 }
 
-const OLDER: &str = "chunks/R0000001.seg";
+pub const OLDER: &str = "chunks/R0000001.seg";
 const DRAFT: &str = "chunks/R0000002.seg";
 
 fn generations() -> Generations {
@@ -424,36 +439,6 @@ fn half_a_draft_stands_for_nothing_when_it_was_taken_in() {
 }
 
 #[test]
-fn what_was_switched_to_without_the_logs_saying_so_tells_that_the_log_lost_its_end() {
-    let store = Store::new(true);
-    let (disk, index) = (store.disk(), fresh());
-    let vault = store.open(&disk, &index).unwrap();
-    fill(&vault, 0, 4);
-    drop(vault);
-    let (mark, logs) = (files(&disk)["CLOSED"].clone(), disk.list("log").unwrap());
-    let vault = store.open(&disk, &index).unwrap();
-    vault.collect().unwrap().condense(&|_| Ok(true), &mut |_, _| true).unwrap();
-    let chunks = fill(&vault, 100, 12);
-    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
-    drop(vault);
-    let lost = disk.fork();
-    for name in disk.list("log").unwrap().iter().filter(|name| !logs.contains(name)) {
-        lost.unlink(&format!("log/{name}")).unwrap();
-    }
-    lost.unlink("CLOSED").unwrap();
-    put_back(&lost, "CLOSED", &mark);
-    let vault = store.open(&lost, &fresh()).unwrap();
-    let why = vault.read_only().unwrap();
-    assert!(why.contains("commits are missing") && why.contains("accept-loss"), "{why}");
-    drop(vault);
-    let vault = store.open_with(&lost, fresh(), SMALL, true).unwrap();
-    assert_eq!(vault.read_only(), None);
-    for bytes in &chunks {
-        assert_eq!(reads(&vault, bytes), Ok(true));
-    }
-}
-
-#[test]
 fn a_log_that_is_put_back_is_read_whole_by_the_index_that_was_made_without_it() {
     let store = Store::new(true);
     let (disk, index) = (store.disk(), fresh());
@@ -500,16 +485,7 @@ fn a_log_that_is_put_back_is_read_whole_by_the_index_that_was_made_without_it() 
 fn a_segment_that_lacks_what_the_index_has_in_it_is_left_alone() {
     let (store, disk, index, chunks) = filled();
     let right = files(&disk)[FIRST].clone();
-    let vault = store.open(&disk, &index).unwrap();
-    let mut places: Vec<_> = chunks
-        .iter()
-        .filter_map(|bytes| {
-            let name = vault.sealer().chunk_name(&id_of(bytes));
-            placement(index.as_ref(), &name).unwrap().filter(|at| at.segment == 1)
-        })
-        .collect();
-    drop(vault);
-    places.sort_by_key(|at| at.offset);
+    let places = of_segment(&store, &index, &chunks, 1);
     // As it was while it was still written to.
     disk.unlink(FIRST).unwrap();
     put_back(&disk, FIRST, &right[..places[2].offset as usize]);
