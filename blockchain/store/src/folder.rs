@@ -230,7 +230,7 @@ fn set_aside(disk: &dyn Disk) -> std::io::Result<()> {
     }
     let mut number = 1;
     let folder = loop {
-        let folder = format!("{KEYS}-unfinished-{number}");
+        let folder = disk::join(RUN, &format!("unfinished-{KEYS}-{number}"));
         if disk.list(&folder)?.is_empty() {
             break folder;
         }
@@ -241,6 +241,7 @@ fn set_aside(disk: &dyn Disk) -> std::io::Result<()> {
         disk.rename(&disk::join(KEYS, &name), &disk::join(&folder, &name))?;
     }
     disk.sync_folder(&folder)?;
+    disk.sync_folder(RUN)?;
     disk.sync_folder(KEYS)
 }
 

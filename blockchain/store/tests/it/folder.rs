@@ -328,7 +328,7 @@ fn a_first_start_that_was_interrupted_is_finished_by_the_next() {
         }
         let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
         assert!(folder.is_new && folder.damage.is_empty(), "part {part}: {:?}", folder.damage);
-        let aside = home.path().join("keys-unfinished-1");
+        let aside = home.path().join("run/unfinished-keys-1");
         let kept = fs::read_dir(aside).map_or(0, Iterator::count);
         assert_eq!(kept, part.count_ones() as usize, "nothing is removed");
         drop(folder);
