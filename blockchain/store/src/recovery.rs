@@ -217,7 +217,11 @@ impl Recovery<'_> {
                 self.at = Watermark { sequence: mark.sequence.max(self.at.sequence), ..mark };
                 index::set_watermark(&mut self.changes, &self.at);
             }
-        } else if let Some(mark) = self.parts.mark.filter(|mark| mark.place() == self.at.place()) {
+        } else if let Some(mark) = self.parts.mark
+            && mark.place() == self.at.place()
+            && (mark.segment, mark.segment_offset) > (self.at.segment, self.at.segment_offset)
+            && self.segments.contains(&mark.segment)
+        {
             // Of chunks whose commits were lost, and that loss accepted, it alone says how far they go.
             self.take_in_chunks((mark.segment, mark.segment_offset))?;
             index::set_watermark(&mut self.changes, &self.at);

@@ -469,7 +469,8 @@ pub fn settle_unread(
     let mut changes = Changes::new(index);
     let lost = absent.lost.iter().cloned().flatten().take(UNREAD_MAX);
     let lost = lost.map(|number| (number, Unread { accepted: absent.accepted, end: 0 }));
-    let unopened = absent.unopened.iter();
+    // The loss of an end that was accepted is not waited for.
+    let unopened = absent.unopened.iter().filter(|(_, end)| !absent.accepted || **end == 0);
     let unopened = unopened.map(|(number, end)| (*number, Unread { accepted: false, end: *end }));
     for (number, mut now) in lost.chain(unopened) {
         let known = unread.get(&number).copied();

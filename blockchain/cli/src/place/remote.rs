@@ -766,7 +766,7 @@ impl SessionSource for RemoteSession<'_> {
         if ChunkId::from(blake3::hash(&bytes)) == reference.chunk {
             Ok(bytes.to_vec())
         } else {
-            Err(OpError::Broken(format!(
+            Err(OpError::Unsound(format!(
                 "the server sent other bytes than chunk {}",
                 reference.chunk
             )))

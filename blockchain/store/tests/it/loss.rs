@@ -129,6 +129,27 @@ fn an_index_that_is_made_beside_a_shortened_segment_does_not_let_it_be_replaced(
 }
 
 #[test]
+fn an_accepted_loss_of_a_segments_end_is_not_waited_for() {
+    let (store, disk, index, chunks) = filled();
+    let right = files(&disk)[FIRST].clone();
+    let cut = of_segment(&store, &index, &chunks, 1)[2].offset as usize;
+    disk.unlink(FIRST).unwrap();
+    put_back(&disk, FIRST, &right[..cut]);
+    let index = fresh();
+    drop(store.open_with(&disk, index.clone(), SMALL, true).unwrap());
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+    let there = |bytes: &&Vec<u8>| reads(&vault, bytes) == Ok(true);
+    let left: Vec<_> = chunks.iter().filter(there).cloned().collect();
+    assert!(left.len() < chunks.len());
+    let packed = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    assert_eq!(packed.segments_damaged, 0);
+    for bytes in &left {
+        assert_eq!(reads(&vault, bytes), Ok(true));
+    }
+}
+
+#[test]
 fn a_draft_with_its_end_and_a_hole_replaces_nothing() {
     let (store, disk, index, chunks) = filled();
     let left = without(&disk, FIRST);
