@@ -1,5 +1,7 @@
 //! Both services together: a session is anchored by the real block-manager, and proved without either.
 
+use std::path::Path;
+
 use lucid_api::client::{BlockManagerClient, ClientOptions};
 use lucid_block_manager::config::Config;
 use lucid_block_manager::service;
@@ -12,17 +14,22 @@ use tokio::runtime::Runtime;
 use crate::sample::noise;
 use crate::service::Service;
 
-#[test]
-fn a_session_is_anchored_and_proved_without_either_service() {
-    let (data, chain) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+/// A block-manager in this folder, on any port.
+fn config(folder: &Path) -> Config {
     let settings = [
         ("BLOCK_MANAGER_PORT", "0"),
         ("BLOCK_INTERVAL_SECONDS", "1"),
-        ("LUCID_DATA_DIR", chain.path().to_str().unwrap()),
+        ("LUCID_DATA_DIR", folder.to_str().unwrap()),
     ];
     let environment: Environment =
         settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let config = Config::load(&environment, None).unwrap().config;
+    Config::load(&environment, None).unwrap().config
+}
+
+#[test]
+fn a_session_is_anchored_and_proved_without_either_service() {
+    let (data, chain) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let config = config(chain.path());
     let (runtime, shutdown) = (Runtime::new().unwrap(), Shutdown::new());
     let manager = runtime.block_on(service::start(config, &shutdown)).unwrap();
     let url = format!("http://{}", manager.address());
@@ -53,14 +60,7 @@ fn a_session_is_anchored_and_proved_without_either_service() {
 #[test]
 fn anchors_go_on_though_the_block_of_the_last_one_is_damaged() {
     let (data, chain) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let settings = [
-        ("BLOCK_MANAGER_PORT", "0"),
-        ("BLOCK_INTERVAL_SECONDS", "1"),
-        ("LUCID_DATA_DIR", chain.path().to_str().unwrap()),
-    ];
-    let environment: Environment =
-        settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let config = Config::load(&environment, None).unwrap().config;
+    let config = config(chain.path());
     let (runtime, shutdown) = (Runtime::new().unwrap(), Shutdown::new());
     let manager = runtime.block_on(service::start(config, &shutdown)).unwrap();
     let url = format!("http://{}", manager.address());

@@ -102,13 +102,19 @@ fn the_loss_of_the_logs_end_once_accepted_keeps_every_chunk_and_is_not_asked_abo
     }
 }
 
-#[test]
-fn an_index_that_is_made_beside_a_shortened_segment_does_not_let_it_be_replaced() {
+/// A store whose first segment is as it was after two chunks; and that segment as it should be.
+fn shortened() -> (Store, SimulatedDisk, Vec<Vec<u8>>, Vec<u8>) {
     let (store, disk, index, chunks) = filled();
     let right = files(&disk)[FIRST].clone();
     let cut = of_segment(&store, &index, &chunks, 1)[2].offset as usize;
     disk.unlink(FIRST).unwrap();
     put_back(&disk, FIRST, &right[..cut]);
+    (store, disk, chunks, right)
+}
+
+#[test]
+fn an_index_that_is_made_beside_a_shortened_segment_does_not_let_it_be_replaced() {
+    let (store, disk, chunks, right) = shortened();
     let index = fresh();
     for _ in 0..2 {
         let vault = store.open(&disk, &index).unwrap();
@@ -130,11 +136,7 @@ fn an_index_that_is_made_beside_a_shortened_segment_does_not_let_it_be_replaced(
 
 #[test]
 fn an_accepted_loss_of_a_segments_end_is_not_waited_for() {
-    let (store, disk, index, chunks) = filled();
-    let right = files(&disk)[FIRST].clone();
-    let cut = of_segment(&store, &index, &chunks, 1)[2].offset as usize;
-    disk.unlink(FIRST).unwrap();
-    put_back(&disk, FIRST, &right[..cut]);
+    let (store, disk, chunks, _) = shortened();
     let index = fresh();
     drop(store.open_with(&disk, index.clone(), SMALL, true).unwrap());
     let vault = store.open(&disk, &index).unwrap();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lucid_core::digest::ChunkName;
 use lucid_store::StoreError;
 use lucid_store::audit::audit;
 use lucid_store::collect::{Collected, Names};
@@ -157,14 +158,20 @@ fn a_segment_that_was_away_while_the_index_was_made_is_taken_in_when_it_is_back(
     }
 }
 
+/// Damages a chunk, and has that noticed; gives its name, and where it is.
+fn damaged(disk: &SimulatedDisk, vault: &Vault, bytes: &[u8]) -> (ChunkName, Placement) {
+    let name = vault.sealer().chunk_name(&id_of(bytes));
+    let at = placement(vault.index(), &name).unwrap().unwrap();
+    disk.flip(&segment::path(at.segment), at.offset as usize + 150);
+    reads(vault, bytes).unwrap_err();
+    (name, at)
+}
+
 #[test]
 fn a_damaged_chunk_is_known_as_such_when_its_segment_comes_back() {
     let (store, disk, index, chunks) = filled();
     let vault = store.open(&disk, &index).unwrap();
-    let name = vault.sealer().chunk_name(&id_of(&chunks[0]));
-    let at = placement(index.as_ref(), &name).unwrap().unwrap();
-    disk.flip(&segment::path(at.segment), at.offset as usize + 150);
-    reads(&vault, &chunks[0]).unwrap_err();
+    let (name, at) = damaged(&disk, &vault, &chunks[0]);
     drop(vault);
     let path = segment::path(at.segment);
     let bytes = files(&disk)[&path].clone();
@@ -300,10 +307,7 @@ fn a_segment_of_another_store_is_named_and_neither_taken_in_nor_removed() {
 fn a_healed_chunk_that_was_rewritten_is_in_no_quarantine_after_a_reindex() {
     let (store, disk, index, chunks) = filled();
     let vault = store.open(&disk, &index).unwrap();
-    let name = vault.sealer().chunk_name(&id_of(&chunks[0]));
-    let at = placement(index.as_ref(), &name).unwrap().unwrap();
-    disk.flip(&segment::path(at.segment), at.offset as usize + 150);
-    reads(&vault, &chunks[0]).unwrap_err();
+    let (name, _) = damaged(&disk, &vault, &chunks[0]);
     Entry::new(900, 1, vec![chunks[0].clone()]).commit(&vault).unwrap();
     let done = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     assert_eq!(done.segments_damaged, 0, "{:?}", vault.damage());
