@@ -142,13 +142,15 @@ impl SessionProjection {
             .map_err(|_| StoreError::Index("a fact has more chunks than it can count".into()))?;
         for (index, (chunk, length)) in (fact.index..).zip(&fact.chunks) {
             let is_first = index == fact.index;
+            let own = fact.alias.clone().filter(|_| is_first);
             let mut row = PlacedRow {
                 chunk: *chunk,
                 length: *length,
                 at: fact.at,
-                alias: fact.alias.clone().filter(|_| is_first),
+                alias: own.clone(),
                 parts: if is_first { parts } else { 0 },
                 metadata: Some(&fact.metadata).filter(|_| is_first).cloned().unwrap_or_default(),
+                others: Vec::new(),
             };
             let key = PlacedRow::key(&name, index);
             let old = changes.get(&key)?;
@@ -166,11 +168,12 @@ impl SessionProjection {
                 if !old.metadata.is_empty() {
                     row.metadata = old.metadata;
                 }
+                row.others = old.others;
             }
-            self.put(changes, key, &row.encode())?;
             // Earlier versions let one chunk have several names: each of them goes on to find it.
-            let own = fact.alias.clone().filter(|_| is_first);
-            for alias in row.alias.into_iter().chain(own).chain([chunk.to_string()]) {
+            row.others.extend(own.filter(|own| !row.names().any(|name| name == own)));
+            self.put(changes, key, &row.encode())?;
+            for alias in row.names().cloned().chain([chunk.to_string()]) {
                 let key = Alias::key(&self.sealer, &alias, &name);
                 if changes.get(&key)?.is_none() {
                     self.put(changes, key, &Alias::encode(index))?;
@@ -256,7 +259,7 @@ impl SessionProjection {
         let key = PlacedRow::key(name, index);
         let Some(value) = changes.get(&key)? else { return Ok(None) };
         let placed = PlacedRow::open(&self.sealer, &key, value)?;
-        for alias in placed.alias.iter().cloned().chain([placed.chunk.to_string()]) {
+        for alias in placed.names().cloned().chain([placed.chunk.to_string()]) {
             changes.remove(Alias::key(&self.sealer, &alias, name));
         }
         changes.remove(key);

@@ -135,6 +135,8 @@ pub struct PlacedRow {
     pub parts: u32,
     /// What the caller said of it, as a JSON object; may be empty.
     pub metadata: String,
+    /// Other names that earlier versions let it have.
+    pub others: Vec<String>,
 }
 
 impl PlacedRow {
@@ -148,6 +150,11 @@ impl PlacedRow {
         [session.key(PLACED).as_slice(), &index.to_be_bytes()].concat()
     }
 
+    /// Everything that callers call it.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.alias.iter().chain(&self.others)
+    }
+
     /// The row's value, to be sealed.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
@@ -156,6 +163,9 @@ impl PlacedRow {
             to.text(alias);
         });
         to.u32(self.parts).text(&self.metadata);
+        for other in &self.others {
+            to.text(other);
+        }
         to.finish()
     }
 
@@ -169,6 +179,13 @@ impl PlacedRow {
                 alias: from.option("an alias", |from| Ok(from.text("an alias")?.to_owned()))?,
                 parts: from.u32("a count of parts")?,
                 metadata: from.text("metadata")?.to_owned(),
+                others: {
+                    let mut others = Vec::new();
+                    while !from.is_empty() {
+                        others.push(from.text("another name")?.to_owned());
+                    }
+                    others
+                },
             })
         })
     }

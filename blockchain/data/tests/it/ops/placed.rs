@@ -5,7 +5,7 @@ use lucid_data_chain::fact::{Fact, Placed, Removed};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::find_chunk::{FoundChunk, find_chunk, read_found};
 use lucid_data_chain::ops::put_chunk::{Bounds, PutChunk, Taken, put_chunk};
-use lucid_data_chain::row::{PlacedRow, SessionName};
+use lucid_data_chain::row::{Alias, PlacedRow, SessionName};
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
@@ -112,6 +112,41 @@ fn every_name_that_an_earlier_version_took_goes_on_to_find_its_chunk() {
             assert_eq!(find(store, name).length(), 500, "{name}");
             put(store, named(0, name), &bytes).unwrap();
         }
+    }
+}
+
+#[test]
+fn no_name_of_a_chunk_outlives_its_session_whichever_version_gave_it() {
+    let store = Store::new();
+    let bytes = noise(1, 500);
+    let taken = put(&store, named(0, "a"), &bytes).unwrap();
+    let chunks: Vec<_> = taken.parts.iter().map(|part| (part.id, part.length)).collect();
+    let session: lucid_core::session::SessionId = "s".parse().unwrap();
+    for alias in ["b", "c", "b"] {
+        let placed = Placed {
+            session: session.clone(),
+            index: 0,
+            at: NOW,
+            alias: Some(alias.to_owned()),
+            metadata: String::new(),
+            chunks: chunks.clone(),
+        };
+        commit(&store, Fact::Placed(placed));
+    }
+    commit(&store, Fact::Removed(Removed { session, tombstone: None }));
+    let key_of = |name: &str| {
+        let session = SessionName::of(store.vault.sealer(), &"s".parse().unwrap());
+        Alias::key(store.vault.sealer(), name, &session)
+    };
+    for name in ["a", "b", "c"] {
+        assert_eq!(store.index.get(&key_of(name)).unwrap(), None, "{name}");
+    }
+    // Begun anew, it has other chunks, and gives the names to whichever it likes.
+    put(&store, named(0, "x"), &noise(2, 300)).unwrap();
+    assert!(matches!(find_chunk(&store.vault, "b", None, NOW), Err(OpError::NoChunk(_))));
+    put(&store, named(1, "b"), &noise(3, 400)).unwrap();
+    for store in [&store, &Store::open(&store.disk)] {
+        assert_eq!(find(store, "b").length(), 400);
     }
 }
 
