@@ -23,6 +23,9 @@ use crate::recovery::{self, Parts};
 use crate::segment::Segments;
 use crate::{CommitError, Damage, StoreError, log, rewrite};
 
+/// Is shown a fact of the log, or damage that may have been one.
+pub type VisitAround<'a> = dyn FnMut(Result<&[u8], Damage>) -> Result<(), StoreError> + 'a;
+
 /// The file that says how far the log went when the store was last closed in order.
 pub const MARK: &str = "CLOSED";
 
@@ -437,48 +440,83 @@ impl Vault {
         }
     }
 
-    /// Shows every fact of the log to somebody, in order, straight from the files. `offset` and `total`
-    /// are bytes of the log. What is damaged is an error here: whoever asks wants all of them.
+    /// Shows every fact of the log to somebody, in order, straight from the files. `progress` is told how
+    /// many bytes of how many are read, and ends it by `false`; the answer is whether all were shown. What
+    /// is damaged is an error here: whoever asks wants all of them.
     pub fn facts(
         &self,
         visit: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<(), StoreError> {
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<bool, StoreError> {
+        let visit = &mut |fact: Result<&[u8], Damage>| visit(fact.map_err(StoreError::Damaged)?);
+        self.facts_around_damage(visit, progress)
+    }
+
+    /// The same for whoever wants to know where facts may be missing: damage is shown in its place.
+    pub fn facts_around_damage(
+        &self,
+        visit: &mut VisitAround<'_>,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<bool, StoreError> {
         let to = index::watermark(self.index.as_ref())?;
         let open = |number: u32| {
             let path = log::path(number);
-            let file = disk::find(self.disk.as_ref(), &path)?.map_err(StoreError::Damaged)?;
+            let file = match disk::find(self.disk.as_ref(), &path)? {
+                Ok(file) => file,
+                Err(damage) => return Ok(Err(damage)),
+            };
             let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
             let end = if number == to.log { to.offset.min(length) } else { length };
-            Ok::<_, StoreError>((path, file, end))
+            Ok::<_, StoreError>(Ok((path, file, end)))
         };
-        let numbers = self.log_files(&to)?;
+        let listed = log::listed(self.disk.as_ref(), &self.store, to.log)?;
+        let mut missing = listed.missing.into_iter().peekable();
         let mut total = 0;
-        for number in &numbers {
-            total += open(*number)?.2;
+        for number in &listed.files {
+            total += open(*number)?.map_or(0, |(.., end)| end);
         }
         let (mut packer, mut done) = (Packer::new(), 0);
         // One at a time: there may be more of them than may be open.
-        for number in numbers {
-            let (path, file, end) = open(number)?;
+        for number in listed.files {
+            while let Some(gap) = missing.next_if(|gap| *gap.start() < number) {
+                visit(Err(Damage::missing(gap, log::path)))?;
+            }
+            let (path, file, end) = match open(number)? {
+                Ok(opened) => opened,
+                Err(damage) => {
+                    visit(Err(damage))?;
+                    continue;
+                }
+            };
             let mut scanner = Scanner::new(file.as_ref(), &path, 0, end);
             while let Some(step) = scanner.step()? {
                 let (offset, header) = match step {
                     Step::Record(offset, header) if header.kind == Kind::Fact => (offset, header),
                     Step::Record(..) => continue,
-                    Step::Damaged(damage) => return Err(StoreError::Damaged(damage)),
+                    Step::Damaged(damage) => {
+                        visit(Err(damage))?;
+                        continue;
+                    }
                 };
-                let payload = frame::read_payload(file.as_ref(), &path, offset, &header)?;
-                let damaged = |why| StoreError::Damaged(Damage::new(path.as_str(), offset, why));
-                let payload = payload.map_err(damaged)?;
-                let opened = self.sealer.open(&mut packer, &header, payload);
-                let plain = opened.map_err(|why| why.at(&path, offset))?;
-                visit(&plain)?;
-                progress(done + offset, total);
+                match frame::read_payload(file.as_ref(), &path, offset, &header)? {
+                    Err(why) => visit(Err(Damage::new(path.as_str(), offset, why)))?,
+                    Ok(payload) => {
+                        let opened = self.sealer.open(&mut packer, &header, payload);
+                        match opened.map_err(|why| why.at(&path, offset)) {
+                            Ok(plain) => visit(Ok(&plain))?,
+                            Err(StoreError::Damaged(damage)) => visit(Err(damage))?,
+                            Err(error) => return Err(error),
+                        }
+                    }
+                }
+                if !progress(done + offset, total) {
+                    return Ok(false);
+                }
             }
             done += end;
         }
-        Ok(())
+        missing.try_for_each(|gap| visit(Err(Damage::missing(gap, log::path))))?;
+        Ok(true)
     }
 
     /// The log's files, for whoever needs all of them: one that is missing is an error.

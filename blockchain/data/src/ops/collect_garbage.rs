@@ -69,8 +69,8 @@ impl Stage {
 }
 
 /// Removes expired sessions, finds what nobody refers to, and drops it; then facts go that do not matter
-/// any more. `watch` is told how many bytes
-/// of how many are done, and stops the work in order by `false`. One collection runs at a time.
+/// any more. `watch` is told how many bytes of how many are done, and stops the work in order by `false`.
+/// One collection runs at a time.
 pub fn collect_garbage(
     vault: &Vault,
     locks: &SessionLocks,
@@ -83,31 +83,32 @@ pub fn collect_garbage(
         OpError::Conflict("segments are being rewritten already: wait until that has ended".into())
     })?;
     let GarbageRequest { keep_days, dry_run, confirm } = *request;
-    if !dry_run && !confirm {
-        // Removing a session cannot be undone, so what it would come to is asked first.
-        let expired = expire_sessions(vault, locks, key, now, keep_days, true)?.bytes;
-        let left = count_sessions(vault)?.sessions.bytes.saturating_sub(expired);
-        refuse_abnormal("removing expired sessions would end", expired, left)?;
-    }
+    let mut finding = |done, total| watch(Stage::Finding, done, total);
+    let mut garbage = Garbage::default();
+    let stopped = Collected { stopped: true, ..Collected::default() };
     if !dry_run {
-        // What ends a session's time, or holds it, is in the log: while that cannot be read whole, the index
-        // may know a sealed session as one that was left behind, and removing it could not be undone.
+        // Removing a session cannot be undone, so what it would come to is asked first.
         let would = expire_sessions(vault, locks, key, now, keep_days, true)?;
-        if would.retention + would.interrupted > 0 {
-            vault.facts(&mut |_| Ok(()), &mut |done, total| {
-                watch(Stage::Finding, done, total);
-            })?;
+        if !confirm {
+            let left = count_sessions(vault)?.sessions.bytes.saturating_sub(would.bytes);
+            refuse_abnormal("removing expired sessions would end", would.bytes, left)?;
+        }
+        // What ends a session's time, or holds it, is in the log: while that cannot be read whole, the index
+        // may know a sealed session as one that was left behind. What is referred to is known only when
+        // they are gone, so the log is read for that anew.
+        if would.retention + would.interrupted > 0 && !vault.facts(&mut |_| Ok(()), &mut finding)? {
+            return Ok(Garbage { collected: stopped, ..garbage });
         }
     }
-    let expired = expire_sessions(vault, locks, key, now, keep_days, dry_run)?;
+    garbage.expired = expire_sessions(vault, locks, key, now, keep_days, dry_run)?;
     if !dry_run {
         expire_uploads(vault, now)?;
     }
-    let live = live_chunks(vault, now, &mut |done, total| {
-        watch(Stage::Finding, done, total);
-    })?;
+    let Some(live) = live_chunks(vault, now, &mut finding)? else {
+        return Ok(Garbage { collected: stopped, ..garbage });
+    };
     let survey = collection.survey(&live)?;
-    let mut garbage = Garbage { expired, survey, ..Garbage::default() };
+    garbage.survey = survey;
     if dry_run {
         return Ok(garbage);
     }

@@ -6,6 +6,7 @@ use lucid_core::cut::ChunkProfile;
 use lucid_core::limits::{METADATA_ENTRIES_MAX, METADATA_ENTRY_BYTES_MAX, USER_ID_BYTES_MAX};
 use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
+use lucid_store::Damage;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::crypt::{Owner, random};
@@ -80,6 +81,9 @@ pub fn create_session(
                  and reindex, or choose another id"
             )));
         }
+        if request.one_shot && interrupted {
+            refuse_unread_seal(vault, &id)?;
+        }
         let answerable =
             same(&existing, &request) || (request.one_shot && existing.sealed.is_some());
         match request.one_shot && interrupted {
@@ -110,6 +114,29 @@ pub fn create_session(
     let fact = vault.fact(&mut Packer::new(), fact.encode())?;
     vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
     get_session(vault, &id).map(Created::Began)
+}
+
+/// Refuses to begin an archive anew that may have been sealed, in a place of the log that cannot be read.
+/// Every time the log is read for that: a start only names the damage that it has just met.
+fn refuse_unread_seal(vault: &Vault, id: &SessionId) -> Result<(), OpError> {
+    let mut suspect = None;
+    let mut visit = |fact: Result<&[u8], Damage>| {
+        match fact.map(Fact::decode) {
+            // What lies in front of its beginning is no seal of it.
+            Ok(Ok(Fact::Started(fact))) if fact.session == *id => suspect = None,
+            Ok(_) => {}
+            Err(damage) => suspect = suspect.take().or(Some(damage)),
+        }
+        Ok(())
+    };
+    vault.facts_around_damage(&mut visit, &mut |_, _| true)?;
+    match suspect {
+        None => Ok(()),
+        Some(damage) => Err(OpError::Conflict(format!(
+            "session {id} may have been sealed, where the log cannot be read ({damage}): put the log back \
+             from a copy and reindex, or choose another id"
+        ))),
+    }
 }
 
 /// What a manifest can say of a session: whose it is, and what is kept with it.

@@ -22,23 +22,24 @@ const PAGE: usize = 4_096;
 const ROUNDS: usize = 3;
 
 /// The chunks that are kept now. Whoever collects begins before asking, so that what comes to be kept
-/// meanwhile is safe. `progress` is told how many bytes of the log are read.
+/// meanwhile is safe. `progress` is told how many bytes of the log are read, and ends it by `false`: then
+/// there is no answer.
 pub fn live_chunks(
     vault: &Vault,
     now: Timestamp,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Names, OpError> {
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Option<Names>, OpError> {
     for _ in 0..ROUNDS {
         let before = in_index(vault, now)?;
-        let logged = in_log(vault, now, progress)?;
+        let Some(logged) = in_log(vault, now, progress)? else { return Ok(None) };
         let (lost, new) = (before.without(&logged), logged.without(&before));
         if lost.is_empty() && new.is_empty() {
-            return Ok(before);
+            return Ok(Some(before));
         }
         let after = in_index(vault, now)?;
         // What the log lacks was removed in between, and what it has more of came in between.
         if lost.without(&after).len() == lost.len() && new.without(&after).is_empty() {
-            return Ok(after);
+            return Ok(Some(after));
         }
     }
     vault.index().distrust()?;
@@ -150,51 +151,54 @@ struct Track {
 }
 
 /// What the facts say, read from the files. Any damage ends it: a fact that cannot be read may be the
-/// one that keeps a chunk.
+/// one that keeps a chunk. `progress` ends it by `false`, without an answer.
 pub fn in_log(
     vault: &Vault,
     now: Timestamp,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Names, OpError> {
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Option<Names>, OpError> {
     let mut kept = Kept { vault, sessions: HashMap::new(), uploads: HashMap::new() };
-    each_fact(vault, &mut |done, total| progress(done, total * 2), &mut |fact| match fact {
-        Fact::Started(fact) => {
-            let track = kept.sessions.entry(kept.name(&fact.session)).or_default();
-            (track.begun, track.stays) = (track.begun + 1, true);
-        }
-        Fact::Removed(fact) => {
-            let name = kept.name(&fact.session);
-            if let Some(track) = kept.sessions.get_mut(&name) {
-                track.stays = false;
+    let is_read =
+        each_fact(vault, &mut |done, total| progress(done, total * 2), &mut |fact| match fact {
+            Fact::Started(fact) => {
+                let track = kept.sessions.entry(kept.name(&fact.session)).or_default();
+                (track.begun, track.stays) = (track.begun + 1, true);
             }
-        }
-        Fact::Uploaded(fact) => kept.upload(&fact, now),
-        Fact::Forgotten(fact) => kept.forget(&fact),
-        _ => {}
-    })?;
+            Fact::Removed(fact) => {
+                let name = kept.name(&fact.session);
+                if let Some(track) = kept.sessions.get_mut(&name) {
+                    track.stays = false;
+                }
+            }
+            Fact::Uploaded(fact) => kept.upload(&fact, now),
+            Fact::Forgotten(fact) => kept.forget(&fact),
+            _ => {}
+        })?;
+    if !is_read {
+        return Ok(None);
+    }
     kept.sessions.retain(|_, track| track.stays);
     let mut names = Names::default();
     kept.uploads.keys().for_each(|chunk| names.add(&vault.sealer().chunk_name(chunk)));
-    each_fact(
-        vault,
-        &mut |done, total| progress(total + done, total * 2),
-        &mut |fact| match fact {
-            Fact::Started(fact) => {
-                // One that is not there was removed, or has begun since the first reading.
-                let name = kept.name(&fact.session);
-                if let Some(track) = kept.sessions.get_mut(&name) {
-                    let (begun, at) = (track.begun, track.at + 1);
-                    *track =
-                        Track { begun, at, stays: true, owner: fact.owner, ..Track::default() };
+    let is_read =
+        each_fact(vault, &mut |done, total| progress(total + done, total * 2), &mut |fact| {
+            match fact {
+                Fact::Started(fact) => {
+                    // One that is not there was removed, or has begun since the first reading.
+                    let name = kept.name(&fact.session);
+                    if let Some(track) = kept.sessions.get_mut(&name) {
+                        let (begun, at) = (track.begun, track.at + 1);
+                        *track =
+                            Track { begun, at, stays: true, owner: fact.owner, ..Track::default() };
+                    }
                 }
+                Fact::Referenced(fact) => kept.refer(&fact, &mut names),
+                Fact::Placed(fact) => kept.place(&fact, &mut names),
+                _ => {}
             }
-            Fact::Referenced(fact) => kept.refer(&fact, &mut names),
-            Fact::Placed(fact) => kept.place(&fact, &mut names),
-            _ => {}
-        },
-    )?;
+        })?;
     names.settle();
-    Ok(names)
+    Ok(is_read.then_some(names))
 }
 
 struct Kept<'a> {
@@ -262,9 +266,9 @@ impl Kept<'_> {
 
 fn each_fact(
     vault: &Vault,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> bool,
     visit: &mut dyn FnMut(Fact),
-) -> Result<(), OpError> {
+) -> Result<bool, OpError> {
     let mut take = |bytes: &[u8]| {
         if bytes.first().is_some_and(|kind| *kind >= OWN_FACTS) {
             let fact = Fact::decode(bytes)

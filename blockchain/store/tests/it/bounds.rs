@@ -429,7 +429,7 @@ fn however_many_files_there_are_few_are_open_at_once() {
     let drawers: Arc<dyn Disk> = Arc::new(counted.clone());
     let vault = store.open_on(drawers.clone(), Arc::new(MemoryIndex::new()), SMALL, false).unwrap();
     assert!(counted.open_most() <= 6, "a start");
-    vault.facts(&mut |_| Ok(()), &mut |_, _| ()).unwrap();
+    vault.facts(&mut |_| Ok(()), &mut |_, _| true).unwrap();
     assert!(counted.open_most() <= 6, "the facts");
     vault.collect().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
     assert!(counted.open_most() <= 6, "condensing");

@@ -7,8 +7,8 @@ use lucid_data_chain::Opened;
 use lucid_data_chain::fact::{Fact, Forgotten, Placed, Uploaded};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
-use lucid_data_chain::ops::collect_garbage::{Garbage, GarbageRequest, collect_garbage};
-use lucid_data_chain::ops::create_session::{NewSession, create_session};
+use lucid_data_chain::ops::collect_garbage::{Garbage, GarbageRequest, Stage, collect_garbage};
+use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::expire_sessions::Expired;
 use lucid_data_chain::ops::expire_uploads::expire_uploads;
 use lucid_data_chain::ops::hold_session::hold_session;
@@ -126,7 +126,7 @@ fn index_and_log_agree_whatever_became_of_the_sessions() {
     let later = NOW.plus_seconds(DAY);
     assert_eq!(in_index(&store.vault, NOW).unwrap().len(), 2 + 4 + 2);
     let index = in_index(&store.vault, later).unwrap();
-    let log = in_log(&store.vault, later, &mut |_, _| {}).unwrap();
+    let log = in_log(&store.vault, later, &mut |_, _| true).unwrap().unwrap();
     assert_eq!((index.not_in(&log), log.not_in(&index)), (None, None));
     assert_eq!(index.len(), 2 + 4);
     let store = reopened(store);
@@ -319,7 +319,7 @@ fn an_archive_whose_seal_cannot_be_read_is_not_taken_for_one_that_was_left_behin
         one_shot: true,
         ..new_session(ChunkProfile::default())
     };
-    create_session(&store.vault, &store.locks, request).unwrap();
+    create_session(&store.vault, &store.locks, request.clone()).unwrap();
     let one: SessionId = "one".parse().unwrap();
     let references = store.store(&[b"first", b"second"]);
     add_references(&store.vault, &store.locks, &one, 0, references).unwrap();
@@ -339,6 +339,13 @@ fn an_archive_whose_seal_cannot_be_read_is_not_taken_for_one_that_was_left_behin
             Ok(garbage) => assert_eq!(garbage.expired, Expired::default(), "byte {at}"),
         }
         assert!(get_session(&damaged.vault, &one).is_ok(), "byte {at}");
+        // The next process meets no damage when it starts.
+        let damaged = damaged.resumed();
+        if session.sealed.is_none() {
+            let anew = create_session(&damaged.vault, &damaged.locks, request.clone()).unwrap_err();
+            let is_named = |why: String| why.contains(log) && why.contains("choose another id");
+            assert!(is_named(anew.to_string()), "byte {at}: {anew}");
+        }
         drop(damaged);
         // The log is put back, and everything is there.
         disk.flip(log, usize::try_from(at).unwrap());
@@ -347,6 +354,25 @@ fn an_archive_whose_seal_cannot_be_read_is_not_taken_for_one_that_was_left_behin
         assert!(missing_chunks(&whole.vault, &[id(b"first")]).unwrap().is_empty());
     }
     assert!(open > 3, "its seal was damaged {open} times");
+}
+
+#[test]
+fn an_archive_is_begun_anew_where_only_older_facts_cannot_be_read() {
+    let store = Store::new();
+    archive(&store, "old", &[b"first"]);
+    store.vault.close().unwrap();
+    assert!(store.disk.flip("log/00000001.log", 600));
+    let store = Store::open(&store.disk);
+    assert_ne!(store.vault.damage(), []);
+    let request = NewSession {
+        id: Some("one".parse().unwrap()),
+        one_shot: true,
+        ..new_session(ChunkProfile::default())
+    };
+    for _ in 0..3 {
+        let created = create_session(&store.vault, &store.locks, request.clone()).unwrap();
+        assert!(matches!(created, Created::Began(_)));
+    }
 }
 
 #[test]
@@ -377,6 +403,44 @@ fn old_sessions_go_by_their_end_and_held_ones_stay() {
     left.sort();
     assert_eq!(left, ["held", "live"]);
     assert_sound(&store);
+}
+
+/// Where something expires, the log is read three times: before it does, and twice for what is in use.
+#[test]
+fn a_collection_that_is_told_to_stop_while_it_reads_the_log_does_nothing_more() {
+    let store = Store::new();
+    archive(&store, "old", &[b"first", b"second"]);
+    let asked = GarbageRequest { keep_days: 99, ..GarbageRequest::default() };
+    let stopped_at = |step: u64| {
+        let Store { vault, locks, key, .. } = &store;
+        let (mut steps, now) = (0, NOW.plus_seconds(100 * DAY));
+        let done = collect_garbage(vault, locks, key, now, &asked, &mut |stage, _, _| {
+            assert_eq!(stage, Stage::Finding);
+            steps += 1;
+            steps < step
+        });
+        let done = done.unwrap();
+        assert!(done.collected.stopped && steps == step, "{step}: {done:?}, asked {steps} times");
+        done.expired.retention
+    };
+    let mut facts = 0;
+    store
+        .vault
+        .facts(&mut |_| Ok(()), &mut |_, _| {
+            facts += 1;
+            true
+        })
+        .unwrap();
+    for step in 1..=facts {
+        assert_eq!(stopped_at(step), 0, "{step}");
+    }
+    assert_eq!(stopped_at(facts + 1), 1);
+    // Now nothing expires any more, and what is in use is looked for.
+    for step in 1..=2 * facts {
+        assert_eq!(stopped_at(step), 0, "{step}");
+    }
+    let done = collect(&reopened(store), asked).unwrap();
+    assert_eq!((done.collected.stopped, done.collected.chunks_removed), (false, 2));
 }
 
 #[test]

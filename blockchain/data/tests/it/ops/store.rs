@@ -50,16 +50,29 @@ impl Store {
     /// The same of a store whose anchors are signed by a key of its own.
     pub fn open_as(disk: &SimulatedDisk, seed: [u8; 32]) -> Self {
         let key = SigningKey::from_seed(seed);
-        Self::open_on(disk, Arc::new(disk.clone()), key)
+        Self::open_on(disk, Arc::new(disk.clone()), key, Arc::new(MemoryIndex::new()))
+    }
+
+    /// The same store as its next process finds it, its index included.
+    pub fn resumed(self) -> Self {
+        self.vault.close().unwrap();
+        let disk = Arc::new(self.disk.clone());
+        Self::open_on(&self.disk, disk, SigningKey::from_seed([1; 32]), self.index.clone())
     }
 
     /// The same over a disk that fails.
     pub fn open_over(disk: &SimulatedDisk, faulty: &FaultyDisk) -> Self {
-        Self::open_on(disk, Arc::new(faulty.clone()), SigningKey::from_seed([1; 32]))
+        let (key, index) = (SigningKey::from_seed([1; 32]), Arc::new(MemoryIndex::new()));
+        Self::open_on(disk, Arc::new(faulty.clone()), key, index)
     }
 
-    fn open_on(disk: &SimulatedDisk, over: Arc<dyn Disk>, key: SigningKey) -> Self {
-        let (index, sealer) = (Arc::new(MemoryIndex::new()), Arc::new(Sealer::new(None)));
+    fn open_on(
+        disk: &SimulatedDisk,
+        over: Arc<dyn Disk>,
+        key: SigningKey,
+        index: Arc<MemoryIndex>,
+    ) -> Self {
+        let sealer = Arc::new(Sealer::new(None));
         let vault = Vault::open(Drawers {
             disk: over,
             store: [1; 16],
