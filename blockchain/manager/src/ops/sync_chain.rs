@@ -18,7 +18,7 @@ use lucid_core::block::Parent;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Mode, Rule, Verdict, Weighed, judge};
-use lucid_store::chain::ChainStore;
+use lucid_store::chain::{ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
@@ -168,8 +168,9 @@ pub fn sync_chain(
         let behind = tip.is_some();
         return synced(0, if behind { Outcome::PeerBehind } else { Outcome::Synchronized });
     };
+    let mut newest = None;
     if let Some(tip) = tip {
-        fork::compare(following, speaks, tip, height, now)?;
+        newest = fork::compare(following, speaks, tip, height, now)?;
         if height < tip.height {
             staging.cut(0)?;
             return synced(0, Outcome::PeerBehind);
@@ -178,7 +179,7 @@ pub fn sync_chain(
     let staged = still_there(following, speaks, height)?;
     let after = match staged.last() {
         Some(top) => Some(top.as_parent()),
-        None => tip.map(|tip| parent_at(chain, tip.height)).transpose()?.flatten(),
+        None => parent_of_next(chain, tip, newest)?,
     };
     let from = after.map_or(0, |parent| parent.index.saturating_add(1));
     // With staging full, only what is there already can be looked at.
@@ -194,7 +195,7 @@ pub fn sync_chain(
         slow: following.slow,
         now,
     };
-    let brought = bring(following, plan, staged, now, remote, hear)?;
+    let brought = bring(following, plan, newest, staged, now, remote, hear)?;
     synced(brought, if to < height { Outcome::More } else { Outcome::Synchronized })
 }
 
@@ -218,10 +219,36 @@ fn still_there(
     Ok(staged)
 }
 
+/// What the next block has to follow. A newest block that is damaged is as the peer tells it, whose hash
+/// is the one that is known here.
+fn parent_of_next(
+    chain: &dyn ChainStore,
+    tip: Option<Tip>,
+    told: Option<Parent>,
+) -> Result<Option<Parent>, StoreError> {
+    let Some(tip) = tip else { return Ok(None) };
+    let told = told.filter(|told| told.hash == tip.hash);
+    match (parent_at(chain, tip.height), told) {
+        (Err(StoreError::Damaged(_)), Some(told)) => Ok(Some(told)),
+        (parent, _) => parent,
+    }
+}
+
+/// Whether the producer has signed blocks already. Where the newest one cannot tell, it is taken to have:
+/// then nothing becomes final that it may have to sign.
+fn signs(chain: &dyn ChainStore, tip: Option<Tip>, pins: &Pins) -> Result<bool, StoreError> {
+    let Some(tip) = tip else { return Ok(false) };
+    match fork::our_head(chain, tip.height) {
+        Err(StoreError::Damaged(_)) => Ok(pins.producer.are_pinned()),
+        head => Ok(head?.producer.is_some_and(|key| pins.producer.have(&key))),
+    }
+}
+
 /// Fetches, judges, commits, and stages what may not be committed yet. Says how many were committed.
 fn bring(
     following: &Following<'_>,
     plan: Plan,
+    newest: Option<Parent>,
     staged: Vec<Staged>,
     now: Timestamp,
     remote: Option<u64>,
@@ -229,7 +256,8 @@ fn bring(
 ) -> Result<u64, SyncError> {
     let Following { vault, chain, staging, peer, pins, .. } = *following;
     let speaks = plan.speaks;
-    let tip = chain.tip()?.map(|tip| fork::our_head(chain, tip.height)).transpose()?;
+    let tip = chain.tip()?;
+    let signs = signs(chain, tip, &pins)?;
     let stopped = Cell::new(false);
     let stored = Cell::new(0);
     let on = || {
@@ -240,9 +268,9 @@ fn bring(
     fetched(peer, &plan, &on, |fetched| {
         let again = staged.into_iter().map(|staged| Held::staged(staging, staged));
         let new = fetched.map(|fetched| fetched.map(|fetched| Held::new(fetched, now)));
-        let mut hold = Hold::new(again.chain(new), pins.producer, now, tip.as_ref());
+        let mut hold = Hold::new(again.chain(new), pins.producer, now, tip, signs);
         let mut refused = None;
-        let taken = take_blocks(vault, chain, now, pins, &mut hold, |heard| match heard {
+        let taken = take_blocks(vault, chain, now, pins, newest, &mut hold, |heard| match heard {
             Heard::Progress(taken) => {
                 stored.set(taken.stored);
                 if on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -263,7 +291,7 @@ fn bring(
             });
         }
         if !stopped.get() {
-            stage(following, speaks, hold.held, now)?;
+            stage(following, speaks, newest, hold.held, now)?;
         }
         match hold.failed {
             Some(error) => Err(error),
@@ -276,6 +304,7 @@ fn bring(
 fn stage(
     following: &Following<'_>,
     speaks: Speaks,
+    newest: Option<Parent>,
     held: impl IntoIterator<Item = Held>,
     now: Timestamp,
 ) -> Result<(), SyncError> {
@@ -288,7 +317,7 @@ fn stage(
         let below = staging.list();
         let parent = match below.last() {
             Some(top) => Some(top.as_parent()),
-            None => tip.map(|tip| parent_at(chain, tip.height)).transpose()?.flatten(),
+            None => parent_of_next(chain, tip, newest)?,
         };
         let verdict = judged(following, candidate, parent, &below, now)?;
         let Some(block) = verdict.block.as_ref() else {

@@ -81,16 +81,18 @@ pub enum TakeError {
     },
 }
 
-/// Takes blocks until there are no more, an error ends it, or `hear` does.
+/// Takes blocks until there are no more, an error ends it, or `hear` does. `newest` is what somebody else
+/// tells of the newest block here, for where that is damaged; its hash has to be that of what it tells.
 pub fn take_blocks(
     vault: &Vault,
     chain: &dyn ChainStore,
     now: Timestamp,
     pins: Pins,
+    newest: Option<Parent>,
     mut given: impl Iterator<Item = std::io::Result<Given>>,
     hear: impl FnMut(Heard<'_>) -> ControlFlow<()>,
 ) -> Result<Taken, TakeError> {
-    let mut taker = Taker::new(vault, chain, now, pins, hear)?;
+    let mut taker = Taker::new(vault, chain, now, pins, newest, hear)?;
     let mut failed = None;
     // How many runs were appended when a job was handed out: its look-ups see those.
     let runs = std::cell::Cell::new(0);
@@ -202,6 +204,8 @@ struct Taker<'a, H> {
     genesis: Option<BlockHash>,
     /// The tip that was there before.
     before: Option<Tip>,
+    /// The same, as somebody else tells it.
+    newest: Option<Parent>,
     /// The last block that was found valid.
     last: Option<Parent>,
     recent: Recent,
@@ -219,9 +223,11 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
         chain: &'a dyn ChainStore,
         now: Timestamp,
         pins: Pins,
+        newest: Option<Parent>,
         hear: H,
     ) -> Result<Self, StoreError> {
         let before = chain.tip()?;
+        let newest = newest.filter(|newest| before.is_some_and(|tip| tip.hash == newest.hash));
         let genesis = match facts::genesis(vault.index())? {
             Some(genesis) => Some(genesis),
             None => match chain.record(0) {
@@ -236,6 +242,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             pins,
             genesis,
             before,
+            newest,
             last: None,
             recent: Recent::default(),
             run: Vec::new(),
@@ -287,11 +294,14 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             Err(StoreError::Damaged(_)) if there.is_some() => HashMap::new(),
             found => found?,
         };
+        let newest =
+            self.newest.filter(|newest| index.is_some_and(|index| index == newest.index + 1));
         let parent = match (self.last, index.and_then(|index| index.checked_sub(1))) {
             (Some(last), _) => Some(last),
             (None, Some(below)) => match parent_at(self.chain, below) {
                 // What is known by its hash is believed what it says of the block before it.
                 Err(StoreError::Damaged(_)) if is_known => named_parent(&mut weighed, below),
+                Err(StoreError::Damaged(_)) if newest.is_some() => newest,
                 Err(StoreError::Damaged(damage)) => {
                     return Ok(Some(Why::Damaged(format!(
                         "it cannot be held against block {below}, of which nothing can be read here \

@@ -18,6 +18,7 @@ use lucid_core::record::{BlockRecord, Head, encode_body};
 use lucid_core::sign::{Producers, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
+use lucid_store::StoreError;
 use lucid_store::crypt::Sealer;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
@@ -658,6 +659,71 @@ fn a_genesis_that_is_pinned_is_the_only_one() {
     let pins = Pins { genesis: Some(blocks[0].hash), producer: Default::default() };
     round(&manager, &Holder::new(blocks), pins).unwrap();
     assert_eq!(height(&manager), Some(3));
+}
+
+#[test]
+fn a_follower_whose_newest_block_is_damaged_goes_on_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = grow(Vec::new(), 30, 2, &key(1), "a");
+    let manager = follower(folder.path());
+    let pins = pinned(&key(1));
+    round(&manager, &Holder::new(blocks[..5].to_vec()), pins).unwrap();
+    let damaged = |error: SyncError| matches!(error, SyncError::Store(StoreError::Damaged(_)));
+    let mut have = 5;
+    // Two are lost at once, as by one bad sector.
+    for peer in [Holder::new as fn(_) -> _, Holder::engine] {
+        crate::taking::damage(folder.path(), "blocks", &blocks[have - 2].hash);
+        crate::taking::damage(folder.path(), "blocks", &blocks[have - 1].hash);
+        // Nothing but the very block that is known by its hash tells what follows it.
+        let mut liar = peer(blocks[..have + 3].to_vec());
+        let later = now().plus_seconds(-60).to_string();
+        let spells = later.clone();
+        liar.head = Box::new(move |_, head| head.entry.timestamp.clone_from(&spells));
+        let was = blocks[have - 1].timestamp.clone();
+        liar.json = Box::new(move |_, text| text.replace(&was, &later));
+        assert!(damaged(round(&manager, &liar, pins).unwrap_err()));
+        let same = peer(blocks[..have].to_vec());
+        assert_eq!(round(&manager, &same, pins).unwrap().outcome, Outcome::Synchronized);
+        let synced = round(&manager, &peer(blocks[..have + 3].to_vec()), pins).unwrap();
+        assert_eq!((synced.blocks, synced.outcome), (3, Outcome::Synchronized));
+        have += 3;
+        assert_eq!(height(&manager), Some(have as u64 - 1));
+        assert!(!manager.chain.damage().is_empty());
+    }
+    for block in &blocks[8..11] {
+        assert_eq!(
+            manager.chain.block(block.index).unwrap().unwrap().whole().as_ref(),
+            Some(block)
+        );
+    }
+    // A peer of another chain is told from it, and what is kept of ours says why it is not there.
+    crate::taking::damage(folder.path(), "blocks", &blocks[have - 1].hash);
+    let other = grow(blocks[..have - 1].to_vec(), 3, 2, &key(1), "b");
+    let fork = round(&manager, &Holder::new(other.clone()), pins).unwrap_err();
+    let SyncError::Diverged(fork) = fork else { panic!("{fork}") };
+    assert_eq!((fork.height, fork.hash), (have as u64 - 1, other[have - 1].hash));
+    assert!(fork.ours.contains("blocks/00000001.blocks at byte"), "{}", fork.ours);
+}
+
+/// Whether the producer had begun to sign is not known: nothing becomes final that it may have to sign.
+#[test]
+fn behind_a_damaged_block_nothing_is_final_that_the_pinned_producer_did_not_sign() {
+    let folder = tempfile::tempdir().unwrap();
+    let signed = grow(Vec::new(), 4, 1, &key(1), "a");
+    let mut blocks = grow(signed.clone(), 9, 1, &key(1), "a");
+    for block in &mut blocks[4..] {
+        *block = unsigned(block.clone());
+    }
+    let manager = follower(folder.path());
+    round(&manager, &Holder::new(signed.clone()), pinned(&key(1))).unwrap();
+    crate::taking::damage(folder.path(), "blocks", &signed[3].hash);
+    for at in [now(), now().plus_seconds(7_200)] {
+        round_at(&manager, &Holder::new(blocks.clone()), pinned(&key(1)), at).unwrap();
+        assert_eq!((height(&manager), tentative(&manager).len()), (Some(3), 9));
+    }
+    let signed = grow(blocks, 1, 1, &key(1), "a");
+    round(&manager, &Holder::new(signed), pinned(&key(1))).unwrap();
+    assert_eq!((height(&manager), tentative(&manager).len()), (Some(13), 0));
 }
 
 #[test]

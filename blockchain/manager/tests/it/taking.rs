@@ -49,7 +49,8 @@ fn take(
 ) -> (Result<Taken, TakeError>, Vec<Refused>) {
     let mut refused = Vec::new();
     let given = texts.iter().map(|text| Ok(Given::Text(text.clone().into_bytes())));
-    let taken = take_blocks(&manager.vault, manager.chain.as_ref(), now(), pins, given, |heard| {
+    let chain = manager.chain.as_ref();
+    let taken = take_blocks(&manager.vault, chain, now(), pins, None, given, |heard| {
         if let Heard::Refused(block) = heard {
             refused.push(block);
         }
@@ -168,7 +169,7 @@ fn pins_hold_and_a_broken_source_keeps_what_came_before() {
         .into_iter()
         .chain([Err(std::io::Error::other("the cable is cut"))]);
     let chain = manager.chain.as_ref();
-    let taken = take_blocks(&manager.vault, chain, now(), Pins::default(), broken, |_| {
+    let taken = take_blocks(&manager.vault, chain, now(), Pins::default(), None, broken, |_| {
         ControlFlow::Continue(())
     });
     assert!(matches!(taken, Err(TakeError::Source(_))));

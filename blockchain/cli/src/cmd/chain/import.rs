@@ -73,7 +73,7 @@ impl Import {
         let pins = Pins { genesis: self.genesis, producer: Producers::of(&self.producer)? };
         let mut named = 0;
         let chain = opened.chain.as_ref();
-        let taken = take_blocks(&opened.vault, chain, now(), pins, lines, |heard| {
+        let taken = take_blocks(&opened.vault, chain, now(), pins, None, lines, |heard| {
             match heard {
                 Heard::Progress(so_far) => {
                     progress.add(so_far.bytes.saturating_sub(progress.done()));

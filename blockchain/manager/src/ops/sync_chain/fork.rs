@@ -1,8 +1,9 @@
 //! Whether the peer's chain is ours as far as both go, and where it leaves it if not.
 
 use lucid_core::block::Candidate;
+use lucid_core::block::Parent;
 use lucid_core::digest::BlockHash;
-use lucid_core::record::Head;
+use lucid_core::record::{Entry, Head};
 use lucid_core::time::Timestamp;
 use lucid_store::StoreError;
 use lucid_store::chain::{ChainStore, Tip};
@@ -18,6 +19,8 @@ const EVIDENCE_CHARS_MAX: usize = 4_096;
 /// A block of the peer, without its transactions.
 pub(super) struct Theirs {
     pub(super) hash: BlockHash,
+    /// What the next block has to follow, where its hash is that of its fields.
+    parent: Option<Parent>,
     text: String,
 }
 
@@ -34,52 +37,63 @@ pub(super) fn their_block(
             if head.entry.index != height {
                 return Err(wrong("is another one than was asked for"));
             }
-            Ok(Some(Theirs { hash: head.entry.hash, text: words(&head) }))
+            let Entry { hash, .. } = head.entry;
+            let is_own = head.entry.computed_hash() == hash;
+            let parent = head.as_parent().ok().filter(|_| is_own);
+            Ok(Some(Theirs { hash, parent, text: words(&head) }))
         }
         Speaks::Blocks => {
             let Some(text) = peer.block(height, ENGINE_BLOCK_BYTES_MAX)? else { return Ok(None) };
             let read = Candidate::parse_posted(text.as_bytes());
-            let read = read.map_err(|fault| wrong(&fault.to_string()))?;
+            let read = read.map_err(|fault| wrong(&fault.to_string()))?.with_default_nonce();
             if read.index() != Some(height) {
                 return Err(wrong("is another one than was asked for"));
             }
             let hash = read.hash().ok_or_else(|| wrong("has no hash of 64 hex digits"))?;
-            Ok(Some(Theirs { hash, text: without_transactions(&text) }))
+            let parent = read.as_parent().filter(|_| read.expected_hash() == Some(hash));
+            Ok(Some(Theirs { hash, parent, text: without_transactions(&text) }))
         }
     }
 }
 
-/// Compares the two chains at the highest block that both have; finds the fork by bisection.
+/// Compares the two chains at the highest block that both have; finds the fork by bisection. Where that is
+/// our newest block, the peer tells what the next has to follow: its hash covers that, so it is true though
+/// the block here be damaged.
 pub(super) fn compare(
     following: &Following<'_>,
     speaks: Speaks,
     tip: Tip,
     height: u64,
     now: Timestamp,
-) -> Result<(), SyncError> {
+) -> Result<Option<Parent>, SyncError> {
     let Following { chain, peer, .. } = *following;
-    let pair = |height: u64| -> Result<Option<Fork>, SyncError> {
-        let ours = our_head(chain, height)?;
+    let theirs = |height: u64| -> Result<Theirs, SyncError> {
         let theirs = their_block(peer, speaks, height)?.ok_or_else(|| {
             PeerError::Unreadable(format!(
                 "the peer says that it has block {height}, and does not give it"
             ))
         })?;
-        let differs = ours.entry.hash != theirs.hash;
-        Ok(differs.then(|| Fork {
-            at: now,
-            height,
-            hash: theirs.hash,
-            ours: words(&ours),
-            theirs: theirs.text,
-        }))
+        Ok(theirs)
     };
-    let Some(mut fork) = pair(tip.height.min(height))? else { return Ok(()) };
+    let pair = |height: u64, theirs: Theirs| -> Result<Option<Fork>, SyncError> {
+        let (hash, ours) = match our_head(chain, height) {
+            Err(StoreError::Damaged(damage)) if height == tip.height => {
+                (tip.hash, damage.to_string())
+            }
+            ours => ours.map(|ours| (ours.entry.hash, words(&ours)))?,
+        };
+        let fork = Fork { at: now, height, hash: theirs.hash, ours, theirs: theirs.text };
+        Ok((hash != theirs.hash).then_some(fork))
+    };
+    let both = tip.height.min(height);
+    let highest = theirs(both)?;
+    let newest = highest.parent.filter(|_| both == tip.height);
+    let Some(mut fork) = pair(both, highest)? else { return Ok(newest) };
     // Below `same` the chains are the same; at `fork` they are not.
     let mut same = 0;
     while same < fork.height {
         let middle = same + (fork.height - same) / 2;
-        match pair(middle)? {
+        match pair(middle, theirs(middle)?)? {
             Some(lower) => fork = lower,
             None => same = middle + 1,
         }

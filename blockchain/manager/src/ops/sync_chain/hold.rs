@@ -10,10 +10,10 @@ use std::collections::VecDeque;
 
 use lucid_core::block::Candidate;
 use lucid_core::digest::BlockHash;
-use lucid_core::record::Head;
 use lucid_core::sign::Producers;
 use lucid_core::time::Timestamp;
 use lucid_core::validate::{Context, Mode, validate};
+use lucid_store::chain::Tip;
 
 use super::fetch::Fetched;
 use super::{FINAL_AFTER_SECONDS, FINAL_DEPTH, SyncError};
@@ -71,9 +71,15 @@ pub(super) struct Hold<I> {
 }
 
 impl<I: Iterator<Item = Result<Held, SyncError>>> Hold<I> {
-    pub(super) fn new(source: I, producer: Producers, now: Timestamp, tip: Option<&Head>) -> Self {
-        let last = tip.map(|tip| (tip.entry.index, tip.entry.hash));
-        let signs = tip.and_then(|tip| tip.producer).is_some_and(|key| producer.have(&key));
+    /// Behind the newest block that is committed. `signs`: whether the producer has signed one.
+    pub(super) fn new(
+        source: I,
+        producer: Producers,
+        now: Timestamp,
+        tip: Option<Tip>,
+        signs: bool,
+    ) -> Self {
+        let last = tip.map(|tip| (tip.height, tip.hash));
         let (held, failed) = (VecDeque::new(), None);
         Self { source, producer, signs, now, last, ready: 0, ended: false, held, failed }
     }
