@@ -130,16 +130,19 @@ pub struct BlockStats {
     pub total_blocks: u64,
     /// Of the newest block; 0 for an empty chain too.
     pub latest_height: u64,
-    /// In all blocks.
-    pub total_transactions: u64,
-    /// Seconds from one block to the next.
-    pub average_block_time: f64,
-    /// Bytes of a block's transaction texts.
-    pub average_block_size: f64,
+    /// In all blocks; `null` where the newest one, which says so, is damaged.
+    pub total_transactions: Option<u64>,
+    /// Seconds from one block to the next; `null` where the first or the newest is damaged.
+    pub average_block_time: Option<f64>,
+    /// Bytes of a block's transaction texts; `null` where the newest is damaged.
+    pub average_block_size: Option<f64>,
     /// Bytes that the blocks take up.
     pub storage_size: u64,
     /// Blocks below have no transactions any more.
     pub pruned_below: u64,
+    /// Why something is not known, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 /// The way from a transaction to the roots of its block: `GET /api/v1/blocks/{index}/proof/{tx_id}`. It is

@@ -116,12 +116,12 @@ pub async fn get_stats(State(app): State<App>) -> Reply<Json<BlockStats>> {
             latest_height: stats.blocks.saturating_sub(1),
             total_transactions: stats.transactions,
             average_block_time: stats.block_seconds,
-            average_block_size: match stats.blocks {
-                0 => 0.0,
-                blocks => stats.text_bytes as f64 / blocks as f64,
-            },
+            average_block_size: stats
+                .text_bytes
+                .map(|bytes| bytes as f64 / stats.blocks.max(1) as f64),
             storage_size: stats.stored_bytes,
             pruned_below: stats.pruned_below,
+            damage: stats.damage,
         }))
     })
     .await

@@ -274,8 +274,31 @@ async fn a_chain_whose_newest_block_is_damaged_says_what_it_knows() {
         assert_eq!(status, 200, "{path}: {said}");
     }
     assert_eq!(server.get("/api/v1/chain/height").await.1["height"], tip.height);
+    let (status, stats) = server.get("/api/v1/blocks/stats").await;
+    assert_eq!((status, &stats["latest_height"]), (200, &json!(tip.height)), "{stats}");
+    for unknown in ["total_transactions", "average_block_time", "average_block_size"] {
+        assert_eq!(stats.get(unknown), Some(&Value::Null), "{unknown}: {stats}");
+    }
+    assert!(stats["storage_size"].as_u64().unwrap() > 0, "{stats}");
+    let said = stats["damage"].as_str().unwrap();
+    assert!(said.contains("the newest block") && said.contains(named), "{said}");
+    // The first block tells nothing but when it began.
+    flip(&newest, length - 60);
+    let (_, whole) = server.get("/api/v1/blocks/stats").await;
+    assert_eq!((whole["total_transactions"].as_u64(), whole.get("damage")), (Some(60), None));
+    flip(&folder.path().join("blocks/00000001.blocks"), FIRST_RECORD);
+    let (_, stats) = server.get("/api/v1/blocks/stats").await;
+    let said = stats["damage"].as_str().unwrap();
+    assert!(said.contains("the first block") && said.contains("00000001.blocks"), "{said}");
+    assert_eq!(stats["average_block_time"], Value::Null);
+    for known in ["total_transactions", "average_block_size"] {
+        assert_eq!(stats[known], whole[known], "{known}");
+    }
     server.stop().await;
 }
+
+/// A byte of the first block's record.
+const FIRST_RECORD: usize = 300;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pruned_block_answers_with_its_header_and_its_transactions_are_still_proved() {
