@@ -25,8 +25,15 @@ pub fn write_tar<W: Write>(source: &dyn SessionSource, out: W) -> Result<W, OpEr
     let mut chosen = Chosen::new(&[]);
     let mut outcome = Ok(());
     visit_entries(source, &[], None, |entry| {
+        let path = entry.path.clone();
         let settled = chosen.settle(source, entry);
         outcome = settled.and_then(|entry| add(&mut cursor, &mut tarball, &entry));
+        if let Err(error) = &outcome
+            && error.is_damage()
+        {
+            let path = String::from_utf8_lossy(&path);
+            tracing::error!(%path, %error, "a tar ends at a file that cannot be read");
+        }
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     outcome?;

@@ -162,9 +162,7 @@ pub async fn get_archive(
         _ => {
             stream(app, move |app, outlet| {
                 let source = StoredSession::open(&app.opened.vault, &id)?;
-                // Small headers and large pieces alike become pieces of one size.
-                let pieces = io::BufWriter::with_capacity(PIECE_BYTES, Pieces(outlet));
-                write_tar(&source, pieces).map(drop)
+                write_tar(&source, Pieces { outlet, held: Vec::new() }).map(drop)
             })
             .await?
         }
@@ -180,15 +178,27 @@ pub async fn get_archive(
 /// Bytes of a tar stream that are handed over together.
 const PIECE_BYTES: usize = 256 << 10;
 
-struct Pieces<'a>(&'a mut Outlet);
+/// Small headers and large pieces alike become pieces of one size. What is held when reading fails is dropped:
+/// before the first piece the reply has not begun, and is a refusal then.
+struct Pieces<'a> {
+    outlet: &'a mut Outlet,
+    held: Vec<u8>,
+}
 
 impl io::Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.give(bytes).map_err(io::Error::other)?;
+        if self.held.len() + bytes.len() > PIECE_BYTES {
+            self.flush()?;
+        }
+        match bytes.len() < PIECE_BYTES {
+            true => self.held.extend_from_slice(bytes),
+            false => self.outlet.give(bytes).map_err(io::Error::other)?,
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let held = std::mem::replace(&mut self.held, Vec::with_capacity(PIECE_BYTES));
+        self.outlet.give_whole(held).map_err(io::Error::other)
     }
 }

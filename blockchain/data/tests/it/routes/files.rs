@@ -76,6 +76,47 @@ fn an_archived_folder_is_listed_read_and_packed() {
     assert_eq!(found, tree.entries.len());
 }
 
+/// A tar that ended as a whole one would hide what is missing in it, and a reply that has begun cannot say so.
+#[test]
+fn a_tar_is_refused_or_breaks_off_at_the_first_file_that_cannot_be_read() {
+    let place = tempfile::tempdir().unwrap();
+    let service = Service::start(place.path());
+    let big = noise(1, 700_000);
+    let small = noise(2, 60_000);
+    let tree = folder(&[(b"a", &small), (b"b", &big), (b"c", b"last")]);
+    service.archive("s", &tree, 60_000);
+    let whole = bytes(service.client.archive_tar("s"));
+    service.stop();
+    let segment = place.path().join("chunks/00000001.seg");
+    let flip = |at: usize| {
+        let mut stored = std::fs::read(&segment).unwrap();
+        stored[at] ^= 1;
+        std::fs::write(&segment, stored).unwrap();
+    };
+    // Chunks are stored in the order of the content, and noise is not compressed.
+    let (first, further) = (30_000, 665_000);
+    flip(further);
+    let service = Service::start(place.path());
+    // What was sent before may still be in a buffer when the connection ends.
+    match service.client.archive_tar("s") {
+        Ok(mut tar) => {
+            let mut got = Vec::new();
+            assert!(tar.read_to_end(&mut got).is_err(), "it ended after {} bytes", got.len());
+            assert!(got.len() < 700_000 && whole.starts_with(&got), "{} bytes", got.len());
+        }
+        Err(error) => assert!(error.refused().is_none(), "{error}"),
+    }
+    service.stop();
+    flip(first);
+    let service = Service::start(place.path());
+    let refused = service.client.archive_tar("s").unwrap_err();
+    let refused = refused.refused().unwrap();
+    assert_eq!(refused.code, Some(ErrorCode::Conflict));
+    assert_eq!(refused.details["file"], "chunks/00000001.seg");
+    // All others are read.
+    assert_eq!(bytes(service.client.file("s", b"c", None)), b"last");
+}
+
 #[test]
 fn a_stream_has_no_files() {
     let place = tempfile::tempdir().unwrap();
