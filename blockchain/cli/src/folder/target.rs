@@ -361,6 +361,11 @@ impl Inner {
         let name = split(&entry.path).1;
         let placed = match draft.place(folder, name) {
             Err(Errno::EXIST) if self.may_replace(&entry.path) => {
+                // Or else a power cut could leave neither the old nor the new.
+                if !self.options.sync {
+                    let synced = draft.file().sync_all();
+                    synced.map_err(|error| TargetError::io(&entry.path, error))?;
+                }
                 draft.replace(folder, name, &self.desk)
             }
             placed => placed,

@@ -613,29 +613,42 @@ impl Place for Local {
         let suspects = self.verify_folder(&disk, SERVICE, &mut all, &facts, progress)?;
         let mut ids = Vec::new();
         let mut recorded_here = 0;
-        self.sessions(&SessionFilter::default(), &mut |session| {
+        // One list or session that cannot be read does not keep the rest from being looked at.
+        let listed = self.sessions(&SessionFilter::default(), &mut |session| {
             let id = session.session_id.parse::<SessionId>()?;
-            recorded_here += usize::from(!self.is_from_elsewhere(&id)?);
+            recorded_here += usize::from(!self.is_from_elsewhere(&id).unwrap_or(false));
             ids.push(id);
             Ok(())
-        })?;
+        });
+        if let Err(error) = listed {
+            all.faults.push(format!("not every session could be found: {error:#}"));
+        }
         let chain = self.chain_to_verify(recorded_here < ids.len(), &mut all)?;
         if let Some(chain) = &chain {
             self.verify_chain(chain, &mut all)?;
         }
         for id in &ids {
-            let found = findings(id, verify_structure(&self.data.vault, id, &suspects)?);
             all.sessions += 1;
-            all.faults.extend(found.faults);
-            all.not_checked.extend(found.not_checked);
-            if let Some(chain) = &chain {
-                self.verify_anchor(chain, id, &mut all)?;
+            let mut checked = || {
+                let found = findings(id, verify_structure(&self.data.vault, id, &suspects)?);
+                all.faults.extend(found.faults);
+                all.not_checked.extend(found.not_checked);
+                match &chain {
+                    Some(chain) => self.verify_anchor(chain, id, &mut all),
+                    None => Ok(()),
+                }
+            };
+            if let Err(error) = checked() {
+                all.faults.push(format!("session {id} could not be checked: {error:#}"));
             }
         }
-        self.tombstones(&mut |tombstone| {
+        let listed = self.tombstones(&mut |tombstone| {
             all.faults.extend(tombstone_fault(&tombstone, chain.as_ref()));
             Ok(())
-        })?;
+        });
+        if let Err(error) = listed {
+            all.faults.push(format!("not every tombstone could be found: {error:#}"));
+        }
         if let Some(chain) = chain {
             self.verify_copies(&chain, &mut all)?;
             chain.close()?;

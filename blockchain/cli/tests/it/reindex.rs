@@ -168,6 +168,20 @@ fn rows_in_each_others_place_are_refused_until_the_index_is_made_anew() {
             assert_ne!(ran.code, 0, "{prefix:#x}");
             assert!(ran.complaint().contains("lucid reindex"), "{prefix:#x}: {}", ran.err);
         }
+        // What a check of everything finds besides is told all the same.
+        let segment = home.data().join("data-chain/chunks/00000001.seg");
+        let sound = fs::read(&segment).unwrap();
+        let mut damaged = sound.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 1;
+        fs::write(&segment, damaged).unwrap();
+        let ran = home.run(&[&"verify", &"--all"]);
+        assert_eq!(ran.code, 1, "{prefix:#x}: {}", ran.err);
+        let said = format!("{}{}", ran.err, ran.text());
+        assert!(said.contains("chunks/00000001.seg at byte"), "{prefix:#x}: {said}");
+        // What is not cut yet is read by whoever goes on with it.
+        assert!(prefix == 0x52 || said.contains("lucid reindex"), "{prefix:#x}: {said}");
+        fs::write(&segment, sound).unwrap();
         home.done(&[&"reindex"]);
         for (session, seed) in [("one", 1), ("other", 2)] {
             assert!(home.done(&[&"cat", &session]).out == noise(seed, 8_000_000));
