@@ -619,16 +619,16 @@ mod tests {
         let blocks = below(&["disk-2", "far", "blocks"]);
 
         let folder = DataFolder::open(&root[2], &options("data-chain")).unwrap();
-        assert_eq!(lost_by_a_power_cut(&root), [PathBuf::new(); 0]);
+        assert_eq!(lost_by_a_power_cut(&root), Vec::<PathBuf>::new());
         folder.keep_chunks_in(&chunks[2]).unwrap();
         let linked = [chunks.clone(), vec![root[2].join("chunks")]].concat();
-        assert_eq!(lost_by_a_power_cut(&linked), [PathBuf::new(); 0]);
+        assert_eq!(lost_by_a_power_cut(&linked), Vec::<PathBuf>::new());
 
         let folder = DataFolder::open(&chain[0], &options("block-manager")).unwrap();
-        assert_eq!(lost_by_a_power_cut(&chain), [PathBuf::new(); 0]);
+        assert_eq!(lost_by_a_power_cut(&chain), Vec::<PathBuf>::new());
         folder.keep_blocks_in(&blocks[2]).unwrap();
         let linked = [blocks.clone(), vec![chain[0].join("blocks")]].concat();
-        assert_eq!(lost_by_a_power_cut(&linked), [PathBuf::new(); 0]);
+        assert_eq!(lost_by_a_power_cut(&linked), Vec::<PathBuf>::new());
         // What is there already is not made again, and nothing tells it from what is missing.
         assert_eq!(lost_by_a_power_cut(&blocks), blocks);
     }
