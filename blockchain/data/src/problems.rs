@@ -60,9 +60,13 @@ impl From<OpError> for Refusal {
                 Self::new(ErrorCode::Conflict, detail).with("unsound", true)
             }
             OpError::Store(error) => internal(&error),
-            OpError::Unwritten(_) | OpError::Broken(_) => {
+            OpError::Unwritten(_) => {
                 tracing::error!(error = %detail, "the store does not write");
                 Self::new(ErrorCode::Unavailable, detail)
+            }
+            OpError::Broken(_) | OpError::Unfinished(_) => {
+                tracing::error!(error = %detail, "the store does not write");
+                Self::new(ErrorCode::Unavailable, detail).with("maybe_applied", true)
             }
             OpError::Fault(_) => {
                 tracing::error!(error = %detail, "an op failed as it never may");
@@ -135,8 +139,12 @@ mod tests {
             (OpError::Store(StoreError::Index(String::new())), ErrorCode::Internal),
             (OpError::Broken(String::new()), ErrorCode::Unavailable),
             (OpError::Unwritten(String::new()), ErrorCode::Unavailable),
+            (OpError::Unfinished(String::new()), ErrorCode::Unavailable),
         ] {
-            assert_eq!(Refusal::from(error.clone()).code(), code, "{error:?}");
+            let refusal = Refusal::from(error.clone());
+            assert_eq!(refusal.code(), code, "{error:?}");
+            let told = format!("{refusal:?}").contains(r#""maybe_applied": Bool(true)"#);
+            assert_eq!(told, error.maybe_applied(), "{error:?}");
         }
     }
 }

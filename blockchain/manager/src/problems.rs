@@ -50,7 +50,8 @@ pub fn commit(error: CommitError) -> Refusal {
             ErrorCode::Unavailable,
             "the store stopped writing; whether this was kept is known after a restart",
         )
-        .documented("ST_002"),
+        .documented("ST_002")
+        .with("maybe_applied", true),
         CommitError::Failed(_) | CommitError::Missing(_) | CommitError::Wanted(_) => {
             Refusal::new(ErrorCode::Unavailable, "the store cannot be written to now")
                 .documented("ST_002")

@@ -181,6 +181,9 @@ struct Work {
     left: BTreeSet<u32>,
     /// How many bytes of records the index says are in each segment, once that is counted.
     rows: Option<BTreeMap<u32, u64>>,
+    /// Where the log says that chunks were dropped, of segments of which the index has nothing, once that
+    /// is asked for.
+    dropped: Option<BTreeSet<(u32, u64)>>,
 }
 
 impl Work {
@@ -496,7 +499,8 @@ impl<'a> Collection<'a> {
     ///
     /// So it is, too, where the index may lack the segment's rows: it was away when they were made. What has
     /// no row is dead only if nobody refers to it; and where nobody tells what is referred to, a segment of
-    /// which the index knows nothing at all is left alone. And so it is where the file lacks what the index
+    /// which the index knows nothing at all is left alone, unless the log says that all of it was dropped: a
+    /// collection ended between dropping and rewriting. And so it is where the file lacks what the index
     /// says is in it: it is an older copy, or another one, and what is missing may be put back.
     fn victim(
         &self,
@@ -521,10 +525,14 @@ impl<'a> Collection<'a> {
         stands_for.push(number);
         let mut records = Vec::new();
         let mut is_unknown = false;
+        let mut without_row = Vec::new();
         for entry in footer.entries {
             let now = index::placement(self.vault.index(), &entry.name)?;
             if now.is_none() && live.is_none_or(|live| live.has(&entry.name)) {
                 is_unknown = true;
+                if live.is_none() {
+                    without_row.push((number, entry.placement.offset));
+                }
             }
             if now != Some(entry.placement) {
                 // Where the copy that counts is not there, this one may be the last.
@@ -538,7 +546,10 @@ impl<'a> Collection<'a> {
             }
             records.push(entry);
         }
-        if is_unknown && (live.is_some() || records.is_empty()) {
+        if is_unknown
+            && (live.is_some() || records.is_empty())
+            && !(live.is_none() && self.were_dropped(&without_row, work)?)
+        {
             tracing::warn!(number, "a segment is left alone: the index has nothing of it");
             return Ok(None);
         }
@@ -554,6 +565,29 @@ impl<'a> Collection<'a> {
         }
         records.sort_by_key(|entry| entry.placement.offset);
         Ok(Some(Victim { number, length, records, stands_for, level }))
+    }
+
+    /// Whether the log says of all these places that what was there was dropped. While a segment is away,
+    /// what came to be wanted again may be in that one, so that the copy here would be the last.
+    fn were_dropped(&self, places: &[(u32, u64)], work: &mut Work) -> Result<bool, StoreError> {
+        if !self.vault.unread().is_empty() {
+            return Ok(false);
+        }
+        if work.dropped.is_none() {
+            let rows = match work.rows.take() {
+                Some(rows) => rows,
+                None => self.bytes_by_segment(None)?,
+            };
+            let dropped = self.vault.dropped(&|segment| !rows.contains_key(&segment));
+            work.rows = Some(rows);
+            work.dropped = Some(match dropped {
+                // What it says is not known then.
+                Err(StoreError::Damaged(_)) => BTreeSet::new(),
+                dropped => dropped?,
+            });
+        }
+        let dropped = work.dropped.as_ref();
+        Ok(dropped.is_some_and(|dropped| places.iter().all(|place| dropped.contains(place))))
     }
 
     fn rewrite(

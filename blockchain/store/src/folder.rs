@@ -277,6 +277,8 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
 }
 
 fn sync(folder: &Path) -> Result<(), StoreError> {
+    #[cfg(test)]
+    tests::note_sync(folder);
     File::open(folder)
         .and_then(|opened| opened.sync_all())
         .map_err(StoreError::io(format!("syncing {}", folder.display())))
@@ -559,4 +561,75 @@ pub fn read_copy(
         .map_err(|_| "the file is not text")
         .and_then(|text| parse_label(text, title));
     Ok(parsed.map_err(|why| Damage::new(path, 0, why)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    thread_local! {
+        /// The folders that were synced, each with the names that were in it then.
+        static SYNCED: RefCell<Vec<(PathBuf, Vec<PathBuf>)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note_sync(folder: &Path) {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().path()).collect();
+        SYNCED.with_borrow_mut(|synced| synced.push((folder.to_owned(), names)));
+    }
+
+    /// Of these paths, those whose names no sync of their folder has made durable since this was asked last.
+    fn lost_by_a_power_cut(paths: &[PathBuf]) -> Vec<PathBuf> {
+        let synced = SYNCED.take();
+        let is_durable = |path: &PathBuf| synced.iter().any(|(_, names)| names.contains(path));
+        paths.iter().filter(|path| !is_durable(path)).cloned().collect()
+    }
+
+    fn options(service: &'static str) -> Options {
+        Options {
+            service,
+            signing_key: "recorder",
+            create: true,
+            encrypt: false,
+            root_key_file: None,
+            passphrase: None,
+            owner: "a test".into(),
+            now: "2026-01-01T00:00:00Z".into(),
+        }
+    }
+
+    #[test]
+    fn every_folder_that_is_made_on_the_way_is_durable_in_the_one_above_it() {
+        let home = tempfile::tempdir().unwrap();
+        let below = |names: &[&str]| {
+            let mut at = home.path().to_owned();
+            names
+                .iter()
+                .map(|name| {
+                    at.push(name);
+                    at.clone()
+                })
+                .collect::<Vec<_>>()
+        };
+        let root = below(&["a", "b", "c"]);
+        let chain = below(&["chain"]);
+        let chunks = below(&["disk-1", "far", "chunks"]);
+        let blocks = below(&["disk-2", "far", "blocks"]);
+
+        let folder = DataFolder::open(&root[2], &options("data-chain")).unwrap();
+        assert_eq!(lost_by_a_power_cut(&root), Vec::<PathBuf>::new());
+        folder.keep_chunks_in(&chunks[2]).unwrap();
+        let linked = [chunks.clone(), vec![root[2].join("chunks")]].concat();
+        assert_eq!(lost_by_a_power_cut(&linked), Vec::<PathBuf>::new());
+
+        let folder = DataFolder::open(&chain[0], &options("block-manager")).unwrap();
+        assert_eq!(lost_by_a_power_cut(&chain), Vec::<PathBuf>::new());
+        folder.keep_blocks_in(&blocks[2]).unwrap();
+        let linked = [blocks.clone(), vec![chain[0].join("blocks")]].concat();
+        assert_eq!(lost_by_a_power_cut(&linked), Vec::<PathBuf>::new());
+        // What is there already is not made again, and nothing tells it from what is missing.
+        assert_eq!(lost_by_a_power_cut(&blocks), blocks);
+    }
 }

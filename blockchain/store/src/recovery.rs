@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lucid_core::digest::ChunkName;
 
@@ -29,6 +30,9 @@ use crate::{Damage, StoreError, rewrite};
 
 /// Index changes are written when this many keys have gathered.
 const CHANGES_MAX: usize = 8_192;
+/// A start looks at the first records of old segments for so long at most: enough for all of some hundred
+/// thousand, but for those of a disk that has to seek for each.
+const LOOKING_MAX: Duration = Duration::from_secs(5);
 
 /// What recovery found.
 #[derive(Debug)]
@@ -255,22 +259,50 @@ impl Recovery<'_> {
         Ok(missing)
     }
 
-    /// Lists the segments that are there. What is no part of the store is told by the first record of each
-    /// that may be read now.
+    /// Lists the segments that are there. What is no part of the store is told by the first record of each,
+    /// and is as if it were not there.
     fn list_segments(&mut self) -> Result<(), StoreError> {
-        let disk = self.parts.disk.as_ref();
         self.segments = self.segment_numbers()?.into_iter().collect();
-        // The walk and the writing begin at that one; those before it are judged by whoever reads them.
-        for number in self.segments.range(self.at.segment..) {
-            let path = segment::path(*number);
-            // One that cannot be opened is named where it is read.
-            let Ok(file) = disk::find(disk, &path)? else { continue };
-            if let Some(why) = segment::foreign(file.as_ref(), *number, &self.parts.store)? {
-                self.damage.push(Damage::new(path, 0, why));
-                self.foreign.insert(*number);
+        // The walk and the writing begin at the watermark's: none from there on goes unlooked at.
+        let (mut older, ahead): (Vec<u32>, Vec<u32>) =
+            self.segments.iter().partition(|number| **number < self.at.segment);
+        let there = segment::numbers(self.parts.disk.as_ref())?;
+        older.extend(there.into_iter().filter(|number| number & segment::REWRITTEN != 0));
+        for number in ahead {
+            self.tell_foreign(number)?;
+        }
+        let begun = Instant::now();
+        for (looked, number) in older.iter().enumerate() {
+            if begun.elapsed() > LOOKING_MAX {
+                let left = older.len() - looked;
+                tracing::warn!(left, "segments are looked at by the next scrub: the disk is slow");
+                break;
             }
+            self.tell_foreign(*number)?;
         }
         self.segments.retain(|number| !self.foreign.contains(number));
+        Ok(())
+    }
+
+    /// Names a segment's file that is no part of the store: the segment is missing.
+    fn tell_foreign(&mut self, number: u32) -> Result<(), StoreError> {
+        let Parts { disk, store, index, .. } = &self.parts;
+        let is_rewritten = number & segment::REWRITTEN != 0;
+        // What was never switched to is looked at by whoever takes it in, or removes it.
+        if is_rewritten && !index::is_rewritten(*index, number)? {
+            return Ok(());
+        }
+        let path = segment::path(number);
+        // One that cannot be opened is named where it is read.
+        let Ok(file) = disk::find(disk.as_ref(), &path)? else { return Ok(()) };
+        let Some(why) = rewrite::foreign(file.as_ref(), number, store)? else { return Ok(()) };
+        self.damage.push(Damage::new(path, 0, why));
+        if is_rewritten {
+            self.missing.push(number..=number);
+        } else {
+            // Its number is a gap among those that are there.
+            self.foreign.insert(number);
+        }
         Ok(())
     }
 
@@ -493,11 +525,13 @@ impl Recovery<'_> {
         let mut start = begin;
         let mut scanner = Scanner::new(file, path, begin, length);
         let mut unsure: Vec<Damage> = Vec::new();
+        let first_bytes = self.first_bytes(number)?;
         while let Some(step) = scanner.step()? {
             let (offset, header) = match step {
                 Step::Damaged(damage) => {
-                    // The file's first record is judged by itself, and has no part in any batch.
-                    if damage.offset > 0 || begin > 0 {
+                    // The file's first record is judged by itself, and has no part in any batch; what is
+                    // damaged behind it has.
+                    if damage.offset > 0 || begin > 0 || scanner.offset() > first_bytes {
                         unsure.push(damage);
                         group.damaged = true;
                     }
@@ -854,6 +888,8 @@ impl Recovery<'_> {
                 Step::Record(offset, header) => end = offset + header.record_bytes(),
                 Step::Damaged(_) => {}
             }
+            // What the medium does not give back is there all the same, and none of it is cut off.
+            end = end.max(scanner.unreadable_to());
         }
         self.commits_are_missing = true;
         self.take_in_chunks((last, end))

@@ -3,7 +3,7 @@
 //! A [`Vault`] joins the drawers of one folder. Who writes what into it is its owner's business; that
 //! what was acknowledged stays, and that only true bytes come out, is kept here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
@@ -517,6 +517,23 @@ impl Vault {
         }
         missing.try_for_each(|gap| visit(Err(Damage::missing(gap, log::path))))?;
         Ok(true)
+    }
+
+    /// Where, in these segments, the log says that chunks were dropped.
+    pub(crate) fn dropped(
+        &self,
+        segments: &dyn Fn(u32) -> bool,
+    ) -> Result<BTreeSet<(u32, u64)>, StoreError> {
+        let mut places = BTreeSet::new();
+        let mut visit = |fact: &[u8]| {
+            if let Some(Ok(VaultFact::Dropped(chunks))) = VaultFact::decode(fact) {
+                let chunks = chunks.into_iter().map(|(_, place)| place);
+                places.extend(chunks.filter(|(segment, _)| segments(*segment)));
+            }
+            Ok(())
+        };
+        self.facts(&mut visit, &mut |_, _| true)?;
+        Ok(places)
     }
 
     /// The log's files, for whoever needs all of them: one that is missing is an error.

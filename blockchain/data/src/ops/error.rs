@@ -83,6 +83,9 @@ pub enum OpError {
     /// Writing failed. What was asked surely did not happen.
     #[error("{0}; nothing was changed")]
     Unwritten(String),
+    /// Writing failed on the way: this step surely did not happen, and what was done before it stays done.
+    #[error("{0}; what had been done until then stays so, and asking again goes on from there")]
+    Unfinished(String),
     /// Whoever wanted the bytes is gone.
     #[error("whoever wanted the bytes is gone")]
     Abandoned,
@@ -95,6 +98,15 @@ pub enum OpError {
 }
 
 impl OpError {
+    /// Whether something may have been written in spite of the error.
+    pub fn maybe_applied(&self) -> bool {
+        match self {
+            Self::Broken(_) | Self::Unfinished(_) => true,
+            Self::Store(error) => error.maybe_applied(),
+            _ => false,
+        }
+    }
+
     /// Whether bytes are wrong or gone, so that others may still be sound. Everything else that keeps
     /// something from being read says nothing about it.
     pub fn is_damage(&self) -> bool {
@@ -144,9 +156,43 @@ impl From<StoreError> for OpError {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
         match error {
-            StoreError::Commit { error, .. } => uncommitted(&error, text),
+            // One step of many failed, and nobody knows here whether others had gone before it.
+            StoreError::Commit { error, .. } => match uncommitted(&error, text) {
+                OpError::Unwritten(text) => Self::Unfinished(text),
+                other => other,
+            },
             StoreError::TooLarge { .. } => Self::TooLarge(text),
             error => Self::Store(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_commit_says_of_having_happened_stays_said() {
+        let broken = CommitError::Broken("the disk is gone".into());
+        let failed = CommitError::Failed("the disk is gone".into());
+        let step = StoreError::commit("collecting");
+        for (error, maybe_applied) in [
+            (OpError::from(broken.clone()), true),
+            (OpError::from(failed.clone()), false),
+            (OpError::from(step(broken)), true),
+            (OpError::from(CommitError::Missing(vec![])), false),
+        ] {
+            assert_eq!(error.maybe_applied(), maybe_applied, "{error}");
+            assert_eq!(error.to_string().ends_with("nothing was changed"), !maybe_applied);
+        }
+        // Of work of many commits the ones before have happened.
+        let error = OpError::from(StoreError::commit("collecting")(failed));
+        assert!(error.maybe_applied());
+        let text = error.to_string();
+        assert!(
+            text.starts_with("collecting: writing failed: the disk is gone; what had"),
+            "{text}"
+        );
+        assert!(!text.contains("nothing was changed"), "{text}");
     }
 }

@@ -1,6 +1,7 @@
 //! What every back-end must do: one suite, run for each of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lucid_core::block::{Block, Parent};
 use lucid_core::record::{BlockRecord, encode_body};
@@ -11,14 +12,28 @@ use lucid_core::validate::{Context, Mode, ValidBlock, validate};
 use proptest::prelude::*;
 
 use super::*;
+use crate::disk::Disk;
+use crate::disk::faulty::FaultyDisk;
 use crate::disk::simulated::SimulatedDisk;
 use crate::index::memory::MemoryIndex;
 
 pub(super) const STORE: [u8; 16] = [7; 16];
 
 pub(super) fn parts(disk: &SimulatedDisk) -> ChainParts {
+    parts_on(Arc::new(disk.clone()))
+}
+
+/// A disk on which every call takes its time and no read gives all that was asked for.
+fn slow_disk() -> Arc<dyn Disk> {
+    let disk = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
+    disk.shorten_reads(401);
+    disk.delay(Duration::from_micros(1));
+    Arc::new(disk)
+}
+
+fn parts_on(disk: Arc<dyn Disk>) -> ChainParts {
     ChainParts {
-        disk: Arc::new(disk.clone()),
+        disk,
         store: STORE,
         index: Arc::new(MemoryIndex::new()),
         // Two or three blocks a file, so that every test crosses files.
@@ -122,6 +137,7 @@ pub(super) fn assert_holds(chain: &dyn ChainStore, blocks: &[ValidBlock]) {
 fn every_back_end(test: impl Fn(&dyn Fn() -> Box<dyn ChainStore>)) {
     test(&|| Box::new(ChainMemory::new()));
     test(&|| Box::new(ChainFiles::open(parts(&SimulatedDisk::new())).unwrap()));
+    test(&|| Box::new(ChainFiles::open(parts_on(slow_disk())).unwrap()));
 }
 
 #[test]
@@ -475,28 +491,43 @@ fn follow_model(
     }
 }
 
+/// Follows the model over a disk, opening the chain again with its index and without.
+fn files_follow_model(disk: Arc<dyn Disk>, steps: Vec<Move>) {
+    let kept = parts_on(disk);
+    let chain = Box::new(ChainFiles::open(kept.clone()).unwrap());
+    follow_model(chain, steps, &|chain, keep| {
+        drop(chain);
+        // An index that is made anew must not be mixed with the one kept until now.
+        if !keep {
+            rows::clear(kept.index.as_ref()).unwrap();
+        }
+        Box::new(ChainFiles::open(kept.clone()).unwrap())
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_back_end_follows_the_model(steps in moves()) {
         follow_model(Box::new(ChainMemory::new()), steps.clone(), &|chain, _| chain);
-        let disk = SimulatedDisk::new();
-        let kept = parts(&disk);
-        follow_model(Box::new(ChainFiles::open(kept.clone()).unwrap()), steps, &|chain, keep| {
-            drop(chain);
-            // An index that is made anew must not be mixed with the one kept until now.
-            if !keep {
-                rows::clear(kept.index.as_ref()).unwrap();
-            }
-            Box::new(ChainFiles::open(kept.clone()).unwrap())
-        });
+        files_follow_model(Arc::new(SimulatedDisk::new()), steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_slow_disk_that_reads_short_changes_nothing(mut steps in moves()) {
+        steps.truncate(6);
+        files_follow_model(slow_disk(), steps);
     }
 }
 
 #[test]
 fn the_bytes_of_a_chain_never_change() {
-    use crate::disk::{Disk as _, read_all};
+    use crate::disk::read_all;
 
     let disk = SimulatedDisk::new();
     let chain = ChainFiles::open(parts(&disk)).unwrap();

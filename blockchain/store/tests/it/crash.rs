@@ -12,12 +12,14 @@ use std::sync::Arc;
 use lucid_store::CommitError;
 use lucid_store::audit::audit;
 use lucid_store::disk::Disk;
+use lucid_store::disk::faulty::{Call, FaultyDisk};
 use lucid_store::disk::simulated::{SimulatedDisk, SyncPoint};
 use lucid_store::disk::view::{Settled, View};
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::index::{Watermark, watermark};
 use lucid_store::vault::{Vault, read_mark};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use crate::bench::{Entry, SMALL, Store, chunk, facts_of, index_of, reads};
 
@@ -556,4 +558,77 @@ fn every_sync_of_recovery_is_needed() {
     let root = || SyncPoint::Folder(String::new());
     let mark = SyncPoint::File("CLOSED.new".into());
     assert_eq!(synced, [mark, root(), SyncPoint::Folder("log".into()), root()]);
+}
+
+/// Starts over a disk on which this read and those behind it fail for a while, and then over a sound one.
+fn start_twice(
+    tape: &Recording,
+    calls: usize,
+    death: Death,
+    (errno, good, times): (Errno, usize, usize),
+) -> Result<bool, String> {
+    let disk = death.of(&tape.disk, calls);
+    let bad = FaultyDisk::over(Arc::new(disk.clone()));
+    bad.refuse(Call::Read, "", errno, good, times);
+    let index = Arc::new(MemoryIndex::new());
+    let first = tape.store.open_on(Arc::new(bad.clone()), index, SMALL, false);
+    let failed = bad.failed() > 0;
+    bad.repair();
+    // It dies too, whatever it came to.
+    let again = disk.after_power_cut(disk.calls(), death.seed() + 3);
+    drop(first);
+    let fresh = Arc::new(MemoryIndex::new());
+    let vault = tape.store.open(&again, &fresh).map_err(|e| format!("it does not open: {e}"))?;
+    if let Some(why) = vault.read_only() {
+        return Err(format!("it is read-only: {why}"));
+    }
+    let seen = facts_of(fresh.as_ref());
+    for (number, (entry, answer)) in tape.entries.iter().enumerate() {
+        let there = entry.facts.iter().filter(|fact| seen.contains(fact)).count();
+        match answer {
+            Answer::Durable(at) if *at <= calls => {
+                if there != entry.facts.len() {
+                    return Err(format!("entry {number} was acknowledged and is gone"));
+                }
+                for bytes in &entry.chunks {
+                    if reads(&vault, bytes) != Ok(true) {
+                        return Err(format!("a chunk of entry {number} is gone"));
+                    }
+                }
+            }
+            Answer::Refused(at) if *at <= calls && there > 0 => {
+                return Err(format!("entry {number} was refused and is there"));
+            }
+            // Half of what nobody was told of may have been kept, since it could not be read.
+            _ => {}
+        }
+    }
+    let more = Entry::new(9_000, 1, vec![chunk(900, 1_100)]);
+    more.commit(&vault).map_err(|e| format!("it takes nothing more: {e}"))?;
+    Ok(failed)
+}
+
+#[test]
+fn a_start_that_meets_reads_that_fail_leaves_everything_to_the_next_one() {
+    let tape = record(true);
+    let mut failed = 0;
+    for calls in (0..=tape.disk.calls()).step_by(5) {
+        for (round, death) in [Death::Kill, Death::Power(calls as u64)].into_iter().enumerate() {
+            if matches!(death, Death::Kill) && tape.disk.lies(calls) {
+                continue;
+            }
+            for errno in [Errno::IO, Errno::MFILE] {
+                for times in [1, usize::MAX] {
+                    for good in [0, 1 + round, 5 + calls % 7, 12 + calls % 11] {
+                        let how = (errno, good, times);
+                        match start_twice(&tape, calls, death, how) {
+                            Ok(met) => failed += usize::from(met),
+                            Err(why) => panic!("behind call {calls}, {death:?}, {how:?}: {why}"),
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(failed > 300, "{failed} starts met one");
 }

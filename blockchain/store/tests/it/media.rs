@@ -304,3 +304,39 @@ fn a_short_read_is_not_the_end_of_the_file() {
         assert_eq!((audited.damage, audited.torn), (vec![], vec![]));
     }
 }
+
+#[test]
+fn copies_of_many_damaged_chunks_are_looked_for_in_one_pass_over_the_footers() {
+    let mut extra = Vec::new();
+    let mut footers = 0;
+    for damaged in [1, 12] {
+        let store = Store::new(true);
+        let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+        let vault = store.open(&disk, &index).unwrap();
+        let chunks: Vec<_> = (0..200).map(|number| chunk(number, 40)).collect();
+        for (number, bytes) in (0..).zip(&chunks) {
+            Entry::new(number, 1, vec![bytes.clone()]).commit(&vault).unwrap();
+        }
+        drop(vault);
+        let segments = disk.list("chunks").unwrap().len();
+        assert!(segments > 10, "{segments}");
+        let bad = faulty(&disk);
+        let vault = store.open_on(Arc::new(bad.clone()), index.clone(), SMALL, false).unwrap();
+        let before = bad.bytes();
+        assert_eq!(whole_scrub(&vault).unwrap(), []);
+        let sound = bad.bytes() - before;
+        for bytes in &chunks[..damaged] {
+            let at = vault.placement(&id_of(bytes)).unwrap().unwrap();
+            assert_eq!(at.segment, 1);
+            assert!(disk.flip("chunks/00000001.seg", usize::try_from(at.offset).unwrap() + 130));
+        }
+        let before = bad.bytes();
+        assert_eq!(whole_scrub(&vault).unwrap().len(), damaged);
+        extra.push(bad.bytes() - before - sound);
+        footers = segments as u64 * 1_000;
+    }
+    // One pass at least, and eleven more damaged chunks do not make another one.
+    let (one, many) = (extra[0], extra[1]);
+    assert!(one > footers / 2, "{one}, {footers}");
+    assert!(many < one + footers / 2, "{one} bytes for one, {many} for twelve");
+}

@@ -1,15 +1,17 @@
 //! Disks that are full or fail to sync: what was refused surely did not happen, and the rest goes on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lucid_store::CommitError;
 use lucid_store::audit::audit;
+use lucid_store::collect::Names;
 use lucid_store::disk::Disk;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::vault::Vault;
 
-use crate::bench::{Entry, Store, chunk, facts_of, files, reads, without};
+use crate::bench::{Entry, Store, chunk, facts_of, files, id_of, reads, without};
 
 /// A store with two commits, closed, and the index that goes with it.
 fn begun(store: &Store) -> (SimulatedDisk, Arc<MemoryIndex>, Vec<Entry>) {
@@ -348,4 +350,35 @@ fn a_reference_to_an_unknown_chunk_is_refused_with_its_name() {
     entry.chunks.push(chunk(50, 100));
     entry.commit(&vault).unwrap();
     assert_eq!(facts_of(index.as_ref()).len(), 4);
+}
+
+#[test]
+fn a_collection_over_failing_syncs_says_whether_it_may_have_happened() {
+    let mut told = BTreeSet::new();
+    for good in 0..12 {
+        for bad in 1..4 {
+            let (store, disk, index, chunks) = crate::segments::filled();
+            let vault = store.open(&disk, &index).unwrap();
+            let mut live = Names::default();
+            chunks[10..].iter().for_each(|c| live.add(&vault.sealer().chunk_name(&id_of(c))));
+            live.settle();
+            disk.fail_syncs(good, bad);
+            let outcome = vault.collect().unwrap().run(&live, &mut |_, _| true);
+            disk.fail_syncs(0, 0);
+            let what = format!("{good} good, {bad} bad: {outcome:?}");
+            let broken = vault.read_only().is_some();
+            if let Err(error) = &outcome {
+                assert_eq!(error.maybe_applied(), broken, "{what}");
+                told.insert(broken);
+            }
+            drop(vault);
+            let cut = disk.after_power_cut(disk.calls(), good as u64);
+            let vault = store.open(&cut, &Arc::new(MemoryIndex::new())).unwrap();
+            assert_eq!(vault.damage(), [], "{what}");
+            for bytes in &chunks[10..] {
+                assert_eq!(reads(&vault, bytes), Ok(true), "{what}");
+            }
+        }
+    }
+    assert_eq!(told.len(), 2, "both happened");
 }

@@ -9,6 +9,7 @@ use lucid_store::StoreError;
 use lucid_store::audit::audit;
 use lucid_store::collect::{Collected, Names};
 use lucid_store::disk::Disk;
+use lucid_store::disk::faulty::{Call, FaultyDisk};
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::index::{Change, Index, Placement, Row, is_quarantined, placement};
@@ -16,6 +17,7 @@ use lucid_store::scrub::Cursor;
 use lucid_store::segment::{self, REWRITTEN};
 use lucid_store::vault::Vault;
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use crate::bench::{Entry, SMALL, Store, chunk, facts_of, files, id_of, index_of, reads, without};
 
@@ -33,7 +35,11 @@ pub fn fill(vault: &Vault, from: u32, count: u32) -> Vec<Vec<u8>> {
 
 /// A store of several segments, and of more log files, that was closed in order.
 pub fn filled() -> (Store, SimulatedDisk, Arc<MemoryIndex>, Vec<Vec<u8>>) {
-    let store = Store::new(true);
+    filled_by(true)
+}
+
+fn filled_by(encrypted: bool) -> (Store, SimulatedDisk, Arc<MemoryIndex>, Vec<Vec<u8>>) {
+    let store = Store::new(encrypted);
     let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
     let vault = store.open(&disk, &index).unwrap();
     let chunks = fill(&vault, 0, 20);
@@ -60,7 +66,11 @@ pub fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
 /// A store of which everything was rewritten, and then only the first half is referred to: its log is
 /// condensed, and no appended segment is left.
 fn rewritten() -> (Store, SimulatedDisk, Vec<Vec<u8>>) {
-    let (store, disk, index, chunks) = filled();
+    rewritten_by(true)
+}
+
+fn rewritten_by(encrypted: bool) -> (Store, SimulatedDisk, Vec<Vec<u8>>) {
+    let (store, disk, index, chunks) = filled_by(encrypted);
     let vault = store.open(&disk, &index).unwrap();
     vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     vault.collect().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
@@ -550,7 +560,16 @@ fn a_segment_of_another_store_in_the_place_of_one_of_ours_is_not_touched() {
     disk.unlink(FIRST).unwrap();
     put_back(&disk, FIRST, &theirs);
     let vault = store.open(&disk, &index).unwrap();
-    assert_eq!(scrubbed(&vault), [FIRST]);
+    let named = "the file belongs to another store";
+    assert!(
+        vault.damage().iter().any(|d| d.file == FIRST && d.why == named),
+        "{:?}",
+        vault.damage()
+    );
+    assert!(names_missing(&vault, FIRST), "{:?}", vault.damage());
+    assert_eq!(vault.read_only(), None);
+    assert!(!vault.knows(&id_of(&chunks[0]), true).unwrap(), "nothing new relies on it");
+    assert!(scrubbed(&vault).iter().all(|path| path == FIRST));
     collect(&vault, &chunks);
     vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     drop(vault);
@@ -677,4 +696,92 @@ fn the_index_is_never_ahead_of_what_a_start_has_made_durable() {
         }
     }
     assert!(writes > 3);
+}
+
+#[test]
+fn a_rewritten_segment_of_another_store_is_named_at_the_start_and_ours_is_missing() {
+    let (_, other_disk, _) = rewritten_by(false);
+    let (store, disk, chunks) = rewritten();
+    let index = fresh();
+    drop(store.open(&disk, &index).unwrap());
+    let path = "chunks/R0000001.seg";
+    let (ours, theirs) = (files(&disk)[path].clone(), files(&other_disk)[path].clone());
+    disk.unlink(path).unwrap();
+    put_back(&disk, path, &theirs);
+    let vault = store.open(&disk, &index).unwrap();
+    let named = "the file belongs to another store";
+    assert!(
+        vault.damage().iter().any(|d| d.file == path && d.why == named),
+        "{:?}",
+        vault.damage()
+    );
+    assert!(names_missing(&vault, path), "{:?}", vault.damage());
+    assert_eq!(vault.read_only(), None);
+    assert!(!vault.knows(&id_of(&chunks[0]), true).unwrap(), "nothing new relies on it");
+    drop(vault);
+    assert_eq!(files(&disk)[path], theirs);
+    disk.unlink(path).unwrap();
+    put_back(&disk, path, &ours);
+    let vault = store.open(&disk, &index).unwrap();
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+    for bytes in &chunks {
+        assert_eq!(reads(&vault, bytes), Ok(true));
+    }
+}
+
+#[test]
+fn a_segment_before_the_newest_may_lack_its_footer_and_be_whole() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), fresh());
+    let vault = store.open(&disk, &index).unwrap();
+    let first = fill(&vault, 0, 2);
+    disk.fail_syncs(0, 1);
+    Entry::new(50, 1, vec![chunk(50, 300)]).commit(&vault).unwrap_err();
+    let second = fill(&vault, 60, 2);
+    drop(vault);
+    assert!(disk.list("chunks").unwrap().len() > 1);
+    assert!(!files(&disk)[FIRST].windows(8).any(|bytes| bytes == b"LCDRfoot"));
+    let vault = store.open(&disk, &fresh()).unwrap();
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+    for bytes in first.iter().chain(&second) {
+        assert_eq!(reads(&vault, bytes), Ok(true));
+    }
+    assert_eq!(scrubbed(&vault), [""; 0]);
+    assert_eq!(store.audit(Arc::new(disk.clone())).unwrap().damage, []);
+}
+
+#[test]
+fn packing_finishes_what_a_collection_that_died_behind_its_dropping_left() {
+    for log_is_whole in [true, false] {
+        let (store, disk, index, chunks) = filled();
+        let live = &chunks[10..];
+        let bad = FaultyDisk::over(Arc::new(disk.clone()));
+        let vault = store.open_on(Arc::new(bad.clone()), index.clone(), SMALL, false).unwrap();
+        let mut names = Names::default();
+        live.iter().for_each(|bytes| names.add(&vault.sealer().chunk_name(&id_of(bytes))));
+        names.settle();
+        bad.refuse(Call::Create, "chunks/R", Errno::NOSPC, 0, usize::MAX);
+        let error = vault.collect().unwrap().run(&names, &mut |_, _| true).unwrap_err();
+        assert!(error.is_full(), "{error}");
+        drop(vault);
+        let vault = store.open(&disk, &index).unwrap();
+        if !log_is_whole {
+            // What was dropped is not known any more, and nothing goes.
+            assert!(disk.flip("log/00000001.log", 400));
+        }
+        let packed = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+        assert_eq!(packed.segments_damaged == 0, log_is_whole, "{packed:?}");
+        assert_eq!(files(&disk).contains_key(FIRST), !log_is_whole);
+        drop(vault);
+        for index in [index.clone(), fresh()] {
+            if !log_is_whole && index.rows().is_empty() {
+                continue;
+            }
+            let vault = store.open(&disk, &index).unwrap();
+            for bytes in live {
+                assert_eq!(reads(&vault, bytes), Ok(true));
+            }
+            assert_eq!(reads(&vault, &chunks[0]), Ok(false));
+        }
+    }
 }
