@@ -222,12 +222,14 @@ impl Recovery<'_> {
                 index::set_watermark(&mut self.changes, &self.at);
             }
         } else if let Some(mark) = self.parts.mark
-            && mark.place() == self.at.place()
             && (mark.segment, mark.segment_offset) > (self.at.segment, self.at.segment_offset)
-            && self.segments.contains(&mark.segment)
         {
-            // Of chunks whose commits were lost, and that loss accepted, it alone says how far they go.
+            // Of chunks whose commits were lost, and that loss accepted, it alone says how far they go: also
+            // where commits without chunks came after it, and whether or not the segment is there that it
+            // names, which may have been replaced. No commit vouches for any of them.
+            let said = std::mem::replace(&mut self.commits_are_missing, true);
             self.take_in_chunks((mark.segment, mark.segment_offset))?;
+            self.commits_are_missing = said;
             index::set_watermark(&mut self.changes, &self.at);
         }
         // Also behind the mark there may be some.
@@ -876,9 +878,12 @@ impl Recovery<'_> {
 
     /// Takes in every chunk there is, when the commits that would say how many are missing.
     fn take_in_all_chunks(&mut self) -> Result<(), StoreError> {
+        self.commits_are_missing = true;
         let Some(last) = self.segments.last().copied() else { return Ok(()) };
         let path = segment::path(last);
-        let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { return Ok(()) };
+        let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else {
+            return self.begin_behind(last);
+        };
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
         let mut end = 0;
@@ -891,8 +896,39 @@ impl Recovery<'_> {
             // What the medium does not give back is there all the same, and none of it is cut off.
             end = end.max(scanner.unreadable_to());
         }
-        self.commits_are_missing = true;
         self.take_in_chunks((last, end))
+    }
+
+    /// Takes in every chunk before the newest segment, which cannot be opened, and begins another one behind
+    /// it: where it ends is not known, and so nothing is cut off should it be read again.
+    fn begin_behind(&mut self, newest: u32) -> Result<(), StoreError> {
+        let number = newest.saturating_add(1);
+        if number > log::FILE_MAX {
+            let path = segment::path(newest);
+            return Err(StoreError::Folder(format!(
+                "{path} cannot be read, and no number is free behind it: move it away"
+            )));
+        }
+        self.take_in_chunks((number, 0))?;
+        if self.foreign.contains(&number) {
+            // Nothing is written until that one is moved away.
+            return Ok(());
+        }
+        let Parts { disk, store, .. } = self.parts;
+        let header = FileHeader { store, role: "chunks", number, previous: [0; 32] };
+        let first = header.seal(self.at.sequence)?;
+        let path = segment::path(number);
+        disk.create(&path)
+            .and_then(|file| {
+                file.append(&[&first.header.encode(), &first.payload])?;
+                file.sync()
+            })
+            .and_then(|()| disk.sync_folder(segment::FOLDER))
+            .map_err(StoreError::io(format!("writing {path}")))?;
+        self.segments.insert(number);
+        self.at.sequence += 1;
+        self.at.segment_offset = first.record_bytes();
+        Ok(())
     }
 
     /// Judges the last commit: torn if it is not wholly there and nothing vouches for it.
@@ -940,12 +976,15 @@ impl Recovery<'_> {
         if commit.segment == 0 {
             return Ok(true);
         }
+        // The segment's name and first record were durable, and all that is before its own chunks, before
+        // this commit was begun. So without them it is the segment that is missing or damaged, or another
+        // one, and the commit is whole.
         let path = segment::path(commit.segment);
-        let file = match disk::find(self.parts.disk.as_ref(), &path)? {
-            Ok(file) => file,
-            // A tear leaves either the file or no name; not a file that cannot be read.
-            Err(_) => return Ok(self.segment_numbers()?.contains(&commit.segment)),
-        };
+        let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { return Ok(true) };
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        if length < commit.segment_from || self.foreign.contains(&commit.segment) {
+            return Ok(true);
+        }
         let mut digest = HeadersDigest::new();
         let mut scanner =
             Scanner::new(file.as_ref(), &path, commit.segment_from, commit.segment_to);
@@ -970,8 +1009,7 @@ impl Recovery<'_> {
             let why =
                 format!("the log ended at byte {offset} here once, and what was there is missing");
             (log::path(number), have, why)
-        } else if let Some(segment) = self.segment_without_commits(found)? {
-            let why = commits_missing(&segment);
+        } else if let Some(why) = self.segment_without_commits(found)? {
             (log::path(found.0.max(1)), found.1, why)
         } else if let Some(segment) = self.switched_behind_the_end()? {
             let why = commits_missing(&segment);
@@ -1019,9 +1057,9 @@ impl Recovery<'_> {
         rewrite::newest_unsaid(disk.as_ref(), store, *index)
     }
 
-    /// A segment that proves that commits are missing. Its footer is written when they are durable, and
-    /// it is not begun before the first log file is; so what is behind the last commit without such a
-    /// proof is torn, and with it must not be removed.
+    /// What proves that commits are missing: a segment's footer is written when they are durable, and it is
+    /// not begun before the first log file is; so what is behind the last commit without such a proof is
+    /// torn, and with it must not be removed. What cannot be read is no tear, and there may be a proof in it.
     fn segment_without_commits(&self, found: (u32, u64)) -> Result<Option<String>, StoreError> {
         if self.commits_are_missing {
             return Ok(None);
@@ -1031,22 +1069,32 @@ impl Recovery<'_> {
             && let Some(number) = segment::numbers(self.parts.disk.as_ref())?.last().copied()
             && number & segment::REWRITTEN != 0
         {
-            return Ok(Some(segment::path(number)));
+            return Ok(Some(commits_missing(&segment::path(number))));
         }
         let marked = self.parts.mark.map_or((0, 0), |mark| (mark.segment, mark.segment_offset));
         let place = marked.max((self.at.segment, self.at.segment_offset));
         for number in self.segments.range(place.0..).rev() {
             let path = segment::path(*number);
             let context = || StoreError::io(format!("reading {path}"));
-            let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { continue };
+            let is_behind = *number > place.0;
+            let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else {
+                if is_behind {
+                    return Ok(Some(commits_maybe_missing(&path)));
+                }
+                continue;
+            };
+            let length = file.length().map_err(context())?;
             let sealed_behind = match Footer::find(file.as_ref(), *number)? {
                 Some(Ok((footer_at, footer))) => {
                     (*number, footer_at) > place && !footer.entries.is_empty()
                 }
                 _ => false,
             };
-            if sealed_behind || (found == (0, 0) && file.length().map_err(context())? > 0) {
-                return Ok(Some(path));
+            if sealed_behind || (found == (0, 0) && length > 0) {
+                return Ok(Some(commits_missing(&path)));
+            }
+            if is_behind && is_unreadable(file.as_ref(), &path, length)? {
+                return Ok(Some(commits_maybe_missing(&path)));
             }
         }
         Ok(None)
@@ -1170,6 +1218,17 @@ fn holds_any(file: &dyn DiskFile, path: &str, length: u64) -> Result<bool, Store
         }
     }
     Ok(false)
+}
+
+/// Whether the medium does not give back where a record could begin.
+fn is_unreadable(file: &dyn DiskFile, path: &str, length: u64) -> Result<bool, StoreError> {
+    let mut scanner = Scanner::new(file, path, 0, length);
+    while scanner.step()?.is_some() {}
+    Ok(scanner.unreadable_to() > 0)
+}
+
+fn commits_maybe_missing(segment: &str) -> String {
+    format!("{segment} cannot be read, and may hold chunks whose commits are missing from the log")
 }
 
 fn commits_missing(segment: &str) -> String {

@@ -2,13 +2,17 @@
 //! nothing is written or removed by their word, once or twice, and what is put back is there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use lucid_store::committer::Limits;
+use lucid_store::committer::{Limits, Submission};
 use lucid_store::disk::Disk as _;
+use lucid_store::disk::faulty::{Call, FaultyDisk};
 use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::index::placement;
 use lucid_store::segment::{self, REWRITTEN};
+use rustix::io::Errno;
 
-use crate::bench::{Entry, SMALL, Store, files, id_of, index_of, reads, without};
+use crate::bench::{Entry, SMALL, Store, facts_of, files, id_of, index_of, reads, without};
 use crate::segments::{
     FIRST, OLDER, collect, fill, filled, fresh, names_missing, of_segment, put_back, scrubbed,
 };
@@ -97,6 +101,258 @@ fn the_loss_of_the_logs_end_once_accepted_keeps_every_chunk_and_is_not_asked_abo
             assert_eq!(vault.read_only(), None);
             for bytes in all.iter().chain(&more) {
                 assert_eq!(reads(&vault, bytes), Ok(true));
+            }
+        }
+    }
+}
+
+/// A store whose newest log files are gone, the chunks that they named being in several segments; of these the
+/// newest two have been rewritten, if they are to be.
+fn lost_chunks(rewritten: bool) -> Lost {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), fresh());
+    let vault = store.open(&disk, &index).unwrap();
+    let mut chunks = fill(&vault, 0, 4);
+    drop(vault);
+    let (mark, logs) = (files(&disk)["CLOSED"].clone(), disk.list("log").unwrap());
+    let vault = store.open(&disk, &index).unwrap();
+    chunks.extend(fill(&vault, 100, 30));
+    drop(vault);
+    let vault = store.open(&disk, &index).unwrap();
+    let newest = segment::numbers(&disk).unwrap().into_iter().max().unwrap();
+    if rewritten {
+        let at = |bytes: &Vec<u8>| vault.placement(&id_of(bytes)).unwrap().unwrap();
+        let mut number = 0;
+        chunks.retain(|bytes| {
+            number += 1;
+            at(bytes).segment + 1 < newest || number % 3 == 0
+        });
+        collect(&vault, &chunks);
+    }
+    drop(vault);
+    let there = segment::numbers(&disk).unwrap();
+    assert!(newest > 4 && there.contains(&newest) != rewritten, "{there:?}");
+    assert!(there.contains(&(newest - 2)) && there.contains(&(newest - 1)) != rewritten);
+    let whole = files(&disk);
+    for name in disk.list("log").unwrap().iter().filter(|name| !logs.contains(name)) {
+        disk.unlink(&format!("log/{name}")).unwrap();
+    }
+    disk.unlink("CLOSED").unwrap();
+    put_back(&disk, "CLOSED", &mark);
+    Lost { store, disk, chunks, after: Vec::new(), whole }
+}
+
+#[test]
+fn the_mark_of_an_accepted_loss_is_believed_though_its_segment_is_not_there() {
+    for (rewritten, written, killed) in
+        [(false, 0, false), (false, 2, true), (true, 0, false), (true, 2, false), (true, 2, true)]
+    {
+        let what = format!("rewritten {rewritten}, {written} facts, killed {killed}");
+        let Lost { store, mut disk, chunks, .. } = lost_chunks(rewritten);
+        let index = fresh();
+        let vault = store.open_with(&disk, index.clone(), SMALL, true).unwrap();
+        assert_eq!(vault.read_only(), None, "{what}");
+        for bytes in &chunks {
+            assert_eq!(reads(&vault, bytes), Ok(true), "{what}");
+        }
+        // All of whose chunks are known: no commit says how far these go.
+        for number in 0..written {
+            Entry::new(900 + number, 1, vec![]).commit(&vault).unwrap();
+        }
+        if killed {
+            disk = disk.after_kill(disk.calls());
+        } else {
+            drop(vault);
+        }
+        let mut left = chunks;
+        let newest = segment::numbers(&disk).unwrap();
+        let newest = newest.into_iter().filter(|number| number & REWRITTEN == 0).max().unwrap();
+        let away = segment::path(newest);
+        let bytes = files(&disk)[&away].clone();
+        if !rewritten {
+            let gone = of_segment(&store, &index, &left, newest);
+            let name = |bytes: &Vec<u8>| store.sealer.chunk_name(&id_of(bytes));
+            let at = |bytes: &Vec<u8>| placement(index.as_ref(), &name(bytes)).unwrap().unwrap();
+            left.retain(|bytes| !gone.contains(&at(bytes)));
+            assert!(!gone.is_empty());
+            disk.unlink(&away).unwrap();
+        }
+        let segments = disk.list("chunks").unwrap();
+        for index in [fresh(), fresh()] {
+            let vault = store.open(&disk, &index).unwrap();
+            assert_eq!(vault.read_only(), None, "{what}");
+            assert_eq!(names_missing(&vault, &away), !rewritten, "{what}: {:?}", vault.damage());
+            for bytes in &left {
+                assert_eq!(reads(&vault, bytes), Ok(true), "{what}");
+            }
+            drop(vault);
+            assert_eq!(disk.list("chunks").unwrap(), segments, "{what}");
+        }
+        if rewritten {
+            continue;
+        }
+        // Its number is not given again, and what is put back is there.
+        let index = fresh();
+        let vault = store.open(&disk, &index).unwrap();
+        let more = fill(&vault, 300, 3);
+        drop(vault);
+        assert!(!disk.list("chunks").unwrap().contains(&away["chunks/".len()..].to_owned()));
+        put_back(&disk, &away, &bytes);
+        for index in [index, fresh()] {
+            let vault = store.open(&disk, &index).unwrap();
+            assert_eq!((vault.read_only(), vault.damage()), (None, vec![]), "{what}");
+            for bytes in left.iter().chain(&more) {
+                assert_eq!(reads(&vault, bytes), Ok(true), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newest_segment_that_cannot_be_opened_is_kept_and_passed_when_the_log_lost_its_end() {
+    let Lost { store, disk, chunks, .. } = lost_chunks(false);
+    let newest = segment::path(*segment::numbers(&disk).unwrap().last().unwrap());
+    let (segments, kept) = (disk.list("chunks").unwrap(), files(&disk)[&newest].clone());
+    let bad = FaultyDisk::over(Arc::new(disk.clone()));
+    bad.refuse(Call::Open, &newest, Errno::IO, 0, usize::MAX);
+    let index = fresh();
+    let vault = store.open_on(Arc::new(bad.clone()), index.clone(), SMALL, false).unwrap();
+    assert!(vault.read_only().unwrap().contains("commits are missing"));
+    drop(vault);
+    assert_eq!(disk.list("chunks").unwrap(), segments);
+    let mut more = Vec::new();
+    for start in 0..3 {
+        let vault = store.open_on(Arc::new(bad.clone()), index.clone(), SMALL, start == 0).unwrap();
+        assert_eq!(vault.read_only(), None, "start {start}");
+        let read = chunks.iter().filter(|bytes| reads(&vault, bytes) == Ok(true)).count();
+        assert!(chunks.len() - read < 5, "start {start}: {read} of {}", chunks.len());
+        // Only then is there anything behind it but a beginning.
+        more.extend(fill(&vault, 300, if start == 1 { 3 } else { 0 }));
+        drop(vault);
+        assert_eq!(files(&disk)[&newest], kept, "start {start}");
+    }
+    for index in [index, fresh()] {
+        let vault = store.open(&disk, &index).unwrap();
+        assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+        for bytes in chunks.iter().chain(&more) {
+            assert_eq!(reads(&vault, bytes), Ok(true));
+        }
+    }
+}
+
+#[test]
+fn a_newest_segment_that_cannot_be_opened_is_kept_when_its_last_commit_is_damaged() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), fresh());
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 12);
+    let log = format!("log/{}", disk.list("log").unwrap().last().unwrap());
+    let end = files(&disk)[&log].len();
+    // The commits that follow say nothing of chunks, and are in another file.
+    let apart = Submission { seal_log: true, ..Submission::default() };
+    vault.commit(apart).unwrap();
+    Entry::new(900, 1, vec![]).commit(&vault).unwrap();
+    assert!(files(&disk)[&log].len() == end && disk.list("log").unwrap().len() > 1);
+    let disk = disk.after_kill(disk.calls());
+    drop(vault);
+    assert!(disk.flip(&log, end - 8));
+    let newest = segment::path(*segment::numbers(&disk).unwrap().last().unwrap());
+    let kept = files(&disk)[&newest].clone();
+    for written in [0, 1] {
+        let (disk, index) = (disk.fork(), fresh());
+        let bad = FaultyDisk::over(Arc::new(disk.clone()));
+        bad.refuse(Call::Open, &newest, Errno::IO, 0, usize::MAX);
+        let mut all = chunks.clone();
+        for start in 0..2 {
+            let vault = store.open_on(Arc::new(bad.clone()), index.clone(), SMALL, false).unwrap();
+            assert_eq!(vault.read_only(), None, "start {start}");
+            all.extend(fill(&vault, 300 + start, written));
+            drop(vault);
+            assert_eq!(files(&disk)[&newest], kept, "start {start}");
+        }
+        for index in [index, fresh()] {
+            let vault = store.open(&disk, &index).unwrap();
+            for bytes in &all {
+                assert_eq!(reads(&vault, bytes), Ok(true), "{written} written");
+            }
+        }
+    }
+}
+
+#[test]
+fn segments_that_cannot_be_read_are_not_removed_because_no_log_is_there() {
+    let store = Store::new(true);
+    let (whole, index) = (store.disk(), fresh());
+    let vault = store.open(&whole, &index).unwrap();
+    let chunks = fill(&vault, 0, 2);
+    drop(vault);
+    let kept = files(&whole)[FIRST].clone();
+    for call in [Call::Open, Call::Read] {
+        let disk = whole.fork();
+        disk.unlink("log/00000001.log").unwrap();
+        disk.unlink("CLOSED").unwrap();
+        let bad = FaultyDisk::over(Arc::new(disk.clone()));
+        bad.refuse(call, "chunks/", Errno::IO, 0, usize::MAX);
+        let open = |accept| store.open_on(Arc::new(bad.clone()), fresh(), SMALL, accept);
+        let vault = open(false).unwrap();
+        let why = vault.read_only().unwrap();
+        assert!(why.contains("commits are missing"), "{call:?}: {why}");
+        drop(vault);
+        // Accepted, they stay all the same, and are there when they can be read.
+        let vault = open(true).unwrap();
+        assert_eq!(vault.read_only(), None, "{call:?}");
+        let more = fill(&vault, 300, 1);
+        drop(vault);
+        assert_eq!(files(&disk)[FIRST], kept, "{call:?}");
+        let vault = store.open(&disk, &fresh()).unwrap();
+        for bytes in chunks.iter().chain(&more) {
+            assert_eq!(reads(&vault, bytes), Ok(true), "{call:?}");
+        }
+    }
+}
+
+#[test]
+fn the_last_commit_is_no_tear_because_its_segment_is_away_or_not_what_it_was() {
+    let store = Store::new(true);
+    let (whole, index) = (store.disk(), fresh());
+    let vault = store.open(&whole, &index).unwrap();
+    let chunks = fill(&vault, 0, 12);
+    let whole = whole.after_kill(whole.calls());
+    drop(vault);
+    let newest = segment::path(*segment::numbers(&whole).unwrap().last().unwrap());
+    let right = files(&whole)[&newest].clone();
+    let mut others = Store::new(true);
+    others.id = [7; 16];
+    let other = others.disk();
+    let vault = others.open(&other, &fresh()).unwrap();
+    fill(&vault, 500, 20);
+    drop(vault);
+    let theirs = files(&other)[&newest].clone();
+    for (what, now) in [
+        ("away", None),
+        ("empty", Some(&right[..0])),
+        ("older", Some(&right[..right.len() / 4])),
+        ("another's", Some(&theirs[..])),
+    ] {
+        let (disk, index) = (whole.fork(), fresh());
+        disk.unlink(&newest).unwrap();
+        if let Some(bytes) = now {
+            put_back(&disk, &newest, bytes);
+        }
+        for start in 0..2 {
+            let vault = store.open(&disk, &index).unwrap();
+            let named = vault.damage().iter().any(|damage| damage.file == newest);
+            assert!(named, "{what}, start {start}: {:?}", vault.damage());
+            assert_eq!(facts_of(index.as_ref()).len(), 12, "{what}, start {start}");
+        }
+        disk.unlink(&newest).unwrap();
+        put_back(&disk, &newest, &right);
+        for index in [index, fresh()] {
+            let vault = store.open(&disk, &index).unwrap();
+            assert_eq!((vault.read_only(), vault.damage()), (None, vec![]), "{what}");
+            assert_eq!(facts_of(index.as_ref()).len(), 12, "{what}");
+            for bytes in &chunks {
+                assert_eq!(reads(&vault, bytes), Ok(true), "{what}");
             }
         }
     }
