@@ -291,3 +291,90 @@ fn ids_of_a_block_that_is_lost_may_be_accepted_as_unknown() {
     assert!(chain.record(0).is_err() && chain.body(0).is_err());
     assert_eq!(chain.append(&fresh).unwrap(), Appended::Stored);
 }
+
+/// The disk with every call on these files failing as on a bad medium.
+fn unreadable(disk: &SimulatedDisk, call: Call, part: &str) -> (FaultyDisk, ChainParts) {
+    let (faulty, with) = failing(disk, &parts(disk));
+    faulty.refuse(call, part, rustix::io::Errno::IO, 0, usize::MAX);
+    (faulty, with)
+}
+
+#[test]
+fn no_file_of_blocks_is_removed_because_nothing_of_them_can_be_read() {
+    for (call, lock) in [Call::Open, Call::Read]
+        .into_iter()
+        .flat_map(|call| ["damaged", "gone"].map(|lock| (call, lock)))
+    {
+        let (disk, _, blocks) = stored();
+        let right = read_all(&disk, TIP).unwrap().unwrap();
+        match lock {
+            "gone" => disk.unlink(TIP).unwrap(),
+            _ => assert!(disk.flip(TIP, 20)),
+        }
+        let before = files_in(&disk);
+        let (faulty, with) = unreadable(&disk, call, "blocks/");
+        for accept_loss in [false, true, false] {
+            // Each time with an index that knows nothing.
+            let index = parts(&disk).index;
+            let chain =
+                ChainFiles::open(ChainParts { accept_loss, index, ..with.clone() }).unwrap();
+            let why = chain.read_only().unwrap();
+            assert!(why.contains("no block can be read"), "{call:?}, lock {lock}: {why}");
+            assert!(chain.append(&next(None, 1, 9)).is_err());
+            assert!(chain.find(&blocks[0].transactions[0].id_digest()).is_err());
+            assert_eq!(files_in(&disk), before, "{call:?}, lock {lock}, {accept_loss}");
+        }
+        faulty.repair();
+        crate::disk::replace(&disk, "", TIP, &right).unwrap();
+        assert_holds(&ChainFiles::open(with).unwrap(), &blocks);
+    }
+}
+
+fn files_in(disk: &SimulatedDisk) -> Vec<(String, Vec<u8>)> {
+    let names = disk.list(FOLDER).unwrap();
+    let read = |name: String| {
+        let bytes = read_all(disk, &format!("{FOLDER}/{name}")).unwrap().unwrap();
+        (name, bytes)
+    };
+    names.into_iter().map(read).collect()
+}
+
+#[test]
+fn a_damaged_lock_beside_headers_of_which_none_is_sound_removes_nothing() {
+    let (disk, _, _) = stored();
+    assert!(disk.flip(TIP, 20));
+    for (name, bytes) in files_in(&disk) {
+        let magic = b"LCDR";
+        let starts = bytes.windows(4).enumerate().filter(|(_, at)| at == magic).map(|(at, _)| at);
+        for at in starts {
+            assert!(disk.flip(&format!("{FOLDER}/{name}"), at));
+        }
+    }
+    let before = files_in(&disk);
+    for accept_loss in [false, true] {
+        let chain = ChainFiles::open(ChainParts { accept_loss, ..parts(&disk) }).unwrap();
+        assert!(chain.read_only().unwrap().contains("no block can be read"));
+        assert_eq!(files_in(&disk), before);
+    }
+}
+
+#[test]
+fn files_of_later_blocks_that_cannot_be_read_are_not_removed_by_an_accepted_loss() {
+    let (disk, _, blocks) = stored();
+    disk.unlink(TIP).unwrap();
+    let names = disk.list(FOLDER).unwrap();
+    let before = files_in(&disk);
+    let (faulty, with) = failing(&disk, &parts(&disk));
+    let newest = |name: &&String| name.starts_with("00000002") || name.starts_with("00000003");
+    for name in names.iter().filter(newest) {
+        faulty.refuse(Call::Open, name, rustix::io::Errno::IO, 0, usize::MAX);
+    }
+    let chain = ChainFiles::open(ChainParts { accept_loss: true, ..with.clone() }).unwrap();
+    let why = chain.read_only().unwrap();
+    assert!(why.contains("move it out of blocks/ to go on from block"), "{why}");
+    assert_eq!(files_in(&disk), before);
+    drop(chain);
+    faulty.repair();
+    let accepted = ChainFiles::open(ChainParts { accept_loss: true, ..with }).unwrap();
+    assert_holds(&accepted, &blocks);
+}

@@ -3,7 +3,8 @@
 //! Recovery starts at the index's watermark and walks to the end of the files. Up to the lock (`TIP`)
 //! everything was acknowledged: what is wrong there is damage, kept, named, and read around. Above it,
 //! a whole block that follows its parent is locked and published; anything else is torn, and cut. A
-//! chain that ends before its lock, or whose lock is gone, is opened for reading only.
+//! chain that ends before its lock, or whose lock is gone, is opened for reading only. So is one without a
+//! lock of which something cannot be read: a crash leaves no such thing, and it may be blocks.
 //!
 //! Everything accepted is synced before the chain opens, since after a kill it may be in the page
 //! cache alone.
@@ -16,7 +17,7 @@ use super::walk::{LOST_MAX, Pair, Pairs, Placed, Role};
 use super::{FOLDER, files::ChainParts};
 use crate::damage::DamageList;
 use crate::disk::{self, Disk};
-use crate::frame;
+use crate::frame::{self, Scanner, Step};
 use crate::index::Changes;
 use crate::{Damage, StoreError};
 
@@ -69,12 +70,16 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     {
         read_only = recovery.reach(&bound);
     }
-    // Where no block is left there is nothing to go on with: they are not mounted, or lie elsewhere.
-    if read_only.is_some() && parts.accept_loss && !has_no_blocks(parts)? {
-        let mut damage = recovery.damage;
-        let recovered = take_what_is_there(parts, recovery.pruned)?;
-        damage.append(recovered.damage);
-        return Ok(Recovered { damage, ..recovered });
+    if let Some(why) = read_only.as_mut().filter(|_| parts.accept_loss) {
+        match Recovery::of_files(parts, recovery.pruned).last_to_keep()? {
+            Ok(last) => {
+                let mut damage = recovery.damage;
+                let recovered = take_what_is_there(parts, last)?;
+                damage.append(recovered.damage);
+                return Ok(Recovered { damage, ..recovered });
+            }
+            Err(in_the_way) => *why = format!("{why}; {in_the_way}"),
+        }
     }
     recovery.write_changes()?;
     if read_only.is_none() {
@@ -89,25 +94,11 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     Ok(Recovered { at, damage: recovery.damage, read_only })
 }
 
-fn has_no_blocks(parts: &ChainParts) -> Result<bool, StoreError> {
-    let names = parts.disk.list(FOLDER);
-    let names = names.map_err(StoreError::io(format!("listing {FOLDER}/")))?;
-    Ok(!names.iter().any(|name| name.ends_with(".blocks")))
-}
-
-/// The operator has accepted the loss: what is there becomes the chain, and the index follows it.
-fn take_what_is_there(parts: &ChainParts, pruned: Pruned) -> Result<Recovered, StoreError> {
+/// The operator has accepted the loss: what is there, up to this block, becomes the chain, and the index
+/// follows it.
+fn take_what_is_there(parts: &ChainParts, last: Mark) -> Result<Recovered, StoreError> {
     rows::clear(parts.index.as_ref())?;
-    let mut recovery = Recovery::start(parts)?;
-    recovery.pruned = pruned;
-    let context = || StoreError::io(format!("writing {TIP}"));
-    match recovery.last_found()? {
-        Some(mark) => tip::write(parts.disk.as_ref(), &mark).map_err(context())?,
-        None => {
-            parts.disk.unlink(TIP).map_err(context())?;
-            parts.disk.sync_folder("").map_err(context())?;
-        }
-    }
+    tip::write(parts.disk.as_ref(), &last).map_err(StoreError::io(format!("writing {TIP}")))?;
     recover(&ChainParts { accept_loss: false, ..parts.clone() })
 }
 
@@ -132,6 +123,78 @@ impl<'a> Recovery<'a> {
             Self { parts, disk, damage: DamageList::default(), at, totals, pruned, changes };
         recovery.check_watermark()?;
         Ok(recovery)
+    }
+
+    /// Knows nothing but the files.
+    fn of_files(parts: &'a ChainParts, pruned: Pruned) -> Self {
+        Self {
+            parts,
+            disk: parts.disk.as_ref(),
+            damage: DamageList::default(),
+            at: None,
+            totals: Totals::default(),
+            pruned,
+            changes: Changes::new(parts.index.as_ref()),
+        }
+    }
+
+    /// The block that an accepted loss leaves as the last. An error where none is left to go on with (they are
+    /// not mounted, or lie elsewhere), or where files would have to go that may be of later ones.
+    fn last_to_keep(&self) -> Result<Result<Mark, String>, StoreError> {
+        let Some(last) = self.last_found()? else {
+            return Ok(Err("no block can be read to go on from".to_owned()));
+        };
+        for (role, end) in [(Role::Blocks, last.blocks), (Role::Bodies, last.bodies)] {
+            for number in role.numbers(self.disk)?.into_iter().filter(|number| *number > end.file) {
+                if let Some(damage) = self.unreadable(role, End { file: number, offset: 0 })? {
+                    return Ok(Err(format!(
+                        "{damage}: it may hold later blocks, and is not removed; move it out of \
+                         {FOLDER}/ to go on from block {}",
+                        last.height
+                    )));
+                }
+            }
+        }
+        Ok(Ok(last))
+    }
+
+    /// What the medium does not give back of a file, from a place on, if anything.
+    fn unreadable(&self, role: Role, from: End) -> Result<Option<Damage>, StoreError> {
+        let path = role.path(from.file);
+        let file = match disk::find(self.disk, &path)? {
+            Ok(file) => file,
+            Err(damage) => return Ok(Some(damage)),
+        };
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        let mut scanner = Scanner::new(file.as_ref(), &path, from.offset, length);
+        while let Some(step) = scanner.step()? {
+            if let Step::Damaged(damage) = step
+                && scanner.unreadable_to() > 0
+            {
+                return Ok(Some(Damage { why: frame::UNREADABLE.to_owned(), ..damage }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is behind the watermark and cannot be torn: something that cannot be read, or a file that is not
+    /// begun before there is a lock.
+    fn no_tear(&self) -> Result<Option<Damage>, StoreError> {
+        let (blocks, bodies) = self.at.map_or((End::START, End::START), |m| (m.blocks, m.bodies));
+        for (role, end) in [(Role::Blocks, blocks), (Role::Bodies, bodies)] {
+            for number in role.numbers(self.disk)?.into_iter().filter(|number| *number >= end.file)
+            {
+                let offset = if number == end.file { end.offset } else { 0 };
+                if let Some(damage) = self.unreadable(role, End { file: number, offset })? {
+                    return Ok(Some(damage));
+                }
+                if self.at.is_none() && number > 1 {
+                    let why = "blocks came before this file, and there is no lock";
+                    return Ok(Some(Damage::new(role.path(number), 0, why)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The block the index stopped at must be where the index says, or the two are not of one chain.
@@ -164,28 +227,42 @@ impl<'a> Recovery<'a> {
             (Some(lock), _) => Ok((Some(lock), None)),
             (None, at) => {
                 let found = self.last_found()?;
+                let no_tear = self.no_tear()?;
                 match (at, found) {
                     // The power failed before the first block was locked.
-                    (None, None) => Ok((None, None)),
-                    (None, Some(found)) if found.height == 0 && self.damage.is_empty() => {
+                    (None, found)
+                        if found.is_none_or(|found| found.height == 0)
+                            && self.damage.is_empty()
+                            && no_tear.is_none() =>
+                    {
                         Ok((None, None))
                     }
                     // The index vouches for exactly what is there, so the lock can be made anew.
-                    (Some(at), None) => {
+                    (Some(at), None) if no_tear.is_none() => {
                         self.missing_lock();
                         Ok((Some(at), None))
                     }
-                    (_, Some(found)) => {
+                    (at, found) => {
                         self.missing_lock();
-                        Ok((
-                            Some(found),
-                            Some(format!(
-                                "{TIP} is missing or damaged, so nothing says whether block {} \
-                                 ({}) was the last; put {TIP} back from a copy, or run `lucid \
-                                 reindex --accept-loss` to go on from there",
-                                found.height, found.hash
-                            )),
-                        ))
+                        self.damage.extend(no_tear);
+                        let last = found.or(at);
+                        let why = last.map_or_else(
+                            || {
+                                format!(
+                                    "{TIP} is missing or damaged, and no block can be read: put {TIP} \
+                                     and the files in {FOLDER}/ back from a copy"
+                                )
+                            },
+                            |last| {
+                                format!(
+                                    "{TIP} is missing or damaged, so nothing says whether block {} ({}) \
+                                     was the last; put {TIP} back from a copy, or run `lucid reindex \
+                                     --accept-loss` to go on from there",
+                                    last.height, last.hash
+                                )
+                            },
+                        );
+                        Ok((last, Some(why)))
                     }
                 }
             }
