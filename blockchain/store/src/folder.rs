@@ -255,14 +255,19 @@ fn end_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes a folder and those above it. Their names must be as durable as what will be in them, so the folder
-/// of each one that is made is synced.
+/// of each one that is made is synced. Of those that are there, the last may have been made by a start that was
+/// killed before it came to that.
 fn make_folder(path: &Path) -> Result<(), StoreError> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let making = || StoreError::io(format!("making {}", path.display()));
     let path = std::path::absolute(path).map_err(making())?;
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    if let Some(above) = path.ancestors().nth(missing.len()).and_then(Path::parent)
+        && let Err(error) = sync(above)
+    {
+        // Whoever made the folder may not have been allowed to read the one above it either, and could not
+        // be told from one who never had to sync it.
+        tracing::warn!(%error, "a folder's name may not be durable");
+    }
     for folder in missing.into_iter().rev() {
         match std::fs::create_dir(folder) {
             // Somebody else was a little faster.
@@ -631,5 +636,19 @@ mod tests {
         assert_eq!(lost_by_a_power_cut(&linked), Vec::<PathBuf>::new());
         // What is there already is not made again, and nothing tells it from what is missing.
         assert_eq!(lost_by_a_power_cut(&blocks), blocks);
+    }
+
+    #[test]
+    fn a_folder_that_a_killed_start_left_is_made_durable_by_the_next_one() {
+        for there in 1..=3 {
+            let home = tempfile::tempdir().unwrap();
+            let paths = ["a", "a/b", "a/b/c"].map(|name| home.path().join(name));
+            for path in &paths[..there] {
+                std::fs::create_dir(path).unwrap();
+            }
+            DataFolder::open(&paths[2], &options("data-chain")).unwrap();
+            // Those above the last one were durable before that was made.
+            assert_eq!(lost_by_a_power_cut(&paths[there - 1..]), Vec::<PathBuf>::new(), "{there}");
+        }
     }
 }
