@@ -52,6 +52,12 @@ pub fn commit(error: CommitError) -> Refusal {
         )
         .documented("ST_002")
         .with("maybe_applied", true),
+        CommitError::Partly(_) => Refusal::new(
+            ErrorCode::Unavailable,
+            "the store did a part of it; asking again goes on from there",
+        )
+        .documented("ST_002")
+        .with("maybe_applied", true),
         CommitError::Failed(_) | CommitError::Missing(_) | CommitError::Wanted(_) => {
             Refusal::new(ErrorCode::Unavailable, "the store cannot be written to now")
                 .documented("ST_002")

@@ -143,6 +143,9 @@ pub enum CommitError {
     /// Writing failed; what was written of it was cut off again. It surely did not happen.
     #[error("writing failed: {0}")]
     Failed(String),
+    /// It happened, and what follows from it failed on the way: asking again goes on from there.
+    #[error("it was done in part: {0}")]
+    Partly(String),
     /// The store stopped writing after a failure that it could not undo: it may have happened.
     #[error("the store stopped writing: {0}; restart to recover what was acknowledged")]
     Broken(String),
@@ -151,6 +154,6 @@ pub enum CommitError {
 impl CommitError {
     /// Whether the write may have happened in spite of the error.
     pub fn maybe_applied(&self) -> bool {
-        matches!(self, Self::Broken(_))
+        matches!(self, Self::Broken(_) | Self::Partly(_))
     }
 }

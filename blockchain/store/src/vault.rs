@@ -644,16 +644,24 @@ impl Vault {
         self.commit(Submission { facts: vec![fact], ..Submission::default() })
             .map_err(StoreError::commit("switching to a new segment"))?;
         self.segments.forget(&replaces);
-        for old in &replaces {
-            let path = crate::segment::path(*old);
-            if rewrite::is_anothers(self.disk.as_ref(), *old, &self.store)? {
-                continue;
-            }
-            self.disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
-        }
+        // From here on it has happened, whatever becomes of the old files: the next start removes them, too.
+        self.remove_replaced(&replaces).map_err(|error| StoreError::Commit {
+            what: "removing segments that were replaced",
+            error: CommitError::Partly(error.to_string()),
+        })?;
         // Once more: somebody may have opened one in between.
         self.segments.forget(&replaces);
         // Not synced: a name that comes back after a power cut is removed by the next start.
+        Ok(())
+    }
+
+    fn remove_replaced(&self, numbers: &[u32]) -> Result<(), StoreError> {
+        for number in numbers {
+            let path = crate::segment::path(*number);
+            if !rewrite::is_anothers(self.disk.as_ref(), *number, &self.store)? {
+                self.disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
+            }
+        }
         Ok(())
     }
 

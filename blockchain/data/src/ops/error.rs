@@ -145,6 +145,7 @@ fn uncommitted(error: &CommitError, text: String) -> OpError {
     match error {
         CommitError::Full(_) => OpError::Full(text),
         CommitError::Broken(_) => OpError::Broken(text),
+        CommitError::Partly(_) => OpError::Unfinished(text),
         // Ops turn missing names into chunk ids where that helps; elsewhere it is a copy that was
         // quarantined just now, and trying again sends a new one.
         CommitError::Missing(_) | CommitError::Wanted(_) => OpError::Unwritten(text),
@@ -180,6 +181,7 @@ mod tests {
             (OpError::from(broken.clone()), true),
             (OpError::from(failed.clone()), false),
             (OpError::from(step(broken)), true),
+            (OpError::from(CommitError::Partly("a file stays".into())), true),
             (OpError::from(CommitError::Missing(vec![])), false),
         ] {
             assert_eq!(error.maybe_applied(), maybe_applied, "{error}");

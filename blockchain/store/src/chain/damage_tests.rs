@@ -378,3 +378,22 @@ fn files_of_later_blocks_that_cannot_be_read_are_not_removed_by_an_accepted_loss
     let accepted = ChainFiles::open(ChainParts { accept_loss: true, ..with }).unwrap();
     assert_holds(&accepted, &blocks);
 }
+
+#[test]
+fn pruning_that_fails_on_the_way_says_that_something_is_gone_and_the_next_one_goes_on() {
+    for good in [0, 1] {
+        let (disk, kept, _) = stored();
+        let chain = ChainFiles::open(kept.clone()).unwrap();
+        let mut blocks = chain_of(&[2, 1, 3, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
+        blocks.drain(3..).for_each(|block| assert!(chain.append(&block).is_ok()));
+        drop(chain);
+        let (faulty, with) = failing(&disk, &kept);
+        let chain = ChainFiles::open(with).unwrap();
+        faulty.refuse(Call::Name, ".bodies", rustix::io::Errno::IO, good, 1);
+        let error = chain.prune(13).unwrap_err();
+        assert!(error.maybe_applied() && error.to_string().contains("in part"), "{error}");
+        let below = chain.pruned_below();
+        assert!(below > 2 && chain.prune(13).unwrap().files > 0);
+        assert!(matches!(chain.body(below - 1).unwrap(), Some(Body::Pruned)));
+    }
+}

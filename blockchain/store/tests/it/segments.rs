@@ -785,3 +785,22 @@ fn packing_finishes_what_a_collection_that_died_behind_its_dropping_left() {
         }
     }
 }
+
+#[test]
+fn a_replaced_segment_that_cannot_be_removed_leaves_a_switch_that_is_said_to_have_happened() {
+    let (store, disk, index, chunks) = filled();
+    let bad = FaultyDisk::over(Arc::new(disk.clone()));
+    let vault = store.open_on(Arc::new(bad.clone()), index.clone(), SMALL, false).unwrap();
+    bad.refuse(Call::Name, "chunks/0", Errno::IO, 1, 1);
+    let error = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap_err();
+    assert!(error.maybe_applied(), "{error}");
+    assert!(disk.list("chunks").unwrap().iter().any(|name| name.starts_with('R')));
+    drop(vault);
+    for index in [index, fresh()] {
+        let vault = store.open(&disk, &index).unwrap();
+        assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+        for bytes in &chunks {
+            assert_eq!(reads(&vault, bytes), Ok(true));
+        }
+    }
+}

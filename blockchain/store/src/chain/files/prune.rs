@@ -40,13 +40,15 @@ impl ChainFiles {
             return Ok(pruning);
         }
         self.note(behind)?;
+        // The lock says that they may be gone: what is not removed now is by the next call.
+        let partly = |error: StoreError| CommitError::Partly(error.to_string());
         for file in going {
             let path = Role::Bodies.path(file.number);
-            let bytes = Role::Bodies.length(self.disk.as_ref(), file.number).map_err(failed)?;
+            let bytes = Role::Bodies.length(self.disk.as_ref(), file.number).map_err(partly)?;
             self.disk
                 .unlink(&path)
                 .map_err(StoreError::io(format!("removing {path}")))
-                .map_err(failed)?;
+                .map_err(partly)?;
             pruning.blocks += file.to - file.from;
             pruning.files += 1;
             pruning.bytes += bytes;

@@ -351,7 +351,7 @@ impl Writer {
         self.tip = Some(mark);
         let mut changes = Changes::new(self.parts.index.as_ref());
         rows::set_watermark(&mut changes, &mark);
-        changes.write().map_err(|error| CommitError::Failed(error.to_string()))
+        changes.write().map_err(|error| CommitError::Partly(error.to_string()))
     }
 
     fn publish(&mut self, written: Vec<Written>) -> Result<(), CommitError> {
