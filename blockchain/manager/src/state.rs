@@ -147,12 +147,12 @@ pub enum OpenError {
          folder they are in, or name it with BLOCK_STORAGE_PATH"
     )]
     ChainGone(BlockHash),
-    /// There is nothing left to go on with.
+    /// The loss of blocks cannot be accepted: none can be read, or there may be later ones in what cannot be read.
     #[error(
-        "nothing of the chain is left to go on with ({0}): put blocks/ back, mount the folder they are \
-         in, or name it with BLOCK_STORAGE_PATH"
+        "the chain does not go on from what is left of it ({0}): put blocks/ back, mount the folder they \
+         are in, or name it with BLOCK_STORAGE_PATH"
     )]
-    NothingLeft(String),
+    LossRefused(String),
 }
 
 impl OpenError {
@@ -336,7 +336,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     if parts.accept_loss
         && let Some(why) = chain.read_only()
     {
-        return Err(OpenError::NothingLeft(why));
+        return Err(OpenError::LossRefused(why));
     }
     let known = settle_role(&vault, &chain, parts.kind.role)?;
     let role = known.unwrap_or(Role::Follower);

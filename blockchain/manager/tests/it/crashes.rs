@@ -8,13 +8,14 @@ use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
 use lucid_block_manager::ops::maintain_chain::{Wanted, maintain_chain};
 use lucid_block_manager::ops::seal_block::{Sealed, seal_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_block_manager::state::{Kind, Opened, Parts, over};
+use lucid_block_manager::state::{Kind, OpenError, Opened, Parts, over};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, id_digest};
 use lucid_store::chain::Stretch;
 use lucid_store::crypt::Sealer;
 use lucid_store::disk::Disk as _;
+use lucid_store::disk::faulty::{Call, FaultyDisk};
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
 
@@ -23,7 +24,11 @@ fn now() -> Timestamp {
 }
 
 fn opened(disk: &SimulatedDisk) -> Opened {
-    let parts = Parts {
+    over(parts(disk), now()).unwrap()
+}
+
+fn parts(disk: &SimulatedDisk) -> Parts {
+    Parts {
         disk: Arc::new(disk.clone()),
         blocks: Arc::new(disk.clone()),
         store: [7; 16],
@@ -33,8 +38,7 @@ fn opened(disk: &SimulatedDisk) -> Opened {
         accept_loss: false,
         block_file_bytes: 300,
         kind: Kind::default(),
-    };
-    over(parts, now()).unwrap()
+    }
 }
 
 fn submit(manager: &Opened, n: usize) {
@@ -179,4 +183,36 @@ fn what_fails_at_sealing_holds_up_nobody_and_stays_failed() {
     let found = get_transaction(&manager.vault, manager.chain.as_ref(), "bad").unwrap().unwrap();
     assert!(matches!(found.status, Status::Failed { .. }), "{found:?}");
     assert!(found.transaction.is_some());
+}
+
+#[test]
+fn a_refused_loss_says_that_blocks_are_left_where_only_a_later_file_cannot_be_read() {
+    let disk = SimulatedDisk::new();
+    let manager = opened(&disk);
+    for n in 0..6 {
+        submit(&manager, n);
+        seal(&manager);
+    }
+    drop(manager);
+    disk.unlink("TIP").unwrap();
+    let names = disk.list("blocks").unwrap();
+    let newest = names.iter().rfind(|name| name.ends_with(".blocks")).unwrap();
+    assert_ne!(newest, "00000001.blocks");
+    let told = |unreadable: &str| {
+        let bad = FaultyDisk::over(Arc::new(disk.clone()));
+        bad.refuse(Call::Open, unreadable, rustix::io::Errno::IO, 0, usize::MAX);
+        let parts = Parts { blocks: Arc::new(bad), accept_loss: true, ..parts(&disk) };
+        match over(parts, now()) {
+            Err(error @ OpenError::LossRefused(_)) => error.to_string(),
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("it was accepted"),
+        }
+    };
+    let why = told(newest);
+    assert!(why.contains("move it out of blocks/ to go on from block"), "{why}");
+    assert!(!why.contains("nothing") || why.contains("so nothing says"), "{why}");
+    assert!(why.starts_with("the chain does not go on from what is left of it"), "{why}");
+    let why = told("blocks/");
+    assert!(why.contains("no block can be read") && why.contains("put blocks/ back"), "{why}");
+    assert_eq!(disk.list("blocks").unwrap(), names);
 }
