@@ -25,6 +25,7 @@ const RETIRED: u8 = b'\x04';
 const REWRITTEN: u8 = b'\x05';
 const BOUND: u8 = b'\x06';
 const UNREAD: u8 = b'\x07';
+const LACKING: u8 = b'\x08';
 
 /// A key with its value, or with `None` where it is to be removed.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -339,6 +340,22 @@ pub fn unread(index: &dyn Index) -> Result<BTreeMap<u32, Unread>, StoreError> {
         Some((number_in_key(row)?, Unread { accepted: *accepted == 1, end }))
     };
     Ok(rows.iter().filter_map(read).collect())
+}
+
+/// Notes that chunks may be there whose commits are not, and that the watermark is not behind them: the next
+/// start takes them in, should this one not come to that.
+pub fn note_commits_missing(changes: &mut Changes<'_>) {
+    changes.put(vec![LACKING], Vec::new());
+}
+
+/// Takes back [`note_commits_missing`].
+pub fn forget_commits_missing(changes: &mut Changes<'_>) {
+    changes.remove(vec![LACKING]);
+}
+
+/// Whether [`note_commits_missing`] holds.
+pub fn are_commits_missing(index: &dyn Index) -> Result<bool, StoreError> {
+    Ok(index.get(&[LACKING])?.is_some())
 }
 
 /// Up to where the log has been taken in, and where the next commit goes.

@@ -115,7 +115,8 @@ struct Recovery<'a> {
     segments: BTreeSet<u32>,
     /// Those of them that are no part of the store.
     foreign: BTreeSet<u32>,
-    /// Whether chunks may be there whose commits are not.
+    /// Whether chunks may be there whose commits are not. Where that is so because of the log, the index knows,
+    /// until a start has taken in all that are there ([`Recovery::miss_commits`]).
     commits_are_missing: bool,
     /// Whether the commit that the index stopped at could not be read.
     watermark_in_doubt: bool,
@@ -138,6 +139,7 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         bound = bound.max(mark.place());
     }
     let changes = Changes::new(parts.index);
+    let commits_are_missing = index::are_commits_missing(parts.index)?;
     let mut recovery = Recovery {
         parts,
         changes,
@@ -150,7 +152,7 @@ pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
         torn: (None, None),
         segments: BTreeSet::new(),
         foreign: BTreeSet::new(),
-        commits_are_missing: false,
+        commits_are_missing,
         watermark_in_doubt: false,
         passed: 0,
         total: 0,
@@ -236,6 +238,9 @@ impl Recovery<'_> {
         if self.commits_are_missing && missing.is_none() {
             self.take_in_all_chunks()?;
         }
+        if missing.is_none() {
+            self.keep_unreadable_end()?;
+        }
         if self.commits_are_missing {
             // No commit brings the index this far, and the next start cuts what is behind its watermark.
             index::set_watermark(&mut self.changes, &self.at);
@@ -247,6 +252,11 @@ impl Recovery<'_> {
             missing = self.no_segment_is_there()?;
         }
         if missing.is_none() {
+            if self.commits_are_missing {
+                // All that were to be kept are in front of the watermark now.
+                index::forget_commits_missing(&mut self.changes);
+                self.write_changes()?;
+            }
             self.cut_tail(&begun)?;
             if self.missing.is_empty() {
                 let Parts { disk, store, index, .. } = &self.parts;
@@ -629,7 +639,7 @@ impl Recovery<'_> {
         }
         if (number, start) < self.bound && (group.damaged || !group.facts.is_empty()) {
             // The commit record itself is damaged, and its facts were acknowledged: those that are kept.
-            self.commits_are_missing = true;
+            self.miss_commits();
             self.accept_last()?;
             group.facts.retain(|(offset, ..)| (number, *offset) < self.bound);
             self.replay(&group, path)?;
@@ -675,7 +685,7 @@ impl Recovery<'_> {
             let why = match number > before {
                 true => {
                     // It would have said how far its chunks go.
-                    self.commits_are_missing = true;
+                    self.miss_commits();
                     format!(
                         "commit {number} does not follow commit {before}: what was between them is \
                          missing"
@@ -876,6 +886,13 @@ impl Recovery<'_> {
         Ok(read.is_err())
     }
 
+    /// The log lacks a commit that would have said how far its chunks go. The walk leaves that place behind, and
+    /// the index with it: so it is told, lest a start after this one, if this one is killed, cuts them off.
+    fn miss_commits(&mut self) {
+        self.commits_are_missing = true;
+        index::note_commits_missing(&mut self.changes);
+    }
+
     /// Takes in every chunk there is, when the commits that would say how many are missing.
     fn take_in_all_chunks(&mut self) -> Result<(), StoreError> {
         self.commits_are_missing = true;
@@ -899,7 +916,33 @@ impl Recovery<'_> {
         self.take_in_chunks((last, end))
     }
 
-    /// Takes in every chunk before the newest segment, which cannot be opened, and begins another one behind
+    /// What the medium does not give back behind the last chunk is no tear, so it is not cut off: the next segment
+    /// is begun behind it.
+    fn keep_unreadable_end(&mut self) -> Result<(), StoreError> {
+        let (number, end) = (self.at.segment, self.at.segment_offset);
+        if !self.segments.contains(&number) || index::is_retired(self.parts.index, number)? {
+            return Ok(());
+        }
+        let path = segment::path(number);
+        let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { return Ok(()) };
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        // A sound footer there is not cut off.
+        if length <= end
+            || matches!(Footer::find(file.as_ref(), number)?, Some(Ok((at, _))) if at == end)
+            || !is_unreadable(file.as_ref(), &path, end, length)?
+        {
+            return Ok(());
+        }
+        // Of what is taken in now, no commit says that it is whole.
+        self.commits_are_missing = true;
+        match self.segments.last() {
+            // An earlier start has begun it.
+            Some(last) if *last > number => self.take_in_all_chunks(),
+            _ => self.begin_behind(number),
+        }
+    }
+
+    /// Takes in every chunk before the newest segment, which cannot be read to its end, and begins another one behind
     /// it: where it ends is not known, and so nothing is cut off should it be read again.
     fn begin_behind(&mut self, newest: u32) -> Result<(), StoreError> {
         let number = newest.saturating_add(1);
@@ -1093,7 +1136,7 @@ impl Recovery<'_> {
             if sealed_behind || (found == (0, 0) && length > 0) {
                 return Ok(Some(commits_missing(&path)));
             }
-            if is_behind && is_unreadable(file.as_ref(), &path, length)? {
+            if is_behind && is_unreadable(file.as_ref(), &path, 0, length)? {
                 return Ok(Some(commits_maybe_missing(&path)));
             }
         }
@@ -1220,10 +1263,16 @@ fn holds_any(file: &dyn DiskFile, path: &str, length: u64) -> Result<bool, Store
     Ok(false)
 }
 
-/// Whether the medium does not give back where a record could begin.
-fn is_unreadable(file: &dyn DiskFile, path: &str, length: u64) -> Result<bool, StoreError> {
-    let mut scanner = Scanner::new(file, path, 0, length);
-    while scanner.step()?.is_some() {}
+/// Whether the medium does not give back something of the records from one place to another.
+fn is_unreadable(file: &dyn DiskFile, path: &str, from: u64, to: u64) -> Result<bool, StoreError> {
+    let mut scanner = Scanner::new(file, path, from, to);
+    while let Some(step) = scanner.step()? {
+        if let Step::Record(offset, header) = step
+            && frame::read_payload(file, path, offset, &header)? == Err(frame::UNREADABLE)
+        {
+            return Ok(true);
+        }
+    }
     Ok(scanner.unreadable_to() > 0)
 }
 

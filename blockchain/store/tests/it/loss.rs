@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lucid_store::StoreError;
 use lucid_store::committer::{Limits, Submission};
 use lucid_store::disk::Disk as _;
 use lucid_store::disk::faulty::{Call, FaultyDisk};
 use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::placement;
+use lucid_store::index::memory::MemoryIndex;
+use lucid_store::index::{Change, Index, Row, placement};
 use lucid_store::segment::{self, REWRITTEN};
 use rustix::io::Errno;
 
@@ -353,6 +356,250 @@ fn the_last_commit_is_no_tear_because_its_segment_is_away_or_not_what_it_was() {
             assert_eq!(facts_of(index.as_ref()).len(), 12, "{what}");
             for bytes in &chunks {
                 assert_eq!(reads(&vault, bytes), Ok(true), "{what}");
+            }
+        }
+    }
+}
+
+/// All in one segment, and in one log file.
+const LARGE: Limits = Limits { segment_bytes: 8 << 20, log_bytes: 8 << 20, ..SMALL };
+const LOG: &str = "log/00000001.log";
+
+/// Cuts a file short.
+fn shorten(disk: &SimulatedDisk, path: &str, length: usize) {
+    let bytes = files(disk)[path].clone();
+    disk.unlink(path).unwrap();
+    put_back(disk, path, &bytes[..length]);
+}
+
+fn length_of(disk: &SimulatedDisk, path: &str) -> usize {
+    files(disk)[path].len()
+}
+
+/// An index that fails from one of its writes on, as if the start had been killed there.
+struct Dying {
+    rows: MemoryIndex,
+    left: AtomicUsize,
+}
+
+impl Index for Dying {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.rows.get(key)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        back: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.rows.scan(from, to, limit, back)
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        if self.left.load(Ordering::Relaxed) == 0 {
+            return Err(StoreError::Index("it ends here".into()));
+        }
+        self.left.fetch_sub(1, Ordering::Relaxed);
+        self.rows.write(changes)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.rows.flush()
+    }
+
+    fn distrust(&self) -> Result<(), StoreError> {
+        self.rows.distrust()
+    }
+}
+
+#[test]
+fn a_start_that_is_killed_behind_a_damaged_commit_leaves_its_chunks_to_the_next_one() {
+    let store = Store::new(false);
+    let whole = store.disk();
+    let vault = store.open_with(&whole, fresh(), LARGE, false).unwrap();
+    let chunks = fill(&vault, 0, 3);
+    let end = length_of(&whole, LOG);
+    // So many rows that some are written before the end is reached; the commits name no chunk.
+    Entry::new(10_000, 8_300, vec![]).commit(&vault).unwrap();
+    Entry::new(900, 1, vec![]).commit(&vault).unwrap();
+    let whole = whole.after_kill(whole.calls());
+    drop(vault);
+    assert!(whole.flip(LOG, end - 8));
+    let mut killed = 0;
+    for left in 1.. {
+        let disk = whole.fork();
+        let index = Arc::new(Dying { rows: MemoryIndex::new(), left: left.into() });
+        if store.open_with(&disk, index.clone(), LARGE, false).is_ok() {
+            break;
+        }
+        killed += 1;
+        // Nothing else is left of what the start knew.
+        let index = index_of(&index.rows.rows());
+        let mut all = chunks.clone();
+        for start in 0..2 {
+            let vault = store.open_with(&disk, index.clone(), LARGE, false).unwrap();
+            assert_eq!(vault.read_only(), None, "{left} writes, start {start}");
+            for bytes in &all {
+                assert_eq!(reads(&vault, bytes), Ok(true), "{left} writes, start {start}");
+            }
+            all.extend(fill(&vault, 300 + start, 1));
+        }
+        let vault = store.open_with(&disk, fresh(), LARGE, false).unwrap();
+        for bytes in &all {
+            assert_eq!(reads(&vault, bytes), Ok(true), "{left} writes, an index made anew");
+        }
+    }
+    assert!(killed > 0);
+}
+
+#[test]
+fn a_start_without_any_segment_leaves_the_chunks_of_a_damaged_commit_to_the_next_one() {
+    let store = Store::new(true);
+    let whole = store.disk();
+    let vault = store.open_with(&whole, fresh(), LARGE, false).unwrap();
+    let mut chunks = fill(&vault, 0, 3);
+    let damaged = length_of(&whole, LOG) - 8;
+    Entry::new(900, 2, vec![]).commit(&vault).unwrap();
+    let disk = whole.after_kill(whole.calls());
+    drop(vault);
+    assert!(disk.flip(LOG, damaged));
+    let index = fresh();
+    let vault = store.open_with(&without(&disk, FIRST), index.clone(), LARGE, false).unwrap();
+    assert!(vault.read_only().unwrap().contains("none of the segments"));
+    drop(vault);
+    for start in 0..2 {
+        let vault = store.open_with(&disk, index.clone(), LARGE, false).unwrap();
+        assert_eq!(vault.read_only(), None);
+        for bytes in &chunks {
+            assert_eq!(reads(&vault, bytes), Ok(true), "start {start}");
+        }
+        chunks.extend(fill(&vault, 300 + start, 1));
+    }
+}
+
+#[test]
+fn a_start_without_the_logs_end_leaves_the_chunks_of_a_damaged_commit_to_the_next_one() {
+    let store = Store::new(true);
+    let disk = store.disk();
+    let vault = store.open_with(&disk, fresh(), LARGE, false).unwrap();
+    let mut chunks = fill(&vault, 0, 2);
+    drop(vault);
+    let stale = files(&disk)["CLOSED"].clone();
+    let vault = store.open_with(&disk, fresh(), LARGE, false).unwrap();
+    chunks.extend(fill(&vault, 2, 1));
+    let damaged = length_of(&disk, LOG) - 8;
+    Entry::new(900, 1, vec![]).commit(&vault).unwrap();
+    let end = length_of(&disk, LOG);
+    Entry::new(901, 1, vec![]).commit(&vault).unwrap();
+    drop(vault);
+    assert!(disk.flip(LOG, damaged));
+    shorten(&disk, LOG, end);
+    let index = fresh();
+    let vault = store.open_with(&disk, index.clone(), LARGE, false).unwrap();
+    assert!(vault.read_only().is_some(), "the mark says that there was more");
+    drop(vault);
+    disk.unlink("CLOSED").unwrap();
+    put_back(&disk, "CLOSED", &stale);
+    for index in [index.clone(), index, fresh()] {
+        let vault = store.open_with(&disk, index, LARGE, false).unwrap();
+        assert_eq!(vault.read_only(), None);
+        for bytes in &chunks {
+            assert_eq!(reads(&vault, bytes), Ok(true));
+        }
+        Entry::new(902, 1, vec![]).commit(&vault).unwrap();
+    }
+}
+
+#[test]
+fn a_segment_of_which_only_contents_cannot_be_read_is_not_removed_behind_the_logs_end() {
+    let store = Store::new(true);
+    let disk = store.disk();
+    let limits = Limits { log_bytes: 8 << 20, ..SMALL };
+    let vault = store.open_with(&disk, fresh(), limits, false).unwrap();
+    let mut chunks = fill(&vault, 0, 1);
+    let mut end = 0;
+    while disk.list("chunks").unwrap().len() < 3 {
+        end = length_of(&disk, LOG);
+        chunks.extend(fill(&vault, chunks.len() as u32, 1));
+    }
+    chunks.pop();
+    let disk = disk.after_kill(disk.calls());
+    drop(vault);
+    // Its commit is not in the log.
+    shorten(&disk, LOG, end);
+    let newest = "chunks/00000003.seg";
+    let kept = files(&disk)[newest].clone();
+    let bad = FaultyDisk::over(Arc::new(disk.clone()));
+    let at = kept.len() as u64;
+    bad.break_bytes(newest, at - 20..at - 19, Errno::IO);
+    let open = |accept| store.open_on(Arc::new(bad.clone()), fresh(), limits, accept).unwrap();
+    for start in 0..2 {
+        let vault = open(false);
+        let why = vault.read_only().unwrap_or_default();
+        assert!(why.contains("may hold chunks"), "start {start}: {why}");
+        drop(vault);
+        assert_eq!(files(&disk)[newest], kept, "start {start}");
+    }
+    let vault = open(true);
+    assert_eq!(vault.read_only(), None);
+    chunks.extend(fill(&vault, 300, 1));
+    drop(vault);
+    assert!(files(&disk)[newest].starts_with(&kept));
+    bad.repair();
+    let vault = open(false);
+    for bytes in &chunks {
+        assert_eq!(reads(&vault, bytes), Ok(true));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_behind_the_last_commit_is_not_cut_off() {
+    let store = Store::new(true);
+    let whole = store.disk();
+    let vault = store.open_with(&whole, fresh(), LARGE, false).unwrap();
+    let chunks = fill(&vault, 0, 2);
+    let (log, sealed) = (length_of(&whole, LOG), length_of(&whole, FIRST));
+    let disk = whole.fork();
+    fill(&vault, 2, 1);
+    let torn = whole.after_kill(whole.calls());
+    drop(vault);
+    // A chunk whose commit was not written, and the footer of a segment that has ended.
+    shorten(&torn, LOG, log);
+    let vault = store.open_with(&disk, fresh(), LARGE, false).unwrap();
+    vault.commit(Submission { seal_segment: true, ..Submission::default() }).unwrap();
+    let ended = disk.after_kill(disk.calls());
+    drop(vault);
+    for (what, disk, begin) in [("torn", torn, sealed), ("ended", ended, sealed)] {
+        let length = length_of(&disk, FIRST);
+        assert!(length > begin, "{what}");
+        for at in [begin + 10, length - 10, (begin + length) / 2] {
+            let (disk, what) = (disk.fork(), format!("{what}, byte {}", at - begin));
+            let kept = files(&disk)[FIRST].clone();
+            let bad = FaultyDisk::over(Arc::new(disk.clone()));
+            bad.break_bytes(FIRST, at as u64..at as u64 + 1, Errno::IO);
+            let (index, mut all) = (fresh(), chunks.clone());
+            for start in 0..3 {
+                let index = if start == 1 { fresh() } else { index.clone() };
+                let vault = store.open_on(Arc::new(bad.clone()), index, LARGE, false).unwrap();
+                assert_eq!(vault.read_only(), None, "{what}, start {start}");
+                for bytes in &all {
+                    assert_eq!(reads(&vault, bytes), Ok(true), "{what}, start {start}");
+                }
+                if start > 0 {
+                    all.extend(fill(&vault, 300 + start, 1));
+                }
+                drop(vault);
+                assert_eq!(files(&disk)[FIRST], kept, "{what}, start {start}");
+            }
+            bad.repair();
+            for index in [index, fresh()] {
+                let vault = store.open_with(&disk, index, LARGE, false).unwrap();
+                assert_eq!(vault.read_only(), None, "{what}");
+                for bytes in &all {
+                    assert_eq!(reads(&vault, bytes), Ok(true), "{what}");
+                }
             }
         }
     }
