@@ -1019,29 +1019,9 @@ impl Recovery<'_> {
         if commit.segment == 0 {
             return Ok(true);
         }
-        // The segment's name and first record were durable, and all that is before its own chunks, before
-        // this commit was begun. So without them it is the segment that is missing or damaged, or another
-        // one, and the commit is whole.
-        let path = segment::path(commit.segment);
-        let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { return Ok(true) };
-        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-        if length < commit.segment_from || self.foreign.contains(&commit.segment) {
-            return Ok(true);
-        }
-        let mut digest = HeadersDigest::new();
-        let mut scanner =
-            Scanner::new(file.as_ref(), &path, commit.segment_from, commit.segment_to);
-        while let Some(step) = scanner.step()? {
-            // What the medium does not give back is no tear.
-            let Step::Record(offset, header) = step else {
-                return Ok(scanner.unreadable_to() > 0);
-            };
-            if let Err(why) = frame::read_payload(file.as_ref(), &path, offset, &header)? {
-                return Ok(why == frame::UNREADABLE);
-            }
-            digest.add(&header);
-        }
-        Ok(digest.finish() == commit.segment_digest)
+        let Parts { disk, store, .. } = &self.parts;
+        let range = (commit.segment_from, commit.segment_to);
+        segment::is_not_torn(disk.as_ref(), store, commit.segment, range, &commit.segment_digest)
     }
 
     /// Whether the log ends before something that vouches for more.

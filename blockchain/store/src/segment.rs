@@ -17,7 +17,7 @@ use crate::frame::{
     CipherId, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, Scanner, Sealed, Step,
 };
 use crate::index::{self, Placement};
-use crate::log::{self, Beginning};
+use crate::log::{self, Beginning, HeadersDigest};
 use crate::{Damage, StoreError, frame};
 
 /// The folder of the segments.
@@ -97,6 +97,37 @@ pub fn begins_soundly(
 ) -> Result<bool, StoreError> {
     let begin = log::beginning_as(file, "chunks", number, &path(number), store)?;
     Ok(matches!(begin, Beginning::Sound(_)))
+}
+
+/// Whether the chunks that the last commit names are whole, or what is wrong with them is no tear. The
+/// segment's name and first record were durable, and all that is before the commit's own chunks, before it was
+/// begun: so without them it is the segment that is missing or damaged, or another one. Nor is what the medium
+/// does not give back a tear.
+pub(crate) fn is_not_torn(
+    disk: &dyn Disk,
+    store: &[u8; 16],
+    number: u32,
+    (from, to): (u64, u64),
+    headers: &[u8; 32],
+) -> Result<bool, StoreError> {
+    let path = path(number);
+    let Ok(file) = disk::find(disk, &path)? else { return Ok(true) };
+    let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+    if length < from || foreign(file.as_ref(), number, store)?.is_some() {
+        return Ok(true);
+    }
+    let mut digest = HeadersDigest::new();
+    let mut scanner = Scanner::new(file.as_ref(), &path, from, to);
+    while let Some(step) = scanner.step()? {
+        let Step::Record(offset, header) = step else {
+            return Ok(scanner.unreadable_to() > 0);
+        };
+        if let Err(why) = frame::read_payload(file.as_ref(), &path, offset, &header)? {
+            return Ok(why == frame::UNREADABLE);
+        }
+        digest.add(&header);
+    }
+    Ok(digest.finish() == *headers)
 }
 
 /// One record in a footer.

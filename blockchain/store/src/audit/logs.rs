@@ -8,7 +8,7 @@ use crate::disk::DiskFile;
 use crate::frame::{Header, Kind, Scanner, Step};
 use crate::index::Watermark;
 use crate::log::{self, Beginning, Commit, FileHeader, HeadersDigest, Summary};
-use crate::{Damage, StoreError};
+use crate::{Damage, StoreError, segment};
 
 /// Where the chain of commits stands.
 #[derive(Clone, Copy)]
@@ -115,12 +115,11 @@ impl Auditor<'_> {
                 self.damage(&log::path(mark.log), mark.offset, &why);
             }
         }
-        self.set_zones(walk.last, end);
-        Ok(())
+        self.set_zones(walk.last, end)
     }
 
     /// Decides from where on damage is only torn.
-    fn set_zones(&mut self, last: Option<Last>, end: (u32, u64)) {
+    fn set_zones(&mut self, last: Option<Last>, end: (u32, u64)) -> Result<(), StoreError> {
         self.log_zone = self.log_end.max(self.bound);
         let covered = self.ranges.iter().next_back();
         self.chunk_zone = covered
@@ -143,8 +142,21 @@ impl Auditor<'_> {
         // Nothing vouches for the last commit but itself: if it is not whole, it is torn.
         if let Some(last) = last.filter(|_| self.log_end > self.bound) {
             self.log_zone = (last.file, last.start);
-            self.chunk_zone = last.range.unwrap_or(self.chunk_zone);
+            if self.may_be_torn(last.range)? {
+                self.chunk_zone = last.range.unwrap_or(self.chunk_zone);
+            }
         }
+        Ok(())
+    }
+
+    /// Whether recovery would take what is wrong with the last commit's chunks for a tear.
+    fn may_be_torn(&self, begin: Option<(u32, u64)>) -> Result<bool, StoreError> {
+        let Some((number, _)) = begin else { return Ok(false) };
+        let Some(range) = self.ranges.get(&number).and_then(|ranges| ranges.last()) else {
+            return Ok(false);
+        };
+        let place = (range.from, range.to);
+        segment::is_not_torn(self.disk, &self.store, number, place, &range.digest).map(|no| !no)
     }
 
     fn log_file(

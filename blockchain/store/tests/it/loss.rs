@@ -361,6 +361,51 @@ fn the_last_commit_is_no_tear_because_its_segment_is_away_or_not_what_it_was() {
     }
 }
 
+#[test]
+fn an_audit_names_the_segment_of_the_last_commit_and_calls_none_of_its_chunks_torn() {
+    let store = Store::new(true);
+    let disk = store.disk();
+    let vault = store.open(&disk, &fresh()).unwrap();
+    let mut others = Store::new(true);
+    others.id = [7; 16];
+    let other = others.disk();
+    let theirs = others.open(&other, &fresh()).unwrap();
+    fill(&theirs, 500, 20);
+    drop(theirs);
+    // A last commit in the middle of a segment, and one that begins another.
+    let (mut in_the_middle, mut begins, mut segments) = (None, None, 1);
+    for number in 0..30 {
+        fill(&vault, number, 1);
+        let now = disk.list("chunks").unwrap().len();
+        let kept = if now > segments { &mut begins } else { &mut in_the_middle };
+        *kept = Some(disk.after_kill(disk.calls()));
+        segments = now;
+    }
+    drop(vault);
+    for (what, whole) in [("in the middle", in_the_middle.unwrap()), ("begins", begins.unwrap())] {
+        let newest = segment::path(*segment::numbers(&whole).unwrap().last().unwrap());
+        let right = files(&whole)[&newest].clone();
+        let theirs = files(&other)[FIRST].clone();
+        for now in [None, Some(&right[..0]), Some(&right[..70]), Some(&theirs[..])] {
+            let disk = without(&whole, &newest);
+            if let Some(bytes) = now {
+                put_back(&disk, &newest, bytes);
+            }
+            let found = store.audit(Arc::new(disk)).unwrap();
+            let (what, now) = (format!("{what} of {newest}"), now.map(<[u8]>::len));
+            let named = found.damage.iter().any(|damage| damage.file == newest);
+            assert!(named, "{what}, {now:?}: {:?}", found.damage);
+            assert_eq!(found.torn, [], "{what}, {now:?}");
+        }
+        let bad = FaultyDisk::over(Arc::new(whole));
+        let at = right.len() as u64 - 20;
+        bad.break_bytes(&newest, at..at + 1, Errno::IO);
+        let found = store.audit(Arc::new(bad)).unwrap();
+        let named = found.damage.iter().any(|d| d.file == newest && d.why.contains("cannot read"));
+        assert!(named && found.torn.is_empty(), "{what}: {:?}", (found.damage, found.torn));
+    }
+}
+
 /// All in one segment, and in one log file.
 const LARGE: Limits = Limits { segment_bytes: 8 << 20, log_bytes: 8 << 20, ..SMALL };
 const LOG: &str = "log/00000001.log";
