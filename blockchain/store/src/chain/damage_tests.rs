@@ -7,6 +7,7 @@ use super::*;
 use crate::disk::faulty::{Call, FaultyDisk};
 use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Disk as _, read_all};
+use crate::frame::{Kind, Scanner, Step};
 
 fn stored() -> (SimulatedDisk, ChainParts, Vec<ValidBlock>) {
     let disk = SimulatedDisk::new();
@@ -368,6 +369,38 @@ fn files_of_later_blocks_that_cannot_be_read_are_not_removed_by_an_accepted_loss
     let newest = |name: &&String| name.starts_with("00000002") || name.starts_with("00000003");
     for name in names.iter().filter(newest) {
         faulty.refuse(Call::Open, name, rustix::io::Errno::IO, 0, usize::MAX);
+    }
+    let chain = ChainFiles::open(ChainParts { accept_loss: true, ..with.clone() }).unwrap();
+    let why = chain.read_only().unwrap();
+    assert!(why.contains("move it out of blocks/ to go on from block"), "{why}");
+    assert_eq!(files_in(&disk), before);
+    drop(chain);
+    faulty.repair();
+    let accepted = ChainFiles::open(ChainParts { accept_loss: true, ..with }).unwrap();
+    assert_holds(&accepted, &blocks);
+}
+
+#[test]
+fn a_file_of_later_blocks_of_which_only_contents_cannot_be_read_is_not_removed() {
+    let (disk, _, blocks) = stored();
+    disk.unlink(TIP).unwrap();
+    let before = files_in(&disk);
+    let (faulty, with) = failing(&disk, &parts(&disk));
+    for (name, bytes) in &before {
+        if name.starts_with("00000001") {
+            continue;
+        }
+        let path = format!("{FOLDER}/{name}");
+        let file = disk.open(&path).unwrap().unwrap();
+        let mut scanner = Scanner::new(file.as_ref(), &path, 0, bytes.len() as u64);
+        while let Some(step) = scanner.step().unwrap() {
+            let Step::Record(_, header) = step else { panic!("{step:?}") };
+            // The first record is of the file, not of a block.
+            if header.kind != Kind::File {
+                let last = scanner.offset() - 1;
+                faulty.break_bytes(&path, last..last + 1, rustix::io::Errno::IO);
+            }
+        }
     }
     let chain = ChainFiles::open(ChainParts { accept_loss: true, ..with.clone() }).unwrap();
     let why = chain.read_only().unwrap();

@@ -168,10 +168,15 @@ impl<'a> Recovery<'a> {
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let mut scanner = Scanner::new(file.as_ref(), &path, from.offset, length);
         while let Some(step) = scanner.step()? {
-            if let Step::Damaged(damage) = step
-                && scanner.unreadable_to() > 0
-            {
-                return Ok(Some(Damage { why: frame::UNREADABLE.to_owned(), ..damage }));
+            let (offset, cannot_be_read) = match step {
+                Step::Damaged(damage) => (damage.offset, scanner.unreadable_to() > 0),
+                Step::Record(offset, header) => {
+                    let read = frame::read_payload(file.as_ref(), &path, offset, &header)?;
+                    (offset, read == Err(frame::UNREADABLE))
+                }
+            };
+            if cannot_be_read {
+                return Ok(Some(Damage::new(path, offset, frame::UNREADABLE)));
             }
         }
         Ok(None)
