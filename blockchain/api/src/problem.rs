@@ -66,6 +66,8 @@ codes! {
     TooLarge = "too_large", "too large", "too_large";
     /// The media type is not one that is read here.
     Unsupported = "unsupported", "the media type is not supported", "unsupported";
+    /// A condition of the request (`If-Match`) does not hold.
+    Precondition = "precondition", "a condition of the request does not hold", "precondition";
     /// The range lies outside the content.
     Range = "range", "the range cannot be satisfied", "range";
     /// Too many requests at once; again later.

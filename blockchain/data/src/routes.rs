@@ -133,6 +133,9 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 /// Refuses once the rest of the body has been read: a caller that is still sending when the connection
 /// ends would hear of a broken connection, and not of the reason.
 async fn after_body(upload: &mut Upload, refusal: Refusal) -> Refusal {
+    if upload.is_unasked() {
+        return refusal;
+    }
     let drain = async {
         let mut drained = 0;
         while let Some(Ok(bytes)) = upload.next().await {

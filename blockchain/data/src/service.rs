@@ -18,7 +18,7 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::anchoring::AnchorEngine;
 use crate::app::{self, App};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, SERVICE};
 use crate::engine::HttpEngine;
 use crate::jobs::{Jobs, Kind};
 use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
@@ -63,7 +63,7 @@ pub async fn serve(
     let (gc, level) = (config.chunks.gc, config.chunks.optimise);
     let scrub = config.chunks.scrub;
     let jobs = Arc::new(Jobs::new(shutdown.clone()));
-    let listening = Listening::bind(config.common.bind).await?;
+    let listening = Listening::bind(SERVICE, config.common.bind).await?;
     let (address, late) = (listening.address(), Late::default());
     let router = late.clone().or(app::starting(&jobs, &config));
     let until = shutdown.clone();

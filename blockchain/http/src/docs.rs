@@ -1,11 +1,14 @@
 //! The API as it describes itself: `/openapi.json` from the routes, `/docs` for reading it without
 //! a network, and a list below each of the addresses that `/` names.
 
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::routing::get;
 use axum::{Json, Router};
 use lucid_api::paths;
 use lucid_api::problem::{self, Problem};
 use serde_json::json;
+use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::PathItem;
@@ -13,6 +16,12 @@ use utoipa::openapi::{Info, OpenApi, Ref, Response, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::Service;
+
+/// What the page may do in a browser: run and show what this service serves, and ask this service.
+/// The reader draws with styles of its own making, and with small pictures in its sheet.
+const READER_MAY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
 
 /// What every service's description holds.
 #[derive(utoipa::OpenApi)]
@@ -48,8 +57,13 @@ pub(crate) fn routes(service: &'static Service, openapi: OpenApi) -> Router {
     let known: Vec<String> = openapi.paths.paths.keys().cloned().collect();
     // Without a validator URL: the default one would send the document to a public server.
     let config = Config::new([paths::OPENAPI]).validator_url("none");
+    let policy = SetResponseHeaderLayer::overriding(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(READER_MAY),
+    );
     let docs =
-        Router::from(SwaggerUi::new(paths::DOCS).config(config).url(paths::OPENAPI, openapi));
+        Router::from(SwaggerUi::new(paths::DOCS).config(config).url(paths::OPENAPI, openapi))
+            .layer(policy);
     let unlisted =
         service.endpoints.iter().filter(|path| !known.iter().any(|known| known == *path));
     unlisted.fold(docs, |docs, path| {

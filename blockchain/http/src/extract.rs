@@ -2,8 +2,9 @@
 //! what cannot be read, 415 for another media type, 413 for too much, 422 for what is read and
 //! not allowed.
 
+mod strict;
+
 use axum::body::Bytes;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -14,7 +15,10 @@ use serde::de::DeserializeOwned;
 
 use crate::reply::{Refusal, code};
 
-/// A body in JSON.
+/// The media type of JSON.
+pub const JSON: &str = "application/json";
+
+/// A body in JSON: objects where objects belong, each name once.
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 
@@ -22,18 +26,41 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        match axum::Json::from_request(request, state).await {
-            Ok(axum::Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(from_json(&rejection)),
+        expect(request.headers(), JSON)?;
+        let Whole(body) = Whole::from_request(request, state).await?;
+        read_json(&body).map(Self)
+    }
+}
+
+/// The same, where a request without a body says what an empty object says.
+#[derive(Debug, Clone, Copy)]
+pub struct JsonOrNone<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrNone<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let said = request.headers().contains_key(CONTENT_TYPE);
+        if said {
+            expect(request.headers(), JSON)?;
+        }
+        match Whole::from_request(request, state).await? {
+            Whole(body) if body.is_empty() => read_json(b"{}").map(Self),
+            Whole(_) if !said => Err(unsupported(JSON)),
+            Whole(body) => read_json(&body).map(Self),
         }
     }
 }
 
-fn from_json(rejection: &JsonRejection) -> Refusal {
-    match rejection {
-        JsonRejection::MissingJsonContentType(_) => unsupported("application/json"),
-        other => refuse(other.status(), other.body_text()),
-    }
+/// Reads a text as the API documents JSON.
+pub fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
+    strict::from_slice(text).map_err(|fault| {
+        let code = match fault.is_data() {
+            true => ErrorCode::Invalid,
+            false => ErrorCode::Malformed,
+        };
+        Refusal::new(code, fault.to_string())
+    })
 }
 
 /// A body in JSON that passes through as its text, for what general JSON values would change.
@@ -44,7 +71,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonText {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        expect(request.headers(), "application/json")?;
+        expect(request.headers(), JSON)?;
         let Whole(body) = Whole::from_request(request, state).await?;
         match String::from_utf8(body.into()) {
             Ok(text) => Ok(Self(text)),

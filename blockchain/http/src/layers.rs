@@ -1,14 +1,19 @@
-//! What every request passes on its way in and out: the path is tidied, a name is given, a place
-//! is found, and whatever goes wrong leaves as a problem document. [`crate::porch`] puts them in
-//! order.
+//! What every request passes on its way in and out: the path is tidied, a name is given, strangers'
+//! pages and headers that nobody listens to are refused, a place is found, and whatever goes wrong
+//! leaves as a problem document. [`crate::porch`] puts them in order.
 
 mod admit;
+mod callers;
 mod cors;
 mod observe;
 mod path;
+mod wording;
 
 pub(crate) use admit::{Gate, admit, panicked};
+pub use callers::Hosts;
+pub(crate) use callers::{Callers, callers};
 pub use cors::Cors;
 pub use observe::RequestId;
-pub(crate) use observe::observe;
+pub(crate) use observe::{observe, refused_document};
 pub(crate) use path::Tidy;
+pub(crate) use wording::wording;

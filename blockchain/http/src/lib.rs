@@ -39,7 +39,7 @@
 //! async fn run(config: Config) -> Result<Drained, Box<dyn std::error::Error>> {
 //!     let shutdown = Shutdown::new();
 //!     shutdown.on_signals()?;
-//!     let listening = Listening::bind(config.common.bind).await?;
+//!     let listening = Listening::bind(SERVICE, config.common.bind).await?;
 //!     let routes = OpenApiRouter::new().routes(routes!(get_answer)).with_state(config.answer);
 //!     let porch = Porch::new(SERVICE, &config.common, || Report::new().needed("store", true));
 //!     tracing::info!(address = %listening.address(), "Lucid Example Service started successfully");

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::HeaderValue;
-use axum::http::header::X_CONTENT_TYPE_OPTIONS;
-use axum::middleware::from_fn_with_state;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -15,16 +15,26 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::CommonConfig;
 use crate::health::{Probe, Report};
-use crate::layers::{Cors, Gate, Tidy, admit, observe, panicked};
+use crate::layers::{Callers, Cors, Gate, Tidy, admit, callers, observe, panicked, wording};
 use crate::limits::{CONCURRENT_REQUESTS, IDLE, Limits};
 use crate::{Service, docs, health, telemetry};
+
+/// Who may embed a reply.
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// What a reply that is not a page of ours may do in a browser.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
+
+/// Sets a header on replies that do not have it.
+fn unless_said(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
 
 /// What stands around a service's routes.
 #[derive(Clone)]
 pub struct Porch {
     service: &'static Service,
     probe: Probe,
-    cors: Cors,
+    callers: Callers,
     concurrent_requests: usize,
     alias: Option<(&'static str, &'static str)>,
 }
@@ -39,7 +49,7 @@ impl Porch {
         Self {
             service,
             probe: Arc::new(probe),
-            cors: config.cors.clone(),
+            callers: Callers { hosts: config.hosts.clone(), cors: config.cors.clone() },
             concurrent_requests: CONCURRENT_REQUESTS,
             alias: None,
         }
@@ -62,6 +72,11 @@ impl Porch {
         let common = health::routes(self.service, self.probe);
         let (routes, mut openapi) = common.merge(routes).split_for_parts();
         docs::describe(&mut openapi, self.service);
+        let cors = self.callers.cors.layer();
+        let corp = match self.callers.cors {
+            Cors::Nobody => "same-origin",
+            Cors::Anyone | Cors::Listed(_) => "cross-origin",
+        };
         let app = routes
             .merge(docs::routes(self.service, openapi))
             .merge(telemetry::routes())
@@ -70,11 +85,15 @@ impl Porch {
             .layer(CatchPanicLayer::custom(panicked))
             .layer(from_fn_with_state(Gate::new(self.concurrent_requests), admit))
             .layer(RequestBodyTimeoutLayer::new(IDLE))
-            .layer(SetResponseHeaderLayer::if_not_present(
-                X_CONTENT_TYPE_OPTIONS,
-                HeaderValue::from_static("nosniff"),
-            ))
-            .layer(self.cors.layer())
+            .layer(from_fn(wording))
+            .layer(cors)
+            .layer(from_fn_with_state(self.callers, callers))
+            .layer(unless_said(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            // Replies hold content: no browser or proxy keeps it, frames it, runs it, or lends it
+            // to another site.
+            .layer(unless_said(CACHE_CONTROL, "no-store"))
+            .layer(unless_said(CONTENT_SECURITY_POLICY, NOTHING))
+            .layer(unless_said(CORP, corp))
             .layer(from_fn_with_state(self.service, observe));
         Router::new().fallback_service(Tidy::new(app, self.alias))
     }

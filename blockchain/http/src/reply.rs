@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
-    RANGE, RETRY_AFTER,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
+    IF_RANGE, RANGE, RETRY_AFTER,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lucid_api::problem::ErrorCode;
 use serde_json::{Map, Value};
@@ -35,6 +35,7 @@ pub const fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Locked => StatusCode::LOCKED,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode::Precondition => StatusCode::PRECONDITION_FAILED,
         ErrorCode::Range => StatusCode::RANGE_NOT_SATISFIABLE,
         ErrorCode::Busy => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Full => StatusCode::INSUFFICIENT_STORAGE,
@@ -138,24 +139,36 @@ pub enum Selection {
 }
 
 impl Content<'_> {
-    /// Decides by the request's `Range`, `If-Range` and `If-None-Match`. Of several ranges at once
-    /// everything is sent, as RFC 9110 allows.
-    pub fn select(&self, request: &HeaderMap) -> Reply<Selection> {
+    /// Decides by the request's conditions and its `Range`, in the order of RFC 9110, 13.2.2. Of
+    /// several ranges at once everything is sent, and of `HEAD` a range is passed over (14.2).
+    pub fn select(&self, method: &Method, request: &HeaderMap) -> Reply<Selection> {
         let text = |name| request.get(name).and_then(|value| value.to_str().ok());
-        if text(IF_NONE_MATCH).is_some_and(|tags| self.is_named_by(tags)) {
+        let named = |name: &HeaderName, weakly| {
+            let values = request.get_all(name).iter();
+            let mut tags = values.flat_map(|tags| tags.to_str().unwrap_or_default().split(','));
+            tags.any(|tag| tag.trim() == "*" || self.is_named_by(tag, weakly))
+        };
+        if request.contains_key(IF_MATCH) && !named(&IF_MATCH, false) {
+            let detail = "the content is not, or no longer, the one that If-Match names";
+            return Err(Refusal::new(ErrorCode::Precondition, detail));
+        }
+        if named(&IF_NONE_MATCH, true) {
             return Ok(Selection::NotModified);
         }
-        let current = text(IF_RANGE).is_none_or(|tag| self.is_named_by(tag));
-        match text(RANGE).filter(|_| current).and_then(|range| range.strip_prefix("bytes=")) {
+        let current = text(IF_RANGE).is_none_or(|tag| self.is_named_by(tag, false));
+        let ranged = current && method == Method::GET;
+        match text(RANGE).filter(|_| ranged).and_then(|range| range.strip_prefix("bytes=")) {
             Some(range) if !range.contains(',') => self.part(range),
             _ => Ok(Selection::Whole),
         }
     }
 
-    fn is_named_by(&self, tags: &str) -> bool {
-        let bare = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
-        self.etag
-            .is_some_and(|etag| tags.split(',').any(|tag| tag.trim() == "*" || bare(tag) == etag))
+    /// Whether a tag names these bytes; one that is weak names something like them.
+    fn is_named_by(&self, tag: &str, weakly: bool) -> bool {
+        let tag = tag.trim();
+        let tag = if weakly { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
+        let bare = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        self.etag.is_some_and(|etag| bare == Some(etag))
     }
 
     fn part(&self, range: &str) -> Reply<Selection> {
@@ -224,7 +237,8 @@ mod tests {
 
     fn select(length: u64, headers: &[(HeaderName, &str)]) -> Reply<Selection> {
         let headers = headers.iter().map(|(name, text)| (name.clone(), text.parse().unwrap()));
-        Content { length, etag: Some("abc"), kind: "x" }.select(&headers.collect())
+        let content = Content { length, etag: Some("abc"), kind: "x" };
+        content.select(&Method::GET, &headers.collect())
     }
 
     #[test]
@@ -262,8 +276,30 @@ mod tests {
         for tag in ["\"abc\"", "W/\"abc\"", "\"x\", \"abc\"", "*"] {
             assert_eq!(select(9, &[(IF_NONE_MATCH, tag)]), Ok(Selection::NotModified), "{tag}");
         }
-        assert_eq!(select(9, &[(IF_RANGE, "\"old\""), range.clone()]), Ok(Selection::Whole));
-        assert_eq!(select(9, &[(IF_RANGE, "\"abc\""), range]), Ok(Selection::Part(0..2)));
+        for tag in ["abc", "\"ab\"", "\"\"abc\"\"", "W/W/\"abc\""] {
+            assert_eq!(select(9, &[(IF_NONE_MATCH, tag)]), Ok(Selection::Whole), "{tag}");
+        }
+        // What was there may have been something like it only.
+        for tag in ["\"old\"", "W/\"abc\"", "*", "Sat, 28 Nov 2026 10:00:00 GMT"] {
+            assert_eq!(select(9, &[(IF_RANGE, tag), range.clone()]), Ok(Selection::Whole), "{tag}");
+        }
+        assert_eq!(select(9, &[(IF_RANGE, "\"abc\""), range.clone()]), Ok(Selection::Part(0..2)));
+        for tag in ["\"old\"", "W/\"abc\""] {
+            let refused = select(9, &[(IF_MATCH, tag), range.clone()]).unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::Precondition, "{tag}");
+        }
+        for tag in ["\"old\", \"abc\"", "*"] {
+            let part = select(9, &[(IF_MATCH, tag), range.clone()]);
+            assert_eq!(part, Ok(Selection::Part(0..2)), "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_range_is_for_get_alone() {
+        let content = Content { length: 9, etag: None, kind: "x" };
+        let given = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-1"))]);
+        assert_eq!(content.select(&Method::HEAD, &given), Ok(Selection::Whole));
+        assert_eq!(content.select(&Method::GET, &given), Ok(Selection::Part(0..2)));
     }
 
     #[test]

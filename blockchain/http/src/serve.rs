@@ -4,8 +4,12 @@
 //! whatever the callers do: idle connections are closed at once, requests in work may finish,
 //! and what is left at the deadline is cut off.
 
+mod unparsed;
+
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,7 +17,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -27,6 +31,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
+use self::unparsed::{Answering, Worded, until_written};
 use crate::limits::{CONNECTIONS, DRAIN, HEAD, IDLE, OTHER_FILES};
 
 /// After a failed accept (out of files, most often), so that the loop does not spin.
@@ -76,6 +81,7 @@ impl Shutdown {
 /// A socket that is bound, and not served yet.
 #[derive(Debug)]
 pub struct Listening {
+    service: &'static crate::Service,
     listener: TcpListener,
     address: SocketAddr,
     connections: usize,
@@ -102,13 +108,16 @@ pub struct BindError {
 }
 
 impl Listening {
-    /// Binds; port 0 takes any free one.
-    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+    /// Binds for a service; port 0 takes any free one.
+    pub async fn bind(
+        service: &'static crate::Service,
+        address: SocketAddr,
+    ) -> Result<Self, BindError> {
         let bound = async {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
             let connections = allowed_connections();
-            Ok(Self { listener, address, connections, drain: DRAIN, stall: IDLE })
+            Ok(Self { service, listener, address, connections, drain: DRAIN, stall: IDLE })
         };
         bound.await.map_err(|source| BindError { address, source })
     }
@@ -151,12 +160,15 @@ impl Listening {
             };
             // Replies are written whole; waiting for more to fill a packet only delays them.
             let _best_effort = stream.set_nodelay(true);
-            let service = TowerToHyperService::new(WithPeer { inner: app.clone(), peer });
+            let answering = Answering::default();
+            let inner = WithPeer { inner: app.clone(), peer, answering: answering.clone() };
+            let service = TowerToHyperService::new(inner);
             let watcher = graceful.watcher();
             // A caller who does not read would hold a place, and whoever reads for it, for ever.
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(self.stall));
-            let stream = TokioIo::new(Box::pin(stream));
+            let stream = Worded::new(Box::pin(stream), self.service, answering);
+            let stream = TokioIo::new(stream);
             tasks.spawn(async move {
                 let builder = protocol();
                 let connection = builder.serve_connection(stream, service);
@@ -234,27 +246,30 @@ impl Late {
     }
 }
 
-/// Tells handlers who is calling.
+/// Tells handlers who is calling, and the connection that it is answering.
 #[derive(Debug, Clone)]
 struct WithPeer<S> {
     inner: S,
     peer: SocketAddr,
+    answering: Answering,
 }
 
 impl<S, B> Service<Request<B>> for WithPeer<S>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
 {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        self.inner.call(request)
+        let open = self.answering.begin();
+        let reply = self.inner.call(request);
+        Box::pin(async move { reply.await.map(|reply| until_written(reply, open)) })
     }
 }

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
+use axum::http::HeaderValue;
+use axum::http::header::EXPECT;
 use http_body::Frame;
 use lucid_api::problem::ErrorCode;
 use tokio::sync::mpsc;
@@ -21,22 +23,35 @@ const WAITING_PIECES: usize = 4;
 
 /// A request's body, piece by piece. Its route needs [`crate::limits::Limits::STREAM`].
 #[derive(Debug)]
-pub struct Upload(Body);
+pub struct Upload {
+    body: Body,
+    /// Whether the caller waits to be asked for the body, and was not.
+    waits: bool,
+}
 
 impl<S: Send + Sync> FromRequest<S> for Upload {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        Ok(Self(request.into_body()))
+        let expects = request.headers().get(EXPECT).map(HeaderValue::as_bytes);
+        let waits = expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        Ok(Self { body: request.into_body(), waits })
     }
 }
 
 impl Upload {
+    /// Whether the caller waits to be asked for the body (`Expect: 100-continue`), and was not: one
+    /// who is refused now sends nothing in vain.
+    pub fn is_unasked(&self) -> bool {
+        self.waits
+    }
+
     /// The next piece; `None` at the end. A body that breaks off is a refusal, so that half an
     /// upload is never taken for a whole one.
     pub async fn next(&mut self) -> Option<Result<Bytes, Refusal>> {
+        self.waits = false;
         loop {
-            let frame = poll_fn(|cx| Pin::new(&mut self.0).poll_frame(cx)).await?;
+            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await?;
             match frame.map(Frame::into_data) {
                 Ok(Ok(piece)) => return Some(Ok(piece)),
                 Ok(Err(_trailers)) => {}

@@ -65,7 +65,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let follower =
         tokio::task::spawn_blocking(move || follow.as_ref().map(Follower::new).transpose());
     let follower = follower.await??;
-    let listening = Listening::bind(config.common.bind).await?;
+    let listening = Listening::bind(SERVICE, config.common.bind).await?;
     let address = listening.address();
     let app = App::new(shutdown, config.block_interval, config.keep);
     let probed = app.clone();

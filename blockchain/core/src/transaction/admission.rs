@@ -10,6 +10,10 @@ use crate::json::{Json, JsonFault};
 use crate::limits::TRANSACTION_BYTES_MAX;
 use crate::time::{TimeFault, Timestamp};
 
+/// Ids that an address cannot name: the API's own words beside transactions, and what every client
+/// takes out of a path before it sends it.
+const RESERVED: [&str; 4] = ["batch", "pending", ".", ".."];
+
 /// A transaction that may be pooled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
@@ -32,6 +36,11 @@ pub enum AdmissionFault {
     /// No `timestamp` where one is needed, or one that is no string.
     #[error("the transaction has no timestamp: give it an ISO 8601 string")]
     NoTimestamp,
+    /// An `id` that could not be asked for.
+    #[error(
+        "the transaction's id is {0:?}, which means something else in an address: choose another"
+    )]
+    Reserved(String),
     /// A `timestamp` that is none.
     #[error(transparent)]
     Timestamp(#[from] TimeFault),
@@ -83,6 +92,9 @@ pub fn complete(posted: &[u8], now: Timestamp) -> Result<Admitted, AdmissionFaul
     let transaction = Transaction::from_json(&value)?;
     if transaction.text().len() > TRANSACTION_BYTES_MAX {
         return Err(AdmissionFault::TooLarge { bytes: transaction.text().len() });
+    }
+    if RESERVED.contains(&transaction.id()) {
+        return Err(AdmissionFault::Reserved(transaction.id().to_owned()));
     }
     if transaction.kind().is_none_or(str::is_empty) {
         return Err(AdmissionFault::NoType);

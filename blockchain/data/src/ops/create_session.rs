@@ -60,6 +60,11 @@ pub fn create_session(
     request: NewSession,
 ) -> Result<Created, OpError> {
     check_described(&request.user, &request.metadata)?;
+    if let Some(id) = request.id.as_ref().filter(|id| [".", ".."].contains(&id.as_str())) {
+        return Err(OpError::Invalid(format!(
+            "{id:?} is no id of a session: clients take it out of an address before they send it"
+        )));
+    }
     let id = match request.id.clone() {
         Some(id) => id,
         None => fresh_id(request.started_at)?,

@@ -25,6 +25,9 @@ use crate::row::{self, Alias, PlacedRow, SessionName, SessionRow, UploadedRow};
 /// Bytes of what a caller may say of a chunk.
 pub const CHUNK_METADATA_BYTES_MAX: usize = 16 << 10;
 
+/// What the API's addresses have in a chunk's place, and what clients take out of a path.
+const RESERVED: [&str; 5] = ["batch", "get", "missing", ".", ".."];
+
 /// What uploads may bring, and what becomes of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -128,6 +131,11 @@ fn check(wanted: &PutChunk) -> Result<(), OpError> {
         return invalid(format!(
             "{:?} is no chunk_id: 1 to {SESSION_ID_CHARS_MAX} characters [A-Za-z0-9._:-] are wanted",
             alias.chars().take(SESSION_ID_CHARS_MAX).collect::<String>()
+        ));
+    }
+    if RESERVED.contains(&alias.as_str()) {
+        return invalid(format!(
+            "{alias:?} is no chunk_id: in an address it would mean something else; choose another"
         ));
     }
     if alias.len() == 64 && alias.chars().all(|c| c.is_ascii_hexdigit()) {

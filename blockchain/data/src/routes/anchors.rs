@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::anchors::{AnchorSession, AnchorState};
-use lucid_http::extract::{Json, Path};
+use lucid_http::extract::{JsonOrNone, Path};
 use lucid_http::reply::{Refusal, Reply};
 
 use super::sessions::seal_now;
@@ -21,12 +21,12 @@ use crate::row::SessionRow;
 /// Has a session anchored; one that is not sealed yet is sealed first. The anchor is durable on
 /// return, and brought to the block-manager as soon as that answers.
 #[utoipa::path(post, path = paths::SESSION_ANCHOR, tag = "anchors",
-    params(("session_id" = String, Path)), request_body = AnchorSession,
+    params(("session_id" = String, Path)), request_body = Option<AnchorSession>,
     responses((status = 202, body = AnchorState)))]
 pub async fn anchor_session(
     State(app): Desk,
     Path(id): Path<String>,
-    Json(AnchorSession {}): Json<AnchorSession>,
+    JsonOrNone(AnchorSession {}): JsonOrNone<AnchorSession>,
 ) -> Reply<(StatusCode, Answer<AnchorState>)> {
     let id = session_id(&id)?;
     let state = app

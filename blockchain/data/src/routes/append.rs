@@ -19,12 +19,13 @@ use lucid_api::{headers, paths};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::MARK_MICROS_MIN;
-use lucid_http::extract::Path;
+use lucid_http::extract::{Path, expect};
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
 use sha2::{Digest as _, Sha256};
 
+use super::content::BYTES;
 use super::{Desk, UPLOAD_OFFSET, after_body, content_length, invalid, session_id};
 use crate::app::App;
 use crate::budget::Held;
@@ -55,6 +56,7 @@ pub async fn append_stream(
     upload: Upload,
 ) -> Reply<Response> {
     let id = session_id(&id)?;
+    expect(&given, BYTES)?;
     let offset = offset(&given)?;
     let recorded = recorded(&given)?;
     let mut stream = Stream { app, id, offset, recorded };

@@ -17,7 +17,7 @@ use lucid_api::v1::list::List;
 use lucid_api::{headers, paths};
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
-use lucid_http::extract::{Path, Query, expect};
+use lucid_http::extract::{Path, Query, expect, read_json as read_json_text};
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Content, Refusal, Reply};
 use lucid_http::stream::Upload;
@@ -54,11 +54,7 @@ pub async fn put_chunk(
 
 /// Takes a chunk in JSON apart.
 fn read_json(body: Vec<u8>) -> Reply<(PutChunk, Vec<u8>)> {
-    let wanted: WirePut =
-        serde_json::from_slice(&body).map_err(|fault| match fault.classify() {
-            serde_json::error::Category::Data => invalid(fault.to_string()),
-            _ => Refusal::new(ErrorCode::Malformed, fault.to_string()),
-        })?;
+    let wanted: WirePut = read_json_text(&body)?;
     drop(body);
     let bytes = STANDARD
         .decode(&wanted.data)
@@ -234,8 +230,8 @@ async fn read_form(
             "chunk_id" => wanted.alias = Some(text),
             "metadata" => {
                 let object: serde_json::Map<String, serde_json::Value> =
-                    serde_json::from_str(&text).map_err(|fault| {
-                        invalid(format!("metadata is not a JSON object: {fault}"))
+                    read_json_text(text.as_bytes()).map_err(|fault| {
+                        invalid(format!("metadata is not a JSON object: {}", fault.detail()))
                     })?;
                 wanted.metadata = serde_json::Value::Object(object).to_string();
             }

@@ -107,7 +107,7 @@ pub async fn send(
     content: &Content<'_>,
     read: impl FnOnce(&App, Range<u64>, &mut Outlet) -> Result<(), OpError> + Send + 'static,
 ) -> Reply<Response> {
-    let selection = content.select(given)?;
+    let selection = content.select(method, given)?;
     let range = match &selection {
         Selection::NotModified => 0..0,
         Selection::Whole => 0..content.length,

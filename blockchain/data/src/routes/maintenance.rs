@@ -8,7 +8,7 @@ use lucid_api::paths;
 use lucid_api::v1::maintenance::{
     CollectGarbage, GarbageCollected, Maintenance, Optimise, Optimised, Progress,
 };
-use lucid_http::extract::Json;
+use lucid_http::extract::JsonOrNone;
 use lucid_http::reply::Reply;
 
 use super::Desk;
@@ -38,11 +38,11 @@ pub async fn get_gc(State(app): Desk) -> Answer<Progress> {
 
 /// Collects garbage now, and answers when that is done.
 #[utoipa::path(post, path = paths::MAINTENANCE_GC, tag = "maintenance",
-    request_body = CollectGarbage,
+    request_body = Option<CollectGarbage>,
     responses((status = 200, body = GarbageCollected), (status = 409, description = "it runs")))]
 pub async fn collect_garbage(
     State(app): Desk,
-    Json(wanted): Json<CollectGarbage>,
+    JsonOrNone(wanted): JsonOrNone<CollectGarbage>,
 ) -> Reply<Answer<GarbageCollected>> {
     Ok(Answer(app.run(move |app| collect_now(app, wanted, true)).await?))
 }
@@ -56,8 +56,11 @@ pub async fn get_optimise(State(app): Desk) -> Answer<Progress> {
 
 /// Packs what is stored more tightly now, and answers when that is done.
 #[utoipa::path(post, path = paths::MAINTENANCE_OPTIMISE, tag = "maintenance",
-    request_body = Optimise,
+    request_body = Option<Optimise>,
     responses((status = 200, body = Optimised), (status = 409, description = "it runs")))]
-pub async fn optimise(State(app): Desk, Json(wanted): Json<Optimise>) -> Reply<Answer<Optimised>> {
+pub async fn optimise(
+    State(app): Desk,
+    JsonOrNone(wanted): JsonOrNone<Optimise>,
+) -> Reply<Answer<Optimised>> {
     Ok(Answer(app.run(move |app| optimise_now(app, wanted, true)).await?))
 }

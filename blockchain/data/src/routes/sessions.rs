@@ -21,7 +21,7 @@ use lucid_core::cut::ChunkProfile;
 use lucid_core::manifest::{Appendix, AppendixKind, End, ExitStatus, SIGNAL_MAX};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
-use lucid_http::extract::{Json, Path, Query};
+use lucid_http::extract::{Json, JsonOrNone, Path, Query};
 use lucid_http::reply::{Refusal, Reply};
 
 use super::{Desk, UPLOAD_OFFSET, invalid, limit, session_id};
@@ -159,7 +159,11 @@ pub async fn get_session(
         None => look(&app, &id).await?,
         Some((status, at_most)) => wait(&app, &id, status, at_most).await?,
     };
-    Ok(([(UPLOAD_OFFSET, session.offset.to_string())], Answer(session)).into_response())
+    Ok(described(session))
+}
+
+fn described(session: Session) -> Response {
+    ([(UPLOAD_OFFSET, session.offset.to_string())], Answer(session)).into_response()
 }
 
 async fn look(app: &Arc<App>, id: &SessionId) -> Reply<Session> {
@@ -207,13 +211,11 @@ fn is_so_far(status: SessionStatus, wanted: SessionStatus) -> bool {
     }
 }
 
-/// Where a session's next byte goes.
+/// Where a session's next byte goes: what `GET` answers, without its document.
 #[utoipa::path(head, path = paths::SESSION, tag = "sessions", params(("session_id" = String, Path)),
     responses((status = 200, headers(("Upload-Offset" = u64)))))]
 pub async fn head_session(State(app): Desk, Path(id): Path<String>) -> Reply<Response> {
-    let id = session_id(&id)?;
-    let offset = app.run(move |app| Ok(find(&app.opened.vault, &id)?.offset())).await?;
-    Ok([(UPLOAD_OFFSET, offset.to_string())].into_response())
+    Ok(described(look(&app, &session_id(&id)?).await?))
 }
 
 /// Makes stored chunks a session's next ones.
@@ -238,12 +240,12 @@ pub async fn add_references(
 
 /// Seals a session.
 #[utoipa::path(post, path = paths::SESSION_SEAL, tag = "sessions",
-    params(("session_id" = String, Path)), request_body = SealSession,
+    params(("session_id" = String, Path)), request_body = Option<SealSession>,
     responses((status = 200, body = Sealed)))]
 pub async fn seal_session(
     State(app): Desk,
     Path(id): Path<String>,
-    Json(how): Json<SealSession>,
+    JsonOrNone(how): JsonOrNone<SealSession>,
 ) -> Reply<Answer<Sealed>> {
     let id = session_id(&id)?;
     let end = end(&how)?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Key, Settings};
-use crate::layers::Cors;
+use crate::layers::{Cors, Hosts};
 use crate::telemetry::{LogConfig, LogFormat, LogLevel};
 
 /// What is asked of callers.
@@ -42,6 +42,8 @@ pub struct CommonConfig {
     pub log: LogConfig,
     /// `<SERVICE>_CORS_ORIGINS` or `CORS_ORIGINS`: which web pages may call it.
     pub cors: Cors,
+    /// `LUCID_ALLOWED_HOSTS`: by which names it may be asked for, beside its addresses.
+    pub hosts: Hosts,
     /// How it calls other services.
     pub outbound: Outbound,
     /// `LUCID_AUTH`.
@@ -61,6 +63,7 @@ impl CommonConfig {
             data_dir: data_dir(settings),
             log: log(settings),
             cors: cors(settings, auth),
+            hosts: hosts(settings),
             outbound: outbound(settings),
             auth,
         }
@@ -140,6 +143,19 @@ fn cors(settings: &mut Settings<'_>, auth: Auth) -> Cors {
         settings.invalid(&key, origin, Some("an origin is SCHEME://HOST[:PORT]".to_owned()));
         Cors::default()
     })
+}
+
+/// A name that it is bound by counts, too.
+fn hosts(settings: &mut Settings<'_>) -> Hosts {
+    let key = Key::new("allowed_hosts", "LUCID_ALLOWED_HOSTS");
+    let names = settings.list(&key).unwrap_or_default();
+    let hosts = Hosts::new(&names).unwrap_or_else(|name| {
+        let reason = "a host is a name or an address without scheme, port and path".to_owned();
+        settings.invalid(&key, name, Some(reason));
+        Hosts::default()
+    });
+    let bound = settings.own("host", "HOST");
+    hosts.and(&settings.text(&bound, "127.0.0.1"))
 }
 
 fn outbound(settings: &mut Settings<'_>) -> Outbound {

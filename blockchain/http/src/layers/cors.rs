@@ -1,5 +1,5 @@
-//! Which web pages may call a service from a browser. Invariant: "any page" never comes together
-//! with credentials.
+//! Which web pages may read a service's replies in a browser. Invariant: "any page" never comes
+//! together with credentials. Who may change something is judged in `callers`.
 
 use axum::http::header::{CONTENT_RANGE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method};
@@ -26,6 +26,11 @@ impl Cors {
         }
         let origins: Vec<_> = origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?;
         Ok(if origins.is_empty() { Self::Nobody } else { Self::Listed(origins) })
+    }
+
+    /// Whether the list has this origin. "Any" is no list: it is for reading alone.
+    pub(crate) fn lists(&self, origin: &HeaderValue) -> bool {
+        matches!(self, Self::Listed(origins) if origins.contains(origin))
     }
 
     pub(crate) fn layer(&self) -> CorsLayer {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::body::to_bytes;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use lucid_api::problem::{self, Envelope, ErrorCode, Problem};
@@ -98,6 +98,20 @@ async fn dress(response: Response, service: &Service, id: &str) -> Response {
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
     parts.headers.remove(CONTENT_LENGTH);
     Response::from_parts(parts, body_of(&text))
+}
+
+/// The document for a request that the parser refused, and the name it goes by in the log.
+pub(crate) fn refused_document(service: &Service, status: StatusCode) -> (String, Vec<u8>) {
+    let id = new_id();
+    let detail = match status {
+        StatusCode::URI_TOO_LONG => "the address is too long",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the headers are too long, or too many",
+        _ => "this is no request that HTTP/1.1 allows",
+    };
+    let problem = problem(Refusal::new(code(status), detail), status.as_u16(), service, &id);
+    tracing::info_span!("request", request.id = %id)
+        .in_scope(|| report("none", None, status.as_u16(), Duration::ZERO));
+    (id, serde_json::to_vec(&problem).unwrap_or_default())
 }
 
 fn body_of(text: &[u8]) -> axum::body::Body {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise should stop there")]
 #![expect(clippy::indexing_slicing, reason = "a test that meets a surprise should stop there")]
 
+mod callers;
 mod client;
 mod config;
 mod content;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use axum::routing::{get, post};
 use lucid_api::problem::ErrorCode;
@@ -89,9 +89,9 @@ async fn panicking() -> &'static str {
     panic!("as arranged")
 }
 
-async fn content(headers: HeaderMap) -> Reply<Response> {
+async fn content(method: Method, headers: HeaderMap) -> Reply<Response> {
     let content = Content { length: CONTENT.len() as u64, etag: Some("e"), kind: "text/x-test" };
-    let selection = content.select(&headers)?;
+    let selection = content.select(&method, &headers)?;
     let body = match &selection {
         Selection::Part(part) => &CONTENT[part.start as usize..part.end as usize],
         Selection::Whole | Selection::NotModified => CONTENT,
@@ -150,6 +150,7 @@ fn routes(attempts: Attempts, flood_ended: Arc<Notify>) -> OpenApiRouter {
         .route("/slow", get(|| async { tokio::time::sleep(Duration::from_secs(60)).await }));
     let streams = OpenApiRouter::new()
         .route("/upload", post(upload))
+        .route("/echo", post(|body: Bytes| async move { body }))
         .route("/streamed", get(streamed))
         .route("/broken-off", get(broken_off))
         .route("/flood", get(|| async move { flood(flood_ended) }));
@@ -185,7 +186,7 @@ impl Server {
         let health = || Report::new().needed("store", true).optional("sync", false).detail("down");
         let porch = Porch::new(&SERVICE, &common(pairs), health).alias("/api/v1/test", "/api/v1");
         let app = change(porch).around(routes(attempts.clone(), flood_ended.clone()));
-        let listening = Listening::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listening = Listening::bind(&SERVICE, "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let listening = listening.drain_for(Duration::from_secs(2)).stall_for(STALL);
         let (address, shutdown) = (listening.address(), Shutdown::new());
         let asked = shutdown.clone();
@@ -207,8 +208,10 @@ impl Server {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let length = body.len();
         let lines = head.trim_end().replace('\n', "\r\n");
+        let host =
+            if lines.to_lowercase().contains("\r\nhost:") { "" } else { "Host: localhost\r\n" };
         let head =
-            format!("{lines}\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            format!("{lines}\r\n{host}Connection: close\r\nContent-Length: {length}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(body).await.unwrap();
         let mut reply = Vec::new();
@@ -229,7 +232,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn parse(reply: &[u8]) -> Self {
+    pub fn parse(reply: &[u8]) -> Self {
         let end = reply.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
         let head = str::from_utf8(&reply[..end]).unwrap();
         let mut lines = head.split("\r\n");

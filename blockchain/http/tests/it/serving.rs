@@ -15,7 +15,7 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
     let server = Server::start(&[]).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut idle = TcpStream::connect(server.address).await.unwrap();
-    idle.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut reply = [0; 15];
     idle.read_exact(&mut reply).await.unwrap();
     assert_eq!(&reply, b"HTTP/1.1 200 OK");
@@ -30,7 +30,7 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
 async fn a_request_in_work_is_answered_before_the_end() {
     let server = Server::start(&[]).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET /in-work HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /in-work HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(server.stop().await, Drained::Whole);
     let mut reply = String::new();
@@ -42,7 +42,7 @@ async fn a_request_in_work_is_answered_before_the_end() {
 async fn a_request_that_does_not_end_is_cut_off_at_the_deadline() {
     let server = Server::start(&[]).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let started = Instant::now();
     assert_eq!(server.stop().await, Drained::Cut(1));
@@ -75,7 +75,7 @@ async fn a_signal_asks_for_the_end() {
 async fn a_caller_who_does_not_read_is_let_go() {
     let server = Server::start(&[]).await;
     let mut deaf = TcpStream::connect(server.address).await.unwrap();
-    deaf.write_all(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    deaf.write_all(b"GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let gone = tokio::time::timeout(Duration::from_secs(20), server.flood_ended.notified()).await;
     gone.expect("whoever reads for the caller is told that it is gone");
     server.stop().await;

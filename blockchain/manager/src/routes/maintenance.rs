@@ -5,7 +5,7 @@ use axum::extract::State;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::chain::{BlockInvalid, IntegrityReport, Maintain, MaintenanceReport};
-use lucid_http::extract::Whole;
+use lucid_http::extract::JsonOrNone;
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
@@ -19,15 +19,8 @@ use crate::workers::maintenance::maintain_now;
 ))]
 pub async fn maintain_chain(
     State(app): State<App>,
-    Whole(body): Whole,
+    JsonOrNone(wanted): JsonOrNone<Maintain>,
 ) -> Reply<Json<MaintenanceReport>> {
-    let wanted: Maintain = match body.is_empty() {
-        true => Maintain::default(),
-        false => serde_json::from_slice(&body).map_err(|error| {
-            let code = if error.is_data() { ErrorCode::Invalid } else { ErrorCode::Malformed };
-            Refusal::new(code, format!("the body is nothing, or {{\"full\": true}}: {error}"))
-        })?,
-    };
     let runner = app.clone();
     let ran = app.run(move |manager| Ok(maintain_now(&runner, manager, wanted.full))).await?;
     match ran {

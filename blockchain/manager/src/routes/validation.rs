@@ -13,7 +13,7 @@ use lucid_api::v1::validation::{ChainValidation, ValidateChain};
 use lucid_core::block::REQUIRED_FIELDS;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::validate::{Mode, Rule};
-use lucid_http::extract::{JsonText, Query, Whole};
+use lucid_http::extract::{JsonOrNone, JsonText, Query};
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
@@ -56,21 +56,11 @@ pub async fn validate_block_alias(
 
 /// Judges stored blocks, all of them or a range. Takes as long as it takes; the service's status says
 /// how far it is.
-#[utoipa::path(post, path = paths::VALIDATION_CHAIN, tag = "validation", request_body = ValidateChain, responses((status = 200, body = ChainValidation), (status = 409, description = "it is being validated already")))]
+#[utoipa::path(post, path = paths::VALIDATION_CHAIN, tag = "validation", request_body = Option<ValidateChain>, responses((status = 200, body = ChainValidation), (status = 409, description = "it is being validated already")))]
 pub async fn validate_chain(
     State(app): State<App>,
-    Whole(body): Whole,
+    JsonOrNone(wanted): JsonOrNone<ValidateChain>,
 ) -> Reply<Json<ChainValidation>> {
-    let wanted: ValidateChain = match body.is_empty() {
-        true => ValidateChain::default(),
-        false => serde_json::from_slice(&body).map_err(|fault| {
-            let code = match fault.is_data() {
-                true => ErrorCode::Invalid,
-                false => ErrorCode::Malformed,
-            };
-            Refusal::new(code, fault.to_string())
-        })?,
-    };
     let ValidateChain { start, end, records } = wanted;
     if start.zip(end).is_some_and(|(start, end)| start > end) {
         return Err(Refusal::new(ErrorCode::Invalid, "start lies above end: swap them"));
