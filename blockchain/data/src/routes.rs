@@ -23,7 +23,6 @@ pub mod status;
 pub mod verification;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_LENGTH;
@@ -34,7 +33,6 @@ use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
 use lucid_core::session::SessionId;
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
-use lucid_http::stream::Upload;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -123,30 +121,6 @@ fn invalid(sentence: impl Into<String>) -> Refusal {
 /// The body's length, if the caller knows it.
 fn content_length(given: &HeaderMap) -> Option<usize> {
     given.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// What a refused caller may still have sent on its way.
-const DRAINED_BYTES_MAX: usize = 64 << 20;
-/// How long such a caller may take.
-const DRAINED_WITHIN: Duration = Duration::from_secs(10);
-
-/// Refuses once the rest of the body has been read: a caller that is still sending when the connection
-/// ends would hear of a broken connection, and not of the reason.
-async fn after_body(upload: &mut Upload, refusal: Refusal) -> Refusal {
-    if upload.is_unasked() {
-        return refusal;
-    }
-    let drain = async {
-        let mut drained = 0;
-        while let Some(Ok(bytes)) = upload.next().await {
-            drained += bytes.len();
-            if drained > DRAINED_BYTES_MAX {
-                break;
-            }
-        }
-    };
-    let _too_slow = tokio::time::timeout(DRAINED_WITHIN, drain).await;
-    refusal
 }
 
 /// How many items a page is to have.

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
@@ -17,6 +18,11 @@ use tower_http::timeout::TimeoutError;
 
 use crate::limits::IDLE;
 use crate::reply::Refusal;
+
+/// What a refused caller may still have sent on its way.
+const DRAINED_BYTES_MAX: usize = 64 << 20;
+/// How long such a caller may take.
+const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Pieces of a download that wait for the caller.
 const WAITING_PIECES: usize = 4;
@@ -33,17 +39,36 @@ impl<S: Send + Sync> FromRequest<S> for Upload {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let expects = request.headers().get(EXPECT).map(HeaderValue::as_bytes);
-        let waits = expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-        Ok(Self { body: request.into_body(), waits })
+        Ok(Self::of(request))
     }
 }
 
 impl Upload {
-    /// Whether the caller waits to be asked for the body (`Expect: 100-continue`), and was not: one
-    /// who is refused now sends nothing in vain.
-    pub fn is_unasked(&self) -> bool {
-        self.waits
+    /// A request's body.
+    pub(crate) fn of(request: Request) -> Self {
+        let expects = request.headers().get(EXPECT).map(HeaderValue::as_bytes);
+        let waits = expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        Self { body: request.into_body(), waits }
+    }
+
+    /// Refuses once the rest of the body has been read: a caller that is still sending when the
+    /// connection ends would hear of a broken connection, and not of the reason. One that waits to
+    /// be asked for its body (`Expect: 100-continue`), and was not, sends nothing in vain.
+    pub async fn refuse(&mut self, refusal: Refusal) -> Refusal {
+        if self.waits {
+            return refusal;
+        }
+        let drain = async {
+            let mut drained = 0;
+            while let Some(Ok(bytes)) = self.next().await {
+                drained += bytes.len();
+                if drained > DRAINED_BYTES_MAX {
+                    break;
+                }
+            }
+        };
+        let _too_slow = tokio::time::timeout(DRAINED_WITHIN, drain).await;
+        refusal
     }
 
     /// The next piece; `None` at the end. A body that breaks off is a refusal, so that half an

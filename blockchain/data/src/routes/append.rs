@@ -26,7 +26,7 @@ use lucid_http::stream::Upload;
 use sha2::{Digest as _, Sha256};
 
 use super::content::BYTES;
-use super::{Desk, UPLOAD_OFFSET, after_body, content_length, invalid, session_id};
+use super::{Desk, UPLOAD_OFFSET, content_length, invalid, session_id};
 use crate::app::App;
 use crate::budget::Held;
 use crate::clock;
@@ -73,7 +73,7 @@ pub async fn append_stream(
     };
     let appended = match taken {
         Ok(appended) => appended,
-        Err(refusal) => return Err(after_body(&mut pieces.upload, refusal).await),
+        Err(refusal) => return Err(pieces.upload.refuse(refusal).await),
     };
     let document = WireAppended {
         offset: appended.offset,

@@ -5,7 +5,7 @@ use lucid_api::problem::ErrorCode;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
 
-use super::{after_body, content_length};
+use super::content_length;
 use crate::app::App;
 use crate::budget::Held;
 
@@ -25,14 +25,14 @@ pub async fn take_whole(
     let told = content_length(given);
     let length = told.unwrap_or(most);
     if length > most {
-        return Err(after_body(upload, refuse()).await);
+        return Err(upload.refuse(refuse()).await);
     }
     let (mut body, mut held) = (Vec::new(), None);
     while let Some(bytes) = upload.next().await {
         let bytes = bytes?;
         let so_far = body.len() + bytes.len();
         if so_far > most {
-            return Err(after_body(upload, refuse()).await);
+            return Err(upload.refuse(refuse()).await);
         }
         if held.is_none() && so_far > BEGUN {
             held = Some(app.bodies.take(length).await);

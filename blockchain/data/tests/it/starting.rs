@@ -30,7 +30,7 @@ fn until_the_folder_is_open_callers_hear_how_far_that_is() {
     let jobs = Arc::new(Jobs::new(shutdown.clone()));
     let config = config::load(&Default::default(), None).unwrap().config;
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let listening = Listening::bind(SERVICE, "127.0.0.1:0".parse().unwrap());
+    let listening = Listening::bind(config::SERVICE, "127.0.0.1:0".parse().unwrap());
     let listening = runtime.block_on(listening).unwrap();
     let base = format!("http://{}", listening.address());
     let late = Late::default();

@@ -36,7 +36,13 @@ async fn ranges_and_conditions() {
 async fn uploads_of_any_length_are_read_piece_by_piece() {
     let server = Server::start(&[]).await;
     let body = vec![7; 9 << 20];
-    assert_eq!(server.ask("POST /upload HTTP/1.1\nContent-Type: application/octet-stream", &body).await.text(), body.len().to_string());
+    assert_eq!(
+        server
+            .ask("POST /upload HTTP/1.1\nContent-Type: application/octet-stream", &body)
+            .await
+            .text(),
+        body.len().to_string()
+    );
 }
 
 #[tokio::test]

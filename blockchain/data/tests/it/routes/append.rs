@@ -78,9 +78,26 @@ fn what_is_not_understood_is_refused() {
     let service = Service::start(folder.path());
     service.begin("s");
     let url = service.url("/api/v1/sessions/s/append");
-    let (status, _, document) = problem(service.http.post(&url).body("x").send().unwrap());
+    let post = || service.http.post(&url).header("content-type", "application/octet-stream");
+    let (status, _, document) = problem(post().body("x").send().unwrap());
     assert_eq!(status, 422);
     assert!(document["detail"].as_str().unwrap().contains("Upload-Offset"));
+    // What would be stored as the recording, and is something else.
+    for (name, value, wanted) in [
+        ("content-type", "multipart/form-data; boundary=x", 415),
+        ("content-type", "text/plain", 415),
+        ("content-encoding", "gzip", 415),
+        ("content-range", "bytes 0-0/2", 400),
+        ("upload-offset", "1", 400),
+    ] {
+        let given = match name {
+            "content-type" => service.http.post(&url).header(name, value),
+            _ => post().header(name, value),
+        };
+        let sent = given.header("upload-offset", "0").body("x").send().unwrap();
+        assert_eq!(problem(sent).0, wanted, "{name}: {value}");
+        assert_eq!(service.client.upload_offset("s").unwrap(), 0);
+    }
     let timed = Append { time: Some("soon".into()), ..at(0) };
     let refused = service.client.append("s", &timed, b"x".to_vec()).unwrap_err();
     assert_eq!(refused.code(), Some(ErrorCode::Invalid));
@@ -96,8 +113,8 @@ fn what_came_before_a_body_broke_off_stays() {
     let mut stream = std::net::TcpStream::connect(&service.base[7..]).unwrap();
     stream
         .write_all(
-            b"POST /api/v1/sessions/s/append HTTP/1.1\r\nHost: h\r\nUpload-Offset: 0\r\n\
-              Content-Length: 100\r\n\r\nonly so much",
+            b"POST /api/v1/sessions/s/append HTTP/1.1\r\nHost: localhost\r\nUpload-Offset: 0\r\n\
+              Content-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\nonly so much",
         )
         .unwrap();
     stream.flush().unwrap();

@@ -388,7 +388,7 @@ fn wrong_requests_leave_the_store_as_it_was() {
 
 fn connect(service: &Service, head: &str, kind: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.base.strip_prefix("http://").unwrap()).unwrap();
-    let head = format!("{head} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\n");
+    let head = format!("{head} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     stream
 }
