@@ -66,6 +66,19 @@ async fn a_batch_takes_what_is_sound_and_names_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ids_that_mean_something_else_in_an_address_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_sealing(folder.path(), LATER).await;
+    for id in ["pending", "batch", ".", ".."] {
+        let (status, refused) = post(&server, "/api/v1/transactions", transaction(id)).await;
+        assert_eq!(status, 422, "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains("address"), "{refused}");
+    }
+    assert_eq!(post(&server, "/api/v1/transactions", transaction("pending2")).await.0, 202);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_the_texts_that_were_sent() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_sealing(folder.path(), LATER).await;
@@ -90,6 +103,14 @@ async fn a_block_is_made_when_it_is_asked_for() {
     let (status, refused) = post(&server, path, json!({})).await;
     assert_eq!(status, 409, "nothing waits: {refused}");
     assert_eq!(server.raw("POST", path, None).await.0, 409, "nothing need be said");
+    for (body, wanted) in [
+        ("{", 400),
+        ("[[]]", 422),
+        (r#"{"producer":"a","producer":"b"}"#, 422),
+        (r#"{"transactions": {}}"#, 422),
+    ] {
+        assert_eq!(server.raw("POST", path, Some(body)).await.0, wanted, "{body}");
+    }
     let wrong = json!({ "transactions": [transaction("a"), { "id": "b" }] });
     let (status, refused) = post(&server, path, wrong).await;
     assert_eq!((status, &refused["error"]["details"]["index"]), (422, &1.into()), "{refused}");

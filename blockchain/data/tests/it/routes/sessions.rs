@@ -58,6 +58,57 @@ fn wrong_requests_are_refused_with_a_sentence() {
 }
 
 #[test]
+fn what_may_be_left_out_may_be_left_out_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    service.begin("t");
+    for (path, wanted) in [
+        ("/api/v1/sessions/s/seal", 200),
+        ("/api/v1/sessions/t/anchor", 202),
+        ("/api/v1/maintenance/gc", 200),
+        ("/api/v1/maintenance/optimise", 200),
+    ] {
+        let sent = service.http.post(service.url(path)).send().unwrap();
+        assert_eq!(sent.status(), wanted, "{path}: {}", sent.text().unwrap());
+        let (status, ..) = problem(service.post(path, json!([])));
+        assert_eq!(status, 422, "{path}");
+    }
+}
+
+#[test]
+fn head_says_what_get_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    let url = service.url("/api/v1/sessions/s");
+    let (got, head) = (service.get("/api/v1/sessions/s"), service.http.head(&url).send().unwrap());
+    for name in ["content-length", "content-type", "upload-offset"] {
+        assert_eq!(head.headers().get(name), got.headers().get(name), "{name}");
+    }
+    let length = got.headers()["content-length"].to_str().unwrap().to_owned();
+    assert_eq!(length, got.text().unwrap().len().to_string());
+}
+
+#[test]
+fn names_that_an_address_cannot_have_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    for id in [".", ".."] {
+        let (status, ..) = problem(service.post("/api/v1/sessions", json!({ "session_id": id })));
+        assert_eq!(status, 422, "{id}");
+    }
+    service.begin("s");
+    for name in ["batch", "get", "missing", ".", ".."] {
+        let chunk = json!({ "session_id": "s", "chunk_id": name, "data": "aGVsbG8=" });
+        let (status, _, document) = problem(service.post("/api/v1/chunks", chunk));
+        assert_eq!(status, 422, "{name}");
+        assert!(document["detail"].as_str().unwrap().contains("address"), "{document}");
+    }
+    assert_eq!(service.client.session("s").unwrap().chunk_count, 0);
+}
+
+#[test]
 fn lists_are_filtered_and_paged() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path());
