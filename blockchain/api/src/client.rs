@@ -27,6 +27,7 @@ pub use data_chain::{Append, DataChainClient};
 pub use error::{ClientError, Refused};
 pub use retry::Retry;
 
+use crate::address::Address;
 use crate::v1::service::{Health, Root, Status};
 use crate::{headers, paths};
 
@@ -316,7 +317,9 @@ pub fn service_url(text: &str) -> Result<Url, ClientError> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/")
-        .ok_or_else(|| ClientError::unsendable(format!("{text:?} is not a service's URL")))
+        .ok_or_else(|| {
+            ClientError::unsendable(format!("\"{}\" is not a service's URL", Address::from(text)))
+        })
 }
 
 /// Success, or the service's own words about why not.

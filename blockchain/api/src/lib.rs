@@ -5,6 +5,7 @@
 //! neither can misspell the other. It decides nothing: a type here holds what a body may say,
 //! the nouns of `lucid-core` hold what is true.
 
+pub mod address;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod framing;

@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use lucid_api::address::Address;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
@@ -77,8 +78,14 @@ pub struct Home {
     #[arg(long, global = true, default_value = "./lucid-data", value_name = "DIR")]
     pub data: PathBuf,
     /// Work against this data-chain instead of a folder.
-    #[arg(long, global = true, env = "LUCID_DATA_CHAIN_URL", value_name = "URL")]
-    pub server: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        env = "LUCID_DATA_CHAIN_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub server: Option<Address>,
     /// The root key, if it is not kept in the data folder.
     #[arg(long, global = true, env = "LUCID_MASTER_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,

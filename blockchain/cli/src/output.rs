@@ -1,11 +1,14 @@
 //! Everything the command says: results to standard output, remarks to standard error.
 //!
 //! The verbs hold one [`Output`]; nothing else prints. Results are tables or sentences for
-//! people, or JSON for programs. Invariant: remarks never stand in the way of progress bars, and
-//! standard output carries nothing but the result.
+//! people, or JSON for programs. Invariants: remarks never stand in the way of progress bars;
+//! standard output carries nothing but the result; and what others wrote (names, reasons, metadata,
+//! answers of servers) can neither begin a line nor steer the terminal, since everything that is
+//! said to people is [`Lines`].
 
 use std::{
     error::Error,
+    fmt,
     io::{self, IsTerminal as _, Write},
 };
 
@@ -13,6 +16,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 use zeroize::Zeroizing;
+
+use crate::text;
 
 /// How the user wants to be spoken to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,6 +44,53 @@ pub enum Align {
     Right,
 }
 
+/// What is said to people: only whoever makes it divides it into lines. A text becomes one line, whatever
+/// is in it, and several texts become as many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines(String);
+
+impl Lines {
+    /// Adds a line.
+    fn push(&mut self, text: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.0.push_str(&text::line(text));
+    }
+}
+
+impl From<&str> for Lines {
+    fn from(text: &str) -> Self {
+        Self(text::line(text))
+    }
+}
+
+impl From<String> for Lines {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<Vec<String>> for Lines {
+    fn from(texts: Vec<String>) -> Self {
+        texts.into_iter().collect()
+    }
+}
+
+impl FromIterator<String> for Lines {
+    fn from_iter<I: IntoIterator<Item = String>>(texts: I) -> Self {
+        let mut lines = Self::default();
+        texts.into_iter().for_each(|text| lines.push(&text));
+        lines
+    }
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl Output {
     /// Opens the terminal; bars are drawn only on one, and only for people.
     #[must_use]
@@ -59,13 +111,15 @@ impl Output {
     }
 
     /// Says a result: the value as JSON, or what `human` makes of it.
-    pub fn result<T: Serialize>(
+    pub fn result<T: Serialize, L: Into<Lines>>(
         &self,
         value: &T,
-        human: impl FnOnce(&T) -> String,
+        human: impl FnOnce(&T) -> L,
     ) -> io::Result<()> {
-        let mut text =
-            if self.manner.json { serde_json::to_string_pretty(value)? } else { human(value) };
+        let mut text = match self.manner.json {
+            true => serde_json::to_string_pretty(value)?,
+            false => human(value).into().0,
+        };
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -73,14 +127,20 @@ impl Output {
     }
 
     /// Says one of many results in a line of JSON of its own, or what `human` makes of it.
-    pub fn item<T: Serialize>(
+    pub fn item<T: Serialize, L: Into<Lines>>(
         &self,
         value: &T,
-        human: impl FnOnce(&T) -> String,
+        human: impl FnOnce(&T) -> L,
     ) -> io::Result<()> {
-        let mut text = if self.manner.json { serde_json::to_string(value)? } else { human(value) };
-        text.push('\n');
-        self.bytes(text.as_bytes())
+        match self.manner.json {
+            true => self.lines(&Lines(serde_json::to_string(value)?)),
+            false => self.lines(&human(value).into()),
+        }
+    }
+
+    /// Says a result that is for people only.
+    pub fn lines(&self, lines: &Lines) -> io::Result<()> {
+        self.bytes(format!("{lines}\n").as_bytes())
     }
 
     /// Writes raw content to standard output.
@@ -112,7 +172,7 @@ impl Output {
         );
         self.bars.suspend(|| {
             let mut err = io::stderr().lock();
-            write!(err, "{question} [y/N] ")?;
+            write!(err, "{} [y/N] ", text::line(question))?;
             err.flush()?;
             let mut answer = String::new();
             io::stdin().read_line(&mut answer)?;
@@ -150,33 +210,34 @@ impl Output {
     /// Makes a remark to people.
     pub fn remark(&self, text: &str) {
         if !self.manner.json && !self.manner.quiet {
-            self.to_stderr(text);
+            self.to_stderr(&text.into());
         }
     }
 
     /// Says what whoever reads the result should know, programs too.
     pub fn note(&self, text: &str) {
         if self.manner.json {
-            self.to_stderr(&serde_json::json!({ "note": text }).to_string());
+            self.to_stderr(&Lines(serde_json::json!({ "note": text }).to_string()));
         } else {
             self.remark(text);
         }
     }
 
     /// Says a result where standard output is somebody else's.
-    pub fn aside<T: Serialize>(&self, value: &T, human: impl FnOnce(&T) -> String) {
+    pub fn aside<T: Serialize, L: Into<Lines>>(&self, value: &T, human: impl FnOnce(&T) -> L) {
         match (self.manner.json, serde_json::to_string(value)) {
-            (true, Ok(json)) => self.to_stderr(&json),
-            _ => self.remark(&human(value)),
+            (true, Ok(json)) => self.to_stderr(&Lines(json)),
+            _ if self.manner.json || self.manner.quiet => {}
+            _ => self.to_stderr(&human(value).into()),
         }
     }
 
     /// Warns of something that did not stop the work.
     pub fn warn(&self, text: &str) {
         if self.manner.json {
-            self.to_stderr(&serde_json::json!({ "warning": text }).to_string());
+            self.to_stderr(&Lines(serde_json::json!({ "warning": text }).to_string()));
         } else {
-            self.to_stderr(&format!("warning: {text}"));
+            self.to_stderr(&format!("warning: {text}").into());
         }
     }
 
@@ -184,9 +245,9 @@ impl Output {
     pub fn error(&self, error: &(dyn Error + 'static), remedy: Option<&str>) {
         let text = if self.manner.json {
             let value = serde_json::json!({ "error": sentence(error), "remedy": remedy });
-            value.to_string()
+            Lines(value.to_string())
         } else {
-            complaint(error, remedy)
+            complaint(error, remedy).into()
         };
         self.to_stderr(&text);
     }
@@ -196,7 +257,7 @@ impl Output {
         &self.bars
     }
 
-    fn to_stderr(&self, text: &str) {
+    fn to_stderr(&self, text: &Lines) {
         self.bars.suspend(|| {
             // If nobody listens, there is nobody to tell.
             let _ = writeln!(io::stderr().lock(), "{text}");
@@ -206,19 +267,20 @@ impl Output {
 
 /// Sets rows in columns, as wide as the terminal at most.
 #[must_use]
-pub fn table(columns: &[(&str, Align)], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub fn table(columns: &[(&str, Align)], rows: impl IntoIterator<Item = Vec<String>>) -> Lines {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(columns.iter().map(|(name, _)| *name));
-    table.add_rows(rows);
+    let cells = |row: Vec<String>| row.iter().map(|cell| text::line(cell)).collect::<Vec<_>>();
+    table.add_rows(rows.into_iter().map(cells));
     for (column, (_, align)) in table.column_iter_mut().zip(columns) {
         column.set_padding((0, 2));
         if *align == Align::Right {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.trim_fmt()
+    Lines(table.trim_fmt())
 }
 
 /// Says an error and its causes in one sentence, with what can be done about it.
@@ -278,6 +340,20 @@ mod tests {
         let rows = [["a", "1"], ["long name", "1,000"]];
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
         let columns = [("name", Align::Left), ("bytes", Align::Right)];
-        assert_eq!(table(&columns, rows), "name       bytes\na              1\nlong name  1,000");
+        assert_eq!(
+            table(&columns, rows).to_string(),
+            "name       bytes\na              1\nlong name  1,000"
+        );
+    }
+
+    #[test]
+    fn what_others_wrote_begins_no_line_and_steers_no_terminal() {
+        let forged = "ann\nblock key  AAAA=\u{1b}[2J\u{202e}";
+        let said = "user       ann\\nblock key  AAAA=\\u{1b}[2J\\u{202e}";
+        assert_eq!(Lines::from(format!("user       {forged}")).to_string(), said);
+        let lines = Lines::from(vec![format!("user       {forged}"), "next".to_owned()]);
+        assert_eq!(lines.to_string(), format!("{said}\nnext"));
+        let cells = table(&[("user", Align::Left)], [vec![forged.to_owned()]]);
+        assert_eq!(cells.to_string(), "user\nann\\nblock key  AAAA=\\u{1b}[2J\\u{202e}");
     }
 }

@@ -1,7 +1,7 @@
 //! How numbers and names are shown to people.
 //!
 //! Called by [`output`](crate::output), [`progress`](crate::progress) and error messages.
-//! Invariant: what [`name`] returns holds no control character, so a hostile file name can
+//! Invariant: what [`name`] and [`line`] return holds no control character, so a hostile file name can
 //! neither move the cursor nor fake a line.
 
 use std::{fmt::Write, time::Duration};
@@ -26,6 +26,21 @@ pub fn name(bytes: &[u8]) -> String {
         for byte in part.invalid() {
             // Writing to a string does not fail.
             let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+/// Shows a text that others may have written on one line: control and direction-changing characters are
+/// escaped, and everything else stays.
+#[must_use]
+pub fn line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || steers(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
         }
     }
     shown

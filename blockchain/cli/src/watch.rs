@@ -84,6 +84,11 @@ pub enum Event {
         /// Whether bytes may be missing: the file was gone or replaced before all of it was sent.
         unterminated: bool,
     },
+    /// A folder is not looked into, because it is a store with its keys.
+    LeftOut {
+        /// The folder.
+        path: String,
+    },
 }
 
 /// What something may be wrong with.
@@ -160,6 +165,8 @@ pub struct Watcher<'a> {
     troubles: BTreeMap<Subject, String>,
     /// Paths that the last look could not look at.
     unseen: BTreeSet<String>,
+    /// Stores in the folder that were spoken of.
+    stores: BTreeSet<String>,
     /// Names in the spool that could not be read.
     unread: BTreeSet<String>,
     /// How many files are kept open, and how many may be.
@@ -190,6 +197,7 @@ impl<'a> Watcher<'a> {
             paused: BTreeMap::new(),
             troubles: BTreeMap::new(),
             unseen: BTreeSet::new(),
+            stores: BTreeSet::new(),
             unread: BTreeSet::new(),
             kept: 0,
             kept_max: descriptors::share(Keeper::Watched, FILES_KEPT),
@@ -219,6 +227,11 @@ impl<'a> Watcher<'a> {
         };
         self.well(&Subject::Folder, remark);
         self.note_unseen(&scan, remark);
+        for path in &scan.stores {
+            if self.stores.insert(path.clone()) {
+                tell(&Event::LeftOut { path: path.clone() })?;
+            }
+        }
         if !self.find_store(remark)? {
             return Ok(());
         }

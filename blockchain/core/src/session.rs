@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 use crate::digest::{ChunkId, LeafHash, SessionKey};
 use crate::limits::{CHUNK_BYTES_MAX, SESSION_ID_CHARS_MAX};
@@ -141,18 +142,18 @@ pub fn session_key(id: &SessionId) -> SessionKey {
 }
 
 /// The random secret that a session's salts come from. Whoever has it can guess what the leaves
-/// they were not shown contain, so it is never printed.
+/// they were not shown contain, so it is never printed, and wiped when dropped.
 #[derive(Clone)]
-pub struct SessionSecret([u8; 32]);
+pub struct SessionSecret(Zeroizing<[u8; 32]>);
 
 impl SessionSecret {
     /// Wraps 32 random bytes.
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
     }
 
     /// The bytes, for the encrypted session event that keeps them.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
@@ -284,6 +285,15 @@ mod tests {
     }
 
     // Frozen: `tests/vectors/session.txt` has the same numbers for other implementations.
+    #[test]
+    fn a_session_secret_is_wiped_when_dropped_and_never_shown() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let secret = SessionSecret::new([7; 32]);
+        let SessionSecret(inner) = &secret;
+        is_wiped(inner);
+        assert_eq!(format!("{secret:?}"), "SessionSecret(..)");
+    }
+
     #[test]
     fn session_keys_salts_and_leaves_are_frozen() {
         let vectors = include_str!("../tests/vectors/session.txt");

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 /// A text that is not the base64 of a key or of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -254,14 +255,15 @@ impl rand_core::TryRng for Coefficients {
 
 impl rand_core::TryCryptoRng for Coefficients {}
 
-/// The secret half of a key. Nothing prints it.
+/// The secret half of a key. Nothing prints it, and it is wiped when dropped.
 #[derive(Clone)]
-pub struct SigningKey(ed25519_zebra::SigningKey);
+pub struct SigningKey(Zeroizing<ed25519_zebra::SigningKey>);
 
 impl SigningKey {
     /// The key of an RFC 8032 seed: 32 secret random bytes, made and kept by the caller.
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self(ed25519_zebra::SigningKey::from(seed))
+        let seed = Zeroizing::new(seed);
+        Self(Zeroizing::new(ed25519_zebra::SigningKey::from(*seed)))
     }
 
     /// What others know this key by.
@@ -291,6 +293,15 @@ mod tests {
             *byte = value;
         }
         SigningKey::from_seed(seed)
+    }
+
+    #[test]
+    fn a_secret_key_is_wiped_when_dropped_and_never_shown() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let signing = key(1);
+        let SigningKey(inner) = &signing;
+        is_wiped(inner);
+        assert_eq!(format!("{signing:?}"), format!("SigningKey of {}", signing.public()));
     }
 
     /// RFC 8032, section 7.1, test 2.

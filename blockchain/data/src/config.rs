@@ -8,6 +8,7 @@ mod chunks;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lucid_api::address::Address;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings};
 use lucid_store::folder::Passphrase;
@@ -53,7 +54,7 @@ pub struct Config {
     pub session_timeout: Duration,
     /// `BLOCK_MANAGER_URL`, else `BLOCKCHAIN_ENGINE_URL`: who anchors sessions. Without one,
     /// anchoring is disabled.
-    pub engine: Option<String>,
+    pub engine: Option<Address>,
     /// `DATA_CHAIN_KEEP_DAYS`: sealed sessions that ended over so many days ago are removed when garbage
     /// is collected, each leaving a tombstone. 0 keeps them for ever.
     pub keep_days: u32,
@@ -88,16 +89,16 @@ fn keep_days(settings: &mut Settings<'_>) -> u32 {
     settings.within(&key, 0, 0..=KEEP_DAYS_MAX)
 }
 
-fn engine(settings: &mut Settings<'_>) -> Option<String> {
+fn engine(settings: &mut Settings<'_>) -> Option<Address> {
     let key = Key::new("block_manager_url", "BLOCK_MANAGER_URL").or("BLOCKCHAIN_ENGINE_URL");
-    let url = settings.optional(&key)?;
-    let bare = url.trim().trim_end_matches('/');
+    let url = settings.address(&key)?.bare();
+    let bare = url.expose();
     let host = bare.strip_prefix("http://").or_else(|| bare.strip_prefix("https://"));
     if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
         let reason = "an address without a path, like http://block-manager:8086".to_owned();
-        settings.invalid(&key, url.clone(), Some(reason));
+        settings.invalid(&key, url.to_string(), Some(reason));
     }
-    Some(bare.to_owned())
+    Some(url)
 }
 
 #[cfg(test)]
@@ -145,7 +146,7 @@ mod tests {
         assert!(!config.chunks.encrypt);
         assert_eq!(config.session_timeout, Duration::from_secs(90));
         assert_eq!(config.root_key_file.as_deref(), Some(Path::new("/run/secrets/key")));
-        assert_eq!(config.engine.as_deref(), Some("http://engine:8084"));
+        assert_eq!(config.engine, Some("http://engine:8084".into()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use lucid_http::healthcheck::{self, Check};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry;
 use lucid_store::descriptors::raise_limit;
+use lucid_store::disk::real::keep_to_owner;
 
 /// Downloads hold a thread each while they last, and every connection may be one.
 const BLOCKING_THREADS: usize = 1_024;
@@ -45,6 +46,7 @@ enum Command {
 
 fn main() -> ExitCode {
     raise_limit();
+    keep_to_owner();
     let arguments = Arguments::parse();
     let loaded = match config::load(&process_environment(), arguments.config.as_deref()) {
         Ok(loaded) => loaded,

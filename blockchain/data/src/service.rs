@@ -110,7 +110,7 @@ fn open(
         (Some(engine), _) => Some(engine),
         (None, None) => None,
         (None, Some(url)) => {
-            let engine = HttpEngine::new(url, &config.common.outbound, shutdown.clone())
+            let engine = HttpEngine::new(url.expose(), &config.common.outbound, shutdown.clone())
                 .map_err(|error| StartError::Engine(error.to_string()))?;
             Some(Arc::new(engine) as Arc<dyn AnchorEngine>)
         }

@@ -40,7 +40,7 @@ pub enum Mistake {
     Invalid {
         /// The variable.
         name: String,
-        /// What it says; nothing for secrets.
+        /// What it says; nothing for secrets, and without the credentials of an URL.
         value: String,
         /// What it should say.
         reason: Option<String>,

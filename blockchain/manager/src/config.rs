@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lucid_api::address::Address;
 use lucid_api::client::service_url;
 use lucid_core::digest::BlockHash;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
@@ -35,7 +36,7 @@ pub struct Config {
     /// What every service has.
     pub common: CommonConfig,
     /// `BLOCK_MANAGER_URL` (`url`): where others reach the service. Only shown, never bound.
-    pub url: Option<String>,
+    pub url: Option<Address>,
     /// `BLOCK_STORAGE_PATH` (`blocks.path`): where the blocks are, if not in `blocks/` of the data
     /// folder. The chain's lock stays in the data folder.
     pub blocks: Option<PathBuf>,
@@ -69,7 +70,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Follow {
     /// `BLOCKCHAIN_ENGINE_URL`.
-    pub peer: String,
+    pub peer: Address,
     /// `SYNC_INTERVAL_SECONDS` (`sync.interval_seconds`): how often it is asked for new blocks.
     /// Default 60; while blocks are missing, it is asked on and on.
     pub interval: Duration,
@@ -82,7 +83,7 @@ pub struct Follow {
 impl Follow {
     fn read(settings: &mut Settings<'_>) -> Option<Self> {
         let engine = Key::new("engine_url", "BLOCKCHAIN_ENGINE_URL");
-        let peer = settings.optional(&engine);
+        let peer = settings.address(&engine);
         let interval = Key::new("sync.interval_seconds", "SYNC_INTERVAL_SECONDS");
         let interval = settings.seconds(&interval, 60.0, 0.01);
         let timeout =
@@ -91,8 +92,8 @@ impl Follow {
             settings.within(&Key::new("sync.batch_size", "SYNC_BATCH_SIZE"), 100, 1..=10_000);
         let peer = peer?;
         // A mistake in it is said before anything is opened.
-        if let Err(error) = service_url(&peer) {
-            settings.invalid(&engine, peer.as_str(), Some(error.to_string()));
+        if let Err(error) = service_url(peer.expose()) {
+            settings.invalid(&engine, peer.to_string(), Some(error.to_string()));
         }
         Some(Self { peer, interval, timeout, batch })
     }
@@ -145,7 +146,7 @@ impl Config {
         refuse_what_cannot_be_had(settings);
         Self {
             common,
-            url: settings.optional(&url),
+            url: settings.address(&url),
             blocks: settings
                 .optional(&Key::new("blocks.path", "BLOCK_STORAGE_PATH"))
                 .map(PathBuf::from),

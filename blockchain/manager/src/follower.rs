@@ -51,7 +51,7 @@ impl Follower {
     /// Follows whom the settings name.
     pub fn new(follow: &Follow) -> Result<Self, ClientError> {
         Ok(Self {
-            peer: HttpPeer::new(&follow.peer, follow.timeout)?,
+            peer: HttpPeer::new(follow.peer.expose(), follow.timeout)?,
             batch: follow.batch,
             interval: follow.interval,
             running: Mutex::new(()),

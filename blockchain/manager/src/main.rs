@@ -16,6 +16,7 @@ use lucid_http::healthcheck::{Check, check};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry;
 use lucid_store::descriptors::raise_limit;
+use lucid_store::disk::real::keep_to_owner;
 
 /// Lucid Block Manager Service.
 #[derive(Debug, Parser)]
@@ -43,6 +44,7 @@ enum Command {
 
 fn main() -> ExitCode {
     raise_limit();
+    keep_to_owner();
     let arguments = Arguments::parse();
     let loaded = match Config::load(&process_environment(), arguments.config.as_deref()) {
         Ok(loaded) => loaded,

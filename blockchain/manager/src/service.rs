@@ -118,7 +118,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let feeling = tokio::spawn(workers::keep_up(app.clone(), "pulse", feel));
     tracing::info!(
         address = %address,
-        url = config.url,
+        url = config.url.as_ref().map(tracing::field::display),
         "Lucid Block Manager Service started successfully"
     );
     Ok(Running { address, app, serving, blocks, maintaining, feeling })

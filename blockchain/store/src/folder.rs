@@ -16,18 +16,18 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use zeroize::Zeroizing;
 
 use crate::crypt::{Sealer, Secret, random};
-use crate::disk::real::RealDisk;
+use crate::disk::real::{self, RealDisk};
 use crate::disk::{self, Disk};
 use crate::index::Index;
 use crate::index::embedded::EmbeddedIndex;
 use crate::{Damage, StoreError};
 use keys::DataKeys;
 pub use keys::Passphrase;
-pub use reading::{OnlyRead, ToRead};
+pub use reading::{Beside, OnlyRead, ToRead, beside};
 
 /// The file that says which store this is.
 pub const STORE: &str = "STORE";
@@ -117,6 +117,7 @@ impl DataFolder {
             }
         }
         end_making(disk, root)?;
+        close_folders(root);
         let opened = Self::with_keys(root, options, real, true)?;
         Ok(Self { is_new, _lock: Some(lock), ..opened })
     }
@@ -194,6 +195,37 @@ pub fn is_store(root: &Path) -> Result<bool, StoreError> {
     Ok(!is_there(root.join(RUN).join(MAKING))? && is_there(root.join(copy_name(STORE)))?)
 }
 
+/// The beginnings of the files by which a store is known, wherever it is: its label, and the copy of that.
+/// A store holds its own keys, so whatever takes folders along leaves it out.
+pub fn labels() -> [String; 2] {
+    [STORE.to_owned(), copy_name(STORE)]
+}
+
+/// Whether a file by one of the [`labels`] names a store, by its first bytes.
+pub fn begins_label(bytes: &[u8]) -> bool {
+    bytes.starts_with(STORE_TITLE.as_bytes())
+}
+
+/// Whether a folder is a store of any service, whoever made it, as far as it may be looked into.
+pub fn holds_store(folder: &Path) -> bool {
+    labels().iter().any(|name| {
+        let mut bytes = [0; STORE_TITLE.len()];
+        let how = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        File::options()
+            .read(true)
+            .custom_flags(how)
+            .open(folder.join(name))
+            .and_then(|mut file| file.read_exact(&mut bytes))
+            .is_ok_and(|()| begins_label(&bytes))
+    })
+}
+
+/// The store that a path is, or is in: links are followed, and every folder upwards is asked.
+pub fn store_around(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    path.ancestors().find(|folder| holds_store(folder)).map(Path::to_path_buf)
+}
+
 fn no_store(root: &Path) -> StoreError {
     StoreError::Folder(format!(
         "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
@@ -269,7 +301,7 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
         tracing::warn!(%error, "a folder's name may not be durable");
     }
     for folder in missing.into_iter().rev() {
-        match std::fs::create_dir(folder) {
+        match real::private_folder(folder) {
             // Somebody else was a little faster.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && folder.is_dir() => {}
             made => made.map_err(making())?,
@@ -279,6 +311,22 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Closes the folders of a store that a version before left open to whom the umask let in. The folder itself
+/// is its operator's: others may be let in on purpose, and find nothing open there.
+fn close_folders(root: &Path) {
+    for name in [KEYS, RUN, INDEX, crate::log::FOLDER, crate::segment::FOLDER, crate::chain::FOLDER]
+    {
+        let folder = root.join(name);
+        match real::close_to_others(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let folder = folder.display();
+                tracing::warn!(%folder, %error, "others may look into the folder: close it to them");
+            }
+            _ => {}
+        }
+    }
 }
 
 fn sync(folder: &Path) -> Result<(), StoreError> {
@@ -291,7 +339,7 @@ fn sync(folder: &Path) -> Result<(), StoreError> {
 
 fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
     let run = root.join(RUN);
-    std::fs::create_dir_all(&run).map_err(StoreError::io(format!("making {}", run.display())))?;
+    real::private_folder(&run).map_err(StoreError::io(format!("making {}", run.display())))?;
     let path = run.join("lock");
     let context = || StoreError::io(format!("locking {}", path.display()));
     let mut file = OpenOptions::new()
@@ -299,7 +347,7 @@ fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o600)
+        .mode(real::PRIVATE_FILE)
         .open(&path)
         .map_err(context())?;
     if let Err(errno) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -417,6 +465,14 @@ fn read_store(
         }
     };
     Ok(StoreFacts { id, keyed })
+}
+
+/// Which store it is, if `STORE` says so plainly.
+pub(crate) fn store_id(disk: &dyn Disk) -> Option<[u8; 16]> {
+    let lines = read_label(disk, "", STORE, STORE_TITLE, &mut Vec::new()).ok()?;
+    let mut id = [0; 16];
+    hex::decode_to_slice(lines.get("id")?.as_str(), &mut id).ok()?;
+    Some(id)
 }
 
 /// A key's id: tells a wrong key from a damaged one without telling the key.

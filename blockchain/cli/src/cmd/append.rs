@@ -104,12 +104,11 @@ impl Append {
         place.close()?;
         output.result(&session, |session| {
             let root = session.merkle_root.map(|root| root.to_string());
-            format!(
-                "session    {}\nkept       {} bytes\nroot       {}",
-                session.session_id,
-                kept_bytes(session),
-                root.unwrap_or_else(|| "open".into())
-            )
+            vec![
+                format!("session    {}", session.session_id),
+                format!("kept       {} bytes", kept_bytes(session)),
+                format!("root       {}", root.unwrap_or_else(|| "open".into())),
+            ]
         })?;
         Ok(code)
     }

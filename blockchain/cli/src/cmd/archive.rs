@@ -165,6 +165,7 @@ impl Archive {
         if !is_stream {
             std::fs::metadata(&self.path)
                 .with_context(|| format!("\"{}\" cannot be archived", self.path.display()))?;
+            walk::refuse_store(&self.path)?;
         }
         let place = self.keep.open(home, "archive", output, is_stream)?;
         place.may_anchor(self.keep.session.as_ref()).context("nothing was archived")?;
@@ -300,7 +301,7 @@ fn foresee(path: &Path, progress: &Progress, output: &Output) {
     let _unforeseen = std::thread::Builder::new().name("lucid-foresee".into()).spawn(count);
 }
 
-fn summary(kept: &Kept, files: u64) -> String {
+fn summary(kept: &Kept, files: u64) -> Vec<String> {
     let seconds = Duration::from_secs_f64(kept.seconds);
     let mut lines = vec![
         format!("session    {}", kept.session_id),
@@ -330,5 +331,5 @@ fn summary(kept: &Kept, files: u64) -> String {
     if let Some(key) = &kept.trust_keys.recorder {
         lines.push(format!("           recorder key {key}"));
     }
-    lines.join("\n")
+    lines
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use lucid_api::address::Address;
 use lucid_api::client::{BlockManagerClient, ClientOptions};
 use lucid_block_manager::state::{self, Opened, Options};
 use lucid_store::folder::STORE;
@@ -25,8 +26,14 @@ use crate::place::reading;
 #[derive(Debug, clap::Args)]
 pub struct Chain {
     /// Ask this block-manager instead of the folder.
-    #[arg(long, global = true, env = "LUCID_BLOCK_MANAGER_URL", value_name = "URL")]
-    manager: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        env = "LUCID_BLOCK_MANAGER_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    manager: Option<Address>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -66,7 +73,7 @@ impl Chain {
     /// Runs the verb.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         keep_freed_memory();
-        let at = Where { home, manager: self.manager.as_deref() };
+        let at = Where { home, manager: self.manager.as_ref() };
         match &self.verb {
             Verb::Info(verb) => verb.run(&at, output),
             Verb::Validate(verb) => verb.run(&at, output),
@@ -81,14 +88,14 @@ impl Chain {
 /// Where the chain is.
 pub(super) struct Where<'a> {
     home: &'a Home,
-    manager: Option<&'a str>,
+    manager: Option<&'a Address>,
 }
 
 impl Where<'_> {
     /// The block-manager to be asked, if one is named.
     fn client(&self) -> anyhow::Result<Option<BlockManagerClient>> {
         let Some(url) = self.manager else { return Ok(None) };
-        let client = BlockManagerClient::new(url, ClientOptions::default());
+        let client = BlockManagerClient::new(url.expose(), ClientOptions::default());
         client.map(Some).with_context(|| format!("{url:?} names no block-manager"))
     }
 

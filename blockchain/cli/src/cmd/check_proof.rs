@@ -82,7 +82,7 @@ impl CheckProof {
                         .into()
                 }
             });
-            lines.join("\n")
+            lines
         })?;
         Ok(report.verdict.exit_code())
     }

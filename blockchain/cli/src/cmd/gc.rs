@@ -50,14 +50,16 @@ impl Gc {
                 text::size(collected.bytes_live),
             );
             if collected.dry_run {
-                return format!("would remove {} sessions; {dead}", text::count(gone));
+                return vec![format!("would remove {} sessions; {dead}", text::count(gone))];
             }
-            format!(
-                "removed {} sessions; {dead}\nremoved {} chunks, freed {}",
-                text::count(gone),
-                text::count(collected.chunks_removed),
-                text::size(collected.bytes_freed),
-            )
+            vec![
+                format!("removed {} sessions; {dead}", text::count(gone)),
+                format!(
+                    "removed {} chunks, freed {}",
+                    text::count(collected.chunks_removed),
+                    text::size(collected.bytes_freed),
+                ),
+            ]
         })?;
         if collected.chunks_spared > 0 {
             output.remark(&format!(

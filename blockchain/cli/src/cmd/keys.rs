@@ -1,8 +1,9 @@
-//! `lucid keys`: lists and changes the keys of a folder that nobody uses meanwhile.
+//! `lucid keys`: lists and changes the keys of a folder that nobody uses meanwhile, and shows the public ones.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
+use lucid_core::sign::SigningKey;
 use lucid_store::folder::Passphrase;
 use lucid_store::folder::keys::{Kept, Keys as FolderKeys, NewRoot};
 use serde::Serialize;
@@ -26,10 +27,29 @@ enum Of {
     BlockManager,
 }
 
+/// A key that signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Which {
+    /// Signs the blocks that this store's block-manager makes.
+    Block,
+    /// Signs the recordings of this store's data-chain.
+    Recorder,
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show which keys there are, and where; never the keys themselves.
     List,
+    /// Show the public keys that the store signs with: what `check-proof --trust` asks for.
+    Show {
+        /// The public keys; the others are never shown.
+        #[arg(long, required = true)]
+        public: bool,
+        /// Only this key, and nothing else.
+        #[arg(value_enum)]
+        which: Option<Which>,
+    },
     /// Make a new data key: what is new is encrypted under it, what is old stays readable.
     Rotate,
     /// Write the root key to a file that is not there yet.
@@ -72,6 +92,12 @@ struct Listed {
 }
 
 #[derive(Serialize)]
+struct Public {
+    signs: Which,
+    public_key: String,
+}
+
+#[derive(Serialize)]
 struct Done {
     folder: &'static str,
     did: String,
@@ -86,7 +112,7 @@ struct Folder {
 fn folders(home: &Home, output: &Output) -> anyhow::Result<Vec<Folder>> {
     anyhow::ensure!(
         home.server.is_none(),
-        "keys are changed on the machine that has the store: stop the server and use --data"
+        "keys are listed and changed on the machine that has the store: use --data there"
     );
     let open = |root: &Path, how| {
         let opened = reading::open(
@@ -109,9 +135,9 @@ fn folders(home: &Home, output: &Output) -> anyhow::Result<Vec<Folder>> {
 }
 
 impl Keys {
-    /// Whether it only lists.
+    /// Whether it changes nothing.
     pub fn only_reads(&self) -> bool {
-        matches!(self.verb, Verb::List)
+        matches!(self.verb, Verb::List | Verb::Show { .. })
     }
 
     /// Whether the key is in a file that the verb names, so that none opens the folder.
@@ -134,7 +160,7 @@ impl Keys {
             })
         };
         let keyed = || folders.iter().filter(|folder| folder.keys.is_keyed());
-        let is_changed = !matches!(self.verb, Verb::List | Verb::Import { .. });
+        let is_changed = !matches!(self.verb, Verb::List | Verb::Show { .. } | Verb::Import { .. });
         anyhow::ensure!(
             !is_changed || keyed().next().is_some(),
             "the store was made without encryption and has no such keys"
@@ -145,6 +171,7 @@ impl Keys {
                     output.item(&list(folder)?, describe)?;
                 }
             }
+            Verb::Show { which, .. } => show(&folders, *which, output)?,
             Verb::Rotate => {
                 for folder in keyed() {
                     let epoch = folder.keys.rotate()?;
@@ -196,6 +223,28 @@ impl Keys {
         }
         Ok(DONE)
     }
+}
+
+/// One key a line: for programs to read, so nothing that others wrote stands among them.
+fn show(folders: &[Folder], which: Option<Which>, output: &Output) -> anyhow::Result<()> {
+    let mut shown = false;
+    for (signs, name) in [(Which::Block, "block-manager"), (Which::Recorder, "data-chain")] {
+        let folder = folders.iter().find(|folder| folder.name == name);
+        let Some(folder) = folder.filter(|_| which.is_none_or(|which| which == signs)) else {
+            continue;
+        };
+        let key = SigningKey::from_seed(*folder.keys.signing_seed()?).public();
+        output.item(&Public { signs, public_key: key.to_string() }, |key| {
+            match (which, signs) {
+                (Some(_), _) => key.public_key.clone(),
+                (None, Which::Block) => format!("block {}", key.public_key),
+                (None, Which::Recorder) => format!("recorder {}", key.public_key),
+            }
+        })?;
+        shown = true;
+    }
+    anyhow::ensure!(shown, "there is no such key here: the store has no chain of its own");
+    Ok(())
 }
 
 fn kept(listed: &Option<Listed>, to: &NewRoot) -> String {

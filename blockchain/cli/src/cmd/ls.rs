@@ -54,7 +54,7 @@ impl Ls {
                 let mut rows = Vec::new();
                 place.sessions(&SessionFilter::default(), &mut |session| {
                     if output.manner().json {
-                        output.item(&session, |_| String::new())?;
+                        output.item(&session, |_| "")?;
                     } else {
                         rows.push(vec![
                             session.session_id,
@@ -81,7 +81,7 @@ impl Ls {
                         ("chunks", Align::Right),
                         ("user", Align::Left),
                     ];
-                    output.bytes(format!("{}\n", table(&columns, rows)).as_bytes())?;
+                    output.lines(&table(&columns, rows))?;
                 }
             }
             Some(id) => {
@@ -109,7 +109,7 @@ fn list_removed(place: &dyn Place, output: &Output) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     place.tombstones(&mut |tombstone| {
         if output.manner().json {
-            output.item(&tombstone, |_| String::new())?;
+            output.item(&tombstone, |_| "")?;
         } else {
             rows.push(vec![
                 tombstone.session_id,
@@ -127,7 +127,7 @@ fn list_removed(place: &dyn Place, output: &Output) -> anyhow::Result<()> {
             ("block", Align::Right),
             ("reason", Align::Left),
         ];
-        output.bytes(format!("{}\n", table(&columns, rows)).as_bytes())?;
+        output.lines(&table(&columns, rows))?;
     }
     Ok(())
 }

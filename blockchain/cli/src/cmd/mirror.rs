@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use lucid_api::address::Address;
 use lucid_api::v1::scrub::FindingState;
 use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::digest::SessionRoot;
@@ -28,7 +29,7 @@ pub struct Mirror {
     destination: Option<PathBuf>,
     /// A data-chain that is to have them instead.
     #[arg(long, value_name = "URL")]
-    to_server: Option<String>,
+    to_server: Option<Address>,
     /// Remove in the second store what was removed in the first.
     #[arg(long)]
     prune: bool,

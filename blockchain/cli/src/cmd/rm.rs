@@ -54,7 +54,7 @@ impl Rm {
 }
 
 /// What is left of a session, for people.
-pub fn describe(tombstone: &Tombstone) -> String {
+pub fn describe(tombstone: &Tombstone) -> Vec<String> {
     let mut lines = vec![
         format!("session    {}", tombstone.session_id),
         "status     removed".to_owned(),
@@ -66,5 +66,5 @@ pub fn describe(tombstone: &Tombstone) -> String {
     if let Some((index, hash)) = tombstone.block_index.zip(tombstone.block_hash) {
         lines.push(format!("block      {index} {hash}"));
     }
-    lines.join("\n")
+    lines
 }

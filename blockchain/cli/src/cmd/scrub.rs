@@ -44,7 +44,7 @@ impl Scrub {
                 let state = found.state.as_str();
                 format!("{state}: {} at byte {}: {}", found.file, found.offset, found.why)
             }));
-            lines.join("\n")
+            lines
         })?;
         use lucid_api::v1::scrub::FindingState::{Damaged, Quarantined};
         let is_bad = scrub.damage.iter().any(|found| matches!(found.state, Quarantined | Damaged));

@@ -33,12 +33,12 @@ impl Seal {
         let code = anchored(place.as_ref(), &session, output);
         place.close()?;
         output.result(&session, |session| {
-            format!(
-                "session    {}\nended      {}\nroot       {}",
-                session.session_id,
-                session.end.as_deref().unwrap_or_default(),
-                session.merkle_root.map(|root| root.to_string()).unwrap_or_default()
-            )
+            let root = session.merkle_root.map(|root| root.to_string()).unwrap_or_default();
+            vec![
+                format!("session    {}", session.session_id),
+                format!("ended      {}", session.end.as_deref().unwrap_or_default()),
+                format!("root       {root}"),
+            ]
         })?;
         Ok(code)
     }

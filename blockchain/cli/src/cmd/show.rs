@@ -56,7 +56,7 @@ impl Show {
                 format!("held       since {}{space}{}", hold.since, hold.reason)
             }));
             lines.extend(session.metadata.iter().map(|(k, v)| format!("meta       {k}={v}")));
-            lines.join("\n")
+            lines
         })?;
         finish(place, DONE)
     }

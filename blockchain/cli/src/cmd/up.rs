@@ -2,15 +2,24 @@
 
 use anyhow::Context as _;
 use lucid_block_manager::config::Config as ChainConfig;
-use lucid_http::config::process_environment;
+use lucid_http::config::{ConfigError, process_environment};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry;
+use lucid_store::disk::real::keep_to_owner;
 use lucid_store::folder::is_store;
 
 use super::{DONE, Home, now};
 use crate::output::Output;
 use crate::place::Place as _;
 use crate::place::local::{Local, chain_folder, data_folder};
+
+/// All mistakes in one line.
+fn sound<T>(loaded: Result<T, ConfigError>) -> anyhow::Result<T> {
+    loaded.map_err(|ConfigError { mistakes }| {
+        let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!(mistakes.join("; "))
+    })
+}
 
 /// Arguments of `lucid up`. Ports, hosts and everything else come from the environment.
 #[derive(Debug, clap::Args)]
@@ -19,9 +28,10 @@ pub struct Up {}
 impl Up {
     /// Runs both until it is told to end.
     pub fn run(&self, home: &Home, _: &Output) -> anyhow::Result<u8> {
+        keep_to_owner();
         let environment = process_environment();
-        let mut chain = ChainConfig::load(&environment, None)?;
-        let mut data = lucid_data_chain::config::load(&environment, None)?;
+        let mut chain = sound(ChainConfig::load(&environment, None))?;
+        let mut data = sound(lucid_data_chain::config::load(&environment, None))?;
         telemetry::init(data.config.common.log);
         chain.log();
         data.log();
@@ -51,7 +61,7 @@ impl Up {
             shutdown.on_signals().context("listening for signals")?;
             let chain = lucid_block_manager::service::start(chain.config, &shutdown).await?;
             let engine = format!("http://{}", chain.address());
-            data.config.engine.get_or_insert(engine);
+            data.config.engine.get_or_insert(engine.into());
             let started = lucid_data_chain::service::serve(data.config, None, &shutdown).await;
             let ended = match started {
                 Ok(data) => data.ended().await.map(|_| ()).map_err(anyhow::Error::from),

@@ -63,7 +63,7 @@ impl Verify {
                 0 => "everything is sound".into(),
                 count => format!("{count} faults were found"),
             });
-            lines.join("\n")
+            lines
         })?;
         finish(place, if findings.is_sound() { DONE } else { FAILED })
     }

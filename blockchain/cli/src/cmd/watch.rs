@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use super::archive::key_value;
 use super::{DONE, FAILED, Home, now};
+use crate::folder::walk;
 use crate::output::Output;
 use crate::place::{Place, Wish, local, remote};
 use crate::text;
@@ -57,6 +58,7 @@ impl Watch {
             .with_context(|| format!("\"{}\" cannot be watched", self.folder.display()))?;
         anyhow::ensure!(folder.is_dir(), "\"{}\" is no folder", self.folder.display());
         let spool_folder = self.spool.clone().unwrap_or_else(|| folder.join(".lucid-watch"));
+        walk::refuse_store(&folder)?;
         let spool = Spool::open(&spool_folder)?;
         let place: Box<dyn Place> = match &home.server {
             Some(url) => Box::new(remote::Remote::connect_briefly(url)?),
@@ -136,5 +138,6 @@ fn describe(event: &Event) -> String {
             };
             format!("sealed     {session}  {path} ({bytes} bytes{end})")
         }
+        Event::LeftOut { path } => format!("left out   {path}: it is a data folder of lucid"),
     }
 }

@@ -4,7 +4,7 @@
 //! what they name, `prefetch` does the latter in many threads, `holes` finds where files take no room,
 //! `links` finds second names.
 //! Invariants: no symbolic link inside is followed; whatever is left out is named in a
-//! [`Skipped`]; memory does not grow with the tree (except by the files that have several names).
+//! [`Skipped`]; a store is never walked into; memory does not grow with the tree (except by the files that have several names).
 
 mod examine;
 mod holes;
@@ -24,6 +24,7 @@ use std::{
 };
 
 use lucid_store::descriptors::{patiently, patiently_raw};
+use lucid_store::folder::store_around;
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
@@ -43,7 +44,8 @@ pub use self::{examine::OpenFile, prefetch::Prefetch};
 /// How a walk is done.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Folders to leave out: lucid's own data folder, which must not archive itself.
+    /// Folders to leave out besides: the data folder of this process. Every folder that is a store is left
+    /// out by its label, whoever made it, because its keys are in it.
     pub exclude: Vec<Identity>,
     /// Threads that read.
     pub readers: usize,
@@ -158,7 +160,7 @@ pub enum Why {
     /// A disk, terminal or other device.
     #[error("it is a device")]
     Device,
-    /// The folder that is being written to.
+    /// A store: the one that is being written to, or any other. Its keys are in it.
     #[error("it is a data folder of lucid")]
     OwnFolder,
     /// No catalogue holds a path of that length.
@@ -207,6 +209,17 @@ pub enum WalkError {
         path: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// It is a store, or in one.
+    #[error(
+        "{path} is in a data folder of lucid ({store}), whose keys are in it: it is not archived. `lucid \
+         mirror` copies sessions into another store"
+    )]
+    InStore {
+        /// As given.
+        path: String,
+        /// The store.
+        store: String,
     },
     /// It is something that has no content to archive.
     #[error("{path} is neither a folder nor a file")]
@@ -266,6 +279,15 @@ impl LastStep {
             self.names.give(entry, lacks);
         }
         step
+    }
+}
+
+/// Refuses a path that is a store or leads into one.
+pub fn refuse_store(path: &Path) -> Result<(), WalkError> {
+    let shown = |path: &Path| text::name(path.as_os_str().as_bytes());
+    match store_around(path) {
+        None => Ok(()),
+        Some(store) => Err(WalkError::InStore { path: shown(path), store: shown(&store) }),
     }
 }
 

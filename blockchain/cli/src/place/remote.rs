@@ -10,6 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lucid_api::address::Address;
 use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient, Retry};
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::chunks::{ChunkIds, SessionChunksQuery};
@@ -70,25 +71,33 @@ pub struct Remote {
 
 impl Remote {
     /// Names the server; it is spoken to with the first call.
-    pub fn connect(url: &str) -> anyhow::Result<Self> {
+    pub fn connect(url: &Address) -> anyhow::Result<Self> {
         Self::with(url, ClientOptions::default(), None)
     }
 
     /// The same, for who looks again by itself and has others to look after meanwhile.
-    pub fn connect_briefly(url: &str) -> anyhow::Result<Self> {
+    pub fn connect_briefly(url: &Address) -> anyhow::Result<Self> {
         let retry = Retry { count: 1, delay: Duration::from_millis(200) };
         Self::with(url, ClientOptions { retry, ..ClientOptions::default() }, None)
     }
 
     /// The same, for what cannot be sent again: see [`patience`]. With `from_start` the server need not
     /// be there yet.
-    pub fn connect_patiently(url: &str, output: &Output, from_start: bool) -> anyhow::Result<Self> {
+    pub fn connect_patiently(
+        url: &Address,
+        output: &Output,
+        from_start: bool,
+    ) -> anyhow::Result<Self> {
         let patience = Patience::new(output, url, from_start);
         Self::with(url, Patience::options(), Some(patience))
     }
 
-    fn with(url: &str, options: ClientOptions, patience: Option<Patience>) -> anyhow::Result<Self> {
-        let client = DataChainClient::new(url, options)
+    fn with(
+        url: &Address,
+        options: ClientOptions,
+        patience: Option<Patience>,
+    ) -> anyhow::Result<Self> {
+        let client = DataChainClient::new(url.expose(), options)
             .with_context(|| format!("{url:?} names no server"))?;
         Ok(Self { client, patience })
     }

@@ -1,4 +1,4 @@
-//! The files of a watched folder: plain ones, hidden ones left out, links not followed.
+//! The files of a watched folder: plain ones, hidden ones left out, links not followed, stores not entered.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use lucid_core::time::Timestamp;
 use lucid_store::descriptors::patiently;
+use lucid_store::folder::holds_store;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +109,8 @@ pub struct Scan {
     pub files: Vec<Seen>,
     /// What could not be looked at, by its path in the folder, and why.
     pub troubles: Vec<(String, anyhow::Error)>,
+    /// Folders that are stores, by their paths in the folder: their keys are in them.
+    pub stores: Vec<String>,
     /// File systems that were seen.
     devices: BTreeSet<u64>,
 }
@@ -143,7 +146,12 @@ impl Root {
     }
 }
 
-/// Every file below a folder, by path. Folders in `not` are left out. What cannot be looked at is named,
+/// A path in the folder, for people.
+fn shown(folder: &Path, at: &Path) -> String {
+    at.strip_prefix(folder).unwrap_or(at).to_string_lossy().into_owned()
+}
+
+/// Every file below a folder, by path. Folders in `not` are left out, and so are stores. What cannot be looked at is named,
 /// and does not keep the rest from being found; only the folder itself must be there.
 pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<Scan> {
     let mut scan = Scan::default();
@@ -180,8 +188,13 @@ pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<Scan> {
             };
             scan.devices.insert(metadata.dev());
             if metadata.is_dir() {
-                let own = path.canonicalize().is_ok_and(|path| not.contains(&path));
-                waiting.extend((!own).then_some(path));
+                if path.canonicalize().is_ok_and(|path| not.contains(&path)) {
+                    continue;
+                }
+                match holds_store(&path) {
+                    true => scan.stores.push(shown(folder, &path)),
+                    false => waiting.push(path),
+                }
             } else if metadata.is_file() {
                 scan.files.push(Seen {
                     relative: path.strip_prefix(folder).unwrap_or(&path).to_owned(),
@@ -208,7 +221,7 @@ impl Scan {
     fn trouble(&mut self, folder: &Path, at: &Path, error: io::Error, what: &str) {
         // What went away while it was looked at is not there any more.
         if error.kind() != io::ErrorKind::NotFound {
-            let path = at.strip_prefix(folder).unwrap_or(at).to_string_lossy().into_owned();
+            let path = shown(folder, at);
             self.troubles.push((path, anyhow::Error::new(error).context(what.to_owned())));
         }
     }

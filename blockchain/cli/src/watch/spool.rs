@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rustix::fs::FlockOperation;
+use lucid_store::disk::real::{PRIVATE_FILE, close_to_others, private_folder};
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::files::Identity;
@@ -68,10 +70,11 @@ impl Spool {
     /// Opens the folder, and makes it if there is none.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let context = || format!("the spool \"{}\" cannot be used", folder.display());
-        fs::create_dir_all(folder).with_context(context)?;
+        private_folder(folder).with_context(context)?;
+        must_be_ours(folder).with_context(context)?;
         let mut how = File::options();
-        how.write(true).create(true).truncate(false).mode(0o600);
-        let lock = how.open(folder.join("lock")).with_context(context)?;
+        how.write(true).create(true).truncate(false).mode(PRIVATE_FILE);
+        let lock = how.custom_flags(NO_LINKS).open(folder.join(LOCK)).with_context(context)?;
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             anyhow::bail!(
                 "the spool \"{}\" is in use by another `lucid watch`: end that one, or name another \
@@ -90,9 +93,11 @@ impl Spool {
     pub fn belongs_to(&self, store: &str) -> anyhow::Result<()> {
         let path = self.folder.join("store");
         let context = || format!("\"{}\" cannot be used", path.display());
-        let known = match fs::read_to_string(&path) {
+        let known = match read(&path).and_then(|known| {
+            String::from_utf8(known).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+        }) {
             Ok(known) => known,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 return self.write(&path, format!("{store}\n").as_bytes()).with_context(context);
             }
             Err(error) => return Err(error).with_context(context),
@@ -132,9 +137,9 @@ impl Spool {
             "it cannot be read as a recording, and its file is looked at as if it were new: if it stays \
              so, remove it"
         };
-        match fs::read(self.folder.join(name)) {
+        match read(&self.folder.join(name)) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(context),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(context),
         }
     }
@@ -148,8 +153,9 @@ impl Spool {
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let new = path.with_extension("new");
-        let mut file =
-            File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut how = File::options();
+        how.write(true).create(true).truncate(true).mode(PRIVATE_FILE).custom_flags(NO_LINKS);
+        let mut file = how.open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&new, path)?;
@@ -160,7 +166,7 @@ impl Spool {
     pub fn forget(&self, recording: &Recording) -> anyhow::Result<()> {
         let path = self.path(recording);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("removing \"{}\"", path.display()))
             }
             _ => Ok(()),
@@ -173,6 +179,45 @@ impl Spool {
         self.folder.join(format!("{}{EXTENSION}", name.get(..NAME_LENGTH).unwrap_or_default()))
     }
 }
+
+/// Only whoever watches may put anything into a spool: what stands in it decides what is sent, and under
+/// which names files are made.
+fn must_be_ours(folder: &Path) -> anyhow::Result<()> {
+    let me = geteuid().as_raw();
+    let named = fs::symlink_metadata(folder)?;
+    let found = fs::metadata(folder)?;
+    anyhow::ensure!(
+        named.uid() == me && found.uid() == me,
+        "it belongs to another user (number {}): name a folder of your own with --spool",
+        if named.uid() == me { found.uid() } else { named.uid() }
+    );
+    // A version before made it as the umask said, which may have let the user's own group in.
+    let is_spool = || {
+        fs::symlink_metadata(folder.join(LOCK)).is_ok_and(|lock| lock.is_file() && lock.uid() == me)
+    };
+    if found.mode() & 0o022 == 0o020 && is_spool() {
+        return Ok(close_to_others(folder)?);
+    }
+    anyhow::ensure!(
+        found.mode() & 0o022 == 0,
+        "others may write to it: name a folder of your own with --spool, or, if all that is in it is \
+         yours, close it to them (chmod go-w)"
+    );
+    Ok(())
+}
+
+/// Reads a file of the spool, and nothing that a link leads to.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut how = File::options();
+    how.read(true).custom_flags(NO_LINKS).open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The file that is locked while a watcher runs.
+const LOCK: &str = "lock";
+/// A name that is a link is an error, and a pipe keeps nobody waiting.
+const NO_LINKS: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
 
 /// How the names of recordings are made: so many hexadecimal digits, and this behind them.
 const NAME_LENGTH: usize = 24;

@@ -40,6 +40,7 @@ mod record;
 mod reindex;
 mod removal;
 mod scrub;
+mod secrets;
 mod server;
 mod trouble;
 mod watch;

@@ -46,7 +46,9 @@ fn parse(text: &str) -> Result<Value, String> {
     if empty {
         return Ok(Value::Null);
     }
-    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+    // A line of the file may be a secret, so none is shown.
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 
 fn flatten(

@@ -9,7 +9,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::file::Values;
-use super::secret::{STRUCK_OUT, Secret, without_credentials};
+use lucid_api::address::{Address, STRUCK_OUT, without_credentials};
+use zeroize::Zeroizing;
+
+use super::secret::Secret;
 use super::{ConfigError, Effective, Environment, Mistake};
 use crate::Service;
 
@@ -78,7 +81,7 @@ impl<'a> Settings<'a> {
     /// A text.
     pub fn text(&mut self, key: &Key, default: &str) -> String {
         self.optional(key).unwrap_or_else(|| {
-            self.show(key, without_credentials(default), "default");
+            self.show(key, default.to_owned(), "default");
             default.to_owned()
         })
     }
@@ -87,8 +90,16 @@ impl<'a> Settings<'a> {
     pub fn optional(&mut self, key: &Key) -> Option<String> {
         let found = self.find(key)?;
         let text = found.values.join(",");
-        self.show(key, without_credentials(&text), &found.source);
+        self.show(key, text.clone(), &found.source);
         Some(text)
+    }
+
+    /// The address of a service, which may have a password in it.
+    pub fn address(&mut self, key: &Key) -> Option<Address> {
+        let found = self.find(key)?;
+        let address = Address::from(found.values.join(","));
+        self.show(key, address.to_string(), &found.source);
+        Some(address)
     }
 
     /// A path.
@@ -173,7 +184,7 @@ impl<'a> Settings<'a> {
             let path = self.environment.get(&variable).filter(|path| !path.is_empty());
             let Some(path) = path.cloned() else { continue };
             self.known.insert(key.file);
-            match std::fs::read_to_string(&path) {
+            match std::fs::read_to_string(&path).map(Zeroizing::new) {
                 Ok(text) => {
                     self.show(key, STRUCK_OUT.to_owned(), &variable);
                     return Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()));
@@ -192,7 +203,7 @@ impl<'a> Settings<'a> {
 
     /// Notes that a setting cannot have this value.
     pub fn invalid(&mut self, key: &Key, value: impl Into<String>, reason: Option<String>) {
-        let (name, value) = (key.name().to_owned(), value.into());
+        let (name, value) = (key.name().to_owned(), without_credentials(&value.into()));
         self.mistakes.push(Mistake::Invalid { name, value, reason });
     }
 
@@ -208,6 +219,7 @@ impl<'a> Settings<'a> {
 
     fn show(&mut self, key: &Key, value: String, source: &str) {
         let (name, source) = (key.name().to_owned(), source.to_owned());
+        let value = without_credentials(&value);
         self.effective.push(Effective { name, value, source });
     }
 

@@ -137,6 +137,24 @@ fn a_host_name_binds_every_address_and_is_warned_of() {
 }
 
 #[test]
+fn no_mistake_and_no_setting_shows_a_password() {
+    let address = "http://ann:hunter2@h:1";
+    let loaded = load_from(None, &[("STORE_URL", address)]).unwrap();
+    let shown: Vec<_> = loaded.effective.iter().map(ToString::to_string).collect();
+    assert!(shown.contains(&"STORE_URL=http://***@h:1".to_owned()), "{shown:?}");
+    for name in ["TEST_SIZE", "TEST_PORT", "TEST_CORS_ORIGINS", "LUCID_ALLOWED_HOSTS", "LOG_LEVEL"]
+    {
+        let said = mistakes(None, &[(name, address)]);
+        assert!(said.contains(name) && !said.contains("hunter2"), "{said}");
+    }
+    // Nor does a file show its lines where it cannot be read.
+    for wrong in ["key: hunter2\nport: [", "key: [hunter2", "key: \"hunter2", "? hunter2"] {
+        let said = mistakes(Some(wrong), &[]);
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn secrets_are_read_from_files_and_never_shown() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"hush\n").unwrap();

@@ -45,6 +45,26 @@ fn start(folder: &Path) -> Program {
     Program { child, client: client.unwrap() }
 }
 
+#[test]
+fn no_password_in_an_address_is_shown_by_the_settings_or_their_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = "http://ann:hunter2@127.0.0.1:1";
+    let said = |pairs: &[(&str, &str)]| {
+        let mut command = command(folder.path());
+        let ran = command.arg("--check-config").envs(pairs.iter().copied()).output().unwrap();
+        [ran.stdout, ran.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
+    };
+    let sound = said(&[("BLOCKCHAIN_ENGINE_URL", address), ("BLOCK_MANAGER_URL", address)]);
+    assert!(sound.contains("BLOCKCHAIN_ENGINE_URL=http://***@127.0.0.1:1"), "{sound}");
+    assert!(sound.contains("BLOCK_MANAGER_URL=http://***@127.0.0.1:1"), "{sound}");
+    let no_address = "http://ann:hunter2@127.0.0.1:1/path";
+    let mistaken = said(&[("BLOCKCHAIN_ENGINE_URL", no_address)]);
+    assert!(mistaken.contains("Invalid BLOCKCHAIN_ENGINE_URL"), "{mistaken}");
+    for text in [sound, mistaken, said(&[("BLOCKCHAIN_ENGINE_URL", "ann:hunter2@h")])] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
 /// How often it is killed; `LUCID_KILLS` says otherwise.
 fn kills() -> u64 {
     std::env::var("LUCID_KILLS").map_or(6, |kills| kills.parse().unwrap())

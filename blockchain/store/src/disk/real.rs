@@ -1,16 +1,26 @@
 //! The operating system's files.
 //!
 //! Content is synced with `fdatasync`, which also makes a grown length durable. Reads are positioned,
-//! so any number of threads share a handle.
+//! so any number of threads share a handle. What is made is its owner's alone: a store holds keys and
+//! recordings, and a umask that lets others in was not chosen for those.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, IoSlice, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Mode;
+
 use super::{Disk, DiskFile, PathError};
 use crate::descriptors::patiently;
+
+/// Who may do what with a folder of ours: its owner everything, everybody else nothing.
+const PRIVATE_FOLDER: u32 = 0o700;
+/// And with a file.
+pub const PRIVATE_FILE: u32 = 0o600;
 
 /// A folder of the operating system.
 #[derive(Debug)]
@@ -37,6 +47,26 @@ impl RealDisk {
     }
 }
 
+/// Makes a folder, and those above it that are missing, for its owner alone, whatever the umask.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path)
+}
+
+/// Whatever else this process makes, other libraries' files included, is its owner's alone: for services,
+/// which make nothing for anybody else.
+pub fn keep_to_owner() {
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+}
+
+/// Closes a folder to everybody but its owner. One that is closed is not touched.
+pub fn close_to_others(path: &Path) -> io::Result<()> {
+    let mode = fs::metadata(path)?.permissions().mode();
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => fs::set_permissions(path, Permissions::from_mode(mode & !0o077)),
+    }
+}
+
 /// Adds the path to an error, which the operating system leaves out.
 fn name_path<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| PathError::io(path, error))
@@ -46,7 +76,12 @@ impl Disk for RealDisk {
     fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.at(path);
         let opened = patiently(|| {
-            OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)
+            OpenOptions::new()
+                .read(true)
+                .append(true)
+                .create_new(true)
+                .mode(PRIVATE_FILE)
+                .open(&path)
         });
         Ok(Arc::new(RealFile { file: name_path(&path, opened)?, path }))
     }
@@ -62,7 +97,7 @@ impl Disk for RealDisk {
 
     fn create_folder(&self, path: &str) -> io::Result<()> {
         let path = self.at(path);
-        name_path(&path, fs::create_dir_all(&path))
+        name_path(&path, private_folder(&path))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

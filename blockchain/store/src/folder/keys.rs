@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 
 use super::{
     DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, Lines, OnlyRead, Options, ROOT_KEY, ToRead,
-    copy_name, is_store, key_id, key_of, link, lock, parse_label, read_copy, read_outside_key,
-    read_store, write_key, write_label,
+    copy_name, is_store, key_id, key_of, link, lock, parse_label, read_copy, read_key,
+    read_outside_key, read_store, write_key, write_label,
 };
 use crate::crypt::{self, Keyring, Secret, Unopened, random};
 use crate::disk::real::RealDisk;
@@ -264,7 +264,7 @@ fn root_of(
             if let Some(next) = peek(disk, NEXT_KEY)?.filter(|next| key_id(next) == wanted) {
                 return Ok((next, Kept::Folder));
             }
-            (super::read_key(disk, ROOT_KEY, "root", damage)?, Kept::Folder)
+            (read_key(disk, ROOT_KEY, "root", damage)?, Kept::Folder)
         }
     };
     if key_id(&key) == wanted {
@@ -578,6 +578,12 @@ impl Keys {
             settle(self.disk.as_ref(), &keys)?;
         }
         Ok(keys)
+    }
+
+    /// The seed of the key that signs what this store makes.
+    pub fn signing_seed(&self) -> Result<Secret, StoreError> {
+        let name = format!("{}.key", self.options.signing_key);
+        read_key(self.disk.as_ref(), &name, "ed25519", &mut Vec::new())
     }
 
     /// What keys there are.

@@ -145,6 +145,27 @@ impl OnlyRead {
     }
 }
 
+/// Who is beside somebody that reads files which do not change any more.
+#[derive(Debug)]
+pub enum Beside {
+    /// An owner, by what it is called.
+    Owner(String),
+    /// Nobody that is known of. The lock keeps owners away, where there is one.
+    Nobody(Option<File>),
+}
+
+/// Shares the lock, if it is there and can be, and says who holds it otherwise.
+pub fn beside(root: &Path) -> Result<Beside, StoreError> {
+    let Ok(mut file) = OpenOptions::new().read(true).open(root.join(RUN).join("lock")) else {
+        return Ok(Beside::Nobody(None));
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Beside::Nobody(Some(file))),
+        Err(Errno::WOULDBLOCK) => Ok(Beside::Owner(holder(&mut file))),
+        Err(_) => Ok(Beside::Nobody(None)),
+    }
+}
+
 /// Shares the lock, if it is there and can be: says why it is not known whether an owner lives.
 fn share(root: &Path) -> Result<(Option<File>, Option<String>), StoreError> {
     let path = root.join(RUN).join("lock");

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -14,6 +15,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use super::{Change, Index, Row};
 use crate::StoreError;
 use crate::descriptors::{self, Keeper};
+use crate::disk::real::{PRIVATE_FILE, private_folder};
 
 /// In the index's folder once it is whole, and until it is found to be wrong: what is without it is made
 /// anew.
@@ -68,9 +70,16 @@ impl EmbeddedIndex {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(context()(error)),
             _ => {}
         }
+        // The library makes its files as the umask says; nobody else gets to them.
+        private_folder(folder).map_err(context())?;
         let index = Self::try_open(folder).map_err(fault)?;
         index.flush()?;
-        File::create(made)
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(PRIVATE_FILE)
+            .open(made)
             .and_then(|file| file.sync_all())
             .and_then(|()| File::open(folder)?.sync_all())
             .map_err(context())?;

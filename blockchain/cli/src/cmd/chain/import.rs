@@ -117,7 +117,7 @@ impl Import {
             if let (Some(height), Some(hash)) = (imported.height, imported.hash) {
                 lines.push(format!("the newest block is {height} ({hash})"));
             }
-            lines.join("\n")
+            lines
         })?;
         Ok(if refused == 0 { DONE } else { FAILED })
     }

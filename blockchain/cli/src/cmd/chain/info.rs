@@ -86,7 +86,7 @@ impl Info {
             if let Some(key) = &found.signs_with {
                 lines.push(format!("signs with    {key}"));
             }
-            lines.join("\n")
+            lines
         })?;
         Ok(if found.damage.is_none() { DONE } else { FAILED })
     }

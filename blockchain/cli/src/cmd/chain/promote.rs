@@ -55,7 +55,7 @@ impl Promote {
                 "the old authority must never run again: pin the new key beside the old one at every follower"
                     .into(),
             );
-            lines.join("\n")
+            lines
         })?;
         Ok(DONE)
     }

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lucid_api::address::Address;
 use lucid_api::client::BlockManagerClient;
 use lucid_api::v1::sync::SyncReport;
 use lucid_block_manager::facts::Role;
@@ -28,8 +29,8 @@ use crate::text;
 #[derive(Debug, clap::Args)]
 pub struct Sync {
     /// The block-manager to follow, or an engine that gives one block at a time.
-    #[arg(long, env = "BLOCKCHAIN_ENGINE_URL", value_name = "URL")]
-    from: Option<String>,
+    #[arg(long, env = "BLOCKCHAIN_ENGINE_URL", hide_env_values = true, value_name = "URL")]
+    from: Option<Address>,
     /// The hash of block 0, from a source you trust: another chain is refused.
     #[arg(long, env = "LUCID_CHAIN_GENESIS", value_name = "HASH")]
     genesis: Option<BlockHash>,
@@ -59,16 +60,16 @@ impl Sync {
                 None => "no block is final yet".to_owned(),
             });
             lines.extend(report.message.clone());
-            lines.join("\n")
+            lines
         })?;
         Ok(if report.synchronized { DONE } else { FAILED })
     }
 
     fn bring_to_folder(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<SyncReport> {
-        let url = self.from.as_deref();
+        let url = self.from.as_ref();
         let url =
             url.context("nobody is named to follow: give --from URL (BLOCKCHAIN_ENGINE_URL)")?;
-        let peer = HttpPeer::new(url, Duration::from_secs(self.timeout))?;
+        let peer = HttpPeer::new(url.expose(), Duration::from_secs(self.timeout))?;
         let (genesis, producer) = (self.genesis, Producers::of(&self.producer)?);
         let kind = Kind { role: Some(Role::Follower), genesis, producer };
         let opened = at.open("sync", Options { kind, ..Options::default() }, output)?;

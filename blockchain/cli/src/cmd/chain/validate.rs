@@ -119,7 +119,7 @@ fn of_file(file: &Path, asked: &Asked, progress: &Progress) -> anyhow::Result<Ch
     Ok(found)
 }
 
-fn said(found: &ChainValidation, elapsed: Duration) -> String {
+fn said(found: &ChainValidation, elapsed: Duration) -> Vec<String> {
     let range = match (found.start, found.end) {
         (Some(start), Some(end)) => format!(" ({start} to {end})"),
         _ => String::new(),
@@ -147,5 +147,5 @@ fn said(found: &ChainValidation, elapsed: Duration) -> String {
         (false, 0) => "NOT valid".to_owned(),
         (false, count) => format!("NOT valid: {} blocks were refused", text::count(count)),
     });
-    lines.join("\n")
+    lines
 }

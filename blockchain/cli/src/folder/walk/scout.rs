@@ -8,19 +8,23 @@
 use std::{
     collections::VecDeque,
     fs::{File, Metadata},
-    os::unix::{ffi::OsStrExt, fs::FileTypeExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileExt, FileTypeExt},
+    },
     path::Path,
     sync::Arc,
     vec,
 };
 
 use lucid_core::limits::PATH_BYTES_MAX;
+use lucid_store::folder::{STORE_TITLE, begins_label, labels};
 use rustix::{
     fs::{FileType, OFlags, RawDir},
     io::Errno,
 };
 
-use super::{Identity, Skipped, WalkError, Why, open_reading, open_top, open_unread};
+use super::{Identity, Skipped, WalkError, Why, open_reading, open_top, open_unread, refuse_store};
 use crate::folder::path::join;
 
 /// Folders of the current path that stay open.
@@ -82,6 +86,7 @@ impl Scout {
     /// Opens the top of the tree.
     pub(super) fn start(path: &Path, exclude: &[Identity]) -> Result<Self, WalkError> {
         let (top, seen) = open_top(path)?;
+        refuse_store(path)?;
         let mut scout = Self {
             top: Arc::clone(&top),
             frames: Vec::new(),
@@ -143,6 +148,9 @@ impl Scout {
             return skip(path, Why::OwnFolder);
         }
         let (names, failed) = self.list(&folder);
+        if is_store(&folder, &names) {
+            return skip(path, Why::OwnFolder);
+        }
         if let Some(errno) = failed {
             self.ahead.push_back(skip(path.clone(), Why::Listing(errno.into())));
         }
@@ -240,6 +248,19 @@ impl Iterator for Scout {
             }
         }
     }
+}
+
+/// Whether the folder with these names is a store, by its label.
+fn is_store(folder: &File, names: &[Name]) -> bool {
+    labels().iter().any(|label| {
+        let found = names.binary_search_by(|(name, _)| (**name).cmp(label.as_bytes()));
+        found.is_ok() && open_reading(folder, label.as_bytes(), OFlags::empty()).is_ok_and(begins)
+    })
+}
+
+fn begins(label: File) -> bool {
+    let mut bytes = [0; STORE_TITLE.len()];
+    label.read_exact_at(&mut bytes, 0).is_ok() && begins_label(&bytes)
 }
 
 fn skip(path: Vec<u8>, why: Why) -> Task {

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lucid_api::address::Address;
 use lucid_api::client::{ClientError, ClientOptions, Retry};
 
 use crate::output::Output;
@@ -19,7 +20,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Who is waited for, and who is told.
 pub struct Patience {
     output: Output,
-    url: String,
+    url: Address,
     /// Whether a server that does not answer is waited for: one that never did may not be one.
     believed: AtomicBool,
     /// Whether it was said that somebody waits.
@@ -38,10 +39,10 @@ impl Default for Pauses {
 
 impl Patience {
     /// Waits for this server. With `from_start` it is waited for even before it has answered once.
-    pub fn new(output: &Output, url: &str, from_start: bool) -> Self {
+    pub fn new(output: &Output, url: &Address, from_start: bool) -> Self {
         Self {
             output: output.clone(),
-            url: url.to_owned(),
+            url: url.clone(),
             believed: AtomicBool::new(from_start),
             waiting: AtomicBool::new(false),
         }

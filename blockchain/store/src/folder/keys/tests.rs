@@ -43,6 +43,27 @@ fn assert_opens(disk: &SimulatedDisk, ways: &[&Options], wanted: &Secret, what: 
     assert_eq!(dedup(&again), *wanted, "{what}");
 }
 
+/// Everything that a passphrase or a key passes through.
+#[test]
+fn passphrases_and_keys_are_wiped_when_dropped_and_never_shown() {
+    fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+    fn are_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+    is_wiped::<Secret>();
+    is_wiped::<Zeroizing<String>>();
+    let typed = Passphrase::Text(Zeroizing::new("hunter2".into()));
+    assert_eq!(format!("{typed:?}"), "Passphrase(typed)");
+    if let Passphrase::Text(text) = &typed {
+        are_wiped(text);
+    }
+    let root = NewRoot::Passphrase(typed);
+    assert!(!format!("{root:?}").contains("hunter2"));
+    let lines = Lines::from([("secret".to_owned(), Zeroizing::new("hunter2".to_owned()))]);
+    lines.values().for_each(are_wiped);
+    let epochs = BTreeMap::from([(1, Zeroizing::new([0x5a; 32]))]);
+    let keyring = Keyring::new(Zeroizing::new([0x5a; 32]), epochs).unwrap();
+    assert!(!format!("{:?}", crypt::Sealer::new(Some(keyring))).contains("90, 90"));
+}
+
 #[test]
 fn power_may_fail_at_any_call_of_a_rewrap_or_a_rotation() {
     let folder = tempfile::tempdir().unwrap();
