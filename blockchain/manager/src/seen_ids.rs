@@ -5,7 +5,8 @@
 //! not there. So memory is a table of 36 MiB and about two bytes an id, whatever comes: 60 MB for ten
 //! million ids. The files are unlinked as soon as they are open, so nothing is left behind.
 //!
-//! Called by [`crate::ops::validate_texts`].
+//! Called by [`crate::ops::validate_texts`], and by [`crate::ops::validate_chain`] for chains that are read
+//! without their index.
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -2,7 +2,7 @@
 //!
 //! The block-manager appends what [`lucid_core::validate`] found valid and reads what is kept;
 //! [`memory`] serves tests, [`files`] is the chain of one machine. [`audit`] reads every byte of the
-//! latter. A block is kept in two parts: its *record*, for ever, and its *body* (the transactions),
+//! latter, and [`scan`] reads it front to back without its index. A block is kept in two parts: its *record*, for ever, and its *body* (the transactions),
 //! which may be pruned.
 //!
 //! Invariant: there is one block at each height from genesis to the tip, and what was acknowledged at
@@ -14,6 +14,7 @@ pub mod files;
 pub mod memory;
 mod recovery;
 mod rows;
+pub mod scan;
 mod tip;
 mod walk;
 

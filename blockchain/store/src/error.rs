@@ -125,8 +125,8 @@ impl StoreError {
     }
 }
 
-const READ_ONLY: &str = "read-only file system";
-const NO_PERMISSION: &str = "no permission";
+pub(crate) const READ_ONLY: &str = "read-only file system";
+pub(crate) const NO_PERMISSION: &str = "no permission";
 
 /// Why a submission was not acknowledged.
 #[derive(Debug, Clone, thiserror::Error)]

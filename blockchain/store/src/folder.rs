@@ -27,6 +27,7 @@ use crate::index::embedded::EmbeddedIndex;
 use crate::{Damage, StoreError};
 use keys::DataKeys;
 pub use keys::Passphrase;
+pub(crate) use reading::unwritable;
 pub use reading::{Beside, OnlyRead, ToRead, beside};
 
 /// The file that says which store this is.

@@ -16,6 +16,7 @@ use crate::committer::{
 };
 use crate::crypt::{ChunkKey, Sealer};
 use crate::damage::DamageList;
+use crate::disk::lengths::Lengths;
 use crate::disk::{self, Disk};
 use crate::frame::{self, Kind, Scanner, Sealed, Step};
 use crate::index::{self, Changes, Index, Placement, Project, Unread, Watermark};
@@ -155,6 +156,7 @@ pub struct Vault {
     unhealed: Mutex<BTreeMap<ChunkName, Placement>>,
     mark: Option<Watermark>,
     store: [u8; 16],
+    lengths: Lengths,
     doubts: Arc<Doubts>,
     /// Held by whoever rewrites segments.
     rewriting: Mutex<()>,
@@ -259,6 +261,7 @@ impl Vault {
             unhealed: Mutex::default(),
             mark,
             store,
+            lengths: Lengths::default(),
             doubts,
             rewriting: Mutex::new(()),
         })
@@ -283,6 +286,13 @@ impl Vault {
     /// What seals and opens this store's records.
     pub fn sealer(&self) -> &Sealer {
         &self.sealer
+    }
+
+    /// Bytes of segments and log on the disk, from what is known of files that do not grow any more.
+    pub fn stored_bytes(&self) -> Result<u64, StoreError> {
+        let folders = [crate::segment::FOLDER, log::FOLDER];
+        let measured = self.lengths.total(self.disk.as_ref(), &folders);
+        measured.map_err(StoreError::io("measuring segments and log"))
     }
 
     /// Damage found since the store was opened, while opening it included.

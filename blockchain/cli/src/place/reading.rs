@@ -13,6 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::Output;
 
+/// Why nothing is written where the user says so.
+pub const FORBIDDEN: &str = "--read-only forbids it";
+
 /// When a verb that only reads opens a folder without writing to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
@@ -32,7 +35,7 @@ pub fn open<T, E>(
 ) -> Result<T, E> {
     let why = match reading {
         None => return own(),
-        Some(Reading::Always) => "--read-only forbids it",
+        Some(Reading::Always) => FORBIDDEN,
         Some(Reading::WhereUnwritable) => {
             let opened = own();
             match opened.as_ref().err().and_then(&fault).and_then(StoreError::forbids_writing) {

@@ -478,3 +478,27 @@ fn a_chain_with_damage_says_what_it_knows_and_takes_the_blocks_behind_it() {
     );
     assert_eq!(ran(at, &["info"]).1["height"], json!(4));
 }
+
+#[test]
+fn a_stored_chain_is_judged_beside_its_owner_and_that_is_said() {
+    use lucid_block_manager::state::{Options, open};
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("chain.jsonl"), CHAIN).unwrap();
+    assert_eq!(ran(folder.path(), &["import", "chain.jsonl"]).0, 0);
+    let (code, alone) = ran(folder.path(), &["validate"]);
+    assert_eq!((code, &alone["valid"]), (0, &json!(true)));
+    let of_file = ran(folder.path(), &["validate", "chain.jsonl"]).1;
+    for same in ["blocks_checked", "transactions_checked", "end", "end_hash", "not_checked"] {
+        assert_eq!(alone[same], of_file[same], "{same}");
+    }
+    let now = lucid_core::time::Timestamp::from_micros(1_800_000_000_000_000);
+    let options = Options { owner: "its owner".into(), ..Options::default() };
+    let owner = open(&folder.path().join("lucid-data/block-manager"), &options, now).unwrap();
+    let output = chain(folder.path(), &["validate"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("in use by its owner"), "{said}");
+    let mut beside: Value = serde_json::from_slice(&output.stdout).unwrap();
+    beside["validated_at"] = alone["validated_at"].clone();
+    assert_eq!(beside, alone);
+    owner.close().unwrap();
+}

@@ -5,9 +5,13 @@
 //! block, and where only records are asked for, the record is judged: its own parts, and that it follows
 //! the one before. What cannot be read because it is damaged is a finding; what cannot be read at all is
 //! an error, and never a verdict.
+//!
+//! A whole chain in which nothing is wrong is judged from its files alone ([`validate_scan`]): looking up
+//! every id costs several times as much as all the rest.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use lucid_core::block::{Block, Candidate, Parent};
 use lucid_core::digest::BlockHash;
@@ -18,17 +22,21 @@ use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
 use lucid_store::StoreError;
+use lucid_store::chain::scan::{Raw, Scan, Unsound};
 use lucid_store::chain::{Body, ChainStore, Place, StoredRecord, Stretch, Tip};
 
 use super::validate_block::parent_at;
 use super::validate_texts::{Asked, ChainReport};
 use crate::given::{Pins, Refused, Why};
 use crate::in_order::{cores, in_order};
+use crate::seen_ids::SeenIds;
 
 /// Bytes of transactions that one core has under way, unless one block has more.
 const BATCH_BYTES: u64 = 1 << 20;
 /// Blocks that one core has under way.
 const BATCH_BLOCKS: usize = 512;
+/// Bytes of bodies that one core has under way of a chain that is read from its files.
+const SCANNED_BYTES: usize = 1 << 20;
 /// Records that are read in one pass.
 const RECORDS_BYTES: usize = 4 << 20;
 
@@ -53,7 +61,7 @@ pub fn validate_chain(
     let from = asked.from.unwrap_or(0);
     let to = asked.to.unwrap_or(tip.height).min(tip.height);
     let mut judging = Judging {
-        chain,
+        known: &|height| parent_at(chain, height),
         now,
         asked,
         genesis: unless_damaged(chain.record(0))?.map(|stored| stored.record.entry.hash),
@@ -83,6 +91,62 @@ pub fn validate_chain(
     );
     let broke_off = ended?.is_break();
     Ok(judging.finish(records_only, broke_off))
+}
+
+/// Judges a whole chain at the pace of its files. An answer is only given where everything is in order, and
+/// then it is the one of [`validate_chain`]; of every other chain that one says what is wrong. Ids go to
+/// `folder` that memory has no room for.
+pub fn validate_scan(
+    mut scan: Scan,
+    now: Timestamp,
+    asked: &Asked,
+    folder: PathBuf,
+    mut progress: impl FnMut(&ChainReport),
+) -> Option<ChainReport> {
+    let whole = asked.from.unwrap_or(0) == 0 && asked.to.is_none_or(|to| to >= scan.tip().height);
+    if !whole || asked.log_root {
+        return None;
+    }
+    let mut judging = Judging {
+        known: &|_| Ok(None),
+        now,
+        asked,
+        genesis: None,
+        report: ChainReport::default(),
+        last: None,
+        bare: 0,
+    };
+    let mut seen = SeenIds::new(folder);
+    let (mut read_all, mut is_sound) = (false, true);
+    in_order(
+        cores(),
+        || match scan.next(BATCH_BLOCKS, SCANNED_BYTES) {
+            Ok(Some(raw)) => Some(raw),
+            Ok(None) => {
+                read_all = true;
+                None
+            }
+            Err(Unsound) => None,
+        },
+        |raw| weigh(&raw),
+        |weighed| {
+            let judged = weighed.and_then(|weighed| {
+                weighed.into_iter().try_for_each(|weighed| judging.take_new(weighed, &mut seen))
+            });
+            is_sound = judged.is_ok();
+            progress(&judging.report);
+            if is_sound { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+    );
+    let report = (read_all && is_sound).then(|| judging.finish(false, false));
+    report.filter(ChainReport::is_valid)
+}
+
+/// Reads and weighs the blocks of a batch.
+fn weigh(raw: &Raw) -> Result<Vec<Weighed>, Unsound> {
+    let joined =
+        |_, record: BlockRecord, _, body: &[u8]| joined(&record, body).map_err(|_| Unsound);
+    raw.open(joined).map(Weighed::of_all)
 }
 
 /// Damage is a finding, at its place; here it only means that there is nothing to go by.
@@ -332,7 +396,8 @@ fn elsewhere(
 }
 
 struct Judging<'a> {
-    chain: &'a dyn ChainStore,
+    /// The parent that a block is, as the chain's index knows it.
+    known: &'a dyn Fn(u64) -> Result<Option<Parent>, StoreError>,
     now: Timestamp,
     asked: &'a Asked,
     genesis: Option<BlockHash>,
@@ -351,7 +416,7 @@ impl Judging<'_> {
             }
             Found::Damaged(why) => {
                 // What follows is judged behind what the chain's index knows of this one.
-                self.last = unless_damaged(parent_at(self.chain, height))?;
+                self.last = unless_damaged((self.known)(height))?;
                 self.report.blocks += 1;
                 self.refuse(height, None, Why::Damaged(why));
             }
@@ -359,6 +424,24 @@ impl Judging<'_> {
             Found::Whole { weighed, elsewhere } => self.take_whole(height, *weighed, &elsewhere),
         }
         Ok(())
+    }
+
+    /// Takes the next block of a chain in which everything is as it should be so far, or says that it is not.
+    fn take_new(&mut self, weighed: Weighed, seen: &mut SeenIds) -> Result<(), Unsound> {
+        let height = self.report.blocks;
+        self.report.first = Some(0);
+        for id in weighed.ids() {
+            // One that is met twice, or cannot be looked for, is for the index to judge.
+            if seen.contains(id).map_err(|_| Unsound)? {
+                return Err(Unsound);
+            }
+        }
+        seen.extend(weighed.ids()).map_err(|_| Unsound)?;
+        if height == 0 {
+            self.genesis = weighed.candidate().hash();
+        }
+        self.take_whole(height, weighed, &HashMap::new());
+        if self.report.refused_count == 0 { Ok(()) } else { Err(Unsound) }
     }
 
     fn take_whole(&mut self, height: u64, weighed: Weighed, elsewhere: &HashMap<IdDigest, Place>) {

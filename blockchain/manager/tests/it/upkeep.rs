@@ -9,7 +9,7 @@ use lucid_block_manager::ops::maintain_chain::{Upkeep, Wanted, maintain_chain};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::ops::take_blocks::Pins;
-use lucid_block_manager::ops::validate_chain::validate_chain;
+use lucid_block_manager::ops::validate_chain::{validate_chain, validate_scan};
 use lucid_block_manager::ops::validate_texts::Asked;
 use lucid_block_manager::state::{Opened, Options, open};
 use lucid_core::block_merkle::{log_leaf, transaction_hash, verify_path};
@@ -17,6 +17,7 @@ use lucid_core::record::Entry;
 use lucid_core::time::Timestamp;
 use lucid_core::tree::{Sha256Tree, verify_inclusion};
 use lucid_store::chain::Body;
+use lucid_store::chain::scan::Scan;
 use serde_json::{Value, json};
 
 use crate::service::{Server, anchor};
@@ -182,6 +183,106 @@ fn records_are_judged_without_their_transactions() {
     let report = judged(&small(folder.path()));
     // It, and that the one behind it cannot be held against it.
     assert_eq!((report.blocks, report.refused_count), (BLOCKS, 2), "{report:?}");
+}
+
+/// What all of a chain is found to be that is read from its files, if it is to be found so.
+fn scanned(folder: &Path, asked: &Asked) -> Option<String> {
+    let scan = Scan::begin(folder).ok()?;
+    let report = validate_scan(scan, now(), asked, std::env::temp_dir(), |_| {});
+    report.map(|report| format!("{report:?}"))
+}
+
+#[test]
+fn a_chain_that_is_read_from_its_files_is_judged_as_when_it_is_opened_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = chain(folder.path());
+    let key = manager.key.public();
+    let tip = manager.chain.tip().unwrap().unwrap();
+    let opened = |manager: &Opened, asked: &Asked| {
+        let go_on = |_: &_| std::ops::ControlFlow::Continue(());
+        validate_chain(manager.chain.as_ref(), now(), asked, false, go_on).unwrap()
+    };
+    let pinned = |producer| Pins { producer, ..Pins::default() };
+    let all = Asked::default();
+    let another = lucid_core::sign::SigningKey::from_seed([9; 32]).public();
+    let wrong = lucid_core::digest::BlockHash::new([7; 32]);
+    for (asked, is_valid) in [
+        (Asked::default(), true),
+        (Asked { from: Some(0), to: Some(tip.height), ..Asked::default() }, true),
+        (Asked { expected_tip: Some(tip.hash), ..Asked::default() }, true),
+        (Asked { pins: pinned(key.into()), ..Asked::default() }, true),
+        (Asked { expected_tip: Some(wrong), ..Asked::default() }, false),
+        (Asked { pins: pinned(another.into()), ..Asked::default() }, false),
+        (
+            Asked { pins: Pins { genesis: Some(wrong), ..Pins::default() }, ..Asked::default() },
+            false,
+        ),
+    ] {
+        let report = opened(&manager, &asked);
+        assert_eq!(report.is_valid(), is_valid);
+        let wanted = is_valid.then(|| format!("{report:?}"));
+        // Beside its owner, too.
+        assert_eq!(scanned(folder.path(), &asked), wanted);
+    }
+    assert_eq!(
+        Scan::begin(folder.path()).unwrap().owner().map(|name| name.contains("lucid")),
+        Some(true)
+    );
+    // Of a part of a chain it is not known which ids come again.
+    for part in
+        [Asked { from: Some(1), ..Asked::default() }, Asked { to: Some(3), ..Asked::default() }]
+    {
+        assert_eq!(scanned(folder.path(), &part), None);
+    }
+    drop(manager);
+    assert!(scanned(folder.path(), &all).is_some());
+    let blocks = folder.path().join("blocks");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&blocks).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 10, "{files:?}");
+    files.push(folder.path().join("TIP"));
+    for file in &files {
+        let whole = std::fs::read(file).unwrap();
+        let put = |bytes: &[u8]| std::fs::write(file, bytes).unwrap();
+        for at in [whole.len() / 3, whole.len() - 1] {
+            flip(file, at);
+            assert_eq!(scanned(folder.path(), &all), None, "{} at {at}", file.display());
+            put(&whole);
+        }
+        for end in [0, whole.len() / 2] {
+            put(whole.get(..end).unwrap());
+            assert_eq!(scanned(folder.path(), &all), None, "{} up to {end}", file.display());
+        }
+        put(&[whole.as_slice(), b"x"].concat());
+        assert_eq!(scanned(folder.path(), &all), None, "{} with more", file.display());
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(scanned(folder.path(), &all), None, "without {}", file.display());
+        put(&whole);
+    }
+    assert!(scanned(folder.path(), &all).is_some());
+    // A file of another place, or of another store, is none of this one.
+    let [second, third] = ["00000002.bodies", "00000003.bodies"].map(|name| blocks.join(name));
+    let away = folder.path().join("away");
+    for (from, to) in [(&second, &away), (&third, &second), (&away, &third)] {
+        std::fs::rename(from, to).unwrap();
+    }
+    assert_eq!(scanned(folder.path(), &all), None);
+    for (from, to) in [(&third, &away), (&second, &third), (&away, &second)] {
+        std::fs::rename(from, to).unwrap();
+    }
+    let other = tempfile::tempdir().unwrap();
+    drop(chain(other.path()));
+    let first = blocks.join("00000001.blocks");
+    let whole = std::fs::read(&first).unwrap();
+    std::fs::copy(other.path().join("blocks/00000001.blocks"), &first).unwrap();
+    assert_eq!(scanned(folder.path(), &all), None);
+    std::fs::write(&first, whole).unwrap();
+    assert!(scanned(folder.path(), &all).is_some());
+    // What was pruned is for the opened chain to tell from what is lost.
+    let manager = small(folder.path());
+    maintain(&manager, Wanted { full: true, cursor: None, keep: 6, suspects: &[] });
+    assert!(opened(&manager, &all).is_valid());
+    assert_eq!(scanned(folder.path(), &all), None);
 }
 
 #[test]

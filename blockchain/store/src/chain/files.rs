@@ -26,6 +26,7 @@ use super::{
     recovery,
 };
 use crate::damage::DamageList;
+use crate::disk::lengths::Lengths;
 use crate::disk::{self, Disk};
 use crate::frame;
 use crate::index::Index;
@@ -63,6 +64,7 @@ pub struct ChainFiles {
     /// Why writing stopped; beside the writer, so that asking does not wait for it.
     broken: RwLock<Option<String>>,
     ids_unknown: bool,
+    lengths: Lengths,
     damage: Mutex<DamageList>,
 }
 
@@ -95,6 +97,7 @@ impl ChainFiles {
             read_only: recovered.read_only,
             broken: RwLock::new(None),
             ids_unknown,
+            lengths: Lengths::default(),
             damage: Mutex::new(recovered.damage),
         })
     }
@@ -271,13 +274,8 @@ impl ChainStore for ChainFiles {
     }
 
     fn stored_bytes(&self) -> Result<u64, StoreError> {
-        let mut bytes = 0;
-        for role in Role::BOTH {
-            for number in role.numbers(self.disk.as_ref())? {
-                bytes += role.length(self.disk.as_ref(), number)?;
-            }
-        }
-        Ok(bytes)
+        let measured = self.lengths.total(self.disk.as_ref(), &[FOLDER]);
+        measured.map_err(StoreError::io(format!("measuring {FOLDER}/")))
     }
 
     fn height_of(&self, hash: &BlockHash) -> Result<Option<u64>, StoreError> {

@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{Access, FlockOperation, access};
 use rustix::io::Errno;
 
 use super::{DataFolder, Options, RUN, holder, is_store, link, no_store};
@@ -20,6 +20,7 @@ use crate::StoreError;
 use crate::disk::Disk;
 use crate::disk::real::RealDisk;
 use crate::disk::view::{Settled, View};
+use crate::error::{NO_PERMISSION, READ_ONLY};
 use crate::index::Index;
 use crate::index::temporary::{self, Room};
 
@@ -163,6 +164,20 @@ pub fn beside(root: &Path) -> Result<Beside, StoreError> {
         Ok(()) => Ok(Beside::Nobody(Some(file))),
         Err(Errno::WOULDBLOCK) => Ok(Beside::Owner(holder(&mut file))),
         Err(_) => Ok(Beside::Nobody(None)),
+    }
+}
+
+/// Why a folder cannot be written to, if so.
+pub(crate) fn unwritable(root: &Path) -> Option<&'static str> {
+    let lock = root.join(RUN).join("lock");
+    let asked = match access(&lock, Access::WRITE_OK) {
+        Err(Errno::NOENT) => access(root, Access::WRITE_OK),
+        asked => asked,
+    };
+    match asked {
+        Err(Errno::ROFS) => Some(READ_ONLY),
+        Err(Errno::ACCESS | Errno::PERM) => Some(NO_PERMISSION),
+        _ => None,
     }
 }
 

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use lucid_api::v1::validation::{ChainValidation, ValidateChain};
 use lucid_block_manager::given::Pins;
-use lucid_block_manager::ops::validate_chain::validate_chain;
+use lucid_block_manager::ops::validate_chain::{validate_chain, validate_scan};
 use lucid_block_manager::ops::validate_texts::{Asked, ChainReport, validate_texts};
 use lucid_block_manager::reply;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
+use lucid_store::chain::scan::Scan;
 
 use super::lines::{Lines, sentence};
 use super::{Where, existing, scratch};
 use crate::cmd::{DONE, FAILED, now};
 use crate::output::Output;
+use crate::place::reading::FORBIDDEN;
 use crate::progress::Progress;
 use crate::text;
 
@@ -77,16 +79,7 @@ impl Validate {
                 let (start, end) = (self.from, self.to);
                 client.validate_chain(&ValidateChain { start, end, records: self.records })?
             }
-            (None, None) => {
-                let opened = at.open("validate", existing(), output)?;
-                let report =
-                    validate_chain(opened.chain.as_ref(), now(), &asked, self.records, |so_far| {
-                        show(&progress, so_far);
-                        ControlFlow::Continue(())
-                    })?;
-                opened.close()?;
-                reply::chain_validation(&report, now())
-            }
+            (None, None) => self.of_folder(at, &asked, &progress, output)?,
         };
         let elapsed = progress.elapsed();
         drop(progress);
@@ -95,6 +88,55 @@ impl Validate {
         }
         output.result(&found, |found| said(found, elapsed))?;
         Ok(if found.valid { DONE } else { FAILED })
+    }
+
+    /// A chain in which nothing is wrong is judged from its files, beside whoever writes to it. What is wrong
+    /// with any other is said by the chain itself, opened.
+    fn of_folder(
+        &self,
+        at: &Where<'_>,
+        asked: &Asked,
+        progress: &Progress,
+        output: &Output,
+    ) -> anyhow::Result<ChainValidation> {
+        at.needs_folder()?;
+        if let Some(scan) = self.scan(at) {
+            let (tip, owner) = (scan.tip(), scan.owner().map(str::to_owned));
+            let why = match at.home.read_only {
+                true => Some(FORBIDDEN),
+                false => scan.unwritable(),
+            };
+            let shown = |so_far: &ChainReport| show(progress, so_far);
+            if let Some(report) = validate_scan(scan, now(), asked, scratch(), shown) {
+                if let Some(why) = why {
+                    let root = at.folder();
+                    output.note(&format!("nothing is written to {}: {why}", root.display()));
+                }
+                if let Some(owner) = owner {
+                    let height = tip.height;
+                    output.note(&format!(
+                        "the chain is in use by {owner}: what was committed when validating began is \
+                         judged, up to block {height}"
+                    ));
+                }
+                return Ok(reply::chain_validation(&report, now()));
+            }
+        }
+        let opened = at.open("validate", existing(), output)?;
+        let report = validate_chain(opened.chain.as_ref(), now(), asked, self.records, |so_far| {
+            show(progress, so_far);
+            ControlFlow::Continue(())
+        })?;
+        opened.close()?;
+        Ok(reply::chain_validation(&report, now()))
+    }
+
+    /// The files of the chain, where all of it is to be judged. A key that is given is one that the chain is to
+    /// be opened with.
+    fn scan(&self, at: &Where<'_>) -> Option<Scan> {
+        let is_keyed = at.home.key_file.is_some() || at.home.passphrase().is_some();
+        let is_plain = !self.records && at.home.blocks.is_none() && !is_keyed;
+        if is_plain { Scan::begin(&at.folder()).ok() } else { None }
     }
 }
 
