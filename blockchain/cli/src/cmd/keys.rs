@@ -171,7 +171,15 @@ impl Keys {
                     output.item(&list(folder)?, describe)?;
                 }
             }
-            Verb::Show { which, .. } => show(&folders, *which, output)?,
+            Verb::Show { which, .. } => {
+                // A key that is given is honoured, though it is not needed.
+                if home.key_file.is_some() || home.passphrase().is_some() {
+                    for folder in keyed() {
+                        folder.keys.list()?;
+                    }
+                }
+                show(&folders, *which, output)?;
+            }
             Verb::Rotate => {
                 for folder in keyed() {
                     let epoch = folder.keys.rotate()?;

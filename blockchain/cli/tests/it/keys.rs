@@ -205,7 +205,7 @@ fn a_store_that_is_made_under_a_key_file_makes_it_and_opens_with_it_alone() {
 }
 
 /// How `lucid` is told, and what each verb needs besides.
-const VERBS: [(&str, &[&str]); 26] = [
+const VERBS: [(&str, &[&str]); 27] = [
     ("archive", &["file", "--session", "again"]),
     ("append", &["file", "--session", "streamed"]),
     ("seal", &["open"]),
@@ -213,6 +213,7 @@ const VERBS: [(&str, &[&str]); 26] = [
     ("mirror", &["second-store"]),
     ("ls", &[]),
     ("show", &["first"]),
+    ("keys show", &["--public"]),
     ("cat", &["first", "file"]),
     ("restore", &["first", "-o", "restored"]),
     ("verify", &["--all"]),
