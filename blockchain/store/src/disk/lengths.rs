@@ -107,7 +107,7 @@ mod tests {
             disk.create_folder(folder).unwrap();
             for number in 0..50 {
                 let file = disk.create(&format!("{folder}/{number:08}")).unwrap();
-                file.append(&[&vec![1; 10]]).unwrap();
+                file.append(&[&[1; 10]]).unwrap();
             }
         }
         let total = || {
