@@ -19,7 +19,7 @@ pub(crate) use read::{Reader, sort_members};
 pub(crate) use write::write_text;
 use write::write_value;
 
-use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_DIGITS_MAX};
+use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_DIGITS_MAX, JSON_VALUES_MAX};
 
 /// One JSON value. Values that were read are sound; values that were built are checked when they
 /// become a transaction.
@@ -88,6 +88,12 @@ pub enum JsonFault {
     )]
     IntegerTooLong {
         /// Offset of the number.
+        at: usize,
+    },
+    /// More values than a transaction can have.
+    #[error("there are over {JSON_VALUES_MAX} values at byte {at}: no transaction has so many")]
+    TooMany {
+        /// Offset behind the one too many.
         at: usize,
     },
     /// Nested too deep.

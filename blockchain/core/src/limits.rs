@@ -9,6 +9,9 @@ pub const BLOCK_TRANSACTIONS_MAX: usize = 10_000;
 pub const BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Nesting of a transaction: deeper texts are refused before they can exhaust a stack.
 pub const JSON_DEPTH_MAX: usize = 64;
+/// Values that are held at a time while one is read: each takes three bytes of a canonical text at least, so
+/// more than these are of no transaction that fits. Texts with more are refused before they fill the memory.
+pub const JSON_VALUES_MAX: usize = TRANSACTION_BYTES_MAX / 3;
 /// Digits of an integer, where Python itself stops converting.
 pub const JSON_INTEGER_DIGITS_MAX: usize = 4_300;
 /// A block's time may lie this far ahead of the clock, and a candidate's this far behind it.

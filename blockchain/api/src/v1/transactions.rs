@@ -1,8 +1,11 @@
 //! Transactions: what submitting one answers, and where one is. A transaction itself travels as
 //! its own text.
 
+use std::fmt;
+
 use lucid_core::digest::{BlockHash, MerkleRoot, TransactionHash};
 use lucid_core::sign::{PublicKey, Signature};
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -99,12 +102,40 @@ pub struct TransactionProof {
 /// The most transactions of one batch.
 pub const BATCH_MAX: usize = 100;
 
+/// Reads texts, and not many more than a batch has: a list of small values takes many times the memory of
+/// its text.
+fn batch<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<RawValue>>, D::Error> {
+    struct Batch;
+    impl<'de> Visitor<'de> for Batch {
+        type Value = Vec<Box<RawValue>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of transactions")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut batch = Vec::new();
+            while let Some(item) = items.next_element()? {
+                batch.push(item);
+                if batch.len() > BATCH_MAX {
+                    let detail =
+                        format_args!("over {BATCH_MAX} transactions; 1 to {BATCH_MAX} are a batch");
+                    return Err(A::Error::custom(detail));
+                }
+            }
+            Ok(batch)
+        }
+    }
+    from.deserialize_seq(Batch)
+}
+
 /// `POST /api/v1/transactions/batch`: 1 to 100 transactions, each as it would be posted alone.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitBatch {
     /// Their texts.
     #[schema(value_type = Vec<Object>)]
+    #[serde(deserialize_with = "batch")]
     pub transactions: Vec<Box<RawValue>>,
 }
 
@@ -161,7 +192,7 @@ pub struct PendingTransactions {
 #[serde(default, deny_unknown_fields)]
 pub struct ProposeBlock {
     /// Submitted first; when one of them is refused, nothing is done.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "batch")]
     #[schema(value_type = Vec<Object>)]
     pub transactions: Vec<Box<RawValue>>,
     /// The public key that is to sign, in base64: this authority's own.

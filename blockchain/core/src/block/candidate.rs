@@ -167,7 +167,7 @@ impl Candidate {
     }
 
     fn read(bytes: &[u8], posted: bool) -> Result<Self, JsonFault> {
-        let mut reader = Reader::new(bytes)?;
+        let mut reader = Reader::new(bytes)?.within_bounds();
         let sent = Sent::read(&mut reader, posted)?;
         reader.finish()?;
         Ok(Self::of_fields(&Json::Object(sent.fields), sent.items, sent.surplus))
@@ -251,7 +251,7 @@ impl Sent {
                             return drafts.read(reader);
                         }
                         sent.surplus += 1;
-                        reader.value().map(drop)
+                        reader.pass_value()
                     })?;
                     sent.items.extend(drafts.finish().map(Item));
                     Json::List(Vec::new())

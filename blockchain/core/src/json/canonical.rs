@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use super::read::Reader;
 use super::write::{write_float, write_text};
 use super::{Json, JsonFault};
+use crate::limits::JSON_VALUES_MAX;
 
 /// Where a canonical text is.
 #[derive(Debug, Clone, Copy)]
@@ -167,8 +168,7 @@ impl<'a> Canonical<'a> {
                 _ => false,
             };
             *exact &= joined && matches!(head, Piece::Given(_));
-            self.members.push(Member { key, head, value, joined });
-            Ok(())
+            self.push(reader, Member { key, head, value, joined })
         })?;
         let members = self.members.get_mut(base..).unwrap_or_default();
         if !members.is_sorted_by(|left, right| left.key < right.key) {
@@ -197,10 +197,17 @@ impl<'a> Canonical<'a> {
             let value = self.value(reader, depth)?;
             *exact &= matches!(value, Piece::Given(_));
             let (key, head) = (Cow::Borrowed(""), Piece::Given(""));
-            self.members.push(Member { key, head, value, joined: false });
-            Ok(())
+            self.push(reader, Member { key, head, value, joined: false })
         })?;
         Ok(exact.then(|| reader.since(start)))
+    }
+
+    fn push(&mut self, reader: &Reader<'a>, member: Member<'a>) -> Result<(), JsonFault> {
+        if self.members.len() >= JSON_VALUES_MAX {
+            return Err(JsonFault::TooMany { at: reader.at() });
+        }
+        self.members.push(member);
+        Ok(())
     }
 
     /// Takes members off the stack and makes one text of them, in place of what was made for them.

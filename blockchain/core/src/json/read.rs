@@ -6,18 +6,20 @@
 use std::borrow::Cow;
 
 use super::{Json, JsonFault};
-use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_DIGITS_MAX};
+use crate::limits::{JSON_DEPTH_MAX, JSON_INTEGER_DIGITS_MAX, JSON_VALUES_MAX};
 
 /// A position in a JSON text.
 pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Values that may still be read into a tree.
+    values: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, JsonFault> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Self { text, at: 0 }),
+            Ok(text) => Ok(Self { text, at: 0, values: usize::MAX }),
             Err(fault) => Err(JsonFault::NotUtf8 { at: fault.valid_up_to() }),
         }
     }
@@ -43,13 +45,28 @@ impl<'a> Reader<'a> {
         self.here()
     }
 
+    /// Lets no more values be read into trees than a transaction may have.
+    pub(crate) fn within_bounds(mut self) -> Self {
+        self.values = JSON_VALUES_MAX;
+        self
+    }
+
     /// One value, with all the depth that a transaction may have.
     pub(crate) fn value(&mut self) -> Result<Json, JsonFault> {
         self.value_within(JSON_DEPTH_MAX)
     }
 
+    /// The same, where only that it is one matters.
+    pub(crate) fn pass_value(&mut self) -> Result<(), JsonFault> {
+        let values = self.values;
+        self.value()?;
+        self.values = values;
+        Ok(())
+    }
+
     /// One value that nests at most `depth` levels.
     pub(crate) fn value_within(&mut self, depth: usize) -> Result<Json, JsonFault> {
+        self.values = self.values.checked_sub(1).ok_or(JsonFault::TooMany { at: self.at })?;
         let inner =
             |reader: &Self| depth.checked_sub(1).ok_or(JsonFault::TooDeep { at: reader.at });
         match self.peek() {
