@@ -4,17 +4,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::v1::maintenance::ProgressState;
 use lucid_core::time::Timestamp;
+use lucid_http::budget::{Budget, kept};
+use lucid_http::extract::JSON;
 use lucid_http::health::Report;
+use lucid_http::places::Places;
 use lucid_http::porch::Porch;
 use lucid_http::reply::Reply;
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::Opened;
-use crate::budget::Budget;
 use crate::clock;
 use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::foreground::Foreground;
@@ -28,6 +34,54 @@ use crate::workers::Anchoring;
 /// Requests that wait for a session at once: far fewer than may be in work, so that others have room.
 pub const WAITING_MAX: usize = 128;
 
+/// Threads that requests have at once, for ops that are short. The runtime has twice as many, so what the
+/// service does unasked always finds one.
+pub const OPS_MAX: usize = 512;
+/// Answers that may be large and are made at once: pages, trees, proofs, chunks in JSON.
+pub const LARGE_MAX: usize = 8;
+/// Downloads that are read at once. One whose caller does not take what is read waits without a thread.
+pub const READING_MAX: usize = 32;
+/// Small ones, which do not wait behind large ones.
+pub const SMALL_MAX: usize = 16;
+/// Downloads up to so many bytes are small.
+pub const SMALL_BYTES: u64 = 256 << 10;
+/// Tar streams at once. They cannot be left off and gone on with, so each keeps a thread while its caller
+/// reads.
+pub const TARS_MAX: usize = 16;
+/// Sessions that are verified at once, each on every core.
+pub const VERIFYING_MAX: usize = 4;
+/// What streams may hold together: eight at full speed, thousands that trickle.
+const STREAMS_BYTES: usize = 64 << 20;
+
+/// How much goes on at once.
+pub struct Rooms {
+    /// Short ops.
+    pub ops: Places,
+    /// Answers that may be large.
+    pub large: Places,
+    /// Downloads.
+    pub reading: Places,
+    /// Small downloads.
+    pub small: Places,
+    /// Tar streams.
+    pub tars: Places,
+    /// Verifications of whole sessions.
+    pub verifying: Places,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self {
+            ops: Places::new("requests", OPS_MAX),
+            large: Places::new("large answers", LARGE_MAX),
+            reading: Places::new("downloads", READING_MAX),
+            small: Places::new("downloads", SMALL_MAX),
+            tars: Places::new("tar streams", TARS_MAX),
+            verifying: Places::new("verifications of sessions", VERIFYING_MAX),
+        }
+    }
+}
+
 /// The drawers of a running service.
 pub struct App {
     /// The data folder.
@@ -38,10 +92,12 @@ pub struct App {
     pub chunks: ChunkSettings,
     /// Threads for one request that has much to compute.
     pub threads: usize,
-    /// Memory for uploads that are taken whole.
-    pub bodies: Budget,
-    /// Memory for streams.
+    /// Memory for streams: their own, because a recording must not wait for somebody's slow batch.
     pub streams: Budget,
+    /// Memory for replies that their callers have not read yet.
+    pub replies: Budget,
+    /// How much goes on at once.
+    pub rooms: Rooms,
     /// How long a live stream may be silent before it counts as unterminated.
     pub session_timeout: Duration,
     /// The delivery of anchors.
@@ -86,8 +142,9 @@ impl App {
             opened,
             chunks: config.chunks.clone(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            bodies: Budget::for_bodies(),
-            streams: Budget::for_streams(),
+            streams: Budget::new(STREAMS_BYTES),
+            replies: Budget::default(),
+            rooms: Rooms::default(),
             session_timeout: config.session_timeout,
             anchoring,
             jobs: jobs.into(),
@@ -107,13 +164,16 @@ impl App {
         clock::now().plus_seconds(seconds.saturating_neg())
     }
 
-    /// Runs an op on a thread that may block.
+    /// Runs an op on a thread that may block. What its request holds of memory is held until it ends, even
+    /// if its caller has left.
     pub async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         op: impl FnOnce(&Self) -> Result<T, OpError> + Send + 'static,
     ) -> Reply<T> {
-        let (app, span) = (self.clone(), tracing::Span::current());
+        let (app, span, kept) = (self.clone(), tracing::Span::current(), kept());
+        let place = self.rooms.ops.wait().await;
         let done = tokio::task::spawn_blocking(move || {
+            let _held = (place, kept);
             let _waiting = app.foreground.wait();
             span.in_scope(|| op(&app))
         });
@@ -124,6 +184,31 @@ impl App {
                 Err(_) => Err(OpError::Abandoned.into()),
             },
         }
+    }
+
+    /// The same for an answer that may be large: few are made at once, and what is made counts until it is
+    /// sent.
+    pub async fn run_large<T: Serialize + Send + 'static>(
+        self: &Arc<Self>,
+        op: impl FnOnce(&Self) -> Result<T, OpError> + Send + 'static,
+    ) -> Reply<Response> {
+        let made = self.run_bytes(move |app| {
+            let answer = op(app)?;
+            serde_json::to_vec(&answer).map_err(|error| OpError::Fault(error.to_string()))
+        });
+        Ok(([(CONTENT_TYPE, JSON)], made.await?).into_response())
+    }
+
+    /// The same for bytes.
+    pub async fn run_bytes(
+        self: &Arc<Self>,
+        op: impl FnOnce(&Self) -> Result<Vec<u8>, OpError> + Send + 'static,
+    ) -> Reply<Bytes> {
+        let place = self.rooms.large.take().await?;
+        let (bytes, _place) = self.run(move |app| Ok((op(app)?, place))).await?;
+        let mut held = self.replies.nothing();
+        held.take(bytes.len()).await?;
+        Ok(held.around(bytes))
     }
 
     /// What single chunks may be.

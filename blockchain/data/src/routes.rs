@@ -6,7 +6,6 @@
 
 pub mod anchors;
 pub mod append;
-mod body;
 pub mod chunk;
 pub mod chunks;
 pub mod content;
@@ -25,8 +24,7 @@ pub mod verification;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::HeaderName;
 use lucid_api::headers::UPLOAD_OFFSET as OFFSET;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
@@ -44,6 +42,9 @@ type Desk = State<Arc<App>>;
 
 /// The header that says where a session's next byte goes.
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static(OFFSET);
+
+/// What names the leaves of a tree: the names may be short.
+const TREES: Limits = Limits::new(32 << 20, 120, 12);
 
 /// Every route, by what a request of it may cost.
 pub fn table(app: Arc<App>) -> OpenApiRouter {
@@ -72,16 +73,16 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
         .routes(routes!(chunk::put_session_chunk))
         .routes(routes!(chunk::add_session_chunk, chunk::list_session_chunks))
         .routes(routes!(chunk::get_chunk, chunk::delete_chunk))
-        .routes(routes!(merkle::build_tree))
         .routes(routes!(verification::verify_chunk));
+    let trees = OpenApiRouter::new().routes(routes!(merkle::build_tree));
     let patient = OpenApiRouter::new()
         .routes(routes!(sessions::seal_session))
         .routes(routes!(sessions::get_session, sessions::head_session, removal::remove_session))
         .routes(routes!(proofs::prove_session))
         .routes(routes!(proofs::prove_chunk))
         .routes(routes!(chunks::store_chunks));
-    let streaming = OpenApiRouter::new()
-        .routes(routes!(append::append_stream))
+    let streaming = OpenApiRouter::new().routes(routes!(append::append_stream));
+    let lasting = OpenApiRouter::new()
         .routes(routes!(chunks::get_chunks))
         .routes(routes!(chunk::get_chunk_raw))
         .routes(routes!(content::get_data))
@@ -93,7 +94,9 @@ pub fn table(app: Arc<App>) -> OpenApiRouter {
     Limits::ORDINARY
         .around(ordinary)
         .merge(Limits::LARGE.around(large))
+        .merge(TREES.around(trees))
         .merge(Limits::BATCH.around(patient))
+        .merge(Limits::LASTING.around(lasting))
         .merge(Limits::STREAM.around(streaming))
         .with_state(app)
 }
@@ -116,11 +119,6 @@ fn session_id(text: &str) -> Reply<SessionId> {
 /// Refuses what can be read and is not allowed.
 fn invalid(sentence: impl Into<String>) -> Refusal {
     Refusal::new(ErrorCode::Invalid, sentence)
-}
-
-/// The body's length, if the caller knows it.
-fn content_length(given: &HeaderMap) -> Option<usize> {
-    given.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// How many items a page is to have.

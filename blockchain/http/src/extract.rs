@@ -13,7 +13,13 @@ use lucid_api::percent;
 use lucid_api::problem::ErrorCode;
 use serde::de::DeserializeOwned;
 
-use crate::reply::{Refusal, code};
+use crate::budget::kept;
+use crate::limits::Body;
+use crate::reply::{Refusal, Reply, code};
+use crate::stream::Upload;
+
+/// A text that takes long to read takes so at least.
+const LONG_BYTES: usize = 64 << 10;
 
 /// The media type of JSON.
 pub const JSON: &str = "application/json";
@@ -22,13 +28,12 @@ pub const JSON: &str = "application/json";
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         expect(request.headers(), JSON)?;
-        let Whole(body) = Whole::from_request(request, state).await?;
-        read_json(&body).map(Self)
+        read_long(text(request).await?).await.map(Self)
     }
 }
 
@@ -36,20 +41,33 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 #[derive(Debug, Clone, Copy)]
 pub struct JsonOrNone<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOrNone<T> {
+impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for JsonOrNone<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         let said = request.headers().contains_key(CONTENT_TYPE);
         if said {
             expect(request.headers(), JSON)?;
         }
-        match Whole::from_request(request, state).await? {
-            Whole(body) if body.is_empty() => read_json(b"{}").map(Self),
-            Whole(_) if !said => Err(unsupported(JSON)),
-            Whole(body) => read_json(&body).map(Self),
+        match text(request).await? {
+            body if body.is_empty() => read_json(b"{}").map(Self),
+            _ if !said => Err(unsupported(JSON)),
+            body => read_long(body).await.map(Self),
         }
     }
+}
+
+/// Reads a text where that keeps no other request waiting.
+async fn read_long<T: DeserializeOwned + Send + 'static>(text: Vec<u8>) -> Reply<T> {
+    if text.len() <= LONG_BYTES {
+        return read_json(&text);
+    }
+    let kept = kept();
+    let read = tokio::task::spawn_blocking(move || {
+        let _kept = kept;
+        read_json(&text)
+    });
+    read.await.unwrap_or_else(|error| Err(Refusal::new(ErrorCode::Internal, error.to_string())))
 }
 
 /// Reads a text as the API documents JSON.
@@ -70,10 +88,9 @@ pub struct JsonText(pub String);
 impl<S: Send + Sync> FromRequest<S> for JsonText {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         expect(request.headers(), JSON)?;
-        let Whole(body) = Whole::from_request(request, state).await?;
-        match String::from_utf8(body.into()) {
+        match String::from_utf8(text(request).await?) {
             Ok(text) => Ok(Self(text)),
             Err(_) => Err(Refusal::new(ErrorCode::Malformed, "the body is not UTF-8")),
         }
@@ -87,12 +104,24 @@ pub struct Whole(pub Bytes);
 impl<S: Send + Sync> FromRequest<S> for Whole {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        match Bytes::from_request(request, state).await {
-            Ok(body) => Ok(Self(body)),
-            Err(rejection) => Err(refuse(rejection.status(), rejection.body_text())),
-        }
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        whole(request, false).await.map(|body| Self(body.into()))
     }
+}
+
+/// A text in JSON, counted as what it becomes.
+async fn text(request: Request) -> Reply<Vec<u8>> {
+    whole(request, true).await
+}
+
+async fn whole(request: Request, is_json: bool) -> Reply<Vec<u8>> {
+    let mut upload = Upload::of(request);
+    let Body::Whole { bytes, growth, .. } = upload.allowance().limits.body else {
+        let detail = "this route takes its body piece by piece";
+        return Err(Refusal::new(ErrorCode::Internal, detail));
+    };
+    let too_large = format!("the body has at most {bytes} bytes");
+    upload.whole(bytes, if is_json { growth } else { 1 }, &too_large).await
 }
 
 /// The named values of a query.

@@ -55,12 +55,14 @@
 //! }
 //! ```
 
+pub mod budget;
 pub mod config;
 pub mod extract;
 pub mod health;
 pub mod healthcheck;
 pub mod layers;
 pub mod limits;
+pub mod places;
 pub mod porch;
 pub mod reply;
 pub mod serve;

@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::budget::Budget;
 use crate::config::CommonConfig;
 use crate::health::{Probe, Report};
 use crate::layers::{Callers, Cors, Gate, Tidy, admit, callers, observe, panicked, wording};
@@ -36,6 +37,7 @@ pub struct Porch {
     probe: Probe,
     callers: Callers,
     concurrent_requests: usize,
+    bodies: Budget,
     alias: Option<(&'static str, &'static str)>,
 }
 
@@ -51,6 +53,7 @@ impl Porch {
             probe: Arc::new(probe),
             callers: Callers { hosts: config.hosts.clone(), cors: config.cors.clone() },
             concurrent_requests: CONCURRENT_REQUESTS,
+            bodies: Budget::default(),
             alias: None,
         }
     }
@@ -58,6 +61,12 @@ impl Porch {
     /// Serves everything below `to` also below `from`.
     pub fn alias(mut self, from: &'static str, to: &'static str) -> Self {
         self.alias = Some((from, to));
+        self
+    }
+
+    /// Lets bodies that are taken whole share this memory.
+    pub fn bodies(mut self, bodies: Budget) -> Self {
+        self.bodies = bodies;
         self
     }
 
@@ -81,7 +90,8 @@ impl Porch {
             .merge(docs::routes(self.service, openapi))
             .merge(telemetry::routes())
             // A route that was not given limits has the ordinary one.
-            .layer(DefaultBodyLimit::max(Limits::ORDINARY.body_bytes.unwrap_or_default()))
+            .layer(DefaultBodyLimit::max(Limits::ORDINARY.body_bytes()))
+            .layer(Extension(self.bodies))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(from_fn_with_state(Gate::new(self.concurrent_requests), admit))
             .layer(RequestBodyTimeoutLayer::new(IDLE))

@@ -10,14 +10,15 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderValue;
-use axum::http::header::EXPECT;
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use http_body::Frame;
 use lucid_api::problem::ErrorCode;
 use tokio::sync::mpsc;
 use tower_http::timeout::TimeoutError;
 
-use crate::limits::IDLE;
-use crate::reply::Refusal;
+use crate::budget::keep;
+use crate::limits::{Allowance, IDLE};
+use crate::reply::{Refusal, Reply};
 
 /// What a refused caller may still have sent on its way.
 const DRAINED_BYTES_MAX: usize = 64 << 20;
@@ -27,10 +28,16 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 /// Pieces of a download that wait for the caller.
 const WAITING_PIECES: usize = 4;
 
-/// A request's body, piece by piece. Its route needs [`crate::limits::Limits::STREAM`].
+/// A whole body is given the room it announces once it is longer than this.
+const BEGUN: usize = 64 << 10;
+
+/// A request's body, piece by piece or whole.
 #[derive(Debug)]
 pub struct Upload {
     body: Body,
+    allowance: Allowance,
+    /// What the caller says its length is.
+    announced: Option<usize>,
     /// Whether the caller waits to be asked for the body, and was not.
     waits: bool,
 }
@@ -48,7 +55,10 @@ impl Upload {
     pub(crate) fn of(request: Request) -> Self {
         let expects = request.headers().get(EXPECT).map(HeaderValue::as_bytes);
         let waits = expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-        Self { body: request.into_body(), waits }
+        let announced = request.headers().get(CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+        let allowance = Allowance::of(&request);
+        Self { body: request.into_body(), allowance, announced, waits }
     }
 
     /// Refuses once the rest of the body has been read: a caller that is still sending when the
@@ -69,6 +79,48 @@ impl Upload {
         };
         let _too_slow = tokio::time::timeout(DRAINED_WITHIN, drain).await;
         refusal
+    }
+
+    /// Reads all of it within the time that its route allows: at most `most` bytes, each of which
+    /// takes `growth` times its room in memory, once it is what it becomes. That is counted until the
+    /// request is done with.
+    pub async fn whole(&mut self, most: usize, growth: usize, too_large: &str) -> Reply<Vec<u8>> {
+        let allowance = self.allowance.clone();
+        let gathered = self.gather(most, growth, too_large);
+        match tokio::time::timeout(allowance.reading(), gathered).await {
+            Ok(Ok(whole)) => Ok(whole),
+            Ok(Err(refusal)) => Err(self.refuse(refusal).await),
+            // It had its time.
+            Err(_) => Err(allowance.too_slow()),
+        }
+    }
+
+    async fn gather(&mut self, most: usize, growth: usize, too_large: &str) -> Reply<Vec<u8>> {
+        let too_large = || Refusal::new(ErrorCode::TooLarge, too_large);
+        if self.announced.is_some_and(|length| length > most) {
+            return Err(too_large());
+        }
+        let (mut whole, mut held) = (Vec::new(), self.allowance.bodies.nothing());
+        while let Some(bytes) = self.next().await {
+            let bytes = bytes?;
+            let so_far = whole.len() + bytes.len();
+            if so_far > most {
+                return Err(too_large());
+            }
+            held.take(bytes.len().saturating_mul(growth)).await?;
+            if whole.len() <= BEGUN && so_far > BEGUN {
+                // Memory that nobody writes to is not there yet.
+                whole.reserve_exact(self.announced.unwrap_or(so_far).saturating_sub(whole.len()));
+            }
+            whole.extend_from_slice(&bytes);
+        }
+        keep(held);
+        Ok(whole)
+    }
+
+    /// What its route allows.
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 
     /// The next piece; `None` at the end. A body that breaks off is a refusal, so that half an
@@ -115,10 +167,43 @@ pub struct Sender(mpsc::Sender<Option<Bytes>>);
 #[error("the caller is gone")]
 pub struct Gone;
 
+/// A piece that was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The caller is gone.
+    Gone,
+    /// The caller does not read; this is the piece.
+    Slow(Bytes),
+}
+
 impl Sender {
     /// Hands over a piece from a blocking thread; waits while the caller is slow.
     pub fn blocking_send(&self, piece: Bytes) -> Result<(), Gone> {
         self.0.blocking_send(Some(piece)).map_err(|_| Gone)
+    }
+
+    /// Hands over a piece from a blocking thread, if there is room for it before long. Otherwise it
+    /// comes back, so that the thread need not wait for a caller that does not read.
+    pub fn offer(&self, piece: Bytes, before: Duration) -> Result<(), NotTaken> {
+        let piece = match self.0.try_send(Some(piece)) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(NotTaken::Gone),
+            Err(mpsc::error::TrySendError::Full(piece)) => piece,
+        };
+        let room = async { tokio::time::timeout(before, self.0.reserve()).await };
+        match tokio::runtime::Handle::current().block_on(room) {
+            Ok(Ok(room)) => {
+                room.send(piece);
+                Ok(())
+            }
+            Ok(Err(_)) => Err(NotTaken::Gone),
+            Err(_) => Err(NotTaken::Slow(piece.unwrap_or_default())),
+        }
+    }
+
+    /// Waits until the caller has taken everything.
+    pub async fn taken(&self) -> Result<(), Gone> {
+        self.0.reserve_many(WAITING_PIECES).await.map(drop).map_err(|_| Gone)
     }
 
     /// Hands over a piece; waits while the caller is slow.

@@ -6,9 +6,12 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::sync::SyncStatus;
+use lucid_http::budget::{Budget, kept};
 use lucid_http::health::Report;
+use lucid_http::places::Places;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use lucid_store::StoreError;
@@ -18,7 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::now;
 use crate::follower::Follower;
-use crate::limits::RELAYS_MAX;
+use crate::limits::{LARGE_MAX, OPS_MAX, RELAYS_MAX};
 use crate::maintenance::Maintenance;
 use crate::ops::maintain_chain::known_suspects;
 use crate::problems;
@@ -38,6 +41,10 @@ struct Shared {
     sealing_fault: Mutex<Option<String>>,
     block_interval: Duration,
     relays: Arc<Semaphore>,
+    ops: Places,
+    large: Places,
+    /// Memory for replies that their callers have not read yet.
+    replies: Budget,
     follower: OnceLock<Follower>,
     validating: Validating,
     maintenance: Maintenance,
@@ -68,6 +75,9 @@ impl App {
             sealing_fault: Mutex::new(None),
             block_interval,
             relays: Arc::new(Semaphore::new(RELAYS_MAX)),
+            ops: Places::new("requests", OPS_MAX),
+            large: Places::new("large answers", LARGE_MAX),
+            replies: Budget::default(),
             follower: OnceLock::new(),
             validating: Validating::default(),
             maintenance: Maintenance::default(),
@@ -113,8 +123,35 @@ impl App {
         .await
     }
 
-    /// Runs an op where it may block.
+    /// Runs an op of a request where it may block. What its request holds of memory is held until it ends,
+    /// even if its caller has left.
     pub async fn run<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
+        let held = (self.0.ops.wait().await, kept());
+        self.run_unasked(move |opened| {
+            let _held = held;
+            op(opened)
+        })
+        .await
+    }
+
+    /// The same for an answer that may be large: few are made at once, and what is made counts until it is
+    /// sent.
+    pub async fn run_large(
+        &self,
+        op: impl FnOnce(&Opened) -> Reply<Vec<u8>> + Send + 'static,
+    ) -> Reply<Bytes> {
+        let place = self.0.large.take().await?;
+        let (bytes, _place) = self.run(move |opened| Ok((op(opened)?, place))).await?;
+        let mut held = self.0.replies.nothing();
+        held.take(bytes.len()).await?;
+        Ok(held.around(bytes))
+    }
+
+    /// Runs what nobody asked for. It waits for no request.
+    pub async fn run_unasked<T: Send + 'static>(
         &self,
         op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
     ) -> Reply<T> {

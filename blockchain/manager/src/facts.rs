@@ -511,15 +511,25 @@ pub fn pending(vault: &Vault, from: u64, limit: usize) -> Result<Vec<Waiting>, S
     read_waiting(vault, rows)
 }
 
-/// Up to `limit` pending transactions behind the first `skip`.
+/// Up to `limit` pending transactions behind the first `skip`; `None` once their texts have over `bytes`.
 pub fn pending_behind(
     vault: &Vault,
     skip: usize,
     limit: usize,
-) -> Result<Vec<Waiting>, StoreError> {
-    let mut rows = vault.index().scan(&[ORDER], &[TICKET], skip.saturating_add(limit), false)?;
-    rows.drain(..skip.min(rows.len()));
-    read_waiting(vault, rows)
+    bytes: usize,
+) -> Result<Option<Vec<Waiting>>, StoreError> {
+    let rows = vault.index().scan(&[ORDER], &[TICKET], skip.saturating_add(limit), false)?;
+    let (mut waiting, mut taken) = (Vec::new(), 0);
+    for row in rows.into_iter().skip(skip) {
+        for one in read_waiting(vault, vec![row])? {
+            taken += one.transaction.text().len();
+            waiting.push(one);
+        }
+        if taken > bytes {
+            return Ok(None);
+        }
+    }
+    Ok(Some(waiting))
 }
 
 fn read_waiting(vault: &Vault, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Waiting>, StoreError> {

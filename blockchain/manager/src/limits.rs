@@ -10,3 +10,7 @@ pub const POOL_BYTES_MAX: u64 = 256 << 20;
 /// Requests that a follower hands on at once. Each holds a thread while its peer is silent, and far more
 /// threads than this are there for whoever only reads.
 pub const RELAYS_MAX: usize = 32;
+/// Threads that requests have at once. The runtime has twice as many, so blocks are sealed whatever is asked.
+pub const OPS_MAX: usize = 256;
+/// Answers that may be large and are made at once: blocks and runs of them, pages.
+pub const LARGE_MAX: usize = 8;

@@ -11,14 +11,17 @@ mod sync;
 mod transactions;
 mod validation;
 
-use lucid_http::limits::Limits;
+use lucid_http::limits::{Answer, Limits};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 
-/// Routes that say little and take as long as the chain is.
-const UNHURRIED: Limits = Limits { body_bytes: Some(64 << 10), time: None };
+/// Routes that are told little and take as long as the chain is. One of each runs at a time.
+const UNHURRIED: Limits = Limits { answer: Answer::Lasting, ..Limits::new(64 << 10, 30, 16) };
+/// Routes that take one block, or a batch of transactions: read into canonical texts, in which a letter may
+/// take three times its bytes.
+const BLOCK: Limits = Limits::new(32 << 20, 120, 8);
 
 /// Every route of this service.
 pub fn routes(app: App) -> OpenApiRouter {
@@ -58,7 +61,7 @@ pub fn routes(app: App) -> OpenApiRouter {
         .routes(routes!(validation::validate_block_alias));
     Limits::ORDINARY
         .around(ordinary)
-        .merge(Limits::LARGE.around(large))
+        .merge(BLOCK.around(large))
         .merge(UNHURRIED.around(unhurried))
         .with_state(app)
 }

@@ -59,7 +59,7 @@ pub async fn seal_in_time(app: App, interval: Duration) {
 async fn seal(app: &App) -> Option<Sealed> {
     let sealer = app.clone();
     let sealed = app
-        .run(move |manager| {
+        .run_unasked(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
             let sealed = seal_block(vault, chain, &manager.sealing, &manager.key, now());
             // A failure is health's business, and the log's; nobody asked for this block.

@@ -25,6 +25,9 @@ fn sound<T>(loaded: Result<T, ConfigError>) -> anyhow::Result<T> {
 #[derive(Debug, clap::Args)]
 pub struct Up {}
 
+/// Threads for what blocks.
+const BLOCKING_THREADS: usize = 1_024 + 512;
+
 impl Up {
     /// Runs both until it is told to end.
     pub fn run(&self, home: &Home, _: &Output) -> anyhow::Result<u8> {
@@ -55,7 +58,12 @@ impl Up {
             local.chain_is_at_hand()?;
             Box::new(local).close()?;
         }
-        let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+        // As many threads as each of the two has on its own.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()
+            .context("starting the runtime")?;
         let ended = runtime.block_on(async {
             let shutdown = Shutdown::new();
             shutdown.on_signals().context("listening for signals")?;

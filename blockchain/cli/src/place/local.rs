@@ -591,7 +591,10 @@ impl Place for Local {
         progress: &(dyn Fn(u64) + Sync),
     ) -> anyhow::Result<Findings> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let verified = verify_session(&self.data.vault, id, threads, progress)?;
+        let verified = verify_session(&self.data.vault, id, threads, &|done| {
+            progress(done);
+            true
+        })?;
         let mut findings = findings(id, verified);
         if self.is_from_elsewhere(id)? {
             findings.not_checked.push(in_another_chain(id));

@@ -36,6 +36,9 @@ const BATCH: usize = 256;
 /// Rows that are looked at for one page: a filter that few match gives short pages, not slow ones.
 const LOOKED_AT_MAX: usize = 16_384;
 
+/// A page ends once what was said of its sessions is longer than this.
+const PAGE_METADATA_BYTES: usize = 4 << 20;
+
 /// The session, if there is one. A session that was removed is told from one that never was.
 pub fn get_session(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
     let name = SessionName::of(vault.sealer(), id);
@@ -66,7 +69,7 @@ pub fn list_sessions(
         to = to.min(cursor.to_vec());
     }
     let mut sessions = Vec::new();
-    let mut looked_at = 0;
+    let (mut looked_at, mut bytes) = (0, 0);
     loop {
         let rows = vault.index().scan(&from, &to, BATCH, true)?;
         let is_last = rows.len() < BATCH;
@@ -78,9 +81,11 @@ pub fn list_sessions(
                 continue;
             };
             if matches(&session, filter) {
+                let metadata = session.metadata.iter();
+                bytes += metadata.map(|(key, value)| key.len() + value.len()).sum::<usize>();
                 sessions.push(session);
             }
-            if sessions.len() == limit {
+            if sessions.len() == limit || bytes > PAGE_METADATA_BYTES {
                 return Ok(SessionPage { sessions, next: Some(to) });
             }
         }

@@ -57,12 +57,13 @@ pub struct FailedChunk {
 /// References a worker takes at a time.
 const BATCH: usize = 64;
 
-/// Verifies everything that belongs to a session. `progress` is told how many bytes are done.
+/// Verifies everything that belongs to a session. `progress` is told how many bytes are done, and says
+/// whether to go on; otherwise it is abandoned, and nothing is known.
 pub fn verify_session(
     vault: &Vault,
     id: &SessionId,
     threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<SessionVerified, OpError> {
     let (name, session) = named(vault, id)?;
     let mut verified = verify_chunks(vault, id, threads, progress)?;
@@ -148,7 +149,7 @@ fn verify_chunks(
     vault: &Vault,
     id: &SessionId,
     threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<SessionVerified, OpError> {
     let source = StoredSession::open(vault, id)?;
     let next = AtomicU64::new(0);
@@ -169,7 +170,9 @@ fn verify_chunks(
                     Ok(plain) => {
                         chunks.fetch_add(1, Ordering::Relaxed);
                         let done = plain.len() as u64;
-                        progress(bytes.fetch_add(done, Ordering::Relaxed) + done);
+                        if !progress(bytes.fetch_add(done, Ordering::Relaxed) + done) {
+                            return Err(OpError::Abandoned);
+                        }
                     }
                     Err(error) if error.is_damage() => {
                         failed.lock().push(FailedChunk { reference, why: error.to_string() });

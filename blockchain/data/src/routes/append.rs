@@ -13,22 +13,22 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lucid_api::problem::ErrorCode;
 use lucid_api::v1::sessions::Appended as WireAppended;
 use lucid_api::{headers, paths};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::MARK_MICROS_MIN;
+use lucid_http::budget::Held;
 use lucid_http::extract::{Path, expect};
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use super::content::BYTES;
-use super::{Desk, UPLOAD_OFFSET, content_length, invalid, session_id};
+use super::{Desk, UPLOAD_OFFSET, invalid, session_id};
 use crate::app::App;
-use crate::budget::Held;
 use crate::clock;
 use crate::ops::append_stream::{Appended, append_stream as append};
 
@@ -36,6 +36,8 @@ use crate::ops::append_stream::{Appended, append_stream as append};
 const PIECE_BYTES: usize = 8 << 20;
 /// A stream that pauses for so long has what it sent made durable meanwhile.
 const PAUSE: Duration = Duration::from_millis(200);
+/// So has one that trickles for so long.
+const GATHERING: Duration = Duration::from_secs(1);
 
 /// Appends bytes at `Upload-Offset`.
 #[utoipa::path(post, path = paths::SESSION_APPEND, tag = "sessions",
@@ -66,9 +68,7 @@ pub async fn append_stream(
     let mut pieces = Pieces { upload, left: None };
     let taken = match (before, digest) {
         (Err(refusal), _) => Err(refusal),
-        (Ok(_), Some(digest)) => {
-            stream.take_whole(&mut pieces, &digest, content_length(&given)).await
-        }
+        (Ok(_), Some(digest)) => stream.take_whole(&mut pieces, &digest).await,
         (Ok(before), None) => stream.take(&mut pieces, before).await,
     };
     let appended = match taken {
@@ -137,27 +137,14 @@ impl Stream {
     }
 
     /// Appends all or nothing: what is durable cannot be taken back when the digest turns out wrong.
-    async fn take_whole(
-        &mut self,
-        pieces: &mut Pieces,
-        digest: &[u8; 32],
-        length: Option<usize>,
-    ) -> Reply<Appended> {
-        let most = Limits::LARGE.body_bytes.unwrap_or_default();
-        let held = self.app.bodies.take(length.unwrap_or(most).min(most)).await;
-        let mut whole = Vec::new();
-        while let Some(bytes) = pieces.upload.next().await {
-            let bytes = bytes?;
-            if whole.len() + bytes.len() > most {
-                let detail = format!("a body with Content-Digest has at most {most} bytes");
-                return Err(Refusal::new(ErrorCode::TooLarge, detail));
-            }
-            whole.extend_from_slice(&bytes);
-        }
+    async fn take_whole(&mut self, pieces: &mut Pieces, digest: &[u8; 32]) -> Reply<Appended> {
+        let most = Limits::LARGE.body_bytes();
+        let too_large = format!("a body with Content-Digest has at most {most} bytes");
+        let whole = pieces.upload.whole(most, 1, &too_large).await?;
         if Sha256::digest(&whole).as_slice() != digest.as_slice() {
             return Err(invalid("the body does not have the Content-Digest it names"));
         }
-        self.append(whole, Some(held)).await
+        self.append(whole, None).await
     }
 
     async fn append(&mut self, bytes: Vec<u8>, held: Option<Held>) -> Reply<Appended> {
@@ -203,17 +190,21 @@ impl Pieces {
             None => self.upload.next().await.transpose()?,
         };
         let Some(first) = first else { return Ok(None) };
-        let held = app.streams.take(first.len()).await;
+        let mut held = app.streams.nothing();
+        held.take(first.len()).await?;
         let mut piece = Piece { bytes: first.to_vec(), held, broken: None };
+        let ends = Instant::now() + GATHERING;
         while piece.bytes.len() < PIECE_BYTES {
-            match tokio::time::timeout(PAUSE, self.upload.next()).await {
+            let until = ends.min(Instant::now() + PAUSE);
+            match tokio::time::timeout_at(until, self.upload.next()).await {
                 Err(_) | Ok(None) => break,
                 Ok(Some(Err(refusal))) => {
                     piece.broken = Some(refusal);
                     break;
                 }
                 Ok(Some(Ok(bytes))) => {
-                    if !app.streams.more(&mut piece.held, bytes.len()) {
+                    // Whoever holds some does not wait for more: what it has becomes durable first.
+                    if !piece.held.take_now(bytes.len()) {
                         self.left = Some(bytes);
                         break;
                     }

@@ -4,7 +4,7 @@ use axum::Json as Answer;
 use axum::extract::{FromRequest as _, Multipart, Request, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lucid_api::problem::ErrorCode;
@@ -17,21 +17,23 @@ use lucid_api::v1::list::List;
 use lucid_api::{headers, paths};
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
+use lucid_http::budget::keep;
 use lucid_http::extract::{Path, Query, expect, read_json as read_json_text};
-use lucid_http::limits::Limits;
+use lucid_http::limits::{Allowance, Limits};
 use lucid_http::reply::{Content, Refusal, Reply};
 use lucid_http::stream::Upload;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::body::take_whole;
 use super::content::{BYTES, Outlet, send};
-use super::{Desk, content_length, invalid, limit, session_id};
+use super::{Desk, invalid, limit, session_id};
 use crate::app::App;
-use crate::budget::Held;
 use crate::clock;
 use crate::ops::delete_chunk::delete_chunk as delete;
-use crate::ops::find_chunk::{all_chunks, find_chunk, read_found, session_chunks};
-use crate::ops::put_chunk::{PutChunk, Taken, put_chunk as put};
+use crate::ops::find_chunk::{FoundChunk, all_chunks, find_chunk, read_found, session_chunks};
+use crate::ops::put_chunk::{CHUNK_METADATA_BYTES_MAX, PutChunk, Taken, put_chunk as put};
 use crate::reply::chunks::{chunk_info, chunk_taken};
 
 /// One chunk in JSON.
@@ -45,22 +47,50 @@ pub async fn put_chunk(
     mut upload: Upload,
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
     expect(&given, "application/json")?;
-    let most = Limits::LARGE.body_bytes.unwrap_or_default();
+    let most = Limits::LARGE.body_bytes();
     let too_large =
         format!("the body has at most {most} bytes; send raw bytes, or append a stream");
-    let (body, held) = take_whole(&app, &given, &mut upload, most, &too_large).await?;
-    store(app, held, move || read_json(body)).await
+    let body = upload.whole(most, JSON_GROWTH, &too_large).await?;
+    store(app, move || read_json(body)).await
+}
+
+/// A chunk in JSON, as it is posted ([`WirePut`]). What is said of it stays text until its length is known.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Posted {
+    data: String,
+    session_id: Option<String>,
+    #[serde(default)]
+    index: u64,
+    metadata: Option<Box<RawValue>>,
+    chunk_id: Option<String>,
+}
+
+/// Text, the base64 in it, and its bytes.
+const JSON_GROWTH: usize = 3;
+/// What is said of a chunk, with the white space it is spelled with.
+const METADATA_TEXT_MAX: usize = 4 * CHUNK_METADATA_BYTES_MAX;
+
+/// Reads what is said of a chunk. As values it takes up to a hundred times as much memory as its text.
+fn read_metadata(text: &str) -> Reply<String> {
+    if text.len() > METADATA_TEXT_MAX {
+        let detail = format!("metadata of a chunk has at most {CHUNK_METADATA_BYTES_MAX} bytes");
+        return Err(invalid(detail));
+    }
+    let object: Map<String, Value> = read_json_text(text.as_bytes())
+        .map_err(|fault| invalid(format!("metadata is not a JSON object: {}", fault.detail())))?;
+    Ok(Value::Object(object).to_string())
 }
 
 /// Takes a chunk in JSON apart.
 fn read_json(body: Vec<u8>) -> Reply<(PutChunk, Vec<u8>)> {
-    let wanted: WirePut = read_json_text(&body)?;
+    let wanted: Posted = read_json_text(&body)?;
     drop(body);
     let bytes = STANDARD
         .decode(&wanted.data)
         .map_err(|fault| invalid(format!("data is not base64: {fault}")))?;
     let session = wanted.session_id.as_deref().map(session_id).transpose()?;
-    let metadata = wanted.metadata.map(|metadata| serde_json::Value::Object(metadata).to_string());
+    let metadata = wanted.metadata.map(|text| read_metadata(text.get())).transpose()?;
     let request = PutChunk {
         session,
         index: Some(wanted.index),
@@ -74,11 +104,9 @@ fn read_json(body: Vec<u8>) -> Reply<(PutChunk, Vec<u8>)> {
 /// no other request waiting.
 async fn store(
     app: std::sync::Arc<App>,
-    held: Held,
     read: impl FnOnce() -> Reply<(PutChunk, Vec<u8>)> + Send + 'static,
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
     app.run(move |app| {
-        let _held = held;
         let (request, bytes) = match read() {
             Ok(read) => read,
             Err(refusal) => return Ok(Err(refusal)),
@@ -95,10 +123,10 @@ fn status(taken: &Taken) -> StatusCode {
 }
 
 /// A body of one chunk: at most what an upload may bring.
-async fn one_chunk(app: &App, given: &HeaderMap, upload: &mut Upload) -> Reply<(Vec<u8>, Held)> {
+async fn one_chunk(app: &App, upload: &mut Upload) -> Reply<Vec<u8>> {
     let most = app.chunks.upload_max;
     let too_large = format!("a chunk has at most {most} bytes; send several, or append a stream");
-    take_whole(app, given, upload, most, &too_large).await
+    upload.whole(most, 1, &too_large).await
 }
 
 /// The hash that the caller believes the bytes to have: BLAKE3 in hex, or `sha256:` and SHA-256 in hex.
@@ -139,9 +167,9 @@ pub async fn put_session_chunk(
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
     let session = session_id(&session)?;
     expect(&given, BYTES)?;
-    let (bytes, held) = one_chunk(&app, &given, &mut upload).await?;
+    let bytes = one_chunk(&app, &mut upload).await?;
     let request = PutChunk { session: Some(session), index: Some(index), ..PutChunk::default() };
-    store(app, held, move || check_hash(&given, &bytes).map(|()| (request, bytes))).await
+    store(app, move || check_hash(&given, &bytes).map(|()| (request, bytes))).await
 }
 
 /// One chunk of a session, as raw bytes or as a form; without an index it is the next.
@@ -166,28 +194,27 @@ pub async fn add_session_chunk(
         metadata: String::new(),
     };
     let kind = given.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let (bytes, held) = if kind.starts_with("multipart/form-data") {
-        let most = Limits::LARGE.body_bytes.unwrap_or_default();
-        let length = content_length(&given).unwrap_or(most).min(most);
+    let bytes = if kind.starts_with("multipart/form-data") {
+        let allowance = Allowance::of(&request);
         let form = Multipart::from_request(request, &())
             .await
             .map_err(|fault| invalid(fault.body_text()))?;
-        read_form(&app, form, length, &mut wanted).await?
+        allowance.in_time(read_form(&app, &allowance, form, &mut wanted)).await?
     } else {
         expect(&given, BYTES)?;
         let mut upload = Upload::from_request(request, &()).await?;
-        one_chunk(&app, &given, &mut upload).await?
+        one_chunk(&app, &mut upload).await?
     };
-    store(app, held, move || check_hash(&given, &bytes).map(|()| (wanted, bytes))).await
+    store(app, move || check_hash(&given, &bytes).map(|()| (wanted, bytes))).await
 }
 
 /// Takes a form apart: one file, and what is said of it.
 async fn read_form(
     app: &App,
+    allowance: &Allowance,
     mut form: Multipart,
-    length: usize,
     wanted: &mut PutChunk,
-) -> Reply<(Vec<u8>, Held)> {
+) -> Reply<Vec<u8>> {
     let most = app.chunks.upload_max;
     let broken = |fault: axum::extract::multipart::MultipartError| {
         let code = match fault.status() {
@@ -197,30 +224,32 @@ async fn read_form(
         Refusal::new(code, fault.body_text())
     };
     let mut bytes: Option<Vec<u8>> = None;
-    // Whoever announces much and sends nothing keeps nobody out.
-    let mut next = form.next_field().await.map_err(broken)?;
-    let held = app.bodies.take(length).await;
-    while let Some(mut field) = next {
+    let mut held = allowance.bodies.nothing();
+    while let Some(mut field) = form.next_field().await.map_err(broken)? {
         let name = field.name().unwrap_or_default().to_owned();
         let is_file = field.file_name().is_some() || ["file", "chunk", "data"].contains(&&*name);
+        if is_file && bytes.is_some() {
+            return Err(invalid("the form has several files; send one chunk a request"));
+        }
+        let most = if is_file { most } else { METADATA_TEXT_MAX };
+        let mut content = Vec::new();
+        while let Some(piece) = field.chunk().await.map_err(broken)? {
+            if content.len() + piece.len() > most {
+                let detail = match is_file {
+                    true => format!("a chunk has at most {most} bytes; send several"),
+                    false => format!("the field {name:?} has over {most} bytes"),
+                };
+                return Err(Refusal::new(ErrorCode::TooLarge, detail));
+            }
+            held.take(piece.len()).await?;
+            content.extend_from_slice(&piece);
+        }
         if is_file {
-            if bytes.is_some() {
-                return Err(invalid("the form has several files; send one chunk a request"));
-            }
-            let mut content = Vec::new();
-            while let Some(piece) = field.chunk().await.map_err(broken)? {
-                if content.len() + piece.len() > most {
-                    let detail = format!("a chunk has at most {most} bytes; send several");
-                    return Err(Refusal::new(ErrorCode::TooLarge, detail));
-                }
-                content.extend_from_slice(&piece);
-            }
             bytes = Some(content);
-            drop(field);
-            next = form.next_field().await.map_err(broken)?;
             continue;
         }
-        let text = field.text().await.map_err(broken)?;
+        let text = String::from_utf8(content);
+        let text = text.map_err(|_| invalid(format!("the field {name:?} is not UTF-8")))?;
         match name.as_str() {
             "index" | "sequence" => {
                 let index = text.trim().parse();
@@ -228,41 +257,46 @@ async fn read_form(
                     Some(index.map_err(|_| invalid(format!("{name} is {text:?}, not a number")))?);
             }
             "chunk_id" => wanted.alias = Some(text),
-            "metadata" => {
-                let object: serde_json::Map<String, serde_json::Value> =
-                    read_json_text(text.as_bytes()).map_err(|fault| {
-                        invalid(format!("metadata is not a JSON object: {}", fault.detail()))
-                    })?;
-                wanted.metadata = serde_json::Value::Object(object).to_string();
-            }
+            "metadata" => wanted.metadata = read_metadata(&text)?,
             _ => return Err(invalid(format!("the form has an unknown field {name:?}"))),
         }
-        next = form.next_field().await.map_err(broken)?;
     }
-    Ok((bytes.ok_or_else(|| invalid("the form has no file"))?, held))
+    keep(held);
+    bytes.ok_or_else(|| invalid("the form has no file"))
+}
+
+/// Of what is said of chunks, as much as a page has: it is read again for the answer, and values take many
+/// times the memory of their text.
+const PAGE_METADATA_BYTES: usize = 256 << 10;
+
+/// As many chunks as a page has room for: one at least.
+fn within_page(found: &[FoundChunk]) -> &[FoundChunk] {
+    let mut bytes = 0;
+    let fits = found.iter().take_while(|found| {
+        bytes += found.metadata.len();
+        bytes <= PAGE_METADATA_BYTES
+    });
+    let count = fits.count().max(1);
+    found.get(..count).unwrap_or(found)
 }
 
 /// Chunks, one session after the other and each in order; then those that are kept on their own.
 #[utoipa::path(get, path = paths::CHUNKS, tag = "chunks", params(ChunksQuery),
     responses((status = 200, body = Vec<ChunkInfo>)))]
-pub async fn list_chunks(
-    State(app): Desk,
-    Query(query): Query<ChunksQuery>,
-) -> Reply<Answer<Vec<ChunkInfo>>> {
+pub async fn list_chunks(State(app): Desk, Query(query): Query<ChunksQuery>) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let session = query.session_id.as_deref().map(session_id).transpose()?;
     let offset = query.offset.unwrap_or(0);
-    let chunks = app
-        .run(move |app| {
-            let vault = &app.opened.vault;
-            let found = match &session {
-                Some(session) => session_chunks(vault, session, offset, limit)?,
-                None => all_chunks(vault, offset, limit, clock::now())?,
-            };
-            found.iter().map(|found| chunk_info(vault, found)).collect()
-        })
-        .await?;
-    Ok(Answer(chunks))
+    app.run_large(move |app| {
+        let vault = &app.opened.vault;
+        let found = match &session {
+            Some(session) => session_chunks(vault, session, offset, limit)?,
+            None => all_chunks(vault, offset, limit, clock::now())?,
+        };
+        let shown = within_page(&found).iter().map(|found| chunk_info(vault, found));
+        shown.collect::<Result<Vec<ChunkInfo>, _>>()
+    })
+    .await
 }
 
 /// The chunks of a session, in order; those that wait for others in front of them included.
@@ -273,7 +307,7 @@ pub async fn list_session_chunks(
     State(app): Desk,
     Path(session): Path<String>,
     Query(query): Query<SessionChunksQuery>,
-) -> Reply<Answer<List<ChunkInfo>>> {
+) -> Reply<Response> {
     let (session, limit) = (session_id(&session)?, limit(query.limit)?);
     let start: u64 = match &query.cursor {
         None => 0,
@@ -281,20 +315,19 @@ pub async fn list_session_chunks(
             cursor.parse().map_err(|_| invalid("cursor is not one of an earlier page"))?
         }
     };
-    let list = app
-        .run(move |app| {
-            let vault = &app.opened.vault;
-            let found = session_chunks(vault, &session, start, limit + 1)?;
-            let next = found.get(limit).and_then(|next| next.index);
-            let shown = found.iter().take(limit).map(|found| chunk_info(vault, found));
-            Ok(List {
-                items: shown.collect::<Result<_, _>>()?,
-                next_cursor: next.map(|next| next.to_string()),
-                count: None,
-            })
+    app.run_large(move |app| {
+        let vault = &app.opened.vault;
+        let found = session_chunks(vault, &session, start, limit + 1)?;
+        let page = within_page(found.get(..limit).unwrap_or(&found));
+        let next = found.get(page.len()).and_then(|next| next.index);
+        let shown = page.iter().map(|found| chunk_info(vault, found));
+        Ok(List {
+            items: shown.collect::<Result<Vec<ChunkInfo>, _>>()?,
+            next_cursor: next.map(|next| next.to_string()),
+            count: None,
         })
-        .await?;
-    Ok(Answer(list))
+    })
+    .await
 }
 
 fn in_session(query: &ChunkQuery) -> Reply<Option<SessionId>> {
@@ -318,24 +351,20 @@ pub async fn get_chunk(
         return raw(app, &method, &called, &query, &given).await;
     }
     let session = in_session(&query)?;
-    let held = app.bodies.take(app.chunks.upload_max * 2).await;
-    let answer = app
-        .run(move |app| {
-            let _held = held;
-            let vault = &app.opened.vault;
-            let found = find_chunk(vault, &called, session.as_ref(), clock::now())?;
-            let bytes = read_found(vault, &found)?;
-            let mut chunk = chunk_info(vault, &found)?;
-            chunk.hash_value = Some(blake3::hash(&bytes).into());
-            let verification = ChunkChecks { verified: true, algorithm: "BLAKE3".to_owned() };
-            Ok(Answer(ChunkWithData {
-                chunk_id: called,
-                data: STANDARD.encode(&bytes),
-                metadata: CheckedChunk { chunk, verification },
-            }))
+    app.run_large(move |app| {
+        let vault = &app.opened.vault;
+        let found = find_chunk(vault, &called, session.as_ref(), clock::now())?;
+        let bytes = read_found(vault, &found)?;
+        let mut chunk = chunk_info(vault, &found)?;
+        chunk.hash_value = Some(blake3::hash(&bytes).into());
+        let verification = ChunkChecks { verified: true, algorithm: "BLAKE3".to_owned() };
+        Ok(ChunkWithData {
+            chunk_id: called,
+            data: STANDARD.encode(&bytes),
+            metadata: CheckedChunk { chunk, verification },
         })
-        .await?;
-    Ok(answer.into_response())
+    })
+    .await
 }
 
 /// One chunk's bytes.

@@ -17,7 +17,6 @@ use lucid_http::extract::{Json, expect};
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
 
-use super::body::take_whole;
 use super::content::stream;
 use super::{Desk, invalid, session_id};
 use crate::clock;
@@ -63,7 +62,7 @@ pub async fn store_chunks(
 ) -> Reply<Answer<StoredChunks>> {
     expect(&given, framing::CONTENT_TYPE)?;
     let too_large = format!("a batch has at most {BATCH_BYTES_MAX} bytes; send several");
-    let (body, held) = take_whole(&app, &given, &mut upload, BATCH_BYTES_MAX, &too_large).await?;
+    let body = upload.whole(BATCH_BYTES_MAX, 1, &too_large).await?;
     let frames = Frames::new(body.into(), app.chunks.upload_max).take(BATCH_MAX + 1);
     let frames = frames.collect::<Result<Vec<Bytes>, _>>();
     let frames =
@@ -78,7 +77,6 @@ pub async fn store_chunks(
     }
     let stored = app
         .run(move |app| {
-            let _held = held;
             let chunks: Vec<&[u8]> = frames.iter().map(Bytes::as_ref).collect();
             store(&app.opened.vault, app.keeping, app.threads, clock::now(), &chunks)
         })
@@ -104,10 +102,13 @@ pub async fn get_chunks(State(app): Desk, Json(asked): Json<ChunkIds>) -> Reply<
         .await?;
     let framed = found.iter().map(|(_, length)| u64::from(*length) + framing::HEADER_BYTES as u64);
     let length: u64 = framed.sum();
-    let body = stream(app, move |app, outlet| {
-        read_chunks(&app.opened.vault, &found, |chunk| {
+    let body = stream(app, length, move |app, from, outlet| {
+        let left = outlet.pass_over(from, &found, |(_, length)| {
+            u64::from(*length) + framing::HEADER_BYTES as u64
+        });
+        read_chunks(&app.opened.vault, left, |chunk| {
             outlet.give(&framing::header(chunk.len()).unwrap_or_default())?;
-            outlet.give_whole(chunk)
+            outlet.give(&chunk)
         })
     })
     .await?;

@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -19,7 +18,7 @@ use lucid_core::time::Timestamp;
 use lucid_http::extract::{BytePath, Path, RawQuery};
 use lucid_http::reply::{Content, Refusal, Reply};
 
-use super::content::{BYTES, Outlet, send, stream};
+use super::content::{BYTES, Outlet, send, stream_in_one};
 use super::{Desk, invalid, limit, session_id};
 use crate::ops::OpError;
 use crate::ops::list_sessions::get_session;
@@ -39,31 +38,38 @@ pub async fn list_files(
     State(app): Desk,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Reply<Answer<List<FileEntry>>> {
+) -> Reply<Response> {
     let id = session_id(&id)?;
     let query = FilesQuery::parse(&query).map_err(invalid)?;
     let limit = limit(query.limit)?;
     let after = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
     let after = after.map_err(|_| invalid("cursor is not one of an earlier page"))?;
-    let page = app
-        .run(move |app| {
-            let source = StoredSession::open(&app.opened.vault, &id)?;
-            let mut page = List { items: Vec::new(), next_cursor: None, count: None };
-            let mut last = Vec::new();
-            visit_entries(&source, &query.path, after.as_deref(), |entry| {
-                if page.items.len() == limit {
-                    page.next_cursor = Some(URL_SAFE_NO_PAD.encode(&last));
-                    return ControlFlow::Break(());
-                }
-                page.items.push(show(&entry));
-                last = entry.path;
-                ControlFlow::Continue(())
-            })?;
-            Ok(page)
-        })
-        .await?;
-    Ok(Answer(page))
+    app.run_large(move |app| {
+        let source = StoredSession::open(&app.opened.vault, &id)?;
+        let mut page = List { items: Vec::new(), next_cursor: None, count: None };
+        let (mut last, mut bytes) = (Vec::new(), 0);
+        visit_entries(&source, &query.path, after.as_deref(), |entry| {
+            if page.items.len() == limit || bytes > PAGE_NAME_BYTES {
+                page.next_cursor = Some(URL_SAFE_NO_PAD.encode(&last));
+                return ControlFlow::Break(());
+            }
+            bytes += entry.path.len() + entry.target.len();
+            bytes += entry
+                .attributes
+                .iter()
+                .map(|(name, value)| name.len() + value.len())
+                .sum::<usize>();
+            page.items.push(show(&entry));
+            last = entry.path;
+            ControlFlow::Continue(())
+        })?;
+        Ok(page)
+    })
+    .await
 }
+
+/// A page of the catalogue ends once its names and attributes are longer than this.
+const PAGE_NAME_BYTES: usize = 2 << 20;
 
 fn show(entry: &Entry) -> FileEntry {
     let (path, path_base64) = name(&entry.path);
@@ -160,7 +166,7 @@ pub async fn get_archive(
     let body = match method {
         Method::HEAD => axum::body::Body::empty(),
         _ => {
-            stream(app, move |app, outlet| {
+            stream_in_one(app, move |app, outlet| {
                 let source = StoredSession::open(&app.opened.vault, &id)?;
                 write_tar(&source, Pieces { outlet, held: Vec::new() }).map(drop)
             })
@@ -198,7 +204,8 @@ impl io::Write for Pieces<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let held = std::mem::replace(&mut self.held, Vec::with_capacity(PIECE_BYTES));
-        self.outlet.give_whole(held).map_err(io::Error::other)
+        let given = self.outlet.give(&self.held).map_err(io::Error::other);
+        self.held.clear();
+        given
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
+use axum::response::Response;
 use lucid_api::paths;
 use lucid_api::v1::chunks::{BuildTree, Tree, TreeProof, TreeQuery, VerifyProof};
 use lucid_api::v1::verification::ProofVerdict;
@@ -27,8 +28,12 @@ pub async fn build_tree(State(app): Desk, Json(wanted): Json<BuildTree>) -> Repl
     }
     chunk_ids.extend(chunk_hashes);
     let session = session.as_deref().map(session_id).transpose()?;
+    let place = app.rooms.large.take().await?;
     let tree = app
-        .run(move |app| build(&app.opened.vault, clock::now(), session.as_ref(), &chunk_ids))
+        .run(move |app| {
+            let _place = place;
+            build(&app.opened.vault, clock::now(), session.as_ref(), &chunk_ids)
+        })
         .await?;
     Ok(Answer(show(&tree, false)))
 }
@@ -44,10 +49,10 @@ pub async fn get_tree(
     State(app): Desk,
     Path(root): Path<String>,
     Query(query): Query<TreeQuery>,
-) -> Reply<Answer<Tree>> {
+) -> Reply<Response> {
     let root = root_hash(&root)?;
-    let tree = app.run(move |app| find_tree(&app.opened.vault, &root)).await?;
-    Ok(Answer(show(&tree, query.include_leaves)))
+    app.run_large(move |app| Ok(show(&find_tree(&app.opened.vault, &root)?, query.include_leaves)))
+        .await
 }
 
 /// The way from one leaf to the root.
@@ -59,8 +64,10 @@ pub async fn prove_leaf(
     Path((root, index)): Path<(String, u64)>,
 ) -> Reply<Answer<TreeProof>> {
     let root = root_hash(&root)?;
+    let place = app.rooms.large.take().await?;
     let (tree, proof) = app
         .run(move |app| {
+            let _place = place;
             let tree = find_tree(&app.opened.vault, &root)?;
             let proof = prove(&tree, index)?;
             Ok((tree, proof))

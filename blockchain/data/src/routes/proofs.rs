@@ -35,7 +35,7 @@ pub async fn prove_session(
 ) -> Reply<Response> {
     let id = session_id(&id)?;
     let wanted = wanted(ProofQuery::parse(&query).map_err(invalid)?)?;
-    let bundle = app.run(move |app| prove(&app.opened.vault, &id, &wanted)).await?;
+    let bundle = app.run_bytes(move |app| prove(&app.opened.vault, &id, &wanted)).await?;
     Ok(([(CONTENT_TYPE, BYTES)], bundle).into_response())
 }
 

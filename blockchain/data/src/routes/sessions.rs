@@ -108,7 +108,7 @@ pub(super) fn show(app: &App, row: &SessionRow) -> Result<Session, OpError> {
 pub async fn list_sessions(
     State(app): Desk,
     Query(query): Query<SessionsQuery>,
-) -> Reply<Answer<List<Session>>> {
+) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let cursor = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
     let cursor = cursor.map_err(|_| invalid("cursor is not one of an earlier page"))?;
@@ -126,18 +126,16 @@ pub async fn list_sessions(
         to: query.to.map(|text| time("to", &text)).transpose()?.map(just_before),
         quiet_since: Some(app.quiet_since()),
     };
-    let page = app
-        .run(move |app| {
-            let page = list(&app.opened.vault, &filter, limit, cursor.as_deref())?;
-            let items = page.sessions.iter().map(|row| show(app, row));
-            Ok(List {
-                items: items.collect::<Result<_, _>>()?,
-                next_cursor: page.next.map(|next| URL_SAFE_NO_PAD.encode(next)),
-                count: None,
-            })
+    app.run_large(move |app| {
+        let page = list(&app.opened.vault, &filter, limit, cursor.as_deref())?;
+        let items = page.sessions.iter().map(|row| show(app, row));
+        Ok(List {
+            items: items.collect::<Result<Vec<Session>, _>>()?,
+            next_cursor: page.next.map(|next| URL_SAFE_NO_PAD.encode(next)),
+            count: None,
         })
-        .await?;
-    Ok(Answer(page))
+    })
+    .await
 }
 
 fn just_before(time: Timestamp) -> Timestamp {

@@ -1,5 +1,7 @@
 //! Reading sessions and chunks back, and what that found.
 
+use std::sync::Arc;
+
 use axum::Json as Answer;
 use axum::extract::State;
 use lucid_api::paths;
@@ -33,18 +35,22 @@ pub async fn verify_session(
 ) -> Reply<Answer<Verified>> {
     let id = session_id(&id)?;
     let expected = query.expected_merkle_root;
+    let place = app.rooms.verifying.take().await?;
+    // Whoever leaves does not want to know any more.
+    let asking = Arc::new(());
+    let asked = Arc::downgrade(&asking);
     let verified = app
         .run(move |app| {
+            let _place = place;
             let vault = &app.opened.vault;
             // Whoever verifies what is being verified waits as long, and is not counted twice.
             let run = app.jobs.begin_of(Kind::Verify, id.as_str()).ok();
             let total = get_session(vault, &id).map_or(0, |row| row.offset());
             let progress = |done| {
-                if let Some(run) = &run {
-                    run.step("reading", done, total);
-                }
+                let goes_on = run.as_ref().is_none_or(|run| run.step("reading", done, total));
+                goes_on && asked.strong_count() > 0
             };
-            progress(0);
+            let _begun = progress(0);
             let outcome = verify(vault, &id, app.threads, &progress);
             if let Some(run) = run {
                 match &outcome {
@@ -80,6 +86,7 @@ pub async fn verify_session(
             Ok(verified)
         })
         .await?;
+    drop(asking);
     Ok(Answer(verified))
 }
 
@@ -101,8 +108,12 @@ pub async fn verify_chunk(
     Query(query): Query<ChunkQuery>,
 ) -> Reply<Answer<ChunkVerified>> {
     let session = query.session_id.as_deref().map(session_id).transpose()?;
+    let place = app.rooms.reading.take().await?;
     let outcome = app
-        .run(move |app| verify_one(&app.opened.vault, &called, session.as_ref(), clock::now()))
+        .run(move |app| {
+            let _place = place;
+            verify_one(&app.opened.vault, &called, session.as_ref(), clock::now())
+        })
         .await?;
     let checks = ["record", "decryption", "length", "hash"];
     let checks = checks.map(|check| (check.to_owned(), outcome.verified)).into_iter().collect();

@@ -95,31 +95,12 @@ impl Service {
 
     /// Stores chunks and makes them a session's next ones, as an archive does.
     pub fn add(&self, session: &str, start: u64, chunks: &[&[u8]]) -> u64 {
-        let asked = ChunkIds::from(chunks.iter().map(|chunk| id(chunk)).collect::<Vec<_>>());
-        let missing = self.client.missing_chunks(&asked).unwrap();
-        let wanted = chunks.iter().filter(|chunk| missing.contains(&id(chunk)));
-        self.client.put_chunks(wanted.copied()).unwrap();
-        let references = chunks
-            .iter()
-            .map(|chunk| Reference { chunk_id: id(chunk), length: chunk.len() as u32 })
-            .collect();
-        let references = AddReferences { start_index: start, chunks: references };
-        self.client.add_references(session, &references).unwrap().next_index
+        add(&self.client, session, start, chunks)
     }
 
     /// Archives a folder in chunks of these lengths.
     pub fn archive(&self, session: &str, folder: &Folder, chunk_bytes: usize) {
-        let wanted = CreateSession { layout: Layout::Tree, ..named(session) };
-        self.client.create_session(&wanted).unwrap();
-        let chunks: Vec<&[u8]> = folder.content.chunks(chunk_bytes).collect();
-        let next = self.add(session, 0, &chunks);
-        let pages: Vec<&[u8]> = folder.pages.iter().map(Vec::as_slice).collect();
-        self.add(session, next, &pages);
-        let length = folder.pages.iter().map(|page| page.len() as u64).sum();
-        let offset = folder.content.len() as u64;
-        let appendix = Appendix { kind: AppendixKind::Catalogue, offset, length };
-        let how = SealSession { appendix: Some(appendix), ..SealSession::default() };
-        self.client.seal(session, &how).unwrap();
+        archive(&self.client, session, folder, chunk_bytes);
     }
 
     /// Waits until a session is anchored.
@@ -144,6 +125,34 @@ impl Service {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+fn add(client: &DataChainClient, session: &str, start: u64, chunks: &[&[u8]]) -> u64 {
+    let asked = ChunkIds::from(chunks.iter().map(|chunk| id(chunk)).collect::<Vec<_>>());
+    let missing = client.missing_chunks(&asked).unwrap();
+    let wanted = chunks.iter().filter(|chunk| missing.contains(&id(chunk)));
+    client.put_chunks(wanted.copied()).unwrap();
+    let references = chunks
+        .iter()
+        .map(|chunk| Reference { chunk_id: id(chunk), length: chunk.len() as u32 })
+        .collect();
+    let references = AddReferences { start_index: start, chunks: references };
+    client.add_references(session, &references).unwrap().next_index
+}
+
+/// Archives a folder in chunks of these lengths.
+pub fn archive(client: &DataChainClient, session: &str, folder: &Folder, chunk_bytes: usize) {
+    let wanted = CreateSession { layout: Layout::Tree, ..named(session) };
+    client.create_session(&wanted).unwrap();
+    let chunks: Vec<&[u8]> = folder.content.chunks(chunk_bytes).collect();
+    let next = add(client, session, 0, &chunks);
+    let pages: Vec<&[u8]> = folder.pages.iter().map(Vec::as_slice).collect();
+    add(client, session, next, &pages);
+    let length = folder.pages.iter().map(|page| page.len() as u64).sum();
+    let offset = folder.content.len() as u64;
+    let appendix = Appendix { kind: AppendixKind::Catalogue, offset, length };
+    let how = SealSession { appendix: Some(appendix), ..SealSession::default() };
+    client.seal(session, &how).unwrap();
 }
 
 pub fn named(session: &str) -> CreateSession {

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 
 use serde::de::value::StringDeserializer;
 use serde::de::{
@@ -104,7 +105,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Entries { inner, names: HashSet::new() })
+        let (names, hasher) = (HashSet::new(), RandomState::new());
+        self.0.visit_map(Entries { inner, names, hasher })
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
@@ -138,7 +140,11 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Strict<A> {
 /// The entries of an object, each name once.
 struct Entries<A> {
     inner: A,
-    names: HashSet<String>,
+    /// Hashes of the names, under keys that nobody knows: an object of many short names would hold
+    /// them in many times the memory of its text. That two names share one is as good as impossible,
+    /// and would refuse the text.
+    names: HashSet<u64>,
+    hasher: RandomState,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<A> {
@@ -149,10 +155,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<A> {
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
         let Some(name) = self.inner.next_key::<String>()? else { return Ok(None) };
-        if self.names.contains(&name) {
+        if !self.names.insert(self.hasher.hash_one(&name)) {
             return Err(A::Error::custom(format_args!("{name:?} is there twice")));
         }
-        self.names.insert(name.clone());
         seed.deserialize(StringDeserializer::new(name)).map(Some)
     }
 

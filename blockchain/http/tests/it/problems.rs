@@ -1,5 +1,9 @@
 //! Whatever goes wrong leaves as a problem document, and never says more than it should.
 
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::server::{Answer, Server};
 
 pub fn assert_problem(answer: &Answer, status: u16, code: &str) {
@@ -45,6 +49,29 @@ async fn what_the_extractors_refuse() {
     assert_problem(&server.get("/query?number=x").await, 422, "invalid");
     assert_problem(&server.get("/api/v1/things/x").await, 422, "invalid");
     assert_eq!(server.get("/query?number=7").await.text(), "7");
+}
+
+#[tokio::test]
+async fn a_body_has_its_time_however_it_trickles() {
+    let server = Server::start(&[]).await;
+    let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (mut reads, mut writes) = stream.into_split();
+    let head = "POST /json HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                Connection: close\r\nContent-Length: 1000\r\n\r\n";
+    writes.write_all(head.as_bytes()).await.unwrap();
+    let trickle = async {
+        while writes.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut reply = vec![0; 4096];
+    let read = tokio::select! {
+        () = trickle => 0,
+        read = reads.read(&mut reply) => read.unwrap(),
+        () = tokio::time::sleep(Duration::from_secs(5)) => 0,
+    };
+    let reply = String::from_utf8_lossy(&reply[..read]).into_owned();
+    assert!(reply.starts_with("HTTP/1.1 400"), "{reply}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use lucid_http::Service;
 use lucid_http::config::{CommonConfig, Environment, load};
 use lucid_http::extract::{BytePath, Json, JsonText, Path, Query};
 use lucid_http::health::Report;
-use lucid_http::limits::Limits;
+use lucid_http::limits::{self, Limits};
 use lucid_http::porch::Porch;
 use lucid_http::reply::{Content, Refusal, Reply, Selection};
 use lucid_http::serve::{Drained, Listening, Shutdown};
@@ -41,7 +41,10 @@ const STALL: Duration = Duration::from_secs(1);
 
 pub const CONTENT: &[u8] = b"0123456789";
 /// The test's own limit, so that bodies beyond it stay small enough to be sent whole.
-const SMALL: Limits = Limits { body_bytes: Some(1024), time: Some(Duration::from_millis(200)) };
+const SMALL: Limits = Limits {
+    answer: limits::Answer::Within(Duration::from_millis(200)),
+    body: limits::Body::Whole { bytes: 1024, within: Duration::from_millis(200), growth: 4 },
+};
 
 pub fn settings(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

@@ -15,10 +15,21 @@ pub struct Pending {
     pub total: u64,
 }
 
-/// Reads a page behind the first `skip` that wait. One that leaves the pool meanwhile is left out.
-pub fn list_pending(vault: &Vault, skip: usize, limit: usize) -> Result<Pending, StoreError> {
+/// Texts of a page.
+pub const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// Reads a page behind the first `skip` that wait. One that leaves the pool meanwhile is left out. `None`
+/// where the texts are too long for one page.
+pub fn list_pending(
+    vault: &Vault,
+    skip: usize,
+    limit: usize,
+) -> Result<Option<Pending>, StoreError> {
     let mut transactions = Vec::new();
-    for waiting in facts::pending_behind(vault, skip, limit)? {
+    let Some(behind) = facts::pending_behind(vault, skip, limit, PAGE_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    for waiting in behind {
         let ticket = facts::ticket(vault, &waiting.transaction.id_digest())?;
         transactions.push(Found {
             id: waiting.transaction.id().to_owned(),
@@ -27,5 +38,5 @@ pub fn list_pending(vault: &Vault, skip: usize, limit: usize) -> Result<Pending,
             status: Status::Pending,
         });
     }
-    Ok(Pending { transactions, total: facts::pool(vault.index())?.transactions })
+    Ok(Some(Pending { transactions, total: facts::pool(vault.index())?.transactions }))
 }

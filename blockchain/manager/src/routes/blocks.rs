@@ -21,7 +21,7 @@ use crate::ops::block_stats::block_stats as read_stats;
 use crate::ops::get_block::{
     BlockName, Kept, StoredRecord, Stretch, get_block as find_block, height_by_hash,
 };
-use crate::ops::list_blocks::{Wanted, list_blocks as read_page};
+use crate::ops::list_blocks::{Wanted, list_blocks as read_page, list_row};
 use crate::ops::prove_transaction::{Proved, prove_transaction};
 use crate::ops::submit_block::submit_block as take_block;
 use crate::problems;
@@ -63,13 +63,13 @@ pub async fn list_blocks(
     };
     app.run(move |manager| {
         let below = manager.chain.pruned_below();
-        let listed = read_page(manager.chain.as_ref(), &wanted).map_err(problems::store)?;
-        let blocks = listed.records.into_iter().map(|stored| {
+        let show = |stored: StoredRecord| {
             let is_pruned = (1..below).contains(&stored.record.entry.index);
             summary(stored, is_pruned)
-        });
+        };
+        let listed = read_page(manager.chain.as_ref(), &wanted, show).map_err(problems::store)?;
         Ok(Json(Blocks {
-            blocks: blocks.collect(),
+            blocks: listed.items,
             pagination: Pagination {
                 page: wanted.skip / per_page + 1,
                 limit,
@@ -95,13 +95,12 @@ pub async fn list_headers(
     app.run(move |manager| {
         let chain = manager.chain.as_ref();
         let (from, blocks) = (query.start_height, limit as usize);
-        let records = chain.records(Stretch { from, blocks, bytes: HEADERS_BYTES });
         let below = chain.pruned_below();
-        let headers = records.map_err(problems::store)?.into_iter().map(|stored| {
+        let headers = list_row(chain, Stretch { from, blocks, bytes: HEADERS_BYTES }, |stored| {
             let is_pruned = (1..below).contains(&stored.record.entry.index);
             summary(stored, is_pruned)
         });
-        Ok(Json(Headers { headers: headers.collect() }))
+        Ok(Json(Headers { headers: headers.map_err(problems::store)? }))
     })
     .await
 }
@@ -284,14 +283,14 @@ pub(super) fn height(text: &str) -> Reply<u64> {
 
 async fn answer(app: App, name: BlockName) -> Reply<Response> {
     let text = app
-        .run(move |manager| {
+        .run_large(move |manager| {
             let chain = manager.chain.as_ref();
             let unread = |error| match height_by_hash(chain, name) {
                 Some(height) => problems::store(error).with("height", height),
                 None => problems::store(error),
             };
             match find_block(chain, name).map_err(unread)? {
-                Some(Kept::Whole(block)) => Ok(block.to_json_text()),
+                Some(Kept::Whole(block)) => Ok(block.to_json_text().into_bytes()),
                 Some(Kept::Pruned(stored)) => Err(pruned(stored)),
                 None => Err(unknown(name)),
             }

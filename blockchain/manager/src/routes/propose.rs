@@ -31,7 +31,7 @@ pub async fn propose_block(
     let producer =
         producer.map_err(|fault| Refusal::new(ErrorCode::Invalid, format!("producer: {fault}")))?;
     let text = app
-        .run(move |manager| {
+        .run_large(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
             let texts: Vec<&[u8]> = transactions.iter().map(|text| text.get().as_bytes()).collect();
             let locks = (&manager.admissions, &manager.sealing);
@@ -47,7 +47,7 @@ pub async fn propose_block(
             let stored = chain.block(block.height).map_err(|error| unread(error.to_string()))?;
             let whole = stored.and_then(Kept::whole);
             let whole = whole.ok_or_else(|| unread("it is not there any more".to_owned()))?;
-            Ok(whole.to_json_text())
+            Ok(whole.to_json_text().into_bytes())
         })
         .await?;
     Ok((StatusCode::CREATED, [(CONTENT_TYPE, "application/json")], text).into_response())

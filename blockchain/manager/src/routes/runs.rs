@@ -33,7 +33,7 @@ async fn answer(app: App, half: Half, query: RunQuery) -> Reply<Response> {
     }
     let from = query.from;
     let body = app
-        .run(move |manager| {
+        .run_large(move |manager| {
             let run = read_run(manager.chain.as_ref(), half, from, limit as usize)
                 .map_err(problems::store)?;
             let run = run.here().ok_or_else(|| {

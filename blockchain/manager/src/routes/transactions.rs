@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use lucid_api::paths;
@@ -13,7 +14,7 @@ use lucid_api::v1::transactions::{
 };
 use lucid_core::block_merkle::transaction_hash;
 use lucid_core::transaction::Transaction;
-use lucid_http::extract::{Json as Given, JsonText, Path, Query, RawQuery};
+use lucid_http::extract::{JSON, Json as Given, JsonText, Path, Query, RawQuery};
 use lucid_http::reply::{Refusal, Reply};
 use serde_json::value::RawValue;
 
@@ -23,7 +24,7 @@ use crate::forward::{ask_peer, forward};
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::anchor_proof::{AnchorProof, anchor_proof};
 use crate::ops::get_transaction::{Found, Status, get_transaction as find_transaction, lost_with};
-use crate::ops::list_pending::list_pending as pending;
+use crate::ops::list_pending::{PAGE_BYTES_MAX, list_pending as pending};
 use crate::ops::submit_transaction::{
     submit_transaction as submit, submit_transactions as submit_many,
 };
@@ -129,14 +130,26 @@ pub async fn list_pending(
     let skip = (page - 1).saturating_mul(limit.into());
     let skip = usize::try_from(skip).unwrap_or(usize::MAX);
     let found = app
-        .run(move |manager| pending(&manager.vault, skip, limit as usize).map_err(problems::store))
+        .run_large(move |manager| {
+            let found = pending(&manager.vault, skip, limit as usize).map_err(problems::store)?;
+            let found = found.ok_or_else(|| {
+                let detail = format!(
+                    "the texts of these have over {PAGE_BYTES_MAX} bytes: ask with a smaller limit"
+                );
+                Refusal::new(ErrorCode::TooLarge, detail)
+            })?;
+            let pages = found.total.div_ceil(limit.into());
+            encode(&PendingTransactions {
+                transactions: found.transactions.into_iter().map(state).collect(),
+                pagination: Pagination { page, limit, total: found.total, pages },
+            })
+        })
         .await?;
-    let pages = found.total.div_ceil(limit.into());
-    Ok(Json(PendingTransactions {
-        transactions: found.transactions.into_iter().map(state).collect(),
-        pagination: Pagination { page, limit, total: found.total, pages },
-    })
-    .into_response())
+    Ok(([(CONTENT_TYPE, JSON)], found).into_response())
+}
+
+fn encode(answer: &impl serde::Serialize) -> Reply<Vec<u8>> {
+    serde_json::to_vec(answer).map_err(|why| Refusal::new(ErrorCode::Internal, why.to_string()))
 }
 
 /// Where a transaction is.

@@ -1,6 +1,7 @@
 //! Verdicts on blocks, and the rules behind them.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
@@ -66,7 +67,10 @@ pub async fn validate_chain(
         return Err(Refusal::new(ErrorCode::Invalid, "start lies above end: swap them"));
     }
     let validating = app.clone();
-    app.run(move |manager| {
+    // Whoever leaves does not want to know any more.
+    let asking = Arc::new(());
+    let asked_still = Arc::downgrade(&asking);
+    let judged = app.run(move |manager| {
         let chain = manager.chain.as_ref();
         let tip = chain.tip().map_err(problems::store)?;
         let from = start.unwrap_or(0);
@@ -86,7 +90,7 @@ pub async fn validate_chain(
         let asked = Asked { from: start, to: end, ..Asked::default() };
         let report = judge_chain(chain, now(), &asked, records, |report| {
             run.is_at(report.blocks);
-            match validating.shutdown().is_asked() {
+            match validating.shutdown().is_asked() || asked_still.strong_count() == 0 {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
@@ -97,8 +101,10 @@ pub async fn validate_chain(
             return Err(Refusal::new(ErrorCode::Unavailable, sentence));
         }
         Ok(Json(chain_validation(&report, now())))
-    })
-    .await
+    });
+    let judged = judged.await;
+    drop(asking);
+    judged
 }
 
 /// The rules a block is judged by.

@@ -208,8 +208,8 @@ fn pages_of_blocks_go_both_ways() {
     }
     let heights = |from, to, descending, skip, limit| {
         let wanted = Wanted { from, to, descending, skip, limit };
-        let listed = list_blocks(manager.chain.as_ref(), &wanted).unwrap();
-        let indexes = listed.records.iter().map(|stored| stored.record.entry.index);
+        let listed = list_blocks(manager.chain.as_ref(), &wanted, |stored| stored).unwrap();
+        let indexes = listed.items.iter().map(|stored| stored.record.entry.index);
         (indexes.collect::<Vec<_>>(), listed.total)
     };
     assert_eq!(heights(0, u64::MAX, true, 0, 2), (vec![4, 3], 5));

@@ -56,7 +56,7 @@ fn an_acknowledged_chunk_survives_a_power_cut() {
         for session in ["s", "own"] {
             let session = session.parse().unwrap();
             if get_session(&after.vault, &session).is_ok() {
-                let verified = verify_session(&after.vault, &session, 1, &|_| {}).unwrap();
+                let verified = verify_session(&after.vault, &session, 1, &|_| true).unwrap();
                 assert!(verified.is_sound(), "{:?}", verified.faults);
             }
         }
@@ -97,7 +97,7 @@ fn an_acknowledged_append_survives_a_power_cut() {
         })
         .unwrap();
         assert_eq!(read, content[..read.len()]);
-        let verified = verify_session(&after.vault, &session, 1, &|_| {}).unwrap();
+        let verified = verify_session(&after.vault, &session, 1, &|_| true).unwrap();
         assert!(verified.is_sound(), "{:?}", verified.faults);
         if calls == sealed_at {
             assert_eq!(row.sealed, sealed.sealed);

@@ -1,0 +1,46 @@
+//! Places for one sort of work: so many at a time, and the others wait without a thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_api::problem::ErrorCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::reply::{Refusal, Reply};
+
+/// How long a request waits for a place before it is refused.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Places for one sort of work. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// What has them, for people.
+    what: &'static str,
+    count: usize,
+    free: Arc<Semaphore>,
+}
+
+/// A place; dropping it gives it back.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "it is only held")] Option<OwnedSemaphorePermit>);
+
+impl Places {
+    /// So many places for what is called so.
+    pub fn new(what: &'static str, count: usize) -> Self {
+        Self { what, count, free: Arc::new(Semaphore::new(count)) }
+    }
+
+    /// A place before long, or a refusal.
+    pub async fn take(&self) -> Reply<Place> {
+        tokio::time::timeout(PATIENCE, self.wait()).await.map_err(|_| {
+            let detail = format!("{} {} go on already; ask again later", self.count, self.what);
+            Refusal::new(ErrorCode::Busy, detail)
+        })
+    }
+
+    /// A place, however long it takes.
+    pub async fn wait(&self) -> Place {
+        // It is never closed.
+        Place(self.free.clone().acquire_owned().await.ok())
+    }
+}
