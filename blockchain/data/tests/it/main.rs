@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise should stop there")]
 #![expect(clippy::indexing_slicing, reason = "a test that meets a surprise should stop there")]
 
+mod bounds;
 mod engine;
 mod manager;
 mod ops;
@@ -13,4 +14,6 @@ mod sample;
 mod service;
 mod settings;
 mod starting;
+#[path = "../../../http/tests/strain/mod.rs"]
+mod strain;
 mod workers;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "whoever runs the tests sets their size")]
 
+mod bounds;
 mod crashes;
 mod embedded;
 mod follower;
@@ -11,6 +12,8 @@ mod pool;
 mod program;
 mod row;
 mod service;
+#[path = "../../../http/tests/strain/mod.rs"]
+mod strain;
 mod sync;
 mod taking;
 mod upkeep;
