@@ -21,7 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::now;
 use crate::follower::Follower;
-use crate::limits::{LARGE_MAX, OPS_MAX, RELAYS_MAX};
+use crate::limits::{LARGE_MAX, LOOKUPS_MAX, OPS_MAX, RELAYS_MAX};
 use crate::maintenance::Maintenance;
 use crate::ops::maintain_chain::known_suspects;
 use crate::problems;
@@ -43,6 +43,7 @@ struct Shared {
     relays: Arc<Semaphore>,
     ops: Places,
     large: Places,
+    lookups: Places,
     /// Memory for replies that their callers have not read yet.
     replies: Budget,
     follower: OnceLock<Follower>,
@@ -77,6 +78,7 @@ impl App {
             relays: Arc::new(Semaphore::new(RELAYS_MAX)),
             ops: Places::new("requests", OPS_MAX),
             large: Places::new("large answers", LARGE_MAX),
+            lookups: Places::new("look-ups", LOOKUPS_MAX),
             replies: Budget::default(),
             follower: OnceLock::new(),
             validating: Validating::default(),
@@ -148,6 +150,20 @@ impl App {
         let mut held = self.0.replies.nothing();
         held.take(bytes.len()).await?;
         Ok(held.around(bytes))
+    }
+
+    /// The same for what reads the block of a transaction: few do at once. What it returns must not hold on to
+    /// that block.
+    pub async fn look_up<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
+        let place = self.0.lookups.take().await?;
+        self.run(move |opened| {
+            let _place = place;
+            op(opened)
+        })
+        .await
     }
 
     /// Runs what nobody asked for. It waits for no request.

@@ -12,5 +12,7 @@ pub const POOL_BYTES_MAX: u64 = 256 << 20;
 pub const RELAYS_MAX: usize = 32;
 /// Threads that requests have at once. The runtime has twice as many, so blocks are sealed whatever is asked.
 pub const OPS_MAX: usize = 256;
+/// Transactions that are looked up at once: each is found in its whole block.
+pub const LOOKUPS_MAX: usize = 8;
 /// Answers that may be large and are made at once: blocks and runs of them, pages.
 pub const LARGE_MAX: usize = 8;

@@ -114,7 +114,7 @@ impl Strained {
                 (Request::new(route).body(JSON, serde_json::to_vec(&asked).unwrap()), 4 * MIB)
             }
             "POST /api/v1/merkle/build" => {
-                let names = dense(24 * MIB, "chunk_ids");
+                let names = dense(20 * MIB, "chunk_ids");
                 let names = String::from_utf8(names).unwrap().replace(",0", ",\"\"");
                 (Request::new(route).body(JSON, names.replace("[0", "[\"\"")), 32 * MIB)
             }

@@ -59,12 +59,13 @@ pub async fn get_anchoring(
     let session = session_id(&session)?;
     let (interval, wanted) = (app.block_interval(), session.clone());
     let found = app
-        .run(move |manager| {
-            find_anchor(&manager.vault, manager.chain.as_ref(), &wanted).map_err(problems::store)
+        .look_up(move |manager| {
+            let found = find_anchor(&manager.vault, manager.chain.as_ref(), &wanted);
+            Ok(found.map_err(problems::store)?.map(|found| show(found, interval)))
         })
         .await?;
     if let Some(found) = found {
-        return Ok(Json(show(found, interval)).into_response());
+        return Ok(Json(found).into_response());
     }
     // What a follower does not have may wait with its peer.
     let answer =
@@ -83,7 +84,7 @@ pub async fn verify_anchoring(
     let VerifyAnchoring { session_id: session, merkle_root: root, proof_path } = wanted;
     let session = session_id(&session)?;
     let found = app
-        .run(move |manager| {
+        .look_up(move |manager| {
             find_committed_anchor(manager.chain.as_ref(), &session, &root).map_err(problems::store)
         })
         .await?;

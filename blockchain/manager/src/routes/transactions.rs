@@ -159,8 +159,8 @@ pub async fn get_transaction(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Reply<Response> {
-    if let Some(found) = look_up(&app, id.clone()).await? {
-        return Ok(Json(state(found)).into_response());
+    if let Some(found) = look_up(&app, id.clone(), state).await? {
+        return Ok(Json(found).into_response());
     }
     // What a follower does not have may wait with its peer.
     let answer = ask_peer(&app, &headers, paths::TRANSACTION, &id, "").await?;
@@ -175,14 +175,18 @@ pub async fn get_proof(
 ) -> Reply<Json<TransactionProof>> {
     let named = id.clone();
     let found = app
-        .run(move |manager| anchor_proof(manager.chain.as_ref(), &named).map_err(problems::store))
+        .look_up(move |manager| {
+            let found = anchor_proof(manager.chain.as_ref(), &named).map_err(problems::store)?;
+            Ok(found.map(proof))
+        })
         .await?;
     if let Some(found) = found {
-        return Ok(Json(proof(found)));
+        return Ok(Json(found));
     }
-    Err(match look_up(&app, id.clone()).await? {
+    let status = |found: Found| (found.status, found.transaction.is_some());
+    Err(match look_up(&app, id.clone(), status).await? {
         None => unknown(&id),
-        Some(Found { status: Status::Confirmed { height, .. }, transaction: None, .. }) => {
+        Some((Status::Confirmed { height, .. }, false)) => {
             let sentence = format!(
                 "the text of transaction {id:?} was pruned; what proves it without the text is at \
                  /api/v1/blocks/{height}/proof/{id}"
@@ -193,9 +197,15 @@ pub async fn get_proof(
     })
 }
 
-async fn look_up(app: &App, id: String) -> Reply<Option<Found>> {
-    app.run(move |manager| {
-        find_transaction(&manager.vault, manager.chain.as_ref(), &id).map_err(problems::store)
+/// Looks a transaction up, and shows it while its block is in memory.
+async fn look_up<T: Send + 'static>(
+    app: &App,
+    id: String,
+    show: impl FnOnce(Found) -> T + Send + 'static,
+) -> Reply<Option<T>> {
+    app.look_up(move |manager| {
+        let found = find_transaction(&manager.vault, manager.chain.as_ref(), &id);
+        Ok(found.map_err(problems::store)?.map(show))
     })
     .await
 }

