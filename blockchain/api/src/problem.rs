@@ -1,7 +1,7 @@
 //! The problem document: what every refusal and failure looks like on the wire (RFC 9457), with
 //! the `error` envelope that clients of the documented API read, and the codes it may carry.
 //!
-//! The porch writes it, clients read it. A code says *what kind*; its status is the porch's table.
+//! The porch writes it, clients read it. A code says *what kind*, and has one status.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $title:literal, $documented:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $status:literal $text:literal, $title:literal, $documented:literal, $remedy:literal;)*) => {
         /// What kind of refusal or failure it is. Programs decide by this, people read the detail.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
@@ -28,58 +28,117 @@ macro_rules! codes {
                 match self { $(Self::$name => $text,)* }
             }
 
+            /// The HTTP status it is sent with: always the same one.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
             /// A short sentence that is the same for every problem of this code.
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
             }
 
-            /// The code that clients of the documented API look for in the envelope.
+            /// The code that clients of the documented API look for in the envelope, unless a closer
+            /// one is documented for the case.
             pub const fn documented(self) -> &'static str {
                 match self { $(Self::$name => $documented,)* }
+            }
+
+            /// What whoever is answered so does next.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)* }
             }
         }
     };
 }
 
+// The one table of what a service answers when it does not do what it was asked, the same for both; a test
+// holds the table in docs/API.md against it.
 codes! {
     /// The body cannot be read at all.
-    Malformed = "malformed", "the request cannot be read", "LUCID_ERR_1001";
+    Malformed = 400 "malformed", "the request cannot be read", "LUCID_ERR_1001",
+        "correct the request";
     /// It can be read, and says something that is not allowed.
-    Invalid = "invalid", "the request is not valid", "LUCID_ERR_1001";
+    Invalid = 422 "invalid", "the request is not valid", "LUCID_ERR_1001",
+        "correct what `detail` names";
     /// No credentials, or none that count.
-    Unauthorized = "unauthorized", "credentials are required", "LUCID_ERR_2001";
+    Unauthorized = 401 "unauthorized", "credentials are required", "LUCID_ERR_2001",
+        "send credentials";
     /// The credentials do not allow it.
-    Forbidden = "forbidden", "not allowed", "LUCID_ERR_2002";
+    Forbidden = 403 "forbidden", "not allowed", "LUCID_ERR_2002",
+        "ask from where it is allowed, or as somebody who may";
     /// There is no such thing.
-    NotFound = "not_found", "not found", "not_found";
+    NotFound = 404 "not_found", "not found", "not_found",
+        "ask for something that is there; lists say what is";
     /// The thing exists, and not with this method.
-    Method = "method", "the method is not allowed here", "method";
+    Method = 405 "method", "the method is not allowed here", "method",
+        "use a method that `Allow` lists";
     /// There was such a thing.
-    Gone = "gone", "no longer here", "gone";
-    /// Something else is there already, or the state does not allow it.
-    Conflict = "conflict", "in conflict with what is stored", "conflict";
+    Gone = 410 "gone", "no longer here", "gone",
+        "take another id: it does not come back";
+    /// The same id, index or height has something else.
+    Exists = 409 "exists", "something else is there already", "exists",
+        "take another id, or send what is there";
+    /// It is sealed, or kept by a session, and does not change.
+    Sealed = 409 "sealed", "sealed, and does not change", "sealed",
+        "begin a new session";
+    /// It is not sealed yet.
+    Unsealed = 409 "unsealed", "not sealed yet", "unsealed",
+        "seal it, or wait until it is";
+    /// It is of another kind than is needed here.
+    Kind = 409 "kind", "of another kind than is needed here", "kind",
+        "use the route for its kind";
+    /// It goes on elsewhere.
+    Offset = 409 "offset", "goes on elsewhere", "offset",
+        "go on from where `details` and `detail` say";
+    /// What it builds on is not there.
+    Missing = 409 "missing", "what it builds on is missing", "missing",
+        "send what `details` lists, then the same again";
+    /// What is stored there is damaged.
+    Damaged = 409 "damaged", "what is stored there is damaged", "damaged",
+        "send the same content again, or put back what `details` names from a copy";
+    /// The same work is being done.
+    Running = 409 "running", "somebody is at it", "running",
+        "wait until that has ended";
+    /// The service has another role in its chain.
+    Role = 409 "role", "not what this service is for", "role",
+        "ask the service that `detail` names";
+    /// It could mean too much.
+    Unclear = 409 "unclear", "more has to be said", "unclear",
+        "say what `detail` asks for (`session_id`, `confirm`)";
     /// It is committed, and will not change.
-    Final = "final", "final, and cannot be changed", "final";
+    Final = 409 "final", "final, and cannot be changed", "final",
+        "none: what is final stays";
     /// It is held, and must not be removed.
-    Locked = "locked", "held", "locked";
+    Locked = 423 "locked", "held", "locked",
+        "release it first";
     /// More bytes or items than a request may have.
-    TooLarge = "too_large", "too large", "too_large";
+    TooLarge = 413 "too_large", "too large", "too_large",
+        "send it in smaller parts";
     /// The media type is not one that is read here.
-    Unsupported = "unsupported", "the media type is not supported", "unsupported";
+    Unsupported = 415 "unsupported", "the media type is not supported", "unsupported",
+        "send the media type, and without the encoding, that `detail` names";
     /// A condition of the request (`If-Match`) does not hold.
-    Precondition = "precondition", "a condition of the request does not hold", "precondition";
+    Precondition = 412 "precondition", "a condition of the request does not hold", "precondition",
+        "ask for it as it is now, and decide anew";
     /// The range lies outside the content.
-    Range = "range", "the range cannot be satisfied", "range";
+    Range = 416 "range", "the range cannot be satisfied", "range",
+        "stay below the length in `Content-Range`";
     /// Too many requests at once; again later.
-    Busy = "busy", "busy, try again later", "busy";
+    Busy = 429 "busy", "busy, try again later", "busy",
+        "send it again after `Retry-After`";
     /// The store has no room.
-    Full = "full", "the store is full", "full";
+    Full = 507 "full", "the store is full", "full",
+        "make room, then send it again";
     /// A part that is needed is not there yet, or not now.
-    Unavailable = "unavailable", "not available now", "unavailable";
+    Unavailable = 503 "unavailable", "not available now", "unavailable",
+        "send it again later; `/health` says how it is";
     /// Another service, which is needed for it, failed.
-    Upstream = "upstream", "another service failed", "SYNC_001";
+    Upstream = 502 "upstream", "another service failed", "SYNC_001",
+        "look after the service that `detail` names, then send it again";
     /// Our mistake. The log has the cause, under the request id.
-    Internal = "internal", "internal error", "internal";
+    Internal = 500 "internal", "internal error", "internal",
+        "look in the service's log under the request id, and report it";
 }
 
 impl ErrorCode {

@@ -1,8 +1,6 @@
 //! The verbs of the command line, one a file, and the arguments they share.
 //!
-//! Exit codes: 0 done; 1 failed, or damage was found; 2 consistent but not proved (`check-proof`);
-//! 3 done, but something had to be left out; 64 wrong use. `record` ends as the program did that it ran;
-//! 125 not recorded, 126 and 127 not run.
+//! How they end is `ending`'s table; `record` ends as the program did that it ran.
 
 mod append;
 mod archive;
@@ -29,8 +27,10 @@ mod up;
 mod verify;
 mod watch;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -41,18 +41,10 @@ use lucid_core::time::Timestamp;
 use lucid_store::folder::Passphrase;
 use lucid_store::folder::keys::{OpensWith, opens_with};
 
+use crate::ending::{DONE, FAILED, LEFT_OUT, WrongUse};
 use crate::output::{Manner, Output};
 use crate::place::reading::{self, Reading};
 use crate::place::{Place, local, remote};
-
-/// Done.
-pub const DONE: u8 = 0;
-/// Failed, or damage was found.
-pub const FAILED: u8 = 1;
-/// Done, but something had to be left out.
-pub const LEFT_OUT: u8 = 3;
-/// The arguments make no sense.
-pub const WRONG_USE: u8 = 64;
 
 /// Keeps recorded sessions so that anyone can later prove what was recorded, that it is whole, and
 /// when it existed.
@@ -251,12 +243,17 @@ impl Arguments {
     /// Reads the command line. A key that is named there for what opens no folder is refused; one that
     /// the environment names is of the machine, and counts where it is needed.
     pub fn read() -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches()?;
+        let matches = without_empty_variables(Self::command()).try_get_matches()?;
         let arguments = Self::from_arg_matches(&matches)?;
+        let is_named = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        if matches!(arguments.verb, Verb::Up(_)) && is_named("server") {
+            let sentence = "--server names a server, and `up` is one: leave it out\n";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, sentence));
+        }
         let Some(why) = arguments.without_folder() else { return Ok(arguments) };
         for (name, option) in [("key_file", "--key-file"), ("passphrase_file", "--passphrase-file")]
         {
-            if matches.value_source(name) == Some(ValueSource::CommandLine) {
+            if is_named(name) {
                 let sentence = format!("{option} opens a data folder, and {why}: leave it out\n");
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, sentence));
             }
@@ -278,6 +275,15 @@ impl Arguments {
         }
     }
 
+    /// Whether the verb gives a verdict, so that 1 says "wrong" and nothing else.
+    pub fn judges(&self) -> bool {
+        match &self.verb {
+            Verb::CheckProof(_) | Verb::Verify(_) | Verb::Scrub(_) => true,
+            Verb::Chain(verb) => verb.judges(),
+            _ => false,
+        }
+    }
+
     /// How the user wants to be spoken to.
     pub fn manner(&self) -> Manner {
         Manner { json: self.json, quiet: self.quiet }
@@ -294,22 +300,23 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         let new = matches!(&arguments.verb, Verb::Keys(verb) if verb.takes_new_passphrase());
         arguments.home.check_given(new)?;
     }
-    anyhow::ensure!(
+    fits(
         !arguments.home.read_only || arguments.home.server.is_none(),
-        "--read-only is for a folder, and --server (LUCID_DATA_CHAIN_URL) names a server: leave one out"
-    );
+        "--read-only is for a folder, and --server (LUCID_DATA_CHAIN_URL) names a server: leave one out",
+    )?;
     let asks_manager = matches!(&arguments.verb, Verb::Chain(verb) if verb.asks_a_manager());
-    anyhow::ensure!(
+    fits(
         !arguments.home.read_only || !asks_manager,
         "--read-only is for a folder, and --manager (LUCID_BLOCK_MANAGER_URL) names a block-manager: leave \
-         one out"
-    );
+         one out",
+    )?;
     let reading = match (arguments.verb.only_reads(), arguments.home.read_only) {
         (true, true) => Some(Reading::Always),
         (true, false) => Some(Reading::WhereUnwritable),
         (false, false) => None,
         (false, true) => {
-            anyhow::bail!("this verb writes, and --read-only forbids that: leave it out")
+            let sentence = "this verb writes, and --read-only forbids that: leave it out";
+            return Err(WrongUse(sentence.to_owned()).into());
         }
     };
     let home = &Home { reading, ..arguments.home.with_passphrase(output)? };
@@ -338,6 +345,25 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Chain(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }
+}
+
+/// An empty variable says nothing, as for the services.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the argument parser reads them; this is a part of it"
+    )]
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let unset = |argument: clap::Arg| match argument.get_env().is_some_and(is_empty) {
+        true => argument.env(Resettable::Reset),
+        false => argument,
+    };
+    command.mut_args(unset).mut_subcommands(without_empty_variables)
+}
+
+/// Refuses arguments that contradict each other.
+fn fits(they_do: bool, sentence: &str) -> Result<(), WrongUse> {
+    if they_do { Ok(()) } else { Err(WrongUse(sentence.to_owned())) }
 }
 
 /// What time it is: the one place where the command line asks.

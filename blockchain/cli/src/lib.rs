@@ -2,10 +2,11 @@
 //!
 //! [`cmd`] has the verbs, one a file; [`place`] is where sessions live, in this process or behind a
 //! server; [`ingest`] is the way in and [`restore`] the way out; [`folder`] touches the user's files;
-//! [`watch`] sees them grow; [`stream`] is what the recording verbs share.
+//! [`ending`] says what the exit codes mean; [`watch`] sees them grow; [`stream`] is what the recording verbs share.
 //! Only [`output`] and [`progress`] write to the terminal.
 
 pub mod cmd;
+pub mod ending;
 pub mod folder;
 pub mod ingest;
 pub mod output;

@@ -10,6 +10,8 @@ use std::{
     error::Error,
     fmt,
     io::{self, IsTerminal as _, Write},
+    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -33,6 +35,37 @@ pub struct Manner {
 pub struct Output {
     manner: Manner,
     bars: MultiProgress,
+    unheard: Arc<AtomicBool>,
+}
+
+/// Standard output as a stream, which notes when nobody reads it any more.
+#[derive(Debug)]
+pub struct Content {
+    out: io::Stdout,
+    unheard: Arc<AtomicBool>,
+}
+
+impl Content {
+    fn note<T>(&self, written: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &written
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            self.unheard.store(true, Ordering::Relaxed);
+        }
+        written
+    }
+}
+
+impl Write for Content {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.note(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = self.out.flush();
+        self.note(written)
+    }
 }
 
 /// How a column is set.
@@ -101,7 +134,7 @@ impl Output {
             // Hides itself when standard error is not a terminal.
             ProgressDrawTarget::stderr()
         };
-        Self { manner, bars: MultiProgress::with_draw_target(target) }
+        Self { manner, bars: MultiProgress::with_draw_target(target), unheard: Arc::default() }
     }
 
     /// How the user wants to be spoken to.
@@ -123,7 +156,11 @@ impl Output {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        self.bytes(text.as_bytes())
+        match self.bytes(text.as_bytes()) {
+            // The work is done, and how it went is told by the exit code.
+            Err(_) if self.is_unheard() => Ok(()),
+            written => written,
+        }
     }
 
     /// Says one of many results in a line of JSON of its own, or what `human` makes of it.
@@ -146,16 +183,26 @@ impl Output {
     /// Writes raw content to standard output.
     pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
         self.bars.suspend(|| {
-            let mut out = io::stdout().lock();
+            let mut out = self.content();
             out.write_all(bytes)?;
             out.flush()
         })
     }
 
+    fn content(&self) -> Content {
+        Content { out: io::stdout(), unheard: self.unheard.clone() }
+    }
+
+    /// Whether nobody reads standard output any more: whoever closed the pipe has seen enough.
+    #[must_use]
+    pub fn is_unheard(&self) -> bool {
+        self.unheard.load(Ordering::Relaxed)
+    }
+
     /// Standard output as a stream, for content of any length. No bar is drawn beside it.
     #[must_use]
-    pub fn stream(&self) -> io::BufWriter<io::Stdout> {
-        io::BufWriter::with_capacity(1 << 16, io::stdout())
+    pub fn stream(&self) -> io::BufWriter<Content> {
+        io::BufWriter::with_capacity(1 << 16, self.content())
     }
 
     /// Whether anybody sees progress bars.

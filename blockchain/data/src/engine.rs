@@ -95,14 +95,23 @@ impl AnchorEngine for HttpEngine {
 /// Refusals of the transaction itself are for good; of everything else, another try may do better.
 fn explain(error: &ClientError) -> EngineError {
     match error.refused() {
+        Some(_) if error.is_damage() => match error.is_of_every_id() {
+            true => EngineError::Unavailable(error.to_string()),
+            false => EngineError::Damaged(error.to_string()),
+        },
+        Some(refused) if is_passing_clash(refused.code) => {
+            EngineError::Unavailable(refused.to_string())
+        }
         Some(refused) if matches!(refused.status, 400 | 409 | 413 | 422) => {
             EngineError::Refused(refused.to_string())
         }
-        _ if error.is_damage() && !error.is_of_every_id() => {
-            EngineError::Damaged(error.to_string())
-        }
         _ => EngineError::Unavailable(error.to_string()),
     }
+}
+
+/// Whether it is about the block-manager, not about what was sent to it.
+fn is_passing_clash(code: Option<ErrorCode>) -> bool {
+    matches!(code, Some(ErrorCode::Running | ErrorCode::Role))
 }
 
 fn confirmed(proof: TransactionProof) -> Confirmed {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::clock;
-use crate::ops::OpError;
+use crate::ops::{Clash, OpError};
 
 /// A rate is told once it has been measured for so long.
 const MEASURED: Duration = Duration::from_millis(500);
@@ -108,9 +108,10 @@ impl Jobs {
         let key = (kind, subject.to_owned());
         if kept.get(&key).is_some_and(|job| job.ended.is_none()) {
             let maintenance = paths::MAINTENANCE;
-            return Err(OpError::Conflict(format!(
-                "it is running already: {maintenance} says how far"
-            )));
+            return Err(OpError::Conflict(
+                Clash::Running,
+                format!("it is running already: {maintenance} says how far"),
+            ));
         }
         let job = Job {
             subject: subject.to_owned(),
@@ -229,7 +230,7 @@ mod tests {
         let jobs = Jobs::new(Shutdown::new());
         assert_eq!(jobs.show(Kind::Gc).state, ProgressState::Idle);
         let run = jobs.begin(Kind::Gc).unwrap();
-        assert!(matches!(jobs.begin(Kind::Gc), Err(OpError::Conflict(_))));
+        assert!(matches!(jobs.begin(Kind::Gc), Err(OpError::Conflict(Clash::Running, _))));
         assert!(run.step("finding", 1, 4));
         let shown = jobs.show(Kind::Gc);
         assert_eq!((shown.state, shown.done, shown.total), (ProgressState::Running, 1, 4));
@@ -246,7 +247,10 @@ mod tests {
         let jobs = Jobs::new(Shutdown::new());
         let first = jobs.begin_of(Kind::Verify, "a").unwrap();
         let second = jobs.begin_of(Kind::Verify, "b").unwrap();
-        assert!(matches!(jobs.begin_of(Kind::Verify, "a"), Err(OpError::Conflict(_))));
+        assert!(matches!(
+            jobs.begin_of(Kind::Verify, "a"),
+            Err(OpError::Conflict(Clash::Running, _))
+        ));
         first.step("reading", 1, 2);
         assert_eq!(jobs.show_of(Kind::Verify, "a").done, 1);
         assert_eq!(jobs.show_of(Kind::Verify, "c").state, ProgressState::Idle);

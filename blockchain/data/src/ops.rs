@@ -39,7 +39,7 @@ pub mod verify_session;
 pub mod weigh_facts;
 pub mod write_tar;
 
-pub use error::OpError;
+pub use error::{Clash, OpError};
 
 use lucid_store::codec::Packer;
 use lucid_store::committer;

@@ -8,7 +8,7 @@ use lucid_http::reply::Refusal;
 use lucid_store::{Damage, StoreError};
 use serde_json::Value;
 
-use crate::ops::OpError;
+use crate::ops::{Clash, OpError};
 use crate::reply;
 
 /// Ids that one problem document lists; more would only repeat what the caller sent.
@@ -42,39 +42,57 @@ impl From<OpError> for Refusal {
             OpError::Gaps { gaps, .. } => {
                 let gaps: Vec<Value> =
                     gaps.into_iter().map(|(from, to)| Value::from(vec![from, to])).collect();
-                Self::new(ErrorCode::Conflict, detail).with("gaps", gaps)
+                Self::new(ErrorCode::Missing, detail).with("gaps", gaps)
             }
             OpError::TooLarge(_) => Self::new(ErrorCode::TooLarge, detail),
             OpError::Missing(ids) => {
-                Self::new(ErrorCode::Conflict, detail).with("missing", listed(&ids))
+                Self::new(ErrorCode::Missing, detail).with("missing", listed(&ids))
             }
             OpError::Invalid(_) => Self::new(ErrorCode::Invalid, detail),
-            OpError::Conflict(_) => Self::new(ErrorCode::Conflict, detail),
-            OpError::Offset { current, .. } => Self::new(ErrorCode::Conflict, detail)
+            OpError::Conflict(clash, _) => clashing(clash, detail),
+            OpError::Offset { current, .. } => Self::new(ErrorCode::Offset, detail)
                 .with("offset", current)
                 .header(HeaderName::from_static(UPLOAD_OFFSET), current),
-            OpError::Full(_) => Self::new(ErrorCode::Full, detail),
+            OpError::Full(_) => Self::new(ErrorCode::Full, detail).documented("ST_004"),
             OpError::Store(StoreError::Damaged(damage)) => damaged(&damage),
             OpError::Unsound(why) => {
                 tracing::error!(why, "what is stored contradicts itself");
-                Self::new(ErrorCode::Conflict, detail).with("unsound", true)
+                Self::new(ErrorCode::Damaged, detail).with("unsound", true)
             }
-            OpError::Store(error) => internal(&error),
+            OpError::Store(error) => failed(&error),
             OpError::Unwritten(_) => {
                 tracing::error!(error = %detail, "the store does not write");
-                Self::new(ErrorCode::Unavailable, detail)
+                Self::new(ErrorCode::Unavailable, detail).documented("ST_002")
             }
             OpError::Broken(_) | OpError::Unfinished(_) => {
                 tracing::error!(error = %detail, "the store does not write");
-                Self::new(ErrorCode::Unavailable, detail).with("maybe_applied", true)
+                Self::new(ErrorCode::Unavailable, detail)
+                    .with("maybe_applied", true)
+                    .documented("ST_002")
             }
             OpError::Fault(_) => {
                 tracing::error!(error = %detail, "an op failed as it never may");
                 Self::new(ErrorCode::Internal, "the service failed; the log has the cause")
             }
-            OpError::Abandoned => Self::new(ErrorCode::Unavailable, detail),
+            OpError::Abandoned | OpError::Away(_) => Self::new(ErrorCode::Unavailable, detail),
         }
     }
+}
+
+fn clashing(clash: Clash, detail: String) -> Refusal {
+    let code = match clash {
+        Clash::Exists => ErrorCode::Exists,
+        Clash::Sealed => ErrorCode::Sealed,
+        Clash::Unsealed => ErrorCode::Unsealed,
+        Clash::Kind => ErrorCode::Kind,
+        Clash::Next(index) => {
+            return Refusal::new(ErrorCode::Offset, detail).with("next_index", index);
+        }
+        Clash::Running => ErrorCode::Running,
+        Clash::Unclear => ErrorCode::Unclear,
+        Clash::Lost => ErrorCode::Damaged,
+    };
+    Refusal::new(code, detail)
 }
 
 fn listed(ids: &[ChunkId]) -> Vec<Value> {
@@ -85,17 +103,18 @@ fn listed(ids: &[ChunkId]) -> Vec<Value> {
 fn damaged(damage: &Damage) -> Refusal {
     let detail =
         format!("these bytes are damaged in {damage}; the same content sent again heals it");
-    Refusal::new(ErrorCode::Conflict, detail)
+    Refusal::new(ErrorCode::Damaged, detail)
         .with("file", damage.file.clone())
         .with("offset", damage.offset)
 }
 
-fn internal(error: &StoreError) -> Refusal {
+fn failed(error: &StoreError) -> Refusal {
     if let StoreError::Io { kind: std::io::ErrorKind::StorageFull, .. } = error {
-        return Refusal::new(ErrorCode::Full, "the disk is full");
+        return Refusal::new(ErrorCode::Full, "the disk is full").documented("ST_004");
     }
     tracing::error!(%error, "the store failed");
-    Refusal::new(ErrorCode::Internal, "the store failed; the log has the cause")
+    Refusal::new(ErrorCode::Unavailable, "the store cannot be read now; the log has the cause")
+        .documented("ST_003")
 }
 
 #[cfg(test)]
@@ -130,13 +149,13 @@ mod tests {
                 ErrorCode::Locked,
             ),
             (OpError::NoChunks(vec![]), ErrorCode::NotFound),
-            (OpError::Missing(vec![]), ErrorCode::Conflict),
+            (OpError::Missing(vec![]), ErrorCode::Missing),
             (OpError::Invalid(String::new()), ErrorCode::Invalid),
-            (OpError::Offset { current: 1, given: 2 }, ErrorCode::Conflict),
+            (OpError::Offset { current: 1, given: 2 }, ErrorCode::Offset),
             (OpError::Full(String::new()), ErrorCode::Full),
             (OpError::Store(full), ErrorCode::Full),
-            (OpError::Store(StoreError::Damaged(damage)), ErrorCode::Conflict),
-            (OpError::Store(StoreError::Index(String::new())), ErrorCode::Internal),
+            (OpError::Store(StoreError::Damaged(damage)), ErrorCode::Damaged),
+            (OpError::Store(StoreError::Index(String::new())), ErrorCode::Unavailable),
             (OpError::Broken(String::new()), ErrorCode::Unavailable),
             (OpError::Unwritten(String::new()), ErrorCode::Unavailable),
             (OpError::Unfinished(String::new()), ErrorCode::Unavailable),

@@ -402,6 +402,11 @@ pub fn time_end() -> Vec<u8> {
     vec![BY_TIME + 1]
 }
 
+/// Whether a key is a session's in the order of time.
+pub fn is_time_row(key: &[u8]) -> bool {
+    key.first() == Some(&BY_TIME) && key.len() == 1 + 8 + 16
+}
+
 /// Where sessions that wait for their anchor begin and end, those that wait longest in front.
 pub fn unanchored_range() -> (Vec<u8>, Vec<u8>) {
     (vec![UNANCHORED], vec![UNANCHORED + 1])

@@ -1,7 +1,7 @@
 //! What handlers answer: refusals, and content that may be asked for in part.
 //!
 //! A handler returns [`Reply`]; a [`Refusal`] becomes a problem document on its way out, where the
-//! request's id is known (`layers`). Here is the only table from code to status.
+//! request's id is known (`layers`).
 
 use std::ops::Range;
 
@@ -22,27 +22,8 @@ pub type Reply<T> = Result<T, Refusal>;
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// The status of each code.
-pub const fn status(code: ErrorCode) -> StatusCode {
-    match code {
-        ErrorCode::Malformed => StatusCode::BAD_REQUEST,
-        ErrorCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
-        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
-        ErrorCode::NotFound => StatusCode::NOT_FOUND,
-        ErrorCode::Method => StatusCode::METHOD_NOT_ALLOWED,
-        ErrorCode::Gone => StatusCode::GONE,
-        ErrorCode::Conflict | ErrorCode::Final => StatusCode::CONFLICT,
-        ErrorCode::Locked => StatusCode::LOCKED,
-        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorCode::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        ErrorCode::Precondition => StatusCode::PRECONDITION_FAILED,
-        ErrorCode::Range => StatusCode::RANGE_NOT_SATISFIABLE,
-        ErrorCode::Busy => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::Full => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorCode::Upstream => StatusCode::BAD_GATEWAY,
-        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
+pub fn status(code: ErrorCode) -> StatusCode {
+    StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The code for a status that a library chose.

@@ -28,14 +28,23 @@ pub fn store(error: StoreError) -> Refusal {
         StoreError::Commit { error, .. } => commit(error),
         StoreError::Damaged(damage) => {
             let detail = format!("what is stored there is damaged: {damage}");
-            let refusal = Refusal::new(ErrorCode::Internal, detail).documented("BM_004");
+            let refusal = Refusal::new(ErrorCode::Damaged, detail)
+                .with("file", damage.file.clone())
+                .with("offset", damage.offset)
+                .documented("BM_004");
             match is_of_every_id(&damage) {
                 true => refusal.with("ids_unknown", true),
                 false => refusal,
             }
         }
-        _ => Refusal::new(ErrorCode::Unavailable, "the store cannot be read now")
-            .documented("ST_003"),
+        StoreError::Io { kind: std::io::ErrorKind::StorageFull, .. } => {
+            Refusal::new(ErrorCode::Full, "the disk is full").documented("ST_004")
+        }
+        _ => Refusal::new(
+            ErrorCode::Unavailable,
+            "the store cannot be read now; the log has the cause",
+        )
+        .documented("ST_003"),
     }
 }
 
@@ -90,10 +99,10 @@ pub fn submit(error: SubmitError) -> Refusal {
             };
             Refusal::new(code, sentence).documented(documented)
         }
-        SubmitError::Conflict { id } => {
-            Refusal::new(ErrorCode::Conflict, sentence).with("tx_id", id)
+        SubmitError::Conflict { id } => Refusal::new(ErrorCode::Exists, sentence).with("tx_id", id),
+        SubmitError::OtherRoot { root, .. } => {
+            Refusal::new(ErrorCode::Exists, sentence).with("merkle_root", root)
         }
-        SubmitError::OtherRoot { .. } => Refusal::new(ErrorCode::Conflict, sentence),
         SubmitError::PoolFull { .. } => Refusal::new(ErrorCode::Busy, sentence),
         SubmitError::Store(error) => store(error),
         SubmitError::Commit(error) => commit(error),
@@ -106,7 +115,7 @@ pub fn anchor(error: AnchorError) -> Refusal {
     match error {
         AnchorError::Invalid(_) => Refusal::new(ErrorCode::Invalid, sentence),
         AnchorError::OtherRoot { root, .. } => {
-            Refusal::new(ErrorCode::Conflict, sentence).with("merkle_root", root)
+            Refusal::new(ErrorCode::Exists, sentence).with("merkle_root", root)
         }
         AnchorError::Submit(error) => submit(error),
         AnchorError::Store(error) => store(error),
@@ -117,8 +126,8 @@ pub fn anchor(error: AnchorError) -> Refusal {
 pub fn propose(error: ProposeError) -> Refusal {
     let sentence = error.to_string();
     match error {
-        ProposeError::NothingPending => Refusal::new(ErrorCode::Conflict, sentence),
-        ProposeError::OtherProducer(_) => Refusal::new(ErrorCode::Conflict, sentence),
+        ProposeError::NothingPending => Refusal::new(ErrorCode::Missing, sentence),
+        ProposeError::OtherProducer(_) => Refusal::new(ErrorCode::Role, sentence),
         ProposeError::Submit { index, error } => submit(error).with("index", index),
         ProposeError::Seal(error) => seal(error),
     }
@@ -128,10 +137,9 @@ pub fn propose(error: ProposeError) -> Refusal {
 fn seal(error: SealError) -> Refusal {
     let sentence = error.to_string();
     match error {
-        SealError::Follower
-        | SealError::RoleLost(_)
-        | SealError::ParentAhead { .. }
-        | SealError::Outrun(_) => Refusal::new(ErrorCode::Conflict, sentence),
+        SealError::Follower | SealError::RoleLost(_) => Refusal::new(ErrorCode::Role, sentence),
+        SealError::ParentAhead { .. } => Refusal::new(ErrorCode::Unavailable, sentence),
+        SealError::Outrun(_) => Refusal::new(ErrorCode::Running, sentence),
         SealError::Refused { .. } => Refusal::new(ErrorCode::Internal, sentence),
         SealError::Store(error) => store(error),
         SealError::Commit(error) => commit(error),
@@ -144,7 +152,7 @@ pub fn sync(error: SyncError) -> Refusal {
     let (code, documented) = match error {
         SyncError::Store(error) => return store(error),
         SyncError::Commit(error) => return commit(error),
-        SyncError::Outrun(_) => (ErrorCode::Conflict, "SYNC_001"),
+        SyncError::Outrun(_) => (ErrorCode::Running, "SYNC_001"),
         SyncError::Peer(PeerError::Unreachable(_)) => (ErrorCode::Upstream, "SYNC_002"),
         SyncError::Peer(_) | SyncError::NotYet { .. } => (ErrorCode::Upstream, "SYNC_003"),
         SyncError::Diverged(_) => (ErrorCode::Upstream, "SYNC_004"),
@@ -165,7 +173,8 @@ pub fn remove_block(error: RemoveBlockError) -> Refusal {
             return Refusal::new(ErrorCode::NotFound, sentence).documented("BM_001");
         }
         RemoveBlockError::Final(_) => ErrorCode::Final,
-        RemoveBlockError::NotTop { .. } | RemoveBlockError::Another { .. } => ErrorCode::Conflict,
+        RemoveBlockError::NotTop { .. } => ErrorCode::Offset,
+        RemoveBlockError::Another { .. } => ErrorCode::Exists,
     };
     Refusal::new(code, sentence)
 }
@@ -182,10 +191,14 @@ pub fn submit_block(error: SubmitBlockError) -> Refusal {
                 .with("validation", validation)
                 .documented("BM_002")
         }
-        SubmitBlockError::Follower
-        | SubmitBlockError::HeightTaken(_)
-        | SubmitBlockError::NotNext { .. }
-        | SubmitBlockError::WrongParent(_) => Refusal::new(ErrorCode::Conflict, sentence),
+        SubmitBlockError::Follower => Refusal::new(ErrorCode::Role, sentence),
+        SubmitBlockError::HeightTaken(_) => Refusal::new(ErrorCode::Exists, sentence),
+        SubmitBlockError::NotNext { next, .. } => {
+            Refusal::new(ErrorCode::Offset, sentence).with("next_index", next)
+        }
+        SubmitBlockError::WrongParent(tip) => {
+            Refusal::new(ErrorCode::Offset, sentence).with("latest_block_hash", tip.to_string())
+        }
         SubmitBlockError::Store(error) => store(error),
         SubmitBlockError::Commit(error) => commit(error),
     }

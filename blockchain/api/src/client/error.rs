@@ -140,7 +140,9 @@ impl ClientError {
     /// Whether the service found what is stored there damaged. Asking again changes nothing, and other things
     /// may be as they were.
     pub fn is_damage(&self) -> bool {
-        self.refused().is_some_and(|refused| refused.documented == "BM_004")
+        // Earlier block-managers said so by the documented code alone.
+        self.code() == Some(ErrorCode::Damaged)
+            || self.refused().is_some_and(|refused| refused.documented == "BM_004")
     }
 
     /// Whether that damage is of the chain as a whole: of no id that it does not find is it known that it is

@@ -48,6 +48,12 @@ pub struct FileEntry {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// The name of the owner, where the host had one.
+    #[serde(default)]
+    pub user_name: Option<String>,
+    /// The name of the group, where the host had one.
+    #[serde(default)]
+    pub group_name: Option<String>,
     /// When its content changed last.
     pub modified_at: String,
     /// Where a link points to, for people.
@@ -57,8 +63,20 @@ pub struct FileEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_base64: Option<String>,
     /// Extended attributes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub attributes: Vec<FileAttribute>,
+    /// The POSIX ACL that decides who may use it; empty where the mode says all.
+    #[serde(default)]
+    pub access_acl: Vec<FileAcl>,
+    /// The POSIX ACL that what is made in a folder begins with.
+    #[serde(default)]
+    pub default_acl: Vec<FileAcl>,
+    /// Its flags, as `FS_IOC_GETFLAGS` has them; `null` where its file system has none.
+    #[serde(default)]
+    pub flags: Option<u32>,
+    /// How many of its bytes are in holes: zeros that took no room.
+    #[serde(default)]
+    pub hole_bytes: u64,
     /// Where in the session its bytes begin.
     pub offset: u64,
     /// As actually read.
@@ -78,6 +96,22 @@ pub struct FileAttribute {
     pub name_base64: Option<String>,
     /// Its value.
     pub value_base64: String,
+}
+
+/// What an ACL grants to one user, one group or everyone else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileAcl {
+    /// `user`, `group`, `mask` or `other`; without an id, the entry's own user or group.
+    pub tag: String,
+    /// 4 to read, 2 to write, 1 to execute, added up.
+    pub permissions: u8,
+    /// The number of the user or group that is named.
+    pub id: Option<u32>,
+    /// Its name, where the host had one.
+    pub name: Option<String>,
+    /// For programs, when `name` is not exact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_base64: Option<String>,
 }
 
 /// How bytes are written: text, and base64 when the text is not exact.

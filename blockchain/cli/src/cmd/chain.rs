@@ -60,6 +60,11 @@ impl Chain {
         self.manager.is_some() || matches!(&self.verb, Verb::Validate(verb) if verb.is_of_a_file())
     }
 
+    /// Whether it gives a verdict.
+    pub fn judges(&self) -> bool {
+        matches!(self.verb, Verb::Validate(_))
+    }
+
     /// Whether a block-manager is asked.
     pub fn asks_a_manager(&self) -> bool {
         self.manager.is_some()

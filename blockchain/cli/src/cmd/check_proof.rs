@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use lucid_core::check::{Outcome, Trust, Verdict, check};
 use lucid_core::limits::BUNDLE_BYTES_MAX;
 
-use super::WRONG_USE;
 use crate::output::Output;
 
 /// Arguments of `lucid check-proof`.
@@ -36,25 +35,15 @@ fn trust(text: &str) -> Result<Trust, String> {
 impl CheckProof {
     /// Says step by step what is proved, and at the end what is not.
     pub fn run(&self, output: &Output) -> anyhow::Result<u8> {
-        let bundle = match read_bundle(&self.bundle) {
-            Ok(bundle) => bundle,
-            Err(error) => {
-                output.error(error.as_ref(), None);
-                return Ok(WRONG_USE);
-            }
-        };
+        let bundle = read_bundle(&self.bundle)?;
         let mut content: Option<Box<dyn Read>> = match &self.content {
             None => None,
             Some(path) if path.as_os_str() == "-" => Some(Box::new(std::io::stdin())),
-            Some(path) => match File::open(path) {
-                Ok(file) => Some(Box::new(BufReader::with_capacity(1 << 20, file))),
-                Err(error) => {
-                    let error = anyhow::Error::new(error);
-                    let error = error.context(format!("\"{}\" cannot be read", path.display()));
-                    output.error(error.as_ref(), None);
-                    return Ok(WRONG_USE);
-                }
-            },
+            Some(path) => {
+                let file = File::open(path)
+                    .with_context(|| format!("\"{}\" cannot be read", path.display()))?;
+                Some(Box::new(BufReader::with_capacity(1 << 20, file)))
+            }
         };
         let content = content.as_mut().map(|content| content.as_mut() as &mut dyn Read);
         let report = check(&bundle, content, &self.trust).context("the content cannot be read")?;

@@ -25,18 +25,13 @@ use lucid_data_chain::ops::seal_session::SealRequest;
 use super::Home;
 use super::append::PIECE_BYTES;
 use super::archive::Keep;
+use crate::ending::{NO_PROGRAM, NOT_EXECUTABLE, NOT_RECORDED};
 use crate::output::Output;
 use crate::place::Place;
 use crate::text;
 use child::{Child, Missing};
 use tap::{PIECES_MAX, Told};
 
-/// The recording failed, whatever became of the program: as `timeout` and `env` say it of themselves.
-const NOT_RECORDED: u8 = 125;
-/// The program cannot be run.
-const NOT_RUN: u8 = 126;
-/// There is no such program.
-const NOT_FOUND: u8 = 127;
 /// A program that ended by a signal has this and the signal's number for an exit code.
 const BY_SIGNAL: u32 = 128;
 
@@ -60,8 +55,8 @@ impl Record {
         if let Some(missing) = child::missing(program) {
             output.error(&missing, None);
             return Ok(match missing {
-                Missing::Absent(_) => NOT_FOUND,
-                Missing::NotExecutable(_) => NOT_RUN,
+                Missing::Absent(_) => NO_PROGRAM,
+                Missing::NotExecutable(_) => NOT_EXECUTABLE,
             });
         }
         let begun = self.begin(home, output);
@@ -77,7 +72,7 @@ impl Record {
             Ok(child) => child,
             Err(error) => {
                 output.error(error.as_ref(), None);
-                return Ok(NOT_RUN);
+                return Ok(NOT_EXECUTABLE);
             }
         };
         let mut recording = Recording {

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use lucid_block_manager::config::Config as ChainConfig;
 use lucid_http::config::{ConfigError, process_environment};
 use lucid_http::serve::Shutdown;
-use lucid_http::telemetry;
+use lucid_http::telemetry::{self, LogFormat, LogLevel};
 use lucid_store::disk::real::keep_to_owner;
 use lucid_store::folder::is_store;
 
@@ -30,12 +30,19 @@ const BLOCKING_THREADS: usize = 1_024 + 512;
 
 impl Up {
     /// Runs both until it is told to end.
-    pub fn run(&self, home: &Home, _: &Output) -> anyhow::Result<u8> {
+    pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         keep_to_owner();
         let environment = process_environment();
         let mut chain = sound(ChainConfig::load(&environment, None))?;
         let mut data = sound(lucid_data_chain::config::load(&environment, None))?;
-        telemetry::init(data.config.common.log);
+        let log = &mut data.config.common.log;
+        if output.manner().json {
+            log.format = LogFormat::Json;
+        }
+        if output.manner().quiet && !matches!(log.level, LogLevel::Error) {
+            log.level = LogLevel::Warning;
+        }
+        telemetry::init(*log);
         chain.log();
         data.log();
         chain.config.common.data_dir = chain_folder(home);

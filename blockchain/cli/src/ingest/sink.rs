@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_data_chain::Opened;
-use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
 use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::store_chunks::{Keeping, hand_over_chunk};
+use lucid_data_chain::ops::{Clash, OpError};
 use lucid_data_chain::row::SessionRow;
 use lucid_store::codec::{Pace, Packer};
 use lucid_store::crypt::{ChunkKey, Owner};
@@ -167,7 +167,7 @@ pub fn hold_against(
         if !same {
             let id = &source.shape().id;
             let conflict = format!("session {id} is sealed with other content");
-            return Err(OpError::Conflict(conflict).into());
+            return Err(OpError::Conflict(Clash::Exists, conflict).into());
         }
         next += now.len() as u64;
         rest = later;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lucid_api::address::Address;
-use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient, Retry};
+use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient, Refused, Retry};
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::chunks::{ChunkIds, SessionChunksQuery};
 use lucid_api::v1::list::PageQuery;
@@ -129,13 +129,18 @@ impl Remote {
     }
 }
 
+/// The documented code of a server that could not read what it was asked for.
+const UNREAD: &str = "ST_003";
+
 /// Whether a failure is the server's, and not of what it was asked: it may be there again soon, and
 /// would say the same of anything else now.
 pub fn is_away(error: &anyhow::Error) -> bool {
-    const INTERNAL: u16 = 500;
-    error.downcast_ref::<ClientError>().is_some_and(|error| {
-        error.is_passing() && error.refused().is_none_or(|refused| refused.status != INTERNAL)
-    })
+    let of_one = |refused: &Refused| {
+        refused.code == Some(ErrorCode::Internal) || refused.documented == UNREAD
+    };
+    error
+        .downcast_ref::<ClientError>()
+        .is_some_and(|error| error.is_passing() && !error.refused().is_some_and(of_one))
 }
 
 /// Whether a failure says that the session was removed.
@@ -710,7 +715,11 @@ fn part_of(
 /// Damage is damage behind a server, too: whoever reads goes around it. Such a refusal names the file and
 /// the place in it; the request finds it in the server's log.
 fn failed(error: ClientError) -> OpError {
-    let refused = error.refused().filter(|refused| refused.code == Some(ErrorCode::Conflict));
+    let of = |code| error.refused().filter(|refused| refused.code == Some(code));
+    if let Some(missing) = of(ErrorCode::Missing).and_then(|refused| missing(&refused.details)) {
+        return OpError::Missing(missing);
+    }
+    let refused = of(ErrorCode::Damaged);
     if let Some(refused) = refused
         && refused.details.get("unsound").is_some_and(|unsound| unsound == true)
     {
@@ -724,8 +733,16 @@ fn failed(error: ClientError) -> OpError {
     });
     match damage {
         Some(damage) => OpError::Store(StoreError::Damaged(damage)),
+        None if error.is_passing() => OpError::Away(error.to_string()),
         None => OpError::Broken(error.to_string()),
     }
+}
+
+/// The chunks that a refusal lists as missing.
+fn missing(details: &serde_json::Map<String, serde_json::Value>) -> Option<Vec<ChunkId>> {
+    let listed = details.get("missing")?.as_array()?;
+    let ids: Option<Vec<_>> = listed.iter().map(|id| id.as_str()?.parse().ok()).collect();
+    ids.filter(|ids| !ids.is_empty())
 }
 
 impl SessionSource for RemoteSession<'_> {

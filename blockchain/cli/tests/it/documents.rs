@@ -9,6 +9,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::CommandFactory as _;
+use lucid::ending::CODES;
+use lucid_api::problem::ErrorCode;
+use lucid_data_chain::ops::OpError;
+use lucid_http::reply::Refusal;
+use lucid_store::{Damage, StoreError};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a service may take to start on a machine that has other things to do.
@@ -211,6 +216,62 @@ fn every_verb_and_option_is_documented() {
         for option in verb.get_arguments().filter_map(|argument| argument.get_long()) {
             assert!(text.contains(&format!("--{option}")), "{name} --{option}");
         }
+    }
+}
+
+/// The cells of a table's rows, without their back-ticks, of those rows that have so many.
+fn rows<'a>(text: &'a str, head: &str) -> Vec<Vec<&'a str>> {
+    let (_, table) = text.split_once(head).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        row.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect()
+    })
+    .collect()
+}
+
+#[test]
+fn the_table_of_codes_is_the_one_that_services_answer_by() {
+    let text = read("docs/API.md");
+    let mut documented: Vec<_> = rows(&text, "| status | code | means | what to do |")
+        .into_iter()
+        .map(|row| (row[0].to_owned(), row[1].to_owned(), row[3].to_owned()))
+        .collect();
+    let mut answered: Vec<_> = ErrorCode::ALL
+        .iter()
+        .map(|code| (code.status().to_string(), code.as_str().to_owned(), code.remedy().to_owned()))
+        .collect();
+    documented.sort();
+    answered.sort();
+    assert_eq!(documented, answered);
+    // Whatever else the document calls a code of a status is one.
+    for part in text.split("409 `").skip(1) {
+        let named = part.split('`').next().unwrap();
+        let code = ErrorCode::parse(named).unwrap_or_else(|| panic!("{named}"));
+        assert_eq!(code.status(), 409, "{named}");
+    }
+}
+
+#[test]
+fn the_table_of_exit_codes_is_the_one_that_commands_end_by() {
+    let text = read("docs/API.md");
+    let (_, section) = text.split_once("### Exit codes").unwrap();
+    let cells = rows(section, "| code | |").into_iter().flat_map(|row| row[0].split(", "));
+    let documented: Vec<u8> = cells.filter_map(|code| code.parse().ok()).collect();
+    assert_eq!(documented, CODES);
+}
+
+#[test]
+fn the_same_failure_of_a_store_has_one_code_in_both_services() {
+    let io = |kind| StoreError::Io { context: "x".into(), reason: "y".into(), kind };
+    for (error, code) in [
+        (StoreError::Damaged(Damage::new("f", 7, "the digest differs")), ErrorCode::Damaged),
+        (io(std::io::ErrorKind::StorageFull), ErrorCode::Full),
+        (io(std::io::ErrorKind::PermissionDenied), ErrorCode::Unavailable),
+        (StoreError::Index("x".into()), ErrorCode::Unavailable),
+    ] {
+        let data = Refusal::from(OpError::Store(error.clone()));
+        let chain = lucid_block_manager::problems::store(error.clone());
+        assert_eq!((data.code(), chain.code()), (code, code), "{error:?}");
     }
 }
 

@@ -21,6 +21,7 @@ mod capture;
 mod chain;
 mod damage;
 mod documents;
+mod endings;
 mod flaky;
 mod folder;
 mod follow;

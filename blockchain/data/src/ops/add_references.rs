@@ -13,7 +13,7 @@ use lucid_store::vault::{Known, Vault};
 
 use super::list_sessions::get_session;
 use super::store_chunks::Keeping;
-use super::{OpError, seal_facts};
+use super::{Clash, OpError, seal_facts};
 use crate::fact::{CHUNKS_MAX, Referenced};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
@@ -104,9 +104,10 @@ pub fn add_references(
     let name = SessionName::of(vault.sealer(), id);
     let session = open_for_writing(vault, id)?;
     if session.tail_bytes > 0 {
-        return Err(OpError::Conflict(format!(
-            "session {id} is a live stream; use append, not references"
-        )));
+        return Err(OpError::Conflict(
+            Clash::Kind,
+            format!("session {id} is a live stream; use append, not references"),
+        ));
     }
     refuse_waiting(&session)?;
     let chunks = new_ones(vault, &name, &session, start_index, chunks)?;
@@ -173,24 +174,25 @@ pub fn refuse_waiting(session: &SessionRow) -> Result<(), OpError> {
     if session.pending == 0 {
         return Ok(());
     }
-    Err(OpError::Conflict(format!(
-        "session {} has {} chunks that wait for index {}: put that first",
-        session.id,
-        session.pending,
-        session.chunk_count()
-    )))
+    // There may be more gaps behind it.
+    let first = session.chunk_count();
+    Err(OpError::Gaps { session: session.id.clone(), gaps: vec![(first, first)] })
 }
 
 /// The session, if it may still be written to.
 pub fn open_for_writing(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
     let session = get_session(vault, id)?;
     if session.sealed.is_some() {
-        return Err(OpError::Conflict(format!("session {id} is sealed and cannot change")));
+        return Err(OpError::Conflict(
+            Clash::Sealed,
+            format!("session {id} is sealed and cannot change"),
+        ));
     }
     if session.has_gap || session.tail_gap {
-        return Err(OpError::Conflict(format!(
-            "session {id} lost references to damage and cannot go on; begin a new one"
-        )));
+        return Err(OpError::Conflict(
+            Clash::Lost,
+            format!("session {id} lost references to damage and cannot go on; begin a new one"),
+        ));
     }
     Ok(session)
 }
@@ -205,11 +207,14 @@ fn new_ones(
     mut chunks: Vec<(ChunkId, u32)>,
 ) -> Result<Vec<(ChunkId, u32)>, OpError> {
     let Some(overlap) = session.chunk_count().checked_sub(start) else {
-        return Err(OpError::Conflict(format!(
-            "the next chunk of session {} has index {}, not {start}",
-            session.id,
-            session.chunk_count()
-        )));
+        return Err(OpError::Conflict(
+            Clash::Next(session.chunk_count()),
+            format!(
+                "the next chunk of session {} has index {}, not {start}",
+                session.id,
+                session.chunk_count()
+            ),
+        ));
     };
     let overlap = usize::try_from(overlap).unwrap_or(usize::MAX).min(chunks.len());
     let known = row::references(vault.index(), vault.sealer(), name, start, overlap)?;
@@ -222,9 +227,9 @@ fn new_ones(
     if same {
         Ok(rest)
     } else {
-        Err(OpError::Conflict(format!(
-            "session {} holds other chunks from index {start} on",
-            session.id
-        )))
+        Err(OpError::Conflict(
+            Clash::Exists,
+            format!("session {} holds other chunks from index {start} on", session.id),
+        ))
     }
 }

@@ -9,13 +9,13 @@ use lucid_store::condense::Condensed;
 use lucid_store::scrub::Standing;
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::count_sessions::count_sessions;
 use super::expire_sessions::{Expired, expire_sessions};
 use super::expire_uploads::expire_uploads;
 use super::live_chunks::live_chunks;
 use super::scrub_store::{scrub_state, standings};
 use super::weigh_facts::matters;
+use super::{Clash, OpError};
 use crate::opened::SessionLocks;
 
 /// From this size on, a collection that would free over half of the store wants to be confirmed.
@@ -80,7 +80,10 @@ pub fn collect_garbage(
     watch: &mut dyn FnMut(Stage, u64, u64) -> bool,
 ) -> Result<Garbage, OpError> {
     let collection = vault.collect().ok_or_else(|| {
-        OpError::Conflict("segments are being rewritten already: wait until that has ended".into())
+        OpError::Conflict(
+            Clash::Running,
+            "segments are being rewritten already: wait until that has ended".into(),
+        )
     })?;
     let GarbageRequest { keep_days, dry_run, confirm } = *request;
     let mut finding = |done, total| watch(Stage::Finding, done, total);
@@ -140,9 +143,10 @@ fn refuse_abnormal(what: &str, dead_bytes: u64, live_bytes: u64) -> Result<(), O
     if dead_bytes <= live_bytes || all < ABNORMAL_BYTES {
         return Ok(());
     }
-    Err(OpError::Conflict(format!(
-        "{what} {dead_bytes} of {all} bytes, over half: confirm that this is meant"
-    )))
+    Err(OpError::Conflict(
+        Clash::Unclear,
+        format!("{what} {dead_bytes} of {all} bytes, over half: confirm that this is meant"),
+    ))
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use lucid_store::committer::Submission;
 use lucid_store::crypt::{Owner, random};
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::list_sessions::get_session;
 use super::remove_session::refuse_held;
+use super::{Clash, OpError};
 use crate::fact::{Fact, Started};
 use crate::opened::SessionLocks;
 use crate::row::{SessionName, SessionRow};
@@ -81,10 +81,13 @@ pub fn create_session(
         if interrupted
             && (existing.anchored.is_some() || vault.index().get(&name.manifest_key())?.is_some())
         {
-            return Err(OpError::Conflict(format!(
-                "session {id} was sealed, and its manifest cannot be read: put the log back from a copy \
+            return Err(OpError::Conflict(
+                Clash::Lost,
+                format!(
+                    "session {id} was sealed, and its manifest cannot be read: put the log back from a copy \
                  and reindex, or choose another id"
-            )));
+                ),
+            ));
         }
         if request.one_shot && interrupted {
             refuse_unread_seal(vault, &id)?;
@@ -95,9 +98,10 @@ pub fn create_session(
             true => refuse_held(vault, &name, &id)?,
             false if answerable => return Ok(Created::Existed(existing)),
             false => {
-                return Err(OpError::Conflict(format!(
-                    "session {id} exists with other parameters; choose another id"
-                )));
+                return Err(OpError::Conflict(
+                    Clash::Exists,
+                    format!("session {id} exists with other parameters; choose another id"),
+                ));
             }
         }
     }
@@ -137,10 +141,13 @@ fn refuse_unread_seal(vault: &Vault, id: &SessionId) -> Result<(), OpError> {
     vault.facts_around_damage(&mut visit, &mut |_, _| true)?;
     match suspect {
         None => Ok(()),
-        Some(damage) => Err(OpError::Conflict(format!(
-            "session {id} may have been sealed, where the log cannot be read ({damage}): put the log back \
+        Some(damage) => Err(OpError::Conflict(
+            Clash::Lost,
+            format!(
+                "session {id} may have been sealed, where the log cannot be read ({damage}): put the log back \
              from a copy and reindex, or choose another id"
-        ))),
+            ),
+        )),
     }
 }
 

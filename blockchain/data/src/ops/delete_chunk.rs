@@ -6,8 +6,8 @@ use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::find_chunk::find_chunk;
+use super::{Clash, OpError};
 use crate::fact::{Fact, Forgotten};
 use crate::row::{self, Referred};
 
@@ -49,14 +49,20 @@ fn refuse_referred(
     }
     match by {
         None => Ok(()),
-        Some(session) if session.sealed.is_some() => Err(OpError::Conflict(format!(
-            "session {} is sealed and refers to chunk {called}: it goes with the session, if that is \
+        Some(session) if session.sealed.is_some() => Err(OpError::Conflict(
+            Clash::Sealed,
+            format!(
+                "session {} is sealed and refers to chunk {called}: it goes with the session, if that is \
              removed",
-            session.id
-        ))),
-        Some(session) => Err(OpError::Conflict(format!(
-            "session {} refers to chunk {called}: it goes with the session, if that is removed",
-            session.id
-        ))),
+                session.id
+            ),
+        )),
+        Some(session) => Err(OpError::Conflict(
+            Clash::Sealed,
+            format!(
+                "session {} refers to chunk {called}: it goes with the session, if that is removed",
+                session.id
+            ),
+        )),
     }
 }

@@ -60,9 +60,9 @@ pub enum OpError {
     /// What was sent makes no sense.
     #[error("{0}")]
     Invalid(String),
-    /// It contradicts what is there already.
-    #[error("{0}")]
-    Conflict(String),
+    /// It contradicts what is there already, in one of a few ways that programs decide by.
+    #[error("{1}")]
+    Conflict(Clash, String),
     /// A live stream goes on elsewhere.
     #[error("the session is at byte {current}, not at byte {given}: go on from there")]
     Offset {
@@ -89,12 +89,36 @@ pub enum OpError {
     /// Whoever wanted the bytes is gone.
     #[error("whoever wanted the bytes is gone")]
     Abandoned,
+    /// Whoever keeps it does not answer.
+    #[error("{0}")]
+    Away(String),
     /// Something happened that never may.
     #[error("a fault in the code: {0}")]
     Fault(String),
     /// The store stopped writing; what was asked may have happened.
     #[error("{0}")]
     Broken(String),
+}
+
+/// How a request contradicts what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clash {
+    /// Something else has this id, index or name.
+    Exists,
+    /// It is sealed, or kept by a session.
+    Sealed,
+    /// It is not sealed yet.
+    Unsealed,
+    /// It is of another kind: a stream, a folder, one without times.
+    Kind,
+    /// The session's next chunk has another index, this one.
+    Next(u64),
+    /// The same is being done already.
+    Running,
+    /// It could mean too much; the sentence says what to add.
+    Unclear,
+    /// What is needed for it was lost to damage.
+    Lost,
 }
 
 impl OpError {

@@ -10,9 +10,9 @@ use lucid_store::codec::Packer;
 use lucid_store::crypt::ChunkKey;
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::list_sessions::get_session;
 use super::put_chunk::upload_at;
+use super::{Clash, OpError};
 use crate::row::{
     self, Alias, Counts, PlacedRow, Referred, SessionName, SessionRow, UploadedRow, all_references,
     session_of_reference,
@@ -127,9 +127,12 @@ pub fn find_chunk(
             known(vault, called, (&id).into())?.ok_or_else(absent)
         }
         ([], _) => Err(absent()),
-        ([_, _, ..], None) => Err(OpError::Conflict(format!(
-            "several sessions have a chunk that is called {called}: name one as session_id"
-        ))),
+        ([_, _, ..], None) => Err(OpError::Conflict(
+            Clash::Unclear,
+            format!(
+                "several sessions have a chunk that is called {called}: name one as session_id"
+            ),
+        )),
         ([(name, index), ..], _) => {
             let row = row::session(drawer, sealer, name)?.ok_or_else(absent)?;
             at_index(vault, called, name, &row, *index)?.ok_or_else(absent)

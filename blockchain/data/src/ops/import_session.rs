@@ -16,11 +16,11 @@ use lucid_store::committer::Submission;
 use lucid_store::crypt::Owner;
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::create_session::check_described;
 use super::deliver_anchors::anchor_text;
 use super::export_session::Exported;
 use super::list_sessions::get_session;
+use super::{Clash, OpError};
 use crate::fact::{Anchored, Fact, Sealed, Started};
 use crate::opened::SessionLocks;
 use crate::row::{SessionName, SessionRow};
@@ -40,9 +40,10 @@ pub fn import_session(
         Err(error) => return Err(error),
     };
     if !is_same(&row, &started) {
-        return Err(OpError::Conflict(format!(
-            "session {id} is another one here: it began otherwise, or has another secret"
-        )));
+        return Err(OpError::Conflict(
+            Clash::Exists,
+            format!("session {id} is another one here: it began otherwise, or has another secret"),
+        ));
     }
     let Some(sealed) = given.sealed.as_deref().map(|fact| sealed(id, fact)).transpose()? else {
         return Ok(row);
@@ -57,7 +58,10 @@ pub fn import_session(
     }
     let known = row.sealed.as_ref().map(|known| known.manifest_hash);
     if known != Some(hash_of(&sealed.manifest)) {
-        return Err(OpError::Conflict(format!("session {id} is sealed here with other content")));
+        return Err(OpError::Conflict(
+            Clash::Exists,
+            format!("session {id} is sealed here with other content"),
+        ));
     }
     match given.anchored.as_deref().map(|fact| anchored(id, fact)).transpose()? {
         Some(anchored) if row.anchored.is_none() => {

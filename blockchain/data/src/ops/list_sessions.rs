@@ -66,6 +66,9 @@ pub fn list_sessions(
         None => row::time_end(),
     };
     if let Some(cursor) = cursor {
+        if !row::is_time_row(cursor) {
+            return Err(OpError::Invalid("cursor is not one of an earlier page".into()));
+        }
         to = to.min(cursor.to_vec());
     }
     let mut sessions = Vec::new();

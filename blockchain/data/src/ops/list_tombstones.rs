@@ -21,6 +21,12 @@ pub fn list_tombstones(
     cursor: Option<&[u8]>,
 ) -> Result<TombstonePage, OpError> {
     let (from, end) = row::removal_range();
+    let is_row = |key: &[u8]| {
+        key.len() == from.len() + 8 + 16 && key >= from.as_slice() && key < end.as_slice()
+    };
+    if cursor.is_some_and(|cursor| !is_row(cursor)) {
+        return Err(OpError::Invalid("cursor is not one of an earlier page".into()));
+    }
     let to = cursor.map_or_else(|| end.clone(), |cursor| end.clone().min(cursor.to_vec()));
     let rows = vault.index().scan(&from, &to, limit, true)?;
     let next = rows.last().filter(|_| rows.len() == limit).map(|(key, _)| key.clone());

@@ -3,7 +3,7 @@
 use lucid_store::collect::Collected;
 use lucid_store::vault::Vault;
 
-use super::OpError;
+use super::{Clash, OpError};
 
 /// The levels that there are.
 pub const LEVELS: std::ops::RangeInclusive<u8> = 1..=19;
@@ -22,7 +22,10 @@ pub fn optimise(
         return Err(OpError::Invalid(format!("there is no zstd level {level}; 1 to 19 are")));
     }
     let collection = vault.collect().ok_or_else(|| {
-        OpError::Conflict("segments are being rewritten already: wait until that has ended".into())
+        OpError::Conflict(
+            Clash::Running,
+            "segments are being rewritten already: wait until that has ended".into(),
+        )
     })?;
     Ok(collection.repack(level, threads, all, &mut |done, total| watch(done, total))?)
 }

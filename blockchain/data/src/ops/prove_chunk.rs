@@ -7,10 +7,10 @@ use lucid_core::session::{Leaf, SessionId, session_key};
 use lucid_core::tree::{Blake3Tree, inclusion_proof, root};
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::build_tree::directions;
 use super::prove_session::{anchored, leaf as leaf_of, named, unproved};
 use super::read_session::{SessionSource as _, StoredSession};
+use super::{Clash, OpError};
 
 /// References read in one go.
 const BATCH: usize = 4_096;
@@ -38,7 +38,7 @@ pub struct ProvedChunk {
 pub fn prove_chunk(vault: &Vault, id: &SessionId, index: u64) -> Result<ProvedChunk, OpError> {
     let (name, session) = named(vault, id)?;
     let Some(sealed) = &session.sealed else {
-        return Err(OpError::Conflict(format!("session {id} is not sealed yet")));
+        return Err(OpError::Conflict(Clash::Unsealed, format!("session {id} is not sealed yet")));
     };
     let source = StoredSession::open(vault, id)?;
     let count = source.shape().chunk_count;

@@ -9,10 +9,10 @@ use lucid_core::timeline::Span;
 use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::list_sessions::get_session;
 use super::read_session::{SessionSource as _, StoredSession, find_entry, reference_at};
 use super::read_timeline::find_span;
+use super::{Clash, OpError};
 use crate::row::{Reference, SessionName, SessionRow};
 
 /// What is to be proved.
@@ -189,7 +189,10 @@ pub fn session_manifest(
     session: &SessionRow,
 ) -> Result<(String, Manifest), OpError> {
     if session.sealed.is_none() {
-        return Err(OpError::Conflict(format!("session {} is not sealed yet", session.id)));
+        return Err(OpError::Conflict(
+            Clash::Unsealed,
+            format!("session {} is not sealed yet", session.id),
+        ));
     }
     let text = manifest_text(vault, name)?;
     let manifest =

@@ -13,10 +13,10 @@ use lucid_store::committer::Submission;
 use lucid_store::crypt::{ChunkKey, Owner};
 use lucid_store::vault::{Known, Vault};
 
-use super::OpError;
 use super::add_references::open_for_writing;
 use super::create_session::{NewSession, create_session};
 use super::store_chunks::{Keeping, chunk_length};
+use super::{Clash, OpError};
 pub use crate::fact::AHEAD_MAX;
 use crate::fact::{Fact, Placed, Uploaded};
 use crate::opened::SessionLocks;
@@ -210,7 +210,7 @@ fn begin(
     };
     match create_session(vault, locks, session) {
         // Somebody else began it a moment ago, and differently.
-        Err(OpError::Conflict(_)) => Ok(()),
+        Err(OpError::Conflict(..)) => Ok(()),
         begun => begun.map(|_| ()),
     }
 }
@@ -286,8 +286,12 @@ fn again(
     whole: &[u8],
     pieces: &[&[u8]],
 ) -> Result<Taken, OpError> {
-    let sealed =
-        || OpError::Conflict(format!("session {} is sealed and cannot change", session.id));
+    let sealed = || {
+        OpError::Conflict(
+            Clash::Sealed,
+            format!("session {} is sealed and cannot change", session.id),
+        )
+    };
     let index = wanted.index.filter(|_| wanted.alias.is_none()).ok_or_else(sealed)?;
     // As one chunk of the session, or as an upload that was cut into several.
     let parts = match give_back(vault, keeping, session, index, &[whole])? {
@@ -336,15 +340,19 @@ fn place(
     let name = SessionName::of(vault.sealer(), id);
     let session = open_for_writing(vault, id)?;
     if session.tail_bytes > 0 || session.layout != Layout::Raw {
-        return Err(OpError::Conflict(format!(
-            "session {id} is {}; chunks are put by index into neither a stream nor a folder",
-            if session.tail_bytes > 0 { "a live stream" } else { "an archived folder" }
-        )));
+        return Err(OpError::Conflict(
+            Clash::Kind,
+            format!(
+                "session {id} is {}; chunks are put by index into neither a stream nor a folder",
+                if session.tail_bytes > 0 { "a live stream" } else { "an archived folder" }
+            ),
+        ));
     }
     if session.owner != owner {
-        return Err(OpError::Conflict(format!(
-            "session {id} was begun anew meanwhile: send it again"
-        )));
+        return Err(OpError::Conflict(
+            Clash::Running,
+            format!("session {id} was begun anew meanwhile: send it again"),
+        ));
     }
     let index = wanted.index.unwrap_or_else(|| session.chunk_count());
     check_ahead(id, session.chunk_count(), index)?;
@@ -354,9 +362,10 @@ fn place(
             None => all_there = false,
             Some(known) if known == (part.id, part.length) => {}
             Some((known, _)) => {
-                return Err(OpError::Conflict(format!(
-                    "session {id} has another chunk at index {index}: {known}"
-                )));
+                return Err(OpError::Conflict(
+                    Clash::Exists,
+                    format!("session {id} has another chunk at index {index}: {known}"),
+                ));
             }
         }
     }
@@ -366,9 +375,10 @@ fn place(
     {
         let known = upload_at(vault, &name, there)?;
         if known != lengths(&parts) {
-            return Err(OpError::Conflict(format!(
-                "session {id} has another chunk that is called {alias}, at index {there}"
-            )));
+            return Err(OpError::Conflict(
+                Clash::Exists,
+                format!("session {id} has another chunk that is called {alias}, at index {there}"),
+            ));
         }
         same_alias = there == index;
     }
@@ -379,9 +389,12 @@ fn place(
         // An earlier version gave it that name, too.
         && !same_alias
     {
-        return Err(OpError::Conflict(format!(
-            "the chunk at index {index} of session {id} is called {known}, and not {alias}"
-        )));
+        return Err(OpError::Conflict(
+            Clash::Exists,
+            format!(
+                "the chunk at index {index} of session {id} is called {known}, and not {alias}"
+            ),
+        ));
     }
     let at = placed.filter(|_| all_there).map(|placed| placed.at);
     if at.is_some() && same_alias {

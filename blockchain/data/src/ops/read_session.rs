@@ -16,8 +16,8 @@ use lucid_store::codec::Packer;
 use lucid_store::crypt::{ChunkKey, Owner};
 use lucid_store::vault::Vault;
 
-use super::OpError;
 use super::list_sessions::get_session;
+use super::{Clash, OpError};
 use crate::opened::SessionLocks;
 use crate::row::{self, Reference, SessionName, SessionRow};
 
@@ -277,10 +277,12 @@ impl<'a> Pages<'a> {
     fn open(source: &'a dyn SessionSource) -> Result<Self, OpError> {
         let shape = source.shape();
         if shape.layout != Layout::Tree || shape.total_bytes == shape.content_bytes {
-            return Err(OpError::Conflict(format!(
-                "session {} is not an archived folder that is sealed",
-                shape.id
-            )));
+            let clash = match shape.layout {
+                Layout::Tree => Clash::Unsealed,
+                Layout::Raw => Clash::Kind,
+            };
+            let sentence = format!("session {} is not an archived folder that is sealed", shape.id);
+            return Err(OpError::Conflict(clash, sentence));
         }
         Self::find(source)
     }

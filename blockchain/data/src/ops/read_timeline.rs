@@ -6,8 +6,8 @@ use std::ops::Range;
 use lucid_core::session::Layout;
 use lucid_core::timeline::{Placed, Span, TimelineFault};
 
-use super::OpError;
 use super::read_session::{Pages, SessionSource, reference};
+use super::{Clash, OpError};
 
 /// The bytes of a span, and the chunks of the pages that say so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +22,14 @@ pub struct Found {
 pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<Found, OpError> {
     let shape = source.shape();
     if shape.layout != Layout::Raw || shape.total_bytes <= shape.content_bytes {
-        return Err(OpError::Conflict(format!(
-            "session {} has no timeline: only a recording that was appended to with times has one, \
+        return Err(OpError::Conflict(
+            Clash::Kind,
+            format!(
+                "session {} has no timeline: only a recording that was appended to with times has one, \
              once it is sealed",
-            shape.id
-        )));
+                shape.id
+            ),
+        ));
     }
     let mut pages = Pages::find(source)?;
     let first = pages.first_chunk();

@@ -20,7 +20,7 @@ use super::make_timeline::make_timeline;
 use super::put_chunk::gaps;
 use super::read_session::{StoredSession, appendix_start, reference_at};
 use super::store_chunks::Keeping;
-use super::{OpError, seal_facts};
+use super::{Clash, OpError, seal_facts};
 use crate::fact::{Fact, Referenced, Sealed};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, SessionRow};
@@ -173,10 +173,10 @@ fn check_sealed_count(
 
 fn check_count(session: &SessionRow, count: u64, request: &SealRequest) -> Result<(), OpError> {
     match request.expected_chunk_count.filter(|expected| *expected != count) {
-        Some(expected) => Err(OpError::Conflict(format!(
-            "session {} has {count} chunks, not {expected}",
-            session.id
-        ))),
+        Some(expected) => Err(OpError::Conflict(
+            Clash::Next(count),
+            format!("session {} has {count} chunks, not {expected}", session.id),
+        )),
         None => Ok(()),
     }
 }

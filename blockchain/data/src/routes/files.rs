@@ -11,9 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
-use lucid_api::v1::files::{FileAttribute, FileEntry, FileKind, FilesQuery, name};
+use lucid_api::v1::files::{FileAcl, FileAttribute, FileEntry, FileKind, FilesQuery, name};
 use lucid_api::v1::list::List;
-use lucid_core::catalogue::{Entry, FileTime, Kind};
+use lucid_core::catalogue::{AclEntry, AclTag, Entry, FileTime, Kind, check_path};
 use lucid_core::time::Timestamp;
 use lucid_http::extract::{BytePath, Path, RawQuery};
 use lucid_http::reply::{Content, Refusal, Reply};
@@ -40,17 +40,20 @@ pub async fn list_files(
     RawQuery(query): RawQuery,
 ) -> Reply<Response> {
     let id = session_id(&id)?;
-    let query = FilesQuery::parse(&query).map_err(invalid)?;
+    let mut query = FilesQuery::parse(&query).map_err(invalid)?;
     let limit = limit(query.limit)?;
-    let after = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
-    let after = after.map_err(|_| invalid("cursor is not one of an earlier page"))?;
+    // A folder may be named with the slash that says so.
+    let named = query.path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    query.path.truncate(named);
+    check_path(&query.path).map_err(|fault| invalid(format!("path: {fault}")))?;
+    let after = query.cursor.map(|text| cursor_path(&text, &query.path)).transpose()?;
     app.run_large(move |app| {
         let source = StoredSession::open(&app.opened.vault, &id)?;
         let mut page = List { items: Vec::new(), next_cursor: None, count: None };
         let (mut last, mut bytes) = (Vec::new(), 0);
         visit_entries(&source, &query.path, after.as_deref(), |entry| {
             if page.items.len() == limit || bytes > PAGE_NAME_BYTES {
-                page.next_cursor = Some(URL_SAFE_NO_PAD.encode(&last));
+                page.next_cursor = Some(cursor(&last));
                 return ControlFlow::Break(());
             }
             bytes += entry.path.len() + entry.target.len();
@@ -70,6 +73,44 @@ pub async fn list_files(
 
 /// A page of the catalogue ends once its names and attributes are longer than this.
 const PAGE_NAME_BYTES: usize = 2 << 20;
+
+/// Where the next page begins: behind this path, which may be empty, as a cursor never is.
+fn cursor(path: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode([b"/", path].concat())
+}
+
+/// The path in a cursor of an earlier page of the same list.
+fn cursor_path(cursor: &str, below: &[u8]) -> Reply<Vec<u8>> {
+    let decoded = URL_SAFE_NO_PAD.decode(cursor).ok();
+    let path = decoded.as_deref().and_then(|bytes| bytes.strip_prefix(b"/"));
+    let is_below = |path: &&[u8]| match path.strip_prefix(below) {
+        Some(rest) => below.is_empty() || rest.is_empty() || rest.starts_with(b"/"),
+        None => false,
+    };
+    let path = path.filter(|path| check_path(path).is_ok()).filter(is_below);
+    path.map(<[u8]>::to_vec).ok_or_else(|| invalid("cursor is not one of an earlier page"))
+}
+
+fn acl(entries: &[AclEntry]) -> Vec<FileAcl> {
+    let shown = entries.iter().map(|entry| {
+        let (name, name_base64) = name(&entry.name);
+        let is_named = entry.tag.is_named();
+        FileAcl {
+            tag: match entry.tag {
+                AclTag::UserObj | AclTag::User => "user",
+                AclTag::GroupObj | AclTag::Group => "group",
+                AclTag::Mask => "mask",
+                AclTag::Other => "other",
+            }
+            .to_owned(),
+            permissions: entry.permissions,
+            id: is_named.then_some(entry.id),
+            name: Some(name).filter(|name| !name.is_empty()),
+            name_base64,
+        }
+    });
+    shown.collect()
+}
 
 fn show(entry: &Entry) -> FileEntry {
     let (path, path_base64) = name(&entry.path);
@@ -94,14 +135,24 @@ fn show(entry: &Entry) -> FileEntry {
         mode: entry.mode,
         uid: entry.owner.uid,
         gid: entry.owner.gid,
+        user_name: owner(&entry.owner_name),
+        group_name: owner(&entry.group_name),
         modified_at: time(entry.modified),
         target,
         target_base64,
         attributes: attributes.collect(),
+        access_acl: acl(&entry.access_acl),
+        default_acl: acl(&entry.default_acl),
+        flags: entry.flags,
+        hole_bytes: entry.holes.iter().map(|hole| hole.length).sum(),
         offset: entry.offset,
         length: entry.length,
         changed: entry.changed,
     }
+}
+
+fn owner(bytes: &[u8]) -> Option<String> {
+    Some(bytes).filter(|bytes| !bytes.is_empty()).map(|bytes| name(bytes).0)
 }
 
 /// RFC 3339 with all nine digits, held within the years 1 to 9999.
@@ -139,7 +190,7 @@ pub async fn get_file(
     if !matches!(entry.kind, Kind::File | Kind::HardLink) {
         let shown = String::from_utf8_lossy(&entry.path);
         let detail = format!("{shown:?} is a {}, and has no bytes", entry.kind);
-        return Err(Refusal::new(ErrorCode::Conflict, detail));
+        return Err(Refusal::new(ErrorCode::Kind, detail));
     }
     let etag = format!("{root}-{}-{}", entry.offset, entry.length);
     let content = Content { length: entry.length, etag: Some(&etag), kind: BYTES };

@@ -161,6 +161,10 @@ fn is_absent(status: u16) -> bool {
 
 fn explain(error: ClientError) -> PeerError {
     let sentence = error.to_string();
+    // It may be healed there.
+    if error.is_damage() {
+        return PeerError::Unreachable(sentence);
+    }
     match error {
         ClientError::Refused(refused) if refused.status == 429 || refused.status >= 500 => {
             PeerError::Unreachable(sentence)

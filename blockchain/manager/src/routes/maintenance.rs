@@ -28,7 +28,7 @@ pub async fn maintain_chain(
         Some(Err(error)) => Err(problems::upkeep(error)),
         None => {
             let sentence = "maintenance runs already: `state` of the chain says when it is done";
-            Err(Refusal::new(ErrorCode::Conflict, sentence))
+            Err(Refusal::new(ErrorCode::Running, sentence))
         }
     }
 }

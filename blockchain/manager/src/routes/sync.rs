@@ -24,15 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Asks the peer for blocks now.
 #[utoipa::path(post, path = paths::CHAIN_SYNC, tag = "chain", responses(
     (status = 200, body = SyncReport), (status = 202, body = SyncReport, description = "it goes on in the background"),
-    (status = 409, description = "it runs already"), (status = 502, description = "the peer failed"),
-    (status = 503, description = "an authority follows nobody"),
+    (status = 409, description = "it runs already, or an authority follows nobody"),
+    (status = 502, description = "the peer failed"),
 ))]
 pub async fn sync_now(State(app): State<App>) -> Reply<(StatusCode, Json<SyncReport>)> {
     // The service may still be starting.
     let role = app.run(|manager| Ok(manager.role)).await?;
     if role == facts::Role::Authority {
         let sentence = "this block-manager is the authority of its chain and follows nobody";
-        return Err(Refusal::new(ErrorCode::Unavailable, sentence));
+        return Err(Refusal::new(ErrorCode::Role, sentence));
     }
     match tokio::time::timeout(PATIENCE, synchronise(&app)).await {
         Err(_) => {
@@ -54,7 +54,7 @@ pub async fn sync_now(State(app): State<App>) -> Reply<(StatusCode, Json<SyncRep
             Err(Refusal::new(ErrorCode::Internal, "synchronising ended unexpectedly"))
         }
         Ok(Ok(None)) => Err(Refusal::new(
-            ErrorCode::Conflict,
+            ErrorCode::Running,
             "synchronising runs already: see the chain's status",
         )),
         Ok(Ok(Some(Ok(report)))) => Ok((StatusCode::OK, Json(report))),

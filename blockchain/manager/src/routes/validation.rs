@@ -85,7 +85,7 @@ pub async fn validate_chain(
         let total = (last + 1).saturating_sub(from);
         let run = validating.validating().begin(total).ok_or_else(|| {
             let sentence = "the chain is being validated already: its status says how far that is";
-            Refusal::new(ErrorCode::Conflict, sentence)
+            Refusal::new(ErrorCode::Running, sentence)
         })?;
         let asked = Asked { from: start, to: end, ..Asked::default() };
         let report = judge_chain(chain, now(), &asked, records, |report| {

@@ -105,7 +105,7 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
     }
     let (status, body) =
         second.raw("POST", "/api/v1/transactions", Some(r#"{"id":"t-3","type":"other"}"#));
-    assert_eq!((status, body["code"].as_str()), (409, Some("conflict")), "{body}");
+    assert_eq!((status, body["code"].as_str()), (409, Some("exists")), "{body}");
     let (status, _) = second.raw("POST", "/api/v1/transactions", Some("nonsense"));
     assert_eq!(status, 400);
     let batch = r#"{"transactions":[{"id":"b-1","type":"x","n":1e400000},{"id":"b-2","type":"x","n":1.50}]}"#;
@@ -155,7 +155,7 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
         assert_eq!(server.raw("DELETE", "/api/v1/blocks/x", None).0, 422);
     }
     let (status, body) = authority.raw("POST", "/api/v1/chain/sync", None);
-    assert_eq!((status, body["code"].as_str()), (503, Some("unavailable")), "{body}");
+    assert_eq!((status, body["code"].as_str()), (409, Some("role")), "{body}");
     // The worker may be at it: then 409.
     until("a round that was asked for", || {
         second.client().sync().is_ok_and(|report| report.success && report.synchronized)
@@ -502,7 +502,7 @@ fn an_engine_is_followed_wherever_it_has_its_status_and_its_blocks() {
             // The newest one may be removed, and comes again.
             let path = format!("/api/v1/blocks/59?confirm={}", blocks[58].hash);
             let (code, body) = follower.raw("DELETE", &path, None);
-            assert_eq!((code, &body["code"]), (409, &json!("conflict")), "{body}");
+            assert_eq!((code, &body["code"]), (409, &json!("exists")), "{body}");
             let removed = follower.client().remove_block(59, blocks[59].hash).unwrap();
             assert!(removed.removed && removed.index == 59 && removed.hash == blocks[59].hash);
             until("it comes again", || {

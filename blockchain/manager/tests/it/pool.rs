@@ -34,7 +34,7 @@ async fn a_batch_takes_what_is_sound_and_names_the_rest() {
     assert_eq!((&accepted["submitted_count"], &accepted["failed_count"]), (&3.into(), &3.into()));
     let errors = accepted["errors"].as_array().unwrap();
     let named: Vec<_> = errors.iter().map(|error| (&error["index"], &error["code"])).collect();
-    let (invalid, conflict) = (json!("invalid"), json!("conflict"));
+    let (invalid, conflict) = (json!("invalid"), json!("exists"));
     assert_eq!(named, [(&1.into(), &invalid), (&3.into(), &conflict), (&5.into(), &invalid)]);
     assert!(errors[0]["detail"].as_str().unwrap().contains("type"), "{accepted}");
 

@@ -202,7 +202,7 @@ async fn the_same_transaction_is_found_again_and_another_is_a_conflict() {
     assert_eq!((status, again), (200, first));
     let (status, problem) =
         server.raw("POST", path, Some(r#"{"id":"a-1","type":"session_anchor"}"#)).await;
-    assert_eq!((status, &problem["code"]), (409, &json!("conflict")));
+    assert_eq!((status, &problem["code"]), (409, &json!("exists")));
     assert_eq!(problem["error"]["details"]["tx_id"], "a-1");
     for (body, status, documented) in [
         ("{", 400, "VAL_004"),
@@ -447,7 +447,7 @@ async fn a_block_is_taken_when_it_follows_the_newest_and_breaks_no_rule() {
     assert_eq!(post(&block_on(None, &["v"]).to_json_text()).await.0, 409);
     let astray = block_on(Some(&block_on(None, &["v"]).to_json_text()), &["w"]).to_json_text();
     let (status, refused) = post(&astray).await;
-    assert_eq!((status, &refused["error"]["code"]), (409, &json!("conflict")), "{refused}");
+    assert_eq!((status, &refused["error"]["code"]), (409, &json!("offset")), "{refused}");
 
     // Those who follow this authority would stop before a block that another one signed.
     let transactions = vec![Transaction::parse(br#"{"id":"foreign"}"#).unwrap()];

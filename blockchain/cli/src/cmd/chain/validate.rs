@@ -1,6 +1,6 @@
 //! `lucid chain validate [FILE]`: judges blocks by the six rules.
 //!
-//! Exit codes: 0 everything is valid; 1 something is not, or nothing could be judged.
+//! Exit codes: 0 everything is valid; 1 something is not. Whatever keeps it from judging has another.
 
 use std::cell::Cell;
 use std::ops::ControlFlow;

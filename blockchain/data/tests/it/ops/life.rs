@@ -66,7 +66,7 @@ fn references_and_bytes_do_not_mix_in_a_stream() {
     store.append(&id, 0, b"tail").unwrap();
     let references = store.store(&[b"chunk"]);
     let refused = add_references(&store.vault, &store.locks, &id, 0, references);
-    assert!(matches!(refused, Err(OpError::Conflict(_))));
+    assert!(matches!(refused, Err(OpError::Conflict(..))));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn sealing_again_changes_nothing() {
     assert_eq!(store.index.rows(), rows);
     let other = SealRequest { expected_chunk_count: Some(9), ..SealRequest::default() };
     let refused = seal_session(&store.vault, &store.locks, &store.key, KEEPING, NOW, &id, &other);
-    assert!(matches!(refused, Err(OpError::Conflict(_))));
+    assert!(matches!(refused, Err(OpError::Conflict(..))));
 }
 
 #[test]
@@ -169,7 +169,6 @@ fn a_rare_filter_gives_short_pages_and_finds_everything() {
         }
     }
     assert_eq!(found, ["s-306", "s-7"]);
-    // A cursor that is none finds nothing, or less, and harms nothing.
-    let odd = list_sessions(&store.vault, &filter, 1, Some(b"\0")).unwrap();
-    assert!(odd.sessions.is_empty() && odd.next.is_none());
+    let odd = list_sessions(&store.vault, &filter, 1, Some(b"\0"));
+    assert!(matches!(odd, Err(OpError::Invalid(_))), "a cursor that is none is no end");
 }

@@ -138,7 +138,7 @@ fn what_does_not_fit_is_not_taken() {
     let theirs = export_session(&from.vault, &other).unwrap();
     let refused = |given: &Exported| {
         let error = import(&to, &id, given).map(|_| ()).unwrap_err();
-        assert!(matches!(error, OpError::Invalid(_) | OpError::Conflict(_)), "{error}");
+        assert!(matches!(error, OpError::Invalid(_) | OpError::Conflict(..)), "{error}");
     };
     // Facts about another session, of another kind, or cut short.
     refused(&theirs);

@@ -23,7 +23,7 @@ fn a_stream_goes_on_where_it_is_and_nowhere_else() {
     assert_eq!((first.offset, first.root_offset, first.chunk_count), (6, 0, 0));
     let refused = service.client.append("s", &at(0), b"again".to_vec()).unwrap_err();
     let refused = refused.refused().unwrap();
-    assert_eq!((refused.status, refused.code), (409, Some(ErrorCode::Conflict)));
+    assert_eq!((refused.status, refused.code), (409, Some(ErrorCode::Offset)));
     assert_eq!(refused.upload_offset, Some(6));
     assert_eq!(service.client.upload_offset("s").unwrap(), 6);
     service.client.append("s", &at(6), b"world".to_vec()).unwrap();

@@ -125,7 +125,7 @@ fn chunks_of_a_session_may_come_in_any_order() {
     let shown = service.client.session("s").unwrap();
     assert_eq!((shown.chunk_count, shown.total_bytes), (0, 0), "the tree covers what is in front");
     let (status, code, document) = problem(service.post("/api/v1/sessions/s/seal", json!({})));
-    assert_eq!((status, code.as_str()), (409, "conflict"));
+    assert_eq!((status, code.as_str()), (409, "missing"));
     assert_eq!(document["error"]["details"]["gaps"], json!([[0, 0], [2, 2]]));
     // What waits can be read, and is there after a restart.
     service.stop();
@@ -511,7 +511,7 @@ fn the_typed_client_says_it_all() {
     let listed = client.session_chunks("s", &SessionChunksQuery::default()).unwrap();
     assert_eq!(listed.items[1].hash_value, Some(id(&two)));
     let refused = client.delete_chunk("first", &everywhere).unwrap_err();
-    assert_eq!(refused.code(), Some(ErrorCode::Conflict));
+    assert_eq!(refused.code(), Some(ErrorCode::Sealed));
     let alone = PutChunk { data: STANDARD.encode(b"alone"), ..PutChunk::default() };
     let alone = client.put_chunk(&alone).unwrap();
     client.delete_chunk(&alone.chunk_id, &everywhere).unwrap();

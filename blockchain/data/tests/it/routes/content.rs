@@ -65,7 +65,7 @@ fn damage_is_named_and_everything_else_is_still_read() {
     let service = Service::start(folder.path());
     let refused = service.client.data("s", Some(100_000..100_001)).unwrap_err();
     let refused = refused.refused().unwrap();
-    assert_eq!(refused.code, Some(ErrorCode::Conflict));
+    assert_eq!(refused.code, Some(ErrorCode::Damaged));
     assert_eq!(refused.details["file"], "chunks/00000001.seg");
     let offset = refused.details["offset"].as_u64().unwrap();
     assert!((100_000..150_000).contains(&offset), "{offset}");
@@ -80,7 +80,7 @@ fn damage_is_named_and_everything_else_is_still_read() {
         assert!(broken.is_err() && got.len() <= 100_000);
     }
     let refused = service.client.chunk(id(&chunks[1]), None).unwrap_err();
-    assert_eq!(refused.code(), Some(ErrorCode::Conflict));
+    assert_eq!(refused.code(), Some(ErrorCode::Damaged));
 
     let verified = service.client.verify_session("s", None).unwrap();
     assert!(!verified.verified);

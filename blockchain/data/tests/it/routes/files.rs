@@ -7,7 +7,7 @@ use lucid_api::v1::files::{FileKind, FilesQuery, name_bytes};
 use lucid_api::v1::sessions::{Appendix, AppendixKind, CreateSession, Layout, SealSession};
 
 use crate::sample::{folder, noise};
-use crate::service::{Service, bytes, named};
+use crate::service::{Service, bytes, named, problem};
 
 #[test]
 fn an_archived_folder_is_listed_read_and_packed() {
@@ -51,6 +51,10 @@ fn an_archived_folder_is_listed_read_and_packed() {
     let below = service.client.files("s", &below).unwrap().items;
     assert_eq!(paths(&below), [&b"d/broken \xff name"[..], b"d/deep/big", b"d/empty"]);
 
+    let slashed = FilesQuery { path: b"d/".to_vec(), ..Default::default() };
+    assert_eq!(service.client.files("s", &slashed).unwrap().items, below);
+    assert_eq!((&below[0].flags, &below[0].user_name, below[0].hole_bytes), (&None, &None, 0));
+
     for (path, content) in &files {
         assert_eq!(bytes(service.client.file("s", path, None)), *content);
     }
@@ -59,7 +63,7 @@ fn an_archived_folder_is_listed_read_and_packed() {
     assert_eq!(bytes(Ok(part)), big[69_990..70_010]);
     assert!(service.client.file("s", b"none", None).unwrap_err().is_not_found());
     let refused = service.client.file("s", b"zz-link", None).unwrap_err();
-    assert_eq!(refused.code(), Some(ErrorCode::Conflict));
+    assert_eq!(refused.code(), Some(ErrorCode::Kind));
     assert_eq!(bytes(service.client.data("s", None)), tree.content, "without the catalogue");
 
     let tar = bytes(service.client.archive_tar("s"));
@@ -111,7 +115,7 @@ fn a_tar_is_refused_or_breaks_off_at_the_first_file_that_cannot_be_read() {
     let service = Service::start(place.path());
     let refused = service.client.archive_tar("s").unwrap_err();
     let refused = refused.refused().unwrap();
-    assert_eq!(refused.code, Some(ErrorCode::Conflict));
+    assert_eq!(refused.code, Some(ErrorCode::Damaged));
     assert_eq!(refused.details["file"], "chunks/00000001.seg");
     // All others are read.
     assert_eq!(bytes(service.client.file("s", b"c", None)), b"last");
@@ -129,7 +133,7 @@ fn a_stream_has_no_files() {
         service.client.file("s", b"a", None).unwrap_err(),
         service.client.archive_tar("s").unwrap_err(),
     ];
-    assert!(refused.iter().all(|refused| refused.code() == Some(ErrorCode::Conflict)));
+    assert!(refused.iter().all(|refused| refused.code() == Some(ErrorCode::Kind)));
     assert!(service.client.archive_tar("none").unwrap_err().is_not_found());
 }
 
@@ -161,4 +165,30 @@ fn a_folder_is_not_sealed_without_its_catalogue() {
     }
     seal(AppendixKind::Catalogue, ends, pages).unwrap();
     assert_eq!(bytes(service.client.file("s", b"a", None)), b"first");
+}
+
+#[test]
+fn what_is_no_cursor_is_refused_by_every_list() {
+    let place = tempfile::tempdir().unwrap();
+    let service = Service::start(place.path());
+    let files: [(&[u8], &[u8]); 2] = [(b"a", b"1"), (b"d/b", b"2")];
+    service.archive("s", &folder(&files), 70_000);
+    for list in ["sessions", "tombstones", "sessions/s/files", "sessions/s/chunks"] {
+        for cursor in ["", "!", "YQ", "AAAA", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"] {
+            let reply = service.get(&format!("/api/v1/{list}?cursor={cursor}"));
+            let (status, code, _) = problem(reply);
+            assert_eq!((status, code.as_str()), (422, "invalid"), "{list} {cursor:?}");
+        }
+    }
+    // A page may end with the folder itself, whose path is empty.
+    let mut query = FilesQuery { limit: Some(1), ..Default::default() };
+    let mut count = 0;
+    while let Some(cursor) = service.client.files("s", &query).unwrap().next_cursor {
+        assert!(!cursor.is_empty());
+        (query.cursor, count) = (Some(cursor), count + 1);
+    }
+    assert!(count > 1);
+    // Of another list it is none, either.
+    query.path = b"zz".to_vec();
+    assert_eq!(service.client.files("s", &query).unwrap_err().code(), Some(ErrorCode::Invalid));
 }

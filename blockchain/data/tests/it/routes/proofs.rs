@@ -57,7 +57,7 @@ fn one_chunk_is_proved_in_values() {
     let content = noise(1, 1_000);
     let code = || service.client.chunk_proof("s", 0).unwrap_err().code();
     service.add("s", 0, &content.chunks(200).collect::<Vec<_>>());
-    assert_eq!(code(), Some(ErrorCode::Conflict), "it is not sealed");
+    assert_eq!(code(), Some(ErrorCode::Unsealed), "it is not sealed");
     let root = service.client.seal("s", &Default::default()).unwrap().merkle_root;
     service.wait_anchored("s");
     for index in 0..5 {
@@ -97,7 +97,7 @@ fn what_cannot_be_proved_is_refused_with_a_sentence() {
     service.begin("s");
     service.client.append("s", &Default::default(), b"bytes".to_vec()).unwrap();
     let code = |query: &ProofQuery| service.client.proof("s", query).unwrap_err().code();
-    assert_eq!(code(&ProofQuery::Session), Some(ErrorCode::Conflict), "it is not sealed");
+    assert_eq!(code(&ProofQuery::Session), Some(ErrorCode::Unsealed), "it is not sealed");
     service.client.seal("s", &Default::default()).unwrap();
     for query in [
         ProofQuery::Chunk(1),
@@ -107,9 +107,9 @@ fn what_cannot_be_proved_is_refused_with_a_sentence() {
     ] {
         assert_eq!(code(&query), Some(ErrorCode::Invalid), "{query:?}");
     }
-    assert_eq!(code(&ProofQuery::Path(b"a".to_vec())), Some(ErrorCode::Conflict));
+    assert_eq!(code(&ProofQuery::Path(b"a".to_vec())), Some(ErrorCode::Kind));
     let span = ProofQuery::Time { from: "2026-01-01".into(), to: "2027-01-01".into() };
-    assert_eq!(code(&span), Some(ErrorCode::Conflict), "it was appended to without times");
+    assert_eq!(code(&span), Some(ErrorCode::Kind), "it was appended to without times");
     let (status, ..) = problem(service.get("/api/v1/sessions/s/proof?chunk=0&path=a"));
     assert_eq!(status, 422);
     assert!(service.client.proof("none", &ProofQuery::Session).unwrap_err().is_not_found());

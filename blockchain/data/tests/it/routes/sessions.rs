@@ -25,7 +25,7 @@ fn the_same_request_again_finds_the_session() {
     assert_eq!(again.status(), 200);
     let other = service.post("/api/v1/sessions", json!({ "session_id": "s-1", "user_id": "bob" }));
     let (status, code, _) = problem(other);
-    assert_eq!((status, code.as_str()), (409, "conflict"));
+    assert_eq!((status, code.as_str()), (409, "exists"));
     // A session without an id is given one.
     let made = service.client.create_session(&CreateSession::default()).unwrap();
     assert!(made.session_id.starts_with("s-2"), "{}", made.session_id);
@@ -163,7 +163,7 @@ fn references_go_in_order_and_name_what_is_missing() {
     };
     let refused = add(0, vec![reference(&one), reference(&two)]).unwrap_err();
     let refused = refused.refused().unwrap();
-    assert_eq!(refused.code, Some(ErrorCode::Conflict));
+    assert_eq!(refused.code, Some(ErrorCode::Missing));
     assert_eq!(refused.details["missing"], json!([id(&two).to_string()]));
     // Nothing of it happened.
     assert_eq!(service.client.session("s").unwrap().chunk_count, 0);
@@ -176,9 +176,9 @@ fn references_go_in_order_and_name_what_is_missing() {
         "a repeated request is answered alike"
     );
     service.client.put_chunks([two.as_slice()]).unwrap();
-    for (start, chunk) in [(0, &two), (2, &two)] {
-        let refused = add(start, vec![reference(chunk)]).unwrap_err();
-        assert_eq!(refused.code(), Some(ErrorCode::Conflict), "start {start}");
+    for (start, code) in [(0, ErrorCode::Exists), (2, ErrorCode::Offset)] {
+        let refused = add(start, vec![reference(&two)]).unwrap_err();
+        assert_eq!(refused.code(), Some(code), "start {start}");
     }
     let lie = Reference { chunk_id: id(&two), length: 5 };
     assert_eq!(add(1, vec![lie]).unwrap_err().code(), Some(ErrorCode::Invalid));
@@ -195,7 +195,7 @@ fn a_sealed_session_stays_what_it_is() {
     let content = noise(3, 300_000);
     service.add("s", 0, &content.chunks(100_000).collect::<Vec<_>>());
     let wrong = SealSession { expected_chunk_count: Some(2), ..Default::default() };
-    assert_eq!(service.client.seal("s", &wrong).unwrap_err().code(), Some(ErrorCode::Conflict));
+    assert_eq!(service.client.seal("s", &wrong).unwrap_err().code(), Some(ErrorCode::Offset));
     let how = SealSession {
         expected_chunk_count: Some(3),
         owner_address: Some("owner".into()),
@@ -205,7 +205,7 @@ fn a_sealed_session_stays_what_it_is() {
     let sealed = service.client.seal("s", &how).unwrap();
     assert_eq!((sealed.chunk_count, sealed.total_size), (3, 300_000));
     assert_eq!(service.client.seal("s", &SealSession::default()).unwrap(), sealed);
-    assert_eq!(service.client.seal("s", &wrong).unwrap_err().code(), Some(ErrorCode::Conflict));
+    assert_eq!(service.client.seal("s", &wrong).unwrap_err().code(), Some(ErrorCode::Offset));
 
     let shown = service.client.session("s").unwrap();
     assert_eq!(shown.status, SessionStatus::Sealed);
@@ -220,7 +220,7 @@ fn a_sealed_session_stays_what_it_is() {
     assert_eq!((last.chunks.len(), last.next_start), (1, None));
 
     let append = service.client.append("s", &Default::default(), vec![1]);
-    assert_eq!(append.unwrap_err().code(), Some(ErrorCode::Conflict));
+    assert_eq!(append.unwrap_err().code(), Some(ErrorCode::Sealed));
     assert_eq!(service.begin("s").status, SessionStatus::Sealed, "it is still found");
 }
 
@@ -230,7 +230,7 @@ fn an_unsealed_session_has_no_manifest() {
     let service = Service::start(folder.path());
     service.begin("s");
     let refused = service.client.manifest("s", &ManifestQuery::default()).unwrap_err();
-    assert_eq!(refused.code(), Some(ErrorCode::Conflict));
+    assert_eq!(refused.code(), Some(ErrorCode::Unsealed));
 }
 
 #[test]
