@@ -115,6 +115,7 @@ fn of_io(kind: io::ErrorKind) -> u8 {
 fn of_client(error: &ClientError) -> Option<u8> {
     match error {
         ClientError::Refused(refused) if refused.status == 507 => Some(TROUBLE),
+        ClientError::Refused(_) if error.is_damage() => Some(FAILED),
         ClientError::Refused(refused) => {
             (refused.status == 429 || refused.status >= 500).then_some(UNAVAILABLE)
         }
@@ -131,8 +132,10 @@ fn of_store(error: &StoreError) -> Option<u8> {
         | StoreError::Unwritable { .. }
         | StoreError::Index(_)
         | StoreError::Commit { .. } => Some(TROUBLE),
-        StoreError::Damaged(_)
-        | StoreError::Key(_)
+        // Found out, and wrong.
+        StoreError::Damaged(_) => Some(FAILED),
+        StoreError::Key(_)
+        | StoreError::Stopped
         | StoreError::Folder(_)
         | StoreError::TooLarge { .. } => None,
     }
@@ -142,7 +145,11 @@ fn of_op(error: &OpError) -> Option<u8> {
     match error {
         OpError::Store(error) => of_store(error),
         OpError::Away(_) => Some(UNAVAILABLE),
-        OpError::Full(_) | OpError::Unwritten(_) | OpError::Broken(_) => Some(TROUBLE),
+        OpError::Full(_)
+        | OpError::Unwritten(_)
+        | OpError::Unfinished(_)
+        | OpError::Broken(_) => Some(TROUBLE),
+        error if error.is_damage() => Some(FAILED),
         _ => None,
     }
 }
@@ -169,7 +176,7 @@ mod tests {
             (anyhow::Error::new(away()), UNAVAILABLE, UNAVAILABLE),
             (anyhow::Error::new(OpError::Away("x".into())), UNAVAILABLE, UNAVAILABLE),
             (anyhow::Error::new(no_session()), TROUBLE, FAILED),
-            (anyhow::Error::new(damaged()), TROUBLE, FAILED),
+            (anyhow::Error::new(damaged()), FAILED, FAILED),
             (anyhow::Error::new(WrongUse("x".into())), WRONG_USE, WRONG_USE),
         ] {
             assert_eq!(code(&error, true), judging, "{error:?}");

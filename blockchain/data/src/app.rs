@@ -82,6 +82,9 @@ impl Default for Rooms {
     }
 }
 
+/// Reading the figures takes milliseconds and comes every few seconds: a disk that hangs is told by this.
+const STALE: Duration = Duration::from_secs(120);
+
 /// The drawers of a running service.
 pub struct App {
     /// The data folder.
@@ -112,6 +115,8 @@ pub struct App {
     pub settled: Notify,
     /// Places for them.
     pub waiting: Semaphore,
+    /// When the figures were last read, which takes the index and the folders, and why not if so.
+    pub felt: Mutex<(Instant, Option<String>)>,
     /// Workers that ended as they never may.
     pub stopped: Mutex<Vec<&'static str>>,
     /// For how many days sealed sessions are kept; zero is for ever.
@@ -152,6 +157,7 @@ impl App {
             scrub_now: Notify::new(),
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING_MAX),
+            felt: Mutex::new((Instant::now(), None)),
             stopped: Mutex::default(),
             keep_days: config.keep_days,
             started: Instant::now(),
@@ -224,9 +230,9 @@ impl App {
 
     /// How the service is. Nothing here waits for a disk or a network.
     pub fn report(&self) -> Report {
-        let read_only = self.opened.vault.read_only();
-        let mut report = Report::new().needed("data_storage", read_only.is_none());
-        if let Some(why) = read_only {
+        let fault = self.opened.vault.read_only().or_else(|| self.unread());
+        let mut report = Report::new().needed("data_storage", fault.is_none());
+        if let Some(why) = fault {
             report = report.detail(why);
         }
         let damaged = self.opened.damage().len();
@@ -241,11 +247,25 @@ impl App {
             report =
                 report.detail(format!("ended in a fault of the code, until a restart: {stopped}"));
         }
-        let fault = self.anchoring.fault();
-        report = report.optional("anchoring", fault.is_none());
-        match fault {
-            Some(why) => report.detail(why),
-            None => report,
+        let failed = self.jobs.failed(&[Kind::Gc, Kind::Optimise, Kind::Scrub]);
+        report = report.optional("maintenance", failed.is_empty());
+        if !failed.is_empty() {
+            report = report.detail(failed.join("; "));
+        }
+        match self.anchoring.fault() {
+            None => report.optional("anchoring", true),
+            Some(why) if self.anchoring.is_disabled() => report.disabled("anchoring", why),
+            Some(why) => report.optional("anchoring", false).detail(why),
+        }
+    }
+
+    /// Why the store cannot be read, if so.
+    fn unread(&self) -> Option<String> {
+        let felt = self.felt.lock();
+        let since = felt.0.elapsed();
+        match since > STALE {
+            true => Some(format!("the store was last read {} s ago", since.as_secs())),
+            false => felt.1.clone(),
         }
     }
 }
@@ -256,6 +276,9 @@ pub fn starting(jobs: &Arc<Jobs>, config: &Config) -> Router {
     let probe = move || {
         let at = probed.show(Kind::Reindex);
         let report = Report::starting().needed("data_storage", false);
+        if let Some(why) = probed.held_up() {
+            return report.detail(why);
+        }
         match at.state {
             ProgressState::Running => {
                 report.detail(format!("{} of {} bytes of the log are read", at.done, at.total))

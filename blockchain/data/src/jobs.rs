@@ -54,6 +54,8 @@ impl Kind {
 #[derive(Default)]
 pub struct Jobs {
     kept: Mutex<BTreeMap<(Kind, String), Job>>,
+    /// What the start waits for.
+    held_up: Mutex<Option<String>>,
     shutdown: Shutdown,
 }
 
@@ -89,7 +91,17 @@ pub struct Run<'a> {
 impl Jobs {
     /// Nothing ran yet. Runs stop when the shutdown is asked for.
     pub fn new(shutdown: Shutdown) -> Self {
-        Self { kept: Mutex::default(), shutdown }
+        Self { shutdown, ..Self::default() }
+    }
+
+    /// Notes what the start waits for, if it does.
+    pub fn hold_up(&self, why: Option<String>) {
+        *self.held_up.lock() = why;
+    }
+
+    /// What the start waits for.
+    pub fn held_up(&self) -> Option<String> {
+        self.held_up.lock().clone()
     }
 
     /// Comes to its end when the service does.
@@ -138,6 +150,17 @@ impl Jobs {
         let running = kept.get(&(kind, subject.to_owned()));
         let ended = kept.get(&last(kind)).filter(|job| job.subject == subject);
         Job::show(kind, running.or(ended))
+    }
+
+    /// Which of these kinds failed when they last ran, and why.
+    pub fn failed(&self, kinds: &[Kind]) -> Vec<String> {
+        let kept = self.kept.lock();
+        let why = |kind: &Kind| {
+            let ended = kept.get(&last(*kind))?.ended.as_ref()?;
+            let why = ended.outcome.as_ref().err()?;
+            (ended.state == ProgressState::Failed).then(|| format!("{}: {why}", kind.as_str()))
+        };
+        kinds.iter().filter_map(why).collect()
     }
 
     /// Everything: each kind, and after it what else of it runs.

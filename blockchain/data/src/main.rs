@@ -10,7 +10,7 @@ use lucid_data_chain::config::{self, Config};
 use lucid_data_chain::service::{StartError, serve};
 use lucid_http::config::{Loaded, process_environment};
 use lucid_http::healthcheck::{self, Check};
-use lucid_http::serve::Shutdown;
+use lucid_http::serve::{Drained, Shutdown};
 use lucid_http::telemetry;
 use lucid_store::descriptors::raise_limit;
 use lucid_store::disk::real::keep_to_owner;
@@ -93,7 +93,11 @@ fn run(loaded: Loaded<Config>) -> ExitCode {
         let shutdown = Shutdown::new();
         shutdown.on_signals().map_err(|error| error.to_string())?;
         let say = |error: StartError| error.to_string();
-        serve(loaded.config, None, &shutdown).await.map_err(say)?.ended().await.map_err(say)
+        match serve(loaded.config, None, &shutdown).await {
+            // That is what was asked for.
+            Err(StartError::Stopped) => Ok(Drained::Whole),
+            running => running.map_err(say)?.ended().await.map_err(say),
+        }
     });
     runtime.shutdown_timeout(LAST_WORK);
     match ended {

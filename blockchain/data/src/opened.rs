@@ -37,16 +37,16 @@ pub struct Opened {
 impl Opened {
     /// Opens a folder and recovers what it holds.
     pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
-        Self::open_watched(root, options, None, &|_, _| ())
+        Self::open_watched(root, options, None, &|_, _| true)
     }
 
     /// The same of a folder whose segments may be kept elsewhere, in `chunks`. `progress` hears how many
-    /// bytes of the log, of how many that have to be, are read.
+    /// bytes of the log, of how many that have to be, are read, and ends the opening by `false`.
     pub fn open_watched(
         root: &Path,
         options: &Options,
         chunks: Option<&Path>,
-        progress: &dyn Fn(u64, u64),
+        progress: &dyn Fn(u64, u64) -> bool,
     ) -> Result<Self, StoreError> {
         let folder = DataFolder::open(root, options)?;
         if let Some(chunks) = chunks {
@@ -57,7 +57,7 @@ impl Opened {
 
     /// Opens a folder that nothing is written to.
     pub fn read(root: &Path, options: &Options, to_read: &ToRead) -> Result<Self, StoreError> {
-        Self::from_folder(DataFolder::read(root, options, to_read)?, false, &|_, _| ())
+        Self::from_folder(DataFolder::read(root, options, to_read)?, false, &|_, _| true)
     }
 
     /// Throws the index away and builds it from the log and the segments. `accept_loss`: go on even
@@ -71,13 +71,16 @@ impl Opened {
     ) -> Result<Self, StoreError> {
         let folder = DataFolder::open(root, options)?;
         folder.remove_index()?;
-        Self::from_folder(folder, accept_loss, progress)
+        Self::from_folder(folder, accept_loss, &|done, total| {
+            progress(done, total);
+            true
+        })
     }
 
     fn from_folder(
         folder: DataFolder,
         accept_loss: bool,
-        progress: &dyn Fn(u64, u64),
+        progress: &dyn Fn(u64, u64) -> bool,
     ) -> Result<Self, StoreError> {
         let key = SigningKey::from_seed(*folder.signing_seed);
         let join = |index| {

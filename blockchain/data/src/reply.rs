@@ -19,9 +19,10 @@ use lucid_core::bundle::Anchored;
 use lucid_core::cut::{ChunkProfile, FIXED_BYTES_MAX};
 use lucid_core::digest::SessionRoot;
 use lucid_core::manifest::{AppendixKind, ExitStatus, Manifest, hash_of};
+use lucid_core::record::Entry;
 use lucid_core::session::Layout;
 use lucid_core::sign::PublicKey;
-use lucid_core::time::Timestamp;
+use lucid_core::time::{Timestamp, parse_block_time};
 use lucid_core::transaction::Transaction;
 use lucid_store::collect::Collected;
 use lucid_store::scrub::{Finding, Standing};
@@ -183,6 +184,15 @@ pub fn cutting(profile: &ChunkProfile) -> Cutting {
 /// Why an anchor of another store is not in a block here.
 const ELSEWHERE: &str = "the store that recorded it anchors it, in its own chain; the next `lucid mirror` brings the proof";
 
+/// When the block was made that has an anchor.
+fn block_time(proof: &Anchored) -> Result<String, OpError> {
+    let fault =
+        |fault: &dyn std::fmt::Display| OpError::Unsound(format!("the stored proof: {fault}"));
+    let entry = Entry::parse(&proof.entry).map_err(|why| fault(&why))?;
+    let time = parse_block_time(&entry.timestamp).map_err(|why| fault(&why))?;
+    Ok(time.to_string())
+}
+
 /// Where the anchor of a sealed session is.
 pub fn anchor_state(
     vault: &Vault,
@@ -198,6 +208,7 @@ pub fn anchor_state(
     let signed_by = SignedAnchor::parse(&transaction).map_or(*recorder, |signed| signed.key);
     let proof: Option<Anchored> = anchored(vault, &name)?;
     let is_foreign = signed_by != *recorder && row.anchored.is_none();
+    let confirmed_at = proof.as_ref().map(block_time).transpose()?;
     let producer = proof.and_then(|proof| proof.producer).map(|producer| producer.key.to_string());
     Ok(AnchorState {
         anchoring_id: transaction.id().to_owned(),
@@ -209,7 +220,7 @@ pub fn anchor_state(
         transaction_id: transaction.id().to_owned(),
         merkle_root: sealed.root,
         submitted_at: transaction.timestamp().unwrap_or_default().to_owned(),
-        confirmed_at: None,
+        confirmed_at,
         block_height: row.anchored.map(|(index, _)| index),
         block_index: row.anchored.map(|(index, _)| index),
         block_hash: row.anchored.map(|(_, hash)| hash),

@@ -5,13 +5,14 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_api::v1::maintenance::ProgressState;
 use lucid_http::serve::{BindError, Drained, Late, Listening, Shutdown};
 use lucid_store::StoreError;
-use lucid_store::folder::Options;
+use lucid_store::folder::{CLOCK_AGAIN, Options, clock_fault};
 use serde_json::Value;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -24,8 +25,10 @@ use crate::jobs::{Jobs, Kind};
 use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
 use crate::workers::{self, Anchoring, start};
 
-/// How long each worker may take to notice the end.
-const WORKER_ENDS: Duration = Duration::from_secs(2);
+/// How long the workers may take to notice the end, while requests end.
+const WORKERS_END: Duration = Duration::from_secs(2);
+/// How long the opening of the folder may take to notice it.
+const OPENING_ENDS: Duration = Duration::from_secs(2);
 
 /// Why a service did not start: one sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,9 @@ pub enum StartError {
     /// The engine's address is none.
     #[error("BLOCK_MANAGER_URL: {0}")]
     Engine(String),
+    /// It was told to end before it had started. What is stored is as it was.
+    #[error("the service was told to end before its data folder was open")]
+    Stopped,
     /// A part of the start failed in a way that nobody foresaw.
     #[error("the start failed: {0}")]
     Failed(#[from] JoinError),
@@ -75,10 +81,20 @@ pub async fn serve(
         tokio::join!(listening.serve(router, &until), announcing).0
     });
     let opening = (config.clone(), shutdown.clone());
-    let open = move || open(&opening.0, engine, &opening.1, jobs);
-    let app = match tokio::task::spawn_blocking(open).await.map_err(StartError::from) {
-        Ok(Ok(app)) => Arc::new(app),
-        Ok(Err(error)) | Err(error) => {
+    let opened = async {
+        right_clock(&config.common.data_dir, &jobs, CLOCK_AGAIN, shutdown).await?;
+        let open = tokio::task::spawn_blocking(move || open(&opening.0, engine, &opening.1, jobs));
+        tokio::select! {
+            opened = open => opened.map_err(StartError::from)?,
+            // Whatever it is at is nothing that a crash could not end.
+            () = async { shutdown.asked().await; tokio::time::sleep(OPENING_ENDS).await } => {
+                Err(StartError::Stopped)
+            }
+        }
+    };
+    let app = match opened.await {
+        Ok(app) => Arc::new(app),
+        Err(error) => {
             // A start that failed ends the serving, and nothing else that shares `shutdown`.
             serving.abort();
             return Err(error);
@@ -97,6 +113,30 @@ pub async fn serve(
     ];
     tracing::info!(%address, "Lucid Data Chain Service started successfully");
     Ok(Running { address, app, serving, workers })
+}
+
+/// Waits until the clock is right, as far as what is stored tells. Meanwhile health says why.
+async fn right_clock(
+    root: &Path,
+    jobs: &Jobs,
+    again: Duration,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
+    loop {
+        let fault = clock_fault(root, clock::now().as_micros());
+        let Some(why) = &fault else {
+            jobs.hold_up(None);
+            return Ok(());
+        };
+        if jobs.held_up().is_none() {
+            tracing::warn!("{why}");
+        }
+        jobs.hold_up(fault);
+        tokio::select! {
+            () = shutdown.asked() => return Err(StartError::Stopped),
+            () = tokio::time::sleep(again) => {}
+        }
+    }
 }
 
 /// The engine's client and the folder both do what must not be done on an async thread.
@@ -135,11 +175,16 @@ fn open(
             if run.is_none() {
                 *run = jobs.begin(Kind::Reindex).ok();
             }
-            if let Some(run) = run.as_ref() {
-                run.step("reading the log", done, total);
-            }
+            run.as_ref().map_or_else(
+                || !shutdown.is_asked(),
+                |run| run.step("reading the log", done, total),
+            )
         },
-    )?;
+    );
+    let opened = match opened {
+        Err(StoreError::Stopped) => return Err(StartError::Stopped),
+        opened => opened?,
+    };
     if let Some(run) = run.into_inner() {
         run.end(ProgressState::Done, Ok(Value::Null));
     }
@@ -160,11 +205,17 @@ impl Running {
     /// Waits until the shutdown was asked for and everything has ended, the store last.
     pub async fn ended(self) -> Result<Drained, StartError> {
         let Self { app, serving, workers, .. } = self;
-        let drained = serving.await?;
-        for worker in workers {
-            // One that does not notice holds nothing that closing would break.
-            let _late = tokio::time::timeout(WORKER_ENDS, worker).await;
-        }
+        let stopping = app.jobs.clone();
+        let last_work = async {
+            stopping.stopping().await;
+            let ends = tokio::time::Instant::now() + WORKERS_END;
+            for worker in workers {
+                // One that does not notice, beside a peer that hangs, holds nothing that closing would break.
+                let _late = tokio::time::timeout_at(ends, worker).await;
+            }
+        };
+        let (drained, ()) = tokio::join!(serving, last_work);
+        let drained = drained?;
         tokio::task::spawn_blocking(move || app.opened.vault.close()).await??;
         tracing::info!("Lucid Data Chain Service shutdown complete");
         Ok(drained)

@@ -10,7 +10,7 @@ pub mod scrub;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus};
 use lucid_core::session::SessionId;
@@ -58,6 +58,11 @@ impl Anchoring {
     /// Anchors in this engine, if there is one.
     pub fn new(engine: Option<Arc<dyn AnchorEngine>>) -> Self {
         Self { engine, ..Self::default() }
+    }
+
+    /// Whether there is nobody to anchor in, because nobody is named.
+    pub fn is_disabled(&self) -> bool {
+        self.engine.is_none()
     }
 
     /// Says that an anchor waits.
@@ -157,7 +162,13 @@ pub async fn deliver(app: Arc<App>, shutdown: Shutdown) {
         let engine = engine.clone();
         let outcome = round(&app, move |app| {
             let Opened { vault, key, .. } = &app.opened;
-            deliver_anchors(vault, &key.public(), engine.as_ref())
+            let delivered = deliver_anchors(vault, &key.public(), engine.as_ref())?;
+            // Where nothing had to be brought to it, it is asked whether it is there.
+            let silent = match delivered.is_empty() {
+                true => engine.genesis().err(),
+                false => None,
+            };
+            Ok((delivered, silent))
         })
         .await;
         let was_down = anchoring.fault().is_some();
@@ -188,9 +199,12 @@ const BETWEEN_FIGURES: Duration = Duration::from_secs(15);
 /// Keeps the figures of `/metrics` until the shutdown is asked for.
 pub async fn measure(app: Arc<App>, shutdown: Shutdown) {
     while !shutdown.is_asked() {
-        if let Err(error) = round(&app, show_figures).await {
+        let read = round(&app, show_figures).await;
+        if let Err(error) = &read {
             tracing::warn!(%error, "the figures cannot be read");
         }
+        let fault = read.err().map(|error| format!("the store cannot be read: {error}"));
+        *app.felt.lock() = (Instant::now(), fault);
         tokio::select! {
             () = shutdown.asked() => return,
             () = tokio::time::sleep(BETWEEN_FIGURES) => {}
@@ -222,10 +236,14 @@ fn show_figures(app: &App) -> Result<(), OpError> {
 }
 
 /// Notes what a round found, and says how long to wait for the next.
-fn settle(anchoring: &Anchoring, outcome: Result<Delivered, OpError>, last: Duration) -> Duration {
+fn settle(
+    anchoring: &Anchoring,
+    outcome: Result<(Delivered, Option<EngineError>), OpError>,
+    last: Duration,
+) -> Duration {
     let was_down = anchoring.fault().is_some();
     match outcome {
-        Ok(delivered) => {
+        Ok((delivered, silent)) => {
             for session in &delivered.anchored {
                 tracing::info!(session.id = %session, "a session is anchored");
             }
@@ -236,6 +254,13 @@ fn settle(anchoring: &Anchoring, outcome: Result<Delivered, OpError>, last: Dura
                 }
             }
             anchoring.note(&delivered);
+            if let Some(error) = silent {
+                if !was_down {
+                    tracing::warn!(%error, "nothing waits for the block-manager, and it does not answer");
+                }
+                anchoring.noted.lock().down = Some(error.to_string());
+                return WHILE_QUIET;
+            }
             match (anchoring.fault().is_some(), delivered.waiting.is_empty()) {
                 (true, _) if was_down => (last * 2).min(WHILE_DOWN_MAX),
                 (true, _) | (false, false) => WHILE_WAITING,

@@ -30,8 +30,19 @@ pub struct Report {
 struct Component {
     name: &'static str,
     works: bool,
-    needed: bool,
+    weight: Weight,
     detail: Option<String>,
+}
+
+/// What it means for the service that a component does not work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// It is unhealthy.
+    Needed,
+    /// It is degraded.
+    Optional,
+    /// Nothing: somebody switched it off.
+    Off,
 }
 
 impl Report {
@@ -47,16 +58,21 @@ impl Report {
 
     /// A component without which the service is unhealthy.
     pub fn needed(self, name: &'static str, works: bool) -> Self {
-        self.with(name, works, true)
+        self.with(name, works, Weight::Needed)
     }
 
     /// A component without which the service is degraded.
     pub fn optional(self, name: &'static str, works: bool) -> Self {
-        self.with(name, works, false)
+        self.with(name, works, Weight::Optional)
     }
 
-    fn with(mut self, name: &'static str, works: bool, needed: bool) -> Self {
-        self.components.push(Component { name, works, needed, detail: None });
+    /// A component that is switched off, which is shown and is no fault; `why` says how to switch it on.
+    pub fn disabled(self, name: &'static str, why: impl Into<String>) -> Self {
+        self.with(name, false, Weight::Off).detail(why)
+    }
+
+    fn with(mut self, name: &'static str, works: bool, weight: Weight) -> Self {
+        self.components.push(Component { name, works, weight, detail: None });
         self
     }
 
@@ -70,8 +86,8 @@ impl Report {
 
     /// The sum.
     pub fn state(&self) -> HealthState {
-        let broken = |needed| self.components.iter().any(|c| !c.works && c.needed == needed);
-        match (self.starting, broken(true), broken(false)) {
+        let broken = |weight| self.components.iter().any(|c| !c.works && c.weight == weight);
+        match (self.starting, broken(Weight::Needed), broken(Weight::Optional)) {
             (true, ..) => HealthState::Starting,
             (_, true, _) => HealthState::Unhealthy,
             (_, _, true) => HealthState::Degraded,
@@ -163,6 +179,8 @@ mod tests {
             all.optional("peer", false).needed("log", false).state(),
             HealthState::Unhealthy
         );
+        let off = Report::new().disabled("peer", "set PEER_URL");
+        assert_eq!(off.state(), HealthState::Healthy);
         assert_eq!(Report::starting().state(), HealthState::Starting);
     }
 }

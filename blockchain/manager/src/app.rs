@@ -38,6 +38,8 @@ struct Shared {
     started: Instant,
     shutdown: Shutdown,
     pool_is_full: Notify,
+    /// What the start waits for.
+    held_up: Mutex<Option<String>>,
     sealing_fault: Mutex<Option<String>>,
     block_interval: Duration,
     relays: Arc<Semaphore>,
@@ -73,6 +75,7 @@ impl App {
             started: Instant::now(),
             shutdown: shutdown.clone(),
             pool_is_full: Notify::new(),
+            held_up: Mutex::new(None),
             sealing_fault: Mutex::new(None),
             block_interval,
             relays: Arc::new(Semaphore::new(RELAYS_MAX)),
@@ -260,6 +263,11 @@ impl App {
         }
     }
 
+    /// Notes what the start waits for, if it does.
+    pub fn hold_up(&self, why: Option<String>) {
+        *self.0.held_up.lock() = why;
+    }
+
     /// Notes why sealing fails; `None` when it works again.
     pub fn set_sealing_fault(&self, why: Option<String>) {
         *self.0.sealing_fault.lock() = why;
@@ -267,7 +275,13 @@ impl App {
 
     /// How the components are, from what is known already: nothing is read here.
     pub fn report(&self) -> Report {
-        let Some(opened) = self.opened() else { return Report::starting() };
+        let Some(opened) = self.opened() else {
+            let starting = Report::starting().needed("block_storage", false);
+            return match self.0.held_up.lock().clone() {
+                Some(why) => starting.detail(why),
+                None => starting.detail("the data folder is being opened"),
+            };
+        };
         let sealing = self.0.sealing_fault.lock().clone();
         let (unreadable, unjudged) = self.pulse();
         let damage = opened.damage();

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use lucid_block_manager::config::{Config, SERVICE};
-use lucid_block_manager::service::start;
+use lucid_block_manager::service::{StartError, start};
 use lucid_http::config::{Loaded, process_environment};
 use lucid_http::healthcheck::{Check, check};
 use lucid_http::serve::Shutdown;
@@ -88,7 +88,11 @@ fn serve(loaded: Loaded<Config>) -> anyhow::Result<()> {
     let ended = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals().context("listening for signals")?;
-        let running = start(loaded.config, &shutdown).await.context(SERVICE.name)?;
+        let running = match start(loaded.config, &shutdown).await {
+            // That is what was asked for.
+            Err(StartError::Stopped) => return Ok(()),
+            running => running.context(SERVICE.name)?,
+        };
         running.finished().await.context(SERVICE.name)?;
         Ok(())
     });

@@ -11,6 +11,14 @@ use serde_json::Map;
 use crate::given::{Refused, Why};
 use crate::ops::validate_texts::ChainReport;
 
+/// A moment as a block spells it, with its zone: one that names none is in UTC.
+pub fn moment(spelled: String) -> String {
+    match spelled.ends_with('Z') || spelled.ends_with("+00:00") || spelled.is_empty() {
+        true => spelled,
+        false => spelled + "Z",
+    }
+}
+
 /// The verdict on a block.
 pub fn validation(verdict: &Verdict) -> Validation {
     let failed = verdict.results.iter().filter(|result| !result.passed);

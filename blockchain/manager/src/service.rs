@@ -4,11 +4,14 @@
 //! health can say `starting` while the folder is recovered; when that fails, nothing stays behind.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use lucid_api::client::ClientError;
 use lucid_core::digest::BlockHash;
 use lucid_http::porch::Porch;
 use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
+use lucid_store::folder::{CLOCK_AGAIN, clock_fault};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
@@ -19,6 +22,9 @@ use crate::follower::Follower;
 use crate::peer::Peer as _;
 use crate::state::{self, OpenError, Opened};
 use crate::{routes, workers};
+
+/// How long the opening of the folder may take to notice the end.
+const OPENING_ENDS: Duration = Duration::from_secs(2);
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +47,9 @@ pub enum StartError {
     /// Whom it is to follow cannot be asked.
     #[error("BLOCKCHAIN_ENGINE_URL: {0}")]
     Follow(#[from] ClientError),
+    /// It was told to end before it had started. What is stored is as it was.
+    #[error("the service was told to end before its data folder was open")]
+    Stopped,
     /// A task of its own ended early: a mistake of ours.
     #[error("a task of the service failed: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -76,7 +85,17 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let serving = tokio::spawn(async move { listening.serve(router, &until).await });
 
     let (root, options) = (config.common.data_dir.clone(), config.options());
-    let opening = tokio::task::spawn_blocking(move || state::open(&root, &options, now())).await;
+    let opening = async {
+        right_clock(&root, &app, shutdown).await?;
+        let open = tokio::task::spawn_blocking(move || state::open(&root, &options, now()));
+        tokio::select! {
+            opened = open => Ok(opened??),
+            // Whatever it is at is nothing that a crash could not end.
+            () = async { shutdown.asked().await; tokio::time::sleep(OPENING_ENDS).await } => {
+                Err(StartError::Stopped)
+            }
+        }
+    };
     let whole = |opened: Opened| {
         if let Some(why) = opened.read_only() {
             return Err(StartError::Lost(why));
@@ -88,7 +107,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
             _ => Ok(opened),
         }
     };
-    let opened = opening.map_err(StartError::from).and_then(|opened| whole(opened?));
+    let opened = opening.await.and_then(whole);
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -122,6 +141,23 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
         "Lucid Block Manager Service started successfully"
     );
     Ok(Running { address, app, serving, blocks, maintaining, feeling })
+}
+
+/// Waits until the clock is right, as far as what is stored tells. Meanwhile health says why.
+async fn right_clock(root: &Path, app: &App, shutdown: &Shutdown) -> Result<(), StartError> {
+    let mut is_said = false;
+    while let Some(why) = clock_fault(root, now().as_micros()) {
+        if !std::mem::replace(&mut is_said, true) {
+            tracing::warn!("{why}");
+        }
+        app.hold_up(Some(why));
+        tokio::select! {
+            () = shutdown.asked() => return Err(StartError::Stopped),
+            () = tokio::time::sleep(CLOCK_AGAIN) => {}
+        }
+    }
+    app.hold_up(None);
+    Ok(())
 }
 
 impl Running {

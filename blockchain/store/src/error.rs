@@ -40,6 +40,9 @@ pub enum StoreError {
     /// The data folder cannot be used as asked, and why.
     #[error("{0}")]
     Folder(String),
+    /// Somebody asked it to stop before it was done; what is stored is as sound as before.
+    #[error("it was told to stop before it was done")]
+    Stopped,
     /// The index failed.
     #[error("index: {0}")]
     Index(String),

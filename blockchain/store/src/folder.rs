@@ -13,6 +13,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -227,6 +228,34 @@ pub fn store_around(path: &Path) -> Option<PathBuf> {
     path.ancestors().find(|folder| holds_store(folder)).map(Path::to_path_buf)
 }
 
+/// A clock that is further back than this is wrong.
+const CLOCK_BACK_MICROS: i64 = 3_600_000_000;
+
+/// Why the clock cannot be right, if so: what is stored was written over an hour after `now`, in
+/// microseconds since 1970. Nobody should write then: what is written would be older than what is there.
+pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
+    let newest = std::fs::read_dir(root.join(crate::log::FOLDER)).ok()?.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let since = entry.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH);
+        let micros = i64::try_from(since.ok()?.as_micros()).unwrap_or(i64::MAX);
+        Some((micros, entry.path()))
+    });
+    let (written, path) = newest.max()?;
+    let ahead = written.saturating_sub(now);
+    (ahead > CLOCK_BACK_MICROS).then(|| {
+        format!(
+            "the clock is {} minutes before the last commit in {}: set the clock, or `touch` that file if \
+             the clock is right; it is looked at again every {} s",
+            ahead / 60_000_000,
+            path.display(),
+            CLOCK_AGAIN.as_secs()
+        )
+    })
+}
+
+/// After so long a wrong clock is looked at again.
+pub const CLOCK_AGAIN: Duration = Duration::from_secs(10);
+
 fn no_store(root: &Path) -> StoreError {
     StoreError::Folder(format!(
         "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
@@ -294,8 +323,9 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
     let making = || StoreError::io(format!("making {}", path.display()));
     let path = std::path::absolute(path).map_err(making())?;
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
-    if let Some(above) = path.ancestors().nth(missing.len()).and_then(Path::parent)
-        && let Err(error) = sync(above)
+    if let Some(there) = path.ancestors().nth(missing.len())
+        && let Some(above) = there.parent()
+        && let Err(error) = sync_above(above, there)
     {
         // Whoever made the folder may not have been allowed to read the one above it either, and could not
         // be told from one who never had to sync it.
@@ -308,7 +338,8 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
             made => made.map_err(making())?,
         }
         if let Some(above) = folder.parent() {
-            sync(above)?;
+            sync_above(above, folder)
+                .map_err(StoreError::io(format!("syncing {}", above.display())))?;
         }
     }
     Ok(())
@@ -331,11 +362,18 @@ fn close_folders(root: &Path) {
 }
 
 fn sync(folder: &Path) -> Result<(), StoreError> {
+
+/// Makes the name of what was just made durable. A folder that may only be passed through and written to
+/// cannot be opened, so all of its file system is synced.
+fn sync_above(above: &Path, made: &Path) -> std::io::Result<()> {
     #[cfg(test)]
-    tests::note_sync(folder);
-    File::open(folder)
-        .and_then(|opened| opened.sync_all())
-        .map_err(StoreError::io(format!("syncing {}", folder.display())))
+    tests::note_sync(above);
+    match File::open(above) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Ok(rustix::fs::syncfs(File::open(made)?)?)
+        }
+        opened => opened?.sync_all(),
+    }
 }
 
 fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {

@@ -65,8 +65,8 @@ pub struct Parts<'a> {
     pub mark: Option<Watermark>,
     /// Whether the loss of acknowledged facts has been accepted.
     pub accept_loss: bool,
-    /// Hears how many bytes of the log, of how many, have been gone through.
-    pub progress: &'a dyn Fn(u64, u64),
+    /// Hears how many bytes of the log, of how many, have been gone through; `false` ends it, as a crash would.
+    pub progress: &'a dyn Fn(u64, u64) -> bool,
 }
 
 /// A batch as found in the log.
@@ -570,7 +570,9 @@ impl Recovery<'_> {
                     continue;
                 }
             };
-            (self.parts.progress)(self.passed + offset.saturating_sub(begin), self.total);
+            if !(self.parts.progress)(self.passed + offset.saturating_sub(begin), self.total) {
+                return Err(StoreError::Stopped);
+            }
             match header.kind {
                 Kind::File if offset == 0 => start = end,
                 Kind::Fact => group.facts.push((offset, header, payload)),

@@ -193,11 +193,15 @@ impl Project for VaultProject {
 impl Vault {
     /// Recovers what the folder holds and opens it.
     pub fn open(drawers: Drawers) -> Result<Self, StoreError> {
-        Self::open_watched(drawers, &|_, _| ())
+        Self::open_watched(drawers, &|_, _| true)
     }
 
-    /// The same; `progress` hears how many bytes of the log, of how many that have to be, are read.
-    pub fn open_watched(drawers: Drawers, progress: &dyn Fn(u64, u64)) -> Result<Self, StoreError> {
+    /// The same; `progress` hears how many bytes of the log, of how many that have to be, are read, and ends
+    /// the opening by `false` ([`StoreError::Stopped`]): the next one goes on from what was there.
+    pub fn open_watched(
+        drawers: Drawers,
+        progress: &dyn Fn(u64, u64) -> bool,
+    ) -> Result<Self, StoreError> {
         let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
         for folder in [log::FOLDER, crate::segment::FOLDER] {
             disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;

@@ -39,7 +39,7 @@ pub struct AnchorState {
     pub merkle_root: SessionRoot,
     /// When it was queued.
     pub submitted_at: String,
-    /// When its block was seen committed.
+    /// The time of its block.
     pub confirmed_at: Option<String>,
     /// Its block, by the documented name.
     pub block_height: Option<u64>,

@@ -30,7 +30,7 @@ pub struct ChainInfo {
     pub tentative_height: Option<u64>,
     /// What the chain manager is doing.
     pub state: ChainState,
-    /// When the chain last grew or was looked after.
+    /// When this was so: the time of the answer.
     pub last_updated: String,
     /// Blocks from genesis on.
     pub block_count: u64,

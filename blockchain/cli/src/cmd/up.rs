@@ -74,12 +74,17 @@ impl Up {
         let ended = runtime.block_on(async {
             let shutdown = Shutdown::new();
             shutdown.on_signals().context("listening for signals")?;
-            let chain = lucid_block_manager::service::start(chain.config, &shutdown).await?;
+            let chain = match lucid_block_manager::service::start(chain.config, &shutdown).await {
+                // That is what was asked for.
+                Err(lucid_block_manager::service::StartError::Stopped) => return Ok(()),
+                started => started?,
+            };
             let engine = format!("http://{}", chain.address());
             data.config.engine.get_or_insert(engine.into());
             let started = lucid_data_chain::service::serve(data.config, None, &shutdown).await;
             let ended = match started {
                 Ok(data) => data.ended().await.map(|_| ()).map_err(anyhow::Error::from),
+                Err(lucid_data_chain::service::StartError::Stopped) => Ok(()),
                 Err(error) => {
                     // One without the other is not what was asked for.
                     shutdown.ask();

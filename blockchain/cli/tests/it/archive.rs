@@ -346,7 +346,7 @@ fn a_store_inside_the_folder_does_not_archive_itself() {
 #[test]
 fn what_is_not_there_is_refused_before_a_store_is_made() {
     let home = Home::new();
-    let why = home.refused(1, &[&"archive", &home.at("absent")]);
+    let why = home.refused(74, &[&"archive", &home.at("absent")]);
     assert!(why.contains("absent"), "{why}");
     assert!(!home.data().exists());
     assert_eq!(home.run(&[&"archive"]).code, 64);
@@ -395,7 +395,7 @@ fn what_was_left_out_is_named_although_nothing_could_be_anchored() {
     let _pipe = UnixListener::bind(home.at("top/socket")).unwrap();
     super::reindex::break_index(&home, "block-manager");
     let ran = home.run(&[&"archive", &home.at("top")]);
-    assert_eq!(ran.code, 1, "{}", ran.text());
+    assert_eq!(ran.code, 74, "{}", ran.text());
     assert!(ran.err.contains("not anchored yet"), "{}", ran.err);
     assert!(ran.err.contains("socket\" was left out"), "{}", ran.err);
 }

@@ -1,9 +1,11 @@
 //! How commands end: a verdict is told from trouble, and a closed pipe is neither.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use super::home::{Home, Ran, noise};
+use super::only_read::as_somebody;
 
 #[test]
 fn what_keeps_a_verdict_from_being_found_is_not_the_verdict_wrong() {
@@ -56,7 +58,7 @@ fn unheard(home: &Home, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Ran {
 fn who_closes_the_pipe_early_has_seen_enough_and_a_verdict_is_told_all_the_same() {
     let home = Home::new();
     let content = noise(1, 300_000);
-    home.archive("s", &home.file("a", &content));
+    home.done(&[&"append", &home.file("a", &content), &"--session", &"s"]);
     home.archive("t", &home.file("b", noise(2, 300_000)));
     for arguments in [
         &[&"ls" as &dyn AsRef<std::ffi::OsStr>][..],
@@ -77,6 +79,19 @@ fn who_closes_the_pipe_early_has_seen_enough_and_a_verdict_is_told_all_the_same(
     bytes[middle] ^= 1;
     fs::write(&segment, bytes).unwrap();
     assert_eq!(unheard(&home, &[&"verify", &"--all"]).code, 1);
+}
+
+#[test]
+fn a_store_is_made_below_a_folder_that_may_only_be_passed_through() {
+    let home = Home::new();
+    let file = home.file("a", "content");
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let above = home.at("above");
+    fs::create_dir(&above).unwrap();
+    fs::set_permissions(&above, Permissions::from_mode(0o733)).unwrap();
+    let home = home.with_data(above.join("store"));
+    let ran: Ran = as_somebody(&home, &[&"archive", &file]).output().unwrap().into();
+    assert_eq!(ran.code, 0, "{}", ran.err);
 }
 
 #[test]

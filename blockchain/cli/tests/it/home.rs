@@ -97,6 +97,15 @@ impl Home {
         ran.complaint()
     }
 
+    /// Runs what must not be done, where the sentence matters and not which code a verb has for it.
+    pub fn hindered(&self, arguments: &[&dyn AsRef<OsStr>]) -> String {
+        let ran = self.run(arguments);
+        let shown: Vec<_> = arguments.iter().map(|argument| argument.as_ref()).collect();
+        let told = format!("{shown:?}: {}{}", ran.err, ran.text());
+        assert!(matches!(ran.code, 1 | 64 | 74), "{told}");
+        ran.complaint()
+    }
+
     /// Runs a command with something to read.
     pub fn fed(&self, arguments: &[&dyn AsRef<OsStr>], input: &[u8]) -> Ran {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();

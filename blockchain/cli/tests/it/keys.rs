@@ -169,7 +169,7 @@ fn a_store_that_is_made_with_a_passphrase_opens_with_it_alone() {
     let (first, right) =
         (home.file("first", prose(1, 50_000)), home.file("right", "correct horse\n"));
     let missing = home.at("missing");
-    let refused = home.refused(1, &[&"archive", &first, &"--passphrase-file", &missing]);
+    let refused = home.refused(74, &[&"archive", &first, &"--passphrase-file", &missing]);
     assert!(refused.contains("missing"), "{refused}");
     assert!(!home.data().join("data-chain/STORE").exists());
     let both: [&dyn AsRef<std::ffi::OsStr>; 6] =
@@ -200,7 +200,7 @@ fn a_store_that_is_made_under_a_key_file_makes_it_and_opens_with_it_alone() {
     assert_eq!(read(&home, "first", &with), prose(1, 50_000));
     // A typing error is not another key.
     let other = home.at("outside.kee");
-    home.refused(1, &[&"ls", &"--key-file", &other]);
+    home.refused(74, &[&"ls", &"--key-file", &other]);
     assert!(!other.exists());
 }
 

@@ -136,10 +136,8 @@ fn wrong_use_has_a_code_of_its_own() {
     let home = &it.home;
     let bundle = home.at("bundle");
     home.done(&[&"prove", &"s", &"-o", &bundle]);
-    let wrong: [&[&dyn AsRef<std::ffi::OsStr>]; 6] = [
+    let wrong: [&[&dyn AsRef<std::ffi::OsStr>]; 4] = [
         &[&"check-proof"],
-        &[&"check-proof", &home.at("absent")],
-        &[&"check-proof", &bundle, &home.at("absent")],
         &[&"check-proof", &bundle, &"--trust", &"somebody"],
         &[&"prove", &"s", &"--range", &"9-3", &"-o", &bundle],
         &[&"prove", &"s"],

@@ -184,7 +184,7 @@ fn a_store_that_is_not_there_is_not_made_by_reading() {
         &[&"reindex"],
     ];
     for verb in verbs {
-        let why = home.refused(1, verb);
+        let why = home.hindered(verb);
         assert!(why.contains("holds no Lucid store"), "{why}");
         assert!(!home.data().exists());
     }

@@ -135,7 +135,7 @@ fn an_index_that_cannot_be_opened_says_what_to_do_and_is_replaced() {
     let home = filled();
     let before = known(&home);
     break_index(&home, "data-chain");
-    let why = home.refused(1, &[&"ls"]);
+    let why = home.refused(74, &[&"ls"]);
     assert!(why.contains("lucid reindex"), "{why}");
     break_index(&home, "block-manager");
     home.done(&[&"reindex"]);

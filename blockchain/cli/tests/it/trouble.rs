@@ -134,7 +134,7 @@ fn a_full_disk_stops_the_work_in_one_sentence_and_loses_nothing() {
         for verb in ["archive", "append"] {
             let input = if verb == "archive" { &input } else { &stream };
             let ran = home.run(&[&verb, input, &"--session", &verb]);
-            assert_eq!(ran.code, 1, "{verb} with {room}: {}{}", ran.err, ran.text());
+            assert_eq!(ran.code, 74, "{verb} with {room}: {}{}", ran.err, ran.text());
             let why = ran.complaint();
             let told = ["full", "No space left", "no space left"].iter().any(|w| why.contains(w));
             assert!(told, "{verb} with {room}: {why}");
@@ -220,7 +220,7 @@ fn a_store_in_use_names_who_uses_it() {
         &[&"reindex"],
     ];
     for verb in verbs {
-        let why = home.refused(1, verb);
+        let why = home.hindered(verb);
         let held_by = format!("is in use by `lucid up` (process {})", std::process::id());
         assert!(why.contains(&held_by), "{why}");
     }

@@ -321,7 +321,7 @@ fn two_watchers_do_not_share_a_spool() {
     std::thread::sleep(Duration::from_millis(300));
     let refused = home.refused(1, &[&"watch", &folder, &"--once"]);
     assert!(refused.contains("in use by another `lucid watch`"), "{refused}");
-    let absent = home.refused(1, &[&"watch", &home.at("absent")]);
+    let absent = home.refused(74, &[&"watch", &home.at("absent")]);
     assert!(absent.contains("cannot be watched"), "{absent}");
     let wrong = home.run(&[&"watch", &folder, &"--idle", &"never"]);
     assert_eq!(wrong.code, 64, "{}", wrong.err);

@@ -40,13 +40,13 @@ fn restoring_over_a_file_on_a_full_disk_leaves_the_old_one() {
     // A tar and a bundle likewise.
     let file = disk.0.join("file");
     fs::write(&file, "precious").unwrap();
-    let why = home.refused(1, &[&"restore", &"s", &"--tar", &file]);
+    let why = home.refused(74, &[&"restore", &"s", &"--tar", &file]);
     assert!(why.contains("No space left"), "{why}");
     disk_filled(&disk.0);
-    let why = home.refused(1, &[&"prove", &"s", &"-o", &file]);
+    let why = home.refused(74, &[&"prove", &"s", &"-o", &file]);
     assert!(why.contains("No space left"), "{why}");
     assert_eq!(fs::read(&file).unwrap(), b"precious");
-    let why = home.refused(1, &[&"keys", &"export", &disk.0.join("key")]);
+    let why = home.refused(74, &[&"keys", &"export", &disk.0.join("key")]);
     assert!(why.contains("No space left"), "{why}");
     assert!(!disk.0.join("key").exists(), "the next try would be refused");
 }
@@ -74,7 +74,7 @@ fn wrong_arguments_leave_the_files_they_name_as_they_are() {
         &[&"chain", &"export", &file],
     ];
     for arguments in wrong {
-        home.refused(1, arguments);
+        home.hindered(arguments);
         assert_eq!(fs::read(&file).unwrap(), b"precious");
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 3);
     }

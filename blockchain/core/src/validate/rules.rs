@@ -174,9 +174,11 @@ fn timestamp(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) ->
     let ahead = time >= now.plus_seconds(tolerance);
     let behind = context.mode == Mode::Candidate && time <= now.plus_seconds(-tolerance);
     notes.ahead_of_clock = ahead && !before_parent;
-    let difference = time.micros_since(now).unsigned_abs();
+    // Ahead of the clock is more than nothing.
+    let difference = time.micros_since(now);
+    let spelled = candidate.timestamp.as_deref().unwrap_or_default();
     let mut details = vec![
-        ("block_time", Json::from(time.to_string())),
+        ("block_time", Json::from(spelled)),
         ("current_time", Json::from(now.to_string())),
         // Microseconds over four digits of years fit a double's 53 bits but for the last of them.
         ("time_diff_seconds", Json::Float(difference as f64 / 1e6)),

@@ -32,6 +32,13 @@ pub struct Delivered {
     pub failed: Vec<(SessionId, EngineError)>,
 }
 
+impl Delivered {
+    /// Whether nothing was brought anywhere.
+    pub fn is_empty(&self) -> bool {
+        self.anchored.is_empty() && self.waiting.is_empty() && self.failed.is_empty()
+    }
+}
+
 /// Sessions looked up in one go.
 const BATCH: usize = 256;
 

@@ -12,9 +12,9 @@ use serde_json::json;
 use super::round;
 use crate::app::App;
 use crate::jobs::Kind;
-use crate::ops::OpError;
 use crate::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
 use crate::ops::optimise::optimise;
+use crate::ops::{Clash, OpError};
 use crate::{Opened, clock, reply};
 
 /// Work goes on for so long before it looks whether others wait.
@@ -64,9 +64,17 @@ pub fn collect_now(
             Ok(collected)
         }
         Err(error) => {
-            run.end(ProgressState::Failed, Err(error.to_string()));
+            run.end(state_of(&error), Err(error.to_string()));
             Err(error)
         }
+    }
+}
+
+/// That others are at it is no failure of the store.
+fn state_of(error: &OpError) -> ProgressState {
+    match error {
+        OpError::Conflict(Clash::Running, _) => ProgressState::Stopped,
+        _ => ProgressState::Failed,
     }
 }
 
@@ -85,7 +93,7 @@ pub fn optimise_now(app: &App, wanted: Optimise, all: bool) -> Result<Optimised,
             Ok(optimised)
         }
         Err(error) => {
-            run.end(ProgressState::Failed, Err(error.to_string()));
+            run.end(state_of(&error), Err(error.to_string()));
             Err(error)
         }
     }

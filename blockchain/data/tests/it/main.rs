@@ -6,6 +6,7 @@
 
 mod bounds;
 mod engine;
+mod health;
 mod manager;
 mod ops;
 mod program;

@@ -86,6 +86,22 @@ fn it_ends_in_order_when_asked_to() {
 }
 
 #[test]
+fn beside_a_block_manager_that_hangs_it_ends_within_the_time_that_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", hanging.local_addr().unwrap());
+    let mut process = Process::start_as(program(folder.path()).env("BLOCK_MANAGER_URL", url));
+    // Asked, and silent: the call goes on for as long as a call may.
+    let (_asked, _) = hanging.accept().unwrap();
+    let began = std::time::Instant::now();
+    let pid = process.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(process.child.wait().unwrap().success());
+    assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
+    assert!(folder.path().join("CLOSED").exists(), "the store was closed in order");
+}
+
+#[test]
 fn what_was_acknowledged_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path());

@@ -1,11 +1,16 @@
 //! What a service says while its folder is being opened, and what it had to read for that.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use lucid_api::v1::maintenance::{Maintenance, ProgressState};
+use lucid_data_chain::Opened;
 use lucid_data_chain::jobs::{Jobs, Kind};
+use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::{app, config};
 use lucid_http::serve::{Late, Listening, Shutdown};
+use lucid_store::StoreError;
+use lucid_store::folder::Options;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -73,6 +78,37 @@ fn until_the_folder_is_open_callers_hear_how_far_that_is() {
     assert_eq!(get(&format!("{base}/health")).text().unwrap(), "other");
     shutdown.ask();
     runtime.block_on(serving).unwrap();
+}
+
+#[test]
+fn an_opening_that_is_told_to_stop_leaves_everything_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.client.create_session(&crate::service::named("s")).unwrap();
+    let content = noise(1, 100_000);
+    service.client.append("s", &Default::default(), content.clone()).unwrap();
+    service.stop();
+    std::fs::remove_dir_all(folder.path().join("index")).unwrap();
+    let options = Options {
+        service: SERVICE,
+        signing_key: SIGNING_KEY,
+        create: false,
+        encrypt: true,
+        root_key_file: None,
+        passphrase: None,
+        owner: "a test".into(),
+        now: "2026-03-01T12:00:00Z".into(),
+    };
+    for steps in 0..4 {
+        let told = Cell::new(0);
+        let opened = Opened::open_watched(folder.path(), &options, None, &|_, _| {
+            told.set(told.get() + 1);
+            told.get() <= steps
+        });
+        assert!(matches!(opened, Err(StoreError::Stopped)), "after {steps} steps");
+    }
+    let service = Service::start(folder.path());
+    assert_eq!(crate::service::bytes(service.client.data("s", None)), content);
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub fn submit_block(
     now: Timestamp,
     posted: &[u8],
 ) -> Result<SubmittedBlock, SubmitBlockError> {
-    let candidate = Candidate::parse(posted)?;
+    let candidate = Candidate::parse_posted(posted)?;
     // Blocks are made and taken one at a time, so the tip stays what it is.
     let _sealing = sealing.lock();
     if facts::role(vault.index())? == Some(Role::Follower) {

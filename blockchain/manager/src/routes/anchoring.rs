@@ -23,6 +23,7 @@ use crate::ops::anchor_session::{
 };
 use crate::ops::get_transaction::{Status, lost_with};
 use crate::problems;
+use crate::reply::moment;
 
 /// Anchors a session's root. 202 means that it is durable; the same root again finds the first.
 #[utoipa::path(post, path = paths::ANCHORING_SESSION, tag = "anchoring", request_body = Object, responses(
@@ -114,7 +115,7 @@ pub async fn verify_anchoring(
         verified: leads,
         block_height: Some(height),
         transaction_id: Some(transaction_id),
-        confirmation_time: Some(at),
+        confirmation_time: Some(moment(at)),
         merkle_proof_valid: leads,
         reason: (!leads).then(|| "proof_path does not lead to the block's Merkle root".to_owned()),
     }))
@@ -129,7 +130,7 @@ fn show(anchor: SessionAnchor, interval: Duration) -> Anchoring {
     let (status, confirmed_at, block_height, reason) = match found.status {
         Status::Pending => (AnchorStatus::Processing, None, None, None),
         Status::Confirmed { height, at, .. } => {
-            (AnchorStatus::Confirmed, Some(at), Some(height), None)
+            (AnchorStatus::Confirmed, Some(moment(at)), Some(height), None)
         }
         Status::Failed { reason, .. } => (AnchorStatus::Failed, None, None, Some(reason)),
         Status::Lost { height } => (AnchorStatus::Failed, None, None, Some(lost_with(height))),

@@ -6,6 +6,9 @@ use lucid_api::paths;
 use lucid_api::v1::chain::{ChainHeight, ChainInfo, ChainState, ChainStatus};
 use lucid_http::reply::Reply;
 
+use crate::clock::now;
+use crate::reply::moment;
+
 use super::maintenance::report;
 use super::status::counts;
 use crate::app::App;
@@ -31,7 +34,7 @@ pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
             height: facts.tip.map_or(0, |tip| tip.height),
             tentative_height: manager.staging.top().map(|top| top.height),
             state,
-            last_updated: facts.tip_time.unwrap_or_else(|| manager.opened_at.to_string()),
+            last_updated: now().to_string(),
             block_count: facts.blocks,
             latest_block_hash: facts.tip.map(|tip| tip.hash),
             genesis_hash: facts.genesis,
@@ -87,7 +90,7 @@ pub async fn get_status(State(app): State<App>) -> Reply<Json<ChainStatus>> {
         chain_height: height,
         current_height: height,
         latest_block_hash: facts.tip.map(|tip| tip.hash),
-        last_block_time: facts.tip_time,
+        last_block_time: facts.tip_time.map(moment),
         sync,
     }))
 }

@@ -28,6 +28,7 @@ use crate::ops::list_pending::{PAGE_BYTES_MAX, list_pending as pending};
 use crate::ops::submit_transaction::{
     submit_transaction as submit, submit_transactions as submit_many,
 };
+use crate::reply::moment;
 use crate::{facts, problems};
 
 const LIMIT_DEFAULT: u32 = 20;
@@ -218,7 +219,7 @@ fn accepted(found: Found) -> TransactionAccepted {
     let (status, confirmation_time, block_height) = match found.status {
         Status::Pending => (TransactionStatus::Pending, None, None),
         Status::Confirmed { height, at, .. } => {
-            (TransactionStatus::Confirmed, Some(at), Some(height))
+            (TransactionStatus::Confirmed, Some(moment(at)), Some(height))
         }
         Status::Failed { .. } | Status::Lost { .. } => (TransactionStatus::Failed, None, None),
     };
@@ -252,7 +253,7 @@ fn state(found: Found) -> TransactionState {
         Status::Pending => {}
         Status::Confirmed { height, hash, position, at } => {
             state.status = TransactionStatus::Confirmed;
-            state.confirmed_at = Some(at);
+            state.confirmed_at = Some(moment(at));
             state.block_height = Some(height);
             state.block_hash = Some(hash);
             state.transaction_index = Some(u64::from(position));

@@ -19,14 +19,18 @@ const CYCLE: Duration = Duration::from_secs(2);
 
 /// Runs cycles until the shutdown is asked for.
 pub async fn maintain_in_time(app: App, interval: Duration) {
+    // The first one comes at once.
+    let mut has_run = false;
     loop {
         let wait = match app.maintenance().failures() {
+            0 if !has_run => Duration::ZERO,
             0 => interval,
             failures => {
                 let doubled = RETRY.saturating_mul(1 << failures.saturating_sub(1).min(8));
                 doubled.min(RETRY_MAX).min(interval.max(RETRY))
             }
         };
+        has_run = true;
         app.maintenance().expect_within(wait);
         tokio::select! {
             () = app.shutdown().asked() => return,

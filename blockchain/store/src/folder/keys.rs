@@ -502,7 +502,7 @@ fn write_outside_key(path: &Path, key: &Secret) -> Result<(), StoreError> {
         }
         _ => context()(failed.error),
     })?;
-    File::open(parent).and_then(|folder| folder.sync_all()).map_err(context())
+    super::sync_above(parent, path).map_err(context())
 }
 
 /// What is known of a store's keys without telling them.

@@ -132,7 +132,7 @@ impl DataFolder {
             link.display(),
             target.display()
         )))?;
-        super::sync(&self.root)
+        super::sync_above(&self.root, &link).map_err(StoreError::io("syncing the folder"))
     }
 }
 

@@ -9,7 +9,7 @@ use lucid_store::audit::audit;
 use lucid_store::codec::Packer;
 use lucid_store::disk::Disk;
 use lucid_store::folder::keys::{Keys, Passphrase};
-use lucid_store::folder::{DataFolder, Options, ToRead};
+use lucid_store::folder::{DataFolder, Options, ToRead, clock_fault};
 use lucid_store::index::embedded::EmbeddedIndex;
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::index::temporary::Room;
@@ -494,4 +494,20 @@ fn an_older_copy_of_the_data_keys_is_no_damage_and_is_not_built_on() {
     let opened = vault(&folder).unwrap();
     assert_eq!((reads(&opened, &entry.chunks[0]), opened.damage()), (Ok(true), vec![]));
     assert_eq!(facts_of(opened.index()).len(), 1);
+}
+
+#[test]
+fn a_clock_over_an_hour_before_the_newest_file_of_the_log_is_not_believed() {
+    let home = made(true);
+    put_something_in(home.path());
+    let log = home.path().join("log/00000001.log");
+    let written = fs::metadata(&log).unwrap().modified().unwrap();
+    let written = written.duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+    let hour = 3_600_000_000;
+    assert_eq!(clock_fault(home.path(), written), None);
+    assert_eq!(clock_fault(home.path(), written - hour), None);
+    assert_eq!(clock_fault(home.path(), written + 1_000 * hour), None, "it may have rested");
+    let why = clock_fault(home.path(), written - 2 * hour).unwrap();
+    assert!(why.contains("120 minutes") && why.contains("00000001.log"), "{why}");
+    assert_eq!(clock_fault(&home.path().join("none"), 0), None, "there is nothing to compare with");
 }
