@@ -507,7 +507,7 @@ fn a_store_is_not_read_beside_whoever_writes_to_it_nor_written_to_while_it_is_re
     let room = Room { scratch: home.at("scratch"), memory_bytes_max: 0 };
     let how = ToRead { why: "so".into(), room };
     let reader = once_free(|| DataFolder::read(&folder, &options, &how).ok());
-    let why = home.refused(74, &[&"archive", &home.at("tree/a")]);
+    let why = home.refused(1, &[&"archive", &home.at("tree/a")]);
     assert!(why.ends_with("is being read, and not to be changed"), "{why}");
     home.done(&[&"--read-only", &"ls"]);
     drop(reader);
