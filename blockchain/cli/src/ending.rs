@@ -145,10 +145,9 @@ fn of_op(error: &OpError) -> Option<u8> {
     match error {
         OpError::Store(error) => of_store(error),
         OpError::Away(_) => Some(UNAVAILABLE),
-        OpError::Full(_)
-        | OpError::Unwritten(_)
-        | OpError::Unfinished(_)
-        | OpError::Broken(_) => Some(TROUBLE),
+        OpError::Full(_) | OpError::Unwritten(_) | OpError::Unfinished(_) | OpError::Broken(_) => {
+            Some(TROUBLE)
+        }
         error if error.is_damage() => Some(FAILED),
         _ => None,
     }

@@ -361,8 +361,6 @@ fn close_folders(root: &Path) {
     }
 }
 
-fn sync(folder: &Path) -> Result<(), StoreError> {
-
 /// Makes the name of what was just made durable. A folder that may only be passed through and written to
 /// cannot be opened, so all of its file system is synced.
 fn sync_above(above: &Path, made: &Path) -> std::io::Result<()> {

@@ -47,7 +47,7 @@ impl Strained {
         let content = noise(2, 12 * MIB);
         archive(&client, "tree", &folder(&[(b"a", &content), (b"b", b"small")]), MIB);
         let large = noise(3, 16 * MIB);
-        client.put_chunks([large.as_slice(), b"small"].into_iter()).unwrap();
+        client.put_chunks([large.as_slice(), b"small"]).unwrap();
         let build = json!({ "chunk_ids": [id(&large).to_string(), id(b"small").to_string()] });
         let build = Request::new("POST /api/v1/merkle/build").body(JSON, build.to_string());
         let (status, tree) = process.ask(&build);
@@ -227,7 +227,7 @@ fn readers_that_do_not_read_take_no_threads_and_are_served_when_they_do() {
     // Threads that have nothing to do go after a while; what matters is that there are never many.
     while Instant::now() < soon && process.status("Threads") < 100 {
         std::thread::sleep(Duration::from_millis(500));
-        if unread.iter().all(|stream| has_begun(stream)) {
+        if unread.iter().all(has_begun) {
             break;
         }
     }

@@ -66,8 +66,9 @@ fn a_clock_before_the_last_commit_holds_the_start_up_which_ends_when_it_is_told_
     service.begin("s");
     service.stop();
     let log = std::fs::File::options().append(true).open(folder.path().join("log/00000001.log"));
-    let soon = std::time::SystemTime::now() + Duration::from_secs(2 * 3_600);
-    log.unwrap().set_modified(soon).unwrap();
+    let log = log.unwrap();
+    let soon = log.metadata().unwrap().modified().unwrap() + Duration::from_secs(2 * 3_600);
+    log.set_modified(soon).unwrap();
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     drop(socket);

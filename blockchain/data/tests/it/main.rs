@@ -1,6 +1,7 @@
 //! The data-chain as its callers meet it: the real service on a free port behind the typed client, and
 //! the ops on a disk that can lose power.
 
+#![expect(clippy::expect_used, reason = "a test that meets a surprise should stop there")]
 #![expect(clippy::unwrap_used, reason = "a test that meets a surprise should stop there")]
 #![expect(clippy::indexing_slicing, reason = "a test that meets a surprise should stop there")]
 

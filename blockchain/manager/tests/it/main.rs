@@ -1,6 +1,7 @@
 //! The block-manager as its callers see it: embedded, over HTTP, and as a program.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::indexing_slicing, reason = "a test that meets a surprise fails")]
 #![expect(clippy::disallowed_methods, reason = "whoever runs the tests sets their size")]
 
 mod bounds;
