@@ -8,6 +8,7 @@
 pub mod address;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod document;
 pub mod framing;
 pub mod headers;
 pub mod paths;

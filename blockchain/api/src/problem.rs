@@ -3,6 +3,7 @@
 //!
 //! The porch writes it, clients read it. A code says *what kind*, and has one status.
 
+use crate::document::{RequestId, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -153,16 +154,19 @@ impl ErrorCode {
 pub struct Problem {
     /// `urn:lucid:problem:<code>`.
     #[serde(rename = "type")]
+    #[schema(pattern = "^urn:lucid:problem:[a-z_]+$")]
     pub kind: String,
     /// The same for every problem of this code.
     pub title: String,
     /// The HTTP status, for readers that have lost it.
+    #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
     /// What happened this time, in one sentence.
     pub detail: String,
     /// What programs decide by.
     pub code: ErrorCode,
     /// Under which name the logs have it.
+    #[schema(value_type = RequestId)]
     pub request_id: String,
     /// The same for clients of the documented API.
     pub error: Envelope,
@@ -179,8 +183,10 @@ pub struct Envelope {
     #[schema(value_type = Object)]
     pub details: Map<String, Value>,
     /// The problem's request id.
+    #[schema(value_type = RequestId)]
     pub request_id: String,
     /// When it happened (RFC 3339, UTC).
+    #[schema(value_type = Time)]
     pub timestamp: String,
     /// Which service says so.
     pub service: String,

@@ -23,6 +23,9 @@ pub const SERVICE: &Service = &Service {
     prefix: "DATA_CHAIN",
     port: 8087,
     version: env!("CARGO_PKG_VERSION"),
+    about: "Keeps what is recorded as sessions: deduplicated, compressed, encrypted, anchored in a chain, and \
+        provable without the service. What a reply says was kept is durable before it is sent. Every route \
+        below `/api/v1` is also served below `/api/v1/data-chain`.",
     endpoints: &[
         "/api/v1/sessions",
         "/api/v1/chunks",

@@ -17,6 +17,7 @@
 //!     prefix: "EXAMPLE",
 //!     port: 8099,
 //!     version: env!("CARGO_PKG_VERSION"),
+//!     about: "Answers.",
 //!     endpoints: &["/api/v1/answers"],
 //! };
 //!
@@ -84,6 +85,8 @@ pub struct Service {
     pub port: u16,
     /// Its version.
     pub version: &'static str,
+    /// What it is for, in a sentence or two.
+    pub about: &'static str,
     /// Where its API begins, for `GET /`.
     pub endpoints: &'static [&'static str],
 }

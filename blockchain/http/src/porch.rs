@@ -79,8 +79,7 @@ impl Porch {
     /// The whole service: the routes, what every service has, and all layers.
     pub fn around(self, routes: OpenApiRouter) -> Router {
         let common = health::routes(self.service, self.probe);
-        let (routes, mut openapi) = common.merge(routes).split_for_parts();
-        docs::describe(&mut openapi, self.service);
+        let (routes, openapi) = common.merge(routes).split_for_parts();
         let cors = self.callers.cors.layer();
         let corp = match self.callers.cors {
             Cors::Nobody => "same-origin",

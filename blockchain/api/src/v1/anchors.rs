@@ -1,5 +1,6 @@
 //! A session's anchor: `POST` and `GET /api/v1/sessions/{session_id}/anchor`.
 
+use crate::document::{Hash, PublicKey, SessionId, Time, TransactionId};
 use lucid_core::digest::{BlockHash, SessionRoot};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -27,26 +28,31 @@ pub struct AnchorSession {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AnchorState {
     /// Names the anchor.
+    #[schema(value_type = TransactionId)]
     pub anchoring_id: String,
     /// The session.
+    #[schema(value_type = SessionId)]
     pub session_id: String,
     /// How far it is.
     pub status: AnchorStatus,
     /// The transaction that carries it.
+    #[schema(value_type = TransactionId)]
     pub transaction_id: String,
     /// What is anchored.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub merkle_root: SessionRoot,
     /// When it was queued.
+    #[schema(value_type = Time)]
     pub submitted_at: String,
     /// The time of its block.
+    #[schema(value_type = Option<Time>)]
     pub confirmed_at: Option<String>,
     /// Its block, by the documented name.
     pub block_height: Option<u64>,
     /// Its block.
     pub block_index: Option<u64>,
     /// Its block's hash: enough to check a proof against.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub block_hash: Option<BlockHash>,
     /// The keys to check a proof against.
     pub trust: TrustKeys,
@@ -59,7 +65,9 @@ pub struct AnchorState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TrustKeys {
     /// The block's producer.
+    #[schema(value_type = Option<PublicKey>)]
     pub block: Option<String>,
     /// The recorder that signed the anchor.
+    #[schema(value_type = Option<PublicKey>)]
     pub recorder: Option<String>,
 }

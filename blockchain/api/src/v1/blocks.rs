@@ -1,9 +1,65 @@
 //! Blocks: lists of them, and verdicts on them. A block itself travels as its own text.
 
+use super::transactions::Transaction;
+use crate::document::{BlockTime, Hash, PublicKey, Signature, Time, TransactionId};
 use lucid_core::digest::{BlockHash, LogHash, MerkleRoot, TransactionHash};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoParams, ToSchema};
+
+/// A block as it travels: its own text, of which this is the form. Other members are ignored. For the
+/// document alone.
+#[derive(Debug, ToSchema)]
+pub struct Block {
+    /// Its place.
+    pub index: u64,
+    /// The same.
+    pub height: Option<u64>,
+    /// The hash, by the documented name.
+    pub block_id: Option<Hash>,
+    /// SHA-256 of index, timestamp, previous hash, Merkle root and nonce.
+    pub hash: Hash,
+    /// Its parent's; of the first block 64 zeros.
+    pub previous_hash: Hash,
+    /// When it was made.
+    pub timestamp: BlockTime,
+    /// Over its transactions.
+    pub merkle_root: Hash,
+    /// 0 in blocks of ours.
+    pub nonce: u64,
+    /// Transactions in it.
+    pub transaction_count: Option<u64>,
+    /// Of its transactions' texts.
+    pub size_bytes: Option<u64>,
+    /// Who made it.
+    pub producer: Option<PublicKey>,
+    /// The producer's, over the block's entry.
+    pub signature: Option<Signature>,
+    /// In order.
+    #[schema(max_items = 10000)]
+    pub transactions: Vec<Transaction>,
+}
+
+/// A block that is to be judged: itself, or as `block_data`. For the document alone.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockToJudge;
+
+impl utoipa::PartialSchema for BlockToJudge {
+    fn schema() -> RefOr<Schema> {
+        let block = || Ref::from_schema_name("Block");
+        let named = ObjectBuilder::new().property("block_data", block()).required("block_data");
+        Schema::AnyOf(AnyOfBuilder::new().item(block()).item(named).build()).into()
+    }
+}
+
+impl ToSchema for BlockToJudge {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push(("Block".to_owned(), <Block as utoipa::PartialSchema>::schema()));
+        Block::schemas(schemas);
+    }
+}
 
 /// The order of a list of blocks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -27,9 +83,11 @@ pub enum BlockSort {
 pub struct BlocksQuery {
     /// From 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1)]
     pub page: Option<u64>,
     /// Blocks a page (1..100; 20 when absent).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 100)]
     pub limit: Option<u32>,
     /// So many blocks are passed over; instead of `page`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +100,7 @@ pub struct BlocksQuery {
     pub height_to: Option<u64>,
     /// In which order.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     pub sort: Option<BlockSort>,
 }
 
@@ -72,22 +130,23 @@ pub struct Pagination {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockSummary {
     /// The hash, by the documented name.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub block_id: BlockHash,
     /// Its place.
     pub index: u64,
     /// The same.
     pub height: u64,
     /// Its name.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub hash: BlockHash,
     /// As the block spells it.
+    #[schema(value_type = BlockTime)]
     pub timestamp: String,
     /// Its parent.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub previous_hash: BlockHash,
     /// Over its transactions.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub merkle_root: MerkleRoot,
     /// As the block spells it.
     pub nonce: u64,
@@ -97,6 +156,7 @@ pub struct BlockSummary {
     pub size_bytes: u64,
     /// Who made it (public key, base64).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PublicKey>)]
     pub producer: Option<String>,
     /// Whether its transactions were pruned.
     #[serde(default)]
@@ -113,6 +173,7 @@ pub struct HeadersQuery {
     pub start_height: u64,
     /// At most so many (1..1000; 100 when absent).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
 
@@ -150,9 +211,10 @@ pub struct BlockStats {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockProof {
     /// Which.
+    #[schema(value_type = TransactionId)]
     pub tx_id: String,
     /// SHA-256 of its canonical text.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub leaf_hash: TransactionHash,
     /// Its position in the block.
     pub leaf_index: u64,
@@ -161,10 +223,10 @@ pub struct BlockProof {
     /// From the bottom up.
     pub path: Vec<Sibling>,
     /// What the path leads to.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub merkle_root: MerkleRoot,
     /// What covers the root.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub block_hash: BlockHash,
     /// Its height.
     pub block_index: u64,
@@ -178,13 +240,13 @@ pub struct BlockProof {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogProof {
     /// SHA-256 of a zero byte and the canonical text.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub leaf_hash: LogHash,
     /// The siblings, from the bottom up.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<Hash>)]
     pub path: Vec<LogHash>,
     /// What they lead to.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub root: LogHash,
 }
 
@@ -205,7 +267,7 @@ pub enum ValidationMode {
 pub struct ValidateQuery {
     /// Found out when absent: stored blocks are judged as old ones.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     pub mode: Option<ValidationMode>,
 }
 
@@ -217,6 +279,7 @@ pub struct Validation {
     /// Every rule, in order.
     pub results: Vec<RuleResult>,
     /// When.
+    #[schema(value_type = Time)]
     pub validated_at: String,
     /// How its time was judged.
     pub mode: ValidationMode,
@@ -249,7 +312,7 @@ pub struct BlockAccepted {
     /// Its height.
     pub index: u64,
     /// Its hash.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub hash: BlockHash,
     /// What the rules say.
     pub validation: Validation,
@@ -259,7 +322,7 @@ pub struct BlockAccepted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sibling {
     /// Its hash.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub hash: TransactionHash,
     /// Which side it stands on.
     pub position: Side,

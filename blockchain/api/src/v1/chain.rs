@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::service::HealthState;
 use super::sync::{SyncState, SyncStatus};
+use crate::document::{BlockTime, Hash, PublicKey, Time};
 
 /// What the chain manager is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -31,26 +32,29 @@ pub struct ChainInfo {
     /// What the chain manager is doing.
     pub state: ChainState,
     /// When this was so: the time of the answer.
+    #[schema(value_type = Time)]
     pub last_updated: String,
     /// Blocks from genesis on.
     pub block_count: u64,
     /// Of the newest block.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub latest_block_hash: Option<BlockHash>,
     /// The chain's name.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub genesis_hash: Option<BlockHash>,
     /// Blocks below have no transactions any more.
     pub pruned_below: u64,
     /// 0 keeps all.
     pub max_blocks_to_keep: u64,
     /// When the last maintenance ended.
+    #[schema(value_type = Option<Time>)]
     pub last_maintenance: Option<String>,
     /// What it did.
     #[serde(default)]
     pub last_report: Option<MaintenanceReport>,
     /// The public key in base64 that signs blocks: an authority's own, a follower's pinned one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PublicKey>)]
     pub producer: Option<String>,
     /// The service's own counts.
     #[schema(value_type = Object)]
@@ -66,9 +70,10 @@ pub struct ChainHeight {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tentative_height: Option<u64>,
     /// Its hash.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub hash: Option<BlockHash>,
     /// Its time, as it spells it.
+    #[schema(value_type = Option<BlockTime>)]
     pub timestamp: Option<String>,
     /// Whether there is no block at all.
     pub empty: bool,
@@ -86,9 +91,10 @@ pub struct ChainStatus {
     /// The same.
     pub current_height: u64,
     /// Of the newest block.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub latest_block_hash: Option<BlockHash>,
     /// Its time, as it spells it.
+    #[schema(value_type = Option<BlockTime>)]
     pub last_block_time: Option<String>,
     /// How synchronisation is.
     pub sync: SyncStatus,
@@ -107,8 +113,10 @@ pub struct Maintain {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MaintenanceReport {
     /// `completed`.
+    #[schema(pattern = "^completed$")]
     pub status: String,
     /// When it began.
+    #[schema(value_type = Time)]
     pub started_at: String,
     /// How long it took.
     pub duration_ms: u64,

@@ -1,5 +1,6 @@
 //! Chunks: single ones, and many at once, which are framed ([`crate::framing`]).
 
+use crate::document::{Base64, ChunkName, Hash, SessionId, Time};
 use lucid_core::digest::{ChunkId, SessionRoot};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -19,11 +20,12 @@ pub const BATCH_MAX: usize = 10_000;
 #[serde(deny_unknown_fields)]
 pub struct ChunkIds {
     /// In any order; `get` answers in this one.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<Hash>, max_items = 10000)]
     pub chunks: Vec<ChunkId>,
     /// The session whose chunks they are, for sessions that share nothing: `get` reads its copies, and
     /// `missing` names those of them that cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SessionId>)]
     pub session_id: Option<String>,
 }
 
@@ -37,7 +39,7 @@ impl From<Vec<ChunkId>> for ChunkIds {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MissingChunks {
     /// In the order asked.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<Hash>)]
     pub missing: Vec<ChunkId>,
 }
 
@@ -52,7 +54,7 @@ pub struct StoredChunks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoredChunk {
     /// BLAKE3 of its bytes.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub chunk_id: ChunkId,
     /// Bytes it takes on disk; 0 when it was there.
     pub stored_bytes: u64,
@@ -63,11 +65,14 @@ pub struct StoredChunk {
 /// `POST /api/v1/chunks`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"data": "aGVsbG8="})))]
 pub struct PutChunk {
     /// The bytes, in base64.
+    #[schema(value_type = Base64)]
     pub data: String,
     /// The session it is put into; one that is not there begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SessionId>)]
     pub session_id: Option<String>,
     /// Its index there.
     #[serde(default)]
@@ -78,24 +83,45 @@ pub struct PutChunk {
     pub metadata: Option<Map<String, Value>>,
     /// What the caller calls it within the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ChunkName>)]
     pub chunk_id: Option<String>,
+}
+
+/// `POST /api/v1/sessions/{session_id}/chunks` as a form. For the document alone.
+#[derive(Debug, ToSchema)]
+pub struct ChunkForm {
+    /// The bytes.
+    #[schema(value_type = String, format = Binary)]
+    pub file: Vec<u8>,
+    /// The chunk's index; the session's next, when absent.
+    pub index: Option<u64>,
+    /// The same, under another name.
+    pub sequence: Option<u64>,
+    /// What the caller calls it within the session.
+    pub chunk_id: Option<ChunkName>,
+    /// Anything worth knowing, as a JSON object of at most 16 KiB.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
 }
 
 /// What became of an uploaded chunk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChunkTaken {
     /// What it goes by: the caller's name for it, or its hash.
+    #[schema(value_type = ChunkName)]
     pub chunk_id: String,
     /// The session it is in.
+    #[schema(value_type = Option<SessionId>)]
     pub session_id: Option<String>,
     /// Its index there.
     pub index: Option<u64>,
     /// How long it is.
     pub size_bytes: u64,
     /// BLAKE3 of all of it.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub hash_value: ChunkId,
     /// When it was first taken.
+    #[schema(value_type = Time)]
     pub created_at: String,
     /// As it was given.
     #[schema(value_type = Option<Object>)]
@@ -111,7 +137,7 @@ pub struct ChunkTaken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChunkPart {
     /// BLAKE3 of its bytes.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub chunk_id: ChunkId,
     /// Its index in the session.
     pub index: Option<u64>,
@@ -125,20 +151,24 @@ pub struct ChunkPart {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChunkInfo {
     /// What it goes by: the caller's name for it, or its hash.
+    #[schema(value_type = ChunkName)]
     pub chunk_id: String,
     /// The session it is in, where that is known.
+    #[schema(value_type = Option<SessionId>)]
     pub session_id: Option<String>,
     /// Its index there.
     pub index: Option<u64>,
     /// How long it is.
     pub size_bytes: u64,
     /// BLAKE3 of its bytes; of an upload that was cut, only where they were read.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub hash_value: Option<ChunkId>,
     /// When it was uploaded on its own.
+    #[schema(value_type = Option<Time>)]
     pub created_at: Option<String>,
     /// Until when it is kept if no session refers to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
     pub kept_until: Option<String>,
     /// As it was given.
     #[schema(value_type = Option<Object>)]
@@ -152,7 +182,7 @@ pub struct ChunkInfo {
     pub encrypted: bool,
     /// The chunks it was cut into, if it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<Hash>)]
     pub parts: Vec<ChunkId>,
 }
 
@@ -160,8 +190,10 @@ pub struct ChunkInfo {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChunkWithData {
     /// What it goes by.
+    #[schema(value_type = ChunkName)]
     pub chunk_id: String,
     /// The bytes, in base64.
+    #[schema(value_type = Base64)]
     pub data: String,
     /// What is known of it.
     pub metadata: CheckedChunk,
@@ -206,6 +238,7 @@ pub struct ChunksQuery {
     pub session_id: Option<String>,
     /// How many: 1 to 1000, 100 when nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// How many to leave out in front.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,6 +252,7 @@ pub struct ChunksQuery {
 pub struct SessionChunksQuery {
     /// How many: 1 to 1000, 100 when nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// Where the page before ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,12 +295,15 @@ pub struct DeduplicationStats {
 pub struct BuildTree {
     /// The leaves, in order: hashes, or names within the session.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<ChunkName>)]
     pub chunk_ids: Vec<String>,
     /// The same, under the name that other clients use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<ChunkName>)]
     pub chunk_hashes: Vec<String>,
     /// The session the leaves are bound to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SessionId>)]
     pub session_id: Option<String>,
 }
 
@@ -274,20 +311,23 @@ pub struct BuildTree {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tree {
     /// Its root.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub root_hash: SessionRoot,
     /// How many leaves it has.
     pub leaf_count: u64,
     /// How long the way from a leaf to the root is, at most.
     pub tree_depth: u32,
     /// The session its leaves are bound to.
+    #[schema(value_type = Option<SessionId>)]
     pub session_id: Option<String>,
     /// When it was built.
+    #[schema(value_type = Time)]
     pub created_at: String,
     /// `lucid-session-tree/v1`.
     pub algorithm: String,
     /// Its leaves, if they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Hash>>)]
     pub leaves: Option<Vec<String>>,
 }
 
@@ -304,17 +344,19 @@ pub struct TreeQuery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TreeProof {
     /// The leaf.
+    #[schema(value_type = Hash)]
     pub leaf_hash: String,
     /// Which one.
     pub leaf_index: u64,
     /// Of how many.
     pub leaf_count: u64,
     /// The hashes beside the way, from the leaf up.
+    #[schema(value_type = Vec<Hash>)]
     pub proof_hashes: Vec<String>,
     /// Of each, whether it stands on the right.
     pub proof_directions: Vec<bool>,
     /// The root.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub root_hash: SessionRoot,
 }
 
@@ -323,10 +365,13 @@ pub struct TreeProof {
 #[serde(deny_unknown_fields)]
 pub struct VerifyProof {
     /// The root that the leaf is to be under.
+    #[schema(value_type = Hash)]
     pub root_hash: String,
     /// The leaf.
+    #[schema(value_type = Hash)]
     pub leaf_hash: String,
     /// The hashes beside the way, from the leaf up.
+    #[schema(value_type = Vec<Hash>)]
     pub proof_path: Vec<String>,
     /// Which leaf.
     #[serde(default)]

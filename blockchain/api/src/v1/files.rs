@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::document::{Base64, Time};
 use crate::percent;
 
 /// What a catalogue entry is.
@@ -39,6 +40,7 @@ pub struct FileEntry {
     pub path: String,
     /// For programs, when `path` is not exact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Base64>)]
     pub path_base64: Option<String>,
     /// What it is.
     pub kind: FileKind,
@@ -55,12 +57,14 @@ pub struct FileEntry {
     #[serde(default)]
     pub group_name: Option<String>,
     /// When its content changed last.
+    #[schema(value_type = Time)]
     pub modified_at: String,
     /// Where a link points to, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// For programs, when `target` is not exact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Base64>)]
     pub target_base64: Option<String>,
     /// Extended attributes.
     #[serde(default)]
@@ -93,8 +97,10 @@ pub struct FileAttribute {
     pub name: String,
     /// For programs, when `name` is not exact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Base64>)]
     pub name_base64: Option<String>,
     /// Its value.
+    #[schema(value_type = Base64)]
     pub value_base64: String,
 }
 

@@ -1,5 +1,6 @@
 //! The envelope of every added list, and how to ask for the next page.
 
+use crate::document::Cursor;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,6 +15,7 @@ pub struct List<T> {
     /// What it holds, in the list's order.
     pub items: Vec<T>,
     /// Asks for the next page; absent text (`null`) when this is the last.
+    #[schema(value_type = Option<Cursor>)]
     pub next_cursor: Option<String>,
     /// How many there are on all pages, where that is known for free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,6 +29,7 @@ pub struct List<T> {
 pub struct PageQuery {
     /// At most so many items (1..1000).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// From an earlier page.
     #[serde(skip_serializing_if = "Option::is_none")]

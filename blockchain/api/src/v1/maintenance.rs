@@ -1,5 +1,6 @@
 //! Long work on the store: how far it is; collecting garbage, and packing more tightly.
 
+use crate::document::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -24,6 +25,7 @@ pub enum ProgressState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
     /// Which work: `gc`, `optimise`, `scrub`, `verify`, `reindex`.
+    #[schema(pattern = "^(gc|optimise|scrub|verify|reindex)$")]
     pub kind: String,
     /// Of what, where it is about one of many: the session that is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,8 +43,10 @@ pub struct Progress {
     /// Seconds that are left in this stage, once that can be told.
     pub eta_seconds: Option<u64>,
     /// When it began.
+    #[schema(value_type = Option<Time>)]
     pub started_at: Option<String>,
     /// When it ended.
+    #[schema(value_type = Option<Time>)]
     pub ended_at: Option<String>,
     /// What came of it.
     #[schema(value_type = Option<Object>)]
@@ -114,6 +118,7 @@ pub const OPTIMISE_LEVEL: u8 = 9;
 pub struct Optimise {
     /// The zstd level, 1 to 19; 9 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 19)]
     pub level: Option<u8>,
 }
 

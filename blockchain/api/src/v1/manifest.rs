@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::sessions::{Appendix, ExitStatus, Layout};
+use crate::document::{Base64, Hash, SessionId, Time, UserId};
 
 /// Which of the chunks are wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -17,6 +18,7 @@ pub struct ManifestQuery {
     pub start: u64,
     /// At most so many (0..1000; 100 when absent).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 0, maximum = 1000)]
     pub limit: Option<u32>,
 }
 
@@ -24,12 +26,16 @@ pub struct ManifestQuery {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Manifest {
     /// The session's name.
+    #[schema(value_type = SessionId)]
     pub session_id: String,
     /// Whose recording it is.
+    #[schema(value_type = Option<UserId>)]
     pub user_id: Option<String>,
     /// When it began.
+    #[schema(value_type = Time)]
     pub started_at: String,
     /// When it was sealed.
+    #[schema(value_type = Time)]
     pub ended_at: String,
     /// What its bytes are.
     pub layout: Layout,
@@ -44,10 +50,10 @@ pub struct Manifest {
     /// Bytes of content and appendix.
     pub total_bytes: u64,
     /// What everything in it is proved against.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub merkle_root: SessionRoot,
     /// Of `text`.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub manifest_hash: ManifestHash,
     /// How the session ended.
     pub end_marker: Option<String>,
@@ -57,9 +63,10 @@ pub struct Manifest {
     /// Anything else worth knowing.
     pub metadata: BTreeMap<String, String>,
     /// Of the same recorder's previous session.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub previous_manifest: Option<ManifestHash>,
     /// The exact bytes that the manifest hash covers, in base64.
+    #[schema(value_type = Base64)]
     pub text_base64: String,
     /// Index of the first chunk below.
     pub start: u64,
@@ -79,9 +86,9 @@ pub struct ManifestChunk {
     /// Its bytes.
     pub length: u32,
     /// BLAKE3 of its bytes.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub chunk_id: ChunkId,
     /// Its leaf in the session's tree.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub leaf_hash: LeafHash,
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::chunks::TreeProof;
 use super::files::{number, pair, text};
 use super::transactions::TransactionProof;
+use crate::document::{Hash, SessionId, TransactionId};
 use crate::percent;
 
 /// The part to prove.
@@ -40,6 +41,7 @@ pub enum ProofQuery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChunkProof {
     /// Its session.
+    #[schema(value_type = SessionId)]
     pub session_id: String,
     /// What the leaf is made of.
     pub chunk: ProvedChunk,
@@ -59,11 +61,13 @@ pub struct ProvedChunk {
     /// Its bytes.
     pub length: u32,
     /// Their BLAKE3.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub chunk_id: ChunkId,
     /// What the leaf is bound to: BLAKE3 of the session's id.
+    #[schema(value_type = Hash)]
     pub session_key: String,
     /// What hides the leaf from those who only see its hash.
+    #[schema(value_type = Hash)]
     pub salt: String,
 }
 
@@ -71,11 +75,12 @@ pub struct ProvedChunk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProvedAnchor {
     /// The transaction that carries the root.
+    #[schema(value_type = TransactionId)]
     pub transaction_id: String,
     /// Its block.
     pub block_height: u64,
     /// Its block's hash.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub block_hash: BlockHash,
     /// From the transaction to the block's Merkle root, and who signed the block.
     pub tx_proof: TransactionProof,

@@ -1,5 +1,6 @@
 //! The end of sessions: `DELETE /api/v1/sessions/{session_id}`, its hold, and what is left.
 
+use crate::document::{Hash, Reason, SessionId, Time, TransactionId};
 use lucid_core::digest::{BlockHash, SessionRoot};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,22 +19,25 @@ pub struct RemoveQuery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tombstone {
     /// The session's name, which is never used again.
+    #[schema(value_type = SessionId)]
     pub session_id: String,
     /// When it was removed.
+    #[schema(value_type = Time)]
     pub removed_at: String,
     /// The root over the chunks it had.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub merkle_root: SessionRoot,
     /// Why.
     pub reason: String,
     /// The transaction that says so.
+    #[schema(value_type = TransactionId)]
     pub transaction_id: String,
     /// Its exact, signed text.
     pub transaction: String,
     /// Its block, once it is in one.
     pub block_index: Option<u64>,
     /// Its block's hash.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub block_hash: Option<BlockHash>,
 }
 
@@ -42,6 +46,7 @@ pub struct Tombstone {
 #[serde(default, deny_unknown_fields)]
 pub struct HoldSession {
     /// Whoever tries to remove the session is told; at most 1024 bytes.
+    #[schema(value_type = Reason)]
     pub reason: String,
 }
 
@@ -49,7 +54,9 @@ pub struct HoldSession {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Hold {
     /// Why.
+    #[schema(value_type = Reason)]
     pub reason: String,
     /// Since when.
+    #[schema(value_type = Time)]
     pub since: String,
 }

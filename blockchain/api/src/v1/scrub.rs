@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::maintenance::Progress;
+use crate::document::Time;
 
 /// How far it is, and what was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -13,8 +14,10 @@ pub struct Scrub {
     /// Whether the round is at its end.
     pub complete: bool,
     /// When the round began.
+    #[schema(value_type = Option<Time>)]
     pub began_at: Option<String>,
     /// When a round last came to its end.
+    #[schema(value_type = Option<Time>)]
     pub ended_at: Option<String>,
     /// Bytes that the round has read, as they were noted last.
     pub bytes: u64,

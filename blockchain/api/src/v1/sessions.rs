@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::anchors::AnchorState;
 use super::removal::Hold;
+use crate::document::{Hash, SessionId, Time, UserId};
 
 /// What a session's bytes are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -63,25 +64,30 @@ pub enum CuttingMode {
 pub struct Cutting {
     /// By what.
     pub mode: CuttingMode,
-    /// The size aimed at.
+    /// The size aimed at: by content a power of two from 65536 to 4194304.
+    #[schema(minimum = 1024, maximum = 16777216)]
     pub avg_bytes: u32,
 }
 
 /// `POST /api/v1/sessions`. Everything has a default; the same request again is answered 200.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(examples(json!({"session_id": "demo", "user_id": "ann", "metadata": {"host": "web-1"}})))]
 pub struct CreateSession {
     /// `[A-Za-z0-9._:-]{1,128}`; made when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SessionId>)]
     pub session_id: Option<String>,
     /// Whose recording it is.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<UserId>)]
     pub user_id: Option<String>,
     /// Anything else worth knowing.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     /// Now, when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
     pub started_at: Option<String>,
     /// What its bytes will be.
     pub layout: Layout,
@@ -96,8 +102,10 @@ pub struct CreateSession {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Session {
     /// Its name.
+    #[schema(value_type = SessionId)]
     pub session_id: String,
     /// Whose recording it is.
+    #[schema(value_type = Option<UserId>)]
     pub user_id: Option<String>,
     /// Where it is in its life.
     pub status: SessionStatus,
@@ -110,14 +118,18 @@ pub struct Session {
     /// Where the next appended byte goes.
     pub offset: u64,
     /// When it began.
+    #[schema(value_type = Time)]
     pub started_at: String,
     /// When a live stream last took bytes.
+    #[schema(value_type = Option<Time>)]
     pub appended_at: Option<String>,
     /// When it was sealed; of one that was sealed as unterminated, when the last bytes came.
+    #[schema(value_type = Option<Time>)]
     pub ended_at: Option<String>,
     /// Once sealed: `exit` if the recorder saw the recorded program end, `eof` if the input ended and
     /// nobody knows how its writer did, `unterminated` if the recorder never ended it; `complete` in
     /// what was sealed under version 1 of the manifest.
+    #[schema(pattern = "^(exit|eof|unterminated|complete)$")]
     pub end: Option<String>,
     /// With `exit`: how the recorded program ended.
     #[serde(default)]
@@ -129,10 +141,10 @@ pub struct Session {
     /// Bytes of content and appendix.
     pub total_bytes: u64,
     /// Once sealed.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub merkle_root: Option<SessionRoot>,
     /// Once sealed.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub manifest_hash: Option<ManifestHash>,
     /// Once submitted.
     pub anchor: Option<AnchorState>,
@@ -149,7 +161,7 @@ pub struct Session {
 pub struct SessionsQuery {
     /// In this state.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     pub status: Option<SessionStatus>,
     /// Of this user.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,6 +174,7 @@ pub struct SessionsQuery {
     pub to: Option<String>,
     /// At most so many (1..1000).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// From an earlier page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,7 +194,7 @@ pub struct SessionQuery {
     pub wait: Option<String>,
     /// Until it is this far, or further.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     pub status: Option<SessionStatus>,
 }
 
@@ -212,7 +225,7 @@ pub struct Appended {
     /// Where the next byte goes.
     pub offset: u64,
     /// The root over the chunks that are cut already.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub root: SessionRoot,
     /// How far the root reaches; the bytes from here to `offset` are durable, not yet cut.
     pub root_offset: u64,
@@ -227,6 +240,7 @@ pub struct AddReferences {
     /// The index of the first; must be the session's next.
     pub start_index: u64,
     /// In order.
+    #[schema(min_items = 1, max_items = 100000)]
     pub chunks: Vec<Reference>,
 }
 
@@ -235,9 +249,10 @@ pub struct AddReferences {
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     /// Its name.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub chunk_id: ChunkId,
     /// Its bytes.
+    #[schema(minimum = 1, maximum = 16777216)]
     pub length: u32,
 }
 
@@ -297,6 +312,7 @@ pub enum ExitStatus {
 /// `POST /api/v1/sessions/{session_id}/seal`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(examples(json!({}), json!({"end": "exit", "exit_status": {"code": 0}})))]
 pub struct SealSession {
     /// Refuses when the session has another number of chunks.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -325,19 +341,21 @@ pub struct SealSession {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sealed {
     /// Its name.
+    #[schema(value_type = SessionId)]
     pub session_id: String,
     /// `sealed`, or `anchored` when that has happened since.
     pub status: SessionStatus,
     /// What everything in it is proved against.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub merkle_root: SessionRoot,
     /// Chunks of content and appendix.
     pub chunk_count: u64,
     /// Bytes of content and appendix.
     pub total_size: u64,
     /// Of the manifest's text.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub manifest_hash: ManifestHash,
     /// When.
+    #[schema(value_type = Time)]
     pub sealed_at: String,
 }

@@ -1,5 +1,6 @@
 //! Following another chain: blocks in a row, and how far synchronisation is.
 
+use crate::document::{Hash, Time};
 use lucid_core::digest::BlockHash;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -22,6 +23,7 @@ pub struct RunQuery {
     pub from: u64,
     /// At most so many (1..10000; as many as fit when absent).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
 }
 
@@ -60,9 +62,10 @@ pub struct TentativeBlock {
     /// Its height.
     pub index: u64,
     /// Its hash.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub hash: BlockHash,
     /// When it was first seen.
+    #[schema(value_type = Time)]
     pub first_seen: String,
 }
 
@@ -72,6 +75,7 @@ pub struct Divergence {
     /// The first height at which the two differ.
     pub height: u64,
     /// When it was found.
+    #[schema(value_type = Time)]
     pub found_at: String,
     /// The committed block here: its entry's nine lines, and who signed it.
     pub ours: String,
@@ -104,9 +108,11 @@ pub struct SyncStatus {
     pub synced_blocks: u64,
     /// When a round last ended well.
     #[serde(default)]
+    #[schema(value_type = Option<Time>)]
     pub last_success: Option<String>,
     /// When a round last began.
     #[serde(default)]
+    #[schema(value_type = Option<Time>)]
     pub last_attempt: Option<String>,
     /// Rounds that failed since then.
     pub failures: u64,
@@ -147,7 +153,7 @@ pub struct RemovedBlock {
     /// Its height.
     pub index: u64,
     /// Its hash.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub hash: BlockHash,
 }
 

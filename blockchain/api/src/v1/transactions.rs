@@ -7,10 +7,49 @@ use lucid_core::digest::{BlockHash, MerkleRoot, TransactionHash};
 use lucid_core::sign::{PublicKey, Signature};
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::blocks::Pagination;
+use crate::document::{self, Hash, Time, TransactionId};
+
+/// A transaction as a block has it. It may have any other members, too: all of it is hashed, as its
+/// canonical text. For the document alone.
+#[derive(Debug, ToSchema)]
+pub struct Transaction {
+    /// What no other transaction of the chain goes by.
+    pub id: TransactionId,
+    /// What it is: `session_anchor`, `session_tombstone`, or anything else.
+    #[schema(rename = "type")]
+    pub kind: Option<Value>,
+    /// When it was made, where it is a string.
+    pub timestamp: Option<Value>,
+    /// The session it is about, where it is a string.
+    pub session_id: Option<Value>,
+    /// Who signed it.
+    pub public_key: Option<document::PublicKey>,
+    /// Over its canonical text without this member, where there is a `public_key`.
+    pub signature: Option<Value>,
+}
+
+/// A transaction as it is handed in. One that is not signed is given the `id` and the `timestamp` it
+/// lacks; it may have any other members. For the document alone.
+#[derive(Debug, ToSchema)]
+#[schema(examples(json!({"type": "note"})))]
+pub struct NewTransaction {
+    /// What no other transaction of the chain goes by.
+    pub id: Option<TransactionId>,
+    /// What it is.
+    #[schema(rename = "type", min_length = 1)]
+    pub kind: String,
+    /// When it was made (ISO 8601).
+    pub timestamp: Option<String>,
+    /// Who signed it.
+    pub public_key: Option<document::PublicKey>,
+    /// Over its canonical text without this member, where there is a `public_key`.
+    pub signature: Option<Value>,
+}
 
 /// How far a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,12 +67,15 @@ pub enum TransactionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TransactionAccepted {
     /// Its name.
+    #[schema(value_type = TransactionId)]
     pub tx_id: String,
     /// How far it is; the same transaction again may find it further.
     pub status: TransactionStatus,
     /// When it was accepted.
+    #[schema(value_type = Time)]
     pub submitted_at: String,
     /// When it was committed.
+    #[schema(value_type = Option<Time>)]
     pub confirmation_time: Option<String>,
     /// Its block.
     pub block_height: Option<u64>,
@@ -43,23 +85,26 @@ pub struct TransactionAccepted {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TransactionState {
     /// Its name.
+    #[schema(value_type = TransactionId)]
     pub tx_id: String,
     /// Its kind, if it has one.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The whole transaction, as its canonical text; `null` once pruned.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Transaction>)]
     pub data: Option<Box<RawValue>>,
     /// How far it is.
     pub status: TransactionStatus,
     /// When it was accepted; unknown for blocks from elsewhere.
+    #[schema(value_type = Option<Time>)]
     pub submitted_at: Option<String>,
     /// When its block was committed.
+    #[schema(value_type = Option<Time>)]
     pub confirmed_at: Option<String>,
     /// Its block.
     pub block_height: Option<u64>,
     /// Its block's hash.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub block_hash: Option<BlockHash>,
     /// Its place in the block.
     pub transaction_index: Option<u64>,
@@ -79,23 +124,23 @@ pub struct TransactionProof {
     /// How many transactions the block has.
     pub count: u32,
     /// The siblings from the transaction's hash up to the block's Merkle root.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<Hash>)]
     pub path: Vec<TransactionHash>,
     /// Where the way leads.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub merkle_root: MerkleRoot,
     /// The block's nine-line entry.
     pub entry: String,
     /// The key of the block's producer, in base64.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<document::PublicKey>)]
     pub producer: Option<PublicKey>,
     /// The producer's signature over the entry, in base64.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<document::Signature>)]
     pub signature: Option<Signature>,
     /// The block's index.
     pub block_index: u64,
     /// The block's hash.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub block_hash: BlockHash,
 }
 
@@ -134,7 +179,7 @@ fn batch<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<RawValue>>, D::Er
 #[serde(deny_unknown_fields)]
 pub struct SubmitBatch {
     /// Their texts.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<NewTransaction>, min_items = 1, max_items = 100)]
     #[serde(deserialize_with = "batch")]
     pub transactions: Vec<Box<RawValue>>,
 }
@@ -149,6 +194,7 @@ pub struct BatchAccepted {
     /// How many are not.
     pub failed_count: u64,
     /// The ids of those that are in, in order.
+    #[schema(value_type = Vec<TransactionId>)]
     pub transaction_ids: Vec<String>,
     /// What is wrong with the others.
     pub errors: Vec<BatchError>,
@@ -172,9 +218,11 @@ pub struct BatchError {
 pub struct PendingQuery {
     /// From 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1)]
     pub page: Option<u64>,
     /// Transactions a page (1..100; 20 when absent).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 100)]
     pub limit: Option<u32>,
 }
 
@@ -193,9 +241,10 @@ pub struct PendingTransactions {
 pub struct ProposeBlock {
     /// Submitted first; when one of them is refused, nothing is done.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "batch")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<NewTransaction>, max_items = 100)]
     pub transactions: Vec<Box<RawValue>>,
     /// The public key that is to sign, in base64: this authority's own.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<document::PublicKey>)]
     pub producer: Option<String>,
 }

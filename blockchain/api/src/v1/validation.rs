@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::blocks::RuleResult;
+use crate::document::{Hash, Time};
 
 /// Which blocks are to be judged. All of them when nothing is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -41,7 +42,7 @@ pub struct ChainValidation {
     /// The last one.
     pub end: Option<u64>,
     /// The hash of the last block.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub end_hash: Option<BlockHash>,
     /// Heights at which a block should be and none is.
     pub missing: Vec<u64>,
@@ -54,11 +55,12 @@ pub struct ChainValidation {
     pub wrong_end: Option<String>,
     /// The RFC 9162 root over the blocks' entries, where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub log_root: Option<LogHash>,
     /// What all this does not say, one sentence each.
     pub not_checked: Vec<String>,
     /// When.
+    #[schema(value_type = Time)]
     pub validated_at: String,
 }
 
@@ -68,7 +70,7 @@ pub struct InvalidBlock {
     /// The height it claims, or stands at.
     pub index: Option<u64>,
     /// The hash it claims.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub hash: Option<BlockHash>,
     /// The line it stands on, in a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]

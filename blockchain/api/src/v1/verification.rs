@@ -1,5 +1,6 @@
 //! Reading sessions and chunks back, and what that found.
 
+use crate::document::{ChunkName, Hash, Time};
 use lucid_core::digest::{ChunkId, SessionRoot};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -21,6 +22,7 @@ pub struct Verified {
     /// Whether everything was read and matched.
     pub verified: bool,
     /// When.
+    #[schema(value_type = Time)]
     pub timestamp: String,
     /// What was looked at.
     pub details: VerifiedDetails,
@@ -38,7 +40,7 @@ pub struct VerifiedDetails {
     /// The failed ones (all of them, or the first thousand).
     pub chunk_results: Vec<ChunkVerdict>,
     /// As computed from what was read.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Hash>)]
     pub merkle_root: Option<SessionRoot>,
     /// What else is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,7 +55,7 @@ pub struct ChunkVerdict {
     /// Its first byte in the session.
     pub offset: u64,
     /// Its name.
-    #[schema(value_type = String)]
+    #[schema(value_type = Hash)]
     pub chunk_id: ChunkId,
     /// Whether it matched.
     pub verified: bool,
@@ -68,6 +70,7 @@ pub struct ProofVerdict {
     /// Whether it leads there.
     pub verified: bool,
     /// When.
+    #[schema(value_type = Time)]
     pub timestamp: String,
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +83,7 @@ pub struct ChunkVerified {
     /// Whether it was read and matched.
     pub verified: bool,
     /// When.
+    #[schema(value_type = Time)]
     pub timestamp: String,
     /// What was looked at.
     pub details: ChunkVerifiedDetails,
@@ -89,6 +93,7 @@ pub struct ChunkVerified {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChunkVerifiedDetails {
     /// What it goes by.
+    #[schema(value_type = ChunkName)]
     pub chunk_id: String,
     /// Each check by its name: the record's digest, its encryption, its length and its hash are
     /// checked by every read, and none can be right while another is wrong.
@@ -111,6 +116,7 @@ pub struct HistoryQuery {
     pub session_id: Option<String>,
     /// How many: 1 to 1000, 100 when nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
 
@@ -118,8 +124,10 @@ pub struct HistoryQuery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PastVerification {
     /// When.
+    #[schema(value_type = Time)]
     pub timestamp: String,
     /// `chunk` or `session`.
+    #[schema(pattern = "^(chunk|session)$")]
     pub kind: String,
     /// What it goes by.
     pub id: String,

@@ -50,7 +50,8 @@ const GATHERING: Duration = Duration::from_secs(1);
             description = "sha-256 of the body, which is then at most 32 MiB and taken whole"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = WireAppended)))]
+    responses((status = 200, body = WireAppended, headers(("Upload-Offset" = u64, description = "where the next byte goes"))),
+        (status = 409, description = "the stream is elsewhere, or takes no bytes", headers(("Upload-Offset" = u64, description = "where the next byte goes")))))]
 pub async fn append_stream(
     State(app): Desk,
     Path(id): Path<String>,

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::chunks::SessionChunksQuery;
 use lucid_api::v1::chunks::{
-    CheckedChunk, ChunkChecks, ChunkInfo, ChunkQuery, ChunkTaken, ChunkWithData, ChunksQuery,
-    PutChunk as WirePut, UploadQuery,
+    CheckedChunk, ChunkChecks, ChunkForm, ChunkInfo, ChunkQuery, ChunkTaken, ChunkWithData,
+    ChunksQuery, PutChunk as WirePut, UploadQuery,
 };
 use lucid_api::v1::list::List;
 use lucid_api::{headers, paths};
@@ -175,9 +175,9 @@ pub async fn put_session_chunk(
 /// One chunk of a session, as raw bytes or as a form; without an index it is the next.
 #[utoipa::path(post, path = paths::SESSION_CHUNKS, tag = "chunks",
     params(("session_id" = String, Path), UploadQuery),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream",
-        description = "or `multipart/form-data` with one file, and the fields `index`, `chunk_id` \
-            and `metadata`"),
+    request_body(content(
+        (Vec<u8> = "application/octet-stream"), (ChunkForm = "multipart/form-data"),
+    ), description = "its bytes, or a form with one file"),
     responses((status = 201, body = ChunkTaken),
         (status = 200, body = ChunkTaken, description = "it was there already")))]
 pub async fn add_session_chunk(
@@ -282,7 +282,7 @@ fn within_page(found: &[FoundChunk]) -> &[FoundChunk] {
 
 /// Chunks, one session after the other and each in order; then those that are kept on their own.
 #[utoipa::path(get, path = paths::CHUNKS, tag = "chunks", params(ChunksQuery),
-    responses((status = 200, body = Vec<ChunkInfo>)))]
+    responses((status = 200, body = Vec<ChunkInfo>), (status = 404), (status = 410)))]
 pub async fn list_chunks(State(app): Desk, Query(query): Query<ChunksQuery>) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let session = query.session_id.as_deref().map(session_id).transpose()?;
@@ -301,7 +301,7 @@ pub async fn list_chunks(State(app): Desk, Query(query): Query<ChunksQuery>) -> 
 
 /// The chunks of a session, in order; those that wait for others in front of them included.
 #[utoipa::path(get, path = paths::SESSION_CHUNKS, tag = "chunks",
-    params(("session_id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    params(("session_id" = String, Path), SessionChunksQuery),
     responses((status = 200, body = List<ChunkInfo>)))]
 pub async fn list_session_chunks(
     State(app): Desk,
@@ -338,7 +338,9 @@ fn in_session(query: &ChunkQuery) -> Reply<Option<SessionId>> {
 /// `application/octet-stream`.
 #[utoipa::path(get, path = paths::CHUNK, tag = "chunks",
     params(("chunk_id" = String, Path), ChunkQuery),
-    responses((status = 200, body = ChunkWithData)))]
+    responses((status = 200, content(
+        (ChunkWithData = "application/json"), (Vec<u8> = "application/octet-stream"),
+    )), (status = 206)))]
 pub async fn get_chunk(
     State(app): Desk,
     method: Method,

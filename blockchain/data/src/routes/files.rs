@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::files::{FileAcl, FileAttribute, FileEntry, FileKind, FilesQuery, name};
-use lucid_api::v1::list::List;
+use lucid_api::v1::list::{List, PageQuery};
 use lucid_core::catalogue::{AclEntry, AclTag, Entry, FileTime, Kind, check_path};
 use lucid_core::time::Timestamp;
 use lucid_http::extract::{BytePath, Path, RawQuery};
@@ -30,8 +30,7 @@ use crate::ops::write_tar::write_tar;
     params(
         ("session_id" = String, Path),
         ("path" = Option<String>, Query, description = "this path and what is below it"),
-        ("limit" = Option<u32>, Query),
-        ("cursor" = Option<String>, Query),
+        PageQuery,
     ),
     responses((status = 200, body = List<FileEntry>)))]
 pub async fn list_files(

@@ -41,6 +41,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 #[utoipa::path(post, path = paths::SESSIONS, tag = "sessions", request_body = CreateSession, responses(
     (status = 201, body = Session),
     (status = 200, body = Session, description = "it had begun already, with the same parameters"),
+    (status = 410, description = "a session of this id was removed"),
 ))]
 pub async fn create_session(
     State(app): Desk,
@@ -146,7 +147,7 @@ fn just_before(time: Timestamp) -> Timestamp {
 /// One session: at once, or with `wait` and `status` as soon as it is that far.
 #[utoipa::path(get, path = paths::SESSION, tag = "sessions",
     params(("session_id" = String, Path), SessionQuery),
-    responses((status = 200, body = Session), (status = 410, description = "it was removed")))]
+    responses((status = 200, body = Session, headers(("Upload-Offset" = u64, description = "where the next byte goes")))))]
 pub async fn get_session(
     State(app): Desk,
     Path(id): Path<String>,
@@ -211,7 +212,7 @@ fn is_so_far(status: SessionStatus, wanted: SessionStatus) -> bool {
 
 /// Where a session's next byte goes: what `GET` answers, without its document.
 #[utoipa::path(head, path = paths::SESSION, tag = "sessions", params(("session_id" = String, Path)),
-    responses((status = 200, headers(("Upload-Offset" = u64)))))]
+    responses((status = 200, headers(("Upload-Offset" = u64, description = "where the next byte goes")))))]
 pub async fn head_session(State(app): Desk, Path(id): Path<String>) -> Reply<Response> {
     Ok(described(look(&app, &session_id(&id)?).await?))
 }

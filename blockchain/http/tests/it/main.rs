@@ -8,6 +8,7 @@ mod callers;
 mod client;
 mod config;
 mod content;
+mod openapi;
 mod problems;
 mod server;
 mod serving;

@@ -33,6 +33,7 @@ pub static SERVICE: Service = Service {
     prefix: "TEST",
     port: 8099,
     version: "1.0.0",
+    about: "Is tested.",
     endpoints: &["/api/v1/things"],
 };
 

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
-use lucid_api::v1::anchoring::{Anchoring, AnchoringVerified, VerifyAnchoring};
+use lucid_api::v1::anchoring::{AnchorRoot, Anchoring, AnchoringVerified, VerifyAnchoring};
 use lucid_api::v1::anchors::AnchorStatus;
 use lucid_core::block_merkle::verify_path;
 use lucid_core::session::SessionId;
@@ -26,7 +26,7 @@ use crate::problems;
 use crate::reply::moment;
 
 /// Anchors a session's root. 202 means that it is durable; the same root again finds the first.
-#[utoipa::path(post, path = paths::ANCHORING_SESSION, tag = "anchoring", request_body = Object, responses(
+#[utoipa::path(post, path = paths::ANCHORING_SESSION, tag = "anchoring", request_body = AnchorRoot, responses(
     (status = 202, body = Anchoring), (status = 200, body = Anchoring, description = "it was anchored before"),
 ))]
 pub async fn anchor_session(

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::{
-    BlockAccepted, BlockProof, BlockSort, BlockStats, BlockSummary, Blocks, BlocksQuery, Headers,
-    HeadersQuery, LogProof, Pagination, Sibling, Side,
+    Block, BlockAccepted, BlockProof, BlockSort, BlockStats, BlockSummary, Blocks, BlocksQuery,
+    Headers, HeadersQuery, LogProof, Pagination, Sibling, Side,
 };
 use lucid_core::digest::BlockHash;
 use lucid_http::extract::{JsonText, Path, Query};
@@ -198,7 +198,7 @@ fn summary(stored: StoredRecord, pruned: bool) -> BlockSummary {
 }
 
 /// Takes a block that follows the newest one.
-#[utoipa::path(post, path = paths::BLOCKS, tag = "blocks", request_body = Object, responses((status = 201, body = BlockAccepted), (status = 200, body = BlockAccepted, description = "it was there already"), (status = 409, description = "it does not follow the newest block, or blocks are taken elsewhere"), (status = 422, description = "it breaks a rule")))]
+#[utoipa::path(post, path = paths::BLOCKS, tag = "blocks", request_body = Block, responses((status = 201, body = BlockAccepted), (status = 200, body = BlockAccepted, description = "it was there already"), (status = 409, description = "it does not follow the newest block, or blocks are taken elsewhere"), (status = 422, description = "it breaks a rule")))]
 pub async fn submit_block(
     State(app): State<App>,
     JsonText(text): JsonText,
@@ -230,19 +230,19 @@ pub async fn submit_block(
 }
 
 /// One block, by index or hash.
-#[utoipa::path(get, path = paths::BLOCK, tag = "blocks", params(("index" = String, Path, description = "a height in plain digits, or a hash of 64 hex digits")), responses((status = 200, body = Object), (status = 404)))]
+#[utoipa::path(get, path = paths::BLOCK, tag = "blocks", params(("index" = String, Path, description = "a height in plain digits, or a hash of 64 hex digits")), responses((status = 200, body = Block), (status = 404)))]
 pub async fn get_block(State(app): State<App>, Path(name): Path<String>) -> Reply<Response> {
     answer(app, named(&name)?).await
 }
 
 /// The newest block.
-#[utoipa::path(get, path = paths::BLOCK_LATEST, tag = "blocks", responses((status = 200, body = Object), (status = 404)))]
+#[utoipa::path(get, path = paths::BLOCK_LATEST, tag = "blocks", responses((status = 200, body = Block), (status = 404)))]
 pub async fn get_latest_block(State(app): State<App>) -> Reply<Response> {
     answer(app, BlockName::Latest).await
 }
 
 /// One block, by height.
-#[utoipa::path(get, path = paths::BLOCK_BY_HEIGHT, tag = "blocks", params(("height" = u64, Path)), responses((status = 200, body = Object), (status = 404)))]
+#[utoipa::path(get, path = paths::BLOCK_BY_HEIGHT, tag = "blocks", params(("height" = u64, Path)), responses((status = 200, body = Block), (status = 404)))]
 pub async fn get_block_by_height(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -251,7 +251,7 @@ pub async fn get_block_by_height(
 }
 
 /// One block, by hash.
-#[utoipa::path(get, path = paths::BLOCK_BY_HASH, tag = "blocks", params(("hash" = String, Path)), responses((status = 200, body = Object), (status = 404)))]
+#[utoipa::path(get, path = paths::BLOCK_BY_HASH, tag = "blocks", params(("hash" = String, Path)), responses((status = 200, body = Block), (status = 404)))]
 pub async fn get_block_by_hash(
     State(app): State<App>,
     Path(name): Path<String>,

@@ -77,7 +77,7 @@ pub async fn get_height(State(app): State<App>) -> Reply<Json<ChainHeight>> {
 }
 
 /// How the chain is, and how synchronisation.
-#[utoipa::path(get, path = paths::CHAIN_STATUS, tag = "chain", responses((status = 200, body = ChainStatus)))]
+#[utoipa::path(get, operation_id = "get_chain_status", path = paths::CHAIN_STATUS, tag = "chain", responses((status = 200, body = ChainStatus)))]
 pub async fn get_status(State(app): State<App>) -> Reply<Json<ChainStatus>> {
     let sync = app.sync_status().await?;
     let facts = app
@@ -96,13 +96,13 @@ pub async fn get_status(State(app): State<App>) -> Reply<Json<ChainStatus>> {
 }
 
 /// The same.
-#[utoipa::path(get, path = paths::BLOCKCHAIN_STATUS, tag = "chain", responses((status = 200, body = ChainStatus)))]
+#[utoipa::path(get, operation_id = "get_blockchain_status", path = paths::BLOCKCHAIN_STATUS, tag = "chain", responses((status = 200, body = ChainStatus)))]
 pub async fn get_status_alias(app: State<App>) -> Reply<Json<ChainStatus>> {
     get_status(app).await
 }
 
 /// The same.
-#[utoipa::path(get, path = paths::BLOCKCHAIN_INFO, tag = "chain", responses((status = 200, body = ChainStatus)))]
+#[utoipa::path(get, operation_id = "get_blockchain_info", path = paths::BLOCKCHAIN_INFO, tag = "chain", responses((status = 200, body = ChainStatus)))]
 pub async fn get_info_alias(app: State<App>) -> Reply<Json<ChainStatus>> {
     get_status(app).await
 }

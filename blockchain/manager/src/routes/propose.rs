@@ -6,6 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
+use lucid_api::v1::blocks::Block;
 use lucid_api::v1::transactions::{BATCH_MAX, ProposeBlock};
 use lucid_core::sign::PublicKey;
 use lucid_http::extract::JsonOrNone;
@@ -18,7 +19,7 @@ use crate::ops::propose_block::propose_block as propose;
 use crate::{problems, workers};
 
 /// Makes a block of what waits, and of what is sent along; answers with it.
-#[utoipa::path(post, path = paths::BLOCKS_PROPOSE, tag = "blocks", request_body = Option<ProposeBlock>, responses((status = 201, body = Object), (status = 409, description = "nothing waits, or the blocks are made elsewhere")))]
+#[utoipa::path(post, path = paths::BLOCKS_PROPOSE, tag = "blocks", request_body = Option<ProposeBlock>, responses((status = 201, body = Block), (status = 409, description = "nothing waits, or the blocks are made elsewhere")))]
 pub async fn propose_block(
     State(app): State<App>,
     JsonOrNone(ProposeBlock { transactions, producer }): JsonOrNone<ProposeBlock>,

@@ -20,7 +20,7 @@ pub async fn get_heads(State(app): State<App>, Query(query): Query<RunQuery>) ->
 }
 
 /// The transactions of blocks in a row.
-#[utoipa::path(get, path = paths::BLOCKS_BODIES, tag = "blocks", params(RunQuery), responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
+#[utoipa::path(get, path = paths::BLOCKS_BODIES, tag = "blocks", params(RunQuery), responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 410, description = "they were pruned")))]
 pub async fn get_bodies(State(app): State<App>, Query(query): Query<RunQuery>) -> Reply<Response> {
     answer(app, Half::Bodies, query).await
 }

@@ -9,8 +9,8 @@ use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::Pagination;
 use lucid_api::v1::transactions::{
-    BATCH_MAX, BatchAccepted, BatchError, PendingQuery, PendingTransactions, SubmitBatch,
-    TransactionAccepted, TransactionProof, TransactionState, TransactionStatus,
+    BATCH_MAX, BatchAccepted, BatchError, NewTransaction, PendingQuery, PendingTransactions,
+    SubmitBatch, TransactionAccepted, TransactionProof, TransactionState, TransactionStatus,
 };
 use lucid_core::block_merkle::transaction_hash;
 use lucid_core::transaction::Transaction;
@@ -35,7 +35,7 @@ const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 100;
 
 /// Takes a transaction in. 202 means that it is durable; it is committed with its block.
-#[utoipa::path(post, path = paths::TRANSACTIONS, tag = "transactions", request_body = Object, responses(
+#[utoipa::path(post, path = paths::TRANSACTIONS, tag = "transactions", request_body = NewTransaction, responses(
     (status = 202, body = TransactionAccepted), (status = 200, body = TransactionAccepted, description = "the same transaction was accepted before"),
 ))]
 pub async fn submit_transaction(

@@ -8,7 +8,7 @@ use axum::extract::State;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::{
-    ValidateQuery, Validation, ValidationMode, ValidationRule, ValidationRules,
+    BlockToJudge, ValidateQuery, Validation, ValidationMode, ValidationRule, ValidationRules,
 };
 use lucid_api::v1::validation::{ChainValidation, ValidateChain};
 use lucid_core::block::REQUIRED_FIELDS;
@@ -26,7 +26,7 @@ use crate::problems;
 use crate::reply::{chain_validation, validation};
 
 /// Judges a block without storing it. The verdict is an answer: 200, valid or not.
-#[utoipa::path(post, path = paths::BLOCKS_VALIDATE, tag = "validation", params(ValidateQuery), request_body = Object, responses((status = 200, body = Validation)))]
+#[utoipa::path(post, path = paths::BLOCKS_VALIDATE, tag = "validation", params(ValidateQuery), request_body = BlockToJudge, responses((status = 200, body = Validation)))]
 pub async fn validate_block(
     State(app): State<App>,
     Query(query): Query<ValidateQuery>,
@@ -46,7 +46,7 @@ pub async fn validate_block(
 }
 
 /// The same.
-#[utoipa::path(post, path = paths::VALIDATION_BLOCK, tag = "validation", params(ValidateQuery), request_body = Object, responses((status = 200, body = Validation)))]
+#[utoipa::path(post, path = paths::VALIDATION_BLOCK, tag = "validation", params(ValidateQuery), request_body = BlockToJudge, responses((status = 200, body = Validation)))]
 pub async fn validate_block_alias(
     app: State<App>,
     query: Query<ValidateQuery>,

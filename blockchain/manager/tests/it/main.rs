@@ -9,6 +9,7 @@ mod crashes;
 mod embedded;
 mod follower;
 mod following;
+mod openapi;
 mod pool;
 mod program;
 mod row;
