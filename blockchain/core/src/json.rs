@@ -107,7 +107,10 @@ pub enum JsonFault {
 impl Json {
     /// Reads one JSON text (RFC 8259), refusing what has no canonical form.
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonFault> {
-        Self::parse_wrapped(bytes, 0)
+        let mut reader = Reader::new(bytes)?.within_bounds();
+        let value = reader.value()?;
+        reader.finish()?;
+        Ok(value)
     }
 
     /// Reads a text whose values of interest lie inside `levels` lists or objects, which then do not

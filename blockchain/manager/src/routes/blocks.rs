@@ -133,7 +133,7 @@ pub async fn get_block_proof(
     Path((name, id)): Path<(String, String)>,
 ) -> Reply<Json<BlockProof>> {
     let name = named(&name)?;
-    app.run(move |manager| {
+    app.look_up(move |manager| {
         let chain = manager.chain.as_ref();
         let height = match name {
             BlockName::Hash(hash) => chain.height_of(&hash).map_err(problems::store)?,

@@ -133,12 +133,13 @@ fn no_route_holds_more_than_the_table_says_and_nobody_else_waits() {
     let openapi =
         serde_json::from_slice(&process.ask(&Request::new("GET /openapi.json")).1).unwrap();
     let mut unlisted = routes(&openapi);
-    let base = process.resident();
     let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let mut wrong = Vec::new();
     for (row, name) in rows.iter().zip(names) {
         let began = Instant::now();
         let everybody = service.everybody(name);
+        // What earlier rows needed may stay with the allocator.
+        let base = process.resident();
         process.peak();
         for route in &row.routes {
             match unlisted.iter().position(|known| known == route) {
