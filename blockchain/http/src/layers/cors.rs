@@ -56,7 +56,7 @@ impl Cors {
 
 fn origin(text: &str) -> Result<HeaderValue, String> {
     let sound = text.split_once("://").is_some_and(|(scheme, host)| {
-        !scheme.is_empty() && !host.is_empty() && !host.contains('/')
+        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '@'])
     });
     match HeaderValue::from_str(text) {
         Ok(value) if sound => Ok(value),

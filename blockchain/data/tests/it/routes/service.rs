@@ -45,7 +45,7 @@ fn the_api_describes_every_route() {
     let document = read(&service, "/openapi.json");
     let mut routes = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
-        for method in methods.as_object().unwrap().keys() {
+        for method in methods.as_object().unwrap().keys().filter(|name| *name != "parameters") {
             routes.push(format!("{} {path}", method.to_uppercase()));
         }
     }
