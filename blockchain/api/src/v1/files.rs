@@ -117,6 +117,7 @@ pub struct FileAcl {
     pub name: Option<String>,
     /// For programs, when `name` is not exact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Base64>)]
     pub name_base64: Option<String>,
 }
 

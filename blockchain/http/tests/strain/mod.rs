@@ -43,7 +43,10 @@ pub fn routes(openapi: &Value) -> Vec<String> {
     let paths = openapi["paths"].as_object().unwrap();
     let methods = paths.iter().flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().keys();
-        methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        // What a path's routes have in common stands beside them.
+        methods
+            .filter(|name| *name != "parameters")
+            .map(move |method| format!("{} {path}", method.to_uppercase()))
     });
     methods.collect()
 }
