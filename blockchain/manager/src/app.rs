@@ -11,7 +11,7 @@ use lucid_api::problem::ErrorCode;
 use lucid_api::v1::sync::SyncStatus;
 use lucid_http::budget::{Budget, kept};
 use lucid_http::health::Report;
-use lucid_http::places::Places;
+use lucid_http::places::{Place, Places};
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use lucid_store::StoreError;
@@ -148,8 +148,19 @@ impl App {
         &self,
         op: impl FnOnce(&Opened) -> Reply<Vec<u8>> + Send + 'static,
     ) -> Reply<Bytes> {
-        let place = self.0.large.take().await?;
+        let place = self.large_place().await?;
         let (bytes, _place) = self.run(move |opened| Ok((op(opened)?, place))).await?;
+        self.until_sent(bytes).await
+    }
+
+    /// A place for an answer that may be large.
+    pub async fn large_place(&self) -> Reply<Place> {
+        self.0.large.take().await
+    }
+
+    /// Counts what is made of an answer until it is sent. Refused as busy where others hold all the memory for
+    /// too long.
+    pub async fn until_sent(&self, bytes: Vec<u8>) -> Reply<Bytes> {
         let mut held = self.0.replies.nothing();
         held.take(bytes.len()).await?;
         Ok(held.around(bytes))

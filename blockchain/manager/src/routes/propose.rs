@@ -16,6 +16,7 @@ use lucid_store::chain::Kept;
 use crate::app::App;
 use crate::clock::now;
 use crate::ops::propose_block::propose_block as propose;
+use crate::ops::seal_block::SealedBlock;
 use crate::{problems, workers};
 
 /// Makes a block of what waits, and of what is sent along; answers with it.
@@ -31,25 +32,30 @@ pub async fn propose_block(
     let producer = producer.map(|text| text.parse::<PublicKey>()).transpose();
     let producer =
         producer.map_err(|fault| Refusal::new(ErrorCode::Invalid, format!("producer: {fault}")))?;
-    let text = app
-        .run_large(move |manager| {
+    // Whoever is refused for want of a place has made nothing.
+    let place = app.large_place().await?;
+    let (block, text, _place) = app
+        .run(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
             let texts: Vec<&[u8]> = transactions.iter().map(|text| text.get().as_bytes()).collect();
             let locks = (&manager.admissions, &manager.sealing);
             let made = propose(vault, chain, locks, &manager.key, producer, now(), &texts);
             let (block, sealed) = made.map_err(problems::propose)?;
             workers::note_sealed(&sealed);
-            // What was sealed stays sealed, whatever reading it again meets.
-            let unread = |why: String| {
-                let detail = format!("block {} was made, and cannot be read: {why}", block.height);
-                let refusal = Refusal::new(ErrorCode::Internal, detail);
-                refusal.with("index", block.height).with("hash", block.hash.to_string())
-            };
-            let stored = chain.block(block.height).map_err(|error| unread(error.to_string()))?;
+            let stored = chain.block(block.height);
+            let stored = stored.map_err(|error| unread(&block, &error.to_string()))?;
             let whole = stored.and_then(Kept::whole);
-            let whole = whole.ok_or_else(|| unread("it is not there any more".to_owned()))?;
-            Ok(whole.to_json_text().into_bytes())
+            let whole = whole.ok_or_else(|| unread(&block, "it is not there any more"))?;
+            Ok((block, whole.to_json_text().into_bytes(), place))
         })
         .await?;
+    let text = app.until_sent(text).await.map_err(|refusal| unread(&block, refusal.detail()))?;
     Ok((StatusCode::CREATED, [(CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+/// What was sealed stays sealed, whatever keeps it from being answered with.
+fn unread(block: &SealedBlock, why: &str) -> Refusal {
+    let detail = format!("block {} was made, and cannot be answered with: {why}", block.height);
+    let refusal = Refusal::new(ErrorCode::Internal, detail);
+    refusal.with("index", block.height).with("hash", block.hash.to_string())
 }
