@@ -10,9 +10,7 @@ use serde_json::json;
 
 use crate::sample::{folder, id, noise};
 use crate::service::{archive, named};
-use crate::strain::{
-    Everybody, Process, Request, announce, at_once, dense, routes, table, trickle, unread,
-};
+use crate::strain::{Everybody, Process, Request, announce, dense, drive, routes, table, unread};
 
 const ARCHITECTURE: &str = include_str!("../../../../docs/ARCHITECTURE.md");
 const HEADING: &str = "#### What requests of the data-chain may hold";
@@ -147,18 +145,7 @@ impl Strained {
 
     fn strain(&self, route: &str) {
         let (worst, announced) = self.worst(route);
-        let process = &self.process;
-        if announced == 0 {
-            let _unread = unread(process, &worst, 40);
-            at_once(process, &worst, 4);
-            return;
-        }
-        let _stalling = announce(process, &worst, 40, announced);
-        let mut trickling = announce(process, &worst, 20, announced);
-        std::thread::scope(|scope| {
-            scope.spawn(|| trickle(&mut trickling, 5));
-            at_once(process, &worst, 3);
-        });
+        drive(&self.process, &worst, announced, (40, 3));
     }
 }
 

@@ -167,6 +167,27 @@ fn ask(address: &str, request: &Request) -> std::io::Result<(u16, Vec<u8>)> {
     Ok((status, answer.split_off(body.map_or(answer.len(), |at| at + 4))))
 }
 
+/// Drives a route at its limits: by callers that do not read, where it takes no body, else by some that send
+/// nothing of what they announce and some that trickle; and beside them by a few that want all of it at once.
+pub fn drive(
+    process: &Process,
+    worst: &Request,
+    announced: usize,
+    (reading_nothing, wanting_all): (usize, usize),
+) {
+    if announced == 0 {
+        let _unread = unread(process, worst, reading_nothing);
+        at_once(process, worst, 4);
+        return;
+    }
+    let _stalling = announce(process, worst, 40, announced);
+    let mut trickling = announce(process, worst, 20, announced);
+    std::thread::scope(|scope| {
+        scope.spawn(|| trickle(&mut trickling, 5));
+        at_once(process, worst, wanting_all);
+    });
+}
+
 /// Callers that announce a body and send nothing of it.
 pub fn announce(
     process: &Process,

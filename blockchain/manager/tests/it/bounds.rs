@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::strain::{
-    Everybody, Process, Request, announce, at_once, dense, routes, table, trickle, unread,
-};
+use crate::strain::{Everybody, Process, Request, announce, dense, drive, routes, table};
 
 const ARCHITECTURE: &str = include_str!("../../../../docs/ARCHITECTURE.md");
 const HEADING: &str = "#### What requests of the block-manager may hold";
@@ -110,18 +108,7 @@ impl Strained {
 
     fn strain(&self, route: &str) {
         let (worst, announced) = self.worst(route);
-        let process = &self.process;
-        if announced == 0 {
-            let _unread = unread(process, &worst, 24);
-            at_once(process, &worst, 4);
-            return;
-        }
-        let _stalling = announce(process, &worst, 40, announced);
-        let mut trickling = announce(process, &worst, 20, announced);
-        std::thread::scope(|scope| {
-            scope.spawn(|| trickle(&mut trickling, 5));
-            at_once(process, &worst, 2);
-        });
+        drive(&self.process, &worst, announced, (24, 2));
     }
 }
 

@@ -331,6 +331,23 @@ fn no_file_of_blocks_is_removed_because_nothing_of_them_can_be_read() {
     }
 }
 
+/// An accepted loss removes nothing while later files cannot be read, and finds all once they can.
+fn assert_no_loss_is_accepted(
+    disk: &SimulatedDisk,
+    (faulty, with): (&FaultyDisk, ChainParts),
+    blocks: &[ValidBlock],
+) {
+    let before = files_in(disk);
+    let chain = ChainFiles::open(ChainParts { accept_loss: true, ..with.clone() }).unwrap();
+    let why = chain.read_only().unwrap();
+    assert!(why.contains("move it out of blocks/ to go on from block"), "{why}");
+    assert_eq!(files_in(disk), before);
+    drop(chain);
+    faulty.repair();
+    let accepted = ChainFiles::open(ChainParts { accept_loss: true, ..with }).unwrap();
+    assert_holds(&accepted, blocks);
+}
+
 fn files_in(disk: &SimulatedDisk) -> Vec<(String, Vec<u8>)> {
     let names = disk.list(FOLDER).unwrap();
     let read = |name: String| {
@@ -364,20 +381,12 @@ fn files_of_later_blocks_that_cannot_be_read_are_not_removed_by_an_accepted_loss
     let (disk, _, blocks) = stored();
     disk.unlink(TIP).unwrap();
     let names = disk.list(FOLDER).unwrap();
-    let before = files_in(&disk);
     let (faulty, with) = failing(&disk, &parts(&disk));
     let newest = |name: &&String| name.starts_with("00000002") || name.starts_with("00000003");
     for name in names.iter().filter(newest) {
         faulty.refuse(Call::Open, name, rustix::io::Errno::IO, 0, usize::MAX);
     }
-    let chain = ChainFiles::open(ChainParts { accept_loss: true, ..with.clone() }).unwrap();
-    let why = chain.read_only().unwrap();
-    assert!(why.contains("move it out of blocks/ to go on from block"), "{why}");
-    assert_eq!(files_in(&disk), before);
-    drop(chain);
-    faulty.repair();
-    let accepted = ChainFiles::open(ChainParts { accept_loss: true, ..with }).unwrap();
-    assert_holds(&accepted, &blocks);
+    assert_no_loss_is_accepted(&disk, (&faulty, with), &blocks);
 }
 
 #[test]
@@ -402,14 +411,7 @@ fn a_file_of_later_blocks_of_which_only_contents_cannot_be_read_is_not_removed()
             }
         }
     }
-    let chain = ChainFiles::open(ChainParts { accept_loss: true, ..with.clone() }).unwrap();
-    let why = chain.read_only().unwrap();
-    assert!(why.contains("move it out of blocks/ to go on from block"), "{why}");
-    assert_eq!(files_in(&disk), before);
-    drop(chain);
-    faulty.repair();
-    let accepted = ChainFiles::open(ChainParts { accept_loss: true, ..with }).unwrap();
-    assert_holds(&accepted, &blocks);
+    assert_no_loss_is_accepted(&disk, (&faulty, with), &blocks);
 }
 
 #[test]
