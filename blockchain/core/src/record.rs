@@ -109,24 +109,32 @@ pub struct BlockRecord {
 impl BlockRecord {
     /// The record of a block.
     pub fn of(block: &Block) -> Self {
-        Self::with_digests(block, block.transactions.iter().map(TransactionDigests::of).collect())
+        Self::with_digests(
+            block,
+            block.transactions.iter().map(TransactionDigests::of).collect(),
+            None,
+        )
     }
 
-    /// The same, where the digests of its transactions are at hand.
-    pub(crate) fn with_digests(block: &Block, transactions: Vec<TransactionDigests>) -> Self {
-        let leaves: Vec<LogHash> = transactions.iter().map(|digests| digests.leaf).collect();
-        let anchors = (0..).zip(&block.transactions);
-        let anchors = anchors.filter(|(_, transaction)| is_kept(transaction));
+    /// The same, where the digests of its transactions are at hand, and its entry perhaps.
+    pub(crate) fn with_digests(
+        block: &Block,
+        transactions: Vec<TransactionDigests>,
+        entry: Option<Entry>,
+    ) -> Self {
+        let entry = entry.unwrap_or_else(|| {
+            let leaves: Vec<LogHash> = transactions.iter().map(|digests| digests.leaf).collect();
+            Entry::with_root(block, log_root(&leaves))
+        });
+        let anchors = kept(block.transactions.iter()).map(|(position, transaction)| AnchorRecord {
+            position,
+            transaction: transaction.clone(),
+        });
         Self {
-            entry: Entry::with_root(block, log_root(&leaves)),
+            entry,
             producer: block.producer,
             signature: block.signature,
-            anchors: anchors
-                .map(|(position, transaction)| AnchorRecord {
-                    position,
-                    transaction: transaction.clone(),
-                })
-                .collect(),
+            anchors: anchors.collect(),
             transactions,
         }
     }
@@ -173,32 +181,15 @@ impl BlockRecord {
 
     /// The record's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        writer.u8(VERSION).text(&self.entry.text());
-        writer.option(self.producer, |writer, key| {
-            writer.raw(key.as_bytes());
-        });
-        writer.option(self.signature, |writer, signature| {
-            writer.raw(signature.as_bytes());
-        });
-        writer.count(self.transactions.len());
-        for TransactionDigests { hash, leaf, id } in &self.transactions {
-            writer.raw(hash.as_bytes()).raw(leaf.as_bytes()).raw(id);
-        }
-        writer.count(self.anchors.len());
-        for AnchorRecord { position, transaction } in &self.anchors {
-            writer.u32(*position).text(transaction.text());
-        }
-        writer.finish()
+        let Self { entry, producer, signature, transactions, anchors } = self;
+        let anchors = anchors.iter().map(|anchor| (anchor.position, &anchor.transaction));
+        encode_record(entry, (*producer, *signature), transactions.iter().copied(), anchors)
     }
 
     /// Reads a record.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordFault> {
         let mut reader = Reader::new(bytes);
-        version(&mut reader, "the block record's version")?;
-        let entry = Entry::parse(reader.text("the entry")?)?;
-        let producer = reader.option("the producer", |reader| reader.array("the producer"))?;
-        let signature = reader.option("the signature", |reader| reader.array("the signature"))?;
+        let Head { entry, producer, signature } = Head::read(&mut reader)?;
         let count = reader.u32("the number of transactions")? as usize;
         let digests = count.saturating_mul(DIGESTS_BYTES);
         let mut digests = Reader::new(reader.raw(digests, "the transactions' digests")?);
@@ -221,8 +212,6 @@ impl BlockRecord {
             anchors.push(AnchorRecord { position, transaction });
         }
         reader.finish()?;
-        let producer = producer.map(PublicKey::new);
-        let signature = signature.map(Signature::new);
         Ok(Self { entry, producer, signature, transactions, anchors })
     }
 }
@@ -250,6 +239,27 @@ impl Block {
             signature,
         })
     }
+}
+
+/// The bytes of the record that has these parts.
+pub(crate) fn encode_record<'a>(
+    entry: &Entry,
+    (producer, signature): (Option<PublicKey>, Option<Signature>),
+    transactions: impl ExactSizeIterator<Item = TransactionDigests>,
+    anchors: impl Iterator<Item = (u32, &'a Transaction)>,
+) -> Vec<u8> {
+    let mut writer = Writer::new();
+    head::write(&mut writer, entry, producer, signature);
+    writer.count(transactions.len());
+    for TransactionDigests { hash, leaf, id } in transactions {
+        writer.raw(hash.as_bytes()).raw(leaf.as_bytes()).raw(&id);
+    }
+    let anchors: Vec<_> = anchors.collect();
+    writer.count(anchors.len());
+    for (position, transaction) in anchors {
+        writer.u32(position).text(transaction.text());
+    }
+    writer.finish()
 }
 
 /// The bytes of a block's transactions.
@@ -280,6 +290,13 @@ pub fn decode_body(bytes: &[u8]) -> Result<Vec<Transaction>, RecordFault> {
     reader.finish()?;
     let pairs = drafts.finish().zip(texts).enumerate();
     pairs.map(|(position, (read, text))| canonical(position, text, read)).collect()
+}
+
+/// The transactions that are kept whole, with their positions.
+pub(crate) fn kept<'a>(
+    transactions: impl Iterator<Item = &'a Transaction>,
+) -> impl Iterator<Item = (u32, &'a Transaction)> {
+    (0..).zip(transactions).filter(|(_, transaction)| is_kept(transaction))
 }
 
 /// What a session began and ended with on the chain must be provable when the body is gone.

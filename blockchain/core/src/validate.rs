@@ -20,7 +20,7 @@ pub use weighed::Weighed;
 
 use crate::block::{Block, Candidate, Parent};
 use crate::digest::{BlockHash, LogHash};
-use crate::record::{BlockRecord, TransactionDigests};
+use crate::record::{BlockRecord, Entry, TransactionDigests};
 use crate::sign::Producers;
 use crate::time::Timestamp;
 use crate::transaction::{IdDigest, Transaction};
@@ -126,6 +126,7 @@ pub struct ValidBlock {
     block: Block,
     ids: Vec<IdDigest>,
     leaves: Option<Vec<LogHash>>,
+    entry: Option<Entry>,
 }
 
 impl ValidBlock {
@@ -151,7 +152,7 @@ impl ValidBlock {
             leaf: leaf(at, transaction),
             id: *id,
         });
-        BlockRecord::with_digests(&self.block, digests.collect())
+        BlockRecord::with_digests(&self.block, digests.collect(), self.entry.clone())
     }
 }
 

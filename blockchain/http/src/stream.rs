@@ -4,6 +4,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -154,13 +156,19 @@ fn has_paused(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Makes a download: what the sender is given, the body hands to the caller.
 pub fn download() -> (Sender, Body) {
     let (sender, pieces) = mpsc::channel(WAITING_PIECES);
-    (Sender(sender), Body::new(Download { pieces, finished: false }))
+    let finished = Arc::new(AtomicBool::new(false));
+    let body = Download { pieces, finished: finished.clone() };
+    (Sender { pieces: sender, finished }, Body::new(body))
 }
 
 /// The near end of a download. Dropping it without [`Sender::finish`] breaks the download off, so
 /// a caller never takes half for a whole.
 #[derive(Debug)]
-pub struct Sender(mpsc::Sender<Option<Bytes>>);
+pub struct Sender {
+    pieces: mpsc::Sender<Bytes>,
+    /// Whether all of it was given.
+    finished: Arc<AtomicBool>,
+}
 
 /// The caller is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -179,52 +187,43 @@ pub enum NotTaken {
 impl Sender {
     /// Hands over a piece from a blocking thread; waits while the caller is slow.
     pub fn blocking_send(&self, piece: Bytes) -> Result<(), Gone> {
-        self.0.blocking_send(Some(piece)).map_err(|_| Gone)
+        self.pieces.blocking_send(piece).map_err(|_| Gone)
     }
 
     /// Hands over a piece from a blocking thread, if there is room for it before long. Otherwise it
     /// comes back, so that the thread need not wait for a caller that does not read.
     pub fn offer(&self, piece: Bytes, before: Duration) -> Result<(), NotTaken> {
-        let piece = match self.0.try_send(Some(piece)) {
+        let piece = match self.pieces.try_send(piece) {
             Ok(()) => return Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(NotTaken::Gone),
             Err(mpsc::error::TrySendError::Full(piece)) => piece,
         };
-        let room = async { tokio::time::timeout(before, self.0.reserve()).await };
+        let room = async { tokio::time::timeout(before, self.pieces.reserve()).await };
         match tokio::runtime::Handle::current().block_on(room) {
             Ok(Ok(room)) => {
                 room.send(piece);
                 Ok(())
             }
             Ok(Err(_)) => Err(NotTaken::Gone),
-            Err(_) => Err(NotTaken::Slow(piece.unwrap_or_default())),
+            Err(_) => Err(NotTaken::Slow(piece)),
         }
     }
 
     /// Waits until the caller has taken everything.
     pub async fn taken(&self) -> Result<(), Gone> {
-        self.0.reserve_many(WAITING_PIECES).await.map(drop).map_err(|_| Gone)
+        self.pieces.reserve_many(WAITING_PIECES).await.map(drop).map_err(|_| Gone)
     }
 
-    /// Hands over a piece; waits while the caller is slow.
-    pub async fn send(&self, piece: Bytes) -> Result<(), Gone> {
-        self.0.send(Some(piece)).await.map_err(|_| Gone)
-    }
-
-    /// Declares, from a blocking thread, that this was all.
-    pub fn blocking_finish(self) -> Result<(), Gone> {
-        self.0.blocking_send(None).map_err(|_| Gone)
-    }
-
-    /// Declares that this was all.
-    pub async fn finish(self) -> Result<(), Gone> {
-        self.0.send(None).await.map_err(|_| Gone)
+    /// Declares that this was all. It waits for nobody.
+    pub fn finish(self) {
+        // Seen by the body before it sees that no more pieces come.
+        self.finished.store(true, Ordering::Release);
     }
 }
 
 struct Download {
-    pieces: mpsc::Receiver<Option<Bytes>>,
-    finished: bool,
+    pieces: mpsc::Receiver<Bytes>,
+    finished: Arc<AtomicBool>,
 }
 
 impl HttpBody for Download {
@@ -235,17 +234,10 @@ impl HttpBody for Download {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.finished {
-            return Poll::Ready(None);
-        }
         self.pieces.poll_recv(cx).map(|piece| match piece {
-            Some(Some(piece)) => Some(Ok(Frame::data(piece))),
-            Some(None) => {
-                self.finished = true;
-                None
-            }
+            Some(piece) => Some(Ok(Frame::data(piece))),
+            None if self.finished.load(Ordering::Acquire) => None,
             None => {
-                self.finished = true;
                 Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the content broke off")))
             }
         })

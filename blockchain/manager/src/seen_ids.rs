@@ -79,6 +79,23 @@ impl SeenIds {
         Ok(())
     }
 
+    /// Remembers an id. Whether it is new.
+    pub fn insert(&mut self, id: &IdDigest) -> io::Result<bool> {
+        if self.table.len() >= self.table_ids {
+            self.spill()?;
+        }
+        let number = u128::from_be_bytes(*id);
+        if !self.table.insert(number) {
+            return Ok(false);
+        }
+        for run in &self.runs {
+            if run.may_contain(number) && run.contains(number)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn spill(&mut self) -> io::Result<()> {
         let mut ids: Vec<u128> = self.table.drain().collect();
         ids.sort_unstable();
@@ -207,6 +224,19 @@ mod tests {
         }
         assert!(asked < 6 * 20_000 / 200, "the filters let {asked} of 120,000 through");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing has a name");
+    }
+
+    #[test]
+    fn an_id_is_new_once_however_long_ago_that_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut seen = SeenIds::with_table_of(folder.path().to_owned(), 100);
+        let ids: Vec<IdDigest> = (0..350).map(|n| id_digest(&format!("t-{n}"))).collect();
+        for id in &ids {
+            assert!(seen.insert(id).unwrap());
+        }
+        for id in &ids {
+            assert!(!seen.insert(id).unwrap());
+        }
     }
 
     #[test]

@@ -31,24 +31,28 @@ impl Head {
     /// The bytes: those that a block record begins with.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.u8(VERSION).text(&self.entry.text());
-        writer.option(self.producer, |writer, key| {
-            writer.raw(key.as_bytes());
-        });
-        writer.option(self.signature, |writer, signature| {
-            writer.raw(signature.as_bytes());
-        });
+        write(&mut writer, &self.entry, self.producer, self.signature);
         writer.finish()
     }
 
     /// Reads [`Head::encode`]. That the hash is that of the fields is not asked here.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordFault> {
         let mut reader = Reader::new(bytes);
-        version(&mut reader, "the block head's version")?;
+        let head = Self::read(&mut reader)?;
+        reader.finish()?;
+        Ok(head)
+    }
+
+    /// Reads the head of a record, and nothing that follows it.
+    pub fn of_bytes(record: &[u8]) -> Result<Self, RecordFault> {
+        Self::read(&mut Reader::new(record))
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, RecordFault> {
+        version(reader, "the block record's version")?;
         let entry = Entry::parse(reader.text("the entry")?)?;
         let producer = reader.option("the producer", |reader| reader.array("the producer"))?;
         let signature = reader.option("the signature", |reader| reader.array("the signature"))?;
-        reader.finish()?;
         let producer = producer.map(PublicKey::new);
         let signature = signature.map(Signature::new);
         Ok(Self { entry, producer, signature })
@@ -88,6 +92,22 @@ impl Head {
     }
 }
 
+/// Writes [`Head::encode`].
+pub(super) fn write(
+    writer: &mut Writer,
+    entry: &Entry,
+    producer: Option<PublicKey>,
+    signature: Option<Signature>,
+) {
+    writer.u8(VERSION).text(&entry.text());
+    writer.option(producer, |writer, key| {
+        writer.raw(key.as_bytes());
+    });
+    writer.option(signature, |writer, signature| {
+        writer.raw(signature.as_bytes());
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +124,7 @@ mod tests {
         let bytes = head.encode();
         assert!(record.encode().starts_with(&bytes));
         assert_eq!(Head::decode(&bytes).unwrap(), head);
+        assert_eq!(Head::of_bytes(&record.encode()).unwrap(), head);
         assert!(Head::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
         assert!(head.is_signed_by(&key.public()));
         assert!(!head.is_signed_by(&SigningKey::from_seed([8; 32]).public()));

@@ -44,7 +44,7 @@ fn block() -> Block {
 fn forged(mut block: Block, change: impl FnOnce(&mut Block)) -> Block {
     change(&mut block);
     block.hash = block.computed_hash();
-    let message = crate::record::Entry::of(&block).signing_message();
+    let message = Entry::of(&block).signing_message();
     block.signature = Some(key().sign(&message));
     block
 }
@@ -95,10 +95,10 @@ fn a_record_is_the_same_however_much_was_computed_for_it() {
     let mut unsigned = block();
     (unsigned.producer, unsigned.signature) = (None, None);
     for block in [block(), unsigned] {
-        for with_leaves in [false, true] {
+        for with_entry in [false, true] {
             let mut weighed = Weighed::of(block.clone().into());
-            if with_leaves {
-                weighed = weighed.with_leaves();
+            if with_entry {
+                weighed = weighed.with_entry();
             }
             let context = Context {
                 parent: Some(parent()),
@@ -111,6 +111,32 @@ fn a_record_is_the_same_however_much_was_computed_for_it() {
             let valid = super::judge(weighed, &context).block.unwrap();
             assert_eq!(valid.record(), BlockRecord::of(&block));
         }
+    }
+}
+
+#[test]
+fn a_record_is_that_of_a_block_only_with_every_digest() {
+    let anchor = r#"{"id":"s","type":"session_anchor"}"#;
+    let of = block_of(vec![transaction(r#"{"id":"a"}"#), transaction(anchor)]);
+    let record = BlockRecord::of(&of);
+    let check = |record: &BlockRecord| Weighed::of(of.clone().into()).check_record(record);
+    assert_eq!(check(&record), Ok(()));
+    let changes: [fn(&mut BlockRecord); 8] = [
+        |record| record.transactions[0].leaf = record.transactions[1].leaf,
+        |record| record.transactions[0].id[3] ^= 1,
+        |record| record.transactions.truncate(1),
+        |record| record.anchors.clear(),
+        |record| {
+            record.anchors[0].transaction = transaction(r#"{"id":"t","type":"session_anchor"}"#)
+        },
+        |record| record.entry.log_root = record.transactions[0].leaf,
+        |record| record.entry.merkle_root = crate::digest::MerkleRoot::ZERO,
+        |record| record.entry.hash = BlockHash::ZERO,
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut changed = record.clone();
+        change(&mut changed);
+        assert!(check(&changed).is_err(), "{at}");
     }
 }
 

@@ -9,7 +9,7 @@ use super::ValidBlock;
 use crate::block::{Candidate, Item};
 use crate::block_merkle::root_and_mutation;
 use crate::digest::{BlockHash, LogHash, MerkleRoot};
-use crate::record::Entry;
+use crate::record::{BlockRecord, Entry, RecordFault, TransactionDigests, encode_record, kept};
 use crate::sign::{Batch, PublicKey};
 use crate::transaction::{IdDigest, SignatureState};
 
@@ -22,8 +22,10 @@ pub struct Weighed {
     pub(super) mutated: bool,
     /// The id of every element; zeros where an element is no transaction.
     pub(super) ids: Vec<IdDigest>,
-    /// The RFC 9162 leaves of the transactions, where they were asked for.
+    /// The RFC 9162 leaves of the transactions, where they were needed.
     leaves: Option<Vec<LogHash>>,
+    /// The nine lines, where they were needed.
+    entry: Option<Entry>,
     /// Positions whose id stands further up in the block.
     pub(super) repeated: BTreeSet<usize>,
     /// Who made the transactions that name somebody, by position.
@@ -87,24 +89,51 @@ impl Weighed {
         with_items.filter(|(_, item)| item.0.is_ok()).map(|(id, _)| id)
     }
 
-    /// Computes what only the block's record needs, too: the RFC 9162 leaves. Whoever stores the block
-    /// has them computed here, beside the rest.
+    /// Computes what only the block's record needs, too: the RFC 9162 leaves and their root. Whoever stores
+    /// the block has them computed here, beside the rest.
     #[must_use]
-    pub fn with_leaves(mut self) -> Self {
-        if self.leaves.is_none() {
-            self.leaves = self.candidate.leaves();
-        }
+    pub fn with_entry(mut self) -> Self {
+        self.entry();
         self
     }
 
     /// The nine lines of the block, where it has all that they say; their hash need not fit.
-    pub fn entry(&mut self) -> Option<Entry> {
-        self.candidate.entry(&mut self.leaves)
+    pub fn entry(&mut self) -> Option<&Entry> {
+        if self.entry.is_none() {
+            self.entry = self.candidate.entry(&mut self.leaves);
+        }
+        self.entry.as_ref()
+    }
+
+    /// The bytes of the record that is kept of the block, where it has all that a record says.
+    pub fn record_bytes(&mut self) -> Option<Vec<u8>> {
+        self.entry();
+        let (entry, leaves) = (self.entry.as_ref()?, self.leaves.as_deref()?);
+        let Candidate { items, producer, signature, .. } = &self.candidate;
+        let digests = items.iter().zip(leaves).zip(&self.ids);
+        let digests = digests.map(|((item, leaf), id)| TransactionDigests {
+            hash: item.hash(),
+            leaf: *leaf,
+            id: *id,
+        });
+        let anchors = kept(self.candidate.transactions());
+        Some(encode_record(entry, (*producer, *signature), digests, anchors))
+    }
+
+    /// Whether `record` is the one of the block, to the last digest. Whether what both say of the block is
+    /// true is for the rules to judge.
+    pub fn check_record(&mut self, record: &BlockRecord) -> Result<(), RecordFault> {
+        if self.record_bytes().is_some_and(|bytes| bytes == record.encode()) {
+            return Ok(());
+        }
+        // What is wrong with the record alone is named more closely.
+        record.check_hashes()?;
+        Err(RecordFault::Differs { what: "what is kept of a transaction" })
     }
 
     pub(super) fn into_valid(self) -> Option<ValidBlock> {
-        let Self { candidate, ids, leaves, .. } = self;
-        candidate.into_block().map(|block| ValidBlock { block, ids, leaves })
+        let Self { candidate, ids, leaves, entry, .. } = self;
+        candidate.into_block().map(|block| ValidBlock { block, ids, leaves, entry })
     }
 
     fn without_signatures(candidate: Candidate, batch: &mut Batch) -> (Self, Vec<Signer>) {
@@ -129,18 +158,21 @@ impl Weighed {
                 }
             }
         }
-        let mut leaves = None;
+        let (mut leaves, mut entry) = (None, None);
         let vouched = match (candidate.producer, candidate.signature) {
             (None, _) => Vouched::Nobody { bare_signature: candidate.bare_signature },
             (Some(_), None) => Vouched::Unsigned,
-            (Some(producer), Some(signature)) => match candidate.entry(&mut leaves) {
-                None => Vouched::Unfit,
-                Some(entry) => {
-                    batch.add(&producer, &entry.signing_message(), &signature);
-                    signers.push(Signer::Producer(producer));
-                    Vouched::Refused
+            (Some(producer), Some(signature)) => {
+                entry = candidate.entry(&mut leaves);
+                match &entry {
+                    None => Vouched::Unfit,
+                    Some(entry) => {
+                        batch.add(&producer, &entry.signing_message(), &signature);
+                        signers.push(Signer::Producer(producer));
+                        Vouched::Refused
+                    }
                 }
-            },
+            }
         };
         let expected_hash = candidate.expected_hash();
         let repeated = repeated(&candidate, &ids);
@@ -151,6 +183,7 @@ impl Weighed {
             mutated,
             ids,
             leaves,
+            entry,
             repeated,
             states,
             vouched,

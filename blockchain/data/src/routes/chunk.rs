@@ -399,8 +399,7 @@ async fn raw(
     let content = Content { length: found.length(), etag: etag.as_deref(), kind: BYTES };
     send(app, method, given, &content, move |app, range, outlet: &mut Outlet| {
         let bytes = read_found(&app.opened.vault, &found)?;
-        let (from, to) = (range.start as usize, range.end as usize);
-        outlet.give(bytes.get(from..to).unwrap_or_default())
+        outlet.give_part(bytes, range.start as usize..range.end as usize)
     })
     .await
 }

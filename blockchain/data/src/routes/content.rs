@@ -2,8 +2,8 @@
 //!
 //! A blocking thread reads, the caller is handed piece after piece, and only a few wait in between. A caller
 //! that does not take them keeps no thread: reading is left off, and begun anew where it was once everything
-//! is taken. Pushing with a pause, rather than a task for each piece, because whoever reads on at full speed
-//! then costs what it did before, and only slow callers cost a chunk read twice.
+//! is taken. So a caller that reads on at full speed costs one thread once, and only slow ones cost a task
+//! and a chunk that is read twice.
 //!
 //! The first piece is read before the reply begins, so that damage there is still a refusal; later
 //! damage breaks the download off, so that half is never taken for a whole.
@@ -57,10 +57,35 @@ pub struct Outlet {
 impl Outlet {
     /// Hands over bytes.
     pub fn give(&mut self, bytes: &[u8]) -> Result<(), OpError> {
-        let known = usize::try_from(self.over).unwrap_or(usize::MAX).min(bytes.len());
-        self.over -= known as u64;
+        let known = self.known(bytes.len());
         let bytes = bytes.get(known..).unwrap_or_default();
         bytes.chunks(PIECE_BYTES).try_for_each(|part| self.pass(part))
+    }
+
+    /// Hands over a part of bytes that are in memory already, without copying them where they may stay there.
+    pub fn give_part(&mut self, bytes: Vec<u8>, part: Range<usize>) -> Result<(), OpError> {
+        let mut held = self.replies.nothing();
+        if !held.take_now(bytes.len()) {
+            return self.give(bytes.get(part).unwrap_or_default());
+        }
+        let to = part.end.min(bytes.len());
+        let from = part.start.saturating_add(self.known(part.len())).min(to);
+        let mut rest = held.around(bytes).slice(from..to);
+        self.begin(Ok(()));
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+            let length = piece.len() as u64;
+            self.send(piece)?;
+            self.at += length;
+        }
+        Ok(())
+    }
+
+    /// How many of the next so many bytes were handed over before.
+    fn known(&mut self, length: usize) -> usize {
+        let known = usize::try_from(self.over).unwrap_or(usize::MAX).min(length);
+        self.over -= known as u64;
+        known
     }
 
     /// What is left of a row of pieces behind the first `from` bytes of all; the beginning of the first
@@ -111,11 +136,12 @@ impl Outlet {
         self.begun.take().is_some_and(|begun| begun.send(outcome).is_ok())
     }
 
-    async fn end(mut self, outcome: Result<(), OpError>) {
+    /// Says how it ended, where nothing more is given.
+    fn end(mut self, outcome: Result<(), OpError>) {
         match outcome {
             Ok(()) => {
                 self.begin(Ok(()));
-                let _gone = self.sender.finish().await;
+                self.sender.finish();
             }
             Err(OpError::Abandoned) => tracing::debug!("the caller of a download is gone"),
             Err(error) => {
@@ -161,7 +187,7 @@ async fn begin(
     let pauses = again.is_some();
     let outlet =
         Outlet { sender, replies, at: 0, over: 0, pauses, paused: false, begun: Some(begun) };
-    tokio::spawn(drive(app, place, again, Arc::new(read), outlet).in_current_span());
+    read_on(Reading { app, again, read: Arc::new(read) }, place, outlet);
     match begins.await {
         Ok(outcome) => outcome?,
         // The reading thread panicked, which the log has.
@@ -170,42 +196,43 @@ async fn begin(
     Ok(body)
 }
 
-/// Reads until everything is taken, on a thread while it is. A place is had `again` where that can be left
-/// off.
-async fn drive<R>(
+/// What a download is read by.
+struct Reading<R> {
     app: Arc<App>,
-    place: Place,
+    /// Where a place is had to go on, where reading can be left off.
     again: Option<Places>,
     read: Arc<R>,
-    mut outlet: Outlet,
-) where
+}
+
+/// Reads on a thread, until everything is given or the caller is waited for.
+fn read_on<R>(reading: Reading<R>, place: Place, mut outlet: Outlet)
+where
     R: Fn(&App, u64, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
 {
-    let mut held = Some(place);
-    loop {
-        let (reading, reader, span) = (app.clone(), read.clone(), tracing::Span::current());
-        let place = held.take();
-        let done = tokio::task::spawn_blocking(move || {
-            let _within = (span.entered(), place);
-            let from = outlet.at;
-            let outcome = reader(&reading, from, &mut outlet);
-            (outlet, outcome)
-        });
-        let outcome;
-        (outlet, outcome) = match done.await {
-            Ok(done) => done,
-            // It panicked, and the download is broken off with it.
-            Err(_) => return,
-        };
-        if !std::mem::take(&mut outlet.paused) {
-            return outlet.end(outcome).await;
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || {
+        let _within = span.entered();
+        let from = outlet.at;
+        let outcome = (reading.read)(&reading.app, from, &mut outlet);
+        drop(place);
+        match (std::mem::take(&mut outlet.paused), reading.again.clone()) {
+            (true, Some(again)) => {
+                let waiting = wait_and_go_on(reading, again, outlet).in_current_span();
+                tokio::runtime::Handle::current().spawn(waiting);
+            }
+            _ => outlet.end(outcome),
         }
-        if outlet.sender.taken().await.is_err() {
-            return outlet.end(Err(OpError::Abandoned)).await;
-        }
-        if let Some(places) = &again {
-            held = Some(places.wait().await);
-        }
+    });
+}
+
+/// Waits, without a thread, until the caller has taken what was given.
+async fn wait_and_go_on<R>(reading: Reading<R>, again: Places, outlet: Outlet)
+where
+    R: Fn(&App, u64, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
+{
+    match outlet.sender.taken().await {
+        Ok(()) => read_on(reading, again.wait().await, outlet),
+        Err(_) => outlet.end(Err(OpError::Abandoned)),
     }
 }
 

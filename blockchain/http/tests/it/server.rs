@@ -113,7 +113,7 @@ async fn upload(mut upload: Upload) -> Reply<String> {
 
 async fn broken_off() -> Response {
     let (sender, body) = stream::download();
-    tokio::spawn(async move { sender.send(Bytes::from_static(b"half")).await });
+    tokio::task::spawn_blocking(move || sender.blocking_send(Bytes::from_static(b"half")));
     Response::new(body)
 }
 
@@ -123,7 +123,7 @@ async fn streamed() -> Response {
         for _ in 0..100 {
             sender.blocking_send(Bytes::from_static(CONTENT)).unwrap();
         }
-        sender.blocking_finish()
+        sender.finish();
     });
     Response::new(body)
 }

@@ -133,7 +133,7 @@ fn weigh(chain: &dyn ChainStore, run: u64, batch: Batch) -> Done {
     let bytes = batch.bytes;
     let looked = |weighed: Weighed| Looked {
         found: look_up(chain, &weighed),
-        weighed: weighed.with_leaves(),
+        weighed: weighed.with_entry(),
     };
     let blocks = batch.weigh().into_iter().map(|read| read.map(looked)).collect();
     Done { run, bytes, blocks }

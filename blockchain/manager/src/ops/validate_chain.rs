@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use lucid_core::block::{Block, Candidate, Parent};
 use lucid_core::digest::BlockHash;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
-use lucid_core::record::{BlockRecord, RecordFault, decode_body};
+use lucid_core::record::{BlockRecord, Head, RecordFault, decode_body};
 use lucid_core::sign::{self, PublicKey};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
@@ -142,11 +142,21 @@ pub fn validate_scan(
     report.filter(ChainReport::is_valid)
 }
 
-/// Reads and weighs the blocks of a batch.
+/// Reads and weighs the blocks of a batch. Each record has to be the very one that storing the block writes,
+/// so what it says is not read a second time.
 fn weigh(raw: &Raw) -> Result<Vec<Weighed>, Unsound> {
-    let joined =
-        |_, record: BlockRecord, _, body: &[u8]| joined(&record, body).map_err(|_| Unsound);
-    raw.open(joined).map(Weighed::of_all)
+    let joined = |head: Head, record, body: &[u8]| {
+        let transactions = decode_body(body).map_err(|_| Unsound)?;
+        Ok((record, Candidate::from(head.with_body(transactions))))
+    };
+    let (records, candidates): (Vec<&[u8]>, Vec<_>) = raw.open(joined)?.into_iter().unzip();
+    let mut weighed = Weighed::of_all(candidates);
+    for (weighed, record) in weighed.iter_mut().zip(records) {
+        if weighed.record_bytes().as_deref() != Some(record) {
+            return Err(Unsound);
+        }
+    }
+    Ok(weighed)
 }
 
 /// Damage is a finding, at its place; here it only means that there is nothing to go by.
@@ -332,7 +342,7 @@ fn read_bodies(
     };
     let mut bodies = VecDeque::new();
     let (mut found, mut candidates, mut whole) = (Vec::new(), Vec::new(), Vec::new());
-    for (height, stored) in (first..).zip(records) {
+    for (height, stored) in (first..).zip(&records) {
         if bodies.is_empty() {
             let stretch = Stretch { from: height, blocks: BATCH_BLOCKS, bytes: RECORDS_BYTES };
             match chain.body_bytes(stretch) {
@@ -347,32 +357,35 @@ fn read_bodies(
         match bodies.pop_front() {
             None => found.push((height, Found::Missing)),
             Some(Body::Pruned) => {
-                let judged = judged_records(std::slice::from_ref(&stored));
+                let judged = judged_records(std::slice::from_ref(stored));
                 found.extend(judged.into_iter().map(|judged| (height, judged)));
             }
             Some(Body::Here(bytes)) => match joined(&stored.record, &bytes) {
                 Err(why) => found.push((height, Found::Damaged(why))),
                 Ok(candidate) => {
-                    whole.push((found.len(), height));
+                    whole.push((found.len(), stored));
                     found.push((height, Found::Missing));
                     candidates.push(candidate);
                 }
             },
         }
     }
-    for ((at, height), weighed) in whole.into_iter().zip(Weighed::of_all(candidates)) {
-        let elsewhere = elsewhere(chain, height, &weighed)?;
-        if let Some(place) = found.get_mut(at) {
-            *place = (height, Found::Whole { weighed: Box::new(weighed), elsewhere });
-        }
+    for ((at, stored), mut weighed) in whole.into_iter().zip(Weighed::of_all(candidates)) {
+        let Some((height, found)) = found.get_mut(at) else { continue };
+        *found = match weighed.check_record(&stored.record) {
+            Err(fault) => Found::Damaged(fault.to_string()),
+            Ok(()) => {
+                let elsewhere = elsewhere(chain, *height, &weighed)?;
+                Found::Whole { weighed: Box::new(weighed), elsewhere }
+            }
+        };
     }
     Ok(found)
 }
 
-/// The block of a record and a body, if they are each other's and the record is sound.
+/// The block of a record and a body, if they are each other's. The record is judged by the block, once that
+/// is weighed ([`Weighed::check_record`]).
 fn joined(record: &BlockRecord, body: &[u8]) -> Result<Candidate, String> {
-    // The signature is judged with the block.
-    record.check_hashes().map_err(|fault| fault.to_string())?;
     let block = decode_body(body).and_then(|body| Block::from_parts(record, body));
     block.map(Candidate::from).map_err(|fault| fault.to_string())
 }
@@ -432,11 +445,10 @@ impl Judging<'_> {
         self.report.first = Some(0);
         for id in weighed.ids() {
             // One that is met twice, or cannot be looked for, is for the index to judge.
-            if seen.contains(id).map_err(|_| Unsound)? {
+            if !seen.insert(id).map_err(|_| Unsound)? {
                 return Err(Unsound);
             }
         }
-        seen.extend(weighed.ids()).map_err(|_| Unsound)?;
         if height == 0 {
             self.genesis = weighed.candidate().hash();
         }

@@ -152,7 +152,7 @@ pub fn validate_texts(
             let mut weighed = batch.weigh();
             if asked.log_root {
                 // Computed here, on every core, and found again when the entry is asked for.
-                weighed = weighed.into_iter().map(|w| w.map(Weighed::with_leaves)).collect();
+                weighed = weighed.into_iter().map(|w| w.map(Weighed::with_entry)).collect();
             }
             (bytes, weighed)
         },

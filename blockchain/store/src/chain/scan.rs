@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lucid_core::digest::BlockHash;
-use lucid_core::record::BlockRecord;
+use lucid_core::record::Head;
 
 use super::Tip;
 use super::tip::{self, Lock, Mark, Pruned};
@@ -127,10 +127,11 @@ impl Scan {
 }
 
 impl Raw {
-    /// Checks the bytes against their digests, and hands over each block's record and body.
-    pub fn open<T>(
-        &self,
-        mut take: impl FnMut(u64, BlockRecord, u64, &[u8]) -> Result<T, Unsound>,
+    /// Checks the bytes against their digests, and hands over each block's head, record and body. Of the
+    /// record the head alone was looked at.
+    pub fn open<'a, T>(
+        &'a self,
+        mut take: impl FnMut(Head, &'a [u8], &'a [u8]) -> Result<T, Unsound>,
     ) -> Result<Vec<T>, Unsound> {
         if self.records.each.len() != self.bodies.each.len() {
             return Err(Unsound);
@@ -139,15 +140,15 @@ impl Raw {
         let pairs = self.records.sound().zip(self.bodies.sound());
         for (height, (record, body)) in (self.first..).zip(pairs) {
             let ((named, record), (body_of, body)) = (record?, body?);
-            let (size_bytes, bytes) = split_record(record).map_err(|_| Unsound)?;
-            let record = BlockRecord::decode(bytes).map_err(|_| Unsound)?;
-            let is_this = record.entry.index == height
-                && record.entry.hash == BlockHash::new(named)
+            let (_, record) = split_record(record).map_err(|_| Unsound)?;
+            let head = Head::of_bytes(record).map_err(|_| Unsound)?;
+            let is_this = head.entry.index == height
+                && head.entry.hash == BlockHash::new(named)
                 && named == body_of;
             if !is_this {
                 return Err(Unsound);
             }
-            taken.push(take(height, record, size_bytes, body)?);
+            taken.push(take(head, record, body)?);
         }
         Ok(taken)
     }
