@@ -144,7 +144,7 @@ fn of_store(error: &StoreError) -> Option<u8> {
 fn of_op(error: &OpError) -> Option<u8> {
     match error {
         OpError::Store(error) => of_store(error),
-        OpError::Away(_) => Some(UNAVAILABLE),
+        OpError::Away(_) | OpError::Busy(_) => Some(UNAVAILABLE),
         OpError::Full(_) | OpError::Unwritten(_) | OpError::Unfinished(_) | OpError::Broken(_) => {
             Some(TROUBLE)
         }

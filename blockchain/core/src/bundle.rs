@@ -33,6 +33,8 @@ pub const LEAVES_MAX: usize = (BUNDLE_BYTES_MAX - (64 << 20)) / LEAF_BYTES;
 /// The anchor's text, and everything else of a bundle that is no leaf, slice, page or manifest: ways up
 /// through trees, of a few hundred hashes together.
 const WAY_BYTES_MAX: usize = TRANSACTION_BYTES_MAX + (1 << 20);
+/// What the rest takes as a rule.
+const WAY_BYTES: usize = 16 << 10;
 /// A range has two ends.
 const SLICES_MAX: u32 = 2;
 /// A span has two ends, and at each of them two pages may meet.
@@ -230,6 +232,14 @@ pub struct Bundle {
 }
 
 impl Bundle {
+    /// Refuses more chunks than one bundle has, before anything of them is loaded.
+    pub fn covers(chunks: u64) -> Result<(), BuildFault> {
+        match usize::try_from(chunks).unwrap_or(usize::MAX) {
+            chunks if chunks > LEAVES_MAX => Err(BuildFault::TooMany { chunks }),
+            _ => Ok(()),
+        }
+    }
+
     /// Joins loaded pieces: the hash of every leaf of the session, the leaves of the covered chunks,
     /// the bytes of those that [`edges`] names, and the pages of a path or a span. What comes out passes
     /// [`crate::check`], or nothing does.
@@ -241,9 +251,7 @@ impl Bundle {
         edge_chunks: &[&[u8]],
         pages: Vec<(Leaf, Vec<u8>)>,
     ) -> Result<Self, BuildFault> {
-        if leaves.len() > LEAVES_MAX {
-            return Err(BuildFault::TooMany { chunks: leaves.len() });
-        }
+        Self::covers(leaves.len() as u64)?;
         if pages.len() > PAGES_MAX {
             return Err(ClaimFault::PageOutOfPlace.into());
         }
@@ -286,13 +294,18 @@ impl Bundle {
 
     /// Whether a reader takes it, with room for what leads on into a block.
     fn fits(&self) -> Result<(), BuildFault> {
-        let leaves = self.leaves.len() * LEAF_BYTES;
-        let slices: usize = self.slices.iter().map(Vec::len).sum();
-        let pages: usize = self.pages.iter().map(|page| page.bytes.len()).sum();
-        match self.manifest.len() + leaves + slices + pages + WAY_BYTES_MAX {
+        match self.part_bytes() + WAY_BYTES_MAX {
             bytes if bytes > BUNDLE_BYTES_MAX => Err(BuildFault::TooLong { bytes }),
             _ => Ok(()),
         }
+    }
+
+    /// Bytes of the parts that may be long.
+    fn part_bytes(&self) -> usize {
+        let leaves = self.leaves.len() * LEAF_BYTES;
+        let slices: usize = self.slices.iter().map(Vec::len).sum();
+        let pages: usize = self.pages.iter().map(|page| page.bytes.len()).sum();
+        self.manifest.len() + leaves + slices + pages
     }
 
     /// The same proof, led on into a block.
@@ -302,7 +315,8 @@ impl Bundle {
 
     /// The file: magic, parts in a fixed order, and BLAKE3 of everything before.
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
+        // A bundle may be long, and growing to its length takes twice that.
+        let mut w = Writer::with_room(self.part_bytes() + WAY_BYTES);
         w.raw(MAGIC);
         match &self.subject {
             Subject::Session => w.u8(0),

@@ -1,16 +1,16 @@
 //! What handlers and workers share, and how the pieces become what is served.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::v1::maintenance::ProgressState;
 use lucid_core::time::Timestamp;
-use lucid_http::budget::{Budget, kept};
+use lucid_http::budget::{Budget, keep, kept};
 use lucid_http::extract::JSON;
 use lucid_http::health::Report;
 use lucid_http::places::Places;
@@ -18,6 +18,7 @@ use lucid_http::porch::Porch;
 use lucid_http::reply::Reply;
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::Opened;
@@ -26,6 +27,7 @@ use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::foreground::Foreground;
 use crate::jobs::{Jobs, Kind};
 use crate::ops::OpError;
+use crate::ops::prove_session::Allow;
 use crate::ops::put_chunk::Bounds;
 use crate::ops::store_chunks::Keeping;
 use crate::routes;
@@ -52,6 +54,9 @@ pub const TARS_MAX: usize = 16;
 pub const VERIFYING_MAX: usize = 4;
 /// What streams may hold together: eight at full speed, thousands that trickle.
 const STREAMS_BYTES: usize = 64 << 20;
+
+/// What one answer may take while it is made: the longest bundle, in a session of four million chunks.
+const MAKING_BYTES_MAX: usize = 640 << 20;
 
 /// How much goes on at once.
 pub struct Rooms {
@@ -97,8 +102,13 @@ pub struct App {
     pub threads: usize,
     /// Memory for streams: their own, because a recording must not wait for somebody's slow batch.
     pub streams: Budget,
-    /// Memory for replies that their callers have not read yet.
+    /// Memory for replies that are made whole, until their callers have read them.
     pub replies: Budget,
+    /// Memory for pieces of downloads, likewise: their own, so that slow downloads keep no reply from being
+    /// made.
+    pub downloads: Budget,
+    /// Memory for proofs and trees that are being made into answers.
+    pub making: Budget,
     /// How much goes on at once.
     pub rooms: Rooms,
     /// How long a live stream may be silent before it counts as unterminated.
@@ -149,6 +159,8 @@ impl App {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             streams: Budget::new(STREAMS_BYTES),
             replies: Budget::default(),
+            downloads: Budget::default(),
+            making: Budget::default(),
             rooms: Rooms::default(),
             session_timeout: config.session_timeout,
             anchoring,
@@ -192,29 +204,56 @@ impl App {
         }
     }
 
-    /// The same for an answer that may be large: few are made at once, and what is made counts until it is
-    /// sent.
+    /// The same for an answer that may be large: few are made at once.
     pub async fn run_large<T: Serialize + Send + 'static>(
         self: &Arc<Self>,
         op: impl FnOnce(&Self) -> Result<T, OpError> + Send + 'static,
     ) -> Reply<Response> {
-        let made = self.run_bytes(move |app| {
+        let place = self.rooms.large.take().await?;
+        let made = self.run(move |app| {
             let answer = op(app)?;
-            serde_json::to_vec(&answer).map_err(|error| OpError::Fault(error.to_string()))
+            let text =
+                serde_json::to_vec(&answer).map_err(|error| OpError::Fault(error.to_string()))?;
+            Ok((text, place))
         });
-        Ok(([(CONTENT_TYPE, JSON)], made.await?).into_response())
+        let (text, _place) = made.await?;
+        Ok(([(CONTENT_TYPE, JSON)], text).into_response())
     }
 
-    /// The same for bytes.
-    pub async fn run_bytes(
+    /// The same for what asks for memory before it takes it, as all such work together has a bounded amount,
+    /// and is given up when its caller leaves. What it took counts until the answer does.
+    pub async fn run_asking<T: Send + 'static>(
         self: &Arc<Self>,
-        op: impl FnOnce(&Self) -> Result<Vec<u8>, OpError> + Send + 'static,
-    ) -> Reply<Bytes> {
+        op: impl FnOnce(&Self, Allow<'_>) -> Result<T, OpError> + Send + 'static,
+    ) -> Reply<T> {
         let place = self.rooms.large.take().await?;
-        let (bytes, _place) = self.run(move |app| Ok((op(app)?, place))).await?;
-        let mut held = self.replies.nothing();
-        held.take(bytes.len()).await?;
-        Ok(held.around(bytes))
+        // Whoever leaves does not want to know any more.
+        let asking = Arc::new(());
+        let asked = Arc::downgrade(&asking);
+        let made = self.run(move |app| {
+            let _place = place;
+            let taking = RefCell::new((0, app.making.nothing()));
+            let allow = |bytes: usize| {
+                if asked.strong_count() == 0 {
+                    return Err(OpError::Abandoned);
+                }
+                let (all, held) = &mut *taking.borrow_mut();
+                *all = bytes.saturating_add(*all);
+                if *all > MAKING_BYTES_MAX {
+                    let detail = "this takes more memory than a service has for one answer: ask for a \
+                                  part, or use `lucid` on the data folder";
+                    return Err(OpError::TooLarge(detail.to_owned()));
+                }
+                let taken = Handle::current().block_on(held.take(bytes));
+                taken.map_err(|refusal| OpError::Busy(refusal.detail().to_owned()))
+            };
+            let answer = op(app, &allow)?;
+            Ok((answer, taking.into_inner().1))
+        });
+        let (answer, held) = made.await?;
+        drop(asking);
+        keep(held);
+        Ok(answer)
     }
 
     /// What single chunks may be.
@@ -296,5 +335,6 @@ pub fn router(app: Arc<App>, config: &Config) -> Router {
     let probe = app.clone();
     Porch::new(SERVICE, &config.common, move || probe.report())
         .alias(paths::DATA_CHAIN_ALIAS, paths::API_V1)
+        .replies(app.replies.clone())
         .around(routes::table(app))
 }

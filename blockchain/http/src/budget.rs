@@ -98,7 +98,7 @@ impl Held {
             Ok((Some(part), _)) => self.add(part, lacking),
             Ok((_, Some(first))) => self.first = Some(first),
             _ => {
-                let detail = "the bodies of other requests take all the memory there is for them";
+                let detail = "other requests take all the memory there is for this";
                 return Err(Refusal::new(ErrorCode::Busy, detail));
             }
         }
@@ -123,7 +123,7 @@ impl Held {
 
     /// Bytes that stay counted for as long as they are in memory, whoever has them.
     pub fn around(self, bytes: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Counted { bytes, _held: self })
+        Bytes::from_owner(Around { bytes, _held: self })
     }
 
     /// Blocks that have to be had for so many more bytes.
@@ -148,16 +148,20 @@ fn permits(blocks: usize) -> u32 {
     u32::try_from(blocks).unwrap_or(u32::MAX)
 }
 
-struct Counted {
+struct Around {
     bytes: Vec<u8>,
     _held: Held,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for Around {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
+
+/// Says of a reply, in its extensions, that whoever made it has counted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted;
 
 tokio::task_local! {
     static KEPT: Kept;

@@ -1,10 +1,11 @@
 //! What every request passes on its way in and out: the path is tidied, a name is given, strangers'
-//! pages and headers that nobody listens to are refused, a place is found, and whatever goes wrong
-//! leaves as a problem document. [`crate::porch`] puts them in order.
+//! pages and headers that nobody listens to are refused, a place is found, whatever goes wrong leaves
+//! as a problem document, and what leaves is counted. [`crate::porch`] puts them in order.
 
 mod admit;
 mod callers;
 mod cors;
+mod count;
 mod observe;
 mod path;
 mod wording;
@@ -13,7 +14,8 @@ pub(crate) use admit::{Gate, admit, panicked};
 pub use callers::Hosts;
 pub(crate) use callers::{Callers, callers};
 pub use cors::Cors;
+pub(crate) use count::Replies;
 pub use observe::RequestId;
-pub(crate) use observe::{observe, refused_document};
+pub(crate) use observe::{Observer, observe, refused_document};
 pub(crate) use path::Tidy;
 pub(crate) use wording::wording;

@@ -25,6 +25,18 @@ pub const OTHER_FILES: usize = 512;
 pub const HEAD: Duration = Duration::from_secs(75);
 /// How long a body may pause, on its way in or out.
 pub const IDLE: Duration = Duration::from_secs(30);
+/// How fast a reply that lies in memory whole must be taken, in bytes a second over all of it: about as
+/// fast as large bodies must come.
+pub const TAKING_RATE: u64 = 256 << 10;
+/// How much longer it may take: a caller that is slow to begin is no slow reader.
+pub const TAKING_GRACE: Duration = IDLE;
+/// What is read of a body behind the reply to its request, so that whoever sends it hears the reply: as
+/// much as any route takes whole.
+pub const DRAINED_BYTES_MAX: usize = 64 << 20;
+/// How long that may take.
+pub const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+/// Replies that are made and wait for memory at once; more are refused.
+pub const WAITING_REPLIES: usize = 4;
 /// How long requests in work are waited for at the end; container engines kill after ten seconds.
 pub const DRAIN: Duration = Duration::from_secs(8);
 /// Text of a request id that is taken from a caller.

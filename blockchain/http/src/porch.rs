@@ -16,7 +16,9 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::budget::Budget;
 use crate::config::CommonConfig;
 use crate::health::{Probe, Report};
-use crate::layers::{Callers, Cors, Gate, Tidy, admit, callers, observe, panicked, wording};
+use crate::layers::{
+    Callers, Cors, Gate, Observer, Replies, Tidy, admit, callers, observe, panicked, wording,
+};
 use crate::limits::{CONCURRENT_REQUESTS, IDLE, Limits};
 use crate::{Service, docs, health, telemetry};
 
@@ -38,6 +40,7 @@ pub struct Porch {
     callers: Callers,
     concurrent_requests: usize,
     bodies: Budget,
+    replies: Budget,
     alias: Option<(&'static str, &'static str)>,
 }
 
@@ -54,6 +57,7 @@ impl Porch {
             callers: Callers { hosts: config.hosts.clone(), cors: config.cors.clone() },
             concurrent_requests: CONCURRENT_REQUESTS,
             bodies: Budget::default(),
+            replies: Budget::default(),
             alias: None,
         }
     }
@@ -67,6 +71,12 @@ impl Porch {
     /// Lets bodies that are taken whole share this memory.
     pub fn bodies(mut self, bodies: Budget) -> Self {
         self.bodies = bodies;
+        self
+    }
+
+    /// Lets replies that lie in memory whole share this.
+    pub fn replies(mut self, replies: Budget) -> Self {
+        self.replies = replies;
         self
     }
 
@@ -85,6 +95,7 @@ impl Porch {
             Cors::Nobody => "same-origin",
             Cors::Anyone | Cors::Listed(_) => "cross-origin",
         };
+        let observer = Observer { service: self.service, replies: Replies::new(self.replies) };
         let app = routes
             .merge(docs::routes(self.service, openapi))
             .merge(telemetry::routes())
@@ -103,7 +114,7 @@ impl Porch {
             .layer(unless_said(CACHE_CONTROL, "no-store"))
             .layer(unless_said(CONTENT_SECURITY_POLICY, NOTHING))
             .layer(unless_said(CORP, corp))
-            .layer(from_fn_with_state(self.service, observe));
+            .layer(from_fn_with_state(observer, observe));
         Router::new().fallback_service(Tidy::new(app, self.alias))
     }
 }

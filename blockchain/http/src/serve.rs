@@ -4,6 +4,7 @@
 //! whatever the callers do: idle connections are closed at once, requests in work may finish,
 //! and what is left at the deadline is cut off.
 
+mod answering;
 mod unparsed;
 
 use std::convert::Infallible;
@@ -14,10 +15,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response};
+use axum::{BoxError, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -31,8 +32,9 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
-use self::unparsed::{Answering, Worded, until_written};
-use crate::limits::{CONNECTIONS, DRAIN, HEAD, IDLE, OTHER_FILES};
+use self::answering::{Answering, Pace};
+use self::unparsed::Worded;
+use crate::limits::{CONNECTIONS, DRAIN, HEAD, IDLE, OTHER_FILES, TAKING_GRACE, TAKING_RATE};
 
 /// After a failed accept (out of files, most often), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -87,6 +89,7 @@ pub struct Listening {
     connections: usize,
     drain: Duration,
     stall: Duration,
+    pace: Pace,
 }
 
 /// How serving ended.
@@ -117,7 +120,9 @@ impl Listening {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
             let connections = allowed_connections();
-            Ok(Self { service, listener, address, connections, drain: DRAIN, stall: IDLE })
+            let pace = Pace { rate: TAKING_RATE, grace: TAKING_GRACE };
+            let (drain, stall) = (DRAIN, IDLE);
+            Ok(Self { service, listener, address, connections, drain, stall, pace })
         };
         bound.await.map_err(|source| BindError { address, source })
     }
@@ -136,6 +141,13 @@ impl Listening {
     /// Lets a caller who takes nothing of a reply hold it up so long.
     pub fn stall_for(mut self, at_most: Duration) -> Self {
         self.stall = at_most;
+        self
+    }
+
+    /// Wants replies that lie in memory whole to be taken at so many bytes a second, and lets each take so
+    /// much longer.
+    pub fn pace(mut self, rate: u64, grace: Duration) -> Self {
+        self.pace = Pace { rate: rate.max(1), grace };
         self
     }
 
@@ -160,7 +172,7 @@ impl Listening {
             };
             // Replies are written whole; waiting for more to fill a packet only delays them.
             let _best_effort = stream.set_nodelay(true);
-            let answering = Answering::default();
+            let answering = Answering::new(peer, self.pace);
             let inner = WithPeer { inner: app.clone(), peer, answering: answering.clone() };
             let service = TowerToHyperService::new(inner);
             let watcher = graceful.watcher();
@@ -256,7 +268,9 @@ struct WithPeer<S> {
 
 impl<S, B> Service<Request<B>> for WithPeer<S>
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>,
+    S::Future: 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -266,10 +280,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut request, open) = self.answering.begin(request);
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let open = self.answering.begin();
         let reply = self.inner.call(request);
-        Box::pin(async move { reply.await.map(|reply| until_written(reply, open)) })
+        Box::pin(async move { reply.await.map(|reply| open.answer(reply)) })
     }
 }

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::header::CONTENT_LENGTH;
 use http_body::Frame;
 use lucid_api::problem::ErrorCode;
 use tokio::sync::mpsc;
@@ -21,11 +20,6 @@ use tower_http::timeout::TimeoutError;
 use crate::budget::keep;
 use crate::limits::{Allowance, IDLE};
 use crate::reply::{Refusal, Reply};
-
-/// What a refused caller may still have sent on its way.
-const DRAINED_BYTES_MAX: usize = 64 << 20;
-/// How long such a caller may take.
-const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Pieces of a download that wait for the caller.
 const WAITING_PIECES: usize = 4;
@@ -40,8 +34,6 @@ pub struct Upload {
     allowance: Allowance,
     /// What the caller says its length is.
     announced: Option<usize>,
-    /// Whether the caller waits to be asked for the body, and was not.
-    waits: bool,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Upload {
@@ -55,32 +47,10 @@ impl<S: Send + Sync> FromRequest<S> for Upload {
 impl Upload {
     /// A request's body.
     pub(crate) fn of(request: Request) -> Self {
-        let expects = request.headers().get(EXPECT).map(HeaderValue::as_bytes);
-        let waits = expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
         let announced = request.headers().get(CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
         let allowance = Allowance::of(&request);
-        Self { body: request.into_body(), allowance, announced, waits }
-    }
-
-    /// Refuses once the rest of the body has been read: a caller that is still sending when the
-    /// connection ends would hear of a broken connection, and not of the reason. One that waits to
-    /// be asked for its body (`Expect: 100-continue`), and was not, sends nothing in vain.
-    pub async fn refuse(&mut self, refusal: Refusal) -> Refusal {
-        if self.waits {
-            return refusal;
-        }
-        let drain = async {
-            let mut drained = 0;
-            while let Some(Ok(bytes)) = self.next().await {
-                drained += bytes.len();
-                if drained > DRAINED_BYTES_MAX {
-                    break;
-                }
-            }
-        };
-        let _too_slow = tokio::time::timeout(DRAINED_WITHIN, drain).await;
-        refusal
+        Self { body: request.into_body(), allowance, announced }
     }
 
     /// Reads all of it within the time that its route allows: at most `most` bytes, each of which
@@ -89,12 +59,8 @@ impl Upload {
     pub async fn whole(&mut self, most: usize, growth: usize, too_large: &str) -> Reply<Vec<u8>> {
         let allowance = self.allowance.clone();
         let gathered = self.gather(most, growth, too_large);
-        match tokio::time::timeout(allowance.reading(), gathered).await {
-            Ok(Ok(whole)) => Ok(whole),
-            Ok(Err(refusal)) => Err(self.refuse(refusal).await),
-            // It had its time.
-            Err(_) => Err(allowance.too_slow()),
-        }
+        let gathered = tokio::time::timeout(allowance.reading(), gathered).await;
+        gathered.unwrap_or_else(|_| Err(allowance.too_slow()))
     }
 
     async fn gather(&mut self, most: usize, growth: usize, too_large: &str) -> Reply<Vec<u8>> {
@@ -128,7 +94,6 @@ impl Upload {
     /// The next piece; `None` at the end. A body that breaks off is a refusal, so that half an
     /// upload is never taken for a whole one.
     pub async fn next(&mut self) -> Option<Result<Bytes, Refusal>> {
-        self.waits = false;
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await?;
             match frame.map(Frame::into_data) {

@@ -5,10 +5,10 @@ use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
+use axum::{Extension, Router};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -16,6 +16,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::{EnvFilter, fmt};
 
+use crate::budget::Counted;
 use crate::reply::Refusal;
 
 /// How often the figures are tidied; without it they grow until someone asks for them.
@@ -91,8 +92,11 @@ pub(crate) fn routes() -> Router {
         paths::METRICS,
         get(|| async {
             match prometheus() {
-                Some(figures) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], figures.render())
-                    .into_response(),
+                Some(figures) => {
+                    let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
+                    // Few ask, and no caller makes it longer; it tells what is full.
+                    (Extension(Counted), kind, figures.render()).into_response()
+                }
                 None => Refusal::new(ErrorCode::NotFound, "metrics are disabled").into_response(),
             }
         }),

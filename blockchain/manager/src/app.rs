@@ -142,15 +142,14 @@ impl App {
         .await
     }
 
-    /// The same for an answer that may be large: few are made at once, and what is made counts until it is
-    /// sent.
+    /// The same for an answer that may be large: few are made at once.
     pub async fn run_large(
         &self,
         op: impl FnOnce(&Opened) -> Reply<Vec<u8>> + Send + 'static,
-    ) -> Reply<Bytes> {
+    ) -> Reply<Vec<u8>> {
         let place = self.large_place().await?;
         let (bytes, _place) = self.run(move |opened| Ok((op(opened)?, place))).await?;
-        self.until_sent(bytes).await
+        Ok(bytes)
     }
 
     /// A place for an answer that may be large.
@@ -158,8 +157,13 @@ impl App {
         self.0.large.take().await
     }
 
-    /// Counts what is made of an answer until it is sent. Refused as busy where others hold all the memory for
-    /// too long.
+    /// The memory that all replies share.
+    pub fn replies(&self) -> &Budget {
+        &self.0.replies
+    }
+
+    /// Counts an answer until it is sent, for whoever has more to say of its being refused than the porch,
+    /// which counts all others. Refused as busy where others hold all the memory for too long.
     pub async fn until_sent(&self, bytes: Vec<u8>) -> Reply<Bytes> {
         let mut held = self.0.replies.nothing();
         held.take(bytes.len()).await?;

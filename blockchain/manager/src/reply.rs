@@ -1,15 +1,23 @@
 //! What the ops find, in the words of the API: for the routes, and for the command line, which says the
 //! same.
 
+use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::{RuleResult, Validation, ValidationMode};
 use lucid_api::v1::validation::{ChainValidation, InvalidBlock};
 use lucid_core::json::Json as Value;
 use lucid_core::time::Timestamp;
 use lucid_core::validate::{Coverage, Mode, Rule, RuleResult as CoreResult, Verdict};
+use lucid_http::reply::{Refusal, Reply};
+use serde::Serialize;
 use serde_json::Map;
 
 use crate::given::{Refused, Why};
 use crate::ops::validate_texts::ChainReport;
+
+/// An answer as its text.
+pub fn encode(answer: &impl Serialize) -> Reply<Vec<u8>> {
+    serde_json::to_vec(answer).map_err(|why| Refusal::new(ErrorCode::Internal, why.to_string()))
+}
 
 /// A moment as a block spells it, with its zone: one that names none is in UTC.
 pub fn moment(spelled: String) -> String {

@@ -79,6 +79,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let app = App::new(shutdown, config.block_interval, config.keep);
     let probed = app.clone();
     let porch = Porch::new(SERVICE, &config.common, move || probed.report());
+    let porch = porch.replies(app.replies().clone());
     let router = porch.around(routes::routes(app.clone()));
     // A failed start must end the serving too, without ending everything that shares `shutdown`.
     let until = shutdown.clone();

@@ -48,7 +48,7 @@ use lucid_data_chain::ops::hold_session::{hold_session, release_session};
 use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
 use lucid_data_chain::ops::list_tombstones::list_tombstones;
 use lucid_data_chain::ops::optimise::optimise;
-use lucid_data_chain::ops::prove_session::{Wanted, prove_session};
+use lucid_data_chain::ops::prove_session::{Wanted, freely, prove_session};
 use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::recognise_chain::{
     accept_other_chain, difference, known_chain, recognise_chain,
@@ -582,7 +582,7 @@ impl Place for Local {
     }
 
     fn prove(&self, id: &SessionId, wanted: &Wanted) -> anyhow::Result<Vec<u8>> {
-        Ok(prove_session(&self.data.vault, id, wanted)?)
+        Ok(prove_session(&self.data.vault, id, wanted, &freely)?)
     }
 
     fn verify_session(

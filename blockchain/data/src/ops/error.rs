@@ -89,6 +89,9 @@ pub enum OpError {
     /// Whoever wanted the bytes is gone.
     #[error("whoever wanted the bytes is gone")]
     Abandoned,
+    /// What others ask for takes all the memory there is for it.
+    #[error("{0}")]
+    Busy(String),
     /// Whoever keeps it does not answer.
     #[error("{0}")]
     Away(String),

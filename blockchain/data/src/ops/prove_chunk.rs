@@ -4,11 +4,11 @@
 use lucid_core::bundle::Anchored;
 use lucid_core::digest::{LeafHash, SessionKey, SessionRoot};
 use lucid_core::session::{Leaf, SessionId, session_key};
-use lucid_core::tree::{Blake3Tree, inclusion_proof, root};
+use lucid_core::tree::{Blake3Tree, NodeHash, inclusion_proof, root};
 use lucid_store::vault::Vault;
 
 use super::build_tree::directions;
-use super::prove_session::{anchored, leaf as leaf_of, named, unproved};
+use super::prove_session::{Allow, anchored, leaf as leaf_of, length, named, room, unproved};
 use super::read_session::{SessionSource as _, StoredSession};
 use super::{Clash, OpError};
 
@@ -35,7 +35,12 @@ pub struct ProvedChunk {
 }
 
 /// Proves the chunk at an index of a sealed session.
-pub fn prove_chunk(vault: &Vault, id: &SessionId, index: u64) -> Result<ProvedChunk, OpError> {
+pub fn prove_chunk(
+    vault: &Vault,
+    id: &SessionId,
+    index: u64,
+    allow: Allow<'_>,
+) -> Result<ProvedChunk, OpError> {
     let (name, session) = named(vault, id)?;
     let Some(sealed) = &session.sealed else {
         return Err(OpError::Conflict(Clash::Unsealed, format!("session {id} is not sealed yet")));
@@ -45,8 +50,10 @@ pub fn prove_chunk(vault: &Vault, id: &SessionId, index: u64) -> Result<ProvedCh
     if index >= count {
         return Err(OpError::NoChunk(format!("{index} in session {id}, which has {count}")));
     }
-    let (mut leaves, mut wanted) = (Vec::new(), None);
+    allow(length(count).saturating_mul(size_of::<NodeHash>()))?;
+    let (mut leaves, mut wanted) = (room(length(count))?, None);
     loop {
+        allow(0)?;
         let batch = source.references(leaves.len() as u64, BATCH)?;
         if batch.is_empty() {
             break;

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use lucid_core::bundle::{Anchored, BuildFault, Bundle, Subject, edges};
 use lucid_core::manifest::Manifest;
-use lucid_core::session::{Leaf, SessionId, salt, session_key};
+use lucid_core::session::{LEAF_BYTES, Leaf, SessionId, salt, session_key};
 use lucid_core::timeline::Span;
+use lucid_core::tree::NodeHash;
 use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 
@@ -33,19 +34,39 @@ pub enum Wanted {
 /// References read in one go.
 const BATCH: usize = 4_096;
 
+/// Asked by whoever makes a proof before it takes so many bytes of memory, and with none now and then: an
+/// error where there is no room, or the proof is not wanted any more.
+pub type Allow<'a> = &'a dyn Fn(usize) -> Result<(), OpError>;
+
+/// For whoever makes one proof and has the memory for it.
+pub fn freely(_: usize) -> Result<(), OpError> {
+    Ok(())
+}
+
 /// The bundle's bytes. Only a sealed session can be proved; one that is not anchored yet gives a bundle
 /// that says so.
-pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<Vec<u8>, OpError> {
+pub fn prove_session(
+    vault: &Vault,
+    id: &SessionId,
+    wanted: &Wanted,
+    allow: Allow<'_>,
+) -> Result<Vec<u8>, OpError> {
     let (name, session) = named(vault, id)?;
     let (_, manifest) = session_manifest(vault, &name, &session)?;
     let source = StoredSession::open(vault, id)?;
     let plan = plan(&source, &manifest, wanted)?;
-    let mut hashes = Vec::new();
-    let mut leaves = Vec::new();
+    let covered = plan.chunks.end.saturating_sub(plan.chunks.start);
+    Bundle::covers(covered).map_err(|fault| OpError::Invalid(fault.to_string()))?;
+    let (count, covered) = (length(manifest.chunk_count), length(covered));
+    // The hashes, the leaves, and these once more in the file.
+    let leaf_bytes = size_of::<Leaf>() + LEAF_BYTES;
+    allow(count.saturating_mul(size_of::<NodeHash>()).saturating_add(covered * leaf_bytes))?;
+    let (mut hashes, mut leaves) = (room(count)?, room(covered)?);
     let mut pages = Vec::new();
     let mut packer = Packer::new();
     let mut next = 0;
     while next < manifest.chunk_count {
+        allow(0)?;
         let batch = source.references(next, BATCH)?;
         let Some(last) = batch.last() else { break };
         next = last.index + 1;
@@ -62,6 +83,8 @@ pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<V
     }
     let mut edge_chunks = Vec::new();
     for edge in plan.bytes.iter().flat_map(|bytes| edges(bytes, &leaves)) {
+        // What is read, what is decoded, the slice of it, and that once more in the file.
+        allow((edge.length as usize).saturating_mul(4))?;
         let reference = super::read_session::reference(&source, edge.index)?;
         edge_chunks.push(source.chunk(&mut packer, &reference)?);
     }
@@ -76,6 +99,18 @@ pub fn prove_session(vault: &Vault, id: &SessionId, wanted: &Wanted) -> Result<V
         None => bundle,
     };
     Ok(bundle.encode())
+}
+
+/// Room for so many, and no more than that.
+pub(super) fn room<T>(count: usize) -> Result<Vec<T>, OpError> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(count).map_err(|error| OpError::Busy(error.to_string()))?;
+    Ok(room)
+}
+
+/// A count of things in memory. More than there can be is refused when memory is asked for.
+pub(super) fn length(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// Which parts of a session a proof is made of.

@@ -72,10 +72,7 @@ pub async fn append_stream(
         (Ok(_), Some(digest)) => stream.take_whole(&mut pieces, &digest).await,
         (Ok(before), None) => stream.take(&mut pieces, before).await,
     };
-    let appended = match taken {
-        Ok(appended) => appended,
-        Err(refusal) => return Err(pieces.upload.refuse(refusal).await),
-    };
+    let appended = taken?;
     let document = WireAppended {
         offset: appended.offset,
         root: appended.root,

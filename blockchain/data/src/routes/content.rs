@@ -183,7 +183,7 @@ async fn begin(
 ) -> Reply<Body> {
     let (sender, body) = download();
     let (begun, begins) = oneshot::channel();
-    let replies = app.replies.clone();
+    let replies = app.downloads.clone();
     let pauses = again.is_some();
     let outlet =
         Outlet { sender, replies, at: 0, over: 0, pauses, paused: false, begun: Some(begun) };

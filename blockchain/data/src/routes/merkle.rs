@@ -2,21 +2,28 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use lucid_api::paths;
 use lucid_api::v1::chunks::{BuildTree, Tree, TreeProof, TreeQuery, VerifyProof};
 use lucid_api::v1::verification::ProofVerdict;
 use lucid_core::digest::SessionRoot;
 use lucid_core::tree::{Blake3Tree, NodeHash, TreeHash as _, root_from_inclusion};
-use lucid_http::extract::{Json, Path, Query};
+use lucid_http::extract::{JSON, Json, Path, Query};
 use lucid_http::reply::Reply;
 
 use super::{Desk, invalid, session_id};
+use crate::app::App;
 use crate::clock;
+use crate::ops::OpError;
 use crate::ops::build_tree::{
     HEIGHT_MAX, build_tree as build, directions, find_tree, prove_leaf as prove,
 };
+use crate::ops::prove_session::Allow;
 use crate::reply::chunks::{hex, tree as show};
+
+/// A leaf that is shown: 64 digits as a text of their own, and in a text that grows to twice its length.
+const SHOWN_LEAF_BYTES: usize = 24 + 64 + 2 * 67;
 
 /// Builds a tree over chunks that are there.
 #[utoipa::path(post, path = paths::MERKLE_BUILD, tag = "merkle", request_body = BuildTree,
@@ -51,8 +58,15 @@ pub async fn get_tree(
     Query(query): Query<TreeQuery>,
 ) -> Reply<Response> {
     let root = root_hash(&root)?;
-    app.run_large(move |app| Ok(show(&find_tree(&app.opened.vault, &root)?, query.include_leaves)))
-        .await
+    let make = move |app: &App, allow: Allow<'_>| {
+        let tree = find_tree(&app.opened.vault, &root)?;
+        if query.include_leaves {
+            allow(tree.leaves.len() * SHOWN_LEAF_BYTES)?;
+        }
+        serde_json::to_vec(&show(&tree, query.include_leaves))
+            .map_err(|error| OpError::Fault(error.to_string()))
+    };
+    Ok(([(CONTENT_TYPE, JSON)], app.run_asking(make).await?).into_response())
 }
 
 /// The way from one leaf to the root.

@@ -13,8 +13,9 @@ use lucid_http::reply::Reply;
 
 use super::content::BYTES;
 use super::{Desk, invalid, session_id};
+use crate::app::App;
 use crate::ops::prove_chunk::prove_chunk as prove_one;
-use crate::ops::prove_session::{Wanted, prove_session as prove};
+use crate::ops::prove_session::{Allow, Wanted, prove_session as prove};
 use crate::reply::chunks::chunk_proof;
 
 /// A bundle that proves the session, or a part of it, without this service.
@@ -35,7 +36,8 @@ pub async fn prove_session(
 ) -> Reply<Response> {
     let id = session_id(&id)?;
     let wanted = wanted(ProofQuery::parse(&query).map_err(invalid)?)?;
-    let bundle = app.run_bytes(move |app| prove(&app.opened.vault, &id, &wanted)).await?;
+    let prove = move |app: &App, allow: Allow<'_>| prove(&app.opened.vault, &id, &wanted, allow);
+    let bundle = app.run_asking(prove).await?;
     Ok(([(CONTENT_TYPE, BYTES)], bundle).into_response())
 }
 
@@ -48,9 +50,10 @@ pub async fn prove_chunk(
     Path((id, index)): Path<(String, u64)>,
 ) -> Reply<Answer<ChunkProof>> {
     let id = session_id(&id)?;
-    let proof =
-        app.run(move |app| chunk_proof(&id, prove_one(&app.opened.vault, &id, index)?)).await?;
-    Ok(Answer(proof))
+    let prove = move |app: &App, allow: Allow<'_>| {
+        chunk_proof(&id, prove_one(&app.opened.vault, &id, index, allow)?)
+    };
+    Ok(Answer(app.run_asking(prove).await?))
 }
 
 fn wanted(query: ProofQuery) -> Reply<Wanted> {

@@ -2,6 +2,7 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lucid_api::paths;
@@ -72,17 +73,17 @@ pub async fn release_session(State(app): Desk, Path(id): Path<String>) -> Reply<
 /// What is left of removed sessions, the last one first.
 #[utoipa::path(get, path = paths::TOMBSTONES, tag = "removal", params(PageQuery),
     responses((status = 200, body = List<Tombstone>)))]
-pub async fn list_tombstones(
-    State(app): Desk,
-    Query(query): Query<PageQuery>,
-) -> Reply<Answer<List<Tombstone>>> {
+pub async fn list_tombstones(State(app): Desk, Query(query): Query<PageQuery>) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let cursor = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
     let cursor = cursor.map_err(|_| invalid("cursor is not one of an earlier page"))?;
-    let page = app.run(move |app| list(&app.opened.vault, limit, cursor.as_deref())).await?;
-    Ok(Answer(List {
-        items: page.tombstones.iter().map(reply::tombstone).collect(),
-        next_cursor: page.next.map(|next| URL_SAFE_NO_PAD.encode(next)),
-        count: None,
-    }))
+    app.run_large(move |app| {
+        let page = list(&app.opened.vault, limit, cursor.as_deref())?;
+        Ok(List {
+            items: page.tombstones.iter().map(reply::tombstone).collect::<Vec<Tombstone>>(),
+            next_cursor: page.next.map(|next| URL_SAFE_NO_PAD.encode(next)),
+            count: None,
+        })
+    })
+    .await
 }

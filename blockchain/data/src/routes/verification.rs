@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use axum::response::Response;
 use lucid_api::paths;
 use lucid_api::v1::chunks::ChunkQuery;
 use lucid_api::v1::maintenance::{Progress, ProgressState};
@@ -134,20 +135,22 @@ pub async fn verify_chunk(
 pub async fn verify_history(
     State(app): Desk,
     Query(query): Query<HistoryQuery>,
-) -> Reply<Answer<Vec<PastVerification>>> {
+) -> Reply<Response> {
     let limit = limit(query.limit)?;
     if query.chunk_id.is_some() && query.session_id.is_some() {
         return Err(invalid("ask for one chunk or for one session"));
     }
     let subject = query.chunk_id.or(query.session_id);
-    let past =
-        app.run(move |app| verifications(&app.opened.vault, subject.as_deref(), limit)).await?;
-    let shown = past.into_iter().map(|past| PastVerification {
-        timestamp: past.at.to_string(),
-        kind: if past.is_session { "session" } else { "chunk" }.to_owned(),
-        id: past.subject,
-        verified: past.verified,
-        reason: Some(past.reason).filter(|reason| !reason.is_empty()),
-    });
-    Ok(Answer(shown.collect()))
+    app.run_large(move |app| {
+        let past = verifications(&app.opened.vault, subject.as_deref(), limit)?;
+        let shown = past.into_iter().map(|past| PastVerification {
+            timestamp: past.at.to_string(),
+            kind: if past.is_session { "session" } else { "chunk" }.to_owned(),
+            id: past.subject,
+            verified: past.verified,
+            reason: Some(past.reason).filter(|reason| !reason.is_empty()),
+        });
+        Ok(shown.collect::<Vec<_>>())
+    })
+    .await
 }

@@ -11,8 +11,10 @@ use lucid_api::v1::sessions::{
     AddReferences, Appendix, AppendixKind, CreateSession, Layout, Reference, SealSession, Session,
     SessionStatus,
 };
+use lucid_data_chain::app::App;
 use lucid_data_chain::config;
 use lucid_data_chain::service::{Running, StartError, serve};
+use lucid_http::budget::{Budget, Held};
 use lucid_http::config::Environment;
 use lucid_http::serve::{Drained, Shutdown};
 use lucid_store::committer::Submission;
@@ -60,9 +62,21 @@ impl Service {
         Ok(Self { client, http, base, shutdown, running: Some(running), runtime })
     }
 
+    /// What its handlers share.
+    pub fn app(&self) -> &App {
+        self.running.as_ref().unwrap().app()
+    }
+
+    /// Takes so much of a budget, and gives it back when what this returns is dropped.
+    pub fn take(&self, of: &Budget, bytes: usize) -> Held {
+        let mut held = of.nothing();
+        self.runtime.block_on(held.take(bytes)).unwrap();
+        held
+    }
+
     /// Lets the thread that writes end as it must never.
     pub fn break_writing(&self) {
-        let vault = &self.running.as_ref().unwrap().app().opened.vault;
+        let vault = &self.app().opened.vault;
         vault.submit(Submission::default(), Box::new(|_| panic!("a fault in the code")));
         // Whoever comes now is told.
         assert!(vault.commit(Submission::default()).is_err());

@@ -19,7 +19,6 @@ use lucid_api::problem::ErrorCode;
 
 use super::Cors;
 use crate::reply::{Refusal, Reply};
-use crate::stream::Upload;
 
 /// Where a browser says how the page that asks and the service are related.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -102,7 +101,7 @@ pub(crate) async fn callers(
 ) -> Response {
     match callers.judge(&request) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => Upload::of(request).refuse(refusal).await.into_response(),
+        Err(refusal) => refusal.into_response(),
     }
 }
 

@@ -1,6 +1,6 @@
-//! A name for every request, one log line, its figures, and the form of its failure. Invariant:
-//! every reply of 400 or more that is not a document already leaves as a problem document, with
-//! the id that the log has.
+//! A name for every request, one log line, its figures, and the form of its failure. Invariants:
+//! no reply leaves that is in memory whole and not counted, and reply of 400 or more that is not a
+//! document already leaves as a problem document, with the id that the log has.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
@@ -12,11 +12,12 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use lucid_api::problem::{self, Envelope, ErrorCode, Problem};
 use lucid_api::{headers, paths};
 use tracing::Instrument as _;
 
+use super::count::Replies;
 use crate::limits::REQUEST_ID_CHARS;
 use crate::reply::{Refusal, code};
 use crate::{Service, telemetry};
@@ -28,8 +29,15 @@ const SENTENCE_BYTES: usize = 2 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
+/// What knows every request.
+#[derive(Debug, Clone)]
+pub(crate) struct Observer {
+    pub(crate) service: &'static Service,
+    pub(crate) replies: Replies,
+}
+
 pub(crate) async fn observe(
-    State(service): State<&'static Service>,
+    State(Observer { service, replies }): State<Observer>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -41,7 +49,11 @@ pub(crate) async fn observe(
 
     let started = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
-    let mut response = dress(response, service, &id).await;
+    let response = dress(response, service, &id).await;
+    let mut response = match replies.count(method.is_safe(), response).await {
+        Ok(counted) => counted,
+        Err(refusal) => dress(refusal.into_response(), service, &id).await,
+    };
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(headers::REQUEST_ID, id);
     }

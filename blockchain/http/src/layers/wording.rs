@@ -14,7 +14,6 @@ use lucid_api::headers;
 use lucid_api::problem::ErrorCode;
 
 use crate::reply::{Refusal, Reply};
-use crate::stream::Upload;
 
 /// Headers that mean one thing. Of two, one would be passed over.
 const ONCE: [HeaderName; 7] = [
@@ -30,7 +29,7 @@ const ONCE: [HeaderName; 7] = [
 pub(crate) async fn wording(request: Request, next: Next) -> Response {
     match judge(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => Upload::of(request).refuse(refusal).await.into_response(),
+        Err(refusal) => refusal.into_response(),
     }
 }
 

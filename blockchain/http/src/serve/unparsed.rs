@@ -2,95 +2,21 @@
 //! as problem documents like every other.
 //!
 //! Invariant: only what the library writes of its own accord is changed. A request that reaches the
-//! service marks the connection as busy before the first byte of its reply; it is idle again once
-//! everything of that reply has been handed over. What is written in between passes untouched,
-//! whatever it looks like.
+//! service marks the connection as busy before the first byte of its reply (`answering`); it is idle
+//! again once everything of that reply has been handed over. What is written in between passes
+//! untouched, whatever it looks like, for as long as it may take.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{Response, StatusCode};
-use http_body::{Frame, SizeHint};
+use axum::http::StatusCode;
 use lucid_api::{headers, problem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::answering::Answering;
 use crate::Service;
 use crate::layers::refused_document;
-
-/// Whether a connection is answering a request. Cloning shares it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Answering(Arc<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    /// Replies whose bodies are not given to the connection yet.
-    open: AtomicUsize,
-    /// Whether bytes of a reply may still wait to be written.
-    unflushed: AtomicBool,
-}
-
-/// A reply that is not yet given to the connection whole.
-#[derive(Debug)]
-pub(super) struct Open(Answering);
-
-impl Answering {
-    /// A request reached the service.
-    pub(super) fn begin(&self) -> Open {
-        self.0.open.fetch_add(1, Ordering::SeqCst);
-        self.0.unflushed.store(true, Ordering::SeqCst);
-        Open(self.clone())
-    }
-
-    fn flushed(&self) {
-        if self.0.open.load(Ordering::SeqCst) == 0 {
-            self.0.unflushed.store(false, Ordering::SeqCst);
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        !self.0.unflushed.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.0.open.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Keeps the connection marked until the reply's body is gone.
-pub(super) fn until_written(reply: Response<Body>, open: Open) -> Response<Body> {
-    reply.map(|inner| Body::new(Marked { inner, _open: open }))
-}
-
-struct Marked {
-    inner: Body,
-    _open: Open,
-}
-
-impl HttpBody for Marked {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
 
 /// A connection on whose idle moments the library's own refusals get their document.
 #[derive(Debug)]
@@ -154,6 +80,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Worded<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.answering.in_time()?;
         let this = &mut *self;
         if this.instead.is_none() && this.answering.is_idle() {
             this.instead = worded(bytes, this.service).map(|text| Instead {
@@ -196,6 +123,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Worded<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if !self.answering.is_idle() {
+            self.answering.in_time()?;
             return Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
         }
         match parts.iter().find(|part| !part.is_empty()) {

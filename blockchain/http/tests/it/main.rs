@@ -10,5 +10,6 @@ mod config;
 mod content;
 mod openapi;
 mod problems;
+mod replies;
 mod server;
 mod serving;

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use lucid_api::problem::ErrorCode;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, Environment, load};
-use lucid_http::extract::{BytePath, Json, JsonText, Path, Query};
+use lucid_http::extract::{BytePath, Json, JsonText, Path, Query, Whole};
 use lucid_http::health::Report;
 use lucid_http::limits::{self, Limits};
 use lucid_http::porch::Porch;
@@ -39,6 +39,10 @@ pub static SERVICE: Service = Service {
 
 /// How long a caller may take nothing of a reply.
 const STALL: Duration = Duration::from_secs(1);
+
+/// How fast a reply must be taken that lies in memory, and how much longer it may take.
+pub const RATE: u64 = 12 << 20;
+pub const GRACE: Duration = Duration::from_millis(300);
 
 pub const CONTENT: &[u8] = b"0123456789";
 /// The test's own limit, so that bodies beyond it stay small enough to be sent whole.
@@ -93,6 +97,32 @@ async fn panicking() -> &'static str {
     panic!("as arranged")
 }
 
+async fn whole(Path(bytes): Path<usize>) -> Vec<u8> {
+    vec![b'.'; bytes]
+}
+
+/// Refuses with what was sent in the reason.
+async fn refusing(body: Whole) -> Reply<()> {
+    Err(Refusal::new(ErrorCode::Invalid, String::from_utf8_lossy(&body.0)))
+}
+
+async fn refusing_early() -> Reply<()> {
+    Err(Refusal::new(ErrorCode::Exists, "it is there"))
+}
+
+/// Sends a little now and then, for longer than any reply that lies in memory may take.
+async fn lasting() -> Response {
+    let (sender, body) = stream::download();
+    tokio::spawn(async move {
+        for _ in 0..20 {
+            tokio::time::sleep(GRACE / 4).await;
+            sender.send(Bytes::from_static(CONTENT)).await.unwrap();
+        }
+        sender.finish().await
+    });
+    Response::new(body)
+}
+
 async fn content(method: Method, headers: HeaderMap) -> Reply<Response> {
     let content = Content { length: CONTENT.len() as u64, etag: Some("e"), kind: "text/x-test" };
     let selection = content.select(&method, &headers)?;
@@ -145,7 +175,11 @@ fn routes(attempts: Attempts, flood_ended: Arc<Notify>) -> OpenApiRouter {
         .route("/api/v1/chain/info", get(gone))
         .route("/api/v1/sessions/{session_id}/data", get(content))
         .route("/api/v1/sessions/{session_id}/files/{*path}", get(file))
-        .route("/panic", get(panicking))
+        .route("/panic", get(panicking).post(panicking))
+        .route("/numbered/{id}", post(|Path(id): Path<u64>| async move { id.to_string() }))
+        .route("/whole/{bytes}", get(whole).post(whole))
+        .route("/refusing", post(refusing))
+        .route("/refusing-early", post(refusing_early))
         .route("/query", get(|Query(thing): Query<Thing>| async move { thing.number.to_string() }))
         .route("/text", post(|JsonText(text): JsonText| async move { text }))
         .with_state(attempts);
@@ -156,6 +190,7 @@ fn routes(attempts: Attempts, flood_ended: Arc<Notify>) -> OpenApiRouter {
         .route("/upload", post(upload))
         .route("/echo", post(|body: Bytes| async move { body }))
         .route("/streamed", get(streamed))
+        .route("/lasting", get(lasting))
         .route("/broken-off", get(broken_off))
         .route("/flood", get(|| async move { flood(flood_ended) }));
     Limits::ORDINARY
@@ -186,12 +221,21 @@ impl Server {
     }
 
     pub async fn start_with(pairs: &[(&str, &str)], change: impl FnOnce(Porch) -> Porch) -> Self {
+        let impatient = |listening: Listening| listening.stall_for(STALL).pace(RATE, GRACE);
+        Self::start_on(pairs, change, impatient).await
+    }
+
+    pub async fn start_on(
+        pairs: &[(&str, &str)],
+        change: impl FnOnce(Porch) -> Porch,
+        listen: impl FnOnce(Listening) -> Listening,
+    ) -> Self {
         let (attempts, flood_ended) = (Attempts::default(), Arc::new(Notify::new()));
         let health = || Report::new().needed("store", true).optional("sync", false).detail("down");
         let porch = Porch::new(&SERVICE, &common(pairs), health).alias("/api/v1/test", "/api/v1");
         let app = change(porch).around(routes(attempts.clone(), flood_ended.clone()));
         let listening = Listening::bind(&SERVICE, "127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let listening = listening.drain_for(Duration::from_secs(2)).stall_for(STALL);
+        let listening = listen(listening.drain_for(Duration::from_secs(2)));
         let (address, shutdown) = (listening.address(), Shutdown::new());
         let asked = shutdown.clone();
         let serving = tokio::spawn(async move { listening.serve(app, &asked).await });

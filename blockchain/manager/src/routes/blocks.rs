@@ -12,7 +12,7 @@ use lucid_api::v1::blocks::{
     Headers, HeadersQuery, LogProof, Pagination, Sibling, Side,
 };
 use lucid_core::digest::BlockHash;
-use lucid_http::extract::{JsonText, Path, Query};
+use lucid_http::extract::{JSON, JsonText, Path, Query};
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
@@ -25,7 +25,7 @@ use crate::ops::list_blocks::{Wanted, list_blocks as read_page, list_row};
 use crate::ops::prove_transaction::{Proved, prove_transaction};
 use crate::ops::submit_block::submit_block as take_block;
 use crate::problems;
-use crate::reply::validation;
+use crate::reply::{encode, validation};
 
 const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 100;
@@ -86,13 +86,13 @@ pub async fn list_blocks(
 pub async fn list_headers(
     State(app): State<App>,
     Query(query): Query<HeadersQuery>,
-) -> Reply<Json<Headers>> {
+) -> Reply<Response> {
     let limit = query.limit.unwrap_or(HEADERS_DEFAULT);
     if !(1..=HEADERS_MAX).contains(&limit) {
         let sentence = format!("limit is from 1 to {HEADERS_MAX}");
         return Err(Refusal::new(ErrorCode::Invalid, sentence));
     }
-    app.run(move |manager| {
+    let text = app.run_large(move |manager| {
         let chain = manager.chain.as_ref();
         let (from, blocks) = (query.start_height, limit as usize);
         let below = chain.pruned_below();
@@ -100,9 +100,9 @@ pub async fn list_headers(
             let is_pruned = (1..below).contains(&stored.record.entry.index);
             summary(stored, is_pruned)
         });
-        Ok(Json(Headers { headers: headers.map_err(problems::store)? }))
-    })
-    .await
+        encode(&Headers { headers: headers.map_err(problems::store)? })
+    });
+    Ok(([(CONTENT_TYPE, JSON)], text.await?).into_response())
 }
 
 /// Blocks in numbers.
@@ -296,7 +296,7 @@ async fn answer(app: App, name: BlockName) -> Reply<Response> {
             }
         })
         .await?;
-    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
+    Ok(([(CONTENT_TYPE, JSON)], text).into_response())
 }
 
 fn unknown(name: BlockName) -> Refusal {

@@ -1,5 +1,6 @@
 //! Making a block now.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -9,6 +10,7 @@ use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::Block;
 use lucid_api::v1::transactions::{BATCH_MAX, ProposeBlock};
 use lucid_core::sign::PublicKey;
+use lucid_http::budget::Counted;
 use lucid_http::extract::JsonOrNone;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_store::chain::Kept;
@@ -50,7 +52,8 @@ pub async fn propose_block(
         })
         .await?;
     let text = app.until_sent(text).await.map_err(|refusal| unread(&block, refusal.detail()))?;
-    Ok((StatusCode::CREATED, [(CONTENT_TYPE, "application/json")], text).into_response())
+    let kind = [(CONTENT_TYPE, "application/json")];
+    Ok((StatusCode::CREATED, Extension(Counted), kind, text).into_response())
 }
 
 /// What was sealed stays sealed, whatever keeps it from being answered with.

@@ -28,7 +28,7 @@ use crate::ops::list_pending::{PAGE_BYTES_MAX, list_pending as pending};
 use crate::ops::submit_transaction::{
     submit_transaction as submit, submit_transactions as submit_many,
 };
-use crate::reply::moment;
+use crate::reply::{encode, moment};
 use crate::{facts, problems};
 
 const LIMIT_DEFAULT: u32 = 20;
@@ -147,10 +147,6 @@ pub async fn list_pending(
         })
         .await?;
     Ok(([(CONTENT_TYPE, JSON)], found).into_response())
-}
-
-fn encode(answer: &impl serde::Serialize) -> Reply<Vec<u8>> {
-    serde_json::to_vec(answer).map_err(|why| Refusal::new(ErrorCode::Internal, why.to_string()))
 }
 
 /// Where a transaction is.

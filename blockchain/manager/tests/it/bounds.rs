@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::strain::{Everybody, Process, Request, announce, dense, drive, routes, table};
+use crate::strain::{Everybody, Process, Request, announce, dense, drive, routes, table, unread};
 
 const ARCHITECTURE: &str = include_str!("../../../../docs/ARCHITECTURE.md");
 const HEADING: &str = "#### What requests of the block-manager may hold";
@@ -34,7 +34,7 @@ impl Strained {
             .env_clear()
             .env("LUCID_DATA_DIR", path)
             .env("BLOCK_MANAGER_PORT", "0")
-            .env("BLOCK_INTERVAL_SECONDS", "0.2");
+            .env("BLOCK_INTERVAL_SECONDS", "2");
         let process = Process::start(&mut command);
         // A block of 4 MiB: larger ones take the slow build too long.
         let filler = "x".repeat(MIB - 200);
@@ -181,4 +181,22 @@ fn slow_bodies_hold_no_more_than_they_share_and_blocks_are_made_meanwhile() {
         assert!(Instant::now() < chained, "no block was made");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+#[test]
+fn an_answer_of_a_mebibyte_counts_like_a_whole_block() {
+    let path = tempfile::tempdir().unwrap();
+    let service = Strained::start(path.path());
+    let process = &service.process;
+    // Blocks that nobody reads hold all the memory there is for replies, and more wait for it.
+    let _unread = unread(process, &Request::new("GET /api/v1/blocks/0"), 60);
+    let full = Instant::now() + SOON;
+    while process.ask(&Request::new("GET /api/v1/blocks/0")).0 != 429 {
+        assert!(Instant::now() < full, "the memory is never full");
+    }
+    let asked = ["large-0", "large-0/proof"];
+    let ask = |what: &str| process.ask(&Request::new(format!("GET /api/v1/transactions/{what}"))).0;
+    assert_eq!(asked.map(ask), [429, 429]);
+    // Whoever wants little is answered.
+    assert_eq!(process.ask(&Request::new("GET /api/v1/blocks/headers?limit=1")).0, 200);
 }

@@ -10,7 +10,7 @@ use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
 use lucid_data_chain::ops::list_sessions::get_session;
 use lucid_data_chain::ops::prove_chunk::prove_chunk;
-use lucid_data_chain::ops::prove_session::{Wanted, prove_session};
+use lucid_data_chain::ops::prove_session::{Allow, Wanted, freely, prove_session};
 use lucid_data_chain::ops::verify_chunk::{verifications, verify_chunk};
 use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session};
 use lucid_data_chain::row::SessionName;
@@ -121,8 +121,8 @@ fn rows_that_do_not_give_the_root_prove_nothing() {
     let store = Store::new();
     let (session, _) = session(&store);
     store.seal(&session);
-    let prove = |index| prove_chunk(&store.vault, &session, index);
-    let bundle = || prove_session(&store.vault, &session, &Wanted::Session);
+    let prove = |index| prove_chunk(&store.vault, &session, index, &freely);
+    let bundle = || prove_session(&store.vault, &session, &Wanted::Session, &freely);
     assert!(prove(0).is_ok() && bundle().is_ok());
     let key = reference_key(&store, &session, 1);
     let row = store.index.get(&key).unwrap().unwrap();
@@ -140,6 +140,43 @@ fn rows_that_do_not_give_the_root_prove_nothing() {
     set(&store, key, None);
     assert!(matches!(prove(0), Err(OpError::Unsound(_))));
     assert!(matches!(bundle(), Err(OpError::Unsound(_))));
+}
+
+#[test]
+fn a_proof_asks_for_its_memory_before_it_reads_and_ends_when_nobody_wants_it() {
+    let store = Store::new();
+    let (session, _) = session(&store);
+    store.seal(&session);
+    let asked = std::cell::RefCell::new(Vec::new());
+    let prove = |allow: Allow<'_>| {
+        [Some(Wanted::Session), Some(Wanted::Bytes(1..2)), None].map(|wanted| {
+            let made = match &wanted {
+                Some(part) => prove_session(&store.vault, &session, part, allow).map(|b| b.len()),
+                None => prove_chunk(&store.vault, &session, 1, allow).map(|p| p.path.len() * 32),
+            };
+            (made, std::mem::take(&mut *asked.borrow_mut()))
+        })
+    };
+    let note = |bytes| {
+        asked.borrow_mut().push(bytes);
+        Ok(())
+    };
+    for (made, asked) in prove(&note) {
+        // Hashes of three leaves at least, and all of what is made but its fixed parts.
+        assert!(asked[0] >= 3 * 32, "{asked:?}");
+        let (made, asked) = (made.unwrap(), asked.iter().sum::<usize>());
+        assert!(made < asked + 4_096, "{made} bytes of {asked}");
+    }
+    for (end, calls) in [(OpError::Busy("full".to_owned()), 1), (OpError::Abandoned, 2)] {
+        let allow = |bytes| {
+            asked.borrow_mut().push(bytes);
+            if asked.borrow().len() == calls { Err(end.clone()) } else { Ok(()) }
+        };
+        for (made, asked) in prove(&allow) {
+            assert_eq!(made.unwrap_err().to_string(), end.to_string());
+            assert_eq!(asked.len(), calls, "nothing was done afterwards");
+        }
+    }
 }
 
 #[test]

@@ -421,6 +421,37 @@ fn a_body_that_stops_half_way_is_no_chunk() {
 const SLOW: usize = 1_000;
 
 #[test]
+fn whoever_is_refused_in_the_middle_of_a_body_reads_the_reason() {
+    let place = tempfile::tempdir().unwrap();
+    let service = Service::start(place.path());
+    let rest = vec![b'x'; 8 << 20];
+    for (line, kind, begins, status) in [
+        (
+            "POST /api/v1/sessions/s/chunks",
+            "multipart/form-data; boundary=B",
+            "--B\r\nContent-Disposition: form-data; name=\"unknown\"\r\n\r\n1\r\n--B\r\n",
+            422,
+        ),
+        ("POST /api/v1/sessions/s/chunks", "multipart/form-data", "", 422),
+        ("POST /api/v1/sessions/none/append", "application/octet-stream", "", 422),
+        ("PUT /api/v1/sessions/s/chunks/x", "application/octet-stream", "", 422),
+        ("POST /api/v1/merkle/build", "text/plain", "", 415),
+    ] {
+        let mut stream = connect(&service, line, kind);
+        let length = begins.len() + rest.len();
+        write!(stream, "Content-Length: {length}\r\n\r\n{begins}").unwrap();
+        stream.write_all(&rest).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line} {kind}: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{line} {kind}: {answer}");
+        let document = answer.split_once("\r\n\r\n").unwrap().1;
+        let document: Value = serde_json::from_str(document).unwrap();
+        assert_eq!(document["status"], status);
+    }
+}
+
+#[test]
 fn a_thousand_slow_callers_keep_nobody_out_and_each_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path());

@@ -1,5 +1,7 @@
 //! Proof bundles, checked as an auditor would: offline, with two trusted keys.
 
+use std::time::Duration;
+
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::transactions::TransactionProof;
@@ -11,6 +13,7 @@ use lucid_core::session::{Leaf, Salt, session_key};
 use lucid_core::sign::PublicKey;
 use lucid_core::transaction::Transaction;
 use lucid_core::tree::{Blake3Tree, root_from_inclusion};
+use lucid_http::budget::{BODIES_BYTES, Budget, FREE_BYTES, Held};
 
 use crate::engine::Engine;
 use crate::sample::{folder, id, noise};
@@ -117,4 +120,45 @@ fn what_cannot_be_proved_is_refused_with_a_sentence() {
     let bundle = service.client.proof("s", &ProofQuery::Session).unwrap();
     let report = check(&bundle, Some(&mut &b"bytes"[..]), &[]).unwrap();
     assert_eq!(report.verdict, Verdict::OriginOrRecorderNotProved);
+}
+
+/// Two callers who take all the memory there is for something, and more.
+fn exhaust(service: &Service, budget: &Budget) -> [Held; 2] {
+    [BODIES_BYTES + FREE_BYTES, BODIES_BYTES].map(|bytes| service.take(budget, bytes))
+}
+
+#[test]
+fn a_proof_is_made_once_there_is_memory_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    let service = Service::start(place.path());
+    service.begin("s");
+    let content = noise(1, 40_000);
+    service.add("s", 0, &content.chunks(100).collect::<Vec<_>>());
+    service.client.seal("s", &Default::default()).unwrap();
+    let ids: Vec<String> = content.chunks(100).map(|chunk| id(chunk).to_string()).collect();
+    let tree = service.post("/api/v1/merkle/build", serde_json::json!({ "chunk_ids": ids }));
+    let tree: serde_json::Value = tree.json().unwrap();
+    let tree =
+        format!("/api/v1/merkle/{}?include_leaves=true", tree["root_hash"].as_str().unwrap());
+    let app = service.app();
+    for (path, budget) in [
+        (tree.as_str(), &app.making),
+        // 400 leaves are counted before any of them is read.
+        ("/api/v1/sessions/s/proof", &app.making),
+        // What is made counts until it is sent.
+        ("/api/v1/sessions/s/proof", &app.replies),
+    ] {
+        let held = exhaust(&service, budget);
+        std::thread::scope(|scope| {
+            let (told, tells) = std::sync::mpsc::channel();
+            let asked = &service;
+            scope.spawn(move || told.send(asked.get(path).status().as_u16()));
+            let early = tells.recv_timeout(Duration::from_millis(500));
+            assert!(early.is_err(), "{path} is answered without memory for it: {early:?}");
+            // Small ones need none.
+            assert_eq!(service.get("/api/v1/sessions/s/proof?chunk=3").status(), 200);
+            drop(held);
+            assert_eq!(tells.recv_timeout(Duration::from_secs(8)), Ok(200));
+        });
+    }
 }
