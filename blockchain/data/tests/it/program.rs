@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use lucid_api::client::{ClientOptions, DataChainClient};
@@ -60,6 +60,24 @@ impl Drop for Process {
     }
 }
 
+/// Tells a program to end, and waits until it has; one that does not in time is killed.
+fn terminated(child: &mut Child, within: Duration) -> ExitStatus {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let asked = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if asked.elapsed() > within {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it goes on for over {within:?} after it was told to end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
@@ -95,11 +113,7 @@ fn beside_a_block_manager_that_hangs_it_ends_within_the_time_that_is_documented(
     let mut process = Process::start_as(program(folder.path()).env("BLOCK_MANAGER_URL", url));
     // Asked, and silent: the call goes on for as long as a call may.
     let (_asked, _) = hanging.accept().unwrap();
-    let began = Instant::now();
-    let pid = process.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert!(process.child.wait().unwrap().success());
-    assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
+    assert!(terminated(&mut process.child, Duration::from_secs(8)).success());
     assert!(folder.path().join("CLOSED").exists(), "the store was closed in order");
 }
 
@@ -128,21 +142,7 @@ fn an_opening_that_waits_ends_soon_when_it_is_told_to_and_leaves_everything_to_t
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     };
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    let asked = Instant::now();
-    let ended = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break Some(status);
-        }
-        if asked.elapsed() > Duration::from_secs(10) {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            break None;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    assert!(ended.expect("it goes on after it was told to end").success());
+    assert!(terminated(&mut child, Duration::from_secs(10)).success());
     let process = Process::start(folder.path());
     assert_eq!(bytes(process.client().data("s", None)), content);
 }
