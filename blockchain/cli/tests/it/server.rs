@@ -190,7 +190,7 @@ fn answers(port: u16) -> bool {
 }
 
 #[test]
-fn both_services_log_as_json_or_quiet_as_they_are_told_and_refuse_a_server() {
+fn both_services_log_as_json_or_quiet_as_they_are_told() {
     let home = Home::new();
     let as_text = ("LOG_FORMAT", "text");
     let text = log_of(&home, &[], &[as_text]);
@@ -221,8 +221,6 @@ fn both_services_log_as_json_or_quiet_as_they_are_told_and_refuse_a_server() {
     let silent = log_of(&home, &[&"--quiet"], &[odd[0], ("LOG_LEVEL", "ERROR")]);
     assert_eq!(silent, Vec::<String>::new());
 
-    let refused = home.refused(64, &[&"--server", &"http://127.0.0.1:1", &"up"]);
-    assert!(refused.contains("--server names a server"), "{refused}");
     let wrong = home.command(&[&"--json", &"up"]).env("DATA_CHAIN_PORT", "x").output().unwrap();
     let said: Value = serde_json::from_slice(&wrong.stderr).unwrap();
     assert_eq!(wrong.status.code(), Some(1));
