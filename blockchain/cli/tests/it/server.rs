@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -171,10 +172,27 @@ fn log_of(home: &Home, flags: &[&dyn AsRef<OsStr>], settings: &[(&str, &str)]) -
         assert!(begun.elapsed() < Duration::from_secs(30) && child.try_wait().unwrap().is_none());
         std::thread::sleep(Duration::from_millis(10));
     }
+    assert!(terminated(&mut child).success());
+    reading.join().unwrap()
+}
+
+/// Tells both to end, and waits until they have; where they do not within what is documented, they are
+/// killed.
+fn terminated(child: &mut Child) -> ExitStatus {
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert!(child.wait().unwrap().success());
-    reading.join().unwrap()
+    let asked = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if asked.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("they go on after they were told to end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Whether a data-chain is there, and has its folder open.
@@ -225,4 +243,42 @@ fn both_services_log_as_json_or_quiet_as_they_are_told() {
     let said: Value = serde_json::from_slice(&wrong.stderr).unwrap();
     assert_eq!(wrong.status.code(), Some(1));
     assert!(said["error"].as_str().unwrap().contains("Invalid DATA_CHAIN_PORT value: x"), "{said}");
+}
+
+#[test]
+fn both_services_end_soon_while_a_folder_opens_and_beside_a_block_manager_that_hangs() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", noise(1, 100_000)));
+    // A key that nobody writes: the opening waits for it, and would for ever.
+    let key = home.at("key");
+    let owner = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &key, owner).unwrap();
+    let start = |setting: (&str, &OsStr)| {
+        let mut command = home.command(&[&"up"]);
+        command.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
+        command.env(setting.0, setting.1).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let mut child = start(("LUCID_MASTER_KEY_FILE", key.as_os_str()));
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let writer = loop {
+        assert!(child.try_wait().unwrap().is_none(), "they do not wait for the key");
+        let mut options = std::fs::OpenOptions::new();
+        match options.write(true).custom_flags(nonblocking).open(&key) {
+            Ok(writer) => break writer,
+            // Nobody reads it yet.
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    assert!(terminated(&mut child).success());
+    drop(writer);
+
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", hanging.local_addr().unwrap());
+    let mut child = start(("BLOCK_MANAGER_URL", url.as_ref()));
+    // Asked, and silent.
+    let (_asked, _) = hanging.accept().unwrap();
+    assert!(terminated(&mut child).success());
+    assert_eq!(home.done(&[&"cat", &"s", &"a"]).out, noise(1, 100_000));
+    home.assert_sound();
 }
