@@ -221,3 +221,32 @@ impl Running {
         Ok(drained)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_right_is_noticed_and_the_start_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("log")).unwrap();
+        let log = std::fs::File::create(folder.path().join("log/00000001.log")).unwrap();
+        let written = log.metadata().unwrap().modified().unwrap();
+        log.set_modified(written + Duration::from_secs(2 * 3_600)).unwrap();
+        let (shutdown, root) = (Shutdown::new(), folder.path().to_owned());
+        let jobs = Arc::new(Jobs::new(shutdown.clone()));
+        let (waiting, again) = (jobs.clone(), Duration::from_millis(5));
+        let clock =
+            tokio::spawn(async move { right_clock(&root, &waiting, again, &shutdown).await });
+        while jobs.held_up().is_none() {
+            assert!(!clock.is_finished());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(jobs.held_up().unwrap().contains("minutes before the last commit"));
+        // Less than an hour is believed: clocks are set.
+        log.set_modified(written + Duration::from_secs(3_000)).unwrap();
+        let looked = tokio::time::timeout(Duration::from_secs(10), clock).await;
+        assert!(matches!(looked.unwrap().unwrap(), Ok(())));
+        assert_eq!(jobs.held_up(), None);
+    }
+}

@@ -87,7 +87,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
 
     let (root, options) = (config.common.data_dir.clone(), config.options());
     let opening = async {
-        right_clock(&root, &app, shutdown).await?;
+        right_clock(&root, &app, CLOCK_AGAIN, shutdown).await?;
         let open = tokio::task::spawn_blocking(move || state::open(&root, &options, now()));
         tokio::select! {
             opened = open => Ok(opened??),
@@ -145,7 +145,12 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
 }
 
 /// Waits until the clock is right, as far as what is stored tells. Meanwhile health says why.
-async fn right_clock(root: &Path, app: &App, shutdown: &Shutdown) -> Result<(), StartError> {
+async fn right_clock(
+    root: &Path,
+    app: &App,
+    again: Duration,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
     let mut is_said = false;
     while let Some(why) = clock_fault(root, now().as_micros()) {
         if !std::mem::replace(&mut is_said, true) {
@@ -154,7 +159,7 @@ async fn right_clock(root: &Path, app: &App, shutdown: &Shutdown) -> Result<(), 
         app.hold_up(Some(why));
         tokio::select! {
             () = shutdown.asked() => return Err(StartError::Stopped),
-            () = tokio::time::sleep(CLOCK_AGAIN) => {}
+            () = tokio::time::sleep(again) => {}
         }
     }
     app.hold_up(None);
@@ -184,5 +189,35 @@ impl Running {
         .await?;
         tracing::info!("Lucid Block Manager Service shutdown complete");
         Ok(drained)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_right_is_noticed_and_the_start_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("log")).unwrap();
+        let log = std::fs::File::create(folder.path().join("log/00000001.log")).unwrap();
+        let written = log.metadata().unwrap().modified().unwrap();
+        let ahead = |by: u64| written + Duration::from_secs(by);
+        log.set_modified(ahead(2 * 3_600)).unwrap();
+        let (shutdown, root) = (Shutdown::new(), folder.path().to_owned());
+        let app = App::new(&shutdown, Duration::from_secs(1), 0);
+        let (waiting, again) = (app.clone(), Duration::from_millis(5));
+        let clock =
+            tokio::spawn(async move { right_clock(&root, &waiting, again, &shutdown).await });
+        let said = || serde_json::to_string(&app.report().document(SERVICE)).unwrap();
+        while !said().contains("minutes before the last commit") {
+            assert!(!clock.is_finished());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Less than an hour is believed: clocks are set.
+        log.set_modified(ahead(3_000)).unwrap();
+        let looked = tokio::time::timeout(Duration::from_secs(10), clock).await;
+        assert!(matches!(looked.unwrap().unwrap(), Ok(())));
+        assert!(said().contains("the data folder is being opened"), "{}", said());
     }
 }

@@ -1,8 +1,11 @@
 //! `lucid up` on ports of its own, and every verb against it.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -147,4 +150,135 @@ fn a_stream_to_a_server_goes_on_where_it_was_broken_off() {
     let server = Server::start(&behind);
     server.run(&home, &[&"append", &path, &"--session", &"live"]);
     assert_eq!(server.run(&home, &[&"cat", &"live"]), whole);
+}
+
+/// Runs both services with settings and flags of their own until health answers, and ends them. What they
+/// wrote to their log, line by line.
+fn log_of(home: &Home, flags: &[&dyn AsRef<OsStr>], settings: &[(&str, &str)]) -> Vec<String> {
+    // Where little is said, nobody hears which ports were chosen.
+    let ports = {
+        let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        held.map(|held| held.local_addr().unwrap().port())
+    };
+    let mut command = home.command(flags);
+    command.arg("up").envs(settings.iter().copied()).stderr(Stdio::null());
+    command.env("DATA_CHAIN_PORT", ports[0].to_string());
+    command.env("BLOCK_MANAGER_PORT", ports[1].to_string());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let reading = std::thread::spawn(move || lines.map(Result::unwrap).collect());
+    let begun = Instant::now();
+    while !answers(ports[0]) {
+        assert!(begun.elapsed() < Duration::from_secs(30) && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(terminated(&mut child).success());
+    reading.join().unwrap()
+}
+
+/// Tells both to end, and waits until they have; where they do not within what is documented, they are
+/// killed.
+fn terminated(child: &mut Child) -> ExitStatus {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let asked = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if asked.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("they go on after they were told to end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a data-chain is there, and has its folder open.
+fn answers(port: u16) -> bool {
+    let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+        let request = format!("GET /health HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok(line)
+    });
+    asked.is_ok_and(|line| line.starts_with("HTTP/1.1 200"))
+}
+
+#[test]
+fn both_services_log_as_json_or_quiet_as_they_are_told() {
+    let home = Home::new();
+    let as_text = ("LOG_FORMAT", "text");
+    let text = log_of(&home, &[], &[as_text]);
+    assert!(text.iter().any(|line| line.contains("started successfully")), "{text:?}");
+    assert!(text.iter().all(|line| !line.starts_with('{')), "{text:?}");
+
+    let json = log_of(&home, &[&"--json"], &[as_text]);
+    let events: Vec<Value> = json.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for service in ["Lucid Block Manager Service", "Lucid Data Chain Service"] {
+        for what in ["started successfully", "shutdown complete"] {
+            let said = format!("{service} {what}");
+            assert!(events.iter().any(|event| event["message"] == *said), "{said}: {json:?}");
+        }
+    }
+
+    // A remark of these settings is a warning, and stays.
+    let odd = [("DATA_CHAIN_ENCRYPTION_ENABLED", "false"), as_text];
+    let warning = "DATA_CHAIN_ENCRYPTION_ENABLED is off";
+    for flags in [&[&"--quiet" as &dyn AsRef<OsStr>][..], &[&"--quiet", &"--json"]] {
+        let quiet = log_of(&home, flags, &odd);
+        let (kept, rest): (Vec<_>, Vec<_>) = quiet.iter().partition(|line| line.contains(warning));
+        assert_eq!(kept.len(), 1, "{quiet:?}");
+        assert!(rest.iter().all(|line| !line.contains("INFO")), "{quiet:?}");
+        assert!(rest.iter().all(|line| !line.contains("successfully")), "{quiet:?}");
+        assert_eq!(kept[0].starts_with('{'), flags.len() == 2, "{quiet:?}");
+    }
+    // Who wants less still has less.
+    let silent = log_of(&home, &[&"--quiet"], &[odd[0], ("LOG_LEVEL", "ERROR")]);
+    assert_eq!(silent, Vec::<String>::new());
+
+    let wrong = home.command(&[&"--json", &"up"]).env("DATA_CHAIN_PORT", "x").output().unwrap();
+    let said: Value = serde_json::from_slice(&wrong.stderr).unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(said["error"].as_str().unwrap().contains("Invalid DATA_CHAIN_PORT value: x"), "{said}");
+}
+
+#[test]
+fn both_services_end_soon_while_a_folder_opens_and_beside_a_block_manager_that_hangs() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", noise(1, 100_000)));
+    // A key that nobody writes: the opening waits for it, and would for ever.
+    let key = home.at("key");
+    let owner = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &key, owner).unwrap();
+    let start = |setting: (&str, &OsStr)| {
+        let mut command = home.command(&[&"up"]);
+        command.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
+        command.env(setting.0, setting.1).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let mut child = start(("LUCID_MASTER_KEY_FILE", key.as_os_str()));
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let writer = loop {
+        assert!(child.try_wait().unwrap().is_none(), "they do not wait for the key");
+        let mut options = std::fs::OpenOptions::new();
+        match options.write(true).custom_flags(nonblocking).open(&key) {
+            Ok(writer) => break writer,
+            // Nobody reads it yet.
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    assert!(terminated(&mut child).success());
+    drop(writer);
+
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", hanging.local_addr().unwrap());
+    let mut child = start(("BLOCK_MANAGER_URL", url.as_ref()));
+    // Asked, and silent.
+    let (_asked, _) = hanging.accept().unwrap();
+    assert!(terminated(&mut child).success());
+    assert_eq!(home.done(&[&"cat", &"s", &"a"]).out, noise(1, 100_000));
+    home.assert_sound();
 }

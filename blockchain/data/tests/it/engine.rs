@@ -15,7 +15,7 @@ use lucid_api::v1::transactions::{
 };
 use lucid_core::block::Block;
 use lucid_core::bundle::Anchored;
-use lucid_core::record::BlockRecord;
+use lucid_core::record::{BlockRecord, Entry};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
@@ -34,6 +34,8 @@ struct Shared {
     blocks: Mutex<Vec<Block>>,
     is_down: AtomicBool,
     lies: AtomicBool,
+    /// Whether its blocks spell their time without a zone.
+    is_naive: AtomicBool,
     /// Why transactions fail when their block is made, if they do.
     fails: Mutex<Option<&'static str>>,
 }
@@ -46,6 +48,7 @@ impl Engine {
             blocks: Mutex::default(),
             is_down: AtomicBool::new(false),
             lies: AtomicBool::new(false),
+            is_naive: AtomicBool::new(false),
             fails: Mutex::default(),
         });
         let app = Router::new()
@@ -76,6 +79,11 @@ impl Engine {
     /// From now on its proofs name another block.
     pub fn lie(&self) {
         self.shared.lies.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on its blocks spell their time without a zone.
+    pub fn spell_no_zone(&self) {
+        self.shared.is_naive.store(true, Ordering::SeqCst);
     }
 
     /// From now on transactions are let in, and left out of their block.
@@ -121,7 +129,13 @@ async fn submit(
     if !fails && find(&blocks, transaction.id()).is_none() {
         let parent = blocks.last().map(|block| block.as_parent().unwrap());
         let now = Timestamp::from_micros(1_800_000_000_000_000);
-        let block = Block::build(parent.as_ref(), vec![transaction.clone()], now, &engine.key);
+        let held = vec![transaction.clone()];
+        let mut block = Block::build(parent.as_ref(), held, now, &engine.key);
+        if engine.is_naive.load(Ordering::SeqCst) {
+            block.timestamp = block.timestamp.trim_end_matches('Z').to_owned();
+            block.hash = block.computed_hash();
+            block.signature = Some(engine.key.sign(&Entry::of(&block).signing_message()));
+        }
         blocks.push(block);
     }
     let accepted = TransactionAccepted {

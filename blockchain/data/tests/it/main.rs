@@ -20,4 +20,5 @@ mod settings;
 mod starting;
 #[path = "../../../http/tests/strain/mod.rs"]
 mod strain;
+mod trouble;
 mod workers;

@@ -1,8 +1,10 @@
 //! The program itself, as a container starts and ends it.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use lucid_api::client::{ClientOptions, DataChainClient};
 
@@ -58,6 +60,24 @@ impl Drop for Process {
     }
 }
 
+/// Tells a program to end, and waits until it has; one that does not in time is killed.
+fn terminated(child: &mut Child, within: Duration) -> ExitStatus {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let asked = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if asked.elapsed() > within {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it goes on for over {within:?} after it was told to end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
@@ -93,12 +113,38 @@ fn beside_a_block_manager_that_hangs_it_ends_within_the_time_that_is_documented(
     let mut process = Process::start_as(program(folder.path()).env("BLOCK_MANAGER_URL", url));
     // Asked, and silent: the call goes on for as long as a call may.
     let (_asked, _) = hanging.accept().unwrap();
-    let began = std::time::Instant::now();
-    let pid = process.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert!(process.child.wait().unwrap().success());
-    assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
+    assert!(terminated(&mut process.child, Duration::from_secs(8)).success());
     assert!(folder.path().join("CLOSED").exists(), "the store was closed in order");
+}
+
+#[test]
+fn an_opening_that_waits_ends_soon_when_it_is_told_to_and_leaves_everything_to_the_next_start() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let content = noise(1, 300_000);
+    let process = Process::start(folder.path());
+    process.client().create_session(&named("s")).unwrap();
+    process.client().append("s", &Default::default(), content.clone()).unwrap();
+    drop(process);
+    // A key that nobody writes: the opening waits for it, and would for ever.
+    let key = elsewhere.path().join("root.key");
+    let owner = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &key, owner).unwrap();
+    let mut waiting = program(folder.path());
+    waiting.env("LUCID_MASTER_KEY_FILE", &key).stdout(Stdio::null());
+    let mut child = waiting.spawn().unwrap();
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let _writer = loop {
+        assert!(child.try_wait().unwrap().is_none(), "it does not wait for the key");
+        let mut options = std::fs::OpenOptions::new();
+        match options.write(true).custom_flags(nonblocking).open(&key) {
+            Ok(writer) => break writer,
+            // Nobody reads it yet.
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    assert!(terminated(&mut child, Duration::from_secs(10)).success());
+    let process = Process::start(folder.path());
+    assert_eq!(bytes(process.client().data("s", None)), content);
 }
 
 #[test]

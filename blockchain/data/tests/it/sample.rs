@@ -47,13 +47,18 @@ pub fn folder(files: &[(&[u8], &[u8])]) -> Folder {
         entries.push(Entry { offset, length, ..entry(path, Kind::File) });
     }
     entries.push(Entry { target: files[0].0.to_vec(), ..entry(b"zz-link", Kind::Symlink) });
+    Folder { content, pages: pages(&entries), entries }
+}
+
+/// The pages of a catalogue.
+pub fn pages(entries: &[Entry]) -> Vec<Vec<u8>> {
     let mut writer = PageWriter::new();
     let mut pages = Vec::new();
-    for entry in &entries {
+    for entry in entries {
         pages.extend(writer.push(&entry.key(), &entry.encode().unwrap()).unwrap());
     }
     pages.extend(writer.finish().unwrap());
-    Folder { content, entries, pages }
+    pages
 }
 
 fn entry(path: &[u8], kind: Kind) -> Entry {

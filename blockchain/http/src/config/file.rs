@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::{Environment, Mistake};
 
-/// A file's values under their dotted keys. A list has many, anything else one.
-pub(super) type Values = BTreeMap<String, Vec<String>>;
+/// A file's values under their dotted keys. A list has many, anything else one. A key without a value
+/// (null, or a section with nothing in it) has `None`: it sets nothing, and must be a known one.
+pub(super) type Values = BTreeMap<String, Option<Vec<String>>>;
 
 /// A file larger than this is not one of ours.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -70,7 +71,12 @@ fn flatten(
         }
     };
     match value {
-        Value::Null => {}
+        Value::Null => {
+            values.insert(key.to_owned(), None);
+        }
+        Value::Object(fields) if fields.is_empty() && !key.is_empty() => {
+            values.insert(key.to_owned(), None);
+        }
         Value::Object(fields) => {
             for (name, inner) in fields {
                 let key = if key.is_empty() { name } else { format!("{key}.{name}") };
@@ -79,11 +85,11 @@ fn flatten(
         }
         Value::Array(items) => {
             let items = items.into_iter().filter_map(&mut scalar).collect();
-            values.insert(key.to_owned(), items);
+            values.insert(key.to_owned(), Some(items));
         }
         other => {
             if let Some(text) = scalar(other) {
-                values.insert(key.to_owned(), vec![text]);
+                values.insert(key.to_owned(), Some(vec![text]));
             }
         }
     }

@@ -255,14 +255,23 @@ impl<'a> Settings<'a> {
             let values = self.environment.get(name).cloned().into_iter().collect();
             return Some(Found { values, source: name.clone() });
         }
-        let values = self.file.get(key.file)?.clone();
+        let values = self.file.get(key.file)?.clone()?;
         Some(Found { values, source: "file".to_owned() })
     }
 
     pub(super) fn finish(mut self) -> Result<(Vec<Effective>, Vec<String>), ConfigError> {
-        for key in self.file.keys().filter(|key| !self.known.contains(key.as_str())) {
-            let sentence = format!("unknown setting {key} in the configuration file");
-            self.mistakes.push(Mistake::Other(sentence));
+        for (key, values) in &self.file {
+            // A section whose settings are all commented out has no value itself.
+            let is_section = || {
+                let within = |known: &&str| {
+                    known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'))
+                };
+                values.is_none() && self.known.iter().any(within)
+            };
+            if !self.known.contains(key.as_str()) && !is_section() {
+                let sentence = format!("unknown setting {key} in the configuration file");
+                self.mistakes.push(Mistake::Other(sentence));
+            }
         }
         match self.mistakes.is_empty() {
             true => Ok((self.effective, self.warnings)),

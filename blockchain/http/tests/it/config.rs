@@ -106,6 +106,37 @@ fn every_mistake_is_reported_at_once() {
 }
 
 #[test]
+fn an_unknown_key_is_refused_by_name_whatever_it_is_given() {
+    for (file, name) in [
+        ("? colour\n", "colour"),
+        ("colour:\n", "colour"),
+        ("colour: ~\n", "colour"),
+        ("colour: {}\n", "colour"),
+        ("colour: []\n", "colour"),
+        ("colour:\n  tint:\n", "colour.tint"),
+        ("log:\n  tint:\n", "log.tint"),
+        ("log:\n  ? tint\n", "log.tint"),
+        ("log:\n  level: info\nlogs:\n", "logs"),
+        ("log:\n  level:\n    deep:\n", "log.level.deep"),
+    ] {
+        let said = mistakes(Some(file), &[]);
+        assert_eq!(
+            said,
+            format!("ERROR: unknown setting {name} in the configuration file"),
+            "{file}"
+        );
+    }
+    // What is known and has no value is not set; neither is a section with everything commented out.
+    for file in
+        ["port:\nlog:\n  level: ~\n", "? port\n? log\nchunks: {}\n", "log:\n  # level: info\n"]
+    {
+        let config = load_from(Some(file), &[]).unwrap().config;
+        assert_eq!((config.common.bind.port(), config.common.log.level), (8099, LogLevel::Info));
+        assert_eq!(config.size, 10, "{file}");
+    }
+}
+
+#[test]
 fn files_that_are_none_are_named() {
     for wrong in ["port: [", "just text", "port: 1\nport: 2"] {
         assert!(mistakes(Some(wrong), &[]).contains("configuration file"), "{wrong}");

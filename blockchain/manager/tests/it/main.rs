@@ -14,6 +14,7 @@ mod pool;
 mod program;
 mod row;
 mod service;
+mod starting;
 #[path = "../../../http/tests/strain/mod.rs"]
 mod strain;
 mod sync;

@@ -1,8 +1,25 @@
 //! What callers send in besides single transactions: batches, roots of sessions, wishes for a block.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use lucid_block_manager::app::App;
+use lucid_block_manager::clock::now;
+use lucid_block_manager::config::{Config, SERVICE};
+use lucid_block_manager::routes::routes;
+use lucid_block_manager::state::{Kind, Parts, over};
+use lucid_core::sign::SigningKey;
+use lucid_http::budget::{BODIES_BYTES, FREE_BYTES};
+use lucid_http::porch::Porch;
+use lucid_http::serve::{Listening, Shutdown};
+use lucid_store::crypt::Sealer;
+use lucid_store::disk::faulty::{Call, FaultyDisk};
+use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::index::memory::MemoryIndex;
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
-use crate::service::Server;
+use crate::service::{Server, ask};
 
 const LATER: &str = "3600";
 
@@ -129,6 +146,83 @@ async fn a_block_is_made_when_it_is_asked_for() {
     assert_eq!(post(&server, path, other).await.0, 409);
     assert_eq!(post(&server, path, json!({ "producer": "me" })).await.0, 422);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_was_made_is_named_where_there_is_no_memory_to_answer_with_it() {
+    let server = OverDisk::start().await;
+    // Replies that nobody reads hold all the memory, and one of them is the one that may go beyond.
+    let unread = [BODIES_BYTES + FREE_BYTES, 2 * FREE_BYTES].map(|bytes| vec![0; bytes]);
+    let [most, beyond] = unread.map(|bytes| server.app.until_sent(bytes));
+    let unread = (most.await.unwrap(), beyond.await.unwrap());
+    let hash = server.propose_unanswered().await;
+    drop(unread);
+    server.has_block(&hash).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_was_made_is_named_though_it_cannot_be_read_again() {
+    let server = OverDisk::start().await;
+    server.disk.refuse(Call::Read, "blocks/", Errno::IO, 0, usize::MAX);
+    let hash = server.propose_unanswered().await;
+    server.disk.repair();
+    server.has_block(&hash).await;
+}
+
+/// The routes over a disk that fails.
+struct OverDisk {
+    app: App,
+    disk: FaultyDisk,
+    base: String,
+}
+
+impl OverDisk {
+    async fn start() -> Self {
+        let disk = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
+        let parts = Parts {
+            disk: Arc::new(disk.clone()),
+            blocks: Arc::new(disk.clone()),
+            store: [7; 16],
+            sealer: Arc::new(Sealer::new(None)),
+            index: Arc::new(MemoryIndex::new()),
+            key: SigningKey::from_seed([3; 32]),
+            accept_loss: false,
+            block_file_bytes: 1 << 20,
+            kind: Kind::default(),
+        };
+        let shutdown = Shutdown::new();
+        let app = App::new(&shutdown, Duration::from_secs(3_600), 0);
+        app.set_opened(over(parts, now()).unwrap());
+        let config = Config::load(&Default::default(), None).unwrap().config;
+        let probed = app.clone();
+        let porch = Porch::new(SERVICE, &config.common, move || probed.report());
+        let router = porch.around(routes(app.clone()));
+        let listening = Listening::bind(SERVICE, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let base = format!("http://{}", listening.address());
+        // It ends with the runtime of its test.
+        tokio::spawn(async move { listening.serve(router, &shutdown).await });
+        Self { app, disk, base }
+    }
+
+    /// Proposes a block that is made and cannot be answered with. The hash that is said of it.
+    async fn propose_unanswered(&self) -> Value {
+        let mut large = transaction("large");
+        large["data"] = json!({ "filler": "x".repeat(4 * FREE_BYTES) });
+        let wish = json!({ "transactions": [large] }).to_string();
+        let (status, refused) =
+            ask(&self.base, "POST", "/api/v1/blocks/propose", Some(&wish)).await;
+        assert_eq!((status, &refused["code"]), (500, &"internal".into()), "{refused}");
+        let details = &refused["error"]["details"];
+        assert_eq!(details["index"], 0, "{refused}");
+        assert!(refused["detail"].as_str().unwrap().starts_with("block 0 was made"), "{refused}");
+        details["hash"].clone()
+    }
+
+    async fn has_block(&self, hash: &Value) {
+        let (status, block) = ask(&self.base, "GET", "/api/v1/blocks/0", None).await;
+        assert_eq!((status, &block["hash"]), (200, hash));
+        assert_eq!(block["transactions"][0]["id"], "large");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,12 +11,12 @@ use lucid_api::client::{BlockManagerClient, ClientOptions, Retry};
 use lucid_api::v1::transactions::TransactionStatus;
 use serde_json::Value;
 
-struct Program {
-    child: Child,
-    client: BlockManagerClient,
+pub struct Program {
+    pub child: Child,
+    pub client: BlockManagerClient,
 }
 
-fn command(folder: &Path) -> Command {
+pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lucid-block-manager"));
     command
         .env_clear()
@@ -28,7 +28,11 @@ fn command(folder: &Path) -> Command {
 }
 
 fn start(folder: &Path) -> Program {
-    let mut child = command(folder).stdout(Stdio::piped()).spawn().unwrap();
+    start_as(&mut command(folder))
+}
+
+pub fn start_as(command: &mut Command) -> Program {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let started = lines
         .by_ref()

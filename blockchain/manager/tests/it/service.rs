@@ -74,23 +74,7 @@ impl Server {
 
     /// What a program without our client sees: status and JSON.
     pub async fn raw(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
-        let (base, url) = (self.url(), format!("{}{path}", self.url()));
-        let (method, body) = (method.parse().unwrap(), body.map(str::to_owned));
-        tokio::task::spawn_blocking(move || {
-            // Chooses the provider of TLS, which every client needs.
-            BlockManagerClient::new(&base, ClientOptions::default()).unwrap();
-            let client = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]);
-            let mut request = client.build().unwrap().request(method, url);
-            if let Some(body) = body {
-                request = request.header("content-type", "application/json").body(body);
-            }
-            let reply = request.send().unwrap();
-            let status = reply.status().as_u16();
-            let text = reply.text().unwrap();
-            (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
-        })
-        .await
-        .unwrap()
+        ask(&self.url(), method, path, body).await
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
@@ -112,6 +96,27 @@ impl Server {
         }
         panic!("{id} was never chained");
     }
+}
+
+/// Asks a service at an address: status and JSON.
+pub async fn ask(base: &str, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+    let (base, url) = (base.to_owned(), format!("{base}{path}"));
+    let (method, body) = (method.parse().unwrap(), body.map(str::to_owned));
+    tokio::task::spawn_blocking(move || {
+        // Chooses the provider of TLS, which every client needs.
+        BlockManagerClient::new(&base, ClientOptions::default()).unwrap();
+        let client = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]);
+        let mut request = client.build().unwrap().request(method, url);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let reply = request.send().unwrap();
+        let status = reply.status().as_u16();
+        let text = reply.text().unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    })
+    .await
+    .unwrap()
 }
 
 pub fn anchor(n: u32) -> String {
@@ -465,6 +470,57 @@ async fn a_block_is_taken_when_it_follows_the_newest_and_breaks_no_rule() {
     server.chain(&anchor(1)).await;
     let (_, found) = server.get("/api/v1/transactions/a-1").await;
     assert_eq!(found["block_height"], 2);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_time_that_is_said_has_its_zone_though_the_block_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_sealing(folder.path(), "3600").await;
+    let root = "a".repeat(64);
+    let text = format!(
+        r#"{{"id":"x","type":"session_anchor","session_id":"s","merkle_root":"{root}","timestamp":"2026-01-01T00:00:00Z"}}"#
+    );
+    let transactions = vec![Transaction::parse(text.as_bytes()).unwrap()];
+    let mut block = Block::build(None, transactions, now(), &another());
+    (block.producer, block.signature) = (None, None);
+    block.timestamp = block.timestamp.trim_end_matches('Z').to_owned();
+    block.hash = block.computed_hash();
+    let (spelled, zoned) = (block.timestamp.clone(), format!("{}Z", block.timestamp));
+    let (status, taken) = server.raw("POST", "/api/v1/blocks", Some(&block.to_json_text())).await;
+    assert_eq!(status, 201, "{taken}");
+    let after = now();
+
+    let (_, stored) = server.get("/api/v1/blocks/0").await;
+    assert_eq!(stored["timestamp"], json!(spelled), "a block is what it is");
+    let (_, state) = server.get("/api/v1/transactions/x").await;
+    assert_eq!(state["confirmed_at"], json!(zoned), "{state}");
+    let (status, again) = server.raw("POST", "/api/v1/transactions", Some(&text)).await;
+    assert_eq!((status, &again["confirmation_time"]), (200, &json!(zoned)), "{again}");
+    let (_, anchored) = server.get("/api/v1/anchoring/session/s").await;
+    assert_eq!(anchored["confirmed_at"], json!(zoned), "{anchored}");
+    for path in ["/api/v1/chain/status", "/api/v1/blockchain/status", "/api/v1/blockchain/info"] {
+        let (_, status) = server.get(path).await;
+        assert_eq!(status["last_block_time"], json!(zoned), "{path}: {status}");
+    }
+    // When it was said, and not when the newest block was made.
+    let (_, info) = server.get("/api/v1/chain/info").await;
+    let updated = info["last_updated"].as_str().unwrap();
+    assert!(updated.ends_with('Z'), "{updated}");
+    let updated = lucid_core::time::Timestamp::parse(updated).unwrap();
+    assert!(after <= updated && updated <= now(), "{updated}");
+
+    // What a verdict says of a time is what the block spells, and how far before the clock that is.
+    block.timestamp = now().plus_seconds(-3_600).to_string().trim_end_matches('Z').to_owned();
+    block.hash = block.computed_hash();
+    let path = "/api/v1/blocks/validate?mode=historical";
+    let (_, verdict) = server.raw("POST", path, Some(&block.to_json_text())).await;
+    let results = verdict["results"].as_array().unwrap();
+    let found = results.iter().find(|result| result["rule"] == "timestamp").unwrap();
+    let details = &found["details"];
+    assert_eq!(details["block_time"], json!(block.timestamp), "{verdict}");
+    let difference = details["time_diff_seconds"].as_f64().unwrap();
+    assert!((-3_700.0..=-3_600.0).contains(&difference), "{verdict}");
     server.stop().await;
 }
 

@@ -31,6 +31,31 @@ fn a_sealed_session_is_anchored_by_itself() {
 }
 
 #[test]
+fn an_anchor_says_when_its_block_was_made_with_the_zone_that_the_block_may_lack() {
+    for is_naive in [false, true] {
+        let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
+        if is_naive {
+            engine.spell_no_zone();
+        }
+        let service = Service::start_with(folder.path(), &[("BLOCK_MANAGER_URL", &engine.url())]);
+        service.begin("s");
+        service.client.append("s", &Default::default(), b"bytes".to_vec()).unwrap();
+        service.client.seal("s", &Default::default()).unwrap();
+        service.wait_anchored("s");
+        assert_eq!(engine.blocks()[0].timestamp.ends_with('Z'), !is_naive);
+        let made = Value::from("2027-01-15T08:00:00.000000Z");
+        let read = |path: &str| -> Value {
+            serde_json::from_str(&service.get(path).text().unwrap()).unwrap()
+        };
+        let session = read("/api/v1/sessions/s");
+        assert_eq!(session["anchor"]["confirmed_at"], made, "{session}");
+        let anchor = read("/api/v1/sessions/s/anchor");
+        assert_eq!(anchor["confirmed_at"], made, "{anchor}");
+        assert!(anchor["submitted_at"].as_str().unwrap().ends_with('Z'), "{anchor}");
+    }
+}
+
+#[test]
 fn asking_for_an_anchor_seals_first_and_may_be_repeated() {
     let (folder, engine) = (tempfile::tempdir().unwrap(), Engine::start());
     let service = Service::start_with(folder.path(), &[("BLOCKCHAIN_ENGINE_URL", &engine.url())]);

@@ -5,8 +5,10 @@ use std::io::Read as _;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::files::{FileKind, FilesQuery, name_bytes};
 use lucid_api::v1::sessions::{Appendix, AppendixKind, CreateSession, Layout, SealSession};
+use lucid_core::catalogue::{AclEntry, AclTag, Hole};
+use serde_json::{Value, json};
 
-use crate::sample::{folder, noise};
+use crate::sample::{folder, noise, pages};
 use crate::service::{Service, bytes, named, problem};
 
 #[test]
@@ -78,6 +80,67 @@ fn an_archived_folder_is_listed_read_and_packed() {
         found += 1;
     }
     assert_eq!(found, tree.entries.len());
+}
+
+#[test]
+fn everything_that_is_kept_of_a_file_is_listed() {
+    let place = tempfile::tempdir().unwrap();
+    let service = Service::start(place.path());
+    let files: [(&[u8], &[u8]); 1] = [(b"a", &noise(1, 9_000))];
+    let mut tree = folder(&files);
+    let of =
+        |tag, permissions, id, name: &[u8]| AclEntry { tag, permissions, id, name: name.to_vec() };
+    let [access, default] = [6, 5].map(|permissions| {
+        vec![
+            of(AclTag::UserObj, 7, 0, b""),
+            of(AclTag::User, permissions, 1001, b"bob"),
+            of(AclTag::GroupObj, 4, 0, b""),
+            of(AclTag::Group, 4, 2001, b"\xff"),
+            of(AclTag::Mask, 6, 0, b""),
+            of(AclTag::Other, 0, 0, b""),
+        ]
+    });
+    let kept = &mut tree.entries[1];
+    kept.attributes = vec![
+        (b"user.\xffodd".to_vec(), b"\x00\x01".to_vec()),
+        (b"user.mime".to_vec(), b"text/plain".to_vec()),
+    ];
+    kept.attributes.sort();
+    (kept.owner_name, kept.group_name) = (b"ann".to_vec(), b"staff".to_vec());
+    kept.flags = Some(0x40);
+    kept.holes = vec![Hole { offset: 0, length: 4_096 }, Hole { offset: 5_000, length: 1_000 }];
+    (kept.access_acl, kept.default_acl) = (access, Vec::new());
+    tree.entries[0].default_acl = default;
+    tree.pages = pages(&tree.entries);
+    service.archive("s", &tree, 70_000);
+
+    let listed = service.get("/api/v1/sessions/s/files").text().unwrap();
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let [top, file, ..] = listed["items"].as_array().unwrap().as_slice() else {
+        panic!("{listed}")
+    };
+    let names = |entry: &Value| (entry["user_name"].clone(), entry["group_name"].clone());
+    assert_eq!(names(file), (json!("ann"), json!("staff")));
+    assert_eq!(names(top), (Value::Null, Value::Null));
+    let attributes = json!([
+        { "name": "user.mime", "value_base64": "dGV4dC9wbGFpbg==" },
+        { "name": "user.\u{fffd}odd", "name_base64": "dXNlci7/b2Rk", "value_base64": "AAE=" },
+    ]);
+    assert_eq!(file["attributes"], attributes);
+    assert_eq!((&file["flags"], &file["hole_bytes"]), (&json!(0x40), &json!(5_096)));
+    assert_eq!((&top["flags"], &top["attributes"]), (&Value::Null, &json!([])));
+    let acl = |permissions: u8| {
+        json!([
+            { "tag": "user", "permissions": 7, "id": null, "name": null },
+            { "tag": "user", "permissions": permissions, "id": 1001, "name": "bob" },
+            { "tag": "group", "permissions": 4, "id": null, "name": null },
+            { "tag": "group", "permissions": 4, "id": 2001, "name": "\u{fffd}", "name_base64": "/w==" },
+            { "tag": "mask", "permissions": 6, "id": null, "name": null },
+            { "tag": "other", "permissions": 0, "id": null, "name": null },
+        ])
+    };
+    assert_eq!((&file["access_acl"], &file["default_acl"]), (&acl(6), &json!([])));
+    assert_eq!((&top["access_acl"], &top["default_acl"]), (&json!([]), &acl(5)));
 }
 
 /// A tar that ended as a whole one would hide what is missing in it, and a reply that has begun cannot say so.

@@ -8,7 +8,7 @@ use lucid_api::v1::sessions::{
     AddReferences, CreateSession, Cutting, CuttingMode, Reference, SealSession, SessionStatus,
     SessionsQuery,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::engine::Engine;
 use crate::sample::{id, noise};
@@ -74,6 +74,39 @@ fn what_may_be_left_out_may_be_left_out_whole() {
         let (status, ..) = problem(service.post(path, json!([])));
         assert_eq!(status, 422, "{path}");
     }
+}
+
+#[test]
+fn what_could_mean_two_things_is_refused_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    let named = r#"{"session_id":"t","metadata":{"a":"1","a":"2"}}"#;
+    let chunk = r#"{"data":"YQ==","session_id":"t","metadata":{"a":1,"a":2}}"#;
+    for (path, body) in [
+        ("/api/v1/sessions", "[]"),
+        ("/api/v1/sessions", "[3]"),
+        ("/api/v1/sessions", named),
+        ("/api/v1/sessions", r#"{"session_id":"t","session_id":"u"}"#),
+        ("/api/v1/sessions/s/references", "[0, []]"),
+        ("/api/v1/chunks", r#"["YQ=="]"#),
+        ("/api/v1/chunks", chunk),
+        ("/api/v1/chunks/missing", "[[]]"),
+    ] {
+        let request =
+            service.http.post(service.url(path)).header("content-type", "application/json");
+        let (status, code, document) = problem(request.body(body).send().unwrap());
+        assert_eq!((status, code.as_str()), (422, "invalid"), "{path} {body}: {document}");
+    }
+    let request = service.http.post(service.url("/api/v1/sessions/s/append"));
+    let request = request.header("content-type", "application/octet-stream");
+    let request = request.header("upload-offset", 0).header("upload-offset", 9);
+    let (status, ..) = problem(request.body("abc").send().unwrap());
+    assert_eq!(status, 400);
+    assert_eq!(service.client.upload_offset("s").unwrap(), 0);
+    let status: Value =
+        serde_json::from_str(&service.get("/api/v1/status").text().unwrap()).unwrap();
+    assert_eq!((&status["total_sessions"], &status["unique_chunks"]), (&1.into(), &0.into()));
 }
 
 #[test]
@@ -254,8 +287,8 @@ fn a_restart_keeps_everything() {
     assert_eq!(service.client.upload_offset("s").unwrap(), 200_000);
     assert_eq!(bytes(service.client.data("s", None)), content);
     let after = service.get("/api/v1/status").text().unwrap();
-    let counts = |text: &str| -> Vec<serde_json::Value> {
-        let status: serde_json::Value = serde_json::from_str(text).unwrap();
+    let counts = |text: &str| -> Vec<Value> {
+        let status: Value = serde_json::from_str(text).unwrap();
         ["total_sessions", "chunk_references", "session_bytes"]
             .map(|name| status[name].clone())
             .to_vec()
