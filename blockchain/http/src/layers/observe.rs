@@ -1,5 +1,5 @@
 //! A name for every request, one log line, its figures, and the form of its failure. Invariants:
-//! no reply leaves that is in memory whole and not counted, and reply of 400 or more that is not a
+//! no reply leaves that is in memory whole and not counted, and every reply of 400 or more that is not a
 //! document already leaves as a problem document, with the id that the log has.
 
 use std::hash::{BuildHasher as _, RandomState};

@@ -113,12 +113,12 @@ async fn refusing_early() -> Reply<()> {
 /// Sends a little now and then, for longer than any reply that lies in memory may take.
 async fn lasting() -> Response {
     let (sender, body) = stream::download();
-    tokio::spawn(async move {
+    tokio::task::spawn_blocking(move || {
         for _ in 0..20 {
-            tokio::time::sleep(GRACE / 4).await;
-            sender.send(Bytes::from_static(CONTENT)).await.unwrap();
+            std::thread::sleep(GRACE / 4);
+            sender.blocking_send(Bytes::from_static(CONTENT)).unwrap();
         }
-        sender.finish().await
+        sender.finish();
     });
     Response::new(body)
 }
