@@ -115,7 +115,7 @@ codes! {
         "release it first";
     /// More bytes or items than a request may have.
     TooLarge = 413 "too_large", "too large", "too_large",
-        "send it in smaller parts";
+        "send it in smaller parts, or what `detail` says";
     /// The media type is not one that is read here.
     Unsupported = 415 "unsupported", "the media type is not supported", "unsupported",
         "send the media type, and without the encoding, that `detail` names";

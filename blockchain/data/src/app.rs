@@ -44,7 +44,7 @@ pub const LARGE_MAX: usize = 8;
 /// Downloads that are read at once. One whose caller does not take what is read waits without a thread.
 pub const READING_MAX: usize = 32;
 /// Small ones, which do not wait behind large ones.
-pub const SMALL_MAX: usize = 16;
+pub const SMALL_MAX: usize = 64;
 /// Downloads up to so many bytes are small.
 pub const SMALL_BYTES: u64 = 256 << 10;
 /// Tar streams at once. They cannot be left off and gone on with, so each keeps a thread while its caller

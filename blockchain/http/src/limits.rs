@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use lucid_api::problem::ErrorCode;
+use tower::ServiceBuilder;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::budget::{Budget, keeping};
@@ -124,7 +125,7 @@ impl Limits {
             Body::Whole { bytes, .. } => DefaultBodyLimit::max(bytes),
             Body::Streamed => DefaultBodyLimit::disable(),
         };
-        routes.layer(body).layer(from_fn_with_state(self, within))
+        routes.layer(ServiceBuilder::new().layer(from_fn_with_state(self, within)).layer(body))
     }
 }
 

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Extension, Router};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutBody};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::budget::Budget;
@@ -96,25 +98,27 @@ impl Porch {
             Cors::Anyone | Cors::Listed(_) => "cross-origin",
         };
         let observer = Observer { service: self.service, replies: Replies::new(self.replies) };
-        let app = routes
-            .merge(docs::routes(self.service, openapi))
-            .merge(telemetry::routes())
-            // A route that was not given limits has the ordinary one.
-            .layer(DefaultBodyLimit::max(Limits::ORDINARY.body_bytes()))
-            .layer(Extension(self.bodies))
-            .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn_with_state(Gate::new(self.concurrent_requests), admit))
-            .layer(RequestBodyTimeoutLayer::new(IDLE))
-            .layer(from_fn(wording))
-            .layer(cors)
-            .layer(from_fn_with_state(self.callers, callers))
-            .layer(unless_said(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        // One stack, because a router boxes every layer that it is given by itself. The outermost is first.
+        let layers = ServiceBuilder::new()
+            .layer(from_fn_with_state(observer, observe))
             // Replies hold content: no browser or proxy keeps it, frames it, runs it, or lends it
             // to another site.
-            .layer(unless_said(CACHE_CONTROL, "no-store"))
-            .layer(unless_said(CONTENT_SECURITY_POLICY, NOTHING))
             .layer(unless_said(CORP, corp))
-            .layer(from_fn_with_state(observer, observe));
+            .layer(unless_said(CONTENT_SECURITY_POLICY, NOTHING))
+            .layer(unless_said(CACHE_CONTROL, "no-store"))
+            .layer(unless_said(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .layer(from_fn_with_state(Arc::new(self.callers), callers))
+            .layer(cors)
+            .layer(from_fn(wording))
+            .layer(RequestBodyTimeoutLayer::new(IDLE))
+            .map_request(|request: Request<TimeoutBody<Body>>| request.map(Body::new))
+            .layer(from_fn_with_state(Gate::new(self.concurrent_requests), admit))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(Extension(self.bodies))
+            // A route that was not given limits has the ordinary one.
+            .layer(DefaultBodyLimit::max(Limits::ORDINARY.body_bytes()));
+        let app = routes.merge(docs::routes(self.service, openapi)).merge(telemetry::routes());
+        let app = app.layer(layers);
         Router::new().fallback_service(Tidy::new(app, self.alias))
     }
 }

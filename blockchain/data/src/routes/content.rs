@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -35,7 +35,8 @@ use crate::ops::read_session::{StoredSession, read_range};
 pub const BYTES: &str = "application/octet-stream";
 /// Longer pieces are handed over in parts.
 const PIECE_BYTES: usize = 1 << 20;
-/// A caller that takes nothing for so long is waited for without a thread.
+/// A caller that keeps a thread waiting for so long, and for as long again with each [`PIECE_BYTES`] that it
+/// takes, is waited for without a thread.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Where a reading thread puts its bytes.
@@ -50,6 +51,8 @@ pub struct Outlet {
     /// Whether reading can be left off, and whether it was.
     pauses: bool,
     paused: bool,
+    /// How long the caller may still keep the thread waiting.
+    patience: Duration,
     /// Told once, as soon as it is known that there is something to send.
     begun: Option<oneshot::Sender<Result<(), OpError>>>,
 }
@@ -124,10 +127,19 @@ impl Outlet {
         if !self.pauses {
             return self.sender.blocking_send(piece).map_err(|_| OpError::Abandoned);
         }
-        self.sender.offer(piece, PATIENCE).map_err(|not_taken| {
+        let (earned, begun) = (Self::earned(piece.len()), Instant::now());
+        let taken = self.sender.offer(piece, self.patience);
+        // A caller that takes a little now and then wears it out, too.
+        self.patience = (self.patience.saturating_sub(begun.elapsed()) + earned).min(PATIENCE);
+        taken.map_err(|not_taken| {
             self.paused = not_taken != NotTaken::Gone;
             OpError::Abandoned
         })
+    }
+
+    /// Patience for so many bytes that are taken.
+    fn earned(bytes: usize) -> Duration {
+        PATIENCE.mul_f64(bytes as f64 / PIECE_BYTES as f64)
     }
 
     /// Whether somebody still had to be told.
@@ -185,8 +197,16 @@ async fn begin(
     let (begun, begins) = oneshot::channel();
     let replies = app.downloads.clone();
     let pauses = again.is_some();
-    let outlet =
-        Outlet { sender, replies, at: 0, over: 0, pauses, paused: false, begun: Some(begun) };
+    let outlet = Outlet {
+        sender,
+        replies,
+        at: 0,
+        over: 0,
+        pauses,
+        paused: false,
+        patience: PATIENCE,
+        begun: Some(begun),
+    };
     read_on(Reading { app, again, read: Arc::new(read) }, place, outlet);
     match begins.await {
         Ok(outcome) => outcome?,
@@ -213,6 +233,7 @@ where
     tokio::task::spawn_blocking(move || {
         let _within = span.entered();
         let from = outlet.at;
+        outlet.patience = PATIENCE;
         let outcome = (reading.read)(&reading.app, from, &mut outlet);
         drop(place);
         match (std::mem::take(&mut outlet.paused), reading.again.clone()) {
@@ -284,4 +305,53 @@ pub async fn get_data(
         read_range(&source, range, |bytes| outlet.give(bytes))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+
+    use axum::body::HttpBody as _;
+
+    use super::*;
+
+    /// How much is given of what never ends until the thread is let go, to a caller that takes a piece of so
+    /// many bytes and then waits so long.
+    async fn given_until_paused(piece: usize, pause: Duration) -> u64 {
+        let (sender, mut body) = download();
+        let replies = Budget::new(64 << 20);
+        let mut outlet = Outlet {
+            sender,
+            replies,
+            at: 0,
+            over: 0,
+            pauses: true,
+            paused: false,
+            patience: PATIENCE,
+            begun: None,
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            while outlet.at < 64 << 20 && outlet.give(&vec![0; piece]).is_ok() {}
+            outlet.at
+        });
+        let taking = async {
+            while poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some_and(|f| f.is_ok())
+            {
+                tokio::time::sleep(pause).await;
+            }
+        };
+        tokio::select! {
+            at = reading => at.unwrap(),
+            () = taking => panic!("the download ended first"),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_trickles_does_not_keep_a_thread() {
+        let trickled = given_until_paused(16 << 10, PATIENCE / 2).await;
+        assert!(trickled <= 10 * (16 << 10), "{trickled}");
+        let read_on = given_until_paused(PIECE_BYTES, PATIENCE / 10).await;
+        assert_eq!(read_on, 64 << 20);
+    }
 }

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
@@ -95,7 +96,7 @@ pub(crate) struct Callers {
 }
 
 pub(crate) async fn callers(
-    State(callers): State<Callers>,
+    State(callers): State<Arc<Callers>>,
     request: Request,
     next: Next,
 ) -> Response {
