@@ -143,7 +143,11 @@ async fn upload(mut upload: Upload) -> Reply<String> {
 
 async fn broken_off() -> Response {
     let (sender, body) = stream::download();
-    tokio::task::spawn_blocking(move || sender.blocking_send(Bytes::from_static(b"half")));
+    tokio::task::spawn_blocking(move || {
+        sender.blocking_send(Bytes::from_static(b"half")).unwrap();
+        // What breaks off before the head is on its way is no reply at all.
+        std::thread::sleep(Duration::from_millis(100));
+    });
     Response::new(body)
 }
 
