@@ -65,6 +65,11 @@ impl Anchoring {
         self.engine.is_none()
     }
 
+    /// What anchors sessions, and tells what time it is in the chain.
+    pub fn engine(&self) -> Option<Arc<dyn AnchorEngine>> {
+        self.engine.clone()
+    }
+
     /// Says that an anchor waits.
     pub fn wake(&self) {
         self.wake.notify_one();

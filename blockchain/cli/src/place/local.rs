@@ -41,7 +41,7 @@ use lucid_data_chain::jobs::{Jobs, Kind};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::append_stream::{Piece, append_stream};
-use lucid_data_chain::ops::collect_garbage::{GarbageRequest, collect_garbage};
+use lucid_data_chain::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::deliver_anchors::{anchor_text, deliver_anchors};
 use lucid_data_chain::ops::hold_session::{hold_session, release_session};
@@ -519,11 +519,22 @@ impl Place for Local {
             dry_run: wanted.dry_run,
             confirm: wanted.confirm,
         };
+        // Only ages are asked of the chain.
+        let chain = (request.keep_days > 0 && !request.dry_run)
+            .then(|| self.chain(true))
+            .transpose()
+            .context("sessions have the age that the chain gives them, and that cannot be opened")?;
+        let engine = chain.as_ref().map(|chain| Embedded { chain });
+        let engine = engine.as_ref().map(|engine| engine as &dyn AnchorEngine);
+        let mut watch = |stage: Stage, done, total| {
+            progress(stage.as_str(), done, total);
+            true
+        };
         let garbage =
-            collect_garbage(vault, locks, key, self.now, &request, &mut |stage, done, total| {
-                progress(stage.as_str(), done, total);
-                true
-            })?;
+            collect_garbage(vault, locks, key, self.now, engine, &request, &mut watch)?;
+        if let Some(chain) = chain {
+            chain.close()?;
+        }
         Ok(reply::garbage(&garbage, wanted.dry_run))
     }
 

@@ -51,7 +51,9 @@ pub fn collect_now(
         }
         goes_on
     };
-    let outcome = collect_garbage(vault, locks, key, clock::now(), &request, &mut watch);
+    let engine = app.anchoring.engine();
+    let outcome =
+        collect_garbage(vault, locks, key, clock::now(), engine.as_deref(), &request, &mut watch);
     if matches!(&outcome, Ok(garbage) if garbage.expired.retention > 0) {
         app.anchoring.wake();
     }

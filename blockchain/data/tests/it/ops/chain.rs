@@ -2,7 +2,8 @@
 //! it, and none other is handed anything.
 
 use lucid_core::block::Block;
-use lucid_core::bundle::Anchored as Proof;
+use lucid_core::block_merkle::path;
+use lucid_core::bundle::{Anchored as Proof, Producer};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::BlockRecord;
@@ -28,18 +29,32 @@ pub struct Chain {
     blocks: Mutex<Vec<Block>>,
     /// Heights of blocks that cannot be read.
     damaged: Mutex<Vec<u64>>,
+    /// The clock of whoever makes its blocks.
+    clock: Mutex<Timestamp>,
 }
 
 impl Chain {
     pub fn new(seed: u8) -> Self {
         let key = SigningKey::from_seed([seed; 32]);
-        Self { key, blocks: Mutex::default(), damaged: Mutex::default() }
+        let clock = Mutex::new(Timestamp::from_micros(1_800_000_000_000_000));
+        Self { key, blocks: Mutex::default(), damaged: Mutex::default(), clock }
+    }
+
+    /// One whose clock tells this.
+    pub fn at(seed: u8, now: Timestamp) -> Self {
+        let chain = Self::new(seed);
+        chain.set_clock(now);
+        chain
+    }
+
+    pub fn set_clock(&self, now: Timestamp) {
+        *self.clock.lock() = now;
     }
 
     /// An older copy of it.
     fn until(&self, height: usize) -> Self {
         let blocks = self.blocks.lock()[..height].to_vec();
-        Self { key: self.key.clone(), blocks: Mutex::new(blocks), damaged: Mutex::default() }
+        Self { blocks: Mutex::new(blocks), key: self.key.clone(), ..Self::new(0) }
     }
 
     pub fn height(&self) -> usize {
@@ -51,7 +66,7 @@ impl AnchorEngine for Chain {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
         let mut blocks = self.blocks.lock();
         let parent = blocks.last().map(|block| block.as_parent().unwrap());
-        let now = Timestamp::from_micros(1_800_000_000_000_000);
+        let now = *self.clock.lock();
         let transaction = Transaction::parse(text.as_bytes()).unwrap();
         let block = Block::build(parent.as_ref(), vec![transaction], now, &self.key);
         blocks.push(block);
@@ -77,8 +92,26 @@ impl AnchorEngine for Chain {
         Ok(found.map(|block| Confirmed {
             block_index: block.index,
             block_hash: block.hash,
-            proof: Proof::of(&BlockRecord::of(block), id).unwrap(),
+            proof: proof_of(block, id),
         }))
+    }
+}
+
+/// The way from any transaction to its block, not only from one that is kept for ever.
+fn proof_of(block: &Block, id: &str) -> Proof {
+    let record = BlockRecord::of(block);
+    let position = block.transactions.iter().position(|held| held.id() == id).unwrap();
+    let hashes: Vec<_> = block.transactions.iter().map(Transaction::hash).collect();
+    Proof {
+        transaction: block.transactions[position].text().to_owned(),
+        position: position as u32,
+        count: hashes.len() as u32,
+        path: path(&hashes, position).unwrap(),
+        entry: record.entry.text(),
+        producer: record
+            .producer
+            .zip(record.signature)
+            .map(|(key, signature)| Producer { key, signature }),
     }
 }
 
@@ -88,7 +121,7 @@ fn sealed(store: &Store, session: &str) {
     store.seal(&id);
 }
 
-fn deliver(store: &Store, chain: &Chain) -> Delivered {
+pub fn deliver(store: &Store, chain: &Chain) -> Delivered {
     deliver_anchors(&store.vault, &store.key.public(), chain).unwrap()
 }
 
