@@ -7,6 +7,7 @@ mod archive;
 mod cat;
 mod chain;
 mod check_proof;
+mod doctor;
 mod gc;
 mod hold;
 mod keys;
@@ -204,6 +205,8 @@ enum Verb {
     Reindex(reindex::Reindex),
     /// Look at the chain of blocks, judge it, take blocks in and give them out.
     Chain(chain::Chain),
+    /// Say what keeps a folder from its work is in order, as an operator alone can.
+    Doctor(doctor::Doctor),
     /// Run data-chain and block-manager.
     Up(up::Up),
 }
@@ -234,6 +237,7 @@ impl Verb {
             | Self::Gc(_)
             | Self::Optimise(_)
             | Self::Reindex(_)
+            | Self::Doctor(_)
             | Self::Up(_) => false,
         }
     }
@@ -270,7 +274,7 @@ impl Arguments {
                 Some("the key that is put back is in the file that is named")
             }
             // These say that they need one.
-            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) => None,
+            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) | Verb::Doctor(_) => None,
             _ => self.home.server.as_ref().map(|_| "the server has its own"),
         }
     }
@@ -343,6 +347,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Scrub(verb) => verb.run(home, output),
         Verb::Reindex(verb) => verb.run(home, output),
         Verb::Chain(verb) => verb.run(home, output),
+        Verb::Doctor(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }
 }

@@ -21,6 +21,7 @@
 //! ```
 
 pub mod admissions;
+pub mod anew;
 pub mod app;
 pub mod clock;
 pub mod config;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lucid_core::digest::BlockHash;
+use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::sign::{Producers, PublicKey, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_store::chain::elsewhere::BlocksElsewhere;
@@ -28,6 +29,7 @@ use parking_lot::Mutex;
 use crate::admissions::Admissions;
 use crate::facts::{self, Fact, Facts, Role};
 use crate::ops::settle_pool::settle_pool;
+use crate::ops::validate_block::parent_at;
 use crate::staging::Staging;
 
 /// How a block-manager's folder is to be opened.
@@ -261,6 +263,33 @@ pub fn promote(root: &Path, options: &Options, now: Timestamp) -> Result<Promote
     Ok(Promoted { tip, dropped, key })
 }
 
+/// What was doubted of a clock that is accepted now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptedClock {
+    /// The time of the newest block; `None` for an empty chain.
+    pub tip: Option<Timestamp>,
+    /// Whether blocks can be made by it: none can while the newest one is over an hour ahead.
+    pub seals: bool,
+}
+
+/// Notes that the clock is right, on the word of whoever calls, in a folder that nobody may be running.
+/// From then on it is doubted only if it runs far ahead of that.
+pub fn accept_clock(
+    root: &Path,
+    options: &Options,
+    now: Timestamp,
+) -> Result<AcceptedClock, OpenError> {
+    let opened = open(root, &Options { create: false, ..options.clone() }, now)?;
+    let tip = match opened.chain.tip()? {
+        Some(tip) => parent_at(opened.chain.as_ref(), tip.height)?.map(|parent| parent.time),
+        None => None,
+    };
+    facts::commit(&opened.vault, &[Fact::ClockAccepted { at: now }])?;
+    opened.close()?;
+    let ahead = now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS);
+    Ok(AcceptedClock { tip, seals: tip.is_none_or(|tip| tip < ahead) })
+}
+
 /// Throws the index away, even one that cannot be opened, and builds it from the log and the blocks.
 pub fn reindex(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
     let folder = DataFolder::open(root, &folder_options(options, now))?;
@@ -268,7 +297,7 @@ pub fn reindex(root: &Path, options: &Options, now: Timestamp) -> Result<Opened,
     from_folder(folder, options, now)
 }
 
-fn folder_options(options: &Options, now: Timestamp) -> folder::Options {
+pub(crate) fn folder_options(options: &Options, now: Timestamp) -> folder::Options {
     folder::Options {
         service: "block-manager",
         signing_key: "block",

@@ -256,6 +256,33 @@ pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
 /// After so long a wrong clock is looked at again.
 pub const CLOCK_AGAIN: Duration = Duration::from_secs(10);
 
+/// Gives a store that is to be made at `new` the key by which that at `root` signs. Whatever is at `new` was
+/// promised to nobody.
+pub fn bequeath(root: &Path, new: &Path, options: &Options) -> Result<(), StoreError> {
+    let mut damage = Vec::new();
+    let name = format!("{}.key", options.signing_key);
+    let key = read_key(&RealDisk::new(root), &name, "ed25519", &mut damage)?;
+    if let Err(error) = std::fs::remove_dir_all(new)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(StoreError::io(format!("removing {}", new.display()))(error));
+    }
+    make_folder(new).map_err(|error| StoreError::unwritable(new, error))?;
+    let disk = RealDisk::new(new);
+    disk.create_folder(KEYS).map_err(StoreError::io("making a new store"))?;
+    write_key(&disk, &name, "ed25519", &key)
+}
+
+/// Lets two folders side by side change places, in one step that is durable on return.
+pub fn exchange(one: &Path, other: &Path) -> Result<(), StoreError> {
+    let context = || format!("exchanging {} and {}", one.display(), other.display());
+    let flags = rustix::fs::RenameFlags::EXCHANGE;
+    rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, flags)
+        .map_err(|error| StoreError::io(context())(error.into()))?;
+    let above = one.parent().unwrap_or(one);
+    File::open(above).and_then(|above| above.sync_all()).map_err(StoreError::io(context()))
+}
+
 fn no_store(root: &Path) -> StoreError {
     StoreError::Folder(format!(
         "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
