@@ -39,6 +39,7 @@ use lucid_api::address::Address;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
+use lucid_store::clock::Clock;
 use lucid_store::folder::Passphrase;
 use lucid_store::folder::keys::{OpensWith, opens_with};
 
@@ -372,11 +373,8 @@ fn fits(they_do: bool, sentence: &str) -> Result<(), WrongUse> {
 }
 
 /// What time it is: the one place where the command line asks.
-#[expect(clippy::disallowed_methods, reason = "every op is handed the time from here")]
 pub(crate) fn now() -> Timestamp {
-    let since =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    Clock::system().now()
 }
 
 /// Opens whatever holds the sessions that are there. Damage that is come upon is said before anything

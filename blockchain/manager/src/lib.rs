@@ -23,7 +23,6 @@
 pub mod admissions;
 pub mod anew;
 pub mod app;
-pub mod clock;
 pub mod config;
 pub mod facts;
 pub mod follower;

@@ -11,11 +11,11 @@ use lucid_api::client::ClientError;
 use lucid_core::digest::BlockHash;
 use lucid_http::porch::Porch;
 use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
+use lucid_store::clock::Clock;
 use lucid_store::folder::{CLOCK_AGAIN, clock_fault};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
-use crate::clock::now;
 use crate::config::{Config, SERVICE};
 use crate::facts::Role;
 use crate::follower::Follower;
@@ -85,9 +85,10 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let serving = tokio::spawn(async move { listening.serve(router, &until).await });
 
     let (root, options) = (config.common.data_dir.clone(), config.options());
+    let clock = config.clock.clone();
     let opening = async {
-        right_clock(&root, &app, shutdown).await?;
-        let open = tokio::task::spawn_blocking(move || state::open(&root, &options, now()));
+        right_clock(&root, &app, &clock, shutdown).await?;
+        let open = tokio::task::spawn_blocking(move || state::open(&root, &options, clock.now()));
         tokio::select! {
             opened = open => Ok(opened??),
             // Whatever it is at is nothing that a crash could not end.
@@ -144,9 +145,14 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
 }
 
 /// Waits until the clock is right, as far as what is stored tells. Meanwhile health says why.
-async fn right_clock(root: &Path, app: &App, shutdown: &Shutdown) -> Result<(), StartError> {
+async fn right_clock(
+    root: &Path,
+    app: &App,
+    clock: &Clock,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
     let mut is_said = false;
-    while let Some(why) = clock_fault(root, now().as_micros()) {
+    while let Some(why) = clock_fault(root, clock.now().as_micros()) {
         if !std::mem::replace(&mut is_said, true) {
             tracing::warn!("{why}");
         }

@@ -15,6 +15,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::sign::{Producers, PublicKey, SigningKey};
 use lucid_core::time::Timestamp;
+use lucid_store::clock::Clock;
 use lucid_store::chain::elsewhere::BlocksElsewhere;
 use lucid_store::chain::files::FILE_BYTES_MAX;
 use lucid_store::chain::{ChainFiles, ChainParts, ChainStore, Tip};
@@ -53,6 +54,8 @@ pub struct Options {
     pub block_file_bytes: u64,
     /// What it is to be, and whose chain it is to keep.
     pub kind: Kind,
+    /// What tells the time while it is open.
+    pub clock: Clock,
 }
 
 /// What a block-manager is told to be. What is not said is as it is written down, or not asked.
@@ -78,6 +81,7 @@ impl Default for Options {
             accept_loss: false,
             block_file_bytes: FILE_BYTES_MAX,
             kind: Kind::default(),
+            clock: Clock::system(),
         }
     }
 }
@@ -191,6 +195,8 @@ pub struct Opened {
     pub sealing: Mutex<()>,
     /// When it was opened.
     pub opened_at: Timestamp,
+    /// What tells the time.
+    pub clock: Clock,
     // The folder's lock goes last.
     folder: Option<DataFolder>,
 }
@@ -341,7 +347,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
         over(parts, now)
     };
     let opened = folder.join(join, OpenError::store)?;
-    Ok(Opened { folder: Some(folder), ..opened })
+    Ok(Opened { folder: Some(folder), clock: options.clock.clone(), ..opened })
 }
 
 /// Joins drawers and recovers what is in them.
@@ -396,6 +402,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         admissions: Admissions::new(),
         sealing: Mutex::new(()),
         opened_at: now,
+        clock: Clock::system(),
         folder: None,
     })
 }

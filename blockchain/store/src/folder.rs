@@ -17,9 +17,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use lucid_core::time::Timestamp;
 use rustix::fs::{FlockOperation, OFlags};
 use zeroize::Zeroizing;
 
+use crate::clock::fault_before_1970;
 use crate::crypt::{Sealer, Secret, random};
 use crate::disk::real::{self, RealDisk};
 use crate::disk::{self, Disk};
@@ -231,9 +233,13 @@ pub fn store_around(path: &Path) -> Option<PathBuf> {
 /// A clock that is further back than this is wrong.
 const CLOCK_BACK_MICROS: i64 = 3_600_000_000;
 
-/// Why the clock cannot be right, if so: what is stored was written over an hour after `now`, in
-/// microseconds since 1970. Nobody should write then: what is written would be older than what is there.
+/// Why the clock cannot be right, if so: it is before 1970, or what is stored was written over an hour after
+/// `now`, in microseconds since 1970. Nobody should write then: what is written would be older than what is
+/// there.
 pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
+    if let Some(why) = fault_before_1970(Timestamp::from_micros(now)) {
+        return Some(format!("{why}; it is looked at again every {} s", CLOCK_AGAIN.as_secs()));
+    }
     let newest = std::fs::read_dir(root.join(crate::log::FOLDER)).ok()?.filter_map(|entry| {
         let entry = entry.ok()?;
         let since = entry.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH);

@@ -15,7 +15,7 @@ use crate::jobs::Kind;
 use crate::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
 use crate::ops::optimise::optimise;
 use crate::ops::{Clash, OpError};
-use crate::{Opened, clock, reply};
+use crate::{Opened, reply};
 
 /// Work goes on for so long before it looks whether others wait.
 const STEP: Duration = Duration::from_millis(20);
@@ -53,7 +53,7 @@ pub fn collect_now(
     };
     let engine = app.anchoring.engine();
     let outcome =
-        collect_garbage(vault, locks, key, clock::now(), engine.as_deref(), &request, &mut watch);
+        collect_garbage(vault, locks, key, app.clock.now(), engine.as_deref(), &request, &mut watch);
     if matches!(&outcome, Ok(garbage) if garbage.expired.retention > 0) {
         app.anchoring.wake();
     }

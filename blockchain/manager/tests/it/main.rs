@@ -6,6 +6,7 @@
 
 mod anew;
 mod bounds;
+mod clock;
 mod crashes;
 mod embedded;
 mod follower;
