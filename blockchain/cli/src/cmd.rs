@@ -275,7 +275,9 @@ impl Arguments {
                 Some("the key that is put back is in the file that is named")
             }
             // These say that they need one.
-            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) | Verb::Doctor(_) => None,
+            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) | Verb::Doctor(_) => {
+                None
+            }
             _ => self.home.server.as_ref().map(|_| "the server has its own"),
         }
     }

@@ -78,7 +78,8 @@ impl Succession {
     /// Reads a succession and verifies its signature; whether the key is one to trust is not asked.
     pub fn parse(transaction: &Transaction) -> Result<(Self, PublicKey), SuccessionFault> {
         let json = transaction.to_json();
-        let wrong = |field: &str| SuccessionFault::Field { field: field.chars().take(80).collect() };
+        let wrong =
+            |field: &str| SuccessionFault::Field { field: field.chars().take(80).collect() };
         let get = |field: &str| json.get(field).ok_or_else(|| wrong(field));
         let text = |field: &str| get(field)?.as_text().ok_or_else(|| wrong(field));
         let succession = Self {

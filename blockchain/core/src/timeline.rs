@@ -213,11 +213,7 @@ impl Span {
 
     /// Which bytes of the content were recorded in it, by the pages around its bounds, in order.
     /// There may be none.
-    pub fn bytes(
-        &self,
-        pages: &[Placed<'_>],
-        content_bytes: u64,
-    ) -> Result<Within, TimelineFault> {
+    pub fn bytes(&self, pages: &[Placed<'_>], content_bytes: u64) -> Result<Within, TimelineFault> {
         if self.from >= self.to {
             return Err(TimelineFault::Backwards);
         }

@@ -148,7 +148,9 @@ fn place_of(root: &Path, old: Tip) -> Result<PathBuf, BeginError> {
 pub fn earlier(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let context = || StoreError::io(format!("looking beside {}", root.display()));
     let path = std::path::absolute(root).map_err(context())?;
-    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(Vec::new());
+    };
     let begins = format!("{}{UNTIL}", name.to_string_lossy());
     let mut folders = Vec::new();
     let entries = match std::fs::read_dir(above) {
@@ -174,7 +176,9 @@ fn is_copy(folder: &Path, store: [u8; 16]) -> Result<bool, StoreError> {
             Ok(label) if String::from_utf8_lossy(&label).contains(&id) => return Ok(true),
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(StoreError::io(format!("reading {}", folder.display()))(error)),
+            Err(error) => {
+                return Err(StoreError::io(format!("reading {}", folder.display()))(error));
+            }
         }
     }
     Ok(false)

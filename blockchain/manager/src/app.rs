@@ -307,8 +307,9 @@ impl App {
             }
         }
         // An authority has nobody to synchronise with; a follower without its peer still serves.
-        let unsynchronised =
-            self.follower().and_then(|follower| follower.fault(opened.opened_at, opened.clock.now()));
+        let unsynchronised = self
+            .follower()
+            .and_then(|follower| follower.fault(opened.opened_at, opened.clock.now()));
         report = report.optional("chain_sync", unsynchronised.is_none());
         if let Some(why) = unsynchronised {
             report = report.detail(why);

@@ -60,7 +60,8 @@ async fn seal(app: &App) -> Option<Sealed> {
     let sealed = app
         .run_unasked(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-            let sealed = seal_block(vault, chain, &manager.sealing, &manager.key, manager.clock.now());
+            let sealed =
+                seal_block(vault, chain, &manager.sealing, &manager.key, manager.clock.now());
             // A failure is health's business, and the log's; nobody asked for this block.
             Ok(match sealed {
                 Ok(sealed) => {

@@ -68,7 +68,8 @@ impl Clock {
 
 /// Why nothing works by a clock that tells this, if so.
 pub(crate) fn fault_before_1970(now: Timestamp) -> Option<String> {
-    (now.as_micros() < 0).then(|| format!("the clock tells {now}, which is before 1970: set the clock"))
+    (now.as_micros() < 0)
+        .then(|| format!("the clock tells {now}, which is before 1970: set the clock"))
 }
 
 #[cfg(test)]

@@ -70,9 +70,11 @@ impl CheckProof {
                     let mut names = report.steps.iter().filter(|step| unproved(step));
                     match names.all(|step| step.name == "time") {
                         true => "consistent, but the time is NOT known".into(),
-                        false => "consistent, but origin or recorder are NOT proved: give what you \
+                        false => {
+                            "consistent, but origin or recorder are NOT proved: give what you \
                                   trust with --trust"
-                            .into(),
+                                .into()
+                        }
                     }
                 }
             });

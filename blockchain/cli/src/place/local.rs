@@ -523,15 +523,16 @@ impl Place for Local {
         let chain = (request.keep_days > 0 && !request.dry_run)
             .then(|| self.chain(true))
             .transpose()
-            .context("sessions have the age that the chain gives them, and that cannot be opened")?;
+            .context(
+                "sessions have the age that the chain gives them, and that cannot be opened",
+            )?;
         let engine = chain.as_ref().map(|chain| Embedded { chain });
         let engine = engine.as_ref().map(|engine| engine as &dyn AnchorEngine);
         let mut watch = |stage: Stage, done, total| {
             progress(stage.as_str(), done, total);
             true
         };
-        let garbage =
-            collect_garbage(vault, locks, key, self.now, engine, &request, &mut watch)?;
+        let garbage = collect_garbage(vault, locks, key, self.now, engine, &request, &mut watch)?;
         if let Some(chain) = chain {
             chain.close()?;
         }

@@ -417,7 +417,11 @@ fn a_span_whose_time_is_not_known_is_not_proved() {
     {
         let bundle = world.prove(span(from, to));
         let report = run(&bundle.encode(), Some(&content[bytes.clone()]), &trusted(&world));
-        assert_eq!(report.verdict, Verdict::OriginOrRecorderNotProved, "{from} to {to}: {report:?}");
+        assert_eq!(
+            report.verdict,
+            Verdict::OriginOrRecorderNotProved,
+            "{from} to {to}: {report:?}"
+        );
         let time = report.steps.iter().find(|step| step.name == "time").unwrap();
         assert_eq!(time.outcome, Outcome::NotProved);
         assert!(time.sentence.contains("time not known"), "{}", time.sentence);

@@ -10,10 +10,10 @@ use lucid_store::condense::Condensed;
 use lucid_store::scrub::Standing;
 use lucid_store::vault::Vault;
 
-use super::count_sessions::count_sessions;
 use super::count_age::{ask_the_chain, is_step, refuse_step};
+use super::count_sessions::count_sessions;
 use super::expire_sessions::{
-    Expired, Interrupted, Over, check_days, expire_sessions, newest_times,
+    Expired, Interrupted, Over, check_days, expire_sessions, last_anchored, last_begun,
 };
 use super::expire_uploads::{expire_uploads, last_upload};
 use super::live_chunks::live_chunks;
@@ -95,10 +95,9 @@ pub fn collect_garbage(
     check_days(keep_days)?;
     let mut garbage = Garbage::default();
     let stopped = Collected { stopped: true, ..Collected::default() };
-    let (anchored, began) = newest_times(vault, now)?;
     // Nobody knows whether a store rested for so long or the clock is wrong. What a day ends waits.
-    let is_doubted = !confirm
-        && began.max(last_upload(vault, now)?).is_some_and(|known| is_step(known, now));
+    let known = last_begun(vault, now)?.max(last_upload(vault, now)?);
+    let is_doubted = !confirm && known.is_some_and(|known| is_step(known, now));
     let interrupted = match (is_doubted, confirm) {
         (true, _) => Interrupted::None,
         (false, false) => Interrupted::Old,
@@ -112,6 +111,7 @@ pub fn collect_garbage(
         let mut would = expire_sessions(vault, locks, key, &over, true)?;
         if would.retention > 0 {
             let engine = engine.ok_or_else(no_engine)?;
+            let anchored = last_anchored(vault, now)?;
             if !confirm {
                 refuse_step(anchored, now)?;
             }

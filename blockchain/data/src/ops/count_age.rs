@@ -51,7 +51,9 @@ pub fn ask_the_chain(
         }
         if since.elapsed() > WAIT {
             let seconds = WAIT.as_secs();
-            return Err(away(&format!("the block-manager made no block in {seconds} s; its /health says why")));
+            return Err(away(&format!(
+                "the block-manager made no block in {seconds} s; its /health says why"
+            )));
         }
         if !goes_on() {
             return Ok(None);
@@ -66,7 +68,8 @@ pub fn anchored_at(vault: &Vault, name: &SessionName) -> Result<Option<Timestamp
 }
 
 fn time_of(entry: &str) -> Result<Timestamp, OpError> {
-    let unsound = |fault: &dyn std::fmt::Display| OpError::Unsound(format!("a block's entry: {fault}"));
+    let unsound =
+        |fault: &dyn std::fmt::Display| OpError::Unsound(format!("a block's entry: {fault}"));
     let entry = Entry::parse(entry).map_err(|fault| unsound(&fault))?;
     entry.time().map_err(|fault| unsound(&fault))
 }

@@ -98,21 +98,24 @@ pub fn check_days(keep_days: u32) -> Result<(), OpError> {
     )))
 }
 
-/// When the newest session was anchored, and when the newest one began that did not begin in the future.
-pub fn newest_times(
-    vault: &Vault,
-    now: Timestamp,
-) -> Result<(Option<Timestamp>, Option<Timestamp>), OpError> {
-    let (mut anchored, mut began) = (None, None);
+/// When the newest session was anchored, of those that were not in the future.
+pub fn last_anchored(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>, OpError> {
+    let mut last = None;
     each_session(vault, &mut |session| {
-        began = began.max(Some(session.started_at).filter(|began| *began <= now));
         if session.anchored.is_some() {
             let name = SessionName::of(vault.sealer(), &session.id);
-            anchored = anchored.max(anchored_at(vault, &name)?);
+            last = last.max(anchored_at(vault, &name)?.filter(|at| *at <= now));
         }
         Ok(())
     })?;
-    Ok((anchored, began))
+    Ok(last)
+}
+
+/// When the newest session began, of those that did not begin in the future.
+pub fn last_begun(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>, OpError> {
+    let filter = SessionFilter { to: Some(now), ..SessionFilter::default() };
+    let page = list_sessions(vault, &filter, 1, None)?;
+    Ok(page.sessions.first().map(|session| session.started_at))
 }
 
 fn each_session(

@@ -7,8 +7,8 @@ use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
-use super::store_chunks::KEPT_SECONDS;
 use super::OpError;
+use super::store_chunks::KEPT_SECONDS;
 use crate::fact::{Fact, Forgotten};
 use crate::row::UploadedRow;
 

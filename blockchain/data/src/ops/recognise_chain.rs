@@ -90,18 +90,13 @@ fn successor(
     }
     let Ok((succession, key)) = Succession::parse(&transaction) else { return Ok(Ok(None)) };
     let end = (succession.height, succession.hash);
-    let is_behind = succession.height > known.block_index
-        || end == (known.block_index, known.block_hash);
+    let is_behind =
+        succession.height > known.block_index || end == (known.block_index, known.block_hash);
     if succession.genesis != genesis || !is_behind || producer_of(vault, known)? != Some(key) {
         return Ok(Ok(None));
     }
     tracing::info!(%genesis, successor = %is, "another chain takes the place of the one that has the anchors");
-    Ok(Ok(Some(KnownChain {
-        genesis: Some(is),
-        block_index: 0,
-        block_hash: is,
-        transaction: id,
-    })))
+    Ok(Ok(Some(KnownChain { genesis: Some(is), block_index: 0, block_hash: is, transaction: id })))
 }
 
 /// Who made the block that is known of a chain, by the proof of a session that is anchored there.
@@ -130,7 +125,8 @@ fn removed_in(
     let mut cursor = None;
     loop {
         let page = list_tombstones(vault, PAGE, cursor.as_deref())?;
-        if let Some(tombstone) = page.tombstones.iter().find(|tombstone| tombstone.chained == block) {
+        if let Some(tombstone) = page.tombstones.iter().find(|tombstone| tombstone.chained == block)
+        {
             let proof = anchored(vault, &SessionName::of(vault.sealer(), &tombstone.id))?;
             return Ok(proof.and_then(|proof| proof.producer).map(|producer| producer.key));
         }

@@ -111,7 +111,8 @@ async fn store(
             Err(refusal) => return Ok(Err(refusal)),
         };
         let crate::Opened { vault, locks, .. } = &app.opened;
-        let taken = put(vault, locks, app.keeping, &app.bounds(), app.clock.now(), &request, &bytes)?;
+        let taken =
+            put(vault, locks, app.keeping, &app.bounds(), app.clock.now(), &request, &bytes)?;
         Ok(Ok((status(&taken), Answer(chunk_taken(request, taken, &bytes)))))
     })
     .await?
@@ -433,6 +434,7 @@ pub async fn delete_chunk(
     Query(query): Query<ChunkQuery>,
 ) -> Reply<StatusCode> {
     let session = in_session(&query)?;
-    app.run(move |app| delete(&app.opened.vault, &called, session.as_ref(), app.clock.now())).await?;
+    app.run(move |app| delete(&app.opened.vault, &called, session.as_ref(), app.clock.now()))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -31,8 +31,8 @@ use crate::ops::add_references::add_foreign_references;
 use crate::ops::create_session::{Created, NewSession, create_session as create};
 use crate::ops::list_sessions::{SessionFilter, get_session as find, list_sessions as list};
 use crate::ops::seal_session::{SealRequest, seal_session as seal};
-use crate::row::{SessionRow, Status};
 use crate::reply;
+use crate::row::{SessionRow, Status};
 
 /// Between two looks at a session that somebody waits for, when there is no news.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);

@@ -52,8 +52,15 @@ pub fn collect_now(
         goes_on
     };
     let engine = app.anchoring.engine();
-    let outcome =
-        collect_garbage(vault, locks, key, app.clock.now(), engine.as_deref(), &request, &mut watch);
+    let outcome = collect_garbage(
+        vault,
+        locks,
+        key,
+        app.clock.now(),
+        engine.as_deref(),
+        &request,
+        &mut watch,
+    );
     if matches!(&outcome, Ok(garbage) if garbage.expired.retention > 0) {
         app.anchoring.wake();
     }

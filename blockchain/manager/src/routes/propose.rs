@@ -38,7 +38,8 @@ pub async fn propose_block(
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
             let texts: Vec<&[u8]> = transactions.iter().map(|text| text.get().as_bytes()).collect();
             let locks = (&manager.admissions, &manager.sealing);
-            let made = propose(vault, chain, locks, &manager.key, producer, manager.clock.now(), &texts);
+            let made =
+                propose(vault, chain, locks, &manager.key, producer, manager.clock.now(), &texts);
             let (block, sealed) = made.map_err(problems::propose)?;
             workers::note_sealed(&sealed);
             let stored = chain.block(block.height);

@@ -37,8 +37,8 @@ pub async fn validate_block(
     });
     app.run(move |manager| {
         let (chain, producer) = (manager.chain.as_ref(), manager.producer());
-        let verdict =
-            judge(chain, manager.clock.now(), text.as_bytes(), mode, producer).map_err(problems::validate)?;
+        let verdict = judge(chain, manager.clock.now(), text.as_bytes(), mode, producer)
+            .map_err(problems::validate)?;
         Ok(Json(validation(&verdict)))
     })
     .await

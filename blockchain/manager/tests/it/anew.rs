@@ -139,7 +139,11 @@ fn what_a_crash_left_before_the_exchange_is_made_anew_and_the_old_chain_makes_no
     // One that broke off earlier left less.
     for rest in ["index", "log", "STORE"] {
         let path = begun.folder.join(rest);
-        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        }
         let again = begin(&root).unwrap();
         assert_eq!((again.folder.as_path(), again.waiting), (begun.folder.as_path(), 2));
         assert_eq!(contents(&again.folder), before);

@@ -421,7 +421,12 @@ fn block_on(parent: Option<&str>, ids: &[&str]) -> Block {
         candidate.as_parent().unwrap()
     });
     let of = |id: &&str| Transaction::parse(format!(r#"{{"id":"{id}"}}"#).as_bytes()).unwrap();
-    let mut block = Block::build(parent.as_ref(), ids.iter().map(of).collect(), Clock::system().now(), &another());
+    let mut block = Block::build(
+        parent.as_ref(),
+        ids.iter().map(of).collect(),
+        Clock::system().now(),
+        &another(),
+    );
     (block.producer, block.signature) = (None, None);
     block
 }
@@ -464,7 +469,8 @@ async fn a_block_is_taken_when_it_follows_the_newest_and_breaks_no_rule() {
     // Those who follow this authority would stop before a block that another one signed.
     let transactions = vec![Transaction::parse(br#"{"id":"foreign"}"#).unwrap()];
     let parent = lucid_core::block::Candidate::parse(genesis.as_bytes()).unwrap().as_parent();
-    let foreign = Block::build(Some(&parent.unwrap()), transactions, Clock::system().now(), &another());
+    let foreign =
+        Block::build(Some(&parent.unwrap()), transactions, Clock::system().now(), &another());
     let (status, refused) = post(&foreign.to_json_text()).await;
     assert_eq!((status, &refused["error"]["code"]), (422, &json!("BM_002")), "{refused}");
     assert_eq!(refused["error"]["details"]["validation"]["first_fault"], "block_hash");

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use lucid_api::v1::service::HealthState;
 use lucid_block_manager::app::App;
-use lucid_store::clock::Clock;
 use lucid_block_manager::config::SERVICE;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::state::{Kind, Parts, over};
@@ -15,6 +14,7 @@ use lucid_block_manager::workers::{keep_up, seal_in_time};
 use lucid_core::sign::SigningKey;
 use lucid_http::serve::Shutdown;
 use lucid_store::StoreError;
+use lucid_store::clock::Clock;
 use lucid_store::crypt::Sealer;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
