@@ -363,8 +363,7 @@ impl Checker<'_> {
         }
         if matches!(bundle.subject, Subject::Span(_)) {
             add(
-                "a timeline is as exact as its recorder's clock, and to a second at best; the other marks \
-                 on the pages shown are disclosed",
+                "a timeline is exact to a second, and the other marks on the pages shown are disclosed",
             );
         }
         if matches!(bundle.subject, Subject::Path(_)) {

@@ -13,7 +13,7 @@ use crate::place::local::manager_options;
 #[derive(Debug, clap::Args)]
 pub struct Doctor {
     /// Say that this machine's clock is right, though it is far ahead of the newest block. Blocks are made
-    /// again, and sessions may be removed by their age.
+    /// again.
     #[arg(long, required = true)]
     accept_clock: bool,
 }

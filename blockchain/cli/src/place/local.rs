@@ -611,7 +611,10 @@ impl Place for Local {
         if self.is_from_elsewhere(id)? {
             findings.not_checked.push(in_another_chain(id));
         } else if let Some(chain) = self.chain_to_verify(false, &mut findings)? {
-            self.verify_anchor(&chain, id, &mut findings)?;
+            let earlier = self.earlier_chains(&mut findings)?;
+            let chains = Chains { newest: Some(&chain), earlier };
+            self.verify_anchor(&chains, id, &mut findings)?;
+            chains.close_earlier()?;
             chain.close()?;
         }
         Ok(findings)
@@ -643,6 +646,9 @@ impl Place for Local {
             self.verify_chain(CHAIN_FOLDER, chain, self.now, &mut all)?;
         }
         let chains = Chains { earlier: self.earlier_chains(&mut all)?, newest: chain.as_ref() };
+        for (folder, earlier) in &chains.earlier {
+            self.verify_earlier(folder, earlier, &mut all)?;
+        }
         for id in &ids {
             all.sessions += 1;
             let mut checked = || {
@@ -662,9 +668,7 @@ impl Place for Local {
         if let Err(error) = listed {
             all.faults.push(format!("not every tombstone could be found: {error:#}"));
         }
-        for earlier in chains.earlier {
-            earlier.close()?;
-        }
+        chains.close_earlier()?;
         if let Some(chain) = chain {
             self.verify_copies(&chain, &mut all)?;
             chain.close()?;
@@ -723,8 +727,11 @@ impl Local {
         }
     }
 
-    /// The chains that the one in place took the place of, newest last; each is verified like that one.
-    fn earlier_chains(&self, all: &mut Findings) -> anyhow::Result<Vec<manager::Opened>> {
+    /// The chains that the one in place took the place of, by their folders.
+    fn earlier_chains(
+        &self,
+        all: &mut Findings,
+    ) -> anyhow::Result<Vec<(PathBuf, manager::Opened)>> {
         let mut earlier = Vec::new();
         for folder in lucid_block_manager::anew::earlier(&chain_folder(&self.home))? {
             let options = manager::Options {
@@ -739,24 +746,31 @@ impl Local {
                 manager::OpenError::store,
             );
             match opened {
-                Ok(opened) => {
-                    // It ended where its clock was ahead, so it is judged by that.
-                    let ended = match opened.chain.tip()? {
-                        Some(tip) => opened.chain.record(tip.height).ok().flatten(),
-                        None => None,
-                    };
-                    let ended = ended.and_then(|stored| stored.record.entry.time().ok());
-                    let now = ended.map_or(self.now, |ended| ended.max(self.now));
-                    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-                    self.verify_chain(&name, &opened, now, all)?;
-                    earlier.push(opened);
-                }
+                Ok(opened) => earlier.push((folder, opened)),
                 Err(error) => all
                     .faults
                     .push(format!("the chain in {} cannot be opened: {error:#}", folder.display())),
             }
         }
         Ok(earlier)
+    }
+
+    /// Verifies a chain that ended like the one in place. It ended where its clock was ahead, so it is judged
+    /// by that.
+    fn verify_earlier(
+        &self,
+        folder: &Path,
+        opened: &manager::Opened,
+        all: &mut Findings,
+    ) -> anyhow::Result<()> {
+        let ended = match opened.chain.tip()? {
+            Some(tip) => opened.chain.record(tip.height).ok().flatten(),
+            None => None,
+        };
+        let ended = ended.and_then(|stored| stored.record.entry.time().ok());
+        let now = ended.map_or(self.now, |ended| ended.max(self.now));
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        self.verify_chain(&name, opened, now, all)
     }
 
     /// Whether the two folders are of one time. A copy of either that was put back beside the newer other
@@ -958,15 +972,19 @@ fn is_signed_by(transaction: &Transaction, key: &PublicKey) -> bool {
 /// The chain of a store, and those whose place it took.
 struct Chains<'a> {
     newest: Option<&'a manager::Opened>,
-    earlier: Vec<manager::Opened>,
+    earlier: Vec<(PathBuf, manager::Opened)>,
 }
 
 impl Chains<'_> {
     /// Why a block that something is said to be in is in none of them.
     fn block_fault(&self, index: u64, hash: BlockHash) -> Option<String> {
         let fault = block_fault(self.newest?, index, hash)?;
-        let is_earlier = |chain| block_fault(chain, index, hash).is_none();
-        (!self.earlier.iter().any(is_earlier)).then_some(fault)
+        let is_in = |chain| block_fault(chain, index, hash).is_none();
+        (!self.earlier.iter().any(|(_, chain)| is_in(chain))).then_some(fault)
+    }
+
+    fn close_earlier(self) -> Result<(), StoreError> {
+        self.earlier.into_iter().try_for_each(|(_, chain)| chain.close())
     }
 }
 
