@@ -7,6 +7,7 @@ mod archive;
 mod cat;
 mod chain;
 mod check_proof;
+mod doctor;
 mod gc;
 mod hold;
 mod keys;
@@ -38,6 +39,7 @@ use lucid_api::address::Address;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
+use lucid_store::clock::Clock;
 use lucid_store::folder::Passphrase;
 use lucid_store::folder::keys::{OpensWith, opens_with};
 
@@ -204,6 +206,8 @@ enum Verb {
     Reindex(reindex::Reindex),
     /// Look at the chain of blocks, judge it, take blocks in and give them out.
     Chain(chain::Chain),
+    /// Say what keeps a folder from its work is in order, as an operator alone can.
+    Doctor(doctor::Doctor),
     /// Run data-chain and block-manager.
     Up(up::Up),
 }
@@ -234,6 +238,7 @@ impl Verb {
             | Self::Gc(_)
             | Self::Optimise(_)
             | Self::Reindex(_)
+            | Self::Doctor(_)
             | Self::Up(_) => false,
         }
     }
@@ -270,7 +275,9 @@ impl Arguments {
                 Some("the key that is put back is in the file that is named")
             }
             // These say that they need one.
-            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) => None,
+            Verb::Up(_) | Verb::Keys(_) | Verb::Reindex(_) | Verb::Chain(_) | Verb::Doctor(_) => {
+                None
+            }
             _ => self.home.server.as_ref().map(|_| "the server has its own"),
         }
     }
@@ -343,6 +350,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Scrub(verb) => verb.run(home, output),
         Verb::Reindex(verb) => verb.run(home, output),
         Verb::Chain(verb) => verb.run(home, output),
+        Verb::Doctor(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }
 }
@@ -367,11 +375,8 @@ fn fits(they_do: bool, sentence: &str) -> Result<(), WrongUse> {
 }
 
 /// What time it is: the one place where the command line asks.
-#[expect(clippy::disallowed_methods, reason = "every op is handed the time from here")]
 pub(crate) fn now() -> Timestamp {
-    let since =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    Clock::system().now()
 }
 
 /// Opens whatever holds the sessions that are there. Damage that is come upon is said before anything

@@ -69,7 +69,7 @@ pub enum Verdict {
         /// Why not.
         reason: String,
     },
-    /// Every step holds, but recorder or origin are not known to the caller.
+    /// Every step holds, but recorder or origin are not known to the caller, or the time is not known.
     OriginOrRecorderNotProved,
 }
 
@@ -231,6 +231,18 @@ impl Checker<'_> {
         if let Subject::Span(span) = &bundle.subject {
             let (from, to) = (Timestamp::from_micros(span.from), Timestamp::from_micros(span.to));
             let (start, end) = (claim.bytes.start, claim.bytes.end);
+            if let Some(within) = claim.within.as_ref().filter(|within| within.is_doubtful()) {
+                let seconds = within.doubt_seconds();
+                self.not_proved(
+                    "time",
+                    format!(
+                        "time not known: the clock went back while this was recorded, so its times may \
+                         be wrong by {seconds} s; whatever came from {from} to {to} is among bytes \
+                         {start} to {end} (not included)"
+                    ),
+                );
+                return;
+            }
             let sentence = if start == end {
                 format!("the timeline has nothing from {from} to {to}")
             } else {

@@ -9,7 +9,7 @@
 //! - *the chain* (SHA-256): [`json`], [`transaction`], [`block`], [`block_merkle`], [`record`],
 //!   [`validate`];
 //! - *sessions* (BLAKE3): [`cut`], [`session`], [`tree`], [`slice`], [`page`], [`catalogue`],
-//!   [`timeline`], [`manifest`], [`anchor`], [`tombstone`].
+//!   [`timeline`], [`manifest`], [`anchor`], [`tombstone`], [`retention`], [`succession`].
 //!
 //! [`bundle`] and [`check`] join the two: a proof leads from bytes to a block.
 
@@ -26,9 +26,11 @@ pub mod limits;
 pub mod manifest;
 pub mod page;
 pub mod record;
+pub mod retention;
 pub mod session;
 pub mod sign;
 pub mod slice;
+pub mod succession;
 pub mod time;
 pub mod timeline;
 pub mod tombstone;

@@ -7,6 +7,11 @@
 //!
 //! Keys are times that sort as bytes, so marks ascend in time; [`due`] makes offsets ascend with
 //! them.
+//!
+//! A clock that goes back while a stream comes was wrong before or after that, and nobody knows since
+//! when. So a recorder marks that too, and what it saw at most is the *doubt* of all the timeline's
+//! times ([`Doubts`]): every one of its marks carries it, so that no page can be shown without. A span
+//! then has whatever may have come in it, and is empty only if nothing can have.
 
 use std::ops::Range;
 
@@ -15,6 +20,9 @@ use crate::wire::{Reader, WireFault, Writer};
 
 /// At most one mark a second: a day's recording has a timeline of some megabytes.
 pub const MARK_MICROS_MIN: i64 = 1_000_000;
+
+/// The length of a mark's value with a doubt.
+const DOUBTED_BYTES: usize = 16;
 
 /// The sign bit, flipped so that times before 1970 sort before those after.
 const SIGN: u64 = 1 << 63;
@@ -39,31 +47,96 @@ impl Mark {
         Self::key_at(self.micros)
     }
 
-    /// The page value of this mark.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The page value of this mark, in a timeline of such a doubt, in microseconds. Without doubt it is
+    /// what it was before there was any; with it, readers of then refuse it.
+    pub fn encode(&self, doubt: u64) -> Vec<u8> {
         let mut w = Writer::new();
         w.u64(self.offset);
+        if doubt > 0 {
+            w.u64(doubt);
+        }
         w.finish()
     }
 
-    /// Reads a mark from its page key and value.
-    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, WireFault> {
+    /// Reads a mark from its page key and value, and the doubt that it carries.
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<(Self, u64), WireFault> {
         let mut r = Reader::new(key);
         let micros = (u64::from_be_bytes(r.array("a mark's time")?) ^ SIGN).cast_signed();
         r.finish()?;
         let mut r = Reader::new(value);
         let offset = r.u64("a mark's offset")?;
+        let doubt = match value.len() {
+            DOUBTED_BYTES => r.u64("a mark's doubt")?,
+            _ => 0,
+        };
         r.finish()?;
-        Ok(Self { micros, offset })
+        match value.len() == DOUBTED_BYTES && doubt == 0 {
+            true => Err(WireFault::Invalid { what: "a mark's doubt" }),
+            false => Ok((Self { micros, offset }, doubt)),
+        }
     }
 }
 
-/// Whether a mark is wanted after `last`: a second has passed, and bytes have come. A clock that was
-/// set back marks nothing until it has caught up.
+/// Whether a mark is wanted after the one made before: by the clock a second has passed, forwards or
+/// backwards, and bytes have come.
 pub fn due(last: Option<&Mark>, next: &Mark) -> bool {
     last.is_none_or(|last| {
-        next.micros.saturating_sub(last.micros) >= MARK_MICROS_MIN && next.offset > last.offset
+        next.micros.abs_diff(last.micros) >= MARK_MICROS_MIN.unsigned_abs()
+            && next.offset > last.offset
     })
+}
+
+/// How far a clock went back, by the moments that it told one after another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doubts {
+    latest: Option<i64>,
+    most: u64,
+}
+
+impl Doubts {
+    /// Takes the next moment; whether it is later than all before.
+    pub fn take(&mut self, micros: i64) -> bool {
+        let Some(latest) = self.latest.filter(|latest| *latest >= micros) else {
+            self.latest = Some(micros);
+            return true;
+        };
+        self.went_back(latest, micros);
+        false
+    }
+
+    /// Notes that the clock told the second moment after the first, which is later. The second that a
+    /// mark begins may have passed before that.
+    pub fn went_back(&mut self, from: i64, to: i64) {
+        let by = from.abs_diff(to).saturating_add(MARK_MICROS_MIN.unsigned_abs());
+        self.most = self.most.max(by);
+    }
+
+    /// The doubt of every time that the clock told, in microseconds.
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+}
+
+/// What a timeline says of a span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Within {
+    /// The bytes that came in it, or may have; there may be none.
+    pub bytes: Range<u64>,
+    /// How wrong the clock may have been, in microseconds. Above zero, the bytes may also have come up
+    /// to so long before or after the span.
+    pub doubt: u64,
+}
+
+impl Within {
+    /// Whether there are bytes of which nobody knows whether they came in the span.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubt > 0 && !self.bytes.is_empty()
+    }
+
+    /// The doubt in whole seconds.
+    pub fn doubt_seconds(&self) -> u64 {
+        self.doubt.div_ceil(MARK_MICROS_MIN.unsigned_abs())
+    }
 }
 
 /// Why pages do not say where a span's bytes are.
@@ -108,6 +181,15 @@ impl<'a> Placed<'a> {
         let key = Mark::key_at(moment);
         self.page.entries().last().is_some_and(|(last, _)| *last > key.as_slice())
     }
+
+    /// The doubt of the timeline, by this page; `None` if there are no marks on it.
+    pub fn doubt(&self) -> Result<Option<u64>, TimelineFault> {
+        let entries = self.page.entries();
+        let Some((key, value)) = entries.first().filter(|_| self.page.level() == 0) else {
+            return Ok(None);
+        };
+        Mark::decode(key, value).map(|(_, doubt)| Some(doubt)).map_err(|_| TimelineFault::Mark)
+    }
 }
 
 /// A span of time, from one moment to before another, in microseconds since 1970.
@@ -120,35 +202,49 @@ pub struct Span {
 }
 
 impl Span {
-    /// The moments behind which the marks stand that begin and end its bytes.
-    pub fn bounds(&self) -> [i64; 2] {
-        [self.from.saturating_sub(MARK_MICROS_MIN), self.to.saturating_sub(1)]
+    /// The moments behind which the marks stand that begin and end its bytes, in a timeline of such a
+    /// doubt.
+    pub fn bounds(&self, doubt: u64) -> [i64; 2] {
+        [
+            self.from.saturating_sub(MARK_MICROS_MIN).saturating_sub_unsigned(doubt),
+            self.to.saturating_sub(1).saturating_add_unsigned(doubt),
+        ]
     }
 
     /// Which bytes of the content were recorded in it, by the pages around its bounds, in order.
     /// There may be none.
-    pub fn bytes(
-        &self,
-        pages: &[Placed<'_>],
-        content_bytes: u64,
-    ) -> Result<Range<u64>, TimelineFault> {
+    pub fn bytes(&self, pages: &[Placed<'_>], content_bytes: u64) -> Result<Within, TimelineFault> {
         if self.from >= self.to {
             return Err(TimelineFault::Backwards);
         }
-        let [before, last] = self.bounds();
+        let mut doubts = Vec::new();
+        for placed in pages {
+            doubts.extend(placed.doubt()?);
+        }
+        let doubt = *doubts.first().ok_or(TimelineFault::Incomplete)?;
+        if doubts.iter().any(|other| *other != doubt) {
+            return Err(TimelineFault::Mark);
+        }
+        let [before, last] = self.bounds(doubt);
         let offset = |after| {
-            let mark = first_after(pages, after)?;
-            let offset = mark.map_or(content_bytes, |mark| mark.offset);
+            let found = first_after(pages, after)?;
+            if found.is_some_and(|(_, other)| other != doubt) {
+                return Err(TimelineFault::Mark);
+            }
+            let offset = found.map_or(content_bytes, |(mark, _)| mark.offset);
             if offset <= content_bytes { Ok(offset) } else { Err(TimelineFault::Mark) }
         };
         let (start, end) = (offset(before)?, offset(last)?);
-        if start <= end { Ok(start..end) } else { Err(TimelineFault::Mark) }
+        match start <= end {
+            true => Ok(Within { bytes: start..end, doubt }),
+            false => Err(TimelineFault::Mark),
+        }
     }
 }
 
 /// The first mark after a moment; `None` if none follows. Pages that leave room for another one are
 /// refused: what is found is first only if the entry before it is shown, too, or there is none.
-fn first_after(pages: &[Placed<'_>], moment: i64) -> Result<Option<Mark>, TimelineFault> {
+fn first_after(pages: &[Placed<'_>], moment: i64) -> Result<Option<(Mark, u64)>, TimelineFault> {
     let key = Mark::key_at(moment);
     let mut before: Option<&Placed<'_>> = None;
     for placed in pages {
@@ -193,37 +289,61 @@ mod tests {
         assert!(due(Some(&last), &mark(6_000_000, 11)));
         assert!(!due(Some(&last), &mark(5_999_999, 11)));
         assert!(!due(Some(&last), &mark(7_000_000, 10)));
-        assert!(!due(Some(&last), &mark(1_000_000, 11)));
+        assert!(due(Some(&last), &mark(4_000_000, 11)), "a clock that went back says so");
+        assert!(!due(Some(&last), &mark(4_000_001, 11)));
+        assert!(!due(Some(&last), &mark(4_000_000, 10)));
+        assert!(due(Some(&mark(i64::MIN, 1)), &mark(i64::MAX, 2)));
+    }
+
+    #[test]
+    fn a_clock_is_doubted_by_the_most_that_it_went_back() {
+        let mut doubts = Doubts::default();
+        for (moment, is_latest) in
+            [(10, true), (12, true), (12, false), (5, false), (11, false), (13, true)]
+        {
+            assert_eq!(doubts.take(moment * SECOND), is_latest, "{moment}");
+        }
+        assert_eq!(doubts.most(), 8_000_000, "and the second that a mark begins");
+        assert_eq!(Doubts::default().most(), 0);
+        doubts.take(i64::MAX);
+        doubts.take(i64::MIN);
+        assert_eq!(doubts.most(), u64::MAX);
     }
 
     #[test]
     fn marks_are_frozen() {
         let mark = Mark { micros: 1_700_000_000_000_000, offset: 258 };
         assert_eq!(hex::encode(mark.key()), "80060a24181e4000");
-        assert_eq!(hex::encode(mark.encode()), "0201000000000000");
+        assert_eq!(hex::encode(mark.encode(0)), "0201000000000000");
+        assert_eq!(hex::encode(mark.encode(3)), "02010000000000000300000000000000");
     }
 
     proptest! {
         #[test]
-        fn marks_read_back_and_sort_by_time(a in any::<i64>(), b in any::<i64>(), offset in any::<u64>()) {
+        fn marks_read_back_and_sort_by_time(a in any::<i64>(), b in any::<i64>(), offset in any::<u64>(), doubt in 0u64..3) {
             let mark = Mark { micros: a, offset };
-            prop_assert_eq!(Mark::decode(&mark.key(), &mark.encode()), Ok(mark));
+            prop_assert_eq!(Mark::decode(&mark.key(), &mark.encode(doubt)), Ok((mark, doubt)));
             prop_assert_eq!(Mark::key_at(a).cmp(&Mark::key_at(b)), a.cmp(&b));
         }
 
         #[test]
-        fn other_lengths_are_refused(key in proptest::collection::vec(any::<u8>(), 0..12), value in proptest::collection::vec(any::<u8>(), 0..12)) {
-            let sound = key.len() == 8 && value.len() == 8;
+        fn other_lengths_are_refused(key in proptest::collection::vec(any::<u8>(), 0..12), value in proptest::collection::vec(any::<u8>(), 0..20)) {
+            let sound = key.len() == 8
+                && (value.len() == 8 || value.len() == 16 && value[8..] != [0; 8]);
             prop_assert_eq!(Mark::decode(&key, &value).is_ok(), sound);
         }
     }
     const SECOND: i64 = MARK_MICROS_MIN;
 
     fn pages(marks: &[Mark]) -> Vec<Vec<u8>> {
+        doubted(marks, 0)
+    }
+
+    fn doubted(marks: &[Mark], doubt: u64) -> Vec<Vec<u8>> {
         let mut writer = PageWriter::new();
         let mut pages = Vec::new();
         for mark in marks {
-            pages.extend(writer.push(&mark.key(), &mark.encode()).unwrap());
+            pages.extend(writer.push(&mark.key(), &mark.encode(doubt)).unwrap());
         }
         pages.extend(writer.finish().unwrap());
         pages
@@ -245,7 +365,10 @@ mod tests {
         let pages = pages(&[mark(180, 0), mark(300, 10), mark(420, 20)]);
         let pages = placed(&pages);
         let bytes = |from: i64, to: i64| {
-            Span { from: from * SECOND, to: to * SECOND }.bytes(&pages, 30).unwrap()
+            let span = Span { from: from * SECOND, to: to * SECOND };
+            let within = span.bytes(&pages, 30).unwrap();
+            assert!(!within.is_doubtful());
+            within.bytes
         };
         assert_eq!(bytes(180, 420), 0..20);
         assert_eq!(bytes(240, 360), 10..20);
@@ -256,13 +379,35 @@ mod tests {
         assert_eq!(bytes(421, 9_999), 30..30);
         assert_eq!(
             Span { from: 420 * SECOND + 999_999, to: i64::MAX }.bytes(&pages, 30),
-            Ok(20..30)
+            Ok(Within { bytes: 20..30, doubt: 0 })
         );
         assert_eq!(Span { from: 5, to: 5 }.bytes(&pages, 30), Err(TimelineFault::Backwards));
         assert_eq!(
             Span { from: 420 * SECOND, to: i64::MAX }.bytes(&pages, 15),
             Err(TimelineFault::Mark)
         );
+    }
+
+    #[test]
+    fn in_doubt_a_span_has_whatever_may_have_come_in_it() {
+        let mark = |second: i64, offset| Mark { micros: second * SECOND, offset };
+        let marks = [mark(180, 0), mark(300, 10), mark(420, 20)];
+        let at = |doubt: u64, from: i64, to: i64| {
+            let pages = doubted(&marks, doubt);
+            let span = Span { from: from * SECOND, to: to * SECOND };
+            let within = span.bytes(&placed(&pages), 30).unwrap();
+            assert_eq!(within.is_doubtful(), !within.bytes.is_empty());
+            within.bytes
+        };
+        assert_eq!(at(60_000_000, 181, 300), 0..20, "until 360 and from 121 on");
+        assert_eq!(at(60_000_000, 482, 999), 30..30, "nothing can have come");
+        assert_eq!(at(60_000_000, 0, 120), 0..0);
+        assert_eq!(at(60_000_000, 0, 121), 0..10);
+        assert_eq!(at(u64::MAX, 5_000_000, 5_000_001), 0..30, "nothing is known");
+        // Pages that do not agree are none of one timeline.
+        let (one, other) = (doubted(&marks, 5), doubted(&marks, 6));
+        let both = [placed(&one), placed(&other)].concat();
+        assert_eq!(Span { from: 0, to: 9 }.bytes(&both, 30), Err(TimelineFault::Mark));
     }
 
     #[test]
@@ -275,19 +420,19 @@ mod tests {
         let ends = all.iter().position(|placed| placed.page.level() > 0).unwrap();
         let behind = |n: usize| {
             let (last, _) = *all[n].page.entries().last().unwrap();
-            Mark::decode(last, &0u64.to_le_bytes()).unwrap().micros
+            Mark::decode(last, &0u64.to_le_bytes()).unwrap().0.micros
         };
         for n in 0..ends {
             let moment = behind(n);
             let both = first_after(&all[n..n + 2], moment);
-            let wanted = marks.iter().find(|mark| mark.micros > moment).copied();
+            let wanted = marks.iter().find(|mark| mark.micros > moment).map(|mark| (*mark, 0));
             assert_eq!(both, Ok(wanted), "page {n} and the one behind it");
             assert_eq!(first_after(&all[n..=n], moment), Err(TimelineFault::Incomplete));
             let alone = first_after(&all[n + 1..=n + 1], moment);
             assert_eq!(alone, Err(TimelineFault::Incomplete), "page {} alone", n + 1);
-            assert_eq!(first_after(&all[n..=n], moment - 1).unwrap().unwrap().micros, moment);
+            assert_eq!(first_after(&all[n..=n], moment - 1).unwrap().unwrap().0.micros, moment);
         }
-        assert_eq!(first_after(&all[..1], -5).unwrap(), Some(marks[0]));
+        assert_eq!(first_after(&all[..1], -5).unwrap(), Some((marks[0], 0)));
         assert_eq!(first_after(&[], 0), Err(TimelineFault::Incomplete));
     }
 }

@@ -25,6 +25,10 @@ pub use admission::{AdmissionFault, Admitted, complete};
 pub const SESSION_ANCHOR: &str = "session_anchor";
 /// The type of a transaction that says that a session was removed.
 pub const SESSION_TOMBSTONE: &str = "session_tombstone";
+/// The type of a transaction that asks for a block, whose time ends that of sessions.
+pub const RETENTION_RUN: &str = "retention_run";
+/// The type of a transaction that names the chain which this one takes the place of.
+pub const CHAIN_SUCCESSION: &str = "chain_succession";
 /// What precedes the text that a transaction's signature covers.
 pub const SIGNING_CONTEXT: &str = "lucid-tx/v1\n";
 

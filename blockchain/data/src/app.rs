@@ -16,13 +16,13 @@ use lucid_http::health::Report;
 use lucid_http::places::Places;
 use lucid_http::porch::Porch;
 use lucid_http::reply::Reply;
+use lucid_store::clock::Clock;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::Opened;
-use crate::clock;
 use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::foreground::Foreground;
 use crate::jobs::{Jobs, Kind};
@@ -131,6 +131,8 @@ pub struct App {
     pub stopped: Mutex<Vec<&'static str>>,
     /// For how many days sealed sessions are kept; zero is for ever.
     pub keep_days: u32,
+    /// What tells the time.
+    pub clock: Clock,
     /// When the service started.
     pub started: Instant,
 }
@@ -148,6 +150,12 @@ impl App {
             tracing::warn!("the store was made without encryption, and is not encrypted");
         } else if !config.chunks.encrypt {
             tracing::warn!("DATA_CHAIN_ENCRYPTION_ENABLED is off: new chunks are not encrypted");
+        }
+        if config.keep_days > 0 && anchoring.is_disabled() {
+            tracing::warn!(
+                "DATA_CHAIN_KEEP_DAYS removes nothing: sessions have the age that the chain gives them, and \
+                 anchoring is disabled"
+            );
         }
         Self {
             keeping: Keeping {
@@ -172,6 +180,7 @@ impl App {
             felt: Mutex::new((Instant::now(), None)),
             stopped: Mutex::default(),
             keep_days: config.keep_days,
+            clock: config.clock.clone(),
             started: Instant::now(),
         }
     }
@@ -179,7 +188,7 @@ impl App {
     /// A live stream that took nothing since then is unterminated.
     pub fn quiet_since(&self) -> Timestamp {
         let seconds = i64::try_from(self.session_timeout.as_secs()).unwrap_or(i64::MAX);
-        clock::now().plus_seconds(seconds.saturating_neg())
+        self.clock.now().plus_seconds(seconds.saturating_neg())
     }
 
     /// Runs an op on a thread that may block. What its request holds of memory is held until it ends, even

@@ -11,6 +11,7 @@ use std::time::Duration;
 use lucid_api::address::Address;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings};
+use lucid_store::clock::Clock;
 use lucid_store::folder::Passphrase;
 
 use crate::ops::expire_sessions::KEEP_DAYS_MAX;
@@ -63,6 +64,8 @@ pub struct Config {
     pub keep_days: u32,
     /// Who runs the service, for whoever finds the data folder locked.
     pub owner: String,
+    /// What tells the time; no setting.
+    pub clock: Clock,
 }
 
 /// Loads the settings.
@@ -84,6 +87,7 @@ fn read(settings: &mut Settings<'_>) -> Config {
         engine: engine(settings),
         keep_days: keep_days(settings),
         owner: SERVICE.name.to_owned(),
+        clock: Clock::system(),
     }
 }
 

@@ -9,10 +9,10 @@ use lucid_api::paths;
 use lucid_api::v1::maintenance::{Progress, ProgressState};
 use lucid_core::time::Timestamp;
 use lucid_http::serve::Shutdown;
+use lucid_store::clock::Clock;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::clock;
 use crate::ops::{Clash, OpError};
 
 /// A rate is told once it has been measured for so long.
@@ -57,6 +57,7 @@ pub struct Jobs {
     /// What the start waits for.
     held_up: Mutex<Option<String>>,
     shutdown: Shutdown,
+    clock: Clock,
 }
 
 /// The key of what a kind did last, and of work that has no subject.
@@ -92,6 +93,11 @@ impl Jobs {
     /// Nothing ran yet. Runs stop when the shutdown is asked for.
     pub fn new(shutdown: Shutdown) -> Self {
         Self { shutdown, ..Self::default() }
+    }
+
+    /// The same; this clock tells when runs begin and end.
+    pub fn by(shutdown: Shutdown, clock: Clock) -> Self {
+        Self { shutdown, clock, ..Self::default() }
     }
 
     /// Notes what the start waits for, if it does.
@@ -132,7 +138,7 @@ impl Jobs {
             done: 0,
             total: 0,
             rate: 0.0,
-            started_at: clock::now(),
+            started_at: self.clock.now(),
             ended: None,
         };
         kept.insert(key.clone(), job);
@@ -232,7 +238,7 @@ impl Run<'_> {
         }
         let mut kept = self.jobs.kept.lock();
         if let Some(mut job) = kept.remove(&self.key) {
-            job.ended = Some(Ended { at: clock::now(), state, outcome });
+            job.ended = Some(Ended { at: self.jobs.clock.now(), state, outcome });
             kept.insert(last(self.key.0), job);
         }
     }

@@ -7,7 +7,6 @@
 
 pub mod anchoring;
 pub mod app;
-pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod fact;

@@ -6,6 +6,7 @@ pub mod append_stream;
 pub mod build_tree;
 pub mod chosen;
 pub mod collect_garbage;
+pub mod count_age;
 pub mod count_sessions;
 pub mod create_session;
 pub mod delete_chunk;

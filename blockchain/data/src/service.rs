@@ -12,13 +12,13 @@ use std::time::Duration;
 use lucid_api::v1::maintenance::ProgressState;
 use lucid_http::serve::{BindError, Drained, Late, Listening, Shutdown};
 use lucid_store::StoreError;
+use lucid_store::clock::Clock;
 use lucid_store::folder::{CLOCK_AGAIN, Options, clock_fault};
 use serde_json::Value;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::anchoring::AnchorEngine;
 use crate::app::{self, App};
-use crate::clock;
 use crate::config::{Config, SERVICE};
 use crate::engine::HttpEngine;
 use crate::jobs::{Jobs, Kind};
@@ -68,7 +68,7 @@ pub async fn serve(
     tracing::info!("Starting Lucid Data Chain Service");
     let (gc, level) = (config.chunks.gc, config.chunks.optimise);
     let scrub = config.chunks.scrub;
-    let jobs = Arc::new(Jobs::new(shutdown.clone()));
+    let jobs = Arc::new(Jobs::by(shutdown.clone(), config.clock.clone()));
     let listening = Listening::bind(SERVICE, config.common.bind).await?;
     let (address, late) = (listening.address(), Late::default());
     let router = late.clone().or(app::starting(&jobs, &config));
@@ -82,7 +82,7 @@ pub async fn serve(
     });
     let opening = (config.clone(), shutdown.clone());
     let opened = async {
-        right_clock(&config.common.data_dir, &jobs, CLOCK_AGAIN, shutdown).await?;
+        right_clock(&config.common.data_dir, &jobs, &config.clock, CLOCK_AGAIN, shutdown).await?;
         let open = tokio::task::spawn_blocking(move || open(&opening.0, engine, &opening.1, jobs));
         tokio::select! {
             opened = open => opened.map_err(StartError::from)?,
@@ -119,11 +119,12 @@ pub async fn serve(
 async fn right_clock(
     root: &Path,
     jobs: &Jobs,
+    clock: &Clock,
     again: Duration,
     shutdown: &Shutdown,
 ) -> Result<(), StartError> {
     loop {
-        let fault = clock_fault(root, clock::now().as_micros());
+        let fault = clock_fault(root, clock.now().as_micros());
         let Some(why) = &fault else {
             jobs.hold_up(None);
             return Ok(());
@@ -163,7 +164,7 @@ fn open(
         root_key_file: config.root_key_file.clone(),
         passphrase: config.passphrase.clone(),
         owner: format!("{} on http://{}", config.owner, config.common.bind),
-        now: clock::now().to_string(),
+        now: config.clock.now().to_string(),
     };
     let run = RefCell::new(None);
     let opened = Opened::open_watched(
@@ -236,8 +237,9 @@ mod tests {
         let (shutdown, root) = (Shutdown::new(), folder.path().to_owned());
         let jobs = Arc::new(Jobs::new(shutdown.clone()));
         let (waiting, again) = (jobs.clone(), Duration::from_millis(5));
-        let clock =
-            tokio::spawn(async move { right_clock(&root, &waiting, again, &shutdown).await });
+        let clock = tokio::spawn(async move {
+            right_clock(&root, &waiting, &Clock::system(), again, &shutdown).await
+        });
         while jobs.held_up().is_none() {
             assert!(!clock.is_finished());
             tokio::time::sleep(Duration::from_millis(1)).await;

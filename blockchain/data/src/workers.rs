@@ -21,7 +21,6 @@ use tokio::task::JoinHandle;
 
 use crate::anchoring::{AnchorEngine, EngineError};
 use crate::app::App;
-use crate::clock;
 use crate::opened::Opened;
 use crate::ops::OpError;
 use crate::ops::count_sessions::count_sessions;
@@ -63,6 +62,11 @@ impl Anchoring {
     /// Whether there is nobody to anchor in, because nobody is named.
     pub fn is_disabled(&self) -> bool {
         self.engine.is_none()
+    }
+
+    /// What anchors sessions, and tells what time it is in the chain.
+    pub fn engine(&self) -> Option<Arc<dyn AnchorEngine>> {
+        self.engine.clone()
     }
 
     /// Says that an anchor waits.
@@ -215,7 +219,7 @@ pub async fn measure(app: Arc<App>, shutdown: Shutdown) {
 fn show_figures(app: &App) -> Result<(), OpError> {
     let totals = count_sessions(&app.opened.vault)?;
     let waiting = waiting_since(&app.opened.vault, &app.opened.key.public())?;
-    let age = waiting.map_or(0, |since| clock::now().micros_since(since).max(0));
+    let age = waiting.map_or(0, |since| app.clock.now().micros_since(since).max(0));
     let figures = [
         ("lucid_data_sessions", totals.sessions.sessions as f64),
         ("lucid_data_sealed_sessions", totals.sessions.sealed as f64),

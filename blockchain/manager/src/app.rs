@@ -19,7 +19,6 @@ use lucid_store::chain::{ChainStore, Tip};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::clock::now;
 use crate::follower::Follower;
 use crate::limits::{LARGE_MAX, LOOKUPS_MAX, OPS_MAX, RELAYS_MAX};
 use crate::maintenance::Maintenance;
@@ -312,8 +311,9 @@ impl App {
             }
         }
         // An authority has nobody to synchronise with; a follower without its peer still serves.
-        let unsynchronised =
-            self.follower().and_then(|follower| follower.fault(opened.opened_at, now()));
+        let unsynchronised = self
+            .follower()
+            .and_then(|follower| follower.fault(opened.opened_at, opened.clock.now()));
         report = report.optional("chain_sync", unsynchronised.is_none());
         if let Some(why) = unsynchronised {
             report = report.detail(why);

@@ -15,6 +15,7 @@ use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::sign::Producers;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings, load};
+use lucid_store::clock::Clock;
 use lucid_store::folder::Passphrase;
 
 use crate::facts::Role;
@@ -66,6 +67,8 @@ pub struct Config {
     /// `LUCID_PASSPHRASE_FILE` (`passphrase_file`): a file with the passphrase, for a store whose keys
     /// are wrapped under one.
     pub passphrase: Option<Passphrase>,
+    /// What tells the time; no setting.
+    pub clock: Clock,
 }
 
 /// Whom a follower follows, and how.
@@ -165,6 +168,7 @@ impl Config {
             passphrase: settings
                 .optional(&Key::new("passphrase_file", "LUCID_PASSPHRASE_FILE"))
                 .map(|path| Passphrase::File(path.into())),
+            clock: Clock::system(),
         }
     }
 
@@ -191,6 +195,7 @@ impl Config {
                 genesis: self.genesis,
                 producer: self.producer,
             },
+            clock: self.clock.clone(),
             ..Options::default()
         }
     }

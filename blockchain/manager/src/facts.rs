@@ -95,6 +95,18 @@ pub enum Fact {
     },
     /// The chain that is followed was found to be another one than ours.
     Forked(Fork),
+    /// Somebody said that the clock was right.
+    ClockAccepted {
+        /// What it told.
+        at: Timestamp,
+    },
+    /// Another chain takes the place of this one, which gets no more blocks.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// The first block of the other one.
+        successor: BlockHash,
+    },
 }
 
 const ROLE: u8 = 0x10;
@@ -106,6 +118,8 @@ const LOOKED_THROUGH: u8 = 0x17;
 const SUSPECTS: u8 = 0x18;
 const PROMOTED: u8 = 0x1a;
 const FORKED: u8 = 0x1b;
+const CLOCK_ACCEPTED: u8 = 0x1c;
+const ENDED: u8 = 0x1d;
 
 impl Fact {
     /// The fact's bytes.
@@ -138,6 +152,10 @@ impl Fact {
             Self::Forked(fork) => {
                 to.u8(FORKED);
                 fork.write(&mut to)
+            }
+            Self::ClockAccepted { at } => to.u8(CLOCK_ACCEPTED).i64(at.as_micros()),
+            Self::Ended { at, successor } => {
+                to.u8(ENDED).i64(at.as_micros()).raw(successor.as_bytes())
             }
         };
         to.finish()
@@ -181,6 +199,11 @@ impl Fact {
                 })?,
             },
             FORKED => Self::Forked(Fork::read(&mut from)?),
+            CLOCK_ACCEPTED => Self::ClockAccepted { at: time(&mut from)? },
+            ENDED => Self::Ended {
+                at: time(&mut from)?,
+                successor: BlockHash::new(from.array("genesis")?),
+            },
             _ => return Err(WireFault::Invalid { what: "kind of fact" }),
         };
         from.finish()?;
@@ -210,6 +233,8 @@ const TEXT: u8 = 0x43;
 const ROLE_KEY: [u8; 2] = [FIXED, 0];
 const GENESIS_KEY: [u8; 2] = [FIXED, 1];
 const POOL_KEY: [u8; 2] = [FIXED, 2];
+const CLOCK_KEY: [u8; 2] = [FIXED, 5];
+const ENDED_KEY: [u8; 2] = [FIXED, 6];
 
 /// How far a pooled transaction is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -425,6 +450,14 @@ impl Project for Facts {
                 fork.project(changes);
                 Ok(())
             }
+            Fact::Ended { successor, .. } => {
+                changes.put(ENDED_KEY.to_vec(), successor.as_bytes().to_vec());
+                Ok(())
+            }
+            Fact::ClockAccepted { at } => {
+                changes.put(CLOCK_KEY.to_vec(), at.as_micros().to_be_bytes().to_vec());
+                Ok(())
+            }
             Fact::LookedThrough { next } => {
                 upkeep::project(next, changes);
                 Ok(())
@@ -462,6 +495,18 @@ pub fn role(index: &dyn Index) -> Result<Option<Role>, StoreError> {
         Some(1) => Role::Follower,
         _ => Role::Authority,
     }))
+}
+
+/// The first block of the chain that takes the place of this one, once it has ended.
+pub fn successor(index: &dyn Index) -> Result<Option<BlockHash>, StoreError> {
+    let value = index.get(&ENDED_KEY)?;
+    Ok(value.and_then(|value| value.try_into().ok()).map(BlockHash::new))
+}
+
+/// What the clock told when somebody last said that it was right.
+pub fn clock_accepted(index: &dyn Index) -> Result<Option<Timestamp>, StoreError> {
+    let value = index.get(&CLOCK_KEY)?.and_then(|value| value.try_into().ok());
+    Ok(value.map(|micros| Timestamp::from_micros(i64::from_be_bytes(micros))))
 }
 
 /// The chain's genesis, once there is one.

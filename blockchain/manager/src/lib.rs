@@ -21,8 +21,8 @@
 //! ```
 
 pub mod admissions;
+pub mod anew;
 pub mod app;
-pub mod clock;
 pub mod config;
 pub mod facts;
 pub mod follower;

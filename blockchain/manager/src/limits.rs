@@ -7,6 +7,9 @@ pub const POOL_SEAL_AT: u64 = lucid_core::limits::BLOCK_TRANSACTIONS_MAX as u64;
 pub const POOL_TRANSACTIONS_MAX: u64 = 100_000;
 /// The same, in bytes of texts.
 pub const POOL_BYTES_MAX: u64 = 256 << 20;
+/// A clock that is so many days ahead of the newest block is doubted, and seals nothing unasked: longer
+/// than a store rests that somebody uses once a year.
+pub const CLOCK_AHEAD_DAYS_MAX: i64 = 400;
 /// Requests that a follower hands on at once. Each holds a thread while its peer is silent, and far more
 /// threads than this are there for whoever only reads.
 pub const RELAYS_MAX: usize = 32;

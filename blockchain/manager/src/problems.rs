@@ -103,6 +103,7 @@ pub fn submit(error: SubmitError) -> Refusal {
         SubmitError::OtherRoot { root, .. } => {
             Refusal::new(ErrorCode::Exists, sentence).with("merkle_root", root)
         }
+        SubmitError::Ended(_) => Refusal::new(ErrorCode::Role, sentence),
         SubmitError::PoolFull { .. } => Refusal::new(ErrorCode::Busy, sentence),
         SubmitError::Store(error) => store(error),
         SubmitError::Commit(error) => commit(error),
@@ -137,8 +138,12 @@ pub fn propose(error: ProposeError) -> Refusal {
 fn seal(error: SealError) -> Refusal {
     let sentence = error.to_string();
     match error {
-        SealError::Follower | SealError::RoleLost(_) => Refusal::new(ErrorCode::Role, sentence),
-        SealError::ParentAhead { .. } => Refusal::new(ErrorCode::Unavailable, sentence),
+        SealError::Follower | SealError::RoleLost(_) | SealError::Ended(_) => {
+            Refusal::new(ErrorCode::Role, sentence)
+        }
+        SealError::ParentAhead { .. } | SealError::ClockAhead { .. } => {
+            Refusal::new(ErrorCode::Unavailable, sentence)
+        }
         SealError::Outrun(_) => Refusal::new(ErrorCode::Running, sentence),
         SealError::Refused { .. } => Refusal::new(ErrorCode::Internal, sentence),
         SealError::Store(error) => store(error),

@@ -11,11 +11,11 @@ use lucid_api::client::ClientError;
 use lucid_core::digest::BlockHash;
 use lucid_http::porch::Porch;
 use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
+use lucid_store::clock::Clock;
 use lucid_store::folder::{CLOCK_AGAIN, clock_fault};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
-use crate::clock::now;
 use crate::config::{Config, SERVICE};
 use crate::facts::Role;
 use crate::follower::Follower;
@@ -86,9 +86,10 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let serving = tokio::spawn(async move { listening.serve(router, &until).await });
 
     let (root, options) = (config.common.data_dir.clone(), config.options());
+    let clock = config.clock.clone();
     let opening = async {
-        right_clock(&root, &app, CLOCK_AGAIN, shutdown).await?;
-        let open = tokio::task::spawn_blocking(move || state::open(&root, &options, now()));
+        right_clock(&root, &app, &clock, CLOCK_AGAIN, shutdown).await?;
+        let open = tokio::task::spawn_blocking(move || state::open(&root, &options, clock.now()));
         tokio::select! {
             opened = open => Ok(opened??),
             // Whatever it is at is nothing that a crash could not end.
@@ -148,11 +149,12 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
 async fn right_clock(
     root: &Path,
     app: &App,
+    clock: &Clock,
     again: Duration,
     shutdown: &Shutdown,
 ) -> Result<(), StartError> {
     let mut is_said = false;
-    while let Some(why) = clock_fault(root, now().as_micros()) {
+    while let Some(why) = clock_fault(root, clock.now().as_micros()) {
         if !std::mem::replace(&mut is_said, true) {
             tracing::warn!("{why}");
         }
@@ -207,8 +209,9 @@ mod tests {
         let (shutdown, root) = (Shutdown::new(), folder.path().to_owned());
         let app = App::new(&shutdown, Duration::from_secs(1), 0);
         let (waiting, again) = (app.clone(), Duration::from_millis(5));
-        let clock =
-            tokio::spawn(async move { right_clock(&root, &waiting, again, &shutdown).await });
+        let clock = tokio::spawn(async move {
+            right_clock(&root, &waiting, &Clock::system(), again, &shutdown).await
+        });
         let said = || serde_json::to_string(&app.report().document(SERVICE)).unwrap();
         while !said().contains("minutes before the last commit") {
             assert!(!clock.is_finished());

@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lucid_core::digest::BlockHash;
+use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::sign::{Producers, PublicKey, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_store::chain::elsewhere::BlocksElsewhere;
 use lucid_store::chain::files::FILE_BYTES_MAX;
 use lucid_store::chain::{ChainFiles, ChainParts, ChainStore, Tip};
+use lucid_store::clock::Clock;
 use lucid_store::committer::Limits;
 use lucid_store::disk::Disk;
 use lucid_store::folder::{self, DataFolder, OnlyRead, Passphrase, ToRead};
@@ -28,6 +30,7 @@ use parking_lot::Mutex;
 use crate::admissions::Admissions;
 use crate::facts::{self, Fact, Facts, Role};
 use crate::ops::settle_pool::settle_pool;
+use crate::ops::validate_block::parent_at;
 use crate::staging::Staging;
 
 /// How a block-manager's folder is to be opened.
@@ -51,6 +54,8 @@ pub struct Options {
     pub block_file_bytes: u64,
     /// What it is to be, and whose chain it is to keep.
     pub kind: Kind,
+    /// What tells the time while it is open.
+    pub clock: Clock,
 }
 
 /// What a block-manager is told to be. What is not said is as it is written down, or not asked.
@@ -76,6 +81,7 @@ impl Default for Options {
             accept_loss: false,
             block_file_bytes: FILE_BYTES_MAX,
             kind: Kind::default(),
+            clock: Clock::system(),
         }
     }
 }
@@ -189,6 +195,8 @@ pub struct Opened {
     pub sealing: Mutex<()>,
     /// When it was opened.
     pub opened_at: Timestamp,
+    /// What tells the time.
+    pub clock: Clock,
     // The folder's lock goes last.
     folder: Option<DataFolder>,
 }
@@ -261,6 +269,33 @@ pub fn promote(root: &Path, options: &Options, now: Timestamp) -> Result<Promote
     Ok(Promoted { tip, dropped, key })
 }
 
+/// What was doubted of a clock that is accepted now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcceptedClock {
+    /// The time of the newest block; `None` for an empty chain.
+    pub tip: Option<Timestamp>,
+    /// Whether blocks can be made by it: none can while the newest one is over an hour ahead.
+    pub seals: bool,
+}
+
+/// Notes that the clock is right, on the word of whoever calls, in a folder that nobody may be running.
+/// From then on it is doubted only if it runs far ahead of that.
+pub fn accept_clock(
+    root: &Path,
+    options: &Options,
+    now: Timestamp,
+) -> Result<AcceptedClock, OpenError> {
+    let opened = open(root, &Options { create: false, ..options.clone() }, now)?;
+    let tip = match opened.chain.tip()? {
+        Some(tip) => parent_at(opened.chain.as_ref(), tip.height)?.map(|parent| parent.time),
+        None => None,
+    };
+    facts::commit(&opened.vault, &[Fact::ClockAccepted { at: now }])?;
+    opened.close()?;
+    let ahead = now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS);
+    Ok(AcceptedClock { tip, seals: tip.is_none_or(|tip| tip < ahead) })
+}
+
 /// Throws the index away, even one that cannot be opened, and builds it from the log and the blocks.
 pub fn reindex(root: &Path, options: &Options, now: Timestamp) -> Result<Opened, OpenError> {
     let folder = DataFolder::open(root, &folder_options(options, now))?;
@@ -268,7 +303,7 @@ pub fn reindex(root: &Path, options: &Options, now: Timestamp) -> Result<Opened,
     from_folder(folder, options, now)
 }
 
-fn folder_options(options: &Options, now: Timestamp) -> folder::Options {
+pub(crate) fn folder_options(options: &Options, now: Timestamp) -> folder::Options {
     folder::Options {
         service: "block-manager",
         signing_key: "block",
@@ -312,7 +347,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
         over(parts, now)
     };
     let opened = folder.join(join, OpenError::store)?;
-    Ok(Opened { folder: Some(folder), ..opened })
+    Ok(Opened { folder: Some(folder), clock: options.clock.clone(), ..opened })
 }
 
 /// Joins drawers and recovers what is in them.
@@ -367,6 +402,7 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
         admissions: Admissions::new(),
         sealing: Mutex::new(()),
         opened_at: now,
+        clock: Clock::system(),
         folder: None,
     })
 }

@@ -11,7 +11,6 @@ pub mod follow;
 use std::time::Duration;
 
 use crate::app::App;
-use crate::clock::now;
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::seal_block::{Sealed, seal_block};
 
@@ -61,7 +60,8 @@ async fn seal(app: &App) -> Option<Sealed> {
     let sealed = app
         .run_unasked(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-            let sealed = seal_block(vault, chain, &manager.sealing, &manager.key, now());
+            let sealed =
+                seal_block(vault, chain, &manager.sealing, &manager.key, manager.clock.now());
             // A failure is health's business, and the log's; nobody asked for this block.
             Ok(match sealed {
                 Ok(sealed) => {

@@ -17,9 +17,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use lucid_core::time::Timestamp;
 use rustix::fs::{FlockOperation, OFlags};
 use zeroize::Zeroizing;
 
+use crate::clock::fault_before_1970;
 use crate::crypt::{Sealer, Secret, random};
 use crate::disk::real::{self, RealDisk};
 use crate::disk::{self, Disk};
@@ -231,9 +233,13 @@ pub fn store_around(path: &Path) -> Option<PathBuf> {
 /// A clock that is further back than this is wrong.
 const CLOCK_BACK_MICROS: i64 = 3_600_000_000;
 
-/// Why the clock cannot be right, if so: what is stored was written over an hour after `now`, in
-/// microseconds since 1970. Nobody should write then: what is written would be older than what is there.
+/// Why the clock cannot be right, if so: it is before 1970, or what is stored was written over an hour after
+/// `now`, in microseconds since 1970. Nobody should write then: what is written would be older than what is
+/// there.
 pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
+    if let Some(why) = fault_before_1970(Timestamp::from_micros(now)) {
+        return Some(format!("{why}; it is looked at again every {} s", CLOCK_AGAIN.as_secs()));
+    }
     let newest = std::fs::read_dir(root.join(crate::log::FOLDER)).ok()?.filter_map(|entry| {
         let entry = entry.ok()?;
         let since = entry.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH);
@@ -255,6 +261,33 @@ pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
 
 /// After so long a wrong clock is looked at again.
 pub const CLOCK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Gives a store that is to be made at `new` the key by which that at `root` signs. Whatever is at `new` was
+/// promised to nobody.
+pub fn bequeath(root: &Path, new: &Path, options: &Options) -> Result<(), StoreError> {
+    let mut damage = Vec::new();
+    let name = format!("{}.key", options.signing_key);
+    let key = read_key(&RealDisk::new(root), &name, "ed25519", &mut damage)?;
+    if let Err(error) = std::fs::remove_dir_all(new)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(StoreError::io(format!("removing {}", new.display()))(error));
+    }
+    make_folder(new).map_err(|error| StoreError::unwritable(new, error))?;
+    let disk = RealDisk::new(new);
+    disk.create_folder(KEYS).map_err(StoreError::io("making a new store"))?;
+    write_key(&disk, &name, "ed25519", &key)
+}
+
+/// Lets two folders side by side change places, in one step that is durable on return.
+pub fn exchange(one: &Path, other: &Path) -> Result<(), StoreError> {
+    let context = || format!("exchanging {} and {}", one.display(), other.display());
+    let flags = rustix::fs::RenameFlags::EXCHANGE;
+    rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, flags)
+        .map_err(|error| StoreError::io(context())(error.into()))?;
+    let above = one.parent().unwrap_or(one);
+    File::open(above).and_then(|above| above.sync_all()).map_err(StoreError::io(context()))
+}
 
 fn no_store(root: &Path) -> StoreError {
     StoreError::Folder(format!(

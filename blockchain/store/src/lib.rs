@@ -20,6 +20,7 @@
 
 pub mod audit;
 pub mod chain;
+pub mod clock;
 pub mod codec;
 pub mod collect;
 pub mod committer;

@@ -69,9 +69,9 @@ pub struct Maintenance {
 pub struct CollectGarbage {
     /// Only say what would be done.
     pub dry_run: bool,
-    /// Free even over half of a large store.
+    /// Free even over half of a large store, and believe a clock that is far ahead.
     pub confirm: bool,
-    /// Remove sealed sessions that ended over so many days ago; the service's own setting, when absent.
+    /// Remove sessions that were anchored over so many days ago; the service's own setting, when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_days: Option<u32>,
 }

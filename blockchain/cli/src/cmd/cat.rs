@@ -7,10 +7,9 @@ use lucid_core::catalogue::Kind;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{find_entry, read_range};
-use lucid_data_chain::ops::read_timeline::find_span;
 
 use super::ls::given_path;
-use super::span::Between;
+use super::span::{Between, bytes_of};
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
 use crate::text;
@@ -35,7 +34,7 @@ impl Cat {
         let path = given_path(self.path.as_ref());
         let span = self.between.in_session(place.as_ref(), &self.session)?;
         let range = if let Some(span) = span {
-            find_span(source.as_ref(), &span)?.bytes
+            bytes_of(source.as_ref(), &span, output)?
         } else if source.shape().layout == Layout::Raw {
             anyhow::ensure!(path.is_empty(), "session {} is raw: it has no files", self.session);
             0..source.shape().content_bytes

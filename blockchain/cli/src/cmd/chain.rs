@@ -1,5 +1,6 @@
 //! `lucid chain`: the chain of blocks itself, in the data folder or behind a block-manager.
 
+mod begin_anew;
 mod export;
 mod import;
 mod info;
@@ -50,6 +51,8 @@ enum Verb {
     Sync(sync::Sync),
     /// Make a follower's folder the authority of its chain, when the old one is gone for good.
     Promote(promote::Promote),
+    /// Begin another chain in the place of one that can take no more blocks; the old one is kept.
+    BeginAnew(begin_anew::BeginAnew),
     /// Write blocks into a file, one a line, going on where it was broken off.
     Export(export::Export),
 }
@@ -85,6 +88,7 @@ impl Chain {
             Verb::Import(verb) => verb.run(&at, output),
             Verb::Sync(verb) => verb.run(&at, output),
             Verb::Promote(verb) => verb.run(&at, output),
+            Verb::BeginAnew(verb) => verb.run(&at, output),
             Verb::Export(verb) => verb.run(&at, output),
         }
     }
@@ -117,12 +121,8 @@ impl Where<'_> {
         Ok(opened)
     }
 
-    /// The folder below `--data`, or `--data` itself where that is a block-manager's own folder.
     fn folder(&self) -> PathBuf {
-        match self.home.data.join(STORE).exists() {
-            true => self.home.data.clone(),
-            false => chain_folder(self.home),
-        }
+        chain_of(self.home)
     }
 
     /// What is said of every folder here, besides.
@@ -142,6 +142,14 @@ impl Where<'_> {
              block-manager: name that with --manager, or unset it to work on --data"
         );
         Ok(())
+    }
+}
+
+/// The folder of the chain: the one below `--data`, or `--data` itself where that is a block-manager's own.
+pub(super) fn chain_of(home: &Home) -> PathBuf {
+    match home.data.join(STORE).exists() {
+        true => home.data.clone(),
+        false => chain_folder(home),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lucid_core::check::{Outcome, Trust, Verdict, check};
+use lucid_core::check::{Outcome, Step, Trust, Verdict, check};
 use lucid_core::limits::BUNDLE_BYTES_MAX;
 
 use crate::output::Output;
@@ -66,9 +66,16 @@ impl CheckProof {
                 Verdict::Proved => "everything is proved".into(),
                 Verdict::Refused { reason } => format!("REFUSED: {reason}"),
                 Verdict::OriginOrRecorderNotProved => {
-                    "consistent, but origin or recorder are NOT proved: give what you trust with \
-                     --trust"
-                        .into()
+                    let unproved = |step: &Step| step.outcome == Outcome::NotProved;
+                    let mut names = report.steps.iter().filter(|step| unproved(step));
+                    match names.all(|step| step.name == "time") {
+                        true => "consistent, but the time is NOT known".into(),
+                        false => {
+                            "consistent, but origin or recorder are NOT proved: give what you \
+                                  trust with --trust"
+                                .into()
+                        }
+                    }
                 }
             });
             lines

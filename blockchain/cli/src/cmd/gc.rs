@@ -13,10 +13,10 @@ pub struct Gc {
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
-    /// First remove sessions that ended over so many days ago.
+    /// First remove sessions that were anchored over so many days ago, by the time of the chain.
     #[arg(long, value_name = "N")]
     keep_days: Option<u32>,
-    /// Free even over half of a large store.
+    /// Free even over half of a large store, and believe a clock that is far ahead.
     #[arg(long, short)]
     yes: bool,
 }

@@ -8,12 +8,11 @@ use lucid_core::catalogue::{Entry, FileTime, Kind, Owner};
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{Cursor, SessionSource, read_range};
-use lucid_data_chain::ops::read_timeline::find_span;
 use lucid_data_chain::ops::write_tar::{self, write_readable};
 use serde::Serialize;
 
 use super::ls::given_path;
-use super::span::Between;
+use super::span::{Between, bytes_of};
 use super::{DONE, FAILED, Home, LEFT_OUT, finish, open, session_id};
 use crate::folder::draft::write_whole;
 use crate::folder::tarball::Tarball;
@@ -72,7 +71,7 @@ impl Restore {
             paths.clear();
         }
         let part = match self.between.in_session(place.as_ref(), &self.session)? {
-            Some(span) => find_span(source.as_ref(), &span)?.bytes,
+            Some(span) => bytes_of(source.as_ref(), &span, output)?,
             None => 0..source.shape().content_bytes,
         };
         let code = match (&self.output, &self.tar) {

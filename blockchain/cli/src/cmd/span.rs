@@ -1,10 +1,15 @@
 //! A span of a recording's time, as `cat`, `restore` and `prove` are given it.
 
+use std::ops::Range;
+
 use anyhow::Context as _;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Span;
+use lucid_data_chain::ops::read_session::SessionSource;
+use lucid_data_chain::ops::read_timeline::find_span;
 
+use crate::output::Output;
 use crate::place::Place;
 
 /// `--from` and `--to`.
@@ -18,6 +23,23 @@ pub struct Between {
     /// next day.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     to: Option<Moment>,
+}
+
+/// The bytes of a span. That nobody knows when they came is said; they are handed out all the same.
+pub fn bytes_of(
+    source: &dyn SessionSource,
+    span: &Span,
+    output: &Output,
+) -> anyhow::Result<Range<u64>> {
+    let within = find_span(source, span)?.within;
+    if within.is_doubtful() {
+        output.warn(&format!(
+            "time not known: the clock went back while this was recorded, so its times may be wrong by \
+             {} s; whatever came in this time is among the bytes that follow, with what came around it",
+            within.doubt_seconds()
+        ));
+    }
+    Ok(within.bytes)
 }
 
 /// A time as it was given.

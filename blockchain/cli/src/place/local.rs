@@ -41,7 +41,7 @@ use lucid_data_chain::jobs::{Jobs, Kind};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::append_stream::{Piece, append_stream};
-use lucid_data_chain::ops::collect_garbage::{GarbageRequest, collect_garbage};
+use lucid_data_chain::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::deliver_anchors::{anchor_text, deliver_anchors};
 use lucid_data_chain::ops::hold_session::{hold_session, release_session};
@@ -519,11 +519,23 @@ impl Place for Local {
             dry_run: wanted.dry_run,
             confirm: wanted.confirm,
         };
-        let garbage =
-            collect_garbage(vault, locks, key, self.now, &request, &mut |stage, done, total| {
-                progress(stage.as_str(), done, total);
-                true
-            })?;
+        // Only ages are asked of the chain.
+        let chain = (request.keep_days > 0 && !request.dry_run)
+            .then(|| self.chain(true))
+            .transpose()
+            .context(
+                "sessions have the age that the chain gives them, and that cannot be opened",
+            )?;
+        let engine = chain.as_ref().map(|chain| Embedded { chain });
+        let engine = engine.as_ref().map(|engine| engine as &dyn AnchorEngine);
+        let mut watch = |stage: Stage, done, total| {
+            progress(stage.as_str(), done, total);
+            true
+        };
+        let garbage = collect_garbage(vault, locks, key, self.now, engine, &request, &mut watch)?;
+        if let Some(chain) = chain {
+            chain.close()?;
+        }
         Ok(reply::garbage(&garbage, wanted.dry_run))
     }
 
@@ -599,7 +611,10 @@ impl Place for Local {
         if self.is_from_elsewhere(id)? {
             findings.not_checked.push(in_another_chain(id));
         } else if let Some(chain) = self.chain_to_verify(false, &mut findings)? {
-            self.verify_anchor(&chain, id, &mut findings)?;
+            let earlier = self.earlier_chains(&mut findings)?;
+            let chains = Chains { newest: Some(&chain), earlier };
+            self.verify_anchor(&chains, id, &mut findings)?;
+            chains.close_earlier()?;
             chain.close()?;
         }
         Ok(findings)
@@ -628,7 +643,11 @@ impl Place for Local {
         }
         let chain = self.chain_to_verify(recorded_here < ids.len(), &mut all)?;
         if let Some(chain) = &chain {
-            self.verify_chain(chain, &mut all)?;
+            self.verify_chain(CHAIN_FOLDER, chain, self.now, &mut all)?;
+        }
+        let chains = Chains { earlier: self.earlier_chains(&mut all)?, newest: chain.as_ref() };
+        for (folder, earlier) in &chains.earlier {
+            self.verify_earlier(folder, earlier, &mut all)?;
         }
         for id in &ids {
             all.sessions += 1;
@@ -636,22 +655,20 @@ impl Place for Local {
                 let found = findings(id, verify_structure(&self.data.vault, id, &suspects)?);
                 all.faults.extend(found.faults);
                 all.not_checked.extend(found.not_checked);
-                match &chain {
-                    Some(chain) => self.verify_anchor(chain, id, &mut all),
-                    None => Ok(()),
-                }
+                self.verify_anchor(&chains, id, &mut all)
             };
             if let Err(error) = checked() {
                 all.faults.push(format!("session {id} could not be checked: {error:#}"));
             }
         }
         let listed = self.tombstones(&mut |tombstone| {
-            all.faults.extend(tombstone_fault(&tombstone, chain.as_ref()));
+            all.faults.extend(tombstone_fault(&tombstone, &chains));
             Ok(())
         });
         if let Err(error) = listed {
             all.faults.push(format!("not every tombstone could be found: {error:#}"));
         }
+        chains.close_earlier()?;
         if let Some(chain) = chain {
             self.verify_copies(&chain, &mut all)?;
             chain.close()?;
@@ -708,6 +725,52 @@ impl Local {
                 Ok(None)
             }
         }
+    }
+
+    /// The chains that the one in place took the place of, by their folders.
+    fn earlier_chains(
+        &self,
+        all: &mut Findings,
+    ) -> anyhow::Result<Vec<(PathBuf, manager::Opened)>> {
+        let mut earlier = Vec::new();
+        for folder in lucid_block_manager::anew::earlier(&chain_folder(&self.home))? {
+            let options = manager::Options {
+                create: false,
+                blocks: None,
+                ..manager_options(&self.home, &self.owner, &folder)
+            };
+            let opened = reading::open(
+                self.home.reading,
+                || manager::open(&folder, &options, self.now),
+                |to_read| manager::read(&folder, &options, self.now, to_read),
+                manager::OpenError::store,
+            );
+            match opened {
+                Ok(opened) => earlier.push((folder, opened)),
+                Err(error) => all
+                    .faults
+                    .push(format!("the chain in {} cannot be opened: {error:#}", folder.display())),
+            }
+        }
+        Ok(earlier)
+    }
+
+    /// Verifies a chain that ended like the one in place. It ended where its clock was ahead, so it is judged
+    /// by that.
+    fn verify_earlier(
+        &self,
+        folder: &Path,
+        opened: &manager::Opened,
+        all: &mut Findings,
+    ) -> anyhow::Result<()> {
+        let ended = match opened.chain.tip()? {
+            Some(tip) => opened.chain.record(tip.height).ok().flatten(),
+            None => None,
+        };
+        let ended = ended.and_then(|stored| stored.record.entry.time().ok());
+        let now = ended.map_or(self.now, |ended| ended.max(self.now));
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        self.verify_chain(&name, opened, now, all)
     }
 
     /// Whether the two folders are of one time. A copy of either that was put back beside the newer other
@@ -768,23 +831,29 @@ impl Local {
     }
 
     /// Reads every byte of the chain's folder, and validates every block by the six rules.
-    fn verify_chain(&self, opened: &manager::Opened, all: &mut Findings) -> anyhow::Result<()> {
+    fn verify_chain(
+        &self,
+        folder: &str,
+        opened: &manager::Opened,
+        now: Timestamp,
+        all: &mut Findings,
+    ) -> anyhow::Result<()> {
         let disk = opened.vault.disk().clone();
         let facts = FolderFacts {
             store: opened.store,
             sealer: opened.vault.sealer(),
             damage: &opened.damage(),
         };
-        self.verify_folder(&disk, CHAIN_FOLDER, all, &facts, &|_, _| {})?;
+        self.verify_folder(&disk, folder, all, &facts, &|_, _| {})?;
         for damage in chain::audit::audit(disk.as_ref(), opened.store)? {
-            let damage = format!("{CHAIN_FOLDER}/{damage}");
+            let damage = format!("{folder}/{damage}");
             if !all.damage.contains(&damage) {
                 all.damage.push(damage);
             }
         }
         // The chain's own report says more of what it leaves open than a store's owner asks here.
         let asked = Asked::default();
-        let report = validate_chain(opened.chain.as_ref(), self.now, &asked, false, |_| {
+        let report = validate_chain(opened.chain.as_ref(), now, &asked, false, |_| {
             ControlFlow::Continue(())
         })?;
         all.blocks += report.blocks;
@@ -810,17 +879,20 @@ impl Local {
     /// Whether the block that a session says it is anchored in is in the chain.
     fn verify_anchor(
         &self,
-        opened: &manager::Opened,
+        chains: &Chains<'_>,
         id: &SessionId,
         findings: &mut Findings,
     ) -> anyhow::Result<()> {
+        if chains.newest.is_none() {
+            return Ok(());
+        }
         let session = get_session(&self.data.vault, id)?;
         let Some((index, hash)) = session.anchored else { return Ok(()) };
         if self.is_from_elsewhere(id)? {
             findings.not_checked.push(in_another_chain(id));
             return Ok(());
         }
-        let fault = block_fault(opened, index, hash);
+        let fault = chains.block_fault(index, hash);
         let said = |fault| format!("session {id} is anchored in block {index}: {fault}");
         findings.faults.extend(fault.map(said));
         Ok(())
@@ -897,6 +969,25 @@ fn is_signed_by(transaction: &Transaction, key: &PublicKey) -> bool {
     named.get("public_key").and_then(Json::as_text) == Some(key.to_string().as_str())
 }
 
+/// The chain of a store, and those whose place it took.
+struct Chains<'a> {
+    newest: Option<&'a manager::Opened>,
+    earlier: Vec<(PathBuf, manager::Opened)>,
+}
+
+impl Chains<'_> {
+    /// Why a block that something is said to be in is in none of them.
+    fn block_fault(&self, index: u64, hash: BlockHash) -> Option<String> {
+        let fault = block_fault(self.newest?, index, hash)?;
+        let is_in = |chain| block_fault(chain, index, hash).is_none();
+        (!self.earlier.iter().any(|(_, chain)| is_in(chain))).then_some(fault)
+    }
+
+    fn close_earlier(self) -> Result<(), StoreError> {
+        self.earlier.into_iter().try_for_each(|(_, chain)| chain.close())
+    }
+}
+
 /// Why a block that something is said to be in is not in the chain.
 fn block_fault(opened: &manager::Opened, index: u64, hash: BlockHash) -> Option<String> {
     match opened.chain.record(index) {
@@ -908,7 +999,7 @@ fn block_fault(opened: &manager::Opened, index: u64, hash: BlockHash) -> Option<
 }
 
 /// What is wrong with what is left of a removed session.
-fn tombstone_fault(tombstone: &Tombstone, opened: Option<&manager::Opened>) -> Option<String> {
+fn tombstone_fault(tombstone: &Tombstone, chains: &Chains<'_>) -> Option<String> {
     let id = &tombstone.session_id;
     let signed = Transaction::parse(tombstone.transaction.as_bytes())
         .map_err(|fault| fault.to_string())
@@ -921,7 +1012,7 @@ fn tombstone_fault(tombstone: &Tombstone, opened: Option<&manager::Opened>) -> O
         Ok(_) => {}
     }
     let (index, hash) = tombstone.block_index.zip(tombstone.block_hash)?;
-    let fault = block_fault(opened?, index, hash)?;
+    let fault = chains.block_fault(index, hash)?;
     Some(format!("the tombstone of session {id} is in block {index}: {fault}"))
 }
 

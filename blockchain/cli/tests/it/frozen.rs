@@ -35,6 +35,11 @@ fn thawed(store: &str) -> Home {
     home
 }
 
+/// Whenever these tests run, the clock is right: far ahead of the newest block it would be doubted.
+fn years_later(home: &Home) {
+    home.done(&[&"doctor", &"--accept-clock"]);
+}
+
 /// What the program of that day printed of its sessions.
 fn listed_then(home: &Home) -> Vec<Value> {
     let text = fs::read_to_string(home.at("proofs/ls.json")).unwrap();
@@ -101,6 +106,7 @@ fn a_store_of_2026_11_21_goes_on() {
     home.fed(&[&"append", &"--session", &"open", &"--keep-open"], b"and on\n");
     home.done(&[&"seal", &"open"]);
     assert_eq!(home.done(&[&"cat", &"open"]).text(), "still open\nand on\n");
+    years_later(&home);
     let again = home.archive("anew", &home.at("in/folder"));
     assert!(again["bytes_new"].as_u64().unwrap() < 5_000, "its chunks are known: {again:#}");
     home.done(&[&"rm", &"again", &"--yes"]);
@@ -135,6 +141,7 @@ fn are_bound(home: &Home) -> [bool; 2] {
 #[test]
 fn an_index_of_2026_11_21_goes_on_unbound_until_it_is_made_anew() {
     let home = thawed("store");
+    years_later(&home);
     home.archive("anew", &home.at("in/folder/sub"));
     home.fed(&[&"append", &"--session", &"since", &"--keep-open"], b"still open\n");
     assert_eq!(are_bound(&home), [false; 2]);
@@ -165,6 +172,7 @@ fn a_mirror_of_2026_11_21_is_read_and_kept_up() {
     let mirror = home.data().to_owned();
     let store = home.at("store");
     let home = home.with_data(store);
+    years_later(&home);
     home.archive("later", &home.at("in/folder/sub"));
     home.done(&[&"mirror", &mirror]);
     let fresh = home.at("fresh");

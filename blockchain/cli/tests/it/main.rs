@@ -19,6 +19,7 @@ mod append;
 mod archive;
 mod capture;
 mod chain;
+mod clocks;
 mod damage;
 mod documents;
 mod endings;

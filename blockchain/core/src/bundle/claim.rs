@@ -11,7 +11,7 @@ use crate::digest::ChunkId;
 use crate::manifest::Manifest;
 use crate::page::{Page, PageFault};
 use crate::session::{Layout, Leaf, Salt};
-use crate::timeline::{Placed, TimelineFault};
+use crate::timeline::{Placed, TimelineFault, Within};
 use crate::tree::{Blake3Tree, root_from_inclusion, root_from_range};
 
 /// Why a bundle does not cover what it claims to.
@@ -72,6 +72,8 @@ pub struct Claim {
     pub bytes: Range<u64>,
     /// For a path, what the catalogue says about it.
     pub entry: Option<Entry>,
+    /// For a span, what the timeline says about it.
+    pub within: Option<Within>,
 }
 
 impl Claim {
@@ -79,11 +81,13 @@ impl Claim {
     /// path's page to belong to the session. [`leads_to_root`] is asked separately.
     pub fn of(bundle: &Bundle, manifest: &Manifest) -> Result<Self, ClaimFault> {
         let entry = entry(bundle, manifest)?;
-        let span = span(bundle, manifest)?;
+        let within = span(bundle, manifest)?;
         let leaves = bundle.leaves.as_slice();
         fit_together(leaves, manifest)?;
         let bytes = match (&bundle.subject, &entry) {
-            (Subject::Span(_), _) => span.ok_or(ClaimFault::PageOutOfPlace)?,
+            (Subject::Span(_), _) => {
+                within.as_ref().ok_or(ClaimFault::PageOutOfPlace)?.bytes.clone()
+            }
             (Subject::Session, _) => {
                 need(leaves.len() as u64 == manifest.chunk_count, "not all of them are there")?;
                 0..manifest.total_bytes
@@ -113,7 +117,7 @@ impl Claim {
             }
             (Subject::Path(_), None) => return Err(ClaimFault::PageOutOfPlace),
         };
-        let claim = Self { bytes, entry };
+        let claim = Self { bytes, entry, within };
         claim.tight(leaves)?;
         Ok(claim)
     }
@@ -225,7 +229,7 @@ fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, ClaimFau
 }
 
 /// The bytes of a span of time, by pages of the timeline that belong to the session.
-fn span(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Range<u64>>, ClaimFault> {
+fn span(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Within>, ClaimFault> {
     let Subject::Span(span) = &bundle.subject else { return Ok(None) };
     if manifest.layout != Layout::Raw || manifest.appendix.is_none() {
         return Err(ClaimFault::PageOutOfPlace);

@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) end: End,
     /// Seconds between the marks of a recording, and the bytes between them; 0 for none.
     pub(crate) marks: (i64, u64),
+    /// The doubt of their times, in microseconds.
+    pub(crate) doubt: u64,
 }
 
 pub(crate) const SMALL: Plan = Plan {
@@ -57,6 +59,7 @@ pub(crate) const SMALL: Plan = Plan {
     producer: 2,
     end: End::Eof,
     marks: (0, 0),
+    doubt: 0,
 };
 
 /// A recording with a mark every two seconds, thirty bytes apart.
@@ -113,12 +116,12 @@ fn catalogue(scale: usize) -> Vec<Vec<u8>> {
 }
 
 /// A mark every so many seconds and bytes, from [`T0`] on.
-fn timeline((seconds, bytes): (i64, u64), content_bytes: u64) -> Vec<Vec<u8>> {
+fn timeline((seconds, bytes): (i64, u64), doubt: u64, content_bytes: u64) -> Vec<Vec<u8>> {
     let mut writer = PageWriter::new();
     let mut pages = Vec::new();
     for (number, offset) in (0..).zip((0..content_bytes).step_by(bytes as usize)) {
         let mark = Mark { micros: T0 + number * seconds * MARK_MICROS_MIN, offset };
-        pages.extend(writer.push(&mark.key(), &mark.encode()).unwrap());
+        pages.extend(writer.push(&mark.key(), &mark.encode(doubt)).unwrap());
     }
     pages.extend(writer.finish().unwrap());
     pages
@@ -149,7 +152,7 @@ pub(crate) fn world(plan: Plan) -> World {
     let pages = match (plan.layout, plan.marks) {
         (Layout::Tree, _) => catalogue(plan.scale),
         (Layout::Raw, (0, _)) => Vec::new(),
-        (Layout::Raw, marks) => timeline(marks, content.len() as u64),
+        (Layout::Raw, marks) => timeline(marks, plan.doubt, content.len() as u64),
     };
     let appended: usize = pages.iter().map(Vec::len).sum();
     chunks.extend(pages);
@@ -210,7 +213,7 @@ impl World {
 
     fn bytes_of(&self, span: &Span, pages: &[(Leaf, Vec<u8>)]) -> Range<u64> {
         let placed: Vec<_> = pages.iter().map(|(leaf, bytes)| self.place(leaf, bytes)).collect();
-        span.bytes(&placed, self.manifest.content_bytes).unwrap_or(0..0)
+        span.bytes(&placed, self.manifest.content_bytes).map_or(0..0, |within| within.bytes)
     }
 
     /// For each end the page that reaches behind it and the one before; the last two, if none does.
@@ -218,8 +221,9 @@ impl World {
         let all: Vec<_> = self.leaves.iter().zip(&self.chunks).collect();
         let pages: Vec<_> =
             all.iter().filter(|(leaf, _)| leaf.offset >= self.manifest.content_bytes).collect();
+        let doubt = self.place(pages[0].0, pages[0].1).doubt().unwrap().unwrap_or(0);
         let mut wanted: Vec<usize> = span
-            .bounds()
+            .bounds(doubt)
             .iter()
             .flat_map(|bound| {
                 let reaches =
@@ -344,7 +348,8 @@ fn bundles_are_frozen() {
         ("bytes", Plan { end: End::Complete, ..raw }, Subject::Bytes(90, 110)),
         ("span", Plan { end: End::Complete, ..marked }, span.clone()),
         ("bytes 2", Plan { end: exited, ..raw }, Subject::Bytes(90, 110)),
-        ("span 2", marked, span),
+        ("span 2", marked, span.clone()),
+        ("doubt", Plan { doubt: 2_000_000, ..marked }, span),
         ("path 2", SMALL, path("b")),
     ] {
         let bundle = world(plan).prove(subject);

@@ -408,6 +408,39 @@ fn a_span_of_time_is_proved_by_its_timeline() {
 }
 
 #[test]
+fn a_span_whose_time_is_not_known_is_not_proved() {
+    // As above, by a clock that went back by up to 3 s.
+    let world = world(Plan { doubt: 3_000_000, ..RECORDING });
+    let content = world.content();
+    for (from, to, bytes) in
+        [(3, 4, 0..120), (2, 5, 0..120), (-9, -2, 0..30), (10, 99, 120..150), (11, 99, 120..150)]
+    {
+        let bundle = world.prove(span(from, to));
+        let report = run(&bundle.encode(), Some(&content[bytes.clone()]), &trusted(&world));
+        assert_eq!(
+            report.verdict,
+            Verdict::OriginOrRecorderNotProved,
+            "{from} to {to}: {report:?}"
+        );
+        let time = report.steps.iter().find(|step| step.name == "time").unwrap();
+        assert_eq!(time.outcome, Outcome::NotProved);
+        assert!(time.sentence.contains("time not known"), "{}", time.sentence);
+        assert!(time.sentence.contains("by 3 s"), "{}", time.sentence);
+        assert!(time.sentence.contains(&format!("{} to {}", bytes.start, bytes.end)));
+    }
+    // That nothing came is proved where not even such a clock can have hidden it.
+    for (from, to) in [(-9, -3), (12, 99)] {
+        let report = run(&world.prove(span(from, to)).encode(), Some(b""), &trusted(&world));
+        assert_eq!(report.verdict, Verdict::Proved, "{from} to {to}: {report:?}");
+    }
+    // Who leaves the doubt out shows another page.
+    let mut bundle = world.prove(span(3, 4));
+    let plain = super::super::bundle::tests::world(RECORDING).prove(span(3, 4));
+    bundle.pages = plain.pages;
+    assert_eq!(exit(&bundle, None, &trusted(&world)), 1);
+}
+
+#[test]
 fn a_span_is_not_proved_by_other_pages_or_for_other_bytes() {
     let plan = Plan { scale: 700, chunk_bytes: 9_000, marks: (1, 17), ..RECORDING };
     let world = world(plan);

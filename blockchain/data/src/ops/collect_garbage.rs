@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lucid_core::retention::RetentionRun;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_store::collect::{Collected, Survey};
@@ -9,13 +10,17 @@ use lucid_store::condense::Condensed;
 use lucid_store::scrub::Standing;
 use lucid_store::vault::Vault;
 
+use super::count_age::{ask_the_chain, is_step, refuse_step};
 use super::count_sessions::count_sessions;
-use super::expire_sessions::{Expired, expire_sessions};
-use super::expire_uploads::expire_uploads;
+use super::expire_sessions::{
+    Expired, Interrupted, Over, check_days, expire_sessions, last_anchored, last_begun,
+};
+use super::expire_uploads::{expire_uploads, last_upload};
 use super::live_chunks::live_chunks;
 use super::scrub_store::{scrub_state, standings};
 use super::weigh_facts::matters;
 use super::{Clash, OpError};
+use crate::anchoring::AnchorEngine;
 use crate::opened::SessionLocks;
 
 /// From this size on, a collection that would free over half of the store wants to be confirmed.
@@ -24,11 +29,11 @@ const ABNORMAL_BYTES: u64 = 256 << 20;
 /// How to collect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GarbageRequest {
-    /// Sealed sessions that ended before so many days are removed first; zero keeps them.
+    /// Sessions that were anchored over so many days ago are removed first; zero keeps them.
     pub keep_days: u32,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
-    /// Free even an abnormal share of the store.
+    /// Free even an abnormal share of the store, and believe a clock that is far ahead.
     pub confirm: bool,
 }
 
@@ -69,13 +74,14 @@ impl Stage {
 }
 
 /// Removes expired sessions, finds what nobody refers to, and drops it; then facts go that do not matter
-/// any more. `watch` is told how many bytes of how many are done, and stops the work in order by `false`.
-/// One collection runs at a time.
+/// any more. The engine is asked what time it is before sessions go by their age. `watch` is told how many
+/// bytes of how many are done, and stops the work in order by `false`. One collection runs at a time.
 pub fn collect_garbage(
     vault: &Vault,
     locks: &SessionLocks,
     key: &SigningKey,
     now: Timestamp,
+    engine: Option<&dyn AnchorEngine>,
     request: &GarbageRequest,
     watch: &mut dyn FnMut(Stage, u64, u64) -> bool,
 ) -> Result<Garbage, OpError> {
@@ -86,12 +92,41 @@ pub fn collect_garbage(
         )
     })?;
     let GarbageRequest { keep_days, dry_run, confirm } = *request;
-    let mut finding = |done, total| watch(Stage::Finding, done, total);
+    check_days(keep_days)?;
     let mut garbage = Garbage::default();
     let stopped = Collected { stopped: true, ..Collected::default() };
-    if !dry_run {
+    // Nobody knows whether a store rested for so long or the clock is wrong. What a day ends waits.
+    let known = last_begun(vault, now)?.max(last_upload(vault, now)?);
+    let is_doubted = !confirm && known.is_some_and(|known| is_step(known, now));
+    let interrupted = match (is_doubted, confirm) {
+        (true, _) => Interrupted::None,
+        (false, false) => Interrupted::Old,
+        (false, true) => Interrupted::OldAndFuture,
+    };
+    // The clock only says whether it is worth while to ask the chain.
+    let mut over = Over { now, anchored_before: Over::days(now, keep_days), interrupted };
+    if dry_run {
+        garbage.expired = expire_sessions(vault, locks, key, &over, true)?;
+    } else {
+        let mut would = expire_sessions(vault, locks, key, &over, true)?;
+        if would.retention > 0 {
+            let engine = engine.ok_or_else(no_engine)?;
+            let anchored = last_anchored(vault, now)?;
+            if !confirm {
+                refuse_step(anchored, now)?;
+            }
+            let run = RetentionRun { keep_days, timestamp: now };
+            let goes_on = &mut || watch(Stage::Finding, 0, 0);
+            let Some(chain) = ask_the_chain(vault, key, engine, run, goes_on)? else {
+                return Ok(Garbage { collected: stopped, ..garbage });
+            };
+            if !confirm {
+                refuse_step(anchored, chain)?;
+            }
+            over.anchored_before = Over::days(chain, keep_days);
+            would = expire_sessions(vault, locks, key, &over, true)?;
+        }
         // Removing a session cannot be undone, so what it would come to is asked first.
-        let would = expire_sessions(vault, locks, key, now, keep_days, true)?;
         if !confirm {
             let left = count_sessions(vault)?.sessions.bytes.saturating_sub(would.bytes);
             refuse_abnormal("removing expired sessions would end", would.bytes, left)?;
@@ -99,15 +134,19 @@ pub fn collect_garbage(
         // What ends a session's time, or holds it, is in the log: while that cannot be read whole, the index
         // may know a sealed session as one that was left behind. What is referred to is known only when
         // they are gone, so the log is read for that anew.
+        let mut finding = |done, total| watch(Stage::Finding, done, total);
         if would.retention + would.interrupted > 0 && !vault.facts(&mut |_| Ok(()), &mut finding)? {
             return Ok(Garbage { collected: stopped, ..garbage });
         }
+        garbage.expired = expire_sessions(vault, locks, key, &over, false)?;
+        if !is_doubted {
+            expire_uploads(vault, now, confirm)?;
+        }
     }
-    garbage.expired = expire_sessions(vault, locks, key, now, keep_days, dry_run)?;
-    if !dry_run {
-        expire_uploads(vault, now)?;
-    }
-    let Some(live) = live_chunks(vault, now, &mut finding)? else {
+    // What did not go counts as long as it is there.
+    let counted = if is_doubted { Timestamp::from_micros(i64::MIN) } else { now };
+    let mut finding = |done, total| watch(Stage::Finding, done, total);
+    let Some(live) = live_chunks(vault, counted, &mut finding)? else {
         return Ok(Garbage { collected: stopped, ..garbage });
     };
     let survey = collection.survey(&live)?;
@@ -128,6 +167,15 @@ pub fn collect_garbage(
             })?;
     }
     Ok(garbage)
+}
+
+fn no_engine() -> OpError {
+    OpError::Conflict(
+        Clash::Lost,
+        "sessions have the age that the chain gives them, and anchoring is disabled: set BLOCK_MANAGER_URL, \
+         or keep them for ever with keep_days 0"
+            .into(),
+    )
 }
 
 /// Files that hold damage which a scrub found and a sound copy elsewhere made up for.

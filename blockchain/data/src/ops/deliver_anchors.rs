@@ -261,7 +261,11 @@ fn followed(
 }
 
 /// What is wrong with an engine's answer. What is stored from it must hold without the engine.
-fn fault(confirmed: &Confirmed, text: &str, transaction: &Transaction) -> Option<&'static str> {
+pub(super) fn fault(
+    confirmed: &Confirmed,
+    text: &str,
+    transaction: &Transaction,
+) -> Option<&'static str> {
     let proof = &confirmed.proof;
     if proof.transaction != text {
         return Some("another transaction is in the chain under its id");

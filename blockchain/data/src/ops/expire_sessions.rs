@@ -1,5 +1,8 @@
-//! Removes sessions whose time is over: those that ended long ago, if they are to be kept for so many
-//! days only, and archives that were interrupted and never begun anew. What is held stays.
+//! Removes sessions whose time is over: those that were anchored long ago, if they are to be kept for so
+//! many days only, and archives that were interrupted and never begun anew. What is held stays.
+//!
+//! Age is what the chain says ([`super::count_age`]). An archive that was interrupted has none, so there
+//! the clock counts, unless it is far ahead of everything that this store knows.
 
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
@@ -9,6 +12,7 @@ use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
 use super::OpError;
+use super::count_age::anchored_at;
 use super::list_sessions::{SessionFilter, get_session, list_sessions};
 use super::remove_session::remove_session;
 use crate::fact::{Fact, Removed};
@@ -28,7 +32,7 @@ const PAGE: usize = 256;
 /// How many sessions are gone, or would be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expired {
-    /// Sessions that ended long ago; each left a tombstone.
+    /// Sessions that were anchored long ago; each left a tombstone.
     pub retention: u64,
     /// Interrupted archives.
     pub interrupted: u64,
@@ -36,54 +40,139 @@ pub struct Expired {
     pub bytes: u64,
 }
 
-/// Removes them, or only counts them. `keep_days` of zero keeps sealed sessions for ever.
+/// Whose time is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Over {
+    /// The clock.
+    pub now: Timestamp,
+    /// Sessions that were anchored before this are over.
+    pub anchored_before: Option<Timestamp>,
+    /// Whether archives that were interrupted are.
+    pub interrupted: Interrupted,
+}
+
+/// Which archives count as interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupted {
+    /// None: the clock may be wrong.
+    None,
+    /// Those that began over a day ago.
+    Old,
+    /// Those, too, that began in the future, when the clock was wrong: on the word of whoever asks.
+    OldAndFuture,
+}
+
+impl Over {
+    /// What sessions are over that are kept for so many days, when the chain says that it is `chain`.
+    pub fn days(chain: Timestamp, keep_days: u32) -> Option<Timestamp> {
+        (keep_days > 0).then(|| chain.plus_seconds(-DAY_SECONDS * i64::from(keep_days)))
+    }
+
+    /// One that lost facts to damage, or that is in a block, may have been sealed, and its seal cannot be
+    /// read.
+    fn is_interrupted(&self, session: &SessionRow) -> bool {
+        let began = session.started_at;
+        let is_over = match self.interrupted {
+            Interrupted::None => false,
+            Interrupted::Old => began < self.now.plus_seconds(-INTERRUPTED_SECONDS),
+            Interrupted::OldAndFuture => {
+                began < self.now.plus_seconds(-INTERRUPTED_SECONDS)
+                    || began > self.now.plus_seconds(INTERRUPTED_SECONDS)
+            }
+        };
+        is_over
+            && session.one_shot
+            && session.sealed.is_none()
+            && !session.has_gap
+            && session.anchored.is_none()
+    }
+}
+
+/// Refuses to keep sessions for longer than can be counted.
+pub fn check_days(keep_days: u32) -> Result<(), OpError> {
+    if keep_days <= KEEP_DAYS_MAX {
+        return Ok(());
+    }
+    Err(OpError::Invalid(format!(
+        "sessions are kept for at most {KEEP_DAYS_MAX} days, or with 0 for ever; {keep_days} is more"
+    )))
+}
+
+/// When the newest session was anchored, of those that were not in the future.
+pub fn last_anchored(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>, OpError> {
+    let mut last = None;
+    each_session(vault, &mut |session| {
+        if session.anchored.is_some() {
+            let name = SessionName::of(vault.sealer(), &session.id);
+            last = last.max(anchored_at(vault, &name)?.filter(|at| *at <= now));
+        }
+        Ok(())
+    })?;
+    Ok(last)
+}
+
+/// When the newest session began, of those that did not begin in the future.
+pub fn last_begun(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>, OpError> {
+    let filter = SessionFilter { to: Some(now), ..SessionFilter::default() };
+    let page = list_sessions(vault, &filter, 1, None)?;
+    Ok(page.sessions.first().map(|session| session.started_at))
+}
+
+fn each_session(
+    vault: &Vault,
+    visit: &mut dyn FnMut(&SessionRow) -> Result<(), OpError>,
+) -> Result<(), OpError> {
+    let mut cursor = None;
+    loop {
+        // When they began tells nothing of when they end.
+        let page = list_sessions(vault, &SessionFilter::default(), PAGE, cursor.as_deref())?;
+        page.sessions.iter().try_for_each(&mut *visit)?;
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Removes them, or only counts them.
 pub fn expire_sessions(
     vault: &Vault,
     locks: &SessionLocks,
     key: &SigningKey,
-    now: Timestamp,
-    keep_days: u32,
+    over: &Over,
     dry_run: bool,
 ) -> Result<Expired, OpError> {
-    if keep_days > KEEP_DAYS_MAX {
-        return Err(OpError::Invalid(format!(
-            "sessions are kept for at most {KEEP_DAYS_MAX} days, or with 0 for ever; {keep_days} is more"
-        )));
-    }
-    let interrupted_before = now.plus_seconds(-INTERRUPTED_SECONDS);
-    let kept_since = match keep_days {
-        0 => None,
-        days => Some(now.plus_seconds(-DAY_SECONDS * i64::from(days))),
-    };
-    // Nothing ends before it began.
-    let to = kept_since.map_or(interrupted_before, |since| since.max(interrupted_before));
-    let filter = SessionFilter { to: Some(to), ..SessionFilter::default() };
     let mut expired = Expired::default();
-    let mut cursor = None;
-    loop {
-        let page = list_sessions(vault, &filter, PAGE, cursor.as_deref())?;
-        for session in &page.sessions {
-            let name = SessionName::of(vault.sealer(), &session.id);
-            if row::hold(vault.index(), vault.sealer(), &name)?.is_some() {
-                continue;
-            }
-            let ended = session.sealed.as_ref().map(|sealed| sealed.ended_at);
-            if ended.zip(kept_since).is_some_and(|(ended, since)| ended < since) {
-                let gone = dry_run
-                    || tolerant(remove_session(vault, locks, key, now, &session.id, RETENTION))?;
-                expired.retention += u64::from(gone);
-                expired.bytes += if gone { session.offset() } else { 0 };
-            } else if is_interrupted(session, interrupted_before) {
-                let gone = dry_run || forget(vault, locks, &session.id, interrupted_before)?;
-                expired.interrupted += u64::from(gone);
-                expired.bytes += if gone { session.offset() } else { 0 };
-            }
+    each_session(vault, &mut |session| {
+        let name = SessionName::of(vault.sealer(), &session.id);
+        if row::hold(vault.index(), vault.sealer(), &name)?.is_some() {
+            return Ok(());
         }
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => return Ok(expired),
+        if is_aged(vault, session, &name, over)? {
+            let gone = dry_run
+                || tolerant(remove_session(vault, locks, key, over.now, &session.id, RETENTION))?;
+            expired.retention += u64::from(gone);
+            expired.bytes += if gone { session.offset() } else { 0 };
+        } else if over.is_interrupted(session) {
+            let gone = dry_run || forget(vault, locks, &session.id, over)?;
+            expired.interrupted += u64::from(gone);
+            expired.bytes += if gone { session.offset() } else { 0 };
         }
-    }
+        Ok(())
+    })?;
+    Ok(expired)
+}
+
+fn is_aged(
+    vault: &Vault,
+    session: &SessionRow,
+    name: &SessionName,
+    over: &Over,
+) -> Result<bool, OpError> {
+    let Some(before) = over.anchored_before.filter(|_| session.anchored.is_some()) else {
+        return Ok(false);
+    };
+    Ok(anchored_at(vault, name)?.is_some_and(|anchored| anchored < before))
 }
 
 /// Whether it was removed; that it was held just now is no failure.
@@ -95,22 +184,13 @@ fn tolerant<T>(outcome: Result<T, OpError>) -> Result<bool, OpError> {
     }
 }
 
-/// One that lost facts to damage, or that is in a block, may have been sealed, and its seal cannot be read.
-fn is_interrupted(session: &SessionRow, before: Timestamp) -> bool {
-    session.one_shot
-        && session.sealed.is_none()
-        && !session.has_gap
-        && session.anchored.is_none()
-        && session.started_at < before
-}
-
 /// Takes an interrupted archive away without a trace: it was never sealed, so nobody was promised
 /// anything, and whoever archives under its id again may.
 fn forget(
     vault: &Vault,
     locks: &SessionLocks,
     id: &SessionId,
-    before: Timestamp,
+    over: &Over,
 ) -> Result<bool, OpError> {
     let _held = locks.hold(id);
     let name = SessionName::of(vault.sealer(), id);
@@ -120,7 +200,7 @@ fn forget(
     };
     let is_held = row::hold(vault.index(), vault.sealer(), &name)?.is_some();
     // It may have been begun anew, sealed or held since it was looked at.
-    if is_held || !is_interrupted(&session, before) {
+    if is_held || !over.is_interrupted(&session) {
         return Ok(false);
     }
     let fact = Fact::Removed(Removed { session: id.clone(), tombstone: None });

@@ -8,15 +8,19 @@ use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
 use super::OpError;
+use super::store_chunks::KEPT_SECONDS;
 use crate::fact::{Fact, Forgotten};
 use crate::row::UploadedRow;
 
 /// Chunks in one fact.
 const BATCH: usize = 4_096;
+/// Whatever is to be kept for longer came by a clock that was ahead, of whom an hour is forgiven.
+const KEPT_SECONDS_MAX: i64 = KEPT_SECONDS + 3_600;
 
-/// Forgets them, and says how many. One that somebody asked for lately may just be uploaded once more,
+/// Forgets them, and says how many; `with_future` also those that came while the clock was ahead. One that somebody asked for lately may just be uploaded once more,
 /// for longer or for ever: it stays until another time.
-pub fn expire_uploads(vault: &Vault, now: Timestamp) -> Result<u64, OpError> {
+pub fn expire_uploads(vault: &Vault, now: Timestamp, with_future: bool) -> Result<u64, OpError> {
+    let latest = now.plus_seconds(KEPT_SECONDS_MAX);
     let (mut from, to) = UploadedRow::range();
     let mut expired = 0;
     loop {
@@ -25,7 +29,8 @@ pub fn expire_uploads(vault: &Vault, now: Timestamp) -> Result<u64, OpError> {
         let mut chunks = Vec::new();
         for (key, value) in rows {
             let row = UploadedRow::open(vault.sealer(), &key, value)?;
-            if !row.counts(now) {
+            let is_of_the_future = row.until.is_some_and(|until| until > latest);
+            if !row.counts(now) || with_future && is_of_the_future {
                 chunks.push(row.chunk);
             }
             from = key;
@@ -34,6 +39,25 @@ pub fn expire_uploads(vault: &Vault, now: Timestamp) -> Result<u64, OpError> {
         expired += forget(vault, chunks)?;
         if is_last {
             return Ok(expired);
+        }
+    }
+}
+
+/// When the newest of them came that did not come in the future.
+pub fn last_upload(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>, OpError> {
+    let (mut from, to) = UploadedRow::range();
+    let mut last = None;
+    loop {
+        let rows = vault.index().scan(&from, &to, BATCH, false)?;
+        let is_last = rows.len() < BATCH;
+        for (key, value) in rows {
+            let row = UploadedRow::open(vault.sealer(), &key, value)?;
+            last = last.max(Some(row.at).filter(|at| *at <= now));
+            from = key;
+            from.push(0);
+        }
+        if is_last {
+            return Ok(last);
         }
     }
 }

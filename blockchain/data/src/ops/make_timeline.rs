@@ -1,8 +1,13 @@
 //! Makes the timeline of a recording that ends: its marks as pages, stored as chunks that sealing
 //! makes the session's last ones.
+//!
+//! Marks are kept as they came, whatever the clock said. Those that it told after a later one make the
+//! doubt of all, and are no entries themselves.
 
 use lucid_core::digest::ChunkId;
 use lucid_core::page::PageWriter;
+use lucid_core::time::Timestamp;
+use lucid_core::timeline::{Doubts, Mark};
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::vault::{Known, Vault};
@@ -17,10 +22,12 @@ const BATCH: usize = 4_096;
 /// Pages that are stored in one go: a few megabytes.
 const PAGES: usize = 64;
 
-/// Stores the pages; nothing refers to them yet. None for a session without marks.
+/// Stores the pages; nothing refers to them yet. None for a session without marks. `now` is the moment
+/// of sealing.
 pub fn make_timeline(
     vault: &Vault,
     keeping: Keeping,
+    now: Timestamp,
     name: &SessionName,
     session: &SessionRow,
 ) -> Result<Vec<(ChunkId, u32)>, OpError> {
@@ -30,20 +37,16 @@ pub fn make_timeline(
     }
     let unsound =
         |fault| OpError::Unsound(format!("the timeline of session {}: {fault}", session.id));
+    let doubt = doubt(vault, now, name, session)?;
     let mut writer = PageWriter::new();
     let mut pages = Vec::new();
+    let mut told = Doubts::default();
     let mut next = 0;
-    while next < session.marks {
-        let batch = marks(vault.index(), vault.sealer(), name, next, BATCH)?;
-        if batch.is_empty() {
-            return Err(OpError::Unsound(format!(
-                "the timeline of session {}: mark {next} of {} is missing; run `lucid reindex`",
-                session.id, session.marks
-            )));
-        }
-        next += batch.len() as u64;
+    while let Some(batch) = batch(vault, name, session, &mut next)? {
         for mark in batch {
-            pages.extend(writer.push(&mark.key(), &mark.encode()).map_err(unsound)?);
+            if told.take(mark.micros) {
+                pages.extend(writer.push(&mark.key(), &mark.encode(doubt)).map_err(unsound)?);
+            }
         }
         if pages.len() >= PAGES {
             store(vault, keeping, session, &mut pages, &mut stored)?;
@@ -52,6 +55,48 @@ pub fn make_timeline(
     pages.extend(writer.finish().map_err(unsound)?);
     store(vault, keeping, session, &mut pages, &mut stored)?;
     Ok(stored)
+}
+
+/// How far the clock went back while the marks were made. Between the last bytes and the seal it is
+/// the service's own that is looked at, which told when they came.
+fn doubt(
+    vault: &Vault,
+    now: Timestamp,
+    name: &SessionName,
+    session: &SessionRow,
+) -> Result<u64, OpError> {
+    let mut told = Doubts::default();
+    let mut next = 0;
+    while let Some(batch) = batch(vault, name, session, &mut next)? {
+        for mark in batch {
+            told.take(mark.micros);
+        }
+    }
+    if let Some(last) = session.appended_at.filter(|last| *last > now) {
+        told.went_back(last.as_micros(), now.as_micros());
+    }
+    Ok(told.most())
+}
+
+/// The marks from number `next` on, as many as are read in one go; `None` behind the last.
+fn batch(
+    vault: &Vault,
+    name: &SessionName,
+    session: &SessionRow,
+    next: &mut u64,
+) -> Result<Option<Vec<Mark>>, OpError> {
+    if *next >= session.marks {
+        return Ok(None);
+    }
+    let batch = marks(vault.index(), vault.sealer(), name, *next, BATCH)?;
+    if batch.is_empty() {
+        return Err(OpError::Unsound(format!(
+            "the timeline of session {}: mark {next} of {} is missing; run `lucid reindex`",
+            session.id, session.marks
+        )));
+    }
+    *next += batch.len() as u64;
+    Ok(Some(batch))
 }
 
 fn store(

@@ -176,8 +176,8 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
             let found = find_span(source, span)?;
             Plan {
                 subject: Subject::Span(*span),
-                chunks: chunks_of(source, &found.bytes)?,
-                bytes: Some(found.bytes),
+                chunks: chunks_of(source, &found.within.bytes)?,
+                bytes: Some(found.within.bytes),
                 pages: found.pages,
             }
         }

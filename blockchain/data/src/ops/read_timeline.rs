@@ -1,10 +1,8 @@
 //! Where in a recording a span of time is: by the pages of its timeline, read from a folder or a
 //! server alike.
 
-use std::ops::Range;
-
 use lucid_core::session::Layout;
-use lucid_core::timeline::{Placed, Span, TimelineFault};
+use lucid_core::timeline::{Mark, Placed, Span, TimelineFault, Within};
 
 use super::read_session::{Pages, SessionSource, reference};
 use super::{Clash, OpError};
@@ -12,8 +10,8 @@ use super::{Clash, OpError};
 /// The bytes of a span, and the chunks of the pages that say so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The bytes of the content; there may be none.
-    pub bytes: Range<u64>,
+    /// The bytes of the content, and whether it is known that they came in the span.
+    pub within: Within,
     /// The chunks, ascending.
     pub pages: Vec<u64>,
 }
@@ -34,8 +32,11 @@ pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<Found, OpErr
     let mut pages = Pages::find(source)?;
     let first = pages.first_chunk();
     let mut loaded: Vec<(u64, Vec<u8>)> = Vec::new();
-    for bound in span.bounds() {
-        let (ordinal, bytes) = pages.leaf_page(&lucid_core::timeline::Mark::key_at(bound))?;
+    // Any page of marks tells the doubt.
+    let (_, any) = pages.leaf_page(&Mark::key_at(span.from))?;
+    let doubt = Placed::read(&any, first, false, false).and_then(|placed| placed.doubt());
+    for bound in span.bounds(doubt.map_err(unsound)?.unwrap_or(0)) {
+        let (ordinal, bytes) = pages.leaf_page(&Mark::key_at(bound))?;
         let chunk = first + u64::from(ordinal);
         // Where the page ends before the moment, the next one shows what follows.
         let reaches = Placed::read(&bytes, chunk, false, false).map_err(unsound)?.reaches(bound);
@@ -53,13 +54,13 @@ pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<Found, OpErr
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(unsound)?;
-    let bytes = span.bytes(&placed, shape.content_bytes).map_err(|fault| match fault {
+    let within = span.bytes(&placed, shape.content_bytes).map_err(|fault| match fault {
         TimelineFault::Backwards => OpError::Invalid(fault.to_string()),
         _ => unsound(fault),
     })?;
     // What follows the content must be where the session says that its pages begin.
     match reference(source, first)?.offset == shape.content_bytes {
-        true => Ok(Found { bytes, pages: loaded.into_iter().map(|(chunk, _)| chunk).collect() }),
+        true => Ok(Found { within, pages: loaded.into_iter().map(|(chunk, _)| chunk).collect() }),
         false => Err(OpError::Unsound("the timeline does not begin where the content ends".into())),
     }
 }

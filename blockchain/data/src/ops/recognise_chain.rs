@@ -4,12 +4,14 @@
 //! A block-manager whose folder is not mounted, or was put back from an older copy, looks like a sound
 //! beginning; only this store knows better.
 //!
-//! Invariant: an anchor goes to the chain that has the anchors before it, or nowhere, until somebody
+//! Invariant: an anchor goes to the chain that has the anchors before it, or to the one that takes its place
+//! by the word of whoever made its blocks (a [succession](lucid_core::succession)), or nowhere, until somebody
 //! accepts the loss of that chain in as many words.
 
 use lucid_core::anchor::SignedAnchor;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::PublicKey;
+use lucid_core::succession::Succession;
 use lucid_core::tombstone::SignedTombstone;
 use lucid_core::transaction::Transaction;
 use lucid_store::codec::Packer;
@@ -17,9 +19,10 @@ use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
 
 use super::OpError;
-use super::deliver_anchors::anchor_text;
+use super::deliver_anchors::{anchor_text, fault};
 use super::list_sessions::{SessionFilter, list_sessions};
 use super::list_tombstones::list_tombstones;
+use super::prove_session::anchored;
 use crate::anchoring::{AnchorEngine, EngineError};
 use crate::fact::{Fact, KnownChain, OwnChain};
 use crate::row::{self, SessionName, Status};
@@ -47,13 +50,90 @@ pub fn recognise_chain(
     engine: &dyn AnchorEngine,
 ) -> Result<Result<Option<KnownChain>, EngineError>, OpError> {
     let Some(known) = known_chain(vault, own)? else { return Ok(Ok(None)) };
-    Ok(has(engine, &known).map(|()| Some(known)))
+    let is = match engine.keeps(&known) {
+        Ok(true) => return Ok(Ok(Some(known))),
+        Ok(false) => engine.genesis(),
+        Err(error) => return Ok(Err(error)),
+    };
+    let is = match is {
+        Ok(is) => is,
+        Err(error) => return Ok(Err(error)),
+    };
+    Ok(match successor(vault, engine, &known, is)? {
+        Ok(Some(successor)) => Ok(Some(successor)),
+        Ok(None) => Err(EngineError::OtherChain(difference(&known, is))),
+        Err(error) => Err(error),
+    })
 }
 
-fn has(engine: &dyn AnchorEngine, known: &KnownChain) -> Result<(), EngineError> {
-    match engine.keeps(known)? {
-        true => Ok(()),
-        false => Err(EngineError::OtherChain(difference(known, engine.genesis()?))),
+/// The chain that the engine keeps, if it takes the place of the one that is known: its first block names the
+/// end of that, behind what this store has in it, in the name of whoever made that block.
+fn successor(
+    vault: &Vault,
+    engine: &dyn AnchorEngine,
+    known: &KnownChain,
+    is: Option<BlockHash>,
+) -> Result<Result<Option<KnownChain>, EngineError>, OpError> {
+    let (Some(genesis), Some(is)) = (known.genesis, is) else { return Ok(Ok(None)) };
+    let id = Succession::id_after(&genesis);
+    let confirmed = match engine.confirmed(&id) {
+        Ok(Some(confirmed)) => confirmed,
+        Ok(None) => return Ok(Ok(None)),
+        Err(error) => return Ok(Err(error)),
+    };
+    let text = confirmed.proof.transaction.as_str();
+    let Ok(transaction) = Transaction::parse(text.as_bytes()) else { return Ok(Ok(None)) };
+    if fault(&confirmed, text, &transaction).is_some()
+        || (confirmed.block_index, confirmed.block_hash) != (0, is)
+    {
+        return Ok(Ok(None));
+    }
+    let Ok((succession, key)) = Succession::parse(&transaction) else { return Ok(Ok(None)) };
+    let end = (succession.height, succession.hash);
+    let is_behind =
+        succession.height > known.block_index || end == (known.block_index, known.block_hash);
+    if succession.genesis != genesis || !is_behind || producer_of(vault, known)? != Some(key) {
+        return Ok(Ok(None));
+    }
+    tracing::info!(%genesis, successor = %is, "another chain takes the place of the one that has the anchors");
+    Ok(Ok(Some(KnownChain { genesis: Some(is), block_index: 0, block_hash: is, transaction: id })))
+}
+
+/// Who made the block that is known of a chain, by the proof of a session that is anchored there.
+fn producer_of(vault: &Vault, known: &KnownChain) -> Result<Option<PublicKey>, OpError> {
+    let block = Some((known.block_index, known.block_hash));
+    let filter = SessionFilter { status: Some(Status::Anchored), ..SessionFilter::default() };
+    let mut cursor = None;
+    loop {
+        let page = list_sessions(vault, &filter, PAGE, cursor.as_deref())?;
+        if let Some(session) = page.sessions.iter().find(|session| session.anchored == block) {
+            let proof = anchored(vault, &SessionName::of(vault.sealer(), &session.id))?;
+            return Ok(proof.and_then(|proof| proof.producer).map(|producer| producer.key));
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return removed_in(vault, block),
+        }
+    }
+}
+
+/// The same by the proof of a session's removal.
+fn removed_in(
+    vault: &Vault,
+    block: Option<(u64, BlockHash)>,
+) -> Result<Option<PublicKey>, OpError> {
+    let mut cursor = None;
+    loop {
+        let page = list_tombstones(vault, PAGE, cursor.as_deref())?;
+        if let Some(tombstone) = page.tombstones.iter().find(|tombstone| tombstone.chained == block)
+        {
+            let proof = anchored(vault, &SessionName::of(vault.sealer(), &tombstone.id))?;
+            return Ok(proof.and_then(|proof| proof.producer).map(|producer| producer.key));
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(None),
+        }
     }
 }
 

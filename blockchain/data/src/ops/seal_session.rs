@@ -85,7 +85,7 @@ pub fn seal_session(
 
     let timeline = match request.appendix {
         Some(_) => Vec::new(),
-        None => make_timeline(vault, keeping, &name, &session)?,
+        None => make_timeline(vault, keeping, now, &name, &session)?,
     };
     let mut submission = Submission::default();
     let content_bytes = request.appendix.map_or(session.cut_bytes, |appendix| appendix.offset);

@@ -37,7 +37,7 @@ pub struct StoredChunk {
 }
 
 /// How long chunks are kept that were sent to be referred to.
-const KEPT_SECONDS: i64 = 24 * 3_600;
+pub(super) const KEPT_SECONDS: i64 = 24 * 3_600;
 
 /// Stores all of them or none, compressing on up to so many threads. They are kept for a day; by then
 /// something refers to them.

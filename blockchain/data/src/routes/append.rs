@@ -29,7 +29,6 @@ use tokio::time::Instant;
 use super::content::BYTES;
 use super::{Desk, UPLOAD_OFFSET, invalid, session_id};
 use crate::app::App;
-use crate::clock;
 use crate::ops::append_stream::{Appended, append_stream as append};
 
 /// Bytes that become durable together: as many as the committer takes at once.
@@ -61,7 +60,7 @@ pub async fn append_stream(
     let id = session_id(&id)?;
     expect(&given, BYTES)?;
     let offset = offset(&given)?;
-    let recorded = recorded(&given)?;
+    let recorded = recorded(&given, app.clock.now())?;
     let mut stream = Stream { app, id, offset, recorded };
     let digest = digest(&given)?;
     // Before the body is asked for: a caller that waits for that need not send it in vain.
@@ -90,12 +89,12 @@ fn offset(given: &HeaderMap) -> Reply<u64> {
 }
 
 /// When the body begins to be recorded, and what the clock said when that was told.
-fn recorded(given: &HeaderMap) -> Reply<Option<(Timestamp, Timestamp)>> {
+fn recorded(given: &HeaderMap, now: Timestamp) -> Reply<Option<(Timestamp, Timestamp)>> {
     let Some(value) = given.get(headers::LUCID_TIME) else { return Ok(None) };
     let time = value.to_str().ok().and_then(|text| Timestamp::parse(text.trim()).ok());
     let time = time
         .ok_or_else(|| invalid("Lucid-Time is not a time: write it like 2026-01-27T10:00:00.5Z"))?;
-    Ok(Some((time, clock::now())))
+    Ok(Some((time, now)))
 }
 
 /// The body's SHA-256, if the request names it (RFC 9530).
@@ -146,7 +145,7 @@ impl Stream {
     }
 
     async fn append(&mut self, bytes: Vec<u8>, held: Option<Held>) -> Reply<Appended> {
-        let (id, offset, now) = (self.id.clone(), self.offset, clock::now());
+        let (id, offset, now) = (self.id.clone(), self.offset, self.app.clock.now());
         let recorded_at = self.recorded.map(|(at, told)| {
             // Marks are exact to a second: what a body took on its way here does not count.
             at.plus_seconds(now.micros_since(told).max(0) / MARK_MICROS_MIN)

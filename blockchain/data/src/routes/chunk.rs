@@ -30,7 +30,6 @@ use sha2::{Digest as _, Sha256};
 use super::content::{BYTES, Outlet, send};
 use super::{Desk, invalid, limit, session_id};
 use crate::app::App;
-use crate::clock;
 use crate::ops::delete_chunk::delete_chunk as delete;
 use crate::ops::find_chunk::{FoundChunk, all_chunks, find_chunk, read_found, session_chunks};
 use crate::ops::put_chunk::{CHUNK_METADATA_BYTES_MAX, PutChunk, Taken, put_chunk as put};
@@ -112,7 +111,8 @@ async fn store(
             Err(refusal) => return Ok(Err(refusal)),
         };
         let crate::Opened { vault, locks, .. } = &app.opened;
-        let taken = put(vault, locks, app.keeping, &app.bounds(), clock::now(), &request, &bytes)?;
+        let taken =
+            put(vault, locks, app.keeping, &app.bounds(), app.clock.now(), &request, &bytes)?;
         Ok(Ok((status(&taken), Answer(chunk_taken(request, taken, &bytes)))))
     })
     .await?
@@ -291,7 +291,7 @@ pub async fn list_chunks(State(app): Desk, Query(query): Query<ChunksQuery>) -> 
         let vault = &app.opened.vault;
         let found = match &session {
             Some(session) => session_chunks(vault, session, offset, limit)?,
-            None => all_chunks(vault, offset, limit, clock::now())?,
+            None => all_chunks(vault, offset, limit, app.clock.now())?,
         };
         let shown = within_page(&found).iter().map(|found| chunk_info(vault, found));
         shown.collect::<Result<Vec<ChunkInfo>, _>>()
@@ -355,7 +355,7 @@ pub async fn get_chunk(
     let session = in_session(&query)?;
     app.run_large(move |app| {
         let vault = &app.opened.vault;
-        let found = find_chunk(vault, &called, session.as_ref(), clock::now())?;
+        let found = find_chunk(vault, &called, session.as_ref(), app.clock.now())?;
         let bytes = read_found(vault, &found)?;
         let mut chunk = chunk_info(vault, &found)?;
         chunk.hash_value = Some(blake3::hash(&bytes).into());
@@ -393,7 +393,7 @@ async fn raw(
 ) -> Reply<Response> {
     let (session, called) = (in_session(query)?, called.to_owned());
     let found = app
-        .run(move |app| find_chunk(&app.opened.vault, &called, session.as_ref(), clock::now()))
+        .run(move |app| find_chunk(&app.opened.vault, &called, session.as_ref(), app.clock.now()))
         .await?;
     let etag = found.id().map(|id| id.to_string());
     let content = Content { length: found.length(), etag: etag.as_deref(), kind: BYTES };
@@ -417,7 +417,7 @@ pub async fn get_chunk_metadata(
     let info = app
         .run(move |app| {
             let vault = &app.opened.vault;
-            chunk_info(vault, &find_chunk(vault, &called, session.as_ref(), clock::now())?)
+            chunk_info(vault, &find_chunk(vault, &called, session.as_ref(), app.clock.now())?)
         })
         .await?;
     Ok(Answer(info))
@@ -433,6 +433,7 @@ pub async fn delete_chunk(
     Query(query): Query<ChunkQuery>,
 ) -> Reply<StatusCode> {
     let session = in_session(&query)?;
-    app.run(move |app| delete(&app.opened.vault, &called, session.as_ref(), clock::now())).await?;
+    app.run(move |app| delete(&app.opened.vault, &called, session.as_ref(), app.clock.now()))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

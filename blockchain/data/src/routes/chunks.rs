@@ -19,7 +19,6 @@ use lucid_http::stream::Upload;
 
 use super::content::stream;
 use super::{Desk, invalid, session_id};
-use crate::clock;
 use crate::ops::missing_chunks::{missing_chunks as missing, missing_of_session};
 use crate::ops::read_chunk::{find_chunks, read_chunks};
 use crate::ops::store_chunks::store_chunks as store;
@@ -78,7 +77,7 @@ pub async fn store_chunks(
     let stored = app
         .run(move |app| {
             let chunks: Vec<&[u8]> = frames.iter().map(Bytes::as_ref).collect();
-            store(&app.opened.vault, app.keeping, app.threads, clock::now(), &chunks)
+            store(&app.opened.vault, app.keeping, app.threads, app.clock.now(), &chunks)
         })
         .await?;
     let chunks = stored.into_iter().map(|chunk| StoredChunk {
@@ -97,7 +96,7 @@ pub async fn get_chunks(State(app): Desk, Json(asked): Json<ChunkIds>) -> Reply<
     let session = asked.session_id.as_deref().map(session_id).transpose()?;
     let found = app
         .run(move |app| {
-            find_chunks(&app.opened.vault, &asked.chunks, session.as_ref(), clock::now())
+            find_chunks(&app.opened.vault, &asked.chunks, session.as_ref(), app.clock.now())
         })
         .await?;
     let framed = found.iter().map(|(_, length)| u64::from(*length) + framing::HEADER_BYTES as u64);

@@ -14,7 +14,6 @@ use lucid_http::reply::Reply;
 
 use super::{Desk, invalid, session_id};
 use crate::app::App;
-use crate::clock;
 use crate::ops::OpError;
 use crate::ops::build_tree::{
     HEIGHT_MAX, build_tree as build, directions, find_tree, prove_leaf as prove,
@@ -39,7 +38,7 @@ pub async fn build_tree(State(app): Desk, Json(wanted): Json<BuildTree>) -> Repl
     let tree = app
         .run(move |app| {
             let _place = place;
-            build(&app.opened.vault, clock::now(), session.as_ref(), &chunk_ids)
+            build(&app.opened.vault, app.clock.now(), session.as_ref(), &chunk_ids)
         })
         .await?;
     Ok(Answer(show(&tree, false)))
@@ -102,7 +101,10 @@ pub async fn prove_leaf(
 /// Whether a way leads from a leaf to a root. That it does not is an answer.
 #[utoipa::path(post, path = paths::MERKLE_VERIFY, tag = "merkle", request_body = VerifyProof,
     responses((status = 200, body = ProofVerdict)))]
-pub async fn verify_proof(Json(given): Json<VerifyProof>) -> Reply<Answer<ProofVerdict>> {
+pub async fn verify_proof(
+    State(app): Desk,
+    Json(given): Json<VerifyProof>,
+) -> Reply<Answer<ProofVerdict>> {
     let hash = |name: &str, text: &str| -> Reply<NodeHash> {
         let read: Result<SessionRoot, _> = text.parse();
         read.map(|hash| *hash.as_bytes()).map_err(|_| {
@@ -148,7 +150,7 @@ pub async fn verify_proof(Json(given): Json<VerifyProof>) -> Reply<Answer<ProofV
     };
     Ok(Answer(ProofVerdict {
         verified: error.is_none(),
-        timestamp: clock::now().to_string(),
+        timestamp: app.clock.now().to_string(),
         error,
     }))
 }

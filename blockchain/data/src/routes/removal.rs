@@ -17,7 +17,7 @@ use super::{Desk, invalid, limit, session_id};
 use crate::ops::hold_session::{hold_session as hold, release_session as release};
 use crate::ops::list_tombstones::list_tombstones as list;
 use crate::ops::remove_session::remove_session as remove;
-use crate::{Opened, clock, reply};
+use crate::{Opened, reply};
 
 /// Removes a session. What is left is its tombstone, which the chain records.
 #[utoipa::path(delete, path = paths::SESSION, tag = "removal",
@@ -33,7 +33,7 @@ pub async fn remove_session(
     let removed = app
         .run(move |app| {
             let Opened { vault, locks, key, .. } = &app.opened;
-            let row = remove(vault, locks, key, clock::now(), &id, &reason)?;
+            let row = remove(vault, locks, key, app.clock.now(), &id, &reason)?;
             app.anchoring.wake();
             Ok(reply::tombstone(&row))
         })
@@ -54,7 +54,7 @@ pub async fn hold_session(
     let held = app
         .run(move |app| {
             let Opened { vault, locks, .. } = &app.opened;
-            show(app, &hold(vault, locks, clock::now(), &id, &wanted.reason)?)
+            show(app, &hold(vault, locks, app.clock.now(), &id, &wanted.reason)?)
         })
         .await?;
     Ok(Answer(held))

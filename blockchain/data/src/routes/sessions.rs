@@ -31,8 +31,8 @@ use crate::ops::add_references::add_foreign_references;
 use crate::ops::create_session::{Created, NewSession, create_session as create};
 use crate::ops::list_sessions::{SessionFilter, get_session as find, list_sessions as list};
 use crate::ops::seal_session::{SealRequest, seal_session as seal};
+use crate::reply;
 use crate::row::{SessionRow, Status};
-use crate::{clock, reply};
 
 /// Between two looks at a session that somebody waits for, when there is no news.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ fn new_session(wanted: CreateSession, app: &App) -> Reply<NewSession> {
         metadata: wanted.metadata,
         started_at: match wanted.started_at {
             Some(text) => time("started_at", &text)?,
-            None => clock::now(),
+            None => app.clock.now(),
         },
     })
 }
@@ -306,7 +306,7 @@ pub(super) fn seal_now(
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
     let crate::Opened { vault, key, locks, .. } = &app.opened;
-    let row = seal(vault, locks, key, app.keeping, clock::now(), id, request)?;
+    let row = seal(vault, locks, key, app.keeping, app.clock.now(), id, request)?;
     app.anchoring.wake();
     app.settled.notify_waiters();
     Ok(row)

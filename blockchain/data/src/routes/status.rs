@@ -9,7 +9,6 @@ use lucid_http::reply::Reply;
 use serde_json::{Map, Value, json};
 
 use super::Desk;
-use crate::clock;
 use crate::config::SERVICE;
 use crate::ops::count_sessions::count_sessions;
 use crate::ops::deliver_anchors::waiting_since;
@@ -33,7 +32,7 @@ pub async fn get_status(State(app): Desk) -> Reply<Json<Status>> {
                 .map(|at| json!({ "file": at.file, "offset": at.offset, "why": at.why }))
                 .collect();
             let age =
-                waiting.map_or(0, |since| clock::now().micros_since(since).max(0) / 1_000_000);
+                waiting.map_or(0, |since| app.clock.now().micros_since(since).max(0) / 1_000_000);
             let counts = json!({
                 "total_sessions": totals.sessions.sessions,
                 "sealed_sessions": totals.sessions.sealed,

@@ -22,7 +22,7 @@ use crate::ops::OpError;
 use crate::ops::list_sessions::get_session;
 use crate::ops::verify_chunk::{remember, verifications, verify_chunk as verify_one};
 use crate::ops::verify_session::{SessionVerified, verify_session as verify};
-use crate::{clock, reply};
+use crate::reply;
 
 /// Reads every chunk, and holds tree, manifest and anchor against each other. A fault is an answer;
 /// so is a session that is not there.
@@ -63,11 +63,11 @@ pub async fn verify_session(
                 Err(error @ OpError::NoSession(_)) => {
                     let faults = vec![error.to_string()];
                     let found = SessionVerified { faults, ..SessionVerified::default() };
-                    return Ok(reply::verified(&found, expected, clock::now()));
+                    return Ok(reply::verified(&found, expected, app.clock.now()));
                 }
                 outcome => outcome?,
             };
-            let now = clock::now();
+            let now = app.clock.now();
             let mut verified = reply::verified(&found, expected, now);
             let reason = match (found.failed.len(), &verified.details.reason) {
                 (0, reason) => reason.clone().unwrap_or_default(),
@@ -113,7 +113,7 @@ pub async fn verify_chunk(
     let outcome = app
         .run(move |app| {
             let _place = place;
-            verify_one(&app.opened.vault, &called, session.as_ref(), clock::now())
+            verify_one(&app.opened.vault, &called, session.as_ref(), app.clock.now())
         })
         .await?;
     let checks = ["record", "decryption", "length", "hash"];

@@ -15,7 +15,7 @@ use crate::jobs::Kind;
 use crate::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
 use crate::ops::optimise::optimise;
 use crate::ops::{Clash, OpError};
-use crate::{Opened, clock, reply};
+use crate::{Opened, reply};
 
 /// Work goes on for so long before it looks whether others wait.
 const STEP: Duration = Duration::from_millis(20);
@@ -51,7 +51,16 @@ pub fn collect_now(
         }
         goes_on
     };
-    let outcome = collect_garbage(vault, locks, key, clock::now(), &request, &mut watch);
+    let engine = app.anchoring.engine();
+    let outcome = collect_garbage(
+        vault,
+        locks,
+        key,
+        app.clock.now(),
+        engine.as_deref(),
+        &request,
+        &mut watch,
+    );
     if matches!(&outcome, Ok(garbage) if garbage.expired.retention > 0) {
         app.anchoring.wake();
     }

@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::round as work;
 use crate::app::App;
-use crate::clock;
 use crate::config::Scrub;
 use crate::fact::Scrubbed;
 use crate::jobs::{Kind, Run};
@@ -66,7 +65,7 @@ async fn next_round(
         tokio::select! {
             () = shutdown.asked() => return Ok(()),
             () = app.scrub_now.notified() => asked = true,
-            () = rest(due(&state, how, clock::now())) => {}
+            () = rest(due(&state, how, app.clock.now())) => {}
         }
     }
     round(app, how, state, asked, shutdown).await
@@ -98,7 +97,7 @@ async fn round(
     shutdown: &Shutdown,
 ) -> Result<(), OpError> {
     let run = app.jobs.begin(Kind::Scrub)?;
-    begin_round(&mut state, clock::now());
+    begin_round(&mut state, app.clock.now());
     let outcome = stretches(app, how, &mut state, &mut hurried, shutdown, &run).await;
     let (noted, state_now) = (state.clone(), state);
     let kept = work(app, move |app| note_scrub(&app.opened.vault, &noted)).await;
@@ -141,7 +140,7 @@ async fn stretches(
         let (read, goes_on) = work(app, move |app| {
             let _disturbing = app.foreground.disturb();
             let vault = &app.opened.vault;
-            let goes_on = scrub_stretch(vault, &mut reading, clock::now(), percent, STRETCH)?;
+            let goes_on = scrub_stretch(vault, &mut reading, app.clock.now(), percent, STRETCH)?;
             Ok((reading, goes_on))
         })
         .await?;

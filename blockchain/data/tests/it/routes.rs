@@ -4,6 +4,7 @@ mod anchors;
 mod append;
 mod chunk;
 mod chunks;
+mod clock;
 mod content;
 mod files;
 mod live;

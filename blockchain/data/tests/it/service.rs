@@ -17,6 +17,7 @@ use lucid_data_chain::service::{Running, StartError, serve};
 use lucid_http::budget::{Budget, Held};
 use lucid_http::config::Environment;
 use lucid_http::serve::{Drained, Shutdown};
+use lucid_store::clock::Clock;
 use lucid_store::committer::Submission;
 use reqwest::blocking::{Client, Response};
 use serde_json::Value;
@@ -44,6 +45,19 @@ impl Service {
     }
 
     pub fn try_start(folder: &Path, settings: &[(&str, &str)]) -> Result<Self, StartError> {
+        Self::try_start_by(Clock::system(), folder, settings)
+    }
+
+    /// One that takes the time from this clock.
+    pub fn start_by(clock: &Clock, folder: &Path) -> Self {
+        Self::try_start_by(clock.clone(), folder, &[]).unwrap()
+    }
+
+    fn try_start_by(
+        clock: Clock,
+        folder: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, StartError> {
         let mut environment: Environment = settings
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -51,6 +65,7 @@ impl Service {
         environment.insert("DATA_CHAIN_PORT".into(), "0".into());
         environment.insert("LUCID_DATA_DIR".into(), folder.to_str().unwrap().into());
         let config = config::load(&environment, None).unwrap().config;
+        let config = config::Config { clock, ..config };
         let shutdown = Shutdown::new();
         let runtime = Runtime::new().unwrap();
         let running = runtime.block_on(serve(config, None, &shutdown))?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lucid_api::v1::maintenance::{Progress, ProgressState};
 use lucid_core::digest::BlockHash;
 use lucid_core::session::Layout;
+use lucid_data_chain::Opened;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::app::App;
 use lucid_data_chain::config;
@@ -19,8 +20,8 @@ use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::ops::store_chunks::{Keeping, store_chunks};
 use lucid_data_chain::row::scrub_key;
 use lucid_data_chain::workers::{Anchoring, deliver, maintenance, scrub, start};
-use lucid_data_chain::{Opened, clock};
 use lucid_http::serve::Shutdown;
+use lucid_store::clock::Clock;
 use lucid_store::codec::Compression;
 use lucid_store::committer::Submission;
 use lucid_store::folder::Options;
@@ -36,7 +37,7 @@ pub fn open(folder: &std::path::Path) -> Opened {
         root_key_file: None,
         passphrase: None,
         owner: "a test".into(),
-        now: clock::now().to_string(),
+        now: Clock::system().now().to_string(),
     };
     Opened::open(folder, &options).unwrap()
 }
@@ -71,7 +72,7 @@ async fn full_segments_are_packed_more_tightly_after_each_collection() {
     let text: String = (0..20_000).map(line).collect();
     let fast = Keeping { compression: Compression::Lz4, encrypt: true };
     let vault = &app.opened.vault;
-    store_chunks(vault, fast, 1, clock::now(), &[text.as_bytes()]).unwrap();
+    store_chunks(vault, fast, 1, Clock::system().now(), &[text.as_bytes()]).unwrap();
     vault.commit(Submission { seal_segment: true, ..Submission::default() }).unwrap();
     let before = count_sessions(vault).unwrap().stored_bytes;
 
@@ -177,12 +178,12 @@ fn seal(app: &App) {
         public: false,
         profile: Default::default(),
         metadata: Default::default(),
-        started_at: clock::now(),
+        started_at: Clock::system().now(),
         one_shot: false,
         own_copies: false,
     };
     create_session(vault, locks, session).unwrap();
     let id = "s".parse().unwrap();
     let request = SealRequest::default();
-    seal_session(vault, locks, key, app.keeping, clock::now(), &id, &request).unwrap();
+    seal_session(vault, locks, key, app.keeping, Clock::system().now(), &id, &request).unwrap();
 }

@@ -29,6 +29,7 @@ use super::settle_pool::{Chained, There, is_at};
 use super::validate_block::{judge, parent_at};
 use crate::facts::{self, Fact, Role};
 use crate::given::Pins;
+use crate::limits::CLOCK_AHEAD_DAYS_MAX;
 use crate::state::OpenError;
 
 /// What a seal did.
@@ -61,11 +62,36 @@ pub struct SealedBlock {
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// The newest block is from the future, so the next one would be refused by everyone.
-    #[error("the newest block's time is {tip}, over an hour ahead of the clock: set the clock")]
+    #[error(
+        "the newest block's time is {tip}, over an hour ahead of the clock, {now}: set the clock; if it is \
+         the block's time that is wrong, no block can follow it before then, and `lucid chain begin-anew` \
+         begins another chain"
+    )]
     ParentAhead {
+        /// What the clock tells.
+        now: Timestamp,
         /// Its time.
         tip: Timestamp,
     },
+    /// The clock is so far ahead of all that is known that it may be wrong. A block of such a time would
+    /// forbid every other one until then.
+    #[error(
+        "the clock tells {now}, over {CLOCK_AHEAD_DAYS_MAX} days after {known}, the latest time that this \
+         chain knows, so no block is made: set the clock, or if it is right, say so with `lucid doctor \
+         --accept-clock` while nobody runs the folder"
+    )]
+    ClockAhead {
+        /// What the clock tells.
+        now: Timestamp,
+        /// The time of the newest block, or of the clock when it was last accepted.
+        known: Timestamp,
+    },
+    /// Another chain took the place of this one.
+    #[error(
+        "this chain has ended: one that begins with block {0} takes its place (`lucid chain begin-anew`), and \
+         what is here is only read"
+    )]
+    Ended(BlockHash),
     /// The block breaks a rule: a mistake of ours.
     #[error("the block that was made breaks the rule {rule}: {details}")]
     Refused {
@@ -105,6 +131,9 @@ pub fn seal_block(
         Some(Role::Follower) => return Err(SealError::Follower),
         None => return Err(SealError::RoleLost(OpenError::RoleLost.to_string())),
     }
+    if let Some(successor) = facts::successor(vault.index())? {
+        return Err(SealError::Ended(successor));
+    }
     if facts::pool(vault.index())?.transactions == 0 {
         return Ok(Sealed::default());
     }
@@ -115,7 +144,10 @@ pub fn seal_block(
     if let Some(parent) = &parent
         && parent.time >= now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS)
     {
-        return Err(SealError::ParentAhead { tip: parent.time });
+        return Err(SealError::ParentAhead { now, tip: parent.time });
+    }
+    if let Some(known) = clock_is_ahead(vault, parent.as_ref().map(|parent| parent.time), now)? {
+        return Err(SealError::ClockAhead { now, known });
     }
     let mut drained = drain(vault, chain, now)?;
     let transactions = std::mem::take(&mut drained.transactions);
@@ -146,6 +178,17 @@ pub fn seal_block(
     (sealed.held_up, sealed.damage) = (drained.held_up, drained.damage);
     sealed.left = facts::pool(vault.index())?.transactions.saturating_sub(sealed.held_up);
     Ok(sealed)
+}
+
+/// The latest time that the chain knows, if the clock is too far ahead of it to be believed unasked. A
+/// chain without blocks knows none, and believes the clock.
+pub fn clock_is_ahead(
+    vault: &Vault,
+    tip: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let Some(known) = tip.max(facts::clock_accepted(vault.index())?) else { return Ok(None) };
+    Ok((now > known.plus_seconds(CLOCK_AHEAD_DAYS_MAX * 24 * 3_600)).then_some(known))
 }
 
 /// What was taken from the pool.

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use lucid_core::digest::TransactionHash;
+use lucid_core::digest::{BlockHash, TransactionHash};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{AdmissionFault, Admitted, IdDigest, Transaction, complete};
 use lucid_store::chain::ChainStore;
@@ -57,6 +57,11 @@ pub enum SubmitError {
         /// Its root there.
         root: String,
     },
+    /// Another chain took the place of this one.
+    #[error(
+        "this chain has ended, and takes no more transactions: one that begins with block {0} takes its place"
+    )]
+    Ended(BlockHash),
     /// Too many wait.
     #[error("{waiting} transactions wait for a block: try again later")]
     PoolFull {
@@ -160,6 +165,9 @@ fn decide(
     }
     if let Some(found) = self::known(vault, chain, &transaction, posted_digest)? {
         return Ok((Submitted { found, is_new: false }, None));
+    }
+    if let Some(successor) = facts::successor(vault.index())? {
+        return Err(SubmitError::Ended(successor));
     }
     if let Some(other) = other_root(chain, &transaction)? {
         let session = transaction.session_id().unwrap_or_default().to_owned();

@@ -93,7 +93,7 @@ pub(super) fn judge(
 }
 
 /// What the block after a height needs to know of the one there.
-pub(super) fn parent_at(chain: &dyn ChainStore, height: u64) -> Result<Option<Parent>, StoreError> {
+pub(crate) fn parent_at(chain: &dyn ChainStore, height: u64) -> Result<Option<Parent>, StoreError> {
     let Some(stored) = chain.record(height)? else { return Ok(None) };
     let entry = stored.record.entry;
     let time = entry.time().map_err(|fault: TimeFault| {

@@ -16,7 +16,6 @@ use lucid_http::extract::{Json as Given, JsonText, Path};
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
-use crate::clock::now;
 use crate::forward::{ask_peer, forward};
 use crate::ops::anchor_session::{
     CommittedAnchor, SessionAnchor, anchor_session as anchor, find_anchor, find_committed_anchor,
@@ -42,7 +41,7 @@ pub async fn anchor_session(
     let (found, is_new) = app
         .run(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-            anchor(vault, chain, &manager.admissions, now(), text.as_bytes())
+            anchor(vault, chain, &manager.admissions, manager.clock.now(), text.as_bytes())
                 .map_err(problems::anchor)
         })
         .await?;

@@ -16,7 +16,6 @@ use lucid_http::extract::{JSON, JsonText, Path, Query};
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
-use crate::clock::now;
 use crate::ops::block_stats::block_stats as read_stats;
 use crate::ops::get_block::{
     BlockName, Kept, StoredRecord, Stretch, get_block as find_block, height_by_hash,
@@ -210,7 +209,7 @@ pub async fn submit_block(
             chain,
             &manager.sealing,
             manager.key.public(),
-            now(),
+            manager.clock.now(),
             text.as_bytes(),
         )
         .map_err(problems::submit_block)?;

@@ -6,7 +6,6 @@ use lucid_api::paths;
 use lucid_api::v1::chain::{ChainHeight, ChainInfo, ChainState, ChainStatus};
 use lucid_http::reply::Reply;
 
-use crate::clock::now;
 use crate::reply::moment;
 
 use super::maintenance::report;
@@ -34,7 +33,7 @@ pub async fn get_info(State(app): State<App>) -> Reply<Json<ChainInfo>> {
             height: facts.tip.map_or(0, |tip| tip.height),
             tentative_height: manager.staging.top().map(|top| top.height),
             state,
-            last_updated: now().to_string(),
+            last_updated: manager.clock.now().to_string(),
             block_count: facts.blocks,
             latest_block_hash: facts.tip.map(|tip| tip.hash),
             genesis_hash: facts.genesis,

@@ -16,7 +16,6 @@ use lucid_http::reply::{Refusal, Reply};
 use lucid_store::chain::Kept;
 
 use crate::app::App;
-use crate::clock::now;
 use crate::ops::propose_block::propose_block as propose;
 use crate::ops::seal_block::SealedBlock;
 use crate::{problems, workers};
@@ -41,7 +40,8 @@ pub async fn propose_block(
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
             let texts: Vec<&[u8]> = transactions.iter().map(|text| text.get().as_bytes()).collect();
             let locks = (&manager.admissions, &manager.sealing);
-            let made = propose(vault, chain, locks, &manager.key, producer, now(), &texts);
+            let made =
+                propose(vault, chain, locks, &manager.key, producer, manager.clock.now(), &texts);
             let (block, sealed) = made.map_err(problems::propose)?;
             workers::note_sealed(&sealed);
             let stored = chain.block(block.height);

@@ -19,7 +19,6 @@ use lucid_http::reply::{Refusal, Reply};
 use serde_json::value::RawValue;
 
 use crate::app::App;
-use crate::clock::now;
 use crate::forward::{ask_peer, forward};
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::anchor_proof::{AnchorProof, anchor_proof};
@@ -49,7 +48,8 @@ pub async fn submit_transaction(
     let (submitted, waiting) = app
         .run(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-            let submitted = submit(vault, chain, &manager.admissions, now(), text.as_bytes());
+            let submitted =
+                submit(vault, chain, &manager.admissions, manager.clock.now(), text.as_bytes());
             let submitted = submitted.map_err(problems::submit)?;
             let pool = facts::pool(vault.index()).map_err(problems::store)?;
             Ok((submitted, pool.transactions))
@@ -82,7 +82,8 @@ pub async fn submit_batch(
         .run(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
             let texts: Vec<&[u8]> = transactions.iter().map(|text| text.get().as_bytes()).collect();
-            let outcomes = submit_many(vault, chain, &manager.admissions, now(), &texts);
+            let outcomes =
+                submit_many(vault, chain, &manager.admissions, manager.clock.now(), &texts);
             let pool = facts::pool(vault.index()).map_err(problems::store)?;
             Ok((outcomes.map_err(problems::commit)?, pool.transactions))
         })

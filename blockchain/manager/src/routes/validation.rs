@@ -18,7 +18,6 @@ use lucid_http::extract::{JsonOrNone, JsonText, Query};
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
-use crate::clock::now;
 use crate::ops::validate_block::validate_block as judge;
 use crate::ops::validate_chain::validate_chain as judge_chain;
 use crate::ops::validate_texts::Asked;
@@ -38,8 +37,8 @@ pub async fn validate_block(
     });
     app.run(move |manager| {
         let (chain, producer) = (manager.chain.as_ref(), manager.producer());
-        let verdict =
-            judge(chain, now(), text.as_bytes(), mode, producer).map_err(problems::validate)?;
+        let verdict = judge(chain, manager.clock.now(), text.as_bytes(), mode, producer)
+            .map_err(problems::validate)?;
         Ok(Json(validation(&verdict)))
     })
     .await
@@ -88,7 +87,7 @@ pub async fn validate_chain(
             Refusal::new(ErrorCode::Running, sentence)
         })?;
         let asked = Asked { from: start, to: end, ..Asked::default() };
-        let report = judge_chain(chain, now(), &asked, records, |report| {
+        let report = judge_chain(chain, manager.clock.now(), &asked, records, |report| {
             run.is_at(report.blocks);
             match validating.shutdown().is_asked() || asked_still.strong_count() == 0 {
                 true => ControlFlow::Break(()),
@@ -100,7 +99,7 @@ pub async fn validate_chain(
             let sentence = "the service is ending, and not every block was judged";
             return Err(Refusal::new(ErrorCode::Unavailable, sentence));
         }
-        Ok(Json(chain_validation(&report, now())))
+        Ok(Json(chain_validation(&report, manager.clock.now())))
     });
     let judged = judged.await;
     drop(asking);

@@ -5,7 +5,6 @@ use tokio::sync::oneshot;
 
 use super::MISTAKE;
 use crate::app::App;
-use crate::clock::now;
 use crate::ops::sync_chain::SyncError;
 
 /// What became of the rounds: `None` if others are at it.
@@ -44,7 +43,9 @@ pub fn synchronise(app: &App) -> oneshot::Receiver<Rounds> {
     let spawned = thread.spawn(move || {
         let stop = || app.shutdown().is_asked();
         let rounds = match (app.opened(), app.follower()) {
-            (Some(opened), Some(follower)) => follower.synchronise(opened, &now, &stop),
+            (Some(opened), Some(follower)) => {
+                follower.synchronise(opened, &|| opened.clock.now(), &stop)
+            }
             _ => None,
         };
         // Whoever asked may have gone.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use lucid_store::chain::ChainStore;
 
 use crate::app::App;
-use crate::clock::now;
 use crate::maintenance::Report;
 use crate::ops::maintain_chain::{Upkeep, UpkeepError, Wanted, maintain_chain};
 use crate::state::Opened;
@@ -55,21 +54,21 @@ pub async fn maintain_in_time(app: App, interval: Duration) {
 pub fn maintain_now(app: &App, opened: &Opened, full: bool) -> Option<Result<Report, UpkeepError>> {
     let maintenance = app.maintenance();
     let last = maintenance.last().map(|last| last.upkeep);
-    let cycle = maintenance.begin(now())?;
+    let cycle = maintenance.begin(opened.clock.now())?;
     let suspects = last.as_ref().map_or(&[][..], |last| &last.suspects);
     let cursor = last.as_ref().map(|last| last.cursor);
     let wanted = Wanted { full, cursor, keep: app.keep(), suspects };
     let began = Instant::now();
     let mut goes_on = |_: &_| !app.shutdown().is_asked() && (full || began.elapsed() < CYCLE);
     let chain = opened.chain.as_ref();
-    let outcome = maintain_chain(&opened.vault, chain, now(), &wanted, &mut goes_on);
+    let outcome = maintain_chain(&opened.vault, chain, opened.clock.now(), &wanted, &mut goes_on);
     if let Ok(upkeep) = &outcome {
         measure(chain, upkeep, opened.damage().len());
     }
     metrics::histogram!("lucid_maintenance_seconds").record(began.elapsed().as_secs_f64());
     let result = if outcome.is_ok() { "completed" } else { "failed" };
     metrics::counter!("lucid_maintenance_cycles_total", "result" => result).increment(1);
-    Some(cycle.end(now(), outcome))
+    Some(cycle.end(opened.clock.now(), outcome))
 }
 
 /// What a cycle found, in numbers.

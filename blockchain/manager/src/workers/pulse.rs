@@ -8,7 +8,6 @@ use lucid_core::digest::BlockHash;
 
 use super::MISTAKE;
 use crate::app::App;
-use crate::clock::now;
 use crate::ops::check_integrity::check_integrity;
 use crate::state::Opened;
 
@@ -66,7 +65,7 @@ fn feel(
         return (None, None, judged);
     }
     let range = tip.height..tip.height + 1;
-    match check_integrity(chain, now(), range, &mut |_| true) {
+    match check_integrity(chain, opened.clock.now(), range, &mut |_| true) {
         Ok(found) if found.faults == 0 => (None, None, Some(tip.hash)),
         Ok(found) => {
             let why = found.invalid.first().map(|invalid| invalid.why.clone());

@@ -12,7 +12,7 @@ use lucid_block_manager::ops::list_blocks::{Wanted, list_blocks};
 use lucid_block_manager::ops::seal_block::{SealError, Sealed, seal_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, Submitted, submit_transaction};
 use lucid_block_manager::ops::validate_block::validate_block;
-use lucid_block_manager::state::{OpenError, Opened, Options, open};
+use lucid_block_manager::state::{OpenError, Opened, Options, accept_clock, open};
 use lucid_core::block_merkle::verify_path;
 use lucid_core::json::Json;
 use lucid_core::sign::SigningKey;
@@ -196,6 +196,42 @@ fn a_block_is_never_older_than_its_parent_and_never_far_ahead() {
     let made = seal(&manager, now().plus_seconds(-60)).unwrap().block.unwrap();
     let block = manager.chain.block(made.height).unwrap().unwrap().whole().unwrap();
     assert_eq!(block.time().unwrap(), now());
+}
+
+#[test]
+fn a_clock_that_is_far_ahead_seals_nothing_until_somebody_says_that_it_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let year_2099 = Timestamp::parse("2099-01-01T00:00:00Z").unwrap();
+    let manager = opened(folder.path());
+    submit(&manager, &anchor(1)).unwrap();
+    seal(&manager, now()).unwrap();
+    submit(&manager, &anchor(2)).unwrap();
+    let doubted = seal(&manager, year_2099).unwrap_err();
+    assert!(matches!(doubted, SealError::ClockAhead { known, .. } if known == now()), "{doubted}");
+    assert!(doubted.to_string().contains("lucid doctor --accept-clock"), "{doubted}");
+    assert_eq!(status(&manager, "a-2"), Some(Status::Pending), "it waits");
+    // Set right, it goes on as if nothing had been.
+    assert_eq!(seal(&manager, now().plus_seconds(9)).unwrap().block.unwrap().height, 1);
+    // A year is no reason for doubt.
+    submit(&manager, &anchor(3)).unwrap();
+    let a_year_on = now().plus_seconds(366 * 24 * 3_600);
+    assert_eq!(seal(&manager, a_year_on).unwrap().block.unwrap().height, 2);
+    submit(&manager, &anchor(4)).unwrap();
+    assert!(seal(&manager, year_2099).is_err());
+    drop(manager);
+    // It was right: said once, it counts over restarts, and for as long again.
+    let accepted = accept_clock(folder.path(), &Options::default(), year_2099).unwrap();
+    assert_eq!((accepted.tip, accepted.seals), (Some(a_year_on), true));
+    let manager = open(folder.path(), &Options::default(), year_2099).unwrap();
+    let made = seal(&manager, year_2099.plus_seconds(3_600)).unwrap().block.unwrap();
+    assert_eq!(made.height, 3);
+    submit(&manager, &anchor(5)).unwrap();
+    let year_2101 = Timestamp::parse("2101-01-01T00:00:00Z").unwrap();
+    assert!(matches!(seal(&manager, year_2101), Err(SealError::ClockAhead { .. })));
+    drop(manager);
+    // That does not help where a block is ahead.
+    let accepted = accept_clock(folder.path(), &Options::default(), now()).unwrap();
+    assert!(!accepted.seals);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 #![expect(clippy::indexing_slicing, reason = "a test that meets a surprise fails")]
 #![expect(clippy::disallowed_methods, reason = "whoever runs the tests sets their size")]
 
+mod anew;
 mod bounds;
+mod clock;
 mod crashes;
 mod embedded;
 mod follower;

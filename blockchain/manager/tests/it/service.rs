@@ -10,7 +10,6 @@ use lucid_api::v1::blocks::{BlocksQuery, ValidateQuery, ValidationMode};
 use lucid_api::v1::service::HealthState;
 use lucid_api::v1::transactions::TransactionStatus;
 use lucid_api::v1::validation::ValidateChain;
-use lucid_block_manager::clock::now;
 use lucid_block_manager::config::Config;
 use lucid_block_manager::service::{Running, StartError, start};
 use lucid_core::block::Block;
@@ -19,6 +18,7 @@ use lucid_core::record::Entry;
 use lucid_core::sign::SigningKey;
 use lucid_core::transaction::Transaction;
 use lucid_http::serve::Shutdown;
+use lucid_store::clock::Clock;
 use serde_json::{Value, json};
 
 pub struct Server {
@@ -48,6 +48,15 @@ impl Server {
     pub async fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
         let shutdown = Shutdown::new();
         let running = start(config(folder, settings), &shutdown).await.unwrap();
+        Self { running, shutdown }
+    }
+
+    /// One that takes the time from this clock.
+    pub async fn start_by(clock: &Clock, folder: &Path) -> Self {
+        let shutdown = Shutdown::new();
+        let config = config(folder, &[("BLOCK_INTERVAL_SECONDS", "0.02")]);
+        let config = Config { clock: clock.clone(), ..config };
+        let running = start(config, &shutdown).await.unwrap();
         Self { running, shutdown }
     }
 
@@ -417,7 +426,12 @@ fn block_on(parent: Option<&str>, ids: &[&str]) -> Block {
         candidate.as_parent().unwrap()
     });
     let of = |id: &&str| Transaction::parse(format!(r#"{{"id":"{id}"}}"#).as_bytes()).unwrap();
-    let mut block = Block::build(parent.as_ref(), ids.iter().map(of).collect(), now(), &another());
+    let mut block = Block::build(
+        parent.as_ref(),
+        ids.iter().map(of).collect(),
+        Clock::system().now(),
+        &another(),
+    );
     (block.producer, block.signature) = (None, None);
     block
 }
@@ -460,7 +474,8 @@ async fn a_block_is_taken_when_it_follows_the_newest_and_breaks_no_rule() {
     // Those who follow this authority would stop before a block that another one signed.
     let transactions = vec![Transaction::parse(br#"{"id":"foreign"}"#).unwrap()];
     let parent = lucid_core::block::Candidate::parse(genesis.as_bytes()).unwrap().as_parent();
-    let foreign = Block::build(Some(&parent.unwrap()), transactions, now(), &another());
+    let foreign =
+        Block::build(Some(&parent.unwrap()), transactions, Clock::system().now(), &another());
     let (status, refused) = post(&foreign.to_json_text()).await;
     assert_eq!((status, &refused["error"]["code"]), (422, &json!("BM_002")), "{refused}");
     assert_eq!(refused["error"]["details"]["validation"]["first_fault"], "block_hash");

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use lucid_api::v1::service::HealthState;
 use lucid_block_manager::app::App;
-use lucid_block_manager::clock::now;
 use lucid_block_manager::config::SERVICE;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::state::{Kind, Parts, over};
@@ -15,6 +14,7 @@ use lucid_block_manager::workers::{keep_up, seal_in_time};
 use lucid_core::sign::SigningKey;
 use lucid_http::serve::Shutdown;
 use lucid_store::StoreError;
+use lucid_store::clock::Clock;
 use lucid_store::crypt::Sealer;
 use lucid_store::disk::simulated::SimulatedDisk;
 use lucid_store::index::memory::MemoryIndex;
@@ -92,7 +92,7 @@ impl Service {
         };
         let shutdown = Shutdown::new();
         let app = App::new(&shutdown, Duration::from_secs(1), 0);
-        app.set_opened(over(parts, now()).unwrap());
+        app.set_opened(over(parts, Clock::system().now()).unwrap());
         let service = Self { app, shutdown, wrong };
         service.submit("a").unwrap();
         service
@@ -102,7 +102,7 @@ impl Service {
         let opened = self.app.opened().unwrap();
         let text = format!(r#"{{"id":"{id}","type":"data_storage"}}"#);
         let (vault, chain) = (&opened.vault, opened.chain.as_ref());
-        submit_transaction(vault, chain, &opened.admissions, now(), text.as_bytes())
+        submit_transaction(vault, chain, &opened.admissions, Clock::system().now(), text.as_bytes())
             .map(drop)
             .map_err(|error| error.to_string())
     }
@@ -172,7 +172,7 @@ async fn the_pulse_goes_on_after_a_panic_and_health_says_so_until_it_does() {
             chain,
             &opened.sealing,
             &opened.key,
-            now(),
+            Clock::system().now(),
         )
         .unwrap();
     }

@@ -3,6 +3,9 @@
 //! Writes are left to the operating system's buffers, since every row can be derived again: after a
 //! crash the index is at worst behind its log. Memory is bounded by the cache and the write buffers
 //! set here, whatever the number of rows.
+//!
+//! The library notes in its tables when it made them, and panics where that is before 1970. So nothing that
+//! may make one goes to it by such a clock.
 
 use std::fmt;
 use std::fs::File;
@@ -14,6 +17,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{Change, Index, Row};
 use crate::StoreError;
+use crate::clock::Clock;
 use crate::descriptors::{self, Keeper};
 use crate::disk::real::{PRIVATE_FILE, private_folder};
 
@@ -30,6 +34,7 @@ const FILES: (usize, usize) = (10, 900);
 /// One keyspace of one fjall database.
 pub struct EmbeddedIndex {
     folder: PathBuf,
+    clock: Clock,
     database: Database,
     rows: Keyspace,
 }
@@ -61,10 +66,16 @@ impl EmbeddedIndex {
     /// Opens or makes the index in this folder. One whose making was cut short is made again, and so is one
     /// that was found to be wrong.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_by(folder, Clock::system())
+    }
+
+    /// The same by this clock, which tells what the library's tells.
+    pub fn open_by(folder: &Path, clock: Clock) -> Result<Self, StoreError> {
+        clock.must_be_after_1970()?;
         let context = || StoreError::io(format!("making {}", folder.display()));
         let made = folder.join(MADE);
         if made.try_exists().map_err(context())? {
-            return Self::try_open(folder).map_err(fault);
+            return Self::try_open(folder, clock).map_err(fault);
         }
         match std::fs::remove_dir_all(folder) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(context()(error)),
@@ -72,7 +83,7 @@ impl EmbeddedIndex {
         }
         // The library makes its files as the umask says; nobody else gets to them.
         private_folder(folder).map_err(context())?;
-        let index = Self::try_open(folder).map_err(fault)?;
+        let index = Self::try_open(folder, clock).map_err(fault)?;
         index.flush()?;
         File::options()
             .write(true)
@@ -86,7 +97,7 @@ impl EmbeddedIndex {
         Ok(index)
     }
 
-    fn try_open(folder: &Path) -> Result<Self, fjall::Error> {
+    fn try_open(folder: &Path, clock: Clock) -> Result<Self, fjall::Error> {
         let database = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
@@ -96,7 +107,7 @@ impl EmbeddedIndex {
         let rows = database.keyspace("rows", || {
             KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
         })?;
-        Ok(Self { folder: folder.to_owned(), database, rows })
+        Ok(Self { folder: folder.to_owned(), clock, database, rows })
     }
 }
 
@@ -127,6 +138,7 @@ impl Index for EmbeddedIndex {
     }
 
     fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.clock.must_be_after_1970()?;
         let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
         for (key, value) in changes {
             match value {

@@ -509,5 +509,12 @@ fn a_clock_over_an_hour_before_the_newest_file_of_the_log_is_not_believed() {
     assert_eq!(clock_fault(home.path(), written + 1_000 * hour), None, "it may have rested");
     let why = clock_fault(home.path(), written - 2 * hour).unwrap();
     assert!(why.contains("120 minutes") && why.contains("00000001.log"), "{why}");
-    assert_eq!(clock_fault(&home.path().join("none"), 0), None, "there is nothing to compare with");
+    let none = home.path().join("none");
+    assert_eq!(clock_fault(&none, 0), None, "there is nothing to compare with");
+    for before_1970 in [-1, -86_400_000_000, i64::MIN] {
+        for root in [home.path(), &none] {
+            let why = clock_fault(root, before_1970).unwrap();
+            assert!(why.contains("before 1970"), "{why}");
+        }
+    }
 }

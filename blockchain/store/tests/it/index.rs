@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lucid_core::digest::ChunkName;
+use lucid_core::time::Timestamp;
+use lucid_store::clock::Clock;
 use lucid_store::index::embedded::EmbeddedIndex;
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::index::{self, Change, Changes, Index, Placement, Row, Watermark};
@@ -270,4 +272,22 @@ fn an_index_in_memory_keeps_to_its_bound() {
         .unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn a_clock_before_1970_is_an_error_and_no_panic() {
+    let home = tempfile::tempdir().unwrap();
+    let before = Timestamp::parse("1969-12-31T12:00:00Z").unwrap();
+    let clock = Clock::by_hand(before);
+    let refused = EmbeddedIndex::open_by(home.path(), clock.clone()).unwrap_err();
+    assert!(refused.to_string().contains("before 1970"), "{refused}");
+    clock.turn(Timestamp::parse("2026-01-27T10:00:00Z").unwrap());
+    let index = EmbeddedIndex::open_by(home.path(), clock.clone()).unwrap();
+    index.write(vec![(b"a".to_vec(), Some(b"1".to_vec()))]).unwrap();
+    clock.turn(before);
+    let refused = index.write(vec![(b"b".to_vec(), Some(b"2".to_vec()))]).unwrap_err();
+    assert!(refused.to_string().contains("set the clock"), "{refused}");
+    // What is there can be read, and nothing of what was refused is there.
+    assert_eq!(index.get(b"a").unwrap(), Some(b"1".to_vec()));
+    assert_eq!(index.get(b"b").unwrap(), None);
 }

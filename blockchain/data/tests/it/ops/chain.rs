@@ -2,17 +2,20 @@
 //! it, and none other is handed anything.
 
 use lucid_core::block::Block;
-use lucid_core::bundle::Anchored as Proof;
+use lucid_core::block_merkle::path;
+use lucid_core::bundle::{Anchored as Proof, Producer};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::BlockRecord;
 use lucid_core::sign::SigningKey;
+use lucid_core::succession::Succession;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::fact::{Anchored, Fact, KnownChain};
 use lucid_data_chain::ops::deliver_anchors::{Delivered, anchor_text, deliver_anchors};
 use lucid_data_chain::ops::list_sessions::get_session;
+use lucid_data_chain::ops::prove_session::{anchored, named};
 use lucid_data_chain::ops::recognise_chain::{accept_other_chain, known_chain};
 use lucid_data_chain::ops::weigh_facts::matters;
 use lucid_data_chain::row::{SessionName, own_chain};
@@ -20,7 +23,7 @@ use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use parking_lot::Mutex;
 
-use super::store::Store;
+use super::store::{NOW, Store};
 
 /// A chain in memory: what is submitted is in a block at once.
 pub struct Chain {
@@ -28,18 +31,32 @@ pub struct Chain {
     blocks: Mutex<Vec<Block>>,
     /// Heights of blocks that cannot be read.
     damaged: Mutex<Vec<u64>>,
+    /// The clock of whoever makes its blocks.
+    clock: Mutex<Timestamp>,
 }
 
 impl Chain {
     pub fn new(seed: u8) -> Self {
         let key = SigningKey::from_seed([seed; 32]);
-        Self { key, blocks: Mutex::default(), damaged: Mutex::default() }
+        let clock = Mutex::new(Timestamp::from_micros(1_800_000_000_000_000));
+        Self { key, blocks: Mutex::default(), damaged: Mutex::default(), clock }
+    }
+
+    /// One whose clock tells this.
+    pub fn at(seed: u8, now: Timestamp) -> Self {
+        let chain = Self::new(seed);
+        chain.set_clock(now);
+        chain
+    }
+
+    pub fn set_clock(&self, now: Timestamp) {
+        *self.clock.lock() = now;
     }
 
     /// An older copy of it.
     fn until(&self, height: usize) -> Self {
         let blocks = self.blocks.lock()[..height].to_vec();
-        Self { key: self.key.clone(), blocks: Mutex::new(blocks), damaged: Mutex::default() }
+        Self { blocks: Mutex::new(blocks), key: self.key.clone(), ..Self::new(0) }
     }
 
     pub fn height(&self) -> usize {
@@ -51,7 +68,7 @@ impl AnchorEngine for Chain {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
         let mut blocks = self.blocks.lock();
         let parent = blocks.last().map(|block| block.as_parent().unwrap());
-        let now = Timestamp::from_micros(1_800_000_000_000_000);
+        let now = *self.clock.lock();
         let transaction = Transaction::parse(text.as_bytes()).unwrap();
         let block = Block::build(parent.as_ref(), vec![transaction], now, &self.key);
         blocks.push(block);
@@ -77,8 +94,26 @@ impl AnchorEngine for Chain {
         Ok(found.map(|block| Confirmed {
             block_index: block.index,
             block_hash: block.hash,
-            proof: Proof::of(&BlockRecord::of(block), id).unwrap(),
+            proof: proof_of(block, id),
         }))
+    }
+}
+
+/// The way from any transaction to its block, not only from one that is kept for ever.
+fn proof_of(block: &Block, id: &str) -> Proof {
+    let record = BlockRecord::of(block);
+    let position = block.transactions.iter().position(|held| held.id() == id).unwrap();
+    let hashes: Vec<_> = block.transactions.iter().map(Transaction::hash).collect();
+    Proof {
+        transaction: block.transactions[position].text().to_owned(),
+        position: position as u32,
+        count: hashes.len() as u32,
+        path: path(&hashes, position).unwrap(),
+        entry: record.entry.text(),
+        producer: record
+            .producer
+            .zip(record.signature)
+            .map(|(key, signature)| Producer { key, signature }),
     }
 }
 
@@ -88,7 +123,7 @@ fn sealed(store: &Store, session: &str) {
     store.seal(&id);
 }
 
-fn deliver(store: &Store, chain: &Chain) -> Delivered {
+pub fn deliver(store: &Store, chain: &Chain) -> Delivered {
     deliver_anchors(&store.vault, &store.key.public(), chain).unwrap()
 }
 
@@ -222,4 +257,51 @@ fn a_session_whose_row_is_another_ones_is_not_taken_for_it() {
     let refused = get_session(&store.vault, &"a".parse().unwrap()).unwrap_err();
     assert!(refused.to_string().contains("another session's"), "{refused}");
     assert!(get_session(&store.vault, &"b".parse().unwrap()).is_ok());
+}
+
+/// A chain that begins with the word that it takes the place of another, and of those before.
+fn successor_of(old: &Chain, seed: u8, height: u64, signed_by: u8, reason: &str) -> Chain {
+    let (genesis, hash) = {
+        let blocks = old.blocks.lock();
+        (blocks[0].hash, blocks[height as usize].hash)
+    };
+    let timestamp = NOW.plus_seconds(9);
+    let succession = Succession { genesis, height, hash, reason: reason.to_owned(), timestamp };
+    let new = Chain::new(seed);
+    let text = succession.sign(&SigningKey::from_seed([signed_by; 32])).unwrap();
+    new.submit(text.text()).unwrap();
+    new
+}
+
+#[test]
+fn anchors_go_on_in_the_chain_that_takes_the_place_of_the_one_they_are_in() {
+    let store = Store::new();
+    let old = Chain::new(1);
+    for session in ["one", "two"] {
+        sealed(&store, session);
+        assert_eq!(deliver(&store, &old).anchored.len(), 1);
+    }
+    let proof = |id: &str| {
+        let (name, _) = named(&store.vault, &id.parse().unwrap()).unwrap();
+        anchored(&store.vault, &name).unwrap()
+    };
+    let before = proof("one");
+    sealed(&store, "waits");
+    // Not by the word of somebody else, nor where what is anchored would be behind its end.
+    assert!(refused(&store, &successor_of(&old, 1, 1, 2, "forged")).contains("other-chain"));
+    assert!(refused(&store, &successor_of(&old, 1, 0, 1, "too early")).contains("other-chain"));
+    assert!(refused(&store, &Chain::new(3)).contains("other-chain"));
+    let new = successor_of(&old, 1, 1, 1, "the clock was in 2099");
+    let delivered = deliver(&store, &new);
+    assert_eq!((delivered.anchored.len(), delivered.failed.len()), (1, 0), "{delivered:?}");
+    let now_known = known(&store).unwrap();
+    assert_eq!((now_known.genesis, now_known.block_index), (new.genesis().unwrap(), 1));
+    // The old chain is no more the one that anchors go to, and the proofs of before are as they were.
+    sealed(&store, "later");
+    refused(&store, &old);
+    assert_eq!(deliver(&store, &new).anchored.len(), 1);
+    assert_eq!(proof("one"), before);
+    // After a restart, by the log alone, the same.
+    let again = Store::open(&store.disk);
+    assert_eq!(known(&again), known(&store));
 }

@@ -3,9 +3,10 @@
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
+use lucid_data_chain::anchoring::AnchorEngine;
 use lucid_data_chain::fact::{Fact, Forgotten, Placed, Uploaded};
-use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
 use lucid_data_chain::ops::collect_garbage::{Garbage, GarbageRequest, Stage, collect_garbage};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
@@ -18,22 +19,57 @@ use lucid_data_chain::ops::missing_chunks::missing_chunks;
 use lucid_data_chain::ops::remove_session::remove_session;
 use lucid_data_chain::ops::store_chunks::store_chunks;
 use lucid_data_chain::ops::verify_session::verify_session;
+use lucid_data_chain::ops::{Clash, OpError};
 use lucid_data_chain::row::SessionName;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::disk::Disk as _;
 use lucid_store::index::{Change, Index as _};
 
+use super::chain::{Chain, deliver};
 use super::store::{KEEPING, NOW, Store, new_session};
 use crate::sample::{id, noise};
 use crate::workers::open;
 
 const DAY: i64 = 24 * 3_600;
 
+/// So many days later the garbage is collected.
+const LATER: i64 = 30;
+
 fn collect(store: &Store, request: GarbageRequest) -> Result<Garbage, OpError> {
+    collect_at(store, NOW.plus_seconds(LATER * DAY), None, request)
+}
+
+fn collect_at(
+    store: &Store,
+    now: Timestamp,
+    chain: Option<&Chain>,
+    request: GarbageRequest,
+) -> Result<Garbage, OpError> {
     let Store { vault, locks, key, .. } = store;
-    let now = NOW.plus_seconds(100 * DAY);
-    collect_garbage(vault, locks, key, now, &request, &mut |_, _, _| true)
+    let engine = chain.map(|chain| chain as &dyn AnchorEngine);
+    collect_garbage(vault, locks, key, now, engine, &request, &mut |_, _, _| true)
+}
+
+/// Anchors everything now, in a chain whose clock then goes on to when the garbage is collected.
+fn anchored(store: &Store) -> Chain {
+    let chain = Chain::at(1, NOW);
+    deliver(store, &chain);
+    chain.set_clock(NOW.plus_seconds(LATER * DAY));
+    chain
+}
+
+/// Collects beside such a chain.
+fn collect_beside(
+    store: &Store,
+    chain: &Chain,
+    request: GarbageRequest,
+) -> Result<Garbage, OpError> {
+    collect_at(store, NOW.plus_seconds(LATER * DAY), Some(chain), request)
+}
+
+const fn keep(keep_days: u32) -> GarbageRequest {
+    GarbageRequest { keep_days, dry_run: false, confirm: false }
 }
 
 fn remove(store: &Store, id: &SessionId) {
@@ -229,8 +265,8 @@ fn an_index_that_was_found_to_be_wrong_is_built_anew_by_the_next_start() {
     let gather = |opened: &Opened| {
         let Opened { vault, locks, key, .. } = opened;
         // So late that only references keep the chunks.
-        let (now, request) = (NOW.plus_seconds(100 * DAY), GarbageRequest::default());
-        collect_garbage(vault, locks, key, now, &request, &mut |_, _, _| true)
+        let (now, request) = (NOW.plus_seconds(LATER * DAY), GarbageRequest::default());
+        collect_garbage(vault, locks, key, now, None, &request, &mut |_, _, _| true)
     };
     let opened = open(folder.path());
     let Opened { vault, locks, .. } = &opened;
@@ -259,10 +295,10 @@ fn an_upload_that_is_asked_for_again_is_not_forgotten() {
     // What comes between the look at its row and the end of it has asked first.
     assert!(missing_chunks(&store.vault, &[id(b"asked for")]).unwrap().is_empty());
     let later = NOW.plus_seconds(2 * DAY);
-    assert_eq!(expire_uploads(&store.vault, later).unwrap(), 1);
-    assert_eq!(expire_uploads(&store.vault, later).unwrap(), 0);
+    assert_eq!(expire_uploads(&store.vault, later, false).unwrap(), 1);
+    assert_eq!(expire_uploads(&store.vault, later, false).unwrap(), 0);
     let store = reopened(store);
-    assert_eq!(expire_uploads(&store.vault, later).unwrap(), 1);
+    assert_eq!(expire_uploads(&store.vault, later, false).unwrap(), 1);
 }
 
 #[test]
@@ -376,7 +412,7 @@ fn an_archive_is_begun_anew_where_only_older_facts_cannot_be_read() {
 }
 
 #[test]
-fn old_sessions_go_by_their_end_and_held_ones_stay() {
+fn old_sessions_go_by_their_anchor_and_held_ones_stay() {
     let store = Store::new();
     let held = archive(&store, "held", &[b"held"]);
     archive(&store, "old", &[b"old"]);
@@ -388,16 +424,20 @@ fn old_sessions_go_by_their_end_and_held_ones_stay() {
         ..new_session(ChunkProfile::default())
     };
     create_session(&store.vault, &store.locks, interrupted.clone()).unwrap();
-    let keep = |keep_days| GarbageRequest { keep_days, ..GarbageRequest::default() };
-    let dry = GarbageRequest { dry_run: true, ..keep(99) };
+    let chain = anchored(&store);
+    let collect = |request| collect_beside(&store, &chain, request);
+    let dry = GarbageRequest { dry_run: true, ..keep(29) };
     let both = Expired { retention: 1, interrupted: 1, bytes: 3 };
-    assert_eq!(collect(&store, dry).unwrap().expired, both);
-    let first = collect(&store, keep(101)).unwrap();
+    assert_eq!(collect(dry).unwrap().expired, both);
+    let first = collect(keep(31)).unwrap();
     assert_eq!(first.expired, Expired { interrupted: 1, ..Expired::default() });
     // It left no trace, and may be begun again.
     create_session(&store.vault, &store.locks, interrupted).unwrap();
-    assert_eq!(collect(&store, keep(99)).unwrap().expired, both);
-    assert_eq!(collect(&store, keep(99)).unwrap().expired, Expired::default());
+    let height = chain.height();
+    assert_eq!(collect(keep(29)).unwrap().expired, both);
+    assert_eq!(chain.height(), height + 1, "the chain was asked what time it is");
+    assert_eq!(collect(keep(29)).unwrap().expired, Expired::default());
+    assert_eq!(chain.height(), height + 1, "and is asked only where something would go");
     let page = list_sessions(&store.vault, &SessionFilter::default(), 10, None).unwrap();
     let mut left: Vec<String> = page.sessions.into_iter().map(|row| row.id.to_string()).collect();
     left.sort();
@@ -405,16 +445,136 @@ fn old_sessions_go_by_their_end_and_held_ones_stay() {
     assert_sound(&store);
 }
 
+/// A store whose sessions are called after the day on which each was anchored.
+fn anchored_on(days: &[i64], chain: &Chain) -> Store {
+    let store = Store::new();
+    for day in days {
+        chain.set_clock(NOW.plus_seconds(day * DAY));
+        archive(&store, &format!("of-{day}"), &[format!("bytes of {day}").as_bytes()]);
+        deliver(&store, chain);
+    }
+    store
+}
+
+fn left(store: &Store) -> Vec<String> {
+    let page = list_sessions(&store.vault, &SessionFilter::default(), 10, None).unwrap();
+    let mut left: Vec<String> = page.sessions.into_iter().map(|row| row.id.to_string()).collect();
+    left.sort();
+    left
+}
+
+#[test]
+fn a_clock_that_is_ahead_ends_the_time_of_no_session() {
+    let year_2099 = NOW.plus_seconds(26_700 * DAY);
+    let chain = Chain::at(1, NOW);
+    let store = anchored_on(&[0, 40], &chain);
+    let at = |clock, chain_clock, request| {
+        chain.set_clock(chain_clock);
+        collect_at(&store, clock, Some(&chain), request)
+    };
+    let (day_50, asked) = (NOW.plus_seconds(50 * DAY), keep(30));
+    // The machine's own clock in 2099: the chain is not even asked.
+    let height = chain.height();
+    let refused = at(year_2099, day_50, asked).unwrap_err();
+    assert!(matches!(&refused, OpError::Conflict(Clash::Unclear, why) if why.contains("confirm")));
+    assert_eq!((chain.height(), left(&store).len()), (height, 2));
+    // That of whoever makes the blocks.
+    let refused = at(NOW.plus_seconds(71 * DAY), year_2099, asked).unwrap_err();
+    assert!(matches!(refused, OpError::Conflict(Clash::Unclear, _)), "{refused}");
+    assert_eq!(left(&store).len(), 2);
+}
+
+#[test]
+fn the_age_of_a_session_is_what_the_chain_says_whatever_the_clock_says() {
+    let chain = Chain::at(1, NOW);
+    let store = anchored_on(&[0, 40], &chain);
+    let gather = |clock: i64, on_chain: i64| {
+        chain.set_clock(NOW.plus_seconds(on_chain * DAY));
+        collect_at(&store, NOW.plus_seconds(clock * DAY), Some(&chain), keep(45)).unwrap().expired
+    };
+    assert_eq!(gather(-20_000, 50).retention, 0, "before 1970 nothing seems old");
+    assert_eq!(gather(72, 41).retention, 0, "this machine is ahead, and the chain is not");
+    assert_eq!(left(&store), ["of-0", "of-40"]);
+    assert_eq!(gather(50, 50).retention, 1);
+    assert_eq!(left(&store), ["of-40"]);
+}
+
+#[test]
+fn a_session_that_began_in_the_year_9999_by_a_wrong_clock_is_removed_in_its_time() {
+    let store = Store::new();
+    let year_9999 = Timestamp::parse("9999-01-01T00:00:00Z").unwrap();
+    let request = |session: &str, one_shot| NewSession {
+        id: Some(session.parse().unwrap()),
+        started_at: year_9999,
+        one_shot,
+        ..new_session(ChunkProfile::default())
+    };
+    for (session, one_shot) in [("sealed", false), ("interrupted", true)] {
+        create_session(&store.vault, &store.locks, request(session, one_shot)).unwrap();
+    }
+    store.seal(&"sealed".parse().unwrap());
+    store_chunks(&store.vault, KEEPING, 1, year_9999, &[b"uploaded then"]).unwrap();
+    archive(&store, "known", &[b"what the store knows of the time"]);
+    let chain = anchored(&store);
+    let store = reopened(store);
+    let done = collect_beside(&store, &chain, keep(29)).unwrap();
+    assert_eq!((done.expired.retention, done.expired.interrupted), (2, 0));
+    // Whether an archive goes on that began in the future nobody knows but the user.
+    assert_eq!(left(&store), ["interrupted"]);
+    assert!(missing_chunks(&store.vault, &[id(b"uploaded then")]).unwrap().is_empty());
+    let store = reopened(store);
+    let confirmed = GarbageRequest { confirm: true, ..keep(29) };
+    assert_eq!(collect_beside(&store, &chain, confirmed).unwrap().expired.interrupted, 1);
+    assert_eq!(missing_chunks(&store.vault, &[id(b"uploaded then")]).unwrap().len(), 1);
+}
+
+#[test]
+fn a_clock_that_steps_ahead_ends_neither_uploads_nor_archives_that_go_on() {
+    let store = Store::new();
+    let request = NewSession {
+        id: Some("goes-on".parse().unwrap()),
+        one_shot: true,
+        ..new_session(ChunkProfile::default())
+    };
+    create_session(&store.vault, &store.locks, request).unwrap();
+    store.store(&[b"not referred to yet"]);
+    let store = reopened(store);
+    let year_2099 = NOW.plus_seconds(26_700 * DAY);
+    let done = collect_at(&store, year_2099, None, GarbageRequest::default()).unwrap();
+    assert_eq!((done.expired, done.survey.dead_bytes), (Expired::default(), 0));
+    assert_eq!(left(&store), ["goes-on"]);
+    assert!(missing_chunks(&store.vault, &[id(b"not referred to yet")]).unwrap().is_empty());
+    // After a day by a clock that can be right they go.
+    let store = reopened(store);
+    let done = collect_at(&store, NOW.plus_seconds(2 * DAY), None, GarbageRequest::default());
+    assert_eq!(done.unwrap().expired.interrupted, 1);
+    assert_eq!(missing_chunks(&store.vault, &[id(b"not referred to yet")]).unwrap().len(), 1);
+}
+
+#[test]
+fn without_a_chain_nothing_is_old() {
+    let store = Store::new();
+    archive(&store, "never-anchored", &[b"bytes"]);
+    assert_eq!(collect(&store, keep(1)).unwrap().expired, Expired::default());
+    let chain = Chain::at(1, NOW);
+    deliver(&store, &chain);
+    let refused = collect(&store, keep(1)).unwrap_err().to_string();
+    assert!(refused.contains("BLOCK_MANAGER_URL"), "{refused}");
+    assert_eq!(left(&store).len(), 1);
+}
+
 /// Where something expires, the log is read three times: before it does, and twice for what is in use.
 #[test]
 fn a_collection_that_is_told_to_stop_while_it_reads_the_log_does_nothing_more() {
     let store = Store::new();
     archive(&store, "old", &[b"first", b"second"]);
-    let asked = GarbageRequest { keep_days: 99, ..GarbageRequest::default() };
+    let chain = anchored(&store);
+    let asked = keep(29);
     let stopped_at = |step: u64| {
         let Store { vault, locks, key, .. } = &store;
-        let (mut steps, now) = (0, NOW.plus_seconds(100 * DAY));
-        let done = collect_garbage(vault, locks, key, now, &asked, &mut |stage, _, _| {
+        let (mut steps, now) = (0, NOW.plus_seconds(LATER * DAY));
+        let engine = Some(&chain as &dyn AnchorEngine);
+        let done = collect_garbage(vault, locks, key, now, engine, &asked, &mut |stage, _, _| {
             assert_eq!(stage, Stage::Finding);
             steps += 1;
             steps < step
@@ -439,7 +599,7 @@ fn a_collection_that_is_told_to_stop_while_it_reads_the_log_does_nothing_more() 
     for step in 1..=2 * facts {
         assert_eq!(stopped_at(step), 0, "{step}");
     }
-    let done = collect(&reopened(store), asked).unwrap();
+    let done = collect_beside(&reopened(store), &chain, asked).unwrap();
     assert_eq!((done.collected.stopped, done.collected.chunks_removed), (false, 2));
 }
 
@@ -451,13 +611,15 @@ fn over_half_of_a_large_store_does_not_expire_unconfirmed() {
     add_references(&store.vault, &store.locks, &old, 0, references).unwrap();
     store.seal(&old);
     archive(&store, "small", &[b"small"]);
-    let asked = GarbageRequest { keep_days: 99, ..GarbageRequest::default() };
-    let refused = collect(&store, asked).unwrap_err();
+    let chain = anchored(&store);
+    let asked = keep(29);
+    let collect = |request| collect_beside(&store, &chain, request);
+    let refused = collect(asked).unwrap_err();
     assert!(refused.to_string().contains("expired sessions"), "{refused}");
     assert_sound(&store);
     let there = || list_sessions(&store.vault, &SessionFilter::default(), 10, None).unwrap();
     assert_eq!(there().sessions.len(), 2);
-    let done = collect(&store, GarbageRequest { confirm: true, ..asked }).unwrap();
+    let done = collect(GarbageRequest { confirm: true, ..asked }).unwrap();
     assert_eq!((done.expired.retention, done.expired.bytes), (2, (300 << 20) + 5));
     assert!(there().sessions.is_empty());
 }

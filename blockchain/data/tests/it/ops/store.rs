@@ -11,6 +11,7 @@ use lucid_data_chain::opened::SessionLocks;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::append_stream::{Appended, Piece, append_stream};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
+use lucid_data_chain::ops::list_sessions::get_session;
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::ops::store_chunks::{Keeping, store_chunks};
 use lucid_data_chain::projection::SessionProjection;
@@ -119,7 +120,9 @@ impl Store {
 
     pub fn seal(&self, session: &SessionId) -> SessionRow {
         let Self { vault, locks, key, .. } = self;
-        seal_session(vault, locks, key, KEEPING, NOW, session, &SealRequest::default()).unwrap()
+        let last = get_session(vault, session).unwrap().appended_at;
+        let now = last.map_or(NOW, |last| last.max(NOW));
+        seal_session(vault, locks, key, KEEPING, now, session, &SealRequest::default()).unwrap()
     }
 }
 

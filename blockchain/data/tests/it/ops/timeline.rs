@@ -32,7 +32,7 @@ fn between(store: &Store, id: &SessionId, from: f64, to: f64) -> Result<Vec<u8>,
     let at = |second: f64| NOW.as_micros() + (second * 1e6) as i64;
     let found = find_span(&source, &Span { from: at(from), to: at(to) })?;
     let mut bytes = Vec::new();
-    read_range(&source, found.bytes, |some| {
+    read_range(&source, found.within.bytes, |some| {
         bytes.extend_from_slice(some);
         Ok(())
     })?;
@@ -54,9 +54,7 @@ fn a_recording_is_found_by_the_clock() {
             (Some(180.0), b"one "),
             (Some(180.5), b"more "),
             (Some(300.0), b"two "),
-            // From the first time on, what comes without one has that of its coming, which is earlier
-            // here: it belongs to the mark before.
-            (None, b"still two "),
+            (Some(300.9), b"still two "),
             (Some(420.0), b"three"),
         ],
     );
@@ -80,6 +78,63 @@ fn a_recording_is_found_by_the_clock() {
         let row = seal_session(&store.vault, &store.locks, &store.key, KEEPING, NOW, &id, &request);
         assert_eq!(row.unwrap().chunk_count(), 2);
     }
+}
+
+/// The bytes, and by how many seconds they may have come earlier or later.
+fn told(store: &Store, id: &SessionId, from: f64, to: f64) -> (String, u64) {
+    let source = StoredSession::open(&store.vault, id).unwrap();
+    let at = |second: f64| NOW.as_micros() + (second * 1e6) as i64;
+    let found = find_span(&source, &Span { from: at(from), to: at(to) }).unwrap();
+    let bytes = between(store, id, from, to).unwrap();
+    (String::from_utf8(bytes).unwrap(), found.within.doubt_seconds())
+}
+
+#[test]
+fn a_clock_that_was_ahead_while_a_stream_came_hides_nothing_of_it() {
+    const AHEAD: f64 = 7_200.0;
+    let store = Store::new();
+    // Two hours ahead from the beginning on, then set right: the first bytes came at second 0, too.
+    let pieces: [(Option<f64>, &[u8]); 4] = [
+        (Some(AHEAD), b"one "),
+        (Some(AHEAD + 10.0), b"two "),
+        (Some(11.0), b"three "),
+        (Some(30.0), b"four"),
+    ];
+    let all = "one two three four";
+    let id = record(&store, "s", &pieces);
+    for (from, to) in [(0.0, 15.0), (15.0, 40.0), (0.0, 40.0), (AHEAD - 5.0, AHEAD + 40.0)] {
+        assert_eq!(told(&store, &id, from, to), (all.into(), 7_200), "{from} to {to}");
+    }
+    assert_eq!(told(&store, &id, -90_000.0, -80_000.0).0, "", "nothing can have come then");
+    assert_eq!(told(&store, &id, 80_000.0, 90_000.0).0, "");
+    assert_eq!(Store::open(&store.disk).index.rows(), store.index.rows(), "the log says the same");
+    assert!(verify_session(&store.vault, &id, 1, &|_| true).unwrap().is_sound());
+}
+
+#[test]
+fn a_clock_that_moves_in_the_middle_of_a_stream_makes_its_times_uncertain_by_as_much() {
+    let store = Store::new();
+    let year_2099 = 2_300_000_000.0;
+    let before_1970 = -2_000_000_000.0;
+    let a_stream = |session: &str, seconds: [f64; 3]| {
+        let pieces: Vec<_> = seconds.iter().map(|second| (Some(*second), &b"some "[..])).collect();
+        record(&store, session, &pieces)
+    };
+    let doubt = |id: &SessionId| told(&store, id, 0.0, 1.0).1;
+    assert_eq!(doubt(&a_stream("on", [0.0, 10.0, 20.0])), 0);
+    assert_eq!(doubt(&a_stream("ahead", [0.0, year_2099, year_2099 + 5.0])), 0, "nobody sees that");
+    assert_eq!(doubt(&a_stream("back", [0.0, 100.0, 40.0])), 61);
+    assert_eq!(doubt(&a_stream("little", [0.0, 100.0, 99.5])), 0, "times are exact to a second");
+    assert_eq!(doubt(&a_stream("2099", [0.0, year_2099, 20.0])), 2_299_999_981);
+    assert_eq!(doubt(&a_stream("1970", [0.0, before_1970, 20.0])), 2_000_000_001);
+    assert_eq!(doubt(&a_stream("both", [before_1970, year_2099, 0.0])), 2_300_000_001);
+    // Set back after the last bytes and before the seal.
+    let id = store.begin("sealed", ChunkProfile::default());
+    store.append_at(&id, 0, b"some", Some(500.0)).unwrap();
+    let Store { vault, locks, key, .. } = &store;
+    let request = SealRequest::default();
+    seal_session(vault, locks, key, KEEPING, NOW.plus_seconds(100), &id, &request).unwrap();
+    assert_eq!(told(&store, &id, 95.0, 110.0), ("some".into(), 401));
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! A clock that was wrong: what it did to a chain can be put right, and nothing of before is lost.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::home::Home;
+
+#[test]
+fn a_chain_is_begun_anew_and_everything_of_before_is_verified_and_proved_as_ever() {
+    let home = Home::new();
+    let file = home.file("file", b"of before");
+    home.archive("before", &file);
+    let shown = home.json(&[&"show", &"before"]);
+    let trust = |whose: &str| shown["anchor"]["trust"][whose].as_str().unwrap().to_owned();
+    let (recorder, block) = (trust("recorder"), trust("block"));
+    home.done(&[&"prove", &"before", &"-o", &home.at("proof")]);
+
+    let unreasoned = home.run(&[&"chain", &"begin-anew"]);
+    assert_eq!(unreasoned.code, 64);
+    assert!(unreasoned.err.contains("--reason"), "{}", unreasoned.err);
+    let begun = home.json(&[&"chain", &"begin-anew", &"--reason", &"the clock was in 2099"]);
+    let old = std::path::PathBuf::from(begun["old_folder"].as_str().unwrap());
+    assert!(old.join("TIP").exists(), "{begun:#}");
+    assert!(old.file_name().unwrap().to_string_lossy().starts_with("block-manager.until-0-"));
+
+    // Anchors go on in the new chain, in which the old one's end is named.
+    let again = home.file("again", b"of after");
+    home.archive("after", &again);
+    assert_eq!(home.json(&[&"show", &"after"])["anchor"]["block_index"], 1);
+    let info = home.json(&[&"chain", &"info"]);
+    assert_eq!(info["genesis"], begun["genesis"], "{info:#}");
+    // All of it is sound: sessions of before are looked for in the old chain.
+    home.assert_sound();
+    // That one can be read, and a proof of before holds, made then or now.
+    let there = Home::new().with_data(old.clone()).json(&[&"chain", &"info"]);
+    assert_eq!(there["height"], 0, "{there:#}");
+    home.done(&[&"prove", &"before", &"-o", &home.at("proof-now")]);
+    for proof in ["proof", "proof-now"] {
+        let trusted: [&dyn AsRef<std::ffi::OsStr>; 7] =
+            [&"check-proof", &home.at(proof), &file, &"--trust", &recorder, &"--trust", &block];
+        home.done(&trusted);
+    }
+    // Without the old chain, that is what is missing.
+    fs::rename(&old, home.at("away")).unwrap();
+    let said: Value = home.run(&[&"--json", &"verify", &"--all"]).json();
+    assert!(said.to_string().contains("anchored in block 0"), "{said:#}");
+}
+
+#[test]
+fn a_clock_is_accepted_in_a_folder_that_has_a_chain() {
+    let home = Home::new();
+    home.archive("one", &home.file("file", b"bytes"));
+    let said = home.json(&[&"doctor", &"--accept-clock"]);
+    assert_eq!(said["seals"], true, "{said:#}");
+    home.archive("two", &home.file("other", b"more"));
+    home.assert_sound();
+}

@@ -1,0 +1,151 @@
+//! The succession: the first transaction of a chain that takes the place of another one.
+//!
+//! A chain whose newest block is of a time far ahead takes no more blocks until then, and no committed block
+//! is ever removed. So a new chain begins, whose first transaction names the end of the old one and is signed
+//! by whoever made its blocks: that is how a data-chain tells the successor from any other chain.
+//!
+//! Its id follows from the old chain's genesis, so whoever knows that chain can ask for it.
+
+use crate::digest::{BlockHash, DigestFault};
+use crate::json::Json;
+use crate::sign::{PublicKey, SigningKey};
+use crate::time::{TimeFault, Timestamp};
+use crate::transaction::{
+    self, CHAIN_SUCCESSION, SignatureFault, SignatureState, Transaction, TransactionFault,
+};
+
+/// What precedes the old genesis in a succession's id.
+pub const ID_PREFIX: &str = "succession:";
+
+/// Why a transaction is not a succession.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SuccessionFault {
+    /// Fields are missing, unknown, or not of their kind.
+    #[error("the succession's field {field:?} is missing, unknown or wrong")]
+    Field {
+        /// The field.
+        field: String,
+    },
+    /// A hash that is none.
+    #[error(transparent)]
+    Digest(#[from] DigestFault),
+    /// A time that is none.
+    #[error(transparent)]
+    Time(#[from] TimeFault),
+    /// It names a key that did not sign it, or none.
+    #[error("the succession is not signed, or refused: {0:?}")]
+    Signature(Option<SignatureFault>),
+}
+
+/// What a succession says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Succession {
+    /// The first block of the chain that ends.
+    pub genesis: BlockHash,
+    /// The height of its last block.
+    pub height: u64,
+    /// That block's hash.
+    pub hash: BlockHash,
+    /// Why another chain takes its place; it stands there for everyone to read.
+    pub reason: String,
+    /// When, by the clock of whoever makes the blocks.
+    pub timestamp: Timestamp,
+}
+
+impl Succession {
+    /// The id of the transaction that names the successor of the chain with this genesis.
+    pub fn id_after(genesis: &BlockHash) -> String {
+        format!("{ID_PREFIX}{genesis}")
+    }
+
+    /// The transaction, signed by the producer of the chain that ends.
+    pub fn sign(&self, key: &SigningKey) -> Result<Transaction, TransactionFault> {
+        Transaction::signed(&self.to_json(), key)
+    }
+
+    fn to_json(&self) -> Json {
+        Json::object([
+            ("id", Json::from(Self::id_after(&self.genesis))),
+            ("previous_genesis", Json::from(self.genesis.to_string())),
+            ("previous_hash", Json::from(self.hash.to_string())),
+            ("previous_height", Json::from(self.height)),
+            ("reason", Json::from(self.reason.as_str())),
+            ("timestamp", Json::from(self.timestamp.to_string())),
+            ("type", Json::from(CHAIN_SUCCESSION)),
+        ])
+    }
+
+    /// Reads a succession and verifies its signature; whether the key is one to trust is not asked.
+    pub fn parse(transaction: &Transaction) -> Result<(Self, PublicKey), SuccessionFault> {
+        let json = transaction.to_json();
+        let wrong =
+            |field: &str| SuccessionFault::Field { field: field.chars().take(80).collect() };
+        let get = |field: &str| json.get(field).ok_or_else(|| wrong(field));
+        let text = |field: &str| get(field)?.as_text().ok_or_else(|| wrong(field));
+        let succession = Self {
+            genesis: text("previous_genesis")?.parse()?,
+            height: get("previous_height")?.as_u64().ok_or_else(|| wrong("previous_height"))?,
+            hash: text("previous_hash")?.parse()?,
+            reason: text("reason")?.to_owned(),
+            timestamp: text("timestamp")?.parse()?,
+        };
+        if let Some(field) = transaction::misspelt(&json, &succession.to_json()) {
+            return Err(wrong(field));
+        }
+        match transaction.signature_state() {
+            SignatureState::Signed { key } => Ok((succession, key)),
+            SignatureState::Refused(fault) => Err(SuccessionFault::Signature(Some(fault))),
+            SignatureState::Unsigned | SignatureState::Bare => {
+                Err(SuccessionFault::Signature(None))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::from_seed([7; 32])
+    }
+
+    fn succession() -> Succession {
+        Succession {
+            genesis: BlockHash::new([0xab; 32]),
+            height: 41,
+            hash: BlockHash::new([0xcd; 32]),
+            reason: "the clock was in 2099".into(),
+            timestamp: Timestamp::from_micros(1_700_000_061_000_000),
+        }
+    }
+
+    // Frozen: the engine stores and hashes exactly this text.
+    #[test]
+    fn the_transaction_is_frozen_and_reads_back() {
+        let vectors = include_str!("../tests/vectors/succession.txt");
+        let transaction = succession().sign(&key()).unwrap();
+        let found = format!("{}\nhash {}\n", transaction.text(), transaction.hash());
+        assert!(vectors.ends_with(&found), "{found}");
+        assert_eq!(Succession::parse(&transaction), Ok((succession(), key().public())));
+        assert_eq!(transaction.id(), Succession::id_after(&succession().genesis));
+    }
+
+    #[test]
+    fn any_altered_or_missing_field_is_refused() {
+        let json = succession().sign(&key()).unwrap().to_json();
+        let members = json.as_object().unwrap();
+        for (field, _) in members {
+            let fewer = Json::object(members.iter().filter(|(k, _)| k != field).cloned());
+            let others = |(k, v): &(String, Json)| {
+                let v = if k == field { Json::from("other") } else { v.clone() };
+                (k.clone(), v)
+            };
+            let other = Json::object(members.iter().map(others));
+            for json in [fewer, other] {
+                let Ok(transaction) = Transaction::from_json(&json) else { continue };
+                assert!(Succession::parse(&transaction).is_err(), "{field}");
+            }
+        }
+    }
+}
