@@ -17,7 +17,8 @@ use crate::row::{self, SessionName, SessionRow};
 
 /// What the tombstone of a session says that was kept for as long as it was to be kept.
 pub const RETENTION: &str = "retention";
-/// An archive that has sealed nothing for so long was interrupted, and nobody came back.
+/// An archive that has sealed nothing for so long was interrupted, and nobody came back; one that still
+/// comes in is none.
 const INTERRUPTED_SECONDS: i64 = 24 * 3_600;
 /// The longest that sessions can be kept for; a hundred years are as good as for ever.
 pub const KEEP_DAYS_MAX: u32 = 36_500;
@@ -51,6 +52,7 @@ pub fn expire_sessions(
         )));
     }
     let interrupted_before = now.plus_seconds(-INTERRUPTED_SECONDS);
+    locks.forget_news(interrupted_before);
     let kept_since = match keep_days {
         0 => None,
         days => Some(now.plus_seconds(-DAY_SECONDS * i64::from(days))),
@@ -73,7 +75,7 @@ pub fn expire_sessions(
                     || tolerant(remove_session(vault, locks, key, now, &session.id, RETENTION))?;
                 expired.retention += u64::from(gone);
                 expired.bytes += if gone { session.offset() } else { 0 };
-            } else if is_interrupted(session, interrupted_before) {
+            } else if is_interrupted(locks, session, interrupted_before) {
                 let gone = dry_run || forget(vault, locks, &session.id, interrupted_before)?;
                 expired.interrupted += u64::from(gone);
                 expired.bytes += if gone { session.offset() } else { 0 };
@@ -96,12 +98,13 @@ fn tolerant<T>(outcome: Result<T, OpError>) -> Result<bool, OpError> {
 }
 
 /// One that lost facts to damage, or that is in a block, may have been sealed, and its seal cannot be read.
-fn is_interrupted(session: &SessionRow, before: Timestamp) -> bool {
+fn is_interrupted(locks: &SessionLocks, session: &SessionRow, before: Timestamp) -> bool {
     session.one_shot
         && session.sealed.is_none()
         && !session.has_gap
         && session.anchored.is_none()
         && session.started_at < before
+        && !locks.has_news(&session.id, before)
 }
 
 /// Takes an interrupted archive away without a trace: it was never sealed, so nobody was promised
@@ -120,7 +123,7 @@ fn forget(
     };
     let is_held = row::hold(vault.index(), vault.sealer(), &name)?.is_some();
     // It may have been begun anew, sealed or held since it was looked at.
-    if is_held || !is_interrupted(&session, before) {
+    if is_held || !is_interrupted(locks, &session, before) {
         return Ok(false);
     }
     let fact = Fact::Removed(Removed { session: id.clone(), tombstone: None });

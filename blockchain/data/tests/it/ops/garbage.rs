@@ -405,6 +405,23 @@ fn old_sessions_go_by_their_end_and_held_ones_stay() {
     assert_sound(&store);
 }
 
+#[test]
+fn an_archive_that_still_comes_in_after_a_day_is_not_forgotten() {
+    let store = Store::new();
+    let slow = NewSession {
+        id: Some("slow".parse().unwrap()),
+        one_shot: true,
+        ..new_session(ChunkProfile::default())
+    };
+    let id: SessionId = "slow".parse().unwrap();
+    create_session(&store.vault, &store.locks, slow).unwrap();
+    // `collect` comes a hundred days later.
+    store.locks.note_news(&id, NOW.plus_seconds(100 * DAY - 3_600));
+    assert_eq!(collect(&store, GarbageRequest::default()).unwrap().expired, Expired::default());
+    store.locks.note_news(&id, NOW.plus_seconds(98 * DAY));
+    assert_eq!(collect(&store, GarbageRequest::default()).unwrap().expired.interrupted, 1);
+}
+
 /// Where something expires, the log is read three times: before it does, and twice for what is in use.
 #[test]
 fn a_collection_that_is_told_to_stop_while_it_reads_the_log_does_nothing_more() {
