@@ -7,7 +7,6 @@ use lucid_core::catalogue::Kind;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{find_entry, read_range};
-use lucid_data_chain::ops::read_timeline::find_span;
 
 use super::ls::given_path;
 use super::span::Between;
@@ -33,9 +32,10 @@ impl Cat {
         let place = open(home, "cat", output)?;
         let source = place.source(&self.session)?;
         let path = given_path(self.path.as_ref());
-        let span = self.between.in_session(place.as_ref(), &self.session)?;
-        let range = if let Some(span) = span {
-            find_span(source.as_ref(), &span)?.bytes
+        let range = if let Some(bytes) =
+            self.between.bytes_in(place.as_ref(), source.as_ref(), output)?
+        {
+            bytes
         } else if source.shape().layout == Layout::Raw {
             anyhow::ensure!(path.is_empty(), "session {} is raw: it has no files", self.session);
             0..source.shape().content_bytes
@@ -46,7 +46,12 @@ impl Cat {
                 self.session
             );
             let (entry, _) = find_entry(source.as_ref(), &path)?.ok_or_else(|| {
-                anyhow::anyhow!("session {} has no file \"{}\"", self.session, text::name(&path))
+                anyhow::anyhow!(
+                    "session {} has no file \"{}\": `lucid ls {}` lists them",
+                    self.session,
+                    text::name(&path),
+                    self.session
+                )
             })?;
             anyhow::ensure!(
                 matches!(entry.kind, Kind::File | Kind::HardLink),

@@ -1,10 +1,15 @@
 //! A span of a recording's time, as `cat`, `restore` and `prove` are given it.
 
+use std::ops::Range;
+
 use anyhow::Context as _;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Span;
+use lucid_data_chain::ops::read_session::SessionSource;
+use lucid_data_chain::ops::read_timeline::find_span;
 
+use crate::output::Output;
 use crate::place::Place;
 
 /// `--from` and `--to`.
@@ -51,6 +56,33 @@ impl Between {
         let started = Timestamp::parse(&started)
             .with_context(|| format!("session {id} began at no time: {started:?}"))?;
         self.of(started).map(Some)
+    }
+
+    /// The bytes of the span that is meant in this session; none, if neither end was given. Where nothing
+    /// was recorded, that is said, and is an error beyond the recording.
+    pub fn bytes_in(
+        &self,
+        place: &dyn Place,
+        source: &dyn SessionSource,
+        output: &Output,
+    ) -> anyhow::Result<Option<Range<u64>>> {
+        let id = &source.shape().id;
+        let Some(span) = self.in_session(place, id)? else { return Ok(None) };
+        let bytes = find_span(source, &span)?.bytes;
+        if bytes.is_empty() {
+            let session = place.session(id)?;
+            let (began, ended) = (session.started_at, session.ended_at.unwrap_or_default());
+            let at = |text: &str| Timestamp::parse(text).map(|time| time.as_micros());
+            let is_beyond = at(&began).is_ok_and(|began| span.to <= began)
+                || at(&ended).is_ok_and(|ended| span.from > ended);
+            let goes = format!("session {id} goes from {began} to {ended}");
+            anyhow::ensure!(
+                !is_beyond,
+                "nothing was recorded then, since {goes}: give --from and --to in between"
+            );
+            output.note(&format!("nothing was recorded in that time; {goes}"));
+        }
+        Ok(Some(bytes))
     }
 
     fn of(&self, started: Timestamp) -> anyhow::Result<Span> {
