@@ -34,6 +34,7 @@ mod kills;
 mod live;
 mod mirror;
 mod only_read;
+mod people;
 mod proofs;
 mod race;
 mod reading;
