@@ -28,7 +28,6 @@ fn every_error_is_json_with_a_remedy_where_json_is_asked_for() {
     let home = Home::new();
     home.archive("s", &home.file("tree/a", noise(1, 1_000)));
     home.restore("s", "out");
-    let lost = home.at("lost");
     let away = "http://127.0.0.1:1";
     let cases: &[(i32, Arguments<'_>, &str)] = &[
         // Wrong use, found by whoever reads the arguments.
@@ -41,7 +40,6 @@ fn every_error_is_json_with_a_remedy_where_json_is_asked_for() {
         (64, &[&"--json", &"--server", &away, &"up"], "leave it out"),
         // And what the verbs come upon.
         (1, &[&"--json", &"show", &"none"], "lucid ls"),
-        (1, &[&"--json", &"--data", &lost, &"ls"], "lucid archive"),
         (1, &[&"--json", &"rm", &"s"], "--yes"),
         (1, &[&"--json", &"append", &"tree/a", &"--session", &"s"], "choose another id"),
         (69, &[&"--json", &"--server", &away, &"ls"], "lucid up"),
@@ -61,6 +59,9 @@ fn every_error_is_json_with_a_remedy_where_json_is_asked_for() {
         let people = home.run(&people.iter().map(|word| **word).collect::<Vec<_>>());
         assert!(people.err.contains(remedy), "{shown:?}: {}", people.err);
     }
+    let lost = Home::new().run(&[&"--json", &"ls"]);
+    let told = problem(&lost)["remedy"].as_str().unwrap_or_default().to_owned();
+    assert!(lost.code == 1 && told.contains("lucid archive"), "{}", lost.err);
     // Of the second restore the files are named, each with what can be done.
     let again = home.run(&[&"restore", &"s", &"-o", &home.at("out")]);
     assert!(again.err.contains("--overwrite"), "{}", again.err);
@@ -274,7 +275,7 @@ fn help_shows_own_options_first_and_none_that_do_nothing() {
 fn up_on_a_terminal_names_two_addresses_and_the_folder() {
     let home = Home::new();
     let lucid = env!("CARGO_BIN_EXE_lucid");
-    let up = format!("'{lucid}' --data '{}' up", home.data().display());
+    let up = format!("exec '{lucid}' --data '{}' up", home.data().display());
     let mut terminal = std::process::Command::new("script");
     terminal.args(["-qfec", &up, "/dev/null"]).env_clear().env("SHELL", "/bin/sh");
     terminal
