@@ -39,11 +39,13 @@ use lucid_api::address::Address;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
+use lucid_http::config::{process_environment, unknown_variables};
 use lucid_store::clock::Clock;
 use lucid_store::folder::Passphrase;
 use lucid_store::folder::keys::{OpensWith, opens_with};
 
 use crate::ending::{DONE, FAILED, LEFT_OUT, WrongUse};
+use crate::interrupt;
 use crate::output::{Manner, Output};
 use crate::place::reading::{self, Reading};
 use crate::place::{Place, local, remote};
@@ -56,17 +58,21 @@ pub struct Arguments {
     #[command(flatten)]
     home: Home,
     /// Print results as JSON.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = SAYING)]
     json: bool,
     /// Print only results and errors.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = SAYING)]
     quiet: bool,
     #[command(subcommand)]
     verb: Verb,
 }
 
+/// What options of every verb stand under in its help, behind its own.
+const SAYING: &str = "How it is said";
+
 /// Where sessions are kept.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Where sessions are kept")]
 pub struct Home {
     /// The folder that holds the store; made when something is first archived.
     #[arg(long, global = true, default_value = "./lucid-data", value_name = "DIR")]
@@ -198,7 +204,7 @@ enum Verb {
     Release(release::Release),
     /// Give back the room of what nobody refers to.
     Gc(gc::Gc),
-    /// Packs what is stored more tightly.
+    /// Pack what is stored more tightly.
     Optimise(optimise::Optimise),
     /// Read stored bytes again and say what is damaged.
     Scrub(scrub::Scrub),
@@ -209,6 +215,11 @@ enum Verb {
     /// Say what keeps a folder from its work is in order, as an operator alone can.
     Doctor(doctor::Doctor),
     /// Run data-chain and block-manager.
+    ///
+    /// Data-chain listens on port 8087 (DATA_CHAIN_PORT, DATA_CHAIN_HOST), block-manager on 8086
+    /// (BLOCK_MANAGER_PORT, BLOCK_MANAGER_HOST), both for this machine alone. Everything else comes from the
+    /// environment, too: LOG_LEVEL, LOG_FORMAT, BLOCK_INTERVAL_SECONDS, DATA_CHAIN_KEEP_DAYS and what
+    /// docs/OPERATING.md lists. On a terminal it says where both are and what goes wrong; otherwise it logs.
     Up(up::Up),
 }
 
@@ -244,11 +255,56 @@ impl Verb {
     }
 }
 
+impl Verb {
+    /// What is true whenever the verb is interrupted, and how to go on. Of those that listen for
+    /// themselves nothing is said.
+    fn promise(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Archive(_) => {
+                "what was stored is kept and found again, a session that was not sealed is not there yet; run \
+                 the same command again (with --session ID under the same id)"
+            }
+            Self::Append(_) => {
+                "what was acknowledged is kept, and the session is open; run the same command again, with \
+                 --from-start if standard input begins at the beginning again"
+            }
+            Self::Watch(_) => "what was sent is kept; run the same command again, and it goes on",
+            Self::Restore(_) => {
+                "files that are there are whole; run the same command again with --overwrite, or into a new \
+                 folder"
+            }
+            Self::Mirror(_) => {
+                "what was copied is kept; run the same command again, and it goes on"
+            }
+            Self::Seal(_) | Self::Rm(_) | Self::Hold(_) | Self::Release(_) => {
+                "each session is as it was or as it was to be; `lucid show SESSION` says which, and the same \
+                 command can be run again"
+            }
+            Self::Doctor(_) => "the clock is accepted or it is not; run the same command again",
+            Self::Keys(_) => {
+                "the old keys or the new ones open the store; `lucid keys list` says which"
+            }
+            Self::Gc(_) | Self::Optimise(_) | Self::Reindex(_) => {
+                "nothing that is kept is lost; run the same command again"
+            }
+            Self::Scrub(_) => "nothing was changed; run the same command again, and it goes on",
+            Self::Chain(_) => "blocks that were taken are kept whole; run the same command again",
+            Self::Ls(_)
+            | Self::Show(_)
+            | Self::Cat(_)
+            | Self::Verify(_)
+            | Self::Prove(_)
+            | Self::CheckProof(_) => "nothing was changed; run the same command again",
+            Self::Record(_) | Self::Up(_) => return None,
+        })
+    }
+}
+
 impl Arguments {
     /// Reads the command line. A key that is named there for what opens no folder is refused; one that
     /// the environment names is of the machine, and counts where it is needed.
     pub fn read() -> Result<Self, clap::Error> {
-        let matches = without_empty_variables(Self::command()).try_get_matches()?;
+        let matches = without_empty_variables(without_idle(Self::command())).try_get_matches()?;
         let arguments = Self::from_arg_matches(&matches)?;
         let is_named = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
         if matches!(arguments.verb, Verb::Up(_)) && is_named("server") {
@@ -299,6 +355,15 @@ impl Arguments {
 
 /// Runs the verb; the code says how it went.
 pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
+    if let Some(what_is_safe) = arguments.verb.promise() {
+        interrupt::promise(output.manner(), what_is_safe);
+    }
+    // The services say it of themselves, and know more.
+    if !matches!(arguments.verb, Verb::Up(_)) {
+        for why in unknown_variables(&process_environment(), &["LUCID_", "BLOCK_"]) {
+            output.warn(&why);
+        }
+    }
     // A proof is checked without any store, so nothing is asked for it.
     if let Verb::CheckProof(verb) = &arguments.verb {
         return verb.run(output);
@@ -353,6 +418,18 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Doctor(verb) => verb.run(home, output),
         Verb::Up(verb) => verb.run(home, output),
     }
+}
+
+/// Leaves out of a verb's help the options of every verb that do nothing there.
+fn without_idle(mut command: clap::Command) -> clap::Command {
+    let all = ["data", "server", "key_file", "passphrase_file", "blocks", "read_only"];
+    for (verb, idle) in [("up", &["server", "read_only"][..]), ("check-proof", &all[..])] {
+        let is_idle = |argument: &&clap::Arg| idle.contains(&argument.get_id().as_str());
+        let hidden: Vec<_> = command.get_arguments().filter(is_idle).cloned().collect();
+        let hidden = hidden.into_iter().map(|argument| argument.hide(true));
+        command = command.mut_subcommand(verb, |verb| verb.args(hidden));
+    }
+    command
 }
 
 /// An empty variable says nothing, as for the services.
@@ -411,10 +488,20 @@ fn anchored(place: &dyn Place, session: &Session, output: &Output) -> u8 {
         return DONE;
     }
     output.warn(&format!(
-        "session {} is sealed, but not anchored yet: the block-manager did not confirm it",
-        session.session_id
+        "session {} is sealed, but not anchored yet: {}",
+        session.session_id,
+        why_not_anchored(session)
     ));
     FAILED
+}
+
+/// What is said where nobody said why.
+const UNCONFIRMED: &str = "the block-manager did not confirm it";
+
+/// Why a session that is sealed is in no block, as whoever was to bring it there says.
+fn why_not_anchored(session: &Session) -> String {
+    let why = session.anchor.as_ref().and_then(|anchor| anchor.reason.clone());
+    why.unwrap_or_else(|| UNCONFIRMED.to_owned())
 }
 
 fn is_anchored(session: &Session) -> bool {

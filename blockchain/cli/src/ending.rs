@@ -37,6 +37,9 @@ pub const NOT_EXECUTABLE: u8 = 126;
 /// `record`: there is no such program.
 pub const NO_PROGRAM: u8 = 127;
 
+/// A terminal that went away, Ctrl-C, or somebody who ends it: 128 and the number of the signal.
+pub const ENDED: [u8; 3] = [129, 130, 143];
+
 /// Every code that is ours; API.md has the same, and a test holds it to that.
 pub const CODES: &[u8] = &[
     DONE,
@@ -49,6 +52,9 @@ pub const CODES: &[u8] = &[
     NOT_RECORDED,
     NOT_EXECUTABLE,
     NO_PROGRAM,
+    ENDED[0],
+    ENDED[1],
+    ENDED[2],
 ];
 
 /// Arguments that contradict each other, which only the verb finds.

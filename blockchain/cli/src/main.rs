@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use lucid::cmd::{self, Arguments};
 use lucid::ending::{self, DONE, WRONG_USE};
-use lucid::output::Output;
+use lucid::output::{Manner, Output};
 use lucid_store::descriptors::raise_limit;
 
 fn main() -> ExitCode {
@@ -14,9 +14,12 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are answers; everything else is wrong use, which has its own code
             // because 2 already means "not proved".
-            let code = if error.use_stderr() { WRONG_USE } else { DONE };
-            let _ = error.print();
-            return ExitCode::from(code);
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::from(DONE);
+            }
+            Output::new(Manner { json: wants_json(), quiet: false }).misuse(&error);
+            return ExitCode::from(WRONG_USE);
         }
     };
     let output = Output::new(arguments.manner());
@@ -25,8 +28,15 @@ fn main() -> ExitCode {
         // Whoever closed the pipe has seen enough.
         Err(error) if output.is_unheard() && ending::is_broken_pipe(&error) => ExitCode::from(DONE),
         Err(error) => {
-            output.error(error.as_ref(), None);
+            output.error(error.as_ref());
             ExitCode::from(ending::code(&error, arguments.judges()))
         }
     }
+}
+
+/// Whether the arguments, which make no sense as a whole, ask for JSON. What follows `--` is another
+/// program's.
+fn wants_json() -> bool {
+    let own = std::env::args_os().skip(1).take_while(|argument| argument != "--");
+    own.into_iter().any(|argument| argument == "--json")
 }

@@ -14,12 +14,13 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use clap::error::ErrorKind;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::text;
+use crate::{remedy, text};
 
 /// How the user wants to be spoken to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -289,14 +290,50 @@ impl Output {
     }
 
     /// Says why the work could not be done, and what the user can do about it.
-    pub fn error(&self, error: &(dyn Error + 'static), remedy: Option<&str>) {
-        let text = if self.manner.json {
-            let value = serde_json::json!({ "error": sentence(error), "remedy": remedy });
-            Lines(value.to_string())
-        } else {
-            complaint(error, remedy).into()
+    pub fn error(&self, error: &(dyn Error + 'static)) {
+        let said = sentence(error);
+        let known = remedy::at_end(&said);
+        let text = match self.manner.json {
+            true => {
+                let remedy = known.map(str::to_owned).or_else(|| remedy::of(error));
+                Lines(serde_json::json!({ "error": said, "remedy": remedy }).to_string())
+            }
+            false => {
+                let remedy = if known.is_none() { remedy::of(error) } else { None };
+                complaint(error, remedy.as_deref()).into()
+            }
         };
         self.to_stderr(&text);
+    }
+
+    /// Says what is wrong with the arguments, as the one who read them does: to people as it stands, with
+    /// the usage, and to programs in a sentence.
+    pub fn misuse(&self, error: &clap::Error) {
+        if !self.manner.json {
+            let _ = error.print();
+            return;
+        }
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            let (said, remedy) = ("no verb is given", "`--help` lists them");
+            let value = serde_json::json!({ "error": said, "remedy": remedy });
+            return self.to_stderr(&Lines(value.to_string()));
+        }
+        let rendered = error.render().to_string();
+        let mut parts = rendered.split("\n\n");
+        let lines = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = lines(parts.next().unwrap_or_default());
+        let said = said.strip_prefix("error: ").unwrap_or(&said).to_owned();
+        let tips: Vec<&str> =
+            rendered.lines().filter_map(|line| line.trim().strip_prefix("tip: ")).collect();
+        let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: "));
+        let remedy = match (remedy::at_end(&said), tips.is_empty(), usage) {
+            (Some(remedy), ..) => remedy.to_owned(),
+            (None, false, _) => tips.join("; "),
+            (None, true, Some(usage)) => format!("use it so: {usage}"),
+            (None, true, None) => "`lucid --help` says how it is used".to_owned(),
+        };
+        let value = serde_json::json!({ "error": said, "remedy": remedy });
+        self.to_stderr(&Lines(value.to_string()));
     }
 
     /// Where progress bars are drawn.

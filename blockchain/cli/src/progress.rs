@@ -36,6 +36,16 @@ impl Progress {
         Self { bar: Arc::new(Bar(bar)) }
     }
 
+    /// Begins to show that somebody else is waited for, and for how long.
+    #[must_use]
+    pub fn waiting(output: &Output, label: &str) -> Self {
+        let progress = Self::start(output, label, None);
+        if let Ok(style) = style(false).template("{msg} {spinner}  {time}") {
+            progress.bar.0.set_style(style);
+        }
+        progress
+    }
+
     /// Begins to show work that is counted in something else than bytes.
     #[must_use]
     pub fn counting(output: &Output, label: &str, noun: &str) -> Self {

@@ -4,7 +4,7 @@
 //! opened once, however many small files are in it; one thread per core reads chunks and writes files.
 //! What cannot be read or written is named and costs the files it concerns, never the rest.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use lucid_store::codec::Packer;
 use lucid_store::{StoreError, threads};
 use parking_lot::Mutex;
 
-use crate::folder::target::{FileSlot, Report, Target};
+use crate::folder::target::{FileSlot, Report, Target, TargetError};
 use crate::ingest::queue::Queue;
 use crate::progress::Progress;
 use crate::text;
@@ -27,13 +27,15 @@ const QUEUE_BYTES: u64 = 64 << 20;
 /// References fetched in one go.
 const REFERENCES_BATCH: usize = 256;
 
+const NO_SUCH_PATH: &str = "there is no such path in the session";
+
 /// What came of a restore.
 #[derive(Debug)]
 pub struct Outcome {
     /// What the target says.
     pub report: Report,
-    /// What could not be read or written: path and reason.
-    pub failed: Vec<(Vec<u8>, String)>,
+    /// What could not be read or written: each path once, and the first reason.
+    pub failed: BTreeMap<Vec<u8>, String>,
 }
 
 /// Part of a chunk that belongs to a file.
@@ -70,13 +72,14 @@ struct Restoring<'a> {
     source: &'a dyn SessionSource,
     target: &'a Target,
     jobs: Queue<Job>,
-    failed: Mutex<Vec<(Vec<u8>, String)>>,
+    failed: Mutex<BTreeMap<Vec<u8>, String>>,
     progress: &'a Progress,
 }
 
 impl Restoring<'_> {
     fn fail(&self, path: &[u8], why: impl ToString) {
-        self.failed.lock().push((path.to_vec(), why.to_string()));
+        // A large file has many chunks, and is named once.
+        self.failed.lock().entry(path.to_vec()).or_insert_with(|| why.to_string());
     }
 }
 
@@ -92,7 +95,7 @@ pub fn restore(
         source,
         target: &target,
         jobs: Queue::new(QUEUE_BYTES),
-        failed: Mutex::new(Vec::new()),
+        failed: Mutex::default(),
         progress,
     };
     let dealt = std::thread::scope(|scope| {
@@ -119,6 +122,9 @@ pub fn restore(
 fn deal(restoring: &Restoring<'_>, paths: &[Vec<u8>]) -> Result<(), OpError> {
     let chosen = Chosen::new(paths);
     let wanted = chosen.paths().to_vec();
+    for path in chosen.absent(restoring.source)? {
+        restoring.fail(&path, NO_SUCH_PATH);
+    }
     let mut dealer = Dealer { restoring, chosen, ahead: VecDeque::new(), job: None };
     for below in &wanted {
         let mut found = false;
@@ -129,7 +135,7 @@ fn deal(restoring: &Restoring<'_>, paths: &[Vec<u8>]) -> Result<(), OpError> {
         });
         match visited {
             Ok(()) if !found && !below.is_empty() => {
-                restoring.fail(below, "there is no such path in the session");
+                restoring.fail(below, NO_SUCH_PATH);
             }
             Ok(()) => {}
             // Entries on other pages of the catalogue have been dealt out all the same.
@@ -242,7 +248,7 @@ impl Dealer<'_> {
     }
 }
 
-fn describe(error: &crate::folder::target::TargetError) -> String {
+fn describe(error: &TargetError) -> String {
     let mut text = crate::output::sentence(error);
     if let Some(remedy) = error.remedy() {
         text.push_str(": ");
@@ -284,7 +290,11 @@ pub fn complaints(outcome: &Outcome) -> Vec<String> {
         .iter()
         .map(|(path, why)| format!("\"{}\" was not restored: {why}", text::name(path)))
         .collect();
-    lines.extend(outcome.report.refused.first.iter().map(describe));
+    // What is incomplete because a chunk could not be read was named with its reason.
+    let told: BTreeSet<&[u8]> = outcome.failed.keys().map(Vec::as_slice).collect();
+    let is_told = |error: &&TargetError| error.path().is_some_and(|path| told.contains(path));
+    let refused = outcome.report.refused.first.iter();
+    lines.extend(refused.filter(|error| !is_told(error)).map(describe));
     if outcome.report.refused.more > 0 {
         lines.push(format!("{} more were not restored", text::count(outcome.report.refused.more)));
     }

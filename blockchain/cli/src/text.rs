@@ -122,6 +122,12 @@ pub fn count(number: u64) -> String {
     shown
 }
 
+/// Shows how many there are of something, in words that agree: `1 file`, `18,932 files`.
+#[must_use]
+pub fn many(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// How a session ended, in a few words; nothing while it goes on.
 #[must_use]
 pub fn end(end: Option<&str>, exit_status: Option<ExitStatus>) -> String {
@@ -180,5 +186,12 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(count(18_932), "18,932");
         assert_eq!(count(1_000_000), "1,000,000");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(many(0, "file"), "0 files");
+        assert_eq!(many(1, "file"), "1 file");
+        assert_eq!(many(18_932, "chunk"), "18,932 chunks");
     }
 }

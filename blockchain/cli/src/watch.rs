@@ -38,6 +38,8 @@ use spool::{OtherStore, Recording, Spool};
 const FILES_KEPT: usize = 4_096;
 /// What failed again and again is looked at this often.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A server that nothing is sent to is asked after so many looks whether it is still there.
+const LOOKS_A_QUESTION: u32 = 10;
 /// A store that is away, this often: everything waits for it.
 const AWAY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -157,6 +159,8 @@ pub struct Watcher<'a> {
     root: Root,
     /// Whether the store is the one that the spool is of, and answers.
     store_is_known: bool,
+    /// When the store was last asked which one it is.
+    asked: Instant,
     /// When a store that is away is asked again.
     away: Option<Pause>,
     /// Files that failed, and where they were then.
@@ -193,6 +197,7 @@ impl<'a> Watcher<'a> {
             done: BTreeMap::new(),
             root,
             store_is_known: false,
+            asked: Instant::now(),
             away: None,
             paused: BTreeMap::new(),
             troubles: BTreeMap::new(),
@@ -301,9 +306,11 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Whether the store answers. It may be another one each time it was away.
+    /// Whether the store answers. It may be another one each time it was away. A server may be away, and
+    /// come back, while there is nothing to send; whoever watches is told all the same.
     fn find_store(&mut self, remark: Remark<'_>) -> anyhow::Result<bool> {
-        if self.store_is_known {
+        let is_due = self.asked.elapsed() >= self.plan.interval * LOOKS_A_QUESTION;
+        if self.store_is_known && !(is_due && self.place.own_folder().is_none()) {
             return Ok(true);
         }
         if self.away.is_some_and(|pause| !pause.is_over()) {
@@ -315,12 +322,13 @@ impl<'a> Watcher<'a> {
         });
         match found {
             Ok(()) => {
-                (self.store_is_known, self.away) = (true, None);
+                (self.store_is_known, self.away, self.asked) = (true, None, Instant::now());
                 self.well(&Subject::Store, remark);
                 Ok(true)
             }
             Err(error) if error.is::<OtherStore>() => Err(error),
             Err(error) => {
+                self.store_is_known = false;
                 self.trouble(Subject::Store, &error, remark);
                 let pause = Pause::after(self.away.as_ref(), self.plan.interval, AWAY_PAUSE_MAX);
                 self.away = Some(pause);

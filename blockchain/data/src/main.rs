@@ -20,6 +20,9 @@ const BLOCKING_THREADS: usize = 1_024;
 /// What is still busy with the disk at the end is given this long.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
+/// Arguments that make no sense, as `lucid` has it.
+const WRONG_USE: u8 = 64;
+
 /// The Lucid data-chain service.
 #[derive(Debug, Parser)]
 #[command(name = "lucid-data-chain", version)]
@@ -47,7 +50,14 @@ enum Command {
 fn main() -> ExitCode {
     raise_limit();
     keep_to_owner();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { WRONG_USE } else { 0 };
+            let _unheard = error.print();
+            return ExitCode::from(code);
+        }
+    };
     let loaded = match config::load(&process_environment(), arguments.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(error) => return fail(&error),

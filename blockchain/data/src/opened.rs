@@ -3,11 +3,13 @@
 //! One process owns a folder. The command line opens it for one verb, the service for as long as it
 //! runs.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
 use lucid_store::committer::Limits;
 use lucid_store::folder::{DataFolder, Options, ToRead};
 use lucid_store::vault::{Drawers, Vault};
@@ -126,11 +128,17 @@ pub struct SessionLocks {
     stripes: Vec<Mutex<()>>,
     /// Manifests form a chain, so sessions are sealed one at a time.
     seal: Mutex<()>,
+    /// When those that are being filled were last heard of.
+    news: Mutex<HashMap<SessionId, Timestamp>>,
 }
 
 impl Default for SessionLocks {
     fn default() -> Self {
-        Self { stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(), seal: Mutex::new(()) }
+        Self {
+            stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
+            seal: Mutex::new(()),
+            news: Mutex::default(),
+        }
     }
 }
 
@@ -146,5 +154,20 @@ impl SessionLocks {
     /// Waits until nobody else seals.
     pub fn hold_seal(&self) -> MutexGuard<'_, ()> {
         self.seal.lock()
+    }
+
+    /// Notes that somebody is filling a session.
+    pub fn note_news(&self, session: &SessionId, now: Timestamp) {
+        self.news.lock().insert(session.clone(), now);
+    }
+
+    /// Whether somebody was filling a session since then, as far as this process knows.
+    pub fn has_news(&self, session: &SessionId, since: Timestamp) -> bool {
+        self.news.lock().get(session).is_some_and(|last| *last >= since)
+    }
+
+    /// Forgets what is older.
+    pub fn forget_news(&self, before: Timestamp) {
+        self.news.lock().retain(|_, last| *last >= before);
     }
 }

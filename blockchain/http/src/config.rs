@@ -6,14 +6,16 @@
 
 mod common;
 mod file;
+mod known;
 mod secret;
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use common::{Auth, CommonConfig, Outbound};
+pub use known::{FAMILIES, VARIABLES, unknown_variables};
 pub use secret::Secret;
 pub use settings::{Key, Settings};
 
@@ -102,6 +104,8 @@ pub struct Loaded<T> {
     pub effective: Vec<Effective>,
     /// What is allowed and odd.
     pub warnings: Vec<String>,
+    /// Every variable that was looked at.
+    pub asked: BTreeSet<String>,
 }
 
 impl<T> Loaded<T> {
@@ -136,6 +140,6 @@ pub fn load<T>(
     };
     let mut settings = Settings::new(service, environment, values, mistakes);
     let config = read(&mut settings);
-    let (effective, warnings) = settings.finish()?;
-    Ok(Loaded { config, effective, warnings })
+    let (effective, warnings, asked) = settings.finish()?;
+    Ok(Loaded { config, effective, warnings, asked })
 }

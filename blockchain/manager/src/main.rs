@@ -18,6 +18,9 @@ use lucid_http::telemetry;
 use lucid_store::descriptors::raise_limit;
 use lucid_store::disk::real::keep_to_owner;
 
+/// Arguments that make no sense, as `lucid` has it.
+const WRONG_USE: u8 = 64;
+
 /// Lucid Block Manager Service.
 #[derive(Debug, Parser)]
 #[command(name = "lucid-block-manager", version)]
@@ -45,7 +48,14 @@ enum Command {
 fn main() -> ExitCode {
     raise_limit();
     keep_to_owner();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { WRONG_USE } else { 0 };
+            let _unheard = error.print();
+            return ExitCode::from(code);
+        }
+    };
     let loaded = match Config::load(&process_environment(), arguments.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(error) => return fail(&error.to_string()),

@@ -93,6 +93,10 @@ pub struct CreateSession {
     pub layout: Layout,
     /// Whether its leaves go without salts, so that anyone who has the bytes can compute the root.
     pub public: bool,
+    /// Whether it is filled in one go: as long as it is not sealed, the same request begins it
+    /// anew, and after a day without news it is forgotten.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub one_shot: bool,
     /// The service's own, when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutting: Option<Cutting>,
@@ -317,6 +321,10 @@ pub struct SealSession {
     /// Refuses when the session has another number of chunks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_chunk_count: Option<u64>,
+    /// Refuses when the session began at another time: then somebody has begun it anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
+    pub started_at: Option<String>,
     /// Kept in the metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner_address: Option<String>,

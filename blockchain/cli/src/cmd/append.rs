@@ -15,6 +15,7 @@ use super::{DONE, Home, anchored, now};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::stream::{Standing, hold_against};
+use crate::text;
 
 /// Arguments of `lucid append`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,8 @@ pub struct Append {
     path: PathBuf,
     #[command(flatten)]
     keep: Keep,
-    /// The input begins where the session does: skip what is kept already. A file always does.
+    /// The input begins where the session does: skip what is kept already. A plain file that is named
+    /// always does; a pipe goes on.
     #[arg(long)]
     from_start: bool,
     /// Mark when the bytes of a plain file came: now. What is piped in is live and always marked.
@@ -64,8 +66,8 @@ impl Append {
         let kept = kept_bytes(&session);
         let is_open = matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated);
         let sealed = || format!("session {id} is sealed with {kept} bytes and takes no more");
-        if is_stdin && !self.from_start {
-            anyhow::ensure!(is_open, "{}", sealed());
+        if (is_stdin || !is_plain) && !self.from_start {
+            anyhow::ensure!(is_open, "{}: name another --session", sealed());
         } else {
             match hold_against(place.as_ref(), &id, &mut input).with_context(context)? {
                 Standing::Same => {}
@@ -74,9 +76,15 @@ impl Append {
                      keeps{}, so it is another recording: name another --session for it",
                     if is_open { "" } else { " and is sealed with" },
                 ),
-                Standing::Short(_) if !is_open => anyhow::bail!("{}: {shown} is shorter", sealed()),
+                Standing::Short(_) if !is_open => anyhow::bail!(
+                    "{}, and {shown} is shorter: name another --session for it",
+                    sealed()
+                ),
                 Standing::Short(length) => {
-                    anyhow::bail!("session {id} has {kept} bytes already and {shown} only {length}")
+                    anyhow::bail!(
+                        "session {id} has {kept} bytes already and {shown} only {length}: name another \
+                         --session for it"
+                    )
                 }
             }
         }
@@ -87,7 +95,11 @@ impl Append {
         loop {
             let count = input.read(&mut buffer).with_context(context)?;
             let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-            anyhow::ensure!(is_open, "{}: {shown} has more", sealed());
+            anyhow::ensure!(
+                is_open,
+                "{}, and {shown} has more: name another --session for it",
+                sealed()
+            );
             let piece = Piece { offset, bytes, recorded_at: is_live.then(now) };
             offset = place.append(&id, piece, self.keep.wish())?.offset;
             progress.add(count as u64);
@@ -95,7 +107,9 @@ impl Append {
         drop(progress);
         let (session, code) = if self.seal_on_eof || (is_plain && !self.keep_open) {
             place.seal(&id, &SealRequest::default())?;
+            let waiting = Progress::waiting(output, "waiting for its block");
             let session = place.anchor(&id)?;
+            drop(waiting);
             let code = anchored(place.as_ref(), &session, output);
             (session, code)
         } else {
@@ -106,7 +120,7 @@ impl Append {
             let root = session.merkle_root.map(|root| root.to_string());
             vec![
                 format!("session    {}", session.session_id),
-                format!("kept       {} bytes", kept_bytes(session)),
+                format!("kept       {}", text::many(kept_bytes(session), "byte")),
                 format!("root       {}", root.unwrap_or_else(|| "open".into())),
             ]
         })?;

@@ -1,6 +1,7 @@
 //! `lucid archive PATH`: the main job, from files to an anchored session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_store::codec::Compression;
 use serde::Serialize;
 
-use super::{DONE, FAILED, Home, LEFT_OUT, now, session_id};
+use super::{
+    DONE, FAILED, Home, LEFT_OUT, UNCONFIRMED, is_anchored, now, session_id, why_not_anchored,
+};
 use crate::folder::walk::{self, Loss};
 use crate::ingest::{LeftOut, Source, ingest};
 use crate::output::Output;
@@ -123,6 +126,8 @@ struct Kept {
     seconds: f64,
     skipped: Vec<Skipped>,
     changed: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_anchored: Option<String>,
 }
 
 /// Something that was not archived.
@@ -167,10 +172,15 @@ impl Archive {
                 .with_context(|| format!("\"{}\" cannot be archived", self.path.display()))?;
             walk::refuse_store(&self.path)?;
         }
+        if home.server.is_none() && !is_stream {
+            refuse_own_folder(&self.path, &home.data)?;
+        }
         let place = self.keep.open(home, "archive", output, is_stream)?;
         place.may_anchor(self.keep.session.as_ref()).context("nothing was archived")?;
         let layout = if is_stream { Layout::Raw } else { Layout::Tree };
-        let begun = place.begin(self.keep.new_session(layout, true))?;
+        let new = self.keep.new_session(layout, true);
+        let begun_at = new.started_at;
+        let begun = place.begin(new)?;
         let (id, filling) = match &begun {
             Begun::Empty(id) => (id, place.fill(id, self.keep.wish())?),
             Begun::Sealed(id) => (id, place.compare(id)?),
@@ -189,8 +199,12 @@ impl Archive {
         };
         let taken = ingest(source, ChunkProfile::default(), filling.as_sink(), &progress);
         drop(progress);
-        let intake = taken.with_context(|| {
-            format!("nothing was sealed; what was stored of session {id} is found again next time")
+        let intake = taken.with_context(|| match &begun {
+            Begun::Empty(_) => format!(
+                "nothing was sealed; what was stored of session {id} is found again next time, and for a \
+                 day --session {id} begins it anew"
+            ),
+            Begun::Sealed(_) => "nothing was archived".to_owned(),
         })?;
         let (bytes_new, bytes_stored) = filling.totals();
         drop(filling);
@@ -205,11 +219,16 @@ impl Archive {
         }
         let request = SealRequest {
             expected_chunk_count: Some(intake.chunk_count),
+            // Somebody else on another machine may have taken the id; one sealed before is as it was.
+            begun_at: matches!(begun, Begun::Empty(_)).then_some(begun_at),
             appendix: intake.appendix,
             ..SealRequest::default()
         };
         place.seal(id, &request)?;
+        let taken = started.elapsed();
+        let progress = Progress::waiting(output, "waiting for its block");
         let session = place.anchor(id)?;
+        drop(progress);
         for why in place.undelivered() {
             output.warn(&why);
         }
@@ -244,15 +263,34 @@ impl Archive {
             seconds: started.elapsed().as_secs_f64(),
             skipped,
             changed,
+            not_anchored: (!is_anchored(&session)).then(|| why_not_anchored(&session)),
         };
         place.close()?;
-        output.result(&kept, |kept| summary(kept, intake.files))?;
+        output.result(&kept, |kept| match output.manner().quiet {
+            true => vec![kept.session_id.clone()],
+            false => summary(kept, intake.files, taken),
+        })?;
         match kept.block_index {
             None => Ok(FAILED),
             Some(_) if kept.skipped.iter().any(|left| left.is_failure(self.strict)) => Ok(LEFT_OUT),
             Some(_) => Ok(DONE),
         }
     }
+}
+
+/// Refuses the folder that the store is kept in, of which nothing would be archived.
+fn refuse_own_folder(path: &Path, data: &Path) -> anyhow::Result<()> {
+    let is_own = match (path.canonicalize(), data.canonicalize()) {
+        (Ok(path), Ok(data)) => path == data,
+        _ => false,
+    };
+    anyhow::ensure!(
+        !is_own,
+        "\"{}\" is the folder that sessions are kept in (--data), which is not archived into itself: `lucid \
+         mirror` keeps its sessions in a second one",
+        path.display()
+    );
+    Ok(())
 }
 
 /// Checks anchor, block and root as an auditor would, with the smallest proof there is.
@@ -283,35 +321,41 @@ fn foresee(path: &Path, progress: &Progress, output: &Output) {
     let (path, progress) = (path.to_owned(), progress.clone());
     // It ends by itself, and nobody waits for it.
     let count = move || {
-        let mut total = 0;
-        let mut waiting = vec![path];
-        while let Some(path) = waiting.pop() {
-            let Ok(facts) = std::fs::symlink_metadata(&path) else { continue };
-            if facts.is_file() {
-                total += facts.len();
-            } else if facts.is_dir()
-                && let Ok(entries) = std::fs::read_dir(&path)
-            {
-                waiting.extend(entries.flatten().map(|entry| entry.path()));
-            }
-        }
-        progress.set_total(total);
+        progress.set_total(bytes_below(path));
     };
     // Without a thread there is no total, and nothing else is missing.
     let _unforeseen = std::thread::Builder::new().name("lucid-foresee".into()).spawn(count);
 }
 
-fn summary(kept: &Kept, files: u64) -> Vec<String> {
-    let seconds = Duration::from_secs_f64(kept.seconds);
+/// Bytes of the files below a path. One that has several names is read once.
+fn bytes_below(path: PathBuf) -> u64 {
+    let mut total = 0;
+    let (mut waiting, mut met) = (vec![path], HashSet::new());
+    while let Some(path) = waiting.pop() {
+        let Ok(facts) = std::fs::symlink_metadata(&path) else { continue };
+        if facts.is_file() {
+            let is_new = facts.nlink() < 2 || met.insert((facts.dev(), facts.ino()));
+            total += if is_new { facts.len() } else { 0 };
+        } else if facts.is_dir()
+            && let Ok(entries) = std::fs::read_dir(&path)
+        {
+            waiting.extend(entries.flatten().map(|entry| entry.path()));
+        }
+    }
+    total
+}
+
+/// What people are told. How fast it went is told of what was `taken` in, without the wait for a block.
+fn summary(kept: &Kept, files: u64, taken: Duration) -> Vec<String> {
     let mut lines = vec![
         format!("session    {}", kept.session_id),
         format!(
-            "kept       {} in {} files, {} chunks, in {} ({})",
+            "kept       {} in {}, {}, in {} ({})",
             text::size(kept.bytes_in),
-            text::count(files),
-            text::count(kept.chunk_count),
-            text::duration(seconds),
-            text::rate(kept.bytes_in, seconds),
+            text::many(files, "file"),
+            text::many(kept.chunk_count, "chunk"),
+            text::duration(taken),
+            text::rate(kept.bytes_in, taken),
         ),
         format!(
             "new        {}, stored in {}",
@@ -323,7 +367,10 @@ fn summary(kept: &Kept, files: u64) -> Vec<String> {
     ];
     match (kept.block_index, &kept.block_hash) {
         (Some(index), Some(hash)) => lines.push(format!("anchored   block {index}, {hash}")),
-        _ => lines.push("anchored   not yet: the block-manager did not confirm it".into()),
+        _ => {
+            let why = kept.not_anchored.as_deref().unwrap_or(UNCONFIRMED);
+            lines.push(format!("anchored   not yet: {why}"));
+        }
     }
     if let Some(key) = &kept.trust_keys.block {
         lines.push(format!("trust      block key {key}"));
@@ -332,4 +379,19 @@ fn summary(kept: &Kept, files: u64) -> Vec<String> {
         lines.push(format!("           recorder key {key}"));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_several_names_is_foreseen_once() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        std::fs::write(folder.path().join("one"), [1; 700]).unwrap();
+        std::fs::hard_link(folder.path().join("one"), folder.path().join("sub/again")).unwrap();
+        std::fs::write(folder.path().join("sub/two"), [2; 50]).unwrap();
+        assert_eq!(bytes_below(folder.path().to_owned()), 750);
+    }
 }

@@ -9,7 +9,7 @@ use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{find_entry, read_range};
 
 use super::ls::given_path;
-use super::span::{Between, bytes_of};
+use super::span::Between;
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
 use crate::text;
@@ -32,9 +32,10 @@ impl Cat {
         let place = open(home, "cat", output)?;
         let source = place.source(&self.session)?;
         let path = given_path(self.path.as_ref());
-        let span = self.between.in_session(place.as_ref(), &self.session)?;
-        let range = if let Some(span) = span {
-            bytes_of(source.as_ref(), &span, output)?
+        let range = if let Some(bytes) =
+            self.between.bytes_in(place.as_ref(), source.as_ref(), output)?
+        {
+            bytes
         } else if source.shape().layout == Layout::Raw {
             anyhow::ensure!(path.is_empty(), "session {} is raw: it has no files", self.session);
             0..source.shape().content_bytes
@@ -45,7 +46,12 @@ impl Cat {
                 self.session
             );
             let (entry, _) = find_entry(source.as_ref(), &path)?.ok_or_else(|| {
-                anyhow::anyhow!("session {} has no file \"{}\"", self.session, text::name(&path))
+                anyhow::anyhow!(
+                    "session {} has no file \"{}\": `lucid ls {}` lists them",
+                    self.session,
+                    text::name(&path),
+                    self.session
+                )
             })?;
             anyhow::ensure!(
                 matches!(entry.kind, Kind::File | Kind::HardLink),

@@ -43,34 +43,34 @@ impl Gc {
         output.result(&collected, |collected| {
             let gone = collected.sessions_expired + collected.sessions_interrupted;
             let dead = format!(
-                "{} chunks ({}) are not referred to, {} ({}) are",
-                text::count(collected.chunks_dead),
+                "not referred to: {} ({}), referred to: {} ({})",
+                text::many(collected.chunks_dead, "chunk"),
                 text::size(collected.bytes_dead),
-                text::count(collected.chunks_live),
+                text::many(collected.chunks_live, "chunk"),
                 text::size(collected.bytes_live),
             );
             if collected.dry_run {
-                return vec![format!("would remove {} sessions; {dead}", text::count(gone))];
+                return vec![format!("would remove {}; {dead}", text::many(gone, "session"))];
             }
             vec![
-                format!("removed {} sessions; {dead}", text::count(gone)),
+                format!("removed {}; {dead}", text::many(gone, "session")),
                 format!(
-                    "removed {} chunks, freed {}",
-                    text::count(collected.chunks_removed),
+                    "removed {}, freed {}",
+                    text::many(collected.chunks_removed, "chunk"),
                     text::size(collected.bytes_freed),
                 ),
             ]
         })?;
         if collected.chunks_spared > 0 {
             output.remark(&format!(
-                "{} chunks were asked for a short while ago and stay until the next time",
-                text::count(collected.chunks_spared)
+                "asked for a short while ago, so kept until the next time: {}",
+                text::many(collected.chunks_spared, "chunk")
             ));
         }
         if collected.segments_damaged > 0 {
             output.warn(&format!(
-                "{} files were left alone: they are damaged, or may hold the last copy of something",
-                collected.segments_damaged
+                "left alone: {}, damaged, or with what may be the last copy of something",
+                text::many(collected.segments_damaged, "file")
             ));
         }
         place.close()?;

@@ -1,16 +1,19 @@
 //! `lucid mirror DEST`: keeps the same sessions in a second store.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use lucid_api::address::Address;
 use lucid_api::v1::scrub::FindingState;
 use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::digest::SessionRoot;
 use lucid_core::session::SessionId;
+use lucid_data_chain::opened::SERVICE;
 use lucid_data_chain::ops::export_session::Exported;
 use lucid_data_chain::ops::list_sessions::SessionFilter;
 use lucid_store::codec::Packer;
+use lucid_store::folder::is_store;
 use serde::Serialize;
 
 use super::{DONE, FAILED, Home, now, say_loss};
@@ -57,6 +60,9 @@ impl Mirror {
     /// Copies what the second store has not, session by session, and checks all of it.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let started = std::time::Instant::now();
+        if let Some(folder) = &self.destination {
+            refuse_destination(home, folder)?;
+        }
         let from: Box<dyn Mirrored> = match &home.server {
             Some(url) => Box::new(remote::Remote::connect(url)?),
             None => Box::new(local::Local::open(home, "mirror", now())?),
@@ -116,9 +122,9 @@ impl Mirror {
         done.seconds = started.elapsed().as_secs_f64();
         output.result(&done, |done| {
             format!(
-                "mirrored {} of {} sessions, {} of them new, sending {}, in {:.1} s{}{}{}",
+                "mirrored {} of {}, {} of them new, sending {}, in {:.1} s{}{}{}",
                 text::count(done.copied + done.known),
-                text::count(done.sessions),
+                text::many(done.sessions, "session"),
                 text::count(done.copied),
                 text::size(done.bytes_sent),
                 done.seconds,
@@ -132,12 +138,45 @@ impl Mirror {
                 },
                 match done.healed {
                     0 => String::new(),
-                    healed => format!("; {healed} damaged chunks healed"),
+                    healed => format!("; {} healed", text::many(healed, "damaged chunk")),
                 },
             )
         })?;
         Ok(if done.failed.is_empty() && !is_lossy { DONE } else { FAILED })
     }
+}
+
+/// Refuses the first store itself, and a folder that holds other things: in it nobody asked for a store.
+fn refuse_destination(home: &Home, folder: &Path) -> anyhow::Result<()> {
+    let shown = folder.display();
+    let is_first = match (home.data.canonicalize(), folder.canonicalize()) {
+        (Ok(first), Ok(second)) => home.server.is_none() && first == second,
+        _ => false,
+    };
+    anyhow::ensure!(
+        !is_first,
+        "\"{shown}\" is the first store itself: name another folder for the second one"
+    );
+    let there = Home { data: folder.to_owned(), ..home.clone() };
+    if is_store(&local::data_folder(&there))? {
+        return Ok(());
+    }
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("\"{shown}\" cannot be read")),
+    };
+    // One that was begun and never finished is gone on with, and a disk has a folder of its own.
+    let known = [SERVICE, local::CHAIN_FOLDER, "lost+found"];
+    for entry in entries {
+        let name = entry.with_context(|| format!("\"{shown}\" cannot be read"))?.file_name();
+        anyhow::ensure!(
+            known.iter().any(|known| name == *known),
+            "\"{shown}\" holds other things, and no store: name the folder of the second store, or one \
+             that is empty or not there yet"
+        );
+    }
+    Ok(())
 }
 
 fn mirror_session(

@@ -27,16 +27,16 @@ impl Optimise {
         let optimised = outcome?;
         output.result(&optimised, |optimised| {
             format!(
-                "wrote {} files anew at level {}, freed {}",
-                text::count(optimised.segments_rewritten),
+                "wrote {} anew at level {}, freed {}",
+                text::many(optimised.segments_rewritten, "file"),
                 optimised.level,
                 text::size(optimised.bytes_freed),
             )
         })?;
         if optimised.segments_damaged > 0 {
             output.warn(&format!(
-                "{} files were left alone: they are damaged, or may hold the last copy of something",
-                optimised.segments_damaged
+                "left alone: {}, damaged, or with what may be the last copy of something",
+                text::many(optimised.segments_damaged, "file")
             ));
         }
         place.close()?;

@@ -53,7 +53,7 @@ impl Record {
         };
         // Of what cannot be run nothing is made.
         if let Some(missing) = child::missing(program) {
-            output.error(&missing, None);
+            output.error(&missing);
             return Ok(match missing {
                 Missing::Absent(_) => NO_PROGRAM,
                 Missing::NotExecutable(_) => NOT_EXECUTABLE,
@@ -63,7 +63,7 @@ impl Record {
         let (place, id) = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                output.error(error.as_ref(), None);
+                output.error(error.as_ref());
                 return Ok(NOT_RECORDED);
             }
         };
@@ -71,7 +71,7 @@ impl Record {
         let child = match Child::run(program, arguments, &id, tell, output) {
             Ok(child) => child,
             Err(error) => {
-                output.error(error.as_ref(), None);
+                output.error(error.as_ref());
                 return Ok(NOT_EXECUTABLE);
             }
         };
@@ -89,7 +89,7 @@ impl Record {
         let failed = recording.failed;
         let closed = place.close();
         if let Err(error) = &closed {
-            output.error(error.as_ref(), None);
+            output.error(error.as_ref());
         }
         if let Some(session) = &session {
             output.aside(session, |session| {
@@ -189,7 +189,7 @@ impl Recording<'_> {
                     "recording ends at byte {} of session {}, and the program goes on",
                     self.offset, self.id
                 );
-                self.output.error(error.context(text).as_ref(), None);
+                self.output.error(error.context(text).as_ref());
             }
         }
     }
@@ -205,7 +205,7 @@ impl Recording<'_> {
             Ok(sealed) => sealed,
             Err(error) => {
                 let text = format!("session {} is kept, and not sealed", self.id);
-                self.output.error(error.context(text).as_ref(), None);
+                self.output.error(error.context(text).as_ref());
                 return None;
             }
         };

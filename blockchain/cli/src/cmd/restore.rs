@@ -12,8 +12,8 @@ use lucid_data_chain::ops::write_tar::{self, write_readable};
 use serde::Serialize;
 
 use super::ls::given_path;
-use super::span::{Between, bytes_of};
-use super::{DONE, FAILED, Home, LEFT_OUT, finish, open, session_id};
+use super::span::Between;
+use super::{DONE, FAILED, Home, LEFT_OUT, finish, fits, open, session_id};
 use crate::folder::draft::write_whole;
 use crate::folder::tarball::Tarball;
 use crate::folder::target::{Options, Target};
@@ -31,12 +31,12 @@ pub struct Restore {
     /// Files and folders in it; without them everything is restored.
     paths: Vec<PathBuf>,
     /// The folder to restore into; nothing outside of it is touched.
-    #[arg(long, short, value_name = "DIR", required_unless_present = "tar")]
+    #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Write a tar stream to a file, or with `-` to standard output.
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     tar: Option<PathBuf>,
-    /// Replace files that are there.
+    /// Replace files that are there, and give folders that are there the modes and times they had.
     #[arg(long)]
     overwrite: bool,
     /// Give files to the numbers they had, not to whom their names belong here; counts for root alone.
@@ -63,6 +63,10 @@ struct Restored {
 impl Restore {
     /// Restores.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        fits(
+            self.output.is_some() || self.tar.is_some(),
+            "nothing is named to restore into: name a folder with --output DIR, or a file with --tar FILE",
+        )?;
         let place = open(home, "restore", output)?;
         let source = place.source(&self.session)?;
         let mut paths: Vec<Vec<u8>> =
@@ -70,10 +74,8 @@ impl Restore {
         if paths.iter().any(Vec::is_empty) {
             paths.clear();
         }
-        let part = match self.between.in_session(place.as_ref(), &self.session)? {
-            Some(span) => bytes_of(source.as_ref(), &span, output)?,
-            None => 0..source.shape().content_bytes,
-        };
+        let part = self.between.bytes_in(place.as_ref(), source.as_ref(), output)?;
+        let part = part.unwrap_or(0..source.shape().content_bytes);
         let code = match (&self.output, &self.tar) {
             (Some(folder), _) => {
                 self.restore_into(source.as_ref(), folder, &paths, part, output)?
@@ -139,8 +141,8 @@ impl Restore {
             warnings.push(format!("{more} more could not be restored quite as they were"));
         }
         if report.swept > 0 {
-            let swept = text::count(report.swept);
-            output.remark(&format!("removed {swept} unfinished files of a run that was killed"));
+            let swept = text::many(report.swept, "unfinished file");
+            output.remark(&format!("removed {swept} of a run that was killed"));
         }
         let restored = Restored {
             folders: report.restored.folders,
@@ -156,10 +158,10 @@ impl Restore {
         }
         output.result(&restored, |restored| {
             format!(
-                "restored {} files, {} folders and {} links, {}, in {:.1} s",
-                text::count(restored.files),
-                text::count(restored.folders),
-                text::count(restored.links),
+                "restored {}, {} and {}, {}, in {:.1} s",
+                text::many(restored.files, "file"),
+                text::many(restored.folders, "folder"),
+                text::many(restored.links, "link"),
                 text::size(restored.bytes),
                 restored.seconds
             )

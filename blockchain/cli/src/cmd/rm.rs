@@ -5,6 +5,7 @@ use lucid_core::session::SessionId;
 
 use super::{DONE, FAILED, Home, LEFT_OUT, open, session_id};
 use crate::output::Output;
+use crate::text::many;
 
 /// Arguments of `lucid rm`.
 #[derive(Debug, clap::Args)]
@@ -26,7 +27,7 @@ impl Rm {
         let place = open(home, "rm", output)?;
         let question = match self.sessions.as_slice() {
             [one] => format!("remove session {one}, for good?"),
-            several => format!("remove {} sessions, for good?", several.len()),
+            several => format!("remove {}, for good?", many(several.len() as u64, "session")),
         };
         if !self.yes && !output.confirm(&question)? {
             place.close()?;
@@ -39,7 +40,7 @@ impl Rm {
                     format!("removed {}: {}", tombstone.session_id, tombstone.transaction_id)
                 })?,
                 Err(error) => {
-                    output.error(error.as_ref(), None);
+                    output.error(error.as_ref());
                     code = FAILED;
                 }
             }

@@ -32,10 +32,10 @@ impl Scrub {
             let mut lines = vec![match (&scrub.began_at, scrub.complete) {
                 (None, _) => "nothing was read again yet: `lucid scrub --now` does".to_owned(),
                 (Some(at), complete) => format!(
-                    "round {} of {}: {} records, {}{}",
+                    "round {} of {}: {}, {}{}",
                     scrub.round,
                     at.chars().take(19).collect::<String>(),
-                    text::count(scrub.records),
+                    text::many(scrub.records, "record"),
                     text::size(scrub.bytes),
                     if complete { "" } else { ", not at its end" },
                 ),

@@ -33,8 +33,12 @@ impl Show {
                 format!("layout     {:?}", session.layout).to_lowercase(),
                 format!("started    {}", session.started_at),
                 format!("ended      {}", ended(session)),
-                format!("content    {} bytes", session.content_bytes),
-                format!("chunks     {} ({} bytes)", session.chunk_count, session.total_bytes),
+                format!("content    {}", text::many(session.content_bytes, "byte")),
+                format!(
+                    "chunks     {} ({})",
+                    text::count(session.chunk_count),
+                    text::many(session.total_bytes, "byte")
+                ),
             ];
             if let (Some(root), Some(hash)) = (session.merkle_root, session.manifest_hash) {
                 lines.push(format!("root       {root}"));

@@ -26,7 +26,7 @@ pub struct Between {
 }
 
 /// The bytes of a span. That nobody knows when they came is said; they are handed out all the same.
-pub fn bytes_of(
+fn bytes_of(
     source: &dyn SessionSource,
     span: &Span,
     output: &Output,
@@ -73,6 +73,33 @@ impl Between {
         let started = Timestamp::parse(&started)
             .with_context(|| format!("session {id} began at no time: {started:?}"))?;
         self.of(started).map(Some)
+    }
+
+    /// The bytes of the span that is meant in this session; none, if neither end was given. Where nothing
+    /// was recorded, that is said, and is an error beyond the recording.
+    pub fn bytes_in(
+        &self,
+        place: &dyn Place,
+        source: &dyn SessionSource,
+        output: &Output,
+    ) -> anyhow::Result<Option<Range<u64>>> {
+        let id = &source.shape().id;
+        let Some(span) = self.in_session(place, id)? else { return Ok(None) };
+        let bytes = bytes_of(source, &span, output)?;
+        if bytes.is_empty() {
+            let session = place.session(id)?;
+            let (began, ended) = (session.started_at, session.ended_at.unwrap_or_default());
+            let at = |text: &str| Timestamp::parse(text).map(|time| time.as_micros());
+            let is_beyond = at(&began).is_ok_and(|began| span.to <= began)
+                || at(&ended).is_ok_and(|ended| span.from > ended);
+            let goes = format!("session {id} goes from {began} to {ended}");
+            anyhow::ensure!(
+                !is_beyond,
+                "nothing was recorded then, since {goes}: give --from and --to in between"
+            );
+            output.note(&format!("nothing was recorded in that time; {goes}"));
+        }
+        Ok(Some(bytes))
     }
 
     fn of(&self, started: Timestamp) -> anyhow::Result<Span> {

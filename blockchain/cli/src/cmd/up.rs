@@ -1,8 +1,12 @@
 //! `lucid up`: data-chain and block-manager in one process, over the folders of `--data`.
 
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
 use anyhow::Context as _;
 use lucid_block_manager::config::Config as ChainConfig;
-use lucid_http::config::{ConfigError, process_environment};
+use lucid_http::config::{ConfigError, Effective, process_environment};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry::{self, LogFormat, LogLevel};
 use lucid_store::disk::real::keep_to_owner;
@@ -28,6 +32,25 @@ pub struct Up {}
 /// Threads for what blocks.
 const BLOCKING_THREADS: usize = 1_024 + 512;
 
+/// The folder is the one of `--data`, whatever the settings of a service say.
+fn note_folder(effective: &mut [Effective], folder: &Path) {
+    for setting in effective.iter_mut().filter(|setting| setting.name == "LUCID_DATA_DIR") {
+        setting.value = folder.display().to_string();
+        setting.source = "--data".to_owned();
+    }
+}
+
+/// What whoever has started it by hand wants to know.
+fn welcome(data: &SocketAddr, chain: &SocketAddr, home: &Home) -> Vec<String> {
+    let folder = home.data.canonicalize().unwrap_or_else(|_| home.data.clone());
+    vec![
+        format!("data-chain     http://{data}"),
+        format!("block-manager  http://{chain}"),
+        format!("folder         {}", folder.display()),
+        "Ctrl-C ends both; LOG_LEVEL=INFO shows what they do".to_owned(),
+    ]
+}
+
 impl Up {
     /// Runs both until it is told to end.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
@@ -35,18 +58,27 @@ impl Up {
         let environment = process_environment();
         let mut chain = sound(ChainConfig::load(&environment, None))?;
         let mut data = sound(lucid_data_chain::config::load(&environment, None))?;
+        // Both have said the same of what neither of them heeds.
+        data.warnings.retain(|warning| !chain.warnings.contains(warning));
+        let to_people = std::io::stdout().is_terminal() && !output.manner().json;
+        let set = |name| environment.get(name).is_some_and(|value: &String| !value.is_empty());
         let log = &mut data.config.common.log;
         if output.manner().json {
             log.format = LogFormat::Json;
+        } else if to_people && !set("LOG_FORMAT") {
+            log.format = LogFormat::Text;
         }
-        if output.manner().quiet && !matches!(log.level, LogLevel::Error) {
+        let is_less = output.manner().quiet || (to_people && !set("LOG_LEVEL"));
+        if is_less && !matches!(log.level, LogLevel::Error) {
             log.level = LogLevel::Warning;
         }
         telemetry::init(*log);
-        chain.log();
-        data.log();
         chain.config.common.data_dir = chain_folder(home);
         data.config.common.data_dir = data_folder(home);
+        note_folder(&mut chain.effective, &chain.config.common.data_dir);
+        note_folder(&mut data.effective, &data.config.common.data_dir);
+        chain.log();
+        data.log();
         data.config.owner = "`lucid up`".into();
         if let Some(blocks) = &home.blocks {
             chain.config.blocks = Some(blocks.clone());
@@ -83,6 +115,11 @@ impl Up {
             data.config.engine.get_or_insert(engine.into());
             let started = lucid_data_chain::service::serve(data.config, None, &shutdown).await;
             let ended = match started {
+                Ok(data) if to_people => {
+                    let lines = welcome(&data.address(), &chain.address(), home);
+                    output.lines(&lines.into())?;
+                    data.ended().await.map(|_| ()).map_err(anyhow::Error::from)
+                }
                 Ok(data) => data.ended().await.map(|_| ()).map_err(anyhow::Error::from),
                 Err(lucid_data_chain::service::StartError::Stopped) => Ok(()),
                 Err(error) => {

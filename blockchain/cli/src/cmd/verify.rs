@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lucid_core::session::SessionId;
 
-use super::{DONE, FAILED, Home, finish, open, session_id};
+use super::{DONE, FAILED, Home, finish, fits, open, session_id};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::text;
@@ -13,7 +13,7 @@ use crate::text;
 #[derive(Debug, clap::Args)]
 pub struct Verify {
     /// The session to verify.
-    #[arg(value_parser = session_id, required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_parser = session_id, conflicts_with = "all")]
     session: Option<SessionId>,
     /// Verify every byte of the store: sessions, log, segments, blocks and keys.
     #[arg(long)]
@@ -23,6 +23,10 @@ pub struct Verify {
 impl Verify {
     /// Verifies, and exits with 1 if anything is wrong.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
+        fits(
+            self.all || self.session.is_some(),
+            "nothing is named that is to be verified: name a session, or pass --all for everything there is",
+        )?;
         let place = open(home, "verify", output)?;
         let progress = Progress::start(output, "verifying", None);
         let shown = AtomicU64::new(0);
@@ -50,10 +54,10 @@ impl Verify {
         }
         output.result(&findings, |findings| {
             let mut lines = vec![format!(
-                "verified {} sessions, {} records, {} blocks: {} in {} ({})",
-                text::count(findings.sessions),
-                text::count(findings.records),
-                text::count(findings.blocks),
+                "verified {}, {}, {}: {} in {} ({})",
+                text::many(findings.sessions, "session"),
+                text::many(findings.records, "record"),
+                text::many(findings.blocks, "block"),
                 text::size(findings.bytes),
                 text::duration(elapsed),
                 text::rate(findings.bytes, elapsed),
@@ -61,6 +65,7 @@ impl Verify {
             lines.extend(findings.not_checked.iter().map(|what| format!("not checked: {what}")));
             lines.push(match findings.damage.len() + findings.faults.len() {
                 0 => "everything is sound".into(),
+                1 => "1 fault was found".into(),
                 count => format!("{count} faults were found"),
             });
             lines

@@ -136,7 +136,7 @@ fn describe(event: &Event) -> String {
             } else {
                 ""
             };
-            format!("sealed     {session}  {path} ({bytes} bytes{end})")
+            format!("sealed     {session}  {path} ({}{end})", text::many(*bytes, "byte"))
         }
         Event::LeftOut { path } => format!("left out   {path}: it is a data folder of lucid"),
     }

@@ -51,7 +51,8 @@ pub use self::{
 /// How a target treats what it finds and makes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Replace files and links that were there before; folders are never removed.
+    /// Replace files and links that were there before, and give folders what their entries say; folders
+    /// are never removed. Without it a folder that was there stays as it is.
     pub overwrite: bool,
     /// Wait until everything is on the disk.
     pub sync: bool,
@@ -132,11 +133,25 @@ impl TargetError {
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Exists { .. } | Self::NotAFolder { .. } => {
-                Some("restore into an empty folder, or allow overwriting")
+                Some("restore into an empty folder, or pass --overwrite")
             }
             Self::FolderInTheWay { .. } => Some("restore into an empty folder"),
             Self::NoSuchFile { .. } => Some("restore that file too"),
             _ => None,
+        }
+    }
+
+    /// The name it is about.
+    #[must_use]
+    pub fn path(&self) -> Option<&[u8]> {
+        match self {
+            Self::Exists { path }
+            | Self::FolderInTheWay { path }
+            | Self::NotAFolder { path }
+            | Self::NoSuchFile { path, .. }
+            | Self::Length { path, .. }
+            | Self::Io { path, .. } => Some(path),
+            Self::Unusable { .. } | Self::Unsafe(_) | Self::Nameless => None,
         }
     }
 
@@ -202,13 +217,18 @@ impl Target {
 
     /// Makes a folder, or takes the one that is there; its mode and times are set at the end.
     ///
-    /// The empty path is the target itself: it keeps its mode and times if it had content before.
+    /// One that was there keeps its owner, mode and times, unless it may be written over. The empty path
+    /// is the target itself: it keeps them if it had content before.
     pub fn folder(&self, entry: &Entry) -> Result<(), TargetError> {
         let inner = &self.inner;
         check_path(&entry.path)?;
-        inner.folders.open(&entry.path, Missing::MakePrivate)?;
-        if !entry.path.is_empty() || matches!(*inner.made, Made::Everything) {
+        let folder = inner.folders.open(&entry.path, Missing::MakePrivate)?;
+        let is_new = inner.made.contains(&entry.path);
+        if is_new || (inner.options.overwrite && !entry.path.is_empty()) {
             inner.later.lock().folders.push(entry.clone());
+        }
+        if !is_new && inner.options.overwrite {
+            inner.keeper.let_in(&folder);
         }
         inner.tally.folder();
         Ok(())

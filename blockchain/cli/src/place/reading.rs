@@ -3,14 +3,11 @@
 //! `cmd` decides which verbs only read; every one of them opens its folders through [`open`], so that
 //! there is one answer to when nothing is written.
 
-use std::sync::Once;
-
-use anyhow::Context as _;
 use lucid_store::StoreError;
 use lucid_store::folder::{OnlyRead, ToRead};
-use lucid_store::index::temporary::{MEMORY_BYTES_MAX, Room, remove_all};
-use tokio::signal::unix::{SignalKind, signal};
+use lucid_store::index::temporary::{MEMORY_BYTES_MAX, Room};
 
+use crate::interrupt;
 use crate::output::Output;
 
 /// Why nothing is written where the user says so.
@@ -44,7 +41,7 @@ pub fn open<T, E>(
             }
         }
     };
-    tidy_up_on_signals();
+    interrupt::listen_once();
     let room = Room { scratch: std::env::temp_dir(), memory_bytes_max: MEMORY_BYTES_MAX };
     read(&ToRead { why: why.to_owned(), room })
 }
@@ -56,40 +53,4 @@ pub fn say(output: &Output, only_read: Option<&OnlyRead>) {
         None => output.note(only_read.why()),
         Some(doubt) => output.warn(&format!("{}; {doubt}", only_read.why())),
     }
-}
-
-/// Has a copy of an index removed when the command is told to end. Without this the signal still ends
-/// it, and leaves the copy behind.
-fn tidy_up_on_signals() {
-    static LISTENING: Once = Once::new();
-    LISTENING.call_once(|| {
-        if let Err(error) = listen() {
-            tracing::warn!(%error, "a signal will leave the copy of the index behind");
-        }
-    });
-}
-
-fn listen() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate, mut hangup) = {
-        let _here = runtime.enter();
-        (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        )
-    };
-    let wait = move || {
-        let signal = runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => SignalKind::interrupt(),
-                _ = terminate.recv() => SignalKind::terminate(),
-                _ = hangup.recv() => SignalKind::hangup(),
-            }
-        });
-        remove_all();
-        std::process::exit(128 + signal.as_raw_value());
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(wait).context("no thread")?;
-    Ok(())
 }

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use lucid_api::address::Address;
 use lucid_api::client::{Append, ClientError, ClientOptions, DataChainClient, Refused, Retry};
 use lucid_api::problem::ErrorCode;
+use lucid_api::v1::anchors::AnchorStatus;
 use lucid_api::v1::chunks::{ChunkIds, SessionChunksQuery};
 use lucid_api::v1::list::PageQuery;
 use lucid_api::v1::maintenance::{
@@ -39,6 +40,7 @@ use lucid_data_chain::ops::prove_session::Wanted;
 use lucid_data_chain::ops::read_session::{SessionSource, Shape};
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_data_chain::row::Reference;
+use lucid_data_chain::workers::DISABLED;
 use lucid_store::codec::Packer;
 use lucid_store::{Damage, StoreError, threads};
 use parking_lot::{Condvar, Mutex};
@@ -97,8 +99,9 @@ impl Remote {
         options: ClientOptions,
         patience: Option<Patience>,
     ) -> anyhow::Result<Self> {
-        let client = DataChainClient::new(url.expose(), options)
-            .with_context(|| format!("{url:?} names no server"))?;
+        let client = DataChainClient::new(url.expose(), options).with_context(|| {
+            format!("{url:?} names no server: write it like http://127.0.0.1:8087")
+        })?;
         Ok(Self { client, patience })
     }
 
@@ -123,6 +126,7 @@ impl Remote {
                 Layout::Tree => WireLayout::Tree,
             },
             public: new.public,
+            one_shot: new.one_shot,
             cutting: Some(lucid_data_chain::reply::cutting(&new.profile)),
         };
         Ok(self.call(|| self.client.create_session(&request))?)
@@ -141,6 +145,13 @@ pub fn is_away(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<ClientError>()
         .is_some_and(|error| error.is_passing() && !error.refused().is_some_and(of_one))
+}
+
+/// Whether no waiting brings a session's anchor into a block: it was refused, or nobody is named who would.
+fn is_never_anchored(session: &Session) -> bool {
+    session.anchor.as_ref().is_some_and(|anchor| {
+        anchor.status == AnchorStatus::Failed || anchor.reason.as_deref() == Some(DISABLED)
+    })
 }
 
 /// Whether a failure says that the session was removed.
@@ -294,6 +305,7 @@ impl Place for Remote {
         });
         let request = SealSession {
             expected_chunk_count: request.expected_chunk_count,
+            started_at: request.begun_at.map(|time| time.to_string()),
             appendix,
             end: Some(match request.end {
                 End::Exit(_) => SessionEnd::Exit,
@@ -313,12 +325,16 @@ impl Place for Remote {
     fn anchor(&self, id: &SessionId) -> anyhow::Result<Session> {
         self.call(|| self.client.anchor(id.as_str()))?;
         let started = std::time::Instant::now();
+        let session = self.call(|| self.client.session(id.as_str()))?;
+        if is_never_anchored(&session) {
+            return Ok(session);
+        }
         loop {
             let left = ANCHOR_PATIENCE.saturating_sub(started.elapsed()).as_secs();
             let wanted = SessionStatus::Anchored;
             let seconds = left.min(WAIT_SECONDS_MAX / 2);
             let session = self.call(|| self.client.wait_session(id.as_str(), wanted, seconds))?;
-            if session.status == wanted || left == 0 {
+            if session.status == wanted || left == 0 || is_never_anchored(&session) {
                 return Ok(session);
             }
         }

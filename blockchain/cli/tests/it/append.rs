@@ -84,6 +84,21 @@ fn the_end_of_a_pipe_seals_only_when_that_is_said() {
     assert_eq!(both.code, 64, "{}", both.err);
 }
 
+/// A pipe that is named brings what comes next, as one on standard input does.
+#[test]
+fn a_named_pipe_goes_on_behind_what_is_kept() {
+    let home = Home::new();
+    let pipe = home.at("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for part in ["one, ", "two"] {
+        let child = home.command(&[&"append", &pipe, &"--session", &"s"]).spawn().unwrap();
+        fs::write(&pipe, part).unwrap();
+        let ran = child.wait_with_output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+    assert_eq!(home.done(&[&"cat", &"s"]).text(), "one, two");
+}
+
 #[test]
 fn a_stream_goes_on_where_it_was_broken_off() {
     let home = Home::new();

@@ -16,6 +16,9 @@ use lucid_http::reply::Refusal;
 use lucid_store::{Damage, StoreError};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::home::Home;
+use super::server::Server;
+
 /// How long a service may take to start on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -68,12 +71,17 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// Where programs are, ours first.
+fn programs() -> String {
+    let ours = Path::new(env!("CARGO_BIN_EXE_lucid")).parent().unwrap().display();
+    format!("{ours}:/usr/local/bin:/usr/bin:/bin")
+}
+
 /// A shell as the reader has it: the program in its path, and no settings.
 fn shell(folder: &Path, command: &str) -> Command {
-    let programs = Path::new(env!("CARGO_BIN_EXE_lucid")).parent().unwrap().display();
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", command]).current_dir(folder).env_clear();
-    shell.env("PATH", format!("{programs}:/usr/local/bin:/usr/bin:/bin")).stdin(Stdio::null());
+    shell.env("PATH", programs()).stdin(Stdio::null());
     // Any free port, since others may be at work on this machine.
     shell.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
     shell
@@ -134,6 +142,82 @@ fn the_tour_runs_as_it_stands() {
     assert!(count > 10, "the tour has {count} commands");
     let copy = std::fs::read(folder.path().join("copy.md")).unwrap();
     assert_eq!(copy, std::fs::read(folder.path().join("docs/API.md")).unwrap());
+}
+
+/// The examples of a document: what stands between bare fences and calls `curl`.
+fn examples(text: &str) -> Vec<String> {
+    let mut fence: Option<String> = None;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut fence) {
+            (Some(""), None) => fence = Some(String::new()),
+            (Some(_), None) => fence = Some("another language".to_owned()),
+            (Some(_), Some(_)) => found.extend(fence.take().filter(|text| text.contains("curl "))),
+            (None, Some(text)) => *text += &format!("{line}\n"),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn the_examples_of_the_api_run_in_the_order_in_which_they_stand() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let port = server.url.rsplit(':').next().unwrap();
+    let examples = examples(&read("docs/API.md"));
+    for example in &examples {
+        // As they are pasted, but whatever is refused is a failure here.
+        let text = example.replace("127.0.0.1:8087", &format!("127.0.0.1:{port}"));
+        let failing = format!("curl() {{ command curl --fail-with-body \"$@\"; }}\n{text}");
+        let mut run = Command::new("/bin/bash");
+        run.args(["-euo", "pipefail", "-c", &failing]).current_dir(home.at("")).env_clear();
+        let ran = run.env("PATH", programs()).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success(), "{text}{said}{}", String::from_utf8_lossy(&ran.stderr));
+    }
+    let count: usize = examples.iter().map(|text| text.matches("curl -s").count()).sum();
+    assert!(count > 40, "there are {count} examples");
+}
+
+/// Whether a line is as it was foreseen, where `…` stands for anything.
+fn is_like(line: &str, foreseen: &str) -> bool {
+    let mut parts = foreseen.split('…');
+    let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Every command is run, and answered as it is told, errors and their remedies too.
+#[test]
+fn the_first_hour_goes_as_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = fenced(&read("docs/FIRST-HOUR.md"), "console");
+    let mut steps: Vec<(String, Vec<String>)> = Vec::new();
+    for line in told {
+        match line.strip_prefix("$ ") {
+            Some(command) => steps.push((command.to_owned(), Vec::new())),
+            None => steps.last_mut().unwrap().1.push(line),
+        }
+    }
+    assert!(steps.len() > 20, "the hour has {} commands", steps.len());
+    for (command, foreseen) in steps {
+        let wanted = command.split_once("# exit code ").map_or("0", |(_, code)| code);
+        let output = shell(folder.path(), &format!("{{ {command}\n}} 2>&1")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
+        let is_foreseen = lines.len() == foreseen.len()
+            && lines.iter().zip(&foreseen).all(|(line, foreseen)| is_like(line, foreseen));
+        assert!(is_foreseen, "$ {command}\nforeseen: {foreseen:#?}\nsaid:\n{said}");
+        let code = output.status.code().map(|code| code.to_string());
+        assert_eq!(code.as_deref(), Some(wanted), "{command}\n{said}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::home::{Home, Ran, noise};
+use super::home::{Home, Ran, Snapshot, noise, wait};
 use super::server::Server;
 
 /// What becomes of one request that appends.
@@ -20,6 +20,8 @@ enum Fate {
     TakenAndBroken,
     /// The connection breaks, and half of the body arrives all the same, behind whoever asks meanwhile.
     ArrivesLate,
+    /// Of one that seals: it never arrives.
+    NeverSealed,
 }
 
 /// A door before a server. Requests that append meet their fates, one after the other; when there are
@@ -91,7 +93,15 @@ fn pass(
         request.extend_from_slice(&part[..count]);
     }
     let appends = text.starts_with("post ") && text.contains("/append http");
-    let fate = if appends { fates.lock().unwrap().pop_front() } else { None };
+    let seals = text.starts_with("post ") && text.contains("/seal http");
+    let fate = {
+        let mut fates = fates.lock().unwrap();
+        let is_met = match fates.front() {
+            Some(Fate::NeverSealed) => seals,
+            _ => appends,
+        };
+        if is_met { fates.pop_front() } else { None }
+    };
     if appends && let Some(waiting) = late.take() {
         ask(host, &waiting)?;
     }
@@ -101,6 +111,7 @@ fn pass(
                 format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             return client.write_all(reply.as_bytes());
         }
+        Some(Fate::NeverSealed) => return Ok(()),
         Some(Fate::TakenAndBroken) => return ask(host, &request).map(drop),
         Some(Fate::ArrivesLate) => {
             let half = length / 2;
@@ -199,4 +210,22 @@ fn a_stream_outlives_its_server_and_may_begin_before_it() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     written.unwrap();
     assert!(server.run(&home, &[&"cat", &"live"]) == bytes);
+}
+
+#[test]
+fn an_archive_that_was_killed_begins_anew_under_its_id_though_the_folder_has_changed() {
+    let (behind, home) = (Home::new(), Home::new());
+    let server = Server::start(&behind);
+    let door = Door::before(&server, &[Fate::NeverSealed]);
+    let tree = home.file("tree/one", noise(1, 300_000)).parent().unwrap().to_owned();
+    let mut archive = home.command(&[&"archive", &tree, &"--session", &"s"]);
+    let mut child = archive.env("LUCID_DATA_CHAIN_URL", &door.url).spawn().unwrap();
+    wait(|| door.fates.lock().unwrap().is_empty().then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    home.file("tree/one", noise(2, 300_000));
+    home.file("tree/a", "a new one, and the first");
+    server.run(&home, &[&"archive", &tree, &"--session", &"s"]);
+    server.run(&home, &[&"restore", &"s", &"-o", &home.at("back")]);
+    Snapshot::of(&tree).assert_same(&Snapshot::of(&home.at("back")));
 }

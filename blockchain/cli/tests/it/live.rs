@@ -31,6 +31,8 @@ fn a_recording_is_read_restored_and_proved_by_the_clock() {
     input.write_all(b"second ").unwrap();
     pause();
     let to = now();
+    std::thread::sleep(Duration::from_millis(20));
+    let later = now();
     input.write_all(b"third").unwrap();
     drop(input);
     assert!(child.wait().unwrap().success());
@@ -47,6 +49,16 @@ fn a_recording_is_read_restored_and_proved_by_the_clock() {
     };
     assert_eq!(with(&["cat", "live"], &[]).text(), "second ");
     assert_eq!(home.done(&[&"cat", &"live", &"--from", &from]).text(), "second third");
+    // Nothing of it is beyond its ends, and inside there may be nothing.
+    for beyond in [["--to", "2001-01-01T00:00:00Z"], ["--from", "2999-01-01T00:00:00Z"]] {
+        let why = home.refused(1, &[&"cat", &"live", &beyond[0], &beyond[1]]);
+        assert!(why.contains("nothing was recorded then"), "{why}");
+        assert!(why.contains(shown["started_at"].as_str().unwrap()), "{why}");
+        home.refused(1, &[&"restore", &"live", &"-o", &"no", &beyond[0], &beyond[1]]);
+    }
+    let silence = home.done(&[&"cat", &"live", &"--from", &to, &"--to", &later]);
+    assert!(silence.out.is_empty(), "{}", silence.text());
+    assert!(silence.err.contains("nothing was recorded in that time"), "{}", silence.err);
     let of_day = &from[11..19];
     assert!(home.done(&[&"cat", &"live", &"--from", &of_day]).text().ends_with("second third"));
     with(&["restore", "live"], &[&"-o", &home.at("back")]);

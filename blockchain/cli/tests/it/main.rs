@@ -35,6 +35,7 @@ mod kills;
 mod live;
 mod mirror;
 mod only_read;
+mod people;
 mod proofs;
 mod race;
 mod reading;

@@ -156,6 +156,10 @@ fn wrong_use_has_a_code_of_its_own() {
     for arguments in unfit {
         home.refused(1, arguments);
     }
+    // What is refused is what was asked for.
+    home.archive("ten", &home.file("ten", "0123456789"));
+    let beyond = home.refused(1, &[&"prove", &"ten", &"--range", &"0-10", &"-o", &bundle]);
+    assert!(beyond.contains("no bytes 0 to 10"), "{beyond}");
 }
 
 /// Where to alter a file: everywhere near its ends, and evenly between.

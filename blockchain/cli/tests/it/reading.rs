@@ -3,10 +3,16 @@
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, chown, symlink},
+    },
 };
 
-use super::home::{Home, Snapshot, noise, prose};
+use serde_json::json;
+
+use super::home::{Home, Ran, Snapshot, noise, prose};
+use super::only_read::{NOBODY, as_somebody, is_root};
 
 fn some_tree(home: &Home) {
     home.file("tree/a", "the first");
@@ -113,6 +119,99 @@ fn files_that_are_there_are_left_alone_unless_told_otherwise() {
     assert_eq!(fs::read(out.join("large")).unwrap(), noise(3, 5 << 20));
     home.done(&[&"restore", &"s", &"a", &"large", &"-o", &out, &"--overwrite"]);
     assert_eq!(fs::read(out.join("a")).unwrap(), b"the first");
+}
+
+/// Naming a thing twice asks for it once.
+#[test]
+fn what_is_named_twice_or_below_another_comes_once() {
+    let home = Home::new();
+    some_tree(&home);
+    let wanted: [&dyn AsRef<OsStr>; 5] = [&"docs/deep", &"docs", &"docs/deep/two", &"docs/", &"a"];
+    let out = home.at("out");
+    let into: Vec<&dyn AsRef<OsStr>> =
+        [&"restore" as &dyn AsRef<OsStr>, &"s", &"-o", &out].into_iter().chain(wanted).collect();
+    let restored = home.json(&into);
+    assert_eq!((&restored["failed"], &restored["warnings"]), (&json!([]), &json!([])));
+    assert_eq!(fs::read(out.join("docs/deep/two")).unwrap(), noise(2, 50_000));
+    let tar = home.at("tar");
+    let tarred: Vec<&dyn AsRef<OsStr>> =
+        [&"restore" as &dyn AsRef<OsStr>, &"s", &"--tar", &tar].into_iter().chain(wanted).collect();
+    home.done(&tarred);
+    let listed = std::process::Command::new("tar").arg("-tf").arg(&tar).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let twos = listed.lines().filter(|line| *line == "docs/deep/two").count();
+    assert_eq!(twos, 1, "{listed}");
+    // What is not there is said, also below what is.
+    let absent = home.run(&[&"restore", &"s", &"docs", &"docs/typo", &"-o", &home.at("more")]);
+    assert_eq!(absent.code, 1, "{}", absent.err);
+    assert!(absent.err.contains("\"docs/typo\" was not restored"), "{}", absent.err);
+    assert_eq!(fs::read(home.at("more/docs/deep/two")).unwrap(), noise(2, 50_000));
+}
+
+#[test]
+fn folders_that_are_there_keep_their_mode_unless_told_otherwise() {
+    let home = Home::new();
+    home.file("tree/sub/file", "of the archive");
+    let mode = |path: &str, mode| {
+        fs::set_permissions(home.at(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("tree/sub", 0o777);
+    home.archive("s", &home.at("tree"));
+    home.file("out/sub/mine", "private");
+    mode("out/sub", 0o700);
+    let modes = || fs::metadata(home.at("out/sub")).unwrap().permissions().mode() & 0o7777;
+    home.done(&[&"restore", &"s", &"-o", &home.at("out")]);
+    assert_eq!(modes(), 0o700, "what is there was opened to everybody");
+    assert_eq!(fs::read(home.at("out/sub/file")).unwrap(), b"of the archive");
+    home.done(&[&"restore", &"s", &"-o", &home.at("out"), &"--overwrite"]);
+    assert_eq!(modes(), 0o777);
+}
+
+#[test]
+fn folders_that_nobody_may_write_to_are_restored_over_a_second_time() {
+    let home = Home::new();
+    let home = {
+        let data = home.at("mine/store");
+        home.with_data(data)
+    };
+    home.file("mine/tree/locked/deeper/file", "first");
+    for path in ["mine/tree/locked/deeper", "mine/tree/locked"] {
+        fs::set_permissions(home.at(path), fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    if is_root() {
+        chown(home.at("mine"), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let run = |arguments: &[&dyn AsRef<OsStr>]| -> Ran {
+        as_somebody(&home, arguments).output().unwrap().into()
+    };
+    let kept = run(&[&"archive", &home.at("mine/tree"), &"--session", &"s"]);
+    assert_eq!(kept.code, 0, "{}", kept.err);
+    for _ in 0..2 {
+        let again = run(&[&"restore", &"s", &"-o", &home.at("mine/out"), &"--overwrite"]);
+        assert_eq!(again.code, 0, "{}", again.err);
+        Snapshot::of(&home.at("mine/tree")).assert_same(&Snapshot::of(&home.at("mine/out")));
+    }
+    for path in ["mine/tree", "mine/out"] {
+        for folder in ["locked", "locked/deeper"] {
+            let folder = home.at(path).join(folder);
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_once_however_many_chunks_it_has() {
+    let home = Home::new();
+    some_tree(&home);
+    let segment = home.data().join("data-chain/chunks/00000001.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    let length = bytes.len();
+    bytes[length / 8..length / 8 * 7].iter_mut().step_by(50_000).for_each(|byte| *byte ^= 1);
+    fs::write(&segment, bytes).unwrap();
+    let ran = home.run(&[&"restore", &"s", &"large", &"-o", &home.at("out")]);
+    assert_ne!(ran.code, 0);
+    let named = ran.err.lines().filter(|line| line.contains("\"large\"")).count();
+    assert_eq!(named, 1, "{}", ran.err);
 }
 
 #[test]

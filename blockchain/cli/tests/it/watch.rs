@@ -538,3 +538,25 @@ fn a_folder_without_permission_does_not_stop_the_others() {
     // So that the folder can be removed.
     fs::set_permissions(folder.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
 }
+
+#[test]
+fn a_server_that_died_and_came_back_is_spoken_of_though_there_was_nothing_to_send() {
+    let (behind, home) = (Home::new(), Home::new());
+    let mut server = Server::start(&behind);
+    grow(&home, "a", b"recorded");
+    let folder = home.at("recordings");
+    let mut command =
+        home.command(&[&"watch", &folder, &"--interval", &"0.02", &"--idle", &"0.02"]);
+    command.env("LUCID_DATA_CHAIN_URL", &server.url).stdout(Stdio::null());
+    let mut watching = Watching(command.spawn().unwrap());
+    let told = remarks(&mut watching.0);
+    wait(|| {
+        let lines = String::from_utf8(server.run(&home, &[&"--json", &"ls"])).unwrap();
+        lines.contains("merkle_root\":\"").then_some(())
+    });
+    let port = server.url.rsplit(':').next().unwrap().parse().unwrap();
+    server.kill();
+    remark(&told, &["the store:", "it is looked at again"]);
+    let _server = Server::start_on(&behind, port);
+    remark(&told, &["the store is well again"]);
+}

@@ -5,7 +5,7 @@
 //! the first of the names that come along stands in for it, with the bytes and all that is known of the
 //! file, and the others lead to that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lucid_core::catalogue::{Entry, Kind};
 
@@ -15,21 +15,49 @@ use super::read_session::{SessionSource, find_entry};
 /// Some paths of a session, or all of it.
 pub struct Chosen {
     paths: Vec<Vec<u8>>,
+    /// What was named and comes along with another.
+    covered: Vec<Vec<u8>>,
     /// Names that stand in, by the first name.
     stand_ins: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Chosen {
-    /// These and everything below them; no paths means everything.
+    /// These and everything below them; no paths means everything. What is named twice, or below another
+    /// one, comes once.
     pub fn new(paths: &[Vec<u8>]) -> Self {
-        let everything = [Vec::new()];
-        let paths = if paths.is_empty() { &everything } else { paths };
-        Self { paths: paths.to_vec(), stand_ins: HashMap::new() }
+        if paths.is_empty() {
+            return Self::new(&[Vec::new()]);
+        }
+        let named: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
+        let comes_along = |path: &[u8]| {
+            let mut slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+            let above = |(at, _): (usize, _)| path.get(..at).is_some_and(|up| named.contains(up));
+            !path.is_empty() && (named.contains(&b""[..]) || slashes.any(above))
+        };
+        let mut told = HashSet::new();
+        let once = paths.iter().filter(|path| told.insert(path.as_slice())).cloned();
+        let (covered, paths) = once.partition(|path| comes_along(path));
+        Self { paths, covered, stand_ins: HashMap::new() }
     }
 
-    /// What was chosen; the empty path is everything.
+    /// What is visited, one after the other; the empty path is everything.
     pub fn paths(&self) -> &[Vec<u8>] {
         &self.paths
+    }
+
+    /// Of what was named and comes along with another, that which is not there.
+    pub fn absent(&self, source: &dyn SessionSource) -> Result<Vec<Vec<u8>>, OpError> {
+        let mut absent = Vec::new();
+        for path in &self.covered {
+            match find_entry(source, path) {
+                Ok(None) => absent.push(path.clone()),
+                Ok(Some(_)) => {}
+                // Whoever visits what is above it comes upon that.
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(absent)
     }
 
     fn holds(&self, path: &[u8]) -> bool {

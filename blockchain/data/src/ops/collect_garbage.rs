@@ -193,7 +193,11 @@ fn refuse_abnormal(what: &str, dead_bytes: u64, live_bytes: u64) -> Result<(), O
     }
     Err(OpError::Conflict(
         Clash::Unclear,
-        format!("{what} {dead_bytes} of {all} bytes, over half: confirm that this is meant"),
+        format!(
+            "{what} {} of {} MiB, over half: confirm that this is meant",
+            dead_bytes >> 20,
+            all >> 20
+        ),
     ))
 }
 

@@ -1,6 +1,6 @@
 //! Begins a session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::limits::{METADATA_ENTRIES_MAX, METADATA_ENTRY_BYTES_MAX, USER_ID_BYTES_MAX};
@@ -100,7 +100,10 @@ pub fn create_session(
             false => {
                 return Err(OpError::Conflict(
                     Clash::Exists,
-                    format!("session {id} exists with other parameters; choose another id"),
+                    format!(
+                        "session {id} exists, and {}: say the same, or choose another id",
+                        differences(&existing, &request).join(", and ")
+                    ),
                 ));
             }
         }
@@ -181,6 +184,44 @@ fn same(existing: &SessionRow, request: &NewSession) -> bool {
         && existing.secret.is_none() == request.public
         && existing.profile == request.profile
         && same_metadata(existing, &request.metadata)
+}
+
+/// What of a session is not as it is asked for, each in a few words; what [`same`] compares.
+fn differences(existing: &SessionRow, request: &NewSession) -> Vec<String> {
+    let mut differ = Vec::new();
+    let mut hold = |is_same: bool, sentence: String| {
+        if !is_same {
+            differ.push(sentence);
+        }
+    };
+    let user = format!("its user is {:?}, not {:?}", existing.user, request.user);
+    hold(existing.user == request.user, user);
+    let layout = |layout| if layout == Layout::Tree { "a folder" } else { "a recording" };
+    let kind = format!("it is {}, not {}", layout(existing.layout), layout(request.layout));
+    hold(existing.layout == request.layout, kind);
+    let way = |one_shot| if one_shot { "was archived in one go" } else { "is open for more" };
+    hold(
+        existing.one_shot == request.one_shot,
+        format!("it {}, and this one {}", way(existing.one_shot), way(request.one_shot)),
+    );
+    let is_public = existing.secret.is_none();
+    let salted = |is_public| if is_public { "public" } else { "not public" };
+    let root = format!("its root is {}, not {}", salted(is_public), salted(request.public));
+    hold(is_public == request.public, root);
+    hold(existing.profile == request.profile, "it is cut in another way".to_owned());
+    if !same_metadata(existing, &request.metadata) {
+        let keys: BTreeSet<&String> =
+            existing.metadata.keys().chain(request.metadata.keys()).collect();
+        let shown = |value: Option<&String>| value.map_or("nothing".into(), |v| format!("{v:?}"));
+        for key in keys {
+            let (has, wanted) = (existing.metadata.get(key), request.metadata.get(key));
+            // Sealing adds to it.
+            let is_same = has == wanted || (existing.sealed.is_some() && wanted.is_none());
+            let sentence = format!("its metadata {key} is {}, not {}", shown(has), shown(wanted));
+            hold(is_same, sentence);
+        }
+    }
+    differ
 }
 
 /// Sealing may have added to what a session began with.

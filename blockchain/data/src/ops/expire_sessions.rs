@@ -21,7 +21,8 @@ use crate::row::{self, SessionName, SessionRow};
 
 /// What the tombstone of a session says that was kept for as long as it was to be kept.
 pub const RETENTION: &str = "retention";
-/// An archive that has sealed nothing for so long was interrupted, and nobody came back.
+/// An archive that has sealed nothing for so long was interrupted, and nobody came back; one that still
+/// comes in is none.
 const INTERRUPTED_SECONDS: i64 = 24 * 3_600;
 /// The longest that sessions can be kept for; a hundred years are as good as for ever.
 pub const KEEP_DAYS_MAX: u32 = 36_500;
@@ -68,19 +69,23 @@ impl Over {
         (keep_days > 0).then(|| chain.plus_seconds(-DAY_SECONDS * i64::from(keep_days)))
     }
 
+    fn a_day_ago(&self) -> Timestamp {
+        self.now.plus_seconds(-INTERRUPTED_SECONDS)
+    }
+
     /// One that lost facts to damage, or that is in a block, may have been sealed, and its seal cannot be
     /// read.
-    fn is_interrupted(&self, session: &SessionRow) -> bool {
+    fn is_interrupted(&self, locks: &SessionLocks, session: &SessionRow) -> bool {
         let began = session.started_at;
         let is_over = match self.interrupted {
             Interrupted::None => false,
-            Interrupted::Old => began < self.now.plus_seconds(-INTERRUPTED_SECONDS),
+            Interrupted::Old => began < self.a_day_ago(),
             Interrupted::OldAndFuture => {
-                began < self.now.plus_seconds(-INTERRUPTED_SECONDS)
-                    || began > self.now.plus_seconds(INTERRUPTED_SECONDS)
+                began < self.a_day_ago() || began > self.now.plus_seconds(INTERRUPTED_SECONDS)
             }
         };
         is_over
+            && !locks.has_news(&session.id, self.a_day_ago())
             && session.one_shot
             && session.sealed.is_none()
             && !session.has_gap
@@ -142,6 +147,9 @@ pub fn expire_sessions(
     over: &Over,
     dry_run: bool,
 ) -> Result<Expired, OpError> {
+    if over.interrupted != Interrupted::None {
+        locks.forget_news(over.a_day_ago());
+    }
     let mut expired = Expired::default();
     each_session(vault, &mut |session| {
         let name = SessionName::of(vault.sealer(), &session.id);
@@ -153,7 +161,7 @@ pub fn expire_sessions(
                 || tolerant(remove_session(vault, locks, key, over.now, &session.id, RETENTION))?;
             expired.retention += u64::from(gone);
             expired.bytes += if gone { session.offset() } else { 0 };
-        } else if over.is_interrupted(session) {
+        } else if over.is_interrupted(locks, session) {
             let gone = dry_run || forget(vault, locks, &session.id, over)?;
             expired.interrupted += u64::from(gone);
             expired.bytes += if gone { session.offset() } else { 0 };
@@ -200,7 +208,7 @@ fn forget(
     };
     let is_held = row::hold(vault.index(), vault.sealer(), &name)?.is_some();
     // It may have been begun anew, sealed or held since it was looked at.
-    if is_held || !over.is_interrupted(&session) {
+    if is_held || !over.is_interrupted(locks, &session) {
         return Ok(false);
     }
     let fact = Fact::Removed(Removed { session: id.clone(), tombstone: None });

@@ -155,8 +155,10 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
         }
         Wanted::Bytes(range) => {
             return Err(OpError::Invalid(format!(
-                "session {id} has {} bytes of content, so no bytes {} to {}",
-                manifest.content_bytes, range.start, range.end
+                "session {id} has {} bytes of content, counted from 0, so no bytes {} to {}",
+                manifest.content_bytes,
+                range.start,
+                range.end.saturating_sub(1)
             )));
         }
         Wanted::Path(path) => {

@@ -33,6 +33,8 @@ const GAPS_LISTED: usize = 1_000;
 pub struct SealRequest {
     /// How many chunks the caller believes it has.
     pub expected_chunk_count: Option<u64>,
+    /// When the caller believes it began: somebody else may have begun it anew since.
+    pub begun_at: Option<Timestamp>,
     /// Where its appendix is.
     pub appendix: Option<Appendix>,
     /// What is to be kept with it besides what its beginning said.
@@ -45,6 +47,7 @@ impl Default for SealRequest {
     fn default() -> Self {
         Self {
             expected_chunk_count: None,
+            begun_at: None,
             appendix: None,
             metadata: BTreeMap::new(),
             // All that the end of an input tells.
@@ -67,6 +70,14 @@ pub fn seal_session(
     let name = SessionName::of(vault.sealer(), id);
     let load = || get_session(vault, id);
     let session = load()?;
+    if request.begun_at.is_some_and(|begun| begun != session.started_at) {
+        return Err(OpError::Conflict(
+            Clash::Exists,
+            format!(
+                "somebody else has begun session {id} anew meanwhile, and what is in it is theirs"
+            ),
+        ));
+    }
     if session.sealed.is_some() {
         check_sealed_count(vault, &session, request)?;
         return Ok(session);

@@ -75,6 +75,11 @@ pub fn write_readable<W: Write>(
         is_empty: true,
     };
     let (mut chosen, mut left_out) = (Chosen::new(paths), LeftOut::new());
+    let no_file = |path: Vec<u8>| {
+        let name = String::from_utf8_lossy(&path).into_owned();
+        (path, OpError::NoFile { session: source.shape().id.clone(), path: name })
+    };
+    left_out.extend(chosen.absent(source)?.into_iter().map(no_file));
     for below in chosen.paths().to_vec() {
         let (mut found, mut ended) = (false, Ok(()));
         let visited = visit_entries(source, &below, None, |entry| {
@@ -96,11 +101,7 @@ pub fn write_readable<W: Write>(
         });
         ended?;
         match visited {
-            Ok(()) if !found && !below.is_empty() => {
-                let path = String::from_utf8_lossy(&below).into_owned();
-                let error = OpError::NoFile { session: source.shape().id.clone(), path };
-                left_out.push((below, error));
-            }
+            Ok(()) if !found && !below.is_empty() => left_out.push(no_file(below)),
             Ok(()) => {}
             Err(error) if error.is_damage() => left_out.push((below, error)),
             Err(error) => return Err(error),

@@ -62,8 +62,7 @@ pub async fn create_session(
 
 fn new_session(wanted: CreateSession, app: &App) -> Reply<NewSession> {
     Ok(NewSession {
-        // Whoever speaks HTTP may come back for it.
-        one_shot: false,
+        one_shot: wanted.one_shot,
         own_copies: !app.chunks.deduplicate,
         id: wanted.session_id.as_deref().map(session_id).transpose()?,
         user: wanted.user_id.unwrap_or_default(),
@@ -231,7 +230,10 @@ pub async fn add_references(
     let added = app
         .run(move |app| {
             let (vault, locks) = (&app.opened.vault, &app.opened.locks);
-            add_foreign_references(vault, locks, app.keeping, &id, wanted.start_index, chunks)
+            let (keeping, start) = (app.keeping, wanted.start_index);
+            let added = add_foreign_references(vault, locks, keeping, &id, start, chunks)?;
+            locks.note_news(&id, app.clock.now());
+            Ok(added)
         })
         .await?;
     Ok(Answer(ReferencesAdded { next_index: added.next_index, offset: added.offset }))
@@ -252,6 +254,7 @@ pub async fn seal_session(
     metadata.extend(how.owner_address.map(|address| ("owner_address".to_owned(), address)));
     let request = SealRequest {
         expected_chunk_count: how.expected_chunk_count,
+        begun_at: how.started_at.as_deref().map(|text| time("started_at", text)).transpose()?,
         appendix: how.appendix.map(appendix),
         metadata,
         end,

@@ -223,3 +223,17 @@ fn mistakes_end_it_with_a_sentence() {
     let version = program(folder.path()).arg("--version").output().unwrap();
     assert_eq!(text(&version), format!("lucid-data-chain {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn wrong_use_is_no_failure_of_the_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |argument: &str| program(folder.path()).arg(argument).output().unwrap().status.code();
+    assert_eq!(run("--check-confg"), Some(64));
+    assert_eq!(run("--help"), Some(0));
+    // What is misspelt in the settings is said, and stops nothing.
+    let mut checked = program(folder.path());
+    let checked = checked.arg("--check-config").env("DATA_CHAIN_KEEP_DAY", "30").output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(0));
+    assert!(said.contains("DATA_CHAIN_KEEP_DAYS may be meant"), "{said}");
+}

@@ -13,7 +13,7 @@ use lucid_api::address::{Address, STRUCK_OUT, without_credentials};
 use zeroize::Zeroizing;
 
 use super::secret::Secret;
-use super::{ConfigError, Effective, Environment, Mistake};
+use super::{ConfigError, Effective, Environment, FAMILIES, Mistake, unknown_variables};
 use crate::Service;
 
 /// The longest time a setting may give.
@@ -52,10 +52,14 @@ pub struct Settings<'a> {
     environment: &'a Environment,
     file: Values,
     known: BTreeSet<&'static str>,
+    asked: BTreeSet<String>,
     effective: Vec<Effective>,
     warnings: Vec<String>,
     mistakes: Vec<Mistake>,
 }
+
+/// The settings, what is odd, and every variable that was looked at.
+type Finished = (Vec<Effective>, Vec<String>, BTreeSet<String>);
 
 struct Found {
     values: Vec<String>,
@@ -69,8 +73,9 @@ impl<'a> Settings<'a> {
         file: Values,
         mistakes: Vec<Mistake>,
     ) -> Self {
-        let (known, effective, warnings) = Default::default();
-        Self { service, environment, file, known, effective, warnings, mistakes }
+        let (known, asked, effective) = Default::default();
+        let warnings = unknown_variables(environment, FAMILIES);
+        Self { service, environment, file, known, asked, effective, warnings, mistakes }
     }
 
     /// A key of this service's own: `port` and `DATA_CHAIN_PORT`.
@@ -181,6 +186,7 @@ impl<'a> Settings<'a> {
     pub fn secret(&mut self, key: &Key) -> Option<Secret> {
         for variable in &key.variables {
             let variable = format!("{variable}_FILE");
+            self.asked.insert(variable.clone());
             let path = self.environment.get(&variable).filter(|path| !path.is_empty());
             let Some(path) = path.cloned() else { continue };
             self.known.insert(key.file);
@@ -250,6 +256,7 @@ impl<'a> Settings<'a> {
     /// The first variable that is not empty, else the file.
     fn find(&mut self, key: &Key) -> Option<Found> {
         self.known.insert(key.file);
+        self.asked.extend(key.variables.iter().cloned());
         let set = |name: &&String| self.environment.get(*name).is_some_and(|text| !text.is_empty());
         if let Some(name) = key.variables.iter().find(set) {
             let values = self.environment.get(name).cloned().into_iter().collect();
@@ -259,7 +266,7 @@ impl<'a> Settings<'a> {
         Some(Found { values, source: "file".to_owned() })
     }
 
-    pub(super) fn finish(mut self) -> Result<(Vec<Effective>, Vec<String>), ConfigError> {
+    pub(super) fn finish(mut self) -> Result<Finished, ConfigError> {
         for (key, values) in &self.file {
             // A section whose settings are all commented out has no value itself.
             let is_section = || {
@@ -274,7 +281,7 @@ impl<'a> Settings<'a> {
             }
         }
         match self.mistakes.is_empty() {
-            true => Ok((self.effective, self.warnings)),
+            true => Ok((self.effective, self.warnings, self.asked)),
             false => Err(ConfigError { mistakes: self.mistakes }),
         }
     }

@@ -75,7 +75,7 @@ fn what_waited_goes_on_in_the_new_chain_and_the_old_one_stays_as_it_was() {
     assert_eq!((begun.old.height, begun.waiting, begun.key), (1, 2, key));
     assert_eq!(begun.refused, []);
     assert_eq!(contents(&begun.folder), before, "no committed block is touched");
-    assert_eq!(earlier(&root).unwrap(), [begun.folder.clone()]);
+    assert_eq!(earlier(&root).unwrap(), std::slice::from_ref(&begun.folder));
 
     let new = opened(&root);
     assert_eq!(new.chain.record(0).unwrap().unwrap().record.entry.hash, begun.genesis);

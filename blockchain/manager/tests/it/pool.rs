@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lucid_block_manager::app::App;
-use lucid_block_manager::clock::now;
 use lucid_block_manager::config::{Config, SERVICE};
 use lucid_block_manager::routes::routes;
 use lucid_block_manager::state::{Kind, Parts, over};
@@ -12,6 +11,7 @@ use lucid_core::sign::SigningKey;
 use lucid_http::budget::{BODIES_BYTES, FREE_BYTES};
 use lucid_http::porch::Porch;
 use lucid_http::serve::{Listening, Shutdown};
+use lucid_store::clock::Clock;
 use lucid_store::crypt::Sealer;
 use lucid_store::disk::faulty::{Call, FaultyDisk};
 use lucid_store::disk::simulated::SimulatedDisk;
@@ -192,7 +192,7 @@ impl OverDisk {
         };
         let shutdown = Shutdown::new();
         let app = App::new(&shutdown, Duration::from_secs(3_600), 0);
-        app.set_opened(over(parts, now()).unwrap());
+        app.set_opened(over(parts, Clock::system().now()).unwrap());
         let config = Config::load(&Default::default(), None).unwrap().config;
         let probed = app.clone();
         let porch = Porch::new(SERVICE, &config.common, move || probed.report());

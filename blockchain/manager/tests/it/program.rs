@@ -194,3 +194,11 @@ fn the_program_answers_about_itself() {
         command(folder.path()).env("BLOCK_MANAGER_PORT", "9").arg("healthcheck").output().unwrap();
     assert_eq!(check.status.code(), Some(1));
 }
+
+#[test]
+fn wrong_use_is_no_failure_of_the_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |argument: &str| command(folder.path()).arg(argument).output().unwrap().status.code();
+    assert_eq!(run("--check-confg"), Some(64));
+    assert_eq!(run("--help"), Some(0));
+}

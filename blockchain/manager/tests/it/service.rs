@@ -497,14 +497,14 @@ async fn every_time_that_is_said_has_its_zone_though_the_block_has_none() {
         r#"{{"id":"x","type":"session_anchor","session_id":"s","merkle_root":"{root}","timestamp":"2026-01-01T00:00:00Z"}}"#
     );
     let transactions = vec![Transaction::parse(text.as_bytes()).unwrap()];
-    let mut block = Block::build(None, transactions, now(), &another());
+    let mut block = Block::build(None, transactions, Clock::system().now(), &another());
     (block.producer, block.signature) = (None, None);
     block.timestamp = block.timestamp.trim_end_matches('Z').to_owned();
     block.hash = block.computed_hash();
     let (spelled, zoned) = (block.timestamp.clone(), format!("{}Z", block.timestamp));
     let (status, taken) = server.raw("POST", "/api/v1/blocks", Some(&block.to_json_text())).await;
     assert_eq!(status, 201, "{taken}");
-    let after = now();
+    let after = Clock::system().now();
 
     let (_, stored) = server.get("/api/v1/blocks/0").await;
     assert_eq!(stored["timestamp"], json!(spelled), "a block is what it is");
@@ -523,10 +523,11 @@ async fn every_time_that_is_said_has_its_zone_though_the_block_has_none() {
     let updated = info["last_updated"].as_str().unwrap();
     assert!(updated.ends_with('Z'), "{updated}");
     let updated = lucid_core::time::Timestamp::parse(updated).unwrap();
-    assert!(after <= updated && updated <= now(), "{updated}");
+    assert!(after <= updated && updated <= Clock::system().now(), "{updated}");
 
     // What a verdict says of a time is what the block spells, and how far before the clock that is.
-    block.timestamp = now().plus_seconds(-3_600).to_string().trim_end_matches('Z').to_owned();
+    block.timestamp =
+        Clock::system().now().plus_seconds(-3_600).to_string().trim_end_matches('Z').to_owned();
     block.hash = block.computed_hash();
     let path = "/api/v1/blocks/validate?mode=historical";
     let (_, verdict) = server.raw("POST", path, Some(&block.to_json_text())).await;

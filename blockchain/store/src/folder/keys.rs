@@ -264,7 +264,13 @@ fn root_of(
             if let Some(next) = peek(disk, NEXT_KEY)?.filter(|next| key_id(next) == wanted) {
                 return Ok((next, Kept::Folder));
             }
-            (read_key(disk, ROOT_KEY, "root", damage)?, Kept::Folder)
+            let elsewhere = |why| format!("{why}, or name the file that has it with --key-file");
+            let key = read_key(disk, ROOT_KEY, "root", damage).map_err(|error| match error {
+                StoreError::Folder(why) => StoreError::Folder(elsewhere(why)),
+                StoreError::Key(why) => StoreError::Key(elsewhere(why)),
+                error => error,
+            })?;
+            (key, Kept::Folder)
         }
     };
     if key_id(&key) == wanted {

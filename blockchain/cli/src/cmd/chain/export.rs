@@ -106,8 +106,8 @@ impl Export {
         drop(progress);
         source.close()?;
         let said = |done: &Exported| {
-            let (blocks, bytes) = (text::count(done.blocks), text::size(done.bytes));
-            format!("wrote {blocks} blocks, {bytes}")
+            let (blocks, bytes) = (text::many(done.blocks, "block"), text::size(done.bytes));
+            format!("wrote {blocks}, {bytes}")
         };
         match is_stream(&self.file) {
             true => output.remark(&said(&done)),

@@ -107,9 +107,9 @@ impl Import {
         };
         output.result(&imported, |imported| {
             let mut lines = vec![format!(
-                "{} blocks with {} transactions stored, {} were there already, {} refused, in {}",
-                text::count(imported.stored),
-                text::count(imported.transactions),
+                "stored {} with {}; there already: {}, refused: {}; in {}",
+                text::many(imported.stored, "block"),
+                text::many(imported.transactions, "transaction"),
                 text::count(imported.known),
                 text::count(imported.refused),
                 text::duration(elapsed),

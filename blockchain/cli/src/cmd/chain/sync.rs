@@ -54,7 +54,8 @@ impl Sync {
             None => self.bring_to_folder(at, output)?,
         };
         output.result(&report, |report| {
-            let mut lines = vec![format!("{} blocks committed", text::count(report.synced_blocks))];
+            let mut lines =
+                vec![format!("{} committed", text::many(report.synced_blocks, "block"))];
             lines.push(match report.local_height {
                 Some(height) => format!("the newest block is {}", text::count(height)),
                 None => "no block is final yet".to_owned(),
@@ -109,6 +110,7 @@ impl Sync {
                 Some("the peer has fewer blocks, and the same ones".to_owned())
             }
             (_, 0) => None,
+            (_, 1) => Some("1 more block is not final yet".to_owned()),
             (_, count) => {
                 Some(format!("{} more blocks are not final yet", text::count(count as u64)))
             }

@@ -168,10 +168,10 @@ fn said(found: &ChainValidation, elapsed: Duration) -> Vec<String> {
     };
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let mut lines = vec![format!(
-        "judged {} blocks{range} with {} transactions and {} signatures in {} ({}/s)",
-        text::count(found.blocks_checked),
-        text::count(found.transactions_checked),
-        text::count(found.transaction_signatures + found.signed_blocks),
+        "judged {}{range} with {} and {} in {} ({}/s)",
+        text::many(found.blocks_checked, "block"),
+        text::many(found.transactions_checked, "transaction"),
+        text::many(found.transaction_signatures + found.signed_blocks, "signature"),
         text::duration(elapsed),
         text::count((found.transactions_checked as f64 / seconds) as u64),
     )];
@@ -187,7 +187,7 @@ fn said(found: &ChainValidation, elapsed: Duration) -> Vec<String> {
     lines.push(match (found.valid, found.invalid_count) {
         (true, _) => "valid".to_owned(),
         (false, 0) => "NOT valid".to_owned(),
-        (false, count) => format!("NOT valid: {} blocks were refused", text::count(count)),
+        (false, count) => format!("NOT valid: {} refused", text::many(count, "block")),
     });
     lines
 }

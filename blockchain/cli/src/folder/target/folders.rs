@@ -137,15 +137,18 @@ impl Folders {
             // This removes a file or a link, never what the link leads to.
             Errno::NOTDIR | Errno::LOOP if self.overwrite && !self.made.contains(path) => {
                 self.desk.replace_with_folder(above, name, mode).map_err(fail)?;
+                self.made.note(path);
                 return open().map_err(fail);
             }
             errno => return Err(fail(errno)),
         }
         match mkdirat(above, name, mode) {
+            Ok(()) => self.made.note(path),
             // Another thread was faster.
-            Ok(()) | Err(Errno::EXIST) => open().map_err(fail),
-            Err(errno) => Err(fail(errno)),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(fail(errno)),
         }
+        open().map_err(fail)
     }
 }
 

@@ -5,12 +5,15 @@
 //! could lead elsewhere; a program runs as its owner only if that owner is the archived one; nobody
 //! gets more than an ACL gave when the ACL itself cannot be kept.
 
-use std::{fs::File, os::fd::AsFd};
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
 
 use rustix::{
     fs::{
-        AtFlags, Gid, IFlags, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown,
-        fstat, futimens, ioctl_getflags, ioctl_setflags, utimensat,
+        AtFlags, Gid, IFlags, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chmod, chownat, fchmod,
+        fchown, fstat, futimens, ioctl_getflags, ioctl_setflags, utimensat,
     },
     io::Errno,
     process::geteuid,
@@ -87,6 +90,18 @@ impl Keeper {
     /// Asks who we are. Owners are found by name, or with `numeric` by number alone.
     pub(super) fn new(numeric: bool) -> Self {
         Self { root: geteuid().is_root(), numbers: Numbers::new(numeric) }
+    }
+
+    /// Lets its owner into a folder that was there and whose mode is set again at the end. Where that
+    /// cannot be done, whoever makes something in it is told.
+    pub(super) fn let_in(&self, folder: &OwnedFd) {
+        let Ok(now) = fstat(folder) else { return };
+        let wanted = now.st_mode & 0o7777 | 0o700;
+        if !self.root && now.st_uid == geteuid().as_raw() && now.st_mode & 0o700 != 0o700 {
+            // The handle only stands for a place, so it is reached by its number.
+            let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+            let _ = chmod(path, Mode::from_raw_mode(wanted));
+        }
     }
 
     /// Sets everything but flags on an open file or folder.

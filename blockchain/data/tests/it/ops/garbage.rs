@@ -563,6 +563,26 @@ fn without_a_chain_nothing_is_old() {
     assert_eq!(left(&store).len(), 1);
 }
 
+#[test]
+fn an_archive_that_still_comes_in_after_a_day_is_not_forgotten() {
+    let store = Store::new();
+    let slow = NewSession {
+        id: Some("slow".parse().unwrap()),
+        one_shot: true,
+        ..new_session(ChunkProfile::default())
+    };
+    let id: SessionId = "slow".parse().unwrap();
+    create_session(&store.vault, &store.locks, slow).unwrap();
+    let interrupted = || {
+        let done = collect_at(&store, NOW.plus_seconds(3 * DAY), None, GarbageRequest::default());
+        done.unwrap().expired.interrupted
+    };
+    store.locks.note_news(&id, NOW.plus_seconds(3 * DAY - 3_600));
+    assert_eq!(interrupted(), 0);
+    store.locks.note_news(&id, NOW.plus_seconds(DAY));
+    assert_eq!(interrupted(), 1);
+}
+
 /// Where something expires, the log is read three times: before it does, and twice for what is in use.
 #[test]
 fn a_collection_that_is_told_to_stop_while_it_reads_the_log_does_nothing_more() {

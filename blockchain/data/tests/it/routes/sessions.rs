@@ -257,6 +257,36 @@ fn a_sealed_session_stays_what_it_is() {
     assert_eq!(service.begin("s").status, SessionStatus::Sealed, "it is still found");
 }
 
+/// A client that was killed comes back with other content, and what it left behind is in nobody's way.
+#[test]
+fn what_is_filled_in_one_go_is_begun_anew_until_it_is_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let begin = |started_at: &str| {
+        let started_at = Some(started_at.to_owned());
+        let wanted = CreateSession { one_shot: true, started_at, ..named("s") };
+        service.client.create_session(&wanted)
+    };
+    let seal = |started_at: &str| {
+        let started_at = Some(started_at.to_owned());
+        service.client.seal("s", &SealSession { started_at, ..Default::default() })
+    };
+    let (first, second) = ("2026-01-01T00:00:00.000001Z", "2026-01-01T00:00:00.000002Z");
+    begin(first).unwrap();
+    service.add("s", 0, &[&noise(1, 1_000), &noise(2, 1_000)]);
+    assert_eq!(begin(second).unwrap().chunk_count, 0);
+    let other = noise(3, 1_500);
+    service.add("s", 0, &[&other]);
+    // Whoever was there first seals nothing of what the other one brought.
+    assert_eq!(seal(first).unwrap_err().code(), Some(ErrorCode::Exists));
+    let sealed = seal(second).unwrap();
+    assert_eq!(sealed.total_size, 1_500);
+    assert_eq!(seal(second).unwrap(), sealed);
+    assert_eq!(seal(first).unwrap_err().code(), Some(ErrorCode::Exists));
+    assert_eq!(begin(first).unwrap().status, SessionStatus::Sealed, "it stays what it is");
+    assert_eq!(bytes(service.client.data("s", None)), other);
+}
+
 #[test]
 fn an_unsealed_session_has_no_manifest() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,81 @@
+//! What becomes of a command that is told to end, by Ctrl-C or a signal: it says what is safe and how to go
+//! on, removes the copy of an index that it may have made, and ends.
+//!
+//! `cmd` promises, for each verb, what is true at any moment, since what is stored is made for being killed.
+//! `record` and `up` listen for themselves. Invariant: nothing here waits for a lock that whoever is
+//! interrupted may hold.
+
+use std::io::IsTerminal as _;
+use std::os::fd::AsFd as _;
+use std::sync::{Once, OnceLock};
+
+use anyhow::Context as _;
+use lucid_store::index::temporary::remove_all;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::output::Manner;
+
+/// What is said.
+static PROMISE: OnceLock<(Manner, &'static str)> = OnceLock::new();
+
+/// Says this when the command is told to end.
+pub fn promise(manner: Manner, what_is_safe: &'static str) {
+    if PROMISE.set((manner, what_is_safe)).is_ok() {
+        listen_once();
+    }
+}
+
+/// Has a copy of an index removed when the command is told to end. Without this the signal still ends
+/// it, and leaves the copy behind.
+pub fn listen_once() {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        if let Err(error) = listen() {
+            tracing::warn!(%error, "a signal will end this without a word");
+        }
+    });
+}
+
+fn listen() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate, mut hangup) = {
+        let _here = runtime.enter();
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        )
+    };
+    let wait = move || {
+        let signal = runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => SignalKind::interrupt(),
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = hangup.recv() => SignalKind::hangup(),
+            }
+        });
+        if let Some((manner, what_is_safe)) = PROMISE.get() {
+            say(*manner, what_is_safe);
+        }
+        remove_all();
+        std::process::exit(128 + signal.as_raw_value());
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait).context("no thread")?;
+    Ok(())
+}
+
+/// Writes to standard error past every lock: whoever asks a question holds them.
+fn say(manner: Manner, what_is_safe: &str) {
+    let err = std::io::stderr();
+    let text = match manner.json {
+        true => {
+            let value = serde_json::json!({ "error": "interrupted", "remedy": what_is_safe });
+            format!("{value}\n")
+        }
+        // What was being drawn ends here.
+        false if err.is_terminal() => format!("\ninterrupted: {what_is_safe}\n"),
+        false => format!("interrupted: {what_is_safe}\n"),
+    };
+    // If nobody listens, there is nobody to tell.
+    let _ = rustix::io::write(err.as_fd(), text.as_bytes());
+}

@@ -1,0 +1,300 @@
+//! What a person meets: errors that name their remedy, for people and programs; options and variables that
+//! are misspelt; Ctrl-C; a terminal; and folders in which nobody asked for anything.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
+use clap::CommandFactory as _;
+use lucid_http::serve::Shutdown;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::home::{Home, Ran, noise, wait};
+use super::server::Server;
+
+type Arguments<'a> = &'a [&'a dyn AsRef<OsStr>];
+
+/// The last line of standard error, which is the error as programs read it.
+fn problem(ran: &Ran) -> Value {
+    let line = ran.err.lines().last().unwrap_or_default();
+    serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {}", ran.err))
+}
+
+#[test]
+fn every_error_is_json_with_a_remedy_where_json_is_asked_for() {
+    let home = Home::new();
+    home.archive("s", &home.file("tree/a", noise(1, 1_000)));
+    home.restore("s", "out");
+    let away = "http://127.0.0.1:1";
+    let cases: &[(i32, Arguments<'_>, &str)] = &[
+        // Wrong use, found by whoever reads the arguments.
+        (64, &[&"--json"], "lucid"),
+        (64, &[&"--json", &"archvie", &"x"], "archive"),
+        (64, &[&"--json", &"archive", &"x", &"--usr", &"ann"], "--user"),
+        (64, &[&"archive", &"--json"], "archive"),
+        (64, &[&"--json", &"verify"], "--all"),
+        (64, &[&"--json", &"restore", &"s"], "--tar"),
+        (64, &[&"--json", &"--server", &away, &"up"], "leave it out"),
+        // And what the verbs come upon.
+        (1, &[&"--json", &"show", &"none"], "lucid ls"),
+        (1, &[&"--json", &"rm", &"s"], "--yes"),
+        (1, &[&"--json", &"append", &"tree/a", &"--session", &"s"], "choose another id"),
+        (69, &[&"--json", &"--server", &away, &"ls"], "lucid up"),
+        (64, &[&"--json", &"--server", &"localhost:8087", &"ls"], "http://"),
+        (74, &[&"--json", &"archive", &"gone"], "there"),
+    ];
+    for (code, arguments, remedy) in cases {
+        let ran = home.run(arguments);
+        let shown: Vec<_> = arguments.iter().map(|argument| argument.as_ref()).collect();
+        assert_eq!(ran.code, *code, "{shown:?}: {}", ran.err);
+        let problem = problem(&ran);
+        assert!(problem["error"].as_str().is_some_and(|error| !error.is_empty()), "{problem}");
+        let told = problem["remedy"].as_str().unwrap_or_default();
+        assert!(told.contains(remedy), "{shown:?}: {problem}");
+        // People are told the same, in the sentence or behind it.
+        let people: Vec<_> = arguments.iter().filter(|word| word.as_ref() != "--json").collect();
+        let people = home.run(&people.iter().map(|word| **word).collect::<Vec<_>>());
+        assert!(people.err.contains(remedy), "{shown:?}: {}", people.err);
+    }
+    let lost = Home::new().run(&[&"--json", &"ls"]);
+    let told = problem(&lost)["remedy"].as_str().unwrap_or_default().to_owned();
+    assert!(lost.code == 1 && told.contains("lucid archive"), "{}", lost.err);
+    // Of the second restore the files are named, each with what can be done.
+    let again = home.run(&[&"restore", &"s", &"-o", &home.at("out")]);
+    assert!(again.err.contains("--overwrite"), "{}", again.err);
+}
+
+#[test]
+fn a_root_key_that_is_gone_is_asked_for_by_the_option_that_names_it() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", noise(1, 1_000)));
+    for name in ["root.key", "root.key.copy"] {
+        fs::remove_file(home.data().join("data-chain/keys").join(name)).unwrap();
+    }
+    let ran = home.run(&[&"--json", &"ls"]);
+    let problem = problem(&ran);
+    assert!(problem["remedy"].as_str().unwrap().contains("--key-file"), "{problem}");
+}
+
+#[test]
+fn a_service_of_another_kind_is_told_by_its_answer() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let ran = home.run(&[&"--json", &"--server", &server.chain, &"ls"]);
+    let problem = problem(&ran);
+    assert!(problem["remedy"].as_str().unwrap().contains("port 8087"), "{problem}");
+}
+
+#[test]
+fn a_session_that_is_not_the_same_says_what_differs() {
+    let home = Home::new();
+    let file = home.file("a", "content");
+    let append = |more: &[&'static str]| {
+        let mut all: Vec<&dyn AsRef<OsStr>> =
+            vec![&"append", &file, &"--session", &"s", &"--keep-open"];
+        all.extend(more.iter().map(|word| word as &dyn AsRef<OsStr>));
+        home.run(&all)
+    };
+    assert_eq!(append(&["--user", "ann", "--meta", "host=a"]).code, 0);
+    let other = append(&["--user", "bob", "--meta", "host=b"]).complaint();
+    for what in ["its user is \"ann\", not \"bob\"", "its metadata host is \"a\", not \"b\""] {
+        assert!(other.contains(what), "{other}");
+    }
+    let kind = home.refused(1, &[&"archive", &file, &"--session", &"s"]);
+    assert!(kind.contains("it is a recording, not a folder"), "{kind}");
+}
+
+#[test]
+fn variables_that_nothing_heeds_are_named_with_the_one_that_may_be_meant() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", noise(1, 1_000)));
+    let ran: Ran = home.command(&[&"ls"]).env("LUCID_DATA_CHAN_URL", "x").output().unwrap().into();
+    assert_eq!(ran.code, 0);
+    assert!(ran.err.contains("LUCID_DATA_CHAIN_URL may be meant"), "{}", ran.err);
+    // The service says it in its log.
+    let mut command = home.command(&[&"up"]);
+    command.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
+    let mut child = command.env("DATA_CHAIN_KEEP_DAY", "30").spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut warned = 0;
+    for line in lines.map_while(Result::ok) {
+        warned += usize::from(line.contains("DATA_CHAIN_KEEP_DAYS may be meant"));
+        if line.contains("Lucid Data Chain Service started successfully") {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(warned, 1, "once, though two services start");
+}
+
+/// The list that tells a misspelt variable from one that somebody heeds is whole, and no longer than that.
+#[test]
+fn every_variable_that_is_heeded_is_known() {
+    let nothing = Default::default();
+    let data = lucid_data_chain::config::load(&nothing, None).unwrap().asked;
+    let chain = lucid_block_manager::config::Config::load(&nothing, None).unwrap().asked;
+    let mut heeded: BTreeSet<String> = data.into_iter().chain(chain).collect();
+    heeded.insert(lucid_http::config::CONFIG_FILE.to_owned());
+    let mut waiting = vec![lucid::cmd::Arguments::command()];
+    while let Some(command) = waiting.pop() {
+        let variables = command.get_arguments().filter_map(|argument| argument.get_env());
+        heeded.extend(variables.map(|name| name.to_str().unwrap().to_owned()));
+        waiting.extend(command.get_subcommands().cloned());
+    }
+    let is_ours =
+        |name: &String| lucid_http::config::FAMILIES.iter().any(|family| name.starts_with(family));
+    heeded.retain(is_ours);
+    let known: BTreeSet<String> =
+        lucid_http::config::VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(heeded, known);
+}
+
+#[test]
+fn a_mirror_is_made_only_where_it_was_asked_for() {
+    let home = Home::new();
+    home.archive("s", &home.file("tree/a", noise(1, 1_000)));
+    home.file("work/notes", "mine");
+    let work = home.refused(1, &[&"mirror", &home.at("work")]);
+    assert!(work.contains("holds other things"), "{work}");
+    assert_eq!(fs::read_dir(home.at("work")).unwrap().count(), 1, "nothing was made in it");
+    let here: Ran =
+        home.command(&[&"mirror", &"."]).current_dir(home.at("work")).output().unwrap().into();
+    assert_eq!(here.code, 1, "{}", here.err);
+    let itself = home.refused(1, &[&"mirror", &home.data()]);
+    assert!(itself.contains("the first store itself"), "{itself}");
+    fs::create_dir(home.at("empty")).unwrap();
+    home.done(&[&"mirror", &home.at("empty")]);
+    home.done(&[&"mirror", &home.at("empty")]);
+}
+
+#[test]
+fn a_data_folder_is_not_archived_into_itself() {
+    let home = Home::new();
+    home.archive("s", &home.file("tree/a", noise(1, 1_000)));
+    let why = home.refused(1, &[&"archive", &home.data()]);
+    assert!(why.contains("lucid mirror"), "{why}");
+    assert_eq!(home.sessions().len(), 1);
+    // Beside other things it is left out, and that is said.
+    let above = home.run(&[&"archive", &home.at("")]);
+    assert_eq!(above.code, 0, "{}", above.err);
+    assert!(above.err.contains("\"store\" was left out"), "{}", above.err);
+}
+
+/// A data-chain of its own, without anybody to anchor in.
+#[test]
+fn an_archive_to_a_server_without_a_block_manager_says_so_at_once() {
+    let home = Home::new();
+    let folder = home.at("served").to_str().unwrap().to_owned();
+    let settings = [("DATA_CHAIN_PORT", "0"), ("LUCID_DATA_DIR", &folder)];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let config = lucid_data_chain::config::load(&settings, None).unwrap().config;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let shutdown = Shutdown::new();
+    let service = runtime
+        .block_on(lucid_data_chain::service::serve(config, None, &shutdown))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let url = format!("http://{}", service.address());
+    let started = std::time::Instant::now();
+    let ran = home.run(&[&"--server", &url, &"archive", &home.file("a", "content")]);
+    assert!(started.elapsed().as_secs() < 20, "it waited for what never comes");
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.text().contains("set BLOCK_MANAGER_URL"), "{}", ran.text());
+    shutdown.ask();
+    runtime.block_on(service.ended()).map(drop).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn an_interrupted_command_says_what_is_safe_and_how_to_go_on() {
+    for (json, wanted) in [(false, "interrupted: what was acknowledged is kept"), (true, "{")] {
+        let home = Home::new();
+        let mut command = home.command(&[&"append", &"--session", &"s"]);
+        if json {
+            command.arg("--json");
+        }
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        // It listens before it opens anything.
+        wait(|| home.data().join("data-chain/STORE").exists().then_some(()));
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        drop(input);
+        assert_eq!(ran.code, 130, "{}", ran.err);
+        assert!(ran.err.contains(wanted) && ran.err.contains("--from-start"), "{}", ran.err);
+        if json {
+            assert_eq!(problem(&ran)["error"], "interrupted");
+        }
+    }
+}
+
+#[test]
+fn one_is_not_many_and_quiet_is_the_name_alone() {
+    let home = Home::new();
+    let file = home.file("a", "content");
+    let kept = home.done(&[&"archive", &file, &"--session", &"s"]).text();
+    assert!(kept.contains("in 1 file, "), "{kept}");
+    let verified = home.done(&[&"verify", &"s"]).text();
+    assert!(verified.contains("verified 1 session, "), "{verified}");
+    let quiet = home.done(&[&"--quiet", &"archive", &file, &"--session", &"t"]).text();
+    assert_eq!(quiet, "t\n");
+}
+
+#[test]
+fn help_shows_own_options_first_and_none_that_do_nothing() {
+    let home = Home::new();
+    let help = |verb: &str| home.done(&[&verb, &"--help"]).text();
+    let archive = help("archive");
+    let places =
+        ["\nOptions:", "--strict", "\nWhere sessions are kept:", "--data", "\nHow it is said:"];
+    let at: Vec<usize> = places.iter().map(|place| archive.find(place).unwrap()).collect();
+    assert!(at.is_sorted(), "{archive}");
+    let up = help("up");
+    for named in ["8087", "8086", "DATA_CHAIN_PORT", "BLOCK_MANAGER_PORT"] {
+        assert!(up.contains(named), "{up}");
+    }
+    assert!(
+        up.contains("--data") && !up.contains("--server") && !up.contains("--read-only"),
+        "{up}"
+    );
+    let check = help("check-proof");
+    for idle in ["--data", "--server", "--key-file", "--blocks", "--read-only"] {
+        assert!(!check.contains(idle), "{check}");
+    }
+    // What is hidden is still taken, and what contradicts still refused.
+    home.archive("s", &home.file("a", "content"));
+    home.done(&[&"prove", &"s", &"-o", &home.at("bundle")]);
+    let checked = home.run(&[&"check-proof", &home.at("bundle"), &"--data", &"elsewhere"]);
+    assert_eq!(checked.code, 2, "{}", checked.err);
+}
+
+/// `script` lends a terminal, and hands it what is typed.
+#[test]
+fn up_on_a_terminal_names_two_addresses_and_the_folder() {
+    let home = Home::new();
+    let lucid = env!("CARGO_BIN_EXE_lucid");
+    let up = format!("exec '{lucid}' --data '{}' up", home.data().display());
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qfec", &up, "/dev/null"]).env_clear().env("SHELL", "/bin/sh");
+    terminal
+        .env("DATA_CHAIN_PORT", "0")
+        .env("BLOCK_MANAGER_PORT", "0")
+        .env("PATH", "/usr/bin:/bin");
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = terminal.spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut seen = Vec::new();
+    while !seen.last().is_some_and(|line: &String| line.contains("Ctrl-C")) {
+        seen.push(lines.next().unwrap().trim().to_owned());
+    }
+    keys.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(seen.len(), 4, "{seen:#?}");
+    assert!(seen[0].starts_with("data-chain     http://127.0.0.1:"), "{seen:#?}");
+    assert!(seen[1].starts_with("block-manager  http://127.0.0.1:"), "{seen:#?}");
+    let folder = home.data().canonicalize().unwrap();
+    assert_eq!(seen[2], format!("folder         {}", folder.display()));
+}

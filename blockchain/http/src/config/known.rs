@@ -1,0 +1,137 @@
+//! Every variable that a program of ours heeds, so that one that is misspelt is said and not passed over.
+//!
+//! A service knows what it asks for itself; beside that it may be given what others heed, since several are
+//! often started with the same environment. A test of the command line holds this list against what both
+//! services and every verb ask for.
+
+use super::Environment;
+
+/// What our variables begin with. Other programs have others, and so have some settings of ours.
+pub const FAMILIES: &[&str] = &["DATA_CHAIN_", "BLOCK_", "LUCID_"];
+
+/// The variables of these families.
+pub const VARIABLES: &[&str] = &[
+    "BLOCK_INTERVAL_SECONDS",
+    "BLOCK_MANAGER_CORS_ORIGINS",
+    "BLOCK_MANAGER_HOST",
+    "BLOCK_MANAGER_PORT",
+    "BLOCK_MANAGER_URL",
+    "BLOCK_STORAGE_PATH",
+    "BLOCK_TIMESTAMP_TOLERANCE_SECONDS",
+    "BLOCK_VALIDATION_ENABLED",
+    "DATA_CHAIN_AUTO_SPLIT",
+    "DATA_CHAIN_CHECKSUM_VERIFICATION",
+    "DATA_CHAIN_CHUNK_COMPRESSION_ALGORITHM",
+    "DATA_CHAIN_CHUNK_OVERLAP_BYTES",
+    "DATA_CHAIN_CHUNK_SIZE_BYTES",
+    "DATA_CHAIN_CHUNK_STORAGE_BACKEND",
+    "DATA_CHAIN_CHUNK_STORAGE_PATH",
+    "DATA_CHAIN_COMPRESSION_ALGORITHM",
+    "DATA_CHAIN_COMPRESSION_ENABLED",
+    "DATA_CHAIN_CORRUPTION_DETECTION",
+    "DATA_CHAIN_CORS_ORIGINS",
+    "DATA_CHAIN_CUTTING",
+    "DATA_CHAIN_DEDUPLICATION_ENABLED",
+    "DATA_CHAIN_DEDUPLICATION_HASH_ALGORITHM",
+    "DATA_CHAIN_DEDUPLICATION_METHOD",
+    "DATA_CHAIN_ENCRYPTION_ENABLED",
+    "DATA_CHAIN_GC_ENABLED",
+    "DATA_CHAIN_GC_INTERVAL_HOURS",
+    "DATA_CHAIN_HASH_ALGORITHM",
+    "DATA_CHAIN_HASH_VERIFICATION_ENABLED",
+    "DATA_CHAIN_HOST",
+    "DATA_CHAIN_KEEP_DAYS",
+    "DATA_CHAIN_MAX_CHUNK_SIZE_BYTES",
+    "DATA_CHAIN_MIN_CHUNK_SIZE_BYTES",
+    "DATA_CHAIN_OPTIMISE_LEVEL",
+    "DATA_CHAIN_PERIODIC_VERIFICATION_ENABLED",
+    "DATA_CHAIN_PORT",
+    "DATA_CHAIN_PRESERVE_BOUNDARIES",
+    "DATA_CHAIN_REFERENCE_COUNTING",
+    "DATA_CHAIN_SESSION_TIMEOUT_SECONDS",
+    "DATA_CHAIN_SIZE_VERIFICATION",
+    "DATA_CHAIN_SPLIT_THRESHOLD_BYTES",
+    "DATA_CHAIN_STORAGE_BACKEND",
+    "DATA_CHAIN_STORE_CONTENT",
+    "DATA_CHAIN_STORE_HASHES",
+    "DATA_CHAIN_STORE_METADATA",
+    "DATA_CHAIN_STORE_REFERENCES",
+    "DATA_CHAIN_VERIFICATION_INTERVAL_HOURS",
+    "DATA_CHAIN_VERIFICATION_ON_RETRIEVAL",
+    "DATA_CHAIN_VERIFICATION_ON_STORAGE",
+    "DATA_CHAIN_VERIFY_CHUNK_HASHES",
+    "DATA_CHAIN_VERIFY_MERKLE_ROOT",
+    "DATA_CHAIN_VERIFY_PROOF_PATHS",
+    "DATA_CHAIN_VERIFY_SAMPLE_PERCENTAGE",
+    "LUCID_ALLOWED_HOSTS",
+    "LUCID_AUTH",
+    "LUCID_BLOCK_MANAGER_URL",
+    "LUCID_CHAIN_GENESIS",
+    "LUCID_CHAIN_PRODUCER_KEY",
+    "LUCID_CONFIG_FILE",
+    "LUCID_DATA_CHAIN_URL",
+    "LUCID_DATA_DIR",
+    "LUCID_MASTER_KEY_FILE",
+    "LUCID_PASSPHRASE_FILE",
+];
+
+/// A name that differs in so many letters may have been meant.
+const MISSPELT_MAX: usize = 3;
+
+/// A sentence for each variable of these families that nothing heeds.
+pub fn unknown_variables(environment: &Environment, families: &[&str]) -> Vec<String> {
+    let is_ours = |name: &&String| families.iter().any(|family| name.starts_with(family));
+    let names = environment.keys().filter(is_ours);
+    names.filter(|name| !VARIABLES.contains(&name.as_str())).map(|name| sentence(name)).collect()
+}
+
+fn sentence(name: &str) -> String {
+    let near = VARIABLES.iter().map(|known| (distance(name, known), known)).min();
+    match near.filter(|(distance, _)| *distance <= MISSPELT_MAX) {
+        Some((_, known)) => format!("{name} is no setting and is not heeded: {known} may be meant"),
+        None => format!("{name} is no setting and is not heeded"),
+    }
+}
+
+/// In how many letters two names differ, are missing or are too many.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (position, letter) in one.bytes().enumerate() {
+        let mut next = vec![position + 1];
+        let mut left = position + 1;
+        for (above, wanted) in row.windows(2).zip(other.bytes()) {
+            let [before, up] = above else { continue };
+            left = (before + usize::from(letter != wanted)).min(up + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_nothing_heeds_is_named_with_the_one_that_may_be_meant() {
+        let names = [
+            "DATA_CHAIN_KEEP_DAY",
+            "DATA_CHAIN_KEEP_DAYS",
+            "BLOCK_STORAGE_PAHT",
+            "LUCID_SOMETHING_OF_MINE",
+            "LOG_LEVEL",
+            "PATH",
+        ];
+        let environment = names.map(|name| (name.to_owned(), String::new())).into();
+        assert_eq!(
+            unknown_variables(&environment, FAMILIES),
+            [
+                "BLOCK_STORAGE_PAHT is no setting and is not heeded: BLOCK_STORAGE_PATH may be meant",
+                "DATA_CHAIN_KEEP_DAY is no setting and is not heeded: DATA_CHAIN_KEEP_DAYS may be meant",
+                "LUCID_SOMETHING_OF_MINE is no setting and is not heeded",
+            ]
+        );
+        assert!(VARIABLES.is_sorted(), "it is easier to read in order");
+    }
+}
