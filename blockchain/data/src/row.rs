@@ -22,7 +22,7 @@ use lucid_store::crypt::{ChunkKey, Owner, Sealer};
 use lucid_store::index::Index;
 use std::collections::BTreeMap;
 
-use crate::fact::{read_owner, write_owner};
+use crate::fact::{read_flag, read_metadata, read_owner, write_owner};
 pub use chain::{chain_key, own_chain};
 pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
 pub use scrub::{scrub_key, scrubbed};
@@ -216,12 +216,8 @@ impl SessionRow {
         let secret =
             from.option("a secret", |from| from.array("a secret").map(SessionSecret::new))?;
         let profile = from.text("a profile")?.parse().map_err(|_| invalid("a profile"))?;
-        let started_at = Timestamp::from_micros(from.i64("a time")?);
-        let mut metadata = BTreeMap::new();
-        for _ in 0..from.u32("a metadata count")? {
-            let key = from.text("a metadata key")?.to_owned();
-            metadata.insert(key, from.text("a metadata value")?.to_owned());
-        }
+        let started_at = from.time("a time")?;
+        let metadata = read_metadata(&mut from)?;
         let row = Self {
             id,
             user,
@@ -230,24 +226,23 @@ impl SessionRow {
             profile,
             started_at,
             metadata,
-            one_shot: from.u8("a manner")? == 1,
+            one_shot: read_flag(&mut from, "a manner")?,
             owner: read_owner(&mut from)?,
             frontier: Frontier::decode(from.bytes("a frontier")?)?,
             cut_bytes: from.u64("cut bytes")?,
             tail_bytes: from.u64("tail bytes")?,
             tail_row_at: from.u64("a tail row's offset")?,
-            appended_at: from
-                .option("a time", |from| from.i64("a time").map(Timestamp::from_micros))?,
+            appended_at: from.option("a time", |from| from.time("a time"))?,
             marks: from.u64("marks")?,
             last_mark: from.option("a mark", |from| {
                 Ok(Mark { micros: from.i64("a mark")?, offset: from.u64("a mark")? })
             })?,
             pending: from.u64("waiting chunks")?,
-            has_gap: from.u8("a gap")? == 1,
-            tail_gap: from.u8("a tail's gap")? == 1,
+            has_gap: read_flag(&mut from, "a gap")?,
+            tail_gap: read_flag(&mut from, "a tail's gap")?,
             sealed: from.option("a seal", |from| {
                 Ok(SealedRow {
-                    ended_at: Timestamp::from_micros(from.i64("a time")?),
+                    ended_at: from.time("a time")?,
                     root: SessionRoot::new(from.array("a root")?),
                     manifest_hash: ManifestHash::new(from.array("a manifest hash")?),
                     content_bytes: from.u64("content bytes")?,
@@ -471,7 +466,9 @@ impl Counts {
                 uploads: from.u64("uploads")?,
             })
         };
-        read(&mut Reader::new(bytes))
+        let mut from = Reader::new(bytes);
+        read(&mut from)
+            .and_then(|counts| from.finish().map(|()| counts))
             .map_err(|fault| StoreError::Index(format!("the counts' row: {fault}")))
     }
 }

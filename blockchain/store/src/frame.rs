@@ -357,6 +357,9 @@ pub fn read_header(
     })
 }
 
+/// Room for so many bytes is made because a header says so; for more only where they are.
+const BELIEVED_BYTES: u32 = 16 << 20;
+
 /// Reads the payload that belongs to a header; `Err(why)` inside is damage.
 pub fn read_payload(
     file: &dyn DiskFile,
@@ -364,6 +367,14 @@ pub fn read_payload(
     offset: u64,
     header: &Header,
 ) -> Result<Result<Vec<u8>, &'static str>, StoreError> {
+    if header.stored_length > BELIEVED_BYTES {
+        match file.length() {
+            Ok(length) if offset.saturating_add(header.record_bytes()) <= length => {}
+            Ok(_) => return Ok(Err(UNSOUND)),
+            Err(error) if disk::is_media_error(&error) => return Ok(Err(UNREADABLE)),
+            Err(error) => return Err(StoreError::reading(path, offset)(error)),
+        }
+    }
     let mut payload = vec![0; header.stored_length as usize];
     match file.read_at(offset + HEADER_BYTES as u64, &mut payload) {
         Ok(count) => payload.truncate(count),

@@ -46,7 +46,7 @@ fn open_row<T>(
 }
 
 fn time(from: &mut Reader<'_>) -> Result<Timestamp, WireFault> {
-    Ok(Timestamp::from_micros(from.i64("a time")?))
+    from.time("a time")
 }
 
 /// A chunk that is kept although no session need refer to it.
@@ -431,7 +431,9 @@ impl Notes {
                 verified: (from.u64("a verification")?, from.u64("a verification")?),
             })
         };
-        read(&mut from).map_err(damaged("the notes"))
+        let notes = read(&mut from).map_err(damaged("the notes"))?;
+        from.finish().map_err(damaged("the notes"))?;
+        Ok(notes)
     }
 
     /// The key of a verification.
