@@ -125,6 +125,7 @@ fn vault(draw: &mut Draw<'_>) {
     let index = Arc::new(MemoryIndex::new());
     let mut kept = Acknowledged::default();
     let mut number = 0;
+    let mut is_closed = false;
     for _ in 0..=draw.below(3) {
         let vault = opened(&disk, &sealer, &index, false);
         let Ok(vault) = vault else { panic!("a sound store opens: {:?}", vault.err()) };
@@ -141,7 +142,8 @@ fn vault(draw: &mut Draw<'_>) {
                 vault.commit(Submission { seal_segment, seal_log, ..Submission::default() });
             assert!(sealed.is_ok(), "{sealed:?}");
         }
-        if draw.flag() {
+        is_closed = draw.flag();
+        if is_closed {
             drop(vault);
         } else {
             let killed = disk.after_kill(disk.calls());
@@ -164,7 +166,7 @@ fn vault(draw: &mut Draw<'_>) {
     let now: BTreeMap<String, Vec<u8>> = files(&disk).into_iter().collect();
     let found = audited(&disk, &sealer);
     let closed = "CLOSED";
-    let is_vouched = sound.contains_key(closed) && now.get(closed) == sound.get(closed);
+    let is_vouched = is_closed && now.get(closed) == sound.get(closed);
     let whole = |path: &str, from: usize, to: usize| {
         let bytes =
             |of: &BTreeMap<String, Vec<u8>>| of.get(path)?.get(from..to).map(<[u8]>::to_vec);

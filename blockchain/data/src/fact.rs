@@ -17,6 +17,7 @@ use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::crypt::Owner;
+use lucid_store::frame::NUMBER_MAX;
 
 use crate::row::SessionRow;
 
@@ -267,8 +268,8 @@ impl Fact {
         Ok(match kind {
             STARTED => Self::Started(read_started(session, from)?),
             REFERENCED => {
-                let start_index = from.u64("a start index")?;
-                let start_offset = from.u64("a start offset")?;
+                let start_index = read_number(from, "a start index")?;
+                let start_offset = read_number(from, "a start offset")?;
                 let count = from.u32("a chunk count")?;
                 let mut chunks = Vec::new();
                 for _ in 0..count {
@@ -279,7 +280,7 @@ impl Fact {
             }
             TAIL => Self::Tail(Tail {
                 session,
-                offset: from.u64("a tail's offset")?,
+                offset: read_number(from, "a tail's offset")?,
                 at: from.time("a tail's time")?,
                 bytes: from.bytes("a tail")?.to_vec(),
             }),
@@ -327,6 +328,12 @@ pub(crate) fn read_metadata(from: &mut Reader<'_>) -> Result<BTreeMap<String, St
         metadata.insert(key, from.text("a metadata value")?.to_owned());
     }
     Ok(metadata)
+}
+
+/// Reads a number that something is added to: one so high that this could overflow is no place and no count.
+pub(crate) fn read_number(from: &mut Reader<'_>, what: &'static str) -> Result<u64, WireFault> {
+    let number = from.u64(what)?;
+    if number < NUMBER_MAX { Ok(number) } else { Err(WireFault::Invalid { what }) }
 }
 
 /// Reads yes or no, each of which has one byte.
@@ -514,6 +521,9 @@ mod tests {
         assert_eq!(read(&["a", "b"]).unwrap().len(), 2);
         assert!(read(&["b", "a"]).is_err() && read(&["a", "a"]).is_err());
         assert!(read_flag(&mut Reader::new(&[2]), "a flag").is_err());
+        let number = |number: u64| read_number(&mut Reader::new(&number.to_le_bytes()), "a number");
+        assert_eq!(number(NUMBER_MAX - 1), Ok(NUMBER_MAX - 1));
+        assert!(number(NUMBER_MAX).is_err(), "adding to it could overflow");
     }
 
     #[test]

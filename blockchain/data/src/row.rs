@@ -22,7 +22,7 @@ use lucid_store::crypt::{ChunkKey, Owner, Sealer};
 use lucid_store::index::Index;
 use std::collections::BTreeMap;
 
-use crate::fact::{read_flag, read_metadata, read_owner, write_owner};
+use crate::fact::{read_flag, read_metadata, read_number, read_owner, write_owner};
 pub use chain::{chain_key, own_chain};
 pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
 pub use scrub::{scrub_key, scrubbed};
@@ -229,15 +229,15 @@ impl SessionRow {
             one_shot: read_flag(&mut from, "a manner")?,
             owner: read_owner(&mut from)?,
             frontier: Frontier::decode(from.bytes("a frontier")?)?,
-            cut_bytes: from.u64("cut bytes")?,
-            tail_bytes: from.u64("tail bytes")?,
-            tail_row_at: from.u64("a tail row's offset")?,
+            cut_bytes: read_number(&mut from, "cut bytes")?,
+            tail_bytes: read_number(&mut from, "tail bytes")?,
+            tail_row_at: read_number(&mut from, "a tail row's offset")?,
             appended_at: from.option("a time", |from| from.time("a time"))?,
-            marks: from.u64("marks")?,
+            marks: read_number(&mut from, "marks")?,
             last_mark: from.option("a mark", |from| {
-                Ok(Mark { micros: from.i64("a mark")?, offset: from.u64("a mark")? })
+                Ok(Mark { micros: from.i64("a mark")?, offset: read_number(from, "a mark")? })
             })?,
-            pending: from.u64("waiting chunks")?,
+            pending: read_number(&mut from, "waiting chunks")?,
             has_gap: read_flag(&mut from, "a gap")?,
             tail_gap: read_flag(&mut from, "a tail's gap")?,
             sealed: from.option("a seal", |from| {
@@ -245,7 +245,7 @@ impl SessionRow {
                     ended_at: from.time("a time")?,
                     root: SessionRoot::new(from.array("a root")?),
                     manifest_hash: ManifestHash::new(from.array("a manifest hash")?),
-                    content_bytes: from.u64("content bytes")?,
+                    content_bytes: read_number(from, "content bytes")?,
                     end: read_end(from)?,
                 })
             })?,
@@ -317,7 +317,7 @@ impl Reference {
         let mut from = Reader::new(bytes);
         let reference = Self {
             index,
-            offset: from.u64("an offset")?,
+            offset: read_number(&mut from, "an offset")?,
             length: from.u32("a length")?,
             chunk: ChunkId::new(from.array("a chunk id")?),
             leaf: LeafHash::new(from.array("a leaf")?),
@@ -455,15 +455,15 @@ impl Counts {
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             Ok(Self {
-                sessions: from.u64("sessions")?,
-                sealed: from.u64("sealed")?,
-                anchored: from.u64("anchored")?,
-                references: from.u64("references")?,
-                bytes: from.u64("bytes")?,
-                unique: from.u64("different chunks")?,
-                unique_bytes: from.u64("bytes of different chunks")?,
-                chunk_bytes: from.u64("bytes of references")?,
-                uploads: from.u64("uploads")?,
+                sessions: read_number(from, "sessions")?,
+                sealed: read_number(from, "sealed")?,
+                anchored: read_number(from, "anchored")?,
+                references: read_number(from, "references")?,
+                bytes: read_number(from, "bytes")?,
+                unique: read_number(from, "different chunks")?,
+                unique_bytes: read_number(from, "bytes of different chunks")?,
+                chunk_bytes: read_number(from, "bytes of references")?,
+                uploads: read_number(from, "uploads")?,
             })
         };
         let mut from = Reader::new(bytes);

@@ -6,7 +6,7 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
-use super::read_flag;
+use super::{read_flag, read_number};
 
 /// The kinds of these facts.
 pub(super) const UPLOADED: u8 = 0x15;
@@ -187,7 +187,7 @@ impl Placed {
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
         Ok(Self {
             session: read_session(from)?,
-            index: from.u64("an index")?,
+            index: read_number(from, "an index")?,
             at: read_time(from)?,
             alias: from.option("an alias", |from| Ok(from.text("an alias")?.to_owned()))?,
             metadata: from.text("metadata")?.to_owned(),
@@ -250,7 +250,9 @@ pub(super) fn read_noted(from: &mut Reader<'_>) -> Result<super::Fact, WireFault
             let at = read_time(from)?;
             let place = match kind {
                 TREE => None,
-                _ => Some((from.u64("a leaf's index")?, from.u64("a leaf count")?)),
+                _ => {
+                    Some((read_number(from, "a leaf's index")?, read_number(from, "a leaf count")?))
+                }
             };
             let here = from.u32("a leaf count")?;
             let mut leaves = Vec::new();
