@@ -1,4 +1,4 @@
-//! `lucid_fuzz::bundle`, driven by libFuzzer.
+//! The target `bundle`, driven by libFuzzer.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::bundle(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::meet("bundle", bytes));

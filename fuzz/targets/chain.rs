@@ -1,4 +1,4 @@
-//! `lucid_fuzz::chain`, driven by libFuzzer.
+//! The target `chain`, driven by libFuzzer.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::chain(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::meet("chain", bytes));

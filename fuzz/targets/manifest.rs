@@ -1,4 +1,4 @@
-//! `lucid_fuzz::manifest`, driven by libFuzzer.
+//! The target `manifest`, driven by libFuzzer.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::manifest(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::meet("manifest", bytes));

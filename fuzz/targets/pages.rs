@@ -1,4 +1,4 @@
-//! `lucid_fuzz::pages`, driven by libFuzzer.
+//! The target `pages`, driven by libFuzzer.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::pages(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::meet("pages", bytes));

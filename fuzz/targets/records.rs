@@ -1,4 +1,4 @@
-//! `lucid_fuzz::records`, driven by libFuzzer.
+//! The target `records`, driven by libFuzzer.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::records(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::meet("records", bytes));

@@ -1,4 +1,4 @@
-//! `lucid_fuzz::recovery`, driven by libFuzzer.
+//! The target `recovery`, driven by libFuzzer.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::recovery(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::meet("recovery", bytes));

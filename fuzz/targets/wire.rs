@@ -1,4 +1,4 @@
-//! `lucid_fuzz::wire`, driven by libFuzzer.
+//! The target `wire`, driven by libFuzzer.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::wire(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lucid_fuzz::meet("wire", bytes));

@@ -56,6 +56,11 @@ impl Timestamp {
         }
     }
 
+    /// The instant that many microseconds after 1970, if it lies in the years 1 to 9999.
+    pub fn from_micros_exactly(micros: i64) -> Option<Self> {
+        (FIRST..=LAST).contains(&micros).then_some(Self(micros))
+    }
+
     /// Microseconds since 1970.
     pub const fn as_micros(self) -> i64 {
         self.0

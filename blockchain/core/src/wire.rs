@@ -4,6 +4,8 @@
 //! panics, never allocates more than its input holds, and [`Reader::finish`] refuses what is left
 //! over, so one value has one encoding.
 
+use crate::time::Timestamp;
+
 /// Why bytes are not what they claim to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireFault {
@@ -176,6 +178,12 @@ impl<'a> Reader<'a> {
         self.array(what).map(i64::from_le_bytes)
     }
 
+    /// An instant, as its microseconds since 1970: refused outside the years that a [`Timestamp`] has,
+    /// or two spellings would mean one.
+    pub fn time(&mut self, what: &'static str) -> Result<Timestamp, WireFault> {
+        Timestamp::from_micros_exactly(self.i64(what)?).ok_or(WireFault::Invalid { what })
+    }
+
     /// A `u32` length and that many bytes.
     pub fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], WireFault> {
         let length = self.u32(what)? as usize;
@@ -222,6 +230,16 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_outside_its_years_is_refused_and_not_moved_to_their_edge() {
+        let edges = [i64::MIN, i64::MAX].map(|micros| Timestamp::from_micros(micros).as_micros());
+        for (edge, beyond) in edges.into_iter().zip([-1, 1]) {
+            let read = |micros: i64| Reader::new(&micros.to_le_bytes()).time("a time");
+            assert_eq!(read(edge).map(Timestamp::as_micros), Ok(edge));
+            assert_eq!(read(edge + beyond), Err(WireFault::Invalid { what: "a time" }));
+        }
+    }
 
     #[test]
     fn every_value_reads_back_and_every_cut_is_short() {

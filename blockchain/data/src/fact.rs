@@ -17,6 +17,7 @@ use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::crypt::Owner;
+use lucid_store::frame::NUMBER_MAX;
 
 use crate::row::SessionRow;
 
@@ -267,8 +268,8 @@ impl Fact {
         Ok(match kind {
             STARTED => Self::Started(read_started(session, from)?),
             REFERENCED => {
-                let start_index = from.u64("a start index")?;
-                let start_offset = from.u64("a start offset")?;
+                let start_index = read_number(from, "a start index")?;
+                let start_offset = read_number(from, "a start offset")?;
                 let count = from.u32("a chunk count")?;
                 let mut chunks = Vec::new();
                 for _ in 0..count {
@@ -279,8 +280,8 @@ impl Fact {
             }
             TAIL => Self::Tail(Tail {
                 session,
-                offset: from.u64("a tail's offset")?,
-                at: Timestamp::from_micros(from.i64("a tail's time")?),
+                offset: read_number(from, "a tail's offset")?,
+                at: from.time("a tail's time")?,
                 bytes: from.bytes("a tail")?.to_vec(),
             }),
             SEALED => Self::Sealed(Sealed {
@@ -309,20 +310,39 @@ fn read_started(session: SessionId, from: &mut Reader<'_>) -> Result<Started, Wi
     let layout = from.text("a layout")?.parse().map_err(|_| invalid("a layout"))?;
     let secret = from.option("a secret", |from| from.array("a secret").map(SessionSecret::new))?;
     let profile = from.text("a profile")?.parse().map_err(|_| invalid("a profile"))?;
-    let started_at = Timestamp::from_micros(from.i64("a time")?);
-    let count = from.u32("a metadata count")?;
-    let mut metadata = BTreeMap::new();
-    for _ in 0..count {
-        let key = from.text("a metadata key")?.to_owned();
-        metadata.insert(key, from.text("a metadata value")?.to_owned());
-    }
-    let one_shot = match from.u8("a manner")? {
-        0 => false,
-        1 => true,
-        _ => return Err(invalid("a manner")),
-    };
+    let started_at = from.time("a time")?;
+    let metadata = read_metadata(from)?;
+    let one_shot = read_flag(from, "a manner")?;
     let owner = read_owner(from)?;
     Ok(Started { session, user, layout, secret, profile, started_at, metadata, one_shot, owner })
+}
+
+/// Reads what is kept with a session. Its keys ascend: one fact has one spelling.
+pub(crate) fn read_metadata(from: &mut Reader<'_>) -> Result<BTreeMap<String, String>, WireFault> {
+    let mut metadata = BTreeMap::new();
+    for _ in 0..from.u32("a metadata count")? {
+        let key = from.text("a metadata key")?.to_owned();
+        if metadata.last_key_value().is_some_and(|(last, _)| *last >= key) {
+            return Err(WireFault::Invalid { what: "a metadata key" });
+        }
+        metadata.insert(key, from.text("a metadata value")?.to_owned());
+    }
+    Ok(metadata)
+}
+
+/// Reads a number that something is added to: one so high that this could overflow is no place and no count.
+pub(crate) fn read_number(from: &mut Reader<'_>, what: &'static str) -> Result<u64, WireFault> {
+    let number = from.u64(what)?;
+    if number < NUMBER_MAX { Ok(number) } else { Err(WireFault::Invalid { what }) }
+}
+
+/// Reads yes or no, each of which has one byte.
+pub(crate) fn read_flag(from: &mut Reader<'_>, what: &'static str) -> Result<bool, WireFault> {
+    match from.u8(what)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(WireFault::Invalid { what }),
+    }
 }
 
 /// Writes an owner; that everyone shares takes one byte.
@@ -478,6 +498,34 @@ mod tests {
             assert_eq!(Fact::decode(&bytes).unwrap().encode(), bytes);
         }
         facts.len()
+    }
+
+    #[test]
+    fn a_second_spelling_of_a_fact_is_refused() {
+        let session = "s-1".parse().unwrap();
+        let edge = Timestamp::from_micros(i64::MAX);
+        let sound = Fact::Held(Held { session, reason: "r".into(), since: edge }).encode();
+        let mut beyond = sound.clone();
+        let at =
+            sound.windows(8).position(|bytes| bytes == edge.as_micros().to_le_bytes()).unwrap();
+        beyond[at..at + 8].copy_from_slice(&(edge.as_micros() + 1).to_le_bytes());
+        assert!(Fact::decode(&sound).is_ok());
+        assert!(Fact::decode(&beyond).is_err(), "a time behind the last one is not that one");
+
+        let read = |keys: &[&str]| {
+            let mut to = Writer::new();
+            to.count(keys.len());
+            for key in keys {
+                to.text(key).text("v");
+            }
+            read_metadata(&mut Reader::new(&to.finish()))
+        };
+        assert_eq!(read(&["a", "b"]).unwrap().len(), 2);
+        assert!(read(&["b", "a"]).is_err() && read(&["a", "a"]).is_err());
+        assert!(read_flag(&mut Reader::new(&[2]), "a flag").is_err());
+        let number = |number: u64| read_number(&mut Reader::new(&number.to_le_bytes()), "a number");
+        assert_eq!(number(NUMBER_MAX - 1), Ok(NUMBER_MAX - 1));
+        assert!(number(NUMBER_MAX).is_err(), "adding to it could overflow");
     }
 
     #[test]

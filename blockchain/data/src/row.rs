@@ -22,7 +22,7 @@ use lucid_store::crypt::{ChunkKey, Owner, Sealer};
 use lucid_store::index::Index;
 use std::collections::BTreeMap;
 
-use crate::fact::{read_owner, write_owner};
+use crate::fact::{read_flag, read_metadata, read_number, read_owner, write_owner};
 pub use chain::{chain_key, own_chain};
 pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
 pub use scrub::{scrub_key, scrubbed};
@@ -216,12 +216,8 @@ impl SessionRow {
         let secret =
             from.option("a secret", |from| from.array("a secret").map(SessionSecret::new))?;
         let profile = from.text("a profile")?.parse().map_err(|_| invalid("a profile"))?;
-        let started_at = Timestamp::from_micros(from.i64("a time")?);
-        let mut metadata = BTreeMap::new();
-        for _ in 0..from.u32("a metadata count")? {
-            let key = from.text("a metadata key")?.to_owned();
-            metadata.insert(key, from.text("a metadata value")?.to_owned());
-        }
+        let started_at = from.time("a time")?;
+        let metadata = read_metadata(&mut from)?;
         let row = Self {
             id,
             user,
@@ -230,27 +226,26 @@ impl SessionRow {
             profile,
             started_at,
             metadata,
-            one_shot: from.u8("a manner")? == 1,
+            one_shot: read_flag(&mut from, "a manner")?,
             owner: read_owner(&mut from)?,
             frontier: Frontier::decode(from.bytes("a frontier")?)?,
-            cut_bytes: from.u64("cut bytes")?,
-            tail_bytes: from.u64("tail bytes")?,
-            tail_row_at: from.u64("a tail row's offset")?,
-            appended_at: from
-                .option("a time", |from| from.i64("a time").map(Timestamp::from_micros))?,
-            marks: from.u64("marks")?,
+            cut_bytes: read_number(&mut from, "cut bytes")?,
+            tail_bytes: read_number(&mut from, "tail bytes")?,
+            tail_row_at: read_number(&mut from, "a tail row's offset")?,
+            appended_at: from.option("a time", |from| from.time("a time"))?,
+            marks: read_number(&mut from, "marks")?,
             last_mark: from.option("a mark", |from| {
-                Ok(Mark { micros: from.i64("a mark")?, offset: from.u64("a mark")? })
+                Ok(Mark { micros: from.i64("a mark")?, offset: read_number(from, "a mark")? })
             })?,
-            pending: from.u64("waiting chunks")?,
-            has_gap: from.u8("a gap")? == 1,
-            tail_gap: from.u8("a tail's gap")? == 1,
+            pending: read_number(&mut from, "waiting chunks")?,
+            has_gap: read_flag(&mut from, "a gap")?,
+            tail_gap: read_flag(&mut from, "a tail's gap")?,
             sealed: from.option("a seal", |from| {
                 Ok(SealedRow {
-                    ended_at: Timestamp::from_micros(from.i64("a time")?),
+                    ended_at: from.time("a time")?,
                     root: SessionRoot::new(from.array("a root")?),
                     manifest_hash: ManifestHash::new(from.array("a manifest hash")?),
-                    content_bytes: from.u64("content bytes")?,
+                    content_bytes: read_number(from, "content bytes")?,
                     end: read_end(from)?,
                 })
             })?,
@@ -322,7 +317,7 @@ impl Reference {
         let mut from = Reader::new(bytes);
         let reference = Self {
             index,
-            offset: from.u64("an offset")?,
+            offset: read_number(&mut from, "an offset")?,
             length: from.u32("a length")?,
             chunk: ChunkId::new(from.array("a chunk id")?),
             leaf: LeafHash::new(from.array("a leaf")?),
@@ -460,18 +455,20 @@ impl Counts {
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             Ok(Self {
-                sessions: from.u64("sessions")?,
-                sealed: from.u64("sealed")?,
-                anchored: from.u64("anchored")?,
-                references: from.u64("references")?,
-                bytes: from.u64("bytes")?,
-                unique: from.u64("different chunks")?,
-                unique_bytes: from.u64("bytes of different chunks")?,
-                chunk_bytes: from.u64("bytes of references")?,
-                uploads: from.u64("uploads")?,
+                sessions: read_number(from, "sessions")?,
+                sealed: read_number(from, "sealed")?,
+                anchored: read_number(from, "anchored")?,
+                references: read_number(from, "references")?,
+                bytes: read_number(from, "bytes")?,
+                unique: read_number(from, "different chunks")?,
+                unique_bytes: read_number(from, "bytes of different chunks")?,
+                chunk_bytes: read_number(from, "bytes of references")?,
+                uploads: read_number(from, "uploads")?,
             })
         };
-        read(&mut Reader::new(bytes))
+        let mut from = Reader::new(bytes);
+        read(&mut from)
+            .and_then(|counts| from.finish().map(|()| counts))
             .map_err(|fault| StoreError::Index(format!("the counts' row: {fault}")))
     }
 }

@@ -164,7 +164,7 @@ impl Fact {
     /// Reads [`Fact::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
-        let time = |from: &mut Reader<'_>| from.i64("time").map(Timestamp::from_micros);
+        let time = |from: &mut Reader<'_>| from.time("time");
         let fact = match from.u8("kind of fact")? {
             ROLE => Self::Role(match from.u8("role")? {
                 0 => Role::Authority,
@@ -285,18 +285,21 @@ impl Ticket {
 
     fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
-        Ok(Self {
+        let ticket = Self {
             posted: TransactionHash::new(from.array("posted digest")?),
-            submitted_at: Timestamp::from_micros(from.i64("time")?),
+            submitted_at: from.time("time")?,
             stage: match from.u8("stage")? {
                 0 => Stage::Pending { order: from.u64("order")?, bytes: from.u32("bytes")? },
                 1 => Stage::Failed {
-                    at: Timestamp::from_micros(from.i64("time")?),
+                    at: from.time("time")?,
                     reason: from.text("reason")?.to_owned(),
                 },
-                _ => Stage::Chained { height: from.u64("height")? },
+                2 => Stage::Chained { height: from.u64("height")? },
+                _ => return Err(WireFault::Invalid { what: "stage" }),
             },
-        })
+        };
+        from.finish()?;
+        Ok(ticket)
     }
 }
 
@@ -320,11 +323,13 @@ impl Pool {
 
     fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
-        Ok(Self {
+        let pool = Self {
             next: from.u64("next")?,
             transactions: from.u64("transactions")?,
             bytes: from.u64("bytes")?,
-        })
+        };
+        from.finish()?;
+        Ok(pool)
     }
 
     fn leave(&mut self, bytes: u32) {
@@ -590,6 +595,26 @@ fn read_waiting(vault: &Vault, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Wait
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_spelling_of_a_fact_or_a_row_is_refused() {
+        let edge = Timestamp::from_micros(i64::MIN);
+        let sound = Fact::Failed { id: [3; 16], at: edge, reason: "because".into() }.encode();
+        let at =
+            sound.windows(8).position(|bytes| bytes == edge.as_micros().to_le_bytes()).unwrap();
+        let mut beyond = sound.clone();
+        beyond[at..at + 8].copy_from_slice(&i64::MIN.to_le_bytes());
+        assert!(Fact::decode(&sound).is_ok() && Fact::decode(&beyond).is_err());
+
+        let posted = TransactionHash::new([2; 32]);
+        let stage = Stage::Chained { height: 7 };
+        let mut ticket = Ticket { posted, submitted_at: edge, stage }.encode();
+        assert!(Ticket::decode(&ticket).is_ok());
+        ticket[40] = 3;
+        assert!(Ticket::decode(&ticket).is_err());
+        let pool = Pool { next: 1, transactions: 1, bytes: 2 }.encode();
+        assert!(Pool::decode(&[pool.as_slice(), &[0]].concat()).is_err());
+    }
 
     #[test]
     fn every_fact_reads_back_and_nothing_longer_does() {

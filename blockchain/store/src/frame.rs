@@ -357,6 +357,9 @@ pub fn read_header(
     })
 }
 
+/// Room for so many bytes is made because a header says so; for more only where they are.
+const BELIEVED_BYTES: u32 = 16 << 20;
+
 /// Reads the payload that belongs to a header; `Err(why)` inside is damage.
 pub fn read_payload(
     file: &dyn DiskFile,
@@ -364,6 +367,14 @@ pub fn read_payload(
     offset: u64,
     header: &Header,
 ) -> Result<Result<Vec<u8>, &'static str>, StoreError> {
+    if header.stored_length > BELIEVED_BYTES {
+        match file.length() {
+            Ok(length) if offset.saturating_add(header.record_bytes()) <= length => {}
+            Ok(_) => return Ok(Err(UNSOUND)),
+            Err(error) if disk::is_media_error(&error) => return Ok(Err(UNREADABLE)),
+            Err(error) => return Err(StoreError::reading(path, offset)(error)),
+        }
+    }
     let mut payload = vec![0; header.stored_length as usize];
     match file.read_at(offset + HEADER_BYTES as u64, &mut payload) {
         Ok(count) => payload.truncate(count),
@@ -494,6 +505,9 @@ impl<'a> Scanner<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::disk::Disk as _;
     use crate::disk::simulated::SimulatedDisk;
@@ -558,6 +572,37 @@ mod tests {
             header.stored_length = OLD_PAYLOAD_BYTES_MAX + 1;
             assert!(Header::decode(&header.encode()).is_err(), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_record_that_claims_what_is_not_there_takes_no_room() {
+        /// Notes the largest buffer that was to be filled.
+        struct Watched(Arc<dyn DiskFile>, AtomicUsize);
+        impl DiskFile for Watched {
+            fn append(&self, parts: &[&[u8]]) -> std::io::Result<()> {
+                self.0.append(parts)
+            }
+            fn read_some(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+                self.1.fetch_max(buffer.len(), Ordering::Relaxed);
+                self.0.read_some(offset, buffer)
+            }
+            fn length(&self) -> std::io::Result<u64> {
+                self.0.length()
+            }
+            fn sync(&self) -> std::io::Result<()> {
+                self.0.sync()
+            }
+            fn truncate(&self, length: u64) -> std::io::Result<()> {
+                self.0.truncate(length)
+            }
+        }
+        let file = Watched(SimulatedDisk::new().create("f").unwrap(), AtomicUsize::new(0));
+        let mut header = Sealed::plain(Kind::Fact, [1; 32], vec![1]).unwrap().header;
+        header.stored_length = OLD_PAYLOAD_BYTES_MAX;
+        file.append(&[&header.encode(), &[1; 3_000]]).unwrap();
+        assert_eq!(read_payload(&file, "f", 0, &header).unwrap(), Err(UNSOUND));
+        let most = file.1.load(Ordering::Relaxed);
+        assert!(most <= BELIEVED_BYTES as usize, "room was made for {most} bytes");
     }
 
     #[test]

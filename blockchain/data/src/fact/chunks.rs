@@ -6,6 +6,8 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use super::{read_flag, read_number};
+
 /// The kinds of these facts.
 pub(super) const UPLOADED: u8 = 0x15;
 pub(super) const FORGOTTEN: u8 = 0x16;
@@ -111,20 +113,12 @@ fn write_time(to: &mut Writer, at: Timestamp) {
 }
 
 fn read_time(from: &mut Reader<'_>) -> Result<Timestamp, WireFault> {
-    Ok(Timestamp::from_micros(from.i64("a time")?))
+    from.time("a time")
 }
 
 fn read_session(from: &mut Reader<'_>) -> Result<SessionId, WireFault> {
     let text = from.text("a session id")?;
     text.parse().map_err(|_| WireFault::Invalid { what: "a session id" })
-}
-
-fn read_flag(from: &mut Reader<'_>) -> Result<bool, WireFault> {
-    match from.u8("yes or no")? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(WireFault::Invalid { what: "yes or no" }),
-    }
 }
 
 impl Uploaded {
@@ -193,7 +187,7 @@ impl Placed {
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
         Ok(Self {
             session: read_session(from)?,
-            index: from.u64("an index")?,
+            index: read_number(from, "an index")?,
             at: read_time(from)?,
             alias: from.option("an alias", |from| Ok(from.text("an alias")?.to_owned()))?,
             metadata: from.text("metadata")?.to_owned(),
@@ -256,7 +250,9 @@ pub(super) fn read_noted(from: &mut Reader<'_>) -> Result<super::Fact, WireFault
             let at = read_time(from)?;
             let place = match kind {
                 TREE => None,
-                _ => Some((from.u64("a leaf's index")?, from.u64("a leaf count")?)),
+                _ => {
+                    Some((read_number(from, "a leaf's index")?, read_number(from, "a leaf count")?))
+                }
             };
             let here = from.u32("a leaf count")?;
             let mut leaves = Vec::new();
@@ -272,8 +268,8 @@ pub(super) fn read_noted(from: &mut Reader<'_>) -> Result<super::Fact, WireFault
         VERIFIED => Ok(super::Fact::Verified(Verified {
             at: read_time(from)?,
             subject: from.text("a subject")?.to_owned(),
-            is_session: read_flag(from)?,
-            verified: read_flag(from)?,
+            is_session: read_flag(from, "yes or no")?,
+            verified: read_flag(from, "yes or no")?,
             reason: from.text("a reason")?.to_owned(),
         })),
         _ => Err(WireFault::Invalid { what: "a note's kind" }),

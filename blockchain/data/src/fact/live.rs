@@ -4,6 +4,8 @@ use lucid_core::session::SessionId;
 use lucid_core::timeline::Mark;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use super::read_number;
+
 /// How much of a recording there was at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marked {
@@ -21,8 +23,10 @@ impl Marked {
 
     /// Reads [`Marked::write`].
     pub fn read(session: SessionId, from: &mut Reader<'_>) -> Result<Self, WireFault> {
-        let mark =
-            Mark { micros: from.i64("a mark's time")?, offset: from.u64("a mark's offset")? };
+        let mark = Mark {
+            micros: from.i64("a mark's time")?,
+            offset: read_number(from, "a mark's offset")?,
+        };
         Ok(Self { session, mark })
     }
 }

@@ -57,7 +57,7 @@ impl Held {
 
     pub(super) fn decode(session: SessionId, from: &mut Reader<'_>) -> Result<Self, WireFault> {
         let reason = from.text("a reason")?.to_owned();
-        Ok(Self { session, reason, since: Timestamp::from_micros(from.i64("a time")?) })
+        Ok(Self { session, reason, since: from.time("a time")? })
     }
 }
 

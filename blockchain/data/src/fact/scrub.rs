@@ -58,7 +58,7 @@ impl Scrubbed {
 
     /// Reads [`Scrubbed::write`], behind the kind.
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
-        let time = |from: &mut Reader<'_>| Ok(Timestamp::from_micros(from.i64("a time")?));
+        let time = |from: &mut Reader<'_>| from.time("a time");
         let mut scrubbed = Self {
             round: from.u64("a round")?,
             began_at: time(from)?,

@@ -10,6 +10,7 @@ use lucid_store::crypt::Sealer;
 use lucid_store::index::Index;
 
 use super::SessionName;
+use crate::fact::read_number;
 
 const UPLOADED: u8 = 0x5a;
 const ALIAS: u8 = 0x5b;
@@ -46,7 +47,7 @@ fn open_row<T>(
 }
 
 fn time(from: &mut Reader<'_>) -> Result<Timestamp, WireFault> {
-    Ok(Timestamp::from_micros(from.i64("a time")?))
+    from.time("a time")
 }
 
 /// A chunk that is kept although no session need refer to it.
@@ -362,8 +363,8 @@ impl TreeRow {
                     text.parse().map_err(|_| WireFault::Invalid { what: "a session id" })
                 })?,
                 at: time(from)?,
-                leaf_count: from.u64("a leaf count")?,
-                number: from.u64("a number")?,
+                leaf_count: read_number(from, "a leaf count")?,
+                number: read_number(from, "a number")?,
             })
         })
     }
@@ -426,12 +427,17 @@ impl Notes {
         let mut from = Reader::new(bytes);
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             Ok(Self {
-                trees: (from.u64("a tree")?, from.u64("a tree")?),
-                leaves: from.u64("leaves")?,
-                verified: (from.u64("a verification")?, from.u64("a verification")?),
+                trees: (read_number(from, "a tree")?, read_number(from, "a tree")?),
+                leaves: read_number(from, "leaves")?,
+                verified: (
+                    read_number(from, "a verification")?,
+                    read_number(from, "a verification")?,
+                ),
             })
         };
-        read(&mut from).map_err(damaged("the notes"))
+        let notes = read(&mut from).map_err(damaged("the notes"))?;
+        from.finish().map_err(damaged("the notes"))?;
+        Ok(notes)
     }
 
     /// The key of a verification.

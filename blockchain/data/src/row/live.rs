@@ -7,6 +7,7 @@ use lucid_store::crypt::Sealer;
 use lucid_store::index::Index;
 
 use super::SessionName;
+use crate::fact::read_number;
 
 const MARK: u8 = 0x66;
 
@@ -26,7 +27,10 @@ pub fn encode_mark(mark: &Mark) -> Vec<u8> {
 
 fn decode(bytes: &[u8]) -> Result<Mark, WireFault> {
     let mut from = Reader::new(bytes);
-    let mark = Mark { micros: from.i64("a mark's time")?, offset: from.u64("a mark's offset")? };
+    let mark = Mark {
+        micros: from.i64("a mark's time")?,
+        offset: read_number(&mut from, "a mark's offset")?,
+    };
     from.finish()?;
     Ok(mark)
 }

@@ -58,7 +58,7 @@ impl TombstoneRow {
         let invalid = |what| WireFault::Invalid { what };
         let row = Self {
             id: from.text("a session id")?.parse().map_err(|_| invalid("a session id"))?,
-            removed_at: Timestamp::from_micros(from.i64("a time")?),
+            removed_at: from.time("a time")?,
             root: SessionRoot::new(from.array("a root")?),
             reason: from.text("a reason")?.to_owned(),
             text: from.text("a tombstone")?.to_owned(),
@@ -89,7 +89,7 @@ impl HoldRow {
         let bytes = sealer.open_value(key, value)?;
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             let reason = from.text("a reason")?.to_owned();
-            Ok(Self { reason, since: Timestamp::from_micros(from.i64("a time")?) })
+            Ok(Self { reason, since: from.time("a time")? })
         };
         let mut from = Reader::new(&bytes);
         read(&mut from)

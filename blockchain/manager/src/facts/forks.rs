@@ -38,7 +38,7 @@ impl Fork {
 
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, WireFault> {
         Ok(Self {
-            at: Timestamp::from_micros(from.i64("time")?),
+            at: from.time("time")?,
             height: from.u64("height")?,
             hash: BlockHash::new(from.array("hash")?),
             ours: from.text("our block")?.to_owned(),

@@ -1,0 +1,153 @@
+//! What every decoder promises, whatever bytes it meets: nothing panics, and what has one form only is
+//! refused or written as exactly these bytes again; JSON, as a canonical text that stands for itself.
+//!
+//! Bytes are given as they are, but for checksums, which are put right: no fuzzer gets past them.
+
+use bytes::Bytes;
+use lucid_api::framing::Frames;
+use lucid_core::block::Candidate;
+use lucid_core::bundle::Bundle;
+use lucid_core::catalogue::Entry;
+use lucid_core::json::Json;
+use lucid_core::limits::CHUNK_BYTES_MAX;
+use lucid_core::manifest::Manifest;
+use lucid_core::page::Page;
+use lucid_core::record::{self, BlockRecord, Head};
+use lucid_core::timeline::Mark;
+use lucid_core::transaction::Transaction;
+use lucid_core::{anchor, check};
+use lucid_store::StoreError;
+use lucid_store::folder::{KEY_TITLE, parse_label};
+use lucid_store::frame::{HEADER_BYTES, Header, Sealed};
+use lucid_store::index::Watermark;
+use lucid_store::log::{Commit, FileHeader, Summary};
+use lucid_store::rewrite::RewrittenHeader;
+use lucid_store::segment::{Footer, TRAILER_BYTES, read_trailer};
+
+/// The payloads and headers of a store's own records.
+pub fn records(bytes: &[u8]) {
+    if let Some((first, _)) = bytes.split_first_chunk::<HEADER_BYTES>() {
+        let first = with_checksum(first);
+        if let Ok(header) = Header::decode(&first) {
+            assert_eq!(header.encode(), first);
+        }
+    }
+    if let Ok(commit) = Commit::decode(bytes) {
+        writes(commit.seal(), bytes);
+    }
+    if let Ok(summary) = Summary::decode(bytes) {
+        writes(summary.seal(), bytes);
+    }
+    if let Ok(begin) = FileHeader::decode(bytes) {
+        writes(begin.seal(0), bytes);
+    }
+    if let Ok(begin) = RewrittenHeader::decode(bytes) {
+        writes(begin.seal(), bytes);
+    }
+    if let Ok(footer) = Footer::decode(bytes) {
+        writes(footer.seal(0, 0).map(|(sealed, _)| sealed), bytes);
+    }
+    if let Ok(mark) = Watermark::decode(bytes) {
+        assert_eq!(mark.encode(), bytes);
+    }
+    if let Some(trailer) = bytes.first_chunk::<TRAILER_BYTES>() {
+        read_trailer(trailer);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _answer = parse_label(text, KEY_TITLE);
+    }
+}
+
+/// What was read is written as it was.
+fn writes(sealed: Result<Sealed, StoreError>, bytes: &[u8]) {
+    assert!(sealed.is_ok_and(|sealed| sealed.payload == bytes));
+}
+
+/// The same header with its checksum put right.
+fn with_checksum(header: &[u8; HEADER_BYTES]) -> [u8; HEADER_BYTES] {
+    let mut header = *header;
+    if let Some((covered, sum)) = header.split_last_chunk_mut::<8>() {
+        let hash = blake3::hash(covered);
+        sum.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+    }
+    header
+}
+
+/// Manifests, and the transactions that anchor them.
+pub fn manifest(bytes: &[u8]) {
+    if let Ok(manifest) = Manifest::parse(bytes) {
+        assert_eq!(manifest.to_text().map(String::into_bytes), Ok(bytes.to_vec()));
+    }
+    if let Ok(transaction) = Transaction::parse(bytes) {
+        let _answer = anchor::SignedAnchor::parse(&transaction);
+    }
+}
+
+/// Proof bundles, with a checksum that is right.
+pub fn bundle(bytes: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    if let Some((covered, sum)) = bytes.split_last_chunk_mut::<32>() {
+        *sum = *blake3::hash(covered).as_bytes();
+    }
+    if let Ok(bundle) = Bundle::decode(&bytes) {
+        assert_eq!(bundle.encode(), bytes);
+    }
+    let mut content = bytes.as_slice();
+    for content in [None, Some(&mut content as &mut dyn std::io::Read)] {
+        assert!(check::check(&bytes, content, &[]).is_ok());
+    }
+}
+
+/// Pages of an appendix and what is on them.
+pub fn pages(bytes: &[u8]) {
+    let _answer = Page::decode(bytes);
+    let at = bytes.first().map_or(0, |share| usize::from(*share)).min(bytes.len());
+    let (key, value) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
+    if let Ok(entry) = Entry::decode(key, value) {
+        assert_eq!((entry.key().as_slice(), entry.encode().as_deref()), (key, Ok(value)));
+    }
+    if let Ok((mark, doubt)) = Mark::decode(key, value) {
+        assert_eq!((mark.key().as_slice(), mark.encode(doubt).as_slice()), (key, value));
+    }
+}
+
+/// JSON, transactions, blocks and what is kept of them.
+pub fn chain(bytes: &[u8]) {
+    if let Ok(json) = Json::parse(bytes) {
+        let canonical = json.canonical();
+        let again = Json::parse(canonical.as_bytes()).map(|json| json.canonical());
+        assert_eq!(again.as_deref(), Ok(canonical.as_str()));
+    }
+    if let Ok(transaction) = Transaction::parse(bytes) {
+        let again = Transaction::parse(transaction.text().as_bytes());
+        assert_eq!(again.map(|again| again.hash()), Ok(transaction.hash()));
+    }
+    let _answer = (Candidate::parse(bytes), Candidate::parse_posted(bytes));
+    // Two ways lead to the canonical text, and to one.
+    if let Ok(transaction) = Transaction::parse(bytes) {
+        let tree = Json::parse(bytes).map(|value| value.canonical());
+        assert_eq!(tree.as_deref(), Ok(transaction.text()));
+    }
+    if let Ok(record) = BlockRecord::decode(bytes) {
+        assert_eq!(record.encode(), bytes);
+    }
+    if let Ok(head) = Head::decode(bytes) {
+        assert_eq!(head.encode(), bytes);
+    }
+    let _answer = record::decode_body(bytes);
+    if let Ok(fact) = lucid_block_manager::facts::Fact::decode(bytes) {
+        assert_eq!(fact.encode(), bytes);
+    }
+}
+
+/// What comes over the wire, and the facts of a data-chain.
+pub fn wire(bytes: &[u8]) {
+    for chunk in Frames::new(Bytes::copy_from_slice(bytes), CHUNK_BYTES_MAX) {
+        if chunk.is_err() {
+            break;
+        }
+    }
+    if let Ok(fact) = lucid_data_chain::fact::Fact::decode(bytes) {
+        assert_eq!(fact.encode(), bytes);
+    }
+}
