@@ -205,7 +205,7 @@ fn a_store_that_is_made_under_a_key_file_makes_it_and_opens_with_it_alone() {
 }
 
 /// How `lucid` is told, and what each verb needs besides.
-const VERBS: [(&str, &[&str]); 27] = [
+const VERBS: [(&str, &[&str]); 29] = [
     ("archive", &["file", "--session", "again"]),
     ("append", &["file", "--session", "streamed"]),
     ("seal", &["open"]),
@@ -233,6 +233,8 @@ const VERBS: [(&str, &[&str]); 27] = [
     ("chain info", &[]),
     ("chain export", &["blocks"]),
     ("chain validate", &[]),
+    ("chain begin-anew", &["--reason", "a test"]),
+    ("doctor", &["--accept-clock"]),
 ];
 
 /// Rows of the table in OPERATING: each verb, and what it does with a key file and with a passphrase.
@@ -319,7 +321,8 @@ fn every_verb_honours_or_refuses_a_key_as_the_table_says() {
             }
             let mut served = given(&right);
             served.extend([&"--server" as &dyn AsRef<OsStr>, &"http://127.0.0.1:1"]);
-            if !verb.starts_with("keys") && !verb.starts_with("chain") && verb != "reindex" {
+            let of_folders = ["keys", "chain", "reindex", "doctor"];
+            if !of_folders.iter().any(|of| verb.starts_with(of)) {
                 let ran = home.run(&served);
                 assert!(ran.code == 64 && ran.err.contains(option), "{verb}: {}", ran.err);
             }
