@@ -68,7 +68,7 @@ fn assert_back(home: &Home, before: &(BTreeMap<String, Value>, Snapshot)) {
     assert!(again["bytes_new"].as_u64().unwrap() < 10_000, "{again:#}");
     assert_eq!(again["block_index"], 2);
     let stream = home.done(&[&"append", &home.at("stream"), &"--session", &"open"]);
-    assert!(stream.text().contains("6000000 bytes"), "{}", stream.text());
+    assert!(stream.text().contains("6,000,000 bytes"), "{}", stream.text());
     assert!(home.done(&[&"cat", &"open"]).out == noise(4, 6_000_000));
     home.assert_sound();
 }
