@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lucid_api::framing::Frames;
 use lucid_core::block::Candidate;
 use lucid_core::bundle::Bundle;
-use lucid_core::catalogue::Entry;
+use lucid_core::catalogue::{ACL_ATTRIBUTES, Entry};
 use lucid_core::json::Json;
 use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_core::manifest::Manifest;
@@ -104,7 +104,17 @@ pub fn pages(bytes: &[u8]) {
     let at = bytes.first().map_or(0, |share| usize::from(*share)).min(bytes.len());
     let (key, value) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
     if let Ok(entry) = Entry::decode(key, value) {
-        assert_eq!((entry.key().as_slice(), entry.encode().as_deref()), (key, Ok(value)));
+        assert_eq!(entry.key(), key);
+        if matches!(value.first(), Some(0..=4)) {
+            // Version 1, which nobody writes any more: what is read is written as version 2, where ACLs are
+            // no attributes.
+            let mut plain = entry;
+            plain.attributes.retain(|(name, _)| !ACL_ATTRIBUTES.contains(&name.as_slice()));
+            let again = plain.encode().and_then(|value| Entry::decode(key, &value));
+            assert_eq!(again, Ok(plain));
+        } else {
+            assert_eq!(entry.encode().as_deref(), Ok(value));
+        }
     }
     if let Ok((mark, doubt)) = Mark::decode(key, value) {
         assert_eq!((mark.key().as_slice(), mark.encode(doubt).as_slice()), (key, value));

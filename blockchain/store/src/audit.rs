@@ -44,6 +44,9 @@ pub struct Audit {
     pub plain_bytes: u64,
     /// What is wrong, by file and place.
     pub damage: Vec<Damage>,
+    /// Records whose data key is not here: nobody knows whether they are sound, so the store is not called
+    /// so. The list ends as [`DamageList`] does.
+    pub unopened: Vec<Damage>,
     /// What follows the last commit without belonging to one: a crash leaves this, and the next start
     /// cuts it off.
     pub torn: Vec<Damage>,
@@ -99,6 +102,7 @@ pub fn audit(
     let mut found = pool::with_workers(sealer, total, progress, |work| auditor.run(&listed, work))?;
     found.damage.sort();
     found.damage.dedup();
+    found.unopened.sort();
     Ok(found)
 }
 
@@ -206,6 +210,7 @@ impl Auditor<'_> {
         self.found.opened += checked.opened;
         self.found.plain_bytes += checked.plain_bytes;
         self.found.damage.extend(checked.damage);
+        self.found.unopened = checked.unopened.into();
         self.set_torn_apart();
         Ok(self.found)
     }

@@ -253,6 +253,7 @@ impl Local {
             }
         }
         findings.damage.extend(damage);
+        findings.faults.extend(found.unopened.iter().map(|record| format!("{name}/{record}")));
         findings.unknown_files.extend(found.unknown.iter().map(|file| format!("{name}/{file}")));
         findings.not_checked.extend(found.not_checked.iter().map(|what| format!("{name}: {what}")));
         Ok(suspects)

@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use parking_lot::Mutex;
 
 use crate::codec::Packer;
-use crate::crypt::Sealer;
+use crate::crypt::{Sealer, Unopened};
+use crate::damage::DamageList;
 use crate::disk::DiskFile;
 use crate::frame::{HEADER_BYTES, Header};
 use crate::{Damage, StoreError};
@@ -33,6 +34,8 @@ pub(super) struct Checked {
     pub opened: u64,
     pub plain_bytes: u64,
     pub damage: Vec<Damage>,
+    /// Records that no key here opens.
+    pub unopened: DamageList,
     /// Why something could not be read, if that says nothing about what is stored.
     pub failed: Option<StoreError>,
     bytes: u64,
@@ -123,6 +126,7 @@ impl Work<'_> {
         self.sum.plain_bytes += checked.plain_bytes;
         self.sum.bytes += checked.bytes;
         self.sum.damage.extend(checked.damage);
+        self.sum.unopened.append(checked.unopened);
         self.sum.failed = self.sum.failed.take().or(checked.failed);
         (self.progress)(self.sum.bytes.min(self.total), self.total);
     }
@@ -194,12 +198,13 @@ impl Bench {
                     checked.opened += 1;
                     checked.plain_bytes += u64::from(header.plain_length);
                 }
-                Err(why) => match why.at(&stretch.path, *offset) {
-                    StoreError::Damaged(damage) => checked.damage.push(damage),
-                    ours => {
-                        checked.failed.get_or_insert(ours);
+                Err(why) => {
+                    let place = Damage::new(&*stretch.path, *offset, &why);
+                    match why {
+                        Unopened::Damaged(_) => checked.damage.push(place),
+                        Unopened::NoKey(_) => checked.unopened.push(place),
                     }
-                },
+                }
             }
         }
         checked

@@ -480,6 +480,12 @@ fn an_older_copy_of_the_data_keys_is_no_damage_and_is_not_built_on() {
             Err(StoreError::Key(_))
         ));
         assert_eq!(opened.damage(), []);
+        // An audit reads on, and names what it could not open.
+        let disk = folder.disk.clone();
+        let found = audit(&disk, Some(&folder.sealer), folder.store, None, &|_, _| {}).unwrap();
+        assert_eq!(found.damage, []);
+        assert!(!found.unopened.is_empty());
+        assert!(found.unopened.iter().all(|record| record.why.contains("older copy")), "{found:?}");
     }
     {
         let folder = DataFolder::open(home.path(), &options).unwrap();
