@@ -21,6 +21,7 @@ pub mod import_session;
 pub mod list_sessions;
 pub mod list_tombstones;
 pub mod live_chunks;
+mod look_again;
 pub mod make_timeline;
 pub mod missing_chunks;
 pub mod optimise;

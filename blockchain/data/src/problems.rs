@@ -74,6 +74,7 @@ impl From<OpError> for Refusal {
                 tracing::error!(error = %detail, "an op failed as it never may");
                 Self::new(ErrorCode::Internal, "the service failed; the log has the cause")
             }
+            OpError::Overtaken => Self::new(ErrorCode::Running, detail),
             OpError::Busy(_) => Self::new(ErrorCode::Busy, detail),
             OpError::Abandoned | OpError::Away(_) => Self::new(ErrorCode::Unavailable, detail),
         }

@@ -21,7 +21,7 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::crypt::Sealer;
-use lucid_store::index::{Changes, Index, Project};
+use lucid_store::index::{Changes, Index, Project, Seen};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
@@ -216,13 +216,18 @@ thread_local! {
     static PACKER: RefCell<Packer> = RefCell::new(Packer::new());
 }
 
-/// Makes facts durable, all or none.
+/// Makes facts durable, all or none, whatever is there.
 pub fn commit(vault: &Vault, facts: &[Fact]) -> Result<(), CommitError> {
+    commit_on(vault, Seen::new(), facts)
+}
+
+/// The same, if the rows that they rest on are as they were seen.
+pub fn commit_on(vault: &Vault, rests_on: Seen, facts: &[Fact]) -> Result<(), CommitError> {
     let sealed = PACKER.with_borrow_mut(|packer| {
         facts.iter().map(|fact| vault.fact(packer, fact.encode())).collect::<Result<Vec<_>, _>>()
     });
     let facts = sealed.map_err(|error| CommitError::Failed(error.to_string()))?;
-    vault.commit(Submission { facts, ..Submission::default() }).map(drop)
+    vault.commit(Submission { facts, rests_on, ..Submission::default() }).map(drop)
 }
 
 const FIXED: u8 = 0x40;
@@ -527,9 +532,17 @@ pub fn pool(index: &dyn Index) -> Result<Pool, StoreError> {
 
 /// What is remembered of a transaction.
 pub fn ticket(vault: &Vault, id: &IdDigest) -> Result<Option<Ticket>, StoreError> {
-    let key = key(TICKET, &vault.sealer().index_name(id));
-    let value = vault.index().get(&key)?;
-    value.map(|value| open_ticket(vault.sealer(), &key, value)).transpose()
+    ticket_in(vault.index(), vault.sealer(), id)
+}
+
+/// The same, as an index has it.
+pub fn ticket_in(
+    index: &dyn Index,
+    sealer: &Sealer,
+    id: &IdDigest,
+) -> Result<Option<Ticket>, StoreError> {
+    let key = key(TICKET, &sealer.index_name(id));
+    index.get(&key)?.map(|value| open_ticket(sealer, &key, value)).transpose()
 }
 
 /// The text of a transaction that is pending or failed.

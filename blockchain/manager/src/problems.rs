@@ -67,7 +67,10 @@ pub fn commit(error: CommitError) -> Refusal {
         )
         .documented("ST_002")
         .with("maybe_applied", true),
-        CommitError::Failed(_) | CommitError::Missing(_) | CommitError::Wanted(_) => {
+        CommitError::Failed(_)
+        | CommitError::Missing(_)
+        | CommitError::Overtaken(_)
+        | CommitError::Wanted(_) => {
             Refusal::new(ErrorCode::Unavailable, "the store cannot be written to now")
                 .documented("ST_002")
         }

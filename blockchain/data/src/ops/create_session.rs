@@ -10,9 +10,11 @@ use lucid_store::Damage;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::crypt::{Owner, random};
+use lucid_store::index::Index;
 use lucid_store::vault::Vault;
 
-use super::list_sessions::get_session;
+use super::list_sessions::{find_session, get_session};
+use super::look_again::look_again;
 use super::remove_session::refuse_held;
 use super::{Clash, OpError};
 use crate::fact::{Fact, Started};
@@ -70,16 +72,20 @@ pub fn create_session(
         None => fresh_id(request.started_at)?,
     };
     let _held = locks.hold(&id);
-    let name = SessionName::of(vault.sealer(), &id);
-    let existing = match get_session(vault, &id) {
+    look_again(|| begin(vault, &id, &request))
+}
+
+fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created, OpError> {
+    let look = vault.look();
+    let name = SessionName::of(vault.sealer(), id);
+    let existing = match find_session(&look, vault.sealer(), id) {
         Ok(existing) => Some(existing),
         Err(OpError::NoSession(_)) => None,
         Err(error) => return Err(error),
     };
     if let Some(existing) = existing {
         let interrupted = existing.one_shot && existing.sealed.is_none();
-        if interrupted
-            && (existing.anchored.is_some() || vault.index().get(&name.manifest_key())?.is_some())
+        if interrupted && (existing.anchored.is_some() || look.get(&name.manifest_key())?.is_some())
         {
             return Err(OpError::Conflict(
                 Clash::Lost,
@@ -90,19 +96,19 @@ pub fn create_session(
             ));
         }
         if request.one_shot && interrupted {
-            refuse_unread_seal(vault, &id)?;
+            refuse_unread_seal(vault, id)?;
         }
         let answerable =
-            same(&existing, &request) || (request.one_shot && existing.sealed.is_some());
+            same(&existing, request) || (request.one_shot && existing.sealed.is_some());
         match request.one_shot && interrupted {
-            true => refuse_held(vault, &name, &id)?,
+            true => refuse_held(&look, vault.sealer(), &name, id)?,
             false if answerable => return Ok(Created::Existed(existing)),
             false => {
                 return Err(OpError::Conflict(
                     Clash::Exists,
                     format!(
                         "session {id} exists, and {}: say the same, or choose another id",
-                        differences(&existing, &request).join(", and ")
+                        differences(&existing, request).join(", and ")
                     ),
                 ));
             }
@@ -111,12 +117,12 @@ pub fn create_session(
     let secret = if request.public { None } else { Some(SessionSecret::new(random()?)) };
     let fact = Fact::Started(Started {
         session: id.clone(),
-        user: request.user,
+        user: request.user.clone(),
         layout: request.layout,
         secret,
         profile: request.profile,
         started_at: request.started_at,
-        metadata: request.metadata,
+        metadata: request.metadata.clone(),
         one_shot: request.one_shot,
         owner: match request.own_copies {
             true => Owner::new(vault.sealer().index_name(format!("copies of {id}").as_bytes())),
@@ -124,8 +130,9 @@ pub fn create_session(
         },
     });
     let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
-    get_session(vault, &id).map(Created::Began)
+    let (facts, rests_on) = (vec![fact], look.seen());
+    vault.commit(Submission { facts, rests_on, ..Submission::default() })?;
+    get_session(vault, id).map(Created::Began)
 }
 
 /// Refuses to begin an archive anew that may have been sealed, in a place of the log that cannot be read.

@@ -4,12 +4,14 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
+use lucid_store::index::Index as _;
 use lucid_store::vault::Vault;
 
 use super::find_chunk::find_chunk;
+use super::look_again::look_again;
 use super::{Clash, OpError};
 use crate::fact::{Fact, Forgotten};
-use crate::row::{self, Referred};
+use crate::row::{self, Referred, UploadedRow};
 
 /// Sessions that are looked at for one that is sealed.
 const LOOKED_AT: usize = 1_000;
@@ -22,15 +24,23 @@ pub fn delete_chunk(
     session: Option<&SessionId>,
     now: Timestamp,
 ) -> Result<(), OpError> {
-    let found = find_chunk(vault, called, session, now)?;
-    let mut chunks = Vec::new();
-    for (key, _) in &found.parts {
-        refuse_referred(vault, called, &vault.sealer().chunk_name(*key))?;
-        chunks.push(key.id);
-    }
-    let fact = vault.fact(&mut Packer::new(), Fact::Forgotten(Forgotten { chunks }).encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
-    Ok(())
+    look_again(|| {
+        let look = vault.look();
+        let found = find_chunk(vault, called, session, now)?;
+        let mut chunks = Vec::new();
+        for (key, _) in &found.parts {
+            let name = vault.sealer().chunk_name(*key);
+            // Whoever comes to refer to it, or ceases to, changes how often it is referred to.
+            Referred::find(&look, &name)?;
+            look.get(&UploadedRow::key(&name))?;
+            refuse_referred(vault, called, &name)?;
+            chunks.push(key.id);
+        }
+        let fact = Fact::Forgotten(Forgotten { chunks });
+        let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
+        vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
+        Ok(())
+    })
 }
 
 fn refuse_referred(

@@ -10,6 +10,7 @@ use lucid_core::session::SessionId;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
+use lucid_store::CommitError;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
@@ -190,19 +191,24 @@ struct Round<'a> {
     own: &'a PublicKey,
     engine: &'a dyn AnchorEngine,
     /// The chain that the engine keeps, once it has shown that it is the right one: the inner option is
-    /// empty as long as nothing is in it.
-    chain: Option<Option<KnownChain>>,
+    /// empty as long as nothing is in it. Beside it, what was written down of it then.
+    chain: Option<(Option<KnownChain>, Option<OwnChain>)>,
 }
 
 impl Round<'_> {
     /// One session's transaction: `true` once its proof is stored.
     fn deliver(&mut self, id: &SessionId, text: &str) -> Result<bool, Undelivered> {
         let (vault, engine) = (self.vault, self.engine);
+        let look = vault.look();
+        let name = SessionName::of(vault.sealer(), id);
+        row::session(&look, vault.sealer(), &name)?;
+        row::tombstone(&look, vault.sealer(), &name)?;
+        let written = row::own_chain(&look, vault.sealer())?;
         let known = match self.chain.take() {
-            Some(known) => known,
-            None => recognise_chain(vault, self.own, engine)?.map_err(Undelivered::Engine)?,
+            Some((known, as_of)) if as_of == written => known,
+            _ => recognise_chain(vault, self.own, engine)?.map_err(Undelivered::Engine)?,
         };
-        let known = &*self.chain.insert(known);
+        let (known, _) = &*self.chain.insert((known, written));
         let transaction = Transaction::parse(text.as_bytes()).map_err(|fault| {
             let why = format!("the transaction of session {id}: {fault}");
             Undelivered::Engine(EngineError::Damaged(why))
@@ -221,7 +227,7 @@ impl Round<'_> {
         if let Some(chain) = followed(known.as_ref(), &confirmed, transaction.id(), engine)? {
             let fact = Fact::Chain(OwnChain { known: Some(chain.clone()) });
             facts.push(vault.fact(&mut packer, fact.encode())?);
-            self.chain = Some(Some(chain));
+            self.chain = Some((Some(chain.clone()), Some(OwnChain { known: Some(chain) })));
         }
         let fact = Fact::Anchored(Anchored {
             session: id.clone(),
@@ -230,8 +236,15 @@ impl Round<'_> {
             proof: confirmed.proof.encode(),
         });
         facts.push(vault.fact(&mut packer, fact.encode())?);
-        vault.commit(Submission { facts, ..Submission::default() })?;
-        Ok(true)
+        match vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() }) {
+            Ok(_) => Ok(true),
+            // The session was removed, or somebody else brought its proof: the next round tells.
+            Err(CommitError::Overtaken(_)) => {
+                self.chain = None;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -80,6 +80,9 @@ pub enum OpError {
     /// What is stored contradicts itself, though no record of it is damaged.
     #[error("{0}")]
     Unsound(String),
+    /// What it rests on has changed since it was looked at; ops look again.
+    #[error("what it rests on has changed meanwhile; nothing was changed")]
+    Overtaken,
     /// Writing failed. What was asked surely did not happen.
     #[error("{0}; nothing was changed")]
     Unwritten(String),
@@ -176,6 +179,7 @@ fn uncommitted(error: &CommitError, text: String) -> OpError {
         // Ops turn missing names into chunk ids where that helps; elsewhere it is a copy that was
         // quarantined just now, and trying again sends a new one.
         CommitError::Missing(_) | CommitError::Wanted(_) => OpError::Unwritten(text),
+        CommitError::Overtaken(_) => OpError::Overtaken,
         CommitError::Failed(_) => OpError::Unwritten(text),
     }
 }
@@ -187,6 +191,7 @@ impl From<StoreError> for OpError {
             // One step of many failed, and nobody knows here whether others had gone before it.
             StoreError::Commit { error, .. } => match uncommitted(&error, text) {
                 OpError::Unwritten(text) => Self::Unfinished(text),
+                OpError::Overtaken => Self::Unfinished(error.to_string()),
                 other => other,
             },
             StoreError::TooLarge { .. } => Self::TooLarge(text),

@@ -13,7 +13,8 @@ use lucid_store::vault::Vault;
 
 use super::OpError;
 use super::count_age::anchored_at;
-use super::list_sessions::{SessionFilter, get_session, list_sessions};
+use super::list_sessions::{SessionFilter, find_session, list_sessions};
+use super::look_again::look_again;
 use super::remove_session::remove_session;
 use crate::fact::{Fact, Removed};
 use crate::opened::SessionLocks;
@@ -201,18 +202,21 @@ fn forget(
     over: &Over,
 ) -> Result<bool, OpError> {
     let _held = locks.hold(id);
-    let name = SessionName::of(vault.sealer(), id);
-    let session = match get_session(vault, id) {
-        Ok(session) => session,
-        error => return tolerant(error),
-    };
-    let is_held = row::hold(vault.index(), vault.sealer(), &name)?.is_some();
-    // It may have been begun anew, sealed or held since it was looked at.
-    if is_held || !over.is_interrupted(locks, &session) {
-        return Ok(false);
-    }
-    let fact = Fact::Removed(Removed { session: id.clone(), tombstone: None });
-    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
-    Ok(true)
+    look_again(|| {
+        let look = vault.look();
+        let name = SessionName::of(vault.sealer(), id);
+        let session = match find_session(&look, vault.sealer(), id) {
+            Ok(session) => session,
+            error => return tolerant(error),
+        };
+        let is_held = row::hold(&look, vault.sealer(), &name)?.is_some();
+        // It may have been begun anew, sealed or held since it was looked at.
+        if is_held || !over.is_interrupted(locks, &session) {
+            return Ok(false);
+        }
+        let fact = Fact::Removed(Removed { session: id.clone(), tombstone: None });
+        let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
+        vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
+        Ok(true)
+    })
 }

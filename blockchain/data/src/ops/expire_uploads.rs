@@ -26,17 +26,17 @@ pub fn expire_uploads(vault: &Vault, now: Timestamp, with_future: bool) -> Resul
     loop {
         let rows = vault.index().scan(&from, &to, BATCH, false)?;
         let is_last = rows.len() < BATCH;
-        let mut chunks = Vec::new();
+        let mut over = Vec::new();
         for (key, value) in rows {
-            let row = UploadedRow::open(vault.sealer(), &key, value)?;
+            let row = UploadedRow::open(vault.sealer(), &key, value.clone())?;
             let is_of_the_future = row.until.is_some_and(|until| until > latest);
             if !row.counts(now) || with_future && is_of_the_future {
-                chunks.push(row.chunk);
+                over.push((row.chunk, key.clone(), value));
             }
             from = key;
             from.push(0);
         }
-        expired += forget(vault, chunks)?;
+        expired += forget(vault, over)?;
         if is_last {
             return Ok(expired);
         }
@@ -64,19 +64,22 @@ pub fn last_upload(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>, O
 
 /// Forgets those that nobody wants, and says how many they were. The committer decides: what a row said
 /// when it was read may not be so any more.
-fn forget(vault: &Vault, mut chunks: Vec<ChunkId>) -> Result<u64, OpError> {
+fn forget(vault: &Vault, mut over: Vec<(ChunkId, Vec<u8>, Vec<u8>)>) -> Result<u64, OpError> {
     let sealer = vault.sealer();
-    while !chunks.is_empty() {
-        let fact = Fact::Forgotten(Forgotten { chunks: chunks.clone() });
-        let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
+    while !over.is_empty() {
+        let chunks: Vec<ChunkId> = over.iter().map(|(chunk, ..)| *chunk).collect();
         let drops = chunks.iter().map(|chunk| sealer.chunk_name(chunk)).collect();
-        match vault.commit(Submission { facts, drops, ..Submission::default() }) {
+        let fact = Fact::Forgotten(Forgotten { chunks });
+        let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
+        let rests_on = over.iter().map(|(_, key, row)| (key.clone(), Some(row.clone()))).collect();
+        match vault.commit(Submission { facts, rests_on, drops, ..Submission::default() }) {
             Ok(_) => break,
+            Err(CommitError::Overtaken(rows)) => over.retain(|(_, key, _)| !rows.contains(key)),
             Err(CommitError::Wanted(wanted)) => {
-                chunks.retain(|chunk| !wanted.contains(&sealer.chunk_name(chunk)));
+                over.retain(|(chunk, ..)| !wanted.contains(&sealer.chunk_name(chunk)));
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(chunks.len() as u64)
+    Ok(over.len() as u64)
 }

@@ -159,7 +159,7 @@ fn at_index(
     let mut found = FoundChunk::placed(called.to_owned(), session, index, row);
     // By its alias an upload is whole, by its id a chunk is itself.
     if is_alias {
-        let parts = upload_at(vault, name, index)?;
+        let parts = upload_at(vault.index(), vault.sealer(), name, index)?;
         found.parts = parts.iter().map(|(id, length)| (session.key_of(id), *length)).collect();
     }
     Ok(Some(found))

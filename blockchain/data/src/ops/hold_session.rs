@@ -4,10 +4,12 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
+use lucid_store::index::Look;
 use lucid_store::vault::Vault;
 
 use super::OpError;
-use super::list_sessions::get_session;
+use super::list_sessions::find_session;
+use super::look_again::look_again;
 use super::remove_session::check_reason;
 use crate::fact::{Fact, Held, Released};
 use crate::opened::SessionLocks;
@@ -23,14 +25,17 @@ pub fn hold_session(
 ) -> Result<SessionRow, OpError> {
     check_reason(reason)?;
     let _held = locks.hold(id);
-    let session = get_session(vault, id)?;
-    let known = row::hold(vault.index(), vault.sealer(), &SessionName::of(vault.sealer(), id))?;
-    if known.as_ref().is_none_or(|known| known.reason != reason) {
-        let since = known.map_or(now, |known| known.since);
-        let held = Held { session: id.clone(), reason: reason.to_owned(), since };
-        commit(vault, &Fact::Held(held))?;
-    }
-    Ok(session)
+    look_again(|| {
+        let look = vault.look();
+        let session = find_session(&look, vault.sealer(), id)?;
+        let known = row::hold(&look, vault.sealer(), &SessionName::of(vault.sealer(), id))?;
+        if known.as_ref().is_none_or(|known| known.reason != reason) {
+            let since = known.map_or(now, |known| known.since);
+            let held = Held { session: id.clone(), reason: reason.to_owned(), since };
+            commit(vault, look, &Fact::Held(held))?;
+        }
+        Ok(session)
+    })
 }
 
 /// Releases a session. One that is not held stays as it is.
@@ -40,16 +45,19 @@ pub fn release_session(
     id: &SessionId,
 ) -> Result<SessionRow, OpError> {
     let _held = locks.hold(id);
-    let session = get_session(vault, id)?;
-    let name = SessionName::of(vault.sealer(), id);
-    if row::hold(vault.index(), vault.sealer(), &name)?.is_some() {
-        commit(vault, &Fact::Released(Released { session: id.clone() }))?;
-    }
-    Ok(session)
+    look_again(|| {
+        let look = vault.look();
+        let session = find_session(&look, vault.sealer(), id)?;
+        let name = SessionName::of(vault.sealer(), id);
+        if row::hold(&look, vault.sealer(), &name)?.is_some() {
+            commit(vault, look, &Fact::Released(Released { session: id.clone() }))?;
+        }
+        Ok(session)
+    })
 }
 
-fn commit(vault: &Vault, fact: &Fact) -> Result<(), OpError> {
-    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+fn commit(vault: &Vault, look: Look<'_>, fact: &Fact) -> Result<(), OpError> {
+    let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
+    vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
     Ok(())
 }

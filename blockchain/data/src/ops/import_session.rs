@@ -14,12 +14,14 @@ use lucid_core::transaction::Transaction;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::crypt::Owner;
+use lucid_store::index::Look;
 use lucid_store::vault::Vault;
 
 use super::create_session::check_described;
 use super::deliver_anchors::anchor_text;
 use super::export_session::Exported;
-use super::list_sessions::get_session;
+use super::list_sessions::{find_session, get_session};
+use super::look_again::look_again;
 use super::{Clash, OpError};
 use crate::fact::{Anchored, Fact, Sealed, Started};
 use crate::opened::SessionLocks;
@@ -33,10 +35,20 @@ pub fn import_session(
     given: &Exported,
 ) -> Result<SessionRow, OpError> {
     let _held = locks.hold(id);
+    look_again(|| import(vault, locks, id, given))
+}
+
+fn import(
+    vault: &Vault,
+    locks: &SessionLocks,
+    id: &SessionId,
+    given: &Exported,
+) -> Result<SessionRow, OpError> {
     let started = started(id, &given.started)?;
-    let mut row = match get_session(vault, id) {
+    let look = vault.look();
+    let mut row = match find_session(&look, vault.sealer(), id) {
         Ok(row) => row,
-        Err(OpError::NoSession(_)) => begin(vault, id, &started)?,
+        Err(OpError::NoSession(_)) => begin(vault, look, id, &started)?,
         Err(error) => return Err(error),
     };
     if !is_same(&row, &started) {
@@ -52,9 +64,10 @@ pub fn import_session(
         if row.chunk_count() != given.chunk_count {
             return Ok(row);
         }
-        check_sealed(&row, &sealed)?;
         let _sealing = locks.hold_seal();
-        row = keep(vault, id, &Fact::Sealed(sealed.clone()))?;
+        let look = vault.look();
+        check_sealed(&find_session(&look, vault.sealer(), id)?, &sealed)?;
+        row = keep(vault, look, id, &Fact::Sealed(sealed.clone()))?;
     }
     let known = row.sealed.as_ref().map(|known| known.manifest_hash);
     if known != Some(hash_of(&sealed.manifest)) {
@@ -66,27 +79,34 @@ pub fn import_session(
     match given.anchored.as_deref().map(|fact| anchored(id, fact)).transpose()? {
         Some(anchored) if row.anchored.is_none() => {
             let name = SessionName::of(vault.sealer(), id);
+            let look = vault.look();
+            find_session(&look, vault.sealer(), id)?;
             check_anchored(&anchored, &anchor_text(vault, &name)?)?;
-            keep(vault, id, &Fact::Anchored(anchored))
+            keep(vault, look, id, &Fact::Anchored(anchored))
         }
         _ => Ok(row),
     }
 }
 
-fn keep(vault: &Vault, id: &SessionId, fact: &Fact) -> Result<SessionRow, OpError> {
-    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
+fn keep(vault: &Vault, look: Look<'_>, id: &SessionId, fact: &Fact) -> Result<SessionRow, OpError> {
+    let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
+    vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
     get_session(vault, id)
 }
 
-fn begin(vault: &Vault, id: &SessionId, started: &Started) -> Result<SessionRow, OpError> {
+fn begin(
+    vault: &Vault,
+    look: Look<'_>,
+    id: &SessionId,
+    started: &Started,
+) -> Result<SessionRow, OpError> {
     check_described(&started.user, &started.metadata)?;
     // An owner is what this store knows the session by, which no other store can tell.
     let owner = match started.owner.is_shared() {
         true => Owner::SHARED,
         false => Owner::new(vault.sealer().index_name(format!("copies of {id}").as_bytes())),
     };
-    keep(vault, id, &Fact::Started(Started { owner, one_shot: false, ..started.clone() }))
+    keep(vault, look, id, &Fact::Started(Started { owner, one_shot: false, ..started.clone() }))
 }
 
 fn is_same(row: &SessionRow, started: &Started) -> bool {

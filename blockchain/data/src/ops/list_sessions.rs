@@ -2,6 +2,8 @@
 
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::Index;
 use lucid_store::vault::Vault;
 
 use super::OpError;
@@ -41,11 +43,20 @@ const PAGE_METADATA_BYTES: usize = 4 << 20;
 
 /// The session, if there is one. A session that was removed is told from one that never was.
 pub fn get_session(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
-    let name = SessionName::of(vault.sealer(), id);
-    if let Some(session) = row::session(vault.index(), vault.sealer(), &name)? {
+    find_session(vault.index(), vault.sealer(), id)
+}
+
+/// The same, as an index has it.
+pub fn find_session(
+    index: &dyn Index,
+    sealer: &Sealer,
+    id: &SessionId,
+) -> Result<SessionRow, OpError> {
+    let name = SessionName::of(sealer, id);
+    if let Some(session) = row::session(index, sealer, &name)? {
         return Ok(session);
     }
-    Err(match row::tombstone(vault.index(), vault.sealer(), &name)? {
+    Err(match row::tombstone(index, sealer, &name)? {
         Some(tombstone) => OpError::Removed(Box::new(tombstone)),
         None => OpError::NoSession(id.clone()),
     })

@@ -10,11 +10,13 @@ use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
-use lucid_store::crypt::{ChunkKey, Owner};
+use lucid_store::crypt::{ChunkKey, Owner, Sealer};
+use lucid_store::index::Index;
 use lucid_store::vault::{Known, Vault};
 
 use super::add_references::open_for_writing;
 use super::create_session::{NewSession, create_session};
+use super::look_again::look_again;
 use super::store_chunks::{Keeping, chunk_length};
 use super::{Clash, OpError};
 pub use crate::fact::AHEAD_MAX;
@@ -94,7 +96,7 @@ pub fn put_chunk(
     check(wanted)?;
     let pieces = cut(bounds, bytes)?;
     match &wanted.session {
-        None => keep(vault, keeping, now, wanted, &pieces),
+        None => look_again(|| keep(vault, keeping, now, wanted, &pieces)),
         Some(id) => {
             if let Some(sealed) = find(vault, id)?.filter(|session| session.sealed.is_some()) {
                 let _held = locks.hold(id);
@@ -102,10 +104,10 @@ pub fn put_chunk(
             }
             begin(vault, locks, bounds, now, id, wanted.index.unwrap_or(0))?;
             // Packed before the session is held: that takes long, and others wait.
-            let owner = open_for_writing(vault, id)?.owner;
-            let packed = pack(vault, keeping, &pieces, |id| ChunkKey::of(owner, id))?;
+            let owner = open_for_writing(vault.index(), vault.sealer(), id)?.owner;
+            let mut packed = pack(vault, keeping, &pieces, |id| ChunkKey::of(owner, id))?;
             let _held = locks.hold(id);
-            place(vault, now, wanted, id, owner, packed)
+            look_again(|| place(vault, now, wanted, id, owner, &mut packed))
         }
     }
 }
@@ -254,10 +256,11 @@ fn keep(
     wanted: &PutChunk,
     pieces: &[&[u8]],
 ) -> Result<Taken, OpError> {
+    let look = vault.look();
     let (mut submission, parts) = pack(vault, keeping, pieces, |id| ChunkKey::from(&id))?;
     let mut at = None;
     for name in &submission.requires {
-        let known = UploadedRow::find(vault.index(), vault.sealer(), name)?;
+        let known = UploadedRow::find(&look, vault.sealer(), name)?;
         at = known.filter(|known| known.until.is_none()).map(|known| known.at);
         if at.is_none() {
             break;
@@ -272,6 +275,7 @@ fn keep(
     // The same again is only answered, unless its bytes have to be healed.
     if at.is_none() || !submission.chunks.is_empty() {
         submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
+        submission.rests_on = look.seen();
         vault.commit(submission)?;
     }
     Ok(Taken { parts, index: None, at: at.unwrap_or(now), is_new: at.is_none() })
@@ -316,7 +320,7 @@ pub fn give_back(
     let name = SessionName::of(vault.sealer(), &session.id);
     for (index, piece) in (index..).zip(pieces) {
         let given = (ChunkId::from(blake3::hash(piece)), piece.len() as u64);
-        let here = chunk_at(vault, &name, session, index)?;
+        let here = chunk_at(vault.index(), vault.sealer(), &name, session, index)?;
         if here.map(|(id, length)| (id, u64::from(length))) != Some(given) {
             return Ok(None);
         }
@@ -328,17 +332,20 @@ pub fn give_back(
     Ok(Some(parts))
 }
 
-/// Puts chunks into a session. The caller holds it.
+/// Puts chunks into a session. Those that were submitted once stay, even where the rest is refused: so they
+/// are taken out of what is packed.
 fn place(
     vault: &Vault,
     now: Timestamp,
     wanted: &PutChunk,
     id: &SessionId,
     owner: Owner,
-    (mut submission, parts): (Submission, Vec<Part>),
+    (packed, parts): &mut (Submission, Vec<Part>),
 ) -> Result<Taken, OpError> {
-    let name = SessionName::of(vault.sealer(), id);
-    let session = open_for_writing(vault, id)?;
+    let look = vault.look();
+    let (drawer, sealer) = (&look, vault.sealer());
+    let name = SessionName::of(sealer, id);
+    let session = open_for_writing(drawer, sealer, id)?;
     if session.tail_bytes > 0 || session.layout != Layout::Raw {
         return Err(OpError::Conflict(
             Clash::Kind,
@@ -357,8 +364,8 @@ fn place(
     let index = wanted.index.unwrap_or_else(|| session.chunk_count());
     check_ahead(id, session.chunk_count(), index)?;
     let mut all_there = true;
-    for (index, part) in (index..).zip(&parts) {
-        match chunk_at(vault, &name, &session, index)? {
+    for (index, part) in (index..).zip(&*parts) {
+        match chunk_at(drawer, sealer, &name, &session, index)? {
             None => all_there = false,
             Some(known) if known == (part.id, part.length) => {}
             Some((known, _)) => {
@@ -371,10 +378,10 @@ fn place(
     }
     let mut same_alias = wanted.alias.is_none();
     if let Some(alias) = &wanted.alias
-        && let Some(there) = Alias::find(vault.index(), vault.sealer(), alias, &name)?
+        && let Some(there) = Alias::find(drawer, sealer, alias, &name)?
     {
-        let known = upload_at(vault, &name, there)?;
-        if known != lengths(&parts) {
+        let known = upload_at(drawer, sealer, &name, there)?;
+        if known != lengths(parts) {
             return Err(OpError::Conflict(
                 Clash::Exists,
                 format!("session {id} has another chunk that is called {alias}, at index {there}"),
@@ -382,7 +389,7 @@ fn place(
         }
         same_alias = there == index;
     }
-    let placed = PlacedRow::find(vault.index(), vault.sealer(), &name, index)?;
+    let placed = PlacedRow::find(drawer, sealer, &name, index)?;
     if let (Some(alias), Some(known)) =
         (&wanted.alias, placed.as_ref().and_then(|placed| placed.alias.as_ref()))
         && alias != known
@@ -397,6 +404,9 @@ fn place(
         ));
     }
     let at = placed.filter(|_| all_there).map(|placed| placed.at);
+    let requires = packed.requires.clone();
+    let chunks = std::mem::take(&mut packed.chunks);
+    let mut submission = Submission { chunks, requires, ..Submission::default() };
     if at.is_some() && same_alias {
         // The same again is only answered, unless its bytes have to be healed.
         if !submission.chunks.is_empty() {
@@ -409,12 +419,18 @@ fn place(
             at: at.unwrap_or(now),
             alias: wanted.alias.clone(),
             metadata: wanted.metadata.clone(),
-            chunks: lengths(&parts),
+            chunks: lengths(parts),
         });
         submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
+        submission.rests_on = look.seen();
         vault.commit(submission)?;
     }
-    Ok(Taken { parts, index: Some(index), at: at.unwrap_or(now), is_new: !all_there })
+    Ok(Taken {
+        parts: parts.clone(),
+        index: Some(index),
+        at: at.unwrap_or(now),
+        is_new: !all_there,
+    })
 }
 
 fn check_ahead(id: &SessionId, count: u64, index: u64) -> Result<(), OpError> {
@@ -428,12 +444,12 @@ fn check_ahead(id: &SessionId, count: u64, index: u64) -> Result<(), OpError> {
 
 /// The chunk that a session has at an index, waiting or not.
 fn chunk_at(
-    vault: &Vault,
+    drawer: &dyn Index,
+    sealer: &Sealer,
     name: &SessionName,
     session: &SessionRow,
     index: u64,
 ) -> Result<Option<(ChunkId, u32)>, OpError> {
-    let (drawer, sealer) = (vault.index(), vault.sealer());
     if index < session.chunk_count() {
         let known = row::references(drawer, sealer, name, index, 1)?;
         let known = known.first().filter(|known| known.index == index);
@@ -445,11 +461,11 @@ fn chunk_at(
 
 /// The chunks of the upload that begins at an index.
 pub(super) fn upload_at(
-    vault: &Vault,
+    drawer: &dyn Index,
+    sealer: &Sealer,
     name: &SessionName,
     index: u64,
 ) -> Result<Vec<(ChunkId, u32)>, OpError> {
-    let (drawer, sealer) = (vault.index(), vault.sealer());
     let first = PlacedRow::find(drawer, sealer, name, index)?;
     let parts = first.map_or(0, |first| first.parts.max(1));
     let rows = PlacedRow::list(drawer, sealer, name, index, parts as usize)?;

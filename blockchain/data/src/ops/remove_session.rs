@@ -7,10 +7,13 @@ use lucid_core::time::Timestamp;
 use lucid_core::tombstone::Tombstone;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::Index;
 use lucid_store::vault::Vault;
 
 use super::OpError;
-use super::list_sessions::get_session;
+use super::list_sessions::find_session;
+use super::look_again::look_again;
 use crate::fact::{Fact, Removed};
 use crate::opened::SessionLocks;
 use crate::row::{self, SessionName, TombstoneRow};
@@ -28,13 +31,23 @@ pub fn remove_session(
 ) -> Result<TombstoneRow, OpError> {
     check_reason(reason)?;
     let _held = locks.hold(id);
+    look_again(|| remove(vault, key, now, id, reason))
+}
+
+fn remove(
+    vault: &Vault,
+    key: &SigningKey,
+    now: Timestamp,
+    id: &SessionId,
+    reason: &str,
+) -> Result<TombstoneRow, OpError> {
+    let look = vault.look();
     let name = SessionName::of(vault.sealer(), id);
-    let find = || row::tombstone(vault.index(), vault.sealer(), &name);
-    if let Some(tombstone) = find()? {
+    if let Some(tombstone) = row::tombstone(&look, vault.sealer(), &name)? {
         return Ok(tombstone);
     }
-    let session = get_session(vault, id)?;
-    refuse_held(vault, &name, id)?;
+    let session = find_session(&look, vault.sealer(), id)?;
+    refuse_held(&look, vault.sealer(), &name, id)?;
     let tombstone = Tombstone {
         session_id: id.clone(),
         timestamp: now,
@@ -46,15 +59,20 @@ pub fn remove_session(
         session: id.clone(),
         tombstone: Some(transaction.text().to_owned()),
     });
-    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
-    vault.commit(Submission { facts: vec![fact], ..Submission::default() })?;
-    find()?
+    let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
+    vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
+    row::tombstone(vault.index(), vault.sealer(), &name)?
         .ok_or_else(|| OpError::Unsound(format!("session {id} was removed and has no tombstone")))
 }
 
-/// Refuses what would take something from a session that is held. The caller holds its lock.
-pub fn refuse_held(vault: &Vault, name: &SessionName, id: &SessionId) -> Result<(), OpError> {
-    match row::hold(vault.index(), vault.sealer(), name)? {
+/// Refuses what would take something from a session that is held.
+pub fn refuse_held(
+    index: &dyn Index,
+    sealer: &Sealer,
+    name: &SessionName,
+    id: &SessionId,
+) -> Result<(), OpError> {
+    match row::hold(index, sealer, name)? {
         Some(hold) => Err(OpError::Held { session: id.clone(), reason: hold.reason }),
         None => Ok(()),
     }

@@ -10,12 +10,15 @@ use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
+use lucid_store::crypt::Sealer;
+use lucid_store::index::Index;
 use lucid_store::vault::Vault;
 
 use super::add_references::open_for_writing;
 use super::append_stream::cut_tail;
 use super::create_session::check_metadata;
 use super::list_sessions::get_session;
+use super::look_again::look_again;
 use super::make_timeline::make_timeline;
 use super::put_chunk::gaps;
 use super::read_session::{StoredSession, appendix_start, reference_at};
@@ -67,9 +70,20 @@ pub fn seal_session(
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
     let _held = locks.hold(id);
+    look_again(|| seal(vault, locks, key, keeping, now, id, request))
+}
+
+fn seal(
+    vault: &Vault,
+    locks: &SessionLocks,
+    key: &SigningKey,
+    keeping: Keeping,
+    now: Timestamp,
+    id: &SessionId,
+    request: &SealRequest,
+) -> Result<SessionRow, OpError> {
     let name = SessionName::of(vault.sealer(), id);
-    let load = || get_session(vault, id);
-    let session = load()?;
+    let session = get_session(vault, id)?;
     if request.begun_at.is_some_and(|begun| begun != session.started_at) {
         return Err(OpError::Conflict(
             Clash::Exists,
@@ -82,8 +96,12 @@ pub fn seal_session(
         check_sealed_count(vault, &session, request)?;
         return Ok(session);
     }
-    cut_tail(vault, keeping, &name, &open_for_writing(vault, id)?)?;
-    let mut session = load()?;
+    cut_tail(vault, keeping, id)?;
+    let look = vault.look();
+    let mut session = open_for_writing(&look, vault.sealer(), id)?;
+    if session.tail_bytes > 0 {
+        return Err(OpError::Overtaken);
+    }
     if session.pending > 0 {
         let gaps = gaps(vault, &name, &session, GAPS_LISTED)?;
         return Err(OpError::Gaps { session: id.clone(), gaps });
@@ -132,7 +150,7 @@ pub fn seal_session(
         merkle_root: session.root(),
         end: request.end,
         metadata,
-        previous_manifest: last_manifest(vault)?,
+        previous_manifest: last_manifest(&look, vault.sealer())?,
         source: None,
         terminal: None,
         retain_until: None,
@@ -149,8 +167,9 @@ pub fn seal_session(
         anchor: anchor.text().to_owned(),
     });
     submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
+    submission.rests_on = look.seen();
     vault.commit(submission)?;
-    load()
+    get_session(vault, id)
 }
 
 /// Makes stored pages the session's last chunks, in the commit that seals it: a session never has a
@@ -227,9 +246,9 @@ fn check_appendix(
 }
 
 /// The manifest that was sealed last; the next one names it, so a missing session shows.
-fn last_manifest(vault: &Vault) -> Result<Option<ManifestHash>, OpError> {
+fn last_manifest(index: &dyn Index, sealer: &Sealer) -> Result<Option<ManifestHash>, OpError> {
     let key = row::last_manifest_key();
-    let Some(value) = vault.index().get(&key)? else { return Ok(None) };
-    let bytes = vault.sealer().open_value(&key, value)?;
+    let Some(value) = index.get(&key)? else { return Ok(None) };
+    let bytes = sealer.open_value(&key, value)?;
     Ok(bytes.first_chunk::<32>().map(|hash| ManifestHash::new(*hash)))
 }

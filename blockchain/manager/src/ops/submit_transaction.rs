@@ -4,7 +4,8 @@
 //! same request again and finds the first one; with another text it is a conflict. The id of a
 //! transaction whose block is lost, once that was accepted, is as good as one that never was there.
 //!
-//! Invariant: an id is decided under its claim, so of two requests with one id one is first.
+//! Invariant: a transaction is pooled on the condition that nobody has pooled its id since it was looked
+//! for, so of two requests with one id one is first. Claims only spare them looking twice.
 
 use std::collections::HashMap;
 
@@ -12,6 +13,7 @@ use lucid_core::digest::{BlockHash, TransactionHash};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{AdmissionFault, Admitted, IdDigest, Transaction, complete};
 use lucid_store::chain::ChainStore;
+use lucid_store::index::Look;
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
@@ -86,11 +88,18 @@ pub fn submit_transaction(
 ) -> Result<Submitted, SubmitError> {
     let admitted = complete(posted, now)?;
     let _claim = admissions.claim(admitted.transaction.id_digest());
-    let (submitted, fact) = decide(vault, chain, now, admitted, &Batch::default())?;
-    if let Some(fact) = fact {
-        facts::commit(vault, &[fact])?;
+    loop {
+        let look = vault.look();
+        let (submitted, fact) =
+            decide(vault, &look, chain, now, admitted.clone(), &Batch::default())?;
+        let Some(fact) = fact else { return Ok(submitted) };
+        match facts::commit_on(vault, look.seen(), &[fact]) {
+            Ok(()) => return Ok(submitted),
+            // Whoever was faster is found now.
+            Err(CommitError::Overtaken(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(submitted)
 }
 
 /// Accepts many, each on its own, and makes what is new durable together. The error means that none of
@@ -105,23 +114,30 @@ pub fn submit_transactions(
     let admitted: Vec<_> = posted.iter().map(|posted| complete(posted, now)).collect();
     let ids = admitted.iter().flatten().map(|admitted| admitted.transaction.id_digest());
     let _claims = admissions.claim_all(ids);
-    let (mut batch, mut facts, mut outcomes) = (Batch::default(), Vec::new(), Vec::new());
-    for admitted in admitted {
-        let outcome = admitted.map_err(SubmitError::from).and_then(|admitted| {
-            let (id, posted) = (admitted.transaction.id_digest(), admitted.posted_digest);
-            let (submitted, fact) = decide(vault, chain, now, admitted, &batch)?;
-            if let Some(fact) = fact {
-                batch.add(id, posted, &fact);
-                facts.push(fact);
-            }
-            Ok(submitted)
-        });
-        outcomes.push(outcome);
+    loop {
+        let look = vault.look();
+        let (mut batch, mut facts, mut outcomes) = (Batch::default(), Vec::new(), Vec::new());
+        for admitted in &admitted {
+            let outcome = admitted.clone().map_err(SubmitError::from).and_then(|admitted| {
+                let (id, posted) = (admitted.transaction.id_digest(), admitted.posted_digest);
+                let (submitted, fact) = decide(vault, &look, chain, now, admitted, &batch)?;
+                if let Some(fact) = fact {
+                    batch.add(id, posted, &fact);
+                    facts.push(fact);
+                }
+                Ok(submitted)
+            });
+            outcomes.push(outcome);
+        }
+        if facts.is_empty() {
+            return Ok(outcomes);
+        }
+        match facts::commit_on(vault, look.seen(), &facts) {
+            Ok(()) => return Ok(outcomes),
+            Err(CommitError::Overtaken(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
-    if !facts.is_empty() {
-        facts::commit(vault, &facts)?;
-    }
-    Ok(outcomes)
 }
 
 /// Whether a transaction would be let in now. Advice: submitting it decides.
@@ -131,7 +147,8 @@ pub fn check_admissible(
     now: Timestamp,
     posted: &[u8],
 ) -> Result<(), SubmitError> {
-    decide(vault, chain, now, complete(posted, now)?, &Batch::default()).map(drop)
+    let admitted = complete(posted, now)?;
+    decide(vault, &vault.look(), chain, now, admitted, &Batch::default()).map(drop)
 }
 
 /// What the same request brings besides, and is not in the pool yet.
@@ -150,9 +167,11 @@ impl Batch {
     }
 }
 
-/// What becomes of a transaction whose id the caller has claimed, and the fact that says so if it is new.
+/// What becomes of a transaction, and the fact that says so if it is new: true as long as the rows are what
+/// `look` saw.
 fn decide(
     vault: &Vault,
+    look: &Look<'_>,
     chain: &dyn ChainStore,
     now: Timestamp,
     admitted: Admitted,
@@ -163,10 +182,10 @@ fn decide(
     if known.is_some_and(|known| *known != posted_digest) {
         return Err(SubmitError::Conflict { id: transaction.id().to_owned() });
     }
-    if let Some(found) = self::known(vault, chain, &transaction, posted_digest)? {
+    if let Some(found) = self::known(vault, look, chain, &transaction, posted_digest)? {
         return Ok((Submitted { found, is_new: false }, None));
     }
-    if let Some(successor) = facts::successor(vault.index())? {
+    if let Some(successor) = facts::successor(look)? {
         return Err(SubmitError::Ended(successor));
     }
     if let Some(other) = other_root(chain, &transaction)? {
@@ -193,12 +212,13 @@ fn decide(
 /// Finds the same request, or the conflict.
 fn known(
     vault: &Vault,
+    look: &Look<'_>,
     chain: &dyn ChainStore,
     transaction: &Transaction,
     posted: TransactionHash,
 ) -> Result<Option<Found>, SubmitError> {
     let digest = transaction.id_digest();
-    let same = match facts::ticket(vault, &digest)? {
+    let same = match facts::ticket_in(look, vault.sealer(), &digest)? {
         Some(Ticket { stage: Stage::Chained { .. }, .. }) if chain.find(&digest)?.is_none() => {
             return Ok(None);
         }

@@ -300,7 +300,7 @@ impl Old {
         names.settle();
         for _ in 0..2 {
             let collection = vault.collect().unwrap().splitting_over(MOST);
-            let done = collection.run(&names, &mut |_, _| true).unwrap();
+            let done = collection.run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap();
             assert_eq!(done.segments_damaged, 0);
         }
         self.assert_holds(vault);
@@ -436,7 +436,7 @@ fn however_many_files_there_are_few_are_open_at_once() {
     drop(vault);
     // What reads chunks keeps their files open, up to a share of the descriptors.
     let vault = store.open_on(drawers.clone(), Arc::new(MemoryIndex::new()), SMALL, false).unwrap();
-    vault.collect().unwrap().run(&names, &mut |_, _| true).unwrap();
+    vault.collect().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap();
     let kept = counted.open_files();
     assert!(counted.open_most() <= kept + 60, "collecting");
     drop(vault);
@@ -463,7 +463,7 @@ fn a_payload_that_ends_as_a_footer_does_not_seal_the_open_segment() {
     drop(vault);
     let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
     let nothing = Names::default();
-    vault.collect().unwrap().run(&nothing, &mut |_, _| true).unwrap();
+    vault.collect().unwrap().run(&nothing, &|_, _| Ok(true), &mut |_, _| true).unwrap();
     Entry::new(3, 1, vec![chunk(3, 50)]).commit(&vault).unwrap();
     drop(vault);
     let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();

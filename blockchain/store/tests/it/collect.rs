@@ -32,7 +32,7 @@ fn names(vault: &Vault, chunks: &[Vec<u8>]) -> Names {
 
 fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
     let collection = vault.collect().expect("nobody else collects");
-    collection.run(&names(vault, live), &mut go_on).unwrap()
+    collection.run(&names(vault, live), &|_, _| Ok(true), &mut go_on).unwrap()
 }
 
 /// Chunks, one a commit, over several segments.
@@ -202,7 +202,11 @@ fn what_somebody_asked_for_stays() {
 #[test]
 fn a_stop_leaves_a_sound_store_and_the_next_run_goes_on() {
     let Mostly { store, disk, vault, kept, gone, .. } = mostly_dead();
-    let stopped = vault.collect().unwrap().run(&names(&vault, &kept), &mut |_, _| false).unwrap();
+    let stopped = vault
+        .collect()
+        .unwrap()
+        .run(&names(&vault, &kept), &|_, _| Ok(true), &mut |_, _| false)
+        .unwrap();
     assert!(stopped.stopped && stopped.chunks_removed == gone.len() as u64);
     assert_holds(&vault, &kept, &gone);
     assert_sound(&store, &disk);

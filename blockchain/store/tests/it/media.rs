@@ -123,7 +123,8 @@ fn collecting_and_packing_go_on_around_a_sector_that_cannot_be_read() {
     drop(vault);
     // Nobody is spared for having been asked for lately.
     let vault = open(&store, &bad, &index);
-    let collected = vault.collect().unwrap().run(&live, &mut |_, _| true).unwrap();
+    let collected =
+        vault.collect().unwrap().run(&live, &|_, _| Ok(true), &mut |_, _| true).unwrap();
     assert_eq!(collected.chunks_removed, 6);
     assert_eq!(reads(&vault, &chunks[1]), Ok(true));
 }
@@ -143,7 +144,8 @@ fn a_rewritten_segment_with_a_damaged_first_record_is_left_alone_and_stops_nothi
     live.settle();
     drop(vault);
     let vault = store.open_with(&disk, index, Limits::default(), false).unwrap();
-    let collected = vault.collect().unwrap().run(&live, &mut |_, _| true).unwrap();
+    let collected =
+        vault.collect().unwrap().run(&live, &|_, _| Ok(true), &mut |_, _| true).unwrap();
     assert_eq!((collected.chunks_removed, collected.segments_damaged), (3, 1));
     assert_eq!(reads(&vault, &chunks[0]), Ok(true));
 }

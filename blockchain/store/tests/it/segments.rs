@@ -60,7 +60,7 @@ pub fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
     let mut names = Names::default();
     live.iter().for_each(|bytes| names.add(&vault.sealer().chunk_name(&id_of(bytes))));
     names.settle();
-    vault.collect().unwrap().run(&names, &mut |_, _| true).unwrap()
+    vault.collect().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap()
 }
 
 /// A store of which everything was rewritten, and then only the first half is referred to: its log is
@@ -761,7 +761,8 @@ fn packing_finishes_what_a_collection_that_died_behind_its_dropping_left() {
         live.iter().for_each(|bytes| names.add(&vault.sealer().chunk_name(&id_of(bytes))));
         names.settle();
         bad.refuse(Call::Create, "chunks/R", Errno::NOSPC, 0, usize::MAX);
-        let error = vault.collect().unwrap().run(&names, &mut |_, _| true).unwrap_err();
+        let error =
+            vault.collect().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap_err();
         assert!(error.is_full(), "{error}");
         drop(vault);
         let vault = store.open(&disk, &index).unwrap();

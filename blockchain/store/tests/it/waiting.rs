@@ -93,7 +93,8 @@ fn a_panic_while_rows_are_made_breaks_the_store_and_answers_everybody() {
     // Whatever commits on the way says no less.
     let mut nothing = Names::default();
     nothing.settle();
-    let fault = vault.collect().unwrap().run(&nothing, &mut |_, _| true).unwrap_err();
+    let fault =
+        vault.collect().unwrap().run(&nothing, &|_, _| Ok(true), &mut |_, _| true).unwrap_err();
     assert!(fault.maybe_applied(), "{fault}");
     vault.close().unwrap();
     drop(vault);
