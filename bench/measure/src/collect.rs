@@ -47,7 +47,10 @@ pub fn measure(scratch: &Path, garbage: u64) -> anyhow::Result<Value> {
     let (beside, collected, seconds) = std::thread::scope(|scope| {
         let collector = scope.spawn(|| -> anyhow::Result<(Collected, f64)> {
             let started = Instant::now();
-            let outcome = opened.vault.collect().map(|right| right.run(&live, &mut |_, _| true));
+            let outcome = opened
+                .vault
+                .collect()
+                .map(|right| right.run(&live, &|_, _| Ok(true), &mut |_, _| true));
             ended.store(true, Ordering::Relaxed);
             let collected = outcome.ok_or_else(|| anyhow::anyhow!("another collection runs"))??;
             Ok((collected, started.elapsed().as_secs_f64()))

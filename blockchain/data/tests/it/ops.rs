@@ -10,6 +10,7 @@ mod mirror;
 mod notes;
 mod placed;
 mod power;
+mod races;
 mod ranges;
 mod removal;
 mod rows;

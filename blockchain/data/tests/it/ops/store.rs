@@ -22,6 +22,7 @@ use lucid_store::crypt::Sealer;
 use lucid_store::disk::Disk;
 use lucid_store::disk::faulty::FaultyDisk;
 use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::index::Index;
 use lucid_store::index::memory::MemoryIndex;
 use lucid_store::vault::{Drawers, Vault};
 
@@ -73,18 +74,30 @@ impl Store {
         key: SigningKey,
         index: Arc<MemoryIndex>,
     ) -> Self {
+        let locks = SessionLocks::default();
+        Self::open_with(disk, over, key, (index.clone(), index), locks)
+    }
+
+    /// The same over an index that goes through another.
+    pub fn open_with(
+        disk: &SimulatedDisk,
+        over: Arc<dyn Disk>,
+        key: SigningKey,
+        (index, through): (Arc<MemoryIndex>, Arc<dyn Index>),
+        locks: SessionLocks,
+    ) -> Self {
         let sealer = Arc::new(Sealer::new(None));
         let vault = Vault::open(Drawers {
             disk: over,
             store: [1; 16],
             sealer: sealer.clone(),
-            index: index.clone(),
+            index: through,
             project: Arc::new(SessionProjection::new(sealer, key.public())),
             accept_loss: false,
             limits: Limits::default(),
         })
         .unwrap();
-        Self { vault, locks: SessionLocks::default(), key, disk: disk.clone(), index }
+        Self { vault, locks, key, disk: disk.clone(), index }
     }
 
     pub fn begin(&self, session: &str, profile: ChunkProfile) -> SessionId {

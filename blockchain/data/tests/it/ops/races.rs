@@ -1,0 +1,266 @@
+//! Ops that overtake each other, without any locks: one is interrupted at each of its looks at the index in
+//! turn, and another one is done from beginning to end in between. Whatever the pair, what comes of it is
+//! what one order of the two would have made.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::manifest::Manifest;
+use lucid_core::session::SessionId;
+use lucid_core::sign::SigningKey;
+use lucid_data_chain::opened::SessionLocks;
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::add_references::add_references;
+use lucid_data_chain::ops::collect_garbage::{GarbageRequest, collect_garbage};
+use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
+use lucid_data_chain::ops::delete_chunk::delete_chunk;
+use lucid_data_chain::ops::expire_uploads::expire_uploads;
+use lucid_data_chain::ops::hold_session::{hold_session, release_session};
+use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
+use lucid_data_chain::ops::put_chunk::{Bounds, PutChunk, put_chunk};
+use lucid_data_chain::ops::remove_session::remove_session;
+use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::row::{self, SessionName};
+use lucid_store::StoreError;
+use lucid_store::codec::Packer;
+use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::index::memory::MemoryIndex;
+use lucid_store::index::{Change, Index, Row};
+use parking_lot::Mutex;
+
+use super::store::{KEEPING, NOW, Store, new_session};
+use crate::sample::{id, noise};
+
+/// When garbage is collected, and uploads expire.
+const LATER: i64 = 30 * 24 * 3_600;
+
+/// Who is let in, at which look of whose thread.
+type Meddler = (usize, ThreadId, Box<dyn FnOnce() + Send>);
+
+/// An index that lets somebody in when one thread has looked so often.
+#[derive(Default)]
+struct Meddling {
+    index: Arc<MemoryIndex>,
+    next: Mutex<Option<Meddler>>,
+}
+
+impl Meddling {
+    fn look(&self) {
+        let meddler = {
+            let mut next = self.next.lock();
+            match next.as_mut() {
+                Some((left, of, _)) if *of == thread::current().id() => match left.checked_sub(1) {
+                    Some(fewer) => {
+                        *left = fewer;
+                        None
+                    }
+                    None => next.take(),
+                },
+                _ => None,
+            }
+        };
+        if let Some((_, _, meddle)) = meddler {
+            meddle();
+        }
+    }
+}
+
+impl Index for Meddling {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.look();
+        self.index.get(key)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        backwards: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.look();
+        self.index.scan(from, to, limit, backwards)
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.index.write(changes)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.index.flush()
+    }
+
+    fn distrust(&self) -> Result<(), StoreError> {
+        self.index.distrust()
+    }
+}
+
+/// What an op says when it has done something that only one of two can have done.
+type Op = fn(&Store) -> Result<(), OpError>;
+
+fn session(name: &str) -> SessionId {
+    name.parse().unwrap()
+}
+
+/// `live` is a stream of 100 bytes, `open` has one chunk, `done` is sealed; `lone` is an upload that nobody
+/// keeps any more, `kept` one that somebody is to delete.
+fn prepare(store: &Store) {
+    let profile = ChunkProfile::fixed(1_024).unwrap();
+    for name in ["live", "open", "done"] {
+        store.begin(name, profile);
+    }
+    store.append(&session("live"), 0, &noise(1, 100)).unwrap();
+    for (name, seed) in [("open", 2), ("done", 3)] {
+        let chunks = store.store(&[&noise(seed, 500)]);
+        let Store { vault, locks, .. } = store;
+        add_references(vault, locks, &session(name), 0, chunks).unwrap();
+    }
+    store.seal(&session("done"));
+    store.store(&[&noise(4, 700)]);
+    put(store, PutChunk::default(), &noise(5, 600)).unwrap();
+}
+
+fn put(store: &Store, wanted: PutChunk, bytes: &[u8]) -> Result<(), OpError> {
+    let profile = ChunkProfile::fixed(1_024).unwrap();
+    let bounds =
+        Bounds { most: 10_000, split_over: 1_024, splits: true, profile, own_copies: false };
+    let Store { vault, locks, .. } = store;
+    put_chunk(vault, locks, KEEPING, &bounds, NOW, &wanted, bytes).map(drop)
+}
+
+fn begin(store: &Store, user: &str) -> Result<(), OpError> {
+    let Store { vault, locks, .. } = store;
+    let profile = ChunkProfile::fixed(1_024).unwrap();
+    let new = NewSession { id: Some(session("new")), user: user.into(), ..new_session(profile) };
+    let (Created::Began(row) | Created::Existed(row)) = create_session(vault, locks, new)?;
+    assert_eq!(row.user, user, "another user's session is no session of this one");
+    Ok(())
+}
+
+fn seal(store: &Store, name: &str) -> Result<(), OpError> {
+    let Store { vault, locks, key, .. } = store;
+    let request = SealRequest::default();
+    seal_session(vault, locks, key, KEEPING, NOW, &session(name), &request).map(drop)
+}
+
+fn remove(store: &Store, name: &str) -> Result<(), OpError> {
+    let Store { vault, locks, key, .. } = store;
+    remove_session(vault, locks, key, NOW, &session(name), "").map(drop)
+}
+
+fn put_at(store: &Store, seed: u64) -> Result<(), OpError> {
+    let wanted = PutChunk { session: Some(session("open")), index: Some(1), ..PutChunk::default() };
+    put(store, wanted, &noise(seed, 300))
+}
+
+const OPS: [(&str, Op); 16] = [
+    ("append x", |store| store.append(&session("live"), 100, &noise(6, 50)).map(drop)),
+    ("append y, and cut", |store| store.append(&session("live"), 100, &noise(7, 2_000)).map(drop)),
+    ("seal live", |store| seal(store, "live")),
+    ("seal open", |store| seal(store, "open")),
+    ("remove live", |store| remove(store, "live")),
+    ("remove open", |store| remove(store, "open")),
+    ("hold open", |store| {
+        hold_session(&store.vault, &store.locks, NOW, &session("open"), "why").map(drop)
+    }),
+    ("release open", |store| {
+        release_session(&store.vault, &store.locks, &session("open")).map(drop)
+    }),
+    ("refer to lone", |store| {
+        let chunk = (id(&noise(4, 700)), 700);
+        add_references(&store.vault, &store.locks, &session("open"), 1, vec![chunk]).map(drop)
+    }),
+    ("put at 1", |store| put_at(store, 8)),
+    ("put another at 1", |store| put_at(store, 9)),
+    ("begin for ann", |store| begin(store, "ann")),
+    ("begin for bob", |store| begin(store, "bob")),
+    ("upload lone for good", |store| put(store, PutChunk::default(), &noise(4, 700))),
+    ("delete kept", |store| delete_chunk(&store.vault, &id(&noise(5, 600)).to_string(), None, NOW)),
+    ("collect", |store| {
+        let Store { vault, locks, key, .. } = store;
+        let later = NOW.plus_seconds(LATER);
+        expire_uploads(vault, later, false)?;
+        let request = GarbageRequest { keep_days: 0, dry_run: false, confirm: true };
+        collect_garbage(vault, locks, key, later, None, &request, &mut |_, _, _| true).map(drop)
+    }),
+];
+
+/// Pairs of which one at most can succeed, whatever their order.
+const EXCLUSIVE: [(&str, &str); 5] = [
+    ("append x", "append y, and cut"),
+    ("hold open", "remove open"),
+    ("refer to lone", "put another at 1"),
+    ("put at 1", "put another at 1"),
+    ("begin for ann", "begin for bob"),
+];
+
+/// What must be true however the ops came together.
+fn check(store: &Store, what: &str) {
+    let mut packer = Packer::new();
+    let (index, sealer) = (store.vault.index(), store.vault.sealer());
+    let mut followed = HashSet::new();
+    for found in list_sessions(&store.vault, &SessionFilter::default(), 100, None).unwrap().sessions
+    {
+        let session = get_session(&store.vault, &found.id).unwrap();
+        assert!(!session.has_gap && !session.tail_gap, "{what}: {} has a gap", session.id);
+        let name = SessionName::of(sealer, &session.id);
+        let references = row::references(index, sealer, &name, 0, 100).unwrap();
+        assert_eq!(references.len() as u64, session.chunk_count(), "{what}: {}", session.id);
+        for reference in references {
+            let read = store.vault.read_chunk(&mut packer, &reference.chunk).unwrap();
+            assert!(read.is_some(), "{what}: a chunk of {} is gone", session.id);
+        }
+        if let Some(text) = index.get(&name.manifest_key()).unwrap() {
+            let manifest = Manifest::parse(&sealer.open_value(&name.manifest_key(), text).unwrap());
+            let previous = manifest.unwrap().previous_manifest;
+            assert!(followed.insert(previous), "{what}: two manifests follow one");
+        }
+    }
+    let again = Store::open(&store.disk);
+    assert_eq!(again.index.rows(), store.index.rows(), "{what}: the log says otherwise");
+}
+
+/// Interrupts one op at one of its looks; `None` once it does not look so often.
+fn race(first: Op, second: Op, look: usize) -> Option<(bool, bool, Arc<Store>)> {
+    let disk = SimulatedDisk::new();
+    let meddling = Arc::new(Meddling::default());
+    let (index, through) = (meddling.index.clone(), meddling.clone());
+    let key = SigningKey::from_seed([1; 32]);
+    let over = Arc::new(disk.clone());
+    let locks = SessionLocks::none();
+    let store = Arc::new(Store::open_with(&disk, over, key, (index, through), locks));
+    prepare(&store);
+    let outcome = Arc::new(Mutex::new(None));
+    let (theirs, told) = (store.clone(), outcome.clone());
+    let meddle = Box::new(move || *told.lock() = Some(second(&theirs).is_ok()));
+    *meddling.next.lock() = Some((look, thread::current().id(), meddle));
+    let done = first(&store).is_ok();
+    *meddling.next.lock() = None;
+    let second = (*outcome.lock())?;
+    Some((done, second, store))
+}
+
+#[test]
+fn whatever_overtakes_whatever_what_comes_of_it_is_what_one_order_makes() {
+    let mut races = 0;
+    for (first_name, first) in OPS {
+        for (second_name, second) in OPS {
+            // Whoever looks at much is interrupted here and there.
+            let mut look = 0;
+            while let Some((done, other, store)) = race(first, second, look) {
+                let what = format!("{first_name}, interrupted at look {look} by {second_name}");
+                check(&store, &what);
+                let is_pair = |(a, b): &(&str, &str)| {
+                    [(*a, *b), (*b, *a)].contains(&(first_name, second_name))
+                };
+                let is_exclusive = EXCLUSIVE.iter().any(is_pair);
+                assert!(!(is_exclusive && done && other), "{what}: both succeeded");
+                races += 1;
+                look += 1 + look / 8;
+            }
+        }
+    }
+    assert!(races > 1_000, "{races}");
+}
