@@ -27,6 +27,7 @@ mod collect;
 mod condense;
 mod crash;
 mod damage;
+mod deciding;
 mod folder;
 mod formats;
 mod index;

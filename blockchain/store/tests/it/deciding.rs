@@ -1,0 +1,132 @@
+//! What a submission rests on is so when it commits: rows as they were seen, and facts that can be made rows.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use lucid_store::committer::{Committed, Submission};
+use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::index::memory::MemoryIndex;
+use lucid_store::index::{Changes, Index, Project};
+use lucid_store::vault::{Drawers, Vault};
+use lucid_store::{CommitError, StoreError};
+
+use crate::bench::{Entry, Rows, SMALL, Store, chunk, fact, facts_of, reads};
+
+/// Makes no rows of one fact: whatever it needs cannot be read.
+struct Unreadable(Vec<u8>);
+
+impl Project for Unreadable {
+    fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
+        Rows.project(fact, changes)?;
+        match fact == self.0 {
+            true => Err(StoreError::Index("the row is none".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+fn open(disk: &SimulatedDisk, index: &Arc<MemoryIndex>, bad: Vec<u8>) -> Vault {
+    let store = Store::new(true);
+    Vault::open(Drawers {
+        disk: Arc::new(disk.clone()),
+        store: store.id,
+        sealer: store.sealer.clone(),
+        index: index.clone() as Arc<dyn Index>,
+        project: Arc::new(Unreadable(bad)),
+        accept_loss: false,
+        limits: SMALL,
+    })
+    .unwrap()
+}
+
+/// The key of the row that [`Rows`] makes of a fact.
+fn key(number: u32) -> Vec<u8> {
+    [&[0x40], number.to_be_bytes().as_slice()].concat()
+}
+
+type Outcome = Result<Committed, CommitError>;
+
+/// Submits everything while the thread that writes is held up, so that it is decided in one batch.
+fn at_once(vault: &Vault, submissions: Vec<Submission>) -> Vec<Outcome> {
+    let (release, held) = channel::<()>();
+    let (tell, begun) = channel();
+    let busy = Entry::new(900, 1, vec![]).submission(vault);
+    vault.submit(
+        busy,
+        Box::new(move |_| {
+            tell.send(()).unwrap();
+            // It ends with an error once the test lets go.
+            let _released = held.recv();
+        }),
+    );
+    begun.recv().unwrap();
+    let told: Vec<Receiver<Outcome>> = submissions
+        .into_iter()
+        .map(|submission| {
+            let (tell, told) = channel();
+            vault.submit(submission, Box::new(move |outcome| tell.send(outcome).unwrap()));
+            told
+        })
+        .collect();
+    drop(release);
+    told.into_iter().map(|told| told.recv().unwrap()).collect()
+}
+
+#[test]
+fn of_those_who_rest_on_one_row_only_the_first_to_change_it_is_committed() {
+    let (disk, index) = (Store::new(true).disk(), Arc::new(MemoryIndex::new()));
+    let vault = open(&disk, &index, vec![]);
+    let resting = |number: u32, on: u32, bytes: Vec<u8>| {
+        let look = vault.look();
+        look.get(&key(on)).unwrap();
+        let entry = Entry::new(number, 1, vec![bytes]);
+        Submission { rests_on: look.seen(), ..entry.submission(&vault) }
+    };
+    // Two that make the same row, one that rests on it and changes another, and one that rests on neither.
+    let (first, second) = (chunk(1, 300), chunk(2, 300));
+    let outcomes = at_once(
+        &vault,
+        vec![
+            resting(5, 5, first.clone()),
+            resting(5, 5, second.clone()),
+            resting(6, 5, chunk(3, 300)),
+            resting(7, 7, chunk(4, 300)),
+        ],
+    );
+    let overtaken = |outcome: &Outcome| matches!(outcome, Err(CommitError::Overtaken(rows)) if *rows == [key(5)]);
+    assert!(outcomes[0].is_ok() && outcomes[3].is_ok(), "{outcomes:?}");
+    assert!(overtaken(&outcomes[1]) && overtaken(&outcomes[2]), "{outcomes:?}");
+    assert!(!CommitError::Overtaken(vec![]).maybe_applied());
+    assert_eq!(index.get(&key(5)).unwrap(), Some(fact(5, &[first])));
+    assert_eq!(index.get(&key(6)).unwrap(), None);
+    // Its chunks are kept for whoever looks again, who finds the row there now.
+    assert_eq!(reads(&vault, &second), Ok(true));
+    let again = resting(6, 5, second);
+    assert_eq!(vault.commit(again).unwrap(), Committed::default());
+    drop(vault);
+    let rebuilt = Arc::new(MemoryIndex::new());
+    drop(open(&disk, &rebuilt, vec![]));
+    assert_eq!(facts_of(rebuilt.as_ref()), facts_of(index.as_ref()), "the log says the same");
+}
+
+#[test]
+fn a_fact_that_no_rows_can_be_made_of_is_refused_alone_and_before_it_is_written() {
+    let (disk, index) = (Store::new(true).disk(), Arc::new(MemoryIndex::new()));
+    let vault = open(&disk, &index, fact(2, &[]));
+    let entry = |number: u32, facts: u32| Entry::new(number, facts, vec![]).submission(&vault);
+    // The bad one is the second of three facts.
+    let outcomes = at_once(&vault, vec![entry(10, 1), entry(1, 3), entry(11, 1)]);
+    assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
+    assert!(
+        matches!(&outcomes[1], Err(CommitError::Failed(why)) if why.contains("the row is none"))
+    );
+    assert_eq!(vault.loss(), None);
+    let there =
+        |index: &MemoryIndex| [1, 2, 3, 10, 11].map(|n| index.get(&key(n)).unwrap().is_some());
+    assert_eq!(there(&index), [false, false, false, true, true]);
+    assert!(Entry::new(12, 1, vec![]).commit(&vault).is_ok(), "writing goes on");
+    drop(vault);
+    let rebuilt = Arc::new(MemoryIndex::new());
+    drop(open(&disk, &rebuilt, vec![]));
+    assert_eq!(there(&rebuilt), [false, false, false, true, true], "nor is it in the log");
+}
