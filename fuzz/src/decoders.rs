@@ -8,6 +8,7 @@ use lucid_api::framing::Frames;
 use lucid_core::block::Candidate;
 use lucid_core::bundle::Bundle;
 use lucid_core::catalogue::{ACL_ATTRIBUTES, Entry};
+use lucid_core::claim::Signed;
 use lucid_core::json::Json;
 use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_core::manifest::Manifest;
@@ -79,7 +80,7 @@ pub fn manifest(bytes: &[u8]) {
         assert_eq!(manifest.to_text().map(String::into_bytes), Ok(bytes.to_vec()));
     }
     if let Ok(transaction) = Transaction::parse(bytes) {
-        let _answer = anchor::SignedAnchor::parse(&transaction);
+        let _answer = Signed::<anchor::Anchor>::parse(&transaction);
     }
 }
 

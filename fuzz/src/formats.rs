@@ -9,13 +9,14 @@ use lucid::watch::spool::Spool;
 use lucid_api::address::Address;
 use lucid_api::percent;
 use lucid_core::bundle::Anchored;
+use lucid_core::claim::Signed;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::{ChunkId, ChunkName, SessionRoot};
 use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::sign::{PublicKey, Signature};
 use lucid_core::slice;
 use lucid_core::time::{Timestamp, parse_block_time};
-use lucid_core::tombstone::SignedTombstone;
+use lucid_core::tombstone::Tombstone;
 use lucid_core::transaction::Transaction;
 use lucid_core::tree::{Blake3Tree, Frontier, Sha256Tree, TreeHash};
 use lucid_data_chain::row::{self, SessionRow};
@@ -510,7 +511,7 @@ fn anchored(draw: &mut Draw<'_>) {
         assert_eq!(read.encode(), bytes);
     }
     if let Ok(transaction) = Transaction::parse(&bytes) {
-        let _answer = SignedTombstone::parse(&transaction);
+        let _answer = Signed::<Tombstone>::parse(&transaction);
     }
 }
 

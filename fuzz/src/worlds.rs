@@ -9,6 +9,7 @@ use lucid_core::block::Block;
 use lucid_core::bundle::{Anchored, BuildFault, Bundle, Subject, covering, edges};
 use lucid_core::catalogue::{Entry, FileTime, Kind, Owner, path_key};
 use lucid_core::check::Trust;
+use lucid_core::claim::Claim as _;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::SessionRoot;
 use lucid_core::json::Json;

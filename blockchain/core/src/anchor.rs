@@ -1,63 +1,21 @@
 //! The anchor: the transaction by which a session's root enters the chain.
 //!
-//! Sealing builds it with [`Anchor::of`] and [`Anchor::sign`] and queues its text;
-//! [`crate::check`] reads it back with [`SignedAnchor::parse`].
+//! Sealing builds it with [`Anchor::of`], signs it as any [`Claim`], and queues its text; [`crate::check`] reads
+//! it back with [`Signed::parse`](crate::claim::Signed::parse).
 //!
 //! Its id follows from session, root and manifest, so the same session is never anchored twice under
 //! different ids, and an anchor that names other fields than its id was made of is refused.
 
-use crate::digest::{DigestFault, ManifestHash, SessionRoot};
+use crate::claim::{Claim, ClaimFault, Fields};
+use crate::digest::{ManifestHash, SessionRoot};
 use crate::json::Json;
 use crate::manifest::{Manifest, ManifestFault};
-use crate::session::{ALGORITHM, SessionFault, SessionId};
-use crate::sign::{PublicKey, SigningKey};
-use crate::time::{TimeFault, Timestamp};
-use crate::transaction::{
-    self, SESSION_ANCHOR, SignatureFault, SignatureState, Transaction, TransactionFault,
-};
+use crate::session::{ALGORITHM, SessionId};
+use crate::time::Timestamp;
+use crate::transaction::SESSION_ANCHOR;
 
 /// What precedes the hash in an anchor's id.
 pub const ID_PREFIX: &str = "anchor:";
-
-/// Why a transaction is not an anchor.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AnchorFault {
-    /// Fields are missing, unknown, or not of their kind.
-    #[error("the anchor's field {field:?} is missing, unknown or wrong")]
-    Field {
-        /// The field.
-        field: String,
-    },
-    /// A session id that is none.
-    #[error(transparent)]
-    Session(#[from] SessionFault),
-    /// A hash that is none.
-    #[error(transparent)]
-    Digest(#[from] DigestFault),
-    /// A time that is none.
-    #[error(transparent)]
-    Time(#[from] TimeFault),
-    /// An id that was not made of the other fields.
-    #[error("{given:?} is not the id of this anchor")]
-    Id {
-        /// The beginning of the id given.
-        given: String,
-    },
-    /// Nobody signed it.
-    #[error("the anchor of session {session} is not signed")]
-    Unsigned {
-        /// Whose anchor it is.
-        session: SessionId,
-    },
-    /// It names a key that did not sign it.
-    #[error("the anchor of session {session} is refused: {fault}")]
-    Signature {
-        /// Whose anchor it is.
-        session: SessionId,
-        /// What is wrong with its signature.
-        fault: SignatureFault,
-    },
-}
 
 /// What an anchor says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,10 +56,13 @@ impl Anchor {
             .finalize();
         format!("{ID_PREFIX}{}", hash.to_hex())
     }
+}
 
-    /// The transaction, signed by the recorder.
-    pub fn sign(&self, key: &SigningKey) -> Result<Transaction, TransactionFault> {
-        Transaction::signed(&self.to_json(), key)
+impl Claim for Anchor {
+    const KIND: &'static str = "anchor";
+
+    fn subject(&self) -> String {
+        format!("anchor of session {}", self.session_id)
     }
 
     fn to_json(&self) -> Json {
@@ -117,57 +78,26 @@ impl Anchor {
             ("type", Json::from(SESSION_ANCHOR)),
         ])
     }
-}
 
-/// An anchor whose signature verifies, and the key that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedAnchor {
-    /// What it says.
-    pub anchor: Anchor,
-    /// Who said it.
-    pub key: PublicKey,
-}
-
-impl SignedAnchor {
-    /// Reads an anchor and verifies its signature. Whether the key is one to trust is not asked.
-    pub fn parse(transaction: &Transaction) -> Result<Self, AnchorFault> {
-        let json = transaction.to_json();
-        let get = |field: &str| json.get(field).ok_or_else(|| wrong(field));
-        let text = |field: &str| get(field)?.as_text().ok_or_else(|| wrong(field));
-        let number = |field: &str| get(field)?.as_u64().ok_or_else(|| wrong(field));
-        let anchor = Anchor {
-            session_id: text("session_id")?.parse()?,
-            timestamp: text("timestamp")?.parse()?,
-            merkle_root: text("merkle_root")?.parse()?,
-            manifest_hash: text("manifest_hash")?.parse()?,
-            chunk_count: number("chunk_count")?,
-            total_bytes: number("total_bytes")?,
-        };
-        if text("id")? != anchor.id() {
-            return Err(AnchorFault::Id { given: text("id")?.chars().take(80).collect() });
-        }
-        if let Some(field) = transaction::misspelt(&json, &anchor.to_json()) {
-            return Err(wrong(field));
-        }
-        let session = anchor.session_id.clone();
-        match transaction.signature_state() {
-            SignatureState::Signed { key } => Ok(Self { anchor, key }),
-            SignatureState::Refused(fault) => Err(AnchorFault::Signature { session, fault }),
-            SignatureState::Unsigned | SignatureState::Bare => {
-                Err(AnchorFault::Unsigned { session })
-            }
-        }
+    fn read(fields: &Fields<'_>) -> Result<Self, ClaimFault> {
+        Ok(Self {
+            session_id: fields.value("session_id")?,
+            timestamp: fields.value("timestamp")?,
+            merkle_root: fields.value("merkle_root")?,
+            manifest_hash: fields.value("manifest_hash")?,
+            chunk_count: fields.number("chunk_count")?,
+            total_bytes: fields.number("total_bytes")?,
+        })
     }
-}
-
-fn wrong(field: &str) -> AnchorFault {
-    AnchorFault::Field { field: field.chars().take(80).collect() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claim::Signed;
     use crate::manifest::tests::sample_of_version_1 as sample;
+    use crate::sign::SigningKey;
+    use crate::transaction::Transaction;
 
     fn key() -> SigningKey {
         SigningKey::from_seed([7; 32])
@@ -177,15 +107,15 @@ mod tests {
         Anchor::of(&sample(), Timestamp::from_micros(1_700_000_061_000_000)).unwrap()
     }
 
-    fn reparse(json: &Json) -> Result<SignedAnchor, AnchorFault> {
-        SignedAnchor::parse(&Transaction::from_json(json).unwrap())
+    fn reparse(json: &Json) -> Result<Signed<Anchor>, ClaimFault> {
+        Signed::<Anchor>::parse(&Transaction::from_json(json).unwrap())
     }
 
     #[test]
     fn an_anchor_reads_back_with_its_signer() {
         let transaction = anchor().sign(&key()).unwrap();
-        let signed = SignedAnchor::parse(&transaction).unwrap();
-        assert_eq!(signed, SignedAnchor { anchor: anchor(), key: key().public() });
+        let signed = Signed::<Anchor>::parse(&transaction).unwrap();
+        assert_eq!(signed, Signed { claim: anchor(), key: key().public() });
         assert_eq!(transaction.id(), anchor().id());
         assert_eq!(transaction.kind(), Some("session_anchor"));
         assert_eq!(transaction.session_id(), Some("session-1"));
@@ -237,12 +167,12 @@ mod tests {
             };
             let json = Json::object(members.iter().map(others));
             let transaction = Transaction::signed(&json, &key()).unwrap();
-            assert!(SignedAnchor::parse(&transaction).is_err(), "{field}");
+            assert!(Signed::<Anchor>::parse(&transaction).is_err(), "{field}");
         }
     }
 
     #[test]
     fn an_unsigned_anchor_is_refused() {
-        assert!(matches!(reparse(&anchor().to_json()), Err(AnchorFault::Unsigned { .. })));
+        assert!(matches!(reparse(&anchor().to_json()), Err(ClaimFault::Unsigned { .. })));
     }
 }

@@ -3,8 +3,8 @@
 //! The one that the block's hash covers goes pairwise over lower-case hex texts. Its rule is the
 //! documented one and frozen: an odd last node is paired with itself, nothing at all has the root of
 //! 64 zeros. Pairing a node with itself lets two lists share a root (CVE-2012-2459), so [`mutated`]
-//! tells the lists that no honest producer makes. The other, [`log_root`], is that of RFC 9162; it
-//! has no such gap, and the block's log entry carries it.
+//! tells the lists that no honest producer makes. The other, [`log_root`], is that of RFC 9162, of a
+//! [`crate::tree`] over SHA-256; it has no such gap, and the block's log entry carries it.
 //!
 //! [`crate::block`] builds with this, [`crate::validate`] checks with it, [`crate::record`] keeps
 //! the results. The functions are total and know no limits; those are [`crate::validate`]'s.
@@ -12,6 +12,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::{LogHash, MerkleRoot, TransactionHash, digits};
+use crate::tree::{Frontier, Sha256Tree, TreeHash as _};
 
 /// SHA-256 of the parts, one after the other.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
@@ -88,48 +89,14 @@ pub fn verify_path(
 
 /// The RFC 9162 leaf of a text: SHA-256 of a zero byte and the text.
 pub fn log_leaf(text: &str) -> LogHash {
-    LogHash::new(sha256(&[&[0], text.as_bytes()]))
+    LogHash::new(Sha256Tree::leaf(text.as_bytes()))
 }
 
-/// The RFC 9162 root over leaves: split at the largest power of two below their number.
+/// The RFC 9162 root over leaves.
 pub fn log_root(leaves: &[LogHash]) -> LogHash {
-    match leaves {
-        [] => LogHash::new(sha256(&[])),
-        [leaf] => *leaf,
-        _ => {
-            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-            log_node(&log_root(left), &log_root(right))
-        }
-    }
-}
-
-/// [`log_root`] of leaves that come one by one: one hash a level is kept.
-#[derive(Debug, Clone, Default)]
-pub struct LogRange {
-    /// Roots of whole subtrees from the left, each with the number of its leaves.
-    subtrees: Vec<(u64, LogHash)>,
-}
-
-impl LogRange {
-    /// Adds the next leaf.
-    pub fn push(&mut self, leaf: LogHash) {
-        let mut right = (1, leaf);
-        while let Some((leaves, left)) = self.subtrees.pop_if(|(leaves, _)| *leaves == right.0) {
-            right = (leaves * 2, log_node(&left, &right.1));
-        }
-        self.subtrees.push(right);
-    }
-
-    /// The root over all leaves so far.
-    pub fn root(&self) -> LogHash {
-        let mut subtrees = self.subtrees.iter().rev().map(|(_, root)| *root);
-        let Some(last) = subtrees.next() else { return log_root(&[]) };
-        subtrees.fold(last, |right, left| log_node(&left, &right))
-    }
-}
-
-fn log_node(left: &LogHash, right: &LogHash) -> LogHash {
-    LogHash::new(sha256(&[&[1], left.as_bytes(), right.as_bytes()]))
+    let mut log = Frontier::<Sha256Tree>::new();
+    leaves.iter().for_each(|leaf| log.append(*leaf.as_bytes()));
+    LogHash::new(log.root())
 }
 
 fn has_twins(level: &[TransactionHash]) -> bool {
@@ -202,16 +169,6 @@ mod tests {
         let of_seven = "b27524e45c2664cae82f8aa490bd86c73cbcbc7a98426740ec8f9b9e6e87bc7a";
         assert_eq!(log_root(&leaves[..5]).to_string(), of_five);
         assert_eq!(log_root(&leaves).to_string(), of_seven);
-    }
-
-    #[test]
-    fn a_root_that_grows_leaf_by_leaf_is_the_same() {
-        let leaves: Vec<_> = (0..70).map(|n| log_leaf(&format!("{n}"))).collect();
-        let mut range = LogRange::default();
-        for count in 0..leaves.len() {
-            assert_eq!(range.root(), log_root(&leaves[..count]), "{count}");
-            range.push(leaves[count]);
-        }
     }
 
     /// CVE-2012-2459: [a, b, c] and [a, b, c, c] share a root; six leaves and eight likewise.

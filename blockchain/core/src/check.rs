@@ -12,9 +12,10 @@ use std::io::{self, Read};
 
 use serde::Serialize;
 
-use crate::anchor::SignedAnchor;
+use crate::anchor::Anchor;
 use crate::block_merkle::verify_path;
 use crate::bundle::{Anchored, Bundle, Claim, ClaimFault, Subject, leads_to_root};
+use crate::claim::Signed;
 use crate::digest::BlockHash;
 use crate::manifest::{End, Manifest, hash_of};
 use crate::record::Entry;
@@ -281,8 +282,8 @@ impl Checker<'_> {
         let text = anchored.transaction.as_str();
         let transaction = Transaction::parse(text.as_bytes()).map_err(refuse(name))?;
         need(name, transaction.text() == text, "the anchor is not in its canonical spelling")?;
-        let SignedAnchor { anchor, key } =
-            SignedAnchor::parse(&transaction).map_err(refuse(name))?;
+        let Signed { claim: anchor, key } =
+            Signed::<Anchor>::parse(&transaction).map_err(refuse(name))?;
         let same = anchor.session_id == manifest.session_id
             && anchor.merkle_root == manifest.merkle_root
             && anchor.manifest_hash == hash_of(manifest_text)

@@ -4,10 +4,8 @@
 //! Every digest is 32 bytes, is written as 64 lower-case hex digits, and is read from nothing else.
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::spelling::{Spelling, spelled};
 
 /// A text that is not 64 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,15 +15,27 @@ pub struct DigestFault {
     given: String,
 }
 
-/// Reads exactly 32 bytes of lower-case hex.
-fn parse(noun: &'static str, text: &str) -> Result<[u8; 32], DigestFault> {
-    let fault = || DigestFault { noun, given: text.chars().take(80).collect() };
-    if text.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(fault());
+/// Lower-case hex.
+struct Hex;
+
+impl Spelling for Hex {
+    type Fault = DigestFault;
+
+    fn write<const N: usize>(bytes: &[u8; N], to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        bytes.as_chunks::<32>().0.iter().try_for_each(|bytes| {
+            to.write_str(std::str::from_utf8(&digits(bytes)).map_err(|_| fmt::Error)?)
+        })
     }
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| fault())?;
-    Ok(bytes)
+
+    fn read<const N: usize>(noun: &'static str, text: &str) -> Result<[u8; N], DigestFault> {
+        let fault = || DigestFault { noun, given: text.chars().take(80).collect() };
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(fault());
+        }
+        let mut bytes = [0; N];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| fault())?;
+        Ok(bytes)
+    }
 }
 
 /// The hex digits, without a detour over the heap: every block's hash and roots pass here several times.
@@ -39,66 +49,22 @@ pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
 }
 
 macro_rules! digests {
-    ($($(#[$doc:meta])* $name:ident = $noun:literal;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name([u8; 32]);
+    ($($(#[$doc:meta])* $name:ident = $noun:literal;)*) => {
+        spelled! { Hex, DigestFault: $($(#[$doc])* $name[32] = $noun;)* }
 
-        impl $name {
-            /// Thirty-two zero bytes: the parent of a genesis block, the root of an empty block.
-            pub const ZERO: Self = Self([0; 32]);
-
-            /// Wraps bytes that are known to be this digest.
-            pub const fn new(bytes: [u8; 32]) -> Self {
-                Self(bytes)
+        $(
+            impl $name {
+                /// Thirty-two zero bytes: the parent of a genesis block, the root of an empty block.
+                pub const ZERO: Self = Self([0; 32]);
             }
 
-            /// The bytes themselves.
-            pub const fn as_bytes(&self) -> &[u8; 32] {
-                &self.0
+            impl From<blake3::Hash> for $name {
+                fn from(hash: blake3::Hash) -> Self {
+                    Self(*hash.as_bytes())
+                }
             }
-        }
-
-        impl From<blake3::Hash> for $name {
-            fn from(hash: blake3::Hash) -> Self {
-                Self(*hash.as_bytes())
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let digits = digits(&self.0);
-                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({self})", stringify!($name))
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = DigestFault;
-
-            fn from_str(text: &str) -> Result<Self, DigestFault> {
-                parse($noun, text).map(Self)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
-                text.parse().map_err(D::Error::custom)
-            }
-        }
-    )*};
+        )*
+    };
 }
 
 digests! {

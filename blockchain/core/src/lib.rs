@@ -9,7 +9,8 @@
 //! - *the chain* (SHA-256): [`json`], [`transaction`], [`block`], [`block_merkle`], [`record`],
 //!   [`validate`];
 //! - *sessions* (BLAKE3): [`cut`], [`session`], [`tree`], [`slice`], [`page`], [`catalogue`],
-//!   [`timeline`], [`manifest`], [`anchor`], [`tombstone`], [`retention`], [`succession`].
+//!   [`timeline`], [`manifest`]; and what they put into a chain: [`claim`], [`anchor`], [`tombstone`],
+//!   [`retention`], [`succession`].
 //!
 //! [`bundle`] and [`check`] join the two: a proof leads from bytes to a block.
 
@@ -19,6 +20,7 @@ pub mod block_merkle;
 pub mod bundle;
 pub mod catalogue;
 pub mod check;
+pub mod claim;
 pub mod cut;
 pub mod digest;
 pub mod json;
@@ -30,6 +32,7 @@ pub mod retention;
 pub mod session;
 pub mod sign;
 pub mod slice;
+mod spelling;
 pub mod succession;
 pub mod time;
 pub mod timeline;

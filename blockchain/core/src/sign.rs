@@ -10,9 +10,9 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
+
+use crate::spelling::{Spelling, spelled};
 
 /// A text that is not the base64 of a key or of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,69 +23,27 @@ pub struct Base64Fault {
     given: String,
 }
 
-fn parse<const N: usize>(noun: &'static str, text: &str) -> Result<[u8; N], Base64Fault> {
-    let fault = || Base64Fault { noun, bytes: N, given: text.chars().take(100).collect() };
-    // The length comes first: a text of megabytes is not decoded to find that it is too long.
-    if text.len() != N.div_ceil(3) * 4 {
-        return Err(fault());
+/// Padded standard base64.
+struct Base64;
+
+impl Spelling for Base64 {
+    type Fault = Base64Fault;
+
+    fn write<const N: usize>(bytes: &[u8; N], to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(&STANDARD.encode(bytes))
     }
-    STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(fault)
+
+    fn read<const N: usize>(noun: &'static str, text: &str) -> Result<[u8; N], Base64Fault> {
+        let fault = || Base64Fault { noun, bytes: N, given: text.chars().take(100).collect() };
+        // The length comes first: a text of megabytes is not decoded to find that it is too long.
+        if text.len() != N.div_ceil(3) * 4 {
+            return Err(fault());
+        }
+        STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(fault)
+    }
 }
 
-macro_rules! in_base64 {
-    ($($(#[$doc:meta])* $name:ident[$size:literal] = $noun:literal;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name([u8; $size]);
-
-        impl $name {
-            /// Wraps bytes; whether they verify anything is found when they are used.
-            pub const fn new(bytes: [u8; $size]) -> Self {
-                Self(bytes)
-            }
-
-            /// The bytes themselves.
-            pub const fn as_bytes(&self) -> &[u8; $size] {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&STANDARD.encode(self.0))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({self})", stringify!($name))
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Base64Fault;
-
-            fn from_str(text: &str) -> Result<Self, Base64Fault> {
-                parse($noun, text).map(Self)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
-                text.parse().map_err(D::Error::custom)
-            }
-        }
-    )*};
-}
-
-in_base64! {
+spelled! { Base64, Base64Fault:
     /// What others know a signer by.
     PublicKey[32] = "public key";
     /// What a signer leaves under a message.

@@ -6,36 +6,14 @@
 //!
 //! Its id follows from the old chain's genesis, so whoever knows that chain can ask for it.
 
-use crate::digest::{BlockHash, DigestFault};
+use crate::claim::{Claim, ClaimFault, Fields};
+use crate::digest::BlockHash;
 use crate::json::Json;
-use crate::sign::{PublicKey, SigningKey};
-use crate::time::{TimeFault, Timestamp};
-use crate::transaction::{
-    self, CHAIN_SUCCESSION, SignatureFault, SignatureState, Transaction, TransactionFault,
-};
+use crate::time::Timestamp;
+use crate::transaction::CHAIN_SUCCESSION;
 
 /// What precedes the old genesis in a succession's id.
 pub const ID_PREFIX: &str = "succession:";
-
-/// Why a transaction is not a succession.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SuccessionFault {
-    /// Fields are missing, unknown, or not of their kind.
-    #[error("the succession's field {field:?} is missing, unknown or wrong")]
-    Field {
-        /// The field.
-        field: String,
-    },
-    /// A hash that is none.
-    #[error(transparent)]
-    Digest(#[from] DigestFault),
-    /// A time that is none.
-    #[error(transparent)]
-    Time(#[from] TimeFault),
-    /// It names a key that did not sign it, or none.
-    #[error("the succession is not signed, or refused: {0:?}")]
-    Signature(Option<SignatureFault>),
-}
 
 /// What a succession says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +35,13 @@ impl Succession {
     pub fn id_after(genesis: &BlockHash) -> String {
         format!("{ID_PREFIX}{genesis}")
     }
+}
 
-    /// The transaction, signed by the producer of the chain that ends.
-    pub fn sign(&self, key: &SigningKey) -> Result<Transaction, TransactionFault> {
-        Transaction::signed(&self.to_json(), key)
+impl Claim for Succession {
+    const KIND: &'static str = "succession";
+
+    fn subject(&self) -> String {
+        Self::KIND.to_owned()
     }
 
     fn to_json(&self) -> Json {
@@ -75,36 +56,23 @@ impl Succession {
         ])
     }
 
-    /// Reads a succession and verifies its signature; whether the key is one to trust is not asked.
-    pub fn parse(transaction: &Transaction) -> Result<(Self, PublicKey), SuccessionFault> {
-        let json = transaction.to_json();
-        let wrong =
-            |field: &str| SuccessionFault::Field { field: field.chars().take(80).collect() };
-        let get = |field: &str| json.get(field).ok_or_else(|| wrong(field));
-        let text = |field: &str| get(field)?.as_text().ok_or_else(|| wrong(field));
-        let succession = Self {
-            genesis: text("previous_genesis")?.parse()?,
-            height: get("previous_height")?.as_u64().ok_or_else(|| wrong("previous_height"))?,
-            hash: text("previous_hash")?.parse()?,
-            reason: text("reason")?.to_owned(),
-            timestamp: text("timestamp")?.parse()?,
-        };
-        if let Some(field) = transaction::misspelt(&json, &succession.to_json()) {
-            return Err(wrong(field));
-        }
-        match transaction.signature_state() {
-            SignatureState::Signed { key } => Ok((succession, key)),
-            SignatureState::Refused(fault) => Err(SuccessionFault::Signature(Some(fault))),
-            SignatureState::Unsigned | SignatureState::Bare => {
-                Err(SuccessionFault::Signature(None))
-            }
-        }
+    fn read(fields: &Fields<'_>) -> Result<Self, ClaimFault> {
+        Ok(Self {
+            genesis: fields.value("previous_genesis")?,
+            height: fields.number("previous_height")?,
+            hash: fields.value("previous_hash")?,
+            reason: fields.text("reason")?.to_owned(),
+            timestamp: fields.value("timestamp")?,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claim::Signed;
+    use crate::sign::SigningKey;
+    use crate::transaction::Transaction;
 
     fn key() -> SigningKey {
         SigningKey::from_seed([7; 32])
@@ -127,7 +95,8 @@ mod tests {
         let transaction = succession().sign(&key()).unwrap();
         let found = format!("{}\nhash {}\n", transaction.text(), transaction.hash());
         assert!(vectors.ends_with(&found), "{found}");
-        assert_eq!(Succession::parse(&transaction), Ok((succession(), key().public())));
+        let signed = Signed { claim: succession(), key: key().public() };
+        assert_eq!(Signed::parse(&transaction), Ok(signed));
         assert_eq!(transaction.id(), Succession::id_after(&succession().genesis));
     }
 
@@ -144,7 +113,7 @@ mod tests {
             let other = Json::object(members.iter().map(others));
             for json in [fewer, other] {
                 let Ok(transaction) = Transaction::from_json(&json) else { continue };
-                assert!(Succession::parse(&transaction).is_err(), "{field}");
+                assert!(Signed::<Succession>::parse(&transaction).is_err(), "{field}");
             }
         }
     }

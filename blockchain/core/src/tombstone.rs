@@ -1,57 +1,21 @@
 //! The tombstone: the transaction by which the chain hears that a session was removed.
 //!
-//! Removing a session builds it with [`Tombstone::sign`] and keeps its text in the place of the session;
-//! [`SignedTombstone::parse`] reads it back. It names the root that the session had, so whoever holds a
+//! Removing a session signs it as any [`Claim`] and keeps its text in the place of the session;
+//! [`Signed::parse`](crate::claim::Signed::parse) reads it back. It names the root that the session had, so whoever holds a
 //! proof can tell that this very recording was taken away, when, and by whom.
 //!
 //! Its id follows from session, root and time, so a session that came back with an old copy of a store
 //! can be removed once more.
 
-use crate::digest::{DigestFault, SessionRoot};
+use crate::claim::{Claim, ClaimFault, Fields};
+use crate::digest::SessionRoot;
 use crate::json::Json;
-use crate::session::{SessionFault, SessionId};
-use crate::sign::{PublicKey, SigningKey};
-use crate::time::{TimeFault, Timestamp};
-use crate::transaction::{
-    self, SESSION_TOMBSTONE, SignatureFault, SignatureState, Transaction, TransactionFault,
-};
+use crate::session::SessionId;
+use crate::time::Timestamp;
+use crate::transaction::SESSION_TOMBSTONE;
 
 /// What precedes the hash in a tombstone's id.
 pub const ID_PREFIX: &str = "tombstone:";
-
-/// Why a transaction is not a tombstone.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TombstoneFault {
-    /// Fields are missing, unknown, or not of their kind.
-    #[error("the tombstone's field {field:?} is missing, unknown or wrong")]
-    Field {
-        /// The field.
-        field: String,
-    },
-    /// A session id that is none.
-    #[error(transparent)]
-    Session(#[from] SessionFault),
-    /// A hash that is none.
-    #[error(transparent)]
-    Digest(#[from] DigestFault),
-    /// A time that is none.
-    #[error(transparent)]
-    Time(#[from] TimeFault),
-    /// Nobody signed it.
-    #[error("the tombstone of session {session} is not signed")]
-    Unsigned {
-        /// Whose tombstone it is.
-        session: SessionId,
-    },
-    /// It names a key that did not sign it.
-    #[error("the tombstone of session {session} is refused: {fault}")]
-    Signature {
-        /// Whose tombstone it is.
-        session: SessionId,
-        /// What is wrong with its signature.
-        fault: SignatureFault,
-    },
-}
 
 /// What a tombstone says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +40,13 @@ impl Tombstone {
             .finalize();
         format!("{ID_PREFIX}{}", hash.to_hex())
     }
+}
 
-    /// The transaction, signed by the recorder.
-    pub fn sign(&self, key: &SigningKey) -> Result<Transaction, TransactionFault> {
-        Transaction::signed(&self.to_json(), key)
+impl Claim for Tombstone {
+    const KIND: &'static str = "tombstone";
+
+    fn subject(&self) -> String {
+        format!("tombstone of session {}", self.session_id)
     }
 
     fn to_json(&self) -> Json {
@@ -92,50 +59,23 @@ impl Tombstone {
             ("type", Json::from(SESSION_TOMBSTONE)),
         ])
     }
-}
 
-/// A tombstone whose signature verifies, and the key that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedTombstone {
-    /// What it says.
-    pub tombstone: Tombstone,
-    /// Who said it.
-    pub key: PublicKey,
-}
-
-impl SignedTombstone {
-    /// Reads a tombstone and verifies its signature. Whether the key is one to trust is not asked.
-    pub fn parse(transaction: &Transaction) -> Result<Self, TombstoneFault> {
-        let json = transaction.to_json();
-        let get = |field: &str| json.get(field).ok_or_else(|| wrong(field));
-        let text = |field: &str| get(field)?.as_text().ok_or_else(|| wrong(field));
-        let tombstone = Tombstone {
-            session_id: text("session_id")?.parse()?,
-            timestamp: text("timestamp")?.parse()?,
-            merkle_root: text("merkle_root")?.parse()?,
-            reason: text("reason")?.to_owned(),
-        };
-        if let Some(field) = transaction::misspelt(&json, &tombstone.to_json()) {
-            return Err(wrong(field));
-        }
-        let session = tombstone.session_id.clone();
-        match transaction.signature_state() {
-            SignatureState::Signed { key } => Ok(Self { tombstone, key }),
-            SignatureState::Refused(fault) => Err(TombstoneFault::Signature { session, fault }),
-            SignatureState::Unsigned | SignatureState::Bare => {
-                Err(TombstoneFault::Unsigned { session })
-            }
-        }
+    fn read(fields: &Fields<'_>) -> Result<Self, ClaimFault> {
+        Ok(Self {
+            session_id: fields.value("session_id")?,
+            timestamp: fields.value("timestamp")?,
+            merkle_root: fields.value("merkle_root")?,
+            reason: fields.text("reason")?.to_owned(),
+        })
     }
-}
-
-fn wrong(field: &str) -> TombstoneFault {
-    TombstoneFault::Field { field: field.chars().take(80).collect() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claim::Signed;
+    use crate::sign::SigningKey;
+    use crate::transaction::Transaction;
 
     fn key() -> SigningKey {
         SigningKey::from_seed([7; 32])
@@ -150,15 +90,15 @@ mod tests {
         }
     }
 
-    fn reparse(json: &Json) -> Result<SignedTombstone, TombstoneFault> {
-        SignedTombstone::parse(&Transaction::from_json(json).unwrap())
+    fn reparse(json: &Json) -> Result<Signed<Tombstone>, ClaimFault> {
+        Signed::<Tombstone>::parse(&Transaction::from_json(json).unwrap())
     }
 
     #[test]
     fn a_tombstone_reads_back_with_its_signer() {
         let transaction = tombstone().sign(&key()).unwrap();
-        let signed = SignedTombstone::parse(&transaction).unwrap();
-        assert_eq!(signed, SignedTombstone { tombstone: tombstone(), key: key().public() });
+        let signed = Signed::<Tombstone>::parse(&transaction).unwrap();
+        assert_eq!(signed, Signed { claim: tombstone(), key: key().public() });
         assert_eq!(transaction.id(), tombstone().id());
         assert_eq!(transaction.kind(), Some("session_tombstone"));
     }
@@ -201,8 +141,8 @@ mod tests {
         };
         let json = Json::object(members.iter().map(others));
         let transaction = Transaction::signed(&json, &key()).unwrap();
-        let refused = SignedTombstone::parse(&transaction);
-        assert_eq!(refused, Err(TombstoneFault::Field { field: "id".into() }));
-        assert!(matches!(reparse(&base), Err(TombstoneFault::Unsigned { .. })));
+        let refused = Signed::<Tombstone>::parse(&transaction);
+        assert_eq!(refused, Err(ClaimFault::Id { kind: "tombstone", given: tombstone().id() }));
+        assert!(matches!(reparse(&base), Err(ClaimFault::Unsigned { .. })));
     }
 }

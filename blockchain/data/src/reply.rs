@@ -14,8 +14,9 @@ use lucid_api::v1::sessions::{
     Layout as WireLayout, Sealed, Session, SessionStatus,
 };
 use lucid_api::v1::verification::{ChunkVerdict, Verified, VerifiedDetails};
-use lucid_core::anchor::SignedAnchor;
+use lucid_core::anchor::Anchor;
 use lucid_core::bundle::Anchored;
+use lucid_core::claim::Signed;
 use lucid_core::cut::{ChunkProfile, FIXED_BYTES_MAX};
 use lucid_core::digest::SessionRoot;
 use lucid_core::manifest::{AppendixKind, ExitStatus, Manifest, hash_of};
@@ -205,7 +206,7 @@ pub fn anchor_state(
     let transaction = Transaction::parse(text.as_bytes())
         .map_err(|fault| OpError::Unsound(format!("the anchor of session {}: {fault}", row.id)))?;
     // A session that came from another store was signed there, and not here.
-    let signed_by = SignedAnchor::parse(&transaction).map_or(*recorder, |signed| signed.key);
+    let signed_by = Signed::<Anchor>::parse(&transaction).map_or(*recorder, |signed| signed.key);
     let proof: Option<Anchored> = anchored(vault, &name)?;
     let is_foreign = signed_by != *recorder && row.anchored.is_none();
     let confirmed_at = proof.as_ref().map(block_time).transpose()?;

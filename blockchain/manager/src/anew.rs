@@ -12,6 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lucid_core::claim::Claim as _;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::PublicKey;
 use lucid_core::succession::Succession;

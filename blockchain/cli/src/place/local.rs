@@ -25,14 +25,15 @@ use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transacti
 use lucid_block_manager::ops::validate_chain::validate_chain;
 use lucid_block_manager::ops::validate_texts::Asked;
 use lucid_block_manager::state as manager;
-use lucid_core::anchor::SignedAnchor;
+use lucid_core::anchor::Anchor;
 use lucid_core::bundle::{Anchored, Producer};
+use lucid_core::claim::Signed;
 use lucid_core::digest::BlockHash;
 use lucid_core::json::Json;
 use lucid_core::session::SessionId;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
-use lucid_core::tombstone::SignedTombstone;
+use lucid_core::tombstone;
 use lucid_core::transaction::Transaction;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
@@ -787,8 +788,8 @@ impl Local {
             if !is_signed_by(transaction, &own) {
                 return Ok(());
             }
-            if let Ok(signed) = SignedAnchor::parse(transaction) {
-                let (id, root) = (&signed.anchor.session_id, signed.anchor.merkle_root);
+            if let Ok(signed) = Signed::<Anchor>::parse(transaction) {
+                let (id, root) = (&signed.claim.session_id, signed.claim.merkle_root);
                 older.note(match get_session(vault, id) {
                     Ok(session) => match session.sealed {
                         Some(sealed) if sealed.root == root => None,
@@ -814,8 +815,8 @@ impl Local {
                     )),
                     Err(error) => return Err(error.into()),
                 });
-            } else if let Ok(signed) = SignedTombstone::parse(transaction) {
-                let id = &signed.tombstone.session_id;
+            } else if let Ok(signed) = Signed::<tombstone::Tombstone>::parse(transaction) {
+                let id = &signed.claim.session_id;
                 older.note(match get_session(vault, id) {
                     Ok(_) | Err(OpError::NoSession(_)) => Some(format!(
                         "block {height} says that session {id} was removed, and data-chain/ does not \
@@ -873,7 +874,7 @@ impl Local {
         let text = anchor_text(&self.data.vault, &SessionName::of(self.data.vault.sealer(), id))?;
         let signed = Transaction::parse(text.as_bytes())
             .ok()
-            .and_then(|transaction| SignedAnchor::parse(&transaction).ok());
+            .and_then(|transaction| Signed::<Anchor>::parse(&transaction).ok());
         Ok(signed.is_some_and(|signed| signed.key != self.data.key.public()))
     }
 
@@ -1004,10 +1005,12 @@ fn tombstone_fault(tombstone: &Tombstone, chains: &Chains<'_>) -> Option<String>
     let id = &tombstone.session_id;
     let signed = Transaction::parse(tombstone.transaction.as_bytes())
         .map_err(|fault| fault.to_string())
-        .and_then(|tx| SignedTombstone::parse(&tx).map_err(|fault| fault.to_string()));
+        .and_then(|tx| {
+            Signed::<tombstone::Tombstone>::parse(&tx).map_err(|fault| fault.to_string())
+        });
     match signed {
         Err(fault) => return Some(format!("the tombstone of session {id}: {fault}")),
-        Ok(signed) if signed.tombstone.session_id.as_str() != id => {
+        Ok(signed) if signed.claim.session_id.as_str() != id => {
             return Some(format!("the tombstone of session {id} is another session's"));
         }
         Ok(_) => {}

@@ -9,6 +9,7 @@ use super::*;
 use crate::anchor::Anchor;
 use crate::block::Block;
 use crate::catalogue::{Entry, FileTime, Kind, Owner};
+use crate::claim::Claim as _;
 use crate::cut::ChunkProfile;
 use crate::digest::{ChunkId, SessionRoot};
 use crate::json::Json;

@@ -4,9 +4,10 @@
 //! is whole. Nothing that is handed in is believed: the chunks that are here must give the root that the
 //! manifest names, the anchor must name both and be signed, and the proof must lead from it to its block.
 
-use lucid_core::anchor::SignedAnchor;
+use lucid_core::anchor::Anchor;
 use lucid_core::block_merkle::verify_path;
 use lucid_core::bundle::Anchored as Proof;
+use lucid_core::claim::Signed;
 use lucid_core::manifest::{Manifest, hash_of};
 use lucid_core::record::Entry;
 use lucid_core::session::SessionId;
@@ -168,11 +169,11 @@ fn check_sealed(row: &SessionRow, sealed: &Sealed) -> Result<(), OpError> {
         return Err(invalid("sealed", "the manifest is not that of the session that is here"));
     }
     let text = Transaction::parse(sealed.anchor.as_bytes()).map_err(|f| invalid("sealed", f))?;
-    let signed = SignedAnchor::parse(&text).map_err(|fault| invalid("sealed", fault))?;
+    let signed = Signed::<Anchor>::parse(&text).map_err(|fault| invalid("sealed", fault))?;
     let names_it = text.text() == sealed.anchor
-        && signed.anchor.session_id == row.id
-        && signed.anchor.merkle_root == manifest.merkle_root
-        && signed.anchor.manifest_hash == hash_of(&sealed.manifest);
+        && signed.claim.session_id == row.id
+        && signed.claim.merkle_root == manifest.merkle_root
+        && signed.claim.manifest_hash == hash_of(&sealed.manifest);
     match names_it {
         true => Ok(()),
         false => Err(invalid("sealed", "the anchor names another root or manifest")),

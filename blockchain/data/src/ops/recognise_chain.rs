@@ -8,11 +8,12 @@
 //! by the word of whoever made its blocks (a [succession](lucid_core::succession)), or nowhere, until somebody
 //! accepts the loss of that chain in as many words.
 
-use lucid_core::anchor::SignedAnchor;
+use lucid_core::anchor::Anchor;
+use lucid_core::claim::Signed;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::PublicKey;
 use lucid_core::succession::Succession;
-use lucid_core::tombstone::SignedTombstone;
+use lucid_core::tombstone::Tombstone;
 use lucid_core::transaction::Transaction;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
@@ -88,7 +89,9 @@ fn successor(
     {
         return Ok(Ok(None));
     }
-    let Ok((succession, key)) = Succession::parse(&transaction) else { return Ok(Ok(None)) };
+    let Ok(Signed { claim: succession, key }) = Signed::<Succession>::parse(&transaction) else {
+        return Ok(Ok(None));
+    };
     let end = (succession.height, succession.hash);
     let is_behind =
         succession.height > known.block_index || end == (known.block_index, known.block_hash);
@@ -187,7 +190,7 @@ fn last_anchored(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, O
             let text = anchor_text(vault, &SessionName::of(vault.sealer(), &session.id))?;
             let Ok(transaction) = Transaction::parse(text.as_bytes()) else { continue };
             // What was mirrored is in the chain where it was recorded.
-            if SignedAnchor::parse(&transaction).is_ok_and(|signed| signed.key == *own) {
+            if Signed::<Anchor>::parse(&transaction).is_ok_and(|signed| signed.key == *own) {
                 let transaction = transaction.id().to_owned();
                 highest = Some(KnownChain { genesis: None, block_index, block_hash, transaction });
             }
@@ -207,7 +210,7 @@ fn last_removed(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, Op
         for tombstone in &page.tombstones {
             let Some((block_index, block_hash)) = tombstone.chained else { continue };
             let Ok(transaction) = Transaction::parse(tombstone.text.as_bytes()) else { continue };
-            if SignedTombstone::parse(&transaction).is_ok_and(|signed| signed.key == *own) {
+            if Signed::<Tombstone>::parse(&transaction).is_ok_and(|signed| signed.key == *own) {
                 let transaction = transaction.id().to_owned();
                 return Ok(Some(KnownChain {
                     genesis: None,

@@ -1,5 +1,6 @@
 //! Removes a session: what it had goes, and a signed tombstone stands in its place.
 
+use lucid_core::claim::Claim as _;
 use lucid_core::limits::REASON_BYTES_MAX;
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;

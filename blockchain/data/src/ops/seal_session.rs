@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lucid_core::anchor::Anchor;
+use lucid_core::claim::Claim as _;
 use lucid_core::digest::{ChunkId, ManifestHash};
 use lucid_core::manifest::{Appendix, AppendixKind, End, Manifest, Version};
 use lucid_core::session::{Layout, SessionId};

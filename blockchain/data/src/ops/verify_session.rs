@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lucid_core::anchor::SignedAnchor;
+use lucid_core::anchor::Anchor;
+use lucid_core::claim::Signed;
 use lucid_core::digest::SessionRoot;
 use lucid_core::manifest::{self, Manifest};
 use lucid_core::session::{Leaf, SessionId, salt, session_key};
@@ -290,11 +291,11 @@ fn verify_manifest(
     };
     let parsed = Transaction::parse(transaction.as_bytes())
         .map_err(|fault| fault.to_string())
-        .and_then(|tx| SignedAnchor::parse(&tx).map_err(|fault| fault.to_string()));
+        .and_then(|tx| Signed::<Anchor>::parse(&tx).map_err(|fault| fault.to_string()));
     match parsed {
         Ok(signed)
-            if signed.anchor.merkle_root != sealed.root
-                || signed.anchor.manifest_hash != sealed.manifest_hash =>
+            if signed.claim.merkle_root != sealed.root
+                || signed.claim.manifest_hash != sealed.manifest_hash =>
         {
             faults.push("the anchor names another root or manifest".into());
         }

@@ -1,7 +1,8 @@
 //! What holding, releasing and removing mean for the index.
 
 use lucid_core::bundle::Anchored as Proof;
-use lucid_core::tombstone::SignedTombstone;
+use lucid_core::claim::Signed;
+use lucid_core::tombstone::Tombstone;
 use lucid_core::transaction::Transaction;
 use lucid_store::StoreError;
 use lucid_store::index::Changes;
@@ -35,17 +36,17 @@ impl SessionProjection {
         let Some(text) = fact.tombstone else { return Ok(()) };
         let signed = Transaction::parse(text.as_bytes())
             .ok()
-            .and_then(|transaction| SignedTombstone::parse(&transaction).ok());
+            .and_then(|transaction| Signed::<Tombstone>::parse(&transaction).ok());
         let Some(signed) = signed else {
             tracing::error!(session.id = %fact.session, "a tombstone is none and was passed over");
             return Ok(());
         };
-        let removed_at = signed.tombstone.timestamp;
+        let removed_at = signed.claim.timestamp;
         let row = TombstoneRow {
             id: fact.session,
             removed_at,
-            root: signed.tombstone.merkle_root,
-            reason: signed.tombstone.reason,
+            root: signed.claim.merkle_root,
+            reason: signed.claim.reason,
             text,
             chained: None,
         };

@@ -10,11 +10,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use lucid_core::block::Parent;
-use lucid_core::block_merkle::LogRange;
 use lucid_core::digest::{BlockHash, LogHash};
 use lucid_core::json::JsonFault;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
+use lucid_core::tree::{Frontier, Sha256Tree};
 use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
 use lucid_store::chain::Tip;
 
@@ -141,7 +141,7 @@ pub fn validate_texts(
         seen: SeenIds::new(folder),
         position: 0,
         bare: 0,
-        log: asked.log_root.then(LogRange::default),
+        log: asked.log_root.then(Frontier::new),
     };
     let (mut broke_off, mut result) = (None, Ok(ControlFlow::Continue(())));
     in_order(
@@ -181,7 +181,7 @@ struct Judging<'a> {
     seen: SeenIds,
     position: u64,
     bare: u64,
-    log: Option<LogRange>,
+    log: Option<Frontier<Sha256Tree>>,
 }
 
 impl Judging<'_> {
@@ -212,7 +212,7 @@ impl Judging<'_> {
         let parent = self.last.or_else(|| self.believed(&weighed));
         if let Some(log) = &mut self.log {
             match weighed.entry() {
-                Some(entry) => log.push(entry.leaf_hash()),
+                Some(entry) => log.append(*entry.leaf_hash().as_bytes()),
                 None => self.log = None,
             }
         }
@@ -270,7 +270,7 @@ impl Judging<'_> {
                 self.bare
             ));
         }
-        self.report.log_root = self.log.map(|log| log.root());
+        self.report.log_root = self.log.map(|log| LogHash::new(log.root()));
         self.report.conclude(self.asked);
         self.report
     }

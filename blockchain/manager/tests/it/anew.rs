@@ -10,6 +10,7 @@ use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::seal_block::{SealError, Sealed, seal_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
 use lucid_block_manager::state::{Kind, Opened, Options, open};
+use lucid_core::claim::Signed;
 use lucid_core::succession::Succession;
 use lucid_core::time::Timestamp;
 
@@ -83,7 +84,8 @@ fn what_waited_goes_on_in_the_new_chain_and_the_old_one_stays_as_it_was() {
     let genesis = facts::genesis(old.vault.index()).unwrap().unwrap();
     let proof = anchor_proof(new.chain.as_ref(), &Succession::id_after(&genesis)).unwrap().unwrap();
     assert_eq!((proof.block_index, proof.position), (0, 0), "it is the first transaction");
-    let (said, signed_by) = Succession::parse(&proof.transaction).unwrap();
+    let Signed { claim: said, key: signed_by } =
+        Signed::<Succession>::parse(&proof.transaction).unwrap();
     assert_eq!((said.height, said.hash), (1, begun.old.hash));
     assert_eq!((said.reason.as_str(), signed_by), ("the clock was in 2099", key));
     // What waited is sealed.

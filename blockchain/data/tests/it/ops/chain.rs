@@ -4,6 +4,7 @@
 use lucid_core::block::Block;
 use lucid_core::block_merkle::path;
 use lucid_core::bundle::{Anchored as Proof, Producer};
+use lucid_core::claim::Claim as _;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::BlockRecord;

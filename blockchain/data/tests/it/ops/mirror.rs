@@ -1,6 +1,7 @@
 //! Sessions taken over from another store: as they were, or not at all.
 
 use lucid_core::anchor::Anchor;
+use lucid_core::claim::Claim as _;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::ManifestHash;
 use lucid_core::limits::{METADATA_ENTRIES_MAX, USER_ID_BYTES_MAX};

@@ -1,8 +1,9 @@
 //! Removing and holding: what goes, what stays, what is refused, and what a reindex finds again.
 
+use lucid_core::claim::Signed;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::SessionId;
-use lucid_core::tombstone::SignedTombstone;
+use lucid_core::tombstone::Tombstone;
 use lucid_core::transaction::Transaction;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
@@ -43,8 +44,8 @@ fn a_removed_session_leaves_its_signed_tombstone_and_nothing_else() {
     let tombstone = remove(&store, &live).unwrap();
     assert_eq!((tombstone.root, tombstone.reason.as_str()), (root, "why not"));
     let transaction = Transaction::parse(tombstone.text.as_bytes()).unwrap();
-    let signed = SignedTombstone::parse(&transaction).unwrap();
-    assert_eq!((signed.tombstone.session_id, signed.key), (live.clone(), store.key.public()));
+    let signed = Signed::<Tombstone>::parse(&transaction).unwrap();
+    assert_eq!((signed.claim.session_id, signed.key), (live.clone(), store.key.public()));
     assert!(matches!(
         get_session(&store.vault, &live),
         Err(OpError::Removed(row)) if *row == tombstone
