@@ -1,5 +1,6 @@
 //! What every decoder promises, whatever bytes it meets: nothing panics, and what has one form only is
-//! refused or written as exactly these bytes again; JSON, as a canonical text that stands for itself.
+//! refused or written as exactly these bytes again; JSON, as a canonical text that stands for itself. Memory
+//! is bounded by the input.
 //!
 //! Bytes are given as they are, but for checksums, which are put right: no fuzzer gets past them.
 
@@ -25,8 +26,14 @@ use lucid_store::log::{Commit, FileHeader, Summary};
 use lucid_store::rewrite::RewrittenHeader;
 use lucid_store::segment::{Footer, TRAILER_BYTES, read_trailer};
 
+use crate::bounds::within;
+
 /// The payloads and headers of a store's own records.
 pub fn records(bytes: &[u8]) {
+    within("a record", bytes.len(), (32, 256 << 10), || read_records(bytes));
+}
+
+fn read_records(bytes: &[u8]) {
     if let Some((first, _)) = bytes.split_first_chunk::<HEADER_BYTES>() {
         let first = with_checksum(first);
         if let Ok(header) = Header::decode(&first) {
@@ -76,6 +83,10 @@ fn with_checksum(header: &[u8; HEADER_BYTES]) -> [u8; HEADER_BYTES] {
 
 /// Manifests, and the transactions that anchor them.
 pub fn manifest(bytes: &[u8]) {
+    within("a manifest", bytes.len(), (400, 1 << 20), || read_manifest(bytes));
+}
+
+fn read_manifest(bytes: &[u8]) {
     if let Ok(manifest) = Manifest::parse(bytes) {
         assert_eq!(manifest.to_text().map(String::into_bytes), Ok(bytes.to_vec()));
     }
@@ -86,6 +97,10 @@ pub fn manifest(bytes: &[u8]) {
 
 /// Proof bundles, with a checksum that is right.
 pub fn bundle(bytes: &[u8]) {
+    within("a bundle", bytes.len(), (400, 1 << 20), || read_bundle(bytes));
+}
+
+fn read_bundle(bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
     if let Some((covered, sum)) = bytes.split_last_chunk_mut::<32>() {
         *sum = *blake3::hash(covered).as_bytes();
@@ -101,6 +116,10 @@ pub fn bundle(bytes: &[u8]) {
 
 /// Pages of an appendix and what is on them.
 pub fn pages(bytes: &[u8]) {
+    within("a page", bytes.len(), (64, 256 << 10), || read_pages(bytes));
+}
+
+fn read_pages(bytes: &[u8]) {
     let _answer = Page::decode(bytes);
     let at = bytes.first().map_or(0, |share| usize::from(*share)).min(bytes.len());
     let (key, value) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
@@ -124,6 +143,10 @@ pub fn pages(bytes: &[u8]) {
 
 /// JSON, transactions, blocks and what is kept of them.
 pub fn chain(bytes: &[u8]) {
+    within("a block", bytes.len(), (400, 1 << 20), || read_chain(bytes));
+}
+
+fn read_chain(bytes: &[u8]) {
     if let Ok(json) = Json::parse(bytes) {
         let canonical = json.canonical();
         let again = Json::parse(canonical.as_bytes()).map(|json| json.canonical());
@@ -153,6 +176,10 @@ pub fn chain(bytes: &[u8]) {
 
 /// What comes over the wire, and the facts of a data-chain.
 pub fn wire(bytes: &[u8]) {
+    within("frames and facts", bytes.len(), (64, 1 << 20), || read_wire(bytes));
+}
+
+fn read_wire(bytes: &[u8]) {
     for chunk in Frames::new(Bytes::copy_from_slice(bytes), CHUNK_BYTES_MAX) {
         if chunk.is_err() {
             break;

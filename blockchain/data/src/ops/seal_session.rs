@@ -97,9 +97,14 @@ fn seal(
         check_sealed_count(vault, &session, request)?;
         return Ok(session);
     }
-    cut_tail(vault, keeping, id)?;
+    // Whoever seals it now is answered as the first time, after another look.
+    let overtaken = |error| match error {
+        OpError::Conflict(Clash::Sealed, _) => OpError::Overtaken,
+        error => error,
+    };
+    cut_tail(vault, keeping, id).map_err(overtaken)?;
     let look = vault.look();
-    let mut session = open_for_writing(&look, vault.sealer(), id)?;
+    let mut session = open_for_writing(&look, vault.sealer(), id).map_err(overtaken)?;
     if session.tail_bytes > 0 {
         return Err(OpError::Overtaken);
     }
