@@ -3,6 +3,8 @@
 //! A [`StoreError`] is about reading and opening; a [`CommitError`] is the answer to a write, and says
 //! the one thing a writer must know: whether it may have happened.
 
+use lucid_core::words::many_do;
+
 use std::io;
 use std::path::Path;
 
@@ -135,10 +137,10 @@ pub(crate) const NO_PERMISSION: &str = "no permission";
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
     /// It refers to chunks that are not there. It surely did not happen.
-    #[error("{} referenced chunks are missing", .0.len())]
+    #[error("{} missing", many_do(.0.len(), "referenced chunk", "is", "are"))]
     Missing(Vec<lucid_core::digest::ChunkName>),
     /// It drops chunks that somebody has asked for meanwhile. It surely did not happen.
-    #[error("{} chunks are wanted again", .0.len())]
+    #[error("{} wanted again", many_do(.0.len(), "chunk", "is", "are"))]
     Wanted(Vec<lucid_core::digest::ChunkName>),
     /// The disk has no room. It surely did not happen, and what was written of it was cut off again.
     #[error("the disk is full: {0}")]

@@ -34,6 +34,7 @@ use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::tombstone::SignedTombstone;
 use lucid_core::transaction::Transaction;
+use lucid_core::words::many_do;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
 use lucid_data_chain::fact::KnownChain;
@@ -863,7 +864,7 @@ impl Local {
         if let Some(more) = report.refused_count.checked_sub(report.refused.len() as u64)
             && more > 0
         {
-            all.faults.push(format!("{more} more blocks break rules"));
+            all.faults.push(many_do(more, "more block", "breaks rules", "break rules"));
         }
         Ok(())
     }
