@@ -54,14 +54,23 @@ fn listen() -> anyhow::Result<()> {
                 _ = hangup.recv() => SignalKind::hangup(),
             }
         });
-        if let Some((manner, what_is_safe)) = PROMISE.get() {
-            say(*manner, what_is_safe);
-        }
-        remove_all();
-        std::process::exit(128 + signal.as_raw_value());
+        end(signal)
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait).context("no thread")?;
     Ok(())
+}
+
+/// Ends as by Ctrl-C, for whoever reads that from the terminal as a key.
+pub fn interrupted() -> ! {
+    end(SignalKind::interrupt())
+}
+
+fn end(signal: SignalKind) -> ! {
+    if let Some((manner, what_is_safe)) = PROMISE.get() {
+        say(*manner, what_is_safe);
+    }
+    remove_all();
+    std::process::exit(128 + signal.as_raw_value())
 }
 
 /// Writes to standard error past every lock: whoever asks a question holds them.

@@ -14,6 +14,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use anyhow::Context as _;
 use clap::error::ErrorKind;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -234,9 +235,12 @@ impl Output {
         io::stdin().is_terminal() && !self.manner.json
     }
 
-    /// Asks for something that must not stand on the screen.
+    /// Asks for something that must not stand on the screen. Meanwhile Ctrl-C is a key that ends the line,
+    /// not a signal, so that the screen shows again what is typed before this ends.
     pub fn ask_secret(&self, question: &str) -> anyhow::Result<Zeroizing<String>> {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        use rustix::termios::{
+            LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr,
+        };
         anyhow::ensure!(self.can_ask(), "nobody is there to be asked for a passphrase");
         self.bars.suspend(|| {
             let (stdin, mut err) = (io::stdin(), io::stderr().lock());
@@ -244,14 +248,20 @@ impl Output {
             err.flush()?;
             let before = tcgetattr(&stdin)?;
             let mut silent = before.clone();
-            silent.local_modes.remove(LocalModes::ECHO);
+            silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+            let ctrl_c = before.special_codes[SpecialCodeIndex::VINTR];
+            silent.special_codes[SpecialCodeIndex::VEOL] = ctrl_c;
             tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
-            let mut answer = Zeroizing::new(String::new());
-            let read = stdin.read_line(&mut answer);
+            let mut answer = Zeroizing::new(Vec::new());
+            let read = read_secret(&mut stdin.lock(), ctrl_c, &mut answer);
             tcsetattr(&stdin, OptionalActions::Flush, &before)?;
             writeln!(err)?;
-            read?;
-            Ok(Zeroizing::new(answer.trim_end_matches(['\n', '\r']).to_owned()))
+            if read? == Typed::CtrlC {
+                drop(err);
+                crate::interrupt::interrupted();
+            }
+            let text = std::str::from_utf8(&answer).context("what was typed is not UTF-8")?;
+            Ok(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned()))
         })
     }
 
@@ -391,6 +401,35 @@ pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+/// How a line that was typed ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Typed {
+    /// By Enter, or because no more comes.
+    Line,
+    /// By Ctrl-C.
+    CtrlC,
+}
+
+fn read_secret(from: &mut dyn io::BufRead, ctrl_c: u8, to: &mut Vec<u8>) -> io::Result<Typed> {
+    loop {
+        let given = match from.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            given => given?,
+        };
+        let end = given.iter().position(|byte| *byte == b'\n' || *byte == ctrl_c);
+        let taken = end.map_or(given.len(), |end| end + 1);
+        let last = end.and_then(|end| given.get(end).copied());
+        let is_over = given.is_empty() || end.is_some();
+        to.extend_from_slice(given.get(..taken).unwrap_or_default());
+        from.consume(taken);
+        match last {
+            Some(byte) if byte != b'\n' => return Ok(Typed::CtrlC),
+            _ if is_over => return Ok(Typed::Line),
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]

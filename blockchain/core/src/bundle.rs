@@ -18,6 +18,7 @@ use crate::slice::{self, SliceFault};
 use crate::timeline::Span;
 use crate::tree::{self, Blake3Tree, NodeHash};
 use crate::wire::{Reader, WireFault, Writer};
+use crate::words::many_do;
 
 mod claim;
 
@@ -90,7 +91,10 @@ pub enum BuildFault {
     #[error("the leaf hashes do not lead to the root of the manifest")]
     Root,
     /// Chunks are missing, or there are too many.
-    #[error("{given} chunks were given for the edges, {wanted} are wanted")]
+    #[error(
+        "{} given for the edges, {wanted} wanted",
+        many_do(*given, "chunk", "was", "were")
+    )]
     Edges {
         /// How many were given.
         given: usize,

@@ -22,6 +22,7 @@ use crate::record::Entry;
 use crate::sign::PublicKey;
 use crate::time::Timestamp;
 use crate::transaction::Transaction;
+use crate::words::{many, many_do};
 
 mod content;
 
@@ -159,7 +160,7 @@ impl Checker<'_> {
 
     fn run(&mut self, bytes: &[u8], content: Option<&mut dyn Read>) -> Result<(), Stop> {
         let bundle = Bundle::decode(bytes).map_err(refuse("bundle"))?;
-        self.proved("bundle", format!("the bundle is whole: {} bytes", bytes.len()));
+        self.proved("bundle", format!("the bundle is whole: {}", many(bytes.len(), "byte")));
         let manifest = Manifest::parse(bundle.manifest.as_bytes()).map_err(refuse("manifest"))?;
         let claim = Claim::of(&bundle, &manifest)
             .map_err(|fault| refuse(step_of(&bundle, &fault))(fault))?;
@@ -203,20 +204,27 @@ impl Checker<'_> {
         if compared < wanted {
             let missing = wanted - compared;
             self.not_proved.push(format!(
-                "the appendix was not given with the content: its {missing} bytes were not compared"
+                "the appendix was not given with the content: its {} not compared",
+                many_do(missing, "byte", "was", "were")
             ));
         }
-        self.proved("content", format!("{compared} bytes are those of the named chunks"));
+        self.proved(
+            "content",
+            match compared {
+                1 => "1 byte is that of the named chunk".to_owned(),
+                _ => format!("{compared} bytes are those of the named chunks"),
+            },
+        );
         Ok(())
     }
 
     fn path(&mut self, bundle: &Bundle, claim: &Claim) {
         if let (Subject::Path(path), Some(entry)) = (&bundle.subject, &claim.entry) {
             let sentence = format!(
-                "the catalogue has {:?} as a {} of {} bytes",
+                "the catalogue has {:?} as a {} of {}",
                 String::from_utf8_lossy(path),
                 entry.kind,
-                entry.length
+                many(entry.length, "byte")
             );
             self.proved("path", sentence);
             if entry.changed {
@@ -257,10 +265,10 @@ impl Checker<'_> {
 
     fn manifest(&mut self, manifest: &Manifest) {
         let sentence = format!(
-            "session {} has {} chunks and {} bytes with root {} and ended {}",
+            "session {} has {} and {} with root {} and ended {}",
             manifest.session_id,
-            manifest.chunk_count,
-            manifest.total_bytes,
+            many(manifest.chunk_count, "chunk"),
+            many(manifest.total_bytes, "byte"),
             manifest.merkle_root,
             manifest.end
         );
@@ -392,7 +400,8 @@ fn leaves_sentence(bundle: &Bundle, manifest: &Manifest) -> String {
     let (count, root) = (bundle.leaves.len(), manifest.merkle_root);
     match bundle.leaves.first() {
         Some(first) => {
-            format!("{count} chunks, from number {} on, belong to root {root}", first.index)
+            let (from, belong) = (first.index, if count == 1 { "belongs" } else { "belong" });
+            format!("{}, from number {from} on, {belong} to root {root}", many(count, "chunk"))
         }
         None => format!("no chunks are needed below root {root}"),
     }

@@ -41,3 +41,4 @@ pub mod transaction;
 pub mod tree;
 pub mod validate;
 pub mod wire;
+pub mod words;

@@ -16,6 +16,7 @@ use bao_tree::io::{BaoContentItem, Leaf};
 use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges};
 
 use crate::digest::ChunkId;
+use crate::words::{many, many_do};
 
 /// BLAKE3's own chunks have 1 KiB; sixteen of them are one group.
 const GROUP: BlockSize = BlockSize::from_chunk_log(4);
@@ -27,7 +28,7 @@ const BLAKE3_CHUNKS_IN_GROUP: u64 = 16;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SliceFault {
     /// A range that is empty or reaches beyond the chunk.
-    #[error("bytes {start}..{end} are not in a chunk of {length} bytes")]
+    #[error("bytes {start}..{end} are not in a chunk of {}", many(*length, "byte"))]
     Range {
         /// The first byte asked for.
         start: u32,
@@ -43,7 +44,7 @@ pub enum SliceFault {
         chunk: ChunkId,
     },
     /// Bytes after the end of the slice.
-    #[error("{count} bytes follow the end of the slice")]
+    #[error("{} the end of the slice", many_do(*count, "byte", "follows", "follow"))]
     Trailing {
         /// How many are left over.
         count: usize,

@@ -5,6 +5,7 @@
 //! over, so one value has one encoding.
 
 use crate::time::Timestamp;
+use crate::words::many_do;
 
 /// Why bytes are not what they claim to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +17,7 @@ pub enum WireFault {
         what: &'static str,
     },
     /// The input goes on after the last value.
-    #[error("{count} bytes follow the end")]
+    #[error("{} the end", many_do(*count, "byte", "follows", "follow"))]
     Trailing {
         /// How many bytes are left over.
         count: usize,

@@ -193,6 +193,7 @@ impl Follower {
                 Some("the peer has fewer blocks than this chain, and the same ones".to_owned())
             }
             (false, 0) => None,
+            (false, 1) => Some("1 block is tentative: it is not final yet".to_owned()),
             (false, count) => Some(format!("{count} blocks are tentative: they are not final yet")),
         };
         let synchronized = outcome != Outcome::More;

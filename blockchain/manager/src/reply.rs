@@ -7,6 +7,7 @@ use lucid_api::v1::validation::{ChainValidation, InvalidBlock};
 use lucid_core::json::Json as Value;
 use lucid_core::time::Timestamp;
 use lucid_core::validate::{Coverage, Mode, Rule, RuleResult as CoreResult, Verdict};
+use lucid_core::words::many;
 use lucid_http::reply::{Refusal, Reply};
 use serde::Serialize;
 use serde_json::Map;
@@ -67,8 +68,12 @@ fn older_name(result: &CoreResult) -> (String, serde_json::Value) {
 
 fn covered(coverage: &Coverage) -> Vec<String> {
     let mut sentences = vec![
-        format!("{} transactions of {} bytes", coverage.transactions, coverage.bytes),
-        format!("{} transaction signatures", coverage.transaction_signatures),
+        format!(
+            "{} of {}",
+            many(coverage.transactions, "transaction"),
+            many(coverage.bytes, "byte")
+        ),
+        many(coverage.transaction_signatures, "transaction signature"),
     ];
     if coverage.block_signature {
         sentences.push("the producer's signature".to_owned());

@@ -3,6 +3,8 @@
 //! A [`StoreError`] is about reading and opening; a [`CommitError`] is the answer to a write, and says
 //! the one thing a writer must know: whether it may have happened.
 
+use lucid_core::words::many_do;
+
 use std::io;
 use std::path::Path;
 
@@ -135,14 +137,14 @@ pub(crate) const NO_PERMISSION: &str = "no permission";
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
     /// It refers to chunks that are not there. It surely did not happen.
-    #[error("{} referenced chunks are missing", .0.len())]
+    #[error("{} missing", many_do(.0.len(), "referenced chunk", "is", "are"))]
     Missing(Vec<lucid_core::digest::ChunkName>),
     /// Rows that it rests on, of these keys, are not what they were when they were seen: whoever asked looks
     /// again. It surely did not happen.
     #[error("what it rests on has changed meanwhile")]
     Overtaken(Vec<Vec<u8>>),
     /// It drops chunks that somebody has asked for meanwhile. It surely did not happen.
-    #[error("{} chunks are wanted again", .0.len())]
+    #[error("{} wanted again", many_do(.0.len(), "chunk", "is", "are"))]
     Wanted(Vec<lucid_core::digest::ChunkName>),
     /// The disk has no room. It surely did not happen, and what was written of it was cut off again.
     #[error("the disk is full: {0}")]

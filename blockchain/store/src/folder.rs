@@ -430,7 +430,10 @@ fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
             return Err(StoreError::Folder(format!("{root} is being read, and not to be changed")));
         }
         let holder = holder(&mut file);
-        return Err(StoreError::Folder(format!("{} is in use by {holder}", root.display())));
+        return Err(StoreError::Folder(format!(
+            "{} is in use by {holder}: stop that first, then run the same again",
+            root.display()
+        )));
     }
     let text = format!("{} (process {})", options.owner, std::process::id());
     file.set_len(0)

@@ -65,7 +65,9 @@ impl Append {
         let id = session.session_id.parse()?;
         let kept = kept_bytes(&session);
         let is_open = matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated);
-        let sealed = || format!("session {id} is sealed with {kept} bytes and takes no more");
+        let sealed = || {
+            format!("session {id} is sealed with {} and takes no more", text::many(kept, "byte"))
+        };
         if (is_stdin || !is_plain) && !self.from_start {
             anyhow::ensure!(is_open, "{}: name another --session", sealed());
         } else {
@@ -82,8 +84,8 @@ impl Append {
                 ),
                 Standing::Short(length) => {
                     anyhow::bail!(
-                        "session {id} has {kept} bytes already and {shown} only {length}: name another \
-                         --session for it"
+                        "session {id} has {} already and {shown} only {length}: name another --session for it",
+                        text::many(kept, "byte")
                     )
                 }
             }

@@ -118,9 +118,9 @@ impl Record {
         anyhow::ensure!(is_open, "session {id} is sealed: name another --session");
         anyhow::ensure!(
             session.offset == 0,
-            "session {id} has {} bytes already, of another run: name another --session for this one, \
+            "session {id} has {} already, of another run: name another --session for this one, \
              and end that one with `lucid seal {id} --unterminated`",
-            session.offset
+            text::many(session.offset, "byte")
         );
         Ok((place, id))
     }

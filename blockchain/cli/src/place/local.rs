@@ -35,6 +35,7 @@ use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::tombstone;
 use lucid_core::transaction::Transaction;
+use lucid_core::words::many_do;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
 use lucid_data_chain::fact::KnownChain;
@@ -864,7 +865,7 @@ impl Local {
         if let Some(more) = report.refused_count.checked_sub(report.refused.len() as u64)
             && more > 0
         {
-            all.faults.push(format!("{more} more blocks break rules"));
+            all.faults.push(many_do(more, "more block", "breaks rules", "break rules"));
         }
         Ok(())
     }

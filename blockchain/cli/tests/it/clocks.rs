@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::home::Home;
+use crate::server::Server;
 
 #[test]
 fn a_chain_is_begun_anew_and_everything_of_before_is_verified_and_proved_as_ever() {
@@ -55,4 +56,25 @@ fn a_clock_is_accepted_in_a_folder_that_has_a_chain() {
     assert_eq!(said["seals"], true, "{said:#}");
     home.archive("two", &home.file("other", b"more"));
     home.assert_sound();
+}
+
+#[test]
+fn a_chain_is_not_begun_anew_beside_whoever_runs_it() {
+    let home = Home::new();
+    home.archive("one", &home.file("file", b"bytes"));
+    let server = Server::start(&home);
+    let beside = || {
+        let names = fs::read_dir(home.data()).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = (home.json(&[&"chain", &"info", &"--manager", &server.chain]), beside());
+    let refused = home.run(&[&"--json", &"chain", &"begin-anew", &"--reason", &"none"]);
+    assert_ne!(refused.code, 0);
+    assert!(refused.err.contains("is in use by `lucid up`"), "{}", refused.err);
+    assert!(refused.err.contains("stop"), "the remedy: {}", refused.err);
+    let after = home.json(&[&"chain", &"info", &"--manager", &server.chain]);
+    assert_eq!((&after["height"], &after["genesis"]), (&before.0["height"], &before.0["genesis"]));
+    assert_eq!(beside(), before.1);
 }

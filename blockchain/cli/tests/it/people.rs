@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
 
 use clap::CommandFactory as _;
@@ -297,4 +297,40 @@ fn up_on_a_terminal_names_two_addresses_and_the_folder() {
     assert!(seen[1].starts_with("block-manager  http://127.0.0.1:"), "{seen:#?}");
     let folder = home.data().canonicalize().unwrap();
     assert_eq!(seen[2], format!("folder         {}", folder.display()));
+}
+
+#[test]
+fn ctrl_c_at_a_passphrase_prompt_ends_with_130_and_what_is_typed_shows_again() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", "content"));
+    let lucid = env!("CARGO_BIN_EXE_lucid");
+    let asks = format!(
+        "'{lucid}' --data '{}' keys rewrap --passphrase; echo ended $?; stty -a",
+        home.data().display()
+    );
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qfec", &asks, "/dev/null"]).env_clear().env("SHELL", "/bin/sh");
+    terminal.env("PATH", "/usr/bin:/bin");
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = terminal.spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    let mut screen = child.stdout.take().unwrap();
+    let mut seen = String::new();
+    while !seen.contains("new passphrase: ") {
+        let mut byte = [0];
+        assert_eq!(screen.read(&mut byte).unwrap(), 1, "{seen}");
+        seen.push(char::from(byte[0]));
+    }
+    // Whatever was typed before the terminal was silent is thrown away, so Ctrl-C comes until it is heard.
+    let typing = std::thread::spawn(move || {
+        while keys.write_all(b"\x03").is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    });
+    screen.read_to_string(&mut seen).unwrap();
+    child.wait().unwrap();
+    typing.join().unwrap();
+    assert!(seen.contains("ended 130"), "{seen}");
+    let modes: Vec<_> = seen.split_whitespace().collect();
+    assert!(modes.contains(&"echo") && modes.contains(&"isig"), "{seen}");
 }

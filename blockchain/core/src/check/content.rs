@@ -10,6 +10,7 @@ use crate::bundle::{Bundle, Claim};
 use crate::digest::ChunkId;
 use crate::session::Leaf;
 use crate::slice;
+use crate::words::many;
 
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -83,7 +84,10 @@ impl Stream<'_> {
     }
 
     fn too_short(&self) -> Stop {
-        refused(format!("the content ends after {} bytes, before the claimed end", self.compared))
+        refused(format!(
+            "the content ends after {}, before the claimed end",
+            many(self.compared, "byte")
+        ))
     }
 
     /// A whole chunk; `false` if there was nothing where there need not be anything.
@@ -123,7 +127,10 @@ impl Stream<'_> {
         if self.read(1)?.is_empty() {
             return Ok(());
         }
-        Err(refused(format!("the content goes on after the claimed {} bytes", self.compared - 1)))
+        Err(refused(format!(
+            "the content goes on after the claimed {}",
+            many(self.compared - 1, "byte")
+        )))
     }
 }
 

@@ -483,6 +483,29 @@ fn other_files_are_refused_as_bundles() {
     }
 }
 
+#[test]
+fn a_single_chunk_and_a_single_byte_are_not_spoken_of_as_many() {
+    let world = world(SMALL);
+    let bundle = world.prove(Subject::Bytes(0, 1));
+    let report = run(&bundle.encode(), Some(&world.content()[..1]), &trusted(&world));
+    let said = |name: &str| {
+        let step = report.steps.iter().find(|step| step.name == name).unwrap();
+        step.sentence.clone()
+    };
+    assert_eq!(said("content"), "1 byte is that of the named chunk");
+    let leaves = said("leaves");
+    assert!(leaves.starts_with("1 chunk, from number 0 on, belongs to root "), "{leaves}");
+    for step in &report.steps {
+        let is_wrong =
+            [" 1 bytes", " 1 chunks", "1 chunks,"].iter().any(|w| step.sentence.contains(w));
+        assert!(!is_wrong, "{}", step.sentence);
+    }
+    let longer = run(&bundle.encode(), Some(b""), &trusted(&world));
+    assert!(
+        matches!(&longer.verdict, Verdict::Refused { reason } if reason.contains("after 0 bytes"))
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]

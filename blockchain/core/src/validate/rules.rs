@@ -11,6 +11,7 @@ use crate::json::Json;
 use crate::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use crate::time::Timestamp;
 use crate::transaction::SignatureState;
+use crate::words::many_do;
 
 /// How many faulty or unchecked transactions are named one by one; the counts are always whole.
 const NAMED_MAX: usize = 100;
@@ -247,9 +248,10 @@ fn transactions(weighed: &Weighed, context: &Context<'_>, notes: &mut Notes) -> 
         notes.not_checked.push(sentence);
     }
     if let Some(more) = bare.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
-        notes
-            .not_checked
-            .push(format!("{more} more transactions have a signature but no public_key"));
+        notes.not_checked.push(format!(
+            "{} a signature but no public_key",
+            many_do(more, "more transaction", "has", "have")
+        ));
     }
     let details = vec![
         ("total_transactions", Json::from(total)),

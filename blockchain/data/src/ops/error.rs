@@ -2,6 +2,7 @@
 
 use lucid_core::digest::{ChunkId, SessionRoot};
 use lucid_core::session::SessionId;
+use lucid_core::words::many_do;
 use lucid_store::{CommitError, StoreError};
 
 use crate::row::TombstoneRow;
@@ -32,13 +33,13 @@ pub enum OpError {
         path: String,
     },
     /// There are no such chunks.
-    #[error("{} of the chunks are unknown, the first is {}", .0.len(), first(.0))]
+    #[error("unknown of the chunks: {}, the first is {}", .0.len(), first(.0))]
     NoChunks(Vec<ChunkId>),
     /// There is no chunk of this name.
     #[error("there is no chunk {0}")]
     NoChunk(String),
     /// There are no chunks of these names.
-    #[error("{} of the chunks are unknown, the first is {}", .0.len(), .0.first().map_or("", String::as_str))]
+    #[error("unknown of the chunks: {}, the first is {}", .0.len(), .0.first().map_or("", String::as_str))]
     UnknownChunks(Vec<String>),
     /// No tree with this root was built, or it was dropped for newer ones.
     #[error("there is no tree {0}; only the latest that were built are kept")]
@@ -55,7 +56,11 @@ pub enum OpError {
     #[error("{0}")]
     TooLarge(String),
     /// These chunks are not there, so nothing can refer to them.
-    #[error("{} chunks are missing, the first is {}: send them, then the references again", .0.len(), first(.0))]
+    #[error(
+        "{} missing, the first is {}: send what is missing, then the references again",
+        many_do(.0.len(), "chunk", "is", "are"),
+        first(.0)
+    )]
     Missing(Vec<ChunkId>),
     /// What was sent makes no sense.
     #[error("{0}")]

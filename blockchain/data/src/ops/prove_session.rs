@@ -7,6 +7,7 @@ use lucid_core::manifest::Manifest;
 use lucid_core::session::{LEAF_BYTES, Leaf, SessionId, salt, session_key};
 use lucid_core::timeline::Span;
 use lucid_core::tree::NodeHash;
+use lucid_core::words::many;
 use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 
@@ -141,8 +142,8 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
         },
         Wanted::Chunk(index) => {
             return Err(OpError::Invalid(format!(
-                "session {id} has {} chunks, so none with index {index}",
-                manifest.chunk_count
+                "session {id} has {}, so none with index {index}",
+                many(manifest.chunk_count, "chunk")
             )));
         }
         Wanted::Bytes(range) if range.start <= range.end && range.end <= manifest.content_bytes => {
@@ -155,8 +156,8 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
         }
         Wanted::Bytes(range) => {
             return Err(OpError::Invalid(format!(
-                "session {id} has {} bytes of content, counted from 0, so no bytes {} to {}",
-                manifest.content_bytes,
+                "session {id} has {} of content, counted from 0, so no bytes {} to {}",
+                many(manifest.content_bytes, "byte"),
                 range.start,
                 range.end.saturating_sub(1)
             )));

@@ -8,6 +8,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::limits::SESSION_ID_CHARS_MAX;
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
+use lucid_core::words::many;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::crypt::{ChunkKey, Owner, Sealer};
@@ -438,7 +439,8 @@ fn check_ahead(id: &SessionId, count: u64, index: u64) -> Result<(), OpError> {
         return Ok(());
     }
     Err(OpError::Invalid(format!(
-        "index {index} is too far ahead: session {id} has {count} chunks, and {AHEAD_MAX} more may wait"
+        "index {index} is too far ahead: session {id} has {}, and {AHEAD_MAX} more may wait",
+        many(count, "chunk")
     )))
 }
 

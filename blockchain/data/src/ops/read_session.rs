@@ -12,6 +12,7 @@ use lucid_core::catalogue::{self, Entry};
 use lucid_core::page;
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
+use lucid_core::words::many;
 use lucid_store::codec::Packer;
 use lucid_store::crypt::{ChunkKey, Owner};
 use lucid_store::vault::Vault;
@@ -262,7 +263,10 @@ impl<'a> Cursor<'a> {
 fn outside(source: &dyn SessionSource, at: u64) -> OpError {
     let Shape { id, total_bytes, .. } = source.shape();
     let bytes = total_bytes + source.tail_bytes();
-    OpError::Invalid(format!("byte {at} is outside session {id}, which has {bytes} bytes"))
+    OpError::Invalid(format!(
+        "byte {at} is outside session {id}, which has {}",
+        many(bytes, "byte")
+    ))
 }
 
 /// Reads one page of the appendix. The root page is the session's last chunk, and knows its number.

@@ -9,6 +9,7 @@ use lucid_core::manifest::{Appendix, AppendixKind, End, Manifest, Version};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
+use lucid_core::words::many;
 use lucid_store::codec::Packer;
 use lucid_store::committer::Submission;
 use lucid_store::crypt::Sealer;
@@ -211,7 +212,7 @@ fn check_count(session: &SessionRow, count: u64, request: &SealRequest) -> Resul
     match request.expected_chunk_count.filter(|expected| *expected != count) {
         Some(expected) => Err(OpError::Conflict(
             Clash::Next(count),
-            format!("session {} has {count} chunks, not {expected}", session.id),
+            format!("session {} has {}, not {expected}", session.id, many(count, "chunk")),
         )),
         None => Ok(()),
     }

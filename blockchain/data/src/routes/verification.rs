@@ -1,5 +1,7 @@
 //! Reading sessions and chunks back, and what that found.
 
+use lucid_core::words::many_do;
+
 use std::sync::Arc;
 
 use axum::Json as Answer;
@@ -71,7 +73,9 @@ pub async fn verify_session(
             let mut verified = reply::verified(&found, expected, now);
             let reason = match (found.failed.len(), &verified.details.reason) {
                 (0, reason) => reason.clone().unwrap_or_default(),
-                (failed, _) => format!("{failed} chunks are damaged or missing"),
+                (failed, _) => {
+                    format!("{} damaged or missing", many_do(failed, "chunk", "is", "are"))
+                }
             };
             let outcome = Outcome {
                 at: now,

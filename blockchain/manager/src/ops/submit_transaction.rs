@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use lucid_core::digest::{BlockHash, TransactionHash};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{AdmissionFault, Admitted, IdDigest, Transaction, complete};
+use lucid_core::words::many_do;
 use lucid_store::chain::ChainStore;
 use lucid_store::index::Look;
 use lucid_store::vault::Vault;
@@ -65,7 +66,7 @@ pub enum SubmitError {
     )]
     Ended(BlockHash),
     /// Too many wait.
-    #[error("{waiting} transactions wait for a block: try again later")]
+    #[error("{} for a block: try again later", many_do(*waiting, "transaction", "waits", "wait"))]
     PoolFull {
         /// How many.
         waiting: u64,

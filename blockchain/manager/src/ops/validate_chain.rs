@@ -21,6 +21,7 @@ use lucid_core::sign::{self, PublicKey};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
+use lucid_core::words::many_do;
 use lucid_store::StoreError;
 use lucid_store::chain::scan::{Raw, Scan, Unsound};
 use lucid_store::chain::{Body, ChainStore, Place, StoredRecord, Stretch, Tip};
@@ -526,8 +527,8 @@ impl Judging<'_> {
     fn finish(mut self, records_only: bool, broke_off: bool) -> ChainReport {
         if self.bare > 0 {
             self.report.not_checked.push(format!(
-                "{} transactions have a signature but no public_key to check it with",
-                self.bare
+                "{} a signature but no public_key to check it with",
+                many_do(self.bare, "transaction", "has", "have")
             ));
         }
         match self.report.records_only {

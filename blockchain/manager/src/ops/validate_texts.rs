@@ -16,6 +16,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::tree::{Frontier, Sha256Tree};
 use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
+use lucid_core::words::many_do;
 use lucid_store::chain::Tip;
 
 use crate::given::{Batch, Given, Pins, Refused, Why};
@@ -98,7 +99,10 @@ impl ChainReport {
         let unsigned = self.blocks.saturating_sub(self.signed_blocks);
         let mut say = |sentence: String| self.not_checked.push(sentence);
         if unsigned > 0 {
-            say(format!("who made the {unsigned} blocks that carry no producer's signature"));
+            say(format!(
+                "who made the {} no producer's signature",
+                many_do(unsigned, "block", "that carries", "that carry")
+            ));
         }
         if self.signed_blocks > 0 && !asked.pins.producer.are_pinned() {
             say("whose keys signed the blocks: name the producer's to have it checked".into());
@@ -266,8 +270,8 @@ impl Judging<'_> {
     fn finish(mut self) -> ChainReport {
         if self.bare > 0 {
             self.report.not_checked.push(format!(
-                "{} transactions have a signature but no public_key to check it with",
-                self.bare
+                "{} a signature but no public_key to check it with",
+                many_do(self.bare, "transaction", "has", "have")
             ));
         }
         self.report.log_root = self.log.map(|log| LogHash::new(log.root()));

@@ -1,5 +1,7 @@
 //! Audits `log/`: every record, and the chain of commits through all files.
 
+use lucid_core::words::many_do;
+
 use std::sync::Arc;
 
 use super::pool::Work;
@@ -136,7 +138,7 @@ impl Auditor<'_> {
             self.found.torn.push(Damage::new(
                 log::path(end.0),
                 from,
-                format!("{} bytes follow the last commit", end.1 - from),
+                format!("{} the last commit", many_do(end.1 - from, "byte", "follows", "follow")),
             ));
         }
         // Nothing vouches for the last commit but itself: if it is not whole, it is torn.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
+use lucid_core::words::many_do;
 
 use super::pool::Work;
 use super::{Auditor, Range};
@@ -473,7 +474,10 @@ impl Auditor<'_> {
             self.found.torn.push(Damage::new(
                 &*walk.path,
                 from,
-                format!("{} bytes belong to no commit", walk.length - from),
+                format!(
+                    "{} to no commit",
+                    many_do(walk.length - from, "byte", "belongs", "belong")
+                ),
             ));
         }
     }

@@ -92,7 +92,8 @@ impl Import {
         let tip = chain.tip()?;
         opened.close()?;
         if named > NAMED_MAX {
-            output.warn(&format!("{} more blocks were refused", text::count(named - NAMED_MAX)));
+            let more = text::many(named - NAMED_MAX, "block");
+            output.warn(&format!("refused besides: {more}"));
         }
         let Taken { given, known, stored, refused, transactions, .. } = taken;
         anyhow::ensure!(given > 0, "\"{}\" holds no block", self.file.display());

@@ -48,8 +48,13 @@ impl Promote {
             };
             let mut lines = vec![from, format!("its blocks are signed with {}", done.producer)];
             if done.dropped > 0 {
-                let count = text::count(done.dropped as u64);
-                lines.push(format!("{count} blocks that were not final were dropped"));
+                lines.push(match done.dropped {
+                    1 => "1 block that was not final was dropped".to_owned(),
+                    count => format!(
+                        "{} blocks that were not final were dropped",
+                        text::count(count as u64)
+                    ),
+                });
             }
             lines.push(
                 "the old authority must never run again: pin the new key beside the old one at every follower"
