@@ -157,6 +157,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_last_node_without_a_neighbour_has_no_other_sibling() {
+        for (count, position, level) in [(3, 2, 0), (5, 4, 0), (5, 4, 1), (6, 5, 1), (7, 6, 0)] {
+            let list = leaves(count);
+            let mut siblings = path(&list, position).unwrap();
+            siblings[level] = transaction_hash("other");
+            let found = verify_path(list[position], position, count, &siblings);
+            assert_eq!(found, None, "{position} of {count}, level {level}");
+        }
+    }
+
     /// RFC 9162 over 0, 1 and the first entries of the known-answer log of the C2SP formats.
     #[test]
     fn the_log_root_is_that_of_rfc_9162() {

@@ -37,6 +37,12 @@ fn invalid(bytes: &[u8]) -> Vec<&'static str> {
 }
 
 #[test]
+fn the_size_of_a_block_is_that_of_its_texts() {
+    assert_eq!(built(0).size_bytes(), 0);
+    assert_eq!(built(3).size_bytes(), 3 * r#"{"id": "t0"}"#.len());
+}
+
+#[test]
 fn golden_blocks_have_their_hashes() {
     let genesis = block_hash("0", "2025-01-27T00:00:00Z", ZEROS, ZEROS, "0");
     assert_eq!(

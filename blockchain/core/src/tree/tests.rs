@@ -86,6 +86,18 @@ fn known_answers_of_certificate_transparency() {
 }
 
 #[test]
+fn frontiers_are_equal_when_they_stand_for_the_same_leaves() {
+    let of = |leaves: &[u8]| {
+        let mut frontier = Frontier::<Blake3Tree>::new();
+        leaves.iter().for_each(|leaf| frontier.append(Blake3Tree::leaf(&[*leaf])));
+        frontier
+    };
+    assert_eq!(of(&[1, 2, 3]), of(&[1, 2, 3]));
+    assert_ne!(of(&[1, 2, 3]), of(&[1, 2, 4]));
+    assert_ne!(of(&[1, 2]), of(&[1, 2, 3]));
+}
+
+#[test]
 fn a_range_gives_the_root_for_every_range_of_every_small_tree() {
     for size in 1..=33u64 {
         let all = leaves::<Blake3Tree>(size);

@@ -87,7 +87,18 @@ fn a_built_block_is_valid_and_comes_back_as_it_was() {
     assert!(verdict.not_checked[0].contains("right key"), "{:?}", verdict.not_checked);
     let valid = verdict.block.unwrap();
     assert_eq!(valid.record(), BlockRecord::of(&block()));
+    assert_eq!(valid.ids(), ["a", "b", "c"].map(id_digest));
+    assert_eq!(Some(&valid), judge(block(), |_| {}).block.as_ref());
+    assert_ne!(Some(&valid), judge(block_of(Vec::new()), |_| {}).block.as_ref());
     assert_eq!(valid.into_block(), block());
+}
+
+#[test]
+fn every_rule_says_what_it_asks() {
+    let about = ["field", "hash", "parent", "root", "time", "transaction"];
+    for (rule, word) in Rule::ALL.into_iter().zip(about) {
+        assert!(rule.description().contains(word), "{}", rule.name());
+    }
 }
 
 #[test]
