@@ -29,7 +29,7 @@ fn a_file_that_grows_is_appended_to_and_ends_sealed_and_anchored() {
     assert!(more.contains("sealed"), "{more}");
     fs::write(&file, b"short").unwrap();
     let less = home.refused(1, &[&"append", &file, &"--session", &"live"]);
-    assert!(less.contains("sealed with 9000500 bytes"), "{less}");
+    assert!(less.contains("sealed with 9,000,500 bytes"), "{less}");
     let piped = home.fed(&[&"append", &"--session", &"live"], b"");
     assert_eq!(piped.code, 1);
     assert!(piped.complaint().contains("sealed"), "{}", piped.err);

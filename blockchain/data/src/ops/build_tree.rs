@@ -133,7 +133,8 @@ pub fn find_tree(vault: &Vault, root: &SessionRoot) -> Result<BuiltTree, OpError
 pub fn prove_leaf(tree: &BuiltTree, index: u64) -> Result<Vec<([u8; 32], bool)>, OpError> {
     let count = tree.leaves.len() as u64;
     let proof = inclusion_proof::<Blake3Tree>(&tree.leaves, index).ok_or_else(|| {
-        OpError::Invalid(format!("leaves of the tree: {count}, so none with index {index}"))
+        let leaves = if count == 1 { "leaf" } else { "leaves" };
+        OpError::Invalid(format!("the tree has {count} {leaves}, so none with index {index}"))
     })?;
     Ok(proof.into_iter().zip(directions(index, count)).collect())
 }

@@ -33,13 +33,17 @@ pub enum OpError {
         path: String,
     },
     /// There are no such chunks.
-    #[error("unknown of the chunks: {}, the first is {}", .0.len(), first(.0))]
+    #[error("{} unknown, the first is {}", many_do(.0.len(), "chunk", "is", "are"), first(.0))]
     NoChunks(Vec<ChunkId>),
     /// There is no chunk of this name.
     #[error("there is no chunk {0}")]
     NoChunk(String),
     /// There are no chunks of these names.
-    #[error("unknown of the chunks: {}, the first is {}", .0.len(), .0.first().map_or("", String::as_str))]
+    #[error(
+        "{} unknown, the first is {}",
+        many_do(.0.len(), "chunk", "is", "are"),
+        .0.first().map_or("", String::as_str)
+    )]
     UnknownChunks(Vec<String>),
     /// No tree with this root was built, or it was dropped for newer ones.
     #[error("there is no tree {0}; only the latest that were built are kept")]

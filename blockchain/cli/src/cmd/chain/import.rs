@@ -13,6 +13,7 @@ use lucid_block_manager::ops::take_blocks::{Heard, Pins, Taken, take_blocks};
 use lucid_block_manager::state::{Kind, Options};
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
+use lucid_core::words::many_do;
 use serde::Serialize;
 
 use super::Where;
@@ -92,8 +93,8 @@ impl Import {
         let tip = chain.tip()?;
         opened.close()?;
         if named > NAMED_MAX {
-            let more = text::many(named - NAMED_MAX, "block");
-            output.warn(&format!("refused besides: {more}"));
+            let more = many_do(named - NAMED_MAX, "more block", "was", "were");
+            output.warn(&format!("{more} refused"));
         }
         let Taken { given, known, stored, refused, transactions, .. } = taken;
         anyhow::ensure!(given > 0, "\"{}\" holds no block", self.file.display());
