@@ -72,6 +72,11 @@ fn the_steps_of_a_whole_proof_are_these() {
         ]
     );
     assert!(report.steps.iter().all(|step| step.outcome == Outcome::Proved));
+    let root = world.manifest.merkle_root;
+    let sentence = format!("2 chunks, from number 2 on, belong to root {root}");
+    assert_eq!(report.steps[2].sentence, sentence);
+    let nothing = run(&world.prove(path("a")).encode(), None, &trusted(&world));
+    assert_eq!(nothing.steps[2].sentence, format!("no chunks are needed below root {root}"));
     let all = report.not_proved.join("\n");
     for word in
         ["time of the block", "not salted", "changed while it was read", "rest of the session"]

@@ -49,6 +49,14 @@ fn golden_transactions_have_their_texts_and_hashes() {
 }
 
 #[test]
+fn a_transaction_is_its_text() {
+    let of = |text: &str| Transaction::parse(text.as_bytes()).unwrap();
+    assert_eq!(of(r#"{"n":1,"id":"x"}"#), of(r#"{"id": "x", "n": 1}"#));
+    assert_ne!(of(r#"{"id":"x","n":1}"#), of(r#"{"id":"x","n":2}"#));
+    assert_eq!(format!("{:?}", of(r#"{"id":"x"}"#)), r#"Transaction("{\"id\": \"x\"}")"#);
+}
+
+#[test]
 fn only_an_object_with_an_id_is_a_transaction() {
     for text in ["[]", "1", "null", r#""id""#] {
         assert_eq!(Transaction::parse(text.as_bytes()), Err(TransactionFault::NotAnObject));
