@@ -248,10 +248,16 @@ fn entries_of_version_1_are_read_for_ever() {
     }
 }
 
+/// Paths of few different characters, so that two have often a beginning in common.
+fn plain_path() -> impl Strategy<Value = String> {
+    proptest::collection::vec("\\.{0,2}a[a.]?|\\.{3}", 0..4)
+        .prop_map(|components| components.join("/"))
+}
+
 proptest! {
     #[test]
-    fn the_order_is_the_order_of_components(a in "[a./]{0,8}", b in "[a./]{0,8}") {
-        prop_assume!(check_path(a.as_bytes()).is_ok() && check_path(b.as_bytes()).is_ok());
+    fn the_order_is_the_order_of_components(a in plain_path(), b in plain_path()) {
+        prop_assert!(check_path(a.as_bytes()).is_ok() && check_path(b.as_bytes()).is_ok());
         let components = |path: &str| -> Vec<Vec<u8>> {
             path.split('/').filter(|c| !c.is_empty()).map(|c| c.as_bytes().to_vec()).collect()
         };

@@ -49,6 +49,17 @@ fn golden_transactions_have_their_texts_and_hashes() {
 }
 
 #[test]
+fn what_is_read_from_a_text_is_unescaped() {
+    let given = r#"{"id":"caf\u00e9 \"1\"","session_id":"\ud83d\ude00","timestamp":"a\nb","type":"\u0061\\"}"#;
+    let transaction = Transaction::parse(given.as_bytes()).unwrap();
+    assert_eq!(transaction.id(), "café \"1\"");
+    assert_eq!(transaction.session_id(), Some("😀"));
+    assert_eq!(transaction.timestamp(), Some("a\nb"));
+    assert_eq!(transaction.kind(), Some("a\\"));
+    assert_eq!(transaction.id_digest(), id_digest("café \"1\""));
+}
+
+#[test]
 fn a_transaction_is_its_text() {
     let of = |text: &str| Transaction::parse(text.as_bytes()).unwrap();
     assert_eq!(of(r#"{"n":1,"id":"x"}"#), of(r#"{"id": "x", "n": 1}"#));
