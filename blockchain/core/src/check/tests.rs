@@ -109,6 +109,30 @@ fn content_may_be_absent_but_not_other() {
 }
 
 #[test]
+fn a_refusal_says_where_the_content_is_another() {
+    let world = world(SMALL);
+    let bundle = world.prove(path("b")).encode();
+    let content = world.content()[100..].to_vec();
+    let longer = [content.as_slice(), b"x"].concat();
+    let changed = |at: usize| {
+        let mut other = content.clone();
+        other[at] ^= 1;
+        other
+    };
+    for (given, sentence) in [
+        (longer, "the content goes on after the claimed 50 bytes"),
+        (content[..49].to_vec(), "the content ends after 49 bytes, before the claimed end"),
+        (content[..5].to_vec(), "the content ends after 5 bytes, before the claimed end"),
+        (changed(0), "the content differs in chunk 2, at byte 80"),
+        (changed(49), "the content differs in chunk 3, at byte 120"),
+    ] {
+        let report = run(&bundle, Some(&given), &trusted(&world));
+        assert_eq!(refused_in(&report), "content");
+        assert_eq!(report.steps.last().unwrap().sentence, sentence);
+    }
+}
+
+#[test]
 fn a_session_s_content_may_come_with_its_appendix() {
     let world = world(SMALL);
     let bundle = world.prove(Subject::Session);

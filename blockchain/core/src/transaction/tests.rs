@@ -170,6 +170,24 @@ fn admission_names_what_is_wrong() {
     ] {
         assert!(refused(text).contains(part), "{text}: {}", refused(text));
     }
-    let large = format!(r#"{{"type":"a","x":"{}"}}"#, "x".repeat(TRANSACTION_BYTES_MAX));
-    assert!(refused(&large).contains("is the most"));
+    let around = r#"{"id": "i", "timestamp": "2025-01-27", "type": "a", "x": ""}"#.len();
+    let of_bytes = |bytes: usize| {
+        let x = "x".repeat(bytes - around);
+        format!(r#"{{"id":"i","timestamp":"2025-01-27","type":"a","x":"{x}"}}"#)
+    };
+    let most = complete(of_bytes(TRANSACTION_BYTES_MAX).as_bytes(), now()).unwrap();
+    assert_eq!(most.transaction.text().len(), TRANSACTION_BYTES_MAX);
+    let bytes = TRANSACTION_BYTES_MAX + 1;
+    let fault = complete(of_bytes(bytes).as_bytes(), now());
+    assert_eq!(fault, Err(AdmissionFault::TooLarge { bytes }));
+}
+
+#[test]
+fn amounts_of_nothing_and_more_are_admitted() {
+    for amount in ["0", "-0", "0.0", "-0.0", "1e-400", "7", "0.5", "\"-1\"", "null"] {
+        for field in ["fee", "value"] {
+            let text = format!(r#"{{"type":"a","{field}":{amount}}}"#);
+            assert!(complete(text.as_bytes(), now()).is_ok(), "{text}");
+        }
+    }
 }
