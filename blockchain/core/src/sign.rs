@@ -300,6 +300,36 @@ mod tests {
         assert!(PublicKey::new(identity).verify(b"anything", &Signature::new(signature)));
     }
 
+    #[test]
+    fn producers_are_read_and_shown_as_keys_with_commas() {
+        let keys: Vec<PublicKey> = (0..9).map(|n| key(n).public()).collect();
+        let two = Producers::of(&keys[..2]).unwrap();
+        assert_eq!(two.to_string(), format!("{},{}", keys[0], keys[1]));
+        assert_eq!(format!("{}, {}", keys[0], keys[1]).parse(), Ok(two));
+        assert!(two.are_pinned() && two.have(&keys[1]) && !two.have(&keys[2]));
+        assert_eq!(keys[0].to_string().parse(), Ok(Producers::from(keys[0])));
+        assert!(matches!("".parse::<Producers>(), Err(ProducersFault::Key(_))));
+        let most = Producers::of(&keys[..8]).unwrap();
+        assert_eq!(most.iter().collect::<Vec<_>>(), keys[..8].iter().collect::<Vec<_>>());
+        let fault = Producers::of(&keys).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "9 keys are too many for the producers of one chain: at most 8 are"
+        );
+    }
+
+    /// Known by BLAKE3 of nothing, whose first bytes are af1349b9 f5f9a1a6 a0404dea.
+    #[test]
+    fn coefficients_are_the_bytes_of_their_stream_however_they_are_asked_for() {
+        use rand_core::TryRng as _;
+        let mut coefficients = Coefficients(blake3::Hasher::new().finalize_xof());
+        assert_eq!(coefficients.try_next_u32(), Ok(0xb949_13af));
+        assert_eq!(coefficients.try_next_u64(), Ok(0xea4d_40a0_a6a1_f9f5));
+        let mut rest = [0; 20];
+        coefficients.try_fill_bytes(&mut rest).unwrap();
+        assert_eq!(rest, blake3::hash(b"").as_bytes()[12..]);
+    }
+
     fn agree(claims: &[(PublicKey, Vec<u8>, Signature)]) -> Vec<bool> {
         let mut batch = Batch::default();
         claims.iter().for_each(|(key, message, signature)| batch.add(key, message, signature));

@@ -105,6 +105,8 @@ fn numbers_are_plain_digits() {
         ] {
             assert_eq!(invalid(&with(field, Some(wrong))), [field]);
         }
+        let most = with(field, Some(Json::Integer("9223372036854775807".into())));
+        assert!(Candidate::parse(&most).unwrap().into_block().is_some());
         let text = String::from_utf8(with(field, Some(Json::from("@")))).unwrap();
         assert_eq!(invalid(text.replace("\"@\"", "-0").as_bytes()), [field], "minus zero");
     }
@@ -135,7 +137,12 @@ fn height_is_another_name_of_index_and_must_agree() {
 fn what_is_missing_is_named_in_order() {
     let candidate = Candidate::parse(br#"{"x": 1}"#).unwrap();
     assert_eq!(candidate.missing, REQUIRED_FIELDS);
-    assert_eq!(candidate.with_default_nonce().nonce.as_deref(), Some("0"));
+    let with_nonce = candidate.with_default_nonce();
+    assert_eq!(with_nonce.nonce.as_deref(), Some("0"));
+    let others = REQUIRED_FIELDS.into_iter().filter(|field| *field != "nonce");
+    assert_eq!(with_nonce.missing, others.collect::<Vec<_>>());
+    let given = Candidate::parse(&with("nonce", Some(Json::from(5_u64)))).unwrap();
+    assert_eq!(given.with_default_nonce().nonce.as_deref(), Some("5"));
     for text in ["[]", "5", "{", r#"{"index":1,"index":1}"#] {
         assert!(Candidate::parse(text.as_bytes()).is_err(), "{text}");
     }
@@ -149,18 +156,54 @@ fn the_constants_and_the_kind_of_transactions_are_structure() {
     assert_eq!(invalid(&with(field, Some(Json::Null))), [field]);
     assert_eq!(invalid(&with(field, Some(Json::list(["x"])))), [field]);
     let small = |n: usize| Json::object([("id", Json::from(format!("{n}")))]);
+    let most = Candidate::parse(&with(field, Some(Json::list((0..10_000).map(small))))).unwrap();
+    assert_eq!(most.invalid, []);
     assert_eq!(invalid(&with(field, Some(Json::list((0..10_001).map(small))))), [field]);
-    let large = |n: usize| {
-        let members =
-            [("id", Json::from(format!("{n}"))), ("x", Json::from("x".repeat(1_048_500)))];
-        Json::object(members)
+    // Sixteen of a mebibyte each are as many bytes as a block may have.
+    let of_bytes = |n: usize, bytes: usize| {
+        let around = format!(r#"{{"id": "{n:02}", "x": ""}}"#).len();
+        let filled = Json::from("x".repeat(bytes - around));
+        Json::object([("id", Json::from(format!("{n:02}"))), ("x", filled)])
     };
-    assert!(
-        Candidate::parse(&with(field, Some(Json::list([large(0)])))).unwrap().invalid.is_empty()
-    );
-    assert_eq!(invalid(&with(field, Some(Json::list((0..17).map(large))))), [field]);
+    let large = |n: usize| of_bytes(n, 1 << 20);
+    let whole = Candidate::parse(&with(field, Some(Json::list((0..16).map(large))))).unwrap();
+    assert_eq!(whole.invalid, []);
+    let beyond = (0..16).map(large).chain([of_bytes(16, 30)]);
+    let beyond = Candidate::parse(&with(field, Some(Json::list(beyond)))).unwrap();
+    let sentence = "16777246 bytes together, and 16777216 is the most";
+    assert_eq!(beyond.invalid, [InvalidField { field, reason: sentence.to_owned() }]);
+    assert_eq!(invalid(&with(field, Some(Json::list([of_bytes(0, (1 << 20) + 1)])))), [field]);
     let huge = Json::object([("id", Json::from("x".repeat(1 << 20)))]);
     assert_eq!(invalid(&with(field, Some(Json::list([huge])))), [field]);
+}
+
+#[test]
+fn a_candidate_says_what_it_claims_where_it_is_sound() {
+    let block = built(1);
+    let wrapped = format!("{{\"block_data\": {}}}", block.to_json_text());
+    let parsed = Candidate::parse(block.to_json_text().as_bytes()).unwrap();
+    for sound in [parsed, block.clone().into()] {
+        assert_eq!(sound.hash(), Some(block.hash));
+        assert_eq!(sound.previous_hash(), Some(block.previous_hash));
+        assert_eq!(sound.producer(), block.producer);
+        let parent = Parent { index: 7, hash: block.hash, time: at("2025-01-28") };
+        assert_eq!(sound.as_parent(), Some(parent));
+        assert_eq!(
+            sound.transactions().collect::<Vec<_>>(),
+            block.transactions.iter().collect::<Vec<_>>()
+        );
+        assert!(!sound.bare_signature);
+    }
+    // Only what is posted may be wrapped.
+    let other = Candidate::parse(wrapped.as_bytes()).unwrap();
+    assert_eq!(other.missing, REQUIRED_FIELDS);
+    assert_eq!((other.index(), other.hash(), other.previous_hash()), (None, None, None));
+    assert_eq!((other.producer(), other.as_parent()), (None, None));
+    assert!(Candidate::parse(&with("producer", None)).unwrap().bare_signature);
+    assert!(!Candidate::parse(&with("signature", None)).unwrap().bare_signature);
+    let nobody = with("producer", None);
+    let nobody = String::from_utf8(nobody).unwrap().replace("\"signature\"", "\"other\"");
+    assert!(!Candidate::parse(nobody.as_bytes()).unwrap().bare_signature);
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn belongs(page: &PageProof, manifest: &Manifest) -> Result<(), ClaimFault> {
 fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, ClaimFault> {
     let (path, page) = match (&bundle.subject, bundle.pages.as_slice()) {
         (Subject::Path(path), [page]) if manifest.layout == Layout::Tree => (path, page),
-        (Subject::Path(_), _) => return Err(ClaimFault::PageOutOfPlace),
+        // A path without its page is refused where its bytes are asked for.
         (_, []) | (Subject::Span(_), _) => return Ok(None),
         _ => return Err(ClaimFault::PageOutOfPlace),
     };

@@ -326,6 +326,25 @@ fn bundles_read_back() {
 }
 
 #[test]
+fn the_way_into_a_block_reads_back_alone() {
+    let anchored = world(SMALL).anchored();
+    let bytes = anchored.encode();
+    for cut in 0..bytes.len() {
+        assert!(Anchored::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    assert!(Anchored::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
+    assert_eq!(Anchored::decode(&bytes), Ok(anchored));
+}
+
+#[test]
+fn a_bundle_has_a_greatest_length() {
+    let most = vec![0; BUNDLE_BYTES_MAX];
+    assert_eq!(Bundle::decode(&most), Err(BundleFault::Magic));
+    let bytes = BUNDLE_BYTES_MAX + 1;
+    assert_eq!(Bundle::decode(&vec![0; bytes]), Err(BundleFault::TooLong { bytes }));
+}
+
+#[test]
 fn every_altered_byte_breaks_the_checksum() {
     let bytes = world(SMALL).prove(path("b")).encode();
     for at in 0..bytes.len() {
@@ -375,16 +394,15 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
     assert_eq!(fault, Err(BuildFault::Root));
     let fault = build(bytes(), hashes, &leaves[..1], &[], vec![]);
     assert_eq!(fault, Err(BuildFault::Edges { given: 0, wanted: 1 }));
-    let fault = build(bytes(), hashes, &leaves[..1], &[b"other"], vec![]);
-    assert!(matches!(fault, Err(BuildFault::Slice(_))));
+    let mismatch = SliceFault::Mismatch { chunk: leaves[0].chunk_id };
+    for other in [&[0; 40][..], &chunk[1..]] {
+        let fault = build(bytes(), hashes, &leaves[..1], &[other], vec![]);
+        assert_eq!(fault, Err(mismatch.clone().into()));
+    }
     for (subject, leaves) in [
         (bytes(), &leaves[..0]),
         (bytes(), &leaves[..2]),
         (bytes(), &leaves[1..2]),
-        (Subject::Bytes(5, 5), &leaves[..1]),
-        (Subject::Bytes(5, 999), &leaves[..1]),
-        (Subject::Chunks(1, 1), &leaves[..1]),
-        (Subject::Chunks(0, 99), &leaves[..]),
         (Subject::Chunks(1, 2), &leaves[..1]),
         (Subject::Session, &leaves[1..]),
         (path("b"), &leaves[2..4]),
@@ -392,6 +410,20 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
         let fault = build(subject.clone(), hashes, leaves, &[], vec![]);
         assert!(matches!(fault, Err(BuildFault::Claim(_))), "{subject:?} {fault:?}");
     }
+    let past = world.manifest.content_bytes + 1;
+    let beyond = world.manifest.chunk_count + 1;
+    for (subject, leaves, what, start, end) in [
+        (Subject::Bytes(5, 5), &leaves[..0], "bytes", 5, 5),
+        (Subject::Bytes(5, past), &leaves[..], "bytes", 5, past),
+        (Subject::Chunks(1, 1), &leaves[..0], "chunks", 1, 1),
+        (Subject::Chunks(0, beyond), &leaves[..], "chunks", 0, beyond),
+    ] {
+        let fault = build(subject, hashes, leaves, &[], vec![]);
+        assert_eq!(fault, Err(ClaimFault::Range { what, start, end }.into()));
+    }
+    // 192 MiB of leaves, 84 bytes each.
+    assert_eq!(LEAVES_MAX, 2_396_745);
+    assert_eq!(Bundle::covers(LEAVES_MAX as u64), Ok(()));
     let many = vec![leaves[0]; LEAVES_MAX + 1];
     let fault = build(Subject::Session, hashes, &many, &[], vec![]);
     assert_eq!(fault, Err(BuildFault::TooMany { chunks: LEAVES_MAX + 1 }));
@@ -401,8 +433,46 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
 }
 
 #[test]
+fn a_leaf_in_a_place_that_the_session_has_not_is_refused() {
+    let world = world(SMALL);
+    let bundle = world.prove(Subject::Chunks(1, 2));
+    assert!(Claim::of(&bundle, &world.manifest).is_ok());
+    let leaf = bundle.leaves[0];
+    for wrong in [
+        Leaf { index: world.manifest.chunk_count, ..leaf },
+        Leaf { offset: world.manifest.total_bytes, ..leaf },
+        Leaf { index: 0, ..leaf },
+        Leaf { index: world.manifest.chunk_count - 1, ..leaf },
+    ] {
+        let other = Bundle { leaves: vec![wrong], ..bundle.clone() };
+        let rule = "one has a place that the session has not";
+        let fault = Claim::of(&other, &world.manifest);
+        assert_eq!(fault, Err(ClaimFault::Leaves { rule }), "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_ends_of_a_span_take_four_pages_and_no_more() {
+    let world = world(Plan { marks: (1, 1), scale: 110, chunk_bytes: 1_000, ..RECORDING });
+    let at = |second: i64| T0 + second * 1_000_000;
+    let span = Span { from: at(4_000), to: at(14_000) };
+    let bundle = world.prove(Subject::Span(span.clone()));
+    assert_eq!(bundle.pages.len(), 4);
+    assert_eq!(Bundle::decode(&bundle.encode()), Ok(bundle));
+    let mut pages = world.pages_around(&span);
+    pages.push(pages[3].clone());
+    let (manifest, hashes) = (&world.manifest, &world.hashes);
+    let fault = Bundle::build(Subject::Span(span), manifest, hashes, vec![], &[], pages);
+    assert_eq!(fault, Err(ClaimFault::PageOutOfPlace.into()));
+}
+
+#[test]
 fn nothing_is_built_that_a_reader_would_refuse_for_its_length() {
     let mut bundle = world(SMALL).prove(Subject::Session);
+    // The longest way into a block: its anchor, and two to the 32 transactions beside it.
+    let anchored = bundle.anchored.as_mut().unwrap();
+    anchored.transaction = "x".repeat(TRANSACTION_BYTES_MAX);
+    anchored.path = vec![anchored.path[0]; 32];
     let room = BUNDLE_BYTES_MAX - WAY_BYTES_MAX - bundle.manifest.len();
     bundle.slices = vec![vec![0; room - bundle.leaves.len() * LEAF_BYTES]];
     assert_eq!(bundle.fits(), Ok(()));

@@ -72,6 +72,11 @@ fn the_steps_of_a_whole_proof_are_these() {
         ]
     );
     assert!(report.steps.iter().all(|step| step.outcome == Outcome::Proved));
+    let root = world.manifest.merkle_root;
+    let sentence = format!("2 chunks, from number 2 on, belong to root {root}");
+    assert_eq!(report.steps[2].sentence, sentence);
+    let nothing = run(&world.prove(path("a")).encode(), None, &trusted(&world));
+    assert_eq!(nothing.steps[2].sentence, format!("no chunks are needed below root {root}"));
     let all = report.not_proved.join("\n");
     for word in
         ["time of the block", "not salted", "changed while it was read", "rest of the session"]
@@ -100,6 +105,30 @@ fn content_may_be_absent_but_not_other() {
         }
         let report = run(&bundle.encode(), None, &trusted(&world));
         assert!(report.not_proved.iter().any(|s| s.contains("no content")), "{report:?}");
+    }
+}
+
+#[test]
+fn a_refusal_says_where_the_content_is_another() {
+    let world = world(SMALL);
+    let bundle = world.prove(path("b")).encode();
+    let content = world.content()[100..].to_vec();
+    let longer = [content.as_slice(), b"x"].concat();
+    let changed = |at: usize| {
+        let mut other = content.clone();
+        other[at] ^= 1;
+        other
+    };
+    for (given, sentence) in [
+        (longer, "the content goes on after the claimed 50 bytes"),
+        (content[..49].to_vec(), "the content ends after 49 bytes, before the claimed end"),
+        (content[..5].to_vec(), "the content ends after 5 bytes, before the claimed end"),
+        (changed(0), "the content differs in chunk 2, at byte 80"),
+        (changed(49), "the content differs in chunk 3, at byte 120"),
+    ] {
+        let report = run(&bundle, Some(&given), &trusted(&world));
+        assert_eq!(refused_in(&report), "content");
+        assert_eq!(report.steps.last().unwrap().sentence, sentence);
     }
 }
 

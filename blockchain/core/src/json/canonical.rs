@@ -143,31 +143,23 @@ impl<'a> Canonical<'a> {
         let mut exact = true;
         reader.sequence_exactly(b'}', &mut exact, |reader, exact| {
             reader.peek();
-            let (from, made) = (reader.at(), self.made.len());
+            let from = reader.at();
             let (key, plain) = reader.key()?;
             let spaced = reader.colon()?;
             let mut head = Piece::Given(reader.since(from));
             if !plain || !spaced {
-                // Made before the value, so that both stand together.
                 head = self.make(|made| {
                     write_text(made, &key);
                     made.push_str(": ");
                 });
             }
             let value = self.value(reader, depth)?;
-            let joined = match (head, value) {
-                (Piece::Given(_), Piece::Given(_)) => {
-                    head = Piece::Given(reader.since(from));
-                    true
-                }
-                (Piece::Made { .. }, Piece::Given(given)) => {
-                    self.made.push_str(given);
-                    head = Piece::Made { start: made, end: self.made.len() };
-                    true
-                }
-                _ => false,
-            };
-            *exact &= joined && matches!(head, Piece::Given(_));
+            // What is canonical as it stands is copied in one piece.
+            let joined = matches!((head, value), (Piece::Given(_), Piece::Given(_)));
+            if joined {
+                head = Piece::Given(reader.since(from));
+            }
+            *exact &= joined;
             self.push(reader, Member { key, head, value, joined })
         })?;
         let members = self.members.get_mut(base..).unwrap_or_default();

@@ -98,6 +98,61 @@ fn an_oversized_entry_has_a_page_of_its_own() {
 }
 
 #[test]
+fn a_page_is_filled_to_its_last_byte_and_no_further() {
+    // Magic, level, ordinal and count take 13 bytes, and the two lengths of an entry 8.
+    let two = |second: usize| {
+        Map::from([(b"a".to_vec(), vec![1; 30_000]), (b"b".to_vec(), vec![2; second])])
+    };
+    let room = (64 << 10) - 13 - (8 + 1 + 30_000) - (8 + 1);
+    let pages = write(&two(room));
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [64 << 10]);
+    check_all(&two(room));
+    assert_eq!(write(&two(room + 1)).len(), 3);
+    // Whoever fills it further is refused.
+    let mut longer = Writer::new();
+    longer.raw(&MAGIC).u8(0).u32(0).u32(2);
+    two(room + 1).iter().for_each(|(key, value)| {
+        longer.bytes(key).bytes(value);
+    });
+    let fault = Page::decode(&longer.finish()).unwrap_err();
+    assert_eq!(fault, PageFault::Unsound { ordinal: 0, rule: "it is too long" });
+}
+
+#[test]
+fn an_index_is_filled_to_its_last_byte_and_no_further() {
+    // Three keys, each with a length and an ordinal, behind the 13 bytes of the header.
+    let key = ((64 << 10) - 13 - 3 * 8) / 3;
+    let three = |last: usize| -> Map {
+        let keys = [vec![b'a'; key], vec![b'b'; key], vec![b'c'; last]];
+        keys.into_iter().map(|key| (key, vec![0; 30_000])).collect()
+    };
+    let pages = write(&three(key));
+    assert_eq!(pages.len(), 4);
+    assert_eq!(pages[3].len(), 64 << 10);
+    let index = Page::decode(&pages[3]).unwrap();
+    let keys: Vec<Vec<u8>> = three(key).into_keys().collect();
+    assert_eq!(index.children(), [(&keys[0][..], 0), (&keys[1][..], 1), (&keys[2][..], 2)]);
+    // Two indexes, and one over them.
+    assert_eq!(write(&three(key + 1)).len(), 6);
+    check_all(&three(key + 1));
+}
+
+#[test]
+fn an_entry_is_as_long_as_a_chunk_allows() {
+    let mut writer = PageWriter::new();
+    let fault = writer.push(&vec![b'a'; KEY_BYTES_MAX + 1], b"");
+    assert_eq!(fault, Err(PageFault::EntryTooLarge { bytes: 8 + KEY_BYTES_MAX + 1 }));
+    assert_eq!(writer.push(&vec![b'a'; KEY_BYTES_MAX], b""), Ok(None));
+    assert_eq!(writer.pages(), 0);
+    let room = CHUNK_BYTES_MAX - 13 - 8 - 1;
+    assert!(writer.push(b"b", &vec![0; room]).unwrap().is_some());
+    assert_eq!(writer.pages(), 1);
+    let fault = writer.push(b"c", &vec![0; room + 1]);
+    assert_eq!(fault, Err(PageFault::EntryTooLarge { bytes: CHUNK_BYTES_MAX - 13 + 1 }));
+    assert_eq!(writer.finish().unwrap()[0].len(), CHUNK_BYTES_MAX);
+}
+
+#[test]
 fn keys_that_do_not_ascend_are_refused() {
     let mut writer = PageWriter::new();
     writer.push(b"b", b"").unwrap();

@@ -49,6 +49,25 @@ fn golden_transactions_have_their_texts_and_hashes() {
 }
 
 #[test]
+fn what_is_read_from_a_text_is_unescaped() {
+    let given = r#"{"id":"caf\u00e9 \"1\"","session_id":"\ud83d\ude00","timestamp":"a\nb","type":"\u0061\\"}"#;
+    let transaction = Transaction::parse(given.as_bytes()).unwrap();
+    assert_eq!(transaction.id(), "café \"1\"");
+    assert_eq!(transaction.session_id(), Some("😀"));
+    assert_eq!(transaction.timestamp(), Some("a\nb"));
+    assert_eq!(transaction.kind(), Some("a\\"));
+    assert_eq!(transaction.id_digest(), id_digest("café \"1\""));
+}
+
+#[test]
+fn a_transaction_is_its_text() {
+    let of = |text: &str| Transaction::parse(text.as_bytes()).unwrap();
+    assert_eq!(of(r#"{"n":1,"id":"x"}"#), of(r#"{"id": "x", "n": 1}"#));
+    assert_ne!(of(r#"{"id":"x","n":1}"#), of(r#"{"id":"x","n":2}"#));
+    assert_eq!(format!("{:?}", of(r#"{"id":"x"}"#)), r#"Transaction("{\"id\": \"x\"}")"#);
+}
+
+#[test]
 fn only_an_object_with_an_id_is_a_transaction() {
     for text in ["[]", "1", "null", r#""id""#] {
         assert_eq!(Transaction::parse(text.as_bytes()), Err(TransactionFault::NotAnObject));
@@ -151,6 +170,24 @@ fn admission_names_what_is_wrong() {
     ] {
         assert!(refused(text).contains(part), "{text}: {}", refused(text));
     }
-    let large = format!(r#"{{"type":"a","x":"{}"}}"#, "x".repeat(TRANSACTION_BYTES_MAX));
-    assert!(refused(&large).contains("is the most"));
+    let around = r#"{"id": "i", "timestamp": "2025-01-27", "type": "a", "x": ""}"#.len();
+    let of_bytes = |bytes: usize| {
+        let x = "x".repeat(bytes - around);
+        format!(r#"{{"id":"i","timestamp":"2025-01-27","type":"a","x":"{x}"}}"#)
+    };
+    let most = complete(of_bytes(TRANSACTION_BYTES_MAX).as_bytes(), now()).unwrap();
+    assert_eq!(most.transaction.text().len(), TRANSACTION_BYTES_MAX);
+    let bytes = TRANSACTION_BYTES_MAX + 1;
+    let fault = complete(of_bytes(bytes).as_bytes(), now());
+    assert_eq!(fault, Err(AdmissionFault::TooLarge { bytes }));
+}
+
+#[test]
+fn amounts_of_nothing_and_more_are_admitted() {
+    for amount in ["0", "-0", "0.0", "-0.0", "1e-400", "7", "0.5", "\"-1\"", "null"] {
+        for field in ["fee", "value"] {
+            let text = format!(r#"{{"type":"a","{field}":{amount}}}"#);
+            assert!(complete(text.as_bytes(), now()).is_ok(), "{text}");
+        }
+    }
 }

@@ -86,6 +86,17 @@ fn known_answers_of_certificate_transparency() {
 }
 
 #[test]
+fn a_tree_continues_itself_by_nothing_and_no_other_of_its_size() {
+    let (one, other) = (Blake3Tree::leaf(b"one"), Blake3Tree::leaf(b"other"));
+    let same = |proof: &[NodeHash], new: &NodeHash| {
+        verify_consistency::<Blake3Tree>(1, 1, proof, &one, new)
+    };
+    assert!(same(&[], &one));
+    assert!(!same(&[], &other));
+    assert!(!same(&[other], &one));
+}
+
+#[test]
 fn frontiers_are_equal_when_they_stand_for_the_same_leaves() {
     let of = |leaves: &[u8]| {
         let mut frontier = Frontier::<Blake3Tree>::new();

@@ -353,6 +353,53 @@ fn a_signed_transaction_must_verify_and_a_bare_signature_is_told() {
 }
 
 #[test]
+fn what_was_looked_at_is_counted() {
+    let signed =
+        |id: &str| Transaction::signed(&Json::object([("id", Json::from(id))]), &key()).unwrap();
+    let bare = transaction(r#"{"id":"b","signature":"0xabc"}"#);
+    let all = vec![signed("r"), bare, transaction(r#"{"id":"p"}"#), signed("s")];
+    let bytes = all.iter().map(|transaction| transaction.text().len()).sum();
+    let coverage =
+        judge(block_of(all), |context| context.producer = key().public().into()).coverage;
+    let wanted = Coverage {
+        transactions: 4,
+        bytes,
+        transaction_signatures: 2,
+        bare_signatures: 1,
+        block_signature: true,
+        producer_pinned: true,
+    };
+    assert_eq!(coverage, wanted);
+}
+
+#[test]
+fn a_hundred_bare_signatures_are_named_and_the_rest_is_counted() {
+    let told = |count: usize| {
+        let bare = |n| transaction(&format!(r#"{{"id":"{n}","signature":"0xabc"}}"#));
+        let verdict = judge(block_of((0..count).map(bare).collect()), |_| {});
+        assert_eq!(verdict.coverage.bare_signatures, count);
+        verdict.not_checked.into_iter().filter(|told| !told.contains("block")).collect::<Vec<_>>()
+    };
+    assert_eq!(told(100).len(), 100);
+    let more = told(102);
+    assert_eq!(more.len(), 101);
+    assert_eq!(
+        more[99..],
+        [
+            "transaction 99 has a signature but no public_key to check it with",
+            "2 more transactions have a signature but no public_key",
+        ]
+    );
+}
+
+#[test]
+fn the_ids_of_a_weighed_block_are_those_of_its_transactions() {
+    let text = block().to_json_text().replace(r#"{"id": "b"}"#, "7");
+    let weighed = Weighed::of(Candidate::parse(text.as_bytes()).unwrap());
+    assert_eq!(weighed.ids().copied().collect::<Vec<_>>(), ["a", "c"].map(id_digest));
+}
+
+#[test]
 fn a_producer_must_have_signed_and_an_unsigned_block_is_told() {
     let mut unsigned = block();
     (unsigned.producer, unsigned.signature) = (None, None);
