@@ -19,7 +19,7 @@ use crate::ingest::sink::SinkError;
 const BEGINNINGS: &[&str] = &[
     "`lucid ", "`touch`", "--", "begin ", "choose ", "correct ", "give ", "have ", "leave ",
     "look ", "make ", "mount ", "move ", "name ", "pass ", "put ", "release ", "restore ", "run ",
-    "say ", "seal ", "send ", "set ", "start ", "take ", "try ", "use ", "wait ", "wrap ",
+    "say ", "seal ", "send ", "set ", "start ", "stop ", "take ", "try ", "use ", "wait ", "wrap ",
     "write ",
 ];
 

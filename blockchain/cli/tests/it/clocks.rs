@@ -72,8 +72,12 @@ fn a_chain_is_not_begun_anew_beside_whoever_runs_it() {
     let before = (home.json(&[&"chain", &"info", &"--manager", &server.chain]), beside());
     let refused = home.run(&[&"--json", &"chain", &"begin-anew", &"--reason", &"none"]);
     assert_ne!(refused.code, 0);
-    assert!(refused.err.contains("is in use by `lucid up`"), "{}", refused.err);
-    assert!(refused.err.contains("stop"), "the remedy: {}", refused.err);
+    let error: Value = serde_json::from_str(refused.err.trim()).unwrap();
+    assert!(
+        error["error"].as_str().unwrap().contains("is in use by lucid-block-manager"),
+        "{error}"
+    );
+    assert_eq!(error["remedy"], "stop that first, then run the same again");
     let after = home.json(&[&"chain", &"info", &"--manager", &server.chain]);
     assert_eq!((&after["height"], &after["genesis"]), (&before.0["height"], &before.0["genesis"]));
     assert_eq!(beside(), before.1);
