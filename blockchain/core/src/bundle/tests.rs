@@ -456,7 +456,7 @@ fn the_ends_of_a_span_take_four_pages_and_no_more() {
     let world = world(Plan { marks: (1, 1), scale: 110, chunk_bytes: 1_000, ..RECORDING });
     let at = |second: i64| T0 + second * 1_000_000;
     let span = Span { from: at(4_000), to: at(14_000) };
-    let bundle = world.prove(Subject::Span(span.clone()));
+    let bundle = world.prove(Subject::Span(span));
     assert_eq!(bundle.pages.len(), 4);
     assert_eq!(Bundle::decode(&bundle.encode()), Ok(bundle));
     let mut pages = world.pages_around(&span);

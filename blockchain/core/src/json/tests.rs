@@ -42,6 +42,16 @@ fn numbers_print_as_python_prints_them() {
 }
 
 #[test]
+fn floats_that_cannot_be_read_are_printed_as_python_prints_them() {
+    for (value, want) in
+        [(f64::NAN, "NaN"), (f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity")]
+    {
+        assert_eq!(Json::Float(value).canonical(), want);
+        assert!(Json::parse(want.as_bytes()).is_err());
+    }
+}
+
+#[test]
 fn strings_print_as_python_prints_them() {
     for (given, want) in [
         (r#""café 😀""#, r#""caf\u00e9 \ud83d\ude00""#),

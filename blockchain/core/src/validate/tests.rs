@@ -314,6 +314,12 @@ fn a_repeated_tail_is_refused_although_root_and_hash_fit() {
 fn an_id_may_stand_once_in_a_chain() {
     let twice = block_of(vec![transaction(r#"{"id":"a"}"#), transaction(r#"{"id":"a","n":1}"#)]);
     assert_eq!(faults(&judge(twice, |_| {})), ["transactions"]);
+    // Only what comes again is at fault.
+    let again = ["a", "b", "a"].map(|id| transaction(&format!(r#"{{"id":"{id}"}}"#)));
+    let verdict = judge(block_of(again.to_vec()), |_| {});
+    let wanted =
+        r#"[{"id": "a", "index": 2, "reason": "another transaction of this block has this id"}]"#;
+    assert_eq!(detail(&verdict, Rule::Transactions, "errors"), wanted);
     let chained = HashSet::from([id_digest("b")]);
     let earlier = |id: &IdDigest| chained.contains(id);
     let verdict = judge(block(), |context| context.chained = &earlier);
