@@ -12,7 +12,7 @@ use lucid_store::committer::Submission;
 use lucid_store::vault::{Known, Vault};
 
 use super::add_references::{open_for_writing, refuse_waiting};
-use super::look_again::look_again;
+use super::look_again::{at_hand, look_again};
 use super::store_chunks::{Keeping, chunk_length};
 use super::{OpError, seal_facts};
 use crate::fact::{Fact, Marked, Referenced, Tail};
@@ -91,7 +91,7 @@ fn append(
         submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
     }
     submission.rests_on = look.seen();
-    vault.commit(submission)?;
+    vault.commit(submission).map_err(at_hand)?;
     Ok(appended(&session))
 }
 
@@ -113,7 +113,7 @@ pub fn cut_tail(vault: &Vault, keeping: Keeping, id: &SessionId) -> Result<(), O
     let name = SessionName::of(vault.sealer(), id);
     let window = row::tail(vault.index(), vault.sealer(), &name)?;
     let submission = cut(vault, keeping, &mut session, &window, None)?;
-    vault.commit(Submission { rests_on: look.seen(), ..submission })?;
+    vault.commit(Submission { rests_on: look.seen(), ..submission }).map_err(at_hand)?;
     Ok(())
 }
 

@@ -185,8 +185,7 @@ fn uncommitted(error: &CommitError, text: String) -> OpError {
         CommitError::Full(_) => OpError::Full(text),
         CommitError::Broken(_) => OpError::Broken(text),
         CommitError::Partly(_) => OpError::Unfinished(text),
-        // Ops turn missing names into chunk ids where that helps; elsewhere it is a copy that was
-        // quarantined just now, and trying again sends a new one.
+        // Ops turn missing names into chunk ids, or look again where they have the bytes at hand.
         CommitError::Missing(_) | CommitError::Wanted(_) => OpError::Unwritten(text),
         CommitError::Overtaken(_) => OpError::Overtaken,
         CommitError::Failed(_) => OpError::Unwritten(text),

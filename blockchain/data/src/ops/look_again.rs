@@ -6,6 +6,8 @@
 //!
 //! [`Vault::look`]: lucid_store::vault::Vault::look
 
+use lucid_store::CommitError;
+
 use super::{Clash, OpError};
 
 /// An op looks so often: whoever is overtaken more often than that is told so.
@@ -23,6 +25,15 @@ pub(super) fn look_again<T>(mut attempt: impl FnMut() -> Result<T, OpError>) -> 
         Clash::Running,
         "others keep changing what this rests on, and nothing was changed by it: ask again".into(),
     ))
+}
+
+/// Of whoever has a chunk's bytes at hand: what was there when it was looked for and is not any more, since
+/// nobody referred to it or it was found damaged, is sent with the next look.
+pub(super) fn at_hand(error: CommitError) -> OpError {
+    match error {
+        CommitError::Missing(_) => OpError::Overtaken,
+        error => error.into(),
+    }
 }
 
 #[cfg(test)]

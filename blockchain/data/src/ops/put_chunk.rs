@@ -17,7 +17,7 @@ use lucid_store::vault::{Known, Vault};
 
 use super::add_references::open_for_writing;
 use super::create_session::{NewSession, create_session};
-use super::look_again::look_again;
+use super::look_again::{at_hand, look_again};
 use super::store_chunks::{Keeping, chunk_length};
 use super::{Clash, OpError};
 pub use crate::fact::AHEAD_MAX;
@@ -101,14 +101,16 @@ pub fn put_chunk(
         Some(id) => {
             if let Some(sealed) = find(vault, id)?.filter(|session| session.sealed.is_some()) {
                 let _held = locks.hold(id);
-                return again(vault, keeping, &sealed, wanted, bytes, &pieces);
+                return look_again(|| again(vault, keeping, &sealed, wanted, bytes, &pieces));
             }
             begin(vault, locks, bounds, now, id, wanted.index.unwrap_or(0))?;
-            // Packed before the session is held: that takes long, and others wait.
-            let owner = open_for_writing(vault.index(), vault.sealer(), id)?.owner;
-            let mut packed = pack(vault, keeping, &pieces, |id| ChunkKey::of(owner, id))?;
-            let _held = locks.hold(id);
-            look_again(|| place(vault, now, wanted, id, owner, &mut packed))
+            look_again(|| {
+                // Packed before the session is held: that takes long, and others wait.
+                let owner = open_for_writing(vault.index(), vault.sealer(), id)?.owner;
+                let packed = pack(vault, keeping, &pieces, |id| ChunkKey::of(owner, id))?;
+                let _held = locks.hold(id);
+                place(vault, now, wanted, id, owner, packed)
+            })
         }
     }
 }
@@ -277,7 +279,7 @@ fn keep(
     if at.is_none() || !submission.chunks.is_empty() {
         submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
         submission.rests_on = look.seen();
-        vault.commit(submission)?;
+        vault.commit(submission).map_err(at_hand)?;
     }
     Ok(Taken { parts, index: None, at: at.unwrap_or(now), is_new: at.is_none() })
 }
@@ -328,20 +330,19 @@ pub fn give_back(
     }
     let (submission, parts) = pack(vault, keeping, pieces, |id| session.key_of(&id))?;
     if !submission.chunks.is_empty() {
-        vault.commit(submission)?;
+        vault.commit(submission).map_err(at_hand)?;
     }
     Ok(Some(parts))
 }
 
-/// Puts chunks into a session. Those that were submitted once stay, even where the rest is refused: so they
-/// are taken out of what is packed.
+/// Puts chunks into a session.
 fn place(
     vault: &Vault,
     now: Timestamp,
     wanted: &PutChunk,
     id: &SessionId,
     owner: Owner,
-    (packed, parts): &mut (Submission, Vec<Part>),
+    (mut submission, parts): (Submission, Vec<Part>),
 ) -> Result<Taken, OpError> {
     let look = vault.look();
     let (drawer, sealer) = (&look, vault.sealer());
@@ -365,7 +366,7 @@ fn place(
     let index = wanted.index.unwrap_or_else(|| session.chunk_count());
     check_ahead(id, session.chunk_count(), index)?;
     let mut all_there = true;
-    for (index, part) in (index..).zip(&*parts) {
+    for (index, part) in (index..).zip(&parts) {
         match chunk_at(drawer, sealer, &name, &session, index)? {
             None => all_there = false,
             Some(known) if known == (part.id, part.length) => {}
@@ -382,7 +383,7 @@ fn place(
         && let Some(there) = Alias::find(drawer, sealer, alias, &name)?
     {
         let known = upload_at(drawer, sealer, &name, there)?;
-        if known != lengths(parts) {
+        if known != lengths(&parts) {
             return Err(OpError::Conflict(
                 Clash::Exists,
                 format!("session {id} has another chunk that is called {alias}, at index {there}"),
@@ -405,13 +406,10 @@ fn place(
         ));
     }
     let at = placed.filter(|_| all_there).map(|placed| placed.at);
-    let requires = packed.requires.clone();
-    let chunks = std::mem::take(&mut packed.chunks);
-    let mut submission = Submission { chunks, requires, ..Submission::default() };
     if at.is_some() && same_alias {
         // The same again is only answered, unless its bytes have to be healed.
         if !submission.chunks.is_empty() {
-            vault.commit(submission)?;
+            vault.commit(submission).map_err(at_hand)?;
         }
     } else {
         let fact = Fact::Placed(Placed {
@@ -420,18 +418,13 @@ fn place(
             at: at.unwrap_or(now),
             alias: wanted.alias.clone(),
             metadata: wanted.metadata.clone(),
-            chunks: lengths(parts),
+            chunks: lengths(&parts),
         });
         submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
         submission.rests_on = look.seen();
-        vault.commit(submission)?;
+        vault.commit(submission).map_err(at_hand)?;
     }
-    Ok(Taken {
-        parts: parts.clone(),
-        index: Some(index),
-        at: at.unwrap_or(now),
-        is_new: !all_there,
-    })
+    Ok(Taken { parts, index: Some(index), at: at.unwrap_or(now), is_new: !all_there })
 }
 
 fn check_ahead(id: &SessionId, count: u64, index: u64) -> Result<(), OpError> {

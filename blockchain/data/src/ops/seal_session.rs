@@ -20,7 +20,7 @@ use super::add_references::open_for_writing;
 use super::append_stream::cut_tail;
 use super::create_session::check_metadata;
 use super::list_sessions::get_session;
-use super::look_again::look_again;
+use super::look_again::{at_hand, look_again};
 use super::make_timeline::make_timeline;
 use super::put_chunk::gaps;
 use super::read_session::{StoredSession, appendix_start, reference_at};
@@ -175,7 +175,7 @@ fn seal(
     });
     submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
     submission.rests_on = look.seen();
-    vault.commit(submission)?;
+    vault.commit(submission).map_err(at_hand)?;
     get_session(vault, id)
 }
 

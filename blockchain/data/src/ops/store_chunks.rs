@@ -13,6 +13,7 @@ use lucid_store::frame::Sealed;
 use lucid_store::threads::run_on;
 use lucid_store::vault::{Known, Vault};
 
+use super::look_again::{at_hand, look_again};
 use super::{OpError, seal_facts};
 use crate::fact::{Fact, Uploaded};
 
@@ -49,6 +50,16 @@ pub fn store_chunks(
     chunks: &[&[u8]],
 ) -> Result<Vec<StoredChunk>, OpError> {
     check(chunks)?;
+    look_again(|| store(vault, keeping, threads, now, chunks))
+}
+
+fn store(
+    vault: &Vault,
+    keeping: Keeping,
+    threads: usize,
+    now: Timestamp,
+    chunks: &[&[u8]],
+) -> Result<Vec<StoredChunk>, OpError> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Packed)>, OpError> {
         let mut packer = Packer::new();
@@ -87,7 +98,7 @@ pub fn store_chunks(
     let until = Some(now.plus_seconds(KEPT_SECONDS));
     let uploaded = Uploaded::of(now, until, "", &lengths).into_iter().map(Fact::Uploaded);
     submission.facts = seal_facts(vault, uploaded)?;
-    vault.commit(submission)?;
+    vault.commit(submission).map_err(at_hand)?;
     Ok(stored)
 }
 

@@ -106,6 +106,7 @@ fn assert_sound(store: &Store) {
 }
 
 #[test]
+#[cfg_attr(feature = "no-locks", ignore = "it is about who asked lately, and nobody is remembered")]
 fn what_nobody_refers_to_goes_and_what_is_shared_stays() {
     let store = Store::new();
     let (own, shared, kept) = (noise(1, 400_000), noise(2, 300_000), noise(3, 200_000));
@@ -288,6 +289,7 @@ fn an_index_that_was_found_to_be_wrong_is_built_anew_by_the_next_start() {
 }
 
 #[test]
+#[cfg_attr(feature = "no-locks", ignore = "it is about who asked lately, and nobody is remembered")]
 fn an_upload_that_is_asked_for_again_is_not_forgotten() {
     let store = Store::new();
     store.store(&[b"asked for", b"not asked for"]);
@@ -336,6 +338,7 @@ fn references_of_a_session_that_is_gone_are_passed_over_and_those_of_a_lost_one_
 }
 
 #[test]
+#[cfg_attr(feature = "no-locks", ignore = "it is about who asked lately, and nobody is remembered")]
 fn a_damaged_log_frees_nothing() {
     let store = Store::new();
     let one = archive(&store, "one", &[b"first"]);

@@ -8,6 +8,7 @@ use crate::sample::noise;
 use crate::service::{Service, problem};
 
 #[test]
+#[cfg_attr(feature = "no-locks", ignore = "it is about who asked lately, and nobody is remembered")]
 fn garbage_is_collected_and_the_last_run_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path());
