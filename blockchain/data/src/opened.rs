@@ -30,7 +30,7 @@ pub struct Opened {
     pub vault: Vault,
     /// Signs anchor transactions.
     pub key: SigningKey,
-    /// One writer per session at a time.
+    /// Spares writers of one session looking twice.
     pub locks: SessionLocks,
     /// The folder itself, locked while this lives.
     pub folder: DataFolder,
