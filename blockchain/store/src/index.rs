@@ -491,6 +491,12 @@ impl Watermark {
         segment_offset: 0,
     };
 
+    /// The next record comes behind one of this sequence, however high that claims to stand: where only one
+    /// more could, nothing is written any more, and what the row says can still be read.
+    pub fn pass(&mut self, sequence: u64) {
+        self.sequence = self.sequence.max(sequence.saturating_add(1).min(frame::NUMBER_MAX - 1));
+    }
+
     /// The row's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use lucid_core::digest::ChunkName;
 
 use crate::codec::Packer;
-use crate::crypt::Sealer;
+use crate::crypt::{Sealer, Unopened};
 use crate::damage::DamageList;
 use crate::disk::{self, Disk, DiskFile};
 use crate::frame::{self, Header, Kind, Scanner, Step};
@@ -370,7 +370,7 @@ impl Recovery<'_> {
             let Ok(file) = disk::find(disk, &segment::path(number))? else { continue };
             if let Some((_, footer)) = Footer::of_ended(file.as_ref(), number, true)? {
                 let last = footer.entries.iter().map(|entry| entry.sequence).max().unwrap_or(0);
-                self.at.sequence = self.at.sequence.max(last + 1);
+                self.at.pass(last);
             }
         }
         index::set_watermark(&mut self.changes, &self.at);
@@ -714,7 +714,7 @@ impl Recovery<'_> {
         self.at.offset = batch.end;
         self.at.commit = batch.commit.number;
         self.at.digest = batch.digest;
-        self.at.sequence = self.at.sequence.max(batch.sequence + 1);
+        self.at.pass(batch.sequence);
         index::set_watermark(&mut self.changes, &self.at);
         if self.changes.len() >= CHANGES_MAX {
             self.write_changes()?;
@@ -761,14 +761,20 @@ impl Recovery<'_> {
 
     fn replay(&mut self, group: &Group, path: &str) -> Result<(), StoreError> {
         for (offset, header, payload) in &group.facts {
-            self.at.sequence = self.at.sequence.max(header.sequence + 1);
+            self.at.pass(header.sequence);
             match self.parts.sealer.open(&mut self.packer, header, payload.clone()) {
                 Ok(plain) => self.parts.project.project(&plain, &mut self.changes)?,
-                // Without the key nothing is passed over: the facts would be behind the watermark.
-                Err(why) => match why.at(path, *offset) {
-                    StoreError::Damaged(damage) => self.damage.push(damage),
-                    ours => return Err(ours),
-                },
+                // Without the key nothing is passed over, unless that is accepted: the facts would be behind
+                // the watermark. They stay in the log, and are read when it is gone through anew.
+                Err(why @ Unopened::NoKey(_)) if self.parts.accept_loss => {
+                    self.damage.push(Damage::new(path, *offset, why.to_string()));
+                }
+                Err(why @ Unopened::NoKey(_)) => {
+                    return Err(StoreError::Key(format!(
+                        "{why}, or run `lucid reindex --accept-loss` to go on without the facts that it opens"
+                    )));
+                }
+                Err(Unopened::Damaged(why)) => self.damage.push(Damage::new(path, *offset, why)),
             }
         }
         Ok(())
@@ -825,7 +831,7 @@ impl Recovery<'_> {
         {
             for entry in &footer.entries {
                 index::place(&mut self.changes, &entry.name, &entry.placement);
-                self.at.sequence = self.at.sequence.max(entry.sequence + 1);
+                self.at.pass(entry.sequence);
             }
             return Ok(());
         }
@@ -839,7 +845,7 @@ impl Recovery<'_> {
         while let Some(step) = scanner.step()? {
             match step {
                 Step::Record(offset, header) => {
-                    self.at.sequence = self.at.sequence.max(header.sequence + 1);
+                    self.at.pass(header.sequence);
                     match header.kind {
                         Kind::Chunk
                             if !self.is_less_than_whole(
@@ -1054,7 +1060,7 @@ impl Recovery<'_> {
             }
             // A new copy of a chunk is newer than what was copied.
             if let Some((last, _)) = self.newest_unsaid()? {
-                self.at.sequence = self.at.sequence.max(last + 1);
+                self.at.pass(last);
             }
             // Chunks may have outlived the facts that named them: keep every one.
             self.take_in_all_chunks()?;
@@ -1158,7 +1164,7 @@ impl Recovery<'_> {
                     && let Some(step) = scanner.step()?
                 {
                     if let Step::Record(0, header) = &step {
-                        self.at.sequence = self.at.sequence.max(header.sequence + 1);
+                        self.at.pass(header.sequence);
                     }
                     keep = scanner.offset();
                 }
@@ -1220,7 +1226,7 @@ impl Recovery<'_> {
             if sealed {
                 // The footer has a sequence of its own, which no commit has passed on.
                 if let Some(Ok(footer)) = frame::read_header(file.as_ref(), &path, end)? {
-                    self.at.sequence = self.at.sequence.max(footer.sequence + 1);
+                    self.at.pass(footer.sequence);
                 }
             } else if length < end {
                 let why =

@@ -41,13 +41,17 @@ fn refusal(home: &Path, options: &Options) -> String {
 }
 
 fn vault(folder: &DataFolder) -> Result<Vault, StoreError> {
+    vault_of(folder, false)
+}
+
+fn vault_of(folder: &DataFolder, accept_loss: bool) -> Result<Vault, StoreError> {
     Vault::open(Drawers {
         disk: folder.disk.clone(),
         store: folder.store,
         sealer: folder.sealer.clone(),
         index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
         project: Arc::new(crate::bench::Rows),
-        accept_loss: false,
+        accept_loss,
         limits: lucid_store::committer::Limits::default(),
     })
 }
@@ -491,12 +495,25 @@ fn an_older_copy_of_the_data_keys_is_no_damage_and_is_not_built_on() {
         let folder = DataFolder::open(home.path(), &options).unwrap();
         folder.remove_index().unwrap();
         let refused = vault(&folder).map(drop);
-        assert!(matches!(refused, Err(StoreError::Key(_))), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(StoreError::Key(why)) if why.contains("--accept-loss")),
+            "{refused:?}"
+        );
+    }
+    {
+        // Whoever has no newer copy goes on without the facts, which stay where they are.
+        let folder = DataFolder::open(home.path(), &options).unwrap();
+        let opened = vault_of(&folder, true).unwrap();
+        let damage = opened.damage();
+        assert!(damage.iter().any(|damage| damage.why.contains("older copy")), "{damage:?}");
+        assert_eq!(facts_of(opened.index()), Vec::<Vec<u8>>::new());
+        opened.close().unwrap();
     }
     let rotated = Keys::open(home.path(), &options).unwrap().rotate();
     assert!(matches!(rotated, Err(StoreError::Key(_))), "{rotated:?}");
     put(&newest);
     let folder = DataFolder::open(home.path(), &options).unwrap();
+    folder.remove_index().unwrap();
     let opened = vault(&folder).unwrap();
     assert_eq!((reads(&opened, &entry.chunks[0]), opened.damage()), (Ok(true), vec![]));
     assert_eq!(facts_of(opened.index()).len(), 1);

@@ -140,6 +140,25 @@ fn numbers_that_nothing_can_be_added_to_are_refused() {
     }
 }
 
+/// The sample that fuzzing found: what such a record led to was written into the index, and read no more.
+#[test]
+fn a_record_that_claims_the_highest_number_there_is_ends_the_writing_and_no_start() {
+    let store = Store::new(true);
+    let (disk, entries) = begun(&store);
+    forge(&disk, |_, header| header.sequence = NUMBER_MAX - 1);
+    let index = Arc::new(MemoryIndex::new());
+    for _ in 0..3 {
+        let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
+        assert_eq!(facts_of(index.as_ref()).len(), entries.len());
+        let refused = Entry::new(70, 1, vec![]).commit(&vault);
+        assert!(refused.is_err(), "{refused:?}");
+        for entry in &entries {
+            assert_eq!(reads(&vault, &entry.chunks[0]), Ok(true));
+        }
+        vault.close().unwrap();
+    }
+}
+
 #[test]
 fn rubbish_between_records_is_read_a_few_times_at_most() {
     let disk = SimulatedDisk::new();
