@@ -449,11 +449,13 @@ pub fn settle_unread(
     damage: &mut DamageList,
 ) -> Result<BTreeMap<u32, Unread>, StoreError> {
     let mut unread = index::unread(index)?;
+    let there: BTreeSet<u32> = segment::numbers(disk)?.into_iter().collect();
     for (number, known) in unread.clone() {
         let mut changes = Changes::new(index);
         let found = match index::is_retired(index, number)? {
             true => Ok(()),
-            false => find_again(disk, store, (number, known.end), end, &mut changes)?,
+            false if !there.contains(&number) => Err(None),
+            false => find_again(disk, store, (number, known.end), end, &mut changes)?.map_err(Some),
         };
         match found {
             Ok(()) => {
@@ -487,31 +489,28 @@ pub fn settle_unread(
     Ok(unread)
 }
 
-/// Makes the rows of a segment that is there again, where no newer copy has one. An error when it is not, or
-/// not as it was; then it says why.
+/// Makes the rows of a segment that is there again, where no newer copy has one. When it is not as it was, it
+/// says why.
 fn find_again(
     disk: &dyn Disk,
     store: &[u8; 16],
     (number, reaches): (u32, u64),
     end: (u32, u64),
     changes: &mut Changes<'_>,
-) -> Result<Result<(), Option<Damage>>, StoreError> {
+) -> Result<Result<(), Damage>, StoreError> {
     let path = segment::path(number);
-    if !segment::numbers(disk)?.contains(&number) {
-        return Ok(Err(None));
-    }
     let file = match disk::find(disk, &path)? {
         Ok(file) => file,
-        Err(why) => return Ok(Err(Some(why))),
+        Err(why) => return Ok(Err(why)),
     };
     if let Some(why) = foreign(file.as_ref(), number, store)? {
-        return Ok(Err(Some(Damage::new(path, 0, why))));
+        return Ok(Err(Damage::new(path, 0, why)));
     }
     let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
     let footer = match Footer::find(file.as_ref(), number)? {
         Some(Ok((_, footer))) if number != end.0 => footer,
         _ if length < reaches => {
-            return Ok(Err(Some(Damage::new(path, length, segment::TOO_SHORT))));
+            return Ok(Err(Damage::new(path, length, segment::TOO_SHORT)));
         }
         _ => {
             let end = if number == end.0 { end.1.min(length) } else { length };
