@@ -55,7 +55,8 @@ pub const TARGETS: [Target; 14] = [
     target("wire", decoders::wire, 200),
     target("forge", forge::forge, 500),
     target("formats", formats::formats, 500),
-    target("store", store::store, 3_000),
+    // Up to eight starts, each of which may note 65,536 segments that are missing.
+    target("store", store::store, 8_000),
     target("restore", restore::restore, 3_000),
     target("http", http::http, 8_000),
     target("peer", peer::peer, 3_000),
