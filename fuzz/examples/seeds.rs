@@ -13,10 +13,10 @@ use lucid_core::bundle::Subject;
 use lucid_core::record::{BlockRecord, Head, encode_body};
 use lucid_fuzz::TARGETS;
 use lucid_fuzz::worlds::{OURS, T0};
-use lucid_store::index::Watermark;
-use lucid_store::log::{Commit, FileHeader, Summary};
-use lucid_store::rewrite::RewrittenHeader;
-use lucid_store::segment::Footer;
+use lucid_store::files::log::{Commit, FileHeader, Summary};
+use lucid_store::files::rewrite::RewrittenHeader;
+use lucid_store::files::segment::Footer;
+use lucid_store::files::watermark::Watermark;
 
 /// Inputs of targets that decide by what they are given: as many, and as long.
 const DRAWN: [usize; 10] = [24, 40, 64, 64, 96, 128, 160, 200, 300, 400];

@@ -19,12 +19,12 @@ use lucid_core::timeline::Mark;
 use lucid_core::transaction::Transaction;
 use lucid_core::{anchor, check};
 use lucid_store::StoreError;
-use lucid_store::folder::{KEY_TITLE, parse_label};
+use lucid_store::files::folder::{KEY_TITLE, parse_label};
+use lucid_store::files::log::{Commit, FileHeader, Summary};
+use lucid_store::files::rewrite::RewrittenHeader;
+use lucid_store::files::segment::{Footer, TRAILER_BYTES, read_trailer};
+use lucid_store::files::watermark::Watermark;
 use lucid_store::frame::{HEADER_BYTES, Header, Sealed};
-use lucid_store::index::Watermark;
-use lucid_store::log::{Commit, FileHeader, Summary};
-use lucid_store::rewrite::RewrittenHeader;
-use lucid_store::segment::{Footer, TRAILER_BYTES, read_trailer};
 
 use crate::bounds::within;
 

@@ -24,7 +24,7 @@ use lucid_http::Service;
 use lucid_http::config::{CommonConfig, Environment, load};
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::crypt::{self, Owner, Sealer, Secret};
-use lucid_store::folder::{
+use lucid_store::files::folder::{
     DATA_KEYS_TITLE, DataFolder, KEY_TITLE, Options, STORE_TITLE, holds_store, is_store,
     parse_label,
 };
@@ -257,7 +257,7 @@ fn folders(draw: &mut Draw<'_>) {
     let _answers = (is_store(&root), holds_store(&root));
     let opened = DataFolder::open(&root, &Options { create: false, ..options() });
     if let Ok(folder) = opened {
-        let index = lucid_store::index::memory::MemoryIndex::new();
+        let index = lucid_store::memory::index::MemoryIndex::new();
         let _name = folder.sealer.index_name(b"a name");
         let sealed = folder.sealer.seal_value(b"row", b"value");
         drop(index);
@@ -518,8 +518,8 @@ fn anchored(draw: &mut Draw<'_>) {
 /// A follower's block that is not final.
 fn staged(draw: &mut Draw<'_>) {
     use lucid_block_manager::staging::{FOLDER, Staging};
-    use lucid_store::disk::Disk;
-    let disk = Arc::new(lucid_store::disk::simulated::SimulatedDisk::new());
+    use lucid_store::files::disk::Disk;
+    let disk = Arc::new(lucid_store::files::disk::simulated::SimulatedDisk::new());
     let made = disk.create_folder(FOLDER);
     assert!(made.is_ok());
     for height in 0..2 {

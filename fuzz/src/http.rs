@@ -26,7 +26,7 @@ use lucid_http::config::Environment;
 use lucid_http::health::Report;
 use lucid_http::porch::Porch;
 use lucid_http::serve::Shutdown;
-use lucid_store::folder;
+use lucid_store::files::folder;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;

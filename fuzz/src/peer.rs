@@ -31,10 +31,10 @@ use lucid_core::record::{BlockRecord, Head, encode_body};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
-use lucid_store::chain::Kept;
+use lucid_store::contract::chain::Kept;
 use lucid_store::crypt::Sealer;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::index::MemoryIndex;
 
 use crate::bounds::within;
 use crate::draw::{Draw, alter};

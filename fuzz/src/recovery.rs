@@ -7,20 +7,22 @@
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
-use lucid_store::audit::audit;
+use lucid_store::StoreError;
 use lucid_store::codec::Packer;
-use lucid_store::committer::{Limits, Submission};
+use lucid_store::contract::index::{Changes, Project};
 use lucid_store::crypt::Sealer;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::disk::{Disk, DiskFile};
+use lucid_store::files::audit::audit;
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::disk::{Disk, DiskFile};
+use lucid_store::files::log::{Commit, FileHeader, HeadersDigest, Summary};
+use lucid_store::files::rewrite::RewrittenHeader;
+use lucid_store::files::segment::{Footer, FooterEntry, REWRITTEN, TRAILER_BYTES};
+use lucid_store::files::{log, segment};
 use lucid_store::frame::{CipherId, CodecId, HEADER_BYTES, Kind, Scanner, Sealed};
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Changes, Placement, Project};
-use lucid_store::log::{Commit, FileHeader, HeadersDigest, Summary};
-use lucid_store::rewrite::RewrittenHeader;
-use lucid_store::segment::{Footer, FooterEntry, REWRITTEN, TRAILER_BYTES};
+use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::chunk_rows::Placement;
+use lucid_store::vault::committer::{Limits, Submission};
 use lucid_store::vault::{Drawers, Vault};
-use lucid_store::{StoreError, log, segment};
 
 use crate::bounds::within;
 use crate::draw::{Draw, alter};
@@ -107,8 +109,8 @@ pub(crate) fn files(disk: &SimulatedDisk) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for folder in ["", log::FOLDER, segment::FOLDER] {
         for name in disk.list(folder).unwrap_or_default() {
-            let path = lucid_store::disk::join(folder, &name);
-            if let Ok(Some(bytes)) = lucid_store::disk::read_all(disk, &path) {
+            let path = lucid_store::files::disk::join(folder, &name);
+            if let Ok(Some(bytes)) = lucid_store::files::disk::read_all(disk, &path) {
                 files.push((path, bytes));
             }
         }

@@ -14,7 +14,7 @@ use lucid_core::block::{Block, Parent};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_core::validate::{Context, Mode, ValidBlock, validate};
-use lucid_store::chain::{Run, Stretch};
+use lucid_store::contract::chain::{Run, Stretch};
 use serde_json::{Value, json};
 
 use crate::http::{Line, load};

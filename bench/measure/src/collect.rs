@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lucid_data_chain::Opened;
 use lucid_data_chain::ops::store_chunks::store_chunks;
-use lucid_store::collect::{Collected, Names};
+use lucid_store::vault::collect::{Collected, Names};
 use serde_json::{Value, json};
 
 use crate::scale::{BEGAN, KEEPING, open};

@@ -13,7 +13,7 @@ use lucid_data_chain::ops::add_references::add_references;
 use lucid_data_chain::ops::create_session::{NewSession, create_session};
 use lucid_data_chain::ops::store_chunks::{Keeping, store_chunks};
 use lucid_store::codec::{Compression, Packer};
-use lucid_store::folder::Options;
+use lucid_store::files::folder::Options;
 use serde_json::{Value, json};
 
 /// Chunks handed over at once.

@@ -41,8 +41,8 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_http::config::{process_environment, unknown_variables};
 use lucid_store::clock::Clock;
-use lucid_store::folder::Passphrase;
-use lucid_store::folder::keys::{OpensWith, opens_with};
+use lucid_store::files::folder::Passphrase;
+use lucid_store::files::folder::keys::{OpensWith, opens_with};
 
 use crate::ending::{DONE, FAILED, LEFT_OUT, WrongUse};
 use crate::interrupt;

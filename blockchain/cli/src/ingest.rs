@@ -24,7 +24,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::manifest::Appendix;
 use lucid_data_chain::ops::store_chunks::chunk_length;
 use lucid_store::codec::Pace;
-use lucid_store::descriptors::{self, Keeper};
+use lucid_store::files::descriptors::{self, Keeper};
 use parking_lot::Mutex;
 use thiserror::Error;
 

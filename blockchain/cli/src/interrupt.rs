@@ -10,7 +10,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Once, OnceLock};
 
 use anyhow::Context as _;
-use lucid_store::index::temporary::remove_all;
+use lucid_store::files::index::temporary::remove_all;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::Manner;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use lucid::cmd::{self, Arguments};
 use lucid::ending::{self, DONE, WRONG_USE};
 use lucid::output::{Manner, Output};
-use lucid_store::descriptors::raise_limit;
+use lucid_store::files::descriptors::raise_limit;
 
 fn main() -> ExitCode {
     raise_limit();

@@ -20,7 +20,7 @@ use lucid_data_chain::ops::prove_session::Wanted;
 use lucid_data_chain::ops::read_session::SessionSource;
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_store::codec::Compression;
-use lucid_store::folder::OnlyRead;
+use lucid_store::files::folder::OnlyRead;
 
 use crate::ingest::Sink;
 

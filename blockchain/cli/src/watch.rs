@@ -25,8 +25,8 @@ use anyhow::Context as _;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::error::OpError;
 use lucid_store::StoreError;
-use lucid_store::descriptors::{self, Keeper};
 use lucid_store::error::CommitError;
+use lucid_store::files::descriptors::{self, Keeper};
 use serde::Serialize;
 
 use crate::place::remote::is_away;

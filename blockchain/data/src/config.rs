@@ -12,7 +12,7 @@ use lucid_api::address::Address;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings};
 use lucid_store::clock::Clock;
-use lucid_store::folder::Passphrase;
+use lucid_store::files::folder::Passphrase;
 
 use crate::ops::expire_sessions::KEEP_DAYS_MAX;
 pub use chunks::{ChunkSettings, Scrub, Split};

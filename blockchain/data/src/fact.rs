@@ -368,7 +368,7 @@ mod tests {
     use lucid_core::digest::{ChunkName, SessionRoot};
     use lucid_core::timeline::Mark;
     use lucid_store::Damage;
-    use lucid_store::scrub::{Cursor, Finding};
+    use lucid_store::vault::scrub::{Cursor, Finding};
 
     use super::*;
 

@@ -12,8 +12,8 @@ use lucid_http::config::{Loaded, process_environment};
 use lucid_http::healthcheck::{self, Check};
 use lucid_http::serve::{Drained, Shutdown};
 use lucid_http::telemetry;
-use lucid_store::descriptors::raise_limit;
-use lucid_store::disk::real::keep_to_owner;
+use lucid_store::files::descriptors::raise_limit;
+use lucid_store::files::disk::real::keep_to_owner;
 
 /// Downloads hold a thread each while they last, and every connection may be one.
 const BLOCKING_THREADS: usize = 1_024;

@@ -44,8 +44,8 @@ pub mod write_tar;
 pub use error::{Clash, OpError};
 
 use lucid_store::codec::Packer;
-use lucid_store::committer;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer;
 
 use crate::fact::Fact;
 

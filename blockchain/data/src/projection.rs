@@ -17,8 +17,8 @@ use lucid_core::timeline::due;
 use lucid_core::transaction::Transaction;
 use lucid_core::tree::Frontier;
 use lucid_store::StoreError;
+use lucid_store::contract::index::{Changes, Project};
 use lucid_store::crypt::Sealer;
-use lucid_store::index::{Changes, Project};
 
 use crate::fact::{Anchored, Fact, Marked, Referenced, Sealed, Started, Tail};
 use crate::row::live::encode_mark;

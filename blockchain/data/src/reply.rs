@@ -25,9 +25,9 @@ use lucid_core::session::Layout;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::{Timestamp, parse_block_time};
 use lucid_core::transaction::Transaction;
-use lucid_store::collect::Collected;
-use lucid_store::scrub::{Finding, Standing};
 use lucid_store::vault::Vault;
+use lucid_store::vault::collect::Collected;
+use lucid_store::vault::scrub::{Finding, Standing};
 
 use crate::fact::Scrubbed;
 use crate::ops::OpError;

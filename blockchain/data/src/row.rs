@@ -18,8 +18,8 @@ use lucid_core::timeline::Mark;
 use lucid_core::tree::{Blake3Tree, Frontier};
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
+use lucid_store::contract::index::Index;
 use lucid_store::crypt::{ChunkKey, Owner, Sealer};
-use lucid_store::index::Index;
 use std::collections::BTreeMap;
 
 use crate::fact::{read_flag, read_metadata, read_number, read_owner, write_owner};
@@ -559,7 +559,7 @@ pub fn tail(index: &dyn Index, sealer: &Sealer, name: &SessionName) -> Result<Ve
 pub fn tail_rows(
     index: &dyn Index,
     name: &SessionName,
-) -> Result<Vec<lucid_store::index::Row>, StoreError> {
+) -> Result<Vec<lucid_store::contract::index::Row>, StoreError> {
     let prefix = name.key(TAIL);
     let to = [prefix.as_slice(), &[0xff; 9]].concat();
     index.scan(&prefix, &to, usize::MAX, false)

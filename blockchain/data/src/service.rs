@@ -13,7 +13,7 @@ use lucid_api::v1::maintenance::ProgressState;
 use lucid_http::serve::{BindError, Drained, Late, Listening, Shutdown};
 use lucid_store::StoreError;
 use lucid_store::clock::Clock;
-use lucid_store::folder::{CLOCK_AGAIN, Options, clock_fault};
+use lucid_store::files::folder::{CLOCK_AGAIN, Options, clock_fault};
 use serde_json::Value;
 use tokio::task::{JoinError, JoinHandle};
 

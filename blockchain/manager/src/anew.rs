@@ -18,8 +18,8 @@ use lucid_core::sign::PublicKey;
 use lucid_core::succession::Succession;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{CHAIN_SUCCESSION, Transaction, TransactionFault};
-use lucid_store::chain::{Body, Tip};
-use lucid_store::folder::{bequeath, exchange, is_store, labels};
+use lucid_store::contract::chain::{Body, Tip};
+use lucid_store::files::folder::{bequeath, exchange, is_store, labels};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 

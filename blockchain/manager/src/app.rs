@@ -15,7 +15,7 @@ use lucid_http::places::{Place, Places};
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use lucid_store::StoreError;
-use lucid_store::chain::{ChainStore, Tip};
+use lucid_store::contract::chain::{ChainStore, Tip};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 

@@ -16,7 +16,7 @@ use lucid_core::sign::Producers;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Settings, load};
 use lucid_store::clock::Clock;
-use lucid_store::folder::Passphrase;
+use lucid_store::files::folder::Passphrase;
 
 use crate::facts::Role;
 use crate::state::{Kind, Options};

@@ -19,10 +19,10 @@ use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, Transaction};
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::contract::index::{Changes, Index, Project, Seen};
 use lucid_store::crypt::Sealer;
-use lucid_store::index::{Changes, Index, Project, Seen};
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 use lucid_store::{CommitError, StoreError};
 
 pub use forks::{FORKS_MAX, Fork, forks};

@@ -15,8 +15,8 @@ use lucid_http::config::{Loaded, process_environment};
 use lucid_http::healthcheck::{Check, check};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry;
-use lucid_store::descriptors::raise_limit;
-use lucid_store::disk::real::keep_to_owner;
+use lucid_store::files::descriptors::raise_limit;
+use lucid_store::files::disk::real::keep_to_owner;
 
 /// Arguments that make no sense, as `lucid` has it.
 const WRONG_USE: u8 = 64;

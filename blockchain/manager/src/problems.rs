@@ -5,7 +5,7 @@
 use lucid_api::problem::ErrorCode;
 use lucid_core::transaction::{AdmissionFault, TransactionFault};
 use lucid_http::reply::Refusal;
-use lucid_store::chain::is_of_every_id;
+use lucid_store::files::chain::is_of_every_id;
 use lucid_store::{CommitError, StoreError};
 
 use crate::given::broken;

@@ -12,7 +12,7 @@ use lucid_core::digest::BlockHash;
 use lucid_http::porch::Porch;
 use lucid_http::serve::{BindError, Drained, Listening, Shutdown};
 use lucid_store::clock::Clock;
-use lucid_store::folder::{CLOCK_AGAIN, clock_fault};
+use lucid_store::files::folder::{CLOCK_AGAIN, clock_fault};
 use tokio::task::JoinHandle;
 
 use crate::app::App;

@@ -14,8 +14,8 @@ use lucid_core::digest::BlockHash;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, Transaction};
 use lucid_store::StoreError;
-use lucid_store::chain::Tip;
-use lucid_store::disk::{self, Disk};
+use lucid_store::contract::chain::Tip;
+use lucid_store::files::disk::{self, Disk};
 use parking_lot::Mutex;
 
 /// The folder of tentative blocks, beside `blocks/`.
@@ -206,7 +206,7 @@ fn read(disk: &dyn Disk, path: &str) -> Result<Option<(Timestamp, Candidate)>, S
 mod tests {
     use super::*;
     use lucid_core::sign::SigningKey;
-    use lucid_store::disk::simulated::SimulatedDisk;
+    use lucid_store::files::disk::simulated::SimulatedDisk;
 
     fn chain(count: u64) -> Vec<Block> {
         let key = SigningKey::from_seed([3; 32]);

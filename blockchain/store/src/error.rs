@@ -8,7 +8,8 @@ use lucid_core::words::many_do;
 use std::io;
 use std::path::Path;
 
-use crate::{Damage, disk};
+use crate::Damage;
+use crate::files::disk;
 
 /// A failure of the store. Absence is never one of these.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -5,7 +5,7 @@
 //! `docs/FORMATS.md` gives the layout byte by byte. Records follow each other without gaps; after
 //! damage [`Scanner`] finds the next one by its magic and checksum.
 
-use crate::disk::{self, DiskFile};
+use crate::files::disk::{self, DiskFile};
 use crate::{Damage, StoreError};
 
 /// The first bytes of every record.
@@ -509,8 +509,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::disk::Disk as _;
-    use crate::disk::simulated::SimulatedDisk;
+    use crate::files::disk::Disk as _;
+    use crate::files::disk::simulated::SimulatedDisk;
 
     fn record(name: u8, payload: &[u8]) -> Vec<u8> {
         let sealed = Sealed::plain(Kind::Fact, [name; 32], payload.to_vec()).unwrap();

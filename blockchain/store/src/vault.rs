@@ -3,26 +3,39 @@
 //! A [`Vault`] joins the drawers of one folder. Who writes what into it is its owner's business; that
 //! what was acknowledged stays, and that only true bytes come out, is kept here.
 
+pub mod chunk_rows;
+pub mod collect;
+pub mod committer;
+pub mod condense;
+mod facts;
+pub mod scrub;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
-use lucid_core::wire::{Reader, WireFault, Writer};
 use parking_lot::{Mutex, MutexGuard};
 
+use self::facts::VaultFact;
 use crate::codec::{Compression, Packer};
-use crate::committer::{
-    Committed, Committer, Done, Doubts, Fact, Limits, Start, Submission, satisfies,
-};
+use crate::contract::index::{Changes, Index, Look, Project};
 use crate::crypt::{ChunkKey, Sealer};
 use crate::damage::DamageList;
-use crate::disk::lengths::Lengths;
-use crate::disk::{self, Disk};
+use crate::files::disk::lengths::Lengths;
+use crate::files::disk::{self, Disk};
+use crate::files::recovery::{self, Parts};
+use crate::files::segment::Segments;
+use crate::files::segment_rows;
+use crate::files::segment_rows::Unread;
+use crate::files::watermark::Watermark;
+use crate::files::watermark::{begin_mark, read_mark, write_mark};
+use crate::files::{log, rewrite};
 use crate::frame::{self, Kind, Scanner, Sealed, Step};
-use crate::index::{self, Changes, Index, Look, Placement, Project, Unread, Watermark};
-use crate::recovery::{self, Parts};
-use crate::segment::Segments;
-use crate::{CommitError, Damage, StoreError, log, rewrite};
+use crate::vault::chunk_rows::Placement;
+use crate::vault::committer::{
+    Committed, Committer, Done, Doubts, Fact, Limits, Start, Submission, satisfies,
+};
+use crate::{CommitError, Damage, StoreError};
 
 /// Chunks that are to be dropped are looked at so often while others keep changing who refers to them; then
 /// they stay until another time.
@@ -33,92 +46,6 @@ pub type IsFree<'a> = dyn Fn(&dyn Index, &ChunkName) -> Result<bool, StoreError>
 
 /// Is shown a fact of the log, or damage that may have been one.
 pub type VisitAround<'a> = dyn FnMut(Result<&[u8], Damage>) -> Result<(), StoreError> + 'a;
-
-/// The file that says how far the log went when the store was last closed in order.
-pub const MARK: &str = "CLOSED";
-
-/// The first byte of the facts the vault keeps for itself; owners' facts begin with `0x10` or more.
-const QUARANTINE_FACT: u8 = 1;
-const DROPPED_FACT: u8 = 2;
-const SWITCHED_FACT: u8 = 3;
-
-/// What the vault itself acknowledges.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum VaultFact {
-    /// The copy of a chunk at this place is damaged.
-    Quarantined(ChunkName, (u32, u64)),
-    /// Nobody refers to these chunks, whose copies at these places do not count any more.
-    Dropped(Vec<(ChunkName, (u32, u64))>),
-    /// A rewritten segment stands for others from now on.
-    Switched { to: u32, replaces: Vec<u32> },
-}
-
-impl VaultFact {
-    fn encode(&self) -> Vec<u8> {
-        let mut to = Writer::new();
-        match self {
-            Self::Quarantined(name, (segment, offset)) => {
-                to.u8(QUARANTINE_FACT).raw(name.as_bytes()).u32(*segment).u64(*offset);
-            }
-            Self::Dropped(chunks) => {
-                to.u8(DROPPED_FACT).count(chunks.len());
-                for (name, (segment, offset)) in chunks {
-                    to.raw(name.as_bytes()).u32(*segment).u64(*offset);
-                }
-            }
-            Self::Switched { to: number, replaces } => {
-                to.u8(SWITCHED_FACT).u32(*number).count(replaces.len());
-                for old in replaces {
-                    to.u32(*old);
-                }
-            }
-        }
-        to.finish()
-    }
-
-    /// `None` when the fact is not the vault's.
-    fn decode(bytes: &[u8]) -> Option<Result<Self, WireFault>> {
-        let (&kind, rest) = bytes.split_first()?;
-        if kind >= OWNERS_FACTS {
-            return None;
-        }
-        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
-            let chunk = |from: &mut Reader<'_>| {
-                let name = ChunkName::new(from.array("name")?);
-                Ok::<_, WireFault>((name, (from.u32("segment")?, from.u64("offset")?)))
-            };
-            Ok(match kind {
-                QUARANTINE_FACT => {
-                    let (name, place) = chunk(from)?;
-                    Self::Quarantined(name, place)
-                }
-                DROPPED_FACT => {
-                    let count = from.u32("count")?;
-                    Self::Dropped((0..count).map(|_| chunk(from)).collect::<Result<_, _>>()?)
-                }
-                SWITCHED_FACT => {
-                    let to = from.u32("segment")?;
-                    if !crate::segment::is_rewritten(to) {
-                        return Err(WireFault::Invalid { what: "segment" });
-                    }
-                    let count = from.u32("count")?;
-                    let replaces =
-                        (0..count).map(|_| from.u32("segment")).collect::<Result<Vec<_>, _>>()?;
-                    if !replaces.iter().all(|old| crate::segment::is_number(*old)) {
-                        return Err(WireFault::Invalid { what: "replaced segment" });
-                    }
-                    Self::Switched { to, replaces }
-                }
-                _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
-            })
-        };
-        let mut from = Reader::new(rest);
-        Some(read(&mut from).and_then(|fact| from.finish().map(|()| fact)))
-    }
-}
-
-/// Where the kinds of the owners' facts begin.
-const OWNERS_FACTS: u8 = 0x10;
 
 /// What a vault is made of.
 pub struct Drawers {
@@ -181,11 +108,11 @@ impl Project for VaultProject {
         match VaultFact::decode(fact) {
             None => self.owner.project(fact, changes),
             Some(Ok(VaultFact::Quarantined(name, (segment, offset)))) => {
-                index::quarantine(changes, &name, segment, offset)
+                chunk_rows::quarantine(changes, &name, segment, offset)
             }
-            Some(Ok(VaultFact::Dropped(chunks))) => {
-                chunks.iter().try_for_each(|(name, place)| index::drop_chunk(changes, name, *place))
-            }
+            Some(Ok(VaultFact::Dropped(chunks))) => chunks
+                .iter()
+                .try_for_each(|(name, place)| chunk_rows::drop_chunk(changes, name, *place)),
             Some(Ok(VaultFact::Switched { to, replaces })) => {
                 rewrite::switch(self.disk.as_ref(), &self.store, to, &replaces, changes).map(|_| ())
             }
@@ -210,7 +137,7 @@ impl Vault {
         progress: &dyn Fn(u64, u64) -> bool,
     ) -> Result<Self, StoreError> {
         let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
-        for folder in [log::FOLDER, crate::segment::FOLDER] {
+        for folder in [log::FOLDER, crate::files::segment::FOLDER] {
             disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
         }
         let project: Arc<dyn Project> =
@@ -219,7 +146,7 @@ impl Vault {
         begin_mark(disk.as_ref())?;
         let mark = read_mark(disk.as_ref(), &mut damage)?;
         // Here the sealer first meets the index, and nothing has been projected yet.
-        sealer.bind_rows(index::is_bound(index.as_ref())?);
+        sealer.bind_rows(segment_rows::is_bound(index.as_ref())?);
         let mut recovered = recovery::recover(Parts {
             disk: &disk,
             sealer: &sealer,
@@ -306,7 +233,7 @@ impl Vault {
 
     /// Bytes of segments and log on the disk, from what is known of files that do not grow any more.
     pub fn stored_bytes(&self) -> Result<u64, StoreError> {
-        let folders = [crate::segment::FOLDER, log::FOLDER];
+        let folders = [crate::files::segment::FOLDER, log::FOLDER];
         let measured = self.lengths.total(self.disk.as_ref(), &folders);
         measured.map_err(StoreError::io("measuring segments and log"))
     }
@@ -370,12 +297,12 @@ impl Vault {
     /// Whether a place is in no file: the segment was away when the store was opened, or has been replaced.
     pub fn is_nowhere(&self, placement: &Placement) -> Result<bool, StoreError> {
         Ok(self.doubts.unread.contains_key(&placement.segment)
-            || index::is_retired(self.index.as_ref(), placement.segment)?)
+            || segment_rows::is_retired(self.index.as_ref(), placement.segment)?)
     }
 
     /// Where a chunk is, unless it is unknown.
     pub fn placement(&self, key: impl Into<ChunkKey>) -> Result<Option<Placement>, StoreError> {
-        index::placement(self.index.as_ref(), &self.sealer.chunk_name(key))
+        chunk_rows::placement(self.index.as_ref(), &self.sealer.chunk_name(key))
     }
 
     fn committer(&self) -> Result<&Committer, CommitError> {
@@ -405,12 +332,12 @@ impl Vault {
         key: impl Into<ChunkKey>,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let name = self.sealer.chunk_name(key);
-        let Some(mut placement) = index::placement(self.index.as_ref(), &name)? else {
+        let Some(mut placement) = chunk_rows::placement(self.index.as_ref(), &name)? else {
             return Ok(None);
         };
         loop {
             let read = self.segments.read(&name, &placement).and_then(|(header, payload)| {
-                let path = crate::segment::path(placement.segment);
+                let path = crate::files::segment::path(placement.segment);
                 let opened = self.sealer.open(packer, &header, payload);
                 opened.map_err(|why| why.at(&path, placement.offset))
             });
@@ -418,7 +345,7 @@ impl Vault {
                 Ok(plain) => return Ok(Some(plain)),
                 Err(StoreError::Damaged(damage)) => {
                     // Its segment may have been rewritten, and removed, since the place was looked up.
-                    match index::placement(self.index.as_ref(), &name)? {
+                    match chunk_rows::placement(self.index.as_ref(), &name)? {
                         None => return Ok(None),
                         Some(now) if now != placement => placement = now,
                         Some(_) => {
@@ -440,7 +367,7 @@ impl Vault {
         placement: &Placement,
         damage: &Damage,
     ) {
-        let known = index::is_quarantined(self.index.as_ref(), name).unwrap_or(false);
+        let known = chunk_rows::is_quarantined(self.index.as_ref(), name).unwrap_or(false);
         if self.damage.lock().note(damage.clone()) {
             tracing::error!(%damage, "a chunk is damaged");
         }
@@ -484,7 +411,7 @@ impl Vault {
         visit: &mut VisitAround<'_>,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<bool, StoreError> {
-        let to = index::watermark(self.index.as_ref())?;
+        let to = segment_rows::watermark(self.index.as_ref())?;
         let open = |number: u32| {
             let path = log::path(number);
             let file = match disk::find(self.disk.as_ref(), &path)? {
@@ -657,7 +584,7 @@ impl Vault {
 
     /// Whether a fact of the vault's own still matters; `None` when it is the owner's to say.
     pub(crate) fn matters(&self, fact: &[u8]) -> Result<Option<bool>, StoreError> {
-        let gone = |segment: u32| index::is_retired(self.index.as_ref(), segment);
+        let gone = |segment: u32| segment_rows::is_retired(self.index.as_ref(), segment);
         Ok(match VaultFact::decode(fact) {
             None => None,
             Some(Err(_)) => Some(true),
@@ -687,7 +614,7 @@ impl Vault {
         let failed = || StoreError::commit("switching to a new segment");
         let look = self.look();
         for source in from {
-            if index::is_retired(&look, *source)? {
+            if segment_rows::is_retired(&look, *source)? {
                 return Err(failed()(CommitError::Overtaken(Vec::new())));
             }
         }
@@ -709,7 +636,7 @@ impl Vault {
 
     fn remove_replaced(&self, numbers: &[u32]) -> Result<(), StoreError> {
         for number in numbers {
-            let path = crate::segment::path(*number);
+            let path = crate::files::segment::path(*number);
             if !rewrite::is_anothers(self.disk.as_ref(), *number, &self.store)? {
                 self.disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
             }
@@ -735,81 +662,5 @@ impl Drop for Vault {
         if let Err(error) = self.close() {
             tracing::error!(%error, "the store was not closed in order; the next start recovers it");
         }
-    }
-}
-
-const MARK_MAGIC: &[u8; 8] = b"LCDRmark";
-
-fn write_mark(disk: &dyn Disk, at: &Watermark) -> Result<(), StoreError> {
-    let mut to = Writer::new();
-    to.raw(MARK_MAGIC).raw(&at.encode());
-    let covered = to.finish();
-    let bytes = [covered.as_slice(), blake3::hash(&covered).as_bytes()].concat();
-    disk::replace(disk, "", MARK, &bytes).map_err(StoreError::io(format!("writing {MARK}")))
-}
-
-/// Makes the mark before the first log file, so that a store with records and without a mark has lost it.
-fn begin_mark(disk: &dyn Disk) -> Result<(), StoreError> {
-    // One that the medium does not give back is there: reading it names the damage.
-    let there = match disk.open(MARK) {
-        Err(error) if disk::is_media_error(&error) => true,
-        opened => opened.map_err(StoreError::io(format!("reading {MARK}")))?.is_some(),
-    };
-    if there || has_records(disk)? { Ok(()) } else { write_mark(disk, &Watermark::START) }
-}
-
-/// Whether there is a log, or what was begun after one.
-fn has_records(disk: &dyn Disk) -> Result<bool, StoreError> {
-    Ok(!log::numbers(disk)?.is_empty() || !crate::segment::numbers(disk)?.is_empty())
-}
-
-/// Reads the clean-close mark. A damaged or missing one is named and then does not count.
-pub fn read_mark(
-    disk: &dyn Disk,
-    damage: &mut Vec<Damage>,
-) -> Result<Option<Watermark>, StoreError> {
-    let read = disk::read_all(disk, MARK).map_err(StoreError::io(format!("reading {MARK}")))?;
-    let Some(bytes) = read else {
-        if has_records(disk)? {
-            damage.push(Damage::new(MARK, 0, "the file is missing"));
-        }
-        return Ok(None);
-    };
-    let mark = bytes.split_last_chunk::<32>().and_then(|(covered, digest)| {
-        let sound = blake3::hash(covered) == blake3::Hash::from(*digest);
-        let rest = covered.strip_prefix(MARK_MAGIC).filter(|_| sound)?;
-        Watermark::decode(rest).ok()
-    });
-    if mark.is_none() {
-        damage.push(Damage::new(MARK, 0, "the mark does not match its digest"));
-    }
-    Ok(mark)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_vaults_facts_are_these_bytes() {
-        let name = ChunkName::new([0xaa; 32]);
-        let place = format!("{}070000000900000000000000", "aa".repeat(32));
-        for (fact, hex) in [
-            (VaultFact::Quarantined(name, (7, 9)), format!("01{place}")),
-            (VaultFact::Dropped(vec![(name, (7, 9)); 2]), format!("0202000000{place}{place}")),
-            (
-                VaultFact::Switched { to: 0x8000_0001, replaces: vec![1, 2] },
-                "0301000080020000000100000002000000".to_owned(),
-            ),
-        ] {
-            let bytes = fact.encode();
-            assert_eq!(hex::encode(&bytes), hex);
-            assert_eq!(VaultFact::decode(&bytes), Some(Ok(fact)));
-            for cut in 1..bytes.len() {
-                assert!(VaultFact::decode(&bytes[..cut]).unwrap().is_err());
-            }
-        }
-        assert_eq!(VaultFact::decode(&[OWNERS_FACTS]), None);
-        assert_eq!(VaultFact::decode(&[]), None);
     }
 }

@@ -16,7 +16,7 @@ use clap::Subcommand;
 use lucid_api::address::Address;
 use lucid_api::client::{BlockManagerClient, ClientOptions};
 use lucid_block_manager::state::{self, Opened, Options};
-use lucid_store::folder::STORE;
+use lucid_store::files::folder::STORE;
 
 use super::{Home, now};
 use crate::output::Output;

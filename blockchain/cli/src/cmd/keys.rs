@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use lucid_core::sign::SigningKey;
-use lucid_store::folder::Passphrase;
-use lucid_store::folder::keys::{Kept, Keys as FolderKeys, NewRoot};
+use lucid_store::files::folder::Passphrase;
+use lucid_store::files::folder::keys::{Kept, Keys as FolderKeys, NewRoot};
 use serde::Serialize;
 
 use super::{DONE, Home, now};

@@ -13,7 +13,7 @@ use lucid_data_chain::opened::SERVICE;
 use lucid_data_chain::ops::export_session::Exported;
 use lucid_data_chain::ops::list_sessions::SessionFilter;
 use lucid_store::codec::Packer;
-use lucid_store::folder::is_store;
+use lucid_store::files::folder::is_store;
 use serde::Serialize;
 
 use super::{DONE, FAILED, Home, now, say_loss};

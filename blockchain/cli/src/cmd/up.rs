@@ -9,8 +9,8 @@ use lucid_block_manager::config::Config as ChainConfig;
 use lucid_http::config::{ConfigError, Effective, process_environment};
 use lucid_http::serve::Shutdown;
 use lucid_http::telemetry::{self, LogFormat, LogLevel};
-use lucid_store::disk::real::keep_to_owner;
-use lucid_store::folder::is_store;
+use lucid_store::files::disk::real::keep_to_owner;
+use lucid_store::files::folder::is_store;
 
 use super::{DONE, Home, now};
 use crate::output::Output;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 
 use lucid_core::catalogue::{AclTag, OWNER_NAME_BYTES_MAX};
-use lucid_store::descriptors::patiently;
+use lucid_store::files::descriptors::patiently;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
 

@@ -23,8 +23,8 @@ use std::{
     sync::Arc,
 };
 
-use lucid_store::descriptors::{patiently, patiently_raw};
-use lucid_store::folder::store_around;
+use lucid_store::files::descriptors::{patiently, patiently_raw};
+use lucid_store::files::folder::store_around;
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,

@@ -98,7 +98,7 @@ impl Sink for StoreSink<'_> {
         let length = bytes.len() as u64;
         let (tally, failure) = (self.tally.clone(), self.failure.clone());
         let done = Box::new(move |outcome: Result<_, lucid_store::CommitError>| match outcome {
-            Ok(lucid_store::committer::Committed { chunks_new, bytes_stored }) => {
+            Ok(lucid_store::vault::committer::Committed { chunks_new, bytes_stored }) => {
                 tally.bytes_new.fetch_add(length * chunks_new, Ordering::Relaxed);
                 tally.bytes_stored.fetch_add(bytes_stored, Ordering::Relaxed);
             }

@@ -62,13 +62,15 @@ use lucid_data_chain::ops::store_chunks::Keeping;
 use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session, verify_structure};
 use lucid_data_chain::row::SessionName;
 use lucid_data_chain::{Opened, reply};
-use lucid_store::audit::audit;
-use lucid_store::chain::{ChainStore, Stretch, is_of_every_id};
-use lucid_store::disk::Disk;
-use lucid_store::folder::{
+use lucid_store::StoreError;
+use lucid_store::contract::chain::{ChainStore, Stretch};
+use lucid_store::files::audit::audit;
+use lucid_store::files::chain::is_of_every_id;
+use lucid_store::files::disk::Disk;
+use lucid_store::files::folder::{
     OnlyRead, Options, STORE, STORE_TITLE, copy_name, is_store, parse_label,
 };
-use lucid_store::{StoreError, chain, segment};
+use lucid_store::files::{chain, segment};
 use parking_lot::Mutex;
 
 use super::{Begun, Filling, Findings, Kept, Place, Wish, reading};

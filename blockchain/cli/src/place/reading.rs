@@ -4,8 +4,8 @@
 //! there is one answer to when nothing is written.
 
 use lucid_store::StoreError;
-use lucid_store::folder::{OnlyRead, ToRead};
-use lucid_store::index::temporary::{MEMORY_BYTES_MAX, Room};
+use lucid_store::files::folder::{OnlyRead, ToRead};
+use lucid_store::files::index::temporary::{MEMORY_BYTES_MAX, Room};
 
 use crate::interrupt;
 use crate::output::Output;

@@ -556,7 +556,7 @@ impl Place for Remote {
         None
     }
 
-    fn only_read(&self) -> Option<&lucid_store::folder::OnlyRead> {
+    fn only_read(&self) -> Option<&lucid_store::files::folder::OnlyRead> {
         None
     }
 

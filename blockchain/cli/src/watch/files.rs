@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use lucid_core::time::Timestamp;
-use lucid_store::descriptors::patiently;
-use lucid_store::folder::holds_store;
+use lucid_store::files::descriptors::patiently;
+use lucid_store::files::folder::holds_store;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 

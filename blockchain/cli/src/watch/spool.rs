@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lucid_store::disk::real::{PRIVATE_FILE, close_to_others, private_folder};
+use lucid_store::files::disk::real::{PRIVATE_FILE, close_to_others, private_folder};
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};

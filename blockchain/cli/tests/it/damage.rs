@@ -27,7 +27,8 @@ use lucid_data_chain::{
         read_session::{SessionSource, StoredSession, read_range, visit_entries},
     },
 };
-use lucid_store::{folder::Options, segment};
+use lucid_store::files::folder::Options;
+use lucid_store::files::segment;
 use tempfile::TempDir;
 
 use super::home::{Home, Ran, copy, noise, prose};

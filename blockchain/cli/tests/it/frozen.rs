@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use flate2::read::GzDecoder;
-use lucid_store::index::Index as _;
-use lucid_store::index::embedded::EmbeddedIndex;
+use lucid_store::contract::index::Index as _;
+use lucid_store::files::index::EmbeddedIndex;
 use serde_json::Value;
 
 use super::home::{Home, Snapshot};

@@ -10,8 +10,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use lucid_store::folder::{DataFolder, Options, ToRead};
-use lucid_store::index::temporary::Room;
+use lucid_store::files::folder::{DataFolder, Options, ToRead};
+use lucid_store::files::index::temporary::Room;
 use serde_json::Value;
 
 use super::home::{Home, Ran, copy, noise, prose};

@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lucid_store::index::Index as _;
-use lucid_store::index::embedded::EmbeddedIndex;
+use lucid_store::contract::index::Index as _;
+use lucid_store::files::index::EmbeddedIndex;
 use serde_json::Value;
 
 use super::home::{Home, Snapshot, copy, noise, prose};

@@ -13,7 +13,7 @@ use std::{
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
-use lucid_store::folder::Options;
+use lucid_store::files::folder::Options;
 
 use super::home::{Home, noise, prose};
 

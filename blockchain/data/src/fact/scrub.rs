@@ -4,7 +4,7 @@ use lucid_core::digest::ChunkName;
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::Damage;
-use lucid_store::scrub::{Cursor, Finding};
+use lucid_store::vault::scrub::{Cursor, Finding};
 
 pub(super) const SCRUBBED: u8 = 0x1e;
 

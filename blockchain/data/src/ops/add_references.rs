@@ -7,9 +7,9 @@ use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_core::session::SessionId;
 use lucid_store::CommitError;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::contract::index::Index;
 use lucid_store::crypt::{ChunkKey, Owner, Sealer};
-use lucid_store::index::Index;
+use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
 
 use super::list_sessions::find_session;

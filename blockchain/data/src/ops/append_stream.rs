@@ -8,7 +8,7 @@ use lucid_core::session::{SessionId, session_key};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::{Mark, due};
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
 
 use super::add_references::{open_for_writing, refuse_waiting};

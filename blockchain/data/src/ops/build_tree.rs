@@ -8,8 +8,8 @@ use lucid_core::digest::{ChunkId, SessionKey, SessionRoot};
 use lucid_core::session::{Leaf, SessionId, salt, session_key};
 use lucid_core::time::Timestamp;
 use lucid_core::tree::{Blake3Tree, inclusion_proof, root as tree_root};
-use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::find_chunk::find_chunk;
 use super::{OpError, seal_facts};

@@ -8,10 +8,10 @@ use lucid_core::session::{Layout, SessionId, SessionSecret};
 use lucid_core::time::Timestamp;
 use lucid_store::Damage;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::contract::index::Index;
 use lucid_store::crypt::{Owner, random};
-use lucid_store::index::Index;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::list_sessions::{find_session, get_session};
 use super::look_again::look_again;

@@ -3,9 +3,9 @@
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
-use lucid_store::index::Index as _;
+use lucid_store::contract::index::Index as _;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::find_chunk::find_chunk;
 use super::look_again::look_again;

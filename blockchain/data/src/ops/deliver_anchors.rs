@@ -12,8 +12,8 @@ use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_store::CommitError;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::OpError;
 use super::recognise_chain::recognise_chain;

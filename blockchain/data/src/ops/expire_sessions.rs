@@ -8,8 +8,8 @@ use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::OpError;
 use super::count_age::anchored_at;

@@ -4,8 +4,8 @@ use lucid_core::digest::ChunkId;
 use lucid_core::time::Timestamp;
 use lucid_store::CommitError;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::OpError;
 use super::store_chunks::KEPT_SECONDS;

@@ -3,9 +3,9 @@
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
-use lucid_store::index::Look;
+use lucid_store::contract::index::Look;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::OpError;
 use super::list_sessions::find_session;

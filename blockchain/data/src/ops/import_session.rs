@@ -13,10 +13,10 @@ use lucid_core::record::Entry;
 use lucid_core::session::SessionId;
 use lucid_core::transaction::Transaction;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::contract::index::Look;
 use lucid_store::crypt::Owner;
-use lucid_store::index::Look;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::create_session::check_described;
 use super::deliver_anchors::anchor_text;

@@ -2,8 +2,8 @@
 
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
+use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
-use lucid_store::index::Index;
 use lucid_store::vault::Vault;
 
 use super::OpError;

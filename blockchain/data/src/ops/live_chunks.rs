@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use lucid_core::digest::ChunkId;
 use lucid_core::time::Timestamp;
 use lucid_store::StoreError;
-use lucid_store::collect::Names;
 use lucid_store::crypt::{ChunkKey, Owner};
 use lucid_store::vault::Vault;
+use lucid_store::vault::collect::Names;
 
 use super::OpError;
 use crate::fact::{Fact, Forgotten, Placed, Referenced, Uploaded};

@@ -9,7 +9,7 @@ use lucid_core::page::PageWriter;
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::{Doubts, Mark};
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
 
 use super::OpError;

@@ -1,7 +1,7 @@
 //! Packs what is stored more tightly. Nothing else about it changes: no id, no root, no proof.
 
-use lucid_store::collect::Collected;
 use lucid_store::vault::Vault;
+use lucid_store::vault::collect::Collected;
 
 use super::{Clash, OpError};
 

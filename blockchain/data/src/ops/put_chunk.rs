@@ -10,9 +10,9 @@ use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_core::words::many;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::contract::index::Index;
 use lucid_store::crypt::{ChunkKey, Owner, Sealer};
-use lucid_store::index::Index;
+use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
 
 use super::add_references::open_for_writing;

@@ -16,8 +16,8 @@ use lucid_core::succession::Succession;
 use lucid_core::tombstone::Tombstone;
 use lucid_core::transaction::Transaction;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::OpError;
 use super::deliver_anchors::{anchor_text, fault};

@@ -7,10 +7,10 @@ use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::tombstone::Tombstone;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
-use lucid_store::index::Index;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::OpError;
 use super::list_sessions::find_session;

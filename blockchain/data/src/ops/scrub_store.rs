@@ -4,9 +4,9 @@
 use lucid_core::digest::ChunkName;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
-use lucid_store::scrub::{Cursor, Finding, Standing};
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
+use lucid_store::vault::scrub::{Cursor, Finding, Standing};
 
 use super::OpError;
 use crate::fact::{Fact, Scrubbed};

@@ -11,10 +11,10 @@ use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::words::many;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
-use lucid_store::index::Index;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
 
 use super::add_references::open_for_writing;
 use super::append_stream::cut_tail;

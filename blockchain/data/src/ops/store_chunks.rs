@@ -7,10 +7,10 @@ use lucid_core::digest::ChunkId;
 use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::{Compression, Packer};
-use lucid_store::committer::{Done, Submission};
 use lucid_store::crypt::ChunkKey;
 use lucid_store::frame::Sealed;
 use lucid_store::threads::run_on;
+use lucid_store::vault::committer::{Done, Submission};
 use lucid_store::vault::{Known, Vault};
 
 use super::look_again::{at_hand, look_again};

@@ -8,7 +8,7 @@ use lucid_core::bundle::Anchored as Proof;
 use lucid_core::manifest;
 use lucid_core::session::SessionId;
 use lucid_store::StoreError;
-use lucid_store::index::Row;
+use lucid_store::contract::index::Row;
 use lucid_store::vault::Vault;
 
 use crate::fact::{Fact, Referenced, Started};

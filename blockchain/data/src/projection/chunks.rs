@@ -2,7 +2,7 @@
 
 use lucid_core::digest::{ChunkId, ChunkName, SessionRoot};
 use lucid_store::StoreError;
-use lucid_store::index::Changes;
+use lucid_store::contract::index::Changes;
 
 use super::{SessionProjection, count};
 use crate::fact::{AHEAD_MAX, CHUNKS_MAX, Fact, Forgotten, Placed, Tree, Uploaded, Verified};

@@ -5,7 +5,7 @@ use lucid_core::claim::Signed;
 use lucid_core::tombstone::Tombstone;
 use lucid_core::transaction::Transaction;
 use lucid_store::StoreError;
-use lucid_store::index::Changes;
+use lucid_store::contract::index::Changes;
 
 use super::{SessionProjection, count};
 use crate::fact::{Anchored, Held, Released, Removed};

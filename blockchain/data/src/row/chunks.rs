@@ -6,8 +6,8 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
+use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
-use lucid_store::index::Index;
 
 use super::SessionName;
 use crate::fact::read_number;

@@ -1,8 +1,8 @@
 //! The row of what is known of reading stored bytes again: the last fact about it.
 
 use lucid_store::StoreError;
+use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
-use lucid_store::index::Index;
 
 use crate::fact::{Fact, Scrubbed};
 

@@ -171,7 +171,7 @@ async fn stretches(
 
 #[cfg(test)]
 mod tests {
-    use lucid_store::scrub::Cursor;
+    use lucid_store::vault::scrub::Cursor;
 
     use super::due as when;
     use super::*;

@@ -31,7 +31,7 @@ struct Strained {
 
 impl Strained {
     fn start(path: &std::path::Path) -> Self {
-        lucid_store::descriptors::raise_limit();
+        lucid_store::files::descriptors::raise_limit();
         let mut command = Command::new(env!("CARGO_BIN_EXE_lucid-data-chain"));
         command.env_clear().env("LUCID_DATA_DIR", path).env("DATA_CHAIN_PORT", "0");
         let process = Process::start(&mut command);

@@ -18,7 +18,7 @@ use lucid_http::budget::{Budget, Held};
 use lucid_http::config::Environment;
 use lucid_http::serve::{Drained, Shutdown};
 use lucid_store::clock::Clock;
-use lucid_store::committer::Submission;
+use lucid_store::vault::committer::Submission;
 use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 use tokio::runtime::Runtime;

@@ -10,7 +10,7 @@ use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::{app, config};
 use lucid_http::serve::{Late, Listening, Shutdown};
 use lucid_store::StoreError;
-use lucid_store::folder::Options;
+use lucid_store::files::folder::Options;
 use reqwest::Method;
 use serde_json::Value;
 

@@ -23,8 +23,8 @@ use lucid_data_chain::workers::{Anchoring, deliver, maintenance, scrub, start};
 use lucid_http::serve::Shutdown;
 use lucid_store::clock::Clock;
 use lucid_store::codec::Compression;
-use lucid_store::committer::Submission;
-use lucid_store::folder::Options;
+use lucid_store::files::folder::Options;
+use lucid_store::vault::committer::Submission;
 
 const SOON: Duration = Duration::from_millis(100);
 

@@ -7,7 +7,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
-use lucid_store::index::{Changes, Index};
+use lucid_store::contract::index::{Changes, Index};
 
 use super::{fault, key};
 

@@ -9,7 +9,7 @@ use lucid_core::record::Entry;
 use lucid_core::sign::{PublicKey, Signature};
 use lucid_core::transaction::{Transaction, id_digest};
 use lucid_store::StoreError;
-use lucid_store::chain::{Body, ChainStore};
+use lucid_store::contract::chain::{Body, ChainStore};
 
 /// A transaction, its way to the block's Merkle root, and who vouches for the block.
 #[derive(Debug, Clone, PartialEq, Eq)]

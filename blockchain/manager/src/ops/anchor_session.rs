@@ -11,7 +11,7 @@ use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{SESSION_ANCHOR, Transaction};
 use lucid_store::StoreError;
-use lucid_store::chain::ChainStore;
+use lucid_store::contract::chain::ChainStore;
 use lucid_store::vault::Vault;
 
 use super::get_transaction::{Found, Status, get_transaction};

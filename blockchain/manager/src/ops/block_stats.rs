@@ -2,7 +2,7 @@
 //! length of the chain costs nothing.
 
 use lucid_core::time::Timestamp;
-use lucid_store::chain::{ChainStore, StoredRecord};
+use lucid_store::contract::chain::{ChainStore, StoredRecord};
 use lucid_store::{Damage, StoreError};
 
 /// The numbers.
@@ -66,9 +66,7 @@ pub fn block_stats(chain: &dyn ChainStore) -> Result<Stats, StoreError> {
 }
 
 fn time_of(stored: &StoredRecord) -> Result<Timestamp, StoreError> {
-    stored
-        .record
-        .entry
-        .time()
-        .map_err(|fault| StoreError::Damaged(Damage::new(lucid_store::chain::FOLDER, 0, fault)))
+    stored.record.entry.time().map_err(|fault| {
+        StoreError::Damaged(Damage::new(lucid_store::files::chain::FOLDER, 0, fault))
+    })
 }

@@ -1,7 +1,7 @@
 //! What the chain is, in numbers: as many of them as can be read.
 
 use lucid_core::digest::BlockHash;
-use lucid_store::chain::{ChainStore, Tip};
+use lucid_store::contract::chain::{ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{Damage, StoreError};
 

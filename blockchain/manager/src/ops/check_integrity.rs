@@ -9,7 +9,7 @@ use std::ops::Range;
 use lucid_core::block::Candidate;
 use lucid_core::time::Timestamp;
 use lucid_core::validate::Mode;
-use lucid_store::chain::{ChainStore, Kept, StoredRecord};
+use lucid_store::contract::chain::{ChainStore, Kept, StoredRecord};
 use lucid_store::{Damage, StoreError};
 
 use super::validate_block::judge;

@@ -2,8 +2,8 @@
 
 use lucid_core::digest::BlockHash;
 use lucid_store::StoreError;
-use lucid_store::chain::ChainStore;
-pub use lucid_store::chain::{Kept, StoredRecord, Stretch};
+use lucid_store::contract::chain::ChainStore;
+pub use lucid_store::contract::chain::{Kept, StoredRecord, Stretch};
 
 /// Which block is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

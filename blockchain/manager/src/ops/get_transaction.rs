@@ -4,7 +4,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{Transaction, id_digest};
 use lucid_store::StoreError;
-use lucid_store::chain::{Body, ChainStore};
+use lucid_store::contract::chain::{Body, ChainStore};
 use lucid_store::vault::Vault;
 
 use crate::facts::{self, Stage};

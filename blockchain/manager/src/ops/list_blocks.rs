@@ -1,7 +1,7 @@
 //! A page of blocks, without their transactions.
 
 use lucid_store::StoreError;
-use lucid_store::chain::{ChainStore, StoredRecord, Stretch};
+use lucid_store::contract::chain::{ChainStore, StoredRecord, Stretch};
 
 /// Which blocks are wanted. Times never go back along a chain, so the order of heights is theirs too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

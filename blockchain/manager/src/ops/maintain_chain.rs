@@ -5,7 +5,7 @@
 //! what it touches. Which blocks those are is written down, so that a restart does not forget them.
 
 use lucid_core::time::Timestamp;
-use lucid_store::chain::{ChainStore, Pruning};
+use lucid_store::contract::chain::{ChainStore, Pruning};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 

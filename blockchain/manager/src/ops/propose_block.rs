@@ -2,7 +2,7 @@
 
 use lucid_core::sign::{PublicKey, SigningKey};
 use lucid_core::time::Timestamp;
-use lucid_store::chain::ChainStore;
+use lucid_store::contract::chain::ChainStore;
 use lucid_store::vault::Vault;
 use parking_lot::Mutex;
 

@@ -7,7 +7,7 @@ use lucid_core::record::{Entry, TransactionDigests};
 use lucid_core::transaction::id_digest;
 use lucid_core::tree::{NodeHash, Sha256Tree, inclusion_proof};
 use lucid_store::StoreError;
-use lucid_store::chain::ChainStore;
+use lucid_store::contract::chain::ChainStore;
 
 /// A transaction's place, and its ways up.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use lucid_api::v1::sync::RUN_BYTES_MAX;
 use lucid_core::record::Head;
 use lucid_store::StoreError;
-use lucid_store::chain::{Body, ChainStore, Stretch};
+use lucid_store::contract::chain::{Body, ChainStore, Stretch};
 
 /// Which half of the blocks is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use lucid_core::digest::BlockHash;
 use lucid_store::StoreError;
-use lucid_store::chain::ChainStore;
+use lucid_store::contract::chain::ChainStore;
 
 use crate::staging::Staging;
 

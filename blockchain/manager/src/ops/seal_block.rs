@@ -19,7 +19,7 @@ use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, SignatureState, Transaction};
 use lucid_core::validate::Mode;
-use lucid_store::chain::{Appended, ChainStore};
+use lucid_store::contract::chain::{Appended, ChainStore};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
 use parking_lot::Mutex;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use lucid_core::transaction::{IdDigest, Transaction};
-use lucid_store::chain::{ChainStore, Place};
+use lucid_store::contract::chain::{ChainStore, Place};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
 

@@ -10,7 +10,7 @@ use lucid_core::json::JsonFault;
 use lucid_core::sign::{Producers, PublicKey};
 use lucid_core::time::Timestamp;
 use lucid_core::validate::{Mode, Rule, Verdict};
-use lucid_store::chain::{Appended, ChainStore, Tip};
+use lucid_store::contract::chain::{Appended, ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;

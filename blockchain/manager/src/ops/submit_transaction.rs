@@ -13,8 +13,8 @@ use lucid_core::digest::{BlockHash, TransactionHash};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{AdmissionFault, Admitted, IdDigest, Transaction, complete};
 use lucid_core::words::many_do;
-use lucid_store::chain::ChainStore;
-use lucid_store::index::Look;
+use lucid_store::contract::chain::ChainStore;
+use lucid_store::contract::index::Look;
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 

@@ -18,7 +18,7 @@ use lucid_core::block::Parent;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Mode, Rule, Verdict, Weighed, judge};
-use lucid_store::chain::{ChainStore, Tip};
+use lucid_store::contract::chain::{ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 

@@ -18,7 +18,7 @@ use lucid_core::json::JsonFault;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Mode, ValidBlock, Weighed, judge};
-use lucid_store::chain::{Appended, ChainStore, Tip};
+use lucid_store::contract::chain::{Appended, ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
 

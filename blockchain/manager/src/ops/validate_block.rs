@@ -11,7 +11,7 @@ use lucid_core::sign::Producers;
 use lucid_core::time::{TimeFault, Timestamp};
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Mode, Verdict, validate};
-use lucid_store::chain::ChainStore;
+use lucid_store::contract::chain::ChainStore;
 use lucid_store::{Damage, StoreError};
 
 use crate::given::Pins;
@@ -97,7 +97,7 @@ pub(crate) fn parent_at(chain: &dyn ChainStore, height: u64) -> Result<Option<Pa
     let Some(stored) = chain.record(height)? else { return Ok(None) };
     let entry = stored.record.entry;
     let time = entry.time().map_err(|fault: TimeFault| {
-        StoreError::Damaged(Damage::new(lucid_store::chain::FOLDER, 0, fault))
+        StoreError::Damaged(Damage::new(lucid_store::files::chain::FOLDER, 0, fault))
     })?;
     Ok(Some(Parent { index: entry.index, hash: entry.hash, time }))
 }

@@ -23,8 +23,8 @@ use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
 use lucid_core::words::many_do;
 use lucid_store::StoreError;
-use lucid_store::chain::scan::{Raw, Scan, Unsound};
-use lucid_store::chain::{Body, ChainStore, Place, StoredRecord, Stretch, Tip};
+use lucid_store::contract::chain::{Body, ChainStore, Place, StoredRecord, Stretch, Tip};
+use lucid_store::files::chain::scan::{Raw, Scan, Unsound};
 
 use super::validate_block::parent_at;
 use super::validate_texts::{Asked, ChainReport};

@@ -17,7 +17,7 @@ use lucid_core::transaction::IdDigest;
 use lucid_core::tree::{Frontier, Sha256Tree};
 use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
 use lucid_core::words::many_do;
-use lucid_store::chain::Tip;
+use lucid_store::contract::chain::Tip;
 
 use crate::given::{Batch, Given, Pins, Refused, Why};
 use crate::in_order::{cores, in_order};

@@ -13,7 +13,7 @@ use lucid_core::sign::PublicKey;
 use lucid_http::budget::Counted;
 use lucid_http::extract::JsonOrNone;
 use lucid_http::reply::{Refusal, Reply};
-use lucid_store::chain::Kept;
+use lucid_store::contract::chain::Kept;
 
 use crate::app::App;
 use crate::ops::propose_block::propose_block as propose;

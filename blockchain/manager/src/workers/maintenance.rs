@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lucid_store::chain::ChainStore;
+use lucid_store::contract::chain::ChainStore;
 
 use crate::app::App;
 use crate::maintenance::Report;

@@ -28,7 +28,7 @@ fn post(path: &str, body: impl Into<Vec<u8>>) -> Request {
 
 impl Strained {
     fn start(path: &std::path::Path) -> Self {
-        lucid_store::descriptors::raise_limit();
+        lucid_store::files::descriptors::raise_limit();
         let mut command = Command::new(env!("CARGO_BIN_EXE_lucid-block-manager"));
         command
             .env_clear()

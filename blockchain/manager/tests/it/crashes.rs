@@ -12,12 +12,12 @@ use lucid_block_manager::state::{Kind, OpenError, Opened, Parts, over};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, id_digest};
-use lucid_store::chain::Stretch;
+use lucid_store::contract::chain::Stretch;
 use lucid_store::crypt::Sealer;
-use lucid_store::disk::Disk as _;
-use lucid_store::disk::faulty::{Call, FaultyDisk};
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
+use lucid_store::files::disk::Disk as _;
+use lucid_store::files::disk::faulty::{Call, FaultyDisk};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::index::MemoryIndex;
 
 fn now() -> Timestamp {
     Timestamp::from_micros(1_800_000_000_000_000)

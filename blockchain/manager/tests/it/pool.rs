@@ -13,9 +13,9 @@ use lucid_http::porch::Porch;
 use lucid_http::serve::{Listening, Shutdown};
 use lucid_store::clock::Clock;
 use lucid_store::crypt::Sealer;
-use lucid_store::disk::faulty::{Call, FaultyDisk};
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
+use lucid_store::files::disk::faulty::{Call, FaultyDisk};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::index::MemoryIndex;
 use rustix::io::Errno;
 use serde_json::{Value, json};
 

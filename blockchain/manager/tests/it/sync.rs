@@ -20,8 +20,8 @@ use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_store::StoreError;
 use lucid_store::crypt::Sealer;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::index::MemoryIndex;
 
 fn now() -> Timestamp {
     Timestamp::parse("2026-01-27T10:00:00Z").unwrap()

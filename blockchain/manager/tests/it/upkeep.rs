@@ -16,8 +16,8 @@ use lucid_core::block_merkle::{log_leaf, transaction_hash, verify_path};
 use lucid_core::record::Entry;
 use lucid_core::time::Timestamp;
 use lucid_core::tree::{Sha256Tree, verify_inclusion};
-use lucid_store::chain::Body;
-use lucid_store::chain::scan::Scan;
+use lucid_store::contract::chain::Body;
+use lucid_store::files::chain::scan::Scan;
 use serde_json::{Value, json};
 
 use crate::service::{Server, anchor};

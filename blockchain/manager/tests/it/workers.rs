@@ -15,10 +15,10 @@ use lucid_core::sign::SigningKey;
 use lucid_http::serve::Shutdown;
 use lucid_store::StoreError;
 use lucid_store::clock::Clock;
+use lucid_store::contract::index::{Change, Index, Row};
 use lucid_store::crypt::Sealer;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Change, Index, Row};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::index::MemoryIndex;
 
 /// What is to go wrong.
 #[derive(Default)]

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use lucid_core::digest::ChunkId;
-use lucid_store::audit::{Audit, audit};
 use lucid_store::codec::{Compression, Packer};
-use lucid_store::committer::{Committed, Limits, Submission};
+use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::crypt::Sealer;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::disk::{Disk, read_all};
-use lucid_store::folder::{DataFolder, Options};
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Changes, Index, Project};
+use lucid_store::files::audit::{Audit, audit};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::disk::{Disk, read_all};
+use lucid_store::files::folder::{DataFolder, Options};
+use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::committer::{Committed, Limits, Submission};
 use lucid_store::vault::{Drawers, Vault};
 use lucid_store::{CommitError, StoreError};
 
@@ -49,7 +49,7 @@ impl Store {
         let mut labels = BTreeMap::new();
         for place in ["", "keys"] {
             for name in folder.disk.list(place).unwrap() {
-                let path = lucid_store::disk::join(place, &name);
+                let path = lucid_store::files::disk::join(place, &name);
                 if !name.ends_with('/') {
                     let bytes = read_all(folder.disk.as_ref(), &path).unwrap().unwrap();
                     labels.insert(path, bytes);
@@ -233,7 +233,7 @@ pub fn files(disk: &SimulatedDisk) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for folder in ["", "keys", "log", "chunks"] {
         for name in disk.list(folder).unwrap() {
-            let path = lucid_store::disk::join(folder, &name);
+            let path = lucid_store::files::disk::join(folder, &name);
             if !name.ends_with('/') {
                 files.insert(path.clone(), read_all(disk, &path).unwrap().unwrap());
             }

@@ -4,22 +4,24 @@
 use std::sync::Arc;
 
 use lucid_store::StoreError;
-use lucid_store::audit::audit;
 use lucid_store::codec::{Compression, Packer};
-use lucid_store::collect::Names;
-use lucid_store::committer::{Limits, Submission};
-use lucid_store::disk::Disk;
-use lucid_store::disk::faulty::FaultyDisk;
-use lucid_store::disk::simulated::SimulatedDisk;
+use lucid_store::files::audit::audit;
+use lucid_store::files::disk::Disk;
+use lucid_store::files::disk::faulty::FaultyDisk;
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::log::{self, Commit, HeadersDigest};
+use lucid_store::files::rewrite::RewrittenHeader;
+use lucid_store::files::segment::{
+    self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN, placement_of,
+};
 use lucid_store::frame::{
     HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, Scanner, Sealed, Step, read_payload,
 };
-use lucid_store::index::Placement;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::log::{self, Commit, HeadersDigest};
-use lucid_store::rewrite::RewrittenHeader;
-use lucid_store::segment::{self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN, placement_of};
+use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
+use lucid_store::vault::chunk_rows::Placement;
+use lucid_store::vault::collect::Names;
+use lucid_store::vault::committer::{Limits, Submission};
 
 use crate::bench::{Entry, SMALL, Store, chunk, fact, facts_of, files, id_of, reads};
 
@@ -310,7 +312,7 @@ impl Old {
     }
 }
 
-fn disk_file(disk: &SimulatedDisk, number: u32) -> Arc<dyn lucid_store::disk::DiskFile> {
+fn disk_file(disk: &SimulatedDisk, number: u32) -> Arc<dyn lucid_store::files::disk::DiskFile> {
     disk.open(&segment::path(number)).unwrap().unwrap()
 }
 
@@ -451,7 +453,8 @@ fn a_payload_that_ends_as_a_footer_does_not_seal_the_open_segment() {
     let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
     let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
     Entry::new(1, 1, vec![chunk(1, 50)]).commit(&vault).unwrap();
-    let open_at = lucid_store::index::watermark(index.as_ref()).unwrap().segment_offset;
+    let open_at =
+        lucid_store::files::segment_rows::watermark(index.as_ref()).unwrap().segment_offset;
     let made = long_footer(&[entry(9)], open_at + HEADER_BYTES as u64 + 40, 99);
     let bytes = [chunk(2, 40), made].concat();
     let how = Compression::None;

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_store::StoreError;
-use lucid_store::audit::audit;
 use lucid_store::codec::Packer;
-use lucid_store::committer::{Limits, Submission};
-use lucid_store::condense::Condensed;
-use lucid_store::disk::Disk;
-use lucid_store::disk::simulated::{SimulatedDisk, SyncPoint};
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::scrub::Cursor;
+use lucid_store::files::audit::audit;
+use lucid_store::files::disk::Disk;
+use lucid_store::files::disk::simulated::{SimulatedDisk, SyncPoint};
+use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
+use lucid_store::vault::committer::{Limits, Submission};
+use lucid_store::vault::condense::Condensed;
+use lucid_store::vault::scrub::Cursor;
 
 use crate::bench::{Entry, SMALL, Store, chunk, facts_of, files, index_of, reads};
 
@@ -226,15 +226,15 @@ fn a_foreign_log_file_and_the_number_it_took_stop_nothing_that_reads_the_log() {
     let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
     fill(&vault, 0, 20);
     drop(vault);
-    let newest = lucid_store::log::numbers(&disk).unwrap().into_iter().max().unwrap();
+    let newest = lucid_store::files::log::numbers(&disk).unwrap().into_iter().max().unwrap();
     // Between the newest one and it, a number was never used.
-    let foreign = lucid_store::log::path(newest + 2);
+    let foreign = lucid_store::files::log::path(newest + 2);
     let bytes = &files(&theirs)["log/00000001.log"];
     disk.create(&foreign).unwrap().append(&[bytes]).unwrap();
     let index = Arc::new(MemoryIndex::new());
     let vault = store.open(&disk, &index).unwrap();
     fill(&vault, 100, 20);
-    let numbers = lucid_store::log::numbers(&disk).unwrap();
+    let numbers = lucid_store::files::log::numbers(&disk).unwrap();
     assert!(!numbers.contains(&(newest + 1)) && numbers.contains(&(newest + 3)), "{numbers:?}");
     let look = |named: &[String]| {
         let mut seen = 0;
@@ -255,7 +255,7 @@ fn a_foreign_log_file_and_the_number_it_took_stop_nothing_that_reads_the_log() {
     look(&[]);
     assert!(condense(&vault).facts_removed > 20);
     // One that was there once is still missed.
-    disk.unlink(&lucid_store::log::path(2)).unwrap();
-    assert_eq!(scrubbed(&vault), [lucid_store::log::path(2)]);
+    disk.unlink(&lucid_store::files::log::path(2)).unwrap();
+    assert_eq!(scrubbed(&vault), [lucid_store::files::log::path(2)]);
     assert!(vault.facts(&mut |_| Ok(()), &mut |_, _| true).is_err());
 }

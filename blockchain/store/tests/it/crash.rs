@@ -10,14 +10,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_store::CommitError;
-use lucid_store::audit::audit;
-use lucid_store::disk::Disk;
-use lucid_store::disk::faulty::{Call, FaultyDisk};
-use lucid_store::disk::simulated::{SimulatedDisk, SyncPoint};
-use lucid_store::disk::view::{Settled, View};
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Watermark, watermark};
-use lucid_store::vault::{Vault, read_mark};
+use lucid_store::files::audit::audit;
+use lucid_store::files::disk::Disk;
+use lucid_store::files::disk::faulty::{Call, FaultyDisk};
+use lucid_store::files::disk::simulated::{SimulatedDisk, SyncPoint};
+use lucid_store::files::disk::view::{Settled, View};
+use lucid_store::files::segment_rows::watermark;
+use lucid_store::files::watermark::Watermark;
+use lucid_store::files::watermark::read_mark;
+use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::Vault;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 

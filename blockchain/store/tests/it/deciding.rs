@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use lucid_store::committer::{Committed, Submission};
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Changes, Index, Project};
+use lucid_store::contract::index::{Changes, Index, Project};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::committer::{Committed, Submission};
 use lucid_store::vault::{Drawers, Vault};
 use lucid_store::{CommitError, StoreError};
 

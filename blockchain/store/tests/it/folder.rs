@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lucid_store::StoreError;
-use lucid_store::audit::audit;
 use lucid_store::codec::Packer;
-use lucid_store::disk::Disk;
-use lucid_store::folder::keys::{Keys, Passphrase};
-use lucid_store::folder::{DataFolder, Options, ToRead, clock_fault};
-use lucid_store::index::embedded::EmbeddedIndex;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::temporary::Room;
-use lucid_store::scrub::Cursor;
+use lucid_store::files::audit::audit;
+use lucid_store::files::disk::Disk;
+use lucid_store::files::folder::keys::{Keys, Passphrase};
+use lucid_store::files::folder::{DataFolder, Options, ToRead, clock_fault};
+use lucid_store::files::index::EmbeddedIndex;
+use lucid_store::files::index::temporary::Room;
+use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::scrub::Cursor;
 use lucid_store::vault::{Drawers, Vault};
 use zeroize::Zeroizing;
 
@@ -52,7 +52,7 @@ fn vault_of(folder: &DataFolder, accept_loss: bool) -> Result<Vault, StoreError>
         index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
         project: Arc::new(crate::bench::Rows),
         accept_loss,
-        limits: lucid_store::committer::Limits::default(),
+        limits: lucid_store::vault::committer::Limits::default(),
     })
 }
 
@@ -375,7 +375,7 @@ fn an_index_that_was_deleted_comes_back_as_it_was() {
             index: memory.clone(),
             project: Arc::new(crate::bench::Rows),
             accept_loss: false,
-            limits: lucid_store::committer::Limits::default(),
+            limits: lucid_store::vault::committer::Limits::default(),
         })
         .unwrap(),
     );
@@ -442,7 +442,7 @@ fn an_index_of_another_log_is_left_aside_where_it_cannot_be_rebuilt() {
                 index,
                 project: Arc::new(crate::bench::Rows),
                 accept_loss: false,
-                limits: lucid_store::committer::Limits::default(),
+                limits: lucid_store::vault::committer::Limits::default(),
             })
         };
         let vault = folder.join(join, |error: &StoreError| Some(error)).unwrap();

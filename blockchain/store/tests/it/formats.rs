@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use lucid_core::digest::{ChunkId, ChunkName};
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::crypt::{ChunkKey, Keyring, Owner, Sealer};
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::disk::{Disk, read_all};
-use lucid_store::folder::parse_label;
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::disk::{Disk, read_all};
+use lucid_store::files::folder::parse_label;
+use lucid_store::files::log::{COMMIT_RECORD_BYTES, Commit, FILE_MAX, FileHeader, Summary};
+use lucid_store::files::rewrite::RewrittenHeader;
+use lucid_store::files::segment::{Footer, FooterEntry, TRAILER_BYTES, read_trailer};
+use lucid_store::files::watermark::Watermark;
+use lucid_store::files::watermark::read_mark;
 use lucid_store::frame::{
     CipherId, CodecId, HEADER_BYTES, Header, Kind, NUMBER_MAX, Scanner, Sealed,
 };
-use lucid_store::index::{Placement, Watermark};
-use lucid_store::log::{COMMIT_RECORD_BYTES, Commit, FILE_MAX, FileHeader, Summary};
-use lucid_store::rewrite::RewrittenHeader;
-use lucid_store::segment::{Footer, FooterEntry, TRAILER_BYTES, read_trailer};
-use lucid_store::vault::read_mark;
+use lucid_store::vault::chunk_rows::Placement;
 use proptest::prelude::*;
 use ring::aead;
 use zeroize::Zeroizing;

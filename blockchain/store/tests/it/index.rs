@@ -6,9 +6,13 @@ use std::path::Path;
 use lucid_core::digest::ChunkName;
 use lucid_core::time::Timestamp;
 use lucid_store::clock::Clock;
-use lucid_store::index::embedded::EmbeddedIndex;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{self, Change, Changes, Index, Placement, Row, Watermark};
+use lucid_store::contract::index::{Change, Changes, Index, Row};
+use lucid_store::files::index::EmbeddedIndex;
+use lucid_store::files::segment_rows;
+use lucid_store::files::watermark::Watermark;
+use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::chunk_rows;
+use lucid_store::vault::chunk_rows::Placement;
 use proptest::prelude::*;
 
 /// Runs a promise on a fresh index of each kind.
@@ -105,30 +109,30 @@ fn a_fresh_copy_ends_a_quarantine_and_an_old_quarantine_spares_it() {
             make(&mut changes);
             changes.write().unwrap();
         };
-        change(&|changes| index::place(changes, &name, &place(100)));
-        assert_eq!(index::placement(index, &name).unwrap(), Some(place(100)));
-        change(&|changes| index::quarantine(changes, &name, 1, 100).unwrap());
-        assert!(index::is_quarantined(index, &name).unwrap());
-        change(&|changes| index::place(changes, &name, &place(900)));
-        assert!(!index::is_quarantined(index, &name).unwrap());
-        change(&|changes| index::quarantine(changes, &name, 1, 100).unwrap());
-        assert!(!index::is_quarantined(index, &name).unwrap());
-        assert_eq!(index::placement(index, &name).unwrap(), Some(place(900)));
+        change(&|changes| chunk_rows::place(changes, &name, &place(100)));
+        assert_eq!(chunk_rows::placement(index, &name).unwrap(), Some(place(100)));
+        change(&|changes| chunk_rows::quarantine(changes, &name, 1, 100).unwrap());
+        assert!(chunk_rows::is_quarantined(index, &name).unwrap());
+        change(&|changes| chunk_rows::place(changes, &name, &place(900)));
+        assert!(!chunk_rows::is_quarantined(index, &name).unwrap());
+        change(&|changes| chunk_rows::quarantine(changes, &name, 1, 100).unwrap());
+        assert!(!chunk_rows::is_quarantined(index, &name).unwrap());
+        assert_eq!(chunk_rows::placement(index, &name).unwrap(), Some(place(900)));
     });
 }
 
 #[test]
 fn the_watermark_starts_before_everything() {
     on_each(|index| {
-        assert_eq!(index::watermark(index).unwrap(), Watermark::START);
+        assert_eq!(segment_rows::watermark(index).unwrap(), Watermark::START);
         let mark = Watermark { log: 2, offset: 9, commit: 4, ..Watermark::START };
         let mut changes = Changes::new(index);
-        index::set_watermark(&mut changes, &mark);
+        segment_rows::set_watermark(&mut changes, &mark);
         changes.write().unwrap();
-        assert_eq!(index::watermark(index).unwrap(), mark);
+        assert_eq!(segment_rows::watermark(index).unwrap(), mark);
         // A row that is no watermark is a broken index, not an empty one.
         index.write(vec![put(&[3], b"short")]).unwrap();
-        assert!(index::watermark(index).is_err());
+        assert!(segment_rows::watermark(index).is_err());
     });
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lucid_store::StoreError;
-use lucid_store::committer::{Limits, Submission};
-use lucid_store::disk::Disk as _;
-use lucid_store::disk::faulty::{Call, FaultyDisk};
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Change, Index, Row, placement};
-use lucid_store::segment::{self, REWRITTEN};
+use lucid_store::contract::index::{Change, Index, Row};
+use lucid_store::files::disk::Disk as _;
+use lucid_store::files::disk::faulty::{Call, FaultyDisk};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::segment::{self, REWRITTEN};
+use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::chunk_rows::placement;
+use lucid_store::vault::committer::{Limits, Submission};
 use rustix::io::Errno;
 
 use crate::bench::{Entry, SMALL, Store, facts_of, files, id_of, index_of, reads, without};

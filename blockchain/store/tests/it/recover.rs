@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lucid_store::CommitError;
-use lucid_store::audit::audit;
-use lucid_store::collect::Names;
-use lucid_store::disk::Disk;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
+use lucid_store::files::audit::audit;
+use lucid_store::files::disk::Disk;
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
+use lucid_store::vault::collect::Names;
 
 use crate::bench::{Entry, Store, chunk, facts_of, files, id_of, reads, without};
 
@@ -158,7 +158,7 @@ fn a_footer_that_does_not_fit_costs_no_commit() {
 /// What a commit of this entry writes, without the footer that may follow.
 fn committed_bytes(store: &Store, disk: &SimulatedDisk, entry: &Entry) -> u64 {
     let disk = disk.after_kill(disk.calls());
-    let wide = lucid_store::committer::Limits::default();
+    let wide = lucid_store::vault::committer::Limits::default();
     let size = |disk: &SimulatedDisk| -> u64 { files(disk).values().map(|f| f.len() as u64).sum() };
     let index = Arc::new(MemoryIndex::new());
     let vault = store.open_with(&disk, index, wide, false).unwrap();

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 use lucid_store::StoreError;
-use lucid_store::audit::audit;
-use lucid_store::collect::{Collected, Names};
-use lucid_store::disk::Disk;
-use lucid_store::disk::faulty::{Call, FaultyDisk};
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Change, Index, Placement, Row, is_quarantined, placement};
-use lucid_store::scrub::Cursor;
-use lucid_store::segment::{self, REWRITTEN};
+use lucid_store::contract::index::{Change, Index, Row};
+use lucid_store::files::audit::audit;
+use lucid_store::files::disk::Disk;
+use lucid_store::files::disk::faulty::{Call, FaultyDisk};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::segment::{self, REWRITTEN};
+use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
+use lucid_store::vault::chunk_rows::{Placement, is_quarantined, placement};
+use lucid_store::vault::collect::{Collected, Names};
+use lucid_store::vault::scrub::Cursor;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 

@@ -5,12 +5,12 @@ use std::sync::{Arc, mpsc};
 
 use lucid_core::digest::ChunkName;
 use lucid_store::codec::{Compression, Packer};
-use lucid_store::collect::Names;
-use lucid_store::committer::Submission;
+use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::crypt::Sealer;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Changes, Index, Project};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::collect::Names;
+use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Drawers, Known, Vault};
 use lucid_store::{CommitError, StoreError, threads};
 

@@ -15,7 +15,7 @@ use lucid_block_manager::state::Opened;
 use lucid_core::block::Candidate;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};
-use lucid_store::chain::{Kept, Stretch};
+use lucid_store::contract::chain::{Kept, Stretch};
 use serde::Serialize;
 
 use super::lines::LINE_BYTES_MAX;

@@ -14,7 +14,7 @@ use lucid_block_manager::ops::validate_texts::{Asked, ChainReport, validate_text
 use lucid_block_manager::reply;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
-use lucid_store::chain::scan::Scan;
+use lucid_store::files::chain::scan::Scan;
 
 use super::lines::{Lines, sentence};
 use super::{Where, existing, scratch};

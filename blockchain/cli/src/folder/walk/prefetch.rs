@@ -12,7 +12,7 @@ use std::{
     vec,
 };
 
-use lucid_store::descriptors::{self, Keeper};
+use lucid_store::files::descriptors::{self, Keeper};
 use parking_lot::{Condvar, Mutex};
 
 use super::{

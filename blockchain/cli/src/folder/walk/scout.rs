@@ -18,7 +18,7 @@ use std::{
 };
 
 use lucid_core::limits::PATH_BYTES_MAX;
-use lucid_store::folder::{STORE_TITLE, begins_label, labels};
+use lucid_store::files::folder::{STORE_TITLE, begins_label, labels};
 use rustix::{
     fs::{FileType, OFlags, RawDir},
     io::Errno,

@@ -21,7 +21,7 @@ use lucid_data_chain::ops::recognise_chain::{accept_other_chain, known_chain};
 use lucid_data_chain::ops::weigh_facts::matters;
 use lucid_data_chain::row::{SessionName, own_chain};
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
+use lucid_store::vault::committer::Submission;
 use parking_lot::Mutex;
 
 use super::store::{NOW, Store};
@@ -246,7 +246,7 @@ fn a_damaged_block_keeps_back_no_anchor_but_its_own() {
 
 #[test]
 fn a_session_whose_row_is_another_ones_is_not_taken_for_it() {
-    use lucid_store::index::{Changes, Index as _};
+    use lucid_store::contract::index::{Changes, Index as _};
     let store = Store::new();
     sealed(&store, "a");
     sealed(&store, "b");

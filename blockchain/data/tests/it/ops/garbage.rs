@@ -22,9 +22,9 @@ use lucid_data_chain::ops::verify_session::verify_session;
 use lucid_data_chain::ops::{Clash, OpError};
 use lucid_data_chain::row::SessionName;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
-use lucid_store::disk::Disk as _;
-use lucid_store::index::{Change, Index as _};
+use lucid_store::contract::index::{Change, Index as _};
+use lucid_store::files::disk::Disk as _;
+use lucid_store::vault::committer::Submission;
 
 use super::chain::{Chain, deliver};
 use super::store::{KEEPING, NOW, Store, new_session};

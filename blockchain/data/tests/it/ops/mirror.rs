@@ -19,8 +19,8 @@ use lucid_data_chain::ops::read_session::{SessionSource as _, StoredSession};
 use lucid_data_chain::ops::verify_session::verify_session;
 use lucid_data_chain::row::SessionRow;
 use lucid_store::codec::Packer;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::Changes;
+use lucid_store::contract::index::Changes;
+use lucid_store::files::disk::simulated::SimulatedDisk;
 
 use super::chain::Chain;
 use super::store::{KEEPING, NOW, Store, new_session};

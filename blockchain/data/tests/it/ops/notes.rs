@@ -11,8 +11,8 @@ use lucid_data_chain::ops::verify_chunk::verifications;
 use lucid_data_chain::ops::weigh_facts::matters;
 use lucid_data_chain::row::{Notes, TreeRow};
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
-use lucid_store::index::Changes;
+use lucid_store::contract::index::Changes;
+use lucid_store::vault::committer::Submission;
 
 use super::store::{KEEPING, NOW, Store};
 

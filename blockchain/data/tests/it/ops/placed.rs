@@ -8,8 +8,8 @@ use lucid_data_chain::ops::put_chunk::{Bounds, PutChunk, Taken, put_chunk};
 use lucid_data_chain::row::{Alias, PlacedRow, SessionName};
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
-use lucid_store::index::{Changes, Index as _};
+use lucid_store::contract::index::{Changes, Index as _};
+use lucid_store::vault::committer::Submission;
 
 use super::store::{KEEPING, NOW, Store};
 use crate::sample::noise;

@@ -25,9 +25,9 @@ use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::row::{self, SessionName};
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Change, Index, Row};
+use lucid_store::contract::index::{Change, Index, Row};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::index::MemoryIndex;
 use parking_lot::Mutex;
 
 use super::store::{KEEPING, NOW, Store, new_session};

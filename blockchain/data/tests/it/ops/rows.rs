@@ -11,11 +11,13 @@ use lucid_data_chain::ops::create_session::{NewSession, create_session};
 use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::row::{self, SessionName};
 use lucid_store::StoreError;
-use lucid_store::committer::Limits;
+use lucid_store::contract::index::{Changes, Index as _};
 use lucid_store::crypt::{Keyring, Sealer, Secret};
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::memory::MemoryIndex;
-use lucid_store::index::{Changes, Index as _, Watermark, set_watermark};
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::segment_rows::set_watermark;
+use lucid_store::files::watermark::Watermark;
+use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::committer::Limits;
 use lucid_store::vault::{Drawers, Vault};
 
 use super::store::{KEEPING, NOW, new_session};

@@ -10,7 +10,7 @@ use lucid_data_chain::ops::scrub_store::{
     begin_round, note_scrub, scrub_state, scrub_stretch, standings,
 };
 use lucid_data_chain::ops::verify_session::verify_session;
-use lucid_store::scrub::Standing;
+use lucid_store::vault::scrub::Standing;
 
 use super::store::{NOW, Store};
 use crate::sample::{id, noise};

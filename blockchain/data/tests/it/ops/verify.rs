@@ -16,10 +16,10 @@ use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session};
 use lucid_data_chain::row::SessionName;
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;
-use lucid_store::committer::Submission;
-use lucid_store::disk::faulty::FaultyDisk;
-use lucid_store::disk::simulated::SimulatedDisk;
-use lucid_store::index::{Changes, Index as _};
+use lucid_store::contract::index::{Changes, Index as _};
+use lucid_store::files::disk::faulty::FaultyDisk;
+use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::vault::committer::Submission;
 use rustix::io::Errno;
 
 use super::store::{NOW, Store};

@@ -6,7 +6,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::record::{Entry, Head};
 use lucid_core::time::Timestamp;
 use lucid_store::StoreError;
-use lucid_store::chain::{ChainStore, Tip};
+use lucid_store::contract::chain::{ChainStore, Tip};
 
 use super::{Following, SyncError};
 use crate::facts::{self, FORKS_MAX, Fact, Fork, forks};

@@ -13,7 +13,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::sign::Producers;
 use lucid_core::time::Timestamp;
 use lucid_core::validate::{Context, Mode, validate};
-use lucid_store::chain::Tip;
+use lucid_store::contract::chain::Tip;
 
 use super::fetch::Fetched;
 use super::{FINAL_AFTER_SECONDS, FINAL_DEPTH, SyncError};

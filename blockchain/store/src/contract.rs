@@ -1,0 +1,4 @@
+//! What the store rests on: one trait for each promise, its errors, and a suite that every back-end passes.
+
+pub mod chain;
+pub mod index;

@@ -1,0 +1,250 @@
+//! Derived rows: where a chunk is, and whatever the owner of the store projects from its facts.
+//!
+//! Nothing lives here alone. Every row follows from the log and the segments, the whole index can be
+//! deleted and rebuilt, and the [`Watermark`] row says up to which commit the rows are complete; it is
+//! written in one atomic batch with the rows it vouches for. So an index that is older than its log is
+//! merely behind, and absence is only said when the index is complete.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+
+use crate::StoreError;
+
+/// A key with its value, or with `None` where it is to be removed.
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// A key with its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// An ordered map of bytes.
+pub trait Index: Send + Sync {
+    /// The value of a key, if it has one.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Up to `limit` rows with `from <= key < to`, in the order of keys, or backwards.
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        backwards: bool,
+    ) -> Result<Vec<Row>, StoreError>;
+
+    /// Makes all changes or none. They need not be durable on return: the log is.
+    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// Makes everything written so far durable, so that a later start has less to catch up.
+    fn flush(&self) -> Result<(), StoreError>;
+
+    /// Has the next start build it anew: something in it was found to be wrong. Durable on return.
+    fn distrust(&self) -> Result<(), StoreError>;
+}
+
+/// Rows as somebody saw them, absent ones included: what a submission rests on.
+pub type Seen = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// An index as one op sees it: it remembers every row that is asked for by its key, and answers the same
+/// when it is asked again. Ranges are read as they are: whoever rests on one asks for a row that changes
+/// with it, and before it reads the range.
+pub struct Look<'a> {
+    index: &'a dyn Index,
+    seen: Mutex<Seen>,
+}
+
+impl<'a> Look<'a> {
+    /// Nothing is seen yet.
+    pub fn new(index: &'a dyn Index) -> Self {
+        Self { index, seen: Mutex::default() }
+    }
+
+    /// All that was seen.
+    pub fn seen(self) -> Seen {
+        self.seen.into_inner()
+    }
+}
+
+impl Index for Look<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(known) = self.seen.lock().get(key) {
+            return Ok(known.clone());
+        }
+        let value = self.index.get(key)?;
+        Ok(self.seen.lock().entry(key.to_vec()).or_insert(value).clone())
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        backwards: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.index.scan(from, to, limit, backwards)
+    }
+
+    fn write(&self, _changes: Vec<Change>) -> Result<(), StoreError> {
+        Err(StoreError::Index("whoever only looks writes nothing".into()))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        Err(StoreError::Index("whoever only looks flushes nothing".into()))
+    }
+
+    fn distrust(&self) -> Result<(), StoreError> {
+        self.index.distrust()
+    }
+}
+
+/// Changes on their way into an index, which read their own writes.
+pub struct Changes<'a> {
+    index: &'a dyn Index,
+    pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// What was pending before each change since [`Changes::begin`], so that it can be taken back.
+    before: Option<Vec<(Vec<u8>, Pending)>>,
+}
+
+/// A change on its way, if there is one.
+type Pending = Option<Option<Vec<u8>>>;
+
+impl<'a> Changes<'a> {
+    /// No changes yet.
+    pub fn new(index: &'a dyn Index) -> Self {
+        Self { index, pending: BTreeMap::new(), before: None }
+    }
+
+    /// What is changed from here on can be taken back, until it is kept.
+    pub fn begin(&mut self) {
+        self.before = Some(Vec::new());
+    }
+
+    /// Keeps what was changed since [`Changes::begin`].
+    pub fn keep(&mut self) {
+        self.before = None;
+    }
+
+    /// Takes back what was changed since [`Changes::begin`].
+    pub fn take_back(&mut self) {
+        for (key, before) in self.before.take().into_iter().flatten().rev() {
+            match before {
+                Some(change) => self.pending.insert(key, change),
+                None => self.pending.remove(&key),
+            };
+        }
+    }
+
+    /// Those of the rows that are not as they were seen any more.
+    pub fn changed(&self, seen: &Seen) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut changed = Vec::new();
+        for (key, value) in seen {
+            if self.get(key)? != *value {
+                changed.push(key.clone());
+            }
+        }
+        Ok(changed)
+    }
+
+    fn set(&mut self, key: Vec<u8>, change: Option<Vec<u8>>) {
+        match &mut self.before {
+            None => drop(self.pending.insert(key, change)),
+            Some(before) => {
+                let was = self.pending.insert(key.clone(), change);
+                before.push((key, was));
+            }
+        }
+    }
+
+    /// The value of a key as it will be.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.pending.get(key) {
+            Some(change) => Ok(change.clone()),
+            None => self.index.get(key),
+        }
+    }
+
+    /// Sets a value.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.set(key, Some(value));
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, key: Vec<u8>) {
+        self.set(key, None);
+    }
+
+    /// How many keys change.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Hands the changes to the index.
+    pub fn write(self) -> Result<(), StoreError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.index.write(self.pending.into_iter().collect())
+    }
+}
+
+/// What the owner of a store makes of its facts. Called in the order of the log, by the committer and
+/// by recovery alike, so both build the same rows.
+pub trait Project: Send + Sync {
+    /// Turns one fact into rows. A fact it does not understand is damage of the owner's making and is
+    /// reported, never a reason to stop.
+    fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::index::MemoryIndex;
+
+    #[test]
+    fn changes_are_taken_back_to_where_they_were_begun() {
+        let index = MemoryIndex::new();
+        let key = |byte: u8| vec![0x40, byte];
+        index.write(vec![(key(1), Some(vec![1])), (key(2), Some(vec![2]))]).unwrap();
+        let mut changes = Changes::new(&index);
+        changes.put(key(1), vec![10]);
+        changes.begin();
+        changes.put(key(1), vec![11]);
+        changes.put(key(1), vec![12]);
+        changes.remove(key(2));
+        changes.put(key(3), vec![3]);
+        changes.take_back();
+        let rows = [1, 2, 3].map(|byte| changes.get(&key(byte)).unwrap());
+        assert_eq!(rows, [Some(vec![10]), Some(vec![2]), None]);
+        // What came before the beginning stays changed, and what comes after it is kept.
+        changes.begin();
+        changes.remove(key(1));
+        changes.begin();
+        changes.take_back();
+        changes.write().unwrap();
+        let left = [1, 2].map(|byte| index.get(&key(byte)).unwrap());
+        assert_eq!(left, [None, Some(vec![2])]);
+    }
+
+    #[test]
+    fn a_look_sees_a_row_once_and_absence_too() {
+        let index = MemoryIndex::new();
+        let (there, absent) = (vec![0x40, 1], vec![0x40, 2]);
+        index.write(vec![(there.clone(), Some(vec![1]))]).unwrap();
+        let look = Look::new(&index);
+        assert_eq!(look.get(&there).unwrap(), Some(vec![1]));
+        assert_eq!(look.get(&absent).unwrap(), None);
+        index.write(vec![(there.clone(), None), (absent.clone(), Some(vec![2]))]).unwrap();
+        assert_eq!(look.get(&there).unwrap(), Some(vec![1]));
+        assert_eq!(look.get(&absent).unwrap(), None);
+        let seen = look.seen();
+        let mut changes = Changes::new(&index);
+        assert_eq!(changes.changed(&seen).unwrap(), [there.clone(), absent.clone()]);
+        changes.put(there, vec![1]);
+        changes.remove(absent);
+        assert_eq!(changes.changed(&seen).unwrap(), Vec::<Vec<u8>>::new());
+    }
+}

@@ -1,0 +1,418 @@
+//! What appends to the chain's files.
+//!
+//! Invariant: append bodies and records, sync both, lock, publish, in this order, one run of blocks at
+//! a time. A failed run is taken back before the next one; what cannot be taken back stops all writing.
+
+use std::io;
+use std::sync::Arc;
+
+use lucid_core::record::encode_body;
+use lucid_core::validate::ValidBlock;
+
+use crate::contract::index::Changes;
+use crate::files::chain::ChainParts;
+use crate::files::chain::FOLDER;
+use crate::files::chain::rows::{self, Listed, Part, Row, Totals};
+use crate::files::chain::tip::{self, End, Lock, Mark, Pruned, TIP};
+use crate::files::chain::walk::{Role, join_record};
+use crate::files::disk::{self, DiskFile};
+use crate::files::log::{FILE_MAX, FileHeader};
+use crate::frame::Sealed;
+use crate::{CommitError, StoreError};
+
+/// Records are handed to the disk when so many bytes of them have gathered.
+const PENDING_BYTES_MAX: usize = 1 << 20;
+/// Rows are written when so many of them have gathered.
+const CHANGES_MAX: usize = 8_192;
+
+/// A file that grows.
+struct Tail {
+    file: Arc<dyn DiskFile>,
+    path: String,
+    /// Where the next record goes.
+    end: End,
+    /// Records that are not handed to the disk yet.
+    pending: Vec<u8>,
+    /// Up to where it is durable.
+    synced: u64,
+}
+
+impl Tail {
+    fn push(&mut self, sealed: &Sealed) -> Result<(), Failure> {
+        self.pending.extend_from_slice(&sealed.header.encode());
+        self.end.offset += sealed.record_bytes();
+        if self.pending.len() + sealed.payload.len() < PENDING_BYTES_MAX {
+            self.pending.extend_from_slice(&sealed.payload);
+            return Ok(());
+        }
+        let parts: [&[u8]; 2] = [&self.pending, &sealed.payload];
+        self.file.append(&parts).map_err(Failure::at(&self.path, false))?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Failure> {
+        if self.synced == self.end.offset {
+            return Ok(());
+        }
+        if !self.pending.is_empty() {
+            self.file.append(&[&self.pending]).map_err(Failure::at(&self.path, false))?;
+            self.pending.clear();
+        }
+        self.file.sync().map_err(Failure::at(&format!("syncing {}", self.path), true))?;
+        self.synced = self.end.offset;
+        Ok(())
+    }
+}
+
+/// A block whose two records are in the files.
+struct Written {
+    row: Row,
+    listed: Listed,
+    mark: Mark,
+}
+
+/// Why a write failed, and whether the file may be written to again.
+struct Failure {
+    why: String,
+    full: bool,
+    at_sync: bool,
+}
+
+impl Failure {
+    fn at(context: &str, at_sync: bool) -> impl FnOnce(io::Error) -> Self {
+        let context = context.to_owned();
+        move |error| Self {
+            full: matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
+            why: format!("{context}: {error}"),
+            at_sync,
+        }
+    }
+}
+
+impl Failure {
+    /// Nothing was written: a record could not be made.
+    fn unmade(error: StoreError) -> Self {
+        Self { why: error.to_string(), full: false, at_sync: false }
+    }
+
+    /// Both: a file whose sync failed is never trusted again, whatever became of the other one.
+    fn and(self, other: Self) -> Self {
+        Self {
+            why: format!("{}; {}", self.why, other.why),
+            full: self.full || other.full,
+            at_sync: self.at_sync || other.at_sync,
+        }
+    }
+}
+
+pub(super) struct Writer {
+    /// Set while a run is being written: found set, its writer panicked.
+    is_writing: bool,
+    parts: ChainParts,
+    /// What `TIP` says.
+    tip: Option<Mark>,
+    /// Files that are open for writing: of records, and of bodies.
+    tails: [Option<Tail>; 2],
+    /// What all blocks up to the tip have together.
+    totals: Totals,
+    broken: Option<String>,
+}
+
+impl Writer {
+    pub(super) fn open(parts: ChainParts, tip: Option<Mark>) -> Result<Self, StoreError> {
+        let mut writer = Self {
+            is_writing: false,
+            parts,
+            tip,
+            tails: [None, None],
+            totals: Totals::default(),
+            broken: None,
+        };
+        let Some(mark) = tip else { return Ok(writer) };
+        if let Some(row) = rows::row(writer.parts.index.as_ref(), mark.height)? {
+            writer.totals = row.before.and(&row);
+        }
+        writer.open_tails().map_err(StoreError::io(format!("opening the ends of {FOLDER}/")))?;
+        Ok(writer)
+    }
+
+    /// Why nothing can be written any more, if so.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// What `TIP` says.
+    pub(super) fn tip(&self) -> Option<Mark> {
+        self.tip
+    }
+
+    fn ends(&self) -> [(Role, End); 2] {
+        let (blocks, bodies) =
+            self.tip.map_or((End::START, End::START), |tip| (tip.blocks, tip.bodies));
+        [(Role::Blocks, blocks), (Role::Bodies, bodies)]
+    }
+
+    fn open_tails(&mut self) -> io::Result<()> {
+        for (role, end) in self.ends() {
+            let path = role.path(end.file);
+            // A new file is begun where this one cannot be read at its end, or goes on behind it.
+            let file = match self.parts.disk.open(&path) {
+                Err(error) if disk::is_media_error(&error) => None,
+                opened => match opened? {
+                    Some(file) if disk::ends_readably(file.as_ref(), end.offset)? => Some(file),
+                    _ => None,
+                },
+            };
+            let synced = end.offset;
+            *self.tail(role) =
+                file.map(|file| Tail { file, path, end, pending: Vec::new(), synced });
+        }
+        Ok(())
+    }
+
+    fn tail(&mut self, role: Role) -> &mut Option<Tail> {
+        let [blocks, bodies] = &mut self.tails;
+        match role {
+            Role::Blocks => blocks,
+            Role::Bodies => bodies,
+        }
+    }
+
+    /// Stores consecutive blocks that follow the tip: all of them, or none.
+    pub(super) fn append(&mut self, run: &[ValidBlock]) -> Result<(), CommitError> {
+        if std::mem::replace(&mut self.is_writing, true) {
+            // Somebody panicked half-way: what was written then must not come to lie below a lock.
+            let why = "an earlier write broke off half-way: a restart puts it in order".to_owned();
+            self.broken = Some(why.clone());
+            return Err(CommitError::Broken(why));
+        }
+        let outcome = self.append_whole(run);
+        self.is_writing = false;
+        outcome
+    }
+
+    fn append_whole(&mut self, run: &[ValidBlock]) -> Result<(), CommitError> {
+        let written = match self.write(run) {
+            Ok(written) => written,
+            Err(failure) => return Err(self.undo(failure)),
+        };
+        let Some(mark) = written.last().map(|written| written.mark) else { return Ok(()) };
+        self.lock(&mark)?;
+        self.publish(written)
+    }
+
+    /// Appends the records of all blocks, then syncs both files at once.
+    fn write(&mut self, run: &[ValidBlock]) -> Result<Vec<Written>, Failure> {
+        let mut written = Vec::with_capacity(run.len());
+        let mut before = self.totals;
+        let pruned = self.tip.map(|tip| tip.pruned).unwrap_or_default();
+        for block in run {
+            let one = self.write_block(block, before, pruned)?;
+            before = before.and(&one.row);
+            written.push(one);
+        }
+        let [Some(blocks), Some(bodies)] = &mut self.tails else { return Err(no_file()) };
+        let (first, second) = std::thread::scope(|scope| {
+            let other = std::thread::Builder::new().spawn_scoped(scope, || bodies.sync());
+            let first = blocks.sync();
+            let panicked = |_| {
+                let why = "the syncing thread panicked".to_owned();
+                Err(Failure { why, full: false, at_sync: true })
+            };
+            (first, other.ok().map(|other| other.join().unwrap_or_else(panicked)))
+        });
+        // Where the system gives no thread, one after the other.
+        let second = second.unwrap_or_else(|| bodies.sync());
+        match (first, second) {
+            (Ok(()), Ok(())) => Ok(written),
+            (Err(failure), Ok(())) | (Ok(()), Err(failure)) => Err(failure),
+            (Err(first), Err(second)) => Err(first.and(second)),
+        }
+    }
+
+    fn write_block(
+        &mut self,
+        block: &ValidBlock,
+        before: Totals,
+        pruned: Pruned,
+    ) -> Result<Written, Failure> {
+        let record = block.record();
+        let size_bytes = block.size_bytes() as u64;
+        let body = self.write_part(Role::Bodies, block, encode_body(&block.transactions))?;
+        let kept =
+            self.write_part(Role::Blocks, block, join_record(size_bytes, &record.encode()))?;
+        let at = |(start, _): (End, End)| Part::At { file: start.file, offset: start.offset };
+        Ok(Written {
+            row: Row {
+                hash: block.hash,
+                record: at(kept),
+                body: at(body),
+                size_bytes,
+                transactions: block.transactions.len(),
+                before,
+            },
+            listed: Listed::of_record(&record),
+            mark: Mark {
+                height: block.index,
+                hash: block.hash,
+                blocks: kept.1,
+                bodies: body.1,
+                pruned,
+            },
+        })
+    }
+
+    /// Appends one record, and says where it begins and ends.
+    fn write_part(
+        &mut self,
+        role: Role,
+        block: &ValidBlock,
+        payload: Vec<u8>,
+    ) -> Result<(End, End), Failure> {
+        let mut sealed =
+            Sealed::plain(role.kind(), *block.hash.as_bytes(), payload).map_err(Failure::unmade)?;
+        sealed.header.sequence = block.index + 1;
+        self.begin_if_needed(role, block)?;
+        let tail = self.tail(role).as_mut().ok_or_else(no_file)?;
+        let start = tail.end;
+        tail.push(&sealed)?;
+        Ok((start, tail.end))
+    }
+
+    /// Goes on in a new file when there is none, or the last one is full. The body of the genesis has a
+    /// file of its own, so that all others can be pruned.
+    fn begin_if_needed(&mut self, role: Role, block: &ValidBlock) -> Result<(), Failure> {
+        let full = self.parts.file_bytes_max;
+        let behind_genesis = role == Role::Bodies && block.index == 1;
+        let number = match self.tail(role) {
+            Some(tail) if tail.end.offset < full && !behind_genesis => return Ok(()),
+            Some(tail) => {
+                tail.sync()?;
+                tail.end.file + 1
+            }
+            None => {
+                self.ends().iter().find(|(of, _)| *of == role).map_or(0, |(_, end)| end.file) + 1
+            }
+        };
+        let path = role.path(number);
+        if number > FILE_MAX {
+            let why = format!("no number is free for {path}");
+            return Err(Failure { why, full: false, at_sync: false });
+        }
+        let header = FileHeader {
+            store: self.parts.store,
+            role: role.name(),
+            number,
+            previous: *block.previous_hash.as_bytes(),
+        };
+        let disk = &self.parts.disk;
+        let failed = || Failure::at(&path, false);
+        // A crash may have left a file that never held a block: nothing in it counts.
+        disk.unlink(&path).map_err(failed())?;
+        let file = disk.create(&path).map_err(failed())?;
+        disk.sync_folder(FOLDER).map_err(Failure::at(&path, true))?;
+        let end = End { file: number, offset: 0 };
+        let mut tail = Tail { file, path, end, pending: Vec::new(), synced: 0 };
+        tail.push(&header.seal(block.index + 1).map_err(Failure::unmade)?)?;
+        *self.tail(role) = Some(tail);
+        Ok(())
+    }
+
+    /// Names the last block in `TIP`: from here on the run is final.
+    fn lock(&mut self, mark: &Mark) -> Result<(), CommitError> {
+        let disk = self.parts.disk.clone();
+        let Err(error) = tip::write(disk.as_ref(), mark) else {
+            self.tip = Some(*mark);
+            return Ok(());
+        };
+        let failure = Failure::at(&format!("writing {TIP}"), false)(error);
+        let still = match tip::read(disk.as_ref()) {
+            Ok(Lock::At(found)) => self.tip == Some(found),
+            Ok(Lock::Absent) => self.tip.is_none(),
+            _ => false,
+        };
+        if still {
+            // The old lock stands, so the run can be taken back.
+            return Err(self.undo(failure));
+        }
+        self.broken = Some(failure.why.clone());
+        Err(CommitError::Broken(failure.why))
+    }
+
+    /// Notes in `TIP` which bodies are about to go.
+    pub(super) fn note_pruned(&mut self, pruned: Pruned) -> Result<(), CommitError> {
+        let Some(tip) = self.tip else { return Ok(()) };
+        let mark = Mark { pruned, ..tip };
+        if let Err(error) = tip::write(self.parts.disk.as_ref(), &mark) {
+            // Either lock is sound, and nothing was removed yet; the next block writes a whole one.
+            return Err(CommitError::Failed(format!("writing {TIP}: {error}")));
+        }
+        self.tip = Some(mark);
+        let mut changes = Changes::new(self.parts.index.as_ref());
+        rows::set_watermark(&mut changes, &mark);
+        changes.write().map_err(|error| CommitError::Partly(error.to_string()))
+    }
+
+    fn publish(&mut self, written: Vec<Written>) -> Result<(), CommitError> {
+        let index = self.parts.index.clone();
+        let mut changes = Changes::new(index.as_ref());
+        let mut totals = self.totals;
+        let last = written.len();
+        for (count, Written { row, listed, mark }) in (1..).zip(written) {
+            totals = totals.and(&row);
+            rows::publish(&mut changes, mark.height, &row, Some(&listed));
+            if changes.len() < CHANGES_MAX && count < last {
+                continue;
+            }
+            rows::set_watermark(&mut changes, &mark);
+            let ready = std::mem::replace(&mut changes, Changes::new(index.as_ref()));
+            if let Err(error) = ready.write() {
+                // Committed, but not findable until a restart: stop before anyone is told wrong.
+                let why = format!("the index could not follow: {error}");
+                self.broken = Some(why.clone());
+                return Err(CommitError::Broken(why));
+            }
+        }
+        self.totals = totals;
+        Ok(())
+    }
+
+    /// Takes back a run that failed: durably removes what was written of it.
+    fn undo(&mut self, failure: Failure) -> CommitError {
+        self.tails = [None, None];
+        let cut = self.cut().and_then(|()| {
+            // What a file says after a failed sync is not to be trusted: go on in new ones.
+            if failure.at_sync { Ok(()) } else { self.open_tails() }
+        });
+        if let Err(error) = cut {
+            let why =
+                format!("{}, and what was written could not be cut off: {error}", failure.why);
+            tracing::error!(why, "the chain stopped writing");
+            self.broken = Some(why.clone());
+            return CommitError::Broken(why);
+        }
+        tracing::error!(why = failure.why, "blocks could not be written and were taken back");
+        if failure.full { CommitError::Full(failure.why) } else { CommitError::Failed(failure.why) }
+    }
+
+    /// Cuts the files to where `TIP` has them end.
+    fn cut(&self) -> io::Result<()> {
+        let disk = self.parts.disk.as_ref();
+        for (role, end) in self.ends() {
+            let numbers = role.numbers(disk).map_err(io::Error::other)?;
+            for number in numbers.into_iter().filter(|number| *number > end.file) {
+                disk.unlink(&role.path(number))?;
+            }
+            if let Some(file) = disk.open(&role.path(end.file))? {
+                file.truncate(end.offset)?;
+                file.sync()?;
+            }
+        }
+        disk.sync_folder(FOLDER)
+    }
+}
+
+fn no_file() -> Failure {
+    Failure { why: "no file is open".into(), full: false, at_sync: false }
+}

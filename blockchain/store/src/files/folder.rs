@@ -1,0 +1,791 @@
+//! A data folder of the operating system: who owns it, which store it is, and its keys.
+//!
+//! The few files that everything else hangs on (`STORE` and those in `keys/`) are kept twice, each with
+//! its own checksum, so one flipped byte or one lost file is named and costs nothing.
+
+pub mod keys;
+mod link;
+mod reading;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use lucid_core::time::Timestamp;
+use rustix::fs::{FlockOperation, OFlags};
+use zeroize::Zeroizing;
+
+use crate::clock::fault_before_1970;
+use crate::contract::index::Index;
+use crate::crypt::{Sealer, Secret, random};
+use crate::files::disk::real::{self, RealDisk};
+use crate::files::disk::{self, Disk};
+use crate::files::index::EmbeddedIndex;
+use crate::{Damage, StoreError};
+use keys::DataKeys;
+pub use keys::Passphrase;
+pub(crate) use reading::unwritable;
+pub use reading::{Beside, OnlyRead, ToRead, beside};
+
+/// The file that says which store this is.
+pub const STORE: &str = "STORE";
+/// The folder of keys.
+pub const KEYS: &str = "keys";
+/// The root key's file, unless it is kept elsewhere.
+pub const ROOT_KEY: &str = "root.key";
+/// The file of the wrapped data keys.
+pub const DATA_KEYS: &str = "data.keys";
+/// The first line of `STORE`.
+pub const STORE_TITLE: &str = "lucid-store/v1";
+/// The first line of a file with one key.
+pub const KEY_TITLE: &str = "lucid-key/v1";
+/// The first line of the data keys' file.
+pub const DATA_KEYS_TITLE: &str = "lucid-data-keys/v1";
+/// The folder outside of verification: the lock.
+pub const RUN: &str = "run";
+/// The folder of the derived index.
+pub const INDEX: &str = "index";
+/// In `run/` while a new store is being made: whatever else is there then was promised to nobody.
+const MAKING: &str = "making";
+
+/// The lines of a label file, some of which are secrets: they are wiped when dropped.
+pub type Lines = BTreeMap<String, Zeroizing<String>>;
+
+/// How a folder is to be opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The service that owns such folders: `data-chain` or `block-manager`.
+    pub service: &'static str,
+    /// What the key that signs is for: `recorder` or `block`.
+    pub signing_key: &'static str,
+    /// Whether a folder that holds no store may become one.
+    pub create: bool,
+    /// Whether a new store is encrypted.
+    pub encrypt: bool,
+    /// A file with the root key, instead of the one in the folder. A new store is made under it; then the
+    /// file is made too, if it is not there.
+    pub root_key_file: Option<PathBuf>,
+    /// The passphrase, for a store whose keys are wrapped under one. A new store is made under it.
+    pub passphrase: Option<Passphrase>,
+    /// Who opens it, for whoever finds it locked: `lucid up on http://127.0.0.1:8087`.
+    pub owner: String,
+    /// The moment a new store is made, RFC 3339.
+    pub now: String,
+}
+
+/// An open data folder: locked, or [only read](ToRead).
+pub struct DataFolder {
+    /// Where it is.
+    pub root: PathBuf,
+    /// Its files.
+    pub disk: Arc<dyn Disk>,
+    /// The store's id.
+    pub store: [u8; 16],
+    /// Seals and opens its records.
+    pub sealer: Arc<Sealer>,
+    /// The seed of the key that signs.
+    pub signing_seed: Secret,
+    /// What is wrong with the files read so far.
+    pub damage: Vec<Damage>,
+    /// Whether the store was made just now.
+    pub is_new: bool,
+    only_read: Option<OnlyRead>,
+    _lock: Option<File>,
+}
+
+impl DataFolder {
+    /// Opens a folder, and makes it a store when it is none and may become one.
+    pub fn open(root: &Path, options: &Options) -> Result<Self, StoreError> {
+        if !is_store(root)? && !options.create {
+            return Err(no_store(root));
+        }
+        make_folder(root).map_err(|error| StoreError::unwritable(root, error))?;
+        link::check(root)?;
+        let lock = lock(root, options).map_err(|error| StoreError::unwritable(root, error))?;
+        let real: Arc<dyn Disk> = Arc::new(RealDisk::new(root));
+        let disk = real.as_ref();
+        // Asked once more: whoever held the lock until now may have made the store.
+        let is_new = !is_store(root)?;
+        if is_new {
+            begin_making(disk, root)?;
+            if let Err(refused) = create(disk, options) {
+                // Nothing was interrupted: what is there, or is put there meanwhile, is the next start's.
+                end_making(disk, root)?;
+                return Err(refused);
+            }
+        }
+        end_making(disk, root)?;
+        close_folders(root);
+        let opened = Self::with_keys(root, options, real, true)?;
+        Ok(Self { is_new, _lock: Some(lock), ..opened })
+    }
+
+    /// Reads which store it is, and its keys. `settle`: what a crash interrupted among the keys is
+    /// finished.
+    fn with_keys(
+        root: &Path,
+        options: &Options,
+        disk: Arc<dyn Disk>,
+        settle: bool,
+    ) -> Result<Self, StoreError> {
+        let mut damage = Vec::new();
+        let store = read_store(disk.as_ref(), options, &mut damage)?;
+        keys::fit(options, store.keyed)?;
+        let sealer = if store.keyed {
+            let keys = DataKeys::open(disk.as_ref(), options, &mut damage)?;
+            let keyring = keys.keyring()?;
+            if settle {
+                keys::settle(disk.as_ref(), &keys)?;
+            }
+            Sealer::new(Some(keyring))
+        } else {
+            Sealer::new(None)
+        };
+        let signing_name = format!("{}.key", options.signing_key);
+        let signing_seed = read_key(disk.as_ref(), &signing_name, "ed25519", &mut damage)?;
+        Ok(Self {
+            root: root.to_owned(),
+            disk,
+            store: store.id,
+            sealer: Arc::new(sealer),
+            signing_seed,
+            damage,
+            is_new: false,
+            only_read: None,
+            _lock: None,
+        })
+    }
+
+    /// Opens the index, or what stands for it where it may not be written to.
+    pub fn index(&self) -> Result<Arc<dyn Index>, StoreError> {
+        match &self.only_read {
+            None => Ok(Arc::new(EmbeddedIndex::open(&self.index_folder())?)),
+            Some(only_read) => only_read.index(&self.index_folder(), true),
+        }
+    }
+
+    /// Where the index is.
+    pub fn index_folder(&self) -> PathBuf {
+        self.root.join(INDEX)
+    }
+
+    /// Throws the index away, whatever state it is in; the next to open it builds it anew.
+    pub fn remove_index(&self) -> Result<(), StoreError> {
+        let index = self.index_folder();
+        match std::fs::remove_dir_all(&index) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io(format!("removing {}", index.display()))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the folder holds a whole store. `STORE` is the last file to be made. That it may not be
+/// looked into is another answer than no.
+pub fn is_store(root: &Path) -> Result<bool, StoreError> {
+    let is_there = |path: PathBuf| {
+        path.try_exists().map_err(StoreError::io(format!("looking into {}", root.display())))
+    };
+    if is_there(root.join(STORE))? {
+        return Ok(true);
+    }
+    Ok(!is_there(root.join(RUN).join(MAKING))? && is_there(root.join(copy_name(STORE)))?)
+}
+
+/// The beginnings of the files by which a store is known, wherever it is: its label, and the copy of that.
+/// A store holds its own keys, so whatever takes folders along leaves it out.
+pub fn labels() -> [String; 2] {
+    [STORE.to_owned(), copy_name(STORE)]
+}
+
+/// Whether a file by one of the [`labels`] names a store, by its first bytes.
+pub fn begins_label(bytes: &[u8]) -> bool {
+    bytes.starts_with(STORE_TITLE.as_bytes())
+}
+
+/// Whether a folder is a store of any service, whoever made it, as far as it may be looked into.
+pub fn holds_store(folder: &Path) -> bool {
+    labels().iter().any(|name| {
+        let mut bytes = [0; STORE_TITLE.len()];
+        let how = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        File::options()
+            .read(true)
+            .custom_flags(how)
+            .open(folder.join(name))
+            .and_then(|mut file| file.read_exact(&mut bytes))
+            .is_ok_and(|()| begins_label(&bytes))
+    })
+}
+
+/// The store that a path is, or is in: links are followed, and every folder upwards is asked.
+pub fn store_around(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    path.ancestors().find(|folder| holds_store(folder)).map(Path::to_path_buf)
+}
+
+/// A clock that is further back than this is wrong.
+const CLOCK_BACK_MICROS: i64 = 3_600_000_000;
+
+/// Why the clock cannot be right, if so: it is before 1970, or what is stored was written over an hour after
+/// `now`, in microseconds since 1970. Nobody should write then: what is written would be older than what is
+/// there.
+pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
+    if let Some(why) = fault_before_1970(Timestamp::from_micros(now)) {
+        return Some(format!("{why}; it is looked at again every {} s", CLOCK_AGAIN.as_secs()));
+    }
+    let newest =
+        std::fs::read_dir(root.join(crate::files::log::FOLDER)).ok()?.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let since =
+                entry.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH);
+            let micros = i64::try_from(since.ok()?.as_micros()).unwrap_or(i64::MAX);
+            Some((micros, entry.path()))
+        });
+    let (written, path) = newest.max()?;
+    let ahead = written.saturating_sub(now);
+    (ahead > CLOCK_BACK_MICROS).then(|| {
+        format!(
+            "the clock is {} minutes before the last commit in {}: set the clock, or `touch` that file if \
+             the clock is right; it is looked at again every {} s",
+            ahead / 60_000_000,
+            path.display(),
+            CLOCK_AGAIN.as_secs()
+        )
+    })
+}
+
+/// After so long a wrong clock is looked at again.
+pub const CLOCK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Gives a store that is to be made at `new` the key by which that at `root` signs. Whatever is at `new` was
+/// promised to nobody.
+pub fn bequeath(root: &Path, new: &Path, options: &Options) -> Result<(), StoreError> {
+    let mut damage = Vec::new();
+    let name = format!("{}.key", options.signing_key);
+    let key = read_key(&RealDisk::new(root), &name, "ed25519", &mut damage)?;
+    if let Err(error) = std::fs::remove_dir_all(new)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(StoreError::io(format!("removing {}", new.display()))(error));
+    }
+    make_folder(new).map_err(|error| StoreError::unwritable(new, error))?;
+    let disk = RealDisk::new(new);
+    disk.create_folder(KEYS).map_err(StoreError::io("making a new store"))?;
+    write_key(&disk, &name, "ed25519", &key)
+}
+
+/// Lets two folders side by side change places, in one step that is durable on return.
+pub fn exchange(one: &Path, other: &Path) -> Result<(), StoreError> {
+    let context = || format!("exchanging {} and {}", one.display(), other.display());
+    let flags = rustix::fs::RenameFlags::EXCHANGE;
+    rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, flags)
+        .map_err(|error| StoreError::io(context())(error.into()))?;
+    let above = one.parent().unwrap_or(one);
+    File::open(above).and_then(|above| above.sync_all()).map_err(StoreError::io(context()))
+}
+
+fn no_store(root: &Path) -> StoreError {
+    StoreError::Folder(format!(
+        "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
+        root.display()
+    ))
+}
+
+/// Puts away a store that was begun and never finished, and notes that another is begun. Keys that were
+/// there before are not this store's making: then nothing is noted, and never cleared away.
+fn begin_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+    let making = || StoreError::io("making a new store");
+    let mark = disk::join(RUN, MAKING);
+    if disk.open(&mark).map_err(making())?.is_some() {
+        set_aside(disk).map_err(making())?;
+        for name in [copy_name(STORE), format!("{STORE}.new"), format!("{STORE}.copy.new")] {
+            disk.unlink(&name).map_err(making())?;
+        }
+        return Ok(());
+    }
+    refuse_leftovers(disk, root)?;
+    if !disk.list(KEYS).map_err(making())?.is_empty() {
+        return Ok(());
+    }
+    disk.create(&mark).and_then(|file| file.sync()).map_err(making())?;
+    disk.sync_folder(RUN).and_then(|()| disk.sync_folder("")).map_err(making())
+}
+
+/// Moves keys of a store that was never finished out of the way. They are not removed: somebody may have put
+/// others there since.
+fn set_aside(disk: &dyn Disk) -> std::io::Result<()> {
+    let names = disk.list(KEYS)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut number = 1;
+    let folder = loop {
+        let folder = disk::join(RUN, &format!("unfinished-{KEYS}-{number}"));
+        if disk.list(&folder)?.is_empty() {
+            break folder;
+        }
+        number += 1;
+    };
+    disk.create_folder(&folder)?;
+    for name in names {
+        disk.rename(&disk::join(KEYS, &name), &disk::join(&folder, &name))?;
+    }
+    disk.sync_folder(&folder)?;
+    disk.sync_folder(RUN)?;
+    disk.sync_folder(KEYS)
+}
+
+fn end_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+    if !root.join(RUN).join(MAKING).exists() {
+        return Ok(());
+    }
+    disk.unlink(&disk::join(RUN, MAKING))
+        .and_then(|()| disk.sync_folder(RUN))
+        .map_err(StoreError::io("making a new store"))
+}
+
+/// Makes a folder and those above it. Their names must be as durable as what will be in them, so the folder
+/// of each one that is made is synced. Of those that are there, the last may have been made by a start that was
+/// killed before it came to that.
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    let making = || StoreError::io(format!("making {}", path.display()));
+    let path = std::path::absolute(path).map_err(making())?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    if let Some(there) = path.ancestors().nth(missing.len())
+        && let Some(above) = there.parent()
+        && let Err(error) = sync_above(above, there)
+    {
+        // Whoever made the folder may not have been allowed to read the one above it either, and could not
+        // be told from one who never had to sync it.
+        tracing::warn!(%error, "a folder's name may not be durable");
+    }
+    for folder in missing.into_iter().rev() {
+        match real::private_folder(folder) {
+            // Somebody else was a little faster.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            made => made.map_err(making())?,
+        }
+        if let Some(above) = folder.parent() {
+            sync_above(above, folder)
+                .map_err(StoreError::io(format!("syncing {}", above.display())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Closes the folders of a store that a version before left open to whom the umask let in. The folder itself
+/// is its operator's: others may be let in on purpose, and find nothing open there.
+fn close_folders(root: &Path) {
+    for name in [
+        KEYS,
+        RUN,
+        INDEX,
+        crate::files::log::FOLDER,
+        crate::files::segment::FOLDER,
+        crate::files::chain::FOLDER,
+    ] {
+        let folder = root.join(name);
+        match real::close_to_others(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let folder = folder.display();
+                tracing::warn!(%folder, %error, "others may look into the folder: close it to them");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Makes the name of what was just made durable. A folder that may only be passed through and written to
+/// cannot be opened, so all of its file system is synced.
+fn sync_above(above: &Path, made: &Path) -> std::io::Result<()> {
+    #[cfg(test)]
+    tests::note_sync(above);
+    match File::open(above) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Ok(rustix::fs::syncfs(File::open(made)?)?)
+        }
+        opened => opened?.sync_all(),
+    }
+}
+
+fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
+    let run = root.join(RUN);
+    real::private_folder(&run).map_err(StoreError::io(format!("making {}", run.display())))?;
+    let path = run.join("lock");
+    let context = || StoreError::io(format!("locking {}", path.display()));
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(real::PRIVATE_FILE)
+        .open(&path)
+        .map_err(context())?;
+    if let Err(errno) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if errno != rustix::io::Errno::WOULDBLOCK {
+            return Err(context()(errno.into()));
+        }
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+            // Its text tells who wrote to it last, which is nobody now.
+            let root = root.display();
+            return Err(StoreError::Folder(format!("{root} is being read, and not to be changed")));
+        }
+        let holder = holder(&mut file);
+        return Err(StoreError::Folder(format!(
+            "{} is in use by {holder}: stop that first, then run the same again",
+            root.display()
+        )));
+    }
+    let text = format!("{} (process {})", options.owner, std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .map_err(context())?;
+    Ok(file)
+}
+
+/// Who wrote into the lock last.
+fn holder(lock: &mut File) -> String {
+    let mut holder = String::new();
+    // The text only helps whoever reads the message; without it the message is still true.
+    let _ = lock.read_to_string(&mut holder);
+    if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() }
+}
+
+/// A folder with segments or a log, but without `STORE`, is a store that lost a file, not a new one.
+fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+    for folder in [crate::files::log::FOLDER, crate::files::segment::FOLDER, "blocks"] {
+        let names = disk.list(folder).map_err(StoreError::io(format!("listing {folder}/")))?;
+        if !names.is_empty() {
+            return Err(StoreError::Folder(format!(
+                "{} holds {folder}/ but no {STORE} file: put {STORE} back from a copy, or name an \
+                 empty folder with --data",
+                root.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the files of a new store: the keys first, `STORE` last, so a folder with `STORE` is whole.
+/// Keys that a start left behind when it was interrupted, or that somebody put there, are kept.
+fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
+    let making = || StoreError::io("making a new store");
+    disk.create_folder(KEYS).map_err(making())?;
+    disk.create_folder("").map_err(making())?;
+    keep_or_make(disk, &format!("{}.key", options.signing_key), "ed25519")?;
+    keys::fit(options, options.encrypt)?;
+    if options.encrypt {
+        keys::keep_or_make(disk, options)?;
+    }
+    let lines = [
+        ("id", hex::encode(random::<16>()?)),
+        ("service", options.service.to_owned()),
+        ("names", if options.encrypt { "keyed" } else { "plain" }.to_owned()),
+        ("created", options.now.clone()),
+    ]
+    .map(|(key, value)| (key, Zeroizing::new(value)));
+    write_label(disk, "", STORE, STORE_TITLE, &lines)
+}
+
+/// The key in this file, in both copies; a new one if there is none.
+fn keep_or_make(disk: &dyn Disk, name: &str, kind: &str) -> Result<Secret, StoreError> {
+    let mut damage = Vec::new();
+    let key = match keys::is_there(disk, name)? {
+        true => read_key(disk, name, kind, &mut damage).map_err(unusable)?,
+        false => Zeroizing::new(random::<32>()?),
+    };
+    write_key(disk, name, kind, &key)?;
+    Ok(key)
+}
+
+/// A key that is there without its store is not written over, whatever is wrong with it.
+fn unusable(why: StoreError) -> StoreError {
+    StoreError::Folder(format!(
+        "{KEYS}/ holds keys and no {STORE} file is beside it, so they are to be those of a new store, and \
+         cannot be: {why}; or move {KEYS}/ away to have new keys made"
+    ))
+}
+
+struct StoreFacts {
+    id: [u8; 16],
+    keyed: bool,
+}
+
+fn read_store(
+    disk: &dyn Disk,
+    options: &Options,
+    damage: &mut Vec<Damage>,
+) -> Result<StoreFacts, StoreError> {
+    let lines = read_label(disk, "", STORE, STORE_TITLE, damage)?;
+    let service = lines.get("service").map_or("", |text| text.as_str());
+    if service != options.service {
+        return Err(StoreError::Folder(format!(
+            "the folder belongs to {service}, not to {}",
+            options.service
+        )));
+    }
+    let mut id = [0; 16];
+    let text = lines.get("id").map_or("", |text| text.as_str());
+    hex::decode_to_slice(text, &mut id)
+        .map_err(|_| StoreError::Folder(format!("{STORE} has no store id")))?;
+    let keyed = match lines.get("names").map(|text| text.as_str()) {
+        Some("keyed") => true,
+        Some("plain") => false,
+        _ => {
+            return Err(StoreError::Folder(format!(
+                "{STORE} names no form of names; it was written by a newer version of Lucid"
+            )));
+        }
+    };
+    Ok(StoreFacts { id, keyed })
+}
+
+/// Which store it is, if `STORE` says so plainly.
+pub(crate) fn store_id(disk: &dyn Disk) -> Option<[u8; 16]> {
+    let lines = read_label(disk, "", STORE, STORE_TITLE, &mut Vec::new()).ok()?;
+    let mut id = [0; 16];
+    hex::decode_to_slice(lines.get("id")?.as_str(), &mut id).ok()?;
+    Some(id)
+}
+
+/// A key's id: tells a wrong key from a damaged one without telling the key.
+fn key_id(secret: &Secret) -> String {
+    hex::encode(blake3::derive_key("lucid-store 2026 key id", secret.as_slice()))
+        .chars()
+        .take(16)
+        .collect()
+}
+
+fn write_key(disk: &dyn Disk, name: &str, kind: &str, key: &Secret) -> Result<(), StoreError> {
+    write_label(disk, KEYS, name, KEY_TITLE, &key_lines(kind, key))
+}
+
+fn key_lines(kind: &str, key: &Secret) -> [(&'static str, Zeroizing<String>); 3] {
+    [("kind", kind.to_owned()), ("id", key_id(key)), ("secret", BASE64.encode(key.as_slice()))]
+        .map(|(key, value)| (key, Zeroizing::new(value)))
+}
+
+fn read_key(
+    disk: &dyn Disk,
+    name: &str,
+    kind: &str,
+    damage: &mut Vec<Damage>,
+) -> Result<Secret, StoreError> {
+    let lines = read_label(disk, KEYS, name, KEY_TITLE, damage)?;
+    key_of(&lines, kind).ok_or_else(|| {
+        StoreError::Key(format!("{KEYS}/{name} holds no {kind} key; put it back from a copy"))
+    })
+}
+
+fn key_of(lines: &Lines, kind: &str) -> Option<Secret> {
+    let bytes = Zeroizing::new(BASE64.decode(lines.get("secret")?).ok()?);
+    let secret = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?);
+    (lines.get("kind")?.as_str() == kind && **lines.get("id")? == key_id(&secret)).then_some(secret)
+}
+
+fn read_outside_key(path: &Path) -> Result<Secret, StoreError> {
+    let text = Zeroizing::new(
+        std::fs::read_to_string(path)
+            .map_err(StoreError::io(format!("reading the root key {}", path.display())))?,
+    );
+    parse_label(&text, KEY_TITLE).ok().and_then(|lines| key_of(&lines, "root")).ok_or_else(|| {
+        StoreError::Key(format!(
+            "{} holds no sound root key; it must be a root.key file as made by `lucid`",
+            path.display()
+        ))
+    })
+}
+
+/// The name of a label file's second copy.
+pub fn copy_name(name: &str) -> String {
+    format!("{name}.copy")
+}
+
+/// Writes a label file and its copy: a title, `key: value` lines, and a checksum of all of it.
+fn write_label(
+    disk: &dyn Disk,
+    folder: &str,
+    name: &str,
+    title: &str,
+    lines: &[(&str, Zeroizing<String>)],
+) -> Result<(), StoreError> {
+    let text = label_text(title, lines);
+    for name in [copy_name(name), name.to_owned()] {
+        disk::replace(disk, folder, &name, text.as_bytes())
+            .map_err(StoreError::io(format!("writing {name}")))?;
+    }
+    Ok(())
+}
+
+fn label_text(title: &str, lines: &[(&str, Zeroizing<String>)]) -> Zeroizing<String> {
+    // As long as it will be: what grows leaves copies behind that nobody wipes.
+    let length: usize = lines.iter().map(|(key, value)| key.len() + value.len() + 3).sum();
+    let mut text = Zeroizing::new(String::with_capacity(title.len() + length + 64));
+    text.push_str(title);
+    text.push('\n');
+    for (key, value) in lines {
+        for part in [key, ": ", value.as_str(), "\n"] {
+            text.push_str(part);
+        }
+    }
+    let sum = label_checksum(&text);
+    for part in ["checksum: ", &sum, "\n"] {
+        text.push_str(part);
+    }
+    text
+}
+
+fn label_checksum(covered: &str) -> String {
+    blake3::hash(covered.as_bytes()).to_hex().chars().take(32).collect()
+}
+
+/// Reads one copy of a label file.
+pub fn parse_label(text: &str, title: &str) -> Result<Lines, &'static str> {
+    let at = text.rfind("checksum: ").ok_or("the file is cut short")?;
+    let (covered, sum) = text.split_at_checked(at).ok_or("the file is cut short")?;
+    if sum != format!("checksum: {}\n", label_checksum(covered)) {
+        return Err("the file does not match its checksum");
+    }
+    let mut lines = covered.lines();
+    if lines.next() != Some(title) {
+        return Err("the file is of another kind, or of a newer version of Lucid");
+    }
+    Ok(lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(key, value)| (key.to_owned(), Zeroizing::new(value.to_owned())))
+        .collect())
+}
+
+/// Reads whichever copy is sound, and names the one that is not.
+fn read_label(
+    disk: &dyn Disk,
+    folder: &str,
+    name: &str,
+    title: &str,
+    damage: &mut Vec<Damage>,
+) -> Result<Lines, StoreError> {
+    let mut sound = None;
+    let mut why = Vec::new();
+    for name in [name.to_owned(), copy_name(name)] {
+        match read_copy(disk, &disk::join(folder, &name), title)? {
+            Ok(lines) => sound = sound.or(Some(lines)),
+            Err(fault) => {
+                why.push(fault.to_string());
+                damage.push(fault);
+            }
+        }
+    }
+    sound.ok_or_else(|| {
+        StoreError::Folder(format!("{}; put one of them back from a copy", why.join(", and ")))
+    })
+}
+
+/// Reads one copy: its lines, or what is wrong with it.
+pub fn read_copy(
+    disk: &dyn Disk,
+    path: &str,
+    title: &str,
+) -> Result<Result<Lines, Damage>, StoreError> {
+    let bytes = disk::read_all(disk, path).map_err(StoreError::io(format!("reading {path}")))?;
+    let Some(bytes) = bytes else {
+        return Ok(Err(Damage::new(path, 0, "the file is missing")));
+    };
+    let bytes = Zeroizing::new(bytes);
+    let parsed = std::str::from_utf8(&bytes)
+        .map_err(|_| "the file is not text")
+        .and_then(|text| parse_label(text, title));
+    Ok(parsed.map_err(|why| Damage::new(path, 0, why)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    thread_local! {
+        /// The folders that were synced, each with the names that were in it then.
+        static SYNCED: RefCell<Vec<(PathBuf, Vec<PathBuf>)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note_sync(folder: &Path) {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().path()).collect();
+        SYNCED.with_borrow_mut(|synced| synced.push((folder.to_owned(), names)));
+    }
+
+    /// Of these paths, those whose names no sync of their folder has made durable since this was asked last.
+    fn lost_by_a_power_cut(paths: &[PathBuf]) -> Vec<PathBuf> {
+        let synced = SYNCED.take();
+        let is_durable = |path: &PathBuf| synced.iter().any(|(_, names)| names.contains(path));
+        paths.iter().filter(|path| !is_durable(path)).cloned().collect()
+    }
+
+    fn options(service: &'static str) -> Options {
+        Options {
+            service,
+            signing_key: "recorder",
+            create: true,
+            encrypt: false,
+            root_key_file: None,
+            passphrase: None,
+            owner: "a test".into(),
+            now: "2026-01-01T00:00:00Z".into(),
+        }
+    }
+
+    #[test]
+    fn every_folder_that_is_made_on_the_way_is_durable_in_the_one_above_it() {
+        let home = tempfile::tempdir().unwrap();
+        let below = |names: &[&str]| {
+            let mut at = home.path().to_owned();
+            names
+                .iter()
+                .map(|name| {
+                    at.push(name);
+                    at.clone()
+                })
+                .collect::<Vec<_>>()
+        };
+        let root = below(&["a", "b", "c"]);
+        let chain = below(&["chain"]);
+        let chunks = below(&["disk-1", "far", "chunks"]);
+        let blocks = below(&["disk-2", "far", "blocks"]);
+
+        let folder = DataFolder::open(&root[2], &options("data-chain")).unwrap();
+        assert_eq!(lost_by_a_power_cut(&root), Vec::<PathBuf>::new());
+        folder.keep_chunks_in(&chunks[2]).unwrap();
+        let linked = [chunks.clone(), vec![root[2].join("chunks")]].concat();
+        assert_eq!(lost_by_a_power_cut(&linked), Vec::<PathBuf>::new());
+
+        let folder = DataFolder::open(&chain[0], &options("block-manager")).unwrap();
+        assert_eq!(lost_by_a_power_cut(&chain), Vec::<PathBuf>::new());
+        folder.keep_blocks_in(&blocks[2]).unwrap();
+        let linked = [blocks.clone(), vec![chain[0].join("blocks")]].concat();
+        assert_eq!(lost_by_a_power_cut(&linked), Vec::<PathBuf>::new());
+        // What is there already is not made again, and nothing tells it from what is missing.
+        assert_eq!(lost_by_a_power_cut(&blocks), blocks);
+    }
+
+    #[test]
+    fn a_folder_that_a_killed_start_left_is_made_durable_by_the_next_one() {
+        for there in 1..=3 {
+            let home = tempfile::tempdir().unwrap();
+            let paths = ["a", "a/b", "a/b/c"].map(|name| home.path().join(name));
+            for path in &paths[..there] {
+                std::fs::create_dir(path).unwrap();
+            }
+            DataFolder::open(&paths[2], &options("data-chain")).unwrap();
+            // Those above the last one were durable before that was made.
+            assert_eq!(lost_by_a_power_cut(&paths[there - 1..]), Vec::<PathBuf>::new(), "{there}");
+        }
+    }
+}

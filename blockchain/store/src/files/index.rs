@@ -1,0 +1,165 @@
+//! The index of a store on one machine: fjall, an LSM tree.
+//!
+//! Writes are left to the operating system's buffers, since every row can be derived again: after a
+//! crash the index is at worst behind its log. Memory is bounded by the cache and the write buffers
+//! set here, whatever the number of rows.
+//!
+//! The library notes in its tables when it made them, and panics where that is before 1970. So nothing that
+//! may make one goes to it by such a clock.
+
+pub mod temporary;
+
+use std::fmt;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use crate::StoreError;
+use crate::clock::Clock;
+use crate::contract::index::{Change, Index, Row};
+use crate::files::descriptors::{self, Keeper};
+use crate::files::disk::real::{PRIVATE_FILE, private_folder};
+
+/// In the index's folder once it is whole, and until it is found to be wrong: what is without it is made
+/// anew.
+pub(super) const MADE: &str = "made";
+
+const CACHE_BYTES: u64 = 32 << 20;
+const MEMTABLE_BYTES: u64 = 8 << 20;
+const JOURNAL_BYTES: u64 = 64 << 20;
+/// Tables kept open at once: no fewer, because the library takes no lower number, and no more.
+const FILES: (usize, usize) = (10, 900);
+
+/// One keyspace of one fjall database.
+pub struct EmbeddedIndex {
+    folder: PathBuf,
+    clock: Clock,
+    database: Database,
+    rows: Keyspace,
+}
+
+impl fmt::Debug for EmbeddedIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmbeddedIndex")
+    }
+}
+
+/// Turns fjall's errors into ours, with the remedy that works.
+fn fault(error: fjall::Error) -> StoreError {
+    if let fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) = &error
+        && matches!(io.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    {
+        let reason = format!("the disk is full: {io}; nothing is lost, make room for it");
+        return StoreError::Io { context: "the index".into(), reason, kind: io.kind() };
+    }
+    if let fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) = &error
+        && matches!(io.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+    {
+        let reason = io.to_string();
+        return StoreError::Io { context: "opening the index".into(), reason, kind: io.kind() };
+    }
+    StoreError::Index(format!("{error}; `lucid reindex` rebuilds it from the log"))
+}
+
+impl EmbeddedIndex {
+    /// Opens or makes the index in this folder. One whose making was cut short is made again, and so is one
+    /// that was found to be wrong.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_by(folder, Clock::system())
+    }
+
+    /// The same by this clock, which tells what the library's tells.
+    pub fn open_by(folder: &Path, clock: Clock) -> Result<Self, StoreError> {
+        clock.must_be_after_1970()?;
+        let context = || StoreError::io(format!("making {}", folder.display()));
+        let made = folder.join(MADE);
+        if made.try_exists().map_err(context())? {
+            return Self::try_open(folder, clock).map_err(fault);
+        }
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(context()(error)),
+            _ => {}
+        }
+        // The library makes its files as the umask says; nobody else gets to them.
+        private_folder(folder).map_err(context())?;
+        let index = Self::try_open(folder, clock).map_err(fault)?;
+        index.flush()?;
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(PRIVATE_FILE)
+            .open(made)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| File::open(folder)?.sync_all())
+            .map_err(context())?;
+        Ok(index)
+    }
+
+    fn try_open(folder: &Path, clock: Clock) -> Result<Self, fjall::Error> {
+        let database = Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .max_cached_files(Some(descriptors::share(Keeper::Index, FILES.1).max(FILES.0)))
+            .worker_threads(1)
+            .open()?;
+        let rows = database.keyspace("rows", || {
+            KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+        })?;
+        Ok(Self { folder: folder.to_owned(), clock, database, rows })
+    }
+}
+
+impl Index for EmbeddedIndex {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.rows.get(key).map_err(fault)?.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        backwards: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let range = self.rows.range(from.to_vec()..to.to_vec());
+        let read = |guard: fjall::Guard| {
+            guard.into_inner().map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(fault)
+        };
+        if backwards {
+            range.rev().take(limit).map(read).collect()
+        } else {
+            range.take(limit).map(read).collect()
+        }
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.clock.must_be_after_1970()?;
+        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(&self.rows, key, value),
+                None => batch.remove(&self.rows, key),
+            }
+        }
+        batch.commit().map_err(fault)
+    }
+
+    fn distrust(&self) -> Result<(), StoreError> {
+        match std::fs::remove_file(self.folder.join(MADE)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => File::open(&self.folder).and_then(|folder| folder.sync_all()),
+        }
+        .map_err(StoreError::io(format!("giving up {}", self.folder.display())))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.database.persist(PersistMode::SyncData).map_err(fault)
+    }
+}

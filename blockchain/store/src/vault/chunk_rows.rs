@@ -1,0 +1,192 @@
+//! The rows that the vault itself keeps in an index: where a chunk is, and whether that copy is damaged.
+
+use lucid_core::digest::ChunkName;
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+use crate::contract::index::{Changes, Index};
+use crate::files::segment_rows::is_retired_in;
+use crate::{StoreError, frame};
+
+/// The first byte of each key of the vault's. The files' own have others ([`crate::files::segment_rows`]); owners use
+/// bytes from `0x40` on.
+const CHUNK: u8 = b'\x01';
+const QUARANTINE: u8 = b'\x02';
+
+/// Where a chunk's record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// The segment's number.
+    pub segment: u32,
+    /// Where its record begins.
+    pub offset: u64,
+    /// Bytes of the payload as stored.
+    pub stored_length: u32,
+    /// Bytes of the chunk.
+    pub plain_length: u32,
+    /// Whether the payload is encrypted.
+    pub encrypted: bool,
+}
+
+impl Placement {
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        to.u32(self.segment).u64(self.offset).u32(self.stored_length).u32(self.plain_length);
+        to.u8(u8::from(self.encrypted));
+        to.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
+        let mut from = Reader::new(bytes);
+        let placement = Self {
+            segment: from.u32("segment")?,
+            offset: frame::number(&mut from, "offset")?,
+            stored_length: from.u32("stored length")?,
+            plain_length: from.u32("plain length")?,
+            encrypted: flag(from.u8("encrypted")?)?,
+        };
+        from.finish()?;
+        Ok(placement)
+    }
+}
+
+/// A yes or a no, and nothing else: one value has one encoding.
+pub(crate) fn flag(byte: u8) -> Result<bool, WireFault> {
+    match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(WireFault::Invalid { what: "yes or no" }),
+    }
+}
+
+fn chunk_key(prefix: u8, name: &ChunkName) -> Vec<u8> {
+    [&[prefix], name.as_bytes().as_slice()].concat()
+}
+
+/// Where a chunk is, unless it is unknown.
+pub fn placement(index: &dyn Index, name: &ChunkName) -> Result<Option<Placement>, StoreError> {
+    index.get(&chunk_key(CHUNK, name))?.map(|value| read_placement(&value)).transpose()
+}
+
+fn read_placement(value: &[u8]) -> Result<Placement, StoreError> {
+    Placement::decode(value).map_err(|fault| StoreError::Index(format!("a chunk's row: {fault}")))
+}
+
+/// Notes where a chunk is. A fresh copy heals: it ends the quarantine of the name.
+pub fn place(changes: &mut Changes<'_>, name: &ChunkName, placement: &Placement) {
+    changes.put(chunk_key(CHUNK, name), placement.encode());
+    changes.remove(chunk_key(QUARANTINE, name));
+}
+
+/// Whether a chunk's only copy is known to be damaged.
+pub fn is_quarantined(index: &dyn Index, name: &ChunkName) -> Result<bool, StoreError> {
+    Ok(index.get(&chunk_key(QUARANTINE, name))?.is_some())
+}
+
+/// Notes that the copy at this place is damaged, unless a newer copy has taken its place.
+pub fn quarantine(
+    changes: &mut Changes<'_>,
+    name: &ChunkName,
+    segment: u32,
+    offset: u64,
+) -> Result<(), StoreError> {
+    let known = changes.get(&chunk_key(CHUNK, name))?;
+    let known = known.map(|value| read_placement(&value)).transpose()?;
+    if known.is_none_or(|known| (known.segment, known.offset) == (segment, offset)) {
+        changes.put(chunk_key(QUARANTINE, name), Vec::new());
+    }
+    Ok(())
+}
+
+/// Takes a chunk out of the index, if it is still at this place.
+pub fn drop_chunk(
+    changes: &mut Changes<'_>,
+    name: &ChunkName,
+    place: (u32, u64),
+) -> Result<(), StoreError> {
+    let known = changes.get(&chunk_key(CHUNK, name))?;
+    let known = known.map(|value| read_placement(&value)).transpose()?;
+    if known.is_some_and(|known| (known.segment, known.offset) == place) {
+        changes.remove(chunk_key(CHUNK, name));
+        changes.remove(chunk_key(QUARANTINE, name));
+    }
+    Ok(())
+}
+
+/// Notes where a chunk has been copied to, unless the copy that is known is `newer` than the one that was
+/// copied. Nothing is known of it when the file it was copied from had been removed before the index was
+/// built.
+pub fn move_chunk(
+    changes: &mut Changes<'_>,
+    name: &ChunkName,
+    to: &Placement,
+    newer: impl FnOnce(&Placement) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let known = changes.get(&chunk_key(CHUNK, name))?;
+    let known = known.map(|value| read_placement(&value)).transpose()?;
+    if known == Some(*to) {
+        return Ok(());
+    }
+    if let Some(known) = known
+        && !is_retired_in(changes, known.segment)?
+        && newer(&known)?
+    {
+        return Ok(());
+    }
+    // What was said of another copy, be it gone, does not hold for this one.
+    place(changes, name, to);
+    Ok(())
+}
+
+/// Notes where a chunk is, of which the segment could not be read when its row should have been made.
+/// Something may have been said of it since.
+pub fn find_chunk(
+    changes: &mut Changes<'_>,
+    name: &ChunkName,
+    at: &Placement,
+    newer: impl FnOnce(&Placement) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    if changes.get(&chunk_key(CHUNK, name))?.is_some() {
+        return move_chunk(changes, name, at, newer);
+    }
+    changes.put(chunk_key(CHUNK, name), at.encode());
+    Ok(())
+}
+
+/// The chunks there are, from a name on and in the order of names.
+pub fn chunks(
+    index: &dyn Index,
+    from: &ChunkName,
+    limit: usize,
+) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
+    let rows = index.scan(&chunk_key(CHUNK, from), &[CHUNK + 1], limit, false)?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let name = key.last_chunk::<32>().copied().unwrap_or_default();
+            Ok((ChunkName::new(name), read_placement(&value)?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn placements_read_back_and_nothing_else_does(
+            segment: u32, offset in 0..frame::NUMBER_MAX, stored_length: u32, plain_length: u32,
+            encrypted: bool,
+            noise in prop::collection::vec(any::<u8>(), 0..30),
+        ) {
+            let placement = Placement { segment, offset, stored_length, plain_length, encrypted };
+            let bytes = placement.encode();
+            prop_assert_eq!(Placement::decode(&bytes), Ok(placement));
+            prop_assert!(Placement::decode(&bytes[1..]).is_err());
+            if let Ok(read) = Placement::decode(&noise) {
+                prop_assert_eq!(read.encode(), noise);
+            }
+        }
+    }
+}

@@ -1,0 +1,873 @@
+//! Gives back the space of what nobody refers to, and packs what stays more tightly.
+//!
+//! The caller says what is referred to; this drops the rest and rewrites the segments it was in. It runs
+//! beside ingest and reads. Between the moment the caller began to look and the moment a chunk is
+//! dropped, somebody may come to want it: from [`Vault::collect`] on the committer remembers every chunk
+//! that is asked for, and refuses to drop those.
+//!
+//! Whatever ends it half-way, a stop, an error or a crash, leaves a sound store: dropping and switching
+//! are commits, and the next run goes on with what is left.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use lucid_core::digest::ChunkName;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::codec::{Compression, Packer};
+use crate::crypt::{ChunkKey, Owner};
+use crate::files::disk::{self, DiskFile};
+use crate::files::rewrite::{self, Draft, RewrittenHeader};
+use crate::files::segment::{self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN};
+use crate::files::segment_rows;
+use crate::frame::{HEADER_BYTES, Header, Sealed};
+use crate::vault::chunk_rows;
+use crate::vault::chunk_rows::Placement;
+use crate::vault::committer::{Submission, short};
+use crate::vault::{IsFree, Vault};
+use crate::{CommitError, Damage, StoreError, threads};
+
+/// Rows read at once.
+const PAGE: usize = 4_096;
+/// Chunks dropped in one commit.
+const DROP_MAX: usize = 1_000;
+/// A rewritten segment is ended at this size, and at so many records.
+const DRAFT_BYTES: u64 = 256 << 20;
+const DRAFT_RECORDS: usize = 100_000;
+/// Nor are segments joined that would stand for more than this: a mebibyte of numbers, in the file and in
+/// the fact.
+const STANDS_FOR_MAX: usize = 1 << 18;
+/// Recompressed at once, on all threads together.
+const STRETCH_BYTES: u64 = 16 << 20;
+
+/// Chunks by the first eight bytes of their names: two that share them are only kept too long. Eight
+/// bytes a chunk, and half as much again while they are added.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    sorted: Vec<u64>,
+    added: Vec<u64>,
+}
+
+impl Names {
+    /// Adds a name; it may be there already.
+    pub fn add(&mut self, name: &ChunkName) {
+        self.added.push(short(name));
+        if self.added.len() > self.sorted.len() / 2 + PAGE {
+            self.settle();
+        }
+    }
+
+    /// Ends adding.
+    pub fn settle(&mut self) {
+        self.sorted.append(&mut self.added);
+        self.sorted.sort_unstable();
+        self.sorted.dedup();
+    }
+
+    /// Whether a name was added before [`Names::settle`].
+    pub fn has(&self, name: &ChunkName) -> bool {
+        self.sorted.binary_search(&short(name)).is_ok()
+    }
+
+    /// How many different names there are.
+    pub fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    /// The names that are in here and not in the other.
+    pub fn without(&self, other: &Self) -> Self {
+        let differs = |name: &&u64| other.sorted.binary_search(name).is_err();
+        let sorted = self.sorted.iter().filter(differs).copied().collect();
+        Self { sorted, added: Vec::new() }
+    }
+
+    /// A name that is in here and not in the other, by its first eight bytes.
+    pub fn not_in(&self, other: &Self) -> Option<u64> {
+        self.sorted.iter().find(|name| other.sorted.binary_search(name).is_err()).copied()
+    }
+}
+
+/// Hears how far the work is, and may slow it down or stop it.
+pub trait Control {
+    /// So many bytes of so many are done. `false` stops the work in order.
+    fn step(&mut self, done: u64, total: u64) -> bool;
+}
+
+impl<F: FnMut(u64, u64) -> bool> Control for F {
+    fn step(&mut self, done: u64, total: u64) -> bool {
+        self(done, total)
+    }
+}
+
+/// What is there, and what of it nobody refers to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Chunks that are referred to.
+    pub live_chunks: u64,
+    /// Bytes of their records.
+    pub live_bytes: u64,
+    /// Chunks that are not.
+    pub dead_chunks: u64,
+    /// Bytes of their records.
+    pub dead_bytes: u64,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Chunks that were dropped.
+    pub chunks_removed: u64,
+    /// Chunks that somebody came to want while they were being dropped.
+    pub chunks_spared: u64,
+    /// Segments that were replaced.
+    pub segments_rewritten: u64,
+    /// Segments left alone: they are damaged, or may hold the last copy of something.
+    pub segments_damaged: u64,
+    /// By how much the files got smaller.
+    pub bytes_freed: u64,
+    /// Bytes that were read from the replaced segments to be kept.
+    pub bytes_copied: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+}
+
+/// The right to collect: while it lives, nothing that is asked for is forgotten.
+pub struct Collection<'a> {
+    vault: &'a Vault,
+    /// Files that are rewritten in any case.
+    untidy: BTreeSet<String>,
+    /// Records that a segment may have; see [`Collection::splitting_over`].
+    records_max: usize,
+    _right: MutexGuard<'a, ()>,
+}
+
+impl Drop for Collection<'_> {
+    fn drop(&mut self) {
+        self.vault.set_collecting(false);
+    }
+}
+
+impl Vault {
+    /// Begins a collection or a repacking; `None` while another one runs. Look for what is referred to
+    /// only after this.
+    pub fn collect(&self) -> Option<Collection<'_>> {
+        let right = self.rewriting()?;
+        self.set_collecting(true);
+        let (untidy, records_max) = (BTreeSet::new(), RECORDS_MAX);
+        Some(Collection { vault: self, untidy, records_max, _right: right })
+    }
+}
+
+/// A file with the place of its footer, and the footer.
+type SealedSegment = (Arc<dyn DiskFile>, u64, Footer);
+
+/// A segment's file, as far as it may be replaced.
+enum Ended {
+    /// It never changes any more.
+    Sealed(SealedSegment),
+    /// It is not at its end yet, or is no part of the store: nothing to be done about it.
+    Open,
+    /// It is damaged, so that nobody knows what is in it.
+    Damaged,
+}
+
+/// What is done, and which segments were left alone on the way.
+#[derive(Default)]
+struct Work {
+    done: Collected,
+    left: BTreeSet<u32>,
+    /// How many bytes of records the index says are in each segment, once that is counted.
+    rows: Option<BTreeMap<u32, u64>>,
+    /// Where the log says that chunks were dropped, of segments of which the index has nothing, once that
+    /// is asked for.
+    dropped: Option<BTreeSet<(u32, u64)>>,
+}
+
+impl Work {
+    fn ended(self) -> Collected {
+        Collected { segments_damaged: self.left.len() as u64, ..self.done }
+    }
+}
+
+/// A segment that is to be replaced.
+struct Victim {
+    number: u32,
+    length: u64,
+    /// Its live records, by offset.
+    records: Vec<FooterEntry>,
+    /// Everything that it stands for.
+    stands_for: Vec<u32>,
+    level: u8,
+}
+
+impl<'a> Collection<'a> {
+    /// What is collected.
+    pub(crate) fn vault(&self) -> &'a Vault {
+        self.vault
+    }
+
+    /// Has these files rewritten even if little of them is dead: what is damaged in them was healed, and
+    /// goes with them.
+    #[must_use]
+    pub fn tidying(mut self, files: BTreeSet<String>) -> Self {
+        self.untidy = files;
+        self
+    }
+
+    /// Makes no segment with more records than this, and splits those that have more. Unsaid, it is
+    /// [`RECORDS_MAX`]; only tests have reason to change it.
+    #[must_use]
+    pub fn splitting_over(mut self, records: usize) -> Self {
+        self.records_max = records;
+        self
+    }
+
+    /// Counts, and changes nothing.
+    pub fn survey(&self, live: &Names) -> Result<Survey, StoreError> {
+        let mut survey = Survey::default();
+        self.each_chunk(|name, placement| {
+            let bytes = record_bytes(placement);
+            if live.has(name) {
+                survey.live_chunks += 1;
+                survey.live_bytes += bytes;
+            } else {
+                survey.dead_chunks += 1;
+                survey.dead_bytes += bytes;
+            }
+            Ok(())
+        })?;
+        Ok(survey)
+    }
+
+    fn each_chunk(
+        &self,
+        mut visit: impl FnMut(&ChunkName, &Placement) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut from = ChunkName::new([0; 32]);
+        loop {
+            let page = chunk_rows::chunks(self.vault.index(), &from, PAGE)?;
+            for (name, placement) in &page {
+                visit(name, placement)?;
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => match after(last) {
+                    Some(next) => from = next,
+                    None => return Ok(()),
+                },
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Drops whatever is not in `live`, and is free when its turn comes, and rewrites segments of which over
+    /// a third is dead.
+    pub fn run(
+        &self,
+        live: &Names,
+        is_free: &IsFree<'_>,
+        control: &mut dyn Control,
+    ) -> Result<Collected, StoreError> {
+        let mut work = Work::default();
+        // What is filled while this looks is not looked at.
+        let newest = segment_rows::watermark(self.vault.index())?.segment;
+        let used = self.drop_dead(live, is_free, &mut work.done)?;
+        let wasteful = |bytes: u64, number: u32| {
+            let live = used.get(&number).copied().unwrap_or(0);
+            live * 3 < bytes * 2 || self.untidy.contains(&segment::path(number))
+        };
+        self.seal_open_segment(wasteful)?;
+        work.rows = Some(used.clone());
+        self.split_overfull(Some(live), &mut work)?;
+        let mut victims = Vec::new();
+        for number in segment::numbers(self.vault.disk().as_ref())? {
+            let Some((file, footer_at, footer)) = self.sealed(number, &mut work)? else { continue };
+            // What stands for segments that are wholly dead has no records, and nothing to give.
+            if (number <= newest || number & REWRITTEN != 0)
+                && !footer.entries.is_empty()
+                && wasteful(footer_at, number)
+            {
+                victims.push((number, file.length().map_err(reading(number))?));
+            }
+        }
+        self.rewrite(&victims, Some(live), None, &mut work, control)?;
+        Ok(work.ended())
+    }
+
+    /// Rewrites every sealed segment that was not packed at this zstd level yet, the open one included
+    /// if `all`. Roots, ids and names do not notice.
+    pub fn repack(
+        &self,
+        level: u8,
+        threads: usize,
+        all: bool,
+        control: &mut dyn Control,
+    ) -> Result<Collected, StoreError> {
+        let mut work = Work::default();
+        if all {
+            self.seal_open_segment(|_, _| true)?;
+        }
+        self.split_overfull(None, &mut work)?;
+        let mut victims = Vec::new();
+        for number in segment::numbers(self.vault.disk().as_ref())? {
+            let Some((file, ..)) = self.sealed(number, &mut work)? else { continue };
+            match self.origin(number, file.as_ref())? {
+                Some((_, packed)) if packed >= level => {}
+                Some(_) => victims.push((number, file.length().map_err(reading(number))?)),
+                None => {
+                    work.left.insert(number);
+                }
+            }
+        }
+        self.rewrite(&victims, None, Some((level, threads.max(1))), &mut work, control)?;
+        Ok(work.ended())
+    }
+
+    /// Drops dead chunks, and says how many bytes of each segment are live.
+    fn drop_dead(
+        &self,
+        live: &Names,
+        is_free: &IsFree<'_>,
+        done: &mut Collected,
+    ) -> Result<BTreeMap<u32, u64>, StoreError> {
+        let mut used: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut dead = Vec::new();
+        let mut packer = Packer::new();
+        let mut drop = |dead: &mut Vec<(ChunkName, Placement)>, used: &mut BTreeMap<u32, u64>| {
+            let spared = self.vault.drop_chunks(&mut packer, dead, is_free)?;
+            done.chunks_removed += (dead.len() - spared.len()) as u64;
+            done.chunks_spared += spared.len() as u64;
+            for (_, at) in dead.drain(..).filter(|(name, _)| spared.contains(name)) {
+                *used.entry(at.segment).or_default() += record_bytes(&at);
+            }
+            Ok::<_, StoreError>(())
+        };
+        self.each_chunk(|name, placement| {
+            if live.has(name) {
+                *used.entry(placement.segment).or_default() += record_bytes(placement);
+                return Ok(());
+            }
+            dead.push((*name, *placement));
+            if dead.len() >= DROP_MAX { drop(&mut dead, &mut used) } else { Ok(()) }
+        })?;
+        drop(&mut dead, &mut used)?;
+        Ok(used)
+    }
+
+    /// How many bytes of records the index says are in each segment, or in one.
+    fn bytes_by_segment(&self, only: Option<u32>) -> Result<BTreeMap<u32, u64>, StoreError> {
+        let mut bytes: BTreeMap<u32, u64> = BTreeMap::new();
+        self.each_chunk(|_, placement| {
+            if only.is_none_or(|only| only == placement.segment) {
+                *bytes.entry(placement.segment).or_default() += record_bytes(placement);
+            }
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Seals the segment that is being appended to, if it is worth it.
+    fn seal_open_segment(&self, worth: impl Fn(u64, u32) -> bool) -> Result<(), StoreError> {
+        let number = segment_rows::watermark(self.vault.index())?.segment;
+        let path = segment::path(number);
+        let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else { return Ok(()) };
+        let length = file.length().map_err(reading(number))?;
+        if matches!(self.ended(number)?, Ended::Open) && worth(length, number) {
+            self.vault.seal_segment().map_err(dropping())?;
+        }
+        Ok(())
+    }
+
+    /// A segment that never changes any more, unless it is damaged: then it is left alone.
+    fn sealed(&self, number: u32, work: &mut Work) -> Result<Option<SealedSegment>, StoreError> {
+        Ok(match self.ended(number)? {
+            Ended::Sealed(sealed) => Some(sealed),
+            Ended::Open => None,
+            Ended::Damaged => {
+                work.left.insert(number);
+                None
+            }
+        })
+    }
+
+    /// Looks whether a segment is at its end: it has a footer, or was left behind without one.
+    fn ended(&self, number: u32) -> Result<Ended, StoreError> {
+        let index = self.vault.index();
+        let is_rewritten = number & REWRITTEN != 0;
+        // What was never switched to has no say in anything.
+        if segment_rows::is_retired(index, number)?
+            || (is_rewritten && !segment_rows::is_rewritten(index, number)?)
+        {
+            return Ok(Ended::Open);
+        }
+        let path = segment::path(number);
+        let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else {
+            return Ok(Ended::Damaged);
+        };
+        let at = segment_rows::watermark(index)?;
+        if number == at.segment {
+            // A payload at the end of the open one may look like its footer: that is where the records end.
+            let ends_at = match Footer::find(file.as_ref(), number)? {
+                Some(Ok((footer_at, _))) => footer_at,
+                Some(Err(damage)) => damage.offset,
+                None => return Ok(Ended::Open),
+            };
+            if ends_at != at.segment_offset {
+                return Ok(Ended::Open);
+            }
+        }
+        if !is_rewritten {
+            if number > at.segment {
+                return Ok(Ended::Open);
+            }
+            if segment::foreign(file.as_ref(), number, self.vault.store())?.is_some() {
+                return Ok(Ended::Damaged);
+            }
+        }
+        let may_lack_footer = is_rewritten || number < at.segment;
+        Ok(match Footer::of_ended(file.as_ref(), number, may_lack_footer)? {
+            Some((footer_at, footer)) => Ended::Sealed((file, footer_at, footer)),
+            None => Ended::Damaged,
+        })
+    }
+
+    /// Earlier versions filled segments with more records than a footer may list, and one cannot be
+    /// rewritten as one. So the live ones move to where new chunks go, and what is left is rewritten.
+    fn split_overfull(&self, live: Option<&Names>, work: &mut Work) -> Result<(), StoreError> {
+        for number in segment::numbers(self.vault.disk().as_ref())? {
+            let Some((file, _, footer)) = self.sealed(number, work)? else { continue };
+            if footer.entries.len() <= self.records_max {
+                continue;
+            }
+            drop(footer);
+            let length = file.length().map_err(reading(number))?;
+            let moved = match self.victim(number, length, live, work)? {
+                Some(victim) => {
+                    // Their rows are others now.
+                    work.rows = None;
+                    self.write_again(&victim.records)
+                }
+                None => {
+                    work.left.insert(number);
+                    continue;
+                }
+            };
+            match moved {
+                // It is quarantined, and the segment left alone from now on.
+                Err(StoreError::Damaged(_)) => {
+                    work.left.insert(number);
+                }
+                moved => moved?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the committer write records once more.
+    fn write_again(&self, records: &[FooterEntry]) -> Result<(), StoreError> {
+        let commit = |chunks: Vec<Sealed>| {
+            let submission = Submission { chunks, again: true, ..Submission::default() };
+            self.vault.commit(submission).map_err(dropping()).map(|_| ())
+        };
+        let (mut chunks, mut bytes) = (Vec::new(), 0);
+        for entry in records {
+            let (header, payload) = noting(self.vault, entry, read(self.vault, entry))?;
+            bytes += header.record_bytes();
+            chunks.push(Sealed { header, payload });
+            if bytes >= STRETCH_BYTES {
+                commit(std::mem::take(&mut chunks))?;
+                bytes = 0;
+            }
+        }
+        commit(chunks)
+    }
+
+    /// What a segment stands for beside itself, and at which level it was packed; `None` when its first
+    /// record is damaged. Then it is left alone: what it stands for has to be known to whoever replaces it.
+    fn origin(
+        &self,
+        number: u32,
+        file: &dyn DiskFile,
+    ) -> Result<Option<(Vec<u32>, u8)>, StoreError> {
+        if number & REWRITTEN == 0 {
+            return Ok(Some((Vec::new(), 0)));
+        }
+        let begin = RewrittenHeader::read(file, number, self.vault.store())?;
+        if let Err(damage) = &begin {
+            tracing::error!(%damage, "a segment is left alone");
+        }
+        Ok(begin.ok().map(|begin| (begin.replaces, begin.level)))
+    }
+
+    /// Looks a segment's live records up; `None` when one of them is known to be damaged, or its first
+    /// record is.
+    ///
+    /// So it is, too, where the index may lack the segment's rows: it was away when they were made. What has
+    /// no row is dead only if nobody refers to it; and where nobody tells what is referred to, a segment of
+    /// which the index knows nothing at all is left alone, unless the log says that all of it was dropped: a
+    /// collection ended between dropping and rewriting. And so it is where the file lacks what the index
+    /// says is in it: it is an older copy, or another one, and what is missing may be put back.
+    fn victim(
+        &self,
+        number: u32,
+        length: u64,
+        live: Option<&Names>,
+        work: &mut Work,
+    ) -> Result<Option<Victim>, StoreError> {
+        let unread = self.vault.unread();
+        if unread.contains_key(&number) {
+            return Ok(None);
+        }
+        let Ended::Sealed((file, _, footer)) = self.ended(number)? else { return Ok(None) };
+        let Some(origin) = self.origin(number, file.as_ref())? else { return Ok(None) };
+        let (mut stands_for, level) = origin;
+        // Those that it says it replaces, and that are part of the store all the same, it does not.
+        for old in std::mem::take(&mut stands_for) {
+            if segment_rows::is_retired(self.vault.index(), old)? {
+                stands_for.push(old);
+            }
+        }
+        stands_for.push(number);
+        let mut records = Vec::new();
+        let mut is_unknown = false;
+        let mut without_row = Vec::new();
+        for entry in footer.entries {
+            let now = chunk_rows::placement(self.vault.index(), &entry.name)?;
+            if now.is_none() && live.is_none_or(|live| live.has(&entry.name)) {
+                is_unknown = true;
+                if live.is_none() {
+                    without_row.push((number, entry.placement.offset));
+                }
+            }
+            if now != Some(entry.placement) {
+                // Where the copy that counts is not there, this one may be the last.
+                if now.is_some_and(|now| unread.contains_key(&now.segment)) {
+                    return Ok(None);
+                }
+                continue;
+            }
+            if chunk_rows::is_quarantined(self.vault.index(), &entry.name)? {
+                return Ok(None);
+            }
+            records.push(entry);
+        }
+        if is_unknown
+            && (live.is_some() || records.is_empty())
+            && !(live.is_none() && self.were_dropped(&without_row, work)?)
+        {
+            tracing::warn!(number, "a segment is left alone: the index has nothing of it");
+            return Ok(None);
+        }
+        let bytes = records.iter().map(|entry| record_bytes(&entry.placement)).sum::<u64>();
+        if work.rows.is_none() {
+            work.rows = Some(self.bytes_by_segment(None)?);
+        }
+        let said = work.rows.as_ref().and_then(|rows| rows.get(&number)).copied().unwrap_or(0);
+        // A chunk that was healed since has its row elsewhere: so it is counted once more.
+        if said > bytes && self.bytes_by_segment(Some(number))?.values().any(|said| *said > bytes) {
+            tracing::error!(number, "a segment is left alone: it lacks what the index has in it");
+            return Ok(None);
+        }
+        records.sort_by_key(|entry| entry.placement.offset);
+        Ok(Some(Victim { number, length, records, stands_for, level }))
+    }
+
+    /// Whether the log says of all these places that what was there was dropped. While a segment is away,
+    /// what came to be wanted again may be in that one, so that the copy here would be the last.
+    fn were_dropped(&self, places: &[(u32, u64)], work: &mut Work) -> Result<bool, StoreError> {
+        if !self.vault.unread().is_empty() {
+            return Ok(false);
+        }
+        if work.dropped.is_none() {
+            let rows = match work.rows.take() {
+                Some(rows) => rows,
+                None => self.bytes_by_segment(None)?,
+            };
+            let dropped = self.vault.dropped(&|segment| !rows.contains_key(&segment));
+            work.rows = Some(rows);
+            work.dropped = Some(match dropped {
+                // What it says is not known then.
+                Err(StoreError::Damaged(_)) => BTreeSet::new(),
+                dropped => dropped?,
+            });
+        }
+        let dropped = work.dropped.as_ref();
+        Ok(dropped.is_some_and(|dropped| places.iter().all(|place| dropped.contains(place))))
+    }
+
+    fn rewrite(
+        &self,
+        victims: &[(u32, u64)],
+        live: Option<&Names>,
+        repack: Option<(u8, usize)>,
+        work: &mut Work,
+        control: &mut dyn Control,
+    ) -> Result<(), StoreError> {
+        let total = victims.iter().map(|(_, length)| length).sum();
+        let mut passed = 0;
+        let mut waiting: VecDeque<(u32, u64)> = victims.iter().copied().collect();
+        let mut retries = victims.len();
+        loop {
+            // As many segments as fill one; their records are known before the first is written.
+            let (mut group, mut bytes, mut records, mut stands_for) = (Vec::new(), 0, 0, 0);
+            while bytes < DRAFT_BYTES && records < DRAFT_RECORDS {
+                let Some((number, length)) = waiting.pop_front() else { break };
+                let Some(victim) = self.victim(number, length, live, work)? else {
+                    work.left.insert(number);
+                    passed += length;
+                    continue;
+                };
+                bytes += victim.records.iter().map(|e| record_bytes(&e.placement)).sum::<u64>();
+                records += victim.records.len();
+                stands_for += victim.stands_for.len();
+                if !group.is_empty() && (records > self.records_max || stands_for > STANDS_FOR_MAX)
+                {
+                    // It begins the next one.
+                    waiting.push_front((number, length));
+                    break;
+                }
+                group.push(victim);
+            }
+            if group.is_empty() {
+                return Ok(());
+            }
+            match self.rewrite_group(&group, repack, &mut work.done, &mut passed, total, control) {
+                Ok(true) => {}
+                Ok(false) => {
+                    work.done.stopped = true;
+                    return Ok(());
+                }
+                Err(StoreError::Damaged(_)) if retries > 0 => {
+                    // It is quarantined once this is answered; then its segment is left alone.
+                    retries -= 1;
+                    self.vault.commit(Submission::default()).map_err(dropping())?;
+                    for victim in group.iter().rev() {
+                        waiting.push_front((victim.number, victim.length));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes one segment from several and switches to it. `false` when it was told to stop; what had
+    /// been written by then never counts.
+    fn rewrite_group(
+        &self,
+        group: &[Victim],
+        repack: Option<(u8, usize)>,
+        done: &mut Collected,
+        passed: &mut u64,
+        total: u64,
+        control: &mut dyn Control,
+    ) -> Result<bool, StoreError> {
+        let disk = self.vault.disk().as_ref();
+        let number = rewrite::next_number(disk, self.vault.index())?;
+        let mut replaces: Vec<u32> = group.iter().flat_map(|v| v.stands_for.clone()).collect();
+        replaces.sort_unstable();
+        let level = match repack {
+            Some((level, _)) => level,
+            None => group.iter().map(|victim| victim.level).min().unwrap_or(0),
+        };
+        let begin = RewrittenHeader {
+            store: *self.vault.store(),
+            number,
+            level,
+            replaces: replaces.clone(),
+        };
+        let mut draft = Draft::begin(disk, &begin)?;
+        let mut copier = Copier { vault: self.vault, repack, draft: &mut draft };
+        let mut copied = 0;
+        for victim in group {
+            let started = *passed;
+            let goes_on = copier.copy(victim, &mut |bytes| {
+                *passed = started + bytes;
+                control.step(*passed, total)
+            });
+            match goes_on {
+                Ok(true) => {}
+                ended => {
+                    drop(draft);
+                    self.discard(number)?;
+                    return ended;
+                }
+            }
+            *passed = started + victim.length;
+            copied += victim.records.iter().map(|e| record_bytes(&e.placement)).sum::<u64>();
+        }
+        let length = match draft.finish(disk) {
+            Ok(length) => length,
+            Err(error) => {
+                self.discard(number)?;
+                return Err(error);
+            }
+        };
+        let old: u64 = group.iter().map(|victim| victim.length).sum();
+        let from: Vec<u32> = group.iter().map(|victim| victim.number).collect();
+        if let Err(error) = self.vault.switch(&mut Packer::new(), number, &from, replaces) {
+            // Only where the commit surely did not happen: once it did, the file is what counts.
+            if matches!(error, StoreError::Commit { .. }) && !error.maybe_applied() {
+                self.discard(number)?;
+            }
+            return Err(error);
+        }
+        done.segments_rewritten += group.len() as u64;
+        done.bytes_freed += old.saturating_sub(length);
+        done.bytes_copied += copied;
+        Ok(control.step(*passed, total))
+    }
+
+    fn discard(&self, number: u32) -> Result<(), StoreError> {
+        let path = segment::path(number);
+        self.vault.disk().unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
+        // Another file may come to have its name.
+        self.vault.segments().forget(&[number]);
+        Ok(())
+    }
+}
+
+/// Copies records from segment to segment.
+struct Copier<'a> {
+    vault: &'a Vault,
+    repack: Option<(u8, usize)>,
+    draft: &'a mut Draft,
+}
+
+impl Copier<'_> {
+    /// Copies a victim's live records, in stretches; `step` hears how far into the file it is.
+    fn copy(
+        &mut self,
+        victim: &Victim,
+        step: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<bool, StoreError> {
+        let mut packers: Vec<Packer> = Vec::new();
+        packers.resize_with(self.repack.map_or(1, |(_, threads)| threads), Packer::new);
+        let mut rest = victim.records.as_slice();
+        while let Some(first) = rest.first() {
+            let mut bytes = 0;
+            let fits = |entry: &&FooterEntry| {
+                bytes += record_bytes(&entry.placement);
+                bytes <= STRETCH_BYTES
+            };
+            let count = rest.iter().take_while(fits).count().max(1);
+            let (stretch, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            rest = after;
+            for (header, payload) in self.records(stretch, &mut packers)? {
+                self.draft.add(&header, &payload)?;
+            }
+            if !step(first.placement.offset) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads records, and packs them anew if that is asked for, on as many threads as there are packers.
+    fn records(
+        &self,
+        stretch: &[FooterEntry],
+        packers: &mut [Packer],
+    ) -> Result<Vec<(Header, Vec<u8>)>, StoreError> {
+        let Some((level, _)) = self.repack else {
+            return stretch
+                .iter()
+                .map(|entry| noting(self.vault, entry, read(self.vault, entry)))
+                .collect();
+        };
+        let threads = packers.len();
+        let shares = stretch.chunks(stretch.len().div_ceil(threads)).zip(packers).enumerate();
+        let shares: Mutex<Vec<_>> = Mutex::new(shares.collect());
+        let vault = self.vault;
+        let work = || -> Result<Vec<_>, StoreError> {
+            let mut parts = Vec::new();
+            loop {
+                let next = shares.lock().pop();
+                let Some((place, (entries, packer))) = next else { return Ok(parts) };
+                let pack = |entry| noting(vault, entry, repacked(vault, packer, level, entry));
+                let part = entries.iter().map(pack).collect::<Result<Vec<_>, StoreError>>()?;
+                parts.push((place, part));
+            }
+        };
+        let outcomes = threads::run_on(threads, "repacking", work);
+        let mut parts: Vec<_> =
+            outcomes.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        parts.sort_unstable_by_key(|(place, _)| *place);
+        Ok(parts.into_iter().flat_map(|(_, part)| part).collect())
+    }
+}
+
+/// Reads a record as it is. One that is damaged is quarantined, and ends the work on its segment.
+fn read(vault: &Vault, entry: &FooterEntry) -> Result<(Header, Vec<u8>), StoreError> {
+    let found = vault.segments().read(&entry.name, &entry.placement)?;
+    if found.0.matches(&found.1) { Ok(found) } else { Err(damaged(entry, PAYLOAD)) }
+}
+
+const PAYLOAD: &str = "the record's payload does not match its digest";
+
+fn damaged(entry: &FooterEntry, why: impl std::fmt::Display) -> StoreError {
+    let path = segment::path(entry.placement.segment);
+    StoreError::Damaged(Damage::new(path, entry.placement.offset, why))
+}
+
+/// Quarantines a record that was found damaged, so that the next look leaves its segment alone.
+fn noting<T>(
+    vault: &Vault,
+    entry: &FooterEntry,
+    read: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if let Err(StoreError::Damaged(damage)) = &read {
+        vault.quarantine(&mut Packer::new(), &entry.name, &entry.placement, damage);
+    }
+    read
+}
+
+/// A record packed at a level; as it was when that gains nothing.
+fn repacked(
+    vault: &Vault,
+    packer: &mut Packer,
+    level: u8,
+    entry: &FooterEntry,
+) -> Result<(Header, Vec<u8>), StoreError> {
+    let (header, payload) = read(vault, entry)?;
+    let opened = vault.sealer().open(packer, &header, payload.clone());
+    let path = segment::path(entry.placement.segment);
+    let plain = opened.map_err(|why| why.at(&path, entry.placement.offset))?;
+    let key = ChunkKey::of(Owner::new(header.owner), blake3::hash(&plain).into());
+    let how = Compression::Zstd(level.into());
+    let Sealed { header: mut fresh, payload: packed } =
+        vault.sealer().seal_chunk(packer, how, entry.placement.encrypted, key, &plain)?;
+    if packed.len() >= payload.len() || fresh.name != header.name {
+        return Ok((header, payload));
+    }
+    fresh.sequence = header.sequence;
+    Ok((fresh, packed))
+}
+
+fn record_bytes(placement: &Placement) -> u64 {
+    HEADER_BYTES as u64 + u64::from(placement.stored_length)
+}
+
+/// The name behind this one.
+fn after(name: &ChunkName) -> Option<ChunkName> {
+    let mut bytes = *name.as_bytes();
+    for byte in bytes.iter_mut().rev() {
+        let (next, carry) = byte.overflowing_add(1);
+        *byte = next;
+        if !carry {
+            return Some(ChunkName::new(bytes));
+        }
+    }
+    None
+}
+
+fn reading(number: u32) -> impl FnOnce(std::io::Error) -> StoreError {
+    StoreError::io(format!("reading {}", segment::path(number)))
+}
+
+fn dropping() -> impl FnOnce(CommitError) -> StoreError {
+    StoreError::commit("collecting")
+}

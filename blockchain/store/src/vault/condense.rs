@@ -1,0 +1,305 @@
+//! Log files written anew without the facts that do not matter any more.
+//!
+//! Tails that have been cut since, and sessions that were removed, fill a log with what nothing reads. A
+//! file of which over a third is such is replaced, whole, under its own name: the facts that still
+//! matter, verbatim, and summaries in the place of commits, from the last of which the chain of commits
+//! goes on in the next file. The newest file is never condensed.
+
+use std::sync::Arc;
+
+use crate::codec::Packer;
+use crate::files::disk::{self, DiskFile};
+use crate::files::log::{self, Commit, HeadersDigest, Summary};
+use crate::files::segment;
+use crate::files::segment_rows;
+use crate::files::watermark::Watermark;
+use crate::frame::{self, Header, Kind, Scanner, Step};
+use crate::vault::Vault;
+use crate::vault::collect::{Collection, Control};
+use crate::{Damage, StoreError};
+
+/// A summary ends a batch at the next commit behind so many bytes. The newest file is not ended for less.
+const BATCH_BYTES: u64 = 1 << 20;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Condensed {
+    /// Files that were replaced.
+    pub logs_rewritten: u64,
+    /// Facts that went.
+    pub facts_removed: u64,
+    /// By how much the files got smaller.
+    pub bytes_freed: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+}
+
+/// Whether a fact still matters.
+pub type Matters<'a> = dyn Fn(&[u8]) -> Result<bool, StoreError> + 'a;
+
+impl Collection<'_> {
+    /// Condenses every log file of which over a third does not matter any more, the newest included: it
+    /// is ended first.
+    pub fn condense(
+        &self,
+        matters: &Matters<'_>,
+        control: &mut dyn Control,
+    ) -> Result<Condensed, StoreError> {
+        let mut done = Condensed::default();
+        // A fact that goes because its segment is no more must not come to be needed: by a name that
+        // reappears after a power cut, or by an index that is behind.
+        let context = StoreError::io(format!("syncing {}/", segment::FOLDER));
+        self.vault().disk().sync_folder(segment::FOLDER).map_err(context)?;
+        self.vault().index().flush()?;
+        let newest = segment_rows::watermark(self.vault().index())?;
+        let mut passed = 0;
+        let mut total = 0;
+        let numbers = self.vault().log_files(&newest)?;
+        for number in numbers.iter().copied() {
+            total += Source::open(self.vault(), number, &newest)?.end;
+        }
+        for number in numbers {
+            let mut source = Source::open(self.vault(), number, &newest)?;
+            let kept = source.weigh(matters)?;
+            passed += source.end;
+            let worth = number < newest.log || source.end - kept >= BATCH_BYTES;
+            if worth && kept * 3 < source.end * 2 {
+                if number == newest.log {
+                    self.vault().begin_log()?;
+                    // What was committed since the first look is at the end of this file too.
+                    let now = segment_rows::watermark(self.vault().index())?;
+                    if now.log <= number {
+                        let why = "the log could not be ended, so nothing of it was condensed";
+                        return Err(StoreError::Folder(why.into()));
+                    }
+                    // An index that stood in the file to be replaced would be refused.
+                    self.vault().index().flush()?;
+                    source = Source::open(self.vault(), number, &now)?;
+                }
+                let (removed, length) = source.condense(self.vault(), matters)?;
+                done.logs_rewritten += 1;
+                done.facts_removed += removed;
+                done.bytes_freed += source.end.saturating_sub(length);
+            }
+            if !control.step(passed, total) {
+                done.stopped = true;
+                return Ok(done);
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// A log file to read.
+struct Source<'a> {
+    vault: &'a Vault,
+    number: u32,
+    path: String,
+    file: Arc<dyn DiskFile>,
+    end: u64,
+}
+
+impl<'a> Source<'a> {
+    fn open(vault: &'a Vault, number: u32, newest: &Watermark) -> Result<Self, StoreError> {
+        let path = log::path(number);
+        let file = disk::find(vault.disk().as_ref(), &path)?.map_err(StoreError::Damaged)?;
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        let end = if number == newest.log { newest.offset.min(length) } else { length };
+        Ok(Self { vault, number, path, file, end })
+    }
+
+    /// Walks the records; anything that is damaged ends the work, since what it said is not known.
+    fn walk(
+        &self,
+        mut visit: impl FnMut(u64, Header, Vec<u8>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut scanner = Scanner::new(self.file.as_ref(), &self.path, 0, self.end);
+        while let Some(step) = scanner.step()? {
+            let (offset, header) = match step {
+                Step::Record(offset, header) => (offset, header),
+                Step::Damaged(damage) => return Err(StoreError::Damaged(damage)),
+            };
+            let payload = frame::read_payload(self.file.as_ref(), &self.path, offset, &header)?;
+            let payload = payload.map_err(|why| self.damaged(offset, why))?;
+            visit(offset, header, payload)?;
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, offset: u64, why: impl std::fmt::Display) -> StoreError {
+        StoreError::Damaged(Damage::new(self.path.as_str(), offset, why))
+    }
+
+    fn matters(
+        &self,
+        packer: &mut Packer,
+        matters: &Matters<'_>,
+        (offset, header, payload): (u64, &Header, &[u8]),
+    ) -> Result<bool, StoreError> {
+        let opened = self.vault.sealer().open(packer, header, payload.to_vec());
+        let plain = opened.map_err(|why| why.at(&self.path, offset))?;
+        match self.vault.matters(&plain)? {
+            Some(its_own) => Ok(its_own),
+            None => matters(&plain),
+        }
+    }
+
+    /// Bytes of what has to stay: facts that matter, and what is not a fact nor the end of a batch.
+    fn weigh(&self, matters: &Matters<'_>) -> Result<u64, StoreError> {
+        let (mut packer, mut kept) = (Packer::new(), 0);
+        self.walk(|offset, header, payload| {
+            let stays = match header.kind {
+                Kind::Fact => self.matters(&mut packer, matters, (offset, &header, &payload))?,
+                Kind::Commit => false,
+                _ => true,
+            };
+            kept += if stays { header.record_bytes() } else { 0 };
+            Ok(())
+        })?;
+        Ok(kept)
+    }
+
+    /// Writes the file anew and puts it in the place of the old one; says how many facts went, and how
+    /// long it is.
+    fn condense(&self, vault: &Vault, matters: &Matters<'_>) -> Result<(u64, u64), StoreError> {
+        let disk = vault.disk().as_ref();
+        let fresh = log::fresh_path(self.number);
+        let context = || StoreError::io(format!("writing {fresh}"));
+        disk.unlink(&fresh).map_err(context())?;
+        let file = disk.create(&fresh).map_err(context())?;
+        let mut draft = Draft { file: file.as_ref(), path: &fresh, buffer: Vec::new(), length: 0 };
+        let (mut packer, mut batch, mut removed) = (Packer::new(), Batch::default(), 0);
+        let mut previous = None;
+        self.walk(|offset, header, payload| {
+            match header.kind {
+                Kind::Fact => {
+                    if self.matters(&mut packer, matters, (offset, &header, &payload))? {
+                        batch.add(&header);
+                        draft.add(&header, &payload)?;
+                    } else {
+                        removed += 1;
+                    }
+                }
+                Kind::Commit | Kind::Summary => {
+                    let end = End::read(&header, &payload)
+                        .map_err(|fault| self.damaged(offset, fault.to_string()))?;
+                    previous.get_or_insert(end.previous);
+                    batch.end(end);
+                    if batch.bytes >= BATCH_BYTES {
+                        draft.end(&mut batch, &mut previous)?;
+                    }
+                }
+                _ => draft.add(&header, &payload)?,
+            }
+            Ok(())
+        })?;
+        draft.end(&mut batch, &mut previous)?;
+        draft.write_out()?;
+        let length = draft.length;
+        file.sync().map_err(context())?;
+        disk.rename(&fresh, &self.path)
+            .and_then(|()| disk.sync_folder(log::FOLDER))
+            .map_err(context())?;
+        Ok((removed, length))
+    }
+}
+
+/// What a commit, or a summary of commits, says of them.
+struct End {
+    number: u64,
+    digest: [u8; 32],
+    previous: [u8; 32],
+    sequence: u64,
+    chunks: (u32, u64),
+}
+
+impl End {
+    fn read(header: &Header, payload: &[u8]) -> Result<Self, lucid_core::wire::WireFault> {
+        if header.kind == Kind::Commit {
+            let commit = Commit::decode(payload)?;
+            return Ok(Self {
+                number: commit.number,
+                digest: header.name,
+                previous: commit.previous,
+                sequence: header.sequence + 1,
+                chunks: (commit.segment, commit.segment_to),
+            });
+        }
+        let summary = Summary::decode(payload)?;
+        Ok(Self {
+            number: summary.number,
+            digest: summary.digest,
+            previous: summary.previous,
+            sequence: summary.sequence,
+            chunks: (summary.segment, summary.segment_to),
+        })
+    }
+}
+
+/// Facts that are kept, and the commits they came from.
+#[derive(Default)]
+struct Batch {
+    facts: u32,
+    digest: HeadersDigest,
+    bytes: u64,
+    last: Option<End>,
+}
+
+impl Batch {
+    fn add(&mut self, header: &Header) {
+        self.facts += 1;
+        self.digest.add(header);
+        self.bytes += header.record_bytes();
+    }
+
+    fn end(&mut self, end: End) {
+        let chunks = self.last.as_ref().map_or((0, 0), |last| last.chunks).max(end.chunks);
+        self.last = Some(End { chunks, ..end });
+    }
+}
+
+/// The new file on its way.
+struct Draft<'a> {
+    file: &'a dyn DiskFile,
+    path: &'a str,
+    buffer: Vec<u8>,
+    length: u64,
+}
+
+impl Draft<'_> {
+    fn add(&mut self, header: &Header, payload: &[u8]) -> Result<(), StoreError> {
+        self.buffer.extend_from_slice(&header.encode());
+        self.buffer.extend_from_slice(payload);
+        self.length += header.record_bytes();
+        if self.buffer.len() as u64 >= BATCH_BYTES { self.write_out() } else { Ok(()) }
+    }
+
+    /// Ends a batch, if there are commits to stand for.
+    fn end(
+        &mut self,
+        batch: &mut Batch,
+        previous: &mut Option<[u8; 32]>,
+    ) -> Result<(), StoreError> {
+        let batch = std::mem::take(batch);
+        let (Some(last), Some(before)) = (batch.last, previous.take()) else { return Ok(()) };
+        let sealed = Summary {
+            number: last.number,
+            digest: last.digest,
+            previous: before,
+            sequence: last.sequence,
+            facts: batch.facts,
+            facts_digest: batch.digest.finish(),
+            segment: last.chunks.0,
+            segment_to: last.chunks.1,
+        }
+        .seal()?;
+        self.add(&sealed.header, &sealed.payload)
+    }
+
+    fn write_out(&mut self) -> Result<(), StoreError> {
+        let context = StoreError::io(format!("writing {}", self.path));
+        self.file.append(&[&self.buffer]).map_err(context)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}

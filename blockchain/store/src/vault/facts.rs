@@ -1,0 +1,117 @@
+//! The facts that the vault keeps for itself, beside its owner's.
+
+use lucid_core::digest::ChunkName;
+use lucid_core::wire::{Reader, WireFault, Writer};
+
+use crate::files::segment;
+
+/// The first byte of the facts the vault keeps for itself; owners' facts begin with `0x10` or more.
+const QUARANTINE_FACT: u8 = 1;
+const DROPPED_FACT: u8 = 2;
+const SWITCHED_FACT: u8 = 3;
+
+/// What the vault itself acknowledges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum VaultFact {
+    /// The copy of a chunk at this place is damaged.
+    Quarantined(ChunkName, (u32, u64)),
+    /// Nobody refers to these chunks, whose copies at these places do not count any more.
+    Dropped(Vec<(ChunkName, (u32, u64))>),
+    /// A rewritten segment stands for others from now on.
+    Switched { to: u32, replaces: Vec<u32> },
+}
+
+impl VaultFact {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new();
+        match self {
+            Self::Quarantined(name, (segment, offset)) => {
+                to.u8(QUARANTINE_FACT).raw(name.as_bytes()).u32(*segment).u64(*offset);
+            }
+            Self::Dropped(chunks) => {
+                to.u8(DROPPED_FACT).count(chunks.len());
+                for (name, (segment, offset)) in chunks {
+                    to.raw(name.as_bytes()).u32(*segment).u64(*offset);
+                }
+            }
+            Self::Switched { to: number, replaces } => {
+                to.u8(SWITCHED_FACT).u32(*number).count(replaces.len());
+                for old in replaces {
+                    to.u32(*old);
+                }
+            }
+        }
+        to.finish()
+    }
+
+    /// `None` when the fact is not the vault's.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Result<Self, WireFault>> {
+        let (&kind, rest) = bytes.split_first()?;
+        if kind >= OWNERS_FACTS {
+            return None;
+        }
+        let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
+            let chunk = |from: &mut Reader<'_>| {
+                let name = ChunkName::new(from.array("name")?);
+                Ok::<_, WireFault>((name, (from.u32("segment")?, from.u64("offset")?)))
+            };
+            Ok(match kind {
+                QUARANTINE_FACT => {
+                    let (name, place) = chunk(from)?;
+                    Self::Quarantined(name, place)
+                }
+                DROPPED_FACT => {
+                    let count = from.u32("count")?;
+                    Self::Dropped((0..count).map(|_| chunk(from)).collect::<Result<_, _>>()?)
+                }
+                SWITCHED_FACT => {
+                    let to = from.u32("segment")?;
+                    if !segment::is_rewritten(to) {
+                        return Err(WireFault::Invalid { what: "segment" });
+                    }
+                    let count = from.u32("count")?;
+                    let replaces =
+                        (0..count).map(|_| from.u32("segment")).collect::<Result<Vec<_>, _>>()?;
+                    if !replaces.iter().all(|old| segment::is_number(*old)) {
+                        return Err(WireFault::Invalid { what: "replaced segment" });
+                    }
+                    Self::Switched { to, replaces }
+                }
+                _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
+            })
+        };
+        let mut from = Reader::new(rest);
+        Some(read(&mut from).and_then(|fact| from.finish().map(|()| fact)))
+    }
+}
+
+/// Where the kinds of the owners' facts begin.
+const OWNERS_FACTS: u8 = 0x10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vaults_facts_are_these_bytes() {
+        let name = ChunkName::new([0xaa; 32]);
+        let place = format!("{}070000000900000000000000", "aa".repeat(32));
+        for (fact, hex) in [
+            (VaultFact::Quarantined(name, (7, 9)), format!("01{place}")),
+            (VaultFact::Dropped(vec![(name, (7, 9)); 2]), format!("0202000000{place}{place}")),
+            (
+                VaultFact::Switched { to: 0x8000_0001, replaces: vec![1, 2] },
+                "0301000080020000000100000002000000".to_owned(),
+            ),
+        ] {
+            let bytes = fact.encode();
+            assert_eq!(hex::encode(&bytes), hex);
+            assert_eq!(VaultFact::decode(&bytes), Some(Ok(fact)));
+            for cut in 1..bytes.len() {
+                assert!(VaultFact::decode(&bytes[..cut]).unwrap().is_err());
+            }
+        }
+        assert_eq!(VaultFact::decode(&[OWNERS_FACTS]), None);
+        assert_eq!(VaultFact::decode(&[]), None);
+    }
+}
