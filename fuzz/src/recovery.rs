@@ -9,8 +9,10 @@ use std::sync::Arc;
 use lucid_core::digest::ChunkName;
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;
+use lucid_store::contract::blobs::Placement;
 use lucid_store::contract::index::{Changes, Project};
 use lucid_store::crypt::Sealer;
+use lucid_store::files::Limits;
 use lucid_store::files::audit::audit;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, DiskFile};
@@ -20,8 +22,7 @@ use lucid_store::files::segment::{Footer, FooterEntry, REWRITTEN, TRAILER_BYTES}
 use lucid_store::files::{log, segment};
 use lucid_store::frame::{CipherId, CodecId, HEADER_BYTES, Kind, Scanner, Sealed};
 use lucid_store::memory::index::MemoryIndex;
-use lucid_store::vault::chunk_rows::Placement;
-use lucid_store::vault::committer::{Limits, Submission};
+use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Drawers, Vault};
 
 use crate::bounds::within;

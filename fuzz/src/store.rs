@@ -19,13 +19,14 @@ use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::chain::{Appended, ChainStore, Kept};
 use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::crypt::{Keyring, Sealer};
+use lucid_store::files::Limits;
 use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::chain::{ChainFiles, ChainParts};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::frame::{HEADER_BYTES, Header, Kind, NUMBER_MAX, Scanner, Step};
 use lucid_store::memory::index::MemoryIndex;
-use lucid_store::vault::committer::{Limits, Submission};
+use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Drawers, Vault};
 use zeroize::Zeroizing;
 

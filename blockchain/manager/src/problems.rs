@@ -61,6 +61,12 @@ pub fn commit(error: CommitError) -> Refusal {
         )
         .documented("ST_002")
         .with("maybe_applied", true),
+        CommitError::Maybe(_) => Refusal::new(
+            ErrorCode::Unavailable,
+            "the store does not know yet whether this was kept; asking again is safe",
+        )
+        .documented("ST_002")
+        .with("maybe_applied", true),
         CommitError::Partly(_) => Refusal::new(
             ErrorCode::Unavailable,
             "the store did a part of it; asking again goes on from there",

@@ -163,6 +163,9 @@ impl Packer {
     ) -> Result<&'a [u8], &'static str> {
         const FAULT: &str = "the payload does not decompress";
         room.clear();
+        if plain_length > packed.len().saturating_mul(gain_most(codec)) {
+            return Err(FAULT);
+        }
         let plain = match codec {
             CodecId::Raw => packed,
             CodecId::Zstd => {
@@ -211,6 +214,18 @@ fn compressor(how: Compression) -> Option<zstd::bulk::Compressor<'static>> {
     Some(compressor)
 }
 
+/// Bytes that one packed byte stands for at most. A zstd block has a header of three bytes and one more, and
+/// makes 128 KiB (RFC 8878, 3.1.1.2); a byte of a length makes 255 in LZ4 and two bits make 258 in deflate.
+/// So no room is made for what cannot be in so few bytes, whatever a header claims.
+fn gain_most(codec: CodecId) -> usize {
+    match codec {
+        CodecId::Raw => usize::MAX,
+        CodecId::Zstd => 1 << 15,
+        CodecId::Lz4 => 255,
+        CodecId::Gzip => 1_032,
+    }
+}
+
 const OTHER_LENGTH: &str = "the payload has another length";
 
 fn gzip(plain: &[u8]) -> Option<Vec<u8>> {
@@ -257,6 +272,26 @@ mod tests {
         assert_eq!(Packer::new().unpack(codec, packed, text.len()).unwrap(), text);
         for fixed in [Compression::Zstd(7), Compression::Lz4, Compression::None] {
             assert_eq!(fixed.at(Pace::Pressed), fixed);
+        }
+    }
+
+    #[test]
+    fn no_room_is_made_for_what_cannot_be_in_so_few_bytes() {
+        for (how, codec) in [
+            (Compression::Zstd(19), CodecId::Zstd),
+            (Compression::Lz4, CodecId::Lz4),
+            (Compression::Gzip, CodecId::Gzip),
+        ] {
+            // The best that there is to be packed is below what is taken for possible.
+            let zeros = vec![0; 32 << 20];
+            let (packed_as, packed) = Packer::new().pack(how, &zeros);
+            assert_eq!(packed_as, codec);
+            assert_eq!(Packer::new().unpack(codec, packed.clone(), zeros.len()).unwrap(), zeros);
+            let mut room = Vec::new();
+            let beyond = packed.len() * gain_most(codec) + 1;
+            let refused = Packer::new().unpack_to(codec, &packed, beyond, &mut room);
+            assert!(refused.is_err());
+            assert_eq!(room.capacity(), 0, "{how:?}");
         }
     }
 

@@ -156,6 +156,9 @@ pub enum CommitError {
     /// It happened, and what follows from it failed on the way: asking again goes on from there.
     #[error("it was done in part: {0}")]
     Partly(String),
+    /// No answer came, so it may have happened. The store writes on, and its log tells in the end.
+    #[error("it is not known whether it happened: {0}")]
+    Maybe(String),
     /// The store stopped writing after a failure that it could not undo: it may have happened.
     #[error("the store stopped writing: {0}; restart to recover what was acknowledged")]
     Broken(String),
@@ -164,6 +167,6 @@ pub enum CommitError {
 impl CommitError {
     /// Whether the write may have happened in spite of the error.
     pub fn maybe_applied(&self) -> bool {
-        matches!(self, Self::Broken(_) | Self::Partly(_))
+        matches!(self, Self::Broken(_) | Self::Maybe(_) | Self::Partly(_))
     }
 }

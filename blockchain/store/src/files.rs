@@ -1,9 +1,12 @@
 //! The embedded back-end: everything is kept in the files of one folder.
 
+mod append;
 pub mod audit;
+pub mod blobs;
 pub mod chain;
 pub mod descriptors;
 pub mod disk;
+pub mod fact_log;
 pub mod folder;
 pub mod index;
 pub mod log;
@@ -12,3 +15,112 @@ pub mod rewrite;
 pub mod segment;
 pub mod segment_rows;
 pub mod watermark;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::blobs::FileBlobs;
+use self::disk::Disk;
+use self::fact_log::FileLog;
+use self::recovery::Parts;
+use self::segment_rows::Unread;
+use self::watermark::{begin_mark, read_mark, write_mark};
+use crate::StoreError;
+use crate::contract::fact_log::Position;
+use crate::contract::index::{Index, Project};
+use crate::crypt::Sealer;
+use crate::damage::DamageList;
+
+/// Where a file is closed and the next one begun. Only tests have reason to change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A segment is sealed at this size.
+    pub segment_bytes: u64,
+    /// A segment is sealed at so many records: its footer lists them all, and is one record itself. Above
+    /// [`segment::RECORDS_MAX`] it means that.
+    pub segment_records: u64,
+    /// A log is continued in a new file at this size.
+    pub log_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { segment_bytes: 256 << 20, segment_records: 100_000, log_bytes: 256 << 20 }
+    }
+}
+
+/// What is needed to open the log and the segments of a folder.
+pub struct ToOpen<'a> {
+    /// Where the files are.
+    pub disk: &'a Arc<dyn Disk>,
+    /// Which store they must belong to.
+    pub store: [u8; 16],
+    /// Opens facts.
+    pub sealer: &'a Sealer,
+    /// Is brought up to the log.
+    pub index: &'a dyn Index,
+    /// Makes rows of facts.
+    pub project: &'a dyn Project,
+    /// Whether the loss of acknowledged facts has been accepted.
+    pub accept_loss: bool,
+    /// Where files end.
+    pub limits: Limits,
+    /// Hears how many bytes of the log, of how many that have to be, are read; `false` ends the opening.
+    pub progress: &'a dyn Fn(u64, u64) -> bool,
+}
+
+/// Log and segments of a folder, open, with an index that has followed them.
+pub struct Opened {
+    /// The log.
+    pub log: FileLog,
+    /// The segments.
+    pub blobs: FileBlobs,
+    /// The last commit.
+    pub at: Position,
+    /// What is wrong, none of it in the way of the rest.
+    pub damage: DamageList,
+    /// Why nothing may be written, if so: acknowledged facts are missing from the log.
+    pub loss: Option<String>,
+    /// Segments that are not there, or not whole.
+    pub unread: BTreeMap<u32, Unread>,
+}
+
+/// Recovers what the folder holds, and opens it.
+pub fn open(parts: ToOpen<'_>) -> Result<Opened, StoreError> {
+    let ToOpen { disk, store, sealer, index, project, accept_loss, limits, progress } = parts;
+    for folder in [log::FOLDER, segment::FOLDER] {
+        disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
+    }
+    let mut damage = Vec::new();
+    begin_mark(disk.as_ref())?;
+    let mark = read_mark(disk.as_ref(), &mut damage)?;
+    let recovered = recovery::recover(Parts {
+        disk,
+        sealer,
+        index,
+        project,
+        store,
+        mark,
+        accept_loss,
+        progress,
+    })?;
+    let mut damage = DamageList::from(damage);
+    damage.append(recovered.damage);
+    let is_writable = recovered.read_only.is_none() && disk.only_read().is_none();
+    if mark.is_none_or(|mark| accept_loss && mark != recovered.at) && is_writable {
+        // What was lost is not asked for again, even if this process is killed; and a mark that could not be read
+        // now does not ask later, when more has been written in front of where it is.
+        write_mark(disk.as_ref(), &recovered.at)?;
+    }
+    let ends = Arc::new(Mutex::new(recovered.at));
+    let log = FileLog::new(disk.clone(), store, limits, ends.clone(), mark);
+    let blobs = FileBlobs::new(disk.clone(), store, limits, ends);
+    if is_writable {
+        log.go_on(recovered.newest_log)?;
+        blobs.go_on()?;
+    }
+    let (at, loss, unread) = (recovered.at.position(), recovered.read_only, recovered.unread);
+    Ok(Opened { log, blobs, at, damage, loss, unread })
+}

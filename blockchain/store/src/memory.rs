@@ -1,4 +1,6 @@
 //! Back-ends that keep everything in memory, for tests.
 
+pub mod blobs;
 pub mod chain;
+pub mod fact_log;
 pub mod index;

@@ -6,8 +6,8 @@
 pub mod chunk_rows;
 pub mod collect;
 pub mod committer;
-pub mod condense;
 mod facts;
+pub mod follow;
 pub mod scrub;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,25 +16,21 @@ use std::sync::Arc;
 use lucid_core::digest::ChunkName;
 use parking_lot::{Mutex, MutexGuard};
 
+use self::committer::{Committed, Committer, Done, Doubts, Fact, Start, Submission, satisfies};
 use self::facts::VaultFact;
+use self::follow::follow;
 use crate::codec::{Compression, Packer};
+use crate::contract::blobs::{Blobs, Placement};
+use crate::contract::fact_log::{Condensed, Condensing, FactLog, Position, Replayed};
 use crate::contract::index::{Changes, Index, Look, Project};
 use crate::crypt::{ChunkKey, Sealer};
 use crate::damage::DamageList;
+use crate::files::blobs::FileBlobs;
+use crate::files::disk::Disk;
 use crate::files::disk::lengths::Lengths;
-use crate::files::disk::{self, Disk};
-use crate::files::recovery::{self, Parts};
-use crate::files::segment::Segments;
-use crate::files::segment_rows;
-use crate::files::segment_rows::Unread;
-use crate::files::watermark::Watermark;
-use crate::files::watermark::{begin_mark, read_mark, write_mark};
-use crate::files::{log, rewrite};
-use crate::frame::{self, Kind, Scanner, Sealed, Step};
-use crate::vault::chunk_rows::Placement;
-use crate::vault::committer::{
-    Committed, Committer, Done, Doubts, Fact, Limits, Start, Submission, satisfies,
-};
+use crate::files::segment_rows::{self, Unread};
+use crate::files::{self, Limits, ToOpen, log, rewrite, segment};
+use crate::frame::Sealed;
 use crate::{CommitError, Damage, StoreError};
 
 /// Chunks that are to be dropped are looked at so often while others keep changing who refers to them; then
@@ -43,6 +39,9 @@ const LOOKS_MAX: usize = 16;
 
 /// Whether nobody refers to a chunk, as the rows say that are asked for through this index.
 pub type IsFree<'a> = dyn Fn(&dyn Index, &ChunkName) -> Result<bool, StoreError> + 'a;
+
+/// Whether a fact still matters.
+pub type Matters<'a> = dyn Fn(&[u8]) -> Result<bool, StoreError> + 'a;
 
 /// Is shown a fact of the log, or damage that may have been one.
 pub type VisitAround<'a> = dyn FnMut(Result<&[u8], Damage>) -> Result<(), StoreError> + 'a;
@@ -78,28 +77,50 @@ pub enum Known {
 
 /// An open store.
 pub struct Vault {
-    disk: Arc<dyn Disk>,
     sealer: Arc<Sealer>,
     index: Arc<dyn Index>,
-    segments: Segments,
+    log: Arc<dyn FactLog>,
+    blobs: Arc<dyn Blobs>,
+    /// Where log and chunks are files: what is only done there.
+    files: Option<Files>,
     committer: Option<Committer>,
     /// Why acknowledged facts are missing, if so.
     loss: Option<String>,
     damage: Mutex<DamageList>,
     /// Chunks of which the scrub found the copy in use damaged, and where: another one is looked for.
     unhealed: Mutex<BTreeMap<ChunkName, Placement>>,
-    mark: Option<Watermark>,
-    store: [u8; 16],
-    lengths: Lengths,
     doubts: Arc<Doubts>,
     /// Held by whoever rewrites segments.
     rewriting: Mutex<()>,
 }
 
-/// The vault's own facts first, everything else to the owner.
-struct VaultProject {
+/// The files of a store.
+struct Files {
     disk: Arc<dyn Disk>,
     store: [u8; 16],
+    blobs: Arc<FileBlobs>,
+    lengths: Lengths,
+}
+
+/// A store that is kept otherwise than in files, and loses nothing by promise.
+pub struct Elsewhere {
+    /// Keeps the facts.
+    pub log: Arc<dyn FactLog>,
+    /// Keeps the chunks.
+    pub blobs: Arc<dyn Blobs>,
+    /// Where a log without commits ends.
+    pub start: Position,
+    /// Seals and opens its records.
+    pub sealer: Arc<Sealer>,
+    /// Its derived rows.
+    pub index: Arc<dyn Index>,
+    /// What its owner makes of facts.
+    pub project: Arc<dyn Project>,
+}
+
+/// The vault's own facts first, everything else to the owner.
+struct VaultProject {
+    files: Option<(Arc<dyn Disk>, [u8; 16])>,
     owner: Arc<dyn Project>,
 }
 
@@ -113,9 +134,12 @@ impl Project for VaultProject {
             Some(Ok(VaultFact::Dropped(chunks))) => chunks
                 .iter()
                 .try_for_each(|(name, place)| chunk_rows::drop_chunk(changes, name, *place)),
-            Some(Ok(VaultFact::Switched { to, replaces })) => {
-                rewrite::switch(self.disk.as_ref(), &self.store, to, &replaces, changes).map(|_| ())
-            }
+            Some(Ok(VaultFact::Switched { to, replaces })) => match &self.files {
+                Some((disk, store)) => {
+                    rewrite::switch(disk.as_ref(), store, to, &replaces, changes).map(|_| ())
+                }
+                None => Err(not_in_files()),
+            },
             Some(Err(fault)) => {
                 tracing::error!(%fault, "a fact of the store is not understood and was passed over");
                 Ok(())
@@ -137,72 +161,87 @@ impl Vault {
         progress: &dyn Fn(u64, u64) -> bool,
     ) -> Result<Self, StoreError> {
         let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
-        for folder in [log::FOLDER, crate::files::segment::FOLDER] {
-            disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
-        }
-        let project: Arc<dyn Project> =
-            Arc::new(VaultProject { disk: disk.clone(), store, owner: project });
-        let mut damage = Vec::new();
-        begin_mark(disk.as_ref())?;
-        let mark = read_mark(disk.as_ref(), &mut damage)?;
+        let files = Some((disk.clone(), store));
+        let project: Arc<dyn Project> = Arc::new(VaultProject { files, owner: project });
         // Here the sealer first meets the index, and nothing has been projected yet.
         sealer.bind_rows(segment_rows::is_bound(index.as_ref())?);
-        let mut recovered = recovery::recover(Parts {
+        let opened = files::open(ToOpen {
             disk: &disk,
+            store,
             sealer: &sealer,
             index: index.as_ref(),
             project: project.as_ref(),
-            store,
-            mark,
             accept_loss,
+            limits,
             progress,
         })?;
-        let mut damage = DamageList::from(damage);
-        damage.append(std::mem::take(&mut recovered.damage));
-        let is_behind = mark.is_none_or(|mark| accept_loss && mark != recovered.at);
-        if is_behind && recovered.read_only.is_none() && disk.only_read().is_none() {
-            // What was lost is not asked for again, even if this process is killed; and a mark that could
-            // not be read now does not ask later, when more has been written in front of where it is.
-            write_mark(disk.as_ref(), &recovered.at)?;
-        }
-        let doubts = Arc::new(Doubts::new(recovered.unread));
+        let files::Opened { log, blobs, at, damage, loss, unread } = opened;
+        let (log, blobs) = (Arc::new(log), Arc::new(blobs));
+        let doubts = Arc::new(Doubts::new(unread));
         for found in damage.iter() {
             tracing::error!(damage = %found, "damage found while opening");
         }
-        let committer = match (&recovered.read_only, disk.only_read()) {
-            (Some(why), _) => {
-                tracing::error!(why, "the store is opened for reading only");
-                None
-            }
-            (None, Some(_)) => None,
-            (None, None) => Some(Committer::start(
-                disk.clone(),
-                store,
-                index.clone(),
-                project,
-                Start {
-                    at: recovered.at,
-                    newest_log: recovered.newest_log,
-                    doubts: doubts.clone(),
-                },
-                limits,
-            )?),
-        };
-        Ok(Self {
-            segments: Segments::new(disk.clone()),
-            disk,
+        if let Some(why) = &loss {
+            tracing::error!(why, "the store is opened for reading only");
+        }
+        let mut vault = Self {
             sealer,
             index,
-            committer,
-            loss: recovered.read_only,
+            log,
+            blobs: blobs.clone(),
+            files: Some(Files { disk: disk.clone(), store, blobs, lengths: Lengths::default() }),
+            committer: None,
+            loss,
             damage: Mutex::new(damage),
             unhealed: Mutex::default(),
-            mark,
-            store,
-            lengths: Lengths::default(),
             doubts,
             rewriting: Mutex::new(()),
-        })
+        };
+        if vault.loss.is_none() && disk.only_read().is_none() {
+            vault.start_writing(project, at)?;
+        }
+        Ok(vault)
+    }
+
+    /// Follows the log of a store that is kept elsewhere, and opens it.
+    pub fn open_elsewhere(store: Elsewhere) -> Result<Self, StoreError> {
+        let Elsewhere { log, blobs, start, sealer, index, project } = store;
+        let project: Arc<dyn Project> = Arc::new(VaultProject { files: None, owner: project });
+        sealer.bind_rows(segment_rows::is_bound(index.as_ref())?);
+        let from = Position::of(index.as_ref())?.unwrap_or(start);
+        let at = follow(log.as_ref(), index.as_ref(), project.as_ref(), &sealer, &from)?;
+        let mut vault = Self {
+            sealer,
+            index,
+            log,
+            blobs,
+            files: None,
+            committer: None,
+            loss: None,
+            damage: Mutex::default(),
+            unhealed: Mutex::default(),
+            doubts: Arc::default(),
+            rewriting: Mutex::new(()),
+        };
+        vault.start_writing(project, at)?;
+        Ok(vault)
+    }
+
+    fn start_writing(&mut self, project: Arc<dyn Project>, at: Position) -> Result<(), StoreError> {
+        self.committer = Some(Committer::start(Start {
+            log: self.log.clone(),
+            blobs: self.blobs.clone(),
+            index: self.index.clone(),
+            project,
+            sealer: self.sealer.clone(),
+            at,
+            doubts: self.doubts.clone(),
+        })?);
+        Ok(())
+    }
+
+    fn files(&self) -> Result<&Files, StoreError> {
+        self.files.as_ref().ok_or_else(not_in_files)
     }
 
     /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be
@@ -221,9 +260,9 @@ impl Vault {
         Look::new(self.index.as_ref())
     }
 
-    /// Where the files are.
-    pub fn disk(&self) -> &Arc<dyn Disk> {
-        &self.disk
+    /// Where the files are, if it is kept in files.
+    pub fn disk(&self) -> Result<&Arc<dyn Disk>, StoreError> {
+        Ok(&self.files()?.disk)
     }
 
     /// What seals and opens this store's records.
@@ -233,8 +272,9 @@ impl Vault {
 
     /// Bytes of segments and log on the disk, from what is known of files that do not grow any more.
     pub fn stored_bytes(&self) -> Result<u64, StoreError> {
-        let folders = [crate::files::segment::FOLDER, log::FOLDER];
-        let measured = self.lengths.total(self.disk.as_ref(), &folders);
+        let folders = [segment::FOLDER, log::FOLDER];
+        let files = self.files()?;
+        let measured = files.lengths.total(files.disk.as_ref(), &folders);
         measured.map_err(StoreError::io("measuring segments and log"))
     }
 
@@ -245,7 +285,7 @@ impl Vault {
 
     /// Why the store cannot be written to, if so.
     pub fn read_only(&self) -> Option<String> {
-        self.loss().or_else(|| self.disk.only_read())
+        self.loss().or_else(|| self.files.as_ref()?.disk.only_read())
     }
 
     /// Why what is here may not be all there was, if so.
@@ -324,6 +364,12 @@ impl Vault {
         self.committer()?.commit(submission)
     }
 
+    /// Brings the index to the end of the log, as it is when this is asked: others may commit to it, too, unless
+    /// it is in files.
+    pub fn catch_up(&self) -> Result<(), CommitError> {
+        self.commit(Submission { follow: true, ..Submission::default() }).map(|_| ())
+    }
+
     /// A chunk's bytes, checked against its id. `Ok(None)` when it is unknown. A damaged record is
     /// named, and quarantined so that the same content uploaded again replaces it.
     pub fn read_chunk(
@@ -336,8 +382,8 @@ impl Vault {
             return Ok(None);
         };
         loop {
-            let read = self.segments.read(&name, &placement).and_then(|(header, payload)| {
-                let path = crate::files::segment::path(placement.segment);
+            let read = self.blobs.read(&name, &placement).and_then(|(header, payload)| {
+                let path = segment::path(placement.segment);
                 let opened = self.sealer.open(packer, &header, payload);
                 opened.map_err(|why| why.at(&path, placement.offset))
             });
@@ -411,65 +457,22 @@ impl Vault {
         visit: &mut VisitAround<'_>,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<bool, StoreError> {
-        let to = segment_rows::watermark(self.index.as_ref())?;
-        let open = |number: u32| {
-            let path = log::path(number);
-            let file = match disk::find(self.disk.as_ref(), &path)? {
-                Ok(file) => file,
-                Err(damage) => return Ok(Err(damage)),
-            };
-            let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-            let end = if number == to.log { to.offset.min(length) } else { length };
-            Ok::<_, StoreError>(Ok((path, file, end)))
-        };
-        let listed = log::listed(self.disk.as_ref(), &self.store, to.log)?;
-        let mut missing = listed.missing.into_iter().peekable();
-        let mut total = 0;
-        for number in &listed.files {
-            total += open(*number)?.map_or(0, |(.., end)| end);
-        }
-        let (mut packer, mut done) = (Packer::new(), 0);
-        // One at a time: there may be more of them than may be open.
-        for number in listed.files {
-            while let Some(gap) = missing.next_if(|gap| *gap.start() < number) {
-                visit(Err(Damage::missing(gap, log::path)))?;
-            }
-            let (path, file, end) = match open(number)? {
-                Ok(opened) => opened,
-                Err(damage) => {
-                    visit(Err(damage))?;
-                    continue;
-                }
-            };
-            let mut scanner = Scanner::new(file.as_ref(), &path, 0, end);
-            while let Some(step) = scanner.step()? {
-                let (offset, header) = match step {
-                    Step::Record(offset, header) if header.kind == Kind::Fact => (offset, header),
-                    Step::Record(..) => continue,
-                    Step::Damaged(damage) => {
-                        visit(Err(damage))?;
-                        continue;
-                    }
-                };
-                match frame::read_payload(file.as_ref(), &path, offset, &header)? {
-                    Err(why) => visit(Err(Damage::new(path.as_str(), offset, why)))?,
-                    Ok(payload) => {
-                        let opened = self.sealer.open(&mut packer, &header, payload);
-                        match opened.map_err(|why| why.at(&path, offset)) {
-                            Ok(plain) => visit(Ok(&plain))?,
-                            Err(StoreError::Damaged(damage)) => visit(Err(damage))?,
-                            Err(error) => return Err(error),
-                        }
+        let mut packer = Packer::new();
+        self.log.replay(None, &mut |found, passed| {
+            match found {
+                Replayed::Commit { .. } => return Ok(true),
+                Replayed::Damaged(damage) => visit(Err(damage))?,
+                Replayed::Fact { record, file, offset } => {
+                    let opened = self.sealer.open(&mut packer, &record.header, record.payload);
+                    match opened.map_err(|why| why.at(&file, offset)) {
+                        Ok(plain) => visit(Ok(&plain))?,
+                        Err(StoreError::Damaged(damage)) => visit(Err(damage))?,
+                        Err(error) => return Err(error),
                     }
                 }
-                if !progress(done + offset, total) {
-                    return Ok(false);
-                }
             }
-            done += end;
-        }
-        missing.try_for_each(|gap| visit(Err(Damage::missing(gap, log::path))))?;
-        Ok(true)
+            Ok(progress(passed.done, passed.total))
+        })
     }
 
     /// Where, in these segments, the log says that chunks were dropped.
@@ -489,18 +492,9 @@ impl Vault {
         Ok(places)
     }
 
-    /// The log's files, for whoever needs all of them: one that is missing is an error.
-    pub(crate) fn log_files(&self, to: &Watermark) -> Result<Vec<u32>, StoreError> {
-        let listed = log::listed(self.disk.as_ref(), &self.store, to.log)?;
-        match listed.missing.into_iter().next() {
-            Some(gap) => Err(StoreError::Damaged(Damage::missing(gap, log::path))),
-            None => Ok(listed.files),
-        }
-    }
-
     /// Which store this is.
-    pub(crate) fn store(&self) -> &[u8; 16] {
-        &self.store
+    pub(crate) fn store(&self) -> Result<&[u8; 16], StoreError> {
+        Ok(&self.files()?.store)
     }
 
     /// Chunks for which another copy is looked for.
@@ -509,8 +503,14 @@ impl Vault {
     }
 
     /// Reads single records by their place.
-    pub(crate) fn segments(&self) -> &Segments {
-        &self.segments
+    pub(crate) fn blobs(&self) -> &dyn Blobs {
+        self.blobs.as_ref()
+    }
+
+    /// Closes segments that are about to be removed.
+    pub(crate) fn forget_segments(&self, numbers: &[u32]) -> Result<(), StoreError> {
+        self.files()?.blobs.segments().forget(numbers);
+        Ok(())
     }
 
     /// The right to rewrite segments, which one has at a time.
@@ -573,8 +573,37 @@ impl Vault {
         self.commit(Submission { seal_segment: true, ..Submission::default() }).map(|_| ())
     }
 
-    /// Has the log go on in a new file: the one there is will not be written to any more.
-    pub(crate) fn begin_log(&self) -> Result<(), StoreError> {
+    /// Writes the log anew where over a third of a part does not matter any more. What matters of the owner's
+    /// facts is `matters`' to say.
+    pub fn condense(
+        &self,
+        matters: &Matters<'_>,
+        step: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Condensed, StoreError> {
+        // Nor must a fact that goes come to be needed by an index that is behind.
+        self.index.flush()?;
+        let packer = Mutex::new(Packer::new());
+        self.log.condense(&mut Condensing {
+            matters: &|fact, file, offset| {
+                let opened =
+                    self.sealer.open(&mut packer.lock(), &fact.header, fact.payload.clone());
+                let plain = opened.map_err(|why| why.at(file, offset))?;
+                match self.matters(&plain)? {
+                    Some(its_own) => Ok(its_own),
+                    None => matters(&plain),
+                }
+            },
+            go_on_behind: &mut || {
+                self.begin_log()?;
+                // An index that stood in what is replaced would be refused.
+                self.index.flush()
+            },
+            step,
+        })
+    }
+
+    /// Has the log go on in a new part: the one there is will not be written to any more.
+    fn begin_log(&self) -> Result<(), StoreError> {
         let failed = || StoreError::commit("beginning a new log");
         self.commit(Submission { seal_log: true, ..Submission::default() }).map_err(failed())?;
         let fact = self.fact(&mut Packer::new(), VaultFact::Dropped(Vec::new()).encode())?;
@@ -583,7 +612,7 @@ impl Vault {
     }
 
     /// Whether a fact of the vault's own still matters; `None` when it is the owner's to say.
-    pub(crate) fn matters(&self, fact: &[u8]) -> Result<Option<bool>, StoreError> {
+    fn matters(&self, fact: &[u8]) -> Result<Option<bool>, StoreError> {
         let gone = |segment: u32| segment_rows::is_retired(self.index.as_ref(), segment);
         Ok(match VaultFact::decode(fact) {
             None => None,
@@ -622,23 +651,23 @@ impl Vault {
             self.fact(packer, VaultFact::Switched { to, replaces: replaces.clone() }.encode())?;
         let (facts, rests_on) = (vec![fact], look.seen());
         self.commit(Submission { facts, rests_on, ..Submission::default() }).map_err(failed())?;
-        self.segments.forget(&replaces);
+        self.forget_segments(&replaces)?;
         // From here on it has happened, whatever becomes of the old files: the next start removes them, too.
         self.remove_replaced(&replaces).map_err(|error| StoreError::Commit {
             what: "removing segments that were replaced",
             error: CommitError::Partly(error.to_string()),
         })?;
         // Once more: somebody may have opened one in between.
-        self.segments.forget(&replaces);
+        self.forget_segments(&replaces)?;
         // Not synced: a name that comes back after a power cut is removed by the next start.
         Ok(())
     }
 
     fn remove_replaced(&self, numbers: &[u32]) -> Result<(), StoreError> {
         for number in numbers {
-            let path = crate::files::segment::path(*number);
-            if !rewrite::is_anothers(self.disk.as_ref(), *number, &self.store)? {
-                self.disk.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
+            let path = segment::path(*number);
+            if !rewrite::is_anothers(self.disk()?.as_ref(), *number, self.store()?)? {
+                self.disk()?.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
             }
         }
         Ok(())
@@ -647,14 +676,16 @@ impl Vault {
     /// Ends writing in order and notes how far the log goes, so that the next start can tell a torn
     /// tail from damage.
     pub fn close(&self) -> Result<(), StoreError> {
-        let Some(at) = self.committer.as_ref().and_then(Committer::close) else { return Ok(()) };
-        self.index.flush()?;
-        // An accepted loss may leave no commit at all: then the old mark must go all the same.
-        if self.mark == Some(at) || (at.commit == 0 && self.mark.is_none()) {
+        if !self.committer.as_ref().is_some_and(Committer::close) {
             return Ok(());
         }
-        write_mark(self.disk.as_ref(), &at)
+        self.index.flush()?;
+        self.log.close()
     }
+}
+
+fn not_in_files() -> StoreError {
+    StoreError::Folder("this is only done in a store that is kept in files".into())
 }
 
 impl Drop for Vault {

@@ -843,7 +843,7 @@ impl Local {
         now: Timestamp,
         all: &mut Findings,
     ) -> anyhow::Result<()> {
-        let disk = opened.vault.disk().clone();
+        let disk = opened.vault.disk()?.clone();
         let facts = FolderFacts {
             store: opened.store,
             sealer: opened.vault.sealer(),

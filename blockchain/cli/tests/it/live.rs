@@ -24,12 +24,17 @@ fn a_recording_is_read_restored_and_proved_by_the_clock() {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    let pause = || std::thread::sleep(Duration::from_millis(1_300));
-    input.write_all(b"first ").unwrap();
-    pause();
+    let write = |input: &mut std::process::ChildStdin, bytes: &[u8]| {
+        input.write_all(bytes).unwrap();
+        // The clock is looked at when they are read, however long the program takes to begin.
+        while rustix::io::ioctl_fionread(&*input).unwrap() > 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(1_300));
+    };
+    write(&mut input, b"first ");
     let from = now();
-    input.write_all(b"second ").unwrap();
-    pause();
+    write(&mut input, b"second ");
     let to = now();
     std::thread::sleep(Duration::from_millis(20));
     let later = now();

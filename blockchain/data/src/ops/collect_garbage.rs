@@ -6,10 +6,10 @@ use lucid_core::digest::ChunkName;
 use lucid_core::retention::RetentionRun;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
+use lucid_store::contract::fact_log::Condensed;
 use lucid_store::contract::index::Index;
 use lucid_store::vault::Vault;
 use lucid_store::vault::collect::{Collected, Survey};
-use lucid_store::vault::condense::Condensed;
 use lucid_store::vault::scrub::Standing;
 
 use super::count_age::{ask_the_chain, is_step, refuse_step};

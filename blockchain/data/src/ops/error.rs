@@ -184,7 +184,7 @@ fn uncommitted(error: &CommitError, text: String) -> OpError {
     match error {
         CommitError::Full(_) => OpError::Full(text),
         CommitError::Broken(_) => OpError::Broken(text),
-        CommitError::Partly(_) => OpError::Unfinished(text),
+        CommitError::Maybe(_) | CommitError::Partly(_) => OpError::Unfinished(text),
         // Ops turn missing names into chunk ids, or look again where they have the bytes at hand.
         CommitError::Missing(_) | CommitError::Wanted(_) => OpError::Unwritten(text),
         CommitError::Overtaken(_) => OpError::Overtaken,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::contract::blobs::Placement;
 use crate::contract::index::{Changes, Index};
 use crate::damage::DamageList;
 use crate::files::disk::{self, Disk, DiskFile};
@@ -23,7 +24,6 @@ use crate::files::segment_rows;
 use crate::files::segment_rows::Unread;
 use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
 use crate::vault::chunk_rows;
-use crate::vault::chunk_rows::Placement;
 use crate::{Damage, StoreError};
 
 const ROLE: &str = "rewritten";

@@ -11,14 +11,14 @@ use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use parking_lot::Mutex;
 
+use crate::contract::blobs::{Placement, Written, flag};
 use crate::files::descriptors::{self, Keeper};
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::files::log::{self, Beginning, HeadersDigest};
+use crate::files::log::{self, Beginning, Commit, HeadersDigest};
 use crate::frame::{
     CipherId, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, Scanner, Sealed, Step,
 };
-use crate::vault::chunk_rows;
-use crate::vault::chunk_rows::Placement;
+
 use crate::{Damage, StoreError, frame};
 
 /// The folder of the segments.
@@ -131,6 +131,26 @@ pub(crate) fn is_not_torn(
     Ok(digest.finish() == *headers)
 }
 
+/// What a commit names of a segment, by the headers there; what cannot be read of it has no place.
+pub(super) fn written(disk: &dyn Disk, commit: &Commit) -> Result<Written, StoreError> {
+    let Commit { segment, segment_from: from, segment_to: to, .. } = *commit;
+    let mut places = Vec::new();
+    let path = path(segment);
+    if let Ok(file) = disk::find(disk, &path)? {
+        let mut scanner = Scanner::new(file.as_ref(), &path, from, to);
+        while let Some(step) = scanner.step()? {
+            if let Step::Record(offset, header) = step
+                && header.kind == Kind::Chunk
+            {
+                let place = placement_of(segment, offset, &header);
+                places.push((ChunkName::new(header.name), place));
+            }
+        }
+    }
+    let (digest, first_sequence) = (commit.segment_digest, commit.first_sequence);
+    Ok(Written { unit: segment, from, to, digest, first_sequence, places })
+}
+
 /// One record in a footer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FooterEntry {
@@ -234,7 +254,7 @@ impl Footer {
                 offset: frame::number(&mut from, "offset")?,
                 stored_length: from.u32("stored length")?,
                 plain_length: from.u32("plain length")?,
-                encrypted: chunk_rows::flag(from.u8("encrypted")?)?,
+                encrypted: flag(from.u8("encrypted")?)?,
             };
             let header_digest = from.array("header digest")?;
             entries.push(FooterEntry { name, sequence, placement, header_digest });

@@ -1,8 +1,13 @@
 //! How far log and segments go: the row of the index that says up to where its rows are complete, and the
 //! mark that says where a store that was closed in order ended.
 
+use std::sync::Arc;
+
 use lucid_core::wire::{Reader, WireFault, Writer};
 
+use parking_lot::Mutex;
+
+use crate::contract::fact_log::Position;
 use crate::files::disk::{self, Disk};
 use crate::files::log::{self, FILE_MAX};
 use crate::files::segment;
@@ -10,6 +15,9 @@ use crate::{Damage, StoreError, frame};
 
 /// The file that says how far the log went when the store was last closed in order.
 pub const MARK: &str = "CLOSED";
+
+/// Where log and segments end, as both see it that write to them: their records share one sequence.
+pub(super) type Ends = Arc<Mutex<Watermark>>;
 
 /// Up to where the log has been taken in, and where the next commit goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +54,17 @@ impl Watermark {
     /// more could, nothing is written any more, and what the row says can still be read.
     pub fn pass(&mut self, sequence: u64) {
         self.sequence = self.sequence.max(sequence.saturating_add(1).min(frame::NUMBER_MAX - 1));
+    }
+
+    /// The place that it is.
+    pub fn position(&self) -> Position {
+        Position::new(self.encode())
+    }
+
+    /// The watermark at a place.
+    pub fn at(position: &Position) -> Result<Self, StoreError> {
+        Self::decode(position.as_bytes())
+            .map_err(|fault| StoreError::Index(format!("the watermark: {fault}")))
     }
 
     /// The row's bytes.

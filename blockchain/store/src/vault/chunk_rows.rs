@@ -1,62 +1,16 @@
 //! The rows that the vault itself keeps in an index: where a chunk is, and whether that copy is damaged.
 
 use lucid_core::digest::ChunkName;
-use lucid_core::wire::{Reader, WireFault, Writer};
 
+use crate::StoreError;
+use crate::contract::blobs::Placement;
 use crate::contract::index::{Changes, Index};
 use crate::files::segment_rows::is_retired_in;
-use crate::{StoreError, frame};
 
 /// The first byte of each key of the vault's. The files' own have others ([`crate::files::segment_rows`]); owners use
 /// bytes from `0x40` on.
 const CHUNK: u8 = b'\x01';
 const QUARANTINE: u8 = b'\x02';
-
-/// Where a chunk's record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placement {
-    /// The segment's number.
-    pub segment: u32,
-    /// Where its record begins.
-    pub offset: u64,
-    /// Bytes of the payload as stored.
-    pub stored_length: u32,
-    /// Bytes of the chunk.
-    pub plain_length: u32,
-    /// Whether the payload is encrypted.
-    pub encrypted: bool,
-}
-
-impl Placement {
-    fn encode(&self) -> Vec<u8> {
-        let mut to = Writer::new();
-        to.u32(self.segment).u64(self.offset).u32(self.stored_length).u32(self.plain_length);
-        to.u8(u8::from(self.encrypted));
-        to.finish()
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
-        let mut from = Reader::new(bytes);
-        let placement = Self {
-            segment: from.u32("segment")?,
-            offset: frame::number(&mut from, "offset")?,
-            stored_length: from.u32("stored length")?,
-            plain_length: from.u32("plain length")?,
-            encrypted: flag(from.u8("encrypted")?)?,
-        };
-        from.finish()?;
-        Ok(placement)
-    }
-}
-
-/// A yes or a no, and nothing else: one value has one encoding.
-pub(crate) fn flag(byte: u8) -> Result<bool, WireFault> {
-    match byte {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(WireFault::Invalid { what: "yes or no" }),
-    }
-}
 
 fn chunk_key(prefix: u8, name: &ChunkName) -> Vec<u8> {
     [&[prefix], name.as_bytes().as_slice()].concat()
@@ -165,28 +119,4 @@ pub fn chunks(
             Ok((ChunkName::new(name), read_placement(&value)?))
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn placements_read_back_and_nothing_else_does(
-            segment: u32, offset in 0..frame::NUMBER_MAX, stored_length: u32, plain_length: u32,
-            encrypted: bool,
-            noise in prop::collection::vec(any::<u8>(), 0..30),
-        ) {
-            let placement = Placement { segment, offset, stored_length, plain_length, encrypted };
-            let bytes = placement.encode();
-            prop_assert_eq!(Placement::decode(&bytes), Ok(placement));
-            prop_assert!(Placement::decode(&bytes[1..]).is_err());
-            if let Ok(read) = Placement::decode(&noise) {
-                prop_assert_eq!(read.encode(), noise);
-            }
-        }
-    }
 }

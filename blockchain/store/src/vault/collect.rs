@@ -15,6 +15,8 @@ use lucid_core::digest::ChunkName;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::codec::{Compression, Packer};
+use crate::contract::blobs::Placement;
+use crate::contract::fact_log::Condensed;
 use crate::crypt::{ChunkKey, Owner};
 use crate::files::disk::{self, DiskFile};
 use crate::files::rewrite::{self, Draft, RewrittenHeader};
@@ -22,9 +24,8 @@ use crate::files::segment::{self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN};
 use crate::files::segment_rows;
 use crate::frame::{HEADER_BYTES, Header, Sealed};
 use crate::vault::chunk_rows;
-use crate::vault::chunk_rows::Placement;
 use crate::vault::committer::{Submission, short};
-use crate::vault::{IsFree, Vault};
+use crate::vault::{IsFree, Matters, Vault};
 use crate::{CommitError, Damage, StoreError, threads};
 
 /// Rows read at once.
@@ -206,9 +207,13 @@ struct Victim {
 }
 
 impl<'a> Collection<'a> {
-    /// What is collected.
-    pub(crate) fn vault(&self) -> &'a Vault {
-        self.vault
+    /// Condenses what is left of the log ([`Vault::condense`]).
+    pub fn condense(
+        &self,
+        matters: &Matters<'_>,
+        control: &mut dyn Control,
+    ) -> Result<Condensed, StoreError> {
+        self.vault.condense(matters, &mut |done, total| control.step(done, total))
     }
 
     /// Has these files rewritten even if little of them is dead: what is damaged in them was healed, and
@@ -284,7 +289,7 @@ impl<'a> Collection<'a> {
         work.rows = Some(used.clone());
         self.split_overfull(Some(live), &mut work)?;
         let mut victims = Vec::new();
-        for number in segment::numbers(self.vault.disk().as_ref())? {
+        for number in segment::numbers(self.vault.disk()?.as_ref())? {
             let Some((file, footer_at, footer)) = self.sealed(number, &mut work)? else { continue };
             // What stands for segments that are wholly dead has no records, and nothing to give.
             if (number <= newest || number & REWRITTEN != 0)
@@ -313,7 +318,7 @@ impl<'a> Collection<'a> {
         }
         self.split_overfull(None, &mut work)?;
         let mut victims = Vec::new();
-        for number in segment::numbers(self.vault.disk().as_ref())? {
+        for number in segment::numbers(self.vault.disk()?.as_ref())? {
             let Some((file, ..)) = self.sealed(number, &mut work)? else { continue };
             match self.origin(number, file.as_ref())? {
                 Some((_, packed)) if packed >= level => {}
@@ -374,7 +379,7 @@ impl<'a> Collection<'a> {
     fn seal_open_segment(&self, worth: impl Fn(u64, u32) -> bool) -> Result<(), StoreError> {
         let number = segment_rows::watermark(self.vault.index())?.segment;
         let path = segment::path(number);
-        let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else { return Ok(()) };
+        let Ok(file) = disk::find(self.vault.disk()?.as_ref(), &path)? else { return Ok(()) };
         let length = file.length().map_err(reading(number))?;
         if matches!(self.ended(number)?, Ended::Open) && worth(length, number) {
             self.vault.seal_segment().map_err(dropping())?;
@@ -405,7 +410,7 @@ impl<'a> Collection<'a> {
             return Ok(Ended::Open);
         }
         let path = segment::path(number);
-        let Ok(file) = disk::find(self.vault.disk().as_ref(), &path)? else {
+        let Ok(file) = disk::find(self.vault.disk()?.as_ref(), &path)? else {
             return Ok(Ended::Damaged);
         };
         let at = segment_rows::watermark(index)?;
@@ -424,7 +429,7 @@ impl<'a> Collection<'a> {
             if number > at.segment {
                 return Ok(Ended::Open);
             }
-            if segment::foreign(file.as_ref(), number, self.vault.store())?.is_some() {
+            if segment::foreign(file.as_ref(), number, self.vault.store()?)?.is_some() {
                 return Ok(Ended::Damaged);
             }
         }
@@ -438,7 +443,7 @@ impl<'a> Collection<'a> {
     /// Earlier versions filled segments with more records than a footer may list, and one cannot be
     /// rewritten as one. So the live ones move to where new chunks go, and what is left is rewritten.
     fn split_overfull(&self, live: Option<&Names>, work: &mut Work) -> Result<(), StoreError> {
-        for number in segment::numbers(self.vault.disk().as_ref())? {
+        for number in segment::numbers(self.vault.disk()?.as_ref())? {
             let Some((file, _, footer)) = self.sealed(number, work)? else { continue };
             if footer.entries.len() <= self.records_max {
                 continue;
@@ -496,7 +501,7 @@ impl<'a> Collection<'a> {
         if number & REWRITTEN == 0 {
             return Ok(Some((Vec::new(), 0)));
         }
-        let begin = RewrittenHeader::read(file, number, self.vault.store())?;
+        let begin = RewrittenHeader::read(file, number, self.vault.store()?)?;
         if let Err(damage) = &begin {
             tracing::error!(%damage, "a segment is left alone");
         }
@@ -665,7 +670,7 @@ impl<'a> Collection<'a> {
         total: u64,
         control: &mut dyn Control,
     ) -> Result<bool, StoreError> {
-        let disk = self.vault.disk().as_ref();
+        let disk = self.vault.disk()?.as_ref();
         let number = rewrite::next_number(disk, self.vault.index())?;
         let mut replaces: Vec<u32> = group.iter().flat_map(|v| v.stands_for.clone()).collect();
         replaces.sort_unstable();
@@ -674,7 +679,7 @@ impl<'a> Collection<'a> {
             None => group.iter().map(|victim| victim.level).min().unwrap_or(0),
         };
         let begin = RewrittenHeader {
-            store: *self.vault.store(),
+            store: *self.vault.store()?,
             number,
             level,
             replaces: replaces.clone(),
@@ -723,9 +728,9 @@ impl<'a> Collection<'a> {
 
     fn discard(&self, number: u32) -> Result<(), StoreError> {
         let path = segment::path(number);
-        self.vault.disk().unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
+        self.vault.disk()?.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
         // Another file may come to have its name.
-        self.vault.segments().forget(&[number]);
+        self.vault.forget_segments(&[number])?;
         Ok(())
     }
 }
@@ -802,7 +807,7 @@ impl Copier<'_> {
 
 /// Reads a record as it is. One that is damaged is quarantined, and ends the work on its segment.
 fn read(vault: &Vault, entry: &FooterEntry) -> Result<(Header, Vec<u8>), StoreError> {
-    let found = vault.segments().read(&entry.name, &entry.placement)?;
+    let found = vault.blobs().read(&entry.name, &entry.placement)?;
     if found.0.matches(&found.1) { Ok(found) } else { Err(damaged(entry, PAYLOAD)) }
 }
 

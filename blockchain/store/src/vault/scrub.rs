@@ -10,6 +10,7 @@ use std::sync::Arc;
 use lucid_core::digest::ChunkName;
 
 use crate::codec::Packer;
+use crate::contract::blobs::Placement;
 use crate::crypt::Unopened;
 use crate::files::disk::{self, DiskFile};
 use crate::files::segment::{self, Footer, REWRITTEN};
@@ -19,7 +20,6 @@ use crate::files::{log, rewrite};
 use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
 use crate::vault::Vault;
 use crate::vault::chunk_rows;
-use crate::vault::chunk_rows::Placement;
 use crate::vault::committer::Submission;
 use crate::{Damage, StoreError};
 
@@ -82,13 +82,13 @@ struct Reader<'a> {
 impl Vault {
     /// How many bytes a whole round reads, if every chunk is read.
     pub fn scrub_bytes(&self) -> Result<u64, StoreError> {
-        let logs = log::numbers(self.disk().as_ref())?;
+        let logs = log::numbers(self.disk()?.as_ref())?;
         let mut paths: Vec<String> = logs.into_iter().map(log::path).collect();
-        paths.extend(segment::numbers(self.disk().as_ref())?.into_iter().map(segment::path));
+        paths.extend(segment::numbers(self.disk()?.as_ref())?.into_iter().map(segment::path));
         let mut bytes = 0;
         for path in paths {
             let context = || StoreError::io(format!("measuring {path}"));
-            if let Ok(file) = disk::find(self.disk().as_ref(), &path)? {
+            if let Ok(file) = disk::find(self.disk()?.as_ref(), &path)? {
                 bytes += file.length().map_err(context())?;
             }
         }
@@ -155,7 +155,7 @@ impl Reader<'_> {
     }
 
     fn open(&self, path: &str) -> Result<Result<Arc<dyn DiskFile>, Damage>, StoreError> {
-        disk::find(self.vault.disk().as_ref(), path)
+        disk::find(self.vault.disk()?.as_ref(), path)
     }
 
     fn found(&mut self, damage: Damage, chunk: Option<ChunkName>) {
@@ -168,7 +168,7 @@ impl Reader<'_> {
         if number > to.log {
             return Ok(Some(Cursor { chunks: true, number: 0, offset: 0 }));
         }
-        let listed = log::listed(self.vault.disk().as_ref(), self.vault.store(), to.log)?;
+        let listed = log::listed(self.vault.disk()?.as_ref(), self.vault.store()?, to.log)?;
         if !listed.files.contains(&number) {
             let there = listed.files.iter().copied().find(|there| *there > number);
             let next = there.unwrap_or(to.log.saturating_add(1));
@@ -241,7 +241,7 @@ impl Reader<'_> {
 
     /// The segments that are part of the store: not those that are only being written.
     fn numbers(&self, to: &Watermark) -> Result<Vec<u32>, StoreError> {
-        let mut numbers = segment::numbers(self.vault.disk().as_ref())?;
+        let mut numbers = segment::numbers(self.vault.disk()?.as_ref())?;
         let rewritten = segment_rows::rewritten(self.vault.index())?;
         numbers.retain(|number| match number & REWRITTEN {
             0 => *number <= to.segment,
@@ -297,7 +297,7 @@ impl Reader<'_> {
             }
         };
         if from == 0
-            && let Some(why) = rewrite::foreign(file.as_ref(), number, self.vault.store())?
+            && let Some(why) = rewrite::foreign(file.as_ref(), number, self.vault.store()?)?
         {
             self.found(Damage::new(path, 0, why), None);
             return Ok(next);
@@ -310,7 +310,7 @@ impl Reader<'_> {
             }
             self.stretch.records += 1;
             self.stretch.bytes += frame::HEADER_BYTES as u64 + u64::from(placement.stored_length);
-            let fault = match self.vault.segments().read(&name, &placement) {
+            let fault = match self.vault.blobs().read(&name, &placement) {
                 Ok((header, payload)) => self
                     .fault(&header, payload)?
                     .map(|why| Damage::new(path.as_str(), placement.offset, why)),
@@ -412,7 +412,7 @@ impl Reader<'_> {
                 if is_bad || placement.encrypted != bad.encrypted {
                     continue;
                 }
-                let read = match self.vault.segments().read(&name, &placement) {
+                let read = match self.vault.blobs().read(&name, &placement) {
                     Err(StoreError::Damaged(_)) => continue,
                     read => read?,
                 };

@@ -8,12 +8,13 @@ use lucid_core::digest::ChunkId;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::crypt::Sealer;
+use lucid_store::files::Limits;
 use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, read_all};
 use lucid_store::files::folder::{DataFolder, Options};
 use lucid_store::memory::index::MemoryIndex;
-use lucid_store::vault::committer::{Committed, Limits, Submission};
+use lucid_store::vault::committer::{Committed, Submission};
 use lucid_store::vault::{Drawers, Vault};
 use lucid_store::{CommitError, StoreError};
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use lucid_store::StoreError;
 use lucid_store::codec::{Compression, Packer};
+use lucid_store::contract::blobs::Placement;
+use lucid_store::files::Limits;
 use lucid_store::files::audit::audit;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::FaultyDisk;
@@ -19,9 +21,8 @@ use lucid_store::frame::{
 };
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
-use lucid_store::vault::chunk_rows::Placement;
 use lucid_store::vault::collect::Names;
-use lucid_store::vault::committer::{Limits, Submission};
+use lucid_store::vault::committer::Submission;
 
 use crate::bench::{Entry, SMALL, Store, chunk, fact, facts_of, files, id_of, reads};
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;
+use lucid_store::contract::fact_log::Condensed;
+use lucid_store::files::Limits;
 use lucid_store::files::audit::audit;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::{SimulatedDisk, SyncPoint};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
-use lucid_store::vault::committer::{Limits, Submission};
-use lucid_store::vault::condense::Condensed;
+use lucid_store::vault::committer::Submission;
 use lucid_store::vault::scrub::Cursor;
 
 use crate::bench::{Entry, SMALL, Store, chunk, facts_of, files, index_of, reads};

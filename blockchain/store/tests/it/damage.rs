@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_store::Damage;
+use lucid_store::files::Limits;
 use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::frame::{Kind, read_header};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
-use lucid_store::vault::committer::Limits;
 
 use crate::bench::{Entry, Store, chunk, facts_of, files, index_of, reads, without};
 

@@ -52,7 +52,7 @@ fn vault_of(folder: &DataFolder, accept_loss: bool) -> Result<Vault, StoreError>
         index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
         project: Arc::new(crate::bench::Rows),
         accept_loss,
-        limits: lucid_store::vault::committer::Limits::default(),
+        limits: lucid_store::files::Limits::default(),
     })
 }
 
@@ -375,7 +375,7 @@ fn an_index_that_was_deleted_comes_back_as_it_was() {
             index: memory.clone(),
             project: Arc::new(crate::bench::Rows),
             accept_loss: false,
-            limits: lucid_store::vault::committer::Limits::default(),
+            limits: lucid_store::files::Limits::default(),
         })
         .unwrap(),
     );
@@ -442,7 +442,7 @@ fn an_index_of_another_log_is_left_aside_where_it_cannot_be_rebuilt() {
                 index,
                 project: Arc::new(crate::bench::Rows),
                 accept_loss: false,
-                limits: lucid_store::vault::committer::Limits::default(),
+                limits: lucid_store::files::Limits::default(),
             })
         };
         let vault = folder.join(join, |error: &StoreError| Some(error)).unwrap();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use lucid_core::digest::{ChunkId, ChunkName};
 use lucid_store::codec::{Compression, Packer};
+use lucid_store::contract::blobs::Placement;
 use lucid_store::crypt::{ChunkKey, Keyring, Owner, Sealer};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, read_all};
@@ -19,7 +20,6 @@ use lucid_store::files::watermark::read_mark;
 use lucid_store::frame::{
     CipherId, CodecId, HEADER_BYTES, Header, Kind, NUMBER_MAX, Scanner, Sealed,
 };
-use lucid_store::vault::chunk_rows::Placement;
 use proptest::prelude::*;
 use ring::aead;
 use zeroize::Zeroizing;

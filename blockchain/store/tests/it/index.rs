@@ -6,13 +6,13 @@ use std::path::Path;
 use lucid_core::digest::ChunkName;
 use lucid_core::time::Timestamp;
 use lucid_store::clock::Clock;
+use lucid_store::contract::blobs::Placement;
 use lucid_store::contract::index::{Change, Changes, Index, Row};
 use lucid_store::files::index::EmbeddedIndex;
 use lucid_store::files::segment_rows;
 use lucid_store::files::watermark::Watermark;
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::chunk_rows;
-use lucid_store::vault::chunk_rows::Placement;
 use proptest::prelude::*;
 
 /// Runs a promise on a fresh index of each kind.

@@ -7,13 +7,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lucid_store::files::Limits;
 use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, read_all};
 use lucid_store::files::log::{Commit, FileHeader};
 use lucid_store::frame::{HEADER_BYTES, Header, Kind, NUMBER_MAX, Scanner, Sealed, Step};
 use lucid_store::memory::index::MemoryIndex;
-use lucid_store::vault::committer::{Limits, Submission};
+use lucid_store::vault::committer::Submission;
 
 use crate::bench::{Entry, SMALL, Store, chunk, fact, facts_of, files, index_of, reads};
 

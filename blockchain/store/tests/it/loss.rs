@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lucid_store::StoreError;
 use lucid_store::contract::index::{Change, Index, Row};
+use lucid_store::files::Limits;
 use lucid_store::files::disk::Disk as _;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::segment::{self, REWRITTEN};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::chunk_rows::placement;
-use lucid_store::vault::committer::{Limits, Submission};
+use lucid_store::vault::committer::Submission;
 use rustix::io::Errno;
 
 use crate::bench::{Entry, SMALL, Store, facts_of, files, id_of, index_of, reads, without};

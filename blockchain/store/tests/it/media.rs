@@ -4,13 +4,14 @@
 use std::io;
 use std::sync::Arc;
 
+use lucid_store::files::Limits;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, PathError, is_media_error};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 use lucid_store::vault::collect::Names;
-use lucid_store::vault::committer::{Limits, Submission};
+use lucid_store::vault::committer::Submission;
 use lucid_store::vault::scrub::Cursor;
 use lucid_store::{Damage, StoreError};
 use rustix::io::Errno;

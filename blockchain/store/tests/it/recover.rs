@@ -158,7 +158,7 @@ fn a_footer_that_does_not_fit_costs_no_commit() {
 /// What a commit of this entry writes, without the footer that may follow.
 fn committed_bytes(store: &Store, disk: &SimulatedDisk, entry: &Entry) -> u64 {
     let disk = disk.after_kill(disk.calls());
-    let wide = lucid_store::vault::committer::Limits::default();
+    let wide = lucid_store::files::Limits::default();
     let size = |disk: &SimulatedDisk| -> u64 { files(disk).values().map(|f| f.len() as u64).sum() };
     let index = Arc::new(MemoryIndex::new());
     let vault = store.open_with(&disk, index, wide, false).unwrap();

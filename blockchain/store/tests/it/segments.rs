@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 use lucid_store::StoreError;
+use lucid_store::contract::blobs::Placement;
 use lucid_store::contract::index::{Change, Index, Row};
 use lucid_store::files::audit::audit;
 use lucid_store::files::disk::Disk;
@@ -14,7 +15,7 @@ use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::segment::{self, REWRITTEN};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
-use lucid_store::vault::chunk_rows::{Placement, is_quarantined, placement};
+use lucid_store::vault::chunk_rows::{is_quarantined, placement};
 use lucid_store::vault::collect::{Collected, Names};
 use lucid_store::vault::scrub::Cursor;
 use parking_lot::Mutex;

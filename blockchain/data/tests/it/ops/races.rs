@@ -26,7 +26,10 @@ use lucid_data_chain::row::{self, SessionName};
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::{Change, Index, Row};
+use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::blobs::MemoryBlobs;
+use lucid_store::memory::fact_log::{Ending, MemoryLog};
 use lucid_store::memory::index::MemoryIndex;
 use parking_lot::Mutex;
 
@@ -222,6 +225,10 @@ fn check(store: &Store, what: &str) {
             assert!(followed.insert(previous), "{what}: two manifests follow one");
         }
     }
+}
+
+/// The log alone, gone through anew, says what the index says.
+fn check_log(store: &Store, what: &str) {
     let again = Store::open(&store.disk);
     assert_eq!(again.index.rows(), store.index.rows(), "{what}: the log says otherwise");
 }
@@ -256,18 +263,123 @@ fn whatever_overtakes_whatever_what_comes_of_it_is_what_one_order_makes() {
             while let Some((done, other, store)) = race(first, second, look) {
                 let what = format!("{first_name}, interrupted at look {look} by {second_name}");
                 check(&store, &what);
-                let is_pair = |(a, b): &(&str, &str)| {
-                    [(*a, *b), (*b, *a)].contains(&(first_name, second_name))
-                };
-                let is_exclusive = EXCLUSIVE.iter().any(is_pair);
-                assert!(!(is_exclusive && done && other), "{what}: both succeeded");
-                if first_name == second_name && TWICE.contains(&first_name) {
-                    assert!(done && other, "{what}: one of them failed");
-                }
+                check_log(&store, &what);
+                judge((first_name, done), (second_name, other), &what);
                 races += 1;
                 look += 1 + look / 8;
             }
         }
     }
     assert!(races > 1_000, "{races}");
+}
+
+/// Whether two ops may have ended so.
+fn judge((first, done): (&str, bool), (second, other): (&str, bool), what: &str) {
+    let is_pair = |(a, b): &(&str, &str)| [(*a, *b), (*b, *a)].contains(&(first, second));
+    let is_exclusive = EXCLUSIVE.iter().any(is_pair);
+    assert!(!(is_exclusive && done && other), "{what}: both succeeded");
+    if first == second && TWICE.contains(&first) {
+        assert!(done && other, "{what}: one of them failed");
+    }
+}
+
+/// Two stores over one log: each has an index, and a point of decision, of its own.
+struct Twins {
+    log: Arc<MemoryLog>,
+    blobs: Arc<MemoryBlobs>,
+    first: Store,
+    second: Arc<Store>,
+    meddling: Arc<Meddling>,
+}
+
+impl Twins {
+    fn new() -> Self {
+        let (log, blobs) = (Arc::new(MemoryLog::new()), Arc::new(MemoryBlobs::new()));
+        let meddling = Arc::new(Meddling::default());
+        let through = (meddling.index.clone(), meddling.clone() as Arc<dyn Index>);
+        let first = Store::open_shared(&log, &blobs, through);
+        prepare(&first);
+        let index = Arc::new(MemoryIndex::new());
+        let second = Arc::new(Store::open_shared(&log, &blobs, (index.clone(), index)));
+        Self { log, blobs, first, second, meddling }
+    }
+
+    /// Interrupts an op of the first at one of its looks by one of the second, which knows nothing of it.
+    fn race(&self, first: Op, second: Op, look: usize) -> Option<(bool, bool)> {
+        let outcome = Arc::new(Mutex::new(None));
+        let (theirs, told) = (self.second.clone(), outcome.clone());
+        let meddle = Box::new(move || *told.lock() = Some(second(&theirs).is_ok()));
+        *self.meddling.next.lock() = Some((look, thread::current().id(), meddle));
+        let done = first(&self.first).is_ok();
+        *self.meddling.next.lock() = None;
+        let second = (*outcome.lock())?;
+        Some((done, second))
+    }
+
+    /// Both, and whoever comes later, have the same rows once they have followed the log.
+    fn agree(&self, what: &str) {
+        self.first.vault.catch_up().unwrap();
+        self.second.vault.catch_up().unwrap();
+        let index = Arc::new(MemoryIndex::new());
+        let third = Store::open_shared(&self.log, &self.blobs, (index.clone(), index));
+        assert_eq!(self.first.index.rows(), third.index.rows(), "{what}: the first differs");
+        assert_eq!(self.second.index.rows(), third.index.rows(), "{what}: the second differs");
+    }
+}
+
+#[test]
+fn two_stores_over_one_log_decide_as_one_does() {
+    let mut races = 0;
+    for (first_name, first) in OPS {
+        for (second_name, second) in OPS {
+            let mut look = 0;
+            loop {
+                let twins = Twins::new();
+                let Some((done, other)) = twins.race(first, second, look) else { break };
+                let what = format!("{first_name}, at look {look}, and {second_name} elsewhere");
+                twins.agree(&what);
+                check(&twins.first, &what);
+                check(&twins.second, &what);
+                judge((first_name, done), (second_name, other), &what);
+                races += 1;
+                look += 1 + look / 4;
+            }
+        }
+    }
+    assert!(races > 800, "{races}");
+}
+
+/// Whoever is always overtaken is answered all the same, and what it was answered is so.
+#[test]
+fn a_store_that_is_overtaken_before_each_of_its_commits_goes_on() {
+    let twins = Twins::new();
+    let sealer = Sealer::new(None);
+    for number in 0..20_u8 {
+        // What it commits is a fact that nobody understands, and passes over.
+        let fact = sealer.seal_fact(&mut Packer::new(), &[0xff, number]).unwrap();
+        twins.log.be_faster(vec![fact]);
+        let before = twins.log.commits();
+        let bytes = [number; 10];
+        twins.first.append(&session("live"), 100 + 10 * u64::from(number), &bytes).unwrap();
+        assert_eq!(twins.log.commits(), before + 2);
+    }
+    assert_eq!(get_session(&twins.first.vault, &session("live")).unwrap().offset(), 300);
+    twins.agree("overtaken each time");
+}
+
+/// An answer that is lost is no answer: whoever asks again finds out, and nothing is there twice.
+#[test]
+fn a_commit_of_which_no_answer_came_is_there_once_or_not_at_all() {
+    for (ending, length) in [(Ending::Unheard, 150), (Ending::Lost, 100), (Ending::Refused, 100)] {
+        let twins = Twins::new();
+        twins.log.end_next(ending);
+        let first = twins.first.append(&session("live"), 100, &noise(6, 50)).unwrap_err();
+        assert_eq!(first.maybe_applied(), ending != Ending::Refused, "{ending:?}: {first}");
+        twins.first.vault.catch_up().unwrap();
+        let there = get_session(&twins.first.vault, &session("live")).unwrap().offset();
+        assert_eq!(there, length, "{ending:?}");
+        let again = twins.first.append(&session("live"), there, &noise(7, 30)).unwrap();
+        assert_eq!(again.offset, there + 30);
+        twins.agree("after an answer that was lost");
+    }
 }

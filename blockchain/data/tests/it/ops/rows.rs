@@ -13,11 +13,11 @@ use lucid_data_chain::row::{self, SessionName};
 use lucid_store::StoreError;
 use lucid_store::contract::index::{Changes, Index as _};
 use lucid_store::crypt::{Keyring, Sealer, Secret};
+use lucid_store::files::Limits;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::segment_rows::set_watermark;
 use lucid_store::files::watermark::Watermark;
 use lucid_store::memory::index::MemoryIndex;
-use lucid_store::vault::committer::Limits;
 use lucid_store::vault::{Drawers, Vault};
 
 use super::store::{KEEPING, NOW, new_session};

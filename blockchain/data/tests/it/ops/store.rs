@@ -19,12 +19,14 @@ use lucid_data_chain::row::SessionRow;
 use lucid_store::codec::Compression;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
+use lucid_store::files::Limits;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::memory::blobs::MemoryBlobs;
+use lucid_store::memory::fact_log::MemoryLog;
 use lucid_store::memory::index::MemoryIndex;
-use lucid_store::vault::committer::Limits;
-use lucid_store::vault::{Drawers, Vault};
+use lucid_store::vault::{Drawers, Elsewhere, Vault};
 
 use crate::sample::id;
 
@@ -98,6 +100,25 @@ impl Store {
         })
         .unwrap();
         Self { vault, locks, key, disk: disk.clone(), index }
+    }
+
+    /// One of several over the same log and the same chunks, with an index of its own.
+    pub fn open_shared(
+        log: &Arc<MemoryLog>,
+        blobs: &Arc<MemoryBlobs>,
+        (index, through): (Arc<MemoryIndex>, Arc<dyn Index>),
+    ) -> Self {
+        let (sealer, key) = (Arc::new(Sealer::new(None)), SigningKey::from_seed([1; 32]));
+        let vault = Vault::open_elsewhere(Elsewhere {
+            log: log.clone(),
+            blobs: blobs.clone(),
+            start: MemoryLog::start(),
+            sealer: sealer.clone(),
+            index: through,
+            project: Arc::new(SessionProjection::new(sealer, key.public())),
+        })
+        .unwrap();
+        Self { vault, locks: SessionLocks::none(), key, disk: SimulatedDisk::new(), index }
     }
 
     pub fn begin(&self, session: &str, profile: ChunkProfile) -> SessionId {

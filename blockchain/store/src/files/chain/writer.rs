@@ -4,66 +4,24 @@
 //! a time. A failed run is taken back before the next one; what cannot be taken back stops all writing.
 
 use std::io;
-use std::sync::Arc;
 
 use lucid_core::record::encode_body;
 use lucid_core::validate::ValidBlock;
 
 use crate::contract::index::Changes;
+use crate::files::append::{Failure, PANICKED, Tail, both};
 use crate::files::chain::ChainParts;
 use crate::files::chain::FOLDER;
 use crate::files::chain::rows::{self, Listed, Part, Row, Totals};
 use crate::files::chain::tip::{self, End, Lock, Mark, Pruned, TIP};
 use crate::files::chain::walk::{Role, join_record};
-use crate::files::disk::{self, DiskFile};
+use crate::files::disk;
 use crate::files::log::{FILE_MAX, FileHeader};
 use crate::frame::Sealed;
 use crate::{CommitError, StoreError};
 
-/// Records are handed to the disk when so many bytes of them have gathered.
-const PENDING_BYTES_MAX: usize = 1 << 20;
 /// Rows are written when so many of them have gathered.
 const CHANGES_MAX: usize = 8_192;
-
-/// A file that grows.
-struct Tail {
-    file: Arc<dyn DiskFile>,
-    path: String,
-    /// Where the next record goes.
-    end: End,
-    /// Records that are not handed to the disk yet.
-    pending: Vec<u8>,
-    /// Up to where it is durable.
-    synced: u64,
-}
-
-impl Tail {
-    fn push(&mut self, sealed: &Sealed) -> Result<(), Failure> {
-        self.pending.extend_from_slice(&sealed.header.encode());
-        self.end.offset += sealed.record_bytes();
-        if self.pending.len() + sealed.payload.len() < PENDING_BYTES_MAX {
-            self.pending.extend_from_slice(&sealed.payload);
-            return Ok(());
-        }
-        let parts: [&[u8]; 2] = [&self.pending, &sealed.payload];
-        self.file.append(&parts).map_err(Failure::at(&self.path, false))?;
-        self.pending.clear();
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), Failure> {
-        if self.synced == self.end.offset {
-            return Ok(());
-        }
-        if !self.pending.is_empty() {
-            self.file.append(&[&self.pending]).map_err(Failure::at(&self.path, false))?;
-            self.pending.clear();
-        }
-        self.file.sync().map_err(Failure::at(&format!("syncing {}", self.path), true))?;
-        self.synced = self.end.offset;
-        Ok(())
-    }
-}
 
 /// A block whose two records are in the files.
 struct Written {
@@ -72,48 +30,14 @@ struct Written {
     mark: Mark,
 }
 
-/// Why a write failed, and whether the file may be written to again.
-struct Failure {
-    why: String,
-    full: bool,
-    at_sync: bool,
-}
-
-impl Failure {
-    fn at(context: &str, at_sync: bool) -> impl FnOnce(io::Error) -> Self {
-        let context = context.to_owned();
-        move |error| Self {
-            full: matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
-            why: format!("{context}: {error}"),
-            at_sync,
-        }
-    }
-}
-
-impl Failure {
-    /// Nothing was written: a record could not be made.
-    fn unmade(error: StoreError) -> Self {
-        Self { why: error.to_string(), full: false, at_sync: false }
-    }
-
-    /// Both: a file whose sync failed is never trusted again, whatever became of the other one.
-    fn and(self, other: Self) -> Self {
-        Self {
-            why: format!("{}; {}", self.why, other.why),
-            full: self.full || other.full,
-            at_sync: self.at_sync || other.at_sync,
-        }
-    }
-}
-
 pub(super) struct Writer {
     /// Set while a run is being written: found set, its writer panicked.
     is_writing: bool,
     parts: ChainParts,
     /// What `TIP` says.
     tip: Option<Mark>,
-    /// Files that are open for writing: of records, and of bodies.
-    tails: [Option<Tail>; 2],
+    /// Files that are open for writing: of records, and of bodies, with their numbers.
+    tails: [Option<(u32, Tail)>; 2],
     /// What all blocks up to the tip have together.
     totals: Totals,
     broken: Option<String>,
@@ -164,14 +88,12 @@ impl Writer {
                     _ => None,
                 },
             };
-            let synced = end.offset;
-            *self.tail(role) =
-                file.map(|file| Tail { file, path, end, pending: Vec::new(), synced });
+            *self.tail(role) = file.map(|file| (end.file, Tail::on(file, path, end.offset)));
         }
         Ok(())
     }
 
-    fn tail(&mut self, role: Role) -> &mut Option<Tail> {
+    fn tail(&mut self, role: Role) -> &mut Option<(u32, Tail)> {
         let [blocks, bodies] = &mut self.tails;
         match role {
             Role::Blocks => blocks,
@@ -212,19 +134,9 @@ impl Writer {
             before = before.and(&one.row);
             written.push(one);
         }
-        let [Some(blocks), Some(bodies)] = &mut self.tails else { return Err(no_file()) };
-        let (first, second) = std::thread::scope(|scope| {
-            let other = std::thread::Builder::new().spawn_scoped(scope, || bodies.sync());
-            let first = blocks.sync();
-            let panicked = |_| {
-                let why = "the syncing thread panicked".to_owned();
-                Err(Failure { why, full: false, at_sync: true })
-            };
-            (first, other.ok().map(|other| other.join().unwrap_or_else(panicked)))
-        });
-        // Where the system gives no thread, one after the other.
-        let second = second.unwrap_or_else(|| bodies.sync());
-        match (first, second) {
+        let [Some((_, blocks)), Some((_, bodies))] = &mut self.tails else { return Err(no_file()) };
+        let panicked = || Err(Failure { at_sync: true, ..Failure::before(PANICKED) });
+        match both(|| blocks.sync(), || bodies.sync(), panicked) {
             (Ok(()), Ok(())) => Ok(written),
             (Err(failure), Ok(())) | (Ok(()), Err(failure)) => Err(failure),
             (Err(first), Err(second)) => Err(first.and(second)),
@@ -274,10 +186,10 @@ impl Writer {
             Sealed::plain(role.kind(), *block.hash.as_bytes(), payload).map_err(Failure::unmade)?;
         sealed.header.sequence = block.index + 1;
         self.begin_if_needed(role, block)?;
-        let tail = self.tail(role).as_mut().ok_or_else(no_file)?;
-        let start = tail.end;
+        let (file, tail) = self.tail(role).as_mut().ok_or_else(no_file)?;
+        let start = End { file: *file, offset: tail.length() };
         tail.push(&sealed)?;
-        Ok((start, tail.end))
+        Ok((start, End { offset: tail.length(), ..start }))
     }
 
     /// Goes on in a new file when there is none, or the last one is full. The body of the genesis has a
@@ -286,10 +198,10 @@ impl Writer {
         let full = self.parts.file_bytes_max;
         let behind_genesis = role == Role::Bodies && block.index == 1;
         let number = match self.tail(role) {
-            Some(tail) if tail.end.offset < full && !behind_genesis => return Ok(()),
-            Some(tail) => {
+            Some((_, tail)) if tail.length() < full && !behind_genesis => return Ok(()),
+            Some((file, tail)) => {
                 tail.sync()?;
-                tail.end.file + 1
+                *file + 1
             }
             None => {
                 self.ends().iter().find(|(of, _)| *of == role).map_or(0, |(_, end)| end.file) + 1
@@ -297,8 +209,7 @@ impl Writer {
         };
         let path = role.path(number);
         if number > FILE_MAX {
-            let why = format!("no number is free for {path}");
-            return Err(Failure { why, full: false, at_sync: false });
+            return Err(Failure::before(format!("no number is free for {path}")));
         }
         let header = FileHeader {
             store: self.parts.store,
@@ -306,16 +217,10 @@ impl Writer {
             number,
             previous: *block.previous_hash.as_bytes(),
         };
-        let disk = &self.parts.disk;
-        let failed = || Failure::at(&path, false);
-        // A crash may have left a file that never held a block: nothing in it counts.
-        disk.unlink(&path).map_err(failed())?;
-        let file = disk.create(&path).map_err(failed())?;
-        disk.sync_folder(FOLDER).map_err(Failure::at(&path, true))?;
-        let end = End { file: number, offset: 0 };
-        let mut tail = Tail { file, path, end, pending: Vec::new(), synced: 0 };
-        tail.push(&header.seal(block.index + 1).map_err(Failure::unmade)?)?;
-        *self.tail(role) = Some(tail);
+        let first = header.seal(block.index + 1).map_err(Failure::unmade)?;
+        // Its content is made durable with the block's.
+        let tail = Tail::begin(self.parts.disk.as_ref(), FOLDER, path, &first)?;
+        *self.tail(role) = Some((number, tail));
         Ok(())
     }
 
@@ -326,7 +231,7 @@ impl Writer {
             self.tip = Some(*mark);
             return Ok(());
         };
-        let failure = Failure::at(&format!("writing {TIP}"), false)(error);
+        let failure = Failure::append(&format!("writing {TIP}"))(error);
         let still = match tip::read(disk.as_ref()) {
             Ok(Lock::At(found)) => self.tip == Some(found),
             Ok(Lock::Absent) => self.tip.is_none(),
@@ -385,15 +290,12 @@ impl Writer {
             // What a file says after a failed sync is not to be trusted: go on in new ones.
             if failure.at_sync { Ok(()) } else { self.open_tails() }
         });
-        if let Err(error) = cut {
-            let why =
-                format!("{}, and what was written could not be cut off: {error}", failure.why);
-            tracing::error!(why, "the chain stopped writing");
+        let error = failure.after(cut);
+        tracing::error!(%error, "blocks could not be written");
+        if let CommitError::Broken(why) = &error {
             self.broken = Some(why.clone());
-            return CommitError::Broken(why);
         }
-        tracing::error!(why = failure.why, "blocks could not be written and were taken back");
-        if failure.full { CommitError::Full(failure.why) } else { CommitError::Failed(failure.why) }
+        error
     }
 
     /// Cuts the files to where `TIP` has them end.
@@ -414,5 +316,5 @@ impl Writer {
 }
 
 fn no_file() -> Failure {
-    Failure { why: "no file is open".into(), full: false, at_sync: false }
+    Failure::before("no file is open")
 }

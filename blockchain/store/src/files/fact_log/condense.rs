@@ -7,105 +7,83 @@
 
 use std::sync::Arc;
 
-use crate::codec::Packer;
-use crate::files::disk::{self, DiskFile};
+use super::FileLog;
+use crate::contract::fact_log::{Condensed, Condensing};
+use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{self, Commit, HeadersDigest, Summary};
 use crate::files::segment;
-use crate::files::segment_rows;
 use crate::files::watermark::Watermark;
-use crate::frame::{self, Header, Kind, Scanner, Step};
-use crate::vault::Vault;
-use crate::vault::collect::{Collection, Control};
+use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
 use crate::{Damage, StoreError};
 
 /// A summary ends a batch at the next commit behind so many bytes. The newest file is not ended for less.
 const BATCH_BYTES: u64 = 1 << 20;
 
-/// What was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Condensed {
-    /// Files that were replaced.
-    pub logs_rewritten: u64,
-    /// Facts that went.
-    pub facts_removed: u64,
-    /// By how much the files got smaller.
-    pub bytes_freed: u64,
-    /// Whether it was stopped before its end.
-    pub stopped: bool,
-}
+/// Whether a fact has to stay.
+type Matters<'a> = dyn Fn(&Sealed, &str, u64) -> Result<bool, StoreError> + 'a;
 
-/// Whether a fact still matters.
-pub type Matters<'a> = dyn Fn(&[u8]) -> Result<bool, StoreError> + 'a;
-
-impl Collection<'_> {
-    /// Condenses every log file of which over a third does not matter any more, the newest included: it
-    /// is ended first.
-    pub fn condense(
-        &self,
-        matters: &Matters<'_>,
-        control: &mut dyn Control,
-    ) -> Result<Condensed, StoreError> {
-        let mut done = Condensed::default();
-        // A fact that goes because its segment is no more must not come to be needed: by a name that
-        // reappears after a power cut, or by an index that is behind.
-        let context = StoreError::io(format!("syncing {}/", segment::FOLDER));
-        self.vault().disk().sync_folder(segment::FOLDER).map_err(context)?;
-        self.vault().index().flush()?;
-        let newest = segment_rows::watermark(self.vault().index())?;
-        let mut passed = 0;
-        let mut total = 0;
-        let numbers = self.vault().log_files(&newest)?;
-        for number in numbers.iter().copied() {
-            total += Source::open(self.vault(), number, &newest)?.end;
-        }
-        for number in numbers {
-            let mut source = Source::open(self.vault(), number, &newest)?;
-            let kept = source.weigh(matters)?;
-            passed += source.end;
-            let worth = number < newest.log || source.end - kept >= BATCH_BYTES;
-            if worth && kept * 3 < source.end * 2 {
-                if number == newest.log {
-                    self.vault().begin_log()?;
-                    // What was committed since the first look is at the end of this file too.
-                    let now = segment_rows::watermark(self.vault().index())?;
-                    if now.log <= number {
-                        let why = "the log could not be ended, so nothing of it was condensed";
-                        return Err(StoreError::Folder(why.into()));
-                    }
-                    // An index that stood in the file to be replaced would be refused.
-                    self.vault().index().flush()?;
-                    source = Source::open(self.vault(), number, &now)?;
-                }
-                let (removed, length) = source.condense(self.vault(), matters)?;
-                done.logs_rewritten += 1;
-                done.facts_removed += removed;
-                done.bytes_freed += source.end.saturating_sub(length);
-            }
-            if !control.step(passed, total) {
-                done.stopped = true;
-                return Ok(done);
-            }
-        }
-        Ok(done)
+/// Condenses every log file of which over a third does not matter any more, the newest included: it is ended
+/// first.
+pub(super) fn condense(log: &FileLog, how: &mut Condensing<'_>) -> Result<Condensed, StoreError> {
+    let mut done = Condensed::default();
+    let disk = log.disk.as_ref();
+    // A fact that goes because its segment is no more must not come to be needed by a name that reappears after
+    // a power cut.
+    let context = StoreError::io(format!("syncing {}/", segment::FOLDER));
+    disk.sync_folder(segment::FOLDER).map_err(context)?;
+    let newest = *log.ends.lock();
+    let listed = log::listed(disk, &log.store, newest.log)?;
+    if let Some(gap) = listed.missing.into_iter().next() {
+        return Err(StoreError::Damaged(Damage::missing(gap, log::path)));
     }
+    let (mut passed, mut total) = (0, 0);
+    for number in listed.files.iter().copied() {
+        total += Source::open(disk, number, &newest)?.end;
+    }
+    for number in listed.files {
+        let mut source = Source::open(disk, number, &newest)?;
+        let kept = source.weigh(how.matters)?;
+        passed += source.end;
+        let worth = number < newest.log || source.end - kept >= BATCH_BYTES;
+        if worth && kept * 3 < source.end * 2 {
+            if number == newest.log {
+                (how.go_on_behind)()?;
+                // What was committed since the first look is at the end of this file too.
+                let now = *log.ends.lock();
+                if now.log <= number {
+                    let why = "the log could not be ended, so nothing of it was condensed";
+                    return Err(StoreError::Folder(why.into()));
+                }
+                source = Source::open(disk, number, &now)?;
+            }
+            let (removed, length) = source.condense(disk, how.matters)?;
+            done.logs_rewritten += 1;
+            done.facts_removed += removed;
+            done.bytes_freed += source.end.saturating_sub(length);
+        }
+        if !(how.step)(passed, total) {
+            done.stopped = true;
+            return Ok(done);
+        }
+    }
+    Ok(done)
 }
 
 /// A log file to read.
-struct Source<'a> {
-    vault: &'a Vault,
+struct Source {
     number: u32,
     path: String,
     file: Arc<dyn DiskFile>,
     end: u64,
 }
 
-impl<'a> Source<'a> {
-    fn open(vault: &'a Vault, number: u32, newest: &Watermark) -> Result<Self, StoreError> {
+impl Source {
+    fn open(disk: &dyn Disk, number: u32, newest: &Watermark) -> Result<Self, StoreError> {
         let path = log::path(number);
-        let file = disk::find(vault.disk().as_ref(), &path)?.map_err(StoreError::Damaged)?;
+        let file = disk::find(disk, &path)?.map_err(StoreError::Damaged)?;
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let end = if number == newest.log { newest.offset.min(length) } else { length };
-        Ok(Self { vault, number, path, file, end })
+        Ok(Self { number, path, file, end })
     }
 
     /// Walks the records; anything that is damaged ends the work, since what it said is not known.
@@ -130,30 +108,17 @@ impl<'a> Source<'a> {
         StoreError::Damaged(Damage::new(self.path.as_str(), offset, why))
     }
 
-    fn matters(
-        &self,
-        packer: &mut Packer,
-        matters: &Matters<'_>,
-        (offset, header, payload): (u64, &Header, &[u8]),
-    ) -> Result<bool, StoreError> {
-        let opened = self.vault.sealer().open(packer, header, payload.to_vec());
-        let plain = opened.map_err(|why| why.at(&self.path, offset))?;
-        match self.vault.matters(&plain)? {
-            Some(its_own) => Ok(its_own),
-            None => matters(&plain),
-        }
-    }
-
     /// Bytes of what has to stay: facts that matter, and what is not a fact nor the end of a batch.
     fn weigh(&self, matters: &Matters<'_>) -> Result<u64, StoreError> {
-        let (mut packer, mut kept) = (Packer::new(), 0);
+        let mut kept = 0;
         self.walk(|offset, header, payload| {
+            let bytes = header.record_bytes();
             let stays = match header.kind {
-                Kind::Fact => self.matters(&mut packer, matters, (offset, &header, &payload))?,
+                Kind::Fact => matters(&Sealed { header, payload }, &self.path, offset)?,
                 Kind::Commit => false,
                 _ => true,
             };
-            kept += if stays { header.record_bytes() } else { 0 };
+            kept += if stays { bytes } else { 0 };
             Ok(())
         })?;
         Ok(kept)
@@ -161,21 +126,21 @@ impl<'a> Source<'a> {
 
     /// Writes the file anew and puts it in the place of the old one; says how many facts went, and how
     /// long it is.
-    fn condense(&self, vault: &Vault, matters: &Matters<'_>) -> Result<(u64, u64), StoreError> {
-        let disk = vault.disk().as_ref();
+    fn condense(&self, disk: &dyn Disk, matters: &Matters<'_>) -> Result<(u64, u64), StoreError> {
         let fresh = log::fresh_path(self.number);
         let context = || StoreError::io(format!("writing {fresh}"));
         disk.unlink(&fresh).map_err(context())?;
         let file = disk.create(&fresh).map_err(context())?;
         let mut draft = Draft { file: file.as_ref(), path: &fresh, buffer: Vec::new(), length: 0 };
-        let (mut packer, mut batch, mut removed) = (Packer::new(), Batch::default(), 0);
+        let (mut batch, mut removed) = (Batch::default(), 0);
         let mut previous = None;
         self.walk(|offset, header, payload| {
             match header.kind {
                 Kind::Fact => {
-                    if self.matters(&mut packer, matters, (offset, &header, &payload))? {
-                        batch.add(&header);
-                        draft.add(&header, &payload)?;
+                    let fact = Sealed { header, payload };
+                    if matters(&fact, &self.path, offset)? {
+                        batch.add(&fact.header);
+                        draft.add(&fact.header, &fact.payload)?;
                     } else {
                         removed += 1;
                     }

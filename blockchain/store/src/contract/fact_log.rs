@@ -1,0 +1,160 @@
+//! The log of facts: one order for everybody.
+
+use crate::contract::blobs::{Blobs, Written};
+use crate::contract::index::{Changes, Index};
+use crate::frame::Sealed;
+use crate::{CommitError, Damage, StoreError};
+
+/// A place in a log, behind a commit. What its bytes say is the back-end's business alone; equal places have
+/// equal bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position(Vec<u8>);
+
+/// The key of the row that says up to where an index has followed its log.
+const ROW: [u8; 1] = [b'\x03'];
+
+impl Position {
+    /// The place with these bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Up to where an index has followed its log; `None` for one that has not begun to.
+    pub fn of(index: &dyn Index) -> Result<Option<Self>, StoreError> {
+        Ok(index.get(&ROW)?.map(Self))
+    }
+
+    /// Notes that an index has followed its log up to here, in the batch that brought it here.
+    pub fn note(&self, changes: &mut Changes<'_>) {
+        changes.put(ROW.to_vec(), self.0.clone());
+    }
+}
+
+/// Chunks that were written for a commit, and may not be durable yet.
+#[derive(Clone, Copy)]
+pub struct Unsettled<'a> {
+    /// Where they were written.
+    pub blobs: &'a dyn Blobs,
+    /// Which they are.
+    pub written: &'a Written,
+}
+
+impl Unsettled<'_> {
+    /// Makes them durable.
+    pub fn settle(&self) -> Result<(), CommitError> {
+        self.blobs.settle(self.written)
+    }
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// It is there, durable with all that it names, and the log ends here.
+    Here(Position),
+    /// Somebody else's commit is behind the place it was to follow. It surely did not happen.
+    Overtaken,
+}
+
+/// What is found when a log is gone through.
+#[derive(Debug)]
+pub enum Replayed {
+    /// A fact, not opened yet, of the commit that follows.
+    Fact {
+        /// The fact.
+        record: Sealed,
+        /// Where it is, for whoever has to name it.
+        file: String,
+        /// Likewise.
+        offset: u64,
+    },
+    /// The facts since the one before were committed. One may stand for several of which only some facts are
+    /// left; of their chunks it says nothing.
+    Commit {
+        /// The chunks it names.
+        chunks: Option<Written>,
+        /// The place behind it.
+        position: Position,
+    },
+    /// Something cannot be read here, and may have been a fact.
+    Damaged(Damage),
+}
+
+/// How far somebody is who goes through a log, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// What is done.
+    pub done: u64,
+    /// What there is.
+    pub total: u64,
+}
+
+/// What condensing a log did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Condensed {
+    /// Parts that were written anew.
+    pub logs_rewritten: u64,
+    /// Facts that went.
+    pub facts_removed: u64,
+    /// By how much the log got smaller.
+    pub bytes_freed: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+}
+
+/// How a log is to be condensed.
+pub struct Condensing<'a> {
+    /// Whether a fact, which is told with its place, still matters.
+    pub matters: &'a dyn Fn(&Sealed, &str, u64) -> Result<bool, StoreError>,
+    /// Has a commit follow in a new part, so that the one before it can be condensed, too; and an index that
+    /// stood in it stand behind it, durably.
+    pub go_on_behind: &'a mut dyn FnMut() -> Result<(), StoreError>,
+    /// Hears how many bytes, of how many, have been gone through; `false` stops it.
+    pub step: &'a mut dyn FnMut(u64, u64) -> bool,
+}
+
+/// Keeps facts, in commits.
+///
+/// Every back-end promises:
+///
+/// - **One order.** Commits follow each other; of any number that are to follow the same place one does, and the
+///   others are told [`Appended::Overtaken`].
+/// - **All or nothing.** A commit is there with all of its facts and all chunks it names, durable, or not at all;
+///   what is there is never another's, and never changes its place.
+/// - **Which order of writing and settling that takes is the log's to say**: it is given the chunks unsettled, and
+///   settles them itself, before or beside its own.
+/// - **An error says what happened.** [`CommitError::maybe_applied`] tells one that may have happened from one that
+///   surely did not. Of the latter nothing is left, but the chunks, which the caller takes back.
+pub trait FactLog: Send + Sync {
+    /// Makes sure that a commit can follow, before its chunks are written.
+    fn ready(&self) -> Result<(), CommitError>;
+
+    /// Appends a commit behind `after`.
+    fn commit(
+        &self,
+        after: &Position,
+        facts: &mut [Sealed],
+        chunks: Option<Unsettled<'_>>,
+    ) -> Result<Appended, CommitError>;
+
+    /// Has the next commit begin a new part of the log, so that those before it can be gone through and condensed.
+    fn begin_part(&self) -> Result<(), CommitError>;
+
+    /// Shows what is behind a place, or all there is, in order, until `false` is answered; whether all was shown.
+    fn replay(
+        &self,
+        after: Option<&Position>,
+        each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError>;
+
+    /// Writes anew what has many facts that do not matter any more, without them. Who replays it finds those that
+    /// do in the same order, and the same place behind the last commit of each part.
+    fn condense(&self, how: &mut Condensing<'_>) -> Result<Condensed, StoreError>;
+
+    /// Notes that writing ended in order, so that the next start can tell what was torn from what is damaged.
+    fn close(&self) -> Result<(), StoreError>;
+}

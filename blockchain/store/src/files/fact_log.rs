@@ -1,0 +1,406 @@
+//! The log in numbered files: each commit goes to the end of the newest one.
+
+mod condense;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::contract::fact_log::{
+    Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Unsettled,
+};
+use crate::files::Limits;
+use crate::files::append::{Failure, PANICKED, Tail, both};
+use crate::files::disk::{self, Disk, DiskFile};
+use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, HeadersDigest, Summary};
+use crate::files::segment;
+use crate::files::watermark::{Ends, Watermark, write_mark};
+use crate::frame::{self, Kind, NUMBER_MAX, Scanner, Sealed, Step};
+use crate::{CommitError, Damage, StoreError};
+
+/// Nothing is written when sequences or commits come this near to [`NUMBER_MAX`].
+const NUMBERS_END: u64 = NUMBER_MAX - (1 << 40);
+
+/// The log files of a folder.
+pub struct FileLog {
+    disk: Arc<dyn Disk>,
+    store: [u8; 16],
+    limits: Limits,
+    ends: Ends,
+    open: Mutex<Open>,
+    /// Where the store was last closed in order.
+    mark: Option<Watermark>,
+}
+
+/// The file that is written to.
+#[derive(Default)]
+struct Open {
+    tail: Option<Tail>,
+    /// No file there is has a higher number; one of them may be none of ours, or unreadable.
+    newest: u32,
+}
+
+impl FileLog {
+    /// A log that is only read, until [`FileLog::go_on`].
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        store: [u8; 16],
+        limits: Limits,
+        ends: Ends,
+        mark: Option<Watermark>,
+    ) -> Self {
+        Self { disk, store, limits, ends, open: Mutex::default(), mark }
+    }
+
+    /// Writes on behind the last commit, if that can be: otherwise the next one begins a file, behind `newest`.
+    pub(super) fn go_on(&self, newest: u32) -> Result<(), StoreError> {
+        let at = *self.ends.lock();
+        let mut open = self.open.lock();
+        open.newest = newest;
+        open.tail = match Tail::reopen(self.disk.as_ref(), log::path(at.log), at.offset)? {
+            Some(tail) if at.log >= newest && goes_on(&tail, &at, &self.store)? => Some(tail),
+            _ => None,
+        };
+        Ok(())
+    }
+
+    /// Begins the next file, if none is open.
+    fn begin<'a>(&self, open: &'a mut Open) -> Result<&'a mut Tail, Failure> {
+        if open.tail.is_none() {
+            let mut ends = self.ends.lock();
+            let number = ends.log.max(open.newest) + 1;
+            if number > log::FILE_MAX {
+                return Err(Failure::no_number(&log::path(number - 1)));
+            }
+            let previous = ends.digest;
+            let header = FileHeader { store: self.store, role: "log", number, previous };
+            let first = header.seal(ends.sequence).map_err(Failure::unmade)?;
+            let path = log::path(number);
+            let tail = Tail::begin_durably(self.disk.as_ref(), FOLDER, path, &first)?;
+            ends.sequence += 1;
+            (ends.log, ends.offset) = (number, tail.length());
+            open.tail = Some(tail);
+        }
+        open.tail.as_mut().ok_or_else(|| Failure::before("no log file is open"))
+    }
+
+    /// Appends facts with their commit, and syncs them beside the chunks; says where the log ends then.
+    fn append(
+        &self,
+        open: &mut Open,
+        facts: &mut [Sealed],
+        chunks: Option<Unsettled<'_>>,
+    ) -> Result<Watermark, Stopped> {
+        let tail = self.begin(open)?;
+        let mut ends = self.ends.lock();
+        let first_fact = ends.sequence;
+        let mut digest = HeadersDigest::new();
+        for fact in facts.iter_mut() {
+            // Sequences are never used again, even those of a commit that fails.
+            fact.header.sequence = ends.sequence;
+            ends.sequence += 1;
+            digest.add(&fact.header);
+        }
+        let written = chunks.map(|chunks| chunks.written);
+        let commit = Commit {
+            number: ends.commit + 1,
+            previous: ends.digest,
+            first_sequence: written.map_or(first_fact, |written| written.first_sequence),
+            facts: u32::try_from(facts.len())
+                .map_err(|_| Failure::before("a commit counts at most 2^32-1 facts"))?,
+            facts_digest: digest.finish(),
+            segment: written.map_or(0, |written| written.unit),
+            segment_from: written.map_or(0, |written| written.from),
+            segment_to: written.map_or(0, |written| written.to),
+            segment_digest: written.map_or([0; 32], |written| written.digest),
+        };
+        let mut sealed = commit.seal().map_err(Failure::unmade)?;
+        sealed.header.sequence = ends.sequence;
+        ends.sequence += 1;
+        drop(ends);
+        tail.append(facts.iter().chain(std::iter::once(&sealed)), &[])?;
+        match chunks {
+            None => tail.sync()?,
+            // At once: a commit is only there with its chunks, so neither has to come first.
+            Some(chunks) => {
+                let panicked = || Err(CommitError::Failed(PANICKED.into()));
+                let (synced, settled) = both(|| tail.sync(), || chunks.settle(), panicked);
+                settled.map_err(Stopped::Chunks)?;
+                synced?;
+            }
+        }
+        let mut ends = self.ends.lock();
+        (ends.offset, ends.commit, ends.digest) =
+            (tail.length(), commit.number, sealed.header.name);
+        Ok(*ends)
+    }
+}
+
+/// Why a commit was not made.
+enum Stopped {
+    /// The log could not be written.
+    Log(Failure),
+    /// Its chunks could not be made durable.
+    Chunks(CommitError),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Log(failure)
+    }
+}
+
+impl FactLog for FileLog {
+    /// A segment that is there without any log file tells that the log is lost, so the log is begun first.
+    fn ready(&self) -> Result<(), CommitError> {
+        let at = *self.ends.lock();
+        if at.sequence.max(at.commit) >= NUMBERS_END {
+            return Err(Failure::no_number("the log").taken_back());
+        }
+        self.begin(&mut self.open.lock()).map(|_| ()).map_err(Failure::taken_back)
+    }
+
+    fn commit(
+        &self,
+        after: &Position,
+        facts: &mut [Sealed],
+        chunks: Option<Unsettled<'_>>,
+    ) -> Result<Appended, CommitError> {
+        let mut open = self.open.lock();
+        let end = *self.ends.lock();
+        if Watermark::at(after).map_err(|error| CommitError::Failed(error.to_string()))?.digest
+            != end.digest
+        {
+            return Ok(Appended::Overtaken);
+        }
+        match self.append(&mut open, facts, chunks) {
+            Ok(at) => {
+                if at.offset >= self.limits.log_bytes {
+                    open.tail = None;
+                }
+                Ok(Appended::Here(at.position()))
+            }
+            Err(stopped) => {
+                let cut = open.tail.as_mut().map_or(Ok(()), Tail::cut);
+                let (error, at_sync) = match stopped {
+                    Stopped::Log(failure) => {
+                        let at_sync = failure.at_sync;
+                        (failure.after(cut), at_sync)
+                    }
+                    Stopped::Chunks(error) => match cut {
+                        Ok(()) => (error, true),
+                        Err(cut) => {
+                            let why = "what was written could not be cut off";
+                            (CommitError::Broken(format!("{error}, and {why}: {cut}")), true)
+                        }
+                    },
+                };
+                if at_sync {
+                    // What a file says after a failed sync is not to be trusted: the next commit begins another.
+                    open.tail = None;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn begin_part(&self) -> Result<(), CommitError> {
+        self.open.lock().tail = None;
+        Ok(())
+    }
+
+    fn replay(
+        &self,
+        after: Option<&Position>,
+        each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let from = after.map_or(Ok(Watermark::START), Watermark::at)?;
+        Walk { disk: self.disk.as_ref(), store: &self.store, from, to: *self.ends.lock() }.all(each)
+    }
+
+    fn condense(&self, how: &mut Condensing<'_>) -> Result<Condensed, StoreError> {
+        condense::condense(self, how)
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        let at = *self.ends.lock();
+        // An accepted loss may leave no commit at all: then the old mark must go all the same.
+        if self.mark == Some(at) || (at.commit == 0 && self.mark.is_none()) {
+            return Ok(());
+        }
+        write_mark(self.disk.as_ref(), &at)
+    }
+}
+
+/// From one place of the log to another.
+struct Walk<'a> {
+    disk: &'a dyn Disk,
+    store: &'a [u8; 16],
+    from: Watermark,
+    to: Watermark,
+}
+
+impl Walk<'_> {
+    /// Shows what is there, in order; what is damaged or missing in its place.
+    fn all(
+        &self,
+        each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let listed = log::listed(self.disk, self.store, self.to.log)?;
+        let files = listed.files.iter().copied().filter(|number| *number >= self.from.log);
+        let mut missing = listed.missing.into_iter().peekable();
+        let mut passed = Passed::default();
+        for number in files.clone() {
+            passed.total +=
+                self.open(number)?.map_or(0, |file| file.end.saturating_sub(file.begin));
+        }
+        // One at a time: there may be more of them than may be open.
+        for number in files {
+            while let Some(gap) = missing.next_if(|gap| *gap.start() < number) {
+                if *gap.end() > self.from.log
+                    && !each(Replayed::Damaged(Damage::missing(gap, log::path)), passed)?
+                {
+                    return Ok(false);
+                }
+            }
+            let goes_on = match self.open(number)? {
+                Err(damage) => each(Replayed::Damaged(damage), passed)?,
+                Ok(file) => {
+                    let goes_on = self.file(&file, passed, each)?;
+                    passed.done += file.end.saturating_sub(file.begin);
+                    goes_on
+                }
+            };
+            if !goes_on {
+                return Ok(false);
+            }
+        }
+        for gap in missing {
+            if !each(Replayed::Damaged(Damage::missing(gap, log::path)), passed)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn open(&self, number: u32) -> Result<Result<Walked, Damage>, StoreError> {
+        let path = log::path(number);
+        let file = match disk::find(self.disk, &path)? {
+            Ok(file) => file,
+            Err(damage) => return Ok(Err(damage)),
+        };
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        let end = if number == self.to.log { self.to.offset.min(length) } else { length };
+        let begin = if number == self.from.log { self.from.offset } else { 0 };
+        Ok(Ok(Walked { number, path, file, begin, end }))
+    }
+
+    fn file(
+        &self,
+        walked: &Walked,
+        passed: Passed,
+        each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let Walked { path, file, begin, end, .. } = walked;
+        let mut scanner = Scanner::new(file.as_ref(), path, *begin, *end);
+        while let Some(step) = scanner.step()? {
+            let shown = match step {
+                Step::Damaged(damage) => Replayed::Damaged(damage),
+                Step::Record(offset, header) => {
+                    let is_told = matches!(header.kind, Kind::Fact | Kind::Commit | Kind::Summary);
+                    if !is_told {
+                        continue;
+                    }
+                    match frame::read_payload(file.as_ref(), path, offset, &header)? {
+                        Err(why) => Replayed::Damaged(Damage::new(path.as_str(), offset, why)),
+                        Ok(payload) if header.kind == Kind::Fact => {
+                            let file = path.clone();
+                            Replayed::Fact { record: Sealed { header, payload }, file, offset }
+                        }
+                        Ok(payload) => match self.behind(walked, offset, &header, &payload)? {
+                            Some(commit) => commit,
+                            None => continue,
+                        },
+                    }
+                }
+            };
+            let done = passed.done + scanner.offset().saturating_sub(*begin);
+            if !each(shown, Passed { done, ..passed })? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A commit, or what stands for several.
+    fn behind(
+        &self,
+        walked: &Walked,
+        offset: u64,
+        header: &frame::Header,
+        payload: &[u8],
+    ) -> Result<Option<Replayed>, StoreError> {
+        let end = offset + header.record_bytes();
+        let at = |commit: u64, digest: [u8; 32], unit: u32, to: u64| Watermark {
+            log: walked.number,
+            offset: end,
+            commit,
+            digest,
+            sequence: header.sequence.saturating_add(1),
+            segment: unit,
+            segment_offset: to,
+        };
+        if header.kind == Kind::Summary {
+            let Ok(sum) = Summary::decode(payload) else { return Ok(None) };
+            let at = at(sum.number, sum.digest, sum.segment, sum.segment_to);
+            return Ok(Some(Replayed::Commit { chunks: None, position: at.position() }));
+        }
+        let Ok(commit) = Commit::decode(payload) else { return Ok(None) };
+        let at = at(commit.number, header.name, commit.segment, commit.segment_to);
+        let chunks = match commit.segment {
+            0 => None,
+            _ => Some(segment::written(self.disk, &commit)?),
+        };
+        Ok(Some(Replayed::Commit { chunks, position: at.position() }))
+    }
+}
+
+/// A file that is gone through.
+struct Walked {
+    number: u32,
+    path: String,
+    file: Arc<dyn DiskFile>,
+    begin: u64,
+    end: u64,
+}
+
+/// Whether a log goes on here: right behind the commit that the next one will name, or behind the first
+/// record of a file that was begun behind it. Behind anything else a new file is begun: what is cut short
+/// or damaged could swallow what follows it, and a file that begins as another store's is passed over by a
+/// start that reads all of it.
+fn goes_on(tail: &Tail, at: &Watermark, store: &[u8; 16]) -> Result<bool, StoreError> {
+    let (file, path, length) = (tail.file(), tail.path(), tail.length());
+    let context = StoreError::io(format!("reading {path}"));
+    if !disk::ends_readably(file, length).map_err(context)? {
+        return Ok(false);
+    }
+    let header = |offset| frame::read_header(file, path, offset);
+    let Beginning::Sound(behind) = log::beginning(file, at.log, path, store)? else {
+        return Ok(false);
+    };
+    if let Some(Ok(first)) = header(0)?
+        && first.record_bytes() == length
+    {
+        return Ok(behind == at.digest);
+    }
+    let Some(begin) = length.checked_sub(log::COMMIT_RECORD_BYTES) else { return Ok(false) };
+    let Some(Ok(last)) = header(begin)? else { return Ok(false) };
+    let Ok(payload) = frame::read_payload(file, path, begin, &last)? else {
+        return Ok(false);
+    };
+    Ok(match last.kind {
+        Kind::Commit => last.name == at.digest && Commit::decode(&payload).is_ok(),
+        Kind::Summary => Summary::decode(&payload).is_ok_and(|last| last.digest == at.digest),
+        _ => false,
+    })
+}

@@ -1,0 +1,184 @@
+//! A log in memory. Any number of writers share one; whoever comes first is first.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+
+use crate::contract::blobs::Written;
+use crate::contract::fact_log::{
+    Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Unsettled,
+};
+use crate::frame::Sealed;
+use crate::{CommitError, StoreError};
+
+/// Commits behind a lock.
+#[derive(Default)]
+pub struct MemoryLog {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    commits: Vec<Kept>,
+    /// Commits of somebody who is faster: each comes before the next one that anybody else makes.
+    faster: VecDeque<Vec<Sealed>>,
+    /// How the next commits end.
+    endings: VecDeque<Ending>,
+}
+
+struct Kept {
+    facts: Vec<Sealed>,
+    chunks: Option<Written>,
+}
+
+/// How a commit ends otherwise than well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It does not happen, and says so.
+    Refused,
+    /// It happens, and its answer is lost.
+    Unheard,
+    /// It does not happen, and nobody says so.
+    Lost,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where a log without commits ends.
+    pub fn start() -> Position {
+        place(0)
+    }
+
+    /// Plays somebody who commits these facts just before the next commit of anybody else.
+    pub fn be_faster(&self, facts: Vec<Sealed>) {
+        self.state.lock().faster.push_back(facts);
+    }
+
+    /// Has the next commit end so.
+    pub fn end_next(&self, ending: Ending) {
+        self.state.lock().endings.push_back(ending);
+    }
+
+    /// How many commits there are.
+    pub fn commits(&self) -> usize {
+        self.state.lock().commits.len()
+    }
+}
+
+fn place(commits: usize) -> Position {
+    Position::new((commits as u64).to_be_bytes().to_vec())
+}
+
+fn commits_before(place: &Position) -> Result<usize, StoreError> {
+    let bytes: Result<[u8; 8], _> = place.as_bytes().try_into();
+    let count = bytes.ok().and_then(|bytes| usize::try_from(u64::from_be_bytes(bytes)).ok());
+    count.ok_or_else(|| StoreError::Index("the place is none of this log".into()))
+}
+
+impl State {
+    fn append(&mut self, facts: &mut [Sealed], chunks: Option<Written>) -> Position {
+        for (ordinal, fact) in (0..).zip(facts.iter_mut()) {
+            fact.header.sequence = ordinal;
+        }
+        self.commits.push(Kept { facts: facts.to_vec(), chunks });
+        place(self.commits.len())
+    }
+}
+
+impl FactLog for MemoryLog {
+    fn ready(&self) -> Result<(), CommitError> {
+        Ok(())
+    }
+
+    /// Chunks are settled first: whoever reads the commit may ask for them.
+    fn commit(
+        &self,
+        after: &Position,
+        facts: &mut [Sealed],
+        chunks: Option<Unsettled<'_>>,
+    ) -> Result<Appended, CommitError> {
+        if let Some(chunks) = chunks {
+            chunks.settle()?;
+        }
+        let mut state = self.state.lock();
+        while let Some(mut faster) = state.faster.pop_front() {
+            state.append(&mut faster, None);
+        }
+        if *after != place(state.commits.len()) {
+            return Ok(Appended::Overtaken);
+        }
+        let written = chunks.map(|chunks| chunks.written.clone());
+        match state.endings.pop_front() {
+            None => Ok(Appended::Here(state.append(facts, written))),
+            Some(Ending::Refused) => Err(CommitError::Failed("it was refused".into())),
+            Some(Ending::Lost) => Err(CommitError::Maybe("no answer came".into())),
+            Some(Ending::Unheard) => {
+                state.append(facts, written);
+                Err(CommitError::Maybe("no answer came".into()))
+            }
+        }
+    }
+
+    fn begin_part(&self) -> Result<(), CommitError> {
+        Ok(())
+    }
+
+    fn replay(
+        &self,
+        after: Option<&Position>,
+        each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let mut next = after.map_or(Ok(0), commits_before)?;
+        loop {
+            // Others go on meanwhile: nobody waits for whoever reads.
+            let (facts, chunks, total) = {
+                let state = self.state.lock();
+                let Some(commit) = state.commits.get(next) else { return Ok(true) };
+                (commit.facts.clone(), commit.chunks.clone(), state.commits.len() as u64)
+            };
+            let passed = Passed { done: next as u64, total };
+            let (file, offset) = ("memory".to_owned(), next as u64);
+            for record in facts {
+                if !each(Replayed::Fact { record, file: file.clone(), offset }, passed)? {
+                    return Ok(false);
+                }
+            }
+            next += 1;
+            if !each(Replayed::Commit { chunks, position: place(next) }, passed)? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// All but the last commit, whatever is left of them.
+    fn condense(&self, how: &mut Condensing<'_>) -> Result<Condensed, StoreError> {
+        let mut done = Condensed::default();
+        let mut state = self.state.lock();
+        let total = state.commits.len() as u64;
+        for (passed, commit) in (0..total.saturating_sub(1)).zip(&mut state.commits) {
+            let mut left = Vec::with_capacity(commit.facts.len());
+            for fact in commit.facts.drain(..) {
+                if (how.matters)(&fact, "memory", passed)? {
+                    left.push(fact);
+                } else {
+                    done.facts_removed += 1;
+                    done.bytes_freed += fact.record_bytes();
+                }
+            }
+            commit.facts = left;
+            if !(how.step)(passed + 1, total) {
+                done.stopped = true;
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! Follows a log: what it holds becomes rows.
+//!
+//! For back-ends that lose nothing by promise. Files may lose and tear, and have a recovery of their own.
+
+use crate::codec::Packer;
+use crate::contract::fact_log::{FactLog, Position, Replayed};
+use crate::contract::index::{Changes, Index, Project};
+use crate::crypt::Sealer;
+use crate::vault::chunk_rows;
+use crate::{Damage, StoreError};
+
+/// Brings an index from one place of its log to the end, and says where that is. What cannot be read or opened
+/// stops it: nothing is passed over, or copies would differ for ever.
+pub fn follow(
+    log: &dyn FactLog,
+    index: &dyn Index,
+    project: &dyn Project,
+    sealer: &Sealer,
+    from: &Position,
+) -> Result<Position, StoreError> {
+    let mut packer = Packer::new();
+    let mut end = from.clone();
+    let mut facts = Vec::new();
+    log.replay(Some(from), &mut |found, _| {
+        match found {
+            Replayed::Damaged(damage) => return Err(StoreError::Damaged(damage)),
+            Replayed::Fact { record, file, offset } => {
+                let opened = sealer.open(&mut packer, &record.header, record.payload);
+                facts.push(opened.map_err(|why| why.at(&file, offset))?);
+            }
+            Replayed::Commit { chunks, position } => {
+                let mut changes = Changes::new(index);
+                for fact in facts.drain(..) {
+                    project.project(&fact, &mut changes)?;
+                }
+                for (name, place) in chunks.into_iter().flat_map(|chunks| chunks.places) {
+                    chunk_rows::place(&mut changes, &name, &place);
+                }
+                position.note(&mut changes);
+                changes.write()?;
+                end = position;
+            }
+        }
+        Ok(true)
+    })?;
+    if facts.is_empty() {
+        return Ok(end);
+    }
+    Err(StoreError::Damaged(Damage::new("the log", 0, "it ends in facts without a commit")))
+}
