@@ -209,7 +209,8 @@ impl Vault {
         let project: Arc<dyn Project> = Arc::new(VaultProject { files: None, owner: project });
         sealer.bind_rows(segment_rows::is_bound(index.as_ref())?);
         let from = Position::of(index.as_ref())?.unwrap_or(start);
-        let at = follow(log.as_ref(), index.as_ref(), project.as_ref(), &sealer, &from)?;
+        let at =
+            follow(log.as_ref(), blobs.as_ref(), index.as_ref(), project.as_ref(), &sealer, &from)?;
         let mut vault = Self {
             sealer,
             index,

@@ -55,9 +55,9 @@ pub(crate) fn flag(byte: u8) -> Result<bool, WireFault> {
     }
 }
 
-/// Chunks that were written for one commit, and what it says of them.
+/// The records of one commit, as it names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct Extent {
     /// The unit they are in.
     pub unit: u32,
     /// Where the first record begins in it.
@@ -68,6 +68,13 @@ pub struct Written {
     pub digest: [u8; 32],
     /// The sequence of the first record.
     pub first_sequence: u64,
+}
+
+/// Chunks that were written for one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// What the commit says of them.
+    pub extent: Extent,
     /// Where each of them is, in order.
     pub places: Vec<(ChunkName, Placement)>,
 }
@@ -99,6 +106,9 @@ pub trait Blobs: Send + Sync {
     /// Ends the open unit, which never changes from then on, if it is full or has to be ended `now`. What was
     /// settled in it stays whether or not that works.
     fn seal(&self, now: bool) -> Result<(), CommitError>;
+
+    /// Where the records are that a commit names. What cannot be read of them has no place.
+    fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError>;
 
     /// Reads the record of a chunk in one piece, not opened yet. What is not as the placement says is damage.
     fn read(

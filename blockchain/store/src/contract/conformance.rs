@@ -127,12 +127,13 @@ impl Kept {
                     facts.push(String::from_utf8(plain).unwrap());
                 }
                 Replayed::Commit { chunks, position } => {
-                    let places = chunks.into_iter().flat_map(|chunks| chunks.places);
-                    for (name, place) in places.clone() {
-                        let (header, _) = self.blobs.read(&name, &place).unwrap();
+                    let places = chunks.map(|extent| self.blobs.places(&extent).unwrap());
+                    let places = places.unwrap_or_default();
+                    for (name, place) in &places {
+                        let (header, _) = self.blobs.read(name, place).unwrap();
                         assert_eq!(header.name, *name.as_bytes());
                     }
-                    let names = places.map(|(name, _)| name).collect();
+                    let names = places.into_iter().map(|(name, _)| name).collect();
                     all.push((std::mem::take(&mut facts), names, position));
                 }
             }
@@ -236,12 +237,12 @@ fn a_chunk_is_read_by_its_name_and_place_and_not_when_it_was_taken_back() {
 fn files_that_fail_say_what_happened() {
     for call in [Call::Append, Call::Sync, Call::Create, Call::Truncate] {
         for errno in [Errno::IO, Errno::NOSPC] {
-            for good in 0..14 {
+            for (good, times) in (0..14).flat_map(|good| [(good, 1), (good, 2)]) {
                 let simulated = SimulatedDisk::new();
                 let disk = FaultyDisk::over(Arc::new(simulated.clone()));
                 let mut kept = in_files(Arc::new(disk.clone()));
                 let mut there = Vec::new();
-                disk.refuse(call, "", errno, good, 2);
+                disk.refuse(call, "", errno, good, times);
                 let mut is_broken = false;
                 for number in 0..8_u8 {
                     let text = format!("fact {number}");
@@ -262,7 +263,7 @@ fn files_that_fail_say_what_happened() {
                     }
                 }
                 disk.repair();
-                let what = format!("{call:?} {errno} after {good}");
+                let what = format!("{call:?} {errno} {times} after {good}");
                 if !is_broken {
                     assert_eq!(kept.facts(), there, "{what}");
                 }

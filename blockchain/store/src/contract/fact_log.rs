@@ -1,6 +1,6 @@
 //! The log of facts: one order for everybody.
 
-use crate::contract::blobs::{Blobs, Written};
+use crate::contract::blobs::{Blobs, Extent, Written};
 use crate::contract::index::{Changes, Index};
 use crate::frame::Sealed;
 use crate::{CommitError, Damage, StoreError};
@@ -76,7 +76,7 @@ pub enum Replayed {
     /// left; of their chunks it says nothing.
     Commit {
         /// The chunks it names.
-        chunks: Option<Written>,
+        chunks: Option<Extent>,
         /// The place behind it.
         position: Position,
     },

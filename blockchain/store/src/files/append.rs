@@ -42,32 +42,41 @@ impl Tail {
         Self { file, path, length, pending: Vec::new(), durable: length }
     }
 
+    /// Begins a file, of which nothing is durable yet. A crash, or an attempt that failed, may have left such a
+    /// file without anything that counts.
+    fn create(disk: &dyn Disk, path: String, first: &Sealed) -> Result<Self, Failure> {
+        disk.unlink(&path).map_err(Failure::append(&path))?;
+        let file = disk.create(&path).map_err(Failure::append(&path))?;
+        let mut tail = Self { file, path, length: 0, pending: Vec::new(), durable: 0 };
+        tail.push(first)?;
+        Ok(tail)
+    }
+
     /// Begins a file in this folder, which is durable in name on return; its first record is once it is synced.
-    /// A crash, or an attempt that failed, may have left such a file without anything that counts.
     pub(super) fn begin(
         disk: &dyn Disk,
         folder: &str,
         path: String,
         first: &Sealed,
     ) -> Result<Self, Failure> {
-        disk.unlink(&path).map_err(Failure::append(&path))?;
-        let file = disk.create(&path).map_err(Failure::append(&path))?;
-        disk.sync_folder(folder).map_err(Failure::sync(&path))?;
-        let mut tail = Self { file, path, length: 0, pending: Vec::new(), durable: 0 };
-        tail.push(first)?;
+        let tail = Self::create(disk, path, first)?;
+        disk.sync_folder(folder).map_err(Failure::sync(&tail.path))?;
         Ok(tail)
     }
 
-    /// The same, and durable in content. An attempt that fails leaves nothing that counts: the next one begins by
-    /// removing it.
+    /// The same, and durable in content, which comes first: a name that a crash left has its content. An attempt
+    /// that fails leaves nothing that counts, and the next one begins by removing it.
     pub(super) fn begin_durably(
         disk: &dyn Disk,
         folder: &str,
         path: String,
         first: &Sealed,
     ) -> Result<Self, Failure> {
-        let begun = Self::begin(disk, folder, path.clone(), first)
-            .and_then(|mut tail| tail.sync().map(|()| tail));
+        let begun = Self::create(disk, path.clone(), first).and_then(|mut tail| {
+            tail.sync()?;
+            disk.sync_folder(folder).map_err(Failure::sync(&tail.path))?;
+            Ok(tail)
+        });
         begun.map_err(|failure| {
             // When it cannot be removed now, that is why it cannot be begun either.
             let _ = disk.unlink(&path);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
 
-use crate::contract::blobs::{Blobs, Placement, Written};
+use crate::contract::blobs::{Blobs, Extent, Placement, Written};
 use crate::files::Limits;
 use crate::files::append::{Failure, Tail};
 use crate::files::disk::{self, Disk};
@@ -140,7 +140,8 @@ impl FileBlobs {
         }
         drop(ends);
         tail.append(records.iter(), &[])?;
-        Ok(Written { unit, from, to, digest: digest.finish(), first_sequence, places })
+        let extent = Extent { unit, from, to, digest: digest.finish(), first_sequence };
+        Ok(Written { extent, places })
     }
 
     /// Writes the footer of the open segment behind its records, if it has one.
@@ -214,20 +215,20 @@ impl Blobs for FileBlobs {
         open.is_settled = true;
         let synced = open.tail.as_mut().map_or(Ok(()), Tail::sync);
         synced.map_err(Failure::taken_back)?;
-        self.ends.lock().segment_offset = written.to;
+        self.ends.lock().segment_offset = written.extent.to;
         Ok(())
     }
 
     fn take_back(&self, written: &Written) -> Result<(), CommitError> {
         let mut open = self.open.lock();
         if let Some(tail) = &mut open.tail {
-            tail.cut_to(written.from).map_err(|error| {
+            tail.cut_to(written.extent.from).map_err(|error| {
                 CommitError::Broken(format!(
                     "what was written could not be cut off {}: {error}",
                     tail.path()
                 ))
             })?;
-            self.ends.lock().segment_offset = written.from;
+            self.ends.lock().segment_offset = written.extent.from;
         }
         if open.is_settled {
             // What a file says after a failed sync is not to be trusted: the next chunk begins another.
@@ -243,6 +244,10 @@ impl Blobs for FileBlobs {
                 || self.ends.lock().sequence - open.first_sequence >= self.limits.segment_records
         });
         if now || is_full { self.end(&mut open) } else { Ok(()) }
+    }
+
+    fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
+        segment::places(self.disk.as_ref(), extent)
     }
 
     fn read(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::contract::blobs::Extent;
 use crate::contract::fact_log::{
     Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Unsettled,
 };
@@ -13,7 +14,6 @@ use crate::files::Limits;
 use crate::files::append::{Failure, PANICKED, Tail, both};
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, HeadersDigest, Summary};
-use crate::files::segment;
 use crate::files::watermark::{Ends, Watermark, write_mark};
 use crate::frame::{self, Kind, NUMBER_MAX, Scanner, Sealed, Step};
 use crate::{CommitError, Damage, StoreError};
@@ -101,18 +101,18 @@ impl FileLog {
             ends.sequence += 1;
             digest.add(&fact.header);
         }
-        let written = chunks.map(|chunks| chunks.written);
+        let extent = chunks.map(|chunks| &chunks.written.extent);
         let commit = Commit {
             number: ends.commit + 1,
             previous: ends.digest,
-            first_sequence: written.map_or(first_fact, |written| written.first_sequence),
+            first_sequence: extent.map_or(first_fact, |extent| extent.first_sequence),
             facts: u32::try_from(facts.len())
                 .map_err(|_| Failure::before("a commit counts at most 2^32-1 facts"))?,
             facts_digest: digest.finish(),
-            segment: written.map_or(0, |written| written.unit),
-            segment_from: written.map_or(0, |written| written.from),
-            segment_to: written.map_or(0, |written| written.to),
-            segment_digest: written.map_or([0; 32], |written| written.digest),
+            segment: extent.map_or(0, |extent| extent.unit),
+            segment_from: extent.map_or(0, |extent| extent.from),
+            segment_to: extent.map_or(0, |extent| extent.to),
+            segment_digest: extent.map_or([0; 32], |extent| extent.digest),
         };
         let mut sealed = commit.seal().map_err(Failure::unmade)?;
         sealed.header.sequence = ends.sequence;
@@ -181,7 +181,9 @@ impl FactLog for FileLog {
                 Ok(Appended::Here(at.position()))
             }
             Err(stopped) => {
-                let cut = open.tail.as_mut().map_or(Ok(()), Tail::cut);
+                // Also where it is synced, and only its chunks are not.
+                let from = self.ends.lock().offset;
+                let cut = open.tail.as_mut().map_or(Ok(()), |tail| tail.cut_to(from));
                 let (error, at_sync) = match stopped {
                     Stopped::Log(failure) => {
                         let at_sync = failure.at_sync;
@@ -317,7 +319,7 @@ impl Walk<'_> {
                             let file = path.clone();
                             Replayed::Fact { record: Sealed { header, payload }, file, offset }
                         }
-                        Ok(payload) => match self.behind(walked, offset, &header, &payload)? {
+                        Ok(payload) => match behind(walked, offset, &header, &payload) {
                             Some(commit) => commit,
                             None => continue,
                         },
@@ -331,38 +333,6 @@ impl Walk<'_> {
         }
         Ok(true)
     }
-
-    /// A commit, or what stands for several.
-    fn behind(
-        &self,
-        walked: &Walked,
-        offset: u64,
-        header: &frame::Header,
-        payload: &[u8],
-    ) -> Result<Option<Replayed>, StoreError> {
-        let end = offset + header.record_bytes();
-        let at = |commit: u64, digest: [u8; 32], unit: u32, to: u64| Watermark {
-            log: walked.number,
-            offset: end,
-            commit,
-            digest,
-            sequence: header.sequence.saturating_add(1),
-            segment: unit,
-            segment_offset: to,
-        };
-        if header.kind == Kind::Summary {
-            let Ok(sum) = Summary::decode(payload) else { return Ok(None) };
-            let at = at(sum.number, sum.digest, sum.segment, sum.segment_to);
-            return Ok(Some(Replayed::Commit { chunks: None, position: at.position() }));
-        }
-        let Ok(commit) = Commit::decode(payload) else { return Ok(None) };
-        let at = at(commit.number, header.name, commit.segment, commit.segment_to);
-        let chunks = match commit.segment {
-            0 => None,
-            _ => Some(segment::written(self.disk, &commit)?),
-        };
-        Ok(Some(Replayed::Commit { chunks, position: at.position() }))
-    }
 }
 
 /// A file that is gone through.
@@ -372,6 +342,40 @@ struct Walked {
     file: Arc<dyn DiskFile>,
     begin: u64,
     end: u64,
+}
+
+/// A commit, or what stands for several.
+fn behind(
+    walked: &Walked,
+    offset: u64,
+    header: &frame::Header,
+    payload: &[u8],
+) -> Option<Replayed> {
+    let end = offset + header.record_bytes();
+    let at = |commit: u64, digest: [u8; 32], unit: u32, to: u64| Watermark {
+        log: walked.number,
+        offset: end,
+        commit,
+        digest,
+        sequence: header.sequence.saturating_add(1),
+        segment: unit,
+        segment_offset: to,
+    };
+    if header.kind == Kind::Summary {
+        let sum = Summary::decode(payload).ok()?;
+        let at = at(sum.number, sum.digest, sum.segment, sum.segment_to);
+        return Some(Replayed::Commit { chunks: None, position: at.position() });
+    }
+    let commit = Commit::decode(payload).ok()?;
+    let at = at(commit.number, header.name, commit.segment, commit.segment_to);
+    let chunks = (commit.segment > 0).then_some(Extent {
+        unit: commit.segment,
+        from: commit.segment_from,
+        to: commit.segment_to,
+        digest: commit.segment_digest,
+        first_sequence: commit.first_sequence,
+    });
+    Some(Replayed::Commit { chunks, position: at.position() })
 }
 
 /// Whether a log goes on here: right behind the commit that the next one will name, or behind the first

@@ -11,10 +11,10 @@ use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use parking_lot::Mutex;
 
-use crate::contract::blobs::{Placement, Written, flag};
+use crate::contract::blobs::{Extent, Placement, flag};
 use crate::files::descriptors::{self, Keeper};
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::files::log::{self, Beginning, Commit, HeadersDigest};
+use crate::files::log::{self, Beginning, HeadersDigest};
 use crate::frame::{
     CipherId, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, Scanner, Sealed, Step,
 };
@@ -131,24 +131,24 @@ pub(crate) fn is_not_torn(
     Ok(digest.finish() == *headers)
 }
 
-/// What a commit names of a segment, by the headers there; what cannot be read of it has no place.
-pub(super) fn written(disk: &dyn Disk, commit: &Commit) -> Result<Written, StoreError> {
-    let Commit { segment, segment_from: from, segment_to: to, .. } = *commit;
+/// Where the records are that a commit names, by the headers there; what cannot be read has no place.
+pub(super) fn places(
+    disk: &dyn Disk,
+    extent: &Extent,
+) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
     let mut places = Vec::new();
-    let path = path(segment);
-    if let Ok(file) = disk::find(disk, &path)? {
-        let mut scanner = Scanner::new(file.as_ref(), &path, from, to);
-        while let Some(step) = scanner.step()? {
-            if let Step::Record(offset, header) = step
-                && header.kind == Kind::Chunk
-            {
-                let place = placement_of(segment, offset, &header);
-                places.push((ChunkName::new(header.name), place));
-            }
+    let path = path(extent.unit);
+    let Ok(file) = disk::find(disk, &path)? else { return Ok(places) };
+    let mut scanner = Scanner::new(file.as_ref(), &path, extent.from, extent.to);
+    while let Some(step) = scanner.step()? {
+        if let Step::Record(offset, header) = step
+            && header.kind == Kind::Chunk
+        {
+            let place = placement_of(extent.unit, offset, &header);
+            places.push((ChunkName::new(header.name), place));
         }
     }
-    let (digest, first_sequence) = (commit.segment_digest, commit.first_sequence);
-    Ok(Written { unit: segment, from, to, digest, first_sequence, places })
+    Ok(places)
 }
 
 /// One record in a footer.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
 
-use crate::contract::blobs::{Blobs, Placement, Written};
+use crate::contract::blobs::{Blobs, Extent, Placement, Written};
 use crate::files::log::HeadersDigest;
 use crate::frame::{CipherId, Header, Sealed};
 use crate::{CommitError, Damage, StoreError};
@@ -37,6 +37,17 @@ impl MemoryBlobs {
     }
 }
 
+fn place(unit: u32, ordinal: u64, header: &Header) -> (ChunkName, Placement) {
+    let placement = Placement {
+        segment: unit,
+        offset: ordinal,
+        stored_length: header.stored_length,
+        plain_length: header.plain_length,
+        encrypted: header.cipher != CipherId::Plain,
+    };
+    (ChunkName::new(header.name), placement)
+}
+
 impl Blobs for MemoryBlobs {
     fn fits(&self, records: &[Sealed]) -> usize {
         records.len().min(RECORDS_MAX)
@@ -51,19 +62,12 @@ impl Blobs for MemoryBlobs {
         for (ordinal, record) in (0_u64..).zip(records.iter_mut()) {
             record.header.sequence = ordinal;
             digest.add(&record.header);
-            let header = &record.header;
-            let placement = Placement {
-                segment: unit,
-                offset: ordinal,
-                stored_length: header.stored_length,
-                plain_length: header.plain_length,
-                encrypted: header.cipher != CipherId::Plain,
-            };
-            places.push((ChunkName::new(header.name), placement));
+            places.push(place(unit, ordinal, &record.header));
         }
         let to = records.len() as u64;
         units.kept.insert(unit, records.to_vec());
-        Ok(Written { unit, from: 0, to, digest: digest.finish(), first_sequence: 0, places })
+        let extent = Extent { unit, from: 0, to, digest: digest.finish(), first_sequence: 0 };
+        Ok(Written { extent, places })
     }
 
     fn settle(&self, _written: &Written) -> Result<(), CommitError> {
@@ -71,12 +75,19 @@ impl Blobs for MemoryBlobs {
     }
 
     fn take_back(&self, written: &Written) -> Result<(), CommitError> {
-        self.units.lock().kept.remove(&written.unit);
+        self.units.lock().kept.remove(&written.extent.unit);
         Ok(())
     }
 
     fn seal(&self, _now: bool) -> Result<(), CommitError> {
         Ok(())
+    }
+
+    fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
+        let units = self.units.lock();
+        let records = units.kept.get(&extent.unit).map(Vec::as_slice).unwrap_or_default();
+        let places = (0..).zip(records);
+        Ok(places.map(|(ordinal, record)| place(extent.unit, ordinal, &record.header)).collect())
     }
 
     fn read(

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use crate::contract::blobs::Written;
+use crate::contract::blobs::Extent;
 use crate::contract::fact_log::{
     Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Unsettled,
 };
@@ -28,7 +28,7 @@ struct State {
 
 struct Kept {
     facts: Vec<Sealed>,
-    chunks: Option<Written>,
+    chunks: Option<Extent>,
 }
 
 /// How a commit ends otherwise than well.
@@ -80,7 +80,7 @@ fn commits_before(place: &Position) -> Result<usize, StoreError> {
 }
 
 impl State {
-    fn append(&mut self, facts: &mut [Sealed], chunks: Option<Written>) -> Position {
+    fn append(&mut self, facts: &mut [Sealed], chunks: Option<Extent>) -> Position {
         for (ordinal, fact) in (0..).zip(facts.iter_mut()) {
             fact.header.sequence = ordinal;
         }
@@ -111,13 +111,13 @@ impl FactLog for MemoryLog {
         if *after != place(state.commits.len()) {
             return Ok(Appended::Overtaken);
         }
-        let written = chunks.map(|chunks| chunks.written.clone());
+        let extent = chunks.map(|chunks| chunks.written.extent.clone());
         match state.endings.pop_front() {
-            None => Ok(Appended::Here(state.append(facts, written))),
+            None => Ok(Appended::Here(state.append(facts, extent))),
             Some(Ending::Refused) => Err(CommitError::Failed("it was refused".into())),
             Some(Ending::Lost) => Err(CommitError::Maybe("no answer came".into())),
             Some(Ending::Unheard) => {
-                state.append(facts, written);
+                state.append(facts, extent);
                 Err(CommitError::Maybe("no answer came".into()))
             }
         }

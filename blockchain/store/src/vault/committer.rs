@@ -506,6 +506,7 @@ impl Writer {
                 Ok(outcomes) => return outcomes,
                 Err(Stopped::Overtaken) => recent.lock().dropping.clear(),
                 Err(Stopped::Refused(error)) => {
+                    tracing::error!(%error, "a batch was not written");
                     if let CommitError::Broken(why) = &error {
                         tracing::error!(why, "writing stopped");
                         self.broken = Some(why.clone());
@@ -609,15 +610,15 @@ impl Writer {
             written.as_ref().map(|written| Unsettled { blobs: blobs.as_ref(), written });
         let committed = log.commit(&self.from.at, facts, unsettled);
         let Ok(Appended::Here(at)) = committed else {
-            if let Err(error) = &committed {
-                tracing::error!(%error, "a commit failed");
-            }
             // Of what may have happened the chunks stay: the log may name them.
             let may_be_there = committed.as_ref().is_err_and(CommitError::maybe_applied);
             if let Some(written) = written
                 && !may_be_there
             {
-                blobs.take_back(&written)?;
+                blobs.take_back(&written).map_err(|left| match &committed {
+                    Err(error) => CommitError::Broken(format!("{error}, and then {left}")),
+                    Ok(_) => left,
+                })?;
             }
             committed?;
             self.from.at = self.follow()?;
@@ -635,8 +636,8 @@ impl Writer {
 
     /// Has the index follow what others committed.
     fn follow(&self) -> Result<Position, CommitError> {
-        let Start { log, index, project, sealer, at, .. } = &self.from;
-        follow(log.as_ref(), index.as_ref(), project.as_ref(), sealer, at)
+        let Start { log, blobs, index, project, sealer, at, .. } = &self.from;
+        follow(log.as_ref(), blobs.as_ref(), index.as_ref(), project.as_ref(), sealer, at)
             .map_err(|error| not_followed(&error))
     }
 

@@ -3,6 +3,7 @@
 //! For back-ends that lose nothing by promise. Files may lose and tear, and have a recovery of their own.
 
 use crate::codec::Packer;
+use crate::contract::blobs::Blobs;
 use crate::contract::fact_log::{FactLog, Position, Replayed};
 use crate::contract::index::{Changes, Index, Project};
 use crate::crypt::Sealer;
@@ -13,6 +14,7 @@ use crate::{Damage, StoreError};
 /// stops it: nothing is passed over, or copies would differ for ever.
 pub fn follow(
     log: &dyn FactLog,
+    blobs: &dyn Blobs,
     index: &dyn Index,
     project: &dyn Project,
     sealer: &Sealer,
@@ -33,8 +35,10 @@ pub fn follow(
                 for fact in facts.drain(..) {
                     project.project(&fact, &mut changes)?;
                 }
-                for (name, place) in chunks.into_iter().flat_map(|chunks| chunks.places) {
-                    chunk_rows::place(&mut changes, &name, &place);
+                if let Some(extent) = chunks {
+                    for (name, place) in blobs.places(&extent)? {
+                        chunk_rows::place(&mut changes, &name, &place);
+                    }
                 }
                 position.note(&mut changes);
                 changes.write()?;
