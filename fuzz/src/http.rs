@@ -275,7 +275,7 @@ const VALUES: [&str; 16] = [
     "a%2Fb",
     "",
 ];
-const HEADERS: [&str; 16] = [
+const HEADERS: [&str; 17] = [
     "range",
     "upload-offset",
     "content-digest",
@@ -292,6 +292,7 @@ const HEADERS: [&str; 16] = [
     "x-request-id",
     "lucid-hops",
     "if-range",
+    "lucid-clock-back",
 ];
 
 /// Bodies that are right somewhere.

@@ -10,5 +10,7 @@ pub const CONTENT_DIGEST: &str = "content-digest";
 pub const X_CONTENT_HASH: &str = "x-content-hash";
 /// When the appended bytes were recorded, for a session's timeline (RFC 3339).
 pub const LUCID_TIME: &str = "lucid-time";
+/// By how many seconds the clock of `Lucid-Time` has gone back since it told of bytes before.
+pub const LUCID_CLOCK_BACK: &str = "lucid-clock-back";
 /// How often a request was handed on from follower to follower.
 pub const HOPS: &str = "lucid-hops";

@@ -40,7 +40,7 @@ use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_http::config::{process_environment, unknown_variables};
-use lucid_store::clock::Clock;
+use lucid_store::clock::{Clock, Moment};
 use lucid_store::files::folder::Passphrase;
 use lucid_store::files::folder::keys::{OpensWith, opens_with};
 
@@ -454,6 +454,11 @@ fn fits(they_do: bool, sentence: &str) -> Result<(), WrongUse> {
 /// What time it is: the one place where the command line asks.
 pub(crate) fn now() -> Timestamp {
     Clock::system().now()
+}
+
+/// The same, for what is timed by it again and again.
+pub(crate) fn moment() -> Moment {
+    Clock::system().moment()
 }
 
 /// Opens whatever holds the sessions that are there. Damage that is come upon is said before anything

@@ -25,6 +25,7 @@ use anyhow::Context as _;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::error::OpError;
 use lucid_store::StoreError;
+use lucid_store::clock::{Clock, Pace};
 use lucid_store::error::CommitError;
 use lucid_store::files::descriptors::{self, Keeper};
 use serde::Serialize;
@@ -62,6 +63,8 @@ pub struct Plan {
     pub interval: Duration,
     /// Take files by the time of their last change, since nobody stays to see them grow.
     pub once: bool,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// Something that was done.
@@ -144,6 +147,8 @@ struct Open {
     gone: bool,
     /// Whether the file was found to begin with what the session keeps.
     held: bool,
+    /// Of the clock that times what is sent.
+    pace: Pace,
 }
 
 /// The recordings of one folder on their way.
@@ -481,6 +486,7 @@ impl Open {
             sent: None,
             gone: false,
             held: false,
+            pace: Pace::default(),
         }
     }
 }
@@ -517,6 +523,7 @@ mod tests {
             idle: Duration::ZERO,
             interval: Duration::ZERO,
             once: true,
+            clock: Clock::system(),
         };
         let spool = Spool::open(&room.path().join("spool")).unwrap();
         let wish = Wish { compression: Default::default(), encrypt: true };

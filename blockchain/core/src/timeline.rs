@@ -11,11 +11,14 @@
 //! A clock that goes back while a stream comes was wrong before or after that, and nobody knows since
 //! when. So a recorder marks that too, and what it saw at most is the *doubt* of all the timeline's
 //! times ([`Doubts`]): every one of its marks carries it, so that no page can be shown without. A span
-//! then has whatever may have come in it, and is empty only if nothing can have.
+//! then has whatever may have come in it, and is empty only if nothing can have. What such a clock told
+//! last before does not say how far it went back, since no bytes may have come for hours: whoever read it
+//! says that ([`Recorded`]), and two marks keep it.
 
 use std::ops::Range;
 
 use crate::page::{Page, PageFault};
+use crate::time::Timestamp;
 use crate::wire::{Reader, WireFault, Writer};
 
 /// At most one mark a second: a day's recording has a timeline of some megabytes.
@@ -78,12 +81,48 @@ impl Mark {
 }
 
 /// Whether a mark is wanted after the one made before: by the clock a second has passed, forwards or
-/// backwards, and bytes have come.
+/// backwards, and bytes have come. That the clock went back is told between two of them, too.
 pub fn due(last: Option<&Mark>, next: &Mark) -> bool {
     last.is_none_or(|last| {
-        next.micros.abs_diff(last.micros) >= MARK_MICROS_MIN.unsigned_abs()
-            && next.offset > last.offset
+        let has_more =
+            next.offset > last.offset || next.offset == last.offset && next.micros < last.micros;
+        next.micros.abs_diff(last.micros) >= MARK_MICROS_MIN.unsigned_abs() && has_more
     })
+}
+
+/// When bytes were recorded, by a clock that somebody watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Recorded {
+    /// What the clock told.
+    pub at: Timestamp,
+    /// By how many microseconds it has gone back since it told of bytes before, if it has.
+    pub back: u64,
+}
+
+impl Recorded {
+    /// What a clock told that has not gone back.
+    pub fn on_time(at: Timestamp) -> Self {
+        Self { at, back: 0 }
+    }
+
+    /// The marks that bytes at this offset make after the one made before. Where the clock went back they
+    /// are two: what it would have told, and what it told.
+    pub fn marks(&self, last: Option<&Mark>, offset: u64) -> Vec<Mark> {
+        let told = Mark { micros: self.at.as_micros(), offset };
+        let without = (self.back > 0).then(|| {
+            let on = told.micros.saturating_add_unsigned(self.back);
+            // Within the second of the mark before it would not be one.
+            let on = last.map_or(on, |last| on.max(last.micros.saturating_add(MARK_MICROS_MIN)));
+            Mark { micros: Timestamp::from_micros(on).as_micros(), offset }
+        });
+        let mut marks = Vec::new();
+        for mark in without.into_iter().chain([told]) {
+            if due(marks.last().or(last), &mark) {
+                marks.push(mark);
+            }
+        }
+        marks
+    }
 }
 
 /// How far a clock went back, by the moments that it told one after another.
@@ -107,8 +146,14 @@ impl Doubts {
     /// Notes that the clock told the second moment after the first, which is later. The second that a
     /// mark begins may have passed before that.
     pub fn went_back(&mut self, from: i64, to: i64) {
-        let by = from.abs_diff(to).saturating_add(MARK_MICROS_MIN.unsigned_abs());
-        self.most = self.most.max(by);
+        self.went_back_by(from.abs_diff(to));
+    }
+
+    /// Notes that the clock went back by so many microseconds.
+    pub fn went_back_by(&mut self, by: u64) {
+        if by > 0 {
+            self.most = self.most.max(by.saturating_add(MARK_MICROS_MIN.unsigned_abs()));
+        }
     }
 
     /// The doubt of every time that the clock told, in microseconds.
@@ -291,8 +336,49 @@ mod tests {
         assert!(!due(Some(&last), &mark(7_000_000, 10)));
         assert!(due(Some(&last), &mark(4_000_000, 11)), "a clock that went back says so");
         assert!(!due(Some(&last), &mark(4_000_001, 11)));
-        assert!(!due(Some(&last), &mark(4_000_000, 10)));
+        assert!(due(Some(&last), &mark(4_000_000, 10)), "also before any bytes come");
+        assert!(!due(Some(&last), &mark(4_000_001, 10)));
+        assert!(!due(Some(&last), &mark(4_000_000, 9)));
         assert!(due(Some(&mark(i64::MIN, 1)), &mark(i64::MAX, 2)));
+    }
+
+    #[test]
+    fn bytes_behind_a_step_back_make_two_marks_that_say_how_far_it_was() {
+        let mark = |micros, offset| Mark { micros, offset };
+        let marks = |at: i64, back: u64, last: Option<Mark>| {
+            Recorded { at: Timestamp::from_micros(at), back }.marks(last.as_ref(), 7)
+        };
+        let last = Some(mark(100 * SECOND, 5));
+        assert_eq!(marks(700 * SECOND, 0, last), [mark(700 * SECOND, 7)]);
+        assert_eq!(marks(100 * SECOND + 1, 0, last), []);
+        // Five minutes back after ten in which nothing came.
+        let both = [mark(700 * SECOND, 7), mark(400 * SECOND, 7)];
+        assert_eq!(marks(400 * SECOND, 300_000_000, last), both);
+        assert_eq!(marks(400 * SECOND, 300_000_000, None), both);
+        // In the second of the mark before, and hardly a step.
+        let both = [mark(101 * SECOND, 7), mark(99 * SECOND + 300_000, 7)];
+        assert_eq!(marks(99 * SECOND + 300_000, 1_200_000, last), both);
+        // Told by another clock that was ahead.
+        let ahead = Some(mark(900 * SECOND, 5));
+        let both = [mark(901 * SECOND, 7), mark(400 * SECOND, 7)];
+        assert_eq!(marks(400 * SECOND, 300_000_000, ahead), both);
+        // Where time ends.
+        let end = Timestamp::from_micros(i64::MAX).as_micros();
+        assert_eq!(marks(0, u64::MAX, last), [mark(end, 7), mark(0, 7)]);
+        assert_eq!(marks(0, u64::MAX, Some(mark(end, 5))), [mark(0, 7)]);
+        for at in [0, 400 * SECOND, 99 * SECOND] {
+            for back in [1_000_000, 1_000_001, 7_200_000_000] {
+                let mut doubts = Doubts::default();
+                doubts.take(100 * SECOND);
+                let marks = marks(at, back, last);
+                marks.iter().for_each(|mark| drop(doubts.take(mark.micros)));
+                assert!(doubts.most() > back, "{at} {back}");
+                let replayed = marks
+                    .iter()
+                    .try_fold(last, |last, mark| due(last.as_ref(), mark).then_some(Some(*mark)));
+                assert!(replayed.is_some(), "the log is taken as it was written");
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
+use lucid_store::clock::{Moment, Pace};
 use lucid_store::files::Limits;
 use lucid_store::files::folder::{DataFolder, Options, ToRead};
 use lucid_store::vault::{Drawers, Vault};
@@ -121,6 +122,10 @@ impl Opened {
 
 /// How many sessions can be written to at once, at most.
 const STRIPES: usize = 1_024;
+/// Live streams over which the clock is watched at once, at most: some megabytes. One more, and all are
+/// watched anew: that the clock went back before is lost then, as with a restart, where neither marks nor
+/// the time of the last append show it.
+const WATCHED_MAX: usize = 65_536;
 
 /// Keeps writers of one session apart, so that none of them has to look twice. Nothing rests on it: a
 /// submission says what it rests on, and is refused where that has changed. With the feature `no-locks`,
@@ -131,6 +136,9 @@ pub struct SessionLocks {
     seal: Option<Mutex<()>>,
     /// When those that are being filled were last heard of.
     news: Mutex<HashMap<SessionId, Timestamp>>,
+    /// How our own clock goes while timed streams come. Sealing forgets, since what it told is in the
+    /// timeline then.
+    clocks: Mutex<HashMap<SessionId, Pace>>,
 }
 
 impl Default for SessionLocks {
@@ -139,14 +147,19 @@ impl Default for SessionLocks {
             return Self::none();
         }
         let stripes = (0..STRIPES).map(|_| Mutex::new(())).collect();
-        Self { stripes, seal: Some(Mutex::new(())), news: Mutex::default() }
+        Self {
+            stripes,
+            seal: Some(Mutex::new(())),
+            news: Mutex::default(),
+            clocks: Mutex::default(),
+        }
     }
 }
 
 impl SessionLocks {
     /// None at all: nobody waits for anybody.
     pub fn none() -> Self {
-        Self { stripes: Vec::new(), seal: None, news: Mutex::default() }
+        Self { stripes: Vec::new(), seal: None, news: Mutex::default(), clocks: Mutex::default() }
     }
 
     /// Waits until nobody else writes to the session, where there are locks.
@@ -170,6 +183,33 @@ impl SessionLocks {
     /// Whether somebody was filling a session since then, as far as this process knows.
     pub fn has_news(&self, session: &SessionId, since: Timestamp) -> bool {
         self.news.lock().get(session).is_some_and(|last| *last >= since)
+    }
+
+    /// By how many microseconds our own clock went back since a session was first watched, if that was
+    /// not noted.
+    pub fn watch_clock(&self, session: &SessionId, now: &Moment) -> u64 {
+        let mut clocks = self.clocks.lock();
+        if clocks.len() >= WATCHED_MAX && !clocks.contains_key(session) {
+            clocks.clear();
+        }
+        clocks.entry(session.clone()).or_default().went_back(now)
+    }
+
+    /// The same of a session that is watched already.
+    pub fn clock_back(&self, session: &SessionId, now: &Moment) -> u64 {
+        self.clocks.lock().get_mut(session).map_or(0, |clock| clock.went_back(now))
+    }
+
+    /// Notes that the session's marks say so.
+    pub fn note_back(&self, session: &SessionId, back: u64) {
+        if let Some(clock) = self.clocks.lock().get_mut(session) {
+            clock.note(back);
+        }
+    }
+
+    /// Ends watching.
+    pub fn forget_clock(&self, session: &SessionId) {
+        self.clocks.lock().remove(session);
     }
 
     /// Forgets what is older.

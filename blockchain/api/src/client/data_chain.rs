@@ -54,6 +54,8 @@ pub struct Append {
     pub offset: u64,
     /// When they were recorded (RFC 3339).
     pub time: Option<String>,
+    /// By how many seconds the clock that told so has gone back since it told of bytes before, if it has.
+    pub clock_back: Option<u64>,
     /// RFC 9530 digest, which the service compares.
     pub digest: Option<String>,
 }
@@ -150,6 +152,7 @@ impl DataChainClient {
         let given = [
             (headers::UPLOAD_OFFSET, Some(how.offset.to_string())),
             (headers::LUCID_TIME, how.time.clone()),
+            (headers::LUCID_CLOCK_BACK, how.clock_back.map(|seconds| seconds.to_string())),
             (headers::CONTENT_DIGEST, how.digest.clone()),
         ];
         for (name, value) in given {

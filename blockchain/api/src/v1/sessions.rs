@@ -185,6 +185,9 @@ pub struct SessionsQuery {
     pub cursor: Option<String>,
 }
 
+/// How many seconds a clock can go back, at most: from the last moment that can be told to the first.
+pub const CLOCK_BACK_SECONDS_MAX: u64 = 315_537_897_599;
+
 /// How long one request may wait: proxies keep theirs about as long.
 pub const WAIT_SECONDS_MAX: u64 = 60;
 
@@ -343,6 +346,10 @@ pub struct SealSession {
     /// The same as `end: unterminated`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unterminated: bool,
+    /// By how many seconds the clock of the session's times went back, rounded up, if no append said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 315537897599i64)]
+    pub clock_back_seconds: Option<u64>,
 }
 
 /// Answers a seal, and every later one of the same session.

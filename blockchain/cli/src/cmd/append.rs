@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::session::Layout;
+use lucid_core::timeline::Recorded;
 use lucid_data_chain::ops::append_stream::Piece;
 use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_store::clock::Pace;
 
 use super::archive::Keep;
-use super::{DONE, Home, anchored, now};
+use super::{DONE, Home, anchored, moment};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::stream::{Standing, hold_against};
@@ -93,6 +95,7 @@ impl Append {
         let is_live = self.timeline || !is_plain;
         let progress = Progress::start(output, "appending", None);
         let mut offset = session.offset;
+        let mut pace = Pace::default();
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
             let count = input.read(&mut buffer).with_context(context)?;
@@ -102,13 +105,20 @@ impl Append {
                 "{}, and {shown} has more: name another --session for it",
                 sealed()
             );
-            let piece = Piece { offset, bytes, recorded_at: is_live.then(now) };
+            let now = moment();
+            let back = pace.went_back(&now);
+            let recorded = is_live.then_some(Recorded { at: now.wall, back });
+            let piece = Piece { offset, bytes, recorded };
             offset = place.append(&id, piece, self.keep.wish())?.offset;
+            if is_live {
+                pace.note(back);
+            }
             progress.add(count as u64);
         }
         drop(progress);
         let (session, code) = if self.seal_on_eof || (is_plain && !self.keep_open) {
-            place.seal(&id, &SealRequest::default())?;
+            let clock_back = pace.went_back(&moment());
+            place.seal(&id, &SealRequest { clock_back, ..SealRequest::default() })?;
             let waiting = Progress::waiting(output, "waiting for its block");
             let session = place.anchor(&id)?;
             drop(waiting);

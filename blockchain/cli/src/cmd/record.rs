@@ -18,13 +18,14 @@ use anyhow::Context as _;
 use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::manifest::{End, ExitStatus};
 use lucid_core::session::{Layout, SessionId};
-use lucid_core::time::Timestamp;
+use lucid_core::timeline::Recorded;
 use lucid_data_chain::ops::append_stream::Piece;
 use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_store::clock::Pace;
 
-use super::Home;
 use super::append::PIECE_BYTES;
 use super::archive::Keep;
+use super::{Home, moment};
 use crate::ending::{NO_PROGRAM, NOT_EXECUTABLE, NOT_RECORDED};
 use crate::output::Output;
 use crate::place::Place;
@@ -80,6 +81,7 @@ impl Record {
             id: &id,
             keep: &self.keep,
             offset: 0,
+            pace: Pace::default(),
             failed: false,
             output,
         };
@@ -140,6 +142,8 @@ struct Recording<'a> {
     id: &'a SessionId,
     keep: &'a Keep,
     offset: u64,
+    /// Of the clock that times what comes.
+    pace: Pace,
     failed: bool,
     output: &'a Output,
 }
@@ -157,7 +161,8 @@ impl Recording<'_> {
             };
             match next {
                 Ok(Told::Bytes { at, bytes }) => {
-                    since.get_or_insert(at);
+                    let back = self.pace.went_back(&at);
+                    since.get_or_insert(Recorded { at: at.wall, back });
                     gathered.extend_from_slice(&bytes);
                     if gathered.len() < PIECE_BYTES {
                         continue;
@@ -176,13 +181,16 @@ impl Recording<'_> {
     }
 
     /// Makes bytes durable. Once that failed, what comes is let go: the program writes on.
-    fn keep_bytes(&mut self, bytes: &[u8], recorded_at: Option<Timestamp>) {
+    fn keep_bytes(&mut self, bytes: &[u8], recorded: Option<Recorded>) {
         if bytes.is_empty() || self.failed {
             return;
         }
-        let piece = Piece { offset: self.offset, bytes, recorded_at };
+        let piece = Piece { offset: self.offset, bytes, recorded };
         match self.place.append(self.id, piece, self.keep.wish()) {
-            Ok(appended) => self.offset = appended.offset,
+            Ok(appended) => {
+                self.offset = appended.offset;
+                self.pace.note(recorded.map_or(0, |recorded| recorded.back));
+            }
             Err(error) => {
                 self.failed = true;
                 let text = format!(
@@ -199,7 +207,9 @@ impl Recording<'_> {
         if self.failed {
             return None;
         }
-        let request = SealRequest { end: End::Exit(status), ..SealRequest::default() };
+        let clock_back = self.pace.went_back(&moment());
+        let end = End::Exit(status);
+        let request = SealRequest { end, clock_back, ..SealRequest::default() };
         let sealed = self.place.seal(self.id, &request).and_then(|()| self.place.session(self.id));
         let sealed = match sealed {
             Ok(sealed) => sealed,

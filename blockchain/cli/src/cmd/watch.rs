@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lucid_store::clock::Clock;
 
 use super::archive::key_value;
 use super::{DONE, FAILED, Home, now};
@@ -74,6 +75,7 @@ impl Watch {
             idle: Duration::from_secs_f64(self.idle),
             interval: Duration::from_secs_f64(self.interval),
             once: self.once,
+            clock: Clock::system(),
         };
         let wish = Wish { compression: Default::default(), encrypt: true };
         let mut watcher = Watcher::start(place.as_ref(), wish, plan, spool)?;

@@ -337,7 +337,7 @@ impl Place for Local {
     fn append(&self, id: &SessionId, piece: Piece<'_>, wish: Wish) -> anyhow::Result<Appended> {
         let Opened { vault, locks, .. } = &self.data;
         let appended =
-            append_stream(vault, locks, self.keeping(wish), crate::cmd::now(), id, piece)?;
+            append_stream(vault, locks, self.keeping(wish), crate::cmd::moment(), id, piece)?;
         Ok(Appended {
             offset: appended.offset,
             root: appended.root,
@@ -380,7 +380,7 @@ impl Place for Local {
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()> {
         let Opened { vault, locks, key, .. } = &self.data;
         let wish = Wish { compression: Default::default(), encrypt: true };
-        seal_session(vault, locks, key, self.keeping(wish), crate::cmd::now(), id, request)?;
+        seal_session(vault, locks, key, self.keeping(wish), crate::cmd::moment(), id, request)?;
         Ok(())
     }
 

@@ -24,8 +24,8 @@ use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::removal::{HoldSession, RemoveQuery, Tombstone};
 use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{
-    AddReferences, Appended, Appendix, AppendixKind, CreateSession, ExitStatus,
-    Layout as WireLayout, Reference as WireReference, SealSession, Session, SessionEnd,
+    AddReferences, Appended, Appendix, AppendixKind, CLOCK_BACK_SECONDS_MAX, CreateSession,
+    ExitStatus, Layout as WireLayout, Reference as WireReference, SealSession, Session, SessionEnd,
     SessionStatus, SessionsQuery, WAIT_SECONDS_MAX,
 };
 use lucid_core::digest::ChunkId;
@@ -133,6 +133,13 @@ impl Remote {
     }
 }
 
+/// How far a clock went back, as a server is told; nothing where it did not, so that one of before such
+/// words takes it.
+fn seconds(micros: u64) -> Option<u64> {
+    let seconds = micros.div_ceil(1_000_000).min(CLOCK_BACK_SECONDS_MAX);
+    (seconds > 0).then_some(seconds)
+}
+
 /// The documented code of a server that could not read what it was asked for.
 const UNREAD: &str = "ST_003";
 
@@ -215,14 +222,15 @@ impl Place for Remote {
     }
 
     fn append(&self, id: &SessionId, piece: Piece<'_>, _: Wish) -> anyhow::Result<Appended> {
-        let Piece { offset, bytes, recorded_at } = piece;
-        let time = recorded_at.map(|time| time.to_string());
+        let Piece { offset, bytes, recorded } = piece;
+        let time = recorded.map(|recorded| recorded.at.to_string());
+        let clock_back = recorded.and_then(|recorded| seconds(recorded.back));
         let (mut at, mut rest) = (offset, bytes);
         let mut pauses = Pauses::default();
         // Whether bytes may have come that nobody has acknowledged.
         let mut broken = false;
         loop {
-            let how = Append { offset: at, time: time.clone(), ..Append::default() };
+            let how = Append { offset: at, time: time.clone(), clock_back, ..Append::default() };
             let error = match self.client.append(id.as_str(), &how, rest.to_vec()) {
                 Ok(appended) => {
                     self.patience.as_ref().inspect(|patience| patience.answered());
@@ -316,6 +324,7 @@ impl Place for Remote {
                 CoreStatus::Code(code) => ExitStatus::Code(code),
                 CoreStatus::Signal(signal) => ExitStatus::Signal(signal),
             }),
+            clock_back_seconds: seconds(request.clock_back),
             ..SealSession::default()
         };
         self.call(|| self.client.seal(id.as_str(), &request))?;

@@ -13,6 +13,7 @@ use lucid_core::cut::ChunkProfile;
 use lucid_core::manifest;
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
+use lucid_core::timeline::Recorded;
 use lucid_data_chain::ops::append_stream::Piece;
 use lucid_data_chain::ops::create_session::NewSession;
 use lucid_data_chain::ops::seal_session::SealRequest;
@@ -71,7 +72,7 @@ impl Watcher<'_> {
             identity: file.identity,
             user: self.plan.user.clone(),
             metadata,
-            started_at: file.began.min(crate::cmd::now()).to_string(),
+            started_at: file.began.min(self.plan.clock.now()).to_string(),
             base,
             part,
             sealed_at: None,
@@ -160,7 +161,9 @@ impl Watcher<'_> {
             // Cut short: what was sent is the recording, and what is there now is another one.
             return self.seal(identity, &id, End::Eof, None, tell);
         }
-        let recorded_at = Some(changed.min(crate::cmd::now()));
+        let now = self.plan.clock.moment();
+        let back = open.pace.went_back(&now);
+        let mut recorded = Recorded { at: changed.min(now.wall), back };
         let mut buffer = vec![0; PIECE_BYTES];
         // Who looks once gives no second turn.
         let turn = if self.plan.once { u64::MAX } else { TURN_BYTES };
@@ -170,8 +173,10 @@ impl Watcher<'_> {
             let room = buffer.get_mut(..wanted.min(PIECE_BYTES)).unwrap_or_default();
             let count = file.read_at(room, base + offset).context("it cannot be read")?;
             let Some(bytes) = room.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-            let piece = Piece { offset, bytes, recorded_at };
+            let piece = Piece { offset, bytes, recorded: Some(recorded) };
             offset = self.place.append(&id, piece, self.wish)?.offset;
+            open.pace.note(recorded.back);
+            recorded.back = 0;
             (open.offset, open.sent) = (Some(offset), Some(changed));
             sent += count as u64;
         }
@@ -179,7 +184,7 @@ impl Watcher<'_> {
             return Ok(());
         }
         let quiet = match self.plan.once {
-            true => crate::cmd::now().micros_since(changed) >= micros(self.plan.idle),
+            true => self.plan.clock.now().micros_since(changed) >= micros(self.plan.idle),
             false => open.since.elapsed() >= self.plan.idle,
         };
         let is_closed = quiet || open.gone;
@@ -213,7 +218,11 @@ impl Watcher<'_> {
             open.recording.replaced = true;
             self.spool.keep(&open.recording)?;
         }
-        self.place.seal(id, &SealRequest { end: sealed, ..SealRequest::default() })?;
+        let now = self.plan.clock.moment();
+        let open = self.open.get_mut(&identity);
+        let clock_back = open.map_or(0, |open| open.pace.went_back(&now));
+        let request = SealRequest { end: sealed, clock_back, ..SealRequest::default() };
+        self.place.seal(id, &request)?;
         let session = self.place.session(id)?;
         self.settle(identity, &session, changed, tell)
     }

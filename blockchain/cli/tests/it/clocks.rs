@@ -1,7 +1,17 @@
-//! A clock that was wrong: what it did to a chain can be put right, and nothing of before is lost.
+//! A clock that was wrong: what it did to a chain can be put right, and nothing of before is lost; and what
+//! it told of a recording is doubted.
 
 use std::fs;
+use std::io::Write as _;
+use std::time::Duration;
 
+use lucid::place::local::Local;
+use lucid::place::remote::Remote;
+use lucid::place::{Place, Wish};
+use lucid::watch::spool::Spool;
+use lucid::watch::{Event, Plan, Watcher};
+use lucid_core::time::Timestamp;
+use lucid_store::clock::Clock;
 use serde_json::Value;
 
 use crate::home::Home;
@@ -81,4 +91,96 @@ fn a_chain_is_not_begun_anew_beside_whoever_runs_it() {
     let after = home.json(&[&"chain", &"info", &"--manager", &server.chain]);
     assert_eq!((&after["height"], &after["genesis"]), (&before.0["height"], &before.0["genesis"]));
     assert_eq!(beside(), before.1);
+}
+
+/// Watches a file at this place while a clock is set back by five minutes after ten without bytes, and by
+/// ten more before the file is gone; says which sessions were made.
+fn watch_beside_a_clock(home: &Home, name: &str, place: &dyn Place) -> String {
+    let folder = home.at(name);
+    fs::create_dir(&folder).unwrap();
+    // Of before the file was written: what it tells is what counts.
+    let clock = Clock::by_hand(Timestamp::parse("2026-01-27T10:00:00Z").unwrap());
+    let plan = Plan {
+        folder: folder.clone(),
+        not: Vec::new(),
+        prefix: String::new(),
+        user: String::new(),
+        metadata: Default::default(),
+        idle: Duration::ZERO,
+        interval: Duration::ZERO,
+        once: true,
+        clock: clock.clone(),
+    };
+    let spool = Spool::open(&home.at(&format!("{name}.spool"))).unwrap();
+    let wish = Wish { compression: Default::default(), encrypt: true };
+    let mut watcher = Watcher::start(place, wish, plan, spool).unwrap();
+    let mut sealed = String::new();
+    let mut round = || {
+        let mut tell = |event: &Event| {
+            if let Event::Sealed { session, .. } = event {
+                sealed = session.clone();
+            }
+            Ok(())
+        };
+        watcher
+            .round(&mut tell, &mut |subject, trouble| panic!("{subject:?}: {trouble:?}"))
+            .unwrap();
+    };
+    let step = |set: i64| {
+        clock.pass(Duration::from_secs(600));
+        clock.turn(clock.now().plus_seconds(set));
+    };
+    let mut file = fs::File::create(folder.join("recording")).unwrap();
+    file.write_all(b"one ").unwrap();
+    round();
+    step(-300);
+    file.write_all(b"two").unwrap();
+    round();
+    step(-600);
+    fs::remove_file(folder.join("recording")).unwrap();
+    round();
+    sealed
+}
+
+#[test]
+fn a_step_back_in_a_quiet_time_of_a_watched_file_is_told_here_and_to_a_server() {
+    let home = Home::new();
+    let local_home = lucid::cmd::Home {
+        data: home.data().to_owned(),
+        server: None,
+        key_file: None,
+        passphrase_file: None,
+        blocks: None,
+        read_only: false,
+        reading: None,
+        typed: None,
+    };
+    let now = Clock::system().now();
+    let local = Local::create(&local_home, "watch", now, true).unwrap();
+    let here = watch_beside_a_clock(&home, "here", &local);
+    Box::new(local).close().unwrap();
+    let shown = |session: &str| {
+        // It came at 10:10, and the clock told 10:05.
+        let span: [&dyn AsRef<std::ffi::OsStr>; 6] = [
+            &"cat",
+            &session,
+            &"--from",
+            &"2026-01-27T10:09:50Z",
+            &"--to",
+            &"2026-01-27T10:10:10Z",
+        ];
+        let read = home.done(&span);
+        assert_eq!(read.text(), "one two", "{}", read.err);
+        read.err
+    };
+    let said = shown(&here);
+    assert!(said.contains("time not known") && said.contains("901 s"), "{said}");
+    home.assert_sound();
+
+    let server = Server::start(&home);
+    let remote = Remote::connect_briefly(&server.url.parse().unwrap()).unwrap();
+    let there = watch_beside_a_clock(&home, "there", &remote);
+    drop(server);
+    let said = shown(&there);
+    assert!(said.contains("time not known") && said.contains("901 s"), "{said}");
 }

@@ -6,7 +6,8 @@
 use lucid_core::digest::{ChunkId, SessionRoot};
 use lucid_core::session::{SessionId, session_key};
 use lucid_core::time::Timestamp;
-use lucid_core::timeline::{Mark, due};
+use lucid_core::timeline::Recorded;
+use lucid_store::clock::Moment;
 use lucid_store::codec::Packer;
 use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
@@ -41,7 +42,7 @@ pub struct Piece<'a> {
     pub bytes: &'a [u8],
     /// When they were recorded, if that is known. From the first time on, a stream keeps a timeline;
     /// what comes without a time then has that of its coming.
-    pub recorded_at: Option<Timestamp>,
+    pub recorded: Option<Recorded>,
 }
 
 /// Takes the next bytes.
@@ -49,20 +50,21 @@ pub fn append_stream(
     vault: &Vault,
     locks: &SessionLocks,
     keeping: Keeping,
-    now: Timestamp,
+    now: Moment,
     id: &SessionId,
     piece: Piece<'_>,
 ) -> Result<Appended, OpError> {
     let _held = locks.hold(id);
-    look_again(|| append(vault, keeping, now, id, piece))
+    look_again(|| append(vault, locks, keeping, now, id, piece))
 }
 
 fn append(
     vault: &Vault,
+    locks: &SessionLocks,
     keeping: Keeping,
-    now: Timestamp,
+    now: Moment,
     id: &SessionId,
-    Piece { offset, bytes, recorded_at }: Piece<'_>,
+    Piece { offset, bytes, recorded }: Piece<'_>,
 ) -> Result<Appended, OpError> {
     let look = vault.look();
     let name = SessionName::of(vault.sealer(), id);
@@ -74,33 +76,43 @@ fn append(
     if bytes.is_empty() {
         return Ok(appended(&session));
     }
+    let by_own = own_clock(locks, &session, recorded.is_some(), &now);
+    let marks = match recorded.or(by_own) {
+        Some(recorded) => recorded.marks(session.last_mark.as_ref(), offset),
+        None => Vec::new(),
+    };
     let enough = session.tail_bytes + bytes.len() as u64 >= session.profile.max() as u64;
-    let (mut submission, mark) = if enough {
+    let mut submission = if enough {
         let mut window = row::tail(vault.index(), vault.sealer(), &name)?;
         window.extend_from_slice(bytes);
-        let mark = mark(&session, recorded_at, now);
-        (cut(vault, keeping, &mut session, &window, Some(now))?, mark)
+        cut(vault, keeping, &mut session, &window, Some(now.wall))?
     } else {
-        let mark = mark(&session, recorded_at, now);
         session.tail_bytes += bytes.len() as u64;
-        let facts = seal_facts(vault, Tail::of(id, offset, now, bytes))?;
-        (Submission { facts, ..Submission::default() }, mark)
+        let facts = seal_facts(vault, Tail::of(id, offset, now.wall, bytes))?;
+        Submission { facts, ..Submission::default() }
     };
-    if let Some(mark) = mark {
+    for mark in marks {
         let fact = Fact::Marked(Marked { session: id.clone(), mark });
         submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
     }
     submission.rests_on = look.seen();
     vault.commit(submission).map_err(at_hand)?;
+    if let Some(told) = by_own.filter(|_| recorded.is_none()) {
+        locks.note_back(id, told.back);
+    }
     Ok(appended(&session))
 }
 
-/// The mark that the next bytes of a session make, if one is due.
-fn mark(session: &SessionRow, recorded_at: Option<Timestamp>, now: Timestamp) -> Option<Mark> {
-    let last = session.last_mark.as_ref();
-    let at = recorded_at.or(last.map(|_| now))?;
-    let mark = Mark { micros: at.as_micros(), offset: session.offset() };
-    due(last, &mark).then_some(mark)
+/// When bytes of a session that keeps a timeline come, by our own clock. It is looked at whoever times
+/// them, since what it does while they come is asked for when the session is sealed.
+fn own_clock(
+    locks: &SessionLocks,
+    session: &SessionRow,
+    is_timed: bool,
+    now: &Moment,
+) -> Option<Recorded> {
+    (is_timed || session.last_mark.is_some())
+        .then(|| Recorded { at: now.wall, back: locks.watch_clock(&session.id, now) })
 }
 
 /// Cuts what is left of a stream, because it ends.

@@ -72,7 +72,11 @@ pub fn create_session(
         None => fresh_id(request.started_at)?,
     };
     let _held = locks.hold(&id);
-    look_again(|| begin(vault, &id, &request))
+    let created = look_again(|| begin(vault, &id, &request))?;
+    if matches!(created, Created::Began(_)) {
+        locks.forget_clock(&id);
+    }
+    Ok(created)
 }
 
 fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created, OpError> {

@@ -23,11 +23,11 @@ const BATCH: usize = 4_096;
 const PAGES: usize = 64;
 
 /// Stores the pages; nothing refers to them yet. None for a session without marks. `now` is the moment
-/// of sealing.
+/// of sealing, and `back` by how many microseconds a clock went back before it that no marks tell of.
 pub fn make_timeline(
     vault: &Vault,
     keeping: Keeping,
-    now: Timestamp,
+    (now, back): (Timestamp, u64),
     name: &SessionName,
     session: &SessionRow,
 ) -> Result<Vec<(ChunkId, u32)>, OpError> {
@@ -37,7 +37,7 @@ pub fn make_timeline(
     }
     let unsound =
         |fault| OpError::Unsound(format!("the timeline of session {}: {fault}", session.id));
-    let doubt = doubt(vault, now, name, session)?;
+    let doubt = doubt(vault, (now, back), name, session)?;
     let mut writer = PageWriter::new();
     let mut pages = Vec::new();
     let mut told = Doubts::default();
@@ -57,11 +57,11 @@ pub fn make_timeline(
     Ok(stored)
 }
 
-/// How far the clock went back while the marks were made. Between the last bytes and the seal it is
-/// the service's own that is looked at, which told when they came.
+/// How far the clock went back while the marks were made, and behind the last of them. What the service's
+/// own told when the last bytes came shows that after a restart, too, if no more time has passed since.
 fn doubt(
     vault: &Vault,
-    now: Timestamp,
+    (now, back): (Timestamp, u64),
     name: &SessionName,
     session: &SessionRow,
 ) -> Result<u64, OpError> {
@@ -75,6 +75,7 @@ fn doubt(
     if let Some(last) = session.appended_at.filter(|last| *last > now) {
         told.went_back(last.as_micros(), now.as_micros());
     }
+    told.went_back_by(back);
     Ok(told.most())
 }
 

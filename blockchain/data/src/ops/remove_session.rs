@@ -32,7 +32,9 @@ pub fn remove_session(
 ) -> Result<TombstoneRow, OpError> {
     check_reason(reason)?;
     let _held = locks.hold(id);
-    look_again(|| remove(vault, key, now, id, reason))
+    let removed = look_again(|| remove(vault, key, now, id, reason))?;
+    locks.forget_clock(id);
+    Ok(removed)
 }
 
 fn remove(

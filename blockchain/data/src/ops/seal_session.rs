@@ -10,6 +10,7 @@ use lucid_core::session::{Layout, SessionId};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::words::many;
+use lucid_store::clock::Moment;
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
@@ -46,6 +47,8 @@ pub struct SealRequest {
     pub metadata: BTreeMap<String, String>,
     /// How it ends.
     pub end: End,
+    /// By how many microseconds its recorder's clock went back, if that was not said with any bytes.
+    pub clock_back: u64,
 }
 
 impl Default for SealRequest {
@@ -57,6 +60,7 @@ impl Default for SealRequest {
             metadata: BTreeMap::new(),
             // All that the end of an input tells.
             end: End::Eof,
+            clock_back: 0,
         }
     }
 }
@@ -67,7 +71,7 @@ pub fn seal_session(
     locks: &SessionLocks,
     key: &SigningKey,
     keeping: Keeping,
-    now: Timestamp,
+    now: Moment,
     id: &SessionId,
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
@@ -80,10 +84,11 @@ fn seal(
     locks: &SessionLocks,
     key: &SigningKey,
     keeping: Keeping,
-    now: Timestamp,
+    moment: Moment,
     id: &SessionId,
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
+    let now = moment.wall;
     let name = SessionName::of(vault.sealer(), id);
     let session = get_session(vault, id)?;
     if request.begun_at.is_some_and(|begun| begun != session.started_at) {
@@ -121,7 +126,10 @@ fn seal(
 
     let timeline = match request.appendix {
         Some(_) => Vec::new(),
-        None => make_timeline(vault, keeping, now, &name, &session)?,
+        None => {
+            let back = request.clock_back.max(locks.clock_back(id, &moment));
+            make_timeline(vault, keeping, (now, back), &name, &session)?
+        }
     };
     let mut submission = Submission::default();
     let content_bytes = request.appendix.map_or(session.cut_bytes, |appendix| appendix.offset);
@@ -176,6 +184,7 @@ fn seal(
     submission.facts.push(vault.fact(&mut Packer::new(), fact.encode())?);
     submission.rests_on = look.seen();
     vault.commit(submission).map_err(at_hand)?;
+    locks.forget_clock(id);
     get_session(vault, id)
 }
 

@@ -13,16 +13,17 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lucid_api::v1::sessions::Appended as WireAppended;
+use lucid_api::v1::sessions::{Appended as WireAppended, CLOCK_BACK_SECONDS_MAX};
 use lucid_api::{headers, paths};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
-use lucid_core::timeline::MARK_MICROS_MIN;
+use lucid_core::timeline::{MARK_MICROS_MIN, Recorded};
 use lucid_http::budget::Held;
 use lucid_http::extract::{Path, expect};
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
+use lucid_store::clock::Moment;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
@@ -45,6 +46,9 @@ const GATHERING: Duration = Duration::from_secs(1);
         ("Upload-Offset" = u64, Header, description = "the session's length so far"),
         ("Lucid-Time" = Option<String>, Header,
             description = "when the body begins to be recorded (RFC 3339); makes marks of a timeline"),
+        ("Lucid-Clock-Back" = Option<u64>, Header, maximum = 315537897599i64,
+            description = "by how many seconds the clock that Lucid-Time is of has gone back since it told \
+                           of bytes before, rounded up"),
         ("Content-Digest" = Option<String>, Header,
             description = "sha-256 of the body, which is then at most 32 MiB and taken whole"),
     ),
@@ -60,7 +64,7 @@ pub async fn append_stream(
     let id = session_id(&id)?;
     expect(&given, BYTES)?;
     let offset = offset(&given)?;
-    let recorded = recorded(&given, app.clock.now())?;
+    let recorded = recorded(&given)?.map(|recorded| (recorded, app.clock.moment()));
     let mut stream = Stream { app, id, offset, recorded };
     let digest = digest(&given)?;
     // Before the body is asked for: a caller that waits for that need not send it in vain.
@@ -88,13 +92,37 @@ fn offset(given: &HeaderMap) -> Reply<u64> {
     })
 }
 
-/// When the body begins to be recorded, and what the clock said when that was told.
-fn recorded(given: &HeaderMap, now: Timestamp) -> Reply<Option<(Timestamp, Timestamp)>> {
-    let Some(value) = given.get(headers::LUCID_TIME) else { return Ok(None) };
+/// When the body begins to be recorded.
+fn recorded(given: &HeaderMap) -> Reply<Option<Recorded>> {
+    let back = clock_back(given)?;
+    let Some(value) = given.get(headers::LUCID_TIME) else {
+        return match back {
+            None => Ok(None),
+            Some(_) => Err(invalid(
+                "Lucid-Clock-Back says how far the clock of Lucid-Time went back: give both",
+            )),
+        };
+    };
     let time = value.to_str().ok().and_then(|text| Timestamp::parse(text.trim()).ok());
     let time = time
         .ok_or_else(|| invalid("Lucid-Time is not a time: write it like 2026-01-27T10:00:00.5Z"))?;
-    Ok(Some((time, now)))
+    let back = back.unwrap_or(0).saturating_mul(MARK_MICROS_MIN.unsigned_abs());
+    Ok(Some(Recorded { at: time, back }))
+}
+
+/// By how many seconds the recorder's clock has gone back, if it says so.
+fn clock_back(given: &HeaderMap) -> Reply<Option<u64>> {
+    let Some(value) = given.get(headers::LUCID_CLOCK_BACK) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds =
+        text.parse().ok().filter(|seconds| is_number && *seconds <= CLOCK_BACK_SECONDS_MAX);
+    match seconds {
+        Some(seconds) => Ok(Some(seconds)),
+        None => Err(invalid(format!(
+            "Lucid-Clock-Back is not a number of whole seconds up to {CLOCK_BACK_SECONDS_MAX}: write it like 300"
+        ))),
+    }
 }
 
 /// The body's SHA-256, if the request names it (RFC 9530).
@@ -116,8 +144,9 @@ struct Stream {
     app: Arc<App>,
     id: SessionId,
     offset: u64,
-    /// What later pieces of a long body are recorded at: as much later as they come.
-    recorded: Option<(Timestamp, Timestamp)>,
+    /// When the body began to be recorded, and to come. Later pieces of a long one are recorded as much
+    /// later as they come, whatever our own clock is set to meanwhile.
+    recorded: Option<(Recorded, Moment)>,
 }
 
 impl Stream {
@@ -145,20 +174,24 @@ impl Stream {
     }
 
     async fn append(&mut self, bytes: Vec<u8>, held: Option<Held>) -> Reply<Appended> {
-        let (id, offset, now) = (self.id.clone(), self.offset, self.app.clock.now());
-        let recorded_at = self.recorded.map(|(at, told)| {
+        let (id, offset, now) = (self.id.clone(), self.offset, self.app.clock.moment());
+        let recorded = self.recorded.map(|(first, began)| {
             // Marks are exact to a second: what a body took on its way here does not count.
-            at.plus_seconds(now.micros_since(told).max(0) / MARK_MICROS_MIN)
+            Recorded { at: first.at.plus_seconds(now.seconds_since(&began)), ..first }
         });
         let appended = self
             .app
             .run(move |app| {
                 let _held = held;
                 let crate::Opened { vault, locks, .. } = &app.opened;
-                let piece = crate::ops::append_stream::Piece { offset, bytes: &bytes, recorded_at };
+                let piece = crate::ops::append_stream::Piece { offset, bytes: &bytes, recorded };
                 append(vault, locks, app.keeping, now, &id, piece)
             })
             .await?;
+        // The clock went back before the body, so its first bytes say that.
+        if let Some((first, _)) = self.recorded.as_mut().filter(|_| appended.offset > offset) {
+            first.back = 0;
+        }
         self.offset = appended.offset;
         Ok(appended)
     }

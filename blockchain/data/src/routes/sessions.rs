@@ -13,9 +13,10 @@ use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::List;
 use lucid_api::v1::sessions::{
-    AddReferences, Appendix as WireAppendix, AppendixKind as WireAppendixKind, CreateSession,
-    Cutting, CuttingMode, ExitStatus as WireStatus, Layout as WireLayout, ReferencesAdded,
-    SealSession, Sealed, Session, SessionEnd, SessionQuery, SessionStatus, SessionsQuery,
+    AddReferences, Appendix as WireAppendix, AppendixKind as WireAppendixKind,
+    CLOCK_BACK_SECONDS_MAX, CreateSession, Cutting, CuttingMode, ExitStatus as WireStatus,
+    Layout as WireLayout, ReferencesAdded, SealSession, Sealed, Session, SessionEnd, SessionQuery,
+    SessionStatus, SessionsQuery,
 };
 use lucid_core::cut::ChunkProfile;
 use lucid_core::manifest::{Appendix, AppendixKind, End, ExitStatus, SIGNAL_MAX};
@@ -258,6 +259,7 @@ pub async fn seal_session(
         appendix: how.appendix.map(appendix),
         metadata,
         end,
+        clock_back: clock_back(how.clock_back_seconds)?,
     };
     let sealed = app.run(move |app| seal_and_wake(app, &id, &request)).await?;
     Ok(Answer(sealed))
@@ -285,6 +287,16 @@ fn end(how: &SealSession) -> Reply<End> {
     }
 }
 
+/// By how many microseconds the recorder's clock went back.
+fn clock_back(seconds: Option<u64>) -> Reply<u64> {
+    match seconds.unwrap_or(0) {
+        seconds @ 0..=CLOCK_BACK_SECONDS_MAX => Ok(seconds.saturating_mul(1_000_000)),
+        other => Err(invalid(format!(
+            "clock_back_seconds is {other}; up to {CLOCK_BACK_SECONDS_MAX} is allowed"
+        ))),
+    }
+}
+
 fn appendix(given: WireAppendix) -> Appendix {
     Appendix {
         kind: match given.kind {
@@ -309,7 +321,7 @@ pub(super) fn seal_now(
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
     let crate::Opened { vault, key, locks, .. } = &app.opened;
-    let row = seal(vault, locks, key, app.keeping, app.clock.now(), id, request)?;
+    let row = seal(vault, locks, key, app.keeping, app.clock.moment(), id, request)?;
     app.anchoring.wake();
     app.settled.notify_waiters();
     Ok(row)

@@ -185,5 +185,5 @@ fn seal(app: &App) {
     create_session(vault, locks, session).unwrap();
     let id = "s".parse().unwrap();
     let request = SealRequest::default();
-    seal_session(vault, locks, key, app.keeping, Clock::system().now(), &id, &request).unwrap();
+    seal_session(vault, locks, key, app.keeping, Clock::system().moment(), &id, &request).unwrap();
 }

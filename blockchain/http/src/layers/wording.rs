@@ -16,12 +16,13 @@ use lucid_api::problem::ErrorCode;
 use crate::reply::{Refusal, Reply};
 
 /// Headers that mean one thing. Of two, one would be passed over.
-const ONCE: [HeaderName; 7] = [
+const ONCE: [HeaderName; 8] = [
     CONTENT_TYPE,
     RANGE,
     IF_RANGE,
     HeaderName::from_static(headers::UPLOAD_OFFSET),
     HeaderName::from_static(headers::LUCID_TIME),
+    HeaderName::from_static(headers::LUCID_CLOCK_BACK),
     HeaderName::from_static(headers::CONTENT_DIGEST),
     HeaderName::from_static(headers::X_CONTENT_HASH),
 ];

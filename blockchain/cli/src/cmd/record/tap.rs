@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, SyncSender};
 
 use lucid_core::manifest::ExitStatus;
-use lucid_core::time::Timestamp;
+use lucid_store::clock::Moment;
 use lucid_store::threads::start;
 
 use crate::cmd::append::PIECE_BYTES;
-use crate::cmd::now;
+use crate::cmd::moment;
 use crate::output::Output;
 
 /// Bytes that are read at once: as many as a pipe holds.
@@ -30,7 +30,7 @@ pub enum Told {
     /// It wrote something.
     Bytes {
         /// When that came.
-        at: Timestamp,
+        at: Moment,
         /// What it was.
         bytes: Vec<u8>,
     },
@@ -73,7 +73,7 @@ impl Tap {
                     }
                 };
                 let bytes = buffer.get(..count).unwrap_or_default();
-                let at = now();
+                let at = moment();
                 let echoed = match echoes {
                     true => own.write_all(bytes).and_then(|()| own.flush()),
                     false => Ok(()),

@@ -13,7 +13,7 @@ use lucid_data_chain::ops::read_session::{SessionSource as _, StoredSession};
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::row::Counts;
 
-use super::store::{KEEPING, NOW, Store, new_session};
+use super::store::{KEEPING, NOW, Store, moment, new_session};
 use crate::sample::noise;
 
 fn one_shot(id: &SessionId) -> NewSession {
@@ -93,7 +93,8 @@ fn sealing_again_changes_nothing() {
     assert_eq!((&first.sealed, first.root()), (&again.sealed, again.root()));
     assert_eq!(store.index.rows(), rows);
     let other = SealRequest { expected_chunk_count: Some(9), ..SealRequest::default() };
-    let refused = seal_session(&store.vault, &store.locks, &store.key, KEEPING, NOW, &id, &other);
+    let refused =
+        seal_session(&store.vault, &store.locks, &store.key, KEEPING, moment(NOW), &id, &other);
     assert!(matches!(refused, Err(OpError::Conflict(..))));
 }
 

@@ -33,7 +33,7 @@ use lucid_store::memory::fact_log::{Ending, MemoryLog};
 use lucid_store::memory::index::MemoryIndex;
 use parking_lot::Mutex;
 
-use super::store::{KEEPING, NOW, Store, new_session};
+use super::store::{KEEPING, NOW, Store, moment, new_session};
 use crate::sample::{id, noise};
 
 /// When garbage is collected, and uploads expire.
@@ -145,7 +145,7 @@ fn begin(store: &Store, user: &str) -> Result<(), OpError> {
 fn seal(store: &Store, name: &str) -> Result<(), OpError> {
     let Store { vault, locks, key, .. } = store;
     let request = SealRequest::default();
-    seal_session(vault, locks, key, KEEPING, NOW, &session(name), &request).map(drop)
+    seal_session(vault, locks, key, KEEPING, moment(NOW), &session(name), &request).map(drop)
 }
 
 fn remove(store: &Store, name: &str) -> Result<(), OpError> {

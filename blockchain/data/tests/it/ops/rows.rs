@@ -20,7 +20,7 @@ use lucid_store::files::watermark::Watermark;
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::{Drawers, Vault};
 
-use super::store::{KEEPING, NOW, new_session};
+use super::store::{KEEPING, NOW, moment, new_session};
 use crate::sample::noise;
 
 /// What the store marks an index with whose rows are sealed each under a key of its own.
@@ -49,8 +49,8 @@ fn record(vault: &Vault, session: &str, seed: u64) -> SessionId {
     let request = NewSession { id: Some(id.clone()), ..new_session(Default::default()) };
     create_session(vault, &locks, request).unwrap();
     let bytes = noise(seed, 6_000_000);
-    let piece = Piece { offset: 0, bytes: &bytes, recorded_at: None };
-    append_stream(vault, &locks, KEEPING, NOW, &id, piece).unwrap();
+    let piece = Piece { offset: 0, bytes: &bytes, recorded: None };
+    append_stream(vault, &locks, KEEPING, moment(NOW), &id, piece).unwrap();
     id
 }
 

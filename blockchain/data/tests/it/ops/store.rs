@@ -7,6 +7,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
+use lucid_core::timeline::Recorded;
 use lucid_data_chain::opened::SessionLocks;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::append_stream::{Appended, Piece, append_stream};
@@ -16,6 +17,7 @@ use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::ops::store_chunks::{Keeping, store_chunks};
 use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::row::SessionRow;
+use lucid_store::clock::Moment;
 use lucid_store::codec::Compression;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
@@ -147,17 +149,24 @@ impl Store {
         seconds: Option<f64>,
     ) -> Result<Appended, OpError> {
         let at = |seconds: f64| Timestamp::from_micros(NOW.as_micros() + (seconds * 1e6) as i64);
-        let recorded_at = seconds.map(at);
-        let piece = Piece { offset, bytes, recorded_at };
-        append_stream(&self.vault, &self.locks, KEEPING, recorded_at.unwrap_or(NOW), id, piece)
+        let told = seconds.map(at);
+        let piece = Piece { offset, bytes, recorded: told.map(Recorded::on_time) };
+        let now = moment(told.unwrap_or(NOW));
+        append_stream(&self.vault, &self.locks, KEEPING, now, id, piece)
     }
 
     pub fn seal(&self, session: &SessionId) -> SessionRow {
         let Self { vault, locks, key, .. } = self;
         let last = get_session(vault, session).unwrap().appended_at;
         let now = last.map_or(NOW, |last| last.max(NOW));
-        seal_session(vault, locks, key, KEEPING, now, session, &SealRequest::default()).unwrap()
+        let request = SealRequest::default();
+        seal_session(vault, locks, key, KEEPING, moment(now), session, &request).unwrap()
     }
+}
+
+/// The moment at which a clock tells this that nobody ever set.
+pub fn moment(wall: Timestamp) -> Moment {
+    Moment { wall, steady: wall.as_micros() }
 }
 
 pub fn new_session(profile: ChunkProfile) -> NewSession {

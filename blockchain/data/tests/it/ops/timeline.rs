@@ -1,19 +1,25 @@
 //! Recordings: their marks, the timeline they become, and what is said of a writer that is gone.
 
+use std::time::Duration;
+
 use lucid_core::cut::ChunkProfile;
 use lucid_core::manifest::{End, Manifest};
 use lucid_core::session::SessionId;
-use lucid_core::timeline::Span;
+use lucid_core::time::Timestamp;
+use lucid_core::timeline::{Recorded, Span};
 use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::append_stream::{Piece, append_stream};
 use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
 use lucid_data_chain::ops::prove_session::{manifest_text, named};
 use lucid_data_chain::ops::read_session::{StoredSession, read_range};
 use lucid_data_chain::ops::read_timeline::find_span;
+use lucid_data_chain::ops::remove_session::remove_session;
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::ops::verify_session::verify_session;
 use lucid_data_chain::row::{self, SessionName, Status};
+use lucid_store::clock::{Clock, Moment, Pace};
 
-use super::store::{KEEPING, NOW, Store};
+use super::store::{KEEPING, NOW, Store, moment};
 use crate::sample::noise;
 
 /// Records a piece at each of these seconds after [`NOW`], and seals.
@@ -75,7 +81,8 @@ fn a_recording_is_found_by_the_clock() {
     // Sealing again is answered alike, whichever way chunks are counted.
     for count in [None, Some(1), Some(2)] {
         let request = SealRequest { expected_chunk_count: count, ..SealRequest::default() };
-        let row = seal_session(&store.vault, &store.locks, &store.key, KEEPING, NOW, &id, &request);
+        let Store { vault, locks, key, .. } = &store;
+        let row = seal_session(vault, locks, key, KEEPING, moment(NOW), &id, &request);
         assert_eq!(row.unwrap().chunk_count(), 2);
     }
 }
@@ -133,8 +140,151 @@ fn a_clock_that_moves_in_the_middle_of_a_stream_makes_its_times_uncertain_by_as_
     store.append_at(&id, 0, b"some", Some(500.0)).unwrap();
     let Store { vault, locks, key, .. } = &store;
     let request = SealRequest::default();
-    seal_session(vault, locks, key, KEEPING, NOW.plus_seconds(100), &id, &request).unwrap();
+    seal_session(vault, locks, key, KEEPING, moment(NOW.plus_seconds(100)), &id, &request).unwrap();
     assert_eq!(told(&store, &id, 95.0, 110.0), ("some".into(), 401));
+}
+
+/// Whose clock times a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    /// Its recorder's, who says when it went back.
+    Recorders,
+    /// The service's.
+    Ours,
+}
+
+/// A stream that takes bytes, over which the clock that times it is set.
+struct Watched<'a> {
+    store: &'a Store,
+    id: SessionId,
+    times: Times,
+    clock: Clock,
+    pace: Pace,
+    offset: u64,
+}
+
+impl<'a> Watched<'a> {
+    fn begin(store: &'a Store, session: &str, times: Times) -> Self {
+        let id = store.begin(session, ChunkProfile::default());
+        let clock = Clock::by_hand(NOW);
+        let mut watched = Self { store, id, times, clock, pace: Pace::default(), offset: 0 };
+        watched.take();
+        watched
+    }
+
+    /// So much time passes, and then the clock is set ahead by so many seconds, or back.
+    fn after(&mut self, quiet: u64, set: i64) -> &mut Self {
+        self.clock.pass(Duration::from_secs(quiet));
+        self.clock.turn(self.clock.now().plus_seconds(set));
+        self
+    }
+
+    /// What the service's clock tells.
+    fn moment(&self) -> Moment {
+        let now = self.clock.moment();
+        match self.times {
+            Times::Ours => now,
+            Times::Recorders => moment(Timestamp::from_micros(NOW.as_micros() + now.steady)),
+        }
+    }
+
+    fn take(&mut self) {
+        let Store { vault, locks, .. } = self.store;
+        let now = self.clock.moment();
+        let back = self.pace.went_back(&now);
+        let recorded = match self.times {
+            Times::Recorders => Some(Recorded { at: now.wall, back }),
+            // The first time makes it keep a timeline.
+            Times::Ours => (self.offset == 0).then_some(Recorded::on_time(now.wall)),
+        };
+        let piece = Piece { offset: self.offset, bytes: b"some ", recorded };
+        let taken = append_stream(vault, locks, KEEPING, self.moment(), &self.id, piece).unwrap();
+        self.offset = taken.offset;
+        self.pace.note(back);
+    }
+
+    /// Seals, and says by how many seconds the times may be wrong.
+    fn doubt(&mut self) -> u64 {
+        let Store { vault, locks, key, .. } = self.store;
+        let clock_back = match self.times {
+            Times::Recorders => self.pace.went_back(&self.clock.moment()),
+            Times::Ours => 0,
+        };
+        let request = SealRequest { clock_back, ..SealRequest::default() };
+        seal_session(vault, locks, key, KEEPING, self.moment(), &self.id, &request).unwrap();
+        told(self.store, &self.id, 0.0, 1.0).1
+    }
+}
+
+#[test]
+fn a_step_back_after_a_pause_is_not_taken_for_a_shorter_one_nor_for_none() {
+    let store = Store::new();
+    for times in [Times::Recorders, Times::Ours] {
+        let begin = |what: &str| Watched::begin(&store, &format!("{times:?}-{what}"), times);
+        let mut by_less = begin("by-less");
+        by_less.after(600, -300).take();
+        assert_eq!(by_less.doubt(), 301, "{times:?}");
+        // It came 600 s after the beginning, though it was told as 300 s: no absence is proved there.
+        let around = told(&store, &by_less.id, 595.0, 605.0);
+        assert_eq!(around, ("some ".into(), 301), "{times:?}");
+        assert_eq!(told(&store, &by_less.id, 903.0, 990.0).0, "", "nothing can have come then");
+
+        let mut by_more = begin("by-more");
+        by_more.after(600, -3_600).take();
+        by_more.after(10, 0).take();
+        assert_eq!(by_more.doubt(), 3_601, "{times:?}");
+
+        let mut twice = begin("twice");
+        for _ in 0..2 {
+            twice.after(600, -3_600).take();
+        }
+        assert_eq!(twice.doubt(), 7_201, "{times:?}");
+
+        // Within the second of the mark before.
+        let mut soon = begin("soon");
+        soon.after(0, -2).take();
+        soon.after(100, 0).take();
+        assert!((3..=4).contains(&soon.doubt()), "{times:?}");
+
+        let mut sealed = begin("sealed");
+        assert_eq!(sealed.after(600, -300).doubt(), 301, "{times:?}: behind the last bytes");
+        let mut both = begin("both");
+        both.after(600, -300).take();
+        assert_eq!(both.after(600, -300).doubt(), 601, "{times:?}: and behind the last bytes");
+
+        for (what, quiet, set) in
+            [("pause", 86_400, 0), ("slewed", 600, -1), ("ahead", 600, 3_600), ("asleep", 0, 600)]
+        {
+            let mut right = begin(what);
+            right.after(quiet, set).take();
+            assert_eq!(right.doubt(), 0, "{times:?}: {what}");
+        }
+    }
+    let again = Store::open(&store.disk);
+    assert_eq!(again.index.rows(), store.index.rows(), "the log alone says the same");
+}
+
+#[test]
+fn what_is_not_acknowledged_is_said_again_and_whoever_is_removed_leaves_nothing() {
+    let store = Store::new();
+    let mut stream = Watched::begin(&store, "s", Times::Ours);
+    stream.after(600, -300);
+    // A piece that goes elsewhere is refused, and the next one still tells of the step.
+    let piece = Piece { offset: 99, bytes: b"bytes", recorded: None };
+    let Store { vault, locks, key, .. } = &store;
+    let refused = append_stream(vault, locks, KEEPING, stream.moment(), &stream.id, piece);
+    assert!(matches!(refused, Err(OpError::Offset { .. })));
+    stream.take();
+    assert_eq!(locks.clock_back(&stream.id, &stream.moment()), 0, "its marks say so");
+    stream.after(0, -600);
+    assert_eq!(locks.clock_back(&stream.id, &stream.moment()), 900_000_000);
+    remove_session(vault, locks, key, NOW, &stream.id, "").unwrap();
+    assert_eq!(locks.clock_back(&stream.id, &stream.moment()), 0);
+    // A stream without times is not watched.
+    let id = store.begin("untimed", ChunkProfile::default());
+    store.append(&id, 0, b"bytes").unwrap();
+    let back = Moment { wall: NOW, steady: i64::MAX };
+    assert_eq!(locks.clock_back(&id, &back), 0);
 }
 
 #[test]
@@ -215,8 +365,8 @@ fn a_silent_stream_is_unterminated_until_it_goes_on_or_is_sealed_as_such() {
     assert_eq!(status(11), Status::Active, "it goes on");
     let request = SealRequest { end: End::Unterminated, ..SealRequest::default() };
     let Store { vault, locks, key, .. } = &store;
-    let row =
-        seal_session(vault, locks, key, KEEPING, NOW.plus_seconds(5_000), &id, &request).unwrap();
+    let later = moment(NOW.plus_seconds(5_000));
+    let row = seal_session(vault, locks, key, KEEPING, later, &id, &request).unwrap();
     assert_eq!(row.sealed.unwrap().end, End::Unterminated);
     assert_eq!(status(9_999), Status::Sealed);
     let manifest = manifest(&store, &id);
