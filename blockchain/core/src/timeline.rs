@@ -235,6 +235,17 @@ impl<'a> Placed<'a> {
         };
         Mark::decode(key, value).map(|(_, doubt)| Some(doubt)).map_err(|_| TimelineFault::Mark)
     }
+
+    /// The first and the last mark on the page; `None` if there are none.
+    pub fn ends(&self) -> Result<Option<[Mark; 2]>, TimelineFault> {
+        let entries = self.page.entries();
+        let ends = entries.first().zip(entries.last()).filter(|_| self.page.level() == 0);
+        let Some(((first, first_value), (last, last_value))) = ends else { return Ok(None) };
+        let mark = |key: &[u8], value: &[u8]| {
+            Mark::decode(key, value).map(|(mark, _)| mark).map_err(|_| TimelineFault::Mark)
+        };
+        Ok(Some([mark(first, first_value)?, mark(last, last_value)?]))
+    }
 }
 
 /// A span of time, from one moment to before another, in microseconds since 1970.

@@ -1,11 +1,14 @@
 //! `lucid show SESSION`: everything that is known about it, or what is left of it.
 
-use lucid_api::v1::sessions::Session;
+use lucid_api::v1::sessions::{Layout, Session, SessionStatus};
 use lucid_core::session::SessionId;
+use lucid_data_chain::ops::read_timeline::find_extent;
+use serde::Serialize;
 
 use super::rm::describe;
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
+use crate::place::Place;
 use crate::text;
 
 /// Arguments of `lucid show`.
@@ -14,6 +17,59 @@ pub struct Show {
     /// The session.
     #[arg(value_parser = session_id)]
     session: SessionId,
+}
+
+/// A session, and what its timeline says of it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    session: Session,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times: Option<Times>,
+}
+
+/// From when to when there is something in a recording.
+#[derive(Serialize)]
+struct Times {
+    from: String,
+    to: String,
+    /// By how many seconds each may be wrong.
+    doubt_seconds: u64,
+}
+
+impl Times {
+    /// Of a recording that goes on, they are not in its timeline yet.
+    fn of(place: &dyn Place, session: &Session) -> anyhow::Result<Option<Self>> {
+        if session.layout != Layout::Raw {
+            return Ok(None);
+        }
+        if matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated) {
+            let so_far = |to: &String| {
+                let (from, to) = (session.started_at.clone(), to.clone());
+                Self { from, to, doubt_seconds: 0 }
+            };
+            return Ok(session.appended_at.as_ref().map(so_far));
+        }
+        if session.total_bytes == session.content_bytes {
+            return Ok(None);
+        }
+        let extent = find_extent(place.source(&session.session_id.parse()?)?.as_ref())?;
+        Ok(extent.map(|extent| Self {
+            from: extent.from.to_string(),
+            to: extent.to.to_string(),
+            doubt_seconds: extent.doubt_seconds,
+        }))
+    }
+
+    fn line(&self) -> String {
+        let doubt = match self.doubt_seconds {
+            0 => String::new(),
+            seconds => format!(
+                "; each may be wrong by up to {seconds} s, since the clock went back meanwhile"
+            ),
+        };
+        format!("times      {} to {}{doubt}", self.from, self.to)
+    }
 }
 
 impl Show {
@@ -25,7 +81,12 @@ impl Show {
             return finish(place, DONE);
         }
         let session = place.session(&self.session)?;
-        output.result(&session, |session| {
+        // All else is known without the timeline, and is said.
+        let times = Times::of(place.as_ref(), &session).unwrap_or_else(|error| {
+            output.warn(&format!("from when to when there is something is not known: {error:#}"));
+            None
+        });
+        output.result(&Shown { session, times }, |Shown { session, times }| {
             let mut lines = vec![
                 format!("session    {}", session.session_id),
                 format!("status     {}", session.status.as_str()),
@@ -33,13 +94,16 @@ impl Show {
                 format!("layout     {:?}", session.layout).to_lowercase(),
                 format!("started    {}", session.started_at),
                 format!("ended      {}", ended(session)),
+            ];
+            lines.extend(times.as_ref().map(Times::line));
+            lines.extend([
                 format!("content    {}", text::many(session.content_bytes, "byte")),
                 format!(
                     "chunks     {} ({})",
                     text::count(session.chunk_count),
                     text::many(session.total_bytes, "byte")
                 ),
-            ];
+            ]);
             if let (Some(root), Some(hash)) = (session.merkle_root, session.manifest_hash) {
                 lines.push(format!("root       {root}"));
                 lines.push(format!("manifest   {hash}"));

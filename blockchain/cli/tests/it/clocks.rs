@@ -176,11 +176,24 @@ fn a_step_back_in_a_quiet_time_of_a_watched_file_is_told_here_and_to_a_server() 
     let said = shown(&here);
     assert!(said.contains("time not known") && said.contains("901 s"), "{said}");
     home.assert_sound();
+    let times = |session: &str| {
+        let shown = home.json(&[&"show", &session])["times"].clone();
+        assert_eq!(shown["from"], "2026-01-27T10:00:00.000000Z", "{shown}");
+        assert_eq!(shown["to"], "2026-01-27T10:10:00.000000Z", "as the clock would have told");
+        assert_eq!(shown["doubt_seconds"], 901);
+    };
+    times(&here);
 
     let server = Server::start(&home);
+    // Whoever asks a server is told the same.
+    let told = String::from_utf8(server.run(&home, &[&"show", &here])).unwrap();
+    let wanted = "times      2026-01-27T10:00:00.000000Z to 2026-01-27T10:10:00.000000Z; each may be \
+                  wrong by up to 901 s";
+    assert!(told.contains(wanted), "{told}");
     let remote = Remote::connect_briefly(&server.url.parse().unwrap()).unwrap();
     let there = watch_beside_a_clock(&home, "there", &remote);
     drop(server);
+    times(&there);
     let said = shown(&there);
     assert!(said.contains("time not known") && said.contains("901 s"), "{said}");
 }

@@ -44,6 +44,15 @@ fn a_recording_is_read_restored_and_proved_by_the_clock() {
     let shown = home.json(&[&"show", &"live"]);
     assert_eq!((&shown["content_bytes"], &shown["end"]), (&18.into(), &"eof".into()));
 
+    // From when to when there is something, without a word of doubt.
+    let times = &shown["times"];
+    let at = |which: &str| times[which].as_str().unwrap().to_owned();
+    assert!(at("from") < from && to <= at("to") && at("to") <= now(), "{times}");
+    assert_eq!(times["doubt_seconds"], 0);
+    let text = home.done(&[&"show", &"live"]).text();
+    let line = format!("times      {} to {}\n", at("from"), at("to"));
+    assert!(text.contains(&line), "{text}");
+
     let span: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"--from", &from, &"--to", &to];
     let with = |verb: &[&'static str], more: &[&dyn AsRef<std::ffi::OsStr>]| {
         let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = Vec::new();
@@ -88,6 +97,7 @@ fn a_recording_is_read_restored_and_proved_by_the_clock() {
     assert!(backwards.contains("--to is not after --from"), "{backwards}");
     home.file("plain", "recorded long ago");
     home.done(&[&"append", &home.at("plain"), &"--session", &"plain"]);
+    assert!(home.json(&[&"show", &"plain"])["times"].is_null(), "it has no timeline");
     let none = home.refused(1, &[&"cat", &"plain", &"--from", &from]);
     assert!(none.contains("no timeline"), "{none}");
     home.done(&[&"append", &home.at("plain"), &"--session", &"timed", &"--timeline"]);
@@ -101,7 +111,10 @@ fn a_session_that_was_left_open_is_sealed_as_what_it_is() {
         [("done", None, "eof"), ("gone", Some("--unterminated"), "unterminated")]
     {
         home.fed(&[&"append", &"--session", &session, &"--keep-open"], b"bytes");
-        assert_eq!(home.json(&[&"show", &session])["status"], "active");
+        let open = home.json(&[&"show", &session]);
+        assert_eq!(open["status"], "active");
+        assert_eq!(open["times"]["from"], open["started_at"], "{open:#}");
+        assert_eq!(open["times"]["to"], open["appended_at"]);
         assert_eq!(home.done(&[&"cat", &session]).text(), "bytes", "what is not cut yet, too");
         let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"seal", &session];
         arguments.extend(flag.as_ref().map(|flag| flag as &dyn AsRef<std::ffi::OsStr>));

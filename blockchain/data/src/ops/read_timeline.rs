@@ -2,9 +2,10 @@
 //! server alike.
 
 use lucid_core::session::Layout;
+use lucid_core::time::Timestamp;
 use lucid_core::timeline::{Mark, Placed, Span, TimelineFault, Within};
 
-use super::read_session::{Pages, SessionSource, reference};
+use super::read_session::{Pages, SessionSource, Shape, reference};
 use super::{Clash, OpError};
 
 /// The bytes of a span, and the chunks of the pages that say so.
@@ -16,10 +17,53 @@ pub struct Found {
     pub pages: Vec<u64>,
 }
 
+/// From when to when there is something in a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Its first mark.
+    pub from: Timestamp,
+    /// Its last mark. What came then came in the second that this begins.
+    pub to: Timestamp,
+    /// By how many seconds each may be wrong.
+    pub doubt_seconds: u64,
+}
+
+/// Whether a session keeps a timeline, and is sealed.
+fn has_timeline(shape: &Shape) -> bool {
+    shape.layout == Layout::Raw && shape.total_bytes > shape.content_bytes
+}
+
+/// Finds the first and the last mark of a recording that is sealed; none, if it has no timeline.
+pub fn find_extent(source: &dyn SessionSource) -> Result<Option<Extent>, OpError> {
+    if !has_timeline(source.shape()) {
+        return Ok(None);
+    }
+    let mut pages = Pages::find(source)?;
+    let chunk = pages.first_chunk();
+    let (_, first) = pages.leaf_page(&Mark::key_at(i64::MIN))?;
+    let (_, last) = pages.leaf_page(&Mark::key_at(i64::MAX))?;
+    let read = |bytes| {
+        let placed = Placed::read(bytes, chunk, false, false)?;
+        let [first, last] = placed.ends()?.ok_or(TimelineFault::Mark)?;
+        let at =
+            |mark: Mark| Timestamp::from_micros_exactly(mark.micros).ok_or(TimelineFault::Mark);
+        Ok((at(first)?, at(last)?, placed.doubt()?.unwrap_or(0)))
+    };
+    let (from, _, doubt) = read(&first).map_err(unsound)?;
+    let (_, to, other) = read(&last).map_err(unsound)?;
+    match from <= to && doubt == other {
+        true => {
+            let doubt_seconds = Within { bytes: 0..0, doubt }.doubt_seconds();
+            Ok(Some(Extent { from, to, doubt_seconds }))
+        }
+        false => Err(unsound(TimelineFault::Mark)),
+    }
+}
+
 /// Finds a span of time in a recording that is sealed.
 pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<Found, OpError> {
     let shape = source.shape();
-    if shape.layout != Layout::Raw || shape.total_bytes <= shape.content_bytes {
+    if !has_timeline(shape) {
         return Err(OpError::Conflict(
             Clash::Kind,
             format!(
