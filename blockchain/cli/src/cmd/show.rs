@@ -2,7 +2,7 @@
 
 use lucid_api::v1::sessions::{Layout, Session, SessionStatus};
 use lucid_core::session::SessionId;
-use lucid_data_chain::ops::read_timeline::find_extent;
+use lucid_data_chain::ops::read_timeline::find_time_range;
 use serde::Serialize;
 
 use super::rm::describe;
@@ -53,11 +53,11 @@ impl Times {
         if session.total_bytes == session.content_bytes {
             return Ok(None);
         }
-        let extent = find_extent(place.source(&session.session_id.parse()?)?.as_ref())?;
-        Ok(extent.map(|extent| Self {
-            from: extent.from.to_string(),
-            to: extent.to.to_string(),
-            doubt_seconds: extent.doubt_seconds,
+        let range = find_time_range(place.source(&session.session_id.parse()?)?.as_ref())?;
+        Ok(range.map(|range| Self {
+            from: range.from.to_string(),
+            to: range.to.to_string(),
+            doubt_seconds: range.doubt_seconds,
         }))
     }
 

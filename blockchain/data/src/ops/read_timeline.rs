@@ -19,7 +19,7 @@ pub struct Found {
 
 /// From when to when there is something in a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub struct TimeRange {
     /// Its first mark.
     pub from: Timestamp,
     /// Its last mark. What came then came in the second that this begins.
@@ -34,7 +34,7 @@ fn has_timeline(shape: &Shape) -> bool {
 }
 
 /// Finds the first and the last mark of a recording that is sealed; none, if it has no timeline.
-pub fn find_extent(source: &dyn SessionSource) -> Result<Option<Extent>, OpError> {
+pub fn find_time_range(source: &dyn SessionSource) -> Result<Option<TimeRange>, OpError> {
     if !has_timeline(source.shape()) {
         return Ok(None);
     }
@@ -54,7 +54,7 @@ pub fn find_extent(source: &dyn SessionSource) -> Result<Option<Extent>, OpError
     match from <= to && doubt == other {
         true => {
             let doubt_seconds = Within { bytes: 0..0, doubt }.doubt_seconds();
-            Ok(Some(Extent { from, to, doubt_seconds }))
+            Ok(Some(TimeRange { from, to, doubt_seconds }))
         }
         false => Err(unsound(TimelineFault::Mark)),
     }
