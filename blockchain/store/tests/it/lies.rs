@@ -164,6 +164,22 @@ fn a_record_that_claims_the_highest_number_there_is_ends_the_writing_and_no_star
     }
 }
 
+/// The sample that fuzzing found: the end that the mark names is gone, and rubbish stands behind it.
+#[test]
+fn an_audit_misses_the_end_of_a_log_also_where_another_file_stands_behind_it() {
+    let store = Store::new(true);
+    let (disk, _) = begun(&store);
+    let whole = read_all(&disk, "log/00000001.log").unwrap().unwrap();
+    for (left, behind) in [(0, 0), (0, 108), (187, 108), (whole.len() - 272, 400)] {
+        let copy = disk.fork();
+        write(&copy, "log/00000001.log", &whole[..left]);
+        write(&copy, "log/00000002.log", &vec![7; behind]);
+        let found = store.audit(Arc::new(copy)).unwrap();
+        let is_named = found.damage.iter().any(|damage| damage.file == "log/00000001.log");
+        assert!(is_named, "{left} bytes, {behind} behind them: {found:?}");
+    }
+}
+
 #[test]
 fn rubbish_between_records_is_read_a_few_times_at_most() {
     let disk = SimulatedDisk::new();

@@ -116,6 +116,13 @@ impl Auditor<'_> {
             if mark.place() <= self.log_end && !self.log_was_damaged {
                 let why = format!("commit {} is not where a mark says it ended", mark.commit);
                 self.damage(&log::path(mark.log), mark.offset, &why);
+            } else if mark.place() > self.log_end && mark.log < end.0 {
+                // A file behind it, whatever that is, does not stand in for what is missing.
+                let (to, path) = (mark.offset, log::path(mark.log));
+                let why = format!("the log reached byte {to} once, and what was there is missing");
+                let have = if self.log_end.0 == mark.log { self.log_end.1 } else { 0 };
+                self.damage(&path, have, &why);
+                self.log_was_damaged = true;
             }
         }
         self.set_zones(walk.last, end)
