@@ -50,6 +50,24 @@ struct Meddling {
 }
 
 impl Meddling {
+    /// Has one op interrupted at one of its looks by another, and says whether each was done; `None` once it
+    /// does not look so often.
+    fn interrupt(
+        &self,
+        look: usize,
+        (first, ours): (Op, &Store),
+        (second, theirs): (Op, Arc<Store>),
+    ) -> Option<(bool, bool)> {
+        let outcome = Arc::new(Mutex::new(None));
+        let told = outcome.clone();
+        let meddle = Box::new(move || *told.lock() = Some(second(&theirs).is_ok()));
+        *self.next.lock() = Some((look, thread::current().id(), meddle));
+        let done = first(ours).is_ok();
+        *self.next.lock() = None;
+        let second = (*outcome.lock())?;
+        Some((done, second))
+    }
+
     fn look(&self) {
         let meddler = {
             let mut next = self.next.lock();
@@ -243,13 +261,7 @@ fn race(first: Op, second: Op, look: usize) -> Option<(bool, bool, Arc<Store>)> 
     let locks = SessionLocks::none();
     let store = Arc::new(Store::open_with(&disk, over, key, (index, through), locks));
     prepare(&store);
-    let outcome = Arc::new(Mutex::new(None));
-    let (theirs, told) = (store.clone(), outcome.clone());
-    let meddle = Box::new(move || *told.lock() = Some(second(&theirs).is_ok()));
-    *meddling.next.lock() = Some((look, thread::current().id(), meddle));
-    let done = first(&store).is_ok();
-    *meddling.next.lock() = None;
-    let second = (*outcome.lock())?;
+    let (done, second) = meddling.interrupt(look, (first, &store), (second, store.clone()))?;
     Some((done, second, store))
 }
 
@@ -306,14 +318,7 @@ impl Twins {
 
     /// Interrupts an op of the first at one of its looks by one of the second, which knows nothing of it.
     fn race(&self, first: Op, second: Op, look: usize) -> Option<(bool, bool)> {
-        let outcome = Arc::new(Mutex::new(None));
-        let (theirs, told) = (self.second.clone(), outcome.clone());
-        let meddle = Box::new(move || *told.lock() = Some(second(&theirs).is_ok()));
-        *self.meddling.next.lock() = Some((look, thread::current().id(), meddle));
-        let done = first(&self.first).is_ok();
-        *self.meddling.next.lock() = None;
-        let second = (*outcome.lock())?;
-        Some((done, second))
+        self.meddling.interrupt(look, (first, &self.first), (second, self.second.clone()))
     }
 
     /// Both, and whoever comes later, have the same rows once they have followed the log.
