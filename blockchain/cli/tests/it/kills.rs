@@ -1,4 +1,4 @@
-//! Kill -9 at random moments of the real `archive` and `append`.
+//! Kill -9 at random moments of the real `archive`, `append`, `gc` and `chain begin-anew`.
 //!
 //! `LUCID_KILLS` says how often (16), `LUCID_SEED` repeats the moments of a run that failed. After
 //! every kill the store must open at once; the same command must finish the job, killed again or not;
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::home::{Home, Snapshot, noise, prose, seed};
+use super::home::{Home, Snapshot, copy, noise, prose, seed};
 
 /// How long opening may take, with an unoptimised binary on a busy machine in mind.
 const OPEN_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
@@ -196,4 +196,55 @@ fn collecting_garbage_survives_every_kill() {
     let looked = home.json(&[&"gc", &"--dry-run"]);
     assert_eq!(looked["chunks_dead"], 0, "{looked}");
     println!("gc: {rounds} kills within {usual:?}, {unfinished} of them before the end");
+}
+
+#[test]
+fn a_chain_is_begun_anew_however_often_that_is_killed() {
+    let home = Home::new();
+    let mut chance = Chance::new(seed("anew"));
+    let content = prose(5, 300_000);
+    let file = home.file("file", &content);
+    home.archive("before", &file);
+    let first = home.json(&[&"chain", &"info"])["genesis"].clone();
+    let anew: [&dyn AsRef<std::ffi::OsStr>; 4] =
+        [&"chain", &"begin-anew", &"--reason", &"the clock was in 2099"];
+    let copied = || {
+        let other = Home::new();
+        copy(home.data(), other.data());
+        other
+    };
+    let (once, started) = (copied(), Instant::now());
+    once.json(&anew);
+    let (whole, rounds, mut unfinished) = (started.elapsed(), kills() / 2, 0);
+    for round in 0..rounds {
+        let store = copied();
+        let is_begun = loop {
+            let mut child = store.spawn(&anew);
+            thread::sleep(whole.mul_f64(chance.share()));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            // One chain or the other is in place, and whole, with all that was anchored before.
+            let is_begun = store.json(&[&"chain", &"info"])["genesis"] != first;
+            store.assert_sound();
+            unfinished += u64::from(!is_begun);
+            if is_begun || chance.share() < 0.5 {
+                break is_begun;
+            }
+        };
+        if !is_begun {
+            store.json(&anew);
+        }
+        store.archive("after", &file);
+        assert_eq!(store.json(&[&"show", &"after"])["anchor"]["block_index"], 1, "round {round}");
+        assert!(store.done(&[&"cat", &"before", &"file"]).out == content, "round {round}");
+        store.assert_sound();
+        let ended = fs::read_dir(store.data()).unwrap().filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().starts_with("block-manager.until-")
+        });
+        assert_eq!(ended.count(), 1, "round {round}");
+    }
+    println!(
+        "begin-anew: {rounds} rounds within {whole:?}, {unfinished} kills before the exchange"
+    );
 }

@@ -126,3 +126,23 @@ fn a_session_that_was_left_open_is_sealed_as_what_it_is() {
     let absent = home.refused(1, &[&"seal", &"absent"]);
     assert!(absent.contains("no session"), "{absent}");
 }
+
+#[test]
+fn a_timeline_that_cannot_be_read_is_a_warning_beside_all_else_that_is_known() {
+    let home = Home::new();
+    let file = home.file("plain", "recorded long ago");
+    home.done(&[&"append", &file, &"--session", &"timed", &"--timeline"]);
+    let whole = home.json(&[&"show", &"timed"]);
+    assert!(whole["times"].is_object(), "{whole:#}");
+    let segment = home.data().join("data-chain/chunks/00000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[64..].iter_mut().for_each(|byte| *byte ^= 1);
+    std::fs::write(&segment, bytes).unwrap();
+
+    let shown = home.run(&[&"--json", &"show", &"timed"]);
+    let warning = "from when to when there is something is not known: ";
+    assert_eq!((shown.code, shown.err.contains(warning)), (0, true), "{}", shown.err);
+    let mut lacking = whole;
+    lacking.as_object_mut().unwrap().remove("times");
+    assert_eq!(shown.json(), lacking);
+}
