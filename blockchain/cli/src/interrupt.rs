@@ -2,21 +2,29 @@
 //! on, removes the copy of an index that it may have made, and ends.
 //!
 //! `cmd` promises, for each verb, what is true at any moment, since what is stored is made for being killed.
-//! `record` and `up` listen for themselves. Invariant: nothing here waits for a lock that whoever is
-//! interrupted may hold.
+//! `record` and `up` listen for themselves once they run. Invariant: nothing here waits for a lock that
+//! whoever is interrupted may hold.
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, OnceLock};
 
 use anyhow::Context as _;
 use lucid_store::files::index::temporary::remove_all;
+use parking_lot::Mutex;
+use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::Manner;
 
 /// What is said.
 static PROMISE: OnceLock<(Manner, &'static str)> = OnceLock::new();
+
+/// How the terminal was before a question silenced it.
+static TERMINAL: Mutex<Option<Termios>> = Mutex::new(None);
+/// Whether somebody else listens, and ends the command.
+static LEFT: AtomicBool = AtomicBool::new(false);
 
 /// Says this when the command is told to end.
 pub fn promise(manner: Manner, what_is_safe: &'static str) {
@@ -25,8 +33,8 @@ pub fn promise(manner: Manner, what_is_safe: &'static str) {
     }
 }
 
-/// Has a copy of an index removed when the command is told to end. Without this the signal still ends
-/// it, and leaves the copy behind.
+/// Has a copy of an index removed, and the terminal put back, when the command is told to end. Without this
+/// the signal still ends it, and leaves both as they are.
 pub fn listen_once() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
@@ -34,6 +42,16 @@ pub fn listen_once() {
             tracing::warn!(%error, "a signal will end this without a word");
         }
     });
+}
+
+/// Has the terminal be like this when the command is told to end; `None` once it is so again.
+pub fn put_back(terminal: Option<Termios>) {
+    *TERMINAL.lock() = terminal;
+}
+
+/// Leaves signals to whoever listens for themselves from now on.
+pub fn leave() {
+    LEFT.store(true, Ordering::Relaxed);
 }
 
 fn listen() -> anyhow::Result<()> {
@@ -46,7 +64,7 @@ fn listen() -> anyhow::Result<()> {
             signal(SignalKind::hangup())?,
         )
     };
-    let wait = move || {
+    let wait = move || loop {
         let signal = runtime.block_on(async {
             tokio::select! {
                 _ = interrupt.recv() => SignalKind::interrupt(),
@@ -54,7 +72,9 @@ fn listen() -> anyhow::Result<()> {
                 _ = hangup.recv() => SignalKind::hangup(),
             }
         });
-        end(signal)
+        if !LEFT.load(Ordering::Relaxed) {
+            end(signal);
+        }
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait).context("no thread")?;
     Ok(())
@@ -66,6 +86,10 @@ pub fn interrupted() -> ! {
 }
 
 fn end(signal: SignalKind) -> ! {
+    if let Some(Some(terminal)) = TERMINAL.try_lock().as_deref() {
+        // If it is gone, there is nothing to put back.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, terminal);
+    }
     if let Some((manner, what_is_safe)) = PROMISE.get() {
         say(*manner, what_is_safe);
     }

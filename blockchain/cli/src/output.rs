@@ -21,7 +21,7 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::{remedy, text};
+use crate::{interrupt, remedy, text};
 
 /// How the user wants to be spoken to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -236,12 +236,14 @@ impl Output {
     }
 
     /// Asks for something that must not stand on the screen. Meanwhile Ctrl-C is a key that ends the line,
-    /// not a signal, so that the screen shows again what is typed before this ends.
+    /// not a signal, so that the screen shows again what is typed before this ends; so it does when a signal
+    /// ends this.
     pub fn ask_secret(&self, question: &str) -> anyhow::Result<Zeroizing<String>> {
         use rustix::termios::{
             LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr,
         };
         anyhow::ensure!(self.can_ask(), "nobody is there to be asked for a passphrase");
+        interrupt::listen_once();
         self.bars.suspend(|| {
             let (stdin, mut err) = (io::stdin(), io::stderr().lock());
             write!(err, "{question}")?;
@@ -251,14 +253,16 @@ impl Output {
             silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
             let ctrl_c = before.special_codes[SpecialCodeIndex::VINTR];
             silent.special_codes[SpecialCodeIndex::VEOL] = ctrl_c;
+            interrupt::put_back(Some(before.clone()));
             tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
             let mut answer = Zeroizing::new(Vec::new());
             let read = read_secret(&mut stdin.lock(), ctrl_c, &mut answer);
             tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+            interrupt::put_back(None);
             writeln!(err)?;
             if read? == Typed::CtrlC {
                 drop(err);
-                crate::interrupt::interrupted();
+                interrupt::interrupted();
             }
             let text = std::str::from_utf8(&answer).context("what was typed is not UTF-8")?;
             Ok(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned()))

@@ -13,6 +13,7 @@ use lucid_store::files::disk::real::keep_to_owner;
 use lucid_store::files::folder::is_store;
 
 use super::{DONE, Home, now};
+use crate::interrupt;
 use crate::output::Output;
 use crate::place::Place as _;
 use crate::place::local::{Local, chain_folder, data_folder};
@@ -106,6 +107,7 @@ impl Up {
         let ended = runtime.block_on(async {
             let shutdown = Shutdown::new();
             shutdown.on_signals().context("listening for signals")?;
+            interrupt::leave();
             let chain = match lucid_block_manager::service::start(chain.config, &shutdown).await {
                 // That is what was asked for.
                 Err(lucid_block_manager::service::StartError::Stopped) => return Ok(()),

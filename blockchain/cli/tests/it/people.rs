@@ -270,19 +270,22 @@ fn help_shows_own_options_first_and_none_that_do_nothing() {
     assert_eq!(checked.code, 2, "{}", checked.err);
 }
 
-/// `script` lends a terminal, and hands it what is typed.
+/// A shell's command on a terminal, which `script` lends; what is typed comes through a pipe.
+fn on_a_terminal(command: &str) -> std::process::Command {
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qfec", command, "/dev/null"]).env_clear().env("SHELL", "/bin/sh");
+    terminal.env("PATH", "/usr/bin:/bin");
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    terminal
+}
+
 #[test]
 fn up_on_a_terminal_names_two_addresses_and_the_folder() {
     let home = Home::new();
     let lucid = env!("CARGO_BIN_EXE_lucid");
     let up = format!("exec '{lucid}' --data '{}' up", home.data().display());
-    let mut terminal = std::process::Command::new("script");
-    terminal.args(["-qfec", &up, "/dev/null"]).env_clear().env("SHELL", "/bin/sh");
-    terminal
-        .env("DATA_CHAIN_PORT", "0")
-        .env("BLOCK_MANAGER_PORT", "0")
-        .env("PATH", "/usr/bin:/bin");
-    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut terminal = on_a_terminal(&up);
+    terminal.env("DATA_CHAIN_PORT", "0").env("BLOCK_MANAGER_PORT", "0");
     let mut child = terminal.spawn().unwrap();
     let mut keys = child.stdin.take().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -299,38 +302,61 @@ fn up_on_a_terminal_names_two_addresses_and_the_folder() {
     assert_eq!(seen[2], format!("folder         {}", folder.display()));
 }
 
-#[test]
-fn ctrl_c_at_a_passphrase_prompt_ends_with_130_and_what_is_typed_shows_again() {
-    let home = Home::new();
-    home.archive("s", &home.file("a", "content"));
+/// Has a passphrase asked for by these arguments, and ends that once the terminal shows nothing: by Ctrl-C or
+/// by a signal. Returns all that was seen, with the terminal's modes afterwards.
+fn ended_at_the_prompt(home: &Home, arguments: &str, signal: Option<Signal>) -> String {
     let lucid = env!("CARGO_BIN_EXE_lucid");
     let asks = format!(
-        "'{lucid}' --data '{}' keys rewrap --passphrase; echo ended $?; stty -a",
+        "sh -c 'echo pid $$; exec \"{lucid}\" --data \"{}\" {arguments}'; echo ended $?; stty -a",
         home.data().display()
     );
-    let mut terminal = std::process::Command::new("script");
-    terminal.args(["-qfec", &asks, "/dev/null"]).env_clear().env("SHELL", "/bin/sh");
-    terminal.env("PATH", "/usr/bin:/bin");
-    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let mut child = terminal.spawn().unwrap();
+    let mut child = on_a_terminal(&asks).spawn().unwrap();
     let mut keys = child.stdin.take().unwrap();
     let mut screen = child.stdout.take().unwrap();
     let mut seen = String::new();
-    while !seen.contains("new passphrase: ") {
+    while !seen.contains("passphrase: ") {
         let mut byte = [0];
         assert_eq!(screen.read(&mut byte).unwrap(), 1, "{seen}");
         seen.push(char::from(byte[0]));
     }
-    // Whatever was typed before the terminal was silent is thrown away, so Ctrl-C comes until it is heard.
-    let typing = std::thread::spawn(move || {
-        while keys.write_all(b"\x03").is_ok() {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
+    let pid = seen.lines().find_map(|line| line.trim().strip_prefix("pid ")).unwrap();
+    let terminal = fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
+    wait(|| {
+        let mut modes = std::process::Command::new("stty");
+        let modes = modes.arg("-a").arg("-F").arg(&terminal).output().unwrap();
+        String::from_utf8_lossy(&modes.stdout).contains("-echo ").then_some(())
     });
+    match signal {
+        None => keys.write_all(b"\x03").unwrap(),
+        Some(signal) => {
+            let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+            kill_process(pid, signal).unwrap();
+        }
+    }
     screen.read_to_string(&mut seen).unwrap();
     child.wait().unwrap();
-    typing.join().unwrap();
-    assert!(seen.contains("ended 130"), "{seen}");
-    let modes: Vec<_> = seen.split_whitespace().collect();
-    assert!(modes.contains(&"echo") && modes.contains(&"isig"), "{seen}");
+    seen
+}
+
+#[test]
+fn whatever_ends_a_passphrase_prompt_what_is_typed_shows_again() {
+    let home = Home::new();
+    home.archive("s", &home.file("a", "content"));
+    let secret = home.file("secret", "correct horse");
+    let rewrap = "keys rewrap --passphrase";
+    let ends = |arguments: &str, signal, code: u8| {
+        let seen = ended_at_the_prompt(&home, arguments, signal);
+        assert!(seen.contains(&format!("ended {code}")), "{seen}");
+        let modes: Vec<_> = seen.split_whitespace().collect();
+        assert!(modes.contains(&"echo") && modes.contains(&"isig"), "{seen}");
+    };
+    ends(rewrap, None, 130);
+    ends(rewrap, Some(Signal::TERM), 143);
+    home.done(&[&"keys", &"rewrap", &"--passphrase", &"--new-passphrase-file", &secret]);
+    // These listen for themselves, once they run.
+    for arguments in ["up", "record -- true"] {
+        ends(arguments, None, 130);
+        ends(arguments, Some(Signal::TERM), 143);
+        ends(arguments, Some(Signal::HUP), 129);
+    }
 }

@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::tap::{HELD_MAX, Tap, Told};
 use crate::output::Output;
-use crate::text;
+use crate::{interrupt, text};
 
 /// How long output is awaited that a process holds which the program left behind. What the program
 /// itself wrote is in the pipe by then, and taking it out is not counted.
@@ -105,6 +105,7 @@ impl Child {
         let mut held = life.lock();
         send_signals_on(life.clone(), session.clone(), output.clone())
             .context("signals cannot be listened to")?;
+        interrupt::leave();
         let mut command = Command::new(program);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
