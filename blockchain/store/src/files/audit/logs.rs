@@ -131,14 +131,9 @@ impl Auditor<'_> {
     /// Decides from where on damage is only torn.
     fn set_zones(&mut self, last: Option<Last>, end: (u32, u64)) -> Result<(), StoreError> {
         self.log_zone = self.log_end.max(self.bound);
-        let covered = self.ranges.iter().next_back();
-        self.chunk_zone = covered
-            .and_then(|(segment, ranges)| Some((*segment, ranges.iter().map(|r| r.to).max()?)))
-            .unwrap_or((0, 0))
-            .max(self.summed);
-        for mark in &self.marks {
-            self.chunk_zone = self.chunk_zone.max((mark.segment, mark.segment_offset));
-        }
+        let last_range = last.as_ref().and_then(|last| last.range);
+        let before_last = self.covered_before(last_range);
+        self.chunk_zone = self.covered_before(None);
         self.chunk_end = self.chunk_zone;
         if end > self.log_zone {
             let (number, offset) = self.log_zone;
@@ -153,10 +148,24 @@ impl Auditor<'_> {
         if let Some(last) = last.filter(|_| self.log_end > self.bound) {
             self.log_zone = (last.file, last.start);
             if self.may_be_torn(last.range)? {
-                self.chunk_zone = last.range.unwrap_or(self.chunk_zone);
+                // Wherever it says that its chunks are, those of other commits are no part of the tear.
+                self.chunk_zone = last.range.unwrap_or(self.chunk_zone).max(before_last);
             }
         }
         Ok(())
+    }
+
+    /// The end of the last chunk that a mark, a summary or a commit answers for: any commit but the last one, if
+    /// the beginning of that one's chunks is given.
+    fn covered_before(&self, last_range: Option<(u32, u64)>) -> (u32, u64) {
+        let commits = self.ranges.iter().flat_map(|(segment, ranges)| {
+            // It was walked last, so it is the last one of its segment.
+            let left_out = usize::from(last_range.is_some_and(|(of, _)| of == *segment));
+            let ends = ranges.iter().rev().skip(left_out).map(|range| range.to);
+            ends.map(|to| (*segment, to))
+        });
+        let marks = self.marks.iter().map(|mark| (mark.segment, mark.segment_offset));
+        commits.chain(marks).max().unwrap_or((0, 0)).max(self.summed)
     }
 
     /// Whether recovery would take what is wrong with the last commit's chunks for a tear.
