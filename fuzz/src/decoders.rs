@@ -24,7 +24,7 @@ use lucid_store::files::log::{Commit, FileHeader, Summary};
 use lucid_store::files::rewrite::RewrittenHeader;
 use lucid_store::files::segment::{Footer, TRAILER_BYTES, read_trailer};
 use lucid_store::files::watermark::Watermark;
-use lucid_store::frame::{HEADER_BYTES, Header, Sealed};
+use lucid_store::frame::{HEADER_BYTES, Header, Record};
 
 use crate::bounds::within;
 
@@ -67,7 +67,7 @@ fn read_records(bytes: &[u8]) {
 }
 
 /// What was read is written as it was.
-fn writes(sealed: Result<Sealed, StoreError>, bytes: &[u8]) {
+fn writes(sealed: Result<Record, StoreError>, bytes: &[u8]) {
     assert!(sealed.is_ok_and(|sealed| sealed.payload == bytes));
 }
 

@@ -20,7 +20,7 @@ use lucid_store::files::log::{Commit, FileHeader, HeadersDigest, Summary};
 use lucid_store::files::rewrite::RewrittenHeader;
 use lucid_store::files::segment::{Footer, FooterEntry, REWRITTEN, TRAILER_BYTES};
 use lucid_store::files::{log, segment};
-use lucid_store::frame::{CipherId, CodecId, HEADER_BYTES, Kind, Scanner, Sealed};
+use lucid_store::frame::{CipherId, CodecId, HEADER_BYTES, Kind, Record, Scanner};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Drawers, Vault};
@@ -215,7 +215,7 @@ fn begin(draw: &mut Draw<'_>, told: &mut Told, role: &'static str, number: u32) 
     sealed.map(|sealed| bytes_of(&sealed)).unwrap_or_default()
 }
 
-fn bytes_of(sealed: &Sealed) -> Vec<u8> {
+fn bytes_of(sealed: &Record) -> Vec<u8> {
     [sealed.header.encode().as_slice(), &sealed.payload].concat()
 }
 
@@ -249,7 +249,7 @@ fn records(draw: &mut Draw<'_>, told: &mut Told, mut bytes: Vec<u8>, number: u32
                 let kinds =
                     [Kind::Fact, Kind::Commit, Kind::Summary, Kind::Footer, Kind::File, Kind::Body];
                 let kind = draw.of(&kinds).copied().unwrap_or(Kind::Fact);
-                Sealed::plain(kind, draw.array(), draw.bytes(200)).ok()
+                Record::plain(kind, draw.array(), draw.bytes(200)).ok()
             }
             10 => {
                 bytes.extend(draw.bytes(40));
@@ -271,7 +271,7 @@ fn records(draw: &mut Draw<'_>, told: &mut Told, mut bytes: Vec<u8>, number: u32
 }
 
 /// Lets a header say something else.
-fn lie(draw: &mut Draw<'_>, sealed: &mut Sealed) {
+fn lie(draw: &mut Draw<'_>, sealed: &mut Record) {
     let header = &mut sealed.header;
     match draw.below(8) {
         0 => header.sequence = draw.number(),
@@ -286,13 +286,13 @@ fn lie(draw: &mut Draw<'_>, sealed: &mut Sealed) {
 }
 
 /// A fact: one of the store's own, or its owner's.
-fn fact(draw: &mut Draw<'_>, told: &mut Told) -> Option<Sealed> {
+fn fact(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
     let mut plain = vec![draw.byte() % 6];
     let named = draw.of(&told.entries).map(|entry| (entry.name, entry.placement));
     let placed = |draw: &mut Draw<'_>, plain: &mut Vec<u8>| match (named, draw.flag()) {
         (Some((name, place)), true) => {
             plain.extend(name.as_bytes());
-            plain.extend(place.segment.to_le_bytes());
+            plain.extend(place.unit.to_le_bytes());
             plain.extend(place.offset.to_le_bytes());
         }
         _ => {
@@ -326,10 +326,10 @@ fn fact(draw: &mut Draw<'_>, told: &mut Told) -> Option<Sealed> {
     Some(sealed)
 }
 
-fn chunk(draw: &mut Draw<'_>, told: &mut Told, number: u32, at: u64) -> Option<Sealed> {
+fn chunk(draw: &mut Draw<'_>, told: &mut Told, number: u32, at: u64) -> Option<Record> {
     let plain = draw.filled(300);
     let id = blake3::hash(&plain);
-    let mut sealed = Sealed::plain(Kind::Chunk, *id.as_bytes(), plain).ok()?;
+    let mut sealed = Record::plain(Kind::Chunk, *id.as_bytes(), plain).ok()?;
     sealed.header.sequence = told.sequence;
     told.sequence += 1;
     if told.segment == number {
@@ -340,7 +340,7 @@ fn chunk(draw: &mut Draw<'_>, told: &mut Told, number: u32, at: u64) -> Option<S
         name: ChunkName::new(sealed.header.name),
         sequence: sealed.header.sequence,
         placement: Placement {
-            segment: number,
+            unit: number,
             offset: at,
             stored_length: sealed.header.stored_length,
             plain_length: sealed.header.plain_length,
@@ -352,7 +352,7 @@ fn chunk(draw: &mut Draw<'_>, told: &mut Told, number: u32, at: u64) -> Option<S
 }
 
 /// The commit that follows, but for one field now and then.
-fn commit(draw: &mut Draw<'_>, told: &mut Told) -> Option<Sealed> {
+fn commit(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
     let has_chunks = told.to > told.from;
     let none = HeadersDigest::new().finish();
     let mut commit = Commit {
@@ -385,7 +385,7 @@ fn commit(draw: &mut Draw<'_>, told: &mut Told) -> Option<Sealed> {
     Some(sealed)
 }
 
-fn summary(draw: &mut Draw<'_>, told: &mut Told) -> Option<Sealed> {
+fn summary(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
     let mut summary = Summary {
         number: told.number + 1,
         digest: draw.array(),
@@ -420,7 +420,7 @@ fn follows(told: &mut Told, (number, digest): (u64, [u8; 32])) {
 /// A footer and its trailer, of what the segment has but for one entry now and then.
 fn footer(draw: &mut Draw<'_>, told: &mut Told, number: u32, at: u64) -> Option<Vec<u8>> {
     let mut entries: Vec<_> =
-        told.entries.iter().filter(|entry| entry.placement.segment == number).cloned().collect();
+        told.entries.iter().filter(|entry| entry.placement.unit == number).cloned().collect();
     entries.sort_by_key(|entry| (entry.name, entry.sequence));
     match draw.below(10) {
         0 => drop(entries.pop()),

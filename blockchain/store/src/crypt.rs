@@ -17,7 +17,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use crate::codec::{Compression, Packer};
-use crate::frame::{CipherId, Header, Kind, Sealed};
+use crate::frame::{CipherId, Header, Kind, Record};
 use crate::{Damage, StoreError};
 
 /// The largest fact, far below the largest record: a start reads every one of them, and what is decided
@@ -285,7 +285,7 @@ impl Sealer {
         encrypt: bool,
         key: impl Into<ChunkKey>,
         plain: &[u8],
-    ) -> Result<Sealed, StoreError> {
+    ) -> Result<Record, StoreError> {
         let key = key.into();
         bounded("a chunk", plain, CHUNK_BYTES_MAX)?;
         let name = *self.chunk_name(key).as_bytes();
@@ -295,7 +295,7 @@ impl Sealer {
     }
 
     /// Makes the record of a fact.
-    pub fn seal_fact(&self, packer: &mut Packer, plain: &[u8]) -> Result<Sealed, StoreError> {
+    pub fn seal_fact(&self, packer: &mut Packer, plain: &[u8]) -> Result<Record, StoreError> {
         bounded("a fact", plain, FACT_BYTES_MAX)?;
         let name = self.fact_name(plain);
         // A fact is small and read at recovery: the fastest level is the right one.
@@ -310,9 +310,9 @@ impl Sealer {
         kind: Kind,
         name: [u8; 32],
         plain: &[u8],
-    ) -> Result<Sealed, StoreError> {
+    ) -> Result<Record, StoreError> {
         let (codec, payload) = packer.pack(compression, plain);
-        let mut sealed = Sealed::draft(kind, name, payload, plain.len())?;
+        let mut sealed = Record::draft(kind, name, payload, plain.len())?;
         sealed.header.codec = codec;
         if let Some(keys) = self.keyring.as_ref().filter(|_| encrypt) {
             sealed.header.cipher = self.cipher;

@@ -14,6 +14,7 @@ pub mod recovery;
 pub mod rewrite;
 pub mod segment;
 pub mod segment_rows;
+pub mod units;
 pub mod watermark;
 
 use std::collections::BTreeMap;
@@ -25,13 +26,14 @@ use self::blobs::FileBlobs;
 use self::disk::Disk;
 use self::fact_log::FileLog;
 use self::recovery::Parts;
-use self::segment_rows::Unread;
+use self::units::FileUnits;
 use self::watermark::{begin_mark, read_mark, write_mark};
 use crate::StoreError;
 use crate::contract::fact_log::Position;
 use crate::contract::index::{Index, Project};
 use crate::crypt::Sealer;
 use crate::damage::DamageList;
+use crate::vault::unit_rows::Unread;
 
 /// Where a file is closed and the next one begun. Only tests have reason to change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +118,7 @@ pub fn open(parts: ToOpen<'_>) -> Result<Opened, StoreError> {
     }
     let ends = Arc::new(Mutex::new(recovered.at));
     let log = FileLog::new(disk.clone(), store, limits, ends.clone(), mark);
-    let blobs = FileBlobs::new(disk.clone(), store, limits, ends);
+    let blobs = FileBlobs::new(FileUnits::new(disk.clone(), store), limits, ends);
     if is_writable {
         log.go_on(recovered.newest_log)?;
         blobs.go_on()?;

@@ -17,7 +17,7 @@ pub const HEADER_BYTES: usize = 128;
 /// Where the checksum stands in the header, behind everything else; it covers all of that.
 const CHECKSUM_AT: usize = 120;
 /// The largest record there is, in payload and in plaintext: the largest block body, with room for its
-/// framing. [`Sealed`] makes none beyond it, and readers believe none.
+/// framing. [`Record`] makes none beyond it, and readers believe none.
 pub const PAYLOAD_BYTES_MAX: u32 = 64 << 20;
 /// But earlier versions wrote facts and footers of any length, and what they acknowledged is still read.
 const OLD_PAYLOAD_BYTES_MAX: u32 = 1 << 30;
@@ -270,21 +270,21 @@ fn checksum(covered: &[u8]) -> [u8; 8] {
 /// A record ready to be written, but for its sequence: the committer gives new ones, and a copy keeps its
 /// own.
 #[derive(Debug, Clone)]
-pub struct Sealed {
+pub struct Record {
     /// The header; its sequence is zero until whoever writes it sets it.
     pub header: Header,
     /// The payload as it will be stored.
     pub payload: Vec<u8>,
 }
 
-impl Sealed {
+impl Record {
     /// A record without compression or encryption.
     pub fn plain(kind: Kind, name: [u8; 32], payload: Vec<u8>) -> Result<Self, StoreError> {
         let length = payload.len();
         Self::draft(kind, name, payload, length)?.finish()
     }
 
-    /// A record of so many bytes of plaintext, whose payload may still change; [`Sealed::finish`]
+    /// A record of so many bytes of plaintext, whose payload may still change; [`Record::finish`]
     /// completes it.
     pub(crate) fn draft(
         kind: Kind,
@@ -513,13 +513,13 @@ mod tests {
     use crate::files::disk::simulated::SimulatedDisk;
 
     fn record(name: u8, payload: &[u8]) -> Vec<u8> {
-        let sealed = Sealed::plain(Kind::Fact, [name; 32], payload.to_vec()).unwrap();
+        let sealed = Record::plain(Kind::Fact, [name; 32], payload.to_vec()).unwrap();
         [sealed.header.encode().to_vec(), sealed.payload].concat()
     }
 
     #[test]
     fn a_header_reads_back_and_no_flipped_bit_passes() {
-        let header = Sealed::plain(Kind::Chunk, [7; 32], vec![1, 2, 3]).unwrap().header;
+        let header = Record::plain(Kind::Chunk, [7; 32], vec![1, 2, 3]).unwrap().header;
         let bytes = header.encode();
         assert_eq!(Header::decode(&bytes), Ok(header));
         for at in 0..HEADER_BYTES {
@@ -547,25 +547,25 @@ mod tests {
         let most = PAYLOAD_BYTES_MAX as usize;
         let mut payload = vec![0; most];
         for kind in KINDS {
-            let sealed = Sealed::plain(kind, [1; 32], payload).unwrap();
+            let sealed = Record::plain(kind, [1; 32], payload).unwrap();
             assert_eq!(Header::decode(&sealed.header.encode()), Ok(sealed.header.clone()));
             payload = sealed.payload;
             payload.push(0);
-            let fault = Sealed::plain(kind, [1; 32], payload.clone()).unwrap_err();
+            let fault = Record::plain(kind, [1; 32], payload.clone()).unwrap_err();
             let told = matches!(fault, StoreError::TooLarge { bytes, most: limit, .. }
                 if bytes == most as u64 + 1 && limit == most as u64);
             assert!(told, "{kind:?}: {fault}");
             payload.pop();
         }
         // A payload that is compressed may stay small; what it says of its plaintext is held too.
-        assert!(Sealed::draft(Kind::Chunk, [1; 32], vec![1], most).is_ok());
-        assert!(Sealed::draft(Kind::Chunk, [1; 32], vec![1], most + 1).is_err());
+        assert!(Record::draft(Kind::Chunk, [1; 32], vec![1], most).is_ok());
+        assert!(Record::draft(Kind::Chunk, [1; 32], vec![1], most + 1).is_err());
     }
 
     #[test]
     fn only_facts_and_footers_are_believed_to_be_longer_since_old_versions_wrote_them() {
         for kind in KINDS {
-            let mut header = Sealed::plain(kind, [1; 32], vec![1]).unwrap().header;
+            let mut header = Record::plain(kind, [1; 32], vec![1]).unwrap().header;
             header.stored_length = PAYLOAD_BYTES_MAX + 1;
             let old = matches!(kind, Kind::Fact | Kind::Footer);
             assert_eq!(Header::decode(&header.encode()).is_ok(), old, "{kind:?}");
@@ -597,7 +597,7 @@ mod tests {
             }
         }
         let file = Watched(SimulatedDisk::new().create("f").unwrap(), AtomicUsize::new(0));
-        let mut header = Sealed::plain(Kind::Fact, [1; 32], vec![1]).unwrap().header;
+        let mut header = Record::plain(Kind::Fact, [1; 32], vec![1]).unwrap().header;
         header.stored_length = OLD_PAYLOAD_BYTES_MAX;
         file.append(&[&header.encode(), &[1; 3_000]]).unwrap();
         assert_eq!(read_payload(&file, "f", 0, &header).unwrap(), Err(UNSOUND));

@@ -9,6 +9,7 @@ pub mod committer;
 mod facts;
 pub mod follow;
 pub mod scrub;
+pub mod unit_rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,18 +20,18 @@ use parking_lot::{Mutex, MutexGuard};
 use self::committer::{Committed, Committer, Done, Doubts, Fact, Start, Submission, satisfies};
 use self::facts::VaultFact;
 use self::follow::follow;
+use self::unit_rows::Unread;
 use crate::codec::{Compression, Packer};
-use crate::contract::blobs::{Blobs, Placement};
+use crate::contract::blobs::{Blobs, Placement, UnitKind, Units};
 use crate::contract::fact_log::{Condensed, Condensing, FactLog, Position, Replayed};
 use crate::contract::index::{Changes, Index, Look, Project};
 use crate::crypt::{ChunkKey, Sealer};
 use crate::damage::DamageList;
-use crate::files::blobs::FileBlobs;
 use crate::files::disk::Disk;
-use crate::files::disk::lengths::Lengths;
-use crate::files::segment_rows::{self, Unread};
-use crate::files::{self, Limits, ToOpen, log, rewrite, segment};
-use crate::frame::Sealed;
+use crate::files::segment_rows::is_bound;
+use crate::files::units::FileUnits;
+use crate::files::{self, Limits, ToOpen};
+use crate::frame::Record;
 use crate::{CommitError, Damage, StoreError};
 
 /// Chunks that are to be dropped are looked at so often while others keep changing who refers to them; then
@@ -81,8 +82,8 @@ pub struct Vault {
     index: Arc<dyn Index>,
     log: Arc<dyn FactLog>,
     blobs: Arc<dyn Blobs>,
-    /// Where log and chunks are files: what is only done there.
-    files: Option<Files>,
+    /// Where the files are, if it is kept in files: for what reads them all.
+    disk: Option<Arc<dyn Disk>>,
     committer: Option<Committer>,
     /// Why acknowledged facts are missing, if so.
     loss: Option<String>,
@@ -92,14 +93,6 @@ pub struct Vault {
     doubts: Arc<Doubts>,
     /// Held by whoever rewrites segments.
     rewriting: Mutex<()>,
-}
-
-/// The files of a store.
-struct Files {
-    disk: Arc<dyn Disk>,
-    store: [u8; 16],
-    blobs: Arc<FileBlobs>,
-    lengths: Lengths,
 }
 
 /// A store that is kept otherwise than in files, and loses nothing by promise.
@@ -120,7 +113,7 @@ pub struct Elsewhere {
 
 /// The vault's own facts first, everything else to the owner.
 struct VaultProject {
-    files: Option<(Arc<dyn Disk>, [u8; 16])>,
+    units: Arc<dyn Units>,
     owner: Arc<dyn Project>,
 }
 
@@ -128,18 +121,22 @@ impl Project for VaultProject {
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
         match VaultFact::decode(fact) {
             None => self.owner.project(fact, changes),
-            Some(Ok(VaultFact::Quarantined(name, (segment, offset)))) => {
-                chunk_rows::quarantine(changes, &name, segment, offset)
+            Some(Ok(VaultFact::Quarantined(name, place))) => {
+                chunk_rows::quarantine(changes, &name, place)
             }
             Some(Ok(VaultFact::Dropped(chunks))) => chunks
                 .iter()
                 .try_for_each(|(name, place)| chunk_rows::drop_chunk(changes, name, *place)),
-            Some(Ok(VaultFact::Switched { to, replaces })) => match &self.files {
-                Some((disk, store)) => {
-                    rewrite::switch(disk.as_ref(), store, to, &replaces, changes).map(|_| ())
+            Some(Ok(VaultFact::Switched { to, replaces })) => {
+                let units = self.units.as_ref();
+                let is_one = |unit: &u32| units.kind(*unit).is_some();
+                if units.kind(to) == Some(UnitKind::Made) && replaces.iter().all(is_one) {
+                    unit_rows::switch(units, to, &replaces, changes)
+                } else {
+                    tracing::error!(to, "a fact of the store names no unit and was passed over");
+                    Ok(())
                 }
-                None => Err(not_in_files()),
-            },
+            }
             Some(Err(fault)) => {
                 tracing::error!(%fault, "a fact of the store is not understood and was passed over");
                 Ok(())
@@ -161,10 +158,10 @@ impl Vault {
         progress: &dyn Fn(u64, u64) -> bool,
     ) -> Result<Self, StoreError> {
         let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
-        let files = Some((disk.clone(), store));
-        let project: Arc<dyn Project> = Arc::new(VaultProject { files, owner: project });
+        let units = Arc::new(FileUnits::new(disk.clone(), store));
+        let project: Arc<dyn Project> = Arc::new(VaultProject { units, owner: project });
         // Here the sealer first meets the index, and nothing has been projected yet.
-        sealer.bind_rows(segment_rows::is_bound(index.as_ref())?);
+        sealer.bind_rows(is_bound(index.as_ref())?);
         let opened = files::open(ToOpen {
             disk: &disk,
             store,
@@ -188,8 +185,8 @@ impl Vault {
             sealer,
             index,
             log,
-            blobs: blobs.clone(),
-            files: Some(Files { disk: disk.clone(), store, blobs, lengths: Lengths::default() }),
+            blobs,
+            disk: Some(disk.clone()),
             committer: None,
             loss,
             damage: Mutex::new(damage),
@@ -206,8 +203,9 @@ impl Vault {
     /// Follows the log of a store that is kept elsewhere, and opens it.
     pub fn open_elsewhere(store: Elsewhere) -> Result<Self, StoreError> {
         let Elsewhere { log, blobs, start, sealer, index, project } = store;
-        let project: Arc<dyn Project> = Arc::new(VaultProject { files: None, owner: project });
-        sealer.bind_rows(segment_rows::is_bound(index.as_ref())?);
+        let units: Arc<dyn Units> = blobs.clone();
+        let project: Arc<dyn Project> = Arc::new(VaultProject { units, owner: project });
+        sealer.bind_rows(is_bound(index.as_ref())?);
         let from = Position::of(index.as_ref())?.unwrap_or(start);
         let at =
             follow(log.as_ref(), blobs.as_ref(), index.as_ref(), project.as_ref(), &sealer, &from)?;
@@ -216,7 +214,7 @@ impl Vault {
             index,
             log,
             blobs,
-            files: None,
+            disk: None,
             committer: None,
             loss: None,
             damage: Mutex::default(),
@@ -241,10 +239,6 @@ impl Vault {
         Ok(())
     }
 
-    fn files(&self) -> Result<&Files, StoreError> {
-        self.files.as_ref().ok_or_else(not_in_files)
-    }
-
     /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be
     /// less than they hold, should they be there again.
     pub(crate) fn unread(&self) -> &BTreeMap<u32, Unread> {
@@ -263,7 +257,7 @@ impl Vault {
 
     /// Where the files are, if it is kept in files.
     pub fn disk(&self) -> Result<&Arc<dyn Disk>, StoreError> {
-        Ok(&self.files()?.disk)
+        self.disk.as_ref().ok_or_else(not_in_files)
     }
 
     /// What seals and opens this store's records.
@@ -271,12 +265,9 @@ impl Vault {
         &self.sealer
     }
 
-    /// Bytes of segments and log on the disk, from what is known of files that do not grow any more.
+    /// Bytes of chunks and log, as they are kept.
     pub fn stored_bytes(&self) -> Result<u64, StoreError> {
-        let folders = [segment::FOLDER, log::FOLDER];
-        let files = self.files()?;
-        let measured = files.lengths.total(files.disk.as_ref(), &folders);
-        measured.map_err(StoreError::io("measuring segments and log"))
+        Ok(self.log.bytes()? + self.blobs.bytes()?)
     }
 
     /// Damage found since the store was opened, while opening it included.
@@ -286,7 +277,7 @@ impl Vault {
 
     /// Why the store cannot be written to, if so.
     pub fn read_only(&self) -> Option<String> {
-        self.loss().or_else(|| self.files.as_ref()?.disk.only_read())
+        self.loss().or_else(|| self.disk.as_ref()?.only_read())
     }
 
     /// Why what is here may not be all there was, if so.
@@ -308,7 +299,7 @@ impl Vault {
         encrypt: bool,
         key: impl Into<ChunkKey>,
         plain: &[u8],
-    ) -> Result<Sealed, StoreError> {
+    ) -> Result<Record, StoreError> {
         self.sealer.seal_chunk(packer, compression, encrypt, key, plain)
     }
 
@@ -337,8 +328,8 @@ impl Vault {
 
     /// Whether a place is in no file: the segment was away when the store was opened, or has been replaced.
     pub fn is_nowhere(&self, placement: &Placement) -> Result<bool, StoreError> {
-        Ok(self.doubts.unread.contains_key(&placement.segment)
-            || segment_rows::is_retired(self.index.as_ref(), placement.segment)?)
+        Ok(self.doubts.unread.contains_key(&placement.unit)
+            || unit_rows::is_retired(self.index.as_ref(), placement.unit)?)
     }
 
     /// Where a chunk is, unless it is unknown.
@@ -384,9 +375,8 @@ impl Vault {
         };
         loop {
             let read = self.blobs.read(&name, &placement).and_then(|(header, payload)| {
-                let path = segment::path(placement.segment);
                 let opened = self.sealer.open(packer, &header, payload);
-                opened.map_err(|why| why.at(&path, placement.offset))
+                opened.map_err(|why| why.at(&self.blobs.title(placement.unit), placement.offset))
             });
             match read {
                 Ok(plain) => return Ok(Some(plain)),
@@ -419,13 +409,13 @@ impl Vault {
             tracing::error!(%damage, "a chunk is damaged");
         }
         // What is in a segment that is away is no copy meanwhile, and a sound one again when it is back.
-        let is_away = self.doubts.unread.contains_key(&placement.segment);
+        let is_away = self.doubts.unread.contains_key(&placement.unit);
         if known || is_away || self.committer.is_none() {
             return;
         }
         self.doubts.add(*name, *placement);
         let (doubts, doubted) = (self.doubts.clone(), *name);
-        let place = (placement.segment, placement.offset);
+        let place = placement.place();
         match self.fact(packer, VaultFact::Quarantined(*name, place).encode()) {
             Ok(fact) => self.submit(
                 Submission { facts: vec![fact], ..Submission::default() },
@@ -493,25 +483,19 @@ impl Vault {
         Ok(places)
     }
 
-    /// Which store this is.
-    pub(crate) fn store(&self) -> Result<&[u8; 16], StoreError> {
-        Ok(&self.files()?.store)
-    }
-
     /// Chunks for which another copy is looked for.
     pub(crate) fn unhealed(&self) -> &Mutex<BTreeMap<ChunkName, Placement>> {
         &self.unhealed
     }
 
-    /// Reads single records by their place.
-    pub(crate) fn blobs(&self) -> &dyn Blobs {
-        self.blobs.as_ref()
+    /// Its log.
+    pub(crate) fn log(&self) -> &dyn FactLog {
+        self.log.as_ref()
     }
 
-    /// Closes segments that are about to be removed.
-    pub(crate) fn forget_segments(&self, numbers: &[u32]) -> Result<(), StoreError> {
-        self.files()?.blobs.segments().forget(numbers);
-        Ok(())
+    /// Its chunks.
+    pub(crate) fn blobs(&self) -> &dyn Blobs {
+        self.blobs.as_ref()
     }
 
     /// The right to rewrite segments, which one has at a time.
@@ -550,7 +534,7 @@ impl Vault {
             if left.is_empty() {
                 return Ok(spared);
             }
-            let places = left.iter().map(|(name, at)| (*name, (at.segment, at.offset)));
+            let places = left.iter().map(|(name, at)| (*name, at.place()));
             let fact = self.fact(packer, VaultFact::Dropped(places.collect()).encode())?;
             let drops = left.iter().map(|(name, _)| *name).collect();
             let (facts, rests_on) = (vec![fact], look.seen());
@@ -569,9 +553,9 @@ impl Vault {
         Ok(spared)
     }
 
-    /// Ends the open segment, so that what is in it can be rewritten too.
-    pub(crate) fn seal_segment(&self) -> Result<(), CommitError> {
-        self.commit(Submission { seal_segment: true, ..Submission::default() }).map(|_| ())
+    /// Ends the open unit, so that what is in it can be made anew, too.
+    pub(crate) fn seal_unit(&self) -> Result<(), CommitError> {
+        self.commit(Submission { seal_unit: true, ..Submission::default() }).map(|_| ())
     }
 
     /// Writes the log anew where over a third of a part does not matter any more. What matters of the owner's
@@ -614,7 +598,7 @@ impl Vault {
 
     /// Whether a fact of the vault's own still matters; `None` when it is the owner's to say.
     fn matters(&self, fact: &[u8]) -> Result<Option<bool>, StoreError> {
-        let gone = |segment: u32| segment_rows::is_retired(self.index.as_ref(), segment);
+        let gone = |segment: u32| unit_rows::is_retired(self.index.as_ref(), segment);
         Ok(match VaultFact::decode(fact) {
             None => None,
             Some(Err(_)) => Some(true),
@@ -641,10 +625,10 @@ impl Vault {
         from: &[u32],
         replaces: Vec<u32>,
     ) -> Result<(), StoreError> {
-        let failed = || StoreError::commit("switching to a new segment");
+        let failed = || StoreError::commit("switching to a new unit");
         let look = self.look();
         for source in from {
-            if segment_rows::is_retired(&look, *source)? {
+            if unit_rows::is_retired(&look, *source)? {
                 return Err(failed()(CommitError::Overtaken(Vec::new())));
             }
         }
@@ -652,26 +636,11 @@ impl Vault {
             self.fact(packer, VaultFact::Switched { to, replaces: replaces.clone() }.encode())?;
         let (facts, rests_on) = (vec![fact], look.seen());
         self.commit(Submission { facts, rests_on, ..Submission::default() }).map_err(failed())?;
-        self.forget_segments(&replaces)?;
-        // From here on it has happened, whatever becomes of the old files: the next start removes them, too.
-        self.remove_replaced(&replaces).map_err(|error| StoreError::Commit {
-            what: "removing segments that were replaced",
+        // From here on it has happened, whatever becomes of the old ones: the next start removes them, too.
+        self.blobs.remove(&replaces).map_err(|error| StoreError::Commit {
+            what: "removing units that were replaced",
             error: CommitError::Partly(error.to_string()),
-        })?;
-        // Once more: somebody may have opened one in between.
-        self.forget_segments(&replaces)?;
-        // Not synced: a name that comes back after a power cut is removed by the next start.
-        Ok(())
-    }
-
-    fn remove_replaced(&self, numbers: &[u32]) -> Result<(), StoreError> {
-        for number in numbers {
-            let path = segment::path(*number);
-            if !rewrite::is_anothers(self.disk()?.as_ref(), *number, self.store()?)? {
-                self.disk()?.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
-            }
-        }
-        Ok(())
+        })
     }
 
     /// Ends writing in order and notes how far the log goes, so that the next start can tell a torn

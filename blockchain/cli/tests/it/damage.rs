@@ -169,7 +169,7 @@ fn needs(home: &Home, contents: &BTreeMap<Name, Vec<u8>>) -> BTreeMap<Name, Vec<
             })
             .map(|reference| {
                 let place = opened.vault.placement(&reference.chunk).unwrap().unwrap();
-                assert_eq!(place.segment, 1);
+                assert_eq!(place.unit, 1);
                 let header = lucid_store::frame::HEADER_BYTES as u64;
                 place.offset..place.offset + header + u64::from(place.stored_length)
             })

@@ -8,7 +8,7 @@ use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_core::time::Timestamp;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::crypt::ChunkKey;
-use lucid_store::frame::Sealed;
+use lucid_store::frame::Record;
 use lucid_store::threads::run_on;
 use lucid_store::vault::committer::{Done, Submission};
 use lucid_store::vault::{Known, Vault};
@@ -82,7 +82,7 @@ fn store(
         let length = chunks.get(position).map_or(0, |bytes| bytes.len());
         lengths.push((id, chunk_length(length)?));
         let deduplicated = !known.insert(id) || deduplicated;
-        let bytes = record.as_ref().map_or(0, Sealed::record_bytes);
+        let bytes = record.as_ref().map_or(0, Record::record_bytes);
         submission.chunks.extend(record);
         stored.push(StoredChunk {
             id,
@@ -124,7 +124,7 @@ fn check(chunks: &[&[u8]]) -> Result<(), OpError> {
 struct Packed {
     id: ChunkId,
     deduplicated: bool,
-    record: Option<Sealed>,
+    record: Option<Record>,
 }
 
 fn pack(

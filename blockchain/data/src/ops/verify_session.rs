@@ -122,10 +122,7 @@ pub fn verify_structure(
         for reference in &batch {
             let fault = match vault.placement(session.key_of(&reference.chunk))? {
                 None => Some(OpError::Missing(vec![reference.chunk])),
-                Some(place)
-                    if suspects.contains(&(place.segment, place.offset))
-                        || vault.is_nowhere(&place)? =>
-                {
+                Some(place) if suspects.contains(&place.place()) || vault.is_nowhere(&place)? => {
                     match source.chunk(&mut packer, reference) {
                         Err(error) if !error.is_damage() => return Err(error),
                         read => read.err(),

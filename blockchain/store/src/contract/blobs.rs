@@ -1,19 +1,20 @@
-//! Chunk records: where they are put, and how a commit names them.
+//! Chunk records: where they are put, how a commit names them, and how their units are made anew.
 //!
 //! Records lie in *units*: for files a unit is a segment, for an object store it is an object. What a unit's
-//! number and a place in it mean is the back-end's business alone.
+//! number and a place in it mean is the back-end's business alone. A unit that never changes any more has
+//! *ended*; it goes when another one, made of its records that still count, *stands for* it.
 
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
-use crate::frame::{self, Header, Sealed};
-use crate::{CommitError, StoreError};
+use crate::frame::{self, HEADER_BYTES, Header, Record};
+use crate::{CommitError, Damage, StoreError};
 
 /// Where a chunk's record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
     /// The number of its unit.
-    pub segment: u32,
+    pub unit: u32,
     /// Where its record begins.
     pub offset: u64,
     /// Bytes of the payload as stored.
@@ -25,9 +26,19 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// The place alone, as facts name it: the unit, and where in it.
+    pub fn place(&self) -> (u32, u64) {
+        (self.unit, self.offset)
+    }
+
+    /// Bytes of the record, header and payload.
+    pub fn record_bytes(&self) -> u64 {
+        HEADER_BYTES as u64 + u64::from(self.stored_length)
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
-        to.u32(self.segment).u64(self.offset).u32(self.stored_length).u32(self.plain_length);
+        to.u32(self.unit).u64(self.offset).u32(self.stored_length).u32(self.plain_length);
         to.u8(u8::from(self.encrypted));
         to.finish()
     }
@@ -35,7 +46,7 @@ impl Placement {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         let placement = Self {
-            segment: from.u32("segment")?,
+            unit: from.u32("segment")?,
             offset: frame::number(&mut from, "offset")?,
             stored_length: from.u32("stored length")?,
             plain_length: from.u32("plain length")?,
@@ -79,6 +90,80 @@ pub struct Written {
     pub places: Vec<(ChunkName, Placement)>,
 }
 
+/// A record of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The chunk's name.
+    pub name: ChunkName,
+    /// The record's sequence: of two copies of a chunk, the one with the higher is the later.
+    pub sequence: u64,
+    /// Where and how large it is.
+    pub placement: Placement,
+}
+
+/// A unit that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Bytes that are free once it is removed.
+    pub bytes: u64,
+    /// Bytes of its records, whether or not they still count, without what lists them.
+    pub records_bytes: u64,
+    /// Its records, in any order.
+    pub entries: Vec<Entry>,
+}
+
+/// A unit, as far as it may be made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// It never changes any more.
+    Ended(Unit),
+    /// It is not at its end yet, or none that a commit has named: nothing to be done about it.
+    Open,
+    /// It is damaged, or another store's, so that nobody knows what is in it.
+    Damaged,
+}
+
+/// What a unit says of itself that was made of others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Every unit that it stands for, those included that its own sources had stood for. None where it was
+    /// written as chunks came.
+    pub replaces: Vec<u32>,
+    /// The zstd level that all of its records were packed at, at least; zero when they are as they came.
+    pub level: u8,
+}
+
+/// What is found in a unit that is read again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Its records, in any order.
+    pub chunks: Vec<(ChunkName, Placement)>,
+    /// What is wrong with the unit itself.
+    pub damage: Vec<Damage>,
+}
+
+/// How a unit came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitKind {
+    /// Of chunks, as they came: it counts once a commit names it.
+    Written,
+    /// Of records of other units: it counts once a fact says that it stands for them.
+    Made,
+}
+
+/// Units as wholes, to be looked at: what facts about them mean for rows depends on it.
+pub trait Units: Send + Sync {
+    /// How a unit with this number came to be; `None` for numbers that no unit gets.
+    fn kind(&self, unit: u32) -> Option<UnitKind>;
+
+    /// The records of a unit that has ended, as far as they can be read; `None` when it is not there, or no part
+    /// of this store.
+    fn entries(&self, unit: u32) -> Result<Option<Vec<Entry>>, StoreError>;
+
+    /// The sequence of the record of a chunk at a place, if that can be read.
+    fn sequence(&self, name: &ChunkName, at: &Placement) -> Result<Option<u64>, StoreError>;
+}
+
 /// Keeps chunk records.
 ///
 /// Every back-end promises:
@@ -89,13 +174,15 @@ pub struct Written {
 ///   [`CommitError::Broken`], and nothing is written any more.
 /// - **A record's name is what it was written under.** Reading asks for both name and place, and another record
 ///   in the place is damage.
-pub trait Blobs: Send + Sync {
+/// - **A number is one unit's for ever**: also when that unit was removed, no other gets it that a fact could
+///   take for it.
+pub trait Blobs: Units {
     /// How many of these records go into one unit with one [`Blobs::write`]: none when the open unit is full, and
     /// has to be sealed first.
-    fn fits(&self, records: &[Sealed]) -> usize;
+    fn fits(&self, records: &[Record]) -> usize;
 
     /// Writes records that fit, in order. They count once a commit names them.
-    fn write(&self, records: &mut [Sealed]) -> Result<Written, CommitError>;
+    fn write(&self, records: &mut [Record]) -> Result<Written, CommitError>;
 
     /// Makes durable what was written.
     fn settle(&self, written: &Written) -> Result<(), CommitError>;
@@ -116,6 +203,58 @@ pub trait Blobs: Send + Sync {
         name: &ChunkName,
         placement: &Placement,
     ) -> Result<(Header, Vec<u8>), StoreError>;
+
+    /// What people know a unit by.
+    fn title(&self, unit: u32) -> String;
+
+    /// The place that damage is in, if it is in a unit.
+    fn place_of(&self, damage: &Damage) -> Option<(u32, u64)>;
+
+    /// The unit that is being added to, and how many bytes it has; none where every write is a unit of its own.
+    fn open_unit(&self) -> Result<Option<(u32, u64)>, StoreError>;
+
+    /// The units that are there, ascending, those that are only being made included.
+    fn numbers(&self) -> Result<Vec<u32>, StoreError>;
+
+    /// The units with numbers from one to this were all begun, one after the other, so one of them that is not
+    /// there and was not replaced is missing. Zero where numbers say nothing of the kind.
+    fn begun(&self) -> u32;
+
+    /// Bytes of all units.
+    fn bytes(&self) -> Result<u64, StoreError>;
+
+    /// How many records a unit may have that is made of others.
+    fn records_max(&self) -> usize;
+
+    /// Looks at a unit.
+    fn look(&self, unit: u32) -> Result<Look, StoreError>;
+
+    /// What a unit was made of, or what is wrong with it instead.
+    fn origin(&self, unit: u32) -> Result<Result<Origin, Damage>, StoreError>;
+
+    /// What is in a unit, ended or not, from a place in it on: for whoever reads everything again. `None` when it
+    /// is not there, or could not be found.
+    fn contents(&self, unit: u32, from: u64) -> Result<Result<Contents, Damage>, StoreError>;
+
+    /// Begins a unit of other units' records, with a number behind all that there are and behind this one. Until
+    /// a fact says that it stands for them, it counts for nothing.
+    fn begin(&self, behind: u32, origin: Origin) -> Result<Box<dyn NewUnit>, StoreError>;
+
+    /// Removes units that others stand for, or that never came to count. What another store owns stays.
+    fn remove(&self, units: &[u32]) -> Result<(), StoreError>;
+}
+
+/// A unit that is being made of other units' records. Dropped before it is finished, it counts for nothing, and
+/// whoever made it removes it.
+pub trait NewUnit: Send {
+    /// Its number.
+    fn number(&self) -> u32;
+
+    /// Adds a record, with the sequence that it has.
+    fn add(&mut self, header: &Header, payload: &[u8]) -> Result<(), StoreError>;
+
+    /// Ends it, durably, and says how many bytes it has.
+    fn finish(self: Box<Self>) -> Result<u64, StoreError>;
 }
 
 #[cfg(test)]
@@ -127,11 +266,11 @@ mod tests {
     proptest! {
         #[test]
         fn placements_read_back_and_nothing_else_does(
-            segment: u32, offset in 0..frame::NUMBER_MAX, stored_length: u32, plain_length: u32,
+            unit: u32, offset in 0..frame::NUMBER_MAX, stored_length: u32, plain_length: u32,
             encrypted: bool,
             noise in prop::collection::vec(any::<u8>(), 0..30),
         ) {
-            let placement = Placement { segment, offset, stored_length, plain_length, encrypted };
+            let placement = Placement { unit, offset, stored_length, plain_length, encrypted };
             let bytes = placement.encode();
             prop_assert_eq!(Placement::decode(&bytes), Ok(placement));
             prop_assert!(Placement::decode(&bytes[1..]).is_err());

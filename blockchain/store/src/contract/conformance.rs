@@ -6,15 +6,15 @@ use lucid_core::digest::{ChunkId, ChunkName};
 use rustix::io::Errno;
 
 use crate::codec::{Compression, Packer};
-use crate::contract::blobs::Blobs;
-use crate::contract::fact_log::{Appended, FactLog, Position, Replayed, Unsettled};
+use crate::contract::blobs::{Blobs, Contents, Entry, Look, Origin, UnitKind};
+use crate::contract::fact_log::{Appended, FactLog, Position, Replayed, Reread, Unsettled};
 use crate::contract::index::{Changes, Project};
 use crate::crypt::Sealer;
 use crate::files::disk::Disk;
 use crate::files::disk::faulty::{Call, FaultyDisk};
 use crate::files::disk::simulated::SimulatedDisk;
 use crate::files::{self, Limits, ToOpen};
-use crate::frame::Sealed;
+use crate::frame::{Kind, Record};
 use crate::memory::blobs::MemoryBlobs;
 use crate::memory::fact_log::{Ending, MemoryLog};
 use crate::memory::index::MemoryIndex;
@@ -69,11 +69,11 @@ fn every_back_end(test: impl Fn(&str, Kept)) {
     test("files, read in pieces", in_files(Arc::new(slow)));
 }
 
-fn fact(text: &str) -> Sealed {
+fn fact(text: &str) -> Record {
     Sealer::new(None).seal_fact(&mut Packer::new(), text.as_bytes()).unwrap()
 }
 
-fn chunk(number: u8) -> (ChunkName, Sealed) {
+fn chunk(number: u8) -> (ChunkName, Record) {
     let mut bytes = vec![0; 300];
     blake3::Hasher::new().update(&[number]).finalize_xof().fill(&mut bytes);
     let (sealer, id) = (Sealer::new(None), ChunkId::from(blake3::hash(&bytes)));
@@ -88,7 +88,7 @@ impl Kept {
     /// Commits facts and chunks as the vault does.
     fn commit(&mut self, facts: &[&str], chunks: &[u8]) -> Result<Appended, CommitError> {
         self.log.ready()?;
-        let mut records: Vec<Sealed> = chunks.iter().map(|number| chunk(*number).1).collect();
+        let mut records: Vec<Record> = chunks.iter().map(|number| chunk(*number).1).collect();
         let mut written = None;
         if !records.is_empty() {
             if self.blobs.fits(&records) < records.len() {
@@ -99,7 +99,7 @@ impl Kept {
         }
         let blobs = self.blobs.as_ref();
         let unsettled = written.as_ref().map(|written| Unsettled { blobs, written });
-        let mut facts: Vec<Sealed> = facts.iter().map(|text| fact(text)).collect();
+        let mut facts: Vec<Record> = facts.iter().map(|text| fact(text)).collect();
         let appended = self.log.commit(&self.at, &mut facts, unsettled);
         match &appended {
             Ok(Appended::Here(at)) => self.at = at.clone(),
@@ -228,6 +228,125 @@ fn a_chunk_is_read_by_its_name_and_place_and_not_when_it_was_taken_back() {
         assert!(matches!(gone, Err(StoreError::Damaged(_))), "{name}: {gone:?}");
         kept.commits(&["after it"], &[4]);
         assert_eq!(kept.behind(None).len(), 2, "{name}");
+    });
+}
+
+/// The records of units that have ended, in the order of their places.
+fn entries_of(blobs: &dyn Blobs, units: &[u32]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for unit in units {
+        let Look::Ended(found) = blobs.look(*unit).unwrap() else { panic!("it has ended") };
+        assert!(found.bytes >= found.records_bytes);
+        let bytes = found.entries.iter().map(|entry| entry.placement.record_bytes()).sum::<u64>();
+        assert!(found.records_bytes >= bytes);
+        let mut listed = blobs.entries(*unit).unwrap().unwrap();
+        listed.sort_by_key(|entry| entry.placement.place());
+        let mut of_unit = found.entries;
+        of_unit.sort_by_key(|entry| entry.placement.place());
+        assert_eq!(listed, of_unit);
+        let mut seen = blobs.contents(*unit, 0).unwrap().unwrap();
+        seen.chunks.sort_by_key(|(_, placement)| placement.place());
+        let named = of_unit.iter().map(|entry| (entry.name, entry.placement));
+        assert_eq!(seen, Contents { chunks: named.collect(), damage: Vec::new() });
+        entries.extend(of_unit);
+    }
+    entries
+}
+
+#[test]
+fn a_unit_is_made_of_the_records_of_others_and_they_go() {
+    every_back_end(|name, mut kept| {
+        for number in 0..6 {
+            kept.commits(&[], &[2 * number, 2 * number + 1]);
+        }
+        let blobs = kept.blobs.clone();
+        let there = blobs.numbers().unwrap();
+        if let Some((open, bytes)) = blobs.open_unit().unwrap() {
+            assert!(bytes > 0 && there.contains(&open), "{name}");
+            assert_eq!(blobs.look(open).unwrap(), Look::Open, "{name}");
+            assert!(!blobs.contents(open, 0).unwrap().unwrap().chunks.is_empty(), "{name}");
+        }
+        kept.blobs.seal(true).unwrap();
+        assert_eq!(blobs.open_unit().unwrap(), None, "{name}");
+        assert!(blobs.numbers().unwrap() == there && there.is_sorted(), "{name}");
+        for unit in &there {
+            assert_eq!(blobs.kind(*unit), Some(UnitKind::Written), "{name}");
+            assert_eq!(blobs.origin(*unit).unwrap(), Ok(Origin::default()), "{name}");
+        }
+        let old = entries_of(blobs.as_ref(), &there);
+        let names: Vec<_> = old.iter().map(|entry| entry.name).collect();
+        assert_eq!(names, (0..12).map(|number| chunk(number).0).collect::<Vec<_>>(), "{name}");
+
+        // One that is given up is not there, and nothing is lost by it.
+        let stays = Origin { replaces: there.clone(), level: 3 };
+        let given_up = blobs.begin(0, stays.clone()).unwrap();
+        let number_of_it = given_up.number();
+        drop(given_up);
+        blobs.remove(&[number_of_it]).unwrap();
+        assert_eq!(blobs.numbers().unwrap(), there, "{name}");
+
+        let mut making = blobs.begin(number_of_it, stays.clone()).unwrap();
+        let made = making.number();
+        assert!(made > number_of_it, "{name}: a number is one unit's for ever");
+        let records: Vec<_> =
+            old.iter().map(|entry| blobs.read(&entry.name, &entry.placement).unwrap()).collect();
+        records.iter().for_each(|(header, payload)| making.add(header, payload).unwrap());
+        let bytes = making.finish().unwrap();
+        assert_eq!(blobs.kind(made), Some(UnitKind::Made), "{name}");
+        assert_eq!(blobs.origin(made).unwrap(), Ok(stays), "{name}");
+        let new = entries_of(blobs.as_ref(), &[made]);
+        let same = |entries: &[Entry]| -> Vec<_> {
+            entries.iter().map(|entry| (entry.name, entry.sequence)).collect()
+        };
+        assert_eq!(same(&new), same(&old), "{name}: a copy keeps its sequence");
+        let before = blobs.bytes().unwrap();
+        blobs.remove(&there).unwrap();
+        assert_eq!(blobs.numbers().unwrap(), [made], "{name}");
+        assert!(before > blobs.bytes().unwrap() && bytes == blobs.bytes().unwrap(), "{name}");
+        for (entry, record) in new.iter().zip(&records) {
+            let (header, payload) = blobs.read(&entry.name, &entry.placement).unwrap();
+            assert_eq!((header.encode(), &payload), (record.0.encode(), &record.1), "{name}");
+            let sequence = blobs.sequence(&entry.name, &entry.placement).unwrap();
+            assert_eq!(sequence, Some(entry.sequence), "{name}");
+        }
+        for (entry, unit) in old.iter().zip(there.iter().cycle()) {
+            let gone = blobs.read(&entry.name, &entry.placement);
+            let Err(StoreError::Damaged(damage)) = gone else { panic!("{name}: {gone:?}") };
+            assert_eq!(blobs.place_of(&damage), Some(entry.placement.place()), "{name}");
+            assert_eq!(blobs.sequence(&entry.name, &entry.placement).unwrap(), None, "{name}");
+            assert_eq!(blobs.look(*unit).unwrap(), Look::Damaged, "{name}");
+            assert_eq!(blobs.entries(*unit).unwrap(), None, "{name}");
+            assert!(blobs.contents(*unit, 0).unwrap().is_err(), "{name}");
+        }
+        kept.commits(&["goes on"], &[20]);
+        assert!(blobs.numbers().unwrap().iter().all(|unit| !there.contains(unit)), "{name}");
+    });
+}
+
+#[test]
+fn what_is_read_again_is_all_of_the_log_wherever_it_was_stopped() {
+    every_back_end(|name, mut kept| {
+        let texts: Vec<String> = (0..12).map(|number| format!("fact {number}")).collect();
+        for text in &texts {
+            kept.commits(&[text], &[]);
+        }
+        let (sealer, mut packer) = (Sealer::new(None), Packer::new());
+        let (mut seen, mut bytes, mut at) = (Vec::new(), 0, Some((0, 0)));
+        while let Some(from) = at {
+            at = kept
+                .log
+                .reread(from, &mut |found| {
+                    let Reread::Record { header, payload, .. } = found else { panic!("{found:?}") };
+                    bytes += header.record_bytes();
+                    if header.kind == Kind::Fact {
+                        let plain = sealer.open(&mut packer, &header, payload.unwrap()).unwrap();
+                        seen.push(String::from_utf8(plain).unwrap());
+                    }
+                    Ok(false)
+                })
+                .unwrap();
+        }
+        assert_eq!((seen, bytes), (texts, kept.log.bytes().unwrap()), "{name}");
     });
 }
 

@@ -2,7 +2,7 @@
 
 use crate::contract::blobs::{Blobs, Extent, Written};
 use crate::contract::index::{Changes, Index};
-use crate::frame::Sealed;
+use crate::frame::{Header, Record};
 use crate::{CommitError, Damage, StoreError};
 
 /// A place in a log, behind a commit. What its bytes say is the back-end's business alone; equal places have
@@ -66,7 +66,7 @@ pub enum Replayed {
     /// A fact, not opened yet, of the commit that follows.
     Fact {
         /// The fact.
-        record: Sealed,
+        record: Record,
         /// Where it is, for whoever has to name it.
         file: String,
         /// Likewise.
@@ -81,6 +81,24 @@ pub enum Replayed {
         position: Position,
     },
     /// Something cannot be read here, and may have been a fact.
+    Damaged(Damage),
+}
+
+/// What is found when records are read again, each on its own: those of commits, too.
+#[derive(Debug)]
+pub enum Reread<'a> {
+    /// A record, not opened yet.
+    Record {
+        /// Its header.
+        header: Header,
+        /// Its payload, or why that cannot be had.
+        payload: Result<Vec<u8>, &'static str>,
+        /// Where it is, for whoever has to name it.
+        file: &'a str,
+        /// Likewise.
+        offset: u64,
+    },
+    /// Something is missing, or cannot be read.
     Damaged(Damage),
 }
 
@@ -109,7 +127,7 @@ pub struct Condensed {
 /// How a log is to be condensed.
 pub struct Condensing<'a> {
     /// Whether a fact, which is told with its place, still matters.
-    pub matters: &'a dyn Fn(&Sealed, &str, u64) -> Result<bool, StoreError>,
+    pub matters: &'a dyn Fn(&Record, &str, u64) -> Result<bool, StoreError>,
     /// Has a commit follow in a new part, so that the one before it can be condensed, too; and an index that
     /// stood in it stand behind it, durably.
     pub go_on_behind: &'a mut dyn FnMut() -> Result<(), StoreError>,
@@ -137,7 +155,7 @@ pub trait FactLog: Send + Sync {
     fn commit(
         &self,
         after: &Position,
-        facts: &mut [Sealed],
+        facts: &mut [Record],
         chunks: Option<Unsettled<'_>>,
     ) -> Result<Appended, CommitError>;
 
@@ -150,6 +168,17 @@ pub trait FactLog: Send + Sync {
         after: Option<&Position>,
         each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError>;
+
+    /// Reads records again, from a place on that was answered before or from `(0, 0)`, until `false` is answered
+    /// behind one of them; then says where to go on. `None` at the end.
+    fn reread(
+        &self,
+        from: (u32, u64),
+        each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
+    ) -> Result<Option<(u32, u64)>, StoreError>;
+
+    /// Bytes of the log, as it is kept.
+    fn bytes(&self) -> Result<u64, StoreError>;
 
     /// Writes anew what has many facts that do not matter any more, without them. Who replays it finds those that
     /// do in the same order, and the same place behind the last commit of each part.

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::frame::Sealed;
+use crate::frame::Record;
 use crate::{CommitError, StoreError, threads};
 
 /// Small records are handed to the disk when so many bytes of them have gathered.
@@ -44,7 +44,7 @@ impl Tail {
 
     /// Begins a file, of which nothing is durable yet. A crash, or an attempt that failed, may have left such a
     /// file without anything that counts.
-    fn create(disk: &dyn Disk, path: String, first: &Sealed) -> Result<Self, Failure> {
+    fn create(disk: &dyn Disk, path: String, first: &Record) -> Result<Self, Failure> {
         disk.unlink(&path).map_err(Failure::append(&path))?;
         let file = disk.create(&path).map_err(Failure::append(&path))?;
         let mut tail = Self { file, path, length: 0, pending: Vec::new(), durable: 0 };
@@ -57,7 +57,7 @@ impl Tail {
         disk: &dyn Disk,
         folder: &str,
         path: String,
-        first: &Sealed,
+        first: &Record,
     ) -> Result<Self, Failure> {
         let tail = Self::create(disk, path, first)?;
         disk.sync_folder(folder).map_err(Failure::sync(&tail.path))?;
@@ -70,7 +70,7 @@ impl Tail {
         disk: &dyn Disk,
         folder: &str,
         path: String,
-        first: &Sealed,
+        first: &Record,
     ) -> Result<Self, Failure> {
         let begun = Self::create(disk, path.clone(), first).and_then(|mut tail| {
             tail.sync()?;
@@ -100,7 +100,7 @@ impl Tail {
     }
 
     /// Appends a record, with others as soon as there are enough.
-    pub(super) fn push(&mut self, record: &Sealed) -> Result<(), Failure> {
+    pub(super) fn push(&mut self, record: &Record) -> Result<(), Failure> {
         self.pending.extend_from_slice(&record.header.encode());
         self.length += record.record_bytes();
         if self.pending.len() + record.payload.len() < PENDING_BYTES_MAX {
@@ -116,7 +116,7 @@ impl Tail {
     /// Appends records, and bytes behind them, in one go.
     pub(super) fn append<'a>(
         &mut self,
-        records: impl Iterator<Item = &'a Sealed>,
+        records: impl Iterator<Item = &'a Record>,
         rest: &[u8],
     ) -> Result<(), Failure> {
         let (mut headers, mut payloads) = (Vec::new(), Vec::new());

@@ -6,23 +6,29 @@ use std::sync::Arc;
 use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
 
-use crate::contract::blobs::{Blobs, Extent, Placement, Written};
+use crate::contract::blobs::{
+    Blobs, Contents, Entry, Extent, Look, NewUnit, Origin, Placement, Unit, UnitKind, Units,
+    Written,
+};
 use crate::files::Limits;
 use crate::files::append::{Failure, Tail};
-use crate::files::disk::{self, Disk};
+use crate::files::disk::lengths::Lengths;
+use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{FILE_MAX, FileHeader, HeadersDigest};
-use crate::files::segment::{self, FOLDER, Footer, Segments, placement_of};
+use crate::files::rewrite::{self, NewSegment, RewrittenHeader};
+use crate::files::segment::{self, FOLDER, Footer, REWRITTEN, Segments, placement_of};
+use crate::files::units::FileUnits;
 use crate::files::watermark::Ends;
-use crate::frame::{self, Header, Sealed};
-use crate::{CommitError, StoreError};
+use crate::frame::{self, Header, Kind, Record, Scanner, Step};
+use crate::{CommitError, Damage, StoreError};
 
 /// The segments of a folder.
 pub struct FileBlobs {
-    disk: Arc<dyn Disk>,
-    store: [u8; 16],
+    units: FileUnits,
     limits: Limits,
     ends: Ends,
     segments: Segments,
+    lengths: Lengths,
     open: Mutex<Open>,
 }
 
@@ -48,12 +54,13 @@ impl Open {
 
 impl FileBlobs {
     /// Segments that are only read, until [`FileBlobs::go_on`].
-    pub(super) fn new(disk: Arc<dyn Disk>, store: [u8; 16], limits: Limits, ends: Ends) -> Self {
+    pub(super) fn new(units: FileUnits, limits: Limits, ends: Ends) -> Self {
         let most = (segment::RECORDS_MAX as u64).min(limits.segment_records).max(1);
         let segment_bytes = limits.segment_bytes.max(1);
         let limits = Limits { segment_records: most, segment_bytes, ..limits };
-        let segments = Segments::new(disk.clone());
-        Self { disk, store, limits, ends, segments, open: Mutex::default() }
+        let segments = Segments::new(units.disk.clone());
+        let (lengths, open) = (Lengths::default(), Mutex::default());
+        Self { units, limits, ends, segments, lengths, open }
     }
 
     /// Writes on where the last commit's chunks end, if that can be: otherwise the next chunk begins a segment.
@@ -65,7 +72,7 @@ impl FileBlobs {
             return Ok(());
         }
         let path = segment::path(at.segment);
-        let Some(tail) = Tail::reopen(self.disk.as_ref(), path, at.segment_offset)? else {
+        let Some(tail) = Tail::reopen(self.disk(), path, at.segment_offset)? else {
             return Ok(());
         };
         let context = || StoreError::io(format!("reading {}", tail.path()));
@@ -75,7 +82,7 @@ impl FileBlobs {
                 if !disk::ends_readably(tail.file(), tail.length()).map_err(context())? => {}
             Ordering::Equal => {
                 // How many records it has is told by its first one. Without that the next one is begun.
-                if segment::begins_soundly(tail.file(), at.segment, &self.store)?
+                if segment::begins_soundly(tail.file(), at.segment, &self.units.store)?
                     && let Some(Ok(first)) = frame::read_header(tail.file(), tail.path(), 0)?
                     && first.sequence <= at.sequence
                 {
@@ -95,9 +102,13 @@ impl FileBlobs {
         Ok(())
     }
 
-    /// Reads single records by their place.
-    pub(crate) fn segments(&self) -> &Segments {
-        &self.segments
+    fn disk(&self) -> &dyn Disk {
+        self.units.disk.as_ref()
+    }
+
+    /// The segment's file, if it is there.
+    fn file(&self, number: u32) -> Result<Result<Arc<dyn DiskFile>, Damage>, StoreError> {
+        disk::find(self.disk(), &segment::path(number))
     }
 
     /// Begins the next segment, if none is open.
@@ -109,10 +120,10 @@ impl FileBlobs {
                 return Err(Failure::no_number(&segment::path(number - 1)));
             }
             let previous = open.last_footer;
-            let header = FileHeader { store: self.store, role: "chunks", number, previous };
+            let header = FileHeader { store: self.units.store, role: "chunks", number, previous };
             let first = header.seal(ends.sequence).map_err(Failure::unmade)?;
             let path = segment::path(number);
-            let tail = Tail::begin_durably(self.disk.as_ref(), FOLDER, path, &first)?;
+            let tail = Tail::begin_durably(self.disk(), FOLDER, path, &first)?;
             open.first_sequence = ends.sequence;
             ends.sequence += 1;
             (ends.segment, ends.segment_offset) = (number, tail.length());
@@ -121,7 +132,7 @@ impl FileBlobs {
         open.tail.as_mut().ok_or_else(|| Failure::before("no segment is open"))
     }
 
-    fn append(&self, open: &mut Open, records: &mut [Sealed]) -> Result<Written, Failure> {
+    fn append(&self, open: &mut Open, records: &mut [Record]) -> Result<Written, Failure> {
         open.is_settled = false;
         let tail = self.begin(open)?;
         let mut ends = self.ends.lock();
@@ -187,13 +198,13 @@ impl FileBlobs {
 
 impl Blobs for FileBlobs {
     /// The one that reaches a segment's size still belongs to it, but none beyond its number of records does.
-    fn fits(&self, records: &[Sealed]) -> usize {
+    fn fits(&self, records: &[Record]) -> usize {
         let open = self.open.lock();
         let (mut count, mut bytes) = match &open.tail {
             Some(tail) => (self.ends.lock().sequence - open.first_sequence, tail.length()),
             None => (0, 0),
         };
-        let fits = |record: &&Sealed| {
+        let fits = |record: &&Record| {
             let fits = count < self.limits.segment_records && bytes < self.limits.segment_bytes;
             count += 1;
             bytes += record.record_bytes();
@@ -202,7 +213,7 @@ impl Blobs for FileBlobs {
         records.iter().take_while(fits).count()
     }
 
-    fn write(&self, records: &mut [Sealed]) -> Result<Written, CommitError> {
+    fn write(&self, records: &mut [Record]) -> Result<Written, CommitError> {
         let mut open = self.open.lock();
         self.append(&mut open, records).map_err(|failure| {
             let cut = open.tail.as_mut().map_or(Ok(()), Tail::cut);
@@ -247,7 +258,7 @@ impl Blobs for FileBlobs {
     }
 
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
-        segment::places(self.disk.as_ref(), extent)
+        segment::places(self.disk(), extent)
     }
 
     fn read(
@@ -257,4 +268,172 @@ impl Blobs for FileBlobs {
     ) -> Result<(Header, Vec<u8>), StoreError> {
         self.segments.read(name, placement)
     }
+
+    fn title(&self, unit: u32) -> String {
+        segment::path(unit)
+    }
+
+    fn place_of(&self, damage: &Damage) -> Option<(u32, u64)> {
+        Some((segment::number_of(&damage.file)?, damage.offset))
+    }
+
+    fn open_unit(&self) -> Result<Option<(u32, u64)>, StoreError> {
+        let open = self.open.lock();
+        let number = self.ends.lock().segment;
+        Ok(open.tail.as_ref().map(|tail| (number, tail.length())))
+    }
+
+    /// Those behind the newest one are none of the store's.
+    fn numbers(&self) -> Result<Vec<u32>, StoreError> {
+        let newest = self.ends.lock().segment;
+        let mut numbers = segment::numbers(self.disk())?;
+        numbers.retain(|number| *number <= newest || number & REWRITTEN != 0);
+        Ok(numbers)
+    }
+
+    fn begun(&self) -> u32 {
+        self.ends.lock().last_segment()
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        let measured = self.lengths.total(self.disk(), &[FOLDER]);
+        measured.map_err(StoreError::io("measuring segments"))
+    }
+
+    fn records_max(&self) -> usize {
+        segment::RECORDS_MAX
+    }
+
+    /// It has ended when it has a footer, or was left behind without one.
+    fn look(&self, unit: u32) -> Result<Look, StoreError> {
+        let at = *self.ends.lock();
+        let is_rewritten = unit & REWRITTEN != 0;
+        let Ok(file) = self.file(unit)? else { return Ok(Look::Damaged) };
+        if unit == at.segment {
+            // A payload at the end of the open one may look like its footer: that is where the records end.
+            let ends_at = match Footer::find(file.as_ref(), unit)? {
+                Some(Ok((footer_at, _))) => footer_at,
+                Some(Err(damage)) => damage.offset,
+                None => return Ok(Look::Open),
+            };
+            if ends_at != at.segment_offset {
+                return Ok(Look::Open);
+            }
+        }
+        if !is_rewritten {
+            if unit > at.segment {
+                return Ok(Look::Open);
+            }
+            if segment::foreign(file.as_ref(), unit, &self.units.store)?.is_some() {
+                return Ok(Look::Damaged);
+            }
+        }
+        let may_lack_footer = is_rewritten || unit < at.segment;
+        let Some((records_bytes, footer)) = Footer::of_ended(file.as_ref(), unit, may_lack_footer)?
+        else {
+            return Ok(Look::Damaged);
+        };
+        let bytes = file.length().map_err(reading(unit))?;
+        let entries = footer.entries.into_iter().map(Entry::from).collect();
+        Ok(Look::Ended(Unit { bytes, records_bytes, entries }))
+    }
+
+    fn origin(&self, unit: u32) -> Result<Result<Origin, Damage>, StoreError> {
+        if unit & REWRITTEN == 0 {
+            return Ok(Ok(Origin::default()));
+        }
+        let file = match self.file(unit)? {
+            Ok(file) => file,
+            Err(damage) => return Ok(Err(damage)),
+        };
+        let begin = RewrittenHeader::read(file.as_ref(), unit, &self.units.store)?;
+        Ok(begin.map(|RewrittenHeader { replaces, level, .. }| Origin { replaces, level }))
+    }
+
+    /// As its footer lists them, or as they lie in it.
+    fn contents(&self, unit: u32, from: u64) -> Result<Result<Contents, Damage>, StoreError> {
+        let file = match self.file(unit)? {
+            Ok(file) => file,
+            Err(damage) => return Ok(Err(damage)),
+        };
+        let path = segment::path(unit);
+        let mut contents = Contents::default();
+        if from == 0
+            && let Some(why) = rewrite::foreign(file.as_ref(), unit, &self.units.store)?
+        {
+            contents.damage.push(Damage::new(path, 0, why));
+            return Ok(Ok(contents));
+        }
+        let at = *self.ends.lock();
+        let is_open = unit == at.segment;
+        match Footer::find(file.as_ref(), unit)? {
+            // A payload at the end of the open one may look like its footer.
+            Some(Ok((footer_at, footer))) if !is_open || footer_at == at.segment_offset => {
+                let entries = footer.entries.into_iter();
+                contents.chunks = entries.map(|entry| (entry.name, entry.placement)).collect();
+                return Ok(Ok(contents));
+            }
+            Some(Err(damage)) if !is_open => contents.damage.push(damage),
+            _ => {}
+        }
+        let length = file.length().map_err(reading(unit))?;
+        let end = if is_open { at.segment_offset.min(length) } else { length };
+        let mut scanner = Scanner::new(file.as_ref(), &path, from.min(end), end);
+        while let Some(step) = scanner.step()? {
+            match step {
+                Step::Record(offset, header) if header.kind == Kind::Chunk => {
+                    let placement = placement_of(unit, offset, &header);
+                    contents.chunks.push((ChunkName::new(header.name), placement));
+                }
+                Step::Record(..) => {}
+                Step::Damaged(damage) => contents.damage.push(damage),
+            }
+        }
+        Ok(Ok(contents))
+    }
+
+    fn begin(&self, behind: u32, origin: Origin) -> Result<Box<dyn NewUnit>, StoreError> {
+        let newest = segment::numbers(self.disk())?.last().copied().unwrap_or(0).max(REWRITTEN);
+        let last = newest.max(behind);
+        let number = last.checked_add(1).filter(|next| segment::is_rewritten(*next));
+        let number = number.ok_or_else(|| {
+            let last = segment::path(last);
+            StoreError::Folder(format!("no number is free behind {last}: nothing can be rewritten"))
+        })?;
+        let Origin { replaces, level } = origin;
+        let header = RewrittenHeader { store: self.units.store, number, level, replaces };
+        Ok(Box::new(NewSegment::begin(self.units.disk.clone(), &header)?))
+    }
+
+    fn remove(&self, units: &[u32]) -> Result<(), StoreError> {
+        self.segments.forget(units);
+        for number in units {
+            let path = segment::path(*number);
+            if !rewrite::is_anothers(self.disk(), *number, &self.units.store)? {
+                self.disk().unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
+            }
+        }
+        // Once more: somebody may have opened one in between. A name that comes back after a power cut is
+        // removed by the next start, so nothing is synced.
+        self.segments.forget(units);
+        Ok(())
+    }
+}
+
+impl Units for FileBlobs {
+    fn kind(&self, unit: u32) -> Option<UnitKind> {
+        self.units.kind(unit)
+    }
+
+    fn entries(&self, unit: u32) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.units.entries(unit)
+    }
+
+    fn sequence(&self, name: &ChunkName, at: &Placement) -> Result<Option<u64>, StoreError> {
+        self.units.sequence(name, at)
+    }
+}
+
+fn reading(number: u32) -> impl FnOnce(std::io::Error) -> StoreError {
+    StoreError::io(format!("reading {}", segment::path(number)))
 }

@@ -8,14 +8,15 @@ use parking_lot::Mutex;
 
 use crate::contract::blobs::Extent;
 use crate::contract::fact_log::{
-    Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Unsettled,
+    Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Reread, Unsettled,
 };
 use crate::files::Limits;
 use crate::files::append::{Failure, PANICKED, Tail, both};
+use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, HeadersDigest, Summary};
 use crate::files::watermark::{Ends, Watermark, write_mark};
-use crate::frame::{self, Kind, NUMBER_MAX, Scanner, Sealed, Step};
+use crate::frame::{self, Kind, NUMBER_MAX, Record, Scanner, Step};
 use crate::{CommitError, Damage, StoreError};
 
 /// Nothing is written when sequences or commits come this near to [`NUMBER_MAX`].
@@ -30,6 +31,7 @@ pub struct FileLog {
     open: Mutex<Open>,
     /// Where the store was last closed in order.
     mark: Option<Watermark>,
+    lengths: Lengths,
 }
 
 /// The file that is written to.
@@ -49,7 +51,8 @@ impl FileLog {
         ends: Ends,
         mark: Option<Watermark>,
     ) -> Self {
-        Self { disk, store, limits, ends, open: Mutex::default(), mark }
+        let (open, lengths) = (Mutex::default(), Lengths::default());
+        Self { disk, store, limits, ends, open, mark, lengths }
     }
 
     /// Writes on behind the last commit, if that can be: otherwise the next one begins a file, behind `newest`.
@@ -88,7 +91,7 @@ impl FileLog {
     fn append(
         &self,
         open: &mut Open,
-        facts: &mut [Sealed],
+        facts: &mut [Record],
         chunks: Option<Unsettled<'_>>,
     ) -> Result<Watermark, Stopped> {
         let tail = self.begin(open)?;
@@ -134,6 +137,52 @@ impl FileLog {
             (tail.length(), commit.number, sealed.header.name);
         Ok(*ends)
     }
+
+    /// Reads the records of one file again; says where it was stopped, unless it came to the end.
+    fn reread_file(
+        &self,
+        number: u32,
+        offset: u64,
+        to: &Watermark,
+        each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
+    ) -> Result<Option<u64>, StoreError> {
+        let path = log::path(number);
+        let file = match disk::find(self.disk.as_ref(), &path)? {
+            Ok(file) => file,
+            Err(damage) => {
+                each(Reread::Damaged(damage))?;
+                return Ok(None);
+            }
+        };
+        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
+        let end = if number == to.log { to.offset.min(length) } else { length };
+        let from = boundary(file.as_ref(), &path, offset.min(end), end)?;
+        let mut scanner = Scanner::new(file.as_ref(), &path, from, end);
+        while let Some(step) = scanner.step()? {
+            let goes_on = match step {
+                Step::Damaged(damage) => each(Reread::Damaged(damage))?,
+                Step::Record(offset, header) => {
+                    let payload = frame::read_payload(file.as_ref(), &path, offset, &header)?;
+                    each(Reread::Record { header, payload, file: &path, offset })?
+                }
+            };
+            if !goes_on {
+                return Ok(Some(scanner.offset()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Where a record begins, at a place or behind it: the file may have been condensed since the place was
+/// noted, and then it is in the middle of one.
+fn boundary(file: &dyn DiskFile, path: &str, at: u64, end: u64) -> Result<u64, StoreError> {
+    if at == 0 || !matches!(frame::read_header(file, path, at)?, Some(Err(_))) {
+        return Ok(at);
+    }
+    let mut scanner = Scanner::new(file, path, 0, end);
+    while scanner.offset() < at && scanner.step()?.is_some() {}
+    Ok(scanner.offset())
 }
 
 /// Why a commit was not made.
@@ -163,7 +212,7 @@ impl FactLog for FileLog {
     fn commit(
         &self,
         after: &Position,
-        facts: &mut [Sealed],
+        facts: &mut [Record],
         chunks: Option<Unsettled<'_>>,
     ) -> Result<Appended, CommitError> {
         let mut open = self.open.lock();
@@ -218,6 +267,42 @@ impl FactLog for FileLog {
     ) -> Result<bool, StoreError> {
         let from = after.map_or(Ok(Watermark::START), Watermark::at)?;
         Walk { disk: self.disk.as_ref(), store: &self.store, from, to: *self.ends.lock() }.all(each)
+    }
+
+    fn reread(
+        &self,
+        (number, offset): (u32, u64),
+        each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
+    ) -> Result<Option<(u32, u64)>, StoreError> {
+        let (to, mut number, mut offset) = (*self.ends.lock(), number.max(1), offset);
+        let listed = log::listed(self.disk.as_ref(), &self.store, to.log)?;
+        while number <= to.log {
+            if !listed.files.contains(&number) {
+                let there = listed.files.iter().copied().find(|there| *there > number);
+                let next = there.unwrap_or(to.log.saturating_add(1));
+                for gap in &listed.missing {
+                    let gap = number.max(*gap.start())..=*gap.end();
+                    if gap.start() < &next && !gap.is_empty() {
+                        each(Reread::Damaged(Damage::missing(gap, log::path)))?;
+                    }
+                }
+                for (_, damage) in listed.foreign.range(number..next) {
+                    each(Reread::Damaged(damage.clone()))?;
+                }
+                (number, offset) = (next, 0);
+                continue;
+            }
+            if let Some(stopped_at) = self.reread_file(number, offset, &to, each)? {
+                return Ok(Some((number, stopped_at)));
+            }
+            (number, offset) = (number.saturating_add(1), 0);
+        }
+        Ok(None)
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        let measured = self.lengths.total(self.disk.as_ref(), &[FOLDER]);
+        measured.map_err(StoreError::io("measuring the log"))
     }
 
     fn condense(&self, how: &mut Condensing<'_>) -> Result<Condensed, StoreError> {
@@ -317,7 +402,7 @@ impl Walk<'_> {
                         Err(why) => Replayed::Damaged(Damage::new(path.as_str(), offset, why)),
                         Ok(payload) if header.kind == Kind::Fact => {
                             let file = path.clone();
-                            Replayed::Fact { record: Sealed { header, payload }, file, offset }
+                            Replayed::Fact { record: Record { header, payload }, file, offset }
                         }
                         Ok(payload) => match behind(walked, offset, &header, &payload) {
                             Some(commit) => commit,

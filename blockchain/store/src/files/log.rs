@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::frame::{self, HEADER_BYTES, Header, Kind, Sealed};
+use crate::frame::{self, HEADER_BYTES, Header, Kind, Record};
 use crate::{Damage, StoreError};
 
 /// The folder of the log.
@@ -195,12 +195,12 @@ const ROLES: [&str; 4] = ["log", "chunks", "bodies", "blocks"];
 
 impl FileHeader {
     /// The record.
-    pub fn seal(&self, sequence: u64) -> Result<Sealed, StoreError> {
+    pub fn seal(&self, sequence: u64) -> Result<Record, StoreError> {
         let mut to = Writer::new();
         to.raw(&self.store).text(self.role).u32(self.number).raw(&self.previous);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Sealed::plain(Kind::File, name, payload)?;
+        let mut sealed = Record::plain(Kind::File, name, payload)?;
         sealed.header.sequence = sequence;
         Ok(sealed)
     }
@@ -253,14 +253,14 @@ pub const COMMIT_RECORD_BYTES: u64 = HEADER_BYTES as u64 + 144;
 
 impl Commit {
     /// The record, without its sequence.
-    pub fn seal(&self) -> Result<Sealed, StoreError> {
+    pub fn seal(&self) -> Result<Record, StoreError> {
         let mut to = Writer::new();
         to.u64(self.number).raw(&self.previous).u64(self.first_sequence).u32(self.facts);
         to.raw(&self.facts_digest).u32(self.segment).u64(self.segment_from).u64(self.segment_to);
         to.raw(&self.segment_digest).u64(0);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        Sealed::plain(Kind::Commit, name, payload)
+        Record::plain(Kind::Commit, name, payload)
     }
 
     /// Reads the payload.
@@ -309,14 +309,14 @@ pub struct Summary {
 
 impl Summary {
     /// The record: as long as a commit's, so that whatever ended a batch is found from its end.
-    pub fn seal(&self) -> Result<Sealed, StoreError> {
+    pub fn seal(&self) -> Result<Record, StoreError> {
         let mut to = Writer::new();
         to.u64(self.number).raw(&self.digest).raw(&self.previous).u64(self.sequence);
         to.u32(self.facts).raw(&self.facts_digest).u32(self.segment).u64(self.segment_to);
         to.raw(&[0; 16]);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Sealed::plain(Kind::Summary, name, payload)?;
+        let mut sealed = Record::plain(Kind::Summary, name, payload)?;
         sealed.header.sequence = self.sequence.saturating_sub(1);
         Ok(sealed)
     }

@@ -27,10 +27,11 @@ use crate::files::log::{
 use crate::files::rewrite;
 use crate::files::segment::{self, Footer, placement_of};
 use crate::files::segment_rows;
-use crate::files::segment_rows::Unread;
+use crate::files::units::FileUnits;
 use crate::files::watermark::Watermark;
 use crate::frame::{self, Header, Kind, Scanner, Step};
-use crate::vault::chunk_rows;
+use crate::vault::unit_rows::Unread;
+use crate::vault::{chunk_rows, unit_rows};
 use crate::{Damage, StoreError};
 
 /// Index changes are written when this many keys have gathered.
@@ -264,8 +265,7 @@ impl Recovery<'_> {
             }
             self.cut_tail(&begun)?;
             if self.missing.is_empty() {
-                let Parts { disk, store, index, .. } = &self.parts;
-                rewrite::clear(disk.as_ref(), store, *index, &mut self.damage)?;
+                rewrite::clear(&self.units(), self.parts.index, &mut self.damage)?;
             }
             for number in numbers {
                 let path = log::fresh_path(number);
@@ -306,7 +306,7 @@ impl Recovery<'_> {
         let Parts { disk, store, index, .. } = &self.parts;
         let is_rewritten = number & segment::REWRITTEN != 0;
         // What was never switched to is looked at by whoever takes it in, or removes it.
-        if is_rewritten && !segment_rows::is_rewritten(*index, number)? {
+        if is_rewritten && !unit_rows::is_rewritten(*index, number)? {
             return Ok(());
         }
         let path = segment::path(number);
@@ -325,10 +325,10 @@ impl Recovery<'_> {
 
     /// Brings what is known of segments, and the files that are there, together.
     fn settle_segments(&mut self, lacks_end: bool) -> Result<(), StoreError> {
-        let Parts { disk, store, index, accept_loss, .. } = self.parts;
-        let disk = disk.as_ref();
+        let Parts { index, accept_loss, .. } = self.parts;
+        let units = self.units();
         self.find_gaps();
-        rewrite::settle(disk, &store, index, lacks_end, &mut self.missing)?;
+        rewrite::settle(&units, index, lacks_end, &mut self.missing)?;
         if !lacks_end {
             self.pass_replaced_segments()?;
         }
@@ -339,8 +339,8 @@ impl Recovery<'_> {
         };
         let end = (self.at.segment, self.at.segment_offset);
         let damage = &mut self.damage;
-        self.unread = rewrite::settle_unread(disk, &store, index, end, &absent, damage)?;
-        rewrite::leave_accepted(&self.unread, &mut self.missing);
+        self.unread = rewrite::settle_unread(&units, index, end, &absent, damage)?;
+        unit_rows::leave_accepted(&self.unread, &mut self.missing);
         let lost = self.missing.iter().cloned();
         self.damage.extend(lost.map(|gap| Damage::missing(gap, segment::path)));
         Ok(())
@@ -362,7 +362,7 @@ impl Recovery<'_> {
     /// with that one. Nor is a new record older than one that was copied.
     fn pass_replaced_segments(&mut self) -> Result<(), StoreError> {
         let (disk, index) = (self.parts.disk.as_ref(), self.parts.index);
-        let retired = segment_rows::retired(index)?;
+        let retired = unit_rows::retired(index)?;
         let newest = retired.range(..segment::REWRITTEN).next_back().copied().unwrap_or(0);
         if newest <= self.at.segment {
             return Ok(());
@@ -937,7 +937,7 @@ impl Recovery<'_> {
     /// is begun behind it.
     fn keep_unreadable_end(&mut self) -> Result<(), StoreError> {
         let (number, end) = (self.at.segment, self.at.segment_offset);
-        if !self.segments.contains(&number) || segment_rows::is_retired(self.parts.index, number)? {
+        if !self.segments.contains(&number) || unit_rows::is_retired(self.parts.index, number)? {
             return Ok(());
         }
         let path = segment::path(number);
@@ -1093,8 +1093,11 @@ impl Recovery<'_> {
     }
 
     fn newest_unsaid(&self) -> Result<Option<(u64, u32)>, StoreError> {
-        let Parts { disk, store, index, .. } = &self.parts;
-        rewrite::newest_unsaid(disk.as_ref(), store, *index)
+        rewrite::newest_unsaid(&self.units(), self.parts.index)
+    }
+
+    fn units(&self) -> FileUnits {
+        FileUnits::new(self.parts.disk.clone(), self.parts.store)
     }
 
     /// What proves that commits are missing: a segment's footer is written when they are durable, and it is
@@ -1216,7 +1219,7 @@ impl Recovery<'_> {
             // One that has been replaced is not cut: while others are missing, it may be what is left.
             if number < self.at.segment
                 || self.foreign.contains(&number)
-                || segment_rows::is_retired(self.parts.index, number)?
+                || unit_rows::is_retired(self.parts.index, number)?
             {
                 continue;
             }

@@ -14,16 +14,16 @@ use std::sync::Arc;
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
-use crate::contract::blobs::Placement;
+use crate::contract::blobs::{NewUnit, Units as _};
 use crate::contract::index::{Changes, Index};
 use crate::damage::DamageList;
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log;
 use crate::files::segment::{self, Footer, FooterEntry, REWRITTEN, placement_of};
-use crate::files::segment_rows;
-use crate::files::segment_rows::Unread;
-use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
-use crate::vault::chunk_rows;
+use crate::files::units::FileUnits;
+use crate::frame::{self, Header, Kind, Record, Scanner, Step};
+use crate::vault::unit_rows::Unread;
+use crate::vault::{chunk_rows, unit_rows};
 use crate::{Damage, StoreError};
 
 const ROLE: &str = "rewritten";
@@ -44,7 +44,7 @@ pub struct RewrittenHeader {
 
 impl RewrittenHeader {
     /// The record.
-    pub fn seal(&self) -> Result<Sealed, StoreError> {
+    pub fn seal(&self) -> Result<Record, StoreError> {
         let mut to = Writer::new();
         to.raw(&self.store).text(ROLE).u32(self.number).u8(self.level);
         to.count(self.replaces.len());
@@ -53,7 +53,7 @@ impl RewrittenHeader {
         }
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        Sealed::plain(Kind::File, name, payload)
+        Record::plain(Kind::File, name, payload)
     }
 
     /// Reads the payload.
@@ -110,7 +110,8 @@ impl RewrittenHeader {
 const BUFFER_BYTES: usize = 4 << 20;
 
 /// A rewritten segment on its way.
-pub struct Draft {
+pub(super) struct NewSegment {
+    disk: Arc<dyn Disk>,
     number: u32,
     path: String,
     file: Arc<dyn DiskFile>,
@@ -119,9 +120,9 @@ pub struct Draft {
     buffer: Vec<u8>,
 }
 
-impl Draft {
+impl NewSegment {
     /// Begins a file; what an earlier attempt left under its name never counted.
-    pub fn begin(disk: &dyn Disk, header: &RewrittenHeader) -> Result<Self, StoreError> {
+    pub(super) fn begin(disk: Arc<dyn Disk>, header: &RewrittenHeader) -> Result<Self, StoreError> {
         let path = segment::path(header.number);
         let context = || StoreError::io(format!("writing {path}"));
         let first = header.seal()?;
@@ -130,12 +131,24 @@ impl Draft {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         buffer.extend_from_slice(&first.header.encode());
         buffer.extend_from_slice(&first.payload);
-        let length = first.record_bytes();
-        Ok(Self { number: header.number, path, file, entries: Vec::new(), length, buffer })
+        let (number, length) = (header.number, first.record_bytes());
+        Ok(Self { disk, number, path, file, entries: Vec::new(), length, buffer })
     }
 
-    /// Adds a record, sequence and all.
-    pub fn add(&mut self, header: &Header, payload: &[u8]) -> Result<(), StoreError> {
+    fn write_out(&mut self) -> Result<(), StoreError> {
+        let context = StoreError::io(format!("writing {}", self.path));
+        self.file.append(&[&self.buffer]).map_err(context)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl NewUnit for NewSegment {
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn add(&mut self, header: &Header, payload: &[u8]) -> Result<(), StoreError> {
         let bytes = header.encode();
         self.entries.push(FooterEntry {
             name: ChunkName::new(header.name),
@@ -152,15 +165,8 @@ impl Draft {
         Ok(())
     }
 
-    fn write_out(&mut self) -> Result<(), StoreError> {
-        let context = StoreError::io(format!("writing {}", self.path));
-        self.file.append(&[&self.buffer]).map_err(context)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
     /// Ends the file with its footer and makes all of it durable, its name included.
-    pub fn finish(mut self, disk: &dyn Disk) -> Result<u64, StoreError> {
+    fn finish(mut self: Box<Self>) -> Result<u64, StoreError> {
         let mut footer =
             Footer { segment: self.number, entries: std::mem::take(&mut self.entries) };
         footer.entries.sort_by_key(|entry| (entry.name, entry.sequence));
@@ -171,48 +177,9 @@ impl Draft {
         self.write_out()?;
         let context = || StoreError::io(format!("writing {}", self.path));
         self.file.sync().map_err(context())?;
-        disk.sync_folder(segment::FOLDER).map_err(context())?;
+        self.disk.sync_folder(segment::FOLDER).map_err(context())?;
         Ok(self.length + sealed.record_bytes() + trailer.len() as u64)
     }
-}
-
-/// Makes a rewritten segment's rows: its sources are no more, and its records are where it has them.
-/// `false` when its file is not there: then it has been replaced itself, or is missing, and recovery
-/// tells which.
-pub fn switch(
-    disk: &dyn Disk,
-    store: &[u8; 16],
-    number: u32,
-    replaces: &[u32],
-    changes: &mut Changes<'_>,
-) -> Result<bool, StoreError> {
-    for old in replaces {
-        segment_rows::retire(changes, *old);
-    }
-    segment_rows::note_rewritten(changes, number);
-    let path = segment::path(number);
-    let context = || StoreError::io(format!("opening {path}"));
-    let file = match disk::find(disk, &path)? {
-        Ok(file) if foreign(file.as_ref(), number, store)?.is_none() => file,
-        _ => {
-            segment_rows::note_unread(changes, number, Unread::default());
-            return Ok(false);
-        }
-    };
-    let entries = match Footer::find(file.as_ref(), number)? {
-        Some(Ok((_, footer))) => footer.entries,
-        // The footer is damaged, or its trailer is; the audit names it. The records are still there.
-        _ => {
-            let length = file.length().map_err(context())?;
-            Footer::of(file.as_ref(), number, length, &mut Vec::new())?.entries
-        }
-    };
-    for entry in &entries {
-        chunk_rows::move_chunk(changes, &entry.name, &entry.placement, |known| {
-            is_newer(disk, &entry.name, known, entry.sequence)
-        })?;
-    }
-    Ok(true)
 }
 
 /// Why a segment's file is no part of the store, if its first record says so. One that cannot be read says
@@ -236,32 +203,6 @@ pub fn is_anothers(disk: &dyn Disk, number: u32, store: &[u8; 16]) -> Result<boo
     Ok(foreign(file.as_ref(), number, store)?.is_some_and(|why| why == log::ANOTHERS))
 }
 
-/// Whether the record at a place is a later copy of a chunk than the one of this sequence. One that
-/// cannot be read is none.
-fn is_newer(
-    disk: &dyn Disk,
-    name: &ChunkName,
-    known: &Placement,
-    sequence: u64,
-) -> Result<bool, StoreError> {
-    let path = segment::path(known.segment);
-    let Ok(file) = disk::find(disk, &path)? else { return Ok(false) };
-    let header = frame::read_header(file.as_ref(), &path, known.offset)?;
-    Ok(matches!(header, Some(Ok(header))
-        if header.name == *name.as_bytes() && header.sequence > sequence))
-}
-
-/// The number of the next rewritten segment.
-pub fn next_number(disk: &dyn Disk, index: &dyn Index) -> Result<u32, StoreError> {
-    let newest = segment::numbers(disk)?.last().copied().unwrap_or(0).max(REWRITTEN);
-    let known = segment_rows::rewritten(index)?.last().copied().unwrap_or(0);
-    let next = newest.max(known).checked_add(1).filter(|next| segment::is_rewritten(*next));
-    next.ok_or_else(|| {
-        let last = segment::path(newest.max(known));
-        StoreError::Folder(format!("no number is free behind {last}: nothing can be rewritten"))
-    })
-}
-
 /// A rewritten segment that the index does not know, and that is all that is left of a source: so it was
 /// switched to, for the sources are removed after that.
 struct Unsaid {
@@ -273,19 +214,19 @@ struct Unsaid {
 }
 
 fn unsaid(
-    disk: &dyn Disk,
-    store: &[u8; 16],
+    FileUnits { disk, store }: &FileUnits,
     index: &dyn Index,
     there: &BTreeSet<u32>,
 ) -> Result<Vec<Unsaid>, StoreError> {
-    let known = BTreeSet::from_iter(segment_rows::rewritten(index)?);
+    let known = BTreeSet::from_iter(unit_rows::rewritten(index)?);
     let mut found = Vec::new();
     for number in there.iter().filter(|n| **n & REWRITTEN != 0 && !known.contains(n)) {
-        let Ok(file) = disk::find(disk, &segment::path(*number))? else { continue };
+        let path = segment::path(*number);
+        let Ok(file) = disk::find(disk.as_ref(), &path)? else { continue };
         let Ok(begin) = RewrittenHeader::read(file.as_ref(), *number, store)? else { continue };
         let mut switched = false;
         for old in begin.replaces.iter().filter(|old| !there.contains(old)) {
-            switched |= !segment_rows::is_retired(index, *old)?;
+            switched |= !unit_rows::is_retired(index, *old)?;
         }
         if switched {
             let footer = match Footer::find(file.as_ref(), *number)? {
@@ -317,12 +258,11 @@ fn is_whole(file: &dyn DiskFile, footer: &Footer) -> Result<bool, StoreError> {
 /// The highest sequence in a segment that was switched to though the index knows nothing of it, and which
 /// segment that is: all its records were in the log then.
 pub fn newest_unsaid(
-    disk: &dyn Disk,
-    store: &[u8; 16],
+    units: &FileUnits,
     index: &dyn Index,
 ) -> Result<Option<(u64, u32)>, StoreError> {
-    let there = BTreeSet::from_iter(segment::numbers(disk)?);
-    let whole = unsaid(disk, store, index, &there)?;
+    let there = BTreeSet::from_iter(segment::numbers(units.disk.as_ref())?);
+    let whole = unsaid(units, index, &there)?;
     let newest = |one: Unsaid| {
         let sequences = one.footer?.entries.into_iter().map(|entry| entry.sequence);
         Some((sequences.max()?, one.number))
@@ -335,36 +275,35 @@ pub fn newest_unsaid(
 /// looked for in vain; those that have been replaced are no loss. While the log `lacks` its end, which may be
 /// put back, only chunks are taken in, and nothing is noted that the log will say.
 pub fn settle(
-    disk: &dyn Disk,
-    store: &[u8; 16],
+    units: &FileUnits,
     index: &dyn Index,
     lacks: bool,
     missing: &mut Vec<RangeInclusive<u32>>,
 ) -> Result<(), StoreError> {
-    let there = BTreeSet::from_iter(segment::numbers(disk)?);
+    let there = BTreeSet::from_iter(segment::numbers(units.disk.as_ref())?);
     let mut stood_for = BTreeSet::new();
-    for Unsaid { number, file, replaces, footer } in unsaid(disk, store, index, &there)? {
+    for Unsaid { number, file, replaces, footer } in unsaid(units, index, &there)? {
         tracing::warn!(number, "a rewritten segment is taken in without its fact");
         let mut changes = Changes::new(index);
         match footer {
             Some(_) if !lacks => {
-                switch(disk, store, number, &replaces, &mut changes)?;
+                unit_rows::switch(units, number, &replaces, &mut changes)?;
             }
             whole => {
                 take_in_copies(file.as_ref(), number, &there, &mut changes)?;
                 if whole.is_some() {
                     stood_for.extend(replaces);
                 } else if !lacks {
-                    segment_rows::note_rewritten(&mut changes, number);
+                    unit_rows::note_rewritten(&mut changes, number);
                 }
             }
         }
         changes.write()?;
     }
-    let gone = segment_rows::rewritten(index)?.into_iter().filter(|number| !there.contains(number));
+    let gone = unit_rows::rewritten(index)?.into_iter().filter(|number| !there.contains(number));
     missing.extend(gone.map(|number| number..=number));
-    keep_lost(index, missing)?;
-    leave_out(&stood_for, missing);
+    unit_rows::keep_lost(index, missing)?;
+    unit_rows::leave_out(&stood_for, missing);
     Ok(())
 }
 
@@ -386,43 +325,11 @@ fn take_in_copies(
         {
             let at = placement_of(number, offset, &header);
             chunk_rows::find_chunk(changes, &ChunkName::new(header.name), &at, |known| {
-                Ok(there.contains(&known.segment))
+                Ok(there.contains(&known.unit))
             })?;
         }
     }
     Ok(())
-}
-
-/// Of segments that are not there, keeps those that have not been replaced.
-pub fn keep_lost(
-    index: &dyn Index,
-    missing: &mut Vec<RangeInclusive<u32>>,
-) -> Result<(), StoreError> {
-    leave_out(&segment_rows::retired(index)?, missing);
-    Ok(())
-}
-
-/// Of segments that are not there, keeps those whose loss nobody has accepted.
-pub fn leave_accepted(unread: &BTreeMap<u32, Unread>, missing: &mut Vec<RangeInclusive<u32>>) {
-    let accepted = unread.iter().filter(|(_, unread)| unread.accepted).map(|(number, _)| *number);
-    leave_out(&accepted.collect(), missing);
-}
-
-fn leave_out(numbers: &BTreeSet<u32>, missing: &mut Vec<RangeInclusive<u32>>) {
-    missing.sort_unstable_by_key(|gap| (*gap.start(), *gap.end()));
-    let (mut lost, mut from) = (Vec::new(), 0);
-    for gap in missing.drain(..) {
-        from = from.max(*gap.start());
-        while from <= *gap.end() {
-            let next = numbers.range(from..=*gap.end()).next().copied();
-            let end = next.map_or(*gap.end(), |next| next.saturating_sub(1));
-            if from <= end {
-                lost.push(from..=end);
-            }
-            from = next.unwrap_or(end).saturating_add(1);
-        }
-    }
-    *missing = lost;
 }
 
 /// So many segments that are not there are remembered: a number from a damaged disk may make a gap of any
@@ -445,25 +352,24 @@ pub struct Absent<'a> {
 /// the next collection. Notes which segments are not there now, and gives them, accepted losses among them;
 /// those that are there all the same are named in `damage`.
 pub fn settle_unread(
-    disk: &dyn Disk,
-    store: &[u8; 16],
+    units: &FileUnits,
     index: &dyn Index,
     end: (u32, u64),
     absent: &Absent<'_>,
     damage: &mut DamageList,
 ) -> Result<BTreeMap<u32, Unread>, StoreError> {
-    let mut unread = segment_rows::unread(index)?;
-    let there: BTreeSet<u32> = segment::numbers(disk)?.into_iter().collect();
+    let mut unread = unit_rows::unread(index)?;
+    let there = BTreeSet::from_iter(segment::numbers(units.disk.as_ref())?);
     for (number, known) in unread.clone() {
         let mut changes = Changes::new(index);
-        let found = match segment_rows::is_retired(index, number)? {
+        let found = match unit_rows::is_retired(index, number)? {
             true => Ok(()),
             false if !there.contains(&number) => Err(None),
-            false => find_again(disk, store, (number, known.end), end, &mut changes)?.map_err(Some),
+            false => find_again(units, (number, known.end), end, &mut changes)?.map_err(Some),
         };
         match found {
             Ok(()) => {
-                segment_rows::forget_unread(&mut changes, number);
+                unit_rows::forget_unread(&mut changes, number);
                 unread.remove(&number);
             }
             // One that is not there is named as a gap.
@@ -486,7 +392,7 @@ pub fn settle_unread(
         }
         if known != Some(now) {
             unread.insert(number, now);
-            segment_rows::note_unread(&mut changes, number, now);
+            unit_rows::note_unread(&mut changes, number, now);
         }
     }
     changes.write()?;
@@ -496,18 +402,17 @@ pub fn settle_unread(
 /// Makes the rows of a segment that is there again, where no newer copy has one. When it is not as it was, it
 /// says why.
 fn find_again(
-    disk: &dyn Disk,
-    store: &[u8; 16],
+    units: &FileUnits,
     (number, reaches): (u32, u64),
     end: (u32, u64),
     changes: &mut Changes<'_>,
 ) -> Result<Result<(), Damage>, StoreError> {
     let path = segment::path(number);
-    let file = match disk::find(disk, &path)? {
+    let file = match disk::find(units.disk.as_ref(), &path)? {
         Ok(file) => file,
         Err(why) => return Ok(Err(why)),
     };
-    if let Some(why) = foreign(file.as_ref(), number, store)? {
+    if let Some(why) = foreign(file.as_ref(), number, &units.store)? {
         return Ok(Err(Damage::new(path, 0, why)));
     }
     let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
@@ -524,7 +429,7 @@ fn find_again(
     tracing::warn!(path, "a segment that was away is taken in");
     for entry in &footer.entries {
         chunk_rows::find_chunk(changes, &entry.name, &entry.placement, |known| {
-            is_newer(disk, &entry.name, known, entry.sequence)
+            Ok(units.sequence(&entry.name, known)? > Some(entry.sequence))
         })?;
     }
     Ok(Ok(()))
@@ -533,17 +438,16 @@ fn find_again(
 /// Removes files of this store that have been replaced, and rewritten ones whose switch never came: only while no
 /// segment is missing, or one of them might be what is left of it.
 pub fn clear(
-    disk: &dyn Disk,
-    store: &[u8; 16],
+    FileUnits { disk, store }: &FileUnits,
     index: &dyn Index,
     damage: &mut DamageList,
 ) -> Result<(), StoreError> {
-    let known = BTreeSet::from_iter(segment_rows::rewritten(index)?);
-    for number in segment::numbers(disk)? {
+    let known = BTreeSet::from_iter(unit_rows::rewritten(index)?);
+    for number in segment::numbers(disk.as_ref())? {
         let never_switched_to = number & REWRITTEN != 0 && !known.contains(&number);
-        if never_switched_to || segment_rows::is_retired(index, number)? {
+        if never_switched_to || unit_rows::is_retired(index, number)? {
             let path = segment::path(number);
-            if is_anothers(disk, number, store)? {
+            if is_anothers(disk.as_ref(), number, store)? {
                 damage.push(Damage::new(path, 0, log::ANOTHERS));
                 continue;
             }

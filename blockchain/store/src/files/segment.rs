@@ -11,12 +11,12 @@ use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use parking_lot::Mutex;
 
-use crate::contract::blobs::{Extent, Placement, flag};
+use crate::contract::blobs::{Entry, Extent, Placement, flag};
 use crate::files::descriptors::{self, Keeper};
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{self, Beginning, HeadersDigest};
 use crate::frame::{
-    CipherId, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, Scanner, Sealed, Step,
+    CipherId, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, Record, Scanner, Step,
 };
 
 use crate::{Damage, StoreError, frame};
@@ -164,6 +164,12 @@ pub struct FooterEntry {
     pub header_digest: [u8; 32],
 }
 
+impl From<FooterEntry> for Entry {
+    fn from(FooterEntry { name, sequence, placement, .. }: FooterEntry) -> Self {
+        Self { name, sequence, placement }
+    }
+}
+
 /// The index of a sealed segment, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footer {
@@ -179,7 +185,7 @@ const ENTRY_BYTES: usize = 32 + 8 + 8 + 4 + 4 + 1 + 32;
 pub const RECORDS_MAX: usize = (PAYLOAD_BYTES_MAX as usize - 8) / ENTRY_BYTES;
 
 /// A footer with the place where it begins, or what is wrong with it.
-pub type Found = Result<(u64, Footer), Damage>;
+pub type FoundFooter = Result<(u64, Footer), Damage>;
 
 impl Footer {
     /// Lists what the segment holds between its start and `end`, by walking the headers.
@@ -215,10 +221,10 @@ impl Footer {
         &self,
         at: u64,
         sequence: u64,
-    ) -> Result<(Sealed, [u8; TRAILER_BYTES]), StoreError> {
+    ) -> Result<(Record, [u8; TRAILER_BYTES]), StoreError> {
         let payload = self.payload();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Sealed::plain(Kind::Footer, name, payload)?;
+        let mut sealed = Record::plain(Kind::Footer, name, payload)?;
         sealed.header.sequence = sequence;
         Ok((sealed, trailer(at)))
     }
@@ -250,7 +256,7 @@ impl Footer {
             let name = ChunkName::new(from.array("chunk name")?);
             let sequence = frame::number(&mut from, "sequence")?;
             let placement = Placement {
-                segment,
+                unit: segment,
                 offset: frame::number(&mut from, "offset")?,
                 stored_length: from.u32("stored length")?,
                 plain_length: from.u32("plain length")?,
@@ -265,7 +271,7 @@ impl Footer {
 
     /// Finds the footer of a segment through its trailer: `None` when the file has none, `Err` when
     /// there is one and it is damaged.
-    pub fn find(file: &dyn DiskFile, number: u32) -> Result<Option<Found>, StoreError> {
+    pub fn find(file: &dyn DiskFile, number: u32) -> Result<Option<FoundFooter>, StoreError> {
         let path = path(number);
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let Some(at) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
@@ -353,9 +359,9 @@ pub fn read_trailer(bytes: &[u8; TRAILER_BYTES]) -> Option<u64> {
 }
 
 /// The row of a chunk record.
-pub fn placement_of(segment: u32, offset: u64, header: &Header) -> Placement {
+pub fn placement_of(unit: u32, offset: u64, header: &Header) -> Placement {
     Placement {
-        segment,
+        unit,
         offset,
         stored_length: header.stored_length,
         plain_length: header.plain_length,
@@ -437,10 +443,10 @@ impl Segments {
         name: &ChunkName,
         placement: &Placement,
     ) -> Result<(Header, Vec<u8>), StoreError> {
-        let path = path(placement.segment);
+        let path = path(placement.unit);
         let damaged =
             |why: &str| StoreError::Damaged(Damage::new(path.as_str(), placement.offset, why));
-        let file = self.file(placement.segment).map_err(|error| match error {
+        let file = self.file(placement.unit).map_err(|error| match error {
             StoreError::Damaged(found) => damaged(&found.why),
             ours => ours,
         })?;

@@ -1,28 +1,48 @@
 //! Chunk records in memory: every write is a unit of its own, as with objects.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
 
-use crate::contract::blobs::{Blobs, Extent, Placement, Written};
+use crate::contract::blobs::{
+    self as contract, Blobs, Contents, Entry, Extent, Look, NewUnit, Origin, Placement, Unit,
+    UnitKind, Units as _, Written,
+};
 use crate::files::log::HeadersDigest;
-use crate::frame::{CipherId, Header, Sealed};
+use crate::frame::{CipherId, Header, Record};
 use crate::{CommitError, Damage, StoreError};
 
 /// Records of one unit.
 const RECORDS_MAX: usize = 50_000;
 
-/// Units behind a lock. Any number of writers share them.
-#[derive(Default)]
+/// Set in the numbers of units that are made of others.
+const MADE: u32 = 1 << 31;
+
+/// Units behind a lock. Any number of writers share them; clones are the same.
+#[derive(Clone, Default)]
 pub struct MemoryBlobs {
-    units: Mutex<Units>,
+    units: Arc<Mutex<Units>>,
 }
 
 #[derive(Default)]
 struct Units {
-    last: u32,
-    kept: BTreeMap<u32, Vec<Sealed>>,
+    last_written: u32,
+    last_made: u32,
+    kept: BTreeMap<u32, Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    records: Vec<Record>,
+    origin: Origin,
+}
+
+impl Units {
+    fn records(&self, unit: u32) -> &[Record] {
+        self.kept.get(&unit).map_or(&[], |kept| &kept.records)
+    }
 }
 
 impl MemoryBlobs {
@@ -39,7 +59,7 @@ impl MemoryBlobs {
 
 fn place(unit: u32, ordinal: u64, header: &Header) -> (ChunkName, Placement) {
     let placement = Placement {
-        segment: unit,
+        unit,
         offset: ordinal,
         stored_length: header.stored_length,
         plain_length: header.plain_length,
@@ -49,14 +69,14 @@ fn place(unit: u32, ordinal: u64, header: &Header) -> (ChunkName, Placement) {
 }
 
 impl Blobs for MemoryBlobs {
-    fn fits(&self, records: &[Sealed]) -> usize {
+    fn fits(&self, records: &[Record]) -> usize {
         records.len().min(RECORDS_MAX)
     }
 
-    fn write(&self, records: &mut [Sealed]) -> Result<Written, CommitError> {
+    fn write(&self, records: &mut [Record]) -> Result<Written, CommitError> {
         let mut units = self.units.lock();
-        units.last += 1;
-        let unit = units.last;
+        units.last_written += 1;
+        let unit = units.last_written;
         let mut digest = HeadersDigest::new();
         let mut places = Vec::with_capacity(records.len());
         for (ordinal, record) in (0_u64..).zip(records.iter_mut()) {
@@ -65,7 +85,7 @@ impl Blobs for MemoryBlobs {
             places.push(place(unit, ordinal, &record.header));
         }
         let to = records.len() as u64;
-        units.kept.insert(unit, records.to_vec());
+        units.kept.insert(unit, Kept { records: records.to_vec(), origin: Origin::default() });
         let extent = Extent { unit, from: 0, to, digest: digest.finish(), first_sequence: 0 };
         Ok(Written { extent, places })
     }
@@ -85,8 +105,7 @@ impl Blobs for MemoryBlobs {
 
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
         let units = self.units.lock();
-        let records = units.kept.get(&extent.unit).map(Vec::as_slice).unwrap_or_default();
-        let places = (0..).zip(records);
+        let places = (0..).zip(units.records(extent.unit));
         Ok(places.map(|(ordinal, record)| place(extent.unit, ordinal, &record.header)).collect())
     }
 
@@ -96,18 +115,136 @@ impl Blobs for MemoryBlobs {
         placement: &Placement,
     ) -> Result<(Header, Vec<u8>), StoreError> {
         let units = self.units.lock();
-        let record = usize::try_from(placement.offset).ok().and_then(|ordinal| {
-            units.kept.get(&placement.segment).and_then(|records| records.get(ordinal))
-        });
+        let ordinal = usize::try_from(placement.offset).ok();
+        let record = ordinal.and_then(|ordinal| units.records(placement.unit).get(ordinal));
         match record {
             Some(record) if record.header.name == *name.as_bytes() => {
                 Ok((record.header.clone(), record.payload.clone()))
             }
             _ => {
-                let unit = format!("unit {}", placement.segment);
+                let unit = self.title(placement.unit);
                 let why = "the chunk is not where it should be";
                 Err(StoreError::Damaged(Damage::new(unit, placement.offset, why)))
             }
         }
+    }
+    fn title(&self, unit: u32) -> String {
+        format!("unit {unit}")
+    }
+
+    fn place_of(&self, damage: &Damage) -> Option<(u32, u64)> {
+        Some((damage.file.strip_prefix("unit ")?.parse().ok()?, damage.offset))
+    }
+
+    fn open_unit(&self) -> Result<Option<(u32, u64)>, StoreError> {
+        Ok(None)
+    }
+
+    fn numbers(&self) -> Result<Vec<u32>, StoreError> {
+        Ok(self.units.lock().kept.keys().copied().collect())
+    }
+
+    /// What is taken back leaves a gap.
+    fn begun(&self) -> u32 {
+        0
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        let units = self.units.lock();
+        Ok(units.kept.values().map(|kept| bytes_of(&kept.records)).sum())
+    }
+
+    fn records_max(&self) -> usize {
+        RECORDS_MAX
+    }
+
+    fn look(&self, unit: u32) -> Result<Look, StoreError> {
+        let Some(entries) = self.entries(unit)? else { return Ok(Look::Damaged) };
+        let bytes = bytes_of(self.units.lock().records(unit));
+        Ok(Look::Ended(Unit { bytes, records_bytes: bytes, entries }))
+    }
+
+    fn origin(&self, unit: u32) -> Result<Result<Origin, Damage>, StoreError> {
+        let units = self.units.lock();
+        let missing = || Damage::new(self.title(unit), 0, "the unit is missing");
+        Ok(units.kept.get(&unit).map(|kept| kept.origin.clone()).ok_or_else(missing))
+    }
+
+    fn contents(&self, unit: u32, _from: u64) -> Result<Result<Contents, Damage>, StoreError> {
+        let chunks = self.entries(unit)?.map(|entries| {
+            entries.into_iter().map(|entry| (entry.name, entry.placement)).collect()
+        });
+        let missing = || Damage::new(self.title(unit), 0, "the unit is missing");
+        Ok(chunks.map(|chunks| Contents { chunks, damage: Vec::new() }).ok_or_else(missing))
+    }
+
+    fn begin(&self, behind: u32, origin: Origin) -> Result<Box<dyn NewUnit>, StoreError> {
+        let mut units = self.units.lock();
+        units.last_made = units.last_made.max(behind & !MADE) + 1;
+        let number = units.last_made | MADE;
+        Ok(Box::new(Making {
+            number,
+            kept: Kept { records: Vec::new(), origin },
+            of: self.clone(),
+        }))
+    }
+
+    fn remove(&self, units: &[u32]) -> Result<(), StoreError> {
+        self.units.lock().kept.retain(|unit, _| !units.contains(unit));
+        Ok(())
+    }
+}
+
+impl contract::Units for MemoryBlobs {
+    fn kind(&self, unit: u32) -> Option<UnitKind> {
+        match (unit & MADE, unit & !MADE) {
+            (_, 0) => None,
+            (0, _) => Some(UnitKind::Written),
+            _ => Some(UnitKind::Made),
+        }
+    }
+
+    fn entries(&self, unit: u32) -> Result<Option<Vec<Entry>>, StoreError> {
+        let units = self.units.lock();
+        let entries = units.kept.get(&unit).map(|kept| {
+            let entry = |(ordinal, record): (u64, &Record)| {
+                let (name, placement) = place(unit, ordinal, &record.header);
+                Entry { name, sequence: record.header.sequence, placement }
+            };
+            (0..).zip(&kept.records).map(entry).collect()
+        });
+        Ok(entries)
+    }
+
+    fn sequence(&self, name: &ChunkName, at: &Placement) -> Result<Option<u64>, StoreError> {
+        Ok(self.read(name, at).ok().map(|(header, _)| header.sequence))
+    }
+}
+
+fn bytes_of(records: &[Record]) -> u64 {
+    records.iter().map(Record::record_bytes).sum()
+}
+
+/// A unit that is there once it is whole.
+struct Making {
+    number: u32,
+    kept: Kept,
+    of: MemoryBlobs,
+}
+
+impl NewUnit for Making {
+    fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn add(&mut self, header: &Header, payload: &[u8]) -> Result<(), StoreError> {
+        self.kept.records.push(Record { header: header.clone(), payload: payload.to_vec() });
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
+        let bytes = bytes_of(&self.kept.records);
+        self.of.units.lock().kept.insert(self.number, self.kept);
+        Ok(bytes)
     }
 }

@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 
 use crate::contract::blobs::Extent;
 use crate::contract::fact_log::{
-    Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Unsettled,
+    Appended, Condensed, Condensing, FactLog, Passed, Position, Replayed, Reread, Unsettled,
 };
-use crate::frame::Sealed;
+use crate::frame::Record;
 use crate::{CommitError, StoreError};
 
 /// Commits behind a lock.
@@ -21,13 +21,13 @@ pub struct MemoryLog {
 struct State {
     commits: Vec<Kept>,
     /// Commits of somebody who is faster: each comes before the next one that anybody else makes.
-    faster: VecDeque<Vec<Sealed>>,
+    faster: VecDeque<Vec<Record>>,
     /// How the next commits end.
     endings: VecDeque<Ending>,
 }
 
 struct Kept {
-    facts: Vec<Sealed>,
+    facts: Vec<Record>,
     chunks: Option<Extent>,
 }
 
@@ -54,7 +54,7 @@ impl MemoryLog {
     }
 
     /// Plays somebody who commits these facts just before the next commit of anybody else.
-    pub fn be_faster(&self, facts: Vec<Sealed>) {
+    pub fn be_faster(&self, facts: Vec<Record>) {
         self.state.lock().faster.push_back(facts);
     }
 
@@ -80,7 +80,7 @@ fn commits_before(place: &Position) -> Result<usize, StoreError> {
 }
 
 impl State {
-    fn append(&mut self, facts: &mut [Sealed], chunks: Option<Extent>) -> Position {
+    fn append(&mut self, facts: &mut [Record], chunks: Option<Extent>) -> Position {
         for (ordinal, fact) in (0..).zip(facts.iter_mut()) {
             fact.header.sequence = ordinal;
         }
@@ -98,7 +98,7 @@ impl FactLog for MemoryLog {
     fn commit(
         &self,
         after: &Position,
-        facts: &mut [Sealed],
+        facts: &mut [Record],
         chunks: Option<Unsettled<'_>>,
     ) -> Result<Appended, CommitError> {
         if let Some(chunks) = chunks {
@@ -154,28 +154,39 @@ impl FactLog for MemoryLog {
         }
     }
 
-    /// All but the last commit, whatever is left of them.
-    fn condense(&self, how: &mut Condensing<'_>) -> Result<Condensed, StoreError> {
-        let mut done = Condensed::default();
-        let mut state = self.state.lock();
-        let total = state.commits.len() as u64;
-        for (passed, commit) in (0..total.saturating_sub(1)).zip(&mut state.commits) {
-            let mut left = Vec::with_capacity(commit.facts.len());
-            for fact in commit.facts.drain(..) {
-                if (how.matters)(&fact, "memory", passed)? {
-                    left.push(fact);
-                } else {
-                    done.facts_removed += 1;
-                    done.bytes_freed += fact.record_bytes();
-                }
+    fn reread(
+        &self,
+        from: (u32, u64),
+        each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
+    ) -> Result<Option<(u32, u64)>, StoreError> {
+        let mut next = from.1;
+        loop {
+            let facts = {
+                let state = self.state.lock();
+                let place = usize::try_from(next).unwrap_or(usize::MAX);
+                let Some(commit) = state.commits.get(place) else { return Ok(None) };
+                commit.facts.clone()
+            };
+            let mut goes_on = true;
+            for Record { header, payload } in facts {
+                let payload = Ok(payload);
+                goes_on &= each(Reread::Record { header, payload, file: "memory", offset: next })?;
             }
-            commit.facts = left;
-            if !(how.step)(passed + 1, total) {
-                done.stopped = true;
-                break;
+            next += 1;
+            if !goes_on {
+                return Ok(Some((0, next)));
             }
         }
-        Ok(done)
+    }
+
+    fn bytes(&self) -> Result<u64, StoreError> {
+        let state = self.state.lock();
+        Ok(state.commits.iter().flat_map(|commit| &commit.facts).map(Record::record_bytes).sum())
+    }
+
+    /// Whoever shares the log may be behind what does not matter any more, and has to meet it: nothing goes.
+    fn condense(&self, _how: &mut Condensing<'_>) -> Result<Condensed, StoreError> {
+        Ok(Condensed::default())
     }
 
     fn close(&self) -> Result<(), StoreError> {

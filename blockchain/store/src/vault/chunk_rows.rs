@@ -5,10 +5,10 @@ use lucid_core::digest::ChunkName;
 use crate::StoreError;
 use crate::contract::blobs::Placement;
 use crate::contract::index::{Changes, Index};
-use crate::files::segment_rows::is_retired_in;
+use crate::vault::unit_rows::is_retired_in;
 
-/// The first byte of each key of the vault's. The files' own have others ([`crate::files::segment_rows`]); owners use
-/// bytes from `0x40` on.
+/// The first byte of each key of the vault's. Units have others ([`crate::vault::unit_rows`]), and so have the
+/// files; owners use bytes from `0x40` on.
 const CHUNK: u8 = b'\x01';
 const QUARANTINE: u8 = b'\x02';
 
@@ -40,12 +40,11 @@ pub fn is_quarantined(index: &dyn Index, name: &ChunkName) -> Result<bool, Store
 pub fn quarantine(
     changes: &mut Changes<'_>,
     name: &ChunkName,
-    segment: u32,
-    offset: u64,
+    place: (u32, u64),
 ) -> Result<(), StoreError> {
     let known = changes.get(&chunk_key(CHUNK, name))?;
     let known = known.map(|value| read_placement(&value)).transpose()?;
-    if known.is_none_or(|known| (known.segment, known.offset) == (segment, offset)) {
+    if known.is_none_or(|known| known.place() == place) {
         changes.put(chunk_key(QUARANTINE, name), Vec::new());
     }
     Ok(())
@@ -59,7 +58,7 @@ pub fn drop_chunk(
 ) -> Result<(), StoreError> {
     let known = changes.get(&chunk_key(CHUNK, name))?;
     let known = known.map(|value| read_placement(&value)).transpose()?;
-    if known.is_some_and(|known| (known.segment, known.offset) == place) {
+    if known.is_some_and(|known| known.place() == place) {
         changes.remove(chunk_key(CHUNK, name));
         changes.remove(chunk_key(QUARANTINE, name));
     }
@@ -81,7 +80,7 @@ pub fn move_chunk(
         return Ok(());
     }
     if let Some(known) = known
-        && !is_retired_in(changes, known.segment)?
+        && !is_retired_in(changes, known.unit)?
         && newer(&known)?
     {
         return Ok(());
@@ -91,7 +90,7 @@ pub fn move_chunk(
     Ok(())
 }
 
-/// Notes where a chunk is, of which the segment could not be read when its row should have been made.
+/// Notes where a chunk is, of which the unit could not be read when its row should have been made.
 /// Something may have been said of it since.
 pub fn find_chunk(
     changes: &mut Changes<'_>,

@@ -1,6 +1,6 @@
 //! Gives back the space of what nobody refers to, and packs what stays more tightly.
 //!
-//! The caller says what is referred to; this drops the rest and rewrites the segments it was in. It runs
+//! The caller says what is referred to; this drops the rest and rewrites the units it was in. It runs
 //! beside ingest and reads. Between the moment the caller began to look and the moment a chunk is
 //! dropped, somebody may come to want it: from [`Vault::collect`] on the committer remembers every chunk
 //! that is asked for, and refuses to drop those.
@@ -9,33 +9,27 @@
 //! are commits, and the next run goes on with what is left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::codec::{Compression, Packer};
-use crate::contract::blobs::Placement;
+use crate::contract::blobs::{Entry, Look, NewUnit, Origin, Placement, Unit, UnitKind};
 use crate::contract::fact_log::Condensed;
 use crate::crypt::{ChunkKey, Owner};
-use crate::files::disk::{self, DiskFile};
-use crate::files::rewrite::{self, Draft, RewrittenHeader};
-use crate::files::segment::{self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN};
-use crate::files::segment_rows;
-use crate::frame::{HEADER_BYTES, Header, Sealed};
-use crate::vault::chunk_rows;
+use crate::frame::{Header, Record};
 use crate::vault::committer::{Submission, short};
-use crate::vault::{IsFree, Matters, Vault};
+use crate::vault::{IsFree, Matters, Vault, chunk_rows, unit_rows};
 use crate::{CommitError, Damage, StoreError, threads};
 
 /// Rows read at once.
 const PAGE: usize = 4_096;
 /// Chunks dropped in one commit.
 const DROP_MAX: usize = 1_000;
-/// A rewritten segment is ended at this size, and at so many records.
+/// A rewritten unit is ended at this size, and at so many records.
 const DRAFT_BYTES: u64 = 256 << 20;
 const DRAFT_RECORDS: usize = 100_000;
-/// Nor are segments joined that would stand for more than this: a mebibyte of numbers, in the file and in
+/// Nor are units joined that would stand for more than this: a mebibyte of numbers, in the file and in
 /// the fact.
 const STANDS_FOR_MAX: usize = 1 << 18;
 /// Recompressed at once, on all threads together.
@@ -125,13 +119,13 @@ pub struct Collected {
     pub chunks_removed: u64,
     /// Chunks that somebody came to want while they were being dropped.
     pub chunks_spared: u64,
-    /// Segments that were replaced.
+    /// Units that were replaced.
     pub segments_rewritten: u64,
-    /// Segments left alone: they are damaged, or may hold the last copy of something.
+    /// Units left alone: they are damaged, or may hold the last copy of something.
     pub segments_damaged: u64,
     /// By how much the files got smaller.
     pub bytes_freed: u64,
-    /// Bytes that were read from the replaced segments to be kept.
+    /// Bytes that were read from the replaced units to be kept.
     pub bytes_copied: u64,
     /// Whether it was stopped before its end.
     pub stopped: bool,
@@ -142,7 +136,7 @@ pub struct Collection<'a> {
     vault: &'a Vault,
     /// Files that are rewritten in any case.
     untidy: BTreeSet<String>,
-    /// Records that a segment may have; see [`Collection::splitting_over`].
+    /// Records that a unit may have; see [`Collection::splitting_over`].
     records_max: usize,
     _right: MutexGuard<'a, ()>,
 }
@@ -159,32 +153,19 @@ impl Vault {
     pub fn collect(&self) -> Option<Collection<'_>> {
         let right = self.rewriting()?;
         self.set_collecting(true);
-        let (untidy, records_max) = (BTreeSet::new(), RECORDS_MAX);
+        let (untidy, records_max) = (BTreeSet::new(), self.blobs().records_max());
         Some(Collection { vault: self, untidy, records_max, _right: right })
     }
 }
 
-/// A file with the place of its footer, and the footer.
-type SealedSegment = (Arc<dyn DiskFile>, u64, Footer);
-
-/// A segment's file, as far as it may be replaced.
-enum Ended {
-    /// It never changes any more.
-    Sealed(SealedSegment),
-    /// It is not at its end yet, or is no part of the store: nothing to be done about it.
-    Open,
-    /// It is damaged, so that nobody knows what is in it.
-    Damaged,
-}
-
-/// What is done, and which segments were left alone on the way.
+/// What is done, and which units were left alone on the way.
 #[derive(Default)]
 struct Work {
     done: Collected,
     left: BTreeSet<u32>,
-    /// How many bytes of records the index says are in each segment, once that is counted.
+    /// How many bytes of records the index says are in each unit, once that is counted.
     rows: Option<BTreeMap<u32, u64>>,
-    /// Where the log says that chunks were dropped, of segments of which the index has nothing, once that
+    /// Where the log says that chunks were dropped, of units of which the index has nothing, once that
     /// is asked for.
     dropped: Option<BTreeSet<(u32, u64)>>,
 }
@@ -195,12 +176,12 @@ impl Work {
     }
 }
 
-/// A segment that is to be replaced.
+/// A unit that is to be replaced.
 struct Victim {
     number: u32,
     length: u64,
     /// Its live records, by offset.
-    records: Vec<FooterEntry>,
+    records: Vec<Entry>,
     /// Everything that it stands for.
     stands_for: Vec<u32>,
     level: u8,
@@ -224,8 +205,8 @@ impl<'a> Collection<'a> {
         self
     }
 
-    /// Makes no segment with more records than this, and splits those that have more. Unsaid, it is
-    /// [`RECORDS_MAX`]; only tests have reason to change it.
+    /// Makes no unit with more records than this, and splits those that have more. Unsaid, it is
+    /// [`Blobs::records_max`](crate::contract::blobs::Blobs::records_max); only tests have reason to change it.
     #[must_use]
     pub fn splitting_over(mut self, records: usize) -> Self {
         self.records_max = records;
@@ -236,7 +217,7 @@ impl<'a> Collection<'a> {
     pub fn survey(&self, live: &Names) -> Result<Survey, StoreError> {
         let mut survey = Survey::default();
         self.each_chunk(|name, placement| {
-            let bytes = record_bytes(placement);
+            let bytes = placement.record_bytes();
             if live.has(name) {
                 survey.live_chunks += 1;
                 survey.live_bytes += bytes;
@@ -269,7 +250,7 @@ impl<'a> Collection<'a> {
         }
     }
 
-    /// Drops whatever is not in `live`, and is free when its turn comes, and rewrites segments of which over
+    /// Drops whatever is not in `live`, and is free when its turn comes, and rewrites units of which over
     /// a third is dead.
     pub fn run(
         &self,
@@ -279,31 +260,28 @@ impl<'a> Collection<'a> {
     ) -> Result<Collected, StoreError> {
         let mut work = Work::default();
         // What is filled while this looks is not looked at.
-        let newest = segment_rows::watermark(self.vault.index())?.segment;
+        let there = self.vault.blobs().numbers()?;
         let used = self.drop_dead(live, is_free, &mut work.done)?;
         let wasteful = |bytes: u64, number: u32| {
             let live = used.get(&number).copied().unwrap_or(0);
-            live * 3 < bytes * 2 || self.untidy.contains(&segment::path(number))
+            live * 3 < bytes * 2 || self.untidy.contains(&self.vault.blobs().title(number))
         };
-        self.seal_open_segment(wasteful)?;
+        self.end_open_unit(wasteful)?;
         work.rows = Some(used.clone());
         self.split_overfull(Some(live), &mut work)?;
         let mut victims = Vec::new();
-        for number in segment::numbers(self.vault.disk()?.as_ref())? {
-            let Some((file, footer_at, footer)) = self.sealed(number, &mut work)? else { continue };
-            // What stands for segments that are wholly dead has no records, and nothing to give.
-            if (number <= newest || number & REWRITTEN != 0)
-                && !footer.entries.is_empty()
-                && wasteful(footer_at, number)
-            {
-                victims.push((number, file.length().map_err(reading(number))?));
+        for number in there {
+            let Some(unit) = self.ended(number, &mut work)? else { continue };
+            // What stands for units that are wholly dead has no records, and nothing to give.
+            if !unit.entries.is_empty() && wasteful(unit.records_bytes, number) {
+                victims.push((number, unit.bytes));
             }
         }
         self.rewrite(&victims, Some(live), None, &mut work, control)?;
         Ok(work.ended())
     }
 
-    /// Rewrites every sealed segment that was not packed at this zstd level yet, the open one included
+    /// Rewrites every sealed unit that was not packed at this zstd level yet, the open one included
     /// if `all`. Roots, ids and names do not notice.
     pub fn repack(
         &self,
@@ -314,15 +292,15 @@ impl<'a> Collection<'a> {
     ) -> Result<Collected, StoreError> {
         let mut work = Work::default();
         if all {
-            self.seal_open_segment(|_, _| true)?;
+            self.end_open_unit(|_, _| true)?;
         }
         self.split_overfull(None, &mut work)?;
         let mut victims = Vec::new();
-        for number in segment::numbers(self.vault.disk()?.as_ref())? {
-            let Some((file, ..)) = self.sealed(number, &mut work)? else { continue };
-            match self.origin(number, file.as_ref())? {
-                Some((_, packed)) if packed >= level => {}
-                Some(_) => victims.push((number, file.length().map_err(reading(number))?)),
+        for number in self.vault.blobs().numbers()? {
+            let Some(unit) = self.ended(number, &mut work)? else { continue };
+            match self.origin(number)? {
+                Some(origin) if origin.level >= level => {}
+                Some(_) => victims.push((number, unit.bytes)),
                 None => {
                     work.left.insert(number);
                 }
@@ -332,7 +310,7 @@ impl<'a> Collection<'a> {
         Ok(work.ended())
     }
 
-    /// Drops dead chunks, and says how many bytes of each segment are live.
+    /// Drops dead chunks, and says how many bytes of each unit are live.
     fn drop_dead(
         &self,
         live: &Names,
@@ -347,13 +325,13 @@ impl<'a> Collection<'a> {
             done.chunks_removed += (dead.len() - spared.len()) as u64;
             done.chunks_spared += spared.len() as u64;
             for (_, at) in dead.drain(..).filter(|(name, _)| spared.contains(name)) {
-                *used.entry(at.segment).or_default() += record_bytes(&at);
+                *used.entry(at.unit).or_default() += at.record_bytes();
             }
             Ok::<_, StoreError>(())
         };
         self.each_chunk(|name, placement| {
             if live.has(name) {
-                *used.entry(placement.segment).or_default() += record_bytes(placement);
+                *used.entry(placement.unit).or_default() += placement.record_bytes();
                 return Ok(());
             }
             dead.push((*name, *placement));
@@ -363,94 +341,61 @@ impl<'a> Collection<'a> {
         Ok(used)
     }
 
-    /// How many bytes of records the index says are in each segment, or in one.
-    fn bytes_by_segment(&self, only: Option<u32>) -> Result<BTreeMap<u32, u64>, StoreError> {
+    /// How many bytes of records the index says are in each unit, or in one.
+    fn bytes_by_unit(&self, only: Option<u32>) -> Result<BTreeMap<u32, u64>, StoreError> {
         let mut bytes: BTreeMap<u32, u64> = BTreeMap::new();
         self.each_chunk(|_, placement| {
-            if only.is_none_or(|only| only == placement.segment) {
-                *bytes.entry(placement.segment).or_default() += record_bytes(placement);
+            if only.is_none_or(|only| only == placement.unit) {
+                *bytes.entry(placement.unit).or_default() += placement.record_bytes();
             }
             Ok(())
         })?;
         Ok(bytes)
     }
 
-    /// Seals the segment that is being appended to, if it is worth it.
-    fn seal_open_segment(&self, worth: impl Fn(u64, u32) -> bool) -> Result<(), StoreError> {
-        let number = segment_rows::watermark(self.vault.index())?.segment;
-        let path = segment::path(number);
-        let Ok(file) = disk::find(self.vault.disk()?.as_ref(), &path)? else { return Ok(()) };
-        let length = file.length().map_err(reading(number))?;
-        if matches!(self.ended(number)?, Ended::Open) && worth(length, number) {
-            self.vault.seal_segment().map_err(dropping())?;
+    /// Ends the unit that is being added to, if it is worth it.
+    fn end_open_unit(&self, worth: impl Fn(u64, u32) -> bool) -> Result<(), StoreError> {
+        let open = self.vault.blobs().open_unit()?;
+        if open.is_some_and(|(number, bytes)| worth(bytes, number)) {
+            self.vault.seal_unit().map_err(dropping())?;
         }
         Ok(())
     }
 
-    /// A segment that never changes any more, unless it is damaged: then it is left alone.
-    fn sealed(&self, number: u32, work: &mut Work) -> Result<Option<SealedSegment>, StoreError> {
-        Ok(match self.ended(number)? {
-            Ended::Sealed(sealed) => Some(sealed),
-            Ended::Open => None,
-            Ended::Damaged => {
+    /// A unit that never changes any more, unless it is damaged: then it is left alone.
+    fn ended(&self, number: u32, work: &mut Work) -> Result<Option<Unit>, StoreError> {
+        Ok(match self.look(number)? {
+            Look::Ended(unit) => Some(unit),
+            Look::Open => None,
+            Look::Damaged => {
                 work.left.insert(number);
                 None
             }
         })
     }
 
-    /// Looks whether a segment is at its end: it has a footer, or was left behind without one.
-    fn ended(&self, number: u32) -> Result<Ended, StoreError> {
-        let index = self.vault.index();
-        let is_rewritten = number & REWRITTEN != 0;
+    fn look(&self, number: u32) -> Result<Look, StoreError> {
+        let (index, blobs) = (self.vault.index(), self.vault.blobs());
+        let is_made = blobs.kind(number) == Some(UnitKind::Made);
         // What was never switched to has no say in anything.
-        if segment_rows::is_retired(index, number)?
-            || (is_rewritten && !segment_rows::is_rewritten(index, number)?)
+        if unit_rows::is_retired(index, number)?
+            || (is_made && !unit_rows::is_rewritten(index, number)?)
         {
-            return Ok(Ended::Open);
+            return Ok(Look::Open);
         }
-        let path = segment::path(number);
-        let Ok(file) = disk::find(self.vault.disk()?.as_ref(), &path)? else {
-            return Ok(Ended::Damaged);
-        };
-        let at = segment_rows::watermark(index)?;
-        if number == at.segment {
-            // A payload at the end of the open one may look like its footer: that is where the records end.
-            let ends_at = match Footer::find(file.as_ref(), number)? {
-                Some(Ok((footer_at, _))) => footer_at,
-                Some(Err(damage)) => damage.offset,
-                None => return Ok(Ended::Open),
-            };
-            if ends_at != at.segment_offset {
-                return Ok(Ended::Open);
-            }
-        }
-        if !is_rewritten {
-            if number > at.segment {
-                return Ok(Ended::Open);
-            }
-            if segment::foreign(file.as_ref(), number, self.vault.store()?)?.is_some() {
-                return Ok(Ended::Damaged);
-            }
-        }
-        let may_lack_footer = is_rewritten || number < at.segment;
-        Ok(match Footer::of_ended(file.as_ref(), number, may_lack_footer)? {
-            Some((footer_at, footer)) => Ended::Sealed((file, footer_at, footer)),
-            None => Ended::Damaged,
-        })
+        blobs.look(number)
     }
 
-    /// Earlier versions filled segments with more records than a footer may list, and one cannot be
+    /// Earlier versions filled units with more records than a footer may list, and one cannot be
     /// rewritten as one. So the live ones move to where new chunks go, and what is left is rewritten.
     fn split_overfull(&self, live: Option<&Names>, work: &mut Work) -> Result<(), StoreError> {
-        for number in segment::numbers(self.vault.disk()?.as_ref())? {
-            let Some((file, _, footer)) = self.sealed(number, work)? else { continue };
-            if footer.entries.len() <= self.records_max {
+        for number in self.vault.blobs().numbers()? {
+            let Some(Unit { bytes, entries, .. }) = self.ended(number, work)? else { continue };
+            if entries.len() <= self.records_max {
                 continue;
             }
-            drop(footer);
-            let length = file.length().map_err(reading(number))?;
-            let moved = match self.victim(number, length, live, work)? {
+            drop(entries);
+            let moved = match self.victim(number, bytes, live, work)? {
                 Some(victim) => {
                     // Their rows are others now.
                     work.rows = None;
@@ -462,7 +407,7 @@ impl<'a> Collection<'a> {
                 }
             };
             match moved {
-                // It is quarantined, and the segment left alone from now on.
+                // It is quarantined, and the unit left alone from now on.
                 Err(StoreError::Damaged(_)) => {
                     work.left.insert(number);
                 }
@@ -473,8 +418,8 @@ impl<'a> Collection<'a> {
     }
 
     /// Has the committer write records once more.
-    fn write_again(&self, records: &[FooterEntry]) -> Result<(), StoreError> {
-        let commit = |chunks: Vec<Sealed>| {
+    fn write_again(&self, records: &[Entry]) -> Result<(), StoreError> {
+        let commit = |chunks: Vec<Record>| {
             let submission = Submission { chunks, again: true, ..Submission::default() };
             self.vault.commit(submission).map_err(dropping()).map(|_| ())
         };
@@ -482,7 +427,7 @@ impl<'a> Collection<'a> {
         for entry in records {
             let (header, payload) = noting(self.vault, entry, read(self.vault, entry))?;
             bytes += header.record_bytes();
-            chunks.push(Sealed { header, payload });
+            chunks.push(Record { header, payload });
             if bytes >= STRETCH_BYTES {
                 commit(std::mem::take(&mut chunks))?;
                 bytes = 0;
@@ -491,28 +436,21 @@ impl<'a> Collection<'a> {
         commit(chunks)
     }
 
-    /// What a segment stands for beside itself, and at which level it was packed; `None` when its first
-    /// record is damaged. Then it is left alone: what it stands for has to be known to whoever replaces it.
-    fn origin(
-        &self,
-        number: u32,
-        file: &dyn DiskFile,
-    ) -> Result<Option<(Vec<u32>, u8)>, StoreError> {
-        if number & REWRITTEN == 0 {
-            return Ok(Some((Vec::new(), 0)));
+    /// What a unit stands for beside itself, and at which level it was packed; `None` when that is damaged. Then
+    /// it is left alone: what it stands for has to be known to whoever replaces it.
+    fn origin(&self, number: u32) -> Result<Option<Origin>, StoreError> {
+        let origin = self.vault.blobs().origin(number)?;
+        if let Err(damage) = &origin {
+            tracing::error!(%damage, "a unit is left alone");
         }
-        let begin = RewrittenHeader::read(file, number, self.vault.store()?)?;
-        if let Err(damage) = &begin {
-            tracing::error!(%damage, "a segment is left alone");
-        }
-        Ok(begin.ok().map(|begin| (begin.replaces, begin.level)))
+        Ok(origin.ok())
     }
 
-    /// Looks a segment's live records up; `None` when one of them is known to be damaged, or its first
+    /// Looks a unit's live records up; `None` when one of them is known to be damaged, or its first
     /// record is.
     ///
-    /// So it is, too, where the index may lack the segment's rows: it was away when they were made. What has
-    /// no row is dead only if nobody refers to it; and where nobody tells what is referred to, a segment of
+    /// So it is, too, where the index may lack the unit's rows: it was away when they were made. What has
+    /// no row is dead only if nobody refers to it; and where nobody tells what is referred to, a unit of
     /// which the index knows nothing at all is left alone, unless the log says that all of it was dropped: a
     /// collection ended between dropping and rewriting. And so it is where the file lacks what the index
     /// says is in it: it is an older copy, or another one, and what is missing may be put back.
@@ -527,12 +465,13 @@ impl<'a> Collection<'a> {
         if unread.contains_key(&number) {
             return Ok(None);
         }
-        let Ended::Sealed((file, _, footer)) = self.ended(number)? else { return Ok(None) };
-        let Some(origin) = self.origin(number, file.as_ref())? else { return Ok(None) };
-        let (mut stands_for, level) = origin;
+        let Look::Ended(unit) = self.look(number)? else { return Ok(None) };
+        let Some(Origin { replaces: mut stands_for, level }) = self.origin(number)? else {
+            return Ok(None);
+        };
         // Those that it says it replaces, and that are part of the store all the same, it does not.
         for old in std::mem::take(&mut stands_for) {
-            if segment_rows::is_retired(self.vault.index(), old)? {
+            if unit_rows::is_retired(self.vault.index(), old)? {
                 stands_for.push(old);
             }
         }
@@ -540,7 +479,7 @@ impl<'a> Collection<'a> {
         let mut records = Vec::new();
         let mut is_unknown = false;
         let mut without_row = Vec::new();
-        for entry in footer.entries {
+        for entry in unit.entries {
             let now = chunk_rows::placement(self.vault.index(), &entry.name)?;
             if now.is_none() && live.is_none_or(|live| live.has(&entry.name)) {
                 is_unknown = true;
@@ -550,7 +489,7 @@ impl<'a> Collection<'a> {
             }
             if now != Some(entry.placement) {
                 // Where the copy that counts is not there, this one may be the last.
-                if now.is_some_and(|now| unread.contains_key(&now.segment)) {
+                if now.is_some_and(|now| unread.contains_key(&now.unit)) {
                     return Ok(None);
                 }
                 continue;
@@ -564,24 +503,26 @@ impl<'a> Collection<'a> {
             && (live.is_some() || records.is_empty())
             && !(live.is_none() && self.were_dropped(&without_row, work)?)
         {
-            tracing::warn!(number, "a segment is left alone: the index has nothing of it");
+            let unit = self.vault.blobs().title(number);
+            tracing::warn!(unit, "it is left alone: the index has nothing of it");
             return Ok(None);
         }
-        let bytes = records.iter().map(|entry| record_bytes(&entry.placement)).sum::<u64>();
+        let bytes = records.iter().map(|entry| entry.placement.record_bytes()).sum::<u64>();
         if work.rows.is_none() {
-            work.rows = Some(self.bytes_by_segment(None)?);
+            work.rows = Some(self.bytes_by_unit(None)?);
         }
         let said = work.rows.as_ref().and_then(|rows| rows.get(&number)).copied().unwrap_or(0);
         // A chunk that was healed since has its row elsewhere: so it is counted once more.
-        if said > bytes && self.bytes_by_segment(Some(number))?.values().any(|said| *said > bytes) {
-            tracing::error!(number, "a segment is left alone: it lacks what the index has in it");
+        if said > bytes && self.bytes_by_unit(Some(number))?.values().any(|said| *said > bytes) {
+            let unit = self.vault.blobs().title(number);
+            tracing::error!(unit, "it is left alone: it lacks what the index has in it");
             return Ok(None);
         }
         records.sort_by_key(|entry| entry.placement.offset);
         Ok(Some(Victim { number, length, records, stands_for, level }))
     }
 
-    /// Whether the log says of all these places that what was there was dropped. While a segment is away,
+    /// Whether the log says of all these places that what was there was dropped. While a unit is away,
     /// what came to be wanted again may be in that one, so that the copy here would be the last.
     fn were_dropped(&self, places: &[(u32, u64)], work: &mut Work) -> Result<bool, StoreError> {
         if !self.vault.unread().is_empty() {
@@ -590,9 +531,9 @@ impl<'a> Collection<'a> {
         if work.dropped.is_none() {
             let rows = match work.rows.take() {
                 Some(rows) => rows,
-                None => self.bytes_by_segment(None)?,
+                None => self.bytes_by_unit(None)?,
             };
-            let dropped = self.vault.dropped(&|segment| !rows.contains_key(&segment));
+            let dropped = self.vault.dropped(&|unit| !rows.contains_key(&unit));
             work.rows = Some(rows);
             work.dropped = Some(match dropped {
                 // What it says is not known then.
@@ -617,7 +558,7 @@ impl<'a> Collection<'a> {
         let mut waiting: VecDeque<(u32, u64)> = victims.iter().copied().collect();
         let mut retries = victims.len();
         loop {
-            // As many segments as fill one; their records are known before the first is written.
+            // As many units as fill one; their records are known before the first is written.
             let (mut group, mut bytes, mut records, mut stands_for) = (Vec::new(), 0, 0, 0);
             while bytes < DRAFT_BYTES && records < DRAFT_RECORDS {
                 let Some((number, length)) = waiting.pop_front() else { break };
@@ -626,7 +567,7 @@ impl<'a> Collection<'a> {
                     passed += length;
                     continue;
                 };
-                bytes += victim.records.iter().map(|e| record_bytes(&e.placement)).sum::<u64>();
+                bytes += victim.records.iter().map(|e| e.placement.record_bytes()).sum::<u64>();
                 records += victim.records.len();
                 stands_for += victim.stands_for.len();
                 if !group.is_empty() && (records > self.records_max || stands_for > STANDS_FOR_MAX)
@@ -647,7 +588,7 @@ impl<'a> Collection<'a> {
                     return Ok(());
                 }
                 Err(StoreError::Damaged(_)) if retries > 0 => {
-                    // It is quarantined once this is answered; then its segment is left alone.
+                    // It is quarantined once this is answered; then its unit is left alone.
                     retries -= 1;
                     self.vault.commit(Submission::default()).map_err(dropping())?;
                     for victim in group.iter().rev() {
@@ -659,7 +600,7 @@ impl<'a> Collection<'a> {
         }
     }
 
-    /// Writes one segment from several and switches to it. `false` when it was told to stop; what had
+    /// Writes one unit from several and switches to it. `false` when it was told to stop; what had
     /// been written by then never counts.
     fn rewrite_group(
         &self,
@@ -670,22 +611,17 @@ impl<'a> Collection<'a> {
         total: u64,
         control: &mut dyn Control,
     ) -> Result<bool, StoreError> {
-        let disk = self.vault.disk()?.as_ref();
-        let number = rewrite::next_number(disk, self.vault.index())?;
         let mut replaces: Vec<u32> = group.iter().flat_map(|v| v.stands_for.clone()).collect();
         replaces.sort_unstable();
         let level = match repack {
             Some((level, _)) => level,
             None => group.iter().map(|victim| victim.level).min().unwrap_or(0),
         };
-        let begin = RewrittenHeader {
-            store: *self.vault.store()?,
-            number,
-            level,
-            replaces: replaces.clone(),
-        };
-        let mut draft = Draft::begin(disk, &begin)?;
-        let mut copier = Copier { vault: self.vault, repack, draft: &mut draft };
+        let known = unit_rows::rewritten(self.vault.index())?.last().copied().unwrap_or(0);
+        let origin = Origin { replaces: replaces.clone(), level };
+        let mut unit = self.vault.blobs().begin(known, origin)?;
+        let number = unit.number();
+        let mut copier = Copier { vault: self.vault, repack, unit: unit.as_mut() };
         let mut copied = 0;
         for victim in group {
             let started = *passed;
@@ -696,18 +632,18 @@ impl<'a> Collection<'a> {
             match goes_on {
                 Ok(true) => {}
                 ended => {
-                    drop(draft);
-                    self.discard(number)?;
+                    drop(unit);
+                    self.vault.blobs().remove(&[number])?;
                     return ended;
                 }
             }
             *passed = started + victim.length;
-            copied += victim.records.iter().map(|e| record_bytes(&e.placement)).sum::<u64>();
+            copied += victim.records.iter().map(|e| e.placement.record_bytes()).sum::<u64>();
         }
-        let length = match draft.finish(disk) {
+        let length = match unit.finish() {
             Ok(length) => length,
             Err(error) => {
-                self.discard(number)?;
+                self.vault.blobs().remove(&[number])?;
                 return Err(error);
             }
         };
@@ -716,7 +652,7 @@ impl<'a> Collection<'a> {
         if let Err(error) = self.vault.switch(&mut Packer::new(), number, &from, replaces) {
             // Only where the commit surely did not happen: once it did, the file is what counts.
             if matches!(error, StoreError::Commit { .. }) && !error.maybe_applied() {
-                self.discard(number)?;
+                self.vault.blobs().remove(&[number])?;
             }
             return Err(error);
         }
@@ -725,21 +661,13 @@ impl<'a> Collection<'a> {
         done.bytes_copied += copied;
         Ok(control.step(*passed, total))
     }
-
-    fn discard(&self, number: u32) -> Result<(), StoreError> {
-        let path = segment::path(number);
-        self.vault.disk()?.unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
-        // Another file may come to have its name.
-        self.vault.forget_segments(&[number])?;
-        Ok(())
-    }
 }
 
-/// Copies records from segment to segment.
+/// Copies records from unit to unit.
 struct Copier<'a> {
     vault: &'a Vault,
     repack: Option<(u8, usize)>,
-    draft: &'a mut Draft,
+    unit: &'a mut dyn NewUnit,
 }
 
 impl Copier<'_> {
@@ -754,15 +682,15 @@ impl Copier<'_> {
         let mut rest = victim.records.as_slice();
         while let Some(first) = rest.first() {
             let mut bytes = 0;
-            let fits = |entry: &&FooterEntry| {
-                bytes += record_bytes(&entry.placement);
+            let fits = |entry: &&Entry| {
+                bytes += entry.placement.record_bytes();
                 bytes <= STRETCH_BYTES
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (stretch, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
             rest = after;
             for (header, payload) in self.records(stretch, &mut packers)? {
-                self.draft.add(&header, &payload)?;
+                self.unit.add(&header, &payload)?;
             }
             if !step(first.placement.offset) {
                 return Ok(false);
@@ -774,7 +702,7 @@ impl Copier<'_> {
     /// Reads records, and packs them anew if that is asked for, on as many threads as there are packers.
     fn records(
         &self,
-        stretch: &[FooterEntry],
+        stretch: &[Entry],
         packers: &mut [Packer],
     ) -> Result<Vec<(Header, Vec<u8>)>, StoreError> {
         let Some((level, _)) = self.repack else {
@@ -805,25 +733,21 @@ impl Copier<'_> {
     }
 }
 
-/// Reads a record as it is. One that is damaged is quarantined, and ends the work on its segment.
-fn read(vault: &Vault, entry: &FooterEntry) -> Result<(Header, Vec<u8>), StoreError> {
+/// Reads a record as it is. One that is damaged is quarantined, and ends the work on its unit.
+fn read(vault: &Vault, entry: &Entry) -> Result<(Header, Vec<u8>), StoreError> {
     let found = vault.blobs().read(&entry.name, &entry.placement)?;
-    if found.0.matches(&found.1) { Ok(found) } else { Err(damaged(entry, PAYLOAD)) }
+    if found.0.matches(&found.1) { Ok(found) } else { Err(damaged(vault, entry, PAYLOAD)) }
 }
 
 const PAYLOAD: &str = "the record's payload does not match its digest";
 
-fn damaged(entry: &FooterEntry, why: impl std::fmt::Display) -> StoreError {
-    let path = segment::path(entry.placement.segment);
-    StoreError::Damaged(Damage::new(path, entry.placement.offset, why))
+fn damaged(vault: &Vault, entry: &Entry, why: impl std::fmt::Display) -> StoreError {
+    let title = vault.blobs().title(entry.placement.unit);
+    StoreError::Damaged(Damage::new(title, entry.placement.offset, why))
 }
 
-/// Quarantines a record that was found damaged, so that the next look leaves its segment alone.
-fn noting<T>(
-    vault: &Vault,
-    entry: &FooterEntry,
-    read: Result<T, StoreError>,
-) -> Result<T, StoreError> {
+/// Quarantines a record that was found damaged, so that the next look leaves its unit alone.
+fn noting<T>(vault: &Vault, entry: &Entry, read: Result<T, StoreError>) -> Result<T, StoreError> {
     if let Err(StoreError::Damaged(damage)) = &read {
         vault.quarantine(&mut Packer::new(), &entry.name, &entry.placement, damage);
     }
@@ -835,25 +759,21 @@ fn repacked(
     vault: &Vault,
     packer: &mut Packer,
     level: u8,
-    entry: &FooterEntry,
+    entry: &Entry,
 ) -> Result<(Header, Vec<u8>), StoreError> {
     let (header, payload) = read(vault, entry)?;
     let opened = vault.sealer().open(packer, &header, payload.clone());
-    let path = segment::path(entry.placement.segment);
-    let plain = opened.map_err(|why| why.at(&path, entry.placement.offset))?;
+    let title = vault.blobs().title(entry.placement.unit);
+    let plain = opened.map_err(|why| why.at(&title, entry.placement.offset))?;
     let key = ChunkKey::of(Owner::new(header.owner), blake3::hash(&plain).into());
     let how = Compression::Zstd(level.into());
-    let Sealed { header: mut fresh, payload: packed } =
+    let Record { header: mut fresh, payload: packed } =
         vault.sealer().seal_chunk(packer, how, entry.placement.encrypted, key, &plain)?;
     if packed.len() >= payload.len() || fresh.name != header.name {
         return Ok((header, payload));
     }
     fresh.sequence = header.sequence;
     Ok((fresh, packed))
-}
-
-fn record_bytes(placement: &Placement) -> u64 {
-    HEADER_BYTES as u64 + u64::from(placement.stored_length)
 }
 
 /// The name behind this one.
@@ -867,10 +787,6 @@ fn after(name: &ChunkName) -> Option<ChunkName> {
         }
     }
     None
-}
-
-fn reading(number: u32) -> impl FnOnce(std::io::Error) -> StoreError {
-    StoreError::io(format!("reading {}", segment::path(number)))
 }
 
 fn dropping() -> impl FnOnce(CommitError) -> StoreError {

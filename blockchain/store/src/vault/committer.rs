@@ -37,10 +37,10 @@ use crate::contract::blobs::{Blobs, Placement};
 use crate::contract::fact_log::{Appended, FactLog, Position, Unsettled};
 use crate::contract::index::{Changes, Index, Project, Seen};
 use crate::crypt::Sealer;
-use crate::files::segment_rows::{self, Unread};
-use crate::frame::{CipherId, Sealed};
+use crate::frame::{CipherId, Record};
 use crate::vault::chunk_rows;
 use crate::vault::follow::follow;
+use crate::vault::unit_rows::{self, Unread};
 use crate::{CommitError, StoreError, threads};
 
 /// A batch takes up submissions until it is this large.
@@ -56,14 +56,14 @@ pub struct Fact {
     /// What [`Project::project`] is given.
     pub plain: Vec<u8>,
     /// What is written.
-    pub sealed: Sealed,
+    pub sealed: Record,
 }
 
 /// What is to be made durable together.
 #[derive(Debug, Default)]
 pub struct Submission {
     /// Chunk records. One that is known already is dropped.
-    pub chunks: Vec<Sealed>,
+    pub chunks: Vec<Record>,
     /// Facts, in order.
     pub facts: Vec<Fact>,
     /// Rows that must be as they were seen for the facts to be true.
@@ -77,14 +77,14 @@ pub struct Submission {
     /// Whether what others committed is to be followed first, so that the index is at the end of the log.
     pub follow: bool,
     /// Whether the open segment is to be sealed, full or not.
-    pub seal_segment: bool,
+    pub seal_unit: bool,
     /// Whether the next commit is to begin a new log file.
     pub seal_log: bool,
 }
 
 impl Submission {
     fn bytes(&self) -> u64 {
-        let chunks: u64 = self.chunks.iter().map(Sealed::record_bytes).sum();
+        let chunks: u64 = self.chunks.iter().map(Record::record_bytes).sum();
         let facts: u64 = self.facts.iter().map(|fact| fact.sealed.record_bytes()).sum();
         chunks + facts
     }
@@ -183,7 +183,7 @@ struct Queue {
 }
 
 impl Queue {
-    fn expect(&mut self, chunk: &Sealed) {
+    fn expect(&mut self, chunk: &Record) {
         let (name, encrypted) = named(chunk);
         *self.pending.entry(name).or_insert(false) |= encrypted;
     }
@@ -199,7 +199,7 @@ impl Queue {
 }
 
 /// A chunk's name, and whether this copy is encrypted.
-fn named(chunk: &Sealed) -> (ChunkName, bool) {
+fn named(chunk: &Record) -> (ChunkName, bool) {
     (ChunkName::new(chunk.header.name), chunk.header.cipher != CipherId::Plain)
 }
 
@@ -254,8 +254,7 @@ impl Doubts {
     }
 
     fn has(&self, name: &ChunkName, placement: &Placement) -> bool {
-        self.unread.contains_key(&placement.segment)
-            || self.found.lock().get(name) == Some(placement)
+        self.unread.contains_key(&placement.unit) || self.found.lock().get(name) == Some(placement)
     }
 }
 
@@ -523,7 +522,7 @@ impl Writer {
         submissions: &mut [Submission],
         recent: &Mutex<Recent>,
     ) -> Result<Vec<Result<Committed, CommitError>>, Stopped> {
-        let seal_segment = submissions.iter().any(|submission| submission.seal_segment);
+        let seal_unit = submissions.iter().any(|submission| submission.seal_unit);
         let seal_log = submissions.iter().any(|submission| submission.seal_log);
         if submissions.iter().any(|submission| submission.follow) {
             self.from.at = self.follow()?;
@@ -533,7 +532,7 @@ impl Writer {
             .plan(index.as_ref(), submissions, recent)
             .map_err(|error| CommitError::Failed(error.to_string()))?;
         if chunks.is_empty() && accepted.iter().all(|of| has_no_facts(submissions, *of)) {
-            self.end_parts(seal_segment, seal_log)?;
+            self.end_parts(seal_unit, seal_log)?;
             return Ok(outcomes);
         }
         let mut records = Records::take(submissions, &chunks, &accepted);
@@ -542,7 +541,7 @@ impl Writer {
             records.put_back(submissions, &chunks, &accepted);
         }
         written?;
-        if let Err(error) = self.end_parts(seal_segment, seal_log) {
+        if let Err(error) = self.end_parts(seal_unit, seal_log) {
             if let CommitError::Broken(why) = &error {
                 self.broken = Some(why.clone());
             }
@@ -570,7 +569,7 @@ impl Writer {
                 // The facts go with the last commit, and so does what they make of the index.
                 let (facts, changes) = match is_last {
                     true => (records.facts.as_mut_slice(), changes.take()),
-                    false => (&mut [] as &mut [Sealed], None),
+                    false => (&mut [] as &mut [Record], None),
                 };
                 let changes = changes.unwrap_or_else(|| Changes::new(index.as_ref()));
                 self.commit(now, facts, changes, &mut placed)?;
@@ -595,8 +594,8 @@ impl Writer {
     /// chunks of the batch are that were placed until now, whatever its facts made of their rows.
     fn commit(
         &mut self,
-        chunks: &mut [Sealed],
-        facts: &mut [Sealed],
+        chunks: &mut [Record],
+        facts: &mut [Record],
         mut changes: Changes<'_>,
         placed: &mut Vec<(ChunkName, Placement)>,
     ) -> Result<(), Stopped> {
@@ -724,14 +723,14 @@ impl Writer {
 
 /// Records on their way out of submissions, and back into them where everything is decided anew.
 struct Records {
-    chunks: Vec<Sealed>,
-    facts: Vec<Sealed>,
+    chunks: Vec<Record>,
+    facts: Vec<Record>,
 }
 
 impl Records {
     /// Takes the payloads of these chunks, and of the facts of these submissions.
     fn take(submissions: &mut [Submission], chunks: &[(usize, usize)], accepted: &[usize]) -> Self {
-        let moved = |record: &mut Sealed| Sealed {
+        let moved = |record: &mut Record| Record {
             header: record.header.clone(),
             payload: std::mem::take(&mut record.payload),
         };
@@ -805,7 +804,7 @@ pub fn satisfies(
         Some(placement) if encrypted && !placement.encrypted => Ok(false),
         Some(placement) => Ok(!doubts.has(name, &placement)
             && !chunk_rows::is_quarantined(index, name)?
-            && !segment_rows::is_retired(index, placement.segment)?),
+            && !unit_rows::is_retired(index, placement.unit)?),
         None => Ok(false),
     }
 }

@@ -3,8 +3,6 @@
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
-use crate::files::segment;
-
 /// The first byte of the facts the vault keeps for itself; owners' facts begin with `0x10` or more.
 const QUARANTINE_FACT: u8 = 1;
 const DROPPED_FACT: u8 = 2;
@@ -17,7 +15,7 @@ pub(super) enum VaultFact {
     Quarantined(ChunkName, (u32, u64)),
     /// Nobody refers to these chunks, whose copies at these places do not count any more.
     Dropped(Vec<(ChunkName, (u32, u64))>),
-    /// A rewritten segment stands for others from now on.
+    /// A unit that was made of others' records stands for them from now on.
     Switched { to: u32, replaces: Vec<u32> },
 }
 
@@ -25,13 +23,13 @@ impl VaultFact {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         match self {
-            Self::Quarantined(name, (segment, offset)) => {
-                to.u8(QUARANTINE_FACT).raw(name.as_bytes()).u32(*segment).u64(*offset);
+            Self::Quarantined(name, (unit, offset)) => {
+                to.u8(QUARANTINE_FACT).raw(name.as_bytes()).u32(*unit).u64(*offset);
             }
             Self::Dropped(chunks) => {
                 to.u8(DROPPED_FACT).count(chunks.len());
-                for (name, (segment, offset)) in chunks {
-                    to.raw(name.as_bytes()).u32(*segment).u64(*offset);
+                for (name, (unit, offset)) in chunks {
+                    to.raw(name.as_bytes()).u32(*unit).u64(*offset);
                 }
             }
             Self::Switched { to: number, replaces } => {
@@ -53,7 +51,7 @@ impl VaultFact {
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             let chunk = |from: &mut Reader<'_>| {
                 let name = ChunkName::new(from.array("name")?);
-                Ok::<_, WireFault>((name, (from.u32("segment")?, from.u64("offset")?)))
+                Ok::<_, WireFault>((name, (from.u32("unit")?, from.u64("offset")?)))
             };
             Ok(match kind {
                 QUARANTINE_FACT => {
@@ -65,16 +63,9 @@ impl VaultFact {
                     Self::Dropped((0..count).map(|_| chunk(from)).collect::<Result<_, _>>()?)
                 }
                 SWITCHED_FACT => {
-                    let to = from.u32("segment")?;
-                    if !segment::is_rewritten(to) {
-                        return Err(WireFault::Invalid { what: "segment" });
-                    }
-                    let count = from.u32("count")?;
+                    let (to, count) = (from.u32("unit")?, from.u32("count")?);
                     let replaces =
-                        (0..count).map(|_| from.u32("segment")).collect::<Result<Vec<_>, _>>()?;
-                    if !replaces.iter().all(|old| segment::is_number(*old)) {
-                        return Err(WireFault::Invalid { what: "replaced segment" });
-                    }
+                        (0..count).map(|_| from.u32("unit")).collect::<Result<_, _>>()?;
                     Self::Switched { to, replaces }
                 }
                 _ => return Err(WireFault::Invalid { what: "a fact's kind" }),

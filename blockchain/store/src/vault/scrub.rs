@@ -1,34 +1,28 @@
-//! Reads stored records again, file after file, and names what is damaged.
+//! Reads stored records again, one after the other, and names what is damaged.
 //!
 //! A chunk that is damaged where it is in use is quarantined, so that the same content sent again
 //! replaces it; if the store has another sound copy of the record, that takes its place at the end of
-//! the round. Copies are looked for once, for all damaged chunks together: it takes every footer.
+//! the round. Copies are looked for once, for all damaged chunks together: it takes a look at every unit.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
 
 use crate::codec::Packer;
-use crate::contract::blobs::Placement;
+use crate::contract::blobs::{Contents, Placement, UnitKind};
+use crate::contract::fact_log::Reread;
 use crate::crypt::Unopened;
-use crate::files::disk::{self, DiskFile};
-use crate::files::segment::{self, Footer, REWRITTEN};
-use crate::files::segment_rows;
-use crate::files::watermark::Watermark;
-use crate::files::{log, rewrite};
-use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
-use crate::vault::Vault;
-use crate::vault::chunk_rows;
+use crate::frame::{self, Header, Kind, Record};
 use crate::vault::committer::Submission;
+use crate::vault::{Vault, chunk_rows, unit_rows};
 use crate::{Damage, StoreError};
 
-/// Where a round of reading is: the log first, then segments.
+/// Where a round of reading is: the log first, then chunks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// Whether the log has been read.
     pub chunks: bool,
-    /// The file.
+    /// The part of the log, or the unit.
     pub number: u32,
     /// Everything before this has been read.
     pub offset: u64,
@@ -82,17 +76,7 @@ struct Reader<'a> {
 impl Vault {
     /// How many bytes a whole round reads, if every chunk is read.
     pub fn scrub_bytes(&self) -> Result<u64, StoreError> {
-        let logs = log::numbers(self.disk()?.as_ref())?;
-        let mut paths: Vec<String> = logs.into_iter().map(log::path).collect();
-        paths.extend(segment::numbers(self.disk()?.as_ref())?.into_iter().map(segment::path));
-        let mut bytes = 0;
-        for path in paths {
-            let context = || StoreError::io(format!("measuring {path}"));
-            if let Ok(file) = disk::find(self.disk()?.as_ref(), &path)? {
-                bytes += file.length().map_err(context())?;
-            }
-        }
-        Ok(bytes)
+        self.stored_bytes()
     }
 
     /// Reads on from a place, until at least so many bytes are read. Of the chunks only those are read
@@ -110,11 +94,9 @@ impl Vault {
             self.unhealed().lock().clear();
         }
         while let Some(cursor) = at {
-            let to = segment_rows::watermark(self.index())?;
-            at = if cursor.chunks {
-                reader.segment(cursor, &to, wanted)?
-            } else {
-                reader.log(cursor, &to)?
+            at = match cursor.chunks {
+                true => reader.unit(cursor, wanted)?,
+                false => Some(reader.log(cursor)?),
             };
             if reader.is_full() {
                 break;
@@ -129,24 +111,13 @@ impl Vault {
 
     /// What became of a damaged chunk since it was found at this place.
     pub fn standing(&self, chunk: &ChunkName, damage: &Damage) -> Result<Standing, StoreError> {
-        let place = segment::number_of(&damage.file).map(|number| (number, damage.offset));
+        let place = self.blobs().place_of(damage);
         Ok(match chunk_rows::placement(self.index(), chunk)? {
             None => Standing::Unused,
-            Some(now) if Some((now.segment, now.offset)) == place => Standing::Quarantined,
+            Some(now) if Some(now.place()) == place => Standing::Quarantined,
             Some(_) => Standing::Healed,
         })
     }
-}
-
-/// Where a record begins, at a place or behind it: the file may have been condensed since the place was
-/// noted, and then it is in the middle of one.
-fn boundary(file: &dyn DiskFile, path: &str, at: u64, end: u64) -> Result<u64, StoreError> {
-    if at == 0 || !matches!(frame::read_header(file, path, at)?, Some(Err(_))) {
-        return Ok(at);
-    }
-    let mut scanner = Scanner::new(file, path, 0, end);
-    while scanner.offset() < at && scanner.step()?.is_some() {}
-    Ok(scanner.offset())
 }
 
 impl Reader<'_> {
@@ -154,69 +125,33 @@ impl Reader<'_> {
         self.stretch.bytes >= self.limit
     }
 
-    fn open(&self, path: &str) -> Result<Result<Arc<dyn DiskFile>, Damage>, StoreError> {
-        disk::find(self.vault.disk()?.as_ref(), path)
-    }
-
     fn found(&mut self, damage: Damage, chunk: Option<ChunkName>) {
         self.stretch.findings.push(Finding { damage, chunk });
     }
 
-    /// Reads a log file on, and says where the round goes on.
-    fn log(&mut self, cursor: Cursor, to: &Watermark) -> Result<Option<Cursor>, StoreError> {
-        let number = cursor.number.max(1);
-        if number > to.log {
-            return Ok(Some(Cursor { chunks: true, number: 0, offset: 0 }));
-        }
-        let listed = log::listed(self.vault.disk()?.as_ref(), self.vault.store()?, to.log)?;
-        if !listed.files.contains(&number) {
-            let there = listed.files.iter().copied().find(|there| *there > number);
-            let next = there.unwrap_or(to.log.saturating_add(1));
-            for gap in listed.missing {
-                let gap = number.max(*gap.start())..=*gap.end();
-                if gap.start() < &next && !gap.is_empty() {
-                    self.found(Damage::missing(gap, log::path), None);
-                }
-            }
-            for (_, damage) in listed.foreign.range(number..next) {
-                self.found(damage.clone(), None);
-            }
-            return Ok(Some(Cursor { chunks: false, number: next, offset: 0 }));
-        }
-        let next = Cursor { chunks: false, number: number.saturating_add(1), offset: 0 };
-        let path = log::path(number);
-        let file = match self.open(&path)? {
-            Ok(file) => file,
-            Err(damage) => {
-                self.found(damage, None);
-                return Ok(Some(next));
-            }
-        };
-        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-        let end = if number == to.log { to.offset.min(length) } else { length };
-        let from = boundary(file.as_ref(), &path, cursor.offset.min(end), end)?;
-        let mut scanner = Scanner::new(file.as_ref(), &path, from, end);
-        while let Some(step) = scanner.step()? {
-            match step {
-                Step::Damaged(damage) => self.found(damage, None),
-                Step::Record(offset, header) => {
+    /// Reads the log on, and says where the round goes on.
+    fn log(&mut self, cursor: Cursor) -> Result<Cursor, StoreError> {
+        let stopped_at = self.vault.log().reread((cursor.number, cursor.offset), &mut |found| {
+            match found {
+                Reread::Damaged(damage) => self.found(damage, None),
+                Reread::Record { header, payload, file, offset } => {
                     self.stretch.records += 1;
                     self.stretch.bytes += header.record_bytes();
-                    let read = frame::read_payload(file.as_ref(), &path, offset, &header)?;
-                    if let Some(why) = read.map_or_else(
-                        |why| Ok(Some(why.to_owned())),
-                        |payload| self.fault(&header, payload),
-                    )? {
-                        self.found(Damage::new(path.as_str(), offset, why), None);
+                    let fault = match payload {
+                        Ok(payload) => self.fault(&header, payload)?,
+                        Err(why) => Some(why.to_owned()),
+                    };
+                    if let Some(why) = fault {
+                        self.found(Damage::new(file, offset, why), None);
                     }
                 }
             }
-            if self.is_full() {
-                let offset = scanner.offset();
-                return Ok(Some(Cursor { chunks: false, number, offset }));
-            }
-        }
-        Ok(Some(next))
+            Ok(!self.is_full())
+        })?;
+        Ok(match stopped_at {
+            Some((number, offset)) => Cursor { chunks: false, number, offset },
+            None => Cursor { chunks: true, number: 0, offset: 0 },
+        })
     }
 
     /// What is wrong with a record, if anything is.
@@ -239,81 +174,78 @@ impl Reader<'_> {
         }
     }
 
-    /// The segments that are part of the store: not those that are only being written.
-    fn numbers(&self, to: &Watermark) -> Result<Vec<u32>, StoreError> {
-        let mut numbers = segment::numbers(self.vault.disk()?.as_ref())?;
-        let rewritten = segment_rows::rewritten(self.vault.index())?;
-        numbers.retain(|number| match number & REWRITTEN {
-            0 => *number <= to.segment,
-            _ => rewritten.contains(number),
+    /// The units that are part of the store: not those that are only being made.
+    fn numbers(&self) -> Result<Vec<u32>, StoreError> {
+        let blobs = self.vault.blobs();
+        let mut numbers = blobs.numbers()?;
+        let rewritten = unit_rows::rewritten(self.vault.index())?;
+        numbers.retain(|number| match blobs.kind(*number) {
+            Some(UnitKind::Made) => rewritten.contains(number),
+            _ => true,
         });
         Ok(numbers)
     }
 
-    /// Names the segments from one number up to the next that is there, or to the end: those that should be
+    /// Names the units from one number up to the next that is there, or to the end: those that should be
     /// there, and whose loss nobody has accepted.
     fn name_gap(
         &mut self,
         from: u32,
         next: Option<u32>,
         rewritten: &[u32],
-        to: &Watermark,
     ) -> Result<(), StoreError> {
+        let blobs = self.vault.blobs();
         let before = |last: u32| next.map_or(last, |next| last.min(next.saturating_sub(1)));
-        let mut lost = vec![from.max(1)..=before(to.last_segment())];
+        let mut lost = vec![from.max(1)..=before(blobs.begun())];
         let skipped = rewritten.iter().filter(|number| (from..=before(u32::MAX)).contains(number));
         lost.extend(skipped.map(|number| *number..=*number));
-        rewrite::keep_lost(self.vault.index(), &mut lost)?;
-        rewrite::leave_accepted(self.vault.unread(), &mut lost);
+        unit_rows::keep_lost(self.vault.index(), &mut lost)?;
+        unit_rows::leave_accepted(self.vault.unread(), &mut lost);
         for numbers in lost {
-            self.found(Damage::missing(numbers, segment::path), None);
+            self.found(Damage::missing(numbers, |unit| blobs.title(unit)), None);
         }
         Ok(())
     }
 
-    fn segment(
+    /// Reads a unit on, and says where the round goes on.
+    fn unit(
         &mut self,
         cursor: Cursor,
-        to: &Watermark,
         wanted: &dyn Fn(&ChunkName) -> bool,
     ) -> Result<Option<Cursor>, StoreError> {
-        // Asked for before files are listed, and what was replaced after: none is away only for a while.
-        let known = segment_rows::rewritten(self.vault.index())?;
-        let numbers = self.numbers(to)?;
+        let blobs = self.vault.blobs();
+        // Asked for before units are listed, and what was replaced after: none is away only for a while.
+        let known = unit_rows::rewritten(self.vault.index())?;
+        let numbers = self.numbers()?;
         let number = numbers.into_iter().filter(|number| *number >= cursor.number).min();
-        self.name_gap(cursor.number, number, &known, to)?;
+        self.name_gap(cursor.number, number, &known)?;
         let Some(number) = number else { return Ok(None) };
         let from = if number == cursor.number { cursor.offset } else { 0 };
         let next = number.checked_add(1).map(|number| Cursor { chunks: true, number, offset: 0 });
-        let path = segment::path(number);
-        // It may have been rewritten, and removed, since it was listed.
-        let file = match self.open(&path)? {
-            Ok(file) => file,
+        let mut chunks = match blobs.contents(number, from)? {
+            Ok(Contents { chunks, damage }) => {
+                damage.into_iter().for_each(|damage| self.found(damage, None));
+                chunks
+            }
+            // It may have been made anew, and removed, since it was listed.
             Err(damage) => {
-                if self.numbers(to)?.contains(&number) {
+                if self.numbers()?.contains(&number) {
                     self.found(damage, None);
                 }
                 return Ok(next);
             }
         };
-        if from == 0
-            && let Some(why) = rewrite::foreign(file.as_ref(), number, self.vault.store()?)?
-        {
-            self.found(Damage::new(path, 0, why), None);
-            return Ok(next);
-        }
-        let mut chunks = self.entries(number, &path, &file, from, to)?;
         chunks.sort_by_key(|(_, placement)| placement.offset);
         for (name, placement) in chunks {
             if placement.offset < from || !wanted(&name) {
                 continue;
             }
             self.stretch.records += 1;
-            self.stretch.bytes += frame::HEADER_BYTES as u64 + u64::from(placement.stored_length);
-            let fault = match self.vault.blobs().read(&name, &placement) {
+            self.stretch.bytes += placement.record_bytes();
+            let fault = match blobs.read(&name, &placement) {
                 Ok((header, payload)) => self
                     .fault(&header, payload)?
-                    .map(|why| Damage::new(path.as_str(), placement.offset, why)),
+                    .map(|why| Damage::new(blobs.title(number), placement.offset, why)),
                 Err(StoreError::Damaged(damage)) => Some(damage),
                 Err(error) => return Err(error),
             };
@@ -321,48 +253,11 @@ impl Reader<'_> {
                 self.damaged(&name, &placement, damage)?;
             }
             if self.is_full() {
-                let record = frame::HEADER_BYTES as u64 + u64::from(placement.stored_length);
-                let offset = placement.offset + record;
+                let offset = placement.offset + placement.record_bytes();
                 return Ok(Some(Cursor { chunks: true, number, offset }));
             }
         }
         Ok(next)
-    }
-
-    /// The chunks of a segment: as its footer lists them, or as they lie in it.
-    fn entries(
-        &mut self,
-        number: u32,
-        path: &str,
-        file: &Arc<dyn DiskFile>,
-        from: u64,
-        to: &Watermark,
-    ) -> Result<Vec<(ChunkName, Placement)>, StoreError> {
-        let is_open = number == to.segment;
-        match Footer::find(file.as_ref(), number)? {
-            // A payload at the end of the open one may look like its footer.
-            Some(Ok((at, footer))) if !is_open || at == to.segment_offset => {
-                let entries = footer.entries.into_iter();
-                return Ok(entries.map(|entry| (entry.name, entry.placement)).collect());
-            }
-            Some(Err(damage)) if !is_open => self.found(damage, None),
-            _ => {}
-        }
-        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-        let end = if is_open { to.segment_offset.min(length) } else { length };
-        let mut scanner = Scanner::new(file.as_ref(), path, from.min(end), end);
-        let mut chunks = Vec::new();
-        while let Some(step) = scanner.step()? {
-            match step {
-                Step::Record(offset, header) if header.kind == Kind::Chunk => {
-                    let placement = segment::placement_of(number, offset, &header);
-                    chunks.push((ChunkName::new(header.name), placement));
-                }
-                Step::Record(..) => {}
-                Step::Damaged(damage) => self.found(damage, None),
-            }
-        }
-        Ok(chunks)
     }
 
     fn damaged(
@@ -371,10 +266,9 @@ impl Reader<'_> {
         placement: &Placement,
         damage: Damage,
     ) -> Result<(), StoreError> {
-        let place = |at: Placement| (at.segment, at.offset);
         let now = chunk_rows::placement(self.vault.index(), name)?;
         // Another copy is in use, or none; or the file was replaced while it was read.
-        if now.map(place) == Some(place(*placement)) {
+        if now.is_some_and(|now| now.place() == placement.place()) {
             self.vault.quarantine(&mut self.packer, name, placement, &damage);
             let mut unhealed = self.vault.unhealed().lock();
             if unhealed.len() < UNHEALED_MAX {
@@ -400,25 +294,22 @@ impl Reader<'_> {
     }
 
     fn heal_each(&mut self, left: &mut BTreeMap<ChunkName, Placement>) -> Result<(), StoreError> {
-        let to = segment_rows::watermark(self.vault.index())?;
-        // What is wrong with the files themselves has been named by the round.
-        let named = self.stretch.findings.len();
-        for number in self.numbers(&to)? {
-            let path = segment::path(number);
-            let Ok(file) = self.open(&path)? else { continue };
-            for (name, placement) in self.entries(number, &path, &file, 0, &to)? {
+        let blobs = self.vault.blobs();
+        for number in self.numbers()? {
+            // What is wrong with the units themselves has been named by the round.
+            let Ok(contents) = blobs.contents(number, 0)? else { continue };
+            for (name, placement) in contents.chunks {
                 let Some(bad) = left.get(&name) else { continue };
-                let is_bad = (number, placement.offset) == (bad.segment, bad.offset);
-                if is_bad || placement.encrypted != bad.encrypted {
+                if placement.place() == bad.place() || placement.encrypted != bad.encrypted {
                     continue;
                 }
-                let read = match self.vault.blobs().read(&name, &placement) {
+                let read = match blobs.read(&name, &placement) {
                     Err(StoreError::Damaged(_)) => continue,
                     read => read?,
                 };
                 let (header, payload) = read;
                 if self.fault(&header, payload.clone())?.is_none() {
-                    self.replace(Sealed { header, payload })?;
+                    self.replace(Record { header, payload })?;
                     left.remove(&name);
                 }
             }
@@ -426,11 +317,10 @@ impl Reader<'_> {
                 break;
             }
         }
-        self.stretch.findings.truncate(named);
         Ok(())
     }
 
-    fn replace(&self, copy: Sealed) -> Result<(), StoreError> {
+    fn replace(&self, copy: Record) -> Result<(), StoreError> {
         let failed = || StoreError::commit("healing a chunk");
         // Once this is answered the quarantine is in force, and the copy is not taken for known.
         self.vault.commit(Submission::default()).map_err(failed())?;

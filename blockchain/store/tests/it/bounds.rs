@@ -17,7 +17,7 @@ use lucid_store::files::segment::{
     self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN, placement_of,
 };
 use lucid_store::frame::{
-    HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, Scanner, Sealed, Step, read_payload,
+    HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, Record, Scanner, Step, read_payload,
 };
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
@@ -141,7 +141,7 @@ fn a_batch_over_several_segments_happens_as_a_whole_or_its_facts_do_not() {
 
 fn entry(number: u32) -> FooterEntry {
     let placement = Placement {
-        segment: 1,
+        unit: 1,
         offset: u64::from(number),
         stored_length: 1,
         plain_length: 1,
@@ -191,7 +191,7 @@ fn tiny(number: u32) -> Vec<u8> {
     number.to_le_bytes().to_vec()
 }
 
-fn record(sealed: &Sealed) -> Vec<u8> {
+fn record(sealed: &Record) -> Vec<u8> {
     [sealed.header.encode().as_slice(), &sealed.payload].concat()
 }
 
@@ -329,7 +329,7 @@ fn long_footer(entries: &[FooterEntry], at: u64, sequence: u64) -> Vec<u8> {
     }
     let payload = payload.finish();
     let digest = *blake3::hash(&payload).as_bytes();
-    let mut header = Sealed::plain(Kind::Footer, digest, Vec::new()).unwrap().header;
+    let mut header = Record::plain(Kind::Footer, digest, Vec::new()).unwrap().header;
     (header.sequence, header.payload_digest) = (sequence, digest);
     header.stored_length = u32::try_from(payload.len()).unwrap();
     header.plain_length = header.stored_length;

@@ -221,7 +221,7 @@ fn damage_among_what_is_kept_spares_its_segment_and_stops_nothing_else() {
     let Mostly { store, disk, index, vault, kept, gone } = mostly_dead();
     let at =
         placement(index.as_ref(), &vault.sealer().chunk_name(&id_of(&kept[0]))).unwrap().unwrap();
-    disk.flip(&lucid_store::files::segment::path(at.segment), at.offset as usize + 150);
+    disk.flip(&lucid_store::files::segment::path(at.unit), at.offset as usize + 150);
     let done = collect(&vault, &kept);
     assert_eq!(done.segments_damaged, 1);
     assert!(done.segments_rewritten > 1, "{done:?}");
@@ -243,7 +243,7 @@ fn a_healed_copy_that_was_rewritten_is_the_one_in_use_after_a_reindex() {
     let kept = fill(&vault, 0, 12);
     let name = vault.sealer().chunk_name(&id_of(&kept[0]));
     let at = placement(index.as_ref(), &name).unwrap().unwrap();
-    disk.flip(&lucid_store::files::segment::path(at.segment), at.offset as usize + 150);
+    disk.flip(&lucid_store::files::segment::path(at.unit), at.offset as usize + 150);
     assert!(reads(&vault, &kept[0]).is_err());
     // The new copy lies among chunks that nobody will refer to.
     let garbage = fill(&vault, 100, 6);
@@ -252,7 +252,7 @@ fn a_healed_copy_that_was_rewritten_is_the_one_in_use_after_a_reindex() {
     let vault = reopen(&store, &disk, vault, &index);
     collect(&vault, &kept);
     let now = placement(index.as_ref(), &name).unwrap().unwrap();
-    assert!(now.segment & lucid_store::files::segment::REWRITTEN != 0, "{now:?}");
+    assert!(now.unit & lucid_store::files::segment::REWRITTEN != 0, "{now:?}");
     drop(vault);
     let fresh = Arc::new(MemoryIndex::new());
     let vault = store.open(&disk, &fresh).unwrap();

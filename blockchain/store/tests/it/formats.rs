@@ -18,13 +18,13 @@ use lucid_store::files::segment::{Footer, FooterEntry, TRAILER_BYTES, read_trail
 use lucid_store::files::watermark::Watermark;
 use lucid_store::files::watermark::read_mark;
 use lucid_store::frame::{
-    CipherId, CodecId, HEADER_BYTES, Header, Kind, NUMBER_MAX, Scanner, Sealed,
+    CipherId, CodecId, HEADER_BYTES, Header, Kind, NUMBER_MAX, Record, Scanner,
 };
 use proptest::prelude::*;
 use ring::aead;
 use zeroize::Zeroizing;
 
-fn record(sealed: &Sealed) -> String {
+fn record(sealed: &Record) -> String {
     hex::encode([sealed.header.encode().as_slice(), &sealed.payload].concat())
 }
 
@@ -158,7 +158,7 @@ fn footer() -> Footer {
         name: ChunkName::new([byte; 32]),
         sequence,
         placement: Placement {
-            segment: 5,
+            unit: 5,
             offset,
             stored_length: 77,
             plain_length: 99,
@@ -210,13 +210,13 @@ fn fixed_sealer() -> Sealer {
 }
 
 /// Encrypts as the format says, with nothing of the store's own code but the header.
-fn encrypted(cipher: CipherId, kind: Kind, plain: &[u8]) -> Sealed {
+fn encrypted(cipher: CipherId, kind: Kind, plain: &[u8]) -> Record {
     let dedup = [0x0d; 32];
     let name = match kind {
         Kind::Chunk => *blake3::keyed_hash(&dedup, blake3::hash(plain).as_bytes()).as_bytes(),
         _ => *blake3::keyed_hash(&dedup, plain).as_bytes(),
     };
-    let mut sealed = Sealed::plain(kind, name, plain.to_vec()).unwrap();
+    let mut sealed = Record::plain(kind, name, plain.to_vec()).unwrap();
     sealed.header.cipher = cipher;
     sealed.header.epoch = 1;
     sealed.header.nonce = [0x77; 12];
@@ -299,9 +299,9 @@ fn every_flip_of_an_encrypted_record_is_refused() {
 
 prop_compose! {
     fn placements()(
-        segment: u32, offset in 0..NUMBER_MAX, stored_length: u32, plain_length: u32, encrypted: bool,
+        unit: u32, offset in 0..NUMBER_MAX, stored_length: u32, plain_length: u32, encrypted: bool,
     ) -> Placement {
-        Placement { segment, offset, stored_length, plain_length, encrypted }
+        Placement { unit, offset, stored_length, plain_length, encrypted }
     }
 }
 
@@ -309,7 +309,7 @@ prop_compose! {
     fn entries(segment: u32)(
         name: [u8; 32], sequence in 0..NUMBER_MAX, placement in placements(), header_digest: [u8; 32],
     ) -> FooterEntry {
-        let placement = Placement { segment, ..placement };
+        let placement = Placement { unit: segment, ..placement };
         FooterEntry { name: ChunkName::new(name), sequence, placement, header_digest }
     }
 }
@@ -343,7 +343,7 @@ proptest! {
     fn footers_read_back(segment: u32, entries in prop::collection::vec(entries(0), 0..40), at: u64) {
         let entries: Vec<_> = entries
             .into_iter()
-            .map(|entry| FooterEntry { placement: Placement { segment, ..entry.placement }, ..entry })
+            .map(|entry| FooterEntry { placement: Placement { unit: segment, ..entry.placement }, ..entry })
             .collect();
         let footer = Footer { segment, entries };
         let (sealed, trailer) = footer.seal(at, 1).unwrap();

@@ -98,7 +98,7 @@ fn a_fresh_copy_ends_a_quarantine_and_an_old_quarantine_spares_it() {
     on_each(|index| {
         let name = ChunkName::new([7; 32]);
         let place = |offset| Placement {
-            segment: 1,
+            unit: 1,
             offset,
             stored_length: 5,
             plain_length: 9,
@@ -111,11 +111,11 @@ fn a_fresh_copy_ends_a_quarantine_and_an_old_quarantine_spares_it() {
         };
         change(&|changes| chunk_rows::place(changes, &name, &place(100)));
         assert_eq!(chunk_rows::placement(index, &name).unwrap(), Some(place(100)));
-        change(&|changes| chunk_rows::quarantine(changes, &name, 1, 100).unwrap());
+        change(&|changes| chunk_rows::quarantine(changes, &name, (1, 100)).unwrap());
         assert!(chunk_rows::is_quarantined(index, &name).unwrap());
         change(&|changes| chunk_rows::place(changes, &name, &place(900)));
         assert!(!chunk_rows::is_quarantined(index, &name).unwrap());
-        change(&|changes| chunk_rows::quarantine(changes, &name, 1, 100).unwrap());
+        change(&|changes| chunk_rows::quarantine(changes, &name, (1, 100)).unwrap());
         assert!(!chunk_rows::is_quarantined(index, &name).unwrap());
         assert_eq!(chunk_rows::placement(index, &name).unwrap(), Some(place(900)));
     });

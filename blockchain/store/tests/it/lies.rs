@@ -12,7 +12,7 @@ use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, read_all};
 use lucid_store::files::log::{Commit, FileHeader};
-use lucid_store::frame::{HEADER_BYTES, Header, Kind, NUMBER_MAX, Scanner, Sealed, Step};
+use lucid_store::frame::{HEADER_BYTES, Header, Kind, NUMBER_MAX, Record, Scanner, Step};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::committer::Submission;
 
@@ -23,7 +23,7 @@ fn write(disk: &SimulatedDisk, path: &str, bytes: &[u8]) {
     disk.create(path).unwrap().append(&[bytes]).unwrap();
 }
 
-fn bytes_of(sealed: &Sealed) -> Vec<u8> {
+fn bytes_of(sealed: &Record) -> Vec<u8> {
     [sealed.header.encode().as_slice(), &sealed.payload].concat()
 }
 
@@ -183,7 +183,7 @@ fn an_audit_misses_the_end_of_a_log_also_where_another_file_stands_behind_it() {
 #[test]
 fn rubbish_between_records_is_read_a_few_times_at_most() {
     let disk = SimulatedDisk::new();
-    let sealed = Sealed::plain(Kind::Fact, [1; 32], Vec::new()).unwrap();
+    let sealed = Record::plain(Kind::Fact, [1; 32], Vec::new()).unwrap();
     let mut bytes = Vec::new();
     for _ in 0..20_000 {
         bytes.extend(bytes_of(&sealed));
@@ -282,7 +282,7 @@ fn a_log_of_another_store_is_named_and_not_taken_for_ours() {
     let (disk, entries) = begun(&store);
     let begin =
         FileHeader { store: [9; 16], role: "log", number: 2, previous: [0; 32] }.seal(1).unwrap();
-    let alien = Sealed::plain(Kind::Fact, [0; 32], fact(99, &[])).unwrap();
+    let alien = Record::plain(Kind::Fact, [0; 32], fact(99, &[])).unwrap();
     write(&disk, "log/00000002.log", &[bytes_of(&begin), bytes_of(&alien)].concat());
     let kept = read_all(&disk, "log/00000002.log").unwrap();
     goes_on(&store, &disk, entries.len(), "another store's log");
@@ -438,8 +438,8 @@ fn case(seed: u64) {
             let entry = Entry::new(number, coin.below(3) as u32, chunks);
             number += 10;
             entry.commit(&vault).unwrap();
-            let (seal_segment, seal_log) = (coin.below(8) == 0, coin.below(8) == 0);
-            vault.commit(Submission { seal_segment, seal_log, ..Submission::default() }).unwrap();
+            let (seal_unit, seal_log) = (coin.below(8) == 0, coin.below(8) == 0);
+            vault.commit(Submission { seal_unit, seal_log, ..Submission::default() }).unwrap();
         }
         if coin.below(2) == 0 {
             vault.close().unwrap();

@@ -130,7 +130,7 @@ fn lost_chunks(rewritten: bool) -> Lost {
         let mut number = 0;
         chunks.retain(|bytes| {
             number += 1;
-            at(bytes).segment + 1 < newest || number % 3 == 0
+            at(bytes).unit + 1 < newest || number % 3 == 0
         });
         collect(&vault, &chunks);
     }
@@ -615,7 +615,7 @@ fn what_cannot_be_read_behind_the_last_commit_is_not_cut_off() {
     // A chunk whose commit was not written, and the footer of a segment that has ended.
     shorten(&torn, LOG, log);
     let vault = store.open_with(&disk, fresh(), LARGE, false).unwrap();
-    vault.commit(Submission { seal_segment: true, ..Submission::default() }).unwrap();
+    vault.commit(Submission { seal_unit: true, ..Submission::default() }).unwrap();
     let ended = disk.after_kill(disk.calls());
     drop(vault);
     for (what, disk, begin) in [("torn", torn, sealed), ("ended", ended, sealed)] {

@@ -104,11 +104,11 @@ fn collecting_and_packing_go_on_around_a_sector_that_cannot_be_read() {
     let (disk, index, chunks) = begun(&store, 4);
     {
         let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
-        vault.commit(Submission { seal_segment: true, ..Submission::default() }).unwrap();
+        vault.commit(Submission { seal_unit: true, ..Submission::default() }).unwrap();
         for number in 10..14 {
             Entry::new(number, 1, vec![chunk(number, 12_000)]).commit(&vault).unwrap();
         }
-        vault.commit(Submission { seal_segment: true, ..Submission::default() }).unwrap();
+        vault.commit(Submission { seal_unit: true, ..Submission::default() }).unwrap();
     }
     let bad = faulty(&disk);
     let vault = open(&store, &bad, &index);
@@ -330,7 +330,7 @@ fn copies_of_many_damaged_chunks_are_looked_for_in_one_pass_over_the_footers() {
         let sound = bad.bytes() - before;
         for bytes in &chunks[..damaged] {
             let at = vault.placement(&id_of(bytes)).unwrap().unwrap();
-            assert_eq!(at.segment, 1);
+            assert_eq!(at.unit, 1);
             assert!(disk.flip("chunks/00000001.seg", usize::try_from(at.offset).unwrap() + 130));
         }
         let before = bad.bytes();

@@ -84,7 +84,7 @@ fn rewritten_by(encrypted: bool) -> (Store, SimulatedDisk, Vec<Vec<u8>>) {
 
 fn in_segment(index: &dyn Index, vault: &Vault, number: u32, bytes: &[u8]) -> bool {
     let name = vault.sealer().chunk_name(&id_of(bytes));
-    placement(index, &name).unwrap().is_some_and(|at| at.segment == number)
+    placement(index, &name).unwrap().is_some_and(|at| at.unit == number)
 }
 
 /// Where those of these chunks are that are in this segment, in the order of their places.
@@ -97,7 +97,7 @@ pub fn of_segment(
     let name = |bytes: &Vec<u8>| store.sealer.chunk_name(&id_of(bytes));
     let place = |bytes| placement(index.as_ref(), &name(bytes)).unwrap();
     let mut places: Vec<_> =
-        chunks.iter().filter_map(place).filter(|at| at.segment == number).collect();
+        chunks.iter().filter_map(place).filter(|at| at.unit == number).collect();
     places.sort_by_key(|at| at.offset);
     places
 }
@@ -174,7 +174,7 @@ fn a_segment_that_was_away_while_the_index_was_made_is_taken_in_when_it_is_back(
 fn damaged(disk: &SimulatedDisk, vault: &Vault, bytes: &[u8]) -> (ChunkName, Placement) {
     let name = vault.sealer().chunk_name(&id_of(bytes));
     let at = placement(vault.index(), &name).unwrap().unwrap();
-    disk.flip(&segment::path(at.segment), at.offset as usize + 150);
+    disk.flip(&segment::path(at.unit), at.offset as usize + 150);
     reads(vault, bytes).unwrap_err();
     (name, at)
 }
@@ -185,7 +185,7 @@ fn a_damaged_chunk_is_known_as_such_when_its_segment_comes_back() {
     let vault = store.open(&disk, &index).unwrap();
     let (name, at) = damaged(&disk, &vault, &chunks[0]);
     drop(vault);
-    let path = segment::path(at.segment);
+    let path = segment::path(at.unit);
     let bytes = files(&disk)[&path].clone();
     disk.unlink(&path).unwrap();
     let index = fresh();
@@ -324,7 +324,7 @@ fn a_healed_chunk_that_was_rewritten_is_in_no_quarantine_after_a_reindex() {
     let done = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     assert_eq!(done.segments_damaged, 0, "{:?}", vault.damage());
     let now = placement(index.as_ref(), &name).unwrap().unwrap();
-    assert!(now.segment & REWRITTEN != 0);
+    assert!(now.unit & REWRITTEN != 0);
     drop(vault);
     let index = fresh();
     let vault = store.open(&disk, &index).unwrap();

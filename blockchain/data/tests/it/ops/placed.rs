@@ -52,7 +52,7 @@ fn a_chunk_that_is_healed_keeps_its_name_its_parts_and_what_was_said_of_it() {
     assert_eq!(taken.parts.len(), 3);
     let before = find(&store, "cut");
     let place = store.vault.placement(&taken.parts[1].id).unwrap().unwrap();
-    let file = format!("chunks/{:08}.seg", place.segment);
+    let file = format!("chunks/{:08}.seg", place.unit);
     assert!(store.disk.flip(&file, place.offset as usize + 200));
     let damaged = read_found(&store.vault, &before).unwrap_err();
     assert!(matches!(damaged, OpError::Store(StoreError::Damaged(_))), "{damaged}");

@@ -37,7 +37,7 @@ fn scrub(store: &Store) -> Scrubbed {
 /// Where a chunk's record is.
 fn place(store: &Store, bytes: &[u8]) -> (String, u64) {
     let at = store.vault.placement(&id(bytes)).unwrap().unwrap();
-    (format!("chunks/{:08}.seg", at.segment), at.offset)
+    (format!("chunks/{:08}.seg", at.unit), at.offset)
 }
 
 fn flip(store: &Store, bytes: &[u8]) -> (String, u64) {

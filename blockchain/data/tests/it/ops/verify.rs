@@ -60,7 +60,7 @@ fn what_cannot_be_looked_at_now_is_no_verdict() {
     let (session, chunks) = session(&store);
     let called = id(&chunks[1]).to_string();
     let place = store.vault.placement(&id(&chunks[1])).unwrap().unwrap();
-    let file = format!("chunks/{:08}.seg", place.segment);
+    let file = format!("chunks/{:08}.seg", place.unit);
     for errno in [Errno::MFILE, Errno::ACCESS, Errno::NOMEM] {
         faulty.break_bytes(&file, place.offset..place.offset + 1, errno);
         let refused = verify(&store, &session).unwrap_err();
@@ -85,7 +85,7 @@ fn a_verdict_is_told_though_the_disk_has_no_room_to_remember_it() {
     for (chunk, is_whole) in chunks.iter().zip([true, false]) {
         let place = store.vault.placement(&id(chunk)).unwrap().unwrap();
         if !is_whole {
-            let file = format!("chunks/{:08}.seg", place.segment);
+            let file = format!("chunks/{:08}.seg", place.unit);
             assert!(store.disk.flip(&file, place.offset as usize + 200));
         }
         let told = verify_chunk(&store.vault, &id(chunk).to_string(), None, NOW).unwrap();

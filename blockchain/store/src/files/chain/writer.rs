@@ -17,7 +17,7 @@ use crate::files::chain::tip::{self, End, Lock, Mark, Pruned, TIP};
 use crate::files::chain::walk::{Role, join_record};
 use crate::files::disk;
 use crate::files::log::{FILE_MAX, FileHeader};
-use crate::frame::Sealed;
+use crate::frame::Record;
 use crate::{CommitError, StoreError};
 
 /// Rows are written when so many of them have gathered.
@@ -183,7 +183,7 @@ impl Writer {
         payload: Vec<u8>,
     ) -> Result<(End, End), Failure> {
         let mut sealed =
-            Sealed::plain(role.kind(), *block.hash.as_bytes(), payload).map_err(Failure::unmade)?;
+            Record::plain(role.kind(), *block.hash.as_bytes(), payload).map_err(Failure::unmade)?;
         sealed.header.sequence = block.index + 1;
         self.begin_if_needed(role, block)?;
         let (file, tail) = self.tail(role).as_mut().ok_or_else(no_file)?;

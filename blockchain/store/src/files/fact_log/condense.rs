@@ -13,14 +13,14 @@ use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{self, Commit, HeadersDigest, Summary};
 use crate::files::segment;
 use crate::files::watermark::Watermark;
-use crate::frame::{self, Header, Kind, Scanner, Sealed, Step};
+use crate::frame::{self, Header, Kind, Record, Scanner, Step};
 use crate::{Damage, StoreError};
 
 /// A summary ends a batch at the next commit behind so many bytes. The newest file is not ended for less.
 const BATCH_BYTES: u64 = 1 << 20;
 
 /// Whether a fact has to stay.
-type Matters<'a> = dyn Fn(&Sealed, &str, u64) -> Result<bool, StoreError> + 'a;
+type Matters<'a> = dyn Fn(&Record, &str, u64) -> Result<bool, StoreError> + 'a;
 
 /// Condenses every log file of which over a third does not matter any more, the newest included: it is ended
 /// first.
@@ -114,7 +114,7 @@ impl Source {
         self.walk(|offset, header, payload| {
             let bytes = header.record_bytes();
             let stays = match header.kind {
-                Kind::Fact => matters(&Sealed { header, payload }, &self.path, offset)?,
+                Kind::Fact => matters(&Record { header, payload }, &self.path, offset)?,
                 Kind::Commit => false,
                 _ => true,
             };
@@ -137,7 +137,7 @@ impl Source {
         self.walk(|offset, header, payload| {
             match header.kind {
                 Kind::Fact => {
-                    let fact = Sealed { header, payload };
+                    let fact = Record { header, payload };
                     if matters(&fact, &self.path, offset)? {
                         batch.add(&fact.header);
                         draft.add(&fact.header, &fact.payload)?;
