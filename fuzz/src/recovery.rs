@@ -19,11 +19,12 @@ use lucid_store::files::disk::{Disk, DiskFile};
 use lucid_store::files::log::{Commit, FileHeader, HeadersDigest, Summary};
 use lucid_store::files::rewrite::RewrittenHeader;
 use lucid_store::files::segment::{Footer, FooterEntry, REWRITTEN, TRAILER_BYTES};
+use lucid_store::files::{self, Drawers};
 use lucid_store::files::{log, segment};
 use lucid_store::frame::{CipherId, CodecId, HEADER_BYTES, Kind, Record, Scanner};
 use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
-use lucid_store::vault::{Drawers, Vault};
 
 use crate::bounds::within;
 use crate::draw::{Draw, alter};
@@ -73,7 +74,7 @@ fn opened(
     index: &Arc<MemoryIndex>,
     accept_loss: bool,
 ) -> Result<Vault, StoreError> {
-    Vault::open(Drawers {
+    files::open(Drawers {
         disk: Arc::new(disk.clone()),
         store: STORE,
         sealer: Arc::new(Sealer::new(None)),
@@ -110,8 +111,8 @@ pub(crate) fn files(disk: &SimulatedDisk) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for folder in ["", log::FOLDER, segment::FOLDER] {
         for name in disk.list(folder).unwrap_or_default() {
-            let path = lucid_store::files::disk::join(folder, &name);
-            if let Ok(Some(bytes)) = lucid_store::files::disk::read_all(disk, &path) {
+            let path = files::disk::join(folder, &name);
+            if let Ok(Some(bytes)) = files::disk::read_all(disk, &path) {
                 files.push((path, bytes));
             }
         }

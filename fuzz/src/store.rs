@@ -24,10 +24,11 @@ use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::chain::{ChainFiles, ChainParts};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::{self, Drawers};
 use lucid_store::frame::{HEADER_BYTES, Header, Kind, NUMBER_MAX, Scanner, Step};
 use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
-use lucid_store::vault::{Drawers, Vault};
 use zeroize::Zeroizing;
 
 use crate::bounds::within;
@@ -83,7 +84,7 @@ fn opened(
     index: &Arc<MemoryIndex>,
     accept_loss: bool,
 ) -> Result<Vault, StoreError> {
-    Vault::open(Drawers {
+    files::open(Drawers {
         disk: Arc::new(disk.clone()),
         store: STORE,
         sealer: sealer.clone(),
@@ -538,10 +539,10 @@ fn chain(draw: &mut Draw<'_>) {
 /// The files of a chain: records, bodies, and the lock.
 fn blocks_of(disk: &SimulatedDisk) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
-    for folder in ["", lucid_store::files::chain::FOLDER] {
+    for folder in ["", files::chain::FOLDER] {
         for name in disk.list(folder).unwrap_or_default() {
-            let path = lucid_store::files::disk::join(folder, &name);
-            if let Ok(Some(bytes)) = lucid_store::files::disk::read_all(disk, &path) {
+            let path = files::disk::join(folder, &name);
+            if let Ok(Some(bytes)) = files::disk::read_all(disk, &path) {
                 files.push((path, bytes));
             }
         }

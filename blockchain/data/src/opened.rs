@@ -13,7 +13,8 @@ use lucid_core::time::Timestamp;
 use lucid_store::clock::{Moment, Pace};
 use lucid_store::files::Limits;
 use lucid_store::files::folder::{DataFolder, Options, ToRead};
-use lucid_store::vault::{Drawers, Vault};
+use lucid_store::files::{self, Drawers};
+use lucid_store::vault::Vault;
 use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -96,7 +97,7 @@ impl Opened {
                 accept_loss,
                 limits: Limits::default(),
             };
-            Vault::open_watched(drawers, progress)
+            files::open_watched(drawers, progress)
         };
         let vault = folder.join(join, |error| Some(error))?;
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })

@@ -24,8 +24,8 @@ use lucid_store::files::chain::elsewhere::BlocksElsewhere;
 use lucid_store::files::chain::{ChainFiles, ChainParts};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::folder::{self, DataFolder, OnlyRead, Passphrase, ToRead};
-use lucid_store::files::segment_rows::watermark;
-use lucid_store::vault::{Drawers, Vault};
+use lucid_store::files::{self, Drawers};
+use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
 
@@ -181,6 +181,8 @@ pub struct Opened {
     pub chain: Box<dyn ChainStore>,
     /// Blocks that are not final yet: a follower's.
     pub staging: Staging,
+    /// Where all of it is, for whoever reads every byte.
+    pub disk: Arc<dyn Disk>,
     /// The key that signs blocks.
     pub key: SigningKey,
     /// The store's id.
@@ -354,7 +356,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
 
 /// Joins drawers and recovers what is in them.
 pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
-    let vault = Vault::open(Drawers {
+    let vault = files::open(Drawers {
         disk: parts.disk.clone(),
         store: parts.store,
         sealer: parts.sealer.clone(),
@@ -391,11 +393,12 @@ pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
     if vault.read_only().is_none() && chain.read_only().is_none() {
         settle_pool(&vault, &chain)?;
     }
-    let staging = Staging::open(parts.disk, chain.tip()?)?;
+    let staging = Staging::open(parts.disk.clone(), chain.tip()?)?;
     Ok(Opened {
         vault,
         chain: Box::new(chain),
         staging,
+        disk: parts.disk,
         key: parts.key,
         store: parts.store,
         role,
@@ -439,7 +442,7 @@ fn settle_role(
 
 /// Whether nothing says that the folder was ever in use.
 fn is_new(vault: &Vault, chain: &dyn ChainStore) -> Result<bool, StoreError> {
-    Ok(watermark(vault.index())?.commit == 0
+    Ok(vault.is_unused()?
         && chain.tip()?.is_none()
         && vault.damage().is_empty()
         && chain.damage().is_empty())

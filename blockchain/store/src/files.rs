@@ -25,15 +25,15 @@ use parking_lot::Mutex;
 use self::blobs::FileBlobs;
 use self::disk::Disk;
 use self::fact_log::FileLog;
-use self::recovery::Parts;
 use self::units::FileUnits;
 use self::watermark::{begin_mark, read_mark, write_mark};
 use crate::StoreError;
 use crate::contract::fact_log::Position;
-use crate::contract::index::{Index, Project};
+use crate::contract::index::{Index, Project, is_bound};
 use crate::crypt::Sealer;
 use crate::damage::DamageList;
 use crate::vault::unit_rows::Unread;
+use crate::vault::{Parts, Vault, VaultProject};
 
 /// Where a file is closed and the next one begun. Only tests have reason to change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +53,58 @@ impl Default for Limits {
     }
 }
 
-/// What is needed to open the log and the segments of a folder.
-pub struct ToOpen<'a> {
+/// A store in the files of a folder, before it is opened.
+pub struct Drawers {
+    /// Where the files are.
+    pub disk: Arc<dyn Disk>,
+    /// Which store they belong to.
+    pub store: [u8; 16],
+    /// Seals and opens its records.
+    pub sealer: Arc<Sealer>,
+    /// Its derived rows.
+    pub index: Arc<dyn Index>,
+    /// What its owner makes of facts.
+    pub project: Arc<dyn Project>,
+    /// Whether the loss of acknowledged facts has been accepted.
+    pub accept_loss: bool,
+    /// Where its files end.
+    pub limits: Limits,
+}
+
+/// Recovers what the folder holds and opens it.
+pub fn open(drawers: Drawers) -> Result<Vault, StoreError> {
+    open_watched(drawers, &|_, _| true)
+}
+
+/// The same; `progress` hears how many bytes of the log, of how many that have to be, are read, and ends
+/// the opening by `false` ([`StoreError::Stopped`]): the next one goes on from what was there.
+pub fn open_watched(
+    drawers: Drawers,
+    progress: &dyn Fn(u64, u64) -> bool,
+) -> Result<Vault, StoreError> {
+    let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
+    let units = Arc::new(FileUnits::new(disk.clone(), store));
+    let project = Arc::new(VaultProject::new(units, project));
+    // Here the sealer first meets the index, and nothing has been projected yet.
+    sealer.bind_rows(is_bound(index.as_ref())?);
+    let recovered = recover(ToRecover {
+        disk: &disk,
+        store,
+        sealer: &sealer,
+        index: index.as_ref(),
+        project: project.as_ref(),
+        accept_loss,
+        limits,
+        progress,
+    })?;
+    let Recovered { log, blobs, at, damage, loss, unread } = recovered;
+    let (log, blobs) = (Arc::new(log), Arc::new(blobs));
+    let only_read = disk.only_read();
+    Vault::new(Parts { log, blobs, at, sealer, index, project, damage, loss, only_read, unread })
+}
+
+/// What is needed to recover the log and the segments of a folder.
+pub(crate) struct ToRecover<'a> {
     /// Where the files are.
     pub disk: &'a Arc<dyn Disk>,
     /// Which store they must belong to.
@@ -74,7 +124,7 @@ pub struct ToOpen<'a> {
 }
 
 /// Log and segments of a folder, open, with an index that has followed them.
-pub struct Opened {
+pub(crate) struct Recovered {
     /// The log.
     pub log: FileLog,
     /// The segments.
@@ -89,16 +139,16 @@ pub struct Opened {
     pub unread: BTreeMap<u32, Unread>,
 }
 
-/// Recovers what the folder holds, and opens it.
-pub fn open(parts: ToOpen<'_>) -> Result<Opened, StoreError> {
-    let ToOpen { disk, store, sealer, index, project, accept_loss, limits, progress } = parts;
+/// Recovers what the folder holds.
+pub(crate) fn recover(parts: ToRecover<'_>) -> Result<Recovered, StoreError> {
+    let ToRecover { disk, store, sealer, index, project, accept_loss, limits, progress } = parts;
     for folder in [log::FOLDER, segment::FOLDER] {
         disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
     }
     let mut damage = Vec::new();
     begin_mark(disk.as_ref())?;
     let mark = read_mark(disk.as_ref(), &mut damage)?;
-    let recovered = recovery::recover(Parts {
+    let recovered = recovery::recover(recovery::Parts {
         disk,
         sealer,
         index,
@@ -124,5 +174,5 @@ pub fn open(parts: ToOpen<'_>) -> Result<Opened, StoreError> {
         blobs.go_on()?;
     }
     let (at, loss, unread) = (recovered.at.position(), recovered.read_only, recovered.unread);
-    Ok(Opened { log, blobs, at, damage, loss, unread })
+    Ok(Recovered { log, blobs, at, damage, loss, unread })
 }

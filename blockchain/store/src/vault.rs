@@ -24,13 +24,9 @@ use self::unit_rows::Unread;
 use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Blobs, Placement, UnitKind, Units};
 use crate::contract::fact_log::{Condensed, Condensing, FactLog, Position, Replayed};
-use crate::contract::index::{Changes, Index, Look, Project};
+use crate::contract::index::{Changes, Index, Look, Project, is_bound};
 use crate::crypt::{ChunkKey, Sealer};
 use crate::damage::DamageList;
-use crate::files::disk::Disk;
-use crate::files::segment_rows::is_bound;
-use crate::files::units::FileUnits;
-use crate::files::{self, Limits, ToOpen};
 use crate::frame::Record;
 use crate::{CommitError, Damage, StoreError};
 
@@ -46,24 +42,6 @@ pub type Matters<'a> = dyn Fn(&[u8]) -> Result<bool, StoreError> + 'a;
 
 /// Is shown a fact of the log, or damage that may have been one.
 pub type VisitAround<'a> = dyn FnMut(Result<&[u8], Damage>) -> Result<(), StoreError> + 'a;
-
-/// What a vault is made of.
-pub struct Drawers {
-    /// Where the files are.
-    pub disk: Arc<dyn Disk>,
-    /// Which store they belong to.
-    pub store: [u8; 16],
-    /// Seals and opens its records.
-    pub sealer: Arc<Sealer>,
-    /// Its derived rows.
-    pub index: Arc<dyn Index>,
-    /// What its owner makes of facts.
-    pub project: Arc<dyn Project>,
-    /// Whether the loss of acknowledged facts has been accepted.
-    pub accept_loss: bool,
-    /// Where its files end.
-    pub limits: Limits,
-}
 
 /// Whether a chunk is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +60,11 @@ pub struct Vault {
     index: Arc<dyn Index>,
     log: Arc<dyn FactLog>,
     blobs: Arc<dyn Blobs>,
-    /// Where the files are, if it is kept in files: for what reads them all.
-    disk: Option<Arc<dyn Disk>>,
     committer: Option<Committer>,
     /// Why acknowledged facts are missing, if so.
     loss: Option<String>,
+    /// Why nothing may be written, though nothing is missing, if so.
+    only_read: Option<String>,
     damage: Mutex<DamageList>,
     /// Chunks of which the scrub found the copy in use damaged, and where: another one is looked for.
     unhealed: Mutex<BTreeMap<ChunkName, Placement>>,
@@ -112,9 +90,16 @@ pub struct Elsewhere {
 }
 
 /// The vault's own facts first, everything else to the owner.
-struct VaultProject {
+pub(crate) struct VaultProject {
     units: Arc<dyn Units>,
     owner: Arc<dyn Project>,
+}
+
+impl VaultProject {
+    /// Over these units.
+    pub(crate) fn new(units: Arc<dyn Units>, owner: Arc<dyn Project>) -> Self {
+        Self { units, owner }
+    }
 }
 
 impl Project for VaultProject {
@@ -145,98 +130,76 @@ impl Project for VaultProject {
     }
 }
 
-impl Vault {
-    /// Recovers what the folder holds and opens it.
-    pub fn open(drawers: Drawers) -> Result<Self, StoreError> {
-        Self::open_watched(drawers, &|_, _| true)
-    }
+/// Log and chunks of a store, with an index that has followed them: what a vault is made of.
+pub(crate) struct Parts {
+    pub log: Arc<dyn FactLog>,
+    pub blobs: Arc<dyn Blobs>,
+    pub at: Position,
+    pub sealer: Arc<Sealer>,
+    pub index: Arc<dyn Index>,
+    /// Of all facts, the vault's own included.
+    pub project: Arc<dyn Project>,
+    pub damage: DamageList,
+    /// Why acknowledged facts are missing, if so.
+    pub loss: Option<String>,
+    /// Why nothing may be written, though nothing is missing, if so.
+    pub only_read: Option<String>,
+    /// Units that are not there, or not whole.
+    pub unread: BTreeMap<u32, Unread>,
+}
 
-    /// The same; `progress` hears how many bytes of the log, of how many that have to be, are read, and ends
-    /// the opening by `false` ([`StoreError::Stopped`]): the next one goes on from what was there.
-    pub fn open_watched(
-        drawers: Drawers,
-        progress: &dyn Fn(u64, u64) -> bool,
-    ) -> Result<Self, StoreError> {
-        let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
-        let units = Arc::new(FileUnits::new(disk.clone(), store));
-        let project: Arc<dyn Project> = Arc::new(VaultProject { units, owner: project });
-        // Here the sealer first meets the index, and nothing has been projected yet.
-        sealer.bind_rows(is_bound(index.as_ref())?);
-        let opened = files::open(ToOpen {
-            disk: &disk,
-            store,
-            sealer: &sealer,
-            index: index.as_ref(),
-            project: project.as_ref(),
-            accept_loss,
-            limits,
-            progress,
-        })?;
-        let files::Opened { log, blobs, at, damage, loss, unread } = opened;
-        let (log, blobs) = (Arc::new(log), Arc::new(blobs));
-        let doubts = Arc::new(Doubts::new(unread));
+impl Vault {
+    /// Opens what a back-end has made ready.
+    pub(crate) fn new(parts: Parts) -> Result<Self, StoreError> {
+        let Parts { log, blobs, at, sealer, index, project, damage, loss, only_read, unread } =
+            parts;
         for found in damage.iter() {
             tracing::error!(damage = %found, "damage found while opening");
         }
         if let Some(why) = &loss {
             tracing::error!(why, "the store is opened for reading only");
         }
-        let mut vault = Self {
+        let doubts = Arc::new(Doubts::new(unread));
+        let mut committer = None;
+        if loss.is_none() && only_read.is_none() {
+            committer = Some(Committer::start(Start {
+                log: log.clone(),
+                blobs: blobs.clone(),
+                index: index.clone(),
+                project,
+                sealer: sealer.clone(),
+                at,
+                doubts: doubts.clone(),
+            })?);
+        }
+        let (damage, unhealed) = (Mutex::new(damage), Mutex::default());
+        let rewriting = Mutex::new(());
+        Ok(Self {
             sealer,
             index,
             log,
             blobs,
-            disk: Some(disk.clone()),
-            committer: None,
+            committer,
             loss,
-            damage: Mutex::new(damage),
-            unhealed: Mutex::default(),
+            only_read,
+            damage,
+            unhealed,
             doubts,
-            rewriting: Mutex::new(()),
-        };
-        if vault.loss.is_none() && disk.only_read().is_none() {
-            vault.start_writing(project, at)?;
-        }
-        Ok(vault)
+            rewriting,
+        })
     }
 
     /// Follows the log of a store that is kept elsewhere, and opens it.
     pub fn open_elsewhere(store: Elsewhere) -> Result<Self, StoreError> {
         let Elsewhere { log, blobs, start, sealer, index, project } = store;
-        let units: Arc<dyn Units> = blobs.clone();
-        let project: Arc<dyn Project> = Arc::new(VaultProject { units, owner: project });
+        let project = Arc::new(VaultProject::new(blobs.clone(), project));
         sealer.bind_rows(is_bound(index.as_ref())?);
         let from = Position::of(index.as_ref())?.unwrap_or(start);
         let at =
             follow(log.as_ref(), blobs.as_ref(), index.as_ref(), project.as_ref(), &sealer, &from)?;
-        let mut vault = Self {
-            sealer,
-            index,
-            log,
-            blobs,
-            disk: None,
-            committer: None,
-            loss: None,
-            damage: Mutex::default(),
-            unhealed: Mutex::default(),
-            doubts: Arc::default(),
-            rewriting: Mutex::new(()),
-        };
-        vault.start_writing(project, at)?;
-        Ok(vault)
-    }
-
-    fn start_writing(&mut self, project: Arc<dyn Project>, at: Position) -> Result<(), StoreError> {
-        self.committer = Some(Committer::start(Start {
-            log: self.log.clone(),
-            blobs: self.blobs.clone(),
-            index: self.index.clone(),
-            project,
-            sealer: self.sealer.clone(),
-            at,
-            doubts: self.doubts.clone(),
-        })?);
-        Ok(())
+        let (damage, unread) = (DamageList::default(), BTreeMap::new());
+        let (loss, only_read) = (None, None);
+        Self::new(Parts { log, blobs, at, sealer, index, project, damage, loss, only_read, unread })
     }
 
     /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be
@@ -255,11 +218,6 @@ impl Vault {
         Look::new(self.index.as_ref())
     }
 
-    /// Where the files are, if it is kept in files.
-    pub fn disk(&self) -> Result<&Arc<dyn Disk>, StoreError> {
-        self.disk.as_ref().ok_or_else(not_in_files)
-    }
-
     /// What seals and opens this store's records.
     pub fn sealer(&self) -> &Sealer {
         &self.sealer
@@ -275,9 +233,22 @@ impl Vault {
         self.damage.lock().clone().into()
     }
 
+    /// The place of a chunk that damage is in, if it is in one: the unit, and where in it.
+    pub fn place_of(&self, damage: &Damage) -> Option<(u32, u64)> {
+        self.blobs.place_of(damage)
+    }
+
+    /// Whether its rows are made of no commit at all.
+    pub fn is_unused(&self) -> Result<bool, StoreError> {
+        match Position::of(self.index.as_ref())? {
+            None => Ok(true),
+            Some(at) => self.log.is_start(&at),
+        }
+    }
+
     /// Why the store cannot be written to, if so.
     pub fn read_only(&self) -> Option<String> {
-        self.loss().or_else(|| self.disk.as_ref()?.only_read())
+        self.loss().or_else(|| self.only_read.clone())
     }
 
     /// Why what is here may not be all there was, if so.
@@ -652,10 +623,6 @@ impl Vault {
         self.index.flush()?;
         self.log.close()
     }
-}
-
-fn not_in_files() -> StoreError {
-    StoreError::Folder("this is only done in a store that is kept in files".into())
 }
 
 impl Drop for Vault {

@@ -65,12 +65,13 @@ use lucid_data_chain::{Opened, reply};
 use lucid_store::StoreError;
 use lucid_store::contract::chain::{ChainStore, Stretch};
 use lucid_store::files::audit::audit;
+use lucid_store::files::chain;
 use lucid_store::files::chain::is_of_every_id;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::folder::{
     OnlyRead, Options, STORE, STORE_TITLE, copy_name, is_store, parse_label,
 };
-use lucid_store::files::{chain, segment};
+use lucid_store::vault::Vault;
 use parking_lot::Mutex;
 
 use super::{Begun, Filling, Findings, Kept, Place, Wish, reading};
@@ -240,14 +241,11 @@ impl Local {
         opened: &FolderFacts<'_>,
         progress: &dyn Fn(u64, u64),
     ) -> anyhow::Result<HashSet<(u32, u64)>> {
-        let found = audit(disk, Some(opened.sealer), opened.store, None, progress)?;
+        let found = audit(disk, Some(opened.vault.sealer()), opened.store, None, progress)?;
         findings.records += found.records;
         findings.bytes += found.plain_bytes;
-        let suspects = found
-            .damage
-            .iter()
-            .filter_map(|damage| Some((segment::number_of(&damage.file)?, damage.offset)))
-            .collect();
+        let suspects =
+            found.damage.iter().filter_map(|damage| opened.vault.place_of(damage)).collect();
         let mut damage: Vec<String> =
             found.damage.iter().map(|damage| format!("{name}/{damage}")).collect();
         for known in opened.damage {
@@ -267,7 +265,7 @@ impl Local {
 /// What the audit of a folder has to know from whoever opened it.
 struct FolderFacts<'a> {
     store: [u8; 16],
-    sealer: &'a lucid_store::crypt::Sealer,
+    vault: &'a Vault,
     damage: &'a [lucid_store::Damage],
 }
 
@@ -630,7 +628,7 @@ impl Place for Local {
         let disk: Arc<dyn Disk> = self.data.folder.disk.clone();
         let facts = FolderFacts {
             store: self.data.folder.store,
-            sealer: self.data.vault.sealer(),
+            vault: &self.data.vault,
             damage: &self.data.damage(),
         };
         let suspects = self.verify_folder(&disk, SERVICE, &mut all, &facts, progress)?;
@@ -843,14 +841,10 @@ impl Local {
         now: Timestamp,
         all: &mut Findings,
     ) -> anyhow::Result<()> {
-        let disk = opened.vault.disk()?.clone();
-        let facts = FolderFacts {
-            store: opened.store,
-            sealer: opened.vault.sealer(),
-            damage: &opened.damage(),
-        };
-        self.verify_folder(&disk, folder, all, &facts, &|_, _| {})?;
-        for damage in chain::audit::audit(disk.as_ref(), opened.store)? {
+        let facts =
+            FolderFacts { store: opened.store, vault: &opened.vault, damage: &opened.damage() };
+        self.verify_folder(&opened.disk, folder, all, &facts, &|_, _| {})?;
+        for damage in chain::audit::audit(opened.disk.as_ref(), opened.store)? {
             let damage = format!("{folder}/{damage}");
             if !all.damage.contains(&damage) {
                 all.damage.push(damage);

@@ -19,8 +19,8 @@ use lucid_store::StoreError;
 use lucid_store::contract::index::{Change, Index, Row};
 use lucid_store::files::Limits;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
+use lucid_store::files::{self, Drawers};
 use lucid_store::memory::index::MemoryIndex;
-use lucid_store::vault::{Drawers, Vault};
 use reqwest::blocking::{Client, Response};
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ impl Troubled {
         let (disk, failing) = (FaultyDisk::over(opened.folder.disk.clone()), Failing::default());
         let index = failing.wrong.clone();
         let sealer = opened.folder.sealer.clone();
-        opened.vault = Vault::open(Drawers {
+        opened.vault = files::open(Drawers {
             disk: Arc::new(disk.clone()),
             store: opened.folder.store,
             sealer: sealer.clone(),

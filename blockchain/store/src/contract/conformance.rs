@@ -13,7 +13,7 @@ use crate::crypt::Sealer;
 use crate::files::disk::Disk;
 use crate::files::disk::faulty::{Call, FaultyDisk};
 use crate::files::disk::simulated::SimulatedDisk;
-use crate::files::{self, Limits, ToOpen};
+use crate::files::{self, Limits, ToRecover};
 use crate::frame::{Kind, Record};
 use crate::memory::blobs::MemoryBlobs;
 use crate::memory::fact_log::{Ending, MemoryLog};
@@ -40,7 +40,7 @@ impl Project for Nothing {
 }
 
 fn in_files(disk: Arc<dyn Disk>) -> Kept {
-    let opened = files::open(ToOpen {
+    let opened = files::recover(ToRecover {
         disk: &disk,
         store: [7; 16],
         sealer: &Sealer::new(None),
@@ -50,7 +50,7 @@ fn in_files(disk: Arc<dyn Disk>) -> Kept {
         limits: TINY,
         progress: &|_, _| true,
     });
-    let files::Opened { log, blobs, at, loss, damage, .. } = opened.unwrap();
+    let files::Recovered { log, blobs, at, loss, damage, .. } = opened.unwrap();
     assert_eq!((loss, Vec::from(damage)), (None, vec![]));
     Kept { log: Arc::new(log), blobs: Arc::new(blobs), at }
 }
@@ -151,6 +151,7 @@ impl Kept {
 #[test]
 fn commits_are_shown_in_their_order_from_any_place_on() {
     every_back_end(|name, mut kept| {
+        assert!(kept.log.is_start(&kept.at).unwrap(), "{name}");
         let mut places = vec![kept.at.clone()];
         let mut expected = Vec::new();
         for number in 0..12_u8 {
@@ -167,6 +168,7 @@ fn commits_are_shown_in_their_order_from_any_place_on() {
             expected.push((texts, names));
             places.push(kept.at.clone());
         }
+        assert!(!kept.log.is_start(&places[1]).unwrap(), "{name}");
         assert_eq!(kept.behind(None), kept.behind(places.first()), "{name}");
         for (from, place) in places.iter().enumerate() {
             let found = kept.behind(Some(place));

@@ -177,6 +177,9 @@ pub trait FactLog: Send + Sync {
         each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
     ) -> Result<Option<(u32, u64)>, StoreError>;
 
+    /// Whether this place is in front of every commit.
+    fn is_start(&self, at: &Position) -> Result<bool, StoreError>;
+
     /// Bytes of the log, as it is kept.
     fn bytes(&self) -> Result<u64, StoreError>;
 

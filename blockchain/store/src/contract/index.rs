@@ -1,7 +1,7 @@
 //! Derived rows: where a chunk is, and whatever the owner of the store projects from its facts.
 //!
 //! Nothing lives here alone. Every row follows from the log and the segments, the whole index can be
-//! deleted and rebuilt, and the [`Watermark`] row says up to which commit the rows are complete; it is
+//! deleted and rebuilt, and the [`Position`] row says up to which commit the rows are complete; it is
 //! written in one atomic batch with the rows it vouches for. So an index that is older than its log is
 //! merely behind, and absence is only said when the index is complete.
 
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 use crate::StoreError;
+use crate::contract::fact_log::Position;
 
 /// A key with its value, or with `None` where it is to be removed.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -197,6 +198,24 @@ pub trait Project: Send + Sync {
     /// Turns one fact into rows. A fact it does not understand is damage of the owner's making and is
     /// reported, never a reason to stop.
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError>;
+}
+
+/// The row that says that values are sealed each under the key of its row.
+const BOUND: [u8; 1] = [b'\x06'];
+
+/// Whether the index's values are sealed each under the key of its row. A new index is marked as one
+/// whose values are, before it has any; one without the mark was made by an earlier version, and stays as
+/// it is until it is made anew.
+pub(crate) fn is_bound(index: &dyn Index) -> Result<bool, StoreError> {
+    if index.get(&BOUND)?.is_some() {
+        return Ok(true);
+    }
+    // Sealed values are only ever written together with a position.
+    if Position::of(index)?.is_some() {
+        return Ok(false);
+    }
+    index.write(vec![(BOUND.to_vec(), Some(Vec::new()))])?;
+    Ok(true)
 }
 
 #[cfg(test)]

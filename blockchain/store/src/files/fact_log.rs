@@ -16,7 +16,7 @@ use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, HeadersDigest, Summary};
 use crate::files::watermark::{Ends, Watermark, write_mark};
-use crate::frame::{self, Kind, NUMBER_MAX, Record, Scanner, Step};
+use crate::frame::{self, Header, Kind, NUMBER_MAX, Record, Scanner, Step};
 use crate::{CommitError, Damage, StoreError};
 
 /// Nothing is written when sequences or commits come this near to [`NUMBER_MAX`].
@@ -138,39 +138,8 @@ impl FileLog {
         Ok(*ends)
     }
 
-    /// Reads the records of one file again; says where it was stopped, unless it came to the end.
-    fn reread_file(
-        &self,
-        number: u32,
-        offset: u64,
-        to: &Watermark,
-        each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
-    ) -> Result<Option<u64>, StoreError> {
-        let path = log::path(number);
-        let file = match disk::find(self.disk.as_ref(), &path)? {
-            Ok(file) => file,
-            Err(damage) => {
-                each(Reread::Damaged(damage))?;
-                return Ok(None);
-            }
-        };
-        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-        let end = if number == to.log { to.offset.min(length) } else { length };
-        let from = boundary(file.as_ref(), &path, offset.min(end), end)?;
-        let mut scanner = Scanner::new(file.as_ref(), &path, from, end);
-        while let Some(step) = scanner.step()? {
-            let goes_on = match step {
-                Step::Damaged(damage) => each(Reread::Damaged(damage))?,
-                Step::Record(offset, header) => {
-                    let payload = frame::read_payload(file.as_ref(), &path, offset, &header)?;
-                    each(Reread::Record { header, payload, file: &path, offset })?
-                }
-            };
-            if !goes_on {
-                return Ok(Some(scanner.offset()));
-            }
-        }
-        Ok(None)
+    fn walk(&self, from: (u32, u64)) -> Walk<'_> {
+        Walk { disk: self.disk.as_ref(), store: &self.store, from, to: *self.ends.lock() }
     }
 }
 
@@ -266,38 +235,38 @@ impl FactLog for FileLog {
         each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
         let from = after.map_or(Ok(Watermark::START), Watermark::at)?;
-        Walk { disk: self.disk.as_ref(), store: &self.store, from, to: *self.ends.lock() }.all(each)
+        let walk = self.walk(from.place());
+        let total = walk.bytes()?;
+        let stopped_at = walk.each(&mut |met, done| {
+            let shown = match met {
+                Met::Damaged(damage) => Some(Replayed::Damaged(damage)),
+                // Nothing of the log is missing because of it.
+                Met::Foreign(_) => None,
+                Met::Record { walked, offset, header } => replayed(walked, offset, header)?,
+            };
+            shown.map_or(Ok(true), |shown| each(shown, Passed { done, total }))
+        })?;
+        Ok(stopped_at.is_none())
     }
 
     fn reread(
         &self,
-        (number, offset): (u32, u64),
+        from: (u32, u64),
         each: &mut dyn FnMut(Reread<'_>) -> Result<bool, StoreError>,
     ) -> Result<Option<(u32, u64)>, StoreError> {
-        let (to, mut number, mut offset) = (*self.ends.lock(), number.max(1), offset);
-        let listed = log::listed(self.disk.as_ref(), &self.store, to.log)?;
-        while number <= to.log {
-            if !listed.files.contains(&number) {
-                let there = listed.files.iter().copied().find(|there| *there > number);
-                let next = there.unwrap_or(to.log.saturating_add(1));
-                for gap in &listed.missing {
-                    let gap = number.max(*gap.start())..=*gap.end();
-                    if gap.start() < &next && !gap.is_empty() {
-                        each(Reread::Damaged(Damage::missing(gap, log::path)))?;
-                    }
+        self.walk(from).each(&mut |met, _| {
+            each(match met {
+                Met::Damaged(damage) | Met::Foreign(damage) => Reread::Damaged(damage),
+                Met::Record { walked, offset, header } => {
+                    let payload = walked.payload(offset, &header)?;
+                    Reread::Record { header, payload, file: &walked.path, offset }
                 }
-                for (_, damage) in listed.foreign.range(number..next) {
-                    each(Reread::Damaged(damage.clone()))?;
-                }
-                (number, offset) = (next, 0);
-                continue;
-            }
-            if let Some(stopped_at) = self.reread_file(number, offset, &to, each)? {
-                return Ok(Some((number, stopped_at)));
-            }
-            (number, offset) = (number.saturating_add(1), 0);
-        }
-        Ok(None)
+            })
+        })
+    }
+
+    fn is_start(&self, at: &Position) -> Result<bool, StoreError> {
+        Ok(Watermark::at(at)?.commit == 0)
     }
 
     fn bytes(&self) -> Result<u64, StoreError> {
@@ -323,51 +292,84 @@ impl FactLog for FileLog {
 struct Walk<'a> {
     disk: &'a dyn Disk,
     store: &'a [u8; 16],
-    from: Watermark,
+    from: (u32, u64),
     to: Watermark,
 }
 
+/// What a walk meets.
+enum Met<'a> {
+    /// A record with a sound header.
+    Record { walked: &'a Walked, offset: u64, header: Header },
+    /// Something cannot be read, or is missing.
+    Damaged(Damage),
+    /// A file is there that is no part of the log.
+    Foreign(Damage),
+}
+
 impl Walk<'_> {
-    /// Shows what is there, in order; what is damaged or missing in its place.
-    fn all(
+    /// Shows what is there, in order, and how many bytes have been passed; what is damaged or missing in its
+    /// place. `false` ends it behind that; then it says where it was.
+    fn each(
         &self,
-        each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
-    ) -> Result<bool, StoreError> {
+        visit: &mut dyn FnMut(Met<'_>, u64) -> Result<bool, StoreError>,
+    ) -> Result<Option<(u32, u64)>, StoreError> {
         let listed = log::listed(self.disk, self.store, self.to.log)?;
-        let files = listed.files.iter().copied().filter(|number| *number >= self.from.log);
-        let mut missing = listed.missing.into_iter().peekable();
-        let mut passed = Passed::default();
-        for number in files.clone() {
-            passed.total +=
-                self.open(number)?.map_or(0, |file| file.end.saturating_sub(file.begin));
-        }
+        let (first, mut passed) = (self.from.0.max(1), 0);
+        let mut next = first;
         // One at a time: there may be more of them than may be open.
-        for number in files {
-            while let Some(gap) = missing.next_if(|gap| *gap.start() < number) {
-                if *gap.end() > self.from.log
-                    && !each(Replayed::Damaged(Damage::missing(gap, log::path)), passed)?
-                {
-                    return Ok(false);
-                }
+        for number in listed.files.iter().copied().filter(|number| *number >= first) {
+            if !self.gap(&listed, next..number, passed, visit)? {
+                return Ok(Some((number, 0)));
             }
-            let goes_on = match self.open(number)? {
-                Err(damage) => each(Replayed::Damaged(damage), passed)?,
-                Ok(file) => {
-                    let goes_on = self.file(&file, passed, each)?;
-                    passed.done += file.end.saturating_sub(file.begin);
-                    goes_on
+            next = number.saturating_add(1);
+            match self.open(number)? {
+                Err(damage) => {
+                    if !visit(Met::Damaged(damage), passed)? {
+                        return Ok(Some((next, 0)));
+                    }
                 }
-            };
-            if !goes_on {
-                return Ok(false);
+                Ok(walked) => {
+                    if let Some(stopped_at) = walked.each(passed, visit)? {
+                        return Ok(Some((number, stopped_at)));
+                    }
+                    passed += walked.bytes();
+                }
             }
         }
-        for gap in missing {
-            if !each(Replayed::Damaged(Damage::missing(gap, log::path)), passed)? {
+        let end = self.to.log.saturating_add(1);
+        let goes_on = self.gap(&listed, next..end, passed, visit)?;
+        Ok((!goes_on).then_some((end, 0)))
+    }
+
+    /// Shows which of these files are missing, and which are there and none of this log's.
+    fn gap(
+        &self,
+        listed: &log::Listed,
+        files: std::ops::Range<u32>,
+        passed: u64,
+        visit: &mut dyn FnMut(Met<'_>, u64) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let missing = listed.missing.iter().filter_map(|gap| {
+            let gap = files.start.max(*gap.start())..=files.end.saturating_sub(1).min(*gap.end());
+            (!gap.is_empty()).then(|| Met::Damaged(Damage::missing(gap, log::path)))
+        });
+        let foreign = listed.foreign.range(files.start..files.end.max(files.start));
+        for met in missing.chain(foreign.map(|(_, damage)| Met::Foreign(damage.clone()))) {
+            if !visit(met, passed)? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// How many bytes it passes.
+    fn bytes(&self) -> Result<u64, StoreError> {
+        let listed = log::listed(self.disk, self.store, self.to.log)?;
+        let mut bytes = 0;
+        for number in listed.files.into_iter().filter(|number| *number >= self.from.0) {
+            bytes += self.open(number)?.map_or(0, |walked| walked.bytes());
+        }
+        Ok(bytes)
     }
 
     fn open(&self, number: u32) -> Result<Result<Walked, Damage>, StoreError> {
@@ -378,45 +380,11 @@ impl Walk<'_> {
         };
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let end = if number == self.to.log { self.to.offset.min(length) } else { length };
-        let begin = if number == self.from.log { self.from.offset } else { 0 };
+        let begin = match number == self.from.0 {
+            true => boundary(file.as_ref(), &path, self.from.1.min(end), end)?,
+            false => 0,
+        };
         Ok(Ok(Walked { number, path, file, begin, end }))
-    }
-
-    fn file(
-        &self,
-        walked: &Walked,
-        passed: Passed,
-        each: &mut dyn FnMut(Replayed, Passed) -> Result<bool, StoreError>,
-    ) -> Result<bool, StoreError> {
-        let Walked { path, file, begin, end, .. } = walked;
-        let mut scanner = Scanner::new(file.as_ref(), path, *begin, *end);
-        while let Some(step) = scanner.step()? {
-            let shown = match step {
-                Step::Damaged(damage) => Replayed::Damaged(damage),
-                Step::Record(offset, header) => {
-                    let is_told = matches!(header.kind, Kind::Fact | Kind::Commit | Kind::Summary);
-                    if !is_told {
-                        continue;
-                    }
-                    match frame::read_payload(file.as_ref(), path, offset, &header)? {
-                        Err(why) => Replayed::Damaged(Damage::new(path.as_str(), offset, why)),
-                        Ok(payload) if header.kind == Kind::Fact => {
-                            let file = path.clone();
-                            Replayed::Fact { record: Record { header, payload }, file, offset }
-                        }
-                        Ok(payload) => match behind(walked, offset, &header, &payload) {
-                            Some(commit) => commit,
-                            None => continue,
-                        },
-                    }
-                }
-            };
-            let done = passed.done + scanner.offset().saturating_sub(*begin);
-            if !each(shown, Passed { done, ..passed })? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 
@@ -429,13 +397,57 @@ struct Walked {
     end: u64,
 }
 
+impl Walked {
+    fn each(
+        &self,
+        passed: u64,
+        visit: &mut dyn FnMut(Met<'_>, u64) -> Result<bool, StoreError>,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut scanner = Scanner::new(self.file.as_ref(), &self.path, self.begin, self.end);
+        while let Some(step) = scanner.step()? {
+            let done = passed + scanner.offset().saturating_sub(self.begin);
+            let met = match step {
+                Step::Damaged(damage) => Met::Damaged(damage),
+                Step::Record(offset, header) => Met::Record { walked: self, offset, header },
+            };
+            if !visit(met, done)? {
+                return Ok(Some(scanner.offset()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn payload(
+        &self,
+        offset: u64,
+        header: &Header,
+    ) -> Result<Result<Vec<u8>, &'static str>, StoreError> {
+        frame::read_payload(self.file.as_ref(), &self.path, offset, header)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.end.saturating_sub(self.begin)
+    }
+}
+
+/// What a record is for whoever replays; `None` where it says nothing to them.
+fn replayed(walked: &Walked, offset: u64, header: Header) -> Result<Option<Replayed>, StoreError> {
+    if !matches!(header.kind, Kind::Fact | Kind::Commit | Kind::Summary) {
+        return Ok(None);
+    }
+    let file = &walked.path;
+    Ok(match walked.payload(offset, &header)? {
+        Err(why) => Some(Replayed::Damaged(Damage::new(file.as_str(), offset, why))),
+        Ok(payload) if header.kind == Kind::Fact => {
+            let record = Record { header, payload };
+            Some(Replayed::Fact { record, file: file.clone(), offset })
+        }
+        Ok(payload) => behind(walked, offset, &header, &payload),
+    })
+}
+
 /// A commit, or what stands for several.
-fn behind(
-    walked: &Walked,
-    offset: u64,
-    header: &frame::Header,
-    payload: &[u8],
-) -> Option<Replayed> {
+fn behind(walked: &Walked, offset: u64, header: &Header, payload: &[u8]) -> Option<Replayed> {
     let end = offset + header.record_bytes();
     let at = |commit: u64, digest: [u8; 32], unit: u32, to: u64| Watermark {
         log: walked.number,

@@ -6,7 +6,6 @@ use crate::files::watermark::Watermark;
 
 /// The first byte of each key of the files'. The vault has others ([`crate::vault::unit_rows`]).
 const WATERMARK: u8 = b'\x03';
-const BOUND: u8 = b'\x06';
 const LACKING: u8 = b'\x08';
 
 /// Notes that chunks may be there whose commits are not, and that the watermark is not behind them: the next
@@ -32,21 +31,6 @@ pub fn watermark(index: &dyn Index) -> Result<Watermark, StoreError> {
         Some(value) => Watermark::decode(&value)
             .map_err(|fault| StoreError::Index(format!("the watermark: {fault}"))),
     }
-}
-
-/// Whether the index's values are sealed each under the key of its row. A new index is marked as one
-/// whose values are, before it has any; one without the mark was made by an earlier version, and stays as
-/// it is until it is made anew.
-pub(crate) fn is_bound(index: &dyn Index) -> Result<bool, StoreError> {
-    if index.get(&[BOUND])?.is_some() {
-        return Ok(true);
-    }
-    // Record values are only ever written together with a watermark.
-    if index.get(&[WATERMARK])?.is_some() {
-        return Ok(false);
-    }
-    index.write(vec![(vec![BOUND], Some(Vec::new()))])?;
-    Ok(true)
 }
 
 /// Notes how far the index has come, in the same batch as the rows that brought it there.

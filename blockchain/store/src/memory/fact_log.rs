@@ -179,6 +179,10 @@ impl FactLog for MemoryLog {
         }
     }
 
+    fn is_start(&self, at: &Position) -> Result<bool, StoreError> {
+        Ok(*at == Self::start())
+    }
+
     fn bytes(&self) -> Result<u64, StoreError> {
         let state = self.state.lock();
         Ok(state.commits.iter().flat_map(|commit| &commit.facts).map(Record::record_bytes).sum())

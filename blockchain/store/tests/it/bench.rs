@@ -13,9 +13,10 @@ use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, read_all};
 use lucid_store::files::folder::{DataFolder, Options};
+use lucid_store::files::{self, Drawers};
 use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::Vault;
 use lucid_store::vault::committer::{Committed, Submission};
-use lucid_store::vault::{Drawers, Vault};
 use lucid_store::{CommitError, StoreError};
 
 /// The first byte of the facts of these tests.
@@ -50,7 +51,7 @@ impl Store {
         let mut labels = BTreeMap::new();
         for place in ["", "keys"] {
             for name in folder.disk.list(place).unwrap() {
-                let path = lucid_store::files::disk::join(place, &name);
+                let path = files::disk::join(place, &name);
                 if !name.ends_with('/') {
                     let bytes = read_all(folder.disk.as_ref(), &path).unwrap().unwrap();
                     labels.insert(path, bytes);
@@ -104,7 +105,7 @@ impl Store {
         limits: Limits,
         accept_loss: bool,
     ) -> Result<Vault, StoreError> {
-        Vault::open(Drawers {
+        files::open(Drawers {
             disk,
             store: self.id,
             sealer: self.sealer.clone(),
@@ -234,7 +235,7 @@ pub fn files(disk: &SimulatedDisk) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for folder in ["", "keys", "log", "chunks"] {
         for name in disk.list(folder).unwrap() {
-            let path = lucid_store::files::disk::join(folder, &name);
+            let path = files::disk::join(folder, &name);
             if !name.ends_with('/') {
                 files.insert(path.clone(), read_all(disk, &path).unwrap().unwrap());
             }

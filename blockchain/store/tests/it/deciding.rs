@@ -5,9 +5,10 @@ use std::sync::mpsc::{Receiver, channel};
 
 use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::{self, Drawers};
 use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::Vault;
 use lucid_store::vault::committer::{Committed, Submission};
-use lucid_store::vault::{Drawers, Vault};
 use lucid_store::{CommitError, StoreError};
 
 use crate::bench::{Entry, Rows, SMALL, Store, chunk, fact, facts_of, reads};
@@ -27,7 +28,7 @@ impl Project for Unreadable {
 
 fn open(disk: &SimulatedDisk, index: &Arc<MemoryIndex>, bad: Vec<u8>) -> Vault {
     let store = Store::new(true);
-    Vault::open(Drawers {
+    files::open(Drawers {
         disk: Arc::new(disk.clone()),
         store: store.id,
         sealer: store.sealer.clone(),

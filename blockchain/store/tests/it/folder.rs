@@ -12,9 +12,10 @@ use lucid_store::files::folder::keys::{Keys, Passphrase};
 use lucid_store::files::folder::{DataFolder, Options, ToRead, clock_fault};
 use lucid_store::files::index::EmbeddedIndex;
 use lucid_store::files::index::temporary::Room;
+use lucid_store::files::{self, Drawers};
 use lucid_store::memory::index::MemoryIndex;
+use lucid_store::vault::Vault;
 use lucid_store::vault::scrub::Cursor;
-use lucid_store::vault::{Drawers, Vault};
 use zeroize::Zeroizing;
 
 use crate::bench::{Entry, chunk, facts_of, id_of, options, reads};
@@ -45,14 +46,14 @@ fn vault(folder: &DataFolder) -> Result<Vault, StoreError> {
 }
 
 fn vault_of(folder: &DataFolder, accept_loss: bool) -> Result<Vault, StoreError> {
-    Vault::open(Drawers {
+    files::open(Drawers {
         disk: folder.disk.clone(),
         store: folder.store,
         sealer: folder.sealer.clone(),
         index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
         project: Arc::new(crate::bench::Rows),
         accept_loss,
-        limits: lucid_store::files::Limits::default(),
+        limits: files::Limits::default(),
     })
 }
 
@@ -368,14 +369,14 @@ fn an_index_that_was_deleted_comes_back_as_it_was() {
     assert_eq!(rows(&vault(&folder).unwrap()), before);
     let memory = Arc::new(MemoryIndex::new());
     drop(
-        Vault::open(Drawers {
+        files::open(Drawers {
             disk: folder.disk.clone(),
             store: folder.store,
             sealer: folder.sealer.clone(),
             index: memory.clone(),
             project: Arc::new(crate::bench::Rows),
             accept_loss: false,
-            limits: lucid_store::files::Limits::default(),
+            limits: files::Limits::default(),
         })
         .unwrap(),
     );
@@ -435,14 +436,14 @@ fn an_index_of_another_log_is_left_aside_where_it_cannot_be_rebuilt() {
         let how = to_read(&scratch);
         let folder = DataFolder::read(home.path(), &options(true, None), &how).unwrap();
         let join = |index| {
-            Vault::open(Drawers {
+            files::open(Drawers {
                 disk: folder.disk.clone(),
                 store: folder.store,
                 sealer: folder.sealer.clone(),
                 index,
                 project: Arc::new(crate::bench::Rows),
                 accept_loss: false,
-                limits: lucid_store::files::Limits::default(),
+                limits: files::Limits::default(),
             })
         };
         let vault = folder.join(join, |error: &StoreError| Some(error)).unwrap();

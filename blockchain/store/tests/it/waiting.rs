@@ -8,10 +8,11 @@ use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::{self, Drawers};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::collect::Names;
 use lucid_store::vault::committer::Submission;
-use lucid_store::vault::{Drawers, Known, Vault};
+use lucid_store::vault::{Known, Vault};
 use lucid_store::{CommitError, StoreError, threads};
 
 use crate::bench::{Entry, Rows, SMALL, Store, chunk, fact, facts_of, id_of, reads};
@@ -36,7 +37,7 @@ fn open(store: &Store, disk: &SimulatedDisk, index: &Arc<MemoryIndex>, bad: Vec<
         accept_loss: false,
         limits: SMALL,
     };
-    Vault::open(drawers).unwrap()
+    files::open(drawers).unwrap()
 }
 
 /// Holds the thread that writes until the sender goes, once it has written something.

@@ -25,10 +25,11 @@ use lucid_store::files::Limits;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
+use lucid_store::files::{self, Drawers};
 use lucid_store::memory::blobs::MemoryBlobs;
 use lucid_store::memory::fact_log::MemoryLog;
 use lucid_store::memory::index::MemoryIndex;
-use lucid_store::vault::{Drawers, Elsewhere, Vault};
+use lucid_store::vault::{Elsewhere, Vault};
 
 use crate::sample::id;
 
@@ -91,7 +92,7 @@ impl Store {
         locks: SessionLocks,
     ) -> Self {
         let sealer = Arc::new(Sealer::new(None));
-        let vault = Vault::open(Drawers {
+        let vault = files::open(Drawers {
             disk: over,
             store: [1; 16],
             sealer: sealer.clone(),
