@@ -24,14 +24,14 @@ use lucid_block_manager::ops::sync_chain::{Following, sync_chain};
 use lucid_block_manager::ops::take_blocks::{Pins, take_blocks};
 use lucid_block_manager::peer::http::HttpPeer;
 use lucid_block_manager::peer::{Greeting, Peer, PeerError, Speaks};
-use lucid_block_manager::state::{Kind, Opened, Parts, over};
+use lucid_block_manager::state::{Kind, Opened, Unopened, over};
 use lucid_core::block::{Block, Parent};
 use lucid_core::digest::ChunkId;
 use lucid_core::record::{BlockRecord, Head, encode_body};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
-use lucid_store::contract::chain::Kept;
+use lucid_store::contract::chain::KeptBlock;
 use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::memory::index::MemoryIndex;
@@ -75,7 +75,7 @@ pub fn peer(bytes: &[u8]) {
 fn follower() -> Opened {
     let disk = Arc::new(SimulatedDisk::new());
     let opened = over(
-        Parts {
+        Unopened {
             disk: disk.clone(),
             blocks: disk,
             store: [3; 16],
@@ -188,7 +188,7 @@ fn is_sound(opened: &Opened, is_pinned: bool) {
     let mut unsigned = None;
     for height in 0..tip.map_or(0, |tip| tip.height + 1) {
         let block = opened.chain.block(height);
-        let Ok(Some(Kept::Whole(block))) = block else {
+        let Ok(Some(KeptBlock::Whole(block))) = block else {
             panic!("block {height} is there: {block:?}")
         };
         assert_eq!(block.hash, block.computed_hash(), "block {height}");

@@ -16,7 +16,7 @@ use lucid_core::transaction::Transaction;
 use lucid_core::validate::{Context, Mode, Weighed, judge};
 use lucid_store::StoreError;
 use lucid_store::codec::{Compression, Packer};
-use lucid_store::contract::chain::{Appended, ChainStore, Kept};
+use lucid_store::contract::chain::{AppendedBlock, ChainStore, KeptBlock};
 use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::crypt::{Keyring, Sealer};
 use lucid_store::files::Limits;
@@ -447,7 +447,7 @@ fn append(chain: &ChainFiles, block: &Block) -> bool {
     };
     let verdict = judge(Weighed::of(candidate), &context);
     let Some(valid) = verdict.block else { panic!("a sound block is refused") };
-    matches!(chain.append(&valid), Ok(Appended::Stored | Appended::Known))
+    matches!(chain.append(&valid), Ok(AppendedBlock::Stored | AppendedBlock::Known))
 }
 
 fn chain(draw: &mut Draw<'_>) {
@@ -509,8 +509,8 @@ fn chain(draw: &mut Draw<'_>) {
     }
     for block in BLOCKS.iter().take(count) {
         match chain.block(block.index) {
-            Ok(Some(Kept::Whole(read))) => assert!(&read == block, "another block is read"),
-            Ok(Some(Kept::Pruned(stored))) => assert_eq!(stored.record.entry.hash, block.hash),
+            Ok(Some(KeptBlock::Whole(read))) => assert!(&read == block, "another block is read"),
+            Ok(Some(KeptBlock::Pruned(stored))) => assert_eq!(stored.record.entry.hash, block.hash),
             Ok(None) => assert!(!is_sound && tip.is_none_or(|tip| tip.height < block.index)),
             Err(_) => assert!(!is_sound, "a sound chain is read"),
         }

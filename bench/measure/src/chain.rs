@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use lucid_core::block::{Block, Candidate};
 use lucid_core::block_merkle::{log_leaf, log_root, root_and_mutation, transaction_hash};
 use lucid_core::json::Json;
-use lucid_core::sign::{Batch, PublicKey, Signature, SigningKey};
+use lucid_core::sign::{PublicKey, Signature, SignatureBatch, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_core::validate::Weighed;
@@ -131,7 +131,7 @@ pub fn signatures(file: &Path) -> anyhow::Result<Value> {
     }
     let verify = |claims: &[(PublicKey, Vec<u8>, Signature)]| {
         claims.chunks(SIGNATURES).all(|claims| {
-            let mut batch = Batch::default();
+            let mut batch = SignatureBatch::default();
             claims.iter().for_each(|(key, message, signature)| batch.add(key, message, signature));
             batch.verify().into_iter().all(|valid| valid)
         })

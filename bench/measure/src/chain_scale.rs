@@ -14,7 +14,7 @@ use lucid_core::block::{Block, Parent};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_core::validate::{Context, Mode, ValidBlock, validate};
-use lucid_store::contract::chain::{Run, Stretch};
+use lucid_store::contract::chain::{StoredRun, Stretch};
 use serde_json::{Value, json};
 
 use crate::http::{Line, load};
@@ -55,7 +55,7 @@ pub fn make(scratch: &Path, blocks: u64, transactions: u64, signed: bool) -> any
         let began = Instant::now();
         let done = manager.chain.append_run(&run)?;
         took += began.elapsed();
-        anyhow::ensure!(done == Run { stored: run.len(), stopped: None }, "{done:?}");
+        anyhow::ensure!(done == StoredRun { stored: run.len(), stopped: None }, "{done:?}");
         next = end;
     }
     let (stored, peak) = (manager.chain.stored_bytes()?, memory("VmHWM")?);

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use self::cutter::{Cut, Cutter};
-use self::ledger::{Draft, Event, Ledger, Placed, Reading};
+use self::ledger::{Event, Ledger, Placed, Reading, Unplaced};
 use self::queue::Queue;
 use self::sink::SinkError;
 use self::turn::Turn;
@@ -311,7 +311,7 @@ impl Feeder<'_> {
         // The ledger takes one out again as soon as the pieces before it are cut, and nothing of those
         // waits for this thread: the piece that it fills itself is behind them.
         self.shop.entries.push((), 1);
-        tell(self.events, Event::Entry(Box::new(Draft { entry, placed, has_more_names })));
+        tell(self.events, Event::Entry(Box::new(Unplaced { entry, placed, has_more_names })));
     }
 
     fn number(&mut self) -> u64 {

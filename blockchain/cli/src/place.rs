@@ -45,7 +45,7 @@ pub struct Wish {
 /// A part of what a session keeps of its content, in order: for whoever has the same bytes at hand, so
 /// that they need not be read back.
 #[derive(Debug, Clone, Copy)]
-pub enum Kept<'a> {
+pub enum KeptPart<'a> {
     /// A chunk, and how long it is.
     Chunk(ChunkId, u64),
     /// Bytes that are not cut yet.
@@ -110,7 +110,7 @@ pub trait Place: Sync {
     fn kept(
         &self,
         id: &SessionId,
-        visit: &mut dyn FnMut(Kept<'_>) -> anyhow::Result<bool>,
+        visit: &mut dyn FnMut(KeptPart<'_>) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()>;
 
     /// The id of the store, in hex, if it can be told.

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 
-use crate::place::{Kept, Place};
+use crate::place::{KeptPart, Place};
 
 /// How an input stands to what its session keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +33,15 @@ pub fn hold_against(
     let mut read = Vec::new();
     place.kept(id, &mut |kept| {
         let wanted = match kept {
-            Kept::Chunk(_, length) => length,
-            Kept::Bytes(bytes) => bytes.len() as u64,
+            KeptPart::Chunk(_, length) => length,
+            KeptPart::Bytes(bytes) => bytes.len() as u64,
         };
         read.clear();
         (&mut *input).take(wanted).read_to_end(&mut read).context("the input cannot be read")?;
         total += read.len() as u64;
         let is_same = match kept {
-            Kept::Chunk(chunk, _) => ChunkId::from(blake3::hash(&read)) == chunk,
-            Kept::Bytes(bytes) => read == bytes,
+            KeptPart::Chunk(chunk, _) => ChunkId::from(blake3::hash(&read)) == chunk,
+            KeptPart::Bytes(bytes) => read == bytes,
         };
         standing = match (is_same, (read.len() as u64) < wanted) {
             (true, _) => return Ok(true),

@@ -314,7 +314,7 @@ pub fn scan_prefix<B: AsRef<[u8]>, E>(
 /// page so far.
 #[derive(Debug, Default)]
 pub struct PageWriter {
-    pending: Draft,
+    pending: OpenPage,
     last_key: Option<Vec<u8>>,
     ordinal: u32,
     written: Vec<(Vec<u8>, u32)>,
@@ -358,10 +358,10 @@ impl PageWriter {
         let mut level = 0;
         while below.len() > 1 {
             level += 1;
-            let mut draft = Draft::new(level);
+            let mut draft = OpenPage::new(level);
             for (key, child) in below {
                 if !draft.takes(4 + key.len() + 4, 2) {
-                    let full = std::mem::replace(&mut draft, Draft::new(level));
+                    let full = std::mem::replace(&mut draft, OpenPage::new(level));
                     pages.push(self.number(full)?);
                 }
                 draft.body.bytes(&key).u32(child);
@@ -382,7 +382,7 @@ impl PageWriter {
     }
 
     /// Gives a draft its ordinal, and notes it for the level above.
-    fn number(&mut self, draft: Draft) -> Result<Vec<u8>, PageFault> {
+    fn number(&mut self, draft: OpenPage) -> Result<Vec<u8>, PageFault> {
         let ordinal = self.ordinal;
         self.ordinal = ordinal.checked_add(1).ok_or(PageFault::TooMany)?;
         let mut page = Writer::new();
@@ -394,14 +394,14 @@ impl PageWriter {
 
 /// A page that still grows.
 #[derive(Debug, Default)]
-struct Draft {
+struct OpenPage {
     level: u8,
     count: u32,
     first_key: Vec<u8>,
     body: Writer,
 }
 
-impl Draft {
+impl OpenPage {
     fn new(level: u8) -> Self {
         Self { level, ..Self::default() }
     }

@@ -143,19 +143,19 @@ const BATCH_MAX: usize = 4_096;
 /// made. Since this crate has no randomness, coefficients are derived from all keys, signatures and
 /// messages of the batch: whoever changes one of them changes every coefficient, and a batch with a
 /// wrong signature passes with a chance of 2^-128.
-pub struct Batch {
+pub struct SignatureBatch {
     items: Vec<ed25519_zebra::batch::Item>,
     seed: blake3::Hasher,
 }
 
-impl Default for Batch {
+impl Default for SignatureBatch {
     fn default() -> Self {
         let seed = blake3::Hasher::new_derive_key("lucid 2026 coefficients of a signature batch");
         Self { items: Vec::new(), seed }
     }
 }
 
-impl Batch {
+impl SignatureBatch {
     /// Adds one signature over a message.
     pub fn add(&mut self, key: &PublicKey, message: &[u8], signature: &Signature) {
         let length = (message.len() as u64).to_le_bytes();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     fn agree(claims: &[(PublicKey, Vec<u8>, Signature)]) -> Vec<bool> {
-        let mut batch = Batch::default();
+        let mut batch = SignatureBatch::default();
         claims.iter().for_each(|(key, message, signature)| batch.add(key, message, signature));
         let together = batch.verify();
         let single = claims.iter().map(|(key, message, signature)| key.verify(message, signature));

@@ -109,12 +109,12 @@ pub struct Transaction {
     whole: Arc<String>,
     /// Which part of the text is this one.
     at: Range<usize>,
-    parts: Parts,
+    parts: TransactionParts,
 }
 
 /// What a transaction is asked for, found when it was read.
 #[derive(Debug, Clone)]
-struct Parts {
+struct TransactionParts {
     hash: TransactionHash,
     id: Part,
     kind: Option<Part>,

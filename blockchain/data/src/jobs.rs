@@ -1,6 +1,6 @@
 //! Long work of the service: one run of a kind at a time, and how far each is.
 //!
-//! Whoever works begins a [`Run`], tells it how far it is, and ends it; routes show what is kept here.
+//! Whoever works begins a [`JobRun`], tells it how far it is, and ends it; routes show what is kept here.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ struct Ended {
 }
 
 /// A run that goes on. Dropping it without an end counts as a failure.
-pub struct Run<'a> {
+pub struct JobRun<'a> {
     jobs: &'a Jobs,
     key: (Kind, String),
     has_ended: bool,
@@ -116,12 +116,12 @@ impl Jobs {
     }
 
     /// Begins a run, unless one of its kind goes on.
-    pub fn begin(&self, kind: Kind) -> Result<Run<'_>, OpError> {
+    pub fn begin(&self, kind: Kind) -> Result<JobRun<'_>, OpError> {
         self.begin_of(kind, "")
     }
 
     /// Begins a run for one of many things, unless one of its kind and for that thing goes on.
-    pub fn begin_of(&self, kind: Kind, subject: &str) -> Result<Run<'_>, OpError> {
+    pub fn begin_of(&self, kind: Kind, subject: &str) -> Result<JobRun<'_>, OpError> {
         let mut kept = self.kept.lock();
         let key = (kind, subject.to_owned());
         if kept.get(&key).is_some_and(|job| job.ended.is_none()) {
@@ -142,7 +142,7 @@ impl Jobs {
             ended: None,
         };
         kept.insert(key.clone(), job);
-        Ok(Run { jobs: self, key, has_ended: false })
+        Ok(JobRun { jobs: self, key, has_ended: false })
     }
 
     /// How far one kind of work is, or how it ended last.
@@ -211,7 +211,7 @@ impl Job {
     }
 }
 
-impl Run<'_> {
+impl JobRun<'_> {
     /// Notes how far it is; `false` when it has to stop.
     pub fn step(&self, stage: &'static str, done: u64, total: u64) -> bool {
         if let Some(job) = self.jobs.kept.lock().get_mut(&self.key) {
@@ -244,7 +244,7 @@ impl Run<'_> {
     }
 }
 
-impl Drop for Run<'_> {
+impl Drop for JobRun<'_> {
     fn drop(&mut self) {
         self.note(ProgressState::Failed, Err("it ended without saying how".to_owned()));
     }

@@ -164,13 +164,13 @@ impl AsRef<[u8]> for Around {
 pub struct Counted;
 
 tokio::task_local! {
-    static KEPT: Kept;
+    static KEPT: KeptMemory;
 }
 
 /// What a request holds until it is answered; for as long as somebody works on it, if that is
 /// longer. Cloning shares it.
 #[derive(Debug, Clone, Default)]
-pub struct Kept(Arc<Mutex<Vec<Held>>>);
+pub struct KeptMemory(Arc<Mutex<Vec<Held>>>);
 
 /// Keeps this with the request that is in work.
 pub fn keep(held: Held) {
@@ -181,13 +181,13 @@ pub fn keep(held: Held) {
 }
 
 /// What the request in work holds, for whoever works on after its caller has left.
-pub fn kept() -> Kept {
+pub fn kept() -> KeptMemory {
     KEPT.try_with(Clone::clone).unwrap_or_default()
 }
 
 /// Answers a request; what was kept for it is given back afterwards.
 pub(crate) async fn keeping<F: Future>(answer: F) -> F::Output {
-    KEPT.scope(Kept::default(), answer).await
+    KEPT.scope(KeptMemory::default(), answer).await
 }
 
 #[cfg(test)]

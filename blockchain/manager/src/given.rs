@@ -99,13 +99,13 @@ pub fn broken(verdict: &Verdict) -> String {
 }
 
 /// Blocks that one core weighs together.
-pub struct Batch {
+pub struct BlockBatch {
     /// Bytes of their texts.
     pub bytes: u64,
     blocks: Vec<Given>,
 }
 
-impl Batch {
+impl BlockBatch {
     /// Takes the next batch. A source that breaks off ends the last one, and the error is kept.
     pub fn take(
         given: &mut impl Iterator<Item = io::Result<Given>>,

@@ -29,7 +29,7 @@ pub struct Report {
     pub upkeep: Upkeep,
 }
 
-struct Kept {
+struct Notes {
     is_running: bool,
     last: Option<Report>,
     /// Blocks that break a rule, as far as is known.
@@ -45,12 +45,12 @@ struct Kept {
 
 /// The upkeep of one chain.
 pub struct Maintenance {
-    kept: Mutex<Kept>,
+    kept: Mutex<Notes>,
 }
 
 impl Default for Maintenance {
     fn default() -> Self {
-        let kept = Kept {
+        let kept = Notes {
             is_running: false,
             last: None,
             suspects: Vec::new(),

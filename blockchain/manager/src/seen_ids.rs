@@ -28,13 +28,13 @@ const ID_BYTES: usize = size_of::<IdDigest>();
 /// The ids that were seen.
 pub struct SeenIds {
     table: HashSet<u128, ByDigest>,
-    runs: Vec<Run>,
+    runs: Vec<SortedIds>,
     table_ids: usize,
     folder: PathBuf,
 }
 
 /// Ids that were written out.
-struct Run {
+struct SortedIds {
     file: File,
     ids: usize,
     /// The first id of each page.
@@ -110,12 +110,12 @@ impl SeenIds {
         }
         let file = to.into_inner().map_err(io::IntoInnerError::into_error)?;
         let fences = ids.iter().step_by(PAGE_IDS).copied().collect();
-        self.runs.push(Run { file, ids: ids.len(), fences, filter });
+        self.runs.push(SortedIds { file, ids: ids.len(), fences, filter });
         Ok(())
     }
 }
 
-impl Run {
+impl SortedIds {
     fn may_contain(&self, id: u128) -> bool {
         let (line, bits) = lines_and_bits(id, self.filter.len());
         let line = self.filter.get(line).copied().unwrap_or_default();

@@ -206,7 +206,7 @@ pub struct Opened {
 }
 
 /// Drawers that are not yet open.
-pub struct Parts {
+pub struct Unopened {
     /// Where the log is.
     pub disk: Arc<dyn Disk>,
     /// Where the blocks are; usually the same.
@@ -337,7 +337,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
         }
     };
     let join = |index| {
-        let parts = Parts {
+        let parts = Unopened {
             disk: disk.clone(),
             blocks: disk.clone(),
             store: folder.store,
@@ -355,7 +355,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
 }
 
 /// Joins drawers and recovers what is in them.
-pub fn over(parts: Parts, now: Timestamp) -> Result<Opened, OpenError> {
+pub fn over(parts: Unopened, now: Timestamp) -> Result<Opened, OpenError> {
     let vault = files::open(Drawers {
         disk: parts.disk.clone(),
         store: parts.store,

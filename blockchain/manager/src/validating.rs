@@ -21,19 +21,19 @@ pub struct Course {
 
 /// A run. Dropping it ends it.
 #[derive(Debug)]
-pub struct Run<'a> {
+pub struct ValidationRun<'a> {
     of: &'a Validating,
 }
 
 impl Validating {
     /// Begins a run over so many blocks; `None` while another one is under way.
-    pub fn begin(&self, total: u64) -> Option<Run<'_>> {
+    pub fn begin(&self, total: u64) -> Option<ValidationRun<'_>> {
         let mut at = self.at.lock();
         if at.is_some() {
             return None;
         }
         *at = Some(Course { done: 0, total });
-        Some(Run { of: self })
+        Some(ValidationRun { of: self })
     }
 
     /// How far the run is, if there is one.
@@ -42,7 +42,7 @@ impl Validating {
     }
 }
 
-impl Run<'_> {
+impl ValidationRun<'_> {
     /// Tells how many blocks were judged.
     pub fn is_at(&self, done: u64) {
         if let Some(course) = self.of.at.lock().as_mut() {
@@ -51,7 +51,7 @@ impl Run<'_> {
     }
 }
 
-impl Drop for Run<'_> {
+impl Drop for ValidationRun<'_> {
     fn drop(&mut self) {
         *self.of.at.lock() = None;
     }

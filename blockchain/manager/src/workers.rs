@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::limits::POOL_SEAL_AT;
-use crate::ops::seal_block::{Sealed, seal_block};
+use crate::ops::seal_block::{SealOutcome, seal_block};
 
 /// How a round went that panicked: the cause is in the log.
 pub const MISTAKE: &str = "the last round ended in a mistake of ours; the log has it";
@@ -55,7 +55,7 @@ pub async fn seal_in_time(app: App, interval: Duration) {
     }
 }
 
-async fn seal(app: &App) -> Option<Sealed> {
+async fn seal(app: &App) -> Option<SealOutcome> {
     let sealer = app.clone();
     let sealed = app
         .run_unasked(move |manager| {
@@ -86,7 +86,7 @@ async fn seal(app: &App) -> Option<Sealed> {
 }
 
 /// Tells log and metrics what a seal did.
-pub fn note_sealed(sealed: &Sealed) {
+pub fn note_sealed(sealed: &SealOutcome) {
     if let Some(block) = &sealed.block {
         metrics::counter!("lucid_blocks_stored_total").increment(1);
         metrics::counter!("lucid_transactions_chained_total").increment(block.transactions as u64);

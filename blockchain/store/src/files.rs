@@ -148,7 +148,7 @@ pub(crate) fn recover(parts: ToRecover<'_>) -> Result<Recovered, StoreError> {
     let mut damage = Vec::new();
     begin_mark(disk.as_ref())?;
     let mark = read_mark(disk.as_ref(), &mut damage)?;
-    let recovered = recovery::recover(recovery::Parts {
+    let recovered = recovery::recover(recovery::ToRecover {
         disk,
         sealer,
         index,

@@ -112,7 +112,7 @@ pub fn key_value(text: &str) -> Result<(String, String), String> {
 
 /// What was kept: the object that `--json` prints.
 #[derive(Debug, Serialize)]
-struct Kept {
+struct Archived {
     session_id: String,
     merkle_root: String,
     manifest_hash: String,
@@ -249,7 +249,7 @@ impl Archive {
             }
         }
         let anchor = session.anchor.as_ref();
-        let kept = Kept {
+        let kept = Archived {
             session_id: id.to_string(),
             merkle_root: session.merkle_root.map(|root| root.to_string()).unwrap_or_default(),
             manifest_hash: session.manifest_hash.map(|hash| hash.to_string()).unwrap_or_default(),
@@ -346,7 +346,7 @@ fn bytes_below(path: PathBuf) -> u64 {
 }
 
 /// What people are told. How fast it went is told of what was `taken` in, without the wait for a block.
-fn summary(kept: &Kept, files: u64, taken: Duration) -> Vec<String> {
+fn summary(kept: &Archived, files: u64, taken: Duration) -> Vec<String> {
     let mut lines = vec![
         format!("session    {}", kept.session_id),
         format!(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueEnum};
 use lucid_core::sign::SigningKey;
 use lucid_store::files::folder::Passphrase;
-use lucid_store::files::folder::keys::{Kept, Keys as FolderKeys, NewRoot};
+use lucid_store::files::folder::keys::{KeyPlace, Keys as FolderKeys, NewRoot};
 use serde::Serialize;
 
 use super::{DONE, Home, now};
@@ -278,7 +278,7 @@ fn new_passphrase(
     }
     let mut has_one = false;
     for folder in folders.iter().filter(|folder| folder.keys.is_keyed()) {
-        has_one |= folder.keys.list()?.kept == Kept::Passphrase;
+        has_one |= folder.keys.list()?.kept == KeyPlace::Passphrase;
     }
     if let (false, Some(given)) = (has_one, home.passphrase()) {
         return Ok(given);
@@ -310,9 +310,9 @@ fn list(folder: &Folder) -> anyhow::Result<Listed> {
         encrypted: true,
         root_key: Some(listed.root),
         kept: Some(match listed.kept {
-            Kept::Folder => "in the folder".to_owned(),
-            Kept::File(path) => format!("in \"{}\"", path.display()),
-            Kept::Passphrase => "from the passphrase".to_owned(),
+            KeyPlace::Folder => "in the folder".to_owned(),
+            KeyPlace::File(path) => format!("in \"{}\"", path.display()),
+            KeyPlace::Passphrase => "from the passphrase".to_owned(),
         }),
         current_epoch: listed.epochs.last().copied(),
         epochs: listed.epochs,

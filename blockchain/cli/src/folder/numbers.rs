@@ -20,13 +20,13 @@ pub(crate) enum Named {
 }
 
 /// What looking a name up brought: its number, that there is none, or why nobody knows.
-type Found = Result<Option<u32>, String>;
+type LookedUp = Result<Option<u32>, String>;
 
 /// Names that were looked up.
 pub(crate) struct Numbers {
     /// Whether names are passed over.
     numeric: bool,
-    known: Mutex<HashMap<(Named, Vec<u8>), Found>>,
+    known: Mutex<HashMap<(Named, Vec<u8>), LookedUp>>,
 }
 
 impl Numbers {
@@ -54,7 +54,7 @@ impl Numbers {
     }
 }
 
-fn look_up(named: Named, name: &[u8]) -> Found {
+fn look_up(named: Named, name: &[u8]) -> LookedUp {
     // Systems look up text only.
     let Ok(text) = std::str::from_utf8(name) else { return Ok(None) };
     let (kind, found) = match named {

@@ -27,7 +27,7 @@ const REFERENCES_BATCH: usize = 1_024;
 /// What the ledger is told.
 pub(super) enum Event {
     /// An entry was found; in catalogue order.
-    Entry(Box<Draft>),
+    Entry(Box<Unplaced>),
     /// A chunk was handed over.
     Chunk { piece: u64, number: u64, id: ChunkId, length: u32 },
     /// A piece was cut to its end, and this is how reading it went. Both are told at once, so that
@@ -49,7 +49,7 @@ pub(super) struct Reading {
 }
 
 /// An entry whose place is not known yet.
-pub(super) struct Draft {
+pub(super) struct Unplaced {
     pub entry: Entry,
     pub placed: Placed,
     pub has_more_names: bool,
@@ -107,7 +107,7 @@ pub(super) struct Ledger<'a> {
     finished: HashMap<u64, Finished>,
     batch: Vec<(ChunkId, u32)>,
     next_index: u64,
-    drafts: VecDeque<Box<Draft>>,
+    drafts: VecDeque<Box<Unplaced>>,
     /// Room for entries that wait: one is given back with each that does no more.
     room: &'a Queue<()>,
     /// Hears whose turn it is, and how many chunks wait for theirs.
@@ -228,8 +228,8 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    fn settle(&mut self, draft: Box<Draft>) -> Result<(), IngestError> {
-        let Draft { mut entry, placed, has_more_names } = *draft;
+    fn settle(&mut self, draft: Box<Unplaced>) -> Result<(), IngestError> {
+        let Unplaced { mut entry, placed, has_more_names } = *draft;
         let mut reading = Reading::default();
         match placed {
             Placed::Nowhere => {}

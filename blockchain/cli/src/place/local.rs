@@ -74,7 +74,7 @@ use lucid_store::files::folder::{
 use lucid_store::vault::Vault;
 use parking_lot::Mutex;
 
-use super::{Begun, Filling, Findings, Kept, Place, Wish, reading};
+use super::{Begun, Filling, Findings, KeptPart, Place, Wish, reading};
 use crate::cmd::Home;
 use crate::ingest::Sink;
 use crate::ingest::sink::{CompareSink, StoreSink};
@@ -347,7 +347,7 @@ impl Place for Local {
     fn kept(
         &self,
         id: &SessionId,
-        visit: &mut dyn FnMut(Kept<'_>) -> anyhow::Result<bool>,
+        visit: &mut dyn FnMut(KeptPart<'_>) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         const PAGE: usize = 1_000;
         let source = StoredSession::open_live(&self.data.vault, &self.data.locks, id)?;
@@ -359,14 +359,14 @@ impl Place for Local {
             next = last.index + 1;
             // Behind the content stand pages.
             for reference in references.iter().filter(|reference| reference.offset < content) {
-                if !visit(Kept::Chunk(reference.chunk, u64::from(reference.length)))? {
+                if !visit(KeptPart::Chunk(reference.chunk, u64::from(reference.length)))? {
                     return Ok(());
                 }
             }
         }
         let tail = source.tail(0..source.tail_bytes())?;
         if !tail.is_empty() {
-            visit(Kept::Bytes(&tail))?;
+            visit(KeptPart::Bytes(&tail))?;
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ use lucid_store::{Damage, StoreError, threads};
 use parking_lot::{Condvar, Mutex};
 
 use self::patience::{Patience, Pauses};
-use super::{Begun, Filling, Findings, Kept, Place, Wish};
+use super::{Begun, Filling, Findings, KeptPart, Place, Wish};
 use crate::ingest::sink::SinkError;
 use crate::ingest::{Sink, Worker};
 use crate::output::Output;
@@ -262,7 +262,7 @@ impl Place for Remote {
     fn kept(
         &self,
         id: &SessionId,
-        visit: &mut dyn FnMut(Kept<'_>) -> anyhow::Result<bool>,
+        visit: &mut dyn FnMut(KeptPart<'_>) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         let session = self.call(|| self.client.session(id.as_str()))?;
         let mut at = 0;
@@ -275,7 +275,7 @@ impl Place for Remote {
                     break;
                 };
                 at += chunk.size_bytes;
-                if !visit(Kept::Chunk(hash, chunk.size_bytes))? {
+                if !visit(KeptPart::Chunk(hash, chunk.size_bytes))? {
                     return Ok(());
                 }
             }
@@ -289,7 +289,7 @@ impl Place for Remote {
             let bytes = self.call(|| part_of(&self.client, id, part.clone()))?;
             anyhow::ensure!(!bytes.is_empty(), "byte {at} of session {id} is missing");
             at += bytes.len() as u64;
-            if !visit(Kept::Bytes(&bytes))? {
+            if !visit(KeptPart::Bytes(&bytes))? {
                 break;
             }
         }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Claim, Part, Parts, Transaction, TransactionFault};
+use super::{Claim, Part, Transaction, TransactionFault, TransactionParts};
 use crate::block_merkle::transaction_hash;
 use crate::digest::TransactionHash;
 use crate::json::{Canonical, JsonFault, Reader, TopMember, unquoted};
@@ -18,12 +18,12 @@ use crate::limits::JSON_DEPTH_MAX;
 pub(crate) struct Drafts<'a> {
     canonical: Canonical<'a>,
     text: String,
-    read: Vec<Draft>,
+    read: Vec<ReadDraft>,
 }
 
 #[derive(Debug)]
-enum Draft {
-    Sound { at: Range<usize>, parts: Parts },
+enum ReadDraft {
+    Sound { at: Range<usize>, parts: TransactionParts },
     Unfit(Unfit),
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Unfit {
 
 /// The members that a transaction is known by, as they are come upon.
 #[derive(Default)]
-struct Found {
+struct Members {
     is_object: bool,
     id: Option<(usize, usize)>,
     kind: Option<(usize, usize)>,
@@ -51,7 +51,7 @@ struct Found {
     signature_start: usize,
 }
 
-impl Found {
+impl Members {
     fn take(&mut self, member: TopMember<'_>) {
         let value = Some(member.value);
         match member.key {
@@ -83,17 +83,17 @@ impl<'a> Drafts<'a> {
     /// Reads one value, whatever it is.
     pub(crate) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonFault> {
         let start = self.text.len();
-        let mut found = Found { is_object: reader.peek() == Some(b'{'), ..Found::default() };
+        let mut found = Members { is_object: reader.peek() == Some(b'{'), ..Members::default() };
         self.canonical
             .append(reader, JSON_DEPTH_MAX, &mut self.text, |member| found.take(member))?;
         let text = self.text.get(start..).unwrap_or_default();
         let hash = transaction_hash(text);
         let draft = match parts(text, &found, hash) {
-            Ok(parts) => Draft::Sound { at: start..self.text.len(), parts },
+            Ok(parts) => ReadDraft::Sound { at: start..self.text.len(), parts },
             Err(fault) => {
                 let bytes = text.len();
                 self.text.truncate(start);
-                Draft::Unfit(Unfit { hash, bytes, fault })
+                ReadDraft::Unfit(Unfit { hash, bytes, fault })
             }
         };
         self.read.push(draft);
@@ -114,13 +114,17 @@ impl<'a> Drafts<'a> {
         }
         let whole = Arc::new(self.text);
         self.read.into_iter().map(move |draft| match draft {
-            Draft::Sound { at, parts } => Ok(Transaction { whole: whole.clone(), at, parts }),
-            Draft::Unfit(unfit) => Err(unfit),
+            ReadDraft::Sound { at, parts } => Ok(Transaction { whole: whole.clone(), at, parts }),
+            ReadDraft::Unfit(unfit) => Err(unfit),
         })
     }
 }
 
-fn parts(text: &str, found: &Found, hash: TransactionHash) -> Result<Parts, TransactionFault> {
+fn parts(
+    text: &str,
+    found: &Members,
+    hash: TransactionHash,
+) -> Result<TransactionParts, TransactionFault> {
     if !found.is_object {
         return Err(TransactionFault::NotAnObject);
     }
@@ -139,7 +143,7 @@ fn parts(text: &str, found: &Found, hash: TransactionHash) -> Result<Parts, Tran
             .map(|(_, end)| found.signature_start.saturating_sub(2)..end),
     };
     let claims = found.public_key.is_some() || found.signature.is_some();
-    Ok(Parts {
+    Ok(TransactionParts {
         hash,
         id: id.ok_or(TransactionFault::NoId)?,
         kind: of(found.kind),

@@ -10,7 +10,7 @@ use crate::block::{Candidate, Item};
 use crate::block_merkle::root_and_mutation;
 use crate::digest::{BlockHash, LogHash, MerkleRoot};
 use crate::record::{BlockRecord, Entry, RecordFault, TransactionDigests, encode_record, kept};
-use crate::sign::{Batch, PublicKey};
+use crate::sign::{PublicKey, SignatureBatch};
 use crate::transaction::{IdDigest, SignatureState};
 
 /// A block whose hashes are computed and whose signatures are verified.
@@ -57,7 +57,7 @@ enum Signer {
 impl Weighed {
     /// Weighs one block.
     pub fn of(candidate: Candidate) -> Self {
-        let mut batch = Batch::default();
+        let mut batch = SignatureBatch::default();
         let (mut weighed, signers) = Self::without_signatures(candidate, &mut batch);
         weighed.settle(signers, &mut batch.verify().into_iter());
         weighed
@@ -65,7 +65,7 @@ impl Weighed {
 
     /// Weighs many, and verifies their signatures together.
     pub fn of_all(candidates: Vec<Candidate>) -> Vec<Self> {
-        let mut batch = Batch::default();
+        let mut batch = SignatureBatch::default();
         let weighed: Vec<_> = candidates
             .into_iter()
             .map(|candidate| Self::without_signatures(candidate, &mut batch))
@@ -136,7 +136,7 @@ impl Weighed {
         candidate.into_block().map(|block| ValidBlock { block, ids, leaves, entry })
     }
 
-    fn without_signatures(candidate: Candidate, batch: &mut Batch) -> (Self, Vec<Signer>) {
+    fn without_signatures(candidate: Candidate, batch: &mut SignatureBatch) -> (Self, Vec<Signer>) {
         let leaves: Vec<_> = candidate.items.iter().map(Item::hash).collect();
         let (root, mutated) = root_and_mutation(&leaves);
         let (mut signers, mut states) = (Vec::new(), Vec::new());

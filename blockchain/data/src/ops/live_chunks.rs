@@ -157,7 +157,7 @@ pub fn in_log(
     now: Timestamp,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Option<Names>, OpError> {
-    let mut kept = Kept { vault, sessions: HashMap::new(), uploads: HashMap::new() };
+    let mut kept = LiveFacts { vault, sessions: HashMap::new(), uploads: HashMap::new() };
     let is_read =
         each_fact(vault, &mut |done, total| progress(done, total * 2), &mut |fact| match fact {
             Fact::Started(fact) => {
@@ -201,14 +201,14 @@ pub fn in_log(
     Ok(is_read.then_some(names))
 }
 
-struct Kept<'a> {
+struct LiveFacts<'a> {
     vault: &'a Vault,
     sessions: HashMap<SessionName, Track>,
     /// Uploads that count now, and until when.
     uploads: HashMap<ChunkId, Option<Timestamp>>,
 }
 
-impl Kept<'_> {
+impl LiveFacts<'_> {
     fn name(&self, id: &lucid_core::session::SessionId) -> SessionName {
         SessionName::of(self.vault.sealer(), id)
     }

@@ -10,7 +10,7 @@ use super::{Clash, OpError};
 
 /// The bytes of a span, and the chunks of the pages that say so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundSpan {
     /// The bytes of the content, and whether it is known that they came in the span.
     pub within: Within,
     /// The chunks, ascending.
@@ -61,7 +61,7 @@ pub fn find_time_range(source: &dyn SessionSource) -> Result<Option<TimeRange>, 
 }
 
 /// Finds a span of time in a recording that is sealed.
-pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<Found, OpError> {
+pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<FoundSpan, OpError> {
     let shape = source.shape();
     if !has_timeline(shape) {
         return Err(OpError::Conflict(
@@ -104,7 +104,9 @@ pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<Found, OpErr
     })?;
     // What follows the content must be where the session says that its pages begin.
     match reference(source, first)?.offset == shape.content_bytes {
-        true => Ok(Found { within, pages: loaded.into_iter().map(|(chunk, _)| chunk).collect() }),
+        true => {
+            Ok(FoundSpan { within, pages: loaded.into_iter().map(|(chunk, _)| chunk).collect() })
+        }
         false => Err(OpError::Unsound("the timeline does not begin where the content ends".into())),
     }
 }

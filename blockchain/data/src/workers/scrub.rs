@@ -14,7 +14,7 @@ use super::round as work;
 use crate::app::App;
 use crate::config::Scrub;
 use crate::fact::Scrubbed;
-use crate::jobs::{Kind, Run};
+use crate::jobs::{JobRun, Kind};
 use crate::ops::OpError;
 use crate::ops::scrub_store::{begin_round, note_scrub, scrub_state, scrub_stretch};
 
@@ -129,7 +129,7 @@ async fn stretches(
     state: &mut Scrubbed,
     hurried: &mut bool,
     shutdown: &Shutdown,
-    run: &Run<'_>,
+    run: &JobRun<'_>,
 ) -> Result<(), OpError> {
     let percent = how.map_or(100, |how| how.percent);
     let total = work(app, |app| Ok(app.opened.vault.scrub_bytes()?)).await?;

@@ -14,7 +14,7 @@ use lucid_store::StoreError;
 use lucid_store::contract::chain::ChainStore;
 use lucid_store::vault::Vault;
 
-use super::get_transaction::{Found, Status, get_transaction};
+use super::get_transaction::{FoundTransaction, Status, get_transaction};
 use super::submit_transaction::{SubmitError, submit_transaction};
 use crate::admissions::Admissions;
 
@@ -32,7 +32,7 @@ pub struct SessionAnchor {
     /// The root, as the transaction spells it.
     pub root: String,
     /// The transaction.
-    pub found: Found,
+    pub found: FoundTransaction,
 }
 
 /// Why a root is not anchored.

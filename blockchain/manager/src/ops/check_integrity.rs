@@ -9,7 +9,7 @@ use std::ops::Range;
 use lucid_core::block::Candidate;
 use lucid_core::time::Timestamp;
 use lucid_core::validate::Mode;
-use lucid_store::contract::chain::{ChainStore, Kept, StoredRecord};
+use lucid_store::contract::chain::{ChainStore, KeptBlock, StoredRecord};
 use lucid_store::{Damage, StoreError};
 
 use super::validate_block::judge;
@@ -126,10 +126,10 @@ impl From<Result<(), String>> for Looked {
 fn look_at(chain: &dyn ChainStore, now: Timestamp, height: u64) -> Result<Looked, StoreError> {
     let block = match chain.block(height)? {
         None => return Ok(Looked::Absent),
-        Some(Kept::Pruned(stored)) => {
+        Some(KeptBlock::Pruned(stored)) => {
             return look_at_record(chain, height, &stored).map(Into::into);
         }
-        Some(Kept::Whole(block)) => block,
+        Some(KeptBlock::Whole(block)) => block,
     };
     let verdict =
         match judge(chain, now, Candidate::from(block), Mode::Historical, &Pins::default()) {

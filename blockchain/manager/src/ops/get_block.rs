@@ -3,7 +3,7 @@
 use lucid_core::digest::BlockHash;
 use lucid_store::StoreError;
 use lucid_store::contract::chain::ChainStore;
-pub use lucid_store::contract::chain::{Kept, StoredRecord, Stretch};
+pub use lucid_store::contract::chain::{KeptBlock, StoredRecord, Stretch};
 
 /// Which block is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum BlockName {
 }
 
 /// The block, or what is kept of it, if the chain has it.
-pub fn get_block(chain: &dyn ChainStore, name: BlockName) -> Result<Option<Kept>, StoreError> {
+pub fn get_block(chain: &dyn ChainStore, name: BlockName) -> Result<Option<KeptBlock>, StoreError> {
     let height = match name {
         BlockName::Height(height) => Some(height),
         BlockName::Hash(hash) => chain.height_of(&hash)?,

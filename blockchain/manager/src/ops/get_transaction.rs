@@ -46,7 +46,7 @@ pub fn lost_with(height: u64) -> String {
 
 /// What is known about a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundTransaction {
     /// Its id.
     pub id: String,
     /// The transaction itself; gone when its block was pruned, or lost.
@@ -62,7 +62,7 @@ pub fn get_transaction(
     vault: &Vault,
     chain: &dyn ChainStore,
     id: &str,
-) -> Result<Option<Found>, StoreError> {
+) -> Result<Option<FoundTransaction>, StoreError> {
     let digest = id_digest(id);
     // The pool first: what leaves it meanwhile is in the chain by then.
     let ticket = facts::ticket(vault, &digest)?;
@@ -81,7 +81,7 @@ pub fn get_transaction(
             }
         };
         let entry = stored.record.entry;
-        return Ok(Some(Found {
+        return Ok(Some(FoundTransaction {
             id: id.to_owned(),
             transaction,
             submitted_at,
@@ -100,5 +100,5 @@ pub fn get_transaction(
         // It is marked behind its block, and the chain knows all its ids: it has this one no more.
         Stage::Chained { height } => Status::Lost { height },
     };
-    Ok(Some(Found { id: id.to_owned(), transaction: text, submitted_at, status }))
+    Ok(Some(FoundTransaction { id: id.to_owned(), transaction: text, submitted_at, status }))
 }

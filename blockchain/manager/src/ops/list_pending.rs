@@ -3,14 +3,14 @@
 use lucid_store::StoreError;
 use lucid_store::vault::Vault;
 
-use super::get_transaction::{Found, Status};
+use super::get_transaction::{FoundTransaction, Status};
 use crate::facts;
 
 /// One page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// In the order in which blocks take them.
-    pub transactions: Vec<Found>,
+    pub transactions: Vec<FoundTransaction>,
     /// How many wait.
     pub total: u64,
 }
@@ -31,7 +31,7 @@ pub fn list_pending(
     };
     for waiting in behind {
         let ticket = facts::ticket(vault, &waiting.transaction.id_digest())?;
-        transactions.push(Found {
+        transactions.push(FoundTransaction {
             id: waiting.transaction.id().to_owned(),
             submitted_at: ticket.map(|ticket| ticket.submitted_at),
             transaction: Some(waiting.transaction),

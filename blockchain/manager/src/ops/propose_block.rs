@@ -6,7 +6,7 @@ use lucid_store::contract::chain::ChainStore;
 use lucid_store::vault::Vault;
 use parking_lot::Mutex;
 
-use super::seal_block::{SealError, Sealed, SealedBlock, seal_block};
+use super::seal_block::{SealError, SealOutcome, SealedBlock, seal_block};
 use super::submit_transaction::{SubmitError, check_admissible, submit_transactions};
 use crate::admissions::Admissions;
 use crate::facts::{self, Role};
@@ -42,7 +42,7 @@ pub fn propose_block(
     producer: Option<PublicKey>,
     now: Timestamp,
     posted: &[&[u8]],
-) -> Result<(SealedBlock, Sealed), ProposeError> {
+) -> Result<(SealedBlock, SealOutcome), ProposeError> {
     // Before anything is taken: what a follower pooled would wait for ever.
     if facts::role(vault.index()).map_err(SealError::from)? == Some(Role::Follower) {
         return Err(SealError::Follower.into());

@@ -19,7 +19,7 @@ use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, SignatureState, Transaction};
 use lucid_core::validate::Mode;
-use lucid_store::contract::chain::{Appended, ChainStore};
+use lucid_store::contract::chain::{AppendedBlock, ChainStore};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ use crate::state::OpenError;
 
 /// What a seal did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Sealed {
+pub struct SealOutcome {
     /// The block it made; none when nothing was fit to be chained.
     pub block: Option<SealedBlock>,
     /// Transactions that were refused.
@@ -108,7 +108,7 @@ pub enum SealError {
     RoleLost(String),
     /// Somebody else decided about the height.
     #[error("the chain did not take the block: {0:?}")]
-    Outrun(Appended),
+    Outrun(AppendedBlock),
     /// Something could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -127,7 +127,7 @@ pub fn seal_block(
     sealing: &Mutex<()>,
     key: &SigningKey,
     now: Timestamp,
-) -> Result<Sealed, SealError> {
+) -> Result<SealOutcome, SealError> {
     // Only spares building what another one builds.
     let _sealing = (!cfg!(feature = "no-locks")).then(|| sealing.lock());
     for _ in 0..LOOKS_MAX {
@@ -144,7 +144,7 @@ fn build_and_append(
     chain: &dyn ChainStore,
     key: &SigningKey,
     now: Timestamp,
-) -> Result<Sealed, SealError> {
+) -> Result<SealOutcome, SealError> {
     match facts::role(vault.index())? {
         Some(Role::Authority) => {}
         Some(Role::Follower) => return Err(SealError::Follower),
@@ -154,7 +154,7 @@ fn build_and_append(
         return Err(SealError::Ended(successor));
     }
     if facts::pool(vault.index())?.transactions == 0 {
-        return Ok(Sealed::default());
+        return Ok(SealOutcome::default());
     }
     let parent = match chain.tip()? {
         Some(tip) => parent_at(chain, tip.height)?,
@@ -170,7 +170,7 @@ fn build_and_append(
     }
     let mut drained = drain(vault, chain, now)?;
     let transactions = std::mem::take(&mut drained.transactions);
-    let mut sealed = Sealed { failed: drained.failed.len() as u64, ..Sealed::default() };
+    let mut sealed = SealOutcome { failed: drained.failed.len() as u64, ..SealOutcome::default() };
     if !transactions.is_empty() {
         let block = Block::build(parent.as_ref(), transactions, now, key);
         let ids: Vec<IdDigest> = block.transactions.iter().map(Transaction::id_digest).collect();
@@ -354,7 +354,7 @@ fn append(chain: &dyn ChainStore, now: Timestamp, block: Block) -> Result<Sealed
     };
     let valid = verdict.block.as_ref().ok_or_else(refused)?;
     match chain.append(valid)? {
-        Appended::Stored | Appended::Known => Ok(made),
+        AppendedBlock::Stored | AppendedBlock::Known => Ok(made),
         other => Err(SealError::Outrun(other)),
     }
 }

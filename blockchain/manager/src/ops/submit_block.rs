@@ -10,7 +10,7 @@ use lucid_core::json::JsonFault;
 use lucid_core::sign::{Producers, PublicKey};
 use lucid_core::time::Timestamp;
 use lucid_core::validate::{Mode, Rule, Verdict};
-use lucid_store::contract::chain::{Appended, ChainStore, Tip};
+use lucid_store::contract::chain::{AppendedBlock, ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
@@ -118,11 +118,11 @@ pub fn submit_block(
         return Err(SubmitBlockError::Refused(Box::new(verdict)));
     };
     let is_new = match chain.append(block)? {
-        Appended::Stored => true,
-        Appended::Known => false,
-        Appended::HeightTaken { hash } => return Err(SubmitBlockError::HeightTaken(hash)),
-        Appended::NotNext { next } => return Err(SubmitBlockError::NotNext { next, index }),
-        Appended::WrongParent { tip } => return Err(SubmitBlockError::WrongParent(tip)),
+        AppendedBlock::Stored => true,
+        AppendedBlock::Known => false,
+        AppendedBlock::HeightTaken { hash } => return Err(SubmitBlockError::HeightTaken(hash)),
+        AppendedBlock::NotNext { next } => return Err(SubmitBlockError::NotNext { next, index }),
+        AppendedBlock::WrongParent { tip } => return Err(SubmitBlockError::WrongParent(tip)),
     };
     if is_new && index == 0 && facts::genesis(vault.index())?.is_none() {
         // A crash before this is made good by the next start.

@@ -19,7 +19,7 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
 use super::anchor_session::other_root;
-use super::get_transaction::{Found, Status, get_transaction};
+use super::get_transaction::{FoundTransaction, Status, get_transaction};
 use super::settle_pool::{There, is_at};
 use crate::admissions::Admissions;
 use crate::facts::{self, Fact, Stage, Ticket};
@@ -29,7 +29,7 @@ use crate::limits::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
     /// Where the transaction is.
-    pub found: Found,
+    pub found: FoundTransaction,
     /// Whether this request brought it.
     pub is_new: bool,
 }
@@ -92,7 +92,7 @@ pub fn submit_transaction(
     loop {
         let look = vault.look();
         let (submitted, fact) =
-            decide(vault, &look, chain, now, admitted.clone(), &Batch::default())?;
+            decide(vault, &look, chain, now, admitted.clone(), &Posted::default())?;
         let Some(fact) = fact else { return Ok(submitted) };
         match facts::commit_on(vault, look.seen(), &[fact]) {
             Ok(()) => return Ok(submitted),
@@ -117,7 +117,7 @@ pub fn submit_transactions(
     let _claims = admissions.claim_all(ids);
     loop {
         let look = vault.look();
-        let (mut batch, mut facts, mut outcomes) = (Batch::default(), Vec::new(), Vec::new());
+        let (mut batch, mut facts, mut outcomes) = (Posted::default(), Vec::new(), Vec::new());
         for admitted in &admitted {
             let outcome = admitted.clone().map_err(SubmitError::from).and_then(|admitted| {
                 let (id, posted) = (admitted.transaction.id_digest(), admitted.posted_digest);
@@ -149,17 +149,17 @@ pub fn check_admissible(
     posted: &[u8],
 ) -> Result<(), SubmitError> {
     let admitted = complete(posted, now)?;
-    decide(vault, &vault.look(), chain, now, admitted, &Batch::default()).map(drop)
+    decide(vault, &vault.look(), chain, now, admitted, &Posted::default()).map(drop)
 }
 
 /// What the same request brings besides, and is not in the pool yet.
 #[derive(Default)]
-struct Batch {
+struct Posted {
     posted: HashMap<IdDigest, TransactionHash>,
     bytes: u64,
 }
 
-impl Batch {
+impl Posted {
     fn add(&mut self, id: IdDigest, posted: TransactionHash, fact: &Fact) {
         self.posted.insert(id, posted);
         if let Fact::Pooled { text, .. } = fact {
@@ -176,7 +176,7 @@ fn decide(
     chain: &dyn ChainStore,
     now: Timestamp,
     admitted: Admitted,
-    batch: &Batch,
+    batch: &Posted,
 ) -> Result<(Submitted, Option<Fact>), SubmitError> {
     let Admitted { transaction, posted_digest } = admitted;
     let known = batch.posted.get(&transaction.id_digest());
@@ -200,7 +200,7 @@ fn decide(
         return Err(SubmitError::PoolFull { waiting });
     }
     let text = transaction.text().to_owned();
-    let found = Found {
+    let found = FoundTransaction {
         id: transaction.id().to_owned(),
         transaction: Some(transaction),
         submitted_at: Some(now),
@@ -217,7 +217,7 @@ fn known(
     chain: &dyn ChainStore,
     transaction: &Transaction,
     posted: TransactionHash,
-) -> Result<Option<Found>, SubmitError> {
+) -> Result<Option<FoundTransaction>, SubmitError> {
     let digest = transaction.id_digest();
     let same = match facts::ticket_in(look, vault.sealer(), &digest)? {
         Some(Ticket { stage: Stage::Chained { .. }, .. }) if chain.find(&digest)?.is_none() => {

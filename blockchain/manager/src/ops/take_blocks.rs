@@ -18,13 +18,13 @@ use lucid_core::json::JsonFault;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Mode, ValidBlock, Weighed, judge};
-use lucid_store::contract::chain::{Appended, ChainStore, Tip};
+use lucid_store::contract::chain::{AppendedBlock, ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
 
 use super::validate_block::parent_at;
 use crate::facts::{self, Fact};
-use crate::given::Batch;
+use crate::given::BlockBatch;
 pub use crate::given::{Given, Pins, Refused, Why, broken};
 use crate::in_order::{cores, in_order};
 
@@ -77,7 +77,7 @@ pub enum TakeError {
         /// The block.
         index: u64,
         /// What the chain said.
-        why: Appended,
+        why: AppendedBlock,
     },
 }
 
@@ -96,7 +96,7 @@ pub fn take_blocks(
     let mut failed = None;
     // How many runs were appended when a job was handed out: its look-ups see those.
     let runs = std::cell::Cell::new(0);
-    let next = || Batch::take(&mut given, &mut failed).map(|batch| (runs.get(), batch));
+    let next = || BlockBatch::take(&mut given, &mut failed).map(|batch| (runs.get(), batch));
     let mut result = Ok(ControlFlow::Continue(()));
     in_order(
         cores(),
@@ -129,7 +129,7 @@ struct Looked {
     found: Result<HashMap<IdDigest, u64>, StoreError>,
 }
 
-fn weigh(chain: &dyn ChainStore, run: u64, batch: Batch) -> Done {
+fn weigh(chain: &dyn ChainStore, run: u64, batch: BlockBatch) -> Done {
     let bytes = batch.bytes;
     let looked = |weighed: Weighed| Looked {
         found: look_up(chain, &weighed),

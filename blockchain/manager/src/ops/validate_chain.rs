@@ -169,7 +169,7 @@ fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, S
 }
 
 /// What one core does next.
-enum Batch {
+enum Task {
     /// Reads these blocks' bodies.
     Bodies(Vec<StoredRecord>),
     /// Reads so many records from a height on.
@@ -179,7 +179,7 @@ enum Batch {
 }
 
 /// What there is of a block.
-enum Found {
+enum BlockState {
     /// All of it, and those of its ids that have another place in the chain.
     Whole { weighed: Box<Weighed>, elsewhere: HashMap<IdDigest, Place> },
     /// Its record, and whether that is sound.
@@ -219,11 +219,11 @@ impl Record {
 }
 
 /// Judges records on their own, and their signatures in one batch.
-fn judged_records(records: &[StoredRecord]) -> Vec<Found> {
+fn judged_records(records: &[StoredRecord]) -> Vec<BlockState> {
     let mut faults: Vec<Option<RecordFault>> =
         records.iter().map(|stored| stored.record.check_hashes().err()).collect();
     let unsigned = RecordFault::Differs { what: "the producer's signature" };
-    let (mut batch, mut signed) = (sign::Batch::default(), Vec::new());
+    let (mut batch, mut signed) = (sign::SignatureBatch::default(), Vec::new());
     for (stored, fault) in records.iter().zip(&mut faults) {
         match (&stored.record.producer, &stored.record.signature) {
             (None, None) => {}
@@ -239,7 +239,7 @@ fn judged_records(records: &[StoredRecord]) -> Vec<Found> {
             *fault = fault.take().or_else(|| Some(unsigned.clone()));
         }
     }
-    let judged = |(stored, fault): (&StoredRecord, Option<RecordFault>)| Found::Record {
+    let judged = |(stored, fault): (&StoredRecord, Option<RecordFault>)| BlockState::Record {
         head: Box::new(Record::of(stored)),
         fault: fault.map(|fault| fault.to_string()),
     };
@@ -256,7 +256,7 @@ struct Batches<'a> {
 }
 
 impl Batches<'_> {
-    fn next(&mut self) -> Option<Batch> {
+    fn next(&mut self) -> Option<Task> {
         if self.next > self.to {
             return None;
         }
@@ -264,7 +264,7 @@ impl Batches<'_> {
         let blocks = usize::try_from(self.to - from + 1).unwrap_or(usize::MAX).min(BATCH_BLOCKS);
         if self.records_only {
             self.next += blocks as u64;
-            return Some(Batch::Records { from, to: self.next - 1 });
+            return Some(Task::Records { from, to: self.next - 1 });
         }
         if self.read.is_empty() {
             let stretch = Stretch { from, blocks, bytes: RECORDS_BYTES };
@@ -272,12 +272,12 @@ impl Batches<'_> {
                 // Below the tip there is a block at every height: whoever reads it alone says why not.
                 Ok(records) if records.is_empty() => {
                     self.next += 1;
-                    return Some(Batch::Records { from, to: from });
+                    return Some(Task::Records { from, to: from });
                 }
                 Ok(records) => self.read.extend(records),
                 Err(error) => {
                     self.next += 1;
-                    return Some(Batch::Lost(from, error));
+                    return Some(Task::Lost(from, error));
                 }
             }
         }
@@ -290,17 +290,17 @@ impl Batches<'_> {
             records.push(record);
         }
         self.next += records.len() as u64;
-        Some(Batch::Bodies(records))
+        Some(Task::Bodies(records))
     }
 }
 
-impl Batch {
-    fn read(self, chain: &dyn ChainStore) -> Result<Vec<(u64, Found)>, StoreError> {
+impl Task {
+    fn read(self, chain: &dyn ChainStore) -> Result<Vec<(u64, BlockState)>, StoreError> {
         match self {
             Self::Bodies(records) => read_bodies(chain, records),
             Self::Records { from, to } => read_records(chain, from, to),
             Self::Lost(height, StoreError::Damaged(damage)) => {
-                Ok(vec![(height, Found::Damaged(damage.to_string()))])
+                Ok(vec![(height, BlockState::Damaged(damage.to_string()))])
             }
             Self::Lost(_, error) => Err(error),
         }
@@ -311,13 +311,13 @@ fn read_records(
     chain: &dyn ChainStore,
     from: u64,
     to: u64,
-) -> Result<Vec<(u64, Found)>, StoreError> {
+) -> Result<Vec<(u64, BlockState)>, StoreError> {
     let (mut next, mut found) = (from, Vec::new());
     while next <= to {
         let blocks = usize::try_from(to - next + 1).unwrap_or(usize::MAX);
         match chain.records(Stretch { from: next, blocks, bytes: RECORDS_BYTES }) {
             Ok(records) if records.is_empty() => {
-                found.push((next, Found::Missing));
+                found.push((next, BlockState::Missing));
                 next += 1;
             }
             Ok(records) => {
@@ -325,7 +325,7 @@ fn read_records(
                 next += records.len() as u64;
             }
             Err(StoreError::Damaged(damage)) => {
-                found.push((next, Found::Damaged(damage.to_string())));
+                found.push((next, BlockState::Damaged(damage.to_string())));
                 next += 1;
             }
             Err(error) => return Err(error),
@@ -337,7 +337,7 @@ fn read_records(
 fn read_bodies(
     chain: &dyn ChainStore,
     records: Vec<StoredRecord>,
-) -> Result<Vec<(u64, Found)>, StoreError> {
+) -> Result<Vec<(u64, BlockState)>, StoreError> {
     let Some(first) = records.first().map(|stored| stored.record.entry.index) else {
         return Ok(Vec::new());
     };
@@ -349,23 +349,23 @@ fn read_bodies(
             match chain.body_bytes(stretch) {
                 Ok(read) => bodies.extend(read),
                 Err(StoreError::Damaged(damage)) => {
-                    found.push((height, Found::Damaged(damage.to_string())));
+                    found.push((height, BlockState::Damaged(damage.to_string())));
                     continue;
                 }
                 Err(error) => return Err(error),
             }
         }
         match bodies.pop_front() {
-            None => found.push((height, Found::Missing)),
+            None => found.push((height, BlockState::Missing)),
             Some(Body::Pruned) => {
                 let judged = judged_records(std::slice::from_ref(stored));
                 found.extend(judged.into_iter().map(|judged| (height, judged)));
             }
             Some(Body::Here(bytes)) => match joined(&stored.record, &bytes) {
-                Err(why) => found.push((height, Found::Damaged(why))),
+                Err(why) => found.push((height, BlockState::Damaged(why))),
                 Ok(candidate) => {
                     whole.push((found.len(), stored));
-                    found.push((height, Found::Missing));
+                    found.push((height, BlockState::Missing));
                     candidates.push(candidate);
                 }
             },
@@ -374,10 +374,10 @@ fn read_bodies(
     for ((at, stored), mut weighed) in whole.into_iter().zip(Weighed::of_all(candidates)) {
         let Some((height, found)) = found.get_mut(at) else { continue };
         *found = match weighed.check_record(&stored.record) {
-            Err(fault) => Found::Damaged(fault.to_string()),
+            Err(fault) => BlockState::Damaged(fault.to_string()),
             Ok(()) => {
                 let elsewhere = elsewhere(chain, *height, &weighed)?;
-                Found::Whole { weighed: Box::new(weighed), elsewhere }
+                BlockState::Whole { weighed: Box::new(weighed), elsewhere }
             }
         };
     }
@@ -421,21 +421,23 @@ struct Judging<'a> {
 }
 
 impl Judging<'_> {
-    fn take(&mut self, height: u64, found: Found) -> Result<(), StoreError> {
+    fn take(&mut self, height: u64, found: BlockState) -> Result<(), StoreError> {
         self.report.first = self.report.first.or(Some(height));
         match found {
-            Found::Missing => {
+            BlockState::Missing => {
                 self.last = None;
                 self.report.missing.push(height);
             }
-            Found::Damaged(why) => {
+            BlockState::Damaged(why) => {
                 // What follows is judged behind what the chain's index knows of this one.
                 self.last = unless_damaged((self.known)(height))?;
                 self.report.blocks += 1;
                 self.refuse(height, None, Why::Damaged(why));
             }
-            Found::Record { head, fault } => self.take_record(height, *head, fault),
-            Found::Whole { weighed, elsewhere } => self.take_whole(height, *weighed, &elsewhere),
+            BlockState::Record { head, fault } => self.take_record(height, *head, fault),
+            BlockState::Whole { weighed, elsewhere } => {
+                self.take_whole(height, *weighed, &elsewhere)
+            }
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
 use lucid_core::words::many_do;
 use lucid_store::contract::chain::Tip;
 
-use crate::given::{Batch, Given, Pins, Refused, Why};
+use crate::given::{BlockBatch, Given, Pins, Refused, Why};
 use crate::in_order::{cores, in_order};
 use crate::seen_ids::SeenIds;
 
@@ -150,7 +150,7 @@ pub fn validate_texts(
     let (mut broke_off, mut result) = (None, Ok(ControlFlow::Continue(())));
     in_order(
         cores(),
-        || Batch::take(&mut given, &mut broke_off),
+        || BlockBatch::take(&mut given, &mut broke_off),
         |batch| {
             let bytes = batch.bytes;
             let mut weighed = batch.weigh();

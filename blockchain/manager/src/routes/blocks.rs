@@ -18,7 +18,7 @@ use lucid_http::reply::{Refusal, Reply};
 use crate::app::App;
 use crate::ops::block_stats::block_stats as read_stats;
 use crate::ops::get_block::{
-    BlockName, Kept, StoredRecord, Stretch, get_block as find_block, height_by_hash,
+    BlockName, KeptBlock, StoredRecord, Stretch, get_block as find_block, height_by_hash,
 };
 use crate::ops::list_blocks::{Wanted, list_blocks as read_page, list_row};
 use crate::ops::prove_transaction::{Proved, prove_transaction};
@@ -289,8 +289,8 @@ async fn answer(app: App, name: BlockName) -> Reply<Response> {
                 None => problems::store(error),
             };
             match find_block(chain, name).map_err(unread)? {
-                Some(Kept::Whole(block)) => Ok(block.to_json_text().into_bytes()),
-                Some(Kept::Pruned(stored)) => Err(pruned(stored)),
+                Some(KeptBlock::Whole(block)) => Ok(block.to_json_text().into_bytes()),
+                Some(KeptBlock::Pruned(stored)) => Err(pruned(stored)),
                 None => Err(unknown(name)),
             }
         })

@@ -13,7 +13,7 @@ use lucid_core::sign::PublicKey;
 use lucid_http::budget::Counted;
 use lucid_http::extract::JsonOrNone;
 use lucid_http::reply::{Refusal, Reply};
-use lucid_store::contract::chain::Kept;
+use lucid_store::contract::chain::KeptBlock;
 
 use crate::app::App;
 use crate::ops::propose_block::propose_block as propose;
@@ -46,7 +46,7 @@ pub async fn propose_block(
             workers::note_sealed(&sealed);
             let stored = chain.block(block.height);
             let stored = stored.map_err(|error| unread(&block, &error.to_string()))?;
-            let whole = stored.and_then(Kept::whole);
+            let whole = stored.and_then(KeptBlock::whole);
             let whole = whole.ok_or_else(|| unread(&block, "it is not there any more"))?;
             Ok((block, whole.to_json_text().into_bytes(), place))
         })

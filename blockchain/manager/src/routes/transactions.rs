@@ -22,7 +22,9 @@ use crate::app::App;
 use crate::forward::{ask_peer, forward};
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::anchor_proof::{AnchorProof, anchor_proof};
-use crate::ops::get_transaction::{Found, Status, get_transaction as find_transaction, lost_with};
+use crate::ops::get_transaction::{
+    FoundTransaction, Status, get_transaction as find_transaction, lost_with,
+};
 use crate::ops::list_pending::{PAGE_BYTES_MAX, list_pending as pending};
 use crate::ops::submit_transaction::{
     submit_transaction as submit, submit_transactions as submit_many,
@@ -181,7 +183,7 @@ pub async fn get_proof(
     if let Some(found) = found {
         return Ok(Json(found));
     }
-    let status = |found: Found| (found.status, found.transaction.is_some());
+    let status = |found: FoundTransaction| (found.status, found.transaction.is_some());
     Err(match look_up(&app, id.clone(), status).await? {
         None => unknown(&id),
         Some((Status::Confirmed { height, .. }, false)) => {
@@ -199,7 +201,7 @@ pub async fn get_proof(
 async fn look_up<T: Send + 'static>(
     app: &App,
     id: String,
-    show: impl FnOnce(Found) -> T + Send + 'static,
+    show: impl FnOnce(FoundTransaction) -> T + Send + 'static,
 ) -> Reply<Option<T>> {
     app.look_up(move |manager| {
         let found = find_transaction(&manager.vault, manager.chain.as_ref(), &id);
@@ -212,7 +214,7 @@ fn unknown(id: &str) -> Refusal {
     Refusal::new(ErrorCode::NotFound, format!("there is no transaction {id:?}"))
 }
 
-fn accepted(found: Found) -> TransactionAccepted {
+fn accepted(found: FoundTransaction) -> TransactionAccepted {
     let (status, confirmation_time, block_height) = match found.status {
         Status::Pending => (TransactionStatus::Pending, None, None),
         Status::Confirmed { height, at, .. } => {
@@ -231,7 +233,7 @@ fn accepted(found: Found) -> TransactionAccepted {
     }
 }
 
-fn state(found: Found) -> TransactionState {
+fn state(found: FoundTransaction) -> TransactionState {
     let kind = found.transaction.as_ref().and_then(Transaction::kind).map(str::to_owned);
     let text = found.transaction.map(|transaction| transaction.text().to_owned());
     let mut state = TransactionState {

@@ -7,7 +7,7 @@ use std::path::Path;
 use lucid_block_manager::anew::{BeginError, BegunAnew, begin_anew, earlier};
 use lucid_block_manager::facts::{self, Role};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
-use lucid_block_manager::ops::seal_block::{SealError, Sealed, seal_block};
+use lucid_block_manager::ops::seal_block::{SealError, SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
 use lucid_block_manager::state::{Kind, Opened, Options, open};
 use lucid_core::claim::Signed;
@@ -33,7 +33,7 @@ fn submit(manager: &Opened, n: u32) {
     submit_transaction(vault, chain, &manager.admissions, time, text.as_bytes()).unwrap();
 }
 
-fn seal(manager: &Opened, now: Timestamp) -> Result<Sealed, SealError> {
+fn seal(manager: &Opened, now: Timestamp) -> Result<SealOutcome, SealError> {
     seal_block(&manager.vault, manager.chain.as_ref(), &manager.sealing, &manager.key, now)
 }
 

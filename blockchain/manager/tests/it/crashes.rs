@@ -6,9 +6,9 @@ use std::sync::Arc;
 use lucid_block_manager::facts;
 use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
 use lucid_block_manager::ops::maintain_chain::{Wanted, maintain_chain};
-use lucid_block_manager::ops::seal_block::{Sealed, seal_block};
+use lucid_block_manager::ops::seal_block::{SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_block_manager::state::{Kind, OpenError, Opened, Parts, over};
+use lucid_block_manager::state::{Kind, OpenError, Opened, Unopened, over};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, id_digest};
@@ -27,8 +27,8 @@ fn opened(disk: &SimulatedDisk) -> Opened {
     over(parts(disk), now()).unwrap()
 }
 
-fn parts(disk: &SimulatedDisk) -> Parts {
-    Parts {
+fn parts(disk: &SimulatedDisk) -> Unopened {
+    Unopened {
         disk: Arc::new(disk.clone()),
         blocks: Arc::new(disk.clone()),
         store: [7; 16],
@@ -47,7 +47,7 @@ fn submit(manager: &Opened, n: usize) {
     submit_transaction(vault, chain, &manager.admissions, now(), text.as_bytes()).unwrap();
 }
 
-fn seal(manager: &Opened) -> Sealed {
+fn seal(manager: &Opened) -> SealOutcome {
     let (vault, chain) = (&manager.vault, manager.chain.as_ref());
     seal_block(vault, chain, &manager.sealing, &manager.key, now()).unwrap()
 }
@@ -201,7 +201,7 @@ fn a_refused_loss_says_that_blocks_are_left_where_only_a_later_file_cannot_be_re
     let told = |unreadable: &str| {
         let bad = FaultyDisk::over(Arc::new(disk.clone()));
         bad.refuse(Call::Open, unreadable, rustix::io::Errno::IO, 0, usize::MAX);
-        let parts = Parts { blocks: Arc::new(bad), accept_loss: true, ..parts(&disk) };
+        let parts = Unopened { blocks: Arc::new(bad), accept_loss: true, ..parts(&disk) };
         match over(parts, now()) {
             Err(error @ OpenError::LossRefused(_)) => error.to_string(),
             Err(error) => panic!("{error}"),

@@ -9,7 +9,7 @@ use lucid_block_manager::ops::chain_info::chain_info;
 use lucid_block_manager::ops::get_block::{BlockName, get_block};
 use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
 use lucid_block_manager::ops::list_blocks::{Wanted, list_blocks};
-use lucid_block_manager::ops::seal_block::{SealError, Sealed, seal_block};
+use lucid_block_manager::ops::seal_block::{SealError, SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, Submitted, submit_transaction};
 use lucid_block_manager::ops::validate_block::validate_block;
 use lucid_block_manager::state::{OpenError, Opened, Options, accept_clock, open};
@@ -35,7 +35,7 @@ fn submit(manager: &Opened, text: &str) -> Result<Submitted, SubmitError> {
     submit_transaction(vault, chain, &manager.admissions, now(), text.as_bytes())
 }
 
-fn seal(manager: &Opened, now: Timestamp) -> Result<Sealed, SealError> {
+fn seal(manager: &Opened, now: Timestamp) -> Result<SealOutcome, SealError> {
     let (vault, chain) = (&manager.vault, manager.chain.as_ref());
     seal_block(vault, chain, &manager.sealing, &manager.key, now)
 }
@@ -53,7 +53,7 @@ fn anchor(n: u32) -> String {
 fn a_submitted_transaction_is_sealed_found_and_proved() {
     let folder = tempfile::tempdir().unwrap();
     let manager = opened(folder.path());
-    assert_eq!(seal(&manager, now()).unwrap(), Sealed::default());
+    assert_eq!(seal(&manager, now()).unwrap(), SealOutcome::default());
     for n in 0..3 {
         let submitted = submit(&manager, &anchor(n)).unwrap();
         assert!(submitted.is_new);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lucid_block_manager::app::App;
 use lucid_block_manager::config::{Config, SERVICE};
 use lucid_block_manager::routes::routes;
-use lucid_block_manager::state::{Kind, Parts, over};
+use lucid_block_manager::state::{Kind, Unopened, over};
 use lucid_core::sign::SigningKey;
 use lucid_http::budget::{BODIES_BYTES, FREE_BYTES};
 use lucid_http::porch::Porch;
@@ -179,7 +179,7 @@ struct OverDisk {
 impl OverDisk {
     async fn start() -> Self {
         let disk = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
-        let parts = Parts {
+        let parts = Unopened {
             disk: Arc::new(disk.clone()),
             blocks: Arc::new(disk.clone()),
             store: [7; 16],

@@ -11,7 +11,7 @@ use lucid_block_manager::ops::remove_block::{RemoveBlockError, remove_block};
 use lucid_block_manager::ops::sync_chain::{Following, Outcome, SyncError, Synced, sync_chain};
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::peer::{Greeting, Peer, PeerError, Speaks};
-use lucid_block_manager::state::{Kind, Opened, Options, Parts, open, over};
+use lucid_block_manager::state::{Kind, Opened, Options, Unopened, open, over};
 use lucid_core::block::Block;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{BlockRecord, Head, encode_body};
@@ -756,7 +756,7 @@ fn a_round_that_is_ended_keeps_what_it_has() {
 
 /// A follower on a simulated disk. A new index each time: it is derived.
 fn over_disk(disk: &SimulatedDisk) -> Opened {
-    let parts = Parts {
+    let parts = Unopened {
         disk: Arc::new(disk.clone()),
         blocks: Arc::new(disk.clone()),
         store: [7; 16],

@@ -30,7 +30,7 @@ pub struct Tip {
 
 /// What became of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Appended {
+pub enum AppendedBlock {
     /// The block is the tip now: durable, locked, and final.
     Stored,
     /// This very block was there already.
@@ -54,11 +54,11 @@ pub enum Appended {
 
 /// What became of a run of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
+pub struct StoredRun {
     /// How many of them were stored. Those that were there already, or came before, do not count.
     pub stored: usize,
     /// Why the rest was not, if there is a rest.
-    pub stopped: Option<Appended>,
+    pub stopped: Option<AppendedBlock>,
 }
 
 /// A block's record, and what the store counts besides.
@@ -95,14 +95,14 @@ impl<T> Body<T> {
 
 /// What is left of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kept {
+pub enum KeptBlock {
     /// All of it.
     Whole(Block),
     /// Its record; its transactions were pruned.
     Pruned(StoredRecord),
 }
 
-impl Kept {
+impl KeptBlock {
     /// The block, if all of it is there.
     pub fn whole(self) -> Option<Block> {
         match self {
@@ -150,7 +150,7 @@ pub struct Place {
 /// Every back-end promises:
 ///
 /// - **An append is one decision for its height.** Of any number of blocks offered for a height, by
-///   any number of threads, one is [`Appended::Stored`], and the others learn which.
+///   any number of threads, one is [`AppendedBlock::Stored`], and the others learn which.
 /// - **Stored means durable and final**: recovered after a crash at any point, never replaced. A block
 ///   whose append failed with [`CommitError::maybe_applied`] is there whole after the next start, or
 ///   not at all.
@@ -167,15 +167,15 @@ pub trait ChainStore: Send + Sync {
     /// Decides about consecutive blocks at once: all that is stored of them is durable together, at the
     /// price of one block. Those that are known by then are passed over, wherever they stand. An error
     /// speaks of what lies above the tip then: the genesis is always decided alone.
-    fn append_run(&self, blocks: &[ValidBlock]) -> Result<Run, CommitError>;
+    fn append_run(&self, blocks: &[ValidBlock]) -> Result<StoredRun, CommitError>;
 
     /// Decides about the block at its height.
-    fn append(&self, block: &ValidBlock) -> Result<Appended, CommitError> {
+    fn append(&self, block: &ValidBlock) -> Result<AppendedBlock, CommitError> {
         let run = self.append_run(std::slice::from_ref(block))?;
         Ok(match run.stopped {
             Some(outcome) => outcome,
-            None if run.stored == 0 => Appended::Known,
-            None => Appended::Stored,
+            None if run.stored == 0 => AppendedBlock::Known,
+            None => AppendedBlock::Stored,
         })
     }
 
@@ -228,17 +228,17 @@ pub trait ChainStore: Send + Sync {
     }
 
     /// The block at a height, or what is kept of it.
-    fn block(&self, height: u64) -> Result<Option<Kept>, StoreError> {
+    fn block(&self, height: u64) -> Result<Option<KeptBlock>, StoreError> {
         let Some(stored) = self.record(height)? else { return Ok(None) };
         let body = match self.body(height)? {
             None => return Ok(None),
-            Some(Body::Pruned) => return Ok(Some(Kept::Pruned(stored))),
+            Some(Body::Pruned) => return Ok(Some(KeptBlock::Pruned(stored))),
             Some(Body::Here(body)) => body,
         };
         let block = Block::from_parts(&stored.record, body).map_err(|fault| {
             StoreError::Damaged(Damage::new("blocks", 0, format!("block {height}: {fault}")))
         })?;
-        Ok(Some(Kept::Whole(block)))
+        Ok(Some(KeptBlock::Whole(block)))
     }
 }
 
@@ -248,17 +248,17 @@ pub(crate) fn decide(
     block: &ValidBlock,
     tip: Option<Tip>,
     taken: Option<BlockHash>,
-) -> Option<Appended> {
+) -> Option<AppendedBlock> {
     let next = tip.map_or(0, |tip| tip.height + 1);
     if block.index > next {
-        return Some(Appended::NotNext { next });
+        return Some(AppendedBlock::NotNext { next });
     }
     if block.index < next {
         return Some(match taken {
-            Some(hash) if hash == block.hash => Appended::Known,
-            taken => Appended::HeightTaken { hash: taken.unwrap_or(BlockHash::ZERO) },
+            Some(hash) if hash == block.hash => AppendedBlock::Known,
+            taken => AppendedBlock::HeightTaken { hash: taken.unwrap_or(BlockHash::ZERO) },
         });
     }
     let parent = tip.map_or(BlockHash::ZERO, |tip| tip.hash);
-    (block.previous_hash != parent).then_some(Appended::WrongParent { tip: parent })
+    (block.previous_hash != parent).then_some(AppendedBlock::WrongParent { tip: parent })
 }

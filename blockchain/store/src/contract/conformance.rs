@@ -24,7 +24,7 @@ use crate::{CommitError, StoreError};
 const TINY: Limits = Limits { segment_bytes: 1_500, segment_records: 4, log_bytes: 1_500 };
 
 /// A log with its chunks, and where it ends.
-struct Kept {
+struct Tried {
     log: Arc<dyn FactLog>,
     blobs: Arc<dyn Blobs>,
     at: Position,
@@ -39,7 +39,7 @@ impl Project for Nothing {
     }
 }
 
-fn in_files(disk: Arc<dyn Disk>) -> Kept {
+fn in_files(disk: Arc<dyn Disk>) -> Tried {
     let opened = files::recover(ToRecover {
         disk: &disk,
         store: [7; 16],
@@ -52,16 +52,16 @@ fn in_files(disk: Arc<dyn Disk>) -> Kept {
     });
     let files::Recovered { log, blobs, at, loss, damage, .. } = opened.unwrap();
     assert_eq!((loss, Vec::from(damage)), (None, vec![]));
-    Kept { log: Arc::new(log), blobs: Arc::new(blobs), at }
+    Tried { log: Arc::new(log), blobs: Arc::new(blobs), at }
 }
 
-fn in_memory() -> Kept {
+fn in_memory() -> Tried {
     let (log, blobs) = (Arc::new(MemoryLog::new()), Arc::new(MemoryBlobs::new()));
-    Kept { log, blobs, at: MemoryLog::start() }
+    Tried { log, blobs, at: MemoryLog::start() }
 }
 
 /// Back-ends that hold nothing yet, each under its name.
-fn every_back_end(test: impl Fn(&str, Kept)) {
+fn every_back_end(test: impl Fn(&str, Tried)) {
     test("memory", in_memory());
     test("files", in_files(Arc::new(SimulatedDisk::new())));
     let slow = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
@@ -84,7 +84,7 @@ fn chunk(number: u8) -> (ChunkName, Record) {
     )
 }
 
-impl Kept {
+impl Tried {
     /// Commits facts and chunks as the vault does.
     fn commit(&mut self, facts: &[&str], chunks: &[u8]) -> Result<Appended, CommitError> {
         self.log.ready()?;
@@ -402,7 +402,7 @@ fn files_that_fail_say_what_happened() {
 fn a_log_in_memory_ends_as_it_is_told_to() {
     let log = Arc::new(MemoryLog::new());
     let (log_of, blobs) = (log.clone(), Arc::new(MemoryBlobs::new()));
-    let mut kept = Kept { log: log_of, blobs: blobs.clone(), at: MemoryLog::start() };
+    let mut kept = Tried { log: log_of, blobs: blobs.clone(), at: MemoryLog::start() };
     log.end_next(Ending::Refused);
     assert!(!kept.commit(&["refused"], &[1]).unwrap_err().maybe_applied());
     assert_eq!((log.commits(), blobs.units()), (0, 0));

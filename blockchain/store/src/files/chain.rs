@@ -31,7 +31,7 @@ use lucid_core::validate::ValidBlock;
 use parking_lot::{Mutex, RwLock};
 
 use crate::contract::chain::{
-    Appended, Body, ChainStore, Place, Pruning, Run, StoredRecord, Stretch, Tip, decide,
+    AppendedBlock, Body, ChainStore, Place, Pruning, StoredRecord, StoredRun, Stretch, Tip, decide,
 };
 use crate::contract::index::Index;
 use crate::damage::DamageList;
@@ -190,7 +190,7 @@ impl ChainFiles {
     }
 
     /// What is decided about a block before anything is written.
-    fn decide(&self, block: &ValidBlock) -> Result<Option<Appended>, CommitError> {
+    fn decide(&self, block: &ValidBlock) -> Result<Option<AppendedBlock>, CommitError> {
         let tip = *self.tip.read();
         let taken = match tip {
             Some(tip) if block.index <= tip.height => {
@@ -217,7 +217,7 @@ impl ChainStore for ChainFiles {
         Ok(*self.tip.read())
     }
 
-    fn append_run(&self, blocks: &[ValidBlock]) -> Result<Run, CommitError> {
+    fn append_run(&self, blocks: &[ValidBlock]) -> Result<StoredRun, CommitError> {
         if let Some(why) = self.read_only.clone().or_else(|| self.disk.only_read()) {
             return Err(CommitError::Failed(why));
         }
@@ -229,8 +229,8 @@ impl ChainStore for ChainFiles {
         while let Some((block, behind)) = rest.split_first() {
             match self.decide(block)? {
                 None => break,
-                Some(Appended::Known) => rest = behind,
-                stopped => return Ok(Run { stored: 0, stopped }),
+                Some(AppendedBlock::Known) => rest = behind,
+                stopped => return Ok(StoredRun { stored: 0, stopped }),
             }
         }
         let follows = |(below, block): &(&ValidBlock, &ValidBlock)| {
@@ -241,14 +241,14 @@ impl ChainStore for ChainFiles {
         // may be there without one is the genesis.
         let run = if self.tip.read().is_some() { links + 1 } else { 1 };
         let (run, behind) = rest.split_at(rest.len().min(run));
-        let Some(last) = run.last() else { return Ok(Run { stored: 0, stopped: None }) };
+        let Some(last) = run.last() else { return Ok(StoredRun { stored: 0, stopped: None }) };
         let outcome = writer.append(run);
         *self.broken.write() = writer.broken().map(str::to_owned);
         outcome?;
         *self.tip.write() = Some(Tip { height: last.index, hash: last.hash });
         drop(writer);
         let more = self.append_run(behind)?;
-        Ok(Run { stored: run.len() + more.stored, ..more })
+        Ok(StoredRun { stored: run.len() + more.stored, ..more })
     }
 
     fn record(&self, height: u64) -> Result<Option<StoredRecord>, StoreError> {

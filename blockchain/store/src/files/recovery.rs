@@ -56,7 +56,7 @@ pub struct Recovered {
 }
 
 /// The parts of a store that recovery works on.
-pub struct Parts<'a> {
+pub struct ToRecover<'a> {
     /// Where the files are.
     pub disk: &'a Arc<dyn Disk>,
     /// Opens facts.
@@ -107,7 +107,7 @@ enum First {
 }
 
 struct Recovery<'a> {
-    parts: Parts<'a>,
+    parts: ToRecover<'a>,
     changes: Changes<'a>,
     packer: Packer,
     at: Watermark,
@@ -138,7 +138,7 @@ struct Recovery<'a> {
 }
 
 /// Brings the index up to the log, and the log to its last commit.
-pub fn recover(parts: Parts<'_>) -> Result<Recovered, StoreError> {
+pub fn recover(parts: ToRecover<'_>) -> Result<Recovered, StoreError> {
     let start = segment_rows::watermark(parts.index)?;
     let mut bound = start.place();
     if let Some(mark) = &parts.mark {
@@ -303,7 +303,7 @@ impl Recovery<'_> {
 
     /// Names a segment's file that is no part of the store: the segment is missing.
     fn tell_foreign(&mut self, number: u32) -> Result<(), StoreError> {
-        let Parts { disk, store, index, .. } = &self.parts;
+        let ToRecover { disk, store, index, .. } = &self.parts;
         let is_rewritten = number & segment::REWRITTEN != 0;
         // What was never switched to is looked at by whoever takes it in, or removes it.
         if is_rewritten && !unit_rows::is_rewritten(*index, number)? {
@@ -325,7 +325,7 @@ impl Recovery<'_> {
 
     /// Brings what is known of segments, and the files that are there, together.
     fn settle_segments(&mut self, lacks_end: bool) -> Result<(), StoreError> {
-        let Parts { index, accept_loss, .. } = self.parts;
+        let ToRecover { index, accept_loss, .. } = self.parts;
         let units = self.units();
         self.find_gaps();
         rewrite::settle(&units, index, lacks_end, &mut self.missing)?;
@@ -974,7 +974,7 @@ impl Recovery<'_> {
             // Nothing is written until that one is moved away.
             return Ok(());
         }
-        let Parts { disk, store, .. } = self.parts;
+        let ToRecover { disk, store, .. } = self.parts;
         let header = FileHeader { store, role: "chunks", number, previous: [0; 32] };
         let first = header.seal(self.at.sequence)?;
         let path = segment::path(number);
@@ -1036,7 +1036,7 @@ impl Recovery<'_> {
         if commit.segment == 0 {
             return Ok(true);
         }
-        let Parts { disk, store, .. } = &self.parts;
+        let ToRecover { disk, store, .. } = &self.parts;
         let range = (commit.segment_from, commit.segment_to);
         segment::is_not_torn(disk.as_ref(), store, commit.segment, range, &commit.segment_digest)
     }

@@ -30,11 +30,11 @@ pub struct MemoryBlobs {
 struct Units {
     last_written: u32,
     last_made: u32,
-    kept: BTreeMap<u32, Kept>,
+    kept: BTreeMap<u32, MemoryUnit>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct MemoryUnit {
     records: Vec<Record>,
     origin: Origin,
 }
@@ -85,7 +85,9 @@ impl Blobs for MemoryBlobs {
             places.push(place(unit, ordinal, &record.header));
         }
         let to = records.len() as u64;
-        units.kept.insert(unit, Kept { records: records.to_vec(), origin: Origin::default() });
+        units
+            .kept
+            .insert(unit, MemoryUnit { records: records.to_vec(), origin: Origin::default() });
         let extent = Extent { unit, from: 0, to, digest: digest.finish(), first_sequence: 0 };
         Ok(Written { extent, places })
     }
@@ -184,7 +186,7 @@ impl Blobs for MemoryBlobs {
         let number = units.last_made | MADE;
         Ok(Box::new(Making {
             number,
-            kept: Kept { records: Vec::new(), origin },
+            kept: MemoryUnit { records: Vec::new(), origin },
             of: self.clone(),
         }))
     }
@@ -228,7 +230,7 @@ fn bytes_of(records: &[Record]) -> u64 {
 /// A unit that is there once it is whole.
 struct Making {
     number: u32,
-    kept: Kept,
+    kept: MemoryUnit,
     of: MemoryBlobs,
 }
 

@@ -9,16 +9,16 @@ use lucid_core::validate::ValidBlock;
 use parking_lot::Mutex;
 
 use crate::contract::chain::{
-    Appended, Body, ChainStore, Place, Pruning, Run, StoredRecord, Stretch, Tip, decide,
+    AppendedBlock, Body, ChainStore, Place, Pruning, StoredRecord, StoredRun, Stretch, Tip, decide,
 };
 use crate::{CommitError, Damage, StoreError};
 
 /// A record, and the body unless it was pruned.
-type Kept = (StoredRecord, Option<Vec<Transaction>>);
+type StoredBlock = (StoredRecord, Option<Vec<Transaction>>);
 
 #[derive(Debug, Default)]
 struct State {
-    blocks: Vec<Kept>,
+    blocks: Vec<StoredBlock>,
     pruned_below: u64,
     heights: HashMap<BlockHash, u64>,
     ids: HashMap<IdDigest, Place>,
@@ -45,7 +45,7 @@ impl State {
         self.blocks.push((stored, Some(block.transactions.clone())));
     }
 
-    fn stretch(&self, stretch: Stretch) -> impl Iterator<Item = &Kept> {
+    fn stretch(&self, stretch: Stretch) -> impl Iterator<Item = &StoredBlock> {
         let from = usize::try_from(stretch.from).unwrap_or(usize::MAX);
         let mut bytes = 0;
         self.blocks.iter().skip(from).take(stretch.blocks).take_while(move |(stored, _)| {
@@ -55,7 +55,7 @@ impl State {
         })
     }
 
-    fn at(&self, height: u64) -> Option<&Kept> {
+    fn at(&self, height: u64) -> Option<&StoredBlock> {
         self.blocks.get(usize::try_from(height).ok()?)
     }
 }
@@ -78,9 +78,9 @@ impl ChainStore for ChainMemory {
         Ok(self.state.lock().tip())
     }
 
-    fn append_run(&self, blocks: &[ValidBlock]) -> Result<Run, CommitError> {
+    fn append_run(&self, blocks: &[ValidBlock]) -> Result<StoredRun, CommitError> {
         let mut state = self.state.lock();
-        let mut run = Run { stored: 0, stopped: None };
+        let mut run = StoredRun { stored: 0, stopped: None };
         for block in blocks {
             let taken = state.at(block.index).map(|(stored, _)| stored.record.entry.hash);
             match decide(block, state.tip(), taken) {
@@ -88,8 +88,8 @@ impl ChainStore for ChainMemory {
                     state.push(block);
                     run.stored += 1;
                 }
-                Some(Appended::Known) => {}
-                stopped => return Ok(Run { stopped, ..run }),
+                Some(AppendedBlock::Known) => {}
+                stopped => return Ok(StoredRun { stopped, ..run }),
             }
         }
         Ok(run)
@@ -112,7 +112,7 @@ impl ChainStore for ChainMemory {
     }
 
     fn body_bytes(&self, stretch: Stretch) -> Result<Vec<Body<Vec<u8>>>, StoreError> {
-        let encoded = |(_, body): &Kept| kept(body.as_deref().map(encode_body));
+        let encoded = |(_, body): &StoredBlock| kept(body.as_deref().map(encode_body));
         Ok(self.state.lock().stretch(stretch).map(encoded).collect())
     }
 

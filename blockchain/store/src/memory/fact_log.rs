@@ -19,14 +19,14 @@ pub struct MemoryLog {
 
 #[derive(Default)]
 struct State {
-    commits: Vec<Kept>,
+    commits: Vec<MemoryCommit>,
     /// Commits of somebody who is faster: each comes before the next one that anybody else makes.
     faster: VecDeque<Vec<Record>>,
     /// How the next commits end.
     endings: VecDeque<Ending>,
 }
 
-struct Kept {
+struct MemoryCommit {
     facts: Vec<Record>,
     chunks: Option<Extent>,
 }
@@ -84,7 +84,7 @@ impl State {
         for (ordinal, fact) in (0..).zip(facts.iter_mut()) {
             fact.header.sequence = ordinal;
         }
-        self.commits.push(Kept { facts: facts.to_vec(), chunks });
+        self.commits.push(MemoryCommit { facts: facts.to_vec(), chunks });
         place(self.commits.len())
     }
 }

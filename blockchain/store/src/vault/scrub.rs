@@ -39,7 +39,7 @@ pub struct Finding {
 
 /// What a stretch of reading came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stretch {
+pub struct Scrubbed {
     /// Bytes that were read.
     pub bytes: u64,
     /// Records among them.
@@ -70,7 +70,7 @@ struct Reader<'a> {
     packer: Packer,
     room: Vec<u8>,
     limit: u64,
-    stretch: Stretch,
+    stretch: Scrubbed,
 }
 
 impl Vault {
@@ -86,9 +86,9 @@ impl Vault {
         from: Cursor,
         limit: u64,
         wanted: &dyn Fn(&ChunkName) -> bool,
-    ) -> Result<Stretch, StoreError> {
+    ) -> Result<Scrubbed, StoreError> {
         let (packer, room) = (Packer::new(), Vec::new());
-        let mut reader = Reader { vault: self, packer, room, limit, stretch: Stretch::default() };
+        let mut reader = Reader { vault: self, packer, room, limit, stretch: Scrubbed::default() };
         let mut at = Some(from);
         if from == Cursor::default() {
             self.unhealed().lock().clear();

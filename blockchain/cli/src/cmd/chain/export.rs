@@ -15,7 +15,7 @@ use lucid_block_manager::state::Opened;
 use lucid_core::block::Candidate;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};
-use lucid_store::contract::chain::{Kept, Stretch};
+use lucid_store::contract::chain::{KeptBlock, Stretch};
 use serde::Serialize;
 
 use super::lines::LINE_BYTES_MAX;
@@ -286,8 +286,8 @@ impl Source {
                 let stretch = Stretch { from, blocks: count as usize, bytes: RUN_BYTES };
                 let count = chain.body_bytes(stretch)?.len().max(1) as u64;
                 let blocks = (from..from + count).map(|height| match chain.block(height)? {
-                    Some(Kept::Whole(block)) => Ok(block.to_json_text()),
-                    Some(Kept::Pruned(_)) => Err(pruned(height, chain.pruned_below())),
+                    Some(KeptBlock::Whole(block)) => Ok(block.to_json_text()),
+                    Some(KeptBlock::Pruned(_)) => Err(pruned(height, chain.pruned_below())),
                     None => Err(anyhow::anyhow!("the chain has no block at height {height}")),
                 });
                 blocks.collect()

@@ -76,14 +76,14 @@ struct Task {
 
 /// What came of a task so far: blocks, and why no more did.
 #[derive(Default)]
-struct Batch {
+struct Fetching {
     blocks: Vec<Fetched>,
     fault: Option<SyncError>,
     /// Whether this is all that comes of it.
     is_whole: bool,
 }
 
-impl Batch {
+impl Fetching {
     fn failed(fault: SyncError) -> Self {
         Self { fault: Some(fault), is_whole: true, ..Self::default() }
     }
@@ -96,7 +96,7 @@ impl Batch {
 #[derive(Default)]
 struct State {
     tasks: VecDeque<Task>,
-    done: BTreeMap<u64, Batch>,
+    done: BTreeMap<u64, Fetching>,
     /// The task whose blocks are taken next.
     next: u64,
     planned: u64,
@@ -215,11 +215,11 @@ impl Fetcher<'_> {
         let mut state = self.state.lock();
         let why = "no thread could be started to fetch blocks".to_owned();
         let next = state.next;
-        state.done.insert(next, Batch::failed(SyncError::Outrun(why)));
+        state.done.insert(next, Fetching::failed(SyncError::Outrun(why)));
     }
 
     /// Waits for the blocks that come next; `None` when there are no more, or nobody wants them.
-    fn next_batch(&self, on: &dyn Fn() -> bool) -> Option<Batch> {
+    fn next_batch(&self, on: &dyn Fn() -> bool) -> Option<Fetching> {
         let mut state = self.state.lock();
         loop {
             let next = state.next;
@@ -250,7 +250,7 @@ impl Fetcher<'_> {
                 if let Err(error) = self.plan_runs() {
                     let mut state = self.state.lock();
                     let number = state.planned;
-                    state.done.insert(number, Batch::failed(error));
+                    state.done.insert(number, Fetching::failed(error));
                     state.planned += 1;
                 }
             }
@@ -391,8 +391,10 @@ impl Fetcher<'_> {
                 Speaks::Runs => self.bodies(task),
                 Speaks::Blocks => {
                     let batch = match self.block(task.from) {
-                        Ok(fetched) => Batch { blocks: vec![fetched], fault: None, is_whole: true },
-                        Err(fault) => Batch::failed(fault),
+                        Ok(fetched) => {
+                            Fetching { blocks: vec![fetched], fault: None, is_whole: true }
+                        }
+                        Err(fault) => Fetching::failed(fault),
                     };
                     self.deliver(task.number, batch);
                 }
@@ -401,7 +403,7 @@ impl Fetcher<'_> {
     }
 
     /// Hands over what one request brought. It counts from now on with the bytes that it has.
-    fn deliver(&self, number: u64, batch: Batch) {
+    fn deliver(&self, number: u64, batch: Fetching) {
         let bytes = batch.bytes();
         let mut state = self.state.lock();
         state.held_bytes = state.held_bytes.saturating_sub(self.expected_bytes()) + bytes;
@@ -451,7 +453,7 @@ impl Fetcher<'_> {
     fn bodies(&self, task: Task) {
         let Task { number, from: mut height, mut heads } = task;
         loop {
-            let mut batch = Batch::default();
+            let mut batch = Fetching::default();
             batch.fault = self.some_bodies(&mut height, &mut heads, &mut batch.blocks).err();
             batch.is_whole = heads.is_empty() || batch.fault.is_some();
             let is_whole = batch.is_whole;

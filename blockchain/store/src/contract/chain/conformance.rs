@@ -97,8 +97,8 @@ pub(crate) fn assert_holds(chain: &dyn ChainStore, blocks: &[ValidBlock]) {
     for block in blocks {
         let may_be_gone = 0 < block.index && block.index < chain.pruned_below();
         match chain.block(block.index).unwrap().unwrap() {
-            Kept::Whole(found) => assert_eq!(found, **block),
-            Kept::Pruned(_) => assert!(may_be_gone, "{}", block.index),
+            KeptBlock::Whole(found) => assert_eq!(found, **block),
+            KeptBlock::Pruned(_) => assert!(may_be_gone, "{}", block.index),
         }
         let stored = chain.record(block.index).unwrap().unwrap();
         let size_bytes = block.size_bytes() as u64;
@@ -152,7 +152,7 @@ fn what_was_appended_is_found_by_every_way_of_asking() {
     every_back_end(|make| {
         let (chain, blocks) = (make(), chain_of(&[0, 3, 1, 0, 5, 2, 2, 8, 1]));
         for (count, block) in blocks.iter().enumerate() {
-            assert_eq!(chain.append(block).unwrap(), Appended::Stored);
+            assert_eq!(chain.append(block).unwrap(), AppendedBlock::Stored);
             assert_holds(chain.as_ref(), &blocks[..=count]);
         }
         assert!(chain.read_only().is_none() && chain.damage().is_empty());
@@ -199,15 +199,15 @@ fn the_anchors_of_a_session_are_found_before_and_after_pruning() {
 fn a_height_is_decided_once() {
     every_back_end(|make| {
         let (chain, blocks) = (make(), chain_of(&[1, 2, 3]));
-        assert_eq!(chain.append(&blocks[1]).unwrap(), Appended::NotNext { next: 0 });
+        assert_eq!(chain.append(&blocks[1]).unwrap(), AppendedBlock::NotNext { next: 0 });
         chain.append(&blocks[0]).unwrap();
         chain.append(&blocks[1]).unwrap();
-        assert_eq!(chain.append(&blocks[1]).unwrap(), Appended::Known);
+        assert_eq!(chain.append(&blocks[1]).unwrap(), AppendedBlock::Known);
         let rival = next(Some(&blocks[0]), 1, 99);
-        let taken = Appended::HeightTaken { hash: blocks[1].hash };
+        let taken = AppendedBlock::HeightTaken { hash: blocks[1].hash };
         assert_eq!(chain.append(&rival).unwrap(), taken);
         let stray = next(Some(&rival), 1, 99);
-        let wrong = Appended::WrongParent { tip: blocks[1].hash };
+        let wrong = AppendedBlock::WrongParent { tip: blocks[1].hash };
         assert_eq!(chain.append(&stray).unwrap(), wrong);
         assert_holds(chain.as_ref(), &blocks[..2]);
     });
@@ -217,11 +217,11 @@ fn a_height_is_decided_once() {
 fn a_run_is_stored_whole_and_what_is_known_of_it_is_passed_over() {
     every_back_end(|make| {
         let (chain, blocks) = (make(), chain_of(&[0, 3, 1, 0, 5, 2, 2, 8, 1]));
-        assert_eq!(chain.append_run(&[]).unwrap(), Run { stored: 0, stopped: None });
-        assert_eq!(chain.append_run(&blocks[..3]).unwrap(), Run { stored: 3, stopped: None });
+        assert_eq!(chain.append_run(&[]).unwrap(), StoredRun { stored: 0, stopped: None });
+        assert_eq!(chain.append_run(&blocks[..3]).unwrap(), StoredRun { stored: 3, stopped: None });
         assert_holds(chain.as_ref(), &blocks[..3]);
-        assert_eq!(chain.append_run(&blocks).unwrap(), Run { stored: 6, stopped: None });
-        assert_eq!(chain.append_run(&blocks).unwrap(), Run { stored: 0, stopped: None });
+        assert_eq!(chain.append_run(&blocks).unwrap(), StoredRun { stored: 6, stopped: None });
+        assert_eq!(chain.append_run(&blocks).unwrap(), StoredRun { stored: 0, stopped: None });
         assert_holds(chain.as_ref(), &blocks);
     });
 }
@@ -232,9 +232,9 @@ fn a_block_that_comes_twice_in_a_run_is_stored_once_and_ends_nothing() {
         let (chain, blocks) = (make(), chain_of(&[1, 2, 3]));
         let [first, second, third] = &blocks[..] else { panic!("three blocks") };
         let twice = [first.clone(), first.clone()];
-        assert_eq!(chain.append_run(&twice).unwrap(), Run { stored: 1, stopped: None });
+        assert_eq!(chain.append_run(&twice).unwrap(), StoredRun { stored: 1, stopped: None });
         let mixed = [second, second, first, third, second].map(Clone::clone);
-        assert_eq!(chain.append_run(&mixed).unwrap(), Run { stored: 2, stopped: None });
+        assert_eq!(chain.append_run(&mixed).unwrap(), StoredRun { stored: 2, stopped: None });
         assert_holds(chain.as_ref(), &blocks);
     });
 }
@@ -244,15 +244,15 @@ fn a_run_ends_before_a_block_that_does_not_follow() {
     every_back_end(|make| {
         let (chain, blocks) = (make(), chain_of(&[1, 2, 3, 1]));
         let stopped = |run: &[ValidBlock]| chain.append_run(run).unwrap();
-        let ahead = Some(Appended::NotNext { next: 0 });
-        assert_eq!(stopped(&blocks[1..]), Run { stored: 0, stopped: ahead });
+        let ahead = Some(AppendedBlock::NotNext { next: 0 });
+        assert_eq!(stopped(&blocks[1..]), StoredRun { stored: 0, stopped: ahead });
         let gap = [blocks[0].clone(), blocks[1].clone(), blocks[3].clone()];
-        let missing = Some(Appended::NotNext { next: 2 });
-        assert_eq!(stopped(&gap), Run { stored: 2, stopped: missing });
+        let missing = Some(AppendedBlock::NotNext { next: 2 });
+        assert_eq!(stopped(&gap), StoredRun { stored: 2, stopped: missing });
         let rival = next(Some(&blocks[0]), 1, 99);
         let stray = [blocks[2].clone(), next(Some(&rival), 1, 99)];
-        let taken = Some(Appended::HeightTaken { hash: blocks[2].hash });
-        assert_eq!(stopped(&stray), Run { stored: 1, stopped: taken });
+        let taken = Some(AppendedBlock::HeightTaken { hash: blocks[2].hash });
+        assert_eq!(stopped(&stray), StoredRun { stored: 1, stopped: taken });
         assert_holds(chain.as_ref(), &blocks[..3]);
     });
 }
@@ -293,9 +293,9 @@ fn pruned_bodies_are_gone_and_everything_else_is_there() {
         let gone = |height| chain.body(height).unwrap() == Some(Body::Pruned);
         assert!(!gone(0) && gone(1) && gone(20) && (25..30).all(|height| !gone(height)));
         let more = next(blocks.last().map(|block| &**block), 2, 0);
-        assert_eq!(chain.append(&more).unwrap(), Appended::Stored);
+        assert_eq!(chain.append(&more).unwrap(), AppendedBlock::Stored);
         let again = next(Some(&more), 1, 0);
-        assert_eq!(chain.append(&again).unwrap(), Appended::Stored);
+        assert_eq!(chain.append(&again).unwrap(), AppendedBlock::Stored);
         assert_holds(chain.as_ref(), &[blocks, vec![more, again]].concat());
     });
 }
@@ -327,15 +327,15 @@ fn of_many_rivals_one_is_stored_and_all_learn_which() {
         let chain = make();
         let chain = chain.as_ref();
         let rivals: Vec<ValidBlock> = (0..8).map(|salt| next(None, 1, salt)).collect();
-        let outcomes: Vec<Appended> = std::thread::scope(|scope| {
+        let outcomes: Vec<AppendedBlock> = std::thread::scope(|scope| {
             let threads: Vec<_> =
                 rivals.iter().map(|rival| scope.spawn(|| chain.append(rival).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let tip = chain.tip().unwrap().unwrap().hash;
-        let stored = outcomes.iter().filter(|outcome| **outcome == Appended::Stored).count();
+        let stored = outcomes.iter().filter(|outcome| **outcome == AppendedBlock::Stored).count();
         assert_eq!(stored, 1);
-        let lost = Appended::HeightTaken { hash: tip };
+        let lost = AppendedBlock::HeightTaken { hash: tip };
         assert_eq!(outcomes.iter().filter(|outcome| **outcome == lost).count(), 7);
     });
 }
@@ -379,7 +379,7 @@ fn a_full_disk_loses_nothing_and_the_blocks_are_stored_later() {
         disk.set_space(Some(space));
         match chain.append_run(&blocks[1..]) {
             Ok(run) => {
-                assert_eq!(run, Run { stored: 5, stopped: None });
+                assert_eq!(run, StoredRun { stored: 5, stopped: None });
                 break;
             }
             Err(error) => {
@@ -423,7 +423,7 @@ fn a_sync_that_fails_takes_the_run_back_and_a_later_one_goes_on() {
 #[derive(Debug, Clone)]
 enum Move {
     Append(usize),
-    Run(usize),
+    StoredRun(usize),
     Prune(u64),
     Rival(usize),
     Again(usize),
@@ -434,7 +434,7 @@ enum Move {
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let step = prop_oneof![
         4 => (0_usize..6).prop_map(Move::Append),
-        2 => (0_usize..9).prop_map(Move::Run),
+        2 => (0_usize..9).prop_map(Move::StoredRun),
         1 => (0_u64..20).prop_map(Move::Prune),
         1 => (0_usize..9).prop_map(Move::Rival),
         1 => (0_usize..9).prop_map(Move::Again),
@@ -454,10 +454,10 @@ fn follow_model(
         match step {
             Move::Append(count) => {
                 let block = next(model.last().map(|block| &**block), count, 0);
-                assert_eq!(chain.append(&block).unwrap(), Appended::Stored);
+                assert_eq!(chain.append(&block).unwrap(), AppendedBlock::Stored);
                 model.push(block);
             }
-            Move::Run(count) => {
+            Move::StoredRun(count) => {
                 for salt in 0..count {
                     let block = next(model.last().map(|block| &**block), salt % 4, 0);
                     model.push(block);
@@ -465,7 +465,7 @@ fn follow_model(
                 // What is known at its front is passed over.
                 let known = model.len().saturating_sub(count + 2);
                 let run = chain.append_run(&model[known..]).unwrap();
-                assert_eq!(run, Run { stored: count, stopped: None });
+                assert_eq!(run, StoredRun { stored: count, stopped: None });
             }
             Move::Prune(keep_from) => {
                 chain.prune(keep_from).unwrap();
@@ -474,17 +474,17 @@ fn follow_model(
             Move::Rival(at) => {
                 let Some(taken) = model.get(at) else { continue };
                 let parent = at.checked_sub(1).map(|below| &*model[below]);
-                let expected = Appended::HeightTaken { hash: taken.hash };
+                let expected = AppendedBlock::HeightTaken { hash: taken.hash };
                 assert_eq!(chain.append(&next(parent, 1, 5)).unwrap(), expected);
             }
             Move::Again(at) => {
                 let Some(block) = model.get(at) else { continue };
-                assert_eq!(chain.append(block).unwrap(), Appended::Known);
+                assert_eq!(chain.append(block).unwrap(), AppendedBlock::Known);
             }
             Move::Ahead => {
                 let up = next(model.last().map(|block| &**block), 0, 1);
                 let ahead = next(Some(&up), 0, 1);
-                let expected = Appended::NotNext { next: model.len() as u64 };
+                let expected = AppendedBlock::NotNext { next: model.len() as u64 };
                 assert_eq!(chain.append(&ahead).unwrap(), expected);
             }
             Move::Reopen { keep_index } => chain = reopen(chain, keep_index),

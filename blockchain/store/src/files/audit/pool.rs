@@ -20,7 +20,7 @@ use crate::{Damage, StoreError};
 const STRETCH_BYTES: u64 = 1 << 20;
 
 /// Neighbouring records of one file.
-struct Stretch {
+struct Neighbours {
     file: Arc<dyn DiskFile>,
     path: Arc<str>,
     from: u64,
@@ -43,10 +43,10 @@ pub(super) struct Checked {
 
 /// The walk's end of the pool.
 pub(super) struct Work<'a> {
-    jobs: Option<SyncSender<Stretch>>,
+    jobs: Option<SyncSender<Neighbours>>,
     results: Receiver<Checked>,
     sum: Checked,
-    open: Option<Stretch>,
+    open: Option<Neighbours>,
     total: u64,
     progress: &'a dyn Fn(u64, u64),
 }
@@ -60,7 +60,7 @@ pub(super) fn with_workers<T>(
 ) -> Result<T, StoreError> {
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        let (jobs, taken) = sync_channel::<Stretch>(count * 2);
+        let (jobs, taken) = sync_channel::<Neighbours>(count * 2);
         let (results, heard) = channel();
         let taken = Arc::new(Mutex::new(taken));
         for number in 0..count {
@@ -95,7 +95,7 @@ impl Work<'_> {
         if !joins {
             self.send();
         }
-        let open = self.open.get_or_insert_with(|| Stretch {
+        let open = self.open.get_or_insert_with(|| Neighbours {
             file: file.clone(),
             path: path.clone(),
             from: offset,
@@ -143,7 +143,7 @@ impl Work<'_> {
     }
 }
 
-fn work(sealer: Option<&Sealer>, taken: &Mutex<Receiver<Stretch>>, results: &Sender<Checked>) {
+fn work(sealer: Option<&Sealer>, taken: &Mutex<Receiver<Neighbours>>, results: &Sender<Checked>) {
     let mut bench = Bench { packer: Packer::new(), bytes: Vec::new(), room: Vec::new() };
     loop {
         let next = taken.lock().recv();
@@ -162,7 +162,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn check(&mut self, sealer: Option<&Sealer>, stretch: &Stretch) -> Checked {
+    fn check(&mut self, sealer: Option<&Sealer>, stretch: &Neighbours) -> Checked {
         let mut checked = Checked { bytes: stretch.to - stretch.from, ..Checked::default() };
         let length = usize::try_from(stretch.to - stretch.from).unwrap_or(usize::MAX);
         if self.bytes.len() < length {

@@ -28,7 +28,7 @@ struct Life {
 #[derive(Clone, Copy)]
 enum Deed {
     Append,
-    Run(usize),
+    StoredRun(usize),
     Prune(u64),
     Reopen,
 }
@@ -37,11 +37,11 @@ enum Deed {
 const DEEDS: [Deed; 10] = [
     Deed::Append,
     Deed::Append,
-    Deed::Run(4),
+    Deed::StoredRun(4),
     Deed::Reopen,
     Deed::Prune(4),
     Deed::Append,
-    Deed::Run(5),
+    Deed::StoredRun(5),
     Deed::Prune(9),
     Deed::Reopen,
     Deed::Append,
@@ -59,7 +59,7 @@ fn live(forgotten: Option<SyncPoint>) -> Life {
     for deed in DEEDS {
         let more = match deed {
             Deed::Append => 1,
-            Deed::Run(more) => more,
+            Deed::StoredRun(more) => more,
             Deed::Prune(keep_from) => {
                 assert!(chain.prune(keep_from).unwrap().files > 0);
                 0
@@ -71,7 +71,7 @@ fn live(forgotten: Option<SyncPoint>) -> Life {
             }
         };
         let run = chain.append_run(&blocks[count..count + more]).unwrap();
-        assert_eq!(run, Run { stored: more, stopped: None });
+        assert_eq!(run, StoredRun { stored: more, stopped: None });
         count += more;
         acknowledged.push((disk.calls(), count));
     }
@@ -153,7 +153,7 @@ fn check_one(life: &Life, calls: usize, found: &SimulatedDisk) -> Result<(), Str
         return Err(format!("recovery showed {count} blocks, and the next start {left}"));
     }
     let more = next(life.blocks[..count].last().map(|block| &**block), 1, 77);
-    assert_eq!(again.append(&more).map_err(|error| error.to_string())?, Appended::Stored);
+    assert_eq!(again.append(&more).map_err(|error| error.to_string())?, AppendedBlock::Stored);
     let whole = audit::audit(&after, STORE).unwrap();
     whole.first().map_or(Ok(()), |damage| Err(damage.to_string()))
 }

@@ -94,7 +94,7 @@ fn a_damaged_record_costs_its_block_that_part_alone() {
     let chain = ChainFiles::open(parts(&disk)).unwrap();
     assert!(chain.record(0).is_err());
     assert_eq!(chain.body(0).unwrap().unwrap().here().unwrap(), blocks[0].transactions);
-    assert_eq!(chain.append(&next(Some(&blocks[2]), 2, 0)).unwrap(), Appended::Stored);
+    assert_eq!(chain.append(&next(Some(&blocks[2]), 2, 0)).unwrap(), AppendedBlock::Stored);
 }
 
 #[test]
@@ -110,15 +110,15 @@ fn a_chain_that_lost_its_end_is_read_and_not_written() {
         assert!(why.contains("committed up to block 2") && why.contains(&path), "{why}");
         assert!(!assert_ok(chain.append(&next(Some(&blocks[2]), 1, 0))));
         assert_eq!(chain.tip().unwrap().unwrap().height, 2);
-        assert_eq!(chain.block(1).unwrap(), Some(Kept::Whole((*blocks[1]).clone())));
+        assert_eq!(chain.block(1).unwrap(), Some(KeptBlock::Whole((*blocks[1]).clone())));
         assert!(chain.body(2).is_err());
     }
     let accepted = ChainFiles::open(ChainParts { accept_loss: true, ..kept }).unwrap();
     assert!(accepted.read_only().is_none() && !accepted.damage().is_empty());
-    assert_eq!(accepted.block(1).unwrap(), Some(Kept::Whole((*blocks[1]).clone())));
+    assert_eq!(accepted.block(1).unwrap(), Some(KeptBlock::Whole((*blocks[1]).clone())));
 }
 
-fn assert_ok(outcome: Result<Appended, CommitError>) -> bool {
+fn assert_ok(outcome: Result<AppendedBlock, CommitError>) -> bool {
     outcome.is_ok()
 }
 
@@ -213,7 +213,7 @@ fn a_sector_that_cannot_be_read_costs_what_is_in_it() {
                     chain.damage()
                 );
                 let fourth = next(Some(&blocks[2]), 2, 0);
-                assert_eq!(chain.append(&fourth).unwrap(), Appended::Stored, "{path}");
+                assert_eq!(chain.append(&fourth).unwrap(), AppendedBlock::Stored, "{path}");
             }
         }
     }
@@ -263,10 +263,10 @@ fn a_file_with_a_high_number_and_a_lock_far_ahead_make_no_start_endless() {
     }
     let copy = disk.fork();
     let tip::Lock::At(mark) = tip::read(&copy).unwrap() else { panic!("there is a lock") };
-    tip::write(&copy, &tip::Mark { height: 1 << 50, ..mark }).unwrap();
+    tip::write(&copy, &tip::TipMark { height: 1 << 50, ..mark }).unwrap();
     let chain = ChainFiles::open(parts(&copy)).unwrap();
     assert!(chain.damage().len() <= 1_000);
-    assert_eq!(chain.block(1).unwrap(), Some(Kept::Whole((*blocks[1]).clone())));
+    assert_eq!(chain.block(1).unwrap(), Some(KeptBlock::Whole((*blocks[1]).clone())));
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn ids_of_a_block_that_is_lost_may_be_accepted_as_unknown() {
     let chain = ChainFiles::open(kept).unwrap();
     assert_eq!(chain.find(&id).unwrap(), None);
     assert!(chain.record(0).is_err() && chain.body(0).is_err());
-    assert_eq!(chain.append(&fresh).unwrap(), Appended::Stored);
+    assert_eq!(chain.append(&fresh).unwrap(), AppendedBlock::Stored);
 }
 
 /// The disk with every call on these files failing as on a bad medium.

@@ -14,7 +14,7 @@ use lucid_core::digest::BlockHash;
 use crate::contract::index::Changes;
 use crate::damage::DamageList;
 use crate::files::chain::rows::{self, Part, Row, Totals};
-use crate::files::chain::tip::{self, End, Lock, Mark, Pruned, TIP};
+use crate::files::chain::tip::{self, End, Lock, Pruned, TIP, TipMark};
 use crate::files::chain::walk::{LOST_MAX, Pair, Pairs, Placed, Role};
 use crate::files::chain::{ChainParts, FOLDER};
 use crate::files::disk::{self, Disk};
@@ -28,7 +28,7 @@ const CHANGES_MAX: usize = 8_192;
 #[derive(Debug)]
 pub(super) struct Recovered {
     /// The tip; where the next block goes.
-    pub(super) at: Option<Mark>,
+    pub(super) at: Option<TipMark>,
     /// What is wrong, none of it in the way of the rest.
     pub(super) damage: DamageList,
     /// Why nothing may be appended, if so.
@@ -40,7 +40,7 @@ struct Recovery<'a> {
     disk: &'a dyn Disk,
     damage: DamageList,
     /// The last block whose rows are in the index, or on their way there.
-    at: Option<Mark>,
+    at: Option<TipMark>,
     totals: Totals,
     /// Which bodies may be gone.
     pruned: Pruned,
@@ -61,7 +61,7 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     recovery.pruned = recovery.pruned.later(lock.map(|lock| lock.pruned).unwrap_or_default());
     let (bound, doubt) = recovery.bound(lock)?;
     let pruned = recovery.pruned;
-    let bound = bound.map(|mark| Mark { pruned, ..mark });
+    let bound = bound.map(|mark| TipMark { pruned, ..mark });
     let lost = bound.map(|bound| recovery.lost(&bound)).transpose()?.flatten();
     let mut read_only = doubt.or(lost);
     let above = recovery.walk(bound, read_only.is_none())?;
@@ -90,13 +90,13 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
         (Some(at), Some(bound)) if at.height >= bound.height => Some(at),
         (at, bound) => bound.or(at),
     };
-    let at = at.map(|mark| Mark { pruned, ..mark });
+    let at = at.map(|mark| TipMark { pruned, ..mark });
     Ok(Recovered { at, damage: recovery.damage, read_only })
 }
 
 /// The operator has accepted the loss: what is there, up to this block, becomes the chain, and the index
 /// follows it.
-fn take_what_is_there(parts: &ChainParts, last: Mark) -> Result<Recovered, StoreError> {
+fn take_what_is_there(parts: &ChainParts, last: TipMark) -> Result<Recovered, StoreError> {
     rows::clear(parts.index.as_ref())?;
     tip::write(parts.disk.as_ref(), &last).map_err(StoreError::io(format!("writing {TIP}")))?;
     recover(&ChainParts { accept_loss: false, ..parts.clone() })
@@ -140,7 +140,7 @@ impl<'a> Recovery<'a> {
 
     /// The block that an accepted loss leaves as the last. An error where none is left to go on with (they are
     /// not mounted, or lie elsewhere), or where files would have to go that may be of later ones.
-    fn last_to_keep(&self) -> Result<Result<Mark, String>, StoreError> {
+    fn last_to_keep(&self) -> Result<Result<TipMark, String>, StoreError> {
         let Some(last) = self.last_found()? else {
             return Ok(Err("no block can be read to go on from".to_owned()));
         };
@@ -219,7 +219,10 @@ impl<'a> Recovery<'a> {
 
     /// Up to which block everything was acknowledged, and why nothing may be appended if that is in
     /// doubt.
-    fn bound(&mut self, lock: Option<Mark>) -> Result<(Option<Mark>, Option<String>), StoreError> {
+    fn bound(
+        &mut self,
+        lock: Option<TipMark>,
+    ) -> Result<(Option<TipMark>, Option<String>), StoreError> {
         match (lock, self.at) {
             (Some(lock), Some(at)) if at.height > lock.height => {
                 self.damage.push(Damage::new(
@@ -289,8 +292,8 @@ impl<'a> Recovery<'a> {
     }
 
     /// The last block behind the watermark of which anything is there.
-    fn last_found(&self) -> Result<Option<Mark>, StoreError> {
-        let mut last: Option<Mark> = None;
+    fn last_found(&self) -> Result<Option<TipMark>, StoreError> {
+        let mut last: Option<TipMark> = None;
         let mut pairs = self.pairs()?;
         while let Some(pair) = pairs.next()? {
             if pair.record.is_ok() || pair.body.is_ok() {
@@ -301,7 +304,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Whether the files end before the lock does; if so, what that means.
-    fn lost(&mut self, bound: &Mark) -> Result<Option<String>, StoreError> {
+    fn lost(&mut self, bound: &TipMark) -> Result<Option<String>, StoreError> {
         let mut lost = None;
         for (role, end) in [(Role::Blocks, bound.blocks), (Role::Bodies, bound.bodies)] {
             let numbers = role.numbers(self.disk)?;
@@ -329,7 +332,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Takes in everything up to the bound, and returns the whole blocks above it.
-    fn walk(&mut self, bound: Option<Mark>, above_too: bool) -> Result<Vec<Pair>, StoreError> {
+    fn walk(&mut self, bound: Option<TipMark>, above_too: bool) -> Result<Vec<Pair>, StoreError> {
         let mut above: Vec<Pair> = Vec::new();
         let mut pairs = self.pairs()?;
         while let Some(mut pair) = pairs.next()? {
@@ -354,7 +357,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Only what lies below the bound was acknowledged; the rest is a tear.
-    fn name_damage(&mut self, placed: Vec<Placed>, bound: Option<Mark>) {
+    fn name_damage(&mut self, placed: Vec<Placed>, bound: Option<TipMark>) {
         let Some(bound) = bound else { return };
         for (role, at, damage) in placed {
             let end = if role == Role::Blocks { bound.blocks } else { bound.bodies };
@@ -365,7 +368,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Goes on to the bound where damage hides the last blocks; says why that cannot be done.
-    fn reach(&mut self, bound: &Mark) -> Option<String> {
+    fn reach(&mut self, bound: &TipMark) -> Option<String> {
         let mut lost = 0;
         while self.at.map_or(0, |at| at.height + 1) <= bound.height {
             let next = self.at.map_or(0, |at| at.height + 1);
@@ -410,7 +413,8 @@ impl<'a> Recovery<'a> {
     }
 
     fn row_of(&self, pair: &Pair) -> Row {
-        let at = |found: &super::walk::Found| Part::At { file: found.file, offset: found.offset };
+        let at =
+            |found: &super::walk::RecordAt| Part::At { file: found.file, offset: found.offset };
         let (count, size_bytes) = match (&pair.record, &pair.body) {
             (Ok((_, record, size_bytes)), _) => (record.transactions.len(), *size_bytes),
             (_, Ok(Some((_, body)))) => {
@@ -441,13 +445,13 @@ impl<'a> Recovery<'a> {
     }
 
     /// Cuts what is torn, makes durable what is kept, locks what is whole, and publishes it.
-    fn settle(&mut self, lock: Option<Mark>, above: Vec<Pair>) -> Result<(), StoreError> {
+    fn settle(&mut self, lock: Option<TipMark>, above: Vec<Pair>) -> Result<(), StoreError> {
         let mut mark = self.at;
         let from = lock.or(mark);
         for pair in &above {
             mark = Some(mark_of(pair, mark, self.pruned));
         }
-        let mark = mark.map(|mark| Mark { pruned: self.pruned, ..mark });
+        let mark = mark.map(|mark| TipMark { pruned: self.pruned, ..mark });
         let ends = mark.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
         let start = from.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
         self.cut(Role::Blocks, start.0.file, ends.0)?;
@@ -496,9 +500,9 @@ impl<'a> Recovery<'a> {
 }
 
 /// The mark behind a block; a part without a sound header ends where the part before it did.
-fn mark_of(pair: &Pair, before: Option<Mark>, pruned: Pruned) -> Mark {
+fn mark_of(pair: &Pair, before: Option<TipMark>, pruned: Pruned) -> TipMark {
     let (blocks, bodies) = before.map_or((End::START, End::START), |m| (m.blocks, m.bodies));
-    Mark {
+    TipMark {
         height: pair.height,
         hash: pair.hash,
         blocks: pair.ends.0.unwrap_or(blocks),

@@ -10,7 +10,7 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 
 use crate::contract::chain::Place;
 use crate::contract::index::{Changes, Index};
-use crate::files::chain::tip::Mark;
+use crate::files::chain::tip::TipMark;
 use crate::{Damage, StoreError, frame};
 
 const HEIGHT: u8 = 0x80;
@@ -151,9 +151,9 @@ pub(super) fn unknown_ids(index: &dyn Index) -> Result<Option<u64>, StoreError> 
     Ok(rows.first().and_then(read))
 }
 
-pub(super) fn watermark(index: &dyn Index) -> Result<Option<Mark>, StoreError> {
+pub(super) fn watermark(index: &dyn Index) -> Result<Option<TipMark>, StoreError> {
     let value = index.get(&[WATERMARK])?;
-    value.map(|value| Mark::decode(&value).map_err(|f| fault("the chain's end", &f))).transpose()
+    value.map(|value| TipMark::decode(&value).map_err(|f| fault("the chain's end", &f))).transpose()
 }
 
 /// What rows say of a block's transactions.
@@ -266,7 +266,7 @@ pub(super) fn publish(changes: &mut Changes<'_>, height: u64, row: &Row, listed:
 }
 
 /// Notes how far the rows go, in the batch that brought them there.
-pub(super) fn set_watermark(changes: &mut Changes<'_>, mark: &Mark) {
+pub(super) fn set_watermark(changes: &mut Changes<'_>, mark: &TipMark) {
     changes.put(vec![WATERMARK], mark.encode());
 }
 

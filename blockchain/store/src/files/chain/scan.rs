@@ -17,7 +17,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::record::Head;
 
 use crate::contract::chain::Tip;
-use crate::files::chain::tip::{self, Lock, Mark, Pruned};
+use crate::files::chain::tip::{self, Lock, Pruned, TipMark};
 use crate::files::chain::walk::{Role, split_record};
 use crate::files::disk::real::RealDisk;
 use crate::files::disk::{self, Disk, DiskFile};
@@ -34,7 +34,7 @@ pub struct Unsound;
 
 /// A chain that is read from its files.
 pub struct Scan {
-    mark: Mark,
+    mark: TipMark,
     next: u64,
     records: Stream,
     bodies: Stream,

@@ -3,7 +3,7 @@
 //! `TIP` is replaced by rename when a block's two records are durable, and only then is the block
 //! acknowledged. What it names is final: recovery never cuts there, and a chain that lacks it is not
 //! written to. It also says which bodies were pruned, before they go, so that their absence is told
-//! from damage. The same [`Mark`] is the index's watermark.
+//! from damage. The same [`TipMark`] is the index's watermark.
 
 use lucid_core::digest::BlockHash;
 use lucid_core::wire::{Reader, WireFault, Writer};
@@ -53,7 +53,7 @@ impl Pruned {
 
 /// A block that is committed, where its two records end, and what was pruned before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct TipMark {
     pub(super) height: u64,
     pub(super) hash: BlockHash,
     pub(super) blocks: End,
@@ -61,7 +61,7 @@ pub(super) struct Mark {
     pub(super) pruned: Pruned,
 }
 
-impl Mark {
+impl TipMark {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.u64(self.height).raw(self.hash.as_bytes());
@@ -96,7 +96,7 @@ pub(super) enum Lock {
     /// There is none.
     Absent,
     /// The chain is committed up to here.
-    At(Mark),
+    At(TipMark),
     /// It cannot be believed.
     Damaged(Damage),
 }
@@ -107,7 +107,7 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Lock, StoreError> {
     let Some(bytes) = read else { return Ok(Lock::Absent) };
     let mark = bytes.split_last_chunk::<32>().and_then(|(covered, digest)| {
         let sound = blake3::hash(covered) == blake3::Hash::from(*digest);
-        Mark::decode(covered.strip_prefix(MAGIC).filter(|_| sound)?).ok()
+        TipMark::decode(covered.strip_prefix(MAGIC).filter(|_| sound)?).ok()
     });
     Ok(match mark {
         Some(mark) => Lock::At(mark),
@@ -116,7 +116,7 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Lock, StoreError> {
 }
 
 /// Puts `TIP` at this block, durably.
-pub(super) fn write(disk: &dyn Disk, mark: &Mark) -> std::io::Result<()> {
+pub(super) fn write(disk: &dyn Disk, mark: &TipMark) -> std::io::Result<()> {
     let covered = [MAGIC.as_slice(), &mark.encode()].concat();
     let bytes = [covered.as_slice(), blake3::hash(&covered).as_bytes()].concat();
     disk::replace(disk, "", TIP, &bytes)

@@ -111,13 +111,13 @@ pub(super) fn split_record(payload: &[u8]) -> Result<(u64, &[u8]), &'static str>
 
 /// A record with a sound header.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct RecordAt {
     pub(super) file: u32,
     pub(super) offset: u64,
     pub(super) header: Header,
 }
 
-impl Found {
+impl RecordAt {
     pub(super) fn end(&self) -> End {
         End { file: self.file, offset: self.offset + self.header.record_bytes() }
     }
@@ -157,7 +157,7 @@ struct Cursor<'a> {
     from: End,
     pruned: Pruned,
     open: Option<OpenFile>,
-    peeked: Option<Found>,
+    peeked: Option<RecordAt>,
     /// The block before, where that is known.
     last: Option<BlockHash>,
     /// Where the last file ended.
@@ -206,7 +206,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next record of this role, without taking it.
-    fn peek(&mut self) -> Result<Option<&Found>, StoreError> {
+    fn peek(&mut self) -> Result<Option<&RecordAt>, StoreError> {
         while self.peeked.is_none() {
             if self.open.is_none() && !self.open_next()? {
                 break;
@@ -216,7 +216,7 @@ impl<'a> Cursor<'a> {
         Ok(self.peeked.as_ref())
     }
 
-    fn take(&mut self) -> Result<Option<Found>, StoreError> {
+    fn take(&mut self) -> Result<Option<RecordAt>, StoreError> {
         self.peek()?;
         let taken = self.peeked.take();
         if let Some(found) = &taken {
@@ -313,7 +313,7 @@ impl<'a> Cursor<'a> {
             Some(Step::Damaged(damage)) => self.note(number, damage.offset, damage.why),
             Some(Step::Record(0, header)) if header.kind == Kind::File => {}
             Some(Step::Record(offset, header)) if header.kind == self.role.kind() => {
-                self.peeked = Some(Found { file: number, offset, header });
+                self.peeked = Some(RecordAt { file: number, offset, header });
             }
             Some(Step::Record(..)) => {
                 self.note(number, before, "the record does not belong in this file");
@@ -323,7 +323,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the record of a height, if it is there; skips what lies below.
-    fn take_height(&mut self, height: u64) -> Result<Option<Found>, StoreError> {
+    fn take_height(&mut self, height: u64) -> Result<Option<RecordAt>, StoreError> {
         while let Some(found) = self.peek()? {
             let sequence = found.header.sequence;
             if sequence == height + 1 {
@@ -344,7 +344,7 @@ impl<'a> Cursor<'a> {
         Ok(self.peek()?.and_then(|found| found.header.sequence.checked_sub(1)))
     }
 
-    fn payload(&self, found: &Found) -> Result<Result<Vec<u8>, Damage>, StoreError> {
+    fn payload(&self, found: &RecordAt) -> Result<Result<Vec<u8>, Damage>, StoreError> {
         let path = self.role.path(found.file);
         let file = match disk::find(self.disk, &path)? {
             Ok(file) => file,
@@ -356,10 +356,10 @@ impl<'a> Cursor<'a> {
 }
 
 /// A body, unless it was pruned.
-pub(super) type FoundBody = Option<(Found, Vec<Transaction>)>;
+pub(super) type FoundBody = Option<(RecordAt, Vec<Transaction>)>;
 
 /// A record, and the length of the block's texts that is kept beside it.
-pub(super) type FoundRecord = (Found, BlockRecord, u64);
+pub(super) type FoundRecord = (RecordAt, BlockRecord, u64);
 
 /// One block as the files have it. A part that is lost says where and why.
 pub(super) struct Pair {
@@ -439,8 +439,8 @@ impl<'a> Pairs<'a> {
             self.lost = 0;
         }
         self.next = height + 1;
-        let ends = (record.as_ref().map(Found::end), body.as_ref().map(Found::end));
-        let named = record.as_ref().or(body.as_ref()).map(Found::hash);
+        let ends = (record.as_ref().map(RecordAt::end), body.as_ref().map(RecordAt::end));
+        let named = record.as_ref().or(body.as_ref()).map(RecordAt::hash);
         let mut damage: Vec<Placed> = Vec::new();
         let record = self.read_record(height, record)?;
         let body =
@@ -471,7 +471,7 @@ impl<'a> Pairs<'a> {
     fn read_record(
         &mut self,
         height: u64,
-        found: Option<Found>,
+        found: Option<RecordAt>,
     ) -> Result<Result<FoundRecord, Damage>, StoreError> {
         let Some(found) = found else { return Ok(Err(self.blocks.absent(height))) };
         let payload = match self.blocks.payload(&found)? {
@@ -495,7 +495,7 @@ impl<'a> Pairs<'a> {
     fn read_body(
         &mut self,
         height: u64,
-        found: Option<Found>,
+        found: Option<RecordAt>,
         record: Option<&BlockRecord>,
     ) -> Result<Result<FoundBody, Damage>, StoreError> {
         let Some(found) = found else {

@@ -13,7 +13,7 @@ use crate::files::append::{Failure, PANICKED, Tail, both};
 use crate::files::chain::ChainParts;
 use crate::files::chain::FOLDER;
 use crate::files::chain::rows::{self, Listed, Part, Row, Totals};
-use crate::files::chain::tip::{self, End, Lock, Mark, Pruned, TIP};
+use crate::files::chain::tip::{self, End, Lock, Pruned, TIP, TipMark};
 use crate::files::chain::walk::{Role, join_record};
 use crate::files::disk;
 use crate::files::log::{FILE_MAX, FileHeader};
@@ -27,7 +27,7 @@ const CHANGES_MAX: usize = 8_192;
 struct Written {
     row: Row,
     listed: Listed,
-    mark: Mark,
+    mark: TipMark,
 }
 
 pub(super) struct Writer {
@@ -35,7 +35,7 @@ pub(super) struct Writer {
     is_writing: bool,
     parts: ChainParts,
     /// What `TIP` says.
-    tip: Option<Mark>,
+    tip: Option<TipMark>,
     /// Files that are open for writing: of records, and of bodies, with their numbers.
     tails: [Option<(u32, Tail)>; 2],
     /// What all blocks up to the tip have together.
@@ -44,7 +44,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn open(parts: ChainParts, tip: Option<Mark>) -> Result<Self, StoreError> {
+    pub(super) fn open(parts: ChainParts, tip: Option<TipMark>) -> Result<Self, StoreError> {
         let mut writer = Self {
             is_writing: false,
             parts,
@@ -67,7 +67,7 @@ impl Writer {
     }
 
     /// What `TIP` says.
-    pub(super) fn tip(&self) -> Option<Mark> {
+    pub(super) fn tip(&self) -> Option<TipMark> {
         self.tip
     }
 
@@ -165,7 +165,7 @@ impl Writer {
                 before,
             },
             listed: Listed::of_record(&record),
-            mark: Mark {
+            mark: TipMark {
                 height: block.index,
                 hash: block.hash,
                 blocks: kept.1,
@@ -225,7 +225,7 @@ impl Writer {
     }
 
     /// Names the last block in `TIP`: from here on the run is final.
-    fn lock(&mut self, mark: &Mark) -> Result<(), CommitError> {
+    fn lock(&mut self, mark: &TipMark) -> Result<(), CommitError> {
         let disk = self.parts.disk.clone();
         let Err(error) = tip::write(disk.as_ref(), mark) else {
             self.tip = Some(*mark);
@@ -248,7 +248,7 @@ impl Writer {
     /// Notes in `TIP` which bodies are about to go.
     pub(super) fn note_pruned(&mut self, pruned: Pruned) -> Result<(), CommitError> {
         let Some(tip) = self.tip else { return Ok(()) };
-        let mark = Mark { pruned, ..tip };
+        let mark = TipMark { pruned, ..tip };
         if let Err(error) = tip::write(self.parts.disk.as_ref(), &mark) {
             // Either lock is sound, and nothing was removed yet; the next block writes a whole one.
             return Err(CommitError::Failed(format!("writing {TIP}: {error}")));

@@ -131,8 +131,9 @@ impl Source {
         let context = || StoreError::io(format!("writing {fresh}"));
         disk.unlink(&fresh).map_err(context())?;
         let file = disk.create(&fresh).map_err(context())?;
-        let mut draft = Draft { file: file.as_ref(), path: &fresh, buffer: Vec::new(), length: 0 };
-        let (mut batch, mut removed) = (Batch::default(), 0);
+        let mut draft =
+            NewFile { file: file.as_ref(), path: &fresh, buffer: Vec::new(), length: 0 };
+        let (mut batch, mut removed) = (KeptFacts::default(), 0);
         let mut previous = None;
         self.walk(|offset, header, payload| {
             match header.kind {
@@ -203,14 +204,14 @@ impl End {
 
 /// Facts that are kept, and the commits they came from.
 #[derive(Default)]
-struct Batch {
+struct KeptFacts {
     facts: u32,
     digest: HeadersDigest,
     bytes: u64,
     last: Option<End>,
 }
 
-impl Batch {
+impl KeptFacts {
     fn add(&mut self, header: &Header) {
         self.facts += 1;
         self.digest.add(header);
@@ -224,14 +225,14 @@ impl Batch {
 }
 
 /// The new file on its way.
-struct Draft<'a> {
+struct NewFile<'a> {
     file: &'a dyn DiskFile,
     path: &'a str,
     buffer: Vec<u8>,
     length: u64,
 }
 
-impl Draft<'_> {
+impl NewFile<'_> {
     fn add(&mut self, header: &Header, payload: &[u8]) -> Result<(), StoreError> {
         self.buffer.extend_from_slice(&header.encode());
         self.buffer.extend_from_slice(payload);
@@ -242,7 +243,7 @@ impl Draft<'_> {
     /// Ends a batch, if there are commits to stand for.
     fn end(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut KeptFacts,
         previous: &mut Option<[u8; 32]>,
     ) -> Result<(), StoreError> {
         let batch = std::mem::take(batch);

@@ -115,7 +115,7 @@ impl Derivation {
 
 /// Where a root key is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kept {
+pub enum KeyPlace {
     /// In the folder.
     Folder,
     /// In a file elsewhere.
@@ -128,7 +128,7 @@ pub enum Kept {
 pub(super) struct DataKeys {
     lines: Lines,
     root: Secret,
-    kept: Kept,
+    kept: KeyPlace,
     /// Whether the other copy says something else.
     is_torn: bool,
 }
@@ -226,7 +226,7 @@ fn root_of(
     options: &Options,
     lines: &Lines,
     damage: &mut Vec<Damage>,
-) -> Result<(Secret, Kept), StoreError> {
+) -> Result<(Secret, KeyPlace), StoreError> {
     let wanted = lines.get("root").map_or("", |text| text.as_str());
     if lines.contains_key(KDF) {
         if options.root_key_file.is_some() {
@@ -245,7 +245,7 @@ fn root_of(
         };
         let key = derived(lines, &passphrase.read()?)?;
         return match key_id(&key) == wanted {
-            true => Ok((key, Kept::Passphrase)),
+            true => Ok((key, KeyPlace::Passphrase)),
             false => Err(StoreError::Key(
                 "the passphrase is not the one that the keys of this store are wrapped under"
                     .into(),
@@ -260,10 +260,10 @@ fn root_of(
         ));
     }
     let (key, kept) = match &options.root_key_file {
-        Some(path) => (read_outside_key(path)?, Kept::File(path.clone())),
+        Some(path) => (read_outside_key(path)?, KeyPlace::File(path.clone())),
         None => {
             if let Some(next) = peek(disk, NEXT_KEY)?.filter(|next| key_id(next) == wanted) {
-                return Ok((next, Kept::Folder));
+                return Ok((next, KeyPlace::Folder));
             }
             let elsewhere = |why| format!("{why}, or name the file that has it with --key-file");
             let key = read_key(disk, ROOT_KEY, "root", damage).map_err(|error| match error {
@@ -271,7 +271,7 @@ fn root_of(
                 StoreError::Key(why) => StoreError::Key(elsewhere(why)),
                 error => error,
             })?;
-            (key, Kept::Folder)
+            (key, KeyPlace::Folder)
         }
     };
     if key_id(&key) == wanted {
@@ -307,7 +307,7 @@ pub(super) fn keep_or_make(disk: &dyn Disk, options: &Options) -> Result<(), Sto
     }
     let keys = DataKeys::open(disk, options, &mut Vec::new()).map_err(super::unusable)?;
     keys.keyring().map_err(super::unusable)?;
-    if keys.kept == Kept::Folder {
+    if keys.kept == KeyPlace::Folder {
         write_key(disk, ROOT_KEY, "root", &keys.root)?;
     }
     write_lines(disk, &keys.lines)
@@ -408,12 +408,12 @@ pub(super) fn settle(disk: &dyn Disk, keys: &DataKeys) -> Result<(), StoreError>
         Ok(found.is_some_and(|key| key_id(&key) != key_id(&keys.root)))
     };
     let interrupted = is_there(disk, NEXT_KEY)?;
-    let left_behind = keys.kept != Kept::Folder && stale(ROOT_KEY)?;
+    let left_behind = keys.kept != KeyPlace::Folder && stale(ROOT_KEY)?;
     if !interrupted && !left_behind && !keys.is_torn {
         return Ok(());
     }
     write_lines(disk, &keys.lines)?;
-    if keys.kept == Kept::Folder && interrupted {
+    if keys.kept == KeyPlace::Folder && interrupted {
         write_key(disk, ROOT_KEY, "root", &keys.root)?;
     } else if left_behind {
         remove(disk, ROOT_KEY)?;
@@ -518,7 +518,7 @@ pub struct Listed {
     /// The root key's id.
     pub root: String,
     /// Where it is.
-    pub kept: Kept,
+    pub kept: KeyPlace,
     /// The data keys, by number; the last one encrypts.
     pub epochs: Vec<u32>,
 }
@@ -615,7 +615,7 @@ impl Keys {
     /// Writes the root key to a file that is not there yet; returns its id.
     pub fn export(&self, to: &Path) -> Result<String, StoreError> {
         let keys = self.data_keys()?;
-        if keys.kept == Kept::Passphrase {
+        if keys.kept == KeyPlace::Passphrase {
             return Err(StoreError::Key(
                 "the keys are wrapped under a passphrase: there is no root key to export".into(),
             ));
@@ -635,7 +635,7 @@ impl Keys {
             lines.get("root").is_some_and(|root| **root == id) && !lines.contains_key(KDF)
         };
         let Some(lines) = copies.into_iter().find(under) else { return Ok(None) };
-        let keys = DataKeys { lines, root: key, kept: Kept::Folder, is_torn: false };
+        let keys = DataKeys { lines, root: key, kept: KeyPlace::Folder, is_torn: false };
         keys.keyring()?;
         write_key(disk, ROOT_KEY, "root", &keys.root)?;
         Ok(Some(id))

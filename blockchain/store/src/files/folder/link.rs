@@ -17,13 +17,13 @@ use crate::frame::HEADER_BYTES;
 
 /// What may be kept elsewhere: the folder's name here, and what is in it.
 #[derive(Clone, Copy)]
-struct Kept {
+struct Movable {
     name: &'static str,
     what: &'static str,
 }
 
-const CHUNKS: Kept = Kept { name: segment::FOLDER, what: "chunks" };
-const BLOCKS: Kept = Kept { name: chain::FOLDER, what: "blocks" };
+const CHUNKS: Movable = Movable { name: segment::FOLDER, what: "chunks" };
+const BLOCKS: Movable = Movable { name: chain::FOLDER, what: "blocks" };
 
 impl DataFolder {
     /// Has the segments kept in `target`. A store that has segments already is not moved: that is for
@@ -126,7 +126,7 @@ impl DataFolder {
         Ok(false)
     }
 
-    fn link(&self, kept: Kept, target: &Path) -> Result<(), StoreError> {
+    fn link(&self, kept: Movable, target: &Path) -> Result<(), StoreError> {
         let link = self.root.join(kept.name);
         std::os::unix::fs::symlink(target, &link).map_err(StoreError::io(format!(
             "linking {} to {}",
@@ -146,8 +146,8 @@ fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
 }
 
 /// Whether the link leads there already. An empty folder in its place goes; anything else is refused.
-fn is_linked(root: &Path, kept: Kept, target: &Path) -> Result<bool, StoreError> {
-    let Kept { name, what } = kept;
+fn is_linked(root: &Path, kept: Movable, target: &Path) -> Result<bool, StoreError> {
+    let Movable { name, what } = kept;
     let link = root.join(name);
     let (from, to) = (link.display(), target.display());
     let refuse = |sentence: String| Err(StoreError::Folder(sentence));
@@ -184,7 +184,7 @@ pub(super) fn check(root: &Path) -> Result<(), StoreError> {
     check_one(root, CHUNKS)
 }
 
-fn check_one(root: &Path, kept: Kept) -> Result<(), StoreError> {
+fn check_one(root: &Path, kept: Movable) -> Result<(), StoreError> {
     let link = root.join(kept.name);
     let target: Option<PathBuf> = fs::read_link(&link).ok();
     match target.filter(|_| !link.is_dir()) {
