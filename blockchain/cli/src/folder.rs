@@ -7,7 +7,7 @@ mod attributes;
 pub(crate) mod draft;
 mod names;
 pub(crate) mod numbers;
-pub mod path;
+mod path;
 pub mod target;
 pub mod walk;
 

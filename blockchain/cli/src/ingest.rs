@@ -11,7 +11,7 @@
 mod cutter;
 mod ledger;
 pub(crate) mod queue;
-pub mod sink;
+pub(crate) mod sink;
 mod turn;
 
 use std::io::Read;

@@ -8,13 +8,13 @@
 pub mod cmd;
 pub mod ending;
 pub mod folder;
-pub mod ingest;
-pub mod interrupt;
+mod ingest;
+mod interrupt;
 pub mod output;
 pub mod place;
 pub mod progress;
-pub mod remedy;
+mod remedy;
 pub mod restore;
-pub mod stream;
+mod stream;
 pub mod text;
 pub mod watch;

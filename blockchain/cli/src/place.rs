@@ -3,8 +3,8 @@
 //! The verbs work on a [`Place`] and do not know which.
 
 pub mod local;
-pub mod mirror;
-pub mod reading;
+pub(crate) mod mirror;
+pub(crate) mod reading;
 pub mod remote;
 
 use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};

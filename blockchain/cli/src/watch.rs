@@ -12,7 +12,7 @@
 //! watched folder or the store is waited out; only a store of this process that stopped writing ends it.
 
 mod again;
-pub mod files;
+mod files;
 mod send;
 pub mod spool;
 

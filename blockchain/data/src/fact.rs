@@ -29,7 +29,7 @@ pub use scrub::Scrubbed;
 
 use removal::{HELD, RELEASED, REMOVED};
 pub use removal::{Held, Released, Removed};
-pub mod live;
+pub(crate) mod live;
 
 pub use live::Marked;
 

@@ -1,6 +1,6 @@
 //! What a session looks like on the wire. The service's routes and the command line both show it so.
 
-pub mod chunks;
+pub(crate) mod chunks;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

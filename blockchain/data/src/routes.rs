@@ -4,22 +4,22 @@
 //! and words the answer. What goes wrong becomes a problem document in `problems`. Root, health,
 //! metrics and documentation are the porch's.
 
-pub mod anchors;
-pub mod append;
-pub mod chunk;
-pub mod chunks;
-pub mod content;
-pub mod files;
-pub mod maintenance;
-pub mod manifest;
-pub mod merkle;
-pub mod mirror;
-pub mod proofs;
-pub mod removal;
-pub mod scrub;
-pub mod sessions;
-pub mod status;
-pub mod verification;
+mod anchors;
+mod append;
+mod chunk;
+mod chunks;
+mod content;
+mod files;
+mod maintenance;
+mod manifest;
+mod merkle;
+mod mirror;
+mod proofs;
+mod removal;
+mod scrub;
+mod sessions;
+mod status;
+mod verification;
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ use crate::fact::{read_flag, read_metadata, read_number, read_owner, write_owner
 pub use chain::{chain_key, own_chain};
 pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
 pub use scrub::{scrub_key, scrubbed};
-pub mod live;
+pub(crate) mod live;
 
 pub use chunks::{Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, TreeRow, UploadedRow, number_in};
 

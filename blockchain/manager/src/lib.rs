@@ -20,25 +20,25 @@
 //! # }
 //! ```
 
-pub mod admissions;
+mod admissions;
 pub mod anew;
 pub mod app;
 pub mod config;
 pub mod facts;
-pub mod follower;
-pub mod forward;
+mod follower;
+mod forward;
 pub mod given;
-pub mod in_order;
-pub mod limits;
-pub mod maintenance;
+mod in_order;
+mod limits;
+pub(crate) mod maintenance;
 pub mod ops;
 pub mod peer;
 pub mod problems;
 pub mod reply;
 pub mod routes;
-pub mod seen_ids;
+mod seen_ids;
 pub mod service;
 pub mod staging;
 pub mod state;
-pub mod validating;
+mod validating;
 pub mod workers;

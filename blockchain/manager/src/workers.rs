@@ -3,10 +3,10 @@
 //! Invariant: whatever goes wrong once, a worker goes on with its next round, and health says what went
 //! wrong until one goes well.
 
-pub mod maintenance;
+pub(crate) mod maintenance;
 pub mod pulse;
 
-pub mod follow;
+pub(crate) mod follow;
 
 use std::time::Duration;
 

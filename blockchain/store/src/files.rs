@@ -2,19 +2,19 @@
 
 mod append;
 pub mod audit;
-pub mod blobs;
+mod blobs;
 pub mod chain;
 pub mod descriptors;
 pub mod disk;
-pub mod fact_log;
+mod fact_log;
 pub mod folder;
 pub mod index;
 pub mod log;
-pub mod recovery;
+mod recovery;
 pub mod rewrite;
 pub mod segment;
 pub mod segment_rows;
-pub mod units;
+mod units;
 pub mod watermark;
 
 use std::collections::BTreeMap;

@@ -7,9 +7,9 @@ pub mod chunk_rows;
 pub mod collect;
 pub mod committer;
 mod facts;
-pub mod follow;
+pub(crate) mod follow;
 pub mod scrub;
-pub mod unit_rows;
+pub(crate) mod unit_rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

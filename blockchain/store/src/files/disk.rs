@@ -17,7 +17,7 @@
 //! about what is stored. [`faulty::FaultyDisk`] fails in both ways.
 
 pub mod faulty;
-pub mod lengths;
+pub(crate) mod lengths;
 pub mod real;
 pub mod simulated;
 pub mod view;
