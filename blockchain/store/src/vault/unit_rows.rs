@@ -133,6 +133,8 @@ pub fn switch(
 ) -> Result<(), StoreError> {
     for old in replaces {
         retire(changes, *old);
+        // Whoever comes later finds one gone that was made and replaced again: nobody waits for it.
+        forget_unread(changes, *old);
     }
     note_rewritten(changes, to);
     let Some(entries) = units.entries(to)? else {

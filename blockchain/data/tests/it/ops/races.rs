@@ -2,7 +2,7 @@
 //! turn, and another one is done from beginning to end in between. Whatever the pair, what comes of it is
 //! what one order of the two would have made.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
@@ -26,6 +26,7 @@ use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::row::{self, SessionName};
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;
+use lucid_store::contract::fact_log::Position;
 use lucid_store::contract::index::{Change, Index, Row};
 use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::simulated::SimulatedDisk;
@@ -43,11 +44,13 @@ const LATER: i64 = 30 * 24 * 3_600;
 /// Who is let in, at which look of whose thread.
 type Meddler = (usize, ThreadId, Box<dyn FnOnce() + Send>);
 
-/// An index that lets somebody in when one thread has looked so often.
+/// An index that lets somebody in when one thread has looked so often, and that remembers what its rows were
+/// at every place of the log.
 #[derive(Default)]
 struct Meddling {
     index: Arc<MemoryIndex>,
     next: Mutex<Option<Meddler>>,
+    seen: Mutex<BTreeMap<Vec<u8>, blake3::Hash>>,
 }
 
 impl Meddling {
@@ -107,7 +110,17 @@ impl Index for Meddling {
     }
 
     fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.index.write(changes)
+        self.index.write(changes)?;
+        if let Some(at) = Position::of(self.index.as_ref())? {
+            let mut rows = blake3::Hasher::new();
+            for (key, value) in self.index.rows() {
+                for part in [key, value] {
+                    rows.update(&part.len().to_le_bytes()).update(&part);
+                }
+            }
+            self.seen.lock().insert(at.as_bytes().to_vec(), rows.finalize());
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {
@@ -303,38 +316,54 @@ struct Twins {
     blobs: Arc<MemoryBlobs>,
     first: Store,
     second: Arc<Store>,
-    meddling: Arc<Meddling>,
+    /// What the first looks at, and the second.
+    looks: [Arc<Meddling>; 2],
 }
 
 impl Twins {
     fn new() -> Self {
         let (log, blobs) = (Arc::new(MemoryLog::new()), Arc::new(MemoryBlobs::new()));
-        let meddling = Arc::new(Meddling::default());
-        let through = (meddling.index.clone(), meddling.clone() as Arc<dyn Index>);
-        let first = Store::open_shared(&log, &blobs, through);
+        let looks = [Arc::default(), Arc::default()];
+        let first = Self::open(&log, &blobs, &looks[0]);
         prepare(&first);
-        let index = Arc::new(MemoryIndex::new());
-        let second = Arc::new(Store::open_shared(&log, &blobs, (index.clone(), index)));
-        Self { log, blobs, first, second, meddling }
+        let second = Arc::new(Self::open(&log, &blobs, &looks[1]));
+        Self { log, blobs, first, second, looks }
+    }
+
+    fn open(log: &Arc<MemoryLog>, blobs: &Arc<MemoryBlobs>, look: &Arc<Meddling>) -> Store {
+        Store::open_shared(log, blobs, (look.index.clone(), look.clone()))
     }
 
     /// Interrupts an op of the first at one of its looks by one of the second, which knows nothing of it.
     fn race(&self, first: Op, second: Op, look: usize) -> Option<(bool, bool)> {
-        self.meddling.interrupt(look, (first, &self.first), (second, self.second.clone()))
+        self.looks[0].interrupt(look, (first, &self.first), (second, self.second.clone()))
     }
 
-    /// Both, and whoever comes later, have the same rows once they have followed the log.
-    fn agree(&self, what: &str) {
+    /// Both, and whoever comes later, have the same rows once they have followed the log; and at every place
+    /// of it, unless units went that were there then.
+    fn agree(&self, units_went: bool, what: &str) {
         self.first.vault.catch_up().unwrap();
         self.second.vault.catch_up().unwrap();
-        let index = Arc::new(MemoryIndex::new());
-        let third = Store::open_shared(&self.log, &self.blobs, (index.clone(), index));
+        let later = Arc::default();
+        let third = Self::open(&self.log, &self.blobs, &later);
         for (which, store) in [("first", &self.first), ("second", &self.second)] {
             let (rows, of_third) = (store.index.rows(), third.index.rows());
             let differs = |(key, value): &(&Vec<u8>, &Vec<u8>)| rows.get(*key) != Some(*value);
             let other = of_third.iter().find(differs).map(|(key, _)| key);
             let more = rows.keys().find(|key| !of_third.contains_key(*key));
             assert_eq!((other, more), (None, None), "{what}: the {which} differs at these rows");
+        }
+        if units_went {
+            return;
+        }
+        for look in &self.looks {
+            let (seen, of_third) = (look.seen.lock(), later.seen.lock());
+            assert!(of_third.len() >= self.log.commits(), "{what}: some places were passed over");
+            for (at, rows) in of_third.iter() {
+                // One goes on from where it was opened.
+                let same = seen.get(at).is_none_or(|seen| seen == rows);
+                assert!(same, "{what}: the rows at {at:?} differ");
+            }
         }
     }
 }
@@ -349,7 +378,8 @@ fn two_stores_over_one_log_decide_as_one_does() {
                 let twins = Twins::new();
                 let Some((done, other)) = twins.race(first, second, look) else { break };
                 let what = format!("{first_name}, at look {look}, and {second_name} elsewhere");
-                twins.agree(&what);
+                let goes = |name| ["collect", "optimise"].contains(&name);
+                twins.agree(goes(first_name) || goes(second_name), &what);
                 check(&twins.first, &what);
                 check(&twins.second, &what);
                 judge((first_name, done), (second_name, other), &what);
@@ -376,7 +406,7 @@ fn a_store_that_is_overtaken_before_each_of_its_commits_goes_on() {
         assert_eq!(twins.log.commits(), before + 2);
     }
     assert_eq!(get_session(&twins.first.vault, &session("live")).unwrap().offset(), 300);
-    twins.agree("overtaken each time");
+    twins.agree(false, "overtaken each time");
 }
 
 /// An answer that is lost is no answer: whoever asks again finds out, and nothing is there twice.
@@ -392,6 +422,6 @@ fn a_commit_of_which_no_answer_came_is_there_once_or_not_at_all() {
         assert_eq!(there, length, "{ending:?}");
         let again = twins.first.append(&session("live"), there, &noise(7, 30)).unwrap();
         assert_eq!(again.offset, there + 30);
-        twins.agree("after an answer that was lost");
+        twins.agree(false, "after an answer that was lost");
     }
 }
