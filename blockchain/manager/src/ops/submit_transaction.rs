@@ -103,8 +103,12 @@ pub fn submit_transaction(
     }
 }
 
-/// Accepts many, each on its own, and makes what is new durable together. The error means that none of
-/// the new ones surely was.
+/// What is made durable together has at most so many bytes of transactions, or is one of them.
+const TOGETHER_BYTES_MAX: u64 = 8 << 20;
+
+/// Accepts many, each on its own, and makes what is new durable, as much at a time as one commit takes. The
+/// error means that none of the new ones surely was; of those that could not be made durable behind others
+/// that were, each says so itself.
 pub fn submit_transactions(
     vault: &Vault,
     chain: &dyn ChainStore,
@@ -115,10 +119,15 @@ pub fn submit_transactions(
     let admitted: Vec<_> = posted.iter().map(|posted| complete(posted, now)).collect();
     let ids = admitted.iter().flatten().map(|admitted| admitted.transaction.id_digest());
     let _claims = admissions.claim_all(ids);
-    loop {
+    let mut outcomes = Vec::with_capacity(admitted.len());
+    while let Some(left) = admitted.get(outcomes.len()..).filter(|left| !left.is_empty()) {
         let look = vault.look();
-        let (mut batch, mut facts, mut outcomes) = (Posted::default(), Vec::new(), Vec::new());
-        for admitted in &admitted {
+        let (mut batch, mut facts, mut decided) = (Posted::default(), Vec::new(), Vec::new());
+        for admitted in left {
+            let more = admitted.as_ref().map_or(0, |admitted| admitted.transaction.text().len());
+            if !facts.is_empty() && batch.bytes + more as u64 > TOGETHER_BYTES_MAX {
+                break;
+            }
             let outcome = admitted.clone().map_err(SubmitError::from).and_then(|admitted| {
                 let (id, posted) = (admitted.transaction.id_digest(), admitted.posted_digest);
                 let (submitted, fact) = decide(vault, &look, chain, now, admitted, &batch)?;
@@ -128,17 +137,24 @@ pub fn submit_transactions(
                 }
                 Ok(submitted)
             });
-            outcomes.push(outcome);
+            decided.push(outcome);
         }
-        if facts.is_empty() {
-            return Ok(outcomes);
-        }
-        match facts::commit_on(vault, look.seen(), &facts) {
-            Ok(()) => return Ok(outcomes),
+        let committed = match facts.is_empty() {
+            true => Ok(()),
+            false => facts::commit_on(vault, look.seen(), &facts),
+        };
+        match committed {
+            Ok(()) => outcomes.append(&mut decided),
+            // Whoever was faster is found now.
             Err(CommitError::Overtaken(_)) => {}
-            Err(error) => return Err(error),
+            Err(error) if outcomes.is_empty() => return Err(error),
+            Err(error) => {
+                let failed = left.iter().map(|_| Err(SubmitError::Commit(error.clone())));
+                outcomes.extend(failed);
+            }
         }
     }
+    Ok(outcomes)
 }
 
 /// Whether a transaction would be let in now. Advice: submitting it decides.

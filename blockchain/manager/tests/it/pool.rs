@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lucid_block_manager::app::App;
 use lucid_block_manager::config::{Config, SERVICE};
+use lucid_block_manager::facts;
 use lucid_block_manager::routes::routes;
 use lucid_block_manager::state::{Kind, Unopened, over};
 use lucid_core::sign::SigningKey;
@@ -167,6 +168,32 @@ async fn a_block_that_was_made_is_named_though_it_cannot_be_read_again() {
     let hash = server.propose_unanswered().await;
     server.disk.repair();
     server.has_block(&hash).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_batch_that_takes_several_commits_each_transaction_says_what_became_of_it() {
+    let server = OverDisk::start().await;
+    let large = (0..20).map(|n| {
+        let mut large = transaction(&format!("large-{n}"));
+        large["data"] = json!({ "filler": "x".repeat(900 << 10) });
+        large
+    });
+    let batch = json!({ "transactions": large.collect::<Vec<_>>() }).to_string();
+    let send = || ask(&server.base, "POST", "/api/v1/transactions/batch", Some(&batch));
+    server.disk.refuse(Call::Append, "log/", Errno::NOSPC, 1, usize::MAX);
+    let (status, some) = send().await;
+    assert_eq!(status, 202, "{some}");
+    let done = some["submitted_count"].as_u64().unwrap();
+    assert!(0 < done && done < 20 && some["failed_count"] == 20 - done, "{some}");
+    for (error, index) in some["errors"].as_array().unwrap().iter().zip(done..) {
+        assert_eq!((&error["index"], &error["code"]), (&index.into(), &"full".into()), "{error}");
+    }
+    let pool = facts::pool(server.app.opened().unwrap().vault.index()).unwrap();
+    assert_eq!(pool.transactions, done);
+    server.disk.repair();
+    let (status, all) = send().await;
+    assert_eq!((status, &all["submitted_count"]), (202, &20.into()), "{all}");
+    assert_eq!(send().await, (202, all), "they are found again");
 }
 
 /// The routes over a disk that fails.
