@@ -1,35 +1,39 @@
-//! A data folder of the operating system: who owns it, which store it is, and its keys.
+//! A data folder of the operating system: one that is made, opened or found, with its owner's lock and the
+//! store's identity.
 //!
 //! The few files that everything else hangs on (`STORE` and those in `keys/`) are kept twice, each with
 //! its own checksum, so one flipped byte or one lost file is named and costs nothing.
 
+mod identity;
 pub mod keys;
+mod label;
 mod link;
+mod lock;
 mod reading;
 
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use lucid_core::time::Timestamp;
-use rustix::fs::{FlockOperation, OFlags};
-use zeroize::Zeroizing;
+use rustix::fs::OFlags;
 
 use crate::clock::fault_before_1970;
 use crate::contract::index::Index;
-use crate::crypt::{Sealer, Secret, random};
+use crate::crypt::{Sealer, Secret};
 use crate::files::disk::real::{self, RealDisk};
 use crate::files::disk::{self, Disk};
 use crate::files::index::EmbeddedIndex;
 use crate::{Damage, StoreError};
+pub(crate) use identity::store_id;
+use identity::{create, read_key, read_store, write_key};
 use keys::DataKeys;
 pub use keys::Passphrase;
+pub use label::{Lines, copy_name, parse_label, read_copy};
+use lock::lock;
 pub(crate) use reading::unwritable;
 pub use reading::{Beside, OnlyRead, ToRead, beside};
 
@@ -53,9 +57,6 @@ pub const RUN: &str = "run";
 pub const INDEX: &str = "index";
 /// In `run/` while a new store is being made: whatever else is there then was promised to nobody.
 const MAKING: &str = "making";
-
-/// The lines of a label file, some of which are secrets: they are wiped when dropped.
-pub type Lines = BTreeMap<String, Zeroizing<String>>;
 
 /// How a folder is to be opened.
 #[derive(Debug, Clone)]
@@ -415,50 +416,6 @@ fn sync_above(above: &Path, made: &Path) -> std::io::Result<()> {
     }
 }
 
-fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
-    let run = root.join(RUN);
-    real::private_folder(&run).map_err(StoreError::io(format!("making {}", run.display())))?;
-    let path = run.join("lock");
-    let context = || StoreError::io(format!("locking {}", path.display()));
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(real::PRIVATE_FILE)
-        .open(&path)
-        .map_err(context())?;
-    if let Err(errno) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        if errno != rustix::io::Errno::WOULDBLOCK {
-            return Err(context()(errno.into()));
-        }
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
-            // Its text tells who wrote to it last, which is nobody now.
-            let root = root.display();
-            return Err(StoreError::Folder(format!("{root} is being read, and not to be changed")));
-        }
-        let holder = holder(&mut file);
-        return Err(StoreError::Folder(format!(
-            "{} is in use by {holder}: stop that first, then run the same again",
-            root.display()
-        )));
-    }
-    let text = format!("{} (process {})", options.owner, std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(text.as_bytes()))
-        .map_err(context())?;
-    Ok(file)
-}
-
-/// Who wrote into the lock last.
-fn holder(lock: &mut File) -> String {
-    let mut holder = String::new();
-    // The text only helps whoever reads the message; without it the message is still true.
-    let _ = lock.read_to_string(&mut holder);
-    if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() }
-}
-
 /// A folder with segments or a log, but without `STORE`, is a store that lost a file, not a new one.
 fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
     for folder in [crate::files::log::FOLDER, crate::files::segment::FOLDER, "blocks"] {
@@ -472,237 +429,6 @@ fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-/// Makes the files of a new store: the keys first, `STORE` last, so a folder with `STORE` is whole.
-/// Keys that a start left behind when it was interrupted, or that somebody put there, are kept.
-fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
-    let making = || StoreError::io("making a new store");
-    disk.create_folder(KEYS).map_err(making())?;
-    disk.create_folder("").map_err(making())?;
-    keep_or_make(disk, &format!("{}.key", options.signing_key), "ed25519")?;
-    keys::fit(options, options.encrypt)?;
-    if options.encrypt {
-        keys::keep_or_make(disk, options)?;
-    }
-    let lines = [
-        ("id", hex::encode(random::<16>()?)),
-        ("service", options.service.to_owned()),
-        ("names", if options.encrypt { "keyed" } else { "plain" }.to_owned()),
-        ("created", options.now.clone()),
-    ]
-    .map(|(key, value)| (key, Zeroizing::new(value)));
-    write_label(disk, "", STORE, STORE_TITLE, &lines)
-}
-
-/// The key in this file, in both copies; a new one if there is none.
-fn keep_or_make(disk: &dyn Disk, name: &str, kind: &str) -> Result<Secret, StoreError> {
-    let mut damage = Vec::new();
-    let key = match keys::is_there(disk, name)? {
-        true => read_key(disk, name, kind, &mut damage).map_err(unusable)?,
-        false => Zeroizing::new(random::<32>()?),
-    };
-    write_key(disk, name, kind, &key)?;
-    Ok(key)
-}
-
-/// A key that is there without its store is not written over, whatever is wrong with it.
-fn unusable(why: StoreError) -> StoreError {
-    StoreError::Folder(format!(
-        "{KEYS}/ holds keys and no {STORE} file is beside it, so they are to be those of a new store, and \
-         cannot be: {why}; or move {KEYS}/ away to have new keys made"
-    ))
-}
-
-struct StoreFacts {
-    id: [u8; 16],
-    keyed: bool,
-}
-
-fn read_store(
-    disk: &dyn Disk,
-    options: &Options,
-    damage: &mut Vec<Damage>,
-) -> Result<StoreFacts, StoreError> {
-    let lines = read_label(disk, "", STORE, STORE_TITLE, damage)?;
-    let service = lines.get("service").map_or("", |text| text.as_str());
-    if service != options.service {
-        return Err(StoreError::Folder(format!(
-            "the folder belongs to {service}, not to {}",
-            options.service
-        )));
-    }
-    let mut id = [0; 16];
-    let text = lines.get("id").map_or("", |text| text.as_str());
-    hex::decode_to_slice(text, &mut id)
-        .map_err(|_| StoreError::Folder(format!("{STORE} has no store id")))?;
-    let keyed = match lines.get("names").map(|text| text.as_str()) {
-        Some("keyed") => true,
-        Some("plain") => false,
-        _ => {
-            return Err(StoreError::Folder(format!(
-                "{STORE} names no form of names; it was written by a newer version of Lucid"
-            )));
-        }
-    };
-    Ok(StoreFacts { id, keyed })
-}
-
-/// Which store it is, if `STORE` says so plainly.
-pub(crate) fn store_id(disk: &dyn Disk) -> Option<[u8; 16]> {
-    let lines = read_label(disk, "", STORE, STORE_TITLE, &mut Vec::new()).ok()?;
-    let mut id = [0; 16];
-    hex::decode_to_slice(lines.get("id")?.as_str(), &mut id).ok()?;
-    Some(id)
-}
-
-/// A key's id: tells a wrong key from a damaged one without telling the key.
-fn key_id(secret: &Secret) -> String {
-    hex::encode(blake3::derive_key("lucid-store 2026 key id", secret.as_slice()))
-        .chars()
-        .take(16)
-        .collect()
-}
-
-fn write_key(disk: &dyn Disk, name: &str, kind: &str, key: &Secret) -> Result<(), StoreError> {
-    write_label(disk, KEYS, name, KEY_TITLE, &key_lines(kind, key))
-}
-
-fn key_lines(kind: &str, key: &Secret) -> [(&'static str, Zeroizing<String>); 3] {
-    [("kind", kind.to_owned()), ("id", key_id(key)), ("secret", BASE64.encode(key.as_slice()))]
-        .map(|(key, value)| (key, Zeroizing::new(value)))
-}
-
-fn read_key(
-    disk: &dyn Disk,
-    name: &str,
-    kind: &str,
-    damage: &mut Vec<Damage>,
-) -> Result<Secret, StoreError> {
-    let lines = read_label(disk, KEYS, name, KEY_TITLE, damage)?;
-    key_of(&lines, kind).ok_or_else(|| {
-        StoreError::Key(format!("{KEYS}/{name} holds no {kind} key; put it back from a copy"))
-    })
-}
-
-fn key_of(lines: &Lines, kind: &str) -> Option<Secret> {
-    let bytes = Zeroizing::new(BASE64.decode(lines.get("secret")?).ok()?);
-    let secret = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?);
-    (lines.get("kind")?.as_str() == kind && **lines.get("id")? == key_id(&secret)).then_some(secret)
-}
-
-fn read_outside_key(path: &Path) -> Result<Secret, StoreError> {
-    let text = Zeroizing::new(
-        std::fs::read_to_string(path)
-            .map_err(StoreError::io(format!("reading the root key {}", path.display())))?,
-    );
-    parse_label(&text, KEY_TITLE).ok().and_then(|lines| key_of(&lines, "root")).ok_or_else(|| {
-        StoreError::Key(format!(
-            "{} holds no sound root key; it must be a root.key file as made by `lucid`",
-            path.display()
-        ))
-    })
-}
-
-/// The name of a label file's second copy.
-pub fn copy_name(name: &str) -> String {
-    format!("{name}.copy")
-}
-
-/// Writes a label file and its copy: a title, `key: value` lines, and a checksum of all of it.
-fn write_label(
-    disk: &dyn Disk,
-    folder: &str,
-    name: &str,
-    title: &str,
-    lines: &[(&str, Zeroizing<String>)],
-) -> Result<(), StoreError> {
-    let text = label_text(title, lines);
-    for name in [copy_name(name), name.to_owned()] {
-        disk::replace(disk, folder, &name, text.as_bytes())
-            .map_err(StoreError::io(format!("writing {name}")))?;
-    }
-    Ok(())
-}
-
-fn label_text(title: &str, lines: &[(&str, Zeroizing<String>)]) -> Zeroizing<String> {
-    // As long as it will be: what grows leaves copies behind that nobody wipes.
-    let length: usize = lines.iter().map(|(key, value)| key.len() + value.len() + 3).sum();
-    let mut text = Zeroizing::new(String::with_capacity(title.len() + length + 64));
-    text.push_str(title);
-    text.push('\n');
-    for (key, value) in lines {
-        for part in [key, ": ", value.as_str(), "\n"] {
-            text.push_str(part);
-        }
-    }
-    let sum = label_checksum(&text);
-    for part in ["checksum: ", &sum, "\n"] {
-        text.push_str(part);
-    }
-    text
-}
-
-fn label_checksum(covered: &str) -> String {
-    blake3::hash(covered.as_bytes()).to_hex().chars().take(32).collect()
-}
-
-/// Reads one copy of a label file.
-pub fn parse_label(text: &str, title: &str) -> Result<Lines, &'static str> {
-    let at = text.rfind("checksum: ").ok_or("the file is cut short")?;
-    let (covered, sum) = text.split_at_checked(at).ok_or("the file is cut short")?;
-    if sum != format!("checksum: {}\n", label_checksum(covered)) {
-        return Err("the file does not match its checksum");
-    }
-    let mut lines = covered.lines();
-    if lines.next() != Some(title) {
-        return Err("the file is of another kind, or of a newer version of Lucid");
-    }
-    Ok(lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(key, value)| (key.to_owned(), Zeroizing::new(value.to_owned())))
-        .collect())
-}
-
-/// Reads whichever copy is sound, and names the one that is not.
-fn read_label(
-    disk: &dyn Disk,
-    folder: &str,
-    name: &str,
-    title: &str,
-    damage: &mut Vec<Damage>,
-) -> Result<Lines, StoreError> {
-    let mut sound = None;
-    let mut why = Vec::new();
-    for name in [name.to_owned(), copy_name(name)] {
-        match read_copy(disk, &disk::join(folder, &name), title)? {
-            Ok(lines) => sound = sound.or(Some(lines)),
-            Err(fault) => {
-                why.push(fault.to_string());
-                damage.push(fault);
-            }
-        }
-    }
-    sound.ok_or_else(|| {
-        StoreError::Folder(format!("{}; put one of them back from a copy", why.join(", and ")))
-    })
-}
-
-/// Reads one copy: its lines, or what is wrong with it.
-pub fn read_copy(
-    disk: &dyn Disk,
-    path: &str,
-    title: &str,
-) -> Result<Result<Lines, Damage>, StoreError> {
-    let bytes = disk::read_all(disk, path).map_err(StoreError::io(format!("reading {path}")))?;
-    let Some(bytes) = bytes else {
-        return Ok(Err(Damage::new(path, 0, "the file is missing")));
-    };
-    let bytes = Zeroizing::new(bytes);
-    let parsed = std::str::from_utf8(&bytes)
-        .map_err(|_| "the file is not text")
-        .and_then(|text| parse_label(text, title));
-    Ok(parsed.map_err(|why| Damage::new(path, 0, why)))
 }
 
 #[cfg(test)]

@@ -19,10 +19,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
+use super::identity::{
+    key_id, key_lines, key_of, read_key, read_outside_key, read_store, write_key,
+};
+use super::label::{Lines, copy_name, label_text, parse_label, read_copy, write_label};
+use super::lock::lock;
 use super::{
-    DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, Lines, OnlyRead, Options, ROOT_KEY, ToRead,
-    copy_name, is_store, key_id, key_of, link, lock, parse_label, read_copy, read_key,
-    read_outside_key, read_store, write_key, write_label,
+    DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, OnlyRead, Options, ROOT_KEY, ToRead, is_store,
+    link,
 };
 use crate::crypt::{self, Keyring, Secret, Unopened, random};
 use crate::files::disk::real::RealDisk;
@@ -305,8 +309,8 @@ pub(super) fn keep_or_make(disk: &dyn Disk, options: &Options) -> Result<(), Sto
     if !is_there(disk, DATA_KEYS)? {
         return make(disk, options);
     }
-    let keys = DataKeys::open(disk, options, &mut Vec::new()).map_err(super::unusable)?;
-    keys.keyring().map_err(super::unusable)?;
+    let keys = DataKeys::open(disk, options, &mut Vec::new()).map_err(super::identity::unusable)?;
+    keys.keyring().map_err(super::identity::unusable)?;
     if keys.kept == KeyPlace::Folder {
         write_key(disk, ROOT_KEY, "root", &keys.root)?;
     }
@@ -327,7 +331,7 @@ fn make(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
     let root = match (&options.root_key_file, &options.passphrase) {
         (Some(path), _) => outside_key(path)?,
         (None, Some(passphrase)) => under_passphrase(&mut lines, passphrase)?,
-        (None, None) => super::keep_or_make(disk, ROOT_KEY, "root")?,
+        (None, None) => super::identity::keep_or_make(disk, ROOT_KEY, "root")?,
     };
     lines.insert("root".into(), key_id(&root).into());
     for label in ["dedup".to_owned(), epoch_label(1)] {
@@ -496,7 +500,7 @@ fn newest_in_use(disk: &dyn Disk, store: &[u8; 16]) -> Result<u32, StoreError> {
 /// Writes a root key where there is no file yet. It has its name when it is whole: half a key would be in
 /// the way of the next try, and of no use.
 fn write_outside_key(path: &Path, key: &Secret) -> Result<(), StoreError> {
-    let text = super::label_text(KEY_TITLE, &super::key_lines("root", key));
+    let text = label_text(KEY_TITLE, &key_lines("root", key));
     let context = || StoreError::io(format!("writing {}", path.display()));
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));

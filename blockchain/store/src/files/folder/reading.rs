@@ -15,7 +15,8 @@ use std::sync::Arc;
 use rustix::fs::{Access, FlockOperation, access};
 use rustix::io::Errno;
 
-use super::{DataFolder, Options, RUN, holder, is_store, link, no_store};
+use super::lock::holder;
+use super::{DataFolder, Options, RUN, is_store, link, no_store};
 use crate::StoreError;
 use crate::contract::index::Index;
 use crate::error::{NO_PERMISSION, READ_ONLY};

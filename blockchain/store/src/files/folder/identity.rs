@@ -1,0 +1,150 @@
+//! Which store a folder is, and its keys as they lie there.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use zeroize::Zeroizing;
+
+use super::label::{Lines, parse_label, read_label, write_label};
+use super::{KEY_TITLE, KEYS, Options, STORE, STORE_TITLE, keys};
+use crate::crypt::{Secret, random};
+use crate::files::disk::Disk;
+use crate::{Damage, StoreError};
+
+/// Makes the files of a new store: the keys first, `STORE` last, so a folder with `STORE` is whole.
+/// Keys that a start left behind when it was interrupted, or that somebody put there, are kept.
+pub(super) fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
+    let making = || StoreError::io("making a new store");
+    disk.create_folder(KEYS).map_err(making())?;
+    disk.create_folder("").map_err(making())?;
+    keep_or_make(disk, &format!("{}.key", options.signing_key), "ed25519")?;
+    keys::fit(options, options.encrypt)?;
+    if options.encrypt {
+        keys::keep_or_make(disk, options)?;
+    }
+    let lines = [
+        ("id", hex::encode(random::<16>()?)),
+        ("service", options.service.to_owned()),
+        ("names", if options.encrypt { "keyed" } else { "plain" }.to_owned()),
+        ("created", options.now.clone()),
+    ]
+    .map(|(key, value)| (key, Zeroizing::new(value)));
+    write_label(disk, "", STORE, STORE_TITLE, &lines)
+}
+
+/// The key in this file, in both copies; a new one if there is none.
+pub(super) fn keep_or_make(disk: &dyn Disk, name: &str, kind: &str) -> Result<Secret, StoreError> {
+    let mut damage = Vec::new();
+    let key = match keys::is_there(disk, name)? {
+        true => read_key(disk, name, kind, &mut damage).map_err(unusable)?,
+        false => Zeroizing::new(random::<32>()?),
+    };
+    write_key(disk, name, kind, &key)?;
+    Ok(key)
+}
+
+/// A key that is there without its store is not written over, whatever is wrong with it.
+pub(super) fn unusable(why: StoreError) -> StoreError {
+    StoreError::Folder(format!(
+        "{KEYS}/ holds keys and no {STORE} file is beside it, so they are to be those of a new store, and \
+         cannot be: {why}; or move {KEYS}/ away to have new keys made"
+    ))
+}
+
+/// What `STORE` says.
+pub(super) struct Identity {
+    pub(super) id: [u8; 16],
+    /// Whether names and payloads are under keys.
+    pub(super) keyed: bool,
+}
+
+pub(super) fn read_store(
+    disk: &dyn Disk,
+    options: &Options,
+    damage: &mut Vec<Damage>,
+) -> Result<Identity, StoreError> {
+    let lines = read_label(disk, "", STORE, STORE_TITLE, damage)?;
+    let service = lines.get("service").map_or("", |text| text.as_str());
+    if service != options.service {
+        return Err(StoreError::Folder(format!(
+            "the folder belongs to {service}, not to {}",
+            options.service
+        )));
+    }
+    let mut id = [0; 16];
+    let text = lines.get("id").map_or("", |text| text.as_str());
+    hex::decode_to_slice(text, &mut id)
+        .map_err(|_| StoreError::Folder(format!("{STORE} has no store id")))?;
+    let keyed = match lines.get("names").map(|text| text.as_str()) {
+        Some("keyed") => true,
+        Some("plain") => false,
+        _ => {
+            return Err(StoreError::Folder(format!(
+                "{STORE} names no form of names; it was written by a newer version of Lucid"
+            )));
+        }
+    };
+    Ok(Identity { id, keyed })
+}
+
+/// Which store it is, if `STORE` says so plainly.
+pub(crate) fn store_id(disk: &dyn Disk) -> Option<[u8; 16]> {
+    let lines = read_label(disk, "", STORE, STORE_TITLE, &mut Vec::new()).ok()?;
+    let mut id = [0; 16];
+    hex::decode_to_slice(lines.get("id")?.as_str(), &mut id).ok()?;
+    Some(id)
+}
+
+/// A key's id: tells a wrong key from a damaged one without telling the key.
+pub(super) fn key_id(secret: &Secret) -> String {
+    hex::encode(blake3::derive_key("lucid-store 2026 key id", secret.as_slice()))
+        .chars()
+        .take(16)
+        .collect()
+}
+
+pub(super) fn write_key(
+    disk: &dyn Disk,
+    name: &str,
+    kind: &str,
+    key: &Secret,
+) -> Result<(), StoreError> {
+    write_label(disk, KEYS, name, KEY_TITLE, &key_lines(kind, key))
+}
+
+pub(super) fn key_lines(kind: &str, key: &Secret) -> [(&'static str, Zeroizing<String>); 3] {
+    [("kind", kind.to_owned()), ("id", key_id(key)), ("secret", BASE64.encode(key.as_slice()))]
+        .map(|(key, value)| (key, Zeroizing::new(value)))
+}
+
+pub(super) fn read_key(
+    disk: &dyn Disk,
+    name: &str,
+    kind: &str,
+    damage: &mut Vec<Damage>,
+) -> Result<Secret, StoreError> {
+    let lines = read_label(disk, KEYS, name, KEY_TITLE, damage)?;
+    key_of(&lines, kind).ok_or_else(|| {
+        StoreError::Key(format!("{KEYS}/{name} holds no {kind} key; put it back from a copy"))
+    })
+}
+
+pub(super) fn key_of(lines: &Lines, kind: &str) -> Option<Secret> {
+    let bytes = Zeroizing::new(BASE64.decode(lines.get("secret")?).ok()?);
+    let secret = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?);
+    (lines.get("kind")?.as_str() == kind && **lines.get("id")? == key_id(&secret)).then_some(secret)
+}
+
+pub(super) fn read_outside_key(path: &Path) -> Result<Secret, StoreError> {
+    let text = Zeroizing::new(
+        std::fs::read_to_string(path)
+            .map_err(StoreError::io(format!("reading the root key {}", path.display())))?,
+    );
+    parse_label(&text, KEY_TITLE).ok().and_then(|lines| key_of(&lines, "root")).ok_or_else(|| {
+        StoreError::Key(format!(
+            "{} holds no sound root key; it must be a root.key file as made by `lucid`",
+            path.display()
+        ))
+    })
+}
