@@ -124,15 +124,16 @@ async fn right_clock(
     shutdown: &Shutdown,
 ) -> Result<(), StartError> {
     loop {
-        let fault = clock_fault(root, clock.now().as_micros());
-        let Some(why) = &fault else {
+        let Some(why) = clock_fault(root, clock.now().as_micros()) else {
             jobs.hold_up(None);
             return Ok(());
         };
-        if jobs.held_up().is_none() {
+        let is_said = jobs.held_up().is_some();
+        // Whoever reads the log finds it in the health, too.
+        jobs.hold_up(Some(why.clone()));
+        if !is_said {
             tracing::warn!("{why}");
         }
-        jobs.hold_up(fault);
         tokio::select! {
             () = shutdown.asked() => return Err(StartError::Stopped),
             () = tokio::time::sleep(again) => {}

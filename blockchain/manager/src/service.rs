@@ -155,10 +155,11 @@ async fn right_clock(
 ) -> Result<(), StartError> {
     let mut is_said = false;
     while let Some(why) = clock_fault(root, clock.now().as_micros()) {
+        // Whoever reads the log finds it in the health, too.
+        app.hold_up(Some(why.clone()));
         if !std::mem::replace(&mut is_said, true) {
             tracing::warn!("{why}");
         }
-        app.hold_up(Some(why));
         tokio::select! {
             () = shutdown.asked() => return Err(StartError::Stopped),
             () = tokio::time::sleep(again) => {}
