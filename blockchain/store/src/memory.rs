@@ -4,3 +4,4 @@ pub mod blobs;
 pub mod chain;
 pub mod fact_log;
 pub mod index;
+pub mod meddled;

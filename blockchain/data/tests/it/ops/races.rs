@@ -2,9 +2,8 @@
 //! turn, and another one is done from beginning to end in between. Whatever the pair, what comes of it is
 //! what one order of the two would have made.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::manifest::Manifest;
@@ -24,113 +23,18 @@ use lucid_data_chain::ops::put_chunk::{Bounds, PutChunk, put_chunk};
 use lucid_data_chain::ops::remove_session::remove_session;
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::row::{self, SessionName};
-use lucid_store::StoreError;
 use lucid_store::codec::Packer;
-use lucid_store::contract::fact_log::Position;
-use lucid_store::contract::index::{Change, Index, Row};
 use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::memory::blobs::MemoryBlobs;
 use lucid_store::memory::fact_log::{Ending, MemoryLog};
-use lucid_store::memory::index::MemoryIndex;
-use parking_lot::Mutex;
+use lucid_store::memory::meddled::MeddledIndex;
 
 use super::store::{KEEPING, NOW, Store, moment, new_session};
 use crate::sample::{id, noise};
 
 /// When garbage is collected, and uploads expire.
 const LATER: i64 = 30 * 24 * 3_600;
-
-/// Who is let in, at which look of whose thread.
-type Meddler = (usize, ThreadId, Box<dyn FnOnce() + Send>);
-
-/// An index that lets somebody in when one thread has looked so often, and that remembers what its rows were
-/// at every place of the log.
-#[derive(Default)]
-struct Meddling {
-    index: Arc<MemoryIndex>,
-    next: Mutex<Option<Meddler>>,
-    seen: Mutex<BTreeMap<Vec<u8>, blake3::Hash>>,
-}
-
-impl Meddling {
-    /// Has one op interrupted at one of its looks by another, and says whether each was done; `None` once it
-    /// does not look so often.
-    fn interrupt(
-        &self,
-        look: usize,
-        (first, ours): (Op, &Store),
-        (second, theirs): (Op, Arc<Store>),
-    ) -> Option<(bool, bool)> {
-        let outcome = Arc::new(Mutex::new(None));
-        let told = outcome.clone();
-        let meddle = Box::new(move || *told.lock() = Some(second(&theirs).is_ok()));
-        *self.next.lock() = Some((look, thread::current().id(), meddle));
-        let done = first(ours).is_ok();
-        *self.next.lock() = None;
-        let second = (*outcome.lock())?;
-        Some((done, second))
-    }
-
-    fn look(&self) {
-        let meddler = {
-            let mut next = self.next.lock();
-            match next.as_mut() {
-                Some((left, of, _)) if *of == thread::current().id() => match left.checked_sub(1) {
-                    Some(fewer) => {
-                        *left = fewer;
-                        None
-                    }
-                    None => next.take(),
-                },
-                _ => None,
-            }
-        };
-        if let Some((_, _, meddle)) = meddler {
-            meddle();
-        }
-    }
-}
-
-impl Index for Meddling {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.look();
-        self.index.get(key)
-    }
-
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-        backwards: bool,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.look();
-        self.index.scan(from, to, limit, backwards)
-    }
-
-    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.index.write(changes)?;
-        if let Some(at) = Position::of(self.index.as_ref())? {
-            let mut rows = blake3::Hasher::new();
-            for (key, value) in self.index.rows() {
-                for part in [key, value] {
-                    rows.update(&part.len().to_le_bytes()).update(&part);
-                }
-            }
-            self.seen.lock().insert(at.as_bytes().to_vec(), rows.finalize());
-        }
-        Ok(())
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.index.flush()
-    }
-
-    fn distrust(&self) -> Result<(), StoreError> {
-        self.index.distrust()
-    }
-}
 
 /// What an op says when it has done something that only one of two can have done.
 type Op = fn(&Store) -> Result<(), OpError>;
@@ -269,14 +173,16 @@ fn check_log(store: &Store, what: &str) {
 /// Interrupts one op at one of its looks; `None` once it does not look so often.
 fn race(first: Op, second: Op, look: usize) -> Option<(bool, bool, Arc<Store>)> {
     let disk = SimulatedDisk::new();
-    let meddling = Arc::new(Meddling::default());
-    let (index, through) = (meddling.index.clone(), meddling.clone());
+    let meddled = Arc::new(MeddledIndex::default());
+    let (index, through) = (meddled.index().clone(), meddled.clone());
     let key = SigningKey::from_seed([1; 32]);
     let over = Arc::new(disk.clone());
     let locks = SessionLocks::none();
     let store = Arc::new(Store::open_with(&disk, over, key, (index, through), locks));
     prepare(&store);
-    let (done, second) = meddling.interrupt(look, (first, &store), (second, store.clone()))?;
+    let theirs = store.clone();
+    let (done, second) =
+        meddled.interrupt(look, || first(&store).is_ok(), move || second(&theirs).is_ok())?;
     Some((done, second, store))
 }
 
@@ -317,7 +223,7 @@ struct Twins {
     first: Store,
     second: Arc<Store>,
     /// What the first looks at, and the second.
-    looks: [Arc<Meddling>; 2],
+    looks: [Arc<MeddledIndex>; 2],
 }
 
 impl Twins {
@@ -330,13 +236,15 @@ impl Twins {
         Self { log, blobs, first, second, looks }
     }
 
-    fn open(log: &Arc<MemoryLog>, blobs: &Arc<MemoryBlobs>, look: &Arc<Meddling>) -> Store {
-        Store::open_shared(log, blobs, (look.index.clone(), look.clone()))
+    fn open(log: &Arc<MemoryLog>, blobs: &Arc<MemoryBlobs>, look: &Arc<MeddledIndex>) -> Store {
+        Store::open_shared(log, blobs, (look.index().clone(), look.clone()))
     }
 
     /// Interrupts an op of the first at one of its looks by one of the second, which knows nothing of it.
     fn race(&self, first: Op, second: Op, look: usize) -> Option<(bool, bool)> {
-        self.looks[0].interrupt(look, (first, &self.first), (second, self.second.clone()))
+        let theirs = self.second.clone();
+        let second = move || second(&theirs).is_ok();
+        self.looks[0].interrupt(look, || first(&self.first).is_ok(), second)
     }
 
     /// Both, and whoever comes later, have the same rows once they have followed the log; and at every place
@@ -357,9 +265,9 @@ impl Twins {
             return;
         }
         for look in &self.looks {
-            let (seen, of_third) = (look.seen.lock(), later.seen.lock());
+            let (seen, of_third) = (look.seen(), later.seen());
             assert!(of_third.len() >= self.log.commits(), "{what}: some places were passed over");
-            for (at, rows) in of_third.iter() {
+            for (at, rows) in &of_third {
                 // One goes on from where it was opened.
                 let same = seen.get(at).is_none_or(|seen| seen == rows);
                 assert!(same, "{what}: the rows at {at:?} differ");
