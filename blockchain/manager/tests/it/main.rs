@@ -21,5 +21,6 @@ mod starting;
 mod strain;
 mod sync;
 mod taking;
+mod twins;
 mod upkeep;
 mod workers;
