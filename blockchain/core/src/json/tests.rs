@@ -341,6 +341,17 @@ fn any_json() -> impl Strategy<Value = Json> {
     })
 }
 
+#[test]
+fn whoever_wants_a_list_or_an_object_is_told_which() {
+    let wanted = |read: fn(&mut Reader<'_>) -> Result<(), JsonFault>| {
+        read(&mut Reader::new(b"5").unwrap()).unwrap_err().to_string()
+    };
+    let list = wanted(|reader| reader.values(|_| Ok(())));
+    assert!(list.contains("a list"), "{list}");
+    let object = wanted(|reader| reader.members(|_, _| Ok(())));
+    assert!(object.contains("an object"), "{object}");
+}
+
 proptest! {
     #[test]
     fn the_canonical_text_reads_back_and_prints_the_same(value in any_json()) {
