@@ -267,6 +267,28 @@ fn checksum(covered: &[u8]) -> [u8; 8] {
     sum
 }
 
+/// BLAKE3 of headers, one after the other. Since a header holds its payload's digest, this covers the
+/// payloads too, without reading them again.
+#[derive(Debug, Clone, Default)]
+pub struct HeadersDigest(blake3::Hasher);
+
+impl HeadersDigest {
+    /// Of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a header.
+    pub fn add(&mut self, header: &Header) {
+        self.0.update(&header.encode());
+    }
+
+    /// The digest.
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
 /// A record ready to be written, but for its sequence: the committer gives new ones, and a copy keeps its
 /// own.
 #[derive(Debug, Clone)]

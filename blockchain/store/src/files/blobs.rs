@@ -14,12 +14,12 @@ use crate::files::Limits;
 use crate::files::append::{Failure, Tail};
 use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::files::log::{FILE_MAX, FileHeader, HeadersDigest};
+use crate::files::log::{FILE_MAX, FileHeader};
 use crate::files::rewrite::{self, NewSegment, RewrittenHeader};
 use crate::files::segment::{self, FOLDER, Footer, REWRITTEN, Segments, placement_of};
 use crate::files::units::FileUnits;
 use crate::files::watermark::Ends;
-use crate::frame::{self, Header, Kind, Record, Scanner, Step};
+use crate::frame::{self, Header, HeadersDigest, Kind, Record, Scanner, Step};
 use crate::{CommitError, Damage, StoreError};
 
 /// The segments of a folder.

@@ -14,9 +14,9 @@ use crate::files::Limits;
 use crate::files::append::{Failure, PANICKED, Tail, both};
 use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, HeadersDigest, Summary};
+use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, Summary};
 use crate::files::watermark::{Ends, Watermark, write_mark};
-use crate::frame::{self, Header, Kind, NUMBER_MAX, Record, Scanner, Step};
+use crate::frame::{self, Header, HeadersDigest, Kind, NUMBER_MAX, Record, Scanner, Step};
 use crate::{CommitError, Damage, StoreError};
 
 /// Nothing is written when sequences or commits come this near to [`NUMBER_MAX`].

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::frame::{self, HEADER_BYTES, Header, Kind, Record};
+use crate::frame::{self, HEADER_BYTES, Kind, Record};
 use crate::{Damage, StoreError};
 
 /// The folder of the log.
@@ -339,28 +339,6 @@ impl Summary {
         }
         from.finish()?;
         Ok(summary)
-    }
-}
-
-/// BLAKE3 of headers, one after the other. Since a header holds its payload's digest, this covers the
-/// payloads too, without reading them again.
-#[derive(Debug, Clone, Default)]
-pub struct HeadersDigest(blake3::Hasher);
-
-impl HeadersDigest {
-    /// Of nothing.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a header.
-    pub fn add(&mut self, header: &Header) {
-        self.0.update(&header.encode());
-    }
-
-    /// The digest.
-    pub fn finish(&self) -> [u8; 32] {
-        *self.0.finalize().as_bytes()
     }
 }
 

@@ -21,15 +21,13 @@ use crate::contract::index::{Changes, Index, Project};
 use crate::crypt::{Sealer, Unopened};
 use crate::damage::DamageList;
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::files::log::{
-    self, Beginning, COMMIT_RECORD_BYTES, Commit, FileHeader, HeadersDigest, Summary,
-};
+use crate::files::log::{self, Beginning, COMMIT_RECORD_BYTES, Commit, FileHeader, Summary};
 use crate::files::rewrite;
 use crate::files::segment::{self, Footer, placement_of};
 use crate::files::segment_rows;
 use crate::files::units::FileUnits;
 use crate::files::watermark::Watermark;
-use crate::frame::{self, Header, Kind, Scanner, Step};
+use crate::frame::{self, Header, HeadersDigest, Kind, Scanner, Step};
 use crate::vault::unit_rows::Unread;
 use crate::vault::{chunk_rows, unit_rows};
 use crate::{Damage, StoreError};

@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use crate::contract::blobs::{Entry, Extent, Placement, flag};
 use crate::files::descriptors::{self, Keeper};
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::files::log::{self, Beginning, HeadersDigest};
+use crate::files::log::{self, Beginning};
 use crate::frame::{
-    CipherId, HEADER_BYTES, Header, Kind, PAYLOAD_BYTES_MAX, Record, Scanner, Step,
+    CipherId, HEADER_BYTES, Header, HeadersDigest, Kind, PAYLOAD_BYTES_MAX, Record, Scanner, Step,
 };
 
 use crate::{Damage, StoreError, frame};

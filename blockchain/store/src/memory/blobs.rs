@@ -10,8 +10,7 @@ use crate::contract::blobs::{
     self as contract, Blobs, Contents, Entry, Extent, Look, NewUnit, Origin, Placement, Unit,
     UnitKind, Units as _, Written,
 };
-use crate::files::log::HeadersDigest;
-use crate::frame::{CipherId, Header, Record};
+use crate::frame::{CipherId, Header, HeadersDigest, Record};
 use crate::{CommitError, Damage, StoreError};
 
 /// Records of one unit.

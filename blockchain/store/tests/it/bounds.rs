@@ -11,13 +11,13 @@ use lucid_store::files::audit::audit;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
-use lucid_store::files::log::{self, Commit, HeadersDigest};
+use lucid_store::files::log::{self, Commit};
 use lucid_store::files::rewrite::RewrittenHeader;
 use lucid_store::files::segment::{
     self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN, placement_of,
 };
 use lucid_store::frame::{
-    HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, Record, Scanner, Step, read_payload,
+    HEADER_BYTES, HeadersDigest, Kind, PAYLOAD_BYTES_MAX, Record, Scanner, Step, read_payload,
 };
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::pool::Work;
 use super::{Auditor, Range};
 use crate::files::disk::DiskFile;
-use crate::files::log::{self, Beginning, Commit, FileHeader, HeadersDigest, Summary};
+use crate::files::log::{self, Beginning, Commit, FileHeader, Summary};
 use crate::files::segment;
 use crate::files::watermark::Watermark;
-use crate::frame::{Header, Kind, Scanner, Step};
+use crate::frame::{Header, HeadersDigest, Kind, Scanner, Step};
 use crate::{Damage, StoreError};
 
 /// Where the chain of commits stands.

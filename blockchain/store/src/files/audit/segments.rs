@@ -9,12 +9,12 @@ use lucid_core::words::many_do;
 use super::pool::Work;
 use super::{Auditor, Range};
 use crate::files::disk::{Disk, DiskFile};
-use crate::files::log::{FileHeader, HeadersDigest};
+use crate::files::log::FileHeader;
 use crate::files::rewrite::RewrittenHeader;
 use crate::files::segment::{
     self, Footer, FooterEntry, REWRITTEN, TRAILER_BYTES, placement_of, read_trailer,
 };
-use crate::frame::{Header, Kind, Scanner, Step, read_header};
+use crate::frame::{Header, HeadersDigest, Kind, Scanner, Step, read_header};
 use crate::{Damage, StoreError};
 
 /// What a segment's successor may name as the end of it.

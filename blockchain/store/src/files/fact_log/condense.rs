@@ -10,10 +10,10 @@ use std::sync::Arc;
 use super::FileLog;
 use crate::contract::fact_log::{Condensed, Condensing};
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::files::log::{self, Commit, HeadersDigest, Summary};
+use crate::files::log::{self, Commit, Summary};
 use crate::files::segment;
 use crate::files::watermark::Watermark;
-use crate::frame::{self, Header, Kind, Record, Scanner, Step};
+use crate::frame::{self, Header, HeadersDigest, Kind, Record, Scanner, Step};
 use crate::{Damage, StoreError};
 
 /// A summary ends a batch at the next commit behind so many bytes. The newest file is not ended for less.
