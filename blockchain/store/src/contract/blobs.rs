@@ -232,8 +232,8 @@ pub trait Blobs: Units {
     /// What a unit was made of, or what is wrong with it instead.
     fn origin(&self, unit: u32) -> Result<Result<Origin, Damage>, StoreError>;
 
-    /// What is in a unit, ended or not, from a place in it on: for whoever reads everything again. `None` when it
-    /// is not there, or could not be found.
+    /// What is in a unit, ended or not, from a place in it on, for whoever reads everything again; or why that
+    /// cannot be told, when it is not there or cannot be opened.
     fn contents(&self, unit: u32, from: u64) -> Result<Result<Contents, Damage>, StoreError>;
 
     /// Begins a unit of other units' records, with a number behind all that there are and behind this one. Until
