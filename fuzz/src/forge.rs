@@ -5,8 +5,8 @@
 //! signs with them; what they do not have are the keys that are trusted.
 
 use lucid_core::block::Block;
-use lucid_core::bundle::{Anchored, Bundle, Producer, Subject};
-use lucid_core::check::{Outcome, Trust, Verdict, check};
+use lucid_core::bundle::{AnchorInclusion, Bundle, Producer, Subject};
+use lucid_core::check::{CheckVerdict, StepOutcome, Trust, check};
 use lucid_core::digest::ChunkId;
 use lucid_core::record::BlockRecord;
 use lucid_core::session::Salt;
@@ -79,11 +79,11 @@ fn judge(
     };
     let is_true = shown.is_none_or(|shown| truth.as_deref() == Some(shown) || is_whole(shown));
     if decoded.as_ref() == Ok(honest) {
-        let refused = matches!(report.verdict, Verdict::Refused { .. });
+        let refused = matches!(report.verdict, CheckVerdict::Refused { .. });
         assert_eq!(refused, !is_true, "a true proof: {report:?}");
-        assert_eq!(report.verdict == Verdict::Proved, is_true && is_trusted, "{report:?}");
+        assert_eq!(report.verdict == CheckVerdict::Proved, is_true && is_trusted, "{report:?}");
     }
-    if report.verdict != Verdict::Proved {
+    if report.verdict != CheckVerdict::Proved {
         return;
     }
     assert!(is_trusted, "proved to somebody who trusts too little: {trust:?}");
@@ -105,7 +105,7 @@ fn judge(
             "nobody who is trusted made this block"
         );
     }
-    assert!(report.steps.iter().all(|step| step.outcome != Outcome::Refused));
+    assert!(report.steps.iter().all(|step| step.outcome != StepOutcome::Refused));
 }
 
 fn subject(draw: &mut Draw<'_>, world: &World) -> Subject {
@@ -216,7 +216,7 @@ fn change(draw: &mut Draw<'_>, bundle: &mut Bundle, world: &World, theirs: &Worl
             let at = Timestamp::from_micros(T0 + i64::from(draw.byte()));
             let block = Block::build(None, anchor.block.transactions.clone(), at, &key);
             let id = anchor.block.transactions.get(1).map(|anchor| anchor.id().to_owned());
-            bundle.anchored = id.and_then(|id| Anchored::of(&BlockRecord::of(&block), &id));
+            bundle.anchored = id.and_then(|id| AnchorInclusion::of(&BlockRecord::of(&block), &id));
         }
         14 => {
             let proof = theirs.prove(bundle.subject.clone());
@@ -312,7 +312,12 @@ fn change_pages(draw: &mut Draw<'_>, bundle: &mut Bundle, world: &World, theirs:
     }
 }
 
-fn change_anchored(draw: &mut Draw<'_>, anchored: &mut Anchored, world: &World, theirs: &World) {
+fn change_anchored(
+    draw: &mut Draw<'_>,
+    anchored: &mut AnchorInclusion,
+    world: &World,
+    theirs: &World,
+) {
     let text = |draw: &mut Draw<'_>, text: &mut String| {
         let mut bytes = std::mem::take(text).into_bytes();
         bytes.push(b'\n');

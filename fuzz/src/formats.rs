@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use lucid::watch::spool::Spool;
 use lucid_api::address::Address;
 use lucid_api::percent;
-use lucid_core::bundle::Anchored;
+use lucid_core::bundle::AnchorInclusion;
 use lucid_core::claim::Signed;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::{ChunkId, ChunkName, SessionRoot};
@@ -507,7 +507,7 @@ fn anchored(draw: &mut Draw<'_>) {
             return;
         }
     }
-    if let Ok(read) = Anchored::decode(&bytes) {
+    if let Ok(read) = AnchorInclusion::decode(&bytes) {
         assert_eq!(read.encode(), bytes);
     }
     if let Ok(transaction) = Transaction::parse(&bytes) {

@@ -15,7 +15,7 @@ use lucid::folder::target::{Options, Target};
 use lucid::output::{Manner, Output};
 use lucid::progress::Progress;
 use lucid::restore::restore as put_back;
-use lucid_core::catalogue::{Entry, FileTime, Kind, Owner};
+use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::digest::LeafHash;
 use lucid_core::page::PageWriter;
 use lucid_core::session::Layout;
@@ -164,8 +164,14 @@ fn path(draw: &mut Draw<'_>) -> Vec<u8> {
 }
 
 fn entry(draw: &mut Draw<'_>, content_bytes: u64) -> (Vec<u8>, Vec<u8>) {
-    let kinds = [Kind::File, Kind::File, Kind::Folder, Kind::Symlink, Kind::HardLink];
-    let kind = draw.of(&kinds).copied().unwrap_or(Kind::File);
+    let kinds = [
+        EntryKind::File,
+        EntryKind::File,
+        EntryKind::Folder,
+        EntryKind::Symlink,
+        EntryKind::HardLink,
+    ];
+    let kind = draw.of(&kinds).copied().unwrap_or(EntryKind::File);
     let (name, length) = (path(draw), u64::from(draw.byte()));
     let mut entry = Entry {
         path: b"x".to_vec(),
@@ -179,15 +185,15 @@ fn entry(draw: &mut Draw<'_>, content_bytes: u64) -> (Vec<u8>, Vec<u8>) {
         ..Entry::bare()
     };
     match kind {
-        Kind::File => {
+        EntryKind::File => {
             entry.offset = u64::from(draw.short()) % content_bytes.saturating_add(1);
             entry.length = length.min(content_bytes - entry.offset);
             if draw.once_in(12) {
                 (entry.offset, entry.length) = (draw.number(), draw.number());
             }
         }
-        Kind::Symlink | Kind::HardLink => entry.target = path(draw),
-        Kind::Folder => {}
+        EntryKind::Symlink | EntryKind::HardLink => entry.target = path(draw),
+        EntryKind::Folder => {}
     }
     // The key is the path, whatever that is; the value does not repeat it.
     let mut value = entry.encode().unwrap_or_else(|_| draw.bytes(40));
@@ -205,7 +211,7 @@ fn hostile(draw: &mut Draw<'_>) -> Option<Hostile> {
     let content_bytes = chunks.iter().map(Vec::len).sum::<usize>() as u64;
     let mut entries: Vec<_> = (0..draw.below(12)).map(|_| entry(draw, content_bytes)).collect();
     // Most of the time there is a root, or nothing is restored at all.
-    let root = Entry { path: Vec::new(), kind: Kind::Folder, mode: 0o755, ..Entry::bare() };
+    let root = Entry { path: Vec::new(), kind: EntryKind::Folder, mode: 0o755, ..Entry::bare() };
     entries.extend(root.encode().ok().map(|value| (root.key(), value)));
     entries.sort();
     entries.dedup_by(|one, other| one.0 == other.0);

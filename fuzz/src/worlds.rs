@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use lucid_core::anchor::Anchor;
 use lucid_core::block::Block;
-use lucid_core::bundle::{Anchored, BuildFault, Bundle, Subject, covering, edges};
-use lucid_core::catalogue::{Entry, FileTime, Kind, Owner, path_key};
+use lucid_core::bundle::{AnchorInclusion, BuildFault, Bundle, Subject, covering, edges};
+use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner, path_key};
 use lucid_core::check::Trust;
 use lucid_core::claim::Claim as _;
 use lucid_core::cut::ChunkProfile;
@@ -48,7 +48,7 @@ pub struct World {
     /// The block.
     pub block: Block,
     /// The way from the session's anchor into it.
-    pub anchored: Anchored,
+    pub anchored: AnchorInclusion,
 }
 
 /// How to make one.
@@ -144,14 +144,14 @@ fn catalogue(files: &[(&str, Vec<u8>)]) -> Result<Vec<Vec<u8>>, Fault> {
         ..Entry::bare()
     };
     let mut entries = vec![
-        plain("", Kind::Folder, ""),
-        plain("a", Kind::Folder, ""),
-        plain("z", Kind::Symlink, "../elsewhere"),
+        plain("", EntryKind::Folder, ""),
+        plain("a", EntryKind::Folder, ""),
+        plain("z", EntryKind::Symlink, "../elsewhere"),
     ];
     let mut offset = 0;
     for (path, bytes) in files {
         let length = bytes.len() as u64;
-        entries.push(Entry { offset, length, ..plain(path, Kind::File, "") });
+        entries.push(Entry { offset, length, ..plain(path, EntryKind::File, "") });
         offset += length;
     }
     let encoded = entries.into_iter().map(|entry| Ok((entry.key(), entry.encode()?)));
@@ -226,7 +226,8 @@ fn world(plan: Plan) -> Result<World, Fault> {
         Timestamp::from_micros(T0 + 3),
         &producer,
     );
-    let anchored = Anchored::of(&BlockRecord::of(&block), &id).ok_or("the anchor is not kept")?;
+    let anchored =
+        AnchorInclusion::of(&BlockRecord::of(&block), &id).ok_or("the anchor is not kept")?;
     let named = files.into_iter().map(|(path, bytes)| (path.into(), bytes));
     let folders = ["", "a", "z"].map(|path| (path.into(), Vec::new()));
     let named: BTreeMap<_, _> = named.chain(folders).collect();

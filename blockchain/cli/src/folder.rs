@@ -11,5 +11,5 @@ mod path;
 pub mod target;
 pub mod walk;
 
-pub use lucid_core::catalogue::{Entry, FileTime, Kind, Owner};
+pub use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 pub use lucid_data_chain::tarball;

@@ -34,7 +34,7 @@ use self::queue::Queue;
 use self::sink::SinkError;
 use self::turn::Turn;
 use crate::folder::walk::{self, Content, Found, Holes, Loss, OpenFile, Step, WalkError};
-use crate::folder::{Entry, Kind};
+use crate::folder::{Entry, EntryKind};
 use crate::progress::Progress;
 
 pub use self::sink::{Sink, Worker};
@@ -293,7 +293,7 @@ impl Feeder<'_> {
     fn take(&mut self, found: Found) {
         let Found { entry, content, has_more_names, lacks: _ } = found;
         let placed = match content {
-            Content::None if entry.kind == Kind::HardLink => Placed::AsTarget,
+            Content::None if entry.kind == EntryKind::HardLink => Placed::AsTarget,
             Content::None => Placed::Nowhere,
             Content::Read(bytes) => self.add_small(&bytes),
             Content::Open(file) => {

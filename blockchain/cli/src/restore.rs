@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use lucid_core::catalogue::{Entry, Kind};
+use lucid_core::catalogue::{Entry, EntryKind};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::chosen::Chosen;
 use lucid_data_chain::ops::read_session::{SessionSource, reference_at, visit_entries};
@@ -165,11 +165,11 @@ impl Dealer<'_> {
             Err(error) => return self.restoring.fail(&path, error),
         };
         let done = match entry.kind {
-            Kind::Folder => target.folder(&entry),
-            Kind::Symlink => target.symlink(&entry),
-            Kind::HardLink => target.hard_link(&entry),
-            Kind::File if entry.length == 0 => target.small_file(&entry, &[]),
-            Kind::File => return self.deal_file(entry),
+            EntryKind::Folder => target.folder(&entry),
+            EntryKind::Symlink => target.symlink(&entry),
+            EntryKind::HardLink => target.hard_link(&entry),
+            EntryKind::File if entry.length == 0 => target.small_file(&entry, &[]),
+            EntryKind::File => return self.deal_file(entry),
         };
         if let Err(error) = done {
             self.restoring.fail(&path, describe(&error));

@@ -6,7 +6,7 @@
 //! Its id follows from session, root and manifest, so the same session is never anchored twice under
 //! different ids, and an anchor that names other fields than its id was made of is refused.
 
-use crate::claim::{Claim, ClaimFault, Fields};
+use crate::claim::{Claim, ClaimFault, ClaimFields};
 use crate::digest::{ManifestHash, SessionRoot};
 use crate::json::Json;
 use crate::manifest::{Manifest, ManifestFault};
@@ -79,7 +79,7 @@ impl Claim for Anchor {
         ])
     }
 
-    fn read(fields: &Fields<'_>) -> Result<Self, ClaimFault> {
+    fn read(fields: &ClaimFields<'_>) -> Result<Self, ClaimFault> {
         Ok(Self {
             session_id: fields.value("session_id")?,
             timestamp: fields.value("timestamp")?,

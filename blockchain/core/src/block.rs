@@ -9,7 +9,7 @@
 use crate::block_merkle::{merkle_root, sha256};
 use crate::digest::{BlockHash, MerkleRoot, TransactionHash};
 use crate::json::write_text;
-use crate::record::Entry;
+use crate::record::BlockEntry;
 use crate::sign::{PublicKey, Signature, SigningKey};
 use crate::time::{TimeFault, Timestamp, parse_block_time};
 use crate::transaction::Transaction;
@@ -111,7 +111,7 @@ impl Block {
             signature: None,
         };
         block.hash = block.computed_hash();
-        block.signature = Some(key.sign(&Entry::of(&block).signing_message()));
+        block.signature = Some(key.sign(&BlockEntry::of(&block).signing_message()));
         block
     }
 

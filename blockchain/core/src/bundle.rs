@@ -23,7 +23,7 @@ use crate::words::many_do;
 mod claim;
 
 pub(crate) use claim::leads_to_root;
-pub use claim::{Claim, ClaimFault, covering, edges};
+pub use claim::{BundleClaim, BundleClaimFault, covering, edges};
 
 /// How a bundle begins.
 pub const MAGIC: &[u8] = b"lucid-proof/v1\n";
@@ -83,7 +83,7 @@ pub enum BuildFault {
     Manifest(#[from] ManifestFault),
     /// The pieces do not cover what is to be proved.
     #[error(transparent)]
-    Claim(#[from] ClaimFault),
+    Claim(#[from] BundleClaimFault),
     /// A chunk at the edge of a range is not the one its leaf names.
     #[error(transparent)]
     Slice(#[from] SliceFault),
@@ -140,7 +140,7 @@ pub struct Producer {
 
 /// The way from a manifest into a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Anchored {
+pub struct AnchorInclusion {
     /// The anchor transaction's canonical text.
     pub transaction: String,
     /// Its place in the block.
@@ -155,7 +155,7 @@ pub struct Anchored {
     pub producer: Option<Producer>,
 }
 
-impl Anchored {
+impl AnchorInclusion {
     /// The way to the transaction with this id, if the block's record keeps it as an anchor.
     pub fn of(record: &BlockRecord, id: &str) -> Option<Self> {
         let anchor = record.anchors.iter().find(|anchor| anchor.transaction.id() == id)?;
@@ -178,7 +178,7 @@ impl Anchored {
         to.finish()
     }
 
-    /// Reads [`Anchored::encode`].
+    /// Reads [`AnchorInclusion::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         let anchored = Self::read(&mut from)?;
@@ -232,7 +232,7 @@ pub struct Bundle {
     /// For a path: where it stands in the catalogue. For a span: the pages around its ends, in order.
     pub pages: Vec<PageProof>,
     /// The way into a block, once the session is anchored.
-    pub anchored: Option<Anchored>,
+    pub anchored: Option<AnchorInclusion>,
 }
 
 impl Bundle {
@@ -257,7 +257,7 @@ impl Bundle {
     ) -> Result<Self, BuildFault> {
         Self::covers(leaves.len() as u64)?;
         if pages.len() > PAGES_MAX {
-            return Err(ClaimFault::PageOutOfPlace.into());
+            return Err(BundleClaimFault::PageOutOfPlace.into());
         }
         if tree::root::<Blake3Tree>(hashes) != *manifest.merkle_root.as_bytes() {
             return Err(BuildFault::Root);
@@ -278,7 +278,7 @@ impl Bundle {
         let (slices, anchored) = (Vec::new(), None);
         let mut bundle =
             Self { subject, manifest: manifest_text, leaves, range_proof, slices, pages, anchored };
-        let claim = Claim::of(&bundle, manifest)?;
+        let claim = BundleClaim::of(&bundle, manifest)?;
         let partial: Vec<_> =
             bundle.leaves.iter().filter_map(|leaf| Some((leaf, claim.part_of(leaf)?))).collect();
         if partial.len() != edge_chunks.len() {
@@ -313,7 +313,7 @@ impl Bundle {
     }
 
     /// The same proof, led on into a block.
-    pub fn anchored_in(self, anchored: Anchored) -> Self {
+    pub fn anchored_in(self, anchored: AnchorInclusion) -> Self {
         Self { anchored: Some(anchored), ..self }
     }
 
@@ -405,7 +405,7 @@ impl Bundle {
             let leaf = Leaf::read(r)?;
             pages.push(PageProof { bytes, leaf, proof: read_hashes(r, "a page's proof")? });
         }
-        let anchored = r.option("the anchor", Anchored::read)?;
+        let anchored = r.option("the anchor", AnchorInclusion::read)?;
         if r.u8("the log proof")? != 0 {
             return Err(WireFault::Invalid { what: "the log proof" });
         }

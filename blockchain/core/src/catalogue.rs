@@ -53,7 +53,7 @@ pub enum EntryFault {
 
 /// What a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum EntryKind {
     /// A folder.
     Folder,
     /// A file with bytes of its own.
@@ -64,7 +64,7 @@ pub enum Kind {
     HardLink,
 }
 
-impl Kind {
+impl EntryKind {
     const fn code(self) -> u8 {
         match self {
             Self::Folder => 1,
@@ -95,7 +95,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for EntryKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -125,7 +125,7 @@ pub struct Entry {
     /// The path from the archived folder on; empty for that folder itself.
     pub path: Vec<u8>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Its permission bits, at most [`MODE_MAX`].
     pub mode: u32,
     /// When it was last changed.
@@ -179,7 +179,7 @@ impl Entry {
     pub fn bare() -> Self {
         Self {
             path: Vec::new(),
-            kind: Kind::Folder,
+            kind: EntryKind::Folder,
             mode: 0,
             modified: FileTime { seconds: 0, nanos: 0 },
             owner: Owner::default(),
@@ -246,20 +246,20 @@ impl Entry {
         need(self.modified.nanos <= NANOS_MAX, "its nanoseconds make a second")?;
         need(self.offset.checked_add(self.length).is_some(), "its bytes have no end")?;
         match self.kind {
-            Kind::Folder | Kind::File => need(self.target.is_empty(), "it has a target")?,
-            Kind::Symlink => {
+            EntryKind::Folder | EntryKind::File => need(self.target.is_empty(), "it has a target")?,
+            EntryKind::Symlink => {
                 let sound = !self.target.is_empty()
                     && self.target.len() <= PATH_BYTES_MAX
                     && !self.target.contains(&0);
                 need(sound, "its target is not a link's")?;
             }
-            Kind::HardLink => {
+            EntryKind::HardLink => {
                 check_path(&self.target)?;
                 let before = path_order(&self.target, &self.path) == Ordering::Less;
                 need(before && !self.target.is_empty(), "its file does not come before it")?;
             }
         }
-        if matches!(self.kind, Kind::Folder | Kind::Symlink) {
+        if matches!(self.kind, EntryKind::Folder | EntryKind::Symlink) {
             need(self.offset == 0 && self.length == 0, "it has bytes")?;
         }
         let names = || self.attributes.iter().map(|(name, _)| name);
@@ -267,16 +267,17 @@ impl Entry {
         need(names().zip(names().skip(1)).all(|(a, b)| a < b), "attributes do not ascend")?;
         let named = |name: &[u8]| name.len() <= OWNER_NAME_BYTES_MAX && !name.contains(&0);
         need(named(&self.owner_name) && named(&self.group_name), "its owner's name is none")?;
-        let may_have = matches!(self.kind, Kind::File | Kind::HardLink) || self.holes.is_empty();
+        let may_have =
+            matches!(self.kind, EntryKind::File | EntryKind::HardLink) || self.holes.is_empty();
         need(may_have, "it has holes and is no file")?;
         need(self.holes.len() <= HOLES_MAX, "it has too many holes")?;
         need(holes_fit(&self.holes, self.length), "its holes are not in order, or outside it")?;
         if let Some(rule) = acl::fault(&self.access_acl).or_else(|| acl::fault(&self.default_acl)) {
             need(false, rule)?;
         }
-        let may_have = self.kind == Kind::Folder || self.default_acl.is_empty();
+        let may_have = self.kind == EntryKind::Folder || self.default_acl.is_empty();
         need(may_have, "it has a default ACL and is no folder")?;
-        let may_have = self.kind != Kind::Symlink || self.access_acl.is_empty();
+        let may_have = self.kind != EntryKind::Symlink || self.access_acl.is_empty();
         need(may_have, "it has an ACL and is a symlink")
     }
 }

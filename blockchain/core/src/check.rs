@@ -1,6 +1,6 @@
 //! Checking a proof bundle offline: what it proves, step by step, and what it does not.
 //!
-//! `check-proof` prints the [`Report`]; services check their own bundles with it. Everything comes
+//! `check-proof` prints the [`CheckReport`]; services check their own bundles with it. Everything comes
 //! from the bundle but two things: the content, if it is at hand, and the keys or block hashes that
 //! the caller trusts.
 //!
@@ -14,11 +14,13 @@ use serde::Serialize;
 
 use crate::anchor::Anchor;
 use crate::block_merkle::verify_path;
-use crate::bundle::{Anchored, Bundle, Claim, ClaimFault, Subject, leads_to_root};
+use crate::bundle::{
+    AnchorInclusion, Bundle, BundleClaim, BundleClaimFault, Subject, leads_to_root,
+};
 use crate::claim::Signed;
 use crate::digest::BlockHash;
 use crate::manifest::{End, Manifest, hash_of};
-use crate::record::Entry;
+use crate::record::BlockEntry;
 use crate::sign::PublicKey;
 use crate::time::Timestamp;
 use crate::transaction::Transaction;
@@ -38,7 +40,7 @@ pub enum Trust {
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum StepOutcome {
     /// It holds.
     Proved,
     /// It holds only if somebody is believed who is not trusted.
@@ -51,11 +53,11 @@ pub enum Outcome {
 
 /// One step of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct CheckStep {
     /// Its name.
     pub name: &'static str,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: StepOutcome,
     /// What that means.
     pub sentence: String,
 }
@@ -63,7 +65,7 @@ pub struct Step {
 /// What a check comes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
-pub enum Verdict {
+pub enum CheckVerdict {
     /// Every step holds, and recorder and origin are trusted.
     Proved,
     /// A step does not hold.
@@ -75,7 +77,7 @@ pub enum Verdict {
     OriginOrRecorderNotProved,
 }
 
-impl Verdict {
+impl CheckVerdict {
     /// The exit code of `check-proof`: 0 proved, 1 refused, 2 consistent but not proved.
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -88,30 +90,34 @@ impl Verdict {
 
 /// Everything that a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct CheckReport {
     /// The steps, in order; after a refusal no more follow.
-    pub steps: Vec<Step>,
+    pub steps: Vec<CheckStep>,
     /// What was not proved, or cannot be by a bundle.
     pub not_proved: Vec<String>,
     /// What it comes to.
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub verdict: CheckVerdict,
 }
 
 /// Checks a bundle, and the content it is about if that is at hand: for a session its content, with
 /// or without the appendix; for chunks, bytes and a path exactly those. An error means that the
 /// content could not be read; everything else is an answer.
-pub fn check(bundle: &[u8], content: Option<&mut dyn Read>, trust: &[Trust]) -> io::Result<Report> {
+pub fn check(
+    bundle: &[u8],
+    content: Option<&mut dyn Read>,
+    trust: &[Trust],
+) -> io::Result<CheckReport> {
     let mut checker = Checker { trust, steps: Vec::new(), not_proved: Vec::new() };
     let verdict = match checker.run(bundle, content) {
         Ok(()) => checker.verdict(),
         Err(Stop::Refused { name, reason }) => {
-            checker.step(name, Outcome::Refused, reason.clone());
-            Verdict::Refused { reason }
+            checker.step(name, StepOutcome::Refused, reason.clone());
+            CheckVerdict::Refused { reason }
         }
         Err(Stop::Unreadable(error)) => return Err(error),
     };
-    Ok(Report { steps: checker.steps, not_proved: checker.not_proved, verdict })
+    Ok(CheckReport { steps: checker.steps, not_proved: checker.not_proved, verdict })
 }
 
 /// Why a check ends before its last step.
@@ -132,29 +138,29 @@ fn need(name: &'static str, kept: bool, reason: &str) -> Result<(), Stop> {
 
 struct Checker<'a> {
     trust: &'a [Trust],
-    steps: Vec<Step>,
+    steps: Vec<CheckStep>,
     not_proved: Vec<String>,
 }
 
 impl Checker<'_> {
-    fn step(&mut self, name: &'static str, outcome: Outcome, sentence: String) {
-        self.steps.push(Step { name, outcome, sentence });
+    fn step(&mut self, name: &'static str, outcome: StepOutcome, sentence: String) {
+        self.steps.push(CheckStep { name, outcome, sentence });
     }
 
     fn proved(&mut self, name: &'static str, sentence: String) {
-        self.step(name, Outcome::Proved, sentence);
+        self.step(name, StepOutcome::Proved, sentence);
     }
 
     fn not_proved(&mut self, name: &'static str, sentence: String) {
         self.not_proved.push(sentence.clone());
-        self.step(name, Outcome::NotProved, sentence);
+        self.step(name, StepOutcome::NotProved, sentence);
     }
 
-    fn verdict(&self) -> Verdict {
-        if self.steps.iter().any(|step| step.outcome == Outcome::NotProved) {
-            Verdict::OriginOrRecorderNotProved
+    fn verdict(&self) -> CheckVerdict {
+        if self.steps.iter().any(|step| step.outcome == StepOutcome::NotProved) {
+            CheckVerdict::OriginOrRecorderNotProved
         } else {
-            Verdict::Proved
+            CheckVerdict::Proved
         }
     }
 
@@ -162,7 +168,7 @@ impl Checker<'_> {
         let bundle = Bundle::decode(bytes).map_err(refuse("bundle"))?;
         self.proved("bundle", format!("the bundle is whole: {}", many(bytes.len(), "byte")));
         let manifest = Manifest::parse(bundle.manifest.as_bytes()).map_err(refuse("manifest"))?;
-        let claim = Claim::of(&bundle, &manifest)
+        let claim = BundleClaim::of(&bundle, &manifest)
             .map_err(|fault| refuse(step_of(&bundle, &fault))(fault))?;
         self.content(&bundle, &manifest, &claim, content)?;
         leads_to_root(&bundle, &manifest).map_err(refuse("leaves"))?;
@@ -185,14 +191,14 @@ impl Checker<'_> {
         &mut self,
         bundle: &Bundle,
         manifest: &Manifest,
-        claim: &Claim,
+        claim: &BundleClaim,
         given: Option<&mut dyn Read>,
     ) -> Result<(), Stop> {
         let parts = content::verify_slices(bundle, claim).map_err(refuse("content"))?;
         let Some(given) = given else {
             let sentence = "no content was given, so none was compared".to_owned();
             self.not_proved.push(sentence.clone());
-            self.step("content", Outcome::Skipped, sentence);
+            self.step("content", StepOutcome::Skipped, sentence);
             return Ok(());
         };
         let optional_from = match bundle.subject {
@@ -218,7 +224,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn path(&mut self, bundle: &Bundle, claim: &Claim) {
+    fn path(&mut self, bundle: &Bundle, claim: &BundleClaim) {
         if let (Subject::Path(path), Some(entry)) = (&bundle.subject, &claim.entry) {
             let sentence = format!(
                 "the catalogue has {:?} as a {} of {}",
@@ -236,7 +242,7 @@ impl Checker<'_> {
         }
     }
 
-    fn time(&mut self, bundle: &Bundle, claim: &Claim) {
+    fn time(&mut self, bundle: &Bundle, claim: &BundleClaim) {
         if let Subject::Span(span) = &bundle.subject {
             let (from, to) = (Timestamp::from_micros(span.from), Timestamp::from_micros(span.to));
             let (start, end) = (claim.bytes.start, claim.bytes.end);
@@ -282,7 +288,7 @@ impl Checker<'_> {
 
     fn anchored(
         &mut self,
-        anchored: &Anchored,
+        anchored: &AnchorInclusion,
         manifest: &Manifest,
         manifest_text: &str,
     ) -> Result<(), Stop> {
@@ -309,8 +315,8 @@ impl Checker<'_> {
         self.block(anchored, &transaction)
     }
 
-    fn block(&mut self, anchored: &Anchored, transaction: &Transaction) -> Result<(), Stop> {
-        let entry = Entry::parse(&anchored.entry).map_err(refuse("block"))?;
+    fn block(&mut self, anchored: &AnchorInclusion, transaction: &Transaction) -> Result<(), Stop> {
+        let entry = BlockEntry::parse(&anchored.entry).map_err(refuse("block"))?;
         let (position, count) = (anchored.position as usize, anchored.count as usize);
         let root = verify_path(transaction.hash(), position, count, &anchored.path);
         let counted = entry.transaction_count == u64::from(anchored.count);
@@ -327,7 +333,7 @@ impl Checker<'_> {
         self.origin(anchored, &entry)
     }
 
-    fn origin(&mut self, anchored: &Anchored, entry: &Entry) -> Result<(), Stop> {
+    fn origin(&mut self, anchored: &AnchorInclusion, entry: &BlockEntry) -> Result<(), Stop> {
         let name = "origin";
         if let Some(producer) = &anchored.producer {
             let signed = entry.verify(&producer.key, &producer.signature);
@@ -388,9 +394,14 @@ impl Checker<'_> {
 }
 
 /// The step in which a claim's fault is a refusal.
-const fn step_of(bundle: &Bundle, fault: &ClaimFault) -> &'static str {
+const fn step_of(bundle: &Bundle, fault: &BundleClaimFault) -> &'static str {
     match (fault, &bundle.subject) {
-        (ClaimFault::Range { .. } | ClaimFault::Leaves { .. } | ClaimFault::Root, _) => "leaves",
+        (
+            BundleClaimFault::Range { .. }
+            | BundleClaimFault::Leaves { .. }
+            | BundleClaimFault::Root,
+            _,
+        ) => "leaves",
         (_, Subject::Span(_)) => "time",
         _ => "path",
     }

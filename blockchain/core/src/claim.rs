@@ -69,7 +69,7 @@ pub trait Claim: Sized {
     fn to_json(&self) -> Json;
 
     /// Reads what it says. Fields that say nothing of their own need not be looked at.
-    fn read(fields: &Fields<'_>) -> Result<Self, ClaimFault>;
+    fn read(fields: &ClaimFields<'_>) -> Result<Self, ClaimFault>;
 
     /// The transaction, signed.
     fn sign(&self, key: &SigningKey) -> Result<Transaction, TransactionFault> {
@@ -78,12 +78,12 @@ pub trait Claim: Sized {
 }
 
 /// The fields of a transaction that is to be a claim.
-pub struct Fields<'a> {
+pub struct ClaimFields<'a> {
     kind: &'static str,
     json: &'a Json,
 }
 
-impl Fields<'_> {
+impl ClaimFields<'_> {
     fn wrong(&self, field: &str) -> ClaimFault {
         ClaimFault::Field { kind: self.kind, field: field.chars().take(80).collect() }
     }
@@ -121,7 +121,7 @@ impl<C: Claim> Signed<C> {
     /// Reads a claim and verifies its signature. Whether the key is one to trust is not asked.
     pub fn parse(transaction: &Transaction) -> Result<Self, ClaimFault> {
         let json = transaction.to_json();
-        let fields = Fields { kind: C::KIND, json: &json };
+        let fields = ClaimFields { kind: C::KIND, json: &json };
         let claim = C::read(&fields)?;
         let sound = claim.to_json();
         let given = fields.text("id")?;

@@ -54,17 +54,17 @@ pub enum ProfileFault {
 
 /// A way of cutting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ChunkProfile(Rule);
+pub struct ChunkProfile(CutRule);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Rule {
+enum CutRule {
     ContentDefined { average: u32 },
     Fixed { size: u32 },
 }
 
 impl Default for ChunkProfile {
     fn default() -> Self {
-        Self(Rule::ContentDefined { average: 1 << 20 })
+        Self(CutRule::ContentDefined { average: 1 << 20 })
     }
 }
 
@@ -75,7 +75,7 @@ impl ChunkProfile {
         if !average.is_power_of_two() || !range.contains(&average) {
             return Err(ProfileFault::Average { given: average });
         }
-        Ok(Self(Rule::ContentDefined { average }))
+        Ok(Self(CutRule::ContentDefined { average }))
     }
 
     /// Cuts after every `size` bytes.
@@ -83,30 +83,30 @@ impl ChunkProfile {
         if !(FIXED_BYTES_MIN..=FIXED_BYTES_MAX).contains(&size) {
             return Err(ProfileFault::Fixed { given: size });
         }
-        Ok(Self(Rule::Fixed { size }))
+        Ok(Self(CutRule::Fixed { size }))
     }
 
     /// The longest chunk: a window of this many bytes always yields a cut.
     pub const fn max(&self) -> usize {
         match self.0 {
-            Rule::ContentDefined { average } => average as usize * 4,
-            Rule::Fixed { size } => size as usize,
+            CutRule::ContentDefined { average } => average as usize * 4,
+            CutRule::Fixed { size } => size as usize,
         }
     }
 
     /// The length that chunks have on average.
     pub const fn average(&self) -> usize {
         match self.0 {
-            Rule::ContentDefined { average } => average as usize,
-            Rule::Fixed { size } => size as usize,
+            CutRule::ContentDefined { average } => average as usize,
+            CutRule::Fixed { size } => size as usize,
         }
     }
 
     /// The shortest chunk, but for the last one.
     pub const fn min(&self) -> usize {
         match self.0 {
-            Rule::ContentDefined { average } => average as usize / 4,
-            Rule::Fixed { size } => size as usize,
+            CutRule::ContentDefined { average } => average as usize / 4,
+            CutRule::Fixed { size } => size as usize,
         }
     }
 
@@ -122,8 +122,8 @@ impl ChunkProfile {
         }
         let window = window.get(..most).unwrap_or(window);
         Some(match self.0 {
-            Rule::Fixed { .. } => window.len(),
-            Rule::ContentDefined { .. } => {
+            CutRule::Fixed { .. } => window.len(),
+            CutRule::ContentDefined { .. } => {
                 // Level 1 keeps the spread wide, so few chunks end at the hard maximum, where
                 // boundaries do not follow the content.
                 let (min, average) = (self.min(), self.average());
@@ -137,8 +137,8 @@ impl ChunkProfile {
 impl fmt::Display for ChunkProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Rule::Fixed { size } => write!(f, "{FIXED}{size}"),
-            Rule::ContentDefined { .. } => {
+            CutRule::Fixed { size } => write!(f, "{FIXED}{size}"),
+            CutRule::ContentDefined { .. } => {
                 write!(f, "{FASTCDC}{}-{}-{}{LEVEL}", self.min(), self.average(), self.max())
             }
         }

@@ -210,7 +210,7 @@ fn in_place(page: &Page<'_>, wanted: u32, level: u8) -> Result<(), PageFault> {
 
 /// Why a walk over pages ended early.
 #[derive(Debug, thiserror::Error)]
-pub enum WalkError<E> {
+pub enum PageWalkError<E> {
     /// A page could not be loaded.
     #[error("{0}")]
     Load(E),
@@ -235,7 +235,7 @@ pub fn find<B: AsRef<[u8]>, E>(
     root: u32,
     key: &[u8],
     load: impl FnMut(u32) -> Result<B, E>,
-) -> Result<Option<Hit>, WalkError<E>> {
+) -> Result<Option<Hit>, PageWalkError<E>> {
     Ok(find_floor(root, key, load)?.filter(|hit| hit.key == key))
 }
 
@@ -244,10 +244,10 @@ pub fn find_floor<B: AsRef<[u8]>, E>(
     root: u32,
     key: &[u8],
     mut load: impl FnMut(u32) -> Result<B, E>,
-) -> Result<Option<Hit>, WalkError<E>> {
+) -> Result<Option<Hit>, PageWalkError<E>> {
     let mut descent = Descent::new(root, key);
     loop {
-        let bytes = load(descent.wants()).map_err(WalkError::Load)?;
+        let bytes = load(descent.wants()).map_err(PageWalkError::Load)?;
         let page = Page::decode(bytes.as_ref())?;
         if descent.step(&page)? {
             let (key, value) = match page.floor(key) {
@@ -267,13 +267,13 @@ pub fn scan<B: AsRef<[u8]>, E>(
     from: &[u8],
     mut load: impl FnMut(u32) -> Result<B, E>,
     mut visit: impl FnMut(u32, &[u8], &[u8]) -> ControlFlow<()>,
-) -> Result<(), WalkError<E>> {
+) -> Result<(), PageWalkError<E>> {
     let mut descent = Descent::new(root, from);
     let mut arrived = false;
     let mut ordinal = root;
     // Leaf pages stand in a row before all index pages: after the first, the next is the next.
     while ordinal <= root {
-        let bytes = load(ordinal).map_err(WalkError::Load)?;
+        let bytes = load(ordinal).map_err(PageWalkError::Load)?;
         let page = Page::decode(bytes.as_ref())?;
         if !arrived {
             arrived = descent.step(&page)?;
@@ -301,7 +301,7 @@ pub fn scan_prefix<B: AsRef<[u8]>, E>(
     prefix: &[u8],
     load: impl FnMut(u32) -> Result<B, E>,
     mut visit: impl FnMut(u32, &[u8], &[u8]) -> ControlFlow<()>,
-) -> Result<(), WalkError<E>> {
+) -> Result<(), PageWalkError<E>> {
     scan(root, prefix, load, |ordinal, key, value| {
         if !key.starts_with(prefix) {
             return ControlFlow::Break(());

@@ -1,6 +1,6 @@
 //! What is kept of a block for ever, and the body that may be pruned.
 //!
-//! A [`BlockRecord`] is the block's [`Entry`], the producer's signature, three digests for each
+//! A [`BlockRecord`] is the block's [`BlockEntry`], the producer's signature, three digests for each
 //! transaction and the anchors verbatim: so proofs, the rule against repeated ids, hashes and anchors
 //! survive when the body is gone. The store writes records and bodies, synchronisation sends them,
 //! and [`Block::from_parts`] joins the two again.
@@ -11,7 +11,7 @@
 mod entry;
 mod head;
 
-pub use entry::{BLOCK_SIGNING_CONTEXT, ENTRY_HEADING, Entry, EntryFault};
+pub use entry::{BLOCK_SIGNING_CONTEXT, BlockEntry, BlockEntryFault, ENTRY_HEADING};
 pub use head::Head;
 
 use crate::block::Block;
@@ -37,7 +37,7 @@ pub enum RecordFault {
     Wire(#[from] WireFault),
     /// The entry is none.
     #[error(transparent)]
-    Entry(#[from] EntryFault),
+    Entry(#[from] BlockEntryFault),
     /// A transaction is none.
     #[error("transaction {position} is damaged: {fault}")]
     Transaction {
@@ -95,7 +95,7 @@ pub struct AnchorRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockRecord {
     /// The nine lines.
-    pub entry: Entry,
+    pub entry: BlockEntry,
     /// The key that vouches for the block, if any.
     pub producer: Option<PublicKey>,
     /// That key's signature over the entry.
@@ -120,11 +120,11 @@ impl BlockRecord {
     pub(crate) fn with_digests(
         block: &Block,
         transactions: Vec<TransactionDigests>,
-        entry: Option<Entry>,
+        entry: Option<BlockEntry>,
     ) -> Self {
         let entry = entry.unwrap_or_else(|| {
             let leaves: Vec<LogHash> = transactions.iter().map(|digests| digests.leaf).collect();
-            Entry::with_root(block, log_root(&leaves))
+            BlockEntry::with_root(block, log_root(&leaves))
         });
         let anchors = kept(block.transactions.iter()).map(|(position, transaction)| AnchorRecord {
             position,
@@ -224,7 +224,7 @@ impl Block {
         if !kept.eq(body.iter().map(Transaction::hash)) {
             return Err(RecordFault::Differs { what: "a transaction" });
         }
-        let Entry { index, timestamp, previous_hash, merkle_root, nonce, hash, .. } =
+        let BlockEntry { index, timestamp, previous_hash, merkle_root, nonce, hash, .. } =
             record.entry.clone();
         let BlockRecord { producer, signature, .. } = *record;
         Ok(Self {
@@ -243,7 +243,7 @@ impl Block {
 
 /// The bytes of the record that has these parts.
 pub(crate) fn encode_record<'a>(
-    entry: &Entry,
+    entry: &BlockEntry,
     (producer, signature): (Option<PublicKey>, Option<Signature>),
     transactions: impl ExactSizeIterator<Item = TransactionDigests>,
     anchors: impl Iterator<Item = (u32, &'a Transaction)>,

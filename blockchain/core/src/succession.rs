@@ -6,7 +6,7 @@
 //!
 //! Its id follows from the old chain's genesis, so whoever knows that chain can ask for it.
 
-use crate::claim::{Claim, ClaimFault, Fields};
+use crate::claim::{Claim, ClaimFault, ClaimFields};
 use crate::digest::BlockHash;
 use crate::json::Json;
 use crate::time::Timestamp;
@@ -56,7 +56,7 @@ impl Claim for Succession {
         ])
     }
 
-    fn read(fields: &Fields<'_>) -> Result<Self, ClaimFault> {
+    fn read(fields: &ClaimFields<'_>) -> Result<Self, ClaimFault> {
         Ok(Self {
             genesis: fields.value("previous_genesis")?,
             height: fields.number("previous_height")?,

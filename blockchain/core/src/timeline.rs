@@ -2,7 +2,7 @@
 //!
 //! Appending adds a [`Mark`] whenever one is [`due`]. The bytes from a mark to the next one came in the
 //! second that the mark begins, so the bytes of a [`Span`] are those of all marks whose second touches
-//! it. [`Span::bytes`] finds them by the pages around the two ends ([`Placed`]): a reader loads those,
+//! it. [`Span::bytes`] finds them by the pages around the two ends ([`PlacedPage`]): a reader loads those,
 //! a checker is shown them in a bundle, and both ask here.
 //!
 //! Keys are times that sort as bytes, so marks ascend in time; [`due`] makes offsets ascend with
@@ -203,14 +203,14 @@ pub enum TimelineFault {
 
 /// A page of a timeline, and where it stands in the session.
 #[derive(Debug, Clone)]
-pub struct Placed<'a> {
+pub struct PlacedPage<'a> {
     page: Page<'a>,
     chunk: u64,
     is_first: bool,
     is_last: bool,
 }
 
-impl<'a> Placed<'a> {
+impl<'a> PlacedPage<'a> {
     /// Reads a page that is chunk `chunk`; `is_first` and `is_last` of all pages.
     pub fn read(
         bytes: &'a [u8],
@@ -269,7 +269,11 @@ impl Span {
 
     /// Which bytes of the content were recorded in it, by the pages around its bounds, in order.
     /// There may be none.
-    pub fn bytes(&self, pages: &[Placed<'_>], content_bytes: u64) -> Result<Within, TimelineFault> {
+    pub fn bytes(
+        &self,
+        pages: &[PlacedPage<'_>],
+        content_bytes: u64,
+    ) -> Result<Within, TimelineFault> {
         if self.from >= self.to {
             return Err(TimelineFault::Backwards);
         }
@@ -300,9 +304,12 @@ impl Span {
 
 /// The first mark after a moment; `None` if none follows. Pages that leave room for another one are
 /// refused: what is found is first only if the entry before it is shown, too, or there is none.
-fn first_after(pages: &[Placed<'_>], moment: i64) -> Result<Option<(Mark, u64)>, TimelineFault> {
+fn first_after(
+    pages: &[PlacedPage<'_>],
+    moment: i64,
+) -> Result<Option<(Mark, u64)>, TimelineFault> {
     let key = Mark::key_at(moment);
-    let mut before: Option<&Placed<'_>> = None;
+    let mut before: Option<&PlacedPage<'_>> = None;
     for placed in pages {
         let follows =
             before.is_some_and(|before| before.chunk.checked_add(1) == Some(placed.chunk));
@@ -448,12 +455,12 @@ mod tests {
         pages
     }
 
-    fn placed(pages: &[Vec<u8>]) -> Vec<Placed<'_>> {
+    fn placed(pages: &[Vec<u8>]) -> Vec<PlacedPage<'_>> {
         pages
             .iter()
             .enumerate()
             .map(|(n, bytes)| {
-                Placed::read(bytes, 7 + n as u64, n == 0, n + 1 == pages.len()).unwrap()
+                PlacedPage::read(bytes, 7 + n as u64, n == 0, n + 1 == pages.len()).unwrap()
             })
             .collect()
     }

@@ -7,7 +7,7 @@
 //! Its id follows from session, root and time, so a session that came back with an old copy of a store
 //! can be removed once more.
 
-use crate::claim::{Claim, ClaimFault, Fields};
+use crate::claim::{Claim, ClaimFault, ClaimFields};
 use crate::digest::SessionRoot;
 use crate::json::Json;
 use crate::session::SessionId;
@@ -60,7 +60,7 @@ impl Claim for Tombstone {
         ])
     }
 
-    fn read(fields: &Fields<'_>) -> Result<Self, ClaimFault> {
+    fn read(fields: &ClaimFields<'_>) -> Result<Self, ClaimFault> {
         Ok(Self {
             session_id: fields.value("session_id")?,
             timestamp: fields.value("timestamp")?,

@@ -121,7 +121,7 @@ struct TransactionParts {
     session_id: Option<Part>,
     timestamp: Option<Part>,
     /// What it says about who made it; nothing, for most.
-    claim: Option<Box<Claim>>,
+    claim: Option<Box<SignerFields>>,
 }
 
 /// The characters of a string in the text.
@@ -152,7 +152,7 @@ impl Part {
 
 /// A `public_key`, a `signature`, or both.
 #[derive(Debug, Clone)]
-struct Claim {
+struct SignerFields {
     /// It has a `public_key`.
     is_named: bool,
     key: Option<PublicKey>,

@@ -20,7 +20,7 @@ pub use weighed::Weighed;
 
 use crate::block::{Block, Candidate, Parent};
 use crate::digest::{BlockHash, LogHash};
-use crate::record::{BlockRecord, Entry, TransactionDigests};
+use crate::record::{BlockEntry, BlockRecord, TransactionDigests};
 use crate::sign::Producers;
 use crate::time::Timestamp;
 use crate::transaction::{IdDigest, Transaction};
@@ -126,7 +126,7 @@ pub struct ValidBlock {
     block: Block,
     ids: Vec<IdDigest>,
     leaves: Option<Vec<LogHash>>,
-    entry: Option<Entry>,
+    entry: Option<BlockEntry>,
 }
 
 impl ValidBlock {
@@ -180,7 +180,7 @@ pub fn validate(candidate: Candidate, context: &Context<'_>) -> Verdict {
 
 /// [`validate`], for a block whose costly part was done before.
 pub fn judge(weighed: Weighed, context: &Context<'_>) -> Verdict {
-    let mut notes = rules::Notes::default();
+    let mut notes = rules::RuleNotes::default();
     let results: Vec<RuleResult> = Rule::ALL
         .into_iter()
         .map(|rule| rules::apply(rule, &weighed, context, &mut notes))

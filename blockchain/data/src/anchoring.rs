@@ -3,7 +3,7 @@
 //! In one process it is the block-manager's own ops, over a wire its HTTP routes; the command line and
 //! the service each bring an implementation. Everything asked of it may be asked again.
 
-use lucid_core::bundle::Anchored;
+use lucid_core::bundle::AnchorInclusion;
 use lucid_core::digest::BlockHash;
 
 use crate::fact::KnownChain;
@@ -41,7 +41,7 @@ pub struct Confirmed {
     /// The block's hash.
     pub block_hash: BlockHash,
     /// The way from the transaction to the block.
-    pub proof: Anchored,
+    pub proof: AnchorInclusion,
 }
 
 /// What anchors sessions.

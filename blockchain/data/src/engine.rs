@@ -5,7 +5,7 @@
 use lucid_api::client::{BlockManagerClient, ClientError, ClientOptions, Retry};
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::transactions::{TransactionProof, TransactionStatus};
-use lucid_core::bundle::{Anchored, Producer};
+use lucid_core::bundle::{AnchorInclusion, Producer};
 use lucid_core::digest::BlockHash;
 use lucid_http::config::Outbound;
 use lucid_http::serve::Shutdown;
@@ -119,7 +119,7 @@ fn confirmed(proof: TransactionProof) -> Confirmed {
     Confirmed {
         block_index: proof.block_index,
         block_hash: proof.block_hash,
-        proof: Anchored {
+        proof: AnchorInclusion {
             transaction: proof.transaction,
             position: proof.position,
             count: proof.count,

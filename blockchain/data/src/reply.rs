@@ -15,12 +15,12 @@ use lucid_api::v1::sessions::{
 };
 use lucid_api::v1::verification::{ChunkVerdict, Verified, VerifiedDetails};
 use lucid_core::anchor::Anchor;
-use lucid_core::bundle::Anchored;
+use lucid_core::bundle::AnchorInclusion;
 use lucid_core::claim::Signed;
 use lucid_core::cut::{ChunkProfile, FIXED_BYTES_MAX};
 use lucid_core::digest::SessionRoot;
 use lucid_core::manifest::{AppendixKind, ExitStatus, Manifest, hash_of};
-use lucid_core::record::Entry;
+use lucid_core::record::BlockEntry;
 use lucid_core::session::Layout;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::{Timestamp, parse_block_time};
@@ -186,10 +186,10 @@ pub fn cutting(profile: &ChunkProfile) -> Cutting {
 const ELSEWHERE: &str = "the store that recorded it anchors it, in its own chain; the next `lucid mirror` brings the proof";
 
 /// When the block was made that has an anchor.
-fn block_time(proof: &Anchored) -> Result<String, OpError> {
+fn block_time(proof: &AnchorInclusion) -> Result<String, OpError> {
     let fault =
         |fault: &dyn std::fmt::Display| OpError::Unsound(format!("the stored proof: {fault}"));
-    let entry = Entry::parse(&proof.entry).map_err(|why| fault(&why))?;
+    let entry = BlockEntry::parse(&proof.entry).map_err(|why| fault(&why))?;
     let time = parse_block_time(&entry.timestamp).map_err(|why| fault(&why))?;
     Ok(time.to_string())
 }
@@ -207,7 +207,7 @@ pub fn anchor_state(
         .map_err(|fault| OpError::Unsound(format!("the anchor of session {}: {fault}", row.id)))?;
     // A session that came from another store was signed there, and not here.
     let signed_by = Signed::<Anchor>::parse(&transaction).map_or(*recorder, |signed| signed.key);
-    let proof: Option<Anchored> = anchored(vault, &name)?;
+    let proof: Option<AnchorInclusion> = anchored(vault, &name)?;
     let is_foreign = signed_by != *recorder && row.anchored.is_none();
     let confirmed_at = proof.as_ref().map(block_time).transpose()?;
     let producer = proof.and_then(|proof| proof.producer).map(|producer| producer.key.to_string());

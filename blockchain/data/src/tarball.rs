@@ -7,7 +7,7 @@
 
 use std::io::{self, Write};
 
-use lucid_core::catalogue::{AclEntry, AclTag, Entry, FileTime, Kind, PathFault, check_path};
+use lucid_core::catalogue::{AclEntry, AclTag, Entry, EntryKind, FileTime, PathFault, check_path};
 use tar::{EntryType, Header};
 use thiserror::Error;
 
@@ -58,15 +58,15 @@ impl<W: Write> Tarball<W> {
         check_path(&entry.path)?;
         let mut path = entry.path.clone();
         let (kind, target, length) = match entry.kind {
-            Kind::Folder => (EntryType::Directory, &[][..], 0),
-            Kind::File => (EntryType::Regular, &[][..], entry.length),
-            Kind::Symlink => (EntryType::Symlink, entry.target.as_slice(), 0),
-            Kind::HardLink => {
+            EntryKind::Folder => (EntryType::Directory, &[][..], 0),
+            EntryKind::File => (EntryType::Regular, &[][..], entry.length),
+            EntryKind::Symlink => (EntryType::Symlink, entry.target.as_slice(), 0),
+            EntryKind::HardLink => {
                 check_path(&entry.target)?;
                 (EntryType::Link, entry.target.as_slice(), 0)
             }
         };
-        if entry.kind == Kind::Folder {
+        if entry.kind == EntryKind::Folder {
             if path.is_empty() {
                 path.push(b'.');
             }
@@ -87,7 +87,7 @@ impl<W: Write> Tarball<W> {
         header.set_size(if length > LARGEST_NUMBER { 0 } else { length });
         records.name("uname", &entry.owner_name, OWNER_ROOM);
         records.name("gname", &entry.group_name, OWNER_ROOM);
-        if entry.kind != Kind::HardLink {
+        if entry.kind != EntryKind::HardLink {
             records.acl(b"SCHILY.acl.access", &entry.access_acl);
             records.acl(b"SCHILY.acl.default", &entry.default_acl);
             for (name, value) in &entry.attributes {

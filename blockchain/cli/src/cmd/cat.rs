@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use lucid_core::catalogue::Kind;
+use lucid_core::catalogue::EntryKind;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{find_entry, read_range};
@@ -54,7 +54,7 @@ impl Cat {
                 )
             })?;
             anyhow::ensure!(
-                matches!(entry.kind, Kind::File | Kind::HardLink),
+                matches!(entry.kind, EntryKind::File | EntryKind::HardLink),
                 "\"{}\" is a {}",
                 text::name(&path),
                 entry.kind

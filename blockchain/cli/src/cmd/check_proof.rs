@@ -5,7 +5,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lucid_core::check::{Outcome, Step, Trust, Verdict, check};
+use lucid_core::check::{CheckStep, CheckVerdict, StepOutcome, Trust, check};
 use lucid_core::limits::BUNDLE_BYTES_MAX;
 
 use crate::output::Output;
@@ -53,20 +53,20 @@ impl CheckProof {
                 .iter()
                 .map(|step| {
                     let mark = match step.outcome {
-                        Outcome::Proved => "proved    ",
-                        Outcome::NotProved => "NOT proved",
-                        Outcome::Skipped => "skipped   ",
-                        Outcome::Refused => "REFUSED   ",
+                        StepOutcome::Proved => "proved    ",
+                        StepOutcome::NotProved => "NOT proved",
+                        StepOutcome::Skipped => "skipped   ",
+                        StepOutcome::Refused => "REFUSED   ",
                     };
                     format!("{mark} {:<12} {}", step.name, step.sentence)
                 })
                 .collect();
             lines.extend(report.not_proved.iter().map(|what| format!("not proved: {what}")));
             lines.push(match &report.verdict {
-                Verdict::Proved => "everything is proved".into(),
-                Verdict::Refused { reason } => format!("REFUSED: {reason}"),
-                Verdict::OriginOrRecorderNotProved => {
-                    let unproved = |step: &Step| step.outcome == Outcome::NotProved;
+                CheckVerdict::Proved => "everything is proved".into(),
+                CheckVerdict::Refused { reason } => format!("REFUSED: {reason}"),
+                CheckVerdict::OriginOrRecorderNotProved => {
+                    let unproved = |step: &CheckStep| step.outcome == StepOutcome::NotProved;
                     let mut names = report.steps.iter().filter(|step| unproved(step));
                     match names.all(|step| step.name == "time") {
                         true => "consistent, but the time is NOT known".into(),

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use lucid_core::catalogue::{Entry, FileTime, Kind};
+use lucid_core::catalogue::{Entry, EntryKind, FileTime};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::list_sessions::SessionFilter;
@@ -147,10 +147,10 @@ fn list(output: &Output, entry: &Entry) -> std::io::Result<()> {
     };
     output.item(&listed, |listed| {
         let kind = match entry.kind {
-            Kind::Folder => 'd',
-            Kind::File => '-',
-            Kind::Symlink => 'l',
-            Kind::HardLink => 'h',
+            EntryKind::Folder => 'd',
+            EntryKind::File => '-',
+            EntryKind::Symlink => 'l',
+            EntryKind::HardLink => 'h',
         };
         let arrow =
             if entry.target.is_empty() { String::new() } else { format!(" -> {}", listed.target) };

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::PathBuf;
 
-use lucid_core::catalogue::{Entry, FileTime, Kind, Owner};
+use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::read_session::{Cursor, SessionSource, read_range};
@@ -192,7 +192,7 @@ fn raw_entry(source: &dyn SessionSource, part: &Range<u64>) -> Entry {
     let nanos = u32::try_from(ended.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
     Entry {
         path: shape.id.as_str().as_bytes().to_vec(),
-        kind: Kind::File,
+        kind: EntryKind::File,
         mode: 0o600,
         modified: FileTime { seconds: ended.div_euclid(1_000_000), nanos },
         owner: Owner {

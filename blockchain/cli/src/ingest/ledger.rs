@@ -19,7 +19,7 @@ use super::sink::{Sink, SinkError, Worker};
 use super::turn::Turn;
 use super::{IngestError, Intake, LeftOut};
 use crate::folder::walk::{Loss, only};
-use crate::folder::{Entry, Kind};
+use crate::folder::{Entry, EntryKind};
 
 /// References are handed over in batches of this many.
 const REFERENCES_BATCH: usize = 1_024;
@@ -313,7 +313,7 @@ impl<'a> Ledger<'a> {
                 return Ok(());
             }
         };
-        if entry.kind == Kind::File {
+        if entry.kind == EntryKind::File {
             self.intake.files += 1;
         }
         if entry.changed {

@@ -92,7 +92,10 @@ fn a_large_file_that_fails_on_the_way_is_kept_up_to_there_and_named_under_every_
     assert_eq!((big.path.as_slice(), big.length, big.changed), (&b"big"[..], end as u64, true));
     assert!(content[usize::try_from(big.offset).unwrap()..][..end] == bytes[..end]);
     let same = &entries[2];
-    assert_eq!((same.kind, same.offset, same.length), (Kind::HardLink, big.offset, big.length));
+    assert_eq!(
+        (same.kind, same.offset, same.length),
+        (EntryKind::HardLink, big.offset, big.length)
+    );
     assert!(same.changed);
     assert_eq!((entries[3].path.as_slice(), entries[3].changed), (&b"small"[..], false));
 }

@@ -26,7 +26,7 @@ use lucid_block_manager::ops::validate_chain::validate_chain;
 use lucid_block_manager::ops::validate_texts::Asked;
 use lucid_block_manager::state as manager;
 use lucid_core::anchor::Anchor;
-use lucid_core::bundle::{Anchored, Producer};
+use lucid_core::bundle::{AnchorInclusion, Producer};
 use lucid_core::claim::Signed;
 use lucid_core::digest::BlockHash;
 use lucid_core::json::Json;
@@ -1089,7 +1089,7 @@ impl AnchorEngine for Embedded<'_> {
         Ok(proof.map(|proof| Confirmed {
             block_index: proof.block_index,
             block_hash: proof.block_hash,
-            proof: Anchored {
+            proof: AnchorInclusion {
                 transaction: proof.transaction.text().to_owned(),
                 position: proof.position,
                 count: proof.count,

@@ -17,7 +17,7 @@ use lucid::{
     cmd,
     place::{Findings, Place, local::Local},
 };
-use lucid_core::{catalogue::Kind, session::SessionId, time::Timestamp};
+use lucid_core::{catalogue::EntryKind, session::SessionId, time::Timestamp};
 use lucid_data_chain::{
     Opened,
     opened::{SERVICE, SIGNING_KEY},
@@ -267,7 +267,7 @@ fn read(place: &dyn Place, name: &Name) -> Result<Vec<u8>, String> {
         range = Some(0..source.shape().content_bytes);
     } else {
         visit_entries(source, name.1.as_bytes(), None, |entry| {
-            assert_eq!(entry.kind, Kind::File);
+            assert_eq!(entry.kind, EntryKind::File);
             range = Some(entry.offset..entry.offset + entry.length);
             ControlFlow::Break(())
         })

@@ -13,7 +13,7 @@ use std::{
 };
 
 use lucid::folder::{
-    Entry, FileTime, Kind, Owner,
+    Entry, EntryKind, FileTime, Owner,
     target::Target,
     walk::{Content, Found, Options, Skipped, Step, walk_with_contents},
 };
@@ -74,11 +74,11 @@ fn finish_reading(found: Found) -> (Entry, Vec<u8>) {
 fn put(target: &Target, tree: &Tree) {
     for (entry, bytes) in &tree.found {
         match entry.kind {
-            Kind::Folder => target.folder(entry).unwrap(),
-            Kind::Symlink => target.symlink(entry).unwrap(),
-            Kind::HardLink => target.hard_link(entry).unwrap(),
-            Kind::File if bytes.len() < 1000 => target.small_file(entry, bytes).unwrap(),
-            Kind::File => {
+            EntryKind::Folder => target.folder(entry).unwrap(),
+            EntryKind::Symlink => target.symlink(entry).unwrap(),
+            EntryKind::HardLink => target.hard_link(entry).unwrap(),
+            EntryKind::File if bytes.len() < 1000 => target.small_file(entry, bytes).unwrap(),
+            EntryKind::File => {
                 let slot = target.open_file(entry).unwrap();
                 let pieces = bytes.chunks(777).enumerate();
                 for (number, piece) in pieces.collect::<Vec<_>>().into_iter().rev() {
@@ -91,23 +91,23 @@ fn put(target: &Target, tree: &Tree) {
     }
 }
 
-fn entry(kind: Kind, path: &[u8]) -> Entry {
+fn entry(kind: EntryKind, path: &[u8]) -> Entry {
     Entry {
         path: path.to_vec(),
         kind,
-        mode: if kind == Kind::Folder { 0o755 } else { 0o644 },
+        mode: if kind == EntryKind::Folder { 0o755 } else { 0o644 },
         modified: FileTime { seconds: 1_000_000_000, nanos: 123_456_789 },
         owner: Owner { uid: 0, gid: 0 },
         ..Entry::bare()
     }
 }
 
-fn link(kind: Kind, path: &[u8], target: &[u8]) -> Entry {
+fn link(kind: EntryKind, path: &[u8], target: &[u8]) -> Entry {
     Entry { target: target.to_vec(), ..entry(kind, path) }
 }
 
 fn file(path: &[u8], bytes: &[u8]) -> Entry {
-    Entry { length: bytes.len() as u64, ..entry(Kind::File, path) }
+    Entry { length: bytes.len() as u64, ..entry(EntryKind::File, path) }
 }
 
 fn os(bytes: &[u8]) -> &OsStr {

@@ -7,12 +7,12 @@
 //! Only the transactions can be large, so they are read straight into their canonical texts: a block of
 //! 16 MiB never becomes a tree of small values.
 
-use super::fields::{Fields, InvalidField, hex, locked_number};
+use super::fields::{FieldReader, InvalidField, hex, locked_number};
 use super::{Block, Parent, block_hash};
 use crate::digest::{BlockHash, LogHash, TransactionHash};
 use crate::json::{Json, JsonFault, Reader, sort_members};
 use crate::limits::BLOCK_TRANSACTIONS_MAX;
-use crate::record::Entry;
+use crate::record::BlockEntry;
 use crate::sign::{PublicKey, Signature};
 use crate::time::parse_block_time;
 use crate::transaction::{Drafts, Transaction, Unfit};
@@ -150,11 +150,11 @@ impl Candidate {
 
     /// What the producer's signature covers, under the same condition as [`Candidate::into_block`];
     /// and the leaves that were computed for it.
-    pub(crate) fn entry(&self, leaves: &mut Option<Vec<LogHash>>) -> Option<Entry> {
+    pub(crate) fn entry(&self, leaves: &mut Option<Vec<LogHash>>) -> Option<BlockEntry> {
         if leaves.is_none() {
             *leaves = self.leaves();
         }
-        Some(Entry {
+        Some(BlockEntry {
             index: self.index()?,
             timestamp: self.timestamp.clone()?,
             previous_hash: self.previous_hash()?,
@@ -174,7 +174,7 @@ impl Candidate {
     }
 
     fn of_fields(fields: &Json, items: Vec<Item>, surplus: usize) -> Self {
-        let mut given = Fields::new(fields);
+        let mut given = FieldReader::new(fields);
         let index = given.index();
         let timestamp = given.text("timestamp", |text| {
             parse_block_time(text).map(drop).map_err(|fault| fault.to_string())
@@ -189,7 +189,7 @@ impl Candidate {
         // Without a producer a signature says nothing: it is listed as not checked, and dropped.
         let signature = if present("producer") { given.optional("signature") } else { None };
         let bare_signature = present("signature") && !present("producer");
-        let Fields { missing, invalid, .. } = given;
+        let FieldReader { missing, invalid, .. } = given;
         Self {
             index,
             timestamp,

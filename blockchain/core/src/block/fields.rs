@@ -26,13 +26,13 @@ pub struct InvalidField {
 }
 
 /// Takes the fields one after the other, and remembers what is wrong with them.
-pub(super) struct Fields<'a> {
+pub(super) struct FieldReader<'a> {
     sent: &'a Json,
     pub(super) missing: Vec<&'static str>,
     pub(super) invalid: Vec<InvalidField>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     pub(super) fn new(sent: &'a Json) -> Self {
         Self { sent, missing: Vec::new(), invalid: Vec::new() }
     }

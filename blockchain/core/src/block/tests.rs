@@ -64,7 +64,7 @@ fn a_built_block_follows_its_parent_and_is_signed() {
     assert_eq!(block.previous_hash, BlockHash::new([1; 32]));
     assert_eq!(block.timestamp, "2025-01-28T00:00:00.000000Z");
     assert_eq!(block.hash, block.computed_hash());
-    assert!(Entry::of(&block).verify(&key().public(), &block.signature.unwrap()));
+    assert!(BlockEntry::of(&block).verify(&key().public(), &block.signature.unwrap()));
 
     let parent = Parent { time: at("2030-01-01"), ..block.as_parent().unwrap() };
     let later = Block::build(Some(&parent), Vec::new(), at("2025-01-28"), &key());

@@ -11,12 +11,12 @@ use crate::digest::ChunkId;
 use crate::manifest::Manifest;
 use crate::page::{Page, PageFault};
 use crate::session::{Layout, Leaf, Salt};
-use crate::timeline::{Placed, TimelineFault, Within};
+use crate::timeline::{PlacedPage, TimelineFault, Within};
 use crate::tree::{Blake3Tree, root_from_inclusion, root_from_range};
 
 /// Why a bundle does not cover what it claims to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClaimFault {
+pub enum BundleClaimFault {
     /// A range that the session does not have.
     #[error("{start}..{end} is not a range of the session's {what}")]
     Range {
@@ -67,7 +67,7 @@ pub enum ClaimFault {
 
 /// The stretch of a session that a bundle covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub struct BundleClaim {
     /// The bytes, counted from the session's start.
     pub bytes: Range<u64>,
     /// For a path, what the catalogue says about it.
@@ -76,17 +76,17 @@ pub struct Claim {
     pub within: Option<Within>,
 }
 
-impl Claim {
+impl BundleClaim {
     /// What a bundle claims; its leaves are known to cover exactly that and to fit together, and a
     /// path's page to belong to the session. [`leads_to_root`] is asked separately.
-    pub fn of(bundle: &Bundle, manifest: &Manifest) -> Result<Self, ClaimFault> {
+    pub fn of(bundle: &Bundle, manifest: &Manifest) -> Result<Self, BundleClaimFault> {
         let entry = entry(bundle, manifest)?;
         let within = span(bundle, manifest)?;
         let leaves = bundle.leaves.as_slice();
         fit_together(leaves, manifest)?;
         let bytes = match (&bundle.subject, &entry) {
             (Subject::Span(_), _) => {
-                within.as_ref().ok_or(ClaimFault::PageOutOfPlace)?.bytes.clone()
+                within.as_ref().ok_or(BundleClaimFault::PageOutOfPlace)?.bytes.clone()
             }
             (Subject::Session, _) => {
                 need(leaves.len() as u64 == manifest.chunk_count, "not all of them are there")?;
@@ -94,7 +94,11 @@ impl Claim {
             }
             (Subject::Chunks(start, end), _) => {
                 if start >= end || *end > manifest.chunk_count {
-                    return Err(ClaimFault::Range { what: "chunks", start: *start, end: *end });
+                    return Err(BundleClaimFault::Range {
+                        what: "chunks",
+                        start: *start,
+                        end: *end,
+                    });
                 }
                 let first = leaves.first().map(|leaf| leaf.index);
                 let right = first == Some(*start) && leaves.len() as u64 == end - start;
@@ -104,18 +108,22 @@ impl Claim {
             }
             (Subject::Bytes(start, end), _) => {
                 if start >= end || *end > manifest.content_bytes {
-                    return Err(ClaimFault::Range { what: "bytes", start: *start, end: *end });
+                    return Err(BundleClaimFault::Range {
+                        what: "bytes",
+                        start: *start,
+                        end: *end,
+                    });
                 }
                 *start..*end
             }
             (Subject::Path(_), Some(entry)) => {
                 let (start, end) = (entry.offset, entry.offset.saturating_add(entry.length));
                 if end > manifest.content_bytes {
-                    return Err(ClaimFault::Range { what: "bytes", start, end });
+                    return Err(BundleClaimFault::Range { what: "bytes", start, end });
                 }
                 start..end
             }
-            (Subject::Path(_), None) => return Err(ClaimFault::PageOutOfPlace),
+            (Subject::Path(_), None) => return Err(BundleClaimFault::PageOutOfPlace),
         };
         let claim = Self { bytes, entry, within };
         claim.tight(leaves)?;
@@ -128,7 +136,7 @@ impl Claim {
     }
 
     /// The first and the last leaf hold an end of the claim, and nothing claimed is left over.
-    fn tight(&self, leaves: &[Leaf]) -> Result<(), ClaimFault> {
+    fn tight(&self, leaves: &[Leaf]) -> Result<(), BundleClaimFault> {
         if self.bytes.is_empty() {
             return need(leaves.is_empty(), "nothing is claimed");
         }
@@ -139,8 +147,8 @@ impl Claim {
     }
 }
 
-fn need(kept: bool, rule: &'static str) -> Result<(), ClaimFault> {
-    if kept { Ok(()) } else { Err(ClaimFault::Leaves { rule }) }
+fn need(kept: bool, rule: &'static str) -> Result<(), BundleClaimFault> {
+    if kept { Ok(()) } else { Err(BundleClaimFault::Leaves { rule }) }
 }
 
 fn part_of(bytes: &Range<u64>, leaf: &Leaf) -> Option<Range<u32>> {
@@ -168,7 +176,7 @@ pub fn edges<'a>(bytes: &Range<u64>, leaves: &'a [Leaf]) -> Vec<&'a Leaf> {
 
 /// Leaves in a row: chunk follows chunk and byte follows byte, from the start to the end that the
 /// manifest names, and none lies across the end of the content.
-fn fit_together(leaves: &[Leaf], manifest: &Manifest) -> Result<(), ClaimFault> {
+fn fit_together(leaves: &[Leaf], manifest: &Manifest) -> Result<(), BundleClaimFault> {
     for leaf in leaves {
         fits(leaf, manifest)?;
     }
@@ -179,7 +187,7 @@ fn fit_together(leaves: &[Leaf], manifest: &Manifest) -> Result<(), ClaimFault> 
     Ok(())
 }
 
-fn fits(leaf: &Leaf, manifest: &Manifest) -> Result<(), ClaimFault> {
+fn fits(leaf: &Leaf, manifest: &Manifest) -> Result<(), BundleClaimFault> {
     let starts = (leaf.index == 0) == (leaf.offset == 0);
     let ends = (leaf.index.checked_add(1) == Some(manifest.chunk_count))
         == (leaf.end() == manifest.total_bytes);
@@ -192,14 +200,14 @@ fn fits(leaf: &Leaf, manifest: &Manifest) -> Result<(), ClaimFault> {
 
 /// Holds a page against the session: it is the chunk that its leaf names, in the appendix, and that
 /// leaf leads to the root.
-fn belongs(page: &PageProof, manifest: &Manifest) -> Result<(), ClaimFault> {
+fn belongs(page: &PageProof, manifest: &Manifest) -> Result<(), BundleClaimFault> {
     let PageProof { bytes, leaf, proof } = page;
     fits(leaf, manifest)?;
     let is_chunk = leaf.chunk_id == ChunkId::from(blake3::hash(bytes))
         && bytes.len() as u64 == u64::from(leaf.length)
         && leaf.offset >= manifest.content_bytes;
     if !is_chunk {
-        return Err(ClaimFault::PageChunk);
+        return Err(BundleClaimFault::PageChunk);
     }
     let hash = leaf.hash(&manifest.session_id.key());
     let root =
@@ -207,32 +215,33 @@ fn belongs(page: &PageProof, manifest: &Manifest) -> Result<(), ClaimFault> {
     if root.as_ref() == Some(manifest.merkle_root.as_bytes()) {
         Ok(())
     } else {
-        Err(ClaimFault::PageRoot)
+        Err(BundleClaimFault::PageRoot)
     }
 }
 
 /// The catalogue's entry for a path, read from a page that belongs to the session.
-fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, ClaimFault> {
+fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, BundleClaimFault> {
     let (path, page) = match (&bundle.subject, bundle.pages.as_slice()) {
         (Subject::Path(path), [page]) if manifest.layout == Layout::Tree => (path, page),
         // A path without its page is refused where its bytes are asked for.
         (_, []) | (Subject::Span(_), _) => return Ok(None),
-        _ => return Err(ClaimFault::PageOutOfPlace),
+        _ => return Err(BundleClaimFault::PageOutOfPlace),
     };
     belongs(page, manifest)?;
     let key = path_key(path);
     let page = Page::decode(&page.bytes)?;
-    let absent = || ClaimFault::PathAbsent { path: String::from_utf8_lossy(path).into_owned() };
+    let absent =
+        || BundleClaimFault::PathAbsent { path: String::from_utf8_lossy(path).into_owned() };
     let entry = Entry::decode(&key, page.get(&key).ok_or_else(absent)?)?;
     // A path with a zero byte has the key of another one.
     if entry.path == *path { Ok(Some(entry)) } else { Err(absent()) }
 }
 
 /// The bytes of a span of time, by pages of the timeline that belong to the session.
-fn span(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Within>, ClaimFault> {
+fn span(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Within>, BundleClaimFault> {
     let Subject::Span(span) = &bundle.subject else { return Ok(None) };
     if manifest.layout != Layout::Raw || manifest.appendix.is_none() {
-        return Err(ClaimFault::PageOutOfPlace);
+        return Err(BundleClaimFault::PageOutOfPlace);
     }
     let mut pages = Vec::new();
     for page in &bundle.pages {
@@ -240,17 +249,17 @@ fn span(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Within>, ClaimFau
         let (index, offset) = (page.leaf.index, page.leaf.offset);
         let is_first = offset == manifest.content_bytes;
         let is_last = index.checked_add(1) == Some(manifest.chunk_count);
-        pages.push(Placed::read(&page.bytes, index, is_first, is_last)?);
+        pages.push(PlacedPage::read(&page.bytes, index, is_first, is_last)?);
     }
     Ok(Some(span.bytes(&pages, manifest.content_bytes)?))
 }
 
 /// Whether a bundle's leaves, as many as there are, lead to the manifest's root.
-pub(crate) fn leads_to_root(bundle: &Bundle, manifest: &Manifest) -> Result<(), ClaimFault> {
+pub(crate) fn leads_to_root(bundle: &Bundle, manifest: &Manifest) -> Result<(), BundleClaimFault> {
     let Some(first) = bundle.leaves.first() else {
         // A session of nothing has the root of nothing, which its manifest was held to; a path
         // without bytes has led to the root by its page.
-        return if bundle.range_proof.is_empty() { Ok(()) } else { Err(ClaimFault::Root) };
+        return if bundle.range_proof.is_empty() { Ok(()) } else { Err(BundleClaimFault::Root) };
     };
     let session = manifest.session_id.key();
     let hashes: Vec<_> = bundle.leaves.iter().map(|leaf| *leaf.hash(&session).as_bytes()).collect();
@@ -263,6 +272,6 @@ pub(crate) fn leads_to_root(bundle: &Bundle, manifest: &Manifest) -> Result<(), 
     if root.as_ref() == Some(manifest.merkle_root.as_bytes()) {
         Ok(())
     } else {
-        Err(ClaimFault::Root)
+        Err(BundleClaimFault::Root)
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::anchor::Anchor;
 use crate::block::Block;
-use crate::catalogue::{Entry, FileTime, Kind, Owner};
+use crate::catalogue::{Entry, EntryKind, FileTime, Owner};
 use crate::claim::Claim as _;
 use crate::cut::ChunkProfile;
 use crate::digest::{ChunkId, SessionRoot};
@@ -18,7 +18,7 @@ use crate::page::PageWriter;
 use crate::session::{Layout, Salt, SessionId, SessionSecret, salt};
 use crate::sign::SigningKey;
 use crate::time::Timestamp;
-use crate::timeline::{MARK_MICROS_MIN, Mark, Placed};
+use crate::timeline::{MARK_MICROS_MIN, Mark, PlacedPage};
 use crate::transaction::Transaction;
 
 /// A sealed session, all of it, and the block that its anchor is in.
@@ -93,9 +93,9 @@ fn catalogue(scale: usize) -> Vec<Vec<u8>> {
         ..Entry::bare()
     };
     let mut entries: BTreeMap<Vec<u8>, Entry> = [
-        plain("", Kind::Folder, ""),
-        plain("a", Kind::Folder, ""),
-        plain("z", Kind::Symlink, "../elsewhere"),
+        plain("", EntryKind::Folder, ""),
+        plain("a", EntryKind::Folder, ""),
+        plain("z", EntryKind::Symlink, "../elsewhere"),
     ]
     .into_iter()
     .map(|entry| (entry.key(), entry))
@@ -103,7 +103,8 @@ fn catalogue(scale: usize) -> Vec<Vec<u8>> {
     let mut offset = 0;
     for (path, bytes) in files(scale) {
         let length = bytes.len() as u64;
-        let entry = Entry { offset, length, changed: path == "b", ..plain(path, Kind::File, "") };
+        let entry =
+            Entry { offset, length, changed: path == "b", ..plain(path, EntryKind::File, "") };
         offset += length;
         entries.insert(entry.key(), entry);
     }
@@ -196,8 +197,8 @@ pub(crate) fn world(plan: Plan) -> World {
 }
 
 impl World {
-    pub(crate) fn anchored(&self) -> Anchored {
-        Anchored::of(&BlockRecord::of(&self.block), self.block.transactions[1].id()).unwrap()
+    pub(crate) fn anchored(&self) -> AnchorInclusion {
+        AnchorInclusion::of(&BlockRecord::of(&self.block), self.block.transactions[1].id()).unwrap()
     }
 
     pub(crate) fn content(&self) -> Vec<u8> {
@@ -206,10 +207,10 @@ impl World {
         all
     }
 
-    fn place<'a>(&self, leaf: &Leaf, bytes: &'a [u8]) -> Placed<'a> {
+    fn place<'a>(&self, leaf: &Leaf, bytes: &'a [u8]) -> PlacedPage<'a> {
         let is_first = leaf.offset == self.manifest.content_bytes;
         let is_last = leaf.index + 1 == self.manifest.chunk_count;
-        Placed::read(bytes, leaf.index, is_first, is_last).unwrap()
+        PlacedPage::read(bytes, leaf.index, is_first, is_last).unwrap()
     }
 
     fn bytes_of(&self, span: &Span, pages: &[(Leaf, Vec<u8>)]) -> Range<u64> {
@@ -330,10 +331,10 @@ fn the_way_into_a_block_reads_back_alone() {
     let anchored = world(SMALL).anchored();
     let bytes = anchored.encode();
     for cut in 0..bytes.len() {
-        assert!(Anchored::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        assert!(AnchorInclusion::decode(&bytes[..cut]).is_err(), "cut at {cut}");
     }
-    assert!(Anchored::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
-    assert_eq!(Anchored::decode(&bytes), Ok(anchored));
+    assert!(AnchorInclusion::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
+    assert_eq!(AnchorInclusion::decode(&bytes), Ok(anchored));
 }
 
 #[test]
@@ -419,7 +420,7 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
         (Subject::Chunks(0, beyond), &leaves[..], "chunks", 0, beyond),
     ] {
         let fault = build(subject, hashes, leaves, &[], vec![]);
-        assert_eq!(fault, Err(ClaimFault::Range { what, start, end }.into()));
+        assert_eq!(fault, Err(BundleClaimFault::Range { what, start, end }.into()));
     }
     // 192 MiB of leaves, 84 bytes each.
     assert_eq!(LEAVES_MAX, 2_396_745);
@@ -436,7 +437,7 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
 fn a_leaf_in_a_place_that_the_session_has_not_is_refused() {
     let world = world(SMALL);
     let bundle = world.prove(Subject::Chunks(1, 2));
-    assert!(Claim::of(&bundle, &world.manifest).is_ok());
+    assert!(BundleClaim::of(&bundle, &world.manifest).is_ok());
     let leaf = bundle.leaves[0];
     for wrong in [
         Leaf { index: world.manifest.chunk_count, ..leaf },
@@ -446,8 +447,8 @@ fn a_leaf_in_a_place_that_the_session_has_not_is_refused() {
     ] {
         let other = Bundle { leaves: vec![wrong], ..bundle.clone() };
         let rule = "one has a place that the session has not";
-        let fault = Claim::of(&other, &world.manifest);
-        assert_eq!(fault, Err(ClaimFault::Leaves { rule }), "{wrong:?}");
+        let fault = BundleClaim::of(&other, &world.manifest);
+        assert_eq!(fault, Err(BundleClaimFault::Leaves { rule }), "{wrong:?}");
     }
 }
 
@@ -463,7 +464,7 @@ fn the_ends_of_a_span_take_four_pages_and_no_more() {
     pages.push(pages[3].clone());
     let (manifest, hashes) = (&world.manifest, &world.hashes);
     let fault = Bundle::build(Subject::Span(span), manifest, hashes, vec![], &[], pages);
-    assert_eq!(fault, Err(ClaimFault::PageOutOfPlace.into()));
+    assert_eq!(fault, Err(BundleClaimFault::PageOutOfPlace.into()));
 }
 
 #[test]
@@ -519,11 +520,11 @@ fn any_subject() -> impl Strategy<Value = Subject> {
     ]
 }
 
-fn any_anchored() -> impl Strategy<Value = Anchored> {
+fn any_anchored() -> impl Strategy<Value = AnchorInclusion> {
     let producer = proptest::option::of((any::<[u8; 32]>(), any::<[u8; 32]>()));
     let path = proptest::collection::vec(any::<[u8; 32]>(), 0..4);
     ("\\PC{0,20}", any::<(u32, u32)>(), path, "\\PC{0,20}", producer).prop_map(
-        |(transaction, (position, count), path, entry, producer)| Anchored {
+        |(transaction, (position, count), path, entry, producer)| AnchorInclusion {
             transaction,
             position,
             count,

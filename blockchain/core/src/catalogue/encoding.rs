@@ -5,7 +5,8 @@
 //! which is no kind.
 
 use super::{
-    ACL_ATTRIBUTES, AclEntry, AclTag, Entry, EntryFault, FileTime, Hole, Kind, Owner, path_of_key,
+    ACL_ATTRIBUTES, AclEntry, AclTag, Entry, EntryFault, EntryKind, FileTime, Hole, Owner,
+    path_of_key,
 };
 use crate::wire::{Reader, WireFault, Writer};
 
@@ -52,7 +53,8 @@ impl Entry {
         let kind = if is_2 { r.u8("an entry's kind")? } else { first };
         let mut entry = Self {
             path,
-            kind: Kind::from_code(kind).ok_or(WireFault::Invalid { what: "an entry's kind" })?,
+            kind: EntryKind::from_code(kind)
+                .ok_or(WireFault::Invalid { what: "an entry's kind" })?,
             mode: r.u32("an entry's mode")?,
             modified: FileTime {
                 seconds: r.i64("an entry's time")?,

@@ -7,7 +7,7 @@ use super::*;
 fn file(path: &[u8]) -> Entry {
     Entry {
         path: path.to_vec(),
-        kind: Kind::File,
+        kind: EntryKind::File,
         mode: 0o644,
         modified: FileTime { seconds: 1_700_000_000, nanos: 5 },
         owner: Owner { uid: 1000, gid: 100 },
@@ -56,13 +56,13 @@ fn of_version_1(entry: Entry) -> Entry {
 
 fn folder(path: &[u8]) -> Entry {
     let (default_acl, holes) = (acl(), Vec::new());
-    Entry { kind: Kind::Folder, offset: 0, length: 0, default_acl, holes, ..file(path) }
+    Entry { kind: EntryKind::Folder, offset: 0, length: 0, default_acl, holes, ..file(path) }
 }
 
 fn symlink(path: &[u8], target: &[u8]) -> Entry {
     let (access_acl, default_acl) = (Vec::new(), Vec::new());
     let target = target.to_vec();
-    Entry { kind: Kind::Symlink, target, access_acl, default_acl, ..folder(path) }
+    Entry { kind: EntryKind::Symlink, target, access_acl, default_acl, ..folder(path) }
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn plain_relative_paths_are_accepted_and_others_are_not() {
 
 #[test]
 fn every_kind_has_the_name_that_people_are_told() {
-    let kinds = [Kind::Folder, Kind::File, Kind::Symlink, Kind::HardLink];
+    let kinds = [EntryKind::Folder, EntryKind::File, EntryKind::Symlink, EntryKind::HardLink];
     let names = kinds.map(|kind| kind.to_string());
     assert_eq!(names, ["folder", "file", "symlink", "hard link"]);
 }
@@ -112,7 +112,7 @@ fn what_is_in_a_folder_is_what_its_prefix_finds() {
 
 #[test]
 fn entries_read_back() {
-    let link = Entry { kind: Kind::HardLink, target: b"a/b".to_vec(), ..file(b"a/c") };
+    let link = Entry { kind: EntryKind::HardLink, target: b"a/b".to_vec(), ..file(b"a/c") };
     let old = FileTime { seconds: -1, nanos: 999_999_999 };
     let mut named = acl();
     let group =
@@ -173,11 +173,11 @@ fn fields_that_do_not_belong_together_are_refused() {
         ("a symlink with bytes", Entry { offset: 1, ..symlink(b"a", b"x") }),
         (
             "a hard link to itself",
-            Entry { kind: Kind::HardLink, target: b"a".to_vec(), ..file(b"a") },
+            Entry { kind: EntryKind::HardLink, target: b"a".to_vec(), ..file(b"a") },
         ),
         (
             "a hard link out of the archive",
-            Entry { kind: Kind::HardLink, target: b"../0".to_vec(), ..file(b"a") },
+            Entry { kind: EntryKind::HardLink, target: b"../0".to_vec(), ..file(b"a") },
         ),
         ("bytes without an end", Entry { offset: u64::MAX, ..file(b"a") }),
         ("equal attributes", Entry { attributes: attributes(&[b"u", b"u"]), ..file(b"a") }),

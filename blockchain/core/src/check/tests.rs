@@ -18,7 +18,7 @@ fn trusted(world: &World) -> Vec<Trust> {
     vec![Trust::Key(world.recorder.public()), Trust::Key(world.producer.public())]
 }
 
-fn run(bundle: &[u8], content: Option<&[u8]>, trust: &[Trust]) -> Report {
+fn run(bundle: &[u8], content: Option<&[u8]>, trust: &[Trust]) -> CheckReport {
     match content {
         Some(content) => check(bundle, Some(&mut Cursor::new(content)), trust).unwrap(),
         None => check(bundle, None, trust).unwrap(),
@@ -29,9 +29,9 @@ fn exit(bundle: &Bundle, content: Option<&[u8]>, trust: &[Trust]) -> u8 {
     run(&bundle.encode(), content, trust).verdict.exit_code()
 }
 
-fn refused_in(report: &Report) -> &'static str {
+fn refused_in(report: &CheckReport) -> &'static str {
     let last = report.steps.last().unwrap();
-    assert_eq!(last.outcome, Outcome::Refused, "{report:?}");
+    assert_eq!(last.outcome, StepOutcome::Refused, "{report:?}");
     last.name
 }
 
@@ -43,7 +43,7 @@ fn every_subject_is_proved_with_and_without_content() {
             for (subject, content) in subjects(&world) {
                 let bundle = world.prove(subject.clone());
                 let report = run(&bundle.encode(), Some(&content), &trusted(&world));
-                assert_eq!(report.verdict, Verdict::Proved, "{subject:?} {report:?}");
+                assert_eq!(report.verdict, CheckVerdict::Proved, "{subject:?} {report:?}");
                 assert_eq!(exit(&bundle, None, &trusted(&world)), 0);
             }
         }
@@ -71,7 +71,7 @@ fn the_steps_of_a_whole_proof_are_these() {
             "origin"
         ]
     );
-    assert!(report.steps.iter().all(|step| step.outcome == Outcome::Proved));
+    assert!(report.steps.iter().all(|step| step.outcome == StepOutcome::Proved));
     let root = world.manifest.merkle_root;
     let sentence = format!("2 chunks, from number 2 on, belong to root {root}");
     assert_eq!(report.steps[2].sentence, sentence);
@@ -138,7 +138,7 @@ fn a_session_s_content_may_come_with_its_appendix() {
     let bundle = world.prove(Subject::Session);
     let mut all = world.chunks.concat();
     let report = run(&bundle.encode(), Some(&all), &trusted(&world));
-    assert_eq!(report.verdict, Verdict::Proved);
+    assert_eq!(report.verdict, CheckVerdict::Proved);
     assert!(!report.not_proved.iter().any(|s| s.contains("appendix")));
     let report = run(&bundle.encode(), Some(&world.content()), &trusted(&world));
     let left_out = all.len() - world.content().len();
@@ -183,7 +183,7 @@ fn content_arrives_in_any_pieces_and_a_failing_reader_is_an_error() {
         let bytes = world.prove(subject).encode();
         let mut drip = Drip(&content, false);
         let report = check(&bytes, Some(&mut drip), &trusted(&world)).unwrap();
-        assert_eq!(report.verdict, Verdict::Proved);
+        assert_eq!(report.verdict, CheckVerdict::Proved);
         assert!(check(&bytes, Some(&mut Broken), &trusted(&world)).is_err());
     }
 }
@@ -229,9 +229,9 @@ fn a_bundle_without_anchor_or_signature_is_never_proved() {
     let bundle = world.prove(Subject::Session);
     let bare = Bundle { anchored: None, ..bundle.clone() };
     let report = run(&bare.encode(), None, &trusted(&world));
-    assert_eq!(report.verdict, Verdict::OriginOrRecorderNotProved);
+    assert_eq!(report.verdict, CheckVerdict::OriginOrRecorderNotProved);
     assert!(report.not_proved.iter().any(|s| s.contains("not anchored")));
-    let unsigned = Anchored { producer: None, ..world.anchored() };
+    let unsigned = AnchorInclusion { producer: None, ..world.anchored() };
     let unsigned = bundle.anchored_in(unsigned);
     assert_eq!(exit(&unsigned, None, &trusted(&world)), 2);
     let trust = [Trust::Key(world.recorder.public()), Trust::BlockHash(world.block.hash)];
@@ -242,7 +242,7 @@ fn a_bundle_without_anchor_or_signature_is_never_proved() {
 fn a_session_that_was_never_ended_says_so() {
     let world = world(Plan { end: End::Unterminated, ..SMALL });
     let report = run(&world.prove(Subject::Session).encode(), None, &trusted(&world));
-    assert_eq!(report.verdict, Verdict::Proved);
+    assert_eq!(report.verdict, CheckVerdict::Proved);
     assert!(report.not_proved.iter().any(|s| s.contains("never ended")));
 }
 
@@ -258,7 +258,7 @@ fn every_altered_byte_under_a_right_checksum_is_refused_or_not_proved() {
                 let mut other = parts.to_vec();
                 other[at] ^= bit;
                 let report = run(&sealed(&other), Some(&content), &trusted(&world));
-                assert_ne!(report.verdict, Verdict::Proved, "{subject:?} byte {at}");
+                assert_ne!(report.verdict, CheckVerdict::Proved, "{subject:?} byte {at}");
             }
         }
     }
@@ -319,7 +319,7 @@ fn alterations(world: &World) -> Vec<(&'static str, Bundle)> {
     all
 }
 
-fn anchored(bundle: &mut Bundle) -> &mut Anchored {
+fn anchored(bundle: &mut Bundle) -> &mut AnchorInclusion {
     bundle.anchored.as_mut().unwrap()
 }
 
@@ -347,9 +347,13 @@ fn parts_of_different_proofs_do_not_make_one() {
         a.clone().anchored_in(theirs.anchored()),
         Bundle { manifest: b.manifest.clone(), ..a.clone() },
         Bundle { leaves: b.leaves.clone(), ..a.clone() },
-        a.clone().anchored_in(Anchored { entry: theirs.anchored().entry, ..ours.anchored() }),
-        a.clone().anchored_in(Anchored { path: theirs.anchored().path, ..ours.anchored() }),
-        a.clone().anchored_in(Anchored { producer: theirs.anchored().producer, ..ours.anchored() }),
+        a.clone()
+            .anchored_in(AnchorInclusion { entry: theirs.anchored().entry, ..ours.anchored() }),
+        a.clone().anchored_in(AnchorInclusion { path: theirs.anchored().path, ..ours.anchored() }),
+        a.clone().anchored_in(AnchorInclusion {
+            producer: theirs.anchored().producer,
+            ..ours.anchored()
+        }),
     ] {
         // The same other transactions give the same siblings: such a mix is the original.
         if mixed != a {
@@ -432,7 +436,7 @@ fn a_span_of_time_is_proved_by_its_timeline() {
     ] {
         let bundle = world.prove(span(from, to));
         let report = run(&bundle.encode(), Some(&content[bytes.clone()]), &trusted(&world));
-        assert_eq!(report.verdict, Verdict::Proved, "{from} to {to}: {report:?}");
+        assert_eq!(report.verdict, CheckVerdict::Proved, "{from} to {to}: {report:?}");
         let time = report.steps.iter().find(|step| step.name == "time").unwrap();
         assert!(
             bytes.is_empty()
@@ -454,11 +458,11 @@ fn a_span_whose_time_is_not_known_is_not_proved() {
         let report = run(&bundle.encode(), Some(&content[bytes.clone()]), &trusted(&world));
         assert_eq!(
             report.verdict,
-            Verdict::OriginOrRecorderNotProved,
+            CheckVerdict::OriginOrRecorderNotProved,
             "{from} to {to}: {report:?}"
         );
         let time = report.steps.iter().find(|step| step.name == "time").unwrap();
-        assert_eq!(time.outcome, Outcome::NotProved);
+        assert_eq!(time.outcome, StepOutcome::NotProved);
         assert!(time.sentence.contains("time not known"), "{}", time.sentence);
         assert!(time.sentence.contains("by 3 s"), "{}", time.sentence);
         assert!(time.sentence.contains(&format!("{} to {}", bytes.start, bytes.end)));
@@ -466,7 +470,7 @@ fn a_span_whose_time_is_not_known_is_not_proved() {
     // That nothing came is proved where not even such a clock can have hidden it.
     for (from, to) in [(-9, -3), (12, 99)] {
         let report = run(&world.prove(span(from, to)).encode(), Some(b""), &trusted(&world));
-        assert_eq!(report.verdict, Verdict::Proved, "{from} to {to}: {report:?}");
+        assert_eq!(report.verdict, CheckVerdict::Proved, "{from} to {to}: {report:?}");
     }
     // Who leaves the doubt out shows another page.
     let mut bundle = world.prove(span(3, 4));
@@ -537,7 +541,7 @@ fn a_single_chunk_and_a_single_byte_are_not_spoken_of_as_many() {
     }
     let longer = run(&bundle.encode(), Some(b""), &trusted(&world));
     assert!(
-        matches!(&longer.verdict, Verdict::Refused { reason } if reason.contains("after 0 bytes"))
+        matches!(&longer.verdict, CheckVerdict::Refused { reason } if reason.contains("after 0 bytes"))
     );
 }
 

@@ -16,7 +16,7 @@ use crate::limits::JSON_VALUES_MAX;
 
 /// Where a canonical text is.
 #[derive(Debug, Clone, Copy)]
-enum Piece<'a> {
+enum CanonicalPiece<'a> {
     /// In the text that is read, just as it stands there.
     Given(&'a str),
     /// Among what was made.
@@ -29,8 +29,8 @@ struct Member<'a> {
     /// Empty for an element.
     key: Cow<'a, str>,
     /// The key in quotes and `": "`; where `joined`, the value too. Empty for an element.
-    head: Piece<'a>,
-    value: Piece<'a>,
+    head: CanonicalPiece<'a>,
+    value: CanonicalPiece<'a>,
     joined: bool,
 }
 
@@ -100,10 +100,14 @@ impl<'a> Canonical<'a> {
         Ok(())
     }
 
-    fn value(&mut self, reader: &mut Reader<'a>, depth: usize) -> Result<Piece<'a>, JsonFault> {
+    fn value(
+        &mut self,
+        reader: &mut Reader<'a>,
+        depth: usize,
+    ) -> Result<CanonicalPiece<'a>, JsonFault> {
         match reader.peek() {
             Some(b'"') => match reader.plain_string() {
-                Some(quoted) => Ok(Piece::Given(quoted)),
+                Some(quoted) => Ok(CanonicalPiece::Given(quoted)),
                 None => {
                     let text = reader.string()?;
                     Ok(self.make(|made| write_text(made, &text)))
@@ -114,7 +118,7 @@ impl<'a> Canonical<'a> {
                 match float {
                     Some(value) => Ok(self.make(|made| write_float(made, value))),
                     None if token == "-0" => Ok(self.make(|made| made.push('0'))),
-                    None => Ok(Piece::Given(token)),
+                    None => Ok(CanonicalPiece::Given(token)),
                 }
             }
             Some(b'{') => {
@@ -127,7 +131,7 @@ impl<'a> Canonical<'a> {
                 let whole = self.list(reader, depth)?;
                 Ok(self.close(base, made, whole, ("[", "]")))
             }
-            _ => reader.word().map(Piece::Given),
+            _ => reader.word().map(CanonicalPiece::Given),
         }
     }
 
@@ -146,7 +150,7 @@ impl<'a> Canonical<'a> {
             let from = reader.at();
             let (key, plain) = reader.key()?;
             let spaced = reader.colon()?;
-            let mut head = Piece::Given(reader.since(from));
+            let mut head = CanonicalPiece::Given(reader.since(from));
             if !plain || !spaced {
                 head = self.make(|made| {
                     write_text(made, &key);
@@ -155,9 +159,10 @@ impl<'a> Canonical<'a> {
             }
             let value = self.value(reader, depth)?;
             // What is canonical as it stands is copied in one piece.
-            let joined = matches!((head, value), (Piece::Given(_), Piece::Given(_)));
+            let joined =
+                matches!((head, value), (CanonicalPiece::Given(_), CanonicalPiece::Given(_)));
             if joined {
-                head = Piece::Given(reader.since(from));
+                head = CanonicalPiece::Given(reader.since(from));
             }
             *exact &= joined;
             self.push(reader, Member { key, head, value, joined })
@@ -187,8 +192,8 @@ impl<'a> Canonical<'a> {
         let mut exact = true;
         reader.sequence_exactly(b']', &mut exact, |reader, exact| {
             let value = self.value(reader, depth)?;
-            *exact &= matches!(value, Piece::Given(_));
-            let (key, head) = (Cow::Borrowed(""), Piece::Given(""));
+            *exact &= matches!(value, CanonicalPiece::Given(_));
+            let (key, head) = (Cow::Borrowed(""), CanonicalPiece::Given(""));
             self.push(reader, Member { key, head, value, joined: false })
         })?;
         Ok(exact.then(|| reader.since(start)))
@@ -209,10 +214,10 @@ impl<'a> Canonical<'a> {
         made: usize,
         whole: Option<&'a str>,
         (open, close): (&str, &str),
-    ) -> Piece<'a> {
+    ) -> CanonicalPiece<'a> {
         if let Some(whole) = whole {
             self.members.truncate(base);
-            return Piece::Given(whole);
+            return CanonicalPiece::Given(whole);
         }
         self.scratch.clear();
         self.scratch.push_str(open);
@@ -228,20 +233,20 @@ impl<'a> Canonical<'a> {
         self.scratch.push_str(close);
         self.made.truncate(made);
         self.made.push_str(&self.scratch);
-        Piece::Made { start: made, end: self.made.len() }
+        CanonicalPiece::Made { start: made, end: self.made.len() }
     }
 
-    fn make(&mut self, write: impl FnOnce(&mut String)) -> Piece<'a> {
+    fn make(&mut self, write: impl FnOnce(&mut String)) -> CanonicalPiece<'a> {
         let start = self.made.len();
         write(&mut self.made);
-        Piece::Made { start, end: self.made.len() }
+        CanonicalPiece::Made { start, end: self.made.len() }
     }
 }
 
-fn text_of<'t>(made: &'t str, piece: Piece<'t>) -> &'t str {
+fn text_of<'t>(made: &'t str, piece: CanonicalPiece<'t>) -> &'t str {
     match piece {
-        Piece::Given(text) => text,
-        Piece::Made { start, end } => made.get(start..end).unwrap_or_default(),
+        CanonicalPiece::Given(text) => text,
+        CanonicalPiece::Made { start, end } => made.get(start..end).unwrap_or_default(),
     }
 }
 

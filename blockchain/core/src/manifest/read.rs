@@ -15,15 +15,15 @@ use crate::session::ALGORITHM;
 
 /// The manifest that these members are, not checked yet.
 pub(super) fn manifest(json: &Json) -> Result<Manifest, ManifestFault> {
-    Fields::new(json)?.manifest()
+    ManifestMembers::new(json)?.manifest()
 }
 
 /// The members of an object that has exactly the right ones.
-struct Fields<'a> {
+struct ManifestMembers<'a> {
     json: &'a Json,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ManifestMembers<'a> {
     /// Those of both versions.
     const NAMES: [&'static str; 17] = [
         "algorithm",

@@ -200,10 +200,10 @@ fn a_misplaced_page_is_noticed() {
     let found = find(root(&pages), b"key/00000000", loader(&pages));
     assert!(matches!(
         found,
-        Err(WalkError::Page(PageFault::Misplaced { wanted: 0, found: 1, .. }))
+        Err(PageWalkError::Page(PageFault::Misplaced { wanted: 0, found: 1, .. }))
     ));
     let missing = find(99, b"a", loader(&pages));
-    assert!(matches!(missing, Err(WalkError::Load(_))));
+    assert!(matches!(missing, Err(PageWalkError::Load(_))));
 }
 
 #[test]

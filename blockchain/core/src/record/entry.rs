@@ -22,14 +22,14 @@ pub const BLOCK_SIGNING_CONTEXT: &str = "lucid-block/v1-sig\n";
 /// A text that is not a block's entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} of the block's entry is wrong: {wanted} is wanted")]
-pub struct EntryFault {
+pub struct BlockEntryFault {
     line: usize,
     wanted: &'static str,
 }
 
 /// The nine lines of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct BlockEntry {
     /// The block's height.
     pub index: u64,
     /// Its time, as it was spelled.
@@ -48,7 +48,7 @@ pub struct Entry {
     pub log_root: LogHash,
 }
 
-impl Entry {
+impl BlockEntry {
     /// The entry of a block.
     pub fn of(block: &Block) -> Self {
         let leaves: Vec<_> = block.transactions.iter().map(Transaction::leaf_hash).collect();
@@ -84,11 +84,11 @@ impl Entry {
     }
 
     /// Reads the nine lines, in their one spelling. Whether the hash fits is not asked here.
-    pub fn parse(text: &str) -> Result<Self, EntryFault> {
+    pub fn parse(text: &str) -> Result<Self, BlockEntryFault> {
         let mut lines = text.split('\n').zip(1..);
         let mut next = |wanted: &'static str| {
             let (text, line) = lines.next().unwrap_or(("", 10));
-            (text, EntryFault { line, wanted })
+            (text, BlockEntryFault { line, wanted })
         };
         let heading = next("lucid-block/v1");
         if heading.0 != ENTRY_HEADING {
@@ -139,24 +139,24 @@ impl Entry {
     }
 }
 
-type Line<'a> = (&'a str, EntryFault);
+type Line<'a> = (&'a str, BlockEntryFault);
 
-fn number((text, fault): Line<'_>) -> Result<u64, EntryFault> {
+fn number((text, fault): Line<'_>) -> Result<u64, BlockEntryFault> {
     // `+1` and `01` would parse too.
     let is_padded = text.starts_with('+') || text.starts_with('0') && text != "0";
     let number = text.parse().ok().filter(|number| *number <= INDEX_MAX && !is_padded);
     number.ok_or(fault)
 }
 
-fn block_time((text, fault): Line<'_>) -> Result<String, EntryFault> {
+fn block_time((text, fault): Line<'_>) -> Result<String, BlockEntryFault> {
     parse_block_time(text).map(|_| text.to_owned()).map_err(|_| fault)
 }
 
-fn digest<T: std::str::FromStr>((text, fault): Line<'_>) -> Result<T, EntryFault> {
+fn digest<T: std::str::FromStr>((text, fault): Line<'_>) -> Result<T, BlockEntryFault> {
     text.parse().map_err(|_| fault)
 }
 
-fn base64((text, fault): Line<'_>) -> Result<LogHash, EntryFault> {
+fn base64((text, fault): Line<'_>) -> Result<LogHash, BlockEntryFault> {
     let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     bytes.map(LogHash::new).ok_or(fault)
 }

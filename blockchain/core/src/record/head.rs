@@ -3,7 +3,7 @@
 //! Synchronisation asks for heads before it asks for bodies: a few hundred bytes a block say whether
 //! a chain hangs together and who vouches for it.
 
-use super::{BlockRecord, Entry, RecordFault, VERSION, version};
+use super::{BlockEntry, BlockRecord, RecordFault, VERSION, version};
 use crate::block::{Block, Parent};
 use crate::sign::{PublicKey, Signature};
 use crate::time::TimeFault;
@@ -14,7 +14,7 @@ use crate::wire::{Reader, Writer};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The nine lines.
-    pub entry: Entry,
+    pub entry: BlockEntry,
     /// The key that vouches for the block, if any.
     pub producer: Option<PublicKey>,
     /// That key's signature over the entry.
@@ -50,7 +50,7 @@ impl Head {
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, RecordFault> {
         version(reader, "the block record's version")?;
-        let entry = Entry::parse(reader.text("the entry")?)?;
+        let entry = BlockEntry::parse(reader.text("the entry")?)?;
         let producer = reader.option("the producer", |reader| reader.array("the producer"))?;
         let signature = reader.option("the signature", |reader| reader.array("the signature"))?;
         let producer = producer.map(PublicKey::new);
@@ -70,14 +70,14 @@ impl Head {
 
     /// What the next block needs to know of this one.
     pub fn as_parent(&self) -> Result<Parent, TimeFault> {
-        let Entry { index, hash, .. } = self.entry;
+        let BlockEntry { index, hash, .. } = self.entry;
         Ok(Parent { index, hash, time: self.entry.time()? })
     }
 
     /// The block, if these are its transactions: whether they are is for [`crate::validate`] to say.
     pub fn with_body(self, transactions: Vec<Transaction>) -> Block {
         let Self { entry, producer, signature } = self;
-        let Entry { index, timestamp, previous_hash, merkle_root, nonce, hash, .. } = entry;
+        let BlockEntry { index, timestamp, previous_hash, merkle_root, nonce, hash, .. } = entry;
         Block {
             index,
             timestamp,
@@ -95,7 +95,7 @@ impl Head {
 /// Writes [`Head::encode`].
 pub(super) fn write(
     writer: &mut Writer,
-    entry: &Entry,
+    entry: &BlockEntry,
     producer: Option<PublicKey>,
     signature: Option<Signature>,
 ) {

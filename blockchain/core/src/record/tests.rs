@@ -30,17 +30,17 @@ fn the_known_block_has_its_known_entry() {
     let candidate = crate::block::Candidate::parse(KNOWN.as_bytes()).unwrap();
     let block = candidate.into_block().unwrap();
     assert_eq!(block.computed_hash(), block.hash);
-    let entry = Entry::of(&block);
+    let entry = BlockEntry::of(&block);
     assert_eq!(entry.text().len(), 282);
     assert!(entry.text().ends_with("\n1\nwSj2z5LaLW4pb4IE5uanb5VvWc8mbRZFl9G3B1HBxAY=\n"));
     let leaf = "59c020127c6fa9ca6036a14a45ca0ee307a4436c277dac30d7610bd42e31ee2a";
     assert_eq!(entry.leaf_hash().to_string(), leaf);
-    assert_eq!(Entry::parse(&entry.text()), Ok(entry));
+    assert_eq!(BlockEntry::parse(&entry.text()), Ok(entry));
 }
 
 #[test]
 fn an_entry_has_one_spelling() {
-    let entry = Entry::of(&block());
+    let entry = BlockEntry::of(&block());
     let text = entry.text();
     let lines: Vec<&str> = text.lines().collect();
     let (upper, carriage) = (lines[6].to_uppercase(), format!("{}\r", lines[2]));
@@ -67,13 +67,13 @@ fn an_entry_has_one_spelling() {
     ] {
         let mut changed = lines.clone();
         changed[line] = wrong;
-        let fault = Entry::parse(&(changed.join("\n") + "\n")).unwrap_err();
+        let fault = BlockEntry::parse(&(changed.join("\n") + "\n")).unwrap_err();
         assert!(fault.to_string().contains(&format!("line {}", line + 1)), "{wrong}: {fault}");
     }
     for wrong in
         [text.trim_end().to_owned(), format!("{text}\n"), format!("{text}x"), String::new()]
     {
-        assert!(Entry::parse(&wrong).is_err());
+        assert!(BlockEntry::parse(&wrong).is_err());
     }
 }
 
@@ -143,7 +143,7 @@ fn a_body_holds_canonical_transactions_and_nothing_else() {
 #[test]
 fn a_count_that_the_bytes_do_not_hold_allocates_nothing() {
     let mut writer = Writer::new();
-    writer.u8(VERSION).text(&Entry::of(&block()).text()).u8(0).u8(0).u32(u32::MAX);
+    writer.u8(VERSION).text(&BlockEntry::of(&block()).text()).u8(0).u8(0).u32(u32::MAX);
     assert!(matches!(BlockRecord::decode(&writer.finish()), Err(RecordFault::Wire(_))));
 }
 
@@ -159,7 +159,7 @@ proptest! {
     fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = BlockRecord::decode(&bytes);
         let _ = decode_body(&bytes);
-        let _ = Entry::parse(&String::from_utf8_lossy(&bytes));
+        let _ = BlockEntry::parse(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Claim, Part, Transaction, TransactionFault, TransactionParts};
+use super::{Part, SignerFields, Transaction, TransactionFault, TransactionParts};
 use crate::block_merkle::transaction_hash;
 use crate::digest::TransactionHash;
 use crate::json::{Canonical, JsonFault, Reader, TopMember, unquoted};
@@ -133,7 +133,7 @@ fn parts(
     let of_text = |value: Option<(usize, usize)>| {
         value.and_then(|(start, end)| unquoted(text.get(start..end)?))
     };
-    let claim = || Claim {
+    let claim = || SignerFields {
         is_named: found.public_key.is_some(),
         key: of_text(found.public_key).and_then(|key| key.parse().ok()),
         signature: of_text(found.signature).and_then(|signature| signature.parse().ok()),

@@ -18,7 +18,7 @@ const NAMED_MAX: usize = 100;
 
 /// What the rules say besides passed or not.
 #[derive(Default)]
-pub(super) struct Notes {
+pub(super) struct RuleNotes {
     pub(super) coverage: Coverage,
     pub(super) not_checked: Vec<String>,
     pub(super) ahead_of_clock: bool,
@@ -30,7 +30,7 @@ pub(super) fn apply(
     rule: Rule,
     weighed: &Weighed,
     context: &Context<'_>,
-    notes: &mut Notes,
+    notes: &mut RuleNotes,
 ) -> RuleResult {
     let candidate = &weighed.candidate;
     let (passed, details) = match rule {
@@ -57,7 +57,7 @@ fn block_structure(candidate: &Candidate) -> Finding {
     (candidate.missing.is_empty() && candidate.invalid.is_empty(), details)
 }
 
-fn block_hash(weighed: &Weighed, context: &Context<'_>, notes: &mut Notes) -> Finding {
+fn block_hash(weighed: &Weighed, context: &Context<'_>, notes: &mut RuleNotes) -> Finding {
     let candidate = &weighed.candidate;
     let expected = weighed.expected_hash.map(|hash| hash.to_string());
     let mut details = vec![
@@ -78,7 +78,7 @@ fn block_hash(weighed: &Weighed, context: &Context<'_>, notes: &mut Notes) -> Fi
 fn block_signature(
     weighed: &Weighed,
     context: &Context<'_>,
-    notes: &mut Notes,
+    notes: &mut RuleNotes,
 ) -> Result<(), &'static str> {
     let producer = match weighed.vouched {
         Vouched::Nobody { bare_signature } => {
@@ -163,7 +163,7 @@ fn merkle_root(weighed: &Weighed) -> Finding {
     (passed, details)
 }
 
-fn timestamp(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) -> Finding {
+fn timestamp(candidate: &Candidate, context: &Context<'_>, notes: &mut RuleNotes) -> Finding {
     let time = match candidate.timestamp.as_deref().map(Timestamp::parse) {
         None => return error("the timestamp is missing"),
         Some(Err(fault)) => return error(&fault.to_string()),
@@ -198,7 +198,7 @@ fn timestamp(candidate: &Candidate, context: &Context<'_>, notes: &mut Notes) ->
     (false, details)
 }
 
-fn transactions(weighed: &Weighed, context: &Context<'_>, notes: &mut Notes) -> Finding {
+fn transactions(weighed: &Weighed, context: &Context<'_>, notes: &mut RuleNotes) -> Finding {
     let items = &weighed.candidate.items;
     let total = items.len();
     let (mut valid, mut bare, mut errors) = (0_usize, Vec::new(), Vec::new());

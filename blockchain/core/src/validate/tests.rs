@@ -44,7 +44,7 @@ fn block() -> Block {
 fn forged(mut block: Block, change: impl FnOnce(&mut Block)) -> Block {
     change(&mut block);
     block.hash = block.computed_hash();
-    let message = Entry::of(&block).signing_message();
+    let message = BlockEntry::of(&block).signing_message();
     block.signature = Some(key().sign(&message));
     block
 }

@@ -9,7 +9,9 @@ use super::ValidBlock;
 use crate::block::{Candidate, Item};
 use crate::block_merkle::root_and_mutation;
 use crate::digest::{BlockHash, LogHash, MerkleRoot};
-use crate::record::{BlockRecord, Entry, RecordFault, TransactionDigests, encode_record, kept};
+use crate::record::{
+    BlockEntry, BlockRecord, RecordFault, TransactionDigests, encode_record, kept,
+};
 use crate::sign::{PublicKey, SignatureBatch};
 use crate::transaction::{IdDigest, SignatureState};
 
@@ -25,7 +27,7 @@ pub struct Weighed {
     /// The RFC 9162 leaves of the transactions, where they were needed.
     leaves: Option<Vec<LogHash>>,
     /// The nine lines, where they were needed.
-    entry: Option<Entry>,
+    entry: Option<BlockEntry>,
     /// Positions whose id stands further up in the block.
     pub(super) repeated: BTreeSet<usize>,
     /// Who made the transactions that name somebody, by position.
@@ -98,7 +100,7 @@ impl Weighed {
     }
 
     /// The nine lines of the block, where it has all that they say; their hash need not fit.
-    pub fn entry(&mut self) -> Option<&Entry> {
+    pub fn entry(&mut self) -> Option<&BlockEntry> {
         if self.entry.is_none() {
             self.entry = self.candidate.entry(&mut self.leaves);
         }

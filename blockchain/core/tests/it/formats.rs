@@ -3,7 +3,7 @@
 use lucid_core::block::{Block, Parent};
 use lucid_core::digest::BlockHash;
 use lucid_core::json::Json;
-use lucid_core::record::{BlockRecord, Entry, encode_body};
+use lucid_core::record::{BlockEntry, BlockRecord, encode_body};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{SESSION_ANCHOR, Transaction, complete};
@@ -42,7 +42,7 @@ fn every_format_is_what_it_was() {
         ("transaction.1.leaf_hash", block.transactions[1].leaf_hash().to_string()),
         ("transaction.1.id_digest", hex::encode(block.transactions[1].id_digest())),
         ("block", block.to_json_text()),
-        ("entry", Json::from(Entry::of(&block).text()).canonical()),
+        ("entry", Json::from(BlockEntry::of(&block).text()).canonical()),
         ("entry.leaf_hash", record.entry.leaf_hash().to_string()),
         ("record", hex::encode(record.encode())),
         ("body", hex::encode(encode_body(&block.transactions))),

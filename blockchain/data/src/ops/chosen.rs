@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lucid_core::catalogue::{Entry, Kind};
+use lucid_core::catalogue::{Entry, EntryKind};
 
 use super::OpError;
 use super::read_session::{SessionSource, find_entry};
@@ -71,7 +71,7 @@ impl Chosen {
     /// An entry below the paths, as it comes out, with ACLs as version 2 has them. Give them in the order in which they come out.
     pub fn settle(&mut self, source: &dyn SessionSource, entry: Entry) -> Result<Entry, OpError> {
         let entry = entry.with_acls();
-        if entry.kind != Kind::HardLink || self.holds(&entry.target) {
+        if entry.kind != EntryKind::HardLink || self.holds(&entry.target) {
             return Ok(entry);
         }
         match self.stand_ins.get(&entry.target) {
@@ -82,7 +82,7 @@ impl Chosen {
         }
         let first = find_entry(source, &entry.target)?.map(|(first, _)| first);
         // A symbolic link may have several names, too.
-        let has_names = |first: &Entry| matches!(first.kind, Kind::File | Kind::Symlink);
+        let has_names = |first: &Entry| matches!(first.kind, EntryKind::File | EntryKind::Symlink);
         let Some(first) = first.filter(has_names) else {
             return Err(OpError::Unsound("the catalogue: a link leads to no file".to_owned()));
         };

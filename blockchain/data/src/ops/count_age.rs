@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use lucid_core::record::Entry;
+use lucid_core::record::BlockEntry;
 use lucid_core::retention::RetentionRun;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
@@ -70,7 +70,7 @@ pub fn anchored_at(vault: &Vault, name: &SessionName) -> Result<Option<Timestamp
 fn time_of(entry: &str) -> Result<Timestamp, OpError> {
     let unsound =
         |fault: &dyn std::fmt::Display| OpError::Unsound(format!("a block's entry: {fault}"));
-    let entry = Entry::parse(entry).map_err(|fault| unsound(&fault))?;
+    let entry = BlockEntry::parse(entry).map_err(|fault| unsound(&fault))?;
     entry.time().map_err(|fault| unsound(&fault))
 }
 

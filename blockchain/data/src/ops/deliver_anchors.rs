@@ -5,7 +5,7 @@
 //! another chain than the one that has what was delivered before.
 
 use lucid_core::block_merkle::verify_path;
-use lucid_core::record::Entry;
+use lucid_core::record::BlockEntry;
 use lucid_core::session::SessionId;
 use lucid_core::sign::PublicKey;
 use lucid_core::time::Timestamp;
@@ -283,7 +283,9 @@ pub(super) fn fault(
     if proof.transaction != text {
         return Some("another transaction is in the chain under its id");
     }
-    let Ok(entry) = Entry::parse(&proof.entry) else { return Some("its block's entry is none") };
+    let Ok(entry) = BlockEntry::parse(&proof.entry) else {
+        return Some("its block's entry is none");
+    };
     let (position, count) = (proof.position as usize, proof.count as usize);
     if verify_path(transaction.hash(), position, count, &proof.path) != Some(entry.merkle_root) {
         return Some("its proof does not lead to the block's Merkle root");

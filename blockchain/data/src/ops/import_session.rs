@@ -6,10 +6,10 @@
 
 use lucid_core::anchor::Anchor;
 use lucid_core::block_merkle::verify_path;
-use lucid_core::bundle::Anchored as Proof;
+use lucid_core::bundle::AnchorInclusion;
 use lucid_core::claim::Signed;
 use lucid_core::manifest::{Manifest, hash_of};
-use lucid_core::record::Entry;
+use lucid_core::record::BlockEntry;
 use lucid_core::session::SessionId;
 use lucid_core::transaction::Transaction;
 use lucid_store::codec::Packer;
@@ -182,9 +182,10 @@ fn check_sealed(row: &SessionRow, sealed: &Sealed) -> Result<(), OpError> {
 
 /// Whether the proof leads from this anchor to the block that is named.
 fn check_anchored(anchored: &Anchored, anchor: &str) -> Result<(), OpError> {
-    let proof = Proof::decode(&anchored.proof).map_err(|fault| invalid("anchored", fault))?;
+    let proof =
+        AnchorInclusion::decode(&anchored.proof).map_err(|fault| invalid("anchored", fault))?;
     let text = Transaction::parse(anchor.as_bytes()).map_err(|fault| invalid("anchored", fault))?;
-    let entry = Entry::parse(&proof.entry).map_err(|fault| invalid("anchored", fault))?;
+    let entry = BlockEntry::parse(&proof.entry).map_err(|fault| invalid("anchored", fault))?;
     let (position, count) = (proof.position as usize, proof.count as usize);
     let leads = proof.transaction == anchor
         && verify_path(text.hash(), position, count, &proof.path) == Some(entry.merkle_root)

@@ -1,7 +1,7 @@
 //! One chunk's way to its session's root and into the block, for whoever wants it as values. A bundle
 //! ([`super::prove_session`]) says the same in one file.
 
-use lucid_core::bundle::Anchored;
+use lucid_core::bundle::AnchorInclusion;
 use lucid_core::digest::{LeafHash, SessionKey, SessionRoot};
 use lucid_core::session::{Leaf, SessionId, session_key};
 use lucid_core::tree::{Blake3Tree, NodeHash, inclusion_proof, root};
@@ -31,7 +31,7 @@ pub struct ProvedChunk {
     /// Where the way leads.
     pub root: SessionRoot,
     /// From there into a block, once the session is anchored.
-    pub anchored: Option<Anchored>,
+    pub anchored: Option<AnchorInclusion>,
 }
 
 /// Proves the chunk at an index of a sealed session.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use lucid_core::bundle::{Anchored, BuildFault, Bundle, Subject, edges};
+use lucid_core::bundle::{AnchorInclusion, BuildFault, Bundle, Subject, edges};
 use lucid_core::manifest::Manifest;
 use lucid_core::session::{LEAF_BYTES, Leaf, SessionId, salt, session_key};
 use lucid_core::timeline::Span;
@@ -247,10 +247,10 @@ pub fn manifest_text(vault: &Vault, name: &SessionName) -> Result<String, OpErro
 }
 
 /// The way from a session's anchor into its block, once there is one.
-pub fn anchored(vault: &Vault, name: &SessionName) -> Result<Option<Anchored>, OpError> {
+pub fn anchored(vault: &Vault, name: &SessionName) -> Result<Option<AnchorInclusion>, OpError> {
     let key = name.proof_key();
     let Some(value) = vault.index().get(&key)? else { return Ok(None) };
-    Anchored::decode(&vault.sealer().open_value(&key, value)?)
+    AnchorInclusion::decode(&vault.sealer().open_value(&key, value)?)
         .map(Some)
         .map_err(|fault| OpError::Unsound(format!("the stored proof: {fault}")))
 }

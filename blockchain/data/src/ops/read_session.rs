@@ -337,10 +337,10 @@ pub fn appendix_start(source: &dyn SessionSource) -> Result<u64, OpError> {
     Ok(reference(source, pages.first_chunk)?.offset)
 }
 
-fn flatten(error: page::WalkError<OpError>) -> OpError {
+fn flatten(error: page::PageWalkError<OpError>) -> OpError {
     match error {
-        page::WalkError::Load(error) => error,
-        page::WalkError::Page(fault) => OpError::Unsound(format!("the catalogue: {fault}")),
+        page::PageWalkError::Load(error) => error,
+        page::PageWalkError::Page(fault) => OpError::Unsound(format!("the catalogue: {fault}")),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use lucid_core::session::Layout;
 use lucid_core::time::Timestamp;
-use lucid_core::timeline::{Mark, Placed, Span, TimelineFault, Within};
+use lucid_core::timeline::{Mark, PlacedPage, Span, TimelineFault, Within};
 
 use super::read_session::{Pages, SessionSource, Shape, reference};
 use super::{Clash, OpError};
@@ -43,7 +43,7 @@ pub fn find_time_range(source: &dyn SessionSource) -> Result<Option<TimeRange>, 
     let (_, first) = pages.leaf_page(&Mark::key_at(i64::MIN))?;
     let (_, last) = pages.leaf_page(&Mark::key_at(i64::MAX))?;
     let read = |bytes| {
-        let placed = Placed::read(bytes, chunk, false, false)?;
+        let placed = PlacedPage::read(bytes, chunk, false, false)?;
         let [first, last] = placed.ends()?.ok_or(TimelineFault::Mark)?;
         let at =
             |mark: Mark| Timestamp::from_micros_exactly(mark.micros).ok_or(TimelineFault::Mark);
@@ -78,12 +78,13 @@ pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<FoundSpan, O
     let mut loaded: Vec<(u64, Vec<u8>)> = Vec::new();
     // Any page of marks tells the doubt.
     let (_, any) = pages.leaf_page(&Mark::key_at(span.from))?;
-    let doubt = Placed::read(&any, first, false, false).and_then(|placed| placed.doubt());
+    let doubt = PlacedPage::read(&any, first, false, false).and_then(|placed| placed.doubt());
     for bound in span.bounds(doubt.map_err(unsound)?.unwrap_or(0)) {
         let (ordinal, bytes) = pages.leaf_page(&Mark::key_at(bound))?;
         let chunk = first + u64::from(ordinal);
         // Where the page ends before the moment, the next one shows what follows.
-        let reaches = Placed::read(&bytes, chunk, false, false).map_err(unsound)?.reaches(bound);
+        let reaches =
+            PlacedPage::read(&bytes, chunk, false, false).map_err(unsound)?.reaches(bound);
         loaded.push((chunk, bytes));
         if !reaches && chunk + 1 < shape.chunk_count {
             loaded.push((chunk + 1, pages.load(ordinal + 1)?));
@@ -94,7 +95,7 @@ pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<FoundSpan, O
     let placed = loaded
         .iter()
         .map(|(chunk, bytes)| {
-            Placed::read(bytes, *chunk, *chunk == first, *chunk + 1 == shape.chunk_count)
+            PlacedPage::read(bytes, *chunk, *chunk == first, *chunk + 1 == shape.chunk_count)
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(unsound)?;

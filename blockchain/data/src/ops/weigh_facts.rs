@@ -4,7 +4,7 @@
 //! takes something back (a removal, a release) stays, lest what it took back returns from a file that
 //! was left as it is.
 
-use lucid_core::bundle::Anchored as Proof;
+use lucid_core::bundle::AnchorInclusion;
 use lucid_core::manifest;
 use lucid_core::session::SessionId;
 use lucid_store::StoreError;
@@ -36,7 +36,7 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
         }
         Fact::Anchored(fact) => {
             let tombstone = row::tombstone(vault.index(), vault.sealer(), &name(&fact.session))?;
-            let chained = Proof::decode(&fact.proof).ok().map(|proof| proof.transaction);
+            let chained = AnchorInclusion::decode(&fact.proof).ok().map(|proof| proof.transaction);
             session(&fact.session)?.is_some()
                 || tombstone.is_some_and(|row| chained.as_ref() == Some(&row.text))
         }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use lucid_core::catalogue::{Entry, Kind};
+use lucid_core::catalogue::{Entry, EntryKind};
 
 use super::OpError;
 use super::chosen::Chosen;
@@ -47,7 +47,7 @@ pub fn add<W: Write>(
     entry: &Entry,
 ) -> Result<(), OpError> {
     tarball.entry(entry).map_err(refuse)?;
-    if entry.kind != Kind::File {
+    if entry.kind != EntryKind::File {
         return Ok(());
     }
     cursor.read(bytes_of(entry), |piece| tarball.content(piece).map_err(refuse))
@@ -139,14 +139,14 @@ struct Packing<'a> {
 impl Packing<'_> {
     /// Writes one entry, if all of it can be read.
     fn add<W: Write>(&mut self, tarball: &mut Tarball<W>, entry: &Entry) -> Result<(), Unwritten> {
-        if entry.kind == Kind::HardLink && self.gone.contains(&entry.target) {
+        if entry.kind == EntryKind::HardLink && self.gone.contains(&entry.target) {
             let first = String::from_utf8_lossy(&entry.target);
             let why = format!("it is another name of {first:?}, which was left out");
             return Err(Unwritten::Entry(OpError::Unsound(why)));
         }
         let (cursor, held) = (&mut self.cursor, &mut self.held);
         let is_held = entry.length <= HELD_BYTES_MAX;
-        if entry.kind == Kind::File {
+        if entry.kind == EntryKind::File {
             held.clear();
             let read = cursor.read(bytes_of(entry), |piece| {
                 if is_held {
@@ -161,7 +161,7 @@ impl Packing<'_> {
             announced => announced.map_err(|error| Unwritten::Stream(refuse(error)))?,
         }
         self.is_empty = false;
-        if entry.kind != Kind::File {
+        if entry.kind != EntryKind::File {
             return Ok(());
         }
         let written = match is_held {

@@ -1,6 +1,6 @@
 //! What holding, releasing and removing mean for the index.
 
-use lucid_core::bundle::Anchored as Proof;
+use lucid_core::bundle::AnchorInclusion;
 use lucid_core::claim::Signed;
 use lucid_core::tombstone::Tombstone;
 use lucid_core::transaction::Transaction;
@@ -99,7 +99,7 @@ impl SessionProjection {
         let key = name.tombstone_key();
         let Some(value) = changes.get(&key)? else { return Ok(()) };
         let mut row = TombstoneRow::open(&self.sealer, &key, value)?;
-        let proof = Proof::decode(&fact.proof).ok();
+        let proof = AnchorInclusion::decode(&fact.proof).ok();
         if proof.is_some_and(|proof| proof.transaction == row.text) {
             row.chained = Some((fact.block_index, fact.block_hash));
             self.put(changes, key, &row.encode())?;

@@ -3,8 +3,8 @@
 use lucid_api::v1::chunks::{ChunkInfo, ChunkPart, ChunkTaken, Tree as WireTree, TreeProof};
 use lucid_api::v1::proofs::{ChunkProof, ProvedAnchor, ProvedChunk as WireProvedChunk};
 use lucid_api::v1::transactions::TransactionProof;
-use lucid_core::bundle::Anchored;
-use lucid_core::record::Entry;
+use lucid_core::bundle::AnchorInclusion;
+use lucid_core::record::BlockEntry;
 use lucid_core::session::SessionId;
 use lucid_core::transaction::Transaction;
 use lucid_store::vault::Vault;
@@ -121,10 +121,10 @@ pub fn chunk_proof(session: &SessionId, proved: ProvedChunk) -> Result<ChunkProo
     })
 }
 
-fn proved_anchor(anchored: Anchored) -> Result<ProvedAnchor, OpError> {
+fn proved_anchor(anchored: AnchorInclusion) -> Result<ProvedAnchor, OpError> {
     let unsound =
         |fault: &dyn std::fmt::Display| OpError::Unsound(format!("the stored proof: {fault}"));
-    let entry = Entry::parse(&anchored.entry).map_err(|fault| unsound(&fault))?;
+    let entry = BlockEntry::parse(&anchored.entry).map_err(|fault| unsound(&fault))?;
     let transaction =
         Transaction::parse(anchored.transaction.as_bytes()).map_err(|fault| unsound(&fault))?;
     Ok(ProvedAnchor {

@@ -13,7 +13,7 @@ use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::files::{FileAcl, FileAttribute, FileEntry, FileKind, FilesQuery, name};
 use lucid_api::v1::list::{List, PageQuery};
-use lucid_core::catalogue::{AclEntry, AclTag, Entry, FileTime, Kind, check_path};
+use lucid_core::catalogue::{AclEntry, AclTag, Entry, EntryKind, FileTime, check_path};
 use lucid_core::time::Timestamp;
 use lucid_http::extract::{BytePath, Path, RawQuery};
 use lucid_http::reply::{Content, Refusal, Reply};
@@ -126,10 +126,10 @@ fn show(entry: &Entry) -> FileEntry {
         path,
         path_base64,
         kind: match entry.kind {
-            Kind::Folder => FileKind::Directory,
-            Kind::File => FileKind::File,
-            Kind::Symlink => FileKind::Symlink,
-            Kind::HardLink => FileKind::Hardlink,
+            EntryKind::Folder => FileKind::Directory,
+            EntryKind::File => FileKind::File,
+            EntryKind::Symlink => FileKind::Symlink,
+            EntryKind::HardLink => FileKind::Hardlink,
         },
         mode: entry.mode,
         uid: entry.owner.uid,
@@ -186,7 +186,7 @@ pub async fn get_file(
             Ok((found.0, row.root()))
         })
         .await?;
-    if !matches!(entry.kind, Kind::File | Kind::HardLink) {
+    if !matches!(entry.kind, EntryKind::File | EntryKind::HardLink) {
         let shown = String::from_utf8_lossy(&entry.path);
         let detail = format!("{shown:?} is a {}, and has no bytes", entry.kind);
         return Err(Refusal::new(ErrorCode::Kind, detail));

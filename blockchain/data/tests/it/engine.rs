@@ -14,8 +14,8 @@ use lucid_api::v1::transactions::{
     TransactionAccepted, TransactionProof, TransactionState, TransactionStatus,
 };
 use lucid_core::block::Block;
-use lucid_core::bundle::Anchored;
-use lucid_core::record::{BlockRecord, Entry};
+use lucid_core::bundle::AnchorInclusion;
+use lucid_core::record::{BlockEntry, BlockRecord};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
@@ -134,7 +134,7 @@ async fn submit(
         if engine.is_naive.load(Ordering::SeqCst) {
             block.timestamp = block.timestamp.trim_end_matches('Z').to_owned();
             block.hash = block.computed_hash();
-            block.signature = Some(engine.key.sign(&Entry::of(&block).signing_message()));
+            block.signature = Some(engine.key.sign(&BlockEntry::of(&block).signing_message()));
         }
         blocks.push(block);
     }
@@ -181,7 +181,7 @@ async fn proof(
     let absent = || (StatusCode::NOT_FOUND, r#"{"code":"not_found"}"#.to_owned());
     let block = find(&blocks, &id).ok_or_else(absent)?;
     let record = BlockRecord::of(block);
-    let anchored = Anchored::of(&record, &id).unwrap();
+    let anchored = AnchorInclusion::of(&record, &id).unwrap();
     let lies = engine.lies.load(Ordering::SeqCst);
     Ok(Json(TransactionProof {
         transaction: anchored.transaction,

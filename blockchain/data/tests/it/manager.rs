@@ -5,7 +5,7 @@ use std::path::Path;
 use lucid_api::client::{BlockManagerClient, ClientOptions};
 use lucid_block_manager::config::Config;
 use lucid_block_manager::service;
-use lucid_core::check::{Trust, Verdict, check};
+use lucid_core::check::{CheckVerdict, Trust, check};
 use lucid_core::sign::PublicKey;
 use lucid_http::config::Environment;
 use lucid_http::serve::Shutdown;
@@ -51,10 +51,10 @@ fn a_session_is_anchored_and_proved_without_either_service() {
     let keys = [anchor.trust.block.unwrap(), anchor.trust.recorder.unwrap()];
     let trust = keys.map(|key| Trust::Key(key.parse::<PublicKey>().unwrap()));
     let report = check(&bundle, Some(&mut content.as_slice()), &trust).unwrap();
-    assert_eq!(report.verdict, Verdict::Proved, "{report:?}");
+    assert_eq!(report.verdict, CheckVerdict::Proved, "{report:?}");
     let trust = [trust[1], Trust::BlockHash(anchor.block_hash.unwrap())];
     let report = check(&bundle, Some(&mut content.as_slice()), &trust).unwrap();
-    assert_eq!(report.verdict, Verdict::Proved, "{report:?}");
+    assert_eq!(report.verdict, CheckVerdict::Proved, "{report:?}");
 }
 
 #[test]

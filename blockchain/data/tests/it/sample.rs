@@ -1,6 +1,6 @@
 //! Bytes, cuts and folders to test with.
 
-use lucid_core::catalogue::{Entry, FileTime, Kind, Owner};
+use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::ChunkId;
 use lucid_core::page::PageWriter;
@@ -39,14 +39,14 @@ pub struct Folder {
 /// A folder of these files (paths in depth-first order), below a folder `d` and with a link.
 pub fn folder(files: &[(&[u8], &[u8])]) -> Folder {
     let mut content = Vec::new();
-    let mut entries = vec![entry(b"", Kind::Folder)];
+    let mut entries = vec![entry(b"", EntryKind::Folder)];
     for (path, bytes) in files {
         let offset = content.len() as u64;
         content.extend_from_slice(bytes);
         let length = bytes.len() as u64;
-        entries.push(Entry { offset, length, ..entry(path, Kind::File) });
+        entries.push(Entry { offset, length, ..entry(path, EntryKind::File) });
     }
-    entries.push(Entry { target: files[0].0.to_vec(), ..entry(b"zz-link", Kind::Symlink) });
+    entries.push(Entry { target: files[0].0.to_vec(), ..entry(b"zz-link", EntryKind::Symlink) });
     Folder { content, pages: pages(&entries), entries }
 }
 
@@ -61,7 +61,7 @@ pub fn pages(entries: &[Entry]) -> Vec<Vec<u8>> {
     pages
 }
 
-fn entry(path: &[u8], kind: Kind) -> Entry {
+fn entry(path: &[u8], kind: EntryKind) -> Entry {
     Entry {
         path: path.to_vec(),
         kind,

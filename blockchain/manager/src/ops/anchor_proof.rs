@@ -5,7 +5,7 @@
 
 use lucid_core::block_merkle::path;
 use lucid_core::digest::{BlockHash, TransactionHash};
-use lucid_core::record::Entry;
+use lucid_core::record::BlockEntry;
 use lucid_core::sign::{PublicKey, Signature};
 use lucid_core::transaction::{Transaction, id_digest};
 use lucid_store::StoreError;
@@ -23,7 +23,7 @@ pub struct AnchorProof {
     /// The siblings from the transaction's hash up to the block's Merkle root.
     pub path: Vec<TransactionHash>,
     /// The block's nine lines.
-    pub entry: Entry,
+    pub entry: BlockEntry,
     /// The key that vouches for the block, if any.
     pub producer: Option<PublicKey>,
     /// That key's signature over the entry.

@@ -3,7 +3,7 @@
 
 use lucid_core::block_merkle::path;
 use lucid_core::digest::{LogHash, TransactionHash};
-use lucid_core::record::{Entry, TransactionDigests};
+use lucid_core::record::{BlockEntry, TransactionDigests};
 use lucid_core::transaction::id_digest;
 use lucid_core::tree::{NodeHash, Sha256Tree, inclusion_proof};
 use lucid_store::StoreError;
@@ -23,7 +23,7 @@ pub struct Proved {
     /// The siblings up to the RFC 9162 root.
     pub log_path: Vec<LogHash>,
     /// The block's nine lines, with both roots.
-    pub entry: Entry,
+    pub entry: BlockEntry,
 }
 
 /// Proves the transaction with this id to be in the block at a height; `None` if it is not there.

@@ -14,7 +14,7 @@ use lucid_block_manager::config::Config;
 use lucid_block_manager::service::{Running, StartError, start};
 use lucid_core::block::Block;
 use lucid_core::block_merkle::{transaction_hash, verify_path};
-use lucid_core::record::Entry;
+use lucid_core::record::BlockEntry;
 use lucid_core::sign::SigningKey;
 use lucid_core::transaction::Transaction;
 use lucid_http::serve::Shutdown;
@@ -174,7 +174,7 @@ async fn a_transaction_is_submitted_sealed_found_and_proved() {
     let leaf = transaction_hash(&proof.transaction);
     let root = verify_path(leaf, proof.position as usize, proof.count as usize, &proof.path);
     assert_eq!(root, Some(proof.merkle_root));
-    let entry = Entry::parse(&proof.entry).unwrap();
+    let entry = BlockEntry::parse(&proof.entry).unwrap();
     assert_eq!((entry.merkle_root, entry.hash), (proof.merkle_root, hash));
     let producer = proof.producer.unwrap();
     let signature = proof.signature.unwrap();

@@ -13,7 +13,7 @@ use lucid_block_manager::ops::validate_chain::{validate_chain, validate_scan};
 use lucid_block_manager::ops::validate_texts::Asked;
 use lucid_block_manager::state::{Opened, Options, open};
 use lucid_core::block_merkle::{log_leaf, transaction_hash, verify_path};
-use lucid_core::record::Entry;
+use lucid_core::record::BlockEntry;
 use lucid_core::time::Timestamp;
 use lucid_core::tree::{Sha256Tree, verify_inclusion};
 use lucid_store::contract::chain::Body;
@@ -478,7 +478,7 @@ async fn a_pruned_block_answers_with_its_header_and_its_transactions_are_still_p
     let sides: Vec<&Value> =
         proof["path"].as_array().unwrap().iter().map(|s| &s["position"]).collect();
     assert_eq!(sides, ["left", "right"]);
-    let entry = Entry::parse(proof["entry"].as_str().unwrap()).unwrap();
+    let entry = BlockEntry::parse(proof["entry"].as_str().unwrap()).unwrap();
     assert_eq!((entry.computed_hash().to_string(), entry.merkle_root), (hash.to_owned(), root));
     let siblings: Vec<[u8; 32]> = proof["log"]["path"]
         .as_array()

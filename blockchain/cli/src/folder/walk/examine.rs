@@ -21,7 +21,7 @@ use super::{
     scout::{Place, Task},
 };
 use crate::folder::attributes::{self, Attributes};
-use crate::folder::{Entry, FileTime, Kind, Owner};
+use crate::folder::{Entry, EntryKind, FileTime, Owner};
 
 /// What became of a task, before second names are recognised.
 pub(super) struct Examined {
@@ -198,7 +198,7 @@ impl Examined {
 type Outcome = (Found, Option<Shared>);
 
 fn folder(file: &File, seen: &Metadata) -> Outcome {
-    (described(Kind::Folder, seen, &attributes::Place::Open(file)), None)
+    (described(EntryKind::Folder, seen, &attributes::Place::Open(file)), None)
 }
 
 fn opened(
@@ -211,7 +211,7 @@ fn opened(
         // It was a file when its folder was listed.
         return Err(Why::Changed);
     }
-    let mut found = described(Kind::File, &seen, &attributes::Place::Open(&file));
+    let mut found = described(EntryKind::File, &seen, &attributes::Place::Open(&file));
     let (size, before) = (seen.size(), Before::from(&seen));
     if size < small_max {
         admit(size);
@@ -258,13 +258,13 @@ fn symlink(place: &Place) -> Result<Outcome, Why> {
     // An empty path means the open link itself.
     let target = readlinkat(&link, c"", Vec::new()).map_err(Why::from_errno)?;
     let attributes = attributes::Place::link(&place.folder, &place.name);
-    let mut found = described(Kind::Symlink, &seen, &attributes);
+    let mut found = described(EntryKind::Symlink, &seen, &attributes);
     found.entry.target = target.into_bytes();
     Ok((found, shared(&seen)))
 }
 
 /// What is known before any byte is read.
-fn described(kind: Kind, seen: &Metadata, attributes: &attributes::Place<'_>) -> Found {
+fn described(kind: EntryKind, seen: &Metadata, attributes: &attributes::Place<'_>) -> Found {
     let mut entry = describe(kind, seen);
     let Attributes { read, flags, lacking } = attributes.read();
     entry.attributes = read;
@@ -277,7 +277,7 @@ fn described(kind: Kind, seen: &Metadata, attributes: &attributes::Place<'_>) ->
     }
 }
 
-fn describe(kind: Kind, seen: &Metadata) -> Entry {
+fn describe(kind: EntryKind, seen: &Metadata) -> Entry {
     Entry {
         path: Vec::new(),
         kind,

@@ -9,7 +9,7 @@ use super::{
     Content, Found, Identity, Step,
     examine::{Examined, State},
 };
-use crate::folder::Kind;
+use crate::folder::EntryKind;
 
 /// Files with several names, of which not all were seen yet.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl Links {
 }
 
 fn link_to(first: &First, found: &mut Found) {
-    found.entry.kind = Kind::HardLink;
+    found.entry.kind = EntryKind::HardLink;
     found.entry.target = first.path.clone();
     // These belong to the first name.
     found.entry.attributes = Vec::new();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use lucid::folder::{
-    Entry, FileTime, Kind, Owner,
+    Entry, EntryKind, FileTime, Owner,
     target::{Options, Target, TargetError},
 };
 
@@ -118,7 +118,7 @@ fn files_that_are_there_are_kept_unless_overwriting_is_allowed() {
     let refused = strict.small_file(&file(b"a", b"new"), b"new").unwrap_err();
     assert_eq!(refused.to_string(), "\"a\" exists already");
     assert!(refused.remedy().is_some());
-    strict.symlink(&link(Kind::Symlink, b"b", b"else")).unwrap();
+    strict.symlink(&link(EntryKind::Symlink, b"b", b"else")).unwrap();
     let report = strict.finish();
     assert_eq!(report.refused.total(), 1);
     assert_eq!(fs::read(to.path().join("a")).unwrap(), b"old");
@@ -127,7 +127,7 @@ fn files_that_are_there_are_kept_unless_overwriting_is_allowed() {
     let lenient =
         Target::create(to.path(), Options { overwrite: true, ..Options::default() }).unwrap();
     lenient.small_file(&file(b"a", b"new"), b"new").unwrap();
-    lenient.symlink(&link(Kind::Symlink, b"b", b"else")).unwrap();
+    lenient.symlink(&link(EntryKind::Symlink, b"b", b"else")).unwrap();
     let folder = lenient.small_file(&file(b"c", b"new"), b"new");
     assert!(matches!(folder, Err(TargetError::FolderInTheWay { .. })));
     let report = lenient.finish();
@@ -153,7 +153,7 @@ fn a_file_that_is_there_stays_until_the_new_one_is_whole() {
     assert_eq!(fs::read(to.path().join("b")).unwrap(), b"old");
     whole.write_at(60, &[1; 40]).unwrap();
     drop((part, whole));
-    target.folder(&entry(Kind::Folder, b"folder")).unwrap();
+    target.folder(&entry(EntryKind::Folder, b"folder")).unwrap();
     assert_eq!(target.finish().refused.total(), 1);
     assert_eq!(fs::read(to.path().join("a")).unwrap(), b"old");
     assert_eq!(fs::read(to.path().join("b")).unwrap(), [1; 100]);
@@ -171,9 +171,9 @@ fn hard_links_and_links_replace_what_is_there_in_one_step() {
     let target =
         Target::create(to.path(), Options { overwrite: true, ..Options::default() }).unwrap();
     target.small_file(&file(b"a", b"new"), b"new").unwrap();
-    target.hard_link(&link(Kind::HardLink, b"b", b"a")).unwrap();
-    target.symlink(&link(Kind::Symlink, b"c", b"a")).unwrap();
-    target.hard_link(&link(Kind::HardLink, b"d", b"a")).unwrap();
+    target.hard_link(&link(EntryKind::HardLink, b"b", b"a")).unwrap();
+    target.symlink(&link(EntryKind::Symlink, b"c", b"a")).unwrap();
+    target.hard_link(&link(EntryKind::HardLink, b"d", b"a")).unwrap();
     assert!(target.finish().refused.is_empty());
     for name in ["a", "b", "d"] {
         let path = to.path().join(name);
@@ -204,7 +204,7 @@ fn a_target_with_content_keeps_its_own_mode() {
     fs::write(to.path().join("mine"), "").unwrap();
     fs::set_permissions(to.path(), fs::Permissions::from_mode(0o750)).unwrap();
     let target = Target::create(to.path(), Options::default()).unwrap();
-    target.folder(&entry(Kind::Folder, b"")).unwrap();
+    target.folder(&entry(EntryKind::Folder, b"")).unwrap();
     let report = target.finish();
     assert!(report.warnings.is_empty());
     assert_eq!(fs::metadata(to.path()).unwrap().mode() & 0o7777, 0o750);
@@ -238,8 +238,8 @@ fn odd_facts_are_survived() {
     target.small_file(&odd, b"x").unwrap();
     let long = target.small_file(&file(&[b'x'; 256], b""), b"");
     assert!(matches!(long, Err(TargetError::Io { .. })));
-    target.symlink(&link(Kind::Symlink, b"empty", b"")).unwrap();
-    target.symlink(&link(Kind::Symlink, b"zero", b"a\0b")).unwrap();
+    target.symlink(&link(EntryKind::Symlink, b"empty", b"")).unwrap();
+    target.symlink(&link(EntryKind::Symlink, b"zero", b"a\0b")).unwrap();
     let report = target.finish();
     assert_eq!(report.warnings.total(), 1);
     assert_eq!(report.warnings.first[0].what.matches("could not be restored").count(), 3);
@@ -273,7 +273,7 @@ fn acls_come_back_and_where_there_are_none_the_group_gets_no_more_for_it() {
     let with = |entry: Entry| Entry { mode, access_acl: acl(), ..entry };
     let restore = |to: &std::path::Path| {
         let target = Target::create(to, Options::default()).unwrap();
-        let folder = Entry { default_acl: acl(), ..entry(Kind::Folder, b"folder") };
+        let folder = Entry { default_acl: acl(), ..entry(EntryKind::Folder, b"folder") };
         target.folder(&folder).unwrap();
         target.small_file(&with(file(b"folder/a", b"x")), b"x").unwrap();
         let slot = target.open_file(&with(file(b"b", b"xyz"))).unwrap();
@@ -329,10 +329,10 @@ fn flags_come_back_with_all_names_of_a_file() {
     let (nodump, sealed) = (0x40, 0x40 | 0x10);
     // What says how a file lies on its disk is no wish.
     let flags = Some(nodump | 0x8_0000);
-    target.folder(&Entry { flags, ..entry(Kind::Folder, b"folder") }).unwrap();
+    target.folder(&Entry { flags, ..entry(EntryKind::Folder, b"folder") }).unwrap();
     target.small_file(&Entry { flags, ..file(b"folder/a", b"x") }, b"x").unwrap();
     target.small_file(&Entry { flags: Some(sealed), ..file(b"b", b"x") }, b"x").unwrap();
-    target.hard_link(&link(Kind::HardLink, b"c", b"b")).unwrap();
+    target.hard_link(&link(EntryKind::HardLink, b"c", b"b")).unwrap();
     let report = target.finish();
     assert!(report.refused.is_empty(), "{report:?}");
     let open = |name: &str| fs::File::open(to.path().join(name)).unwrap();
@@ -411,7 +411,7 @@ fn programs_run_as_their_owner_only_if_that_owner_is_restored() {
     let owner = Owner { uid: 4711, gid: 4712 };
     let program = Entry { mode: 0o6755, owner, ..file(b"program", b"x") };
     target.small_file(&program, b"x").unwrap();
-    target.symlink(&Entry { owner, ..link(Kind::Symlink, b"link", b"x") }).unwrap();
+    target.symlink(&Entry { owner, ..link(EntryKind::Symlink, b"link", b"x") }).unwrap();
     let report = target.finish();
     let seen = fs::metadata(to.path().join("program")).unwrap();
     if rustix::process::geteuid().is_root() && seen.uid() == owner.uid {

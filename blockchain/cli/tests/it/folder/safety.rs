@@ -7,7 +7,7 @@ use std::{
 };
 
 use lucid::folder::{
-    Kind,
+    EntryKind,
     target::{Options, Report, Target, TargetError},
 };
 use proptest::prelude::*;
@@ -53,14 +53,16 @@ impl Scene {
 
 fn give(target: &Target, entry: &Entry) -> Result<(), TargetError> {
     match entry.kind {
-        Kind::Folder => target.folder(entry),
-        Kind::Symlink => target.symlink(entry),
-        Kind::HardLink => target.hard_link(entry),
-        Kind::File if entry.length > 3 => {
+        EntryKind::Folder => target.folder(entry),
+        EntryKind::Symlink => target.symlink(entry),
+        EntryKind::HardLink => target.hard_link(entry),
+        EntryKind::File if entry.length > 3 => {
             let slot = target.open_file(entry)?;
             slot.write_at(0, &vec![b'!'; usize::try_from(entry.length).unwrap()])
         }
-        Kind::File => target.small_file(entry, &vec![b'!'; usize::try_from(entry.length).unwrap()]),
+        EntryKind::File => {
+            target.small_file(entry, &vec![b'!'; usize::try_from(entry.length).unwrap()])
+        }
     }
 }
 
@@ -79,12 +81,12 @@ fn names_that_lead_out_are_refused_for_every_kind() {
     {
         let name = name.as_bytes();
         let entries = [
-            entry(Kind::Folder, name),
+            entry(EntryKind::Folder, name),
             file(name, b"!"),
             file(name, b"!!!!"),
-            link(Kind::Symlink, name, b"x"),
-            link(Kind::HardLink, name, b"x"),
-            link(Kind::HardLink, b"fine", name),
+            link(EntryKind::Symlink, name, b"x"),
+            link(EntryKind::HardLink, name, b"x"),
+            link(EntryKind::HardLink, b"fine", name),
         ];
         let (refused, report) = restore(&Scene::new(), true, &entries);
         assert_eq!(refused.len(), entries.len());
@@ -98,7 +100,11 @@ fn only_a_folder_may_be_nameless() {
     let (refused, _) = restore(
         &Scene::new(),
         true,
-        &[file(b"", b"!"), link(Kind::Symlink, b"", b"x"), link(Kind::HardLink, b"x", b"")],
+        &[
+            file(b"", b"!"),
+            link(EntryKind::Symlink, b"", b"x"),
+            link(EntryKind::HardLink, b"x", b""),
+        ],
     );
     assert!(refused.iter().all(|error| matches!(error, TargetError::Nameless)));
     assert_eq!(refused.len(), 3);
@@ -109,8 +115,8 @@ fn links_that_were_there_before_are_not_followed() {
     let entries = [
         file(b"out/secret", b"!"),
         file(b"near/below/x", b"!!!!"),
-        entry(Kind::Folder, b"out"),
-        entry(Kind::Folder, b"near/below"),
+        entry(EntryKind::Folder, b"out"),
+        entry(EntryKind::Folder, b"near/below"),
         file(b"leak", b"!"),
         file(b"made", b"!!!!"),
     ];
@@ -134,15 +140,15 @@ fn a_link_in_the_catalogue_does_not_lead_its_own_followers_out() {
             &scene,
             overwrite,
             &[
-                link(Kind::Symlink, b"a", &outside),
+                link(EntryKind::Symlink, b"a", &outside),
                 file(b"a/secret", b"!"),
-                entry(Kind::Folder, b"a/below"),
+                entry(EntryKind::Folder, b"a/below"),
                 file(b"a/below/x", b"!!!!"),
-                link(Kind::Symlink, b"b", b".."),
-                link(Kind::Symlink, b"b/c", b"x"),
-                link(Kind::HardLink, b"d", b"b/outside/secret"),
-                link(Kind::Symlink, b"e", &outside),
-                link(Kind::HardLink, b"e/stolen", b"a/secret"),
+                link(EntryKind::Symlink, b"b", b".."),
+                link(EntryKind::Symlink, b"b/c", b"x"),
+                link(EntryKind::HardLink, b"d", b"b/outside/secret"),
+                link(EntryKind::Symlink, b"e", &outside),
+                link(EntryKind::HardLink, b"e/stolen", b"a/secret"),
             ],
         );
         assert!(fs::symlink_metadata(scene.inside.join("a")).unwrap().is_dir());
@@ -159,14 +165,14 @@ fn hard_links_lead_only_to_what_was_restored() {
         &scene,
         true,
         &[
-            link(Kind::HardLink, b"1", b"out/secret"),
-            link(Kind::HardLink, b"2", b"leak"),
-            link(Kind::HardLink, b"3", b"mine"),
-            link(Kind::HardLink, b"4", b"missing"),
+            link(EntryKind::HardLink, b"1", b"out/secret"),
+            link(EntryKind::HardLink, b"2", b"leak"),
+            link(EntryKind::HardLink, b"3", b"mine"),
+            link(EntryKind::HardLink, b"4", b"missing"),
             file(b"real", b"!"),
-            link(Kind::HardLink, b"real", b"real"),
-            link(Kind::HardLink, b"good", b"real"),
-            link(Kind::HardLink, b"better", b"good"),
+            link(EntryKind::HardLink, b"real", b"real"),
+            link(EntryKind::HardLink, b"good", b"real"),
+            link(EntryKind::HardLink, b"better", b"good"),
         ],
     );
     assert!(refused.is_empty());
@@ -184,7 +190,7 @@ fn the_same_name_twice_is_refused_the_second_time() {
     let (refused, _) = restore(
         &scene,
         false,
-        &[file(b"a", b"!"), file(b"a", b"!!"), file(b"a/b", b"!"), entry(Kind::Folder, b"a")],
+        &[file(b"a", b"!"), file(b"a", b"!!"), file(b"a/b", b"!"), entry(EntryKind::Folder, b"a")],
     );
     assert!(matches!(refused[0], TargetError::Exists { .. }));
     assert!(matches!(refused[1], TargetError::NotAFolder { .. }));
@@ -206,11 +212,16 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         "out",
         "x/../..",
     ]);
-    let kind = prop::sample::select(vec![Kind::Folder, Kind::File, Kind::Symlink, Kind::HardLink]);
+    let kind = prop::sample::select(vec![
+        EntryKind::Folder,
+        EntryKind::File,
+        EntryKind::Symlink,
+        EntryKind::HardLink,
+    ]);
     (path.clone(), path, text, kind, 0_u64..6, 0_u32..0o10000).prop_map(
         |(path, first, text, kind, length, mode)| Entry {
-            target: if kind == Kind::HardLink { first } else { text.as_bytes().to_vec() },
-            length: if kind == Kind::File { length } else { 0 },
+            target: if kind == EntryKind::HardLink { first } else { text.as_bytes().to_vec() },
+            length: if kind == EntryKind::File { length } else { 0 },
             // Or else whoever is not root cannot clean up.
             mode: mode | 0o700,
             ..entry(kind, &path)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lucid::folder::{
-    Entry, FileTime, Kind, Owner,
+    Entry, EntryKind, FileTime, Owner,
     tarball::{TarError, Tarball},
 };
 
@@ -64,8 +64,8 @@ fn the_library_reads_what_was_written() {
     for (read, (entry, content)) in archive.entries().unwrap().zip(&tree.found) {
         let mut read = read.unwrap();
         let path = match (entry.kind, entry.path.as_slice()) {
-            (Kind::Folder, b"") => b"./".to_vec(),
-            (Kind::Folder, path) => [path, b"/"].concat(),
+            (EntryKind::Folder, b"") => b"./".to_vec(),
+            (EntryKind::Folder, path) => [path, b"/"].concat(),
             (_, path) => path.to_vec(),
         };
         assert_eq!(read.path_bytes(), path);
@@ -87,7 +87,7 @@ fn numbers_that_do_not_fit_the_old_header_are_kept() {
         owner: Owner { uid: 4_000_000_000, gid: 2_097_151 },
         attributes: vec![(b"user.a=b%".to_vec(), b"1\t2\0".to_vec())],
         length: 1 << 40,
-        ..entry(Kind::File, b"big")
+        ..entry(EntryKind::File, b"big")
     };
     let mut bytes = Vec::new();
     Tarball::new(&mut bytes).entry(&big).unwrap();
@@ -139,7 +139,7 @@ fn acls_and_the_names_of_owners_are_in_a_tar() {
         access_acl: acl(),
         ..file(b"a", b"")
     };
-    let folder = Entry { default_acl: acl(), ..entry(Kind::Folder, b"d") };
+    let folder = Entry { default_acl: acl(), ..entry(EntryKind::Folder, b"d") };
     let mut tarball = Tarball::new(Vec::new());
     tarball.entry(&owned).unwrap();
     tarball.entry(&folder).unwrap();
@@ -170,7 +170,7 @@ fn the_systems_tar_gives_acls_back() {
     let to = tempfile::tempdir().unwrap();
     let mut tarball = Tarball::new(Vec::new());
     let file = Entry { mode: 0o660, access_acl: acl(), ..file(b"a", b"") };
-    let folder = Entry { default_acl: acl(), ..entry(Kind::Folder, b"d") };
+    let folder = Entry { default_acl: acl(), ..entry(EntryKind::Folder, b"d") };
     tarball.entry(&file).unwrap();
     tarball.entry(&folder).unwrap();
     let bytes = tarball.finish().unwrap();
@@ -215,7 +215,8 @@ fn names_that_lead_out_are_refused() {
     let mut tarball = Tarball::new(Vec::new());
     for name in ["..", "/etc/passwd", "a/../../b", "a//b"] {
         let name = name.as_bytes();
-        for entry in [file(name, b""), entry(Kind::Folder, name), link(Kind::HardLink, b"x", name)]
+        for entry in
+            [file(name, b""), entry(EntryKind::Folder, name), link(EntryKind::HardLink, b"x", name)]
         {
             assert!(matches!(tarball.entry(&entry), Err(TarError::Unsafe { .. })));
         }

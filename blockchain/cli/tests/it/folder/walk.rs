@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, os::unix::net::UnixListener, path::Path};
 
 use lucid::folder::{
-    Kind,
+    EntryKind,
     walk::{Content, Identity, Options, Step, WalkError, Why, walk, walk_with_contents},
 };
 use lucid_core::catalogue::{AclEntry, AclTag, attribute_of_acl, path_order};
@@ -42,7 +42,7 @@ fn a_folder_with_everything_is_read_in_order() {
     );
     assert!(tree.skipped.is_empty());
     let large = tree.entry(b"folder/below/large");
-    assert_eq!((large.kind, large.length), (Kind::File, 10_000));
+    assert_eq!((large.kind, large.length), (EntryKind::File, 10_000));
     assert_eq!((large.modified.seconds, large.modified.nanos), (-5, 999_999_999));
     assert_eq!(tree.entry(b"folder/small").mode, 0o751);
     assert_eq!(tree.entry(b"folder/dangling").target, b"../out\xffside");
@@ -50,7 +50,7 @@ fn a_folder_with_everything_is_read_in_order() {
         [("folder/small too", "folder/small"), ("zz", "folder/small"), ("link too", "link")]
     {
         let entry = tree.entry(second.as_bytes());
-        assert_eq!(entry.kind, Kind::HardLink, "{second}");
+        assert_eq!(entry.kind, EntryKind::HardLink, "{second}");
         assert_eq!(entry.target, first.as_bytes());
         assert_eq!(entry.length, 0);
     }
@@ -147,7 +147,7 @@ fn a_single_file_is_a_tree_of_one_entry() {
         let tree = read(&given);
         assert_eq!(tree.found.len(), 1);
         let (entry, bytes) = &tree.found[0];
-        assert_eq!((entry.kind, entry.path.as_slice()), (Kind::File, name));
+        assert_eq!((entry.kind, entry.path.as_slice()), (EntryKind::File, name));
         assert_eq!(bytes, b"words");
     }
 }

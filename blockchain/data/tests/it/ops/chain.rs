@@ -3,7 +3,7 @@
 
 use lucid_core::block::Block;
 use lucid_core::block_merkle::path;
-use lucid_core::bundle::{Anchored as Proof, Producer};
+use lucid_core::bundle::{AnchorInclusion, Producer};
 use lucid_core::claim::Claim as _;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::BlockHash;
@@ -101,11 +101,11 @@ impl AnchorEngine for Chain {
 }
 
 /// The way from any transaction to its block, not only from one that is kept for ever.
-fn proof_of(block: &Block, id: &str) -> Proof {
+fn proof_of(block: &Block, id: &str) -> AnchorInclusion {
     let record = BlockRecord::of(block);
     let position = block.transactions.iter().position(|held| held.id() == id).unwrap();
     let hashes: Vec<_> = block.transactions.iter().map(Transaction::hash).collect();
-    Proof {
+    AnchorInclusion {
         transaction: block.transactions[position].text().to_owned(),
         position: position as u32,
         count: hashes.len() as u32,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lucid_api::client::Append;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::sessions::{CLOCK_BACK_SECONDS_MAX, SealSession};
-use lucid_core::check::{Outcome, Report, check};
+use lucid_core::check::{CheckReport, StepOutcome, check};
 use lucid_core::time::Timestamp;
 use lucid_store::clock::Clock;
 
@@ -29,7 +29,7 @@ fn append(service: &Service, offset: u64, time: Option<&str>) {
     assert_eq!(reply.status(), 200, "{}", reply.text().unwrap());
 }
 
-fn checked(service: &Service, from: &str, to: &str) -> Report {
+fn checked(service: &Service, from: &str, to: &str) -> CheckReport {
     let reply = service.get(&format!("/api/v1/sessions/s/proof?from={from}&to={to}"));
     assert_eq!(reply.status(), 200);
     check(&reply.bytes().unwrap(), None, &[]).unwrap()
@@ -65,12 +65,12 @@ fn a_stream_over_which_the_clock_moves_proves_no_absence_that_was_none() {
         // Bytes came in it, and never is their absence proved.
         let there = time("2026-01-27T10:00:25Z", "2026-01-27T10:00:35Z");
         assert!(!there.sentence.contains("nothing"), "{wrong}: {}", there.sentence);
-        let wanted = if is_seen { Outcome::NotProved } else { Outcome::Proved };
+        let wanted = if is_seen { StepOutcome::NotProved } else { StepOutcome::Proved };
         assert_eq!(there.outcome, wanted, "{wrong}: {}", there.sentence);
         assert_eq!(there.sentence.contains("time not known"), is_seen);
         if !is_seen {
             let quiet = time("2026-01-27T10:00:12Z", "2026-01-27T10:00:15Z");
-            assert_eq!(quiet.outcome, Outcome::Proved);
+            assert_eq!(quiet.outcome, StepOutcome::Proved);
             assert!(quiet.sentence.contains("nothing"), "{}", quiet.sentence);
         }
     }
@@ -91,7 +91,7 @@ fn a_clock_that_is_turned_before_1970_stops_no_answer() {
 }
 
 /// The step of a proof of this span that says when its bytes came.
-fn time(service: &Service, from: &str, to: &str) -> (Outcome, String) {
+fn time(service: &Service, from: &str, to: &str) -> (StepOutcome, String) {
     let report = checked(service, from, to);
     let step = report.steps.into_iter().find(|step| step.name == "time").unwrap();
     (step.outcome, step.sentence)
@@ -133,10 +133,14 @@ fn a_step_back_after_a_pause_proves_no_absence_whoever_saw_it() {
             let day = |time: &str| format!("2026-01-27T{time}Z");
             let (outcome, sentence) = time(&service, &day(from), &day(to));
             if is_behind && from == "10:10:05" {
-                assert_eq!(outcome, Outcome::Proved, "{whose}: nothing can have come: {sentence}");
+                assert_eq!(
+                    outcome,
+                    StepOutcome::Proved,
+                    "{whose}: nothing can have come: {sentence}"
+                );
                 continue;
             }
-            assert_eq!(outcome, Outcome::NotProved, "{whose}, {from}: {sentence}");
+            assert_eq!(outcome, StepOutcome::NotProved, "{whose}, {from}: {sentence}");
             assert!(sentence.contains("301 s"), "{whose}: {sentence}");
         }
     }
@@ -206,7 +210,7 @@ fn what_passes_within_a_body_is_not_what_the_clock_is_set_to_meanwhile() {
     has(10);
     service.client.seal("s", &SealSession::default()).unwrap();
     let came = time(&service, "2026-01-27T10:01:00Z", "2026-01-27T10:01:01Z");
-    assert!(came.0 == Outcome::Proved && !came.1.contains("nothing"), "{}", came.1);
+    assert!(came.0 == StepOutcome::Proved && !came.1.contains("nothing"), "{}", came.1);
     let later = time(&service, "2026-01-27T12:01:00Z", "2026-01-27T12:01:01Z");
-    assert!(later.0 == Outcome::Proved && later.1.contains("nothing"), "{}", later.1);
+    assert!(later.0 == StepOutcome::Proved && later.1.contains("nothing"), "{}", later.1);
 }

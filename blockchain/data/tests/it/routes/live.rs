@@ -5,7 +5,7 @@ use std::time::Duration;
 use lucid_api::client::Append;
 use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::sessions::{SealSession, SessionStatus, SessionsQuery};
-use lucid_core::check::{Outcome, Trust, Verdict, check};
+use lucid_core::check::{CheckVerdict, StepOutcome, Trust, check};
 
 use crate::engine::Engine;
 use crate::sample::noise;
@@ -42,9 +42,9 @@ fn a_span_of_time_is_proved_offline() {
     };
     let bundle = span("2026-03-01T14:03:00Z", "2026-03-01T14:07:00Z");
     let report = check(&bundle, Some(&mut &b"wanted this too "[..]), &trust).unwrap();
-    assert_eq!(report.verdict, Verdict::Proved, "{report:?}");
+    assert_eq!(report.verdict, CheckVerdict::Proved, "{report:?}");
     let time = report.steps.iter().find(|step| step.name == "time").unwrap();
-    assert_eq!(time.outcome, Outcome::Proved);
+    assert_eq!(time.outcome, StepOutcome::Proved);
     assert!(time.sentence.contains("14:03:00") && time.sentence.contains("14:07:00"), "{time:?}");
     for other in ["before wanted this too ", "wanted ", "wanted this too after"] {
         let report = check(&bundle, Some(&mut other.as_bytes()), &trust).unwrap();
@@ -53,7 +53,7 @@ fn a_span_of_time_is_proved_offline() {
     // That nothing was recorded is proved, too.
     let quiet = span("2026-03-01T14:04:00Z", "2026-03-01T14:06:00Z");
     let report = check(&quiet, Some(&mut &b""[..]), &trust).unwrap();
-    assert_eq!(report.verdict, Verdict::Proved, "{report:?}");
+    assert_eq!(report.verdict, CheckVerdict::Proved, "{report:?}");
     assert_eq!(bytes(service.client.data("s", None)), b"before wanted this too after");
 }
 

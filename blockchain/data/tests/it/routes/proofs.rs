@@ -7,7 +7,7 @@ use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::transactions::TransactionProof;
 use lucid_core::anchor::Anchor;
 use lucid_core::block_merkle::verify_path;
-use lucid_core::check::{Trust, Verdict, check};
+use lucid_core::check::{CheckVerdict, Trust, check};
 use lucid_core::claim::Signed;
 use lucid_core::digest::SessionRoot;
 use lucid_core::session::{Leaf, Salt, session_key};
@@ -44,12 +44,12 @@ fn every_part_of_an_anchored_session_is_proved_offline() {
     for (query, mut bytes) in parts {
         let bundle = prove(&query);
         let report = check(&bundle, Some(&mut bytes), &trust).unwrap();
-        assert_eq!(report.verdict, Verdict::Proved, "{query:?}: {report:?}");
+        assert_eq!(report.verdict, CheckVerdict::Proved, "{query:?}: {report:?}");
         let mut wrong = &b"something else"[..];
         let report = check(&bundle, Some(&mut wrong), &trust).unwrap();
-        assert!(matches!(report.verdict, Verdict::Refused { .. }), "{query:?}");
+        assert!(matches!(report.verdict, CheckVerdict::Refused { .. }), "{query:?}");
         let report = check(&bundle, None, &[]).unwrap();
-        assert_eq!(report.verdict, Verdict::OriginOrRecorderNotProved);
+        assert_eq!(report.verdict, CheckVerdict::OriginOrRecorderNotProved);
     }
 }
 
@@ -120,7 +120,7 @@ fn what_cannot_be_proved_is_refused_with_a_sentence() {
     // Not anchored is not refused: the bundle says so itself.
     let bundle = service.client.proof("s", &ProofQuery::Session).unwrap();
     let report = check(&bundle, Some(&mut &b"bytes"[..]), &[]).unwrap();
-    assert_eq!(report.verdict, Verdict::OriginOrRecorderNotProved);
+    assert_eq!(report.verdict, CheckVerdict::OriginOrRecorderNotProved);
 }
 
 /// Two callers who take all the memory there is for something, and more.

@@ -3,7 +3,7 @@
 use lucid_core::block::Candidate;
 use lucid_core::block::Parent;
 use lucid_core::digest::BlockHash;
-use lucid_core::record::{Entry, Head};
+use lucid_core::record::{BlockEntry, Head};
 use lucid_core::time::Timestamp;
 use lucid_store::StoreError;
 use lucid_store::contract::chain::{ChainStore, Tip};
@@ -37,7 +37,7 @@ pub(super) fn their_block(
             if head.entry.index != height {
                 return Err(wrong("is another one than was asked for"));
             }
-            let Entry { hash, .. } = head.entry;
+            let BlockEntry { hash, .. } = head.entry;
             let is_own = head.entry.computed_hash() == hash;
             let parent = head.as_parent().ok().filter(|_| is_own);
             Ok(Some(Theirs { hash, parent, text: words(&head) }))
