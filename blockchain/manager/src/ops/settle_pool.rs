@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use lucid_core::transaction::{IdDigest, Transaction};
-use lucid_store::contract::chain::{ChainStore, Place};
+use lucid_store::contract::chain::{ChainStore, TransactionPlace};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
 
@@ -81,7 +81,7 @@ pub(super) enum There {
 /// Whether a chained transaction is this one. Damage holds up nobody else.
 pub(super) fn is_at(
     chain: &dyn ChainStore,
-    place: Place,
+    place: TransactionPlace,
     transaction: &Transaction,
 ) -> Result<There, StoreError> {
     let stored = match chain.record(place.height) {

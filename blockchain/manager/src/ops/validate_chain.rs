@@ -23,8 +23,10 @@ use lucid_core::transaction::IdDigest;
 use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
 use lucid_core::words::many_do;
 use lucid_store::StoreError;
-use lucid_store::contract::chain::{Body, ChainStore, Place, StoredRecord, Stretch, Tip};
-use lucid_store::files::chain::scan::{Raw, Scan, Unsound};
+use lucid_store::contract::chain::{
+    Body, ChainStore, StoredRecord, Stretch, Tip, TransactionPlace,
+};
+use lucid_store::files::chain::scan::{ChainScan, Raw, Unsound};
 
 use super::validate_block::parent_at;
 use super::validate_texts::{Asked, ChainReport};
@@ -98,7 +100,7 @@ pub fn validate_chain(
 /// then it is the one of [`validate_chain`]; of every other chain that one says what is wrong. Ids go to
 /// `folder` that memory has no room for.
 pub fn validate_scan(
-    mut scan: Scan,
+    mut scan: ChainScan,
     now: Timestamp,
     asked: &Asked,
     folder: PathBuf,
@@ -181,7 +183,7 @@ enum Task {
 /// What there is of a block.
 enum BlockState {
     /// All of it, and those of its ids that have another place in the chain.
-    Whole { weighed: Box<Weighed>, elsewhere: HashMap<IdDigest, Place> },
+    Whole { weighed: Box<Weighed>, elsewhere: HashMap<IdDigest, TransactionPlace> },
     /// Its record, and whether that is sound.
     Record { head: Box<Record>, fault: Option<String> },
     /// Nothing that can be used.
@@ -397,7 +399,7 @@ fn elsewhere(
     chain: &dyn ChainStore,
     height: u64,
     weighed: &Weighed,
-) -> Result<HashMap<IdDigest, Place>, StoreError> {
+) -> Result<HashMap<IdDigest, TransactionPlace>, StoreError> {
     let mut found = HashMap::new();
     for id in weighed.ids() {
         if let Some(place) = chain.find(id)?
@@ -459,7 +461,12 @@ impl Judging<'_> {
         if self.report.refused_count == 0 { Ok(()) } else { Err(Unsound) }
     }
 
-    fn take_whole(&mut self, height: u64, weighed: Weighed, elsewhere: &HashMap<IdDigest, Place>) {
+    fn take_whole(
+        &mut self,
+        height: u64,
+        weighed: Weighed,
+        elsewhere: &HashMap<IdDigest, TransactionPlace>,
+    ) {
         let claims = weighed.candidate().as_parent();
         let hash = weighed.candidate().hash();
         let context = Context {

@@ -17,7 +17,7 @@ use lucid_core::record::BlockEntry;
 use lucid_core::time::Timestamp;
 use lucid_core::tree::{Sha256Tree, verify_inclusion};
 use lucid_store::contract::chain::Body;
-use lucid_store::files::chain::scan::Scan;
+use lucid_store::files::chain::scan::ChainScan;
 use serde_json::{Value, json};
 
 use crate::service::{Server, anchor};
@@ -187,7 +187,7 @@ fn records_are_judged_without_their_transactions() {
 
 /// What all of a chain is found to be that is read from its files, if it is to be found so.
 fn scanned(folder: &Path, asked: &Asked) -> Option<String> {
-    let scan = Scan::begin(folder).ok()?;
+    let scan = ChainScan::begin(folder).ok()?;
     let report = validate_scan(scan, now(), asked, std::env::temp_dir(), |_| {});
     report.map(|report| format!("{report:?}"))
 }
@@ -225,7 +225,7 @@ fn a_chain_that_is_read_from_its_files_is_judged_as_when_it_is_opened_or_not_at_
         assert_eq!(scanned(folder.path(), &asked), wanted);
     }
     assert_eq!(
-        Scan::begin(folder.path()).unwrap().owner().map(|name| name.contains("lucid")),
+        ChainScan::begin(folder.path()).unwrap().owner().map(|name| name.contains("lucid")),
         Some(true)
     );
     // Of a part of a chain it is not known which ids come again.

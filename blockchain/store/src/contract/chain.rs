@@ -138,7 +138,7 @@ pub struct Pruning {
 
 /// Where a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct TransactionPlace {
     /// Its block.
     pub height: u64,
     /// Its position in the block.
@@ -209,12 +209,16 @@ pub trait ChainStore: Send + Sync {
     fn height_of(&self, hash: &BlockHash) -> Result<Option<u64>, StoreError>;
 
     /// Where the transaction with this id digest is.
-    fn find(&self, id: &IdDigest) -> Result<Option<Place>, StoreError>;
+    fn find(&self, id: &IdDigest) -> Result<Option<TransactionPlace>, StoreError>;
 
     /// Where transactions are that anchor a session of this name, the earliest first, behind a place: some
     /// of them, and none only when there are no more. A place may hold an anchor of another session: look
     /// at what is there.
-    fn anchors_of(&self, session: &str, behind: Option<Place>) -> Result<Vec<Place>, StoreError>;
+    fn anchors_of(
+        &self,
+        session: &str,
+        behind: Option<TransactionPlace>,
+    ) -> Result<Vec<TransactionPlace>, StoreError>;
 
     /// Why nothing can be appended, if so.
     fn read_only(&self) -> Option<String>;

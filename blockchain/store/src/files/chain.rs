@@ -31,13 +31,14 @@ use lucid_core::validate::ValidBlock;
 use parking_lot::{Mutex, RwLock};
 
 use crate::contract::chain::{
-    AppendedBlock, Body, ChainStore, Place, Pruning, StoredRecord, StoredRun, Stretch, Tip, decide,
+    AppendedBlock, Body, ChainStore, Pruning, StoredRecord, StoredRun, Stretch, Tip,
+    TransactionPlace, decide,
 };
 use crate::contract::index::Index;
 use crate::damage::DamageList;
 use crate::files::chain::rows::{Part, Row};
 use crate::files::chain::tip::Pruned;
-use crate::files::chain::walk::{Role, split_record};
+use crate::files::chain::walk::{FileRole, split_record};
 use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk};
 use crate::frame;
@@ -129,8 +130,8 @@ impl ChainFiles {
     }
 
     /// Reads a record's payload: that of this height, under this name, or damage. A body may be pruned.
-    fn read(&self, role: Role, height: u64, row: &Row) -> Result<Body<Vec<u8>>, StoreError> {
-        let part = if role == Role::Blocks { &row.record } else { &row.body };
+    fn read(&self, role: FileRole, height: u64, row: &Row) -> Result<Body<Vec<u8>>, StoreError> {
+        let part = if role == FileRole::Blocks { &row.record } else { &row.body };
         let (number, offset) = match part {
             Part::At { file, offset } => (*file, *offset),
             Part::Lost(damage) => return Err(StoreError::Damaged(damage.clone())),
@@ -140,7 +141,7 @@ impl ChainFiles {
         let damaged = |why: &str| self.name(Damage::new(path.as_str(), offset, why));
         let file = match disk::find(self.disk.as_ref(), &path)? {
             Ok(file) => file,
-            Err(_) if role == Role::Bodies && self.pruned.read().covers(number) => {
+            Err(_) if role == FileRole::Bodies && self.pruned.read().covers(number) => {
                 return Ok(Body::Pruned);
             }
             Err(damage) => return Err(damaged(&damage.why)),
@@ -253,13 +254,13 @@ impl ChainStore for ChainFiles {
 
     fn record(&self, height: u64) -> Result<Option<StoredRecord>, StoreError> {
         let Some(row) = self.row(height)? else { return Ok(None) };
-        let payload = self.read(Role::Blocks, height, &row)?;
+        let payload = self.read(FileRole::Blocks, height, &row)?;
         payload.here().map(|payload| self.stored(height, &row, &payload)).transpose()
     }
 
     fn body(&self, height: u64) -> Result<Option<Body>, StoreError> {
         let Some(row) = self.row(height)? else { return Ok(None) };
-        let payload = match self.read(Role::Bodies, height, &row)? {
+        let payload = match self.read(FileRole::Bodies, height, &row)? {
             Body::Here(payload) => payload,
             Body::Pruned => return Ok(Some(Body::Pruned)),
         };
@@ -300,14 +301,18 @@ impl ChainStore for ChainFiles {
         }
     }
 
-    fn find(&self, id: &IdDigest) -> Result<Option<Place>, StoreError> {
+    fn find(&self, id: &IdDigest) -> Result<Option<TransactionPlace>, StoreError> {
         match rows::place(self.index.as_ref(), id)? {
             Some(place) => Ok(Some(place)),
             None => self.absent(),
         }
     }
 
-    fn anchors_of(&self, session: &str, behind: Option<Place>) -> Result<Vec<Place>, StoreError> {
+    fn anchors_of(
+        &self,
+        session: &str,
+        behind: Option<TransactionPlace>,
+    ) -> Result<Vec<TransactionPlace>, StoreError> {
         let places = rows::anchors_of(self.index.as_ref(), session, behind)?;
         if places.is_empty() {
             self.absent::<()>()?;

@@ -9,7 +9,8 @@ use lucid_core::validate::ValidBlock;
 use parking_lot::Mutex;
 
 use crate::contract::chain::{
-    AppendedBlock, Body, ChainStore, Place, Pruning, StoredRecord, StoredRun, Stretch, Tip, decide,
+    AppendedBlock, Body, ChainStore, Pruning, StoredRecord, StoredRun, Stretch, Tip,
+    TransactionPlace, decide,
 };
 use crate::{CommitError, Damage, StoreError};
 
@@ -21,7 +22,7 @@ struct State {
     blocks: Vec<StoredBlock>,
     pruned_below: u64,
     heights: HashMap<BlockHash, u64>,
-    ids: HashMap<IdDigest, Place>,
+    ids: HashMap<IdDigest, TransactionPlace>,
 }
 
 impl State {
@@ -34,7 +35,7 @@ impl State {
         let record = block.record();
         self.heights.insert(block.hash, block.index);
         for (position, digests) in (0..).zip(&record.transactions) {
-            self.ids.insert(digests.id, Place { height: block.index, position });
+            self.ids.insert(digests.id, TransactionPlace { height: block.index, position });
         }
         let (transactions_before, bytes_before) = self.blocks.last().map_or((0, 0), |(last, _)| {
             let count = last.record.transactions.len() as u64;
@@ -148,11 +149,15 @@ impl ChainStore for ChainMemory {
         Ok(self.state.lock().heights.get(hash).copied())
     }
 
-    fn find(&self, id: &IdDigest) -> Result<Option<Place>, StoreError> {
+    fn find(&self, id: &IdDigest) -> Result<Option<TransactionPlace>, StoreError> {
         Ok(self.state.lock().ids.get(id).copied())
     }
 
-    fn anchors_of(&self, session: &str, behind: Option<Place>) -> Result<Vec<Place>, StoreError> {
+    fn anchors_of(
+        &self,
+        session: &str,
+        behind: Option<TransactionPlace>,
+    ) -> Result<Vec<TransactionPlace>, StoreError> {
         let state = self.state.lock();
         let anchors = state.blocks.iter().flat_map(|(stored, _)| {
             let height = stored.record.entry.index;
@@ -162,8 +167,9 @@ impl ChainStore for ChainMemory {
             kept.transaction.kind() == Some(SESSION_ANCHOR)
                 && kept.transaction.session_id() == Some(session)
         });
-        let places = of_session.map(|(height, kept)| Place { height, position: kept.position });
-        let order = |place: &Place| (place.height, place.position);
+        let places =
+            of_session.map(|(height, kept)| TransactionPlace { height, position: kept.position });
+        let order = |place: &TransactionPlace| (place.height, place.position);
         Ok(places.filter(|place| behind.is_none_or(|at| order(place) > order(&at))).collect())
     }
 

@@ -14,7 +14,7 @@ use lucid_block_manager::ops::validate_texts::{Asked, ChainReport, validate_text
 use lucid_block_manager::reply;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
-use lucid_store::files::chain::scan::Scan;
+use lucid_store::files::chain::scan::ChainScan;
 
 use super::lines::{Lines, sentence};
 use super::{Where, existing, scratch};
@@ -133,10 +133,10 @@ impl Validate {
 
     /// The files of the chain, where all of it is to be judged. A key that is given is one that the chain is to
     /// be opened with.
-    fn scan(&self, at: &Where<'_>) -> Option<Scan> {
+    fn scan(&self, at: &Where<'_>) -> Option<ChainScan> {
         let is_keyed = at.home.key_file.is_some() || at.home.passphrase().is_some();
         let is_plain = !self.records && at.home.blocks.is_none() && !is_keyed;
-        if is_plain { Scan::begin(&at.folder()).ok() } else { None }
+        if is_plain { ChainScan::begin(&at.folder()).ok() } else { None }
     }
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn assert_holds(chain: &dyn ChainStore, blocks: &[ValidBlock]) {
         bytes_before += size_bytes;
         assert_eq!(chain.height_of(&block.hash).unwrap(), Some(block.index));
         for (position, transaction) in (0..).zip(&block.transactions) {
-            let place = Place { height: block.index, position };
+            let place = TransactionPlace { height: block.index, position };
             assert_eq!(chain.find(&transaction.id_digest()).unwrap(), Some(place));
         }
     }
@@ -173,11 +173,11 @@ fn the_anchors_of_a_session_are_found_before_and_after_pruning() {
             blocks.push(next_of(blocks.last().map(|block| &**block), texts));
         }
         chain.append_run(&blocks).unwrap();
-        let places = |session: u64| -> Vec<Place> {
+        let places = |session: u64| -> Vec<TransactionPlace> {
             let anchors = (0..20).flat_map(|height| [(height, 0), (height, 3)]);
             anchors
                 .filter(|(height, n)| (height + u64::from(*n)) % 5 == session)
-                .map(|(height, position)| Place { height, position })
+                .map(|(height, position)| TransactionPlace { height, position })
                 .collect()
         };
         let assert_found = |chain: &dyn ChainStore| {

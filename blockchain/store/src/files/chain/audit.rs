@@ -8,7 +8,7 @@ use lucid_core::digest::BlockHash;
 
 use crate::files::chain::FOLDER;
 use crate::files::chain::tip::{self, End, Lock, Pruned, TIP};
-use crate::files::chain::walk::{Pairs, Role};
+use crate::files::chain::walk::{FileRole, Pairs};
 use crate::files::disk::Disk;
 use crate::files::log::number_of;
 use crate::{Damage, StoreError};
@@ -19,7 +19,7 @@ pub fn audit(disk: &dyn Disk, store: [u8; 16]) -> Result<Vec<Damage>, StoreError
     let mut damage = Vec::new();
     let names = disk.list(FOLDER).map_err(StoreError::io(format!("listing {FOLDER}/")))?;
     for name in names {
-        if !Role::BOTH.iter().any(|role| number_of(&name, role.name()).is_some()) {
+        if !FileRole::BOTH.iter().any(|role| number_of(&name, role.name()).is_some()) {
             let why = "the file is none of the chain's: move it away";
             damage.push(Damage::new(format!("{FOLDER}/{name}"), 0, why));
         }
@@ -37,7 +37,7 @@ pub fn audit(disk: &dyn Disk, store: [u8; 16]) -> Result<Vec<Damage>, StoreError
         damage.extend(pair.damage.iter().map(|(_, _, damage)| damage.clone()));
         let parent = last.map_or(Some(BlockHash::ZERO), |(_, hash, _)| Some(hash));
         if let Ok((found, record, _)) = &pair.record {
-            let fault = |why: String| Role::Blocks.damage(found.file, found.offset, why);
+            let fault = |why: String| FileRole::Blocks.damage(found.file, found.offset, why);
             if let Err(why) = record.check() {
                 damage.push(fault(why.to_string()));
             }

@@ -50,7 +50,9 @@ fn assert_never_wrong(chain: &dyn ChainStore, blocks: &[ValidBlock]) -> usize {
         }
         for (position, transaction) in (0..).zip(&block.transactions) {
             match chain.find(&transaction.id_digest()) {
-                Ok(place) => assert_eq!(place, Some(Place { height: block.index, position })),
+                Ok(place) => {
+                    assert_eq!(place, Some(TransactionPlace { height: block.index, position }))
+                }
                 Err(StoreError::Damaged(_)) => errors += 1,
                 Err(other) => panic!("{other}"),
             }

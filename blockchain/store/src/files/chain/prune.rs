@@ -7,7 +7,7 @@
 use crate::contract::chain::{Pruning, Stretch};
 use crate::files::chain::ChainFiles;
 use crate::files::chain::tip::Pruned;
-use crate::files::chain::walk::Role;
+use crate::files::chain::walk::FileRole;
 use crate::files::disk;
 use crate::frame;
 use crate::{CommitError, Damage, StoreError};
@@ -44,8 +44,8 @@ impl ChainFiles {
         // The lock says that they may be gone: what is not removed now is by the next call.
         let partly = |error: StoreError| CommitError::Partly(error.to_string());
         for file in going {
-            let path = Role::Bodies.path(file.number);
-            let bytes = Role::Bodies.length(self.disk.as_ref(), file.number).map_err(partly)?;
+            let path = FileRole::Bodies.path(file.number);
+            let bytes = FileRole::Bodies.length(self.disk.as_ref(), file.number).map_err(partly)?;
             self.disk
                 .unlink(&path)
                 .map_err(StoreError::io(format!("removing {path}")))
@@ -79,7 +79,7 @@ impl ChainFiles {
         keep_from: u64,
         pruning: &mut Pruning,
     ) -> Result<(Vec<File>, Pruned), StoreError> {
-        let numbers = Role::Bodies.numbers(self.disk.as_ref())?;
+        let numbers = FileRole::Bodies.numbers(self.disk.as_ref())?;
         let (mut files, mut behind) = (Vec::new(), Pruned::default());
         let mut last: Option<(u32, u64)> = None;
         for number in numbers.into_iter().filter(|number| *number > 1) {
@@ -108,7 +108,7 @@ impl ChainFiles {
 
     /// The height of the first body of a file, which its first record says.
     fn first_height(&self, number: u32) -> Result<Result<u64, Damage>, StoreError> {
-        let path = Role::Bodies.path(number);
+        let path = FileRole::Bodies.path(number);
         let header = match disk::find(self.disk.as_ref(), &path)? {
             Ok(file) => frame::read_header(file.as_ref(), &path, 0)?,
             Err(damage) => return Ok(Err(damage)),
@@ -122,7 +122,7 @@ impl ChainFiles {
 
     /// Why a file of bodies must stay.
     fn reason_to_keep(&self, file: &File) -> Result<Option<Damage>, StoreError> {
-        let path = Role::Bodies.path(file.number);
+        let path = FileRole::Bodies.path(file.number);
         let known = self.damage.lock().iter().find(|damage| damage.file == path).cloned();
         if known.is_some() {
             return Ok(known);

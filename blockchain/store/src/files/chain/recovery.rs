@@ -15,7 +15,7 @@ use crate::contract::index::Changes;
 use crate::damage::DamageList;
 use crate::files::chain::rows::{self, Part, Row, Totals};
 use crate::files::chain::tip::{self, End, Lock, Pruned, TIP, TipMark};
-use crate::files::chain::walk::{LOST_MAX, Pair, Pairs, Placed, Role};
+use crate::files::chain::walk::{FileRole, LOST_MAX, Pair, Pairs, PlacedDamage};
 use crate::files::chain::{ChainParts, FOLDER};
 use crate::files::disk::{self, Disk};
 use crate::frame::{self, Scanner, Step};
@@ -144,7 +144,7 @@ impl<'a> Recovery<'a> {
         let Some(last) = self.last_found()? else {
             return Ok(Err("no block can be read to go on from".to_owned()));
         };
-        for (role, end) in [(Role::Blocks, last.blocks), (Role::Bodies, last.bodies)] {
+        for (role, end) in [(FileRole::Blocks, last.blocks), (FileRole::Bodies, last.bodies)] {
             for number in role.numbers(self.disk)?.into_iter().filter(|number| *number > end.file) {
                 if let Some(damage) = self.unreadable(role, End { file: number, offset: 0 })? {
                     return Ok(Err(format!(
@@ -159,7 +159,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// What the medium does not give back of a file, from a place on, if anything.
-    fn unreadable(&self, role: Role, from: End) -> Result<Option<Damage>, StoreError> {
+    fn unreadable(&self, role: FileRole, from: End) -> Result<Option<Damage>, StoreError> {
         let path = role.path(from.file);
         let file = match disk::find(self.disk, &path)? {
             Ok(file) => file,
@@ -186,7 +186,7 @@ impl<'a> Recovery<'a> {
     /// begun before there is a lock.
     fn no_tear(&self) -> Result<Option<Damage>, StoreError> {
         let (blocks, bodies) = self.at.map_or((End::START, End::START), |m| (m.blocks, m.bodies));
-        for (role, end) in [(Role::Blocks, blocks), (Role::Bodies, bodies)] {
+        for (role, end) in [(FileRole::Blocks, blocks), (FileRole::Bodies, bodies)] {
             for number in role.numbers(self.disk)?.into_iter().filter(|number| *number >= end.file)
             {
                 let offset = if number == end.file { end.offset } else { 0 };
@@ -207,7 +207,7 @@ impl<'a> Recovery<'a> {
         let Some(mark) = self.at else { return Ok(()) };
         let Some(row) = rows::row(self.parts.index.as_ref(), mark.height)? else { return Ok(()) };
         let Part::At { file, offset } = row.record else { return Ok(()) };
-        let path = Role::Blocks.path(file);
+        let path = FileRole::Blocks.path(file);
         let Ok(file) = disk::find(self.disk, &path)? else { return Ok(()) };
         match frame::read_header(file.as_ref(), &path, offset)? {
             Some(Ok(header)) if header.name != *mark.hash.as_bytes() => Err(StoreError::Index(
@@ -306,13 +306,13 @@ impl<'a> Recovery<'a> {
     /// Whether the files end before the lock does; if so, what that means.
     fn lost(&mut self, bound: &TipMark) -> Result<Option<String>, StoreError> {
         let mut lost = None;
-        for (role, end) in [(Role::Blocks, bound.blocks), (Role::Bodies, bound.bodies)] {
+        for (role, end) in [(FileRole::Blocks, bound.blocks), (FileRole::Bodies, bound.bodies)] {
             let numbers = role.numbers(self.disk)?;
             for gap in role.gaps(&numbers, 1..=end.file.saturating_sub(1), &self.pruned) {
                 self.damage.push(Damage::missing(gap, |number| role.path(number)));
             }
         }
-        for (role, end) in [(Role::Blocks, bound.blocks), (Role::Bodies, bound.bodies)] {
+        for (role, end) in [(FileRole::Blocks, bound.blocks), (FileRole::Bodies, bound.bodies)] {
             let path = role.path(end.file);
             let length = role.length(self.disk, end.file)?;
             if length < end.offset {
@@ -357,10 +357,10 @@ impl<'a> Recovery<'a> {
     }
 
     /// Only what lies below the bound was acknowledged; the rest is a tear.
-    fn name_damage(&mut self, placed: Vec<Placed>, bound: Option<TipMark>) {
+    fn name_damage(&mut self, placed: Vec<PlacedDamage>, bound: Option<TipMark>) {
         let Some(bound) = bound else { return };
         for (role, at, damage) in placed {
-            let end = if role == Role::Blocks { bound.blocks } else { bound.bodies };
+            let end = if role == FileRole::Blocks { bound.blocks } else { bound.bodies };
             if at < end {
                 self.damage.push(damage);
             }
@@ -374,13 +374,13 @@ impl<'a> Recovery<'a> {
             let next = self.at.map_or(0, |at| at.height + 1);
             lost += 1;
             let height = if lost > LOST_MAX { bound.height } else { next };
-            let damage = |role: Role, end: End| {
+            let damage = |role: FileRole, end: End| {
                 role.damage(end.file, end.offset, format!("block {height} cannot be read"))
             };
             let pair = Pair {
                 height,
-                record: Err(damage(Role::Blocks, bound.blocks)),
-                body: Err(damage(Role::Bodies, bound.bodies)),
+                record: Err(damage(FileRole::Blocks, bound.blocks)),
+                body: Err(damage(FileRole::Bodies, bound.bodies)),
                 hash: if height == bound.height { bound.hash } else { BlockHash::ZERO },
                 ends: (None, None),
                 damage: Vec::new(),
@@ -454,8 +454,8 @@ impl<'a> Recovery<'a> {
         let mark = mark.map(|mark| TipMark { pruned: self.pruned, ..mark });
         let ends = mark.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
         let start = from.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
-        self.cut(Role::Blocks, start.0.file, ends.0)?;
-        self.cut(Role::Bodies, start.1.file, ends.1)?;
+        self.cut(FileRole::Blocks, start.0.file, ends.0)?;
+        self.cut(FileRole::Bodies, start.1.file, ends.1)?;
         // What a crash left of a lock that was being written.
         let unfinished = format!("{TIP}.new");
         self.disk.unlink(&unfinished).map_err(StoreError::io(format!("removing {unfinished}")))?;
@@ -474,7 +474,7 @@ impl<'a> Recovery<'a> {
         self.write_changes()
     }
 
-    fn cut(&self, role: Role, from: u32, end: End) -> Result<(), StoreError> {
+    fn cut(&self, role: FileRole, from: u32, end: End) -> Result<(), StoreError> {
         for number in role.numbers(self.disk)? {
             let path = role.path(number);
             let context = || StoreError::io(format!("cutting {path}"));

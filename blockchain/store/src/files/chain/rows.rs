@@ -8,7 +8,7 @@ use lucid_core::record::BlockRecord;
 use lucid_core::transaction::{IdDigest, SESSION_ANCHOR, Transaction};
 use lucid_core::wire::{Reader, WireFault, Writer};
 
-use crate::contract::chain::Place;
+use crate::contract::chain::TransactionPlace;
 use crate::contract::index::{Changes, Index};
 use crate::files::chain::tip::TipMark;
 use crate::{Damage, StoreError, frame};
@@ -130,12 +130,15 @@ pub(super) fn height_of(index: &dyn Index, hash: &BlockHash) -> Result<Option<u6
     value.map(read).transpose()
 }
 
-pub(super) fn place(index: &dyn Index, id: &IdDigest) -> Result<Option<Place>, StoreError> {
+pub(super) fn place(
+    index: &dyn Index,
+    id: &IdDigest,
+) -> Result<Option<TransactionPlace>, StoreError> {
     let value = index.get(&key(ID, id))?;
     let read = |value: Vec<u8>| {
         let mut from = Reader::new(&value);
-        let mut place = || -> Result<Place, WireFault> {
-            Ok(Place { height: from.u64("height")?, position: from.u32("position")? })
+        let mut place = || -> Result<TransactionPlace, WireFault> {
+            Ok(TransactionPlace { height: from.u64("height")?, position: from.u32("position")? })
         };
         place().map_err(|f| fault("a transaction", &f))
     };
@@ -158,7 +161,7 @@ pub(super) fn watermark(index: &dyn Index) -> Result<Option<TipMark>, StoreError
 
 /// What rows say of a block's transactions.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Listed {
+pub(super) struct ListedTransactions {
     /// The digests of their ids, in order.
     ids: Vec<IdDigest>,
     /// Which of them anchor a session.
@@ -179,7 +182,7 @@ fn anchored(transaction: &Transaction) -> Option<SessionDigest> {
     transaction.session_id().filter(|_| is_anchor).map(session_digest)
 }
 
-impl Listed {
+impl ListedTransactions {
     pub(super) fn of_record(record: &BlockRecord) -> Self {
         let anchors = record.anchors.iter();
         Self {
@@ -217,12 +220,12 @@ pub(super) fn accept_unknown_ids(index: &dyn Index) -> Result<(), StoreError> {
 pub(super) fn anchors_of(
     index: &dyn Index,
     session: &str,
-    behind: Option<Place>,
-) -> Result<Vec<Place>, StoreError> {
+    behind: Option<TransactionPlace>,
+) -> Result<Vec<TransactionPlace>, StoreError> {
     let prefix = key(ANCHOR, &session_digest(session));
     let from = match behind {
         None => prefix.clone(),
-        Some(Place { height, position }) => {
+        Some(TransactionPlace { height, position }) => {
             [prefix.as_slice(), &height.to_be_bytes(), &position.to_be_bytes(), &[0]].concat()
         }
     };
@@ -230,9 +233,9 @@ pub(super) fn anchors_of(
     let rows = index.scan(&from, &to, ANCHORS_PAGE, false)?;
     let read = |(row, _): (Vec<u8>, Vec<u8>)| {
         let mut from = Reader::new(row.get(prefix.len()..).unwrap_or_default());
-        let mut place = || -> Result<Place, WireFault> {
+        let mut place = || -> Result<TransactionPlace, WireFault> {
             let height = u64::from_be_bytes(from.array("height")?);
-            Ok(Place { height, position: u32::from_be_bytes(from.array("position")?) })
+            Ok(TransactionPlace { height, position: u32::from_be_bytes(from.array("position")?) })
         };
         place().map_err(|f| fault("an anchor", &f))
     };
@@ -243,14 +246,19 @@ pub(super) fn anchors_of(
 const ANCHORS_PAGE: usize = 256;
 
 /// Adds the rows of one block. `listed` is `None` where neither record nor body could be read.
-pub(super) fn publish(changes: &mut Changes<'_>, height: u64, row: &Row, listed: Option<&Listed>) {
+pub(super) fn publish(
+    changes: &mut Changes<'_>,
+    height: u64,
+    row: &Row,
+    listed: Option<&ListedTransactions>,
+) {
     changes.put(key(HEIGHT, &height.to_be_bytes()), row.encode());
     if row.hash != BlockHash::ZERO {
         let mut to = Writer::new();
         to.u64(height);
         changes.put(key(HASH, row.hash.as_bytes()), to.finish());
     }
-    let Some(Listed { ids, anchors }) = listed else {
+    let Some(ListedTransactions { ids, anchors }) = listed else {
         changes.put(key(UNKNOWN_IDS, &height.to_be_bytes()), Vec::new());
         return;
     };

@@ -18,7 +18,7 @@ use lucid_core::record::Head;
 
 use crate::contract::chain::Tip;
 use crate::files::chain::tip::{self, Lock, Pruned, TipMark};
-use crate::files::chain::walk::{Role, split_record};
+use crate::files::chain::walk::{FileRole, split_record};
 use crate::files::disk::real::RealDisk;
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::folder::{self, Beside};
@@ -33,7 +33,7 @@ const READ_BYTES: usize = 1 << 20;
 pub struct Unsound;
 
 /// A chain that is read from its files.
-pub struct Scan {
+pub struct ChainScan {
     mark: TipMark,
     next: u64,
     records: Stream,
@@ -60,7 +60,7 @@ struct Frames {
     each: Vec<(Header, Range<usize>)>,
 }
 
-impl Scan {
+impl ChainScan {
     /// Begins with the chain of a folder of a block-manager.
     pub fn begin(root: &Path) -> Result<Self, Unsound> {
         let beside = folder::beside(root).map_err(|_| Unsound)?;
@@ -74,8 +74,8 @@ impl Scan {
         let scan = Self {
             mark,
             next: 0,
-            records: Stream::begin(disk.clone(), store, Role::Blocks)?,
-            bodies: Stream::begin(disk, store, Role::Bodies)?,
+            records: Stream::begin(disk.clone(), store, FileRole::Blocks)?,
+            bodies: Stream::begin(disk, store, FileRole::Bodies)?,
             owner,
             unwritable: folder::unwritable(root),
             _lock: lock,
@@ -168,7 +168,7 @@ impl Frames {
 struct Stream {
     disk: Arc<dyn Disk>,
     store: [u8; 16],
-    role: Role,
+    role: FileRole,
     /// Files behind the one that is open.
     waiting: VecDeque<u32>,
     number: u32,
@@ -184,7 +184,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn begin(disk: Arc<dyn Disk>, store: [u8; 16], role: Role) -> Result<Self, Unsound> {
+    fn begin(disk: Arc<dyn Disk>, store: [u8; 16], role: FileRole) -> Result<Self, Unsound> {
         let mut waiting: VecDeque<u32> = role.numbers(disk.as_ref()).map_err(|_| Unsound)?.into();
         let number = waiting.pop_front().filter(|number| *number == 1).ok_or(Unsound)?;
         let file = open(disk.as_ref(), role, number)?;
@@ -309,6 +309,6 @@ enum Next {
     File,
 }
 
-fn open(disk: &dyn Disk, role: Role, number: u32) -> Result<Arc<dyn DiskFile>, Unsound> {
+fn open(disk: &dyn Disk, role: FileRole, number: u32) -> Result<Arc<dyn DiskFile>, Unsound> {
     disk::find(disk, &role.path(number)).ok().and_then(Result::ok).ok_or(Unsound)
 }

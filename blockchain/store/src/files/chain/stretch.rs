@@ -13,7 +13,7 @@ use lucid_core::record::BlockRecord;
 use crate::contract::chain::{Body, StoredRecord, Stretch};
 use crate::files::chain::ChainFiles;
 use crate::files::chain::rows::{Part, Row, Totals};
-use crate::files::chain::walk::{Role, split_record};
+use crate::files::chain::walk::{FileRole, split_record};
 use crate::files::disk::{self, DiskFile};
 use crate::frame::{HEADER_BYTES, Header, Kind};
 use crate::{Damage, StoreError};
@@ -57,7 +57,7 @@ impl Window {
 /// Payloads of one role, from a height on.
 struct Walk<'a> {
     chain: &'a ChainFiles,
-    role: Role,
+    role: FileRole,
     window: Window,
 }
 
@@ -105,7 +105,12 @@ impl Walk<'_> {
 }
 
 impl ChainFiles {
-    fn window(&self, role: Role, number: u32, offset: u64) -> Result<Option<Window>, StoreError> {
+    fn window(
+        &self,
+        role: FileRole,
+        number: u32,
+        offset: u64,
+    ) -> Result<Option<Window>, StoreError> {
         let path = role.path(number);
         let opened = disk::find(self.disk.as_ref(), &path)?.ok();
         Ok(opened.map(|file| Window {
@@ -126,7 +131,7 @@ impl ChainFiles {
         Ok((blocks > 0).then_some((row, blocks)))
     }
 
-    fn walk(&self, role: Role, part: &Part) -> Result<Option<Walk<'_>>, StoreError> {
+    fn walk(&self, role: FileRole, part: &Part) -> Result<Option<Walk<'_>>, StoreError> {
         let Part::At { file, offset } = part else { return Ok(None) };
         let window = self.window(role, *file, *offset)?;
         Ok(window.map(|window| Walk { chain: self, role, window }))
@@ -141,12 +146,12 @@ impl ChainFiles {
         let Some((row, blocks)) = self.begin(stretch)? else { return Ok(()) };
         // A single read says most exactly what is wrong.
         let first = |damage| {
-            self.read(Role::Blocks, stretch.from, &row)?;
+            self.read(FileRole::Blocks, stretch.from, &row)?;
             Err(self.name(damage))
         };
-        let Some(mut walk) = self.walk(Role::Blocks, &row.record)? else {
+        let Some(mut walk) = self.walk(FileRole::Blocks, &row.record)? else {
             // A single read says what is wrong.
-            return self.read(Role::Blocks, stretch.from, &row).map(|_| ());
+            return self.read(FileRole::Blocks, stretch.from, &row).map(|_| ());
         };
         let mut bytes = 0_usize;
         for height in stretch.from..stretch.from + blocks {
@@ -160,7 +165,7 @@ impl ChainFiles {
                         true => take(height, &row, &header, payload),
                         false => Err("another record is in this place".to_owned()),
                     };
-                    taken.err().map(|why| Role::Blocks.damage(begun.0, begun.1, why))
+                    taken.err().map(|why| FileRole::Blocks.damage(begun.0, begun.1, why))
                 }
             };
             match wrong {
@@ -231,7 +236,7 @@ impl ChainFiles {
             } else {
                 // At the beginning, and behind what was pruned or is damaged.
                 let Some(row) = self.row(height)? else { break };
-                match self.read(Role::Bodies, height, &row) {
+                match self.read(FileRole::Bodies, height, &row) {
                     Ok(body) => {
                         bytes += if let Body::Here(payload) = &body { payload.len() } else { 0 };
                         bodies.push(body);
@@ -239,7 +244,7 @@ impl ChainFiles {
                     Err(error) if bodies.is_empty() => return Err(error),
                     Err(_) => break,
                 }
-                walk = self.walk(Role::Bodies, &row.body)?;
+                walk = self.walk(FileRole::Bodies, &row.body)?;
                 if let Some(walk) = &mut walk {
                     // Passes over what was just read.
                     let _read_already = walk.next(height)?;

@@ -13,7 +13,7 @@ use lucid_core::record::{BlockRecord, decode_body};
 use lucid_core::transaction::Transaction;
 
 use crate::files::chain::FOLDER;
-use crate::files::chain::rows::Listed;
+use crate::files::chain::rows::ListedTransactions;
 use crate::files::chain::tip::{End, Pruned};
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{FileHeader, number_of};
@@ -22,12 +22,12 @@ use crate::{Damage, StoreError};
 
 /// One of the two kinds of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum FileRole {
     Blocks,
     Bodies,
 }
 
-impl Role {
+impl FileRole {
     pub(super) const BOTH: [Self; 2] = [Self::Blocks, Self::Bodies];
 
     /// The extension, and the role in the file's header.
@@ -128,7 +128,7 @@ impl RecordAt {
 }
 
 /// Damage with its place, so that it can be compared with the lock's.
-pub(super) type Placed = (Role, End, Damage);
+pub(super) type PlacedDamage = (FileRole, End, Damage);
 
 struct OpenFile {
     number: u32,
@@ -151,7 +151,7 @@ pub(super) const LOST_MAX: u64 = 10_000;
 struct Cursor<'a> {
     disk: &'a dyn Disk,
     store: [u8; 16],
-    role: Role,
+    role: FileRole,
     waiting: std::vec::IntoIter<u32>,
     expected: u32,
     from: End,
@@ -163,14 +163,14 @@ struct Cursor<'a> {
     /// Where the last file ended.
     ended: End,
     /// Damage met on the way to what was peeked.
-    noise: Vec<Placed>,
+    noise: Vec<PlacedDamage>,
 }
 
 impl<'a> Cursor<'a> {
     fn new(
         disk: &'a dyn Disk,
         store: [u8; 16],
-        role: Role,
+        role: FileRole,
         from: End,
         last: Option<BlockHash>,
         pruned: Pruned,
@@ -371,15 +371,15 @@ pub(super) struct Pair {
     /// The ends of the two records, as far as their headers are sound.
     pub(super) ends: (Option<End>, Option<End>),
     /// What was found to be wrong on the way here, the lost parts included.
-    pub(super) damage: Vec<Placed>,
+    pub(super) damage: Vec<PlacedDamage>,
 }
 
 impl Pair {
     /// What rows say of its transactions, from whichever part is sound.
-    pub(super) fn listed(&self) -> Option<Listed> {
+    pub(super) fn listed(&self) -> Option<ListedTransactions> {
         match (&self.record, &self.body) {
-            (Ok((_, record, _)), _) => Some(Listed::of_record(record)),
-            (_, Ok(Some((_, body)))) => Some(Listed::of_body(body)),
+            (Ok((_, record, _)), _) => Some(ListedTransactions::of_record(record)),
+            (_, Ok(Some((_, body)))) => Some(ListedTransactions::of_body(body)),
             _ => None,
         }
     }
@@ -413,8 +413,8 @@ impl<'a> Pairs<'a> {
     ) -> Result<Self, StoreError> {
         let last = Some(last);
         Ok(Self {
-            blocks: Cursor::new(disk, store, Role::Blocks, blocks, last, pruned)?,
-            bodies: Cursor::new(disk, store, Role::Bodies, bodies, last, pruned)?,
+            blocks: Cursor::new(disk, store, FileRole::Blocks, blocks, last, pruned)?,
+            bodies: Cursor::new(disk, store, FileRole::Bodies, bodies, last, pruned)?,
             pruned,
             next: height,
             lost: 0,
@@ -441,18 +441,18 @@ impl<'a> Pairs<'a> {
         self.next = height + 1;
         let ends = (record.as_ref().map(RecordAt::end), body.as_ref().map(RecordAt::end));
         let named = record.as_ref().or(body.as_ref()).map(RecordAt::hash);
-        let mut damage: Vec<Placed> = Vec::new();
+        let mut damage: Vec<PlacedDamage> = Vec::new();
         let record = self.read_record(height, record)?;
         let body =
             self.read_body(height, body, record.as_ref().ok().map(|(_, record, _)| record))?;
         damage.append(&mut self.blocks.noise);
         damage.append(&mut self.bodies.noise);
         for (role, part) in
-            [(Role::Blocks, record.as_ref().err()), (Role::Bodies, body.as_ref().err())]
+            [(FileRole::Blocks, record.as_ref().err()), (FileRole::Bodies, body.as_ref().err())]
         {
             let known = |lost: &Damage| damage.iter().any(|(_, _, known)| known == lost);
             if let Some(lost) = part.filter(|lost| !known(lost)) {
-                let cursor = if role == Role::Blocks { &self.blocks } else { &self.bodies };
+                let cursor = if role == FileRole::Blocks { &self.blocks } else { &self.bodies };
                 let file = cursor.file_of(lost);
                 damage.push((role, End { file, offset: lost.offset }, lost.clone()));
             }
@@ -462,7 +462,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// Damage met behind the last block.
-    pub(super) fn rest(&mut self) -> Vec<Placed> {
+    pub(super) fn rest(&mut self) -> Vec<PlacedDamage> {
         let mut rest = std::mem::take(&mut self.blocks.noise);
         rest.append(&mut self.bodies.noise);
         rest
@@ -478,7 +478,7 @@ impl<'a> Pairs<'a> {
             Ok(payload) => payload,
             Err(damage) => return Ok(Err(damage)),
         };
-        let damage = |why: String| Role::Blocks.damage(found.file, found.offset, why);
+        let damage = |why: String| FileRole::Blocks.damage(found.file, found.offset, why);
         let (size_bytes, bytes) = match split_record(&payload) {
             Ok(parts) => parts,
             Err(why) => return Ok(Err(damage(why.to_owned()))),
@@ -506,7 +506,7 @@ impl<'a> Pairs<'a> {
             Ok(payload) => payload,
             Err(damage) => return Ok(Err(damage)),
         };
-        let damage = |why: String| Role::Bodies.damage(found.file, found.offset, why);
+        let damage = |why: String| FileRole::Bodies.damage(found.file, found.offset, why);
         let body = match decode_body(&payload) {
             Err(fault) => return Ok(Err(damage(fault.to_string()))),
             Ok(body) => body,

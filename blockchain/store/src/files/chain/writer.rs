@@ -12,9 +12,9 @@ use crate::contract::index::Changes;
 use crate::files::append::{Failure, PANICKED, Tail, both};
 use crate::files::chain::ChainParts;
 use crate::files::chain::FOLDER;
-use crate::files::chain::rows::{self, Listed, Part, Row, Totals};
+use crate::files::chain::rows::{self, ListedTransactions, Part, Row, Totals};
 use crate::files::chain::tip::{self, End, Lock, Pruned, TIP, TipMark};
-use crate::files::chain::walk::{Role, join_record};
+use crate::files::chain::walk::{FileRole, join_record};
 use crate::files::disk;
 use crate::files::log::{FILE_MAX, FileHeader};
 use crate::frame::Record;
@@ -26,7 +26,7 @@ const CHANGES_MAX: usize = 8_192;
 /// A block whose two records are in the files.
 struct Written {
     row: Row,
-    listed: Listed,
+    listed: ListedTransactions,
     mark: TipMark,
 }
 
@@ -71,10 +71,10 @@ impl Writer {
         self.tip
     }
 
-    fn ends(&self) -> [(Role, End); 2] {
+    fn ends(&self) -> [(FileRole, End); 2] {
         let (blocks, bodies) =
             self.tip.map_or((End::START, End::START), |tip| (tip.blocks, tip.bodies));
-        [(Role::Blocks, blocks), (Role::Bodies, bodies)]
+        [(FileRole::Blocks, blocks), (FileRole::Bodies, bodies)]
     }
 
     fn open_tails(&mut self) -> io::Result<()> {
@@ -93,11 +93,11 @@ impl Writer {
         Ok(())
     }
 
-    fn tail(&mut self, role: Role) -> &mut Option<(u32, Tail)> {
+    fn tail(&mut self, role: FileRole) -> &mut Option<(u32, Tail)> {
         let [blocks, bodies] = &mut self.tails;
         match role {
-            Role::Blocks => blocks,
-            Role::Bodies => bodies,
+            FileRole::Blocks => blocks,
+            FileRole::Bodies => bodies,
         }
     }
 
@@ -151,9 +151,9 @@ impl Writer {
     ) -> Result<Written, Failure> {
         let record = block.record();
         let size_bytes = block.size_bytes() as u64;
-        let body = self.write_part(Role::Bodies, block, encode_body(&block.transactions))?;
+        let body = self.write_part(FileRole::Bodies, block, encode_body(&block.transactions))?;
         let kept =
-            self.write_part(Role::Blocks, block, join_record(size_bytes, &record.encode()))?;
+            self.write_part(FileRole::Blocks, block, join_record(size_bytes, &record.encode()))?;
         let at = |(start, _): (End, End)| Part::At { file: start.file, offset: start.offset };
         Ok(Written {
             row: Row {
@@ -164,7 +164,7 @@ impl Writer {
                 transactions: block.transactions.len(),
                 before,
             },
-            listed: Listed::of_record(&record),
+            listed: ListedTransactions::of_record(&record),
             mark: TipMark {
                 height: block.index,
                 hash: block.hash,
@@ -178,7 +178,7 @@ impl Writer {
     /// Appends one record, and says where it begins and ends.
     fn write_part(
         &mut self,
-        role: Role,
+        role: FileRole,
         block: &ValidBlock,
         payload: Vec<u8>,
     ) -> Result<(End, End), Failure> {
@@ -194,9 +194,9 @@ impl Writer {
 
     /// Goes on in a new file when there is none, or the last one is full. The body of the genesis has a
     /// file of its own, so that all others can be pruned.
-    fn begin_if_needed(&mut self, role: Role, block: &ValidBlock) -> Result<(), Failure> {
+    fn begin_if_needed(&mut self, role: FileRole, block: &ValidBlock) -> Result<(), Failure> {
         let full = self.parts.file_bytes_max;
-        let behind_genesis = role == Role::Bodies && block.index == 1;
+        let behind_genesis = role == FileRole::Bodies && block.index == 1;
         let number = match self.tail(role) {
             Some((_, tail)) if tail.length() < full && !behind_genesis => return Ok(()),
             Some((file, tail)) => {
