@@ -19,12 +19,12 @@ use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::sessions::SessionsQuery;
 use lucid_api::v1::sync::RunQuery;
 use lucid_block_manager::facts::Role;
-use lucid_block_manager::given::Given;
+use lucid_block_manager::given::GivenBlock;
 use lucid_block_manager::ops::sync_chain::{Following, sync_chain};
 use lucid_block_manager::ops::take_blocks::{Pins, take_blocks};
 use lucid_block_manager::peer::http::HttpPeer;
 use lucid_block_manager::peer::{Greeting, Peer, PeerError, Speaks};
-use lucid_block_manager::state::{Kind, Opened, Unopened, over};
+use lucid_block_manager::state::{ManagerKind, Opened, UnopenedDrawers, over};
 use lucid_core::block::{Block, Parent};
 use lucid_core::digest::ChunkId;
 use lucid_core::record::{BlockRecord, Head, encode_body};
@@ -75,7 +75,7 @@ pub fn peer(bytes: &[u8]) {
 fn follower() -> Opened {
     let disk = Arc::new(SimulatedDisk::new());
     let opened = over(
-        Unopened {
+        UnopenedDrawers {
             disk: disk.clone(),
             blocks: disk,
             store: [3; 16],
@@ -84,7 +84,7 @@ fn follower() -> Opened {
             key: SigningKey::from_seed([9; 32]),
             accept_loss: false,
             block_file_bytes: 4_000,
-            kind: Kind { role: Some(Role::Follower), ..Kind::default() },
+            kind: ManagerKind { role: Some(Role::Follower), ..ManagerKind::default() },
         },
         now(),
     );
@@ -255,7 +255,7 @@ fn import(draw: &mut Draw<'_>) {
         }
         lines.push(text);
     }
-    let given = lines.into_iter().map(|line| Ok(Given::Text(line)));
+    let given = lines.into_iter().map(|line| Ok(GivenBlock::Text(line)));
     let chain = opened.chain.as_ref();
     let taken = take_blocks(&opened.vault, chain, now(), pinned(is_pinned), None, given, |_| {
         ControlFlow::Continue(())

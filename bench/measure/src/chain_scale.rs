@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lucid_block_manager::facts::Role;
 use lucid_block_manager::ops::validate_chain::validate_chain;
-use lucid_block_manager::ops::validate_texts::Asked;
-use lucid_block_manager::state::{Kind, Opened, Options, open};
+use lucid_block_manager::ops::validate_texts::ValidationRequest;
+use lucid_block_manager::state::{ManagerKind, Opened, Options, open};
 use lucid_core::block::{Block, Parent};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
@@ -28,7 +28,7 @@ const READS: u64 = 20_000;
 const PACE: Duration = Duration::from_millis(5);
 
 fn opened(scratch: &Path) -> anyhow::Result<Opened> {
-    let kind = Kind { role: Some(Role::Authority), ..Kind::default() };
+    let kind = ManagerKind { role: Some(Role::Authority), ..ManagerKind::default() };
     Ok(open(scratch, &Options { kind, ..Options::default() }, BEGAN)?)
 }
 
@@ -124,7 +124,7 @@ pub fn read(scratch: &Path) -> anyhow::Result<Value> {
     let cpu = cpu_seconds()?;
     let began = Instant::now();
     let later = BEGAN.plus_seconds(1 << 31);
-    let report = validate_chain(chain, later, &Asked::default(), true, |_| {
+    let report = validate_chain(chain, later, &ValidationRequest::default(), true, |_| {
         std::ops::ControlFlow::Continue(())
     })?;
     let records = began.elapsed().as_secs_f64();

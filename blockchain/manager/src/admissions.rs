@@ -19,7 +19,7 @@ pub struct Admissions {
 
 /// The right to admit some ids, given back when dropped.
 #[derive(Debug)]
-pub struct Claim<'a> {
+pub struct AdmissionGuard<'a> {
     admissions: &'a Admissions,
     held: Vec<IdDigest>,
 }
@@ -31,13 +31,13 @@ impl Admissions {
     }
 
     /// Waits until nobody else admits this id.
-    pub fn claim(&self, id: IdDigest) -> Claim<'_> {
+    pub fn claim(&self, id: IdDigest) -> AdmissionGuard<'_> {
         self.claim_all([id])
     }
 
     /// Waits until nobody else admits any of these ids, and holds none of them meanwhile: two requests
     /// with some of the same ids cannot wait for each other.
-    pub fn claim_all(&self, wanted: impl IntoIterator<Item = IdDigest>) -> Claim<'_> {
+    pub fn claim_all(&self, wanted: impl IntoIterator<Item = IdDigest>) -> AdmissionGuard<'_> {
         let mut held: Vec<IdDigest> =
             if cfg!(feature = "no-locks") { Vec::new() } else { wanted.into_iter().collect() };
         held.sort_unstable();
@@ -47,11 +47,11 @@ impl Admissions {
             self.freed.wait(&mut ids);
         }
         ids.extend(held.iter().copied());
-        Claim { admissions: self, held }
+        AdmissionGuard { admissions: self, held }
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for AdmissionGuard<'_> {
     fn drop(&mut self) {
         let mut ids = self.admissions.ids.lock();
         for id in &self.held {

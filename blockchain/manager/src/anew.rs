@@ -26,7 +26,7 @@ use lucid_store::{CommitError, StoreError};
 use crate::facts::{self, Fact, Role};
 use crate::ops::seal_block::{SealError, seal_block};
 use crate::ops::submit_transaction::{SubmitError, submit_transaction};
-use crate::state::{Kind, OpenError, Opened, Options, folder_options, open};
+use crate::state::{ManagerKind, OpenError, Opened, Options, folder_options, open};
 
 /// What stands between the name of a folder and the end of the chain in it, once that has ended.
 const UNTIL: &str = ".until-";
@@ -114,7 +114,7 @@ pub fn begin_anew(
         // Where the old one's are is the old one's.
         blocks: None,
         accept_loss: false,
-        kind: Kind { role: Some(Role::Authority), ..Kind::default() },
+        kind: ManagerKind { role: Some(Role::Authority), ..ManagerKind::default() },
         ..options
     };
     if is_copy(&folder, opened.store)? {

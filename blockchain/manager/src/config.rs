@@ -19,7 +19,7 @@ use lucid_store::clock::Clock;
 use lucid_store::files::folder::Passphrase;
 
 use crate::facts::Role;
-use crate::state::{Kind, Options};
+use crate::state::{ManagerKind, Options};
 
 /// What the service is called.
 pub const SERVICE: &Service = &Service {
@@ -187,7 +187,7 @@ impl Config {
             blocks: self.blocks.clone(),
             root_key_file: self.root_key_file.clone(),
             passphrase: self.passphrase.clone(),
-            kind: Kind {
+            kind: ManagerKind {
                 role: Some(match self.follow {
                     Some(_) => Role::Follower,
                     None => Role::Authority,

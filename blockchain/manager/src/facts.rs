@@ -243,7 +243,7 @@ const ENDED_KEY: [u8; 2] = [FIXED, 6];
 
 /// How far a pooled transaction is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stage {
+pub enum PooledStage {
     /// It waits for its block.
     Pending {
         /// Its place in the order.
@@ -273,7 +273,7 @@ pub struct Ticket {
     /// When it was accepted.
     pub submitted_at: Timestamp,
     /// How far it is.
-    pub stage: Stage,
+    pub stage: PooledStage,
 }
 
 impl Ticket {
@@ -281,9 +281,9 @@ impl Ticket {
         let mut to = Writer::new();
         to.raw(self.posted.as_bytes()).i64(self.submitted_at.as_micros());
         match &self.stage {
-            Stage::Pending { order, bytes } => to.u8(0).u64(*order).u32(*bytes),
-            Stage::Failed { at, reason } => to.u8(1).i64(at.as_micros()).text(reason),
-            Stage::Chained { height } => to.u8(2).u64(*height),
+            PooledStage::Pending { order, bytes } => to.u8(0).u64(*order).u32(*bytes),
+            PooledStage::Failed { at, reason } => to.u8(1).i64(at.as_micros()).text(reason),
+            PooledStage::Chained { height } => to.u8(2).u64(*height),
         };
         to.finish()
     }
@@ -294,12 +294,12 @@ impl Ticket {
             posted: TransactionHash::new(from.array("posted digest")?),
             submitted_at: from.time("time")?,
             stage: match from.u8("stage")? {
-                0 => Stage::Pending { order: from.u64("order")?, bytes: from.u32("bytes")? },
-                1 => Stage::Failed {
+                0 => PooledStage::Pending { order: from.u64("order")?, bytes: from.u32("bytes")? },
+                1 => PooledStage::Failed {
                     at: from.time("time")?,
                     reason: from.text("reason")?.to_owned(),
                 },
-                2 => Stage::Chained { height: from.u64("height")? },
+                2 => PooledStage::Chained { height: from.u64("height")? },
                 _ => return Err(WireFault::Invalid { what: "stage" }),
             },
         };
@@ -396,8 +396,10 @@ impl Facts {
             return Ok(());
         };
         let name = self.sealer.index_name(&transaction.id_digest());
-        if let Some(Ticket { stage: Stage::Pending { .. } | Stage::Failed { .. }, .. }) =
-            self.ticket(&name, changes)?
+        if let Some(Ticket {
+            stage: PooledStage::Pending { .. } | PooledStage::Failed { .. },
+            ..
+        }) = self.ticket(&name, changes)?
         {
             return Ok(());
         }
@@ -405,7 +407,7 @@ impl Facts {
         // It was read just now, so it is a transaction's, of a mebibyte at most.
         let bytes = u32::try_from(text.len())
             .map_err(|_| StoreError::Index("a pooled transaction is too long".into()))?;
-        let stage = Stage::Pending { order: pool.next, bytes };
+        let stage = PooledStage::Pending { order: pool.next, bytes };
         changes.put(key(ORDER, &pool.next.to_be_bytes()), name.to_vec());
         self.put(changes, key(TEXT, &name), text.as_bytes())?;
         self.put_ticket(&name, &Ticket { posted, submitted_at: at, stage }, changes)?;
@@ -420,17 +422,17 @@ impl Facts {
     fn leave(
         &self,
         id: &IdDigest,
-        stage: Stage,
+        stage: PooledStage,
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
         let name = self.sealer.index_name(id);
         let Some(mut ticket) = self.ticket(&name, changes)? else { return Ok(()) };
-        let Stage::Pending { order, bytes } = ticket.stage else { return Ok(()) };
+        let PooledStage::Pending { order, bytes } = ticket.stage else { return Ok(()) };
         let mut pool = read_pool(changes.get(&POOL_KEY)?)?;
         pool.leave(bytes);
         changes.put(POOL_KEY.to_vec(), pool.encode());
         changes.remove(key(ORDER, &order.to_be_bytes()));
-        if matches!(stage, Stage::Chained { .. }) {
+        if matches!(stage, PooledStage::Chained { .. }) {
             changes.remove(key(TEXT, &name));
         }
         ticket.stage = stage;
@@ -482,11 +484,11 @@ impl Project for Facts {
             }
             Fact::Pooled { posted, at, text } => self.pooled((posted, at, &text), changes),
             Fact::Failed { id, at, reason } => {
-                self.leave(&id, Stage::Failed { at, reason }, changes)
+                self.leave(&id, PooledStage::Failed { at, reason }, changes)
             }
-            Fact::Chained { height, ids } => {
-                ids.iter().try_for_each(|id| self.leave(id, Stage::Chained { height }, changes))
-            }
+            Fact::Chained { height, ids } => ids
+                .iter()
+                .try_for_each(|id| self.leave(id, PooledStage::Chained { height }, changes)),
         }
     }
 }
@@ -561,7 +563,7 @@ fn text_of(vault: &Vault, name: &[u8]) -> Result<Option<Transaction>, StoreError
 
 /// A transaction that waits, and its place in the order.
 #[derive(Debug, Clone)]
-pub struct Waiting {
+pub struct WaitingTransaction {
     /// Its place.
     pub order: u64,
     /// The transaction.
@@ -569,7 +571,11 @@ pub struct Waiting {
 }
 
 /// Up to `limit` pending transactions from a place in the order on, oldest first.
-pub fn pending(vault: &Vault, from: u64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+pub fn pending(
+    vault: &Vault,
+    from: u64,
+    limit: usize,
+) -> Result<Vec<WaitingTransaction>, StoreError> {
     let rows = vault.index().scan(&key(ORDER, &from.to_be_bytes()), &[TICKET], limit, false)?;
     read_waiting(vault, rows)
 }
@@ -580,7 +586,7 @@ pub fn pending_behind(
     skip: usize,
     limit: usize,
     bytes: usize,
-) -> Result<Option<Vec<Waiting>>, StoreError> {
+) -> Result<Option<Vec<WaitingTransaction>>, StoreError> {
     let rows = vault.index().scan(&[ORDER], &[TICKET], skip.saturating_add(limit), false)?;
     let (mut waiting, mut taken) = (Vec::new(), 0);
     for row in rows.into_iter().skip(skip) {
@@ -595,12 +601,17 @@ pub fn pending_behind(
     Ok(Some(waiting))
 }
 
-fn read_waiting(vault: &Vault, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<Waiting>, StoreError> {
-    let read = |(row, name): (Vec<u8>, Vec<u8>)| -> Result<Option<Waiting>, StoreError> {
+fn read_waiting(
+    vault: &Vault,
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+) -> Result<Vec<WaitingTransaction>, StoreError> {
+    let read = |(row, name): (Vec<u8>, Vec<u8>)| -> Result<Option<WaitingTransaction>, StoreError> {
         let order = row.get(1..).and_then(|order| order.try_into().ok()).map(u64::from_be_bytes);
         // Whoever was chained between the scan and now has no text any more.
         let transaction = text_of(vault, &name)?;
-        Ok(order.zip(transaction).map(|(order, transaction)| Waiting { order, transaction }))
+        Ok(order
+            .zip(transaction)
+            .map(|(order, transaction)| WaitingTransaction { order, transaction }))
     };
     rows.into_iter().filter_map(|row| read(row).transpose()).collect()
 }
@@ -620,7 +631,7 @@ mod tests {
         assert!(Fact::decode(&sound).is_ok() && Fact::decode(&beyond).is_err());
 
         let posted = TransactionHash::new([2; 32]);
-        let stage = Stage::Chained { height: 7 };
+        let stage = PooledStage::Chained { height: 7 };
         let mut ticket = Ticket { posted, submitted_at: edge, stage }.encode();
         assert!(Ticket::decode(&ticket).is_ok());
         ticket[40] = 3;

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::config::Follow;
 use crate::facts::forks;
-use crate::ops::sync_chain::{Following, Outcome, SyncError, sync_chain};
+use crate::ops::sync_chain::{Following, RoundOutcome, SyncError, sync_chain};
 use crate::ops::take_blocks::Pins;
 use crate::peer::http::HttpPeer;
 use crate::peer::{Peer, PeerError};
@@ -32,11 +32,11 @@ pub struct Follower {
     batch: u32,
     interval: Duration,
     running: Mutex<()>,
-    course: Mutex<Course>,
+    course: Mutex<SyncCourse>,
 }
 
 #[derive(Default)]
-struct Course {
+struct SyncCourse {
     state: SyncState,
     remote: Option<u64>,
     blocks: u64,
@@ -55,7 +55,7 @@ impl Follower {
             batch: follow.batch,
             interval: follow.interval,
             running: Mutex::new(()),
-            course: Mutex::new(Course { state: SyncState::Starting, ..Course::default() }),
+            course: Mutex::new(SyncCourse { state: SyncState::Starting, ..SyncCourse::default() }),
         })
     }
 
@@ -82,7 +82,7 @@ impl Follower {
                 Err(error) => return Some(Err(error)),
                 Ok((blocks, outcome)) => {
                     brought += blocks;
-                    if outcome != Outcome::More || blocks == 0 || stop() {
+                    if outcome != RoundOutcome::More || blocks == 0 || stop() {
                         return Some(
                             self.report(manager, brought, outcome).map_err(SyncError::from),
                         );
@@ -97,7 +97,7 @@ impl Follower {
         manager: &Opened,
         now: &dyn Fn() -> Timestamp,
         stop: &dyn Fn() -> bool,
-    ) -> Result<(u64, Outcome), SyncError> {
+    ) -> Result<(u64, RoundOutcome), SyncError> {
         let following = Following {
             vault: &manager.vault,
             chain: manager.chain.as_ref(),
@@ -130,14 +130,19 @@ impl Follower {
         }
     }
 
-    fn end(&self, manager: &Opened, round: &Result<(u64, Outcome), SyncError>, now: Timestamp) {
+    fn end(
+        &self,
+        manager: &Opened,
+        round: &Result<(u64, RoundOutcome), SyncError>,
+        now: Timestamp,
+    ) {
         let mut course = self.course.lock();
         match round {
             Ok((blocks, outcome)) => {
                 course.state = match outcome {
-                    Outcome::Synchronized => SyncState::Synchronized,
-                    Outcome::PeerBehind => SyncState::PeerBehind,
-                    Outcome::More => SyncState::Syncing,
+                    RoundOutcome::Synchronized => SyncState::Synchronized,
+                    RoundOutcome::PeerBehind => SyncState::PeerBehind,
+                    RoundOutcome::More => SyncState::Syncing,
                 };
                 (course.well, course.failures, course.error) = (Some(now), 0, None);
                 course.slow = course.slow.saturating_sub(1);
@@ -182,12 +187,12 @@ impl Follower {
         &self,
         manager: &Opened,
         synced_blocks: u64,
-        outcome: Outcome,
+        outcome: RoundOutcome,
     ) -> Result<SyncReport, StoreError> {
         let local_height = manager.chain.tip()?.map(|tip| tip.height);
         let remote_height = self.course.lock().remote;
         let tentative = manager.staging.list().len();
-        let behind = outcome == Outcome::PeerBehind;
+        let behind = outcome == RoundOutcome::PeerBehind;
         let message = match (behind, tentative) {
             (true, _) => {
                 Some("the peer has fewer blocks than this chain, and the same ones".to_owned())
@@ -196,7 +201,7 @@ impl Follower {
             (false, 1) => Some("1 block is tentative: it is not final yet".to_owned()),
             (false, count) => Some(format!("{count} blocks are tentative: they are not final yet")),
         };
-        let synchronized = outcome != Outcome::More;
+        let synchronized = outcome != RoundOutcome::More;
         Ok(SyncReport {
             success: true,
             synchronized,

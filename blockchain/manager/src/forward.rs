@@ -27,7 +27,8 @@ pub async fn forward(
 ) -> Reply<Option<Response>> {
     match is_follower(app).await? {
         true => {
-            let asked = Asked { path, body: Some(text()), ..Asked::default() };
+            let asked =
+                ForwardedRequest { path, body: Some(text()), ..ForwardedRequest::default() };
             relay(app, headers, asked).await.map(Some)
         }
         false => Ok(None),
@@ -46,7 +47,7 @@ pub async fn ask_peer(
     match is_follower(app).await? {
         true => {
             let (name, query) = (name.to_owned(), query.to_owned());
-            relay(app, headers, Asked { path, name, query, body: None }).await.map(Some)
+            relay(app, headers, ForwardedRequest { path, name, query, body: None }).await.map(Some)
         }
         false => Ok(None),
     }
@@ -54,7 +55,7 @@ pub async fn ask_peer(
 
 /// What is handed on.
 #[derive(Default)]
-struct Asked {
+struct ForwardedRequest {
     path: &'static str,
     name: String,
     query: String,
@@ -68,7 +69,7 @@ async fn is_follower(app: &App) -> Reply<bool> {
     }
 }
 
-async fn relay(app: &App, headers: &HeaderMap, asked: Asked) -> Reply<Response> {
+async fn relay(app: &App, headers: &HeaderMap, asked: ForwardedRequest) -> Reply<Response> {
     let hops = headers.get(HOPS).and_then(|hops| hops.to_str().ok()?.parse::<u32>().ok());
     let hops = hops.unwrap_or(0).saturating_add(1);
     if hops > HOPS_MAX {
@@ -93,7 +94,7 @@ async fn relay(app: &App, headers: &HeaderMap, asked: Asked) -> Reply<Response> 
                 unavailable("this block-manager follows another one, and nobody is named".to_owned())
             })?;
             let peer = follower.peer();
-            let Asked { path, name, query, body } = asked;
+            let ForwardedRequest { path, name, query, body } = asked;
             peer.client().relay(path, &name, &query, body, hops).map_err(|error| {
                 unavailable(format!(
                     "this block-manager follows {}, which makes the blocks, and it cannot be asked: {error}",

@@ -19,14 +19,14 @@ const BATCH_BLOCKS: usize = 2_048;
 
 /// A block as it is given.
 #[derive(Debug)]
-pub enum Given {
+pub enum GivenBlock {
     /// Its JSON.
     Text(Vec<u8>),
     /// Read already.
     Read(Box<Candidate>),
 }
 
-impl Given {
+impl GivenBlock {
     /// Bytes of its text, or of the texts of its transactions.
     fn bytes(&self) -> usize {
         match self {
@@ -47,7 +47,7 @@ pub struct Pins {
 
 /// A block that was refused.
 #[derive(Debug)]
-pub struct Refused {
+pub struct RefusedBlock {
     /// Its place among those given, from 0.
     pub position: u64,
     /// The height it claims, where it claims one.
@@ -55,12 +55,12 @@ pub struct Refused {
     /// The hash it claims, where it claims one.
     pub hash: Option<BlockHash>,
     /// Why.
-    pub why: Why,
+    pub why: WhyRefused,
 }
 
 /// Why a block was refused.
 #[derive(Debug)]
-pub enum Why {
+pub enum WhyRefused {
     /// It is no JSON object.
     Unreadable(JsonFault),
     /// It breaks a rule, or is too early.
@@ -71,7 +71,7 @@ pub enum Why {
     Damaged(String),
 }
 
-impl Refused {
+impl RefusedBlock {
     /// One sentence: which block, and why.
     pub fn sentence(&self) -> String {
         let which = match (self.index, self.hash) {
@@ -80,12 +80,12 @@ impl Refused {
             _ => "a block".to_owned(),
         };
         match &self.why {
-            Why::Unreadable(fault) => format!("it holds no block: {fault}"),
-            Why::HeightTaken(hash) => {
+            WhyRefused::Unreadable(fault) => format!("it holds no block: {fault}"),
+            WhyRefused::HeightTaken(hash) => {
                 format!("{which} is not of this chain, which has {hash} at that height")
             }
-            Why::Rules(verdict) => format!("{which} breaks {}", broken(verdict)),
-            Why::Damaged(why) => format!("{which} is damaged: {why}"),
+            WhyRefused::Rules(verdict) => format!("{which} breaks {}", broken(verdict)),
+            WhyRefused::Damaged(why) => format!("{which} is damaged: {why}"),
         }
     }
 }
@@ -102,13 +102,13 @@ pub fn broken(verdict: &Verdict) -> String {
 pub struct BlockBatch {
     /// Bytes of their texts.
     pub bytes: u64,
-    blocks: Vec<Given>,
+    blocks: Vec<GivenBlock>,
 }
 
 impl BlockBatch {
     /// Takes the next batch. A source that breaks off ends the last one, and the error is kept.
     pub fn take(
-        given: &mut impl Iterator<Item = io::Result<Given>>,
+        given: &mut impl Iterator<Item = io::Result<GivenBlock>>,
         broke_off: &mut Option<io::Error>,
     ) -> Option<Self> {
         let (mut bytes, mut blocks) = (0, Vec::new());
@@ -133,8 +133,8 @@ impl BlockBatch {
             .into_iter()
             .map(|block| {
                 candidates.push(match block {
-                    Given::Text(text) => Candidate::parse(&text)?,
-                    Given::Read(candidate) => *candidate,
+                    GivenBlock::Text(text) => Candidate::parse(&text)?,
+                    GivenBlock::Read(candidate) => *candidate,
                 });
                 Ok(())
             })

@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// A cycle that ended well.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct CycleReport {
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
@@ -29,9 +29,9 @@ pub struct Report {
     pub upkeep: Upkeep,
 }
 
-struct Notes {
+struct MaintenanceState {
     is_running: bool,
-    last: Option<Report>,
+    last: Option<CycleReport>,
     /// Blocks that break a rule, as far as is known.
     suspects: Vec<Invalid>,
     /// Why the last one failed, and how many did in a row.
@@ -45,12 +45,12 @@ struct Notes {
 
 /// The upkeep of one chain.
 pub struct Maintenance {
-    kept: Mutex<Notes>,
+    kept: Mutex<MaintenanceState>,
 }
 
 impl Default for Maintenance {
     fn default() -> Self {
-        let kept = Notes {
+        let kept = MaintenanceState {
             is_running: false,
             last: None,
             suspects: Vec::new(),
@@ -88,7 +88,7 @@ impl Maintenance {
     }
 
     /// The last cycle that ended well.
-    pub fn last(&self) -> Option<Report> {
+    pub fn last(&self) -> Option<CycleReport> {
         self.kept.lock().last.clone()
     }
 
@@ -136,7 +136,7 @@ impl Cycle<'_> {
         mut self,
         now: Timestamp,
         outcome: Result<Upkeep, UpkeepError>,
-    ) -> Result<Report, UpkeepError> {
+    ) -> Result<CycleReport, UpkeepError> {
         self.has_ended = true;
         let mut kept = self.of.kept.lock();
         kept.is_running = false;
@@ -144,7 +144,7 @@ impl Cycle<'_> {
         match outcome {
             Ok(upkeep) => {
                 let (started_at, took) = (self.started_at, self.began.elapsed());
-                let report = Report { started_at, ended_at: now, took, upkeep };
+                let report = CycleReport { started_at, ended_at: now, took, upkeep };
                 kept.suspects.clone_from(&report.upkeep.suspects);
                 kept.last = Some(report.clone());
                 kept.failure = None;

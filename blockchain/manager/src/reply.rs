@@ -12,7 +12,7 @@ use lucid_http::reply::{Refusal, Reply};
 use serde::Serialize;
 use serde_json::Map;
 
-use crate::given::{Refused, Why};
+use crate::given::{RefusedBlock, WhyRefused};
 use crate::ops::validate_texts::ChainReport;
 
 /// An answer as its text.
@@ -100,10 +100,10 @@ fn details(value: &Value) -> Map<String, serde_json::Value> {
 }
 
 /// A block that was refused.
-pub fn invalid(refused: &Refused) -> InvalidBlock {
+pub fn invalid(refused: &RefusedBlock) -> InvalidBlock {
     let verdict = match &refused.why {
-        Why::Rules(verdict) => Some(verdict),
-        Why::Unreadable(_) | Why::HeightTaken(_) | Why::Damaged(_) => None,
+        WhyRefused::Rules(verdict) => Some(verdict),
+        WhyRefused::Unreadable(_) | WhyRefused::HeightTaken(_) | WhyRefused::Damaged(_) => None,
     };
     let first = verdict.and_then(|verdict| verdict.first_fault);
     InvalidBlock {

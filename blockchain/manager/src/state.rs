@@ -55,14 +55,14 @@ pub struct Options {
     /// A file of blocks is continued in a new one beyond this size, and pruned as a whole.
     pub block_file_bytes: u64,
     /// What it is to be, and whose chain it is to keep.
-    pub kind: Kind,
+    pub kind: ManagerKind,
     /// What tells the time while it is open.
     pub clock: Clock,
 }
 
 /// What a block-manager is told to be. What is not said is as it is written down, or not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kind {
+pub struct ManagerKind {
     /// Its role; a new folder becomes an authority's where nothing is said.
     pub role: Option<Role>,
     /// `LUCID_CHAIN_GENESIS`: the only chain that may be kept.
@@ -82,7 +82,7 @@ impl Default for Options {
             blocks: None,
             accept_loss: false,
             block_file_bytes: FILE_BYTES_MAX,
-            kind: Kind::default(),
+            kind: ManagerKind::default(),
             clock: Clock::system(),
         }
     }
@@ -192,7 +192,7 @@ pub struct Opened {
     /// Whether what it is was lost, and nobody has said it again.
     pub role_is_lost: bool,
     /// What it was told to be.
-    pub kind: Kind,
+    pub kind: ManagerKind,
     /// Ids that are being admitted right now.
     pub admissions: Admissions,
     /// Held while a block is made.
@@ -206,7 +206,7 @@ pub struct Opened {
 }
 
 /// Drawers that are not yet open.
-pub struct Unopened {
+pub struct UnopenedDrawers {
     /// Where the log is.
     pub disk: Arc<dyn Disk>,
     /// Where the blocks are; usually the same.
@@ -224,7 +224,7 @@ pub struct Unopened {
     /// A file of blocks is continued in a new one beyond this size.
     pub block_file_bytes: u64,
     /// What it is to be.
-    pub kind: Kind,
+    pub kind: ManagerKind,
 }
 
 /// Opens a folder: recovers facts and blocks, and takes chained transactions out of the pool.
@@ -258,7 +258,7 @@ pub struct Promoted {
 pub fn promote(root: &Path, options: &Options, now: Timestamp) -> Result<Promoted, OpenError> {
     // Where the role was lost, this is the word that is asked for.
     let role = Some(Role::Follower);
-    let kind = Kind { role, producer: Producers::default(), ..options.kind.clone() };
+    let kind = ManagerKind { role, producer: Producers::default(), ..options.kind.clone() };
     let opened = match open(root, &Options { create: false, kind, ..options.clone() }, now) {
         Err(OpenError::IsAuthority) => return Err(OpenError::IsAuthorityAlready),
         opened => opened?,
@@ -337,7 +337,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
         }
     };
     let join = |index| {
-        let parts = Unopened {
+        let parts = UnopenedDrawers {
             disk: disk.clone(),
             blocks: disk.clone(),
             store: folder.store,
@@ -355,7 +355,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
 }
 
 /// Joins drawers and recovers what is in them.
-pub fn over(parts: Unopened, now: Timestamp) -> Result<Opened, OpenError> {
+pub fn over(parts: UnopenedDrawers, now: Timestamp) -> Result<Opened, OpenError> {
     let vault = files::open(Drawers {
         disk: parts.disk.clone(),
         store: parts.store,

@@ -16,14 +16,14 @@ use lucid_api::v1::removal::Tombstone;
 use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_block_manager::facts::{Role, genesis};
-use lucid_block_manager::given::Refused;
+use lucid_block_manager::given::RefusedBlock;
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::anchor_session::anchored_by;
-use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
+use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
 use lucid_block_manager::ops::validate_chain::validate_chain;
-use lucid_block_manager::ops::validate_texts::Asked;
+use lucid_block_manager::ops::validate_texts::ValidationRequest;
 use lucid_block_manager::state as manager;
 use lucid_core::anchor::Anchor;
 use lucid_core::bundle::{AnchorInclusion, Producer};
@@ -851,13 +851,13 @@ impl Local {
             }
         }
         // The chain's own report says more of what it leaves open than a store's owner asks here.
-        let asked = Asked::default();
+        let asked = ValidationRequest::default();
         let report = validate_chain(opened.chain.as_ref(), now, &asked, false, |_| {
             ControlFlow::Continue(())
         })?;
         all.blocks += report.blocks;
         all.faults.extend(report.missing.iter().map(|height| format!("block {height} is missing")));
-        all.faults.extend(report.refused.iter().map(Refused::sentence));
+        all.faults.extend(report.refused.iter().map(RefusedBlock::sentence));
         if let Some(more) = report.refused_count.checked_sub(report.refused.len() as u64)
             && more > 0
         {
@@ -1062,7 +1062,7 @@ impl AnchorEngine for Embedded<'_> {
         while seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?.left > 0 {}
         let found = get_transaction(vault, chain.as_ref(), &submitted.found.id);
         match found.map_err(unread)?.map(|found| found.status) {
-            Some(Status::Failed { reason, .. }) => Err(EngineError::Refused(format!(
+            Some(TransactionStage::Failed { reason, .. }) => Err(EngineError::Refused(format!(
                 "transaction {} failed: {reason}",
                 submitted.found.id
             ))),

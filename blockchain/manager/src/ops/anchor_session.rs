@@ -14,7 +14,7 @@ use lucid_store::StoreError;
 use lucid_store::contract::chain::ChainStore;
 use lucid_store::vault::Vault;
 
-use super::get_transaction::{FoundTransaction, Status, get_transaction};
+use super::get_transaction::{FoundTransaction, TransactionStage, get_transaction};
 use super::submit_transaction::{SubmitError, submit_transaction};
 use crate::admissions::Admissions;
 
@@ -71,7 +71,8 @@ pub fn anchor_session(
         false => Err(AnchorError::OtherRoot { session: session.clone(), root: anchor.root }),
     };
     // What was lost with its block says nothing of the root any more.
-    let standing = |anchor: &SessionAnchor| !matches!(anchor.found.status, Status::Lost { .. });
+    let standing =
+        |anchor: &SessionAnchor| !matches!(anchor.found.status, TransactionStage::Lost { .. });
     if let Some(anchor) = find_anchor(vault, chain, &session)?.filter(standing) {
         return same(anchor);
     }

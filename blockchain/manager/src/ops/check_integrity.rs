@@ -88,10 +88,10 @@ pub fn check_integrity(
     let Some(tip) = chain.tip()? else { return Ok(found) };
     for height in range.start..range.end.min(tip.height + 1) {
         match look_at(chain, now, height) {
-            Ok(Looked::Absent) => found.missing(height, None),
-            Ok(Looked::Sound) => {}
-            Ok(Looked::Unjudged) => found.unjudged(height),
-            Ok(Looked::Invalid(why)) => found.invalid(height, why),
+            Ok(BlockSoundness::Absent) => found.missing(height, None),
+            Ok(BlockSoundness::Sound) => {}
+            Ok(BlockSoundness::Unjudged) => found.unjudged(height),
+            Ok(BlockSoundness::Invalid(why)) => found.invalid(height, why),
             Err(StoreError::Damaged(damage)) => found.missing(height, Some(damage)),
             Err(error) => return Err(error),
         }
@@ -105,7 +105,7 @@ pub fn check_integrity(
 }
 
 /// What was seen of one block.
-enum Looked {
+enum BlockSoundness {
     /// It is not there.
     Absent,
     /// It breaks no rule.
@@ -116,16 +116,20 @@ enum Looked {
     Invalid(String),
 }
 
-impl From<Result<(), String>> for Looked {
+impl From<Result<(), String>> for BlockSoundness {
     fn from(judged: Result<(), String>) -> Self {
         judged.map_or_else(Self::Invalid, |()| Self::Sound)
     }
 }
 
 /// Judges one block; says what it breaks.
-fn look_at(chain: &dyn ChainStore, now: Timestamp, height: u64) -> Result<Looked, StoreError> {
+fn look_at(
+    chain: &dyn ChainStore,
+    now: Timestamp,
+    height: u64,
+) -> Result<BlockSoundness, StoreError> {
     let block = match chain.block(height)? {
-        None => return Ok(Looked::Absent),
+        None => return Ok(BlockSoundness::Absent),
         Some(KeptBlock::Pruned(stored)) => {
             return look_at_record(chain, height, &stored).map(Into::into);
         }
@@ -136,16 +140,18 @@ fn look_at(chain: &dyn ChainStore, now: Timestamp, height: u64) -> Result<Looked
             // What it is judged by lies elsewhere, and is named there.
             Err(StoreError::Damaged(damage)) => {
                 tracing::warn!(%damage, "block {height} cannot be judged");
-                return Ok(Looked::Unjudged);
+                return Ok(BlockSoundness::Unjudged);
             }
             verdict => verdict?,
         };
     let failed = verdict.results.iter().find(|result| !result.passed);
     Ok(match failed {
-        None => Looked::Sound,
-        Some(result) => {
-            Looked::Invalid(format!("{} {}", result.rule.name(), result.details.canonical()))
-        }
+        None => BlockSoundness::Sound,
+        Some(result) => BlockSoundness::Invalid(format!(
+            "{} {}",
+            result.rule.name(),
+            result.details.canonical()
+        )),
     })
 }
 

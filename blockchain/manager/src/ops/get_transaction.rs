@@ -7,11 +7,11 @@ use lucid_store::StoreError;
 use lucid_store::contract::chain::{Body, ChainStore};
 use lucid_store::vault::Vault;
 
-use crate::facts::{self, Stage};
+use crate::facts::{self, PooledStage};
 
 /// How far a transaction is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
+pub enum TransactionStage {
     /// Durable, not yet in a block.
     Pending,
     /// In a block, for good.
@@ -54,7 +54,7 @@ pub struct FoundTransaction {
     /// When it was accepted here; unknown for blocks from elsewhere.
     pub submitted_at: Option<Timestamp>,
     /// How far it is.
-    pub status: Status,
+    pub status: TransactionStage,
 }
 
 /// Looks a transaction up by its id.
@@ -85,7 +85,7 @@ pub fn get_transaction(
             id: id.to_owned(),
             transaction,
             submitted_at,
-            status: Status::Confirmed {
+            status: TransactionStage::Confirmed {
                 height: entry.index,
                 hash: entry.hash,
                 position: place.position,
@@ -95,10 +95,10 @@ pub fn get_transaction(
     }
     let Some(ticket) = ticket else { return Ok(None) };
     let status = match ticket.stage {
-        Stage::Failed { at, reason } => Status::Failed { at, reason },
-        Stage::Pending { .. } => Status::Pending,
+        PooledStage::Failed { at, reason } => TransactionStage::Failed { at, reason },
+        PooledStage::Pending { .. } => TransactionStage::Pending,
         // It is marked behind its block, and the chain knows all its ids: it has this one no more.
-        Stage::Chained { height } => Status::Lost { height },
+        PooledStage::Chained { height } => TransactionStage::Lost { height },
     };
     Ok(Some(FoundTransaction { id: id.to_owned(), transaction: text, submitted_at, status }))
 }

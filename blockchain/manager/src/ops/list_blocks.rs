@@ -5,7 +5,7 @@ use lucid_store::contract::chain::{ChainStore, StoredRecord, Stretch};
 
 /// Which blocks are wanted. Times never go back along a chain, so the order of heights is theirs too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
+pub struct BlockQuery {
     /// At this height or above.
     pub from: u64,
     /// At this height or below.
@@ -20,7 +20,7 @@ pub struct Wanted {
 
 /// A page, and how many blocks there are on all pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed<T> {
+pub struct BlockPage<T> {
     /// What is shown of the records, in the order asked for.
     pub items: Vec<T>,
     /// Blocks on all pages.
@@ -31,10 +31,10 @@ pub struct Listed<T> {
 /// read.
 pub fn list_blocks<T>(
     chain: &dyn ChainStore,
-    wanted: &Wanted,
+    wanted: &BlockQuery,
     show: impl Fn(StoredRecord) -> T,
-) -> Result<Listed<T>, StoreError> {
-    let Some(tip) = chain.tip()? else { return Ok(Listed { items: Vec::new(), total: 0 }) };
+) -> Result<BlockPage<T>, StoreError> {
+    let Some(tip) = chain.tip()? else { return Ok(BlockPage { items: Vec::new(), total: 0 }) };
     let (from, to) = (wanted.from, wanted.to.min(tip.height));
     let total = if from > to { 0 } else { to - from + 1 };
     let shown = total.saturating_sub(wanted.skip).min(wanted.limit);
@@ -44,7 +44,7 @@ pub fn list_blocks<T>(
     });
     let records = heights.filter_map(|height| chain.record(height).transpose());
     let items = records.map(|record| record.map(&show));
-    Ok(Listed { items: items.collect::<Result<_, _>>()?, total })
+    Ok(BlockPage { items: items.collect::<Result<_, _>>()?, total })
 }
 
 /// Bytes of records that are held at a time.

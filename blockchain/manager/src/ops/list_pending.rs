@@ -3,12 +3,12 @@
 use lucid_store::StoreError;
 use lucid_store::vault::Vault;
 
-use super::get_transaction::{FoundTransaction, Status};
+use super::get_transaction::{FoundTransaction, TransactionStage};
 use crate::facts;
 
 /// One page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
+pub struct PendingPage {
     /// In the order in which blocks take them.
     pub transactions: Vec<FoundTransaction>,
     /// How many wait.
@@ -24,7 +24,7 @@ pub fn list_pending(
     vault: &Vault,
     skip: usize,
     limit: usize,
-) -> Result<Option<Pending>, StoreError> {
+) -> Result<Option<PendingPage>, StoreError> {
     let mut transactions = Vec::new();
     let Some(behind) = facts::pending_behind(vault, skip, limit, PAGE_BYTES_MAX)? else {
         return Ok(None);
@@ -35,8 +35,8 @@ pub fn list_pending(
             id: waiting.transaction.id().to_owned(),
             submitted_at: ticket.map(|ticket| ticket.submitted_at),
             transaction: Some(waiting.transaction),
-            status: Status::Pending,
+            status: TransactionStage::Pending,
         });
     }
-    Ok(Some(Pending { transactions, total: facts::pool(vault.index())?.transactions }))
+    Ok(Some(PendingPage { transactions, total: facts::pool(vault.index())?.transactions }))
 }

@@ -21,7 +21,7 @@ const WHY_CHARS_MAX: usize = 500;
 
 /// What a cycle is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted<'a> {
+pub struct CyclePlan<'a> {
     /// Looks at every block, not at the next ones only.
     pub full: bool,
     /// Where the cycle before ended; `None` for the first one.
@@ -90,7 +90,7 @@ pub fn maintain_chain(
     vault: &Vault,
     chain: &dyn ChainStore,
     now: Timestamp,
-    wanted: &Wanted<'_>,
+    wanted: &CyclePlan<'_>,
     goes_on: &mut dyn FnMut(&Integrity) -> bool,
 ) -> Result<Upkeep, UpkeepError> {
     let height = chain.tip()?.map_or(0, |tip| tip.height);

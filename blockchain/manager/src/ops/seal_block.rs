@@ -212,7 +212,7 @@ pub fn clock_is_ahead(
 
 /// What was taken from the pool.
 #[derive(Default)]
-struct Drained {
+struct TakenFromPool {
     transactions: Vec<Transaction>,
     failed: Vec<Fact>,
     chained: Chained,
@@ -220,7 +220,7 @@ struct Drained {
     damage: Vec<Damage>,
 }
 
-impl Drained {
+impl TakenFromPool {
     /// Neither chained again nor refused before somebody has looked at the damage.
     fn hold_up(&mut self, damage: Damage) {
         self.held_up += 1;
@@ -264,9 +264,13 @@ impl Roots {
 const DAMAGE_MAX: usize = 10;
 
 /// Takes from the pool, in its order, what fits into one block.
-fn drain(vault: &Vault, chain: &dyn ChainStore, now: Timestamp) -> Result<Drained, SealError> {
+fn drain(
+    vault: &Vault,
+    chain: &dyn ChainStore,
+    now: Timestamp,
+) -> Result<TakenFromPool, SealError> {
     const PAGE: usize = 500;
-    let (mut drained, mut seen, mut bytes) = (Drained::default(), HashSet::new(), 0);
+    let (mut drained, mut seen, mut bytes) = (TakenFromPool::default(), HashSet::new(), 0);
     let (mut from, mut roots) = (0, Roots::default());
     loop {
         let page = facts::pending(vault, from, PAGE)?;

@@ -19,10 +19,10 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
 use super::anchor_session::other_root;
-use super::get_transaction::{FoundTransaction, Status, get_transaction};
+use super::get_transaction::{FoundTransaction, TransactionStage, get_transaction};
 use super::settle_pool::{There, is_at};
 use crate::admissions::Admissions;
-use crate::facts::{self, Fact, Stage, Ticket};
+use crate::facts::{self, Fact, PooledStage, Ticket};
 use crate::limits::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
 
 /// What became of a submission: it is durable.
@@ -92,7 +92,7 @@ pub fn submit_transaction(
     loop {
         let look = vault.look();
         let (submitted, fact) =
-            decide(vault, &look, chain, now, admitted.clone(), &Posted::default())?;
+            decide(vault, &look, chain, now, admitted.clone(), &RequestSoFar::default())?;
         let Some(fact) = fact else { return Ok(submitted) };
         match facts::commit_on(vault, look.seen(), &[fact]) {
             Ok(()) => return Ok(submitted),
@@ -122,7 +122,7 @@ pub fn submit_transactions(
     let mut outcomes = Vec::with_capacity(admitted.len());
     while let Some(left) = admitted.get(outcomes.len()..).filter(|left| !left.is_empty()) {
         let look = vault.look();
-        let (mut batch, mut facts, mut decided) = (Posted::default(), Vec::new(), Vec::new());
+        let (mut batch, mut facts, mut decided) = (RequestSoFar::default(), Vec::new(), Vec::new());
         for admitted in left {
             let more = admitted.as_ref().map_or(0, |admitted| admitted.transaction.text().len());
             if !facts.is_empty() && batch.bytes + more as u64 > TOGETHER_BYTES_MAX {
@@ -165,17 +165,17 @@ pub fn check_admissible(
     posted: &[u8],
 ) -> Result<(), SubmitError> {
     let admitted = complete(posted, now)?;
-    decide(vault, &vault.look(), chain, now, admitted, &Posted::default()).map(drop)
+    decide(vault, &vault.look(), chain, now, admitted, &RequestSoFar::default()).map(drop)
 }
 
 /// What the same request brings besides, and is not in the pool yet.
 #[derive(Default)]
-struct Posted {
+struct RequestSoFar {
     posted: HashMap<IdDigest, TransactionHash>,
     bytes: u64,
 }
 
-impl Posted {
+impl RequestSoFar {
     fn add(&mut self, id: IdDigest, posted: TransactionHash, fact: &Fact) {
         self.posted.insert(id, posted);
         if let Fact::Pooled { text, .. } = fact {
@@ -192,7 +192,7 @@ fn decide(
     chain: &dyn ChainStore,
     now: Timestamp,
     admitted: Admitted,
-    batch: &Posted,
+    batch: &RequestSoFar,
 ) -> Result<(Submitted, Option<Fact>), SubmitError> {
     let Admitted { transaction, posted_digest } = admitted;
     let known = batch.posted.get(&transaction.id_digest());
@@ -220,7 +220,7 @@ fn decide(
         id: transaction.id().to_owned(),
         transaction: Some(transaction),
         submitted_at: Some(now),
-        status: Status::Pending,
+        status: TransactionStage::Pending,
     };
     let fact = is_new.then_some(Fact::Pooled { posted: posted_digest, at: now, text });
     Ok((Submitted { found, is_new }, fact))
@@ -236,7 +236,9 @@ fn known(
 ) -> Result<Option<FoundTransaction>, SubmitError> {
     let digest = transaction.id_digest();
     let same = match facts::ticket_in(look, vault.sealer(), &digest)? {
-        Some(Ticket { stage: Stage::Chained { .. }, .. }) if chain.find(&digest)?.is_none() => {
+        Some(Ticket { stage: PooledStage::Chained { .. }, .. })
+            if chain.find(&digest)?.is_none() =>
+        {
             return Ok(None);
         }
         Some(ticket) => ticket.posted == posted,

@@ -22,14 +22,14 @@ use lucid_store::contract::chain::{ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
-use super::take_blocks::{Heard, Pins, TakeError, Why, broken, take_blocks};
+use super::take_blocks::{Heard, Pins, TakeError, WhyRefused, broken, take_blocks};
 use super::validate_block::parent_at;
 use crate::facts::Fork;
 use crate::peer::{Peer, PeerError, Speaks};
 use crate::staging::{STAGED_BLOCKS_MAX, Staged, Staging};
 
-use fetch::{Plan, fetched};
-use hold::{Held, Hold};
+use fetch::{FetchPlan, fetched};
+use hold::{HeldBlock, Hold};
 
 /// Blocks of one round: then the time is looked at again.
 const ROUND_BLOCKS_MAX: u64 = 50_000;
@@ -58,7 +58,7 @@ pub struct Following<'a> {
 
 /// How a round ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RoundOutcome {
     /// Everything the peer has is here.
     Synchronized,
     /// The peer has fewer blocks than this chain, and the same ones.
@@ -75,12 +75,12 @@ pub struct Synced {
     /// How far the peer is; `None` for an empty chain.
     pub remote: Option<u64>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RoundOutcome,
 }
 
 /// How far a round is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct RoundProgress {
     /// How far the peer is.
     pub remote: Option<u64>,
     /// Blocks that this round has committed.
@@ -152,28 +152,31 @@ impl From<TakeError> for SyncError {
 pub fn sync_chain(
     following: &Following<'_>,
     now: Timestamp,
-    hear: &dyn Fn(Progress) -> ControlFlow<()>,
+    hear: &dyn Fn(RoundProgress) -> ControlFlow<()>,
 ) -> Result<Synced, SyncError> {
     let Following { chain, staging, peer, .. } = *following;
     let greeting = peer.greet()?;
     let (speaks, remote) = (greeting.speaks, greeting.height);
     let synced = |blocks, outcome| Ok(Synced { blocks, remote, outcome });
-    if hear(Progress { remote, blocks: 0 }).is_break() {
-        return synced(0, Outcome::More);
+    if hear(RoundProgress { remote, blocks: 0 }).is_break() {
+        return synced(0, RoundOutcome::More);
     }
     let tip = chain.tip()?;
     staging.settle(tip)?;
     let Some(height) = remote else {
         staging.cut(0)?;
         let behind = tip.is_some();
-        return synced(0, if behind { Outcome::PeerBehind } else { Outcome::Synchronized });
+        return synced(
+            0,
+            if behind { RoundOutcome::PeerBehind } else { RoundOutcome::Synchronized },
+        );
     };
     let mut newest = None;
     if let Some(tip) = tip {
         newest = fork::compare(following, speaks, tip, height, now)?;
         if height < tip.height {
             staging.cut(0)?;
-            return synced(0, Outcome::PeerBehind);
+            return synced(0, RoundOutcome::PeerBehind);
         }
     }
     let staged = still_there(following, speaks, height)?;
@@ -185,7 +188,7 @@ pub fn sync_chain(
     // With staging full, only what is there already can be looked at.
     let room = if staged.len() < STAGED_BLOCKS_MAX { ROUND_BLOCKS_MAX } else { 0 };
     let to = height.min(from.saturating_add(room).saturating_sub(1));
-    let plan = Plan {
+    let plan = FetchPlan {
         speaks,
         from,
         to,
@@ -196,7 +199,7 @@ pub fn sync_chain(
         now,
     };
     let brought = bring(following, plan, newest, staged, now, remote, hear)?;
-    synced(brought, if to < height { Outcome::More } else { Outcome::Synchronized })
+    synced(brought, if to < height { RoundOutcome::More } else { RoundOutcome::Synchronized })
 }
 
 /// What is staged and the peer still has; the rest of it is dropped.
@@ -247,12 +250,12 @@ fn signs(chain: &dyn ChainStore, tip: Option<Tip>, pins: &Pins) -> Result<bool, 
 /// Fetches, judges, commits, and stages what may not be committed yet. Says how many were committed.
 fn bring(
     following: &Following<'_>,
-    plan: Plan,
+    plan: FetchPlan,
     newest: Option<Parent>,
     staged: Vec<Staged>,
     now: Timestamp,
     remote: Option<u64>,
-    hear: &dyn Fn(Progress) -> ControlFlow<()>,
+    hear: &dyn Fn(RoundProgress) -> ControlFlow<()>,
 ) -> Result<u64, SyncError> {
     let Following { vault, chain, staging, peer, pins, .. } = *following;
     let speaks = plan.speaks;
@@ -261,13 +264,13 @@ fn bring(
     let stopped = Cell::new(false);
     let stored = Cell::new(0);
     let on = || {
-        let flow = hear(Progress { remote, blocks: stored.get() });
+        let flow = hear(RoundProgress { remote, blocks: stored.get() });
         stopped.set(stopped.get() || flow.is_break());
         !stopped.get()
     };
     fetched(peer, &plan, &on, |fetched| {
-        let again = staged.into_iter().map(|staged| Held::staged(staging, staged));
-        let new = fetched.map(|fetched| fetched.map(|fetched| Held::new(fetched, now)));
+        let again = staged.into_iter().map(|staged| HeldBlock::staged(staging, staged));
+        let new = fetched.map(|fetched| fetched.map(|fetched| HeldBlock::new(fetched, now)));
         let mut hold = Hold::new(again.chain(new), pins.producer, now, tip, signs);
         let mut refused = None;
         let taken = take_blocks(vault, chain, now, pins, newest, &mut hold, |heard| match heard {
@@ -284,9 +287,9 @@ fn bring(
         if let Some(refused) = refused {
             let height = refused.index.unwrap_or(plan.from);
             return Err(match &refused.why {
-                Why::Rules(verdict) => refusal(speaks, height, verdict),
+                WhyRefused::Rules(verdict) => refusal(speaks, height, verdict),
                 // The fault is here, not with the peer.
-                Why::Damaged(_) => SyncError::Outrun(refused.sentence()),
+                WhyRefused::Damaged(_) => SyncError::Outrun(refused.sentence()),
                 _ => SyncError::Refused { height, why: refused.sentence() },
             });
         }
@@ -305,12 +308,12 @@ fn stage(
     following: &Following<'_>,
     speaks: Speaks,
     newest: Option<Parent>,
-    held: impl IntoIterator<Item = Held>,
+    held: impl IntoIterator<Item = HeldBlock>,
     now: Timestamp,
 ) -> Result<(), SyncError> {
     let Following { chain, staging, .. } = *following;
     let tip = chain.tip()?;
-    for Held { height, candidate, first_seen, is_staged, .. } in held {
+    for HeldBlock { height, candidate, first_seen, is_staged, .. } in held {
         if is_staged {
             continue;
         }

@@ -25,7 +25,7 @@ use lucid_store::{CommitError, Damage, StoreError};
 use super::validate_block::parent_at;
 use crate::facts::{self, Fact};
 use crate::given::BlockBatch;
-pub use crate::given::{Given, Pins, Refused, Why, broken};
+pub use crate::given::{GivenBlock, Pins, RefusedBlock, WhyRefused, broken};
 use crate::in_order::{cores, in_order};
 
 /// Valid blocks are appended when their texts have this many bytes together.
@@ -35,7 +35,7 @@ const RUN_BLOCKS: usize = 8_192;
 
 /// How far taking is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct TakeProgress {
     /// Blocks that were given and looked at.
     pub given: u64,
     /// Blocks that the chain had already.
@@ -54,9 +54,9 @@ pub struct Taken {
 #[derive(Debug)]
 pub enum Heard<'a> {
     /// So far it is, and everything counted as stored is durable.
-    Progress(&'a Taken),
+    Progress(&'a TakeProgress),
     /// This block was refused.
-    Refused(Refused),
+    Refused(RefusedBlock),
 }
 
 /// Why taking blocks failed.
@@ -89,9 +89,9 @@ pub fn take_blocks(
     now: Timestamp,
     pins: Pins,
     newest: Option<Parent>,
-    mut given: impl Iterator<Item = std::io::Result<Given>>,
+    mut given: impl Iterator<Item = std::io::Result<GivenBlock>>,
     hear: impl FnMut(Heard<'_>) -> ControlFlow<()>,
-) -> Result<Taken, TakeError> {
+) -> Result<TakeProgress, TakeError> {
     let mut taker = Taker::new(vault, chain, now, pins, newest, hear)?;
     let mut failed = None;
     // How many runs were appended when a job was handed out: its look-ups see those.
@@ -117,26 +117,26 @@ pub fn take_blocks(
 }
 
 /// A batch whose costly part is done.
-struct Done {
+struct WeighedBatch {
     run: u64,
     bytes: u64,
-    blocks: Vec<Result<Looked, JsonFault>>,
+    blocks: Vec<Result<LookedUpBlock, JsonFault>>,
 }
 
 /// A block, and where its ids are found among the blocks that were there.
-struct Looked {
+struct LookedUpBlock {
     weighed: Weighed,
     found: Result<HashMap<IdDigest, u64>, StoreError>,
 }
 
-fn weigh(chain: &dyn ChainStore, run: u64, batch: BlockBatch) -> Done {
+fn weigh(chain: &dyn ChainStore, run: u64, batch: BlockBatch) -> WeighedBatch {
     let bytes = batch.bytes;
-    let looked = |weighed: Weighed| Looked {
+    let looked = |weighed: Weighed| LookedUpBlock {
         found: look_up(chain, &weighed),
         weighed: weighed.with_entry(),
     };
     let blocks = batch.weigh().into_iter().map(|read| read.map(looked)).collect();
-    Done { run, bytes, blocks }
+    WeighedBatch { run, bytes, blocks }
 }
 
 fn look_up(
@@ -179,7 +179,7 @@ impl Recent {
 }
 
 /// What the chain has at a height.
-struct There {
+struct ExistingBlock {
     /// Which block, as far as that is known.
     hash: Option<BlockHash>,
     /// Why its record cannot be read, if so.
@@ -213,7 +213,7 @@ struct Taker<'a, H> {
     run_bytes: usize,
     /// How many runs were appended.
     runs: u64,
-    taken: Taken,
+    taken: TakeProgress,
     hear: H,
 }
 
@@ -248,26 +248,26 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             run: Vec::new(),
             run_bytes: 0,
             runs: 0,
-            taken: Taken::default(),
+            taken: TakeProgress::default(),
             hear,
         })
     }
 
-    fn take(&mut self, done: Done) -> Result<ControlFlow<()>, TakeError> {
+    fn take(&mut self, done: WeighedBatch) -> Result<ControlFlow<()>, TakeError> {
         self.recent.forget_before(done.run);
         for block in done.blocks {
             let position = self.taken.given;
             self.taken.given += 1;
             let refused = match block {
-                Err(fault) => Some((None, None, Why::Unreadable(fault))),
-                Ok(Looked { weighed, found }) => {
+                Err(fault) => Some((None, None, WhyRefused::Unreadable(fault))),
+                Ok(LookedUpBlock { weighed, found }) => {
                     let (index, hash) = (weighed.candidate().index(), weighed.candidate().hash());
                     self.judge(weighed, found)?.map(|why| (index, hash, why))
                 }
             };
             if let Some((index, hash, why)) = refused {
                 self.taken.refused += 1;
-                let refused = Refused { position, index, hash, why };
+                let refused = RefusedBlock { position, index, hash, why };
                 if (self.hear)(Heard::Refused(refused)).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -285,7 +285,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
         &mut self,
         mut weighed: Weighed,
         found: Result<HashMap<IdDigest, u64>, StoreError>,
-    ) -> Result<Option<Why>, TakeError> {
+    ) -> Result<Option<WhyRefused>, TakeError> {
         let (index, hash) = (weighed.candidate().index(), weighed.candidate().hash());
         let there = index.map(|index| self.there(index)).transpose()?.flatten();
         let is_known = hash.is_some() && there.as_ref().is_some_and(|there| there.hash == hash);
@@ -303,7 +303,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
                 Err(StoreError::Damaged(_)) if is_known => named_parent(&mut weighed, below),
                 Err(StoreError::Damaged(_)) if newest.is_some() => newest,
                 Err(StoreError::Damaged(damage)) => {
-                    return Ok(Some(Why::Damaged(format!(
+                    return Ok(Some(WhyRefused::Damaged(format!(
                         "it cannot be held against block {below}, of which nothing can be read here \
                          ({damage}): {PUT_BACK}"
                     ))));
@@ -327,21 +327,21 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
         };
         let mut verdict = judge(weighed, &context);
         let Some(block) = verdict.block.take() else {
-            return Ok(Some(Why::Rules(Box::new(verdict))));
+            return Ok(Some(WhyRefused::Rules(Box::new(verdict))));
         };
         let last = block.as_parent().ok();
         match there {
-            Some(There { hash, .. }) if hash.is_some_and(|hash| hash != block.hash) => {
-                return Ok(Some(Why::HeightTaken(hash.unwrap_or(BlockHash::ZERO))));
+            Some(ExistingBlock { hash, .. }) if hash.is_some_and(|hash| hash != block.hash) => {
+                return Ok(Some(WhyRefused::HeightTaken(hash.unwrap_or(BlockHash::ZERO))));
             }
-            Some(There { hash, damage: Some(damage) }) => {
+            Some(ExistingBlock { hash, damage: Some(damage) }) => {
                 // Where it is not known which block is there, the next one is held against the chain.
                 self.last = last.filter(|_| hash.is_some());
                 let which = match hash {
                     Some(_) => "the chain has this very block",
                     None => "it is not known whether the chain has this block or another",
                 };
-                return Ok(Some(Why::Damaged(format!(
+                return Ok(Some(WhyRefused::Damaged(format!(
                     "{which}, and what is stored at its height cannot be read ({damage}): {PUT_BACK}, \
                      or take all blocks into a new folder"
                 ))));
@@ -358,7 +358,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
     }
 
     /// What the chain had at a height before; `None` above its tip.
-    fn there(&self, height: u64) -> Result<Option<There>, StoreError> {
+    fn there(&self, height: u64) -> Result<Option<ExistingBlock>, StoreError> {
         let Some(tip) = self.before.filter(|tip| height <= tip.height) else { return Ok(None) };
         let (stored, damage) = match self.chain.record(height) {
             Err(StoreError::Damaged(damage)) => (None, Some(damage)),
@@ -374,7 +374,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             },
             (None, None) => None,
         };
-        Ok(Some(There { hash: hash.filter(|hash| *hash != BlockHash::ZERO), damage }))
+        Ok(Some(ExistingBlock { hash: hash.filter(|hash| *hash != BlockHash::ZERO), damage }))
     }
 
     /// Makes the run durable.

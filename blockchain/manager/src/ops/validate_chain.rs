@@ -29,8 +29,8 @@ use lucid_store::contract::chain::{
 use lucid_store::files::chain::scan::{ChainScan, Raw, Unsound};
 
 use super::validate_block::parent_at;
-use super::validate_texts::{Asked, ChainReport};
-use crate::given::{Pins, Refused, Why};
+use super::validate_texts::{ChainReport, ValidationRequest};
+use crate::given::{Pins, RefusedBlock, WhyRefused};
 use crate::in_order::{cores, in_order};
 use crate::seen_ids::SeenIds;
 
@@ -48,7 +48,7 @@ const RECORDS_BYTES: usize = 4 << 20;
 pub fn validate_chain(
     chain: &dyn ChainStore,
     now: Timestamp,
-    asked: &Asked,
+    asked: &ValidationRequest,
     records_only: bool,
     mut progress: impl FnMut(&ChainReport) -> ControlFlow<()>,
 ) -> Result<ChainReport, StoreError> {
@@ -63,7 +63,7 @@ pub fn validate_chain(
     };
     let from = asked.from.unwrap_or(0);
     let to = asked.to.unwrap_or(tip.height).min(tip.height);
-    let mut judging = Judging {
+    let mut judging = ChainJudging {
         known: &|height| parent_at(chain, height),
         now,
         asked,
@@ -102,7 +102,7 @@ pub fn validate_chain(
 pub fn validate_scan(
     mut scan: ChainScan,
     now: Timestamp,
-    asked: &Asked,
+    asked: &ValidationRequest,
     folder: PathBuf,
     mut progress: impl FnMut(&ChainReport),
 ) -> Option<ChainReport> {
@@ -110,7 +110,7 @@ pub fn validate_scan(
     if !whole || asked.log_root {
         return None;
     }
-    let mut judging = Judging {
+    let mut judging = ChainJudging {
         known: &|_| Ok(None),
         now,
         asked,
@@ -171,7 +171,7 @@ fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, S
 }
 
 /// What one core does next.
-enum Task {
+enum ValidationTask {
     /// Reads these blocks' bodies.
     Bodies(Vec<StoredRecord>),
     /// Reads so many records from a height on.
@@ -185,7 +185,7 @@ enum BlockState {
     /// All of it, and those of its ids that have another place in the chain.
     Whole { weighed: Box<Weighed>, elsewhere: HashMap<IdDigest, TransactionPlace> },
     /// Its record, and whether that is sound.
-    Record { head: Box<Record>, fault: Option<String> },
+    Record { head: Box<RecordSummary>, fault: Option<String> },
     /// Nothing that can be used.
     Damaged(String),
     /// Nothing.
@@ -193,7 +193,7 @@ enum BlockState {
 }
 
 /// What judging a record needs of it.
-struct Record {
+struct RecordSummary {
     index: u64,
     hash: BlockHash,
     previous_hash: BlockHash,
@@ -203,7 +203,7 @@ struct Record {
     bytes: u64,
 }
 
-impl Record {
+impl RecordSummary {
     fn of(stored: &StoredRecord) -> Self {
         let StoredRecord { record, size_bytes, .. } = stored;
         let entry = &record.entry;
@@ -242,7 +242,7 @@ fn judged_records(records: &[StoredRecord]) -> Vec<BlockState> {
         }
     }
     let judged = |(stored, fault): (&StoredRecord, Option<RecordFault>)| BlockState::Record {
-        head: Box::new(Record::of(stored)),
+        head: Box::new(RecordSummary::of(stored)),
         fault: fault.map(|fault| fault.to_string()),
     };
     records.iter().zip(faults).map(judged).collect()
@@ -258,7 +258,7 @@ struct Batches<'a> {
 }
 
 impl Batches<'_> {
-    fn next(&mut self) -> Option<Task> {
+    fn next(&mut self) -> Option<ValidationTask> {
         if self.next > self.to {
             return None;
         }
@@ -266,7 +266,7 @@ impl Batches<'_> {
         let blocks = usize::try_from(self.to - from + 1).unwrap_or(usize::MAX).min(BATCH_BLOCKS);
         if self.records_only {
             self.next += blocks as u64;
-            return Some(Task::Records { from, to: self.next - 1 });
+            return Some(ValidationTask::Records { from, to: self.next - 1 });
         }
         if self.read.is_empty() {
             let stretch = Stretch { from, blocks, bytes: RECORDS_BYTES };
@@ -274,12 +274,12 @@ impl Batches<'_> {
                 // Below the tip there is a block at every height: whoever reads it alone says why not.
                 Ok(records) if records.is_empty() => {
                     self.next += 1;
-                    return Some(Task::Records { from, to: from });
+                    return Some(ValidationTask::Records { from, to: from });
                 }
                 Ok(records) => self.read.extend(records),
                 Err(error) => {
                     self.next += 1;
-                    return Some(Task::Lost(from, error));
+                    return Some(ValidationTask::Lost(from, error));
                 }
             }
         }
@@ -292,11 +292,11 @@ impl Batches<'_> {
             records.push(record);
         }
         self.next += records.len() as u64;
-        Some(Task::Bodies(records))
+        Some(ValidationTask::Bodies(records))
     }
 }
 
-impl Task {
+impl ValidationTask {
     fn read(self, chain: &dyn ChainStore) -> Result<Vec<(u64, BlockState)>, StoreError> {
         match self {
             Self::Bodies(records) => read_bodies(chain, records),
@@ -411,18 +411,18 @@ fn elsewhere(
     Ok(found)
 }
 
-struct Judging<'a> {
+struct ChainJudging<'a> {
     /// The parent that a block is, as the chain's index knows it.
     known: &'a dyn Fn(u64) -> Result<Option<Parent>, StoreError>,
     now: Timestamp,
-    asked: &'a Asked,
+    asked: &'a ValidationRequest,
     genesis: Option<BlockHash>,
     report: ChainReport,
     last: Option<Parent>,
     bare: u64,
 }
 
-impl Judging<'_> {
+impl ChainJudging<'_> {
     fn take(&mut self, height: u64, found: BlockState) -> Result<(), StoreError> {
         self.report.first = self.report.first.or(Some(height));
         match found {
@@ -434,7 +434,7 @@ impl Judging<'_> {
                 // What follows is judged behind what the chain's index knows of this one.
                 self.last = unless_damaged((self.known)(height))?;
                 self.report.blocks += 1;
-                self.refuse(height, None, Why::Damaged(why));
+                self.refuse(height, None, WhyRefused::Damaged(why));
             }
             BlockState::Record { head, fault } => self.take_record(height, *head, fault),
             BlockState::Whole { weighed, elsewhere } => {
@@ -482,12 +482,12 @@ impl Judging<'_> {
         self.report.bytes += verdict.coverage.bytes as u64;
         self.bare += verdict.coverage.bare_signatures as u64;
         if !verdict.valid {
-            self.refuse(height, hash, Why::Rules(Box::new(verdict)));
+            self.refuse(height, hash, WhyRefused::Rules(Box::new(verdict)));
         }
         self.last = claims;
     }
 
-    fn take_record(&mut self, height: u64, record: Record, fault: Option<String>) {
+    fn take_record(&mut self, height: u64, record: RecordSummary, fault: Option<String>) {
         let follows = match self.last {
             Some(parent) => {
                 record.previous_hash == parent.hash
@@ -509,13 +509,13 @@ impl Judging<'_> {
         self.report.records_only += 1;
         self.report.bytes += record.bytes;
         if let Some(fault) = fault {
-            self.refuse(height, Some(record.hash), Why::Damaged(fault));
+            self.refuse(height, Some(record.hash), WhyRefused::Damaged(fault));
         }
         self.last = record.parent;
     }
 
     /// Why a record that is sound in itself is none of the chain that was asked for.
-    fn astray(&self, height: u64, record: &Record) -> Option<&'static str> {
+    fn astray(&self, height: u64, record: &RecordSummary) -> Option<&'static str> {
         let Pins { genesis, producer } = self.asked.pins;
         let edge = self.now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS);
         let is_another = genesis.or(self.genesis).is_some_and(|genesis| genesis != record.hash);
@@ -529,8 +529,8 @@ impl Judging<'_> {
         is_ahead.then_some("it is an hour or more ahead of the clock")
     }
 
-    fn refuse(&mut self, height: u64, hash: Option<BlockHash>, why: Why) {
-        self.report.refuse(Refused { position: height, index: Some(height), hash, why });
+    fn refuse(&mut self, height: u64, hash: Option<BlockHash>, why: WhyRefused) {
+        self.report.refuse(RefusedBlock { position: height, index: Some(height), hash, why });
     }
 
     fn finish(mut self, records_only: bool, broke_off: bool) -> ChainReport {

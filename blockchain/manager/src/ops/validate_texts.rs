@@ -19,7 +19,7 @@ use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
 use lucid_core::words::many_do;
 use lucid_store::contract::chain::Tip;
 
-use crate::given::{BlockBatch, Given, Pins, Refused, Why};
+use crate::given::{BlockBatch, GivenBlock, Pins, RefusedBlock, WhyRefused};
 use crate::in_order::{cores, in_order};
 use crate::seen_ids::SeenIds;
 
@@ -28,7 +28,7 @@ pub const REFUSED_MAX: usize = 100;
 
 /// What is to be judged, and by what.
 #[derive(Debug, Clone, Default)]
-pub struct Asked {
+pub struct ValidationRequest {
     /// What the chain must be.
     pub pins: Pins,
     /// Blocks below this height are passed over; the first one's parent is then believed.
@@ -63,7 +63,7 @@ pub struct ChainReport {
     /// Heights at which a block should be and none is.
     pub missing: Vec<u64>,
     /// The first blocks that were refused.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RefusedBlock>,
     /// How many were refused.
     pub refused_count: u64,
     /// That the end is not the expected one.
@@ -80,7 +80,7 @@ impl ChainReport {
         self.refused_count == 0 && self.missing.is_empty() && self.wrong_end.is_none()
     }
 
-    pub(super) fn refuse(&mut self, refused: Refused) {
+    pub(super) fn refuse(&mut self, refused: RefusedBlock) {
         self.refused_count += 1;
         if self.refused.len() < REFUSED_MAX {
             self.refused.push(refused);
@@ -95,7 +95,7 @@ impl ChainReport {
     }
 
     /// Says what follows from the numbers.
-    pub(super) fn conclude(&mut self, asked: &Asked) {
+    pub(super) fn conclude(&mut self, asked: &ValidationRequest) {
         let unsigned = self.blocks.saturating_sub(self.signed_blocks);
         let mut say = |sentence: String| self.not_checked.push(sentence);
         if unsigned > 0 {
@@ -132,12 +132,12 @@ impl ChainReport {
 /// memory has no room for.
 pub fn validate_texts(
     now: Timestamp,
-    asked: &Asked,
+    asked: &ValidationRequest,
     folder: PathBuf,
-    mut given: impl Iterator<Item = io::Result<Given>>,
+    mut given: impl Iterator<Item = io::Result<GivenBlock>>,
     mut progress: impl FnMut(&ChainReport),
 ) -> io::Result<ChainReport> {
-    let mut judging = Judging {
+    let mut judging = TextJudging {
         now,
         asked,
         report: ChainReport::default(),
@@ -177,9 +177,9 @@ pub fn validate_texts(
     Ok(judging.finish())
 }
 
-struct Judging<'a> {
+struct TextJudging<'a> {
     now: Timestamp,
-    asked: &'a Asked,
+    asked: &'a ValidationRequest,
     report: ChainReport,
     last: Option<Parent>,
     seen: SeenIds,
@@ -188,7 +188,7 @@ struct Judging<'a> {
     log: Option<Frontier<Sha256Tree>>,
 }
 
-impl Judging<'_> {
+impl TextJudging<'_> {
     fn take(&mut self, weighed: Result<Weighed, JsonFault>) -> io::Result<ControlFlow<()>> {
         let position = self.position;
         self.position += 1;
@@ -197,8 +197,8 @@ impl Judging<'_> {
             Err(fault) => {
                 self.last = None;
                 self.report.blocks += 1;
-                let why = Why::Unreadable(fault);
-                self.report.refuse(Refused { position, index: None, hash: None, why });
+                let why = WhyRefused::Unreadable(fault);
+                self.report.refuse(RefusedBlock { position, index: None, hash: None, why });
                 return Ok(ControlFlow::Continue(()));
             }
         };
@@ -245,8 +245,8 @@ impl Judging<'_> {
             self.report.last = Some(Tip { height, hash });
         }
         if !verdict.valid {
-            let why = Why::Rules(Box::new(verdict));
-            self.report.refuse(Refused { position, index, hash, why });
+            let why = WhyRefused::Rules(Box::new(verdict));
+            self.report.refuse(RefusedBlock { position, index, hash, why });
         }
         self.seen.extend(&ids)?;
         self.last = claims;

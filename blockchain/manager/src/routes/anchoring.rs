@@ -20,7 +20,7 @@ use crate::forward::{ask_peer, forward};
 use crate::ops::anchor_session::{
     CommittedAnchor, SessionAnchor, anchor_session as anchor, find_anchor, find_committed_anchor,
 };
-use crate::ops::get_transaction::{Status, lost_with};
+use crate::ops::get_transaction::{TransactionStage, lost_with};
 use crate::problems;
 use crate::reply::moment;
 
@@ -127,12 +127,14 @@ fn session_id(text: &str) -> Reply<SessionId> {
 fn show(anchor: SessionAnchor, interval: Duration) -> Anchoring {
     let SessionAnchor { session, root, found } = anchor;
     let (status, confirmed_at, block_height, reason) = match found.status {
-        Status::Pending => (AnchorStatus::Processing, None, None, None),
-        Status::Confirmed { height, at, .. } => {
+        TransactionStage::Pending => (AnchorStatus::Processing, None, None, None),
+        TransactionStage::Confirmed { height, at, .. } => {
             (AnchorStatus::Confirmed, Some(moment(at)), Some(height), None)
         }
-        Status::Failed { reason, .. } => (AnchorStatus::Failed, None, None, Some(reason)),
-        Status::Lost { height } => (AnchorStatus::Failed, None, None, Some(lost_with(height))),
+        TransactionStage::Failed { reason, .. } => (AnchorStatus::Failed, None, None, Some(reason)),
+        TransactionStage::Lost { height } => {
+            (AnchorStatus::Failed, None, None, Some(lost_with(height)))
+        }
     };
     let seconds = i64::try_from(interval.as_secs_f64().ceil() as u64).unwrap_or(i64::MAX);
     let due = found.submitted_at.map(|at| at.plus_seconds(seconds).to_string());

@@ -20,7 +20,7 @@ use crate::ops::block_stats::block_stats as read_stats;
 use crate::ops::get_block::{
     BlockName, KeptBlock, StoredRecord, Stretch, get_block as find_block, height_by_hash,
 };
-use crate::ops::list_blocks::{Wanted, list_blocks as read_page, list_row};
+use crate::ops::list_blocks::{BlockQuery, list_blocks as read_page, list_row};
 use crate::ops::prove_transaction::{Proved, prove_transaction};
 use crate::ops::submit_block::submit_block as take_block;
 use crate::problems;
@@ -53,7 +53,7 @@ pub async fn list_blocks(
     };
     let descending =
         matches!(query.sort.unwrap_or_default(), BlockSort::HeightDesc | BlockSort::TimestampDesc);
-    let wanted = Wanted {
+    let wanted = BlockQuery {
         from: query.height_from.unwrap_or(0),
         to: query.height_to.unwrap_or(u64::MAX),
         descending,

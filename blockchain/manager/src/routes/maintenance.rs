@@ -9,7 +9,7 @@ use lucid_http::extract::JsonOrNone;
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
-use crate::maintenance::Report;
+use crate::maintenance::CycleReport;
 use crate::problems;
 use crate::workers::maintenance::maintain_now;
 
@@ -34,7 +34,7 @@ pub async fn maintain_chain(
 }
 
 /// A cycle on the wire.
-pub(super) fn report(done: &Report) -> MaintenanceReport {
+pub(super) fn report(done: &CycleReport) -> MaintenanceReport {
     let (integrity, pruning) = (&done.upkeep.integrity, &done.upkeep.pruning);
     let invalid = integrity.invalid.iter();
     let spared = done.upkeep.spared.iter().cloned();

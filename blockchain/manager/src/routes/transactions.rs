@@ -23,7 +23,7 @@ use crate::forward::{ask_peer, forward};
 use crate::limits::POOL_SEAL_AT;
 use crate::ops::anchor_proof::{AnchorProof, anchor_proof};
 use crate::ops::get_transaction::{
-    FoundTransaction, Status, get_transaction as find_transaction, lost_with,
+    FoundTransaction, TransactionStage, get_transaction as find_transaction, lost_with,
 };
 use crate::ops::list_pending::{PAGE_BYTES_MAX, list_pending as pending};
 use crate::ops::submit_transaction::{
@@ -186,7 +186,7 @@ pub async fn get_proof(
     let status = |found: FoundTransaction| (found.status, found.transaction.is_some());
     Err(match look_up(&app, id.clone(), status).await? {
         None => unknown(&id),
-        Some((Status::Confirmed { height, .. }, false)) => {
+        Some((TransactionStage::Confirmed { height, .. }, false)) => {
             let sentence = format!(
                 "the text of transaction {id:?} was pruned; what proves it without the text is at \
                  /api/v1/blocks/{height}/proof/{id}"
@@ -216,11 +216,13 @@ fn unknown(id: &str) -> Refusal {
 
 fn accepted(found: FoundTransaction) -> TransactionAccepted {
     let (status, confirmation_time, block_height) = match found.status {
-        Status::Pending => (TransactionStatus::Pending, None, None),
-        Status::Confirmed { height, at, .. } => {
+        TransactionStage::Pending => (TransactionStatus::Pending, None, None),
+        TransactionStage::Confirmed { height, at, .. } => {
             (TransactionStatus::Confirmed, Some(moment(at)), Some(height))
         }
-        Status::Failed { .. } | Status::Lost { .. } => (TransactionStatus::Failed, None, None),
+        TransactionStage::Failed { .. } | TransactionStage::Lost { .. } => {
+            (TransactionStatus::Failed, None, None)
+        }
     };
     // Chained without this pool, it was accepted when its block was.
     let submitted_at = found.submitted_at.map(|at| at.to_string());
@@ -249,19 +251,19 @@ fn state(found: FoundTransaction) -> TransactionState {
         reason: None,
     };
     match found.status {
-        Status::Pending => {}
-        Status::Confirmed { height, hash, position, at } => {
+        TransactionStage::Pending => {}
+        TransactionStage::Confirmed { height, hash, position, at } => {
             state.status = TransactionStatus::Confirmed;
             state.confirmed_at = Some(moment(at));
             state.block_height = Some(height);
             state.block_hash = Some(hash);
             state.transaction_index = Some(u64::from(position));
         }
-        Status::Failed { reason, .. } => {
+        TransactionStage::Failed { reason, .. } => {
             state.status = TransactionStatus::Failed;
             state.reason = Some(reason);
         }
-        Status::Lost { height } => {
+        TransactionStage::Lost { height } => {
             state.status = TransactionStatus::Failed;
             state.reason = Some(lost_with(height));
         }

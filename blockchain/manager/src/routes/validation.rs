@@ -20,7 +20,7 @@ use lucid_http::reply::{Refusal, Reply};
 use crate::app::App;
 use crate::ops::validate_block::validate_block as judge;
 use crate::ops::validate_chain::validate_chain as judge_chain;
-use crate::ops::validate_texts::Asked;
+use crate::ops::validate_texts::ValidationRequest;
 use crate::problems;
 use crate::reply::{chain_validation, validation};
 
@@ -86,7 +86,7 @@ pub async fn validate_chain(
             let sentence = "the chain is being validated already: its status says how far that is";
             Refusal::new(ErrorCode::Running, sentence)
         })?;
-        let asked = Asked { from: start, to: end, ..Asked::default() };
+        let asked = ValidationRequest { from: start, to: end, ..ValidationRequest::default() };
         let report = judge_chain(chain, manager.clock.now(), &asked, records, |report| {
             run.is_at(report.blocks);
             match validating.shutdown().is_asked() || asked_still.strong_count() == 0 {

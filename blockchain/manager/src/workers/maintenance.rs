@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use lucid_store::contract::chain::ChainStore;
 
 use crate::app::App;
-use crate::maintenance::Report;
-use crate::ops::maintain_chain::{Upkeep, UpkeepError, Wanted, maintain_chain};
+use crate::maintenance::CycleReport;
+use crate::ops::maintain_chain::{CyclePlan, Upkeep, UpkeepError, maintain_chain};
 use crate::state::Opened;
 
 /// The first wait after a cycle that failed, unless the interval is shorter; it doubles with each.
@@ -51,13 +51,17 @@ pub async fn maintain_in_time(app: App, interval: Duration) {
 }
 
 /// Runs one cycle, unless one runs already.
-pub fn maintain_now(app: &App, opened: &Opened, full: bool) -> Option<Result<Report, UpkeepError>> {
+pub fn maintain_now(
+    app: &App,
+    opened: &Opened,
+    full: bool,
+) -> Option<Result<CycleReport, UpkeepError>> {
     let maintenance = app.maintenance();
     let last = maintenance.last().map(|last| last.upkeep);
     let cycle = maintenance.begin(opened.clock.now())?;
     let suspects = last.as_ref().map_or(&[][..], |last| &last.suspects);
     let cursor = last.as_ref().map(|last| last.cursor);
-    let wanted = Wanted { full, cursor, keep: app.keep(), suspects };
+    let wanted = CyclePlan { full, cursor, keep: app.keep(), suspects };
     let began = Instant::now();
     let mut goes_on = |_: &_| !app.shutdown().is_asked() && (full || began.elapsed() < CYCLE);
     let chain = opened.chain.as_ref();

@@ -9,7 +9,7 @@ use lucid_block_manager::facts::{self, Role};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::seal_block::{SealError, SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
-use lucid_block_manager::state::{Kind, Opened, Options, open};
+use lucid_block_manager::state::{ManagerKind, Opened, Options, open};
 use lucid_core::claim::Signed;
 use lucid_core::succession::Succession;
 use lucid_core::time::Timestamp;
@@ -164,7 +164,7 @@ fn a_chain_is_begun_anew_only_where_there_is_one_to_take_the_place_of() {
     assert!(matches!(begin(&root), Err(BeginError::Empty)));
     assert!(matches!(begin(&home.path().join("none")), Err(BeginError::Open(_))));
     let follower = home.path().join("follower");
-    let kind = Kind { role: Some(Role::Follower), ..Kind::default() };
+    let kind = ManagerKind { role: Some(Role::Follower), ..ManagerKind::default() };
     let options = Options { kind, ..Options::default() };
     open(&follower, &options, now()).unwrap().close().unwrap();
     assert!(matches!(begin(&follower), Err(BeginError::Follower)));

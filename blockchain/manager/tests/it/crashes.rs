@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lucid_block_manager::facts;
-use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
-use lucid_block_manager::ops::maintain_chain::{Wanted, maintain_chain};
+use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
+use lucid_block_manager::ops::maintain_chain::{CyclePlan, maintain_chain};
 use lucid_block_manager::ops::seal_block::{SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_block_manager::state::{Kind, OpenError, Opened, Unopened, over};
+use lucid_block_manager::state::{ManagerKind, OpenError, Opened, UnopenedDrawers, over};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, id_digest};
@@ -27,8 +27,8 @@ fn opened(disk: &SimulatedDisk) -> Opened {
     over(parts(disk), now()).unwrap()
 }
 
-fn parts(disk: &SimulatedDisk) -> Unopened {
-    Unopened {
+fn parts(disk: &SimulatedDisk) -> UnopenedDrawers {
+    UnopenedDrawers {
         disk: Arc::new(disk.clone()),
         blocks: Arc::new(disk.clone()),
         store: [7; 16],
@@ -37,7 +37,7 @@ fn parts(disk: &SimulatedDisk) -> Unopened {
         key: SigningKey::from_seed([3; 32]),
         accept_loss: false,
         block_file_bytes: 300,
-        kind: Kind::default(),
+        kind: ManagerKind::default(),
     }
 }
 
@@ -68,13 +68,13 @@ fn digests(count: usize) -> Vec<IdDigest> {
     (0..count).map(|n| id_digest(&format!("t-{n}"))).collect()
 }
 
-fn status(manager: &Opened, id: &str) -> Option<Status> {
+fn status(manager: &Opened, id: &str) -> Option<TransactionStage> {
     let found = get_transaction(&manager.vault, manager.chain.as_ref(), id).unwrap();
     found.map(|found| found.status)
 }
 
 fn maintain(manager: &Opened) -> u64 {
-    let wanted = Wanted { full: true, cursor: None, keep: 1, suspects: &[] };
+    let wanted = CyclePlan { full: true, cursor: None, keep: 1, suspects: &[] };
     let (vault, chain) = (&manager.vault, manager.chain.as_ref());
     let upkeep = maintain_chain(vault, chain, now(), &wanted, &mut |_| true).unwrap();
     assert_eq!(upkeep.integrity.faults, 0, "{upkeep:?}");
@@ -128,10 +128,13 @@ fn no_power_cut_loses_or_repeats_a_transaction() {
             assert_eq!(ids, digests(ids.len()), "{calls} {seed}");
             for n in 0..ids.len() {
                 let status = status(&manager, &format!("t-{n}"));
-                assert!(matches!(status, Some(Status::Confirmed { .. })), "{calls} {seed} {n}");
+                assert!(
+                    matches!(status, Some(TransactionStage::Confirmed { .. })),
+                    "{calls} {seed} {n}"
+                );
             }
             let refused = status(&manager, "bad");
-            assert!(refused.is_none() || matches!(refused, Some(Status::Failed { .. })));
+            assert!(refused.is_none() || matches!(refused, Some(TransactionStage::Failed { .. })));
             assert!(refused.is_some() || calls < bad, "{calls} {seed}");
             assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 0);
             maintain(&manager);
@@ -161,7 +164,7 @@ fn a_damaged_block_holds_up_only_what_depends_on_it() {
     facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
     submit(&manager, 4);
     let sealed = seal(&manager);
-    assert!(matches!(status(&manager, "t-4"), Some(Status::Confirmed { .. })));
+    assert!(matches!(status(&manager, "t-4"), Some(TransactionStage::Confirmed { .. })));
     // Nothing is left for whoever seals until nothing is left.
     assert_eq!(sealed.left, 0);
     assert_eq!(seal(&manager).block, None);
@@ -181,7 +184,7 @@ fn what_fails_at_sealing_holds_up_nobody_and_stays_failed() {
     let manager = opened(&disk);
     assert_eq!(chained(&manager), digests(2));
     let found = get_transaction(&manager.vault, manager.chain.as_ref(), "bad").unwrap().unwrap();
-    assert!(matches!(found.status, Status::Failed { .. }), "{found:?}");
+    assert!(matches!(found.status, TransactionStage::Failed { .. }), "{found:?}");
     assert!(found.transaction.is_some());
 }
 
@@ -201,7 +204,7 @@ fn a_refused_loss_says_that_blocks_are_left_where_only_a_later_file_cannot_be_re
     let told = |unreadable: &str| {
         let bad = FaultyDisk::over(Arc::new(disk.clone()));
         bad.refuse(Call::Open, unreadable, rustix::io::Errno::IO, 0, usize::MAX);
-        let parts = Unopened { blocks: Arc::new(bad), accept_loss: true, ..parts(&disk) };
+        let parts = UnopenedDrawers { blocks: Arc::new(bad), accept_loss: true, ..parts(&disk) };
         match over(parts, now()) {
             Err(error @ OpenError::LossRefused(_)) => error.to_string(),
             Err(error) => panic!("{error}"),

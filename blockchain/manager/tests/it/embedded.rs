@@ -7,8 +7,8 @@ use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::anchor_session::anchor_session;
 use lucid_block_manager::ops::chain_info::chain_info;
 use lucid_block_manager::ops::get_block::{BlockName, get_block};
-use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
-use lucid_block_manager::ops::list_blocks::{Wanted, list_blocks};
+use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
+use lucid_block_manager::ops::list_blocks::{BlockQuery, list_blocks};
 use lucid_block_manager::ops::seal_block::{SealError, SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, Submitted, submit_transaction};
 use lucid_block_manager::ops::validate_block::validate_block;
@@ -40,7 +40,7 @@ fn seal(manager: &Opened, now: Timestamp) -> Result<SealOutcome, SealError> {
     seal_block(vault, chain, &manager.sealing, &manager.key, now)
 }
 
-fn status(manager: &Opened, id: &str) -> Option<Status> {
+fn status(manager: &Opened, id: &str) -> Option<TransactionStage> {
     let found = get_transaction(&manager.vault, manager.chain.as_ref(), id).unwrap();
     found.map(|found| found.status)
 }
@@ -57,16 +57,16 @@ fn a_submitted_transaction_is_sealed_found_and_proved() {
     for n in 0..3 {
         let submitted = submit(&manager, &anchor(n)).unwrap();
         assert!(submitted.is_new);
-        assert_eq!(submitted.found.status, Status::Pending);
+        assert_eq!(submitted.found.status, TransactionStage::Pending);
     }
-    assert_eq!(status(&manager, "a-1"), Some(Status::Pending));
+    assert_eq!(status(&manager, "a-1"), Some(TransactionStage::Pending));
     assert_eq!(status(&manager, "a-9"), None);
     let sealed = seal(&manager, now()).unwrap();
     let made = sealed.block.unwrap();
     assert_eq!((made.height, made.transactions, sealed.left), (0, 3, 0));
 
     let confirmed = status(&manager, "a-1").unwrap();
-    assert!(matches!(confirmed, Status::Confirmed { height: 0, position: 1, .. }));
+    assert!(matches!(confirmed, TransactionStage::Confirmed { height: 0, position: 1, .. }));
     let chain = manager.chain.as_ref();
     for name in [BlockName::Height(0), BlockName::Hash(made.hash), BlockName::Latest] {
         assert_eq!(get_block(chain, name).unwrap().unwrap().whole().unwrap().hash, made.hash);
@@ -97,7 +97,7 @@ fn the_same_request_is_found_again_and_another_text_is_a_conflict() {
         let again = submit(&manager, respelled).unwrap();
         assert!(!again.is_new);
         assert_eq!(again.found.submitted_at, first.found.submitted_at);
-        assert_eq!(again.found.status == Status::Pending, at == 0);
+        assert_eq!(again.found.status == TransactionStage::Pending, at == 0);
         let other = submit(&manager, r#"{"id":"a-1","type":"session_anchor","n":2}"#);
         assert!(matches!(other, Err(SubmitError::Conflict { .. })));
         seal(&manager, now()).unwrap();
@@ -139,8 +139,11 @@ fn a_reopened_folder_has_everything_with_its_index_and_without() {
         }
         let manager = opened(folder.path());
         assert_eq!(manager.key.public(), key);
-        assert!(matches!(status(&manager, "a-1"), Some(Status::Confirmed { height: 0, .. })));
-        assert_eq!(status(&manager, "a-2"), Some(Status::Pending));
+        assert!(matches!(
+            status(&manager, "a-1"),
+            Some(TransactionStage::Confirmed { height: 0, .. })
+        ));
+        assert_eq!(status(&manager, "a-2"), Some(TransactionStage::Pending));
         assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 1);
         assert!(manager.damage().is_empty() && manager.read_only().is_none());
     }
@@ -209,7 +212,7 @@ fn a_clock_that_is_far_ahead_seals_nothing_until_somebody_says_that_it_is_right(
     let doubted = seal(&manager, year_2099).unwrap_err();
     assert!(matches!(doubted, SealError::ClockAhead { known, .. } if known == now()), "{doubted}");
     assert!(doubted.to_string().contains("lucid doctor --accept-clock"), "{doubted}");
-    assert_eq!(status(&manager, "a-2"), Some(Status::Pending), "it waits");
+    assert_eq!(status(&manager, "a-2"), Some(TransactionStage::Pending), "it waits");
     // Set right, it goes on as if nothing had been.
     assert_eq!(seal(&manager, now().plus_seconds(9)).unwrap().block.unwrap().height, 1);
     // A year is no reason for doubt.
@@ -243,7 +246,7 @@ fn pages_of_blocks_go_both_ways() {
         seal(&manager, now()).unwrap();
     }
     let heights = |from, to, descending, skip, limit| {
-        let wanted = Wanted { from, to, descending, skip, limit };
+        let wanted = BlockQuery { from, to, descending, skip, limit };
         let listed = list_blocks(manager.chain.as_ref(), &wanted, |stored| stored).unwrap();
         let indexes = listed.items.iter().map(|stored| stored.record.entry.index);
         (indexes.collect::<Vec<_>>(), listed.total)
@@ -326,18 +329,21 @@ fn what_was_in_a_lost_block_is_said_to_be_lost_and_taken_in_again() {
     with_a_block_lost(folder.path());
     let accepting = Options { accept_loss: true, ..Options::default() };
     let manager = open(folder.path(), &accepting, now()).unwrap();
-    let lost = |manager: &Opened, n: u32| matches!(status(manager, &format!("a-{n}")), Some(Status::Lost { height }) if height == u64::from(n));
+    let lost = |manager: &Opened, n: u32| matches!(status(manager, &format!("a-{n}")), Some(TransactionStage::Lost { height }) if height == u64::from(n));
     let which: Vec<u32> = (0..3).filter(|n| lost(&manager, *n)).collect();
     let [which] = which[..] else { panic!("{which:?} are lost") };
     for n in (0..3).filter(|n| *n != which) {
-        assert!(matches!(status(&manager, &format!("a-{n}")), Some(Status::Confirmed { .. })));
+        assert!(matches!(
+            status(&manager, &format!("a-{n}")),
+            Some(TransactionStage::Confirmed { .. })
+        ));
         assert!(!submit(&manager, &anchor(n)).unwrap().is_new);
     }
     let again = submit(&manager, &anchor(which)).unwrap();
-    assert_eq!((again.is_new, &again.found.status), (true, &Status::Pending));
+    assert_eq!((again.is_new, &again.found.status), (true, &TransactionStage::Pending));
     assert!(!submit(&manager, &anchor(which)).unwrap().is_new);
     assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 1);
-    assert_eq!(status(&manager, &format!("a-{which}")), Some(Status::Pending));
+    assert_eq!(status(&manager, &format!("a-{which}")), Some(TransactionStage::Pending));
     let sealed = seal(&manager, now()).unwrap();
     assert_eq!(sealed.block.unwrap().height, 3);
     drop(manager);
@@ -345,7 +351,10 @@ fn what_was_in_a_lost_block_is_said_to_be_lost_and_taken_in_again() {
     std::fs::remove_dir_all(folder.path().join("index")).unwrap();
     let manager = open(folder.path(), &accepting, now()).unwrap();
     let confirmed = status(&manager, &format!("a-{which}"));
-    assert!(matches!(confirmed, Some(Status::Confirmed { height: 3, .. })), "{confirmed:?}");
+    assert!(
+        matches!(confirmed, Some(TransactionStage::Confirmed { height: 3, .. })),
+        "{confirmed:?}"
+    );
     assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 0);
 }
 
@@ -421,13 +430,15 @@ fn one_key_gives_a_session_one_root_though_both_anchors_wait_in_the_pool() {
     }
     let sealed = seal(&manager, now()).unwrap();
     assert_eq!((sealed.block.unwrap().transactions, sealed.failed), (4, 1));
-    let Some(Status::Failed { reason, .. }) = status(&manager, "second") else { panic!() };
+    let Some(TransactionStage::Failed { reason, .. }) = status(&manager, "second") else {
+        panic!()
+    };
     for part in ["session s", &"a".repeat(64), "by the same key"] {
         assert!(reason.contains(part), "{reason}");
     }
     // Posted again it is said again, and a third is refused at once.
     let again = submit(&manager, &signed("second", "s", 'b', 1)).unwrap();
-    assert!(!again.is_new && matches!(again.found.status, Status::Failed { .. }));
+    assert!(!again.is_new && matches!(again.found.status, TransactionStage::Failed { .. }));
     let refused = submit(&manager, &signed("third", "s", 'd', 1));
     assert!(matches!(refused, Err(SubmitError::OtherRoot { height: 0, .. })));
 }
@@ -444,6 +455,8 @@ fn an_anchor_that_was_let_in_before_another_was_chained_is_not_chained_behind_it
     facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
     let sealed = seal(&manager, now()).unwrap();
     assert_eq!((sealed.block, sealed.failed, sealed.left), (None, 1, 0));
-    let Some(Status::Failed { reason, .. }) = status(&manager, "second") else { panic!() };
+    let Some(TransactionStage::Failed { reason, .. }) = status(&manager, "second") else {
+        panic!()
+    };
     assert!(reason.contains("block 0 gives session s another root"), "{reason}");
 }

@@ -6,7 +6,7 @@ use lucid_block_manager::facts::Role;
 use lucid_block_manager::ops::read_run::{Half, read_run};
 use lucid_block_manager::ops::seal_block::{SealError, seal_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_block_manager::state::{Kind, OpenError, Opened, Options, open, promote, reindex};
+use lucid_block_manager::state::{ManagerKind, OpenError, Opened, Options, open, promote, reindex};
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};
 use lucid_core::sign::{Producers, SigningKey};
@@ -18,7 +18,7 @@ fn now() -> Timestamp {
 }
 
 fn options(role: Role) -> Options {
-    let kind = Kind { role: Some(role), ..Kind::default() };
+    let kind = ManagerKind { role: Some(role), ..ManagerKind::default() };
     Options { kind, ..Options::default() }
 }
 
@@ -108,7 +108,7 @@ fn pins_are_held_against_the_folder() {
     let (genesis, key) = (manager.chain.tip().unwrap().unwrap().hash, manager.key.public());
     manager.close().unwrap();
     let with = |genesis, producer: Producers| {
-        let kind = Kind { role: Some(Role::Authority), genesis, producer };
+        let kind = ManagerKind { role: Some(Role::Authority), genesis, producer };
         open(folder.path(), &Options { kind, ..Options::default() }, now()).err()
     };
     assert!(with(Some(genesis), key.into()).is_none());

@@ -7,7 +7,7 @@ use lucid_block_manager::app::App;
 use lucid_block_manager::config::{Config, SERVICE};
 use lucid_block_manager::facts;
 use lucid_block_manager::routes::routes;
-use lucid_block_manager::state::{Kind, Unopened, over};
+use lucid_block_manager::state::{ManagerKind, UnopenedDrawers, over};
 use lucid_core::sign::SigningKey;
 use lucid_http::budget::{BODIES_BYTES, FREE_BYTES};
 use lucid_http::porch::Porch;
@@ -206,7 +206,7 @@ struct OverDisk {
 impl OverDisk {
     async fn start() -> Self {
         let disk = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
-        let parts = Unopened {
+        let parts = UnopenedDrawers {
             disk: Arc::new(disk.clone()),
             blocks: Arc::new(disk.clone()),
             store: [7; 16],
@@ -215,7 +215,7 @@ impl OverDisk {
             key: SigningKey::from_seed([3; 32]),
             accept_loss: false,
             block_file_bytes: 1 << 20,
-            kind: Kind::default(),
+            kind: ManagerKind::default(),
         };
         let shutdown = Shutdown::new();
         let app = App::new(&shutdown, Duration::from_secs(3_600), 0);

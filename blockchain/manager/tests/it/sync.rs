@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use lucid_block_manager::facts::{Role, forks};
 use lucid_block_manager::ops::remove_block::{RemoveBlockError, remove_block};
-use lucid_block_manager::ops::sync_chain::{Following, Outcome, SyncError, Synced, sync_chain};
+use lucid_block_manager::ops::sync_chain::{
+    Following, RoundOutcome, SyncError, Synced, sync_chain,
+};
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::peer::{Greeting, Peer, PeerError, Speaks};
-use lucid_block_manager::state::{Kind, Opened, Options, Unopened, open, over};
+use lucid_block_manager::state::{ManagerKind, Opened, Options, UnopenedDrawers, open, over};
 use lucid_core::block::Block;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{BlockRecord, Head, encode_body};
@@ -146,7 +148,7 @@ impl Peer for Holder {
 }
 
 fn follower(folder: &Path) -> Opened {
-    let kind = Kind { role: Some(Role::Follower), ..Kind::default() };
+    let kind = ManagerKind { role: Some(Role::Follower), ..ManagerKind::default() };
     open(folder, &Options { kind, ..Options::default() }, now()).unwrap()
 }
 
@@ -201,7 +203,10 @@ fn signed_blocks_are_committed_and_nothing_is_fetched_twice() {
     let manager = follower(folder.path());
     let peer = Holder::new(blocks[..300].to_vec());
     let synced = round(&manager, &peer, pinned(&key(1))).unwrap();
-    assert_eq!(synced, Synced { blocks: 300, remote: Some(299), outcome: Outcome::Synchronized });
+    assert_eq!(
+        synced,
+        Synced { blocks: 300, remote: Some(299), outcome: RoundOutcome::Synchronized }
+    );
     assert_eq!(round(&manager, &peer, pinned(&key(1))).unwrap().blocks, 0);
     manager.close().unwrap();
 
@@ -213,9 +218,9 @@ fn signed_blocks_are_committed_and_nothing_is_fetched_twice() {
     assert!(tentative(&manager).is_empty());
     assert_same(&manager, &blocks);
     // A peer that is behind changes nothing.
-    assert_eq!(round(&manager, &peer, pinned(&key(1))).unwrap().outcome, Outcome::PeerBehind);
+    assert_eq!(round(&manager, &peer, pinned(&key(1))).unwrap().outcome, RoundOutcome::PeerBehind);
     let empty = Holder::new(Vec::new());
-    assert_eq!(round(&manager, &empty, pinned(&key(1))).unwrap().outcome, Outcome::PeerBehind);
+    assert_eq!(round(&manager, &empty, pinned(&key(1))).unwrap().outcome, RoundOutcome::PeerBehind);
     assert_eq!(height(&manager), Some(499));
 }
 
@@ -495,7 +500,7 @@ fn a_peer_that_lies_brings_nothing_in() {
         // Nothing is held against the chain: an honest peer is followed on.
         assert_eq!(
             round(&manager, &Holder::new(honest), pinned(&key(1))).unwrap().outcome,
-            Outcome::Synchronized
+            RoundOutcome::Synchronized
         );
         assert_eq!(height(&manager), Some(49), "{name}");
     }
@@ -683,9 +688,9 @@ fn a_follower_whose_newest_block_is_damaged_goes_on_behind_it() {
         liar.json = Box::new(move |_, text| text.replace(&was, &later));
         assert!(damaged(round(&manager, &liar, pins).unwrap_err()));
         let same = peer(blocks[..have].to_vec());
-        assert_eq!(round(&manager, &same, pins).unwrap().outcome, Outcome::Synchronized);
+        assert_eq!(round(&manager, &same, pins).unwrap().outcome, RoundOutcome::Synchronized);
         let synced = round(&manager, &peer(blocks[..have + 3].to_vec()), pins).unwrap();
-        assert_eq!((synced.blocks, synced.outcome), (3, Outcome::Synchronized));
+        assert_eq!((synced.blocks, synced.outcome), (3, RoundOutcome::Synchronized));
         have += 3;
         assert_eq!(height(&manager), Some(have as u64 - 1));
         assert!(!manager.chain.damage().is_empty());
@@ -756,7 +761,7 @@ fn a_round_that_is_ended_keeps_what_it_has() {
 
 /// A follower on a simulated disk. A new index each time: it is derived.
 fn over_disk(disk: &SimulatedDisk) -> Opened {
-    let parts = Unopened {
+    let parts = UnopenedDrawers {
         disk: Arc::new(disk.clone()),
         blocks: Arc::new(disk.clone()),
         store: [7; 16],
@@ -765,7 +770,7 @@ fn over_disk(disk: &SimulatedDisk) -> Opened {
         key: key(3),
         block_file_bytes: 2_000,
         accept_loss: false,
-        kind: Kind { role: Some(Role::Follower), ..Kind::default() },
+        kind: ManagerKind { role: Some(Role::Follower), ..ManagerKind::default() },
     };
     over(parts, now()).unwrap()
 }

@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use lucid_block_manager::facts;
-use lucid_block_manager::ops::get_transaction::{Status, get_transaction};
+use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::take_blocks::{
-    Given, Heard, Pins, Refused, TakeError, Taken, Why, take_blocks,
+    GivenBlock, Heard, Pins, RefusedBlock, TakeError, TakeProgress, WhyRefused, take_blocks,
 };
 use lucid_block_manager::state::{Opened, Options, open};
 use lucid_core::block::{Block, Parent};
@@ -46,9 +46,9 @@ fn take(
     manager: &Opened,
     pins: Pins,
     texts: &[String],
-) -> (Result<Taken, TakeError>, Vec<Refused>) {
+) -> (Result<TakeProgress, TakeError>, Vec<RefusedBlock>) {
     let mut refused = Vec::new();
-    let given = texts.iter().map(|text| Ok(Given::Text(text.clone().into_bytes())));
+    let given = texts.iter().map(|text| Ok(GivenBlock::Text(text.clone().into_bytes())));
     let chain = manager.chain.as_ref();
     let taken = take_blocks(&manager.vault, chain, now(), pins, None, given, |heard| {
         if let Heard::Refused(block) = heard {
@@ -59,15 +59,15 @@ fn take(
     (taken, refused)
 }
 
-fn rules(refused: &Refused) -> Vec<&'static str> {
+fn rules(refused: &RefusedBlock) -> Vec<&'static str> {
     match &refused.why {
-        Why::Rules(verdict) => {
+        WhyRefused::Rules(verdict) => {
             let failed = verdict.results.iter().filter(|result| !result.passed);
             failed.map(|result| result.rule.name()).collect()
         }
-        Why::HeightTaken(_) => vec!["taken"],
-        Why::Unreadable(_) => vec!["unreadable"],
-        Why::Damaged(_) => vec!["damaged"],
+        WhyRefused::HeightTaken(_) => vec!["taken"],
+        WhyRefused::Unreadable(_) => vec!["unreadable"],
+        WhyRefused::Damaged(_) => vec!["damaged"],
     }
 }
 
@@ -90,7 +90,7 @@ fn a_chain_is_taken_found_and_known_when_it_comes_again() {
     let chain = manager.chain.as_ref();
     assert_eq!(chain.block(39).unwrap().unwrap().whole().as_ref(), blocks.last());
     let found = get_transaction(&manager.vault, chain, "t-31-2").unwrap().unwrap();
-    assert!(matches!(found.status, Status::Confirmed { height: 31, position: 2, .. }));
+    assert!(matches!(found.status, TransactionStage::Confirmed { height: 31, position: 2, .. }));
     manager.close().unwrap();
     assert_eq!(opened(folder.path()).chain.tip().unwrap().unwrap().height, 39);
 }
@@ -165,7 +165,7 @@ fn pins_hold_and_a_broken_source_keeps_what_came_before() {
     let (_, refused) = take(&manager, pins, &texts(&blocks[..1]));
     assert_eq!(rules(&refused[0]), ["previous_hash"]);
 
-    let broken = [Ok(Given::Text(blocks[0].to_json_text().into_bytes()))]
+    let broken = [Ok(GivenBlock::Text(blocks[0].to_json_text().into_bytes()))]
         .into_iter()
         .chain([Err(std::io::Error::other("the cable is cut"))]);
     let chain = manager.chain.as_ref();
@@ -231,7 +231,7 @@ fn one_damaged_block_that_is_known_is_named_and_the_others_are_taken() {
     let parent = blocks[1].as_parent().unwrap();
     let other = Block::build(Some(&parent), Vec::new(), now(), &key);
     let (_, refused) = take(&manager, Pins::default(), &texts(&[other]));
-    assert!(matches!(refused[0].why, Why::HeightTaken(hash) if hash == blocks[2].hash));
+    assert!(matches!(refused[0].why, WhyRefused::HeightTaken(hash) if hash == blocks[2].hash));
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use lucid_block_manager::facts;
 use lucid_block_manager::ops::check_integrity::Invalid;
-use lucid_block_manager::ops::maintain_chain::{Upkeep, Wanted, maintain_chain};
+use lucid_block_manager::ops::maintain_chain::{CyclePlan, Upkeep, maintain_chain};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::ops::validate_chain::{validate_chain, validate_scan};
-use lucid_block_manager::ops::validate_texts::Asked;
+use lucid_block_manager::ops::validate_texts::ValidationRequest;
 use lucid_block_manager::state::{Opened, Options, open};
 use lucid_core::block_merkle::{log_leaf, transaction_hash, verify_path};
 use lucid_core::record::BlockEntry;
@@ -53,11 +53,11 @@ fn chain(folder: &Path) -> Opened {
     manager
 }
 
-fn maintain(manager: &Opened, wanted: Wanted<'_>) -> Upkeep {
+fn maintain(manager: &Opened, wanted: CyclePlan<'_>) -> Upkeep {
     maintain_chain(&manager.vault, manager.chain.as_ref(), now(), &wanted, &mut |_| true).unwrap()
 }
 
-const ALL: Wanted<'static> = Wanted { full: true, cursor: None, keep: 0, suspects: &[] };
+const ALL: CyclePlan<'static> = CyclePlan { full: true, cursor: None, keep: 0, suspects: &[] };
 
 /// Changes one byte of a file on the disk.
 fn flip(path: &Path, at: usize) {
@@ -77,7 +77,7 @@ fn a_sound_chain_is_looked_through_bit_by_bit_and_on_and_on() {
     let mut cursor = None;
     let mut seen = Vec::new();
     for _ in 0..5 {
-        let wanted = Wanted { full: false, cursor, keep: 0, suspects: &[] };
+        let wanted = CyclePlan { full: false, cursor, keep: 0, suspects: &[] };
         let mut goes_on =
             |found: &lucid_block_manager::ops::check_integrity::Integrity| found.checked < 8;
         let (vault, chain) = (&manager.vault, manager.chain.as_ref());
@@ -89,7 +89,8 @@ fn a_sound_chain_is_looked_through_bit_by_bit_and_on_and_on() {
     facts::commit(&manager.vault, &[facts::Fact::LookedThrough { next: 13 }]).unwrap();
     drop(manager);
     let manager = small(folder.path());
-    let upkeep = maintain(&manager, Wanted { full: false, cursor: None, keep: 0, suspects: &[] });
+    let upkeep =
+        maintain(&manager, CyclePlan { full: false, cursor: None, keep: 0, suspects: &[] });
     assert_eq!((upkeep.integrity.from, upkeep.integrity.next), (13, 20));
 }
 
@@ -98,7 +99,7 @@ fn pruning_keeps_what_must_be_kept_and_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
     let keep = |keep| {
-        maintain(&manager, Wanted { full: false, cursor: None, keep, suspects: &[] }).pruning
+        maintain(&manager, CyclePlan { full: false, cursor: None, keep, suspects: &[] }).pruning
     };
     for all in [0, BLOCKS, BLOCKS + 5, u64::MAX] {
         assert_eq!(keep(all).blocks, 0, "{all}");
@@ -145,7 +146,7 @@ fn damage_is_named_and_spared_and_everything_else_goes() {
         assert!(named.contains(&file), "{named:?}");
     }
     let pruning =
-        maintain(&manager, Wanted { full: false, cursor: None, keep: 4, suspects: &[] }).pruning;
+        maintain(&manager, CyclePlan { full: false, cursor: None, keep: 4, suspects: &[] }).pruning;
     assert_eq!(pruning.spared.len(), 2, "{:?} {pruning:?}", upkeep.integrity);
     assert!(pruning.files > 1, "{pruning:?}");
     assert!(bodies.exists() && !folder.path().join("blocks/00000004.bodies").exists());
@@ -159,24 +160,26 @@ fn damage_is_named_and_spared_and_everything_else_goes() {
 fn records_are_judged_without_their_transactions() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
-    let judged_for = |manager: &Opened, asked: &Asked| {
+    let judged_for = |manager: &Opened, asked: &ValidationRequest| {
         let go_on = |_: &_| std::ops::ControlFlow::Continue(());
         validate_chain(manager.chain.as_ref(), now(), asked, true, go_on).unwrap()
     };
-    let judged = |manager: &Opened| judged_for(manager, &Asked::default());
+    let judged = |manager: &Opened| judged_for(manager, &ValidationRequest::default());
     let report = judged(&manager);
     assert_eq!((report.blocks, report.refused.len()), (BLOCKS, 0));
     // Pins hold for records too.
     let own = Pins { producer: manager.key.public().into(), ..Pins::default() };
-    let report = judged_for(&manager, &Asked { pins: own, ..Asked::default() });
+    let report =
+        judged_for(&manager, &ValidationRequest { pins: own, ..ValidationRequest::default() });
     assert_eq!(report.refused_count, 0);
     let another = lucid_core::sign::SigningKey::from_seed([9; 32]).public();
     let other = Pins { producer: another.into(), ..Pins::default() };
-    let report = judged_for(&manager, &Asked { pins: other, ..Asked::default() });
+    let report =
+        judged_for(&manager, &ValidationRequest { pins: other, ..ValidationRequest::default() });
     assert_eq!(report.refused_count, BLOCKS);
     let genesis = Some(lucid_core::digest::BlockHash::new([7; 32]));
     let pins = Pins { genesis, ..Pins::default() };
-    let report = judged_for(&manager, &Asked { pins, ..Asked::default() });
+    let report = judged_for(&manager, &ValidationRequest { pins, ..ValidationRequest::default() });
     assert_eq!(report.refused_count, 1);
     drop(manager);
     flip(&folder.path().join("blocks/00000004.blocks"), 500);
@@ -186,7 +189,7 @@ fn records_are_judged_without_their_transactions() {
 }
 
 /// What all of a chain is found to be that is read from its files, if it is to be found so.
-fn scanned(folder: &Path, asked: &Asked) -> Option<String> {
+fn scanned(folder: &Path, asked: &ValidationRequest) -> Option<String> {
     let scan = ChainScan::begin(folder).ok()?;
     let report = validate_scan(scan, now(), asked, std::env::temp_dir(), |_| {});
     report.map(|report| format!("{report:?}"))
@@ -198,23 +201,33 @@ fn a_chain_that_is_read_from_its_files_is_judged_as_when_it_is_opened_or_not_at_
     let manager = chain(folder.path());
     let key = manager.key.public();
     let tip = manager.chain.tip().unwrap().unwrap();
-    let opened = |manager: &Opened, asked: &Asked| {
+    let opened = |manager: &Opened, asked: &ValidationRequest| {
         let go_on = |_: &_| std::ops::ControlFlow::Continue(());
         validate_chain(manager.chain.as_ref(), now(), asked, false, go_on).unwrap()
     };
     let pinned = |producer| Pins { producer, ..Pins::default() };
-    let all = Asked::default();
+    let all = ValidationRequest::default();
     let another = lucid_core::sign::SigningKey::from_seed([9; 32]).public();
     let wrong = lucid_core::digest::BlockHash::new([7; 32]);
     for (asked, is_valid) in [
-        (Asked::default(), true),
-        (Asked { from: Some(0), to: Some(tip.height), ..Asked::default() }, true),
-        (Asked { expected_tip: Some(tip.hash), ..Asked::default() }, true),
-        (Asked { pins: pinned(key.into()), ..Asked::default() }, true),
-        (Asked { expected_tip: Some(wrong), ..Asked::default() }, false),
-        (Asked { pins: pinned(another.into()), ..Asked::default() }, false),
+        (ValidationRequest::default(), true),
         (
-            Asked { pins: Pins { genesis: Some(wrong), ..Pins::default() }, ..Asked::default() },
+            ValidationRequest {
+                from: Some(0),
+                to: Some(tip.height),
+                ..ValidationRequest::default()
+            },
+            true,
+        ),
+        (ValidationRequest { expected_tip: Some(tip.hash), ..ValidationRequest::default() }, true),
+        (ValidationRequest { pins: pinned(key.into()), ..ValidationRequest::default() }, true),
+        (ValidationRequest { expected_tip: Some(wrong), ..ValidationRequest::default() }, false),
+        (ValidationRequest { pins: pinned(another.into()), ..ValidationRequest::default() }, false),
+        (
+            ValidationRequest {
+                pins: Pins { genesis: Some(wrong), ..Pins::default() },
+                ..ValidationRequest::default()
+            },
             false,
         ),
     ] {
@@ -229,9 +242,10 @@ fn a_chain_that_is_read_from_its_files_is_judged_as_when_it_is_opened_or_not_at_
         Some(true)
     );
     // Of a part of a chain it is not known which ids come again.
-    for part in
-        [Asked { from: Some(1), ..Asked::default() }, Asked { to: Some(3), ..Asked::default() }]
-    {
+    for part in [
+        ValidationRequest { from: Some(1), ..ValidationRequest::default() },
+        ValidationRequest { to: Some(3), ..ValidationRequest::default() },
+    ] {
         assert_eq!(scanned(folder.path(), &part), None);
     }
     drop(manager);
@@ -280,7 +294,7 @@ fn a_chain_that_is_read_from_its_files_is_judged_as_when_it_is_opened_or_not_at_
     assert!(scanned(folder.path(), &all).is_some());
     // What was pruned is for the opened chain to tell from what is lost.
     let manager = small(folder.path());
-    maintain(&manager, Wanted { full: true, cursor: None, keep: 6, suspects: &[] });
+    maintain(&manager, CyclePlan { full: true, cursor: None, keep: 6, suspects: &[] });
     assert!(opened(&manager, &all).is_valid());
     assert_eq!(scanned(folder.path(), &all), None);
 }
@@ -290,15 +304,17 @@ fn nothing_is_removed_until_a_block_that_broke_a_rule_was_looked_at_again() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
     let suspects = [Invalid { index: 10, why: "it was altered".into() }];
-    let wanted = Wanted { full: false, cursor: Some(3), keep: 5, suspects: &suspects };
+    let wanted = CyclePlan { full: false, cursor: Some(3), keep: 5, suspects: &suspects };
     let (vault, chain) = (&manager.vault, manager.chain.as_ref());
     // Others were looked at.
     let cycle = maintain_chain(vault, chain, now(), &wanted, &mut |_| false).unwrap();
     assert_eq!((cycle.integrity.checked, cycle.pruning.blocks), (1, 0));
     assert!(cycle.spared.unwrap().contains("block 10"));
     assert_eq!(cycle.suspects, suspects);
-    let cycle =
-        maintain(&manager, Wanted { full: true, cursor: None, keep: 5, suspects: &cycle.suspects });
+    let cycle = maintain(
+        &manager,
+        CyclePlan { full: true, cursor: None, keep: 5, suspects: &cycle.suspects },
+    );
     assert!(cycle.suspects.is_empty() && cycle.pruning.blocks > 0, "{cycle:?}");
 }
 
@@ -307,7 +323,7 @@ fn a_restart_does_not_forget_which_block_broke_a_rule() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
     let suspects = [Invalid { index: 10, why: "it was altered".into() }];
-    let wanted = Wanted { full: false, cursor: Some(3), keep: 5, suspects: &suspects };
+    let wanted = CyclePlan { full: false, cursor: Some(3), keep: 5, suspects: &suspects };
     let (vault, store) = (&manager.vault, manager.chain.as_ref());
     maintain_chain(vault, store, now(), &wanted, &mut |_| false).unwrap();
     drop(manager);
@@ -317,14 +333,14 @@ fn a_restart_does_not_forget_which_block_broke_a_rule() {
             std::fs::remove_dir_all(folder.path().join("index")).unwrap();
         }
         let manager = small(folder.path());
-        let wanted = Wanted { full: false, cursor: None, keep: 5, suspects: &[] };
+        let wanted = CyclePlan { full: false, cursor: None, keep: 5, suspects: &[] };
         let (vault, store) = (&manager.vault, manager.chain.as_ref());
         let cycle = maintain_chain(vault, store, now(), &wanted, &mut |_| false).unwrap();
         assert_eq!((cycle.integrity.checked, cycle.pruning.blocks), (1, 0));
         assert_eq!(cycle.suspects, suspects);
     }
     let manager = small(folder.path());
-    let found = maintain(&manager, Wanted { full: true, cursor: None, keep: 5, suspects: &[] });
+    let found = maintain(&manager, CyclePlan { full: true, cursor: None, keep: 5, suspects: &[] });
     assert!(found.suspects.is_empty() && found.pruning.blocks > 0, "{found:?}");
     drop(manager);
     assert_eq!(facts::suspects(small(folder.path()).vault.index()).unwrap(), []);

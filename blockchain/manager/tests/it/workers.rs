@@ -8,7 +8,7 @@ use lucid_api::v1::service::HealthState;
 use lucid_block_manager::app::App;
 use lucid_block_manager::config::SERVICE;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_block_manager::state::{Kind, Unopened, over};
+use lucid_block_manager::state::{ManagerKind, UnopenedDrawers, over};
 use lucid_block_manager::workers::pulse::feel_pulse;
 use lucid_block_manager::workers::{keep_up, seal_in_time};
 use lucid_core::sign::SigningKey;
@@ -79,7 +79,7 @@ impl Service {
     fn new() -> Self {
         let disk = Arc::new(SimulatedDisk::new());
         let wrong = Arc::new(Wrong::default());
-        let parts = Unopened {
+        let parts = UnopenedDrawers {
             disk: disk.clone(),
             blocks: disk,
             store: [7; 16],
@@ -88,7 +88,7 @@ impl Service {
             key: SigningKey::from_seed([3; 32]),
             accept_loss: false,
             block_file_bytes: 1 << 20,
-            kind: Kind::default(),
+            kind: ManagerKind::default(),
         };
         let shutdown = Shutdown::new();
         let app = App::new(&shutdown, Duration::from_secs(1), 0);

@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use lucid_block_manager::facts::Role;
-use lucid_block_manager::ops::take_blocks::{Heard, Pins, Taken, take_blocks};
-use lucid_block_manager::state::{Kind, Options};
+use lucid_block_manager::ops::take_blocks::{Heard, Pins, TakeProgress, take_blocks};
+use lucid_block_manager::state::{ManagerKind, Options};
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
 use lucid_core::words::many_do;
@@ -65,7 +65,7 @@ impl Import {
         // First the file: a mistake in its name makes no folder.
         let (lines, length) = Lines::open(&self.file, &cut)?;
         let role = self.follower.then_some(Role::Follower);
-        let kind = Kind { role, genesis: self.genesis, ..Kind::default() };
+        let kind = ManagerKind { role, genesis: self.genesis, ..ManagerKind::default() };
         let opened = at.open("import", Options { kind, ..Options::default() }, output)?;
         if let Some(why) = opened.read_only() {
             anyhow::bail!("the chain takes no blocks now: {why}");
@@ -96,7 +96,7 @@ impl Import {
             let more = many_do(named - NAMED_MAX, "more block", "was", "were");
             output.warn(&format!("{more} refused"));
         }
-        let Taken { given, known, stored, refused, transactions, .. } = taken;
+        let TakeProgress { given, known, stored, refused, transactions, .. } = taken;
         anyhow::ensure!(given > 0, "\"{}\" holds no block", self.file.display());
         let imported = Imported {
             blocks: given,

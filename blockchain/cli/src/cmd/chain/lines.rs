@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use lucid_block_manager::given::{Given, Refused, Why};
+use lucid_block_manager::given::{GivenBlock, RefusedBlock, WhyRefused};
 use lucid_core::json::JsonFault;
 
 /// The longest line that is read: a block of 16 MiB of transactions, and room for another spelling.
@@ -38,7 +38,7 @@ impl<'a> Lines<'a> {
 }
 
 impl Iterator for Lines<'_> {
-    type Item = io::Result<Given>;
+    type Item = io::Result<GivenBlock>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut line = Vec::new();
@@ -54,15 +54,15 @@ impl Iterator for Lines<'_> {
                 format!("line {} is longer than any block: 32 MiB is the most", self.count);
             return Some(Err(io::Error::new(io::ErrorKind::InvalidData, sentence)));
         }
-        Some(Ok(Given::Text(line)))
+        Some(Ok(GivenBlock::Text(line)))
     }
 }
 
 /// What is wrong with a line, in a sentence. `cut`: it is the last one, and has no line feed.
-pub(super) fn sentence(refused: &Refused, cut: bool) -> String {
+pub(super) fn sentence(refused: &RefusedBlock, cut: bool) -> String {
     let line = refused.position + 1;
     match &refused.why {
-        Why::Unreadable(JsonFault::Ended) if cut => format!(
+        WhyRefused::Unreadable(JsonFault::Ended) if cut => format!(
             "line {line}: the file ends in the middle of it, so this block and whatever followed are \
              not there: get the whole file"
         ),

@@ -12,10 +12,10 @@ use lucid_api::address::Address;
 use lucid_api::client::BlockManagerClient;
 use lucid_api::v1::sync::SyncReport;
 use lucid_block_manager::facts::Role;
-use lucid_block_manager::ops::sync_chain::{Following, Outcome, sync_chain};
+use lucid_block_manager::ops::sync_chain::{Following, RoundOutcome, sync_chain};
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::peer::http::HttpPeer;
-use lucid_block_manager::state::{Kind, Options};
+use lucid_block_manager::state::{ManagerKind, Options};
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
 
@@ -72,7 +72,7 @@ impl Sync {
             url.context("nobody is named to follow: give --from URL (BLOCKCHAIN_ENGINE_URL)")?;
         let peer = HttpPeer::new(url.expose(), Duration::from_secs(self.timeout))?;
         let (genesis, producer) = (self.genesis, Producers::of(&self.producer)?);
-        let kind = Kind { role: Some(Role::Follower), genesis, producer };
+        let kind = ManagerKind { role: Some(Role::Follower), genesis, producer };
         let opened = at.open("sync", Options { kind, ..Options::default() }, output)?;
         if let Some(why) = opened.read_only() {
             anyhow::bail!("the chain takes no blocks now: {why}");
@@ -97,7 +97,7 @@ impl Sync {
             });
             let round = round.with_context(|| format!("following {url}"))?;
             brought += round.blocks;
-            if round.outcome != Outcome::More || round.blocks == 0 {
+            if round.outcome != RoundOutcome::More || round.blocks == 0 {
                 break round;
             }
         };
@@ -106,7 +106,7 @@ impl Sync {
         let tentative = opened.staging.list().len();
         opened.close()?;
         let message = match (last.outcome, tentative) {
-            (Outcome::PeerBehind, _) => {
+            (RoundOutcome::PeerBehind, _) => {
                 Some("the peer has fewer blocks, and the same ones".to_owned())
             }
             (_, 0) => None,
@@ -117,7 +117,7 @@ impl Sync {
         };
         Ok(SyncReport {
             success: true,
-            synchronized: last.outcome != Outcome::More,
+            synchronized: last.outcome != RoundOutcome::More,
             synced_blocks: brought,
             local_height,
             remote_height: last.remote,

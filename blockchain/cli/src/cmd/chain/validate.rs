@@ -10,7 +10,7 @@ use std::time::Duration;
 use lucid_api::v1::validation::{ChainValidation, ValidateChain};
 use lucid_block_manager::given::Pins;
 use lucid_block_manager::ops::validate_chain::{validate_chain, validate_scan};
-use lucid_block_manager::ops::validate_texts::{Asked, ChainReport, validate_texts};
+use lucid_block_manager::ops::validate_texts::{ChainReport, ValidationRequest, validate_texts};
 use lucid_block_manager::reply;
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
@@ -60,7 +60,7 @@ impl Validate {
 
     /// Judges, and says what is wrong and what was not looked at.
     pub(super) fn run(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<u8> {
-        let asked = Asked {
+        let asked = ValidationRequest {
             pins: Pins { genesis: self.genesis, producer: Producers::of(&self.producer)? },
             from: self.from,
             to: self.to,
@@ -95,7 +95,7 @@ impl Validate {
     fn of_folder(
         &self,
         at: &Where<'_>,
-        asked: &Asked,
+        asked: &ValidationRequest,
         progress: &Progress,
         output: &Output,
     ) -> anyhow::Result<ChainValidation> {
@@ -144,7 +144,11 @@ fn show(progress: &Progress, report: &ChainReport) {
     progress.add(report.bytes.saturating_sub(progress.done()));
 }
 
-fn of_file(file: &Path, asked: &Asked, progress: &Progress) -> anyhow::Result<ChainValidation> {
+fn of_file(
+    file: &Path,
+    asked: &ValidationRequest,
+    progress: &Progress,
+) -> anyhow::Result<ChainValidation> {
     let cut = Cell::new(false);
     let (lines, length) = Lines::open(file, &cut)?;
     if let Some(length) = length {

@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Which blocks are to be fetched.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct FetchPlan {
     /// How the peer speaks.
     pub(super) speaks: Speaks,
     /// The first height.
@@ -68,7 +68,7 @@ pub(super) struct Fetched {
 }
 
 /// A request: consecutive blocks, with their heads where the peer gives such.
-struct Task {
+struct FetchTask {
     number: u64,
     from: u64,
     heads: VecDeque<Head>,
@@ -95,7 +95,7 @@ impl Fetching {
 
 #[derive(Default)]
 struct State {
-    tasks: VecDeque<Task>,
+    tasks: VecDeque<FetchTask>,
     done: BTreeMap<u64, Fetching>,
     /// The task whose blocks are taken next.
     next: u64,
@@ -107,7 +107,7 @@ struct State {
 
 struct Fetcher<'a> {
     peer: &'a dyn Peer,
-    plan: Plan,
+    plan: FetchPlan,
     state: Mutex<State>,
     changed: Condvar,
     /// Held while a block is fetched that is longer than expected.
@@ -118,7 +118,7 @@ struct Fetcher<'a> {
 /// says whether anybody still wants them.
 pub(super) fn fetched<T>(
     peer: &dyn Peer,
-    plan: &Plan,
+    plan: &FetchPlan,
     on: &dyn Fn() -> bool,
     take: impl FnOnce(&mut dyn Iterator<Item = Result<Fetched, SyncError>>) -> T,
 ) -> T {
@@ -260,7 +260,7 @@ impl Fetcher<'_> {
     }
 
     fn plan_runs(&self) -> Result<(), SyncError> {
-        let Plan { from, to, mut after, .. } = self.plan;
+        let FetchPlan { from, to, mut after, .. } = self.plan;
         let mut height = from;
         while height <= to {
             let wanted = u32::try_from(to - height + 1).unwrap_or(u32::MAX).min(HEADS);
@@ -379,7 +379,7 @@ impl Fetcher<'_> {
         }
         let number = state.planned;
         state.planned += 1;
-        state.tasks.push_back(Task { number, from, heads });
+        state.tasks.push_back(FetchTask { number, from, heads });
         self.changed.notify_all();
         !state.cancelled
     }
@@ -431,7 +431,7 @@ impl Fetcher<'_> {
         }
     }
 
-    fn take_task(&self) -> Option<Task> {
+    fn take_task(&self) -> Option<FetchTask> {
         let need = self.expected_bytes();
         let mut state = self.state.lock();
         loop {
@@ -450,8 +450,8 @@ impl Fetcher<'_> {
     }
 
     /// Fetches the bodies of a task, with as many requests as their bytes ask for.
-    fn bodies(&self, task: Task) {
-        let Task { number, from: mut height, mut heads } = task;
+    fn bodies(&self, task: FetchTask) {
+        let FetchTask { number, from: mut height, mut heads } = task;
         loop {
             let mut batch = Fetching::default();
             batch.fault = self.some_bodies(&mut height, &mut heads, &mut batch.blocks).err();
@@ -596,7 +596,7 @@ mod tests {
     #[test]
     fn bodies_that_are_longer_than_their_heads_promise_are_fetched_a_few_at_a_time() {
         let peer = Heavy::new();
-        let plan = Plan {
+        let plan = FetchPlan {
             speaks: Speaks::Runs,
             from: 0,
             to: BLOCKS - 1,

@@ -17,11 +17,11 @@ use lucid_store::contract::chain::Tip;
 
 use super::fetch::Fetched;
 use super::{FINAL_AFTER_SECONDS, FINAL_DEPTH, SyncError};
-use crate::ops::take_blocks::Given;
+use crate::ops::take_blocks::GivenBlock;
 use crate::staging::{STAGED_BLOCKS_MAX, STAGED_BYTES_MAX, Staged, Staging};
 
 /// A block that came in.
-pub(super) struct Held {
+pub(super) struct HeldBlock {
     pub(super) height: u64,
     pub(super) candidate: Candidate,
     pub(super) first_seen: Timestamp,
@@ -29,7 +29,7 @@ pub(super) struct Held {
     bytes: usize,
 }
 
-impl Held {
+impl HeldBlock {
     /// One that has just been fetched.
     pub(super) fn new(fetched: Fetched, now: Timestamp) -> Self {
         let Fetched { height, candidate, bytes } = fetched;
@@ -65,12 +65,12 @@ pub(super) struct Hold<I> {
     ready: usize,
     ended: bool,
     /// What is not final.
-    pub(super) held: VecDeque<Held>,
+    pub(super) held: VecDeque<HeldBlock>,
     /// Why nothing more came.
     pub(super) failed: Option<SyncError>,
 }
 
-impl<I: Iterator<Item = Result<Held, SyncError>>> Hold<I> {
+impl<I: Iterator<Item = Result<HeldBlock, SyncError>>> Hold<I> {
     /// Behind the newest block that is committed. `signs`: whether the producer has signed one.
     pub(super) fn new(
         source: I,
@@ -84,7 +84,7 @@ impl<I: Iterator<Item = Result<Held, SyncError>>> Hold<I> {
         Self { source, producer, signs, now, last, ready: 0, ended: false, held, failed }
     }
 
-    fn receive(&mut self, block: Held) {
+    fn receive(&mut self, block: HeldBlock) {
         let (height, hash) = (block.height, block.candidate.hash());
         let (next, parent) =
             self.last.map_or((0, BlockHash::ZERO), |(height, hash)| (height + 1, hash));
@@ -150,15 +150,15 @@ impl<I: Iterator<Item = Result<Held, SyncError>>> Hold<I> {
     }
 }
 
-impl<I: Iterator<Item = Result<Held, SyncError>>> Iterator for Hold<I> {
-    type Item = std::io::Result<Given>;
+impl<I: Iterator<Item = Result<HeldBlock, SyncError>>> Iterator for Hold<I> {
+    type Item = std::io::Result<GivenBlock>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if self.ready > 0 {
                 self.ready -= 1;
                 let held = self.held.pop_front()?;
-                return Some(Ok(Given::Read(Box::new(held.candidate))));
+                return Some(Ok(GivenBlock::Read(Box::new(held.candidate))));
             }
             if self.ended {
                 return None;
