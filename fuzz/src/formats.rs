@@ -307,7 +307,7 @@ fn rows(draw: &mut Draw<'_>) {
     if let Ok(read) = row::TombstoneRow::open(&sealer, &key, value.clone()) {
         assert_eq!(read.encode(), value, "a tombstone's row has two spellings");
     }
-    if let Ok(read) = row::Notes::decode(&value) {
+    if let Ok(read) = row::NoteBounds::decode(&value) {
         assert_eq!(read.encode(), value, "the notes' row has two spellings");
     }
     let _ignored = (row::name_in(&key), row::is_time_row(&key), row::session_of_reference(&key));

@@ -23,7 +23,7 @@ use lucid_data_chain::app::{App, router};
 use lucid_data_chain::jobs::Jobs;
 use lucid_data_chain::workers::Anchoring;
 use lucid_http::config::Environment;
-use lucid_http::health::Report;
+use lucid_http::health::HealthReport;
 use lucid_http::porch::Porch;
 use lucid_http::serve::Shutdown;
 use lucid_store::files::folder;
@@ -129,7 +129,7 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
         let app = lucid_block_manager::app::App::new(&shutdown, Duration::from_secs(10), 0);
         app.set_opened(opened);
         let config = lucid_block_manager::config::Config::load(&environment, None)?.config.common;
-        let porch = Porch::new(lucid_block_manager::config::SERVICE, &config, Report::new);
+        let porch = Porch::new(lucid_block_manager::config::SERVICE, &config, HealthReport::new);
         let chain = porch.around(chain_routes::routes(app));
         Ok::<_, Box<dyn std::error::Error>>((data, chain, block))
     })?;

@@ -13,10 +13,10 @@ use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
-use lucid_data_chain::ops::append_stream::Piece;
+use lucid_data_chain::ops::append_stream::StreamPiece;
 use lucid_data_chain::ops::create_session::NewSession;
 use lucid_data_chain::ops::list_sessions::SessionFilter;
-use lucid_data_chain::ops::prove_session::Wanted;
+use lucid_data_chain::ops::prove_session::WantedProof;
 use lucid_data_chain::ops::read_session::SessionSource;
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_store::codec::Compression;
@@ -104,7 +104,12 @@ pub trait Place: Sync {
     fn stream(&self, new: NewSession) -> anyhow::Result<Session>;
 
     /// Adds bytes to a live stream; durable on return.
-    fn append(&self, id: &SessionId, piece: Piece<'_>, wish: Wish) -> anyhow::Result<Appended>;
+    fn append(
+        &self,
+        id: &SessionId,
+        piece: StreamPiece<'_>,
+        wish: Wish,
+    ) -> anyhow::Result<Appended>;
 
     /// Visits what is kept of a raw session's content, until `visit` has seen enough.
     fn kept(
@@ -189,7 +194,7 @@ pub trait Place: Sync {
     fn source<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn SessionSource + 'a>>;
 
     /// Makes a proof bundle.
-    fn prove(&self, id: &SessionId, wanted: &Wanted) -> anyhow::Result<Vec<u8>>;
+    fn prove(&self, id: &SessionId, wanted: &WantedProof) -> anyhow::Result<Vec<u8>>;
 
     /// Verifies one session. `progress` is told how many bytes are done.
     fn verify_session(

@@ -12,7 +12,7 @@ use lucid_api::v1::maintenance::ProgressState;
 use lucid_core::time::Timestamp;
 use lucid_http::budget::{Budget, keep, kept};
 use lucid_http::extract::JSON;
-use lucid_http::health::Report;
+use lucid_http::health::HealthReport;
 use lucid_http::places::Places;
 use lucid_http::porch::Porch;
 use lucid_http::reply::Reply;
@@ -25,7 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::Opened;
 use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::foreground::Foreground;
-use crate::jobs::{Jobs, Kind};
+use crate::jobs::{JobKind, Jobs};
 use crate::ops::OpError;
 use crate::ops::prove_session::Allow;
 use crate::ops::put_chunk::Bounds;
@@ -277,9 +277,9 @@ impl App {
     }
 
     /// How the service is. Nothing here waits for a disk or a network.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> HealthReport {
         let fault = self.opened.vault.read_only().or_else(|| self.unread());
-        let mut report = Report::new().needed("data_storage", fault.is_none());
+        let mut report = HealthReport::new().needed("data_storage", fault.is_none());
         if let Some(why) = fault {
             report = report.detail(why);
         }
@@ -295,7 +295,7 @@ impl App {
             report =
                 report.detail(format!("ended in a fault of the code, until a restart: {stopped}"));
         }
-        let failed = self.jobs.failed(&[Kind::Gc, Kind::Optimise, Kind::Scrub]);
+        let failed = self.jobs.failed(&[JobKind::Gc, JobKind::Optimise, JobKind::Scrub]);
         report = report.optional("maintenance", failed.is_empty());
         if !failed.is_empty() {
             report = report.detail(failed.join("; "));
@@ -322,8 +322,8 @@ impl App {
 pub fn starting(jobs: &Arc<Jobs>, config: &Config) -> Router {
     let probed = jobs.clone();
     let probe = move || {
-        let at = probed.show(Kind::Reindex);
-        let report = Report::starting().needed("data_storage", false);
+        let at = probed.show(JobKind::Reindex);
+        let report = HealthReport::starting().needed("data_storage", false);
         if let Some(why) = probed.held_up() {
             return report.detail(why);
         }

@@ -20,7 +20,7 @@ const MEASURED: Duration = Duration::from_millis(500);
 
 /// Which work it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum JobKind {
     /// Collecting garbage.
     Gc,
     /// Packing what is stored more tightly.
@@ -33,7 +33,7 @@ pub enum Kind {
     Reindex,
 }
 
-impl Kind {
+impl JobKind {
     /// Every kind.
     pub const ALL: &[Self] = &[Self::Gc, Self::Optimise, Self::Scrub, Self::Verify, Self::Reindex];
 
@@ -53,7 +53,7 @@ impl Kind {
 /// may run for several of them at once; of what has ended, only the last run of a kind is kept.
 #[derive(Default)]
 pub struct Jobs {
-    kept: Mutex<BTreeMap<(Kind, String), Job>>,
+    kept: Mutex<BTreeMap<(JobKind, String), Job>>,
     /// What the start waits for.
     held_up: Mutex<Option<String>>,
     shutdown: Shutdown,
@@ -61,7 +61,7 @@ pub struct Jobs {
 }
 
 /// The key of what a kind did last, and of work that has no subject.
-fn last(kind: Kind) -> (Kind, String) {
+fn last(kind: JobKind) -> (JobKind, String) {
     (kind, String::new())
 }
 
@@ -85,7 +85,7 @@ struct Ended {
 /// A run that goes on. Dropping it without an end counts as a failure.
 pub struct JobRun<'a> {
     jobs: &'a Jobs,
-    key: (Kind, String),
+    key: (JobKind, String),
     has_ended: bool,
 }
 
@@ -116,12 +116,12 @@ impl Jobs {
     }
 
     /// Begins a run, unless one of its kind goes on.
-    pub fn begin(&self, kind: Kind) -> Result<JobRun<'_>, OpError> {
+    pub fn begin(&self, kind: JobKind) -> Result<JobRun<'_>, OpError> {
         self.begin_of(kind, "")
     }
 
     /// Begins a run for one of many things, unless one of its kind and for that thing goes on.
-    pub fn begin_of(&self, kind: Kind, subject: &str) -> Result<JobRun<'_>, OpError> {
+    pub fn begin_of(&self, kind: JobKind, subject: &str) -> Result<JobRun<'_>, OpError> {
         let mut kept = self.kept.lock();
         let key = (kind, subject.to_owned());
         if kept.get(&key).is_some_and(|job| job.ended.is_none()) {
@@ -146,12 +146,12 @@ impl Jobs {
     }
 
     /// How far one kind of work is, or how it ended last.
-    pub fn show(&self, kind: Kind) -> Progress {
+    pub fn show(&self, kind: JobKind) -> Progress {
         Job::show(kind, self.kept.lock().get(&last(kind)))
     }
 
     /// The same of one subject.
-    pub fn show_of(&self, kind: Kind, subject: &str) -> Progress {
+    pub fn show_of(&self, kind: JobKind, subject: &str) -> Progress {
         let kept = self.kept.lock();
         let running = kept.get(&(kind, subject.to_owned()));
         let ended = kept.get(&last(kind)).filter(|job| job.subject == subject);
@@ -159,9 +159,9 @@ impl Jobs {
     }
 
     /// Which of these kinds failed when they last ran, and why.
-    pub fn failed(&self, kinds: &[Kind]) -> Vec<String> {
+    pub fn failed(&self, kinds: &[JobKind]) -> Vec<String> {
         let kept = self.kept.lock();
-        let why = |kind: &Kind| {
+        let why = |kind: &JobKind| {
             let ended = kept.get(&last(*kind))?.ended.as_ref()?;
             let why = ended.outcome.as_ref().err()?;
             (ended.state == ProgressState::Failed).then(|| format!("{}: {why}", kind.as_str()))
@@ -172,17 +172,17 @@ impl Jobs {
     /// Everything: each kind, and after it what else of it runs.
     pub fn list(&self) -> Vec<Progress> {
         let kept = self.kept.lock();
-        let of_kind = |kind: &Kind| {
+        let of_kind = |kind: &JobKind| {
             let first = std::iter::once(Job::show(*kind, kept.get(&last(*kind))));
             let others = kept.iter().filter(|((of, subject), _)| of == kind && !subject.is_empty());
             first.chain(others.map(|(_, job)| Job::show(*kind, Some(job)))).collect::<Vec<_>>()
         };
-        Kind::ALL.iter().flat_map(of_kind).collect()
+        JobKind::ALL.iter().flat_map(of_kind).collect()
     }
 }
 
 impl Job {
-    fn show(kind: Kind, job: Option<&Self>) -> Progress {
+    fn show(kind: JobKind, job: Option<&Self>) -> Progress {
         let ended = job.and_then(|job| job.ended.as_ref());
         let running = job.filter(|job| job.ended.is_none());
         Progress {
@@ -257,50 +257,50 @@ mod tests {
     #[test]
     fn one_run_of_a_kind_at_a_time_and_the_last_one_is_remembered() {
         let jobs = Jobs::new(Shutdown::new());
-        assert_eq!(jobs.show(Kind::Gc).state, ProgressState::Idle);
-        let run = jobs.begin(Kind::Gc).unwrap();
-        assert!(matches!(jobs.begin(Kind::Gc), Err(OpError::Conflict(Clash::Running, _))));
+        assert_eq!(jobs.show(JobKind::Gc).state, ProgressState::Idle);
+        let run = jobs.begin(JobKind::Gc).unwrap();
+        assert!(matches!(jobs.begin(JobKind::Gc), Err(OpError::Conflict(Clash::Running, _))));
         assert!(run.step("finding", 1, 4));
-        let shown = jobs.show(Kind::Gc);
+        let shown = jobs.show(JobKind::Gc);
         assert_eq!((shown.state, shown.done, shown.total), (ProgressState::Running, 1, 4));
         assert_eq!(shown.stage, "finding");
         run.end(ProgressState::Done, Ok(Value::from(7)));
-        let shown = jobs.show(Kind::Gc);
+        let shown = jobs.show(JobKind::Gc);
         assert_eq!((shown.state, shown.result), (ProgressState::Done, Some(Value::from(7))));
-        drop(jobs.begin(Kind::Gc).unwrap());
-        assert_eq!(jobs.show(Kind::Gc).state, ProgressState::Failed);
+        drop(jobs.begin(JobKind::Gc).unwrap());
+        assert_eq!(jobs.show(JobKind::Gc).state, ProgressState::Failed);
     }
 
     #[test]
     fn many_things_run_at_once_and_the_last_that_ended_is_remembered() {
         let jobs = Jobs::new(Shutdown::new());
-        let first = jobs.begin_of(Kind::Verify, "a").unwrap();
-        let second = jobs.begin_of(Kind::Verify, "b").unwrap();
+        let first = jobs.begin_of(JobKind::Verify, "a").unwrap();
+        let second = jobs.begin_of(JobKind::Verify, "b").unwrap();
         assert!(matches!(
-            jobs.begin_of(Kind::Verify, "a"),
+            jobs.begin_of(JobKind::Verify, "a"),
             Err(OpError::Conflict(Clash::Running, _))
         ));
         first.step("reading", 1, 2);
-        assert_eq!(jobs.show_of(Kind::Verify, "a").done, 1);
-        assert_eq!(jobs.show_of(Kind::Verify, "c").state, ProgressState::Idle);
+        assert_eq!(jobs.show_of(JobKind::Verify, "a").done, 1);
+        assert_eq!(jobs.show_of(JobKind::Verify, "c").state, ProgressState::Idle);
         let running: Vec<_> = jobs.list().into_iter().filter_map(|job| job.subject).collect();
         assert_eq!(running, ["a", "b"]);
         first.end(ProgressState::Done, Ok(Value::Null));
         second.end(ProgressState::Done, Ok(Value::Null));
-        assert_eq!(jobs.show_of(Kind::Verify, "a").state, ProgressState::Idle);
-        assert_eq!(jobs.show_of(Kind::Verify, "b").state, ProgressState::Done);
-        assert_eq!(jobs.show(Kind::Verify).subject.as_deref(), Some("b"));
+        assert_eq!(jobs.show_of(JobKind::Verify, "a").state, ProgressState::Idle);
+        assert_eq!(jobs.show_of(JobKind::Verify, "b").state, ProgressState::Done);
+        assert_eq!(jobs.show(JobKind::Verify).subject.as_deref(), Some("b"));
     }
 
     #[test]
     fn a_run_is_told_to_stop_at_the_end_and_measures_its_rate() {
         let shutdown = Shutdown::new();
         let jobs = Jobs::new(shutdown.clone());
-        let run = jobs.begin(Kind::Gc).unwrap();
+        let run = jobs.begin(JobKind::Gc).unwrap();
         run.step("finding", 0, 1_000);
         std::thread::sleep(MEASURED);
         run.step("finding", 500, 1_000);
-        let shown = jobs.show(Kind::Gc);
+        let shown = jobs.show(JobKind::Gc);
         assert!(shown.rate > 0.0 && shown.rate <= 1_000.0, "{shown:?}");
         assert!(shown.eta_seconds.is_some());
         shutdown.ask();

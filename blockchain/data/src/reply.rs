@@ -37,7 +37,7 @@ use crate::ops::prove_session::anchored;
 use crate::ops::scrub_store::standings;
 use crate::ops::verify_session::{FailedChunk, SessionVerified};
 use crate::row::{
-    self, HoldRow, Reference, SealedRow, SessionName, SessionRow, Status, TombstoneRow,
+    self, HoldRow, Reference, SealedRow, SessionName, SessionRow, SessionStage, TombstoneRow,
 };
 
 /// A session as reading shows it.
@@ -154,10 +154,10 @@ pub fn optimised(collected: &Collected, level: u8) -> Optimised {
 
 fn status(row: &SessionRow, quiet_since: Timestamp) -> SessionStatus {
     match row.status(quiet_since) {
-        Status::Active => SessionStatus::Active,
-        Status::Unterminated => SessionStatus::Unterminated,
-        Status::Sealed => SessionStatus::Sealed,
-        Status::Anchored => SessionStatus::Anchored,
+        SessionStage::Active => SessionStatus::Active,
+        SessionStage::Unterminated => SessionStatus::Unterminated,
+        SessionStage::Sealed => SessionStatus::Sealed,
+        SessionStage::Anchored => SessionStatus::Anchored,
     }
 }
 

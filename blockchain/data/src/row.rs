@@ -28,7 +28,9 @@ pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchain
 pub use scrub::{scrub_key, scrubbed};
 pub(crate) mod live;
 
-pub use chunks::{Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, TreeRow, UploadedRow, number_in};
+pub use chunks::{
+    Alias, LEAVES_PAGE, NoteBounds, PlacedRow, Referred, TreeRow, UploadedRow, number_in,
+};
 
 /// First bytes of keys; the store itself keeps to those below `0x40`.
 const SESSION: u8 = 0x50;
@@ -44,7 +46,7 @@ const COUNTS: u8 = 0x59;
 
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum SessionStage {
     /// It takes bytes.
     Active,
     /// It takes bytes, but its writer has not sent any for long and never said that this was all.
@@ -55,7 +57,7 @@ pub enum Status {
     Anchored,
 }
 
-impl Status {
+impl SessionStage {
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -133,14 +135,14 @@ pub struct SealedRow {
 impl SessionRow {
     /// Where it is in its life. A live stream that took nothing since `quiet_since` is unterminated:
     /// that follows from when it last did, so it needs no fact, and ends when its writer comes back.
-    pub fn status(&self, quiet_since: Timestamp) -> Status {
+    pub fn status(&self, quiet_since: Timestamp) -> SessionStage {
         match (&self.sealed, &self.anchored) {
             (None, _) if self.appended_at.is_some_and(|at| at < quiet_since) => {
-                Status::Unterminated
+                SessionStage::Unterminated
             }
-            (None, _) => Status::Active,
-            (Some(_), None) => Status::Sealed,
-            (Some(_), Some(_)) => Status::Anchored,
+            (None, _) => SessionStage::Active,
+            (Some(_), None) => SessionStage::Sealed,
+            (Some(_), Some(_)) => SessionStage::Anchored,
         }
     }
 

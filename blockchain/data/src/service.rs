@@ -21,7 +21,7 @@ use crate::anchoring::AnchorEngine;
 use crate::app::{self, App};
 use crate::config::{Config, SERVICE};
 use crate::engine::HttpEngine;
-use crate::jobs::{Jobs, Kind};
+use crate::jobs::{JobKind, Jobs};
 use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
 use crate::workers::{self, Anchoring, start};
 
@@ -175,7 +175,7 @@ fn open(
         &|done, total| {
             let mut run = run.borrow_mut();
             if run.is_none() {
-                *run = jobs.begin(Kind::Reindex).ok();
+                *run = jobs.begin(JobKind::Reindex).ok();
             }
             run.as_ref().map_or_else(
                 || !shutdown.is_asked(),

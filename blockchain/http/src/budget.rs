@@ -58,14 +58,14 @@ impl Budget {
     }
 
     /// Nothing is taken yet.
-    pub fn nothing(&self) -> Held {
-        Held { of: self.clone(), bytes: 0, blocks: 0, part: None, first: None }
+    pub fn nothing(&self) -> HeldMemory {
+        HeldMemory { of: self.clone(), bytes: 0, blocks: 0, part: None, first: None }
     }
 }
 
 /// What one body holds; dropping it gives it back.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldMemory {
     of: Budget,
     bytes: usize,
     /// Blocks in `part`.
@@ -74,7 +74,7 @@ pub struct Held {
     first: Option<OwnedSemaphorePermit>,
 }
 
-impl Held {
+impl HeldMemory {
     /// Takes more, for bytes that came. Waits for others at most a few seconds.
     pub async fn take(&mut self, bytes: usize) -> Reply<()> {
         if self.take_now(bytes) {
@@ -150,7 +150,7 @@ fn permits(blocks: usize) -> u32 {
 
 struct Around {
     bytes: Vec<u8>,
-    _held: Held,
+    _held: HeldMemory,
 }
 
 impl AsRef<[u8]> for Around {
@@ -170,10 +170,10 @@ tokio::task_local! {
 /// What a request holds until it is answered; for as long as somebody works on it, if that is
 /// longer. Cloning shares it.
 #[derive(Debug, Clone, Default)]
-pub struct KeptMemory(Arc<Mutex<Vec<Held>>>);
+pub struct KeptMemory(Arc<Mutex<Vec<HeldMemory>>>);
 
 /// Keeps this with the request that is in work.
-pub fn keep(held: Held) {
+pub fn keep(held: HeldMemory) {
     // Outside of a request nobody counts.
     let _outside = KEPT.try_with(|kept| {
         kept.0.lock().unwrap_or_else(PoisonError::into_inner).push(held);

@@ -17,11 +17,11 @@ use utoipa_axum::routes;
 use crate::Service;
 
 /// Answers `/health`.
-pub(crate) type Probe = Arc<dyn Fn() -> Report + Send + Sync>;
+pub(crate) type Probe = Arc<dyn Fn() -> HealthReport + Send + Sync>;
 
 /// The components of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct HealthReport {
     starting: bool,
     components: Vec<Component>,
 }
@@ -45,7 +45,7 @@ enum Weight {
     Off,
 }
 
-impl Report {
+impl HealthReport {
     /// Start-up is complete.
     pub fn new() -> Self {
         Self::default()
@@ -172,15 +172,15 @@ mod tests {
 
     #[test]
     fn the_sum_follows_the_worst_component() {
-        let all = Report::new().needed("store", true).optional("sync", true);
+        let all = HealthReport::new().needed("store", true).optional("sync", true);
         assert_eq!(all.state(), HealthState::Healthy);
         assert_eq!(all.clone().optional("peer", false).state(), HealthState::Degraded);
         assert_eq!(
             all.optional("peer", false).needed("log", false).state(),
             HealthState::Unhealthy
         );
-        let off = Report::new().disabled("peer", "set PEER_URL");
+        let off = HealthReport::new().disabled("peer", "set PEER_URL");
         assert_eq!(off.state(), HealthState::Healthy);
-        assert_eq!(Report::starting().state(), HealthState::Starting);
+        assert_eq!(HealthReport::starting().state(), HealthState::Starting);
     }
 }

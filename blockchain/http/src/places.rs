@@ -22,7 +22,9 @@ pub struct Places {
 
 /// A place; dropping it gives it back.
 #[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "it is only held")] Option<OwnedSemaphorePermit>);
+pub struct RequestPlace(
+    #[expect(dead_code, reason = "it is only held")] Option<OwnedSemaphorePermit>,
+);
 
 impl Places {
     /// So many places for what is called so.
@@ -31,7 +33,7 @@ impl Places {
     }
 
     /// A place before long, or a refusal.
-    pub async fn take(&self) -> Reply<Place> {
+    pub async fn take(&self) -> Reply<RequestPlace> {
         tokio::time::timeout(PATIENCE, self.wait()).await.map_err(|_| {
             let detail = format!("{} {} go on already; ask again later", self.count, self.what);
             Refusal::new(ErrorCode::Busy, detail)
@@ -39,8 +41,8 @@ impl Places {
     }
 
     /// A place, however long it takes.
-    pub async fn wait(&self) -> Place {
+    pub async fn wait(&self) -> RequestPlace {
         // It is never closed.
-        Place(self.free.clone().acquire_owned().await.ok())
+        RequestPlace(self.free.clone().acquire_owned().await.ok())
     }
 }

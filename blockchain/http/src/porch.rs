@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::budget::Budget;
 use crate::config::CommonConfig;
-use crate::health::{Probe, Report};
+use crate::health::{HealthReport, Probe};
 use crate::layers::{
     Callers, Cors, Gate, Observer, Replies, Tidy, admit, callers, observe, panicked, wording,
 };
@@ -51,7 +51,7 @@ impl Porch {
     pub fn new(
         service: &'static Service,
         config: &CommonConfig,
-        probe: impl Fn() -> Report + Send + Sync + 'static,
+        probe: impl Fn() -> HealthReport + Send + Sync + 'static,
     ) -> Self {
         Self {
             service,

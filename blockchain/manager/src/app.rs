@@ -10,8 +10,8 @@ use axum::body::Bytes;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::sync::SyncStatus;
 use lucid_http::budget::{Budget, kept};
-use lucid_http::health::Report;
-use lucid_http::places::{Place, Places};
+use lucid_http::health::HealthReport;
+use lucid_http::places::{Places, RequestPlace};
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use lucid_store::StoreError;
@@ -152,7 +152,7 @@ impl App {
     }
 
     /// A place for an answer that may be large.
-    pub async fn large_place(&self) -> Reply<Place> {
+    pub async fn large_place(&self) -> Reply<RequestPlace> {
         self.0.large.take().await
     }
 
@@ -288,9 +288,9 @@ impl App {
     }
 
     /// How the components are, from what is known already: nothing is read here.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> HealthReport {
         let Some(opened) = self.opened() else {
-            let starting = Report::starting().needed("block_storage", false);
+            let starting = HealthReport::starting().needed("block_storage", false);
             return match self.0.held_up.lock().clone() {
                 Some(why) => starting.detail(why),
                 None => starting.detail("the data folder is being opened"),
@@ -299,7 +299,7 @@ impl App {
         let sealing = self.0.sealing_fault.lock().clone();
         let (unreadable, unjudged) = self.pulse();
         let damage = opened.damage();
-        let mut report = Report::new();
+        let mut report = HealthReport::new();
         for (component, fault) in [
             ("block_validator", unjudged),
             ("chain_manager", sealing.or_else(|| self.0.maintenance.fault())),

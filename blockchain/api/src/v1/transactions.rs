@@ -150,8 +150,8 @@ pub const BATCH_MAX: usize = 100;
 /// Reads texts, and not many more than a batch has: a list of small values takes many times the memory of
 /// its text.
 fn batch<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<RawValue>>, D::Error> {
-    struct Batch;
-    impl<'de> Visitor<'de> for Batch {
+    struct BatchVisitor;
+    impl<'de> Visitor<'de> for BatchVisitor {
         type Value = Vec<Box<RawValue>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,7 +171,7 @@ fn batch<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<RawValue>>, D::Er
             Ok(batch)
         }
     }
-    from.deserialize_seq(Batch)
+    from.deserialize_seq(BatchVisitor)
 }
 
 /// `POST /api/v1/transactions/batch`: 1 to 100 transactions, each as it would be posted alone.

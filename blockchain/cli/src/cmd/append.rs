@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::session::Layout;
 use lucid_core::timeline::Recorded;
-use lucid_data_chain::ops::append_stream::Piece;
+use lucid_data_chain::ops::append_stream::StreamPiece;
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_store::clock::Pace;
 
@@ -108,7 +108,7 @@ impl Append {
             let now = moment();
             let back = pace.went_back(&now);
             let recorded = is_live.then_some(Recorded { at: now.wall, back });
-            let piece = Piece { offset, bytes, recorded };
+            let piece = StreamPiece { offset, bytes, recorded };
             offset = place.append(&id, piece, self.keep.wish())?.offset;
             if is_live {
                 pace.note(back);

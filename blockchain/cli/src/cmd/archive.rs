@@ -12,7 +12,7 @@ use lucid_core::check::{Trust, check};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::create_session::NewSession;
-use lucid_data_chain::ops::prove_session::Wanted;
+use lucid_data_chain::ops::prove_session::WantedProof;
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_store::codec::Compression;
 use serde::Serialize;
@@ -296,7 +296,7 @@ fn refuse_own_folder(path: &Path, data: &Path) -> anyhow::Result<()> {
 /// Checks anchor, block and root as an auditor would, with the smallest proof there is.
 fn prove_it(place: &dyn Place, id: &SessionId) -> anyhow::Result<()> {
     let session = place.session(id)?;
-    let wanted = if session.chunk_count > 0 { Wanted::Chunk(0) } else { Wanted::Session };
+    let wanted = if session.chunk_count > 0 { WantedProof::Chunk(0) } else { WantedProof::Session };
     let bundle = place.prove(id, &wanted)?;
     let keys = session.anchor.map(|anchor| anchor.trust).unwrap_or_default();
     let mut trust = Vec::new();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lucid_core::session::SessionId;
-use lucid_data_chain::ops::prove_session::Wanted;
+use lucid_data_chain::ops::prove_session::WantedProof;
 use serde::Serialize;
 
 use super::ls::given_path;
@@ -58,10 +58,10 @@ impl Prove {
             anyhow::bail!("--from and --to are a part of their own: leave the other one out");
         }
         let wanted = match (self.chunk, self.range, &self.path) {
-            (Some(index), _, _) => Wanted::Chunk(index),
-            (_, Some((first, last)), _) => Wanted::Bytes(first..last.saturating_add(1)),
-            (_, _, Some(path)) => Wanted::Path(given_path(Some(path))),
-            _ => span.map_or(Wanted::Session, Wanted::Span),
+            (Some(index), _, _) => WantedProof::Chunk(index),
+            (_, Some((first, last)), _) => WantedProof::Bytes(first..last.saturating_add(1)),
+            (_, _, Some(path)) => WantedProof::Path(given_path(Some(path))),
+            _ => span.map_or(WantedProof::Session, WantedProof::Span),
         };
         let bundle = place.prove(&self.session, &wanted)?;
         write_whole(&self.output, true, |out| Ok(out.write_all(&bundle)?))?;

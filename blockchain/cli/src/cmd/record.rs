@@ -19,7 +19,7 @@ use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::manifest::{End, ExitStatus};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::timeline::Recorded;
-use lucid_data_chain::ops::append_stream::Piece;
+use lucid_data_chain::ops::append_stream::StreamPiece;
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_store::clock::Pace;
 
@@ -185,7 +185,7 @@ impl Recording<'_> {
         if bytes.is_empty() || self.failed {
             return;
         }
-        let piece = Piece { offset: self.offset, bytes, recorded };
+        let piece = StreamPiece { offset: self.offset, bytes, recorded };
         match self.place.append(self.id, piece, self.keep.wish()) {
             Ok(appended) => {
                 self.offset = appended.offset;

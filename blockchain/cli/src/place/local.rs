@@ -39,18 +39,18 @@ use lucid_core::words::many_do;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
 use lucid_data_chain::fact::KnownChain;
-use lucid_data_chain::jobs::{Jobs, Kind};
+use lucid_data_chain::jobs::{JobKind, Jobs};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::append_stream::{Piece, append_stream};
-use lucid_data_chain::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
+use lucid_data_chain::ops::append_stream::{StreamPiece, append_stream};
+use lucid_data_chain::ops::collect_garbage::{GarbageRequest, GarbageStage, collect_garbage};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::deliver_anchors::{anchor_text, deliver_anchors};
 use lucid_data_chain::ops::hold_session::{hold_session, release_session};
 use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
 use lucid_data_chain::ops::list_tombstones::list_tombstones;
 use lucid_data_chain::ops::optimise::optimise;
-use lucid_data_chain::ops::prove_session::{Wanted, freely, prove_session};
+use lucid_data_chain::ops::prove_session::{WantedProof, freely, prove_session};
 use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::recognise_chain::{
     accept_other_chain, difference, known_chain, recognise_chain,
@@ -332,7 +332,12 @@ impl Place for Local {
         Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
     }
 
-    fn append(&self, id: &SessionId, piece: Piece<'_>, wish: Wish) -> anyhow::Result<Appended> {
+    fn append(
+        &self,
+        id: &SessionId,
+        piece: StreamPiece<'_>,
+        wish: Wish,
+    ) -> anyhow::Result<Appended> {
         let Opened { vault, locks, .. } = &self.data;
         let appended =
             append_stream(vault, locks, self.keeping(wish), crate::cmd::moment(), id, piece)?;
@@ -531,7 +536,7 @@ impl Place for Local {
             )?;
         let engine = chain.as_ref().map(|chain| Embedded { chain });
         let engine = engine.as_ref().map(|engine| engine as &dyn AnchorEngine);
-        let mut watch = |stage: Stage, done, total| {
+        let mut watch = |stage: GarbageStage, done, total| {
             progress(stage.as_str(), done, total);
             true
         };
@@ -558,7 +563,7 @@ impl Place for Local {
     fn scrub(&self) -> anyhow::Result<Scrub> {
         let vault = &self.data.vault;
         // Nobody else has the folder, so nobody reads at this moment.
-        let progress = Jobs::default().show(Kind::Scrub);
+        let progress = Jobs::default().show(JobKind::Scrub);
         Ok(reply::scrub(vault, &scrub_state(vault)?, progress)?)
     }
 
@@ -596,7 +601,7 @@ impl Place for Local {
         Ok(Box::new(StoredSession::open_live(&self.data.vault, &self.data.locks, id)?))
     }
 
-    fn prove(&self, id: &SessionId, wanted: &Wanted) -> anyhow::Result<Vec<u8>> {
+    fn prove(&self, id: &SessionId, wanted: &WantedProof) -> anyhow::Result<Vec<u8>> {
         Ok(prove_session(&self.data.vault, id, wanted, &freely)?)
     }
 

@@ -33,10 +33,10 @@ use lucid_core::manifest::{AppendixKind as CoreAppendixKind, End, ExitStatus as 
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::append_stream::Piece;
+use lucid_data_chain::ops::append_stream::StreamPiece;
 use lucid_data_chain::ops::create_session::{NewSession, fresh_id};
 use lucid_data_chain::ops::list_sessions::SessionFilter;
-use lucid_data_chain::ops::prove_session::Wanted;
+use lucid_data_chain::ops::prove_session::WantedProof;
 use lucid_data_chain::ops::read_session::{SessionSource, Shape};
 use lucid_data_chain::ops::seal_session::SealRequest;
 use lucid_data_chain::row::Reference;
@@ -221,8 +221,8 @@ impl Place for Remote {
         self.create(&new)
     }
 
-    fn append(&self, id: &SessionId, piece: Piece<'_>, _: Wish) -> anyhow::Result<Appended> {
-        let Piece { offset, bytes, recorded } = piece;
+    fn append(&self, id: &SessionId, piece: StreamPiece<'_>, _: Wish) -> anyhow::Result<Appended> {
+        let StreamPiece { offset, bytes, recorded } = piece;
         let time = recorded.map(|recorded| recorded.at.to_string());
         let clock_back = recorded.and_then(|recorded| seconds(recorded.back));
         let (mut at, mut rest) = (offset, bytes);
@@ -465,16 +465,16 @@ impl Place for Remote {
         Ok(Box::new(RemoteSession::open(&self.client, id)?))
     }
 
-    fn prove(&self, id: &SessionId, wanted: &Wanted) -> anyhow::Result<Vec<u8>> {
+    fn prove(&self, id: &SessionId, wanted: &WantedProof) -> anyhow::Result<Vec<u8>> {
         let query = match wanted {
-            Wanted::Session => ProofQuery::Session,
-            Wanted::Chunk(index) => ProofQuery::Chunk(*index),
-            Wanted::Bytes(range) => {
+            WantedProof::Session => ProofQuery::Session,
+            WantedProof::Chunk(index) => ProofQuery::Chunk(*index),
+            WantedProof::Bytes(range) => {
                 anyhow::ensure!(!range.is_empty(), "a range of no bytes cannot be asked for");
                 ProofQuery::Range { first: range.start, last: range.end - 1 }
             }
-            Wanted::Path(path) => ProofQuery::Path(path.clone()),
-            Wanted::Span(span) => ProofQuery::Time {
+            WantedProof::Path(path) => ProofQuery::Path(path.clone()),
+            WantedProof::Span(span) => ProofQuery::Time {
                 from: Timestamp::from_micros(span.from).to_string(),
                 to: Timestamp::from_micros(span.to).to_string(),
             },

@@ -14,7 +14,7 @@ use lucid_core::manifest;
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Recorded;
-use lucid_data_chain::ops::append_stream::Piece;
+use lucid_data_chain::ops::append_stream::StreamPiece;
 use lucid_data_chain::ops::create_session::NewSession;
 use lucid_data_chain::ops::seal_session::SealRequest;
 
@@ -173,7 +173,7 @@ impl Watcher<'_> {
             let room = buffer.get_mut(..wanted.min(PIECE_BYTES)).unwrap_or_default();
             let count = file.read_at(room, base + offset).context("it cannot be read")?;
             let Some(bytes) = room.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-            let piece = Piece { offset, bytes, recorded: Some(recorded) };
+            let piece = StreamPiece { offset, bytes, recorded: Some(recorded) };
             offset = self.place.append(&id, piece, self.wish)?.offset;
             open.pace.note(recorded.back);
             recorded.back = 0;

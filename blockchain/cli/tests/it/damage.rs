@@ -23,7 +23,7 @@ use lucid_data_chain::{
     opened::{SERVICE, SIGNING_KEY},
     ops::{
         list_sessions::SessionFilter,
-        prove_session::Wanted,
+        prove_session::WantedProof,
         read_session::{SessionSource, StoredSession, read_range, visit_entries},
     },
 };
@@ -331,7 +331,7 @@ fn try_damage(original: &Original, damage: &Damage, indexed: bool) {
         let id: SessionId = session.session_id.parse()?;
         listed += 1;
         if session.merkle_root.is_some() && (indexed || !in_log) {
-            place.prove(&id, &Wanted::Session)?;
+            place.prove(&id, &WantedProof::Session)?;
         }
         Ok(())
     });

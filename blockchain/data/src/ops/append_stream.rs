@@ -22,7 +22,7 @@ use crate::row::{self, SessionName, SessionRow};
 
 /// Where a stream is after bytes were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
+pub struct StreamPosition {
     /// The session's length in bytes.
     pub offset: u64,
     /// The root over the chunks cut so far.
@@ -35,7 +35,7 @@ pub struct Appended {
 
 /// The next bytes of a stream.
 #[derive(Debug, Clone, Copy)]
-pub struct Piece<'a> {
+pub struct StreamPiece<'a> {
     /// Where they go, which must be where the stream is.
     pub offset: u64,
     /// The bytes.
@@ -52,8 +52,8 @@ pub fn append_stream(
     keeping: Keeping,
     now: Moment,
     id: &SessionId,
-    piece: Piece<'_>,
-) -> Result<Appended, OpError> {
+    piece: StreamPiece<'_>,
+) -> Result<StreamPosition, OpError> {
     let _held = locks.hold(id);
     look_again(|| append(vault, locks, keeping, now, id, piece))
 }
@@ -64,8 +64,8 @@ fn append(
     keeping: Keeping,
     now: Moment,
     id: &SessionId,
-    Piece { offset, bytes, recorded }: Piece<'_>,
-) -> Result<Appended, OpError> {
+    StreamPiece { offset, bytes, recorded }: StreamPiece<'_>,
+) -> Result<StreamPosition, OpError> {
     let look = vault.look();
     let name = SessionName::of(vault.sealer(), id);
     let mut session = open_for_writing(&look, vault.sealer(), id)?;
@@ -172,8 +172,8 @@ fn cut(
 }
 
 /// Where a stream is.
-pub fn appended(session: &SessionRow) -> Appended {
-    Appended {
+pub fn appended(session: &SessionRow) -> StreamPosition {
+    StreamPosition {
         offset: session.offset(),
         root: session.root(),
         root_offset: session.cut_bytes,

@@ -56,7 +56,7 @@ pub struct Garbage {
 
 /// What the work is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum GarbageStage {
     /// Finding out what is referred to.
     Finding,
     /// Rewriting segments.
@@ -65,7 +65,7 @@ pub enum Stage {
     Condensing,
 }
 
-impl Stage {
+impl GarbageStage {
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -86,7 +86,7 @@ pub fn collect_garbage(
     now: Timestamp,
     engine: Option<&dyn AnchorEngine>,
     request: &GarbageRequest,
-    watch: &mut dyn FnMut(Stage, u64, u64) -> bool,
+    watch: &mut dyn FnMut(GarbageStage, u64, u64) -> bool,
 ) -> Result<Garbage, OpError> {
     let collection = vault.collect().ok_or_else(|| {
         OpError::Conflict(
@@ -119,7 +119,7 @@ pub fn collect_garbage(
                 refuse_step(anchored, now)?;
             }
             let run = RetentionRun { keep_days, timestamp: now };
-            let goes_on = &mut || watch(Stage::Finding, 0, 0);
+            let goes_on = &mut || watch(GarbageStage::Finding, 0, 0);
             let Some(chain) = ask_the_chain(vault, key, engine, run, goes_on)? else {
                 return Ok(Garbage { collected: stopped, ..garbage });
             };
@@ -137,7 +137,7 @@ pub fn collect_garbage(
         // What ends a session's time, or holds it, is in the log: while that cannot be read whole, the index
         // may know a sealed session as one that was left behind. What is referred to is known only when
         // they are gone, so the log is read for that anew.
-        let mut finding = |done, total| watch(Stage::Finding, done, total);
+        let mut finding = |done, total| watch(GarbageStage::Finding, done, total);
         if would.retention + would.interrupted > 0 && !vault.facts(&mut |_| Ok(()), &mut finding)? {
             return Ok(Garbage { collected: stopped, ..garbage });
         }
@@ -148,7 +148,7 @@ pub fn collect_garbage(
     }
     // What did not go counts as long as it is there.
     let counted = if is_doubted { Timestamp::from_micros(i64::MIN) } else { now };
-    let mut finding = |done, total| watch(Stage::Finding, done, total);
+    let mut finding = |done, total| watch(GarbageStage::Finding, done, total);
     let Some(live) = live_chunks(vault, counted, &mut finding)? else {
         return Ok(Garbage { collected: stopped, ..garbage });
     };
@@ -167,12 +167,12 @@ pub fn collect_garbage(
         let is_kept = upload.is_some_and(|upload| upload.counts(counted));
         Ok(Referred::find(index, name)? == 0 && !is_kept)
     };
-    garbage.collected =
-        collection.run(&live, &is_free, &mut |done, total| watch(Stage::Rewriting, done, total))?;
+    garbage.collected = collection
+        .run(&live, &is_free, &mut |done, total| watch(GarbageStage::Rewriting, done, total))?;
     if !garbage.collected.stopped {
         garbage.condensed = collection
             .condense(&|fact| matters(vault, fact), &mut |done, total| {
-                watch(Stage::Condensing, done, total)
+                watch(GarbageStage::Condensing, done, total)
             })?;
     }
     Ok(garbage)

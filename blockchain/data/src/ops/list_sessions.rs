@@ -7,13 +7,13 @@ use lucid_store::crypt::Sealer;
 use lucid_store::vault::Vault;
 
 use super::OpError;
-use crate::row::{self, SessionName, SessionRow, Status};
+use crate::row::{self, SessionName, SessionRow, SessionStage};
 
 /// Which sessions are wanted; what is not set does not matter.
 #[derive(Debug, Clone, Default)]
 pub struct SessionFilter {
     /// Where they are in their life.
-    pub status: Option<Status>,
+    pub status: Option<SessionStage>,
     /// Whose they are.
     pub user: Option<String>,
     /// Not begun before this.

@@ -19,7 +19,7 @@ use crate::row::{Reference, SessionName, SessionRow};
 
 /// What is to be proved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum WantedProof {
     /// The whole session.
     Session,
     /// One chunk.
@@ -49,7 +49,7 @@ pub fn freely(_: usize) -> Result<(), OpError> {
 pub fn prove_session(
     vault: &Vault,
     id: &SessionId,
-    wanted: &Wanted,
+    wanted: &WantedProof,
     allow: Allow<'_>,
 ) -> Result<Vec<u8>, OpError> {
     let (name, session) = named(vault, id)?;
@@ -115,7 +115,7 @@ pub(super) fn length(count: u64) -> usize {
 }
 
 /// Which parts of a session a proof is made of.
-struct Plan {
+struct ProofPlan {
     subject: Subject,
     /// The chunks whose leaves it opens.
     chunks: Range<u64>,
@@ -125,36 +125,42 @@ struct Plan {
     pages: Vec<u64>,
 }
 
-fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Result<Plan, OpError> {
+fn plan(
+    source: &StoredSession<'_>,
+    manifest: &Manifest,
+    wanted: &WantedProof,
+) -> Result<ProofPlan, OpError> {
     let id = &manifest.session_id;
     Ok(match wanted {
-        Wanted::Session => Plan {
+        WantedProof::Session => ProofPlan {
             subject: Subject::Session,
             chunks: 0..manifest.chunk_count,
             bytes: None,
             pages: Vec::new(),
         },
-        Wanted::Chunk(index) if *index < manifest.chunk_count => Plan {
+        WantedProof::Chunk(index) if *index < manifest.chunk_count => ProofPlan {
             subject: Subject::Chunks(*index, index + 1),
             chunks: *index..index + 1,
             bytes: None,
             pages: Vec::new(),
         },
-        Wanted::Chunk(index) => {
+        WantedProof::Chunk(index) => {
             return Err(OpError::Invalid(format!(
                 "session {id} has {}, so none with index {index}",
                 many(manifest.chunk_count, "chunk")
             )));
         }
-        Wanted::Bytes(range) if range.start <= range.end && range.end <= manifest.content_bytes => {
-            Plan {
+        WantedProof::Bytes(range)
+            if range.start <= range.end && range.end <= manifest.content_bytes =>
+        {
+            ProofPlan {
                 subject: Subject::Bytes(range.start, range.end),
                 chunks: chunks_of(source, range)?,
                 bytes: Some(range.clone()),
                 pages: Vec::new(),
             }
         }
-        Wanted::Bytes(range) => {
+        WantedProof::Bytes(range) => {
             return Err(OpError::Invalid(format!(
                 "session {id} has {} of content, counted from 0, so no bytes {} to {}",
                 many(manifest.content_bytes, "byte"),
@@ -162,22 +168,22 @@ fn plan(source: &StoredSession<'_>, manifest: &Manifest, wanted: &Wanted) -> Res
                 range.end.saturating_sub(1)
             )));
         }
-        Wanted::Path(path) => {
+        WantedProof::Path(path) => {
             let (entry, page) = find_entry(source, path)?.ok_or_else(|| OpError::NoFile {
                 session: id.clone(),
                 path: String::from_utf8_lossy(path).into_owned(),
             })?;
             let bytes = entry.offset..entry.offset + entry.length;
-            Plan {
+            ProofPlan {
                 subject: Subject::Path(path.clone()),
                 chunks: chunks_of(source, &bytes)?,
                 bytes: Some(bytes),
                 pages: vec![page],
             }
         }
-        Wanted::Span(span) => {
+        WantedProof::Span(span) => {
             let found = find_span(source, span)?;
-            Plan {
+            ProofPlan {
                 subject: Subject::Span(*span),
                 chunks: chunks_of(source, &found.within.bytes)?,
                 bytes: Some(found.within.bytes),

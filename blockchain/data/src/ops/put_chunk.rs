@@ -62,7 +62,7 @@ pub struct PutChunk {
 
 /// A part of what was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct ChunkPart {
     /// Its id.
     pub id: ChunkId,
     /// How long it is.
@@ -75,7 +75,7 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// The chunks it became: one, unless it was cut.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ChunkPart>,
     /// The index of the first, in a session.
     pub index: Option<u64>,
     /// When it was first taken.
@@ -226,7 +226,7 @@ fn pack(
     keeping: Keeping,
     pieces: &[&[u8]],
     key_of: impl Fn(ChunkId) -> ChunkKey,
-) -> Result<(Submission, Vec<Part>), OpError> {
+) -> Result<(Submission, Vec<ChunkPart>), OpError> {
     let (mut packer, mut submission, mut parts) = (Packer::new(), Submission::default(), vec![]);
     for piece in pieces {
         let id = ChunkId::from(blake3::hash(piece));
@@ -242,12 +242,12 @@ fn pack(
             submission.chunks.push(sealed);
         }
         let length = chunk_length(piece.len())?;
-        parts.push(Part { id, length, stored_bytes });
+        parts.push(ChunkPart { id, length, stored_bytes });
     }
     Ok((submission, parts))
 }
 
-fn lengths(parts: &[Part]) -> Vec<(ChunkId, u32)> {
+fn lengths(parts: &[ChunkPart]) -> Vec<(ChunkId, u32)> {
     parts.iter().map(|part| (part.id, part.length)).collect()
 }
 
@@ -319,7 +319,7 @@ pub fn give_back(
     session: &SessionRow,
     index: u64,
     pieces: &[&[u8]],
-) -> Result<Option<Vec<Part>>, OpError> {
+) -> Result<Option<Vec<ChunkPart>>, OpError> {
     let name = SessionName::of(vault.sealer(), &session.id);
     for (index, piece) in (index..).zip(pieces) {
         let given = (ChunkId::from(blake3::hash(piece)), piece.len() as u64);
@@ -342,7 +342,7 @@ fn place(
     wanted: &PutChunk,
     id: &SessionId,
     owner: Owner,
-    (mut submission, parts): (Submission, Vec<Part>),
+    (mut submission, parts): (Submission, Vec<ChunkPart>),
 ) -> Result<Taken, OpError> {
     let look = vault.look();
     let (drawer, sealer) = (&look, vault.sealer());

@@ -26,7 +26,7 @@ use super::list_tombstones::list_tombstones;
 use super::prove_session::anchored;
 use crate::anchoring::{AnchorEngine, EngineError};
 use crate::fact::{Fact, KnownChain, OwnChain};
-use crate::row::{self, SessionName, Status};
+use crate::row::{self, SessionName, SessionStage};
 
 /// Sessions and tombstones that are looked at in one go.
 const PAGE: usize = 256;
@@ -105,7 +105,7 @@ fn successor(
 /// Who made the block that is known of a chain, by the proof of a session that is anchored there.
 fn producer_of(vault: &Vault, known: &KnownChain) -> Result<Option<PublicKey>, OpError> {
     let block = Some((known.block_index, known.block_hash));
-    let filter = SessionFilter { status: Some(Status::Anchored), ..SessionFilter::default() };
+    let filter = SessionFilter { status: Some(SessionStage::Anchored), ..SessionFilter::default() };
     let mut cursor = None;
     loop {
         let page = list_sessions(vault, &filter, PAGE, cursor.as_deref())?;
@@ -177,7 +177,7 @@ pub fn accept_other_chain(vault: &Vault) -> Result<(), OpError> {
 
 /// The highest block among the newest sessions that this store itself anchored.
 fn last_anchored(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, OpError> {
-    let filter = SessionFilter { status: Some(Status::Anchored), ..SessionFilter::default() };
+    let filter = SessionFilter { status: Some(SessionStage::Anchored), ..SessionFilter::default() };
     let mut cursor = None;
     loop {
         let page = list_sessions(vault, &filter, PAGE, cursor.as_deref())?;

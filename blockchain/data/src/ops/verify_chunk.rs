@@ -9,7 +9,7 @@ use lucid_store::vault::committer::Submission;
 use super::OpError;
 use super::find_chunk::{find_chunk, read_found};
 use crate::fact::{Fact, Verified};
-use crate::row::Notes;
+use crate::row::NoteBounds;
 
 /// Reads a chunk, which holds it against its hash, and remembers the outcome. Damage is an outcome; a
 /// chunk that is not there, or cannot be read for another reason, is an error.
@@ -63,7 +63,7 @@ pub fn verifications(
     subject: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Verified>, OpError> {
-    let (from, to) = Notes::verified_range();
+    let (from, to) = NoteBounds::verified_range();
     let mut found = Vec::new();
     // They are few: the projection keeps a thousand.
     for (key, value) in vault.index().scan(&from, &to, usize::MAX, true)? {

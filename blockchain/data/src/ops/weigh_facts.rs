@@ -12,7 +12,7 @@ use lucid_store::contract::index::Row;
 use lucid_store::vault::Vault;
 
 use crate::fact::{Fact, Referenced, Started};
-use crate::row::{self, Notes, SessionName, SessionRow, TreeRow, UploadedRow};
+use crate::row::{self, NoteBounds, SessionName, SessionRow, TreeRow, UploadedRow};
 
 /// Whether a fact still matters. One that cannot be read does.
 pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
@@ -60,7 +60,7 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
         Fact::Tree(fact) => TreeRow::find(vault.index(), vault.sealer(), &fact.root)?.is_some(),
         // As many are remembered as there is room for, so only the newer ones matter.
         Fact::Verified(fact) => {
-            let (from, to) = Notes::verified_range();
+            let (from, to) = NoteBounds::verified_range();
             let oldest = vault.index().scan(&from, &to, 1, false)?.into_iter().next();
             let open = |(key, value): Row| vault.sealer().open_value(&key, value);
             let oldest = oldest.map(open).transpose()?;

@@ -7,7 +7,8 @@ use lucid_store::contract::index::Changes;
 use super::{SessionProjection, count};
 use crate::fact::{AHEAD_MAX, CHUNKS_MAX, Fact, Forgotten, Placed, Tree, Uploaded, Verified};
 use crate::row::{
-    Alias, LEAVES_PAGE, Notes, PlacedRow, Referred, SessionName, SessionRow, TreeRow, UploadedRow,
+    Alias, LEAVES_PAGE, NoteBounds, PlacedRow, Referred, SessionName, SessionRow, TreeRow,
+    UploadedRow,
 };
 
 /// Trees that are kept, and their leaves together: the oldest go first.
@@ -266,8 +267,10 @@ impl SessionProjection {
         Ok(Some(placed))
     }
 
-    fn notes(&self, changes: &Changes<'_>) -> Result<Notes, StoreError> {
-        changes.get(&Notes::key())?.map_or(Ok(Notes::default()), |value| Notes::decode(&value))
+    fn notes(&self, changes: &Changes<'_>) -> Result<NoteBounds, StoreError> {
+        changes
+            .get(&NoteBounds::key())?
+            .map_or(Ok(NoteBounds::default()), |value| NoteBounds::decode(&value))
     }
 
     pub(super) fn tree(&self, fact: &Tree, changes: &mut Changes<'_>) -> Result<(), StoreError> {
@@ -303,7 +306,7 @@ impl SessionProjection {
             notes.leaves -= self.drop_tree(notes.trees.0, changes)?.min(notes.leaves);
             notes.trees.0 += 1;
         }
-        changes.put(Notes::key(), notes.encode());
+        changes.put(NoteBounds::key(), notes.encode());
         Ok(())
     }
 
@@ -330,14 +333,14 @@ impl SessionProjection {
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
         let mut notes = self.notes(changes)?;
-        let key = Notes::verified_key(notes.verified.1);
+        let key = NoteBounds::verified_key(notes.verified.1);
         self.put(changes, key, &Fact::Verified(fact).encode())?;
         notes.verified.1 += 1;
         while notes.verified.1 - notes.verified.0 > VERIFICATIONS_MAX {
-            changes.remove(Notes::verified_key(notes.verified.0));
+            changes.remove(NoteBounds::verified_key(notes.verified.0));
             notes.verified.0 += 1;
         }
-        changes.put(Notes::key(), notes.encode());
+        changes.put(NoteBounds::key(), notes.encode());
         Ok(())
     }
 }

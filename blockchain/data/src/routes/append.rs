@@ -13,12 +13,12 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lucid_api::v1::sessions::{Appended as WireAppended, CLOCK_BACK_SECONDS_MAX};
+use lucid_api::v1::sessions::{Appended, CLOCK_BACK_SECONDS_MAX};
 use lucid_api::{headers, paths};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::{MARK_MICROS_MIN, Recorded};
-use lucid_http::budget::Held;
+use lucid_http::budget::HeldMemory;
 use lucid_http::extract::{Path, expect};
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use super::content::BYTES;
 use super::{Desk, UPLOAD_OFFSET, invalid, session_id};
 use crate::app::App;
-use crate::ops::append_stream::{Appended, append_stream as append};
+use crate::ops::append_stream::{StreamPosition, append_stream as append};
 
 /// Bytes that become durable together: as many as the committer takes at once.
 const PIECE_BYTES: usize = 8 << 20;
@@ -53,7 +53,7 @@ const GATHERING: Duration = Duration::from_secs(1);
             description = "sha-256 of the body, which is then at most 32 MiB and taken whole"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = WireAppended, headers(("Upload-Offset" = u64, description = "where the next byte goes"))),
+    responses((status = 200, body = Appended, headers(("Upload-Offset" = u64, description = "where the next byte goes"))),
         (status = 409, description = "the stream is elsewhere, or takes no bytes", headers(("Upload-Offset" = u64, description = "where the next byte goes")))))]
 pub async fn append_stream(
     State(app): Desk,
@@ -76,7 +76,7 @@ pub async fn append_stream(
         (Ok(before), None) => stream.take(&mut pieces, before).await,
     };
     let appended = taken?;
-    let document = WireAppended {
+    let document = Appended {
         offset: appended.offset,
         root: appended.root,
         root_offset: appended.root_offset,
@@ -151,9 +151,9 @@ struct Stream {
 
 impl Stream {
     /// Appends piece by piece.
-    async fn take(&mut self, pieces: &mut Pieces, before: Appended) -> Reply<Appended> {
+    async fn take(&mut self, pieces: &mut Pieces, before: StreamPosition) -> Reply<StreamPosition> {
         let mut appended = before;
-        while let Some(Piece { bytes, held, broken }) = pieces.next(&self.app).await? {
+        while let Some(BodyPiece { bytes, held, broken }) = pieces.next(&self.app).await? {
             appended = self.append(bytes, Some(held)).await?;
             if let Some(refusal) = broken {
                 return Err(refusal);
@@ -163,7 +163,11 @@ impl Stream {
     }
 
     /// Appends all or nothing: what is durable cannot be taken back when the digest turns out wrong.
-    async fn take_whole(&mut self, pieces: &mut Pieces, digest: &[u8; 32]) -> Reply<Appended> {
+    async fn take_whole(
+        &mut self,
+        pieces: &mut Pieces,
+        digest: &[u8; 32],
+    ) -> Reply<StreamPosition> {
         let most = Limits::LARGE.body_bytes();
         let too_large = format!("a body with Content-Digest has at most {most} bytes");
         let whole = pieces.upload.whole(most, 1, &too_large).await?;
@@ -173,7 +177,7 @@ impl Stream {
         self.append(whole, None).await
     }
 
-    async fn append(&mut self, bytes: Vec<u8>, held: Option<Held>) -> Reply<Appended> {
+    async fn append(&mut self, bytes: Vec<u8>, held: Option<HeldMemory>) -> Reply<StreamPosition> {
         let (id, offset, now) = (self.id.clone(), self.offset, self.app.clock.moment());
         let recorded = self.recorded.map(|(first, began)| {
             // Marks are exact to a second: what a body took on its way here does not count.
@@ -184,7 +188,8 @@ impl Stream {
             .run(move |app| {
                 let _held = held;
                 let crate::Opened { vault, locks, .. } = &app.opened;
-                let piece = crate::ops::append_stream::Piece { offset, bytes: &bytes, recorded };
+                let piece =
+                    crate::ops::append_stream::StreamPiece { offset, bytes: &bytes, recorded };
                 append(vault, locks, app.keeping, now, &id, piece)
             })
             .await?;
@@ -205,16 +210,16 @@ struct Pieces {
 }
 
 /// A part of a body.
-struct Piece {
+struct BodyPiece {
     bytes: Vec<u8>,
-    held: Held,
+    held: HeldMemory,
     /// Why nothing follows, if the body broke off.
     broken: Option<Refusal>,
 }
 
 impl Pieces {
     /// The next piece; `None` at the end.
-    async fn next(&mut self, app: &App) -> Reply<Option<Piece>> {
+    async fn next(&mut self, app: &App) -> Reply<Option<BodyPiece>> {
         let first = match self.left.take() {
             Some(left) => Some(left),
             None => self.upload.next().await.transpose()?,
@@ -222,7 +227,7 @@ impl Pieces {
         let Some(first) = first else { return Ok(None) };
         let mut held = app.streams.nothing();
         held.take(first.len()).await?;
-        let mut piece = Piece { bytes: first.to_vec(), held, broken: None };
+        let mut piece = BodyPiece { bytes: first.to_vec(), held, broken: None };
         let ends = Instant::now() + GATHERING;
         while piece.bytes.len() < PIECE_BYTES {
             let until = ends.min(Instant::now() + PAUSE);

@@ -56,7 +56,7 @@ pub async fn put_chunk(
 /// A chunk in JSON, as it is posted ([`WirePut`]). What is said of it stays text until its length is known.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Posted {
+struct PostedChunk {
     data: String,
     session_id: Option<String>,
     #[serde(default)]
@@ -83,7 +83,7 @@ fn read_metadata(text: &str) -> Reply<String> {
 
 /// Takes a chunk in JSON apart.
 fn read_json(body: Vec<u8>) -> Reply<(PutChunk, Vec<u8>)> {
-    let wanted: Posted = read_json_text(&body)?;
+    let wanted: PostedChunk = read_json_text(&body)?;
     drop(body);
     let bytes = STANDARD
         .decode(&wanted.data)

@@ -19,7 +19,7 @@ use axum::response::Response;
 use lucid_api::paths;
 use lucid_http::budget::{Budget, FREE_BYTES};
 use lucid_http::extract::Path;
-use lucid_http::places::{Place, Places};
+use lucid_http::places::{Places, RequestPlace};
 use lucid_http::reply::{Content, Reply, Selection};
 use lucid_http::stream::{NotTaken, Sender, download};
 use tokio::sync::oneshot;
@@ -189,7 +189,7 @@ pub async fn stream_in_one(
 
 async fn begin(
     app: Arc<App>,
-    place: Place,
+    place: RequestPlace,
     again: Option<Places>,
     read: impl Fn(&App, u64, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
 ) -> Reply<Body> {
@@ -207,7 +207,7 @@ async fn begin(
         patience: PATIENCE,
         begun: Some(begun),
     };
-    read_on(Reading { app, again, read: Arc::new(read) }, place, outlet);
+    read_on(DownloadReader { app, again, read: Arc::new(read) }, place, outlet);
     match begins.await {
         Ok(outcome) => outcome?,
         // The reading thread panicked, which the log has.
@@ -217,7 +217,7 @@ async fn begin(
 }
 
 /// What a download is read by.
-struct Reading<R> {
+struct DownloadReader<R> {
     app: Arc<App>,
     /// Where a place is had to go on, where reading can be left off.
     again: Option<Places>,
@@ -225,7 +225,7 @@ struct Reading<R> {
 }
 
 /// Reads on a thread, until everything is given or the caller is waited for.
-fn read_on<R>(reading: Reading<R>, place: Place, mut outlet: Outlet)
+fn read_on<R>(reading: DownloadReader<R>, place: RequestPlace, mut outlet: Outlet)
 where
     R: Fn(&App, u64, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
 {
@@ -247,7 +247,7 @@ where
 }
 
 /// Waits, without a thread, until the caller has taken what was given.
-async fn wait_and_go_on<R>(reading: Reading<R>, again: Places, outlet: Outlet)
+async fn wait_and_go_on<R>(reading: DownloadReader<R>, again: Places, outlet: Outlet)
 where
     R: Fn(&App, u64, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
 {

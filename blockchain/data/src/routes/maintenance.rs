@@ -12,7 +12,7 @@ use lucid_http::extract::JsonOrNone;
 use lucid_http::reply::Reply;
 
 use super::Desk;
-use crate::jobs::{Jobs, Kind};
+use crate::jobs::{JobKind, Jobs};
 use crate::workers::maintenance::{collect_now, optimise_now};
 
 /// Every kind of long work, and how far it is.
@@ -33,7 +33,7 @@ pub async fn list_starting(State(jobs): State<Arc<Jobs>>) -> Answer<Maintenance>
 #[utoipa::path(get, path = paths::MAINTENANCE_GC, tag = "maintenance",
     responses((status = 200, body = Progress)))]
 pub async fn get_gc(State(app): Desk) -> Answer<Progress> {
-    Answer(app.jobs.show(Kind::Gc))
+    Answer(app.jobs.show(JobKind::Gc))
 }
 
 /// Collects garbage now, and answers when that is done.
@@ -51,7 +51,7 @@ pub async fn collect_garbage(
 #[utoipa::path(get, path = paths::MAINTENANCE_OPTIMISE, tag = "maintenance",
     responses((status = 200, body = Progress)))]
 pub async fn get_optimise(State(app): Desk) -> Answer<Progress> {
-    Answer(app.jobs.show(Kind::Optimise))
+    Answer(app.jobs.show(JobKind::Optimise))
 }
 
 /// Packs what is stored more tightly now, and answers when that is done.

@@ -15,7 +15,7 @@ use super::content::BYTES;
 use super::{Desk, invalid, session_id};
 use crate::app::App;
 use crate::ops::prove_chunk::prove_chunk as prove_one;
-use crate::ops::prove_session::{Allow, Wanted, prove_session as prove};
+use crate::ops::prove_session::{Allow, WantedProof, prove_session as prove};
 use crate::reply::chunks::chunk_proof;
 
 /// A bundle that proves the session, or a part of it, without this service.
@@ -56,17 +56,19 @@ pub async fn prove_chunk(
     Ok(Answer(app.run_asking(prove).await?))
 }
 
-fn wanted(query: ProofQuery) -> Reply<Wanted> {
+fn wanted(query: ProofQuery) -> Reply<WantedProof> {
     Ok(match query {
-        ProofQuery::Session => Wanted::Session,
-        ProofQuery::Chunk(index) => Wanted::Chunk(index),
+        ProofQuery::Session => WantedProof::Session,
+        ProofQuery::Chunk(index) => WantedProof::Chunk(index),
         ProofQuery::Range { first, last } => {
             let end = last.checked_add(1);
-            Wanted::Bytes(first..end.ok_or_else(|| invalid("range ends beyond every session"))?)
+            WantedProof::Bytes(
+                first..end.ok_or_else(|| invalid("range ends beyond every session"))?,
+            )
         }
-        ProofQuery::Path(path) => Wanted::Path(path),
+        ProofQuery::Path(path) => WantedProof::Path(path),
         ProofQuery::Time { from, to } => {
-            Wanted::Span(Span { from: moment("from", &from)?, to: moment("to", &to)? })
+            WantedProof::Span(Span { from: moment("from", &from)?, to: moment("to", &to)? })
         }
     })
 }

@@ -9,7 +9,7 @@ use lucid_http::reply::Reply;
 
 use super::Desk;
 use crate::app::App;
-use crate::jobs::Kind;
+use crate::jobs::JobKind;
 use crate::ops::OpError;
 use crate::ops::scrub_store::scrub_state;
 use crate::reply;
@@ -31,5 +31,5 @@ pub async fn begin_scrub(State(app): Desk) -> Reply<(StatusCode, Answer<Scrub>)>
 
 fn show(app: &App) -> Result<Scrub, OpError> {
     let vault = &app.opened.vault;
-    reply::scrub(vault, &scrub_state(vault)?, app.jobs.show(Kind::Scrub))
+    reply::scrub(vault, &scrub_state(vault)?, app.jobs.show(JobKind::Scrub))
 }

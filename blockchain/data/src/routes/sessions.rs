@@ -33,7 +33,7 @@ use crate::ops::create_session::{Created, NewSession, create_session as create};
 use crate::ops::list_sessions::{SessionFilter, get_session as find, list_sessions as list};
 use crate::ops::seal_session::{SealRequest, seal_session as seal};
 use crate::reply;
-use crate::row::{SessionRow, Status};
+use crate::row::{SessionRow, SessionStage};
 
 /// Between two looks at a session that somebody waits for, when there is no news.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -116,10 +116,10 @@ pub async fn list_sessions(
     let filter = SessionFilter {
         status: match query.status {
             None => None,
-            Some(SessionStatus::Active) => Some(Status::Active),
-            Some(SessionStatus::Sealed) => Some(Status::Sealed),
-            Some(SessionStatus::Anchored) => Some(Status::Anchored),
-            Some(SessionStatus::Unterminated) => Some(Status::Unterminated),
+            Some(SessionStatus::Active) => Some(SessionStage::Active),
+            Some(SessionStatus::Sealed) => Some(SessionStage::Sealed),
+            Some(SessionStatus::Anchored) => Some(SessionStage::Anchored),
+            Some(SessionStatus::Unterminated) => Some(SessionStage::Unterminated),
         },
         user: query.user_id,
         from: query.from.map(|text| time("from", &text)).transpose()?,

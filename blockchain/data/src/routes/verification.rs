@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{Desk, invalid, limit, session_id};
 use crate::fact::Verified as Outcome;
-use crate::jobs::Kind;
+use crate::jobs::JobKind;
 use crate::ops::OpError;
 use crate::ops::list_sessions::get_session;
 use crate::ops::verify_chunk::{remember, verifications, verify_chunk as verify_one};
@@ -47,7 +47,7 @@ pub async fn verify_session(
             let _place = place;
             let vault = &app.opened.vault;
             // Whoever verifies what is being verified waits as long, and is not counted twice.
-            let run = app.jobs.begin_of(Kind::Verify, id.as_str()).ok();
+            let run = app.jobs.begin_of(JobKind::Verify, id.as_str()).ok();
             let total = get_session(vault, &id).map_or(0, |row| row.offset());
             let progress = |done| {
                 let goes_on = run.as_ref().is_none_or(|run| run.step("reading", done, total));
@@ -100,7 +100,7 @@ pub async fn verify_session(
     params(("session_id" = String, Path)), responses((status = 200, body = Progress)))]
 pub async fn get_verification(State(app): Desk, Path(id): Path<String>) -> Reply<Answer<Progress>> {
     let id = session_id(&id)?;
-    Ok(Answer(app.jobs.show_of(Kind::Verify, id.as_str())))
+    Ok(Answer(app.jobs.show_of(JobKind::Verify, id.as_str())))
 }
 
 /// Reads one chunk and holds it against its hash. Damage is an answer.

@@ -399,7 +399,7 @@ impl TreeRow {
 
 /// How much is kept of what was noted, so that it stays bounded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Notes {
+pub struct NoteBounds {
     /// The oldest tree that is kept, and the one that comes next.
     pub trees: (u64, u64),
     /// Leaves of all of them.
@@ -408,7 +408,7 @@ pub struct Notes {
     pub verified: (u64, u64),
 }
 
-impl Notes {
+impl NoteBounds {
     /// The key of the row.
     pub fn key() -> Vec<u8> {
         vec![NOTED, NOTES]
@@ -422,7 +422,7 @@ impl Notes {
         to.finish()
     }
 
-    /// Reads [`Notes::encode`].
+    /// Reads [`NoteBounds::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let mut from = Reader::new(bytes);
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {

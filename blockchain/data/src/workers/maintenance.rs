@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::round;
 use crate::app::App;
-use crate::jobs::Kind;
-use crate::ops::collect_garbage::{GarbageRequest, Stage, collect_garbage};
+use crate::jobs::JobKind;
+use crate::ops::collect_garbage::{GarbageRequest, GarbageStage, collect_garbage};
 use crate::ops::optimise::optimise;
 use crate::ops::{Clash, OpError};
 use crate::{Opened, reply};
@@ -37,14 +37,14 @@ pub fn collect_now(
         dry_run: wanted.dry_run,
         confirm: wanted.confirm,
     };
-    let run = app.jobs.begin(Kind::Gc)?;
+    let run = app.jobs.begin(JobKind::Gc)?;
     let Opened { vault, locks, key, .. } = &app.opened;
     let _disturbing = app.foreground.disturb();
     let mut since = Instant::now();
-    let mut watch = |stage: Stage, done, total| {
+    let mut watch = |stage: GarbageStage, done, total| {
         let goes_on = run.step(stage.as_str(), done, total);
         // Whoever looks slowly sees more change meanwhile, so resting is for what comes after.
-        if !asked && stage != Stage::Finding && since.elapsed() >= STEP {
+        if !asked && stage != GarbageStage::Finding && since.elapsed() >= STEP {
             let rest = app.foreground.rest(since.elapsed());
             std::thread::sleep(rest.min(REST_MAX));
             since = Instant::now();
@@ -91,7 +91,7 @@ fn state_of(error: &OpError) -> ProgressState {
 /// full.
 pub fn optimise_now(app: &App, wanted: Optimise, all: bool) -> Result<Optimised, OpError> {
     let level = wanted.level.unwrap_or(OPTIMISE_LEVEL);
-    let run = app.jobs.begin(Kind::Optimise)?;
+    let run = app.jobs.begin(JobKind::Optimise)?;
     let mut watch = |done, total| run.step("rewriting", done, total);
     match optimise(&app.opened.vault, level, app.threads, all, &mut watch) {
         Ok(collected) => {

@@ -14,7 +14,7 @@ use super::round as work;
 use crate::app::App;
 use crate::config::Scrub;
 use crate::fact::Scrubbed;
-use crate::jobs::{JobRun, Kind};
+use crate::jobs::{JobKind, JobRun};
 use crate::ops::OpError;
 use crate::ops::scrub_store::{begin_round, note_scrub, scrub_state, scrub_stretch};
 
@@ -57,7 +57,7 @@ async fn next_round(
         Ok(state) => state,
         Err(error) => {
             let why = format!("it is not known how far it has come: {error}");
-            app.jobs.begin(Kind::Scrub)?.end(ProgressState::Failed, Err(why));
+            app.jobs.begin(JobKind::Scrub)?.end(ProgressState::Failed, Err(why));
             return Err(error);
         }
     };
@@ -96,7 +96,7 @@ async fn round(
     mut hurried: bool,
     shutdown: &Shutdown,
 ) -> Result<(), OpError> {
-    let run = app.jobs.begin(Kind::Scrub)?;
+    let run = app.jobs.begin(JobKind::Scrub)?;
     begin_round(&mut state, app.clock.now());
     let outcome = stretches(app, how, &mut state, &mut hurried, shutdown, &run).await;
     let (noted, state_now) = (state.clone(), state);

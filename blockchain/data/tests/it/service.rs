@@ -14,7 +14,7 @@ use lucid_api::v1::sessions::{
 use lucid_data_chain::app::App;
 use lucid_data_chain::config;
 use lucid_data_chain::service::{Running, StartError, serve};
-use lucid_http::budget::{Budget, Held};
+use lucid_http::budget::{Budget, HeldMemory};
 use lucid_http::config::Environment;
 use lucid_http::serve::{Drained, Shutdown};
 use lucid_store::clock::Clock;
@@ -83,7 +83,7 @@ impl Service {
     }
 
     /// Takes so much of a budget, and gives it back when what this returns is dropped.
-    pub fn take(&self, of: &Budget, bytes: usize) -> Held {
+    pub fn take(&self, of: &Budget, bytes: usize) -> HeldMemory {
         let mut held = of.nothing();
         self.runtime.block_on(held.take(bytes)).unwrap();
         held

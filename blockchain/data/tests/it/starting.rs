@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lucid_api::v1::maintenance::{Maintenance, ProgressState};
 use lucid_data_chain::Opened;
-use lucid_data_chain::jobs::{Jobs, Kind};
+use lucid_data_chain::jobs::{JobKind, Jobs};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::{app, config};
 use lucid_http::serve::{Late, Listening, Shutdown};
@@ -53,7 +53,7 @@ fn until_the_folder_is_open_callers_hear_how_far_that_is() {
     let (status, document) = health();
     assert_eq!((status, &document["status"]), (503, &"starting".into()), "{document}");
     assert_eq!(document["data_storage"], false);
-    let run = jobs.begin(Kind::Reindex).unwrap();
+    let run = jobs.begin(JobKind::Reindex).unwrap();
     run.step("reading the log", 5, 10);
     let (_, document) = health();
     assert_eq!(document["details"]["data_storage"], "5 of 10 bytes of the log are read");

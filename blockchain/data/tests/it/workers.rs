@@ -12,7 +12,7 @@ use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::app::App;
 use lucid_data_chain::config;
 use lucid_data_chain::fact::KnownChain;
-use lucid_data_chain::jobs::{Jobs, Kind};
+use lucid_data_chain::jobs::{JobKind, Jobs};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::count_sessions::count_sessions;
 use lucid_data_chain::ops::create_session::{NewSession, create_session};
@@ -48,11 +48,11 @@ fn app(folder: &std::path::Path, shutdown: &Shutdown) -> Arc<App> {
     Arc::new(App::new(opened, &config, Anchoring::default(), Jobs::new(shutdown.clone())))
 }
 
-async fn ended(app: &App, kind: Kind) -> Progress {
+async fn ended(app: &App, kind: JobKind) -> Progress {
     reached(app, kind, ProgressState::Done).await
 }
 
-async fn reached(app: &App, kind: Kind, state: ProgressState) -> Progress {
+async fn reached(app: &App, kind: JobKind, state: ProgressState) -> Progress {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let shown = app.jobs.show(kind);
@@ -78,8 +78,8 @@ async fn full_segments_are_packed_more_tightly_after_each_collection() {
 
     let worker = maintenance::collect(app.clone(), Some(SOON), Some(9), shutdown.clone());
     let worker = tokio::spawn(worker);
-    ended(&app, Kind::Gc).await;
-    let packed = ended(&app, Kind::Optimise).await.result.unwrap();
+    ended(&app, JobKind::Gc).await;
+    let packed = ended(&app, JobKind::Optimise).await.result.unwrap();
     assert_eq!((&packed["level"], &packed["segments_rewritten"]), (&9.into(), &1.into()));
     assert!(count_sessions(vault).unwrap().stored_bytes < before);
     shutdown.ask();
@@ -94,9 +94,9 @@ async fn stored_bytes_are_read_again_in_every_interval() {
     let worker = tokio::spawn(scrub::scrub(app.clone(), Some(how), shutdown.clone()));
     // The first round after a start waits; the others follow from their interval.
     app.scrub_now.notify_one();
-    let first = ended(&app, Kind::Scrub).await;
+    let first = ended(&app, JobKind::Scrub).await;
     let deadline = Instant::now() + Duration::from_secs(30);
-    while app.jobs.show(Kind::Scrub).started_at == first.started_at {
+    while app.jobs.show(JobKind::Scrub).started_at == first.started_at {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -116,11 +116,11 @@ async fn scrubbing_goes_on_after_its_state_could_not_be_read() {
     let app = app(folder.path(), &shutdown);
     set_scrub_row(&app, Some(b"no state"));
     let worker = tokio::spawn(scrub::scrub(app.clone(), None, shutdown.clone()));
-    let failed = reached(&app, Kind::Scrub, ProgressState::Failed).await;
+    let failed = reached(&app, JobKind::Scrub, ProgressState::Failed).await;
     assert!(failed.error.unwrap().contains("how far it has come"));
     set_scrub_row(&app, None);
     app.scrub_now.notify_one();
-    ended(&app, Kind::Scrub).await;
+    ended(&app, JobKind::Scrub).await;
     shutdown.ask();
     tokio::time::timeout(Duration::from_secs(5), worker).await.unwrap().unwrap();
 }

@@ -61,7 +61,7 @@ pub struct Settings<'a> {
 /// The settings, what is odd, and every variable that was looked at.
 type Finished = (Vec<Effective>, Vec<String>, BTreeSet<String>);
 
-struct Given {
+struct GivenSetting {
     values: Vec<String>,
     source: String,
 }
@@ -254,16 +254,16 @@ impl<'a> Settings<'a> {
     }
 
     /// The first variable that is not empty, else the file.
-    fn find(&mut self, key: &Key) -> Option<Given> {
+    fn find(&mut self, key: &Key) -> Option<GivenSetting> {
         self.known.insert(key.file);
         self.asked.extend(key.variables.iter().cloned());
         let set = |name: &&String| self.environment.get(*name).is_some_and(|text| !text.is_empty());
         if let Some(name) = key.variables.iter().find(set) {
             let values = self.environment.get(name).cloned().into_iter().collect();
-            return Some(Given { values, source: name.clone() });
+            return Some(GivenSetting { values, source: name.clone() });
         }
         let values = self.file.get(key.file)?.clone()?;
-        Some(Given { values, source: "file".to_owned() })
+        Some(GivenSetting { values, source: "file".to_owned() })
     }
 
     pub(super) fn finish(mut self) -> Result<Finished, ConfigError> {

@@ -11,7 +11,7 @@ use http_body::{Frame, SizeHint};
 use lucid_api::problem::ErrorCode;
 use tokio::sync::Semaphore;
 
-use crate::budget::{Budget, Counted, FREE_BYTES, Held};
+use crate::budget::{Budget, Counted, FREE_BYTES, HeldMemory};
 use crate::limits::WAITING_REPLIES;
 use crate::reply::{Refusal, Reply};
 
@@ -49,7 +49,7 @@ impl Replies {
         }
     }
 
-    async fn hold(&self, bytes: usize) -> Reply<Held> {
+    async fn hold(&self, bytes: usize) -> Reply<HeldMemory> {
         let mut held = self.memory.nothing();
         if !held.take_now(bytes) {
             let waits = self.waiting.try_acquire().map_err(|_| {
@@ -66,7 +66,7 @@ impl Replies {
 /// The body of a reply that is counted.
 struct Whole {
     inner: Body,
-    held: Arc<Held>,
+    held: Arc<HeldMemory>,
 }
 
 impl HttpBody for Whole {
@@ -80,7 +80,7 @@ impl HttpBody for Whole {
         let this = &mut *self;
         let frame = Pin::new(&mut this.inner).poll_frame(cx);
         // The connection has the bytes for longer than their body.
-        let counted = |bytes| Bytes::from_owner(Piece { bytes, _held: this.held.clone() });
+        let counted = |bytes| Bytes::from_owner(CountedPiece { bytes, _held: this.held.clone() });
         frame.map_ok(|frame| frame.map_data(counted))
     }
 
@@ -94,12 +94,12 @@ impl HttpBody for Whole {
 }
 
 /// A piece of it, for as long as somebody has that.
-struct Piece {
+struct CountedPiece {
     bytes: Bytes,
-    _held: Arc<Held>,
+    _held: Arc<HeldMemory>,
 }
 
-impl AsRef<[u8]> for Piece {
+impl AsRef<[u8]> for CountedPiece {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

@@ -14,7 +14,7 @@ use lucid_api::problem::ErrorCode;
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, Environment, load};
 use lucid_http::extract::{BytePath, Json, JsonText, Path, Query, Whole};
-use lucid_http::health::Report;
+use lucid_http::health::HealthReport;
 use lucid_http::limits::{self, Limits};
 use lucid_http::porch::Porch;
 use lucid_http::reply::{Content, Refusal, Reply, Selection};
@@ -235,7 +235,8 @@ impl Server {
         listen: impl FnOnce(Listening) -> Listening,
     ) -> Self {
         let (attempts, flood_ended) = (Attempts::default(), Arc::new(Notify::new()));
-        let health = || Report::new().needed("store", true).optional("sync", false).detail("down");
+        let health =
+            || HealthReport::new().needed("store", true).optional("sync", false).detail("down");
         let porch = Porch::new(&SERVICE, &common(pairs), health).alias("/api/v1/test", "/api/v1");
         let app = change(porch).around(routes(attempts.clone(), flood_ended.clone()));
         let listening = Listening::bind(&SERVICE, "127.0.0.1:0".parse().unwrap()).await.unwrap();

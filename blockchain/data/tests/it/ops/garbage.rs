@@ -8,7 +8,9 @@ use lucid_data_chain::Opened;
 use lucid_data_chain::anchoring::AnchorEngine;
 use lucid_data_chain::fact::{Fact, Forgotten, Placed, Uploaded};
 use lucid_data_chain::ops::add_references::add_references;
-use lucid_data_chain::ops::collect_garbage::{Garbage, GarbageRequest, Stage, collect_garbage};
+use lucid_data_chain::ops::collect_garbage::{
+    Garbage, GarbageRequest, GarbageStage, collect_garbage,
+};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::expire_sessions::Expired;
 use lucid_data_chain::ops::expire_uploads::expire_uploads;
@@ -598,7 +600,7 @@ fn a_collection_that_is_told_to_stop_while_it_reads_the_log_does_nothing_more() 
         let (mut steps, now) = (0, NOW.plus_seconds(LATER * DAY));
         let engine = Some(&chain as &dyn AnchorEngine);
         let done = collect_garbage(vault, locks, key, now, engine, &asked, &mut |stage, _, _| {
-            assert_eq!(stage, Stage::Finding);
+            assert_eq!(stage, GarbageStage::Finding);
             steps += 1;
             steps < step
         });

@@ -9,7 +9,7 @@ use lucid_data_chain::ops::find_chunk::session_chunks;
 use lucid_data_chain::ops::put_chunk::{AHEAD_MAX, Bounds, PutChunk, put_chunk};
 use lucid_data_chain::ops::verify_chunk::verifications;
 use lucid_data_chain::ops::weigh_facts::matters;
-use lucid_data_chain::row::{Notes, TreeRow};
+use lucid_data_chain::row::{NoteBounds, TreeRow};
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::Changes;
 use lucid_store::vault::committer::Submission;
@@ -22,8 +22,8 @@ fn commit(store: &Store, facts: impl Iterator<Item = Fact>) {
     store.vault.commit(Submission { facts, ..Submission::default() }).unwrap();
 }
 
-fn notes(store: &Store) -> Notes {
-    Notes::decode(&store.vault.index().get(&Notes::key()).unwrap().unwrap()).unwrap()
+fn notes(store: &Store) -> NoteBounds {
+    NoteBounds::decode(&store.vault.index().get(&NoteBounds::key()).unwrap().unwrap()).unwrap()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
 use lucid_data_chain::opened::SessionLocks;
-use lucid_data_chain::ops::append_stream::{Piece, append_stream};
+use lucid_data_chain::ops::append_stream::{StreamPiece, append_stream};
 use lucid_data_chain::ops::create_session::{NewSession, create_session};
 use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::row::{self, SessionName};
@@ -50,7 +50,7 @@ fn record(vault: &Vault, session: &str, seed: u64) -> SessionId {
     let request = NewSession { id: Some(id.clone()), ..new_session(Default::default()) };
     create_session(vault, &locks, request).unwrap();
     let bytes = noise(seed, 6_000_000);
-    let piece = Piece { offset: 0, bytes: &bytes, recorded: None };
+    let piece = StreamPiece { offset: 0, bytes: &bytes, recorded: None };
     append_stream(vault, &locks, KEEPING, moment(NOW), &id, piece).unwrap();
     id
 }

@@ -10,7 +10,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::timeline::Recorded;
 use lucid_data_chain::opened::SessionLocks;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::append_stream::{Appended, Piece, append_stream};
+use lucid_data_chain::ops::append_stream::{StreamPiece, StreamPosition, append_stream};
 use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::list_sessions::get_session;
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
@@ -137,7 +137,12 @@ impl Store {
         chunks.iter().map(|chunk| (id(chunk), chunk.len() as u32)).collect()
     }
 
-    pub fn append(&self, id: &SessionId, offset: u64, bytes: &[u8]) -> Result<Appended, OpError> {
+    pub fn append(
+        &self,
+        id: &SessionId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<StreamPosition, OpError> {
         self.append_at(id, offset, bytes, None)
     }
 
@@ -148,10 +153,10 @@ impl Store {
         offset: u64,
         bytes: &[u8],
         seconds: Option<f64>,
-    ) -> Result<Appended, OpError> {
+    ) -> Result<StreamPosition, OpError> {
         let at = |seconds: f64| Timestamp::from_micros(NOW.as_micros() + (seconds * 1e6) as i64);
         let told = seconds.map(at);
-        let piece = Piece { offset, bytes, recorded: told.map(Recorded::on_time) };
+        let piece = StreamPiece { offset, bytes, recorded: told.map(Recorded::on_time) };
         let now = moment(told.unwrap_or(NOW));
         append_stream(&self.vault, &self.locks, KEEPING, now, id, piece)
     }

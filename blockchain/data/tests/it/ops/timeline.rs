@@ -8,7 +8,7 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::{Recorded, Span};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::append_stream::{Piece, append_stream};
+use lucid_data_chain::ops::append_stream::{StreamPiece, append_stream};
 use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
 use lucid_data_chain::ops::prove_session::{manifest_text, named};
 use lucid_data_chain::ops::read_session::{StoredSession, read_range};
@@ -16,7 +16,7 @@ use lucid_data_chain::ops::read_timeline::find_span;
 use lucid_data_chain::ops::remove_session::remove_session;
 use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::ops::verify_session::verify_session;
-use lucid_data_chain::row::{self, SessionName, Status};
+use lucid_data_chain::row::{self, SessionName, SessionStage};
 use lucid_store::clock::{Clock, Moment, Pace};
 
 use super::store::{KEEPING, NOW, Store, moment};
@@ -197,7 +197,7 @@ impl<'a> Watched<'a> {
             // The first time makes it keep a timeline.
             Times::Ours => (self.offset == 0).then_some(Recorded::on_time(now.wall)),
         };
-        let piece = Piece { offset: self.offset, bytes: b"some ", recorded };
+        let piece = StreamPiece { offset: self.offset, bytes: b"some ", recorded };
         let taken = append_stream(vault, locks, KEEPING, self.moment(), &self.id, piece).unwrap();
         self.offset = taken.offset;
         self.pace.note(back);
@@ -270,7 +270,7 @@ fn what_is_not_acknowledged_is_said_again_and_whoever_is_removed_leaves_nothing(
     let mut stream = Watched::begin(&store, "s", Times::Ours);
     stream.after(600, -300);
     // A piece that goes elsewhere is refused, and the next one still tells of the step.
-    let piece = Piece { offset: 99, bytes: b"bytes", recorded: None };
+    let piece = StreamPiece { offset: 99, bytes: b"bytes", recorded: None };
     let Store { vault, locks, key, .. } = &store;
     let refused = append_stream(vault, locks, KEEPING, stream.moment(), &stream.id, piece);
     assert!(matches!(refused, Err(OpError::Offset { .. })));
@@ -349,12 +349,12 @@ fn a_silent_stream_is_unterminated_until_it_goes_on_or_is_sealed_as_such() {
         let row = get_session(&store.vault, &id).unwrap();
         row.status(NOW.plus_seconds(quiet_since))
     };
-    assert_eq!(status(9_999), Status::Active, "nothing was ever appended");
+    assert_eq!(status(9_999), SessionStage::Active, "nothing was ever appended");
     store.append_at(&id, 0, b"bytes", Some(10.0)).unwrap();
-    assert_eq!((status(10), status(11)), (Status::Active, Status::Unterminated));
+    assert_eq!((status(10), status(11)), (SessionStage::Active, SessionStage::Unterminated));
     let unterminated = |quiet_since| {
         let filter = SessionFilter {
-            status: Some(Status::Unterminated),
+            status: Some(SessionStage::Unterminated),
             quiet_since: Some(NOW.plus_seconds(quiet_since)),
             ..SessionFilter::default()
         };
@@ -362,13 +362,13 @@ fn a_silent_stream_is_unterminated_until_it_goes_on_or_is_sealed_as_such() {
     };
     assert_eq!((unterminated(10), unterminated(11)), (0, 1));
     store.append_at(&id, 5, b" more", Some(20.0)).unwrap();
-    assert_eq!(status(11), Status::Active, "it goes on");
+    assert_eq!(status(11), SessionStage::Active, "it goes on");
     let request = SealRequest { end: End::Unterminated, ..SealRequest::default() };
     let Store { vault, locks, key, .. } = &store;
     let later = moment(NOW.plus_seconds(5_000));
     let row = seal_session(vault, locks, key, KEEPING, later, &id, &request).unwrap();
     assert_eq!(row.sealed.unwrap().end, End::Unterminated);
-    assert_eq!(status(9_999), Status::Sealed);
+    assert_eq!(status(9_999), SessionStage::Sealed);
     let manifest = manifest(&store, &id);
     assert_eq!(manifest.end, End::Unterminated);
     assert_eq!(manifest.ended_at, NOW.plus_seconds(20), "that is when the last bytes came");

@@ -10,7 +10,7 @@ use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::add_references::add_references;
 use lucid_data_chain::ops::list_sessions::get_session;
 use lucid_data_chain::ops::prove_chunk::prove_chunk;
-use lucid_data_chain::ops::prove_session::{Allow, Wanted, freely, prove_session};
+use lucid_data_chain::ops::prove_session::{Allow, WantedProof, freely, prove_session};
 use lucid_data_chain::ops::verify_chunk::{verifications, verify_chunk};
 use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session};
 use lucid_data_chain::row::SessionName;
@@ -122,7 +122,7 @@ fn rows_that_do_not_give_the_root_prove_nothing() {
     let (session, _) = session(&store);
     store.seal(&session);
     let prove = |index| prove_chunk(&store.vault, &session, index, &freely);
-    let bundle = || prove_session(&store.vault, &session, &Wanted::Session, &freely);
+    let bundle = || prove_session(&store.vault, &session, &WantedProof::Session, &freely);
     assert!(prove(0).is_ok() && bundle().is_ok());
     let key = reference_key(&store, &session, 1);
     let row = store.index.get(&key).unwrap().unwrap();
@@ -149,7 +149,7 @@ fn a_proof_asks_for_its_memory_before_it_reads_and_ends_when_nobody_wants_it() {
     store.seal(&session);
     let asked = std::cell::RefCell::new(Vec::new());
     let prove = |allow: Allow<'_>| {
-        [Some(Wanted::Session), Some(Wanted::Bytes(1..2)), None].map(|wanted| {
+        [Some(WantedProof::Session), Some(WantedProof::Bytes(1..2)), None].map(|wanted| {
             let made = match &wanted {
                 Some(part) => prove_session(&store.vault, &session, part, allow).map(|b| b.len()),
                 None => prove_chunk(&store.vault, &session, 1, allow).map(|p| p.path.len() * 32),

@@ -14,7 +14,7 @@ use lucid_core::session::{Leaf, Salt, session_key};
 use lucid_core::sign::PublicKey;
 use lucid_core::transaction::Transaction;
 use lucid_core::tree::{Blake3Tree, root_from_inclusion};
-use lucid_http::budget::{BODIES_BYTES, Budget, FREE_BYTES, Held};
+use lucid_http::budget::{BODIES_BYTES, Budget, FREE_BYTES, HeldMemory};
 
 use crate::engine::Engine;
 use crate::sample::{folder, id, noise};
@@ -124,7 +124,7 @@ fn what_cannot_be_proved_is_refused_with_a_sentence() {
 }
 
 /// Two callers who take all the memory there is for something, and more.
-fn exhaust(service: &Service, budget: &Budget) -> [Held; 2] {
+fn exhaust(service: &Service, budget: &Budget) -> [HeldMemory; 2] {
     [BODIES_BYTES + FREE_BYTES, BODIES_BYTES].map(|bytes| service.take(budget, bytes))
 }
 
