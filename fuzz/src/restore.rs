@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use lucid::folder::target::{Options, Target};
 use lucid::output::{Manner, Output};
-use lucid::progress::Progress;
+use lucid::progress::ProgressLine;
 use lucid::restore::restore as put_back;
 use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::digest::LeafHash;
@@ -69,7 +69,7 @@ pub fn restore(bytes: &[u8]) {
     let Ok(target) = target else { panic!("the target is there") };
     within("restore", bytes.len(), (512, 24 << 20), || {
         let output = Output::new(Manner { json: true, quiet: true });
-        let progress = Progress::start(&output, "restoring", None);
+        let progress = ProgressLine::start(&output, "restoring", None);
         let _outcome = put_back(&source, target, &paths, &progress);
     });
     let after = seen(&sandbox);

@@ -29,13 +29,13 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use self::cutter::{Cut, Cutter};
-use self::ledger::{Event, Ledger, Placed, Reading, Unplaced};
+use self::ledger::{ContentPlace, Event, FileReading, Ledger, Unplaced};
 use self::queue::Queue;
 use self::sink::SinkError;
 use self::turn::Turn;
-use crate::folder::walk::{self, Content, Found, Holes, Loss, OpenFile, Step, WalkError};
+use crate::folder::walk::{self, EntryContent, Found, Holes, Loss, OpenFile, Step, WalkError};
 use crate::folder::{Entry, EntryKind};
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 
 pub use self::sink::{Sink, Worker};
 
@@ -52,7 +52,7 @@ const ENTRIES_WAITING: u64 = if cfg!(test) { 8 } else { 1 << 14 };
 const CHUNKS_WAITING: usize = if cfg!(test) { 8 } else { 1 << 18 };
 
 /// What is archived.
-pub enum Source {
+pub enum IngestSource {
     /// A stream of bytes.
     Raw(Box<dyn Read + Send>),
     /// A folder, or a file as a tree of one entry.
@@ -122,7 +122,7 @@ struct Large {
 struct Shop<'a> {
     profile: ChunkProfile,
     sink: &'a dyn Sink,
-    progress: &'a Progress,
+    progress: &'a ProgressLine,
     cuts: Queue<Cut>,
     large: Queue<Large>,
     /// Has something for every entry that waits in the ledger.
@@ -144,10 +144,10 @@ impl Shop<'_> {
 
 /// Takes in a source; on success every chunk is handed over and referred to.
 pub fn ingest(
-    source: Source,
+    source: IngestSource,
     profile: ChunkProfile,
     sink: &dyn Sink,
-    progress: &Progress,
+    progress: &ProgressLine,
 ) -> Result<Intake, IngestError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shop = Shop {
@@ -160,7 +160,7 @@ pub fn ingest(
         turn: Turn::new(CHUNKS_WAITING),
         failure: Mutex::new(None),
     };
-    let is_tree = matches!(source, Source::Tree(..));
+    let is_tree = matches!(source, IngestSource::Tree(..));
     let (events, told) = channel();
     let intake = std::thread::scope(|scope| {
         let shop = &shop;
@@ -230,11 +230,11 @@ fn join<T>(thread: Option<ScopedJoinHandle<'_, T>>) -> Option<T> {
 /// Reads the source in order; returns what was left out.
 fn feed(
     shop: &Shop<'_>,
-    source: Source,
+    source: IngestSource,
     events: &Sender<Event>,
 ) -> Result<Vec<LeftOut>, IngestError> {
     match source {
-        Source::Raw(mut stream) => {
+        IngestSource::Raw(mut stream) => {
             let mut cutter = Cutter::new(shop.profile, 0, &shop.cuts);
             while !cutter.is_stopped() {
                 match cutter.fill(|space| stream.read(space)) {
@@ -244,10 +244,10 @@ fn feed(
                     Err(error) => return Err(IngestError::Read(error)),
                 }
             }
-            tell(events, cutter.finish(Reading::default()));
+            tell(events, cutter.finish(FileReading::default()));
             Ok(Vec::new())
         }
-        Source::Tree(path, options) => {
+        IngestSource::Tree(path, options) => {
             let steps = walk::walk_with_contents(&path, &options, shop.profile.average() as u64)?;
             let mut feeder = Feeder { shop, events, next_piece: 0, group: None };
             let mut left_out = Vec::new();
@@ -293,13 +293,13 @@ impl Feeder<'_> {
     fn take(&mut self, found: Found) {
         let Found { entry, content, has_more_names, lacks: _ } = found;
         let placed = match content {
-            Content::None if entry.kind == EntryKind::HardLink => Placed::AsTarget,
-            Content::None => Placed::Nowhere,
-            Content::Read(bytes) => self.add_small(&bytes),
-            Content::Open(file) => {
+            EntryContent::None if entry.kind == EntryKind::HardLink => ContentPlace::AsTarget,
+            EntryContent::None => ContentPlace::Nowhere,
+            EntryContent::Read(bytes) => self.add_small(&bytes),
+            EntryContent::Open(file) => {
                 self.end_group();
                 let piece = self.number();
-                self.draft(entry, Placed::Piece(piece), has_more_names);
+                self.draft(entry, ContentPlace::Piece(piece), has_more_names);
                 self.shop.large.push(Large { piece, file }, 1);
                 return;
             }
@@ -307,7 +307,7 @@ impl Feeder<'_> {
         self.draft(entry, placed, has_more_names);
     }
 
-    fn draft(&self, entry: Entry, placed: Placed, has_more_names: bool) {
+    fn draft(&self, entry: Entry, placed: ContentPlace, has_more_names: bool) {
         // The ledger takes one out again as soon as the pieces before it are cut, and nothing of those
         // waits for this thread: the piece that it fills itself is behind them.
         self.shop.entries.push((), 1);
@@ -319,9 +319,9 @@ impl Feeder<'_> {
         self.next_piece - 1
     }
 
-    fn add_small(&mut self, bytes: &[u8]) -> Placed {
+    fn add_small(&mut self, bytes: &[u8]) -> ContentPlace {
         if bytes.is_empty() {
-            return Placed::Nowhere;
+            return ContentPlace::Nowhere;
         }
         if self.group.is_none() {
             let piece = self.number();
@@ -330,17 +330,17 @@ impl Feeder<'_> {
         self.shop.progress.add(bytes.len() as u64);
         match &mut self.group {
             Some(group) => {
-                let placed = Placed::Within(group.piece(), group.length());
+                let placed = ContentPlace::Within(group.piece(), group.length());
                 group.push(bytes);
                 placed
             }
-            None => Placed::Nowhere,
+            None => ContentPlace::Nowhere,
         }
     }
 
     fn end_group(&mut self) {
         if let Some(group) = self.group.take() {
-            tell(self.events, group.finish(Reading::default()));
+            tell(self.events, group.finish(FileReading::default()));
         }
     }
 }
@@ -379,7 +379,7 @@ fn cut_large_file(shop: &Shop<'_>, piece: u64, file: &OpenFile) -> Event {
     }
     let changed = file.changed(cutter.length());
     let holes = holes.within(cutter.length());
-    cutter.finish(Reading { changed, fault, holes, no_holes })
+    cutter.finish(FileReading { changed, fault, holes, no_holes })
 }
 
 /// The part of `space` that `left` bytes can fill.

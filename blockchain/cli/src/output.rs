@@ -42,12 +42,12 @@ pub struct Output {
 
 /// Standard output as a stream, which notes when nobody reads it any more.
 #[derive(Debug)]
-pub struct Content {
+pub struct OutputStream {
     out: io::Stdout,
     unheard: Arc<AtomicBool>,
 }
 
-impl Content {
+impl OutputStream {
     fn note<T>(&self, written: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &written
             && error.kind() == io::ErrorKind::BrokenPipe
@@ -58,7 +58,7 @@ impl Content {
     }
 }
 
-impl Write for Content {
+impl Write for OutputStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes);
         self.note(written)
@@ -191,8 +191,8 @@ impl Output {
         })
     }
 
-    fn content(&self) -> Content {
-        Content { out: io::stdout(), unheard: self.unheard.clone() }
+    fn content(&self) -> OutputStream {
+        OutputStream { out: io::stdout(), unheard: self.unheard.clone() }
     }
 
     /// Whether nobody reads standard output any more: whoever closed the pipe has seen enough.
@@ -203,7 +203,7 @@ impl Output {
 
     /// Standard output as a stream, for content of any length. No bar is drawn beside it.
     #[must_use]
-    pub fn stream(&self) -> io::BufWriter<Content> {
+    pub fn stream(&self) -> io::BufWriter<OutputStream> {
         io::BufWriter::with_capacity(1 << 16, self.content())
     }
 

@@ -11,14 +11,14 @@ use crate::{output::Output, text};
 
 /// A line that tells how far work has come. Dropping it clears the line.
 #[derive(Debug, Clone)]
-pub struct Progress {
+pub struct ProgressLine {
     bar: Arc<Bar>,
 }
 
 #[derive(Debug)]
 struct Bar(ProgressBar);
 
-impl Progress {
+impl ProgressLine {
     /// Begins to show work; without a total there is no bar and no time left.
     #[must_use]
     pub fn start(output: &Output, label: &str, total: Option<u64>) -> Self {
@@ -162,7 +162,7 @@ mod tests {
         let terminal = InMemoryTerm::new(10, 100);
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
         output.bars().set_draw_target(target);
-        let progress = Progress::start(&output, "archiving", total);
+        let progress = ProgressLine::start(&output, "archiving", total);
         progress.add(500_000);
         progress.bar.0.force_draw();
         terminal.contents()
@@ -187,7 +187,7 @@ mod tests {
     fn quiet_and_json_draw_nothing() {
         for (json, quiet) in [(true, false), (false, true)] {
             let output = Output::new(Manner { json, quiet });
-            let progress = Progress::start(&output, "archiving", Some(2));
+            let progress = ProgressLine::start(&output, "archiving", Some(2));
             progress.add(1);
             assert!(progress.bar.0.is_hidden());
             assert_eq!(progress.done(), 1);

@@ -17,9 +17,9 @@ use lucid_store::codec::Packer;
 use lucid_store::{StoreError, threads};
 use parking_lot::Mutex;
 
-use crate::folder::target::{FileSlot, Report, Target, TargetError};
+use crate::folder::target::{FileSlot, RestoreReport, Target, TargetError};
 use crate::ingest::queue::Queue;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Plaintext of chunks that may wait for a worker.
@@ -31,9 +31,9 @@ const NO_SUCH_PATH: &str = "there is no such path in the session";
 
 /// What came of a restore.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RestoreOutcome {
     /// What the target says.
-    pub report: Report,
+    pub report: RestoreReport,
     /// What could not be read or written: each path once, and the first reason.
     pub failed: BTreeMap<Vec<u8>, String>,
 }
@@ -73,7 +73,7 @@ struct Restoring<'a> {
     target: &'a Target,
     jobs: Queue<Job>,
     failed: Mutex<BTreeMap<Vec<u8>, String>>,
-    progress: &'a Progress,
+    progress: &'a ProgressLine,
 }
 
 impl Restoring<'_> {
@@ -88,8 +88,8 @@ pub fn restore(
     source: &dyn SessionSource,
     target: Target,
     paths: &[Vec<u8>],
-    progress: &Progress,
-) -> Result<Outcome, OpError> {
+    progress: &ProgressLine,
+) -> Result<RestoreOutcome, OpError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let restoring = Restoring {
         source,
@@ -115,7 +115,7 @@ pub fn restore(
     // What was dealt out is finished in any case.
     let report = target.finish();
     dealt?;
-    Ok(Outcome { report, failed })
+    Ok(RestoreOutcome { report, failed })
 }
 
 /// Lists what is wanted and deals it out.
@@ -284,7 +284,7 @@ fn work(restoring: &Restoring<'_>) {
 }
 
 /// Says what could not be restored, one line a path.
-pub fn complaints(outcome: &Outcome) -> Vec<String> {
+pub fn complaints(outcome: &RestoreOutcome) -> Vec<String> {
     let mut lines: Vec<String> = outcome
         .failed
         .iter()

@@ -14,7 +14,7 @@ use crate::place::{KeptPart, Place};
 
 /// How an input stands to what its session keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum InputStanding {
     /// It begins with all that is kept, and has been read so far.
     Same,
     /// It begins with something else.
@@ -28,8 +28,8 @@ pub fn hold_against(
     place: &dyn Place,
     id: &SessionId,
     input: &mut dyn Read,
-) -> anyhow::Result<Standing> {
-    let (mut standing, mut total) = (Standing::Same, 0);
+) -> anyhow::Result<InputStanding> {
+    let (mut standing, mut total) = (InputStanding::Same, 0);
     let mut read = Vec::new();
     place.kept(id, &mut |kept| {
         let wanted = match kept {
@@ -45,8 +45,8 @@ pub fn hold_against(
         };
         standing = match (is_same, (read.len() as u64) < wanted) {
             (true, _) => return Ok(true),
-            (false, true) => Standing::Short(total),
-            (false, false) => Standing::Differs,
+            (false, true) => InputStanding::Short(total),
+            (false, false) => InputStanding::Differs,
         };
         Ok(false)
     })?;

@@ -32,7 +32,7 @@ use serde::Serialize;
 
 use crate::place::remote::is_away;
 use crate::place::{Place, Wish};
-use files::{Identity, Root, Scan, Seen, State};
+use files::{FileIdentity, FolderIdentity, FolderScan, Seen, State};
 use spool::{OtherStore, Recording, Spool};
 
 /// Files that are kept open between two looks, as far as descriptors go. The others are opened for each.
@@ -46,7 +46,7 @@ const AWAY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What is watched, and how.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct WatchPlan {
     /// The folder.
     pub folder: PathBuf,
     /// Folders in it that are none of its recordings: the spool, and the store.
@@ -70,7 +70,7 @@ pub struct Plan {
 /// Something that was done.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
-pub enum Event {
+pub enum WatchEvent {
     /// A file became a session.
     Began {
         /// The session.
@@ -98,7 +98,7 @@ pub enum Event {
 
 /// What something may be wrong with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
+pub enum RemarkSubject {
     /// The watched folder itself.
     Folder,
     /// Where the recordings go.
@@ -110,7 +110,7 @@ pub enum Subject {
 }
 
 /// Takes what is wrong, or `None` when it is well again: each once.
-pub type Remark<'a> = &'a mut dyn FnMut(&Subject, Option<&str>);
+pub type Remark<'a> = &'a mut dyn FnMut(&RemarkSubject, Option<&str>);
 
 /// When something that failed is looked at again.
 #[derive(Debug, Clone, Copy)]
@@ -155,13 +155,13 @@ struct Open {
 pub struct Watcher<'a> {
     place: &'a dyn Place,
     wish: Wish,
-    plan: Plan,
+    plan: WatchPlan,
     spool: Spool,
-    open: BTreeMap<Identity, Open>,
+    open: BTreeMap<FileIdentity, Open>,
     /// What was sealed, and how much of the file that was.
-    done: BTreeMap<Identity, Recording>,
+    done: BTreeMap<FileIdentity, Recording>,
     /// The folder as it was at the start.
-    root: Root,
+    root: FolderIdentity,
     /// Whether the store is the one that the spool is of, and answers.
     store_is_known: bool,
     /// When the store was last asked which one it is.
@@ -169,9 +169,9 @@ pub struct Watcher<'a> {
     /// When a store that is away is asked again.
     away: Option<Pause>,
     /// Files that failed, and where they were then.
-    paused: BTreeMap<Identity, (Pause, String)>,
+    paused: BTreeMap<FileIdentity, (Pause, String)>,
     /// What is wrong at the moment.
-    troubles: BTreeMap<Subject, String>,
+    troubles: BTreeMap<RemarkSubject, String>,
     /// Paths that the last look could not look at.
     unseen: BTreeSet<String>,
     /// Stores in the folder that were spoken of.
@@ -188,10 +188,10 @@ impl<'a> Watcher<'a> {
     pub fn start(
         place: &'a dyn Place,
         wish: Wish,
-        plan: Plan,
+        plan: WatchPlan,
         spool: Spool,
     ) -> anyhow::Result<Self> {
-        let root = Root::of(&plan.folder)
+        let root = FolderIdentity::of(&plan.folder)
             .with_context(|| format!("\"{}\" cannot be watched", plan.folder.display()))?;
         let mut watcher = Self {
             place,
@@ -225,27 +225,27 @@ impl<'a> Watcher<'a> {
     /// remarked, and tried again later.
     pub fn round(
         &mut self,
-        tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
+        tell: &mut dyn FnMut(&WatchEvent) -> anyhow::Result<()>,
         remark: Remark<'_>,
     ) -> anyhow::Result<()> {
         let scan = match self.look() {
             Ok(scan) => scan,
             Err(error) => {
-                self.trouble(Subject::Folder, &error, remark);
+                self.trouble(RemarkSubject::Folder, &error, remark);
                 return Ok(());
             }
         };
-        self.well(&Subject::Folder, remark);
+        self.well(&RemarkSubject::Folder, remark);
         self.note_unseen(&scan, remark);
         for path in &scan.stores {
             if self.stores.insert(path.clone()) {
-                tell(&Event::LeftOut { path: path.clone() })?;
+                tell(&WatchEvent::LeftOut { path: path.clone() })?;
             }
         }
         if !self.find_store(remark)? {
             return Ok(());
         }
-        let there: BTreeMap<Identity, &Seen> =
+        let there: BTreeMap<FileIdentity, &Seen> =
             scan.files.iter().map(|file| (file.identity, file)).collect();
         self.read_again(remark);
         self.bind_again(&scan, &there, remark);
@@ -258,7 +258,7 @@ impl<'a> Watcher<'a> {
                 return Ok(());
             }
         }
-        let identities: Vec<Identity> = self.open.keys().copied().collect();
+        let identities: Vec<FileIdentity> = self.open.keys().copied().collect();
         for identity in identities {
             let path = self.open.get(&identity).map(|open| open.recording.path.clone());
             let path = path.unwrap_or_default();
@@ -287,9 +287,9 @@ impl<'a> Watcher<'a> {
     }
 
     /// Lists the folder, if it is the one that it was at the start.
-    fn look(&self) -> anyhow::Result<Scan> {
+    fn look(&self) -> anyhow::Result<FolderScan> {
         let folder = &self.plan.folder;
-        let found = Root::of(folder).context("it is not there")?;
+        let found = FolderIdentity::of(folder).context("it is not there")?;
         anyhow::ensure!(
             found == self.root,
             "it is another folder than at the start, unmounted or replaced; if that is meant, start \
@@ -299,14 +299,14 @@ impl<'a> Watcher<'a> {
     }
 
     /// Remarks what could not be looked at, and what can be again.
-    fn note_unseen(&mut self, scan: &Scan, remark: Remark<'_>) {
+    fn note_unseen(&mut self, scan: &FolderScan, remark: Remark<'_>) {
         let now: BTreeSet<String> = scan.troubles.iter().map(|(path, _)| path.clone()).collect();
         for (path, error) in &scan.troubles {
-            self.trouble(Subject::Path(path.clone()), error, remark);
+            self.trouble(RemarkSubject::Path(path.clone()), error, remark);
         }
         for path in std::mem::replace(&mut self.unseen, now) {
             if !self.unseen.contains(&path) {
-                self.well(&Subject::Path(path), remark);
+                self.well(&RemarkSubject::Path(path), remark);
             }
         }
     }
@@ -328,13 +328,13 @@ impl<'a> Watcher<'a> {
         match found {
             Ok(()) => {
                 (self.store_is_known, self.away, self.asked) = (true, None, Instant::now());
-                self.well(&Subject::Store, remark);
+                self.well(&RemarkSubject::Store, remark);
                 Ok(true)
             }
             Err(error) if error.is::<OtherStore>() => Err(error),
             Err(error) => {
                 self.store_is_known = false;
-                self.trouble(Subject::Store, &error, remark);
+                self.trouble(RemarkSubject::Store, &error, remark);
                 let pause = Pause::after(self.away.as_ref(), self.plan.interval, AWAY_PAUSE_MAX);
                 self.away = Some(pause);
                 Ok(false)
@@ -342,12 +342,12 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    fn keeps(&self, identity: &Identity) -> bool {
+    fn keeps(&self, identity: &FileIdentity) -> bool {
         self.open.get(identity).is_some_and(|open| open.file.is_some())
     }
 
     /// Closes a file that was opened, if as many are open as may be. One that is gone is read to its end.
-    fn let_go(&mut self, identity: &Identity, was_kept: bool) {
+    fn let_go(&mut self, identity: &FileIdentity, was_kept: bool) {
         match (was_kept, self.open.get_mut(identity)) {
             (false, Some(open)) if open.file.is_some() => {
                 if self.kept < self.kept_max || open.gone {
@@ -368,7 +368,7 @@ impl<'a> Watcher<'a> {
     /// not write again before it is opened anew, so that ends everything.
     fn attempt(
         &mut self,
-        identity: Identity,
+        identity: FileIdentity,
         path: &str,
         remark: Remark<'_>,
         work: impl FnOnce(&mut Self) -> anyhow::Result<()>,
@@ -378,7 +378,7 @@ impl<'a> Watcher<'a> {
         }
         let Err(error) = work(self) else {
             if let Some((_, path)) = self.paused.remove(&identity) {
-                self.well(&Subject::Path(path), remark);
+                self.well(&RemarkSubject::Path(path), remark);
             }
             return Ok(true);
         };
@@ -393,14 +393,14 @@ impl<'a> Watcher<'a> {
         self.paused.insert(identity, (pause, path.to_owned()));
         if is_away(&error) {
             self.store_is_known = false;
-            self.trouble(Subject::Store, &error, remark);
+            self.trouble(RemarkSubject::Store, &error, remark);
             return Ok(false);
         }
-        self.trouble(Subject::Path(path.to_owned()), &error, remark);
+        self.trouble(RemarkSubject::Path(path.to_owned()), &error, remark);
         Ok(true)
     }
 
-    fn trouble(&mut self, subject: Subject, error: &anyhow::Error, remark: Remark<'_>) {
+    fn trouble(&mut self, subject: RemarkSubject, error: &anyhow::Error, remark: Remark<'_>) {
         let text = format!("{error:#}");
         // The same trouble again is no news.
         if self.troubles.get(&subject) != Some(&text) {
@@ -409,7 +409,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    fn well(&mut self, subject: &Subject, remark: Remark<'_>) {
+    fn well(&mut self, subject: &RemarkSubject, remark: Remark<'_>) {
         if self.troubles.remove(subject).is_some() {
             remark(subject, None);
         }
@@ -422,12 +422,17 @@ impl<'a> Watcher<'a> {
 
     /// Forgets sealed recordings whose files are gone, and failures of files that are. While a folder
     /// cannot be listed, it is not known what is in it.
-    fn forget(&mut self, scan: &Scan, there: &BTreeMap<Identity, &Seen>, remark: Remark<'_>) {
+    fn forget(
+        &mut self,
+        scan: &FolderScan,
+        there: &BTreeMap<FileIdentity, &Seen>,
+        remark: Remark<'_>,
+    ) {
         let (open, troubles) = (&self.open, &mut self.troubles);
         self.paused.retain(|identity, (_, path)| {
             let known = there.contains_key(identity) || open.contains_key(identity);
             if !known {
-                troubles.remove(&Subject::Path(path.clone()));
+                troubles.remove(&RemarkSubject::Path(path.clone()));
             }
             known
         });
@@ -444,7 +449,7 @@ impl<'a> Watcher<'a> {
         for recording in gone {
             match self.spool.forget(&recording) {
                 Ok(()) => drop(self.done.remove(&recording.identity)),
-                Err(error) => self.trouble(Subject::Path(recording.path), &error, remark),
+                Err(error) => self.trouble(RemarkSubject::Path(recording.path), &error, remark),
             }
         }
     }
@@ -514,7 +519,7 @@ mod tests {
             typed: None,
         };
         let place = Local::create(&home, "watch", crate::cmd::now(), true).unwrap();
-        let plan = Plan {
+        let plan = WatchPlan {
             folder: folder.clone(),
             not: Vec::new(),
             prefix: String::new(),

@@ -15,8 +15,8 @@ use lucid_store::clock::Pace;
 use super::archive::Keep;
 use super::{DONE, Home, anchored, moment};
 use crate::output::Output;
-use crate::progress::Progress;
-use crate::stream::{Standing, hold_against};
+use crate::progress::ProgressLine;
+use crate::stream::{InputStanding, hold_against};
 use crate::text;
 
 /// Arguments of `lucid append`.
@@ -74,17 +74,17 @@ impl Append {
             anyhow::ensure!(is_open, "{}: name another --session", sealed());
         } else {
             match hold_against(place.as_ref(), &id, &mut input).with_context(context)? {
-                Standing::Same => {}
-                Standing::Differs => anyhow::bail!(
+                InputStanding::Same => {}
+                InputStanding::Differs => anyhow::bail!(
                     "the first {kept} bytes differ: {shown} does not begin with what session {id} \
                      keeps{}, so it is another recording: name another --session for it",
                     if is_open { "" } else { " and is sealed with" },
                 ),
-                Standing::Short(_) if !is_open => anyhow::bail!(
+                InputStanding::Short(_) if !is_open => anyhow::bail!(
                     "{}, and {shown} is shorter: name another --session for it",
                     sealed()
                 ),
-                Standing::Short(length) => {
+                InputStanding::Short(length) => {
                     anyhow::bail!(
                         "session {id} has {} already and {shown} only {length}: name another --session for it",
                         text::many(kept, "byte")
@@ -93,7 +93,7 @@ impl Append {
             }
         }
         let is_live = self.timeline || !is_plain;
-        let progress = Progress::start(output, "appending", None);
+        let progress = ProgressLine::start(output, "appending", None);
         let mut offset = session.offset;
         let mut pace = Pace::default();
         let mut buffer = vec![0; PIECE_BYTES];
@@ -119,7 +119,7 @@ impl Append {
         let (session, code) = if self.seal_on_eof || (is_plain && !self.keep_open) {
             let clock_back = pace.went_back(&moment());
             place.seal(&id, &SealRequest { clock_back, ..SealRequest::default() })?;
-            let waiting = Progress::waiting(output, "waiting for its block");
+            let waiting = ProgressLine::waiting(output, "waiting for its block");
             let session = place.anchor(&id)?;
             drop(waiting);
             let code = anchored(place.as_ref(), &session, output);

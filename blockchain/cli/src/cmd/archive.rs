@@ -21,11 +21,11 @@ use super::{
     DONE, FAILED, Home, LEFT_OUT, UNCONFIRMED, is_anchored, now, session_id, why_not_anchored,
 };
 use crate::folder::walk::{self, Loss};
-use crate::ingest::{LeftOut, Source, ingest};
+use crate::ingest::{IngestSource, LeftOut, ingest};
 use crate::output::Output;
 use crate::place::remote::Remote;
 use crate::place::{Begun, Place, Wish, local};
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Arguments of `lucid archive`.
@@ -185,9 +185,9 @@ impl Archive {
             Begun::Empty(id) => (id, place.fill(id, self.keep.wish())?),
             Begun::Sealed(id) => (id, place.compare(id)?),
         };
-        let progress = Progress::start(output, "archiving", None);
+        let progress = ProgressLine::start(output, "archiving", None);
         let source = if is_stream {
-            Source::Raw(Box::new(std::io::stdin()))
+            IngestSource::Raw(Box::new(std::io::stdin()))
         } else {
             foresee(&self.path, &progress, output);
             let exclude = place.own_folder().and_then(|folder| walk::Identity::of(&folder).ok());
@@ -195,7 +195,7 @@ impl Archive {
                 exclude: exclude.into_iter().collect(),
                 ..walk::Options::default()
             };
-            Source::Tree(self.path.clone(), options)
+            IngestSource::Tree(self.path.clone(), options)
         };
         let taken = ingest(source, ChunkProfile::default(), filling.as_sink(), &progress);
         drop(progress);
@@ -226,7 +226,7 @@ impl Archive {
         };
         place.seal(id, &request)?;
         let taken = started.elapsed();
-        let progress = Progress::waiting(output, "waiting for its block");
+        let progress = ProgressLine::waiting(output, "waiting for its block");
         let session = place.anchor(id)?;
         drop(progress);
         for why in place.undelivered() {
@@ -234,7 +234,7 @@ impl Archive {
         }
         prove_it(place.as_ref(), id)?;
         if self.verify {
-            let progress = Progress::start(output, "verifying", Some(session.total_bytes));
+            let progress = ProgressLine::start(output, "verifying", Some(session.total_bytes));
             let shown = std::sync::atomic::AtomicU64::new(0);
             let findings = place.verify_session(id, &|done| {
                 let before = shown.fetch_max(done, std::sync::atomic::Ordering::Relaxed);
@@ -314,7 +314,7 @@ fn prove_it(place: &dyn Place, id: &SessionId) -> anyhow::Result<()> {
 }
 
 /// Counts the bytes that are coming, for the bar's sake; only when there is one to be seen.
-fn foresee(path: &Path, progress: &Progress, output: &Output) {
+fn foresee(path: &Path, progress: &ProgressLine, output: &Output) {
     if !output.shows_progress() {
         return;
     }

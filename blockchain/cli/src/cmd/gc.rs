@@ -4,7 +4,7 @@ use lucid_api::v1::maintenance::CollectGarbage;
 
 use super::{DONE, FAILED, Home, LEFT_OUT, open};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Arguments of `lucid gc`.
@@ -27,7 +27,7 @@ impl Gc {
         let place = open(home, "gc", output)?;
         let wanted =
             CollectGarbage { dry_run: self.dry_run, confirm: self.yes, keep_days: self.keep_days };
-        let progress = Progress::start(output, "finding", None);
+        let progress = ProgressLine::start(output, "finding", None);
         let outcome =
             place.collect_garbage(&wanted, &|stage, done, total| progress.show(stage, done, total));
         drop(progress);

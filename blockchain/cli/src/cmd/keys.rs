@@ -80,7 +80,7 @@ enum Verb {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct ListedKeys {
     folder: &'static str,
     encrypted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,7 +255,7 @@ fn show(folders: &[Folder], which: Option<Which>, output: &Output) -> anyhow::Re
     Ok(())
 }
 
-fn kept(listed: &Option<Listed>, to: &NewRoot) -> String {
+fn kept(listed: &Option<ListedKeys>, to: &NewRoot) -> String {
     match to {
         NewRoot::File(path) => format!("--key-file \"{}\"", path.display()),
         NewRoot::Passphrase(_) => "the passphrase".to_owned(),
@@ -293,9 +293,9 @@ fn new_passphrase(
     Ok(Passphrase::Text(first))
 }
 
-fn list(folder: &Folder) -> anyhow::Result<Listed> {
+fn list(folder: &Folder) -> anyhow::Result<ListedKeys> {
     if !folder.keys.is_keyed() {
-        return Ok(Listed {
+        return Ok(ListedKeys {
             folder: folder.name,
             encrypted: false,
             root_key: None,
@@ -305,7 +305,7 @@ fn list(folder: &Folder) -> anyhow::Result<Listed> {
         });
     }
     let listed = folder.keys.list()?;
-    Ok(Listed {
+    Ok(ListedKeys {
         folder: folder.name,
         encrypted: true,
         root_key: Some(listed.root),
@@ -319,7 +319,7 @@ fn list(folder: &Folder) -> anyhow::Result<Listed> {
     })
 }
 
-fn describe(listed: &Listed) -> String {
+fn describe(listed: &ListedKeys) -> String {
     let (Some(root), Some(kept)) = (&listed.root_key, &listed.kept) else {
         return format!("{:<14} not encrypted", listed.folder);
     };

@@ -30,7 +30,7 @@ pub struct Ls {
 }
 
 #[derive(Serialize)]
-struct Listed<'a> {
+struct ListedFile<'a> {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_base64: Option<String>,
@@ -135,7 +135,7 @@ fn list_removed(place: &dyn Place, output: &Output) -> anyhow::Result<()> {
 fn list(output: &Output, entry: &Entry) -> std::io::Result<()> {
     let modified = modified(&entry.modified);
     let (path, path_base64) = lucid_api::v1::files::name(&entry.path);
-    let listed = Listed {
+    let listed = ListedFile {
         path,
         path_base64,
         kind: entry.kind.as_str(),

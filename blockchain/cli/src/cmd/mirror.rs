@@ -21,7 +21,7 @@ use crate::output::Output;
 use crate::place::mirror::Mirrored;
 use crate::place::reading;
 use crate::place::{Wish, local, remote};
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Arguments of `lucid mirror`.
@@ -88,7 +88,7 @@ impl Mirror {
         // The oldest first: each manifest names the one before it.
         sessions.reverse();
         let total = sessions.iter().map(|session| session.total_bytes).sum();
-        let progress = Progress::start(output, "mirroring", Some(total));
+        let progress = ProgressLine::start(output, "mirroring", Some(total));
         for session in &sessions {
             done.sessions += 1;
             let copied = mirror_session(from.as_ref(), to.as_ref(), session, &progress, &mut done);
@@ -183,7 +183,7 @@ fn mirror_session(
     from: &dyn Mirrored,
     to: &dyn Mirrored,
     session: &Session,
-    progress: &Progress,
+    progress: &ProgressLine,
     done: &mut Mirrorings,
 ) -> anyhow::Result<()> {
     if matches!(session.status, SessionStatus::Active | SessionStatus::Unterminated) {
@@ -223,7 +223,7 @@ fn copy_chunks(
     id: &SessionId,
     start: u64,
     exported: &Exported,
-    progress: &Progress,
+    progress: &ProgressLine,
     done: &mut Mirrorings,
 ) -> anyhow::Result<()> {
     let wish = Wish { compression: Default::default(), encrypt: true };

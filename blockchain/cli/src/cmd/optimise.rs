@@ -4,7 +4,7 @@ use lucid_api::v1::maintenance::OPTIMISE_LEVEL;
 
 use super::{DONE, FAILED, Home, open};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Arguments of `lucid optimise`.
@@ -20,7 +20,7 @@ impl Optimise {
     /// Packs, and says what was freed.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let place = open(home, "optimise", output)?;
-        let progress = Progress::start(output, "rewriting", None);
+        let progress = ProgressLine::start(output, "rewriting", None);
         let outcome =
             place.optimise(self.level, &|stage, done, total| progress.show(stage, done, total));
         drop(progress);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{DONE, FAILED, Home, now};
 use crate::output::Output;
 use crate::place::local;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 
 /// Arguments of `lucid reindex`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ impl Reindex {
             "an index is rebuilt on the machine that has the store: stop the server and use --data"
         );
         let started = std::time::Instant::now();
-        let progress = Progress::start(output, "reading the log", None);
+        let progress = ProgressLine::start(output, "reading the log", None);
         let (loss, other_chain) = (self.accept_loss, self.accept_other_chain);
         let damage = local::reindex(home, now(), loss, other_chain, &|done, total| {
             progress.show("reading the log", done, total);

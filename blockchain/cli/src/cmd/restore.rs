@@ -18,7 +18,7 @@ use crate::folder::draft::write_whole;
 use crate::folder::tarball::Tarball;
 use crate::folder::target::{Options, Target};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::restore::{complaints, restore};
 use crate::text;
 
@@ -122,7 +122,7 @@ impl Restore {
         };
         let target = Target::create(folder, options)?;
         let total = Some(part.end - part.start).filter(|_| paths.is_empty());
-        let progress = Progress::start(output, "restoring", total);
+        let progress = ProgressLine::start(output, "restoring", total);
         let (report, failed) = if source.shape().layout == Layout::Raw {
             restore_raw(source, &target, part, &progress)?;
             (target.finish(), Vec::new())
@@ -210,7 +210,7 @@ fn restore_raw(
     source: &dyn SessionSource,
     target: &Target,
     part: Range<u64>,
-    progress: &Progress,
+    progress: &ProgressLine,
 ) -> anyhow::Result<()> {
     let slot = target.open_file(&raw_entry(source, &part))?;
     let mut at = 0;

@@ -2,7 +2,7 @@
 
 use super::{DONE, FAILED, Home, finish, open};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Arguments of `lucid scrub`.
@@ -23,7 +23,7 @@ impl Scrub {
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let place = open(home, "scrub", output)?;
         let scrub = if self.now {
-            let progress = Progress::start(output, "scrubbing", None);
+            let progress = ProgressLine::start(output, "scrubbing", None);
             place.scrub_now(&|stage, done, total| progress.show(stage, done, total))?
         } else {
             place.scrub()?

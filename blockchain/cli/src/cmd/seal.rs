@@ -7,7 +7,7 @@ use lucid_data_chain::ops::seal_session::SealRequest;
 use super::{Home, anchored, now, session_id};
 use crate::output::Output;
 use crate::place::{Place, local, remote};
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 
 /// Arguments of `lucid seal`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ impl Seal {
         let end = if self.unterminated { End::Unterminated } else { End::Eof };
         let request = SealRequest { end, ..SealRequest::default() };
         place.seal(&self.session, &request)?;
-        let waiting = Progress::waiting(output, "waiting for its block");
+        let waiting = ProgressLine::waiting(output, "waiting for its block");
         let session = place.anchor(&self.session)?;
         drop(waiting);
         let code = anchored(place.as_ref(), &session, output);

@@ -6,7 +6,7 @@ use lucid_core::session::SessionId;
 
 use super::{DONE, FAILED, Home, finish, fits, open, session_id};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Arguments of `lucid verify`.
@@ -28,7 +28,7 @@ impl Verify {
             "nothing is named that is to be verified: name a session, or pass --all for everything there is",
         )?;
         let place = open(home, "verify", output)?;
-        let progress = Progress::start(output, "verifying", None);
+        let progress = ProgressLine::start(output, "verifying", None);
         let shown = AtomicU64::new(0);
         let show = |done: u64| {
             let before = shown.fetch_max(done, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use crate::output::Output;
 use crate::place::{Place, Wish, local, remote};
 use crate::text;
 use crate::watch::spool::Spool;
-use crate::watch::{Event, Plan, Subject, Watcher};
+use crate::watch::{RemarkSubject, WatchEvent, WatchPlan, Watcher};
 
 /// Arguments of `lucid watch`.
 #[derive(Debug, clap::Args)]
@@ -66,7 +66,7 @@ impl Watch {
             None => Box::new(local::Local::create(home, "watch", now(), true)?),
         };
         let not = place.own_folder().into_iter().chain([spool_folder]);
-        let plan = Plan {
+        let plan = WatchPlan {
             folder,
             not: not.filter_map(|folder| folder.canonicalize().ok()).collect(),
             prefix: self.session_prefix.clone(),
@@ -82,7 +82,7 @@ impl Watch {
         let interval = Duration::from_secs_f64(self.interval);
         let mut refused = BTreeSet::new();
         loop {
-            let mut tell = |event: &Event| {
+            let mut tell = |event: &WatchEvent| {
                 output.item(event, describe)?;
                 Ok(())
             };
@@ -108,14 +108,14 @@ impl Watch {
 }
 
 /// What is wrong, or well again, for people.
-fn remark(folder: &Path, subject: &Subject, trouble: Option<&str>) -> String {
+fn remark(folder: &Path, subject: &RemarkSubject, trouble: Option<&str>) -> String {
     /// A path that is too long for the system is too long for a line.
     const SHOWN_MAX: usize = 200;
     let name = match subject {
-        Subject::Folder => format!("\"{}\"", folder.display()),
-        Subject::Store => "the store".to_owned(),
-        Subject::Spool(name) => format!("\"{name}\" in the spool"),
-        Subject::Path(path) => {
+        RemarkSubject::Folder => format!("\"{}\"", folder.display()),
+        RemarkSubject::Store => "the store".to_owned(),
+        RemarkSubject::Spool(name) => format!("\"{name}\" in the spool"),
+        RemarkSubject::Path(path) => {
             let shown = text::name(path.as_bytes());
             match shown.char_indices().nth(SHOWN_MAX) {
                 Some((end, _)) => format!("\"{}\"…", shown.get(..end).unwrap_or_default()),
@@ -129,10 +129,10 @@ fn remark(folder: &Path, subject: &Subject, trouble: Option<&str>) -> String {
     }
 }
 
-fn describe(event: &Event) -> String {
+fn describe(event: &WatchEvent) -> String {
     match event {
-        Event::Began { session, path } => format!("began      {session}  {path}"),
-        Event::Sealed { session, path, bytes, unterminated } => {
+        WatchEvent::Began { session, path } => format!("began      {session}  {path}"),
+        WatchEvent::Sealed { session, path, bytes, unterminated } => {
             let end = if *unterminated {
                 ", unterminated: the file was gone, or another one"
             } else {
@@ -140,6 +140,6 @@ fn describe(event: &Event) -> String {
             };
             format!("sealed     {session}  {path} ({}{end})", text::many(*bytes, "byte"))
         }
-        Event::LeftOut { path } => format!("left out   {path}: it is a data folder of lucid"),
+        WatchEvent::LeftOut { path } => format!("left out   {path}: it is a data folder of lucid"),
     }
 }

@@ -37,20 +37,20 @@ pub(super) struct Attributes {
 const FLAGS: u32 = 0x6283_c4ff;
 
 /// Whose attributes are meant.
-pub(super) enum Place<'a> {
+pub(super) enum AttributesOf<'a> {
     /// A file or folder that is open.
     Open(&'a File),
     /// A symbolic link: it cannot be opened, so it is reached by its folder and name.
     Link(Vec<u8>),
 }
 
-impl<'a> Place<'a> {
+impl<'a> AttributesOf<'a> {
     /// Names a symbolic link in an open folder, however deep that folder is.
-    pub(super) fn link(folder: &impl AsFd, name: &[u8]) -> Place<'a> {
+    pub(super) fn link(folder: &impl AsFd, name: &[u8]) -> AttributesOf<'a> {
         let folder = folder.as_fd().as_raw_fd();
         let mut path = format!("/proc/self/fd/{folder}/").into_bytes();
         path.extend_from_slice(name);
-        Place::Link(path)
+        AttributesOf::Link(path)
     }
 
     /// Reads all attributes, sorted by name, and says which of them it could not read.
@@ -97,15 +97,17 @@ impl<'a> Place<'a> {
     /// Sets one attribute.
     pub(super) fn set(&self, name: &[u8], value: &[u8]) -> io::Result<()> {
         match self {
-            Place::Open(file) => fsetxattr(file, name, value, XattrFlags::empty()),
-            Place::Link(path) => lsetxattr(path.as_slice(), name, value, XattrFlags::empty()),
+            AttributesOf::Open(file) => fsetxattr(file, name, value, XattrFlags::empty()),
+            AttributesOf::Link(path) => {
+                lsetxattr(path.as_slice(), name, value, XattrFlags::empty())
+            }
         }
     }
 
     /// Flags, of which many file systems know nothing.
     fn flags(&self) -> io::Result<Option<u32>> {
         // A link cannot be opened, and has none.
-        let Place::Open(file) = self else { return Ok(None) };
+        let AttributesOf::Open(file) = self else { return Ok(None) };
         match ioctl_getflags(file) {
             Ok(flags) => Ok(Some(flags.bits() & FLAGS)),
             Err(Errno::NOTTY | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => Ok(None),
@@ -115,15 +117,15 @@ impl<'a> Place<'a> {
 
     fn list(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Place::Open(file) => flistxattr(file, buffer),
-            Place::Link(path) => llistxattr(path.as_slice(), buffer),
+            AttributesOf::Open(file) => flistxattr(file, buffer),
+            AttributesOf::Link(path) => llistxattr(path.as_slice(), buffer),
         }
     }
 
     fn get(&self, name: &[u8], buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Place::Open(file) => fgetxattr(file, name, buffer),
-            Place::Link(path) => lgetxattr(path.as_slice(), name, buffer),
+            AttributesOf::Open(file) => fgetxattr(file, name, buffer),
+            AttributesOf::Link(path) => lgetxattr(path.as_slice(), name, buffer),
         }
     }
 }

@@ -44,7 +44,7 @@ use super::{
 use crate::text;
 
 pub use self::{
-    report::{Few, Report, Restored, Warning},
+    report::{Few, RestoreReport, RestoredCounts, Warning},
     slot::FileSlot,
 };
 
@@ -275,7 +275,7 @@ impl Target {
     ///
     /// Call it when every [`FileSlot`] is gone.
     #[must_use]
-    pub fn finish(self) -> Report {
+    pub fn finish(self) -> RestoreReport {
         let inner = &self.inner;
         let later = std::mem::take(&mut *inner.later.lock());
         for link in &later.symlinks {

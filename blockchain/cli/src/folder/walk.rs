@@ -107,7 +107,7 @@ pub struct Found {
     /// What it is; its offset is not known yet.
     pub entry: Entry,
     /// Its bytes.
-    pub content: Content,
+    pub content: EntryContent,
     /// Whether hard links to it may follow.
     pub has_more_names: bool,
     /// What belongs to it and could not be read, in sentences.
@@ -116,7 +116,7 @@ pub struct Found {
 
 /// Where the bytes of an entry are.
 #[derive(Debug)]
-pub enum Content {
+pub enum EntryContent {
     /// It has none: a folder or a link.
     None,
     /// Read already; the entry's `length` and `changed` are final.
@@ -131,7 +131,7 @@ pub struct Skipped {
     /// Its path in the tree.
     pub path: Vec<u8>,
     /// Why it is left out.
-    pub why: Why,
+    pub why: WhySkipped,
 }
 
 /// How much of a path is not kept, and whether that is a failure.
@@ -150,7 +150,7 @@ pub enum Loss {
 
 /// Why something is not archived.
 #[derive(Debug, Error)]
-pub enum Why {
+pub enum WhySkipped {
     /// A meeting place of programs, without content.
     #[error("it is a socket")]
     Socket,
@@ -177,15 +177,15 @@ pub enum Why {
     Listing(io::Error),
 }
 
-impl Why {
+impl WhySkipped {
     /// How much is not kept for this reason.
     #[must_use]
     pub fn loss(&self) -> Loss {
         match self {
-            Why::Socket | Why::Pipe | Why::Device => Loss::Kind,
-            Why::OwnFolder => Loss::Own,
-            Why::Listing(_) => Loss::Part,
-            Why::TooLong | Why::Changed | Why::Unreadable(_) => Loss::Whole,
+            WhySkipped::Socket | WhySkipped::Pipe | WhySkipped::Device => Loss::Kind,
+            WhySkipped::OwnFolder => Loss::Own,
+            WhySkipped::Listing(_) => Loss::Part,
+            WhySkipped::TooLong | WhySkipped::Changed | WhySkipped::Unreadable(_) => Loss::Whole,
         }
     }
 
@@ -193,8 +193,10 @@ impl Why {
     fn from_errno(errno: Errno) -> Self {
         match errno {
             // A link or a socket where a file was, a file where a folder was.
-            Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::STALE => Why::Changed,
-            other => Why::Unreadable(other.into()),
+            Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::STALE => {
+                WhySkipped::Changed
+            }
+            other => WhySkipped::Unreadable(other.into()),
         }
     }
 }
@@ -324,13 +326,13 @@ fn open_reading(
 }
 
 /// Opens what a name stands for, without following it and without reading it.
-fn open_unread(folder: &File, name: &[u8]) -> Result<File, Why> {
+fn open_unread(folder: &File, name: &[u8]) -> Result<File, WhySkipped> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = patiently_raw(|| openat(folder, name, flags, Mode::empty()));
-    opened.map(File::from).map_err(Why::from_errno)
+    opened.map(File::from).map_err(WhySkipped::from_errno)
 }
 
 /// A second handle of an open file.
-fn another(file: &File) -> Result<File, Why> {
-    patiently(|| file.try_clone()).map_err(Why::Unreadable)
+fn another(file: &File) -> Result<File, WhySkipped> {
+    patiently(|| file.try_clone()).map_err(WhySkipped::Unreadable)
 }

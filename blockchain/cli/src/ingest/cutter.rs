@@ -5,7 +5,7 @@
 
 use lucid_core::cut::ChunkProfile;
 
-use super::ledger::{Event, Reading};
+use super::ledger::{Event, FileReading};
 use super::queue::Queue;
 
 /// A chunk that was cut.
@@ -123,7 +123,7 @@ impl<'a> Cutter<'a> {
     }
 
     /// Cuts what is left, and says what became of the piece.
-    pub fn finish(mut self, reading: Reading) -> Event {
+    pub fn finish(mut self, reading: FileReading) -> Event {
         self.cut(true);
         Event::PieceDone { piece: self.piece, chunks: self.number, length: self.length, reading }
     }
@@ -144,7 +144,7 @@ mod tests {
             for part in bytes.chunks(step) {
                 cutter.push(part);
             }
-            cutter.finish(Reading::default());
+            cutter.finish(FileReading::default());
             out.close();
             let mut chunks = Vec::new();
             while let Some(cut) = out.pop() {

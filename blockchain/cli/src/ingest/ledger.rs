@@ -32,12 +32,12 @@ pub(super) enum Event {
     Chunk { piece: u64, number: u64, id: ChunkId, length: u32 },
     /// A piece was cut to its end, and this is how reading it went. Both are told at once, so that
     /// nobody takes a piece for whole before hearing that it is not.
-    PieceDone { piece: u64, chunks: u64, length: u64, reading: Reading },
+    PieceDone { piece: u64, chunks: u64, length: u64, reading: FileReading },
 }
 
 /// How reading a file went.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reading {
+pub(super) struct FileReading {
     /// Whether it changed meanwhile.
     pub changed: bool,
     /// Why it broke off, if it did.
@@ -51,12 +51,12 @@ pub(super) struct Reading {
 /// An entry whose place is not known yet.
 pub(super) struct Unplaced {
     pub entry: Entry,
-    pub placed: Placed,
+    pub placed: ContentPlace,
     pub has_more_names: bool,
 }
 
 /// Where the bytes of an entry are.
-pub(super) enum Placed {
+pub(super) enum ContentPlace {
     /// It has none.
     Nowhere,
     /// Where those of its link target are.
@@ -79,21 +79,21 @@ struct Piece {
 struct Done {
     chunks: u64,
     length: u64,
-    reading: Reading,
+    reading: FileReading,
 }
 
 /// A piece whose chunks are all referred to.
 struct Finished {
     base: u64,
     length: u64,
-    reading: Reading,
+    reading: FileReading,
 }
 
 /// The first name of a file that has several.
 struct First {
     offset: u64,
     length: u64,
-    reading: Reading,
+    reading: FileReading,
 }
 
 pub(super) struct Ledger<'a> {
@@ -213,10 +213,10 @@ impl<'a> Ledger<'a> {
     fn settle_entries(&mut self, at_end: bool) -> Result<(), IngestError> {
         while let Some(draft) = self.drafts.front() {
             let is_known = match draft.placed {
-                Placed::Nowhere | Placed::AsTarget => true,
+                ContentPlace::Nowhere | ContentPlace::AsTarget => true,
                 // The piece has begun, so everything before it is counted.
-                Placed::Within(piece, _) => piece <= self.piece,
-                Placed::Piece(piece) => piece < self.piece,
+                ContentPlace::Within(piece, _) => piece <= self.piece,
+                ContentPlace::Piece(piece) => piece < self.piece,
             };
             if !is_known && !at_end {
                 return Ok(());
@@ -230,10 +230,10 @@ impl<'a> Ledger<'a> {
 
     fn settle(&mut self, draft: Box<Unplaced>) -> Result<(), IngestError> {
         let Unplaced { mut entry, placed, has_more_names } = *draft;
-        let mut reading = Reading::default();
+        let mut reading = FileReading::default();
         match placed {
-            Placed::Nowhere => {}
-            Placed::AsTarget => match self.names.get(&entry.target) {
+            ContentPlace::Nowhere => {}
+            ContentPlace::AsTarget => match self.names.get(&entry.target) {
                 Some(first) => {
                     (entry.offset, entry.length) = (first.offset, first.length);
                     reading = first.reading.clone();
@@ -244,11 +244,11 @@ impl<'a> Ledger<'a> {
                     return Ok(());
                 }
             },
-            Placed::Within(piece, within) => {
+            ContentPlace::Within(piece, within) => {
                 let base = self.finished.get(&piece).map_or(self.base, |done| done.base);
                 entry.offset = base + within;
             }
-            Placed::Piece(piece) => {
+            ContentPlace::Piece(piece) => {
                 // Entries come in the order of pieces: nobody asks for this one or an earlier again.
                 self.finished.retain(|number, _| *number >= piece);
                 let done = self.finished.remove(&piece).ok_or(IngestError::BrokenOff)?;
@@ -266,7 +266,7 @@ impl<'a> Ledger<'a> {
         }
         if has_more_names {
             let holes = entry.holes.clone();
-            let reading = Reading { changed: entry.changed, holes, ..reading.clone() };
+            let reading = FileReading { changed: entry.changed, holes, ..reading.clone() };
             let first = First { offset: entry.offset, length: entry.length, reading };
             self.names.insert(entry.path.clone(), first);
         }

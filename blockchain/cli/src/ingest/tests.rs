@@ -66,8 +66,8 @@ fn noise(length: usize) -> Vec<u8> {
 fn taken_in(folder: &Path, fails_at: Option<u64>) -> (Intake, Remembering) {
     let options = walk::Options { fails_at, ..walk::Options::default() };
     let sink = Remembering::default();
-    let progress = Progress::start(&Output::new(Manner { quiet: true, json: false }), "", None);
-    let source = Source::Tree(folder.to_owned(), options);
+    let progress = ProgressLine::start(&Output::new(Manner { quiet: true, json: false }), "", None);
+    let source = IngestSource::Tree(folder.to_owned(), options);
     let intake = ingest(source, ChunkProfile::default(), &sink, &progress).unwrap();
     (intake, sink)
 }
@@ -183,12 +183,12 @@ fn large_files_behind_a_slow_one_are_not_cut_without_end() {
     bytes[0] = b'A';
     fs::write(folder.path().join("a slow one"), bytes).unwrap();
     let sink = Remembering::default();
-    let progress = Progress::start(&Output::new(Manner { quiet: true, json: false }), "", None);
+    let progress = ProgressLine::start(&Output::new(Manner { quiet: true, json: false }), "", None);
     let profile = ChunkProfile::content_defined(64 << 10).unwrap();
     let intake = std::thread::scope(|scope| {
         let held = sink.gate.lock();
         let working = scope.spawn(|| {
-            let source = Source::Tree(folder.path().to_owned(), walk::Options::default());
+            let source = IngestSource::Tree(folder.path().to_owned(), walk::Options::default());
             ingest(source, profile, &sink, &progress).unwrap()
         });
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
@@ -218,11 +218,11 @@ fn while_a_large_file_is_cut_only_so_many_entries_wait_behind_it() {
             .unwrap();
     }
     let sink = Remembering::default();
-    let progress = Progress::start(&Output::new(Manner { quiet: true, json: false }), "", None);
+    let progress = ProgressLine::start(&Output::new(Manner { quiet: true, json: false }), "", None);
     let intake = std::thread::scope(|scope| {
         let held = sink.gate.lock();
         let working = scope.spawn(|| {
-            let source = Source::Tree(folder.path().to_owned(), walk::Options::default());
+            let source = IngestSource::Tree(folder.path().to_owned(), walk::Options::default());
             ingest(source, ChunkProfile::default(), &sink, &progress).unwrap()
         });
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);

@@ -583,7 +583,7 @@ fn refused(error: ClientError) -> SinkError {
 }
 
 #[derive(Default)]
-struct Pending {
+struct PendingChunks {
     chunks: Vec<(ChunkId, Vec<u8>)>,
     bytes: usize,
     /// Batches on their way.
@@ -596,7 +596,7 @@ struct Pending {
 struct RemoteSink<'a> {
     server: &'a Remote,
     session: SessionId,
-    pending: Mutex<Pending>,
+    pending: Mutex<PendingChunks>,
     sent: Condvar,
 }
 
@@ -638,7 +638,7 @@ impl RemoteSink<'_> {
         Ok((bytes_new, stored.iter().map(|chunk| chunk.stored_bytes).sum()))
     }
 
-    fn take(pending: &mut Pending) -> Vec<(ChunkId, Vec<u8>)> {
+    fn take(pending: &mut PendingChunks) -> Vec<(ChunkId, Vec<u8>)> {
         pending.bytes = 0;
         if !pending.chunks.is_empty() {
             pending.sending += 1;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::files::{Identity, Scan, Seen};
+use super::files::{FileIdentity, FolderScan, Seen};
 use super::spool::Recording;
-use super::{Open, Remark, Subject, Watcher};
+use super::{Open, Remark, RemarkSubject, Watcher};
 
 impl Watcher<'_> {
     /// Takes up a recording that is not known yet.
@@ -19,7 +19,7 @@ impl Watcher<'_> {
         }
     }
 
-    fn remembered(&self, identity: &Identity) -> Option<&Recording> {
+    fn remembered(&self, identity: &FileIdentity) -> Option<&Recording> {
         let open = self.open.get(identity).map(|open| &open.recording);
         open.or_else(|| self.done.get(identity))
     }
@@ -28,7 +28,7 @@ impl Watcher<'_> {
     /// has the id that it had, so it is found again, and the spool gets a new entry over the bad one.
     pub(super) fn read_again(&mut self, remark: Remark<'_>) {
         for name in std::mem::take(&mut self.unread) {
-            let subject = Subject::Spool(name.clone());
+            let subject = RemarkSubject::Spool(name.clone());
             match self.spool.read(&name) {
                 Ok(recording) => {
                     recording.into_iter().for_each(|recording| self.remember(recording));
@@ -46,12 +46,12 @@ impl Watcher<'_> {
     /// still have what was sent is held against their sessions, as after any break.
     pub(super) fn bind_again(
         &mut self,
-        scan: &Scan,
-        there: &BTreeMap<Identity, &Seen>,
+        scan: &FolderScan,
+        there: &BTreeMap<FileIdentity, &Seen>,
         remark: Remark<'_>,
     ) {
         let known = self.open.keys().chain(self.done.keys());
-        let missing: Vec<Identity> =
+        let missing: Vec<FileIdentity> =
             known.filter(|identity| !there.contains_key(identity)).copied().collect();
         if missing.is_empty() {
             return;
@@ -79,10 +79,10 @@ impl Watcher<'_> {
                     self.let_go(&old, was_kept);
                     bound.into_iter().for_each(|bound| self.remember(bound));
                     if let Some((_, path)) = self.paused.remove(&old) {
-                        self.well(&Subject::Path(path), remark);
+                        self.well(&RemarkSubject::Path(path), remark);
                     }
                 }
-                Err(error) => self.trouble(Subject::Path(recording.path), &error, remark),
+                Err(error) => self.trouble(RemarkSubject::Path(recording.path), &error, remark),
             }
         }
     }

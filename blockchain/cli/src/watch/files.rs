@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 /// What a file is known by, whatever it is called: device, number, and when it was made, since numbers
 /// are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Identity {
+pub struct FileIdentity {
     device: u64,
     number: u64,
     made: i64,
 }
 
-impl Identity {
+impl FileIdentity {
     /// Whether this is the other, but for its device: the number of a device need not outlast a reboot,
     /// nor being mounted anew.
     pub fn is_like(&self, other: &Self) -> bool {
@@ -63,7 +63,7 @@ pub struct Seen {
     /// Where that is in the watched folder.
     relative: PathBuf,
     /// What it is known by.
-    pub identity: Identity,
+    pub identity: FileIdentity,
     /// How it was.
     pub state: State,
     /// When it was made, or last changed, where that is not known.
@@ -88,9 +88,9 @@ impl Seen {
     }
 }
 
-fn identity(found: &std::fs::Metadata) -> Identity {
+fn identity(found: &std::fs::Metadata) -> FileIdentity {
     let made = found.created().map_or(0, |time| moment(time).as_micros());
-    Identity { device: found.dev(), number: found.ino(), made }
+    FileIdentity { device: found.dev(), number: found.ino(), made }
 }
 
 /// A file's time as an instant.
@@ -104,7 +104,7 @@ fn moment(time: SystemTime) -> Timestamp {
 
 /// What a look at a folder found.
 #[derive(Debug, Default)]
-pub struct Scan {
+pub struct FolderScan {
     /// Files, by path.
     pub files: Vec<Seen>,
     /// What could not be looked at, by its path in the folder, and why.
@@ -115,30 +115,30 @@ pub struct Scan {
     devices: BTreeSet<u64>,
 }
 
-impl Scan {
+impl FolderScan {
     /// Whether a file that was not seen, and was at this path once, is not there any more: not so while
     /// its folder cannot be looked at, nor while its file system is away.
-    pub fn is_gone(&self, path: &str, identity: &Identity) -> bool {
+    pub fn is_gone(&self, path: &str, identity: &FileIdentity) -> bool {
         !self.is_away(identity)
             && !self.troubles.iter().any(|(trouble, _)| Path::new(path).starts_with(trouble))
     }
 }
 
-impl Scan {
+impl FolderScan {
     /// Whether the file system of a file was not seen.
-    pub fn is_away(&self, identity: &Identity) -> bool {
+    pub fn is_away(&self, identity: &FileIdentity) -> bool {
         !self.devices.contains(&identity.device)
     }
 }
 
 /// What a folder is known by, whatever is mounted or moved in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Root {
+pub struct FolderIdentity {
     device: u64,
     number: u64,
 }
 
-impl Root {
+impl FolderIdentity {
     /// The folder that is there now.
     pub fn of(folder: &Path) -> io::Result<Self> {
         let found = std::fs::metadata(folder)?;
@@ -153,8 +153,8 @@ fn shown(folder: &Path, at: &Path) -> String {
 
 /// Every file below a folder, by path. Folders in `not` are left out, and so are stores. What cannot be looked at is named,
 /// and does not keep the rest from being found; only the folder itself must be there.
-pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<Scan> {
-    let mut scan = Scan::default();
+pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<FolderScan> {
+    let mut scan = FolderScan::default();
     let mut waiting = vec![folder.to_owned()];
     while let Some(at) = waiting.pop() {
         let unlisted = || format!("\"{}\" cannot be listed", at.display());
@@ -209,7 +209,7 @@ pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<Scan> {
             }
         }
     }
-    scan.devices.insert(Root::of(folder)?.device);
+    scan.devices.insert(FolderIdentity::of(folder)?.device);
     scan.files.sort_by(|a, b| a.path.cmp(&b.path));
     // A file with two names is one recording.
     let mut known = BTreeSet::new();
@@ -217,7 +217,7 @@ pub fn scan(folder: &Path, not: &[PathBuf]) -> anyhow::Result<Scan> {
     Ok(scan)
 }
 
-impl Scan {
+impl FolderScan {
     fn trouble(&mut self, folder: &Path, at: &Path, error: io::Error, what: &str) {
         // What went away while it was looked at is not there any more.
         if error.kind() != io::ErrorKind::NotFound {

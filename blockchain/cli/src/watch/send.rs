@@ -18,10 +18,10 @@ use lucid_data_chain::ops::append_stream::StreamPiece;
 use lucid_data_chain::ops::create_session::NewSession;
 use lucid_data_chain::ops::seal_session::SealRequest;
 
-use super::files::{Identity, Seen, State};
+use super::files::{FileIdentity, Seen, State};
 use super::spool::Recording;
-use super::{At, Event, Open, Watcher};
-use crate::stream::{ReadFrom, Standing, hold_against};
+use super::{At, Open, WatchEvent, Watcher};
+use crate::stream::{InputStanding, ReadFrom, hold_against};
 
 /// Bytes that are made durable together, at most.
 const PIECE_BYTES: usize = 1 << 20;
@@ -33,7 +33,7 @@ impl Watcher<'_> {
     pub(super) fn meet(
         &mut self,
         file: &Seen,
-        tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
+        tell: &mut dyn FnMut(&WatchEvent) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let State { length, changed } = file.state;
         if length == 0 {
@@ -83,7 +83,7 @@ impl Watcher<'_> {
         self.spool.keep(&recording)?;
         self.done.remove(&file.identity);
         let event =
-            Event::Began { session: recording.session.clone(), path: recording.path.clone() };
+            WatchEvent::Began { session: recording.session.clone(), path: recording.path.clone() };
         self.open.insert(file.identity, Open::new(recording, Some(opened)));
         self.let_go(&file.identity, false);
         tell(&event)
@@ -94,7 +94,7 @@ impl Watcher<'_> {
         let id: SessionId = done.session.parse()?;
         let mut input = ReadFrom { file, at: done.base };
         match hold_against(self.place, &id, &mut input) {
-            Ok(standing) => Ok(standing == Standing::Same),
+            Ok(standing) => Ok(standing == InputStanding::Same),
             Err(_) if matches!(self.place.tombstone(&id), Ok(Some(_))) => Ok(true),
             Err(error) => Err(error),
         }
@@ -103,9 +103,9 @@ impl Watcher<'_> {
     /// Sends what a file has more than its session, and seals when nothing more is to come.
     pub(super) fn advance(
         &mut self,
-        identity: Identity,
+        identity: FileIdentity,
         at: At<'_>,
-        tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
+        tell: &mut dyn FnMut(&WatchEvent) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Some(open) = self.open.get_mut(&identity) else { return Ok(()) };
         let id: SessionId = open.recording.session.parse()?;
@@ -139,7 +139,7 @@ impl Watcher<'_> {
             if let Some(file) = open.file.as_ref().filter(|_| !open.held && session.offset > 0) {
                 let state = State::of(file)?;
                 let mut input = ReadFrom { file, at: open.recording.base };
-                if hold_against(self.place, &id, &mut input)? == Standing::Differs {
+                if hold_against(self.place, &id, &mut input)? == InputStanding::Differs {
                     return self.seal(identity, &id, End::Replaced, None, tell);
                 }
                 open.sent = Some(state.changed);
@@ -194,7 +194,7 @@ impl Watcher<'_> {
         if open.sent != Some(changed) {
             // It was changed, and no longer: what was sent may not be what is there.
             let mut input = ReadFrom { file, at: base };
-            if hold_against(self.place, &id, &mut input)? == Standing::Differs {
+            if hold_against(self.place, &id, &mut input)? == InputStanding::Differs {
                 return self.seal(identity, &id, End::Replaced, None, tell);
             }
         }
@@ -203,11 +203,11 @@ impl Watcher<'_> {
 
     fn seal(
         &mut self,
-        identity: Identity,
+        identity: FileIdentity,
         id: &SessionId,
         end: End,
         changed: Option<Timestamp>,
-        tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
+        tell: &mut dyn FnMut(&WatchEvent) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let sealed = match end {
             End::Eof => manifest::End::Eof,
@@ -230,10 +230,10 @@ impl Watcher<'_> {
     /// Notes that a session is sealed. A server anchors it by itself; a folder has nobody else.
     fn settle(
         &mut self,
-        identity: Identity,
+        identity: FileIdentity,
         session: &Session,
         changed: Option<Timestamp>,
-        tell: &mut dyn FnMut(&Event) -> anyhow::Result<()>,
+        tell: &mut dyn FnMut(&WatchEvent) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         if self.place.own_folder().is_some() {
             self.place.anchor(&session.session_id.parse()?)?;
@@ -247,7 +247,7 @@ impl Watcher<'_> {
         });
         recording.changed = changed.map(Timestamp::as_micros);
         self.spool.keep(&recording)?;
-        let event = Event::Sealed {
+        let event = WatchEvent::Sealed {
             session: session.session_id.clone(),
             path: recording.path.clone(),
             bytes: session.content_bytes,

@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, OFlags};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
-use super::files::Identity;
+use super::files::FileIdentity;
 
 /// A file that is a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Recording {
     /// The file, as it was called when it was found.
     pub path: String,
     /// What it is known by.
-    pub identity: Identity,
+    pub identity: FileIdentity,
     /// Whose recording it is.
     pub user: String,
     /// What is kept with it.

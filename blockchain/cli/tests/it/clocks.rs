@@ -9,7 +9,7 @@ use lucid::place::local::Local;
 use lucid::place::remote::Remote;
 use lucid::place::{Place, Wish};
 use lucid::watch::spool::Spool;
-use lucid::watch::{Event, Plan, Watcher};
+use lucid::watch::{WatchEvent, WatchPlan, Watcher};
 use lucid_core::time::Timestamp;
 use lucid_store::clock::Clock;
 use serde_json::Value;
@@ -100,7 +100,7 @@ fn watch_beside_a_clock(home: &Home, name: &str, place: &dyn Place) -> String {
     fs::create_dir(&folder).unwrap();
     // Of before the file was written: what it tells is what counts.
     let clock = Clock::by_hand(Timestamp::parse("2026-01-27T10:00:00Z").unwrap());
-    let plan = Plan {
+    let plan = WatchPlan {
         folder: folder.clone(),
         not: Vec::new(),
         prefix: String::new(),
@@ -116,8 +116,8 @@ fn watch_beside_a_clock(home: &Home, name: &str, place: &dyn Place) -> String {
     let mut watcher = Watcher::start(place, wish, plan, spool).unwrap();
     let mut sealed = String::new();
     let mut round = || {
-        let mut tell = |event: &Event| {
-            if let Event::Sealed { session, .. } = event {
+        let mut tell = |event: &WatchEvent| {
+            if let WatchEvent::Sealed { session, .. } = event {
                 sealed = session.clone();
             }
             Ok(())

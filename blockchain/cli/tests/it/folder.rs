@@ -15,7 +15,7 @@ use std::{
 use lucid::folder::{
     Entry, EntryKind, FileTime, Owner,
     target::Target,
-    walk::{Content, Found, Options, Skipped, Step, walk_with_contents},
+    walk::{EntryContent, Found, Options, Skipped, Step, walk_with_contents},
 };
 
 /// A tree as it was read: entries with their bytes, and what was left out.
@@ -56,9 +56,9 @@ fn collect(steps: impl Iterator<Item = Step>) -> Tree {
 fn finish_reading(found: Found) -> (Entry, Vec<u8>) {
     let mut entry = found.entry;
     let bytes = match found.content {
-        Content::None => Vec::new(),
-        Content::Read(bytes) => bytes,
-        Content::Open(file) => {
+        EntryContent::None => Vec::new(),
+        EntryContent::Read(bytes) => bytes,
+        EntryContent::Open(file) => {
             let mut bytes = vec![0; usize::try_from(file.length()).unwrap()];
             let length = file.read_at(0, &mut bytes).unwrap();
             bytes.truncate(length);

@@ -22,7 +22,7 @@ use super::lines::LINE_BYTES_MAX;
 use super::{Where, existing, is_stream};
 use crate::cmd::DONE;
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Blocks that are asked for at once.
@@ -47,7 +47,7 @@ pub struct Export {
 }
 
 #[derive(Serialize)]
-struct Exported {
+struct ExportSummary {
     /// Lines that were written.
     blocks: u64,
     /// The height of the file's last block, if it has one.
@@ -56,7 +56,7 @@ struct Exported {
 }
 
 /// Where blocks come from.
-enum Source {
+enum ExportSource {
     Folder(Box<Opened>),
     Server(BlockManagerClient),
 }
@@ -65,8 +65,8 @@ impl Export {
     /// Exports.
     pub(super) fn run(&self, at: &Where<'_>, output: &Output) -> anyhow::Result<u8> {
         let source = match at.client()? {
-            Some(client) => Source::Server(client),
-            None => Source::Folder(Box::new(at.open("export", existing(), output)?)),
+            Some(client) => ExportSource::Server(client),
+            None => ExportSource::Folder(Box::new(at.open("export", existing(), output)?)),
         };
         let end = source.newest()?.map(|newest| self.to.map_or(newest, |to| to.min(newest)));
         let from = self.from.unwrap_or(0);
@@ -82,8 +82,8 @@ impl Export {
             true => Box::new(output.stream()),
             false => Box::new(BufWriter::with_capacity(1 << 20, self.open(end_of_whole)?)),
         };
-        let progress = Progress::start(output, "exporting", None);
-        let mut done = Exported { blocks: 0, height: next.checked_sub(1), bytes: 0 };
+        let progress = ProgressLine::start(output, "exporting", None);
+        let mut done = ExportSummary { blocks: 0, height: next.checked_sub(1), bytes: 0 };
         let mut texts = first;
         while let Some(end) = end.filter(|end| next <= *end) {
             if texts.is_empty() {
@@ -105,7 +105,7 @@ impl Export {
         }
         drop(progress);
         source.close()?;
-        let said = |done: &Exported| {
+        let said = |done: &ExportSummary| {
             let (blocks, bytes) = (text::many(done.blocks, "block"), text::size(done.bytes));
             format!("wrote {blocks}, {bytes}")
         };
@@ -147,7 +147,7 @@ impl Export {
 
     /// Says which height comes next, and for a file that is there, where its last whole line ends. Refuses
     /// what is no export of this chain.
-    fn judge(&self, source: &Source, from: u64) -> anyhow::Result<(u64, Option<u64>)> {
+    fn judge(&self, source: &ExportSource, from: u64) -> anyhow::Result<(u64, Option<u64>)> {
         let name = self.file.display();
         let mut file = match File::open(&self.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((from, None)),
@@ -189,7 +189,7 @@ impl Export {
     }
 
     /// The height of a line, which must be a block of this chain.
-    fn judge_line(&self, source: &Source, line: &[u8], place: &str) -> anyhow::Result<u64> {
+    fn judge_line(&self, source: &ExportSource, line: &[u8], place: &str) -> anyhow::Result<u64> {
         let name = self.file.display();
         let block = Candidate::parse(line).ok().and_then(|block| block.index().zip(block.hash()));
         let Some((height, hash)) = block else {
@@ -245,7 +245,7 @@ fn last_line(file: &mut File) -> io::Result<(Option<Vec<u8>>, u64)> {
     }
 }
 
-impl Source {
+impl ExportSource {
     /// The height of the newest block.
     fn newest(&self) -> anyhow::Result<Option<u64>> {
         Ok(match self {

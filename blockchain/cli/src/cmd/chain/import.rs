@@ -20,7 +20,7 @@ use super::Where;
 use super::lines::{Lines, sentence};
 use crate::cmd::{DONE, FAILED, now};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// So many refused blocks are named; a file of another chain has millions.
@@ -70,7 +70,7 @@ impl Import {
         if let Some(why) = opened.read_only() {
             anyhow::bail!("the chain takes no blocks now: {why}");
         }
-        let progress = Progress::start(output, "importing", length);
+        let progress = ProgressLine::start(output, "importing", length);
         let pins = Pins { genesis: self.genesis, producer: Producers::of(&self.producer)? };
         let mut named = 0;
         let chain = opened.chain.as_ref();

@@ -18,7 +18,7 @@ const UNKNOWN: &str = "unknown";
 pub struct Info {}
 
 #[derive(Serialize)]
-struct ChainInfo {
+struct ChainSummary {
     /// Blocks from genesis on.
     blocks: u64,
     /// Of the newest block; none for an empty chain.
@@ -49,7 +49,7 @@ impl Info {
                     |name: &str| info.statistics.get(name).and_then(serde_json::Value::as_u64);
                 let word =
                     |name: &str| info.statistics.get(name).and_then(serde_json::Value::as_str);
-                ChainInfo {
+                ChainSummary {
                     blocks: info.block_count,
                     height: info.latest_block_hash.map(|_| info.height),
                     hash: info.latest_block_hash,
@@ -92,13 +92,13 @@ impl Info {
     }
 }
 
-fn of_folder(at: &Where<'_>, output: &Output) -> anyhow::Result<ChainInfo> {
+fn of_folder(at: &Where<'_>, output: &Output) -> anyhow::Result<ChainSummary> {
     let opened = at.open("info", existing(), output)?;
     for damage in opened.damage() {
         output.warn(&damage.to_string());
     }
     let known = chain_info(&opened.vault, opened.chain.as_ref())?;
-    let found = ChainInfo {
+    let found = ChainSummary {
         blocks: known.blocks,
         height: known.tip.map(|tip| tip.height),
         hash: known.tip.map(|tip| tip.hash),

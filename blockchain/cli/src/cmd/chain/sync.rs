@@ -22,7 +22,7 @@ use lucid_core::sign::{Producers, PublicKey};
 use super::Where;
 use crate::cmd::{DONE, FAILED, now};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Arguments of `lucid chain sync`.
@@ -86,7 +86,7 @@ impl Sync {
             batch: self.batch,
             slow: 0,
         };
-        let progress = Progress::counting(output, "synchronising", "blocks");
+        let progress = ProgressLine::counting(output, "synchronising", "blocks");
         let before = opened.chain.tip()?.map_or(0, |tip| tip.height + 1);
         let mut brought = 0;
         let last = loop {

@@ -21,7 +21,7 @@ use super::{Where, existing, scratch};
 use crate::cmd::{DONE, FAILED, now};
 use crate::output::Output;
 use crate::place::reading::FORBIDDEN;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 use crate::text;
 
 /// Arguments of `lucid chain validate`.
@@ -67,7 +67,7 @@ impl Validate {
             expected_tip: self.expect_tip,
             log_root: self.log_root,
         };
-        let progress = Progress::start(output, "validating", None);
+        let progress = ProgressLine::start(output, "validating", None);
         let found = match (&self.file, at.client()?) {
             (Some(file), _) => of_file(file, &asked, &progress)?,
             (None, Some(client)) => {
@@ -96,7 +96,7 @@ impl Validate {
         &self,
         at: &Where<'_>,
         asked: &ValidationRequest,
-        progress: &Progress,
+        progress: &ProgressLine,
         output: &Output,
     ) -> anyhow::Result<ChainValidation> {
         at.needs_folder()?;
@@ -140,14 +140,14 @@ impl Validate {
     }
 }
 
-fn show(progress: &Progress, report: &ChainReport) {
+fn show(progress: &ProgressLine, report: &ChainReport) {
     progress.add(report.bytes.saturating_sub(progress.done()));
 }
 
 fn of_file(
     file: &Path,
     asked: &ValidationRequest,
-    progress: &Progress,
+    progress: &ProgressLine,
 ) -> anyhow::Result<ChainValidation> {
     let cut = Cell::new(false);
     let (lines, length) = Lines::open(file, &cut)?;

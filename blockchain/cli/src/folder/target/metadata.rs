@@ -23,7 +23,7 @@ use super::report::Tally;
 use crate::{
     folder::{
         Entry, FileTime,
-        attributes::Place,
+        attributes::AttributesOf,
         numbers::{Named, Numbers},
         path::split,
     },
@@ -116,7 +116,7 @@ impl Keeper {
                 || lost.unless(fchown(file, uid(user), gid(group)), "its owner")
         };
         // Before the mode, which may forbid it.
-        keep_attributes(&Place::Open(file), entry, owned, &mut lost);
+        keep_attributes(&AttributesOf::Open(file), entry, owned, &mut lost);
         let mut mode = entry.plain_mode() & 0o7777;
         if mode & SET_ID != 0 && !owned {
             mode &= !SET_ID;
@@ -141,7 +141,7 @@ impl Keeper {
             let (user, group) = self.owner(entry, &mut lost);
             lost.unless(chownat(&folder, name, uid(user), gid(group), flags), "its owner")
         };
-        keep_attributes(&Place::link(&folder, name), entry, owned, &mut lost);
+        keep_attributes(&AttributesOf::link(&folder, name), entry, owned, &mut lost);
         lost.unless(utimensat(&folder, name, &times(entry.modified), flags), "its time");
         lost.tell(entry, tally);
     }
@@ -196,7 +196,7 @@ impl Keeper {
         ] {
             if !acl.is_empty() {
                 let value = attribute_of_acl(&self.here(acl, lost));
-                lost.unless(Place::Open(file).set(name, &value), what);
+                lost.unless(AttributesOf::Open(file).set(name, &value), what);
             }
         }
     }
@@ -234,7 +234,7 @@ fn add_flags(file: &File, wanted: u32) -> Result<(), Errno> {
     if ioctl_getflags(file)?.contains(wanted) { Ok(()) } else { Err(Errno::OPNOTSUPP) }
 }
 
-fn keep_attributes(place: &Place<'_>, entry: &Entry, owned: bool, lost: &mut Lost) {
+fn keep_attributes(place: &AttributesOf<'_>, entry: &Entry, owned: bool, lost: &mut Lost) {
     for (name, value) in &entry.attributes {
         let shown = || format!("its attribute {}", text::name(name));
         if name == CAPABILITY && !owned {

@@ -14,9 +14,9 @@ const KEPT: usize = 1000;
 
 /// What a restore did.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct RestoreReport {
     /// What stands in the target now.
-    pub restored: Restored,
+    pub restored: RestoredCounts,
     /// What was found not to go only later: links, files that stayed incomplete, syncing.
     pub refused: Few<TargetError>,
     /// What stands there, but not quite as it was.
@@ -27,7 +27,7 @@ pub struct Report {
 
 /// Counts of what was restored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoredCounts {
     /// Folders, without those that no entry described.
     pub folders: u64,
     /// Files.
@@ -118,9 +118,9 @@ impl Tally {
         self.warnings.lock().push(Warning { path, what });
     }
 
-    pub(super) fn report(&self, swept: u64) -> Report {
-        Report {
-            restored: Restored {
+    pub(super) fn report(&self, swept: u64) -> RestoreReport {
+        RestoreReport {
+            restored: RestoredCounts {
                 folders: self.folders.load(Relaxed),
                 files: self.files.load(Relaxed),
                 links: self.links.load(Relaxed),

@@ -17,8 +17,9 @@ use rustix::{
 };
 
 use super::{
-    Content, Found, Holes, Identity, Skipped, Step, Why, another, open_reading, open_unread,
-    scout::{Place, Task},
+    EntryContent, Found, Holes, Identity, Skipped, Step, WhySkipped, another, open_reading,
+    open_unread,
+    scout::{NameInFolder, Task},
 };
 use crate::folder::attributes::{self, Attributes};
 use crate::folder::{Entry, EntryKind, FileTime, Owner};
@@ -147,9 +148,9 @@ pub(super) fn examine(task: Task, small_max: u64, admit: impl FnOnce(u64)) -> Ex
         }
         Task::File(place) => {
             let examined = open_reading(&place.folder, &*place.name, OFlags::NOFOLLOW)
-                .map_err(Why::from_errno)
+                .map_err(WhySkipped::from_errno)
                 .and_then(|file| {
-                    let seen = file.metadata().map_err(Why::Unreadable)?;
+                    let seen = file.metadata().map_err(WhySkipped::Unreadable)?;
                     opened(file, seen, small_max, admit)
                 });
             (place.path, examined)
@@ -176,7 +177,7 @@ impl Examined {
     #[cfg(test)]
     pub(super) fn failing_at(mut self, offset: Option<u64>) -> Self {
         if let Step::Found(found) = &mut self.step
-            && let Content::Open(file) = &mut found.content
+            && let EntryContent::Open(file) = &mut found.content
         {
             file.fail_at(offset);
         }
@@ -187,7 +188,7 @@ impl Examined {
     pub(super) fn bytes(&self) -> u64 {
         match &self.step {
             Step::Found(found) => match &found.content {
-                Content::Read(bytes) => bytes.len() as u64,
+                EntryContent::Read(bytes) => bytes.len() as u64,
                 _ => 0,
             },
             Step::Skipped(_) => 0,
@@ -195,10 +196,10 @@ impl Examined {
     }
 }
 
-type Outcome = (Found, Option<Shared>);
+type ExaminedEntry = (Found, Option<Shared>);
 
-fn folder(file: &File, seen: &Metadata) -> Outcome {
-    (described(EntryKind::Folder, seen, &attributes::Place::Open(file)), None)
+fn folder(file: &File, seen: &Metadata) -> ExaminedEntry {
+    (described(EntryKind::Folder, seen, &attributes::AttributesOf::Open(file)), None)
 }
 
 fn opened(
@@ -206,12 +207,12 @@ fn opened(
     seen: Metadata,
     small_max: u64,
     admit: impl FnOnce(u64),
-) -> Result<Outcome, Why> {
+) -> Result<ExaminedEntry, WhySkipped> {
     if !seen.is_file() {
         // It was a file when its folder was listed.
-        return Err(Why::Changed);
+        return Err(WhySkipped::Changed);
     }
-    let mut found = described(EntryKind::File, &seen, &attributes::Place::Open(&file));
+    let mut found = described(EntryKind::File, &seen, &attributes::AttributesOf::Open(&file));
     let (size, before) = (seen.size(), Before::from(&seen));
     if size < small_max {
         admit(size);
@@ -229,16 +230,16 @@ fn opened(
         found.entry.length = bytes.len() as u64;
         found.entry.changed = found.entry.length != size || moved(&file, before);
         match fault.map(io::Error::from) {
-            Some(why) if bytes.is_empty() => return Err(Why::Unreadable(why)),
+            Some(why) if bytes.is_empty() => return Err(WhySkipped::Unreadable(why)),
             Some(why) => found.lacks.push(only(bytes.len() as u64, &why.to_string())),
             None => {}
         }
-        found.content = Content::Read(bytes);
+        found.content = EntryContent::Read(bytes);
     } else {
         found.entry.length = size;
         // Only a hint: larger read-ahead.
         let _ = fadvise(&file, 0, None, Advice::Sequential);
-        found.content = Content::Open(OpenFile {
+        found.content = EntryContent::Open(OpenFile {
             file,
             before,
             is_sparse: is_sparse(&seen),
@@ -249,29 +250,29 @@ fn opened(
     Ok((found, shared(&seen)))
 }
 
-fn symlink(place: &Place) -> Result<Outcome, Why> {
+fn symlink(place: &NameInFolder) -> Result<ExaminedEntry, WhySkipped> {
     let link = open_unread(&place.folder, &place.name)?;
-    let seen = link.metadata().map_err(Why::Unreadable)?;
+    let seen = link.metadata().map_err(WhySkipped::Unreadable)?;
     if !seen.is_symlink() {
-        return Err(Why::Changed);
+        return Err(WhySkipped::Changed);
     }
     // An empty path means the open link itself.
-    let target = readlinkat(&link, c"", Vec::new()).map_err(Why::from_errno)?;
-    let attributes = attributes::Place::link(&place.folder, &place.name);
+    let target = readlinkat(&link, c"", Vec::new()).map_err(WhySkipped::from_errno)?;
+    let attributes = attributes::AttributesOf::link(&place.folder, &place.name);
     let mut found = described(EntryKind::Symlink, &seen, &attributes);
     found.entry.target = target.into_bytes();
     Ok((found, shared(&seen)))
 }
 
 /// What is known before any byte is read.
-fn described(kind: EntryKind, seen: &Metadata, attributes: &attributes::Place<'_>) -> Found {
+fn described(kind: EntryKind, seen: &Metadata, attributes: &attributes::AttributesOf<'_>) -> Found {
     let mut entry = describe(kind, seen);
     let Attributes { read, flags, lacking } = attributes.read();
     entry.attributes = read;
     entry.flags = flags;
     Found {
         entry: entry.with_acls(),
-        content: Content::None,
+        content: EntryContent::None,
         has_more_names: false,
         lacks: lacking,
     }
@@ -360,7 +361,7 @@ mod tests {
     use super::*;
 
     fn place(folder: &std::path::Path, name: &str) -> Task {
-        Task::File(Place {
+        Task::File(NameInFolder {
             folder: Arc::new(File::open(folder).unwrap()),
             name: name.as_bytes().into(),
             path: name.as_bytes().to_vec(),
@@ -386,7 +387,7 @@ mod tests {
         let found = found(examine(place(folder.path(), "log"), 1000, grow));
         assert!(found.entry.changed);
         assert_eq!(found.entry.length, 7);
-        assert!(matches!(found.content, Content::Read(bytes) if bytes == b"one two"));
+        assert!(matches!(found.content, EntryContent::Read(bytes) if bytes == b"one two"));
     }
 
     #[test]
@@ -427,7 +428,7 @@ mod tests {
         std::fs::write(folder.path().join("quiet"), b"words").unwrap();
         let found = found(examine(place(folder.path(), "quiet"), 1000, |_| {}));
         assert!(!found.entry.changed);
-        assert!(matches!(found.content, Content::Read(bytes) if bytes == b"words"));
+        assert!(matches!(found.content, EntryContent::Read(bytes) if bytes == b"words"));
     }
 
     #[test]
@@ -440,7 +441,7 @@ mod tests {
             let Step::Skipped(skipped) = examined.step else {
                 panic!("{name} was taken for a file");
             };
-            assert!(matches!(skipped.why, Why::Changed), "{skipped:?}");
+            assert!(matches!(skipped.why, WhySkipped::Changed), "{skipped:?}");
         }
     }
 
@@ -473,7 +474,7 @@ mod tests {
         let Step::Skipped(skipped) = examine(task, 1000, |_| {}).step else {
             panic!("it was read");
         };
-        assert!(matches!(skipped.why, Why::Unreadable(_)), "{skipped:?}");
+        assert!(matches!(skipped.why, WhySkipped::Unreadable(_)), "{skipped:?}");
         assert!(skipped.why.to_string().starts_with("it cannot be read: "));
     }
 

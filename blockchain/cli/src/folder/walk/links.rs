@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Content, Found, Identity, Step,
+    EntryContent, Found, Identity, Step,
     examine::{Examined, State},
 };
 use crate::folder::EntryKind;
@@ -68,5 +68,5 @@ fn link_to(first: &First, found: &mut Found) {
     found.lacks = first.lacks.clone();
     found.entry.length = 0;
     found.entry.changed = false;
-    found.content = Content::None;
+    found.content = EntryContent::None;
 }

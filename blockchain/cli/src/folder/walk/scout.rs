@@ -24,7 +24,9 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Identity, Skipped, WalkError, Why, open_reading, open_top, open_unread, refuse_store};
+use super::{
+    Identity, Skipped, WalkError, WhySkipped, open_reading, open_top, open_unread, refuse_store,
+};
 use crate::folder::path::join;
 
 /// Folders of the current path that stay open.
@@ -44,15 +46,15 @@ pub(super) enum Task {
         path: Vec<u8>,
     },
     /// A file in an open folder.
-    File(Place),
+    File(NameInFolder),
     /// A symbolic link in an open folder.
-    Symlink(Place),
+    Symlink(NameInFolder),
     /// Something that is left out.
     Skipped(Skipped),
 }
 
 /// A name in an open folder.
-pub(super) struct Place {
+pub(super) struct NameInFolder {
     pub folder: Arc<File>,
     pub name: Box<[u8]>,
     pub path: Vec<u8>,
@@ -109,19 +111,19 @@ impl Scout {
 
     fn visit(&mut self, folder: Arc<File>, path: Vec<u8>, name: Box<[u8]>, kind: FileType) -> Task {
         if path.len() > PATH_BYTES_MAX {
-            return skip(path, Why::TooLong);
+            return skip(path, WhySkipped::TooLong);
         }
-        let place = Place { folder, name, path };
+        let place = NameInFolder { folder, name, path };
         let why = match kind {
             FileType::Directory => return self.descend(place),
             FileType::RegularFile => return Task::File(place),
             FileType::Symlink => return Task::Symlink(place),
-            FileType::Socket => Why::Socket,
-            FileType::Fifo => Why::Pipe,
-            FileType::BlockDevice | FileType::CharacterDevice => Why::Device,
+            FileType::Socket => WhySkipped::Socket,
+            FileType::Fifo => WhySkipped::Pipe,
+            FileType::BlockDevice | FileType::CharacterDevice => WhySkipped::Device,
             // Some file systems do not tell while listing.
             FileType::Unknown => match ask(&place) {
-                Ok(FileType::Unknown) => Why::Device,
+                Ok(FileType::Unknown) => WhySkipped::Device,
                 Ok(kind) => return self.visit(place.folder, place.path, place.name, kind),
                 Err(why) => why,
             },
@@ -129,15 +131,15 @@ impl Scout {
         skip(place.path, why)
     }
 
-    fn descend(&mut self, place: Place) -> Task {
+    fn descend(&mut self, place: NameInFolder) -> Task {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let folder = match open_reading(&place.folder, &*place.name, flags) {
             Ok(folder) => folder,
-            Err(errno) => return skip(place.path, Why::from_errno(errno)),
+            Err(errno) => return skip(place.path, WhySkipped::from_errno(errno)),
         };
         match folder.metadata() {
             Ok(seen) => self.enter(Arc::new(folder), seen, place.path),
-            Err(error) => skip(place.path, Why::Unreadable(error)),
+            Err(error) => skip(place.path, WhySkipped::Unreadable(error)),
         }
     }
 
@@ -145,14 +147,14 @@ impl Scout {
     fn enter(&mut self, folder: Arc<File>, seen: Metadata, path: Vec<u8>) -> Task {
         let identity = Identity::from(&seen);
         if self.exclude.contains(&identity) {
-            return skip(path, Why::OwnFolder);
+            return skip(path, WhySkipped::OwnFolder);
         }
         let (names, failed) = self.list(&folder);
         if is_store(&folder, &names) {
-            return skip(path, Why::OwnFolder);
+            return skip(path, WhySkipped::OwnFolder);
         }
         if let Some(errno) = failed {
-            self.ahead.push_back(skip(path.clone(), Why::Listing(errno.into())));
+            self.ahead.push_back(skip(path.clone(), WhySkipped::Listing(errno.into())));
         }
         self.path.clone_from(&path);
         self.frames.push(Frame {
@@ -206,7 +208,7 @@ impl Scout {
             return;
         };
         if folder.is_none() && above.names.len() > 0 {
-            self.ahead.push_back(skip(self.path.clone(), Why::Changed));
+            self.ahead.push_back(skip(self.path.clone(), WhySkipped::Changed));
             above.names = Vec::new().into_iter();
         }
         above.folder = folder;
@@ -263,14 +265,14 @@ fn begins(label: File) -> bool {
     label.read_exact_at(&mut bytes, 0).is_ok() && begins_label(&bytes)
 }
 
-fn skip(path: Vec<u8>, why: Why) -> Task {
+fn skip(path: Vec<u8>, why: WhySkipped) -> Task {
     Task::Skipped(Skipped { path, why })
 }
 
 /// Asks what a name stands for, without opening it for reading.
-fn ask(place: &Place) -> Result<FileType, Why> {
+fn ask(place: &NameInFolder) -> Result<FileType, WhySkipped> {
     let file = open_unread(&place.folder, &place.name)?;
-    let kind = file.metadata().map_err(Why::Unreadable)?.file_type();
+    let kind = file.metadata().map_err(WhySkipped::Unreadable)?.file_type();
     Ok(match () {
         () if kind.is_dir() => FileType::Directory,
         () if kind.is_file() => FileType::RegularFile,

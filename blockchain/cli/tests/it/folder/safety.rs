@@ -8,7 +8,7 @@ use std::{
 
 use lucid::folder::{
     EntryKind,
-    target::{Options, Report, Target, TargetError},
+    target::{Options, RestoreReport, Target, TargetError},
 };
 use proptest::prelude::*;
 
@@ -66,7 +66,7 @@ fn give(target: &Target, entry: &Entry) -> Result<(), TargetError> {
     }
 }
 
-fn restore(scene: &Scene, overwrite: bool, entries: &[Entry]) -> (Vec<TargetError>, Report) {
+fn restore(scene: &Scene, overwrite: bool, entries: &[Entry]) -> (Vec<TargetError>, RestoreReport) {
     let target = scene.target(overwrite);
     let refused = entries.iter().filter_map(|entry| give(&target, entry).err()).collect();
     let report = target.finish();

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, fs, os::unix::net::UnixListener, path::Path};
 
 use lucid::folder::{
     EntryKind,
-    walk::{Content, Identity, Options, Step, WalkError, Why, walk, walk_with_contents},
+    walk::{
+        EntryContent, Identity, Options, Step, WalkError, WhySkipped, walk, walk_with_contents,
+    },
 };
 use lucid_core::catalogue::{AclEntry, AclTag, attribute_of_acl, path_order};
 use proptest::prelude::*;
@@ -219,7 +221,7 @@ fn our_own_data_folder_is_left_out() {
     assert_eq!(tree.paths(), ["", "below"]);
     assert_eq!(tree.skipped.len(), 1);
     assert_eq!(tree.skipped[0].path, b"below/lucid-data");
-    assert!(matches!(tree.skipped[0].why, Why::OwnFolder));
+    assert!(matches!(tree.skipped[0].why, WhySkipped::OwnFolder));
 }
 
 #[test]
@@ -244,7 +246,7 @@ fn what_vanishes_or_changes_its_kind_meanwhile_is_skipped() {
     assert_eq!(tree.paths(), ["c", "c/file"]);
     let skipped: Vec<_> = tree.skipped.iter().map(|skipped| skipped.path.as_slice()).collect();
     assert_eq!(skipped, [b"a", b"b", b"d", b"e"]);
-    assert!(tree.skipped.iter().all(|skipped| matches!(skipped.why, Why::Changed)));
+    assert!(tree.skipped.iter().all(|skipped| matches!(skipped.why, WhySkipped::Changed)));
 }
 
 #[test]
@@ -278,7 +280,7 @@ fn a_folder_that_cannot_be_returned_to_is_named() {
     let tree = collect(found.into_iter());
     assert_eq!(tree.skipped.len(), 1);
     assert_eq!(tree.skipped[0].path, b"n/n/n/n");
-    assert!(matches!(tree.skipped[0].why, Why::Changed));
+    assert!(matches!(tree.skipped[0].why, WhySkipped::Changed));
     assert_eq!(tree.found.len(), 120);
 }
 
@@ -292,7 +294,7 @@ fn a_large_file_that_grows_or_shrinks_while_it_is_read_is_marked() {
         let Some(Step::Found(found)) = steps.next() else {
             panic!("the file is not found");
         };
-        let Content::Open(file) = found.content else {
+        let EntryContent::Open(file) = found.content else {
             panic!("the file is not handed over open");
         };
         if before != after {
