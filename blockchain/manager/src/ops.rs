@@ -6,21 +6,21 @@
 
 pub mod anchor_proof;
 pub mod anchor_session;
-pub mod block_stats;
+pub(crate) mod block_stats;
 pub mod chain_info;
 pub mod check_integrity;
 pub mod get_block;
 pub mod get_transaction;
 pub mod list_blocks;
-pub mod list_pending;
+pub(crate) mod list_pending;
 pub mod maintain_chain;
-pub mod propose_block;
-pub mod prove_transaction;
+pub(crate) mod propose_block;
+pub(crate) mod prove_transaction;
 pub mod read_run;
 pub mod remove_block;
 pub mod seal_block;
-pub mod settle_pool;
-pub mod submit_block;
+pub(crate) mod settle_pool;
+pub(crate) mod submit_block;
 pub mod submit_transaction;
 pub mod sync_chain;
 pub mod take_blocks;
