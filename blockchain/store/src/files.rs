@@ -97,13 +97,14 @@ pub fn open_watched(
         limits,
         progress,
     })?;
-    let Recovered { log, blobs, at, damage, loss, unread } = recovered;
+    let OpenFiles { log, blobs, at, damage, loss, unread } = recovered;
     let (log, blobs) = (Arc::new(log), Arc::new(blobs));
     let only_read = disk.only_read();
     Vault::new(Parts { log, blobs, at, sealer, index, project, damage, loss, only_read, unread })
 }
 
 /// What is needed to recover the log and the segments of a folder.
+#[derive(Clone, Copy)]
 pub(crate) struct ToRecover<'a> {
     /// Where the files are.
     pub disk: &'a Arc<dyn Disk>,
@@ -124,7 +125,7 @@ pub(crate) struct ToRecover<'a> {
 }
 
 /// Log and segments of a folder, open, with an index that has followed them.
-pub(crate) struct Recovered {
+pub(crate) struct OpenFiles {
     /// The log.
     pub log: FileLog,
     /// The segments.
@@ -140,24 +141,15 @@ pub(crate) struct Recovered {
 }
 
 /// Recovers what the folder holds.
-pub(crate) fn recover(parts: ToRecover<'_>) -> Result<Recovered, StoreError> {
-    let ToRecover { disk, store, sealer, index, project, accept_loss, limits, progress } = parts;
+pub(crate) fn recover(parts: ToRecover<'_>) -> Result<OpenFiles, StoreError> {
+    let ToRecover { disk, store, accept_loss, limits, .. } = parts;
     for folder in [log::FOLDER, segment::FOLDER] {
         disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
     }
     let mut damage = Vec::new();
     begin_mark(disk.as_ref())?;
     let mark = read_mark(disk.as_ref(), &mut damage)?;
-    let recovered = recovery::recover(recovery::ToRecover {
-        disk,
-        sealer,
-        index,
-        project,
-        store,
-        mark,
-        accept_loss,
-        progress,
-    })?;
+    let recovered = recovery::recover(parts, mark)?;
     let mut damage = DamageList::from(damage);
     damage.append(recovered.damage);
     let is_writable = recovered.read_only.is_none() && disk.only_read().is_none();
@@ -174,5 +166,5 @@ pub(crate) fn recover(parts: ToRecover<'_>) -> Result<Recovered, StoreError> {
         blobs.go_on()?;
     }
     let (at, loss, unread) = (recovered.at.position(), recovered.read_only, recovered.unread);
-    Ok(Recovered { log, blobs, at, damage, loss, unread })
+    Ok(OpenFiles { log, blobs, at, damage, loss, unread })
 }

@@ -50,7 +50,7 @@ fn in_files(disk: Arc<dyn Disk>) -> Tried {
         limits: TINY,
         progress: &|_, _| true,
     });
-    let files::Recovered { log, blobs, at, loss, damage, .. } = opened.unwrap();
+    let files::OpenFiles { log, blobs, at, loss, damage, .. } = opened.unwrap();
     assert_eq!((loss, Vec::from(damage)), (None, vec![]));
     Tried { log: Arc::new(log), blobs: Arc::new(blobs), at }
 }

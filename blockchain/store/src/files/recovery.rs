@@ -11,22 +11,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lucid_core::digest::ChunkName;
 
 use crate::codec::Packer;
-use crate::contract::index::{Changes, Index, Project};
-use crate::crypt::{Sealer, Unopened};
+use crate::contract::index::Changes;
+use crate::crypt::Unopened;
 use crate::damage::DamageList;
-use crate::files::disk::{self, Disk, DiskFile};
+use crate::files::disk::{self, DiskFile};
 use crate::files::log::{self, Beginning, COMMIT_RECORD_BYTES, Commit, FileHeader, Summary};
 use crate::files::rewrite;
 use crate::files::segment::{self, Footer, placement_of};
-use crate::files::segment_rows;
 use crate::files::units::FileUnits;
 use crate::files::watermark::Watermark;
+use crate::files::{ToRecover, segment_rows};
 use crate::frame::{self, Header, HeadersDigest, Kind, Scanner, Step};
 use crate::vault::unit_rows::Unread;
 use crate::vault::{chunk_rows, unit_rows};
@@ -51,26 +50,6 @@ pub struct Recovered {
     pub read_only: Option<String>,
     /// Segments that are not there, or not whole.
     pub unread: BTreeMap<u32, Unread>,
-}
-
-/// The parts of a store that recovery works on.
-pub struct ToRecover<'a> {
-    /// Where the files are.
-    pub disk: &'a Arc<dyn Disk>,
-    /// Opens facts.
-    pub sealer: &'a Sealer,
-    /// Is brought up to date.
-    pub index: &'a dyn Index,
-    /// Makes rows of facts.
-    pub project: &'a dyn Project,
-    /// Which store the files must belong to.
-    pub store: [u8; 16],
-    /// How far the log went when the store was last closed in order.
-    pub mark: Option<Watermark>,
-    /// Whether the loss of acknowledged facts has been accepted.
-    pub accept_loss: bool,
-    /// Hears how many bytes of the log, of how many, have been gone through; `false` ends it, as a crash would.
-    pub progress: &'a dyn Fn(u64, u64) -> bool,
 }
 
 /// A batch as found in the log.
@@ -106,6 +85,8 @@ enum First {
 
 struct Recovery<'a> {
     parts: ToRecover<'a>,
+    /// How far the log went when the store was last closed in order.
+    mark: Option<Watermark>,
     changes: Changes<'a>,
     packer: Packer,
     at: Watermark,
@@ -136,16 +117,17 @@ struct Recovery<'a> {
 }
 
 /// Brings the index up to the log, and the log to its last commit.
-pub fn recover(parts: ToRecover<'_>) -> Result<Recovered, StoreError> {
+pub fn recover(parts: ToRecover<'_>, mark: Option<Watermark>) -> Result<Recovered, StoreError> {
     let start = segment_rows::watermark(parts.index)?;
     let mut bound = start.place();
-    if let Some(mark) = &parts.mark {
+    if let Some(mark) = &mark {
         bound = bound.max(mark.place());
     }
     let changes = Changes::new(parts.index);
     let commits_are_missing = segment_rows::are_commits_missing(parts.index)?;
     let mut recovery = Recovery {
         parts,
+        mark,
         changes,
         packer: Packer::new(),
         at: start,
@@ -219,7 +201,7 @@ impl Recovery<'_> {
         }
         self.judge_last()?;
         let mut missing = self.missing_end(found_end)?;
-        if let Some(mark) = self.parts.mark.filter(|mark| mark.place() > self.at.place()) {
+        if let Some(mark) = self.mark.filter(|mark| mark.place() > self.at.place()) {
             // The mark vouches for chunks even where the commits that named them are damaged, and the
             // next commit follows the one that it names.
             self.take_in_chunks((mark.segment, mark.segment_offset))?;
@@ -227,7 +209,7 @@ impl Recovery<'_> {
                 self.at = Watermark { sequence: mark.sequence.max(self.at.sequence), ..mark };
                 segment_rows::set_watermark(&mut self.changes, &self.at);
             }
-        } else if let Some(mark) = self.parts.mark
+        } else if let Some(mark) = self.mark
             && (mark.segment, mark.segment_offset) > (self.at.segment, self.at.segment_offset)
         {
             // Of chunks whose commits were lost, and that loss accepted, it alone says how far they go: also
@@ -1078,7 +1060,7 @@ impl Recovery<'_> {
 
     /// A segment that was switched to, as its sources show, and has records that are newer than the log's end.
     fn switched_behind_the_end(&mut self) -> Result<Option<String>, StoreError> {
-        if let Some(mark) = self.parts.mark.filter(|mark| mark.place() == self.at.place()) {
+        if let Some(mark) = self.mark.filter(|mark| mark.place() == self.at.place()) {
             self.at.sequence = self.at.sequence.max(mark.sequence);
         }
         if self.commits_are_missing {
@@ -1112,7 +1094,7 @@ impl Recovery<'_> {
         {
             return Ok(Some(commits_missing(&segment::path(number))));
         }
-        let marked = self.parts.mark.map_or((0, 0), |mark| (mark.segment, mark.segment_offset));
+        let marked = self.mark.map_or((0, 0), |mark| (mark.segment, mark.segment_offset));
         let place = marked.max((self.at.segment, self.at.segment_offset));
         for number in self.segments.range(place.0..).rev() {
             let path = segment::path(*number);
