@@ -19,7 +19,9 @@ use lucid_core::succession::Succession;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{CHAIN_SUCCESSION, Transaction, TransactionFault};
 use lucid_store::contract::chain::{Body, Tip};
-use lucid_store::files::folder::{bequeath, exchange, is_store, labels};
+use lucid_store::files::folder::{
+    bequeath, exchange, has_succeeded, is_store, is_to_succeed, labels,
+};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
@@ -120,6 +122,8 @@ pub fn begin_anew(
     if is_copy(&folder, opened.store)? {
         return Err(BeginError::Copied(folder));
     }
+    // It is in its place, whatever ended the beginning of it: under another name it is an earlier one.
+    has_succeeded(root)?;
     bequeath(root, &folder, &folder_options(&creating, now))?;
     let succession = Succession {
         genesis,
@@ -132,6 +136,7 @@ pub fn begin_anew(
     facts::commit(&opened.vault, &[Fact::Ended { at: now, successor: begun.genesis }])?;
     opened.close()?;
     exchange(root, &folder).map_err(BeginError::Exchange)?;
+    has_succeeded(root)?;
     Ok(BegunAnew { folder, ..begun })
 }
 
@@ -145,7 +150,8 @@ fn place_of(root: &Path, old: Tip) -> Result<PathBuf, BeginError> {
     Ok(path.with_file_name(name))
 }
 
-/// The folders of the chains that ended in this place, in the order of their names.
+/// The folders of the chains that ended in this place, in the order of their names; not one that was being begun
+/// when something ended that.
 pub fn earlier(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let context = || StoreError::io(format!("looking beside {}", root.display()));
     let path = std::path::absolute(root).map_err(context())?;
@@ -160,8 +166,12 @@ pub fn earlier(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     };
     for entry in entries {
         let entry = entry.map_err(context())?;
-        if entry.file_name().to_string_lossy().starts_with(&begins) && is_store(&entry.path())? {
-            folders.push(entry.path());
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with(&begins)
+            && is_store(&path)?
+            && !is_to_succeed(&path)?
+        {
+            folders.push(path);
         }
     }
     folders.sort();

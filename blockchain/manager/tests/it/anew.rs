@@ -138,6 +138,11 @@ fn what_a_crash_left_before_the_exchange_is_made_anew_and_the_old_chain_makes_no
     let old = opened(&root);
     assert!(matches!(seal(&old, at("2099-06-01T00:00:00Z")), Err(SealError::Ended(_))));
     old.close().unwrap();
+    // What is beside it is marked until it is in its place, and is none of the chains that ended here, also where
+    // making or removing it was broken off.
+    assert!(!begun.folder.join("run/succeeding").exists());
+    fs::write(begun.folder.join("run/succeeding"), "").unwrap();
+    assert_eq!(earlier(&root).unwrap(), Vec::<std::path::PathBuf>::new());
     // One that broke off earlier left less.
     for rest in ["index", "log", "STORE"] {
         let path = begun.folder.join(rest);

@@ -57,6 +57,8 @@ pub const RUN: &str = "run";
 pub const INDEX: &str = "index";
 /// In `run/` while a new store is being made: whatever else is there then was promised to nobody.
 const MAKING: &str = "making";
+/// In `run/` of a store that is to take another one's place, from before it is one.
+const SUCCEEDING: &str = "succeeding";
 
 /// How a folder is to be opened.
 #[derive(Debug, Clone)]
@@ -266,20 +268,56 @@ pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
 pub const CLOCK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Gives a store that is to be made at `new` the key by which that at `root` signs. Whatever is at `new` was
-/// promised to nobody.
+/// promised to nobody. Until [`has_succeeded`] it [`is_to_succeed`], whatever ends the making or the removing
+/// of it half-way.
 pub fn bequeath(root: &Path, new: &Path, options: &Options) -> Result<(), StoreError> {
     let mut damage = Vec::new();
     let name = format!("{}.key", options.signing_key);
     let key = read_key(&RealDisk::new(root), &name, "ed25519", &mut damage)?;
-    if let Err(error) = std::fs::remove_dir_all(new)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(StoreError::io(format!("removing {}", new.display()))(error));
-    }
+    remove_all_but_run(new).map_err(StoreError::io(format!("removing {}", new.display())))?;
     make_folder(new).map_err(|error| StoreError::unwritable(new, error))?;
-    let disk = RealDisk::new(new);
-    disk.create_folder(KEYS).map_err(StoreError::io("making a new store"))?;
+    let (disk, making) = (RealDisk::new(new), || StoreError::io("making a new store"));
+    disk.create_folder(RUN).map_err(making())?;
+    let mark = disk::join(RUN, SUCCEEDING);
+    if disk.open(&mark).map_err(making())?.is_none() {
+        disk.create(&mark).and_then(|file| file.sync()).map_err(making())?;
+    }
+    disk.sync_folder(RUN).and_then(|()| disk.sync_folder("")).map_err(making())?;
+    disk.create_folder(KEYS).map_err(making())?;
     write_key(&disk, &name, "ed25519", &key)
+}
+
+/// Removes what is in a folder, but for `run/`, which says what it is.
+fn remove_all_but_run(folder: &Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name() == RUN {
+            continue;
+        }
+        match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a folder holds a store, or what is left of one, that was to take another one's place and has not.
+pub fn is_to_succeed(root: &Path) -> Result<bool, StoreError> {
+    let mark = root.join(RUN).join(SUCCEEDING);
+    mark.try_exists().map_err(StoreError::io(format!("looking into {}", root.display())))
+}
+
+/// Notes that a store is in its place.
+pub fn has_succeeded(root: &Path) -> Result<(), StoreError> {
+    let disk = RealDisk::new(root);
+    disk.unlink(&disk::join(RUN, SUCCEEDING))
+        .and_then(|()| disk.sync_folder(RUN))
+        .map_err(StoreError::io(format!("looking into {}", root.display())))
 }
 
 /// Lets two folders side by side change places, in one step that is durable on return.
