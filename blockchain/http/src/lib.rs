@@ -8,7 +8,7 @@
 //! use axum::{Json, extract::State};
 //! use lucid_http::config::{CommonConfig, Key, Settings, load, process_environment};
 //! use lucid_http::serve::{Drained, Listening, Shutdown};
-//! use lucid_http::{Service, health::Report, limits::Limits, porch::Porch, reply::Reply, telemetry};
+//! use lucid_http::{Service, health::HealthReport, limits::Limits, porch::Porch, reply::Reply, telemetry};
 //! use utoipa_axum::{router::OpenApiRouter, routes};
 //!
 //! const SERVICE: &Service = &Service {
@@ -42,7 +42,7 @@
 //!     shutdown.on_signals()?;
 //!     let listening = Listening::bind(SERVICE, config.common.bind).await?;
 //!     let routes = OpenApiRouter::new().routes(routes!(get_answer)).with_state(config.answer);
-//!     let porch = Porch::new(SERVICE, &config.common, || Report::new().needed("store", true));
+//!     let porch = Porch::new(SERVICE, &config.common, || HealthReport::new().needed("store", true));
 //!     tracing::info!(address = %listening.address(), "Lucid Example Service started successfully");
 //!     Ok(listening.serve(porch.around(Limits::ORDINARY.around(routes)), &shutdown).await)
 //! }
