@@ -4,6 +4,7 @@ pub mod blobs;
 pub mod chain;
 pub mod fact_log;
 pub mod index;
+pub mod lock;
 
 #[cfg(test)]
 mod conformance;

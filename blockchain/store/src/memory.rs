@@ -4,4 +4,5 @@ pub mod blobs;
 pub mod chain;
 pub mod fact_log;
 pub mod index;
+pub mod lock;
 pub mod meddled;

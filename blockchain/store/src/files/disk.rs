@@ -225,12 +225,25 @@ pub fn read_all(disk: &dyn Disk, path: &str) -> io::Result<Option<Vec<u8>>> {
 /// old content or the new, never a mixture.
 pub fn replace(disk: &dyn Disk, folder: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let path = join(folder, name);
+    let fresh = prepare(disk, &path, bytes)?;
+    put_in_place(disk, &fresh, &path)
+}
+
+/// Writes what is to be at `path` beside it, durably, and says where: until it is put in place, nothing at
+/// `path` has changed.
+pub fn prepare(disk: &dyn Disk, path: &str, bytes: &[u8]) -> io::Result<String> {
     let fresh = format!("{path}.new");
     disk.unlink(&fresh)?;
     let file = disk.create(&fresh)?;
     file.append(&[bytes])?;
     file.sync()?;
-    disk.rename(&fresh, &path)?;
+    Ok(fresh)
+}
+
+/// Gives a file another one's place, durably and at once. Where this fails it may have happened.
+pub fn put_in_place(disk: &dyn Disk, fresh: &str, path: &str) -> io::Result<()> {
+    disk.rename(fresh, path)?;
+    let (folder, _) = path.rsplit_once('/').unwrap_or(("", path));
     disk.sync_folder(folder)
 }
 

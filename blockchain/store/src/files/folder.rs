@@ -32,6 +32,8 @@ pub(crate) use identity::store_id;
 use identity::{create, read_key, read_store, write_key};
 use keys::DataKeys;
 pub use keys::Passphrase;
+#[cfg(test)]
+pub(crate) use label::Labels;
 pub use label::{Lines, copy_name, parse_label, read_copy};
 use lock::lock;
 pub(crate) use reading::unwritable;

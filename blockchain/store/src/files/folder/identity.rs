@@ -6,10 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
-use super::label::{Lines, parse_label, read_label, write_label};
+use super::label::{Labels, Lines, label_lines, label_value, parse_label, read_label, write_label};
 use super::{KEY_TITLE, KEYS, Options, STORE, STORE_TITLE, keys};
+use crate::contract::lock::{Created, Lock};
 use crate::crypt::{Secret, random};
-use crate::files::disk::Disk;
+use crate::files::disk::{self, Disk};
 use crate::{Damage, StoreError};
 
 /// Makes the files of a new store: the keys first, `STORE` last, so a folder with `STORE` is whole.
@@ -18,7 +19,8 @@ pub(super) fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreErro
     let making = || StoreError::io("making a new store");
     disk.create_folder(KEYS).map_err(making())?;
     disk.create_folder("").map_err(making())?;
-    keep_or_make(disk, &format!("{}.key", options.signing_key), "ed25519")?;
+    let lock = Labels::new(disk);
+    keep_or_make(&lock, &format!("{}.key", options.signing_key), "ed25519")?;
     keys::fit(options, options.encrypt)?;
     if options.encrypt {
         keys::keep_or_make(disk, options)?;
@@ -30,22 +32,32 @@ pub(super) fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreErro
         ("created", options.now.clone()),
     ]
     .map(|(key, value)| (key, Zeroizing::new(value)));
-    write_label(disk, "", STORE, STORE_TITLE, &lines)
+    // Whoever else made the store meanwhile has made this one.
+    let (Created::Here | Created::There(_)) =
+        lock.create(STORE, label_value(STORE_TITLE, &lines).as_bytes())?;
+    Ok(())
 }
 
-/// The key in this file, in both copies; a new one if there is none.
-pub(super) fn keep_or_make(disk: &dyn Disk, name: &str, kind: &str) -> Result<Secret, StoreError> {
-    let mut damage = Vec::new();
-    let key = match keys::is_there(disk, name)? {
-        true => read_key(disk, name, kind, &mut damage).map_err(unusable)?,
-        false => Zeroizing::new(random::<32>()?),
-    };
-    write_key(disk, name, kind, &key)?;
-    Ok(key)
+/// The key of this name; a new one if there is none.
+pub(super) fn keep_or_make(lock: &dyn Lock, name: &str, kind: &str) -> Result<Secret, StoreError> {
+    let new = Zeroizing::new(random::<32>()?);
+    let value = label_value(KEY_TITLE, &key_lines(kind, &new));
+    let created = lock.create(&disk::join(KEYS, name), value.as_bytes());
+    match created.map_err(|error| unusable(error.into()))? {
+        Created::Here => Ok(new),
+        Created::There(value) => label_lines(&value, KEY_TITLE)
+            .map_err(|fault| StoreError::Key(format!("{KEYS}/{name}: {fault}")))
+            .and_then(|lines| key_of(&lines, kind).ok_or_else(|| no_key(name, kind)))
+            .map_err(unusable),
+    }
 }
 
-/// A key that is there without its store is not written over, whatever is wrong with it.
+/// A key that is there without its store is not written over, whatever is wrong with it. That the system refused
+/// says nothing about the key.
 pub(super) fn unusable(why: StoreError) -> StoreError {
+    if matches!(why, StoreError::Io { .. }) {
+        return why;
+    }
     StoreError::Folder(format!(
         "{KEYS}/ holds keys and no {STORE} file is beside it, so they are to be those of a new store, and \
          cannot be: {why}; or move {KEYS}/ away to have new keys made"
@@ -125,9 +137,11 @@ pub(super) fn read_key(
     damage: &mut Vec<Damage>,
 ) -> Result<Secret, StoreError> {
     let lines = read_label(disk, KEYS, name, KEY_TITLE, damage)?;
-    key_of(&lines, kind).ok_or_else(|| {
-        StoreError::Key(format!("{KEYS}/{name} holds no {kind} key; put it back from a copy"))
-    })
+    key_of(&lines, kind).ok_or_else(|| no_key(name, kind))
+}
+
+fn no_key(name: &str, kind: &str) -> StoreError {
+    StoreError::Key(format!("{KEYS}/{name} holds no {kind} key; put it back from a copy"))
 }
 
 pub(super) fn key_of(lines: &Lines, kind: &str) -> Option<Secret> {

@@ -22,7 +22,10 @@ use zeroize::Zeroizing;
 use super::identity::{
     key_id, key_lines, key_of, read_key, read_outside_key, read_store, write_key,
 };
-use super::label::{Lines, copy_name, label_text, parse_label, read_copy, write_label};
+use super::label::{
+    Labels, Lines, copy_name, label_value, neither, parse_label, read_copy, with_checksum,
+    write_label,
+};
 use super::lock::lock;
 use super::{
     DATA_KEYS, DATA_KEYS_TITLE, KEY_TITLE, KEYS, OnlyRead, Options, ROOT_KEY, ToRead, is_store,
@@ -216,10 +219,7 @@ fn read_copies(disk: &dyn Disk, damage: &mut Vec<Damage>) -> Result<Vec<Lines>, 
         }
     }
     match sound.is_empty() {
-        true => {
-            let why = why.join(", and ");
-            Err(StoreError::Folder(format!("{why}; put one of them back from a copy")))
-        }
+        true => Err(neither(&why)),
         false => Ok(sound),
     }
 }
@@ -331,7 +331,7 @@ fn make(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
     let root = match (&options.root_key_file, &options.passphrase) {
         (Some(path), _) => outside_key(path)?,
         (None, Some(passphrase)) => under_passphrase(&mut lines, passphrase)?,
-        (None, None) => super::identity::keep_or_make(disk, ROOT_KEY, "root")?,
+        (None, None) => super::identity::keep_or_make(&Labels::new(disk), ROOT_KEY, "root")?,
     };
     lines.insert("root".into(), key_id(&root).into());
     for label in ["dedup".to_owned(), epoch_label(1)] {
@@ -500,13 +500,13 @@ fn newest_in_use(disk: &dyn Disk, store: &[u8; 16]) -> Result<u32, StoreError> {
 /// Writes a root key where there is no file yet. It has its name when it is whole: half a key would be in
 /// the way of the next try, and of no use.
 fn write_outside_key(path: &Path, key: &Secret) -> Result<(), StoreError> {
-    let text = label_text(KEY_TITLE, &key_lines("root", key));
+    let text = with_checksum(label_value(KEY_TITLE, &key_lines("root", key)).as_bytes());
     let context = || StoreError::io(format!("writing {}", path.display()));
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     // Goes when it is dropped, in whatever way this ends.
     let mut file = tempfile::NamedTempFile::new_in(parent).map_err(context())?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(context())?;
+    file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(context())?;
     file.persist_noclobber(path).map_err(|failed| match failed.error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             StoreError::Key(format!("{} is there already, and is not overwritten", path.display()))
