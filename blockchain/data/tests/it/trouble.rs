@@ -16,11 +16,10 @@ use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::workers::{Anchoring, measure};
 use lucid_http::serve::{Drained, Listening, Shutdown};
 use lucid_store::StoreError;
-use lucid_store::contract::index::{Change, Index, Row};
 use lucid_store::files::Limits;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
 use lucid_store::files::{self, Drawers};
-use lucid_store::memory::index::MemoryIndex;
+use lucid_store::memory::faulty::FaultyIndex;
 use reqwest::blocking::{Client, Response};
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -41,58 +40,24 @@ struct Wrong {
     failed: AtomicUsize,
 }
 
-/// An index whose disk gives errors.
-#[derive(Default)]
-struct Failing {
-    rows: MemoryIndex,
-    wrong: Arc<Wrong>,
-}
-
-impl Failing {
-    fn read<T>(&self, read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        // What is acknowledged is another matter.
-        let is_a_callers = std::thread::current().name() != Some("committer");
-        if is_a_callers && self.wrong.fails() {
-            self.wrong.failed.fetch_add(1, Ordering::SeqCst);
-            return Err(StoreError::Index("the disk under it is away".into()));
-        }
-        read()
-    }
-}
-
 impl Wrong {
+    /// An index whose disk gives errors.
+    fn index(self: Arc<Self>) -> FaultyIndex {
+        FaultyIndex::over(Arc::default(), move |call| {
+            // What is acknowledged is another matter.
+            let is_a_callers = std::thread::current().name() != Some("committer");
+            if call.is_look() && is_a_callers && self.fails() {
+                self.failed.fetch_add(1, Ordering::SeqCst);
+                return Err(StoreError::Index("the disk under it is away".into()));
+            }
+            Ok(())
+        })
+    }
+
     fn fails(&self) -> bool {
         let less = |left: usize| left.checked_sub(1);
         let before = self.one.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         self.is_away.load(Ordering::SeqCst) || before == Ok(1)
-    }
-}
-
-impl Index for Failing {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(|| self.rows.get(key))
-    }
-
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-        back: bool,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.read(|| self.rows.scan(from, to, limit, back))
-    }
-
-    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.rows.write(changes)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.rows.flush()
-    }
-
-    fn distrust(&self) -> Result<(), StoreError> {
-        self.rows.distrust()
     }
 }
 
@@ -126,14 +91,14 @@ impl Troubled {
 
         let mut opened = open(folder.path());
         opened.vault.close().unwrap();
-        let (disk, failing) = (FaultyDisk::over(opened.folder.disk.clone()), Failing::default());
-        let index = failing.wrong.clone();
+        let disk = FaultyDisk::over(opened.folder.disk.clone());
+        let index = Arc::new(Wrong::default());
         let sealer = opened.folder.sealer.clone();
         opened.vault = files::open(Drawers {
             disk: Arc::new(disk.clone()),
             store: opened.folder.store,
             sealer: sealer.clone(),
-            index: Arc::new(failing),
+            index: Arc::new(index.clone().index()),
             project: Arc::new(SessionProjection::new(sealer, opened.key.public())),
             accept_loss: false,
             limits: Limits::default(),

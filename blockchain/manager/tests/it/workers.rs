@@ -13,12 +13,10 @@ use lucid_block_manager::workers::pulse::feel_pulse;
 use lucid_block_manager::workers::{keep_up, seal_in_time};
 use lucid_core::sign::SigningKey;
 use lucid_http::serve::Shutdown;
-use lucid_store::StoreError;
 use lucid_store::clock::Clock;
-use lucid_store::contract::index::{Change, Index, Row};
 use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::simulated::SimulatedDisk;
-use lucid_store::memory::index::MemoryIndex;
+use lucid_store::memory::faulty::{FaultyIndex, IndexCall};
 
 /// What is to go wrong.
 #[derive(Default)]
@@ -28,44 +26,17 @@ struct Wrong {
 }
 
 impl Wrong {
-    fn check(flag: &AtomicBool) {
-        assert!(!flag.load(Ordering::Relaxed), "the index made a mistake");
-    }
-}
-
-/// An index that panics when it is told to.
-struct Panicking {
-    index: MemoryIndex,
-    wrong: Arc<Wrong>,
-}
-
-impl Index for Panicking {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Wrong::check(&self.wrong.reading);
-        self.index.get(key)
-    }
-
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-        back: bool,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.index.scan(from, to, limit, back)
-    }
-
-    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        Wrong::check(&self.wrong.writing);
-        self.index.write(changes)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.index.flush()
-    }
-
-    fn distrust(&self) -> Result<(), StoreError> {
-        self.index.distrust()
+    /// An index that panics when it is told to.
+    fn index(self: Arc<Self>) -> FaultyIndex {
+        FaultyIndex::over(Arc::default(), move |call| {
+            let flag = match call {
+                IndexCall::Get => &self.reading,
+                IndexCall::Write => &self.writing,
+                _ => return Ok(()),
+            };
+            assert!(!flag.load(Ordering::Relaxed), "the index made a mistake");
+            Ok(())
+        })
     }
 }
 
@@ -84,7 +55,7 @@ impl Service {
             blocks: disk,
             store: [7; 16],
             sealer: Arc::new(Sealer::new(None)),
-            index: Arc::new(Panicking { index: MemoryIndex::new(), wrong: wrong.clone() }),
+            index: Arc::new(wrong.clone().index()),
             key: SigningKey::from_seed([3; 32]),
             accept_loss: false,
             block_file_bytes: 1 << 20,

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::{self, Drawers};
+use lucid_store::memory::faulty::IndexFaults;
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::{Committed, Submission};
@@ -130,4 +131,63 @@ fn a_fact_that_no_rows_can_be_made_of_is_refused_alone_and_before_it_is_written(
     let rebuilt = Arc::new(MemoryIndex::new());
     drop(open(&disk, &rebuilt, vec![]));
     assert_eq!(there(&rebuilt), [false, false, false, true, true], "nor is it in the log");
+}
+
+/// Every call of the index fails once, the one behind it too, or all from there on, while a store is opened,
+/// written to and read: what is said of a commit is so, now and after a start, and rows that were not written are
+/// not taken for written.
+#[test]
+fn an_index_that_fails_says_what_happened_and_is_never_behind_in_silence() {
+    let store = Store::new(false);
+    let (mut refused, mut broke, mut unopened) = (0, 0, 0);
+    for times in [1, 2, usize::MAX] {
+        for good in 0.. {
+            let what = format!("{times} calls fail behind {good}");
+            let (disk, rows) = (store.disk(), Arc::new(MemoryIndex::new()));
+            let faults = Arc::new(IndexFaults::default());
+            faults.fail(good, times);
+            let index = faults.over(rows.clone());
+            let mut there = Vec::new();
+            let mut maybe = Vec::new();
+            match store.open_with(&disk, Arc::new(index), SMALL, false) {
+                Err(_) => unopened += 1,
+                Ok(vault) => {
+                    for number in 0..5 {
+                        let entry = Entry::new(number, 1, vec![chunk(number, 700)]);
+                        match entry.commit(&vault) {
+                            Ok(_) => there.push(entry),
+                            Err(error) if error.maybe_applied() => maybe.push(entry),
+                            Err(_) => refused += 1,
+                        }
+                        for entry in &there {
+                            // It may fail to be read, but is not absent.
+                            assert_ne!(reads(&vault, &entry.chunks[0]), Ok(false), "{what}");
+                        }
+                    }
+                    broke += usize::from(!maybe.is_empty());
+                }
+            }
+            let disk = disk.after_kill(disk.calls());
+            let mut found = Vec::new();
+            for index in [rows, Arc::new(MemoryIndex::new())] {
+                let vault = store.open(&disk, &index).unwrap();
+                assert_eq!(vault.read_only(), None, "{what}");
+                let facts = facts_of(index.as_ref());
+                for entry in &there {
+                    assert!(facts.contains(&entry.facts[0]), "{what}");
+                    assert_eq!(reads(&vault, &entry.chunks[0]), Ok(true), "{what}");
+                }
+                let known = |fact: &Vec<u8>| {
+                    there.iter().chain(&maybe).any(|entry| entry.facts[0] == *fact)
+                };
+                assert!(facts.iter().all(known), "what surely did not happen did: {what}");
+                found.push(facts);
+            }
+            assert_eq!(found[0], found[1], "{what}");
+            if good > faults.calls() {
+                break;
+            }
+        }
+    }
+    assert!(refused > 10 && broke > 10 && unopened > 5, "{refused} {broke} {unopened}");
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lucid_store::StoreError;
-use lucid_store::contract::index::{Change, Index, Row};
 use lucid_store::files::Limits;
 use lucid_store::files::disk::Disk as _;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::segment::{self, REWRITTEN};
+use lucid_store::memory::faulty::{FaultyIndex, IndexCall};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::chunk_rows::placement;
 use lucid_store::vault::committer::Submission;
@@ -424,41 +424,17 @@ fn length_of(disk: &SimulatedDisk, path: &str) -> usize {
 }
 
 /// An index that fails from one of its writes on, as if the start had been killed there.
-struct Dying {
-    rows: MemoryIndex,
-    left: AtomicUsize,
-}
-
-impl Index for Dying {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.rows.get(key)
-    }
-
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-        back: bool,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.rows.scan(from, to, limit, back)
-    }
-
-    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        if self.left.load(Ordering::Relaxed) == 0 {
-            return Err(StoreError::Index("it ends here".into()));
+fn dying(rows: &Arc<MemoryIndex>, writes: usize) -> Arc<FaultyIndex> {
+    let left = AtomicUsize::new(writes);
+    Arc::new(FaultyIndex::over(rows.clone(), move |call| {
+        let fewer = |left: usize| left.checked_sub(1);
+        match call == IndexCall::Write {
+            true if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_err() => {
+                Err(StoreError::Index("it ends here".into()))
+            }
+            _ => Ok(()),
         }
-        self.left.fetch_sub(1, Ordering::Relaxed);
-        self.rows.write(changes)
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.rows.flush()
-    }
-
-    fn distrust(&self) -> Result<(), StoreError> {
-        self.rows.distrust()
-    }
+    }))
 }
 
 #[test]
@@ -477,13 +453,13 @@ fn a_start_that_is_killed_behind_a_damaged_commit_leaves_its_chunks_to_the_next_
     let mut killed = 0;
     for left in 1.. {
         let disk = whole.fork();
-        let index = Arc::new(Dying { rows: MemoryIndex::new(), left: left.into() });
-        if store.open_with(&disk, index.clone(), LARGE, false).is_ok() {
+        let rows = Arc::new(MemoryIndex::new());
+        if store.open_with(&disk, dying(&rows, left), LARGE, false).is_ok() {
             break;
         }
         killed += 1;
         // Nothing else is left of what the start knew.
-        let index = index_of(&index.rows.rows());
+        let index = index_of(&rows.rows());
         let mut all = chunks.clone();
         for start in 0..2 {
             let vault = store.open_with(&disk, index.clone(), LARGE, false).unwrap();

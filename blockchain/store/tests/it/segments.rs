@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lucid_core::digest::ChunkName;
-use lucid_store::StoreError;
 use lucid_store::contract::blobs::Placement;
-use lucid_store::contract::index::{Change, Index, Row};
+use lucid_store::contract::index::Index;
 use lucid_store::files::audit::audit;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::segment::{self, REWRITTEN};
+use lucid_store::memory::faulty::FaultyIndex;
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 use lucid_store::vault::chunk_rows::{is_quarantined, placement};
@@ -631,44 +631,6 @@ fn an_audit_names_the_newest_segment_of_a_condensed_store_when_it_is_lost() {
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// An index that keeps what is durable on the disk at each of its writes, with its rows then.
-struct Watching {
-    rows: MemoryIndex,
-    disk: SimulatedDisk,
-    seen: Mutex<Vec<(SimulatedDisk, Rows)>>,
-}
-
-impl Index for Watching {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.rows.get(key)
-    }
-
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-        back: bool,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.rows.scan(from, to, limit, back)
-    }
-
-    fn write(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.rows.write(changes)?;
-        let cut = self.disk.after_power_cut(self.disk.calls(), 0);
-        self.seen.lock().push((cut, self.rows.rows()));
-        Ok(())
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.rows.flush()
-    }
-
-    fn distrust(&self) -> Result<(), StoreError> {
-        self.rows.distrust()
-    }
-}
-
 #[test]
 fn the_index_is_never_ahead_of_what_a_start_has_made_durable() {
     let store = Store::new(true);
@@ -682,16 +644,16 @@ fn the_index_is_never_ahead_of_what_a_start_has_made_durable() {
     for calls in from..disk.calls() {
         // Killed here: all that was written is in the page cache, and the disk may still lose it.
         let killed = disk.after_kill(calls);
-        let index = Arc::new(Watching {
-            rows: MemoryIndex::new(),
-            disk: killed.clone(),
-            seen: Mutex::default(),
+        // What is durable at each write of the index, with its rows then.
+        let seen = Arc::new(Mutex::new(Vec::<(SimulatedDisk, Rows)>::new()));
+        let (now, told) = (killed.clone(), seen.clone());
+        let index = FaultyIndex::over(index_of(&rows), |_| Ok(())).shown_to(move |rows| {
+            told.lock().push((now.after_power_cut(now.calls(), 0), rows.rows()));
         });
-        index.rows.write(rows.clone().into_iter().map(|(k, v)| (k, Some(v))).collect()).unwrap();
-        let vault = store.open_with(&killed, index.clone(), SMALL, false).unwrap();
+        let vault = store.open_with(&killed, Arc::new(index), SMALL, false).unwrap();
         assert_eq!(vault.read_only(), None);
         drop(vault);
-        for (cut, rows) in index.seen.lock().iter() {
+        for (cut, rows) in seen.lock().iter() {
             let vault = store.open(cut, &index_of(rows)).unwrap();
             assert_eq!(vault.read_only(), None, "killed after {calls} calls");
             writes += 1;

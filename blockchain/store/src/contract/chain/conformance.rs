@@ -10,13 +10,15 @@ use lucid_core::time::Timestamp;
 use lucid_core::transaction::{Transaction, id_digest};
 use lucid_core::validate::{Context, Mode, ValidBlock, validate};
 use proptest::prelude::*;
+use rustix::io::Errno;
 
 use crate::contract::chain::*;
 use crate::files::chain::{rows, *};
 use crate::files::disk::Disk;
-use crate::files::disk::faulty::FaultyDisk;
+use crate::files::disk::faulty::{Call, FaultyDisk};
 use crate::files::disk::simulated::SimulatedDisk;
 use crate::memory::chain::ChainMemory;
+use crate::memory::faulty::IndexFaults;
 use crate::memory::index::MemoryIndex;
 
 pub(crate) const STORE: [u8; 16] = [7; 16];
@@ -417,6 +419,92 @@ fn a_sync_that_fails_takes_the_run_back_and_a_later_one_goes_on() {
             assert!(count == 7 || outcome.is_err() && !certain, "{good} {bad} {count}");
         }
     }
+}
+
+/// How blocks were stored while something failed.
+#[derive(Debug, PartialEq, Eq)]
+enum Failing {
+    /// Nothing of it was met.
+    Unmet,
+    /// One of them surely was not stored.
+    Surely,
+    /// One of them may have been.
+    Perhaps,
+}
+
+/// Stores these blocks while something fails from the third on, until that is said: what is said is so, now and
+/// at the next start, and what is there is whole.
+fn store_while_it_fails(
+    blocks: &[ValidBlock],
+    disk: &SimulatedDisk,
+    parts: ChainParts,
+    fail: impl FnOnce(),
+    repair: impl FnOnce(),
+) -> Failing {
+    let chain = ChainFiles::open(parts).unwrap();
+    chain.append_run(&blocks[..2]).unwrap();
+    fail();
+    let (mut count, mut ended) = (2, Failing::Unmet);
+    for block in &blocks[2..] {
+        match chain.append(block) {
+            Ok(stored) => assert_eq!(stored, AppendedBlock::Stored),
+            Err(error) => {
+                let maybe = error.maybe_applied();
+                ended = if maybe { Failing::Perhaps } else { Failing::Surely };
+                break;
+            }
+        }
+        count += 1;
+    }
+    repair();
+    if ended != Failing::Perhaps {
+        assert_holds(&chain, &blocks[..count]);
+    }
+    let after = disk.after_kill(disk.calls());
+    let found = ChainFiles::open(self::parts(&after)).unwrap();
+    let height = found.tip().unwrap().unwrap().height as usize;
+    let most = count + usize::from(ended == Failing::Perhaps);
+    assert!((count..=most).contains(&(height + 1)), "{count} of {height}");
+    found.append_run(&blocks[height + 1..]).unwrap();
+    assert_holds(&found, blocks);
+    assert_eq!(audit::audit(&after, STORE).unwrap(), []);
+    ended
+}
+
+/// Every call of the disk fails, once or from there on.
+#[test]
+fn files_that_fail_say_what_happened() {
+    use Call::{Append, Create, Name, Open, Read, Sync, Truncate};
+    let (blocks, mut ends) = (chain_of(&[2; 5]), Vec::new());
+    for call in [Create, Open, Read, Append, Truncate, Sync, Name] {
+        for (good, times) in (0..7).flat_map(|good| [(good, 1), (good, usize::MAX)]) {
+            for errno in [Errno::IO, Errno::NOSPC] {
+                let simulated = SimulatedDisk::new();
+                let disk = FaultyDisk::over(Arc::new(simulated.clone()));
+                let parts = parts_on(Arc::new(disk.clone()));
+                let fail = || disk.refuse(call, "", errno, good, times);
+                ends.push(store_while_it_fails(&blocks, &simulated, parts, fail, || disk.repair()));
+            }
+        }
+    }
+    for ended in [Failing::Unmet, Failing::Surely, Failing::Perhaps] {
+        assert!(ends.iter().filter(|one| **one == ended).count() > 10, "{ended:?}");
+    }
+}
+
+/// Every call of the index fails, once or from there on.
+#[test]
+fn a_chain_whose_index_fails_says_what_happened() {
+    let (blocks, mut ends) = (chain_of(&[2; 5]), Vec::new());
+    for (good, times) in (0..4).flat_map(|good| [(good, 1), (good, usize::MAX)]) {
+        let (disk, faults) = (SimulatedDisk::new(), Arc::new(IndexFaults::default()));
+        let parts = ChainParts { index: Arc::new(faults.over(Arc::default())), ..parts(&disk) };
+        let (fail, repair) = (|| faults.fail(good, times), || faults.repair());
+        ends.push(store_while_it_fails(&blocks, &disk, parts, fail, repair));
+    }
+    // The block is durable before it has rows. Behind the three blocks there is nothing left to fail.
+    let perhaps = ends.iter().take_while(|ended| **ended == Failing::Perhaps).count();
+    assert_eq!((perhaps, ends.len()), (6, 8), "{ends:?}");
 }
 
 /// One step of the model test.
