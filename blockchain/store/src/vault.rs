@@ -69,9 +69,12 @@ pub struct Vault {
     /// Chunks of which the scrub found the copy in use damaged, and where: another one is looked for.
     unhealed: Mutex<BTreeMap<ChunkName, Placement>>,
     doubts: Arc<Doubts>,
-    /// Held by whoever rewrites segments.
-    rewriting: Mutex<()>,
+    /// Held by whoever makes units anew.
+    collecting: Mutex<()>,
 }
+
+/// Held while one makes units anew; nothing, where nobody waits.
+pub(crate) type Turn<'a> = Option<MutexGuard<'a, ()>>;
 
 /// A store that is kept otherwise than in files, and loses nothing by promise.
 pub struct Elsewhere {
@@ -173,7 +176,6 @@ impl Vault {
             })?);
         }
         let (damage, unhealed) = (Mutex::new(damage), Mutex::default());
-        let rewriting = Mutex::new(());
         Ok(Self {
             sealer,
             index,
@@ -185,7 +187,7 @@ impl Vault {
             damage,
             unhealed,
             doubts,
-            rewriting,
+            collecting: Mutex::default(),
         })
     }
 
@@ -469,9 +471,13 @@ impl Vault {
         self.blobs.as_ref()
     }
 
-    /// The right to rewrite segments, which one has at a time.
-    pub(crate) fn rewriting(&self) -> Option<MutexGuard<'_, ()>> {
-        self.rewriting.try_lock()
+    /// The turn to make units anew, which one has at a time: two would do the same work, and the second of them
+    /// would be overtaken with each of its switches.
+    pub(crate) fn turn_to_collect(&self) -> Option<Turn<'_>> {
+        match cfg!(feature = "no-locks") {
+            true => Some(None),
+            false => self.collecting.try_lock().map(Some),
+        }
     }
 
     /// Remembers whatever is asked for from now on, until told not to any more.

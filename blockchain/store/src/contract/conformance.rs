@@ -1,5 +1,6 @@
 //! What every log and every keeper of chunks must do: one suite, run for each back-end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lucid_core::digest::{ChunkId, ChunkName};
@@ -322,6 +323,19 @@ fn a_unit_is_made_of_the_records_of_others_and_they_go() {
         }
         kept.commits(&["goes on"], &[20]);
         assert!(blobs.numbers().unwrap().iter().all(|unit| !there.contains(unit)), "{name}");
+    });
+}
+
+#[test]
+fn units_that_are_begun_at_once_have_numbers_of_their_own() {
+    every_back_end(|name, kept| {
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let begin = || kept.blobs.begin(0, Origin::default()).unwrap();
+            let all: Vec<_> = (0..6).map(|_| scope.spawn(begin)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let numbers: BTreeSet<u32> = made.iter().map(|unit| unit.number()).collect();
+        assert_eq!(numbers.len(), made.len(), "{name}");
     });
 }
 

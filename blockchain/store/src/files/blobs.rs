@@ -30,6 +30,8 @@ pub struct FileBlobs {
     segments: Segments,
     lengths: Lengths,
     open: Mutex<Open>,
+    /// Held while a unit gets its number and its file: the next one is behind it.
+    numbering: Mutex<()>,
 }
 
 /// The segment that is written to.
@@ -59,8 +61,8 @@ impl FileBlobs {
         let segment_bytes = limits.segment_bytes.max(1);
         let limits = Limits { segment_records: most, segment_bytes, ..limits };
         let segments = Segments::new(units.disk.clone());
-        let (lengths, open) = (Lengths::default(), Mutex::default());
-        Self { units, limits, ends, segments, lengths, open }
+        let (lengths, open, numbering) = (Lengths::default(), Mutex::default(), Mutex::default());
+        Self { units, limits, ends, segments, lengths, open, numbering }
     }
 
     /// Writes on where the last commit's chunks end, if that can be: otherwise the next chunk begins a segment.
@@ -393,6 +395,7 @@ impl Blobs for FileBlobs {
     }
 
     fn begin(&self, behind: u32, origin: Origin) -> Result<Box<dyn NewUnit>, StoreError> {
+        let _numbering = self.numbering.lock();
         let newest = segment::numbers(self.disk())?.last().copied().unwrap_or(0).max(REWRITTEN);
         let last = newest.max(behind);
         let number = last.checked_add(1).filter(|next| segment::is_rewritten(*next));

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lucid_core::digest::ChunkName;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Entry, Look, NewUnit, Origin, Placement, Unit, UnitKind};
@@ -19,7 +19,7 @@ use crate::contract::fact_log::Condensed;
 use crate::crypt::{ChunkKey, Owner};
 use crate::frame::{Header, Record};
 use crate::vault::committer::{Submission, short};
-use crate::vault::{IsFree, Matters, Vault, chunk_rows, unit_rows};
+use crate::vault::{IsFree, Matters, Turn, Vault, chunk_rows, unit_rows};
 use crate::{CommitError, Damage, StoreError, threads};
 
 /// Rows read at once.
@@ -138,7 +138,7 @@ pub struct Collection<'a> {
     untidy: BTreeSet<String>,
     /// Records that a unit may have; see [`Collection::splitting_over`].
     records_max: usize,
-    _right: MutexGuard<'a, ()>,
+    _turn: Turn<'a>,
 }
 
 impl Drop for Collection<'_> {
@@ -151,10 +151,10 @@ impl Vault {
     /// Begins a collection or a repacking; `None` while another one runs. Look for what is referred to
     /// only after this.
     pub fn collect(&self) -> Option<Collection<'_>> {
-        let right = self.rewriting()?;
+        let turn = self.turn_to_collect()?;
         self.set_collecting(true);
         let (untidy, records_max) = (BTreeSet::new(), self.blobs().records_max());
-        Some(Collection { vault: self, untidy, records_max, _right: right })
+        Some(Collection { vault: self, untidy, records_max, _turn: turn })
     }
 }
 
