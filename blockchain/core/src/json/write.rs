@@ -86,7 +86,7 @@ pub(super) fn write_float(out: &mut String, value: f64) {
     if value.is_nan() {
         out.push_str("NaN");
     } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
+        out.push_str(if value.is_sign_positive() { "Infinity" } else { "-Infinity" });
     } else if magnitude == 0.0 || (1e-4..1e16).contains(&magnitude) {
         let shortest = value.to_string();
         match shortest.split_once('.') {

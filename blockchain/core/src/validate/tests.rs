@@ -108,6 +108,8 @@ fn a_record_is_the_same_however_much_was_computed_for_it() {
     for block in [block(), unsigned] {
         for with_entry in [false, true] {
             let mut weighed = Weighed::of(block.clone().into());
+            assert_eq!(weighed.entry(), Some(&BlockRecord::of(&block).entry));
+            let mut weighed = Weighed::of(block.clone().into());
             if with_entry {
                 weighed = weighed.with_entry();
             }
