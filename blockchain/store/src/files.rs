@@ -33,7 +33,7 @@ use crate::contract::index::{Index, Project, is_bound};
 use crate::crypt::Sealer;
 use crate::damage::DamageList;
 use crate::vault::unit_rows::Unread;
-use crate::vault::{Parts, Vault, VaultProject};
+use crate::vault::{Vault, VaultParts, VaultProject};
 
 /// Where a file is closed and the next one begun. Only tests have reason to change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,18 @@ pub fn open_watched(
     let OpenFiles { log, blobs, at, damage, loss, unread } = recovered;
     let (log, blobs) = (Arc::new(log), Arc::new(blobs));
     let only_read = disk.only_read();
-    Vault::new(Parts { log, blobs, at, sealer, index, project, damage, loss, only_read, unread })
+    Vault::new(VaultParts {
+        log,
+        blobs,
+        at,
+        sealer,
+        index,
+        project,
+        damage,
+        loss,
+        only_read,
+        unread,
+    })
 }
 
 /// What is needed to recover the log and the segments of a folder.

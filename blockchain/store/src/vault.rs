@@ -74,7 +74,7 @@ pub struct Vault {
 }
 
 /// Held while one makes units anew; nothing, where nobody waits.
-pub(crate) type Turn<'a> = Option<MutexGuard<'a, ()>>;
+pub(crate) type CollectingTurn<'a> = Option<MutexGuard<'a, ()>>;
 
 /// A store that is kept otherwise than in files, and loses nothing by promise.
 pub struct Elsewhere {
@@ -134,7 +134,7 @@ impl Project for VaultProject {
 }
 
 /// Log and chunks of a store, with an index that has followed them: what a vault is made of.
-pub(crate) struct Parts {
+pub(crate) struct VaultParts {
     pub log: Arc<dyn FactLog>,
     pub blobs: Arc<dyn Blobs>,
     pub at: Position,
@@ -153,8 +153,8 @@ pub(crate) struct Parts {
 
 impl Vault {
     /// Opens what a back-end has made ready.
-    pub(crate) fn new(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { log, blobs, at, sealer, index, project, damage, loss, only_read, unread } =
+    pub(crate) fn new(parts: VaultParts) -> Result<Self, StoreError> {
+        let VaultParts { log, blobs, at, sealer, index, project, damage, loss, only_read, unread } =
             parts;
         for found in damage.iter() {
             tracing::error!(damage = %found, "damage found while opening");
@@ -201,7 +201,18 @@ impl Vault {
             follow(log.as_ref(), blobs.as_ref(), index.as_ref(), project.as_ref(), &sealer, &from)?;
         let (damage, unread) = (DamageList::default(), BTreeMap::new());
         let (loss, only_read) = (None, None);
-        Self::new(Parts { log, blobs, at, sealer, index, project, damage, loss, only_read, unread })
+        Self::new(VaultParts {
+            log,
+            blobs,
+            at,
+            sealer,
+            index,
+            project,
+            damage,
+            loss,
+            only_read,
+            unread,
+        })
     }
 
     /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be
@@ -473,7 +484,7 @@ impl Vault {
 
     /// The turn to make units anew, which one has at a time: two would do the same work, and the second of them
     /// would be overtaken with each of its switches.
-    pub(crate) fn turn_to_collect(&self) -> Option<Turn<'_>> {
+    pub(crate) fn turn_to_collect(&self) -> Option<CollectingTurn<'_>> {
         match cfg!(feature = "no-locks") {
             true => Some(None),
             false => self.collecting.try_lock().map(Some),

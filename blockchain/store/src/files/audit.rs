@@ -199,7 +199,7 @@ struct Auditor<'a> {
 }
 
 /// A file and its length.
-type Opened = (Arc<dyn DiskFile>, u64);
+type OpenedFile = (Arc<dyn DiskFile>, u64);
 
 impl Auditor<'_> {
     fn run(mut self, listed: &Listed, work: &mut Work<'_>) -> Result<Audit, StoreError> {
@@ -218,7 +218,7 @@ impl Auditor<'_> {
     }
 
     /// Opens a file; one that is missing, or that the disk will not read, is damage.
-    fn open(&mut self, path: &str) -> Result<Option<Opened>, StoreError> {
+    fn open(&mut self, path: &str) -> Result<Option<OpenedFile>, StoreError> {
         match disk::find(self.disk, path)? {
             Ok(file) => {
                 self.found.files += 1;

@@ -29,14 +29,14 @@ pub struct FileBlobs {
     ends: Ends,
     segments: Segments,
     lengths: Lengths,
-    open: Mutex<Open>,
+    open: Mutex<OpenSegment>,
     /// Held while a unit gets its number and its file: the next one is behind it.
     numbering: Mutex<()>,
 }
 
 /// The segment that is written to.
 #[derive(Default)]
-struct Open {
+struct OpenSegment {
     tail: Option<Tail>,
     /// The sequence of its first record: bounds how many records it has.
     first_sequence: u64,
@@ -46,7 +46,7 @@ struct Open {
     is_settled: bool,
 }
 
-impl Open {
+impl OpenSegment {
     /// What is in the segment stays, and nothing is added to it. It has no footer.
     fn leave(&mut self) {
         self.tail = None;
@@ -114,7 +114,7 @@ impl FileBlobs {
     }
 
     /// Begins the next segment, if none is open.
-    fn begin<'a>(&self, open: &'a mut Open) -> Result<&'a mut Tail, Failure> {
+    fn begin<'a>(&self, open: &'a mut OpenSegment) -> Result<&'a mut Tail, Failure> {
         if open.tail.is_none() {
             let mut ends = self.ends.lock();
             let number = ends.segment + 1;
@@ -134,7 +134,7 @@ impl FileBlobs {
         open.tail.as_mut().ok_or_else(|| Failure::before("no segment is open"))
     }
 
-    fn append(&self, open: &mut Open, records: &mut [Record]) -> Result<Written, Failure> {
+    fn append(&self, open: &mut OpenSegment, records: &mut [Record]) -> Result<Written, Failure> {
         open.is_settled = false;
         let tail = self.begin(open)?;
         let mut ends = self.ends.lock();
@@ -158,7 +158,7 @@ impl FileBlobs {
     }
 
     /// Writes the footer of the open segment behind its records, if it has one.
-    fn end(&self, open: &mut Open) -> Result<(), CommitError> {
+    fn end(&self, open: &mut OpenSegment) -> Result<(), CommitError> {
         let Some(tail) = &mut open.tail else { return Ok(()) };
         let mut ends = self.ends.lock();
         let failed = |error: &dyn std::fmt::Display| CommitError::Failed(error.to_string());

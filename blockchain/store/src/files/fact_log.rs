@@ -28,7 +28,7 @@ pub struct FileLog {
     store: [u8; 16],
     limits: Limits,
     ends: Ends,
-    open: Mutex<Open>,
+    open: Mutex<OpenFile>,
     /// Where the store was last closed in order.
     mark: Option<Watermark>,
     lengths: Lengths,
@@ -36,7 +36,7 @@ pub struct FileLog {
 
 /// The file that is written to.
 #[derive(Default)]
-struct Open {
+struct OpenFile {
     tail: Option<Tail>,
     /// No file there is has a higher number; one of them may be none of ours, or unreadable.
     newest: u32,
@@ -68,7 +68,7 @@ impl FileLog {
     }
 
     /// Begins the next file, if none is open.
-    fn begin<'a>(&self, open: &'a mut Open) -> Result<&'a mut Tail, Failure> {
+    fn begin<'a>(&self, open: &'a mut OpenFile) -> Result<&'a mut Tail, Failure> {
         if open.tail.is_none() {
             let mut ends = self.ends.lock();
             let number = ends.log.max(open.newest) + 1;
@@ -90,7 +90,7 @@ impl FileLog {
     /// Appends facts with their commit, and syncs them beside the chunks; says where the log ends then.
     fn append(
         &self,
-        open: &mut Open,
+        open: &mut OpenFile,
         facts: &mut [Record],
         chunks: Option<Unsettled<'_>>,
     ) -> Result<Watermark, Stopped> {

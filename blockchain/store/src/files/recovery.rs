@@ -63,12 +63,12 @@ struct Batch {
     start: u64,
     end: u64,
     /// Where it stands in its file.
-    first: First,
+    first: FirstOfFile,
 }
 
 /// Whether a batch is the first of its file, and follows the commit that the file was begun behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum First {
+enum FirstOfFile {
     /// It is.
     Follows,
     /// It is the first, and what the file was begun behind cannot be read.

@@ -22,11 +22,11 @@ const MADE: u32 = 1 << 31;
 /// Units behind a lock. Any number of writers share them; clones are the same.
 #[derive(Clone, Default)]
 pub struct MemoryBlobs {
-    units: Arc<Mutex<Units>>,
+    units: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-struct Units {
+struct State {
     last_written: u32,
     last_made: u32,
     kept: BTreeMap<u32, MemoryUnit>,
@@ -38,7 +38,7 @@ struct MemoryUnit {
     origin: Origin,
 }
 
-impl Units {
+impl State {
     fn records(&self, unit: u32) -> &[Record] {
         self.kept.get(&unit).map_or(&[], |kept| &kept.records)
     }

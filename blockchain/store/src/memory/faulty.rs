@@ -32,13 +32,13 @@ impl IndexCall {
 }
 
 type Before = dyn Fn(IndexCall) -> Result<(), StoreError> + Send + Sync;
-type Written = dyn Fn(&MemoryIndex) + Send + Sync;
+type OnWritten = dyn Fn(&MemoryIndex) + Send + Sync;
 
 /// The index.
 pub struct FaultyIndex {
     rows: Arc<MemoryIndex>,
     before: Box<Before>,
-    written: Box<Written>,
+    written: Box<OnWritten>,
 }
 
 impl FaultyIndex {

@@ -19,7 +19,7 @@ use crate::contract::fact_log::Condensed;
 use crate::crypt::{ChunkKey, Owner};
 use crate::frame::{Header, Record};
 use crate::vault::committer::{Submission, short};
-use crate::vault::{IsFree, Matters, Turn, Vault, chunk_rows, unit_rows};
+use crate::vault::{CollectingTurn, IsFree, Matters, Vault, chunk_rows, unit_rows};
 use crate::{CommitError, Damage, StoreError, threads};
 
 /// Rows read at once.
@@ -138,7 +138,7 @@ pub struct Collection<'a> {
     untidy: BTreeSet<String>,
     /// Records that a unit may have; see [`Collection::splitting_over`].
     records_max: usize,
-    _turn: Turn<'a>,
+    _turn: CollectingTurn<'a>,
 }
 
 impl Drop for Collection<'_> {

@@ -7,7 +7,7 @@
 use lucid_core::digest::BlockHash;
 
 use crate::files::chain::FOLDER;
-use crate::files::chain::tip::{self, End, Lock, Pruned, TIP};
+use crate::files::chain::tip::{self, FilesEnd, FoundTip, Pruned, TIP};
 use crate::files::chain::walk::{FileRole, Pairs};
 use crate::files::disk::Disk;
 use crate::files::log::number_of;
@@ -24,10 +24,10 @@ pub fn audit(disk: &dyn Disk, store: [u8; 16]) -> Result<Vec<Damage>, StoreError
             damage.push(Damage::new(format!("{FOLDER}/{name}"), 0, why));
         }
     }
-    let mut last: Option<(u64, BlockHash, (End, End))> = None;
-    let start = (End::START, End::START);
+    let mut last: Option<(u64, BlockHash, (FilesEnd, FilesEnd))> = None;
+    let start = (FilesEnd::START, FilesEnd::START);
     let pruned = match tip::read(disk)? {
-        Lock::At(mark) => mark.pruned,
+        FoundTip::At(mark) => mark.pruned,
         _ => Pruned::default(),
     };
     let mut pairs = Pairs::new(disk, store, 0, start, BlockHash::ZERO, pruned)?;
@@ -63,21 +63,21 @@ pub fn audit(disk: &dyn Disk, store: [u8; 16]) -> Result<Vec<Damage>, StoreError
 
 fn check_lock(
     disk: &dyn Disk,
-    last: Option<(u64, BlockHash, (End, End))>,
+    last: Option<(u64, BlockHash, (FilesEnd, FilesEnd))>,
     ends_in_damage: bool,
     damage: &mut Vec<Damage>,
 ) -> Result<(), StoreError> {
     let mark = match (tip::read(disk)?, last) {
-        (Lock::Damaged(found), _) => {
+        (FoundTip::Damaged(found), _) => {
             damage.push(found);
             return Ok(());
         }
-        (Lock::Absent, None) => return Ok(()),
-        (Lock::Absent, Some(_)) => {
+        (FoundTip::Absent, None) => return Ok(()),
+        (FoundTip::Absent, Some(_)) => {
             damage.push(Damage::new(TIP, 0, "the file is missing"));
             return Ok(());
         }
-        (Lock::At(mark), _) => mark,
+        (FoundTip::At(mark), _) => mark,
     };
     let Some((height, hash, ends)) = last else {
         damage.push(Damage::new(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::contract::chain::conformance::{self, STORE, assert_holds, chain_of, next};
 use crate::contract::chain::*;
-use crate::files::chain::tip::{self, Lock};
+use crate::files::chain::tip::{self, FoundTip};
 use crate::files::chain::*;
 use crate::files::disk::simulated::{SimulatedDisk, SyncPoint};
 use crate::files::disk::view::{Settled, View};
@@ -122,9 +122,9 @@ fn check_one(life: &Life, calls: usize, found: &SimulatedDisk) -> Result<(), Str
     let at_least = life.acknowledged.iter().rev().find(|(at, _)| *at <= calls);
     let at_least = at_least.map_or(0, |(_, count)| *count);
     let locked = match tip::read(found).unwrap() {
-        Lock::At(mark) => usize::try_from(mark.height).unwrap() + 1,
-        Lock::Absent => 0,
-        Lock::Damaged(damage) => return Err(damage.to_string()),
+        FoundTip::At(mark) => usize::try_from(mark.height).unwrap() + 1,
+        FoundTip::Absent => 0,
+        FoundTip::Damaged(damage) => return Err(damage.to_string()),
     };
     if locked < at_least {
         return Err(format!("{at_least} blocks were acknowledged and {locked} are locked"));

@@ -264,7 +264,7 @@ fn a_file_with_a_high_number_and_a_lock_far_ahead_make_no_start_endless() {
         assert!(faulty.calls() < 2_000, "{} calls", faulty.calls());
     }
     let copy = disk.fork();
-    let tip::Lock::At(mark) = tip::read(&copy).unwrap() else { panic!("there is a lock") };
+    let tip::FoundTip::At(mark) = tip::read(&copy).unwrap() else { panic!("there is a lock") };
     tip::write(&copy, &tip::TipMark { height: 1 << 50, ..mark }).unwrap();
     let chain = ChainFiles::open(parts(&copy)).unwrap();
     assert!(chain.damage().len() <= 1_000);

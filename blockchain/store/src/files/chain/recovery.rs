@@ -14,7 +14,7 @@ use lucid_core::digest::BlockHash;
 use crate::contract::index::Changes;
 use crate::damage::DamageList;
 use crate::files::chain::rows::{self, Part, Row, Totals};
-use crate::files::chain::tip::{self, End, Lock, Pruned, TIP, TipMark};
+use crate::files::chain::tip::{self, FilesEnd, FoundTip, Pruned, TIP, TipMark};
 use crate::files::chain::walk::{FileRole, LOST_MAX, Pair, Pairs, PlacedDamage};
 use crate::files::chain::{ChainParts, FOLDER};
 use crate::files::disk::{self, Disk};
@@ -51,9 +51,9 @@ struct Recovery<'a> {
 pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     let mut recovery = Recovery::start(parts)?;
     let lock = match tip::read(parts.disk.as_ref())? {
-        Lock::At(mark) => Some(mark),
-        Lock::Absent => None,
-        Lock::Damaged(damage) => {
+        FoundTip::At(mark) => Some(mark),
+        FoundTip::Absent => None,
+        FoundTip::Damaged(damage) => {
             recovery.damage.push(damage);
             None
         }
@@ -146,7 +146,7 @@ impl<'a> Recovery<'a> {
         };
         for (role, end) in [(FileRole::Blocks, last.blocks), (FileRole::Bodies, last.bodies)] {
             for number in role.numbers(self.disk)?.into_iter().filter(|number| *number > end.file) {
-                if let Some(damage) = self.unreadable(role, End { file: number, offset: 0 })? {
+                if let Some(damage) = self.unreadable(role, FilesEnd { file: number, offset: 0 })? {
                     return Ok(Err(format!(
                         "{damage}: it may hold later blocks, and is not removed; move it out of \
                          {FOLDER}/ to go on from block {}",
@@ -159,7 +159,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// What the medium does not give back of a file, from a place on, if anything.
-    fn unreadable(&self, role: FileRole, from: End) -> Result<Option<Damage>, StoreError> {
+    fn unreadable(&self, role: FileRole, from: FilesEnd) -> Result<Option<Damage>, StoreError> {
         let path = role.path(from.file);
         let file = match disk::find(self.disk, &path)? {
             Ok(file) => file,
@@ -185,12 +185,13 @@ impl<'a> Recovery<'a> {
     /// What is behind the watermark and cannot be torn: something that cannot be read, or a file that is not
     /// begun before there is a lock.
     fn no_tear(&self) -> Result<Option<Damage>, StoreError> {
-        let (blocks, bodies) = self.at.map_or((End::START, End::START), |m| (m.blocks, m.bodies));
+        let (blocks, bodies) =
+            self.at.map_or((FilesEnd::START, FilesEnd::START), |m| (m.blocks, m.bodies));
         for (role, end) in [(FileRole::Blocks, blocks), (FileRole::Bodies, bodies)] {
             for number in role.numbers(self.disk)?.into_iter().filter(|number| *number >= end.file)
             {
                 let offset = if number == end.file { end.offset } else { 0 };
-                if let Some(damage) = self.unreadable(role, End { file: number, offset })? {
+                if let Some(damage) = self.unreadable(role, FilesEnd { file: number, offset })? {
                     return Ok(Some(damage));
                 }
                 if self.at.is_none() && number > 1 {
@@ -285,7 +286,7 @@ impl<'a> Recovery<'a> {
 
     fn pairs(&self) -> Result<Pairs<'a>, StoreError> {
         let (height, ends, hash) = match self.at {
-            None => (0, (End::START, End::START), BlockHash::ZERO),
+            None => (0, (FilesEnd::START, FilesEnd::START), BlockHash::ZERO),
             Some(at) => (at.height + 1, (at.blocks, at.bodies), at.hash),
         };
         Pairs::new(self.disk, self.parts.store, height, ends, hash, self.pruned)
@@ -374,7 +375,7 @@ impl<'a> Recovery<'a> {
             let next = self.at.map_or(0, |at| at.height + 1);
             lost += 1;
             let height = if lost > LOST_MAX { bound.height } else { next };
-            let damage = |role: FileRole, end: End| {
+            let damage = |role: FileRole, end: FilesEnd| {
                 role.damage(end.file, end.offset, format!("block {height} cannot be read"))
             };
             let pair = Pair {
@@ -452,8 +453,10 @@ impl<'a> Recovery<'a> {
             mark = Some(mark_of(pair, mark, self.pruned));
         }
         let mark = mark.map(|mark| TipMark { pruned: self.pruned, ..mark });
-        let ends = mark.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
-        let start = from.map_or((End::START, End::START), |mark| (mark.blocks, mark.bodies));
+        let ends =
+            mark.map_or((FilesEnd::START, FilesEnd::START), |mark| (mark.blocks, mark.bodies));
+        let start =
+            from.map_or((FilesEnd::START, FilesEnd::START), |mark| (mark.blocks, mark.bodies));
         self.cut(FileRole::Blocks, start.0.file, ends.0)?;
         self.cut(FileRole::Bodies, start.1.file, ends.1)?;
         // What a crash left of a lock that was being written.
@@ -474,7 +477,7 @@ impl<'a> Recovery<'a> {
         self.write_changes()
     }
 
-    fn cut(&self, role: FileRole, from: u32, end: End) -> Result<(), StoreError> {
+    fn cut(&self, role: FileRole, from: u32, end: FilesEnd) -> Result<(), StoreError> {
         for number in role.numbers(self.disk)? {
             let path = role.path(number);
             let context = || StoreError::io(format!("cutting {path}"));
@@ -501,7 +504,8 @@ impl<'a> Recovery<'a> {
 
 /// The mark behind a block; a part without a sound header ends where the part before it did.
 fn mark_of(pair: &Pair, before: Option<TipMark>, pruned: Pruned) -> TipMark {
-    let (blocks, bodies) = before.map_or((End::START, End::START), |m| (m.blocks, m.bodies));
+    let (blocks, bodies) =
+        before.map_or((FilesEnd::START, FilesEnd::START), |m| (m.blocks, m.bodies));
     TipMark {
         height: pair.height,
         hash: pair.hash,

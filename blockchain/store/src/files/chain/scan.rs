@@ -17,7 +17,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::record::Head;
 
 use crate::contract::chain::Tip;
-use crate::files::chain::tip::{self, Lock, Pruned, TipMark};
+use crate::files::chain::tip::{self, FoundTip, Pruned, TipMark};
 use crate::files::chain::walk::{FileRole, split_record};
 use crate::files::disk::real::RealDisk;
 use crate::files::disk::{self, Disk, DiskFile};
@@ -66,7 +66,7 @@ impl ChainScan {
         let beside = folder::beside(root).map_err(|_| Unsound)?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::for_reading(root));
         let store = folder::store_id(disk.as_ref()).ok_or(Unsound)?;
-        let Ok(Lock::At(mark)) = tip::read(disk.as_ref()) else { return Err(Unsound) };
+        let Ok(FoundTip::At(mark)) = tip::read(disk.as_ref()) else { return Err(Unsound) };
         let (owner, lock) = match beside {
             Beside::Owner(owner) => (Some(owner), None),
             Beside::Nobody(lock) => (None, lock),

@@ -19,12 +19,12 @@ const MAGIC: &[u8; 8] = b"LCDRtip2";
 
 /// The end of a record in one of the numbered files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct End {
+pub(super) struct FilesEnd {
     pub(super) file: u32,
     pub(super) offset: u64,
 }
 
-impl End {
+impl FilesEnd {
     /// Before anything was written.
     pub(super) const START: Self = Self { file: 0, offset: 0 };
 }
@@ -56,8 +56,8 @@ impl Pruned {
 pub(super) struct TipMark {
     pub(super) height: u64,
     pub(super) hash: BlockHash,
-    pub(super) blocks: End,
-    pub(super) bodies: End,
+    pub(super) blocks: FilesEnd,
+    pub(super) bodies: FilesEnd,
     pub(super) pruned: Pruned,
 }
 
@@ -73,10 +73,10 @@ impl TipMark {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
-        let end = |from: &mut Reader<'_>| -> Result<End, WireFault> {
+        let end = |from: &mut Reader<'_>| -> Result<FilesEnd, WireFault> {
             let (file, offset) = (from.u32("file")?, frame::number(from, "offset")?);
             let invalid = WireFault::Invalid { what: "file" };
-            if file <= FILE_MAX { Ok(End { file, offset }) } else { Err(invalid) }
+            if file <= FILE_MAX { Ok(FilesEnd { file, offset }) } else { Err(invalid) }
         };
         let mark = Self {
             height: frame::number(&mut from, "height")?,
@@ -92,7 +92,7 @@ impl TipMark {
 
 /// What `TIP` says.
 #[derive(Debug)]
-pub(super) enum Lock {
+pub(super) enum FoundTip {
     /// There is none.
     Absent,
     /// The chain is committed up to here.
@@ -102,16 +102,16 @@ pub(super) enum Lock {
 }
 
 /// Reads `TIP`.
-pub(super) fn read(disk: &dyn Disk) -> Result<Lock, StoreError> {
+pub(super) fn read(disk: &dyn Disk) -> Result<FoundTip, StoreError> {
     let read = disk::read_all(disk, TIP).map_err(StoreError::io(format!("reading {TIP}")))?;
-    let Some(bytes) = read else { return Ok(Lock::Absent) };
+    let Some(bytes) = read else { return Ok(FoundTip::Absent) };
     let mark = bytes.split_last_chunk::<32>().and_then(|(covered, digest)| {
         let sound = blake3::hash(covered) == blake3::Hash::from(*digest);
         TipMark::decode(covered.strip_prefix(MAGIC).filter(|_| sound)?).ok()
     });
     Ok(match mark {
-        Some(mark) => Lock::At(mark),
-        None => Lock::Damaged(Damage::new(TIP, 0, "the lock does not match its checksum")),
+        Some(mark) => FoundTip::At(mark),
+        None => FoundTip::Damaged(Damage::new(TIP, 0, "the lock does not match its checksum")),
     })
 }
 

@@ -14,7 +14,7 @@ use lucid_core::transaction::Transaction;
 
 use crate::files::chain::FOLDER;
 use crate::files::chain::rows::ListedTransactions;
-use crate::files::chain::tip::{End, Pruned};
+use crate::files::chain::tip::{FilesEnd, Pruned};
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{FileHeader, number_of};
 use crate::frame::{self, Header, Kind, Scanner, Step};
@@ -118,8 +118,8 @@ pub(super) struct RecordAt {
 }
 
 impl RecordAt {
-    pub(super) fn end(&self) -> End {
-        End { file: self.file, offset: self.offset + self.header.record_bytes() }
+    pub(super) fn end(&self) -> FilesEnd {
+        FilesEnd { file: self.file, offset: self.offset + self.header.record_bytes() }
     }
 
     fn hash(&self) -> BlockHash {
@@ -128,7 +128,7 @@ impl RecordAt {
 }
 
 /// Damage with its place, so that it can be compared with the lock's.
-pub(super) type PlacedDamage = (FileRole, End, Damage);
+pub(super) type PlacedDamage = (FileRole, FilesEnd, Damage);
 
 struct OpenFile {
     number: u32,
@@ -154,14 +154,14 @@ struct Cursor<'a> {
     role: FileRole,
     waiting: std::vec::IntoIter<u32>,
     expected: u32,
-    from: End,
+    from: FilesEnd,
     pruned: Pruned,
     open: Option<OpenFile>,
     peeked: Option<RecordAt>,
     /// The block before, where that is known.
     last: Option<BlockHash>,
     /// Where the last file ended.
-    ended: End,
+    ended: FilesEnd,
     /// Damage met on the way to what was peeked.
     noise: Vec<PlacedDamage>,
 }
@@ -171,7 +171,7 @@ impl<'a> Cursor<'a> {
         disk: &'a dyn Disk,
         store: [u8; 16],
         role: FileRole,
-        from: End,
+        from: FilesEnd,
         last: Option<BlockHash>,
         pruned: Pruned,
     ) -> Result<Self, StoreError> {
@@ -189,7 +189,7 @@ impl<'a> Cursor<'a> {
             open: None,
             peeked: None,
             last,
-            ended: End { file: from.file.max(1), offset: from.offset },
+            ended: FilesEnd { file: from.file.max(1), offset: from.offset },
             noise: Vec::new(),
         })
     }
@@ -201,7 +201,7 @@ impl<'a> Cursor<'a> {
 
     fn note_damage(&mut self, file: u32, offset: u64, damage: Damage) {
         if self.noise.len() < NOISE_MAX {
-            self.noise.push((self.role, End { file, offset }, damage));
+            self.noise.push((self.role, FilesEnd { file, offset }, damage));
         }
     }
 
@@ -307,7 +307,7 @@ impl<'a> Cursor<'a> {
         open.window = scanner.into_window();
         match step {
             None => {
-                self.ended = End { file: number, offset: before };
+                self.ended = FilesEnd { file: number, offset: before };
                 self.open = None;
             }
             Some(Step::Damaged(damage)) => self.note(number, damage.offset, damage.why),
@@ -369,7 +369,7 @@ pub(super) struct Pair {
     /// The hash, as far as anything names it.
     pub(super) hash: BlockHash,
     /// The ends of the two records, as far as their headers are sound.
-    pub(super) ends: (Option<End>, Option<End>),
+    pub(super) ends: (Option<FilesEnd>, Option<FilesEnd>),
     /// What was found to be wrong on the way here, the lost parts included.
     pub(super) damage: Vec<PlacedDamage>,
 }
@@ -407,7 +407,7 @@ impl<'a> Pairs<'a> {
         disk: &'a dyn Disk,
         store: [u8; 16],
         height: u64,
-        (blocks, bodies): (End, End),
+        (blocks, bodies): (FilesEnd, FilesEnd),
         last: BlockHash,
         pruned: Pruned,
     ) -> Result<Self, StoreError> {
@@ -454,7 +454,7 @@ impl<'a> Pairs<'a> {
             if let Some(lost) = part.filter(|lost| !known(lost)) {
                 let cursor = if role == FileRole::Blocks { &self.blocks } else { &self.bodies };
                 let file = cursor.file_of(lost);
-                damage.push((role, End { file, offset: lost.offset }, lost.clone()));
+                damage.push((role, FilesEnd { file, offset: lost.offset }, lost.clone()));
             }
         }
         let hash = named.unwrap_or(BlockHash::ZERO);

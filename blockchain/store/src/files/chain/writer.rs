@@ -13,7 +13,7 @@ use crate::files::append::{Failure, PANICKED, Tail, both};
 use crate::files::chain::ChainParts;
 use crate::files::chain::FOLDER;
 use crate::files::chain::rows::{self, ListedTransactions, Part, Row, Totals};
-use crate::files::chain::tip::{self, End, Lock, Pruned, TIP, TipMark};
+use crate::files::chain::tip::{self, FilesEnd, FoundTip, Pruned, TIP, TipMark};
 use crate::files::chain::walk::{FileRole, join_record};
 use crate::files::disk;
 use crate::files::log::{FILE_MAX, FileHeader};
@@ -24,7 +24,7 @@ use crate::{CommitError, StoreError};
 const CHANGES_MAX: usize = 8_192;
 
 /// A block whose two records are in the files.
-struct Written {
+struct WrittenBlock {
     row: Row,
     listed: ListedTransactions,
     mark: TipMark,
@@ -71,9 +71,9 @@ impl Writer {
         self.tip
     }
 
-    fn ends(&self) -> [(FileRole, End); 2] {
+    fn ends(&self) -> [(FileRole, FilesEnd); 2] {
         let (blocks, bodies) =
-            self.tip.map_or((End::START, End::START), |tip| (tip.blocks, tip.bodies));
+            self.tip.map_or((FilesEnd::START, FilesEnd::START), |tip| (tip.blocks, tip.bodies));
         [(FileRole::Blocks, blocks), (FileRole::Bodies, bodies)]
     }
 
@@ -125,7 +125,7 @@ impl Writer {
     }
 
     /// Appends the records of all blocks, then syncs both files at once.
-    fn write(&mut self, run: &[ValidBlock]) -> Result<Vec<Written>, Failure> {
+    fn write(&mut self, run: &[ValidBlock]) -> Result<Vec<WrittenBlock>, Failure> {
         let mut written = Vec::with_capacity(run.len());
         let mut before = self.totals;
         let pruned = self.tip.map(|tip| tip.pruned).unwrap_or_default();
@@ -148,14 +148,15 @@ impl Writer {
         block: &ValidBlock,
         before: Totals,
         pruned: Pruned,
-    ) -> Result<Written, Failure> {
+    ) -> Result<WrittenBlock, Failure> {
         let record = block.record();
         let size_bytes = block.size_bytes() as u64;
         let body = self.write_part(FileRole::Bodies, block, encode_body(&block.transactions))?;
         let kept =
             self.write_part(FileRole::Blocks, block, join_record(size_bytes, &record.encode()))?;
-        let at = |(start, _): (End, End)| Part::At { file: start.file, offset: start.offset };
-        Ok(Written {
+        let at =
+            |(start, _): (FilesEnd, FilesEnd)| Part::At { file: start.file, offset: start.offset };
+        Ok(WrittenBlock {
             row: Row {
                 hash: block.hash,
                 record: at(kept),
@@ -181,15 +182,15 @@ impl Writer {
         role: FileRole,
         block: &ValidBlock,
         payload: Vec<u8>,
-    ) -> Result<(End, End), Failure> {
+    ) -> Result<(FilesEnd, FilesEnd), Failure> {
         let mut sealed =
             Record::plain(role.kind(), *block.hash.as_bytes(), payload).map_err(Failure::unmade)?;
         sealed.header.sequence = block.index + 1;
         self.begin_if_needed(role, block)?;
         let (file, tail) = self.tail(role).as_mut().ok_or_else(no_file)?;
-        let start = End { file: *file, offset: tail.length() };
+        let start = FilesEnd { file: *file, offset: tail.length() };
         tail.push(&sealed)?;
-        Ok((start, End { offset: tail.length(), ..start }))
+        Ok((start, FilesEnd { offset: tail.length(), ..start }))
     }
 
     /// Goes on in a new file when there is none, or the last one is full. The body of the genesis has a
@@ -233,8 +234,8 @@ impl Writer {
         };
         let failure = Failure::append(&format!("writing {TIP}"))(error);
         let still = match tip::read(disk.as_ref()) {
-            Ok(Lock::At(found)) => self.tip == Some(found),
-            Ok(Lock::Absent) => self.tip.is_none(),
+            Ok(FoundTip::At(found)) => self.tip == Some(found),
+            Ok(FoundTip::Absent) => self.tip.is_none(),
             _ => false,
         };
         if still {
@@ -259,12 +260,12 @@ impl Writer {
         changes.write().map_err(|error| CommitError::Partly(error.to_string()))
     }
 
-    fn publish(&mut self, written: Vec<Written>) -> Result<(), CommitError> {
+    fn publish(&mut self, written: Vec<WrittenBlock>) -> Result<(), CommitError> {
         let index = self.parts.index.clone();
         let mut changes = Changes::new(index.as_ref());
         let mut totals = self.totals;
         let last = written.len();
-        for (count, Written { row, listed, mark }) in (1..).zip(written) {
+        for (count, WrittenBlock { row, listed, mark }) in (1..).zip(written) {
             totals = totals.and(&row);
             rows::publish(&mut changes, mark.height, &row, Some(&listed));
             if changes.len() < CHANGES_MAX && count < last {

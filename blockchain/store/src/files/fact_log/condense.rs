@@ -147,7 +147,7 @@ impl Source {
                     }
                 }
                 Kind::Commit | Kind::Summary => {
-                    let end = End::read(&header, &payload)
+                    let end = SummarizedEnd::read(&header, &payload)
                         .map_err(|fault| self.damaged(offset, fault.to_string()))?;
                     previous.get_or_insert(end.previous);
                     batch.end(end);
@@ -171,7 +171,7 @@ impl Source {
 }
 
 /// What a commit, or a summary of commits, says of them.
-struct End {
+struct SummarizedEnd {
     number: u64,
     digest: [u8; 32],
     previous: [u8; 32],
@@ -179,7 +179,7 @@ struct End {
     chunks: (u32, u64),
 }
 
-impl End {
+impl SummarizedEnd {
     fn read(header: &Header, payload: &[u8]) -> Result<Self, lucid_core::wire::WireFault> {
         if header.kind == Kind::Commit {
             let commit = Commit::decode(payload)?;
@@ -208,7 +208,7 @@ struct KeptFacts {
     facts: u32,
     digest: HeadersDigest,
     bytes: u64,
-    last: Option<End>,
+    last: Option<SummarizedEnd>,
 }
 
 impl KeptFacts {
@@ -218,9 +218,9 @@ impl KeptFacts {
         self.bytes += header.record_bytes();
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: SummarizedEnd) {
         let chunks = self.last.as_ref().map_or((0, 0), |last| last.chunks).max(end.chunks);
-        self.last = Some(End { chunks, ..end });
+        self.last = Some(SummarizedEnd { chunks, ..end });
     }
 }
 

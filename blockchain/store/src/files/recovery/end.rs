@@ -2,7 +2,7 @@
 //! and what is cut.
 
 use super::log_files::facts_match;
-use super::{Batch, First, Recovery};
+use super::{Batch, FirstOfFile, Recovery};
 use crate::files::disk::DiskFile;
 use crate::files::log::FileHeader;
 use crate::files::segment::Footer;
@@ -44,9 +44,10 @@ impl Recovery<'_> {
         // is damaged in front of it, or at the end of the file before, and broke the chain, is no part
         // of a tear. A file's own first record says behind what it was begun, even if that was not the
         // last commit: the one that was could not be read then, and can be now.
-        let behind_damage = (batch.group.damaged || batch.first == First::Unknown)
+        let behind_damage = (batch.group.damaged || batch.first == FirstOfFile::Unknown)
             && commit.number > self.at.commit;
-        if !facts_match(batch) || !(follows || behind_damage || batch.first == First::Follows) {
+        if !facts_match(batch) || !(follows || behind_damage || batch.first == FirstOfFile::Follows)
+        {
             return Ok(false);
         }
         if commit.segment == 0 {

@@ -1,6 +1,6 @@
 //! The walk through the log: which of its files count, what is accepted of each, and what that makes of the rows.
 
-use super::{Batch, CHANGES_MAX, First, Group, Recovery};
+use super::{Batch, CHANGES_MAX, FirstOfFile, Group, Recovery};
 use crate::crypt::Unopened;
 use crate::files::disk::DiskFile;
 use crate::files::log::{Beginning, COMMIT_RECORD_BYTES, Commit, FileHeader, Summary};
@@ -228,9 +228,9 @@ impl Recovery<'_> {
                         start,
                         end,
                         first: match walked.previous {
-                            Some(behind) if first && behind == previous => First::Follows,
-                            None if first => First::Unknown,
-                            _ => First::No,
+                            Some(behind) if first && behind == previous => FirstOfFile::Follows,
+                            None if first => FirstOfFile::Unknown,
+                            _ => FirstOfFile::No,
                         },
                     });
                     first = false;
