@@ -19,6 +19,7 @@ mod fields;
 
 pub use candidate::Candidate;
 pub(crate) use candidate::Item;
+use fields::name;
 pub use fields::{InvalidField, REQUIRED_FIELDS};
 
 /// The highest index and the highest nonce: what a signed 64-bit number holds.
@@ -140,25 +141,29 @@ impl Block {
     pub fn to_json_text(&self) -> String {
         let mut timestamp = String::new();
         write_text(&mut timestamp, &self.timestamp);
-        let mut text = format!(
-            "{{\"index\":{index},\"height\":{index},\"block_id\":\"{hash}\",\"hash\":\"{hash}\",\
-             \"previous_hash\":\"{previous}\",\"timestamp\":{timestamp},\"merkle_root\":\"{root}\",\
-             \"nonce\":{nonce},\"transaction_count\":{count},\"size_bytes\":{size}",
-            index = self.index,
-            hash = self.hash,
-            previous = self.previous_hash,
-            root = self.merkle_root,
-            nonce = self.nonce,
-            count = self.transactions.len(),
-            size = self.size_bytes(),
-        );
-        if let Some(producer) = &self.producer {
-            text.push_str(&format!(",\"producer\":\"{producer}\""));
+        let quoted = |value: &dyn std::fmt::Display| format!("\"{value}\"");
+        let members = [
+            (name::INDEX, Some(self.index.to_string())),
+            (name::HEIGHT, Some(self.index.to_string())),
+            ("block_id", Some(quoted(&self.hash))),
+            (name::HASH, Some(quoted(&self.hash))),
+            (name::PREVIOUS_HASH, Some(quoted(&self.previous_hash))),
+            (name::TIMESTAMP, Some(timestamp)),
+            (name::MERKLE_ROOT, Some(quoted(&self.merkle_root))),
+            (name::NONCE, Some(self.nonce.to_string())),
+            ("transaction_count", Some(self.transactions.len().to_string())),
+            ("size_bytes", Some(self.size_bytes().to_string())),
+            (name::PRODUCER, self.producer.as_ref().map(|key| quoted(key))),
+            (name::SIGNATURE, self.signature.as_ref().map(|signature| quoted(signature))),
+        ];
+        let mut text = String::with_capacity(1_024 + self.size_bytes() + self.transactions.len());
+        text.push('{');
+        for (name, value) in members {
+            if let Some(value) = value {
+                text.extend(["\"", name, "\":", &value, ","]);
+            }
         }
-        if let Some(signature) = &self.signature {
-            text.push_str(&format!(",\"signature\":\"{signature}\""));
-        }
-        text.push_str(",\"transactions\":[");
+        text.extend(["\"", name::TRANSACTIONS, "\":["]);
         for (position, transaction) in self.transactions.iter().enumerate() {
             if position > 0 {
                 text.push(',');

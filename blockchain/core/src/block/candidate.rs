@@ -7,7 +7,7 @@
 //! Only the transactions can be large, so they are read straight into their canonical texts: a block of
 //! 16 MiB never becomes a tree of small values.
 
-use super::fields::{FieldReader, InvalidField, hex, locked_number};
+use super::fields::{FieldReader, InvalidField, hex, locked_number, name};
 use super::{Block, Parent, block_hash};
 use crate::digest::{BlockHash, LogHash, TransactionHash};
 use crate::json::{Json, JsonFault, Reader, sort_members};
@@ -76,8 +76,8 @@ impl Candidate {
     /// Takes a missing nonce as 0, as blocks of the documented engine mean it.
     #[must_use]
     pub fn with_default_nonce(mut self) -> Self {
-        if self.missing.contains(&"nonce") {
-            self.missing.retain(|field| *field != "nonce");
+        if self.missing.contains(&name::NONCE) {
+            self.missing.retain(|field| *field != name::NONCE);
             self.nonce = Some("0".to_owned());
         }
         self
@@ -176,19 +176,20 @@ impl Candidate {
     fn of_fields(fields: &Json, items: Vec<Item>, surplus: usize) -> Self {
         let mut given = FieldReader::new(fields);
         let index = given.index();
-        let timestamp = given.text("timestamp", |text| {
+        let timestamp = given.text(name::TIMESTAMP, |text| {
             parse_block_time(text).map(drop).map_err(|fault| fault.to_string())
         });
         given.transactions(&items, surplus);
-        let previous_hash = given.text("previous_hash", hex);
-        let merkle_root = given.text("merkle_root", hex);
-        let nonce = given.number("nonce");
-        let hash = given.text("hash", hex);
+        let previous_hash = given.text(name::PREVIOUS_HASH, hex);
+        let merkle_root = given.text(name::MERKLE_ROOT, hex);
+        let nonce = given.number(name::NONCE);
+        let hash = given.text(name::HASH, hex);
         let present = |field| fields.get(field).is_some_and(|value| *value != Json::Null);
-        let producer = given.optional("producer");
+        let producer = given.optional(name::PRODUCER);
         // Without a producer a signature says nothing: it is listed as not checked, and dropped.
-        let signature = if present("producer") { given.optional("signature") } else { None };
-        let bare_signature = present("signature") && !present("producer");
+        let signature =
+            if present(name::PRODUCER) { given.optional(name::SIGNATURE) } else { None };
+        let bare_signature = present(name::SIGNATURE) && !present(name::PRODUCER);
         let FieldReader { missing, invalid, .. } = given;
         Self {
             index,
@@ -211,13 +212,13 @@ impl From<Block> for Candidate {
     /// A stored block, to be judged again.
     fn from(block: Block) -> Self {
         let fields = [
-            ("index", Json::from(block.index)),
-            ("timestamp", Json::Text(block.timestamp)),
-            ("transactions", Json::List(Vec::new())),
-            ("previous_hash", Json::Text(block.previous_hash.to_string())),
-            ("merkle_root", Json::Text(block.merkle_root.to_string())),
-            ("nonce", Json::from(block.nonce)),
-            ("hash", Json::Text(block.hash.to_string())),
+            (name::INDEX, Json::from(block.index)),
+            (name::TIMESTAMP, Json::Text(block.timestamp)),
+            (name::TRANSACTIONS, Json::List(Vec::new())),
+            (name::PREVIOUS_HASH, Json::Text(block.previous_hash.to_string())),
+            (name::MERKLE_ROOT, Json::Text(block.merkle_root.to_string())),
+            (name::NONCE, Json::from(block.nonce)),
+            (name::HASH, Json::Text(block.hash.to_string())),
         ];
         let items =
             block.transactions.into_iter().map(|transaction| Item(Ok(transaction))).collect();
@@ -243,7 +244,7 @@ impl Sent {
         let mut wrapped = None;
         reader.members(|reader, key| {
             let value = match (key.as_str(), reader.peek()) {
-                ("transactions", Some(b'[')) => {
+                (name::TRANSACTIONS, Some(b'[')) => {
                     let mut drafts = Drafts::with_capacity(reader.left());
                     reader.values(|reader| {
                         // Whatever lies beyond the most is counted, and takes no memory.

@@ -12,9 +12,31 @@ use crate::json::Json;
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, TRANSACTION_BYTES_MAX};
 use crate::transaction::TransactionFault;
 
+/// What the fields of a block are called, wherever one is read or written.
+pub(super) mod name {
+    pub const INDEX: &str = "index";
+    /// Another name of the index.
+    pub const HEIGHT: &str = "height";
+    pub const TIMESTAMP: &str = "timestamp";
+    pub const TRANSACTIONS: &str = "transactions";
+    pub const PREVIOUS_HASH: &str = "previous_hash";
+    pub const MERKLE_ROOT: &str = "merkle_root";
+    pub const NONCE: &str = "nonce";
+    pub const HASH: &str = "hash";
+    pub const PRODUCER: &str = "producer";
+    pub const SIGNATURE: &str = "signature";
+}
+
 /// What every block has, in the documented order.
-pub const REQUIRED_FIELDS: [&str; 7] =
-    ["index", "timestamp", "transactions", "previous_hash", "merkle_root", "nonce", "hash"];
+pub const REQUIRED_FIELDS: [&str; 7] = [
+    name::INDEX,
+    name::TIMESTAMP,
+    name::TRANSACTIONS,
+    name::PREVIOUS_HASH,
+    name::MERKLE_ROOT,
+    name::NONCE,
+    name::HASH,
+];
 
 /// A field that is there and is not what it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +66,13 @@ impl<'a> FieldReader<'a> {
     /// `index`, or its alias `height`; both only if they agree.
     pub(super) fn index(&mut self) -> Option<String> {
         let sent = self.sent;
-        match (sent.get("index"), sent.get("height")) {
-            (None, Some(_)) => self.number("height"),
+        match (sent.get(name::INDEX), sent.get(name::HEIGHT)) {
+            (None, Some(_)) => self.number(name::HEIGHT),
             (Some(index), Some(height)) if index != height => {
-                self.invalid("height", "height is another name of index, and the two differ");
-                self.number("index")
+                self.invalid(name::HEIGHT, "height is another name of index, and the two differ");
+                self.number(name::INDEX)
             }
-            _ => self.number("index"),
+            _ => self.number(name::INDEX),
         }
     }
 
@@ -120,7 +142,7 @@ impl<'a> FieldReader<'a> {
 
     /// The list and the constants: they are part of validity, and no configuration moves them.
     pub(super) fn transactions(&mut self, items: &[Item], surplus: usize) {
-        const FIELD: &str = "transactions";
+        const FIELD: &str = name::TRANSACTIONS;
         match self.sent.get(FIELD) {
             None => self.missing.push(FIELD),
             Some(Json::List(_)) => {}
