@@ -69,11 +69,11 @@ pub struct Vault {
     /// Chunks of which the scrub found the copy in use damaged, and where: another one is looked for.
     unhealed: Mutex<BTreeMap<ChunkName, Placement>>,
     doubts: Arc<Doubts>,
-    /// Held by whoever makes units anew.
+    /// Held while a collection or a packing makes units anew.
     collecting: Mutex<()>,
 }
 
-/// Held while one makes units anew; nothing, where nobody waits.
+/// Held while units are made anew. With the feature `no-locks` it holds nothing, and nobody waits for it.
 pub(crate) type CollectingTurn<'a> = Option<MutexGuard<'a, ()>>;
 
 /// A store that is kept otherwise than in files, and loses nothing by promise.
@@ -482,8 +482,8 @@ impl Vault {
         self.blobs.as_ref()
     }
 
-    /// The turn to make units anew, which one has at a time: two would do the same work, and the second of them
-    /// would be overtaken with each of its switches.
+    /// The turn to make units anew; `None` while another collection has it. Two at once would do the same work, and
+    /// every switch of the slower one would be overtaken.
     pub(crate) fn turn_to_collect(&self) -> Option<CollectingTurn<'_>> {
         match cfg!(feature = "no-locks") {
             true => Some(None),

@@ -1,7 +1,7 @@
-//! Small values that are created once: which store this is, the keys that it was made with.
+//! Small values that are created once: the identity of a store, and the keys it was made with.
 //!
-//! Several may start a new store at once, or one of them dies in the middle and starts again. Whoever creates a
-//! value first has decided it, and everybody goes on with that one.
+//! Two processes may start a new store at the same time, and a start can be killed half-way and run again. The
+//! first to create a value decides it; every other start is given that value and goes on with it.
 
 use zeroize::Zeroizing;
 
@@ -10,41 +10,40 @@ use crate::StoreError;
 /// What became of a value that was to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
-    /// It is there.
+    /// The value is stored.
     Here,
-    /// Another one was there already, and still is.
+    /// Nothing was stored: an earlier value has this name, and this is it.
     There(Zeroizing<Vec<u8>>),
 }
 
 /// Why a value was not created.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CreateError {
-    /// It surely is not there.
+    /// The value is certainly not stored.
     #[error("{0}")]
     Not(StoreError),
-    /// It may be there: whoever asks again learns it.
+    /// The value may be stored. Calling [`Lock::create`] again tells.
     #[error("it is not known whether it was created: {0}")]
     Maybe(StoreError),
 }
 
 impl From<CreateError> for StoreError {
-    /// For whoever only needs to know that there is no going on: opening a store, say, which asks again with
-    /// the next start.
+    /// Drops the difference, for a caller that gives up in both cases and asks again at its next start.
     fn from(error: CreateError) -> Self {
         let (CreateError::Not(why) | CreateError::Maybe(why)) = error;
         why
     }
 }
 
-/// Keeps small values, each under a name, for good: there is no way to change one or to remove it.
+/// Stores small values under names. A stored value is never changed and never removed.
 pub trait Lock: Send + Sync {
-    /// Creates a value, unless there is one of this name. Either way the one that is there is whole, is the only
-    /// one that anybody is ever told of, and is durable on return, also if whoever created it died before it
-    /// was.
+    /// Stores a value unless the name has one already, and returns which of the two is the case. On return the
+    /// value of this name is whole and durable, even when the process that created it died before it was
+    /// durable, and every later call returns the same one.
     fn create(&self, name: &str, value: &[u8]) -> Result<Created, CreateError>;
 
-    /// The value of this name, if there is one. One that is there and cannot be read is an error, and neither
-    /// absent nor in anybody's way to be written over.
+    /// The value of this name, or `None` if it has none. A value that is stored but cannot be read is an error: it
+    /// is not taken for absent, and `create` does not write over it.
     fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError>;
 }
 
@@ -86,7 +85,7 @@ mod conformance {
     }
 
     #[test]
-    fn whoever_comes_first_has_decided() {
+    fn the_first_value_stays() {
         every_back_end(|back_end, lock| {
             assert_eq!(lock.read(NAME).unwrap(), None, "{back_end}");
             assert_eq!(lock.create(NAME, b"first\n").unwrap(), Created::Here, "{back_end}");
@@ -130,8 +129,8 @@ mod conformance {
         });
     }
 
-    /// Every call fails, at every moment, and the one behind it too: what is said of the value is so, it is whole
-    /// or absent, and whoever asks again learns which.
+    /// Fails every call of the disk at every moment, alone and with the call behind it. `Not` means absent, `Maybe`
+    /// means whole or absent, and the next `create` returns what is there.
     #[test]
     fn a_disk_that_fails_leaves_no_doubt_that_is_not_told() {
         let calls = [Call::Create, Call::Open, Call::Read, Call::Append, Call::Sync, Call::Name];
@@ -179,7 +178,7 @@ mod conformance {
         assert!(matches!(lock.create(NAME, b"second"), Err(CreateError::Not(_))));
         faulty.repair();
         assert_eq!(lock.read(NAME).unwrap(), Some(value("first")));
-        // One copy that says something else than it did is not believed, and made good by the other.
+        // A damaged copy is ignored, and repaired from the other one.
         for broken in [NAME, "keys/some.key.copy"] {
             simulated.open(broken).unwrap().unwrap().truncate(3).unwrap();
             assert_eq!(lock.read(NAME).unwrap(), Some(value("first")), "{broken}");
@@ -192,8 +191,8 @@ mod conformance {
         assert!(matches!(lock.create(NAME, b"second"), Err(CreateError::Not(_))));
     }
 
-    /// Power fails behind every call of one who creates, and again behind every call of one who creates after
-    /// that: what was said to be there is there, and what was told once is told for ever.
+    /// Cuts the power behind every call of a first `create`, runs a second one with another value, and cuts the
+    /// power again: a value that `create` returned once is returned for ever.
     #[test]
     fn power_cuts_decide_nothing_twice() {
         let disk = SimulatedDisk::new();

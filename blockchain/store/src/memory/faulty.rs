@@ -1,5 +1,4 @@
-//! An index in memory that does as a test says: it fails, panics or stops before any of its calls, and tells what
-//! was written.
+//! An index in memory for tests that let calls of it fail or panic, or that watch what is written.
 
 use std::sync::Arc;
 
@@ -42,7 +41,7 @@ pub struct FaultyIndex {
 }
 
 impl FaultyIndex {
-    /// Does over these rows what is asked for, unless `before` has something against it.
+    /// An index over these rows. `before` runs before every call and can fail it.
     pub fn over(
         rows: Arc<MemoryIndex>,
         before: impl Fn(IndexCall) -> Result<(), StoreError> + Send + Sync + 'static,
@@ -50,13 +49,13 @@ impl FaultyIndex {
         Self { rows, before: Box::new(before), written: Box::new(|_| {}) }
     }
 
-    /// Shows the rows to somebody whenever some were written.
+    /// Runs `written` after every write, with the rows as they are then.
     pub fn shown_to(self, written: impl Fn(&MemoryIndex) + Send + Sync + 'static) -> Self {
         Self { written: Box::new(written), ..self }
     }
 }
 
-/// Lets calls of an index fail, whichever they are.
+/// Counts the calls of an index, and lets some of them fail.
 #[derive(Debug, Default)]
 pub struct IndexFaults {
     state: Mutex<Faults>,

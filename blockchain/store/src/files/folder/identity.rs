@@ -32,7 +32,7 @@ pub(super) fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreErro
         ("created", options.now.clone()),
     ]
     .map(|(key, value)| (key, Zeroizing::new(value)));
-    // Whoever else made the store meanwhile has made this one.
+    // If another start created the store meanwhile, this one opens it.
     let (Created::Here | Created::There(_)) =
         lock.create(STORE, label_value(STORE_TITLE, &lines).as_bytes())?;
     Ok(())
@@ -52,8 +52,8 @@ pub(super) fn keep_or_make(lock: &dyn Lock, name: &str, kind: &str) -> Result<Se
     }
 }
 
-/// A key that is there without its store is not written over, whatever is wrong with it. That the system refused
-/// says nothing about the key.
+/// Why a key that lies there without its store cannot be used; it is not written over. An error of the operating
+/// system stays as it is: it says nothing about the key.
 pub(super) fn unusable(why: StoreError) -> StoreError {
     if matches!(why, StoreError::Io { .. }) {
         return why;

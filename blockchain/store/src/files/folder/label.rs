@@ -17,8 +17,8 @@ pub fn copy_name(name: &str) -> String {
     format!("{name}.copy")
 }
 
-/// The label files of a folder as values that are created once: a value is all of the text but its checksum. The
-/// folder's lock keeps others away, so only this process has to agree with itself.
+/// The label files of a folder as a [`Lock`]: a value is the text without the checksum. The folder's own lock
+/// keeps other processes out, so a mutex is enough to let one `create` run at a time.
 pub(crate) struct Labels<'a> {
     disk: &'a dyn Disk,
     one_at_a_time: Mutex<()>,
@@ -59,7 +59,7 @@ impl Lock for Labels<'_> {
         let _one = self.one_at_a_time.lock();
         let there = self.value(path).map_err(CreateError::Not)?;
         let text = with_checksum(there.as_deref().map_or(value, Vec::as_slice));
-        // What is there is written again: whoever did it before may have died before it was durable.
+        // An earlier value is written again: its writer may have died before it was durable.
         write_both(self.disk, path, &text).map_err(|error| match (&there, error) {
             (Some(_), CreateError::Maybe(why)) => CreateError::Not(why),
             (_, error) => error,
@@ -90,7 +90,7 @@ fn write_both(disk: &dyn Disk, path: &str, text: &[u8]) -> Result<(), CreateErro
     for path in [copy_name(path), path.to_owned()] {
         let prepared = disk::prepare(disk, &path, text);
         let fresh = prepared.map_err(StoreError::io(format!("writing {path}"))).map_err(failed)?;
-        // From here on, who reads may find it.
+        // From here on a reader may find the value.
         failed = CreateError::Maybe;
         disk::put_in_place(disk, &fresh, &path)
             .map_err(StoreError::io(format!("writing {path}")))
