@@ -58,6 +58,15 @@ pub struct Running {
     workers: Vec<JoinHandle<()>>,
 }
 
+/// Runs the service until the shutdown is asked for and everything has ended.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
+    match serve(config, None, &shutdown).await {
+        // That is what was asked for.
+        Err(StartError::Stopped) => Ok(()),
+        running => running?.ended().await.map(|_drained| ()),
+    }
+}
+
 /// Opens the data folder, binds, and serves until the shutdown is asked for. `engine` anchors
 /// sessions; without one, the one at the configured address does.
 pub async fn serve(

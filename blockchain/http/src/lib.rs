@@ -1,14 +1,14 @@
 //! The porch of the Lucid services: everything between a socket and a handler, written once.
 //!
 //! A service reads its settings with [`config`], builds its routes with [`extract`] and [`reply`],
-//! puts the [`porch`] around them and hands the result to [`serve`]. This crate knows no noun: it
+//! puts the [`porch`] around them and hands the result to [`serve`]; [`program`] is its `main`. This crate knows no noun: it
 //! has never heard of a chunk or a block.
 //!
 //! ```no_run
 //! use axum::{Json, extract::State};
-//! use lucid_http::config::{CommonConfig, Key, Settings, load, process_environment};
-//! use lucid_http::serve::{Drained, Listening, Shutdown};
-//! use lucid_http::{Service, health::HealthReport, limits::Limits, porch::Porch, reply::Reply, telemetry};
+//! use lucid_http::config::{CommonConfig, Key, Settings, load};
+//! use lucid_http::serve::{BindError, Listening, Shutdown};
+//! use lucid_http::{Service, health::HealthReport, limits::Limits, porch::Porch, program::Program, reply::Reply};
 //! use utoipa_axum::{router::OpenApiRouter, routes};
 //!
 //! const SERVICE: &Service = &Service {
@@ -37,22 +37,18 @@
 //!     Ok(Json(answer))
 //! }
 //!
-//! async fn run(config: Config) -> Result<Drained, Box<dyn std::error::Error>> {
-//!     let shutdown = Shutdown::new();
-//!     shutdown.on_signals()?;
+//! async fn run(config: Config, shutdown: Shutdown) -> Result<(), BindError> {
 //!     let listening = Listening::bind(SERVICE, config.common.bind).await?;
 //!     let routes = OpenApiRouter::new().routes(routes!(get_answer)).with_state(config.answer);
 //!     let porch = Porch::new(SERVICE, &config.common, || HealthReport::new().needed("store", true));
 //!     tracing::info!(address = %listening.address(), "Lucid Example Service started successfully");
-//!     Ok(listening.serve(porch.around(Limits::ORDINARY.around(routes)), &shutdown).await)
+//!     let _drained = listening.serve(porch.around(Limits::ORDINARY.around(routes)), &shutdown).await;
+//!     Ok(())
 //! }
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let loaded = load(SERVICE, &process_environment(), None, read)?;
-//!     telemetry::init(loaded.config.common.log);
-//!     loaded.log();
-//!     tokio::runtime::Runtime::new()?.block_on(run(loaded.config))?;
-//!     Ok(())
+//! fn main() -> std::process::ExitCode {
+//!     let load = |environment: &_, file: Option<&_>| load(SERVICE, environment, file, read);
+//!     Program { service: SERVICE, load, common: |config| &config.common }.main(run)
 //! }
 //! ```
 
@@ -65,6 +61,7 @@ pub mod layers;
 pub mod limits;
 pub mod places;
 pub mod porch;
+pub mod program;
 pub mod reply;
 pub mod serve;
 pub mod stream;

@@ -66,6 +66,15 @@ pub struct Running {
     feeling: JoinHandle<()>,
 }
 
+/// Runs the service until the shutdown is asked for and everything has ended.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
+    match start(config, &shutdown).await {
+        // That is what was asked for.
+        Err(StartError::Stopped) => Ok(()),
+        running => running?.finished().await.map(|_drained| ()),
+    }
+}
+
 /// Starts the service. It runs until `shutdown` is asked for.
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, StartError> {
     tracing::info!("Starting Lucid Block Manager Service");

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use lucid_block_manager::config::Config as ChainConfig;
 use lucid_http::config::{ConfigError, Effective, process_environment};
-use lucid_http::serve::Shutdown;
+use lucid_http::program::until_told;
 use lucid_http::telemetry::{self, LogFormat, LogLevel};
 use lucid_store::files::disk::real::keep_to_owner;
 use lucid_store::files::folder::is_store;
@@ -29,9 +29,6 @@ fn sound<T>(loaded: Result<T, ConfigError>) -> anyhow::Result<T> {
 /// Arguments of `lucid up`. Ports, hosts and everything else come from the environment.
 #[derive(Debug, clap::Args)]
 pub struct Up {}
-
-/// Threads for what blocks.
-const BLOCKING_THREADS: usize = 1_024 + 512;
 
 /// The folder is the one of `--data`, whatever the settings of a service say.
 fn note_folder(effective: &mut [Effective], folder: &Path) {
@@ -98,15 +95,7 @@ impl Up {
             local.chain_is_at_hand()?;
             Box::new(local).close()?;
         }
-        // As many threads as each of the two has on its own.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .max_blocking_threads(BLOCKING_THREADS)
-            .build()
-            .context("starting the runtime")?;
-        let ended = runtime.block_on(async {
-            let shutdown = Shutdown::new();
-            shutdown.on_signals().context("listening for signals")?;
+        let ended = until_told(2, async |shutdown| {
             interrupt::leave();
             let chain = match lucid_block_manager::service::start(chain.config, &shutdown).await {
                 // That is what was asked for.
@@ -134,8 +123,6 @@ impl Up {
             chain.finished().await?;
             ended
         });
-        // What still waits for a peer's answer has nobody to give it to.
-        runtime.shutdown_background();
-        ended.map(|()| DONE)
+        ended.context("starting the runtime")?.map(|()| DONE)
     }
 }
