@@ -1,23 +1,15 @@
 //! Percent-encoding of bytes: paths in an archived folder are bytes, and need not be text.
 //! `paths` and the queries encode with it, the porch decodes with it.
 
-/// Bytes that stand for themselves in a path segment or a query value.
-fn plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b':')
-}
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+/// Bytes that do not stand for themselves in a path segment or a query value.
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
 
 /// Appends the encoding of one segment or query value.
 pub fn encode(value: &[u8], into: &mut String) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    let digit = |four_bits: u8| DIGITS.get(usize::from(four_bits)).copied().unwrap_or('0');
-    for &byte in value {
-        if plain(byte) {
-            into.push(char::from(byte));
-        } else {
-            into.extend(['%', digit(byte >> 4), digit(byte & 15)]);
-        }
-    }
+    into.extend(percent_encode(value, ENCODED));
 }
 
 /// Appends the encoding of a path, slash by slash.
@@ -32,19 +24,12 @@ pub fn encode_path(path: &[u8], into: &mut String) {
 
 /// The bytes an encoded text stands for; `None` when an escape is not two hex digits.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
-            other => other,
-        });
-    }
-    Some(bytes)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    // The library would let such an escape pass as it is.
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().first_chunk::<2>();
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    text.split('%').skip(1).all(is_escape).then(|| percent_decode_str(text).collect())
 }
 
 /// The pairs of a query string, decoded (`+` is a space). `None` on a wrong escape or a name that
@@ -75,7 +60,7 @@ mod tests {
 
     #[test]
     fn broken_escapes_are_refused() {
-        for wrong in ["%", "%4", "%zz", "a%+1"] {
+        for wrong in ["%", "%4", "%zz", "a%+1", "%%41", "%41%"] {
             assert_eq!(decode(wrong), None, "{wrong}");
         }
     }

@@ -19,7 +19,6 @@ use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::projection::SessionProjection;
-use crate::reply;
 
 /// The service's name, in `STORE` and on the wire.
 pub const SERVICE: &str = "data-chain";
@@ -105,7 +104,7 @@ impl Opened {
 
     /// What tells this store from every other, in hex, as its file `STORE` has it.
     pub fn store_id(&self) -> String {
-        reply::chunks::hex(&self.folder.store)
+        hex::encode(self.folder.store)
     }
 
     /// Damage found while opening and since.

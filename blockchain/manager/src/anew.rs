@@ -181,7 +181,7 @@ pub fn earlier(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
 /// Whether a folder holds a copy of this store, by its label: the one that is made there has an id of its own,
 /// and may be unfinished and not open.
 fn is_copy(folder: &Path, store: [u8; 16]) -> Result<bool, StoreError> {
-    let id: String = store.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex::encode(store);
     for name in labels() {
         match std::fs::read(folder.join(name)) {
             Ok(label) if String::from_utf8_lossy(&label).contains(&id) => return Ok(true),

@@ -246,7 +246,7 @@ fn same_metadata(existing: &SessionRow, wanted: &BTreeMap<String, String>) -> bo
 pub fn fresh_id(now: Timestamp) -> Result<SessionId, OpError> {
     let digits: String =
         now.to_string().chars().take(19).filter(|c| c.is_ascii_digit() || *c == 'T').collect();
-    let tail: String = random::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let tail = hex::encode(random::<6>()?);
     format!("s-{digits}-{tail}")
         .parse()
         .map_err(|fault| OpError::Invalid(format!("the session id that was made: {fault}")))

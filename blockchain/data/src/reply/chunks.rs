@@ -81,18 +81,13 @@ pub fn tree(tree: &BuiltTree, include_leaves: bool) -> WireTree {
         session_id: tree.session.as_ref().map(SessionId::to_string),
         created_at: tree.at.to_string(),
         algorithm: ALGORITHM.to_owned(),
-        leaves: include_leaves.then(|| tree.leaves.iter().map(|leaf| hex(leaf)).collect()),
+        leaves: include_leaves.then(|| tree.leaves.iter().map(hex::encode).collect()),
     }
 }
 
 /// How long the longest way from a leaf to the root is.
 pub fn depth(leaves: u64) -> u32 {
     leaves.max(1).next_power_of_two().trailing_zeros()
-}
-
-/// Bytes in lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One chunk's way to its session's root and into the block.
@@ -106,14 +101,14 @@ pub fn chunk_proof(session: &SessionId, proved: ProvedChunk) -> Result<ChunkProo
             offset: leaf.offset,
             length: leaf.length,
             chunk_id: leaf.chunk_id,
-            session_key: hex(session_key.as_bytes()),
-            salt: hex(leaf.salt.as_bytes()),
+            session_key: hex::encode(session_key.as_bytes()),
+            salt: hex::encode(leaf.salt.as_bytes()),
         },
         merkle_proof: TreeProof {
-            leaf_hash: hex(leaf_hash.as_bytes()),
+            leaf_hash: hex::encode(leaf_hash.as_bytes()),
             leaf_index: leaf.index,
             leaf_count,
-            proof_hashes: hashes.iter().map(|hash| hex(hash)).collect(),
+            proof_hashes: hashes.iter().map(hex::encode).collect(),
             proof_directions: directions,
             root_hash: root,
         },

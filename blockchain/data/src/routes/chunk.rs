@@ -135,9 +135,7 @@ fn check_hash(given: &HeaderMap, bytes: &[u8]) -> Reply<()> {
     let wanted = value.to_str().unwrap_or_default().trim();
     let found = match wanted.split_once(':') {
         None | Some(("blake3", _)) => ChunkId::from(blake3::hash(bytes)).to_string(),
-        Some(("sha256", _)) => {
-            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-        }
+        Some(("sha256", _)) => hex::encode(Sha256::digest(bytes)),
         Some((algorithm, _)) => {
             return Err(invalid(format!(
                 "X-Content-Hash: {algorithm:?} is neither blake3 nor sha256"

@@ -19,7 +19,7 @@ use crate::ops::build_tree::{
     HEIGHT_MAX, build_tree as build, directions, find_tree, prove_leaf as prove,
 };
 use crate::ops::prove_session::Allow;
-use crate::reply::chunks::{hex, tree as show};
+use crate::reply::chunks::tree as show;
 
 /// A leaf that is shown: 64 digits as a text of their own, and in a text that grows to twice its length.
 const SHOWN_LEAF_BYTES: usize = 24 + 64 + 2 * 67;
@@ -89,10 +89,10 @@ pub async fn prove_leaf(
     let leaf = tree.leaves.get(usize::try_from(index).unwrap_or(usize::MAX));
     let (hashes, directions): (Vec<_>, Vec<_>) = proof.into_iter().unzip();
     Ok(Answer(TreeProof {
-        leaf_hash: leaf.map(|leaf| hex(leaf)).unwrap_or_default(),
+        leaf_hash: leaf.map(hex::encode).unwrap_or_default(),
         leaf_index: index,
         leaf_count: tree.leaves.len() as u64,
-        proof_hashes: hashes.iter().map(|hash| hex(hash)).collect(),
+        proof_hashes: hashes.iter().map(hex::encode).collect(),
         proof_directions: directions,
         root_hash: root,
     }))
