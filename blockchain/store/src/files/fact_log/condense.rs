@@ -5,15 +5,13 @@
 //! matter, verbatim, and summaries in the place of commits, from the last of which the chain of commits
 //! goes on in the next file. The newest file is never condensed.
 
-use std::sync::Arc;
-
 use super::FileLog;
+use super::walk::{Met, Walk, Walked};
 use crate::contract::fact_log::{Condensed, Condensing};
-use crate::files::disk::{self, Disk, DiskFile};
+use crate::files::disk::{Disk, DiskFile};
 use crate::files::log::{self, Commit, Summary};
 use crate::files::segment;
-use crate::files::watermark::Watermark;
-use crate::frame::{self, Header, HeadersDigest, Kind, Record, Scanner, Step};
+use crate::frame::{Header, HeadersDigest, Kind, Record};
 use crate::{Damage, StoreError};
 
 /// A summary ends a batch at the next commit behind so many bytes. The newest file is not ended for less.
@@ -36,16 +34,14 @@ pub(super) fn condense(log: &FileLog, how: &mut Condensing<'_>) -> Result<Conden
     if let Some(gap) = listed.missing.into_iter().next() {
         return Err(StoreError::Damaged(Damage::missing(gap, log::path)));
     }
-    let (mut passed, mut total) = (0, 0);
-    for number in listed.files.iter().copied() {
-        total += Source::open(disk, number, &newest)?.end;
-    }
+    let up_to = |to| Walk { disk, store: &log.store, from: (0, 0), to };
+    let (mut passed, total) = (0, up_to(newest).bytes()?);
     for number in listed.files {
-        let mut source = Source::open(disk, number, &newest)?;
-        let kept = source.weigh(how.matters)?;
-        passed += source.end;
-        let worth = number < newest.log || source.end - kept >= BATCH_BYTES;
-        if worth && kept * 3 < source.end * 2 {
+        let mut file = up_to(newest).open(number)?.map_err(StoreError::Damaged)?;
+        let kept = weigh(&file, how.matters)?;
+        passed += file.bytes();
+        let worth = number < newest.log || file.bytes() - kept >= BATCH_BYTES;
+        if worth && kept * 3 < file.bytes() * 2 {
             if number == newest.log {
                 (how.go_on_behind)()?;
                 // What was committed since the first look is at the end of this file too.
@@ -54,12 +50,12 @@ pub(super) fn condense(log: &FileLog, how: &mut Condensing<'_>) -> Result<Conden
                     let why = "the log could not be ended, so nothing of it was condensed";
                     return Err(StoreError::Folder(why.into()));
                 }
-                source = Source::open(disk, number, &now)?;
+                file = up_to(now).open(number)?.map_err(StoreError::Damaged)?;
             }
-            let (removed, length) = source.condense(disk, how.matters)?;
+            let (removed, length) = write_anew(&file, disk, how.matters)?;
             done.logs_rewritten += 1;
             done.facts_removed += removed;
-            done.bytes_freed += source.end.saturating_sub(length);
+            done.bytes_freed += file.bytes().saturating_sub(length);
         }
         if !(how.step)(passed, total) {
             done.stopped = true;
@@ -69,105 +65,88 @@ pub(super) fn condense(log: &FileLog, how: &mut Condensing<'_>) -> Result<Conden
     Ok(done)
 }
 
-/// A log file to read.
-struct Source {
-    number: u32,
-    path: String,
-    file: Arc<dyn DiskFile>,
-    end: u64,
+/// Visits the records of a file. Damage ends the work, since what stood there is not known.
+fn each_record(
+    walked: &Walked,
+    mut visit: impl FnMut(u64, Header, Vec<u8>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let _end = walked.each(0, &mut |met, _| match met {
+        Met::Record { offset, header, .. } => {
+            let payload = walked.payload(offset, &header)?;
+            let payload = payload.map_err(|why| damaged(walked, offset, why))?;
+            visit(offset, header, payload)?;
+            Ok(true)
+        }
+        Met::Damaged(damage) | Met::Foreign(damage) => Err(StoreError::Damaged(damage)),
+    })?;
+    Ok(())
 }
 
-impl Source {
-    fn open(disk: &dyn Disk, number: u32, newest: &Watermark) -> Result<Self, StoreError> {
-        let path = log::path(number);
-        let file = disk::find(disk, &path)?.map_err(StoreError::Damaged)?;
-        let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
-        let end = if number == newest.log { newest.offset.min(length) } else { length };
-        Ok(Self { number, path, file, end })
-    }
+fn damaged(walked: &Walked, offset: u64, why: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged(Damage::new(walked.path.as_str(), offset, why))
+}
 
-    /// Walks the records; anything that is damaged ends the work, since what it said is not known.
-    fn walk(
-        &self,
-        mut visit: impl FnMut(u64, Header, Vec<u8>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut scanner = Scanner::new(self.file.as_ref(), &self.path, 0, self.end);
-        while let Some(step) = scanner.step()? {
-            let (offset, header) = match step {
-                Step::Record(offset, header) => (offset, header),
-                Step::Damaged(damage) => return Err(StoreError::Damaged(damage)),
-            };
-            let payload = frame::read_payload(self.file.as_ref(), &self.path, offset, &header)?;
-            let payload = payload.map_err(|why| self.damaged(offset, why))?;
-            visit(offset, header, payload)?;
+/// Bytes of what has to stay: facts that matter, and what is not a fact nor the end of a batch.
+fn weigh(walked: &Walked, matters: &Matters<'_>) -> Result<u64, StoreError> {
+    let mut kept = 0;
+    each_record(walked, |offset, header, payload| {
+        let bytes = header.record_bytes();
+        let stays = match header.kind {
+            Kind::Fact => matters(&Record { header, payload }, &walked.path, offset)?,
+            Kind::Commit => false,
+            _ => true,
+        };
+        kept += if stays { bytes } else { 0 };
+        Ok(())
+    })?;
+    Ok(kept)
+}
+
+/// Writes a file anew and puts it in the place of the old one; says how many facts went, and how long it is.
+fn write_anew(
+    walked: &Walked,
+    disk: &dyn Disk,
+    matters: &Matters<'_>,
+) -> Result<(u64, u64), StoreError> {
+    let fresh = log::fresh_path(walked.number);
+    let context = || StoreError::io(format!("writing {fresh}"));
+    disk.unlink(&fresh).map_err(context())?;
+    let file = disk.create(&fresh).map_err(context())?;
+    let mut draft = NewFile { file: file.as_ref(), path: &fresh, buffer: Vec::new(), length: 0 };
+    let (mut batch, mut removed) = (KeptFacts::default(), 0);
+    let mut previous = None;
+    each_record(walked, |offset, header, payload| {
+        match header.kind {
+            Kind::Fact => {
+                let fact = Record { header, payload };
+                if matters(&fact, &walked.path, offset)? {
+                    batch.add(&fact.header);
+                    draft.add(&fact.header, &fact.payload)?;
+                } else {
+                    removed += 1;
+                }
+            }
+            Kind::Commit | Kind::Summary => {
+                let end = SummarizedEnd::read(&header, &payload)
+                    .map_err(|fault| damaged(walked, offset, fault))?;
+                previous.get_or_insert(end.previous);
+                batch.end(end);
+                if batch.bytes >= BATCH_BYTES {
+                    draft.end(&mut batch, &mut previous)?;
+                }
+            }
+            _ => draft.add(&header, &payload)?,
         }
         Ok(())
-    }
-
-    fn damaged(&self, offset: u64, why: impl std::fmt::Display) -> StoreError {
-        StoreError::Damaged(Damage::new(self.path.as_str(), offset, why))
-    }
-
-    /// Bytes of what has to stay: facts that matter, and what is not a fact nor the end of a batch.
-    fn weigh(&self, matters: &Matters<'_>) -> Result<u64, StoreError> {
-        let mut kept = 0;
-        self.walk(|offset, header, payload| {
-            let bytes = header.record_bytes();
-            let stays = match header.kind {
-                Kind::Fact => matters(&Record { header, payload }, &self.path, offset)?,
-                Kind::Commit => false,
-                _ => true,
-            };
-            kept += if stays { bytes } else { 0 };
-            Ok(())
-        })?;
-        Ok(kept)
-    }
-
-    /// Writes the file anew and puts it in the place of the old one; says how many facts went, and how
-    /// long it is.
-    fn condense(&self, disk: &dyn Disk, matters: &Matters<'_>) -> Result<(u64, u64), StoreError> {
-        let fresh = log::fresh_path(self.number);
-        let context = || StoreError::io(format!("writing {fresh}"));
-        disk.unlink(&fresh).map_err(context())?;
-        let file = disk.create(&fresh).map_err(context())?;
-        let mut draft =
-            NewFile { file: file.as_ref(), path: &fresh, buffer: Vec::new(), length: 0 };
-        let (mut batch, mut removed) = (KeptFacts::default(), 0);
-        let mut previous = None;
-        self.walk(|offset, header, payload| {
-            match header.kind {
-                Kind::Fact => {
-                    let fact = Record { header, payload };
-                    if matters(&fact, &self.path, offset)? {
-                        batch.add(&fact.header);
-                        draft.add(&fact.header, &fact.payload)?;
-                    } else {
-                        removed += 1;
-                    }
-                }
-                Kind::Commit | Kind::Summary => {
-                    let end = SummarizedEnd::read(&header, &payload)
-                        .map_err(|fault| self.damaged(offset, fault.to_string()))?;
-                    previous.get_or_insert(end.previous);
-                    batch.end(end);
-                    if batch.bytes >= BATCH_BYTES {
-                        draft.end(&mut batch, &mut previous)?;
-                    }
-                }
-                _ => draft.add(&header, &payload)?,
-            }
-            Ok(())
-        })?;
-        draft.end(&mut batch, &mut previous)?;
-        draft.write_out()?;
-        let length = draft.length;
-        file.sync().map_err(context())?;
-        disk.rename(&fresh, &self.path)
-            .and_then(|()| disk.sync_folder(log::FOLDER))
-            .map_err(context())?;
-        Ok((removed, length))
-    }
+    })?;
+    draft.end(&mut batch, &mut previous)?;
+    draft.write_out()?;
+    let length = draft.length;
+    file.sync().map_err(context())?;
+    disk.rename(&fresh, &walked.path)
+        .and_then(|()| disk.sync_folder(log::FOLDER))
+        .map_err(context())?;
+    Ok((removed, length))
 }
 
 /// What a commit, or a summary of commits, says of them.
