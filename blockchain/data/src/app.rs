@@ -345,5 +345,5 @@ pub fn router(app: Arc<App>, config: &Config) -> Router {
     Porch::new(SERVICE, &config.common, move || probe.report())
         .alias(paths::DATA_CHAIN_ALIAS, paths::API_V1)
         .replies(app.replies.clone())
-        .around(routes::table(app))
+        .around(routes::routes(app))
 }

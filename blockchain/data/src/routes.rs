@@ -31,6 +31,8 @@ use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
 use lucid_core::session::SessionId;
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
+use lucid_http::table;
+use lucid_http::table::Row;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -46,59 +48,71 @@ const UPLOAD_OFFSET: HeaderName = HeaderName::from_static(OFFSET);
 /// What names the leaves of a tree: the names may be short.
 const TREES: Limits = Limits::new(32 << 20, 120, 12);
 
-/// Every route, by what a request of it may cost.
-pub fn table(app: Arc<App>) -> OpenApiRouter {
-    let ordinary = OpenApiRouter::new()
-        .routes(routes!(status::get_status))
-        .routes(routes!(sessions::create_session, sessions::list_sessions))
-        .routes(routes!(removal::hold_session, removal::release_session))
-        .routes(routes!(removal::list_tombstones))
-        .routes(routes!(maintenance::list_maintenance))
-        .routes(routes!(scrub::get_scrub, scrub::begin_scrub))
-        .routes(routes!(mirror::export_session))
-        .routes(routes!(anchors::anchor_session, anchors::get_anchor))
-        .routes(routes!(manifest::get_manifest))
-        .routes(routes!(files::list_files))
-        .routes(routes!(chunk::get_chunk_metadata))
-        .routes(routes!(merkle::get_tree))
-        .routes(routes!(merkle::prove_leaf))
-        .routes(routes!(merkle::verify_proof))
-        .routes(routes!(verification::verify_history))
-        .routes(routes!(status::deduplication_stats))
-        .routes(routes!(chunks::missing_chunks));
-    let large = OpenApiRouter::new()
-        .routes(routes!(sessions::add_references))
-        .routes(routes!(mirror::import_session))
-        .routes(routes!(chunk::put_chunk, chunk::list_chunks))
-        .routes(routes!(chunk::put_session_chunk))
-        .routes(routes!(chunk::add_session_chunk, chunk::list_session_chunks))
-        .routes(routes!(chunk::get_chunk, chunk::delete_chunk))
-        .routes(routes!(verification::verify_chunk));
-    let trees = OpenApiRouter::new().routes(routes!(merkle::build_tree));
-    let patient = OpenApiRouter::new()
-        .routes(routes!(sessions::seal_session))
-        .routes(routes!(sessions::get_session, sessions::head_session, removal::remove_session))
-        .routes(routes!(proofs::prove_session))
-        .routes(routes!(proofs::prove_chunk))
-        .routes(routes!(chunks::store_chunks));
-    let streaming = OpenApiRouter::new().routes(routes!(append::append_stream));
-    let lasting = OpenApiRouter::new()
-        .routes(routes!(chunks::get_chunks))
-        .routes(routes!(chunk::get_chunk_raw))
-        .routes(routes!(content::get_data))
-        .routes(routes!(files::get_file))
-        .routes(routes!(files::get_archive))
-        .routes(routes!(verification::verify_session, verification::get_verification))
-        .routes(routes!(maintenance::get_gc, maintenance::collect_garbage))
-        .routes(routes!(maintenance::get_optimise, maintenance::optimise));
-    Limits::ORDINARY
-        .around(ordinary)
-        .merge(Limits::LARGE.around(large))
-        .merge(TREES.around(trees))
-        .merge(Limits::BATCH.around(patient))
-        .merge(Limits::LASTING.around(lasting))
-        .merge(Limits::STREAM.around(streaming))
-        .with_state(app)
+/// Every route, within its limits.
+pub fn routes(app: Arc<App>) -> OpenApiRouter {
+    table::routes(rows()).with_state(app)
+}
+
+#[rustfmt::skip]
+fn rows() -> Vec<Row<Arc<App>>> {
+    const ORDINARY: Limits = Limits::ORDINARY;
+    const LARGE: Limits = Limits::LARGE;
+    const BATCH: Limits = Limits::BATCH;
+    const LASTING: Limits = Limits::LASTING;
+    const STREAM: Limits = Limits::STREAM;
+    table![
+        GET    STATUS               status::get_status,             ORDINARY, Read;
+        GET    DEDUPLICATION_STATS  status::deduplication_stats,    ORDINARY, Read;
+        POST   SESSIONS             sessions::create_session,       ORDINARY, Append;
+        GET    SESSIONS             sessions::list_sessions,        ORDINARY, Read;
+        GET    SESSION              sessions::get_session,          BATCH,    Read;
+        HEAD   SESSION              sessions::head_session,         BATCH,    Append;
+        DELETE SESSION              removal::remove_session,        BATCH,    Administer;
+        POST   SESSION_REFERENCES   sessions::add_references,       LARGE,    Append;
+        POST   SESSION_APPEND       append::append_stream,          STREAM,   Append;
+        POST   SESSION_SEAL         sessions::seal_session,         BATCH,    Append;
+        PUT    SESSION_HOLD         removal::hold_session,          ORDINARY, Administer;
+        DELETE SESSION_HOLD         removal::release_session,       ORDINARY, Administer;
+        GET    TOMBSTONES           removal::list_tombstones,       ORDINARY, Read;
+        GET    SESSION_MANIFEST     manifest::get_manifest,         ORDINARY, Read;
+        POST   SESSION_ANCHOR       anchors::anchor_session,        ORDINARY, Append;
+        GET    SESSION_ANCHOR       anchors::get_anchor,            ORDINARY, Read;
+        GET    SESSION_DATA         content::get_data,              LASTING,  Read;
+        GET    SESSION_FILES        files::list_files,              ORDINARY, Read;
+        GET    SESSION_FILE         files::get_file,                LASTING,  Read;
+        GET    SESSION_TAR          files::get_archive,             LASTING,  Read;
+        GET    SESSION_PROOF        proofs::prove_session,          BATCH,    Read;
+        GET    SESSION_CHUNK_PROOF  proofs::prove_chunk,            BATCH,    Read;
+        POST   CHUNKS               chunk::put_chunk,               LARGE,    Append;
+        GET    CHUNKS               chunk::list_chunks,             LARGE,    Read;
+        PUT    SESSION_CHUNK        chunk::put_session_chunk,       LARGE,    Append;
+        POST   SESSION_CHUNKS       chunk::add_session_chunk,       LARGE,    Append;
+        GET    SESSION_CHUNKS       chunk::list_session_chunks,     LARGE,    Read;
+        GET    CHUNK                chunk::get_chunk,               LARGE,    Read;
+        DELETE CHUNK                chunk::delete_chunk,            LARGE,    Administer;
+        GET    CHUNK_RAW            chunk::get_chunk_raw,           LASTING,  Read;
+        GET    CHUNK_METADATA       chunk::get_chunk_metadata,      ORDINARY, Read;
+        POST   CHUNKS_MISSING       chunks::missing_chunks,         ORDINARY, Append;
+        POST   CHUNKS_BATCH         chunks::store_chunks,           BATCH,    Append;
+        POST   CHUNKS_GET           chunks::get_chunks,             LASTING,  Read;
+        POST   MERKLE_BUILD         merkle::build_tree,             TREES,    Read;
+        GET    MERKLE_TREE          merkle::get_tree,               ORDINARY, Read;
+        GET    MERKLE_PROOF         merkle::prove_leaf,             ORDINARY, Read;
+        POST   MERKLE_VERIFY        merkle::verify_proof,           ORDINARY, Verify;
+        POST   VERIFY_SESSION       verification::verify_session,   LASTING,  Verify;
+        GET    VERIFY_SESSION       verification::get_verification, LASTING,  Verify;
+        POST   VERIFY_CHUNK         verification::verify_chunk,     LARGE,    Verify;
+        GET    VERIFY_HISTORY       verification::verify_history,   ORDINARY, Verify;
+        GET    SESSION_EXPORT       mirror::export_session,         ORDINARY, Administer;
+        POST   SESSION_IMPORT       mirror::import_session,         LARGE,    Administer;
+        GET    MAINTENANCE          maintenance::list_maintenance,  ORDINARY, Administer;
+        GET    MAINTENANCE_GC       maintenance::get_gc,            LASTING,  Administer;
+        POST   MAINTENANCE_GC       maintenance::collect_garbage,   LASTING,  Administer;
+        GET    MAINTENANCE_OPTIMISE maintenance::get_optimise,      LASTING,  Administer;
+        POST   MAINTENANCE_OPTIMISE maintenance::optimise,          LASTING,  Administer;
+        GET    SCRUB                scrub::get_scrub,               ORDINARY, Administer;
+        POST   SCRUB                scrub::begin_scrub,             ORDINARY, Administer;
+    ]
 }
 
 /// What can be asked before the folder is open.
@@ -126,5 +140,18 @@ fn limit(given: Option<u32>) -> Reply<usize> {
     match given.unwrap_or(LIMIT_DEFAULT) {
         limit @ 1..=LIMIT_MAX => Ok(limit as usize),
         other => Err(invalid(format!("limit is {other}; from 1 to {LIMIT_MAX} is allowed"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_the_documentation_says() {
+        for row in rows() {
+            assert_eq!(row.documented(), [(row.method.clone(), row.path.to_owned())]);
+            assert!(row.access.roles().contains(&"admin"));
+        }
     }
 }

@@ -65,6 +65,7 @@ pub mod program;
 pub mod reply;
 pub mod serve;
 pub mod stream;
+pub mod table;
 pub mod telemetry;
 
 mod docs;

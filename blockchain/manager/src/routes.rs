@@ -12,8 +12,9 @@ mod transactions;
 mod validation;
 
 use lucid_http::limits::{Answer, Limits};
+use lucid_http::table;
+use lucid_http::table::Row;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::app::App;
 
@@ -23,45 +24,60 @@ const UNHURRIED: Limits = Limits { answer: Answer::Lasting, ..Limits::new(64 << 
 /// take three times its bytes.
 const BLOCK: Limits = Limits::new(32 << 20, 120, 8);
 
-/// Every route of this service.
+/// Every route, within its limits.
 pub fn routes(app: App) -> OpenApiRouter {
-    let ordinary = OpenApiRouter::new()
-        .routes(routes!(status::get_status))
-        .routes(routes!(blocks::list_headers))
-        .routes(routes!(blocks::get_stats))
-        .routes(routes!(blocks::get_latest_block))
-        .routes(routes!(blocks::get_block_by_height))
-        .routes(routes!(blocks::get_block_by_hash))
-        .routes(routes!(blocks::get_block, sync::remove_block))
-        .routes(routes!(blocks::get_block_proof))
-        .routes(routes!(runs::get_heads))
-        .routes(routes!(runs::get_bodies))
-        .routes(routes!(validation::get_rules))
-        .routes(routes!(transactions::submit_transaction))
-        .routes(routes!(transactions::list_pending))
-        .routes(routes!(transactions::get_transaction))
-        .routes(routes!(transactions::get_proof))
-        .routes(routes!(anchoring::anchor_session))
-        .routes(routes!(anchoring::get_anchoring))
-        .routes(routes!(anchoring::verify_anchoring))
-        .routes(routes!(sync::sync_now))
-        .routes(routes!(chain::get_status))
-        .routes(routes!(chain::get_status_alias))
-        .routes(routes!(chain::get_info_alias))
-        .routes(routes!(chain::get_info))
-        .routes(routes!(chain::get_height));
-    let unhurried = OpenApiRouter::new()
-        .routes(routes!(validation::validate_chain))
-        .routes(routes!(maintenance::maintain_chain));
-    let large = OpenApiRouter::new()
-        .routes(routes!(blocks::list_blocks, blocks::submit_block))
-        .routes(routes!(transactions::submit_batch))
-        .routes(routes!(propose::propose_block))
-        .routes(routes!(validation::validate_block))
-        .routes(routes!(validation::validate_block_alias));
-    Limits::ORDINARY
-        .around(ordinary)
-        .merge(BLOCK.around(large))
-        .merge(UNHURRIED.around(unhurried))
-        .with_state(app)
+    table::routes(rows()).with_state(app)
+}
+
+#[rustfmt::skip]
+fn rows() -> Vec<Row<App>> {
+    const ORDINARY: Limits = Limits::ORDINARY;
+    table![
+        GET    STATUS               status::get_status,               ORDINARY,  Read;
+        GET    BLOCKS               blocks::list_blocks,              BLOCK,     Read;
+        POST   BLOCKS               blocks::submit_block,             BLOCK,     Administer;
+        GET    BLOCKS_HEADERS       blocks::list_headers,             ORDINARY,  Read;
+        GET    BLOCKS_STATS         blocks::get_stats,                ORDINARY,  Read;
+        GET    BLOCK_LATEST         blocks::get_latest_block,         ORDINARY,  Read;
+        GET    BLOCK_BY_HEIGHT      blocks::get_block_by_height,      ORDINARY,  Read;
+        GET    BLOCK_BY_HASH        blocks::get_block_by_hash,        ORDINARY,  Read;
+        GET    BLOCK                blocks::get_block,                ORDINARY,  Read;
+        DELETE BLOCK                sync::remove_block,               ORDINARY,  Administer;
+        GET    BLOCK_PROOF          blocks::get_block_proof,          ORDINARY,  Read;
+        GET    BLOCKS_HEADS         runs::get_heads,                  ORDINARY,  Read;
+        GET    BLOCKS_BODIES        runs::get_bodies,                 ORDINARY,  Read;
+        POST   BLOCKS_PROPOSE       propose::propose_block,           BLOCK,     Administer;
+        POST   BLOCKS_VALIDATE      validation::validate_block,       BLOCK,     Verify;
+        POST   VALIDATION_BLOCK     validation::validate_block_alias, BLOCK,     Verify;
+        POST   VALIDATION_CHAIN     validation::validate_chain,       UNHURRIED, Verify;
+        GET    VALIDATION_RULES     validation::get_rules,            ORDINARY,  Read;
+        POST   TRANSACTIONS         transactions::submit_transaction, ORDINARY,  Write;
+        POST   TRANSACTIONS_BATCH   transactions::submit_batch,       BLOCK,     Write;
+        GET    TRANSACTIONS_PENDING transactions::list_pending,       ORDINARY,  Read;
+        GET    TRANSACTION          transactions::get_transaction,    ORDINARY,  Read;
+        GET    TRANSACTION_PROOF    transactions::get_proof,          ORDINARY,  Read;
+        POST   ANCHORING_SESSION    anchoring::anchor_session,        ORDINARY,  Write;
+        GET    ANCHORING_STATUS     anchoring::get_anchoring,         ORDINARY,  Read;
+        POST   ANCHORING_VERIFY     anchoring::verify_anchoring,      ORDINARY,  Verify;
+        GET    CHAIN_INFO           chain::get_info,                  ORDINARY,  Read;
+        GET    CHAIN_HEIGHT         chain::get_height,                ORDINARY,  Read;
+        GET    CHAIN_STATUS         chain::get_status,                ORDINARY,  Read;
+        GET    BLOCKCHAIN_STATUS    chain::get_status_alias,          ORDINARY,  Read;
+        GET    BLOCKCHAIN_INFO      chain::get_info_alias,            ORDINARY,  Read;
+        POST   CHAIN_SYNC           sync::sync_now,                   ORDINARY,  Administer;
+        POST   CHAIN_MAINTENANCE    maintenance::maintain_chain,      UNHURRIED, Administer;
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_the_documentation_says() {
+        for row in rows() {
+            assert_eq!(row.documented(), [(row.method.clone(), row.path.to_owned())]);
+            assert!(row.access.roles().contains(&"admin"));
+        }
+    }
 }
