@@ -149,9 +149,6 @@ mod tests {
 
     #[test]
     fn the_table_says_what_the_documentation_says() {
-        for row in rows() {
-            assert_eq!(row.documented(), [(row.method.clone(), row.path.to_owned())]);
-            assert!(row.access.roles().contains(&"admin"));
-        }
+        assert_eq!(table::misdocumented(&rows()), Vec::<String>::new());
     }
 }

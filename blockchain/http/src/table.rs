@@ -53,7 +53,7 @@ pub struct Row<S> {
 
 impl<S: Clone + Send + Sync + 'static> Row<S> {
     /// Method and path as the handler's documentation has them.
-    pub fn documented(&self) -> Vec<(Method, String)> {
+    fn documented(&self) -> Vec<(Method, String)> {
         let (_, paths, _) = &self.handler;
         let methods = paths.paths.iter().flat_map(|(path, item)| {
             [
@@ -76,6 +76,14 @@ pub fn routes<S: Clone + Send + Sync + 'static>(rows: Vec<Row<S>>) -> OpenApiRou
     rows.into_iter().fold(OpenApiRouter::new(), |all, row| {
         all.merge(row.limits.around(OpenApiRouter::new().routes(row.handler)))
     })
+}
+
+/// Rows whose handlers are documented with another method or path than theirs: for a test in each service.
+pub fn misdocumented<S: Clone + Send + Sync + 'static>(rows: &[Row<S>]) -> Vec<String> {
+    rows.iter()
+        .filter(|row| row.documented() != [(row.method.clone(), row.path.to_owned())])
+        .map(|row| format!("{} {} is documented as {:?}", row.method, row.path, row.documented()))
+        .collect()
 }
 
 /// Rows of a table: `METHOD PATH handler, limits, access;`, where `PATH` is one of `lucid_api::paths`, and `access`
