@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Made what is frozen here, in an empty folder, with the program of the day in $L (or in the PATH); then
 # `run` was removed from the stores and all of it was packed. `range` and the like are the contents that
-# the proofs are about.
+# the proofs are about. Programs after 2026-11-21 leave a stream open at its end: they need E=--seal-on-eof.
 set -eu
 L=${L:-lucid}
 umask 077
@@ -17,7 +17,7 @@ $S archive in/folder --session tree --user ann --meta kind=folder >/dev/null
 seq 1 500 | $S archive - --session piped >/dev/null
 printf 'first\n' | $S append --session live --keep-open >/dev/null; sleep 2.1
 printf 'second\n' | $S append --session live --keep-open >/dev/null; sleep 2.1
-printf 'third\n' | $S append --session live >/dev/null
+printf 'third\n' | $S append --session live ${E-} >/dev/null
 printf 'still open\n' | $S append --session open --keep-open >/dev/null
 printf 'cut off\n' | $S append --session gone --keep-open >/dev/null; $S seal gone --unterminated >/dev/null
 $S keys rotate >/dev/null
