@@ -14,10 +14,9 @@ mod recovery;
 pub mod rewrite;
 pub mod segment;
 pub mod segment_rows;
-mod units;
+pub(crate) mod units;
 pub mod watermark;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -28,12 +27,11 @@ use self::fact_log::FileLog;
 use self::units::FileUnits;
 use self::watermark::{begin_mark, read_mark, write_mark};
 use crate::StoreError;
-use crate::contract::fact_log::Position;
 use crate::contract::index::{Index, Project, is_bound};
 use crate::crypt::Sealer;
 use crate::damage::DamageList;
-use crate::vault::unit_rows::Unread;
-use crate::vault::{Vault, VaultParts, VaultProject};
+use crate::vault::projection::Projection;
+use crate::vault::{Followed, Vault, VaultParts};
 
 /// Where a file is closed and the next one begun. Only tests have reason to change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,34 +82,21 @@ pub fn open_watched(
 ) -> Result<Vault, StoreError> {
     let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
     let units = Arc::new(FileUnits::new(disk.clone(), store));
-    let project = Arc::new(VaultProject::new(units, project));
+    let projection = Arc::new(Projection::new(units, project));
     // Here the sealer first meets the index, and nothing has been projected yet.
     sealer.bind_rows(is_bound(index.as_ref())?);
-    let recovered = recover(ToRecover {
+    let followed = recover(ToRecover {
         disk: &disk,
         store,
         sealer: &sealer,
         index: index.as_ref(),
-        project: project.as_ref(),
+        projection: &projection,
         accept_loss,
         limits,
         progress,
     })?;
-    let OpenFiles { log, blobs, at, damage, loss, unread } = recovered;
-    let (log, blobs) = (Arc::new(log), Arc::new(blobs));
     let only_read = disk.only_read();
-    Vault::new(VaultParts {
-        log,
-        blobs,
-        at,
-        sealer,
-        index,
-        project,
-        damage,
-        loss,
-        only_read,
-        unread,
-    })
+    Vault::new(VaultParts { followed, sealer, index, projection, only_read })
 }
 
 /// What is needed to recover the log and the segments of a folder.
@@ -126,7 +111,7 @@ pub(crate) struct ToRecover<'a> {
     /// Is brought up to the log.
     pub index: &'a dyn Index,
     /// Makes rows of facts.
-    pub project: &'a dyn Project,
+    pub projection: &'a Projection,
     /// Whether the loss of acknowledged facts has been accepted.
     pub accept_loss: bool,
     /// Where files end.
@@ -135,24 +120,8 @@ pub(crate) struct ToRecover<'a> {
     pub progress: &'a dyn Fn(u64, u64) -> bool,
 }
 
-/// Log and segments of a folder, open, with an index that has followed them.
-pub(crate) struct OpenFiles {
-    /// The log.
-    pub log: FileLog,
-    /// The segments.
-    pub blobs: FileBlobs,
-    /// The last commit.
-    pub at: Position,
-    /// What is wrong, none of it in the way of the rest.
-    pub damage: DamageList,
-    /// Why nothing may be written, if so: acknowledged facts are missing from the log.
-    pub loss: Option<String>,
-    /// Segments that are not there, or not whole.
-    pub unread: BTreeMap<u32, Unread>,
-}
-
 /// Recovers what the folder holds.
-pub(crate) fn recover(parts: ToRecover<'_>) -> Result<OpenFiles, StoreError> {
+pub(crate) fn recover(parts: ToRecover<'_>) -> Result<Followed, StoreError> {
     let ToRecover { disk, store, accept_loss, limits, .. } = parts;
     for folder in [log::FOLDER, segment::FOLDER] {
         disk.create_folder(folder).map_err(StoreError::io(format!("making {folder}/")))?;
@@ -177,5 +146,5 @@ pub(crate) fn recover(parts: ToRecover<'_>) -> Result<OpenFiles, StoreError> {
         blobs.go_on()?;
     }
     let (at, loss, unread) = (recovered.at.position(), recovered.read_only, recovered.unread);
-    Ok(OpenFiles { log, blobs, at, damage, loss, unread })
+    Ok(Followed { log: Arc::new(log), blobs: Arc::new(blobs), at, damage, loss, unread })
 }

@@ -8,6 +8,7 @@ pub mod collect;
 pub mod committer;
 mod facts;
 pub(crate) mod follow;
+pub(crate) mod projection;
 pub mod scrub;
 pub(crate) mod unit_rows;
 
@@ -20,11 +21,12 @@ use parking_lot::{Mutex, MutexGuard};
 use self::committer::{Committed, Committer, Done, Doubts, Fact, Start, Submission, satisfies};
 use self::facts::VaultFact;
 use self::follow::follow;
+use self::projection::Projection;
 use self::unit_rows::Unread;
 use crate::codec::{Compression, Packer};
-use crate::contract::blobs::{Blobs, Placement, UnitKind, Units};
+use crate::contract::blobs::{Blobs, Placement};
 use crate::contract::fact_log::{Condensed, Condensing, FactLog, Position, Replayed};
-use crate::contract::index::{Changes, Index, Look, Project, is_bound};
+use crate::contract::index::{Index, Look, Project, is_bound};
 use crate::crypt::{ChunkKey, Sealer};
 use crate::damage::DamageList;
 use crate::frame::Record;
@@ -92,70 +94,37 @@ pub struct Elsewhere {
     pub project: Arc<dyn Project>,
 }
 
-/// The vault's own facts first, everything else to the owner.
-pub(crate) struct VaultProject {
-    units: Arc<dyn Units>,
-    owner: Arc<dyn Project>,
-}
-
-impl VaultProject {
-    /// Over these units.
-    pub(crate) fn new(units: Arc<dyn Units>, owner: Arc<dyn Project>) -> Self {
-        Self { units, owner }
-    }
-}
-
-impl Project for VaultProject {
-    fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError> {
-        match VaultFact::decode(fact) {
-            None => self.owner.project(fact, changes),
-            Some(Ok(VaultFact::Quarantined(name, place))) => {
-                chunk_rows::quarantine(changes, &name, place)
-            }
-            Some(Ok(VaultFact::Dropped(chunks))) => chunks
-                .iter()
-                .try_for_each(|(name, place)| chunk_rows::drop_chunk(changes, name, *place)),
-            Some(Ok(VaultFact::Switched { to, replaces })) => {
-                let units = self.units.as_ref();
-                let is_one = |unit: &u32| units.kind(*unit).is_some();
-                if units.kind(to) == Some(UnitKind::Made) && replaces.iter().all(is_one) {
-                    unit_rows::switch(units, to, &replaces, changes)
-                } else {
-                    tracing::error!(to, "a fact of the store names no unit and was passed over");
-                    Ok(())
-                }
-            }
-            Some(Err(fault)) => {
-                tracing::error!(%fault, "a fact of the store is not understood and was passed over");
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Log and chunks of a store, with an index that has followed them: what a vault is made of.
-pub(crate) struct VaultParts {
+/// Log and chunks of a store, with an index that has followed them.
+pub(crate) struct Followed {
+    /// The log.
     pub log: Arc<dyn FactLog>,
+    /// The chunks.
     pub blobs: Arc<dyn Blobs>,
+    /// The last commit.
     pub at: Position,
-    pub sealer: Arc<Sealer>,
-    pub index: Arc<dyn Index>,
-    /// Of all facts, the vault's own included.
-    pub project: Arc<dyn Project>,
+    /// What is wrong, none of it in the way of the rest.
     pub damage: DamageList,
-    /// Why acknowledged facts are missing, if so.
+    /// Why nothing may be written, if so: acknowledged facts are missing from the log.
     pub loss: Option<String>,
-    /// Why nothing may be written, though nothing is missing, if so.
-    pub only_read: Option<String>,
     /// Units that are not there, or not whole.
     pub unread: BTreeMap<u32, Unread>,
+}
+
+/// What a vault is made of.
+pub(crate) struct VaultParts {
+    pub followed: Followed,
+    pub sealer: Arc<Sealer>,
+    pub index: Arc<dyn Index>,
+    pub projection: Arc<Projection>,
+    /// Why nothing may be written, though nothing is missing, if so.
+    pub only_read: Option<String>,
 }
 
 impl Vault {
     /// Opens what a back-end has made ready.
     pub(crate) fn new(parts: VaultParts) -> Result<Self, StoreError> {
-        let VaultParts { log, blobs, at, sealer, index, project, damage, loss, only_read, unread } =
-            parts;
+        let VaultParts { followed, sealer, index, projection, only_read } = parts;
+        let Followed { log, blobs, at, damage, loss, unread } = followed;
         for found in damage.iter() {
             tracing::error!(damage = %found, "damage found while opening");
         }
@@ -169,7 +138,7 @@ impl Vault {
                 log: log.clone(),
                 blobs: blobs.clone(),
                 index: index.clone(),
-                project,
+                projection,
                 sealer: sealer.clone(),
                 at,
                 doubts: doubts.clone(),
@@ -194,25 +163,13 @@ impl Vault {
     /// Follows the log of a store that is kept elsewhere, and opens it.
     pub fn open_elsewhere(store: Elsewhere) -> Result<Self, StoreError> {
         let Elsewhere { log, blobs, start, sealer, index, project } = store;
-        let project = Arc::new(VaultProject::new(blobs.clone(), project));
+        let projection = Arc::new(Projection::new(blobs.clone(), project));
         sealer.bind_rows(is_bound(index.as_ref())?);
         let from = Position::of(index.as_ref())?.unwrap_or(start);
-        let at =
-            follow(log.as_ref(), blobs.as_ref(), index.as_ref(), project.as_ref(), &sealer, &from)?;
+        let at = follow(log.as_ref(), blobs.as_ref(), index.as_ref(), &projection, &sealer, &from)?;
         let (damage, unread) = (DamageList::default(), BTreeMap::new());
-        let (loss, only_read) = (None, None);
-        Self::new(VaultParts {
-            log,
-            blobs,
-            at,
-            sealer,
-            index,
-            project,
-            damage,
-            loss,
-            only_read,
-            unread,
-        })
+        let followed = Followed { log, blobs, at, damage, loss: None, unread };
+        Self::new(VaultParts { followed, sealer, index, projection, only_read: None })
     }
 
     /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be

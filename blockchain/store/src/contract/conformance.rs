@@ -14,11 +14,14 @@ use crate::crypt::Sealer;
 use crate::files::disk::Disk;
 use crate::files::disk::faulty::{Call, FaultyDisk};
 use crate::files::disk::simulated::SimulatedDisk;
+use crate::files::units::FileUnits;
 use crate::files::{self, Limits, ToRecover};
 use crate::frame::{Kind, Record};
 use crate::memory::blobs::MemoryBlobs;
 use crate::memory::fact_log::{Ending, MemoryLog};
 use crate::memory::index::MemoryIndex;
+use crate::vault::Followed;
+use crate::vault::projection::Projection;
 use crate::{CommitError, StoreError};
 
 /// Two or three commits a file, so that every test crosses files.
@@ -41,19 +44,20 @@ impl Project for Nothing {
 }
 
 fn in_files(disk: Arc<dyn Disk>) -> Tried {
+    let units = Arc::new(FileUnits::new(disk.clone(), [7; 16]));
     let opened = files::recover(ToRecover {
         disk: &disk,
         store: [7; 16],
         sealer: &Sealer::new(None),
         index: &MemoryIndex::new(),
-        project: &Nothing,
+        projection: &Projection::new(units, Arc::new(Nothing)),
         accept_loss: false,
         limits: TINY,
         progress: &|_, _| true,
     });
-    let files::OpenFiles { log, blobs, at, loss, damage, .. } = opened.unwrap();
+    let Followed { log, blobs, at, loss, damage, .. } = opened.unwrap();
     assert_eq!((loss, Vec::from(damage)), (None, vec![]));
-    Tried { log: Arc::new(log), blobs: Arc::new(blobs), at }
+    Tried { log, blobs, at }
 }
 
 fn in_memory() -> Tried {

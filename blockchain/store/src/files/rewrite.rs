@@ -22,7 +22,7 @@ use crate::files::log;
 use crate::files::segment::{self, Footer, FooterEntry, REWRITTEN, placement_of};
 use crate::files::units::FileUnits;
 use crate::frame::{self, Header, Kind, Record, Scanner, Step};
-use crate::vault::unit_rows::Unread;
+use crate::vault::unit_rows::{Switch, Unread};
 use crate::vault::{chunk_rows, unit_rows};
 use crate::{Damage, StoreError};
 
@@ -287,7 +287,7 @@ pub fn settle(
         let mut changes = Changes::new(index);
         match footer {
             Some(_) if !lacks => {
-                unit_rows::switch(units, number, &replaces, &mut changes)?;
+                Switch::read(units, number, &replaces, &changes)?.project(&mut changes)?;
             }
             whole => {
                 take_in_copies(file.as_ref(), number, &there, &mut changes)?;

@@ -21,6 +21,14 @@ pub fn placement(index: &dyn Index, name: &ChunkName) -> Result<Option<Placement
     index.get(&chunk_key(CHUNK, name))?.map(|value| read_placement(&value)).transpose()
 }
 
+/// Where a chunk will be, unless it is unknown.
+pub fn placement_in(
+    changes: &Changes<'_>,
+    name: &ChunkName,
+) -> Result<Option<Placement>, StoreError> {
+    changes.get(&chunk_key(CHUNK, name))?.map(|value| read_placement(&value)).transpose()
+}
+
 fn read_placement(value: &[u8]) -> Result<Placement, StoreError> {
     Placement::decode(value).map_err(|fault| StoreError::Index(format!("a chunk's row: {fault}")))
 }
@@ -42,8 +50,7 @@ pub fn quarantine(
     name: &ChunkName,
     place: (u32, u64),
 ) -> Result<(), StoreError> {
-    let known = changes.get(&chunk_key(CHUNK, name))?;
-    let known = known.map(|value| read_placement(&value)).transpose()?;
+    let known = placement_in(changes, name)?;
     if known.is_none_or(|known| known.place() == place) {
         changes.put(chunk_key(QUARANTINE, name), Vec::new());
     }
@@ -56,8 +63,7 @@ pub fn drop_chunk(
     name: &ChunkName,
     place: (u32, u64),
 ) -> Result<(), StoreError> {
-    let known = changes.get(&chunk_key(CHUNK, name))?;
-    let known = known.map(|value| read_placement(&value)).transpose()?;
+    let known = placement_in(changes, name)?;
     if known.is_some_and(|known| known.place() == place) {
         changes.remove(chunk_key(CHUNK, name));
         changes.remove(chunk_key(QUARANTINE, name));
@@ -74,8 +80,7 @@ pub fn move_chunk(
     to: &Placement,
     newer: impl FnOnce(&Placement) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    let known = changes.get(&chunk_key(CHUNK, name))?;
-    let known = known.map(|value| read_placement(&value)).transpose()?;
+    let known = placement_in(changes, name)?;
     if known == Some(*to) {
         return Ok(());
     }

@@ -35,11 +35,12 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::contract::blobs::{Blobs, Placement};
 use crate::contract::fact_log::{Appended, FactLog, Position, Unsettled};
-use crate::contract::index::{Changes, Index, Project, Seen};
+use crate::contract::index::{Changes, Index, Seen};
 use crate::crypt::Sealer;
 use crate::frame::{CipherId, Record};
 use crate::vault::chunk_rows;
 use crate::vault::follow::follow;
+use crate::vault::projection::Projection;
 use crate::vault::unit_rows::{self, Unread};
 use crate::{CommitError, StoreError, threads};
 
@@ -53,7 +54,7 @@ const QUEUE_BYTES_MAX: u64 = 32 << 20;
 /// A fact: its bytes for the index, and the record for the log.
 #[derive(Debug)]
 pub struct Fact {
-    /// What [`Project::project`] is given.
+    /// What [`Projection::apply`] is given.
     pub plain: Vec<u8>,
     /// What is written.
     pub sealed: Record,
@@ -259,7 +260,7 @@ impl Doubts {
 }
 
 /// What is written to, and from where on.
-pub struct Start {
+pub(crate) struct Start {
     /// Keeps the facts.
     pub log: Arc<dyn FactLog>,
     /// Keeps the chunks.
@@ -267,7 +268,7 @@ pub struct Start {
     /// Follows.
     pub index: Arc<dyn Index>,
     /// Makes rows of facts.
-    pub project: Arc<dyn Project>,
+    pub projection: Arc<Projection>,
     /// Opens what others committed.
     pub sealer: Arc<Sealer>,
     /// The last commit.
@@ -284,7 +285,7 @@ pub struct Committer {
 
 impl Committer {
     /// Starts writing behind the last commit.
-    pub fn start(from: Start) -> Result<Self, StoreError> {
+    pub(crate) fn start(from: Start) -> Result<Self, StoreError> {
         let writer = Writer { from, broken: None };
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
@@ -635,8 +636,8 @@ impl Writer {
 
     /// Has the index follow what others committed.
     fn follow(&self) -> Result<Position, CommitError> {
-        let Start { log, blobs, index, project, sealer, at, .. } = &self.from;
-        follow(log.as_ref(), blobs.as_ref(), index.as_ref(), project.as_ref(), sealer, at)
+        let Start { log, blobs, index, projection, sealer, at, .. } = &self.from;
+        follow(log.as_ref(), blobs.as_ref(), index.as_ref(), projection, sealer, at)
             .map_err(|error| not_followed(&error))
     }
 
@@ -707,7 +708,7 @@ impl Writer {
     fn project(&self, facts: &[Fact], changes: &mut Changes<'_>) -> Option<CommitError> {
         changes.begin();
         let made =
-            facts.iter().try_for_each(|fact| self.from.project.project(&fact.plain, changes));
+            facts.iter().try_for_each(|fact| self.from.projection.apply(&fact.plain, changes));
         match made {
             Ok(()) => {
                 changes.keep();

@@ -5,9 +5,10 @@
 use crate::codec::Packer;
 use crate::contract::blobs::Blobs;
 use crate::contract::fact_log::{FactLog, Position, Replayed};
-use crate::contract::index::{Changes, Index, Project};
+use crate::contract::index::{Changes, Index};
 use crate::crypt::Sealer;
 use crate::vault::chunk_rows;
+use crate::vault::projection::Projection;
 use crate::{Damage, StoreError};
 
 /// Brings an index from one place of its log to the end, and says where that is. What cannot be read or opened
@@ -16,7 +17,7 @@ pub fn follow(
     log: &dyn FactLog,
     blobs: &dyn Blobs,
     index: &dyn Index,
-    project: &dyn Project,
+    projection: &Projection,
     sealer: &Sealer,
     from: &Position,
 ) -> Result<Position, StoreError> {
@@ -33,7 +34,7 @@ pub fn follow(
             Replayed::Commit { chunks, position } => {
                 let mut changes = Changes::new(index);
                 for fact in facts.drain(..) {
-                    project.project(&fact, &mut changes)?;
+                    projection.apply(&fact, &mut changes)?;
                 }
                 if let Some(extent) = chunks {
                     for (name, place) in blobs.places(&extent)? {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use crate::StoreError;
-use crate::contract::blobs::Units;
+use crate::contract::blobs::{Entry, Units};
 use crate::contract::index::{Changes, Index, Row};
 use crate::vault::chunk_rows;
 
@@ -123,28 +123,153 @@ pub(crate) fn leave_out(numbers: &BTreeSet<u32>, missing: &mut Vec<RangeInclusiv
     *missing = lost;
 }
 
-/// Makes the rows of a unit that was made of others: its sources are no more, and its records are where it has
-/// them. Where it is not there it has been replaced itself, or is missing, and recovery tells which.
-pub fn switch(
-    units: &dyn Units,
+/// A unit that was made of others and stands for them from now on, with all that has to be read of units before
+/// rows can be made of that.
+pub struct Switch<'a> {
     to: u32,
-    replaces: &[u32],
-    changes: &mut Changes<'_>,
-) -> Result<(), StoreError> {
-    for old in replaces {
-        retire(changes, *old);
-        // Whoever comes later finds one gone that was made and replaced again: nobody waits for it.
-        forget_unread(changes, *old);
+    replaces: &'a [u32],
+    /// Its records, the later of two behind the earlier; `None` where it is not there.
+    entries: Option<Vec<Entry>>,
+    /// Where rows name other copies of its chunks that may count: the sequences of these, as far as they can be
+    /// read.
+    others: BTreeMap<(u32, u64), u64>,
+}
+
+impl<'a> Switch<'a> {
+    /// Reads what is needed of units.
+    pub fn read(
+        units: &dyn Units,
+        to: u32,
+        replaces: &'a [u32],
+        changes: &Changes<'_>,
+    ) -> Result<Self, StoreError> {
+        let (mut entries, mut others) = (units.entries(to)?, BTreeMap::new());
+        for entry in entries.iter_mut().flatten() {
+            let Some(known) = chunk_rows::placement_in(changes, &entry.name)? else { continue };
+            let is_replaced = replaces.contains(&known.unit) || is_retired_in(changes, known.unit)?;
+            if known != entry.placement
+                && !is_replaced
+                && let Some(sequence) = units.sequence(&entry.name, &known)?
+            {
+                others.insert(known.place(), sequence);
+            }
+        }
+        if let Some(entries) = &mut entries {
+            entries.sort_by_key(|entry| entry.sequence);
+        }
+        Ok(Self { to, replaces, entries, others })
     }
-    note_rewritten(changes, to);
-    let Some(entries) = units.entries(to)? else {
-        note_unread(changes, to, Unread::default());
-        return Ok(());
-    };
-    for entry in &entries {
-        chunk_rows::move_chunk(changes, &entry.name, &entry.placement, |known| {
-            Ok(units.sequence(&entry.name, known)? > Some(entry.sequence))
-        })?;
+
+    /// Makes the rows: its sources are no more, and its records are where it has them. Where it is not there it has
+    /// been replaced itself, or is missing, and recovery tells which.
+    pub fn project(self, changes: &mut Changes<'_>) -> Result<(), StoreError> {
+        for old in self.replaces {
+            retire(changes, *old);
+            // A log that is followed late names units that were made and replaced again: nobody waits for these.
+            forget_unread(changes, *old);
+        }
+        note_rewritten(changes, self.to);
+        let Some(entries) = self.entries else {
+            note_unread(changes, self.to, Unread::default());
+            return Ok(());
+        };
+        for entry in entries {
+            chunk_rows::move_chunk(changes, &entry.name, &entry.placement, |known| {
+                Ok(self.others.get(&known.place()) > Some(&entry.sequence))
+            })?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lucid_core::digest::ChunkName;
+
+    use super::*;
+    use crate::contract::blobs::{Placement, UnitKind};
+    use crate::memory::index::MemoryIndex;
+
+    const MADE: u32 = 9;
+
+    fn name(number: u8) -> ChunkName {
+        ChunkName::new([number; 32])
+    }
+
+    fn at(unit: u32, offset: u64) -> Placement {
+        Placement { unit, offset, stored_length: 1, plain_length: 1, encrypted: false }
+    }
+
+    fn entry(number: u8, sequence: u64, offset: u64) -> Entry {
+        Entry { name: name(number), sequence, placement: at(MADE, offset) }
+    }
+
+    /// One unit that was made, and what can be read of the records of others.
+    struct Few {
+        made: Option<Vec<Entry>>,
+        others: BTreeMap<(u32, u64), u64>,
+    }
+
+    impl Units for Few {
+        fn kind(&self, _unit: u32) -> Option<UnitKind> {
+            Some(UnitKind::Made)
+        }
+
+        fn entries(&self, unit: u32) -> Result<Option<Vec<Entry>>, StoreError> {
+            assert_eq!(unit, MADE);
+            Ok(self.made.clone())
+        }
+
+        fn sequence(&self, _name: &ChunkName, at: &Placement) -> Result<Option<u64>, StoreError> {
+            Ok(self.others.get(&at.place()).copied())
+        }
+    }
+
+    #[test]
+    fn a_switch_moves_the_chunks_of_which_no_later_copy_counts() {
+        let index = MemoryIndex::new();
+        let mut changes = Changes::new(&index);
+        retire(&mut changes, 3);
+        note_unread(&mut changes, 1, Unread::default());
+        let before = [at(1, 10), at(2, 20), at(2, 30), at(2, 40), at(3, 50), at(2, 60)];
+        for (number, placement) in (1..).zip(&before) {
+            chunk_rows::place(&mut changes, &name(number), placement);
+        }
+        chunk_rows::quarantine(&mut changes, &name(2), (2, 20)).unwrap();
+        chunk_rows::quarantine(&mut changes, &name(3), (2, 30)).unwrap();
+        // The copy of chunk 2 is an earlier one, of 3 a later, and of 4 the same; that of 6 cannot be read. Those of 1 and
+        // 5 are in units that are replaced. Chunk 7 is twice in the unit, and chunk 8 is known already.
+        chunk_rows::place(&mut changes, &name(8), &at(MADE, 800));
+        let others = [(1, 10, 99), (2, 20, 1), (2, 30, 8), (2, 40, 7), (3, 50, 99)];
+        let others = others.map(|(unit, offset, sequence)| ((unit, offset), sequence));
+        let made = (1..7).map(|number| entry(number, 7, u64::from(number) * 100));
+        let twice = [entry(7, 9, 700), entry(7, 8, 701), entry(8, 7, 800)];
+        let units = Few { made: Some(made.chain(twice).collect()), others: others.into() };
+        Switch::read(&units, MADE, &[1], &changes).unwrap().project(&mut changes).unwrap();
+        changes.write().unwrap();
+        let now = |number| chunk_rows::placement(&index, &name(number)).unwrap().unwrap();
+        let expected = [100, 200, 0, 400, 500, 600, 700, 800].map(|offset| at(MADE, offset));
+        for (number, expected) in (1..).zip(expected) {
+            let expected = if number == 3 { at(2, 30) } else { expected };
+            assert_eq!(now(number), expected, "{number}");
+        }
+        let is_quarantined = |number| chunk_rows::is_quarantined(&index, &name(number)).unwrap();
+        assert_eq!([2, 3].map(is_quarantined), [false, true]);
+        assert_eq!(retired(&index).unwrap(), BTreeSet::from([1, 3]));
+        assert_eq!(rewritten(&index).unwrap(), [MADE]);
+        assert_eq!(unread(&index).unwrap(), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_switch_to_a_unit_that_is_not_there_waits_for_it() {
+        let index = MemoryIndex::new();
+        let mut changes = Changes::new(&index);
+        chunk_rows::place(&mut changes, &name(1), &at(1, 10));
+        let units = Few { made: None, others: BTreeMap::new() };
+        Switch::read(&units, MADE, &[1], &changes).unwrap().project(&mut changes).unwrap();
+        changes.write().unwrap();
+        assert_eq!(unread(&index).unwrap(), BTreeMap::from([(MADE, Unread::default())]));
+        assert_eq!(chunk_rows::placement(&index, &name(1)).unwrap(), Some(at(1, 10)));
+        assert_eq!(retired(&index).unwrap(), BTreeSet::from([1]));
+    }
 }

@@ -392,7 +392,7 @@ impl Recovery<'_> {
         for (offset, header, payload) in &group.facts {
             self.at.pass(header.sequence);
             match self.parts.sealer.open(&mut self.packer, header, payload.clone()) {
-                Ok(plain) => self.parts.project.project(&plain, &mut self.changes)?,
+                Ok(plain) => self.parts.projection.apply(&plain, &mut self.changes)?,
                 // Without the key nothing is passed over, unless that is accepted: the facts would be behind
                 // the watermark. They stay in the log, and are read when it is gone through anew.
                 Err(why @ Unopened::NoKey(_)) if self.parts.accept_loss => {
