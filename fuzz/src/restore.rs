@@ -20,7 +20,7 @@ use lucid_core::digest::LeafHash;
 use lucid_core::page::PageWriter;
 use lucid_core::session::Layout;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::read_session::{SessionSource, Shape};
+use lucid_data_chain::ops::sessions::read_session::{SessionSource, Shape};
 use lucid_data_chain::row::Reference;
 use lucid_store::codec::Packer;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use lucid_data_chain::Opened;
-use lucid_data_chain::ops::store_chunks::store_chunks;
+use lucid_data_chain::ops::chunks::store_chunks::store_chunks;
 use lucid_store::vault::collect::{Collected, Names};
 use serde_json::{Value, json};
 

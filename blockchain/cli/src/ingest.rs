@@ -22,7 +22,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::Appendix;
-use lucid_data_chain::ops::store_chunks::chunk_length;
+use lucid_data_chain::ops::chunks::store_chunks::chunk_length;
 use lucid_store::codec::Pace;
 use lucid_store::files::descriptors::{self, Keeper};
 use parking_lot::Mutex;

@@ -13,12 +13,12 @@ use lucid_api::v1::scrub::Scrub;
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
-use lucid_data_chain::ops::append_stream::StreamPiece;
-use lucid_data_chain::ops::create_session::NewSession;
-use lucid_data_chain::ops::list_sessions::SessionFilter;
-use lucid_data_chain::ops::prove_session::WantedProof;
-use lucid_data_chain::ops::read_session::SessionSource;
-use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_data_chain::ops::proofs::prove_session::WantedProof;
+use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
+use lucid_data_chain::ops::sessions::create_session::NewSession;
+use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
+use lucid_data_chain::ops::sessions::read_session::SessionSource;
+use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 use lucid_store::codec::Compression;
 use lucid_store::files::folder::OnlyRead;
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use lucid_core::catalogue::{Entry, EntryKind};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::chosen::Chosen;
-use lucid_data_chain::ops::read_session::{SessionSource, reference_at, visit_entries};
+use lucid_data_chain::ops::sessions::chosen::Chosen;
+use lucid_data_chain::ops::sessions::read_session::{SessionSource, reference_at, visit_entries};
 use lucid_data_chain::row::Reference;
 use lucid_store::codec::Packer;
 use lucid_store::{StoreError, threads};

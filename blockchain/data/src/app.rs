@@ -27,9 +27,9 @@ use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::foreground::Foreground;
 use crate::jobs::{JobKind, Jobs};
 use crate::ops::OpError;
-use crate::ops::prove_session::Allow;
-use crate::ops::put_chunk::Bounds;
-use crate::ops::store_chunks::Keeping;
+use crate::ops::chunks::put_chunk::Bounds;
+use crate::ops::chunks::store_chunks::Keeping;
+use crate::ops::proofs::prove_session::Allow;
 use crate::routes;
 use crate::workers::Anchoring;
 

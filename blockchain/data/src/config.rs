@@ -14,7 +14,7 @@ use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Se
 use lucid_store::clock::Clock;
 use lucid_store::files::folder::Passphrase;
 
-use crate::ops::expire_sessions::KEEP_DAYS_MAX;
+use crate::ops::upkeep::expire_sessions::KEEP_DAYS_MAX;
 pub use chunks::{ChunkSettings, Scrub, Split};
 
 /// What the service is called.

@@ -31,11 +31,11 @@ use lucid_store::vault::scrub::{Finding, Standing};
 
 use crate::fact::Scrubbed;
 use crate::ops::OpError;
-use crate::ops::collect_garbage::Garbage;
-use crate::ops::deliver_anchors::anchor_text;
-use crate::ops::prove_session::anchored;
-use crate::ops::scrub_store::standings;
-use crate::ops::verify_session::{FailedChunk, SessionVerified};
+use crate::ops::proofs::deliver_anchors::anchor_text;
+use crate::ops::proofs::prove_session::anchored;
+use crate::ops::proofs::verify_session::{FailedChunk, SessionVerified};
+use crate::ops::upkeep::collect_garbage::Garbage;
+use crate::ops::upkeep::scrub_store::standings;
 use crate::row::{
     self, HoldRow, Reference, SealedRow, SessionName, SessionRow, SessionStage, TombstoneRow,
 };

@@ -23,8 +23,8 @@ use crate::anchoring::{AnchorEngine, EngineError};
 use crate::app::App;
 use crate::opened::Opened;
 use crate::ops::OpError;
-use crate::ops::count_sessions::count_sessions;
-use crate::ops::deliver_anchors::{Delivered, deliver_anchors, waiting_since};
+use crate::ops::proofs::deliver_anchors::{Delivered, deliver_anchors, waiting_since};
+use crate::ops::sessions::count_sessions::count_sessions;
 
 /// Between rounds while something waits for its block.
 const WHILE_WAITING: Duration = Duration::from_secs(2);

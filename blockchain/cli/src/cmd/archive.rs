@@ -11,9 +11,9 @@ use lucid_core::bundle::Bundle;
 use lucid_core::check::{Trust, check};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::{Layout, SessionId};
-use lucid_data_chain::ops::create_session::NewSession;
-use lucid_data_chain::ops::prove_session::WantedProof;
-use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_data_chain::ops::proofs::prove_session::WantedProof;
+use lucid_data_chain::ops::sessions::create_session::NewSession;
+use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 use lucid_store::codec::Compression;
 use serde::Serialize;
 

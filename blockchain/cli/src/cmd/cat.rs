@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lucid_core::catalogue::EntryKind;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::read_session::{find_entry, read_range};
+use lucid_data_chain::ops::sessions::read_session::{find_entry, read_range};
 
 use super::ls::given_path;
 use super::span::Between;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use lucid_core::catalogue::{Entry, EntryKind, FileTime};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
-use lucid_data_chain::ops::list_sessions::SessionFilter;
-use lucid_data_chain::ops::read_session::{find_entry, visit_entries};
+use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
+use lucid_data_chain::ops::sessions::read_session::{find_entry, visit_entries};
 use serde::Serialize;
 
 use super::{DONE, Home, finish, open, session_id};

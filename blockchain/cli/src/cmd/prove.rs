@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lucid_core::session::SessionId;
-use lucid_data_chain::ops::prove_session::WantedProof;
+use lucid_data_chain::ops::proofs::prove_session::WantedProof;
 use serde::Serialize;
 
 use super::ls::given_path;

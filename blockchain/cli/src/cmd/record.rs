@@ -19,8 +19,8 @@ use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::manifest::{End, ExitStatus};
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::timeline::Recorded;
-use lucid_data_chain::ops::append_stream::StreamPiece;
-use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
+use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 use lucid_store::clock::Pace;
 
 use super::append::PIECE_BYTES;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::read_session::{Cursor, SessionSource, read_range};
-use lucid_data_chain::ops::write_tar::{self, write_readable};
+use lucid_data_chain::ops::sessions::read_session::{Cursor, SessionSource, read_range};
+use lucid_data_chain::ops::sessions::write_tar::{self, write_readable};
 use serde::Serialize;
 
 use super::ls::given_path;

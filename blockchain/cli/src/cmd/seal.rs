@@ -2,7 +2,7 @@
 
 use lucid_core::manifest::End;
 use lucid_core::session::SessionId;
-use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 
 use super::{Home, anchored, now, session_id};
 use crate::output::Output;

@@ -2,7 +2,7 @@
 
 use lucid_api::v1::sessions::{Layout, Session, SessionStatus};
 use lucid_core::session::SessionId;
-use lucid_data_chain::ops::read_timeline::find_time_range;
+use lucid_data_chain::ops::sessions::read_timeline::find_time_range;
 use serde::Serialize;
 
 use super::rm::describe;

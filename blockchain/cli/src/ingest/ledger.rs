@@ -12,7 +12,7 @@ use lucid_core::catalogue::Hole;
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::{Appendix, AppendixKind};
 use lucid_core::page::PageWriter;
-use lucid_data_chain::ops::store_chunks::chunk_length;
+use lucid_data_chain::ops::chunks::store_chunks::chunk_length;
 
 use super::queue::Queue;
 use super::sink::{Sink, SinkError, Worker};

@@ -42,24 +42,30 @@ use lucid_data_chain::fact::KnownChain;
 use lucid_data_chain::jobs::{JobKind, Jobs};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::append_stream::{StreamPiece, append_stream};
-use lucid_data_chain::ops::collect_garbage::{GarbageRequest, GarbageStage, collect_garbage};
-use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
-use lucid_data_chain::ops::deliver_anchors::{anchor_text, deliver_anchors};
-use lucid_data_chain::ops::hold_session::{hold_session, release_session};
-use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
-use lucid_data_chain::ops::list_tombstones::list_tombstones;
-use lucid_data_chain::ops::optimise::optimise;
-use lucid_data_chain::ops::prove_session::{WantedProof, freely, prove_session};
-use lucid_data_chain::ops::read_session::{SessionSource, StoredSession};
-use lucid_data_chain::ops::recognise_chain::{
+use lucid_data_chain::ops::chunks::store_chunks::Keeping;
+use lucid_data_chain::ops::proofs::deliver_anchors::{anchor_text, deliver_anchors};
+use lucid_data_chain::ops::proofs::prove_session::{WantedProof, freely, prove_session};
+use lucid_data_chain::ops::proofs::recognise_chain::{
     accept_other_chain, difference, known_chain, recognise_chain,
 };
-use lucid_data_chain::ops::remove_session::remove_session;
-use lucid_data_chain::ops::scrub_store::{begin_round, note_scrub, scrub_state, scrub_stretch};
-use lucid_data_chain::ops::seal_session::{SealRequest, seal_session};
-use lucid_data_chain::ops::store_chunks::Keeping;
-use lucid_data_chain::ops::verify_session::{SessionVerified, verify_session, verify_structure};
+use lucid_data_chain::ops::proofs::verify_session::{
+    SessionVerified, verify_session, verify_structure,
+};
+use lucid_data_chain::ops::sessions::append_stream::{StreamPiece, append_stream};
+use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
+use lucid_data_chain::ops::sessions::hold_session::{hold_session, release_session};
+use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, get_session, list_sessions};
+use lucid_data_chain::ops::sessions::list_tombstones::list_tombstones;
+use lucid_data_chain::ops::sessions::read_session::{SessionSource, StoredSession};
+use lucid_data_chain::ops::sessions::remove_session::remove_session;
+use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::ops::upkeep::collect_garbage::{
+    GarbageRequest, GarbageStage, collect_garbage,
+};
+use lucid_data_chain::ops::upkeep::optimise::optimise;
+use lucid_data_chain::ops::upkeep::scrub_store::{
+    begin_round, note_scrub, scrub_state, scrub_stretch,
+};
 use lucid_data_chain::row::SessionName;
 use lucid_data_chain::{Opened, reply};
 use lucid_store::StoreError;

@@ -3,7 +3,7 @@
 use lucid_api::v1::sessions::Session;
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
-use lucid_data_chain::ops::export_session::Exported;
+use lucid_data_chain::ops::sessions::export_session::Exported;
 
 use super::{Place, Wish};
 

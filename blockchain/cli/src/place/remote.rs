@@ -33,12 +33,12 @@ use lucid_core::manifest::{AppendixKind as CoreAppendixKind, End, ExitStatus as 
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::append_stream::StreamPiece;
-use lucid_data_chain::ops::create_session::{NewSession, fresh_id};
-use lucid_data_chain::ops::list_sessions::SessionFilter;
-use lucid_data_chain::ops::prove_session::WantedProof;
-use lucid_data_chain::ops::read_session::{SessionSource, Shape};
-use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_data_chain::ops::proofs::prove_session::WantedProof;
+use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
+use lucid_data_chain::ops::sessions::create_session::{NewSession, fresh_id};
+use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
+use lucid_data_chain::ops::sessions::read_session::{SessionSource, Shape};
+use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 use lucid_data_chain::row::Reference;
 use lucid_data_chain::workers::DISABLED;
 use lucid_store::codec::Packer;

@@ -14,9 +14,9 @@ use lucid_core::manifest;
 use lucid_core::session::{Layout, SessionId};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Recorded;
-use lucid_data_chain::ops::append_stream::StreamPiece;
-use lucid_data_chain::ops::create_session::NewSession;
-use lucid_data_chain::ops::seal_session::SealRequest;
+use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
+use lucid_data_chain::ops::sessions::create_session::NewSession;
+use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 
 use super::files::{FileIdentity, Seen, State};
 use super::spool::Recording;

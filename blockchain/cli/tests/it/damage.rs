@@ -22,9 +22,9 @@ use lucid_data_chain::{
     Opened,
     opened::{SERVICE, SIGNING_KEY},
     ops::{
-        list_sessions::SessionFilter,
-        prove_session::WantedProof,
-        read_session::{SessionSource, StoredSession, read_range, visit_entries},
+        proofs::prove_session::WantedProof,
+        sessions::list_sessions::SessionFilter,
+        sessions::read_session::{SessionSource, StoredSession, read_range, visit_entries},
     },
 };
 use lucid_store::files::folder::Options;

@@ -11,7 +11,7 @@ use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_http::config::{Key, Settings};
 use lucid_store::codec::Compression;
 
-use crate::ops::optimise::LEVELS;
+use crate::ops::upkeep::optimise::LEVELS;
 
 /// An hour in seconds.
 const HOUR: u64 = 3_600;

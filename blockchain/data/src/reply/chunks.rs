@@ -11,10 +11,10 @@ use lucid_store::vault::Vault;
 use serde_json::{Map, Value};
 
 use crate::ops::OpError;
-use crate::ops::build_tree::{ALGORITHM, BuiltTree};
-use crate::ops::find_chunk::FoundChunk;
-use crate::ops::prove_chunk::ProvedChunk;
-use crate::ops::put_chunk::{PutChunk, Taken};
+use crate::ops::chunks::find_chunk::FoundChunk;
+use crate::ops::chunks::put_chunk::{PutChunk, Taken};
+use crate::ops::proofs::build_tree::{ALGORITHM, BuiltTree};
+use crate::ops::proofs::prove_chunk::ProvedChunk;
 
 /// What was said of a chunk, as it was given.
 fn metadata(text: &str) -> Option<Map<String, Value>> {

@@ -13,8 +13,8 @@ use super::sessions::seal_now;
 use super::{Desk, session_id};
 use crate::app::App;
 use crate::ops::OpError;
-use crate::ops::list_sessions::get_session;
-use crate::ops::seal_session::SealRequest;
+use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::seal_session::SealRequest;
 use crate::reply;
 use crate::row::SessionRow;
 

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use super::content::BYTES;
 use super::{Desk, UPLOAD_OFFSET, invalid, session_id};
 use crate::app::App;
-use crate::ops::append_stream::{StreamPosition, append_stream as append};
+use crate::ops::sessions::append_stream::{StreamPosition, append_stream as append};
 
 /// Bytes that become durable together: as many as the committer takes at once.
 const PIECE_BYTES: usize = 8 << 20;
@@ -188,8 +188,11 @@ impl Stream {
             .run(move |app| {
                 let _held = held;
                 let crate::Opened { vault, locks, .. } = &app.opened;
-                let piece =
-                    crate::ops::append_stream::StreamPiece { offset, bytes: &bytes, recorded };
+                let piece = crate::ops::sessions::append_stream::StreamPiece {
+                    offset,
+                    bytes: &bytes,
+                    recorded,
+                };
                 append(vault, locks, app.keeping, now, &id, piece)
             })
             .await?;

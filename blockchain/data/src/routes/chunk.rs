@@ -30,9 +30,11 @@ use sha2::{Digest as _, Sha256};
 use super::content::{BYTES, Outlet, send};
 use super::{Desk, invalid, limit, session_id};
 use crate::app::App;
-use crate::ops::delete_chunk::delete_chunk as delete;
-use crate::ops::find_chunk::{FoundChunk, all_chunks, find_chunk, read_found, session_chunks};
-use crate::ops::put_chunk::{CHUNK_METADATA_BYTES_MAX, PutChunk, Taken, put_chunk as put};
+use crate::ops::chunks::delete_chunk::delete_chunk as delete;
+use crate::ops::chunks::find_chunk::{
+    FoundChunk, all_chunks, find_chunk, read_found, session_chunks,
+};
+use crate::ops::chunks::put_chunk::{CHUNK_METADATA_BYTES_MAX, PutChunk, Taken, put_chunk as put};
 use crate::reply::chunks::{chunk_info, chunk_taken};
 
 /// One chunk in JSON.

@@ -19,9 +19,9 @@ use lucid_http::stream::Upload;
 
 use super::content::stream;
 use super::{Desk, invalid, session_id};
-use crate::ops::missing_chunks::{missing_chunks as missing, missing_of_session};
-use crate::ops::read_chunk::{find_chunks, read_chunks};
-use crate::ops::store_chunks::store_chunks as store;
+use crate::ops::chunks::missing_chunks::{missing_chunks as missing, missing_of_session};
+use crate::ops::chunks::read_chunk::{find_chunks, read_chunks};
+use crate::ops::chunks::store_chunks::store_chunks as store;
 
 /// Which of these chunks would have to be sent. Advice: taking references decides.
 #[utoipa::path(post, path = paths::CHUNKS_MISSING, tag = "chunks", request_body = ChunkIds,

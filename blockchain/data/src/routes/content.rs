@@ -28,8 +28,8 @@ use tracing::Instrument as _;
 use super::{Desk, session_id};
 use crate::app::{App, SMALL_BYTES};
 use crate::ops::OpError;
-use crate::ops::list_sessions::get_session;
-use crate::ops::read_session::{StoredSession, read_range};
+use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::read_session::{StoredSession, read_range};
 
 /// The media type of bytes that say nothing of themselves.
 pub const BYTES: &str = "application/octet-stream";

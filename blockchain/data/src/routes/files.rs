@@ -21,9 +21,9 @@ use lucid_http::reply::{Content, Refusal, Reply};
 use super::content::{BYTES, Outlet, send, stream_in_one};
 use super::{Desk, invalid, limit, session_id};
 use crate::ops::OpError;
-use crate::ops::list_sessions::get_session;
-use crate::ops::read_session::{StoredSession, find_entry, read_range, visit_entries};
-use crate::ops::write_tar::write_tar;
+use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::read_session::{StoredSession, find_entry, read_range, visit_entries};
+use crate::ops::sessions::write_tar::write_tar;
 
 /// The catalogue, in order.
 #[utoipa::path(get, path = paths::SESSION_FILES, tag = "files",

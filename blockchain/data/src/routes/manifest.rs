@@ -9,8 +9,8 @@ use lucid_http::extract::{Path, Query};
 use lucid_http::reply::Reply;
 
 use super::{Desk, invalid, session_id};
-use crate::ops::prove_session::{named, session_manifest};
-use crate::ops::read_session::{SessionSource as _, StoredSession};
+use crate::ops::proofs::prove_session::{named, session_manifest};
+use crate::ops::sessions::read_session::{SessionSource as _, StoredSession};
 use crate::reply;
 
 /// The manifest, with one page of its chunks.

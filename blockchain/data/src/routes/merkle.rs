@@ -15,10 +15,10 @@ use lucid_http::reply::Reply;
 use super::{Desk, invalid, session_id};
 use crate::app::App;
 use crate::ops::OpError;
-use crate::ops::build_tree::{
+use crate::ops::proofs::build_tree::{
     HEIGHT_MAX, build_tree as build, directions, find_tree, prove_leaf as prove,
 };
-use crate::ops::prove_session::Allow;
+use crate::ops::proofs::prove_session::Allow;
 use crate::reply::chunks::tree as show;
 
 /// A leaf that is shown: 64 digits as a text of their own, and in a text that grows to twice its length.

@@ -12,8 +12,8 @@ use lucid_http::reply::Reply;
 
 use super::sessions::show;
 use super::{Desk, invalid, session_id};
-use crate::ops::export_session::{Exported, export_session as export};
-use crate::ops::import_session::import_session as import;
+use crate::ops::sessions::export_session::{Exported, export_session as export};
+use crate::ops::sessions::import_session::import_session as import;
 
 /// Everything about a session but its chunks, its secret included.
 #[utoipa::path(get, path = paths::SESSION_EXPORT, tag = "mirror",

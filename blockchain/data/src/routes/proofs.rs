@@ -14,8 +14,8 @@ use lucid_http::reply::Reply;
 use super::content::BYTES;
 use super::{Desk, invalid, session_id};
 use crate::app::App;
-use crate::ops::prove_chunk::prove_chunk as prove_one;
-use crate::ops::prove_session::{Allow, WantedProof, prove_session as prove};
+use crate::ops::proofs::prove_chunk::prove_chunk as prove_one;
+use crate::ops::proofs::prove_session::{Allow, WantedProof, prove_session as prove};
 use crate::reply::chunks::chunk_proof;
 
 /// A bundle that proves the session, or a part of it, without this service.

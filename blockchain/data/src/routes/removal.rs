@@ -14,9 +14,9 @@ use lucid_http::reply::Reply;
 
 use super::sessions::show;
 use super::{Desk, invalid, limit, session_id};
-use crate::ops::hold_session::{hold_session as hold, release_session as release};
-use crate::ops::list_tombstones::list_tombstones as list;
-use crate::ops::remove_session::remove_session as remove;
+use crate::ops::sessions::hold_session::{hold_session as hold, release_session as release};
+use crate::ops::sessions::list_tombstones::list_tombstones as list;
+use crate::ops::sessions::remove_session::remove_session as remove;
 use crate::{Opened, reply};
 
 /// Removes a session. What is left is its tombstone, which the chain records.

@@ -11,7 +11,7 @@ use super::Desk;
 use crate::app::App;
 use crate::jobs::JobKind;
 use crate::ops::OpError;
-use crate::ops::scrub_store::scrub_state;
+use crate::ops::upkeep::scrub_store::scrub_state;
 use crate::reply;
 
 /// How far reading again is, and what it found.

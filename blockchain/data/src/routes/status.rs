@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::Desk;
 use crate::config::SERVICE;
-use crate::ops::count_sessions::count_sessions;
-use crate::ops::deliver_anchors::waiting_since;
+use crate::ops::proofs::deliver_anchors::waiting_since;
+use crate::ops::sessions::count_sessions::count_sessions;
 
 /// Places of damage that are listed; all of them are counted.
 const DAMAGE_LISTED: usize = 100;

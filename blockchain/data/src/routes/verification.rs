@@ -21,9 +21,9 @@ use super::{Desk, invalid, limit, session_id};
 use crate::fact::Verified as Outcome;
 use crate::jobs::JobKind;
 use crate::ops::OpError;
-use crate::ops::list_sessions::get_session;
-use crate::ops::verify_chunk::{remember, verifications, verify_chunk as verify_one};
-use crate::ops::verify_session::{SessionVerified, verify_session as verify};
+use crate::ops::proofs::verify_chunk::{remember, verifications, verify_chunk as verify_one};
+use crate::ops::proofs::verify_session::{SessionVerified, verify_session as verify};
+use crate::ops::sessions::list_sessions::get_session;
 use crate::reply;
 
 /// Reads every chunk, and holds tree, manifest and anchor against each other. A fault is an answer;

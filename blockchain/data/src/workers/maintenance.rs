@@ -12,8 +12,8 @@ use serde_json::json;
 use super::round;
 use crate::app::App;
 use crate::jobs::JobKind;
-use crate::ops::collect_garbage::{GarbageRequest, GarbageStage, collect_garbage};
-use crate::ops::optimise::optimise;
+use crate::ops::upkeep::collect_garbage::{GarbageRequest, GarbageStage, collect_garbage};
+use crate::ops::upkeep::optimise::optimise;
 use crate::ops::{Clash, OpError};
 use crate::{Opened, reply};
 

@@ -16,7 +16,7 @@ use crate::config::Scrub;
 use crate::fact::Scrubbed;
 use crate::jobs::{JobKind, JobRun};
 use crate::ops::OpError;
-use crate::ops::scrub_store::{begin_round, note_scrub, scrub_state, scrub_stretch};
+use crate::ops::upkeep::scrub_store::{begin_round, note_scrub, scrub_state, scrub_stretch};
 
 /// Bytes that are read at a time: callers wait for one such stretch at most.
 const STRETCH: u64 = 1 << 20;

@@ -7,20 +7,20 @@ use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::anchoring::AnchorEngine;
 use lucid_data_chain::fact::{Fact, Forgotten, Placed, Uploaded};
-use lucid_data_chain::ops::add_references::add_references;
-use lucid_data_chain::ops::collect_garbage::{
+use lucid_data_chain::ops::chunks::missing_chunks::missing_chunks;
+use lucid_data_chain::ops::chunks::store_chunks::store_chunks;
+use lucid_data_chain::ops::proofs::verify_session::verify_session;
+use lucid_data_chain::ops::sessions::add_references::add_references;
+use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
+use lucid_data_chain::ops::sessions::hold_session::hold_session;
+use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, get_session, list_sessions};
+use lucid_data_chain::ops::sessions::remove_session::remove_session;
+use lucid_data_chain::ops::upkeep::collect_garbage::{
     Garbage, GarbageRequest, GarbageStage, collect_garbage,
 };
-use lucid_data_chain::ops::create_session::{Created, NewSession, create_session};
-use lucid_data_chain::ops::expire_sessions::Expired;
-use lucid_data_chain::ops::expire_uploads::expire_uploads;
-use lucid_data_chain::ops::hold_session::hold_session;
-use lucid_data_chain::ops::list_sessions::{SessionFilter, get_session, list_sessions};
-use lucid_data_chain::ops::live_chunks::{in_index, in_log};
-use lucid_data_chain::ops::missing_chunks::missing_chunks;
-use lucid_data_chain::ops::remove_session::remove_session;
-use lucid_data_chain::ops::store_chunks::store_chunks;
-use lucid_data_chain::ops::verify_session::verify_session;
+use lucid_data_chain::ops::upkeep::expire_sessions::Expired;
+use lucid_data_chain::ops::upkeep::expire_uploads::expire_uploads;
+use lucid_data_chain::ops::upkeep::live_chunks::{in_index, in_log};
 use lucid_data_chain::ops::{Clash, OpError};
 use lucid_data_chain::row::SessionName;
 use lucid_store::codec::Packer;

@@ -3,8 +3,8 @@
 use lucid_core::cut::ChunkProfile;
 use lucid_data_chain::fact::{Fact, Placed, Removed};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::find_chunk::{FoundChunk, find_chunk, read_found};
-use lucid_data_chain::ops::put_chunk::{Bounds, PutChunk, Taken, put_chunk};
+use lucid_data_chain::ops::chunks::find_chunk::{FoundChunk, find_chunk, read_found};
+use lucid_data_chain::ops::chunks::put_chunk::{Bounds, PutChunk, Taken, put_chunk};
 use lucid_data_chain::row::{Alias, PlacedRow, SessionName};
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;

@@ -2,12 +2,12 @@
 
 use lucid_core::cut::ChunkProfile;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::delete_chunk::delete_chunk;
-use lucid_data_chain::ops::find_chunk::{find_chunk, read_found};
-use lucid_data_chain::ops::list_sessions::get_session;
-use lucid_data_chain::ops::put_chunk::{Bounds, PutChunk, Taken, put_chunk};
-use lucid_data_chain::ops::read_session::{StoredSession, read_range};
-use lucid_data_chain::ops::verify_session::verify_session;
+use lucid_data_chain::ops::chunks::delete_chunk::delete_chunk;
+use lucid_data_chain::ops::chunks::find_chunk::{find_chunk, read_found};
+use lucid_data_chain::ops::chunks::put_chunk::{Bounds, PutChunk, Taken, put_chunk};
+use lucid_data_chain::ops::proofs::verify_session::verify_session;
+use lucid_data_chain::ops::sessions::list_sessions::get_session;
+use lucid_data_chain::ops::sessions::read_session::{StoredSession, read_range};
 
 use super::store::{KEEPING, NOW, Store};
 use crate::sample::{id, noise};

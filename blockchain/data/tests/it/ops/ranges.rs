@@ -2,8 +2,10 @@
 
 use lucid_core::cut::ChunkProfile;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::add_references::add_references;
-use lucid_data_chain::ops::read_session::{Cursor, SessionSource as _, StoredSession, read_range};
+use lucid_data_chain::ops::sessions::add_references::add_references;
+use lucid_data_chain::ops::sessions::read_session::{
+    Cursor, SessionSource as _, StoredSession, read_range,
+};
 
 use super::store::Store;
 use crate::sample::noise;

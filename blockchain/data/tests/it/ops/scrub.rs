@@ -4,12 +4,12 @@
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::SessionId;
 use lucid_data_chain::fact::Scrubbed;
-use lucid_data_chain::ops::add_references::add_references;
-use lucid_data_chain::ops::missing_chunks::missing_chunks;
-use lucid_data_chain::ops::scrub_store::{
+use lucid_data_chain::ops::chunks::missing_chunks::missing_chunks;
+use lucid_data_chain::ops::proofs::verify_session::verify_session;
+use lucid_data_chain::ops::sessions::add_references::add_references;
+use lucid_data_chain::ops::upkeep::scrub_store::{
     begin_round, note_scrub, scrub_state, scrub_stretch, standings,
 };
-use lucid_data_chain::ops::verify_session::verify_session;
 use lucid_store::vault::scrub::Standing;
 
 use super::store::{NOW, Store};

@@ -1,0 +1,307 @@
+//! Finds single chunks by what callers call them, and lists them.
+//!
+//! A chunk is found while somebody keeps it: a session that refers to it, or an upload that has not
+//! ended. What is stored and kept by nobody waits for its collection, and is not shown.
+
+use lucid_core::digest::ChunkId;
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_store::codec::Packer;
+use lucid_store::crypt::ChunkKey;
+use lucid_store::vault::Vault;
+
+use crate::ops::chunks::put_chunk::upload_at;
+use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::{Clash, OpError};
+use crate::row::{
+    self, Alias, Counts, PlacedRow, Referred, SessionName, SessionRow, UploadedRow, all_references,
+    session_of_reference,
+};
+
+/// A chunk, or the chunks that one upload was cut into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundChunk {
+    /// What it is called: an alias, or its id in hex.
+    pub called: String,
+    /// Its parts, with their lengths.
+    pub parts: Vec<(ChunkKey, u32)>,
+    /// The session it is in.
+    pub session: Option<SessionId>,
+    /// Its index there.
+    pub index: Option<u64>,
+    /// Whether it waits for chunks in front of it.
+    pub waits: bool,
+    /// When it came, if it came on its own.
+    pub at: Option<Timestamp>,
+    /// Until when an upload keeps it, if one does and ends.
+    pub until: Option<Timestamp>,
+    /// What was said of it, as a JSON object; may be empty.
+    pub metadata: String,
+}
+
+impl FoundChunk {
+    /// How long it is.
+    pub fn length(&self) -> u64 {
+        self.parts.iter().map(|(_, length)| u64::from(*length)).sum()
+    }
+
+    /// Its id, unless it was cut.
+    pub fn id(&self) -> Option<ChunkId> {
+        match self.parts.as_slice() {
+            [(key, _)] => Some(key.id),
+            _ => None,
+        }
+    }
+
+    fn plain(called: String, key: ChunkKey, length: u32) -> Self {
+        Self {
+            called,
+            parts: vec![(key, length)],
+            session: None,
+            index: None,
+            waits: false,
+            at: None,
+            until: None,
+            metadata: String::new(),
+        }
+    }
+
+    fn placed(called: String, session: &SessionRow, index: u64, row: PlacedRow) -> Self {
+        Self {
+            called,
+            parts: vec![(session.key_of(&row.chunk), row.length)],
+            session: Some(session.id.clone()),
+            index: Some(index),
+            waits: index >= session.chunk_count(),
+            at: Some(row.at),
+            until: None,
+            metadata: row.metadata,
+        }
+    }
+
+    fn uploaded(called: String, row: UploadedRow) -> Self {
+        Self {
+            at: Some(row.at),
+            until: row.until,
+            metadata: row.metadata,
+            ..Self::plain(called, (&row.chunk).into(), row.length)
+        }
+    }
+}
+
+/// Finds what goes by a name: a chunk's id in hex, or an alias; in one session, or in any.
+pub fn find_chunk(
+    vault: &Vault,
+    called: &str,
+    session: Option<&SessionId>,
+    now: Timestamp,
+) -> Result<FoundChunk, OpError> {
+    let (drawer, sealer) = (vault.index(), vault.sealer());
+    let absent = || OpError::NoChunk(called.to_owned());
+    let id = called.parse::<ChunkId>().ok();
+    if let Some(session) = session {
+        let name = SessionName::of(sealer, session);
+        let row = get_session(vault, session)?;
+        if let Some(index) = Alias::find(drawer, sealer, called, &name)? {
+            return at_index(vault, called, &name, &row, index)?.ok_or_else(absent);
+        }
+        let key = row.key_of(&id.ok_or_else(absent)?);
+        if drawer.get(&Referred::by_key(&sealer.chunk_name(key), &name))?.is_none() {
+            return Err(absent());
+        }
+        let found = known(vault, called, key)?.ok_or_else(absent)?;
+        return Ok(FoundChunk { session: Some(session.clone()), ..found });
+    }
+    if let Some(id) = id {
+        let name = sealer.chunk_name(&id);
+        let upload = UploadedRow::find(drawer, sealer, &name)?.filter(|row| row.counts(now));
+        if let Some(upload) = upload
+            && vault.placement(&id)?.is_some()
+        {
+            return Ok(FoundChunk::uploaded(called.to_owned(), upload));
+        }
+    }
+    let places = Alias::list(drawer, sealer, called, 2)?;
+    match (places.as_slice(), id) {
+        ([], Some(id)) if Referred::find(drawer, &sealer.chunk_name(&id))? > 0 => {
+            known(vault, called, (&id).into())?.ok_or_else(absent)
+        }
+        ([], _) => Err(absent()),
+        ([_, _, ..], None) => Err(OpError::Conflict(
+            Clash::Unclear,
+            format!(
+                "several sessions have a chunk that is called {called}: name one as session_id"
+            ),
+        )),
+        ([(name, index), ..], _) => {
+            let row = row::session(drawer, sealer, name)?.ok_or_else(absent)?;
+            at_index(vault, called, name, &row, *index)?.ok_or_else(absent)
+        }
+    }
+}
+
+/// A chunk of which nothing is known but that it is there.
+fn known(vault: &Vault, called: &str, key: ChunkKey) -> Result<Option<FoundChunk>, OpError> {
+    let place = vault.placement(key)?;
+    Ok(place.map(|place| FoundChunk::plain(called.to_owned(), key, place.plain_length)))
+}
+
+fn at_index(
+    vault: &Vault,
+    called: &str,
+    name: &SessionName,
+    session: &SessionRow,
+    index: u64,
+) -> Result<Option<FoundChunk>, OpError> {
+    let row = PlacedRow::find(vault.index(), vault.sealer(), name, index)?;
+    let Some(row) = row else { return Ok(None) };
+    let is_alias = called != row.chunk.to_string();
+    let mut found = FoundChunk::placed(called.to_owned(), session, index, row);
+    // By its alias an upload is whole, by its id a chunk is itself.
+    if is_alias {
+        let parts = upload_at(vault.index(), vault.sealer(), name, index)?;
+        found.parts = parts.iter().map(|(id, length)| (session.key_of(id), *length)).collect();
+    }
+    Ok(Some(found))
+}
+
+/// The bytes of what was found.
+pub fn read_found(vault: &Vault, found: &FoundChunk) -> Result<Vec<u8>, OpError> {
+    let mut packer = Packer::new();
+    let mut bytes = Vec::new();
+    for (key, _) in &found.parts {
+        let part = vault.read_chunk(&mut packer, *key)?;
+        let part = part.ok_or_else(|| OpError::NoChunk(found.called.clone()))?;
+        match bytes.is_empty() {
+            true => bytes = part,
+            false => bytes.extend_from_slice(&part),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Chunks of a session from an index on, those that wait included.
+pub fn session_chunks(
+    vault: &Vault,
+    id: &SessionId,
+    start: u64,
+    limit: usize,
+) -> Result<Vec<FoundChunk>, OpError> {
+    let (drawer, sealer) = (vault.index(), vault.sealer());
+    let name = SessionName::of(sealer, id);
+    let session = get_session(vault, id)?;
+    let mut chunks = Vec::new();
+    for reference in row::references(drawer, sealer, &name, start, limit)? {
+        let placed = PlacedRow::find(drawer, sealer, &name, reference.index)?;
+        chunks.push(shown(&session, &reference, placed));
+    }
+    if session.pending > 0 && chunks.len() < limit {
+        let from = start.max(session.chunk_count());
+        let rows = PlacedRow::list(drawer, sealer, &name, from, limit - chunks.len())?;
+        chunks.extend(rows.into_iter().map(|(index, row)| {
+            let called = row.alias.clone().unwrap_or_else(|| row.chunk.to_string());
+            FoundChunk::placed(called, &session, index, row)
+        }));
+    }
+    Ok(chunks)
+}
+
+fn shown(
+    session: &SessionRow,
+    reference: &row::Reference,
+    placed: Option<PlacedRow>,
+) -> FoundChunk {
+    match placed {
+        Some(placed) => {
+            let called = placed.alias.clone().unwrap_or_else(|| placed.chunk.to_string());
+            FoundChunk::placed(called, session, reference.index, placed)
+        }
+        None => FoundChunk {
+            session: Some(session.id.clone()),
+            index: Some(reference.index),
+            ..FoundChunk::plain(
+                reference.chunk.to_string(),
+                session.key_of(&reference.chunk),
+                reference.length,
+            )
+        },
+    }
+}
+
+/// Rows read in one go.
+const PAGE: usize = 1_000;
+
+/// Chunks of all sessions, one session after the other and each in order, then those that are kept on
+/// their own.
+pub fn all_chunks(
+    vault: &Vault,
+    mut skip: u64,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<FoundChunk>, OpError> {
+    let (drawer, sealer) = (vault.index(), vault.sealer());
+    let mut chunks = Vec::new();
+    // Nobody has to walk to where nothing is.
+    let counts = drawer.get(&Counts::key())?.map(|row| Counts::decode(&row)).transpose()?;
+    if counts.is_some_and(|counts| skip >= counts.references.saturating_add(counts.uploads)) {
+        return Ok(chunks);
+    }
+    let mut session: Option<(SessionName, SessionRow)> = None;
+    let mut from = Vec::new();
+    loop {
+        // Sessions in front are passed over whole, as far as all of their references are there.
+        while skip > 0
+            && let Some((first, _)) = all_references(drawer, sealer, &from, 1)?.first()
+            && let Some(name) = session_of_reference(first)
+            && *first == name.reference_key(0)
+            && let Some(row) = row::session(drawer, sealer, &name)?
+            && !row.has_gap
+        {
+            let passed = skip.min(row.chunk_count());
+            (skip, from) = (skip - passed, name.reference_key(passed));
+            if passed < row.chunk_count() {
+                break;
+            }
+        }
+        let rows = all_references(drawer, sealer, &from, PAGE)?;
+        let Some((last, _)) = rows.last() else { break };
+        from = [last.as_slice(), &[0]].concat();
+        if let Some(left) = skip.checked_sub(rows.len() as u64) {
+            skip = left;
+            continue;
+        }
+        for (key, reference) in rows.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
+            if chunks.len() == limit {
+                return Ok(chunks);
+            }
+            let Some(name) = session_of_reference(key) else { continue };
+            if session.as_ref().is_none_or(|(known, _)| *known != name) {
+                session = row::session(drawer, sealer, &name)?.map(|row| (name, row));
+            }
+            let Some((_, row)) = &session else { continue };
+            let placed = PlacedRow::find(drawer, sealer, &name, reference.index)?;
+            chunks.push(shown(row, reference, placed));
+        }
+        skip = 0;
+    }
+    let (mut from, to) = UploadedRow::range();
+    while chunks.len() < limit {
+        let rows = drawer.scan(&from, &to, PAGE, false)?;
+        let Some((last, _)) = rows.last() else { break };
+        from = [last.as_slice(), &[0]].concat();
+        for (key, value) in rows {
+            let row = UploadedRow::open(sealer, &key, value)?;
+            if !row.counts(now) {
+                continue;
+            }
+            match skip.checked_sub(1) {
+                Some(left) => skip = left,
+                None if chunks.len() < limit => {
+                    chunks.push(FoundChunk::uploaded(row.chunk.to_string(), row));
+                }
+                None => break,
+            }
+        }
+    }
+    Ok(chunks)
+}

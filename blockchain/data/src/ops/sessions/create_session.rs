@@ -1,0 +1,253 @@
+//! Begins a session.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lucid_core::cut::ChunkProfile;
+use lucid_core::limits::{METADATA_ENTRIES_MAX, METADATA_ENTRY_BYTES_MAX, USER_ID_BYTES_MAX};
+use lucid_core::session::{Layout, SessionId, SessionSecret};
+use lucid_core::time::Timestamp;
+use lucid_store::Damage;
+use lucid_store::codec::Packer;
+use lucid_store::contract::index::Index;
+use lucid_store::crypt::{Owner, random};
+use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
+
+use crate::fact::{Fact, Started};
+use crate::opened::SessionLocks;
+use crate::ops::look_again::look_again;
+use crate::ops::sessions::list_sessions::{find_session, get_session};
+use crate::ops::sessions::remove_session::refuse_held;
+use crate::ops::{Clash, OpError};
+use crate::row::{SessionName, SessionRow};
+
+/// What a session is to be.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Its id; one is made when there is none.
+    pub id: Option<SessionId>,
+    /// Whose it is; may be empty.
+    pub user: String,
+    /// What it will consist of.
+    pub layout: Layout,
+    /// Whether its leaves go without salt, so that anyone with the bytes can recompute the root.
+    pub public: bool,
+    /// How it is cut.
+    pub profile: ChunkProfile,
+    /// What is to be kept with it.
+    pub metadata: BTreeMap<String, String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Whether it is filled in one go, so that an interrupted one of the same id is begun anew.
+    pub one_shot: bool,
+    /// Whether it keeps copies of its own of all its chunks, shared with no other session.
+    pub own_copies: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub enum Created {
+    /// It began just now.
+    Began(SessionRow),
+    /// It was there already, with the same parameters.
+    Existed(SessionRow),
+}
+
+/// Begins a session, or finds that it has begun already. A one-shot session that was not sealed is
+/// begun anew, its chunks staying known; one that was is answered as it is, whatever the parameters,
+/// since only its content can say whether it is the same. The id of a removed session is refused.
+pub fn create_session(
+    vault: &Vault,
+    locks: &SessionLocks,
+    request: NewSession,
+) -> Result<Created, OpError> {
+    check_described(&request.user, &request.metadata)?;
+    if let Some(id) = request.id.as_ref().filter(|id| [".", ".."].contains(&id.as_str())) {
+        return Err(OpError::Invalid(format!(
+            "{id:?} is no id of a session: clients take it out of an address before they send it"
+        )));
+    }
+    let id = match request.id.clone() {
+        Some(id) => id,
+        None => fresh_id(request.started_at)?,
+    };
+    let _held = locks.hold(&id);
+    let created = look_again(|| begin(vault, &id, &request))?;
+    if matches!(created, Created::Began(_)) {
+        locks.forget_clock(&id);
+    }
+    Ok(created)
+}
+
+fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created, OpError> {
+    let look = vault.look();
+    let name = SessionName::of(vault.sealer(), id);
+    let existing = match find_session(&look, vault.sealer(), id) {
+        Ok(existing) => Some(existing),
+        Err(OpError::NoSession(_)) => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(existing) = existing {
+        let interrupted = existing.one_shot && existing.sealed.is_none();
+        if interrupted && (existing.anchored.is_some() || look.get(&name.manifest_key())?.is_some())
+        {
+            return Err(OpError::Conflict(
+                Clash::Lost,
+                format!(
+                    "session {id} was sealed, and its manifest cannot be read: put the log back from a copy \
+                 and reindex, or choose another id"
+                ),
+            ));
+        }
+        if request.one_shot && interrupted {
+            refuse_unread_seal(vault, id)?;
+        }
+        let answerable =
+            same(&existing, request) || (request.one_shot && existing.sealed.is_some());
+        match request.one_shot && interrupted {
+            true => refuse_held(&look, vault.sealer(), &name, id)?,
+            false if answerable => return Ok(Created::Existed(existing)),
+            false => {
+                return Err(OpError::Conflict(
+                    Clash::Exists,
+                    format!(
+                        "session {id} exists, and {}: say the same, or choose another id",
+                        differences(&existing, request).join(", and ")
+                    ),
+                ));
+            }
+        }
+    }
+    let secret = if request.public { None } else { Some(SessionSecret::new(random()?)) };
+    let fact = Fact::Started(Started {
+        session: id.clone(),
+        user: request.user.clone(),
+        layout: request.layout,
+        secret,
+        profile: request.profile,
+        started_at: request.started_at,
+        metadata: request.metadata.clone(),
+        one_shot: request.one_shot,
+        owner: match request.own_copies {
+            true => Owner::new(vault.sealer().index_name(format!("copies of {id}").as_bytes())),
+            false => Owner::SHARED,
+        },
+    });
+    let fact = vault.fact(&mut Packer::new(), fact.encode())?;
+    let (facts, rests_on) = (vec![fact], look.seen());
+    vault.commit(Submission { facts, rests_on, ..Submission::default() })?;
+    get_session(vault, id).map(Created::Began)
+}
+
+/// Refuses to begin an archive anew that may have been sealed, in a place of the log that cannot be read.
+/// Every time the log is read for that: a start only names the damage that it has just met.
+fn refuse_unread_seal(vault: &Vault, id: &SessionId) -> Result<(), OpError> {
+    let mut suspect = None;
+    let mut visit = |fact: Result<&[u8], Damage>| {
+        match fact.map(Fact::decode) {
+            // What lies in front of its beginning is no seal of it.
+            Ok(Ok(Fact::Started(fact))) if fact.session == *id => suspect = None,
+            Ok(_) => {}
+            Err(damage) => suspect = suspect.take().or(Some(damage)),
+        }
+        Ok(())
+    };
+    vault.facts_around_damage(&mut visit, &mut |_, _| true)?;
+    match suspect {
+        None => Ok(()),
+        Some(damage) => Err(OpError::Conflict(
+            Clash::Lost,
+            format!(
+                "session {id} may have been sealed, where the log cannot be read ({damage}): put the log back \
+             from a copy and reindex, or choose another id"
+            ),
+        )),
+    }
+}
+
+/// What a manifest can say of a session: whose it is, and what is kept with it.
+pub fn check_described(user: &str, metadata: &BTreeMap<String, String>) -> Result<(), OpError> {
+    if user.len() > USER_ID_BYTES_MAX {
+        return Err(OpError::Invalid(format!("a user id has at most {USER_ID_BYTES_MAX} bytes")));
+    }
+    check_metadata(metadata)
+}
+
+/// What a manifest can hold.
+pub fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), OpError> {
+    if metadata.len() > METADATA_ENTRIES_MAX {
+        return Err(OpError::Invalid(format!(
+            "metadata has at most {METADATA_ENTRIES_MAX} entries"
+        )));
+    }
+    match metadata.iter().find(|(key, value)| key.len() + value.len() > METADATA_ENTRY_BYTES_MAX) {
+        Some((key, _)) => Err(OpError::Invalid(format!(
+            "metadata {key:?} is over {METADATA_ENTRY_BYTES_MAX} bytes"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn same(existing: &SessionRow, request: &NewSession) -> bool {
+    existing.one_shot == request.one_shot
+        && existing.user == request.user
+        && existing.layout == request.layout
+        && existing.secret.is_none() == request.public
+        && existing.profile == request.profile
+        && same_metadata(existing, &request.metadata)
+}
+
+/// What of a session is not as it is asked for, each in a few words; what [`same`] compares.
+fn differences(existing: &SessionRow, request: &NewSession) -> Vec<String> {
+    let mut differ = Vec::new();
+    let mut hold = |is_same: bool, sentence: String| {
+        if !is_same {
+            differ.push(sentence);
+        }
+    };
+    let user = format!("its user is {:?}, not {:?}", existing.user, request.user);
+    hold(existing.user == request.user, user);
+    let layout = |layout| if layout == Layout::Tree { "a folder" } else { "a recording" };
+    let kind = format!("it is {}, not {}", layout(existing.layout), layout(request.layout));
+    hold(existing.layout == request.layout, kind);
+    let way = |one_shot| if one_shot { "was archived in one go" } else { "is open for more" };
+    hold(
+        existing.one_shot == request.one_shot,
+        format!("it {}, and this one {}", way(existing.one_shot), way(request.one_shot)),
+    );
+    let is_public = existing.secret.is_none();
+    let salted = |is_public| if is_public { "public" } else { "not public" };
+    let root = format!("its root is {}, not {}", salted(is_public), salted(request.public));
+    hold(is_public == request.public, root);
+    hold(existing.profile == request.profile, "it is cut in another way".to_owned());
+    if !same_metadata(existing, &request.metadata) {
+        let keys: BTreeSet<&String> =
+            existing.metadata.keys().chain(request.metadata.keys()).collect();
+        let shown = |value: Option<&String>| value.map_or("nothing".into(), |v| format!("{v:?}"));
+        for key in keys {
+            let (has, wanted) = (existing.metadata.get(key), request.metadata.get(key));
+            // Sealing adds to it.
+            let is_same = has == wanted || (existing.sealed.is_some() && wanted.is_none());
+            let sentence = format!("its metadata {key} is {}, not {}", shown(has), shown(wanted));
+            hold(is_same, sentence);
+        }
+    }
+    differ
+}
+
+/// Sealing may have added to what a session began with.
+fn same_metadata(existing: &SessionRow, wanted: &BTreeMap<String, String>) -> bool {
+    let kept = |(key, value): (&String, &String)| existing.metadata.get(key) == Some(value);
+    wanted.iter().all(kept)
+        && (existing.sealed.is_some() || existing.metadata.len() == wanted.len())
+}
+
+/// A session id that sorts by time: `s-20261121T081500-0123456789ab`.
+pub fn fresh_id(now: Timestamp) -> Result<SessionId, OpError> {
+    let digits: String =
+        now.to_string().chars().take(19).filter(|c| c.is_ascii_digit() || *c == 'T').collect();
+    let tail = hex::encode(random::<6>()?);
+    format!("s-{digits}-{tail}")
+        .parse()
+        .map_err(|fault| OpError::Invalid(format!("the session id that was made: {fault}")))
+}

@@ -1,0 +1,63 @@
+//! Forbids to remove a session, and allows it again.
+
+use lucid_core::session::SessionId;
+use lucid_core::time::Timestamp;
+use lucid_store::codec::Packer;
+use lucid_store::contract::index::Look;
+use lucid_store::vault::Vault;
+use lucid_store::vault::committer::Submission;
+
+use crate::fact::{Fact, Held, Released};
+use crate::opened::SessionLocks;
+use crate::ops::OpError;
+use crate::ops::look_again::look_again;
+use crate::ops::sessions::list_sessions::find_session;
+use crate::ops::sessions::remove_session::check_reason;
+use crate::row::{self, SessionName, SessionRow};
+
+/// Holds a session. One that is held already stays held since then, for the reason given last.
+pub fn hold_session(
+    vault: &Vault,
+    locks: &SessionLocks,
+    now: Timestamp,
+    id: &SessionId,
+    reason: &str,
+) -> Result<SessionRow, OpError> {
+    check_reason(reason)?;
+    let _held = locks.hold(id);
+    look_again(|| {
+        let look = vault.look();
+        let session = find_session(&look, vault.sealer(), id)?;
+        let known = row::hold(&look, vault.sealer(), &SessionName::of(vault.sealer(), id))?;
+        if known.as_ref().is_none_or(|known| known.reason != reason) {
+            let since = known.map_or(now, |known| known.since);
+            let held = Held { session: id.clone(), reason: reason.to_owned(), since };
+            commit(vault, look, &Fact::Held(held))?;
+        }
+        Ok(session)
+    })
+}
+
+/// Releases a session. One that is not held stays as it is.
+pub fn release_session(
+    vault: &Vault,
+    locks: &SessionLocks,
+    id: &SessionId,
+) -> Result<SessionRow, OpError> {
+    let _held = locks.hold(id);
+    look_again(|| {
+        let look = vault.look();
+        let session = find_session(&look, vault.sealer(), id)?;
+        let name = SessionName::of(vault.sealer(), id);
+        if row::hold(&look, vault.sealer(), &name)?.is_some() {
+            commit(vault, look, &Fact::Released(Released { session: id.clone() }))?;
+        }
+        Ok(session)
+    })
+}
+
+fn commit(vault: &Vault, look: Look<'_>, fact: &Fact) -> Result<(), OpError> {
+    let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
+    vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
+    Ok(())
+}
