@@ -6,6 +6,7 @@
 
 mod chain;
 mod chunks;
+pub(crate) mod live;
 mod removal;
 mod scrub;
 
@@ -18,27 +19,15 @@ use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::crypt::Owner;
 use lucid_store::frame::NUMBER_MAX;
+use lucid_store::registry::data_chain::fact as kind;
 
 use crate::row::SessionRow;
 
 pub use chain::{KnownChain, OwnChain};
 pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
-
-use scrub::SCRUBBED;
-pub use scrub::Scrubbed;
-
-use removal::{HELD, RELEASED, REMOVED};
-pub use removal::{Held, Released, Removed};
-pub(crate) mod live;
-
 pub use live::Marked;
-
-const STARTED: u8 = 0x10;
-const REFERENCED: u8 = 0x11;
-const TAIL: u8 = 0x12;
-const SEALED: u8 = 0x13;
-const ANCHORED: u8 = 0x14;
-const MARKED: u8 = 0x1b;
+pub use removal::{Held, Released, Removed};
+pub use scrub::Scrubbed;
 
 /// One acknowledged thing.
 #[derive(Debug, Clone)]
@@ -195,7 +184,7 @@ impl Fact {
         let mut to = Writer::new();
         match self {
             Self::Started(fact) => {
-                to.u8(STARTED).text(fact.session.as_str()).text(&fact.user);
+                to.u8(kind::STARTED).text(fact.session.as_str()).text(&fact.user);
                 to.text(fact.layout.as_str());
                 to.option(fact.secret.as_ref(), |to, secret| {
                     to.raw(secret.as_bytes());
@@ -209,7 +198,7 @@ impl Fact {
                 write_owner(&mut to, fact.owner);
             }
             Self::Referenced(fact) => {
-                to.u8(REFERENCED).text(fact.session.as_str());
+                to.u8(kind::REFERENCED).text(fact.session.as_str());
                 to.u64(fact.start_index).u64(fact.start_offset);
                 to.count(fact.chunks.len());
                 for (id, length) in &fact.chunks {
@@ -217,15 +206,15 @@ impl Fact {
                 }
             }
             Self::Tail(fact) => {
-                to.u8(TAIL).text(fact.session.as_str()).u64(fact.offset);
+                to.u8(kind::TAIL).text(fact.session.as_str()).u64(fact.offset);
                 to.i64(fact.at.as_micros()).bytes(&fact.bytes);
             }
             Self::Sealed(fact) => {
-                to.u8(SEALED).text(fact.session.as_str());
+                to.u8(kind::SEALED).text(fact.session.as_str());
                 to.text(&fact.manifest).text(&fact.anchor);
             }
             Self::Anchored(fact) => {
-                to.u8(ANCHORED).text(fact.session.as_str());
+                to.u8(kind::ANCHORED).text(fact.session.as_str());
                 to.u64(fact.block_index).raw(fact.block_hash.as_bytes()).bytes(&fact.proof);
             }
             Self::Removed(fact) => fact.encode(&mut to),
@@ -238,7 +227,7 @@ impl Fact {
             Self::Placed(fact) => fact.write(&mut to),
             Self::Tree(fact) => fact.write(&mut to),
             Self::Verified(fact) => fact.write(&mut to),
-            Self::Marked(fact) => fact.write(to.u8(MARKED).text(fact.session.as_str())),
+            Self::Marked(fact) => fact.write(to.u8(kind::MARKED).text(fact.session.as_str())),
         }
         to.finish()
     }
@@ -247,27 +236,27 @@ impl Fact {
     pub fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         let fact = match from.u8("a fact's kind")? {
-            chunks::UPLOADED => Self::Uploaded(Uploaded::read(&mut from)?),
-            chunks::FORGOTTEN => Self::Forgotten(Forgotten::read(&mut from)?),
-            chunks::PLACED => Self::Placed(Placed::read(&mut from)?),
-            chunks::NOTED => chunks::read_noted(&mut from)?,
-            SCRUBBED => Self::Scrubbed(Scrubbed::read(&mut from)?),
-            chain::CHAIN => Self::Chain(OwnChain::read(&mut from)?),
-            kind => Self::decode_of_session(kind, &mut from)?,
+            kind::UPLOADED => Self::Uploaded(Uploaded::read(&mut from)?),
+            kind::FORGOTTEN => Self::Forgotten(Forgotten::read(&mut from)?),
+            kind::PLACED => Self::Placed(Placed::read(&mut from)?),
+            kind::NOTED => chunks::read_noted(&mut from)?,
+            kind::SCRUBBED => Self::Scrubbed(Scrubbed::read(&mut from)?),
+            kind::CHAIN => Self::Chain(OwnChain::read(&mut from)?),
+            of_session => Self::decode_of_session(of_session, &mut from)?,
         };
         from.finish()?;
         Ok(fact)
     }
 
     /// The facts that begin with their session.
-    fn decode_of_session(kind: u8, from: &mut Reader<'_>) -> Result<Self, WireFault> {
+    fn decode_of_session(of_session: u8, from: &mut Reader<'_>) -> Result<Self, WireFault> {
         let session: SessionId = from
             .text("a session id")?
             .parse()
             .map_err(|_| WireFault::Invalid { what: "a session id" })?;
-        Ok(match kind {
-            STARTED => Self::Started(read_started(session, from)?),
-            REFERENCED => {
+        Ok(match of_session {
+            kind::STARTED => Self::Started(read_started(session, from)?),
+            kind::REFERENCED => {
                 let start_index = read_number(from, "a start index")?;
                 let start_offset = read_number(from, "a start offset")?;
                 let count = from.u32("a chunk count")?;
@@ -278,27 +267,27 @@ impl Fact {
                 }
                 Self::Referenced(Referenced { session, start_index, start_offset, chunks })
             }
-            TAIL => Self::Tail(Tail {
+            kind::TAIL => Self::Tail(Tail {
                 session,
                 offset: read_number(from, "a tail's offset")?,
                 at: from.time("a tail's time")?,
                 bytes: from.bytes("a tail")?.to_vec(),
             }),
-            SEALED => Self::Sealed(Sealed {
+            kind::SEALED => Self::Sealed(Sealed {
                 session,
                 manifest: from.text("a manifest")?.to_owned(),
                 anchor: from.text("an anchor")?.to_owned(),
             }),
-            ANCHORED => Self::Anchored(Anchored {
+            kind::ANCHORED => Self::Anchored(Anchored {
                 session,
                 block_index: from.u64("a block index")?,
                 block_hash: BlockHash::new(from.array("a block hash")?),
                 proof: from.bytes("a proof")?.to_vec(),
             }),
-            REMOVED => Self::Removed(Removed::decode(session, from)?),
-            HELD => Self::Held(Held::decode(session, from)?),
-            RELEASED => Self::Released(Released { session }),
-            MARKED => Self::Marked(Marked::read(session, from)?),
+            kind::REMOVED => Self::Removed(Removed::decode(session, from)?),
+            kind::HELD => Self::Held(Held::decode(session, from)?),
+            kind::RELEASED => Self::Released(Released { session }),
+            kind::MARKED => Self::Marked(Marked::read(session, from)?),
             _ => return Err(WireFault::Invalid { what: "a fact's kind" }),
         })
     }

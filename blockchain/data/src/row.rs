@@ -6,8 +6,11 @@
 
 mod chain;
 mod chunks;
+pub(crate) mod live;
 mod removal;
 mod scrub;
+
+use std::collections::BTreeMap;
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::{BlockHash, ChunkId, LeafHash, ManifestHash, SessionKey, SessionRoot};
@@ -20,29 +23,18 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::{ChunkKey, Owner, Sealer};
-use std::collections::BTreeMap;
+use lucid_store::registry::data_chain::key::{
+    ANCHOR, BY_TIME, COUNTS, LAST_MANIFEST, MANIFEST, PROOF, REFERENCE, SESSION, TAIL, UNANCHORED,
+};
 
 use crate::fact::{read_flag, read_metadata, read_number, read_owner, write_owner};
-pub use chain::{chain_key, own_chain};
-pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
-pub use scrub::{scrub_key, scrubbed};
-pub(crate) mod live;
 
+pub use chain::{chain_key, own_chain};
 pub use chunks::{
     Alias, LEAVES_PAGE, NoteBounds, PlacedRow, Referred, TreeRow, UploadedRow, number_in,
 };
-
-/// First bytes of keys; the store itself keeps to those below `0x40`.
-const SESSION: u8 = 0x50;
-const REFERENCE: u8 = 0x51;
-const TAIL: u8 = 0x52;
-const MANIFEST: u8 = 0x53;
-const ANCHOR: u8 = 0x54;
-const PROOF: u8 = 0x55;
-const BY_TIME: u8 = 0x56;
-const UNANCHORED: u8 = 0x57;
-const LAST_MANIFEST: u8 = 0x58;
-const COUNTS: u8 = 0x59;
+pub use removal::{HoldRow, TombstoneRow, hold, removal_range, tombstone, unchained_range};
+pub use scrub::{scrub_key, scrubbed};
 
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

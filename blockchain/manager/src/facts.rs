@@ -21,6 +21,11 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::{Changes, Index, Project, Seen};
 use lucid_store::crypt::Sealer;
+use lucid_store::registry::block_manager::fact::{
+    CHAINED, CLOCK_ACCEPTED, ENDED, FAILED, FORKED, GENESIS, LOOKED_THROUGH, POOLED, PROMOTED,
+    ROLE, SUSPECTS,
+};
+use lucid_store::registry::block_manager::key::{FIXED, ORDER, TEXT, TICKET};
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
 use lucid_store::{CommitError, StoreError};
@@ -108,18 +113,6 @@ pub enum Fact {
         successor: BlockHash,
     },
 }
-
-const ROLE: u8 = 0x10;
-const GENESIS: u8 = 0x11;
-const POOLED: u8 = 0x12;
-const FAILED: u8 = 0x13;
-const CHAINED: u8 = 0x14;
-const LOOKED_THROUGH: u8 = 0x17;
-const SUSPECTS: u8 = 0x18;
-const PROMOTED: u8 = 0x1a;
-const FORKED: u8 = 0x1b;
-const CLOCK_ACCEPTED: u8 = 0x1c;
-const ENDED: u8 = 0x1d;
 
 impl Fact {
     /// The fact's bytes.
@@ -229,11 +222,6 @@ pub fn commit_on(vault: &Vault, rests_on: Seen, facts: &[Fact]) -> Result<(), Co
     let facts = sealed.map_err(|error| CommitError::Failed(error.to_string()))?;
     vault.commit(Submission { facts, rests_on, ..Submission::default() }).map(drop)
 }
-
-const FIXED: u8 = 0x40;
-const ORDER: u8 = 0x41;
-const TICKET: u8 = 0x42;
-const TEXT: u8 = 0x43;
 
 const ROLE_KEY: [u8; 2] = [FIXED, 0];
 const GENESIS_KEY: [u8; 2] = [FIXED, 1];

@@ -5,6 +5,8 @@
 //! - [`files`]: the embedded back-end, everything in one folder;
 //! - [`memory`]: back-ends for tests.
 //!
+//! [`registry`] lists the kinds of facts and rows of everyone who writes any.
+//!
 //! All of them rest on the record that everything is written as ([`frame`]), on what fills and opens its
 //! payload ([`codec`], [`crypt`]), and on what the system gives: the time ([`clock`]) and [`threads`].
 //!
@@ -19,6 +21,7 @@ pub mod error;
 pub mod files;
 pub mod frame;
 pub mod memory;
+pub mod registry;
 pub mod threads;
 pub mod vault;
 

@@ -5,8 +5,7 @@
 
 use lucid_core::digest::BlockHash;
 use lucid_core::wire::{Reader, WireFault, Writer};
-
-pub(super) const CHAIN: u8 = 0x1f;
+use lucid_store::registry::data_chain::fact::CHAIN;
 
 /// The chain that anchors go to. Each such fact takes the place of the one before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

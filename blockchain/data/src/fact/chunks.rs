@@ -5,14 +5,9 @@ use lucid_core::digest::{ChunkId, SessionRoot};
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
+use lucid_store::registry::data_chain::fact::{FORGOTTEN, NOTED, PLACED, UPLOADED};
 
 use super::{read_flag, read_number};
-
-/// The kinds of these facts.
-pub(super) const UPLOADED: u8 = 0x15;
-pub(super) const FORGOTTEN: u8 = 0x16;
-pub(super) const PLACED: u8 = 0x17;
-pub(super) const NOTED: u8 = 0x1d;
 
 const TREE: u8 = 0;
 const VERIFIED: u8 = 1;

@@ -3,10 +3,7 @@
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
-
-pub(super) const REMOVED: u8 = 0x18;
-pub(super) const HELD: u8 = 0x19;
-pub(super) const RELEASED: u8 = 0x1a;
+use lucid_store::registry::data_chain::fact::{HELD, RELEASED, REMOVED};
 
 /// A session was removed; its tombstone stands in its place. An archive that was interrupted long ago
 /// leaves none: nobody was promised anything, and its id may be used again.

@@ -4,9 +4,8 @@ use lucid_core::digest::ChunkName;
 use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::Damage;
+use lucid_store::registry::data_chain::fact::SCRUBBED;
 use lucid_store::vault::scrub::{Cursor, Finding};
-
-pub(super) const SCRUBBED: u8 = 0x1e;
 
 /// Everything that is known of reading again; each fact takes the place of the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]

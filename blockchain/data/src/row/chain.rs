@@ -3,10 +3,9 @@
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
+use lucid_store::registry::data_chain::key::CHAIN;
 
 use crate::fact::{Fact, OwnChain};
-
-const CHAIN: u8 = 0x6b;
 
 /// The key of the row.
 pub fn chain_key() -> Vec<u8> {

@@ -8,16 +8,11 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
+use lucid_store::registry::data_chain::key::{ALIAS, NOTED, PLACED, REFERRED, REFERRER, UPLOADED};
 
 use super::SessionName;
 use crate::fact::read_number;
 
-const UPLOADED: u8 = 0x5a;
-const ALIAS: u8 = 0x5b;
-const PLACED: u8 = 0x5c;
-const REFERRED: u8 = 0x5d;
-const REFERRER: u8 = 0x5e;
-const NOTED: u8 = 0x5f;
 const TREE: u8 = 0;
 const LEAVES: u8 = 1;
 const TREE_ORDER: u8 = 2;

@@ -5,11 +5,10 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
+use lucid_store::registry::data_chain::key::MARK;
 
 use super::SessionName;
 use crate::fact::read_number;
-
-const MARK: u8 = 0x66;
 
 impl SessionName {
     /// The key of a mark, by its number.

@@ -7,13 +7,9 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
+use lucid_store::registry::data_chain::key::{BY_REMOVAL, HOLD, TOMBSTONE, UNCHAINED};
 
 use super::{SessionName, ordered};
-
-const TOMBSTONE: u8 = 0x60;
-const HOLD: u8 = 0x61;
-const BY_REMOVAL: u8 = 0x62;
-const UNCHAINED: u8 = 0x63;
 
 /// What stands in the place of a removed session.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,9 @@
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
+use lucid_store::registry::data_chain::key::SCRUBBED;
 
 use crate::fact::{Fact, Scrubbed};
-
-const SCRUBBED: u8 = 0x6a;
 
 /// The key of the row.
 pub fn scrub_key() -> Vec<u8> {

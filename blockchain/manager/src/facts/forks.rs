@@ -8,10 +8,10 @@ use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::{Changes, Index};
+use lucid_store::registry::block_manager::key::FORK;
 
 use super::{fault, key};
 
-const FORK: u8 = 0x48;
 /// So many forks are kept.
 pub const FORKS_MAX: usize = 64;
 

@@ -3,6 +3,7 @@
 use crate::contract::blobs::{Blobs, Extent, Written};
 use crate::contract::index::{Changes, Index};
 use crate::frame::{Header, Record};
+use crate::registry::vault::key::POSITION;
 use crate::{CommitError, Damage, StoreError};
 
 /// A place in a log, behind a commit. What its bytes say is the back-end's business alone; equal places have
@@ -11,7 +12,7 @@ use crate::{CommitError, Damage, StoreError};
 pub struct Position(Vec<u8>);
 
 /// The key of the row that says up to where an index has followed its log.
-const ROW: [u8; 1] = [b'\x03'];
+const ROW: [u8; 1] = [POSITION];
 
 impl Position {
     /// The place with these bytes.

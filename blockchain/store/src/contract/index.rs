@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::StoreError;
 use crate::contract::fact_log::Position;
+use crate::registry::vault;
 
 /// A key with its value, or with `None` where it is to be removed.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -201,7 +202,7 @@ pub trait Project: Send + Sync {
 }
 
 /// The row that says that values are sealed each under the key of its row.
-const BOUND: [u8; 1] = [b'\x06'];
+const BOUND: [u8; 1] = [vault::key::BOUND];
 
 /// Whether the index's values are sealed each under the key of its row. A new index is marked as one
 /// whose values are, before it has any; one without the mark was made by an earlier version, and stays as

@@ -3,10 +3,7 @@
 use crate::StoreError;
 use crate::contract::index::{Changes, Index};
 use crate::files::watermark::Watermark;
-
-/// The first byte of each key of the files'. The vault has others ([`crate::vault::unit_rows`]).
-const WATERMARK: u8 = b'\x03';
-const LACKING: u8 = b'\x08';
+use crate::registry::vault::key::{LACKING, POSITION};
 
 /// Notes that chunks may be there whose commits are not, and that the watermark is not behind them: the next
 /// start takes them in, should this one not come to that.
@@ -26,7 +23,7 @@ pub fn are_commits_missing(index: &dyn Index) -> Result<bool, StoreError> {
 
 /// How far the index has come.
 pub fn watermark(index: &dyn Index) -> Result<Watermark, StoreError> {
-    match index.get(&[WATERMARK])? {
+    match index.get(&[POSITION])? {
         None => Ok(Watermark::START),
         Some(value) => Watermark::decode(&value)
             .map_err(|fault| StoreError::Index(format!("the watermark: {fault}"))),
@@ -35,5 +32,5 @@ pub fn watermark(index: &dyn Index) -> Result<Watermark, StoreError> {
 
 /// Notes how far the index has come, in the same batch as the rows that brought it there.
 pub fn set_watermark(changes: &mut Changes<'_>, mark: &Watermark) {
-    changes.put(vec![WATERMARK], mark.encode());
+    changes.put(vec![POSITION], mark.encode());
 }

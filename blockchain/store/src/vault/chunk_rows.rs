@@ -5,12 +5,8 @@ use lucid_core::digest::ChunkName;
 use crate::StoreError;
 use crate::contract::blobs::Placement;
 use crate::contract::index::{Changes, Index};
+use crate::registry::vault::key::{CHUNK, QUARANTINE};
 use crate::vault::unit_rows::is_retired_in;
-
-/// The first byte of each key of the vault's. Units have others ([`crate::vault::unit_rows`]), and so have the
-/// files; owners use bytes from `0x40` on.
-const CHUNK: u8 = b'\x01';
-const QUARANTINE: u8 = b'\x02';
 
 fn chunk_key(prefix: u8, name: &ChunkName) -> Vec<u8> {
     [&[prefix], name.as_bytes().as_slice()].concat()

@@ -3,10 +3,8 @@
 use lucid_core::digest::ChunkName;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
-/// The first byte of the facts the vault keeps for itself; owners' facts begin with `0x10` or more.
-const QUARANTINE_FACT: u8 = 1;
-const DROPPED_FACT: u8 = 2;
-const SWITCHED_FACT: u8 = 3;
+use crate::registry::SERVICE_FACTS;
+use crate::registry::vault::fact::{DROPPED, QUARANTINED, SWITCHED};
 
 /// What the vault itself acknowledges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,16 +22,16 @@ impl VaultFact {
         let mut to = Writer::new();
         match self {
             Self::Quarantined(name, (unit, offset)) => {
-                to.u8(QUARANTINE_FACT).raw(name.as_bytes()).u32(*unit).u64(*offset);
+                to.u8(QUARANTINED).raw(name.as_bytes()).u32(*unit).u64(*offset);
             }
             Self::Dropped(chunks) => {
-                to.u8(DROPPED_FACT).count(chunks.len());
+                to.u8(DROPPED).count(chunks.len());
                 for (name, (unit, offset)) in chunks {
                     to.raw(name.as_bytes()).u32(*unit).u64(*offset);
                 }
             }
             Self::Switched { to: number, replaces } => {
-                to.u8(SWITCHED_FACT).u32(*number).count(replaces.len());
+                to.u8(SWITCHED).u32(*number).count(replaces.len());
                 for old in replaces {
                     to.u32(*old);
                 }
@@ -45,7 +43,7 @@ impl VaultFact {
     /// `None` when the fact is not the vault's.
     pub(super) fn decode(bytes: &[u8]) -> Option<Result<Self, WireFault>> {
         let (&kind, rest) = bytes.split_first()?;
-        if kind >= OWNERS_FACTS {
+        if kind >= SERVICE_FACTS {
             return None;
         }
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
@@ -54,15 +52,15 @@ impl VaultFact {
                 Ok::<_, WireFault>((name, (from.u32("unit")?, from.u64("offset")?)))
             };
             Ok(match kind {
-                QUARANTINE_FACT => {
+                QUARANTINED => {
                     let (name, place) = chunk(from)?;
                     Self::Quarantined(name, place)
                 }
-                DROPPED_FACT => {
+                DROPPED => {
                     let count = from.u32("count")?;
                     Self::Dropped((0..count).map(|_| chunk(from)).collect::<Result<_, _>>()?)
                 }
-                SWITCHED_FACT => {
+                SWITCHED => {
                     let (to, count) = (from.u32("unit")?, from.u32("count")?);
                     let replaces =
                         (0..count).map(|_| from.u32("unit")).collect::<Result<_, _>>()?;
@@ -75,9 +73,6 @@ impl VaultFact {
         Some(read(&mut from).and_then(|fact| from.finish().map(|()| fact)))
     }
 }
-
-/// Where the kinds of the owners' facts begin.
-const OWNERS_FACTS: u8 = 0x10;
 
 #[cfg(test)]
 mod tests {
@@ -102,7 +97,7 @@ mod tests {
                 assert!(VaultFact::decode(&bytes[..cut]).unwrap().is_err());
             }
         }
-        assert_eq!(VaultFact::decode(&[OWNERS_FACTS]), None);
+        assert_eq!(VaultFact::decode(&[SERVICE_FACTS]), None);
         assert_eq!(VaultFact::decode(&[]), None);
     }
 }

@@ -7,11 +7,8 @@ use std::ops::RangeInclusive;
 use crate::StoreError;
 use crate::contract::blobs::{Entry, Units};
 use crate::contract::index::{Changes, Index, Row};
+use crate::registry::vault::key::{RETIRED, REWRITTEN, UNREAD};
 use crate::vault::chunk_rows;
-
-const RETIRED: u8 = b'\x04';
-const REWRITTEN: u8 = b'\x05';
-const UNREAD: u8 = b'\x07';
 
 fn numbered_key(prefix: u8, number: u32) -> Vec<u8> {
     [[prefix].as_slice(), &number.to_be_bytes()].concat()

@@ -9,6 +9,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::time::Timestamp;
 use lucid_store::StoreError;
 use lucid_store::crypt::{ChunkKey, Owner};
+use lucid_store::registry::SERVICE_FACTS;
 use lucid_store::vault::Vault;
 use lucid_store::vault::collect::Names;
 
@@ -270,7 +271,7 @@ fn each_fact(
     visit: &mut dyn FnMut(Fact),
 ) -> Result<bool, OpError> {
     let mut take = |bytes: &[u8]| {
-        if bytes.first().is_some_and(|kind| *kind >= OWN_FACTS) {
+        if bytes.first().is_some_and(|kind| *kind >= SERVICE_FACTS) {
             let fact = Fact::decode(bytes)
                 .map_err(|fault| StoreError::Index(format!("a fact of the log: {fault}")))?;
             visit(fact);
@@ -279,6 +280,3 @@ fn each_fact(
     };
     Ok(vault.facts(&mut take, progress)?)
 }
-
-/// Facts of lower kinds are the store's.
-const OWN_FACTS: u8 = 0x10;

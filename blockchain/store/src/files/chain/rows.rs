@@ -11,15 +11,8 @@ use lucid_core::wire::{Reader, WireFault, Writer};
 use crate::contract::chain::TransactionPlace;
 use crate::contract::index::{Changes, Index};
 use crate::files::chain::tip::TipMark;
+use crate::registry::chain::key::{ANCHOR, CHAIN_POSITION, HASH, HEIGHT, ID, UNKNOWN_IDS};
 use crate::{Damage, StoreError, frame};
-
-const HEIGHT: u8 = 0x80;
-const HASH: u8 = 0x81;
-const ID: u8 = 0x82;
-const UNKNOWN_IDS: u8 = 0x83;
-const ANCHOR: u8 = 0x84;
-const WATERMARK: u8 = 0x8f;
-const END: u8 = 0x90;
 
 /// Where one of a block's two records is, or why it cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +148,7 @@ pub(super) fn unknown_ids(index: &dyn Index) -> Result<Option<u64>, StoreError> 
 }
 
 pub(super) fn watermark(index: &dyn Index) -> Result<Option<TipMark>, StoreError> {
-    let value = index.get(&[WATERMARK])?;
+    let value = index.get(&[CHAIN_POSITION])?;
     value.map(|value| TipMark::decode(&value).map_err(|f| fault("the chain's end", &f))).transpose()
 }
 
@@ -275,15 +268,15 @@ pub(super) fn publish(
 
 /// Notes how far the rows go, in the batch that brought them there.
 pub(super) fn set_watermark(changes: &mut Changes<'_>, mark: &TipMark) {
-    changes.put(vec![WATERMARK], mark.encode());
+    changes.put(vec![CHAIN_POSITION], mark.encode());
 }
 
 /// Removes every row of the chain.
 pub(crate) fn clear(index: &dyn Index) -> Result<(), StoreError> {
     // First what vouches for them: a half-cleared index must not look complete.
-    index.write(vec![(vec![WATERMARK], None)])?;
+    index.write(vec![(vec![CHAIN_POSITION], None)])?;
     loop {
-        let rows = index.scan(&[HEIGHT], &[END], 8_192, false)?;
+        let rows = index.scan(&[HEIGHT], &[CHAIN_POSITION + 1], 8_192, false)?;
         if rows.is_empty() {
             return Ok(());
         }
