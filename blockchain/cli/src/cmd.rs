@@ -48,7 +48,7 @@ use crate::ending::{DONE, FAILED, LEFT_OUT, WrongUse};
 use crate::interrupt;
 use crate::output::{Manner, Output};
 use crate::place::reading::{self, Reading};
-use crate::place::{Place, local, remote};
+use crate::place::{Place, WriteSessions, local, remote};
 
 /// Keeps recorded sessions so that anyone can later prove what was recorded, that it is whole, and
 /// when it existed.
@@ -485,7 +485,7 @@ fn say_loss<P: Place + ?Sized>(place: &P, of: &str, output: &Output) {
 
 /// The code of a verb that sealed a session and was to have it anchored. That it is not in a block yet is
 /// said; so are other sessions whose anchors were refused on the way.
-fn anchored(place: &dyn Place, session: &Session, output: &Output) -> u8 {
+fn anchored(place: &dyn WriteSessions, session: &Session, output: &Output) -> u8 {
     for why in place.undelivered() {
         output.warn(&why);
     }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 
-use crate::place::{KeptPart, Place};
+use crate::place::{KeptPart, WriteSessions};
 
 /// How an input stands to what its session keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum InputStanding {
 
 /// Reads from the beginning of an input what a session keeps, and compares it.
 pub fn hold_against(
-    place: &dyn Place,
+    place: &dyn WriteSessions,
     id: &SessionId,
     input: &mut dyn Read,
 ) -> anyhow::Result<InputStanding> {

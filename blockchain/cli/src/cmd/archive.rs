@@ -24,7 +24,7 @@ use crate::folder::walk::{self, Loss};
 use crate::ingest::{IngestSource, LeftOut, ingest};
 use crate::output::Output;
 use crate::place::remote::Remote;
-use crate::place::{Begun, Place, Wish, local};
+use crate::place::{Begun, Place, ReadSessions, Wish, local};
 use crate::progress::ProgressLine;
 use crate::text;
 
@@ -294,7 +294,7 @@ fn refuse_own_folder(path: &Path, data: &Path) -> anyhow::Result<()> {
 }
 
 /// Checks anchor, block and root as an auditor would, with the smallest proof there is.
-fn prove_it(place: &dyn Place, id: &SessionId) -> anyhow::Result<()> {
+fn prove_it(place: &dyn ReadSessions, id: &SessionId) -> anyhow::Result<()> {
     let session = place.session(id)?;
     let wanted = if session.chunk_count > 0 { WantedProof::Chunk(0) } else { WantedProof::Session };
     let bundle = place.prove(id, &wanted)?;

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::{Align, Output, table};
-use crate::place::Place;
+use crate::place::RemoveSessions;
 use crate::text;
 
 /// Arguments of `lucid ls`.
@@ -105,7 +105,7 @@ impl Ls {
     }
 }
 
-fn list_removed(place: &dyn Place, output: &Output) -> anyhow::Result<()> {
+fn list_removed(place: &dyn RemoveSessions, output: &Output) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     place.tombstones(&mut |tombstone| {
         if output.manner().json {

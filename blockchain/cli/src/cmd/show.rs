@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::rm::describe;
 use super::{DONE, Home, finish, open, session_id};
 use crate::output::Output;
-use crate::place::Place;
+use crate::place::ReadSessions;
 use crate::text;
 
 /// Arguments of `lucid show`.
@@ -39,7 +39,7 @@ struct Times {
 
 impl Times {
     /// Of a recording that goes on, they are not in its timeline yet.
-    fn of(place: &dyn Place, session: &Session) -> anyhow::Result<Option<Self>> {
+    fn of(place: &dyn ReadSessions, session: &Session) -> anyhow::Result<Option<Self>> {
         if session.layout != Layout::Raw {
             return Ok(None);
         }

@@ -10,7 +10,7 @@ use lucid_data_chain::ops::sessions::read_session::SessionSource;
 use lucid_data_chain::ops::sessions::read_timeline::find_span;
 
 use crate::output::Output;
-use crate::place::Place;
+use crate::place::ReadSessions;
 
 /// `--from` and `--to`.
 #[derive(Debug, Clone, clap::Args)]
@@ -65,7 +65,11 @@ fn moment(text: &str) -> Result<Moment, String> {
 
 impl Between {
     /// The span that is meant in this session; none, if neither end was given.
-    pub fn in_session(&self, place: &dyn Place, id: &SessionId) -> anyhow::Result<Option<Span>> {
+    pub fn in_session(
+        &self,
+        place: &dyn ReadSessions,
+        id: &SessionId,
+    ) -> anyhow::Result<Option<Span>> {
         if self.from.is_none() && self.to.is_none() {
             return Ok(None);
         }
@@ -79,7 +83,7 @@ impl Between {
     /// was recorded, that is said, and is an error beyond the recording.
     pub fn bytes_in(
         &self,
-        place: &dyn Place,
+        place: &dyn ReadSessions,
         source: &dyn SessionSource,
         output: &Output,
     ) -> anyhow::Result<Option<Range<u64>>> {

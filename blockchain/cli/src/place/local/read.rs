@@ -1,0 +1,46 @@
+//! Reading sessions of a folder.
+
+use lucid_api::v1::sessions::Session;
+use lucid_core::session::SessionId;
+use lucid_data_chain::ops::proofs::prove_session::{WantedProof, freely, prove_session};
+use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, get_session, list_sessions};
+use lucid_data_chain::ops::sessions::read_session::{SessionSource, StoredSession};
+use lucid_data_chain::{Opened, reply};
+
+use super::Local;
+use crate::place::ReadSessions;
+
+impl ReadSessions for Local {
+    fn session(&self, id: &SessionId) -> anyhow::Result<Session> {
+        let Opened { vault, key, .. } = &self.data;
+        Ok(reply::session(vault, &key.public(), &get_session(vault, id)?, self.quiet_since())?)
+    }
+
+    fn sessions(
+        &self,
+        filter: &SessionFilter,
+        visit: &mut dyn FnMut(Session) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        const PAGE: usize = 256;
+        let Opened { vault, key, .. } = &self.data;
+        let mut cursor = None;
+        loop {
+            let page = list_sessions(vault, filter, PAGE, cursor.as_deref())?;
+            for row in &page.sessions {
+                visit(reply::session(vault, &key.public(), row, self.quiet_since())?)?;
+            }
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn source<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn SessionSource + 'a>> {
+        Ok(Box::new(StoredSession::open_live(&self.data.vault, &self.data.locks, id)?))
+    }
+
+    fn prove(&self, id: &SessionId, wanted: &WantedProof) -> anyhow::Result<Vec<u8>> {
+        Ok(prove_session(&self.data.vault, id, wanted, &freely)?)
+    }
+}

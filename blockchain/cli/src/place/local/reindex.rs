@@ -1,0 +1,66 @@
+//! Rebuilding the indexes of a folder.
+
+use lucid_block_manager::state as manager;
+use lucid_core::time::Timestamp;
+use lucid_data_chain::Opened;
+use lucid_data_chain::opened::SERVICE;
+use lucid_data_chain::ops::proofs::recognise_chain::accept_other_chain;
+use lucid_store::files::folder::{Options, STORE, STORE_TITLE, copy_name, parse_label};
+
+use super::{CHAIN_FOLDER, chain_folder, data_folder, manager_options, options};
+use crate::cmd::Home;
+
+/// Whose own folder `--data` itself is, where it is none that holds those of both services: `LUCID_DATA_DIR`
+/// of one.
+fn own_folder_of(home: &Home) -> Option<String> {
+    [STORE.to_owned(), copy_name(STORE)].iter().find_map(|name| {
+        let text = std::fs::read_to_string(home.data.join(name)).ok()?;
+        let label = parse_label(&text, STORE_TITLE).ok()?;
+        label.get("service").map(|service| service.to_string())
+    })
+}
+
+/// Rebuilds the indexes of both folders, or of the one service whose own folder is named; says what damage
+/// was found on the way. `progress` hears how many bytes of the data-chain's log, of how many, are read.
+pub fn reindex(
+    home: &Home,
+    now: Timestamp,
+    accept_loss: bool,
+    other_chain: bool,
+    progress: &dyn Fn(u64, u64),
+) -> anyhow::Result<Vec<String>> {
+    let owner = "`lucid reindex`";
+    let own = own_folder_of(home);
+    let is_own = |service: &str| own.as_deref() == Some(service);
+    let mut damage = Vec::new();
+    if is_own(CHAIN_FOLDER) {
+        anyhow::ensure!(
+            !other_chain,
+            "--accept-other-chain is for a data-chain, and {} is a block-manager's: name the folder that \
+             has the sessions",
+            home.data.display()
+        );
+    } else {
+        let folder = if is_own(SERVICE) { home.data.clone() } else { data_folder(home) };
+        let (root_key_file, passphrase) = home.given_to(&folder);
+        let options =
+            Options { root_key_file, passphrase, ..options(home, owner, now, false, true) };
+        let data = Opened::reindex(&folder, &options, accept_loss, progress)?;
+        damage.extend(data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")));
+        if other_chain {
+            accept_other_chain(&data.vault)?;
+        }
+        data.close()?;
+    }
+    let folder = if is_own(CHAIN_FOLDER) { home.data.clone() } else { chain_folder(home) };
+    if !is_own(SERVICE) && folder.exists() {
+        let options = manager::Options { accept_loss, ..manager_options(home, owner, &folder) };
+        let chain = manager::reindex(&folder, &options, now)?;
+        damage.extend(chain.damage().iter().map(|damage| format!("{CHAIN_FOLDER}/{damage}")));
+        if chain.role_is_lost {
+            damage.push(manager::OpenError::RoleLost.to_string());
+        }
+        chain.close()?;
+    }
+    Ok(damage)
+}

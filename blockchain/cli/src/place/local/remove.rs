@@ -1,0 +1,78 @@
+//! Removing sessions of a folder, and forbidding it.
+
+use lucid_api::v1::removal::Tombstone;
+use lucid_api::v1::sessions::Session;
+use lucid_core::session::SessionId;
+use lucid_data_chain::anchoring::EngineError;
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::proofs::deliver_anchors::deliver_anchors;
+use lucid_data_chain::ops::sessions::hold_session::{hold_session, release_session};
+use lucid_data_chain::ops::sessions::list_sessions::get_session;
+use lucid_data_chain::ops::sessions::list_tombstones::list_tombstones;
+use lucid_data_chain::ops::sessions::remove_session::remove_session;
+use lucid_data_chain::{Opened, reply};
+
+use super::Local;
+use super::anchoring::Embedded;
+use crate::place::RemoveSessions;
+
+impl RemoveSessions for Local {
+    fn remove(&self, id: &SessionId, reason: &str) -> anyhow::Result<Tombstone> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let row = remove_session(vault, locks, key, crate::cmd::now(), id, reason)?;
+        Ok(reply::tombstone(&row))
+    }
+
+    fn chain_tombstones(&self) -> anyhow::Result<()> {
+        let chain = self.chain(true)?;
+        let Opened { vault, key, .. } = &self.data;
+        let delivered = deliver_anchors(vault, &key.public(), &Embedded { chain: &chain })?;
+        chain.close()?;
+        // An anchor that waits for itself alone says nothing of tombstones.
+        let is_left = |(id, why): &&(SessionId, EngineError)| {
+            !why.is_of_one() || matches!(get_session(vault, id), Err(OpError::Removed(_)))
+        };
+        match delivered.failed.iter().find(is_left) {
+            Some((id, why)) => anyhow::bail!("session {id}: {why}"),
+            None => Ok(()),
+        }
+    }
+
+    fn tombstone(&self, id: &SessionId) -> anyhow::Result<Option<Tombstone>> {
+        match get_session(&self.data.vault, id) {
+            Err(OpError::Removed(row)) => Ok(Some(reply::tombstone(&row))),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(None),
+        }
+    }
+
+    fn tombstones(
+        &self,
+        visit: &mut dyn FnMut(Tombstone) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        const PAGE: usize = 256;
+        let mut cursor = None;
+        loop {
+            let page = list_tombstones(&self.data.vault, PAGE, cursor.as_deref())?;
+            for row in &page.tombstones {
+                visit(reply::tombstone(row))?;
+            }
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn hold(&self, id: &SessionId, reason: &str) -> anyhow::Result<Session> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let row = hold_session(vault, locks, crate::cmd::now(), id, reason)?;
+        Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
+    }
+
+    fn release(&self, id: &SessionId) -> anyhow::Result<Session> {
+        let Opened { vault, locks, key, .. } = &self.data;
+        let row = release_session(vault, locks, id)?;
+        Ok(reply::session(vault, &key.public(), &row, self.quiet_since())?)
+    }
+}

@@ -1,0 +1,190 @@
+//! Filling sessions behind a server, which anchors them by itself.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lucid_api::client::Append;
+use lucid_api::v1::anchors::AnchorStatus;
+use lucid_api::v1::chunks::SessionChunksQuery;
+use lucid_api::v1::sessions::{
+    Appended, Appendix, AppendixKind, CLOCK_BACK_SECONDS_MAX, ExitStatus, SealSession, Session,
+    SessionEnd, SessionStatus, WAIT_SECONDS_MAX,
+};
+use lucid_core::manifest::{AppendixKind as CoreAppendixKind, End, ExitStatus as CoreStatus};
+use lucid_core::session::SessionId;
+use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
+use lucid_data_chain::ops::sessions::create_session::NewSession;
+use lucid_data_chain::ops::sessions::seal_session::SealRequest;
+use lucid_data_chain::workers::DISABLED;
+
+use super::MANIFEST_PAGE;
+use super::Remote;
+use super::patience::Pauses;
+use super::sink::{RemoteCompare, RemoteSink};
+use super::source::{RemoteSession, part_of};
+use crate::place::{Begun, Filling, KeptPart, Wish, WriteSessions};
+
+/// How long a sealed session's anchor is waited for: several block intervals.
+const ANCHOR_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of a stream that are not cut yet, asked for at once.
+const TAIL_PART_BYTES: u64 = 4 << 20;
+
+/// How far a clock went back, as a server is told; nothing where it did not, so that one of before such
+/// words takes it.
+fn seconds(micros: u64) -> Option<u64> {
+    let seconds = micros.div_ceil(1_000_000).min(CLOCK_BACK_SECONDS_MAX);
+    (seconds > 0).then_some(seconds)
+}
+
+/// Whether no waiting brings a session's anchor into a block: it was refused, or nobody is named who would.
+fn is_never_anchored(session: &Session) -> bool {
+    session.anchor.as_ref().is_some_and(|anchor| {
+        anchor.status == AnchorStatus::Failed || anchor.reason.as_deref() == Some(DISABLED)
+    })
+}
+
+impl WriteSessions for Remote {
+    fn begin(&self, new: NewSession) -> anyhow::Result<Begun> {
+        let session = self.create(&new)?;
+        let id: SessionId = session.session_id.parse()?;
+        Ok(match session.status {
+            SessionStatus::Active => Begun::Empty(id),
+            _ => Begun::Sealed(id),
+        })
+    }
+
+    fn fill<'a>(&'a self, id: &SessionId, _: Wish) -> anyhow::Result<Box<dyn Filling + 'a>> {
+        Ok(Box::new(RemoteSink::new(self, id.clone())))
+    }
+
+    fn compare<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn Filling + 'a>> {
+        Ok(Box::new(RemoteCompare::new(RemoteSession::open(&self.client, id)?)))
+    }
+
+    fn stream(&self, new: NewSession) -> anyhow::Result<Session> {
+        self.create(&new)
+    }
+
+    fn append(&self, id: &SessionId, piece: StreamPiece<'_>, _: Wish) -> anyhow::Result<Appended> {
+        let StreamPiece { offset, bytes, recorded } = piece;
+        let time = recorded.map(|recorded| recorded.at.to_string());
+        let clock_back = recorded.and_then(|recorded| seconds(recorded.back));
+        let (mut at, mut rest) = (offset, bytes);
+        let mut pauses = Pauses::default();
+        // Whether bytes may have come that nobody has acknowledged.
+        let mut broken = false;
+        loop {
+            let how = Append { offset: at, time: time.clone(), clock_back, ..Append::default() };
+            let error = match self.client.append(id.as_str(), &how, rest.to_vec()) {
+                Ok(appended) => {
+                    self.patience.as_ref().inspect(|patience| patience.answered());
+                    return Ok(appended);
+                }
+                Err(error) => error,
+            };
+            let Some(patience) = &self.patience else { return Err(error.into()) };
+            let moved = error.refused().and_then(|refused| refused.upload_offset);
+            at = match moved.filter(|current| broken && *current > at) {
+                // What was on its way when the connection broke has come since.
+                Some(current) => current,
+                None => {
+                    broken |= error.maybe_applied();
+                    patience.pause(error, &mut pauses)?;
+                    // The break may have come before the bytes or after them: the server knows.
+                    self.call(|| self.client.upload_offset(id.as_str()))?
+                }
+            };
+            rest = at
+                .checked_sub(offset)
+                .and_then(|taken| bytes.get(usize::try_from(taken).ok()?..))
+                .with_context(|| {
+                    format!("session {id} is at byte {at}, though {offset} was acknowledged")
+                })?;
+        }
+    }
+
+    fn kept(
+        &self,
+        id: &SessionId,
+        visit: &mut dyn FnMut(KeptPart<'_>) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let session = self.call(|| self.client.session(id.as_str()))?;
+        let mut at = 0;
+        let mut query = SessionChunksQuery { limit: Some(MANIFEST_PAGE), cursor: None };
+        loop {
+            let page = self.call(|| self.client.session_chunks(id.as_str(), &query))?;
+            for chunk in page.items.iter().filter(|chunk| !chunk.waits) {
+                // Behind the content stand pages.
+                let Some(hash) = chunk.hash_value.filter(|_| at < session.content_bytes) else {
+                    break;
+                };
+                at += chunk.size_bytes;
+                if !visit(KeptPart::Chunk(hash, chunk.size_bytes))? {
+                    return Ok(());
+                }
+            }
+            match page.next_cursor {
+                Some(cursor) if at < session.content_bytes => query.cursor = Some(cursor),
+                _ => break,
+            }
+        }
+        while at < session.content_bytes {
+            let part = at..session.content_bytes.min(at + TAIL_PART_BYTES);
+            let bytes = self.call(|| part_of(&self.client, id, part.clone()))?;
+            anyhow::ensure!(!bytes.is_empty(), "byte {at} of session {id} is missing");
+            at += bytes.len() as u64;
+            if !visit(KeptPart::Bytes(&bytes))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()> {
+        let appendix = request.appendix.map(|appendix| Appendix {
+            kind: match appendix.kind {
+                CoreAppendixKind::Catalogue => AppendixKind::Catalogue,
+                CoreAppendixKind::Timeline => AppendixKind::Timeline,
+            },
+            offset: appendix.offset,
+            length: appendix.length,
+        });
+        let request = SealSession {
+            expected_chunk_count: request.expected_chunk_count,
+            started_at: request.begun_at.map(|time| time.to_string()),
+            appendix,
+            end: Some(match request.end {
+                End::Exit(_) => SessionEnd::Exit,
+                End::Unterminated => SessionEnd::Unterminated,
+                End::Eof | End::Complete => SessionEnd::Eof,
+            }),
+            exit_status: request.end.exit_status().map(|status| match status {
+                CoreStatus::Code(code) => ExitStatus::Code(code),
+                CoreStatus::Signal(signal) => ExitStatus::Signal(signal),
+            }),
+            clock_back_seconds: seconds(request.clock_back),
+            ..SealSession::default()
+        };
+        self.call(|| self.client.seal(id.as_str(), &request))?;
+        Ok(())
+    }
+
+    fn anchor(&self, id: &SessionId) -> anyhow::Result<Session> {
+        self.call(|| self.client.anchor(id.as_str()))?;
+        let started = std::time::Instant::now();
+        let session = self.call(|| self.client.session(id.as_str()))?;
+        if is_never_anchored(&session) {
+            return Ok(session);
+        }
+        loop {
+            let left = ANCHOR_PATIENCE.saturating_sub(started.elapsed()).as_secs();
+            let wanted = SessionStatus::Anchored;
+            let seconds = left.min(WAIT_SECONDS_MAX / 2);
+            let session = self.call(|| self.client.wait_session(id.as_str(), wanted, seconds))?;
+            if session.status == wanted || left == 0 || is_never_anchored(&session) {
+                return Ok(session);
+            }
+        }
+    }
+}
