@@ -317,7 +317,7 @@ static CLIENTS: LazyLock<Option<Clients>> = LazyLock::new(|| {
     Some(Clients {
         data: DataChainClient::new(&url, options).ok()?,
         chain: BlockManagerClient::new(&url, options).ok()?,
-        peer: HttpPeer::new(&url, Duration::from_secs(2)).ok()?,
+        peer: HttpPeer::with(&url, options).ok()?,
     })
 });
 

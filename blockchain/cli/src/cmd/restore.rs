@@ -8,7 +8,7 @@ use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::sessions::read_session::{Cursor, SessionSource, read_range};
-use lucid_data_chain::ops::sessions::write_tar::{self, write_readable};
+use lucid_data_chain::ops::sessions::write_tar::{self, Unreadable, write_tar};
 use serde::Serialize;
 
 use super::ls::given_path;
@@ -249,7 +249,9 @@ fn pack(
     refuse_paths_of_raw(source, paths)?;
     let mut out = Remembering { out, failed: None };
     let written = match source.shape().layout {
-        Layout::Tree => write_readable(source, paths, &mut out).map(|(_, left_out)| left_out),
+        Layout::Tree => {
+            write_tar(source, paths, Unreadable::IsLeftOut, &mut out).map(|(_, left_out)| left_out)
+        }
         Layout::Raw => {
             let mut tarball = Tarball::new(&mut out);
             write_tar::add(&mut Cursor::new(source), &mut tarball, &raw_entry(source, &part))

@@ -23,7 +23,7 @@ use super::{Desk, invalid, limit, session_id};
 use crate::ops::OpError;
 use crate::ops::sessions::list_sessions::get_session;
 use crate::ops::sessions::read_session::{StoredSession, find_entry, read_range, visit_entries};
-use crate::ops::sessions::write_tar::write_tar;
+use crate::ops::sessions::write_tar::{Unreadable, write_tar};
 
 /// The catalogue, in order.
 #[utoipa::path(get, path = paths::SESSION_FILES, tag = "files",
@@ -218,7 +218,8 @@ pub async fn get_archive(
         _ => {
             stream_in_one(app, move |app, outlet| {
                 let source = StoredSession::open(&app.opened.vault, &id)?;
-                write_tar(&source, Pieces { outlet, held: Vec::new() }).map(drop)
+                let pieces = Pieces { outlet, held: Vec::new() };
+                write_tar(&source, &[], Unreadable::Ends, pieces).map(drop)
             })
             .await?
         }

@@ -39,7 +39,12 @@ impl HttpPeer {
     /// Connects with the first call. Each answer must come within `timeout`, or at a bearable pace.
     pub fn new(url: &str, timeout: Duration) -> Result<Self, ClientError> {
         let retry = Retry { count: 2, delay: Duration::from_millis(250) };
-        let client = BlockManagerClient::new(url, ClientOptions { timeout, retry })?;
+        Self::with(url, ClientOptions { timeout, retry })
+    }
+
+    /// Connects with the first call, as it is told to.
+    pub fn with(url: &str, options: ClientOptions) -> Result<Self, ClientError> {
+        let client = BlockManagerClient::new(url, options)?;
         // What it is called in logs and replies has no password in it.
         let mut named = service_url(url)?;
         let _stripped = (named.set_username(""), named.set_password(None));

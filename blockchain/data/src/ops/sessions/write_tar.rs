@@ -1,8 +1,8 @@
-//! Writes an archived folder as a tar stream.
+//! Writes an archived folder, or some paths of it, as a tar stream.
 //!
-//! A tar says how long a file is before its bytes come, and takes nothing back. So there are two ways:
-//! [`write_tar`] ends at the first thing that cannot be read, for whoever sees that a stream broke off;
-//! [`write_readable`] reads all of a file before it announces it, and leaves out what cannot be read.
+//! A tar says how long a file is before its bytes come, and takes nothing back. So whoever wants one says what
+//! happens at something that cannot be read ([`Unreadable`]): the stream ends there, for readers who see that it
+//! broke off; or all of a file is read before it is announced, and what cannot be read is left out.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -18,26 +18,13 @@ use crate::tarball::{TarError, Tarball};
 /// Files up to this size are read once, into memory; larger ones twice.
 const HELD_BYTES_MAX: u64 = 32 << 20;
 
-/// Writes everything. An error of `out` means that whoever wanted the stream is gone.
-pub fn write_tar<W: Write>(source: &dyn SessionSource, out: W) -> Result<W, OpError> {
-    let mut tarball = Tarball::new(out);
-    let mut cursor = Cursor::new(source);
-    let mut chosen = Chosen::new(&[]);
-    let mut outcome = Ok(());
-    visit_entries(source, &[], None, |entry| {
-        let path = entry.path.clone();
-        let settled = chosen.settle(source, entry);
-        outcome = settled.and_then(|entry| add(&mut cursor, &mut tarball, &entry));
-        if let Err(error) = &outcome
-            && error.is_damage()
-        {
-            let path = String::from_utf8_lossy(&path);
-            tracing::error!(%path, %error, "a tar ends at a file that cannot be read");
-        }
-        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    outcome?;
-    tarball.finish().map_err(refuse)
+/// What happens at something that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The stream ends with that error.
+    Ends,
+    /// It is left out, and named at the end.
+    IsLeftOut,
 }
 
 /// Writes one entry, and the bytes of a file.
@@ -60,16 +47,18 @@ fn bytes_of(entry: &Entry) -> std::ops::Range<u64> {
 /// What was left out: the path, and why.
 pub type LeftOut = Vec<(Vec<u8>, OpError)>;
 
-/// Writes paths and everything below them, as far as it can be read; no paths means everything. Where
-/// there is nothing to write, the first reason is the error. An error of `out` ends it.
-pub fn write_readable<W: Write>(
+/// Writes paths and everything below them; no paths means everything. Where there is nothing to write, the first
+/// reason is the error. An error of `out` ends it: whoever wanted the stream is gone.
+pub fn write_tar<W: Write>(
     source: &dyn SessionSource,
     paths: &[Vec<u8>],
+    unreadable: Unreadable,
     out: W,
 ) -> Result<(W, LeftOut), OpError> {
     let mut tarball = Tarball::new(out);
     let mut packing = Packing {
         cursor: Cursor::new(source),
+        unreadable,
         held: Vec::new(),
         gone: HashSet::new(),
         is_empty: true,
@@ -86,28 +75,34 @@ pub fn write_readable<W: Write>(
             found = true;
             let path = entry.path.clone();
             let settled = chosen.settle(source, entry).map_err(Unwritten::of_entry);
-            match settled.and_then(|entry| packing.add(&mut tarball, &entry)) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(Unwritten::Entry(error)) => {
+            let error = match settled.and_then(|entry| packing.add(&mut tarball, &entry)) {
+                Ok(()) => return ControlFlow::Continue(()),
+                Err(Unwritten::Entry(error)) if unreadable == Unreadable::IsLeftOut => {
                     packing.gone.insert(path.clone());
                     left_out.push((path, error));
-                    ControlFlow::Continue(())
+                    return ControlFlow::Continue(());
                 }
-                Err(Unwritten::Stream(error)) => {
-                    ended = Err(error);
-                    ControlFlow::Break(())
-                }
+                Err(Unwritten::Entry(error) | Unwritten::Stream(error)) => error,
+            };
+            if error.is_damage() {
+                let path = String::from_utf8_lossy(&path);
+                tracing::error!(%path, %error, "a tar ends at a file that cannot be read");
             }
+            ended = Err(error);
+            ControlFlow::Break(())
         });
         ended?;
         match visited {
             Ok(()) if !found && !below.is_empty() => left_out.push(no_file(below)),
             Ok(()) => {}
-            Err(error) if error.is_damage() => left_out.push((below, error)),
+            Err(error) if error.is_damage() && unreadable == Unreadable::IsLeftOut => {
+                left_out.push((below, error));
+            }
             Err(error) => return Err(error),
         }
     }
-    if packing.is_empty && !left_out.is_empty() {
+    let is_refused = packing.is_empty || unreadable == Unreadable::Ends;
+    if is_refused && !left_out.is_empty() {
         return Err(left_out.swap_remove(0).1);
     }
     Ok((tarball.finish().map_err(refuse)?, left_out))
@@ -129,6 +124,7 @@ impl Unwritten {
 
 struct Packing<'a> {
     cursor: Cursor<'a>,
+    unreadable: Unreadable,
     /// The bytes of a file that is to be written.
     held: Vec<u8>,
     /// What was left out, for other names of it.
@@ -137,7 +133,7 @@ struct Packing<'a> {
 }
 
 impl Packing<'_> {
-    /// Writes one entry, if all of it can be read.
+    /// Writes one entry; where what cannot be read is left out, only if all of it can be read.
     fn add<W: Write>(&mut self, tarball: &mut Tarball<W>, entry: &Entry) -> Result<(), Unwritten> {
         if entry.kind == EntryKind::HardLink && self.gone.contains(&entry.target) {
             let first = String::from_utf8_lossy(&entry.target);
@@ -145,8 +141,9 @@ impl Packing<'_> {
             return Err(Unwritten::Entry(OpError::Unsound(why)));
         }
         let (cursor, held) = (&mut self.cursor, &mut self.held);
-        let is_held = entry.length <= HELD_BYTES_MAX;
-        if entry.kind == EntryKind::File {
+        let is_read_first = self.unreadable == Unreadable::IsLeftOut;
+        let is_held = is_read_first && entry.length <= HELD_BYTES_MAX;
+        if entry.kind == EntryKind::File && is_read_first {
             held.clear();
             let read = cursor.read(bytes_of(entry), |piece| {
                 if is_held {
@@ -166,7 +163,7 @@ impl Packing<'_> {
         }
         let written = match is_held {
             true => tarball.content(held).map_err(refuse),
-            // What could be read a moment ago cannot be now: the stream ends, for it is announced.
+            // What cannot be read here ends the stream, for it is announced.
             false => cursor.read(bytes_of(entry), |piece| tarball.content(piece).map_err(refuse)),
         };
         written.map_err(Unwritten::Stream)
