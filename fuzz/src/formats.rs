@@ -28,7 +28,7 @@ use lucid_store::files::folder::{
     DATA_KEYS_TITLE, DataFolder, KEY_TITLE, Options, STORE_TITLE, holds_store, is_store,
     parse_label,
 };
-use lucid_store::frame::{Kind, Record};
+use lucid_store::frame::{Record, RecordKind};
 use zeroize::Zeroizing;
 
 use crate::bounds::within;
@@ -473,7 +473,7 @@ fn packed(draw: &mut Draw<'_>) {
     let how = [Compression::None, Compression::Zstd(3), Compression::Lz4, Compression::Gzip];
     let how = draw.of(&how).copied().unwrap_or_default();
     let (codec, payload) = Packer::new().pack(how, &plain);
-    let Ok(mut sealed) = Record::plain(Kind::Chunk, name, payload) else { return };
+    let Ok(mut sealed) = Record::plain(RecordKind::Chunk, name, payload) else { return };
     sealed.header.codec = codec;
     sealed.header.plain_length = u32::try_from(plain.len()).unwrap_or_default();
     let is_altered = draw.flag();

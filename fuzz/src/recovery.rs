@@ -21,7 +21,9 @@ use lucid_store::files::rewrite::RewrittenHeader;
 use lucid_store::files::segment::{Footer, FooterEntry, REWRITTEN, TRAILER_BYTES};
 use lucid_store::files::{self, Drawers};
 use lucid_store::files::{log, segment};
-use lucid_store::frame::{CipherId, CodecId, HEADER_BYTES, HeadersDigest, Kind, Record, Scanner};
+use lucid_store::frame::{
+    CipherId, CodecId, HEADER_BYTES, HeadersDigest, Record, RecordKind, Scanner,
+};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
@@ -247,9 +249,15 @@ fn records(draw: &mut Draw<'_>, told: &mut Told, mut bytes: Vec<u8>, number: u32
                 continue;
             }
             9 => {
-                let kinds =
-                    [Kind::Fact, Kind::Commit, Kind::Summary, Kind::Footer, Kind::File, Kind::Body];
-                let kind = draw.of(&kinds).copied().unwrap_or(Kind::Fact);
+                let kinds = [
+                    RecordKind::Fact,
+                    RecordKind::Commit,
+                    RecordKind::Summary,
+                    RecordKind::Footer,
+                    RecordKind::File,
+                    RecordKind::Body,
+                ];
+                let kind = draw.of(&kinds).copied().unwrap_or(RecordKind::Fact);
                 Record::plain(kind, draw.array(), draw.bytes(200)).ok()
             }
             10 => {
@@ -330,7 +338,7 @@ fn fact(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
 fn chunk(draw: &mut Draw<'_>, told: &mut Told, number: u32, at: u64) -> Option<Record> {
     let plain = draw.filled(300);
     let id = blake3::hash(&plain);
-    let mut sealed = Record::plain(Kind::Chunk, *id.as_bytes(), plain).ok()?;
+    let mut sealed = Record::plain(RecordKind::Chunk, *id.as_bytes(), plain).ok()?;
     sealed.header.sequence = told.sequence;
     told.sequence += 1;
     if told.segment == number {

@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use lucid::folder::target::{Options, Target};
-use lucid::output::{Manner, Output};
+use lucid::output::{Output, OutputMode};
 use lucid::progress::ProgressLine;
 use lucid::restore::restore as put_back;
 use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
@@ -68,7 +68,7 @@ pub fn restore(bytes: &[u8]) {
     let target = Target::create(&sandbox.join("target"), options);
     let Ok(target) = target else { panic!("the target is there") };
     within("restore", bytes.len(), (512, 24 << 20), || {
-        let output = Output::new(Manner { json: true, quiet: true });
+        let output = Output::new(OutputMode { json: true, quiet: true });
         let progress = ProgressLine::start(&output, "restoring", None);
         let _outcome = put_back(&source, target, &paths, &progress);
     });

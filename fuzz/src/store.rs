@@ -25,7 +25,7 @@ use lucid_store::files::chain::{ChainFiles, ChainParts};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::{self, Drawers};
-use lucid_store::frame::{HEADER_BYTES, Header, Kind, NUMBER_MAX, Scanner, Step};
+use lucid_store::frame::{HEADER_BYTES, Header, NUMBER_MAX, RecordKind, Scanner, Step};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
@@ -175,7 +175,7 @@ fn vault(draw: &mut Draw<'_>) {
     };
     let touched = sound.iter().any(|(path, bytes)| {
         records(bytes).iter().any(|(at, header)| {
-            let is_promised = matches!(header.kind, Kind::Fact | Kind::Chunk);
+            let is_promised = matches!(header.kind, RecordKind::Fact | RecordKind::Chunk);
             is_promised
                 && !whole(path, *at, at + usize::try_from(header.record_bytes()).unwrap_or(0))
         })
@@ -216,7 +216,7 @@ fn vault(draw: &mut Draw<'_>) {
         let is_whole = sound.iter().any(|(path, bytes)| {
             records(bytes).iter().any(|(at, header)| {
                 let end = at + usize::try_from(header.record_bytes()).unwrap_or(0);
-                header.kind == Kind::Chunk && header.name == name && whole(path, *at, end)
+                header.kind == RecordKind::Chunk && header.name == name && whole(path, *at, end)
             })
         });
         if is_whole && is_vouched && !lies && !moved && !accept_loss {
@@ -376,7 +376,7 @@ fn lie(draw: &mut Draw<'_>, bytes: &mut [u8]) {
         1 => NUMBER_MAX - 1,
         _ => u64::from(draw.byte()),
     };
-    if matches!(header.kind, Kind::Fact | Kind::Chunk) || draw.once_in(3) {
+    if matches!(header.kind, RecordKind::Fact | RecordKind::Chunk) || draw.once_in(3) {
         match draw.below(4) {
             0 => header.sequence = number,
             1 => header.plain_length = u32::try_from(number).unwrap_or(u32::MAX),

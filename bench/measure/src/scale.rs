@@ -9,7 +9,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::session::Layout;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
-use lucid_data_chain::ops::chunks::store_chunks::{Keeping, store_chunks};
+use lucid_data_chain::ops::chunks::store_chunks::{StorageOptions, store_chunks};
 use lucid_data_chain::ops::sessions::add_references::add_references;
 use lucid_data_chain::ops::sessions::create_session::{NewSession, create_session};
 use lucid_store::codec::{Compression, Packer};
@@ -39,7 +39,8 @@ pub fn open(scratch: &Path) -> anyhow::Result<Opened> {
     Ok(Opened::open(&scratch.join("data-chain"), &options)?)
 }
 
-pub const KEEPING: Keeping = Keeping { compression: Compression::None, encrypt: true };
+pub const KEEPING: StorageOptions =
+    StorageOptions { compression: Compression::None, encrypt: true };
 
 pub fn begin(opened: &Opened, id: &str) -> anyhow::Result<()> {
     let session = NewSession {

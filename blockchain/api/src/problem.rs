@@ -87,7 +87,7 @@ codes! {
     Unsealed = 409 "unsealed", "not sealed yet", "unsealed",
         "seal it, or wait until it is";
     /// It is of another kind than is needed here.
-    Kind = 409 "kind", "of another kind than is needed here", "kind",
+    WrongKind = 409 "kind", "of another kind than is needed here", "kind",
         "use the route for its kind";
     /// It goes on elsewhere.
     Offset = 409 "offset", "goes on elsewhere", "offset",

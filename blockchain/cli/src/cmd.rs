@@ -46,7 +46,7 @@ use lucid_store::files::folder::keys::{OpensWith, opens_with};
 
 use crate::ending::{DONE, FAILED, LEFT_OUT, WrongUse};
 use crate::interrupt;
-use crate::output::{Manner, Output};
+use crate::output::{Output, OutputMode};
 use crate::place::reading::{self, Reading};
 use crate::place::{Place, WriteSessions, local, remote};
 
@@ -348,15 +348,15 @@ impl Arguments {
     }
 
     /// How the user wants to be spoken to.
-    pub fn manner(&self) -> Manner {
-        Manner { json: self.json, quiet: self.quiet }
+    pub fn mode(&self) -> OutputMode {
+        OutputMode { json: self.json, quiet: self.quiet }
     }
 }
 
 /// Runs the verb; the code says how it went.
 pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
     if let Some(what_is_safe) = arguments.verb.promise() {
-        interrupt::promise(output.manner(), what_is_safe);
+        interrupt::promise(output.mode(), what_is_safe);
     }
     // The services say it of themselves, and know more.
     if !matches!(arguments.verb, Verb::Up(_)) {

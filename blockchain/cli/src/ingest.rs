@@ -33,7 +33,9 @@ use self::ledger::{ContentPlace, Event, FileReading, Ledger, Unplaced};
 use self::queue::Queue;
 use self::sink::SinkError;
 use self::turn::Turn;
-use crate::folder::walk::{self, EntryContent, Found, Holes, Loss, OpenFile, Step, WalkError};
+use crate::folder::walk::{
+    self, EntryContent, Holes, Loss, OpenFile, Step, WalkError, WalkedEntry,
+};
 use crate::folder::{Entry, EntryKind};
 use crate::progress::ProgressLine;
 
@@ -253,7 +255,7 @@ fn feed(
             let mut left_out = Vec::new();
             for step in steps {
                 match step {
-                    Step::Found(mut found) => {
+                    Step::Entry(mut found) => {
                         for why in found.lacks.drain(..) {
                             let path = found.entry.path.clone();
                             left_out.push(LeftOut { path, why, loss: Loss::Part });
@@ -290,8 +292,8 @@ struct Feeder<'a> {
 }
 
 impl Feeder<'_> {
-    fn take(&mut self, found: Found) {
-        let Found { entry, content, has_more_names, lacks: _ } = found;
+    fn take(&mut self, found: WalkedEntry) {
+        let WalkedEntry { entry, content, has_more_names, lacks: _ } = found;
         let placed = match content {
             EntryContent::None if entry.kind == EntryKind::HardLink => ContentPlace::AsTarget,
             EntryContent::None => ContentPlace::Nowhere,
@@ -299,7 +301,7 @@ impl Feeder<'_> {
             EntryContent::Open(file) => {
                 self.end_group();
                 let piece = self.number();
-                self.draft(entry, ContentPlace::Piece(piece), has_more_names);
+                self.draft(entry, ContentPlace::OwnPiece(piece), has_more_names);
                 self.shop.large.push(Large { piece, file }, 1);
                 return;
             }

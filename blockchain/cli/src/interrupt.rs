@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::output::Manner;
+use crate::output::OutputMode;
 
 /// What is said.
-static PROMISE: OnceLock<(Manner, &'static str)> = OnceLock::new();
+static PROMISE: OnceLock<(OutputMode, &'static str)> = OnceLock::new();
 
 /// How the terminal was before a question silenced it.
 static TERMINAL: Mutex<Option<Termios>> = Mutex::new(None);
@@ -27,8 +27,8 @@ static TERMINAL: Mutex<Option<Termios>> = Mutex::new(None);
 static LEFT: AtomicBool = AtomicBool::new(false);
 
 /// Says this when the command is told to end.
-pub fn promise(manner: Manner, what_is_safe: &'static str) {
-    if PROMISE.set((manner, what_is_safe)).is_ok() {
+pub fn promise(mode: OutputMode, what_is_safe: &'static str) {
+    if PROMISE.set((mode, what_is_safe)).is_ok() {
         listen_once();
     }
 }
@@ -90,17 +90,17 @@ fn end(signal: SignalKind) -> ! {
         // If it is gone, there is nothing to put back.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Flush, terminal);
     }
-    if let Some((manner, what_is_safe)) = PROMISE.get() {
-        say(*manner, what_is_safe);
+    if let Some((mode, what_is_safe)) = PROMISE.get() {
+        say(*mode, what_is_safe);
     }
     remove_all();
     std::process::exit(128 + signal.as_raw_value())
 }
 
 /// Writes to standard error past every lock: whoever asks a question holds them.
-fn say(manner: Manner, what_is_safe: &str) {
+fn say(mode: OutputMode, what_is_safe: &str) {
     let err = std::io::stderr();
-    let text = match manner.json {
+    let text = match mode.json {
         true => {
             let value = serde_json::json!({ "error": "interrupted", "remedy": what_is_safe });
             format!("{value}\n")

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use lucid::cmd::{self, Arguments};
 use lucid::ending::{self, DONE, WRONG_USE};
-use lucid::output::{Manner, Output};
+use lucid::output::{Output, OutputMode};
 use lucid_store::files::descriptors::raise_limit;
 
 fn main() -> ExitCode {
@@ -18,11 +18,11 @@ fn main() -> ExitCode {
                 let _ = error.print();
                 return ExitCode::from(DONE);
             }
-            Output::new(Manner { json: wants_json(), quiet: false }).misuse(&error);
+            Output::new(OutputMode { json: wants_json(), quiet: false }).misuse(&error);
             return ExitCode::from(WRONG_USE);
         }
     };
-    let output = Output::new(arguments.manner());
+    let output = Output::new(arguments.mode());
     match cmd::run(&arguments, &output) {
         Ok(code) => ExitCode::from(code),
         // Whoever closed the pipe has seen enough.

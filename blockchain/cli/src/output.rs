@@ -25,7 +25,7 @@ use crate::{interrupt, remedy, text};
 
 /// How the user wants to be spoken to.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manner {
+pub struct OutputMode {
     /// Results as JSON, for programs.
     pub json: bool,
     /// Only results and errors.
@@ -35,7 +35,7 @@ pub struct Manner {
 /// The way to the terminal.
 #[derive(Debug, Clone)]
 pub struct Output {
-    manner: Manner,
+    mode: OutputMode,
     bars: MultiProgress,
     unheard: Arc<AtomicBool>,
 }
@@ -129,20 +129,20 @@ impl fmt::Display for Lines {
 impl Output {
     /// Opens the terminal; bars are drawn only on one, and only for people.
     #[must_use]
-    pub fn new(manner: Manner) -> Self {
-        let target = if manner.json || manner.quiet {
+    pub fn new(mode: OutputMode) -> Self {
+        let target = if mode.json || mode.quiet {
             ProgressDrawTarget::hidden()
         } else {
             // Hides itself when standard error is not a terminal.
             ProgressDrawTarget::stderr()
         };
-        Self { manner, bars: MultiProgress::with_draw_target(target), unheard: Arc::default() }
+        Self { mode, bars: MultiProgress::with_draw_target(target), unheard: Arc::default() }
     }
 
     /// How the user wants to be spoken to.
     #[must_use]
-    pub fn manner(&self) -> Manner {
-        self.manner
+    pub fn mode(&self) -> OutputMode {
+        self.mode
     }
 
     /// Says a result: the value as JSON, or what `human` makes of it.
@@ -151,7 +151,7 @@ impl Output {
         value: &T,
         human: impl FnOnce(&T) -> L,
     ) -> io::Result<()> {
-        let mut text = match self.manner.json {
+        let mut text = match self.mode.json {
             true => serde_json::to_string_pretty(value)?,
             false => human(value).into().0,
         };
@@ -171,7 +171,7 @@ impl Output {
         value: &T,
         human: impl FnOnce(&T) -> L,
     ) -> io::Result<()> {
-        match self.manner.json {
+        match self.mode.json {
             true => self.lines(&Lines(serde_json::to_string(value)?)),
             false => self.lines(&human(value).into()),
         }
@@ -216,7 +216,7 @@ impl Output {
     /// Asks whether to go on. Where nobody can answer, whoever started the command must have said so.
     pub fn confirm(&self, question: &str) -> anyhow::Result<bool> {
         anyhow::ensure!(
-            io::stdin().is_terminal() && !self.manner.json,
+            io::stdin().is_terminal() && !self.mode.json,
             "nobody is there to be asked: pass --yes if that is meant"
         );
         self.bars.suspend(|| {
@@ -232,7 +232,7 @@ impl Output {
     /// Whether somebody is there to answer.
     #[must_use]
     pub fn can_ask(&self) -> bool {
-        io::stdin().is_terminal() && !self.manner.json
+        io::stdin().is_terminal() && !self.mode.json
     }
 
     /// Asks for something that must not stand on the screen. Meanwhile Ctrl-C is a key that ends the line,
@@ -271,14 +271,14 @@ impl Output {
 
     /// Makes a remark to people.
     pub fn remark(&self, text: &str) {
-        if !self.manner.json && !self.manner.quiet {
+        if !self.mode.json && !self.mode.quiet {
             self.to_stderr(&text.into());
         }
     }
 
     /// Says what whoever reads the result should know, programs too.
     pub fn note(&self, text: &str) {
-        if self.manner.json {
+        if self.mode.json {
             self.to_stderr(&Lines(serde_json::json!({ "note": text }).to_string()));
         } else {
             self.remark(text);
@@ -287,16 +287,16 @@ impl Output {
 
     /// Says a result where standard output is somebody else's.
     pub fn aside<T: Serialize, L: Into<Lines>>(&self, value: &T, human: impl FnOnce(&T) -> L) {
-        match (self.manner.json, serde_json::to_string(value)) {
+        match (self.mode.json, serde_json::to_string(value)) {
             (true, Ok(json)) => self.to_stderr(&Lines(json)),
-            _ if self.manner.json || self.manner.quiet => {}
+            _ if self.mode.json || self.mode.quiet => {}
             _ => self.to_stderr(&human(value).into()),
         }
     }
 
     /// Warns of something that did not stop the work.
     pub fn warn(&self, text: &str) {
-        if self.manner.json {
+        if self.mode.json {
             self.to_stderr(&Lines(serde_json::json!({ "warning": text }).to_string()));
         } else {
             self.to_stderr(&format!("warning: {text}").into());
@@ -307,7 +307,7 @@ impl Output {
     pub fn error(&self, error: &(dyn Error + 'static)) {
         let said = sentence(error);
         let known = remedy::at_end(&said);
-        let text = match self.manner.json {
+        let text = match self.mode.json {
             true => {
                 let remedy = known.map(str::to_owned).or_else(|| remedy::of(error));
                 Lines(serde_json::json!({ "error": said, "remedy": remedy }).to_string())
@@ -323,7 +323,7 @@ impl Output {
     /// Says what is wrong with the arguments, as the one who read them does: to people as it stands, with
     /// the usage, and to programs in a sentence.
     pub fn misuse(&self, error: &clap::Error) {
-        if !self.manner.json {
+        if !self.mode.json {
             let _ = error.print();
             return;
         }

@@ -16,11 +16,12 @@ pub mod write;
 
 use lucid_store::files::folder::OnlyRead;
 
+pub use lucid_data_chain::ops::chunks::store_chunks::StorageOptions;
 pub use read::ReadSessions;
 pub use remove::RemoveSessions;
 pub use upkeep::KeepStore;
 pub use verify::{Findings, VerifySessions};
-pub use write::{Begun, Filling, KeptPart, Wish, WriteSessions};
+pub use write::{Begun, Filling, KeptPart, WriteSessions};
 
 /// What holds sessions.
 pub trait Place:

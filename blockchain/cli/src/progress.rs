@@ -155,10 +155,10 @@ mod tests {
     use indicatif::{InMemoryTerm, ProgressDrawTarget};
 
     use super::*;
-    use crate::output::Manner;
+    use crate::output::OutputMode;
 
     fn drawn(total: Option<u64>) -> String {
-        let output = Output::new(Manner::default());
+        let output = Output::new(OutputMode::default());
         let terminal = InMemoryTerm::new(10, 100);
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
         output.bars().set_draw_target(target);
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn quiet_and_json_draw_nothing() {
         for (json, quiet) in [(true, false), (false, true)] {
-            let output = Output::new(Manner { json, quiet });
+            let output = Output::new(OutputMode { json, quiet });
             let progress = ProgressLine::start(&output, "archiving", Some(2));
             progress.add(1);
             assert!(progress.bar.0.is_hidden());

@@ -31,7 +31,7 @@ use lucid_store::files::descriptors::{self, Keeper};
 use serde::Serialize;
 
 use crate::place::remote::is_away;
-use crate::place::{Place, Wish};
+use crate::place::{Place, StorageOptions};
 use files::{FileIdentity, FolderIdentity, FolderScan, Seen, State};
 use spool::{OtherStore, Recording, Spool};
 
@@ -154,7 +154,7 @@ struct Open {
 /// The recordings of one folder on their way.
 pub struct Watcher<'a> {
     place: &'a dyn Place,
-    wish: Wish,
+    storage: StorageOptions,
     plan: WatchPlan,
     spool: Spool,
     open: BTreeMap<FileIdentity, Open>,
@@ -187,7 +187,7 @@ impl<'a> Watcher<'a> {
     /// Finds again what was on its way.
     pub fn start(
         place: &'a dyn Place,
-        wish: Wish,
+        storage: StorageOptions,
         plan: WatchPlan,
         spool: Spool,
     ) -> anyhow::Result<Self> {
@@ -195,7 +195,7 @@ impl<'a> Watcher<'a> {
             .with_context(|| format!("\"{}\" cannot be watched", plan.folder.display()))?;
         let mut watcher = Self {
             place,
-            wish,
+            storage,
             plan,
             spool,
             open: BTreeMap::new(),
@@ -531,8 +531,8 @@ mod tests {
             clock: Clock::system(),
         };
         let spool = Spool::open(&room.path().join("spool")).unwrap();
-        let wish = Wish { compression: Default::default(), encrypt: true };
-        let mut watcher = Watcher::start(&place, wish, plan, spool).unwrap();
+        let storage = StorageOptions::default();
+        let mut watcher = Watcher::start(&place, storage, plan, spool).unwrap();
         let file = files::scan(&folder, &[]).unwrap().files.remove(0).identity;
         let mut fail = |error: OpError| {
             watcher.attempt(file, "file", &mut |_, _| (), |_| {

@@ -28,7 +28,7 @@ use crate::foreground::Foreground;
 use crate::jobs::{JobKind, Jobs};
 use crate::ops::OpError;
 use crate::ops::chunks::put_chunk::Bounds;
-use crate::ops::chunks::store_chunks::Keeping;
+use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::proofs::prove_session::Allow;
 use crate::routes;
 use crate::workers::Anchoring;
@@ -95,7 +95,7 @@ pub struct App {
     /// The data folder.
     pub opened: Opened,
     /// How new chunks are kept.
-    pub keeping: Keeping,
+    pub storage: StorageOptions,
     /// What else the settings say about chunks.
     pub chunks: ChunkSettings,
     /// Threads for one request that has much to compute.
@@ -158,7 +158,7 @@ impl App {
             );
         }
         Self {
-            keeping: Keeping {
+            storage: StorageOptions {
                 compression: config.chunks.compression,
                 encrypt: config.chunks.encrypt && is_encrypted,
             },

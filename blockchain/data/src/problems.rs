@@ -86,7 +86,7 @@ fn clashing(clash: Clash, detail: String) -> Refusal {
         Clash::Exists => ErrorCode::Exists,
         Clash::Sealed => ErrorCode::Sealed,
         Clash::Unsealed => ErrorCode::Unsealed,
-        Clash::Kind => ErrorCode::Kind,
+        Clash::WrongLayout => ErrorCode::WrongKind,
         Clash::Next(index) => {
             return Refusal::new(ErrorCode::Offset, detail).with("next_index", index);
         }

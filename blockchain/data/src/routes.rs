@@ -40,7 +40,7 @@ use crate::app::App;
 use crate::jobs::Jobs;
 
 /// What handlers are given.
-type Desk = State<Arc<App>>;
+type AppState = State<Arc<App>>;
 
 /// The header that says where a session's next byte goes.
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static(OFFSET);

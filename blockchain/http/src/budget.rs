@@ -186,7 +186,7 @@ pub fn kept() -> KeptMemory {
 }
 
 /// Answers a request; what was kept for it is given back afterwards.
-pub(crate) async fn keeping<F: Future>(answer: F) -> F::Output {
+pub(crate) async fn storage<F: Future>(answer: F) -> F::Output {
     KEPT.scope(KeptMemory::default(), answer).await
 }
 

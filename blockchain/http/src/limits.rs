@@ -11,7 +11,7 @@ use lucid_api::problem::ErrorCode;
 use tower::ServiceBuilder;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::budget::{Budget, keeping};
+use crate::budget::{Budget, storage};
 use crate::reply::{Refusal, Reply};
 
 /// Requests in work at once: twice the thousand slow callers who may not keep others out. What their
@@ -167,7 +167,7 @@ impl Allowance {
 async fn within(State(limits): State<Limits>, mut request: Request, next: Next) -> Response {
     let bodies = request.extensions().get::<Budget>().cloned().unwrap_or_default();
     request.extensions_mut().insert(Allowance { limits, bodies });
-    let answer = keeping(next.run(request));
+    let answer = storage(next.run(request));
     let Some(time) = limits.time() else { return answer.await };
     match tokio::time::timeout(time, answer).await {
         Ok(response) => response,

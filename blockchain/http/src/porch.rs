@@ -95,7 +95,7 @@ impl Porch {
         let cors = self.callers.cors.layer();
         let corp = match self.callers.cors {
             Cors::Nobody => "same-origin",
-            Cors::Anyone | Cors::Listed(_) => "cross-origin",
+            Cors::Anyone | Cors::Origins(_) => "cross-origin",
         };
         let observer = Observer { service: self.service, replies: Replies::new(self.replies) };
         // One stack, because a router boxes every layer that it is given by itself. The outermost is first.

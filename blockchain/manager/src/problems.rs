@@ -76,7 +76,7 @@ pub fn commit(error: CommitError) -> Refusal {
         CommitError::Failed(_)
         | CommitError::Missing(_)
         | CommitError::Overtaken(_)
-        | CommitError::Wanted(_) => {
+        | CommitError::InUse(_) => {
             Refusal::new(ErrorCode::Unavailable, "the store cannot be written to now")
                 .documented("ST_002")
         }

@@ -17,7 +17,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
 use crate::codec::{Compression, Packer};
-use crate::frame::{CipherId, Header, Kind, Record};
+use crate::frame::{CipherId, Header, Record, RecordKind};
 use crate::{Damage, StoreError};
 
 /// The largest fact, far below the largest record: a start reads every one of them, and what is decided
@@ -289,7 +289,7 @@ impl Sealer {
         let key = key.into();
         bounded("a chunk", plain, CHUNK_BYTES_MAX)?;
         let name = *self.chunk_name(key).as_bytes();
-        let mut sealed = self.seal(packer, compression, encrypt, Kind::Chunk, name, plain)?;
+        let mut sealed = self.seal(packer, compression, encrypt, RecordKind::Chunk, name, plain)?;
         sealed.header.owner = *key.owner.as_bytes();
         Ok(sealed)
     }
@@ -299,7 +299,7 @@ impl Sealer {
         bounded("a fact", plain, FACT_BYTES_MAX)?;
         let name = self.fact_name(plain);
         // A fact is small and read at recovery: the fastest level is the right one.
-        self.seal(packer, Compression::Zstd(1), true, Kind::Fact, name, plain)
+        self.seal(packer, Compression::Zstd(1), true, RecordKind::Fact, name, plain)
     }
 
     fn seal(
@@ -307,7 +307,7 @@ impl Sealer {
         packer: &mut Packer,
         compression: Compression,
         encrypt: bool,
-        kind: Kind,
+        kind: RecordKind,
         name: [u8; 32],
         plain: &[u8],
     ) -> Result<Record, StoreError> {
@@ -409,11 +409,11 @@ impl Sealer {
 
     fn check_name(&self, header: &Header, plain: &[u8]) -> Result<(), Unopened> {
         let name = match header.kind {
-            Kind::Chunk => {
+            RecordKind::Chunk => {
                 let key = ChunkKey::of(Owner::new(header.owner), blake3::hash(plain).into());
                 *self.chunk_name(key).as_bytes()
             }
-            Kind::Fact => self.fact_name(plain),
+            RecordKind::Fact => self.fact_name(plain),
             _ => *blake3::hash(plain).as_bytes(),
         };
         if name == header.name {
@@ -486,7 +486,7 @@ mod tests {
         relabelled.name = [3; 32];
         assert!(sealer.open(&mut packer, &relabelled, sealed.payload.clone()).is_err());
         let mut as_fact = sealed.header.clone();
-        as_fact.kind = Kind::Fact;
+        as_fact.kind = RecordKind::Fact;
         assert!(sealer.open(&mut packer, &as_fact, sealed.payload.clone()).is_err());
         // The committer's own fields are not bound: a record may be placed, and moved.
         let mut placed = sealed.header.clone();

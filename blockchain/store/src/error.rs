@@ -146,7 +146,7 @@ pub enum CommitError {
     Overtaken(Vec<Vec<u8>>),
     /// It drops chunks that somebody has asked for meanwhile. It surely did not happen.
     #[error("{} wanted again", many_do(.0.len(), "chunk", "is", "are"))]
-    Wanted(Vec<lucid_core::digest::ChunkName>),
+    InUse(Vec<lucid_core::digest::ChunkName>),
     /// The disk has no room. It surely did not happen, and what was written of it was cut off again.
     #[error("the disk is full: {0}")]
     Full(String),

@@ -39,7 +39,7 @@ pub(crate) fn number(
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Kind {
+pub enum RecordKind {
     /// The first record of a file: which store, which file.
     File = 1,
     /// A chunk's bytes.
@@ -58,7 +58,7 @@ pub enum Kind {
     Summary = 8,
 }
 
-impl Kind {
+impl RecordKind {
     fn from_byte(byte: u8) -> Option<Self> {
         [
             Self::File,
@@ -141,7 +141,7 @@ impl CipherId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// What the record is.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// How the payload was compressed, before encryption.
     pub codec: CodecId,
     /// How the payload was encrypted.
@@ -201,7 +201,7 @@ impl Header {
             if at.u8("version").map_err(short)? != VERSION {
                 return Err("the record was written by a newer version of Lucid");
             }
-            let kind = Kind::from_byte(at.u8("kind").map_err(short)?);
+            let kind = RecordKind::from_byte(at.u8("kind").map_err(short)?);
             let codec = CodecId::from_byte(at.u8("codec").map_err(short)?);
             let cipher = CipherId::from_byte(at.u8("cipher").map_err(short)?);
             let header = Self {
@@ -217,7 +217,7 @@ impl Header {
                 payload_digest: at.array("payload digest").map_err(short)?,
                 owner: at.array("owner").map_err(short)?,
             };
-            if header.kind != Kind::Chunk && header.owner != [0; 16] {
+            if header.kind != RecordKind::Chunk && header.owner != [0; 16] {
                 return Err("the record was written by a newer version of Lucid");
             }
             let most = header.kind.bytes_read_max();
@@ -301,7 +301,7 @@ pub struct Record {
 
 impl Record {
     /// A record without compression or encryption.
-    pub fn plain(kind: Kind, name: [u8; 32], payload: Vec<u8>) -> Result<Self, StoreError> {
+    pub fn plain(kind: RecordKind, name: [u8; 32], payload: Vec<u8>) -> Result<Self, StoreError> {
         let length = payload.len();
         Self::draft(kind, name, payload, length)?.finish()
     }
@@ -309,7 +309,7 @@ impl Record {
     /// A record of so many bytes of plaintext, whose payload may still change; [`Record::finish`]
     /// completes it.
     pub(crate) fn draft(
-        kind: Kind,
+        kind: RecordKind,
         name: [u8; 32],
         payload: Vec<u8>,
         plain_length: usize,
@@ -344,7 +344,7 @@ impl Record {
 }
 
 /// The one place that decides how large a record may be made.
-fn within(kind: Kind, bytes: usize) -> Result<u32, StoreError> {
+fn within(kind: RecordKind, bytes: usize) -> Result<u32, StoreError> {
     u32::try_from(bytes).ok().filter(|bytes| *bytes <= PAYLOAD_BYTES_MAX).ok_or(
         StoreError::TooLarge {
             what: kind.what(),
@@ -535,13 +535,13 @@ mod tests {
     use crate::files::disk::simulated::SimulatedDisk;
 
     fn record(name: u8, payload: &[u8]) -> Vec<u8> {
-        let sealed = Record::plain(Kind::Fact, [name; 32], payload.to_vec()).unwrap();
+        let sealed = Record::plain(RecordKind::Fact, [name; 32], payload.to_vec()).unwrap();
         [sealed.header.encode().to_vec(), sealed.payload].concat()
     }
 
     #[test]
     fn a_header_reads_back_and_no_flipped_bit_passes() {
-        let header = Record::plain(Kind::Chunk, [7; 32], vec![1, 2, 3]).unwrap().header;
+        let header = Record::plain(RecordKind::Chunk, [7; 32], vec![1, 2, 3]).unwrap().header;
         let bytes = header.encode();
         assert_eq!(Header::decode(&bytes), Ok(header));
         for at in 0..HEADER_BYTES {
@@ -553,15 +553,15 @@ mod tests {
         }
     }
 
-    const KINDS: [Kind; 8] = [
-        Kind::File,
-        Kind::Chunk,
-        Kind::Fact,
-        Kind::Commit,
-        Kind::Footer,
-        Kind::Body,
-        Kind::Block,
-        Kind::Summary,
+    const KINDS: [RecordKind; 8] = [
+        RecordKind::File,
+        RecordKind::Chunk,
+        RecordKind::Fact,
+        RecordKind::Commit,
+        RecordKind::Footer,
+        RecordKind::Body,
+        RecordKind::Block,
+        RecordKind::Summary,
     ];
 
     #[test]
@@ -580,8 +580,8 @@ mod tests {
             payload.pop();
         }
         // A payload that is compressed may stay small; what it says of its plaintext is held too.
-        assert!(Record::draft(Kind::Chunk, [1; 32], vec![1], most).is_ok());
-        assert!(Record::draft(Kind::Chunk, [1; 32], vec![1], most + 1).is_err());
+        assert!(Record::draft(RecordKind::Chunk, [1; 32], vec![1], most).is_ok());
+        assert!(Record::draft(RecordKind::Chunk, [1; 32], vec![1], most + 1).is_err());
     }
 
     #[test]
@@ -589,7 +589,7 @@ mod tests {
         for kind in KINDS {
             let mut header = Record::plain(kind, [1; 32], vec![1]).unwrap().header;
             header.stored_length = PAYLOAD_BYTES_MAX + 1;
-            let old = matches!(kind, Kind::Fact | Kind::Footer);
+            let old = matches!(kind, RecordKind::Fact | RecordKind::Footer);
             assert_eq!(Header::decode(&header.encode()).is_ok(), old, "{kind:?}");
             header.stored_length = OLD_PAYLOAD_BYTES_MAX + 1;
             assert!(Header::decode(&header.encode()).is_err(), "{kind:?}");
@@ -619,7 +619,7 @@ mod tests {
             }
         }
         let file = Watched(SimulatedDisk::new().create("f").unwrap(), AtomicUsize::new(0));
-        let mut header = Record::plain(Kind::Fact, [1; 32], vec![1]).unwrap().header;
+        let mut header = Record::plain(RecordKind::Fact, [1; 32], vec![1]).unwrap().header;
         header.stored_length = OLD_PAYLOAD_BYTES_MAX;
         file.append(&[&header.encode(), &[1; 3_000]]).unwrap();
         assert_eq!(read_payload(&file, "f", 0, &header).unwrap(), Err(UNSOUND));

@@ -487,7 +487,7 @@ impl Vault {
                 Ok(_) => return Ok(spared),
                 // Somebody came to refer to one, or ceased to.
                 Err(CommitError::Overtaken(_)) => {}
-                Err(CommitError::Wanted(wanted)) => {
+                Err(CommitError::InUse(wanted)) => {
                     left.retain(|(name, _)| !wanted.contains(name));
                     spared.extend(wanted);
                 }

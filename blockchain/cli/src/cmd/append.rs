@@ -109,7 +109,7 @@ impl Append {
             let back = pace.went_back(&now);
             let recorded = is_live.then_some(Recorded { at: now.wall, back });
             let piece = StreamPiece { offset, bytes, recorded };
-            offset = place.append(&id, piece, self.keep.wish())?.offset;
+            offset = place.append(&id, piece, self.keep.storage())?.offset;
             if is_live {
                 pace.note(back);
             }

@@ -24,7 +24,7 @@ use crate::folder::walk::{self, Loss};
 use crate::ingest::{IngestSource, LeftOut, ingest};
 use crate::output::Output;
 use crate::place::remote::Remote;
-use crate::place::{Begun, Place, ReadSessions, Wish, local};
+use crate::place::{Begun, Place, ReadSessions, StorageOptions, local};
 use crate::progress::ProgressLine;
 use crate::text;
 
@@ -83,8 +83,8 @@ impl Keep {
     }
 
     /// How its chunks are kept.
-    pub fn wish(&self) -> Wish {
-        Wish { compression: self.compression, encrypt: !self.no_encryption }
+    pub fn storage(&self) -> StorageOptions {
+        StorageOptions { compression: self.compression, encrypt: !self.no_encryption }
     }
 
     /// Opens whatever is to hold the session. A server that goes away is waited for; one that is not
@@ -148,7 +148,9 @@ impl Skipped {
         let Self { path, why, loss } = self;
         match loss {
             Loss::Part => format!("\"{path}\" is not kept whole: {why}"),
-            Loss::Own | Loss::Kind | Loss::Whole => format!("\"{path}\" was left out: {why}"),
+            Loss::Own | Loss::SpecialFile | Loss::Whole => {
+                format!("\"{path}\" was left out: {why}")
+            }
         }
     }
 
@@ -156,7 +158,7 @@ impl Skipped {
     fn is_failure(&self, strict: bool) -> bool {
         match self.loss {
             Loss::Own => false,
-            Loss::Kind => strict,
+            Loss::SpecialFile => strict,
             Loss::Part | Loss::Whole => true,
         }
     }
@@ -182,7 +184,7 @@ impl Archive {
         let begun_at = new.started_at;
         let begun = place.begin(new)?;
         let (id, filling) = match &begun {
-            Begun::Empty(id) => (id, place.fill(id, self.keep.wish())?),
+            Begun::Empty(id) => (id, place.fill(id, self.keep.storage())?),
             Begun::Sealed(id) => (id, place.compare(id)?),
         };
         let progress = ProgressLine::start(output, "archiving", None);
@@ -266,7 +268,7 @@ impl Archive {
             not_anchored: (!is_anchored(&session)).then(|| why_not_anchored(&session)),
         };
         place.close()?;
-        output.result(&kept, |kept| match output.manner().quiet {
+        output.result(&kept, |kept| match output.mode().quiet {
             true => vec![kept.session_id.clone()],
             false => summary(kept, intake.files, taken),
         })?;

@@ -53,7 +53,7 @@ impl Ls {
             None => {
                 let mut rows = Vec::new();
                 place.sessions(&SessionFilter::default(), &mut |session| {
-                    if output.manner().json {
+                    if output.mode().json {
                         output.item(&session, |_| "")?;
                     } else {
                         rows.push(vec![
@@ -71,7 +71,7 @@ impl Ls {
                     }
                     Ok(())
                 })?;
-                if !output.manner().json {
+                if !output.mode().json {
                     let columns = [
                         ("session", Align::Left),
                         ("status", Align::Left),
@@ -108,7 +108,7 @@ impl Ls {
 fn list_removed(place: &dyn RemoveSessions, output: &Output) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     place.tombstones(&mut |tombstone| {
-        if output.manner().json {
+        if output.mode().json {
             output.item(&tombstone, |_| "")?;
         } else {
             rows.push(vec![
@@ -120,7 +120,7 @@ fn list_removed(place: &dyn RemoveSessions, output: &Output) -> anyhow::Result<(
         }
         Ok(())
     })?;
-    if !output.manner().json {
+    if !output.mode().json {
         let columns = [
             ("session", Align::Left),
             ("removed", Align::Left),

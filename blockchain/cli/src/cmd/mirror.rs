@@ -20,7 +20,7 @@ use super::{DONE, FAILED, Home, now, say_loss};
 use crate::output::Output;
 use crate::place::mirror::Mirrored;
 use crate::place::reading;
-use crate::place::{Wish, local, remote};
+use crate::place::{StorageOptions, local, remote};
 use crate::progress::ProgressLine;
 use crate::text;
 
@@ -226,7 +226,7 @@ fn copy_chunks(
     progress: &ProgressLine,
     done: &mut Mirrorings,
 ) -> anyhow::Result<()> {
-    let wish = Wish { compression: Default::default(), encrypt: true };
+    let storage = StorageOptions::default();
     let source = from.source(id)?;
     let mut packer = Packer::new();
     let mut next = start;
@@ -244,16 +244,16 @@ fn copy_chunks(
                 batch.push(chunk);
             }
             if bytes >= BATCH_BYTES {
-                to.put(&std::mem::take(&mut batch), wish)?;
+                to.put(&std::mem::take(&mut batch), storage)?;
                 bytes = 0;
             }
             progress.add(u64::from(reference.length));
         }
         if !batch.is_empty() {
-            to.put(&batch, wish)?;
+            to.put(&batch, storage)?;
         }
         let chunks = references.iter().map(|one| (one.chunk, one.length)).collect();
-        to.refer(id, next, chunks, wish)?;
+        to.refer(id, next, chunks, storage)?;
         next += references.len() as u64;
     }
     Ok(())

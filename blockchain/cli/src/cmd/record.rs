@@ -186,7 +186,7 @@ impl Recording<'_> {
             return;
         }
         let piece = StreamPiece { offset: self.offset, bytes, recorded };
-        match self.place.append(self.id, piece, self.keep.wish()) {
+        match self.place.append(self.id, piece, self.keep.storage()) {
             Ok(appended) => {
                 self.offset = appended.offset;
                 self.pace.note(recorded.map_or(0, |recorded| recorded.back));

@@ -58,15 +58,15 @@ impl Up {
         let mut data = sound(lucid_data_chain::config::load(&environment, None))?;
         // Both have said the same of what neither of them heeds.
         data.warnings.retain(|warning| !chain.warnings.contains(warning));
-        let to_people = std::io::stdout().is_terminal() && !output.manner().json;
+        let to_people = std::io::stdout().is_terminal() && !output.mode().json;
         let set = |name| environment.get(name).is_some_and(|value: &String| !value.is_empty());
         let log = &mut data.config.common.log;
-        if output.manner().json {
+        if output.mode().json {
             log.format = LogFormat::Json;
         } else if to_people && !set("LOG_FORMAT") {
             log.format = LogFormat::Text;
         }
-        let is_less = output.manner().quiet || (to_people && !set("LOG_LEVEL"));
+        let is_less = output.mode().quiet || (to_people && !set("LOG_LEVEL"));
         if is_less && !matches!(log.level, LogLevel::Error) {
             log.level = LogLevel::Warning;
         }

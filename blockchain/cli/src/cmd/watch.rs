@@ -11,7 +11,7 @@ use super::archive::key_value;
 use super::{DONE, FAILED, Home, now};
 use crate::folder::walk;
 use crate::output::Output;
-use crate::place::{Place, Wish, local, remote};
+use crate::place::{Place, StorageOptions, local, remote};
 use crate::text;
 use crate::watch::spool::Spool;
 use crate::watch::{RemarkSubject, WatchEvent, WatchPlan, Watcher};
@@ -77,8 +77,8 @@ impl Watch {
             once: self.once,
             clock: Clock::system(),
         };
-        let wish = Wish { compression: Default::default(), encrypt: true };
-        let mut watcher = Watcher::start(place.as_ref(), wish, plan, spool)?;
+        let storage = StorageOptions::default();
+        let mut watcher = Watcher::start(place.as_ref(), storage, plan, spool)?;
         let interval = Duration::from_secs_f64(self.interval);
         let mut refused = BTreeSet::new();
         loop {

@@ -4,7 +4,7 @@
 //! [`write_whole`] for single files such as a tar or a bundle. Where the system can make a file without a
 //! name, a draft has none, so whatever ends this process leaves nothing behind. Elsewhere, and for the
 //! moment in which something takes another one's place, it is called `.lucid-0123456789abcdef.tmp`,
-//! beside that, and is locked. One that nobody holds is what a killed process left: the [`Desk`] takes it
+//! beside that, and is locked. One that nobody holds is what a killed process left: the [`DraftNames`] takes it
 //! away before it gives the next such name in the same folder. Invariants: what stands under a name stays
 //! there until what replaces it is whole; a draft that is dropped is gone.
 
@@ -50,7 +50,7 @@ const BEHIND: &[u8] = b".tmp";
 static BY_HANDLE: AtomicBool = AtomicBool::new(true);
 
 /// Gives temporary names, and removes those that a killed process left.
-pub(crate) struct Desk {
+pub(crate) struct DraftNames {
     /// Whether drafts need no name.
     nameless: bool,
     names: RandomState,
@@ -60,7 +60,7 @@ pub(crate) struct Desk {
     removed: AtomicU64,
 }
 
-impl Desk {
+impl DraftNames {
     /// Makes drafts without names where the system can.
     pub(crate) fn new() -> Self {
         // That is where a file without a name is reached to be given one.
@@ -194,9 +194,9 @@ impl Draft {
         folder: &Arc<OwnedFd>,
         mode: Mode,
         shown: Mode,
-        desk: &Desk,
+        draft_names: &DraftNames,
     ) -> Result<Self, Errno> {
-        if desk.nameless {
+        if draft_names.nameless {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             match openat(folder, ".", flags, mode) {
                 Ok(file) => return Ok(Self { file: file.into(), temporary: Mutex::new(None) }),
@@ -207,7 +207,7 @@ impl Draft {
         }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW;
         for _ in 0..TRIES {
-            let name = desk.name(folder);
+            let name = draft_names.name(folder);
             let file = match openat(folder, name.as_slice(), flags | OFlags::CLOEXEC, shown) {
                 Err(Errno::EXIST) => continue,
                 file => File::from(file?),
@@ -241,12 +241,17 @@ impl Draft {
     }
 
     /// Gives the file a name that another file or a link has, which is gone in the same moment.
-    pub(crate) fn replace(&self, folder: &OwnedFd, name: &[u8], desk: &Desk) -> Result<(), Errno> {
+    pub(crate) fn replace(
+        &self,
+        folder: &OwnedFd,
+        name: &[u8],
+        draft_names: &DraftNames,
+    ) -> Result<(), Errno> {
         let mut temporary = self.temporary.lock();
         match &*temporary {
             None => {
                 hold(&self.file);
-                desk.replace(folder, name, |temporary| self.link(folder, temporary))
+                draft_names.replace(folder, name, |temporary| self.link(folder, temporary))
             }
             Some(Temporary { folder: from, name: old }) => {
                 renameat(from, old.as_slice(), folder, name)?;
@@ -329,10 +334,10 @@ pub(crate) fn write_whole<T>(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = openat(CWD, above.unwrap_or(Path::new(".")), flags, Mode::empty());
     let folder = Arc::new(folder.with_context(context)?);
-    let desk = Desk::new();
+    let draft_names = DraftNames::new();
     // What is new is open to whom the user's umask says, what is replaced to whom it was open.
     let mode = Mode::from_raw_mode(old.as_ref().map_or(0o666, |old| old.mode() & 0o777));
-    let draft = Draft::begin(&folder, mode, mode, &desk).with_context(context)?;
+    let draft = Draft::begin(&folder, mode, mode, &draft_names).with_context(context)?;
     let mut out = BufWriter::with_capacity(1 << 16, draft.file());
     let made = write(&mut out)?;
     out.flush().with_context(context)?;
@@ -349,7 +354,7 @@ pub(crate) fn write_whole<T>(
         draft.file().sync_all().with_context(context)?;
     }
     let placed = match old {
-        Some(_) => draft.replace(&folder, name, &desk),
+        Some(_) => draft.replace(&folder, name, &draft_names),
         None => draft.place(&folder, name),
     };
     placed.with_context(context)?;
@@ -377,8 +382,8 @@ mod tests {
         names
     }
 
-    fn draft(folder: &Arc<OwnedFd>, desk: &Desk, bytes: &[u8]) -> Draft {
-        let draft = Draft::begin(folder, Mode::RUSR, Mode::RUSR, desk).unwrap();
+    fn draft(folder: &Arc<OwnedFd>, draft_names: &DraftNames, bytes: &[u8]) -> Draft {
+        let draft = Draft::begin(folder, Mode::RUSR, Mode::RUSR, draft_names).unwrap();
         draft.file().write_all(bytes).unwrap();
         draft
     }
@@ -387,21 +392,21 @@ mod tests {
     fn a_file_has_its_name_when_it_is_whole_with_or_without_a_temporary_one() {
         for nameless in [true, false] {
             let place = tempfile::tempdir().unwrap();
-            let (folder, desk) = (open(place.path()), Desk::with(nameless));
-            let new = draft(&folder, &desk, b"new");
+            let (folder, draft_names) = (open(place.path()), DraftNames::with(nameless));
+            let new = draft(&folder, &draft_names, b"new");
             assert_eq!(names(place.path()).len(), usize::from(!nameless));
             new.place(&folder, b"a").unwrap();
             assert_eq!(names(place.path()), ["a"]);
-            let other = draft(&folder, &desk, b"other");
+            let other = draft(&folder, &draft_names, b"other");
             assert_eq!(other.place(&folder, b"a"), Err(Errno::EXIST));
             assert_eq!(fs::read(place.path().join("a")).unwrap(), b"new");
-            other.replace(&folder, b"a", &desk).unwrap();
+            other.replace(&folder, b"a", &draft_names).unwrap();
             drop((new, other));
             assert_eq!(fs::read(place.path().join("a")).unwrap(), b"other");
-            drop(draft(&folder, &desk, b"never"));
+            drop(draft(&folder, &draft_names, b"never"));
             fs::create_dir(place.path().join("b")).unwrap();
-            let third = draft(&folder, &desk, b"third");
-            assert_eq!(third.replace(&folder, b"b", &desk), Err(Errno::ISDIR));
+            let third = draft(&folder, &draft_names, b"third");
+            assert_eq!(third.replace(&folder, b"b", &draft_names), Err(Errno::ISDIR));
             drop(third);
             assert_eq!(names(place.path()), ["a", "b"]);
         }
@@ -411,7 +416,7 @@ mod tests {
     fn what_a_killed_process_left_goes_and_what_a_living_one_holds_stays() {
         let place = tempfile::tempdir().unwrap();
         let folder = open(place.path());
-        let (here, there) = (Desk::with(false), Desk::with(false));
+        let (here, there) = (DraftNames::with(false), DraftNames::with(false));
         let held = draft(&folder, &there, b"held");
         let living = names(place.path());
         let left = [".lucid-0123456789abcdef.tmp", ".lucid-0123456789abcdee.tmp"];
@@ -435,7 +440,7 @@ mod tests {
     fn a_folder_takes_the_place_of_a_file() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("a"), "").unwrap();
-        Desk::new().replace_with_folder(&open(place.path()), b"a", Mode::RWXU).unwrap();
+        DraftNames::new().replace_with_folder(&open(place.path()), b"a", Mode::RWXU).unwrap();
         assert!(place.path().join("a").is_dir());
         assert_eq!(names(place.path()), ["a"]);
     }

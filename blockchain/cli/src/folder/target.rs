@@ -38,7 +38,7 @@ use self::{
 };
 use super::{
     Entry,
-    draft::{Desk, Draft},
+    draft::{Draft, DraftNames},
     path::split,
 };
 use crate::text;
@@ -177,7 +177,7 @@ struct Inner {
     keeper: Keeper,
     options: Options,
     made: Arc<Made>,
-    desk: Arc<Desk>,
+    draft_names: Arc<DraftNames>,
     later: Mutex<Later>,
     tally: Tally,
 }
@@ -201,11 +201,11 @@ impl Target {
         let fresh = std::fs::read_dir(dir).map_err(unusable)?.next().is_none();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = openat(CWD, dir, flags, Mode::empty()).map_err(|errno| unusable(errno.into()))?;
-        let (made, desk) = (Arc::new(Made::in_target(fresh)), Arc::new(Desk::new()));
+        let (made, draft_names) = (Arc::new(Made::in_target(fresh)), Arc::new(DraftNames::new()));
         let inner = Inner {
             dir: dir.to_owned(),
-            folders: Folders::new(top, options, Arc::clone(&made), Arc::clone(&desk)),
-            desk,
+            folders: Folders::new(top, options, Arc::clone(&made), Arc::clone(&draft_names)),
+            draft_names,
             keeper: Keeper::new(options.numeric_owner),
             options,
             made,
@@ -296,7 +296,7 @@ impl Target {
         if inner.options.sync {
             inner.sync_folders();
         }
-        inner.tally.report(inner.desk.removed())
+        inner.tally.report(inner.draft_names.removed())
     }
 }
 
@@ -312,7 +312,7 @@ impl Inner {
         // Nobody else may read it under a temporary name, as it has no mode of its own yet.
         let mode = Mode::from_raw_mode(entry.plain_mode() & 0o777);
         let private = Mode::RUSR | Mode::WUSR;
-        let draft = Draft::begin(&folder, mode, private, &self.desk)
+        let draft = Draft::begin(&folder, mode, private, &self.draft_names)
             .map_err(|errno| TargetError::io(&entry.path, errno))?;
         Keeper::prepare(draft.file(), entry);
         if !entry.holes.is_empty() {
@@ -350,7 +350,7 @@ impl Inner {
         let folder = self.folders.open(above, Missing::Make)?;
         let made = match make(&folder, name) {
             Err(Errno::EXIST) if self.may_replace(&entry.path) => {
-                self.desk.replace(&folder, name, |temporary| make(&folder, temporary))
+                self.draft_names.replace(&folder, name, |temporary| make(&folder, temporary))
             }
             made => made,
         };
@@ -386,7 +386,7 @@ impl Inner {
                     let synced = draft.file().sync_all();
                     synced.map_err(|error| TargetError::io(&entry.path, error))?;
                 }
-                draft.replace(folder, name, &self.desk)
+                draft.replace(folder, name, &self.draft_names)
             }
             placed => placed,
         };

@@ -96,14 +96,14 @@ impl From<&Metadata> for Identity {
 #[derive(Debug)]
 pub enum Step {
     /// An entry, and its bytes or the way to them.
-    Found(Box<Found>),
+    Entry(Box<WalkedEntry>),
     /// Something that is left out.
     Skipped(Skipped),
 }
 
 /// An entry of the tree.
 #[derive(Debug)]
-pub struct Found {
+pub struct WalkedEntry {
     /// What it is; its offset is not known yet.
     pub entry: Entry,
     /// Its bytes.
@@ -141,7 +141,7 @@ pub enum Loss {
     /// The store itself, which cannot be in itself. No failure.
     Own,
     /// Something without content: a socket, a pipe, a device. No failure, unless it is asked for.
-    Kind,
+    SpecialFile,
     /// It is kept, and something that belongs to it is not.
     Part,
     /// It is not kept, and should have been.
@@ -182,7 +182,7 @@ impl WhySkipped {
     #[must_use]
     pub fn loss(&self) -> Loss {
         match self {
-            WhySkipped::Socket | WhySkipped::Pipe | WhySkipped::Device => Loss::Kind,
+            WhySkipped::Socket | WhySkipped::Pipe | WhySkipped::Device => Loss::SpecialFile,
             WhySkipped::OwnFolder => Loss::Own,
             WhySkipped::Listing(_) => Loss::Part,
             WhySkipped::TooLong | WhySkipped::Changed | WhySkipped::Unreadable(_) => Loss::Whole,
@@ -276,8 +276,8 @@ struct LastStep {
 impl LastStep {
     fn take(&mut self, examined: examine::Examined) -> Step {
         let mut step = self.links.settle(examined);
-        if let Step::Found(found) = &mut step {
-            let Found { entry, lacks, .. } = &mut **found;
+        if let Step::Entry(found) = &mut step {
+            let WalkedEntry { entry, lacks, .. } = &mut **found;
             self.names.give(entry, lacks);
         }
         step

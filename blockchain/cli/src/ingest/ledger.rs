@@ -64,11 +64,11 @@ pub(super) enum ContentPlace {
     /// In a piece with others, from this offset on.
     Within(u64, u64),
     /// A piece of its own.
-    Piece(u64),
+    OwnPiece(u64),
 }
 
 #[derive(Default)]
-struct Piece {
+struct ContentPiece {
     /// Chunks that came before their turn.
     early: BTreeMap<u64, (ChunkId, u32)>,
     referred: u64,
@@ -99,7 +99,7 @@ struct First {
 pub(super) struct Ledger<'a> {
     sink: &'a dyn Sink,
     worker: Worker,
-    pieces: BTreeMap<u64, Piece>,
+    pieces: BTreeMap<u64, ContentPiece>,
     /// The first piece that is not wholly referred to, and where it begins.
     piece: u64,
     base: u64,
@@ -216,7 +216,7 @@ impl<'a> Ledger<'a> {
                 ContentPlace::Nowhere | ContentPlace::AsTarget => true,
                 // The piece has begun, so everything before it is counted.
                 ContentPlace::Within(piece, _) => piece <= self.piece,
-                ContentPlace::Piece(piece) => piece < self.piece,
+                ContentPlace::OwnPiece(piece) => piece < self.piece,
             };
             if !is_known && !at_end {
                 return Ok(());
@@ -248,7 +248,7 @@ impl<'a> Ledger<'a> {
                 let base = self.finished.get(&piece).map_or(self.base, |done| done.base);
                 entry.offset = base + within;
             }
-            ContentPlace::Piece(piece) => {
+            ContentPlace::OwnPiece(piece) => {
                 // Entries come in the order of pieces: nobody asks for this one or an earlier again.
                 self.finished.retain(|number, _| *number >= piece);
                 let done = self.finished.remove(&piece).ok_or(IngestError::BrokenOff)?;

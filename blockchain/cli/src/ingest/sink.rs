@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_data_chain::Opened;
-use lucid_data_chain::ops::chunks::store_chunks::{Keeping, hand_over_chunk};
+use lucid_data_chain::ops::chunks::store_chunks::{StorageOptions, hand_over_chunk};
 use lucid_data_chain::ops::sessions::add_references::add_references;
 use lucid_data_chain::ops::sessions::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::{Clash, OpError};
@@ -66,7 +66,7 @@ pub struct StoreSink<'a> {
     opened: &'a Opened,
     session: SessionId,
     owner: Owner,
-    keeping: Keeping,
+    storage: StorageOptions,
     tally: Arc<Tally>,
     /// The first commit that failed; the next call hears of it.
     failure: Arc<Mutex<Option<OpError>>>,
@@ -74,9 +74,9 @@ pub struct StoreSink<'a> {
 
 impl<'a> StoreSink<'a> {
     /// Writes to this session.
-    pub fn new(opened: &'a Opened, session: SessionRow, keeping: Keeping) -> Self {
+    pub fn new(opened: &'a Opened, session: SessionRow, storage: StorageOptions) -> Self {
         let (session, owner) = (session.id, session.owner);
-        Self { opened, session, owner, keeping, tally: Arc::default(), failure: Arc::default() }
+        Self { opened, session, owner, storage, tally: Arc::default(), failure: Arc::default() }
     }
 
     /// What was new so far.
@@ -106,10 +106,10 @@ impl Sink for StoreSink<'_> {
                 failure.lock().get_or_insert(error.into());
             }
         });
-        let compression = self.keeping.compression.at(worker.pace);
-        let keeping = Keeping { compression, ..self.keeping };
+        let compression = self.storage.compression.at(worker.pace);
+        let storage = StorageOptions { compression, ..self.storage };
         let key = ChunkKey::of(self.owner, *id);
-        hand_over_chunk(&self.opened.vault, &mut worker.packer, keeping, key, &bytes, done)?;
+        hand_over_chunk(&self.opened.vault, &mut worker.packer, storage, key, &bytes, done)?;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::sink::SinkError;
 use super::*;
-use crate::output::{Manner, Output};
+use crate::output::{Output, OutputMode};
 
 /// Keeps chunks by what they are, and references in order.
 #[derive(Default)]
@@ -66,7 +66,8 @@ fn noise(length: usize) -> Vec<u8> {
 fn taken_in(folder: &Path, fails_at: Option<u64>) -> (Intake, Remembering) {
     let options = walk::Options { fails_at, ..walk::Options::default() };
     let sink = Remembering::default();
-    let progress = ProgressLine::start(&Output::new(Manner { quiet: true, json: false }), "", None);
+    let progress =
+        ProgressLine::start(&Output::new(OutputMode { quiet: true, json: false }), "", None);
     let source = IngestSource::Tree(folder.to_owned(), options);
     let intake = ingest(source, ChunkProfile::default(), &sink, &progress).unwrap();
     (intake, sink)
@@ -183,7 +184,8 @@ fn large_files_behind_a_slow_one_are_not_cut_without_end() {
     bytes[0] = b'A';
     fs::write(folder.path().join("a slow one"), bytes).unwrap();
     let sink = Remembering::default();
-    let progress = ProgressLine::start(&Output::new(Manner { quiet: true, json: false }), "", None);
+    let progress =
+        ProgressLine::start(&Output::new(OutputMode { quiet: true, json: false }), "", None);
     let profile = ChunkProfile::content_defined(64 << 10).unwrap();
     let intake = std::thread::scope(|scope| {
         let held = sink.gate.lock();
@@ -218,7 +220,8 @@ fn while_a_large_file_is_cut_only_so_many_entries_wait_behind_it() {
             .unwrap();
     }
     let sink = Remembering::default();
-    let progress = ProgressLine::start(&Output::new(Manner { quiet: true, json: false }), "", None);
+    let progress =
+        ProgressLine::start(&Output::new(OutputMode { quiet: true, json: false }), "", None);
     let intake = std::thread::scope(|scope| {
         let held = sink.gate.lock();
         let working = scope.spawn(|| {

@@ -21,13 +21,12 @@ use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
-use lucid_data_chain::ops::chunks::store_chunks::Keeping;
 use lucid_data_chain::ops::proofs::recognise_chain::{difference, known_chain};
 use lucid_store::files::folder::{OnlyRead, Options, is_store};
 use parking_lot::Mutex;
 
 pub use self::reindex::reindex;
-use super::{Place, Wish, reading};
+use super::{Place, StorageOptions, reading};
 use crate::cmd::Home;
 
 /// The folder of the chain below `--data`.
@@ -174,9 +173,10 @@ impl Local {
         crate::cmd::now().plus_seconds(-(SESSION_TIMEOUT_SECONDS as i64))
     }
 
-    fn keeping(&self, wish: Wish) -> Keeping {
-        let encrypt = wish.encrypt && self.data.vault.sealer().is_encrypted();
-        Keeping { compression: wish.compression, encrypt }
+    /// What of that a store without keys can do.
+    fn honoured(&self, asked: StorageOptions) -> StorageOptions {
+        let encrypt = asked.encrypt && self.data.vault.sealer().is_encrypted();
+        StorageOptions { encrypt, ..asked }
     }
 }
 

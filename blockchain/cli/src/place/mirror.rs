@@ -5,7 +5,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::sessions::export_session::Exported;
 
-use super::{Place, Wish};
+use super::{Place, StorageOptions};
 
 /// A place that hands out whole sessions, and takes them.
 pub trait Mirrored: Place {
@@ -28,7 +28,7 @@ pub trait Mirrored: Place {
     fn give_back(&self, id: &SessionId, index: u64, chunk: Vec<u8>) -> anyhow::Result<()>;
 
     /// Keeps chunks.
-    fn put(&self, chunks: &[Vec<u8>], wish: Wish) -> anyhow::Result<()>;
+    fn put(&self, chunks: &[Vec<u8>], storage: StorageOptions) -> anyhow::Result<()>;
 
     /// Makes chunks that are here a session's next ones.
     fn refer(
@@ -36,6 +36,6 @@ pub trait Mirrored: Place {
         id: &SessionId,
         start: u64,
         chunks: Vec<(ChunkId, u32)>,
-        wish: Wish,
+        storage: StorageOptions,
     ) -> anyhow::Result<()>;
 }

@@ -3,10 +3,10 @@
 use lucid_api::v1::sessions::{Appended, Session};
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;
+use lucid_data_chain::ops::chunks::store_chunks::StorageOptions;
 use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
 use lucid_data_chain::ops::sessions::create_session::NewSession;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
-use lucid_store::codec::Compression;
 
 use crate::ingest::Sink;
 
@@ -17,15 +17,6 @@ pub enum Begun {
     Empty(SessionId),
     /// It is sealed already: the same content may only be held against it.
     Sealed(SessionId),
-}
-
-/// How new chunks are to be kept; a server has its own settings.
-#[derive(Debug, Clone, Copy)]
-pub struct Wish {
-    /// How they are compressed.
-    pub compression: Compression,
-    /// Whether they are encrypted.
-    pub encrypt: bool,
 }
 
 /// A part of what a session keeps of its content, in order: for whoever has the same bytes at hand, so
@@ -53,7 +44,11 @@ pub trait WriteSessions: Sync {
     fn begin(&self, new: NewSession) -> anyhow::Result<Begun>;
 
     /// Takes what fills an empty session.
-    fn fill<'a>(&'a self, id: &SessionId, wish: Wish) -> anyhow::Result<Box<dyn Filling + 'a>>;
+    fn fill<'a>(
+        &'a self,
+        id: &SessionId,
+        storage: StorageOptions,
+    ) -> anyhow::Result<Box<dyn Filling + 'a>>;
 
     /// Holds content against a sealed session.
     fn compare<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn Filling + 'a>>;
@@ -66,7 +61,7 @@ pub trait WriteSessions: Sync {
         &self,
         id: &SessionId,
         piece: StreamPiece<'_>,
-        wish: Wish,
+        storage: StorageOptions,
     ) -> anyhow::Result<Appended>;
 
     /// Visits what is kept of a raw session's content, until `visit` has seen enough.

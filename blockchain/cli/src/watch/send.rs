@@ -174,7 +174,7 @@ impl Watcher<'_> {
             let count = file.read_at(room, base + offset).context("it cannot be read")?;
             let Some(bytes) = room.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
             let piece = StreamPiece { offset, bytes, recorded: Some(recorded) };
-            offset = self.place.append(&id, piece, self.wish)?.offset;
+            offset = self.place.append(&id, piece, self.storage)?.offset;
             open.pace.note(recorded.back);
             recorded.back = 0;
             (open.offset, open.sent) = (Some(offset), Some(changed));

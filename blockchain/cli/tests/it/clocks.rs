@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lucid::place::local::Local;
 use lucid::place::remote::Remote;
-use lucid::place::{Place, Wish};
+use lucid::place::{Place, StorageOptions};
 use lucid::watch::spool::Spool;
 use lucid::watch::{WatchEvent, WatchPlan, Watcher};
 use lucid_core::time::Timestamp;
@@ -112,8 +112,8 @@ fn watch_beside_a_clock(home: &Home, name: &str, place: &dyn Place) -> String {
         clock: clock.clone(),
     };
     let spool = Spool::open(&home.at(&format!("{name}.spool"))).unwrap();
-    let wish = Wish { compression: Default::default(), encrypt: true };
-    let mut watcher = Watcher::start(place, wish, plan, spool).unwrap();
+    let storage = StorageOptions::default();
+    let mut watcher = Watcher::start(place, storage, plan, spool).unwrap();
     let mut sealed = String::new();
     let mut round = || {
         let mut tell = |event: &WatchEvent| {

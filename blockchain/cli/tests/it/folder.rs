@@ -15,7 +15,7 @@ use std::{
 use lucid::folder::{
     Entry, EntryKind, FileTime, Owner,
     target::Target,
-    walk::{EntryContent, Found, Options, Skipped, Step, walk_with_contents},
+    walk::{EntryContent, Options, Skipped, Step, WalkedEntry, walk_with_contents},
 };
 
 /// A tree as it was read: entries with their bytes, and what was left out.
@@ -46,14 +46,14 @@ fn collect(steps: impl Iterator<Item = Step>) -> Tree {
     let mut tree = Tree { found: Vec::new(), skipped: Vec::new() };
     for step in steps {
         match step {
-            Step::Found(found) => tree.found.push(finish_reading(*found)),
+            Step::Entry(found) => tree.found.push(finish_reading(*found)),
             Step::Skipped(skipped) => tree.skipped.push(skipped),
         }
     }
     tree
 }
 
-fn finish_reading(found: Found) -> (Entry, Vec<u8>) {
+fn finish_reading(found: WalkedEntry) -> (Entry, Vec<u8>) {
     let mut entry = found.entry;
     let bytes = match found.content {
         EntryContent::None => Vec::new(),

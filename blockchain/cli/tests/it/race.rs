@@ -29,11 +29,11 @@ fn seconds() -> u64 {
 }
 
 /// What was acknowledged, by session.
-type Kept = Mutex<BTreeMap<String, Vec<u8>>>;
+type ContentsById = Mutex<BTreeMap<String, Vec<u8>>>;
 
 struct Race {
     url: Mutex<String>,
-    kept: Kept,
+    kept: ContentsById,
     ended: AtomicBool,
     stored: AtomicU64,
     removed: AtomicU64,

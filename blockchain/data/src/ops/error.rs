@@ -125,7 +125,7 @@ pub enum Clash {
     /// It is not sealed yet.
     Unsealed,
     /// It is of another kind: a stream, a folder, one without times.
-    Kind,
+    WrongLayout,
     /// The session's next chunk has another index, this one.
     Next(u64),
     /// The same is being done already.
@@ -186,7 +186,7 @@ fn uncommitted(error: &CommitError, text: String) -> OpError {
         CommitError::Broken(_) => OpError::Broken(text),
         CommitError::Maybe(_) | CommitError::Partly(_) => OpError::Unfinished(text),
         // Ops turn missing names into chunk ids, or look again where they have the bytes at hand.
-        CommitError::Missing(_) | CommitError::Wanted(_) => OpError::Unwritten(text),
+        CommitError::Missing(_) | CommitError::InUse(_) => OpError::Unwritten(text),
         CommitError::Overtaken(_) => OpError::Overtaken,
         CommitError::Failed(_) => OpError::Unwritten(text),
     }

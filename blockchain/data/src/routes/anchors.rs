@@ -10,7 +10,7 @@ use lucid_http::extract::{JsonOrNone, Path};
 use lucid_http::reply::{Refusal, Reply};
 
 use super::sessions::seal_now;
-use super::{Desk, session_id};
+use super::{AppState, session_id};
 use crate::app::App;
 use crate::ops::OpError;
 use crate::ops::sessions::list_sessions::get_session;
@@ -24,7 +24,7 @@ use crate::row::SessionRow;
     params(("session_id" = String, Path)), request_body = Option<AnchorSession>,
     responses((status = 202, body = AnchorState)))]
 pub async fn anchor_session(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     JsonOrNone(AnchorSession {}): JsonOrNone<AnchorSession>,
 ) -> Reply<(StatusCode, Answer<AnchorState>)> {
@@ -41,7 +41,10 @@ pub async fn anchor_session(
 /// Where a session's anchor is.
 #[utoipa::path(get, path = paths::SESSION_ANCHOR, tag = "anchors",
     params(("session_id" = String, Path)), responses((status = 200, body = AnchorState)))]
-pub async fn get_anchor(State(app): Desk, Path(id): Path<String>) -> Reply<Answer<AnchorState>> {
+pub async fn get_anchor(
+    State(app): AppState,
+    Path(id): Path<String>,
+) -> Reply<Answer<AnchorState>> {
     let id = session_id(&id)?;
     let state = app.run(move |app| state(app, &get_session(&app.opened.vault, &id)?)).await?;
     state.map(Answer).ok_or_else(unsealed)

@@ -28,7 +28,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::content::BYTES;
-use super::{Desk, UPLOAD_OFFSET, invalid, session_id};
+use super::{AppState, UPLOAD_OFFSET, invalid, session_id};
 use crate::app::App;
 use crate::ops::sessions::append_stream::{StreamPosition, append_stream as append};
 
@@ -56,7 +56,7 @@ const GATHERING: Duration = Duration::from_secs(1);
     responses((status = 200, body = Appended, headers(("Upload-Offset" = u64, description = "where the next byte goes"))),
         (status = 409, description = "the stream is elsewhere, or takes no bytes", headers(("Upload-Offset" = u64, description = "where the next byte goes")))))]
 pub async fn append_stream(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     given: HeaderMap,
     upload: Upload,
@@ -69,7 +69,7 @@ pub async fn append_stream(
     let digest = digest(&given)?;
     // Before the body is asked for: a caller that waits for that need not send it in vain.
     let before = stream.append(Vec::new(), None).await;
-    let mut pieces = Pieces { upload, left: None };
+    let mut pieces = PieceReader { upload, left: None };
     let taken = match (before, digest) {
         (Err(refusal), _) => Err(refusal),
         (Ok(_), Some(digest)) => stream.take_whole(&mut pieces, &digest).await,
@@ -151,7 +151,11 @@ struct Stream {
 
 impl Stream {
     /// Appends piece by piece.
-    async fn take(&mut self, pieces: &mut Pieces, before: StreamPosition) -> Reply<StreamPosition> {
+    async fn take(
+        &mut self,
+        pieces: &mut PieceReader,
+        before: StreamPosition,
+    ) -> Reply<StreamPosition> {
         let mut appended = before;
         while let Some(BodyPiece { bytes, held, broken }) = pieces.next(&self.app).await? {
             appended = self.append(bytes, Some(held)).await?;
@@ -165,7 +169,7 @@ impl Stream {
     /// Appends all or nothing: what is durable cannot be taken back when the digest turns out wrong.
     async fn take_whole(
         &mut self,
-        pieces: &mut Pieces,
+        pieces: &mut PieceReader,
         digest: &[u8; 32],
     ) -> Reply<StreamPosition> {
         let most = Limits::LARGE.body_bytes();
@@ -193,7 +197,7 @@ impl Stream {
                     bytes: &bytes,
                     recorded,
                 };
-                append(vault, locks, app.keeping, now, &id, piece)
+                append(vault, locks, app.storage, now, &id, piece)
             })
             .await?;
         // The clock went back before the body, so its first bytes say that.
@@ -206,7 +210,7 @@ impl Stream {
 }
 
 /// A body, gathered into pieces.
-struct Pieces {
+struct PieceReader {
     upload: Upload,
     /// What came and did not fit any more.
     left: Option<Bytes>,
@@ -220,7 +224,7 @@ struct BodyPiece {
     broken: Option<Refusal>,
 }
 
-impl Pieces {
+impl PieceReader {
     /// The next piece; `None` at the end.
     async fn next(&mut self, app: &App) -> Reply<Option<BodyPiece>> {
         let first = match self.left.take() {

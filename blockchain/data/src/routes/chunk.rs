@@ -27,8 +27,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::content::{BYTES, Outlet, send};
-use super::{Desk, invalid, limit, session_id};
+use super::content::{BYTES, BodySender, send};
+use super::{AppState, invalid, limit, session_id};
 use crate::app::App;
 use crate::ops::chunks::delete_chunk::delete_chunk as delete;
 use crate::ops::chunks::find_chunk::{
@@ -43,7 +43,7 @@ use crate::reply::chunks::{chunk_info, chunk_taken};
     (status = 200, body = ChunkTaken, description = "it was there already"),
 ))]
 pub async fn put_chunk(
-    State(app): Desk,
+    State(app): AppState,
     given: HeaderMap,
     mut upload: Upload,
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
@@ -114,7 +114,7 @@ async fn store(
         };
         let crate::Opened { vault, locks, .. } = &app.opened;
         let taken =
-            put(vault, locks, app.keeping, &app.bounds(), app.clock.now(), &request, &bytes)?;
+            put(vault, locks, app.storage, &app.bounds(), app.clock.now(), &request, &bytes)?;
         Ok(Ok((status(&taken), Answer(chunk_taken(request, taken, &bytes)))))
     })
     .await?
@@ -160,7 +160,7 @@ fn check_hash(given: &HeaderMap, bytes: &[u8]) -> Reply<()> {
     responses((status = 201, body = ChunkTaken),
         (status = 200, body = ChunkTaken, description = "it was there already")))]
 pub async fn put_session_chunk(
-    State(app): Desk,
+    State(app): AppState,
     Path((session, index)): Path<(String, u64)>,
     given: HeaderMap,
     mut upload: Upload,
@@ -181,7 +181,7 @@ pub async fn put_session_chunk(
     responses((status = 201, body = ChunkTaken),
         (status = 200, body = ChunkTaken, description = "it was there already")))]
 pub async fn add_session_chunk(
-    State(app): Desk,
+    State(app): AppState,
     Path(session): Path<String>,
     Query(query): Query<UploadQuery>,
     request: Request,
@@ -283,7 +283,10 @@ fn within_page(found: &[FoundChunk]) -> &[FoundChunk] {
 /// Chunks, one session after the other and each in order; then those that are kept on their own.
 #[utoipa::path(get, path = paths::CHUNKS, tag = "chunks", params(ChunksQuery),
     responses((status = 200, body = Vec<ChunkInfo>), (status = 404), (status = 410)))]
-pub async fn list_chunks(State(app): Desk, Query(query): Query<ChunksQuery>) -> Reply<Response> {
+pub async fn list_chunks(
+    State(app): AppState,
+    Query(query): Query<ChunksQuery>,
+) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let session = query.session_id.as_deref().map(session_id).transpose()?;
     let offset = query.offset.unwrap_or(0);
@@ -304,7 +307,7 @@ pub async fn list_chunks(State(app): Desk, Query(query): Query<ChunksQuery>) -> 
     params(("session_id" = String, Path), SessionChunksQuery),
     responses((status = 200, body = List<ChunkInfo>)))]
 pub async fn list_session_chunks(
-    State(app): Desk,
+    State(app): AppState,
     Path(session): Path<String>,
     Query(query): Query<SessionChunksQuery>,
 ) -> Reply<Response> {
@@ -342,7 +345,7 @@ fn in_session(query: &ChunkQuery) -> Reply<Option<SessionId>> {
         (ChunkWithData = "application/json"), (Vec<u8> = "application/octet-stream"),
     )), (status = 206)))]
 pub async fn get_chunk(
-    State(app): Desk,
+    State(app): AppState,
     method: Method,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
@@ -375,7 +378,7 @@ pub async fn get_chunk(
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, description = "the range asked for")))]
 pub async fn get_chunk_raw(
-    State(app): Desk,
+    State(app): AppState,
     method: Method,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
@@ -397,9 +400,9 @@ async fn raw(
         .await?;
     let etag = found.id().map(|id| id.to_string());
     let content = Content { length: found.length(), etag: etag.as_deref(), kind: BYTES };
-    send(app, method, given, &content, move |app, range, outlet: &mut Outlet| {
+    send(app, method, given, &content, move |app, range, sender: &mut BodySender| {
         let bytes = read_found(&app.opened.vault, &found)?;
-        outlet.give_part(bytes, range.start as usize..range.end as usize)
+        sender.give_part(bytes, range.start as usize..range.end as usize)
     })
     .await
 }
@@ -409,7 +412,7 @@ async fn raw(
     params(("chunk_id" = String, Path), ChunkQuery),
     responses((status = 200, body = ChunkInfo)))]
 pub async fn get_chunk_metadata(
-    State(app): Desk,
+    State(app): AppState,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
 ) -> Reply<Answer<ChunkInfo>> {
@@ -428,7 +431,7 @@ pub async fn get_chunk_metadata(
     params(("chunk_id" = String, Path), ChunkQuery),
     responses((status = 204)))]
 pub async fn delete_chunk(
-    State(app): Desk,
+    State(app): AppState,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
 ) -> Reply<StatusCode> {

@@ -18,7 +18,7 @@ use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
 
 use super::content::stream;
-use super::{Desk, invalid, session_id};
+use super::{AppState, invalid, session_id};
 use crate::ops::chunks::missing_chunks::{missing_chunks as missing, missing_of_session};
 use crate::ops::chunks::read_chunk::{find_chunks, read_chunks};
 use crate::ops::chunks::store_chunks::store_chunks as store;
@@ -27,7 +27,7 @@ use crate::ops::chunks::store_chunks::store_chunks as store;
 #[utoipa::path(post, path = paths::CHUNKS_MISSING, tag = "chunks", request_body = ChunkIds,
     responses((status = 200, body = MissingChunks)))]
 pub async fn missing_chunks(
-    State(app): Desk,
+    State(app): AppState,
     Json(asked): Json<ChunkIds>,
 ) -> Reply<Answer<MissingChunks>> {
     within(&asked, MISSING_MAX)?;
@@ -55,7 +55,7 @@ fn within(asked: &ChunkIds, most: usize) -> Reply<()> {
     request_body(content = Vec<u8>, content_type = "application/x-lucid-chunks"),
     responses((status = 200, body = StoredChunks)))]
 pub async fn store_chunks(
-    State(app): Desk,
+    State(app): AppState,
     given: HeaderMap,
     mut upload: Upload,
 ) -> Reply<Answer<StoredChunks>> {
@@ -77,7 +77,7 @@ pub async fn store_chunks(
     let stored = app
         .run(move |app| {
             let chunks: Vec<&[u8]> = frames.iter().map(Bytes::as_ref).collect();
-            store(&app.opened.vault, app.keeping, app.threads, app.clock.now(), &chunks)
+            store(&app.opened.vault, app.storage, app.threads, app.clock.now(), &chunks)
         })
         .await?;
     let chunks = stored.into_iter().map(|chunk| StoredChunk {
@@ -91,7 +91,7 @@ pub async fn store_chunks(
 /// Reads chunks, framed, in the order asked.
 #[utoipa::path(post, path = paths::CHUNKS_GET, tag = "chunks", request_body = ChunkIds,
     responses((status = 200, body = Vec<u8>, content_type = "application/x-lucid-chunks")))]
-pub async fn get_chunks(State(app): Desk, Json(asked): Json<ChunkIds>) -> Reply<Response> {
+pub async fn get_chunks(State(app): AppState, Json(asked): Json<ChunkIds>) -> Reply<Response> {
     within(&asked, GET_MAX)?;
     let session = asked.session_id.as_deref().map(session_id).transpose()?;
     let found = app

@@ -25,7 +25,7 @@ use lucid_http::stream::{NotTaken, Sender, download};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
-use super::{Desk, session_id};
+use super::{AppState, session_id};
 use crate::app::{App, SMALL_BYTES};
 use crate::ops::OpError;
 use crate::ops::sessions::list_sessions::get_session;
@@ -40,8 +40,8 @@ const PIECE_BYTES: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Where a reading thread puts its bytes.
-pub struct Outlet {
-    sender: Sender,
+pub struct BodySender {
+    body: Sender,
     /// Memory for what is not taken yet.
     replies: Budget,
     /// Bytes that were handed over.
@@ -57,7 +57,7 @@ pub struct Outlet {
     begun: Option<oneshot::Sender<Result<(), OpError>>>,
 }
 
-impl Outlet {
+impl BodySender {
     /// Hands over bytes.
     pub fn give(&mut self, bytes: &[u8]) -> Result<(), OpError> {
         let known = self.known(bytes.len());
@@ -125,10 +125,10 @@ impl Outlet {
 
     fn send(&mut self, piece: Bytes) -> Result<(), OpError> {
         if !self.pauses {
-            return self.sender.blocking_send(piece).map_err(|_| OpError::Abandoned);
+            return self.body.blocking_send(piece).map_err(|_| OpError::Abandoned);
         }
         let (earned, begun) = (Self::earned(piece.len()), Instant::now());
-        let taken = self.sender.offer(piece, self.patience);
+        let taken = self.body.offer(piece, self.patience);
         // A caller that takes a little now and then wears it out, too.
         self.patience = (self.patience.saturating_sub(begun.elapsed()) + earned).min(PATIENCE);
         taken.map_err(|not_taken| {
@@ -153,7 +153,7 @@ impl Outlet {
         match outcome {
             Ok(()) => {
                 self.begin(Ok(()));
-                self.sender.finish();
+                self.body.finish();
             }
             Err(OpError::Abandoned) => tracing::debug!("the caller of a download is gone"),
             Err(error) => {
@@ -170,7 +170,7 @@ impl Outlet {
 pub async fn stream(
     app: Arc<App>,
     length: u64,
-    read: impl Fn(&App, u64, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
+    read: impl Fn(&App, u64, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 ) -> Reply<Body> {
     let places = if length <= SMALL_BYTES { &app.rooms.small } else { &app.rooms.reading };
     let places = places.clone();
@@ -181,24 +181,24 @@ pub async fn stream(
 /// Streams what cannot be left off and gone on with. Few can be read at once.
 pub async fn stream_in_one(
     app: Arc<App>,
-    read: impl Fn(&App, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
+    read: impl Fn(&App, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 ) -> Reply<Body> {
     let place = app.rooms.tars.take().await?;
-    begin(app, place, None, move |app, _, outlet| read(app, outlet)).await
+    begin(app, place, None, move |app, _, sender| read(app, sender)).await
 }
 
 async fn begin(
     app: Arc<App>,
     place: RequestPlace,
     again: Option<Places>,
-    read: impl Fn(&App, u64, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
+    read: impl Fn(&App, u64, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 ) -> Reply<Body> {
     let (sender, body) = download();
     let (begun, begins) = oneshot::channel();
     let replies = app.downloads.clone();
     let pauses = again.is_some();
-    let outlet = Outlet {
-        sender,
+    let sender = BodySender {
+        body: sender,
         replies,
         at: 0,
         over: 0,
@@ -207,7 +207,7 @@ async fn begin(
         patience: PATIENCE,
         begun: Some(begun),
     };
-    read_on(DownloadReader { app, again, read: Arc::new(read) }, place, outlet);
+    read_on(DownloadReader { app, again, read: Arc::new(read) }, place, sender);
     match begins.await {
         Ok(outcome) => outcome?,
         // The reading thread panicked, which the log has.
@@ -225,35 +225,35 @@ struct DownloadReader<R> {
 }
 
 /// Reads on a thread, until everything is given or the caller is waited for.
-fn read_on<R>(reading: DownloadReader<R>, place: RequestPlace, mut outlet: Outlet)
+fn read_on<R>(reading: DownloadReader<R>, place: RequestPlace, mut sender: BodySender)
 where
-    R: Fn(&App, u64, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
+    R: Fn(&App, u64, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 {
     let span = tracing::Span::current();
     tokio::task::spawn_blocking(move || {
         let _within = span.entered();
-        let from = outlet.at;
-        outlet.patience = PATIENCE;
-        let outcome = (reading.read)(&reading.app, from, &mut outlet);
+        let from = sender.at;
+        sender.patience = PATIENCE;
+        let outcome = (reading.read)(&reading.app, from, &mut sender);
         drop(place);
-        match (std::mem::take(&mut outlet.paused), reading.again.clone()) {
+        match (std::mem::take(&mut sender.paused), reading.again.clone()) {
             (true, Some(again)) => {
-                let waiting = wait_and_go_on(reading, again, outlet).in_current_span();
+                let waiting = wait_and_go_on(reading, again, sender).in_current_span();
                 tokio::runtime::Handle::current().spawn(waiting);
             }
-            _ => outlet.end(outcome),
+            _ => sender.end(outcome),
         }
     });
 }
 
 /// Waits, without a thread, until the caller has taken what was given.
-async fn wait_and_go_on<R>(reading: DownloadReader<R>, again: Places, outlet: Outlet)
+async fn wait_and_go_on<R>(reading: DownloadReader<R>, again: Places, sender: BodySender)
 where
-    R: Fn(&App, u64, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
+    R: Fn(&App, u64, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 {
-    match outlet.sender.taken().await {
-        Ok(()) => read_on(reading, again.wait().await, outlet),
-        Err(_) => outlet.end(Err(OpError::Abandoned)),
+    match sender.body.taken().await {
+        Ok(()) => read_on(reading, again.wait().await, sender),
+        Err(_) => sender.end(Err(OpError::Abandoned)),
     }
 }
 
@@ -263,7 +263,7 @@ pub async fn send(
     method: &Method,
     given: &HeaderMap,
     content: &Content<'_>,
-    read: impl Fn(&App, Range<u64>, &mut Outlet) -> Result<(), OpError> + Send + Sync + 'static,
+    read: impl Fn(&App, Range<u64>, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 ) -> Reply<Response> {
     let selection = content.select(method, given)?;
     let range = match &selection {
@@ -275,8 +275,8 @@ pub async fn send(
         return Ok(content.reply(&selection, Body::empty()));
     }
     let length = range.end - range.start;
-    let read = move |app: &App, from: u64, outlet: &mut Outlet| {
-        read(app, range.start.saturating_add(from)..range.end, outlet)
+    let read = move |app: &App, from: u64, sender: &mut BodySender| {
+        read(app, range.start.saturating_add(from)..range.end, sender)
     };
     let body = stream(app, length, read).await?;
     Ok(content.reply(&selection, body))
@@ -288,7 +288,7 @@ pub async fn send(
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, description = "the range asked for")))]
 pub async fn get_data(
-    State(app): Desk,
+    State(app): AppState,
     method: Method,
     Path(id): Path<String>,
     given: HeaderMap,
@@ -300,9 +300,9 @@ pub async fn get_data(
     let root = row.sealed.as_ref().map(|sealed| sealed.root.to_string());
     let length = row.sealed.as_ref().map_or(row.offset(), |sealed| sealed.content_bytes);
     let content = Content { length, etag: root.as_deref(), kind: BYTES };
-    send(app, &method, &given, &content, move |app, range, outlet: &mut Outlet| {
+    send(app, &method, &given, &content, move |app, range, sender: &mut BodySender| {
         let source = StoredSession::open_live(&app.opened.vault, &app.opened.locks, &id)?;
-        read_range(&source, range, |bytes| outlet.give(bytes))
+        read_range(&source, range, |bytes| sender.give(bytes))
     })
     .await
 }
@@ -321,8 +321,8 @@ mod tests {
     async fn given_until_paused(piece: usize, pause: Duration) -> u64 {
         let (sender, mut body) = download();
         let replies = Budget::new(64 << 20);
-        let mut outlet = Outlet {
-            sender,
+        let mut sender = BodySender {
+            body: sender,
             replies,
             at: 0,
             over: 0,
@@ -332,8 +332,8 @@ mod tests {
             begun: None,
         };
         let reading = tokio::task::spawn_blocking(move || {
-            while outlet.at < 64 << 20 && outlet.give(&vec![0; piece]).is_ok() {}
-            outlet.at
+            while sender.at < 64 << 20 && sender.give(&vec![0; piece]).is_ok() {}
+            sender.at
         });
         let taking = async {
             while poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some_and(|f| f.is_ok())

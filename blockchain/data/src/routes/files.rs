@@ -18,8 +18,8 @@ use lucid_core::time::Timestamp;
 use lucid_http::extract::{BytePath, Path, RawQuery};
 use lucid_http::reply::{Content, Refusal, Reply};
 
-use super::content::{BYTES, Outlet, send, stream_in_one};
-use super::{Desk, invalid, limit, session_id};
+use super::content::{BYTES, BodySender, send, stream_in_one};
+use super::{AppState, invalid, limit, session_id};
 use crate::ops::OpError;
 use crate::ops::sessions::list_sessions::get_session;
 use crate::ops::sessions::read_session::{StoredSession, find_entry, read_range, visit_entries};
@@ -34,7 +34,7 @@ use crate::ops::sessions::write_tar::{Unreadable, write_tar};
     ),
     responses((status = 200, body = List<FileEntry>)))]
 pub async fn list_files(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Reply<Response> {
@@ -167,7 +167,7 @@ fn time(time: FileTime) -> String {
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, description = "the range asked for")))]
 pub async fn get_file(
-    State(app): Desk,
+    State(app): AppState,
     method: Method,
     BytePath(values): BytePath,
     given: HeaderMap,
@@ -189,15 +189,15 @@ pub async fn get_file(
     if !matches!(entry.kind, EntryKind::File | EntryKind::HardLink) {
         let shown = String::from_utf8_lossy(&entry.path);
         let detail = format!("{shown:?} is a {}, and has no bytes", entry.kind);
-        return Err(Refusal::new(ErrorCode::Kind, detail));
+        return Err(Refusal::new(ErrorCode::WrongKind, detail));
     }
     let etag = format!("{root}-{}-{}", entry.offset, entry.length);
     let content = Content { length: entry.length, etag: Some(&etag), kind: BYTES };
-    send(app, &method, &given, &content, move |app, range, outlet: &mut Outlet| {
+    send(app, &method, &given, &content, move |app, range, sender: &mut BodySender| {
         let source = StoredSession::open(&app.opened.vault, &id)?;
         let within =
             entry.offset.saturating_add(range.start)..entry.offset.saturating_add(range.end);
-        read_range(&source, within, |bytes| outlet.give(bytes))
+        read_range(&source, within, |bytes| sender.give(bytes))
     })
     .await
 }
@@ -206,7 +206,7 @@ pub async fn get_file(
 #[utoipa::path(get, path = paths::SESSION_TAR, tag = "files", params(("session_id" = String, Path)),
     responses((status = 200, body = Vec<u8>, content_type = "application/x-tar")))]
 pub async fn get_archive(
-    State(app): Desk,
+    State(app): AppState,
     method: Method,
     Path(id): Path<String>,
 ) -> Reply<Response> {
@@ -216,9 +216,9 @@ pub async fn get_archive(
     let body = match method {
         Method::HEAD => axum::body::Body::empty(),
         _ => {
-            stream_in_one(app, move |app, outlet| {
+            stream_in_one(app, move |app, sender| {
                 let source = StoredSession::open(&app.opened.vault, &id)?;
-                let pieces = Pieces { outlet, held: Vec::new() };
+                let pieces = TarBody { sender, gathered: Vec::new() };
                 write_tar(&source, &[], Unreadable::Ends, pieces).map(drop)
             })
             .await?
@@ -235,28 +235,28 @@ pub async fn get_archive(
 /// Bytes of a tar stream that are handed over together.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Small headers and large pieces alike become pieces of one size. What is held when reading fails is dropped:
+/// Small headers and large pieces alike become pieces of one size. What is gathered when reading fails is dropped:
 /// before the first piece the reply has not begun, and is a refusal then.
-struct Pieces<'a> {
-    outlet: &'a mut Outlet,
-    held: Vec<u8>,
+struct TarBody<'a> {
+    sender: &'a mut BodySender,
+    gathered: Vec<u8>,
 }
 
-impl io::Write for Pieces<'_> {
+impl io::Write for TarBody<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.held.len() + bytes.len() > PIECE_BYTES {
+        if self.gathered.len() + bytes.len() > PIECE_BYTES {
             self.flush()?;
         }
         match bytes.len() < PIECE_BYTES {
-            true => self.held.extend_from_slice(bytes),
-            false => self.outlet.give(bytes).map_err(io::Error::other)?,
+            true => self.gathered.extend_from_slice(bytes),
+            false => self.sender.give(bytes).map_err(io::Error::other)?,
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let given = self.outlet.give(&self.held).map_err(io::Error::other);
-        self.held.clear();
+        let given = self.sender.give(&self.gathered).map_err(io::Error::other);
+        self.gathered.clear();
         given
     }
 }

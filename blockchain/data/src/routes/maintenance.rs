@@ -11,14 +11,14 @@ use lucid_api::v1::maintenance::{
 use lucid_http::extract::JsonOrNone;
 use lucid_http::reply::Reply;
 
-use super::Desk;
+use super::AppState;
 use crate::jobs::{JobKind, Jobs};
 use crate::workers::maintenance::{collect_now, optimise_now};
 
 /// Every kind of long work, and how far it is.
 #[utoipa::path(get, path = paths::MAINTENANCE, tag = "maintenance",
     responses((status = 200, body = Maintenance)))]
-pub async fn list_maintenance(State(app): Desk) -> Answer<Maintenance> {
+pub async fn list_maintenance(State(app): AppState) -> Answer<Maintenance> {
     Answer(Maintenance { items: app.jobs.list() })
 }
 
@@ -32,7 +32,7 @@ pub async fn list_starting(State(jobs): State<Arc<Jobs>>) -> Answer<Maintenance>
 /// How far collecting garbage is, or how the last collection ended.
 #[utoipa::path(get, path = paths::MAINTENANCE_GC, tag = "maintenance",
     responses((status = 200, body = Progress)))]
-pub async fn get_gc(State(app): Desk) -> Answer<Progress> {
+pub async fn get_gc(State(app): AppState) -> Answer<Progress> {
     Answer(app.jobs.show(JobKind::Gc))
 }
 
@@ -41,7 +41,7 @@ pub async fn get_gc(State(app): Desk) -> Answer<Progress> {
     request_body = Option<CollectGarbage>,
     responses((status = 200, body = GarbageCollected), (status = 409, description = "it runs")))]
 pub async fn collect_garbage(
-    State(app): Desk,
+    State(app): AppState,
     JsonOrNone(wanted): JsonOrNone<CollectGarbage>,
 ) -> Reply<Answer<GarbageCollected>> {
     Ok(Answer(app.run(move |app| collect_now(app, wanted, true)).await?))
@@ -50,7 +50,7 @@ pub async fn collect_garbage(
 /// How far packing more tightly is, or how the last run ended.
 #[utoipa::path(get, path = paths::MAINTENANCE_OPTIMISE, tag = "maintenance",
     responses((status = 200, body = Progress)))]
-pub async fn get_optimise(State(app): Desk) -> Answer<Progress> {
+pub async fn get_optimise(State(app): AppState) -> Answer<Progress> {
     Answer(app.jobs.show(JobKind::Optimise))
 }
 
@@ -59,7 +59,7 @@ pub async fn get_optimise(State(app): Desk) -> Answer<Progress> {
     request_body = Option<Optimise>,
     responses((status = 200, body = Optimised), (status = 409, description = "it runs")))]
 pub async fn optimise(
-    State(app): Desk,
+    State(app): AppState,
     JsonOrNone(wanted): JsonOrNone<Optimise>,
 ) -> Reply<Answer<Optimised>> {
     Ok(Answer(app.run(move |app| optimise_now(app, wanted, true)).await?))

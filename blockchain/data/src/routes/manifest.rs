@@ -8,7 +8,7 @@ use lucid_api::v1::manifest::{Manifest, ManifestQuery};
 use lucid_http::extract::{Path, Query};
 use lucid_http::reply::Reply;
 
-use super::{Desk, invalid, session_id};
+use super::{AppState, invalid, session_id};
 use crate::ops::proofs::prove_session::{named, session_manifest};
 use crate::ops::sessions::read_session::{SessionSource as _, StoredSession};
 use crate::reply;
@@ -18,7 +18,7 @@ use crate::reply;
     params(("session_id" = String, Path), ManifestQuery),
     responses((status = 200, body = Manifest)))]
 pub async fn get_manifest(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     Query(query): Query<ManifestQuery>,
 ) -> Reply<Answer<Manifest>> {

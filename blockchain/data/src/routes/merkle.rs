@@ -12,7 +12,7 @@ use lucid_core::tree::{Blake3Tree, NodeHash, TreeHash as _, root_from_inclusion}
 use lucid_http::extract::{JSON, Json, Path, Query};
 use lucid_http::reply::Reply;
 
-use super::{Desk, invalid, session_id};
+use super::{AppState, invalid, session_id};
 use crate::app::App;
 use crate::ops::OpError;
 use crate::ops::proofs::build_tree::{
@@ -27,7 +27,10 @@ const SHOWN_LEAF_BYTES: usize = 24 + 64 + 2 * 67;
 /// Builds a tree over chunks that are there.
 #[utoipa::path(post, path = paths::MERKLE_BUILD, tag = "merkle", request_body = BuildTree,
     responses((status = 200, body = Tree)))]
-pub async fn build_tree(State(app): Desk, Json(wanted): Json<BuildTree>) -> Reply<Answer<Tree>> {
+pub async fn build_tree(
+    State(app): AppState,
+    Json(wanted): Json<BuildTree>,
+) -> Reply<Answer<Tree>> {
     let BuildTree { mut chunk_ids, chunk_hashes, session_id: session } = wanted;
     if !chunk_ids.is_empty() && !chunk_hashes.is_empty() {
         return Err(invalid("chunk_ids and chunk_hashes are two names of one list: send one"));
@@ -52,7 +55,7 @@ fn root_hash(text: &str) -> Reply<SessionRoot> {
 #[utoipa::path(get, path = paths::MERKLE_TREE, tag = "merkle",
     params(("root_hash" = String, Path), TreeQuery), responses((status = 200, body = Tree)))]
 pub async fn get_tree(
-    State(app): Desk,
+    State(app): AppState,
     Path(root): Path<String>,
     Query(query): Query<TreeQuery>,
 ) -> Reply<Response> {
@@ -73,7 +76,7 @@ pub async fn get_tree(
     params(("root_hash" = String, Path), ("leaf_index" = u64, Path)),
     responses((status = 200, body = TreeProof)))]
 pub async fn prove_leaf(
-    State(app): Desk,
+    State(app): AppState,
     Path((root, index)): Path<(String, u64)>,
 ) -> Reply<Answer<TreeProof>> {
     let root = root_hash(&root)?;
@@ -102,7 +105,7 @@ pub async fn prove_leaf(
 #[utoipa::path(post, path = paths::MERKLE_VERIFY, tag = "merkle", request_body = VerifyProof,
     responses((status = 200, body = ProofVerdict)))]
 pub async fn verify_proof(
-    State(app): Desk,
+    State(app): AppState,
     Json(given): Json<VerifyProof>,
 ) -> Reply<Answer<ProofVerdict>> {
     let hash = |name: &str, text: &str| -> Reply<NodeHash> {

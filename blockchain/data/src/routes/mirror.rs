@@ -11,7 +11,7 @@ use lucid_http::extract::{Json, Path};
 use lucid_http::reply::Reply;
 
 use super::sessions::show;
-use super::{Desk, invalid, session_id};
+use super::{AppState, invalid, session_id};
 use crate::ops::sessions::export_session::{Exported, export_session as export};
 use crate::ops::sessions::import_session::import_session as import;
 
@@ -19,7 +19,7 @@ use crate::ops::sessions::import_session::import_session as import;
 #[utoipa::path(get, path = paths::SESSION_EXPORT, tag = "mirror",
     params(("session_id" = String, Path)), responses((status = 200, body = ExportedSession)))]
 pub async fn export_session(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
 ) -> Reply<Answer<ExportedSession>> {
     let id = session_id(&id)?;
@@ -37,7 +37,7 @@ pub async fn export_session(
     params(("session_id" = String, Path)), request_body = ExportedSession,
     responses((status = 200, body = Session)))]
 pub async fn import_session(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     Json(given): Json<ExportedSession>,
 ) -> Reply<Answer<Session>> {

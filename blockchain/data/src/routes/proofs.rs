@@ -12,7 +12,7 @@ use lucid_http::extract::{Path, RawQuery};
 use lucid_http::reply::Reply;
 
 use super::content::BYTES;
-use super::{Desk, invalid, session_id};
+use super::{AppState, invalid, session_id};
 use crate::app::App;
 use crate::ops::proofs::prove_chunk::prove_chunk as prove_one;
 use crate::ops::proofs::prove_session::{Allow, WantedProof, prove_session as prove};
@@ -30,7 +30,7 @@ use crate::reply::chunks::chunk_proof;
     ),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
 pub async fn prove_session(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Reply<Response> {
@@ -46,7 +46,7 @@ pub async fn prove_session(
     params(("session_id" = String, Path), ("index" = u64, Path)),
     responses((status = 200, body = ChunkProof)))]
 pub async fn prove_chunk(
-    State(app): Desk,
+    State(app): AppState,
     Path((id, index)): Path<(String, u64)>,
 ) -> Reply<Answer<ChunkProof>> {
     let id = session_id(&id)?;

@@ -13,7 +13,7 @@ use lucid_http::extract::{Json, Path, Query};
 use lucid_http::reply::Reply;
 
 use super::sessions::show;
-use super::{Desk, invalid, limit, session_id};
+use super::{AppState, invalid, limit, session_id};
 use crate::ops::sessions::hold_session::{hold_session as hold, release_session as release};
 use crate::ops::sessions::list_tombstones::list_tombstones as list;
 use crate::ops::sessions::remove_session::remove_session as remove;
@@ -24,7 +24,7 @@ use crate::{Opened, reply};
     params(("session_id" = String, Path), RemoveQuery),
     responses((status = 200, body = Tombstone), (status = 423, description = "it is held")))]
 pub async fn remove_session(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     Query(query): Query<RemoveQuery>,
 ) -> Reply<Answer<Tombstone>> {
@@ -46,7 +46,7 @@ pub async fn remove_session(
     params(("session_id" = String, Path)), request_body = HoldSession,
     responses((status = 200, body = Session)))]
 pub async fn hold_session(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     Json(wanted): Json<HoldSession>,
 ) -> Reply<Answer<Session>> {
@@ -63,7 +63,10 @@ pub async fn hold_session(
 /// Allows to remove a session again.
 #[utoipa::path(delete, path = paths::SESSION_HOLD, tag = "removal",
     params(("session_id" = String, Path)), responses((status = 200, body = Session)))]
-pub async fn release_session(State(app): Desk, Path(id): Path<String>) -> Reply<Answer<Session>> {
+pub async fn release_session(
+    State(app): AppState,
+    Path(id): Path<String>,
+) -> Reply<Answer<Session>> {
     let id = session_id(&id)?;
     let released =
         app.run(move |app| show(app, &release(&app.opened.vault, &app.opened.locks, &id)?)).await?;
@@ -73,7 +76,10 @@ pub async fn release_session(State(app): Desk, Path(id): Path<String>) -> Reply<
 /// What is left of removed sessions, the last one first.
 #[utoipa::path(get, path = paths::TOMBSTONES, tag = "removal", params(PageQuery),
     responses((status = 200, body = List<Tombstone>)))]
-pub async fn list_tombstones(State(app): Desk, Query(query): Query<PageQuery>) -> Reply<Response> {
+pub async fn list_tombstones(
+    State(app): AppState,
+    Query(query): Query<PageQuery>,
+) -> Reply<Response> {
     let limit = limit(query.limit)?;
     let cursor = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
     let cursor = cursor.map_err(|_| invalid("cursor is not one of an earlier page"))?;

@@ -25,7 +25,7 @@ use lucid_core::time::Timestamp;
 use lucid_http::extract::{Json, JsonOrNone, Path, Query};
 use lucid_http::reply::{Refusal, Reply};
 
-use super::{Desk, UPLOAD_OFFSET, invalid, limit, session_id};
+use super::{AppState, UPLOAD_OFFSET, invalid, limit, session_id};
 use crate::app::{App, WAITING_MAX};
 use crate::ops::OpError;
 use crate::ops::sessions::add_references::add_foreign_references;
@@ -47,7 +47,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
     (status = 410, description = "a session of this id was removed"),
 ))]
 pub async fn create_session(
-    State(app): Desk,
+    State(app): AppState,
     Json(wanted): Json<CreateSession>,
 ) -> Reply<(StatusCode, Answer<Session>)> {
     let request = new_session(wanted, &app)?;
@@ -109,7 +109,7 @@ pub(super) fn show(app: &App, row: &SessionRow) -> Result<Session, OpError> {
     (status = 200, body = List<Session>),
 ))]
 pub async fn list_sessions(
-    State(app): Desk,
+    State(app): AppState,
     Query(query): Query<SessionsQuery>,
 ) -> Reply<Response> {
     let limit = limit(query.limit)?;
@@ -151,7 +151,7 @@ fn just_before(time: Timestamp) -> Timestamp {
     params(("session_id" = String, Path), SessionQuery),
     responses((status = 200, body = Session, headers(("Upload-Offset" = u64, description = "where the next byte goes")))))]
 pub async fn get_session(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     Query(query): Query<SessionQuery>,
 ) -> Reply<Response> {
@@ -215,7 +215,7 @@ fn is_so_far(status: SessionStatus, wanted: SessionStatus) -> bool {
 /// Where a session's next byte goes: what `GET` answers, without its document.
 #[utoipa::path(head, path = paths::SESSION, tag = "sessions", params(("session_id" = String, Path)),
     responses((status = 200, headers(("Upload-Offset" = u64, description = "where the next byte goes")))))]
-pub async fn head_session(State(app): Desk, Path(id): Path<String>) -> Reply<Response> {
+pub async fn head_session(State(app): AppState, Path(id): Path<String>) -> Reply<Response> {
     Ok(described(look(&app, &session_id(&id)?).await?))
 }
 
@@ -224,7 +224,7 @@ pub async fn head_session(State(app): Desk, Path(id): Path<String>) -> Reply<Res
     params(("session_id" = String, Path)), request_body = AddReferences,
     responses((status = 200, body = ReferencesAdded)))]
 pub async fn add_references(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     Json(wanted): Json<AddReferences>,
 ) -> Reply<Answer<ReferencesAdded>> {
@@ -233,8 +233,8 @@ pub async fn add_references(
     let added = app
         .run(move |app| {
             let (vault, locks) = (&app.opened.vault, &app.opened.locks);
-            let (keeping, start) = (app.keeping, wanted.start_index);
-            let added = add_foreign_references(vault, locks, keeping, &id, start, chunks)?;
+            let (storage, start) = (app.storage, wanted.start_index);
+            let added = add_foreign_references(vault, locks, storage, &id, start, chunks)?;
             locks.note_news(&id, app.clock.now());
             Ok(added)
         })
@@ -247,7 +247,7 @@ pub async fn add_references(
     params(("session_id" = String, Path)), request_body = Option<SealSession>,
     responses((status = 200, body = Sealed)))]
 pub async fn seal_session(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     JsonOrNone(how): JsonOrNone<SealSession>,
 ) -> Reply<Answer<Sealed>> {
@@ -323,7 +323,7 @@ pub(super) fn seal_now(
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
     let crate::Opened { vault, key, locks, .. } = &app.opened;
-    let row = seal(vault, locks, key, app.keeping, app.clock.moment(), id, request)?;
+    let row = seal(vault, locks, key, app.storage, app.clock.moment(), id, request)?;
     app.anchoring.wake();
     app.settled.notify_waiters();
     Ok(row)

@@ -8,7 +8,7 @@ use lucid_api::v1::service::Status;
 use lucid_http::reply::Reply;
 use serde_json::{Map, Value, json};
 
-use super::Desk;
+use super::AppState;
 use crate::config::SERVICE;
 use crate::ops::proofs::deliver_anchors::waiting_since;
 use crate::ops::sessions::count_sessions::count_sessions;
@@ -18,7 +18,7 @@ const DAMAGE_LISTED: usize = 100;
 
 /// Counts, damage, and how long the oldest anchor waits.
 #[utoipa::path(get, path = paths::STATUS, tag = "service", responses((status = 200, body = Status)))]
-pub async fn get_status(State(app): Desk) -> Reply<Json<Status>> {
+pub async fn get_status(State(app): AppState) -> Reply<Json<Status>> {
     let document = app.report().document(SERVICE);
     let uptime_seconds = app.started.elapsed().as_secs();
     let counts = app
@@ -44,8 +44,8 @@ pub async fn get_status(State(app): Desk) -> Reply<Json<Status>> {
                 "uploaded_chunks": totals.sessions.uploads,
                 "deduplication": app.chunks.deduplicate,
                 "stored_bytes": totals.stored_bytes,
-                "encrypted": app.keeping.encrypt,
-                "compression": app.keeping.compression.to_string(),
+                "encrypted": app.storage.encrypt,
+                "compression": app.storage.compression.to_string(),
                 "damaged_places": damage.len(),
                 "damage": listed,
                 "anchoring": app.anchoring.fault().map_or("working".to_owned(), |why| why),
@@ -62,7 +62,7 @@ pub async fn get_status(State(app): Desk) -> Reply<Json<Status>> {
 /// How much deduplication saves.
 #[utoipa::path(get, path = paths::DEDUPLICATION_STATS, tag = "service",
     responses((status = 200, body = DeduplicationStats)))]
-pub async fn deduplication_stats(State(app): Desk) -> Reply<Json<DeduplicationStats>> {
+pub async fn deduplication_stats(State(app): AppState) -> Reply<Json<DeduplicationStats>> {
     let stats = app
         .run(|app| {
             let counts = count_sessions(&app.opened.vault)?.sessions;

@@ -17,7 +17,7 @@ use lucid_http::extract::{Path, Query};
 use lucid_http::reply::Reply;
 use serde_json::Value;
 
-use super::{Desk, invalid, limit, session_id};
+use super::{AppState, invalid, limit, session_id};
 use crate::fact::Verified as Outcome;
 use crate::jobs::JobKind;
 use crate::ops::OpError;
@@ -32,7 +32,7 @@ use crate::reply;
     params(("session_id" = String, Path), VerifyQuery),
     responses((status = 200, body = Verified)))]
 pub async fn verify_session(
-    State(app): Desk,
+    State(app): AppState,
     Path(id): Path<String>,
     Query(query): Query<VerifyQuery>,
 ) -> Reply<Answer<Verified>> {
@@ -98,7 +98,10 @@ pub async fn verify_session(
 /// How far reading a session back is, or how it ended if that was the last one.
 #[utoipa::path(get, path = paths::VERIFY_SESSION, tag = "verification",
     params(("session_id" = String, Path)), responses((status = 200, body = Progress)))]
-pub async fn get_verification(State(app): Desk, Path(id): Path<String>) -> Reply<Answer<Progress>> {
+pub async fn get_verification(
+    State(app): AppState,
+    Path(id): Path<String>,
+) -> Reply<Answer<Progress>> {
     let id = session_id(&id)?;
     Ok(Answer(app.jobs.show_of(JobKind::Verify, id.as_str())))
 }
@@ -108,7 +111,7 @@ pub async fn get_verification(State(app): Desk, Path(id): Path<String>) -> Reply
     params(("chunk_id" = String, Path), ChunkQuery),
     responses((status = 200, body = ChunkVerified)))]
 pub async fn verify_chunk(
-    State(app): Desk,
+    State(app): AppState,
     Path(called): Path<String>,
     Query(query): Query<ChunkQuery>,
 ) -> Reply<Answer<ChunkVerified>> {
@@ -137,7 +140,7 @@ pub async fn verify_chunk(
 #[utoipa::path(get, path = paths::VERIFY_HISTORY, tag = "verification", params(HistoryQuery),
     responses((status = 200, body = Vec<PastVerification>)))]
 pub async fn verify_history(
-    State(app): Desk,
+    State(app): AppState,
     Query(query): Query<HistoryQuery>,
 ) -> Reply<Response> {
     let limit = limit(query.limit)?;

@@ -14,7 +14,7 @@ use lucid_data_chain::config;
 use lucid_data_chain::fact::KnownChain;
 use lucid_data_chain::jobs::{JobKind, Jobs};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
-use lucid_data_chain::ops::chunks::store_chunks::{Keeping, store_chunks};
+use lucid_data_chain::ops::chunks::store_chunks::{StorageOptions, store_chunks};
 use lucid_data_chain::ops::sessions::count_sessions::count_sessions;
 use lucid_data_chain::ops::sessions::create_session::{NewSession, create_session};
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
@@ -70,7 +70,7 @@ async fn full_segments_are_packed_more_tightly_after_each_collection() {
     let app = app(folder.path(), &shutdown);
     let line = |n: u32| format!("{n:08} the quick brown fox jumps over the lazy dog {}\n", n * 7);
     let text: String = (0..20_000).map(line).collect();
-    let fast = Keeping { compression: Compression::Lz4, encrypt: true };
+    let fast = StorageOptions { compression: Compression::Lz4, encrypt: true };
     let vault = &app.opened.vault;
     store_chunks(vault, fast, 1, Clock::system().now(), &[text.as_bytes()]).unwrap();
     vault.commit(Submission { seal_unit: true, ..Submission::default() }).unwrap();
@@ -185,5 +185,5 @@ fn seal(app: &App) {
     create_session(vault, locks, session).unwrap();
     let id = "s".parse().unwrap();
     let request = SealRequest::default();
-    seal_session(vault, locks, key, app.keeping, Clock::system().moment(), &id, &request).unwrap();
+    seal_session(vault, locks, key, app.storage, Clock::system().moment(), &id, &request).unwrap();
 }

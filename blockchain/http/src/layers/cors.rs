@@ -15,7 +15,7 @@ pub enum Cors {
     /// Any, without credentials.
     Anyone,
     /// These, with credentials.
-    Listed(Vec<HeaderValue>),
+    Origins(Vec<HeaderValue>),
 }
 
 impl Cors {
@@ -25,12 +25,12 @@ impl Cors {
             return Ok(Self::Anyone);
         }
         let origins: Vec<_> = origins.iter().map(|text| origin(text)).collect::<Result<_, _>>()?;
-        Ok(if origins.is_empty() { Self::Nobody } else { Self::Listed(origins) })
+        Ok(if origins.is_empty() { Self::Nobody } else { Self::Origins(origins) })
     }
 
     /// Whether the list has this origin. "Any" is no list: it is for reading alone.
     pub(crate) fn lists(&self, origin: &HeaderValue) -> bool {
-        matches!(self, Self::Listed(origins) if origins.contains(origin))
+        matches!(self, Self::Origins(origins) if origins.contains(origin))
     }
 
     pub(crate) fn layer(&self) -> CorsLayer {
@@ -47,7 +47,7 @@ impl Cors {
         match self {
             Self::Nobody => CorsLayer::new(),
             Self::Anyone => layer.allow_origin(AllowOrigin::any()),
-            Self::Listed(origins) => {
+            Self::Origins(origins) => {
                 layer.allow_origin(AllowOrigin::list(origins.clone())).allow_credentials(true)
             }
         }

@@ -74,7 +74,7 @@ enum Rest {
     #[default]
     Unwanted,
     /// It is told once nobody reads it any more.
-    Wanted,
+    Awaited,
     /// This.
     Left(Body),
     /// All of it: the caller was not asked for it.
@@ -108,7 +108,7 @@ impl Answering {
         if !has_body {
             return (request.map(|_| Body::empty()), open);
         }
-        *locked(&self.0.rest) = Rest::Wanted;
+        *locked(&self.0.rest) = Rest::Awaited;
         let expects = request.headers().get(EXPECT).map(HeaderValue::as_bytes);
         let waits = expects.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
         let to = self.clone();
@@ -167,7 +167,7 @@ impl Open {
             }
             Rest::Unasked => (None, true),
             // Somebody still reads it.
-            Rest::Wanted | Rest::Unwanted => (None, false),
+            Rest::Awaited | Rest::Unwanted => (None, false),
         };
         if closes {
             reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -242,7 +242,7 @@ where
             return;
         }
         let mut rest = locked(&self.to.0.rest);
-        if matches!(*rest, Rest::Wanted) {
+        if matches!(*rest, Rest::Awaited) {
             *rest = if self.waits { Rest::Unasked } else { Rest::Left(Body::new(body)) };
         }
     }

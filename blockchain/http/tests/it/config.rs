@@ -62,7 +62,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_defaults() {
     assert_eq!(config.common.log.level, LogLevel::Debug);
     assert_eq!(config.common.log.format, LogFormat::Text);
     assert_eq!((config.size, config.store.as_str()), (30, "s3"));
-    assert!(matches!(config.common.cors, Cors::Listed(origins) if origins.len() == 2));
+    assert!(matches!(config.common.cors, Cors::Origins(origins) if origins.len() == 2));
 }
 
 #[test]

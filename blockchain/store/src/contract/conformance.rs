@@ -16,7 +16,7 @@ use crate::files::disk::faulty::{Call, FaultyDisk};
 use crate::files::disk::simulated::SimulatedDisk;
 use crate::files::units::FileUnits;
 use crate::files::{self, Limits, ToRecover};
-use crate::frame::{Kind, Record};
+use crate::frame::{Record, RecordKind};
 use crate::memory::blobs::MemoryBlobs;
 use crate::memory::fact_log::{Ending, MemoryLog};
 use crate::memory::index::MemoryIndex;
@@ -358,7 +358,7 @@ fn what_is_read_again_is_all_of_the_log_wherever_it_was_stopped() {
                 .reread(from, &mut |found| {
                     let Reread::Record { header, payload, .. } = found else { panic!("{found:?}") };
                     bytes += header.record_bytes();
-                    if header.kind == Kind::Fact {
+                    if header.kind == RecordKind::Fact {
                         let plain = sealer.open(&mut packer, &header, payload.unwrap()).unwrap();
                         seen.push(String::from_utf8(plain).unwrap());
                     }

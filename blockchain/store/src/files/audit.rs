@@ -71,7 +71,7 @@ pub fn audit(
     progress: &dyn Fn(u64, u64),
 ) -> Result<Audit, StoreError> {
     let mut found = Audit::default();
-    let listed = Listed::of(disk.as_ref(), &mut found)?;
+    let listed = FolderListing::of(disk.as_ref(), &mut found)?;
     labels::audit(disk.as_ref(), &mut found)?;
     let mut marks = Vec::from_iter(mark.filter(|mark| mark.commit > 0));
     match watermark::read_mark(disk.as_ref(), &mut found.damage)? {
@@ -109,13 +109,13 @@ pub fn audit(
 }
 
 /// The files there are to read.
-struct Listed {
+struct FolderListing {
     logs: Vec<u32>,
     segments: Vec<u32>,
     bytes: u64,
 }
 
-impl Listed {
+impl FolderListing {
     fn of(disk: &dyn Disk, found: &mut Audit) -> Result<Self, StoreError> {
         let list =
             |folder: &str| disk.list(folder).map_err(StoreError::io(format!("listing {folder}/")));
@@ -202,7 +202,7 @@ struct Auditor<'a> {
 type OpenedFile = (Arc<dyn DiskFile>, u64);
 
 impl Auditor<'_> {
-    fn run(mut self, listed: &Listed, work: &mut Work<'_>) -> Result<Audit, StoreError> {
+    fn run(mut self, listed: &FolderListing, work: &mut Work<'_>) -> Result<Audit, StoreError> {
         self.logs(&listed.logs, work)?;
         self.segments(&listed.segments, work)?;
         let checked = work.finish();

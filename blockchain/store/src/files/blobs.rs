@@ -19,7 +19,7 @@ use crate::files::rewrite::{self, NewSegment, RewrittenHeader};
 use crate::files::segment::{self, FOLDER, Footer, REWRITTEN, Segments, placement_of};
 use crate::files::units::FileUnits;
 use crate::files::watermark::Ends;
-use crate::frame::{self, Header, HeadersDigest, Kind, Record, Scanner, Step};
+use crate::frame::{self, Header, HeadersDigest, Record, RecordKind, Scanner, Step};
 use crate::{CommitError, Damage, StoreError};
 
 /// The segments of a folder.
@@ -383,7 +383,7 @@ impl Blobs for FileBlobs {
         let mut scanner = Scanner::new(file.as_ref(), &path, from.min(end), end);
         while let Some(step) = scanner.step()? {
             match step {
-                Step::Record(offset, header) if header.kind == Kind::Chunk => {
+                Step::Record(offset, header) if header.kind == RecordKind::Chunk => {
                     let placement = placement_of(unit, offset, &header);
                     contents.chunks.push((ChunkName::new(header.name), placement));
                 }

@@ -17,7 +17,7 @@ use crate::files::disk::lengths::Lengths;
 use crate::files::disk::{self, Disk};
 use crate::files::log::{self, Beginning, Commit, FOLDER, FileHeader, Summary};
 use crate::files::watermark::{Ends, Watermark, write_mark};
-use crate::frame::{self, Header, HeadersDigest, Kind, NUMBER_MAX, Record};
+use crate::frame::{self, Header, HeadersDigest, NUMBER_MAX, Record, RecordKind};
 use crate::{CommitError, Damage, StoreError};
 use walk::{Met, Walk, Walked};
 
@@ -281,13 +281,13 @@ impl FactLog for FileLog {
 
 /// What a record is for whoever replays; `None` where it says nothing to them.
 fn replayed(walked: &Walked, offset: u64, header: Header) -> Result<Option<Replayed>, StoreError> {
-    if !matches!(header.kind, Kind::Fact | Kind::Commit | Kind::Summary) {
+    if !matches!(header.kind, RecordKind::Fact | RecordKind::Commit | RecordKind::Summary) {
         return Ok(None);
     }
     let file = &walked.path;
     Ok(match walked.payload(offset, &header)? {
         Err(why) => Some(Replayed::Damaged(Damage::new(file.as_str(), offset, why))),
-        Ok(payload) if header.kind == Kind::Fact => {
+        Ok(payload) if header.kind == RecordKind::Fact => {
             let record = Record { header, payload };
             Some(Replayed::Fact { record, file: file.clone(), offset })
         }
@@ -307,7 +307,7 @@ fn behind(walked: &Walked, offset: u64, header: &Header, payload: &[u8]) -> Opti
         segment: unit,
         segment_offset: to,
     };
-    if header.kind == Kind::Summary {
+    if header.kind == RecordKind::Summary {
         let sum = Summary::decode(payload).ok()?;
         let at = at(sum.number, sum.digest, sum.segment, sum.segment_to);
         return Some(Replayed::Commit { chunks: None, position: at.position() });
@@ -349,8 +349,8 @@ fn goes_on(tail: &Tail, at: &Watermark, store: &[u8; 16]) -> Result<bool, StoreE
         return Ok(false);
     };
     Ok(match last.kind {
-        Kind::Commit => last.name == at.digest && Commit::decode(&payload).is_ok(),
-        Kind::Summary => Summary::decode(&payload).is_ok_and(|last| last.digest == at.digest),
+        RecordKind::Commit => last.name == at.digest && Commit::decode(&payload).is_ok(),
+        RecordKind::Summary => Summary::decode(&payload).is_ok_and(|last| last.digest == at.digest),
         _ => false,
     })
 }

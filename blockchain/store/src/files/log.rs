@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use lucid_core::wire::{Reader, WireFault, Writer};
 
 use crate::files::disk::{self, Disk, DiskFile};
-use crate::frame::{self, HEADER_BYTES, Kind, Record};
+use crate::frame::{self, HEADER_BYTES, Record, RecordKind};
 use crate::{Damage, StoreError};
 
 /// The folder of the log.
@@ -74,7 +74,7 @@ pub fn beginning_as(
     store: &[u8; 16],
 ) -> Result<Beginning, StoreError> {
     let header = match frame::read_header(file, path, 0)? {
-        Some(Ok(header)) if header.kind == Kind::File => header,
+        Some(Ok(header)) if header.kind == RecordKind::File => header,
         Some(Err(why)) => return Ok(Beginning::Damaged(why)),
         _ => return Ok(Beginning::Damaged("the file does not begin as it should")),
     };
@@ -94,7 +94,7 @@ pub fn beginning_as(
 
 /// The files of the log, judged as recovery judges them.
 #[derive(Debug, Default)]
-pub struct Listed {
+pub struct LogListing {
     /// Those that are part of it, in order.
     pub files: Vec<u32>,
     /// Those that are not there and were: numbers are passed over where a file follows the very commit
@@ -105,8 +105,8 @@ pub struct Listed {
 }
 
 /// Lists the files of the log up to a number, which has to be there.
-pub fn listed(disk: &dyn Disk, store: &[u8; 16], to: u32) -> Result<Listed, StoreError> {
-    let mut listed = Listed::default();
+pub fn listed(disk: &dyn Disk, store: &[u8; 16], to: u32) -> Result<LogListing, StoreError> {
+    let mut listed = LogListing::default();
     let mut before = 0_u32;
     for number in numbers(disk)?.into_iter().filter(|number| *number <= to) {
         let path = path(number);
@@ -153,8 +153,8 @@ fn ends_with(
         && let Ok(payload) = frame::read_payload(file.as_ref(), &path, at, &header)?
     {
         match header.kind {
-            Kind::Commit => return Ok(Some(header.name)),
-            Kind::Summary => return Ok(Summary::decode(&payload).ok().map(|sum| sum.digest)),
+            RecordKind::Commit => return Ok(Some(header.name)),
+            RecordKind::Summary => return Ok(Summary::decode(&payload).ok().map(|sum| sum.digest)),
             _ => {}
         }
     }
@@ -200,7 +200,7 @@ impl FileHeader {
         to.raw(&self.store).text(self.role).u32(self.number).raw(&self.previous);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Record::plain(Kind::File, name, payload)?;
+        let mut sealed = Record::plain(RecordKind::File, name, payload)?;
         sealed.header.sequence = sequence;
         Ok(sealed)
     }
@@ -260,7 +260,7 @@ impl Commit {
         to.raw(&self.segment_digest).u64(0);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        Record::plain(Kind::Commit, name, payload)
+        Record::plain(RecordKind::Commit, name, payload)
     }
 
     /// Reads the payload.
@@ -316,7 +316,7 @@ impl Summary {
         to.raw(&[0; 16]);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Record::plain(Kind::Summary, name, payload)?;
+        let mut sealed = Record::plain(RecordKind::Summary, name, payload)?;
         sealed.header.sequence = self.sequence.saturating_sub(1);
         Ok(sealed)
     }

@@ -21,7 +21,7 @@ use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log;
 use crate::files::segment::{self, Footer, FooterEntry, REWRITTEN, placement_of};
 use crate::files::units::FileUnits;
-use crate::frame::{self, Header, Kind, Record, Scanner, Step};
+use crate::frame::{self, Header, Record, RecordKind, Scanner, Step};
 use crate::vault::unit_rows::{Switch, Unread};
 use crate::vault::{chunk_rows, unit_rows};
 use crate::{Damage, StoreError};
@@ -53,7 +53,7 @@ impl RewrittenHeader {
         }
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        Record::plain(Kind::File, name, payload)
+        Record::plain(RecordKind::File, name, payload)
     }
 
     /// Reads the payload.
@@ -89,7 +89,7 @@ impl RewrittenHeader {
         let path = segment::path(number);
         let fault = |why: &str| Ok(Err(Damage::new(path.as_str(), 0, why)));
         let header = match frame::read_header(file, &path, 0)? {
-            Some(Ok(header)) if header.kind == Kind::File => header,
+            Some(Ok(header)) if header.kind == RecordKind::File => header,
             Some(Err(why)) => return fault(why),
             _ => return fault("the file does not begin as a segment does"),
         };
@@ -321,7 +321,8 @@ fn take_in_copies(
     while let Some(step) = scanner.step()? {
         let Step::Record(offset, header) = step else { continue };
         // After a power cut a header may be whole, and its payload not.
-        if header.kind == Kind::Chunk && frame::read_payload(file, &path, offset, &header)?.is_ok()
+        if header.kind == RecordKind::Chunk
+            && frame::read_payload(file, &path, offset, &header)?.is_ok()
         {
             let at = placement_of(number, offset, &header);
             chunk_rows::find_chunk(changes, &ChunkName::new(header.name), &at, |known| {

@@ -16,7 +16,8 @@ use crate::files::descriptors::{self, Keeper};
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{self, Beginning};
 use crate::frame::{
-    CipherId, HEADER_BYTES, Header, HeadersDigest, Kind, PAYLOAD_BYTES_MAX, Record, Scanner, Step,
+    CipherId, HEADER_BYTES, Header, HeadersDigest, PAYLOAD_BYTES_MAX, Record, RecordKind, Scanner,
+    Step,
 };
 
 use crate::{Damage, StoreError, frame};
@@ -142,7 +143,7 @@ pub(super) fn places(
     let mut scanner = Scanner::new(file.as_ref(), &path, extent.from, extent.to);
     while let Some(step) = scanner.step()? {
         if let Step::Record(offset, header) = step
-            && header.kind == Kind::Chunk
+            && header.kind == RecordKind::Chunk
         {
             let place = placement_of(extent.unit, offset, &header);
             places.push((ChunkName::new(header.name), place));
@@ -200,7 +201,7 @@ impl Footer {
         let mut scanner = Scanner::new(file, &path, 0, end);
         while let Some(step) = scanner.step()? {
             match step {
-                Step::Record(offset, header) if header.kind == Kind::Chunk => {
+                Step::Record(offset, header) if header.kind == RecordKind::Chunk => {
                     entries.push(FooterEntry {
                         name: ChunkName::new(header.name),
                         sequence: header.sequence,
@@ -224,7 +225,7 @@ impl Footer {
     ) -> Result<(Record, [u8; TRAILER_BYTES]), StoreError> {
         let payload = self.payload();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Record::plain(Kind::Footer, name, payload)?;
+        let mut sealed = Record::plain(RecordKind::Footer, name, payload)?;
         sealed.header.sequence = sequence;
         Ok((sealed, trailer(at)))
     }
@@ -324,7 +325,7 @@ impl Footer {
             Some(Ok(header)) if offset.checked_add(header.record_bytes()) != Some(end) => {
                 fault(ANOTHER)
             }
-            Some(Ok(header)) if header.kind == Kind::Footer => {
+            Some(Ok(header)) if header.kind == RecordKind::Footer => {
                 let payload = match frame::read_payload(file, path, offset, &header)? {
                     Ok(payload) => payload,
                     Err(why) => return fault(&format!("the footer: {why}")),
@@ -463,7 +464,7 @@ impl Segments {
             return Err(damaged("the file ends early"));
         };
         let header = Header::decode(header).map_err(damaged)?;
-        if header.kind != Kind::Chunk || header.name != *name.as_bytes() {
+        if header.kind != RecordKind::Chunk || header.name != *name.as_bytes() {
             return Err(damaged("another record is where the chunk should be"));
         }
         let payload = bytes.split_off(HEADER_BYTES);

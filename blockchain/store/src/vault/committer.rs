@@ -688,7 +688,7 @@ impl Writer {
                 Some(CommitError::Missing(missing))
             } else {
                 let wanted = claim(&submission.drops, recent);
-                (!wanted.is_empty()).then_some(CommitError::Wanted(wanted))
+                (!wanted.is_empty()).then_some(CommitError::InUse(wanted))
             };
             let refusal = refusal.or_else(|| self.project(&submission.facts, &mut plan.changes));
             plan.outcomes.push(match refusal {

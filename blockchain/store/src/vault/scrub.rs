@@ -12,7 +12,7 @@ use crate::codec::Packer;
 use crate::contract::blobs::{Contents, Placement, UnitKind};
 use crate::contract::fact_log::Reread;
 use crate::crypt::Unopened;
-use crate::frame::{self, Header, Kind, Record};
+use crate::frame::{self, Header, Record, RecordKind};
 use crate::vault::committer::Submission;
 use crate::vault::{Vault, chunk_rows, unit_rows};
 use crate::{Damage, StoreError};
@@ -163,7 +163,7 @@ impl Reader<'_> {
         if !header.matches(&payload) {
             return Ok(Some(frame::UNSOUND.into()));
         }
-        if !matches!(header.kind, Kind::Fact | Kind::Chunk) {
+        if !matches!(header.kind, RecordKind::Fact | RecordKind::Chunk) {
             return Ok(None);
         }
         let sealer = self.vault.sealer();

@@ -17,7 +17,7 @@ use lucid_store::files::segment::{
     self, Footer, FooterEntry, RECORDS_MAX, REWRITTEN, placement_of,
 };
 use lucid_store::frame::{
-    HEADER_BYTES, HeadersDigest, Kind, PAYLOAD_BYTES_MAX, Record, Scanner, Step, read_payload,
+    HEADER_BYTES, HeadersDigest, PAYLOAD_BYTES_MAX, Record, RecordKind, Scanner, Step, read_payload,
 };
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
@@ -214,7 +214,7 @@ impl Old {
         let mut last = None;
         while let Some(step) = scanner.step().unwrap() {
             let Step::Record(offset, header) = step else { panic!("damaged") };
-            if header.kind == Kind::Commit {
+            if header.kind == RecordKind::Commit {
                 let payload = read_payload(file.as_ref(), &log, offset, &header).unwrap();
                 last = Some((header, Commit::decode(&payload.unwrap()).unwrap()));
             }
@@ -329,7 +329,7 @@ fn long_footer(entries: &[FooterEntry], at: u64, sequence: u64) -> Vec<u8> {
     }
     let payload = payload.finish();
     let digest = *blake3::hash(&payload).as_bytes();
-    let mut header = Record::plain(Kind::Footer, digest, Vec::new()).unwrap().header;
+    let mut header = Record::plain(RecordKind::Footer, digest, Vec::new()).unwrap().header;
     (header.sequence, header.payload_digest) = (sequence, digest);
     header.stored_length = u32::try_from(payload.len()).unwrap();
     header.plain_length = header.stored_length;

@@ -11,7 +11,7 @@ use lucid_store::files::Limits;
 use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
-use lucid_store::frame::{Kind, read_header};
+use lucid_store::frame::{RecordKind, read_header};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 
@@ -86,7 +86,7 @@ impl Sound {
 }
 
 /// Where each record of a file begins, and what it is; a trailer counts as part of its footer.
-fn records(disk: &SimulatedDisk, path: &str) -> Vec<(u64, Option<Kind>)> {
+fn records(disk: &SimulatedDisk, path: &str) -> Vec<(u64, Option<RecordKind>)> {
     let file = disk.open(path).unwrap().unwrap();
     let mut records = Vec::new();
     let mut at = 0;
@@ -100,7 +100,7 @@ fn records(disk: &SimulatedDisk, path: &str) -> Vec<(u64, Option<Kind>)> {
     records
 }
 
-fn record_at(records: &[(u64, Option<Kind>)], offset: u64) -> (u64, Option<Kind>) {
+fn record_at(records: &[(u64, Option<RecordKind>)], offset: u64) -> (u64, Option<RecordKind>) {
     *records.iter().rev().find(|(start, _)| *start <= offset).unwrap()
 }
 
@@ -188,8 +188,8 @@ fn every_flip(encrypted: bool) -> usize {
                 assert_eq!(vault.read_only(), None, "{what}");
                 let (facts, chunks) = sound.lost(&vault, &index, &what);
                 let may_lose = match kind {
-                    Some(Kind::Fact) if rows.is_none() => (1, 0),
-                    Some(Kind::Chunk) => (0, 1),
+                    Some(RecordKind::Fact) if rows.is_none() => (1, 0),
+                    Some(RecordKind::Chunk) => (0, 1),
                     _ => (0, 0),
                 };
                 assert_eq!((facts, chunks), may_lose, "{what}");
@@ -252,7 +252,7 @@ fn a_flip_without_a_mark_or_an_index_costs_no_more_than_the_last_commit() {
             let is_last = path.ends_with("2.log") && start >= last_batch;
             let may_lose = match kind {
                 _ if is_last => (1, 1),
-                Some(Kind::Fact) => (1, 0),
+                Some(RecordKind::Fact) => (1, 0),
                 _ => (0, 0),
             };
             assert_eq!((facts, chunks), may_lose, "{what}");

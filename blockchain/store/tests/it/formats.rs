@@ -18,7 +18,7 @@ use lucid_store::files::segment::{Footer, FooterEntry, TRAILER_BYTES, read_trail
 use lucid_store::files::watermark::Watermark;
 use lucid_store::files::watermark::read_mark;
 use lucid_store::frame::{
-    CipherId, CodecId, HEADER_BYTES, Header, Kind, NUMBER_MAX, Record, Scanner,
+    CipherId, CodecId, HEADER_BYTES, Header, NUMBER_MAX, Record, RecordKind, Scanner,
 };
 use proptest::prelude::*;
 use ring::aead;
@@ -30,7 +30,7 @@ fn record(sealed: &Record) -> String {
 
 fn header() -> Header {
     Header {
-        kind: Kind::Chunk,
+        kind: RecordKind::Chunk,
         codec: CodecId::Zstd,
         cipher: CipherId::Aes256Gcm,
         epoch: 0x0403_0201,
@@ -99,7 +99,7 @@ fn a_rewritten_segment_begins_with_these_bytes() {
         "020000000300000001000080",
     );
     assert_eq!(hex::encode(&sealed.payload), text);
-    assert_eq!(sealed.header.kind, Kind::File);
+    assert_eq!(sealed.header.kind, RecordKind::File);
     assert_eq!(RewrittenHeader::decode(&sealed.payload), Ok(begin));
     for cut in 0..sealed.payload.len() {
         assert!(RewrittenHeader::decode(&sealed.payload[..cut]).is_err());
@@ -133,7 +133,7 @@ fn a_summary_is_these_bytes() {
     .concat();
     let sealed = summary.seal().unwrap();
     assert_eq!(hex::encode(&sealed.payload), text);
-    assert_eq!((sealed.header.kind, sealed.header.sequence), (Kind::Summary, 8));
+    assert_eq!((sealed.header.kind, sealed.header.sequence), (RecordKind::Summary, 8));
     for cut in 0..sealed.payload.len() {
         assert!(Summary::decode(&sealed.payload[..cut]).is_err());
     }
@@ -210,10 +210,10 @@ fn fixed_sealer() -> Sealer {
 }
 
 /// Encrypts as the format says, with nothing of the store's own code but the header.
-fn encrypted(cipher: CipherId, kind: Kind, plain: &[u8]) -> Record {
+fn encrypted(cipher: CipherId, kind: RecordKind, plain: &[u8]) -> Record {
     let dedup = [0x0d; 32];
     let name = match kind {
-        Kind::Chunk => *blake3::keyed_hash(&dedup, blake3::hash(plain).as_bytes()).as_bytes(),
+        RecordKind::Chunk => *blake3::keyed_hash(&dedup, blake3::hash(plain).as_bytes()).as_bytes(),
         _ => *blake3::keyed_hash(&dedup, plain).as_bytes(),
     };
     let mut sealed = Record::plain(kind, name, plain.to_vec()).unwrap();
@@ -239,8 +239,8 @@ fn encrypted(cipher: CipherId, kind: Kind, plain: &[u8]) -> Record {
 fn an_encrypted_record_is_these_bytes_and_opens_with_fixed_keys() {
     let plain = b"what was recorded";
     for (cipher, kind, golden) in [
-        (CipherId::Aes256Gcm, Kind::Chunk, GOLDEN_AES_CHUNK),
-        (CipherId::ChaCha20Poly1305, Kind::Fact, GOLDEN_CHACHA_FACT),
+        (CipherId::Aes256Gcm, RecordKind::Chunk, GOLDEN_AES_CHUNK),
+        (CipherId::ChaCha20Poly1305, RecordKind::Fact, GOLDEN_CHACHA_FACT),
     ] {
         assert_eq!(record(&encrypted(cipher, kind, plain)), golden, "{cipher:?}");
         let bytes = hex::decode(golden).unwrap();
@@ -370,7 +370,7 @@ proptest! {
             epoch, nonce, sequence, name, plain_length, stored_length, payload_digest, owner,
             ..header()
         };
-        let fact = Header { kind: Kind::Fact, ..header.clone() };
+        let fact = Header { kind: RecordKind::Fact, ..header.clone() };
         prop_assert_eq!(Header::decode(&fact.encode()).is_ok(), owner == [0; 16]);
         prop_assert_eq!(Header::decode(&header.encode()), Ok(header));
     }

@@ -12,7 +12,7 @@ use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, read_all};
 use lucid_store::files::log::{Commit, FileHeader};
-use lucid_store::frame::{HEADER_BYTES, Header, Kind, NUMBER_MAX, Record, Scanner, Step};
+use lucid_store::frame::{HEADER_BYTES, Header, NUMBER_MAX, Record, RecordKind, Scanner, Step};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::committer::Submission;
 
@@ -183,7 +183,7 @@ fn an_audit_misses_the_end_of_a_log_also_where_another_file_stands_behind_it() {
 #[test]
 fn rubbish_between_records_is_read_a_few_times_at_most() {
     let disk = SimulatedDisk::new();
-    let sealed = Record::plain(Kind::Fact, [1; 32], Vec::new()).unwrap();
+    let sealed = Record::plain(RecordKind::Fact, [1; 32], Vec::new()).unwrap();
     let mut bytes = Vec::new();
     for _ in 0..20_000 {
         bytes.extend(bytes_of(&sealed));
@@ -282,7 +282,7 @@ fn a_log_of_another_store_is_named_and_not_taken_for_ours() {
     let (disk, entries) = begun(&store);
     let begin =
         FileHeader { store: [9; 16], role: "log", number: 2, previous: [0; 32] }.seal(1).unwrap();
-    let alien = Record::plain(Kind::Fact, [0; 32], fact(99, &[])).unwrap();
+    let alien = Record::plain(RecordKind::Fact, [0; 32], fact(99, &[])).unwrap();
     write(&disk, "log/00000002.log", &[bytes_of(&begin), bytes_of(&alien)].concat());
     let kept = read_all(&disk, "log/00000002.log").unwrap();
     goes_on(&store, &disk, entries.len(), "another store's log");
@@ -335,7 +335,7 @@ fn lie(coin: &mut Coin, bytes: &mut [u8]) -> bool {
     let payload = at + HEADER_BYTES..at + HEADER_BYTES + header.stored_length as usize;
     let numbers = [0, 1, 2, 7, 1 << 20, u64::from(u32::MAX), NUMBER_MAX - 1, u64::MAX];
     let number = *coin.of(&numbers);
-    let is_fact = header.kind == Kind::Fact || header.kind == Kind::Chunk;
+    let is_fact = header.kind == RecordKind::Fact || header.kind == RecordKind::Chunk;
     if is_fact || coin.below(3) == 0 {
         match coin.below(2) {
             0 => header.sequence = number,

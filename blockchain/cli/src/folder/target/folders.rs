@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::{Options, TargetError, made::Made};
-use crate::folder::{draft::Desk, path::split};
+use crate::folder::{draft::DraftNames, path::split};
 
 /// Folders that stay open.
 const REMEMBERED: usize = 64;
@@ -38,7 +38,7 @@ pub(super) struct Folders {
     top: Arc<OwnedFd>,
     overwrite: bool,
     made: Arc<Made>,
-    desk: Arc<Desk>,
+    draft_names: Arc<DraftNames>,
     remembered: Mutex<Remembered>,
     /// Every folder that something was made in, if they are to be synced.
     touched: Option<Mutex<BTreeSet<Vec<u8>>>>,
@@ -52,12 +52,17 @@ struct Remembered {
 
 impl Folders {
     /// Takes the handle of the target itself.
-    pub(super) fn new(top: OwnedFd, options: Options, made: Arc<Made>, desk: Arc<Desk>) -> Self {
+    pub(super) fn new(
+        top: OwnedFd,
+        options: Options,
+        made: Arc<Made>,
+        draft_names: Arc<DraftNames>,
+    ) -> Self {
         Self {
             top: Arc::new(top),
             overwrite: options.overwrite,
             made,
-            desk,
+            draft_names,
             remembered: Mutex::default(),
             touched: options.sync.then(|| Mutex::new(BTreeSet::from([Vec::new()]))),
         }
@@ -136,7 +141,7 @@ impl Folders {
             Errno::NOENT => {}
             // This removes a file or a link, never what the link leads to.
             Errno::NOTDIR | Errno::LOOP if self.overwrite && !self.made.contains(path) => {
-                self.desk.replace_with_folder(above, name, mode).map_err(fail)?;
+                self.draft_names.replace_with_folder(above, name, mode).map_err(fail)?;
                 self.made.note(path);
                 return open().map_err(fail);
             }

@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::{
-    EntryContent, Found, Holes, Identity, Skipped, Step, WhySkipped, another, open_reading,
+    EntryContent, Holes, Identity, Skipped, Step, WalkedEntry, WhySkipped, another, open_reading,
     open_unread,
     scout::{NameInFolder, Task},
 };
@@ -163,7 +163,7 @@ pub(super) fn examine(task: Task, small_max: u64, admit: impl FnOnce(u64)) -> Ex
     match examined {
         Ok((mut found, shared)) => {
             found.entry.path = path;
-            Examined { step: Step::Found(Box::new(found)), shared }
+            Examined { step: Step::Entry(Box::new(found)), shared }
         }
         Err(why) => Examined::plain(Step::Skipped(Skipped { path, why })),
     }
@@ -176,7 +176,7 @@ impl Examined {
 
     #[cfg(test)]
     pub(super) fn failing_at(mut self, offset: Option<u64>) -> Self {
-        if let Step::Found(found) = &mut self.step
+        if let Step::Entry(found) = &mut self.step
             && let EntryContent::Open(file) = &mut found.content
         {
             file.fail_at(offset);
@@ -187,7 +187,7 @@ impl Examined {
     /// How many bytes it brings along.
     pub(super) fn bytes(&self) -> u64 {
         match &self.step {
-            Step::Found(found) => match &found.content {
+            Step::Entry(found) => match &found.content {
                 EntryContent::Read(bytes) => bytes.len() as u64,
                 _ => 0,
             },
@@ -196,7 +196,7 @@ impl Examined {
     }
 }
 
-type ExaminedEntry = (Found, Option<Shared>);
+type ExaminedEntry = (WalkedEntry, Option<Shared>);
 
 fn folder(file: &File, seen: &Metadata) -> ExaminedEntry {
     (described(EntryKind::Folder, seen, &attributes::AttributesOf::Open(file)), None)
@@ -265,12 +265,16 @@ fn symlink(place: &NameInFolder) -> Result<ExaminedEntry, WhySkipped> {
 }
 
 /// What is known before any byte is read.
-fn described(kind: EntryKind, seen: &Metadata, attributes: &attributes::AttributesOf<'_>) -> Found {
+fn described(
+    kind: EntryKind,
+    seen: &Metadata,
+    attributes: &attributes::AttributesOf<'_>,
+) -> WalkedEntry {
     let mut entry = describe(kind, seen);
     let Attributes { read, flags, lacking } = attributes.read();
     entry.attributes = read;
     entry.flags = flags;
-    Found {
+    WalkedEntry {
         entry: entry.with_acls(),
         content: EntryContent::None,
         has_more_names: false,
@@ -368,9 +372,9 @@ mod tests {
         })
     }
 
-    fn found(examined: Examined) -> Found {
+    fn found(examined: Examined) -> WalkedEntry {
         match examined.step {
-            Step::Found(found) => *found,
+            Step::Entry(found) => *found,
             Step::Skipped(skipped) => panic!("skipped: {skipped:?}"),
         }
     }

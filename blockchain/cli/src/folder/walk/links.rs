@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{
-    EntryContent, Found, Identity, Step,
+    EntryContent, Identity, Step, WalkedEntry,
     examine::{Examined, State},
 };
 use crate::folder::EntryKind;
@@ -29,7 +29,7 @@ impl Links {
     /// Makes a hard link of what was seen before under another name.
     pub(super) fn settle(&mut self, examined: Examined) -> Step {
         let (mut found, shared) = match (examined.step, examined.shared) {
-            (Step::Found(found), Some(shared)) => (found, shared),
+            (Step::Entry(found), Some(shared)) => (found, shared),
             (step, _) => return step,
         };
         match self.first.get_mut(&shared.identity) {
@@ -53,11 +53,11 @@ impl Links {
                 self.first.insert(shared.identity, first);
             }
         }
-        Step::Found(found)
+        Step::Entry(found)
     }
 }
 
-fn link_to(first: &First, found: &mut Found) {
+fn link_to(first: &First, found: &mut WalkedEntry) {
     found.entry.kind = EntryKind::HardLink;
     found.entry.target = first.path.clone();
     // These belong to the first name.

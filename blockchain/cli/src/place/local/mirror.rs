@@ -15,7 +15,7 @@ use lucid_data_chain::ops::sessions::list_sessions::get_session;
 use lucid_data_chain::{Opened, reply};
 
 use super::Local;
-use crate::place::Wish;
+use crate::place::StorageOptions;
 use crate::place::mirror::Mirrored;
 
 impl Mirrored for Local {
@@ -48,19 +48,19 @@ impl Mirrored for Local {
 
     fn give_back(&self, id: &SessionId, index: u64, chunk: Vec<u8>) -> anyhow::Result<()> {
         let Opened { vault, locks, .. } = &self.data;
-        let wish = Wish { compression: Default::default(), encrypt: true };
+        let storage = StorageOptions::default();
         let _held = locks.hold(id);
         let session = get_session(vault, id)?;
-        give_back(vault, self.keeping(wish), &session, index, &[&chunk])?
+        give_back(vault, self.honoured(storage), &session, index, &[&chunk])?
             .with_context(|| format!("session {id} has another chunk at index {index}"))?;
         Ok(())
     }
 
-    fn put(&self, chunks: &[Vec<u8>], wish: Wish) -> anyhow::Result<()> {
+    fn put(&self, chunks: &[Vec<u8>], storage: StorageOptions) -> anyhow::Result<()> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
-        let keeping = self.keeping(wish);
-        store_chunks(&self.data.vault, keeping, threads, crate::cmd::now(), &chunks)?;
+        let storage = self.honoured(storage);
+        store_chunks(&self.data.vault, storage, threads, crate::cmd::now(), &chunks)?;
         Ok(())
     }
 
@@ -69,10 +69,10 @@ impl Mirrored for Local {
         id: &SessionId,
         start: u64,
         chunks: Vec<(ChunkId, u32)>,
-        wish: Wish,
+        storage: StorageOptions,
     ) -> anyhow::Result<()> {
         let Opened { vault, locks, .. } = &self.data;
-        add_foreign_references(vault, locks, self.keeping(wish), id, start, chunks)?;
+        add_foreign_references(vault, locks, self.honoured(storage), id, start, chunks)?;
         Ok(())
     }
 }

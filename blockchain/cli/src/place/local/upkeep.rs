@@ -1,4 +1,4 @@
-//! Keeping a folder well.
+//! StorageOptions a folder well.
 
 use anyhow::Context as _;
 use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};

@@ -18,7 +18,7 @@ use super::anchoring::Embedded;
 use super::{Local, chain_folder};
 use crate::ingest::Sink;
 use crate::ingest::sink::{CompareSink, StoreSink};
-use crate::place::{Begun, Filling, KeptPart, ReadSessions, Wish, WriteSessions};
+use crate::place::{Begun, Filling, KeptPart, ReadSessions, StorageOptions, WriteSessions};
 
 /// A store sink as the verbs see it.
 impl Filling for StoreSink<'_> {
@@ -51,9 +51,13 @@ impl WriteSessions for Local {
         })
     }
 
-    fn fill<'a>(&'a self, id: &SessionId, wish: Wish) -> anyhow::Result<Box<dyn Filling + 'a>> {
+    fn fill<'a>(
+        &'a self,
+        id: &SessionId,
+        storage: StorageOptions,
+    ) -> anyhow::Result<Box<dyn Filling + 'a>> {
         let session = get_session(&self.data.vault, id)?;
-        Ok(Box::new(StoreSink::new(&self.data, session, self.keeping(wish))))
+        Ok(Box::new(StoreSink::new(&self.data, session, self.honoured(storage))))
     }
 
     fn compare<'a>(&'a self, id: &SessionId) -> anyhow::Result<Box<dyn Filling + 'a>> {
@@ -72,11 +76,11 @@ impl WriteSessions for Local {
         &self,
         id: &SessionId,
         piece: StreamPiece<'_>,
-        wish: Wish,
+        storage: StorageOptions,
     ) -> anyhow::Result<Appended> {
         let Opened { vault, locks, .. } = &self.data;
         let appended =
-            append_stream(vault, locks, self.keeping(wish), crate::cmd::moment(), id, piece)?;
+            append_stream(vault, locks, self.honoured(storage), crate::cmd::moment(), id, piece)?;
         Ok(Appended {
             offset: appended.offset,
             root: appended.root,
@@ -114,8 +118,8 @@ impl WriteSessions for Local {
 
     fn seal(&self, id: &SessionId, request: &SealRequest) -> anyhow::Result<()> {
         let Opened { vault, locks, key, .. } = &self.data;
-        let wish = Wish { compression: Default::default(), encrypt: true };
-        seal_session(vault, locks, key, self.keeping(wish), crate::cmd::moment(), id, request)?;
+        let storage = StorageOptions::default();
+        seal_session(vault, locks, key, self.honoured(storage), crate::cmd::moment(), id, request)?;
         Ok(())
     }
 

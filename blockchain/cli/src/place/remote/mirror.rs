@@ -12,7 +12,7 @@ use lucid_core::session::SessionId;
 use lucid_data_chain::ops::sessions::export_session::Exported;
 
 use super::Remote;
-use crate::place::Wish;
+use crate::place::StorageOptions;
 use crate::place::mirror::Mirrored;
 
 impl Mirrored for Remote {
@@ -62,7 +62,7 @@ impl Mirrored for Remote {
         Ok(())
     }
 
-    fn put(&self, chunks: &[Vec<u8>], _: Wish) -> anyhow::Result<()> {
+    fn put(&self, chunks: &[Vec<u8>], _: StorageOptions) -> anyhow::Result<()> {
         self.client.put_chunks(chunks.iter().map(Vec::as_slice))?;
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Mirrored for Remote {
         id: &SessionId,
         start_index: u64,
         chunks: Vec<(ChunkId, u32)>,
-        _: Wish,
+        _: StorageOptions,
     ) -> anyhow::Result<()> {
         let reference = |(chunk_id, length)| Reference { chunk_id, length };
         let chunks = chunks.into_iter().map(reference).collect();

@@ -22,7 +22,7 @@ use super::Remote;
 use super::patience::Pauses;
 use super::sink::{RemoteCompare, RemoteSink};
 use super::source::{RemoteSession, part_of};
-use crate::place::{Begun, Filling, KeptPart, Wish, WriteSessions};
+use crate::place::{Begun, Filling, KeptPart, StorageOptions, WriteSessions};
 
 /// How long a sealed session's anchor is waited for: several block intervals.
 const ANCHOR_PATIENCE: Duration = Duration::from_secs(60);
@@ -54,7 +54,11 @@ impl WriteSessions for Remote {
         })
     }
 
-    fn fill<'a>(&'a self, id: &SessionId, _: Wish) -> anyhow::Result<Box<dyn Filling + 'a>> {
+    fn fill<'a>(
+        &'a self,
+        id: &SessionId,
+        _: StorageOptions,
+    ) -> anyhow::Result<Box<dyn Filling + 'a>> {
         Ok(Box::new(RemoteSink::new(self, id.clone())))
     }
 
@@ -66,7 +70,12 @@ impl WriteSessions for Remote {
         self.create(&new)
     }
 
-    fn append(&self, id: &SessionId, piece: StreamPiece<'_>, _: Wish) -> anyhow::Result<Appended> {
+    fn append(
+        &self,
+        id: &SessionId,
+        piece: StreamPiece<'_>,
+        _: StorageOptions,
+    ) -> anyhow::Result<Appended> {
         let StreamPiece { offset, bytes, recorded } = piece;
         let time = recorded.map(|recorded| recorded.at.to_string());
         let clock_back = recorded.and_then(|recorded| seconds(recorded.back));

@@ -291,7 +291,7 @@ fn a_large_file_that_grows_or_shrinks_while_it_is_read_is_marked() {
         let path = top.path().join("file");
         fs::write(&path, vec![1; before]).unwrap();
         let mut steps = walk_with_contents(&path, &Options::default(), 1000).unwrap();
-        let Some(Step::Found(found)) = steps.next() else {
+        let Some(Step::Entry(found)) = steps.next() else {
             panic!("the file is not found");
         };
         let EntryContent::Open(file) = found.content else {

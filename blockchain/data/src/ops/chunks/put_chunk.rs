@@ -18,7 +18,7 @@ use lucid_store::vault::{Known, Vault};
 pub use crate::fact::AHEAD_MAX;
 use crate::fact::{Fact, Placed, Uploaded};
 use crate::opened::SessionLocks;
-use crate::ops::chunks::store_chunks::{Keeping, chunk_length};
+use crate::ops::chunks::store_chunks::{StorageOptions, chunk_length};
 use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::sessions::add_references::open_for_writing;
 use crate::ops::sessions::create_session::{NewSession, create_session};
@@ -88,7 +88,7 @@ pub struct Taken {
 pub fn put_chunk(
     vault: &Vault,
     locks: &SessionLocks,
-    keeping: Keeping,
+    storage: StorageOptions,
     bounds: &Bounds,
     now: Timestamp,
     wanted: &PutChunk,
@@ -97,17 +97,17 @@ pub fn put_chunk(
     check(wanted)?;
     let pieces = cut(bounds, bytes)?;
     match &wanted.session {
-        None => look_again(|| keep(vault, keeping, now, wanted, &pieces)),
+        None => look_again(|| keep(vault, storage, now, wanted, &pieces)),
         Some(id) => {
             if let Some(sealed) = find(vault, id)?.filter(|session| session.sealed.is_some()) {
                 let _held = locks.hold(id);
-                return look_again(|| again(vault, keeping, &sealed, wanted, bytes, &pieces));
+                return look_again(|| again(vault, storage, &sealed, wanted, bytes, &pieces));
             }
             begin(vault, locks, bounds, now, id, wanted.index.unwrap_or(0))?;
             look_again(|| {
                 // Packed before the session is held: that takes long, and others wait.
                 let owner = open_for_writing(vault.index(), vault.sealer(), id)?.owner;
-                let packed = pack(vault, keeping, &pieces, |id| ChunkKey::of(owner, id))?;
+                let packed = pack(vault, storage, &pieces, |id| ChunkKey::of(owner, id))?;
                 let _held = locks.hold(id);
                 place(vault, now, wanted, id, owner, packed)
             })
@@ -223,7 +223,7 @@ fn begin(
 /// Packs what is not known yet; says what each part is.
 fn pack(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     pieces: &[&[u8]],
     key_of: impl Fn(ChunkId) -> ChunkKey,
 ) -> Result<(Submission, Vec<ChunkPart>), OpError> {
@@ -233,10 +233,10 @@ fn pack(
         let key = key_of(id);
         submission.requires.push(vault.sealer().chunk_name(key));
         let mut stored_bytes = 0;
-        let known = vault.known(key, keeping.encrypt)?;
+        let known = vault.known(key, storage.encrypt)?;
         // A chunk that is only pending is sent along too: this must not depend on another's commit.
         if known != Known::There {
-            let Keeping { compression, encrypt } = keeping;
+            let StorageOptions { compression, encrypt } = storage;
             let sealed = vault.chunk(&mut packer, compression, encrypt, key, piece)?;
             stored_bytes = if known == Known::No { sealed.record_bytes() } else { 0 };
             submission.chunks.push(sealed);
@@ -254,13 +254,13 @@ fn lengths(parts: &[ChunkPart]) -> Vec<(ChunkId, u32)> {
 /// Keeps chunks on their own.
 fn keep(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     now: Timestamp,
     wanted: &PutChunk,
     pieces: &[&[u8]],
 ) -> Result<Taken, OpError> {
     let look = vault.look();
-    let (mut submission, parts) = pack(vault, keeping, pieces, |id| ChunkKey::from(&id))?;
+    let (mut submission, parts) = pack(vault, storage, pieces, |id| ChunkKey::from(&id))?;
     let mut at = None;
     for name in &submission.requires {
         let known = UploadedRow::find(&look, vault.sealer(), name)?;
@@ -287,7 +287,7 @@ fn keep(
 /// Answers whoever sends a sealed session what it has; everything else it refuses.
 fn again(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     session: &SessionRow,
     wanted: &PutChunk,
     whole: &[u8],
@@ -301,9 +301,9 @@ fn again(
     };
     let index = wanted.index.filter(|_| wanted.alias.is_none()).ok_or_else(sealed)?;
     // As one chunk of the session, or as an upload that was cut into several.
-    let parts = match give_back(vault, keeping, session, index, &[whole])? {
+    let parts = match give_back(vault, storage, session, index, &[whole])? {
         Some(parts) => parts,
-        None => give_back(vault, keeping, session, index, pieces)?.ok_or_else(sealed)?,
+        None => give_back(vault, storage, session, index, pieces)?.ok_or_else(sealed)?,
     };
     let name = SessionName::of(vault.sealer(), &session.id);
     let placed = PlacedRow::find(vault.index(), vault.sealer(), &name, index)?;
@@ -315,7 +315,7 @@ fn again(
 /// `None` when it has others there.
 pub fn give_back(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     session: &SessionRow,
     index: u64,
     pieces: &[&[u8]],
@@ -328,7 +328,7 @@ pub fn give_back(
             return Ok(None);
         }
     }
-    let (submission, parts) = pack(vault, keeping, pieces, |id| session.key_of(&id))?;
+    let (submission, parts) = pack(vault, storage, pieces, |id| session.key_of(&id))?;
     if !submission.chunks.is_empty() {
         vault.commit(submission).map_err(at_hand)?;
     }
@@ -350,7 +350,7 @@ fn place(
     let session = open_for_writing(drawer, sealer, id)?;
     if session.tail_bytes > 0 || session.layout != Layout::Raw {
         return Err(OpError::Conflict(
-            Clash::Kind,
+            Clash::WrongLayout,
             format!(
                 "session {id} is {}; chunks are put by index into neither a stream nor a folder",
                 if session.tail_bytes > 0 { "a live stream" } else { "an archived folder" }

@@ -19,11 +19,17 @@ use crate::ops::{OpError, seal_facts};
 
 /// How new chunks are kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Keeping {
+pub struct StorageOptions {
     /// How they are compressed.
     pub compression: Compression,
     /// Whether they are encrypted; a store without keys cannot.
     pub encrypt: bool,
+}
+
+impl Default for StorageOptions {
+    fn default() -> Self {
+        Self { compression: Compression::default(), encrypt: true }
+    }
 }
 
 /// What became of one chunk.
@@ -44,18 +50,18 @@ pub(in crate::ops) const KEPT_SECONDS: i64 = 24 * 3_600;
 /// something refers to them.
 pub fn store_chunks(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     threads: usize,
     now: Timestamp,
     chunks: &[&[u8]],
 ) -> Result<Vec<StoredChunk>, OpError> {
     check(chunks)?;
-    look_again(|| store(vault, keeping, threads, now, chunks))
+    look_again(|| store(vault, storage, threads, now, chunks))
 }
 
 fn store(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     threads: usize,
     now: Timestamp,
     chunks: &[&[u8]],
@@ -67,7 +73,7 @@ fn store(
         loop {
             let position = next.fetch_add(1, Ordering::Relaxed);
             let Some(bytes) = chunks.get(position) else { return Ok(packed) };
-            packed.push((position, pack(vault, &mut packer, keeping, bytes)?));
+            packed.push((position, pack(vault, &mut packer, storage, bytes)?));
         }
     };
     let parts = run_on(threads.min(chunks.len()), "packing", work);
@@ -130,15 +136,15 @@ struct Packed {
 fn pack(
     vault: &Vault,
     packer: &mut Packer,
-    keeping: Keeping,
+    storage: StorageOptions,
     bytes: &[u8],
 ) -> Result<Packed, OpError> {
     let id = ChunkId::from(blake3::hash(bytes));
-    let known = vault.known(&id, keeping.encrypt)?;
+    let known = vault.known(&id, storage.encrypt)?;
     // A chunk that is only pending is submitted too: this answer must not depend on that commit.
     let record = match known {
         Known::There => None,
-        _ => Some(vault.chunk(packer, keeping.compression, keeping.encrypt, &id, bytes)?),
+        _ => Some(vault.chunk(packer, storage.compression, storage.encrypt, &id, bytes)?),
     };
     Ok(Packed { id, deduplicated: known != Known::No, record })
 }
@@ -148,15 +154,15 @@ fn pack(
 pub fn hand_over_chunk(
     vault: &Vault,
     packer: &mut Packer,
-    keeping: Keeping,
+    storage: StorageOptions,
     key: ChunkKey,
     bytes: &[u8],
     done: Done,
 ) -> Result<bool, OpError> {
-    if vault.knows(key, keeping.encrypt)? {
+    if vault.knows(key, storage.encrypt)? {
         return Ok(false);
     }
-    let sealed = vault.chunk(packer, keeping.compression, keeping.encrypt, key, bytes)?;
+    let sealed = vault.chunk(packer, storage.compression, storage.encrypt, key, bytes)?;
     vault.submit(Submission { chunks: vec![sealed], ..Submission::default() }, done);
     Ok(true)
 }

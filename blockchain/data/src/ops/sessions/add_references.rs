@@ -14,7 +14,7 @@ use lucid_store::vault::{Known, Vault};
 
 use crate::fact::{CHUNKS_MAX, Referenced};
 use crate::opened::SessionLocks;
-use crate::ops::chunks::store_chunks::Keeping;
+use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::look_again::look_again;
 use crate::ops::sessions::list_sessions::find_session;
 use crate::ops::{Clash, OpError, seal_facts};
@@ -38,7 +38,7 @@ pub const REFERENCES_MAX: usize = CHUNKS_MAX;
 pub fn add_foreign_references(
     vault: &Vault,
     locks: &SessionLocks,
-    keeping: Keeping,
+    storage: StorageOptions,
     id: &SessionId,
     start_index: u64,
     chunks: Vec<(ChunkId, u32)>,
@@ -56,7 +56,7 @@ pub fn add_foreign_references(
     }
     let session = open_for_writing(vault.index(), vault.sealer(), id)?;
     if !session.owner.is_shared() {
-        copy_chunks(vault, keeping, &session, &chunks)?;
+        copy_chunks(vault, storage, &session, &chunks)?;
     }
     add_references(vault, locks, id, start_index, chunks)
 }
@@ -68,7 +68,7 @@ const COPIED_BYTES: usize = 8 << 20;
 /// out: taking the references says so.
 fn copy_chunks(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     session: &SessionRow,
     chunks: &[(ChunkId, u32)],
 ) -> Result<(), OpError> {
@@ -76,11 +76,11 @@ fn copy_chunks(
     let (mut submission, mut bytes) = (Submission::default(), 0);
     for (id, _) in chunks {
         let own = session.key_of(id);
-        if vault.known(own, keeping.encrypt)? == Known::There {
+        if vault.known(own, storage.encrypt)? == Known::There {
             continue;
         }
         let Some(plain) = vault.read_chunk(&mut packer, id)? else { continue };
-        let Keeping { compression, encrypt } = keeping;
+        let StorageOptions { compression, encrypt } = storage;
         submission.chunks.push(vault.chunk(&mut packer, compression, encrypt, own, &plain)?);
         bytes += plain.len();
         if bytes >= COPIED_BYTES {
@@ -117,7 +117,7 @@ fn refer(
     let session = open_for_writing(&look, vault.sealer(), id)?;
     if session.tail_bytes > 0 {
         return Err(OpError::Conflict(
-            Clash::Kind,
+            Clash::WrongLayout,
             format!("session {id} is a live stream; use append, not references"),
         ));
     }

@@ -14,7 +14,7 @@ use lucid_store::vault::{Known, Vault};
 
 use crate::fact::{Fact, Marked, Referenced, Tail};
 use crate::opened::SessionLocks;
-use crate::ops::chunks::store_chunks::{Keeping, chunk_length};
+use crate::ops::chunks::store_chunks::{StorageOptions, chunk_length};
 use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::sessions::add_references::{open_for_writing, refuse_waiting};
 use crate::ops::{OpError, seal_facts};
@@ -49,19 +49,19 @@ pub struct StreamPiece<'a> {
 pub fn append_stream(
     vault: &Vault,
     locks: &SessionLocks,
-    keeping: Keeping,
+    storage: StorageOptions,
     now: Moment,
     id: &SessionId,
     piece: StreamPiece<'_>,
 ) -> Result<StreamPosition, OpError> {
     let _held = locks.hold(id);
-    look_again(|| append(vault, locks, keeping, now, id, piece))
+    look_again(|| append(vault, locks, storage, now, id, piece))
 }
 
 fn append(
     vault: &Vault,
     locks: &SessionLocks,
-    keeping: Keeping,
+    storage: StorageOptions,
     now: Moment,
     id: &SessionId,
     StreamPiece { offset, bytes, recorded }: StreamPiece<'_>,
@@ -85,7 +85,7 @@ fn append(
     let mut submission = if enough {
         let mut window = row::tail(vault.index(), vault.sealer(), &name)?;
         window.extend_from_slice(bytes);
-        cut(vault, keeping, &mut session, &window, Some(now.wall))?
+        cut(vault, storage, &mut session, &window, Some(now.wall))?
     } else {
         session.tail_bytes += bytes.len() as u64;
         let facts = seal_facts(vault, Tail::of(id, offset, now.wall, bytes))?;
@@ -116,7 +116,7 @@ fn own_clock(
 }
 
 /// Cuts what is left of a stream, because it ends.
-pub fn cut_tail(vault: &Vault, keeping: Keeping, id: &SessionId) -> Result<(), OpError> {
+pub fn cut_tail(vault: &Vault, storage: StorageOptions, id: &SessionId) -> Result<(), OpError> {
     let look = vault.look();
     let mut session = open_for_writing(&look, vault.sealer(), id)?;
     if session.tail_bytes == 0 {
@@ -124,7 +124,7 @@ pub fn cut_tail(vault: &Vault, keeping: Keeping, id: &SessionId) -> Result<(), O
     }
     let name = SessionName::of(vault.sealer(), id);
     let window = row::tail(vault.index(), vault.sealer(), &name)?;
-    let submission = cut(vault, keeping, &mut session, &window, None)?;
+    let submission = cut(vault, storage, &mut session, &window, None)?;
     vault.commit(Submission { rests_on: look.seen(), ..submission }).map_err(at_hand)?;
     Ok(())
 }
@@ -133,7 +133,7 @@ pub fn cut_tail(vault: &Vault, keeping: Keeping, id: &SessionId) -> Result<(), O
 /// one, the stream ends here.
 fn cut(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     session: &mut SessionRow,
     window: &[u8],
     goes_on: Option<Timestamp>,
@@ -149,9 +149,9 @@ fn cut(
         let key = session.key_of(&id);
         submission.requires.push(vault.sealer().chunk_name(key));
         // A chunk that is only pending is sent along too: this must not depend on another's commit.
-        if vault.known(key, keeping.encrypt)? != Known::There {
+        if vault.known(key, storage.encrypt)? != Known::There {
             let sealed =
-                vault.chunk(&mut packer, keeping.compression, keeping.encrypt, key, bytes)?;
+                vault.chunk(&mut packer, storage.compression, storage.encrypt, key, bytes)?;
             submission.chunks.push(sealed);
         }
         chunks.push((id, chunk_length(length)?));

@@ -13,7 +13,7 @@ use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
 
 use crate::ops::OpError;
-use crate::ops::chunks::store_chunks::{Keeping, chunk_length};
+use crate::ops::chunks::store_chunks::{StorageOptions, chunk_length};
 use crate::row::live::marks;
 use crate::row::{SessionName, SessionRow};
 
@@ -26,7 +26,7 @@ const PAGES: usize = 64;
 /// of sealing, and `back` by how many microseconds a clock went back before it that no marks tell of.
 pub fn make_timeline(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     (now, back): (Timestamp, u64),
     name: &SessionName,
     session: &SessionRow,
@@ -49,11 +49,11 @@ pub fn make_timeline(
             }
         }
         if pages.len() >= PAGES {
-            store(vault, keeping, session, &mut pages, &mut stored)?;
+            store(vault, storage, session, &mut pages, &mut stored)?;
         }
     }
     pages.extend(writer.finish().map_err(unsound)?);
-    store(vault, keeping, session, &mut pages, &mut stored)?;
+    store(vault, storage, session, &mut pages, &mut stored)?;
     Ok(stored)
 }
 
@@ -102,7 +102,7 @@ fn batch(
 
 fn store(
     vault: &Vault,
-    keeping: Keeping,
+    storage: StorageOptions,
     session: &SessionRow,
     pages: &mut Vec<Vec<u8>>,
     stored: &mut Vec<(ChunkId, u32)>,
@@ -113,9 +113,9 @@ fn store(
         for page in some {
             let id = ChunkId::from(blake3::hash(page));
             let key = session.key_of(&id);
-            if vault.known(key, keeping.encrypt)? != Known::There {
+            if vault.known(key, storage.encrypt)? != Known::There {
                 let chunk =
-                    vault.chunk(&mut packer, keeping.compression, keeping.encrypt, key, page)?;
+                    vault.chunk(&mut packer, storage.compression, storage.encrypt, key, page)?;
                 submission.chunks.push(chunk);
             }
             stored.push((id, chunk_length(page.len())?));

@@ -283,7 +283,7 @@ impl<'a> Pages<'a> {
         if shape.layout != Layout::Tree || shape.total_bytes == shape.content_bytes {
             let clash = match shape.layout {
                 Layout::Tree => Clash::Unsealed,
-                Layout::Raw => Clash::Kind,
+                Layout::Raw => Clash::WrongLayout,
             };
             let sentence = format!("session {} is not an archived folder that is sealed", shape.id);
             return Err(OpError::Conflict(clash, sentence));

@@ -65,7 +65,7 @@ pub fn find_span(source: &dyn SessionSource, span: &Span) -> Result<FoundSpan, O
     let shape = source.shape();
     if !has_timeline(shape) {
         return Err(OpError::Conflict(
-            Clash::Kind,
+            Clash::WrongLayout,
             format!(
                 "session {} has no timeline: only a recording that was appended to with times has one, \
              once it is sealed",

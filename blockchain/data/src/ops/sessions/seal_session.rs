@@ -20,7 +20,7 @@ use lucid_store::vault::committer::Submission;
 use crate::fact::{Fact, Referenced, Sealed};
 use crate::opened::SessionLocks;
 use crate::ops::chunks::put_chunk::gaps;
-use crate::ops::chunks::store_chunks::Keeping;
+use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::sessions::add_references::open_for_writing;
 use crate::ops::sessions::append_stream::cut_tail;
@@ -70,20 +70,20 @@ pub fn seal_session(
     vault: &Vault,
     locks: &SessionLocks,
     key: &SigningKey,
-    keeping: Keeping,
+    storage: StorageOptions,
     now: Moment,
     id: &SessionId,
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
     let _held = locks.hold(id);
-    look_again(|| seal(vault, locks, key, keeping, now, id, request))
+    look_again(|| seal(vault, locks, key, storage, now, id, request))
 }
 
 fn seal(
     vault: &Vault,
     locks: &SessionLocks,
     key: &SigningKey,
-    keeping: Keeping,
+    storage: StorageOptions,
     moment: Moment,
     id: &SessionId,
     request: &SealRequest,
@@ -108,7 +108,7 @@ fn seal(
         OpError::Conflict(Clash::Sealed, _) => OpError::Overtaken,
         error => error,
     };
-    cut_tail(vault, keeping, id).map_err(overtaken)?;
+    cut_tail(vault, storage, id).map_err(overtaken)?;
     let look = vault.look();
     let mut session = open_for_writing(&look, vault.sealer(), id).map_err(overtaken)?;
     if session.tail_bytes > 0 {
@@ -128,7 +128,7 @@ fn seal(
         Some(_) => Vec::new(),
         None => {
             let back = request.clock_back.max(locks.clock_back(id, &moment));
-            make_timeline(vault, keeping, (now, back), &name, &session)?
+            make_timeline(vault, storage, (now, back), &name, &session)?
         }
     };
     let mut submission = Submission::default();

@@ -16,7 +16,7 @@ use crate::ops::sessions::read_session::{Cursor, SessionSource, visit_entries};
 use crate::tarball::{TarError, Tarball};
 
 /// Files up to this size are read once, into memory; larger ones twice.
-const HELD_BYTES_MAX: u64 = 32 << 20;
+const BUFFERED_BYTES_MAX: u64 = 32 << 20;
 
 /// What happens at something that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn write_tar<W: Write>(
     let mut packing = Packing {
         cursor: Cursor::new(source),
         unreadable,
-        held: Vec::new(),
+        buffer: Vec::new(),
         gone: HashSet::new(),
         is_empty: true,
     };
@@ -126,7 +126,7 @@ struct Packing<'a> {
     cursor: Cursor<'a>,
     unreadable: Unreadable,
     /// The bytes of a file that is to be written.
-    held: Vec<u8>,
+    buffer: Vec<u8>,
     /// What was left out, for other names of it.
     gone: HashSet<Vec<u8>>,
     is_empty: bool,
@@ -140,14 +140,14 @@ impl Packing<'_> {
             let why = format!("it is another name of {first:?}, which was left out");
             return Err(Unwritten::Entry(OpError::Unsound(why)));
         }
-        let (cursor, held) = (&mut self.cursor, &mut self.held);
+        let (cursor, buffer) = (&mut self.cursor, &mut self.buffer);
         let is_read_first = self.unreadable == Unreadable::IsLeftOut;
-        let is_held = is_read_first && entry.length <= HELD_BYTES_MAX;
+        let is_buffered = is_read_first && entry.length <= BUFFERED_BYTES_MAX;
         if entry.kind == EntryKind::File && is_read_first {
-            held.clear();
+            buffer.clear();
             let read = cursor.read(bytes_of(entry), |piece| {
-                if is_held {
-                    held.extend_from_slice(piece);
+                if is_buffered {
+                    buffer.extend_from_slice(piece);
                 }
                 Ok(())
             });
@@ -161,8 +161,8 @@ impl Packing<'_> {
         if entry.kind != EntryKind::File {
             return Ok(());
         }
-        let written = match is_held {
-            true => tarball.content(held).map_err(refuse),
+        let written = match is_buffered {
+            true => tarball.content(buffer).map_err(refuse),
             // What cannot be read here ends the stream, for it is announced.
             false => cursor.read(bytes_of(entry), |piece| tarball.content(piece).map_err(refuse)),
         };

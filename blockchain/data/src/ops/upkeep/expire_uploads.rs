@@ -75,7 +75,7 @@ fn forget(vault: &Vault, mut over: Vec<(ChunkId, Vec<u8>, Vec<u8>)>) -> Result<u
         match vault.commit(Submission { facts, rests_on, drops, ..Submission::default() }) {
             Ok(_) => break,
             Err(CommitError::Overtaken(rows)) => over.retain(|(_, key, _)| !rows.contains(key)),
-            Err(CommitError::Wanted(wanted)) => {
+            Err(CommitError::InUse(wanted)) => {
                 over.retain(|(chunk, ..)| !wanted.contains(&sealer.chunk_name(chunk)));
             }
             Err(error) => return Err(error.into()),

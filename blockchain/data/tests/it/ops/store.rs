@@ -10,7 +10,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::timeline::Recorded;
 use lucid_data_chain::opened::SessionLocks;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::chunks::store_chunks::{Keeping, store_chunks};
+use lucid_data_chain::ops::chunks::store_chunks::{StorageOptions, store_chunks};
 use lucid_data_chain::ops::sessions::append_stream::{StreamPiece, StreamPosition, append_stream};
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::sessions::list_sessions::get_session;
@@ -33,7 +33,8 @@ use lucid_store::vault::{Elsewhere, Vault};
 
 use crate::sample::id;
 
-pub const KEEPING: Keeping = Keeping { compression: Compression::Lz4, encrypt: false };
+pub const KEEPING: StorageOptions =
+    StorageOptions { compression: Compression::Lz4, encrypt: false };
 pub const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
 pub struct Store {

@@ -10,7 +10,7 @@ use crate::files::disk::DiskFile;
 use crate::files::log::{self, Beginning, Commit, FileHeader, Summary};
 use crate::files::segment;
 use crate::files::watermark::Watermark;
-use crate::frame::{Header, HeadersDigest, Kind, Scanner, Step};
+use crate::frame::{Header, HeadersDigest, RecordKind, Scanner, Step};
 use crate::{Damage, StoreError};
 
 /// Where the chain of commits stands.
@@ -202,24 +202,24 @@ impl Auditor<'_> {
             self.found.records += 1;
             let end = offset + header.record_bytes();
             match header.kind {
-                Kind::File if offset == 0 => {
+                RecordKind::File if offset == 0 => {
                     work.passed(end);
                     self.log_begins(file.as_ref(), &path, number, &header, walk)?;
                     batch.start = end;
                 }
-                Kind::Fact => {
+                RecordKind::Fact => {
                     self.found.facts += 1;
                     batch.facts = batch.facts.saturating_add(1);
                     batch.digest.add(&header);
                     work.add(file, &path, offset, header);
                 }
-                Kind::Commit => {
+                RecordKind::Commit => {
                     work.passed(header.record_bytes());
                     self.found.commits += 1;
                     let ended = std::mem::replace(&mut batch, Batch::from(end));
                     self.commit(file.as_ref(), (&path, number, offset), &header, ended, walk)?;
                 }
-                Kind::Summary => {
+                RecordKind::Summary => {
                     work.passed(header.record_bytes());
                     let ended = std::mem::replace(&mut batch, Batch::from(end));
                     self.summary(file.as_ref(), (&path, number, offset), &header, ended, walk)?;

@@ -14,7 +14,7 @@ use crate::files::rewrite::RewrittenHeader;
 use crate::files::segment::{
     self, Footer, FooterEntry, REWRITTEN, TRAILER_BYTES, placement_of, read_trailer,
 };
-use crate::frame::{Header, HeadersDigest, Kind, Scanner, Step, read_header};
+use crate::frame::{Header, HeadersDigest, RecordKind, Scanner, Step, read_header};
 use crate::{Damage, StoreError};
 
 /// What a segment's successor may name as the end of it.
@@ -231,17 +231,17 @@ impl Auditor<'_> {
             };
             self.found.records += 1;
             match header.kind {
-                Kind::File if offset == 0 => {
+                RecordKind::File if offset == 0 => {
                     work.passed(header.record_bytes());
                     walk.begun = header.record_bytes();
                     self.segment_begins(file.as_ref(), walk, &header, before)?;
                 }
-                Kind::Chunk => {
+                RecordKind::Chunk => {
                     self.found.chunks += 1;
                     walk.note(offset, &header);
                     work.add(file, &path, offset, header);
                 }
-                Kind::Footer => {
+                RecordKind::Footer => {
                     footer = Some((offset, header));
                     break;
                 }
@@ -299,7 +299,7 @@ impl Auditor<'_> {
     ) -> Result<Ending, StoreError> {
         self.vouch_if_closed(walk.number, at);
         match read_header(file, &walk.path, at)? {
-            Some(Ok(header)) if header.kind == Kind::Footer => {
+            Some(Ok(header)) if header.kind == RecordKind::Footer => {
                 self.found.records += 1;
                 let end = at + header.record_bytes() + TRAILER_BYTES as u64;
                 if end != walk.length {
@@ -485,7 +485,7 @@ impl Auditor<'_> {
 
 fn was_footer(file: &dyn DiskFile, path: &str, offset: u64) -> Result<bool, StoreError> {
     let header = read_header(file, path, offset)?;
-    Ok(matches!(header, Some(Ok(header)) if header.kind == Kind::Footer))
+    Ok(matches!(header, Some(Ok(header)) if header.kind == RecordKind::Footer))
 }
 
 impl SegmentWalk {

@@ -8,7 +8,7 @@ use crate::files::chain::*;
 use crate::files::disk::faulty::{Call, FaultyDisk};
 use crate::files::disk::simulated::SimulatedDisk;
 use crate::files::disk::{Disk as _, read_all, replace};
-use crate::frame::{Kind, Scanner, Step};
+use crate::frame::{RecordKind, Scanner, Step};
 
 fn stored() -> (SimulatedDisk, ChainParts, Vec<ValidBlock>) {
     let disk = SimulatedDisk::new();
@@ -408,7 +408,7 @@ fn a_file_of_later_blocks_of_which_only_contents_cannot_be_read_is_not_removed()
         while let Some(step) = scanner.step().unwrap() {
             let Step::Record(_, header) = step else { panic!("{step:?}") };
             // The first record is of the file, not of a block.
-            if header.kind != Kind::File {
+            if header.kind != RecordKind::File {
                 let last = scanner.offset() - 1;
                 faulty.break_bytes(&path, last..last + 1, rustix::io::Errno::IO);
             }

@@ -23,7 +23,7 @@ use crate::files::disk::real::RealDisk;
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::folder::{self, Beside};
 use crate::files::log::FileHeader;
-use crate::frame::{HEADER_BYTES, Header, Kind};
+use crate::frame::{HEADER_BYTES, Header, RecordKind};
 
 /// Bytes of a file that are read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -266,7 +266,7 @@ impl Stream {
 
     /// A file says which it is, and which block was before.
     fn check_beginning(&self, header: &Header, payload: &[u8]) -> Result<(), Unsound> {
-        let is_sound = header.kind == Kind::File && header.matches(payload);
+        let is_sound = header.kind == RecordKind::File && header.matches(payload);
         let facts = FileHeader::decode(payload).ok().filter(|_| is_sound).ok_or(Unsound)?;
         let is_this = facts.store == self.store
             && (facts.role, facts.number) == (self.role.name(), self.number)

@@ -15,7 +15,7 @@ use crate::files::chain::ChainFiles;
 use crate::files::chain::rows::{Part, Row, Totals};
 use crate::files::chain::walk::{FileRole, split_record};
 use crate::files::disk::{self, DiskFile};
-use crate::frame::{HEADER_BYTES, Header, Kind};
+use crate::frame::{HEADER_BYTES, Header, RecordKind};
 use crate::{Damage, StoreError};
 
 /// Bytes of a file that are read at once.
@@ -71,7 +71,7 @@ impl Walk<'_> {
                     Some(next) => self.window = next,
                     None => return Ok(Err(self.damage("the file ends early"))),
                 },
-                Ok(Some(header)) if header.kind == Kind::File && self.window.offset == 0 => {
+                Ok(Some(header)) if header.kind == RecordKind::File && self.window.offset == 0 => {
                     self.window.offset += header.record_bytes();
                 }
                 Ok(Some(header)) => break header,

@@ -17,7 +17,7 @@ use crate::files::chain::rows::ListedTransactions;
 use crate::files::chain::tip::{FilesEnd, Pruned};
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::log::{FileHeader, number_of};
-use crate::frame::{self, Header, Kind, Scanner, Step};
+use crate::frame::{self, Header, RecordKind, Scanner, Step};
 use crate::{Damage, StoreError};
 
 /// One of the two kinds of files.
@@ -38,10 +38,10 @@ impl FileRole {
         }
     }
 
-    pub(super) fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> RecordKind {
         match self {
-            Self::Blocks => Kind::Block,
-            Self::Bodies => Kind::Body,
+            Self::Blocks => RecordKind::Block,
+            Self::Bodies => RecordKind::Body,
         }
     }
 
@@ -264,7 +264,7 @@ impl<'a> Cursor<'a> {
         number: u32,
     ) -> Result<(), StoreError> {
         let why = match frame::read_header(file, path, 0)? {
-            Some(Ok(header)) if header.kind == Kind::File => {
+            Some(Ok(header)) if header.kind == RecordKind::File => {
                 let payload = frame::read_payload(file, path, 0, &header)?;
                 match payload.map(|payload| FileHeader::decode(&payload)) {
                     Ok(Ok(facts)) if facts.store != self.store => {
@@ -311,7 +311,7 @@ impl<'a> Cursor<'a> {
                 self.open = None;
             }
             Some(Step::Damaged(damage)) => self.note(number, damage.offset, damage.why),
-            Some(Step::Record(0, header)) if header.kind == Kind::File => {}
+            Some(Step::Record(0, header)) if header.kind == RecordKind::File => {}
             Some(Step::Record(offset, header)) if header.kind == self.role.kind() => {
                 self.peeked = Some(RecordAt { file: number, offset, header });
             }

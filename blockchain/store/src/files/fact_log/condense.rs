@@ -11,7 +11,7 @@ use crate::contract::fact_log::{Condensed, Condensing};
 use crate::files::disk::{Disk, DiskFile};
 use crate::files::log::{self, Commit, Summary};
 use crate::files::segment;
-use crate::frame::{Header, HeadersDigest, Kind, Record};
+use crate::frame::{Header, HeadersDigest, Record, RecordKind};
 use crate::{Damage, StoreError};
 
 /// A summary ends a batch at the next commit behind so many bytes. The newest file is not ended for less.
@@ -92,8 +92,8 @@ fn weigh(walked: &Walked, matters: &Matters<'_>) -> Result<u64, StoreError> {
     each_record(walked, |offset, header, payload| {
         let bytes = header.record_bytes();
         let stays = match header.kind {
-            Kind::Fact => matters(&Record { header, payload }, &walked.path, offset)?,
-            Kind::Commit => false,
+            RecordKind::Fact => matters(&Record { header, payload }, &walked.path, offset)?,
+            RecordKind::Commit => false,
             _ => true,
         };
         kept += if stays { bytes } else { 0 };
@@ -117,7 +117,7 @@ fn write_anew(
     let mut previous = None;
     each_record(walked, |offset, header, payload| {
         match header.kind {
-            Kind::Fact => {
+            RecordKind::Fact => {
                 let fact = Record { header, payload };
                 if matters(&fact, &walked.path, offset)? {
                     batch.add(&fact.header);
@@ -126,7 +126,7 @@ fn write_anew(
                     removed += 1;
                 }
             }
-            Kind::Commit | Kind::Summary => {
+            RecordKind::Commit | RecordKind::Summary => {
                 let end = SummarizedEnd::read(&header, &payload)
                     .map_err(|fault| damaged(walked, offset, fault))?;
                 previous.get_or_insert(end.previous);
@@ -160,7 +160,7 @@ struct SummarizedEnd {
 
 impl SummarizedEnd {
     fn read(header: &Header, payload: &[u8]) -> Result<Self, lucid_core::wire::WireFault> {
-        if header.kind == Kind::Commit {
+        if header.kind == RecordKind::Commit {
             let commit = Commit::decode(payload)?;
             return Ok(Self {
                 number: commit.number,

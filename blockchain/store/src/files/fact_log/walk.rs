@@ -76,7 +76,7 @@ impl Walk<'_> {
     /// Shows which of these files are missing, and which are there and none of this log's.
     fn gap(
         &self,
-        listed: &log::Listed,
+        listed: &log::LogListing,
         files: std::ops::Range<u32>,
         passed: u64,
         visit: &mut dyn FnMut(Met<'_>, u64) -> Result<bool, StoreError>,

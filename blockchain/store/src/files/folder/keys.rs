@@ -35,7 +35,7 @@ use crate::crypt::{self, Keyring, Secret, Unopened, random};
 use crate::files::disk::real::RealDisk;
 use crate::files::disk::{self, Disk};
 use crate::files::log;
-use crate::frame::{Kind, Scanner, Step};
+use crate::frame::{RecordKind, Scanner, Step};
 use crate::{Damage, StoreError};
 
 /// A new root key, until it is the root key.
@@ -488,7 +488,7 @@ fn newest_in_use(disk: &dyn Disk, store: &[u8; 16]) -> Result<u32, StoreError> {
         let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
         while let Some(step) = scanner.step()? {
             if let Step::Record(_, header) = step
-                && header.kind == Kind::Fact
+                && header.kind == RecordKind::Fact
             {
                 newest = newest.max(header.epoch);
             }
@@ -518,7 +518,7 @@ fn write_outside_key(path: &Path, key: &Secret) -> Result<(), StoreError> {
 
 /// What is known of a store's keys without telling them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct KeyListing {
     /// The root key's id.
     pub root: String,
     /// Where it is.
@@ -598,9 +598,9 @@ impl Keys {
     }
 
     /// What keys there are.
-    pub fn list(&self) -> Result<Listed, StoreError> {
+    pub fn list(&self) -> Result<KeyListing, StoreError> {
         let keys = self.data_keys()?;
-        Ok(Listed { root: key_id(&keys.root), kept: keys.kept.clone(), epochs: keys.epochs()? })
+        Ok(KeyListing { root: key_id(&keys.root), kept: keys.kept.clone(), epochs: keys.epochs()? })
     }
 
     /// Adds a data key for all that is new; returns its number.

@@ -5,7 +5,7 @@ use crate::crypt::Unopened;
 use crate::files::disk::DiskFile;
 use crate::files::log::{Beginning, COMMIT_RECORD_BYTES, Commit, FileHeader, Summary};
 use crate::files::{disk, log, segment_rows};
-use crate::frame::{HeadersDigest, Kind, Scanner, Step};
+use crate::frame::{HeadersDigest, RecordKind, Scanner, Step};
 use crate::{Damage, StoreError, frame};
 
 /// What is to be done with a log file.
@@ -38,8 +38,9 @@ impl Recovery<'_> {
         let Ok(file) = disk::find(self.parts.disk.as_ref(), &path)? else { return Ok(()) };
         let Some(begin) = self.at.offset.checked_sub(COMMIT_RECORD_BYTES) else { return Ok(()) };
         match frame::read_header(file.as_ref(), &path, begin)? {
-            Some(Ok(header)) if header.kind == Kind::Commit && header.name == self.at.digest => {}
-            Some(Ok(header)) if header.kind == Kind::Summary => {
+            Some(Ok(header))
+                if header.kind == RecordKind::Commit && header.name == self.at.digest => {}
+            Some(Ok(header)) if header.kind == RecordKind::Summary => {
                 match frame::read_payload(file.as_ref(), &path, begin, &header)? {
                     Ok(payload) => {
                         let stands_for = Summary::decode(&payload).map(|summary| summary.digest);
@@ -183,7 +184,7 @@ impl Recovery<'_> {
             };
             let end = offset + header.record_bytes();
             let read = match header.kind {
-                Kind::Fact | Kind::Commit | Kind::Summary => {
+                RecordKind::Fact | RecordKind::Commit | RecordKind::Summary => {
                     frame::read_payload(file, path, offset, &header)?
                 }
                 _ => Ok(Vec::new()),
@@ -203,9 +204,9 @@ impl Recovery<'_> {
                 return Err(StoreError::Stopped);
             }
             match header.kind {
-                Kind::File if offset == 0 => start = end,
-                Kind::Fact => group.facts.push((offset, header, payload)),
-                Kind::Commit => {
+                RecordKind::File if offset == 0 => start = end,
+                RecordKind::Fact => group.facts.push((offset, header, payload)),
+                RecordKind::Commit => {
                     let sound = header.name == header.payload_digest;
                     let Some(commit) = Commit::decode(&payload).ok().filter(|_| sound) else {
                         unsure.push(Damage::new(
@@ -237,7 +238,7 @@ impl Recovery<'_> {
                     start = end;
                     self.damage_in_last(&mut unsure, path);
                 }
-                Kind::Summary => {
+                RecordKind::Summary => {
                     let sound = header.name == header.payload_digest;
                     let Some(summary) = Summary::decode(&payload).ok().filter(|_| sound) else {
                         let why = "the record is no summary that can be";

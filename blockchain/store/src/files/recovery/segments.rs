@@ -8,7 +8,7 @@ use super::{CHANGES_MAX, Recovery};
 use crate::files::disk::DiskFile;
 use crate::files::segment::{Footer, placement_of};
 use crate::files::{ToRecover, disk, log, rewrite, segment, segment_rows};
-use crate::frame::{Header, Kind, Scanner, Step};
+use crate::frame::{Header, RecordKind, Scanner, Step};
 use crate::vault::{chunk_rows, unit_rows};
 use crate::{Damage, StoreError, frame};
 
@@ -140,7 +140,7 @@ impl Recovery<'_> {
                 Step::Record(offset, header) => {
                     self.at.pass(header.sequence);
                     match header.kind {
-                        Kind::Chunk
+                        RecordKind::Chunk
                             if !self.is_less_than_whole(
                                 file.as_ref(),
                                 &path,
@@ -156,7 +156,7 @@ impl Recovery<'_> {
                             );
                         }
                         // The segment's records end here; what follows is a trailer, not a record.
-                        Kind::Footer => {
+                        RecordKind::Footer => {
                             self.damage.extend(footer.and_then(Result::err));
                             break;
                         }
@@ -211,7 +211,7 @@ impl Recovery<'_> {
         let mut end = 0;
         while let Some(step) = scanner.step()? {
             match step {
-                Step::Record(_, header) if header.kind == Kind::Footer => break,
+                Step::Record(_, header) if header.kind == RecordKind::Footer => break,
                 Step::Record(offset, header) => end = offset + header.record_bytes(),
                 Step::Damaged(_) => {}
             }
