@@ -1,6 +1,7 @@
 //! How much an input may cost: memory by its length, and processor time.
 //!
-//! Memory is counted by the allocator of this crate, for the whole process: whoever measures is alone.
+//! Memory is counted by the allocator of this crate, for the whole process: so only one measurement runs at a
+//! time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What every decoder promises, whatever bytes it meets: nothing panics, and what has one form only is
+//! What every decoder promises for all bytes that it meets: nothing panics, and what has one form only is
 //! refused or written as exactly these bytes again; JSON, as a canonical text that stands for itself. Memory
 //! is bounded by the input.
 //!

@@ -1,4 +1,4 @@
-//! Proofs, forged: whatever is proved to whoever trusts two keys is true.
+//! Proofs, forged: everything that is proved to a reader who trusts two keys is true.
 //!
 //! The input alters a true proof, or mixes it with one of a session that says it is the same: fields, parts,
 //! bytes under a right checksum, the content that is shown with it. The forger has keys of their own, and

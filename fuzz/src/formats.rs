@@ -341,7 +341,7 @@ fn session_row(draw: &mut Draw<'_>, id: &SessionId) -> SessionRow {
     }
 }
 
-/// Texts that may be times: what a block may say, anybody may, and it means the same.
+/// Texts that may be times: what may stand in a block may stand everywhere, and means the same.
 fn times(draw: &mut Draw<'_>) {
     let text = match draw.below(3) {
         0 => draw.text(40),
@@ -454,7 +454,7 @@ fn names(draw: &mut Draw<'_>) {
         )+};
     }
     same!(SessionId, ChunkId, SessionRoot, PublicKey, Signature);
-    // Whatever else stands in it, what is before the last @ is not shown.
+    // What is before the last @ is not shown, regardless of what else stands in the address.
     let [before, behind] = [0; 2].map(|_| draw.text(12));
     let address = Address::from(format!("http://u:{before}p4ssw0rd{behind}@host{text}"));
     let shown = format!("{address} {address:?}");

@@ -1,4 +1,4 @@
-//! What meets arbitrary bytes, and what has to be true of it whatever they are.
+//! What meets arbitrary bytes, and what has to be true of it, regardless of the bytes.
 //!
 //! A target is a function of bytes that ends in nothing, or in a panic where something is false. `cargo
 //! fuzz` drives it with what libFuzzer thinks of (`targets/`); `cargo test` with every seed and every

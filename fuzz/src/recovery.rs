@@ -1,8 +1,8 @@
 //! Stores of records that lie: every checksum and digest is right, so that what is behind them is reached.
 //!
 //! The input says which files there are and what their records claim: commits that follow each other but for
-//! one field, summaries, footers with their trailers, beginnings, facts of the store's own, chunks. Whatever
-//! they are, the store is read to its end, opened or refused, and what it acknowledges then is kept.
+//! one field, summaries, footers with their trailers, beginnings, facts of the store's own, chunks. In every
+//! case the store is read to its end, opened or refused, and what it acknowledges then is kept.
 
 use std::sync::Arc;
 

@@ -195,7 +195,7 @@ fn entry(draw: &mut Draw<'_>, content_bytes: u64) -> (Vec<u8>, Vec<u8>) {
         EntryKind::Symlink | EntryKind::HardLink => entry.target = path(draw),
         EntryKind::Folder => {}
     }
-    // The key is the path, whatever that is; the value does not repeat it.
+    // The key is the path, sound or not; the value does not repeat it.
     let mut value = entry.encode().unwrap_or_else(|_| draw.bytes(40));
     if draw.once_in(10) {
         value.push(0);

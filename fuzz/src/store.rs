@@ -211,7 +211,7 @@ fn vault(draw: &mut Draw<'_>) {
         if let Ok(Some(read)) = &read {
             assert!(read == bytes, "other bytes were read");
         }
-        // Told where it is by the log or by an index, and untouched: it is there, whatever became of others.
+        // Told where it is by the log or by an index, and untouched: it is there, even if others are lost.
         let name = *vault.sealer().chunk_name(id).as_bytes();
         let is_whole = sound.iter().any(|(path, bytes)| {
             records(bytes).iter().any(|(at, header)| {
@@ -516,7 +516,7 @@ fn chain(draw: &mut Draw<'_>) {
         }
         for transaction in &block.transactions {
             if let Ok(Some(place)) = chain.find(&transaction.id_digest()) {
-                // A body may say to be another block's; whoever reads it there is told.
+                // A body may say to be another block's; a reader is told so.
                 let is_refused = || chain.block(place.height).is_err();
                 assert!(
                     place.height == block.index || is_refused(),

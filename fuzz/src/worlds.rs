@@ -102,7 +102,8 @@ pub static OURS: LazyLock<Vec<World>> = LazyLock::new(|| {
     [TREE, RECORDING, PUBLIC, BARE].into_iter().filter_map(|plan| world(plan).ok()).collect()
 });
 
-/// Sessions that say they are the same, with other bytes, of others: of neither key, or of one of them.
+/// Sessions of a forger that claim to be [`OURS`], with other bytes: under neither trusted key, or under one
+/// of them.
 pub static THEIRS: LazyLock<Vec<World>> = LazyLock::new(|| {
     let plans = [TREE, RECORDING, PUBLIC, BARE].into_iter();
     let forged = |plan: Plan| [(50, 51), (1, 51), (50, 2)].map(|keys| Plan { keys, ..plan });

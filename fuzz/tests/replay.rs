@@ -1,5 +1,5 @@
 //! Every target with everything in the repository that it has met: seeds, and what once was too much for it.
-//! And with the same, altered.
+//! Then with altered copies of the seeds.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
 //! Addresses of services, which may have a user and a password in them.
 //!
-//! Whoever takes an URL from a setting or a command line keeps it as an [`Address`]. Invariant: what
-//! is shown of one, by `Display` or `Debug`, has no credentials in it; only whoever makes a connection
-//! asks for all of it, by name.
+//! Code that takes an URL from a setting or a command line keeps it as an [`Address`]. Invariant: what
+//! is shown of one, by `Display` or `Debug`, has no credentials in it; only code that makes a
+//! connection asks for all of it, by name.
 
 use std::convert::Infallible;
 use std::fmt;

@@ -53,8 +53,8 @@ macro_rules! codes {
     };
 }
 
-// The one table of what a service answers when it does not do what it was asked, the same for both; a test
-// holds the table in docs/API.md against it.
+// The one table of what a service answers when it does not do what it was asked. Both services share it; a
+// test holds the table in docs/API.md against it.
 codes! {
     /// The body cannot be read at all.
     Malformed = 400 "malformed", "the request cannot be read", "LUCID_ERR_1001",
@@ -87,7 +87,7 @@ codes! {
     Unsealed = 409 "unsealed", "not sealed yet", "unsealed",
         "seal it, or wait until it is";
     /// It is of another kind than is needed here.
-    WrongKind = 409 "kind", "of another kind than is needed here", "kind",
+    Kind = 409 "kind", "of another kind than is needed here", "kind",
         "use the route for its kind";
     /// It goes on elsewhere.
     Offset = 409 "offset", "goes on elsewhere", "offset",

@@ -1,6 +1,9 @@
 //! The verbs of the command line, one a file, and the arguments they share.
 //!
 //! How they end is `ending`'s table; `record` ends as the program did that it ran.
+//!
+//! In one file because the arguments of all verbs, what they have in common, and how one is picked are read
+//! together.
 
 mod append;
 mod archive;
@@ -123,7 +126,7 @@ impl Home {
         }
     }
 
-    /// Refuses a key or a passphrase that no folder takes: whoever gives one believes that it matters.
+    /// Refuses a key or a passphrase that no folder takes: a user who gives one believes that it matters.
     fn check_given(&self, is_new_passphrase: bool) -> anyhow::Result<()> {
         let folders = [self.data.clone(), local::data_folder(self), local::chain_folder(self)];
         let ways: Vec<OpensWith> = folders.iter().filter_map(|folder| opens_with(folder)).collect();
@@ -152,7 +155,7 @@ impl Home {
         Ok(())
     }
 
-    /// The same, with the passphrase that the folder wants and nobody has given yet.
+    /// This home with the passphrase that a folder wants and that was not given yet, if the user can be asked.
     fn with_passphrase(&self, output: &Output) -> anyhow::Result<Self> {
         let folders = [self.data.clone(), local::data_folder(self), local::chain_folder(self)];
         let wanted = self.server.is_none()
@@ -224,7 +227,7 @@ enum Verb {
 }
 
 impl Verb {
-    /// Whether it writes nothing to the folders of `--data`, whatever it writes elsewhere.
+    /// Whether it writes nothing to the folders of `--data`, even if it writes elsewhere.
     fn only_reads(&self) -> bool {
         match self {
             Self::Ls(_)
@@ -456,13 +459,14 @@ pub(crate) fn now() -> Timestamp {
     Clock::system().now()
 }
 
-/// The same, for what is timed by it again and again.
+/// What time it is, and how much has passed regardless of how the clock is set, for what is timed by it again
+/// and again.
 pub(crate) fn moment() -> Moment {
     Clock::system().moment()
 }
 
-/// Opens whatever holds the sessions that are there. Damage that is come upon is said before anything
-/// else is, so that no answer looks whole that may not be.
+/// Opens the place that holds the sessions. Damage that is found is said before anything else, so that an
+/// answer does not look whole if it may not be.
 fn open(home: &Home, verb: &str, output: &Output) -> anyhow::Result<Box<dyn Place>> {
     let place: Box<dyn Place> = match &home.server {
         Some(url) => Box::new(remote::Remote::connect(url)?),
@@ -503,7 +507,7 @@ fn anchored(place: &dyn WriteSessions, session: &Session, output: &Output) -> u8
 /// What is said where nobody said why.
 const UNCONFIRMED: &str = "the block-manager did not confirm it";
 
-/// Why a session that is sealed is in no block, as whoever was to bring it there says.
+/// Why a session that is sealed is in no block, as its anchor tells.
 fn why_not_anchored(session: &Session) -> String {
     let why = session.anchor.as_ref().and_then(|anchor| anchor.reason.clone());
     why.unwrap_or_else(|| UNCONFIRMED.to_owned())

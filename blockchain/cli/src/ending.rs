@@ -1,7 +1,7 @@
 //! How a command ends: the one table of exit codes, and what each error makes of them.
 //!
-//! Verdicts are low, trouble is high: whoever asked whether something is sound learns "no" from 1 alone, and
-//! never takes a disk that does not answer, or a server that is away, for it.
+//! Verdicts are low, trouble is high: a caller who asked whether something is sound learns "no" from 1 alone,
+//! and never takes a disk that does not answer, or a server that is away, for a "no".
 
 use std::io;
 
@@ -29,18 +29,18 @@ pub const WRONG_USE: u8 = 64;
 pub const UNAVAILABLE: u8 = 69;
 /// Something could not be read or written.
 pub const TROUBLE: u8 = 74;
-/// `record`: the recording failed, whatever became of the program: as `timeout` and `env` say it of
-/// themselves.
+/// `record`: the recording failed, regardless of how the program ended. `timeout` and `env` say the same of
+/// their own failures.
 pub const NOT_RECORDED: u8 = 125;
 /// `record`: the program cannot be executed.
 pub const NOT_EXECUTABLE: u8 = 126;
 /// `record`: there is no such program.
 pub const NO_PROGRAM: u8 = 127;
 
-/// A terminal that went away, Ctrl-C, or somebody who ends it: 128 and the number of the signal.
+/// A terminal that went away, Ctrl-C, or a signal to terminate: 128 and the number of the signal.
 pub const ENDED: [u8; 3] = [129, 130, 143];
 
-/// Every code that is ours; API.md has the same, and a test holds it to that.
+/// Every code that is ours. API.md lists the same codes, and a test checks that it does.
 pub const CODES: &[u8] = &[
     DONE,
     FAILED,
@@ -62,7 +62,8 @@ pub const CODES: &[u8] = &[
 #[error("{0}")]
 pub struct WrongUse(pub String);
 
-/// The code of an error. Where a verb `judges`, 1 is its verdict: whatever kept it from one is trouble.
+/// The code of an error. Where a verb `judges`, 1 is its verdict: an error that kept it from one is
+/// trouble.
 #[must_use]
 pub fn code(error: &anyhow::Error, judges: bool) -> u8 {
     match error.chain().find_map(kind) {

@@ -3,7 +3,7 @@
 //!
 //! `cmd` promises, for each verb, what is true at any moment, since what is stored is made for being killed.
 //! `record` and `up` listen for themselves once they run. Invariant: nothing here waits for a lock that
-//! whoever is interrupted may hold.
+//! a thread of the interrupted command may hold.
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
@@ -23,7 +23,7 @@ static PROMISE: OnceLock<(OutputMode, &'static str)> = OnceLock::new();
 
 /// How the terminal was before a question silenced it.
 static TERMINAL: Mutex<Option<Termios>> = Mutex::new(None);
-/// Whether somebody else listens, and ends the command.
+/// Whether the verb itself listens, and ends the command.
 static LEFT: AtomicBool = AtomicBool::new(false);
 
 /// Says this when the command is told to end.
@@ -49,7 +49,7 @@ pub fn put_back(terminal: Option<Termios>) {
     *TERMINAL.lock() = terminal;
 }
 
-/// Leaves signals to whoever listens for themselves from now on.
+/// Leaves signals to the caller, which listens for them itself from now on.
 pub fn leave() {
     LEFT.store(true, Ordering::Relaxed);
 }
@@ -80,7 +80,7 @@ fn listen() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends as by Ctrl-C, for whoever reads that from the terminal as a key.
+/// Ends as by Ctrl-C, for a caller that reads that from the terminal as a key.
 pub fn interrupted() -> ! {
     end(SignalKind::interrupt())
 }
@@ -97,7 +97,7 @@ fn end(signal: SignalKind) -> ! {
     std::process::exit(128 + signal.as_raw_value())
 }
 
-/// Writes to standard error past every lock: whoever asks a question holds them.
+/// Writes to standard error past every lock: a thread that asks a question holds them.
 fn say(mode: OutputMode, what_is_safe: &str) {
     let err = std::io::stderr();
     let text = match mode.json {

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let output = Output::new(arguments.mode());
     match cmd::run(&arguments, &output) {
         Ok(code) => ExitCode::from(code),
-        // Whoever closed the pipe has seen enough.
+        // The reader that closed the pipe has seen enough.
         Err(error) if output.is_unheard() && ending::is_broken_pipe(&error) => ExitCode::from(DONE),
         Err(error) => {
             output.error(error.as_ref());

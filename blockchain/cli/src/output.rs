@@ -79,8 +79,8 @@ pub enum Align {
     Right,
 }
 
-/// What is said to people: only whoever makes it divides it into lines. A text becomes one line, whatever
-/// is in it, and several texts become as many.
+/// What is said to people: only the caller that makes it divides it into lines. A text becomes one line,
+/// regardless of what is in it, and several texts become as many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines(String);
 
@@ -195,7 +195,7 @@ impl Output {
         OutputStream { out: io::stdout(), unheard: self.unheard.clone() }
     }
 
-    /// Whether nobody reads standard output any more: whoever closed the pipe has seen enough.
+    /// Whether nobody reads standard output any more: the reader that closed the pipe has seen enough.
     #[must_use]
     pub fn is_unheard(&self) -> bool {
         self.unheard.load(Ordering::Relaxed)
@@ -207,13 +207,13 @@ impl Output {
         io::BufWriter::with_capacity(1 << 16, self.content())
     }
 
-    /// Whether anybody sees progress bars.
+    /// Whether progress bars are shown.
     #[must_use]
     pub fn shows_progress(&self) -> bool {
         !self.bars.is_hidden()
     }
 
-    /// Asks whether to go on. Where nobody can answer, whoever started the command must have said so.
+    /// Asks the user whether to go on. Where nobody can answer, this fails, and says to pass `--yes`.
     pub fn confirm(&self, question: &str) -> anyhow::Result<bool> {
         anyhow::ensure!(
             io::stdin().is_terminal() && !self.mode.json,
@@ -229,7 +229,7 @@ impl Output {
         })
     }
 
-    /// Whether somebody is there to answer.
+    /// Whether a user is there to answer.
     #[must_use]
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && !self.mode.json
@@ -276,7 +276,7 @@ impl Output {
         }
     }
 
-    /// Says what whoever reads the result should know, programs too.
+    /// Says what the reader of the result should know, be it a person or a program.
     pub fn note(&self, text: &str) {
         if self.mode.json {
             self.to_stderr(&Lines(serde_json::json!({ "note": text }).to_string()));
@@ -285,7 +285,7 @@ impl Output {
         }
     }
 
-    /// Says a result where standard output is somebody else's.
+    /// Says a result on standard error, where standard output is for what another program writes.
     pub fn aside<T: Serialize, L: Into<Lines>>(&self, value: &T, human: impl FnOnce(&T) -> L) {
         match (self.mode.json, serde_json::to_string(value)) {
             (true, Ok(json)) => self.to_stderr(&Lines(json)),

@@ -36,7 +36,7 @@ impl ProgressLine {
         Self { bar: Arc::new(Bar(bar)) }
     }
 
-    /// Begins to show that somebody else is waited for, and for how long.
+    /// Begins to show that work elsewhere is waited for, and for how long.
     #[must_use]
     pub fn waiting(output: &Output, label: &str) -> Self {
         let progress = Self::start(output, label, None);
@@ -65,7 +65,7 @@ impl ProgressLine {
         self.bar.0.set_position(done);
     }
 
-    /// Shows the stage that somebody else's work is at: its name, and how many bytes of how many.
+    /// Shows the stage that a longer work reports: its name, and how many bytes of how many are done.
     pub fn show(&self, stage: &str, done: u64, total: u64) {
         if self.bar.0.message() != stage {
             self.bar.0.reset();

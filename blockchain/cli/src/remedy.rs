@@ -1,4 +1,4 @@
-//! What whoever is told of an error can do about it.
+//! What the user who is told of an error can do about it.
 //!
 //! Many sentences end with it, and then it is taken from there; for the others each kind of error has a
 //! remedy here. People read it behind the sentence, programs in `remedy`.

@@ -10,6 +10,9 @@
 //! Nothing that is wrong with one file, folder or path stops or slows the others: each is named once,
 //! looked at again with pauses of its own, and named again when it is well. What is wrong with the
 //! watched folder or the store is waited out; only a store of this process that stopped writing ends it.
+//!
+//! In one file because a watcher's states and what changes them are one machine; what it does to files and places
+//! is in the files below.
 
 mod again;
 mod files;
@@ -49,7 +52,7 @@ const AWAY_PAUSE_MAX: Duration = Duration::from_secs(5);
 pub struct WatchPlan {
     /// The folder.
     pub folder: PathBuf,
-    /// Folders in it that are none of its recordings: the spool, and the store.
+    /// Folders in it that hold none of its recordings: the spool, and the store.
     pub not: Vec<PathBuf>,
     /// What the ids of its sessions begin with.
     pub prefix: String,
@@ -312,7 +315,7 @@ impl<'a> Watcher<'a> {
     }
 
     /// Whether the store answers. It may be another one each time it was away. A server may be away, and
-    /// come back, while there is nothing to send; whoever watches is told all the same.
+    /// come back, while there is nothing to send; the user is told even so.
     fn find_store(&mut self, remark: Remark<'_>) -> anyhow::Result<bool> {
         let is_due = self.asked.elapsed() >= self.plan.interval * LOOKS_A_QUESTION;
         if self.store_is_known && !(is_due && self.place.own_folder().is_none()) {

@@ -1,6 +1,6 @@
 //! A block: the transactions, the six fields that its hash covers, and who vouches for it.
 //!
-//! [`Block::build`] makes one on top of another; [`Candidate`] is one that somebody sent and nobody
+//! [`Block::build`] makes one on top of another; [`Candidate`] is one as it was sent, which nobody
 //! has believed yet; [`crate::validate`] decides; [`crate::record`] is what is kept of it for ever.
 //!
 //! Invariant of the hash: it joins its fields without separators, so it is only as good as the

@@ -50,7 +50,8 @@ pub fn root_and_mutation(leaves: &[TransactionHash]) -> (MerkleRoot, bool) {
 }
 
 /// The siblings from a leaf up to the root, one for each level. A node without a neighbour is its
-/// own sibling, so whoever knows the count only has to fold. `None` where there is no such leaf.
+/// own sibling, so a checker that knows the count only has to fold. `None` where there is no such
+/// leaf.
 pub fn path(leaves: &[TransactionHash], position: usize) -> Option<Vec<TransactionHash>> {
     leaves.get(position)?;
     let (mut siblings, mut level, mut at) = (Vec::new(), leaves.to_vec(), position);
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(log_root(&leaves).to_string(), of_seven);
     }
 
-    /// CVE-2012-2459: [a, b, c] and [a, b, c, c] share a root; six leaves and eight likewise.
+    /// CVE-2012-2459: [a, b, c] and [a, b, c, c] share a root, and so do six leaves and eight.
     #[test]
     fn a_list_padded_by_hand_shares_the_root_and_is_told() {
         for count in [3, 5, 6, 7, 12] {

@@ -151,7 +151,7 @@ pub struct AnchorInclusion {
     pub path: Vec<TransactionHash>,
     /// The block's nine lines.
     pub entry: String,
-    /// Who vouches for it, if anybody does.
+    /// The producer that vouches for the block, if one does.
     pub producer: Option<Producer>,
 }
 

@@ -219,8 +219,8 @@ impl Entry {
         self
     }
 
-    /// The mode for whoever knows no ACLs. The group's bits of a file that has one are its mask, the most
-    /// that anyone named in it gets; here they are what the group itself gets, never more.
+    /// The mode for readers that know no ACLs. The group's bits of a file that has an ACL are its mask,
+    /// the most that anyone named in it gets; here they are what the group itself gets, never more.
     pub fn plain_mode(&self) -> u32 {
         const GROUP: u32 = 0o070;
         let of = |tag| {

@@ -5,7 +5,7 @@
 //! the caller trusts.
 //!
 //! A bundle without a trusted block key or hash may come from a chain that was forged last night,
-//! and one without a trusted recorder's key from anybody who may post a transaction. Such a bundle
+//! and one without a trusted recorder's key from anyone who may post a transaction. Such a bundle
 //! is consistent and never "proved". No field is believed because of the bundle's checksum.
 
 use std::io::{self, Read};
@@ -43,7 +43,7 @@ pub enum Trust {
 pub enum StepOutcome {
     /// It holds.
     Proved,
-    /// It holds only if somebody is believed who is not trusted.
+    /// It holds only if a party is believed that the caller does not trust.
     NotProved,
     /// There was nothing to check.
     Skipped,

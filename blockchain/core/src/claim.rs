@@ -2,7 +2,7 @@
 //!
 //! An [`Anchor`](crate::anchor::Anchor), a [`Tombstone`](crate::tombstone::Tombstone) and a
 //! [`Succession`](crate::succession::Succession) differ in what they say. That each has one text, that every
-//! field of it follows from what it says, and that somebody signed it, is the same for all and decided here.
+//! field of it follows from what it says, and that it is signed, holds for all of them and is decided here.
 
 use std::str::FromStr;
 

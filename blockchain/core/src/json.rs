@@ -5,7 +5,7 @@
 //! in floats, in escapes, in the order of keys, and some read ordinary objects as numbers. So this is
 //! our own small reader and writer, and nothing stands between them.
 //!
-//! Called by [`crate::transaction`] and [`crate::block`], and by whoever builds a transaction.
+//! Called by [`crate::transaction`] and [`crate::block`], and by code that builds a transaction.
 //!
 //! Invariant: what [`Json::parse`] accepts, [`Json::canonical`] prints so that it reads back equal,
 //! and prints the same again.

@@ -116,7 +116,8 @@ impl BlockRecord {
         )
     }
 
-    /// The same, where the digests of its transactions are at hand, and its entry perhaps.
+    /// The record of a block whose transactions' digests are at hand, and perhaps its entry; without one, the
+    /// entry is made here.
     pub(crate) fn with_digests(
         block: &Block,
         transactions: Vec<TransactionDigests>,

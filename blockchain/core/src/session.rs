@@ -141,8 +141,8 @@ pub fn session_key(id: &SessionId) -> SessionKey {
     blake3::hash(id.as_str().as_bytes()).into()
 }
 
-/// The random secret that a session's salts come from. Whoever has it can guess what the leaves
-/// they were not shown contain, so it is never printed, and wiped when dropped.
+/// The random secret that a session's salts come from. A reader who has it can guess what is in
+/// leaves that they were not shown, so it is never printed, and wiped when dropped.
 #[derive(Clone)]
 pub struct SessionSecret(Zeroizing<[u8; 32]>);
 

@@ -141,8 +141,8 @@ const BATCH_MAX: usize = 4_096;
 ///
 /// The equation weighs each signature with a coefficient that nobody may know when the signatures are
 /// made. Since this crate has no randomness, coefficients are derived from all keys, signatures and
-/// messages of the batch: whoever changes one of them changes every coefficient, and a batch with a
-/// wrong signature passes with a chance of 2^-128.
+/// messages of the batch: a forger who changes one of them changes every coefficient, and a batch
+/// with a wrong signature passes with a chance of 2^-128.
 pub struct SignatureBatch {
     items: Vec<ed25519_zebra::batch::Item>,
     seed: blake3::Hasher,

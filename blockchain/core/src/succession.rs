@@ -2,9 +2,10 @@
 //!
 //! A chain whose newest block is of a time far ahead takes no more blocks until then, and no committed block
 //! is ever removed. So a new chain begins, whose first transaction names the end of the old one and is signed
-//! by whoever made its blocks: that is how a data-chain tells the successor from any other chain.
+//! by the producer of the old one's blocks: that is how a data-chain tells the successor from any other
+//! chain.
 //!
-//! Its id follows from the old chain's genesis, so whoever knows that chain can ask for it.
+//! Its id follows from the old chain's genesis, so a reader who knows that chain can ask for it.
 
 use crate::claim::{Claim, ClaimFault, ClaimFields};
 use crate::digest::BlockHash;
@@ -26,7 +27,7 @@ pub struct Succession {
     pub hash: BlockHash,
     /// Why another chain takes its place; it stands there for everyone to read.
     pub reason: String,
-    /// When, by the clock of whoever makes the blocks.
+    /// When, by the clock of the blocks' producer.
     pub timestamp: Timestamp,
 }
 

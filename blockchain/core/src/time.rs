@@ -199,7 +199,7 @@ impl Scan<'_> {
         Some(micros)
     }
 
-    /// Nothing or `Z` (zero), or a sign and `HH`, `HHMM`, `HH:MM`, with seconds likewise.
+    /// Nothing or `Z` (zero), or a sign and `HH`, `HHMM`, `HH:MM`, `HHMMSS` or `HH:MM:SS`.
     fn offset(&mut self) -> Option<i64> {
         if self.rest.is_empty() || self.eat(b"Zz").is_some() {
             return Some(0);

@@ -9,11 +9,14 @@
 //! them.
 //!
 //! A clock that goes back while a stream comes was wrong before or after that, and nobody knows since
-//! when. So a recorder marks that too, and what it saw at most is the *doubt* of all the timeline's
-//! times ([`Doubts`]): every one of its marks carries it, so that no page can be shown without. A span
-//! then has whatever may have come in it, and is empty only if nothing can have. What such a clock told
-//! last before does not say how far it went back, since no bytes may have come for hours: whoever read it
-//! says that ([`Recorded`]), and two marks keep it.
+//! when. So a recorder marks that too, and what it saw at most is the *doubt* of all the timeline's times
+//! ([`Doubts`]): every one of its marks carries it, so that no page can be shown without. A span then has
+//! all bytes that may have come in it, and is empty only if none can have. The time that such a clock
+//! told last, before it went back, does not say how far it went back, since no bytes may have come for
+//! hours: the program that read the clock says that ([`Recorded`]), and two marks keep it.
+//!
+//! In one file because a timeline's format, its search and its proof are one definition; more than a third are its
+//! tests.
 
 use std::ops::Range;
 
@@ -90,7 +93,7 @@ pub fn due(last: Option<&Mark>, next: &Mark) -> bool {
     })
 }
 
-/// When bytes were recorded, by a clock that somebody watched.
+/// When bytes were recorded, by a clock that was watched for going back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Recorded {
     /// What the clock told.
@@ -510,7 +513,7 @@ mod tests {
         assert_eq!(at(60_000_000, 0, 120), 0..0);
         assert_eq!(at(60_000_000, 0, 121), 0..10);
         assert_eq!(at(u64::MAX, 5_000_000, 5_000_001), 0..30, "nothing is known");
-        // Pages that do not agree are none of one timeline.
+        // Pages that do not agree cannot be of one timeline.
         let (one, other) = (doubted(&marks, 5), doubted(&marks, 6));
         let both = [placed(&one), placed(&other)].concat();
         assert_eq!(Span { from: 0, to: 9 }.bytes(&both, 30), Err(TimelineFault::Mark));

@@ -1,8 +1,8 @@
 //! The tombstone: the transaction by which the chain hears that a session was removed.
 //!
 //! Removing a session signs it as any [`Claim`] and keeps its text in the place of the session;
-//! [`Signed::parse`](crate::claim::Signed::parse) reads it back. It names the root that the session had, so whoever holds a
-//! proof can tell that this very recording was taken away, when, and by whom.
+//! [`Signed::parse`](crate::claim::Signed::parse) reads it back. It names the root that the session had, so the
+//! holder of a proof can tell that this very recording was taken away, when, and by whom.
 //!
 //! Its id follows from session, root and time, so a session that came back with an old copy of a store
 //! can be removed once more.

@@ -156,7 +156,7 @@ pub fn consistency_proof<H: TreeHash>(leaves: &[NodeHash], old_size: u64) -> Opt
     let mut rest = leaves;
     let mut proof = Vec::new();
     // As long as only right halves were left behind, the old root itself is still to be reached,
-    // and whoever checks the proof has it already.
+    // and the checker of the proof has it already.
     let mut old_root_is_known = true;
     while old < rest.len() {
         let (left, right) = halves(rest);

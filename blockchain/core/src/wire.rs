@@ -82,8 +82,8 @@ impl Writer {
     /// How many values follow, in four bytes: the only place that writes such a number.
     ///
     /// A count that four bytes cannot say stands before values that take more than 4 GiB, so what is
-    /// being written is longer than that. Whoever keeps or sends it bounds it far below (a record 64 MiB,
-    /// a fact 8 MiB, a proof 256 MiB) and refuses it whole: a wrong count is never read by anybody.
+    /// being written is longer than that. The code that keeps or sends it bounds it far below (a record
+    /// 64 MiB, a fact 8 MiB, a proof 256 MiB) and refuses it whole: a wrong count is never read.
     pub fn count(&mut self, count: usize) -> &mut Self {
         self.u32(u32::try_from(count).unwrap_or(u32::MAX))
     }

@@ -1,7 +1,7 @@
 //! Numbers with their nouns, in sentences for people.
 //!
-//! Called by whatever words a finding, an error or a verdict. Digits stand as they are, since programs read
-//! such sentences, too.
+//! Called by all code that words a finding, an error or a verdict. Digits stand as they are, since programs
+//! read such sentences, too.
 
 /// How many there are of something, in words that agree: `1 chunk`, `2 chunks`.
 pub fn many(number: impl TryInto<u64>, noun: &str) -> String {

@@ -100,7 +100,7 @@ pub struct App {
     pub chunks: ChunkSettings,
     /// Threads for one request that has much to compute.
     pub threads: usize,
-    /// Memory for streams: their own, because a recording must not wait for somebody's slow batch.
+    /// Memory for streams: their own, because a recording must not wait for another client's slow batch.
     pub streams: Budget,
     /// Memory for replies that are made whole, until their callers have read them.
     pub replies: Budget,
@@ -121,7 +121,7 @@ pub struct App {
     pub foreground: Foreground,
     /// Asks for stored bytes to be read again.
     pub scrub_now: Notify,
-    /// News for whoever waits for a session: one was sealed or anchored.
+    /// News for callers that wait for a session: one was sealed or anchored.
     pub settled: Notify,
     /// Places for them.
     pub waiting: Semaphore,
@@ -213,7 +213,8 @@ impl App {
         }
     }
 
-    /// The same for an answer that may be large: few are made at once.
+    /// Runs an op like [`Self::run`], and makes a reply in JSON of its answer. The answer may be large, so
+    /// few are made at once.
     pub async fn run_large<T: Serialize + Send + 'static>(
         self: &Arc<Self>,
         op: impl FnOnce(&Self) -> Result<T, OpError> + Send + 'static,
@@ -229,14 +230,15 @@ impl App {
         Ok(([(CONTENT_TYPE, JSON)], text).into_response())
     }
 
-    /// The same for what asks for memory before it takes it, as all such work together has a bounded amount,
-    /// and is given up when its caller leaves. What it took counts until the answer does.
+    /// Runs an op like [`Self::run`] that asks for memory before it takes it, as all such work together has
+    /// a bounded amount. The op is given up when its caller leaves. The memory that it took counts until the
+    /// request is answered.
     pub async fn run_asking<T: Send + 'static>(
         self: &Arc<Self>,
         op: impl FnOnce(&Self, Allow<'_>) -> Result<T, OpError> + Send + 'static,
     ) -> Reply<T> {
         let place = self.rooms.large.take().await?;
-        // Whoever leaves does not want to know any more.
+        // A caller that leaves does not want the answer any more.
         let asking = Arc::new(());
         let asked = Arc::downgrade(&asking);
         let made = self.run(move |app| {

@@ -62,7 +62,7 @@ pub struct Config {
     /// `DATA_CHAIN_KEEP_DAYS`: sealed sessions that ended over so many days ago are removed when garbage
     /// is collected, each leaving a tombstone. 0 keeps them for ever.
     pub keep_days: u32,
-    /// Who runs the service, for whoever finds the data folder locked.
+    /// Who runs the service: told to a process that finds the data folder locked.
     pub owner: String,
     /// What tells the time; no setting.
     pub clock: Clock,

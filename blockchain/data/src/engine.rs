@@ -24,7 +24,7 @@ impl HttpEngine {
     /// Connects with the first call. Once the shutdown is asked for, it counts as unreachable, so that
     /// nobody waits for it at the end.
     pub fn new(url: &str, outbound: &Outbound, shutdown: Shutdown) -> Result<Self, ClientError> {
-        // Whoever delivers comes again; trying here too would only hold up the others.
+        // The delivery tries again later; trying here too would only hold up the other anchors.
         let retry = Retry { count: 0, delay: outbound.retry_delay };
         let options = ClientOptions { timeout: outbound.timeout, retry };
         Ok(Self { client: BlockManagerClient::new(url, options)?, shutdown })

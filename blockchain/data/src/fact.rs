@@ -3,6 +3,9 @@
 //!
 //! `docs/FORMATS.md` gives each fact byte by byte. A fact never changes once it is written; what it
 //! means for the index is decided in [`crate::projection`].
+//!
+//! In one file because the enumeration, its writing and its reading have to be held against each other; a third are
+//! its tests.
 
 mod chain;
 mod chunks;
@@ -140,7 +143,7 @@ pub struct Anchored {
     pub proof: Vec<u8>,
 }
 
-/// Chunks in one fact: a few megabytes, whatever they are.
+/// Chunks in one fact: a few megabytes, however large the chunks are.
 pub const CHUNKS_MAX: usize = 100_000;
 /// How far ahead of a session's end a chunk may be put: bounds what waits, and who looks for it.
 pub const AHEAD_MAX: u64 = 100_000;

@@ -19,7 +19,7 @@ pub struct Foreground {
     disturbed: AtomicUsize,
 }
 
-/// Somebody waits while this lives.
+/// A caller waits while this lives.
 #[derive(Debug)]
 pub struct Waiting<'a> {
     of: &'a Foreground,
@@ -31,7 +31,7 @@ pub struct Waiting<'a> {
 pub struct Disturbing<'a>(&'a Foreground);
 
 impl Foreground {
-    /// Somebody begins to wait.
+    /// A caller begins to wait.
     pub fn wait(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Waiting { of: self, since: Instant::now() }
@@ -43,8 +43,8 @@ impl Foreground {
         Disturbing(self)
     }
 
-    /// How long to rest after work in the background that took so long: not at all while nobody waits;
-    /// as long again while somebody does; much longer while they wait twice as long as usual.
+    /// How long to rest after work in the background that took so long: not at all while no caller
+    /// waits; as long again while one does; much longer while callers wait twice as long as usual.
     pub fn rest(&self, worked: Duration) -> Duration {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return Duration::ZERO;

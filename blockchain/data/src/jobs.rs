@@ -1,6 +1,7 @@
 //! Long work of the service: one run of a kind at a time, and how far each is.
 //!
-//! Whoever works begins a [`JobRun`], tells it how far it is, and ends it; routes show what is kept here.
+//! The code that does such work begins a [`JobRun`], tells it how far the work is, and ends it; routes show
+//! what is kept here.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -95,7 +96,7 @@ impl Jobs {
         Self { shutdown, ..Self::default() }
     }
 
-    /// The same; this clock tells when runs begin and end.
+    /// Like [`Self::new`]; `clock` tells when runs begin and end.
     pub fn by(shutdown: Shutdown, clock: Clock) -> Self {
         Self { shutdown, clock, ..Self::default() }
     }

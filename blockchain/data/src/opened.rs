@@ -129,7 +129,7 @@ const WATCHED_MAX: usize = 65_536;
 
 /// Keeps writers of one session apart, so that none of them has to look twice. Nothing rests on it: a
 /// submission says what it rests on, and is refused where that has changed. With the feature `no-locks`,
-/// which only tests have reason to ask for, nobody waits for anybody.
+/// which only tests have reason to ask for, no writer waits for another.
 pub struct SessionLocks {
     stripes: Vec<Mutex<()>>,
     /// Manifests form a chain, so sessions are best sealed one at a time.
@@ -157,7 +157,7 @@ impl Default for SessionLocks {
 }
 
 impl SessionLocks {
-    /// None at all: nobody waits for anybody.
+    /// No locks at all: no writer waits for another.
     pub fn none() -> Self {
         Self { stripes: Vec::new(), seal: None, news: Mutex::default(), clocks: Mutex::default() }
     }
@@ -175,12 +175,12 @@ impl SessionLocks {
         self.seal.as_ref().map(Mutex::lock)
     }
 
-    /// Notes that somebody is filling a session.
+    /// Notes that a client is filling a session.
     pub fn note_news(&self, session: &SessionId, now: Timestamp) {
         self.news.lock().insert(session.clone(), now);
     }
 
-    /// Whether somebody was filling a session since then, as far as this process knows.
+    /// Whether a client was filling a session since then, as far as this process knows.
     pub fn has_news(&self, session: &SessionId, since: Timestamp) -> bool {
         self.news.lock().get(session).is_some_and(|last| *last >= since)
     }

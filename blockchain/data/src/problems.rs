@@ -21,7 +21,7 @@ impl From<OpError> for Refusal {
             OpError::NoSession(_) | OpError::NoFile { .. } => {
                 Self::new(ErrorCode::NotFound, detail)
             }
-            // Whoever asks for it gets what stands in its place.
+            // The caller gets the tombstone that stands in the session's place.
             OpError::Removed(row) => Self::new(ErrorCode::Gone, detail)
                 .with("tombstone", serde_json::json!(reply::tombstone(&row))),
             OpError::Held { reason, .. } => {
@@ -86,7 +86,7 @@ fn clashing(clash: Clash, detail: String) -> Refusal {
         Clash::Exists => ErrorCode::Exists,
         Clash::Sealed => ErrorCode::Sealed,
         Clash::Unsealed => ErrorCode::Unsealed,
-        Clash::WrongLayout => ErrorCode::WrongKind,
+        Clash::WrongLayout => ErrorCode::Kind,
         Clash::Next(index) => {
             return Refusal::new(ErrorCode::Offset, detail).with("next_index", index);
         }

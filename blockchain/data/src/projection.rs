@@ -272,7 +272,8 @@ impl SessionProjection {
     }
 
     /// A session whose manifest cannot be read is not sealed, and must not be taken for one that was left
-    /// open: nothing more is added to it, and its manifest is there for whoever verifies it to name.
+    /// open: nothing more is added to it, and its manifest stays, so that verifying the session can name
+    /// it.
     fn unreadable(
         &self,
         fact: &Sealed,

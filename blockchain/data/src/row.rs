@@ -3,6 +3,8 @@
 //! Keys tell little but order: a session is known by a keyed hash of its id, a chunk by its name; times,
 //! and roots of trees that were built, are in clear. Values are encrypted, but for counts. All of it
 //! follows from the facts in the log.
+//!
+//! In one file because a session's row and its keys are read by every op, and change together.
 
 mod chain;
 mod chunks;

@@ -95,7 +95,7 @@ pub async fn serve(
         let open = tokio::task::spawn_blocking(move || open(&opening.0, engine, &opening.1, jobs));
         tokio::select! {
             opened = open => opened.map_err(StartError::from)?,
-            // Whatever it is at is nothing that a crash could not end.
+            // Opening may be left at any point: a crash could end it there, too.
             () = async { shutdown.asked().await; tokio::time::sleep(OPENING_ENDS).await } => {
                 Err(StartError::Stopped)
             }
@@ -138,7 +138,7 @@ async fn right_clock(
             return Ok(());
         };
         let is_said = jobs.held_up().is_some();
-        // Whoever reads the log finds it in the health, too.
+        // What the log says is in the health, too.
         jobs.hold_up(Some(why.clone()));
         if !is_said {
             tracing::warn!("{why}");

@@ -74,7 +74,7 @@ impl<W: Write> Tarball<W> {
         }
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
-        // Whoever reads the ACL sets it after this.
+        // A reader that knows ACLs sets the ACL after this mode.
         header.set_mode(entry.plain_mode() & 0o7777);
         let mut records = Records::default();
         records.name("path", &path, 100);
@@ -233,7 +233,7 @@ impl Records {
         header.set_gid(number(b"gid", entry.owner.gid));
     }
 
-    /// Adds an ACL in the words of POSIX.1e, with the number of whoever is named behind, as `star` does.
+    /// Adds an ACL in the words of POSIX.1e, with the number of a named user or group behind, as `star` does.
     fn acl(&mut self, key: &[u8], acl: &[AclEntry]) {
         if acl.is_empty() {
             return;

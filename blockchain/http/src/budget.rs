@@ -2,10 +2,10 @@
 //! amount, so that many callers at once wait for each other, or are refused, instead of filling the
 //! machine.
 //!
-//! It is taken for bytes that came, never for bytes that are announced: whoever sends nothing keeps
-//! nobody out. Bodies that each hold a part cannot wait for each other for ever either: one of them,
-//! whichever asked first, goes on beyond the shared amount, and the others wait for a bounded time.
-//! So all of them together hold at most the shared amount and one largest body.
+//! It is taken for bytes that came, never for bytes that are announced: a caller that sends nothing
+//! keeps nobody out. Bodies that each hold a part cannot wait for each other for ever either: one of
+//! them, whichever asked first, goes on beyond the shared amount, and the others wait for a bounded
+//! time. So all of them together hold at most the shared amount and one largest body.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +33,7 @@ pub struct Budget {
     blocks: usize,
     patience: Duration,
     free: Arc<Semaphore>,
-    /// Whoever has it goes on, however little is free.
+    /// The body that has this goes on, however little is free.
     first: Arc<Semaphore>,
 }
 
@@ -121,7 +121,7 @@ impl HeldMemory {
         true
     }
 
-    /// Bytes that stay counted for as long as they are in memory, whoever has them.
+    /// Bytes that stay counted for as long as they are in memory, regardless of which code holds them.
     pub fn around(self, bytes: Vec<u8>) -> Bytes {
         Bytes::from_owner(Around { bytes, _held: self })
     }
@@ -159,7 +159,7 @@ impl AsRef<[u8]> for Around {
     }
 }
 
-/// Says of a reply, in its extensions, that whoever made it has counted it.
+/// Says of a reply, in its extensions, that the code that made it has counted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted;
 
@@ -167,8 +167,8 @@ tokio::task_local! {
     static KEPT: KeptMemory;
 }
 
-/// What a request holds until it is answered; for as long as somebody works on it, if that is
-/// longer. Cloning shares it.
+/// What a request holds until it is answered; for as long as work on it goes on, if that is longer.
+/// Cloning shares it.
 #[derive(Debug, Clone, Default)]
 pub struct KeptMemory(Arc<Mutex<Vec<HeldMemory>>>);
 
@@ -180,7 +180,7 @@ pub fn keep(held: HeldMemory) {
     });
 }
 
-/// What the request in work holds, for whoever works on after its caller has left.
+/// What the request in work holds, for work that goes on after its caller has left.
 pub fn kept() -> KeptMemory {
     KEPT.try_with(Clone::clone).unwrap_or_default()
 }

@@ -37,7 +37,7 @@ impl<T: DeserializeOwned + Send + 'static, S: Send + Sync> FromRequest<S> for Js
     }
 }
 
-/// The same, where a request without a body says what an empty object says.
+/// A body in JSON like [`Json`]; a request without a body says what an empty object says.
 #[derive(Debug, Clone, Copy)]
 pub struct JsonOrNone<T>(pub T);
 

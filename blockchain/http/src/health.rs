@@ -41,7 +41,7 @@ enum Weight {
     Needed,
     /// It is degraded.
     Optional,
-    /// Nothing: somebody switched it off.
+    /// Nothing: it is switched off on purpose.
     Off,
 }
 

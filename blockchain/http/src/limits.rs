@@ -31,8 +31,8 @@ pub const IDLE: Duration = Duration::from_secs(30);
 pub const TAKING_RATE: u64 = 256 << 10;
 /// How much longer it may take: a caller that is slow to begin is no slow reader.
 pub const TAKING_GRACE: Duration = IDLE;
-/// What is read of a body behind the reply to its request, so that whoever sends it hears the reply: as
-/// much as any route takes whole.
+/// What is read of a body behind the reply to its request, so that the caller that sends it hears the
+/// reply: as much as any route takes whole.
 pub const DRAINED_BYTES_MAX: usize = 64 << 20;
 /// How long that may take.
 pub const DRAINED_WITHIN: Duration = Duration::from_secs(10);

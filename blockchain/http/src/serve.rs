@@ -1,8 +1,8 @@
 //! From a socket to a router, and back down again in good order.
 //!
 //! Invariant: [`Listening::serve`] returns within its deadline after the shutdown is asked for,
-//! whatever the callers do: idle connections are closed at once, requests in work may finish,
-//! and what is left at the deadline is cut off.
+//! regardless of what the callers do: idle connections are closed at once, requests in work may
+//! finish, and what is left at the deadline is cut off.
 
 mod answering;
 mod unparsed;
@@ -176,7 +176,7 @@ impl Listening {
             let inner = WithPeer { inner: app.clone(), peer, answering: answering.clone() };
             let service = TowerToHyperService::new(inner);
             let watcher = graceful.watcher();
-            // A caller who does not read would hold a place, and whoever reads for it, for ever.
+            // A caller who does not read would hold a place, and the code that reads for it, for ever.
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(self.stall));
             let stream = Worded::new(Box::pin(stream), self.service, answering);

@@ -1,5 +1,5 @@
-//! Logs to standard output and figures to `/metrics`. Both are set up once a process, whoever
-//! comes first; a second service in the same process shares them.
+//! Logs to standard output and figures to `/metrics`. Both are set up once a process, by the
+//! service that comes first; a second service in the same process shares them.
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;

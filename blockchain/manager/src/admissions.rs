@@ -1,7 +1,7 @@
 //! Which ids are being admitted at this moment.
 //!
 //! Two requests with one id had better not both find that it is free: only one of them is committed, and the
-//! other looks again. So whoever comes second waits until the first is durable, and then finds it; requests
+//! other looks again. So the second request waits until the first is durable, and then finds it; requests
 //! with different ids do not wait for each other, so the committer can make many durable at once. With the
 //! feature `no-locks`, which only tests have reason to ask for, nobody waits.
 

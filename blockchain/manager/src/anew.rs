@@ -8,7 +8,7 @@
 //!
 //! Invariant: before that step the old chain is in place, and what is beside it was promised to nobody and is
 //! made anew by the next try; after it, everything is done. The old one is told first that it has ended, so
-//! whoever starts it in between makes no block.
+//! a block-manager that is started on it in between makes no block.
 
 use std::path::{Path, PathBuf};
 
@@ -122,7 +122,8 @@ pub fn begin_anew(
     if is_copy(&folder, opened.store)? {
         return Err(BeginError::Copied(folder));
     }
-    // It is in its place, whatever ended the beginning of it: under another name it is an earlier one.
+    // The chain at `root` is in its place, even if the run that began it was broken off before it noted that.
+    // So under another name it counts as an earlier one.
     has_succeeded(root)?;
     bequeath(root, &folder, &folder_options(&creating, now))?;
     let succession = Succession {

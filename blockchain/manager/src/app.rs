@@ -112,7 +112,7 @@ impl App {
         let _already = self.0.follower.set(follower);
     }
 
-    /// Whom it follows, if anybody.
+    /// The block-manager that it follows, if one is set.
     pub fn follower(&self) -> Option<&Follower> {
         self.0.follower.get()
     }
@@ -141,7 +141,7 @@ impl App {
         .await
     }
 
-    /// The same for an answer that may be large: few are made at once.
+    /// Runs an op like [`Self::run`], for an answer that may be large: few are made at once.
     pub async fn run_large(
         &self,
         op: impl FnOnce(&Opened) -> Reply<Vec<u8>> + Send + 'static,
@@ -161,16 +161,16 @@ impl App {
         &self.0.replies
     }
 
-    /// Counts an answer until it is sent, for whoever has more to say of its being refused than the porch,
-    /// which counts all others. Refused as busy where others hold all the memory for too long.
+    /// Counts an answer until it is sent, for a route that says more of a refusal than the porch does, which
+    /// counts all other answers. Refused as busy where others hold all the memory for too long.
     pub async fn until_sent(&self, bytes: Vec<u8>) -> Reply<Bytes> {
         let mut held = self.0.replies.nothing();
         held.take(bytes.len()).await?;
         Ok(held.around(bytes))
     }
 
-    /// The same for what reads the block of a transaction: few do at once. What it returns must not hold on to
-    /// that block.
+    /// Runs an op like [`Self::run`], for one that reads the block of a transaction: few do at once. What it
+    /// returns must not hold on to that block.
     pub async fn look_up<T: Send + 'static>(
         &self,
         op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
@@ -255,7 +255,7 @@ impl App {
     pub fn read_newest(&self, chain: &dyn ChainStore) -> Reply<Newest> {
         let tip = chain.tip().map_err(problems::store)?;
         let stored = match tip.map(|tip| chain.record(tip.height)).transpose() {
-            // How far the chain is is known all the same; health says what is wrong.
+            // The chain's height is known even so; health says what is wrong.
             Err(StoreError::Damaged(_)) => return Ok((tip, None)),
             stored => stored.map_err(problems::store)?,
         };

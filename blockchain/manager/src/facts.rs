@@ -7,6 +7,8 @@
 //! Invariant: a pooled transaction has a ticket until the end of days. Pending, it has a place in the
 //! order and a text; failed, a text; chained, neither, for the chain has it. Only one that was chained is
 //! pooled again: its block is lost.
+//!
+//! In one file because facts, what they mean for rows, and how these are asked for are one small language.
 
 mod forks;
 mod upkeep;
@@ -100,7 +102,7 @@ pub enum Fact {
     },
     /// The chain that is followed was found to be another one than ours.
     Forked(Fork),
-    /// Somebody said that the clock was right.
+    /// The operator said that the clock was right.
     ClockAccepted {
         /// What it told.
         at: Timestamp,
@@ -209,12 +211,12 @@ thread_local! {
     static PACKER: RefCell<Packer> = RefCell::new(Packer::new());
 }
 
-/// Makes facts durable, all or none, whatever is there.
+/// Makes facts durable, all or none, regardless of what is there.
 pub fn commit(vault: &Vault, facts: &[Fact]) -> Result<(), CommitError> {
     commit_on(vault, Seen::new(), facts)
 }
 
-/// The same, if the rows that they rest on are as they were seen.
+/// Makes facts durable like [`commit`], but only if the rows that they rest on are as they were seen.
 pub fn commit_on(vault: &Vault, rests_on: Seen, facts: &[Fact]) -> Result<(), CommitError> {
     let sealed = PACKER.with_borrow_mut(|packer| {
         facts.iter().map(|fact| vault.fact(packer, fact.encode())).collect::<Result<Vec<_>, _>>()
@@ -503,7 +505,7 @@ pub fn successor(index: &dyn Index) -> Result<Option<BlockHash>, StoreError> {
     Ok(value.and_then(|value| value.try_into().ok()).map(BlockHash::new))
 }
 
-/// What the clock told when somebody last said that it was right.
+/// What the clock told when the operator last said that it was right.
 pub fn clock_accepted(index: &dyn Index) -> Result<Option<Timestamp>, StoreError> {
     let value = index.get(&CLOCK_KEY)?.and_then(|value| value.try_into().ok());
     Ok(value.map(|micros| Timestamp::from_micros(i64::from_be_bytes(micros))))
@@ -525,7 +527,7 @@ pub fn ticket(vault: &Vault, id: &IdDigest) -> Result<Option<Ticket>, StoreError
     ticket_in(vault.index(), vault.sealer(), id)
 }
 
-/// The same, as an index has it.
+/// What an index remembers of a transaction; [`ticket`] reads a vault's own.
 pub fn ticket_in(
     index: &dyn Index,
     sealer: &Sealer,
@@ -595,7 +597,7 @@ fn read_waiting(
 ) -> Result<Vec<WaitingTransaction>, StoreError> {
     let read = |(row, name): (Vec<u8>, Vec<u8>)| -> Result<Option<WaitingTransaction>, StoreError> {
         let order = row.get(1..).and_then(|order| order.try_into().ok()).map(u64::from_be_bytes);
-        // Whoever was chained between the scan and now has no text any more.
+        // A transaction that was chained between the scan and now has no text any more.
         let transaction = text_of(vault, &name)?;
         Ok(order
             .zip(transaction)

@@ -1,4 +1,4 @@
-//! Blocks that somebody gives in a row, on their way to being judged.
+//! Blocks that a caller gives in a row, on their way to being judged.
 //!
 //! [`crate::ops::take_blocks`] stores them, [`crate::ops::validate_texts`] only judges them; here is what
 //! both share: batches that keep one core busy for a while, and how a refusal is told.
@@ -69,6 +69,9 @@ pub enum WhyRefused {
     HeightTaken(BlockHash),
     /// What is stored of it is damaged, or contradicts itself.
     Damaged(String),
+    /// It is not signed and follows a block that the pinned producer signed, and no signature of that producer
+    /// came behind it.
+    Unvouched,
 }
 
 impl RefusedBlock {
@@ -86,6 +89,10 @@ impl RefusedBlock {
             }
             WhyRefused::Rules(verdict) => format!("{which} breaks {}", broken(verdict)),
             WhyRefused::Damaged(why) => format!("{which} is damaged: {why}"),
+            WhyRefused::Unvouched => format!(
+                "{which} is not signed, and follows blocks of the pinned producer, who signs each: no block \
+                 behind it that this producer signed vouches for it"
+            ),
         }
     }
 }

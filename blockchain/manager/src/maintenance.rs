@@ -119,7 +119,7 @@ impl Maintenance {
         self.fault_after(ended.elapsed())
     }
 
-    /// The same, when the last cycle ended so long ago.
+    /// Why upkeep does not work, if so, given that the last cycle ended so long ago.
     fn fault_after(&self, since: Duration) -> Option<String> {
         let kept = self.kept.lock();
         let late = kept.wait.saturating_mul(INTERVALS_MAX).saturating_add(GRACE);

@@ -8,6 +8,9 @@ pub mod http;
 use bytes::Bytes;
 use lucid_core::record::Head;
 
+/// The JSON of an engine's block may have this many bytes: 16 MiB of texts, spelled with escapes.
+pub(crate) const ENGINE_BLOCK_BYTES_MAX: u64 = 32 << 20;
+
 /// How a peer lets its blocks be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {
@@ -54,8 +57,8 @@ pub enum PeerError {
 
 /// A chain somewhere else.
 ///
-/// Every call ends within a bounded time and gives a bounded number of bytes, whatever the other side
-/// does.
+/// Every call ends within a bounded time and gives a bounded number of bytes, regardless of what the other
+/// side does.
 pub trait Peer: Send + Sync {
     /// What it is called in sentences.
     fn name(&self) -> &str;

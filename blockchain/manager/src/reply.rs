@@ -103,7 +103,10 @@ fn details(value: &Value) -> Map<String, serde_json::Value> {
 pub fn invalid(refused: &RefusedBlock) -> InvalidBlock {
     let verdict = match &refused.why {
         WhyRefused::Rules(verdict) => Some(verdict),
-        WhyRefused::Unreadable(_) | WhyRefused::HeightTaken(_) | WhyRefused::Damaged(_) => None,
+        WhyRefused::Unreadable(_)
+        | WhyRefused::HeightTaken(_)
+        | WhyRefused::Damaged(_)
+        | WhyRefused::Unvouched => None,
     };
     let first = verdict.and_then(|verdict| verdict.first_fault);
     InvalidBlock {

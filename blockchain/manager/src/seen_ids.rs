@@ -2,7 +2,7 @@
 //!
 //! The newest ids are in a table; when that is full they are sorted and written to a file of their own
 //! in the system's temporary folder, and a filter stays in memory that knows nearly every id which is
-//! not there. So memory is a table of 36 MiB and about two bytes an id, whatever comes: 60 MB for ten
+//! not there. So memory is a table of 36 MiB and about two bytes an id, whichever ids come: 60 MB for ten
 //! million ids. The files are unlinked as soon as they are open, so nothing is left behind.
 //!
 //! Called by [`crate::ops::validate_texts`], and by [`crate::ops::validate_chain`] for chains that are read
@@ -163,7 +163,7 @@ fn unnamed_file(folder: &std::path::Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Digests are hashes already; a key that differs from run to run keeps anybody from choosing ids that
+/// Digests are hashes already; a key that differs from run to run keeps an attacker from choosing ids that
 /// all fall into one bucket.
 #[derive(Clone)]
 struct ByDigest {

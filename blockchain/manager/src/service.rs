@@ -101,7 +101,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
         let open = tokio::task::spawn_blocking(move || state::open(&root, &options, clock.now()));
         tokio::select! {
             opened = open => Ok(opened??),
-            // Whatever it is at is nothing that a crash could not end.
+            // Opening may be left at any point: a crash could end it there, too.
             () = async { shutdown.asked().await; tokio::time::sleep(OPENING_ENDS).await } => {
                 Err(StartError::Stopped)
             }
@@ -164,7 +164,7 @@ async fn right_clock(
 ) -> Result<(), StartError> {
     let mut is_said = false;
     while let Some(why) = clock_fault(root, clock.now().as_micros()) {
-        // Whoever reads the log finds it in the health, too.
+        // The reason stands in the health as well as in the log.
         app.hold_up(Some(why.clone()));
         if !std::mem::replace(&mut is_said, true) {
             tracing::warn!("{why}");

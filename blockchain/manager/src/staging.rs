@@ -1,8 +1,8 @@
 //! Blocks of a follower that are not final yet, in files beside the chain.
 //!
 //! Synchronisation fills it, commits from it and drops from it; the routes show it and remove its newest
-//! block. Each block is a file of its own, replaced by rename, with a checksum: whatever does not read is
-//! dropped and fetched again, for nothing here was promised to anybody.
+//! block. Each block is a file of its own, replaced by rename, with a checksum: a block that
+//! cannot be read is dropped and fetched again, for no caller was promised anything that is here.
 //!
 //! Invariant: the blocks here follow each other without a gap, and the first follows the chain's tip.
 

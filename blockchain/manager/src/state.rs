@@ -1,12 +1,14 @@
 //! An open block-manager: its drawers, side by side.
 //!
 //! [`open`] is called by the service and by `lucid archive`, which has no service; [`over`] joins
-//! drawers that somebody else made, for simulations. Neither needs a runtime: everything here blocks.
+//! drawers that the caller made, for simulations. Neither needs a runtime: everything here blocks.
 //! The ops take the drawers they open from the fields of [`Opened`].
 //!
 //! Invariant: role and genesis are written down once, and a folder that says otherwise is refused. One
-//! that lost its role makes no blocks until somebody says what it is: what made none must not begin to.
+//! that lost its role makes no blocks until the operator says what it is: one that made none must not begin to.
 //! Only [`promote`] changes the role, and only one way.
+//!
+//! In one file because it is the one file that names back-ends, and opens them in their order.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,7 +40,7 @@ use crate::staging::Staging;
 /// How a block-manager's folder is to be opened.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Who opens it, for whoever finds it locked.
+    /// Who opens it, to be told to another process that finds it locked.
     pub owner: String,
     /// Whether a folder that holds no store may become one.
     pub create: bool,
@@ -181,7 +183,7 @@ pub struct Opened {
     pub chain: Box<dyn ChainStore>,
     /// Blocks that are not final yet: a follower's.
     pub staging: Staging,
-    /// Where all of it is, for whoever reads every byte.
+    /// Where all of it is, for a caller that reads every byte.
     pub disk: Arc<dyn Disk>,
     /// The key that signs blocks.
     pub key: SigningKey,
@@ -282,7 +284,7 @@ pub struct AcceptedClock {
     pub seals: bool,
 }
 
-/// Notes that the clock is right, on the word of whoever calls, in a folder that nobody may be running.
+/// Notes that the clock is right, on the caller's word, in a folder that no process may be running.
 /// From then on it is doubted only if it runs far ahead of that.
 pub fn accept_clock(
     root: &Path,
@@ -427,7 +429,7 @@ fn settle_role(
             let role = wanted.unwrap_or(Role::Authority);
             if role == Role::Authority && !is_new(vault, chain)? {
                 return match wanted {
-                    // Why nothing can be written says more; and whoever does not ask may read.
+                    // The reason why nothing can be written says more. A caller that names no role may read.
                     Some(_) if vault.read_only().is_none() => Err(OpenError::RoleLost),
                     _ => Ok(None),
                 };
@@ -500,8 +502,8 @@ impl Opened {
         damage
     }
 
-    /// Ends writing in order and frees the folder. Whoever only drops it misses the error, and nothing
-    /// else.
+    /// Ends writing in order and frees the folder. Dropping it does so, too, but the caller misses the
+    /// error.
     pub fn close(self) -> Result<(), StoreError> {
         self.vault.close()
     }

@@ -4,7 +4,7 @@
 
 use parking_lot::Mutex;
 
-/// Who validates now, if anybody.
+/// The run of validating that is under way, if any.
 #[derive(Debug, Default)]
 pub struct Validating {
     at: Mutex<Option<Course>>,

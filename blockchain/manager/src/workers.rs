@@ -1,7 +1,7 @@
 //! What the service does without being asked: it seals blocks, looks after them, and feels its own pulse.
 //!
-//! Invariant: whatever goes wrong once, a worker goes on with its next round, and health says what went
-//! wrong until one goes well.
+//! Invariant: after any failure a worker goes on with its next round, and health says what went wrong until a
+//! round goes well.
 
 pub(crate) mod maintenance;
 pub mod pulse;

@@ -1,11 +1,11 @@
 //! What time it is: the one room that asks the system's clocks.
 //!
-//! A [`Clock`] is handed to whoever needs the time again and again; ops are handed the time itself. Tests
+//! A [`Clock`] is handed to code that needs the time again and again; ops are handed the time itself. Tests
 //! hand in one that they turn ([`Clock::by_hand`]): ahead, back, before 1970. A system's clock may do all of
 //! that, so nobody takes it for one that only goes on, nor for one that is right.
 //!
-//! Whoever times bytes by it looks at it through a [`Pace`], which knows by a clock that nobody sets
-//! ([`Moment::steady`]) how far it was set back, however long that was after it was last looked at.
+//! Code that times bytes by a clock looks at it through a [`Pace`], which knows how far the clock was set back,
+//! no matter how long after the last look. It knows that by a clock that nobody sets ([`Moment::steady`]).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,7 +27,7 @@ const STEP_MIN: u64 = 1_000_000;
 /// What the clocks tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// The time, as whoever set the clock believes it to be.
+    /// The time by the clock, which is only as right as it was set.
     pub wall: Timestamp,
     /// Microseconds since some moment, asleep or awake: of a clock that nobody sets. What it tells is
     /// compared within one run of one process.
@@ -90,7 +90,7 @@ impl Clock {
         }
     }
 
-    /// The same, and how much time has passed whatever it tells.
+    /// What it tells, and how much time has passed regardless of what it tells.
     pub fn moment(&self) -> Moment {
         if let Some(by_hand) = &self.0 {
             return *by_hand.lock();
@@ -138,7 +138,7 @@ pub(crate) fn fault_before_1970(now: Timestamp) -> Option<String> {
         .then(|| format!("the clock tells {now}, which is before 1970: set the clock"))
 }
 
-/// How a clock goes beside the steady one, as whoever times something by it sees it.
+/// How a clock goes beside the steady one, as seen by the code that times something by it.
 ///
 /// The way back is counted from the furthest that the clock ever was ahead, so that steps back add up. It
 /// is told until it was noted, and again when the clock is further back than was noted: what fails on its

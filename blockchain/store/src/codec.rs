@@ -15,8 +15,8 @@ use crate::frame::CodecId;
 pub enum Compression {
     /// Not at all.
     None,
-    /// Zstandard, as fast or as tight as keeps pace with the input: whoever feeds the packer says which,
-    /// with [`Compression::at`]. Unsaid, it is level 3.
+    /// Zstandard, as fast or as tight as keeps pace with the input: the caller that feeds the packer says
+    /// which, with [`Compression::at`]. If it does not, it is level 3.
     #[default]
     Adaptive,
     /// Zstandard set up to be a quarter faster than level 3, for two and a half per cent more bytes.
@@ -216,7 +216,7 @@ fn compressor(how: Compression) -> Option<zstd::bulk::Compressor<'static>> {
 
 /// Bytes that one packed byte stands for at most. A zstd block has a header of three bytes and one more, and
 /// makes 128 KiB (RFC 8878, 3.1.1.2); a byte of a length makes 255 in LZ4 and two bits make 258 in deflate.
-/// So no room is made for what cannot be in so few bytes, whatever a header claims.
+/// So no room is made for what cannot be in so few bytes, regardless of what a header claims.
 fn gain_most(codec: CodecId) -> usize {
     match codec {
         CodecId::Raw => usize::MAX,

@@ -5,6 +5,8 @@
 //! id. Each record is encrypted under a key derived from the current data key and the record's name,
 //! with a nonce that is random for every encryption, and the header's fields that a worker knows are
 //! bound as associated data: a relabelled record does not open. What opens is hashed again.
+//!
+//! In one file because what is sealed and what opens it are two sides of one format; a fifth are its tests.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +23,7 @@ use crate::frame::{CipherId, Header, Record, RecordKind};
 use crate::{Damage, StoreError};
 
 /// The largest fact, far below the largest record: a start reads every one of them, and what is decided
-/// together stays small. Whoever has more to say says it in several facts.
+/// together stays small. A caller that has more to say says it in several facts.
 pub const FACT_BYTES_MAX: usize = 8 << 20;
 
 /// A secret of 32 bytes, wiped when dropped.
@@ -46,8 +48,8 @@ pub struct Keyring {
     index_rows: Secret,
     /// The one key of all rows, in an index that an earlier version made.
     unbound: LessSafeKey,
-    /// Which of the two holds. Whoever makes rows has the sealer before there is an index, in an `Arc`, and
-    /// only the index says how its values are sealed: so this is said to a sealer that is shared already.
+    /// Which of the two holds. The code that makes rows has the sealer, in an `Arc`, before there is an index,
+    /// and only the index says how its values are sealed. So this is told to a sealer that is shared already.
     rows_are_bound: AtomicBool,
 }
 
@@ -203,7 +205,7 @@ pub enum Unopened {
 }
 
 impl Unopened {
-    /// The same of a record in its place. A key that is missing is never damage.
+    /// Why the record at this place does not open, as the store's error. A key that is missing is never damage.
     pub fn at(self, file: &str, offset: u64) -> StoreError {
         match self {
             Self::Damaged(why) => StoreError::Damaged(Damage::new(file, offset, why)),

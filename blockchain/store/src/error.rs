@@ -43,7 +43,7 @@ pub enum StoreError {
     /// The data folder cannot be used as asked, and why.
     #[error("{0}")]
     Folder(String),
-    /// Somebody asked it to stop before it was done; what is stored is as sound as before.
+    /// It was asked to stop before it was done; what is stored is as sound as before.
     #[error("it was told to stop before it was done")]
     Stopped,
     /// The index failed.
@@ -108,7 +108,7 @@ impl StoreError {
     }
 
     /// What forbids to write, if that is all that stands in the way: the one place that decides when a
-    /// folder is only read. A full disk or a lack of descriptors passes, and is none of these.
+    /// folder is only read. A full disk or a lack of descriptors passes, so it does not count.
     pub fn forbids_writing(&self) -> Option<&'static str> {
         match self {
             Self::Unwritable { why, .. } => Some(why),
@@ -140,11 +140,11 @@ pub enum CommitError {
     /// It refers to chunks that are not there. It surely did not happen.
     #[error("{} missing", many_do(.0.len(), "referenced chunk", "is", "are"))]
     Missing(Vec<lucid_core::digest::ChunkName>),
-    /// Rows that it rests on, of these keys, are not what they were when they were seen: whoever asked looks
+    /// Rows that it rests on, of these keys, are not what they were when they were seen: the caller looks
     /// again. It surely did not happen.
     #[error("what it rests on has changed meanwhile")]
     Overtaken(Vec<Vec<u8>>),
-    /// It drops chunks that somebody has asked for meanwhile. It surely did not happen.
+    /// It drops chunks that another caller has asked for meanwhile. It surely did not happen.
     #[error("{} wanted again", many_do(.0.len(), "chunk", "is", "are"))]
     InUse(Vec<lucid_core::digest::ChunkName>),
     /// The disk has no room. It surely did not happen, and what was written of it was cut off again.

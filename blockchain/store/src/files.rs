@@ -74,8 +74,9 @@ pub fn open(drawers: Drawers) -> Result<Vault, StoreError> {
     open_watched(drawers, &|_, _| true)
 }
 
-/// The same; `progress` hears how many bytes of the log, of how many that have to be, are read, and ends
-/// the opening by `false` ([`StoreError::Stopped`]): the next one goes on from what was there.
+/// Recovers what the folder holds and opens it, like [`open`]. `progress` hears how many bytes of the log are
+/// read, of how many that have to be. By `false` it ends the opening ([`StoreError::Stopped`]): the next
+/// opening goes on from what was there.
 pub fn open_watched(
     drawers: Drawers,
     progress: &dyn Fn(u64, u64) -> bool,

@@ -4,6 +4,9 @@
 //! digest of the payload, so each record stands on its own: one damaged record costs that record.
 //! `docs/FORMATS.md` gives the layout byte by byte. Records follow each other without gaps; after
 //! damage [`Scanner`] finds the next one by its magic and checksum.
+//!
+//! In one file because a record's header, its reading and the scanner that finds it are one format; a fifth are its
+//! tests.
 
 use crate::files::disk::{self, DiskFile};
 use crate::{Damage, StoreError};
@@ -22,8 +25,8 @@ pub const PAYLOAD_BYTES_MAX: u32 = 64 << 20;
 /// But earlier versions wrote facts and footers of any length, and what they acknowledged is still read.
 const OLD_PAYLOAD_BYTES_MAX: u32 = 1 << 30;
 
-/// Sequences, heights and offsets on the disk are below this. So whatever a file claims, adding to it
-/// does not overflow: decoders refuse the rest, and nothing writes it.
+/// Sequences, heights and offsets on the disk are below this. So adding to such a number does not overflow, no
+/// matter what a file claims: decoders refuse the rest, and nothing writes it.
 pub const NUMBER_MAX: u64 = 1 << 62;
 
 /// Reads a number that something will be added to.
@@ -293,7 +296,7 @@ impl HeadersDigest {
 /// own.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// The header; its sequence is zero until whoever writes it sets it.
+    /// The header; its sequence is zero until the writer sets it.
     pub header: Header,
     /// The payload as it will be stored.
     pub payload: Vec<u8>,
@@ -419,7 +422,7 @@ pub enum Step {
 const WINDOW_BYTES: usize = 64 << 10;
 
 /// Walks the headers of a file from one record to the next, between two offsets. Every byte is looked at
-/// a few times at most, whatever they are.
+/// a few times at most, regardless of what is in it.
 pub struct Scanner<'a> {
     file: &'a dyn DiskFile,
     path: &'a str,

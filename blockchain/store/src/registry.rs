@@ -54,7 +54,7 @@ macro_rules! registry {
 }
 
 registry! {
-    /// The store's own, whatever the service: `store/src/vault/facts.rs`, `vault/chunk_rows.rs`,
+    /// The store's own, in every service: `store/src/vault/facts.rs`, `vault/chunk_rows.rs`,
     /// `vault/unit_rows.rs`, `contract/` and `files/segment_rows.rs`.
     vault:
     facts {

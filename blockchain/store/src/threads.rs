@@ -1,7 +1,7 @@
 //! Starts threads, or says that there are none to be had.
 //!
 //! `std::thread::spawn` and `Scope::spawn` panic where the system gives no thread, which may happen at any
-//! time. Whoever starts a thread here decides what then: do the work alone, or fail in words.
+//! time. A caller that starts a thread here decides what happens then: it does the work alone, or fails in words.
 
 use std::cell::Cell;
 use std::io;

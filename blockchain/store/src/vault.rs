@@ -2,6 +2,8 @@
 //!
 //! A [`Vault`] joins the drawers of one folder. Who writes what into it is its owner's business; that
 //! what was acknowledged stays, and that only true bytes come out, is kept here.
+//!
+//! In one file because it is what all of `vault/` looks like to a service: one type, with what its methods answer.
 
 pub mod chunk_rows;
 pub mod collect;
@@ -250,7 +252,8 @@ impl Vault {
         Ok(self.known(key, encrypted)? != Known::No)
     }
 
-    /// The same, and whether it is there already.
+    /// Whether a sound copy of a chunk, encrypted if it must be, is there already, will be there before
+    /// anything submitted next, or neither.
     pub fn known(&self, key: impl Into<ChunkKey>, encrypted: bool) -> Result<Known, StoreError> {
         let name = self.sealer.chunk_name(key);
         if let Some(committer) = &self.committer {
@@ -371,9 +374,9 @@ impl Vault {
         }
     }
 
-    /// Shows every fact of the log to somebody, in order, straight from the files. `progress` is told how
-    /// many bytes of how many are read, and ends it by `false`; the answer is whether all were shown. What
-    /// is damaged is an error here: whoever asks wants all of them.
+    /// Shows every fact of the log to `visit`, in order, straight from the files. `progress` is told how many
+    /// bytes of how many are read, and stops the reading by `false`; the answer is whether all facts were
+    /// shown. Damage is an error here: the caller wants all facts.
     pub fn facts(
         &self,
         visit: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>,
@@ -383,7 +386,8 @@ impl Vault {
         self.facts_around_damage(visit, progress)
     }
 
-    /// The same for whoever wants to know where facts may be missing: damage is shown in its place.
+    /// Shows every fact of the log like [`Vault::facts`], for a caller that wants to know where facts may be
+    /// missing: damage is no error here, but is shown in its place.
     pub fn facts_around_damage(
         &self,
         visit: &mut VisitAround<'_>,
@@ -448,15 +452,15 @@ impl Vault {
         }
     }
 
-    /// Remembers whatever is asked for from now on, until told not to any more.
+    /// Remembers every chunk that is asked for from now on, until this is called with `false`.
     pub(crate) fn set_collecting(&self, collecting: bool) {
         if let Some(committer) = &self.committer {
             committer.set_collecting(collecting);
         }
     }
 
-    /// Drops chunks that nobody refers to, and says which of them somebody wants after all. Their rows are
-    /// looked at once more: what they say then is so when the chunks are dropped.
+    /// Drops chunks that nobody refers to, and returns those that are wanted after all. The rows of the chunks
+    /// are looked at once more: what they say then is still so when the chunks are dropped.
     pub(crate) fn drop_chunks(
         &self,
         packer: &mut Packer,
@@ -485,7 +489,7 @@ impl Vault {
             let (facts, rests_on) = (vec![fact], look.seen());
             match self.commit(Submission { facts, drops, rests_on, ..Submission::default() }) {
                 Ok(_) => return Ok(spared),
-                // Somebody came to refer to one, or ceased to.
+                // Another submission came to refer to one of the chunks, or ceased to.
                 Err(CommitError::Overtaken(_)) => {}
                 Err(CommitError::InUse(wanted)) => {
                     left.retain(|(name, _)| !wanted.contains(name));
@@ -556,7 +560,7 @@ impl Vault {
                 }
                 Some(matters)
             }
-            // Whatever stands for that segment now names all that it stood for.
+            // If that segment is gone, the one that stands for it now names all that it stood for.
             Some(Ok(VaultFact::Switched { to, .. })) => Some(!gone(to)?),
         })
     }
@@ -581,7 +585,8 @@ impl Vault {
             self.fact(packer, VaultFact::Switched { to, replaces: replaces.clone() }.encode())?;
         let (facts, rests_on) = (vec![fact], look.seen());
         self.commit(Submission { facts, rests_on, ..Submission::default() }).map_err(failed())?;
-        // From here on it has happened, whatever becomes of the old ones: the next start removes them, too.
+        // From here on the switch has happened, even if the old units cannot be removed now: the next start
+        // removes them, too.
         self.blobs.remove(&replaces).map_err(|error| StoreError::Commit {
             what: "removing units that were replaced",
             error: CommitError::Partly(error.to_string()),

@@ -87,8 +87,8 @@ impl Keep {
         StorageOptions { compression: self.compression, encrypt: !self.no_encryption }
     }
 
-    /// Opens whatever is to hold the session. A server that goes away is waited for; one that is not
-    /// there yet, too, if what is kept comes only once.
+    /// Opens the place that is to hold the session. A server that goes away is waited for; if what is kept
+    /// comes only once, so is a server that is not there yet.
     pub fn open(
         &self,
         home: &Home,
@@ -210,7 +210,7 @@ impl Archive {
         })?;
         let (bytes_new, bytes_stored) = filling.totals();
         drop(filling);
-        // Whatever comes of the anchor, this was left out.
+        // Regardless of how the anchoring ends, this was left out.
         let changed: Vec<String> = intake.changed.iter().map(|path| text::name(path)).collect();
         for path in &changed {
             output.warn(&format!("\"{path}\" changed while it was read"));
@@ -221,7 +221,7 @@ impl Archive {
         }
         let request = SealRequest {
             expected_chunk_count: Some(intake.chunk_count),
-            // Somebody else on another machine may have taken the id; one sealed before is as it was.
+            // A user on another machine may have taken the id meanwhile; a session sealed before is as it was.
             begun_at: matches!(begun, Begun::Empty(_)).then_some(begun_at),
             appendix: intake.appendix,
             ..SealRequest::default()

@@ -71,7 +71,7 @@ impl Cat {
             })
         });
         if let Some(error) = failed {
-            // Whoever closed the pipe has seen enough.
+            // The reader that closed the pipe has seen enough.
             if error.kind() == std::io::ErrorKind::BrokenPipe {
                 return Ok(DONE);
             }

@@ -1,11 +1,11 @@
 //! `lucid record -- CMD ARGS…`: runs a program, and keeps what it writes while it writes it.
 //!
-//! A pipe's end does not tell whether its writer was done or died; whoever ran the program knows. The
-//! program has our standard input, and its output goes on to ours. [`tap`] reads it, [`child`] runs the
-//! program and sees it end; here what comes is kept, and sealed with how it ended.
+//! A pipe's end does not tell whether its writer was done or died; the process that ran the program
+//! knows. The program has our standard input, and its output goes on to ours. [`tap`] reads it, [`child`]
+//! runs the program and sees it end; here what comes is kept, and sealed with how it ended.
 //!
 //! Invariant: nothing that goes wrong with the recording ends the program or its output. It is said, and
-//! the exit code is ours then, whatever the program's was.
+//! the exit code is ours then, regardless of the program's own.
 
 mod child;
 mod tap;

@@ -30,7 +30,7 @@ fn sound<T>(loaded: Result<T, ConfigError>) -> anyhow::Result<T> {
 #[derive(Debug, clap::Args)]
 pub struct Up {}
 
-/// The folder is the one of `--data`, whatever the settings of a service say.
+/// The folder is the one of `--data`, regardless of what the settings of a service say.
 fn note_folder(effective: &mut [Effective], folder: &Path) {
     for setting in effective.iter_mut().filter(|setting| setting.name == "LUCID_DATA_DIR") {
         setting.value = folder.display().to_string();
@@ -38,7 +38,7 @@ fn note_folder(effective: &mut [Effective], folder: &Path) {
     }
 }
 
-/// What whoever has started it by hand wants to know.
+/// What a user who has started it by hand wants to know.
 fn welcome(data: &SocketAddr, chain: &SocketAddr, home: &Home) -> Vec<String> {
     let folder = home.data.canonicalize().unwrap_or_else(|_| home.data.clone());
     vec![

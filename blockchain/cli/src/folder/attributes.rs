@@ -1,7 +1,7 @@
 //! Extended attributes: read with an entry, set again with it.
 //!
-//! Called by the walk and the target. Many file systems have none, and that is not an error; whatever
-//! there is and cannot be read is named.
+//! Called by the walk and the target. Many file systems have none, and that is not an error; one
+//! that is there and cannot be read is named.
 
 use std::{
     fs::File,
@@ -33,7 +33,7 @@ pub(super) struct Attributes {
 }
 
 /// What `chattr` sets: `sucSiadAmjtDTCxPF`. Other flags say how a file system keeps a file, not what
-/// somebody wants of it.
+/// the user wants of it.
 const FLAGS: u32 = 0x6283_c4ff;
 
 /// Whose attributes are meant.

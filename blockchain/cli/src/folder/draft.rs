@@ -2,9 +2,9 @@
 //!
 //! Everything that writes a file of the user makes a [`Draft`]: the target of a restore, and
 //! [`write_whole`] for single files such as a tar or a bundle. Where the system can make a file without a
-//! name, a draft has none, so whatever ends this process leaves nothing behind. Elsewhere, and for the
-//! moment in which something takes another one's place, it is called `.lucid-0123456789abcdef.tmp`,
-//! beside that, and is locked. One that nobody holds is what a killed process left: the [`DraftNames`] takes it
+//! name, a draft has none, so nothing is left behind, regardless of how this process ends. Elsewhere, and for
+//! the moment in which a draft takes the place of another file, it is called `.lucid-0123456789abcdef.tmp`,
+//! beside that file, and is locked. One that nobody holds is what a killed process left: the [`DraftNames`] takes it
 //! away before it gives the next such name in the same folder. Invariants: what stands under a name stays
 //! there until what replaces it is whole; a draft that is dropped is gone.
 
@@ -39,7 +39,7 @@ use rustix::{
     process::geteuid,
 };
 
-/// How often a temporary name is tried that somebody else took away or holds.
+/// How many temporary names are tried, where another process took one away or holds it.
 const TRIES: usize = 8;
 /// What temporary names begin and end with.
 const BEFORE: &[u8] = b".lucid-";
@@ -131,7 +131,7 @@ impl DraftNames {
         [BEFORE, format!("{number:016x}").as_bytes(), BEHIND].concat()
     }
 
-    /// Removes what killed processes left in a folder. Whatever cannot be removed keeps its name, by
+    /// Removes what killed processes left in a folder. What cannot be removed keeps its name, by
     /// which its owner will know it.
     fn sweep(&self, folder: &OwnedFd) {
         let Ok(seen) = fstat(folder) else { return };
@@ -214,7 +214,7 @@ impl Draft {
             };
             let temporary = Mutex::new(Some(Temporary { folder: Arc::clone(folder), name }));
             let draft = Self { file, temporary };
-            // Somebody who sweeps may have been faster than the lock.
+            // Another process that sweeps may have been faster than the lock.
             if hold(&draft.file) && fstat(&draft.file)?.st_nlink > 0 {
                 return Ok(draft);
             }
@@ -422,7 +422,7 @@ mod tests {
         let left = [".lucid-0123456789abcdef.tmp", ".lucid-0123456789abcdee.tmp"];
         fs::write(place.path().join(left[0]), "half").unwrap();
         std::os::unix::fs::symlink("x", place.path().join(left[1])).unwrap();
-        // These are somebody's.
+        // These belong to other programs.
         let others = [".lucid-0123456789abcdeX.tmp", ".lucid-.tmp", "lucid"];
         for name in others {
             fs::write(place.path().join(name), "").unwrap();

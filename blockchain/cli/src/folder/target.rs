@@ -56,7 +56,7 @@ pub struct Options {
     pub overwrite: bool,
     /// Wait until everything is on the disk.
     pub sync: bool,
-    /// Give files to the numbers they had, whatever the names of these are here.
+    /// Give files to the numbers they had, regardless of the names that these have here.
     pub numeric_owner: bool,
 }
 

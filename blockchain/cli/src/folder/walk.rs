@@ -3,8 +3,9 @@
 //! Called by the verbs that archive. `scout` lists names in order, `examine` opens and reads
 //! what they name, `prefetch` does the latter in many threads, `holes` finds where files take no room,
 //! `links` finds second names.
-//! Invariants: no symbolic link inside is followed; whatever is left out is named in a
-//! [`Skipped`]; a store is never walked into; memory does not grow with the tree (except by the files that have several names).
+//! Invariants: no symbolic link inside is followed; everything that is left out is named in a [`Skipped`]; a
+//! store is never walked into; memory does not grow with the tree (except by the files that have several
+//! names).
 
 mod examine;
 mod holes;
@@ -45,7 +46,7 @@ pub use self::{examine::OpenFile, prefetch::Prefetch};
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Folders to leave out besides: the data folder of this process. Every folder that is a store is left
-    /// out by its label, whoever made it, because its keys are in it.
+    /// out by its label, regardless of who made it, because its keys are in it.
     pub exclude: Vec<Identity>,
     /// Threads that read.
     pub readers: usize,
@@ -70,7 +71,7 @@ impl Default for Options {
     }
 }
 
-/// Which file or folder it is, whatever its name.
+/// Which file or folder it is, regardless of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The file system.
@@ -154,7 +155,7 @@ pub enum WhySkipped {
     /// A meeting place of programs, without content.
     #[error("it is a socket")]
     Socket,
-    /// A pipe with a name: its content is whatever comes.
+    /// A pipe with a name: its content is only what other programs write to it.
     #[error("it is a named pipe")]
     Pipe,
     /// A disk, terminal or other device.

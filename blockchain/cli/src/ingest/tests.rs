@@ -16,7 +16,7 @@ use crate::output::{Output, OutputMode};
 struct Remembering {
     chunks: Mutex<std::collections::HashMap<ChunkId, Vec<u8>>>,
     referred: Mutex<Vec<ChunkId>>,
-    /// While somebody holds this, nothing is kept that begins with an `A`.
+    /// While a test holds this, nothing is kept that begins with an `A`.
     gate: Mutex<()>,
 }
 

@@ -1,8 +1,9 @@
 //! Keeps large files that are cut before their turn from running ahead without end.
 //!
-//! The ledger says which piece's turn it is, and how many chunks it holds that came before theirs. Who
-//! cuts a later piece waits while these are too many. The piece whose turn it is never waits, and large
-//! files are taken up in the order of their pieces, so it is always at work, and somebody goes on.
+//! The ledger says which piece's turn it is, and how many chunks it holds that came before theirs. A
+//! thread that cuts a later piece waits while these are too many. The piece whose turn it is never waits, and
+//! large files are taken up in the order of their pieces, so that piece is always being cut: not every thread
+//! waits.
 
 use parking_lot::{Condvar, Mutex};
 

@@ -65,7 +65,7 @@ pub fn chain_options(home: &Home, owner: &str, now: Timestamp) -> Options {
     }
 }
 
-/// How a folder of the chain is opened, whoever opens it.
+/// How a folder of the chain is opened; `owner` says who opens it.
 pub fn manager_options(home: &Home, owner: &str, folder: &Path) -> manager::Options {
     let (root_key_file, passphrase) = home.given_to(folder);
     manager::Options {

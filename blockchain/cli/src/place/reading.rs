@@ -22,8 +22,8 @@ pub enum Reading {
     Always,
 }
 
-/// Opens a folder: its `own`er does, or somebody does who `read`s it. `fault` finds the store's error in
-/// the one that came of it.
+/// Opens a folder: as its owner with `own`, or without writing to it with `read`. `fault` finds the store's
+/// error in the error of `own`.
 pub fn open<T, E>(
     reading: Option<Reading>,
     own: impl FnOnce() -> Result<T, E>,
@@ -46,7 +46,7 @@ pub fn open<T, E>(
     read(&ToRead { why: why.to_owned(), room })
 }
 
-/// Says that a folder is only read: once, and as a warning where somebody may be writing to it.
+/// Says that a folder is only read: once, and as a warning where another process may be writing to it.
 pub fn say(output: &Output, only_read: Option<&OnlyRead>) {
     let Some(only_read) = only_read else { return };
     match only_read.doubt() {

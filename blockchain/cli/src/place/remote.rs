@@ -45,14 +45,15 @@ impl Remote {
         Self::with(url, ClientOptions::default(), None)
     }
 
-    /// The same, for who looks again by itself and has others to look after meanwhile.
+    /// Names the server like [`Self::connect`], for a caller that looks again by itself and has other work to do
+    /// meanwhile.
     pub fn connect_briefly(url: &Address) -> anyhow::Result<Self> {
         let retry = Retry { count: 1, delay: Duration::from_millis(200) };
         Self::with(url, ClientOptions { retry, ..ClientOptions::default() }, None)
     }
 
-    /// The same, for what cannot be sent again: see [`patience`]. With `from_start` the server need not
-    /// be there yet.
+    /// Names the server like [`Self::connect`], for content that cannot be sent again: see [`patience`]. With
+    /// `from_start` the server need not be there yet.
     pub fn connect_patiently(
         url: &Address,
         output: &Output,

@@ -19,8 +19,8 @@ pub enum Begun {
     Sealed(SessionId),
 }
 
-/// A part of what a session keeps of its content, in order: for whoever has the same bytes at hand, so
-/// that they need not be read back.
+/// A part of what a session keeps of its content, in order: for a caller that has the same bytes at hand,
+/// so that they need not be read back.
 #[derive(Debug, Clone, Copy)]
 pub enum KeptPart<'a> {
     /// A chunk, and how long it is.

@@ -14,7 +14,7 @@ use lucid_store::files::folder::holds_store;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-/// What a file is known by, whatever it is called: device, number, and when it was made, since numbers
+/// What a file is known by, regardless of its name: device, number, and when it was made, since numbers
 /// are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileIdentity {
@@ -131,7 +131,7 @@ impl FolderScan {
     }
 }
 
-/// What a folder is known by, whatever is mounted or moved in its place.
+/// What a folder is known by: another one that is mounted or moved in its place is not taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FolderIdentity {
     device: u64,

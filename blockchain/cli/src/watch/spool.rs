@@ -114,7 +114,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Everything that is remembered, and the names of what cannot be read. Other files are none of ours.
+    /// Everything that is remembered, and the names of what cannot be read. Other files are passed over.
     pub fn recordings(&self) -> anyhow::Result<(Vec<Recording>, BTreeSet<String>)> {
         let (mut found, mut unread) = (Vec::new(), BTreeSet::new());
         let context = || format!("\"{}\" cannot be listed", self.folder.display());
@@ -180,7 +180,7 @@ impl Spool {
     }
 }
 
-/// Only whoever watches may put anything into a spool: what stands in it decides what is sent, and under
+/// Only the user who watches may put anything into a spool: what stands in it decides what is sent, and under
 /// which names files are made.
 fn must_be_ours(folder: &Path) -> anyhow::Result<()> {
     let me = geteuid().as_raw();

@@ -194,7 +194,7 @@ fn files_and_folders_that_cannot_be_read_are_left_out_named_and_told_by_the_exit
     assert_eq!((cat.code, cat.out.as_slice()), (0, &b"open"[..]), "{}", cat.err);
 }
 
-/// Runs the command as somebody for whom modes count; `None` when that is not to be had.
+/// Runs the command as a user for whom modes count; `None` when it cannot be run so.
 fn as_nobody(home: &Home, arguments: &[&str]) -> Option<Ran> {
     const NOBODY: u32 = 65_534;
     let arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
@@ -415,7 +415,7 @@ fn another_session_whose_anchor_is_refused_is_named() {
     let ran = home.run(&[&"archive", &home.at("a"), &"--session", &"other"]);
     assert!(ran.err.contains("session twice is sealed, but not anchored yet"), "{}", ran.err);
     assert_eq!(ran.code, 0, "{}{}", ran.err, ran.text());
-    // By whatever brings sessions into blocks.
+    // Every verb that brings sessions into blocks names it, `watch`, too.
     fs::create_dir(home.at("recordings")).unwrap();
     home.file("recordings/d", "d");
     std::thread::sleep(std::time::Duration::from_millis(100));

@@ -1,5 +1,5 @@
 //! What is captured of a folder when the system gets in the way: disks that fail, descriptors that run
-//! out, attributes that cannot be had. Whatever is not kept is said, and told by the exit code.
+//! out, attributes that cannot be had. Everything that is not kept is said, and told by the exit code.
 
 use std::{
     fs,

@@ -185,7 +185,7 @@ fn a_step_back_in_a_quiet_time_of_a_watched_file_is_told_here_and_to_a_server() 
     times(&here);
 
     let server = Server::start(&home);
-    // Whoever asks a server is told the same.
+    // A user who asks a server is told the same.
     let told = String::from_utf8(server.run(&home, &[&"show", &here])).unwrap();
     let wanted = "times      2026-01-27T10:00:00.000000Z to 2026-01-27T10:10:00.000000Z; each may be \
                   wrong by up to 901 s";

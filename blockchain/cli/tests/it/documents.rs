@@ -167,7 +167,7 @@ fn the_examples_of_the_api_run_in_the_order_in_which_they_stand() {
     let port = server.url.rsplit(':').next().unwrap();
     let examples = examples(&read("docs/API.md"));
     for example in &examples {
-        // As they are pasted, but whatever is refused is a failure here.
+        // As they are pasted, but a request that is refused is a failure here.
         let text = example.replace("127.0.0.1:8087", &format!("127.0.0.1:{port}"));
         let failing = format!("curl() {{ command curl --fail-with-body \"$@\"; }}\n{text}");
         let mut run = Command::new("/bin/bash");
@@ -226,7 +226,7 @@ fn exactly_two_commands_start_it() {
     assert_eq!(commands, ["cargo run --release -- archive PATH", "cargo test --workspace"]);
 }
 
-/// A heading's anchor, as it is made by whoever shows these documents.
+/// A heading's anchor, as the programs that show these documents make it.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
@@ -324,7 +324,7 @@ fn the_table_of_codes_is_the_one_that_services_answer_by() {
     documented.sort();
     answered.sort();
     assert_eq!(documented, answered);
-    // Whatever else the document calls a code of a status is one.
+    // Everything else that the document calls a code of status 409 is one.
     for part in text.split("409 `").skip(1) {
         let named = part.split('`').next().unwrap();
         let code = ErrorCode::parse(named).unwrap_or_else(|| panic!("{named}"));

@@ -18,7 +18,8 @@ enum Fate {
     Refused(u16),
     /// It is carried out, and nobody hears of it.
     TakenAndBroken,
-    /// The connection breaks, and half of the body arrives all the same, behind whoever asks meanwhile.
+    /// The connection breaks. Half of the body arrives even so, behind the requests that come before the next
+    /// append.
     ArrivesLate,
     /// Of one that seals: it never arrives.
     NeverSealed,
@@ -40,7 +41,7 @@ impl Door {
         std::thread::spawn(move || {
             let mut late = None;
             for stream in listener.incoming() {
-                // Whoever breaks off first is no failure of the test.
+                // A client that breaks off first is no failure of the test.
                 let _ = pass(stream.unwrap(), &host, &all, &mut late);
             }
         });

@@ -1,7 +1,7 @@
 //! A store of its own for a test, and the real `lucid` to work on it.
 //!
 //! Every other file here begins with a [`Home`]. It hands out commands that see no variable of the
-//! environment and no folder of whoever runs the tests. [`Snapshot`] is what must be the same after a
+//! environment and no folder of the user who runs the tests. [`Snapshot`] is what must be the same after a
 //! restore, read by nothing but the standard library.
 
 use std::{
@@ -112,7 +112,7 @@ impl Home {
         let mut stdin = child.stdin.take().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                // Whoever stops reading early has a reason, which the exit code tells.
+                // A command that stops reading early has a reason, which the exit code tells.
                 let _ = stdin.write_all(input);
             });
             child.wait_with_output().unwrap().into()
@@ -238,7 +238,7 @@ impl Snapshot {
         Self(paths.into_iter().map(node).collect())
     }
 
-    /// The same, whatever the times.
+    /// This snapshot without its times, so that they are not compared.
     pub fn without_times(mut self) -> Self {
         for node in self.0.values_mut() {
             node.modified = (0, 0);

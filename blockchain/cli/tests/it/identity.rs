@@ -87,7 +87,7 @@ fn the_chain_is_known_by_a_damaged_block_too_and_anchors_go_on() {
     let home = with("first");
     let server = Server::start(&home);
     let client = BlockManagerClient::new(&server.chain, ClientOptions::default()).unwrap();
-    // Somebody else's block on top: the one that tells the chain is not the newest.
+    // A block of another client's transaction on top: the one that tells the chain is not the newest.
     client.submit_transaction(r#"{"id": "x", "type": "t"}"#).unwrap();
     wait(|| client.transaction("x").unwrap().block_height);
     drop(server);

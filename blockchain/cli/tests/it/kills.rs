@@ -118,7 +118,7 @@ fn kill_often(verb: &'static str, times: u64) {
     let (mut slowest, mut unfinished, mut before) = (Duration::ZERO, 0, 0);
     let (mut round, mut fresh) = (0, true);
     for time in 0..times {
-        // Every other store begins with a session that is none of the job's business.
+        // Every other store begins with a session that the job has nothing to do with.
         if std::mem::take(&mut fresh) && round % 2 == 1 {
             let other = home.file("other", prose(7, 300_000));
             home.archive("other", &other);

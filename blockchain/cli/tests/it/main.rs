@@ -46,5 +46,6 @@ mod scrub;
 mod secrets;
 mod server;
 mod trouble;
+mod walls;
 mod watch;
 mod whole;

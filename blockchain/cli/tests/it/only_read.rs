@@ -1,4 +1,4 @@
-//! Stores that may only be read: on a read-only file system, of somebody who has no right to write, and
+//! Stores that may only be read: on a read-only file system, by a user who has no right to write, and
 //! by request. Every verb that reads works on them and leaves every byte, name and time as it was.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Where whoever may only read puts what comes out.
+/// Where a user who may only read puts what comes out.
 fn out(home: &Home) -> PathBuf {
     let out = home.at("out");
     if !out.exists() {
@@ -41,7 +41,7 @@ fn out(home: &Home) -> PathBuf {
     out
 }
 
-/// A command of somebody to whom permissions apply. Root becomes nobody: nothing is left out.
+/// A command of a user to whom permissions apply. Root becomes the user `nobody`, so nothing is left out.
 pub fn as_somebody(home: &Home, arguments: &[&dyn AsRef<OsStr>]) -> Command {
     let mut command = home.command(arguments);
     if is_root() {
@@ -358,7 +358,8 @@ fn without_an_index_or_room_for_its_copy_the_log_is_enough() {
     }
 }
 
-/// Tears and damage are seen as whoever may write sees them after a start, and stay where they are.
+/// A user who may only read sees tears and damage as a user who may write sees them after a start. They stay
+/// where they are.
 #[test]
 fn a_torn_and_a_damaged_store_are_read_up_to_their_last_commit() {
     let home = Home::new();
@@ -441,7 +442,7 @@ fn a_copy_of_the_index_goes_when_the_command_is_told_to_end() {
             .env("TMPDIR", home.at("scratch"))
             .spawn()
             .unwrap();
-        // From its first byte on it is open, and waits for whoever reads the rest.
+        // From its first byte on it is open, and waits for a reader of the rest.
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let folder = fs::read_dir(home.at("scratch")).unwrap().next().unwrap().unwrap();
         assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);

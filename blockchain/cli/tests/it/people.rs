@@ -30,7 +30,7 @@ fn every_error_is_json_with_a_remedy_where_json_is_asked_for() {
     home.restore("s", "out");
     let away = "http://127.0.0.1:1";
     let cases: &[(i32, Arguments<'_>, &str)] = &[
-        // Wrong use, found by whoever reads the arguments.
+        // Wrong use, found when the arguments are read.
         (64, &[&"--json"], "lucid"),
         (64, &[&"--json", &"archvie", &"x"], "archive"),
         (64, &[&"--json", &"archive", &"x", &"--usr", &"ann"], "--user"),
@@ -54,7 +54,7 @@ fn every_error_is_json_with_a_remedy_where_json_is_asked_for() {
         assert!(problem["error"].as_str().is_some_and(|error| !error.is_empty()), "{problem}");
         let told = problem["remedy"].as_str().unwrap_or_default();
         assert!(told.contains(remedy), "{shown:?}: {problem}");
-        // People are told the same, in the sentence or behind it.
+        // Without --json the same remedy stands in the sentence or behind it.
         let people: Vec<_> = arguments.iter().filter(|word| word.as_ref() != "--json").collect();
         let people = home.run(&people.iter().map(|word| **word).collect::<Vec<_>>());
         assert!(people.err.contains(remedy), "{shown:?}: {}", people.err);
@@ -131,7 +131,7 @@ fn variables_that_nothing_heeds_are_named_with_the_one_that_may_be_meant() {
     assert_eq!(warned, 1, "once, though two services start");
 }
 
-/// The list that tells a misspelt variable from one that somebody heeds is whole, and no longer than that.
+/// The list that tells a misspelt variable from one that is heeded is whole, and no longer than that.
 #[test]
 fn every_variable_that_is_heeded_is_known() {
     let nothing = Default::default();
@@ -184,7 +184,7 @@ fn a_data_folder_is_not_archived_into_itself() {
     assert!(above.err.contains("\"store\" was left out"), "{}", above.err);
 }
 
-/// A data-chain of its own, without anybody to anchor in.
+/// A data-chain of its own, without a block-manager to anchor in.
 #[test]
 fn an_archive_to_a_server_without_a_block_manager_says_so_at_once() {
     let home = Home::new();

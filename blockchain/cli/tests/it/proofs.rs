@@ -1,4 +1,4 @@
-//! `prove` and `check-proof`: what a bundle proves to somebody who has nothing else, and what it cannot
+//! `prove` and `check-proof`: what a bundle proves to an auditor who has nothing else, and what it cannot
 //! be made to prove.
 
 use std::fs;

@@ -1,5 +1,5 @@
 //! The same content comes in, is removed and is collected, all at once and over and over, while the
-//! server is killed and started again: whatever is referred to stays.
+//! server is killed and started again: all that is referred to stays.
 //!
 //! `LUCID_RACE_SECONDS` says for how long; a few seconds unless told.
 
@@ -98,7 +98,7 @@ impl Race {
         }
     }
 
-    /// Reads what is kept, whatever is collected or rewritten meanwhile.
+    /// Reads what is kept, regardless of what is collected or rewritten meanwhile.
     fn read(&self, seed: u64) {
         let mut turn = 0_u64;
         while self.goes_on() {
@@ -193,7 +193,8 @@ fn nothing_that_is_referred_to_is_lost() {
         race.ended.store(true, Ordering::Relaxed);
     });
     race.check();
-    // Whatever the race came to: what is nobody's goes once nobody remembers having asked for it.
+    // Regardless of how the race went: content that belongs to no session goes once no request for it is
+    // remembered.
     let (client, id) = (race.client(), "unlike-any-other");
     let wanted = CreateSession { session_id: Some(id.into()), ..CreateSession::default() };
     client.create_session(&wanted).unwrap();

@@ -41,7 +41,7 @@ fn a_program_runs_as_without_it_and_is_sealed_with_how_it_ended() {
     home.done(&shell(&"fine", &"true"));
     assert_eq!(ended(&home, "fine"), ("exit".into(), json!({"code": 0})));
 
-    // Everybody sees it: lists, single sessions, and whoever checks a proof without the store.
+    // It is shown everywhere: in lists, of single sessions, and to an auditor who checks a proof without the store.
     let listed = home.done(&[&"ls"]).text();
     for told in ["exit 3", "exit by signal 9", "exit 0"] {
         assert!(listed.contains(told), "{listed}");

@@ -179,7 +179,7 @@ fn rows_in_each_others_place_are_refused_until_the_index_is_made_anew() {
         assert_eq!(ran.code, 1, "{prefix:#x}: {}", ran.err);
         let said = format!("{}{}", ran.err, ran.text());
         assert!(said.contains("chunks/00000001.seg at byte"), "{prefix:#x}: {said}");
-        // What is not cut yet is read by whoever goes on with it.
+        // What is not cut yet is read only when the session is gone on with.
         assert!(prefix == 0x52 || said.contains("lucid reindex"), "{prefix:#x}: {said}");
         fs::write(&segment, sound).unwrap();
         home.done(&[&"reindex"]);

@@ -1,4 +1,4 @@
-//! What must not get out: keys, passwords, and the terminal of whoever looks at what others wrote.
+//! What is protected: keys, passwords, and the terminal of a user who looks at what others wrote.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -258,7 +258,7 @@ fn no_password_in_an_address_is_shown() {
         ];
         for verb in verbs {
             let shown: Vec<_> = verb.iter().map(|word| word.as_ref()).collect();
-            // One that is none is told apart without waiting for anybody; the others are waited for.
+            // A malformed address is told apart without waiting. A good one is waited for, except by quick verbs.
             let is_quick = ["ls", "info"].iter().any(|verb| shown.contains(&OsStr::new(verb)));
             if address == good && !is_quick {
                 continue;

@@ -49,7 +49,7 @@ impl Server {
                 break address();
             }
         };
-        // Whatever it says later must not fill the pipe.
+        // What the server says later must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, url, chain }
     }

@@ -231,7 +231,7 @@ fn a_store_in_use_names_who_uses_it() {
 
 #[test]
 fn a_store_that_was_begun_and_broken_off_is_begun_again() {
-    // The files of a new store come in this order; whatever a kill leaves of them must do no harm.
+    // The files of a new store come in this order; what a kill leaves of them must do no harm.
     let whole = Home::new();
     let file = whole.file("a", "a");
     whole.archive("s", &file);

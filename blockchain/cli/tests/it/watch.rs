@@ -1,4 +1,4 @@
-//! `lucid watch`: files that grow become sessions, whatever breaks in between.
+//! `lucid watch`: files that grow become sessions, regardless of what breaks in between.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

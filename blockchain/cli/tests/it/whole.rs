@@ -37,7 +37,7 @@ fn restoring_over_a_file_on_a_full_disk_leaves_the_old_one() {
     assert!(small == b"damaged" || small == noise(1, 100_000));
     assert_eq!(fs::read_dir(&out).unwrap().count(), 2, "nothing else is left");
 
-    // A tar and a bundle likewise.
+    // A tar and a bundle leave the old file, too.
     let file = disk.0.join("file");
     fs::write(&file, "precious").unwrap();
     let why = home.refused(74, &[&"restore", &"s", &"--tar", &file]);
@@ -170,7 +170,7 @@ fn a_restore_that_is_killed_leaves_every_file_whole_the_old_one_or_the_new() {
         look(true);
         fill();
     });
-    // Whatever was left under a temporary name goes with the next run.
+    // What was left under a temporary name goes with the next run.
     home.done(&overwrite);
     Snapshot::of(&tree).assert_same(&Snapshot::of(&out));
 }

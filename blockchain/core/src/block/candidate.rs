@@ -1,4 +1,4 @@
-//! A block that somebody sent: read leniently, so that every rule can say what it thinks of it.
+//! A block as it was sent: read leniently, so that every rule can say what it thinks of it.
 //!
 //! Made from a request's JSON or from a stored block; judged by [`crate::validate`]. What is missing
 //! or misspelled ([`super::fields`]) is remembered rather than refused, and reported as the first
@@ -17,7 +17,7 @@ use crate::sign::{PublicKey, Signature};
 use crate::time::parse_block_time;
 use crate::transaction::{Drafts, Transaction, Unfit};
 
-/// One element of `transactions`, whatever it is.
+/// One element of `transactions`: a sound transaction, or why it is none.
 #[derive(Debug, Clone)]
 pub(crate) struct Item(pub(crate) Result<Transaction, Unfit>);
 
@@ -56,7 +56,7 @@ pub struct Candidate {
     pub(crate) items: Vec<Item>,
     pub(crate) producer: Option<PublicKey>,
     pub(crate) signature: Option<Signature>,
-    /// A signature in whatever form, and no producer: nothing here can check it.
+    /// A signature in any form, and no producer: nothing here can check it.
     pub(crate) bare_signature: bool,
     pub(crate) missing: Vec<&'static str>,
     pub(crate) invalid: Vec<InvalidField>,
@@ -247,7 +247,7 @@ impl Sent {
                 (name::TRANSACTIONS, Some(b'[')) => {
                     let mut drafts = Drafts::with_capacity(reader.left());
                     reader.values(|reader| {
-                        // Whatever lies beyond the most is counted, and takes no memory.
+                        // What lies beyond the most that a block may have is counted, and takes no memory.
                         if drafts.len() < BLOCK_TRANSACTIONS_MAX {
                             return drafts.read(reader);
                         }

@@ -1,9 +1,9 @@
 //! The format lock and the constants: what each field of a block must be.
 //!
 //! [`super::Candidate`] reads its fields through this room. A block's hash joins five fields without
-//! separators, so each of them has exactly one grammar; a block that departs from it is refused
-//! whatever its hash. The constants (how many transactions, how large) are part of validity, and no
-//! configuration moves them.
+//! separators, so each of them has exactly one grammar; a block that departs from it is refused,
+//! regardless of its hash. The constants (how many transactions, how large) are part of validity,
+//! and no configuration moves them.
 
 use super::INDEX_MAX;
 use super::candidate::Item;

@@ -1,4 +1,6 @@
 //! Small worlds: a session, its anchor and its block; and what bundles of them look like.
+//!
+//! In one file because all of its tests share the bundles they are made of.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -45,7 +45,7 @@ impl AclTag {
         }
     }
 
-    /// Whether an entry of this kind names somebody.
+    /// Whether an entry of this kind names a user or a group.
     pub const fn is_named(self) -> bool {
         matches!(self, Self::User | Self::Group)
     }
@@ -113,7 +113,7 @@ pub fn attribute_of_acl(acl: &[AclEntry]) -> Vec<u8> {
 }
 
 /// The rule that an ACL breaks, if it breaks one: POSIX.1e has one order of entries, one owner, one
-/// owning group and one for everyone else, and a mask wherever somebody is named.
+/// owning group and one for everyone else, and a mask wherever a user or a group is named.
 pub(super) fn fault(acl: &[AclEntry]) -> Option<&'static str> {
     if acl.is_empty() {
         return None;

@@ -116,7 +116,7 @@ fn list<'a, T>(
     each: impl Fn(&mut Reader<'a>) -> Result<T, WireFault>,
 ) -> Result<Vec<T>, WireFault> {
     let count = r.u32(what)?;
-    // Every item takes bytes, so the input bounds the list whatever the count says.
+    // Every item takes bytes, so the input bounds the list, regardless of what the count says.
     (0..count).map(|_| each(r)).collect()
 }
 

@@ -1,4 +1,6 @@
 //! What holds is proved, what was altered is refused, and what is only claimed is never "proved".
+//!
+//! In one file because all of its tests share the bundles they check.
 
 use std::io::Cursor;
 

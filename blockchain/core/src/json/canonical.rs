@@ -5,7 +5,7 @@
 //! exactly what [`Json::parse`](super::Json::parse) and [`Json::canonical`](super::Json::canonical) do,
 //! which a property test holds it to.
 //!
-//! Invariant: memory stays within a few times the length of the text, whatever is nested in what.
+//! Invariant: memory stays within a few times the length of the text, regardless of how values nest.
 
 use std::borrow::Cow;
 

@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         self.value_within(JSON_DEPTH_MAX)
     }
 
-    /// The same, where only that it is one matters.
+    /// Passes over one value, read like [`Self::value`], where only that it is a value matters.
     pub(crate) fn pass_value(&mut self) -> Result<(), JsonFault> {
         let values = self.values;
         self.value()?;

@@ -7,7 +7,7 @@ use std::fmt;
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
-    /// Version 1 only: its recorder said that this was all. Nothing tells whether whoever wrote what
+    /// Version 1 only: its recorder said that this was all. Nothing tells whether the writer of what
     /// was recorded had come to its own end.
     Complete,
     /// The recorder ran the program that was recorded, and saw it end like this.

@@ -108,7 +108,7 @@ fn a_page_is_filled_to_its_last_byte_and_no_further() {
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [64 << 10]);
     check_all(&two(room));
     assert_eq!(write(&two(room + 1)).len(), 3);
-    // Whoever fills it further is refused.
+    // A page that is filled further is refused.
     let mut longer = Writer::new();
     longer.raw(&MAGIC).u8(0).u32(0).u32(2);
     two(room + 1).iter().for_each(|(key, value)| {

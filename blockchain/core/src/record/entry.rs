@@ -1,8 +1,8 @@
 //! A block in nine lines: its entry in the log over the chain, and what its producer signs.
 //!
-//! The entry is a pure function of the block, so two honest services have the same one, and anybody
-//! checks it with a text editor and `sha256sum`. It adds to the hashed fields the number of
-//! transactions and the RFC 9162 root over their texts, which the block's own hash leaves open.
+//! The entry is a pure function of the block, so two honest services have the same one, and an
+//! auditor can check it with a text editor and `sha256sum`. It adds to the hashed fields the number
+//! of transactions and the RFC 9162 root over their texts, which the block's own hash leaves open.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -80,7 +80,7 @@ impl<'a> Drafts<'a> {
         self.read.len()
     }
 
-    /// Reads one value, whatever it is.
+    /// Reads one value of any kind.
     pub(crate) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonFault> {
         let start = self.text.len();
         let mut found = Members { is_object: reader.peek() == Some(b'{'), ..Members::default() };

@@ -463,7 +463,7 @@ fn any_field() -> impl Strategy<Value = Json> {
 }
 
 proptest! {
-    /// Whatever is sent, six rules answer, and what is valid is the block that was built.
+    /// For every block that is sent, six rules answer, and what is valid is the block that was built.
     #[test]
     fn no_field_makes_a_rule_panic(fields in prop::collection::vec((0_usize..9, any_field()), 1..4)) {
         let text = block().to_json_text();

@@ -1,7 +1,8 @@
 //! The costly part of judging a block: everything that depends on the block alone.
 //!
-//! Made by whoever judges blocks, on as many threads as there are cores; handed to [`super::judge`] in
-//! the order of the chain. Signatures of all blocks that are weighed together are verified together.
+//! Made by the callers that judge blocks, on as many threads as there are cores; handed to
+//! [`super::judge`] in the order of the chain. Signatures of all blocks that are weighed together are
+//! verified together.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -30,7 +31,7 @@ pub struct Weighed {
     entry: Option<BlockEntry>,
     /// Positions whose id stands further up in the block.
     pub(super) repeated: BTreeSet<usize>,
-    /// Who made the transactions that name somebody, by position.
+    /// Who made the transactions that name a signer, by position.
     pub(super) states: Vec<(usize, SignatureState)>,
     pub(super) vouched: Vouched,
 }
@@ -91,8 +92,8 @@ impl Weighed {
         with_items.filter(|(_, item)| item.0.is_ok()).map(|(id, _)| id)
     }
 
-    /// Computes what only the block's record needs, too: the RFC 9162 leaves and their root. Whoever stores
-    /// the block has them computed here, beside the rest.
+    /// Computes what only the block's record needs, too: the RFC 9162 leaves and their root. A caller that
+    /// stores the block has them computed here, beside the rest.
     #[must_use]
     pub fn with_entry(mut self) -> Self {
         self.entry();

@@ -21,7 +21,7 @@ const LEAVES_MAX: usize = 1 << 17;
 pub struct Uploaded {
     /// When they came.
     pub at: Timestamp,
-    /// Until when; without it until somebody deletes them.
+    /// Until when they are kept; without it until a client deletes them.
     pub until: Option<Timestamp>,
     /// What the caller said of them, as a JSON object; may be empty.
     pub metadata: String,
@@ -236,7 +236,7 @@ impl Verified {
     }
 }
 
-/// Reads whatever was noted.
+/// Reads a note of any kind: a tree, a part of one, or the outcome of a verification.
 pub(super) fn read_noted(from: &mut Reader<'_>) -> Result<super::Fact, WireFault> {
     match from.u8("a note's kind")? {
         kind @ (TREE | TREE_PART) => {

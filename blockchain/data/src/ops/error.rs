@@ -98,13 +98,13 @@ pub enum OpError {
     /// Writing failed on the way: this step surely did not happen, and what was done before it stays done.
     #[error("{0}; what had been done until then stays so, and asking again goes on from there")]
     Unfinished(String),
-    /// Whoever wanted the bytes is gone.
+    /// The caller that wanted the bytes is gone.
     #[error("whoever wanted the bytes is gone")]
     Abandoned,
     /// What others ask for takes all the memory there is for it.
     #[error("{0}")]
     Busy(String),
-    /// Whoever keeps it does not answer.
+    /// The engine that would know does not answer.
     #[error("{0}")]
     Away(String),
     /// Something happened that never may.
@@ -179,7 +179,7 @@ impl From<CommitError> for OpError {
     }
 }
 
-/// What a write that was not acknowledged is, whoever made it.
+/// The error for a write that was not acknowledged, made by an op itself or as one step of many.
 fn uncommitted(error: &CommitError, text: String) -> OpError {
     match error {
         CommitError::Full(_) => OpError::Full(text),

@@ -1,8 +1,8 @@
 //! Looks again when what was looked at has changed.
 //!
 //! An op that changes something looks at the rows that it rests on ([`Vault::look`]), decides by them, and
-//! commits on the condition that they are still the same. Whoever was faster, in this process or another,
-//! makes it look again: so locks only spare looking twice.
+//! commits on the condition that they are still the same. A faster op, in this process or another, makes
+//! it look again: so locks only spare looking twice.
 //!
 //! [`Vault::look`]: lucid_store::vault::Vault::look
 
@@ -10,7 +10,7 @@ use lucid_store::CommitError;
 
 use super::{Clash, OpError};
 
-/// An op looks so often: whoever is overtaken more often than that is told so.
+/// An op looks so often at most: one that is overtaken every time tells its caller so.
 const LOOKS_MAX: usize = 100;
 
 /// Does something that looks, decides and commits, until nobody was faster.
@@ -27,8 +27,8 @@ pub(super) fn look_again<T>(mut attempt: impl FnMut() -> Result<T, OpError>) -> 
     ))
 }
 
-/// Of whoever has a chunk's bytes at hand: what was there when it was looked for and is not any more, since
-/// nobody referred to it or it was found damaged, is sent with the next look.
+/// For an op that has a chunk's bytes at hand: a chunk that was there when it was looked for and is not any
+/// more, since nobody referred to it or it was found damaged, is sent with the next look.
 pub(super) fn at_hand(error: CommitError) -> OpError {
     match error {
         CommitError::Missing(_) => OpError::Overtaken,

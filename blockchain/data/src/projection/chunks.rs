@@ -77,8 +77,8 @@ impl SessionProjection {
             let name = self.sealer.chunk_name(chunk);
             let old = self.upload(changes, &name)?;
             let row = match old {
-                // What somebody is to delete is not ended by the clock, and what is there already
-                // keeps what was said of it.
+                // An upload that stays until a client deletes it is not ended by the clock, and
+                // keeps the metadata that it has.
                 Some(old) if old.until.is_none() => continue,
                 Some(old) => UploadedRow {
                     until: fact.until.and_then(|until| old.until.map(|old| old.max(until))),
@@ -231,8 +231,8 @@ impl SessionProjection {
             }
             self.forget_placed(name, index, changes)?;
         }
-        // Behind a gap there may be more; how far is only known by looking. Further from each than anything
-        // may be put there is none, whatever rows were lost.
+        // Behind a gap there may be more chunks; only looking tells how far. None is further from the one
+        // before it than a chunk may be put, even if rows were lost.
         let mut left = session.pending;
         let ahead = AHEAD_MAX + CHUNKS_MAX as u64;
         let mut index = session.chunk_count();

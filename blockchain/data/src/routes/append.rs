@@ -23,14 +23,15 @@ use lucid_http::extract::{Path, expect};
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::stream::Upload;
-use lucid_store::clock::Moment;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::content::BYTES;
 use super::{AppState, UPLOAD_OFFSET, invalid, session_id};
 use crate::app::App;
-use crate::ops::sessions::append_stream::{StreamPosition, append_stream as append};
+use crate::ops::sessions::append_stream::{
+    Moment, StreamPiece, StreamPosition, append_stream as append,
+};
 
 /// Bytes that become durable together: as many as the committer takes at once.
 const PIECE_BYTES: usize = 8 << 20;
@@ -144,8 +145,8 @@ struct Stream {
     app: Arc<App>,
     id: SessionId,
     offset: u64,
-    /// When the body began to be recorded, and to come. Later pieces of a long one are recorded as much
-    /// later as they come, whatever our own clock is set to meanwhile.
+    /// When the body began to be recorded, and to come. Later pieces of a long body are recorded as
+    /// much later as they come, even if our own clock is set meanwhile.
     recorded: Option<(Recorded, Moment)>,
 }
 
@@ -192,11 +193,7 @@ impl Stream {
             .run(move |app| {
                 let _held = held;
                 let crate::Opened { vault, locks, .. } = &app.opened;
-                let piece = crate::ops::sessions::append_stream::StreamPiece {
-                    offset,
-                    bytes: &bytes,
-                    recorded,
-                };
+                let piece = StreamPiece { offset, bytes: &bytes, recorded };
                 append(vault, locks, app.storage, now, &id, piece)
             })
             .await?;
@@ -245,7 +242,7 @@ impl PieceReader {
                     break;
                 }
                 Ok(Some(Ok(bytes))) => {
-                    // Whoever holds some does not wait for more: what it has becomes durable first.
+                    // A request that holds memory does not wait for more: what it has becomes durable first.
                     if !piece.held.take_now(bytes.len()) {
                         self.left = Some(bytes);
                         break;

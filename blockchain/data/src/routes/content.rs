@@ -142,7 +142,8 @@ impl BodySender {
         PATIENCE.mul_f64(bytes as f64 / PIECE_BYTES as f64)
     }
 
-    /// Whether somebody still had to be told.
+    /// Tells the request's handler, once, how the reply begins; says whether the handler still waited for
+    /// that.
     fn begin(&mut self, outcome: Result<(), OpError>) -> bool {
         // A caller that is gone is noticed with the next piece.
         self.begun.take().is_some_and(|begun| begun.send(outcome).is_ok())

@@ -189,7 +189,7 @@ pub async fn get_file(
     if !matches!(entry.kind, EntryKind::File | EntryKind::HardLink) {
         let shown = String::from_utf8_lossy(&entry.path);
         let detail = format!("{shown:?} is a {}, and has no bytes", entry.kind);
-        return Err(Refusal::new(ErrorCode::WrongKind, detail));
+        return Err(Refusal::new(ErrorCode::Kind, detail));
     }
     let etag = format!("{root}-{}-{}", entry.offset, entry.length);
     let content = Content { length: entry.length, etag: Some(&etag), kind: BYTES };

@@ -37,7 +37,7 @@ use crate::ops::sessions::seal_session::{SealRequest, seal_session as seal};
 use crate::reply;
 use crate::row::{SessionRow, SessionStage};
 
-/// Between two looks at a session that somebody waits for, when there is no news.
+/// Between two looks at a session that a caller waits for, when there is no news.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Begins a session.

@@ -39,14 +39,14 @@ pub async fn verify_session(
     let id = session_id(&id)?;
     let expected = query.expected_merkle_root;
     let place = app.rooms.verifying.take().await?;
-    // Whoever leaves does not want to know any more.
+    // A caller that leaves does not want the answer any more.
     let asking = Arc::new(());
     let asked = Arc::downgrade(&asking);
     let verified = app
         .run(move |app| {
             let _place = place;
             let vault = &app.opened.vault;
-            // Whoever verifies what is being verified waits as long, and is not counted twice.
+            // A caller that verifies what is being verified already waits as long, and is not counted twice.
             let run = app.jobs.begin_of(JobKind::Verify, id.as_str()).ok();
             let total = get_session(vault, &id).map_or(0, |row| row.offset());
             let progress = |done| {

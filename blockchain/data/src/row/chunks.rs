@@ -54,7 +54,7 @@ pub struct UploadedRow {
     pub length: u32,
     /// When it came.
     pub at: Timestamp,
-    /// Until when; without it until somebody deletes it.
+    /// Until when it is kept; without it until a client deletes it.
     pub until: Option<Timestamp>,
     /// What the caller said of it, as a JSON object; may be empty.
     pub metadata: String,

@@ -43,7 +43,7 @@ pub fn collect_now(
     let mut since = Instant::now();
     let mut watch = |stage: GarbageStage, done, total| {
         let goes_on = run.step(stage.as_str(), done, total);
-        // Whoever looks slowly sees more change meanwhile, so resting is for what comes after.
+        // A slow search sees more change meanwhile, so only the stages after it rest.
         if !asked && stage != GarbageStage::Finding && since.elapsed() >= STEP {
             let rest = app.foreground.rest(since.elapsed());
             std::thread::sleep(rest.min(REST_MAX));
@@ -109,7 +109,8 @@ pub fn optimise_now(app: &App, wanted: Optimise, all: bool) -> Result<Optimised,
 }
 
 /// Collects garbage from time to time, until the shutdown is asked for. What would free an abnormal share
-/// of the store waits for somebody to confirm it. Then full segments are packed at a level, if one is set.
+/// of the store waits for the operator to confirm it. Then full segments are packed at a level, if one is
+/// set.
 pub async fn collect(
     app: Arc<App>,
     every: Option<Duration>,

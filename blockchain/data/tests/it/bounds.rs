@@ -134,7 +134,7 @@ impl Strained {
                 || route.starts_with("HEAD")
                 || route.starts_with("DELETE") =>
             {
-                // What is removed is gone for whoever comes next.
+                // What is removed is gone for the next request.
                 let path =
                     if route.starts_with("DELETE") { path.replace("big", "none") } else { path };
                 (Request::new(path), 0)
@@ -220,7 +220,7 @@ fn readers_that_do_not_read_take_no_threads_and_are_served_when_they_do() {
             std::thread::sleep(Duration::from_millis(20));
         }
         others.extend(few);
-        // Whoever takes nothing at all for long is cut off.
+        // A reader that takes nothing at all for long is cut off.
         first.set_nonblocking(true).unwrap();
         let taken = first.read(&mut little).unwrap_or(0);
         content.extend(&little[..taken]);

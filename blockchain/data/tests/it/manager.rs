@@ -74,7 +74,7 @@ fn anchors_go_on_though_the_block_of_the_last_one_is_damaged() {
     };
     seal("first");
     let damaged = service.wait_anchored("first").anchor.unwrap();
-    // Somebody else's block on top, so that the damaged one is not the newest.
+    // A block of another client's transaction on top, so that the damaged one is not the newest.
     client.submit_transaction(r#"{"id": "x", "type": "t"}"#).unwrap();
     service.wait(|| client.transaction("x").unwrap().block_height);
 

@@ -93,7 +93,7 @@ impl Service {
     pub fn break_writing(&self) {
         let vault = &self.app().opened.vault;
         vault.submit(Submission::default(), Box::new(|_| panic!("a fault in the code")));
-        // Whoever comes now is told, and before long what the fault was.
+        // A commit that comes now is refused, and before long it is told what the fault was.
         let deadline = Instant::now() + Duration::from_secs(20);
         let told = || vault.commit(Submission::default()).unwrap_err().to_string();
         while !told().contains("a fault in the code") {

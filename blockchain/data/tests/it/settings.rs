@@ -255,7 +255,7 @@ fn without_deduplication_each_session_keeps_its_own() {
         stored(service) - before
     };
     let service = Service::start(folder.path());
-    // A stream is in the log until it is cut, whatever becomes of its chunks.
+    // A stream is in the log until it is cut, regardless of what becomes of its chunks.
     assert!(fill(&service, "first") > 6_000_000);
     assert!(fill(&service, "shared") < 3_100_000);
     service.stop();

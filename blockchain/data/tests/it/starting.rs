@@ -65,7 +65,7 @@ fn until_the_folder_is_open_callers_hear_how_far_that_is() {
     assert_eq!((reindex.state, reindex.done), (ProgressState::Running, 5));
     let (status, code, _) = problem(get(&format!("{base}/api/v1/sessions/s")));
     assert_eq!((status, code.as_str()), (503, "unavailable"));
-    // Also where an API begins: whoever is told that a method is not allowed there does not come again.
+    // Also where an API begins: a client that is told that a method is not allowed there does not come again.
     for path in config::SERVICE.endpoints {
         for method in [Method::GET, Method::POST] {
             let (status, code, _) = problem(ask(method.clone(), &format!("{base}{path}")));

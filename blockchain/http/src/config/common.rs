@@ -16,7 +16,7 @@ use crate::telemetry::{LogConfig, LogFormat, LogLevel};
 pub enum Auth {
     /// Nothing is set: no credentials are asked for, and only this machine can call.
     Local,
-    /// Said to be off: no credentials are asked for, whoever calls.
+    /// Switched off: no credentials are asked of any caller.
     Off,
 }
 
@@ -85,8 +85,8 @@ fn bind(settings: &mut Settings<'_>, auth: Auth) -> SocketAddr {
     address
 }
 
-/// IP addresses are taken as they are. A name would bind whatever it happens to resolve to, so it
-/// stands for every address, which is what those who write one here mean.
+/// IP addresses are taken as they are. A name would bind any address that it happens to resolve to,
+/// so it stands for every address, which is what operators who write a name here mean.
 fn host(settings: &mut Settings<'_>) -> IpAddr {
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let key = settings.own("host", "HOST");

@@ -1,6 +1,6 @@
 //! Callers that are browsers. A browser on the machine of an operator runs pages of strangers, and
-//! lends them its place in the network; so a request must name the service by a name that is its
-//! own, and what changes something must not come from somebody else's page.
+//! lends them its place in the network; so a request must name the service by a name that is the
+//! service's own, and a request that changes something must not come from a stranger's page.
 //!
 //! Invariants: a name that a stranger can point at this machine (DNS rebinding) is refused, on
 //! every route; a request with a method that may change something is refused when a browser says

@@ -93,7 +93,7 @@ impl HttpBody for Whole {
     }
 }
 
-/// A piece of it, for as long as somebody has that.
+/// A piece of such a body, which is counted for as long as the piece is in memory.
 struct CountedPiece {
     bytes: Bytes,
     _held: Arc<HeldMemory>,

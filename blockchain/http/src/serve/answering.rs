@@ -4,8 +4,8 @@
 //! The service's end of the connection tells it, the socket's end asks. Two invariants:
 //!
 //! - A reply that lies in memory whole is taken at a stated pace, or the connection breaks off. Nothing
-//!   that its caller does moves that moment. Whoever takes nothing at all is let go by the stream's own
-//!   timeout, so asking before each write is enough.
+//!   that its caller does moves that moment. A caller that takes nothing at all is let go by the
+//!   stream's own timeout, so asking before each write is enough.
 //! - What is left of a request's body is read and thrown away behind its reply: a caller that is still
 //!   sending when the connection ends would hear of a broken connection, and not of the reason. One that
 //!   waits to be asked for its body (`Expect: 100-continue`) is not asked.
@@ -166,7 +166,7 @@ impl Open {
                 (Some(rest), !short)
             }
             Rest::Unasked => (None, true),
-            // Somebody still reads it.
+            // The service still reads it, or nobody asks for it.
             Rest::Awaited | Rest::Unwanted => (None, false),
         };
         if closes {

@@ -2,9 +2,9 @@
 //! as problem documents like every other.
 //!
 //! Invariant: only what the library writes of its own accord is changed. A request that reaches the
-//! service marks the connection as busy before the first byte of its reply (`answering`); it is idle
-//! again once everything of that reply has been handed over. What is written in between passes
-//! untouched, whatever it looks like, for as long as it may take.
+//! service marks the connection as busy before the first byte of its reply (`answering`); the
+//! connection is idle again once everything of that reply has been handed over. What is written in
+//! between passes untouched, regardless of what it looks like and how long it takes.
 
 use std::io;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
 //! Both services' documents, as they are committed (each service's own tests see to it that this is
-//! what it serves): whoever makes a client or a test of them finds everything said.
+//! what it serves): an author who makes a client or a test of them finds everything said.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Whatever goes wrong leaves as a problem document, and never says more than it should.
+//! Every failure leaves as a problem document, and never says more than it should.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Replies that lie in memory: each is counted, and taken within a time that its caller cannot extend; and the
-//! reason of a refusal, which reaches whoever is still sending.
+//! reason of a refusal, which reaches a caller that is still sending.
 
 use std::time::Duration;
 

@@ -157,7 +157,7 @@ fn connect(address: &str) -> TcpStream {
 fn ask(address: &str, request: &Request) -> std::io::Result<(u16, Vec<u8>)> {
     let mut stream = connect(address);
     stream.write_all(request.head(request.body.len()).as_bytes())?;
-    // Whoever is refused may be cut off while it sends.
+    // A caller that is refused may be cut off while it sends.
     let _sent = stream.write_all(&request.body);
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

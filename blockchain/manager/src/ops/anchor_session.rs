@@ -1,7 +1,7 @@
 //! Anchors a session's root for callers that are no data-chain, and finds where a root is.
 //!
-//! A session has one root: the same again finds the first, another one is a conflict, whoever anchored
-//! it. Where a session's anchors are is known of committed blocks for ever, for records keep them.
+//! A session has one root, regardless of who anchored it: the same root again finds the first anchor, another
+//! root is a conflict. Where a session's anchors are is known of committed blocks for ever, for records keep them.
 
 use lucid_core::digest::{MerkleRoot, SessionRoot, TransactionHash};
 use lucid_core::json::Json;
@@ -82,7 +82,7 @@ pub fn anchor_session(
             let anchor = SessionAnchor { session, root, found: submitted.found };
             Ok((anchor, submitted.is_new))
         }
-        // Somebody else anchored it a moment ago, or it failed before.
+        // Another caller anchored it a moment ago, or it failed before.
         Err(SubmitError::Conflict { id }) => match find_anchor(vault, chain, &session)? {
             Some(anchor) if standing(&anchor) => same(anchor),
             _ => Err(SubmitError::Conflict { id }.into()),

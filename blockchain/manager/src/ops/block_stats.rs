@@ -12,7 +12,7 @@ pub struct Stats {
     pub blocks: u64,
     /// Transactions in all of them; `None` where the newest block, which says so, is damaged.
     pub transactions: Option<u64>,
-    /// Bytes of their texts, likewise.
+    /// Bytes of the texts of these transactions; `None` where the newest block is damaged.
     pub text_bytes: Option<u64>,
     /// Seconds from one block to the next; `None` where the first or the newest is damaged.
     pub block_seconds: Option<f64>,

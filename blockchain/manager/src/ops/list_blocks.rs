@@ -50,7 +50,8 @@ pub fn list_blocks<T>(
 /// Bytes of records that are held at a time.
 const STRETCH_BYTES: usize = 1 << 20;
 
-/// Reads records in a row, at most about so many bytes of them, likewise.
+/// Reads records in a row, at most about `wanted.bytes` bytes of them. They are read in stretches, and each
+/// stretch is shown before the next is read.
 pub fn list_row<T>(
     chain: &dyn ChainStore,
     wanted: Stretch,

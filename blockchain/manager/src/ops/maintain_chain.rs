@@ -1,6 +1,6 @@
 //! One cycle of upkeep: look through some blocks, prune, and say what was found.
 //!
-//! Called by the maintenance worker once a minute, and when somebody asks for it. Blocks that break a
+//! Called by the maintenance worker once a minute, and when a request asks for it. Blocks that break a
 //! rule stop the clean-up, since then it is not known what is wrong; damage does not, for the store spares
 //! what it touches. Which blocks those are is written down, so that a restart does not forget them.
 

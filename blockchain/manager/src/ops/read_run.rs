@@ -1,8 +1,8 @@
-//! Committed blocks in a row, as bytes, for whoever follows this chain.
+//! Committed blocks in a row, as bytes, for the followers of this chain.
 //!
 //! Called by the routes that serve heads and bodies. A run begins at the height asked for and ends
 //! with the limit, with about the bytes that one reply may have, or with the tip, whichever comes first;
-//! the first block is in it whatever its size. Beyond the tip a run is empty.
+//! the first block is in it regardless of its size. Beyond the tip a run is empty.
 
 use lucid_api::v1::sync::RUN_BYTES_MAX;
 use lucid_core::record::Head;

@@ -1,4 +1,4 @@
-//! Removes the newest tentative block. What is committed is final, whoever asks.
+//! Removes the newest tentative block. A committed block is final: no caller can have it removed.
 
 use lucid_core::digest::BlockHash;
 use lucid_store::StoreError;

@@ -41,7 +41,7 @@ pub struct SealOutcome {
     pub failed: u64,
     /// Transactions that the next seal can take.
     pub left: u64,
-    /// Transactions that wait for somebody to look at damage: no seal takes them before.
+    /// Transactions that wait until an operator has looked at damage: no seal takes them before.
     pub held_up: u64,
     /// Some of that damage.
     pub damage: Vec<Damage>,
@@ -106,7 +106,7 @@ pub enum SealError {
     /// It is not known whether they are made here.
     #[error("{0}")]
     RoleLost(String),
-    /// Somebody else decided about the height.
+    /// Another writer decided about the height.
     #[error("the chain did not take the block: {0:?}")]
     Outrun(AppendedBlock),
     /// Something could not be read.
@@ -117,7 +117,7 @@ pub enum SealError {
     Commit(#[from] CommitError),
 }
 
-/// A sealer that somebody else outran builds anew so often.
+/// A sealer that another writer outran builds its block anew so often.
 const LOOKS_MAX: usize = 10;
 
 /// Seals one block, if anything waits.
@@ -221,7 +221,7 @@ struct TakenFromPool {
 }
 
 impl TakenFromPool {
-    /// Neither chained again nor refused before somebody has looked at the damage.
+    /// Counts a transaction that is neither chained again nor refused before an operator has looked at the damage.
     fn hold_up(&mut self, damage: Damage) {
         self.held_up += 1;
         if self.damage.len() < DAMAGE_MAX && !self.damage.contains(&damage) {

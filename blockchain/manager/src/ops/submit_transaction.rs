@@ -96,7 +96,7 @@ pub fn submit_transaction(
         let Some(fact) = fact else { return Ok(submitted) };
         match facts::commit_on(vault, look.seen(), &[fact]) {
             Ok(()) => return Ok(submitted),
-            // Whoever was faster is found now.
+            // Another commit was faster: the next look sees it.
             Err(CommitError::Overtaken(_)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -145,7 +145,7 @@ pub fn submit_transactions(
         };
         match committed {
             Ok(()) => outcomes.append(&mut decided),
-            // Whoever was faster is found now.
+            // Another commit was faster: the next look sees it.
             Err(CommitError::Overtaken(_)) => {}
             Err(error) if outcomes.is_empty() => return Err(error),
             Err(error) => {

@@ -5,7 +5,7 @@
 //! fetched again, so a round that was cut off is gone on with by the next.
 //!
 //! Invariants: no block enters but through [`take_blocks`](super::take_blocks); no committed block is ever
-//! replaced; only staging is reordered. Memory and time are bounded whatever the peer does.
+//! replaced; only staging is reordered. Memory and time are bounded regardless of what the peer does.
 
 mod fetch;
 mod fork;
@@ -22,7 +22,7 @@ use lucid_store::contract::chain::{ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
-use super::take_blocks::{Heard, Pins, TakeError, WhyRefused, broken, take_blocks};
+use super::take_blocks::{Heard, Pins, TakeError, WhyRefused, broken, signs, take_blocks};
 use super::validate_block::parent_at;
 use crate::facts::Fork;
 use crate::peer::{Peer, PeerError, Speaks};
@@ -131,7 +131,7 @@ pub enum SyncError {
     /// Something could not be written.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// Somebody else appends to this chain.
+    /// Another writer appends to this chain.
     #[error("{0}")]
     Outrun(String),
 }
@@ -237,16 +237,6 @@ fn parent_of_next(
     }
 }
 
-/// Whether the producer has signed blocks already. Where the newest one cannot tell, it is taken to have:
-/// then nothing becomes final that it may have to sign.
-fn signs(chain: &dyn ChainStore, tip: Option<Tip>, pins: &Pins) -> Result<bool, StoreError> {
-    let Some(tip) = tip else { return Ok(false) };
-    match fork::our_head(chain, tip.height) {
-        Err(StoreError::Damaged(_)) => Ok(pins.producer.are_pinned()),
-        head => Ok(head?.producer.is_some_and(|key| pins.producer.have(&key))),
-    }
-}
-
 /// Fetches, judges, commits, and stages what may not be committed yet. Says how many were committed.
 fn bring(
     following: &Following<'_>,
@@ -279,7 +269,8 @@ fn bring(
                 if on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             }
             Heard::Refused(why) => {
-                refused = Some(why);
+                // What ended it: blocks may be refused behind that, which waited for its signature.
+                refused.get_or_insert(why);
                 ControlFlow::Break(())
             }
         })?;

@@ -1,4 +1,4 @@
-//! Takes in blocks that somebody else made: the one way for importing and synchronising. (A single new
+//! Takes in blocks that were made elsewhere: the one way for importing and synchronising. (A single new
 //! block that is posted to an authority is [`submit_block`](super::submit_block)'s.)
 //!
 //! Blocks come in the order of their chain. They are weighed on all cores, judged one after the other
@@ -6,8 +6,14 @@
 //! against what is given and skipped, so taking the same blocks again goes on where it ended. A block
 //! there that is damaged is an answer about that block: the others are taken.
 //!
+//! Where a producer is pinned that has signed a block, an unsigned one waits for a block behind it that this producer
+//! signed: a block's hash covers all blocks before it. So many wait as a follower stages, and those for which no
+//! signature comes are refused.
+//!
 //! Invariant: a block is appended only behind the one it was judged after, and no id of the run itself
 //! is overlooked: an id counts as chained from the moment its block was found valid.
+
+mod recent;
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
@@ -22,11 +28,13 @@ use lucid_store::contract::chain::{AppendedBlock, ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
 
+use self::recent::Recent;
 use super::validate_block::parent_at;
 use crate::facts::{self, Fact};
 use crate::given::BlockBatch;
 pub use crate::given::{GivenBlock, Pins, RefusedBlock, WhyRefused, broken};
 use crate::in_order::{cores, in_order};
+use crate::staging::{STAGED_BLOCKS_MAX, STAGED_BYTES_MAX};
 
 /// Valid blocks are appended when their texts have this many bytes together.
 const RUN_BYTES: usize = 8 << 20;
@@ -50,7 +58,7 @@ pub struct TakeProgress {
     pub bytes: u64,
 }
 
-/// What whoever takes blocks hears meanwhile.
+/// What the caller of [`take_blocks`] is told meanwhile.
 #[derive(Debug)]
 pub enum Heard<'a> {
     /// So far it is, and everything counted as stored is durable.
@@ -71,7 +79,7 @@ pub enum TakeError {
     /// Something could not be written.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// Somebody else appends to this chain meanwhile.
+    /// Another writer appends to this chain meanwhile.
     #[error("the chain did not take block {index}: {why:?}")]
     Outrun {
         /// The block.
@@ -81,8 +89,26 @@ pub enum TakeError {
     },
 }
 
-/// Takes blocks until there are no more, an error ends it, or `hear` does. `newest` is what somebody else
-/// tells of the newest block here, for where that is damaged; its hash has to be that of what it tells.
+/// Whether the pinned producer has signed blocks already. Where the newest one cannot tell, it is taken to have: then
+/// nothing is taken in that it may have to sign.
+pub(super) fn signs(
+    chain: &dyn ChainStore,
+    tip: Option<Tip>,
+    pins: &Pins,
+) -> Result<bool, StoreError> {
+    let Some(tip) = tip.filter(|_| pins.producer.are_pinned()) else { return Ok(false) };
+    match chain.record(tip.height) {
+        Err(StoreError::Damaged(_)) => Ok(true),
+        stored => {
+            let producer = stored?.and_then(|stored| stored.record.producer);
+            Ok(producer.is_some_and(|key| pins.producer.have(&key)))
+        }
+    }
+}
+
+/// Takes blocks until there are no more, an error ends it, or `hear` does. `newest` is what a peer tells
+/// of the newest block here, for the case that this block is damaged. The caller has checked that the hash in
+/// it is the hash of what it tells.
 pub fn take_blocks(
     vault: &Vault,
     chain: &dyn ChainStore,
@@ -113,6 +139,7 @@ pub fn take_blocks(
     );
     // What was found valid before the source broke off, or the caller wished to end, is kept.
     result.and_then(|_| taker.append())?;
+    let _ended = taker.refuse_waiting();
     failed.map_or(Ok(taker.taken), |error| Err(error.into()))
 }
 
@@ -152,30 +179,11 @@ fn look_up(
     Ok(found)
 }
 
-/// The ids of the blocks of one run, by run: what look-ups may not have seen yet.
-#[derive(Default)]
-struct Recent(VecDeque<(u64, HashMap<IdDigest, u64>)>);
-
-impl Recent {
-    /// Forgets the runs that were appended before a look-up began.
-    fn forget_before(&mut self, run: u64) {
-        while self.0.front().is_some_and(|(of, _)| *of < run) {
-            self.0.pop_front();
-        }
-    }
-
-    fn height_of(&self, id: &IdDigest) -> Option<u64> {
-        self.0.iter().find_map(|(_, ids)| ids.get(id).copied())
-    }
-
-    fn add(&mut self, run: u64, height: u64, ids: &[IdDigest]) {
-        if self.0.back().is_none_or(|(of, _)| *of != run) {
-            self.0.push_back((run, HashMap::new()));
-        }
-        if let Some((_, all)) = self.0.back_mut() {
-            all.extend(ids.iter().map(|id| (*id, height)));
-        }
-    }
+/// A block of the run.
+struct RunBlock {
+    block: ValidBlock,
+    /// Its place among those given.
+    position: u64,
 }
 
 /// What the chain has at a height.
@@ -204,13 +212,21 @@ struct Taker<'a, H> {
     genesis: Option<BlockHash>,
     /// The tip that was there before.
     before: Option<Tip>,
-    /// The same, as somebody else tells it.
+    /// What a peer tells of that tip, if its hash is the tip's.
     newest: Option<Parent>,
     /// The last block that was found valid.
     last: Option<Parent>,
     recent: Recent,
-    run: Vec<ValidBlock>,
+    /// Whether the pinned producer has signed a block.
+    signs: bool,
+    run: VecDeque<RunBlock>,
+    /// How many blocks at the run's end wait for a signature.
+    waiting: usize,
+    /// The last block that does not.
+    before_waiting: Option<Parent>,
+    /// Bytes of the texts of the run's blocks that do not wait.
     run_bytes: usize,
+    waiting_bytes: usize,
     /// How many runs were appended.
     runs: u64,
     taken: TakeProgress,
@@ -245,8 +261,12 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             newest,
             last: None,
             recent: Recent::default(),
-            run: Vec::new(),
+            signs: signs(chain, before, &pins)?,
+            run: VecDeque::new(),
+            waiting: 0,
+            before_waiting: None,
             run_bytes: 0,
+            waiting_bytes: 0,
             runs: 0,
             taken: TakeProgress::default(),
             hear,
@@ -262,7 +282,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
                 Err(fault) => Some((None, None, WhyRefused::Unreadable(fault))),
                 Ok(LookedUpBlock { weighed, found }) => {
                     let (index, hash) = (weighed.candidate().index(), weighed.candidate().hash());
-                    self.judge(weighed, found)?.map(|why| (index, hash, why))
+                    self.judge(position, weighed, found)?.map(|why| (index, hash, why))
                 }
             };
             if let Some((index, hash, why)) = refused {
@@ -272,8 +292,13 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
                     return Ok(ControlFlow::Break(()));
                 }
             }
-            if self.run_bytes >= RUN_BYTES || self.run.len() >= RUN_BLOCKS {
+            if self.run_bytes >= RUN_BYTES || self.run.len() - self.waiting >= RUN_BLOCKS {
                 self.append()?;
+            }
+            let too_many =
+                self.waiting >= STAGED_BLOCKS_MAX || self.waiting_bytes >= STAGED_BYTES_MAX;
+            if too_many && self.refuse_waiting().is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
         self.taken.bytes += done.bytes;
@@ -283,6 +308,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
     /// Puts a valid block into the run, or says why it is none.
     fn judge(
         &mut self,
+        position: u64,
         mut weighed: Weighed,
         found: Result<HashMap<IdDigest, u64>, StoreError>,
     ) -> Result<Option<WhyRefused>, TakeError> {
@@ -330,6 +356,8 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             return Ok(Some(WhyRefused::Rules(Box::new(verdict))));
         };
         let last = block.as_parent().ok();
+        let is_signed = verdict.coverage.producer_pinned;
+        let waits = self.signs && !is_signed;
         match there {
             Some(ExistingBlock { hash, .. }) if hash.is_some_and(|hash| hash != block.hash) => {
                 return Ok(Some(WhyRefused::HeightTaken(hash.unwrap_or(BlockHash::ZERO))));
@@ -349,9 +377,24 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             Some(_) => self.taken.known += 1,
             None => {
                 self.recent.add(self.runs, block.index, block.ids());
-                self.run_bytes += verdict.coverage.bytes;
-                self.run.push(block);
+                let bytes = verdict.coverage.bytes;
+                self.run.push_back(RunBlock { block, position });
+                match waits {
+                    true => {
+                        self.waiting += 1;
+                        self.waiting_bytes += bytes;
+                    }
+                    // It vouches for those that wait in front of it.
+                    false => {
+                        self.run_bytes += bytes + std::mem::take(&mut self.waiting_bytes);
+                        self.waiting = 0;
+                    }
+                }
             }
+        }
+        self.signs |= is_signed;
+        if self.waiting == 0 {
+            self.before_waiting = last;
         }
         self.last = last;
         Ok(None)
@@ -377,10 +420,31 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
         Ok(Some(ExistingBlock { hash: hash.filter(|hash| *hash != BlockHash::ZERO), damage }))
     }
 
-    /// Makes the run durable.
+    /// Refuses the blocks for which no signature came: what follows is held against the block in front of them.
+    fn refuse_waiting(&mut self) -> ControlFlow<()> {
+        let waited = self.run.split_off(self.run.len() - std::mem::take(&mut self.waiting));
+        self.waiting_bytes = 0;
+        if !waited.is_empty() {
+            self.last = self.before_waiting;
+        }
+        for RunBlock { block, position } in waited {
+            self.recent.forget(block.index, block.ids());
+            self.taken.refused += 1;
+            let (index, hash) = (Some(block.index), Some(block.hash));
+            let refused = RefusedBlock { position, index, hash, why: WhyRefused::Unvouched };
+            if (self.hear)(Heard::Refused(refused)).is_break() {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Makes the run durable, but for what waits.
     fn append(&mut self) -> Result<(), TakeError> {
         self.run_bytes = 0;
-        let blocks = std::mem::take(&mut self.run);
+        let waiting = self.run.split_off(self.run.len() - self.waiting);
+        let run = std::mem::replace(&mut self.run, waiting);
+        let blocks: Vec<ValidBlock> = run.into_iter().map(|one| one.block).collect();
         let Some(first) = blocks.first() else { return Ok(()) };
         let run = self.chain.append_run(&blocks)?;
         if let Some(why) = run.stopped {

@@ -8,6 +8,8 @@
 //!
 //! A whole chain in which nothing is wrong is judged from its files alone ([`validate_scan`]): looking up
 //! every id costs several times as much as all the rest.
+//!
+//! In one file because one pass reads, judges and reports, and its parts are of no use on their own.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
@@ -271,7 +273,7 @@ impl Batches<'_> {
         if self.read.is_empty() {
             let stretch = Stretch { from, blocks, bytes: RECORDS_BYTES };
             match self.chain.records(stretch) {
-                // Below the tip there is a block at every height: whoever reads it alone says why not.
+                // Below the tip every height has a block: the task that reads this one alone says what is wrong.
                 Ok(records) if records.is_empty() => {
                     self.next += 1;
                     return Some(ValidationTask::Records { from, to: from });
@@ -514,7 +516,7 @@ impl ChainJudging<'_> {
         self.last = record.parent;
     }
 
-    /// Why a record that is sound in itself is none of the chain that was asked for.
+    /// Why a record that is sound in itself does not belong to the chain that was asked for.
     fn astray(&self, height: u64, record: &RecordSummary) -> Option<&'static str> {
         let Pins { genesis, producer } = self.asked.pins;
         let edge = self.now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS);

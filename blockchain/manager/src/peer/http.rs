@@ -12,7 +12,7 @@ use lucid_api::v1::sync::RunQuery;
 use lucid_core::record::Head;
 use serde_json::Value;
 
-use super::{Greeting, Peer, PeerError, Speaks};
+use super::{ENGINE_BLOCK_BYTES_MAX, Greeting, Peer, PeerError, Speaks};
 
 /// Where an engine says how far it is, in the order of asking.
 const STATUS_PATHS: [&str; 4] = [
@@ -155,9 +155,6 @@ impl Peer for HttpPeer {
         Ok(None)
     }
 }
-
-/// The JSON of an engine's block may have this many bytes: 16 MiB of texts, spelled with escapes.
-pub(crate) const ENGINE_BLOCK_BYTES_MAX: u64 = 32 << 20;
 
 /// Whether a status says that there is no such path or block.
 fn is_absent(status: u16) -> bool {

@@ -1,4 +1,4 @@
-//! Looking after the chain when somebody asks for it.
+//! Looking after the chain when a request asks for it.
 
 use axum::Json;
 use axum::extract::State;

@@ -13,9 +13,9 @@ use lucid_core::sign::PublicKey;
 use lucid_http::budget::Counted;
 use lucid_http::extract::JsonOrNone;
 use lucid_http::reply::{Refusal, Reply};
-use lucid_store::contract::chain::KeptBlock;
 
 use crate::app::App;
+use crate::ops::get_block::{BlockName, KeptBlock, get_block};
 use crate::ops::propose_block::propose_block as propose;
 use crate::ops::seal_block::SealedBlock;
 use crate::{problems, workers};
@@ -33,7 +33,7 @@ pub async fn propose_block(
     let producer = producer.map(|text| text.parse::<PublicKey>()).transpose();
     let producer =
         producer.map_err(|fault| Refusal::new(ErrorCode::Invalid, format!("producer: {fault}")))?;
-    // Whoever is refused for want of a place has made nothing.
+    // A request that is refused for want of a place has made no block.
     let place = app.large_place().await?;
     let (block, text, _place) = app
         .run(move |manager| {
@@ -44,7 +44,7 @@ pub async fn propose_block(
                 propose(vault, chain, locks, &manager.key, producer, manager.clock.now(), &texts);
             let (block, sealed) = made.map_err(problems::propose)?;
             workers::note_sealed(&sealed);
-            let stored = chain.block(block.height);
+            let stored = get_block(chain, BlockName::Height(block.height));
             let stored = stored.map_err(|error| unread(&block, &error.to_string()))?;
             let whole = stored.and_then(KeptBlock::whole);
             let whole = whole.ok_or_else(|| unread(&block, "it is not there any more"))?;
@@ -56,7 +56,7 @@ pub async fn propose_block(
     Ok((StatusCode::CREATED, Extension(Counted), kind, text).into_response())
 }
 
-/// What was sealed stays sealed, whatever keeps it from being answered with.
+/// Says why a sealed block cannot be answered with. It stays sealed.
 fn unread(block: &SealedBlock, why: &str) -> Refusal {
     let detail = format!("block {} was made, and cannot be answered with: {why}", block.height);
     let refusal = Refusal::new(ErrorCode::Internal, detail);

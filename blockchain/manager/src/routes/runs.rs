@@ -1,4 +1,4 @@
-//! Committed blocks in a row, framed, for whoever follows this chain.
+//! Committed blocks in a row, framed, for the followers of this chain.
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;

@@ -66,7 +66,7 @@ pub async fn validate_chain(
         return Err(Refusal::new(ErrorCode::Invalid, "start lies above end: swap them"));
     }
     let validating = app.clone();
-    // Whoever leaves does not want to know any more.
+    // A caller that has left does not want the answer any more.
     let asking = Arc::new(());
     let asked_still = Arc::downgrade(&asking);
     let judged = app.run(move |manager| {

@@ -48,7 +48,7 @@ pub fn synchronise(app: &App) -> oneshot::Receiver<Rounds> {
             }
             _ => None,
         };
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let _heard = tell.send(rounds);
     });
     if let Err(error) = spawned {

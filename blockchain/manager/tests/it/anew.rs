@@ -94,7 +94,7 @@ fn what_waited_goes_on_in_the_new_chain_and_the_old_one_stays_as_it_was() {
         let proof = anchor_proof(new.chain.as_ref(), &format!("a-{n}")).unwrap().unwrap();
         assert_eq!(proof.block_index, 1);
     }
-    // The old one is whole, can be read, and gets no more blocks, whatever the clock says.
+    // The old one is whole, can be read, and gets no more blocks, regardless of what the clock says.
     for n in [0, 1] {
         assert!(anchor_proof(old.chain.as_ref(), &format!("a-{n}")).unwrap().is_some());
     }
@@ -138,8 +138,8 @@ fn what_a_crash_left_before_the_exchange_is_made_anew_and_the_old_chain_makes_no
     let old = opened(&root);
     assert!(matches!(seal(&old, at("2099-06-01T00:00:00Z")), Err(SealError::Ended(_))));
     old.close().unwrap();
-    // What is beside it is marked until it is in its place, and is none of the chains that ended here, also where
-    // making or removing it was broken off.
+    // The chain that is made beside it is marked until it is in its place. Until then it does not count as one
+    // of the chains that ended here, even if making or removing it was broken off.
     assert!(!begun.folder.join("run/succeeding").exists());
     fs::write(begun.folder.join("run/succeeding"), "").unwrap();
     assert_eq!(earlier(&root).unwrap(), Vec::<std::path::PathBuf>::new());

@@ -200,7 +200,7 @@ fn an_answer_of_a_mebibyte_counts_like_a_whole_block() {
     };
     let (slow, done) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        // Whoever read nothing at all would be cut off, and leave room for others.
+        // A caller that read nothing at all would be cut off, and leave room for others.
         scope.spawn(|| read_slowly(&slow, &done));
         let answers = std::panic::catch_unwind(|| {
             // Blocks that are hardly read hold all the memory there is for replies, and more wait for it.

@@ -165,7 +165,7 @@ fn a_damaged_block_holds_up_only_what_depends_on_it() {
     submit(&manager, 4);
     let sealed = seal(&manager);
     assert!(matches!(status(&manager, "t-4"), Some(TransactionStage::Confirmed { .. })));
-    // Nothing is left for whoever seals until nothing is left.
+    // A caller that seals until nothing is left comes to an end.
     assert_eq!(sealed.left, 0);
     assert_eq!(seal(&manager).block, None);
     drop(manager);

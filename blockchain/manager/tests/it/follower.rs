@@ -80,7 +80,7 @@ fn a_follower_that_lost_its_role_does_not_become_an_authority_without_a_word() {
         let said = refused.to_string();
         assert!(said.contains("lucid chain promote") && said.contains("BLOCKCHAIN_ENGINE_URL"));
     }
-    // Whoever only wants to look may, and makes no blocks.
+    // A caller that names no role may open it to look, and makes no blocks.
     let manager = open(folder.path(), &Options::default(), now()).unwrap();
     assert!(manager.role_is_lost && manager.role == Role::Follower);
     assert!(matches!(seal(&manager, "z"), Err(SealError::RoleLost(_))));

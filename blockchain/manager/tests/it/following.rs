@@ -99,7 +99,7 @@ fn followers_chain_hand_transactions_on_and_serve_what_is_committed() {
     let url = first.url();
     let second = Server::start(folders[2].path(), &[("BLOCKCHAIN_ENGINE_URL", &url), pin]);
 
-    // Whatever is given to the last is made into a block by the first, and comes back.
+    // What is submitted to the last in the row is made into a block by the authority, and comes back.
     for n in 0..20 {
         submit(&second.client(), &format!("t-{n}"));
     }

@@ -63,7 +63,7 @@ async fn a_batch_takes_what_is_sound_and_names_the_rest() {
         server.get("/api/v1/transactions/pending?page=3").await.1["transactions"],
         json!([])
     );
-    // The same again finds the same, also after they are in a block.
+    // Posting the same batch again gives the same answer, also after its transactions are in a block.
     let (_, again) = post(&server, path, batch.clone()).await;
     assert_eq!(again, accepted);
     let (status, block) = post(&server, "/api/v1/blocks/propose", json!({})).await;

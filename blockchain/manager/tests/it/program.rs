@@ -118,7 +118,7 @@ fn a_killed_program_loses_nothing_that_it_acknowledged() {
         });
         assert!(confirmed, "{id}");
     }
-    // Each is in one block, once; so is whatever else is there, though nobody heard of it.
+    // Each is in one block, once; so is every other that is there, though no client was told that it is.
     let height = program.client.chain_height().unwrap().height;
     let mut chained = HashSet::new();
     for index in 0..=height {

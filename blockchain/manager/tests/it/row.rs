@@ -239,7 +239,7 @@ fn three_in_a_row_converge_after_kills_and_cut_connections() {
 fn a_peer_that_hangs_does_not_hold_up_the_end() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = format!("http://{}", silent.local_addr().unwrap());
-    // Whoever connects is kept waiting.
+    // Every client that connects is kept waiting.
     std::thread::spawn(move || silent.incoming().flatten().collect::<Vec<_>>());
     let folder = tempfile::tempdir().unwrap();
     let settings = [("BLOCKCHAIN_ENGINE_URL", peer.as_str()), ("SYNC_TIMEOUT", "60")];

@@ -419,7 +419,7 @@ async fn a_range_is_judged_and_a_transaction_is_proved_in_its_block() {
     server.stop().await;
 }
 
-/// A block on top of another one, by somebody who does not sign.
+/// A block on top of another one, by a producer that does not sign.
 fn block_on(parent: Option<&str>, ids: &[&str]) -> Block {
     let parent = parent.map(|text| {
         let candidate = lucid_core::block::Candidate::parse(text.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Blocks that somebody else made, taken in one way.
+//! Blocks that were made elsewhere, taken in one way.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -8,6 +8,7 @@ use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transactio
 use lucid_block_manager::ops::take_blocks::{
     GivenBlock, Heard, Pins, RefusedBlock, TakeError, TakeProgress, WhyRefused, take_blocks,
 };
+use lucid_block_manager::staging::STAGED_BLOCKS_MAX;
 use lucid_block_manager::state::{Opened, Options, open};
 use lucid_core::block::{Block, Parent};
 use lucid_core::digest::BlockHash;
@@ -68,6 +69,7 @@ fn rules(refused: &RefusedBlock) -> Vec<&'static str> {
         WhyRefused::HeightTaken(_) => vec!["taken"],
         WhyRefused::Unreadable(_) => vec!["unreadable"],
         WhyRefused::Damaged(_) => vec!["damaged"],
+        WhyRefused::Unvouched => vec!["unvouched"],
     }
 }
 
@@ -226,7 +228,7 @@ fn one_damaged_block_that_is_known_is_named_and_the_others_are_taken() {
     assert_eq!((taken.unwrap().stored, rules(&refused[0])), (0, vec!["damaged"]));
     assert!(refused[0].sentence().contains("held against block 6"), "{}", refused[0].sentence());
 
-    // Another block is none of this chain, though the one there cannot be read.
+    // Another block at that height does not belong to this chain, though the one there cannot be read.
     let key = SigningKey::from_seed([10; 32]);
     let parent = blocks[1].as_parent().unwrap();
     let other = Block::build(Some(&parent), Vec::new(), now(), &key);
@@ -247,7 +249,8 @@ fn a_block_of_which_nothing_is_left_is_named_and_the_others_are_taken() {
         }
     }
     std::fs::remove_dir_all(folder.path().join("index")).unwrap();
-    // Its transactions are not known: what the chain has is known all the same, and nothing new is taken.
+    // The transactions of the lost blocks are not known. The blocks that the chain has are recognised even so,
+    // and nothing new is taken.
     let manager = opened(folder.path());
     let (taken, refused) = take(&manager, Pins::default(), &texts(&blocks[..6]));
     assert_eq!((taken.unwrap().known, refused.len()), (4, 2));
@@ -262,4 +265,81 @@ fn a_block_of_which_nothing_is_left_is_named_and_the_others_are_taken() {
     assert!(refused[0].index == Some(2) && said.contains("it is not known whether"), "{said}");
     let said = refused[1].sentence();
     assert!(refused[1].index == Some(3) && said.contains("this very block"), "{said}");
+}
+
+/// A block as it is without its signature, which its hash does not cover.
+fn unsigned(block: &Block) -> String {
+    Block { producer: None, signature: None, ..block.clone() }.to_json_text()
+}
+
+fn key() -> Pins {
+    Pins { producer: SigningKey::from_seed([9; 32]).public().into(), ..Pins::default() }
+}
+
+#[test]
+fn an_unsigned_block_behind_signed_ones_is_taken_only_where_a_later_signature_covers_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(7, 1);
+    let mut lines = texts(&blocks);
+    for height in [0, 2, 3, 5, 6] {
+        lines[height] = unsigned(&blocks[height]);
+    }
+    // Block 4 vouches for 2 and 3. Nobody vouches for 5 and 6; block 0 came before the producer signed any.
+    let (taken, refused) = take(&manager, key(), &lines);
+    let taken = taken.unwrap();
+    assert_eq!((taken.given, taken.stored, taken.refused), (7, 5, 2));
+    let named: Vec<_> = refused.iter().map(|one| (one.position, one.index, rules(one))).collect();
+    assert_eq!(named, [(5, Some(5), vec!["unvouched"]), (6, Some(6), vec!["unvouched"])]);
+    assert!(refused[0].sentence().contains("no block behind it that this producer signed"));
+    assert_eq!(manager.chain.tip().unwrap().unwrap().height, 4);
+    // So it is when the producer's blocks are there already; and with a signature they are taken.
+    let (again, refused) = take(&manager, key(), &lines);
+    assert_eq!((again.unwrap().known, refused.len()), (5, 2));
+    lines[6] = blocks[6].to_json_text();
+    let (again, refused) = take(&manager, key(), &lines);
+    assert_eq!((again.unwrap().stored, refused.len()), (2, 0));
+    // Who pins nobody is told of nobody.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let manager = opened(elsewhere.path());
+    let unsigned: Vec<String> = blocks.iter().map(unsigned).collect();
+    let (taken, refused) = take(&manager, Pins::default(), &unsigned);
+    assert_eq!((taken.unwrap().stored, refused.len()), (7, 0));
+}
+
+#[test]
+fn so_many_unsigned_blocks_wait_as_a_follower_stages() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(STAGED_BLOCKS_MAX + 2, 1);
+    let mut lines = texts(&blocks);
+    // One less than is too many, and the last one vouches for all of them.
+    for height in 1..STAGED_BLOCKS_MAX {
+        lines[height] = unsigned(&blocks[height]);
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (taken, refused) = take(&opened(elsewhere.path()), key(), &lines);
+    assert_eq!((taken.unwrap().stored, refused.len()), (blocks.len() as u64, 0));
+    // One more, and all of them are refused, and what follows them has nothing to follow.
+    lines[STAGED_BLOCKS_MAX] = unsigned(&blocks[STAGED_BLOCKS_MAX]);
+    let (taken, refused) = take(&manager, key(), &lines);
+    assert_eq!((taken.unwrap().stored, refused.len()), (1, STAGED_BLOCKS_MAX + 1));
+    assert!(refused[..STAGED_BLOCKS_MAX].iter().all(|one| rules(one) == ["unvouched"]));
+    assert!(rules(&refused[STAGED_BLOCKS_MAX]).contains(&"previous_hash"));
+    // What was refused keeps no id: the same transactions are taken where they come again in order.
+    let (taken, refused) = take(&manager, key(), &texts(&blocks));
+    assert_eq!((taken.unwrap().stored, refused.len()), (blocks.len() as u64 - 1, 0));
+}
+
+#[test]
+fn ids_of_refused_blocks_are_free_within_one_taking() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = opened(folder.path());
+    let blocks = chain_of(STAGED_BLOCKS_MAX + 2, 1);
+    let signed = texts(&blocks);
+    let mut lines = vec![signed[0].clone()];
+    lines.extend(blocks[1..=STAGED_BLOCKS_MAX].iter().map(unsigned));
+    lines.extend(signed[1..].iter().cloned());
+    let (taken, refused) = take(&manager, key(), &lines);
+    assert_eq!((taken.unwrap().stored, refused.len()), (blocks.len() as u64, STAGED_BLOCKS_MAX));
 }

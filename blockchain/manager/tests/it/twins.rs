@@ -1,5 +1,5 @@
-//! Two block-managers over one log and one chain, each with an index of its own: whatever overtakes whatever,
-//! there is one chain, no transaction is lost or chained twice, and both have the same rows.
+//! Two block-managers over one log and one chain, each with an index of its own: whichever operation overtakes
+//! the other, there is one chain, no transaction is lost or chained twice, and both have the same rows.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ struct Raced {
 }
 
 impl Raced {
-    /// Both, and whoever comes later, have the same rows at every place of the log.
+    /// Both, and a third that is opened later, have the same rows at every place of the log.
     fn agree(&self, what: &str) {
         let later: Arc<MeddledIndex> = Arc::default();
         self.ours.vault.catch_up().unwrap();

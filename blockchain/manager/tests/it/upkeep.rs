@@ -274,7 +274,7 @@ fn a_chain_that_is_read_from_its_files_is_judged_as_when_it_is_opened_or_not_at_
         put(&whole);
     }
     assert!(scanned(folder.path(), &all).is_some());
-    // A file of another place, or of another store, is none of this one.
+    // A file of another place, or of another store, does not belong here.
     let [second, third] = ["00000002.bodies", "00000003.bodies"].map(|name| blocks.join(name));
     let away = folder.path().join("away");
     for (from, to) in [(&second, &away), (&third, &second), (&away, &third)] {

@@ -169,7 +169,7 @@ pub trait Units: Send + Sync {
 /// Every back-end promises:
 ///
 /// - **What is settled is durable**, whole, and never changes. Until then a crash may leave all of it, some of it
-///   or nothing, and whoever reads it is told where that is so: no other bytes come out than went in.
+///   or nothing, and a reader is told where some is missing: no other bytes come out than went in.
 /// - **What is taken back is gone**, durably, and its place may be another's. What cannot be taken back is
 ///   [`CommitError::Broken`], and nothing is written any more.
 /// - **A record's name is what it was written under.** Reading asks for both name and place, and another record
@@ -232,8 +232,8 @@ pub trait Blobs: Units {
     /// What a unit was made of, or what is wrong with it instead.
     fn origin(&self, unit: u32) -> Result<Result<Origin, Damage>, StoreError>;
 
-    /// What is in a unit, ended or not, from a place in it on, for whoever reads everything again; or why that
-    /// cannot be told, when it is not there or cannot be opened.
+    /// What is in a unit, ended or not, from a place in it on, for a scrub, which reads everything again; or
+    /// why that cannot be told, when the unit is not there or cannot be opened.
     fn contents(&self, unit: u32, from: u64) -> Result<Result<Contents, Damage>, StoreError>;
 
     /// Begins a unit of other units' records, with a number behind all that there are and behind this one. Until
@@ -245,7 +245,7 @@ pub trait Blobs: Units {
 }
 
 /// A unit that is being made of other units' records. Dropped before it is finished, it counts for nothing, and
-/// whoever made it removes it.
+/// the caller that made it removes it.
 pub trait NewUnit: Send {
     /// Its number.
     fn number(&self) -> u32;

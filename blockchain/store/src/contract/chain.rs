@@ -189,10 +189,11 @@ pub trait ChainStore: Send + Sync {
     /// at the tip, or before one that is damaged; a damaged first one is an error.
     fn records(&self, stretch: Stretch) -> Result<Vec<StoredRecord>, StoreError>;
 
-    /// The same records, as [`BlockRecord::encode`] has them.
+    /// The records of [`Self::records`], as [`BlockRecord::encode`] has them.
     fn record_bytes(&self, stretch: Stretch) -> Result<Vec<Vec<u8>>, StoreError>;
 
-    /// Bodies from a height on, as [`lucid_core::record::encode_body`] has them, likewise.
+    /// Bodies from a height on, as [`lucid_core::record::encode_body`] has them. As with [`Self::records`],
+    /// fewer come at the tip, or before one that is damaged, and a damaged first one is an error.
     fn body_bytes(&self, stretch: Stretch) -> Result<Vec<Body<Vec<u8>>>, StoreError>;
 
     /// Removes bodies, but none from this height on, nor the genesis'. How many go depends on how they

@@ -431,7 +431,7 @@ fn a_log_in_memory_ends_as_it_is_told_to() {
     log.end_next(Ending::Unheard);
     assert!(kept.commit(&["unheard"], &[3]).unwrap_err().maybe_applied());
     assert_eq!(log.commits(), 1);
-    // It is found out by whoever goes on.
+    // The next commit finds it out.
     assert_eq!(kept.commit(&["next"], &[4]).unwrap(), Appended::Overtaken);
     assert_eq!(kept.facts(), ["unheard"]);
     kept.at = kept.behind(None).pop().unwrap().2;

@@ -57,7 +57,8 @@ impl Unsettled<'_> {
 pub enum Appended {
     /// It is there, durable with all that it names, and the log ends here.
     Here(Position),
-    /// Somebody else's commit is behind the place it was to follow. It surely did not happen.
+    /// Another writer's commit is already behind the place that this one was to follow. This one surely did not
+    /// happen.
     Overtaken,
 }
 
@@ -68,9 +69,9 @@ pub enum Replayed {
     Fact {
         /// The fact.
         record: Record,
-        /// Where it is, for whoever has to name it.
+        /// The file it is in, for a caller that has to name the place.
         file: String,
-        /// Likewise.
+        /// Its offset in that file.
         offset: u64,
     },
     /// The facts since the one before were committed. One may stand for several of which only some facts are
@@ -94,16 +95,16 @@ pub enum Reread<'a> {
         header: Header,
         /// Its payload, or why that cannot be had.
         payload: Result<Vec<u8>, &'static str>,
-        /// Where it is, for whoever has to name it.
+        /// The file it is in, for a caller that has to name the place.
         file: &'a str,
-        /// Likewise.
+        /// Its offset in that file.
         offset: u64,
     },
     /// Something is missing, or cannot be read.
     Damaged(Damage),
 }
 
-/// How far somebody is who goes through a log, in bytes.
+/// How far the reading of a log has come, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Passed {
     /// What is done.

@@ -1,4 +1,4 @@
-//! Derived rows: where a chunk is, and whatever the owner of the store projects from its facts.
+//! Derived rows: where a chunk is, and what the owner of the store projects from its facts.
 //!
 //! Nothing lives here alone. Every row follows from the log and the segments, the whole index can be
 //! deleted and rebuilt, and the [`Position`] row says up to which commit the rows are complete; it is
@@ -43,12 +43,12 @@ pub trait Index: Send + Sync {
     fn distrust(&self) -> Result<(), StoreError>;
 }
 
-/// Rows as somebody saw them, absent ones included: what a submission rests on.
+/// Rows as an op saw them, absent ones included: what a submission rests on.
 pub type Seen = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// An index as one op sees it: it remembers every row that is asked for by its key, and answers the same
-/// when it is asked again. Ranges are read as they are: whoever rests on one asks for a row that changes
-/// with it, and before it reads the range.
+/// when it is asked again. Ranges are read as they are at that moment: an op that rests on a range asks for a
+/// row that changes with it, before it reads the range.
 pub struct Look<'a> {
     index: &'a dyn Index,
     seen: Mutex<Seen>,

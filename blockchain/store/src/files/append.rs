@@ -64,8 +64,9 @@ impl Tail {
         Ok(tail)
     }
 
-    /// The same, and durable in content, which comes first: a name that a crash left has its content. An attempt
-    /// that fails leaves nothing that counts, and the next one begins by removing it.
+    /// Begins a file in this folder, which is durable in name and content on return. The content comes first: a name
+    /// that a crash left has its content. An attempt that fails leaves nothing that counts, and the next one begins
+    /// by removing it.
     pub(super) fn begin_durably(
         disk: &dyn Disk,
         folder: &str,
@@ -235,7 +236,7 @@ impl Failure {
         }
     }
 
-    /// What whoever waits is told, by how cutting off what was written went.
+    /// What the waiting caller is told, by whether what was written could be cut off.
     pub(super) fn after(self, cut: io::Result<()>) -> CommitError {
         match cut {
             Ok(()) => self.taken_back(),
@@ -246,7 +247,7 @@ impl Failure {
         }
     }
 
-    /// What whoever waits is told when all that was written has been cut off again.
+    /// What the waiting caller is told when all that was written has been cut off again.
     pub(super) fn taken_back(self) -> CommitError {
         if self.full { CommitError::Full(self.why) } else { CommitError::Failed(self.why) }
     }

@@ -5,8 +5,8 @@
 //! and `index/` and `run/` hold nothing of their own. One thread walks the headers ([`logs`],
 //! [`segments`]) and hands the records, in stretches, to as many as there are cores ([`pool`]).
 //!
-//! A damaged record costs that record: the walk goes on behind it. Whatever a crash may have torn off
-//! behind the last commit is listed apart, as [`Audit::torn`]: nobody was promised it.
+//! A damaged record costs that record: the walk goes on behind it. What a crash may have torn off behind the
+//! last commit is listed apart, as [`Audit::torn`]: nobody was promised it.
 
 mod labels;
 mod logs;
@@ -169,7 +169,7 @@ struct Range {
     from: u64,
     to: u64,
     digest: [u8; 32],
-    /// Where the commit is, for whoever has to be told that its chunks are missing.
+    /// Where the commit is, to be named when its chunks are missing.
     log: String,
 }
 

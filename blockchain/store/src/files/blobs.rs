@@ -285,7 +285,7 @@ impl Blobs for FileBlobs {
         Ok(open.tail.as_ref().map(|tail| (number, tail.length())))
     }
 
-    /// Those behind the newest one are none of the store's.
+    /// Without segments behind the newest one: they are not the store's.
     fn numbers(&self) -> Result<Vec<u32>, StoreError> {
         let newest = self.ends.lock().segment;
         let mut numbers = segment::numbers(self.disk())?;
@@ -416,7 +416,7 @@ impl Blobs for FileBlobs {
                 self.disk().unlink(&path).map_err(StoreError::io(format!("removing {path}")))?;
             }
         }
-        // Once more: somebody may have opened one in between. A name that comes back after a power cut is
+        // Once more: another thread may have opened one in between. A name that comes back after a power cut is
         // removed by the next start, so nothing is synced.
         self.segments.forget(units);
         Ok(())

@@ -1,9 +1,9 @@
 //! File descriptors: how many this process may have, who may take how many, and what to do when
 //! there is none left.
 //!
-//! Every program calls [`raise_limit`] before it opens anything. Whoever keeps files open between two
-//! calls asks [`share`] how many; whoever opens one does it [`patiently`]. Together they end one kind of
-//! fault: a file that is left out, or a commit that fails, only because other files were open just then.
+//! Every program calls [`raise_limit`] before it opens anything. Code that keeps files open between two calls
+//! asks [`share`] how many; code that opens one does it [`patiently`]. Together they end one kind of fault: a
+//! file that is left out, or a commit that fails, only because other files were open just then.
 //!
 //! Invariant: all shares together leave room for what is open only for a moment, from
 //! [`FEWEST`] descriptors on.
@@ -51,7 +51,7 @@ pub enum Keeper {
     ReadAhead,
     /// Large files of the user that wait for being cut: a sixteenth.
     LargeFiles,
-    /// Files of the user that are watched while they grow: a quarter, since whoever watches archives no
+    /// Files of the user that are watched while they grow: a quarter, since a process that watches archives no
     /// folders.
     Watched,
 }
@@ -87,7 +87,7 @@ pub fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     open()
 }
 
-/// The same for a call that speaks in error numbers.
+/// Opens something like [`patiently`], by a call that speaks in error numbers.
 pub fn patiently_raw<T>(mut open: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     patiently(|| open().map_err(io::Error::from))
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))

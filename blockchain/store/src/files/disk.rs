@@ -47,8 +47,8 @@ const MEDIA_ERRORS: [Errno; 7] = [
 /// Reading around a bad place goes on in pieces of this size, the least that systems read.
 const PAGE_BYTES: usize = 4_096;
 
-/// More than any file has that is read in one piece: what is longer reads back cut, and is refused by
-/// whoever checks it.
+/// More than any file has that is read in one piece: a longer one reads back cut, and is refused by the reader
+/// that checks it.
 const WHOLE_BYTES_MAX: u64 = 256 << 20;
 
 /// An error of the operating system with the path that it leaves out; keeps its number.
@@ -99,7 +99,7 @@ pub trait Disk: Send + Sync {
     /// The names inside a folder, sorted, folders with a trailing `/`. An absent folder is empty.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
 
-    /// Why nothing is written to this disk, whatever is asked of it, if so.
+    /// Why this disk refuses every write, if it does.
     fn only_read(&self) -> Option<String> {
         None
     }

@@ -279,7 +279,7 @@ impl FactLog for FileLog {
     }
 }
 
-/// What a record is for whoever replays; `None` where it says nothing to them.
+/// What a record is to a replay of the log; `None` where it says nothing to it.
 fn replayed(walked: &Walked, offset: u64, header: Header) -> Result<Option<Replayed>, StoreError> {
     if !matches!(header.kind, RecordKind::Fact | RecordKind::Commit | RecordKind::Summary) {
         return Ok(None);

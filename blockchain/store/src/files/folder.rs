@@ -3,6 +3,8 @@
 //!
 //! The few files that everything else hangs on (`STORE` and those in `keys/`) are kept twice, each with
 //! its own checksum, so one flipped byte or one lost file is named and costs nothing.
+//!
+//! In one file because all but its first lines are tests of the rooms below, which share their folders.
 
 mod identity;
 pub mod keys;
@@ -57,7 +59,7 @@ pub const DATA_KEYS_TITLE: &str = "lucid-data-keys/v1";
 pub const RUN: &str = "run";
 /// The folder of the derived index.
 pub const INDEX: &str = "index";
-/// In `run/` while a new store is being made: whatever else is there then was promised to nobody.
+/// In `run/` while a new store is being made: what else is in the folder then was promised to nobody.
 const MAKING: &str = "making";
 /// In `run/` of a store that is to take another one's place, from before it is one.
 const SUCCEEDING: &str = "succeeding";
@@ -78,7 +80,7 @@ pub struct Options {
     pub root_key_file: Option<PathBuf>,
     /// The passphrase, for a store whose keys are wrapped under one. A new store is made under it.
     pub passphrase: Option<Passphrase>,
-    /// Who opens it, for whoever finds it locked: `lucid up on http://127.0.0.1:8087`.
+    /// Who opens it, to be named to another process that finds it locked: `lucid up on http://127.0.0.1:8087`.
     pub owner: String,
     /// The moment a new store is made, RFC 3339.
     pub now: String,
@@ -115,7 +117,7 @@ impl DataFolder {
         let lock = lock(root, options).map_err(|error| StoreError::unwritable(root, error))?;
         let real: Arc<dyn Disk> = Arc::new(RealDisk::new(root));
         let disk = real.as_ref();
-        // Asked once more: whoever held the lock until now may have made the store.
+        // Asked once more: the process that held the lock until now may have made the store.
         let is_new = !is_store(root)?;
         if is_new {
             begin_making(disk, root)?;
@@ -180,7 +182,7 @@ impl DataFolder {
         self.root.join(INDEX)
     }
 
-    /// Throws the index away, whatever state it is in; the next to open it builds it anew.
+    /// Throws the index away, regardless of its state; the next opening builds it anew.
     pub fn remove_index(&self) -> Result<(), StoreError> {
         let index = self.index_folder();
         match std::fs::remove_dir_all(&index) {
@@ -205,7 +207,7 @@ pub fn is_store(root: &Path) -> Result<bool, StoreError> {
 }
 
 /// The beginnings of the files by which a store is known, wherever it is: its label, and the copy of that.
-/// A store holds its own keys, so whatever takes folders along leaves it out.
+/// A store holds its own keys, so a walk that archives folders leaves it out.
 pub fn labels() -> [String; 2] {
     [STORE.to_owned(), copy_name(STORE)]
 }
@@ -215,7 +217,7 @@ pub fn begins_label(bytes: &[u8]) -> bool {
     bytes.starts_with(STORE_TITLE.as_bytes())
 }
 
-/// Whether a folder is a store of any service, whoever made it, as far as it may be looked into.
+/// Whether a folder is a store of any service, regardless of who made it, as far as it may be looked into.
 pub fn holds_store(folder: &Path) -> bool {
     labels().iter().any(|name| {
         let mut bytes = [0; STORE_TITLE.len()];
@@ -269,9 +271,9 @@ pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
 /// After so long a wrong clock is looked at again.
 pub const CLOCK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Gives a store that is to be made at `new` the key by which that at `root` signs. Whatever is at `new` was
-/// promised to nobody. Until [`has_succeeded`] it [`is_to_succeed`], whatever ends the making or the removing
-/// of it half-way.
+/// Gives a store that is to be made at `new` the key by which that at `root` signs. What is at `new` before was
+/// promised to nobody. Until [`has_succeeded`] the new store [`is_to_succeed`], even if its making or its
+/// removal ends half-way.
 pub fn bequeath(root: &Path, new: &Path, options: &Options) -> Result<(), StoreError> {
     let mut damage = Vec::new();
     let name = format!("{}.key", options.signing_key);
@@ -359,8 +361,8 @@ fn begin_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
     disk.sync_folder(RUN).and_then(|()| disk.sync_folder("")).map_err(making())
 }
 
-/// Moves keys of a store that was never finished out of the way. They are not removed: somebody may have put
-/// others there since.
+/// Moves keys of a store that was never finished out of the way. They are not removed: the operator may have
+/// put others there since.
 fn set_aside(disk: &dyn Disk) -> std::io::Result<()> {
     let names = disk.list(KEYS)?;
     if names.is_empty() {
@@ -403,13 +405,13 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
         && let Some(above) = there.parent()
         && let Err(error) = sync_above(above, there)
     {
-        // Whoever made the folder may not have been allowed to read the one above it either, and could not
-        // be told from one who never had to sync it.
+        // The process or user that made the folder may not have been allowed to read the one above it either.
+        // They cannot be told from one who never had to sync it.
         tracing::warn!(%error, "a folder's name may not be durable");
     }
     for folder in missing.into_iter().rev() {
         match real::private_folder(folder) {
-            // Somebody else was a little faster.
+            // Another process was a little faster.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && folder.is_dir() => {}
             made => made.map_err(making())?,
         }

@@ -2,7 +2,7 @@
 //!
 //! Writes are left to the operating system's buffers, since every row can be derived again: after a
 //! crash the index is at worst behind its log. Memory is bounded by the cache and the write buffers
-//! set here, whatever the number of rows.
+//! set here, regardless of the number of rows.
 //!
 //! The library notes in its tables when it made them, and panics where that is before 1970. So nothing that
 //! may make one goes to it by such a clock.
@@ -71,7 +71,7 @@ impl EmbeddedIndex {
         Self::open_by(folder, Clock::system())
     }
 
-    /// The same by this clock, which tells what the library's tells.
+    /// Opens or makes the index like [`Self::open`], by this clock, which tells what the library's tells.
     pub fn open_by(folder: &Path, clock: Clock) -> Result<Self, StoreError> {
         clock.must_be_after_1970()?;
         let context = || StoreError::io(format!("making {}", folder.display()));

@@ -111,7 +111,7 @@ pub fn listed(disk: &dyn Disk, store: &[u8; 16], to: u32) -> Result<LogListing, 
     for number in numbers(disk)?.into_iter().filter(|number| *number <= to) {
         let path = path(number);
         let follows = match disk::find(disk, &path)? {
-            // Whoever reads it names the damage.
+            // The reader of the file names the damage.
             Err(_) => None,
             Ok(file) => match beginning(file.as_ref(), number, &path, store)? {
                 Beginning::Sound(previous) => Some(previous),
@@ -308,7 +308,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The record: as long as a commit's, so that whatever ended a batch is found from its end.
+    /// The record: as long as a commit's, so that the record that ended a batch is found from the batch's end,
+    /// whichever of the two it is.
     pub fn seal(&self) -> Result<Record, StoreError> {
         let mut to = Writer::new();
         to.u64(self.number).raw(&self.digest).raw(&self.previous).u64(self.sequence);

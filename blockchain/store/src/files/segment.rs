@@ -3,6 +3,8 @@
 //! A segment is appended to until it is full, then sealed with a footer: its records sorted by name,
 //! and a trailer that says where the footer begins. From then on the file never changes, and its
 //! footer answers for the range of every commit in it.
+//!
+//! In one file because a segment's footer, its reader and the writer's view of it are one format.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

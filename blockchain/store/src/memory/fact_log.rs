@@ -1,4 +1,4 @@
-//! A log in memory. Any number of writers share one; whoever comes first is first.
+//! A log in memory. Any number of writers share one; the first to commit is first.
 
 use std::collections::VecDeque;
 
@@ -20,7 +20,7 @@ pub struct MemoryLog {
 #[derive(Default)]
 struct State {
     commits: Vec<MemoryCommit>,
-    /// Commits of somebody who is faster: each comes before the next one that anybody else makes.
+    /// Commits of a faster writer: each comes before the next commit of any other writer.
     faster: VecDeque<Vec<Record>>,
     /// How the next commits end.
     endings: VecDeque<Ending>,
@@ -53,7 +53,7 @@ impl MemoryLog {
         place(0)
     }
 
-    /// Plays somebody who commits these facts just before the next commit of anybody else.
+    /// Plays a writer that commits these facts just before the next commit of any other writer.
     pub fn be_faster(&self, facts: Vec<Record>) {
         self.state.lock().faster.push_back(facts);
     }
@@ -94,7 +94,7 @@ impl FactLog for MemoryLog {
         Ok(())
     }
 
-    /// Chunks are settled first: whoever reads the commit may ask for them.
+    /// Chunks are settled first: a reader of the commit may ask for them.
     fn commit(
         &self,
         after: &Position,
@@ -134,7 +134,7 @@ impl FactLog for MemoryLog {
     ) -> Result<bool, StoreError> {
         let mut next = after.map_or(Ok(0), commits_before)?;
         loop {
-            // Others go on meanwhile: nobody waits for whoever reads.
+            // Writers go on meanwhile: none of them waits for a reader.
             let (facts, chunks, total) = {
                 let state = self.state.lock();
                 let Some(commit) = state.commits.get(next) else { return Ok(true) };
@@ -188,7 +188,7 @@ impl FactLog for MemoryLog {
         Ok(state.commits.iter().flat_map(|commit| &commit.facts).map(Record::record_bytes).sum())
     }
 
-    /// Whoever shares the log may be behind what does not matter any more, and has to meet it: nothing goes.
+    /// Another writer that shares the log may still have to follow facts that do not matter any more: nothing goes.
     fn condense(&self, _how: &mut Condensing<'_>) -> Result<Condensed, StoreError> {
         Ok(Condensed::default())
     }

@@ -1,5 +1,5 @@
-//! An index in memory that lets somebody else in at one of the looks that are taken at it, and that remembers
-//! what its rows were at every place of the log: for tests of ops that overtake each other.
+//! An index in memory that lets another op in at one of the looks that are taken at it, and that remembers what
+//! its rows were at every place of the log: for tests of ops that overtake each other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,11 +2,14 @@
 //!
 //! The caller says what is referred to; this drops the rest and rewrites the units it was in. It runs
 //! beside ingest and reads. Between the moment the caller began to look and the moment a chunk is
-//! dropped, somebody may come to want it: from [`Vault::collect`] on the committer remembers every chunk
-//! that is asked for, and refuses to drop those.
+//! dropped, another caller may come to want it. So from [`Vault::collect`] on the committer remembers every
+//! chunk that is asked for, and refuses to drop those.
 //!
-//! Whatever ends it half-way, a stop, an error or a crash, leaves a sound store: dropping and switching
-//! are commits, and the next run goes on with what is left.
+//! A stop, an error or a crash that ends it half-way leaves a sound store: dropping and switching are commits,
+//! and the next run goes on with what is left.
+//!
+//! In one file because survey, choice and rewriting are one protocol, in which no chunk may be lost between two
+//! steps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -117,7 +120,7 @@ pub struct Survey {
 pub struct Collected {
     /// Chunks that were dropped.
     pub chunks_removed: u64,
-    /// Chunks that somebody came to want while they were being dropped.
+    /// Chunks that came to be wanted while they were being dropped, and were kept.
     pub chunks_spared: u64,
     /// Units that were replaced.
     pub segments_rewritten: u64,
@@ -250,8 +253,8 @@ impl<'a> Collection<'a> {
         }
     }
 
-    /// Drops whatever is not in `live`, and is free when its turn comes, and rewrites units of which over
-    /// a third is dead.
+    /// Drops every chunk that is not in `live` and is free when its turn comes, and rewrites units of which
+    /// over a third is dead.
     pub fn run(
         &self,
         live: &Names,
@@ -436,8 +439,8 @@ impl<'a> Collection<'a> {
         commit(chunks)
     }
 
-    /// What a unit stands for beside itself, and at which level it was packed; `None` when that is damaged. Then
-    /// it is left alone: what it stands for has to be known to whoever replaces it.
+    /// What a unit stands for beside itself, and at which level it was packed; `None` when that is damaged. Then the
+    /// unit is left alone: to replace it, it has to be known what it stands for.
     fn origin(&self, number: u32) -> Result<Option<Origin>, StoreError> {
         let origin = self.vault.blobs().origin(number)?;
         if let Err(damage) = &origin {
@@ -469,7 +472,7 @@ impl<'a> Collection<'a> {
         let Some(Origin { replaces: mut stands_for, level }) = self.origin(number)? else {
             return Ok(None);
         };
-        // Those that it says it replaces, and that are part of the store all the same, it does not.
+        // A unit that it says it replaces, but that is still part of the store, is not replaced by it.
         for old in std::mem::take(&mut stands_for) {
             if unit_rows::is_retired(self.vault.index(), old)? {
                 stands_for.push(old);

@@ -1,9 +1,9 @@
 //! The only writer of chunks and facts.
 //!
-//! Everyone else hands over finished records; one thread takes whatever is pending, writes the chunks and
-//! commits the facts behind the last commit, brings the index up to date, and then acknowledges all of it.
-//! The commit that is running forms the next batch, so there is no timer and no wait on a quiet store. If
-//! somebody else's commit came first, it is followed, and the batch is decided anew.
+//! Everyone else hands over finished records; one thread takes what is pending, writes the chunks and commits
+//! the facts behind the last commit, brings the index up to date, and then acknowledges all of it. The commit
+//! that is running forms the next batch, so there is no timer and no wait on a quiet store. If another writer's
+//! commit came first, the index follows it, and the batch is decided anew.
 //!
 //! Invariants kept here and nowhere else:
 //! - **No reference commits before its chunk.** A submission names the chunks it needs; if one is not
@@ -11,16 +11,19 @@
 //! - **What a submission rests on is so when it commits.** It names the rows that it rests on, as its op
 //!   saw them; they are compared when it is its turn, with what was decided before it taken in, and if one
 //!   differs the whole submission is refused. So two ops that look at the same time are in one order.
-//! - **No chunk is dropped that somebody refers to**: whoever drops names the rows that say so among those
-//!   that it rests on. For as long as [`Recent`] remembers, whoever heard that a chunk is there may refer to
-//!   it, too; beyond that, the reference is refused and the chunk sent again.
+//! - **No chunk is dropped that is referred to**: a submission that drops chunks names the rows that say
+//!   whether they are referred to, among those that it rests on. For as long as [`Recent`] remembers a chunk, a
+//!   caller that was told that it is there may refer to it, too; after that, the reference is refused and the
+//!   chunk sent again.
 //! - **A commit is made only when the one before it is durable**, so a crash can tear the last one alone.
 //! - **A failed write is taken back, and never retried.** If even that fails, nothing more is written by
 //!   this process. Of a commit that nobody knows about, the chunks stay: the log tells in the end.
 //! - **A batch that does not fit into one unit is cut into several commits**, each unit being sealed before
 //!   the next one is begun; the facts go with the last of them, so a submission is decided as a whole.
-//! - **Whoever waits is answered**, whatever becomes of the thread: if it ends otherwise than by
-//!   [`Committer::close`], the store is broken, and all who wait and all who come hear so.
+//! - **Each waiting submission is answered**, even if the thread fails: if it ends otherwise than by
+//!   [`Committer::close`], the store is broken, and all submissions that wait or come later are told so.
+//!
+//! In one file because queue, decision and answer are one protocol, whose parts are only right together.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -46,7 +49,7 @@ use crate::{CommitError, StoreError, threads};
 
 /// A batch takes up submissions until it is this large.
 const BATCH_BYTES: u64 = 8 << 20;
-/// A batch is decided anew so often when others commit first; then whoever waits looks again.
+/// A batch is decided anew so often at most when others commit first; then it is refused, and its callers look again.
 const OVERTAKEN_MAX: usize = 1_000;
 /// Submissions waiting for the committer may hold this much; beyond it, submitting waits.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
@@ -108,15 +111,15 @@ const RECENT_MAX: usize = 1 << 18;
 /// How long a name is remembered at least, while there are not too many.
 const RECENT_FOR: Duration = Duration::from_secs(30 * 60);
 
-/// Chunks that somebody was told to be there, or refers to, lately. Eight bytes of a name are enough:
-/// two names that share them only keep a chunk that might have gone.
+/// Chunks that a caller was told are there, or refers to, lately. Eight bytes of a name are enough: two names
+/// that share them only keep a chunk that might have gone.
 struct Recent {
     names: HashSet<u64>,
     older: HashSet<u64>,
     since: Instant,
     /// While something is being collected nothing is forgotten.
     collecting: bool,
-    /// Chunks that are being dropped: to whoever asks now they are unknown already.
+    /// Chunks that are being dropped: to a caller that asks now they are unknown already.
     dropping: HashSet<ChunkName>,
 }
 
@@ -151,8 +154,8 @@ pub fn short(name: &ChunkName) -> u64 {
     name.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Whoever waits for the outcome of a submission. Told nothing else, because the thread that was to tell
-/// it unwinds, it hears that the store is broken.
+/// The caller that waits for the outcome of a submission. If the thread that was to tell the outcome unwinds,
+/// the caller hears that the store is broken.
 struct Waiter(Option<Done>);
 
 impl Waiter {
@@ -176,8 +179,8 @@ const ENDED: &str = "the thread that writes ended";
 struct Queue {
     waiting: VecDeque<(Submission, Waiter)>,
     bytes: u64,
-    /// Chunks that are waiting or being written, and whether a copy among them is encrypted: as good as
-    /// known to whoever submits after them.
+    /// Chunks that are waiting or being written, and whether a copy among them is encrypted: as good as known
+    /// to every submission after them.
     pending: HashMap<ChunkName, bool>,
     closed: bool,
     broken: Option<String>,
@@ -356,7 +359,7 @@ impl Committer {
         told.recv().unwrap_or_else(|_| Err(CommitError::Broken(ENDED.into())))
     }
 
-    /// Notes that somebody may be about to refer to a chunk; `false` when it is just being dropped.
+    /// Notes that the caller may be about to refer to a chunk; `false` when it is just being dropped.
     pub fn ask_for(&self, name: &ChunkName) -> bool {
         let mut recent = self.shared.recent.lock();
         recent.add(name);
@@ -368,8 +371,8 @@ impl Committer {
         self.shared.recent.lock().collecting = collecting;
     }
 
-    /// Whether a chunk has been submitted, encrypted if it must be, and will be durable before whatever
-    /// is submitted next.
+    /// Whether a chunk has been submitted, encrypted if it must be, and will be durable before anything that is
+    /// submitted next.
     pub fn is_pending(&self, name: &ChunkName, encrypted: bool) -> bool {
         self.shared.queue.lock().pending.get(name).is_some_and(|is| *is || !encrypted)
     }
@@ -467,7 +470,7 @@ struct Plan<'a> {
 
 /// Why a batch was not written.
 enum Stopped {
-    /// Somebody else's commit came first, and has been followed: everything is to be decided anew.
+    /// Another writer's commit came first, and the index has followed it: everything is to be decided anew.
     Overtaken,
     /// All that wait are told this.
     Refused(CommitError),
@@ -591,8 +594,9 @@ impl Writer {
         self.from.blobs.seal(seal_unit)
     }
 
-    /// Makes one commit durable, with chunks that fit into one unit, and has the index follow: with where all
-    /// chunks of the batch are that were placed until now, whatever its facts made of their rows.
+    /// Makes one commit durable, with chunks that fit into one unit, and has the index follow. The index then
+    /// says where all chunks of the batch are that were placed until now, regardless of what the facts of the
+    /// batch made of their rows.
     fn commit(
         &mut self,
         chunks: &mut [Record],
@@ -780,7 +784,7 @@ fn not_followed(error: &StoreError) -> CommitError {
     CommitError::Broken(format!("the index could not follow: {error}"))
 }
 
-/// Takes the right to drop these chunks, or says which of them somebody wants.
+/// Takes the right to drop these chunks, or says which of them other callers want.
 fn claim(drops: &[ChunkName], recent: &Mutex<Recent>) -> Vec<ChunkName> {
     if drops.is_empty() || cfg!(feature = "no-locks") {
         return Vec::new();

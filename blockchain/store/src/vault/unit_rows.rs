@@ -234,8 +234,9 @@ mod tests {
         }
         chunk_rows::quarantine(&mut changes, &name(2), (2, 20)).unwrap();
         chunk_rows::quarantine(&mut changes, &name(3), (2, 30)).unwrap();
-        // The copy of chunk 2 is an earlier one, of 3 a later, and of 4 the same; that of 6 cannot be read. Those of 1 and
-        // 5 are in units that are replaced. Chunk 7 is twice in the unit, and chunk 8 is known already.
+        // The copy of chunk 2 is earlier, that of 3 is later, and that of 4 is as old; that of 6 cannot be read.
+        // Those of 1 and 5 are in units that are replaced. Chunk 7 is twice in the unit, and chunk 8 is known
+        // already.
         chunk_rows::place(&mut changes, &name(8), &at(MADE, 800));
         let others = [(1, 10, 99), (2, 20, 1), (2, 30, 8), (2, 40, 7), (3, 50, 99)];
         let others = others.map(|(unit, offset, sequence)| ((unit, offset), sequence));

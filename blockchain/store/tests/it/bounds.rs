@@ -1,5 +1,5 @@
-//! Whatever a writer makes, a reader takes: records, footers, batches and lists at their limits and one over;
-//! and stores of earlier versions, which kept no limit, are read and made sound.
+//! Everything that a writer makes, a reader takes: records, footers, batches and lists at their limits and one
+//! over; and stores of earlier versions, which kept no limit, are read and made sound.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Condensing the log: facts that do not matter go, all others stay, and so does everything that the
-//! commits answered for, whatever dies meanwhile.
+//! commits answered for, even if the process or the machine dies meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,10 +1,9 @@
 //! Power cuts and kills behind every single call, on every kind of store.
 //!
 //! A script of commits, refusals, closes and kills is recorded once. Then the machine dies behind each
-//! call of it, in several ways, and is started again: whatever had been acknowledged must be there,
-//! whatever had been refused must not, and of the rest each submission must be there as a whole or not
-//! at all. And because a test that cannot fail proves nothing, every sync is left out once: then it
-//! must fail.
+//! call of it, in several ways, and is started again: everything that had been acknowledged must be there,
+//! nothing that had been refused may be, and of the rest each submission must be there as a whole or not at
+//! all. And because a test that cannot fail proves nothing, every sync is left out once: then it must fail.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,7 +92,7 @@ impl Recording {
 }
 
 impl Recording {
-    /// The same, on a disk that forgets a sync.
+    /// A copy of this recording, on a disk that forgets a sync.
     fn forgetting(&self, point: &SyncPoint) -> Self {
         let disk = self.disk.fork();
         disk.forgetting(point.clone());
@@ -196,7 +195,7 @@ impl Death {
     }
 }
 
-/// Whatever was acknowledged by then is there; what was refused is not; the rest is whole or absent.
+/// Everything that was acknowledged by then is there; what was refused is not; the rest is whole or absent.
 fn check(tape: &Recording, calls: usize, vault: &Vault, index: &MemoryIndex) -> Result<(), String> {
     let seen = facts_of(index);
     let mut gone: Option<usize> = None;
@@ -576,7 +575,7 @@ fn start_twice(
     let first = tape.store.open_on(Arc::new(bad.clone()), index, SMALL, false);
     let failed = bad.failed() > 0;
     bad.repair();
-    // It dies too, whatever it came to.
+    // This start dies too, regardless of how it ended.
     let again = disk.after_power_cut(disk.calls(), death.seed() + 3);
     drop(first);
     let fresh = Arc::new(MemoryIndex::new());

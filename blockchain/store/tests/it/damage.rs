@@ -346,7 +346,7 @@ fn a_damaged_chunk_is_quarantined_and_healed_by_the_same_content() {
     let id = crate::bench::id_of(&bytes);
     assert!(vault.knows(&id, true).unwrap(), "nobody has read it yet");
     assert!(reads(&vault, &bytes).unwrap_err().starts_with("damaged: chunks/00000002.seg"));
-    // The quarantine is a fact like any other: it is committed before whatever comes next.
+    // The quarantine is a fact like any other: it is committed before anything that comes next.
     Entry::new(90, 1, vec![]).commit(&vault).unwrap();
     assert!(!vault.knows(&id, true).unwrap());
     let again = Entry::new(91, 1, vec![bytes.clone()]);

@@ -14,7 +14,7 @@ use lucid_store::{CommitError, StoreError};
 
 use crate::bench::{Entry, Rows, SMALL, Store, chunk, fact, facts_of, reads};
 
-/// Makes no rows of one fact: whatever it needs cannot be read.
+/// Makes no rows of one fact, as if a row that it needs could not be read.
 struct Unreadable(Vec<u8>);
 
 impl Project for Unreadable {
@@ -101,7 +101,7 @@ fn of_those_who_rest_on_one_row_only_the_first_to_change_it_is_committed() {
     assert!(!CommitError::Overtaken(vec![]).maybe_applied());
     assert_eq!(index.get(&key(5)).unwrap(), Some(fact(5, &[first])));
     assert_eq!(index.get(&key(6)).unwrap(), None);
-    // Its chunks are kept for whoever looks again, who finds the row there now.
+    // The chunks of an overtaken submission are kept for the caller, which looks again and finds the row there now.
     assert_eq!(reads(&vault, &second), Ok(true));
     let again = resting(6, 5, second);
     assert_eq!(vault.commit(again).unwrap(), Committed::default());

@@ -318,7 +318,7 @@ fn a_first_start_that_was_interrupted_is_finished_by_the_next() {
         fs::read_dir(whole.path().join("keys")).unwrap().map(|f| f.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names.len(), 6);
-    // Whatever part of the keys was there when the power went.
+    // For every part of the keys that may have been there when the power went.
     for part in 0..1u32 << names.len() {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("keys")).unwrap();
@@ -502,7 +502,7 @@ fn an_older_copy_of_the_data_keys_is_no_damage_and_is_not_built_on() {
         );
     }
     {
-        // Whoever has no newer copy goes on without the facts, which stay where they are.
+        // An operator who has no newer copy goes on without the facts, which stay where they are.
         let folder = DataFolder::open(home.path(), &options).unwrap();
         let opened = vault_of(&folder, true).unwrap();
         let damage = opened.damage();

@@ -303,7 +303,7 @@ fn segments_that_cannot_be_read_are_not_removed_because_no_log_is_there() {
         let why = vault.read_only().unwrap();
         assert!(why.contains("commits are missing"), "{call:?}: {why}");
         drop(vault);
-        // Accepted, they stay all the same, and are there when they can be read.
+        // Even when their loss is accepted the segments stay, and are there when they can be read.
         let vault = open(true).unwrap();
         assert_eq!(vault.read_only(), None, "{call:?}");
         let more = fill(&vault, 300, 1);

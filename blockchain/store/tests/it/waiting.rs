@@ -1,4 +1,5 @@
-//! Whoever waits is answered: the thread that writes panics, no thread is to be had, a copy is on its way.
+//! Each waiting caller is answered: when the thread that writes panics, no thread is to be had, or a copy is on
+//! its way.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, mpsc};
@@ -91,7 +92,7 @@ fn a_panic_while_rows_are_made_breaks_the_store_and_answers_everybody() {
     let error = Entry::new(40, 1, vec![]).commit(&vault).unwrap_err();
     assert!(error.to_string().contains("this fact is too much"), "{error}");
 
-    // Whatever commits on the way says no less.
+    // A collection, which commits on its way, says no less.
     let mut nothing = Names::default();
     nothing.settle();
     let fault =

@@ -134,7 +134,7 @@ impl Export {
         let mut how = File::options();
         let opened = match end {
             None if self.is_streamed()? => how.write(true).open(&self.file),
-            // One that somebody made meanwhile was not judged.
+            // A file that another process made meanwhile was not judged.
             None => how.write(true).create_new(true).open(&self.file),
             Some(end) => how.write(true).open(&self.file).and_then(|mut file| {
                 file.set_len(end)?;

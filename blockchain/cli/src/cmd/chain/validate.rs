@@ -1,6 +1,6 @@
 //! `lucid chain validate [FILE]`: judges blocks by the six rules.
 //!
-//! Exit codes: 0 everything is valid; 1 something is not. Whatever keeps it from judging has another.
+//! Exit codes: 0 everything is valid; 1 something is not. An error that keeps it from judging has another.
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
@@ -90,8 +90,8 @@ impl Validate {
         Ok(if found.valid { DONE } else { FAILED })
     }
 
-    /// A chain in which nothing is wrong is judged from its files, beside whoever writes to it. What is wrong
-    /// with any other is said by the chain itself, opened.
+    /// A chain in which nothing is wrong is judged from its files, even while another process writes to it.
+    /// Any other chain is opened, and says itself what is wrong.
     fn of_folder(
         &self,
         at: &Where<'_>,

@@ -29,7 +29,7 @@ use crate::{interrupt, text};
 /// How long output is awaited that a process holds which the program left behind. What the program
 /// itself wrote is in the pipe by then, and taking it out is not counted.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
-/// How often it is looked whether somebody takes it out.
+/// How often it is looked whether the recording is taking it out.
 const LOOK: Duration = Duration::from_millis(20);
 /// A signal that comes so soon after the end was meant for the program.
 const MEANT_FOR_IT: Duration = Duration::from_secs(1);
@@ -196,7 +196,7 @@ fn wait(child: &mut std::process::Child, life: &Mutex<Life>) -> std::io::Result<
     })
 }
 
-/// Waits until both pipes have ended; false if somebody else holds one of them.
+/// Waits until both pipes have ended; false if another process holds one of them.
 fn drained(ends: &Receiver<()>, waiting: &AtomicUsize, pipes: u32) -> bool {
     let (mut open, mut left) = (pipes, LEFT_BEHIND);
     while open > 0 {

@@ -1,5 +1,5 @@
 //! The two pipes that a recorded program writes to: what comes goes to our own output at once, and to
-//! whoever records it, in the order in which it comes.
+//! the recording, in the order in which it comes.
 //!
 //! What is on its way is bounded: when nobody takes it, the pipes fill and the program waits.
 
@@ -96,7 +96,7 @@ impl Tap {
                 }
             }
             drop(pipe);
-            // Whoever waited for it may have gone on without it.
+            // The thread that waited for it may have gone on without it.
             let _ = self.ended.send(());
         })
         .map(drop)

@@ -1,7 +1,7 @@
 //! Writes a file's bytes, but leaves holes where the file had them.
 //!
 //! Called by the target for small files and pieces of large ones. Invariant: what is left out is zeros,
-//! whatever the catalogue says of holes.
+//! regardless of what the catalogue says of holes.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 

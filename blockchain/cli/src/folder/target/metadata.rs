@@ -93,7 +93,7 @@ impl Keeper {
     }
 
     /// Lets its owner into a folder that was there and whose mode is set again at the end. Where that
-    /// cannot be done, whoever makes something in it is told.
+    /// cannot be done, making something in it reports the error.
     pub(super) fn let_in(&self, folder: &OwnedFd) {
         let Ok(now) = fstat(folder) else { return };
         let wanted = now.st_mode & 0o7777 | 0o700;

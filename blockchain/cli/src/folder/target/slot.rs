@@ -89,7 +89,7 @@ impl FileSlot {
 impl Drop for FileSlot {
     fn drop(&mut self) {
         let left = self.left.load(Acquire);
-        // Whoever wrote the last byte was told why the file could not be completed.
+        // The caller that wrote the last byte was told why the file could not be completed.
         if left == 0 {
             return;
         }

@@ -458,7 +458,7 @@ mod tests {
                 bytes.extend_from_slice(part);
                 Ok(part.len())
             });
-            // One that ends where it said is whole, whatever reading on would have brought.
+            // A file that ends where it said is whole, even if reading on would have failed.
             let wanted = match size {
                 4 => (&b"some"[..], None),
                 8 => (&b"some of "[..], None),

@@ -43,7 +43,7 @@ use crate::place::reading;
 use crate::place::{Findings, ReadSessions, RemoveSessions, VerifySessions};
 use std::collections::HashSet;
 
-/// What the audit of a folder has to know from whoever opened it.
+/// What the audit of a folder has to know from the caller that opened it.
 struct FolderFacts<'a> {
     store: [u8; 16],
     vault: &'a Vault,
@@ -411,7 +411,7 @@ impl OlderCopy {
 }
 
 /// Every transaction that is kept for ever, anchors and tombstones, with its height. What cannot be read
-/// was named by whoever judged the blocks.
+/// was named when the blocks were judged.
 fn every_kept(
     chain: &dyn ChainStore,
     visit: &mut dyn FnMut(u64, &Transaction) -> anyhow::Result<()>,

@@ -130,7 +130,7 @@ impl WriteSessions for Local {
         let is_sealed = match get_session(&self.data.vault, id) {
             Ok(session) => session.sealed.is_some(),
             Err(OpError::NoSession(_)) => false,
-            // Whoever begins it is told.
+            // Beginning the session reports the error.
             Err(_) => return Ok(()),
         };
         if is_sealed {

@@ -2,7 +2,7 @@
 //! is over.
 //!
 //! A recording cannot be made again, so a stream ends only by what no waiting mends: a refusal that
-//! the same request would get tomorrow. Whoever can simply be started again has no [`Patience`].
+//! the same request would get tomorrow. A command that can simply be started again has no [`Patience`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Patience {
     url: Address,
     /// Whether a server that does not answer is waited for: one that never did may not be one.
     believed: AtomicBool,
-    /// Whether it was said that somebody waits.
+    /// Whether the user was told that the server is waited for.
     waiting: AtomicBool,
 }
 

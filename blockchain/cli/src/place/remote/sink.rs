@@ -118,7 +118,7 @@ impl Sink for RemoteSink<'_> {
             .into_iter()
             .map(|(chunk_id, length)| WireReference { chunk_id, length })
             .collect();
-        // What a request repeats of what is there must only be the same, so it may be sent again.
+        // A request may repeat references that are there already, if they are equal, so it may be sent again.
         let references = AddReferences { start_index, chunks };
         let add = || self.server.client.add_references(self.session.as_str(), &references);
         self.server.call(add).map_err(refused)?;

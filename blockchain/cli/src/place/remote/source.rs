@@ -64,8 +64,8 @@ pub(super) fn part_of(
     Ok(bytes)
 }
 
-/// Damage is damage behind a server, too: whoever reads goes around it. Such a refusal names the file and
-/// the place in it; the request finds it in the server's log.
+/// Damage is damage behind a server, too: the reader goes around it. Such a refusal names the file and the
+/// place in it; by the id of the request it is found in the server's log.
 fn failed(error: ClientError) -> OpError {
     let of = |code| error.refused().filter(|refused| refused.code == Some(code));
     if let Some(missing) = of(ErrorCode::Missing).and_then(|refused| missing(&refused.details)) {

@@ -1,4 +1,4 @@
-//! Catalogues that mean harm: nothing outside the target changes, whatever they say.
+//! Catalogues that mean harm: nothing outside the target changes, regardless of what they say.
 
 use std::{
     fs,
@@ -222,7 +222,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         |(path, first, text, kind, length, mode)| Entry {
             target: if kind == EntryKind::HardLink { first } else { text.as_bytes().to_vec() },
             length: if kind == EntryKind::File { length } else { 0 },
-            // Or else whoever is not root cannot clean up.
+            // Otherwise a user who is not root cannot clean up.
             mode: mode | 0o700,
             ..entry(kind, &path)
         },

@@ -30,7 +30,7 @@ pub fn delete_chunk(
         let mut chunks = Vec::new();
         for (key, _) in &found.parts {
             let name = vault.sealer().chunk_name(*key);
-            // Whoever comes to refer to it, or ceases to, changes how often it is referred to.
+            // A session that begins or ceases to refer to it changes how often it is referred to.
             Referred::find(&look, &name)?;
             look.get(&UploadedRow::key(&name))?;
             refuse_referred(vault, called, &name)?;

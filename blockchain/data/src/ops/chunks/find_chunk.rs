@@ -1,7 +1,7 @@
 //! Finds single chunks by what callers call them, and lists them.
 //!
-//! A chunk is found while somebody keeps it: a session that refers to it, or an upload that has not
-//! ended. What is stored and kept by nobody waits for its collection, and is not shown.
+//! A chunk is found while it is kept: by a session that refers to it, or by an upload that has not
+//! ended. What is stored and kept by neither waits for its collection, and is not shown.
 
 use lucid_core::digest::ChunkId;
 use lucid_core::session::SessionId;

@@ -214,7 +214,7 @@ fn begin(
         own_copies: bounds.own_copies,
     };
     match create_session(vault, locks, session) {
-        // Somebody else began it a moment ago, and differently.
+        // Another caller began it a moment ago, and differently.
         Err(OpError::Conflict(..)) => Ok(()),
         begun => begun.map(|_| ()),
     }
@@ -284,7 +284,7 @@ fn keep(
     Ok(Taken { parts, index: None, at: at.unwrap_or(now), is_new: at.is_none() })
 }
 
-/// Answers whoever sends a sealed session what it has; everything else it refuses.
+/// Answers a caller that sends a sealed session bytes that it has already; refuses everything else.
 fn again(
     vault: &Vault,
     storage: StorageOptions,

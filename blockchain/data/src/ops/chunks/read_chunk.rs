@@ -10,8 +10,8 @@ use lucid_store::vault::Vault;
 use crate::ops::OpError;
 use crate::ops::chunks::find_chunk::find_chunk;
 
-/// Where each of these chunks is and how long it is, in order; if some are unknown, which. In a session,
-/// or wherever somebody keeps them.
+/// Where each of these chunks is and how long it is, in order; if some are unknown, which. They are
+/// looked for in `session`; without one, wherever they are kept.
 pub fn find_chunks(
     vault: &Vault,
     ids: &[ChunkId],

@@ -122,7 +122,7 @@ fn deliver_range(
                 Err(Undelivered::Engine(error)) => {
                     let is_of_one = error.is_of_one();
                     delivered.failed.push((session, error));
-                    // Whoever cannot be reached for one cannot be reached for the next.
+                    // An engine that cannot be reached for one cannot be reached for the next.
                     if !is_of_one {
                         return Ok(false);
                     }
@@ -238,7 +238,7 @@ impl Round<'_> {
         facts.push(vault.fact(&mut packer, fact.encode())?);
         match vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() }) {
             Ok(_) => Ok(true),
-            // The session was removed, or somebody else brought its proof: the next round tells.
+            // The session was removed, or another delivery brought its proof: the next round tells.
             Err(CommitError::Overtaken(_)) => {
                 self.chain = None;
                 Ok(false)

@@ -1,5 +1,5 @@
-//! One chunk's way to its session's root and into the block, for whoever wants it as values. A bundle
-//! ([`crate::ops::proofs::prove_session`]) says the same in one file.
+//! One chunk's way to its session's root and into the block, for callers that want it as values. A
+//! bundle ([`crate::ops::proofs::prove_session`]) says the same in one file.
 
 use lucid_core::bundle::AnchorInclusion;
 use lucid_core::digest::{LeafHash, SessionKey, SessionRoot};

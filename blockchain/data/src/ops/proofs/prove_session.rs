@@ -37,11 +37,11 @@ pub enum WantedProof {
 /// References read in one go.
 const BATCH: usize = 4_096;
 
-/// Asked by whoever makes a proof before it takes so many bytes of memory, and with none now and then: an
-/// error where there is no room, or the proof is not wanted any more.
+/// Asked by the code that makes a proof before it takes so many bytes of memory, and with zero bytes now
+/// and then: an error where there is no room, or the proof is not wanted any more.
 pub type Allow<'a> = &'a dyn Fn(usize) -> Result<(), OpError>;
 
-/// For whoever makes one proof and has the memory for it.
+/// Allows everything: for a caller that makes one proof and has the memory for it.
 pub fn freely(_: usize) -> Result<(), OpError> {
     Ok(())
 }
@@ -263,7 +263,7 @@ pub fn anchored(vault: &Vault, name: &SessionName) -> Result<Option<AnchorInclus
         .map_err(|fault| OpError::Unsound(format!("the stored proof: {fault}")))
 }
 
-/// The row of a session, for whoever needs its name too.
+/// The name and the row of a session.
 pub fn named(vault: &Vault, id: &SessionId) -> Result<(SessionName, SessionRow), OpError> {
     let name = SessionName::of(vault.sealer(), id);
     Ok((name, get_session(vault, id)?))

@@ -4,9 +4,9 @@
 //! A block-manager whose folder is not mounted, or was put back from an older copy, looks like a sound
 //! beginning; only this store knows better.
 //!
-//! Invariant: an anchor goes to the chain that has the anchors before it, or to the one that takes its place
-//! by the word of whoever made its blocks (a [succession](lucid_core::succession)), or nowhere, until somebody
-//! accepts the loss of that chain in as many words.
+//! Invariant: an anchor goes to the chain that has the anchors before it, or to the one that takes that
+//! chain's place by the word of its producer (a [succession](lucid_core::succession)), or nowhere, until the
+//! operator accepts the loss of that chain in as many words.
 
 use lucid_core::anchor::Anchor;
 use lucid_core::claim::Signed;
@@ -67,8 +67,9 @@ pub fn recognise_chain(
     })
 }
 
-/// The chain that the engine keeps, if it takes the place of the one that is known: its first block names the
-/// end of that, behind what this store has in it, in the name of whoever made that block.
+/// The chain that the engine keeps, if it takes the place of the known one: its first block holds a
+/// succession that names the end of the known chain, at or behind the block that this store knows of it, and
+/// that the producer of that known block signed.
 fn successor(
     vault: &Vault,
     engine: &dyn AnchorEngine,

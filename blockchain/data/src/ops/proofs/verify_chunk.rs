@@ -36,8 +36,8 @@ pub fn verify_chunk(
     Ok(remember(vault, verified))
 }
 
-/// Remembers an outcome; the oldest are forgotten. Whoever asked is told the outcome whatever becomes of
-/// that: one that could not be remembered says so in its reason.
+/// Remembers an outcome; the oldest are forgotten. The caller gets the outcome even if remembering it
+/// fails: its reason says so then.
 pub fn remember(vault: &Vault, mut outcome: Verified) -> Verified {
     // A store that is read only is verified all the same, and cannot remember.
     if vault.read_only().is_some() {

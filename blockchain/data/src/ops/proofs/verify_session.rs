@@ -102,9 +102,9 @@ fn verify_open(
     Ok(())
 }
 
-/// Verifies everything about a session but the bytes of its chunks, for whoever has read every record
-/// of the store already. `suspects` are the places where that found damage: chunk records by segment
-/// and offset. A chunk in such a place is read after all, which quarantines it.
+/// Verifies everything about a session but the bytes of its chunks, for a caller that has read every
+/// record of the store already. `suspects` are the places where that found damage: chunk records by
+/// segment and offset. A chunk in such a place is read after all, which quarantines it.
 pub fn verify_structure(
     vault: &Vault,
     id: &SessionId,

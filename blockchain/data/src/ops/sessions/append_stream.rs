@@ -7,7 +7,7 @@ use lucid_core::digest::{ChunkId, SessionRoot};
 use lucid_core::session::{SessionId, session_key};
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Recorded;
-use lucid_store::clock::Moment;
+pub use lucid_store::clock::Moment;
 use lucid_store::codec::Packer;
 use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
@@ -103,8 +103,8 @@ fn append(
     Ok(appended(&session))
 }
 
-/// When bytes of a session that keeps a timeline come, by our own clock. It is looked at whoever times
-/// them, since what it does while they come is asked for when the session is sealed.
+/// When bytes of a session that keeps a timeline come, by our own clock. It is looked at even if the
+/// caller times the bytes, since sealing the session asks how our clock went while they came.
 fn own_clock(
     locks: &SessionLocks,
     session: &SessionRow,

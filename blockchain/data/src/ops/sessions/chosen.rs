@@ -52,7 +52,7 @@ impl Chosen {
             match find_entry(source, path) {
                 Ok(None) => absent.push(path.clone()),
                 Ok(Some(_)) => {}
-                // Whoever visits what is above it comes upon that.
+                // A visit of the path above it comes upon the damage.
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }

@@ -54,8 +54,9 @@ pub enum Created {
 }
 
 /// Begins a session, or finds that it has begun already. A one-shot session that was not sealed is
-/// begun anew, its chunks staying known; one that was is answered as it is, whatever the parameters,
-/// since only its content can say whether it is the same. The id of a removed session is refused.
+/// begun anew, its chunks staying known; one that was sealed is answered as it is, even with other
+/// parameters, since only its content can say whether it is the same. The id of a removed session is
+/// refused.
 pub fn create_session(
     vault: &Vault,
     locks: &SessionLocks,

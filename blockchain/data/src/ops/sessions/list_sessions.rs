@@ -46,7 +46,8 @@ pub fn get_session(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError>
     find_session(vault.index(), vault.sealer(), id)
 }
 
-/// The same, as an index has it.
+/// The session as `index` has it, if there is one. A session that was removed is told from one that never
+/// was.
 pub fn find_session(
     index: &dyn Index,
     sealer: &Sealer,

@@ -1,8 +1,8 @@
 //! Makes the timeline of a recording that ends: its marks as pages, stored as chunks that sealing
 //! makes the session's last ones.
 //!
-//! Marks are kept as they came, whatever the clock said. Those that it told after a later one make the
-//! doubt of all, and are no entries themselves.
+//! Marks are kept as they came, even if the clock went back. Those that it told after a later one make
+//! the doubt of all, and are no entries themselves.
 
 use lucid_core::digest::ChunkId;
 use lucid_core::page::PageWriter;

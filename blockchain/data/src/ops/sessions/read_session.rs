@@ -22,7 +22,7 @@ use crate::ops::sessions::list_sessions::get_session;
 use crate::ops::{Clash, OpError};
 use crate::row::{self, Reference, SessionName, SessionRow};
 
-/// What a session looks like to whoever reads it.
+/// What a session looks like to a reader.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
     /// Its id.
@@ -344,7 +344,7 @@ fn flatten(error: page::PageWalkError<OpError>) -> OpError {
     }
 }
 
-/// Visits the entries on every leaf page that can be read, whatever other pages are damaged: leaf
+/// Visits the entries on every leaf page that can be read, even if other pages are damaged: leaf
 /// pages stand in a row where the content ends.
 fn salvage(
     source: &dyn SessionSource,

@@ -21,7 +21,7 @@ use crate::row::{self, SessionName, TombstoneRow};
 
 /// Removes a session, sealed or not, unless it is held. Its id is never used again. Its chunks stay until
 /// garbage is collected, and longer where other sessions refer to them. A session that is removed already
-/// is answered as the first time, whatever the reason.
+/// is answered as the first time, even if another reason is given now.
 pub fn remove_session(
     vault: &Vault,
     locks: &SessionLocks,

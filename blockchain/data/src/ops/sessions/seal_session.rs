@@ -39,7 +39,7 @@ const GAPS_LISTED: usize = 1_000;
 pub struct SealRequest {
     /// How many chunks the caller believes it has.
     pub expected_chunk_count: Option<u64>,
-    /// When the caller believes it began: somebody else may have begun it anew since.
+    /// When the caller believes it began: another caller may have begun it anew since.
     pub begun_at: Option<Timestamp>,
     /// Where its appendix is.
     pub appendix: Option<Appendix>,
@@ -103,7 +103,7 @@ fn seal(
         check_sealed_count(vault, &session, request)?;
         return Ok(session);
     }
-    // Whoever seals it now is answered as the first time, after another look.
+    // Where another caller seals it meanwhile, another look finds it sealed and answers with what it is.
     let overtaken = |error| match error {
         OpError::Conflict(Clash::Sealed, _) => OpError::Overtaken,
         error => error,
@@ -201,7 +201,7 @@ fn refer_to(
     Ok(Submission { facts, requires, ..Submission::default() })
 }
 
-/// Whoever seals again counts as before, so without the timeline that sealing added.
+/// A caller that seals again counts chunks as before, so without the timeline that sealing added.
 fn check_sealed_count(
     vault: &Vault,
     session: &SessionRow,

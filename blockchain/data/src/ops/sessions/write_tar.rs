@@ -1,8 +1,8 @@
 //! Writes an archived folder, or some paths of it, as a tar stream.
 //!
-//! A tar says how long a file is before its bytes come, and takes nothing back. So whoever wants one says what
-//! happens at something that cannot be read ([`Unreadable`]): the stream ends there, for readers who see that it
-//! broke off; or all of a file is read before it is announced, and what cannot be read is left out.
+//! A tar says how long a file is before its bytes come, and takes nothing back. So the caller says what happens
+//! at something that cannot be read ([`Unreadable`]): the stream ends there, for readers who see that it broke
+//! off; or all of a file is read before it is announced, and what cannot be read is left out.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -47,8 +47,8 @@ fn bytes_of(entry: &Entry) -> std::ops::Range<u64> {
 /// What was left out: the path, and why.
 pub type LeftOut = Vec<(Vec<u8>, OpError)>;
 
-/// Writes paths and everything below them; no paths means everything. Where there is nothing to write, the first
-/// reason is the error. An error of `out` ends it: whoever wanted the stream is gone.
+/// Writes paths and everything below them; no paths means everything. Where there is nothing to write, the
+/// first reason is the error. An error of `out` ends the writing: the reader of the stream is gone.
 pub fn write_tar<W: Write>(
     source: &dyn SessionSource,
     paths: &[Vec<u8>],

@@ -60,7 +60,7 @@ pub enum Interrupted {
     None,
     /// Those that began over a day ago.
     Old,
-    /// Those, too, that began in the future, when the clock was wrong: on the word of whoever asks.
+    /// Those, too, that began in the future, when the clock was wrong: on the caller's word.
     OldAndFuture,
 }
 
@@ -194,7 +194,7 @@ fn tolerant<T>(outcome: Result<T, OpError>) -> Result<bool, OpError> {
 }
 
 /// Takes an interrupted archive away without a trace: it was never sealed, so nobody was promised
-/// anything, and whoever archives under its id again may.
+/// anything, and its id may be used for an archive again.
 fn forget(
     vault: &Vault,
     locks: &SessionLocks,

@@ -14,11 +14,13 @@ use crate::row::UploadedRow;
 
 /// Chunks in one fact.
 const BATCH: usize = 4_096;
-/// Whatever is to be kept for longer came by a clock that was ahead, of whom an hour is forgiven.
+/// An upload that is to be kept for longer than this came while the clock was ahead; up to an hour ahead is
+/// forgiven.
 const KEPT_SECONDS_MAX: i64 = KEPT_SECONDS + 3_600;
 
-/// Forgets them, and says how many; `with_future` also those that came while the clock was ahead. One that somebody asked for lately may just be uploaded once more,
-/// for longer or for ever: it stays until another time.
+/// Forgets the uploads whose time is over, and says how many; `with_future` also those that came while the
+/// clock was ahead. An upload that a client asked for lately may just be uploaded once more, for longer or for
+/// ever: it stays until another time.
 pub fn expire_uploads(vault: &Vault, now: Timestamp, with_future: bool) -> Result<u64, OpError> {
     let latest = now.plus_seconds(KEPT_SECONDS_MAX);
     let (mut from, to) = UploadedRow::range();

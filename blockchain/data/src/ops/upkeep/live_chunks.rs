@@ -19,12 +19,13 @@ use crate::row::{self, PlacedRow, SessionName, SessionRow, UploadedRow};
 
 /// Rows read at once.
 const PAGE: usize = 4_096;
-/// Sessions may come and go while both are read; whoever keeps differing is at fault.
+/// How often index and log are compared. Sessions may come and go while both are read; if the two differ
+/// every time, one of them is at fault.
 const ROUNDS: usize = 3;
 
-/// The chunks that are kept now. Whoever collects begins before asking, so that what comes to be kept
-/// meanwhile is safe. `progress` is told how many bytes of the log are read, and ends it by `false`: then
-/// there is no answer.
+/// The chunks that are kept now. A caller that collects garbage begins the collection before it asks, so
+/// that what comes to be kept meanwhile is safe. `progress` is told how many bytes of the log are read,
+/// and ends the reading by `false`: then there is no answer.
 pub fn live_chunks(
     vault: &Vault,
     now: Timestamp,

@@ -1,5 +1,5 @@
-//! Reads stored bytes again, a stretch at a time, so that whoever does it can pause, stop, and go on after
-//! a restart.
+//! Reads stored bytes again, a stretch at a time, so that the caller can pause, stop, and go on after a
+//! restart.
 
 use lucid_core::digest::ChunkName;
 use lucid_core::time::Timestamp;

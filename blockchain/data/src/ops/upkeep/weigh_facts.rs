@@ -22,7 +22,8 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
     Ok(match &fact {
         Fact::Started(fact) => session(&fact.session)?.is_some_and(|row| began(fact, &row)),
         Fact::Referenced(fact) => is_current(vault, &name(&fact.session), fact)?,
-        // Whatever was cut since is in its chunks; the last one says when that was.
+        // Bytes that were cut since are in the session's chunks; the last such fact says when bytes last
+        // came.
         Fact::Tail(fact) => session(&fact.session)?.is_some_and(|row| {
             let is_last = row.appended_at == Some(fact.at);
             is_last || (row.sealed.is_none() && fact.offset >= row.cut_bytes)

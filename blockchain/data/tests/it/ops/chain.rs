@@ -32,7 +32,7 @@ pub struct Chain {
     blocks: Mutex<Vec<Block>>,
     /// Heights of blocks that cannot be read.
     damaged: Mutex<Vec<u64>>,
-    /// The clock of whoever makes its blocks.
+    /// The clock of its producer.
     clock: Mutex<Timestamp>,
 }
 
@@ -288,7 +288,7 @@ fn anchors_go_on_in_the_chain_that_takes_the_place_of_the_one_they_are_in() {
     };
     let before = proof("one");
     sealed(&store, "waits");
-    // Not by the word of somebody else, nor where what is anchored would be behind its end.
+    // Not by the word of another producer, nor where what is anchored would be behind the old chain's end.
     assert!(refused(&store, &successor_of(&old, 1, 1, 2, "forged")).contains("other-chain"));
     assert!(refused(&store, &successor_of(&old, 1, 0, 1, "too early")).contains("other-chain"));
     assert!(refused(&store, &Chain::new(3)).contains("other-chain"));

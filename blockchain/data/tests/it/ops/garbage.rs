@@ -1,5 +1,5 @@
-//! Collecting garbage: what is in use stays whatever happens beside it, what is not goes, and nothing goes
-//! while it is not known what is in use.
+//! Collecting garbage: what is in use stays, regardless of what happens beside it; what is not in use
+//! goes; and nothing goes while it is not known what is in use.
 
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::SessionId;
@@ -321,7 +321,7 @@ fn a_chunk_is_found_by_its_place_before_it_is_a_reference() {
             chunks,
         }),
     );
-    // As whoever reads references sees it before the gap in front of it is filled.
+    // As a reader of references sees it before the gap in front of it is filled.
     let name = SessionName::of(store.vault.sealer(), &session);
     store.index.write(vec![(name.reference_key(0), None)]).unwrap();
     assert_eq!(in_index(&store.vault, NOW.plus_seconds(2 * DAY)).unwrap().len(), 1);
@@ -483,7 +483,7 @@ fn a_clock_that_is_ahead_ends_the_time_of_no_session() {
     let refused = at(year_2099, day_50, asked).unwrap_err();
     assert!(matches!(&refused, OpError::Conflict(Clash::Unclear, why) if why.contains("confirm")));
     assert_eq!((chain.height(), left(&store).len()), (height, 2));
-    // That of whoever makes the blocks.
+    // The clock of the blocks' producer in 2099.
     let refused = at(NOW.plus_seconds(71 * DAY), year_2099, asked).unwrap_err();
     assert!(matches!(refused, OpError::Conflict(Clash::Unclear, _)), "{refused}");
     assert_eq!(left(&store).len(), 2);

@@ -1,4 +1,5 @@
-//! Chunks that are put by index: what is said of them stays with them, whatever becomes of their bytes.
+//! Chunks that are put by index: what is said of them stays with them, regardless of what happens to their
+//! bytes.
 
 use lucid_core::cut::ChunkProfile;
 use lucid_data_chain::fact::{Fact, Placed, Removed};

@@ -1,4 +1,4 @@
-//! Whatever the moment at which power fails: what was acknowledged is there, and sound.
+//! At every moment at which power may fail: what was acknowledged is there, and sound.
 
 use lucid_core::cut::ChunkProfile;
 use lucid_data_chain::ops::OpError;

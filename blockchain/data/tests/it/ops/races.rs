@@ -1,6 +1,6 @@
 //! Ops that overtake each other, without any locks: one is interrupted at each of its looks at the index in
-//! turn, and another one is done from beginning to end in between. Whatever the pair, what comes of it is
-//! what one order of the two would have made.
+//! turn, and another one is done from beginning to end in between. What comes of each pair is what one
+//! order of the two would have made.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn session(name: &str) -> SessionId {
 }
 
 /// `live` is a stream of 100 bytes, `open` has one chunk, `done` is sealed; `lone` is an upload that nobody
-/// keeps any more, `kept` one that somebody is to delete.
+/// keeps any more, `kept` one that stays until a client deletes it.
 fn prepare(store: &Store) {
     let profile = ChunkProfile::fixed(1_024).unwrap();
     for name in ["live", "open", "done"] {
@@ -127,7 +127,7 @@ const OPS: [(&str, Op); 17] = [
     ("optimise", |store| optimise(&store.vault, 3, 1, true, &mut |_, _| true).map(drop)),
 ];
 
-/// Pairs of which one at most can succeed, whatever their order.
+/// Pairs of which one at most can succeed, in either order.
 const EXCLUSIVE: [(&str, &str); 5] = [
     ("append x", "append y, and cut"),
     ("hold open", "remove open"),
@@ -191,7 +191,7 @@ fn whatever_overtakes_whatever_what_comes_of_it_is_what_one_order_makes() {
     let mut races = 0;
     for (first_name, first) in OPS {
         for (second_name, second) in OPS {
-            // Whoever looks at much is interrupted here and there.
+            // An op that looks often is interrupted at some of its later looks only.
             let mut look = 0;
             while let Some((done, other, store)) = race(first, second, look) {
                 let what = format!("{first_name}, interrupted at look {look} by {second_name}");
@@ -247,8 +247,8 @@ impl Twins {
         self.looks[0].interrupt(look, || first(&self.first).is_ok(), second)
     }
 
-    /// Both, and whoever comes later, have the same rows once they have followed the log; and at every place
-    /// of it, unless units went that were there then.
+    /// Both stores, and a third that is opened later, have the same rows once they have followed the log;
+    /// and had the same at every place of it, unless units went that were there then.
     fn agree(&self, units_went: bool, what: &str) {
         self.first.vault.catch_up().unwrap();
         self.second.vault.catch_up().unwrap();
@@ -299,7 +299,7 @@ fn two_stores_over_one_log_decide_as_one_does() {
     assert!(races > 800, "{races}");
 }
 
-/// Whoever is always overtaken is answered all the same, and what it was answered is so.
+/// A store that is always overtaken answers all the same, and what it answers is so.
 #[test]
 fn a_store_that_is_overtaken_before_each_of_its_commits_goes_on() {
     let twins = Twins::new();
@@ -317,7 +317,7 @@ fn a_store_that_is_overtaken_before_each_of_its_commits_goes_on() {
     twins.agree(false, "overtaken each time");
 }
 
-/// An answer that is lost is no answer: whoever asks again finds out, and nothing is there twice.
+/// An answer that is lost is no answer: a caller that asks again finds out, and nothing is there twice.
 #[test]
 fn a_commit_of_which_no_answer_came_is_there_once_or_not_at_all() {
     for (ending, length) in [(Ending::Unheard, 150), (Ending::Lost, 100), (Ending::Refused, 100)] {

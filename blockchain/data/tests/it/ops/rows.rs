@@ -1,4 +1,4 @@
-//! Whoever can write to the disk puts one row's value in another row's place.
+//! An attacker who can write to the disk puts one row's value in another row's place.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ fn an_index_of_an_earlier_version_is_bound_once_it_is_made_anew() {
     swap(&old, &references);
     assert_eq!(old.get(&MARKER).unwrap(), None);
     vault.close().unwrap();
-    // A mark that somebody added opens nothing.
+    // A mark that an attacker added opens nothing.
     old.write(vec![(MARKER.to_vec(), Some(Vec::new()))]).unwrap();
     let vault = open(&disk, &old).unwrap();
     assert!(read(&vault, &ids[0]).iter().all(Result::is_err));
@@ -143,7 +143,7 @@ fn an_index_of_an_earlier_version_is_bound_once_it_is_made_anew() {
     assert_eq!(ids.each_ref().map(|id| read(&vault, id).map(Result::unwrap)), before);
     assert_eq!(fresh.get(&MARKER).unwrap(), Some(Vec::new()));
     vault.close().unwrap();
-    // And a mark that somebody removed opens nothing either.
+    // And a mark that an attacker removed opens nothing either.
     fresh.write(vec![(MARKER.to_vec(), None)]).unwrap();
     let vault = open(&disk, &fresh).unwrap();
     for fault in read(&vault, &ids[0]).map(Result::unwrap_err) {

@@ -334,7 +334,7 @@ fn a_timeline_is_sealed_as_a_whole_or_not_at_all() {
             None => assert_eq!(row.offset(), 3_000, "no page counts as content"),
             Some(seal) => assert_eq!(Some(seal), sealed.sealed.as_ref()),
         }
-        // Whatever is left of it can still be sealed, to the same content.
+        // What is left of the session can still be sealed, to the same content.
         let row = after.seal(&id);
         assert_eq!(row.sealed.map(|seal| seal.content_bytes), Some(3_000));
         assert_eq!(between(&after, &id, 0.0, 99.0).unwrap(), content);

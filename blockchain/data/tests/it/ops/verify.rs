@@ -1,5 +1,5 @@
-//! Verifying: what is found is a verdict, what could not be looked at is none, and a verdict is told whatever
-//! becomes of remembering it.
+//! Verifying: what is found is a verdict, what could not be looked at is no verdict, and a verdict is told
+//! even if it cannot be remembered.
 
 use std::sync::Arc;
 

@@ -106,7 +106,7 @@ fn a_batch_is_kept_for_a_day() {
     let info = body(service.get(&format!("{path}/metadata")));
     let until = info["kept_until"].as_str().unwrap();
     assert!(until > info["created_at"].as_str().unwrap());
-    // Whoever uploads it on its own wants it for longer.
+    // A client that uploads it on its own wants it for longer.
     assert_eq!(post(&service, json!({}), &bytes).status(), 201);
     let info = body(service.get(&format!("{path}/metadata")));
     assert_eq!(info["kept_until"], Value::Null);

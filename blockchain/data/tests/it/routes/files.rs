@@ -65,7 +65,7 @@ fn an_archived_folder_is_listed_read_and_packed() {
     assert_eq!(bytes(Ok(part)), big[69_990..70_010]);
     assert!(service.client.file("s", b"none", None).unwrap_err().is_not_found());
     let refused = service.client.file("s", b"zz-link", None).unwrap_err();
-    assert_eq!(refused.code(), Some(ErrorCode::WrongKind));
+    assert_eq!(refused.code(), Some(ErrorCode::Kind));
     assert_eq!(bytes(service.client.data("s", None)), tree.content, "without the catalogue");
 
     let tar = bytes(service.client.archive_tar("s"));
@@ -196,7 +196,7 @@ fn a_stream_has_no_files() {
         service.client.file("s", b"a", None).unwrap_err(),
         service.client.archive_tar("s").unwrap_err(),
     ];
-    assert!(refused.iter().all(|refused| refused.code() == Some(ErrorCode::WrongKind)));
+    assert!(refused.iter().all(|refused| refused.code() == Some(ErrorCode::Kind)));
     assert!(service.client.archive_tar("none").unwrap_err().is_not_found());
 }
 

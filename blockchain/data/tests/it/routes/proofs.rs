@@ -111,9 +111,9 @@ fn what_cannot_be_proved_is_refused_with_a_sentence() {
     ] {
         assert_eq!(code(&query), Some(ErrorCode::Invalid), "{query:?}");
     }
-    assert_eq!(code(&ProofQuery::Path(b"a".to_vec())), Some(ErrorCode::WrongKind));
+    assert_eq!(code(&ProofQuery::Path(b"a".to_vec())), Some(ErrorCode::Kind));
     let span = ProofQuery::Time { from: "2026-01-01".into(), to: "2027-01-01".into() };
-    assert_eq!(code(&span), Some(ErrorCode::WrongKind), "it was appended to without times");
+    assert_eq!(code(&span), Some(ErrorCode::Kind), "it was appended to without times");
     let (status, ..) = problem(service.get("/api/v1/sessions/s/proof?chunk=0&path=a"));
     assert_eq!(status, 422);
     assert!(service.client.proof("none", &ProofQuery::Session).unwrap_err().is_not_found());

@@ -277,7 +277,7 @@ fn what_is_filled_in_one_go_is_begun_anew_until_it_is_sealed() {
     assert_eq!(begin(second).unwrap().chunk_count, 0);
     let other = noise(3, 1_500);
     service.add("s", 0, &[&other]);
-    // Whoever was there first seals nothing of what the other one brought.
+    // The client that was there first seals nothing of what the second one brought.
     assert_eq!(seal(first).unwrap_err().code(), Some(ErrorCode::Exists));
     let sealed = seal(second).unwrap();
     assert_eq!(sealed.total_size, 1_500);

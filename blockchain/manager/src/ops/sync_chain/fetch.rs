@@ -1,8 +1,10 @@
 //! Blocks of a peer, many requests at a time, given away in their order.
 //!
 //! One thread reads heads and says whether they hang together; others fetch bodies, whichever is next.
-//! Whoever calls takes the blocks one by one. What is fetched and not yet taken has a bound in bytes: beyond
+//! The caller takes the blocks one by one. What is fetched and not yet taken has a bound in bytes: beyond
 //! it only the block that is waited for is fetched. So a peer decides neither about memory nor about time.
+//!
+//! In one file because asking ahead, in order and within memory is one protocol with a peer; a sixth are its tests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::SyncError;
 use crate::ops::take_blocks::Pins;
-use crate::peer::http::ENGINE_BLOCK_BYTES_MAX;
+use crate::peer::ENGINE_BLOCK_BYTES_MAX;
 use crate::peer::{Peer, PeerError, Speaks};
 
 /// Fetched and not yet taken, in bytes; what is on its way counts with what it may have.
@@ -115,7 +117,7 @@ struct Fetcher<'a> {
 }
 
 /// Fetches while `take` takes: it is given the blocks in order, and an error once there are no more. `on`
-/// says whether anybody still wants them.
+/// says whether the caller still wants them.
 pub(super) fn fetched<T>(
     peer: &dyn Peer,
     plan: &FetchPlan,
@@ -131,7 +133,7 @@ pub(super) fn fetched<T>(
     };
     let nothing = plan.from > plan.to;
     std::thread::scope(|scope| {
-        // Whatever `take` does, nobody goes on fetching for it afterwards.
+        // When `take` ends, even by a panic, the fetching for it ends, too.
         let _ended = Cancel(&fetcher);
         if !nothing {
             let start = |work: fn(&Fetcher<'_>)| {
@@ -352,7 +354,7 @@ impl Fetcher<'_> {
         Ok(parent)
     }
 
-    /// Cuts heads into requests of about [`BODIES_BYTES`]; says whether anybody wants them.
+    /// Cuts heads into requests of about [`BODIES_BYTES`]; says whether they are still wanted.
     fn cut(&self, from: u64, heads: &[Head]) -> bool {
         let (mut task, mut bytes, mut first) = (VecDeque::new(), 0, from);
         let bytes_max = BODIES_BYTES.checked_shr(self.plan.slow).unwrap_or(0);
@@ -371,7 +373,7 @@ impl Fetcher<'_> {
         task.is_empty() || self.put(first, task)
     }
 
-    /// Plans a request, when there is room; says whether anybody wants it.
+    /// Plans a request, when there is room; says whether it is still wanted.
     fn put(&self, from: u64, heads: VecDeque<Head>) -> bool {
         let mut state = self.state.lock();
         while state.tasks.len() >= PLANNED_MAX && !state.cancelled {
@@ -413,7 +415,7 @@ impl Fetcher<'_> {
         self.changed.notify_all();
     }
 
-    /// Waits until there is room for one more request of a task; says whether anybody wants it. The task
+    /// Waits until there is room for one more request of a task; says whether it is still wanted. The task
     /// that is taken from always goes on once what it brought has been taken.
     fn may_go_on(&self, number: u64) -> bool {
         let need = self.expected_bytes();
@@ -612,7 +614,7 @@ mod tests {
                 let fetched = fetched.unwrap_or_else(|error| panic!("{error}"));
                 assert_eq!(fetched.height, next);
                 next += 1;
-                // Whoever takes is slower than whoever gives.
+                // The taker is slower than the peer that gives.
                 std::thread::sleep(Duration::from_millis(3));
                 taken += fetched.bytes;
                 most = most.max(peer.given.load(Ordering::SeqCst) - taken);

@@ -10,7 +10,7 @@ use lucid_store::contract::chain::{ChainStore, Tip};
 
 use super::{Following, SyncError};
 use crate::facts::{self, FORKS_MAX, Fact, Fork, forks};
-use crate::peer::http::ENGINE_BLOCK_BYTES_MAX;
+use crate::peer::ENGINE_BLOCK_BYTES_MAX;
 use crate::peer::{Peer, PeerError, Speaks};
 
 /// A block's JSON is kept as evidence up to here, without its transactions.

@@ -1,4 +1,6 @@
 //! What every back-end must do: one suite, run for each of them.
+//!
+//! In one file because it is one suite, whose tests share a model of a chain.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -82,7 +82,7 @@ impl Auditor<'_> {
             let mut nothing_lost = false;
             if let Some((file, _)) = &opened {
                 match log::beginning(file.as_ref(), number, &path, &self.store)? {
-                    // Recovery passes it over, and so does whatever reads the log.
+                    // Recovery passes it over, and so does every reader of the log.
                     Beginning::Foreign(why) => {
                         self.damage(&path, 0, why);
                         continue;
@@ -117,7 +117,7 @@ impl Auditor<'_> {
                 let why = format!("commit {} is not where a mark says it ended", mark.commit);
                 self.damage(&log::path(mark.log), mark.offset, &why);
             } else if mark.place() > self.log_end && mark.log < end.0 {
-                // A file behind it, whatever that is, does not stand in for what is missing.
+                // A file behind it, no matter what it holds, does not stand in for what is missing.
                 let (to, path) = (mark.offset, log::path(mark.log));
                 let why = format!("the log reached byte {to} once, and what was there is missing");
                 let have = if self.log_end.0 == mark.log { self.log_end.1 } else { 0 };
@@ -146,7 +146,8 @@ impl Auditor<'_> {
         }
         // Nothing vouches for the last commit but itself: if it is not whole, it is torn.
         if let Some(last) = last.filter(|_| self.log_end > self.bound) {
-            self.log_zone = (last.file, last.start);
+            // What a mark names was whole once, also where the last commit stands a second time behind it.
+            self.log_zone = self.bound.max((last.file, last.start));
             if self.may_be_torn(last.range)? {
                 // Wherever it says that its chunks are, those of other commits are no part of the tear.
                 self.chunk_zone = last.range.unwrap_or(self.chunk_zone).max(before_last);

@@ -1,4 +1,6 @@
 //! Audits `chunks/`: every record, the footers, their chain, and the ranges that commits answer for.
+//!
+//! In one file because one walk judges segments, footers and ranges, with one state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

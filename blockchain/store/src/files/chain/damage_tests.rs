@@ -149,7 +149,7 @@ fn an_older_copy_of_the_blocks_is_noticed() {
     replace(&other, "", TIP, &newer).unwrap();
     let old = ChainFiles::open(parts(&other)).unwrap();
     assert!(old.read_only().unwrap().contains("has lost its end"));
-    // An audit says so, too, whatever else is damaged.
+    // An audit says so, too, regardless of what else is damaged.
     assert!(other.flip("blocks/00000001.blocks", 400));
     let found = audit::audit(&other, STORE).unwrap();
     let why = "it names block 2";

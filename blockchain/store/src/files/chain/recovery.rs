@@ -8,6 +8,8 @@
 //!
 //! Everything accepted is synced before the chain opens, since after a kill it may be in the page
 //! cache alone.
+//!
+//! In one file because what a crash between two steps leaves is judged by all steps together.
 
 use lucid_core::digest::BlockHash;
 

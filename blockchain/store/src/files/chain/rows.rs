@@ -235,7 +235,7 @@ pub(super) fn anchors_of(
     rows.into_iter().map(read).collect()
 }
 
-/// Anchors of one session that are read in one go: whoever may post transactions can make many.
+/// Anchors of one session that are read in one go: anyone who may post transactions can make many.
 const ANCHORS_PAGE: usize = 256;
 
 /// Adds the rows of one block. `listed` is `None` where neither record nor body could be read.

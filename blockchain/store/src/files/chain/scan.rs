@@ -1,11 +1,11 @@
 //! A whole chain read from its files, front to back, with neither its index nor its lock: for judging it
 //! at the pace of the disk.
 //!
-//! Called by whoever validates a stored chain. It looks up nothing and repairs nothing, so it knows one
-//! answer only: every record and body from genesis to the lock is there and is the one that was written.
-//! Whatever is otherwise (a gap, damage, pruned bodies, a tail that no lock speaks of) is [`Unsound`], and
-//! whoever opens the chain says what it is. Invariant: what was committed when it began does not change
-//! beside an owner that goes on writing, but for pruning, which is `Unsound` too.
+//! Called by `lucid chain validate`. It looks up nothing and repairs nothing, so it knows one answer only:
+//! every record and body from genesis to the lock is there and is the one that was written. Anything else (a
+//! gap, damage, pruned bodies, a tail that no lock speaks of) is [`Unsound`], and opening the chain says what
+//! it is. Invariant: what was committed when it began does not change beside an owner that goes on writing, but
+//! for pruning, which is `Unsound` too.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -89,7 +89,7 @@ impl ChainScan {
         Tip { height: self.mark.height, hash: self.mark.hash }
     }
 
-    /// Who writes to the chain meanwhile, if somebody does.
+    /// Who writes to the chain meanwhile, if there is such an owner.
     pub fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }

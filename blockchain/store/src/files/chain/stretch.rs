@@ -2,8 +2,8 @@
 //! hundreds of them.
 //!
 //! Used to list, to check, and to hand blocks to others. Every record must match its digest and be that of
-//! its height; the first is held against its row, and each behind it against the one before. Which body is
-//! a block's own is for whoever joins it with the record to say.
+//! its height; the first is held against its row, and each behind it against the one before. Which body is a
+//! block's own is for the caller to say, which joins bodies with records.
 
 use std::sync::Arc;
 

@@ -3,6 +3,8 @@
 //! Recovery and the audit read the chain through [`Pairs`], so they cannot disagree about what is
 //! whole. Records carry `height + 1` as their sequence: so a record that is gone from one file costs
 //! its block that part, and nothing behind it.
+//!
+//! In one file because it is one walk over two kinds of files, which are only right side by side.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -104,7 +104,7 @@ impl Writer {
     /// Stores consecutive blocks that follow the tip: all of them, or none.
     pub(super) fn append(&mut self, run: &[ValidBlock]) -> Result<(), CommitError> {
         if std::mem::replace(&mut self.is_writing, true) {
-            // Somebody panicked half-way: what was written then must not come to lie below a lock.
+            // An earlier write panicked half-way: what it wrote must not come to lie below a lock.
             let why = "an earlier write broke off half-way: a restart puts it in order".to_owned();
             self.broken = Some(why.clone());
             return Err(CommitError::Broken(why));

@@ -41,7 +41,7 @@ impl Lengths {
                 let measured = match before {
                     Some(before) if before.is_settled && !may_grow => before,
                     _ => match disk.open(&path) {
-                        // Whoever removes files may be faster.
+                        // It may have been removed since it was listed.
                         Ok(None) => continue,
                         Ok(Some(file)) => {
                             let length = file.length()?;

@@ -36,8 +36,8 @@ impl RealDisk {
         Self { root: root.into(), appends: true }
     }
 
-    /// The same for whoever may only read: the operating system itself refuses to change a file that is
-    /// opened through it. Names are for [`super::view::View`] to leave alone.
+    /// Everything below `root`, which must exist, for a caller that may only read: the operating system itself
+    /// refuses to change a file that is opened through it. Names are for [`super::view::View`] to leave alone.
     pub fn for_reading(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), appends: false }
     }
@@ -47,13 +47,13 @@ impl RealDisk {
     }
 }
 
-/// Makes a folder, and those above it that are missing, for its owner alone, whatever the umask.
+/// Makes a folder, and those above it that are missing, for its owner alone, regardless of the umask.
 pub fn private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path)
 }
 
-/// Whatever else this process makes, other libraries' files included, is its owner's alone: for services,
-/// which make nothing for anybody else.
+/// Makes everything else that this process creates, other libraries' files included, its owner's alone: for
+/// services, which create nothing for other users.
 pub fn keep_to_owner() {
     rustix::process::umask(Mode::from_raw_mode(0o077));
 }

@@ -12,6 +12,8 @@
 //!   the others; without a folder's own name everything in it is gone;
 //! - a sync that fails drops the bytes it was asked for: a later sync that succeeds does not bring
 //!   them to the disk, though they still read back.
+//!
+//! In one file because it is one model of a disk, whose rules hold together or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -117,7 +119,7 @@ impl SimulatedDisk {
         self.state.lock().journal.len()
     }
 
-    /// The calls in these places of the journal, for whoever reads why a test failed.
+    /// The calls in these places of the journal, for the message of a test that failed.
     pub fn story(&self, calls: Range<usize>) -> Vec<String> {
         let state = self.state.lock();
         let told = state.journal.iter().enumerate().filter(|(at, _)| calls.contains(at));

@@ -1,9 +1,9 @@
 //! A disk that is read and never written to.
 //!
-//! A folder on a read-only medium, or of somebody who may only read, is opened through a [`View`].
-//! Recovery cuts what is torn, removes what was begun and locks what is whole; in a view all of that
-//! happens in memory, so what is seen is what a start would have made of the folder. Once the store is
-//! open the view is settled: whatever still wants to write is refused.
+//! A folder on a read-only medium, or one that this process may only read, is opened through a [`View`].
+//! Recovery cuts what is torn, removes what was begun and locks what is whole; in a view all of that happens in
+//! memory, so what is seen is what a start would have made of the folder. Once the store is open the view is
+//! settled: every later write is refused.
 //!
 //! Invariant: nothing here can change the disk beneath. [`beneath`] keeps it, and has no word for it.
 
@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use self::beneath::{Beneath, BeneathFile};
 use super::{Disk, DiskFile};
 
-/// The disk that is looked at: whoever has this can read, and nothing else.
+/// The disk that is looked at: code that has this can read, and nothing else.
 mod beneath {
     use std::io;
     use std::sync::Arc;

@@ -14,7 +14,7 @@ use crate::files::disk::{self, Disk};
 use crate::{Damage, StoreError};
 
 /// Makes the files of a new store: the keys first, `STORE` last, so a folder with `STORE` is whole.
-/// Keys that a start left behind when it was interrupted, or that somebody put there, are kept.
+/// Keys that a start left behind when it was interrupted, or that the operator put there, are kept.
 pub(super) fn create(disk: &dyn Disk, options: &Options) -> Result<(), StoreError> {
     let making = || StoreError::io("making a new store");
     disk.create_folder(KEYS).map_err(making())?;

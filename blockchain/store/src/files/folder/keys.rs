@@ -4,9 +4,11 @@
 //! that is stored changes when they are wrapped anew. `DataFolder` opens them with every start,
 //! `lucid keys` changes them here.
 //!
-//! Invariant: whatever the moment of a crash, a root key that is where it should be opens one of the
-//! two copies. A new root key is therefore in `next.key` before anything is wrapped under it, and
-//! [`settle`] finishes, or takes back, what was interrupted.
+//! Invariant: regardless of the moment of a crash, a root key that is where it should be opens one of the two
+//! copies. A new root key is therefore in `next.key` before anything is wrapped under it, and [`settle`]
+//! finishes, or takes back, what was interrupted.
+//!
+//! In one file because wrapping, rotating and reading keys are the sides of one file, `data.keys`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -127,7 +129,7 @@ pub enum KeyPlace {
     Folder,
     /// In a file elsewhere.
     File(PathBuf),
-    /// In somebody's head.
+    /// In no file: it is derived from a passphrase.
     Passphrase,
 }
 
@@ -477,8 +479,8 @@ fn rotate(disk: &dyn Disk, keys: &DataKeys) -> Result<u32, StoreError> {
     Ok(number)
 }
 
-/// The newest data key that a fact of the log is encrypted under. Whatever was acknowledged under a key has
-/// facts, so chunks need not be looked at.
+/// The newest data key that a fact of the log is encrypted under. Everything that was acknowledged under a key
+/// has facts, so chunks need not be looked at.
 fn newest_in_use(disk: &dyn Disk, store: &[u8; 16]) -> Result<u32, StoreError> {
     let mut newest = 0;
     for number in log::listed(disk, store, log::FILE_MAX)?.files {
@@ -504,7 +506,7 @@ fn write_outside_key(path: &Path, key: &Secret) -> Result<(), StoreError> {
     let context = || StoreError::io(format!("writing {}", path.display()));
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
-    // Goes when it is dropped, in whatever way this ends.
+    // The file goes when it is dropped, however this ends.
     let mut file = tempfile::NamedTempFile::new_in(parent).map_err(context())?;
     file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(context())?;
     file.persist_noclobber(path).map_err(|failed| match failed.error.kind() {

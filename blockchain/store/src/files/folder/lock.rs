@@ -51,7 +51,7 @@ pub(super) fn lock(root: &Path, options: &Options) -> Result<File, StoreError> {
 /// Who wrote into the lock last.
 pub(super) fn holder(lock: &mut File) -> String {
     let mut holder = String::new();
-    // The text only helps whoever reads the message; without it the message is still true.
+    // The text only helps the reader of the message; without it the message is still true.
     let _ = lock.read_to_string(&mut holder);
     if holder.trim().is_empty() { "another process".to_owned() } else { holder.trim().to_owned() }
 }

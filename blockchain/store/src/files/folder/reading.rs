@@ -1,9 +1,9 @@
-//! A folder that nothing is written to: on a read-only medium, of somebody who may only read, or one
-//! that must not be touched.
+//! A folder that nothing is written to: on a read-only medium, one that this process may only read, or one that
+//! must not be touched.
 //!
-//! It is opened without its lock, through a [`View`] and beside its index. Whoever would write to it at
-//! the same time is kept away where that can be done: a lock that can be opened for reading is shared
-//! by all who read, and refused to owners meanwhile. So a store is never read while it is collected.
+//! It is opened without its lock, through a [`View`] and beside its index. A process that would write to it at
+//! the same time is kept away where that can be done: a lock that can be opened for reading is shared by all
+//! readers, and refused to owners meanwhile. So a store is never read while it is collected.
 //!
 //! [`StoreError::forbids_writing`] decides when that is how a folder is opened; the command line asks.
 
@@ -40,7 +40,7 @@ pub struct OnlyRead {
     settled: Arc<Settled>,
     room: Room,
     why: String,
-    /// Why it is not known whether somebody writes to it.
+    /// Why it is not known whether another process writes to it.
     doubt: Option<String>,
 }
 
@@ -141,13 +141,13 @@ impl OnlyRead {
         &self.why
     }
 
-    /// Why it is not known whether somebody writes to the folder meanwhile, if so.
+    /// Why it is not known whether another process writes to the folder meanwhile, if so.
     pub fn doubt(&self) -> Option<&str> {
         self.doubt.as_deref()
     }
 }
 
-/// Who is beside somebody that reads files which do not change any more.
+/// Who else uses a folder beside a reader of files in it that do not change any more.
 #[derive(Debug)]
 pub enum Beside {
     /// An owner, by what it is called.

@@ -1,8 +1,8 @@
 //! The index of a store that nothing is written to.
 //!
 //! fjall has no way to open without writing. So the index is copied to a folder of its own, or built
-//! there if there is none that can be used, and goes with whoever reads. Where no such folder has room,
-//! it is built in memory, up to a bound.
+//! there if there is none that can be used, and is removed when the reader is done. Where no such folder has
+//! room, it is built in memory, up to a bound.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -33,7 +33,7 @@ pub struct Room {
     pub memory_bytes_max: u64,
 }
 
-/// The folders that are there now, for whoever has to end at once.
+/// The folders that are there now, for a process that has to end at once.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Removes every temporary index of this process, which ends right after this.
@@ -94,7 +94,7 @@ fn size(folder: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Copies files and folders; whatever their modes were, the copy is its owner's alone, and can be written.
+/// Copies files and folders; regardless of their modes, the copy is its owner's alone, and can be written.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(to)?;
     for entry in fs::read_dir(from)? {

@@ -335,7 +335,7 @@ impl Recovery<'_> {
         }
         self.replay(&batch.group, &path)?;
         if batch.commit.segment > 0 {
-            // Its own begin where it says, whatever may be wrong with what is before them.
+            // The commit's own chunks begin where it says, even if something is wrong with what is before them.
             let (from, to) = (batch.commit.segment_from, batch.commit.segment_to);
             self.take_in_chunks((batch.commit.segment, from.min(to)))?;
             self.take_in_chunks((batch.commit.segment, to))?;

@@ -55,7 +55,7 @@ impl Recovery<'_> {
     fn tell_foreign(&mut self, number: u32) -> Result<(), StoreError> {
         let ToRecover { disk, store, index, .. } = &self.parts;
         let is_rewritten = number & segment::REWRITTEN != 0;
-        // What was never switched to is looked at by whoever takes it in, or removes it.
+        // A rewritten one that was never switched to is looked at where it is taken in or removed.
         if is_rewritten && !unit_rows::is_rewritten(*index, number)? {
             return Ok(());
         }
@@ -215,7 +215,7 @@ impl Recovery<'_> {
                 Step::Record(offset, header) => end = offset + header.record_bytes(),
                 Step::Damaged(_) => {}
             }
-            // What the medium does not give back is there all the same, and none of it is cut off.
+            // Bytes that the medium does not give back are there nevertheless, and none of them is cut off.
             end = end.max(scanner.unreadable_to());
         }
         self.take_in_chunks((last, end))
@@ -256,8 +256,8 @@ impl Recovery<'_> {
         }
     }
 
-    /// No new segment gets the number of one that has been replaced, whatever the log lost: it would go
-    /// with that one. Nor is a new record older than one that was copied.
+    /// No new segment gets the number of one that has been replaced, regardless of what the log lost: it would
+    /// be removed with that one. Nor is a new record older than one that was copied.
     fn pass_replaced_segments(&mut self) -> Result<(), StoreError> {
         let (disk, index) = (self.parts.disk.as_ref(), self.parts.index);
         let retired = unit_rows::retired(index)?;
