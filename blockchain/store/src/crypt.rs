@@ -476,6 +476,17 @@ mod tests {
     }
 
     #[test]
+    fn texts_have_index_names_of_their_own_and_each_store_others() {
+        let named =
+            |sealer: &Sealer| [b"one".as_slice(), b"two"].map(|text| sealer.index_name(text));
+        let (first, second) = (sealer(1), sealer(2));
+        let names = [named(&first), named(&second), named(&Sealer::new(None))].concat();
+        let different = std::collections::BTreeSet::from_iter(&names);
+        assert_eq!(different.len(), 6, "{names:?}");
+        assert_eq!(named(&sealer(1)), named(&first));
+    }
+
+    #[test]
     fn a_relabelled_record_does_not_open() {
         let sealer = sealer(1);
         let mut packer = Packer::new();

@@ -543,6 +543,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_could_overflow_are_refused() {
+        let read = |value: u64| {
+            let mut to = lucid_core::wire::Writer::new();
+            to.u64(value);
+            let bytes = to.finish();
+            number(&mut lucid_core::wire::Reader::new(&bytes), "a number").ok()
+        };
+        assert_eq!(read(NUMBER_MAX - 1), Some(NUMBER_MAX - 1));
+        assert_eq!([NUMBER_MAX, u64::MAX].map(read), [None, None]);
+    }
+
+    #[test]
     fn a_header_reads_back_and_no_flipped_bit_passes() {
         let header = Record::plain(RecordKind::Chunk, [7; 32], vec![1, 2, 3]).unwrap().header;
         let bytes = header.encode();

@@ -486,6 +486,20 @@ mod tests {
     use crate::files::disk::simulated::SimulatedDisk;
 
     #[test]
+    fn a_footer_of_as_many_records_as_a_segment_may_have_fits_into_a_record() {
+        let bytes = |records: usize| 8 + records * ENTRY_BYTES;
+        assert_eq!(ENTRY_BYTES, 89);
+        assert!(bytes(RECORDS_MAX) <= PAYLOAD_BYTES_MAX as usize);
+        assert!(bytes(RECORDS_MAX + 1) > PAYLOAD_BYTES_MAX as usize);
+    }
+
+    #[test]
+    fn rewritten_segments_have_numbers_of_their_own() {
+        let numbers = [REWRITTEN - 1, REWRITTEN, REWRITTEN + 1, REWRITTEN_MAX, REWRITTEN_MAX + 1];
+        assert_eq!(numbers.map(is_rewritten), [false, false, true, true, false]);
+    }
+
+    #[test]
     fn only_so_many_segments_are_kept_open_and_the_one_asked_for_last_among_them() {
         let disk = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
         disk.create_folder(FOLDER).unwrap();

@@ -795,3 +795,20 @@ fn after(name: &ChunkName) -> Option<ChunkName> {
 fn dropping() -> impl FnOnce(CommitError) -> StoreError {
     StoreError::commit("collecting")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_each_name_is_the_next_one_and_behind_the_last_is_none() {
+        let name = |end: [u8; 2]| {
+            let mut bytes = [0xff; 32];
+            bytes[30..].copy_from_slice(&end);
+            ChunkName::new(bytes)
+        };
+        assert_eq!(after(&name([1, 0])), Some(name([1, 1])));
+        assert_eq!(after(&name([1, 0xff])), Some(name([2, 0])));
+        assert_eq!(after(&name([0xff, 0xff])), None);
+    }
+}

@@ -813,3 +813,27 @@ pub fn satisfies(
         None => Ok(false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_in_doubt_from_when_it_is_found_damaged_until_that_is_committed() {
+        let name = ChunkName::new([1; 32]);
+        let placement = |offset| Placement {
+            unit: 1,
+            offset,
+            stored_length: 1,
+            plain_length: 1,
+            encrypted: false,
+        };
+        let doubts = Doubts::new(BTreeMap::from([(7, Unread::default())]));
+        assert!(!doubts.has(&name, &placement(0)));
+        doubts.add(name, placement(0));
+        assert!(doubts.has(&name, &placement(0)) && !doubts.has(&name, &placement(8)));
+        assert!(doubts.has(&name, &Placement { unit: 7, ..placement(0) }));
+        doubts.settled(&name);
+        assert!(!doubts.has(&name, &placement(0)));
+    }
+}

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lucid_core::digest::ChunkId;
 use lucid_store::CommitError;
 use lucid_store::files::audit::audit;
 use lucid_store::files::disk::Disk;
@@ -197,6 +198,67 @@ fn what_somebody_asked_for_stays() {
     );
     assert!(!vault.knows(&id_of(&chunks[2]), true).unwrap());
     assert_holds(&vault, &[chunks[1].clone(), chunks[3].clone()], &chunks[4..]);
+}
+
+#[test]
+fn what_is_referred_to_or_sent_again_is_asked_for_each_on_its_own() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 4);
+    let vault = reopen(&store, &disk, vault, &index);
+    let whole = Entry::new(1_000, 0, vec![chunks[0].clone(), chunks[1].clone()]).submission(&vault);
+    let (sent, name) = (whole.chunks.into_iter().next().unwrap(), whole.requires[1]);
+    vault.commit(Submission { chunks: vec![sent], ..Submission::default() }).unwrap();
+    vault.commit(Submission { requires: vec![name], ..Submission::default() }).unwrap();
+    let done = collect(&vault, &[]);
+    assert_eq!((done.chunks_removed, done.chunks_spared), (2, 2));
+    assert_holds(&vault, &chunks[..2], &chunks[2..]);
+}
+
+#[test]
+fn what_is_asked_for_while_something_collects_is_not_forgotten_and_afterwards_it_is() {
+    // So many names are remembered, and as many older ones.
+    const REMEMBERED: u32 = 1 << 18;
+    let store = Store::new(false);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 2);
+    let vault = reopen(&store, &disk, vault, &index);
+    let ask_for_others = || {
+        for number in 0..2 * REMEMBERED + 2 {
+            let mut name = [0; 32];
+            name[..4].copy_from_slice(&number.to_le_bytes());
+            assert!(!vault.knows(&ChunkId::new(name), false).unwrap());
+        }
+    };
+    let free = |chunk: &Vec<u8>| names(&vault, std::slice::from_ref(chunk));
+    let collection = vault.collect().expect("nobody else collects");
+    assert!(vault.knows(&id_of(&chunks[0]), false).unwrap());
+    ask_for_others();
+    let done = collection.run(&free(&chunks[1]), &|_, _| Ok(true), &mut go_on).unwrap();
+    assert_eq!((done.chunks_removed, done.chunks_spared), (0, 1));
+    drop(collection);
+    ask_for_others();
+    ask_for_others();
+    assert_eq!(collect(&vault, &chunks[1..]).chunks_removed, 1);
+}
+
+#[test]
+fn a_survey_counts_chunks_and_the_bytes_of_their_records() {
+    let store = Store::new(false);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 5);
+    let bytes = |of: &[Vec<u8>]| {
+        let name = |chunk: &Vec<u8>| vault.sealer().chunk_name(&id_of(chunk));
+        let bytes = |chunk| placement(vault.index(), &name(chunk)).unwrap().unwrap().record_bytes();
+        of.iter().map(bytes).sum::<u64>()
+    };
+    let survey = vault.collect().unwrap().survey(&names(&vault, &chunks[..2])).unwrap();
+    assert_eq!((survey.live_chunks, survey.dead_chunks), (2, 3));
+    assert_eq!((survey.live_bytes, survey.dead_bytes), (bytes(&chunks[..2]), bytes(&chunks[2..])));
+    assert!(names(&vault, &[]).is_empty() && !names(&vault, &chunks).is_empty());
 }
 
 #[test]

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
+use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::{self, Drawers};
 use lucid_store::memory::faulty::IndexFaults;
 use lucid_store::memory::index::MemoryIndex;
-use lucid_store::vault::Vault;
 use lucid_store::vault::committer::{Committed, Submission};
+use lucid_store::vault::{Known, Vault};
 use lucid_store::{CommitError, StoreError};
 
-use crate::bench::{Entry, Rows, SMALL, Store, chunk, fact, facts_of, reads};
+use crate::bench::{Entry, Rows, SMALL, Store, chunk, fact, facts_of, id_of, reads};
 
 /// Makes no rows of one fact, as if a row that it needs could not be read.
 struct Unreadable(Vec<u8>);
@@ -190,4 +191,42 @@ fn an_index_that_fails_says_what_happened_and_is_never_behind_in_silence() {
         }
     }
     assert!(refused > 10 && broke > 10 && unopened > 5, "{refused} {broke} {unopened}");
+}
+
+#[test]
+fn a_chunk_that_is_sent_twice_in_one_submission_is_stored_once() {
+    let vault = open(&SimulatedDisk::new(), &Arc::new(MemoryIndex::new()), Vec::new());
+    let entry = Entry::new(1, 1, vec![chunk(1, 400)]);
+    let mut twice = entry.submission(&vault);
+    twice.chunks.extend(entry.submission(&vault).chunks);
+    assert_eq!(vault.commit(twice).unwrap().chunks_new, 1);
+}
+
+#[test]
+fn a_copy_in_clear_will_not_do_where_it_has_to_be_encrypted() {
+    let vault = open(&SimulatedDisk::new(), &Arc::new(MemoryIndex::new()), Vec::new());
+    let bytes = chunk(1, 400);
+    let id = id_of(&bytes);
+    let mut packer = Packer::new();
+    let clear = vault.chunk(&mut packer, Compression::default(), false, &id, &bytes).unwrap();
+    vault.commit(Submission { chunks: vec![clear], ..Submission::default() }).unwrap();
+    assert_eq!(vault.known(&id, false).unwrap(), Known::There);
+    assert_eq!(vault.known(&id, true).unwrap(), Known::No);
+    Entry::new(1, 1, vec![bytes]).commit(&vault).unwrap();
+    assert_eq!(vault.known(&id, true).unwrap(), Known::There);
+}
+
+#[test]
+fn a_store_that_was_closed_takes_nothing() {
+    let vault = open(&SimulatedDisk::new(), &Arc::new(MemoryIndex::new()), Vec::new());
+    let entry = Entry::new(1, 1, vec![chunk(1, 400)]);
+    let submission = entry.submission(&vault);
+    vault.close().unwrap();
+    let (tell, told) = channel();
+    vault.submit(submission, Box::new(move |outcome| tell.send(outcome).unwrap()));
+    let outcome = told.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+    assert!(
+        matches!(&outcome, Err(CommitError::Failed(why)) if why.contains("closing")),
+        "{outcome:?}"
+    );
 }
