@@ -208,17 +208,23 @@ impl Recovery<'_> {
         };
         let length = file.length().map_err(StoreError::io(format!("reading {path}")))?;
         let mut scanner = Scanner::new(file.as_ref(), &path, 0, length);
-        let mut end = 0;
+        let (mut end, mut is_ended) = (0, false);
         while let Some(step) = scanner.step()? {
             match step {
-                Step::Record(_, header) if header.kind == RecordKind::Footer => break,
+                Step::Record(_, header) if header.kind == RecordKind::Footer => {
+                    is_ended = true;
+                    break;
+                }
                 Step::Record(offset, header) => end = offset + header.record_bytes(),
                 Step::Damaged(_) => {}
             }
             // Bytes that the medium does not give back are there nevertheless, and none of them is cut off.
             end = end.max(scanner.unreadable_to());
         }
-        self.take_in_chunks((last, end))
+        self.take_in_chunks((last, end))?;
+        // A commit that is put back names what is behind, be it damaged: nothing else is written there.
+        let is_behind = length > end && end > 0 && !is_ended;
+        if is_behind && last < log::FILE_MAX { self.begin_behind(last) } else { Ok(()) }
     }
 
     /// Brings what is known of segments, and the files that are there, together.
