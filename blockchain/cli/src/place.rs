@@ -1,7 +1,7 @@
 //! Where sessions live: in a data folder of this process, or behind a server.
 //!
 //! The verbs work on a [`Place`] and do not know which. What it promises is split by who relies on it: who fills
-//! sessions ([`write`]), reads them ([`read`]), checks them ([`verify`]), removes them ([`remove`]), and keeps the
+//! sessions ([`mod@write`]), reads them ([`read`]), checks them ([`verify`]), removes them ([`remove`]), and keeps the
 //! store well ([`upkeep`]). Both kinds of place have a file for each, and one for being mirrored ([`mirror`]).
 
 pub mod local;

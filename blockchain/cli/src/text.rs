@@ -1,7 +1,7 @@
 //! How numbers and names are shown to people.
 //!
 //! Called by [`output`](crate::output), [`progress`](crate::progress) and error messages.
-//! Invariant: what [`name`] and [`line`] return holds no control character, so a hostile file name can
+//! Invariant: what [`name`] and [`fn@line`] return holds no control character, so a hostile file name can
 //! neither move the cursor nor fake a line.
 
 use std::{fmt::Write, time::Duration};

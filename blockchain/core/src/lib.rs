@@ -8,7 +8,7 @@
 //!
 //! - *the chain* (SHA-256): [`json`], [`transaction`], [`block`], [`block_merkle`], [`record`],
 //!   [`validate`];
-//! - *sessions* (BLAKE3): [`cut`], [`session`], [`tree`], [`slice`], [`page`], [`catalogue`],
+//! - *sessions* (BLAKE3): [`cut`], [`session`], [`tree`], [`mod@slice`], [`page`], [`catalogue`],
 //!   [`timeline`], [`manifest`]; and what they put into a chain: [`claim`], [`anchor`], [`tombstone`],
 //!   [`retention`], [`succession`].
 //!

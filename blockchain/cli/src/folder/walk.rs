@@ -142,6 +142,7 @@ pub enum Loss {
     /// The store itself, which cannot be in itself. No failure.
     Own,
     /// Something without content: a socket, a pipe, a device. No failure, unless it is asked for.
+    #[serde(rename = "kind")]
     SpecialFile,
     /// It is kept, and something that belongs to it is not.
     Part,

@@ -14,7 +14,7 @@ use lucid_store::contract::chain::{Body, ChainStore, Stretch};
 pub enum Half {
     /// Their heads ([`Head::encode`]).
     Heads,
-    /// Their transactions ([`encode_body`]).
+    /// Their transactions ([`encode_body`](lucid_core::record::encode_body)).
     Bodies,
 }
 

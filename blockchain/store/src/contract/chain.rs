@@ -1,9 +1,9 @@
 //! Blocks, one tip: the contract, and what every back-end answers.
 //!
 //! The block-manager appends what [`lucid_core::validate`] found valid and reads what is kept;
-//! [`memory`] serves tests, [`files`] is the chain of one machine. [`audit`] reads every byte of the
-//! latter, and [`scan`] reads it front to back without its index. A block is kept in two parts: its *record*, for ever, and its *body* (the transactions),
-//! which may be pruned.
+//! `memory/chain.rs` serves tests, `files/chain.rs` is the chain of one machine; of the latter, `files/chain/audit.rs`
+//! reads every byte, and `files/chain/scan.rs` reads it front to back without its index. A block is kept in two parts:
+//! its *record*, for ever, and its *body* (the transactions), which may be pruned.
 //!
 //! Invariant: there is one block at each height from genesis to the tip, and what was acknowledged at
 //! a height never changes. `conformance` holds every back-end to it.

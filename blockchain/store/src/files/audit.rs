@@ -47,7 +47,7 @@ pub struct Audit {
     /// What is wrong, by file and place.
     pub damage: Vec<Damage>,
     /// Records whose data key is not here: nobody knows whether they are sound, so the store is not called
-    /// so. The list ends as [`DamageList`] does.
+    /// so. The list ends as [`DamageList`](crate::damage::DamageList) does.
     pub unopened: Vec<Damage>,
     /// What follows the last commit without belonging to one: a crash leaves this, and the next start
     /// cuts it off.

@@ -335,10 +335,16 @@ impl Recovery<'_> {
         }
         self.replay(&batch.group, &path)?;
         if batch.commit.segment > 0 {
-            // The commit's own chunks begin where it says, even if something is wrong with what is before them.
-            let (from, to) = (batch.commit.segment_from, batch.commit.segment_to);
-            self.take_in_chunks((batch.commit.segment, from.min(to)))?;
-            self.take_in_chunks((batch.commit.segment, to))?;
+            // The commit's own chunks begin where it says, even if something is wrong with what is before them; also
+            // where a commit before it says that others reach into them: it could not be read when these were written.
+            let (segment, to) = (batch.commit.segment, batch.commit.segment_to);
+            let from = batch.commit.segment_from.min(to);
+            self.take_in_chunks((segment, from))?;
+            let reached = self.at.segment_offset;
+            if self.at.segment == segment && (from..to).contains(&reached) {
+                self.at.segment_offset = from;
+            }
+            self.take_in_chunks((segment, to))?;
         }
         self.at.log = batch.log;
         self.at.offset = batch.end;
