@@ -19,13 +19,13 @@ use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::{routes as chain_routes, state};
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
-use lucid_data_chain::app::{App, router};
-use lucid_data_chain::jobs::Jobs;
+use lucid_data_chain::app::{App, jobs, router};
 use lucid_data_chain::workers::Anchoring;
 use lucid_http::config::Environment;
 use lucid_http::health::HealthReport;
 use lucid_http::porch::Porch;
 use lucid_http::serve::Shutdown;
+use lucid_store::clock::Clock;
 use lucid_store::files::folder;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
@@ -103,7 +103,7 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
     };
     let (data, chain, block) = runtime.block_on(async {
         let opened = Opened::open(&config.common.data_dir, &options)?;
-        let jobs = Jobs::new(Shutdown::new());
+        let jobs = jobs(&Shutdown::new(), &Clock::system());
         let app = App::new(opened, &config, Anchoring::new(None), jobs);
         let data = router(Arc::new(app), &config);
         let now = Timestamp::from_micros(T0);
@@ -126,7 +126,12 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
             }
         }
         let shutdown = Shutdown::new();
-        let app = lucid_block_manager::app::App::new(&shutdown, Duration::from_secs(10), 0);
+        let app = lucid_block_manager::app::App::new(
+            &shutdown,
+            Clock::system(),
+            Duration::from_secs(10),
+            0,
+        );
         app.set_opened(opened);
         let config = lucid_block_manager::config::Config::load(&environment, None)?.config.common;
         let porch = Porch::new(lucid_block_manager::config::SERVICE, &config, HealthReport::new);
@@ -203,10 +208,10 @@ const CHAIN: [&str; 34] = [
     "GET /api/v1/blocks/bodies",
     "GET /api/v1/validation/rules",
     "POST /api/v1/validation/block",
+    "GET /api/v1/validation/chain",
     "POST /api/v1/validation/chain",
     "POST /api/v1/blocks/validate",
     "POST /api/v1/blocks/propose",
-    "POST /api/v1/transactions",
     "POST /api/v1/transactions",
     "POST /api/v1/transactions/batch",
     "GET /api/v1/transactions/pending",
@@ -283,7 +288,7 @@ const HEADERS: [&str; 17] = [
     "x-content-hash",
     "content-type",
     "accept",
-    "expect",
+    "prefer",
     "if-none-match",
     "content-length",
     "content-encoding",

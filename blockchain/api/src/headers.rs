@@ -14,3 +14,7 @@ pub const LUCID_TIME: &str = "lucid-time";
 pub const LUCID_CLOCK_BACK: &str = "lucid-clock-back";
 /// How often a request was handed on from follower to follower.
 pub const HOPS: &str = "lucid-hops";
+/// How long a caller waits for long work to end (RFC 7240).
+pub const PREFER: &str = "prefer";
+/// Which of its preferences a caller was answered by (RFC 7240).
+pub const PREFERENCE_APPLIED: &str = "preference-applied";

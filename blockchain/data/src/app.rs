@@ -8,14 +8,16 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
-use lucid_api::v1::maintenance::ProgressState;
+use lucid_api::v1::maintenance::{JobKind, ProgressState};
 use lucid_core::time::Timestamp;
 use lucid_http::budget::{Budget, keep, kept};
 use lucid_http::extract::JSON;
 use lucid_http::health::HealthReport;
+use lucid_http::jobs::Jobs;
 use lucid_http::places::Places;
 use lucid_http::porch::Porch;
-use lucid_http::reply::Reply;
+use lucid_http::reply::{Refusal, Reply};
+use lucid_http::serve::Shutdown;
 use lucid_store::clock::Clock;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -25,7 +27,6 @@ use tokio::sync::{Notify, Semaphore};
 use crate::Opened;
 use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::foreground::Foreground;
-use crate::jobs::{JobKind, Jobs};
 use crate::ops::OpError;
 use crate::ops::chunks::put_chunk::Bounds;
 use crate::ops::chunks::store_chunks::StorageOptions;
@@ -197,15 +198,23 @@ impl App {
         self: &Arc<Self>,
         op: impl FnOnce(&Self) -> Result<T, OpError> + Send + 'static,
     ) -> Reply<T> {
+        self.run_refusing(move |app| op(app).map_err(Refusal::from)).await
+    }
+
+    /// Runs work like [`Self::run`] that says itself what its caller is refused with.
+    pub async fn run_refusing<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
         let (app, span, kept) = (self.clone(), tracing::Span::current(), kept());
         let place = self.rooms.ops.wait().await;
         let done = tokio::task::spawn_blocking(move || {
             let _held = (place, kept);
             let _waiting = app.foreground.wait();
-            span.in_scope(|| op(&app))
+            span.in_scope(|| work(&app))
         });
         match done.await {
-            Ok(outcome) => Ok(outcome?),
+            Ok(outcome) => outcome,
             Err(failed) => match failed.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(OpError::Abandoned.into()),
@@ -318,6 +327,14 @@ impl App {
             false => felt.1.clone(),
         }
     }
+}
+
+/// Nothing of this service's long work ran yet.
+pub fn jobs(shutdown: &Shutdown, clock: &Clock) -> Jobs {
+    use JobKind::{Gc, Optimise, Reindex, Scrub, Verify};
+    let clock = clock.clone();
+    let now = move || clock.now().to_string();
+    Jobs::new(&[Gc, Optimise, Scrub, Verify, Reindex], shutdown.clone(), now)
 }
 
 /// What is served while the folder is opened: how far that is.

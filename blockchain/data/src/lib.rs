@@ -11,7 +11,6 @@ pub mod config;
 mod engine;
 pub mod fact;
 mod foreground;
-pub mod jobs;
 pub mod opened;
 pub mod ops;
 mod problems;

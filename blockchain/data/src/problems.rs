@@ -4,6 +4,7 @@ use axum::http::HeaderName;
 use lucid_api::headers::UPLOAD_OFFSET;
 use lucid_api::problem::ErrorCode;
 use lucid_core::digest::ChunkId;
+use lucid_http::jobs::AlreadyRuns;
 use lucid_http::reply::Refusal;
 use lucid_store::{Damage, StoreError};
 use serde_json::Value;
@@ -78,6 +79,12 @@ impl From<OpError> for Refusal {
             OpError::Busy(_) => Self::new(ErrorCode::Busy, detail),
             OpError::Abandoned | OpError::Away(_) => Self::new(ErrorCode::Unavailable, detail),
         }
+    }
+}
+
+impl From<AlreadyRuns> for OpError {
+    fn from(error: AlreadyRuns) -> Self {
+        Self::Conflict(Clash::Running, error.to_string())
     }
 }
 

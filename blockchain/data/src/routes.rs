@@ -29,6 +29,7 @@ use lucid_api::headers::UPLOAD_OFFSET as OFFSET;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
 use lucid_core::session::SessionId;
+use lucid_http::jobs::Jobs;
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::table;
@@ -37,7 +38,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::jobs::Jobs;
 
 /// What handlers are given.
 type AppState = State<Arc<App>>;
@@ -111,7 +111,7 @@ fn rows() -> Vec<Row<Arc<App>>> {
         GET    MAINTENANCE_OPTIMISE maintenance::get_optimise,      LASTING,  Administer;
         POST   MAINTENANCE_OPTIMISE maintenance::optimise,          LASTING,  Administer;
         GET    SCRUB                scrub::get_scrub,               ORDINARY, Administer;
-        POST   SCRUB                scrub::begin_scrub,             ORDINARY, Administer;
+        POST   SCRUB                scrub::begin_scrub,             LASTING,  Administer;
     ]
 }
 

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid_api::v1::maintenance::ProgressState;
+use lucid_api::v1::maintenance::{JobKind, ProgressState};
+use lucid_http::jobs::Jobs;
 use lucid_http::serve::{BindError, Drained, Late, Listening, Shutdown};
 use lucid_store::StoreError;
 use lucid_store::clock::Clock;
@@ -21,7 +22,6 @@ use crate::anchoring::AnchorEngine;
 use crate::app::{self, App};
 use crate::config::{Config, SERVICE};
 use crate::engine::HttpEngine;
-use crate::jobs::{JobKind, Jobs};
 use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
 use crate::workers::{self, Anchoring, start};
 
@@ -77,7 +77,7 @@ pub async fn serve(
     tracing::info!("Starting Lucid Data Chain Service");
     let (gc, level) = (config.chunks.gc, config.chunks.optimise);
     let scrub = config.chunks.scrub;
-    let jobs = Arc::new(Jobs::by(shutdown.clone(), config.clock.clone()));
+    let jobs = Arc::new(app::jobs(shutdown, &config.clock));
     let listening = Listening::bind(SERVICE, config.common.bind).await?;
     let (address, late) = (listening.address(), Late::default());
     let router = late.clone().or(app::starting(&jobs, &config));
@@ -245,7 +245,7 @@ mod tests {
         let written = log.metadata().unwrap().modified().unwrap();
         log.set_modified(written + Duration::from_secs(2 * 3_600)).unwrap();
         let (shutdown, root) = (Shutdown::new(), folder.path().to_owned());
-        let jobs = Arc::new(Jobs::new(shutdown.clone()));
+        let jobs = Arc::new(app::jobs(&shutdown, &Clock::system()));
         let (waiting, again) = (jobs.clone(), Duration::from_millis(5));
         let clock = tokio::spawn(async move {
             right_clock(&root, &waiting, &Clock::system(), again, &shutdown).await

@@ -7,6 +7,7 @@
 
 pub mod maintenance;
 pub mod scrub;
+pub mod verification;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -126,14 +127,14 @@ impl Anchoring {
 
 /// Runs one round of a worker on a thread that may block. One that ends in a fault of the code has failed
 /// like any other: its worker goes on with the next.
-async fn round<T: Send + 'static>(
+async fn round<T: Send + 'static, E: From<OpError> + Send + 'static>(
     app: &Arc<App>,
-    op: impl FnOnce(&App) -> Result<T, OpError> + Send + 'static,
-) -> Result<T, OpError> {
+    op: impl FnOnce(&App) -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     let app = app.clone();
     match tokio::task::spawn_blocking(move || op(&app)).await {
         Ok(outcome) => outcome,
-        Err(failed) => Err(OpError::Fault(failed.to_string())),
+        Err(failed) => Err(OpError::Fault(failed.to_string()).into()),
     }
 }
 

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use lucid_api::problem::ErrorCode;
+use lucid_api::v1::maintenance::JobKind;
 use lucid_api::v1::sync::SyncStatus;
 use lucid_http::budget::{Budget, kept};
 use lucid_http::health::HealthReport;
+use lucid_http::jobs::Jobs;
 use lucid_http::places::{Places, RequestPlace};
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
 use lucid_store::StoreError;
+use lucid_store::clock::Clock;
 use lucid_store::contract::chain::{ChainStore, Tip};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -25,7 +28,6 @@ use crate::maintenance::Maintenance;
 use crate::ops::maintain_chain::known_suspects;
 use crate::problems;
 use crate::state::Opened;
-use crate::validating::Validating;
 use crate::workers::pulse;
 
 /// Shared by everything that runs. Cloning shares it.
@@ -37,8 +39,6 @@ struct Shared {
     started: Instant,
     shutdown: Shutdown,
     pool_is_full: Notify,
-    /// What the start waits for.
-    held_up: Mutex<Option<String>>,
     sealing_fault: Mutex<Option<String>>,
     block_interval: Duration,
     relays: Arc<Semaphore>,
@@ -48,7 +48,8 @@ struct Shared {
     /// Memory for replies that their callers have not read yet.
     replies: Budget,
     follower: OnceLock<Follower>,
-    validating: Validating,
+    /// Validating, and what the start waits for.
+    jobs: Jobs,
     maintenance: Maintenance,
     /// So many bodies are kept at least; 0 keeps all.
     keep: u64,
@@ -68,13 +69,12 @@ struct Pulse {
 
 impl App {
     /// Nothing is open yet. `keep` bodies are kept at least; 0 keeps all.
-    pub fn new(shutdown: &Shutdown, block_interval: Duration, keep: u64) -> Self {
+    pub fn new(shutdown: &Shutdown, clock: Clock, block_interval: Duration, keep: u64) -> Self {
         Self(Arc::new(Shared {
             opened: OnceLock::new(),
             started: Instant::now(),
             shutdown: shutdown.clone(),
             pool_is_full: Notify::new(),
-            held_up: Mutex::new(None),
             sealing_fault: Mutex::new(None),
             block_interval,
             relays: Arc::new(Semaphore::new(RELAYS_MAX)),
@@ -83,7 +83,9 @@ impl App {
             lookups: Places::new("look-ups", LOOKUPS_MAX),
             replies: Budget::default(),
             follower: OnceLock::new(),
-            validating: Validating::default(),
+            jobs: Jobs::new(&[JobKind::Validate], shutdown.clone(), move || {
+                clock.now().to_string()
+            }),
             maintenance: Maintenance::default(),
             keep,
             pulse: Mutex::new(None),
@@ -204,9 +206,9 @@ impl App {
         self.0.started.elapsed().as_secs()
     }
 
-    /// Whether the chain is being validated.
-    pub fn validating(&self) -> &Validating {
-        &self.0.validating
+    /// The long work that goes on, and what the start waits for.
+    pub fn jobs(&self) -> &Jobs {
+        &self.0.jobs
     }
 
     /// The wish to end.
@@ -277,11 +279,6 @@ impl App {
         }
     }
 
-    /// Notes what the start waits for, if it does.
-    pub fn hold_up(&self, why: Option<String>) {
-        *self.0.held_up.lock() = why;
-    }
-
     /// Notes why sealing fails; `None` when it works again.
     pub fn set_sealing_fault(&self, why: Option<String>) {
         *self.0.sealing_fault.lock() = why;
@@ -291,7 +288,7 @@ impl App {
     pub fn report(&self) -> HealthReport {
         let Some(opened) = self.opened() else {
             let starting = HealthReport::starting().needed("block_storage", false);
-            return match self.0.held_up.lock().clone() {
+            return match self.0.jobs.held_up() {
                 Some(why) => starting.detail(why),
                 None => starting.detail("the data folder is being opened"),
             };

@@ -40,5 +40,4 @@ mod seen_ids;
 pub mod service;
 pub mod staging;
 pub mod state;
-mod validating;
 pub mod workers;

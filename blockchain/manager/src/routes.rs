@@ -32,6 +32,7 @@ pub fn routes(app: App) -> OpenApiRouter {
 #[rustfmt::skip]
 fn rows() -> Vec<Row<App>> {
     const ORDINARY: Limits = Limits::ORDINARY;
+    const LASTING: Limits = Limits::LASTING;
     table![
         GET    STATUS               status::get_status,               ORDINARY,  Read;
         GET    BLOCKS               blocks::list_blocks,              BLOCK,     Read;
@@ -49,6 +50,7 @@ fn rows() -> Vec<Row<App>> {
         POST   BLOCKS_PROPOSE       propose::propose_block,           BLOCK,     Administer;
         POST   BLOCKS_VALIDATE      validation::validate_block,       BLOCK,     Verify;
         POST   VALIDATION_BLOCK     validation::validate_block_alias, BLOCK,     Verify;
+        GET    VALIDATION_CHAIN     validation::get_validation,       ORDINARY,  Verify;
         POST   VALIDATION_CHAIN     validation::validate_chain,       UNHURRIED, Verify;
         GET    VALIDATION_RULES     validation::get_rules,            ORDINARY,  Read;
         POST   TRANSACTIONS         transactions::submit_transaction, ORDINARY,  Write;
@@ -64,7 +66,7 @@ fn rows() -> Vec<Row<App>> {
         GET    CHAIN_STATUS         chain::get_status,                ORDINARY,  Read;
         GET    BLOCKCHAIN_STATUS    chain::get_status_alias,          ORDINARY,  Read;
         GET    BLOCKCHAIN_INFO      chain::get_info_alias,            ORDINARY,  Read;
-        POST   CHAIN_SYNC           sync::sync_now,                   ORDINARY,  Administer;
+        POST   CHAIN_SYNC           sync::sync_now,                   LASTING,   Administer;
         POST   CHAIN_MAINTENANCE    maintenance::maintain_chain,      UNHURRIED, Administer;
     ]
 }

@@ -85,7 +85,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let follower = follower.await??;
     let listening = Listening::bind(SERVICE, config.common.bind).await?;
     let address = listening.address();
-    let app = App::new(shutdown, config.block_interval, config.keep);
+    let app = App::new(shutdown, config.clock.clone(), config.block_interval, config.keep);
     let probed = app.clone();
     let porch = Porch::new(SERVICE, &config.common, move || probed.report());
     let porch = porch.replies(app.replies().clone());
@@ -165,7 +165,7 @@ async fn right_clock(
     let mut is_said = false;
     while let Some(why) = clock_fault(root, clock.now().as_micros()) {
         // The reason stands in the health as well as in the log.
-        app.hold_up(Some(why.clone()));
+        app.jobs().hold_up(Some(why.clone()));
         if !std::mem::replace(&mut is_said, true) {
             tracing::warn!("{why}");
         }
@@ -174,7 +174,7 @@ async fn right_clock(
             () = tokio::time::sleep(again) => {}
         }
     }
-    app.hold_up(None);
+    app.jobs().hold_up(None);
     Ok(())
 }
 
@@ -217,7 +217,7 @@ mod tests {
         let ahead = |by: u64| written + Duration::from_secs(by);
         log.set_modified(ahead(2 * 3_600)).unwrap();
         let (shutdown, root) = (Shutdown::new(), folder.path().to_owned());
-        let app = App::new(&shutdown, Duration::from_secs(1), 0);
+        let app = App::new(&shutdown, Clock::system(), Duration::from_secs(1), 0);
         let (waiting, again) = (app.clone(), Duration::from_millis(5));
         let clock = tokio::spawn(async move {
             right_clock(&root, &waiting, &Clock::system(), again, &shutdown).await

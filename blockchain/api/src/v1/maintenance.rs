@@ -1,9 +1,44 @@
-//! Long work on the store: how far it is; collecting garbage, and packing more tightly.
+//! Long work: how far it is; collecting garbage, and packing more tightly.
 
 use crate::document::Time;
+use crate::problem::ErrorCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+
+/// Which long work it is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Collecting garbage.
+    Gc,
+    /// Packing what is stored more tightly.
+    Optimise,
+    /// Reading stored bytes again.
+    Scrub,
+    /// Reading a session back.
+    Verify,
+    /// Reading at the start what the index does not know yet: all of the log, if the index is gone.
+    Reindex,
+    /// Judging stored blocks.
+    Validate,
+}
+
+impl JobKind {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gc => "gc",
+            Self::Optimise => "optimise",
+            Self::Scrub => "scrub",
+            Self::Verify => "verify",
+            Self::Reindex => "reindex",
+            Self::Validate => "validate",
+        }
+    }
+}
 
 /// Whether long work goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,9 +59,8 @@ pub enum ProgressState {
 /// How far long work is, or how its last run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
-    /// Which work: `gc`, `optimise`, `scrub`, `verify`, `reindex`.
-    #[schema(pattern = "^(gc|optimise|scrub|verify|reindex)$")]
-    pub kind: String,
+    /// Which work.
+    pub kind: JobKind,
     /// Of what, where it is about one of many: the session that is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -34,11 +68,11 @@ pub struct Progress {
     pub state: ProgressState,
     /// What it is at; a stage counts for itself.
     pub stage: String,
-    /// Bytes that are done in this stage.
+    /// Bytes that are done in this stage; blocks, where blocks are judged.
     pub done: u64,
-    /// Bytes that there are, as far as is known.
+    /// How many there are, as far as is known.
     pub total: u64,
-    /// Bytes a second in this stage.
+    /// How many were done in a second of this stage.
     pub rate: f64,
     /// Seconds that are left in this stage, once that can be told.
     pub eta_seconds: Option<u64>,
@@ -51,9 +85,33 @@ pub struct Progress {
     /// What came of it.
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
-    /// Why it failed.
+    /// Why it failed, or was not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The code that a caller who waited for it was refused with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
+}
+
+impl Progress {
+    /// Of work that never ran.
+    pub fn idle(kind: JobKind) -> Self {
+        Self {
+            kind,
+            subject: None,
+            state: ProgressState::Idle,
+            stage: String::new(),
+            done: 0,
+            total: 0,
+            rate: 0.0,
+            eta_seconds: None,
+            started_at: None,
+            ended_at: None,
+            result: None,
+            error: None,
+            code: None,
+        }
+    }
 }
 
 /// `GET /api/v1/maintenance`.

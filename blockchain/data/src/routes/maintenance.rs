@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use axum::response::Response;
 use lucid_api::paths;
 use lucid_api::v1::maintenance::{
-    CollectGarbage, GarbageCollected, Maintenance, Optimise, Optimised, Progress,
+    CollectGarbage, GarbageCollected, JobKind, Maintenance, Optimise, Optimised, Progress,
 };
 use lucid_http::extract::JsonOrNone;
+use lucid_http::jobs::{JobRun, Jobs};
+use lucid_http::patience::{Begun, Patience, Prefer, long_work};
 use lucid_http::reply::Reply;
+use serde::Serialize;
 
 use super::AppState;
-use crate::jobs::{JobKind, Jobs};
+use crate::app::App;
 use crate::workers::maintenance::{collect_now, optimise_now};
 
 /// Every kind of long work, and how far it is.
@@ -37,14 +41,17 @@ pub async fn get_gc(State(app): AppState) -> Answer<Progress> {
 }
 
 /// Collects garbage now, and answers when that is done.
-#[utoipa::path(post, path = paths::MAINTENANCE_GC, tag = "maintenance",
+#[utoipa::path(post, path = paths::MAINTENANCE_GC, tag = "maintenance", params(Prefer),
     request_body = Option<CollectGarbage>,
-    responses((status = 200, body = GarbageCollected), (status = 409, description = "it runs")))]
+    responses((status = 200, body = GarbageCollected), (status = 202, body = Progress),
+        (status = 409, description = "it runs")))]
 pub async fn collect_garbage(
     State(app): AppState,
+    patience: Patience,
     JsonOrNone(wanted): JsonOrNone<CollectGarbage>,
-) -> Reply<Answer<GarbageCollected>> {
-    Ok(Answer(app.run(move |app| collect_now(app, wanted, true)).await?))
+) -> Reply<Response> {
+    let collect = move |app: &App, run: JobRun<'_>| collect_now(app, run, wanted, true);
+    work(app, patience, JobKind::Gc, paths::MAINTENANCE_GC, collect).await
 }
 
 /// How far packing more tightly is, or how the last run ended.
@@ -55,12 +62,36 @@ pub async fn get_optimise(State(app): AppState) -> Answer<Progress> {
 }
 
 /// Packs what is stored more tightly now, and answers when that is done.
-#[utoipa::path(post, path = paths::MAINTENANCE_OPTIMISE, tag = "maintenance",
+#[utoipa::path(post, path = paths::MAINTENANCE_OPTIMISE, tag = "maintenance", params(Prefer),
     request_body = Option<Optimise>,
-    responses((status = 200, body = Optimised), (status = 409, description = "it runs")))]
+    responses((status = 200, body = Optimised), (status = 202, body = Progress),
+        (status = 409, description = "it runs")))]
 pub async fn optimise(
     State(app): AppState,
+    patience: Patience,
     JsonOrNone(wanted): JsonOrNone<Optimise>,
-) -> Reply<Answer<Optimised>> {
-    Ok(Answer(app.run(move |app| optimise_now(app, wanted, true)).await?))
+) -> Reply<Response> {
+    let pack = move |app: &App, run: JobRun<'_>| optimise_now(app, run, wanted, true);
+    work(app, patience, JobKind::Optimise, paths::MAINTENANCE_OPTIMISE, pack).await
+}
+
+/// Does work of which one of its kind runs at a time. It goes on when its caller leaves.
+async fn work<T: Serialize + Send + 'static>(
+    app: Arc<App>,
+    patience: Patience,
+    kind: JobKind,
+    at: &str,
+    work: impl FnOnce(&App, JobRun<'_>) -> Reply<T> + Send + 'static,
+) -> Reply<Response> {
+    let shown = app.clone();
+    let look = move || (at.to_owned(), shown.jobs.show(kind));
+    let begin = |begun: Begun| async move {
+        let work = move |app: &App| {
+            let run = app.jobs.begin(kind)?;
+            begun.say();
+            work(app, run)
+        };
+        app.run_refusing(work).await
+    };
+    long_work(patience, look, begin).await
 }

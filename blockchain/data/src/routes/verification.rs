@@ -1,7 +1,5 @@
 //! Reading sessions and chunks back, and what that found.
 
-use lucid_core::words::many_do;
-
 use std::sync::Arc;
 
 use axum::Json as Answer;
@@ -9,90 +7,50 @@ use axum::extract::State;
 use axum::response::Response;
 use lucid_api::paths;
 use lucid_api::v1::chunks::ChunkQuery;
-use lucid_api::v1::maintenance::{Progress, ProgressState};
+use lucid_api::v1::maintenance::{JobKind, Progress};
 use lucid_api::v1::verification::{
     ChunkVerified, ChunkVerifiedDetails, HistoryQuery, PastVerification, Verified, VerifyQuery,
 };
 use lucid_http::extract::{Path, Query};
+use lucid_http::patience::{Begun, Patience, Prefer, long_work};
 use lucid_http::reply::Reply;
-use serde_json::Value;
 
 use super::{AppState, invalid, limit, session_id};
-use crate::fact::Verified as Outcome;
-use crate::jobs::JobKind;
-use crate::ops::OpError;
-use crate::ops::proofs::verify_chunk::{remember, verifications, verify_chunk as verify_one};
-use crate::ops::proofs::verify_session::{SessionVerified, verify_session as verify};
-use crate::ops::sessions::list_sessions::get_session;
-use crate::reply;
+use crate::ops::proofs::verify_chunk::{verifications, verify_chunk as verify_one};
+use crate::workers::verification::verify_now;
 
 /// Reads every chunk, and holds tree, manifest and anchor against each other. A fault is an answer;
 /// so is a session that is not there.
 #[utoipa::path(post, path = paths::VERIFY_SESSION, tag = "verification",
-    params(("session_id" = String, Path), VerifyQuery),
-    responses((status = 200, body = Verified)))]
+    params(("session_id" = String, Path), VerifyQuery, Prefer),
+    responses((status = 200, body = Verified), (status = 202, body = Progress)))]
 pub async fn verify_session(
     State(app): AppState,
     Path(id): Path<String>,
     Query(query): Query<VerifyQuery>,
-) -> Reply<Answer<Verified>> {
+    patience: Patience,
+) -> Reply<Response> {
     let id = session_id(&id)?;
     let expected = query.expected_merkle_root;
     let place = app.rooms.verifying.take().await?;
-    // A caller that leaves does not want the answer any more.
-    let asking = Arc::new(());
-    let asked = Arc::downgrade(&asking);
-    let verified = app
-        .run(move |app| {
+    let (shown, shown_id) = (app.clone(), id.clone());
+    let look = move || {
+        let at = paths::fill(paths::VERIFY_SESSION, &[shown_id.as_str().as_bytes()]);
+        (at, shown.jobs.show_of(JobKind::Verify, shown_id.as_str()))
+    };
+    let verify = |begun: Begun| async move {
+        // A caller that waits, and leaves, does not want the answer any more.
+        let asking = Arc::new(());
+        let asked = Arc::downgrade(&asking);
+        let verified = app.run_refusing(move |app| {
             let _place = place;
-            let vault = &app.opened.vault;
-            // A caller that verifies what is being verified already waits as long, and is not counted twice.
-            let run = app.jobs.begin_of(JobKind::Verify, id.as_str()).ok();
-            let total = get_session(vault, &id).map_or(0, |row| row.offset());
-            let progress = |done| {
-                let goes_on = run.as_ref().is_none_or(|run| run.step("reading", done, total));
-                goes_on && asked.strong_count() > 0
-            };
-            let _begun = progress(0);
-            let outcome = verify(vault, &id, app.threads, &progress);
-            if let Some(run) = run {
-                match &outcome {
-                    Ok(_) => run.end(ProgressState::Done, Ok(Value::Null)),
-                    Err(error) => run.end(ProgressState::Failed, Err(error.to_string())),
-                }
-            }
-            let found = match outcome {
-                Err(error @ OpError::NoSession(_)) => {
-                    let faults = vec![error.to_string()];
-                    let found = SessionVerified { faults, ..SessionVerified::default() };
-                    return Ok(reply::verified(&found, expected, app.clock.now()));
-                }
-                outcome => outcome?,
-            };
-            let now = app.clock.now();
-            let mut verified = reply::verified(&found, expected, now);
-            let reason = match (found.failed.len(), &verified.details.reason) {
-                (0, reason) => reason.clone().unwrap_or_default(),
-                (failed, _) => {
-                    format!("{} damaged or missing", many_do(failed, "chunk", "is", "are"))
-                }
-            };
-            let outcome = Outcome {
-                at: now,
-                subject: id.to_string(),
-                is_session: true,
-                verified: verified.verified,
-                reason: reason.clone(),
-            };
-            let told = remember(vault, outcome).reason;
-            if told != reason {
-                verified.details.reason = Some(told);
-            }
-            Ok(verified)
-        })
-        .await?;
-    drop(asking);
-    Ok(Answer(verified))
+            verify_now(app, begun, patience, &id, expected, &|| asked.strong_count() > 0)
+        });
+        let verified = verified.await;
+        drop(asking);
+        verified
+    };
+    long_work(patience, look, verify).await
 }
 
 /// How far reading a session back is, or how it ended if that was the last one.

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lucid_api::v1::maintenance::{
-    CollectGarbage, GarbageCollected, OPTIMISE_LEVEL, Optimise, Optimised, ProgressState,
+    CollectGarbage, GarbageCollected, JobKind, OPTIMISE_LEVEL, Optimise, Optimised, ProgressState,
 };
+use lucid_http::jobs::{JobFault, JobRun};
+use lucid_http::reply::{Refusal, Reply};
 use lucid_http::serve::Shutdown;
+use serde::Serialize;
 use serde_json::json;
 
 use super::round;
 use crate::app::App;
-use crate::jobs::JobKind;
 use crate::ops::upkeep::collect_garbage::{GarbageRequest, GarbageStage, collect_garbage};
 use crate::ops::upkeep::optimise::optimise;
 use crate::ops::{Clash, OpError};
@@ -29,15 +31,15 @@ const FIRST_MAX: Duration = Duration::from_secs(3_600);
 /// `asked` for it.
 pub fn collect_now(
     app: &App,
+    run: JobRun<'_>,
     wanted: CollectGarbage,
     asked: bool,
-) -> Result<GarbageCollected, OpError> {
+) -> Reply<GarbageCollected> {
     let request = GarbageRequest {
         keep_days: wanted.keep_days.unwrap_or(app.keep_days),
         dry_run: wanted.dry_run,
         confirm: wanted.confirm,
     };
-    let run = app.jobs.begin(JobKind::Gc)?;
     let Opened { vault, locks, key, .. } = &app.opened;
     let _disturbing = app.foreground.disturb();
     let mut since = Instant::now();
@@ -64,48 +66,45 @@ pub fn collect_now(
     if matches!(&outcome, Ok(garbage) if garbage.expired.retention > 0) {
         app.anchoring.wake();
     }
-    match outcome {
-        Ok(garbage) => {
-            let collected = reply::garbage(&garbage, request.dry_run);
-            let state =
-                if collected.stopped { ProgressState::Stopped } else { ProgressState::Done };
-            run.end(state, Ok(json!(collected)));
-            Ok(collected)
-        }
-        Err(error) => {
-            run.end(state_of(&error), Err(error.to_string()));
-            Err(error)
-        }
-    }
+    let collected = outcome.map(|garbage| reply::garbage(&garbage, request.dry_run));
+    ended(run, collected, |collected| collected.stopped)
 }
 
-/// That others are at it is no failure of the store.
-fn state_of(error: &OpError) -> ProgressState {
-    match error {
-        OpError::Conflict(Clash::Running, _) => ProgressState::Stopped,
-        _ => ProgressState::Failed,
+/// Ends a run with what came of the work, which its caller is told as well.
+pub(super) fn ended<T: Serialize>(
+    run: JobRun<'_>,
+    outcome: Result<T, OpError>,
+    was_stopped: impl FnOnce(&T) -> bool,
+) -> Reply<T> {
+    match outcome {
+        Ok(done) => {
+            let stopped = was_stopped(&done);
+            let state = if stopped { ProgressState::Stopped } else { ProgressState::Done };
+            run.end(state, Ok(json!(done)));
+            Ok(done)
+        }
+        Err(error) => {
+            let state = match error {
+                // That others are at it is no failure of the store.
+                OpError::Conflict(Clash::Running, _) => ProgressState::Stopped,
+                _ => ProgressState::Failed,
+            };
+            let why = error.to_string();
+            let refusal = Refusal::from(error);
+            run.end(state, Err(JobFault { code: refusal.code(), why }));
+            Err(refusal)
+        }
     }
 }
 
 /// Packs what is stored more tightly, telling everyone how far it is: everything, or what has long been
 /// full.
-pub fn optimise_now(app: &App, wanted: Optimise, all: bool) -> Result<Optimised, OpError> {
+pub fn optimise_now(app: &App, run: JobRun<'_>, wanted: Optimise, all: bool) -> Reply<Optimised> {
     let level = wanted.level.unwrap_or(OPTIMISE_LEVEL);
-    let run = app.jobs.begin(JobKind::Optimise)?;
     let mut watch = |done, total| run.step("rewriting", done, total);
-    match optimise(&app.opened.vault, level, app.threads, all, &mut watch) {
-        Ok(collected) => {
-            let optimised = reply::optimised(&collected, level);
-            let state =
-                if optimised.stopped { ProgressState::Stopped } else { ProgressState::Done };
-            run.end(state, Ok(json!(optimised)));
-            Ok(optimised)
-        }
-        Err(error) => {
-            run.end(state_of(&error), Err(error.to_string()));
-            Err(error)
-        }
-    }
+    let collected = optimise(&app.opened.vault, level, app.threads, all, &mut watch);
+    let optimised = collected.map(|collected| reply::optimised(&collected, level));
+    ended(run, optimised, |optimised| optimised.stopped)
 }
 
 /// Collects garbage from time to time, until the shutdown is asked for. What would free an abnormal share
@@ -124,7 +123,9 @@ pub async fn collect(
             () = shutdown.asked() => return,
             () = tokio::time::sleep(wait) => wait = every,
         }
-        let collect = |app: &App| collect_now(app, CollectGarbage::default(), false);
+        let collect = |app: &App| {
+            collect_now(app, app.jobs.begin(JobKind::Gc)?, CollectGarbage::default(), false)
+        };
         match round(&app, collect).await {
             Ok(collected) => tracing::info!(
                 chunks = collected.chunks_removed,
@@ -132,19 +133,23 @@ pub async fn collect(
                 sessions = collected.sessions_expired + collected.sessions_interrupted,
                 "garbage was collected"
             ),
-            Err(error) => tracing::warn!(%error, "garbage was not collected"),
+            Err(refusal) => tracing::warn!(error = refusal.detail(), "garbage was not collected"),
         }
         if level.is_none() {
             continue;
         }
-        let pack = move |app: &App| optimise_now(app, Optimise { level }, false);
+        let pack = move |app: &App| {
+            optimise_now(app, app.jobs.begin(JobKind::Optimise)?, Optimise { level }, false)
+        };
         match round(&app, pack).await {
             Ok(optimised) => tracing::info!(
                 segments = optimised.segments_rewritten,
                 bytes = optimised.bytes_freed,
                 "full segments were packed more tightly"
             ),
-            Err(error) => tracing::warn!(%error, "nothing was packed more tightly"),
+            Err(refusal) => {
+                tracing::warn!(error = refusal.detail(), "nothing was packed more tightly");
+            }
         }
     }
 }

@@ -5,8 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lucid_api::v1::maintenance::ProgressState;
+use lucid_api::v1::maintenance::{JobKind, ProgressState};
 use lucid_core::time::Timestamp;
+use lucid_http::jobs::JobRun;
+use lucid_http::reply::Refusal;
 use lucid_http::serve::Shutdown;
 use serde_json::json;
 
@@ -14,7 +16,6 @@ use super::round as work;
 use crate::app::App;
 use crate::config::Scrub;
 use crate::fact::Scrubbed;
-use crate::jobs::{JobKind, JobRun};
 use crate::ops::OpError;
 use crate::ops::upkeep::scrub_store::{begin_round, note_scrub, scrub_state, scrub_stretch};
 
@@ -57,7 +58,8 @@ async fn next_round(
         Ok(state) => state,
         Err(error) => {
             let why = format!("it is not known how far it has come: {error}");
-            app.jobs.begin(JobKind::Scrub)?.end(ProgressState::Failed, Err(why));
+            let code = Refusal::from(error.clone()).code();
+            app.jobs.begin(JobKind::Scrub)?.fail(code, why);
             return Err(error);
         }
     };
@@ -117,7 +119,7 @@ async fn round(
             Ok(())
         }
         Err(error) => {
-            run.end(ProgressState::Failed, Err(error.to_string()));
+            run.fail(Refusal::from(error.clone()).code(), error.to_string());
             Err(error)
         }
     }
@@ -132,7 +134,7 @@ async fn stretches(
     run: &JobRun<'_>,
 ) -> Result<(), OpError> {
     let percent = how.map_or(100, |how| how.percent);
-    let total = work(app, |app| Ok(app.opened.vault.scrub_bytes()?)).await?;
+    let total = work(app, |app| app.opened.vault.scrub_bytes().map_err(OpError::from)).await?;
     let wanted = total / 100 * u64::from(percent);
     let (mut noted, began, had) = (Instant::now(), Instant::now(), state.bytes);
     loop {
@@ -141,7 +143,7 @@ async fn stretches(
             let _disturbing = app.foreground.disturb();
             let vault = &app.opened.vault;
             let goes_on = scrub_stretch(vault, &mut reading, app.clock.now(), percent, STRETCH)?;
-            Ok((reading, goes_on))
+            Ok::<_, OpError>((reading, goes_on))
         })
         .await?;
         *state = read;

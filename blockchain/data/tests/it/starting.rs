@@ -3,13 +3,13 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use lucid_api::v1::maintenance::{Maintenance, ProgressState};
+use lucid_api::v1::maintenance::{JobKind, Maintenance, ProgressState};
 use lucid_data_chain::Opened;
-use lucid_data_chain::jobs::{JobKind, Jobs};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::{app, config};
 use lucid_http::serve::{Late, Listening, Shutdown};
 use lucid_store::StoreError;
+use lucid_store::clock::Clock;
 use lucid_store::files::folder::Options;
 use reqwest::Method;
 use serde_json::Value;
@@ -32,7 +32,7 @@ fn until_the_folder_is_open_callers_hear_how_far_that_is() {
     let folder = tempfile::tempdir().unwrap();
     drop(Service::start(folder.path()));
     let shutdown = Shutdown::new();
-    let jobs = Arc::new(Jobs::new(shutdown.clone()));
+    let jobs = Arc::new(app::jobs(&shutdown, &Clock::system()));
     let config = config::load(&Default::default(), None).unwrap().config;
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listening = Listening::bind(config::SERVICE, "127.0.0.1:0".parse().unwrap());
@@ -61,7 +61,7 @@ fn until_the_folder_is_open_callers_hear_how_far_that_is() {
         &get(&format!("{base}/api/v1/data-chain/maintenance")).text().unwrap(),
     )
     .unwrap();
-    let reindex = listed.items.iter().find(|item| item.kind == "reindex").unwrap();
+    let reindex = listed.items.iter().find(|item| item.kind == JobKind::Reindex).unwrap();
     assert_eq!((reindex.state, reindex.done), (ProgressState::Running, 5));
     let (status, code, _) = problem(get(&format!("{base}/api/v1/sessions/s")));
     assert_eq!((status, code.as_str()), (503, "unavailable"));
@@ -122,7 +122,7 @@ fn a_start_without_an_index_says_what_it_read() {
     let service = Service::start(folder.path());
     let listed = service.get("/api/v1/maintenance").text().unwrap();
     let listed: Maintenance = serde_json::from_str(&listed).unwrap();
-    let reindex = listed.items.iter().find(|item| item.kind == "reindex").unwrap();
+    let reindex = listed.items.iter().find(|item| item.kind == JobKind::Reindex).unwrap();
     assert_eq!(reindex.state, ProgressState::Done, "{reindex:?}");
     assert!(reindex.total >= reindex.done && reindex.done > 100_000, "{reindex:?}");
 }

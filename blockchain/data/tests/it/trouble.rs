@@ -11,11 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lucid_data_chain::app::{self, App};
 use lucid_data_chain::config::{self, SERVICE};
-use lucid_data_chain::jobs::Jobs;
 use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::workers::{Anchoring, measure};
 use lucid_http::serve::{Drained, Listening, Shutdown};
 use lucid_store::StoreError;
+use lucid_store::clock::Clock;
 use lucid_store::files::Limits;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
 use lucid_store::files::{self, Drawers};
@@ -106,7 +106,7 @@ impl Troubled {
         .unwrap();
         let config = config::load(&Default::default(), None).unwrap().config;
         let (shutdown, runtime) = (Shutdown::new(), Runtime::new().unwrap());
-        let jobs = Jobs::new(shutdown.clone());
+        let jobs = app::jobs(&shutdown, &Clock::system());
         let app = Arc::new(App::new(opened, &config, Anchoring::default(), jobs));
         let listening = Listening::bind(SERVICE, "127.0.0.1:0".parse().unwrap());
         let listening = runtime.block_on(listening).unwrap();
@@ -346,6 +346,24 @@ fn what_keeps_a_session_from_being_verified_is_no_verdict_and_leaves_no_history(
     let found = history.as_array().unwrap().iter().map(|it| it["verified"].as_bool().unwrap());
     let new = found.take(history.as_array().unwrap().len() - known).collect::<Vec<_>>();
     assert_eq!(new, [true, true, false, false]);
+}
+
+#[test]
+fn work_that_fails_behind_its_answer_says_with_which_code() {
+    let troubled = Troubled::start();
+    troubled.break_index(true);
+    let gc = "/api/v1/maintenance/gc";
+    let waited = problem(troubled.post(gc, None));
+    let request = troubled.http.post(format!("{}{gc}", troubled.base));
+    assert_eq!(request.header("prefer", "respond-async").send().unwrap().status(), 202);
+    let failed = loop {
+        let (_, shown) = troubled.json(gc);
+        if shown["state"] != "running" {
+            break shown;
+        }
+    };
+    assert_eq!((&failed["state"], &failed["code"]), (&json!("failed"), &json!(waited.1)));
+    assert!(failed["result"].is_null() && failed["error"].is_string(), "{failed}");
 }
 
 #[test]

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use lucid_api::v1::maintenance::JobKind;
 use lucid_api::v1::maintenance::{Progress, ProgressState};
 use lucid_core::digest::BlockHash;
 use lucid_core::session::Layout;
 use lucid_data_chain::Opened;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
-use lucid_data_chain::app::App;
+use lucid_data_chain::app::{App, jobs};
 use lucid_data_chain::config;
 use lucid_data_chain::fact::KnownChain;
-use lucid_data_chain::jobs::{JobKind, Jobs};
 use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
 use lucid_data_chain::ops::chunks::store_chunks::{StorageOptions, store_chunks};
 use lucid_data_chain::ops::sessions::count_sessions::count_sessions;
@@ -45,7 +45,7 @@ pub fn open(folder: &std::path::Path) -> Opened {
 fn app(folder: &std::path::Path, shutdown: &Shutdown) -> Arc<App> {
     let opened = open(folder);
     let config = config::load(&Default::default(), None).unwrap().config;
-    Arc::new(App::new(opened, &config, Anchoring::default(), Jobs::new(shutdown.clone())))
+    Arc::new(App::new(opened, &config, Anchoring::default(), jobs(shutdown, &Clock::system())))
 }
 
 async fn ended(app: &App, kind: JobKind) -> Progress {
@@ -148,7 +148,7 @@ async fn a_worker_goes_on_after_a_fault_in_the_code_and_one_that_cannot_is_named
     let opened = open(folder.path());
     let config = config::load(&Default::default(), None).unwrap().config;
     let anchoring = Anchoring::new(Some(engine.clone()));
-    let app = Arc::new(App::new(opened, &config, anchoring, Jobs::new(shutdown.clone())));
+    let app = Arc::new(App::new(opened, &config, anchoring, jobs(&shutdown, &Clock::system())));
     seal(&app);
     let worker = start(&app, "anchors", deliver(app.clone(), shutdown.clone()));
     let deadline = Instant::now() + Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! Which web pages may read a service's replies in a browser. Invariant: "any page" never comes
 //! together with credentials. Who may change something is judged in `callers`.
 
-use axum::http::header::{CONTENT_RANGE, ETAG, RETRY_AFTER};
+use axum::http::header::{CONTENT_RANGE, ETAG, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method};
 use lucid_api::headers;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -40,9 +40,11 @@ impl Cors {
             .expose_headers([
                 ETAG,
                 CONTENT_RANGE,
+                LOCATION,
                 RETRY_AFTER,
                 HeaderName::from_static(headers::REQUEST_ID),
                 HeaderName::from_static(headers::UPLOAD_OFFSET),
+                HeaderName::from_static(headers::PREFERENCE_APPLIED),
             ]);
         match self {
             Self::Nobody => CorsLayer::new(),

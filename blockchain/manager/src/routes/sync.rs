@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::sync::{RemoveBlockQuery, RemovedBlock, SyncReport};
 use lucid_http::extract::{Path, Query};
+use lucid_http::patience::{Patience, Prefer, goes_on};
 use lucid_http::reply::{Refusal, Reply};
 
 use super::blocks::height as height_in;
@@ -18,23 +19,27 @@ use crate::workers::MISTAKE;
 use crate::workers::follow::synchronise;
 use crate::{facts, problems};
 
-/// A round that takes longer goes on in the background.
+/// A round that takes longer goes on in the background, unless its caller said how long it waits.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks the peer for blocks now.
-#[utoipa::path(post, path = paths::CHAIN_SYNC, tag = "chain", responses(
+#[utoipa::path(post, path = paths::CHAIN_SYNC, tag = "chain", params(Prefer), responses(
     (status = 200, body = SyncReport), (status = 202, body = SyncReport, description = "it goes on in the background"),
     (status = 409, description = "it runs already, or an authority follows nobody"),
     (status = 502, description = "the peer failed"),
 ))]
-pub async fn sync_now(State(app): State<App>) -> Reply<(StatusCode, Json<SyncReport>)> {
+pub async fn sync_now(State(app): State<App>, patience: Patience) -> Reply<Response> {
     // The service may still be starting.
     let role = app.run(|manager| Ok(manager.role)).await?;
     if role == facts::Role::Authority {
         let sentence = "this block-manager is the authority of its chain and follows nobody";
         return Err(Refusal::new(ErrorCode::Role, sentence));
     }
-    match tokio::time::timeout(PATIENCE, synchronise(&app)).await {
+    let time = match patience {
+        Patience::For(time) => time,
+        Patience::Unsaid => PATIENCE,
+    };
+    match tokio::time::timeout(time, synchronise(&app)).await {
         Err(_) => {
             let status = app.sync_status().await?;
             let report = SyncReport {
@@ -45,7 +50,7 @@ pub async fn sync_now(State(app): State<App>) -> Reply<(StatusCode, Json<SyncRep
                 remote_height: status.remote_height,
                 message: Some("it goes on in the background: see the chain's status".to_owned()),
             };
-            Ok((StatusCode::ACCEPTED, Json(report)))
+            goes_on(paths::CHAIN_STATUS, &report)
         }
         Ok(Err(_)) => {
             if let Some(follower) = app.follower() {
@@ -57,7 +62,7 @@ pub async fn sync_now(State(app): State<App>) -> Reply<(StatusCode, Json<SyncRep
             ErrorCode::Running,
             "synchronising runs already: see the chain's status",
         )),
-        Ok(Ok(Some(Ok(report)))) => Ok((StatusCode::OK, Json(report))),
+        Ok(Ok(Some(Ok(report)))) => Ok(Json(report).into_response()),
         Ok(Ok(Some(Err(error)))) => Err(problems::sync(error)),
     }
 }

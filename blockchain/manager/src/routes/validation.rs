@@ -5,17 +5,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::{
     BlockToJudge, ValidateQuery, Validation, ValidationMode, ValidationRule, ValidationRules,
 };
+use lucid_api::v1::maintenance::{JobKind, Progress, ProgressState};
 use lucid_api::v1::validation::{ChainValidation, ValidateChain};
 use lucid_core::block::REQUIRED_FIELDS;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::validate::{Mode, Rule};
 use lucid_http::extract::{JsonOrNone, JsonText, Query};
+use lucid_http::patience::{Begun, Patience, Prefer, long_work};
 use lucid_http::reply::{Refusal, Reply};
+use serde_json::json;
 
 use crate::app::App;
 use crate::ops::validate_block::validate_block as judge;
@@ -23,6 +27,10 @@ use crate::ops::validate_chain::validate_chain as judge_chain;
 use crate::ops::validate_texts::ValidationRequest;
 use crate::problems;
 use crate::reply::{chain_validation, validation};
+use crate::state::Opened;
+
+/// The one stage of validating.
+const JUDGING: &str = "judging";
 
 /// Judges a block without storing it. The verdict is an answer: 200, valid or not.
 #[utoipa::path(post, path = paths::BLOCKS_VALIDATE, tag = "validation", params(ValidateQuery), request_body = BlockToJudge, responses((status = 200, body = Validation)))]
@@ -54,56 +62,89 @@ pub async fn validate_block_alias(
     validate_block(app, query, text).await
 }
 
-/// Judges stored blocks, all of them or a range. Takes as long as it takes; the service's status says
-/// how far it is.
-#[utoipa::path(post, path = paths::VALIDATION_CHAIN, tag = "validation", request_body = Option<ValidateChain>, responses((status = 200, body = ChainValidation), (status = 409, description = "it is being validated already")))]
+/// Judges stored blocks, all of them or a range, and answers when that is done.
+#[utoipa::path(post, path = paths::VALIDATION_CHAIN, tag = "validation", params(Prefer), request_body = Option<ValidateChain>, responses((status = 200, body = ChainValidation), (status = 202, body = Progress), (status = 409, description = "it is being validated already")))]
 pub async fn validate_chain(
     State(app): State<App>,
+    patience: Patience,
     JsonOrNone(wanted): JsonOrNone<ValidateChain>,
-) -> Reply<Json<ChainValidation>> {
-    let ValidateChain { start, end, records } = wanted;
-    if start.zip(end).is_some_and(|(start, end)| start > end) {
+) -> Reply<Response> {
+    if wanted.start.zip(wanted.end).is_some_and(|(start, end)| start > end) {
         return Err(Refusal::new(ErrorCode::Invalid, "start lies above end: swap them"));
     }
-    let validating = app.clone();
-    // A caller that has left does not want the answer any more.
-    let asking = Arc::new(());
-    let asked_still = Arc::downgrade(&asking);
-    let judged = app.run(move |manager| {
-        let chain = manager.chain.as_ref();
-        let tip = chain.tip().map_err(problems::store)?;
-        let from = start.unwrap_or(0);
-        if from > tip.map_or(0, |tip| tip.height) {
-            let sentence = match tip {
-                Some(tip) => format!("start lies above the newest block, {}", tip.height),
-                None => "start lies above the newest block: there is none yet".to_owned(),
-            };
-            return Err(Refusal::new(ErrorCode::Invalid, sentence));
-        }
-        let last = end.unwrap_or(u64::MAX).min(tip.map_or(0, |tip| tip.height));
-        let total = (last + 1).saturating_sub(from);
-        let run = validating.validating().begin(total).ok_or_else(|| {
-            let sentence = "the chain is being validated already: its status says how far that is";
-            Refusal::new(ErrorCode::Running, sentence)
-        })?;
-        let asked = ValidationRequest { from: start, to: end, ..ValidationRequest::default() };
-        let report = judge_chain(chain, manager.clock.now(), &asked, records, |report| {
-            run.is_at(report.blocks);
-            match validating.shutdown().is_asked() || asked_still.strong_count() == 0 {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+    let shown = app.clone();
+    let look = move || (paths::VALIDATION_CHAIN.to_owned(), shown.jobs().show(JobKind::Validate));
+    let validate = |begun: Begun| async move {
+        // A caller that waits, and leaves, does not want the answer any more.
+        let asking = Arc::new(());
+        let asked = Arc::downgrade(&asking);
+        let judging = app.clone();
+        let judged = app.run(move |manager| {
+            validate_now(&judging, manager, &wanted, begun, &|| asked.strong_count() > 0)
+        });
+        let judged = judged.await;
+        drop(asking);
+        judged
+    };
+    long_work(patience, look, validate).await
+}
+
+/// Judges what is wanted as long as somebody `wants` that, telling everyone how far it is.
+fn validate_now(
+    app: &App,
+    manager: &Opened,
+    wanted: &ValidateChain,
+    begun: Begun,
+    wants: &dyn Fn() -> bool,
+) -> Reply<ChainValidation> {
+    let chain = manager.chain.as_ref();
+    let tip = chain.tip().map_err(problems::store)?;
+    let from = wanted.start.unwrap_or(0);
+    if from > tip.map_or(0, |tip| tip.height) {
+        let sentence = match tip {
+            Some(tip) => format!("start lies above the newest block, {}", tip.height),
+            None => "start lies above the newest block: there is none yet".to_owned(),
+        };
+        return Err(Refusal::new(ErrorCode::Invalid, sentence));
+    }
+    let last = wanted.end.unwrap_or(u64::MAX).min(tip.map_or(0, |tip| tip.height));
+    let total = (last + 1).saturating_sub(from);
+    let run = app.jobs().begin(JobKind::Validate)?;
+    run.step(JUDGING, 0, total);
+    begun.say();
+    let asked = ValidationRequest { from: wanted.start, to: wanted.end, ..Default::default() };
+    let report =
+        judge_chain(chain, manager.clock.now(), &asked, wanted.records, |report| {
+            match run.step(JUDGING, report.blocks, total) && wants() {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
             }
         });
-        let report = report.map_err(problems::store)?;
-        if validating.shutdown().is_asked() {
-            let sentence = "the service is ending, and not every block was judged";
-            return Err(Refusal::new(ErrorCode::Unavailable, sentence));
+    let report =
+        report.map_err(problems::store).and_then(|report| match app.shutdown().is_asked() {
+            true => {
+                let sentence = "the service is ending, and not every block was judged";
+                Err(Refusal::new(ErrorCode::Unavailable, sentence))
+            }
+            false => Ok(chain_validation(&report, manager.clock.now())),
+        });
+    match report {
+        Ok(validation) => {
+            let state = if wants() { ProgressState::Done } else { ProgressState::Stopped };
+            run.end(state, Ok(json!(validation)));
+            Ok(validation)
         }
-        Ok(Json(chain_validation(&report, manager.clock.now())))
-    });
-    let judged = judged.await;
-    drop(asking);
-    judged
+        Err(refusal) => {
+            run.fail(refusal.code(), refusal.detail());
+            Err(refusal)
+        }
+    }
+}
+
+/// How far validating is, or how it ended last.
+#[utoipa::path(get, path = paths::VALIDATION_CHAIN, tag = "validation", responses((status = 200, body = Progress)))]
+pub async fn get_validation(State(app): State<App>) -> Json<Progress> {
+    Json(app.jobs().show(JobKind::Validate))
 }
 
 /// The rules a block is judged by.

@@ -218,7 +218,7 @@ impl OverDisk {
             kind: ManagerKind::default(),
         };
         let shutdown = Shutdown::new();
-        let app = App::new(&shutdown, Duration::from_secs(3_600), 0);
+        let app = App::new(&shutdown, Clock::system(), Duration::from_secs(3_600), 0);
         app.set_opened(over(parts, Clock::system().now()).unwrap());
         let config = Config::load(&Default::default(), None).unwrap().config;
         let probed = app.clone();

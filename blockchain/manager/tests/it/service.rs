@@ -109,6 +109,17 @@ impl Server {
 
 /// Asks a service at an address: status and JSON.
 pub async fn ask(base: &str, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+    ask_preferring(base, method, path, body, "").await
+}
+
+/// Asks like [`ask`], and says how long it waits.
+async fn ask_preferring(
+    base: &str,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+    prefer: &'static str,
+) -> (u16, Value) {
     let (base, url) = (base.to_owned(), format!("{base}{path}"));
     let (method, body) = (method.parse().unwrap(), body.map(str::to_owned));
     tokio::task::spawn_blocking(move || {
@@ -118,6 +129,9 @@ pub async fn ask(base: &str, method: &str, path: &str, body: Option<&str>) -> (u
         let mut request = client.build().unwrap().request(method, url);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
+        }
+        if !prefer.is_empty() {
+            request = request.header("prefer", prefer);
         }
         let reply = request.send().unwrap();
         let status = reply.status().as_u16();
@@ -378,6 +392,19 @@ async fn a_range_is_judged_and_a_transaction_is_proved_in_its_block() {
     }
     assert!(all["validated_at"].as_str().unwrap().ends_with('Z'));
     assert!(!all["not_checked"].as_array().unwrap().is_empty());
+    let chain = "/api/v1/validation/chain";
+    let (status, begun) = ask_preferring(&server.url(), "POST", chain, None, "respond-async").await;
+    assert_eq!((status, &begun["kind"]), (202, &json!("validate")));
+    let ended = loop {
+        let (_, shown) = server.get(chain).await;
+        if shown["state"] != "running" {
+            break shown;
+        }
+    };
+    assert_eq!((&ended["state"], &ended["started_at"]), (&json!("done"), &begun["started_at"]));
+    assert_eq!((&ended["result"]["blocks_checked"], &ended["done"]), (&json!(3), &json!(3)));
+    let (status, waited) = ask_preferring(&server.url(), "POST", chain, None, "wait=60").await;
+    assert_eq!((status, &waited["valid"]), (200, &json!(true)));
     let part = server
         .call(|client| {
             let wanted = ValidateChain { start: Some(1), end: Some(9), records: true };

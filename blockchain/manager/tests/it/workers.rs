@@ -62,7 +62,7 @@ impl Service {
             kind: ManagerKind::default(),
         };
         let shutdown = Shutdown::new();
-        let app = App::new(&shutdown, Duration::from_secs(1), 0);
+        let app = App::new(&shutdown, Clock::system(), Duration::from_secs(1), 0);
         app.set_opened(over(parts, Clock::system().now()).unwrap());
         let service = Self { app, shutdown, wrong };
         service.submit("a").unwrap();
@@ -162,7 +162,7 @@ async fn the_pulse_goes_on_after_a_panic_and_health_says_so_until_it_does() {
 #[tokio::test]
 async fn a_worker_that_ends_by_itself_is_begun_anew() {
     let shutdown = Shutdown::new();
-    let app = App::new(&shutdown, Duration::from_secs(1), 0);
+    let app = App::new(&shutdown, Clock::system(), Duration::from_secs(1), 0);
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let worker = move |_| {
         tell.send(()).unwrap();

@@ -67,7 +67,7 @@ pub(super) struct Scout {
     /// The path of the last frame, and of those before it by their lengths.
     path: Vec<u8>,
     exclude: Vec<Identity>,
-    /// WalkedEntry before its turn.
+    /// What was found before its turn.
     ahead: VecDeque<Task>,
     listing: Vec<u8>,
 }

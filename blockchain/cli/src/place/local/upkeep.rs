@@ -1,10 +1,9 @@
-//! StorageOptions a folder well.
+//! Keeping a folder well.
 
 use anyhow::Context as _;
-use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, Optimised};
+use lucid_api::v1::maintenance::{CollectGarbage, GarbageCollected, JobKind, Optimised, Progress};
 use lucid_api::v1::scrub::Scrub;
 use lucid_data_chain::anchoring::AnchorEngine;
-use lucid_data_chain::jobs::{JobKind, Jobs};
 use lucid_data_chain::ops::upkeep::collect_garbage::{
     GarbageRequest, GarbageStage, collect_garbage,
 };
@@ -71,7 +70,7 @@ impl KeepStore for Local {
     fn scrub(&self) -> anyhow::Result<Scrub> {
         let vault = &self.data.vault;
         // Nobody else has the folder, so nobody reads at this moment.
-        let progress = Jobs::default().show(JobKind::Scrub);
+        let progress = Progress::idle(JobKind::Scrub);
         Ok(reply::scrub(vault, &scrub_state(vault)?, progress)?)
     }
 

@@ -1,7 +1,10 @@
 //! Collecting garbage over HTTP, and how far long work is.
 
-use lucid_api::v1::maintenance::{CollectGarbage, ProgressState};
+use lucid_api::headers::{PREFER, PREFERENCE_APPLIED};
+use lucid_api::v1::maintenance::{CollectGarbage, Progress, ProgressState};
 use lucid_api::v1::removal::RemoveQuery;
+use reqwest::blocking::Response;
+use reqwest::header::LOCATION;
 use serde_json::{Value, json};
 
 use crate::sample::noise;
@@ -39,6 +42,71 @@ fn garbage_is_collected_and_the_last_run_is_remembered() {
     assert!(service.client.verify_session("kept", None).unwrap().verified);
     let refused = service.post("/api/v1/maintenance/gc", json!({ "dry": true }));
     assert_eq!(problem(refused).0, 422);
+}
+
+/// Asks for long work as somebody who waits only so long.
+fn ask(service: &Service, path: &str, prefer: &str) -> Response {
+    let client = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]);
+    let request = client.build().unwrap().post(service.url(path)).header(PREFER, prefer);
+    request.send().unwrap()
+}
+
+#[test]
+fn a_caller_who_does_not_wait_is_told_where_to_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    service.add("s", 0, &[&noise(1, 200_000)]);
+    service.client.seal("s", &Default::default()).unwrap();
+    let verify = "/api/v1/verify/session/s";
+    for path in ["/api/v1/maintenance/gc", "/api/v1/maintenance/optimise", verify] {
+        let reply = ask(&service, path, "respond-async");
+        assert_eq!(reply.status(), 202, "{path}");
+        assert_eq!(reply.headers()[LOCATION], path);
+        assert_eq!(reply.headers()[PREFERENCE_APPLIED], "respond-async");
+        let begun: Progress = reply.json().unwrap();
+        let ended: Progress = service.wait(|| {
+            let shown: Progress = service.get(path).json().unwrap();
+            (shown.state == ProgressState::Done).then_some(shown)
+        });
+        assert_eq!((begun.kind, begun.started_at), (ended.kind, ended.started_at), "{path}");
+        // What a caller who waits is answered.
+        let waited = ask(&service, path, "wait=60");
+        assert_eq!(waited.status(), 200, "{path}");
+        let (waited, result) = (waited.json::<Value>().unwrap(), ended.result.unwrap());
+        let names =
+            |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+        assert_eq!(names(&waited), names(&result), "{path}");
+    }
+    let verified: Progress = service.get(verify).json().unwrap();
+    assert_eq!(verified.result.unwrap()["verified"], true);
+
+    let scrub = "/api/v1/scrub";
+    let begun = ask(&service, scrub, "respond-async");
+    assert_eq!(begun.status(), 202);
+    assert_eq!(begun.headers()[LOCATION], scrub);
+    let waited = ask(&service, scrub, "wait=60");
+    assert_eq!(waited.status(), 200);
+    let waited: Value = waited.json().unwrap();
+    assert_eq!((&waited["complete"], &waited["damage"]), (&json!(true), &json!([])));
+}
+
+#[test]
+fn what_does_not_begin_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let (status, code, _) = problem(ask(&service, "/api/v1/maintenance/gc", "wait=soon"));
+    assert_eq!((status, code.as_str()), (422, "invalid"));
+    // A session that is not there is a verdict, which is there in time.
+    let reply = ask(&service, "/api/v1/verify/session/none", "wait=60");
+    assert_eq!(reply.status(), 200);
+    assert_eq!(reply.json::<Value>().unwrap()["verified"], false);
+    service.begin("s");
+    service.client.seal("s", &Default::default()).unwrap();
+    service.client.remove_session("s", &RemoveQuery::default()).unwrap();
+    let gone = "/api/v1/verify/session/s";
+    assert_eq!(problem(ask(&service, gone, "respond-async")).0, 410);
+    assert_eq!(service.get(gone).json::<Progress>().unwrap().state, ProgressState::Idle);
 }
 
 #[test]
