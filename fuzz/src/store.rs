@@ -165,6 +165,11 @@ fn vault(draw: &mut Draw<'_>) {
         }
     }
     let now: BTreeMap<String, Vec<u8>> = files(&disk).into_iter().collect();
+    if lies {
+        // A flipped bit is as it was after a kill: the medium reads again. What a liar wrote under it would
+        // then be another store than the one that was opened, so here it stays flipped.
+        now.iter().for_each(|(path, bytes)| put(&disk, path, bytes));
+    }
     let found = audited(&disk, &sealer);
     let closed = "CLOSED";
     let is_vouched = is_closed && now.get(closed) == sound.get(closed);
