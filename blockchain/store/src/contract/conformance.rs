@@ -238,6 +238,24 @@ fn a_chunk_is_read_by_its_name_and_place_and_not_when_it_was_taken_back() {
     });
 }
 
+#[test]
+fn of_two_copies_of_a_chunk_the_later_has_the_higher_sequence() {
+    every_back_end(|name, mut kept| {
+        let mut sequences = Vec::new();
+        for number in 0..3 {
+            kept.commits(&[], &[number, 9]);
+            kept.blobs.seal(number == 1).unwrap();
+        }
+        for unit in kept.blobs.numbers().unwrap() {
+            let contents = kept.blobs.contents(unit, 0).unwrap().unwrap();
+            let copies = contents.chunks.iter().filter(|(found, _)| *found == chunk(9).0);
+            sequences.extend(copies.map(|(found, at)| kept.blobs.sequence(found, at).unwrap()));
+        }
+        assert_eq!(sequences.len(), 3, "{name}");
+        assert!(sequences.is_sorted_by(|a, b| a < b), "{name}: {sequences:?}");
+    });
+}
+
 /// The records of units that have ended, in the order of their places.
 fn entries_of(blobs: &dyn Blobs, units: &[u32]) -> Vec<Entry> {
     let mut entries = Vec::new();

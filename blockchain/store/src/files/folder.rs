@@ -4,42 +4,45 @@
 //! The few files that everything else hangs on (`STORE` and those in `keys/`) are kept twice, each with
 //! its own checksum, so one flipped byte or one lost file is named and costs nothing.
 //!
-//! In one file because all but its first lines are tests of the rooms below, which share their folders.
+//! The tests of all its rooms are here, since they share their folders.
 
+mod clock;
 mod identity;
 pub mod keys;
 mod label;
 mod link;
 mod lock;
+mod making;
 mod reading;
+mod succession;
 
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use lucid_core::time::Timestamp;
 use rustix::fs::OFlags;
 
-use crate::clock::fault_before_1970;
 use crate::contract::index::Index;
 use crate::crypt::{Sealer, Secret};
-use crate::files::disk::real::{self, RealDisk};
-use crate::files::disk::{self, Disk};
+use crate::files::disk::Disk;
+use crate::files::disk::real::RealDisk;
 use crate::files::index::EmbeddedIndex;
 use crate::{Damage, StoreError};
+pub use clock::{CLOCK_AGAIN, clock_fault};
 pub(crate) use identity::store_id;
-use identity::{create, read_key, read_store, write_key};
+use identity::{create, read_key, read_store};
 use keys::DataKeys;
 pub use keys::Passphrase;
 #[cfg(test)]
 pub(crate) use label::Labels;
 pub use label::{Lines, copy_name, parse_label, read_copy};
 use lock::lock;
+use making::{MAKING, begin_making, close_folders, end_making, make_folder};
 pub(crate) use reading::unwritable;
 pub use reading::{Beside, OnlyRead, ToRead, beside};
+pub use succession::{bequeath, exchange, has_succeeded, is_to_succeed};
 
 /// The file that says which store this is.
 pub const STORE: &str = "STORE";
@@ -59,10 +62,6 @@ pub const DATA_KEYS_TITLE: &str = "lucid-data-keys/v1";
 pub const RUN: &str = "run";
 /// The folder of the derived index.
 pub const INDEX: &str = "index";
-/// In `run/` while a new store is being made: what else is in the folder then was promised to nobody.
-const MAKING: &str = "making";
-/// In `run/` of a store that is to take another one's place, from before it is one.
-const SUCCEEDING: &str = "succeeding";
 
 /// How a folder is to be opened.
 #[derive(Debug, Clone)]
@@ -237,240 +236,11 @@ pub fn store_around(path: &Path) -> Option<PathBuf> {
     path.ancestors().find(|folder| holds_store(folder)).map(Path::to_path_buf)
 }
 
-/// A clock that is further back than this is wrong.
-const CLOCK_BACK_MICROS: i64 = 3_600_000_000;
-
-/// Why the clock cannot be right, if so: it is before 1970, or what is stored was written over an hour after
-/// `now`, in microseconds since 1970. Nobody should write then: what is written would be older than what is
-/// there.
-pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
-    if let Some(why) = fault_before_1970(Timestamp::from_micros(now)) {
-        return Some(format!("{why}; it is looked at again every {} s", CLOCK_AGAIN.as_secs()));
-    }
-    let newest =
-        std::fs::read_dir(root.join(crate::files::log::FOLDER)).ok()?.filter_map(|entry| {
-            let entry = entry.ok()?;
-            let since =
-                entry.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH);
-            let micros = i64::try_from(since.ok()?.as_micros()).unwrap_or(i64::MAX);
-            Some((micros, entry.path()))
-        });
-    let (written, path) = newest.max()?;
-    let ahead = written.saturating_sub(now);
-    (ahead > CLOCK_BACK_MICROS).then(|| {
-        format!(
-            "the clock is {} minutes before the last commit in {}: set the clock, or `touch` that file if \
-             the clock is right; it is looked at again every {} s",
-            ahead / 60_000_000,
-            path.display(),
-            CLOCK_AGAIN.as_secs()
-        )
-    })
-}
-
-/// After so long a wrong clock is looked at again.
-pub const CLOCK_AGAIN: Duration = Duration::from_secs(10);
-
-/// Gives a store that is to be made at `new` the key by which that at `root` signs. What is at `new` before was
-/// promised to nobody. Until [`has_succeeded`] the new store [`is_to_succeed`], even if its making or its
-/// removal ends half-way.
-pub fn bequeath(root: &Path, new: &Path, options: &Options) -> Result<(), StoreError> {
-    let mut damage = Vec::new();
-    let name = format!("{}.key", options.signing_key);
-    let key = read_key(&RealDisk::new(root), &name, "ed25519", &mut damage)?;
-    remove_all_but_run(new).map_err(StoreError::io(format!("removing {}", new.display())))?;
-    make_folder(new).map_err(|error| StoreError::unwritable(new, error))?;
-    let (disk, making) = (RealDisk::new(new), || StoreError::io("making a new store"));
-    disk.create_folder(RUN).map_err(making())?;
-    let mark = disk::join(RUN, SUCCEEDING);
-    if disk.open(&mark).map_err(making())?.is_none() {
-        disk.create(&mark).and_then(|file| file.sync()).map_err(making())?;
-    }
-    disk.sync_folder(RUN).and_then(|()| disk.sync_folder("")).map_err(making())?;
-    disk.create_folder(KEYS).map_err(making())?;
-    write_key(&disk, &name, "ed25519", &key)
-}
-
-/// Removes what is in a folder, but for `run/`, which says what it is.
-fn remove_all_but_run(folder: &Path) -> std::io::Result<()> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_name() == RUN {
-            continue;
-        }
-        match entry.file_type()?.is_dir() {
-            true => std::fs::remove_dir_all(entry.path())?,
-            false => std::fs::remove_file(entry.path())?,
-        }
-    }
-    Ok(())
-}
-
-/// Whether a folder holds a store, or what is left of one, that was to take another one's place and has not.
-pub fn is_to_succeed(root: &Path) -> Result<bool, StoreError> {
-    let mark = root.join(RUN).join(SUCCEEDING);
-    mark.try_exists().map_err(StoreError::io(format!("looking into {}", root.display())))
-}
-
-/// Notes that a store is in its place.
-pub fn has_succeeded(root: &Path) -> Result<(), StoreError> {
-    let disk = RealDisk::new(root);
-    disk.unlink(&disk::join(RUN, SUCCEEDING))
-        .and_then(|()| disk.sync_folder(RUN))
-        .map_err(StoreError::io(format!("looking into {}", root.display())))
-}
-
-/// Lets two folders side by side change places, in one step that is durable on return.
-pub fn exchange(one: &Path, other: &Path) -> Result<(), StoreError> {
-    let context = || format!("exchanging {} and {}", one.display(), other.display());
-    let flags = rustix::fs::RenameFlags::EXCHANGE;
-    rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, flags)
-        .map_err(|error| StoreError::io(context())(error.into()))?;
-    let above = one.parent().unwrap_or(one);
-    File::open(above).and_then(|above| above.sync_all()).map_err(StoreError::io(context()))
-}
-
 fn no_store(root: &Path) -> StoreError {
     StoreError::Folder(format!(
         "{} holds no Lucid store; `lucid archive PATH` makes one, --data names another",
         root.display()
     ))
-}
-
-/// Puts away a store that was begun and never finished, and notes that another is begun. Keys that were
-/// there before are not this store's making: then nothing is noted, and never cleared away.
-fn begin_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
-    let making = || StoreError::io("making a new store");
-    let mark = disk::join(RUN, MAKING);
-    if disk.open(&mark).map_err(making())?.is_some() {
-        set_aside(disk).map_err(making())?;
-        for name in [copy_name(STORE), format!("{STORE}.new"), format!("{STORE}.copy.new")] {
-            disk.unlink(&name).map_err(making())?;
-        }
-        return Ok(());
-    }
-    refuse_leftovers(disk, root)?;
-    if !disk.list(KEYS).map_err(making())?.is_empty() {
-        return Ok(());
-    }
-    disk.create(&mark).and_then(|file| file.sync()).map_err(making())?;
-    disk.sync_folder(RUN).and_then(|()| disk.sync_folder("")).map_err(making())
-}
-
-/// Moves keys of a store that was never finished out of the way. They are not removed: the operator may have
-/// put others there since.
-fn set_aside(disk: &dyn Disk) -> std::io::Result<()> {
-    let names = disk.list(KEYS)?;
-    if names.is_empty() {
-        return Ok(());
-    }
-    let mut number = 1;
-    let folder = loop {
-        let folder = disk::join(RUN, &format!("unfinished-{KEYS}-{number}"));
-        if disk.list(&folder)?.is_empty() {
-            break folder;
-        }
-        number += 1;
-    };
-    disk.create_folder(&folder)?;
-    for name in names {
-        disk.rename(&disk::join(KEYS, &name), &disk::join(&folder, &name))?;
-    }
-    disk.sync_folder(&folder)?;
-    disk.sync_folder(RUN)?;
-    disk.sync_folder(KEYS)
-}
-
-fn end_making(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
-    if !root.join(RUN).join(MAKING).exists() {
-        return Ok(());
-    }
-    disk.unlink(&disk::join(RUN, MAKING))
-        .and_then(|()| disk.sync_folder(RUN))
-        .map_err(StoreError::io("making a new store"))
-}
-
-/// Makes a folder and those above it. Their names must be as durable as what will be in them, so the folder
-/// of each one that is made is synced. Of those that are there, the last may have been made by a start that was
-/// killed before it came to that.
-fn make_folder(path: &Path) -> Result<(), StoreError> {
-    let making = || StoreError::io(format!("making {}", path.display()));
-    let path = std::path::absolute(path).map_err(making())?;
-    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
-    if let Some(there) = path.ancestors().nth(missing.len())
-        && let Some(above) = there.parent()
-        && let Err(error) = sync_above(above, there)
-    {
-        // The process or user that made the folder may not have been allowed to read the one above it either.
-        // They cannot be told from one who never had to sync it.
-        tracing::warn!(%error, "a folder's name may not be durable");
-    }
-    for folder in missing.into_iter().rev() {
-        match real::private_folder(folder) {
-            // Another process was a little faster.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-            made => made.map_err(making())?,
-        }
-        if let Some(above) = folder.parent() {
-            sync_above(above, folder)
-                .map_err(StoreError::io(format!("syncing {}", above.display())))?;
-        }
-    }
-    Ok(())
-}
-
-/// Closes the folders of a store that a version before left open to whom the umask let in. The folder itself
-/// is its operator's: others may be let in on purpose, and find nothing open there.
-fn close_folders(root: &Path) {
-    for name in [
-        KEYS,
-        RUN,
-        INDEX,
-        crate::files::log::FOLDER,
-        crate::files::segment::FOLDER,
-        crate::files::chain::FOLDER,
-    ] {
-        let folder = root.join(name);
-        match real::close_to_others(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                let folder = folder.display();
-                tracing::warn!(%folder, %error, "others may look into the folder: close it to them");
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Makes the name of what was just made durable. A folder that may only be passed through and written to
-/// cannot be opened, so all of its file system is synced.
-fn sync_above(above: &Path, made: &Path) -> std::io::Result<()> {
-    #[cfg(test)]
-    tests::note_sync(above);
-    match File::open(above) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            Ok(rustix::fs::syncfs(File::open(made)?)?)
-        }
-        opened => opened?.sync_all(),
-    }
-}
-
-/// A folder with segments or a log, but without `STORE`, is a store that lost a file, not a new one.
-fn refuse_leftovers(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
-    for folder in [crate::files::log::FOLDER, crate::files::segment::FOLDER, "blocks"] {
-        let names = disk.list(folder).map_err(StoreError::io(format!("listing {folder}/")))?;
-        if !names.is_empty() {
-            return Err(StoreError::Folder(format!(
-                "{} holds {folder}/ but no {STORE} file: put {STORE} back from a copy, or name an \
-                 empty folder with --data",
-                root.display()
-            )));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

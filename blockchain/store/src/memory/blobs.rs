@@ -28,6 +28,8 @@ pub struct MemoryBlobs {
 #[derive(Default)]
 struct State {
     last_written: u32,
+    /// The sequence of the next record, whichever unit it is in.
+    next_sequence: u64,
     last_made: u32,
     kept: BTreeMap<u32, MemoryUnit>,
 }
@@ -78,16 +80,18 @@ impl Blobs for MemoryBlobs {
         let unit = units.last_written;
         let mut digest = HeadersDigest::new();
         let mut places = Vec::with_capacity(records.len());
+        let first_sequence = units.next_sequence;
         for (ordinal, record) in (0_u64..).zip(records.iter_mut()) {
-            record.header.sequence = ordinal;
+            record.header.sequence = first_sequence + ordinal;
             digest.add(&record.header);
             places.push(place(unit, ordinal, &record.header));
         }
         let to = records.len() as u64;
+        units.next_sequence += to;
         units
             .kept
             .insert(unit, MemoryUnit { records: records.to_vec(), origin: Origin::default() });
-        let extent = Extent { unit, from: 0, to, digest: digest.finish(), first_sequence: 0 };
+        let extent = Extent { unit, from: 0, to, digest: digest.finish(), first_sequence };
         Ok(Written { extent, places })
     }
 

@@ -515,7 +515,7 @@ fn write_outside_key(path: &Path, key: &Secret) -> Result<(), StoreError> {
         }
         _ => context()(failed.error),
     })?;
-    super::sync_above(parent, path).map_err(context())
+    super::making::sync_above(parent, path).map_err(context())
 }
 
 /// What is known of a store's keys without telling them.

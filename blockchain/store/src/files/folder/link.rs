@@ -133,7 +133,7 @@ impl DataFolder {
             link.display(),
             target.display()
         )))?;
-        super::sync_above(&self.root, &link).map_err(StoreError::io("syncing the folder"))
+        super::making::sync_above(&self.root, &link).map_err(StoreError::io("syncing the folder"))
     }
 }
 
