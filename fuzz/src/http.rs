@@ -16,7 +16,7 @@ use axum::http::{HeaderName, HeaderValue, Method, Request, Uri};
 use http_body::Frame;
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_block_manager::{routes as chain_routes, state};
+use lucid_block_manager::{opened, routes as chain_routes};
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::app::{App, jobs, router};
@@ -107,8 +107,8 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
         let app = App::new(opened, &config, Anchoring::new(None), jobs);
         let data = router(Arc::new(app), &config);
         let now = Timestamp::from_micros(T0);
-        let open = state::Options { create: true, ..state::Options::default() };
-        let opened = state::open(&folder.path().join("chain"), &open, now)?;
+        let open = opened::Options { create: true, ..opened::Options::default() };
+        let opened = opened::open(&folder.path().join("chain"), &open, now)?;
         let mut block = String::new();
         for number in 0..3 {
             let now = now.plus_seconds(number);

@@ -139,8 +139,8 @@ fn vault(draw: &mut Draw<'_>) {
             let Some(done) = done else { panic!("a sound store takes what it is given") };
             kept.facts.extend(done.facts);
             kept.chunks.extend(done.chunks);
-            let (seal_unit, seal_log) = (draw.once_in(8), draw.once_in(8));
-            let sealed = vault.commit(Submission { seal_unit, seal_log, ..Submission::default() });
+            let (end_unit, end_log) = (draw.once_in(8), draw.once_in(8));
+            let sealed = vault.commit(Submission { end_unit, end_log, ..Submission::default() });
             assert!(sealed.is_ok(), "{sealed:?}");
         }
         is_closed = draw.flag();

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lucid_block_manager::facts::Role;
+use lucid_block_manager::opened::{ManagerKind, Opened, Options, open};
 use lucid_block_manager::ops::validate_chain::validate_chain;
 use lucid_block_manager::ops::validate_texts::ValidationRequest;
-use lucid_block_manager::state::{ManagerKind, Opened, Options, open};
 use lucid_core::block::{Block, Parent};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;

@@ -49,7 +49,7 @@ pub fn measure(scratch: &Path, garbage: u64) -> anyhow::Result<Value> {
             let started = Instant::now();
             let outcome = opened
                 .vault
-                .collect()
+                .begin_collection()
                 .map(|right| right.run(&live, &|_, _| Ok(true), &mut |_, _| true));
             ended.store(true, Ordering::Relaxed);
             let collected = outcome.ok_or_else(|| anyhow::anyhow!("another collection runs"))??;

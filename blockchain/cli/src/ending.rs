@@ -6,9 +6,9 @@
 use std::io;
 
 use lucid_api::client::ClientError;
+use lucid_block_manager::opened::OpenError;
 use lucid_block_manager::ops::sync_chain::SyncError;
 use lucid_block_manager::peer::PeerError;
-use lucid_block_manager::state::OpenError;
 use lucid_data_chain::ops::OpError;
 use lucid_store::StoreError;
 

@@ -1,7 +1,7 @@
-//! Folders of the user: read into entries, made again from entries, or written as a tar stream.
+//! Folders of the user: read into entries, and made again from entries.
 //!
-//! The verbs that archive call [`walk`], those that restore call [`target`] or [`tarball`]. All
-//! three speak in the catalogue's [`Entry`]: a name in raw bytes, what it is, and what was known about it.
+//! The verbs that archive call [`walk`], those that restore call [`target`]. Both speak in the catalogue's
+//! [`Entry`]: a name in raw bytes, what it is, and what was known about it.
 
 mod attributes;
 pub(crate) mod draft;
@@ -12,4 +12,3 @@ pub mod target;
 pub mod walk;
 
 pub use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
-pub use lucid_data_chain::tarball;

@@ -23,7 +23,7 @@ use lucid_core::cut::ChunkProfile;
 use lucid_core::digest::ChunkId;
 use lucid_core::manifest::Appendix;
 use lucid_data_chain::ops::chunks::store_chunks::chunk_length;
-use lucid_store::codec::Pace;
+use lucid_store::codec::Pressure;
 use lucid_store::files::descriptors::{self, Keeper};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -127,7 +127,7 @@ struct Shop<'a> {
     progress: &'a ProgressLine,
     cuts: Queue<Cut>,
     large: Queue<Large>,
-    /// Has something for every entry that waits in the ledger.
+    /// One permit for each entry that waits in the ledger.
     entries: Queue<()>,
     turn: Turn,
     failure: Mutex<Option<IngestError>>,
@@ -398,7 +398,7 @@ fn hand_over(shop: &Shop<'_>, events: &Sender<Event>) {
     let mut worker = Worker::default();
     loop {
         let pressed = shop.cuts.fill() >= PRESSED_FILL;
-        worker.pace = if pressed { Pace::Pressed } else { Pace::Even };
+        worker.pace = if pressed { Pressure::Pressed } else { Pressure::Even };
         let Some(cut) = shop.cuts.pop() else { return };
         let id = ChunkId::from(blake3::hash(&cut.bytes));
         let length = chunk_length(cut.bytes.len()).map_err(SinkError::from);

@@ -28,7 +28,7 @@ use anyhow::Context as _;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::error::OpError;
 use lucid_store::StoreError;
-use lucid_store::clock::{Clock, Pace};
+use lucid_store::clock::{Clock, ClockDrift};
 use lucid_store::error::CommitError;
 use lucid_store::files::descriptors::{self, Keeper};
 use serde::Serialize;
@@ -151,7 +151,7 @@ struct Open {
     /// Whether the file was found to begin with what the session keeps.
     held: bool,
     /// Of the clock that times what is sent.
-    pace: Pace,
+    pace: ClockDrift,
 }
 
 /// The recordings of one folder on their way.
@@ -494,7 +494,7 @@ impl Open {
             sent: None,
             gone: false,
             held: false,
-            pace: Pace::default(),
+            pace: ClockDrift::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The proof bundle: one small file that leads from bytes to a block, offline.
 //!
-//! data-chain builds one when an anchor is committed, and for every `prove`; [`crate::check`] reads
-//! it years later, when neither service need exist any more. Building takes pieces that were loaded
+//! data-chain builds one for every `prove`; [`crate::check`] reads it years later, when neither service
+//! need exist any more. Building takes pieces that were loaded
 //! already: leaf hashes, openings, the chunks at the edges of a range.
 //!
 //! [`Bundle::decode`] refuses any altered byte by the checksum at the end. That stops accidents, not

@@ -1,6 +1,7 @@
 //! Checking a proof bundle offline: what it proves, step by step, and what it does not.
 //!
-//! `check-proof` prints the [`CheckReport`]; services check their own bundles with it. Everything comes
+//! `lucid check-proof` prints the [`CheckReport`], and `lucid archive` asks for one before it calls a
+//! session anchored. Everything comes
 //! from the bundle but two things: the content, if it is at hand, and the keys or block hashes that
 //! the caller trusts.
 //!

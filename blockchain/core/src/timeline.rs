@@ -10,7 +10,7 @@
 //!
 //! A clock that goes back while a stream comes was wrong before or after that, and nobody knows since
 //! when. So a recorder marks that too, and what it saw at most is the *doubt* of all the timeline's times
-//! ([`Doubts`]): every one of its marks carries it, so that no page can be shown without. A span then has
+//! ([`ClockDoubts`]): every one of its marks carries it, so that no page can be shown without. A span then has
 //! all bytes that may have come in it, and is empty only if none can have. The time that such a clock
 //! told last, before it went back, does not say how far it went back, since no bytes may have come for
 //! hours: the program that read the clock says that ([`Recorded`]), and two marks keep it.
@@ -130,12 +130,12 @@ impl Recorded {
 
 /// How far a clock went back, by the moments that it told one after another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Doubts {
+pub struct ClockDoubts {
     latest: Option<i64>,
     most: u64,
 }
 
-impl Doubts {
+impl ClockDoubts {
     /// Takes the next moment; whether it is later than all before.
     pub fn take(&mut self, micros: i64) -> bool {
         let Some(latest) = self.latest.filter(|latest| *latest >= micros) else {
@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(marks(0, u64::MAX, Some(mark(end, 5))), [mark(0, 7)]);
         for at in [0, 400 * SECOND, 99 * SECOND] {
             for back in [1_000_000, 1_000_001, 7_200_000_000] {
-                let mut doubts = Doubts::default();
+                let mut doubts = ClockDoubts::default();
                 doubts.take(100 * SECOND);
                 let marks = marks(at, back, last);
                 for mark in &marks {
@@ -406,14 +406,14 @@ mod tests {
 
     #[test]
     fn a_clock_is_doubted_by_the_most_that_it_went_back() {
-        let mut doubts = Doubts::default();
+        let mut doubts = ClockDoubts::default();
         for (moment, is_latest) in
             [(10, true), (12, true), (12, false), (5, false), (11, false), (13, true)]
         {
             assert_eq!(doubts.take(moment * SECOND), is_latest, "{moment}");
         }
         assert_eq!(doubts.most(), 8_000_000, "and the second that a mark begins");
-        assert_eq!(Doubts::default().most(), 0);
+        assert_eq!(ClockDoubts::default().most(), 0);
         doubts.take(i64::MAX);
         doubts.take(i64::MIN);
         assert_eq!(doubts.most(), u64::MAX);

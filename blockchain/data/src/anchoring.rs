@@ -3,6 +3,8 @@
 //! In one process it is the block-manager's own ops, over a wire its HTTP routes; the command line and
 //! the service each bring an implementation. Everything asked of it may be asked again.
 
+pub(crate) mod http;
+
 use lucid_core::bundle::AnchorInclusion;
 use lucid_core::digest::BlockHash;
 

@@ -8,7 +8,6 @@
 pub mod anchoring;
 pub mod app;
 pub mod config;
-mod engine;
 pub mod fact;
 mod foreground;
 pub mod opened;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
-use lucid_store::clock::{Moment, Pace};
+use lucid_store::clock::{ClockDrift, Moment};
 use lucid_store::files::Limits;
 use lucid_store::files::folder::{DataFolder, Options, ToRead};
 use lucid_store::files::{self, Drawers};
@@ -138,7 +138,7 @@ pub struct SessionLocks {
     news: Mutex<HashMap<SessionId, Timestamp>>,
     /// How our own clock goes while timed streams come. Sealing forgets, since what it told is in the
     /// timeline then.
-    clocks: Mutex<HashMap<SessionId, Pace>>,
+    clocks: Mutex<HashMap<SessionId, ClockDrift>>,
 }
 
 impl Default for SessionLocks {

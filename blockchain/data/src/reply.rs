@@ -135,8 +135,8 @@ pub fn garbage(garbage: &Garbage, dry_run: bool) -> GarbageCollected {
         chunks_spared: collected.chunks_spared,
         facts_removed: condensed.facts_removed,
         bytes_freed: collected.bytes_freed + condensed.bytes_freed,
-        segments_rewritten: collected.segments_rewritten,
-        segments_damaged: collected.segments_damaged,
+        segments_rewritten: collected.units_replaced,
+        segments_damaged: collected.units_damaged,
         stopped: collected.stopped || condensed.stopped,
     }
 }
@@ -145,9 +145,9 @@ pub fn garbage(garbage: &Garbage, dry_run: bool) -> GarbageCollected {
 pub fn optimised(collected: &Collected, level: u8) -> Optimised {
     Optimised {
         level,
-        segments_rewritten: collected.segments_rewritten,
+        segments_rewritten: collected.units_replaced,
         bytes_freed: collected.bytes_freed,
-        segments_damaged: collected.segments_damaged,
+        segments_damaged: collected.units_damaged,
         stopped: collected.stopped,
     }
 }

@@ -19,9 +19,9 @@ use serde_json::Value;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::anchoring::AnchorEngine;
+use crate::anchoring::http::HttpEngine;
 use crate::app::{self, App};
 use crate::config::{Config, SERVICE};
-use crate::engine::HttpEngine;
 use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
 use crate::workers::{self, Anchoring, start};
 

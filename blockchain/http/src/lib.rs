@@ -60,7 +60,7 @@ pub mod healthcheck;
 pub mod jobs;
 pub mod layers;
 pub mod limits;
-pub mod patience;
+pub mod long_work;
 pub mod places;
 pub mod porch;
 pub mod program;

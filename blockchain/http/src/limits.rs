@@ -43,8 +43,8 @@ pub const DRAIN: Duration = Duration::from_secs(8);
 /// Text of a request id that is taken from a caller.
 pub const REQUEST_ID_CHARS: usize = 128;
 
-/// What a group of routes allows a request. That there is no bound can be said of streams alone, and
-/// of how long few things at a time may take.
+/// What a group of routes allows a request. Only streams have no bound in bytes, and only routes of which
+/// few run at a time have none in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How the body comes.

@@ -32,7 +32,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
-use self::answering::{Answering, Pace};
+use self::answering::{Answering, ReadingPace};
 use self::unparsed::Worded;
 use crate::limits::{CONNECTIONS, DRAIN, HEAD, IDLE, OTHER_FILES, TAKING_GRACE, TAKING_RATE};
 
@@ -89,7 +89,7 @@ pub struct Listening {
     connections: usize,
     drain: Duration,
     stall: Duration,
-    pace: Pace,
+    pace: ReadingPace,
 }
 
 /// How serving ended.
@@ -120,7 +120,7 @@ impl Listening {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
             let connections = allowed_connections();
-            let pace = Pace { rate: TAKING_RATE, grace: TAKING_GRACE };
+            let pace = ReadingPace { rate: TAKING_RATE, grace: TAKING_GRACE };
             let (drain, stall) = (DRAIN, IDLE);
             Ok(Self { service, listener, address, connections, drain, stall, pace })
         };
@@ -147,7 +147,7 @@ impl Listening {
     /// Wants replies that lie in memory whole to be taken at so many bytes a second, and lets each take so
     /// much longer.
     pub fn pace(mut self, rate: u64, grace: Duration) -> Self {
-        self.pace = Pace { rate: rate.max(1), grace };
+        self.pace = ReadingPace { rate: rate.max(1), grace };
         self
     }
 

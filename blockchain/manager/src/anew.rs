@@ -26,9 +26,9 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
 use crate::facts::{self, Fact, Role};
+use crate::opened::{ManagerKind, OpenError, Opened, Options, folder_options, open};
 use crate::ops::seal_block::{SealError, seal_block};
 use crate::ops::submit_transaction::{SubmitError, submit_transaction};
-use crate::state::{ManagerKind, OpenError, Opened, Options, folder_options, open};
 
 /// What stands between the name of a folder and the end of the chain in it, once that has ended.
 const UNTIL: &str = ".until-";

@@ -25,9 +25,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::follower::Follower;
 use crate::limits::{LARGE_MAX, LOOKUPS_MAX, OPS_MAX, RELAYS_MAX};
 use crate::maintenance::Maintenance;
+use crate::opened::Opened;
 use crate::ops::maintain_chain::known_suspects;
 use crate::problems;
-use crate::state::Opened;
 use crate::workers::pulse;
 
 /// Shared by everything that runs. Cloning shares it.
@@ -136,7 +136,7 @@ impl App {
         op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
     ) -> Reply<T> {
         let held = (self.0.ops.wait().await, kept());
-        self.run_unasked(move |opened| {
+        self.run_blocking(move |opened| {
             let _held = held;
             op(opened)
         })
@@ -187,6 +187,13 @@ impl App {
 
     /// Runs what nobody asked for. It waits for no request.
     pub async fn run_unasked<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
+        self.run_blocking(op).await
+    }
+
+    async fn run_blocking<T: Send + 'static>(
         &self,
         op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
     ) -> Reply<T> {

@@ -19,7 +19,7 @@ use lucid_store::clock::Clock;
 use lucid_store::files::folder::Passphrase;
 
 use crate::facts::Role;
-use crate::state::{ManagerKind, Options};
+use crate::opened::{ManagerKind, Options};
 
 /// What the service is called.
 pub const SERVICE: &Service = &Service {

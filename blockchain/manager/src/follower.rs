@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 
 use crate::config::Follow;
 use crate::facts::forks;
+use crate::opened::Opened;
 use crate::ops::sync_chain::{Following, RoundOutcome, SyncError, sync_chain};
 use crate::ops::take_blocks::Pins;
 use crate::peer::http::HttpPeer;
 use crate::peer::{Peer, PeerError};
-use crate::state::Opened;
 
 /// A follower that has heard nothing for so many intervals is not well.
 const SILENT_INTERVALS: u32 = 3;

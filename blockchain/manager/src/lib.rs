@@ -1,15 +1,15 @@
 //! The block-manager: it validates, produces and stores the blocks of one chain.
 //!
 //! Two ways in. [`service::start`] opens the folder, serves the routes and runs the sealing worker. A
-//! program that has no service ([`state::open`]) calls the [`ops`] itself; nothing there needs a runtime:
+//! program that has no service ([`opened::open`]) calls the [`ops`] itself; nothing there needs a runtime:
 //!
 //! ```no_run
-//! use lucid_block_manager::{ops, state};
+//! use lucid_block_manager::{opened, ops};
 //! use lucid_core::time::Timestamp;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let now = Timestamp::from_micros(1_800_000_000_000_000);
-//! let manager = state::open("chain".as_ref(), &state::Options::default(), now)?;
+//! let manager = opened::open("chain".as_ref(), &opened::Options::default(), now)?;
 //! let (vault, chain) = (&manager.vault, manager.chain.as_ref());
 //! let posted = br#"{"id": "a", "type": "data_storage"}"#;
 //! ops::submit_transaction::submit_transaction(vault, chain, &manager.admissions, now, posted)?;
@@ -31,6 +31,7 @@ pub mod given;
 mod in_order;
 mod limits;
 pub(crate) mod maintenance;
+pub mod opened;
 pub mod ops;
 pub mod peer;
 pub mod problems;
@@ -39,5 +40,4 @@ pub mod routes;
 mod seen_ids;
 pub mod service;
 pub mod staging;
-pub mod state;
 pub mod workers;

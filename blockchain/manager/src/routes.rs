@@ -21,8 +21,8 @@ use crate::app::App;
 /// Routes that are told little and take as long as the chain is. One of each runs at a time.
 const UNHURRIED: Limits = Limits { answer: Answer::Lasting, ..Limits::new(64 << 10, 30, 16) };
 /// Routes that take one block, or a batch of transactions: read into canonical texts, in which a letter may
-/// take three times its bytes.
-const BLOCK: Limits = Limits::new(32 << 20, 120, 8);
+/// take three times its bytes. And the list of blocks, whose records may take as long to read.
+const HEAVY: Limits = Limits::new(32 << 20, 120, 8);
 
 /// Every route, within its limits.
 pub fn routes(app: App) -> OpenApiRouter {
@@ -35,26 +35,26 @@ fn rows() -> Vec<Row<App>> {
     const LASTING: Limits = Limits::LASTING;
     table![
         GET    STATUS               status::get_status,               ORDINARY,  Read;
-        GET    BLOCKS               blocks::list_blocks,              BLOCK,     Read;
-        POST   BLOCKS               blocks::submit_block,             BLOCK,     Administer;
+        GET    BLOCKS               blocks::list_blocks,              HEAVY,     Read;
+        POST   BLOCKS               blocks::submit_block,             HEAVY,     Administer;
         GET    BLOCKS_HEADERS       blocks::list_headers,             ORDINARY,  Read;
         GET    BLOCKS_STATS         blocks::get_stats,                ORDINARY,  Read;
         GET    BLOCK_LATEST         blocks::get_latest_block,         ORDINARY,  Read;
         GET    BLOCK_BY_HEIGHT      blocks::get_block_by_height,      ORDINARY,  Read;
         GET    BLOCK_BY_HASH        blocks::get_block_by_hash,        ORDINARY,  Read;
         GET    BLOCK                blocks::get_block,                ORDINARY,  Read;
-        DELETE BLOCK                sync::remove_block,               ORDINARY,  Administer;
+        DELETE BLOCK                blocks::remove_block,             ORDINARY,  Administer;
         GET    BLOCK_PROOF          blocks::get_block_proof,          ORDINARY,  Read;
         GET    BLOCKS_HEADS         runs::get_heads,                  ORDINARY,  Read;
         GET    BLOCKS_BODIES        runs::get_bodies,                 ORDINARY,  Read;
-        POST   BLOCKS_PROPOSE       propose::propose_block,           BLOCK,     Administer;
-        POST   BLOCKS_VALIDATE      validation::validate_block,       BLOCK,     Verify;
-        POST   VALIDATION_BLOCK     validation::validate_block_alias, BLOCK,     Verify;
+        POST   BLOCKS_PROPOSE       propose::propose_block,           HEAVY,     Administer;
+        POST   BLOCKS_VALIDATE      validation::validate_block,       HEAVY,     Verify;
+        POST   VALIDATION_BLOCK     validation::validate_block_alias, HEAVY,     Verify;
         GET    VALIDATION_CHAIN     validation::get_validation,       ORDINARY,  Verify;
         POST   VALIDATION_CHAIN     validation::validate_chain,       UNHURRIED, Verify;
         GET    VALIDATION_RULES     validation::get_rules,            ORDINARY,  Read;
         POST   TRANSACTIONS         transactions::submit_transaction, ORDINARY,  Write;
-        POST   TRANSACTIONS_BATCH   transactions::submit_batch,       BLOCK,     Write;
+        POST   TRANSACTIONS_BATCH   transactions::submit_batch,       HEAVY,     Write;
         GET    TRANSACTIONS_PENDING transactions::list_pending,       ORDINARY,  Read;
         GET    TRANSACTION          transactions::get_transaction,    ORDINARY,  Read;
         GET    TRANSACTION_PROOF    transactions::get_proof,          ORDINARY,  Read;

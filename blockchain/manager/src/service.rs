@@ -19,8 +19,8 @@ use crate::app::App;
 use crate::config::{Config, SERVICE};
 use crate::facts::Role;
 use crate::follower::Follower;
+use crate::opened::{self, OpenError, Opened};
 use crate::peer::Peer as _;
-use crate::state::{self, OpenError, Opened};
 use crate::{routes, workers};
 
 /// How long the opening of the folder may take to notice the end.
@@ -98,7 +98,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let clock = config.clock.clone();
     let opening = async {
         right_clock(&root, &app, &clock, CLOCK_AGAIN, shutdown).await?;
-        let open = tokio::task::spawn_blocking(move || state::open(&root, &options, clock.now()));
+        let open = tokio::task::spawn_blocking(move || opened::open(&root, &options, clock.now()));
         tokio::select! {
             opened = open => Ok(opened??),
             // Opening may be left at any point: a crash could end it there, too.

@@ -4,7 +4,7 @@
 //! hand in one that they turn ([`Clock::by_hand`]): ahead, back, before 1970. A system's clock may do all of
 //! that, so nobody takes it for one that only goes on, nor for one that is right.
 //!
-//! Code that times bytes by a clock looks at it through a [`Pace`], which knows how far the clock was set back,
+//! Code that times bytes by a clock looks at it through a [`ClockDrift`], which knows how far the clock was set back,
 //! no matter how long after the last look. It knows that by a clock that nobody sets ([`Moment::steady`]).
 
 use std::sync::Arc;
@@ -144,14 +144,14 @@ pub(crate) fn fault_before_1970(now: Timestamp) -> Option<String> {
 /// is told until it was noted, and again when the clock is further back than was noted: what fails on its
 /// way is not forgotten, and what is known is not said twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pace {
+pub struct ClockDrift {
     /// The most that the clock was ahead of the steady one.
     ahead: Option<i64>,
     /// How far back was noted.
     noted: u64,
 }
 
-impl Pace {
+impl ClockDrift {
     /// By how many microseconds the clock has gone back at this moment, if that is not noted yet.
     pub fn went_back(&mut self, now: &Moment) -> u64 {
         let ahead = now.wall.as_micros().saturating_sub(now.steady);
@@ -208,7 +208,7 @@ mod tests {
     fn a_pace_tells_how_far_a_clock_went_back_however_long_nobody_looked() {
         let clock = Clock::by_hand(Timestamp::parse("2026-01-27T10:00:00Z").unwrap());
         let step = |seconds: i64| clock.turn(clock.now().plus_seconds(seconds));
-        let mut pace = Pace::default();
+        let mut pace = ClockDrift::default();
         assert_eq!(pace.went_back(&clock.moment()), 0);
         // As ever, asleep for a week, and a leap second.
         for quiet in [0, 1, 604_800] {
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_right_little_by_little_is_told_once_it_matters() {
         let clock = Clock::by_hand(Timestamp::parse("2026-01-27T10:00:00Z").unwrap());
-        let mut pace = Pace::default();
+        let mut pace = ClockDrift::default();
         let mut most = 0;
         for _ in 0..100 {
             clock.pass(Duration::from_secs(60));
@@ -252,7 +252,7 @@ mod tests {
             most = most.max(back);
         }
         assert!((8_900_000..=10_000_000).contains(&most), "{most}");
-        let mut pace = Pace::default();
+        let mut pace = ClockDrift::default();
         let end = Moment { wall: Timestamp::from_micros(i64::MAX), steady: i64::MIN };
         assert_eq!(pace.went_back(&end), 0);
         pace.went_back(&Moment { wall: Timestamp::from_micros(i64::MIN), steady: i64::MAX });

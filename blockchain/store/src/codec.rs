@@ -31,7 +31,7 @@ pub enum Compression {
 
 /// How pressing the input is, for [`Compression::Adaptive`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum Pressure {
     /// Input waits for packers.
     Pressed,
     /// Packers keep up with it. That they wait for it does not mean that a processor does, so there is
@@ -41,10 +41,10 @@ pub enum Pace {
 
 impl Compression {
     /// What to do at this pace.
-    pub fn at(self, pace: Pace) -> Self {
+    pub fn at(self, pace: Pressure) -> Self {
         match (self, pace) {
-            (Self::Adaptive, Pace::Pressed) => Self::Fast,
-            (Self::Adaptive, Pace::Even) => Self::Zstd(3),
+            (Self::Adaptive, Pressure::Pressed) => Self::Fast,
+            (Self::Adaptive, Pressure::Even) => Self::Zstd(3),
             _ => self,
         }
     }
@@ -265,13 +265,13 @@ mod tests {
             })
             .collect();
         let size = |how: Compression| Packer::new().pack(how, &text).1.len();
-        let pressed = Compression::default().at(Pace::Pressed);
-        assert_eq!(size(Compression::default().at(Pace::Even)), size(Compression::Zstd(3)));
+        let pressed = Compression::default().at(Pressure::Pressed);
+        assert_eq!(size(Compression::default().at(Pressure::Even)), size(Compression::Zstd(3)));
         assert_eq!(pressed, Compression::Fast);
         let (codec, packed) = Packer::new().pack(pressed, &text);
         assert_eq!(Packer::new().unpack(codec, packed, text.len()).unwrap(), text);
         for fixed in [Compression::Zstd(7), Compression::Lz4, Compression::None] {
-            assert_eq!(fixed.at(Pace::Pressed), fixed);
+            assert_eq!(fixed.at(Pressure::Pressed), fixed);
         }
     }
 

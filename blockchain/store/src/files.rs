@@ -133,7 +133,7 @@ pub(crate) fn recover(parts: ToRecover<'_>) -> Result<Followed, StoreError> {
     let recovered = recovery::recover(parts, mark)?;
     let mut damage = DamageList::from(damage);
     damage.append(recovered.damage);
-    let is_writable = recovered.read_only.is_none() && disk.only_read().is_none();
+    let is_writable = recovered.loss.is_none() && disk.only_read().is_none();
     if mark.is_none_or(|mark| accept_loss && mark != recovered.at) && is_writable {
         // What was lost is not asked for again, even if this process is killed; and a mark that could not be read
         // now does not ask later, when more has been written in front of where it is.
@@ -146,6 +146,6 @@ pub(crate) fn recover(parts: ToRecover<'_>) -> Result<Followed, StoreError> {
         log.go_on(recovered.newest_log)?;
         blobs.go_on()?;
     }
-    let (at, loss, unread) = (recovered.at.position(), recovered.read_only, recovered.unread);
+    let (at, loss, unread) = (recovered.at.position(), recovered.loss, recovered.unread);
     Ok(Followed { log: Arc::new(log), blobs: Arc::new(blobs), at, damage, loss, unread })
 }

@@ -1,6 +1,7 @@
 //! The drawers of the Lucid chain: what keeps bytes, facts, indexes and blocks.
 //!
-//! - [`contract`]: what is promised, one trait for each promise, with the suite that holds every back-end to it;
+//! - [`contract`]: what is promised, one trait for each promise, with the suite that holds every back-end to it:
+//!   chunks are kept by [`contract::blobs`], facts by [`contract::fact_log`], blocks by [`contract::chain`];
 //! - [`vault`]: the policy over any back-end: one queue, one point of decision, collection, scrub;
 //! - [`files`]: the embedded back-end, everything in one folder;
 //! - [`memory`]: back-ends for tests.

@@ -20,7 +20,9 @@ use std::sync::Arc;
 use lucid_core::digest::ChunkName;
 use parking_lot::{Mutex, MutexGuard};
 
-use self::committer::{Committed, Committer, Done, Doubts, Fact, Start, Submission, satisfies};
+use self::committer::{
+    Committed, Committer, Done, DoubtfulCopies, Fact, Start, Submission, satisfies,
+};
 use self::facts::VaultFact;
 use self::follow::follow;
 use self::projection::Projection;
@@ -67,12 +69,12 @@ pub struct Vault {
     committer: Option<Committer>,
     /// Why acknowledged facts are missing, if so.
     loss: Option<String>,
-    /// Why nothing may be written, though nothing is missing, if so.
+    /// Why nothing may be written although nothing is missing: the folder may only be read.
     only_read: Option<String>,
     damage: Mutex<DamageList>,
     /// Chunks of which the scrub found the copy in use damaged, and where: another one is looked for.
     unhealed: Mutex<BTreeMap<ChunkName, Placement>>,
-    doubts: Arc<Doubts>,
+    doubts: Arc<DoubtfulCopies>,
     /// Held while a collection or a packing makes units anew.
     collecting: Mutex<()>,
 }
@@ -118,7 +120,7 @@ pub(crate) struct VaultParts {
     pub sealer: Arc<Sealer>,
     pub index: Arc<dyn Index>,
     pub projection: Arc<Projection>,
-    /// Why nothing may be written, though nothing is missing, if so.
+    /// Why nothing may be written although nothing is missing: the folder may only be read.
     pub only_read: Option<String>,
 }
 
@@ -133,7 +135,7 @@ impl Vault {
         if let Some(why) = &loss {
             tracing::error!(why, "the store is opened for reading only");
         }
-        let doubts = Arc::new(Doubts::new(unread));
+        let doubts = Arc::new(DoubtfulCopies::new(unread));
         let mut committer = None;
         if loss.is_none() && only_read.is_none() {
             committer = Some(Committer::start(Start {
@@ -270,7 +272,7 @@ impl Vault {
         })
     }
 
-    /// Whether a place is in no file: the segment was away when the store was opened, or has been replaced.
+    /// Whether a place is in no unit that is there: its unit was away when the store was opened, or has been replaced.
     pub fn is_nowhere(&self, placement: &Placement) -> Result<bool, StoreError> {
         Ok(self.doubts.unread.contains_key(&placement.unit)
             || unit_rows::is_retired(self.index.as_ref(), placement.unit)?)
@@ -325,7 +327,7 @@ impl Vault {
             match read {
                 Ok(plain) => return Ok(Some(plain)),
                 Err(StoreError::Damaged(damage)) => {
-                    // Its segment may have been rewritten, and removed, since the place was looked up.
+                    // Its unit may have been made anew, and removed, since the place was looked up.
                     match chunk_rows::placement(self.index.as_ref(), &name)? {
                         None => return Ok(None),
                         Some(now) if now != placement => placement = now,
@@ -352,7 +354,7 @@ impl Vault {
         if self.damage.lock().note(damage.clone()) {
             tracing::error!(%damage, "a chunk is damaged");
         }
-        // What is in a segment that is away is no copy meanwhile, and a sound one again when it is back.
+        // What is in a unit that is away is no copy meanwhile, and a sound one again when it is back.
         let is_away = self.doubts.unread.contains_key(&placement.unit);
         if known || is_away || self.committer.is_none() {
             return;
@@ -411,16 +413,16 @@ impl Vault {
         })
     }
 
-    /// Where, in these segments, the log says that chunks were dropped.
+    /// Where, in these units, the log says that chunks were dropped.
     pub(crate) fn dropped(
         &self,
-        segments: &dyn Fn(u32) -> bool,
+        units: &dyn Fn(u32) -> bool,
     ) -> Result<BTreeSet<(u32, u64)>, StoreError> {
         let mut places = BTreeSet::new();
         let mut visit = |fact: &[u8]| {
             if let Some(Ok(VaultFact::Dropped(chunks))) = VaultFact::decode(fact) {
                 let chunks = chunks.into_iter().map(|(_, place)| place);
-                places.extend(chunks.filter(|(segment, _)| segments(*segment)));
+                places.extend(chunks.filter(|(unit, _)| units(*unit)));
             }
             Ok(())
         };
@@ -503,8 +505,8 @@ impl Vault {
     }
 
     /// Ends the open unit, so that what is in it can be made anew, too.
-    pub(crate) fn seal_unit(&self) -> Result<(), CommitError> {
-        self.commit(Submission { seal_unit: true, ..Submission::default() }).map(|_| ())
+    pub(crate) fn end_unit(&self) -> Result<(), CommitError> {
+        self.commit(Submission { end_unit: true, ..Submission::default() }).map(|_| ())
     }
 
     /// Writes the log anew where over a third of a part does not matter any more. What matters of the owner's
@@ -514,7 +516,7 @@ impl Vault {
         matters: &Matters<'_>,
         step: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Condensed, StoreError> {
-        // Nor must a fact that goes come to be needed by an index that is behind.
+        // First the index: one that is behind the log may need the facts that are about to go.
         self.index.flush()?;
         let packer = Mutex::new(Packer::new());
         self.log.condense(&mut Condensing {
@@ -539,7 +541,7 @@ impl Vault {
     /// Has the log go on in a new part: the one there is will not be written to any more.
     fn begin_log(&self) -> Result<(), StoreError> {
         let failed = || StoreError::commit("beginning a new log");
-        self.commit(Submission { seal_log: true, ..Submission::default() }).map_err(failed())?;
+        self.commit(Submission { end_log: true, ..Submission::default() }).map_err(failed())?;
         let fact = self.fact(&mut Packer::new(), VaultFact::Dropped(Vec::new()).encode())?;
         self.commit(Submission { facts: vec![fact], ..Submission::default() }).map_err(failed())?;
         Ok(())
@@ -547,25 +549,25 @@ impl Vault {
 
     /// Whether a fact of the vault's own still matters; `None` when it is the owner's to say.
     fn matters(&self, fact: &[u8]) -> Result<Option<bool>, StoreError> {
-        let gone = |segment: u32| unit_rows::is_retired(self.index.as_ref(), segment);
+        let gone = |unit: u32| unit_rows::is_retired(self.index.as_ref(), unit);
         Ok(match VaultFact::decode(fact) {
             None => None,
             Some(Err(_)) => Some(true),
-            // A record in a file that is no more can neither be found again nor come back.
-            Some(Ok(VaultFact::Quarantined(_, (segment, _)))) => Some(!gone(segment)?),
+            // A record in a unit that is no more can neither be found again nor come back.
+            Some(Ok(VaultFact::Quarantined(_, (unit, _)))) => Some(!gone(unit)?),
             Some(Ok(VaultFact::Dropped(chunks))) => {
                 let mut matters = false;
-                for (_, (segment, _)) in &chunks {
-                    matters |= !gone(*segment)?;
+                for (_, (unit, _)) in &chunks {
+                    matters |= !gone(*unit)?;
                 }
                 Some(matters)
             }
-            // If that segment is gone, the one that stands for it now names all that it stood for.
+            // If that unit is gone, the one that stands for it now names all that it stood for.
             Some(Ok(VaultFact::Switched { to, .. })) => Some(!gone(to)?),
         })
     }
 
-    /// Makes a rewritten segment stand for others, and removes these: unless one of those that its records
+    /// Makes a unit that was made of others stand for them, and removes these: unless one of those that its records
     /// are `from` has been replaced meanwhile.
     pub(crate) fn switch(
         &self,

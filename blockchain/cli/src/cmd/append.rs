@@ -10,7 +10,7 @@ use lucid_core::session::Layout;
 use lucid_core::timeline::Recorded;
 use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
-use lucid_store::clock::Pace;
+use lucid_store::clock::ClockDrift;
 
 use super::archive::Keep;
 use super::{DONE, Home, anchored, moment};
@@ -95,7 +95,7 @@ impl Append {
         let is_live = self.timeline || !is_plain;
         let progress = ProgressLine::start(output, "appending", None);
         let mut offset = session.offset;
-        let mut pace = Pace::default();
+        let mut pace = ClockDrift::default();
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
             let count = input.read(&mut buffer).with_context(context)?;

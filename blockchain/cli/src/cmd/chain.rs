@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use lucid_api::address::Address;
 use lucid_api::client::{BlockManagerClient, ClientOptions};
-use lucid_block_manager::state::{self, Opened, Options};
+use lucid_block_manager::opened::{self, Opened, Options};
 use lucid_store::files::folder::STORE;
 
 use super::{Home, now};
@@ -113,9 +113,9 @@ impl Where<'_> {
         let (root, options) = (self.folder(), self.options(verb, options)?);
         let opened = reading::open(
             self.home.reading,
-            || state::open(&root, &options, now()),
-            |to_read| state::read(&root, &options, now(), to_read),
-            state::OpenError::store,
+            || opened::open(&root, &options, now()),
+            |to_read| opened::read(&root, &options, now(), to_read),
+            opened::OpenError::store,
         )?;
         reading::say(output, opened.only_read());
         Ok(opened)

@@ -1,6 +1,6 @@
 //! `lucid doctor`: looks at what makes a folder refuse its work, and says what an operator alone can say.
 
-use lucid_block_manager::state::{Options, accept_clock};
+use lucid_block_manager::opened::{Options, accept_clock};
 use lucid_core::time::Timestamp;
 use serde::Serialize;
 

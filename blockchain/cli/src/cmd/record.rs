@@ -21,7 +21,7 @@ use lucid_core::session::{Layout, SessionId};
 use lucid_core::timeline::Recorded;
 use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
-use lucid_store::clock::Pace;
+use lucid_store::clock::ClockDrift;
 
 use super::append::PIECE_BYTES;
 use super::archive::Keep;
@@ -81,7 +81,7 @@ impl Record {
             id: &id,
             keep: &self.keep,
             offset: 0,
-            pace: Pace::default(),
+            pace: ClockDrift::default(),
             failed: false,
             output,
         };
@@ -143,7 +143,7 @@ struct Recording<'a> {
     keep: &'a Keep,
     offset: u64,
     /// Of the clock that times what comes.
-    pace: Pace,
+    pace: ClockDrift,
     failed: bool,
     output: &'a Output,
 }

@@ -9,13 +9,13 @@ use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::sessions::read_session::{Cursor, SessionSource, read_range};
 use lucid_data_chain::ops::sessions::write_tar::{self, Unreadable, write_tar};
+use lucid_data_chain::tarball::Tarball;
 use serde::Serialize;
 
 use super::ls::given_path;
 use super::span::Between;
 use super::{DONE, FAILED, Home, LEFT_OUT, finish, fits, open, session_id};
 use crate::folder::draft::write_whole;
-use crate::folder::tarball::Tarball;
 use crate::folder::target::{Options, Target};
 use crate::output::Output;
 use crate::progress::ProgressLine;

@@ -8,6 +8,7 @@ mod mirror;
 mod read;
 mod reindex;
 mod remove;
+mod sink;
 mod upkeep;
 mod verify;
 mod write;
@@ -15,7 +16,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lucid_block_manager::state as manager;
+use lucid_block_manager::opened as manager;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;

@@ -482,7 +482,7 @@ fn a_chain_with_damage_says_what_it_knows_and_takes_the_blocks_behind_it() {
 
 #[test]
 fn a_stored_chain_is_judged_beside_its_owner_and_that_is_said() {
-    use lucid_block_manager::state::{Options, open};
+    use lucid_block_manager::opened::{Options, open};
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("chain.jsonl"), CHAIN).unwrap();
     assert_eq!(ran(folder.path(), &["import", "chain.jsonl"]).0, 0);

@@ -1,4 +1,4 @@
-//! What [`super::validate`] answers, and the JSON that carries it.
+//! What [`super::validate`] answers.
 
 use super::{Mode, Rule, ValidBlock};
 use crate::json::Json;
@@ -59,33 +59,5 @@ impl Verdict {
     /// What a rule found.
     pub fn result(&self, rule: Rule) -> Option<&RuleResult> {
         self.results.iter().find(|result| result.rule == rule)
-    }
-
-    /// The documented reply, with what we add to it.
-    pub fn to_json(&self) -> Json {
-        let results = self.results.iter().map(|result| {
-            Json::object([
-                ("rule", Json::from(result.rule.name())),
-                ("passed", Json::from(result.passed)),
-                ("details", result.details.clone()),
-            ])
-        });
-        let coverage = Json::object([
-            ("transactions", Json::from(self.coverage.transactions)),
-            ("bytes", Json::from(self.coverage.bytes)),
-            ("transaction_signatures", Json::from(self.coverage.transaction_signatures)),
-            ("block_signature", Json::from(self.coverage.block_signature)),
-            ("producer_pinned", Json::from(self.coverage.producer_pinned)),
-        ]);
-        Json::object([
-            ("valid", Json::from(self.valid)),
-            ("results", Json::list(results)),
-            ("first_fault", Json::from(self.first_fault.map(Rule::name))),
-            ("coverage", coverage),
-            ("not_checked", Json::from(self.not_checked.clone())),
-            ("not_yet", Json::from(self.not_yet)),
-            ("mode", Json::from(self.mode.name())),
-            ("validated_at", Json::from(self.validated_at.to_string())),
-        ])
     }
 }

@@ -4,5 +4,5 @@ pub mod delete_chunk;
 pub mod find_chunk;
 pub mod missing_chunks;
 pub mod put_chunk;
-pub(crate) mod read_chunk;
+pub(crate) mod read_chunks;
 pub mod store_chunks;

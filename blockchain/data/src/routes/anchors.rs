@@ -13,7 +13,7 @@ use super::sessions::seal_now;
 use super::{AppState, session_id};
 use crate::app::App;
 use crate::ops::OpError;
-use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::seal_session::SealRequest;
 use crate::reply;
 use crate::row::SessionRow;

@@ -52,7 +52,7 @@ pub async fn put_chunk(
     let too_large =
         format!("the body has at most {most} bytes; send raw bytes, or append a stream");
     let body = upload.whole(most, JSON_GROWTH, &too_large).await?;
-    store(app, move || read_json(body)).await
+    put_read(app, move || read_json(body)).await
 }
 
 /// A chunk in JSON, as it is posted ([`WirePut`]). What is said of it stays text until its length is known.
@@ -101,23 +101,20 @@ fn read_json(body: Vec<u8>) -> Reply<(PutChunk, Vec<u8>)> {
     Ok((request, bytes))
 }
 
-/// Stores what `read` makes of a body. Reading and hashing one takes long enough to do it where it keeps
-/// no other request waiting.
-async fn store(
+/// Puts the chunk that `read` makes of a body. Reading and hashing one takes long enough to do it where it
+/// keeps no other request waiting.
+async fn put_read(
     app: std::sync::Arc<App>,
     read: impl FnOnce() -> Reply<(PutChunk, Vec<u8>)> + Send + 'static,
 ) -> Reply<(StatusCode, Answer<ChunkTaken>)> {
-    app.run(move |app| {
-        let (request, bytes) = match read() {
-            Ok(read) => read,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+    app.run_refusing(move |app| {
+        let (request, bytes) = read()?;
         let crate::Opened { vault, locks, .. } = &app.opened;
         let taken =
             put(vault, locks, app.storage, &app.bounds(), app.clock.now(), &request, &bytes)?;
-        Ok(Ok((status(&taken), Answer(chunk_taken(request, taken, &bytes)))))
+        Ok((status(&taken), Answer(chunk_taken(request, taken, &bytes))))
     })
-    .await?
+    .await
 }
 
 fn status(taken: &Taken) -> StatusCode {
@@ -169,7 +166,7 @@ pub async fn put_session_chunk(
     expect(&given, BYTES)?;
     let bytes = one_chunk(&app, &mut upload).await?;
     let request = PutChunk { session: Some(session), index: Some(index), ..PutChunk::default() };
-    store(app, move || check_hash(&given, &bytes).map(|()| (request, bytes))).await
+    put_read(app, move || check_hash(&given, &bytes).map(|()| (request, bytes))).await
 }
 
 /// One chunk of a session, as raw bytes or as a form; without an index it is the next.
@@ -205,7 +202,7 @@ pub async fn add_session_chunk(
         let mut upload = Upload::from_request(request, &()).await?;
         one_chunk(&app, &mut upload).await?
     };
-    store(app, move || check_hash(&given, &bytes).map(|()| (wanted, bytes))).await
+    put_read(app, move || check_hash(&given, &bytes).map(|()| (wanted, bytes))).await
 }
 
 /// Takes a form apart: one file, and what is said of it.

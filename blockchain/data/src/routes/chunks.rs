@@ -20,7 +20,7 @@ use lucid_http::stream::Upload;
 use super::content::stream;
 use super::{AppState, invalid, session_id};
 use crate::ops::chunks::missing_chunks::{missing_chunks as missing, missing_of_session};
-use crate::ops::chunks::read_chunk::{find_chunks, read_chunks};
+use crate::ops::chunks::read_chunks::{find_chunks, read_chunks};
 use crate::ops::chunks::store_chunks::store_chunks as store;
 
 /// Which of these chunks would have to be sent. Advice: taking references decides.

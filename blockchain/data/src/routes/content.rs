@@ -2,8 +2,8 @@
 //!
 //! A blocking thread reads, the caller is handed piece after piece, and only a few wait in between. A caller
 //! that does not take them keeps no thread: reading is left off, and begun anew where it was once everything
-//! is taken. So a caller that reads on at full speed costs one thread once, and only slow ones cost a task
-//! and a chunk that is read twice.
+//! is taken. So a caller that reads on at full speed costs one thread; a slow one costs a task while it is
+//! waited for, and one chunk that is read twice.
 //!
 //! The first piece is read before the reply begins, so that damage there is still a refusal; later
 //! damage breaks the download off, so that half is never taken for a whole.
@@ -28,7 +28,7 @@ use tracing::Instrument as _;
 use super::{AppState, session_id};
 use crate::app::{App, SMALL_BYTES};
 use crate::ops::OpError;
-use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::read_session::{StoredSession, read_range};
 
 /// The media type of bytes that say nothing of themselves.

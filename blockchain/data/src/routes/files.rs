@@ -21,7 +21,7 @@ use lucid_http::reply::{Content, Refusal, Reply};
 use super::content::{BYTES, BodySender, send, stream_in_one};
 use super::{AppState, invalid, limit, session_id};
 use crate::ops::OpError;
-use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::read_session::{StoredSession, find_entry, read_range, visit_entries};
 use crate::ops::sessions::write_tar::{Unreadable, write_tar};
 

@@ -11,7 +11,7 @@ use lucid_api::v1::maintenance::{
 };
 use lucid_http::extract::JsonOrNone;
 use lucid_http::jobs::{JobRun, Jobs};
-use lucid_http::patience::{Begun, Patience, Prefer, long_work};
+use lucid_http::long_work::{Begun, Prefer, Wait, long_work};
 use lucid_http::reply::Reply;
 use serde::Serialize;
 
@@ -47,11 +47,11 @@ pub async fn get_gc(State(app): AppState) -> Answer<Progress> {
         (status = 409, description = "it runs")))]
 pub async fn collect_garbage(
     State(app): AppState,
-    patience: Patience,
+    wait: Wait,
     JsonOrNone(wanted): JsonOrNone<CollectGarbage>,
 ) -> Reply<Response> {
     let collect = move |app: &App, run: JobRun<'_>| collect_now(app, run, wanted, true);
-    work(app, patience, JobKind::Gc, paths::MAINTENANCE_GC, collect).await
+    work(app, wait, JobKind::Gc, paths::MAINTENANCE_GC, collect).await
 }
 
 /// How far packing more tightly is, or how the last run ended.
@@ -68,17 +68,17 @@ pub async fn get_optimise(State(app): AppState) -> Answer<Progress> {
         (status = 409, description = "it runs")))]
 pub async fn optimise(
     State(app): AppState,
-    patience: Patience,
+    wait: Wait,
     JsonOrNone(wanted): JsonOrNone<Optimise>,
 ) -> Reply<Response> {
     let pack = move |app: &App, run: JobRun<'_>| optimise_now(app, run, wanted, true);
-    work(app, patience, JobKind::Optimise, paths::MAINTENANCE_OPTIMISE, pack).await
+    work(app, wait, JobKind::Optimise, paths::MAINTENANCE_OPTIMISE, pack).await
 }
 
 /// Does work of which one of its kind runs at a time. It goes on when its caller leaves.
 async fn work<T: Serialize + Send + 'static>(
     app: Arc<App>,
-    patience: Patience,
+    wait: Wait,
     kind: JobKind,
     at: &str,
     work: impl FnOnce(&App, JobRun<'_>) -> Reply<T> + Send + 'static,
@@ -93,5 +93,5 @@ async fn work<T: Serialize + Send + 'static>(
         };
         app.run_refusing(work).await
     };
-    long_work(patience, look, begin).await
+    long_work(wait, look, begin).await
 }

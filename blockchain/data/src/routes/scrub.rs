@@ -7,7 +7,7 @@ use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::maintenance::{JobKind, ProgressState};
 use lucid_api::v1::scrub::Scrub;
-use lucid_http::patience::{Patience, Prefer, goes_on};
+use lucid_http::long_work::{Prefer, Wait, goes_on};
 use lucid_http::reply::{Refusal, Reply};
 use tokio::time::{Instant, timeout_at};
 
@@ -28,12 +28,12 @@ pub async fn get_scrub(State(app): AppState) -> Reply<Answer<Scrub>> {
 /// Answers at once, unless it is asked to wait.
 #[utoipa::path(post, path = paths::SCRUB, tag = "maintenance", params(Prefer),
     responses((status = 200, body = Scrub), (status = 202, body = Scrub)))]
-pub async fn begin_scrub(State(app): AppState, patience: Patience) -> Reply<Response> {
+pub async fn begin_scrub(State(app): AppState, wait: Wait) -> Reply<Response> {
     let mut ends = app.jobs.ends();
     let before = app.run(show).await?;
     app.scrub_now.notify_one();
-    let time = match patience {
-        Patience::For(time) if !time.is_zero() => time,
+    let time = match wait {
+        Wait::For(time) if !time.is_zero() => time,
         _ => return goes_on(paths::SCRUB, &app.run(show).await?),
     };
     // A round that goes on already is the one that is waited for.

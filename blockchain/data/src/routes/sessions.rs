@@ -30,9 +30,8 @@ use crate::app::{App, WAITING_MAX};
 use crate::ops::OpError;
 use crate::ops::sessions::add_references::add_foreign_references;
 use crate::ops::sessions::create_session::{Created, NewSession, create_session as create};
-use crate::ops::sessions::list_sessions::{
-    SessionFilter, get_session as find, list_sessions as list,
-};
+use crate::ops::sessions::get_session::get_session as find;
+use crate::ops::sessions::list_sessions::{SessionFilter, list_sessions as list};
 use crate::ops::sessions::seal_session::{SealRequest, seal_session as seal};
 use crate::reply;
 use crate::row::{SessionRow, SessionStage};

@@ -12,7 +12,7 @@ use lucid_api::v1::verification::{
     ChunkVerified, ChunkVerifiedDetails, HistoryQuery, PastVerification, Verified, VerifyQuery,
 };
 use lucid_http::extract::{Path, Query};
-use lucid_http::patience::{Begun, Patience, Prefer, long_work};
+use lucid_http::long_work::{Begun, Prefer, Wait, long_work};
 use lucid_http::reply::Reply;
 
 use super::{AppState, invalid, limit, session_id};
@@ -28,7 +28,7 @@ pub async fn verify_session(
     State(app): AppState,
     Path(id): Path<String>,
     Query(query): Query<VerifyQuery>,
-    patience: Patience,
+    wait: Wait,
 ) -> Reply<Response> {
     let id = session_id(&id)?;
     let expected = query.expected_merkle_root;
@@ -44,13 +44,13 @@ pub async fn verify_session(
         let asked = Arc::downgrade(&asking);
         let verified = app.run_refusing(move |app| {
             let _place = place;
-            verify_now(app, begun, patience, &id, expected, &|| asked.strong_count() > 0)
+            verify_now(app, begun, wait, &id, expected, &|| asked.strong_count() > 0)
         });
         let verified = verified.await;
         drop(asking);
         verified
     };
-    long_work(patience, look, verify).await
+    long_work(wait, look, verify).await
 }
 
 /// How far reading a session back is, or how it ended if that was the last one.

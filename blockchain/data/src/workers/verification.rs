@@ -5,7 +5,7 @@ use lucid_api::v1::verification::Verified;
 use lucid_core::digest::SessionRoot;
 use lucid_core::session::SessionId;
 use lucid_core::words::many_do;
-use lucid_http::patience::{Begun, Patience};
+use lucid_http::long_work::{Begun, Wait};
 use lucid_http::reply::Reply;
 
 use super::maintenance::ended;
@@ -14,14 +14,14 @@ use crate::fact::Verified as Outcome;
 use crate::ops::OpError;
 use crate::ops::proofs::verify_chunk::remember;
 use crate::ops::proofs::verify_session::{SessionVerified, verify_session};
-use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::get_session::get_session;
 use crate::reply;
 
 /// Reads a session back, telling everyone how far it is, for as long as somebody `wants` that.
 pub fn verify_now(
     app: &App,
     begun: Begun,
-    patience: Patience,
+    wait: Wait,
     id: &SessionId,
     expected: Option<SessionRoot>,
     wants: &(dyn Fn() -> bool + Sync),
@@ -35,11 +35,11 @@ pub fn verify_now(
         }
         Err(error) => return Err(error.into()),
     };
-    let run = match (app.jobs.begin_of(JobKind::Verify, id.as_str()), patience) {
+    let run = match (app.jobs.begin_of(JobKind::Verify, id.as_str()), wait) {
         (Ok(run), _) => Some(run),
         // Looking, it would find the answer to the other caller, who may have another root in mind.
-        (Err(runs), Patience::For(_)) => return Err(runs.into()),
-        (Err(_), Patience::Unsaid) => None,
+        (Err(runs), Wait::For(_)) => return Err(runs.into()),
+        (Err(_), Wait::Unsaid) => None,
     };
     begun.say();
     let progress = |done| {

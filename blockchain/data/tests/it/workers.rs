@@ -73,7 +73,7 @@ async fn full_segments_are_packed_more_tightly_after_each_collection() {
     let fast = StorageOptions { compression: Compression::Lz4, encrypt: true };
     let vault = &app.opened.vault;
     store_chunks(vault, fast, 1, Clock::system().now(), &[text.as_bytes()]).unwrap();
-    vault.commit(Submission { seal_unit: true, ..Submission::default() }).unwrap();
+    vault.commit(Submission { end_unit: true, ..Submission::default() }).unwrap();
     let before = count_sessions(vault).unwrap().stored_bytes;
 
     let worker = maintenance::collect(app.clone(), Some(SOON), Some(9), shutdown.clone());

@@ -35,7 +35,7 @@ const SHORT_REST: u64 = 64 << 10;
 
 /// How fast a reply that lies in memory must be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pace {
+pub(super) struct ReadingPace {
     /// Bytes a second, over the whole reply.
     pub(super) rate: u64,
     /// How much longer it may take.
@@ -49,7 +49,7 @@ pub(super) struct Answering(Arc<State>);
 #[derive(Debug)]
 struct State {
     peer: SocketAddr,
-    pace: Pace,
+    pace: ReadingPace,
     /// Replies whose bodies are not given to the connection yet.
     open: AtomicUsize,
     /// Whether bytes of a reply may still wait to be written.
@@ -91,7 +91,7 @@ pub(super) struct Open {
 
 impl Answering {
     /// A connection at which nothing is asked yet.
-    pub(super) fn new(peer: SocketAddr, pace: Pace) -> Self {
+    pub(super) fn new(peer: SocketAddr, pace: ReadingPace) -> Self {
         let (open, unflushed, taking, rest) = Default::default();
         Self(Arc::new(State { peer, pace, open, unflushed, taking, rest }))
     }
@@ -145,7 +145,7 @@ impl Answering {
 
     /// A reply of so many bytes is to be taken, behind those that are not taken yet.
     fn take(&self, bytes: u64) {
-        let Pace { rate, grace } = self.0.pace;
+        let ReadingPace { rate, grace } = self.0.pace;
         let mut taking = locked(&self.0.taking);
         let from = taking.due.unwrap_or_else(|| Instant::now() + grace);
         taking.open += 1;

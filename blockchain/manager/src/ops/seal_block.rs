@@ -1,9 +1,9 @@
 //! Makes the next block of what waits in the pool.
 //!
 //! Called by the sealing worker, and by embedded archives when they are done. Each transaction is
-//! validated once more; one that fails becomes a durable `failed` and never holds up the rest. So does an
-//! anchor whose session got another root of the same key, in an earlier block or in this one: when both were
-//! let in, neither was in a block.
+//! validated once more; one that fails becomes a durable `failed` and never holds up the rest. An anchor
+//! fails, too, whose session has another root by the same key, in an earlier block or in this one: both could
+//! be let into the pool before either was in a block.
 //!
 //! Invariant: append first, mark afterwards. A crash in between leaves chained transactions in the
 //! pool, which the next seal and the next start recognise; the other order would lose them.
@@ -30,7 +30,7 @@ use super::validate_block::{judge, parent_at};
 use crate::facts::{self, Fact, Role};
 use crate::given::Pins;
 use crate::limits::CLOCK_AHEAD_DAYS_MAX;
-use crate::state::OpenError;
+use crate::opened::OpenError;
 
 /// What a seal did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -26,7 +26,7 @@ pub enum SettleError {
     Commit(#[from] CommitError),
 }
 
-impl From<SettleError> for crate::state::OpenError {
+impl From<SettleError> for crate::opened::OpenError {
     fn from(error: SettleError) -> Self {
         match error {
             SettleError::Store(error) => Self::Store(error),

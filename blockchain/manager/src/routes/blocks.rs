@@ -11,6 +11,7 @@ use lucid_api::v1::blocks::{
     Block, BlockAccepted, BlockProof, BlockSort, BlockStats, BlockSummary, Blocks, BlocksQuery,
     Headers, HeadersQuery, LogProof, Pagination, Sibling, Side,
 };
+use lucid_api::v1::sync::{RemoveBlockQuery, RemovedBlock};
 use lucid_core::digest::BlockHash;
 use lucid_http::extract::{JSON, JsonText, Path, Query};
 use lucid_http::reply::{Refusal, Reply};
@@ -22,7 +23,8 @@ use crate::ops::get_block::{
 };
 use crate::ops::list_blocks::{BlockQuery, list_blocks as read_page, list_row};
 use crate::ops::prove_transaction::{Proved, prove_transaction};
-use crate::ops::submit_block::submit_block as take_block;
+use crate::ops::remove_block::remove_block as remove;
+use crate::ops::submit_block::submit_block as submit;
 use crate::problems;
 use crate::reply::{encode, validation};
 
@@ -204,7 +206,7 @@ pub async fn submit_block(
 ) -> Reply<(StatusCode, Json<BlockAccepted>)> {
     app.run(move |manager| {
         let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-        let submitted = take_block(
+        let submitted = submit(
             vault,
             chain,
             &manager.sealing,
@@ -268,7 +270,7 @@ fn named(text: &str) -> Reply<BlockName> {
     })
 }
 
-pub(super) fn height(text: &str) -> Reply<u64> {
+fn height(text: &str) -> Reply<u64> {
     // `+1` would parse too.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits).ok_or_else(|| {
@@ -315,4 +317,24 @@ fn pruned(stored: StoredRecord) -> Refusal {
     );
     let header = serde_json::to_value(summary(stored, true)).unwrap_or_default();
     Refusal::new(ErrorCode::Gone, sentence).with("header", header)
+}
+
+/// Removes the newest tentative block of a follower. What is committed is final.
+#[utoipa::path(delete, path = paths::BLOCK, tag = "blocks", params(("index" = u64, Path), RemoveBlockQuery), responses(
+    (status = 200, body = RemovedBlock), (status = 403, description = "the first block"), (status = 404),
+    (status = 409, description = "it is final, or not the newest one, or has another hash"),
+))]
+pub async fn remove_block(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(query): Query<RemoveBlockQuery>,
+) -> Reply<Json<RemovedBlock>> {
+    let height = height(&name)?;
+    app.run(move |manager| {
+        let hash = remove(manager.chain.as_ref(), &manager.staging, height, query.confirm)
+            .map_err(problems::remove_block)?;
+        tracing::info!(block.height = height, block.hash = %hash, "a tentative block was removed");
+        Ok(Json(RemovedBlock { removed: true, index: height, hash }))
+    })
+    .await
 }

@@ -17,17 +17,16 @@ use lucid_core::block::REQUIRED_FIELDS;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::validate::{Mode, Rule};
 use lucid_http::extract::{JsonOrNone, JsonText, Query};
-use lucid_http::patience::{Begun, Patience, Prefer, long_work};
+use lucid_http::long_work::{Begun, Prefer, Wait, long_work};
 use lucid_http::reply::{Refusal, Reply};
 use serde_json::json;
 
 use crate::app::App;
-use crate::ops::validate_block::validate_block as judge;
-use crate::ops::validate_chain::validate_chain as judge_chain;
+use crate::opened::Opened;
 use crate::ops::validate_texts::ValidationRequest;
+use crate::ops::{validate_block, validate_chain};
 use crate::problems;
 use crate::reply::{chain_validation, validation};
-use crate::state::Opened;
 
 /// The one stage of validating.
 const JUDGING: &str = "judging";
@@ -45,8 +44,14 @@ pub async fn validate_block(
     });
     app.run(move |manager| {
         let (chain, producer) = (manager.chain.as_ref(), manager.producer());
-        let verdict = judge(chain, manager.clock.now(), text.as_bytes(), mode, producer)
-            .map_err(problems::validate)?;
+        let verdict = validate_block::validate_block(
+            chain,
+            manager.clock.now(),
+            text.as_bytes(),
+            mode,
+            producer,
+        )
+        .map_err(problems::validate)?;
         Ok(Json(validation(&verdict)))
     })
     .await
@@ -66,7 +71,7 @@ pub async fn validate_block_alias(
 #[utoipa::path(post, path = paths::VALIDATION_CHAIN, tag = "validation", params(Prefer), request_body = Option<ValidateChain>, responses((status = 200, body = ChainValidation), (status = 202, body = Progress), (status = 409, description = "it is being validated already")))]
 pub async fn validate_chain(
     State(app): State<App>,
-    patience: Patience,
+    wait: Wait,
     JsonOrNone(wanted): JsonOrNone<ValidateChain>,
 ) -> Reply<Response> {
     if wanted.start.zip(wanted.end).is_some_and(|(start, end)| start > end) {
@@ -86,7 +91,7 @@ pub async fn validate_chain(
         drop(asking);
         judged
     };
-    long_work(patience, look, validate).await
+    long_work(wait, look, validate).await
 }
 
 /// Judges what is wanted as long as somebody `wants` that, telling everyone how far it is.
@@ -113,13 +118,16 @@ fn validate_now(
     run.step(JUDGING, 0, total);
     begun.say();
     let asked = ValidationRequest { from: wanted.start, to: wanted.end, ..Default::default() };
-    let report =
-        judge_chain(chain, manager.clock.now(), &asked, wanted.records, |report| {
-            match run.step(JUDGING, report.blocks, total) && wants() {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
-        });
+    let report = validate_chain::validate_chain(
+        chain,
+        manager.clock.now(),
+        &asked,
+        wanted.records,
+        |report| match run.step(JUDGING, report.blocks, total) && wants() {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        },
+    );
     let report =
         report.map_err(problems::store).and_then(|report| match app.shutdown().is_asked() {
             true => {

@@ -6,8 +6,8 @@ use lucid_store::contract::chain::ChainStore;
 
 use crate::app::App;
 use crate::maintenance::CycleReport;
+use crate::opened::Opened;
 use crate::ops::maintain_chain::{CyclePlan, Upkeep, UpkeepError, maintain_chain};
-use crate::state::Opened;
 
 /// The first wait after a cycle that failed, unless the interval is shorter; it doubles with each.
 const RETRY: Duration = Duration::from_secs(30);

@@ -8,8 +8,8 @@ use lucid_core::digest::BlockHash;
 
 use super::MISTAKE;
 use crate::app::App;
+use crate::opened::Opened;
 use crate::ops::check_integrity::check_integrity;
-use crate::state::Opened;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(2);

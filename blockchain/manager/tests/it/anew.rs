@@ -6,10 +6,10 @@ use std::path::Path;
 
 use lucid_block_manager::anew::{BeginError, BegunAnew, begin_anew, earlier};
 use lucid_block_manager::facts::{self, Role};
+use lucid_block_manager::opened::{ManagerKind, Opened, Options, open};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::seal_block::{SealError, SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
-use lucid_block_manager::state::{ManagerKind, Opened, Options, open};
 use lucid_core::claim::Signed;
 use lucid_core::succession::Succession;
 use lucid_core::time::Timestamp;

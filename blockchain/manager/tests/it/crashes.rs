@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lucid_block_manager::facts;
+use lucid_block_manager::opened::{ManagerKind, OpenError, Opened, UnopenedDrawers, over};
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::maintain_chain::{CyclePlan, maintain_chain};
 use lucid_block_manager::ops::seal_block::{SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_block_manager::state::{ManagerKind, OpenError, Opened, UnopenedDrawers, over};
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, id_digest};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lucid_block_manager::facts;
+use lucid_block_manager::opened::{OpenError, Opened, Options, accept_clock, open};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::anchor_session::anchor_session;
 use lucid_block_manager::ops::chain_info::chain_info;
@@ -12,7 +13,6 @@ use lucid_block_manager::ops::list_blocks::{BlockQuery, list_blocks};
 use lucid_block_manager::ops::seal_block::{SealError, SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, Submitted, submit_transaction};
 use lucid_block_manager::ops::validate_block::validate_block;
-use lucid_block_manager::state::{OpenError, Opened, Options, accept_clock, open};
 use lucid_core::block_merkle::verify_path;
 use lucid_core::json::Json;
 use lucid_core::sign::SigningKey;

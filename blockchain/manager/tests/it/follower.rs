@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use lucid_block_manager::facts::Role;
+use lucid_block_manager::opened::{
+    ManagerKind, OpenError, Opened, Options, open, promote, reindex,
+};
 use lucid_block_manager::ops::read_run::{Half, read_run};
 use lucid_block_manager::ops::seal_block::{SealError, seal_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_block_manager::state::{ManagerKind, OpenError, Opened, Options, open, promote, reindex};
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};
 use lucid_core::sign::{Producers, SigningKey};

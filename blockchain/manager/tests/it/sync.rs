@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lucid_block_manager::facts::{Role, forks};
+use lucid_block_manager::opened::{ManagerKind, Opened, Options, UnopenedDrawers, open, over};
 use lucid_block_manager::ops::remove_block::{RemoveBlockError, remove_block};
 use lucid_block_manager::ops::sync_chain::{
     Following, RoundOutcome, SyncError, Synced, sync_chain,
 };
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::peer::{Greeting, Peer, PeerError, Speaks};
-use lucid_block_manager::state::{ManagerKind, Opened, Options, UnopenedDrawers, open, over};
 use lucid_core::block::Block;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{BlockRecord, Head, encode_body};

@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use lucid_block_manager::facts;
+use lucid_block_manager::opened::{Opened, Options, open};
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::take_blocks::{
     GivenBlock, Heard, Pins, RefusedBlock, TakeError, TakeProgress, WhyRefused, take_blocks,
 };
 use lucid_block_manager::staging::STAGED_BLOCKS_MAX;
-use lucid_block_manager::state::{Opened, Options, open};
 use lucid_core::block::{Block, Parent};
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::SigningKey;

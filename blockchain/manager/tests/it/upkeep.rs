@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lucid_block_manager::facts;
+use lucid_block_manager::opened::{Opened, Options, open};
 use lucid_block_manager::ops::check_integrity::Invalid;
 use lucid_block_manager::ops::maintain_chain::{CyclePlan, Upkeep, maintain_chain};
 use lucid_block_manager::ops::seal_block::seal_block;
@@ -11,7 +12,6 @@ use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::ops::validate_chain::{validate_chain, validate_scan};
 use lucid_block_manager::ops::validate_texts::ValidationRequest;
-use lucid_block_manager::state::{Opened, Options, open};
 use lucid_core::block_merkle::{log_leaf, transaction_hash, verify_path};
 use lucid_core::record::BlockEntry;
 use lucid_core::time::Timestamp;
@@ -122,7 +122,7 @@ fn pruning_keeps_what_must_be_kept_and_can_be_repeated() {
     assert!(submit(r#"{"id":"audit-1","type":"audit","n":99}"#).is_err());
     drop(manager);
     let reindexed =
-        lucid_block_manager::state::reindex(folder.path(), &Options::default(), now()).unwrap();
+        lucid_block_manager::opened::reindex(folder.path(), &Options::default(), now()).unwrap();
     assert!(reindexed.damage().is_empty(), "{:?}", reindexed.damage());
     assert_eq!(reindexed.chain.body(1).unwrap(), Some(Body::Pruned));
     assert_eq!(maintain(&reindexed, ALL).integrity.faults, 0);

@@ -1,4 +1,4 @@
-//! Chunk records: where they are put, how a commit names them, and how their units are made anew.
+//! Chunks are kept here, as records: where they are put, how a commit names them, and how their units are made anew.
 //!
 //! Records lie in *units*: for files a unit is a segment, for an object store it is an object. What a unit's
 //! number and a place in it mean is the back-end's business alone. A unit that never changes any more has
@@ -46,7 +46,7 @@ impl Placement {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireFault> {
         let mut from = Reader::new(bytes);
         let placement = Self {
-            unit: from.u32("segment")?,
+            unit: from.u32("unit")?,
             offset: frame::number(&mut from, "offset")?,
             stored_length: from.u32("stored length")?,
             plain_length: from.u32("plain length")?,
@@ -114,7 +114,7 @@ pub struct Unit {
 
 /// A unit, as far as it may be made anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
+pub enum UnitState {
     /// It never changes any more.
     Ended(Unit),
     /// It is not at its end yet, or none that a commit has named: nothing to be done about it.
@@ -181,10 +181,15 @@ pub trait Blobs: Units {
     /// has to be sealed first.
     fn fits(&self, records: &[Record]) -> usize;
 
-    /// Writes records that fit, in order. They count once a commit names them.
+    /// Writes records that fit, in order. They count once a commit names them. They are handed over to be
+    /// changed: the back-end gives each its sequence (`header.sequence`, higher than all before), and takes the
+    /// extent's digest of the headers afterwards.
     fn write(&self, records: &mut [Record]) -> Result<Written, CommitError>;
 
-    /// Makes durable what was written.
+    /// Makes durable what was written. The log calls it when it commits ([`FactLog::commit`]): it decides
+    /// whether chunks are settled before its own record, or beside it.
+    ///
+    /// [`FactLog::commit`]: super::fact_log::FactLog::commit
     fn settle(&self, written: &Written) -> Result<(), CommitError>;
 
     /// Takes back what was written last: no commit names it.
@@ -192,7 +197,7 @@ pub trait Blobs: Units {
 
     /// Ends the open unit, which never changes from then on, if it is full or has to be ended `now`. What was
     /// settled in it stays whether or not that works.
-    fn seal(&self, now: bool) -> Result<(), CommitError>;
+    fn end(&self, now: bool) -> Result<(), CommitError>;
 
     /// Where the records are that a commit names. What cannot be read of them has no place.
     fn places(&self, extent: &Extent) -> Result<Vec<(ChunkName, Placement)>, StoreError>;
@@ -216,8 +221,8 @@ pub trait Blobs: Units {
     /// The units that are there, ascending, those that are only being made included.
     fn numbers(&self) -> Result<Vec<u32>, StoreError>;
 
-    /// The units with numbers from one to this were all begun, one after the other, so one of them that is not
-    /// there and was not replaced is missing. Zero where numbers say nothing of the kind.
+    /// Numbers from one to this were all given out, so a unit that is not there and was not replaced is lost.
+    /// Zero where gaps mean nothing.
     fn begun(&self) -> u32;
 
     /// Bytes of all units.
@@ -227,7 +232,7 @@ pub trait Blobs: Units {
     fn records_max(&self) -> usize;
 
     /// Looks at a unit.
-    fn look(&self, unit: u32) -> Result<Look, StoreError>;
+    fn state(&self, unit: u32) -> Result<UnitState, StoreError>;
 
     /// What a unit was made of, or what is wrong with it instead.
     fn origin(&self, unit: u32) -> Result<Result<Origin, Damage>, StoreError>;

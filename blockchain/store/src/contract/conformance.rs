@@ -7,7 +7,7 @@ use lucid_core::digest::{ChunkId, ChunkName};
 use rustix::io::Errno;
 
 use crate::codec::{Compression, Packer};
-use crate::contract::blobs::{Blobs, Contents, Entry, Look, Origin, UnitKind};
+use crate::contract::blobs::{Blobs, Contents, Entry, Origin, UnitKind, UnitState};
 use crate::contract::fact_log::{Appended, FactLog, Position, Replayed, Reread, Unsettled};
 use crate::contract::index::{Changes, Project};
 use crate::crypt::Sealer;
@@ -27,7 +27,7 @@ use crate::{CommitError, StoreError};
 /// Two or three commits a file, so that every test crosses files.
 const TINY: Limits = Limits { segment_bytes: 1_500, segment_records: 4, log_bytes: 1_500 };
 
-/// A log with its chunks, and where it ends.
+/// A log with its chunks, and where it ends. A keeper of chunks alone is tried beside a [`MemoryLog`].
 struct Tried {
     log: Arc<dyn FactLog>,
     blobs: Arc<dyn Blobs>,
@@ -97,7 +97,7 @@ impl Tried {
         let mut written = None;
         if !records.is_empty() {
             if self.blobs.fits(&records) < records.len() {
-                self.blobs.seal(true)?;
+                self.blobs.end(true)?;
             }
             assert_eq!(self.blobs.fits(&records), records.len());
             written = Some(self.blobs.write(&mut records)?);
@@ -167,7 +167,7 @@ fn commits_are_shown_in_their_order_from_any_place_on() {
             kept.commits(&facts, &chunks);
             if number == 5 {
                 kept.log.begin_part().unwrap();
-                kept.blobs.seal(true).unwrap();
+                kept.blobs.end(true).unwrap();
             }
             let names: Vec<ChunkName> = chunks.iter().map(|number| chunk(*number).0).collect();
             expected.push((texts, names));
@@ -244,7 +244,7 @@ fn of_two_copies_of_a_chunk_the_later_has_the_higher_sequence() {
         let mut sequences = Vec::new();
         for number in 0..3 {
             kept.commits(&[], &[number, 9]);
-            kept.blobs.seal(number == 1).unwrap();
+            kept.blobs.end(number == 1).unwrap();
         }
         for unit in kept.blobs.numbers().unwrap() {
             let contents = kept.blobs.contents(unit, 0).unwrap().unwrap();
@@ -260,7 +260,7 @@ fn of_two_copies_of_a_chunk_the_later_has_the_higher_sequence() {
 fn entries_of(blobs: &dyn Blobs, units: &[u32]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for unit in units {
-        let Look::Ended(found) = blobs.look(*unit).unwrap() else { panic!("it has ended") };
+        let UnitState::Ended(found) = blobs.state(*unit).unwrap() else { panic!("it has ended") };
         assert!(found.bytes >= found.records_bytes);
         let bytes = found.entries.iter().map(|entry| entry.placement.record_bytes()).sum::<u64>();
         assert!(found.records_bytes >= bytes);
@@ -288,10 +288,10 @@ fn a_unit_is_made_of_the_records_of_others_and_they_go() {
         let there = blobs.numbers().unwrap();
         if let Some((open, bytes)) = blobs.open_unit().unwrap() {
             assert!(bytes > 0 && there.contains(&open), "{name}");
-            assert_eq!(blobs.look(open).unwrap(), Look::Open, "{name}");
+            assert_eq!(blobs.state(open).unwrap(), UnitState::Open, "{name}");
             assert!(!blobs.contents(open, 0).unwrap().unwrap().chunks.is_empty(), "{name}");
         }
-        kept.blobs.seal(true).unwrap();
+        kept.blobs.end(true).unwrap();
         assert_eq!(blobs.open_unit().unwrap(), None, "{name}");
         assert!(blobs.numbers().unwrap() == there && there.is_sorted(), "{name}");
         for unit in &there {
@@ -339,7 +339,7 @@ fn a_unit_is_made_of_the_records_of_others_and_they_go() {
             let Err(StoreError::Damaged(damage)) = gone else { panic!("{name}: {gone:?}") };
             assert_eq!(blobs.place_of(&damage), Some(entry.placement.place()), "{name}");
             assert_eq!(blobs.sequence(&entry.name, &entry.placement).unwrap(), None, "{name}");
-            assert_eq!(blobs.look(*unit).unwrap(), Look::Damaged, "{name}");
+            assert_eq!(blobs.state(*unit).unwrap(), UnitState::Damaged, "{name}");
             assert_eq!(blobs.entries(*unit).unwrap(), None, "{name}");
             assert!(blobs.contents(*unit, 0).unwrap().is_err(), "{name}");
         }

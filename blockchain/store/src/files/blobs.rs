@@ -7,7 +7,7 @@ use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
 
 use crate::contract::blobs::{
-    Blobs, Contents, Entry, Extent, Look, NewUnit, Origin, Placement, Unit, UnitKind, Units,
+    Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, Unit, UnitKind, UnitState, Units,
     Written,
 };
 use crate::files::Limits;
@@ -250,7 +250,7 @@ impl Blobs for FileBlobs {
         Ok(())
     }
 
-    fn seal(&self, now: bool) -> Result<(), CommitError> {
+    fn end(&self, now: bool) -> Result<(), CommitError> {
         let mut open = self.open.lock();
         let is_full = open.tail.as_ref().is_some_and(|tail| {
             tail.length() >= self.limits.segment_bytes
@@ -307,37 +307,37 @@ impl Blobs for FileBlobs {
     }
 
     /// It has ended when it has a footer, or was left behind without one.
-    fn look(&self, unit: u32) -> Result<Look, StoreError> {
+    fn state(&self, unit: u32) -> Result<UnitState, StoreError> {
         let at = *self.ends.lock();
         let is_rewritten = unit & REWRITTEN != 0;
-        let Ok(file) = self.file(unit)? else { return Ok(Look::Damaged) };
+        let Ok(file) = self.file(unit)? else { return Ok(UnitState::Damaged) };
         if unit == at.segment {
             // A payload at the end of the open one may look like its footer: that is where the records end.
             let ends_at = match Footer::find(file.as_ref(), unit)? {
                 Some(Ok((footer_at, _))) => footer_at,
                 Some(Err(damage)) => damage.offset,
-                None => return Ok(Look::Open),
+                None => return Ok(UnitState::Open),
             };
             if ends_at != at.segment_offset {
-                return Ok(Look::Open);
+                return Ok(UnitState::Open);
             }
         }
         if !is_rewritten {
             if unit > at.segment {
-                return Ok(Look::Open);
+                return Ok(UnitState::Open);
             }
             if segment::foreign(file.as_ref(), unit, &self.units.store)?.is_some() {
-                return Ok(Look::Damaged);
+                return Ok(UnitState::Damaged);
             }
         }
         let may_lack_footer = is_rewritten || unit < at.segment;
         let Some((records_bytes, footer)) = Footer::of_ended(file.as_ref(), unit, may_lack_footer)?
         else {
-            return Ok(Look::Damaged);
+            return Ok(UnitState::Damaged);
         };
         let bytes = file.length().map_err(reading(unit))?;
         let entries = footer.entries.into_iter().map(Entry::from).collect();
-        Ok(Look::Ended(Unit { bytes, records_bytes, entries }))
+        Ok(UnitState::Ended(Unit { bytes, records_bytes, entries }))
     }
 
     fn origin(&self, unit: u32) -> Result<Result<Origin, Damage>, StoreError> {

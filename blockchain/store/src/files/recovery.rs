@@ -41,7 +41,7 @@ pub struct Recovered {
     /// What is wrong, none of it in the way of the rest.
     pub damage: DamageList,
     /// Why nothing may be written, if so: acknowledged facts are missing from the log.
-    pub read_only: Option<String>,
+    pub loss: Option<String>,
     /// Segments that are not there, or not whole.
     pub unread: BTreeMap<u32, Unread>,
 }
@@ -140,9 +140,9 @@ pub fn recover(parts: ToRecover<'_>, mark: Option<Watermark>) -> Result<Recovere
         unopened: BTreeMap::new(),
         unread: BTreeMap::new(),
     };
-    let read_only = recovery.run()?;
+    let loss = recovery.run()?;
     let Recovery { at, newest_log, damage, unread, .. } = recovery;
-    Ok(Recovered { at, newest_log, damage, read_only, unread })
+    Ok(Recovered { at, newest_log, damage, loss, unread })
 }
 
 impl Recovery<'_> {

@@ -7,8 +7,8 @@ use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
 
 use crate::contract::blobs::{
-    self as contract, Blobs, Contents, Entry, Extent, Look, NewUnit, Origin, Placement, Unit,
-    UnitKind, Units as _, Written,
+    self as contract, Blobs, Contents, Entry, Extent, NewUnit, Origin, Placement, Unit, UnitKind,
+    UnitState, Units as _, Written,
 };
 use crate::frame::{CipherId, Header, HeadersDigest, Record};
 use crate::{CommitError, Damage, StoreError};
@@ -104,7 +104,7 @@ impl Blobs for MemoryBlobs {
         Ok(())
     }
 
-    fn seal(&self, _now: bool) -> Result<(), CommitError> {
+    fn end(&self, _now: bool) -> Result<(), CommitError> {
         Ok(())
     }
 
@@ -163,10 +163,10 @@ impl Blobs for MemoryBlobs {
         RECORDS_MAX
     }
 
-    fn look(&self, unit: u32) -> Result<Look, StoreError> {
-        let Some(entries) = self.entries(unit)? else { return Ok(Look::Damaged) };
+    fn state(&self, unit: u32) -> Result<UnitState, StoreError> {
+        let Some(entries) = self.entries(unit)? else { return Ok(UnitState::Damaged) };
         let bytes = bytes_of(self.units.lock().records(unit));
-        Ok(Look::Ended(Unit { bytes, records_bytes: bytes, entries }))
+        Ok(UnitState::Ended(Unit { bytes, records_bytes: bytes, entries }))
     }
 
     fn origin(&self, unit: u32) -> Result<Result<Origin, Damage>, StoreError> {

@@ -17,7 +17,7 @@ use lucid_core::digest::ChunkName;
 use parking_lot::Mutex;
 
 use crate::codec::{Compression, Packer};
-use crate::contract::blobs::{Entry, Look, NewUnit, Origin, Placement, Unit, UnitKind};
+use crate::contract::blobs::{Entry, NewUnit, Origin, Placement, Unit, UnitKind, UnitState};
 use crate::contract::fact_log::Condensed;
 use crate::crypt::{ChunkKey, Owner};
 use crate::frame::{Header, Record};
@@ -123,9 +123,9 @@ pub struct Collected {
     /// Chunks that came to be wanted while they were being dropped, and were kept.
     pub chunks_spared: u64,
     /// Units that were replaced.
-    pub segments_rewritten: u64,
+    pub units_replaced: u64,
     /// Units left alone: they are damaged, or may hold the last copy of something.
-    pub segments_damaged: u64,
+    pub units_damaged: u64,
     /// By how much the files got smaller.
     pub bytes_freed: u64,
     /// Bytes that were read from the replaced units to be kept.
@@ -153,7 +153,7 @@ impl Drop for Collection<'_> {
 impl Vault {
     /// Begins a collection or a repacking; `None` while another one runs. Look for what is referred to
     /// only after this.
-    pub fn collect(&self) -> Option<Collection<'_>> {
+    pub fn begin_collection(&self) -> Option<Collection<'_>> {
         let turn = self.turn_to_collect()?;
         self.set_collecting(true);
         let (untidy, records_max) = (BTreeSet::new(), self.blobs().records_max());
@@ -175,7 +175,7 @@ struct Work {
 
 impl Work {
     fn ended(self) -> Collected {
-        Collected { segments_damaged: self.left.len() as u64, ..self.done }
+        Collected { units_damaged: self.left.len() as u64, ..self.done }
     }
 }
 
@@ -360,33 +360,33 @@ impl<'a> Collection<'a> {
     fn end_open_unit(&self, worth: impl Fn(u64, u32) -> bool) -> Result<(), StoreError> {
         let open = self.vault.blobs().open_unit()?;
         if open.is_some_and(|(number, bytes)| worth(bytes, number)) {
-            self.vault.seal_unit().map_err(dropping())?;
+            self.vault.end_unit().map_err(dropping())?;
         }
         Ok(())
     }
 
     /// A unit that never changes any more, unless it is damaged: then it is left alone.
     fn ended(&self, number: u32, work: &mut Work) -> Result<Option<Unit>, StoreError> {
-        Ok(match self.look(number)? {
-            Look::Ended(unit) => Some(unit),
-            Look::Open => None,
-            Look::Damaged => {
+        Ok(match self.state_of(number)? {
+            UnitState::Ended(unit) => Some(unit),
+            UnitState::Open => None,
+            UnitState::Damaged => {
                 work.left.insert(number);
                 None
             }
         })
     }
 
-    fn look(&self, number: u32) -> Result<Look, StoreError> {
+    fn state_of(&self, number: u32) -> Result<UnitState, StoreError> {
         let (index, blobs) = (self.vault.index(), self.vault.blobs());
         let is_made = blobs.kind(number) == Some(UnitKind::Made);
         // What was never switched to has no say in anything.
         if unit_rows::is_retired(index, number)?
             || (is_made && !unit_rows::is_rewritten(index, number)?)
         {
-            return Ok(Look::Open);
+            return Ok(UnitState::Open);
         }
-        blobs.look(number)
+        blobs.state(number)
     }
 
     /// Earlier versions filled units with more records than a footer may list, and one cannot be
@@ -468,7 +468,7 @@ impl<'a> Collection<'a> {
         if unread.contains_key(&number) {
             return Ok(None);
         }
-        let Look::Ended(unit) = self.look(number)? else { return Ok(None) };
+        let UnitState::Ended(unit) = self.state_of(number)? else { return Ok(None) };
         let Some(Origin { replaces: mut stands_for, level }) = self.origin(number)? else {
             return Ok(None);
         };
@@ -659,7 +659,7 @@ impl<'a> Collection<'a> {
             }
             return Err(error);
         }
-        done.segments_rewritten += group.len() as u64;
+        done.units_replaced += group.len() as u64;
         done.bytes_freed += old.saturating_sub(length);
         done.bytes_copied += copied;
         Ok(control.step(*passed, total))

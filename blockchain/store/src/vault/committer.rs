@@ -80,10 +80,10 @@ pub struct Submission {
     pub again: bool,
     /// Whether what others committed is to be followed first, so that the index is at the end of the log.
     pub follow: bool,
-    /// Whether the open segment is to be sealed, full or not.
-    pub seal_unit: bool,
+    /// Whether the open unit is to end, full or not.
+    pub end_unit: bool,
     /// Whether the next commit is to begin a new log file.
-    pub seal_log: bool,
+    pub end_log: bool,
 }
 
 impl Submission {
@@ -233,14 +233,14 @@ impl Shared {
 
 /// Copies of chunks that the index has, and that nothing may rely on.
 #[derive(Default)]
-pub struct Doubts {
-    /// Segments that were not there, or not whole, when the store was opened.
+pub struct DoubtfulCopies {
+    /// Units that were not there, or not whole, when the store was opened.
     pub unread: BTreeMap<u32, Unread>,
     /// Where copies were found damaged, until that is committed.
     found: Mutex<HashMap<ChunkName, Placement>>,
 }
 
-impl Doubts {
+impl DoubtfulCopies {
     /// Nothing is found yet.
     pub fn new(unread: BTreeMap<u32, Unread>) -> Self {
         Self { unread, found: Mutex::default() }
@@ -277,7 +277,7 @@ pub(crate) struct Start {
     /// The last commit.
     pub at: Position,
     /// Which copies nothing may rely on.
-    pub doubts: Arc<Doubts>,
+    pub doubts: Arc<DoubtfulCopies>,
 }
 
 /// The handle to the writing thread.
@@ -526,8 +526,8 @@ impl Writer {
         submissions: &mut [Submission],
         recent: &Mutex<Recent>,
     ) -> Result<Vec<Result<Committed, CommitError>>, Stopped> {
-        let seal_unit = submissions.iter().any(|submission| submission.seal_unit);
-        let seal_log = submissions.iter().any(|submission| submission.seal_log);
+        let end_unit = submissions.iter().any(|submission| submission.end_unit);
+        let end_log = submissions.iter().any(|submission| submission.end_log);
         if submissions.iter().any(|submission| submission.follow) {
             self.from.at = self.follow()?;
         }
@@ -536,7 +536,7 @@ impl Writer {
             .plan(index.as_ref(), submissions, recent)
             .map_err(|error| CommitError::Failed(error.to_string()))?;
         if chunks.is_empty() && accepted.iter().all(|of| has_no_facts(submissions, *of)) {
-            self.end_parts(seal_unit, seal_log)?;
+            self.end_parts(end_unit, end_log)?;
             return Ok(outcomes);
         }
         let mut records = Records::take(submissions, &chunks, &accepted);
@@ -545,7 +545,7 @@ impl Writer {
             records.put_back(submissions, &chunks, &accepted);
         }
         written?;
-        if let Err(error) = self.end_parts(seal_unit, seal_log) {
+        if let Err(error) = self.end_parts(end_unit, end_log) {
             if let CommitError::Broken(why) = &error {
                 self.broken = Some(why.clone());
             }
@@ -581,17 +581,17 @@ impl Writer {
             if is_last {
                 return Ok(());
             }
-            self.from.blobs.seal(true)?;
+            self.from.blobs.end(true)?;
             rest = later;
         }
     }
 
     /// Ends what is full, or has to be ended: the next commit begins new ones.
-    fn end_parts(&self, seal_unit: bool, seal_log: bool) -> Result<(), CommitError> {
-        if seal_log {
+    fn end_parts(&self, end_unit: bool, end_log: bool) -> Result<(), CommitError> {
+        if end_log {
             self.from.log.begin_part()?;
         }
-        self.from.blobs.seal(seal_unit)
+        self.from.blobs.end(end_unit)
     }
 
     /// Makes one commit durable, with chunks that fit into one unit, and has the index follow. The index then
@@ -801,7 +801,7 @@ fn claim(drops: &[ChunkName], recent: &Mutex<Recent>) -> Vec<ChunkName> {
 /// a row says to be in a file that has been replaced, or was not there at the start, is nowhere.
 pub fn satisfies(
     index: &dyn Index,
-    doubts: &Doubts,
+    doubts: &DoubtfulCopies,
     name: &ChunkName,
     encrypted: bool,
 ) -> Result<bool, StoreError> {
@@ -828,7 +828,7 @@ mod tests {
             plain_length: 1,
             encrypted: false,
         };
-        let doubts = Doubts::new(BTreeMap::from([(7, Unread::default())]));
+        let doubts = DoubtfulCopies::new(BTreeMap::from([(7, Unread::default())]));
         assert!(!doubts.has(&name, &placement(0)));
         doubts.add(name, placement(0));
         assert!(doubts.has(&name, &placement(0)) && !doubts.has(&name, &placement(8)));

@@ -302,9 +302,9 @@ impl Old {
         }
         names.settle();
         for _ in 0..2 {
-            let collection = vault.collect().unwrap().splitting_over(MOST);
+            let collection = vault.begin_collection().unwrap().splitting_over(MOST);
             let done = collection.run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap();
-            assert_eq!(done.segments_damaged, 0);
+            assert_eq!(done.units_damaged, 0);
         }
         self.assert_holds(vault);
         let held = held(&self.disk);
@@ -434,12 +434,12 @@ fn however_many_files_there_are_few_are_open_at_once() {
     assert!(counted.open_most() <= 6, "a start");
     vault.facts(&mut |_| Ok(()), &mut |_, _| true).unwrap();
     assert!(counted.open_most() <= 6, "the facts");
-    vault.collect().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
     assert!(counted.open_most() <= 6, "condensing");
     drop(vault);
     // What reads chunks keeps their files open, up to a share of the descriptors.
     let vault = store.open_on(drawers.clone(), Arc::new(MemoryIndex::new()), SMALL, false).unwrap();
-    vault.collect().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap();
     let kept = counted.open_files();
     assert!(counted.open_most() <= kept + 60, "collecting");
     drop(vault);
@@ -467,7 +467,7 @@ fn a_payload_that_ends_as_a_footer_does_not_seal_the_open_segment() {
     drop(vault);
     let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
     let nothing = Names::default();
-    vault.collect().unwrap().run(&nothing, &|_, _| Ok(true), &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().run(&nothing, &|_, _| Ok(true), &mut |_, _| true).unwrap();
     Entry::new(3, 1, vec![chunk(3, 50)]).commit(&vault).unwrap();
     drop(vault);
     let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();

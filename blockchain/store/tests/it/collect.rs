@@ -32,7 +32,7 @@ fn names(vault: &Vault, chunks: &[Vec<u8>]) -> Names {
 }
 
 fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
-    let collection = vault.collect().expect("nobody else collects");
+    let collection = vault.begin_collection().expect("nobody else collects");
     collection.run(&names(vault, live), &|_, _| Ok(true), &mut go_on).unwrap()
 }
 
@@ -113,9 +113,9 @@ fn a_segment_that_was_away_while_the_index_was_made_is_not_taken_for_dead() {
     let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
     disk.create(away).unwrap().append(&[&bytes]).unwrap();
     let collected = collect(&vault, &chunks);
-    assert!(collected.segments_damaged > 0, "{collected:?}");
-    let repacked = vault.collect().unwrap().repack(9, 1, false, &mut go_on).unwrap();
-    assert!(repacked.segments_damaged > 0, "{repacked:?}");
+    assert!(collected.units_damaged > 0, "{collected:?}");
+    let repacked = vault.begin_collection().unwrap().repack(9, 1, false, &mut go_on).unwrap();
+    assert!(repacked.units_damaged > 0, "{repacked:?}");
     vault.close().unwrap();
     let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
     assert_holds(&vault, &chunks, &[]);
@@ -132,8 +132,8 @@ fn what_nobody_refers_to_goes_and_its_space_returns() {
         let (kept, gone) = split(&chunks, |number| number % 4 == 0);
         let before = segment_bytes(&disk);
 
-        let collection = vault.collect().unwrap();
-        assert!(vault.collect().is_none(), "one at a time");
+        let collection = vault.begin_collection().unwrap();
+        assert!(vault.begin_collection().is_none(), "one at a time");
         let survey = collection.survey(&names(&vault, &kept)).unwrap();
         assert_eq!((survey.live_chunks, survey.dead_chunks), (10, 30));
         drop(collection);
@@ -147,7 +147,7 @@ fn what_nobody_refers_to_goes_and_its_space_returns() {
 
         // Once more there is nothing to do.
         let again = collect(&vault, &kept);
-        assert_eq!((again.chunks_removed, again.segments_rewritten), (0, 0));
+        assert_eq!((again.chunks_removed, again.units_replaced), (0, 0));
 
         // It goes on: new chunks, and those that went, are taken in as ever.
         let more = fill(&vault, 100, 5);
@@ -233,7 +233,7 @@ fn what_is_asked_for_while_something_collects_is_not_forgotten_and_afterwards_it
         }
     };
     let free = |chunk: &Vec<u8>| names(&vault, std::slice::from_ref(chunk));
-    let collection = vault.collect().expect("nobody else collects");
+    let collection = vault.begin_collection().expect("nobody else collects");
     assert!(vault.knows(&id_of(&chunks[0]), false).unwrap());
     ask_for_others();
     let done = collection.run(&free(&chunks[1]), &|_, _| Ok(true), &mut go_on).unwrap();
@@ -255,7 +255,7 @@ fn a_survey_counts_chunks_and_the_bytes_of_their_records() {
         let bytes = |chunk| placement(vault.index(), &name(chunk)).unwrap().unwrap().record_bytes();
         of.iter().map(bytes).sum::<u64>()
     };
-    let survey = vault.collect().unwrap().survey(&names(&vault, &chunks[..2])).unwrap();
+    let survey = vault.begin_collection().unwrap().survey(&names(&vault, &chunks[..2])).unwrap();
     assert_eq!((survey.live_chunks, survey.dead_chunks), (2, 3));
     assert_eq!((survey.live_bytes, survey.dead_bytes), (bytes(&chunks[..2]), bytes(&chunks[2..])));
     assert!(names(&vault, &[]).is_empty() && !names(&vault, &chunks).is_empty());
@@ -265,7 +265,7 @@ fn a_survey_counts_chunks_and_the_bytes_of_their_records() {
 fn a_stop_leaves_a_sound_store_and_the_next_run_goes_on() {
     let Mostly { store, disk, vault, kept, gone, .. } = mostly_dead();
     let stopped = vault
-        .collect()
+        .begin_collection()
         .unwrap()
         .run(&names(&vault, &kept), &|_, _| Ok(true), &mut |_, _| false)
         .unwrap();
@@ -273,7 +273,7 @@ fn a_stop_leaves_a_sound_store_and_the_next_run_goes_on() {
     assert_holds(&vault, &kept, &gone);
     assert_sound(&store, &disk);
     let done = collect(&vault, &kept);
-    assert!(!done.stopped && done.segments_rewritten > 0);
+    assert!(!done.stopped && done.units_replaced > 0);
     assert_holds(&vault, &kept, &gone);
     assert_sound(&store, &disk);
 }
@@ -285,11 +285,11 @@ fn damage_among_what_is_kept_spares_its_segment_and_stops_nothing_else() {
         placement(index.as_ref(), &vault.sealer().chunk_name(&id_of(&kept[0]))).unwrap().unwrap();
     disk.flip(&lucid_store::files::segment::path(at.unit), at.offset as usize + 150);
     let done = collect(&vault, &kept);
-    assert_eq!(done.segments_damaged, 1);
-    assert!(done.segments_rewritten > 1, "{done:?}");
+    assert_eq!(done.units_damaged, 1);
+    assert!(done.units_replaced > 1, "{done:?}");
     assert_holds(&vault, &kept[1..], &gone);
     assert!(reads(&vault, &kept[0]).is_err());
-    assert_eq!(collect(&vault, &kept).segments_damaged, 1);
+    assert_eq!(collect(&vault, &kept).units_damaged, 1);
     // A new upload heals it, and then the damaged record goes with its segment.
     Entry::new(7_010, 1, vec![kept[0].clone()]).commit(&vault).unwrap();
     collect(&vault, &kept);
@@ -346,22 +346,23 @@ fn repacking_makes_records_smaller_and_changes_nothing_else() {
                 .unwrap();
         }
         let before = segment_bytes(&disk);
-        let repack =
-            |level, all| vault.collect().unwrap().repack(level, 2, all, &mut go_on).unwrap();
-        assert!(repack(9, true).segments_rewritten > 2);
+        let repack = |level, all| {
+            vault.begin_collection().unwrap().repack(level, 2, all, &mut go_on).unwrap()
+        };
+        assert!(repack(9, true).units_replaced > 2);
         assert!(segment_bytes(&disk) * 2 < before);
         assert_holds(&vault, &chunks, &[]);
         assert_sound(&store, &disk);
-        assert_eq!(repack(9, true).segments_rewritten, 0, "they are at that level");
-        assert!(repack(12, false).segments_rewritten > 0);
+        assert_eq!(repack(9, true).units_replaced, 0, "they are at that level");
+        assert!(repack(12, false).units_replaced > 0);
         assert_holds(&vault, &chunks, &[]);
         // What a collection copies keeps the level of the lowest.
         drop(vault);
         let fresh = Arc::new(MemoryIndex::new());
         let vault = store.open(&disk, &fresh).unwrap();
         collect(&vault, &chunks[..7]);
-        let again = vault.collect().unwrap().repack(12, 1, true, &mut go_on).unwrap();
-        assert_eq!(again.segments_rewritten, 0);
+        let again = vault.begin_collection().unwrap().repack(12, 1, true, &mut go_on).unwrap();
+        assert_eq!(again.units_replaced, 0);
         assert_holds(&vault, &chunks[..7], &chunks[7..]);
         assert_sound(&store, &disk);
     }
@@ -414,8 +415,8 @@ fn record(encrypted: bool) -> Tape {
     let all: Vec<_> = [&kept[..], &more[..]].concat();
     let (kept_last, _) = split(&all, |number| number % 3 == 0);
     collect(&vault, &kept_last);
-    let repacked = vault.collect().unwrap().repack(5, 1, true, &mut go_on).unwrap();
-    assert!(repacked.segments_rewritten > 0);
+    let repacked = vault.begin_collection().unwrap().repack(5, 1, true, &mut go_on).unwrap();
+    assert!(repacked.units_replaced > 0);
     drop(vault);
     Tape { store, disk, started, kept, second, kept_last }
 }
@@ -510,12 +511,12 @@ fn switches(vault: &Vault) -> usize {
 fn only_the_switches_to_segments_that_are_there_stay_in_a_condensed_log() {
     let Mostly { store, disk, index, mut vault, mut kept, .. } = mostly_dead();
     for _ in 0..3 {
-        assert!(collect(&vault, &kept).segments_rewritten > 0);
+        assert!(collect(&vault, &kept).units_replaced > 0);
         vault = reopen(&store, &disk, vault, &index);
         kept = split(&kept, |number| number % 2 == 0).0;
     }
     let before = switches(&vault);
-    let condensed = vault.collect().unwrap().condense(&|_| Ok(false), &mut go_on).unwrap();
+    let condensed = vault.begin_collection().unwrap().condense(&|_| Ok(false), &mut go_on).unwrap();
     assert!(condensed.logs_rewritten > 0, "{condensed:?}");
     let there = files(&disk).into_keys().filter(|path| path.starts_with("chunks/R")).count();
     assert!(before > there && switches(&vault) <= there, "{before}, {}", switches(&vault));

@@ -32,7 +32,7 @@ fn matters(fact: &[u8]) -> Result<bool, StoreError> {
 }
 
 fn condense(vault: &Vault) -> Condensed {
-    vault.collect().unwrap().condense(&matters, &mut |_, _| true).unwrap()
+    vault.begin_collection().unwrap().condense(&matters, &mut |_, _| true).unwrap()
 }
 
 fn fill(vault: &Vault, from: u32, count: u32) -> Vec<Vec<u8>> {
@@ -177,7 +177,7 @@ fn what_is_committed_while_the_newest_file_is_looked_at_stays() {
         }
         matters(fact)
     };
-    let done = vault.collect().unwrap().condense(&matters, &mut |_, _| true).unwrap();
+    let done = vault.begin_collection().unwrap().condense(&matters, &mut |_, _| true).unwrap();
     assert_eq!(done.logs_rewritten, 1);
     drop(vault);
     let fresh = Arc::new(MemoryIndex::new());

@@ -438,8 +438,8 @@ fn case(seed: u64) {
             let entry = Entry::new(number, coin.below(3) as u32, chunks);
             number += 10;
             entry.commit(&vault).unwrap();
-            let (seal_unit, seal_log) = (coin.below(8) == 0, coin.below(8) == 0);
-            vault.commit(Submission { seal_unit, seal_log, ..Submission::default() }).unwrap();
+            let (end_unit, end_log) = (coin.below(8) == 0, coin.below(8) == 0);
+            vault.commit(Submission { end_unit, end_log, ..Submission::default() }).unwrap();
         }
         if coin.below(2) == 0 {
             vault.close().unwrap();

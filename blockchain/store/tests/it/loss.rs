@@ -42,9 +42,9 @@ fn lost(limits: Limits, after: u32) -> Lost {
     drop(vault);
     let (mark, logs) = (files(&disk)["CLOSED"].clone(), disk.list("log").unwrap());
     let vault = store.open_with(&disk, index.clone(), limits, false).unwrap();
-    vault.collect().unwrap().condense(&|_| Ok(true), &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().condense(&|_| Ok(true), &mut |_, _| true).unwrap();
     let chunks = fill(&vault, 100, 12);
-    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     let after = fill(&vault, 200, after);
     drop(vault);
     let whole = files(&disk);
@@ -254,7 +254,7 @@ fn a_newest_segment_that_cannot_be_opened_is_kept_when_its_last_commit_is_damage
     let log = format!("log/{}", disk.list("log").unwrap().last().unwrap());
     let end = files(&disk)[&log].len();
     // The commits that follow say nothing of chunks, and are in another file.
-    let apart = Submission { seal_log: true, ..Submission::default() };
+    let apart = Submission { end_log: true, ..Submission::default() };
     vault.commit(apart).unwrap();
     Entry::new(900, 1, vec![]).commit(&vault).unwrap();
     assert!(files(&disk)[&log].len() == end && disk.list("log").unwrap().len() > 1);
@@ -591,7 +591,7 @@ fn what_cannot_be_read_behind_the_last_commit_is_not_cut_off() {
     // A chunk whose commit was not written, and the footer of a segment that has ended.
     shorten(&torn, LOG, log);
     let vault = store.open_with(&disk, fresh(), LARGE, false).unwrap();
-    vault.commit(Submission { seal_unit: true, ..Submission::default() }).unwrap();
+    vault.commit(Submission { end_unit: true, ..Submission::default() }).unwrap();
     let ended = disk.after_kill(disk.calls());
     drop(vault);
     for (what, disk, begin) in [("torn", torn, sealed), ("ended", ended, sealed)] {
@@ -646,8 +646,9 @@ fn an_index_that_is_made_beside_a_shortened_segment_does_not_let_it_be_replaced(
         let vault = store.open(&disk, &index).unwrap();
         assert!(vault.damage().iter().any(|d| d.file == FIRST), "{:?}", vault.damage());
         collect(&vault, &chunks);
-        let packed = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
-        assert!(packed.segments_damaged > 0);
+        let packed =
+            vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+        assert!(packed.units_damaged > 0);
     }
     disk.unlink(FIRST).unwrap();
     put_back(&disk, FIRST, &right);
@@ -670,8 +671,8 @@ fn an_accepted_loss_of_a_segments_end_is_not_waited_for() {
     let there = |bytes: &&Vec<u8>| reads(&vault, bytes) == Ok(true);
     let left: Vec<_> = chunks.iter().filter(there).cloned().collect();
     assert!(left.len() < chunks.len());
-    let packed = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
-    assert_eq!(packed.segments_damaged, 0);
+    let packed = vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    assert_eq!(packed.units_damaged, 0);
     for bytes in &left {
         assert_eq!(reads(&vault, bytes), Ok(true));
     }
@@ -682,7 +683,7 @@ fn a_draft_with_its_end_and_a_hole_replaces_nothing() {
     let (store, disk, index, chunks) = filled();
     let left = without(&disk, FIRST);
     let vault = store.open(&disk, &index).unwrap();
-    vault.collect().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
     drop(vault);
     let draft = segment::path(REWRITTEN | 1);
     let mut bytes = files(&disk)[&draft].clone();
@@ -711,7 +712,7 @@ fn rewritten_segments_of_another_store_are_neither_taken_in_nor_removed() {
     let vault = other.open(&other_disk, &fresh()).unwrap();
     let theirs = fill(&vault, 500, 20);
     let appended = files(&other_disk)[FIRST].clone();
-    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     drop(vault);
     let rewritten = files(&other_disk)[OLDER].clone();
     let store = Store::new(false);
@@ -720,7 +721,7 @@ fn rewritten_segments_of_another_store_are_neither_taken_in_nor_removed() {
     let chunks = fill(&vault, 0, 20);
     drop(vault);
     let vault = store.open(&disk, &index).unwrap();
-    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     drop(vault);
     // Under a number of its own, and under one that was replaced here.
     let beside = disk.fork();
@@ -728,7 +729,7 @@ fn rewritten_segments_of_another_store_are_neither_taken_in_nor_removed() {
     put_back(&beside, FIRST, &appended);
     for index in [index_of(&index.rows()), fresh()] {
         let vault = store.open(&beside, &index).unwrap();
-        vault.collect().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
+        vault.begin_collection().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
         drop(vault);
         assert_eq!(files(&beside)["chunks/R0000007.seg"], rewritten);
         assert_eq!(files(&beside)[FIRST], appended);
@@ -743,7 +744,7 @@ fn rewritten_segments_of_another_store_are_neither_taken_in_nor_removed() {
         assert_eq!(scrubbed(&vault), [OLDER]);
         assert!(!vault.knows(&id_of(&theirs[0]), false).unwrap());
         collect(&vault, &chunks);
-        vault.collect().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
+        vault.begin_collection().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
         drop(vault);
         assert_eq!(files(&disk)[OLDER], rewritten);
         disk.unlink(OLDER).unwrap();
@@ -767,17 +768,18 @@ fn kills_while_a_segment_is_away_cost_nothing_when_it_is_back() {
         let start = disk.calls();
         let vault = store.open(&disk, &index_of(&index.rows())).unwrap();
         collect(&vault, &live);
-        vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
-        vault.collect().unwrap().condense(&|_| Ok(true), &mut |_, _| true).unwrap();
+        vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+        vault.begin_collection().unwrap().condense(&|_| Ok(true), &mut |_, _| true).unwrap();
         drop(vault);
         for calls in (start..=disk.calls()).step_by(5) {
             let killed = disk.after_kill(calls);
             let again = fresh();
             let vault = store.open(&killed, &again).unwrap();
             assert_eq!(vault.read_only(), None, "{calls}");
-            let left = collect(&vault, &live).segments_damaged;
-            let packed = vault.collect().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
-            assert!(is_away || left + packed.segments_damaged == 0, "{calls}");
+            let left = collect(&vault, &live).units_damaged;
+            let packed =
+                vault.begin_collection().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
+            assert!(is_away || left + packed.units_damaged == 0, "{calls}");
             drop(vault);
             if is_away && !killed.list("chunks").unwrap().contains(&"00000002.seg".to_owned()) {
                 put_back(&killed, away, &back);

@@ -104,18 +104,18 @@ fn collecting_and_packing_go_on_around_a_sector_that_cannot_be_read() {
     let (disk, index, chunks) = begun(&store, 4);
     {
         let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
-        vault.commit(Submission { seal_unit: true, ..Submission::default() }).unwrap();
+        vault.commit(Submission { end_unit: true, ..Submission::default() }).unwrap();
         for number in 10..14 {
             Entry::new(number, 1, vec![chunk(number, 12_000)]).commit(&vault).unwrap();
         }
-        vault.commit(Submission { seal_unit: true, ..Submission::default() }).unwrap();
+        vault.commit(Submission { end_unit: true, ..Submission::default() }).unwrap();
     }
     let bad = faulty(&disk);
     let vault = open(&store, &bad, &index);
     bad.break_bytes("chunks/00000001.seg", 2 * PAGE..2 * PAGE + 512, Errno::IO);
-    let packed = vault.collect().unwrap().repack(9, 2, true, &mut |_, _| true).unwrap();
-    assert_eq!(packed.segments_damaged, 1);
-    assert_eq!(packed.segments_rewritten, 1);
+    let packed = vault.begin_collection().unwrap().repack(9, 2, true, &mut |_, _| true).unwrap();
+    assert_eq!(packed.units_damaged, 1);
+    assert_eq!(packed.units_replaced, 1);
     let mut live = Names::default();
     for bytes in &chunks[..2] {
         live.add(&vault.sealer().chunk_name(&id_of(bytes)));
@@ -125,7 +125,7 @@ fn collecting_and_packing_go_on_around_a_sector_that_cannot_be_read() {
     // Nobody is spared for having been asked for lately.
     let vault = open(&store, &bad, &index);
     let collected =
-        vault.collect().unwrap().run(&live, &|_, _| Ok(true), &mut |_, _| true).unwrap();
+        vault.begin_collection().unwrap().run(&live, &|_, _| Ok(true), &mut |_, _| true).unwrap();
     assert_eq!(collected.chunks_removed, 6);
     assert_eq!(reads(&vault, &chunks[1]), Ok(true));
 }
@@ -135,19 +135,19 @@ fn a_rewritten_segment_with_a_damaged_first_record_is_left_alone_and_stops_nothi
     let store = Store::new(true);
     let (disk, index, chunks) = begun(&store, 3);
     let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
-    vault.collect().unwrap().repack(3, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(3, 1, true, &mut |_, _| true).unwrap();
     Entry::new(50, 1, vec![chunk(50, 9_000)]).commit(&vault).unwrap();
     assert!(disk.flip("chunks/R0000001.seg", 140));
-    let packed = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
-    assert_eq!((packed.segments_damaged, packed.segments_rewritten), (1, 1));
+    let packed = vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    assert_eq!((packed.units_damaged, packed.units_replaced), (1, 1));
     let mut live = Names::default();
     live.add(&vault.sealer().chunk_name(&id_of(&chunks[0])));
     live.settle();
     drop(vault);
     let vault = store.open_with(&disk, index, Limits::default(), false).unwrap();
     let collected =
-        vault.collect().unwrap().run(&live, &|_, _| Ok(true), &mut |_, _| true).unwrap();
-    assert_eq!((collected.chunks_removed, collected.segments_damaged), (3, 1));
+        vault.begin_collection().unwrap().run(&live, &|_, _| Ok(true), &mut |_, _| true).unwrap();
+    assert_eq!((collected.chunks_removed, collected.units_damaged), (3, 1));
     assert_eq!(reads(&vault, &chunks[0]), Ok(true));
 }
 

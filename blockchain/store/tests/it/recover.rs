@@ -363,7 +363,8 @@ fn a_collection_over_failing_syncs_says_whether_it_may_have_happened() {
             chunks[10..].iter().for_each(|c| live.add(&vault.sealer().chunk_name(&id_of(c))));
             live.settle();
             disk.fail_syncs(good, bad);
-            let outcome = vault.collect().unwrap().run(&live, &|_, _| Ok(true), &mut |_, _| true);
+            let outcome =
+                vault.begin_collection().unwrap().run(&live, &|_, _| Ok(true), &mut |_, _| true);
             disk.fail_syncs(0, 0);
             let what = format!("{good} good, {bad} bad: {outcome:?}");
             let broken = vault.read_only().is_some();

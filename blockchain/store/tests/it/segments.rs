@@ -62,7 +62,7 @@ pub fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
     let mut names = Names::default();
     live.iter().for_each(|bytes| names.add(&vault.sealer().chunk_name(&id_of(bytes))));
     names.settle();
-    vault.collect().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap()
+    vault.begin_collection().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap()
 }
 
 /// A store of which everything was rewritten, and then only the first half is referred to: its log is
@@ -74,8 +74,8 @@ fn rewritten() -> (Store, SimulatedDisk, Vec<Vec<u8>>) {
 fn rewritten_by(encrypted: bool) -> (Store, SimulatedDisk, Vec<Vec<u8>>) {
     let (store, disk, index, chunks) = filled_by(encrypted);
     let vault = store.open(&disk, &index).unwrap();
-    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
-    vault.collect().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
     drop(vault);
     let names = disk.list("chunks").unwrap();
     assert!(names.iter().all(|name| name.starts_with('R')), "{names:?}");
@@ -164,7 +164,7 @@ fn a_segment_that_was_away_while_the_index_was_made_is_taken_in_when_it_is_back(
     let vault = store.open(&disk, &index).unwrap();
     assert_eq!(vault.damage(), []);
     assert_eq!(collect(&vault, &chunks).bytes_freed, 0);
-    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     for bytes in &chunks {
         assert_eq!(reads(&vault, bytes), Ok(true));
     }
@@ -321,8 +321,8 @@ fn a_healed_chunk_that_was_rewritten_is_in_no_quarantine_after_a_reindex() {
     let vault = store.open(&disk, &index).unwrap();
     let (name, _) = damaged(&disk, &vault, &chunks[0]);
     Entry::new(900, 1, vec![chunks[0].clone()]).commit(&vault).unwrap();
-    let done = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
-    assert_eq!(done.segments_damaged, 0, "{:?}", vault.damage());
+    let done = vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    assert_eq!(done.units_damaged, 0, "{:?}", vault.damage());
     let now = placement(index.as_ref(), &name).unwrap().unwrap();
     assert!(now.unit & REWRITTEN != 0);
     drop(vault);
@@ -343,7 +343,7 @@ fn what_a_rewriting_left_behind_replaces_nothing_while_a_segment_is_missing() {
     let rows = index.rows();
     let left = disk.fork();
     let vault = store.open(&disk, &index).unwrap();
-    vault.collect().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
     let draft = segment::path(REWRITTEN | 1);
     put_back(&left, &draft, &files(&disk)[&draft]);
     drop(vault);
@@ -357,7 +357,7 @@ fn what_a_rewriting_left_behind_replaces_nothing_while_a_segment_is_missing() {
         chunks.iter().filter(|bytes| reads(&vault, bytes) == Ok(true)).cloned().collect();
     assert!(there.len() > 10);
     collect(&vault, &chunks);
-    vault.collect().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
     drop(vault);
     for index in [index, fresh()] {
         let vault = store.open(&disk, &index).unwrap();
@@ -372,7 +372,7 @@ fn a_rewriting_that_died_half_way_replaces_no_segment_that_is_there() {
     let (store, disk, index, chunks) = filled();
     let left = disk.fork();
     let vault = store.open(&disk, &index).unwrap();
-    vault.collect().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
     drop(vault);
     let draft = segment::path(REWRITTEN | 1);
     let whole = files(&disk)[&draft].clone();
@@ -409,12 +409,12 @@ const DRAFT: &str = "chunks/R0000002.seg";
 fn generations() -> Generations {
     let (store, disk, index, older) = filled();
     let vault = store.open(&disk, &index).unwrap();
-    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     let newer = fill(&vault, 100, 12);
     drop(vault);
     let later = disk.fork();
     let vault = store.open(&later, &index_of(&index.rows())).unwrap();
-    vault.collect().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(12, 1, true, &mut |_, _| true).unwrap();
     drop(vault);
     let draft = files(&later)[DRAFT].clone();
     Generations { store, disk, older, newer, draft }
@@ -436,7 +436,7 @@ fn half_a_draft_stands_for_nothing_when_it_was_taken_in() {
         }
         let kept: Vec<_> = older[..2].iter().chain(&newer).cloned().collect();
         collect(&vault, &kept);
-        vault.collect().unwrap().repack(15, 1, true, &mut |_, _| true).unwrap();
+        vault.begin_collection().unwrap().repack(15, 1, true, &mut |_, _| true).unwrap();
         drop(vault);
         for index in [index, fresh()] {
             let vault = store.open(&disk, &index).unwrap();
@@ -469,7 +469,7 @@ fn a_log_that_is_put_back_is_read_whole_by_the_index_that_was_made_without_it() 
     drop(vault);
     let vault = store.open(&disk, &index).unwrap();
     let live = [first, more].concat();
-    assert!(collect(&vault, &live).segments_rewritten > 1);
+    assert!(collect(&vault, &live).units_replaced > 1);
     drop(vault);
     let lost = disk.fork();
     let mut away = Vec::new();
@@ -506,9 +506,9 @@ fn a_segment_that_lacks_what_the_index_has_in_it_is_left_alone() {
     disk.unlink(FIRST).unwrap();
     put_back(&disk, FIRST, &right[..places[2].offset as usize]);
     let vault = store.open(&disk, &index).unwrap();
-    let repacked = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
-    assert_eq!(repacked.segments_damaged, 1);
-    assert_eq!(collect(&vault, &chunks[5..]).segments_damaged, 1);
+    let repacked = vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    assert_eq!(repacked.units_damaged, 1);
+    assert_eq!(collect(&vault, &chunks[5..]).units_damaged, 1);
     drop(vault);
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let found = store.audit(shared).unwrap();
@@ -573,7 +573,7 @@ fn a_segment_of_another_store_in_the_place_of_one_of_ours_is_not_touched() {
     assert!(!vault.knows(&id_of(&chunks[0]), true).unwrap(), "nothing new relies on it");
     assert!(scrubbed(&vault).iter().all(|path| path == FIRST));
     collect(&vault, &chunks);
-    vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     drop(vault);
     assert_eq!(files(&disk)[FIRST], theirs);
     disk.unlink(FIRST).unwrap();
@@ -611,16 +611,16 @@ fn damaged_segments_that_a_collection_leaves_alone_are_all_counted() {
     }
     let vault = store.open(&disk, &index).unwrap();
     let kept = &chunks[..2];
-    assert_eq!(collect(&vault, kept).segments_damaged, 2);
-    let repacked = vault.collect().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
-    assert_eq!(repacked.segments_damaged, 2);
+    assert_eq!(collect(&vault, kept).units_damaged, 2);
+    let repacked = vault.begin_collection().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
+    assert_eq!(repacked.units_damaged, 2);
 }
 
 #[test]
 fn an_audit_names_the_newest_segment_of_a_condensed_store_when_it_is_lost() {
     let (store, disk, index, _) = filled();
     let vault = store.open(&disk, &index).unwrap();
-    vault.collect().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
+    vault.begin_collection().unwrap().condense(&|_| Ok(false), &mut |_, _| true).unwrap();
     drop(vault);
     let newest = format!("chunks/{}", disk.list("chunks").unwrap().last().unwrap());
     let lost = without(&without(&disk, &newest), "CLOSED");
@@ -725,8 +725,11 @@ fn packing_finishes_what_a_collection_that_died_behind_its_dropping_left() {
         live.iter().for_each(|bytes| names.add(&vault.sealer().chunk_name(&id_of(bytes))));
         names.settle();
         bad.refuse(Call::Create, "chunks/R", Errno::NOSPC, 0, usize::MAX);
-        let error =
-            vault.collect().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap_err();
+        let error = vault
+            .begin_collection()
+            .unwrap()
+            .run(&names, &|_, _| Ok(true), &mut |_, _| true)
+            .unwrap_err();
         assert!(error.is_full(), "{error}");
         drop(vault);
         let vault = store.open(&disk, &index).unwrap();
@@ -734,8 +737,9 @@ fn packing_finishes_what_a_collection_that_died_behind_its_dropping_left() {
             // What was dropped is not known any more, and nothing goes.
             assert!(disk.flip("log/00000001.log", 400));
         }
-        let packed = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
-        assert_eq!(packed.segments_damaged == 0, log_is_whole, "{packed:?}");
+        let packed =
+            vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
+        assert_eq!(packed.units_damaged == 0, log_is_whole, "{packed:?}");
         assert_eq!(files(&disk).contains_key(FIRST), !log_is_whole);
         drop(vault);
         for index in [index.clone(), fresh()] {
@@ -757,7 +761,7 @@ fn a_replaced_segment_that_cannot_be_removed_leaves_a_switch_that_is_said_to_hav
     let bad = FaultyDisk::over(Arc::new(disk.clone()));
     let vault = store.open_on(Arc::new(bad.clone()), index.clone(), SMALL, false).unwrap();
     bad.refuse(Call::Name, "chunks/0", Errno::IO, 1, 1);
-    let error = vault.collect().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap_err();
+    let error = vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap_err();
     assert!(error.maybe_applied(), "{error}");
     assert!(disk.list("chunks").unwrap().iter().any(|name| name.starts_with('R')));
     drop(vault);

@@ -95,8 +95,11 @@ fn a_panic_while_rows_are_made_breaks_the_store_and_answers_everybody() {
     // A collection, which commits on its way, says no less.
     let mut nothing = Names::default();
     nothing.settle();
-    let fault =
-        vault.collect().unwrap().run(&nothing, &|_, _| Ok(true), &mut |_, _| true).unwrap_err();
+    let fault = vault
+        .begin_collection()
+        .unwrap()
+        .run(&nothing, &|_, _| Ok(true), &mut |_, _| true)
+        .unwrap_err();
     assert!(fault.maybe_applied(), "{fault}");
     vault.close().unwrap();
     drop(vault);

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use lucid_api::client::BlockManagerClient;
 use lucid_api::v1::sync::{BODY_BYTES_MAX, RUN_BYTES_MAX, RunQuery};
-use lucid_block_manager::state::Opened;
+use lucid_block_manager::opened::Opened;
 use lucid_core::block::Candidate;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};

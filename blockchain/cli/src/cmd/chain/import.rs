@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use lucid_block_manager::facts::Role;
+use lucid_block_manager::opened::{ManagerKind, Options};
 use lucid_block_manager::ops::take_blocks::{Heard, Pins, TakeProgress, take_blocks};
-use lucid_block_manager::state::{ManagerKind, Options};
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
 use lucid_core::words::many_do;

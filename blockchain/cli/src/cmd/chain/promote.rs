@@ -2,7 +2,7 @@
 //!
 //! For when the old authority is gone for good: if it ever made another block, there would be two chains.
 
-use lucid_block_manager::state::{Options, promote};
+use lucid_block_manager::opened::{Options, promote};
 use lucid_core::digest::BlockHash;
 use serde::Serialize;
 

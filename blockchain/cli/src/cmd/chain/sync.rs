@@ -12,10 +12,10 @@ use lucid_api::address::Address;
 use lucid_api::client::BlockManagerClient;
 use lucid_api::v1::sync::SyncReport;
 use lucid_block_manager::facts::Role;
+use lucid_block_manager::opened::{ManagerKind, Options};
 use lucid_block_manager::ops::sync_chain::{Following, RoundOutcome, sync_chain};
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::peer::http::HttpPeer;
-use lucid_block_manager::state::{ManagerKind, Options};
 use lucid_core::digest::BlockHash;
 use lucid_core::sign::{Producers, PublicKey};
 

@@ -1,11 +1,11 @@
 //! The chain of this process as what anchors sessions.
 
 use lucid_block_manager::facts::{Role, genesis};
+use lucid_block_manager::opened as manager;
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
-use lucid_block_manager::state as manager;
 use lucid_core::bundle::{AnchorInclusion, Producer};
 use lucid_core::digest::BlockHash;
 use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};

@@ -10,8 +10,8 @@ use lucid_data_chain::ops::chunks::put_chunk::give_back;
 use lucid_data_chain::ops::chunks::store_chunks::store_chunks;
 use lucid_data_chain::ops::sessions::add_references::add_foreign_references;
 use lucid_data_chain::ops::sessions::export_session::{Exported, export_session};
+use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::import_session::import_session;
-use lucid_data_chain::ops::sessions::list_sessions::get_session;
 use lucid_data_chain::{Opened, reply};
 
 use super::Local;

@@ -1,6 +1,6 @@
 //! Rebuilding the indexes of a folder.
 
-use lucid_block_manager::state as manager;
+use lucid_block_manager::opened as manager;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::opened::SERVICE;

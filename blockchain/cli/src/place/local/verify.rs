@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use lucid_api::v1::removal::Tombstone;
 use lucid_block_manager::given::RefusedBlock;
+use lucid_block_manager::opened as manager;
 use lucid_block_manager::ops::validate_chain::validate_chain;
 use lucid_block_manager::ops::validate_texts::ValidationRequest;
-use lucid_block_manager::state as manager;
 use lucid_core::anchor::Anchor;
 use lucid_core::claim::Signed;
 use lucid_core::digest::BlockHash;
@@ -27,7 +27,8 @@ use lucid_data_chain::ops::proofs::recognise_chain::recognise_chain;
 use lucid_data_chain::ops::proofs::verify_session::{
     SessionVerified, verify_session, verify_structure,
 };
-use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, get_session};
+use lucid_data_chain::ops::sessions::get_session::get_session;
+use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
 use lucid_data_chain::row::SessionName;
 use lucid_store::StoreError;
 use lucid_store::contract::chain::{ChainStore, Stretch};

@@ -8,16 +8,16 @@ use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::proofs::deliver_anchors::deliver_anchors;
 use lucid_data_chain::ops::sessions::append_stream::{StreamPiece, append_stream};
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
-use lucid_data_chain::ops::sessions::list_sessions::get_session;
+use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::read_session::{SessionSource, StoredSession};
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::{Opened, reply};
 use lucid_store::files::folder::is_store;
 
 use super::anchoring::Embedded;
+use super::sink::{CompareSink, StoreSink};
 use super::{Local, chain_folder};
 use crate::ingest::Sink;
-use crate::ingest::sink::{CompareSink, StoreSink};
 use crate::place::{Begun, Filling, KeptPart, ReadSessions, StorageOptions, WriteSessions};
 
 /// A store sink as the verbs see it.

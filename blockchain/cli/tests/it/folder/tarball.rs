@@ -5,12 +5,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use lucid::folder::{
-    Entry, EntryKind, FileTime, Owner,
-    tarball::{TarError, Tarball},
-};
-
+use lucid::folder::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::catalogue::{AclEntry, AclTag, acl_of_attribute};
+use lucid_data_chain::tarball::{TarError, Tarball};
 
 use super::{Tree, entry, file, link, make_deep, make_varied, read};
 

@@ -11,7 +11,7 @@ use lucid_store::crypt::ChunkKey;
 use lucid_store::vault::Vault;
 
 use crate::ops::chunks::put_chunk::upload_at;
-use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::get_session::get_session;
 use crate::ops::{Clash, OpError};
 use crate::row::{
     self, Alias, Counts, PlacedRow, Referred, SessionName, SessionRow, UploadedRow, all_references,

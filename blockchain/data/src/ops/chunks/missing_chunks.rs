@@ -6,7 +6,7 @@ use lucid_store::crypt::ChunkKey;
 use lucid_store::vault::Vault;
 
 use crate::ops::OpError;
-use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::get_session::get_session;
 
 /// Those of `ids` that are not there, or only as a damaged or unencrypted copy.
 pub fn missing_chunks(vault: &Vault, ids: &[ChunkId]) -> Result<Vec<ChunkId>, OpError> {

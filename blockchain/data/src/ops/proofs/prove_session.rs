@@ -11,7 +11,7 @@ use lucid_core::words::many;
 use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 
-use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::read_session::{
     SessionSource as _, StoredSession, find_entry, reference_at,
 };

@@ -16,7 +16,7 @@ use crate::fact::{CHUNKS_MAX, Referenced};
 use crate::opened::SessionLocks;
 use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::look_again::look_again;
-use crate::ops::sessions::list_sessions::find_session;
+use crate::ops::sessions::get_session::find_session;
 use crate::ops::{Clash, OpError, seal_facts};
 use crate::row::{self, SessionName, SessionRow};
 

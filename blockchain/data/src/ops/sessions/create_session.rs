@@ -16,7 +16,7 @@ use lucid_store::vault::committer::Submission;
 use crate::fact::{Fact, Started};
 use crate::opened::SessionLocks;
 use crate::ops::look_again::look_again;
-use crate::ops::sessions::list_sessions::{find_session, get_session};
+use crate::ops::sessions::get_session::{find_session, get_session};
 use crate::ops::sessions::remove_session::refuse_held;
 use crate::ops::{Clash, OpError};
 use crate::row::{SessionName, SessionRow};

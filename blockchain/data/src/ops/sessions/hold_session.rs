@@ -11,7 +11,7 @@ use crate::fact::{Fact, Held, Released};
 use crate::opened::SessionLocks;
 use crate::ops::OpError;
 use crate::ops::look_again::look_again;
-use crate::ops::sessions::list_sessions::find_session;
+use crate::ops::sessions::get_session::find_session;
 use crate::ops::sessions::remove_session::check_reason;
 use crate::row::{self, SessionName, SessionRow};
 

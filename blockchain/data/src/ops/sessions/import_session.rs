@@ -24,7 +24,7 @@ use crate::ops::look_again::look_again;
 use crate::ops::proofs::deliver_anchors::anchor_text;
 use crate::ops::sessions::create_session::check_described;
 use crate::ops::sessions::export_session::Exported;
-use crate::ops::sessions::list_sessions::{find_session, get_session};
+use crate::ops::sessions::get_session::{find_session, get_session};
 use crate::ops::{Clash, OpError};
 use crate::row::{SessionName, SessionRow};
 

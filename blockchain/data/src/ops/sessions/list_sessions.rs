@@ -1,13 +1,10 @@
-//! Lists sessions, the newest first, and finds single ones.
+//! Lists sessions, the newest first.
 
-use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
-use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
 use lucid_store::vault::Vault;
 
 use crate::ops::OpError;
-use crate::row::{self, SessionName, SessionRow, SessionStage};
+use crate::row::{self, SessionRow, SessionStage};
 
 /// Which sessions are wanted; what is not set does not matter.
 #[derive(Debug, Clone, Default)]
@@ -40,28 +37,6 @@ const LOOKED_AT_MAX: usize = 16_384;
 
 /// A page ends once what was said of its sessions is longer than this.
 const PAGE_METADATA_BYTES: usize = 4 << 20;
-
-/// The session, if there is one. A session that was removed is told from one that never was.
-pub fn get_session(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
-    find_session(vault.index(), vault.sealer(), id)
-}
-
-/// The session as `index` has it, if there is one. A session that was removed is told from one that never
-/// was.
-pub fn find_session(
-    index: &dyn Index,
-    sealer: &Sealer,
-    id: &SessionId,
-) -> Result<SessionRow, OpError> {
-    let name = SessionName::of(sealer, id);
-    if let Some(session) = row::session(index, sealer, &name)? {
-        return Ok(session);
-    }
-    Err(match row::tombstone(index, sealer, &name)? {
-        Some(tombstone) => OpError::Removed(Box::new(tombstone)),
-        None => OpError::NoSession(id.clone()),
-    })
-}
 
 /// Up to `limit` sessions, the newest first, from behind `cursor`. A page may be short, even empty,
 /// and yet have a next one.

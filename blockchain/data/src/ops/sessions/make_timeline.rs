@@ -7,7 +7,7 @@
 use lucid_core::digest::ChunkId;
 use lucid_core::page::PageWriter;
 use lucid_core::time::Timestamp;
-use lucid_core::timeline::{Doubts, Mark};
+use lucid_core::timeline::{ClockDoubts, Mark};
 use lucid_store::codec::Packer;
 use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
@@ -40,7 +40,7 @@ pub fn make_timeline(
     let doubt = doubt(vault, (now, back), name, session)?;
     let mut writer = PageWriter::new();
     let mut pages = Vec::new();
-    let mut told = Doubts::default();
+    let mut told = ClockDoubts::default();
     let mut next = 0;
     while let Some(batch) = batch(vault, name, session, &mut next)? {
         for mark in batch {
@@ -65,7 +65,7 @@ fn doubt(
     name: &SessionName,
     session: &SessionRow,
 ) -> Result<u64, OpError> {
-    let mut told = Doubts::default();
+    let mut told = ClockDoubts::default();
     let mut next = 0;
     while let Some(batch) = batch(vault, name, session, &mut next)? {
         for mark in batch {

@@ -18,7 +18,7 @@ use lucid_store::crypt::{ChunkKey, Owner};
 use lucid_store::vault::Vault;
 
 use crate::opened::SessionLocks;
-use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::get_session::get_session;
 use crate::ops::{Clash, OpError};
 use crate::row::{self, Reference, SessionName, SessionRow};
 

@@ -16,7 +16,7 @@ use crate::fact::{Fact, Removed};
 use crate::opened::SessionLocks;
 use crate::ops::OpError;
 use crate::ops::look_again::look_again;
-use crate::ops::sessions::list_sessions::find_session;
+use crate::ops::sessions::get_session::find_session;
 use crate::row::{self, SessionName, TombstoneRow};
 
 /// Removes a session, sealed or not, unless it is held. Its id is never used again. Its chunks stay until

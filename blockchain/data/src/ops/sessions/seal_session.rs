@@ -25,7 +25,7 @@ use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::sessions::add_references::open_for_writing;
 use crate::ops::sessions::append_stream::cut_tail;
 use crate::ops::sessions::create_session::check_metadata;
-use crate::ops::sessions::list_sessions::get_session;
+use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::make_timeline::make_timeline;
 use crate::ops::sessions::read_session::{StoredSession, appendix_start, reference_at};
 use crate::ops::{Clash, OpError, seal_facts};

@@ -88,7 +88,7 @@ pub fn collect_garbage(
     request: &GarbageRequest,
     watch: &mut dyn FnMut(GarbageStage, u64, u64) -> bool,
 ) -> Result<Garbage, OpError> {
-    let collection = vault.collect().ok_or_else(|| {
+    let collection = vault.begin_collection().ok_or_else(|| {
         OpError::Conflict(
             Clash::Running,
             "segments are being rewritten already: wait until that has ended".into(),
@@ -135,8 +135,8 @@ pub fn collect_garbage(
             refuse_abnormal("removing expired sessions would end", would.bytes, left)?;
         }
         // What ends a session's time, or holds it, is in the log: while that cannot be read whole, the index
-        // may know a sealed session as one that was left behind. What is referred to is known only when
-        // they are gone, so the log is read for that anew.
+        // may know a sealed session as one that was left behind. What is referred to is known only once the
+        // expired sessions are gone, so the log is read for that once more.
         let mut finding = |done, total| watch(GarbageStage::Finding, done, total);
         if would.retention + would.interrupted > 0 && !vault.facts(&mut |_| Ok(()), &mut finding)? {
             return Ok(Garbage { collected: stopped, ..garbage });

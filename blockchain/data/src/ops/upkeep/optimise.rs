@@ -21,7 +21,7 @@ pub fn optimise(
     if !LEVELS.contains(&level) {
         return Err(OpError::Invalid(format!("there is no zstd level {level}; 1 to 19 are")));
     }
-    let collection = vault.collect().ok_or_else(|| {
+    let collection = vault.begin_collection().ok_or_else(|| {
         OpError::Conflict(
             Clash::Running,
             "segments are being rewritten already: wait until that has ended".into(),

@@ -17,7 +17,7 @@ use lucid_data_chain::fact::{Anchored, Fact, KnownChain};
 use lucid_data_chain::ops::proofs::deliver_anchors::{Delivered, anchor_text, deliver_anchors};
 use lucid_data_chain::ops::proofs::prove_session::{anchored, named};
 use lucid_data_chain::ops::proofs::recognise_chain::{accept_other_chain, known_chain};
-use lucid_data_chain::ops::sessions::list_sessions::get_session;
+use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::upkeep::weigh_facts::matters;
 use lucid_data_chain::row::{SessionName, own_chain};
 use lucid_store::codec::Packer;

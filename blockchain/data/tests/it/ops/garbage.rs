@@ -12,8 +12,9 @@ use lucid_data_chain::ops::chunks::store_chunks::store_chunks;
 use lucid_data_chain::ops::proofs::verify_session::verify_session;
 use lucid_data_chain::ops::sessions::add_references::add_references;
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
+use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::hold_session::hold_session;
-use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, get_session, list_sessions};
+use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
 use lucid_data_chain::ops::sessions::remove_session::remove_session;
 use lucid_data_chain::ops::upkeep::collect_garbage::{
     Garbage, GarbageRequest, GarbageStage, collect_garbage,

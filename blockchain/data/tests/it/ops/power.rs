@@ -6,7 +6,7 @@ use lucid_data_chain::ops::chunks::delete_chunk::delete_chunk;
 use lucid_data_chain::ops::chunks::find_chunk::{find_chunk, read_found};
 use lucid_data_chain::ops::chunks::put_chunk::{Bounds, PutChunk, Taken, put_chunk};
 use lucid_data_chain::ops::proofs::verify_session::verify_session;
-use lucid_data_chain::ops::sessions::list_sessions::get_session;
+use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::read_session::{StoredSession, read_range};
 
 use super::store::{KEEPING, NOW, Store};

@@ -13,7 +13,7 @@ use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::chunks::store_chunks::{StorageOptions, store_chunks};
 use lucid_data_chain::ops::sessions::append_stream::{StreamPiece, StreamPosition, append_stream};
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
-use lucid_data_chain::ops::sessions::list_sessions::get_session;
+use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::row::SessionRow;

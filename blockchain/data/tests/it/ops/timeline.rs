@@ -11,13 +11,14 @@ use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::proofs::prove_session::{manifest_text, named};
 use lucid_data_chain::ops::proofs::verify_session::verify_session;
 use lucid_data_chain::ops::sessions::append_stream::{StreamPiece, append_stream};
-use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, get_session, list_sessions};
+use lucid_data_chain::ops::sessions::get_session::get_session;
+use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
 use lucid_data_chain::ops::sessions::read_session::{StoredSession, read_range};
 use lucid_data_chain::ops::sessions::read_timeline::find_span;
 use lucid_data_chain::ops::sessions::remove_session::remove_session;
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::row::{self, SessionName, SessionStage};
-use lucid_store::clock::{Clock, Moment, Pace};
+use lucid_store::clock::{Clock, ClockDrift, Moment};
 
 use super::store::{KEEPING, NOW, Store, moment};
 use crate::sample::noise;
@@ -159,7 +160,7 @@ struct Watched<'a> {
     id: SessionId,
     times: Times,
     clock: Clock,
-    pace: Pace,
+    pace: ClockDrift,
     offset: u64,
 }
 
@@ -167,7 +168,7 @@ impl<'a> Watched<'a> {
     fn begin(store: &'a Store, session: &str, times: Times) -> Self {
         let id = store.begin(session, ChunkProfile::default());
         let clock = Clock::by_hand(NOW);
-        let mut watched = Self { store, id, times, clock, pace: Pace::default(), offset: 0 };
+        let mut watched = Self { store, id, times, clock, pace: ClockDrift::default(), offset: 0 };
         watched.take();
         watched
     }

@@ -12,7 +12,7 @@ use lucid_data_chain::ops::proofs::prove_session::{Allow, WantedProof, freely, p
 use lucid_data_chain::ops::proofs::verify_chunk::{verifications, verify_chunk};
 use lucid_data_chain::ops::proofs::verify_session::{SessionVerified, verify_session};
 use lucid_data_chain::ops::sessions::add_references::add_references;
-use lucid_data_chain::ops::sessions::list_sessions::get_session;
+use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::row::SessionName;
 use lucid_store::StoreError;
 use lucid_store::codec::Packer;

@@ -18,14 +18,12 @@ pub fn clock_fault(root: &Path, now: i64) -> Option<String> {
     if let Some(why) = fault_before_1970(Timestamp::from_micros(now)) {
         return Some(format!("{why}; it is looked at again every {} s", CLOCK_AGAIN.as_secs()));
     }
-    let newest =
-        std::fs::read_dir(root.join(log::FOLDER)).ok()?.filter_map(|entry| {
-            let entry = entry.ok()?;
-            let since =
-                entry.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH);
-            let micros = i64::try_from(since.ok()?.as_micros()).unwrap_or(i64::MAX);
-            Some((micros, entry.path()))
-        });
+    let newest = std::fs::read_dir(root.join(log::FOLDER)).ok()?.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let since = entry.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH);
+        let micros = i64::try_from(since.ok()?.as_micros()).unwrap_or(i64::MAX);
+        Some((micros, entry.path()))
+    });
     let (written, path) = newest.max()?;
     let ahead = written.saturating_sub(now);
     (ahead > CLOCK_BACK_MICROS).then(|| {

@@ -96,14 +96,7 @@ pub(super) fn make_folder(path: &Path) -> Result<(), StoreError> {
 /// Closes the folders of a store that a version before left open to whom the umask let in. The folder itself
 /// is its operator's: others may be let in on purpose, and find nothing open there.
 pub(super) fn close_folders(root: &Path) {
-    for name in [
-        KEYS,
-        RUN,
-        INDEX,
-        log::FOLDER,
-        segment::FOLDER,
-        chain::FOLDER,
-    ] {
+    for name in [KEYS, RUN, INDEX, log::FOLDER, segment::FOLDER, chain::FOLDER] {
         let folder = root.join(name);
         match real::close_to_others(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -10,7 +10,7 @@ use lucid_core::digest::BlockHash;
 use lucid_http::config::Outbound;
 use lucid_http::serve::Shutdown;
 
-use crate::anchoring::{AnchorEngine, Confirmed, EngineError};
+use super::{AnchorEngine, Confirmed, EngineError};
 use crate::fact::KnownChain;
 
 /// A block-manager at an address.

@@ -21,27 +21,30 @@ use utoipa::IntoParams;
 
 use crate::reply::{Refusal, Reply};
 
+/// What is read of `Prefer`.
+const PREFER_CHARS: usize = 1_024;
+
 /// How long a caller waits for long work to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum Wait {
     /// It did not say: what is documented of the route holds.
     Unsaid,
     /// So long.
     For(Duration),
 }
 
-/// What is documented of [`Patience`].
+/// What is documented of [`Wait`].
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
 pub struct Prefer {
     /// How long to wait for the end (RFC 7240): `respond-async` for not at all, `wait=10` for ten seconds.
     /// What has not ended by then goes on, and is answered with 202.
-    #[param(rename = "Prefer", required = false, example = "respond-async")]
+    #[param(rename = "Prefer", required = false, example = "respond-async", max_length = 1_024)]
     #[allow(dead_code, reason = "it is read as a header")]
     prefer: Option<String>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Patience {
+impl<S: Send + Sync> FromRequestParts<S> for Wait {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
@@ -49,11 +52,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Patience {
     }
 }
 
-impl Patience {
+impl Wait {
     fn of(headers: &HeaderMap) -> Reply<Self> {
         let (mut is_async, mut wait) = (false, None);
         for value in headers.get_all(PREFER) {
             let text = value.to_str().unwrap_or_default();
+            if text.len() > PREFER_CHARS {
+                let detail = format!("Prefer has at most {PREFER_CHARS} characters");
+                return Err(Refusal::new(ErrorCode::Invalid, detail));
+            }
             for preference in text.split(',') {
                 // What stands behind a semicolon says more of a preference; of these two nothing is defined.
                 let named = preference.split(';').next().unwrap_or_default();
@@ -92,7 +99,7 @@ impl Begun {
 
 /// Answers what the work comes to, if that is there in time; otherwise [`goes_on`] from where to look.
 pub async fn long_work<T, P, W>(
-    patience: Patience,
+    wait: Wait,
     look: impl FnOnce() -> (String, P),
     work: impl FnOnce(Begun) -> W,
 ) -> Reply<Response>
@@ -103,7 +110,7 @@ where
 {
     let (begun, has_begun) = oneshot::channel();
     let work = work(Begun(begun));
-    let Patience::For(time) = patience else {
+    let Wait::For(time) = wait else {
         return Ok(Json(work.await?).into_response());
     };
     let mut work = tokio::spawn(work.in_current_span());
@@ -146,46 +153,47 @@ pub fn goes_on(at: &str, progress: &impl Serialize) -> Reply<Response> {
 mod tests {
     use super::*;
 
-    fn patience(values: &[&str]) -> Reply<Patience> {
+    fn wait(values: &[&str]) -> Reply<Wait> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(PREFER, HeaderValue::from_str(value).unwrap());
         }
-        Patience::of(&headers)
+        Wait::of(&headers)
     }
 
     #[test]
     fn preferences_are_read_as_the_standard_writes_them() {
-        let seconds = |seconds| Ok(Patience::For(Duration::from_secs(seconds)));
-        assert_eq!(patience(&[]), Ok(Patience::Unsaid));
-        assert_eq!(patience(&["handling=lenient"]), Ok(Patience::Unsaid));
-        assert_eq!(patience(&["respond-async"]), seconds(0));
-        assert_eq!(patience(&["Respond-Async, wait=10"]), seconds(10));
-        assert_eq!(patience(&["wait = \"7\""]), seconds(7));
-        assert_eq!(patience(&["wait=3;x=y", "wait=9, respond-async"]), seconds(3));
-        let refused = patience(&["wait=soon"]).unwrap_err();
+        let seconds = |seconds| Ok(Wait::For(Duration::from_secs(seconds)));
+        assert_eq!(wait(&[]), Ok(Wait::Unsaid));
+        assert_eq!(wait(&["handling=lenient"]), Ok(Wait::Unsaid));
+        assert_eq!(wait(&["respond-async"]), seconds(0));
+        assert_eq!(wait(&["Respond-Async, wait=10"]), seconds(10));
+        assert_eq!(wait(&["wait = \"7\""]), seconds(7));
+        assert_eq!(wait(&["wait=3;x=y", "wait=9, respond-async"]), seconds(3));
+        assert!(wait(&[&"x".repeat(PREFER_CHARS + 1)]).is_err());
+        let refused = wait(&["wait=soon"]).unwrap_err();
         assert_eq!(refused.code(), ErrorCode::Invalid);
         assert!(refused.detail().contains("wait=soon"), "{}", refused.detail());
     }
 
-    async fn answer(patience: Patience, takes: Duration) -> Response {
+    async fn answer(wait: Wait, takes: Duration) -> Response {
         let work = move |begun: Begun| async move {
             begun.say();
             tokio::time::sleep(takes).await;
             Ok("done")
         };
-        long_work(patience, || ("/there".to_owned(), "half"), work).await.unwrap()
+        long_work(wait, || ("/there".to_owned(), "half"), work).await.unwrap()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_waits_as_long_as_it_said() {
         let (short, long) = (Duration::from_secs(5), Duration::from_secs(50));
-        assert_eq!(answer(Patience::Unsaid, long).await.status(), StatusCode::OK);
-        assert_eq!(answer(Patience::For(long), short).await.status(), StatusCode::OK);
-        let late = answer(Patience::For(short), long).await;
+        assert_eq!(answer(Wait::Unsaid, long).await.status(), StatusCode::OK);
+        assert_eq!(answer(Wait::For(long), short).await.status(), StatusCode::OK);
+        let late = answer(Wait::For(short), long).await;
         assert_eq!(late.status(), StatusCode::ACCEPTED);
         assert_eq!(late.headers()[LOCATION], "/there");
-        let now = answer(Patience::For(Duration::ZERO), Duration::ZERO).await;
+        let now = answer(Wait::For(Duration::ZERO), Duration::ZERO).await;
         assert_eq!(now.headers()[PREFERENCE_APPLIED], "respond-async");
     }
 
@@ -195,7 +203,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(9)).await;
             Err::<(), _>(Refusal::new(ErrorCode::Running, "another one runs"))
         };
-        let answer = long_work(Patience::For(Duration::ZERO), || ("/".to_owned(), ()), work).await;
+        let answer = long_work(Wait::For(Duration::ZERO), || ("/".to_owned(), ()), work).await;
         assert_eq!(answer.unwrap_err().code(), ErrorCode::Running);
     }
 
@@ -208,7 +216,7 @@ mod tests {
             ended.send(()).unwrap();
             Ok(())
         };
-        let answer = long_work(Patience::For(Duration::ZERO), || ("/".to_owned(), ()), work).await;
+        let answer = long_work(Wait::For(Duration::ZERO), || ("/".to_owned(), ()), work).await;
         assert_eq!(answer.unwrap().status(), StatusCode::ACCEPTED);
         has_ended.await.unwrap();
     }

@@ -1,0 +1,33 @@
+//! One session by its id: open, sealed, or removed.
+//!
+//! Called by routes, by the command line, and by every op that is about one session.
+
+use lucid_core::session::SessionId;
+use lucid_store::contract::index::Index;
+use lucid_store::crypt::Sealer;
+use lucid_store::vault::Vault;
+
+use crate::ops::OpError;
+use crate::row::{self, SessionName, SessionRow};
+
+/// The session, if there is one. A session that was removed is told from one that never was.
+pub fn get_session(vault: &Vault, id: &SessionId) -> Result<SessionRow, OpError> {
+    find_session(vault.index(), vault.sealer(), id)
+}
+
+/// The session as `index` has it, if there is one. A session that was removed is told from one that never
+/// was.
+pub fn find_session(
+    index: &dyn Index,
+    sealer: &Sealer,
+    id: &SessionId,
+) -> Result<SessionRow, OpError> {
+    let name = SessionName::of(sealer, id);
+    if let Some(session) = row::session(index, sealer, &name)? {
+        return Ok(session);
+    }
+    Err(match row::tombstone(index, sealer, &name)? {
+        Some(tombstone) => OpError::Removed(Box::new(tombstone)),
+        None => OpError::NoSession(id.clone()),
+    })
+}
