@@ -98,7 +98,7 @@ fn name_kind(parameter: &mut Value) {
     let kind = document::parameter(name);
     let Some(schema) = parameter.get_mut("schema") else { return };
     if schema.get("type") == Some(&json!(["string", "null"])) {
-        *schema = json!({ "type": "string" });
+        put(schema, &["type"], json!("string"));
     }
     let Some((kind, about)) = kind.filter(|_| *schema == json!({ "type": "string" })) else {
         return;
