@@ -7,11 +7,12 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
-    IF_RANGE, RANGE, RETRY_AFTER,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_RANGE, RANGE,
+    RETRY_AFTER,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use headers::{ETag, HeaderMapExt as _, IfMatch, IfNoneMatch, IfRange};
 use lucid_api::problem::ErrorCode;
 use serde_json::{Map, Value};
 
@@ -123,33 +124,28 @@ impl Content<'_> {
     /// Decides by the request's conditions and its `Range`, in the order of RFC 9110, 13.2.2. Of
     /// several ranges at once everything is sent, and of `HEAD` a range is passed over (14.2).
     pub fn select(&self, method: &Method, request: &HeaderMap) -> Reply<Selection> {
-        let text = |name| request.get(name).and_then(|value| value.to_str().ok());
-        let named = |name: &HeaderName, weakly| {
-            let values = request.get_all(name).iter();
-            let mut tags = values.flat_map(|tags| tags.to_str().unwrap_or_default().split(','));
-            tags.any(|tag| tag.trim() == "*" || self.is_named_by(tag, weakly))
+        let etag: Option<ETag> = self.etag.and_then(|etag| format!("\"{etag}\"").parse().ok());
+        let is_expected = |expected: IfMatch| {
+            etag.as_ref().is_some_and(|etag| expected.precondition_passes(etag))
         };
-        if request.contains_key(IF_MATCH) && !named(&IF_MATCH, false) {
+        if request.contains_key(IF_MATCH) && !request.typed_get().is_some_and(is_expected) {
             let detail = "the content is not, or no longer, the one that If-Match names";
             return Err(Refusal::new(ErrorCode::Precondition, detail));
         }
-        if named(&IF_NONE_MATCH, true) {
+        let is_new =
+            |known: IfNoneMatch| etag.as_ref().is_none_or(|etag| known.precondition_passes(etag));
+        if !request.typed_get().is_none_or(is_new) {
             return Ok(Selection::NotModified);
         }
-        let current = text(IF_RANGE).is_none_or(|tag| self.is_named_by(tag, false));
+        let is_current = |begun: IfRange| !begun.is_modified(etag.as_ref(), None);
+        let current =
+            !request.contains_key(IF_RANGE) || request.typed_get().is_some_and(is_current);
         let ranged = current && method == Method::GET;
-        match text(RANGE).filter(|_| ranged).and_then(|range| range.strip_prefix("bytes=")) {
+        let range = request.get(RANGE).and_then(|range| range.to_str().ok());
+        match range.filter(|_| ranged).and_then(|range| range.strip_prefix("bytes=")) {
             Some(range) if !range.contains(',') => self.part(range),
             _ => Ok(Selection::Whole),
         }
-    }
-
-    /// Whether a tag names these bytes; one that is weak names something like them.
-    fn is_named_by(&self, tag: &str, weakly: bool) -> bool {
-        let tag = tag.trim();
-        let tag = if weakly { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
-        let bare = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        self.etag.is_some_and(|etag| bare == Some(etag))
     }
 
     fn part(&self, range: &str) -> Reply<Selection> {
@@ -214,6 +210,8 @@ impl Content<'_> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::IF_NONE_MATCH;
+
     use super::*;
 
     fn select(length: u64, headers: &[(HeaderName, &str)]) -> Reply<Selection> {

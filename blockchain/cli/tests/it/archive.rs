@@ -418,7 +418,7 @@ fn another_session_whose_anchor_is_refused_is_named() {
     // Every verb that brings sessions into blocks names it, `watch`, too.
     fs::create_dir(home.at("recordings")).unwrap();
     home.file("recordings/d", "d");
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    home.let_rest("recordings");
     let ran = home.run(&[&"watch", &home.at("recordings"), &"--once", &"--idle", &"0.05"]);
     assert!(ran.err.contains("session twice is sealed, but not anchored yet"), "{}", ran.err);
     assert_eq!(ran.code, 0, "{}{}", ran.err, ran.text());

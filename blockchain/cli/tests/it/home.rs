@@ -12,7 +12,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::Value;
@@ -60,6 +60,23 @@ impl Home {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// Makes every file below a folder one that was last changed a minute ago, so that a watcher takes it for
+    /// quiet. What a watcher keeps there itself stays as it is.
+    pub fn let_rest(&self, name: &str) {
+        let then = SystemTime::now() - Duration::from_secs(60);
+        let mut folders = vec![self.at(name)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                let kind = entry.file_type().unwrap();
+                if kind.is_dir() && entry.file_name() != ".lucid-watch" {
+                    folders.push(entry.path());
+                } else if kind.is_file() {
+                    fs::File::open(entry.path()).unwrap().set_modified(then).unwrap();
+                }
+            }
+        }
     }
 
     pub fn command(&self, arguments: &[&dyn AsRef<OsStr>]) -> Command {

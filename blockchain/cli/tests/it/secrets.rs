@@ -120,7 +120,7 @@ fn a_watcher_enters_no_store_and_says_so_once() {
         let watch: [&dyn AsRef<OsStr>; 5] = [&"watch", &folder, &"--once", &"--idle", &"0.01"];
         home.run(&watch)
     };
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    home.let_rest("recordings");
     let ran = watch(&home.at("recordings"));
     assert_eq!(ran.code, 0, "{}", ran.err);
     let of_stores = |line: &&String| line.contains("it is a data folder of lucid");
@@ -163,7 +163,7 @@ fn what_a_store_keeps_is_its_owners_alone_whatever_the_umask() {
         under(umask, &home, &[&"reindex"]);
         under(umask, &home, &[&"mirror", &home.at("mirror")]);
         under(umask, &home, &[&"keys", &"export", &home.at("exported.key")]);
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        home.let_rest("tree");
         let spool = home.at("spool");
         under(umask, &home, &[&"watch", &tree, &"--once", &"--idle", &"0.01", &"--spool", &spool]);
         let mut private = below(home.data());
@@ -211,7 +211,7 @@ fn a_store_of_a_version_before_is_closed_to_others_when_it_is_opened() {
 fn a_spool_that_others_may_write_to_or_that_leads_elsewhere_is_refused() {
     let home = Home::new();
     home.file("recordings/log", "line");
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    home.let_rest("recordings");
     let (folder, spool) = (home.at("recordings"), home.at("spool"));
     let watch: [&dyn AsRef<OsStr>; 7] =
         [&"watch", &folder, &"--once", &"--idle", &"0.01", &"--spool", &spool];

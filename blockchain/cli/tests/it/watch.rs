@@ -81,7 +81,7 @@ fn what_is_there_is_sent_once_and_sealed_when_it_is_quiet() {
     );
     // It has grown, and then it is quiet.
     grow(&home, "one.log", b"the end\n");
-    std::thread::sleep(Duration::from_millis(100));
+    home.let_rest("recordings");
     once("0.05");
     once("0.05");
     let sessions = by_path(home.sessions().into_values());
@@ -93,7 +93,7 @@ fn what_is_there_is_sent_once_and_sealed_when_it_is_quiet() {
     // What grows after that goes on in a session of its own; what was renamed is what it was.
     grow(&home, "one.log", b"an afterthought");
     fs::rename(folder.join("deep/two.bin"), folder.join("deep/old.bin")).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    home.let_rest("recordings");
     once("0.05");
     let sessions = by_path(home.sessions().into_values());
     assert_eq!(sessions.values().map(Vec::len).sum::<usize>(), 3);
@@ -170,7 +170,7 @@ fn a_spool_is_of_one_store() {
     grow(&home, "one.log", b"sent to the first");
     let folder = home.at("recordings");
     let once = [&"watch" as &dyn AsRef<OsStr>, &folder, &"--once", &"--idle", &"0.05"];
-    std::thread::sleep(Duration::from_millis(100));
+    home.let_rest("recordings");
     home.done(&once);
     // One from before knows no store, and takes the one it is used with.
     fs::remove_file(folder.join(".lucid-watch/store")).unwrap();
@@ -282,7 +282,6 @@ fn what_stands_in_a_file_between_two_runs_is_told_from_its_recording() {
     };
     grow(&home, "open", b"aaaa\n");
     grow(&home, "sealed", b"aaaa\n");
-    std::thread::sleep(Duration::from_millis(100));
     watch("3600");
     // The one is still open, the other is sealed; both are written anew in their place, and longer.
     let open = by_path(home.sessions().into_values())["sealed"][0].clone();
@@ -291,7 +290,7 @@ fn what_stands_in_a_file_between_two_runs_is_told_from_its_recording() {
     for file in ["open", "sealed"] {
         fs::write(folder.join(file), b"bbbbbbbbb\n").unwrap();
     }
-    std::thread::sleep(Duration::from_millis(100));
+    home.let_rest("recordings");
     watch("0.05");
     watch("0.05");
     let sessions = by_path(home.sessions().into_values());
@@ -327,9 +326,9 @@ fn two_watchers_do_not_share_a_spool() {
     assert_eq!(wrong.code, 64, "{}", wrong.err);
 }
 
-/// Looks once at recordings that have not changed for a moment.
+/// Looks once at recordings that have not changed for a while.
 fn once(home: &Home, idle: &str) -> Ran {
-    std::thread::sleep(Duration::from_millis(100));
+    home.let_rest("recordings");
     home.run(&[&"watch", &home.at("recordings"), &"--once", &"--idle", &idle])
 }
 
@@ -367,7 +366,7 @@ fn more_files_than_may_be_open_are_all_sealed() {
     for number in 0..FILES {
         grow(&home, &format!("{number:03}"), b"quiet");
     }
-    std::thread::sleep(Duration::from_millis(100));
+    home.let_rest("recordings");
     let mut command = std::process::Command::new("sh");
     command.env_clear().arg("-c").arg("ulimit -n 128 && exec \"$0\" \"$@\"");
     command.arg(env!("CARGO_BIN_EXE_lucid")).arg("--data").arg(home.data());
@@ -390,7 +389,6 @@ fn a_file_that_was_written_anew_at_the_same_length_is_another_recording() {
         home.done(&[&"seal", &name(&sessions[file][0])]);
     }
     let anew = |file: &str, bytes: &[u8]| {
-        std::thread::sleep(Duration::from_millis(20));
         fs::write(home.at("recordings").join(file), bytes).unwrap();
     };
     // Sealed, and nobody noted it: as when anchoring it failed.
@@ -492,7 +490,7 @@ fn files_are_known_again_when_their_device_has_another_number() {
     grow(&home, "open", b"second");
     // A device's number is in the ids of sessions, so one that is begun now would have another id.
     let once = |idle: &str| {
-        std::thread::sleep(Duration::from_millis(100));
+        home.let_rest("recordings");
         let folder = home.at("recordings");
         home.run(&[&"watch", &folder, &"--once", &"--idle", &idle, &"--session-prefix", &"anew-"])
     };
@@ -523,7 +521,7 @@ fn a_folder_without_permission_does_not_stop_the_others() {
             chown(home.at(path), Some(NOBODY), Some(NOBODY)).unwrap();
         }
     }
-    std::thread::sleep(Duration::from_millis(100));
+    home.let_rest("recordings");
     let folder = home.at("recordings");
     let watch: [&dyn AsRef<OsStr>; 5] = [&"watch", &folder, &"--once", &"--idle", &"0.05"];
     let ran: Ran = as_somebody(&home, &watch).output().unwrap().into();

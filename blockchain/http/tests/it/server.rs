@@ -204,12 +204,23 @@ fn routes(attempts: Attempts, flood_ended: Arc<Notify>) -> OpenApiRouter {
         .route(
             "/in-work",
             get(|| async {
+                IN_WORK.notify_one();
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 "done"
             }),
         )
-        .route("/endless", get(|| async { tokio::time::sleep(Duration::from_secs(60)).await }))
+        .route(
+            "/endless",
+            get(|| async {
+                IN_ENDLESS_WORK.notify_one();
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }),
+        )
 }
+
+/// Heard once a request to `/in-work`, or to `/endless`, is in work.
+pub static IN_WORK: Notify = Notify::const_new();
+pub static IN_ENDLESS_WORK: Notify = Notify::const_new();
 
 pub struct Server {
     pub address: SocketAddr,

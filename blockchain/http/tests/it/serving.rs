@@ -7,7 +7,7 @@ use lucid_http::serve::{Drained, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::server::Server;
+use crate::server::{IN_ENDLESS_WORK, IN_WORK, Server};
 
 /// axum's own graceful shutdown waits for ever here.
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_request_in_work_is_answered_before_the_end() {
     let server = Server::start(&[]).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /in-work HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    IN_WORK.notified().await;
     assert_eq!(server.stop().await, Drained::Whole);
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await.unwrap();
@@ -43,7 +43,7 @@ async fn a_request_that_does_not_end_is_cut_off_at_the_deadline() {
     let server = Server::start(&[]).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    IN_ENDLESS_WORK.notified().await;
     let started = Instant::now();
     assert_eq!(server.stop().await, Drained::Cut(1));
     assert!(started.elapsed() < Duration::from_secs(4));

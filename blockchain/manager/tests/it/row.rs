@@ -240,13 +240,23 @@ fn a_peer_that_hangs_does_not_hold_up_the_end() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = format!("http://{}", silent.local_addr().unwrap());
     // Every client that connects is kept waiting.
-    std::thread::spawn(move || silent.incoming().flatten().collect::<Vec<_>>());
+    let (tell, connected) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for caller in silent.incoming().flatten() {
+            kept.push(caller);
+            let _heard = tell.send(());
+        }
+    });
     let folder = tempfile::tempdir().unwrap();
     let settings = [("BLOCKCHAIN_ENGINE_URL", peer.as_str()), ("SYNC_TIMEOUT", "60")];
     let mut program = Program::start(folder.path(), &settings);
     let client = program.client();
     std::thread::spawn(move || client.submit_transaction(r#"{"id":"a","type":"x"}"#));
-    std::thread::sleep(Duration::from_millis(500));
+    // The follower itself asks, and the transaction is handed on.
+    for _ in 0..2 {
+        connected.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
     let asked = Instant::now();
     let told = Command::new("kill").arg(program.child.id().to_string()).status().unwrap();
     assert!(told.success());

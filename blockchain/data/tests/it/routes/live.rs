@@ -1,6 +1,5 @@
 //! Live recordings: times, spans of time, many writers at once, and writers that are gone.
 
-use std::time::Duration;
 
 use lucid_api::client::Append;
 use lucid_api::v1::proofs::ProofQuery;
@@ -107,7 +106,6 @@ fn a_writer_that_is_gone_leaves_an_unterminated_session() {
     assert_eq!(listed.items.len(), 2);
     // It survives a restart of the service.
     service.stop();
-    std::thread::sleep(Duration::from_millis(10));
     let service = Service::start_with(place.path(), &settings);
     let status = |name: &str| service.client.session(name).unwrap().status;
     assert_eq!(status("goes-on"), SessionStatus::Unterminated);

@@ -8,6 +8,7 @@ use lucid_api::v1::sessions::{
     AddReferences, CreateSession, Cutting, CuttingMode, Reference, SealSession, SessionStatus,
     SessionsQuery,
 };
+use lucid_data_chain::app::WAITING_MAX;
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
@@ -369,7 +370,8 @@ fn whoever_waits_is_answered_as_soon_as_it_is_so_far_or_after_the_wait() {
             let client = &service.client;
             scope.spawn(move || client.wait_session("s", wanted, 60).unwrap().status)
         });
-        std::thread::sleep(Duration::from_millis(200));
+        service
+            .wait(|| (service.app().waiting.available_permits() + 2 == WAITING_MAX).then_some(()));
         service.client.seal("s", &Default::default()).unwrap();
         let [sealed, anchored] = waiting.map(|waiting| waiting.join().unwrap());
         assert!(matches!(sealed, SessionStatus::Sealed | SessionStatus::Anchored));
@@ -385,7 +387,7 @@ fn a_shutdown_does_not_wait_for_those_who_wait() {
     service.begin("s");
     let client = service.client.clone();
     let waiting = std::thread::spawn(move || client.wait_session("s", SessionStatus::Sealed, 60));
-    std::thread::sleep(Duration::from_millis(300));
+    service.wait(|| (service.app().waiting.available_permits() < WAITING_MAX).then_some(()));
     let began = Instant::now();
     service.stop();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
