@@ -1,7 +1,6 @@
 //! Looking after a chain: what is found, what is pruned, and what answers for what is gone.
 
 use std::path::Path;
-use std::time::Duration;
 
 use lucid_block_manager::facts;
 use lucid_block_manager::opened::{Opened, Options, open};
@@ -12,17 +11,11 @@ use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::ops::validate_chain::{validate_chain, validate_scan};
 use lucid_block_manager::ops::validate_texts::ValidationRequest;
-use lucid_core::block_merkle::{log_leaf, transaction_hash, verify_path};
-use lucid_core::record::BlockEntry;
 use lucid_core::time::Timestamp;
-use lucid_core::tree::{Sha256Tree, verify_inclusion};
 use lucid_store::contract::chain::Body;
 use lucid_store::files::chain::scan::ChainScan;
-use serde_json::{Value, json};
 
-use crate::service::{Server, anchor};
-
-const BLOCKS: u64 = 20;
+pub const BLOCKS: u64 = 20;
 
 fn now() -> Timestamp {
     Timestamp::from_micros(1_700_000_000_000_000)
@@ -33,12 +26,12 @@ fn small(folder: &Path) -> Opened {
     open(folder, &options, now()).unwrap()
 }
 
-fn text(n: u64, kind: &str) -> String {
+pub fn text(n: u64, kind: &str) -> String {
     format!(r#"{{"id":"{kind}-{n}","type":"{kind}","session_id":"s","n":{n}}}"#)
 }
 
 /// A chain over many small files: each block has an anchor and two other transactions.
-fn chain(folder: &Path) -> Opened {
+pub fn chain(folder: &Path) -> Opened {
     let manager = small(folder);
     for n in 0..BLOCKS {
         for kind in ["session_anchor", "data_storage", "audit"] {
@@ -60,7 +53,7 @@ fn maintain(manager: &Opened, wanted: CyclePlan<'_>) -> Upkeep {
 const ALL: CyclePlan<'static> = CyclePlan { full: true, cursor: None, keep: 0, suspects: &[] };
 
 /// Changes one byte of a file on the disk.
-fn flip(path: &Path, at: usize) {
+pub fn flip(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     *bytes.get_mut(at).unwrap() ^= 1;
     std::fs::write(path, bytes).unwrap();
@@ -346,264 +339,5 @@ fn a_restart_does_not_forget_which_block_broke_a_rule() {
     assert_eq!(facts::suspects(small(folder.path()).vault.index()).unwrap(), []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn health_names_a_block_that_broke_a_rule_from_the_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let manager = chain(folder.path());
-    let noted = facts::Fact::Suspects(vec![(10, "it was altered".into())]);
-    // The first round, which begins at once, looks at what comes behind it.
-    let looked = facts::Fact::LookedThrough { next: 11 };
-    facts::commit(&manager.vault, &[noted, looked]).unwrap();
-    drop(manager);
-    let server = Server::start(folder.path()).await;
-    let (_, health) = server.get("/health").await;
-    assert_eq!(health["integrity"], false, "{health}");
-    assert!(health["details"].to_string().contains("block 10 breaks a rule"), "{health}");
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_chain_whose_newest_block_is_damaged_says_what_it_knows() {
-    let folder = tempfile::tempdir().unwrap();
-    let manager = chain(folder.path());
-    let tip = manager.chain.tip().unwrap().unwrap();
-    let genesis = facts::genesis(manager.vault.index()).unwrap().unwrap();
-    drop(manager);
-    let server = Server::start(folder.path()).await;
-    let newest = std::fs::read_dir(folder.path().join("blocks")).unwrap();
-    let newest = newest.map(|entry| entry.unwrap().path());
-    let newest = newest.filter(|path| path.extension().is_some_and(|kind| kind == "blocks")).max();
-    let newest = newest.unwrap();
-    let length = std::fs::metadata(&newest).unwrap().len() as usize;
-    flip(&newest, length - 60);
-    let (status, info) = server.get("/api/v1/chain/info").await;
-    assert_eq!(status, 200, "{info}");
-    assert_eq!(info["height"], tip.height);
-    assert_eq!(info["latest_block_hash"], tip.hash.to_string());
-    assert_eq!(info["genesis_hash"], genesis.to_string());
-    let numbers = &info["statistics"];
-    assert_eq!(
-        (&numbers["total_blocks"], &numbers["total_transactions"], &numbers["role"]),
-        (&json!(BLOCKS), &Value::Null, &json!("authority"))
-    );
-    let named = newest.file_name().unwrap().to_str().unwrap();
-    assert!(numbers["damage"].as_str().unwrap().contains(named), "{info}");
-    for path in ["/api/v1/status", "/api/v1/chain/status", "/api/v1/chain/height"] {
-        let (status, said) = server.get(path).await;
-        assert_eq!(status, 200, "{path}: {said}");
-    }
-    assert_eq!(server.get("/api/v1/chain/height").await.1["height"], tip.height);
-    let (status, stats) = server.get("/api/v1/blocks/stats").await;
-    assert_eq!((status, &stats["latest_height"]), (200, &json!(tip.height)), "{stats}");
-    for unknown in ["total_transactions", "average_block_time", "average_block_size"] {
-        assert_eq!(stats.get(unknown), Some(&Value::Null), "{unknown}: {stats}");
-    }
-    assert!(stats["storage_size"].as_u64().unwrap() > 0, "{stats}");
-    let said = stats["damage"].as_str().unwrap();
-    assert!(said.contains("the newest block") && said.contains(named), "{said}");
-    // The first block tells nothing but when it began.
-    flip(&newest, length - 60);
-    let (_, whole) = server.get("/api/v1/blocks/stats").await;
-    assert_eq!((whole["total_transactions"].as_u64(), whole.get("damage")), (Some(60), None));
-    flip(&folder.path().join("blocks/00000001.blocks"), FIRST_RECORD);
-    let (_, stats) = server.get("/api/v1/blocks/stats").await;
-    let said = stats["damage"].as_str().unwrap();
-    assert!(said.contains("the first block") && said.contains("00000001.blocks"), "{said}");
-    assert_eq!(stats["average_block_time"], Value::Null);
-    for known in ["total_transactions", "average_block_size"] {
-        assert_eq!(stats[known], whole[known], "{known}");
-    }
-    server.stop().await;
-}
-
 /// A byte of the first block's record.
-const FIRST_RECORD: usize = 300;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pruned_block_answers_with_its_header_and_its_transactions_are_still_proved() {
-    let folder = tempfile::tempdir().unwrap();
-    let manager = chain(folder.path());
-    let transaction = match manager.chain.body(2).unwrap() {
-        Some(Body::Here(body)) => body.into_iter().nth(1).unwrap(),
-        other => panic!("{other:?}"),
-    };
-    drop(manager);
-    let settings = [("MAX_BLOCKS_TO_KEEP", "5"), ("BLOCK_INTERVAL_SECONDS", "0.02")];
-    let server = Server::start_with(folder.path(), &settings).await;
-    // The first cycle comes by itself, at once.
-    let mut report = Value::Null;
-    for _ in 0..500 {
-        report = server.get("/api/v1/chain/info").await.1["last_report"].clone();
-        if report.is_object() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(report["status"], "completed");
-    assert_eq!(report["height"], BLOCKS - 1);
-    assert_eq!(report["integrity"]["checked"], BLOCKS);
-    assert_eq!(report["integrity"]["to"], BLOCKS - 1);
-    assert!(report["removed"].as_u64().unwrap() > 5, "{report}");
-    assert_eq!(report["integrity"]["missing"], json!([]));
-
-    let info = server.get("/api/v1/chain/info").await.1;
-    let below = info["pruned_below"].as_u64().unwrap();
-    assert!((6..=BLOCKS - 5).contains(&below), "{info}");
-    assert_eq!(info["max_blocks_to_keep"], 5);
-    assert_eq!(info["last_report"], report);
-    assert!(info["last_maintenance"].is_string() && info["state"] == "idle", "{info}");
-
-    let (status, gone) = server.get("/api/v1/blocks/2").await;
-    assert_eq!((status, &gone["code"]), (410, &json!("gone")), "{gone}");
-    let header = &gone["error"]["details"]["header"];
-    assert_eq!((&header["index"], &header["pruned"]), (&json!(2), &json!(true)));
-    assert_eq!(server.get("/api/v1/blocks/0").await.0, 200);
-    let hash = header["hash"].as_str().unwrap();
-    assert_eq!(server.get(&format!("/api/v1/blocks/hash/{hash}")).await.0, 410);
-    let bodies = "/api/v1/blocks/bodies?from=1";
-    assert_eq!(server.get(bodies).await.0, 410);
-
-    let page = server.get("/api/v1/blocks?limit=100&sort=height_asc").await.1;
-    let pruned: Vec<bool> =
-        page["blocks"].as_array().unwrap().iter().map(|b| b["pruned"] == true).collect();
-    let expected: Vec<bool> = (0..BLOCKS).map(|height| (1..below).contains(&height)).collect();
-    assert_eq!(pruned, expected);
-
-    // Anchors are kept word for word.
-    let anchor = server.get("/api/v1/transactions/session_anchor-2").await.1;
-    assert_eq!(
-        (&anchor["status"], &anchor["type"]),
-        (&json!("confirmed"), &json!("session_anchor"))
-    );
-    assert_eq!(anchor["data"]["id"], "session_anchor-2");
-    let other = server.get("/api/v1/transactions/data_storage-2").await.1;
-    assert_eq!((&other["status"], &other["data"]), (&json!("confirmed"), &Value::Null));
-
-    // The way to both roots is there without the transaction.
-    let proof = server.get("/api/v1/blocks/2/proof/data_storage-2").await.1;
-    let leaf = transaction_hash(transaction.text());
-    assert_eq!(proof["leaf_hash"], leaf.to_string(), "{proof}");
-    let path: Vec<_> = proof["path"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|step| step["hash"].as_str().unwrap().parse().unwrap())
-        .collect();
-    let root = verify_path(leaf, 1, 3, &path).unwrap();
-    assert_eq!(proof["merkle_root"], root.to_string());
-    let sides: Vec<&Value> =
-        proof["path"].as_array().unwrap().iter().map(|s| &s["position"]).collect();
-    assert_eq!(sides, ["left", "right"]);
-    let entry = BlockEntry::parse(proof["entry"].as_str().unwrap()).unwrap();
-    assert_eq!((entry.computed_hash().to_string(), entry.merkle_root), (hash.to_owned(), root));
-    let siblings: Vec<[u8; 32]> = proof["log"]["path"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|hash| {
-            *hash.as_str().unwrap().parse::<lucid_core::digest::LogHash>().unwrap().as_bytes()
-        })
-        .collect();
-    let leaf = *log_leaf(transaction.text()).as_bytes();
-    assert!(verify_inclusion::<Sha256Tree>(&leaf, 1, 3, &siblings, entry.log_root.as_bytes()));
-    // An anchor is proved with its text; another transaction's text is gone, and the reply says so.
-    assert_eq!(server.get("/api/v1/transactions/session_anchor-2/proof").await.0, 200);
-    let (status, gone) = server.get("/api/v1/transactions/data_storage-2/proof").await;
-    assert_eq!(status, 410, "{gone}");
-    assert!(gone["detail"].as_str().unwrap().contains("/api/v1/blocks/2/proof/"), "{gone}");
-    let state = server.get("/api/v1/transactions/data_storage-2").await.1;
-    assert_eq!((&state["status"], &state["block_height"]), (&json!("confirmed"), &json!(2)));
-    assert_eq!(server.get("/api/v1/blocks/2/proof/nobody").await.0, 404);
-    assert_eq!(server.get("/api/v1/blocks/99/proof/audit-1").await.0, 404);
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn blocks_come_as_headers_and_in_numbers() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(chain(folder.path()));
-    let server = Server::start(folder.path()).await;
-    let headers = server.get("/api/v1/blocks/headers").await.1;
-    let heights = |reply: &Value| -> Vec<u64> {
-        reply["headers"].as_array().unwrap().iter().map(|h| h["height"].as_u64().unwrap()).collect()
-    };
-    assert_eq!(heights(&headers), (0..BLOCKS).collect::<Vec<_>>());
-    let some = server.get("/api/v1/blocks/headers?start_height=7&limit=3").await.1;
-    assert_eq!(heights(&some), [7, 8, 9]);
-    assert_eq!(heights(&server.get("/api/v1/blocks/headers?start_height=99").await.1), [0; 0]);
-    assert_eq!(server.get("/api/v1/blocks/headers?limit=0").await.0, 422);
-    assert_eq!(server.get("/api/v1/blocks/headers?limit=1001").await.0, 422);
-    let stats = server.get("/api/v1/blocks/stats").await.1;
-    assert_eq!(stats["total_blocks"], BLOCKS);
-    assert_eq!(stats["latest_height"], BLOCKS - 1);
-    assert_eq!(stats["total_transactions"], 3 * BLOCKS);
-    let listed = server.get("/api/v1/blocks?limit=100").await.1;
-    let sizes: u64 = listed["blocks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|b| b["size_bytes"].as_u64().unwrap())
-        .sum();
-    assert_eq!(stats["average_block_size"], sizes as f64 / BLOCKS as f64);
-    assert!(stats["storage_size"].as_u64().unwrap() > sizes && stats["pruned_below"] == 0);
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn maintenance_runs_by_itself_once_at_a_time_and_is_measured() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(chain(folder.path()));
-    let settings = [("CHAIN_MAINTENANCE_INTERVAL", "0.05"), ("BLOCK_INTERVAL_SECONDS", "0.02")];
-    let server = Server::start_with(folder.path(), &settings).await;
-    for _ in 0..200 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        if server.get("/api/v1/chain/info").await.1["last_report"].is_object() {
-            break;
-        }
-    }
-    let info = server.get("/api/v1/chain/info").await.1;
-    assert_eq!(info["last_report"]["integrity"]["faults"], 0, "{info}");
-    let metrics = server.get("/metrics").await.1;
-    let metrics = metrics.as_str().unwrap();
-    for name in
-        ["lucid_chain_height 19", "lucid_chain_transactions 60", "lucid_chain_damaged_places 0"]
-    {
-        assert!(metrics.contains(name), "{name}: {metrics}");
-    }
-    for wrong in ["{", r#"{"full":1}"#, r#"{"all":true}"#] {
-        let status = server.raw("POST", "/api/v1/chain/maintenance", Some(wrong)).await.0;
-        assert!((400..=422).contains(&status) && status != 409, "{wrong}: {status}");
-    }
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn health_says_which_part_is_broken() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path()).await;
-    server.chain(&anchor(1)).await;
-    let (status, health) = server.get("/health").await;
-    assert_eq!(status, 200, "{health}");
-    for part in ["block_validator", "chain_manager", "block_storage", "chain_sync"] {
-        assert_eq!(health[part], true, "{health}");
-    }
-    // The newest block becomes unreadable while the service runs.
-    let records = folder.path().join("blocks/00000001.blocks");
-    let length = std::fs::metadata(&records).unwrap().len() as usize;
-    flip(&records, length - 60);
-    let mut health = (0, Value::Null);
-    for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        health = server.get("/health").await;
-        if health.0 == 503 {
-            break;
-        }
-    }
-    assert_eq!(health.0, 503, "{}", health.1);
-    assert_eq!(
-        (&health.1["block_storage"], &health.1["block_validator"]),
-        (&json!(false), &json!(false))
-    );
-    assert!(health.1["details"]["block_storage"].as_str().unwrap().contains("00000001.blocks"));
-    server.stop().await;
-}
+pub const FIRST_RECORD: usize = 300;

@@ -1,6 +1,5 @@
 //! Live recordings: times, spans of time, many writers at once, and writers that are gone.
 
-
 use lucid_api::client::Append;
 use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::sessions::{SealSession, SessionStatus, SessionsQuery};
