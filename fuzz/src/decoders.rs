@@ -169,7 +169,7 @@ fn read_chain(bytes: &[u8]) {
         assert_eq!(head.encode(), bytes);
     }
     let _answer = record::decode_body(bytes);
-    if let Ok(fact) = lucid_block_manager::facts::Fact::decode(bytes) {
+    if let Ok(fact) = lucid_block_manager::fact::Fact::decode(bytes) {
         assert_eq!(fact.encode(), bytes);
     }
 }

@@ -92,7 +92,7 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
     ]);
     let config = lucid_data_chain::config::load(&environment, None)?.config;
     let options = folder::Options {
-        service: lucid_data_chain::opened::SERVICE,
+        service: lucid_data_chain::opened::FOLDER_OWNER,
         signing_key: lucid_data_chain::opened::SIGNING_KEY,
         create: true,
         encrypt: true,

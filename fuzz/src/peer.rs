@@ -18,7 +18,7 @@ use lucid_api::v1::files::FilesQuery;
 use lucid_api::v1::proofs::ProofQuery;
 use lucid_api::v1::sessions::SessionsQuery;
 use lucid_api::v1::sync::RunQuery;
-use lucid_block_manager::facts::Role;
+use lucid_block_manager::fact::Role;
 use lucid_block_manager::given::GivenBlock;
 use lucid_block_manager::opened::{ManagerKind, Opened, UnopenedDrawers, over};
 use lucid_block_manager::ops::sync_chain::{Following, sync_chain};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use lucid_block_manager::facts::Role;
+use lucid_block_manager::fact::Role;
 use lucid_block_manager::opened::{ManagerKind, Opened, Options, open};
 use lucid_block_manager::ops::validate_chain::validate_chain;
 use lucid_block_manager::ops::validate_texts::ValidationRequest;

@@ -27,7 +27,7 @@ const READS: u64 = 20_000;
 
 pub fn open(scratch: &Path) -> anyhow::Result<Opened> {
     let options = Options {
-        service: lucid_data_chain::opened::SERVICE,
+        service: lucid_data_chain::opened::FOLDER_OWNER,
         signing_key: lucid_data_chain::opened::SIGNING_KEY,
         create: true,
         encrypt: true,

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::projection::SessionProjection;
 
 /// The service's name, in `STORE` and on the wire.
-pub const SERVICE: &str = "data-chain";
+pub const FOLDER_OWNER: &str = "data-chain";
 /// What the key that signs anchors is for.
 pub const SIGNING_KEY: &str = "recorder";
 

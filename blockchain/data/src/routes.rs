@@ -7,7 +7,7 @@
 mod anchors;
 mod append;
 mod chunk;
-mod chunks;
+mod chunk_batches;
 mod content;
 mod files;
 mod maintenance;
@@ -92,9 +92,9 @@ fn rows() -> Vec<Row<Arc<App>>> {
         DELETE CHUNK                chunk::delete_chunk,            LARGE,    Administer;
         GET    CHUNK_RAW            chunk::get_chunk_raw,           LASTING,  Read;
         GET    CHUNK_METADATA       chunk::get_chunk_metadata,      ORDINARY, Read;
-        POST   CHUNKS_MISSING       chunks::missing_chunks,         ORDINARY, Append;
-        POST   CHUNKS_BATCH         chunks::store_chunks,           BATCH,    Append;
-        POST   CHUNKS_GET           chunks::get_chunks,             LASTING,  Read;
+        POST   CHUNKS_MISSING       chunk_batches::missing_chunks,  ORDINARY, Append;
+        POST   CHUNKS_BATCH         chunk_batches::store_chunks,    BATCH,    Append;
+        POST   CHUNKS_GET           chunk_batches::get_chunks,      LASTING,  Read;
         POST   MERKLE_BUILD         merkle::build_tree,             TREES,    Read;
         GET    MERKLE_TREE          merkle::get_tree,               ORDINARY, Read;
         GET    MERKLE_PROOF         merkle::prove_leaf,             ORDINARY, Read;

@@ -22,7 +22,7 @@ use crate::anchoring::AnchorEngine;
 use crate::anchoring::http::HttpEngine;
 use crate::app::{self, App};
 use crate::config::{Config, SERVICE};
-use crate::opened::{Opened, SERVICE as FOLDER_OWNER, SIGNING_KEY};
+use crate::opened::{FOLDER_OWNER, Opened, SIGNING_KEY};
 use crate::workers::{self, Anchoring, start};
 
 /// How long the workers may take to notice the end, while requests end.

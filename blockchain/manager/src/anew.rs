@@ -25,7 +25,7 @@ use lucid_store::files::folder::{
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
-use crate::facts::{self, Fact, Role};
+use crate::fact::{self, Fact, Role};
 use crate::opened::{ManagerKind, OpenError, Opened, Options, folder_options, open};
 use crate::ops::seal_block::{SealError, seal_block};
 use crate::ops::submit_transaction::{SubmitError, submit_transaction};
@@ -108,7 +108,7 @@ pub fn begin_anew(
         return Err(BeginError::Follower);
     }
     let old = opened.chain.tip()?.ok_or(BeginError::Empty)?;
-    let genesis = facts::genesis(opened.vault.index())?.ok_or(BeginError::Empty)?;
+    let genesis = fact::genesis(opened.vault.index())?.ok_or(BeginError::Empty)?;
     let folder = place_of(root, old)?;
     let creating = Options {
         create: true,
@@ -134,7 +134,7 @@ pub fn begin_anew(
         timestamp: now,
     };
     let begun = make(&folder, &creating, now, &opened, &succession)?;
-    facts::commit(&opened.vault, &[Fact::Ended { at: now, successor: begun.genesis }])?;
+    fact::commit(&opened.vault, &[Fact::Ended { at: now, successor: begun.genesis }])?;
     opened.close()?;
     exchange(root, &folder).map_err(BeginError::Exchange)?;
     has_succeeded(root)?;
@@ -263,7 +263,7 @@ fn each_pending(
 ) -> Result<(), BeginError> {
     let mut from = 0;
     loop {
-        let page = facts::pending(vault, from, PAGE)?;
+        let page = fact::pending(vault, from, PAGE)?;
         let Some(last) = page.last() else { return Ok(()) };
         from = last.order + 1;
         page.iter().try_for_each(|waiting| visit(&waiting.transaction))?;

@@ -18,7 +18,7 @@ use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Se
 use lucid_store::clock::Clock;
 use lucid_store::files::folder::Passphrase;
 
-use crate::facts::Role;
+use crate::fact::Role;
 use crate::opened::{ManagerKind, Options};
 
 /// What the service is called.

@@ -12,7 +12,7 @@ use lucid_store::StoreError;
 use parking_lot::Mutex;
 
 use crate::config::Follow;
-use crate::facts::forks;
+use crate::fact::forks;
 use crate::opened::Opened;
 use crate::ops::sync_chain::{Following, RoundOutcome, SyncError, sync_chain};
 use crate::ops::take_blocks::Pins;

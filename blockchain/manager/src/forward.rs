@@ -11,7 +11,7 @@ use lucid_api::problem::ErrorCode;
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
-use crate::facts::Role;
+use crate::fact::Role;
 use crate::limits::RELAYS_MAX;
 use crate::peer::Peer as _;
 

@@ -24,7 +24,7 @@ mod admissions;
 pub mod anew;
 pub mod app;
 pub mod config;
-pub mod facts;
+pub mod fact;
 mod follower;
 mod forward;
 pub mod given;

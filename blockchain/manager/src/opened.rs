@@ -32,7 +32,7 @@ use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
 
 use crate::admissions::Admissions;
-use crate::facts::{self, Fact, Facts, Role};
+use crate::fact::{self, Fact, Facts, Role};
 use crate::ops::settle_pool::settle_pool;
 use crate::ops::validate_block::parent_at;
 use crate::staging::Staging;
@@ -269,7 +269,7 @@ pub fn promote(root: &Path, options: &Options, now: Timestamp) -> Result<Promote
     let dropped = opened.staging.list().len();
     opened.staging.cut(0)?;
     let fact = Fact::Promoted { at: now, tip: tip.map(|tip| (tip.height, tip.hash)) };
-    facts::commit(&opened.vault, &[fact])?;
+    fact::commit(&opened.vault, &[fact])?;
     let key = opened.key.public();
     opened.close()?;
     Ok(Promoted { tip, dropped, key })
@@ -296,7 +296,7 @@ pub fn accept_clock(
         Some(tip) => parent_at(opened.chain.as_ref(), tip.height)?.map(|parent| parent.time),
         None => None,
     };
-    facts::commit(&opened.vault, &[Fact::ClockAccepted { at: now }])?;
+    fact::commit(&opened.vault, &[Fact::ClockAccepted { at: now }])?;
     opened.close()?;
     let ahead = now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS);
     Ok(AcceptedClock { tip, seals: tip.is_none_or(|tip| tip < ahead) })
@@ -421,7 +421,7 @@ fn settle_role(
     wanted: Option<Role>,
 ) -> Result<Option<Role>, OpenError> {
     let look = vault.look();
-    match (facts::role(&look)?, wanted) {
+    match (fact::role(&look)?, wanted) {
         (Some(Role::Follower), Some(Role::Authority)) => Err(OpenError::IsFollower),
         (Some(Role::Authority), Some(Role::Follower)) => Err(OpenError::IsAuthority),
         (Some(role), _) => Ok(Some(role)),
@@ -435,7 +435,7 @@ fn settle_role(
                 };
             }
             if vault.read_only().is_none() {
-                facts::commit_on(vault, look.seen(), &[Fact::Role(role)])?;
+                fact::commit_on(vault, look.seen(), &[Fact::Role(role)])?;
             }
             Ok(Some(role))
         }
@@ -452,7 +452,7 @@ fn is_new(vault: &Vault, chain: &dyn ChainStore) -> Result<bool, StoreError> {
 
 fn settle_genesis(vault: &Vault, chain: &dyn ChainStore) -> Result<Option<BlockHash>, OpenError> {
     let look = vault.look();
-    let was = facts::genesis(&look)?;
+    let was = fact::genesis(&look)?;
     let is = match chain.tip()? {
         None => None,
         Some(tip) if tip.height == 0 => Some(tip.hash),
@@ -467,7 +467,7 @@ fn settle_genesis(vault: &Vault, chain: &dyn ChainStore) -> Result<Option<BlockH
         (Some(was), Some(is)) if was != is => Err(OpenError::Genesis { was, is }),
         (Some(was), None) => Err(OpenError::ChainGone(was)),
         (None, Some(is)) if vault.read_only().is_none() => {
-            facts::commit_on(vault, look.seen(), &[Fact::Genesis(is)])?;
+            fact::commit_on(vault, look.seen(), &[Fact::Genesis(is)])?;
             Ok(Some(is))
         }
         (was, is) => Ok(was.or(is)),

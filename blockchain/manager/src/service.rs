@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::config::{Config, SERVICE};
-use crate::facts::Role;
+use crate::fact::Role;
 use crate::follower::Follower;
 use crate::opened::{self, OpenError, Opened};
 use crate::peer::Peer as _;

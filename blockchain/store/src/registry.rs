@@ -185,7 +185,7 @@ registry! {
         CHAIN = 0x6b,
     }
 
-    /// A block-manager's: `manager/src/facts.rs` and what is below it.
+    /// A block-manager's: `manager/src/fact.rs` and what is below it.
     block_manager:
     facts {
         /// Whether it makes blocks, or follows.

@@ -9,7 +9,7 @@ use lucid_api::v1::scrub::FindingState;
 use lucid_api::v1::sessions::{Session, SessionStatus};
 use lucid_core::digest::SessionRoot;
 use lucid_core::session::SessionId;
-use lucid_data_chain::opened::SERVICE;
+use lucid_data_chain::opened::FOLDER_OWNER;
 use lucid_data_chain::ops::sessions::export_session::Exported;
 use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
 use lucid_store::codec::Packer;
@@ -167,7 +167,7 @@ fn refuse_destination(home: &Home, folder: &Path) -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| format!("\"{shown}\" cannot be read")),
     };
     // One that was begun and never finished is gone on with, and a disk has a folder of its own.
-    let known = [SERVICE, local::CHAIN_FOLDER, "lost+found"];
+    let known = [FOLDER_OWNER, local::CHAIN_FOLDER, "lost+found"];
     for entry in entries {
         let name = entry.with_context(|| format!("\"{shown}\" cannot be read"))?.file_name();
         anyhow::ensure!(

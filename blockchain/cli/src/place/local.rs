@@ -21,7 +21,7 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::config::SESSION_TIMEOUT_SECONDS;
-use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
+use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
 use lucid_data_chain::ops::proofs::recognise_chain::{difference, known_chain};
 use lucid_store::files::folder::{OnlyRead, Options, is_store};
 use parking_lot::Mutex;
@@ -46,7 +46,7 @@ pub struct Local {
 
 /// The folder of sessions below `--data`.
 pub fn data_folder(home: &Home) -> PathBuf {
-    home.data.join(SERVICE)
+    home.data.join(FOLDER_OWNER)
 }
 
 /// The folder of the chain below `--data`.
@@ -83,7 +83,7 @@ pub fn manager_options(home: &Home, owner: &str, folder: &Path) -> manager::Opti
 pub fn options(home: &Home, owner: &str, now: Timestamp, create: bool, encrypt: bool) -> Options {
     let (root_key_file, passphrase) = home.given_to(&data_folder(home));
     Options {
-        service: SERVICE,
+        service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
         create,
         encrypt,
@@ -187,7 +187,7 @@ impl Place for Local {
     }
 
     fn damage(&self) -> Vec<String> {
-        self.data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")).collect()
+        self.data.damage().iter().map(|damage| format!("{FOLDER_OWNER}/{damage}")).collect()
     }
 
     fn loss(&self) -> Option<String> {

@@ -20,7 +20,7 @@ use lucid::{
 use lucid_core::{catalogue::EntryKind, session::SessionId, time::Timestamp};
 use lucid_data_chain::{
     Opened,
-    opened::{SERVICE, SIGNING_KEY},
+    opened::{FOLDER_OWNER, SIGNING_KEY},
     ops::{
         proofs::prove_session::WantedProof,
         sessions::list_sessions::SessionFilter,
@@ -138,7 +138,7 @@ impl Original {
 /// Where in segment 1 everything is that each file needs.
 fn needs(home: &Home, contents: &BTreeMap<Name, Vec<u8>>) -> BTreeMap<Name, Vec<Range<u64>>> {
     let options = Options {
-        service: SERVICE,
+        service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
         create: false,
         encrypt: true,
@@ -147,7 +147,7 @@ fn needs(home: &Home, contents: &BTreeMap<Name, Vec<u8>>) -> BTreeMap<Name, Vec<
         owner: "a test".into(),
         now: later().to_string(),
     };
-    let opened = Opened::open(&home.data().join(SERVICE), &options).unwrap();
+    let opened = Opened::open(&home.data().join(FOLDER_OWNER), &options).unwrap();
     let mut needs = BTreeMap::new();
     for name in contents.keys() {
         let source = StoredSession::open(&opened.vault, &name.0.parse().unwrap()).unwrap();

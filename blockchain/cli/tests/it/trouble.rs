@@ -12,7 +12,7 @@ use std::{
 
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
-use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
+use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
 use lucid_store::files::folder::Options;
 
 use super::home::{Home, noise, prose};
@@ -194,9 +194,9 @@ fn a_store_in_use_names_who_uses_it() {
     let file = home.file("a", "a");
     home.archive("s", &file);
     let held = Opened::open(
-        &home.data().join(SERVICE),
+        &home.data().join(FOLDER_OWNER),
         &Options {
-            service: SERVICE,
+            service: FOLDER_OWNER,
             signing_key: SIGNING_KEY,
             create: false,
             encrypt: true,

@@ -155,9 +155,12 @@ fn durable_files_are_touched_through_the_disk_alone() {
         "store/src/files/folder/lock.rs",
         "store/src/files/folder/link.rs",
         "store/src/files/folder/keys.rs",
-        // The folder itself: whether it is there, and whose it is.
+        // The folder itself: whether it is there, whose it is, how it is made, and what takes its place.
         "store/src/files/folder.rs",
+        "store/src/files/folder/clock.rs",
+        "store/src/files/folder/making.rs",
         "store/src/files/folder/reading.rs",
+        "store/src/files/folder/succession.rs",
         // Reads a root key that is kept outside.
         "store/src/files/folder/identity.rs",
         // Reads a chain beside the service that writes it.

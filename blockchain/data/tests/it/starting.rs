@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lucid_api::v1::maintenance::{JobKind, Maintenance, ProgressState};
 use lucid_data_chain::Opened;
-use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
+use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
 use lucid_data_chain::{app, config};
 use lucid_http::serve::{Late, Listening, Shutdown};
 use lucid_store::StoreError;
@@ -90,7 +90,7 @@ fn an_opening_that_is_told_to_stop_leaves_everything_to_the_next() {
     service.stop();
     std::fs::remove_dir_all(folder.path().join("index")).unwrap();
     let options = Options {
-        service: SERVICE,
+        service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
         create: false,
         encrypt: true,

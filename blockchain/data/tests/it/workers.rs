@@ -13,7 +13,7 @@ use lucid_data_chain::anchoring::{AnchorEngine, Confirmed, EngineError};
 use lucid_data_chain::app::{App, jobs};
 use lucid_data_chain::config;
 use lucid_data_chain::fact::KnownChain;
-use lucid_data_chain::opened::{SERVICE, SIGNING_KEY};
+use lucid_data_chain::opened::{FOLDER_OWNER, SIGNING_KEY};
 use lucid_data_chain::ops::chunks::store_chunks::{StorageOptions, store_chunks};
 use lucid_data_chain::ops::sessions::count_sessions::count_sessions;
 use lucid_data_chain::ops::sessions::create_session::{NewSession, create_session};
@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_millis(100);
 
 pub fn open(folder: &std::path::Path) -> Opened {
     let options = Options {
-        service: SERVICE,
+        service: FOLDER_OWNER,
         signing_key: SIGNING_KEY,
         create: true,
         encrypt: true,

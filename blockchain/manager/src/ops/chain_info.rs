@@ -5,7 +5,7 @@ use lucid_store::contract::chain::{ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{Damage, StoreError};
 
-use crate::facts::{self, Pool};
+use crate::fact::{self, Pool};
 
 /// The chain and the pool before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +40,10 @@ pub fn chain_info(vault: &Vault, chain: &dyn ChainStore) -> Result<ChainFacts, S
     Ok(ChainFacts {
         tip,
         tip_time: stored.as_ref().map(|stored| stored.record.entry.timestamp.clone()),
-        genesis: facts::genesis(vault.index())?,
+        genesis: fact::genesis(vault.index())?,
         blocks: tip.map_or(0, |tip| tip.height + 1),
         transactions: counted,
-        pool: facts::pool(vault.index())?,
+        pool: fact::pool(vault.index())?,
         damage,
     })
 }

@@ -7,7 +7,7 @@ use lucid_store::StoreError;
 use lucid_store::contract::chain::{Body, ChainStore};
 use lucid_store::vault::Vault;
 
-use crate::facts::{self, PooledStage};
+use crate::fact::{self, PooledStage};
 
 /// How far a transaction is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +65,8 @@ pub fn get_transaction(
 ) -> Result<Option<FoundTransaction>, StoreError> {
     let digest = id_digest(id);
     // The pool first: what leaves it meanwhile is in the chain by then.
-    let ticket = facts::ticket(vault, &digest)?;
-    let text = facts::text(vault, &digest)?;
+    let ticket = fact::ticket(vault, &digest)?;
+    let text = fact::text(vault, &digest)?;
     let submitted_at = ticket.as_ref().map(|ticket| ticket.submitted_at);
     if let Some(place) = chain.find(&digest)?
         && let Some(stored) = chain.record(place.height)?

@@ -4,7 +4,7 @@ use lucid_store::StoreError;
 use lucid_store::vault::Vault;
 
 use super::get_transaction::{FoundTransaction, TransactionStage};
-use crate::facts;
+use crate::fact;
 
 /// One page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +26,11 @@ pub fn list_pending(
     limit: usize,
 ) -> Result<Option<PendingPage>, StoreError> {
     let mut transactions = Vec::new();
-    let Some(behind) = facts::pending_behind(vault, skip, limit, PAGE_BYTES_MAX)? else {
+    let Some(behind) = fact::pending_behind(vault, skip, limit, PAGE_BYTES_MAX)? else {
         return Ok(None);
     };
     for waiting in behind {
-        let ticket = facts::ticket(vault, &waiting.transaction.id_digest())?;
+        let ticket = fact::ticket(vault, &waiting.transaction.id_digest())?;
         transactions.push(FoundTransaction {
             id: waiting.transaction.id().to_owned(),
             submitted_at: ticket.map(|ticket| ticket.submitted_at),
@@ -38,5 +38,5 @@ pub fn list_pending(
             status: TransactionStage::Pending,
         });
     }
-    Ok(Some(PendingPage { transactions, total: facts::pool(vault.index())?.transactions }))
+    Ok(Some(PendingPage { transactions, total: fact::pool(vault.index())?.transactions }))
 }

@@ -10,7 +10,7 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 
 use super::check_integrity::{Integrity, Invalid, NAMED_MAX, check_integrity};
-use crate::facts::{self, Fact};
+use crate::fact::{self, Fact};
 
 /// Blocks that an ordinary cycle looks at, at most.
 pub const CYCLE_BLOCKS: u64 = 4_096;
@@ -62,7 +62,7 @@ pub enum UpkeepError {
 
 /// The blocks that are noted as breaking a rule.
 pub fn known_suspects(vault: &Vault) -> Result<Vec<Invalid>, StoreError> {
-    let noted = facts::suspects(vault.index())?;
+    let noted = fact::suspects(vault.index())?;
     Ok(noted.into_iter().map(|(index, why)| Invalid { index, why }).collect())
 }
 
@@ -94,7 +94,7 @@ pub fn maintain_chain(
     goes_on: &mut dyn FnMut(&Integrity) -> bool,
 ) -> Result<Upkeep, UpkeepError> {
     let height = chain.tip()?.map_or(0, |tip| tip.height);
-    let noted = facts::cursor(vault.index())?;
+    let noted = fact::cursor(vault.index())?;
     // Behind the tip it begins anew.
     let next = wanted.cursor.unwrap_or(noted);
     let from = if wanted.full || next > height { 0 } else { next };
@@ -112,7 +112,7 @@ pub fn maintain_chain(
         notes.push(Fact::LookedThrough { next: cursor });
     }
     if !notes.is_empty() && vault.read_only().is_none() {
-        facts::commit(vault, &notes)?;
+        fact::commit(vault, &notes)?;
     }
     let mut upkeep = Upkeep {
         suspects,

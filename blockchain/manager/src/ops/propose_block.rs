@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::seal_block::{SealError, SealOutcome, SealedBlock, seal_block};
 use super::submit_transaction::{SubmitError, check_admissible, submit_transactions};
 use crate::admissions::Admissions;
-use crate::facts::{self, Role};
+use crate::fact::{self, Role};
 
 /// Why no block was made.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub fn propose_block(
     posted: &[&[u8]],
 ) -> Result<(SealedBlock, SealOutcome), ProposeError> {
     // Before anything is taken: what a follower pooled would wait for ever.
-    if facts::role(vault.index()).map_err(SealError::from)? == Some(Role::Follower) {
+    if fact::role(vault.index()).map_err(SealError::from)? == Some(Role::Follower) {
         return Err(SealError::Follower.into());
     }
     if producer.is_some_and(|wanted| wanted != key.public()) {

@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use super::anchor_session::{Said, other_root, said_by};
 use super::settle_pool::{Chained, There, is_at};
 use super::validate_block::{judge, parent_at};
-use crate::facts::{self, Fact, Role};
+use crate::fact::{self, Fact, Role};
 use crate::given::Pins;
 use crate::limits::CLOCK_AHEAD_DAYS_MAX;
 use crate::opened::OpenError;
@@ -145,15 +145,15 @@ fn build_and_append(
     key: &SigningKey,
     now: Timestamp,
 ) -> Result<SealOutcome, SealError> {
-    match facts::role(vault.index())? {
+    match fact::role(vault.index())? {
         Some(Role::Authority) => {}
         Some(Role::Follower) => return Err(SealError::Follower),
         None => return Err(SealError::RoleLost(OpenError::RoleLost.to_string())),
     }
-    if let Some(successor) = facts::successor(vault.index())? {
+    if let Some(successor) = fact::successor(vault.index())? {
         return Err(SealError::Ended(successor));
     }
-    if facts::pool(vault.index())?.transactions == 0 {
+    if fact::pool(vault.index())?.transactions == 0 {
         return Ok(SealOutcome::default());
     }
     let parent = match chain.tip()? {
@@ -185,7 +185,7 @@ fn build_and_append(
     }
     let mut marks = drained.failed;
     marks.extend(drained.chained.facts());
-    let marked = if marks.is_empty() { Ok(()) } else { facts::commit(vault, &marks) };
+    let marked = if marks.is_empty() { Ok(()) } else { fact::commit(vault, &marks) };
     match marked {
         Ok(()) => {}
         // The block is final. What stays in the pool is recognised by the next seal.
@@ -195,7 +195,7 @@ fn build_and_append(
         Err(error) => return Err(error.into()),
     }
     (sealed.held_up, sealed.damage) = (drained.held_up, drained.damage);
-    sealed.left = facts::pool(vault.index())?.transactions.saturating_sub(sealed.held_up);
+    sealed.left = fact::pool(vault.index())?.transactions.saturating_sub(sealed.held_up);
     Ok(sealed)
 }
 
@@ -206,7 +206,7 @@ pub fn clock_is_ahead(
     tip: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let Some(known) = tip.max(facts::clock_accepted(vault.index())?) else { return Ok(None) };
+    let Some(known) = tip.max(fact::clock_accepted(vault.index())?) else { return Ok(None) };
     Ok((now > known.plus_seconds(CLOCK_AHEAD_DAYS_MAX * 24 * 3_600)).then_some(known))
 }
 
@@ -273,7 +273,7 @@ fn drain(
     let (mut drained, mut seen, mut bytes) = (TakenFromPool::default(), HashSet::new(), 0);
     let (mut from, mut roots) = (0, Roots::default());
     loop {
-        let page = facts::pending(vault, from, PAGE)?;
+        let page = fact::pending(vault, from, PAGE)?;
         let Some(last) = page.last() else { return Ok(drained) };
         from = last.order + 1;
         for waiting in page {

@@ -10,7 +10,7 @@ use lucid_store::contract::chain::{ChainStore, TransactionPlace};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
 
-use crate::facts::{self, Fact};
+use crate::fact::{self, Fact};
 
 /// Pool entries that are looked at in one go.
 const PAGE: usize = 1_000;
@@ -42,7 +42,7 @@ pub fn settle_pool(vault: &Vault, chain: &dyn ChainStore) -> Result<u64, SettleE
     }
     let (mut from, mut settled) = (0, 0);
     loop {
-        let page = facts::pending(vault, from, PAGE)?;
+        let page = fact::pending(vault, from, PAGE)?;
         let Some(last) = page.last() else { return Ok(settled) };
         from = last.order + 1;
         let mut chained = Chained::default();
@@ -62,7 +62,7 @@ pub fn settle_pool(vault: &Vault, chain: &dyn ChainStore) -> Result<u64, SettleE
         }
         let found = chained.facts();
         if !found.is_empty() {
-            facts::commit(vault, &found)?;
+            fact::commit(vault, &found)?;
         }
     }
 }

@@ -16,7 +16,7 @@ use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
 
 use super::validate_block::judge;
-use crate::facts::{self, Fact, Role};
+use crate::fact::{self, Fact, Role};
 use crate::given::Pins;
 
 /// What became of it: it is in the chain.
@@ -80,7 +80,7 @@ pub fn submit_block(
     let candidate = Candidate::parse_posted(posted)?;
     // Blocks are made and taken one at a time; the chain refuses what was judged by another tip.
     let _sealing = (!cfg!(feature = "no-locks")).then(|| sealing.lock());
-    if facts::role(vault.index())? == Some(Role::Follower) {
+    if fact::role(vault.index())? == Some(Role::Follower) {
         return Err(SubmitBlockError::Follower);
     }
     let named = candidate.index().zip(candidate.hash());
@@ -91,7 +91,7 @@ pub fn submit_block(
     };
     let mode = if known { Mode::Historical } else { Mode::Candidate };
     let producer = if known { Producers::default() } else { own.into() };
-    let pins = Pins { genesis: facts::genesis(vault.index())?, producer };
+    let pins = Pins { genesis: fact::genesis(vault.index())?, producer };
     let verdict = judge(chain, now, candidate, mode, &pins)?;
     let own_fault = [Rule::BlockStructure, Rule::BlockHash, Rule::MerkleRoot]
         .into_iter()
@@ -124,9 +124,9 @@ pub fn submit_block(
         AppendedBlock::NotNext { next } => return Err(SubmitBlockError::NotNext { next, index }),
         AppendedBlock::WrongParent { tip } => return Err(SubmitBlockError::WrongParent(tip)),
     };
-    if is_new && index == 0 && facts::genesis(vault.index())?.is_none() {
+    if is_new && index == 0 && fact::genesis(vault.index())?.is_none() {
         // A crash before this is made good by the next start.
-        facts::commit(vault, &[Fact::Genesis(hash)])?;
+        fact::commit(vault, &[Fact::Genesis(hash)])?;
     }
     Ok(SubmittedBlock { at: Tip { height: index, hash }, is_new, verdict })
 }

@@ -22,7 +22,7 @@ use super::anchor_session::other_root;
 use super::get_transaction::{FoundTransaction, TransactionStage, get_transaction};
 use super::settle_pool::{There, is_at};
 use crate::admissions::Admissions;
-use crate::facts::{self, Fact, PooledStage, Ticket};
+use crate::fact::{self, Fact, PooledStage, Ticket};
 use crate::limits::{POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX};
 
 /// What became of a submission: it is durable.
@@ -94,7 +94,7 @@ pub fn submit_transaction(
         let (submitted, fact) =
             decide(vault, &look, chain, now, admitted.clone(), &RequestSoFar::default())?;
         let Some(fact) = fact else { return Ok(submitted) };
-        match facts::commit_on(vault, look.seen(), &[fact]) {
+        match fact::commit_on(vault, look.seen(), &[fact]) {
             Ok(()) => return Ok(submitted),
             // Another commit was faster: the next look sees it.
             Err(CommitError::Overtaken(_)) => {}
@@ -141,7 +141,7 @@ pub fn submit_transactions(
         }
         let committed = match facts.is_empty() {
             true => Ok(()),
-            false => facts::commit_on(vault, look.seen(), &facts),
+            false => fact::commit_on(vault, look.seen(), &facts),
         };
         match committed {
             Ok(()) => outcomes.append(&mut decided),
@@ -202,7 +202,7 @@ fn decide(
     if let Some(found) = self::known(vault, look, chain, &transaction, posted_digest)? {
         return Ok((Submitted { found, is_new: false }, None));
     }
-    if let Some(successor) = facts::successor(look)? {
+    if let Some(successor) = fact::successor(look)? {
         return Err(SubmitError::Ended(successor));
     }
     if let Some(other) = other_root(chain, &transaction)? {
@@ -210,7 +210,7 @@ fn decide(
         return Err(SubmitError::OtherRoot { session, height: other.height, root: other.root });
     }
     let is_new = known.is_none();
-    let pool = facts::pool(vault.index())?;
+    let pool = fact::pool(vault.index())?;
     let waiting = pool.transactions + batch.posted.len() as u64;
     if is_new && (waiting >= POOL_TRANSACTIONS_MAX || pool.bytes + batch.bytes >= POOL_BYTES_MAX) {
         return Err(SubmitError::PoolFull { waiting });
@@ -235,7 +235,7 @@ fn known(
     posted: TransactionHash,
 ) -> Result<Option<FoundTransaction>, SubmitError> {
     let digest = transaction.id_digest();
-    let same = match facts::ticket_in(look, vault.sealer(), &digest)? {
+    let same = match fact::ticket_in(look, vault.sealer(), &digest)? {
         Some(Ticket { stage: PooledStage::Chained { .. }, .. })
             if chain.find(&digest)?.is_none() =>
         {

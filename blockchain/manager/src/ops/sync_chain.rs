@@ -24,7 +24,7 @@ use lucid_store::{CommitError, StoreError};
 
 use super::take_blocks::{Heard, Pins, TakeError, WhyRefused, broken, signs, take_blocks};
 use super::validate_block::parent_at;
-use crate::facts::Fork;
+use crate::fact::Fork;
 use crate::peer::{Peer, PeerError, Speaks};
 use crate::staging::{STAGED_BLOCKS_MAX, Staged, Staging};
 
@@ -342,7 +342,7 @@ fn judged(
     let chained = |id: &IdDigest| known.contains(id);
     let context = Context {
         parent,
-        genesis: crate::facts::genesis(vault.index())?.or(pins.genesis),
+        genesis: crate::fact::genesis(vault.index())?.or(pins.genesis),
         now,
         mode: Mode::Historical,
         chained: &chained,

@@ -30,7 +30,7 @@ use lucid_store::{CommitError, Damage, StoreError};
 
 use self::recent::Recent;
 use super::validate_block::parent_at;
-use crate::facts::{self, Fact};
+use crate::fact::{self, Fact};
 use crate::given::BlockBatch;
 pub use crate::given::{GivenBlock, Pins, RefusedBlock, WhyRefused, broken};
 use crate::in_order::{cores, in_order};
@@ -244,7 +244,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
     ) -> Result<Self, StoreError> {
         let before = chain.tip()?;
         let newest = newest.filter(|newest| before.is_some_and(|tip| tip.hash == newest.hash));
-        let genesis = match facts::genesis(vault.index())? {
+        let genesis = match fact::genesis(vault.index())? {
             Some(genesis) => Some(genesis),
             None => match chain.record(0) {
                 Err(StoreError::Damaged(_)) => pins.genesis,
@@ -463,8 +463,8 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
     /// Writes down which chain this is now. A crash before it is made good by the next start.
     fn adopt(&mut self, genesis: BlockHash) -> Result<(), TakeError> {
         self.genesis = Some(genesis);
-        if facts::genesis(self.vault.index())?.is_none() {
-            facts::commit(self.vault, &[Fact::Genesis(genesis)])?;
+        if fact::genesis(self.vault.index())?.is_none() {
+            fact::commit(self.vault, &[Fact::Genesis(genesis)])?;
         }
         Ok(())
     }

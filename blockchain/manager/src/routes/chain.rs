@@ -11,7 +11,7 @@ use crate::reply::moment;
 use super::maintenance::report;
 use super::status::counts;
 use crate::app::App;
-use crate::facts::Role;
+use crate::fact::Role;
 use crate::ops::chain_info::chain_info;
 use crate::problems;
 

@@ -14,7 +14,7 @@ use lucid_http::reply::{Refusal, Reply};
 use crate::app::App;
 use crate::workers::MISTAKE;
 use crate::workers::follow::synchronise;
-use crate::{facts, problems};
+use crate::{fact, problems};
 
 /// A round that takes longer goes on in the background, unless its caller said how long it waits.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub async fn sync_now(State(app): State<App>, wait: Wait) -> Reply<Response> {
     // The service may still be starting.
     let role = app.run(|manager| Ok(manager.role)).await?;
-    if role == facts::Role::Authority {
+    if role == fact::Role::Authority {
         let sentence = "this block-manager is the authority of its chain and follows nobody";
         return Err(Refusal::new(ErrorCode::Role, sentence));
     }

@@ -30,7 +30,7 @@ use crate::ops::submit_transaction::{
     submit_transaction as submit, submit_transactions as submit_many,
 };
 use crate::reply::{encode, moment};
-use crate::{facts, problems};
+use crate::{fact, problems};
 
 const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 100;
@@ -53,7 +53,7 @@ pub async fn submit_transaction(
             let submitted =
                 submit(vault, chain, &manager.admissions, manager.clock.now(), text.as_bytes());
             let submitted = submitted.map_err(problems::submit)?;
-            let pool = facts::pool(vault.index()).map_err(problems::store)?;
+            let pool = fact::pool(vault.index()).map_err(problems::store)?;
             Ok((submitted, pool.transactions))
         })
         .await?;
@@ -86,7 +86,7 @@ pub async fn submit_batch(
             let texts: Vec<&[u8]> = transactions.iter().map(|text| text.get().as_bytes()).collect();
             let outcomes =
                 submit_many(vault, chain, &manager.admissions, manager.clock.now(), &texts);
-            let pool = facts::pool(vault.index()).map_err(problems::store)?;
+            let pool = fact::pool(vault.index()).map_err(problems::store)?;
             Ok((outcomes.map_err(problems::commit)?, pool.transactions))
         })
         .await?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use lucid_block_manager::anew::{BeginError, BegunAnew, begin_anew, earlier};
-use lucid_block_manager::facts::{self, Role};
+use lucid_block_manager::fact::{self, Role};
 use lucid_block_manager::opened::{ManagerKind, Opened, Options, open};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::seal_block::{SealError, SealOutcome, seal_block};
@@ -81,7 +81,7 @@ fn what_waited_goes_on_in_the_new_chain_and_the_old_one_stays_as_it_was() {
     let new = opened(&root);
     assert_eq!(new.chain.record(0).unwrap().unwrap().record.entry.hash, begun.genesis);
     let old = opened(&begun.folder);
-    let genesis = facts::genesis(old.vault.index()).unwrap().unwrap();
+    let genesis = fact::genesis(old.vault.index()).unwrap().unwrap();
     let proof = anchor_proof(new.chain.as_ref(), &Succession::id_after(&genesis)).unwrap().unwrap();
     assert_eq!((proof.block_index, proof.position), (0, 0), "it is the first transaction");
     let Signed { claim: said, key: signed_by } =
@@ -111,7 +111,7 @@ fn a_chain_that_is_begun_anew_again_names_every_one_before() {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("block-manager");
     stuck(&root);
-    let first = facts::genesis(opened(&root).vault.index()).unwrap().unwrap();
+    let first = fact::genesis(opened(&root).vault.index()).unwrap().unwrap();
     let second = begin(&root).unwrap().genesis;
     let third = begin(&root).unwrap();
     assert_eq!(third.old.hash, second);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lucid_block_manager::facts;
+use lucid_block_manager::fact;
 use lucid_block_manager::opened::{ManagerKind, OpenError, Opened, UnopenedDrawers, over};
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::maintain_chain::{CyclePlan, maintain_chain};
@@ -85,7 +85,7 @@ fn maintain(manager: &Opened) -> u64 {
 fn pool_a_bad_one(manager: &Opened) {
     let text = r#"{"id": "bad", "public_key": "x", "type": "t"}"#.to_owned();
     let posted = lucid_core::digest::TransactionHash::new([1; 32]);
-    facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
+    fact::commit(&manager.vault, &[fact::Fact::Pooled { posted, at: now(), text }]).unwrap();
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn no_power_cut_loses_or_repeats_a_transaction() {
             let refused = status(&manager, "bad");
             assert!(refused.is_none() || matches!(refused, Some(TransactionStage::Failed { .. })));
             assert!(refused.is_some() || calls < bad, "{calls} {seed}");
-            assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 0);
+            assert_eq!(fact::pool(manager.vault.index()).unwrap().transactions, 0);
             maintain(&manager);
             assert_eq!(chained(&manager), ids);
         }
@@ -161,7 +161,7 @@ fn a_damaged_block_holds_up_only_what_depends_on_it() {
     assert!(disk.flip(&second, 500));
     let manager = opened(&disk);
     let posted = lucid_core::digest::TransactionHash::new([1; 32]);
-    facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
+    fact::commit(&manager.vault, &[fact::Fact::Pooled { posted, at: now(), text }]).unwrap();
     submit(&manager, 4);
     let sealed = seal(&manager);
     assert!(matches!(status(&manager, "t-4"), Some(TransactionStage::Confirmed { .. })));

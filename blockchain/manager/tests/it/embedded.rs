@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lucid_block_manager::facts;
+use lucid_block_manager::fact;
 use lucid_block_manager::opened::{OpenError, Opened, Options, accept_clock, open};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::anchor_session::anchor_session;
@@ -121,7 +121,7 @@ fn many_threads_with_one_id_admit_it_once() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(fresh, 1);
-    assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 1);
+    assert_eq!(fact::pool(manager.vault.index()).unwrap().transactions, 1);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_reopened_folder_has_everything_with_its_index_and_without() {
             Some(TransactionStage::Confirmed { height: 0, .. })
         ));
         assert_eq!(status(&manager, "a-2"), Some(TransactionStage::Pending));
-        assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 1);
+        assert_eq!(fact::pool(manager.vault.index()).unwrap().transactions, 1);
         assert!(manager.damage().is_empty() && manager.read_only().is_none());
     }
     let manager = opened(folder.path());
@@ -342,7 +342,7 @@ fn what_was_in_a_lost_block_is_said_to_be_lost_and_taken_in_again() {
     let again = submit(&manager, &anchor(which)).unwrap();
     assert_eq!((again.is_new, &again.found.status), (true, &TransactionStage::Pending));
     assert!(!submit(&manager, &anchor(which)).unwrap().is_new);
-    assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 1);
+    assert_eq!(fact::pool(manager.vault.index()).unwrap().transactions, 1);
     assert_eq!(status(&manager, &format!("a-{which}")), Some(TransactionStage::Pending));
     let sealed = seal(&manager, now()).unwrap();
     assert_eq!(sealed.block.unwrap().height, 3);
@@ -355,7 +355,7 @@ fn what_was_in_a_lost_block_is_said_to_be_lost_and_taken_in_again() {
         matches!(confirmed, Some(TransactionStage::Confirmed { height: 3, .. })),
         "{confirmed:?}"
     );
-    assert_eq!(facts::pool(manager.vault.index()).unwrap().transactions, 0);
+    assert_eq!(fact::pool(manager.vault.index()).unwrap().transactions, 0);
 }
 
 #[test]
@@ -452,7 +452,7 @@ fn an_anchor_that_was_let_in_before_another_was_chained_is_not_chained_behind_it
     let text = signed("second", "s", 'b', 1);
     seal(&manager, now()).unwrap();
     let posted = lucid_core::digest::TransactionHash::new([1; 32]);
-    facts::commit(&manager.vault, &[facts::Fact::Pooled { posted, at: now(), text }]).unwrap();
+    fact::commit(&manager.vault, &[fact::Fact::Pooled { posted, at: now(), text }]).unwrap();
     let sealed = seal(&manager, now()).unwrap();
     assert_eq!((sealed.block, sealed.failed, sealed.left), (None, 1, 0));
     let Some(TransactionStage::Failed { reason, .. }) = status(&manager, "second") else {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lucid_block_manager::facts::Role;
+use lucid_block_manager::fact::Role;
 use lucid_block_manager::opened::{
     ManagerKind, OpenError, Opened, Options, open, promote, reindex,
 };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use lucid_block_manager::facts::{Role, forks};
+use lucid_block_manager::fact::{Role, forks};
 use lucid_block_manager::opened::{ManagerKind, Opened, Options, UnopenedDrawers, open, over};
 use lucid_block_manager::ops::remove_block::{RemoveBlockError, remove_block};
 use lucid_block_manager::ops::sync_chain::{

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use lucid_block_manager::facts;
+use lucid_block_manager::fact;
 use lucid_block_manager::opened::{Opened, Options, open};
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::take_blocks::{
@@ -82,7 +82,7 @@ fn a_chain_is_taken_found_and_known_when_it_comes_again() {
     let taken = taken.unwrap();
     assert_eq!((taken.given, taken.stored, taken.known, taken.transactions), (25, 25, 0, 125));
     assert!(refused.is_empty());
-    let genesis = facts::genesis(manager.vault.index()).unwrap();
+    let genesis = fact::genesis(manager.vault.index()).unwrap();
     assert_eq!(genesis, Some(blocks[0].hash));
 
     // Broken off and begun again: what is there is held against what comes.

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use lucid_block_manager::facts::{self, Fact, Facts, Role};
+use lucid_block_manager::fact::{self, Fact, Facts, Role};
 use lucid_block_manager::ops::seal_block::seal_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_core::sign::SigningKey;
@@ -81,8 +81,8 @@ impl Manager {
     /// Becomes what nobody has said yet that it is.
     fn is_to_be(&self, role: Role) -> bool {
         let look = self.vault.look();
-        let known = facts::role(&look).unwrap();
-        known.is_none() && facts::commit_on(&self.vault, look.seen(), &[Fact::Role(role)]).is_ok()
+        let known = fact::role(&look).unwrap();
+        known.is_none() && fact::commit_on(&self.vault, look.seen(), &[Fact::Role(role)]).is_ok()
     }
 }
 
@@ -168,11 +168,7 @@ fn whatever_overtakes_whatever_there_is_one_chain_and_nothing_is_lost_or_chained
                     assert_eq!(chained.contains(&id), is_there, "{what}");
                 }
                 raced.agree(&what);
-                assert_eq!(
-                    facts::pool(raced.ours.vault.index()).unwrap().transactions,
-                    0,
-                    "{what}"
-                );
+                assert_eq!(fact::pool(raced.ours.vault.index()).unwrap().transactions, 0, "{what}");
                 races += 1;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lucid_block_manager::facts;
+use lucid_block_manager::fact;
 use lucid_block_manager::opened::{Opened, Options, open};
 use lucid_block_manager::ops::check_integrity::Invalid;
 use lucid_block_manager::ops::maintain_chain::{CyclePlan, Upkeep, maintain_chain};
@@ -79,7 +79,7 @@ fn a_sound_chain_is_looked_through_bit_by_bit_and_on_and_on() {
         cursor = Some(upkeep.cursor);
     }
     assert_eq!(seen, [(0, 8), (8, 16), (16, 20), (0, 8), (8, 16)]);
-    facts::commit(&manager.vault, &[facts::Fact::LookedThrough { next: 13 }]).unwrap();
+    fact::commit(&manager.vault, &[fact::Fact::LookedThrough { next: 13 }]).unwrap();
     drop(manager);
     let manager = small(folder.path());
     let upkeep =
@@ -336,7 +336,7 @@ fn a_restart_does_not_forget_which_block_broke_a_rule() {
     let found = maintain(&manager, CyclePlan { full: true, cursor: None, keep: 5, suspects: &[] });
     assert!(found.suspects.is_empty() && found.pruning.blocks > 0, "{found:?}");
     drop(manager);
-    assert_eq!(facts::suspects(small(folder.path()).vault.index()).unwrap(), []);
+    assert_eq!(fact::suspects(small(folder.path()).vault.index()).unwrap(), []);
 }
 
 /// A byte of the first block's record.

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use lucid_block_manager::facts::Role;
+use lucid_block_manager::fact::Role;
 use lucid_block_manager::opened::{ManagerKind, Options};
 use lucid_block_manager::ops::take_blocks::{Heard, Pins, TakeProgress, take_blocks};
 use lucid_core::digest::BlockHash;

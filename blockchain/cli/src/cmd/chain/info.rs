@@ -1,6 +1,6 @@
 //! `lucid chain info`: how far the chain is, and what it is.
 
-use lucid_block_manager::facts::Role;
+use lucid_block_manager::fact::Role;
 use lucid_block_manager::ops::chain_info::chain_info;
 use lucid_core::digest::BlockHash;
 use serde::Serialize;

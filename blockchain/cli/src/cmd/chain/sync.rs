@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use lucid_api::address::Address;
 use lucid_api::client::BlockManagerClient;
 use lucid_api::v1::sync::SyncReport;
-use lucid_block_manager::facts::Role;
+use lucid_block_manager::fact::Role;
 use lucid_block_manager::opened::{ManagerKind, Options};
 use lucid_block_manager::ops::sync_chain::{Following, RoundOutcome, sync_chain};
 use lucid_block_manager::ops::take_blocks::Pins;

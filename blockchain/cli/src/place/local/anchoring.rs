@@ -1,6 +1,6 @@
 //! The chain of this process as what anchors sessions.
 
-use lucid_block_manager::facts::{Role, genesis};
+use lucid_block_manager::fact::{Role, genesis};
 use lucid_block_manager::opened as manager;
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};

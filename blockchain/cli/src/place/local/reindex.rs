@@ -3,7 +3,7 @@
 use lucid_block_manager::opened as manager;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
-use lucid_data_chain::opened::SERVICE;
+use lucid_data_chain::opened::FOLDER_OWNER;
 use lucid_data_chain::ops::proofs::recognise_chain::accept_other_chain;
 use lucid_store::files::folder::{Options, STORE, STORE_TITLE, copy_name, parse_label};
 
@@ -41,19 +41,19 @@ pub fn reindex(
             home.data.display()
         );
     } else {
-        let folder = if is_own(SERVICE) { home.data.clone() } else { data_folder(home) };
+        let folder = if is_own(FOLDER_OWNER) { home.data.clone() } else { data_folder(home) };
         let (root_key_file, passphrase) = home.given_to(&folder);
         let options =
             Options { root_key_file, passphrase, ..options(home, owner, now, false, true) };
         let data = Opened::reindex(&folder, &options, accept_loss, progress)?;
-        damage.extend(data.damage().iter().map(|damage| format!("{SERVICE}/{damage}")));
+        damage.extend(data.damage().iter().map(|damage| format!("{FOLDER_OWNER}/{damage}")));
         if other_chain {
             accept_other_chain(&data.vault)?;
         }
         data.close()?;
     }
     let folder = if is_own(CHAIN_FOLDER) { home.data.clone() } else { chain_folder(home) };
-    if !is_own(SERVICE) && folder.exists() {
+    if !is_own(FOLDER_OWNER) && folder.exists() {
         let options = manager::Options { accept_loss, ..manager_options(home, owner, &folder) };
         let chain = manager::reindex(&folder, &options, now)?;
         damage.extend(chain.damage().iter().map(|damage| format!("{CHAIN_FOLDER}/{damage}")));

@@ -20,7 +20,7 @@ use lucid_core::tombstone;
 use lucid_core::transaction::Transaction;
 use lucid_core::words::many_do;
 use lucid_data_chain::Opened;
-use lucid_data_chain::opened::SERVICE;
+use lucid_data_chain::opened::FOLDER_OWNER;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::proofs::deliver_anchors::anchor_text;
 use lucid_data_chain::ops::proofs::recognise_chain::recognise_chain;
@@ -98,7 +98,7 @@ impl VerifySessions for Local {
             vault: &self.data.vault,
             damage: &self.data.damage(),
         };
-        let suspects = self.verify_folder(&disk, SERVICE, &mut all, &facts, progress)?;
+        let suspects = self.verify_folder(&disk, FOLDER_OWNER, &mut all, &facts, progress)?;
         let mut ids = Vec::new();
         let mut recorded_here = 0;
         // One list or session that cannot be read does not keep the rest from being looked at.

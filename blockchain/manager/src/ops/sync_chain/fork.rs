@@ -9,7 +9,7 @@ use lucid_store::StoreError;
 use lucid_store::contract::chain::{ChainStore, Tip};
 
 use super::{Following, SyncError};
-use crate::facts::{self, FORKS_MAX, Fact, Fork, forks};
+use crate::fact::{self, FORKS_MAX, Fact, Fork, forks};
 use crate::peer::ENGINE_BLOCK_BYTES_MAX;
 use crate::peer::{Peer, PeerError, Speaks};
 
@@ -107,7 +107,7 @@ fn keep(following: &Following<'_>, fork: &Fork) -> Result<(), SyncError> {
     let kept = forks(following.vault.index())?;
     let known = |other: &Fork| (other.height, other.hash) == (fork.height, fork.hash);
     if kept.len() < FORKS_MAX && !kept.iter().any(known) {
-        facts::commit(following.vault, &[Fact::Forked(fork.clone())])?;
+        fact::commit(following.vault, &[Fact::Forked(fork.clone())])?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What is said of the chain as a whole.
 
-use lucid_block_manager::facts;
+use lucid_block_manager::fact;
 use lucid_core::block::Block;
 use lucid_core::transaction::Transaction;
 use lucid_store::clock::Clock;
@@ -67,7 +67,7 @@ async fn a_chain_whose_newest_block_is_damaged_says_what_it_knows() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
     let tip = manager.chain.tip().unwrap().unwrap();
-    let genesis = facts::genesis(manager.vault.index()).unwrap().unwrap();
+    let genesis = fact::genesis(manager.vault.index()).unwrap().unwrap();
     drop(manager);
     let server = Server::start(folder.path()).await;
     let newest = std::fs::read_dir(folder.path().join("blocks")).unwrap();

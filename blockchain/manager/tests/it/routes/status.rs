@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lucid_api::v1::service::HealthState;
-use lucid_block_manager::facts;
+use lucid_block_manager::fact;
 use serde_json::{Value, json};
 
 use crate::service::{Server, anchor};
@@ -50,10 +50,10 @@ async fn the_service_says_what_it_is_and_how_it_is() {
 async fn health_names_a_block_that_broke_a_rule_from_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let manager = chain(folder.path());
-    let noted = facts::Fact::Suspects(vec![(10, "it was altered".into())]);
+    let noted = fact::Fact::Suspects(vec![(10, "it was altered".into())]);
     // The first round, which begins at once, looks at what comes behind it.
-    let looked = facts::Fact::LookedThrough { next: 11 };
-    facts::commit(&manager.vault, &[noted, looked]).unwrap();
+    let looked = fact::Fact::LookedThrough { next: 11 };
+    fact::commit(&manager.vault, &[noted, looked]).unwrap();
     drop(manager);
     let server = Server::start(folder.path()).await;
     let (_, health) = server.get("/health").await;

@@ -1,7 +1,7 @@
 //! Transactions, one and many: taken in, found again, and proved in their blocks.
 
 use lucid_api::problem::ErrorCode;
-use lucid_block_manager::facts;
+use lucid_block_manager::fact;
 use lucid_core::block_merkle::{transaction_hash, verify_path};
 use lucid_core::record::BlockEntry;
 use lucid_store::files::disk::faulty::Call;
@@ -208,7 +208,7 @@ async fn of_a_batch_that_takes_several_commits_each_transaction_says_what_became
     for (error, index) in some["errors"].as_array().unwrap().iter().zip(done..) {
         assert_eq!((&error["index"], &error["code"]), (&index.into(), &"full".into()), "{error}");
     }
-    let pool = facts::pool(server.app.opened().unwrap().vault.index()).unwrap();
+    let pool = fact::pool(server.app.opened().unwrap().vault.index()).unwrap();
     assert_eq!(pool.transactions, done);
     server.disk.repair();
     let (status, all) = send().await;
