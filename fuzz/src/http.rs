@@ -280,7 +280,7 @@ const VALUES: [&str; 16] = [
     "a%2Fb",
     "",
 ];
-const HEADERS: [&str; 17] = [
+const HEADERS: [&str; 18] = [
     "range",
     "upload-offset",
     "content-digest",
@@ -288,7 +288,7 @@ const HEADERS: [&str; 17] = [
     "x-content-hash",
     "content-type",
     "accept",
-    "prefer",
+    "expect",
     "if-none-match",
     "content-length",
     "content-encoding",
@@ -298,6 +298,7 @@ const HEADERS: [&str; 17] = [
     "lucid-hops",
     "if-range",
     "lucid-clock-back",
+    "prefer",
 ];
 
 /// Bodies that are right somewhere.

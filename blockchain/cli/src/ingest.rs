@@ -398,7 +398,7 @@ fn hand_over(shop: &Shop<'_>, events: &Sender<Event>) {
     let mut worker = Worker::default();
     loop {
         let pressed = shop.cuts.fill() >= PRESSED_FILL;
-        worker.pace = if pressed { Pressure::Pressed } else { Pressure::Even };
+        worker.pressure = if pressed { Pressure::Pressed } else { Pressure::Even };
         let Some(cut) = shop.cuts.pop() else { return };
         let id = ChunkId::from(blake3::hash(&cut.bytes));
         let length = chunk_length(cut.bytes.len()).map_err(SinkError::from);

@@ -151,7 +151,7 @@ struct Open {
     /// Whether the file was found to begin with what the session keeps.
     held: bool,
     /// Of the clock that times what is sent.
-    pace: ClockDrift,
+    drift: ClockDrift,
 }
 
 /// The recordings of one folder on their way.
@@ -494,7 +494,7 @@ impl Open {
             sent: None,
             gone: false,
             held: false,
-            pace: ClockDrift::default(),
+            drift: ClockDrift::default(),
         }
     }
 }

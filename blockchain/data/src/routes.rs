@@ -100,15 +100,15 @@ fn rows() -> Vec<Row<Arc<App>>> {
         GET    MERKLE_PROOF         merkle::prove_leaf,             ORDINARY, Read;
         POST   MERKLE_VERIFY        merkle::verify_proof,           ORDINARY, Verify;
         POST   VERIFY_SESSION       verification::verify_session,   LASTING,  Verify;
-        GET    VERIFY_SESSION       verification::get_verification, LASTING,  Verify;
+        GET    VERIFY_SESSION       verification::get_verification, ORDINARY, Verify;
         POST   VERIFY_CHUNK         verification::verify_chunk,     LARGE,    Verify;
         GET    VERIFY_HISTORY       verification::verify_history,   ORDINARY, Verify;
         GET    SESSION_EXPORT       mirror::export_session,         ORDINARY, Administer;
         POST   SESSION_IMPORT       mirror::import_session,         LARGE,    Administer;
         GET    MAINTENANCE          maintenance::list_maintenance,  ORDINARY, Administer;
-        GET    MAINTENANCE_GC       maintenance::get_gc,            LASTING,  Administer;
+        GET    MAINTENANCE_GC       maintenance::get_gc,            ORDINARY, Administer;
         POST   MAINTENANCE_GC       maintenance::collect_garbage,   LASTING,  Administer;
-        GET    MAINTENANCE_OPTIMISE maintenance::get_optimise,      LASTING,  Administer;
+        GET    MAINTENANCE_OPTIMISE maintenance::get_optimise,      ORDINARY, Administer;
         POST   MAINTENANCE_OPTIMISE maintenance::optimise,          LASTING,  Administer;
         GET    SCRUB                scrub::get_scrub,               ORDINARY, Administer;
         POST   SCRUB                scrub::begin_scrub,             LASTING,  Administer;

@@ -224,6 +224,8 @@ impl Running {
                 // One that does not notice, beside a peer that hangs, holds nothing that closing would break.
                 let _late = tokio::time::timeout_at(ends, worker).await;
             }
+            // Work whose caller did not wait for it ends at its next step.
+            let _late = tokio::time::timeout_at(ends, stopping.quiet()).await;
         };
         let (drained, ()) = tokio::join!(serving, last_work);
         let drained = drained?;

@@ -1,5 +1,6 @@
-//! What the service does by itself: bringing anchors and tombstones to the engine, keeping its figures,
-//! collecting garbage and packing ([`maintenance`]), and reading stored bytes again ([`scrub`]).
+//! What the service does by itself, or goes on doing when it was asked for: bringing anchors and tombstones to
+//! the engine, keeping its figures, collecting garbage and packing ([`maintenance`]), reading stored bytes again
+//! ([`scrub`]), and verifying sessions (`verification`, only when asked).
 //!
 //! A seal or a removal wakes the delivery; otherwise it looks every few seconds, and less often while
 //! the engine is down. It calls the same op as the command line does, and keeps what the last round

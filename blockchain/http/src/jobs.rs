@@ -36,7 +36,7 @@ pub struct Jobs {
 
 /// It runs already: one of a kind, and of a subject, runs at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is running already: `GET` of the same path says how far it is")]
+#[error("it is running already: the service says how far it is")]
 pub struct AlreadyRuns;
 
 impl From<AlreadyRuns> for Refusal {
@@ -136,6 +136,22 @@ impl Jobs {
             ended: None,
         });
         Ok(JobRun { jobs: self, kind, subject: subject.to_owned(), has_ended: false })
+    }
+
+    /// How much of how much is done, while a kind of work goes on.
+    pub fn course(&self, kind: JobKind) -> Option<(u64, u64)> {
+        let kept = self.kept.lock();
+        let job = kept.iter().find(|job| job.kind == kind && job.ended.is_none())?;
+        Some((job.done, job.total))
+    }
+
+    /// Comes to its end once nothing runs any more: after the shutdown was asked for, that is soon.
+    pub async fn quiet(&self) {
+        let mut ends = self.ends();
+        while self.kept.lock().iter().any(|job| job.ended.is_none()) {
+            // Whoever waits has what tells it, so that cannot fail.
+            let _told = ends.changed().await;
+        }
     }
 
     /// How far one kind of work is, or how it ended last.

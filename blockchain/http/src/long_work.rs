@@ -23,14 +23,15 @@ use crate::reply::{Refusal, Reply};
 
 /// What is read of `Prefer`.
 const PREFER_CHARS: usize = 1_024;
+/// What needs no work takes no longer.
+const AT_ONCE: Duration = Duration::from_secs(60);
 
 /// How long a caller waits for long work to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// It did not say: what is documented of the route holds.
-    Unsaid,
-    /// So long.
-    For(Duration),
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wait {
+    limit: Option<Duration>,
+    /// The preference that says so, as it is confirmed.
+    preference: Option<String>,
 }
 
 /// What is documented of [`Wait`].
@@ -53,15 +54,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
 }
 
 impl Wait {
+    /// So long at most; `None`: to the end.
+    pub fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// Whether the caller said it. Then the work is the service's, and goes on when its caller leaves.
+    pub fn is_said(&self) -> bool {
+        self.preference.is_some()
+    }
+
+    /// So long where the caller did not say it, as is documented of some routes.
+    pub fn or(mut self, limit: Duration) -> Self {
+        self.limit.get_or_insert(limit);
+        self
+    }
+
     fn of(headers: &HeaderMap) -> Reply<Self> {
         let (mut is_async, mut wait) = (false, None);
         for value in headers.get_all(PREFER) {
-            let text = value.to_str().unwrap_or_default();
-            if text.len() > PREFER_CHARS {
+            if value.len() > PREFER_CHARS {
                 let detail = format!("Prefer has at most {PREFER_CHARS} characters");
                 return Err(Refusal::new(ErrorCode::Invalid, detail));
             }
-            for preference in text.split(',') {
+            for preference in value.to_str().unwrap_or_default().split(',') {
                 // What stands behind a semicolon says more of a preference; of these two nothing is defined.
                 let named = preference.split(';').next().unwrap_or_default();
                 let (name, value) = named.split_once('=').unwrap_or((named, ""));
@@ -69,19 +85,29 @@ impl Wait {
                 if name.eq_ignore_ascii_case("respond-async") {
                     is_async = true;
                 } else if name.eq_ignore_ascii_case("wait") && wait.is_none() {
-                    let seconds: u32 = value.parse().map_err(|_| {
-                        let detail = format!("Prefer: wait={value} is no number of whole seconds");
-                        Refusal::new(ErrorCode::Invalid, detail)
-                    })?;
-                    wait = Some(Duration::from_secs(seconds.into()));
+                    wait = Some(seconds(value)?);
                 }
             }
         }
-        Ok(match (wait, is_async) {
-            (Some(time), _) => Self::For(time),
-            (None, true) => Self::For(Duration::ZERO),
-            (None, false) => Self::Unsaid,
-        })
+        let preference = match (wait, is_async) {
+            (_, true) => Some("respond-async".to_owned()),
+            (Some(seconds), false) => Some(format!("wait={seconds}")),
+            (None, false) => None,
+        };
+        let limit =
+            wait.or(is_async.then_some(0)).map(|seconds| Duration::from_secs(seconds.into()));
+        Ok(Self { limit, preference })
+    }
+}
+
+/// A number of seconds; more than it can be is as many as it can be.
+fn seconds(text: &str) -> Reply<u32> {
+    match !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit()) {
+        true => Ok(text.parse().unwrap_or(u32::MAX)),
+        false => {
+            let detail = format!("Prefer: wait={text} is no number of whole seconds");
+            Err(Refusal::new(ErrorCode::Invalid, detail))
+        }
     }
 }
 
@@ -97,10 +123,11 @@ impl Begun {
     }
 }
 
-/// Answers what the work comes to, if that is there in time; otherwise [`goes_on`] from where to look.
+/// Answers what the work comes to, if that is there in time; otherwise that it goes on, with what `look` says of
+/// it and where that stands.
 pub async fn long_work<T, P, W>(
-    wait: Wait,
-    look: impl FnOnce() -> (String, P),
+    wait: &Wait,
+    look: impl Future<Output = Reply<(String, P)>>,
     work: impl FnOnce(Begun) -> W,
 ) -> Reply<Response>
 where
@@ -110,7 +137,7 @@ where
 {
     let (begun, has_begun) = oneshot::channel();
     let work = work(Begun(begun));
-    let Wait::For(time) = wait else {
+    let Some(limit) = wait.limit else {
         return Ok(Json(work.await?).into_response());
     };
     let mut work = tokio::spawn(work.in_current_span());
@@ -119,16 +146,16 @@ where
             // It ends without having begun, and says itself why.
             std::future::pending::<()>().await;
         }
-        // Whoever does not wait at all is always answered alike.
-        if !time.is_zero() {
-            tokio::time::sleep(time).await;
+        // A caller that does not wait at all is always answered alike.
+        if !limit.is_zero() {
+            tokio::time::sleep(limit).await;
         }
     };
     tokio::select! {
         biased;
         () = waited => {
-            let (at, progress) = look();
-            goes_on(&at, &progress)
+            let (at, progress) = look.await?;
+            goes_on(wait, &at, &progress)
         }
         ended = &mut work => match ended {
             Ok(outcome) => Ok(Json(outcome?).into_response()),
@@ -141,12 +168,26 @@ where
 }
 
 /// 202: it goes on, and this is where to look.
-pub fn goes_on(at: &str, progress: &impl Serialize) -> Reply<Response> {
-    let location = HeaderValue::from_str(at)
-        .map_err(|error| Refusal::new(ErrorCode::Internal, format!("{at:?}: {error}")))?;
-    let applied = HeaderValue::from_static("respond-async");
-    let headers = [(LOCATION, location), (HeaderName::from_static(PREFERENCE_APPLIED), applied)];
-    Ok((StatusCode::ACCEPTED, headers, Json(progress)).into_response())
+pub fn goes_on(wait: &Wait, at: &str, progress: &impl Serialize) -> Reply<Response> {
+    let value = |text: &str| {
+        HeaderValue::from_str(text)
+            .map_err(|error| Refusal::new(ErrorCode::Internal, format!("{text:?}: {error}")))
+    };
+    let mut response = (StatusCode::ACCEPTED, Json(progress)).into_response();
+    response.headers_mut().insert(LOCATION, value(at)?);
+    if let Some(preference) = &wait.preference {
+        let name = HeaderName::from_static(PREFERENCE_APPLIED);
+        response.headers_mut().insert(name, value(preference)?);
+    }
+    Ok(response)
+}
+
+/// What is answered at once, on a route on which others wait: within a minute, or not.
+pub async fn at_once<T>(answer: impl Future<Output = Reply<T>>) -> Reply<T> {
+    tokio::time::timeout(AT_ONCE, answer).await.unwrap_or_else(|_| {
+        let detail = format!("the request took longer than {} s", AT_ONCE.as_secs());
+        Err(Refusal::new(ErrorCode::Unavailable, detail))
+    })
 }
 
 #[cfg(test)]
@@ -163,38 +204,54 @@ mod tests {
 
     #[test]
     fn preferences_are_read_as_the_standard_writes_them() {
-        let seconds = |seconds| Ok(Wait::For(Duration::from_secs(seconds)));
-        assert_eq!(wait(&[]), Ok(Wait::Unsaid));
-        assert_eq!(wait(&["handling=lenient"]), Ok(Wait::Unsaid));
-        assert_eq!(wait(&["respond-async"]), seconds(0));
-        assert_eq!(wait(&["Respond-Async, wait=10"]), seconds(10));
-        assert_eq!(wait(&["wait = \"7\""]), seconds(7));
-        assert_eq!(wait(&["wait=3;x=y", "wait=9, respond-async"]), seconds(3));
+        let seconds = |seconds, preference: &str| {
+            let limit = Some(Duration::from_secs(seconds));
+            Ok(Wait { limit, preference: Some(preference.to_owned()) })
+        };
+        assert_eq!(wait(&[]), Ok(Wait::default()));
+        assert_eq!(wait(&["handling=lenient"]), Ok(Wait::default()));
+        assert_eq!(wait(&["respond-async"]), seconds(0, "respond-async"));
+        assert_eq!(wait(&["Respond-Async, wait=10"]), seconds(10, "respond-async"));
+        assert_eq!(wait(&["wait = \"7\""]), seconds(7, "wait=7"));
+        assert_eq!(wait(&["wait=3;x=y", "wait=9, respond-async"]), seconds(3, "respond-async"));
+        assert_eq!(
+            wait(&["wait=99999999999"]).unwrap().limit().unwrap().as_secs(),
+            u64::from(u32::MAX)
+        );
         assert!(wait(&[&"x".repeat(PREFER_CHARS + 1)]).is_err());
+        assert!(wait(&["wait=+5"]).is_err() && wait(&["wait="]).is_err());
         let refused = wait(&["wait=soon"]).unwrap_err();
         assert_eq!(refused.code(), ErrorCode::Invalid);
         assert!(refused.detail().contains("wait=soon"), "{}", refused.detail());
     }
 
-    async fn answer(wait: Wait, takes: Duration) -> Response {
+    async fn answer(wait: &Wait, takes: Duration) -> Response {
         let work = move |begun: Begun| async move {
             begun.say();
             tokio::time::sleep(takes).await;
             Ok("done")
         };
-        long_work(wait, || ("/there".to_owned(), "half"), work).await.unwrap()
+        long_work(wait, async { Ok(("/there".to_owned(), "half")) }, work).await.unwrap()
+    }
+
+    fn limited(limit: Duration) -> Wait {
+        Wait::default().or(limit)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_waits_as_long_as_it_said() {
         let (short, long) = (Duration::from_secs(5), Duration::from_secs(50));
-        assert_eq!(answer(Wait::Unsaid, long).await.status(), StatusCode::OK);
-        assert_eq!(answer(Wait::For(long), short).await.status(), StatusCode::OK);
-        let late = answer(Wait::For(short), long).await;
+        assert_eq!(answer(&Wait::default(), long).await.status(), StatusCode::OK);
+        assert_eq!(answer(&limited(long), short).await.status(), StatusCode::OK);
+        let late = answer(&limited(short), long).await;
         assert_eq!(late.status(), StatusCode::ACCEPTED);
         assert_eq!(late.headers()[LOCATION], "/there");
-        let now = answer(Wait::For(Duration::ZERO), Duration::ZERO).await;
-        assert_eq!(now.headers()[PREFERENCE_APPLIED], "respond-async");
+        assert!(late.headers().get(PREFERENCE_APPLIED).is_none(), "it preferred nothing");
+        let asked = wait(&["respond-async"]).unwrap();
+        assert_eq!(
+            answer(&asked, Duration::ZERO).await.headers()[PREFERENCE_APPLIED],
+            "respond-async"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,7 +260,8 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(9)).await;
             Err::<(), _>(Refusal::new(ErrorCode::Running, "another one runs"))
         };
-        let answer = long_work(Wait::For(Duration::ZERO), || ("/".to_owned(), ()), work).await;
+        let answer =
+            long_work(&limited(Duration::ZERO), async { Ok(("/".to_owned(), ())) }, work).await;
         assert_eq!(answer.unwrap_err().code(), ErrorCode::Running);
     }
 
@@ -216,7 +274,8 @@ mod tests {
             ended.send(()).unwrap();
             Ok(())
         };
-        let answer = long_work(Wait::For(Duration::ZERO), || ("/".to_owned(), ()), work).await;
+        let answer =
+            long_work(&limited(Duration::ZERO), async { Ok(("/".to_owned(), ())) }, work).await;
         assert_eq!(answer.unwrap().status(), StatusCode::ACCEPTED);
         has_ended.await.unwrap();
     }

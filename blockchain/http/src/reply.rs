@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_RANGE, RANGE,
-    RETRY_AFTER,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
+    IF_RANGE, RANGE, RETRY_AFTER,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use headers::{ETag, HeaderMapExt as _, IfMatch, IfNoneMatch, IfRange};
+use headers::{ETag, Header, HeaderMapExt as _, IfMatch, IfNoneMatch, IfRange};
 use lucid_api::problem::ErrorCode;
 use serde_json::{Map, Value};
 
@@ -126,20 +126,24 @@ impl Content<'_> {
     pub fn select(&self, method: &Method, request: &HeaderMap) -> Reply<Selection> {
         let etag: Option<ETag> = self.etag.and_then(|etag| format!("\"{etag}\"").parse().ok());
         let is_expected = |expected: IfMatch| {
-            etag.as_ref().is_some_and(|etag| expected.precondition_passes(etag))
+            expected.is_any()
+                || etag.as_ref().is_some_and(|etag| expected.precondition_passes(etag))
         };
-        if request.contains_key(IF_MATCH) && !request.typed_get().is_some_and(is_expected) {
+        if request.contains_key(IF_MATCH) && !condition(request, &IF_MATCH).is_some_and(is_expected)
+        {
             let detail = "the content is not, or no longer, the one that If-Match names";
             return Err(Refusal::new(ErrorCode::Precondition, detail));
         }
-        let is_new =
-            |known: IfNoneMatch| etag.as_ref().is_none_or(|etag| known.precondition_passes(etag));
-        if !request.typed_get().is_none_or(is_new) {
+        let is_new = |known: IfNoneMatch| match &etag {
+            Some(etag) => known.precondition_passes(etag),
+            None => request.get(IF_NONE_MATCH).is_none_or(|known| known != "*"),
+        };
+        if !condition(request, &IF_NONE_MATCH).is_none_or(is_new) {
             return Ok(Selection::NotModified);
         }
         let is_current = |begun: IfRange| !begun.is_modified(etag.as_ref(), None);
-        let current =
-            !request.contains_key(IF_RANGE) || request.typed_get().is_some_and(is_current);
+        let current = !request.contains_key(IF_RANGE)
+            || condition(request, &IF_RANGE).is_some_and(is_current);
         let ranged = current && method == Method::GET;
         let range = request.get(RANGE).and_then(|range| range.to_str().ok());
         match range.filter(|_| ranged).and_then(|range| range.strip_prefix("bytes=")) {
@@ -208,10 +212,20 @@ impl Content<'_> {
     }
 }
 
+/// A condition of a request, if it can be read. A tag has no blanks, and the library does not expect one.
+fn condition<H: Header>(request: &HeaderMap, name: &HeaderName) -> Option<H> {
+    let is_blank_in_tag = |value: &HeaderValue| {
+        let mut parts = value.as_bytes().split(|byte| *byte == b'"').skip(1).step_by(2);
+        parts.any(|tag| tag.contains(&b' ') || tag.contains(&b'\t'))
+    };
+    match request.get_all(name).iter().any(is_blank_in_tag) {
+        true => None,
+        false => request.typed_get(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use axum::http::header::IF_NONE_MATCH;
-
     use super::*;
 
     fn select(length: u64, headers: &[(HeaderName, &str)]) -> Reply<Selection> {
@@ -255,11 +269,11 @@ mod tests {
         for tag in ["\"abc\"", "W/\"abc\"", "\"x\", \"abc\"", "*"] {
             assert_eq!(select(9, &[(IF_NONE_MATCH, tag)]), Ok(Selection::NotModified), "{tag}");
         }
-        for tag in ["abc", "\"ab\"", "\"\"abc\"\"", "W/W/\"abc\""] {
+        for tag in ["abc", "\"ab\"", "\"\"abc\"\"", "W/W/\"abc\"", "\"a bc\"", "\"a\tb\", \"c\""] {
             assert_eq!(select(9, &[(IF_NONE_MATCH, tag)]), Ok(Selection::Whole), "{tag}");
         }
         // What was there may have been something like it only.
-        for tag in ["\"old\"", "W/\"abc\"", "*", "Sat, 28 Nov 2026 10:00:00 GMT"] {
+        for tag in ["\"old\"", "W/\"abc\"", "*", "\"a b\"", "Sat, 28 Nov 2026 10:00:00 GMT"] {
             assert_eq!(select(9, &[(IF_RANGE, tag), range.clone()]), Ok(Selection::Whole), "{tag}");
         }
         assert_eq!(select(9, &[(IF_RANGE, "\"abc\""), range.clone()]), Ok(Selection::Part(0..2)));
@@ -271,6 +285,19 @@ mod tests {
             let part = select(9, &[(IF_MATCH, tag), range.clone()]);
             assert_eq!(part, Ok(Selection::Part(0..2)), "{tag}");
         }
+    }
+
+    #[test]
+    fn what_has_no_tag_is_there_and_is_none_that_is_named() {
+        let content = Content { length: 9, etag: None, kind: "x" };
+        let selected = |name: HeaderName, tag: &'static str| {
+            let given = HeaderMap::from_iter([(name, HeaderValue::from_static(tag))]);
+            content.select(&Method::GET, &given)
+        };
+        assert_eq!(selected(IF_MATCH, "*"), Ok(Selection::Whole));
+        assert_eq!(selected(IF_NONE_MATCH, "*"), Ok(Selection::NotModified));
+        assert!(selected(IF_MATCH, "\"abc\"").is_err());
+        assert_eq!(selected(IF_NONE_MATCH, "\"abc\""), Ok(Selection::Whole));
     }
 
     #[test]

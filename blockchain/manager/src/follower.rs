@@ -65,14 +65,16 @@ impl Follower {
     }
 
     /// Makes rounds until everything the peer has is here; `None` if another thread is about it. `now` is
-    /// asked for each round, `stop` often.
+    /// asked for each round, `stop` often; `begun` is called once it is known that nobody else is about it.
     pub fn synchronise(
         &self,
         manager: &Opened,
         now: &dyn Fn() -> Timestamp,
         stop: &dyn Fn() -> bool,
+        begun: impl FnOnce(),
     ) -> Option<Result<SyncReport, SyncError>> {
         let _running = self.running.try_lock()?;
+        begun();
         let mut brought = 0;
         loop {
             self.begin(now());

@@ -25,6 +25,8 @@ use crate::{routes, workers};
 
 /// How long the opening of the folder may take to notice the end.
 const OPENING_ENDS: Duration = Duration::from_secs(2);
+/// Long work notices the end within a batch of blocks; longer it is not waited for.
+const QUIET_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +195,8 @@ impl Running {
         self.maintaining.await?;
         self.feeling.await?;
         let app = self.app;
+        // Work whose caller did not wait for it ends at its next step.
+        let _late = tokio::time::timeout(QUIET_WITHIN, app.jobs().quiet()).await;
         tokio::task::spawn_blocking(move || {
             if let Some(Err(error)) = app.opened().map(|opened| opened.vault.close()) {
                 tracing::error!(%error, "the store was not closed in order; the next start recovers it");

@@ -5,6 +5,7 @@
 
 pub(crate) mod maintenance;
 pub mod pulse;
+pub mod validation;
 
 pub(crate) mod follow;
 

@@ -41,8 +41,8 @@ pub enum Pressure {
 
 impl Compression {
     /// What to do at this pace.
-    pub fn at(self, pace: Pressure) -> Self {
-        match (self, pace) {
+    pub fn at(self, pressure: Pressure) -> Self {
+        match (self, pressure) {
             (Self::Adaptive, Pressure::Pressed) => Self::Fast,
             (Self::Adaptive, Pressure::Even) => Self::Zstd(3),
             _ => self,

@@ -95,7 +95,7 @@ impl Append {
         let is_live = self.timeline || !is_plain;
         let progress = ProgressLine::start(output, "appending", None);
         let mut offset = session.offset;
-        let mut pace = ClockDrift::default();
+        let mut drift = ClockDrift::default();
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
             let count = input.read(&mut buffer).with_context(context)?;
@@ -106,18 +106,18 @@ impl Append {
                 sealed()
             );
             let now = moment();
-            let back = pace.went_back(&now);
+            let back = drift.went_back(&now);
             let recorded = is_live.then_some(Recorded { at: now.wall, back });
             let piece = StreamPiece { offset, bytes, recorded };
             offset = place.append(&id, piece, self.keep.storage())?.offset;
             if is_live {
-                pace.note(back);
+                drift.note(back);
             }
             progress.add(count as u64);
         }
         drop(progress);
         let (session, code) = if self.seal_on_eof || (is_plain && !self.keep_open) {
-            let clock_back = pace.went_back(&moment());
+            let clock_back = drift.went_back(&moment());
             place.seal(&id, &SealRequest { clock_back, ..SealRequest::default() })?;
             let waiting = ProgressLine::waiting(output, "waiting for its block");
             let session = place.anchor(&id)?;

@@ -81,7 +81,7 @@ impl Record {
             id: &id,
             keep: &self.keep,
             offset: 0,
-            pace: ClockDrift::default(),
+            drift: ClockDrift::default(),
             failed: false,
             output,
         };
@@ -143,7 +143,7 @@ struct Recording<'a> {
     keep: &'a Keep,
     offset: u64,
     /// Of the clock that times what comes.
-    pace: ClockDrift,
+    drift: ClockDrift,
     failed: bool,
     output: &'a Output,
 }
@@ -161,7 +161,7 @@ impl Recording<'_> {
             };
             match next {
                 Ok(Told::Bytes { at, bytes }) => {
-                    let back = self.pace.went_back(&at);
+                    let back = self.drift.went_back(&at);
                     since.get_or_insert(Recorded { at: at.wall, back });
                     gathered.extend_from_slice(&bytes);
                     if gathered.len() < PIECE_BYTES {
@@ -189,7 +189,7 @@ impl Recording<'_> {
         match self.place.append(self.id, piece, self.keep.storage()) {
             Ok(appended) => {
                 self.offset = appended.offset;
-                self.pace.note(recorded.map_or(0, |recorded| recorded.back));
+                self.drift.note(recorded.map_or(0, |recorded| recorded.back));
             }
             Err(error) => {
                 self.failed = true;
@@ -207,7 +207,7 @@ impl Recording<'_> {
         if self.failed {
             return None;
         }
-        let clock_back = self.pace.went_back(&moment());
+        let clock_back = self.drift.went_back(&moment());
         let end = End::Exit(status);
         let request = SealRequest { end, clock_back, ..SealRequest::default() };
         let sealed = self.place.seal(self.id, &request).and_then(|()| self.place.session(self.id));

@@ -12,12 +12,12 @@ pub struct Worker {
     /// Compresses.
     pub packer: Packer,
     /// How pressing the input is.
-    pub pace: Pressure,
+    pub pressure: Pressure,
 }
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { packer: Packer::new(), pace: Pressure::Even }
+        Self { packer: Packer::new(), pressure: Pressure::Even }
     }
 }
 

@@ -162,7 +162,7 @@ impl Watcher<'_> {
             return self.seal(identity, &id, End::Eof, None, tell);
         }
         let now = self.plan.clock.moment();
-        let back = open.pace.went_back(&now);
+        let back = open.drift.went_back(&now);
         let mut recorded = Recorded { at: changed.min(now.wall), back };
         let mut buffer = vec![0; PIECE_BYTES];
         // Who looks once gives no second turn.
@@ -175,7 +175,7 @@ impl Watcher<'_> {
             let Some(bytes) = room.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
             let piece = StreamPiece { offset, bytes, recorded: Some(recorded) };
             offset = self.place.append(&id, piece, self.storage)?.offset;
-            open.pace.note(recorded.back);
+            open.drift.note(recorded.back);
             recorded.back = 0;
             (open.offset, open.sent) = (Some(offset), Some(changed));
             sent += count as u64;
@@ -220,7 +220,7 @@ impl Watcher<'_> {
         }
         let now = self.plan.clock.moment();
         let open = self.open.get_mut(&identity);
-        let clock_back = open.map_or(0, |open| open.pace.went_back(&now));
+        let clock_back = open.map_or(0, |open| open.drift.went_back(&now));
         let request = SealRequest { end: sealed, clock_back, ..SealRequest::default() };
         self.place.seal(id, &request)?;
         let session = self.place.session(id)?;

@@ -84,7 +84,7 @@ async fn work<T: Serialize + Send + 'static>(
     work: impl FnOnce(&App, JobRun<'_>) -> Reply<T> + Send + 'static,
 ) -> Reply<Response> {
     let shown = app.clone();
-    let look = move || (at.to_owned(), shown.jobs.show(kind));
+    let look = async move { Ok((at.to_owned(), shown.jobs.show(kind))) };
     let begin = |begun: Begun| async move {
         let work = move |app: &App| {
             let run = app.jobs.begin(kind)?;
@@ -93,5 +93,5 @@ async fn work<T: Serialize + Send + 'static>(
         };
         app.run_refusing(work).await
     };
-    long_work(wait, look, begin).await
+    long_work(&wait, look, begin).await
 }

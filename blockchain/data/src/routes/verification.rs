@@ -34,9 +34,10 @@ pub async fn verify_session(
     let expected = query.expected_merkle_root;
     let place = app.rooms.verifying.take().await?;
     let (shown, shown_id) = (app.clone(), id.clone());
-    let look = move || {
+    let is_kept = wait.is_said();
+    let look = async move {
         let at = paths::fill(paths::VERIFY_SESSION, &[shown_id.as_str().as_bytes()]);
-        (at, shown.jobs.show_of(JobKind::Verify, shown_id.as_str()))
+        Ok((at, shown.jobs.show_of(JobKind::Verify, shown_id.as_str())))
     };
     let verify = |begun: Begun| async move {
         // A caller that waits, and leaves, does not want the answer any more.
@@ -44,16 +45,16 @@ pub async fn verify_session(
         let asked = Arc::downgrade(&asking);
         let verified = app.run_refusing(move |app| {
             let _place = place;
-            verify_now(app, begun, wait, &id, expected, &|| asked.strong_count() > 0)
+            verify_now(app, begun, is_kept, &id, expected, &|| asked.strong_count() > 0)
         });
         let verified = verified.await;
         drop(asking);
         verified
     };
-    long_work(wait, look, verify).await
+    long_work(&wait, look, verify).await
 }
 
-/// How far reading a session back is, or how it ended if that was the last one.
+/// How far reading a session back is, or how it ended if it was among the last sixteen.
 #[utoipa::path(get, path = paths::VERIFY_SESSION, tag = "verification",
     params(("session_id" = String, Path)), responses((status = 200, body = Progress)))]
 pub async fn get_verification(

@@ -85,8 +85,8 @@ pub(super) fn ended<T: Serialize>(
         }
         Err(error) => {
             let state = match error {
-                // That others are at it is no failure of the store.
-                OpError::Conflict(Clash::Running, _) => ProgressState::Stopped,
+                // That others are at it, or that nobody waits any more, is no failure of the store.
+                OpError::Conflict(Clash::Running, _) | OpError::Abandoned => ProgressState::Stopped,
                 _ => ProgressState::Failed,
             };
             let why = error.to_string();
@@ -133,7 +133,10 @@ pub async fn collect(
                 sessions = collected.sessions_expired + collected.sessions_interrupted,
                 "garbage was collected"
             ),
-            Err(refusal) => tracing::warn!(error = refusal.detail(), "garbage was not collected"),
+            Err(_) => {
+                let error = app.jobs.show(JobKind::Gc).error;
+                tracing::warn!(error, "garbage was not collected");
+            }
         }
         if level.is_none() {
             continue;
@@ -147,8 +150,9 @@ pub async fn collect(
                 bytes = optimised.bytes_freed,
                 "full segments were packed more tightly"
             ),
-            Err(refusal) => {
-                tracing::warn!(error = refusal.detail(), "nothing was packed more tightly");
+            Err(_) => {
+                let error = app.jobs.show(JobKind::Optimise).error;
+                tracing::warn!(error, "nothing was packed more tightly");
             }
         }
     }

@@ -5,7 +5,7 @@ use lucid_api::v1::verification::Verified;
 use lucid_core::digest::SessionRoot;
 use lucid_core::session::SessionId;
 use lucid_core::words::many_do;
-use lucid_http::long_work::{Begun, Wait};
+use lucid_http::long_work::Begun;
 use lucid_http::reply::Reply;
 
 use super::maintenance::ended;
@@ -17,42 +17,48 @@ use crate::ops::proofs::verify_session::{SessionVerified, verify_session};
 use crate::ops::sessions::get_session::get_session;
 use crate::reply;
 
-/// Reads a session back, telling everyone how far it is, for as long as somebody `wants` that.
+/// Reads a session back, telling everyone how far it is, for as long as somebody `wants` that. An answer that is
+/// kept for its caller needs a run of its own; others may share the run of another caller.
 pub fn verify_now(
     app: &App,
     begun: Begun,
-    wait: Wait,
+    is_kept: bool,
     id: &SessionId,
     expected: Option<SessionRoot>,
     wants: &(dyn Fn() -> bool + Sync),
 ) -> Reply<Verified> {
     let total = match get_session(&app.opened.vault, id) {
         Ok(row) => row.offset(),
-        Err(error @ OpError::NoSession(_)) => {
-            let faults = vec![error.to_string()];
-            let found = SessionVerified { faults, ..SessionVerified::default() };
-            return Ok(reply::verified(&found, expected, app.clock.now()));
-        }
+        Err(error @ OpError::NoSession(_)) => return Ok(absent(app, &error, expected)),
         Err(error) => return Err(error.into()),
     };
-    let run = match (app.jobs.begin_of(JobKind::Verify, id.as_str()), wait) {
-        (Ok(run), _) => Some(run),
+    let run = match app.jobs.begin_of(JobKind::Verify, id.as_str()) {
+        Ok(run) => Some(run),
         // Looking, it would find the answer to the other caller, who may have another root in mind.
-        (Err(runs), Wait::For(_)) => return Err(runs.into()),
-        (Err(_), Wait::Unsaid) => None,
+        Err(runs) if is_kept => return Err(runs.into()),
+        Err(_) => None,
     };
     begun.say();
     let progress = |done| {
         let goes_on = run.as_ref().is_none_or(|run| run.step("reading", done, total));
         goes_on && wants()
     };
-    let _begun = progress(0);
-    let found = verify_session(&app.opened.vault, id, app.threads, &progress);
-    let verified = found.map(|found| noted(app, id, &found, expected));
+    progress(0);
+    let verified = match verify_session(&app.opened.vault, id, app.threads, &progress) {
+        // It was there a moment ago.
+        Err(error @ OpError::NoSession(_)) => Ok(absent(app, &error, expected)),
+        found => found.map(|found| noted(app, id, &found, expected)),
+    };
     match run {
         Some(run) => ended(run, verified, |_| false),
         None => Ok(verified?),
     }
+}
+
+/// A session that is not there: a verdict like any other.
+fn absent(app: &App, error: &OpError, expected: Option<SessionRoot>) -> Verified {
+    let found = SessionVerified { faults: vec![error.to_string()], ..SessionVerified::default() };
+    reply::verified(&found, expected, app.clock.now())
 }
 
 /// Remembers the outcome among the latest; what could not be noted is said with it.

@@ -356,11 +356,13 @@ fn work_that_fails_behind_its_answer_says_with_which_code() {
     let waited = problem(troubled.post(gc, None));
     let request = troubled.http.post(format!("{}{gc}", troubled.base));
     assert_eq!(request.header("prefer", "respond-async").send().unwrap().status(), 202);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let failed = loop {
         let (_, shown) = troubled.json(gc);
         if shown["state"] != "running" {
             break shown;
         }
+        assert!(Instant::now() < deadline, "{shown}");
     };
     assert_eq!((&failed["state"], &failed["code"]), (&json!("failed"), &json!(waited.1)));
     assert!(failed["result"].is_null() && failed["error"].is_string(), "{failed}");
@@ -389,7 +391,7 @@ fn a_verification_ends_when_its_caller_leaves() {
     until(&|shown| shown["state"] == "running" && shown["done"].as_u64() > Some(0));
     drop(caller);
     let shown = until(&|shown| shown["state"] != "running");
-    assert_eq!(shown["state"], "failed", "{shown}");
+    assert_eq!(shown["state"], "stopped", "{shown}");
     assert!(shown["done"].as_u64() < shown["total"].as_u64(), "{shown}");
     assert_eq!(service.history(), json!([]), "nobody waits for what it found");
 }

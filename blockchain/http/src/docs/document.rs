@@ -80,6 +80,13 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     if operation.pointer("/responses/206").is_some() {
         offer_ranges(operation);
     }
+    let mut parameters =
+        operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
+    if parameters.any(|parameter| parameter.get("name") == Some(&json!("Prefer"))) {
+        for name in ["Location", "Preference-Applied"] {
+            put(operation, &["responses", "202", "headers", name], reference("headers", name));
+        }
+    }
     let refusals = document::refusals(method, path, has_body, has_values);
     let refusals = refusals.iter().map(u16::to_string);
     for status in refusals.chain(["default".to_owned()]) {
@@ -253,6 +260,12 @@ fn components_of(document: &mut Value) {
         ),
         ("ETag", "Names exactly these bytes.", text("^\"[^\"]+\"$")),
         ("Accept-Ranges", "Parts may be asked for.", text("^bytes$")),
+        ("Location", "Where to look how far it is.", text("^/[!-~]*$")),
+        (
+            "Preference-Applied",
+            "The preference that was answered by; absent where none was sent.",
+            text("^(respond-async|wait=[0-9]+)$"),
+        ),
         (
             "Content-Range",
             "Which bytes these are, of how many.",

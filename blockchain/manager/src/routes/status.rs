@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use lucid_api::paths;
-use lucid_api::v1::maintenance::{JobKind, ProgressState};
+use lucid_api::v1::maintenance::JobKind;
 use lucid_api::v1::service::Status;
 use lucid_http::reply::Reply;
 use serde_json::{Map, Value, json};
@@ -20,9 +20,8 @@ pub async fn get_status(State(app): State<App>) -> Reply<Json<Status>> {
         .run(|manager| chain_info(&manager.vault, manager.chain.as_ref()).map_err(problems::store))
         .await?;
     let mut counts = counts(&facts);
-    let at = app.jobs().show(JobKind::Validate);
-    if at.state == ProgressState::Running {
-        let at = json!({"done_blocks": at.done, "total_blocks": at.total});
+    if let Some((done, total)) = app.jobs().course(JobKind::Validate) {
+        let at = json!({"done_blocks": done, "total_blocks": total});
         counts.insert("chain_validation".to_owned(), at);
     }
     Ok(Json(Status {

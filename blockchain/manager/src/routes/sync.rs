@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::sync::SyncReport;
-use lucid_http::long_work::{Prefer, Wait, goes_on};
+use lucid_http::long_work::{Begun, Prefer, Wait, at_once, long_work};
 use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
@@ -27,39 +26,38 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ))]
 pub async fn sync_now(State(app): State<App>, wait: Wait) -> Reply<Response> {
     // The service may still be starting.
-    let role = app.run(|manager| Ok(manager.role)).await?;
+    let role = at_once(app.run(|manager| Ok(manager.role))).await?;
     if role == fact::Role::Authority {
         let sentence = "this block-manager is the authority of its chain and follows nobody";
         return Err(Refusal::new(ErrorCode::Role, sentence));
     }
-    let time = match wait {
-        Wait::For(time) => time,
-        Wait::Unsaid => PATIENCE,
+    let shown = app.clone();
+    let look = async move {
+        let status = shown.sync_status().await?;
+        let report = SyncReport {
+            success: true,
+            synchronized: false,
+            synced_blocks: status.synced_blocks,
+            local_height: status.local_height,
+            remote_height: status.remote_height,
+            message: Some("it goes on in the background: see the chain's status".to_owned()),
+        };
+        Ok((paths::CHAIN_STATUS.to_owned(), report))
     };
-    match tokio::time::timeout(time, synchronise(&app)).await {
-        Err(_) => {
-            let status = app.sync_status().await?;
-            let report = SyncReport {
-                success: true,
-                synchronized: false,
-                synced_blocks: status.synced_blocks,
-                local_height: status.local_height,
-                remote_height: status.remote_height,
-                message: Some("it goes on in the background: see the chain's status".to_owned()),
-            };
-            goes_on(paths::CHAIN_STATUS, &report)
-        }
-        Ok(Err(_)) => {
-            if let Some(follower) = app.follower() {
-                follower.note_mistake(MISTAKE);
+    let ask = |begun: Begun| async move {
+        match synchronise(&app, || begun.say()).await {
+            Err(_) => {
+                if let Some(follower) = app.follower() {
+                    follower.note_mistake(MISTAKE);
+                }
+                Err(Refusal::new(ErrorCode::Internal, "synchronising ended unexpectedly"))
             }
-            Err(Refusal::new(ErrorCode::Internal, "synchronising ended unexpectedly"))
+            Ok(None) => Err(Refusal::new(
+                ErrorCode::Running,
+                "synchronising runs already: see the chain's status",
+            )),
+            Ok(Some(report)) => report.map_err(problems::sync),
         }
-        Ok(Ok(None)) => Err(Refusal::new(
-            ErrorCode::Running,
-            "synchronising runs already: see the chain's status",
-        )),
-        Ok(Ok(Some(Ok(report)))) => Ok(Json(report).into_response()),
-        Ok(Ok(Some(Err(error)))) => Err(problems::sync(error)),
-    }
+    };
+    long_work(&wait.or(PATIENCE), look, ask).await
 }

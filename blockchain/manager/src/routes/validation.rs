@@ -1,6 +1,5 @@
 //! Verdicts on blocks, and the rules behind them.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,7 +10,7 @@ use lucid_api::problem::ErrorCode;
 use lucid_api::v1::blocks::{
     BlockToJudge, ValidateQuery, Validation, ValidationMode, ValidationRule, ValidationRules,
 };
-use lucid_api::v1::maintenance::{JobKind, Progress, ProgressState};
+use lucid_api::v1::maintenance::{JobKind, Progress};
 use lucid_api::v1::validation::{ChainValidation, ValidateChain};
 use lucid_core::block::REQUIRED_FIELDS;
 use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
@@ -19,17 +18,12 @@ use lucid_core::validate::{Mode, Rule};
 use lucid_http::extract::{JsonOrNone, JsonText, Query};
 use lucid_http::long_work::{Begun, Prefer, Wait, long_work};
 use lucid_http::reply::{Refusal, Reply};
-use serde_json::json;
 
 use crate::app::App;
-use crate::opened::Opened;
-use crate::ops::validate_texts::ValidationRequest;
-use crate::ops::{validate_block, validate_chain};
+use crate::ops::validate_block;
 use crate::problems;
-use crate::reply::{chain_validation, validation};
-
-/// The one stage of validating.
-const JUDGING: &str = "judging";
+use crate::reply::validation;
+use crate::workers::validation::validate_now;
 
 /// Judges a block without storing it. The verdict is an answer: 200, valid or not.
 #[utoipa::path(post, path = paths::BLOCKS_VALIDATE, tag = "validation", params(ValidateQuery), request_body = BlockToJudge, responses((status = 200, body = Validation)))]
@@ -78,7 +72,9 @@ pub async fn validate_chain(
         return Err(Refusal::new(ErrorCode::Invalid, "start lies above end: swap them"));
     }
     let shown = app.clone();
-    let look = move || (paths::VALIDATION_CHAIN.to_owned(), shown.jobs().show(JobKind::Validate));
+    let look = async move {
+        Ok((paths::VALIDATION_CHAIN.to_owned(), shown.jobs().show(JobKind::Validate)))
+    };
     let validate = |begun: Begun| async move {
         // A caller that waits, and leaves, does not want the answer any more.
         let asking = Arc::new(());
@@ -91,62 +87,7 @@ pub async fn validate_chain(
         drop(asking);
         judged
     };
-    long_work(wait, look, validate).await
-}
-
-/// Judges what is wanted as long as somebody `wants` that, telling everyone how far it is.
-fn validate_now(
-    app: &App,
-    manager: &Opened,
-    wanted: &ValidateChain,
-    begun: Begun,
-    wants: &dyn Fn() -> bool,
-) -> Reply<ChainValidation> {
-    let chain = manager.chain.as_ref();
-    let tip = chain.tip().map_err(problems::store)?;
-    let from = wanted.start.unwrap_or(0);
-    if from > tip.map_or(0, |tip| tip.height) {
-        let sentence = match tip {
-            Some(tip) => format!("start lies above the newest block, {}", tip.height),
-            None => "start lies above the newest block: there is none yet".to_owned(),
-        };
-        return Err(Refusal::new(ErrorCode::Invalid, sentence));
-    }
-    let last = wanted.end.unwrap_or(u64::MAX).min(tip.map_or(0, |tip| tip.height));
-    let total = (last + 1).saturating_sub(from);
-    let run = app.jobs().begin(JobKind::Validate)?;
-    run.step(JUDGING, 0, total);
-    begun.say();
-    let asked = ValidationRequest { from: wanted.start, to: wanted.end, ..Default::default() };
-    let report = validate_chain::validate_chain(
-        chain,
-        manager.clock.now(),
-        &asked,
-        wanted.records,
-        |report| match run.step(JUDGING, report.blocks, total) && wants() {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
-        },
-    );
-    let report =
-        report.map_err(problems::store).and_then(|report| match app.shutdown().is_asked() {
-            true => {
-                let sentence = "the service is ending, and not every block was judged";
-                Err(Refusal::new(ErrorCode::Unavailable, sentence))
-            }
-            false => Ok(chain_validation(&report, manager.clock.now())),
-        });
-    match report {
-        Ok(validation) => {
-            let state = if wants() { ProgressState::Done } else { ProgressState::Stopped };
-            run.end(state, Ok(json!(validation)));
-            Ok(validation)
-        }
-        Err(refusal) => {
-            run.fail(refusal.code(), refusal.detail());
-            Err(refusal)
-        }
-    }
+    long_work(&wait, look, validate).await
 }
 
 /// How far validating is, or how it ended last.

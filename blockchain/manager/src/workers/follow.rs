@@ -17,7 +17,7 @@ pub async fn follow(app: App) {
         let rounds = tokio::select! {
             // A peer that hangs must not hold up the end: what it sends then is refused by the closed store.
             () = app.shutdown().asked() => return,
-            rounds = synchronise(&app) => rounds,
+            rounds = synchronise(&app, || ()) => rounds,
         };
         let Some(follower) = app.follower() else { return };
         if rounds.is_err() {
@@ -35,8 +35,8 @@ pub async fn follow(app: App) {
 }
 
 /// Makes rounds on a thread of their own, which nobody has to wait for: not one of the runtime's, since
-/// these hold up its end.
-pub fn synchronise(app: &App) -> oneshot::Receiver<Rounds> {
+/// these hold up its end. `begun` is called unless others are at it.
+pub fn synchronise(app: &App, begun: impl FnOnce() + Send + 'static) -> oneshot::Receiver<Rounds> {
     let (tell, told) = oneshot::channel();
     let app = app.clone();
     let thread = std::thread::Builder::new().name("synchronising".into());
@@ -44,7 +44,7 @@ pub fn synchronise(app: &App) -> oneshot::Receiver<Rounds> {
         let stop = || app.shutdown().is_asked();
         let rounds = match (app.opened(), app.follower()) {
             (Some(opened), Some(follower)) => {
-                follower.synchronise(opened, &|| opened.clock.now(), &stop)
+                follower.synchronise(opened, &|| opened.clock.now(), &stop, begun)
             }
             _ => None,
         };

@@ -584,6 +584,38 @@ fn a_peer_with_good_heads_and_endless_bodies_brings_nothing_in() {
 }
 
 #[test]
+fn who_does_not_wait_for_a_round_hears_that_it_has_begun_or_that_others_are_at_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let answers = Arc::new(AtomicBool::new(false));
+    let may_answer = answers.clone();
+    let slow = Mean::start(move |_, stream| {
+        while !may_answer.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        reply(stream, "404 No", "text/plain", b"no")
+    });
+    let settings =
+        [("BLOCKCHAIN_ENGINE_URL", slow.url.as_str()), ("SYNC_INTERVAL_SECONDS", "3600")];
+    let follower = Server::start(folder.path(), &settings);
+    let sync = |prefer: &str| {
+        let url = format!("{}/api/v1/chain/sync", follower.url());
+        let reply = reqwest::blocking::Client::new().post(url).header("prefer", prefer).send();
+        let reply = reply.unwrap();
+        (reply.status().as_u16(), reply.headers().get("location").cloned())
+    };
+    // Its own first round waits for the peer.
+    until("it asks", || slow.asked.load(Ordering::SeqCst) > 0);
+    assert_eq!(sync("respond-async").0, 409);
+    answers.store(true, Ordering::SeqCst);
+    until("a round of its own", || {
+        let (status, location) = sync("respond-async");
+        assert!(status == 409 || location.unwrap() == "/api/v1/chain/status", "{status}");
+        status == 202
+    });
+    follower.stop();
+}
+
+#[test]
 fn a_peer_that_refuses_is_not_pressed() {
     let folder = tempfile::tempdir().unwrap();
     let mean = Mean::start(|_, stream| reply(stream, "404 No", "text/plain", b"no"));

@@ -1,4 +1,4 @@
-//! Chunks are kept here, as records: where they are put, how a commit names them, and how their units are made anew.
+//! Chunks are kept here. As records: where they are put, how a commit names them, and how their units are made anew.
 //!
 //! Records lie in *units*: for files a unit is a segment, for an object store it is an object. What a unit's
 //! number and a place in it mean is the back-end's business alone. A unit that never changes any more has
@@ -178,7 +178,7 @@ pub trait Units: Send + Sync {
 ///   take for it.
 pub trait Blobs: Units {
     /// How many of these records go into one unit with one [`Blobs::write`]: none when the open unit is full, and
-    /// has to be sealed first.
+    /// has to end first.
     fn fits(&self, records: &[Record]) -> usize;
 
     /// Writes records that fit, in order. They count once a commit names them. They are handed over to be

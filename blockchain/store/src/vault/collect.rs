@@ -284,7 +284,7 @@ impl<'a> Collection<'a> {
         Ok(work.ended())
     }
 
-    /// Rewrites every sealed unit that was not packed at this zstd level yet, the open one included
+    /// Rewrites every unit that has ended that was not packed at this zstd level yet, the open one included
     /// if `all`. Roots, ids and names do not notice.
     pub fn repack(
         &self,

@@ -18,7 +18,7 @@
 //! - **A commit is made only when the one before it is durable**, so a crash can tear the last one alone.
 //! - **A failed write is taken back, and never retried.** If even that fails, nothing more is written by
 //!   this process. Of a commit that nobody knows about, the chunks stay: the log tells in the end.
-//! - **A batch that does not fit into one unit is cut into several commits**, each unit being sealed before
+//! - **A batch that does not fit into one unit is cut into several commits**, each unit ending before
 //!   the next one is begun; the facts go with the last of them, so a submission is decided as a whole.
 //! - **Each waiting submission is answered**, even if the thread fails: if it ends otherwise than by
 //!   [`Committer::close`], the store is broken, and all submissions that wait or come later are told so.

@@ -1,6 +1,6 @@
 //! Where a file takes no room on its disk.
 //!
-//! WalkedEntry by `SEEK_HOLE` and `SEEK_DATA`, before the file is read. That alone is not believed: file systems
+//! Found by `SEEK_HOLE` and `SEEK_DATA`, before the file is read. That alone is not believed: file systems
 //! have been wrong about it, and a file may be written to meanwhile. Invariant: what [`Holes::within`]
 //! gives back was read, and nothing but zeros was read there; so content and holes never contradict each
 //! other, and restoring holes loses nothing.

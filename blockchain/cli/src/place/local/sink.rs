@@ -70,7 +70,7 @@ impl Sink for StoreSink<'_> {
                 failure.lock().get_or_insert(error.into());
             }
         });
-        let compression = self.storage.compression.at(worker.pace);
+        let compression = self.storage.compression.at(worker.pressure);
         let storage = StorageOptions { compression, ..self.storage };
         let key = ChunkKey::of(self.owner, *id);
         hand_over_chunk(&self.opened.vault, &mut worker.packer, storage, key, &bytes, done)?;

@@ -1,8 +1,11 @@
 //! Collecting garbage over HTTP, and how far long work is.
 
+use std::time::{Duration, Instant};
+
 use lucid_api::headers::{PREFER, PREFERENCE_APPLIED};
 use lucid_api::v1::maintenance::{CollectGarbage, Progress, ProgressState};
 use lucid_api::v1::removal::RemoveQuery;
+use lucid_data_chain::app::WAITING_MAX;
 use reqwest::blocking::Response;
 use reqwest::header::LOCATION;
 use serde_json::{Value, json};
@@ -46,9 +49,12 @@ fn garbage_is_collected_and_the_last_run_is_remembered() {
 
 /// Asks for long work as somebody who waits only so long.
 fn ask(service: &Service, path: &str, prefer: &str) -> Response {
+    ask_at(&service.url(path), prefer)
+}
+
+fn ask_at(url: &str, prefer: &str) -> Response {
     let client = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([]);
-    let request = client.build().unwrap().post(service.url(path)).header(PREFER, prefer);
-    request.send().unwrap()
+    client.build().unwrap().post(url).header(PREFER, prefer).send().unwrap()
 }
 
 #[test]
@@ -74,9 +80,14 @@ fn a_caller_who_does_not_wait_is_told_where_to_look() {
         let waited = ask(&service, path, "wait=60");
         assert_eq!(waited.status(), 200, "{path}");
         let (waited, result) = (waited.json::<Value>().unwrap(), ended.result.unwrap());
-        let names =
-            |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&waited), names(&result), "{path}");
+        if path == verify {
+            assert_eq!(
+                (&waited["verified"], &waited["details"]),
+                (&json!(true), &result["details"])
+            );
+        }
     }
     let verified: Progress = service.get(verify).json().unwrap();
     assert_eq!(verified.result.unwrap()["verified"], true);
@@ -89,6 +100,25 @@ fn a_caller_who_does_not_wait_is_told_where_to_look() {
     assert_eq!(waited.status(), 200);
     let waited: Value = waited.json().unwrap();
     assert_eq!((&waited["complete"], &waited["damage"]), (&json!(true), &json!([])));
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_who_waits_for_a_scrub() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    service.begin("s");
+    // The round is far from its end when the service is told to end.
+    for number in 0..4 {
+        service.add("s", number, &[&noise(number, 16_000_000)]);
+    }
+    let url = service.url("/api/v1/scrub");
+    let waiting = std::thread::spawn(move || ask_at(&url, "wait=60").status());
+    service.wait(|| (service.app().waiting.available_permits() < WAITING_MAX).then_some(()));
+    let began = Instant::now();
+    service.stop();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let status = waiting.join().unwrap().as_u16();
+    assert!([200, 202].contains(&status), "{status}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Verdicts: on a block that is sent, and on the blocks that are stored.
 
+use std::time::Duration;
+
 use lucid_api::v1::blocks::{ValidateQuery, ValidationMode};
 use lucid_api::v1::validation::ValidateChain;
 use lucid_core::block_merkle::transaction_hash;
@@ -89,12 +91,15 @@ async fn a_range_is_judged_and_a_transaction_is_proved_in_its_block() {
     let chain = "/api/v1/validation/chain";
     let (status, begun) = ask_preferring(&server.url(), "POST", chain, None, "respond-async").await;
     assert_eq!((status, &begun["kind"]), (202, &json!("validate")));
-    let ended = loop {
-        let (_, shown) = server.get(chain).await;
-        if shown["state"] != "running" {
-            break shown;
+    let look = async {
+        loop {
+            let (_, shown) = server.get(chain).await;
+            if shown["state"] != "running" {
+                break shown;
+            }
         }
     };
+    let ended = tokio::time::timeout(Duration::from_secs(60), look).await.unwrap();
     assert_eq!((&ended["state"], &ended["started_at"]), (&json!("done"), &begun["started_at"]));
     assert_eq!((&ended["result"]["blocks_checked"], &ended["done"]), (&json!(3), &json!(3)));
     let (status, waited) = ask_preferring(&server.url(), "POST", chain, None, "wait=60").await;

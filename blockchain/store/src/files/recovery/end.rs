@@ -183,7 +183,8 @@ impl Recovery<'_> {
     }
 
     /// Takes in every chunk before the newest segment, which cannot be read to its end, and begins another one behind
-    /// it: where it ends is not known, and so nothing is cut off should it be read again.
+    /// it: where it ends is not known, and so nothing is cut off should it be read again. Does nothing where chunks
+    /// are written behind it anyway.
     pub(super) fn begin_behind(&mut self, newest: u32) -> Result<(), StoreError> {
         if self.at.segment > newest {
             // Commits name a segment behind it that is missing: nothing is written before that one anyway, and its
