@@ -591,4 +591,18 @@ mod tests {
         assert!(sealer.open_value(b"row 1", unbound).is_err());
         assert_eq!(sealer.open_value(b"row 1", bound).unwrap(), b"v");
     }
+
+    #[test]
+    fn the_longest_plaintext_that_a_header_may_claim_is_judged_by_the_payload() {
+        let sealer = Sealer::new(None);
+        let mut packer = Packer::new();
+        let sealed = Record::plain(RecordKind::Body, [1; 32], vec![7]).unwrap();
+        let most = RecordKind::Body.bytes_read_max();
+        for (claimed, is_impossible) in [(most, false), (most + 1, true)] {
+            let header = Header { plain_length: claimed, ..sealed.header.clone() };
+            let why = sealer.open(&mut packer, &header, sealed.payload.clone()).unwrap_err();
+            let told = why.to_string() == "the record claims an impossible length";
+            assert_eq!(told, is_impossible, "{claimed} bytes: {why}");
+        }
+    }
 }

@@ -530,6 +530,8 @@ impl<'a> Scanner<'a> {
 
 #[cfg(test)]
 mod tests {
+    use crate::files::disk::faulty::FaultyDisk;
+    use rustix::io::Errno;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -661,5 +663,52 @@ mod tests {
         }
         let third = a.len() + b.len();
         assert_eq!(seen, ["0:1".to_owned(), format!("damage at {second}"), format!("{third}:3")]);
+    }
+
+    #[test]
+    fn a_length_that_the_medium_does_not_give_is_damage_and_any_other_failure_is_none() {
+        /// Gives nothing, not even its length.
+        struct Refusing(Errno);
+        impl DiskFile for Refusing {
+            fn append(&self, _parts: &[&[u8]]) -> std::io::Result<()> {
+                Err(self.0.into())
+            }
+            fn read_some(&self, _offset: u64, _buffer: &mut [u8]) -> std::io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn length(&self) -> std::io::Result<u64> {
+                Err(self.0.into())
+            }
+            fn sync(&self) -> std::io::Result<()> {
+                Err(self.0.into())
+            }
+            fn truncate(&self, _length: u64) -> std::io::Result<()> {
+                Err(self.0.into())
+            }
+        }
+        let mut header = Record::plain(RecordKind::Fact, [1; 32], vec![1]).unwrap().header;
+        // So long that the length of the file is looked at first.
+        header.stored_length = BELIEVED_BYTES + 1;
+        let read = |errno: Errno| read_payload(&Refusing(errno), "f", 0, &header);
+        assert_eq!(read(Errno::IO).unwrap(), Err(UNREADABLE));
+        assert!(matches!(read(Errno::MFILE), Err(StoreError::Io { .. })));
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_read_is_unreadable_to_its_end_and_no_further() {
+        let disk = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
+        let file = disk.create("f").unwrap();
+        let (first, second, third) = (record(1, b"one"), record(2, &[9; 20_000]), record(3, b""));
+        file.append(&[&first, &second, &third]).unwrap();
+        let begins = first.len() as u64;
+        disk.break_bytes("f", begins..begins + 1, Errno::IO);
+        let end = file.length().unwrap();
+        let mut scanner = Scanner::new(file.as_ref(), "f", 0, end);
+        let mut seen = Vec::new();
+        while let Some(step) = scanner.step().unwrap() {
+            seen.push((matches!(step, Step::Record(..)), scanner.unreadable_to()));
+        }
+        let to = begins + HEADER_BYTES as u64;
+        assert_eq!(seen, [(true, 0), (false, to), (true, to)]);
     }
 }

@@ -473,3 +473,39 @@ fn a_payload_that_ends_as_a_footer_does_not_seal_the_open_segment() {
     let vault = store.open(&disk, &Arc::new(MemoryIndex::new())).unwrap();
     assert_eq!((reads(&vault, &chunk(3, 50)), vault.damage()), (Ok(true), vec![]));
 }
+
+#[test]
+fn more_live_records_than_a_segment_may_have_are_moved_before_theirs_is_rewritten() {
+    let old = Old::make(100, true);
+    assert!(old.kept().len() > MOST);
+    let limits = Limits { segment_records: MOST as u64, ..Limits::default() };
+    let index = Arc::new(MemoryIndex::new());
+    let vault = old.store.open_with(&old.disk, index, limits, false).unwrap();
+    old.collect(&vault);
+    drop(vault);
+    assert_sound(&old.store, &old.disk);
+    let (vault, _) = old.open();
+    old.assert_holds(&vault);
+}
+
+#[test]
+fn neither_nothing_nor_a_segment_that_is_full_already_makes_a_commit() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let large = Limits { segment_bytes: 1 << 20, ..SMALL };
+    let vault = store.open_with(&disk, index.clone(), large, false).unwrap();
+    for number in 0..8 {
+        Entry::new(number, 1, vec![chunk(number, 700)]).commit(&vault).unwrap();
+    }
+    let calls = disk.calls();
+    vault.commit(Submission::default()).unwrap();
+    assert_eq!(disk.calls(), calls);
+    drop(vault);
+    // By these limits the segment that was written to is full.
+    let vault = store.open(&disk, &index).unwrap();
+    Entry::new(20, 1, vec![chunk(20, 700)]).commit(&vault).unwrap();
+    drop(vault);
+    assert_eq!(segment::numbers(&disk).unwrap(), [1, 2]);
+    let found = store.audit(Arc::new(disk)).unwrap();
+    assert_eq!((found.commits, found.damage), (9, vec![]));
+}

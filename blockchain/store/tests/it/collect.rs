@@ -528,3 +528,24 @@ fn only_the_switches_to_segments_that_are_there_stay_in_a_condensed_log() {
     assert_holds(&vault, &kept, &[]);
     assert_sound(&store, &disk);
 }
+
+#[test]
+fn what_is_spared_counts_as_live_and_what_is_copied_is_counted() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let vault = store.open(&disk, &index).unwrap();
+    let chunks = fill(&vault, 0, 12);
+    let before = files(&disk);
+    // Just sent, so all of them are spared, and no segment is worth being written anew.
+    let done = collect(&vault, &[]);
+    assert_eq!((done.chunks_removed, done.chunks_spared, done.units_replaced), (0, 12, 0));
+    assert!(files(&disk) == before);
+    let bytes = |chunk: &Vec<u8>| {
+        let name = vault.sealer().chunk_name(&id_of(chunk));
+        placement(vault.index(), &name).unwrap().unwrap().record_bytes()
+    };
+    let kept = chunks.iter().map(bytes).sum::<u64>();
+    let done = vault.begin_collection().unwrap().repack(9, 1, true, &mut go_on).unwrap();
+    assert!(done.units_replaced > 1, "{done:?}");
+    assert_eq!(done.bytes_copied, kept);
+}

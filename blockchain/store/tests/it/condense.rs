@@ -1,6 +1,9 @@
 //! Condensing the log: facts that do not matter go, all others stay, and so does everything that the
 //! commits answered for, even if the process or the machine dies meanwhile.
 
+use lucid_store::Damage;
+use lucid_store::files::log::COMMIT_RECORD_BYTES;
+use lucid_store::frame::{HEADER_BYTES, Header};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -259,4 +262,40 @@ fn a_foreign_log_file_and_the_number_it_took_stop_nothing_that_reads_the_log() {
     disk.unlink(&lucid_store::files::log::path(2)).unwrap();
     assert_eq!(scrubbed(&vault), [lucid_store::files::log::path(2)]);
     assert!(vault.facts(&mut |_| Ok(()), &mut |_, _| true).is_err());
+}
+
+#[test]
+fn an_index_may_have_stopped_at_a_summary_and_a_summary_of_other_facts_is_named() {
+    let store = Store::new(false);
+    let (disk, log) = (store.disk(), "log/00000001.log");
+    let open = |index: &Arc<MemoryIndex>, accept_loss| {
+        store.open_with(&disk, index.clone(), Limits::default(), accept_loss).unwrap()
+    };
+    let vault = open(&Arc::new(MemoryIndex::new()), false);
+    fill(&vault, 0, 20);
+    vault.commit(Submission { end_log: true, ..Submission::default() }).unwrap();
+    Entry::new(100, 1, vec![]).commit(&vault).unwrap();
+    assert_eq!(condense(&vault).logs_rewritten, 1);
+    drop(vault);
+    // What is behind the condensed file is lost, and that is accepted: the log ends in a summary.
+    disk.unlink("log/00000002.log").unwrap();
+    let index = Arc::new(MemoryIndex::new());
+    drop(open(&index, true));
+    for _ in 0..2 {
+        let vault = open(&index, false);
+        assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+    }
+    // One of the facts before it is another record now, in which every checksum is right.
+    let mut bytes = files(&disk)[log].clone();
+    let length = bytes.len() as u64;
+    let first = Header::decode(bytes.first_chunk().unwrap()).unwrap().record_bytes() as usize;
+    let mut fact = Header::decode(bytes[first..].first_chunk().unwrap()).unwrap();
+    fact.sequence += 1;
+    bytes[first..first + HEADER_BYTES].copy_from_slice(&fact.encode());
+    disk.unlink(log).unwrap();
+    disk.create(log).unwrap().append(&[&bytes]).unwrap();
+    let vault = open(&Arc::new(MemoryIndex::new()), false);
+    let why = "the summary's facts are not the ones before it";
+    assert_eq!(vault.damage(), [Damage::new(log, length - COMMIT_RECORD_BYTES, why)]);
+    assert_eq!(vault.read_only(), None);
 }

@@ -4,6 +4,10 @@
 //! decode), opens them, and commits to them. `LUCID_STORE_CASES` says how often, `LUCID_STORE_SEED` from
 //! where on.
 
+use lucid_store::Damage;
+use lucid_store::files::log::ANOTHERS;
+use lucid_store::files::watermark::{Watermark, read_mark};
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -522,4 +526,174 @@ fn whatever_happened_to_a_store_what_it_acknowledges_afterwards_stays() {
     for seed in found.into_iter().chain(seed..seed + cases) {
         case(seed);
     }
+}
+
+#[test]
+fn behind_a_damaged_last_commit_writing_goes_on_from_the_mark_and_above_all_sequences() {
+    let store = Store::new(true);
+    let (disk, entries) = begun(&store);
+    let closed = read_mark(&disk, &mut Vec::new()).unwrap().unwrap();
+    let path = "log/00000001.log";
+    let mut bytes = read_all(&disk, path).unwrap().unwrap();
+    // The last fact claims a high place, and the commit behind it is damaged.
+    let found = records(&bytes);
+    let (at, mut header) = found[found.len() - 2].clone();
+    assert_eq!(header.kind, RecordKind::Fact);
+    header.sequence = 1 << 20;
+    bytes[at..at + HEADER_BYTES].copy_from_slice(&header.encode());
+    let length = bytes.len();
+    bytes[length - 8] ^= 1;
+    write(&disk, path, &bytes);
+    let index = Arc::new(MemoryIndex::new());
+    let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
+    assert_eq!(vault.read_only(), None);
+    assert_eq!(facts_of(index.as_ref()).len(), entries.len());
+    vault.close().unwrap();
+    // The next commit follows the one that the mark names.
+    let now = read_mark(&disk, &mut Vec::new()).unwrap().unwrap();
+    assert_eq!(Watermark { sequence: closed.sequence, ..now }, closed);
+    assert!(now.sequence > header.sequence, "{now:?}");
+}
+
+#[test]
+fn a_copy_of_an_older_commit_behind_the_last_one_is_a_tear() {
+    let store = Store::new(true);
+    let path = "log/00000001.log";
+    for rubbish in [&b""[..], b"rubbish"] {
+        let (disk, entries) = begun(&store);
+        let whole = read_all(&disk, path).unwrap().unwrap();
+        // Behind the file's first record: a fact and its commit.
+        let found = records(&whole);
+        let older = &whole[found[1].0..found[3].0];
+        assert_eq!(found[2].1.kind, RecordKind::Commit);
+        write(&disk, path, &[whole.as_slice(), rubbish, older].concat());
+        let index = Arc::new(MemoryIndex::new());
+        let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
+        assert_eq!((vault.read_only(), vault.damage()), (None, vec![]), "{}", rubbish.len());
+        assert_eq!(facts_of(index.as_ref()).len(), entries.len());
+        drop(vault);
+        assert!(read_all(&disk, path).unwrap().unwrap() == whole, "{}", rubbish.len());
+    }
+}
+
+#[test]
+fn a_commit_that_was_made_for_other_facts_is_named() {
+    let store = Store::new(true);
+    let (disk, entries) = begun(&store);
+    let path = "log/00000001.log";
+    let mut bytes = read_all(&disk, path).unwrap().unwrap();
+    // The first fact is another record now, in which every checksum is right.
+    let found = records(&bytes);
+    let (at, mut header) = found[1].clone();
+    assert_eq!((header.kind, found[2].1.kind), (RecordKind::Fact, RecordKind::Commit));
+    header.sequence += 1;
+    bytes[at..at + HEADER_BYTES].copy_from_slice(&header.encode());
+    write(&disk, path, &bytes);
+    let index = Arc::new(MemoryIndex::new());
+    let vault = store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
+    let why = "the commit's facts are not the ones before it";
+    let named = Damage::new(path, found[2].0 as u64, why);
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![named]));
+    assert_eq!(facts_of(index.as_ref()).len(), entries.len());
+}
+
+#[test]
+fn a_number_that_no_log_file_had_is_not_missed_and_one_that_a_file_had_is() {
+    let store = Store::new(true);
+    let (disk, _) = begun(&store);
+    // Another store's file has the next number, so the log goes on behind it.
+    let (taken, foreign) = ("log/00000002.log", [9; 16]);
+    let begin =
+        FileHeader { store: foreign, role: "log", number: 2, previous: [0; 32] }.seal(1).unwrap();
+    write(&disk, taken, &bytes_of(&begin));
+    let open = || {
+        let index = Arc::new(MemoryIndex::new());
+        store.open_with(&disk, index, Limits::default(), false).unwrap()
+    };
+    let vault = open();
+    Entry::new(70, 1, vec![]).commit(&vault).unwrap();
+    drop(vault);
+    disk.unlink(taken).unwrap();
+    assert_eq!(disk.list("log").unwrap(), ["00000001.log", "00000003.log"]);
+    let vault = open();
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![]));
+    drop(vault);
+    disk.unlink("log/00000001.log").unwrap();
+    let vault = open();
+    let gap = Damage::missing(1..=2, lucid_store::files::log::path);
+    assert!(vault.damage().contains(&gap), "{:?}", vault.damage());
+}
+
+#[test]
+fn chunks_are_kept_whose_commit_was_in_a_log_file_of_which_nothing_is_left() {
+    let store = Store::new(true);
+    let whole = store.disk();
+    let open = |disk: &SimulatedDisk| {
+        let index = Arc::new(MemoryIndex::new());
+        store.open_with(disk, index, Limits::default(), false).unwrap()
+    };
+    let vault = open(&whole);
+    let entries: Vec<_> = (1..3).map(|n| Entry::new(n, 1, vec![chunk(n, 300)])).collect();
+    entries[0].commit(&vault).unwrap();
+    vault.commit(Submission { end_log: true, ..Submission::default() }).unwrap();
+    entries[1].commit(&vault).unwrap();
+    let disk = whole.after_kill(whole.calls());
+    drop(vault);
+    let lost = "log/00000002.log";
+    let length = read_all(&disk, lost).unwrap().unwrap().len();
+    write(&disk, lost, &vec![0; length]);
+    // The next one was only begun, and that vouches for it.
+    let begin = FileHeader { store: store.id, role: "log", number: 3, previous: [7; 32] };
+    write(&disk, "log/00000003.log", &bytes_of(&begin.seal(1_000).unwrap()));
+    let vault = open(&disk);
+    assert_eq!(vault.read_only(), None);
+    for entry in &entries {
+        assert_eq!(reads(&vault, &entry.chunks[0]), Ok(true));
+    }
+}
+
+#[test]
+fn a_log_file_that_was_only_begun_goes_unless_the_medium_does_not_give_it_back() {
+    let store = Store::new(true);
+    let path = "log/00000002.log";
+    for is_readable in [true, false] {
+        let (disk, _) = begun(&store);
+        // Less than any first record.
+        write(&disk, path, &[7; 60]);
+        let bad = FaultyDisk::over(Arc::new(disk.clone()));
+        if !is_readable {
+            bad.break_bytes(path, 0..1, Errno::IO);
+        }
+        let index = Arc::new(MemoryIndex::new());
+        let vault = store.open_on(Arc::new(bad), index, Limits::default(), false).unwrap();
+        let is_named = vault.damage().iter().any(|damage| damage.file == path);
+        assert_eq!((vault.read_only(), is_named), (None, !is_readable));
+        drop(vault);
+        assert_eq!(files(&disk).contains_key(path), !is_readable);
+    }
+}
+
+#[test]
+fn a_log_that_came_to_begin_as_another_stores_is_named_and_not_written_on() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+    let open = || store.open_with(&disk, index.clone(), Limits::default(), false).unwrap();
+    let vault = open();
+    Entry::new(1, 1, vec![]).commit(&vault).unwrap();
+    drop(vault);
+    let path = "log/00000001.log";
+    let mut bytes = read_all(&disk, path).unwrap().unwrap();
+    let begin = FileHeader { store: [9; 16], role: "log", number: 1, previous: [0; 32] };
+    let begin = bytes_of(&begin.seal(1).unwrap());
+    assert_eq!(records(&bytes)[1].0, begin.len());
+    bytes[..begin.len()].copy_from_slice(&begin);
+    write(&disk, path, &bytes);
+    // The index stopped in it, so it is read from there on.
+    let vault = open();
+    let named = Damage::new(path, 0, ANOTHERS);
+    assert_eq!((vault.read_only(), vault.damage()), (None, vec![named]));
+    Entry::new(2, 1, vec![]).commit(&vault).unwrap();
+    drop(vault);
+    assert!(read_all(&disk, path).unwrap().unwrap() == bytes);
+    assert_eq!(facts_of(index.as_ref()).len(), 2);
 }

@@ -1,6 +1,8 @@
 //! A log that lost its end though segments tell that there was more, and files that look whole and are not:
 //! nothing is written or removed by their word, once or twice, and what is put back is there.
 
+use lucid_store::files::segment_rows::watermark;
+use lucid_store::frame::read_header;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -792,5 +794,113 @@ fn kills_while_a_segment_is_away_cost_nothing_when_it_is_back() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn damage_in_front_of_a_torn_commit_is_named_all_the_same() {
+    let store = Store::new(true);
+    let whole = store.disk();
+    let vault = store.open_with(&whole, fresh(), LARGE, false).unwrap();
+    let chunks = fill(&vault, 0, 3);
+    let disk = whole.after_kill(whole.calls());
+    drop(vault);
+    // The first fact is damaged, and of the last chunk not all bytes came to the disk.
+    let log = disk.open(LOG).unwrap().unwrap();
+    let fact = read_header(log.as_ref(), LOG, 0).unwrap().unwrap().unwrap().record_bytes();
+    assert!(disk.flip(LOG, fact as usize + 130));
+    shorten(&disk, FIRST, length_of(&disk, FIRST) - 10);
+    let index = fresh();
+    let vault = store.open_with(&disk, index.clone(), LARGE, false).unwrap();
+    assert_eq!(vault.read_only(), None);
+    let named: Vec<_> =
+        vault.damage().into_iter().map(|found| (found.file, found.offset)).collect();
+    assert_eq!(named, [(LOG.to_owned(), fact)]);
+    assert_eq!(facts_of(index.as_ref()).len(), 1);
+    for (number, bytes) in chunks.iter().enumerate() {
+        assert_eq!(reads(&vault, bytes), Ok(number < 2), "chunk {number}");
+    }
+}
+
+#[test]
+fn a_segment_that_a_killed_start_has_begun_is_found_by_one_that_knows_of_none() {
+    let store = Store::new(true);
+    let whole = store.disk();
+    let vault = store.open_with(&whole, fresh(), LARGE, false).unwrap();
+    let chunks = fill(&vault, 0, 2);
+    let (log, last) = (length_of(&whole, LOG), length_of(&whole, FIRST) as u64);
+    fill(&vault, 2, 1);
+    let mut disk = whole.after_kill(whole.calls());
+    drop(vault);
+    // A chunk that cannot be read, and whose commit was not written.
+    shorten(&disk, LOG, log);
+    let begun = "chunks/00000002.seg";
+    for start in 0..2 {
+        let bad = FaultyDisk::over(Arc::new(disk.clone()));
+        bad.break_bytes(FIRST, last + 10..last + 11, Errno::IO);
+        let index = fresh();
+        let vault = store.open_on(Arc::new(bad), index.clone(), LARGE, false).unwrap();
+        assert_eq!(vault.read_only(), None, "start {start}");
+        let file = disk.open(begun).unwrap().unwrap();
+        let first = read_header(file.as_ref(), begun, 0).unwrap().unwrap().unwrap();
+        let next = watermark(index.as_ref()).unwrap().sequence;
+        assert!(next > first.sequence, "start {start}: {next}, {}", first.sequence);
+        for bytes in &chunks {
+            assert_eq!(reads(&vault, bytes), Ok(true), "start {start}");
+        }
+        // Neither its mark nor its index is there for the next one.
+        disk = disk.after_kill(disk.calls());
+        drop(vault);
+    }
+    assert_eq!(disk.list("chunks").unwrap(), ["00000001.seg", "00000002.seg"]);
+}
+
+#[test]
+fn a_segment_that_has_ended_stays_as_it_is_beside_a_damaged_commit() {
+    let store = Store::new(true);
+    let whole = store.disk();
+    let vault = store.open_with(&whole, fresh(), LARGE, false).unwrap();
+    let chunks = fill(&vault, 0, 2);
+    let damaged = length_of(&whole, LOG) - 8;
+    let ends = Submission { end_unit: true, end_log: true, ..Submission::default() };
+    vault.commit(ends).unwrap();
+    Entry::new(900, 1, vec![]).commit(&vault).unwrap();
+    let disk = whole.after_kill(whole.calls());
+    drop(vault);
+    assert!(disk.flip(LOG, damaged));
+    let kept = files(&disk)[FIRST].clone();
+    for start in 0..2 {
+        let vault = store.open_with(&disk, fresh(), LARGE, false).unwrap();
+        assert_eq!(vault.read_only(), None, "start {start}");
+        for bytes in &chunks {
+            assert_eq!(reads(&vault, bytes), Ok(true), "start {start}");
+        }
+        drop(vault);
+        assert!(files(&disk)[FIRST] == kept, "start {start}");
+        assert_eq!(disk.list("chunks").unwrap(), ["00000001.seg"], "start {start}");
+    }
+}
+
+#[test]
+fn a_segment_that_lacks_chunks_is_left_alone_also_beside_smaller_ones() {
+    let store = Store::new(true);
+    let (disk, index) = (store.disk(), fresh());
+    let vault = store.open_with(&disk, index.clone(), LARGE, false).unwrap();
+    let chunks = fill(&vault, 10, 5);
+    vault.commit(Submission { end_unit: true, ..Submission::default() }).unwrap();
+    fill(&vault, 0, 1);
+    drop(vault);
+    let right = files(&disk)[FIRST].clone();
+    let places = of_segment(&store, &index, &chunks, 1);
+    shorten(&disk, FIRST, places[3].offset as usize);
+    let vault = store.open_with(&disk, index.clone(), LARGE, false).unwrap();
+    let packed = vault.begin_collection().unwrap().repack(9, 1, false, &mut |_, _| true).unwrap();
+    assert_eq!((packed.units_replaced, packed.units_damaged), (0, 1));
+    drop(vault);
+    disk.unlink(FIRST).unwrap();
+    put_back(&disk, FIRST, &right);
+    let vault = store.open_with(&disk, index, LARGE, false).unwrap();
+    for bytes in &chunks {
+        assert_eq!(reads(&vault, bytes), Ok(true));
     }
 }

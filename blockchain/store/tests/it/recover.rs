@@ -383,3 +383,23 @@ fn a_collection_over_failing_syncs_says_whether_it_may_have_happened() {
     }
     assert_eq!(told.len(), 2, "both happened");
 }
+
+#[test]
+fn an_index_of_another_log_is_refused_also_where_the_commit_in_its_place_is_damaged() {
+    let store = Store::new(false);
+    let log = "log/00000001.log";
+    let made = |number: u32| {
+        let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
+        let vault = store.open(&disk, &index).unwrap();
+        Entry::new(number, 1, vec![]).commit(&vault).unwrap();
+        vault.close().unwrap();
+        (disk, index)
+    };
+    let ((disk, index), (other, _)) = (made(1), made(2));
+    let length = files(&disk)[log].len();
+    assert_eq!(files(&other)[log].len(), length);
+    // No commit behind it tells either.
+    assert!(other.flip(log, length - 8));
+    let Err(error) = store.open(&other, &index) else { panic!("it was taken") };
+    assert!(error.to_string().contains("lucid reindex"), "{error}");
+}

@@ -1,8 +1,11 @@
 //! Segments that are away, come back, are another store's, or have been replaced: what counts is never
 //! taken for dead, nothing relies on what is not there, and no number is used twice.
 
+use lucid_store::StoreError;
+use lucid_store::memory::faulty::IndexCall;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lucid_core::digest::ChunkName;
 use lucid_store::contract::blobs::Placement;
@@ -771,5 +774,36 @@ fn a_replaced_segment_that_cannot_be_removed_leaves_a_switch_that_is_said_to_hav
         for bytes in &chunks {
             assert_eq!(reads(&vault, bytes), Ok(true));
         }
+    }
+}
+
+#[test]
+fn a_packing_ends_where_the_quarantine_of_a_damaged_chunk_cannot_be_kept() {
+    let (store, disk, index, chunks) = filled();
+    // The thread that writes cannot look at rows, so often.
+    let left = Arc::new(AtomicUsize::new(0));
+    let fails = left.clone();
+    let rows = FaultyIndex::over(index, move |call| {
+        let is_deciding =
+            call == IndexCall::Get && std::thread::current().name() == Some("committer");
+        let fewer = |left: usize| left.checked_sub(1);
+        match is_deciding && fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
+        {
+            true => Err(StoreError::Index("the row cannot be read".into())),
+            false => Ok(()),
+        }
+    });
+    let vault = store.open_with(&disk, Arc::new(rows), SMALL, false).unwrap();
+    let at = vault.placement(&id_of(&chunks[0])).unwrap().unwrap();
+    assert!(disk.flip(&segment::path(at.unit), at.offset as usize + 150));
+    let pack = || vault.begin_collection().unwrap().repack(9, 1, false, &mut |_, _| true);
+    // It is tried again for each segment once at most, and these are far fewer.
+    left.store(100, Ordering::Relaxed);
+    let ended = pack();
+    assert!(matches!(ended, Err(StoreError::Damaged(_))), "{ended:?}");
+    left.store(0, Ordering::Relaxed);
+    assert_eq!(pack().unwrap().units_damaged, 1);
+    for bytes in &chunks[1..] {
+        assert_eq!(reads(&vault, bytes), Ok(true));
     }
 }
