@@ -530,13 +530,14 @@ impl<'a> Scanner<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::files::disk::faulty::FaultyDisk;
-    use rustix::io::Errno;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use rustix::io::Errno;
+
     use super::*;
     use crate::files::disk::Disk as _;
+    use crate::files::disk::faulty::FaultyDisk;
     use crate::files::disk::simulated::SimulatedDisk;
 
     fn record(name: u8, payload: &[u8]) -> Vec<u8> {

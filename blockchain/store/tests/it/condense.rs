@@ -1,23 +1,22 @@
 //! Condensing the log: facts that do not matter go, all others stay, and so does everything that the
 //! commits answered for, even if the process or the machine dies meanwhile.
 
-use lucid_store::Damage;
-use lucid_store::files::log::COMMIT_RECORD_BYTES;
-use lucid_store::frame::{HEADER_BYTES, Header};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lucid_store::StoreError;
 use lucid_store::codec::Packer;
 use lucid_store::contract::fact_log::Condensed;
 use lucid_store::files::Limits;
 use lucid_store::files::audit::audit;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::{SimulatedDisk, SyncPoint};
+use lucid_store::files::log::COMMIT_RECORD_BYTES;
+use lucid_store::frame::{HEADER_BYTES, Header};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
 use lucid_store::vault::scrub::Cursor;
+use lucid_store::{Damage, StoreError};
 
 use crate::bench::{Entry, SMALL, Store, chunk, facts_of, files, index_of, reads};
 

@@ -4,21 +4,20 @@
 //! decode), opens them, and commits to them. `LUCID_STORE_CASES` says how often, `LUCID_STORE_SEED` from
 //! where on.
 
-use lucid_store::Damage;
-use lucid_store::files::log::ANOTHERS;
-use lucid_store::files::watermark::{Watermark, read_mark};
-use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lucid_store::Damage;
 use lucid_store::files::Limits;
 use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, read_all};
-use lucid_store::files::log::{Commit, FileHeader};
+use lucid_store::files::log::{ANOTHERS, Commit, FileHeader};
+use lucid_store::files::watermark::{Watermark, read_mark};
 use lucid_store::frame::{HEADER_BYTES, Header, NUMBER_MAX, Record, RecordKind, Scanner, Step};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::committer::Submission;
+use rustix::io::Errno;
 
 use crate::bench::{Entry, SMALL, Store, chunk, fact, facts_of, files, index_of, reads};
 

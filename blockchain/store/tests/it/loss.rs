@@ -1,8 +1,6 @@
 //! A log that lost its end though segments tell that there was more, and files that look whole and are not:
 //! nothing is written or removed by their word, once or twice, and what is put back is there.
 
-use lucid_store::files::segment_rows::watermark;
-use lucid_store::frame::read_header;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +11,8 @@ use lucid_store::files::disk::Disk as _;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::segment::{self, REWRITTEN};
+use lucid_store::files::segment_rows::watermark;
+use lucid_store::frame::read_header;
 use lucid_store::memory::faulty::{FaultyIndex, IndexCall};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::chunk_rows::placement;

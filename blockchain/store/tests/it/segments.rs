@@ -1,13 +1,12 @@
 //! Segments that are away, come back, are another store's, or have been replaced: what counts is never
 //! taken for dead, nothing relies on what is not there, and no number is used twice.
 
-use lucid_store::StoreError;
-use lucid_store::memory::faulty::IndexCall;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lucid_core::digest::ChunkName;
+use lucid_store::StoreError;
 use lucid_store::contract::blobs::Placement;
 use lucid_store::contract::index::Index;
 use lucid_store::files::audit::audit;
@@ -15,7 +14,7 @@ use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::segment::{self, REWRITTEN};
-use lucid_store::memory::faulty::FaultyIndex;
+use lucid_store::memory::faulty::{FaultyIndex, IndexCall};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 use lucid_store::vault::chunk_rows::{is_quarantined, placement};
