@@ -13,6 +13,7 @@ mod check_proof;
 mod doctor;
 mod gc;
 mod hold;
+mod keep;
 mod keys;
 mod ls;
 mod mirror;

@@ -4,6 +4,9 @@
 //! opened once, however many small files are in it; one thread per core reads chunks and writes files.
 //! What cannot be read or written is named and costs the files it concerns, never the rest.
 
+pub mod raw;
+pub mod tar;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -20,10 +20,10 @@ use crate::tree::{self, Blake3Tree, NodeHash};
 use crate::wire::{Reader, WireFault, Writer};
 use crate::words::many_do;
 
-mod claim;
+mod demand;
 
-pub(crate) use claim::leads_to_root;
-pub use claim::{BundleClaim, BundleClaimFault, covering, edges};
+pub(crate) use demand::leads_to_root;
+pub use demand::{Demand, DemandFault, covering, edges};
 
 /// How a bundle begins.
 pub const MAGIC: &[u8] = b"lucid-proof/v1\n";
@@ -83,7 +83,7 @@ pub enum BuildFault {
     Manifest(#[from] ManifestFault),
     /// The pieces do not cover what is to be proved.
     #[error(transparent)]
-    Claim(#[from] BundleClaimFault),
+    Claim(#[from] DemandFault),
     /// A chunk at the edge of a range is not the one its leaf names.
     #[error(transparent)]
     Slice(#[from] SliceFault),
@@ -257,7 +257,7 @@ impl Bundle {
     ) -> Result<Self, BuildFault> {
         Self::covers(leaves.len() as u64)?;
         if pages.len() > PAGES_MAX {
-            return Err(BundleClaimFault::PageOutOfPlace.into());
+            return Err(DemandFault::PageOutOfPlace.into());
         }
         if tree::root::<Blake3Tree>(hashes) != *manifest.merkle_root.as_bytes() {
             return Err(BuildFault::Root);
@@ -278,7 +278,7 @@ impl Bundle {
         let (slices, anchored) = (Vec::new(), None);
         let mut bundle =
             Self { subject, manifest: manifest_text, leaves, range_proof, slices, pages, anchored };
-        let claim = BundleClaim::of(&bundle, manifest)?;
+        let claim = Demand::of(&bundle, manifest)?;
         let partial: Vec<_> =
             bundle.leaves.iter().filter_map(|leaf| Some((leaf, claim.part_of(leaf)?))).collect();
         if partial.len() != edge_chunks.len() {

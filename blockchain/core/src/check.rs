@@ -15,9 +15,7 @@ use serde::Serialize;
 
 use crate::anchor::Anchor;
 use crate::block_merkle::verify_path;
-use crate::bundle::{
-    AnchorInclusion, Bundle, BundleClaim, BundleClaimFault, Subject, leads_to_root,
-};
+use crate::bundle::{AnchorInclusion, Bundle, Demand, DemandFault, Subject, leads_to_root};
 use crate::claim::Signed;
 use crate::digest::BlockHash;
 use crate::manifest::{End, Manifest, hash_of};
@@ -169,7 +167,7 @@ impl Checker<'_> {
         let bundle = Bundle::decode(bytes).map_err(refuse("bundle"))?;
         self.proved("bundle", format!("the bundle is whole: {}", many(bytes.len(), "byte")));
         let manifest = Manifest::parse(bundle.manifest.as_bytes()).map_err(refuse("manifest"))?;
-        let claim = BundleClaim::of(&bundle, &manifest)
+        let claim = Demand::of(&bundle, &manifest)
             .map_err(|fault| refuse(step_of(&bundle, &fault))(fault))?;
         self.content(&bundle, &manifest, &claim, content)?;
         leads_to_root(&bundle, &manifest).map_err(refuse("leaves"))?;
@@ -192,7 +190,7 @@ impl Checker<'_> {
         &mut self,
         bundle: &Bundle,
         manifest: &Manifest,
-        claim: &BundleClaim,
+        claim: &Demand,
         given: Option<&mut dyn Read>,
     ) -> Result<(), Stop> {
         let parts = content::verify_slices(bundle, claim).map_err(refuse("content"))?;
@@ -225,7 +223,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn path(&mut self, bundle: &Bundle, claim: &BundleClaim) {
+    fn path(&mut self, bundle: &Bundle, claim: &Demand) {
         if let (Subject::Path(path), Some(entry)) = (&bundle.subject, &claim.entry) {
             let sentence = format!(
                 "the catalogue has {:?} as a {} of {}",
@@ -243,7 +241,7 @@ impl Checker<'_> {
         }
     }
 
-    fn time(&mut self, bundle: &Bundle, claim: &BundleClaim) {
+    fn time(&mut self, bundle: &Bundle, claim: &Demand) {
         if let Subject::Span(span) = &bundle.subject {
             let (from, to) = (Timestamp::from_micros(span.from), Timestamp::from_micros(span.to));
             let (start, end) = (claim.bytes.start, claim.bytes.end);
@@ -395,14 +393,9 @@ impl Checker<'_> {
 }
 
 /// The step in which a claim's fault is a refusal.
-const fn step_of(bundle: &Bundle, fault: &BundleClaimFault) -> &'static str {
+const fn step_of(bundle: &Bundle, fault: &DemandFault) -> &'static str {
     match (fault, &bundle.subject) {
-        (
-            BundleClaimFault::Range { .. }
-            | BundleClaimFault::Leaves { .. }
-            | BundleClaimFault::Root,
-            _,
-        ) => "leaves",
+        (DemandFault::Range { .. } | DemandFault::Leaves { .. } | DemandFault::Root, _) => "leaves",
         (_, Subject::Span(_)) => "time",
         _ => "path",
     }

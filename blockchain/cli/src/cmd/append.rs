@@ -12,7 +12,7 @@ use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 use lucid_store::clock::ClockDrift;
 
-use super::archive::Keep;
+use super::keep::Keep;
 use super::{DONE, Home, anchored, moment};
 use crate::output::Output;
 use crate::progress::ProgressLine;

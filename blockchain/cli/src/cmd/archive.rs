@@ -1,6 +1,6 @@
 //! `lucid archive PATH`: the main job, from files to an anchored session.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,19 +12,15 @@ use lucid_core::check::{Trust, check};
 use lucid_core::cut::ChunkProfile;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::proofs::prove_session::WantedProof;
-use lucid_data_chain::ops::sessions::create_session::NewSession;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
-use lucid_store::codec::Compression;
 use serde::Serialize;
 
-use super::{
-    DONE, FAILED, Home, LEFT_OUT, UNCONFIRMED, is_anchored, now, session_id, why_not_anchored,
-};
+use super::keep::Keep;
+use super::{DONE, FAILED, Home, LEFT_OUT, UNCONFIRMED, is_anchored, why_not_anchored};
 use crate::folder::walk::{self, Loss};
 use crate::ingest::{IngestSource, LeftOut, ingest};
 use crate::output::Output;
-use crate::place::remote::Remote;
-use crate::place::{Begun, Place, ReadSessions, StorageOptions, local};
+use crate::place::{Begun, ReadSessions};
 use crate::progress::ProgressLine;
 use crate::text;
 
@@ -41,73 +37,6 @@ pub struct Archive {
     /// Exit with 3 also when sockets, pipes or devices are left out, which have no content.
     #[arg(long)]
     strict: bool,
-}
-
-/// How a new session is kept.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Keep {
-    /// The session's id; one is made when there is none.
-    #[arg(long, value_name = "ID", value_parser = session_id)]
-    pub session: Option<SessionId>,
-    /// Whose recording it is.
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
-    pub user: String,
-    /// Something to keep with it; may be given several times.
-    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub metadata: Vec<(String, String)>,
-    /// Let anyone who has the bytes recompute the root: leaves go without salt.
-    #[arg(long)]
-    pub public: bool,
-    /// Store new chunks unencrypted; a store made so has no keys at all.
-    #[arg(long)]
-    pub no_encryption: bool,
-    /// zstd (as tight as keeps pace with the input), zstd:1 to zstd:19, lz4, gzip or none.
-    #[arg(long, default_value = "zstd", value_name = "HOW")]
-    pub compression: Compression,
-}
-
-impl Keep {
-    /// The session to begin.
-    pub fn new_session(&self, layout: Layout, one_shot: bool) -> NewSession {
-        NewSession {
-            id: self.session.clone(),
-            user: self.user.clone(),
-            layout,
-            public: self.public,
-            profile: ChunkProfile::default(),
-            metadata: self.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
-            started_at: now(),
-            one_shot,
-            own_copies: false,
-        }
-    }
-
-    /// How its chunks are kept.
-    pub fn storage(&self) -> StorageOptions {
-        StorageOptions { compression: self.compression, encrypt: !self.no_encryption }
-    }
-
-    /// Opens the place that is to hold the session. A server that goes away is waited for; if what is kept
-    /// comes only once, so is a server that is not there yet.
-    pub fn open(
-        &self,
-        home: &Home,
-        verb: &str,
-        output: &Output,
-        comes_once: bool,
-    ) -> anyhow::Result<Box<dyn Place>> {
-        match &home.server {
-            Some(url) => Ok(Box::new(Remote::connect_patiently(url, output, comes_once)?)),
-            None => Ok(Box::new(local::Local::create(home, verb, now(), !self.no_encryption)?)),
-        }
-    }
-}
-
-/// Reads `KEY=VALUE`.
-pub fn key_value(text: &str) -> Result<(String, String), String> {
-    text.split_once('=')
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .ok_or_else(|| format!("{text:?} is not KEY=VALUE"))
 }
 
 /// What was kept: the object that `--json` prints.

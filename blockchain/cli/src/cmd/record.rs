@@ -24,7 +24,7 @@ use lucid_data_chain::ops::sessions::seal_session::SealRequest;
 use lucid_store::clock::ClockDrift;
 
 use super::append::PIECE_BYTES;
-use super::archive::Keep;
+use super::keep::Keep;
 use super::{Home, moment};
 use crate::ending::{NO_PROGRAM, NOT_EXECUTABLE, NOT_RECORDED};
 use crate::output::Output;

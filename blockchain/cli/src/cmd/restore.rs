@@ -1,15 +1,10 @@
 //! `lucid restore SESSION [PATH…]`: files back into a folder, or out as a tar stream.
 
-use std::io::{self, Write};
 use std::ops::Range;
 use std::path::PathBuf;
 
-use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::session::{Layout, SessionId};
-use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::sessions::read_session::{Cursor, SessionSource, read_range};
-use lucid_data_chain::ops::sessions::write_tar::{self, Unreadable, write_tar};
-use lucid_data_chain::tarball::Tarball;
+use lucid_data_chain::ops::sessions::read_session::SessionSource;
 use serde::Serialize;
 
 use super::ls::given_path;
@@ -19,7 +14,8 @@ use crate::folder::draft::write_whole;
 use crate::folder::target::{Options, Target};
 use crate::output::Output;
 use crate::progress::ProgressLine;
-use crate::restore::{complaints, restore};
+use crate::restore::raw::{refuse_paths_of_raw, restore_raw};
+use crate::restore::{complaints, restore, tar};
 use crate::text;
 
 /// Arguments of `lucid restore`.
@@ -81,12 +77,12 @@ impl Restore {
                 self.restore_into(source.as_ref(), folder, &paths, part, output)?
             }
             (None, Some(file)) if file.as_os_str() == "-" => {
-                said(pack(source.as_ref(), &paths, part, &mut output.stream())?, output)
+                said(tar::write(source.as_ref(), &paths, part, &mut output.stream())?, output)
             }
             (None, Some(file)) => {
                 let is_there = file.is_file();
                 let left_out = write_whole(file, self.sync, |out| {
-                    let left_out = pack(source.as_ref(), &paths, part, out)?;
+                    let left_out = tar::write(source.as_ref(), &paths, part, out)?;
                     if let Some(first) = left_out.first().filter(|_| is_there) {
                         let many = text::count(left_out.len() as u64);
                         anyhow::bail!(
@@ -174,126 +170,10 @@ impl Restore {
     }
 }
 
-fn refuse_paths_of_raw(source: &dyn SessionSource, paths: &[Vec<u8>]) -> anyhow::Result<()> {
-    let shape = source.shape();
-    anyhow::ensure!(
-        shape.layout == Layout::Tree || paths.is_empty(),
-        "session {} is raw: it has no files to choose from",
-        shape.id
-    );
-    Ok(())
-}
-
-/// A raw session, or a part of it, as one file, named by the session, of the time when its last bytes
-/// came.
-fn raw_entry(source: &dyn SessionSource, part: &Range<u64>) -> Entry {
-    let shape = source.shape();
-    let ended = shape.ended_at.map_or(0, |time| time.as_micros());
-    let nanos = u32::try_from(ended.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
-    Entry {
-        path: shape.id.as_str().as_bytes().to_vec(),
-        kind: EntryKind::File,
-        mode: 0o600,
-        modified: FileTime { seconds: ended.div_euclid(1_000_000), nanos },
-        owner: Owner {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-        },
-        offset: part.start,
-        length: part.end - part.start,
-        ..Entry::bare()
-    }
-}
-
-/// A raw session, or a part of it, becomes one file.
-fn restore_raw(
-    source: &dyn SessionSource,
-    target: &Target,
-    part: Range<u64>,
-    progress: &ProgressLine,
-) -> anyhow::Result<()> {
-    let slot = target.open_file(&raw_entry(source, &part))?;
-    let mut at = 0;
-    let mut failed = None;
-    let read = read_range(source, part, |bytes| {
-        slot.write_at(at, bytes).map_err(|error| {
-            let text = error.to_string();
-            failed = Some(error);
-            OpError::Invalid(text)
-        })?;
-        at += bytes.len() as u64;
-        progress.add(bytes.len() as u64);
-        Ok(())
-    });
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(read?),
-    }
-}
-
 /// Names what was left out of a tar, and says how that ends.
 fn said(left_out: Vec<String>, output: &Output) -> u8 {
     for line in &left_out {
         output.warn(line);
     }
     if left_out.is_empty() { DONE } else { FAILED }
-}
-
-/// Writes what is wanted as a tar stream; says what of it could not be read and is not there.
-fn pack(
-    source: &dyn SessionSource,
-    paths: &[Vec<u8>],
-    part: Range<u64>,
-    out: &mut dyn Write,
-) -> anyhow::Result<Vec<String>> {
-    refuse_paths_of_raw(source, paths)?;
-    let mut out = Remembering { out, failed: None };
-    let written = match source.shape().layout {
-        Layout::Tree => {
-            write_tar(source, paths, Unreadable::IsLeftOut, &mut out).map(|(_, left_out)| left_out)
-        }
-        Layout::Raw => {
-            let mut tarball = Tarball::new(&mut out);
-            write_tar::add(&mut Cursor::new(source), &mut tarball, &raw_entry(source, &part))
-                .and_then(|()| tarball.finish().map(drop).map_err(|_| OpError::Abandoned))
-                .map(|()| Vec::new())
-        }
-    };
-    match (out.failed, written) {
-        (Some(error), _) => Err(anyhow::Error::new(error).context("the tar cannot be written")),
-        (None, written) => {
-            let line = |(path, why): (Vec<u8>, OpError)| {
-                format!("\"{}\" was not restored: {why}", text::name(&path))
-            };
-            Ok(written?.into_iter().map(line).collect())
-        }
-    }
-}
-
-/// Knows why writing failed when all that is told is that it did.
-struct Remembering<'a> {
-    out: &'a mut dyn Write,
-    failed: Option<io::Error>,
-}
-
-impl Remembering<'_> {
-    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
-        done.map_err(|error| {
-            let kind = error.kind();
-            self.failed = Some(error);
-            kind.into()
-        })
-    }
-}
-
-impl Write for Remembering<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let done = self.out.write(bytes);
-        self.note(done)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let done = self.out.flush();
-        self.note(done)
-    }
 }

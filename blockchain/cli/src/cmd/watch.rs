@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lucid_store::clock::Clock;
 
-use super::archive::key_value;
+use super::keep::key_value;
 use super::{DONE, FAILED, Home, now};
 use crate::folder::walk;
 use crate::output::Output;

@@ -422,7 +422,7 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
         (Subject::Chunks(0, beyond), &leaves[..], "chunks", 0, beyond),
     ] {
         let fault = build(subject, hashes, leaves, &[], vec![]);
-        assert_eq!(fault, Err(BundleClaimFault::Range { what, start, end }.into()));
+        assert_eq!(fault, Err(DemandFault::Range { what, start, end }.into()));
     }
     // 192 MiB of leaves, 84 bytes each.
     assert_eq!(LEAVES_MAX, 2_396_745);
@@ -439,7 +439,7 @@ fn nothing_is_built_from_pieces_that_do_not_fit() {
 fn a_leaf_in_a_place_that_the_session_has_not_is_refused() {
     let world = world(SMALL);
     let bundle = world.prove(Subject::Chunks(1, 2));
-    assert!(BundleClaim::of(&bundle, &world.manifest).is_ok());
+    assert!(Demand::of(&bundle, &world.manifest).is_ok());
     let leaf = bundle.leaves[0];
     for wrong in [
         Leaf { index: world.manifest.chunk_count, ..leaf },
@@ -449,8 +449,8 @@ fn a_leaf_in_a_place_that_the_session_has_not_is_refused() {
     ] {
         let other = Bundle { leaves: vec![wrong], ..bundle.clone() };
         let rule = "one has a place that the session has not";
-        let fault = BundleClaim::of(&other, &world.manifest);
-        assert_eq!(fault, Err(BundleClaimFault::Leaves { rule }), "{wrong:?}");
+        let fault = Demand::of(&other, &world.manifest);
+        assert_eq!(fault, Err(DemandFault::Leaves { rule }), "{wrong:?}");
     }
 }
 
@@ -466,7 +466,7 @@ fn the_ends_of_a_span_take_four_pages_and_no_more() {
     pages.push(pages[3].clone());
     let (manifest, hashes) = (&world.manifest, &world.hashes);
     let fault = Bundle::build(Subject::Span(span), manifest, hashes, vec![], &[], pages);
-    assert_eq!(fault, Err(BundleClaimFault::PageOutOfPlace.into()));
+    assert_eq!(fault, Err(DemandFault::PageOutOfPlace.into()));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 
 use super::Stop;
-use crate::bundle::{Bundle, BundleClaim};
+use crate::bundle::{Bundle, Demand};
 use crate::digest::ChunkId;
 use crate::session::Leaf;
 use crate::slice;
@@ -15,7 +15,7 @@ use crate::words::many;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// The bytes of every slice, verified: one for each chunk that is covered in part.
-pub(super) fn verify_slices(bundle: &Bundle, claim: &BundleClaim) -> Result<Vec<Vec<u8>>, String> {
+pub(super) fn verify_slices(bundle: &Bundle, claim: &Demand) -> Result<Vec<Vec<u8>>, String> {
     let mut slices = bundle.slices.iter();
     let mut parts = Vec::new();
     for leaf in &bundle.leaves {
@@ -36,7 +36,7 @@ pub(super) fn verify_slices(bundle: &Bundle, claim: &BundleClaim) -> Result<Vec<
 /// before the first chunk at or after `optional_from`.
 pub(super) fn compare(
     bundle: &Bundle,
-    claim: &BundleClaim,
+    claim: &Demand,
     parts: Vec<Vec<u8>>,
     optional_from: Option<u64>,
     given: &mut dyn Read,

@@ -2,6 +2,7 @@
 
 pub mod delete_chunk;
 pub mod find_chunk;
+pub mod list_chunks;
 pub mod missing_chunks;
 pub mod put_chunk;
 pub(crate) mod read_chunks;

@@ -31,9 +31,8 @@ use super::content::{BYTES, BodySender, send};
 use super::{AppState, invalid, limit, session_id};
 use crate::app::App;
 use crate::ops::chunks::delete_chunk::delete_chunk as delete;
-use crate::ops::chunks::find_chunk::{
-    FoundChunk, all_chunks, find_chunk, read_found, session_chunks,
-};
+use crate::ops::chunks::find_chunk::{FoundChunk, find_chunk, read_found};
+use crate::ops::chunks::list_chunks::{all_chunks, session_chunks};
 use crate::ops::chunks::put_chunk::{CHUNK_METADATA_BYTES_MAX, PutChunk, Taken, put_chunk as put};
 use crate::reply::chunks::{chunk_info, chunk_taken};
 

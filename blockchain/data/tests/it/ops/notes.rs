@@ -4,7 +4,7 @@ use lucid_core::digest::SessionRoot;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::fact::{Fact, Placed, Tree, Verified};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::chunks::find_chunk::session_chunks;
+use lucid_data_chain::ops::chunks::list_chunks::session_chunks;
 use lucid_data_chain::ops::chunks::put_chunk::{AHEAD_MAX, Bounds, PutChunk, put_chunk};
 use lucid_data_chain::ops::proofs::build_tree::{build_tree, find_tree};
 use lucid_data_chain::ops::proofs::verify_chunk::verifications;

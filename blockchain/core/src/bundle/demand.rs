@@ -1,4 +1,4 @@
-//! What a bundle claims to cover, and whether its leaves and its page do.
+//! What a bundle must have for what it is to prove: which chunks, and whether its leaves and its page are theirs.
 //!
 //! [`super::Bundle::build`] asks before it makes a bundle, [`crate::check`] after it has read one:
 //! both by the same rules, so that nothing is built that would be refused.
@@ -16,7 +16,7 @@ use crate::tree::{Blake3Tree, root_from_inclusion, root_from_range};
 
 /// Why a bundle does not cover what it claims to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BundleClaimFault {
+pub enum DemandFault {
     /// A range that the session does not have.
     #[error("{start}..{end} is not a range of the session's {what}")]
     Range {
@@ -67,7 +67,7 @@ pub enum BundleClaimFault {
 
 /// The stretch of a session that a bundle covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BundleClaim {
+pub struct Demand {
     /// The bytes, counted from the session's start.
     pub bytes: Range<u64>,
     /// For a path, what the catalogue says about it.
@@ -76,17 +76,17 @@ pub struct BundleClaim {
     pub within: Option<Within>,
 }
 
-impl BundleClaim {
+impl Demand {
     /// What a bundle claims; its leaves are known to cover exactly that and to fit together, and a
     /// path's page to belong to the session. [`leads_to_root`] is asked separately.
-    pub fn of(bundle: &Bundle, manifest: &Manifest) -> Result<Self, BundleClaimFault> {
+    pub fn of(bundle: &Bundle, manifest: &Manifest) -> Result<Self, DemandFault> {
         let entry = entry(bundle, manifest)?;
         let within = span(bundle, manifest)?;
         let leaves = bundle.leaves.as_slice();
         fit_together(leaves, manifest)?;
         let bytes = match (&bundle.subject, &entry) {
             (Subject::Span(_), _) => {
-                within.as_ref().ok_or(BundleClaimFault::PageOutOfPlace)?.bytes.clone()
+                within.as_ref().ok_or(DemandFault::PageOutOfPlace)?.bytes.clone()
             }
             (Subject::Session, _) => {
                 need(leaves.len() as u64 == manifest.chunk_count, "not all of them are there")?;
@@ -94,11 +94,7 @@ impl BundleClaim {
             }
             (Subject::Chunks(start, end), _) => {
                 if start >= end || *end > manifest.chunk_count {
-                    return Err(BundleClaimFault::Range {
-                        what: "chunks",
-                        start: *start,
-                        end: *end,
-                    });
+                    return Err(DemandFault::Range { what: "chunks", start: *start, end: *end });
                 }
                 let first = leaves.first().map(|leaf| leaf.index);
                 let right = first == Some(*start) && leaves.len() as u64 == end - start;
@@ -108,22 +104,18 @@ impl BundleClaim {
             }
             (Subject::Bytes(start, end), _) => {
                 if start >= end || *end > manifest.content_bytes {
-                    return Err(BundleClaimFault::Range {
-                        what: "bytes",
-                        start: *start,
-                        end: *end,
-                    });
+                    return Err(DemandFault::Range { what: "bytes", start: *start, end: *end });
                 }
                 *start..*end
             }
             (Subject::Path(_), Some(entry)) => {
                 let (start, end) = (entry.offset, entry.offset.saturating_add(entry.length));
                 if end > manifest.content_bytes {
-                    return Err(BundleClaimFault::Range { what: "bytes", start, end });
+                    return Err(DemandFault::Range { what: "bytes", start, end });
                 }
                 start..end
             }
-            (Subject::Path(_), None) => return Err(BundleClaimFault::PageOutOfPlace),
+            (Subject::Path(_), None) => return Err(DemandFault::PageOutOfPlace),
         };
         let claim = Self { bytes, entry, within };
         claim.tight(leaves)?;
@@ -136,7 +128,7 @@ impl BundleClaim {
     }
 
     /// The first and the last leaf hold an end of the claim, and nothing claimed is left over.
-    fn tight(&self, leaves: &[Leaf]) -> Result<(), BundleClaimFault> {
+    fn tight(&self, leaves: &[Leaf]) -> Result<(), DemandFault> {
         if self.bytes.is_empty() {
             return need(leaves.is_empty(), "nothing is claimed");
         }
@@ -147,8 +139,8 @@ impl BundleClaim {
     }
 }
 
-fn need(kept: bool, rule: &'static str) -> Result<(), BundleClaimFault> {
-    if kept { Ok(()) } else { Err(BundleClaimFault::Leaves { rule }) }
+fn need(kept: bool, rule: &'static str) -> Result<(), DemandFault> {
+    if kept { Ok(()) } else { Err(DemandFault::Leaves { rule }) }
 }
 
 fn part_of(bytes: &Range<u64>, leaf: &Leaf) -> Option<Range<u32>> {
@@ -176,7 +168,7 @@ pub fn edges<'a>(bytes: &Range<u64>, leaves: &'a [Leaf]) -> Vec<&'a Leaf> {
 
 /// Leaves in a row: chunk follows chunk and byte follows byte, from the start to the end that the
 /// manifest names, and none lies across the end of the content.
-fn fit_together(leaves: &[Leaf], manifest: &Manifest) -> Result<(), BundleClaimFault> {
+fn fit_together(leaves: &[Leaf], manifest: &Manifest) -> Result<(), DemandFault> {
     for leaf in leaves {
         fits(leaf, manifest)?;
     }
@@ -187,7 +179,7 @@ fn fit_together(leaves: &[Leaf], manifest: &Manifest) -> Result<(), BundleClaimF
     Ok(())
 }
 
-fn fits(leaf: &Leaf, manifest: &Manifest) -> Result<(), BundleClaimFault> {
+fn fits(leaf: &Leaf, manifest: &Manifest) -> Result<(), DemandFault> {
     let starts = (leaf.index == 0) == (leaf.offset == 0);
     let ends = (leaf.index.checked_add(1) == Some(manifest.chunk_count))
         == (leaf.end() == manifest.total_bytes);
@@ -200,14 +192,14 @@ fn fits(leaf: &Leaf, manifest: &Manifest) -> Result<(), BundleClaimFault> {
 
 /// Holds a page against the session: it is the chunk that its leaf names, in the appendix, and that
 /// leaf leads to the root.
-fn belongs(page: &PageProof, manifest: &Manifest) -> Result<(), BundleClaimFault> {
+fn belongs(page: &PageProof, manifest: &Manifest) -> Result<(), DemandFault> {
     let PageProof { bytes, leaf, proof } = page;
     fits(leaf, manifest)?;
     let is_chunk = leaf.chunk_id == ChunkId::from(blake3::hash(bytes))
         && bytes.len() as u64 == u64::from(leaf.length)
         && leaf.offset >= manifest.content_bytes;
     if !is_chunk {
-        return Err(BundleClaimFault::PageChunk);
+        return Err(DemandFault::PageChunk);
     }
     let hash = leaf.hash(&manifest.session_id.key());
     let root =
@@ -215,33 +207,32 @@ fn belongs(page: &PageProof, manifest: &Manifest) -> Result<(), BundleClaimFault
     if root.as_ref() == Some(manifest.merkle_root.as_bytes()) {
         Ok(())
     } else {
-        Err(BundleClaimFault::PageRoot)
+        Err(DemandFault::PageRoot)
     }
 }
 
 /// The catalogue's entry for a path, read from a page that belongs to the session.
-fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, BundleClaimFault> {
+fn entry(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Entry>, DemandFault> {
     let (path, page) = match (&bundle.subject, bundle.pages.as_slice()) {
         (Subject::Path(path), [page]) if manifest.layout == Layout::Tree => (path, page),
         // A path without its page is refused where its bytes are asked for.
         (_, []) | (Subject::Span(_), _) => return Ok(None),
-        _ => return Err(BundleClaimFault::PageOutOfPlace),
+        _ => return Err(DemandFault::PageOutOfPlace),
     };
     belongs(page, manifest)?;
     let key = path_key(path);
     let page = Page::decode(&page.bytes)?;
-    let absent =
-        || BundleClaimFault::PathAbsent { path: String::from_utf8_lossy(path).into_owned() };
+    let absent = || DemandFault::PathAbsent { path: String::from_utf8_lossy(path).into_owned() };
     let entry = Entry::decode(&key, page.get(&key).ok_or_else(absent)?)?;
     // A path with a zero byte has the key of another one.
     if entry.path == *path { Ok(Some(entry)) } else { Err(absent()) }
 }
 
 /// The bytes of a span of time, by pages of the timeline that belong to the session.
-fn span(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Within>, BundleClaimFault> {
+fn span(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Within>, DemandFault> {
     let Subject::Span(span) = &bundle.subject else { return Ok(None) };
     if manifest.layout != Layout::Raw || manifest.appendix.is_none() {
-        return Err(BundleClaimFault::PageOutOfPlace);
+        return Err(DemandFault::PageOutOfPlace);
     }
     let mut pages = Vec::new();
     for page in &bundle.pages {
@@ -255,11 +246,11 @@ fn span(bundle: &Bundle, manifest: &Manifest) -> Result<Option<Within>, BundleCl
 }
 
 /// Whether a bundle's leaves, as many as there are, lead to the manifest's root.
-pub(crate) fn leads_to_root(bundle: &Bundle, manifest: &Manifest) -> Result<(), BundleClaimFault> {
+pub(crate) fn leads_to_root(bundle: &Bundle, manifest: &Manifest) -> Result<(), DemandFault> {
     let Some(first) = bundle.leaves.first() else {
         // A session of nothing has the root of nothing, which its manifest was held to; a path
         // without bytes has led to the root by its page.
-        return if bundle.range_proof.is_empty() { Ok(()) } else { Err(BundleClaimFault::Root) };
+        return if bundle.range_proof.is_empty() { Ok(()) } else { Err(DemandFault::Root) };
     };
     let session = manifest.session_id.key();
     let hashes: Vec<_> = bundle.leaves.iter().map(|leaf| *leaf.hash(&session).as_bytes()).collect();
@@ -272,6 +263,6 @@ pub(crate) fn leads_to_root(bundle: &Bundle, manifest: &Manifest) -> Result<(), 
     if root.as_ref() == Some(manifest.merkle_root.as_bytes()) {
         Ok(())
     } else {
-        Err(BundleClaimFault::Root)
+        Err(DemandFault::Root)
     }
 }
