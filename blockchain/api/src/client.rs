@@ -344,7 +344,7 @@ fn upload_offset(headers: &HeaderMap) -> Option<u64> {
     headers.get(headers::UPLOAD_OFFSET)?.to_str().ok()?.parse().ok()
 }
 
-/// One provider for the whole process; whoever came first with another is left in peace.
+/// One provider for the whole process; one that was installed before stays.
 fn install_tls() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

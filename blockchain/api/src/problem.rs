@@ -45,7 +45,7 @@ macro_rules! codes {
                 match self { $(Self::$name => $documented,)* }
             }
 
-            /// What whoever is answered so does next.
+            /// What a caller who is answered so does next.
             pub const fn remedy(self) -> &'static str {
                 match self { $(Self::$name => $remedy,)* }
             }

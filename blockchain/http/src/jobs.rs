@@ -149,7 +149,7 @@ impl Jobs {
     pub async fn quiet(&self) {
         let mut ends = self.ends();
         while self.kept.lock().iter().any(|job| job.ended.is_none()) {
-            // Whoever waits has what tells it, so that cannot fail.
+            // What tells it is here, so that cannot fail.
             let _told = ends.changed().await;
         }
     }

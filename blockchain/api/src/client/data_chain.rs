@@ -254,7 +254,7 @@ impl DataChainClient {
     }
 
     /// Collects garbage; answered when that is done. Sent once: [`Self::gc_progress`] tells how far it is,
-    /// whoever asked for it.
+    /// also of a collection that another caller asked for.
     pub fn collect_garbage(
         &self,
         wanted: &CollectGarbage,

@@ -5,8 +5,8 @@ use crate::document::Base64;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Everything about a session but its chunks, its secret included: whoever has this can compute the
-/// salts of its leaves.
+/// Everything about a session but its chunks, its secret included: with that, the salts of its
+/// leaves can be computed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportedSession {

@@ -45,7 +45,7 @@ pub struct Tombstone {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HoldSession {
-    /// Whoever tries to remove the session is told; at most 1024 bytes.
+    /// Callers who try to remove the session are told; at most 1024 bytes.
     #[schema(value_type = Reason)]
     pub reason: String,
 }

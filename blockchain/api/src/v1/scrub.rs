@@ -25,7 +25,7 @@ pub struct Scrub {
     pub records: u64,
     /// What was damaged when it was last read.
     pub damage: Vec<ScrubFinding>,
-    /// Whether somebody reads at this moment, and how fast.
+    /// Whether a round goes on at this moment, and how fast.
     pub progress: Progress,
 }
 

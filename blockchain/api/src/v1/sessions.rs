@@ -324,7 +324,7 @@ pub struct SealSession {
     /// Refuses when the session has another number of chunks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_chunk_count: Option<u64>,
-    /// Refuses when the session began at another time: then somebody has begun it anew.
+    /// Refuses when the session began at another time: then it has been begun anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Time>)]
     pub started_at: Option<String>,

@@ -11,7 +11,7 @@ pub struct Hold {
     /// The session.
     #[arg(value_parser = session_id)]
     session: SessionId,
-    /// Why; whoever tries to remove the session is told.
+    /// Why; those who try to remove the session are told.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     reason: String,
 }

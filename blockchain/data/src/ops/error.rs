@@ -99,7 +99,7 @@ pub enum OpError {
     #[error("{0}; what had been done until then stays so, and asking again goes on from there")]
     Unfinished(String),
     /// The caller that wanted the bytes is gone.
-    #[error("whoever wanted the bytes is gone")]
+    #[error("nobody waits for the bytes any more")]
     Abandoned,
     /// What others ask for takes all the memory there is for it.
     #[error("{0}")]

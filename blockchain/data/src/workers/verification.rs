@@ -1,4 +1,4 @@
-//! Reading a session back because somebody asked for it, and noting what that found.
+//! Reading a session back because a caller asked for it, and noting what that found.
 
 use lucid_api::v1::maintenance::JobKind;
 use lucid_api::v1::verification::Verified;
@@ -17,7 +17,7 @@ use crate::ops::proofs::verify_session::{SessionVerified, verify_session};
 use crate::ops::sessions::get_session::get_session;
 use crate::reply;
 
-/// Reads a session back, telling everyone how far it is, for as long as somebody `wants` that. An answer that is
+/// Reads a session back, telling everyone how far it is, for as long as a caller `wants` that. An answer that is
 /// kept for its caller needs a run of its own; others may share the run of another caller.
 pub fn verify_now(
     app: &App,

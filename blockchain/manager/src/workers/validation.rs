@@ -1,4 +1,4 @@
-//! Judging stored blocks because somebody asked for it.
+//! Judging stored blocks because a caller asked for it.
 
 use std::ops::ControlFlow;
 
@@ -20,7 +20,7 @@ use crate::reply::chain_validation;
 /// The one stage of validating.
 const JUDGING: &str = "judging";
 
-/// Judges what is wanted as long as somebody `wants` that, telling everyone how far it is.
+/// Judges what is wanted as long as a caller `wants` that, telling everyone how far it is.
 pub fn validate_now(
     app: &App,
     manager: &Opened,

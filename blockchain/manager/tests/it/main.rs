@@ -10,7 +10,6 @@ mod clock;
 mod crashes;
 mod embedded;
 mod follower;
-mod following;
 mod openapi;
 mod over_disk;
 mod program;

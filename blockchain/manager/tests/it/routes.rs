@@ -5,6 +5,8 @@ mod blocks;
 mod chain;
 mod maintenance;
 mod propose;
+mod runs;
 mod status;
+mod sync;
 mod transactions;
 mod validation;

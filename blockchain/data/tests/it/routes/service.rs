@@ -1,6 +1,5 @@
 //! What the service says about itself, and how it starts and ends.
 
-use lucid_api::v1::service::HealthState;
 use lucid_http::serve::Drained;
 use serde_json::{Value, json};
 
@@ -28,12 +27,6 @@ fn it_says_what_it_is_and_how_it_is() {
     assert_eq!(health["service"], "lucid-data-chain");
     assert_eq!(health["data_storage"], true);
     assert_eq!(read(&service, "/api/v1/health"), health);
-    let status = service.client.status().unwrap();
-    assert_eq!(status.status, HealthState::Healthy, "that nothing anchors is no fault");
-    assert_eq!(status.counts["total_sessions"], 0);
-    assert_eq!(status.counts["unanchored_age_seconds"], 0);
-    assert_eq!(status.counts["damage"], json!([]));
-    assert_eq!(status.counts["encrypted"], true);
     assert!(service.get("/metrics").text().unwrap().contains("lucid_http_requests_total"));
     assert_eq!(service.get("/docs").status(), 200);
 }

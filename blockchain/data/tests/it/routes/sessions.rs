@@ -289,15 +289,6 @@ fn what_is_filled_in_one_go_is_begun_anew_until_it_is_sealed() {
 }
 
 #[test]
-fn an_unsealed_session_has_no_manifest() {
-    let folder = tempfile::tempdir().unwrap();
-    let service = Service::start(folder.path());
-    service.begin("s");
-    let refused = service.client.manifest("s", &ManifestQuery::default()).unwrap_err();
-    assert_eq!(refused.code(), Some(ErrorCode::Unsealed));
-}
-
-#[test]
 fn a_restart_keeps_everything() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(folder.path());
