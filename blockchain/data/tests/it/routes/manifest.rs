@@ -30,10 +30,9 @@ fn a_manifest_comes_with_its_text_and_a_page_of_chunks_at_a_time() {
         listed.extend(page.chunks.iter().map(|chunk| (chunk.index, chunk.length)));
     }
     assert_eq!(listed, [(0, 1_000), (1, 1_000), (2, 1_000)]);
-    for (path, status) in [
-        ("/api/v1/sessions/none/manifest", 404),
-        ("/api/v1/sessions/s/manifest?start=x", 422),
-    ] {
+    for (path, status) in
+        [("/api/v1/sessions/none/manifest", 404), ("/api/v1/sessions/s/manifest?start=x", 422)]
+    {
         assert_eq!(problem(service.get(path)).0, status, "{path}");
     }
 }
