@@ -20,7 +20,7 @@ use lucid_block_manager::{opened, routes as chain_routes};
 use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::app::{App, jobs, router};
-use lucid_data_chain::workers::Anchoring;
+use lucid_data_chain::workers::anchoring::Anchoring;
 use lucid_http::config::Environment;
 use lucid_http::health::HealthReport;
 use lucid_http::porch::Porch;

@@ -20,7 +20,7 @@ use lucid_api::v1::sessions::SessionsQuery;
 use lucid_api::v1::sync::RunQuery;
 use lucid_block_manager::fact::Role;
 use lucid_block_manager::given::GivenBlock;
-use lucid_block_manager::opened::{ManagerKind, Opened, UnopenedDrawers, over};
+use lucid_block_manager::opened::{ManagerKind, Opened, UnopenedManager, over};
 use lucid_block_manager::ops::sync_chain::{Following, sync_chain};
 use lucid_block_manager::ops::take_blocks::{Pins, take_blocks};
 use lucid_block_manager::peer::http::HttpPeer;
@@ -75,7 +75,7 @@ pub fn peer(bytes: &[u8]) {
 fn follower() -> Opened {
     let disk = Arc::new(SimulatedDisk::new());
     let opened = over(
-        UnopenedDrawers {
+        UnopenedManager {
             disk: disk.clone(),
             blocks: disk,
             store: [3; 16],

@@ -19,7 +19,7 @@ use lucid_store::files::disk::{Disk, DiskFile};
 use lucid_store::files::log::{Commit, FileHeader, Summary};
 use lucid_store::files::rewrite::RewrittenHeader;
 use lucid_store::files::segment::{Footer, FooterEntry, REWRITTEN, TRAILER_BYTES};
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::files::{log, segment};
 use lucid_store::frame::{
     CipherId, CodecId, HEADER_BYTES, HeadersDigest, Record, RecordKind, Scanner,
@@ -76,7 +76,7 @@ fn opened(
     index: &Arc<MemoryIndex>,
     accept_loss: bool,
 ) -> Result<Vault, StoreError> {
-    files::open(Drawers {
+    files::open(UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: STORE,
         sealer: Arc::new(Sealer::new(None)),

@@ -20,8 +20,8 @@ use lucid_core::digest::LeafHash;
 use lucid_core::page::PageWriter;
 use lucid_core::session::Layout;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::sessions::read_session::{SessionSource, Shape};
 use lucid_data_chain::row::Reference;
+use lucid_data_chain::source::{SessionSource, Shape};
 use lucid_store::codec::Packer;
 
 use crate::bounds::within;

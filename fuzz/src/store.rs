@@ -13,7 +13,7 @@ use lucid_core::digest::ChunkId;
 use lucid_core::sign::{Producers, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
-use lucid_core::validate::{Context, Mode, Weighed, judge};
+use lucid_core::validate::{Context, Mode, Weighed, validate_weighed};
 use lucid_store::StoreError;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::chain::{AppendedBlock, ChainStore, KeptBlock};
@@ -24,7 +24,7 @@ use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::chain::{ChainFiles, ChainParts};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::frame::{HEADER_BYTES, Header, NUMBER_MAX, RecordKind, Scanner, Step};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
@@ -84,7 +84,7 @@ fn opened(
     index: &Arc<MemoryIndex>,
     accept_loss: bool,
 ) -> Result<Vault, StoreError> {
-    files::open(Drawers {
+    files::open(UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: STORE,
         sealer: sealer.clone(),
@@ -450,7 +450,7 @@ fn append(chain: &ChainFiles, block: &Block) -> bool {
     let Ok(candidate) = lucid_core::block::Candidate::parse(block.to_json_text().as_bytes()) else {
         return false;
     };
-    let verdict = judge(Weighed::of(candidate), &context);
+    let verdict = validate_weighed(Weighed::of(candidate), &context);
     let Some(valid) = verdict.block else { panic!("a sound block is refused") };
     matches!(chain.append(&valid), Ok(AppendedBlock::Stored | AppendedBlock::Known))
 }

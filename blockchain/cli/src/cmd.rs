@@ -343,10 +343,10 @@ impl Arguments {
     }
 
     /// Whether the verb gives a verdict, so that 1 says "wrong" and nothing else.
-    pub fn judges(&self) -> bool {
+    pub fn gives_verdict(&self) -> bool {
         match &self.verb {
             Verb::CheckProof(_) | Verb::Verify(_) | Verb::Scrub(_) => true,
-            Verb::Chain(verb) => verb.judges(),
+            Verb::Chain(verb) => verb.gives_verdict(),
             _ => false,
         }
     }

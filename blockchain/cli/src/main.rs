@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Err(error) if output.is_unheard() && ending::is_broken_pipe(&error) => ExitCode::from(DONE),
         Err(error) => {
             output.error(error.as_ref());
-            ExitCode::from(ending::code(&error, arguments.judges()))
+            ExitCode::from(ending::code(&error, arguments.gives_verdict()))
         }
     }
 }

@@ -175,11 +175,11 @@ impl std::ops::Deref for ValidBlock {
 
 /// Applies all six rules; none is skipped because another failed.
 pub fn validate(candidate: Candidate, context: &Context<'_>) -> Verdict {
-    judge(Weighed::of(candidate), context)
+    validate_weighed(Weighed::of(candidate), context)
 }
 
 /// [`validate`], for a block whose costly part was done before.
-pub fn judge(weighed: Weighed, context: &Context<'_>) -> Verdict {
+pub fn validate_weighed(weighed: Weighed, context: &Context<'_>) -> Verdict {
     let mut notes = rules::RuleNotes::default();
     let results: Vec<RuleResult> = Rule::ALL
         .into_iter()

@@ -32,7 +32,7 @@ use crate::ops::chunks::put_chunk::Bounds;
 use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::proofs::prove_session::Allow;
 use crate::routes;
-use crate::workers::Anchoring;
+use crate::workers::anchoring::Anchoring;
 
 /// Requests that wait for a session at once: far fewer than may be in work, so that others have room.
 pub const WAITING_MAX: usize = 128;
@@ -91,7 +91,7 @@ impl Default for Rooms {
 /// Reading the figures takes milliseconds and comes every few seconds: a disk that hangs is told by this.
 const STALE: Duration = Duration::from_secs(120);
 
-/// The drawers of a running service.
+/// The parts of a running service.
 pub struct App {
     /// The data folder.
     pub opened: Opened,

@@ -18,6 +18,7 @@ pub mod reply;
 mod routes;
 pub mod row;
 pub mod service;
+pub mod source;
 pub mod tarball;
 pub mod workers;
 

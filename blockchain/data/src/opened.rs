@@ -1,4 +1,4 @@
-//! A data-chain's folder, opened: the drawers that the ops take as parameters.
+//! A data-chain's folder, opened: the parts that the ops take as parameters.
 //!
 //! One process owns a folder. The command line opens it for one verb, the service for as long as it
 //! runs.
@@ -13,7 +13,7 @@ use lucid_core::time::Timestamp;
 use lucid_store::clock::{ClockDrift, Moment};
 use lucid_store::files::Limits;
 use lucid_store::files::folder::{DataFolder, Options, ToRead};
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::vault::Vault;
 use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
@@ -87,7 +87,7 @@ impl Opened {
     ) -> Result<Self, StoreError> {
         let key = SigningKey::from_seed(*folder.signing_seed);
         let join = |index| {
-            let drawers = Drawers {
+            let unopened = UnopenedStore {
                 disk: folder.disk.clone(),
                 store: folder.store,
                 sealer: folder.sealer.clone(),
@@ -96,7 +96,7 @@ impl Opened {
                 accept_loss,
                 limits: Limits::default(),
             };
-            files::open_watched(drawers, progress)
+            files::open_watched(unopened, progress)
         };
         let vault = folder.join(join, |error| Some(error))?;
         Ok(Self { vault, key, locks: SessionLocks::default(), folder })

@@ -1,5 +1,5 @@
-//! The verbs of a data-chain, one a file. An op is a function whose parameters are the drawers it
-//! opens; it blocks, and knows nothing of HTTP.
+//! The verbs of a data-chain, one a file. An op is a function whose parameters are the parts of a
+//! store that it needs; it blocks, and knows nothing of HTTP.
 
 pub mod chunks;
 pub mod error;

@@ -33,7 +33,7 @@ use lucid_http::jobs::Jobs;
 use lucid_http::limits::Limits;
 use lucid_http::reply::{Refusal, Reply};
 use lucid_http::table;
-use lucid_http::table::Row;
+use lucid_http::table::RouteRow;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -54,7 +54,7 @@ pub fn routes(app: Arc<App>) -> OpenApiRouter {
 }
 
 #[rustfmt::skip]
-fn rows() -> Vec<Row<Arc<App>>> {
+fn rows() -> Vec<RouteRow<Arc<App>>> {
     const ORDINARY: Limits = Limits::ORDINARY;
     const LARGE: Limits = Limits::LARGE;
     const BATCH: Limits = Limits::BATCH;

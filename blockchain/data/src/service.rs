@@ -23,7 +23,8 @@ use crate::anchoring::http::HttpEngine;
 use crate::app::{self, App};
 use crate::config::{Config, SERVICE};
 use crate::opened::{FOLDER_OWNER, Opened, SIGNING_KEY};
-use crate::workers::{self, Anchoring, start};
+use crate::workers::anchoring::{self, Anchoring};
+use crate::workers::{self, start};
 
 /// How long the workers may take to notice the end, while requests end.
 const WORKERS_END: Duration = Duration::from_secs(2);
@@ -111,8 +112,8 @@ pub async fn serve(
     };
     late.set(app::router(app.clone(), &config));
     let workers = vec![
-        start(&app, "anchors", workers::deliver(app.clone(), shutdown.clone())),
-        start(&app, "figures", workers::measure(app.clone(), shutdown.clone())),
+        start(&app, "anchors", anchoring::deliver(app.clone(), shutdown.clone())),
+        start(&app, "figures", workers::figures::measure(app.clone(), shutdown.clone())),
         start(
             &app,
             "garbage",

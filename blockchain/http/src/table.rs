@@ -38,7 +38,7 @@ impl Access {
 }
 
 /// One route.
-pub struct Row<S> {
+pub struct RouteRow<S> {
     /// Its method.
     pub method: Method,
     /// Its path, with `{names}` for what is filled in.
@@ -51,7 +51,7 @@ pub struct Row<S> {
     pub handler: UtoipaMethodRouter<S>,
 }
 
-impl<S: Clone + Send + Sync + 'static> Row<S> {
+impl<S: Clone + Send + Sync + 'static> RouteRow<S> {
     /// Method and path as the handler's documentation has them.
     fn documented(&self) -> Vec<(Method, String)> {
         let (_, paths, _) = &self.handler;
@@ -72,14 +72,14 @@ impl<S: Clone + Send + Sync + 'static> Row<S> {
 }
 
 /// The routes of a table, each within its limits.
-pub fn routes<S: Clone + Send + Sync + 'static>(rows: Vec<Row<S>>) -> OpenApiRouter<S> {
+pub fn routes<S: Clone + Send + Sync + 'static>(rows: Vec<RouteRow<S>>) -> OpenApiRouter<S> {
     rows.into_iter().fold(OpenApiRouter::new(), |all, row| {
         all.merge(row.limits.around(OpenApiRouter::new().routes(row.handler)))
     })
 }
 
 /// Rows whose handlers are documented with another method or path than theirs: for a test in each service.
-pub fn misdocumented<S: Clone + Send + Sync + 'static>(rows: &[Row<S>]) -> Vec<String> {
+pub fn misdocumented<S: Clone + Send + Sync + 'static>(rows: &[RouteRow<S>]) -> Vec<String> {
     rows.iter()
         .filter(|row| row.documented() != [(row.method.clone(), row.path.to_owned())])
         .map(|row| format!("{} {} is documented as {:?}", row.method, row.path, row.documented()))
@@ -91,7 +91,7 @@ pub fn misdocumented<S: Clone + Send + Sync + 'static>(rows: &[Row<S>]) -> Vec<S
 #[macro_export]
 macro_rules! table {
     ($($method:ident $path:ident $handler:path, $limits:expr, $access:ident;)*) => {
-        vec![$($crate::table::Row {
+        vec![$($crate::table::RouteRow {
             method: ::axum::http::Method::$method,
             path: ::lucid_api::paths::$path,
             limits: $limits,

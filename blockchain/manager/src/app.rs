@@ -185,15 +185,8 @@ impl App {
         .await
     }
 
-    /// Runs what nobody asked for. It waits for no request.
-    pub async fn run_unasked<T: Send + 'static>(
-        &self,
-        op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
-    ) -> Reply<T> {
-        self.run_blocking(op).await
-    }
-
-    async fn run_blocking<T: Send + 'static>(
+    /// Runs an op on a thread that may block, at once: what the service does by itself waits for no request.
+    pub async fn run_blocking<T: Send + 'static>(
         &self,
         op: impl FnOnce(&Opened) -> Reply<T> + Send + 'static,
     ) -> Reply<T> {

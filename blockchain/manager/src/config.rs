@@ -41,7 +41,7 @@ pub struct Config {
     /// `BLOCK_MANAGER_URL` (`url`): where others reach the service. Only shown, never bound.
     pub url: Option<Address>,
     /// `BLOCK_STORAGE_PATH` (`blocks.path`): where the blocks are, if not in `blocks/` of the data
-    /// folder. The chain's lock stays in the data folder.
+    /// folder. `TIP` stays in the data folder.
     pub blocks: Option<PathBuf>,
     /// `BLOCK_INTERVAL_SECONDS` (`blocks.interval_seconds`): how long submitted transactions wait
     /// for their block at most. Default 10.

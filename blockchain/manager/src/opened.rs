@@ -1,8 +1,8 @@
-//! An open block-manager: its drawers, side by side.
+//! An open block-manager: its parts, side by side.
 //!
 //! [`open`] is called by the service and by `lucid archive`, which has no service; [`over`] joins
-//! drawers that the caller made, for simulations. Neither needs a runtime: everything here blocks.
-//! The ops take the drawers they open from the fields of [`Opened`].
+//! parts that the caller made, for simulations. Neither needs a runtime: everything here blocks.
+//! The ops take what they need from the fields of [`Opened`].
 //!
 //! Invariant: role and genesis are written down once, and a folder that says otherwise is refused. One
 //! that lost its role makes no blocks until the operator says what it is: one that made none must not begin to.
@@ -26,7 +26,7 @@ use lucid_store::files::chain::elsewhere::BlocksElsewhere;
 use lucid_store::files::chain::{ChainFiles, ChainParts};
 use lucid_store::files::disk::Disk;
 use lucid_store::files::folder::{self, DataFolder, OnlyRead, Passphrase, ToRead};
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
@@ -207,8 +207,8 @@ pub struct Opened {
     folder: Option<DataFolder>,
 }
 
-/// Drawers that are not yet open.
-pub struct UnopenedDrawers {
+/// A block-manager before it is opened: what it is made of.
+pub struct UnopenedManager {
     /// Where the log is.
     pub disk: Arc<dyn Disk>,
     /// Where the blocks are; usually the same.
@@ -339,7 +339,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
         }
     };
     let join = |index| {
-        let parts = UnopenedDrawers {
+        let parts = UnopenedManager {
             disk: disk.clone(),
             blocks: disk.clone(),
             store: folder.store,
@@ -356,9 +356,9 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
     Ok(Opened { folder: Some(folder), clock: options.clock.clone(), ..opened })
 }
 
-/// Joins drawers and recovers what is in them.
-pub fn over(parts: UnopenedDrawers, now: Timestamp) -> Result<Opened, OpenError> {
-    let vault = files::open(Drawers {
+/// Joins the parts and recovers what is in them.
+pub fn over(parts: UnopenedManager, now: Timestamp) -> Result<Opened, OpenError> {
+    let vault = files::open(UnopenedStore {
         disk: parts.disk.clone(),
         store: parts.store,
         sealer: parts.sealer.clone(),

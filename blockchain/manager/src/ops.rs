@@ -1,6 +1,6 @@
 //! What a block-manager does, one verb a file.
 //!
-//! Each op is a function whose parameters are the drawers it opens, and blocks until it is done.
+//! Each op is a function whose parameters are the parts of a store that it needs, and blocks until it is done.
 //! `routes` and `workers` call them from a service, `lucid archive` without one. They know no wire and
 //! read no clock.
 

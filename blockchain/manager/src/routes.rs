@@ -13,7 +13,7 @@ mod validation;
 
 use lucid_http::limits::{Answer, Limits};
 use lucid_http::table;
-use lucid_http::table::Row;
+use lucid_http::table::RouteRow;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
@@ -30,7 +30,7 @@ pub fn routes(app: App) -> OpenApiRouter {
 }
 
 #[rustfmt::skip]
-fn rows() -> Vec<Row<App>> {
+fn rows() -> Vec<RouteRow<App>> {
     const ORDINARY: Limits = Limits::ORDINARY;
     const LASTING: Limits = Limits::LASTING;
     table![

@@ -59,7 +59,7 @@ pub async fn seal_in_time(app: App, interval: Duration) {
 async fn seal(app: &App) -> Option<SealOutcome> {
     let sealer = app.clone();
     let sealed = app
-        .run_unasked(move |manager| {
+        .run_blocking(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
             let sealed =
                 seal_block(vault, chain, &manager.sealing, &manager.key, manager.clock.now());

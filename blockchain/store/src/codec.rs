@@ -86,7 +86,8 @@ impl fmt::Display for Compression {
     }
 }
 
-/// The contexts of one thread.
+/// Compresses chunks before they are written ([`Self::pack`]) and expands them when they are read
+/// ([`Self::unpack`]), with the contexts that one thread keeps for both.
 #[derive(Default)]
 pub struct Packer {
     compressor: Option<(Compression, zstd::bulk::Compressor<'static>)>,

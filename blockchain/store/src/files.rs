@@ -52,7 +52,7 @@ impl Default for Limits {
 }
 
 /// A store in the files of a folder, before it is opened.
-pub struct Drawers {
+pub struct UnopenedStore {
     /// Where the files are.
     pub disk: Arc<dyn Disk>,
     /// Which store they belong to.
@@ -70,18 +70,18 @@ pub struct Drawers {
 }
 
 /// Recovers what the folder holds and opens it.
-pub fn open(drawers: Drawers) -> Result<Vault, StoreError> {
-    open_watched(drawers, &|_, _| true)
+pub fn open(unopened: UnopenedStore) -> Result<Vault, StoreError> {
+    open_watched(unopened, &|_, _| true)
 }
 
 /// Recovers what the folder holds and opens it, like [`open`]. `progress` hears how many bytes of the log are
 /// read, of how many that have to be. By `false` it ends the opening ([`StoreError::Stopped`]): the next
 /// opening goes on from what was there.
 pub fn open_watched(
-    drawers: Drawers,
+    unopened: UnopenedStore,
     progress: &dyn Fn(u64, u64) -> bool,
 ) -> Result<Vault, StoreError> {
-    let Drawers { disk, store, sealer, index, project, accept_loss, limits } = drawers;
+    let UnopenedStore { disk, store, sealer, index, project, accept_loss, limits } = unopened;
     let units = Arc::new(FileUnits::new(disk.clone(), store));
     let projection = Arc::new(Projection::new(units, project));
     // Here the sealer first meets the index, and nothing has been projected yet.

@@ -1,4 +1,4 @@
-//! The drawers of the Lucid chain: what keeps bytes, facts, indexes and blocks.
+//! The store of the Lucid chain: what keeps bytes, facts, indexes and blocks.
 //!
 //! - [`contract`]: what is promised, one trait for each promise, with the suite that holds every back-end to it:
 //!   chunks are kept by [`contract::blobs`], facts by [`contract::fact_log`], blocks by [`contract::chain`];

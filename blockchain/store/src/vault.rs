@@ -1,6 +1,6 @@
 //! A data folder, opened: facts and chunks go in through the committer, and come out checked.
 //!
-//! A [`Vault`] joins the drawers of one folder. Who writes what into it is its owner's business; that
+//! A [`Vault`] joins the parts of one folder. Who writes what into it is its owner's business; that
 //! what was acknowledged stays, and that only true bytes come out, is kept here.
 //!
 //! In one file because it is what all of `vault/` looks like to a service: one type, with what its methods answer.

@@ -64,7 +64,7 @@ impl Chain {
     }
 
     /// Whether it gives a verdict.
-    pub fn judges(&self) -> bool {
+    pub fn gives_verdict(&self) -> bool {
         matches!(self.verb, Verb::Validate(_))
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use lucid_core::session::{Layout, SessionId};
-use lucid_data_chain::ops::sessions::read_session::SessionSource;
+use lucid_data_chain::source::SessionSource;
 use serde::Serialize;
 
 use super::ls::given_path;

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::Span;
-use lucid_data_chain::ops::sessions::read_session::SessionSource;
 use lucid_data_chain::ops::sessions::read_timeline::find_span;
+use lucid_data_chain::source::SessionSource;
 
 use crate::output::Output;
 use crate::place::ReadSessions;

@@ -1,8 +1,8 @@
 //! Where chunks and references go: what every kind of place promises of that.
 
 use lucid_core::digest::ChunkId;
-use lucid_data_chain::ops::sessions::read_session::SessionSource;
 use lucid_data_chain::ops::{Clash, OpError};
+use lucid_data_chain::source::SessionSource;
 use lucid_store::codec::{Packer, Pressure};
 use thiserror::Error;
 

@@ -4,7 +4,7 @@ use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::proofs::prove_session::WantedProof;
 use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
-use lucid_data_chain::ops::sessions::read_session::SessionSource;
+use lucid_data_chain::source::SessionSource;
 
 /// Reads sessions.
 pub trait ReadSessions: Sync {

@@ -5,7 +5,8 @@ use std::ops::Range;
 use lucid_core::catalogue::{Entry, EntryKind, FileTime, Owner};
 use lucid_core::session::Layout;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::sessions::read_session::{SessionSource, read_range};
+use lucid_data_chain::ops::sessions::read_session::read_range;
+use lucid_data_chain::source::SessionSource;
 
 use crate::folder::target::Target;
 use crate::progress::ProgressLine;

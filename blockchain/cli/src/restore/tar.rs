@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use lucid_core::session::Layout;
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::sessions::read_session::{Cursor, SessionSource};
+use lucid_data_chain::ops::sessions::read_session::Cursor;
 use lucid_data_chain::ops::sessions::write_tar::{self, Unreadable, write_tar};
+use lucid_data_chain::source::SessionSource;
 use lucid_data_chain::tarball::Tarball;
 
 use super::raw::{raw_entry, refuse_paths_of_raw};

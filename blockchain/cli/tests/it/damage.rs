@@ -24,8 +24,9 @@ use lucid_data_chain::{
     ops::{
         proofs::prove_session::WantedProof,
         sessions::list_sessions::SessionFilter,
-        sessions::read_session::{SessionSource, StoredSession, read_range, visit_entries},
+        sessions::read_session::{StoredSession, read_range, visit_entries},
     },
+    source::SessionSource,
 };
 use lucid_store::files::folder::Options;
 use lucid_store::files::segment;

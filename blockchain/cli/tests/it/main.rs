@@ -33,6 +33,7 @@ mod identity;
 mod keys;
 mod kills;
 mod live;
+mod map;
 mod mirror;
 mod only_read;
 mod people;

@@ -121,7 +121,7 @@ fn a_record_is_the_same_however_much_was_computed_for_it() {
                 chained: &|_| false,
                 producer: Producers::default(),
             };
-            let valid = super::judge(weighed, &context).block.unwrap();
+            let valid = validate_weighed(weighed, &context).block.unwrap();
             assert_eq!(valid.record(), BlockRecord::of(&block));
         }
     }
@@ -180,7 +180,7 @@ fn many_blocks_are_weighed_as_each_alone() {
         .into_iter()
         .zip(blocks)
         .map(|(weighed, block)| {
-            let verdict = super::judge(weighed, &context);
+            let verdict = validate_weighed(weighed, &context);
             let alone = validate(Candidate::from(block), &context);
             assert_eq!(
                 (verdict.valid, &verdict.results, verdict.coverage, &verdict.not_checked),

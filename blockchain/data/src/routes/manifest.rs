@@ -10,8 +10,9 @@ use lucid_http::reply::Reply;
 
 use super::{AppState, invalid, session_id};
 use crate::ops::proofs::prove_session::{named, session_manifest};
-use crate::ops::sessions::read_session::{SessionSource as _, StoredSession};
+use crate::ops::sessions::read_session::StoredSession;
 use crate::reply;
+use crate::source::SessionSource as _;
 
 /// The manifest, with one page of its chunks.
 #[utoipa::path(get, path = paths::SESSION_MANIFEST, tag = "sessions",

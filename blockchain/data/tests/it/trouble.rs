@@ -12,13 +12,14 @@ use base64::engine::general_purpose::STANDARD;
 use lucid_data_chain::app::{self, App};
 use lucid_data_chain::config::{self, SERVICE};
 use lucid_data_chain::projection::SessionProjection;
-use lucid_data_chain::workers::{Anchoring, measure};
+use lucid_data_chain::workers::anchoring::Anchoring;
+use lucid_data_chain::workers::figures::measure;
 use lucid_http::serve::{Drained, Listening, Shutdown};
 use lucid_store::StoreError;
 use lucid_store::clock::Clock;
 use lucid_store::files::Limits;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::memory::faulty::FaultyIndex;
 use reqwest::blocking::{Client, Response};
 use rustix::io::Errno;
@@ -94,7 +95,7 @@ impl Troubled {
         let disk = FaultyDisk::over(opened.folder.disk.clone());
         let index = Arc::new(Wrong::default());
         let sealer = opened.folder.sealer.clone();
-        opened.vault = files::open(Drawers {
+        opened.vault = files::open(UnopenedStore {
             disk: Arc::new(disk.clone()),
             store: opened.folder.store,
             sealer: sealer.clone(),

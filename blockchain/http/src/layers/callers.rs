@@ -100,14 +100,14 @@ pub(crate) async fn callers(
     request: Request,
     next: Next,
 ) -> Response {
-    match callers.judge(&request) {
+    match callers.check(&request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
 impl Callers {
-    fn judge(&self, request: &Request) -> Reply<()> {
+    fn check(&self, request: &Request) -> Reply<()> {
         let authority = authority(request)?;
         if let Some(authority) = &authority {
             let host = tidy(authority.host());
@@ -195,7 +195,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        callers.judge(&request.body(Body::empty()).unwrap()).map_err(|refusal| refusal.code())
+        callers.check(&request.body(Body::empty()).unwrap()).map_err(|refusal| refusal.code())
     }
 
     fn callers(hosts: &[&str], origins: &[&str]) -> Callers {

@@ -28,13 +28,13 @@ const ONCE: [HeaderName; 8] = [
 ];
 
 pub(crate) async fn wording(request: Request, next: Next) -> Response {
-    match judge(request.method(), request.headers()) {
+    match check_headers(request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-fn judge(method: &Method, given: &HeaderMap) -> Reply<()> {
+fn check_headers(method: &Method, given: &HeaderMap) -> Reply<()> {
     if let Some(name) = ONCE.iter().find(|name| given.get_all(*name).iter().nth(1).is_some()) {
         let detail = format!("{name} is given more than once");
         return Err(Refusal::new(ErrorCode::Malformed, detail));
@@ -97,7 +97,8 @@ mod tests {
             for (name, value) in &headers {
                 given.append(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
-            let judged = judge(&method.parse().unwrap(), &given).map_err(|refusal| refusal.code());
+            let judged =
+                check_headers(&method.parse().unwrap(), &given).map_err(|refusal| refusal.code());
             assert_eq!(judged, wanted, "{method} {headers:?}");
         }
     }

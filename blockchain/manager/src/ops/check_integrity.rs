@@ -12,7 +12,7 @@ use lucid_core::validate::Mode;
 use lucid_store::contract::chain::{ChainStore, KeptBlock, StoredRecord};
 use lucid_store::{Damage, StoreError};
 
-use super::validate_block::judge;
+use super::validate_block::validate_in;
 use crate::given::Pins;
 
 /// Blocks that are named one by one; further ones are counted.
@@ -136,7 +136,7 @@ fn look_at(
         Some(KeptBlock::Whole(block)) => block,
     };
     let verdict =
-        match judge(chain, now, Candidate::from(block), Mode::Historical, &Pins::default()) {
+        match validate_in(chain, now, Candidate::from(block), Mode::Historical, &Pins::default()) {
             // What it is judged by lies elsewhere, and is named there.
             Err(StoreError::Damaged(damage)) => {
                 tracing::warn!(%damage, "block {height} cannot be judged");

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 
 use super::anchor_session::{Said, other_root, said_by};
 use super::settle_pool::{Chained, There, is_at};
-use super::validate_block::{judge, parent_at};
+use super::validate_block::{parent_at, validate_in};
 use crate::fact::{self, Fact, Role};
 use crate::given::Pins;
 use crate::limits::CLOCK_AHEAD_DAYS_MAX;
@@ -347,7 +347,8 @@ fn append(chain: &dyn ChainStore, now: Timestamp, block: Block) -> Result<Sealed
         hash: block.hash,
         transactions: block.transactions.len(),
     };
-    let verdict = judge(chain, now, Candidate::from(block), Mode::Candidate, &Pins::default())?;
+    let verdict =
+        validate_in(chain, now, Candidate::from(block), Mode::Candidate, &Pins::default())?;
     let refused = || {
         let rule = verdict.first_fault.map_or("block_structure", lucid_core::validate::Rule::name);
         let details = verdict.results.iter().find(|result| !result.passed);

@@ -15,7 +15,7 @@ use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
 use parking_lot::Mutex;
 
-use super::validate_block::judge;
+use super::validate_block::validate_in;
 use crate::fact::{self, Fact, Role};
 use crate::given::Pins;
 
@@ -92,7 +92,7 @@ pub fn submit_block(
     let mode = if known { Mode::Historical } else { Mode::Candidate };
     let producer = if known { Producers::default() } else { own.into() };
     let pins = Pins { genesis: fact::genesis(vault.index())?, producer };
-    let verdict = judge(chain, now, candidate, mode, &pins)?;
+    let verdict = validate_in(chain, now, candidate, mode, &pins)?;
     let own_fault = [Rule::BlockStructure, Rule::BlockHash, Rule::MerkleRoot]
         .into_iter()
         .any(|rule| verdict.result(rule).is_none_or(|result| !result.passed));

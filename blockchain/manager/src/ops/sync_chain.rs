@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use lucid_core::block::Parent;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
-use lucid_core::validate::{Context, Mode, Rule, Verdict, Weighed, judge};
+use lucid_core::validate::{Context, Mode, Rule, Verdict, Weighed, validate_weighed};
 use lucid_store::contract::chain::{ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, StoreError};
@@ -313,7 +313,7 @@ fn stage(
             Some(top) => Some(top.as_parent()),
             None => parent_of_next(chain, tip, newest)?,
         };
-        let verdict = judged(following, candidate, parent, &below, now)?;
+        let verdict = validate_next(following, candidate, parent, &below, now)?;
         let Some(block) = verdict.block.as_ref() else {
             return Err(refusal(speaks, height, &verdict));
         };
@@ -324,7 +324,7 @@ fn stage(
     Ok(())
 }
 
-fn judged(
+fn validate_next(
     following: &Following<'_>,
     candidate: lucid_core::block::Candidate,
     parent: Option<Parent>,
@@ -348,7 +348,7 @@ fn judged(
         chained: &chained,
         producer: pins.producer,
     };
-    Ok(judge(weighed, &context))
+    Ok(validate_weighed(weighed, &context))
 }
 
 /// What a refused block says about its peer.

@@ -23,7 +23,7 @@ use lucid_core::digest::BlockHash;
 use lucid_core::json::JsonFault;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
-use lucid_core::validate::{Context, Mode, ValidBlock, Weighed, judge};
+use lucid_core::validate::{Context, Mode, ValidBlock, Weighed, validate_weighed};
 use lucid_store::contract::chain::{AppendedBlock, ChainStore, Tip};
 use lucid_store::vault::Vault;
 use lucid_store::{CommitError, Damage, StoreError};
@@ -282,7 +282,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
                 Err(fault) => Some((None, None, WhyRefused::Unreadable(fault))),
                 Ok(LookedUpBlock { weighed, found }) => {
                     let (index, hash) = (weighed.candidate().index(), weighed.candidate().hash());
-                    self.judge(position, weighed, found)?.map(|why| (index, hash, why))
+                    self.take_into_run(position, weighed, found)?.map(|why| (index, hash, why))
                 }
             };
             if let Some((index, hash, why)) = refused {
@@ -306,7 +306,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
     }
 
     /// Puts a valid block into the run, or says why it is none.
-    fn judge(
+    fn take_into_run(
         &mut self,
         position: u64,
         mut weighed: Weighed,
@@ -351,7 +351,7 @@ impl<'a, H: FnMut(Heard<'_>) -> ControlFlow<()>> Taker<'a, H> {
             chained: &chained,
             producer: self.pins.producer,
         };
-        let mut verdict = judge(weighed, &context);
+        let mut verdict = validate_weighed(weighed, &context);
         let Some(block) = verdict.block.take() else {
             return Ok(Some(WhyRefused::Rules(Box::new(verdict))));
         };

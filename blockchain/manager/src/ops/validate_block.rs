@@ -48,7 +48,7 @@ pub fn validate_block(
         None | Some(0) => stored_genesis(chain)?,
         Some(_) => None,
     };
-    Ok(judge(chain, now, candidate, mode, &Pins { genesis, producer })?)
+    Ok(validate_in(chain, now, candidate, mode, &Pins { genesis, producer })?)
 }
 
 fn stored_genesis(chain: &dyn ChainStore) -> Result<Option<BlockHash>, StoreError> {
@@ -63,7 +63,7 @@ fn is_stored(chain: &dyn ChainStore, candidate: &Candidate) -> Result<bool, Stor
 }
 
 /// Applies the rules with what the chain knows.
-pub(super) fn judge(
+pub(super) fn validate_in(
     chain: &dyn ChainStore,
     now: Timestamp,
     candidate: Candidate,

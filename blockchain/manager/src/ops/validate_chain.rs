@@ -22,7 +22,7 @@ use lucid_core::record::{BlockRecord, Head, RecordFault, decode_body};
 use lucid_core::sign::{self, PublicKey};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
-use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
+use lucid_core::validate::{Context, Coverage, Mode, Weighed, validate_weighed};
 use lucid_core::words::many_do;
 use lucid_store::StoreError;
 use lucid_store::contract::chain::{
@@ -479,7 +479,7 @@ impl ChainJudging<'_> {
             chained: &|id| elsewhere.contains_key(id),
             producer: self.asked.pins.producer,
         };
-        let verdict = judge(weighed, &context);
+        let verdict = validate_weighed(weighed, &context);
         self.report.count(&verdict.coverage);
         self.report.bytes += verdict.coverage.bytes as u64;
         self.bare += verdict.coverage.bare_signatures as u64;

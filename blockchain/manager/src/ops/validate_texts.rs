@@ -15,7 +15,7 @@ use lucid_core::json::JsonFault;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::IdDigest;
 use lucid_core::tree::{Frontier, Sha256Tree};
-use lucid_core::validate::{Context, Coverage, Mode, Weighed, judge};
+use lucid_core::validate::{Context, Coverage, Mode, Weighed, validate_weighed};
 use lucid_core::words::many_do;
 use lucid_store::contract::chain::Tip;
 
@@ -236,7 +236,7 @@ impl TextJudging<'_> {
             chained: &chained,
             producer: self.asked.pins.producer,
         };
-        let verdict = judge(weighed, &context);
+        let verdict = validate_weighed(weighed, &context);
         failed.into_inner().map_or(Ok(()), Err)?;
         self.report.count(&verdict.coverage);
         self.bare += verdict.coverage.bare_signatures as u64;

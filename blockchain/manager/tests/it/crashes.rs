@@ -4,20 +4,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lucid_block_manager::fact;
-use lucid_block_manager::opened::{ManagerKind, OpenError, Opened, UnopenedDrawers, over};
+use lucid_block_manager::opened::{OpenError, Opened, UnopenedManager, over};
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::maintain_chain::{CyclePlan, maintain_chain};
 use lucid_block_manager::ops::seal_block::{SealOutcome, seal_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
-use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, id_digest};
 use lucid_store::contract::chain::Stretch;
-use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::Disk as _;
 use lucid_store::files::disk::faulty::{Call, FaultyDisk};
 use lucid_store::files::disk::simulated::SimulatedDisk;
-use lucid_store::memory::index::MemoryIndex;
+
+use crate::over_disk::unopened;
 
 fn now() -> Timestamp {
     Timestamp::from_micros(1_800_000_000_000_000)
@@ -27,18 +26,8 @@ fn opened(disk: &SimulatedDisk) -> Opened {
     over(parts(disk), now()).unwrap()
 }
 
-fn parts(disk: &SimulatedDisk) -> UnopenedDrawers {
-    UnopenedDrawers {
-        disk: Arc::new(disk.clone()),
-        blocks: Arc::new(disk.clone()),
-        store: [7; 16],
-        sealer: Arc::new(Sealer::new(None)),
-        index: Arc::new(MemoryIndex::new()),
-        key: SigningKey::from_seed([3; 32]),
-        accept_loss: false,
-        block_file_bytes: 300,
-        kind: ManagerKind::default(),
-    }
+fn parts(disk: &SimulatedDisk) -> UnopenedManager {
+    UnopenedManager { block_file_bytes: 300, ..unopened(disk) }
 }
 
 fn submit(manager: &Opened, n: usize) {
@@ -204,7 +193,7 @@ fn a_refused_loss_says_that_blocks_are_left_where_only_a_later_file_cannot_be_re
     let told = |unreadable: &str| {
         let bad = FaultyDisk::over(Arc::new(disk.clone()));
         bad.refuse(Call::Open, unreadable, rustix::io::Errno::IO, 0, usize::MAX);
-        let parts = UnopenedDrawers { blocks: Arc::new(bad), accept_loss: true, ..parts(&disk) };
+        let parts = UnopenedManager { blocks: Arc::new(bad), accept_loss: true, ..parts(&disk) };
         match over(parts, now()) {
             Err(error @ OpenError::LossRefused(_)) => error.to_string(),
             Err(error) => panic!("{error}"),

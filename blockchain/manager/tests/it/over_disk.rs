@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lucid_block_manager::app::App;
 use lucid_block_manager::config::{Config, SERVICE};
-use lucid_block_manager::opened::{ManagerKind, UnopenedDrawers, over};
+use lucid_block_manager::opened::{ManagerKind, UnopenedManager, over};
 use lucid_block_manager::routes::routes;
 use lucid_core::sign::SigningKey;
 use lucid_http::budget::FREE_BYTES;
@@ -13,12 +13,28 @@ use lucid_http::porch::Porch;
 use lucid_http::serve::{Listening, Shutdown};
 use lucid_store::clock::Clock;
 use lucid_store::crypt::Sealer;
+use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::memory::index::MemoryIndex;
 use serde_json::{Value, json};
 
 use crate::service::{ask, transaction};
+
+/// A block-manager over a disk, with a new index: it is derived.
+pub fn unopened<D: Disk + Clone + 'static>(disk: &D) -> UnopenedManager {
+    UnopenedManager {
+        disk: Arc::new(disk.clone()),
+        blocks: Arc::new(disk.clone()),
+        store: [7; 16],
+        sealer: Arc::new(Sealer::new(None)),
+        index: Arc::new(MemoryIndex::new()),
+        key: SigningKey::from_seed([3; 32]),
+        accept_loss: false,
+        block_file_bytes: 1 << 20,
+        kind: ManagerKind::default(),
+    }
+}
 
 /// The routes over a disk that fails.
 pub struct OverDisk {
@@ -30,17 +46,7 @@ pub struct OverDisk {
 impl OverDisk {
     pub async fn start() -> Self {
         let disk = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
-        let parts = UnopenedDrawers {
-            disk: Arc::new(disk.clone()),
-            blocks: Arc::new(disk.clone()),
-            store: [7; 16],
-            sealer: Arc::new(Sealer::new(None)),
-            index: Arc::new(MemoryIndex::new()),
-            key: SigningKey::from_seed([3; 32]),
-            accept_loss: false,
-            block_file_bytes: 1 << 20,
-            kind: ManagerKind::default(),
-        };
+        let parts = unopened(&disk);
         let shutdown = Shutdown::new();
         let app = App::new(&shutdown, Clock::system(), Duration::from_secs(3_600), 0);
         app.set_opened(over(parts, Clock::system().now()).unwrap());

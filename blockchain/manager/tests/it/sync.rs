@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lucid_block_manager::fact::{Role, forks};
-use lucid_block_manager::opened::{ManagerKind, Opened, Options, UnopenedDrawers, open, over};
+use lucid_block_manager::opened::{ManagerKind, Opened, Options, UnopenedManager, open, over};
 use lucid_block_manager::ops::remove_block::{RemoveBlockError, remove_block};
 use lucid_block_manager::ops::sync_chain::{
     Following, RoundOutcome, SyncError, Synced, sync_chain,
@@ -21,9 +21,9 @@ use lucid_core::sign::{Producers, SigningKey};
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_store::StoreError;
-use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::simulated::SimulatedDisk;
-use lucid_store::memory::index::MemoryIndex;
+
+use crate::over_disk::unopened;
 
 fn now() -> Timestamp {
     Timestamp::parse("2026-01-27T10:00:00Z").unwrap()
@@ -761,16 +761,10 @@ fn a_round_that_is_ended_keeps_what_it_has() {
 
 /// A follower on a simulated disk. A new index each time: it is derived.
 fn over_disk(disk: &SimulatedDisk) -> Opened {
-    let parts = UnopenedDrawers {
-        disk: Arc::new(disk.clone()),
-        blocks: Arc::new(disk.clone()),
-        store: [7; 16],
-        sealer: Arc::new(Sealer::new(None)),
-        index: Arc::new(MemoryIndex::new()),
-        key: key(3),
+    let parts = UnopenedManager {
         block_file_bytes: 2_000,
-        accept_loss: false,
         kind: ManagerKind { role: Some(Role::Follower), ..ManagerKind::default() },
+        ..unopened(disk)
     };
     over(parts, now()).unwrap()
 }

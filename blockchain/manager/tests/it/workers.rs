@@ -7,16 +7,16 @@ use std::time::Duration;
 use lucid_api::v1::service::HealthState;
 use lucid_block_manager::app::App;
 use lucid_block_manager::config::SERVICE;
-use lucid_block_manager::opened::{ManagerKind, UnopenedDrawers, over};
+use lucid_block_manager::opened::{UnopenedManager, over};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::workers::pulse::feel_pulse;
 use lucid_block_manager::workers::{keep_up, seal_in_time};
-use lucid_core::sign::SigningKey;
 use lucid_http::serve::Shutdown;
 use lucid_store::clock::Clock;
-use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::memory::faulty::{FaultyIndex, IndexCall};
+
+use crate::over_disk::unopened;
 
 /// What is to go wrong.
 #[derive(Default)]
@@ -48,19 +48,9 @@ struct Service {
 
 impl Service {
     fn new() -> Self {
-        let disk = Arc::new(SimulatedDisk::new());
         let wrong = Arc::new(Wrong::default());
-        let parts = UnopenedDrawers {
-            disk: disk.clone(),
-            blocks: disk,
-            store: [7; 16],
-            sealer: Arc::new(Sealer::new(None)),
-            index: Arc::new(wrong.clone().index()),
-            key: SigningKey::from_seed([3; 32]),
-            accept_loss: false,
-            block_file_bytes: 1 << 20,
-            kind: ManagerKind::default(),
-        };
+        let index = Arc::new(wrong.clone().index());
+        let parts = UnopenedManager { index, ..unopened(&SimulatedDisk::new()) };
         let shutdown = Shutdown::new();
         let app = App::new(&shutdown, Clock::system(), Duration::from_secs(1), 0);
         app.set_opened(over(parts, Clock::system().now()).unwrap());

@@ -1,4 +1,4 @@
-//! The chain of one machine: numbered files of records and bodies, and a lock.
+//! The chain of one machine: numbered files of records and bodies, and a tip mark.
 //!
 //! The block-manager opens it in its data folder. `blocks/NNNNNNNN.blocks` holds what is kept for
 //! ever, `blocks/NNNNNNNN.bodies` the transactions, in files of their own so that pruning can remove
@@ -72,7 +72,7 @@ pub struct ChainFiles {
     disk: Arc<dyn Disk>,
     index: Arc<dyn Index>,
     writer: Mutex<Writer>,
-    /// Moves when a block is locked and published.
+    /// Moves when a block is marked and published.
     tip: RwLock<Option<Tip>>,
     /// Moves when bodies are about to go.
     pruned: RwLock<Pruned>,
@@ -238,7 +238,7 @@ impl ChainStore for ChainFiles {
             block.index == below.index + 1 && block.previous_hash == below.hash
         };
         let links = rest.iter().zip(rest.iter().skip(1)).take_while(follows).count();
-        // A lock that is missing tells a chain that never began from one that lost it, if all that
+        // A tip mark that is missing tells a chain that never began from one that lost it, if all that
         // may be there without one is the genesis.
         let run = if self.tip.read().is_some() { links + 1 } else { 1 };
         let (run, behind) = rest.split_at(rest.len().min(run));

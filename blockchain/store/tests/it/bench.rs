@@ -13,7 +13,7 @@ use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, read_all};
 use lucid_store::files::folder::{DataFolder, Options};
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::{Committed, Submission};
@@ -105,7 +105,7 @@ impl Store {
         limits: Limits,
         accept_loss: bool,
     ) -> Result<Vault, StoreError> {
-        files::open(Drawers {
+        files::open(UnopenedStore {
             disk,
             store: self.id,
             sealer: self.sealer.clone(),

@@ -429,8 +429,8 @@ fn however_many_files_there_are_few_are_open_at_once() {
     let (logs, segments) = (counts("log"), counts("chunks"));
     assert!(logs > 20 && segments > 20, "{logs} and {segments}");
     let counted = FaultyDisk::over(Arc::new(disk.clone()));
-    let drawers: Arc<dyn Disk> = Arc::new(counted.clone());
-    let vault = store.open_on(drawers.clone(), Arc::new(MemoryIndex::new()), SMALL, false).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(counted.clone());
+    let vault = store.open_on(disk.clone(), Arc::new(MemoryIndex::new()), SMALL, false).unwrap();
     assert!(counted.open_most() <= 6, "a start");
     vault.facts(&mut |_| Ok(()), &mut |_, _| true).unwrap();
     assert!(counted.open_most() <= 6, "the facts");
@@ -438,13 +438,13 @@ fn however_many_files_there_are_few_are_open_at_once() {
     assert!(counted.open_most() <= 6, "condensing");
     drop(vault);
     // What reads chunks keeps their files open, up to a share of the descriptors.
-    let vault = store.open_on(drawers.clone(), Arc::new(MemoryIndex::new()), SMALL, false).unwrap();
+    let vault = store.open_on(disk.clone(), Arc::new(MemoryIndex::new()), SMALL, false).unwrap();
     vault.begin_collection().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap();
     let kept = counted.open_files();
     assert!(counted.open_most() <= kept + 60, "collecting");
     drop(vault);
     assert_eq!(counted.open_files(), 0);
-    assert!(store.audit(drawers).unwrap().damage.is_empty());
+    assert!(store.audit(disk).unwrap().damage.is_empty());
     assert!(counted.open_most() <= 6, "an audit");
 }
 

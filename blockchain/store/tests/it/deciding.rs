@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::files::disk::simulated::SimulatedDisk;
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::memory::faulty::IndexFaults;
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::committer::{Committed, Submission};
@@ -30,7 +30,7 @@ impl Project for Unreadable {
 
 fn open(disk: &SimulatedDisk, index: &Arc<MemoryIndex>, bad: Vec<u8>) -> Vault {
     let store = Store::new(true);
-    files::open(Drawers {
+    files::open(UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: store.id,
         sealer: store.sealer.clone(),

@@ -12,7 +12,7 @@ use lucid_store::files::folder::keys::{Keys, Passphrase};
 use lucid_store::files::folder::{DataFolder, Options, ToRead, clock_fault};
 use lucid_store::files::index::EmbeddedIndex;
 use lucid_store::files::index::temporary::Room;
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 use lucid_store::vault::scrub::Cursor;
@@ -46,7 +46,7 @@ fn vault(folder: &DataFolder) -> Result<Vault, StoreError> {
 }
 
 fn vault_of(folder: &DataFolder, accept_loss: bool) -> Result<Vault, StoreError> {
-    files::open(Drawers {
+    files::open(UnopenedStore {
         disk: folder.disk.clone(),
         store: folder.store,
         sealer: folder.sealer.clone(),
@@ -369,7 +369,7 @@ fn an_index_that_was_deleted_comes_back_as_it_was() {
     assert_eq!(rows(&vault(&folder).unwrap()), before);
     let memory = Arc::new(MemoryIndex::new());
     drop(
-        files::open(Drawers {
+        files::open(UnopenedStore {
             disk: folder.disk.clone(),
             store: folder.store,
             sealer: folder.sealer.clone(),
@@ -436,7 +436,7 @@ fn an_index_of_another_log_is_left_aside_where_it_cannot_be_rebuilt() {
         let how = to_read(&scratch);
         let folder = DataFolder::read(home.path(), &options(true, None), &how).unwrap();
         let join = |index| {
-            files::open(Drawers {
+            files::open(UnopenedStore {
                 disk: folder.disk.clone(),
                 store: folder.store,
                 sealer: folder.sealer.clone(),

@@ -47,8 +47,8 @@ fn begun(store: &Store) -> (SimulatedDisk, Vec<Entry>) {
 fn goes_on(store: &Store, disk: &SimulatedDisk, facts: usize, what: &str) {
     let counted = FaultyDisk::over(Arc::new(disk.clone()));
     let index = Arc::new(MemoryIndex::new());
-    let drawers: Arc<dyn Disk> = Arc::new(counted.clone());
-    let vault = store.open_on(drawers.clone(), index.clone(), Limits::default(), true).unwrap();
+    let counting: Arc<dyn Disk> = Arc::new(counted.clone());
+    let vault = store.open_on(counting.clone(), index.clone(), Limits::default(), true).unwrap();
     assert!(counted.calls() < 2_000, "{what}: {} calls", counted.calls());
     assert!(vault.damage().len() < 50, "{what}: {:?}", vault.damage());
     assert_eq!(facts_of(index.as_ref()).len(), facts, "{what}");
@@ -56,10 +56,10 @@ fn goes_on(store: &Store, disk: &SimulatedDisk, facts: usize, what: &str) {
     drop(vault);
     // A start that knows of what is missing does not look for each of it.
     let before = counted.calls();
-    drop(store.open_on(drawers.clone(), index, Limits::default(), false).unwrap());
+    drop(store.open_on(counting.clone(), index, Limits::default(), false).unwrap());
     assert!(counted.calls() - before < 2_000, "{what}: {} calls", counted.calls() - before);
     let before = counted.calls();
-    store.audit(drawers).unwrap();
+    store.audit(counting).unwrap();
     assert!(counted.calls() - before < 2_000, "{what}: the audit");
     let index = Arc::new(MemoryIndex::new());
     let vault = store.open_with(disk, index.clone(), Limits::default(), false).unwrap();

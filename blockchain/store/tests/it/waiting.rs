@@ -9,7 +9,7 @@ use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::index::{Changes, Index, Project};
 use lucid_store::crypt::Sealer;
 use lucid_store::files::disk::simulated::SimulatedDisk;
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::collect::Names;
 use lucid_store::vault::committer::Submission;
@@ -29,7 +29,7 @@ impl Project for Panicking {
 }
 
 fn open(store: &Store, disk: &SimulatedDisk, index: &Arc<MemoryIndex>, bad: Vec<u8>) -> Vault {
-    let drawers = Drawers {
+    let unopened = UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: store.id,
         sealer: store.sealer.clone(),
@@ -38,7 +38,7 @@ fn open(store: &Store, disk: &SimulatedDisk, index: &Arc<MemoryIndex>, bad: Vec<
         accept_loss: false,
         limits: SMALL,
     };
-    files::open(drawers).unwrap()
+    files::open(unopened).unwrap()
 }
 
 /// Holds the thread that writes until the sender goes, once it has written something.

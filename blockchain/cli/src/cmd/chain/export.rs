@@ -72,7 +72,7 @@ impl Export {
         let from = self.from.unwrap_or(0);
         let (mut next, end_of_whole) = match self.is_streamed()? {
             true => (from, None),
-            false => self.judge(&source, from)?,
+            false => self.resume_point(&source, from)?,
         };
         let first = match end.filter(|end| next <= *end) {
             Some(end) => source.texts(next, end)?,
@@ -147,7 +147,7 @@ impl Export {
 
     /// Says which height comes next, and for a file that is there, where its last whole line ends. Refuses
     /// what is no export of this chain.
-    fn judge(&self, source: &ExportSource, from: u64) -> anyhow::Result<(u64, Option<u64>)> {
+    fn resume_point(&self, source: &ExportSource, from: u64) -> anyhow::Result<(u64, Option<u64>)> {
         let name = self.file.display();
         let mut file = match File::open(&self.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((from, None)),
@@ -157,9 +157,9 @@ impl Export {
         let next = match line {
             None => from,
             Some(last) => {
-                let height = self.judge_line(source, &last, "ends")?;
+                let height = self.check_line(source, &last, "ends")?;
                 let first = first_line(&mut file).with_context(|| self.context())?;
-                self.judge_line(source, &first, "begins")?;
+                self.check_line(source, &first, "begins")?;
                 if let Some(from) = self.from {
                     anyhow::ensure!(
                         from <= height + 1,
@@ -189,7 +189,7 @@ impl Export {
     }
 
     /// The height of a line, which must be a block of this chain.
-    fn judge_line(&self, source: &ExportSource, line: &[u8], place: &str) -> anyhow::Result<u64> {
+    fn check_line(&self, source: &ExportSource, line: &[u8], place: &str) -> anyhow::Result<u64> {
         let name = self.file.display();
         let block = Candidate::parse(line).ok().and_then(|block| block.index().zip(block.hash()));
         let Some((height, hash)) = block else {

@@ -5,7 +5,8 @@ use lucid_core::session::SessionId;
 use lucid_data_chain::ops::proofs::prove_session::{WantedProof, freely, prove_session};
 use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
-use lucid_data_chain::ops::sessions::read_session::{SessionSource, StoredSession};
+use lucid_data_chain::ops::sessions::read_session::StoredSession;
+use lucid_data_chain::source::SessionSource;
 use lucid_data_chain::{Opened, reply};
 
 use super::Local;

@@ -9,8 +9,9 @@ use lucid_data_chain::ops::proofs::deliver_anchors::deliver_anchors;
 use lucid_data_chain::ops::sessions::append_stream::{StreamPiece, append_stream};
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::sessions::get_session::get_session;
-use lucid_data_chain::ops::sessions::read_session::{SessionSource, StoredSession};
+use lucid_data_chain::ops::sessions::read_session::StoredSession;
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
+use lucid_data_chain::source::SessionSource;
 use lucid_data_chain::{Opened, reply};
 use lucid_store::files::folder::is_store;
 

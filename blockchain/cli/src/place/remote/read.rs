@@ -6,7 +6,7 @@ use lucid_core::session::SessionId;
 use lucid_core::time::Timestamp;
 use lucid_data_chain::ops::proofs::prove_session::WantedProof;
 use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
-use lucid_data_chain::ops::sessions::read_session::SessionSource;
+use lucid_data_chain::source::SessionSource;
 
 use super::Remote;
 use super::source::RemoteSession;

@@ -12,8 +12,8 @@ use lucid_api::v1::sessions::{Layout as WireLayout, SessionStatus};
 use lucid_core::digest::ChunkId;
 use lucid_core::session::{Layout, SessionId};
 use lucid_data_chain::ops::OpError;
-use lucid_data_chain::ops::sessions::read_session::{SessionSource, Shape};
 use lucid_data_chain::row::Reference;
+use lucid_data_chain::source::{SessionSource, Shape};
 use lucid_store::codec::Packer;
 use lucid_store::{Damage, StoreError};
 

@@ -15,7 +15,7 @@ use lucid_core::session::SessionId;
 use lucid_data_chain::ops::sessions::append_stream::StreamPiece;
 use lucid_data_chain::ops::sessions::create_session::NewSession;
 use lucid_data_chain::ops::sessions::seal_session::SealRequest;
-use lucid_data_chain::workers::DISABLED;
+use lucid_data_chain::workers::anchoring::DISABLED;
 
 use super::MANIFEST_PAGE;
 use super::Remote;

@@ -93,17 +93,17 @@ pub fn find_chunk(
     session: Option<&SessionId>,
     now: Timestamp,
 ) -> Result<FoundChunk, OpError> {
-    let (drawer, sealer) = (vault.index(), vault.sealer());
+    let (vault_index, sealer) = (vault.index(), vault.sealer());
     let absent = || OpError::NoChunk(called.to_owned());
     let id = called.parse::<ChunkId>().ok();
     if let Some(session) = session {
         let name = SessionName::of(sealer, session);
         let row = get_session(vault, session)?;
-        if let Some(index) = Alias::find(drawer, sealer, called, &name)? {
+        if let Some(index) = Alias::find(vault_index, sealer, called, &name)? {
             return at_index(vault, called, &name, &row, index)?.ok_or_else(absent);
         }
         let key = row.key_of(&id.ok_or_else(absent)?);
-        if drawer.get(&Referred::by_key(&sealer.chunk_name(key), &name))?.is_none() {
+        if vault_index.get(&Referred::by_key(&sealer.chunk_name(key), &name))?.is_none() {
             return Err(absent());
         }
         let found = known(vault, called, key)?.ok_or_else(absent)?;
@@ -111,16 +111,16 @@ pub fn find_chunk(
     }
     if let Some(id) = id {
         let name = sealer.chunk_name(&id);
-        let upload = UploadedRow::find(drawer, sealer, &name)?.filter(|row| row.counts(now));
+        let upload = UploadedRow::find(vault_index, sealer, &name)?.filter(|row| row.counts(now));
         if let Some(upload) = upload
             && vault.placement(&id)?.is_some()
         {
             return Ok(FoundChunk::uploaded(called.to_owned(), upload));
         }
     }
-    let places = Alias::list(drawer, sealer, called, 2)?;
+    let places = Alias::list(vault_index, sealer, called, 2)?;
     match (places.as_slice(), id) {
-        ([], Some(id)) if Referred::find(drawer, &sealer.chunk_name(&id))? > 0 => {
+        ([], Some(id)) if Referred::find(vault_index, &sealer.chunk_name(&id))? > 0 => {
             known(vault, called, (&id).into())?.ok_or_else(absent)
         }
         ([], _) => Err(absent()),
@@ -131,7 +131,7 @@ pub fn find_chunk(
             ),
         )),
         ([(name, index), ..], _) => {
-            let row = row::session(drawer, sealer, name)?.ok_or_else(absent)?;
+            let row = row::session(vault_index, sealer, name)?.ok_or_else(absent)?;
             at_index(vault, called, name, &row, *index)?.ok_or_else(absent)
         }
     }

@@ -344,10 +344,9 @@ fn place(
     owner: Owner,
     (mut submission, parts): (Submission, Vec<ChunkPart>),
 ) -> Result<Taken, OpError> {
-    let look = vault.look();
-    let (drawer, sealer) = (&look, vault.sealer());
+    let (look, sealer) = (vault.look(), vault.sealer());
     let name = SessionName::of(sealer, id);
-    let session = open_for_writing(drawer, sealer, id)?;
+    let session = open_for_writing(&look, sealer, id)?;
     if session.tail_bytes > 0 || session.layout != Layout::Raw {
         return Err(OpError::Conflict(
             Clash::WrongLayout,
@@ -367,7 +366,7 @@ fn place(
     check_ahead(id, session.chunk_count(), index)?;
     let mut all_there = true;
     for (index, part) in (index..).zip(&parts) {
-        match chunk_at(drawer, sealer, &name, &session, index)? {
+        match chunk_at(&look, sealer, &name, &session, index)? {
             None => all_there = false,
             Some(known) if known == (part.id, part.length) => {}
             Some((known, _)) => {
@@ -380,9 +379,9 @@ fn place(
     }
     let mut same_alias = wanted.alias.is_none();
     if let Some(alias) = &wanted.alias
-        && let Some(there) = Alias::find(drawer, sealer, alias, &name)?
+        && let Some(there) = Alias::find(&look, sealer, alias, &name)?
     {
-        let known = upload_at(drawer, sealer, &name, there)?;
+        let known = upload_at(&look, sealer, &name, there)?;
         if known != lengths(&parts) {
             return Err(OpError::Conflict(
                 Clash::Exists,
@@ -391,7 +390,7 @@ fn place(
         }
         same_alias = there == index;
     }
-    let placed = PlacedRow::find(drawer, sealer, &name, index)?;
+    let placed = PlacedRow::find(&look, sealer, &name, index)?;
     if let (Some(alias), Some(known)) =
         (&wanted.alias, placed.as_ref().and_then(|placed| placed.alias.as_ref()))
         && alias != known
@@ -439,31 +438,31 @@ fn check_ahead(id: &SessionId, count: u64, index: u64) -> Result<(), OpError> {
 
 /// The chunk that a session has at an index, waiting or not.
 fn chunk_at(
-    drawer: &dyn Index,
+    look: &dyn Index,
     sealer: &Sealer,
     name: &SessionName,
     session: &SessionRow,
     index: u64,
 ) -> Result<Option<(ChunkId, u32)>, OpError> {
     if index < session.chunk_count() {
-        let known = row::references(drawer, sealer, name, index, 1)?;
+        let known = row::references(look, sealer, name, index, 1)?;
         let known = known.first().filter(|known| known.index == index);
         return Ok(known.map(|known| (known.chunk, known.length)));
     }
-    let placed = PlacedRow::find(drawer, sealer, name, index)?;
+    let placed = PlacedRow::find(look, sealer, name, index)?;
     Ok(placed.map(|placed| (placed.chunk, placed.length)))
 }
 
 /// The chunks of the upload that begins at an index.
 pub(super) fn upload_at(
-    drawer: &dyn Index,
+    look: &dyn Index,
     sealer: &Sealer,
     name: &SessionName,
     index: u64,
 ) -> Result<Vec<(ChunkId, u32)>, OpError> {
-    let first = PlacedRow::find(drawer, sealer, name, index)?;
+    let first = PlacedRow::find(look, sealer, name, index)?;
     let parts = first.map_or(0, |first| first.parts.max(1));
-    let rows = PlacedRow::list(drawer, sealer, name, index, parts as usize)?;
+    let rows = PlacedRow::list(look, sealer, name, index, parts as usize)?;
     Ok(rows.into_iter().map(|(_, row)| (row.chunk, row.length)).collect())
 }
 

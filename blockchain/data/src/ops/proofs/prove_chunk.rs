@@ -11,8 +11,9 @@ use crate::ops::proofs::build_tree::directions;
 use crate::ops::proofs::prove_session::{
     Allow, anchored, leaf as leaf_of, length, named, room, unproved,
 };
-use crate::ops::sessions::read_session::{SessionSource as _, StoredSession};
+use crate::ops::sessions::read_session::StoredSession;
 use crate::ops::{Clash, OpError};
+use crate::source::SessionSource as _;
 
 /// References read in one go.
 const BATCH: usize = 4_096;

@@ -12,12 +12,11 @@ use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 
 use crate::ops::sessions::get_session::get_session;
-use crate::ops::sessions::read_session::{
-    SessionSource as _, StoredSession, find_entry, reference_at,
-};
+use crate::ops::sessions::read_session::{StoredSession, find_entry, reference_at};
 use crate::ops::sessions::read_timeline::find_span;
 use crate::ops::{Clash, OpError};
 use crate::row::{Reference, SessionName, SessionRow};
+use crate::source::SessionSource as _;
 
 /// What is to be proved.
 #[derive(Debug, Clone, PartialEq, Eq)]

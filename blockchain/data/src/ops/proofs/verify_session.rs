@@ -19,8 +19,9 @@ use parking_lot::Mutex;
 use crate::ops::OpError;
 use crate::ops::proofs::deliver_anchors::anchor_text;
 use crate::ops::proofs::prove_session::{anchored, manifest_text, named};
-use crate::ops::sessions::read_session::{SessionSource as _, StoredSession};
+use crate::ops::sessions::read_session::StoredSession;
 use crate::row::{Reference, SessionName, SessionRow};
+use crate::source::SessionSource as _;
 
 /// What was verified, and what was found.
 #[derive(Debug, Clone, Default)]

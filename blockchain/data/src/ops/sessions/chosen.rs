@@ -10,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 use lucid_core::catalogue::{Entry, EntryKind};
 
 use crate::ops::OpError;
-use crate::ops::sessions::read_session::{SessionSource, find_entry};
+use crate::ops::sessions::read_session::find_entry;
+use crate::source::SessionSource;
 
 /// Some paths of a session, or all of it.
 pub struct Chosen {

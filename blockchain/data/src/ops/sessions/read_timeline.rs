@@ -5,8 +5,9 @@ use lucid_core::session::Layout;
 use lucid_core::time::Timestamp;
 use lucid_core::timeline::{Mark, PlacedPage, Span, TimelineFault, Within};
 
-use crate::ops::sessions::read_session::{Pages, SessionSource, Shape, reference};
+use crate::ops::sessions::read_session::{Pages, reference};
 use crate::ops::{Clash, OpError};
+use crate::source::{SessionSource, Shape};
 
 /// The bytes of a span, and the chunks of the pages that say so.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use lucid_core::catalogue::{Entry, EntryKind};
 
 use crate::ops::OpError;
 use crate::ops::sessions::chosen::Chosen;
-use crate::ops::sessions::read_session::{Cursor, SessionSource, visit_entries};
+use crate::ops::sessions::read_session::{Cursor, visit_entries};
+use crate::source::SessionSource;
 use crate::tarball::{TarError, Tarball};
 
 /// Files up to this size are read once, into memory; larger ones twice.

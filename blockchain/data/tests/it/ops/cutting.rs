@@ -1,9 +1,8 @@
 //! However a stream arrives, it becomes the chunks that an archive would have made of it.
 
 use lucid_core::cut::ChunkProfile;
-use lucid_data_chain::ops::sessions::read_session::{
-    SessionSource as _, StoredSession, read_range,
-};
+use lucid_data_chain::ops::sessions::read_session::{StoredSession, read_range};
+use lucid_data_chain::source::SessionSource as _;
 use proptest::prelude::*;
 
 use super::store::Store;

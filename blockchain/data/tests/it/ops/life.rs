@@ -9,9 +9,10 @@ use lucid_data_chain::ops::sessions::add_references::{add_foreign_references, ad
 use lucid_data_chain::ops::sessions::count_sessions::count_sessions;
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
-use lucid_data_chain::ops::sessions::read_session::{SessionSource as _, StoredSession};
+use lucid_data_chain::ops::sessions::read_session::StoredSession;
 use lucid_data_chain::ops::sessions::seal_session::{SealRequest, seal_session};
 use lucid_data_chain::row::Counts;
+use lucid_data_chain::source::SessionSource as _;
 
 use super::store::{KEEPING, NOW, Store, moment, new_session};
 use crate::sample::noise;

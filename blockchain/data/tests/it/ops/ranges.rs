@@ -3,9 +3,8 @@
 use lucid_core::cut::ChunkProfile;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::sessions::add_references::add_references;
-use lucid_data_chain::ops::sessions::read_session::{
-    Cursor, SessionSource as _, StoredSession, read_range,
-};
+use lucid_data_chain::ops::sessions::read_session::{Cursor, StoredSession, read_range};
+use lucid_data_chain::source::SessionSource as _;
 
 use super::store::Store;
 use crate::sample::noise;

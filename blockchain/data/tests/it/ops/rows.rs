@@ -17,7 +17,7 @@ use lucid_store::files::Limits;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::segment_rows::set_watermark;
 use lucid_store::files::watermark::Watermark;
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::memory::index::MemoryIndex;
 use lucid_store::vault::Vault;
 
@@ -32,7 +32,7 @@ fn open(disk: &SimulatedDisk, index: &Arc<MemoryIndex>) -> Result<Vault, StoreEr
     let keyring = Keyring::new(Secret::new([3; 32]), epochs)?;
     let sealer = Arc::new(Sealer::new(Some(keyring)));
     let key = SigningKey::from_seed([1; 32]).public();
-    files::open(Drawers {
+    files::open(UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: [1; 16],
         sealer: sealer.clone(),

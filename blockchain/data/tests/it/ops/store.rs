@@ -25,7 +25,7 @@ use lucid_store::files::Limits;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
-use lucid_store::files::{self, Drawers};
+use lucid_store::files::{self, UnopenedStore};
 use lucid_store::memory::blobs::MemoryBlobs;
 use lucid_store::memory::fact_log::MemoryLog;
 use lucid_store::memory::index::MemoryIndex;
@@ -93,7 +93,7 @@ impl Store {
         locks: SessionLocks,
     ) -> Self {
         let sealer = Arc::new(Sealer::new(None));
-        let vault = files::open(Drawers {
+        let vault = files::open(UnopenedStore {
             disk: over,
             store: [1; 16],
             sealer: sealer.clone(),

@@ -1,8 +1,8 @@
 //! Reads every byte of a chain's files and names what is wrong.
 //!
 //! Called by verification, on a chain that nobody is writing to. It believes neither the index nor the
-//! lock: each record is read, decoded and computed again, each block must follow the one before, and
-//! the lock must name the last of them. Only which bodies were pruned is taken from the lock.
+//! tip mark: each record is read, decoded and computed again, each block must follow the one before, and
+//! the tip mark must name the last of them. Only which bodies were pruned is taken from the tip mark.
 
 use lucid_core::digest::BlockHash;
 
@@ -55,13 +55,13 @@ pub fn audit(disk: &dyn Disk, store: [u8; 16]) -> Result<Vec<Damage>, StoreError
     let rest = pairs.rest();
     ends_in_damage |= !rest.is_empty();
     damage.extend(rest.into_iter().map(|(_, _, damage)| damage));
-    check_lock(disk, last, ends_in_damage, &mut damage)?;
+    check_tip_mark(disk, last, ends_in_damage, &mut damage)?;
     damage.sort();
     damage.dedup();
     Ok(damage)
 }
 
-fn check_lock(
+fn check_tip_mark(
     disk: &dyn Disk,
     last: Option<(u64, BlockHash, (FilesEnd, FilesEnd))>,
     ends_in_damage: bool,
@@ -88,7 +88,7 @@ fn check_lock(
         return Ok(());
     };
     let agrees = (height, ends) == (mark.height, (mark.blocks, mark.bodies)) && hash == mark.hash;
-    // With damage at the very end, the walk may stop short of the lock; that damage is named already.
+    // With damage at the very end, the walk may stop short of the tip mark; that damage is named already.
     if !agrees && (!ends_in_damage || height > mark.height) {
         let why = format!(
             "it names block {} ({}), and block {height} ({hash}) is the last",

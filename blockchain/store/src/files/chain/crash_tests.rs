@@ -121,13 +121,13 @@ fn look(found: &SimulatedDisk) -> Result<Option<Tip>, String> {
 fn check_one(life: &Life, calls: usize, found: &SimulatedDisk) -> Result<(), String> {
     let at_least = life.acknowledged.iter().rev().find(|(at, _)| *at <= calls);
     let at_least = at_least.map_or(0, |(_, count)| *count);
-    let locked = match tip::read(found).unwrap() {
+    let marked = match tip::read(found).unwrap() {
         FoundTip::At(mark) => usize::try_from(mark.height).unwrap() + 1,
         FoundTip::Absent => 0,
         FoundTip::Damaged(damage) => return Err(damage.to_string()),
     };
-    if locked < at_least {
-        return Err(format!("{at_least} blocks were acknowledged and {locked} are locked"));
+    if marked < at_least {
+        return Err(format!("{at_least} blocks were acknowledged and {marked} are marked"));
     }
     let looked = look(found)?;
     let chain = ChainFiles::open(parts(found)).map_err(|error| error.to_string())?;

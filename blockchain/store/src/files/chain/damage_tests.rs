@@ -79,7 +79,7 @@ fn every_flipped_byte_is_named_and_never_read() {
             let known = ChainFiles::open(kept.clone()).unwrap();
             assert!(assert_never_wrong(&known, &blocks) <= 1, "{path} {offset}");
             if path == TIP {
-                // With its index, the chain heals the lock; it must be damaged again for the next byte.
+                // With its index, the chain heals the tip mark; it must be damaged again for the next byte.
                 assert!(known.read_only().is_none());
                 continue;
             }
@@ -125,7 +125,7 @@ fn assert_ok(outcome: Result<AppendedBlock, CommitError>) -> bool {
 }
 
 #[test]
-fn a_chain_without_its_lock_is_not_written_unless_the_index_vouches() {
+fn a_chain_without_its_tip_mark_is_not_written_unless_the_index_vouches() {
     let (disk, kept, blocks) = stored();
     disk.unlink(TIP).unwrap();
     let doubtful = ChainFiles::open(parts(&disk)).unwrap();
@@ -251,7 +251,7 @@ fn short_reads_are_not_the_end_of_a_chain() {
 }
 
 #[test]
-fn a_file_with_a_high_number_and_a_lock_far_ahead_make_no_start_endless() {
+fn a_file_with_a_high_number_and_a_tip_mark_far_ahead_make_no_start_endless() {
     let (disk, _, blocks) = stored();
     let junk = read_all(&disk, "blocks/00000001.blocks").unwrap().unwrap();
     for name in ["99999999.blocks", "99999999.bodies"] {
@@ -264,7 +264,7 @@ fn a_file_with_a_high_number_and_a_lock_far_ahead_make_no_start_endless() {
         assert!(faulty.calls() < 2_000, "{} calls", faulty.calls());
     }
     let copy = disk.fork();
-    let tip::FoundTip::At(mark) = tip::read(&copy).unwrap() else { panic!("there is a lock") };
+    let tip::FoundTip::At(mark) = tip::read(&copy).unwrap() else { panic!("there is a tip mark") };
     tip::write(&copy, &tip::TipMark { height: 1 << 50, ..mark }).unwrap();
     let chain = ChainFiles::open(parts(&copy)).unwrap();
     assert!(chain.damage().len() <= 1_000);
@@ -305,13 +305,13 @@ fn unreadable(disk: &SimulatedDisk, call: Call, part: &str) -> (FaultyDisk, Chai
 
 #[test]
 fn no_file_of_blocks_is_removed_because_nothing_of_them_can_be_read() {
-    for (call, lock) in [Call::Open, Call::Read]
+    for (call, tip_mark) in [Call::Open, Call::Read]
         .into_iter()
-        .flat_map(|call| ["damaged", "gone"].map(|lock| (call, lock)))
+        .flat_map(|call| ["damaged", "gone"].map(|tip_mark| (call, tip_mark)))
     {
         let (disk, _, blocks) = stored();
         let right = read_all(&disk, TIP).unwrap().unwrap();
-        match lock {
+        match tip_mark {
             "gone" => disk.unlink(TIP).unwrap(),
             _ => assert!(disk.flip(TIP, 20)),
         }
@@ -323,10 +323,10 @@ fn no_file_of_blocks_is_removed_because_nothing_of_them_can_be_read() {
             let chain =
                 ChainFiles::open(ChainParts { accept_loss, index, ..with.clone() }).unwrap();
             let why = chain.read_only().unwrap();
-            assert!(why.contains("no block can be read"), "{call:?}, lock {lock}: {why}");
+            assert!(why.contains("no block can be read"), "{call:?}, tip mark {tip_mark}: {why}");
             assert!(chain.append(&next(None, 1, 9)).is_err());
             assert!(chain.find(&blocks[0].transactions[0].id_digest()).is_err());
-            assert_eq!(files_in(&disk), before, "{call:?}, lock {lock}, {accept_loss}");
+            assert_eq!(files_in(&disk), before, "{call:?}, tip mark {tip_mark}, {accept_loss}");
         }
         faulty.repair();
         replace(&disk, "", TIP, &right).unwrap();
@@ -361,7 +361,7 @@ fn files_in(disk: &SimulatedDisk) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_damaged_lock_beside_headers_of_which_none_is_sound_removes_nothing() {
+fn a_damaged_tip_mark_beside_headers_of_which_none_is_sound_removes_nothing() {
     let (disk, _, _) = stored();
     assert!(disk.flip(TIP, 20));
     for (name, bytes) in files_in(&disk) {

@@ -1,4 +1,4 @@
-//! Pruning: whole files of bodies go, and the lock says so before they do.
+//! Pruning: whole files of bodies go, and the tip mark says so before they do.
 //!
 //! A file goes when all its bodies lie below the height that is asked for, nothing in it is known to be
 //! damaged, and the record of every block in it was just read: it is what answers for the block from
@@ -41,7 +41,7 @@ impl ChainFiles {
             return Ok(pruning);
         }
         self.note(behind)?;
-        // The lock says that they may be gone: what is not removed now is by the next call.
+        // The tip mark says that they may be gone: what is not removed now is by the next call.
         let partly = |error: StoreError| CommitError::Partly(error.to_string());
         for file in going {
             let path = FileRole::Bodies.path(file.number);
@@ -66,7 +66,7 @@ impl ChainFiles {
         let known = writer.tip().map(|tip| tip.pruned).unwrap_or_default();
         if behind > known {
             let noted = writer.note_pruned(behind);
-            // The lock decides, whether or not the index has followed.
+            // The tip mark decides, whether or not the index has followed.
             *self.pruned.write() = writer.tip().map(|tip| tip.pruned).unwrap_or_default();
             noted?;
         }

@@ -1,10 +1,10 @@
 //! What is found again when a chain is opened.
 //!
-//! Recovery starts at the index's watermark and walks to the end of the files. Up to the lock (`TIP`)
+//! Recovery starts at the index's watermark and walks to the end of the files. Up to the tip mark (`TIP`)
 //! everything was acknowledged: what is wrong there is damage, kept, named, and read around. Above it,
-//! a whole block that follows its parent is locked and published; anything else is torn, and cut. A
-//! chain that ends before its lock, or whose lock is gone, is opened for reading only. So is one without a
-//! lock of which something cannot be read: a crash leaves no such thing, and it may be blocks.
+//! a whole block that follows its parent is marked and published; anything else is torn, and cut. A
+//! chain that ends before its tip mark, or whose tip mark is gone, is opened for reading only. So is one without a
+//! tip mark of which something cannot be read: a crash leaves no such thing, and it may be blocks.
 //!
 //! Everything accepted is synced before the chain opens, since after a kill it may be in the page
 //! cache alone.
@@ -52,7 +52,7 @@ struct Recovery<'a> {
 /// Brings the index up to the files, and the files to their last whole block.
 pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     let mut recovery = Recovery::start(parts)?;
-    let lock = match tip::read(parts.disk.as_ref())? {
+    let tip_mark = match tip::read(parts.disk.as_ref())? {
         FoundTip::At(mark) => Some(mark),
         FoundTip::Absent => None,
         FoundTip::Damaged(damage) => {
@@ -60,8 +60,9 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
             None
         }
     };
-    recovery.pruned = recovery.pruned.later(lock.map(|lock| lock.pruned).unwrap_or_default());
-    let (bound, doubt) = recovery.bound(lock)?;
+    recovery.pruned =
+        recovery.pruned.later(tip_mark.map(|tip_mark| tip_mark.pruned).unwrap_or_default());
+    let (bound, doubt) = recovery.bound(tip_mark)?;
     let pruned = recovery.pruned;
     let bound = bound.map(|mark| TipMark { pruned, ..mark });
     let lost = bound.map(|bound| recovery.lost(&bound)).transpose()?.flatten();
@@ -85,7 +86,7 @@ pub(super) fn recover(parts: &ChainParts) -> Result<Recovered, StoreError> {
     }
     recovery.write_changes()?;
     if read_only.is_none() {
-        recovery.settle(lock, above)?;
+        recovery.settle(tip_mark, above)?;
     }
     // A chain that lost its end still says how long it was.
     let at = match (recovery.at, bound) {
@@ -185,7 +186,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// What is behind the watermark and cannot be torn: something that cannot be read, or a file that is not
-    /// begun before there is a lock.
+    /// begun before there is a tip mark.
     fn no_tear(&self) -> Result<Option<Damage>, StoreError> {
         let (blocks, bodies) =
             self.at.map_or((FilesEnd::START, FilesEnd::START), |m| (m.blocks, m.bodies));
@@ -197,7 +198,7 @@ impl<'a> Recovery<'a> {
                     return Ok(Some(damage));
                 }
                 if self.at.is_none() && number > 1 {
-                    let why = "blocks came before this file, and there is no lock";
+                    let why = "blocks came before this file, and there is no tip mark";
                     return Ok(Some(Damage::new(role.path(number), 0, why)));
                 }
             }
@@ -224,23 +225,26 @@ impl<'a> Recovery<'a> {
     /// doubt.
     fn bound(
         &mut self,
-        lock: Option<TipMark>,
+        tip_mark: Option<TipMark>,
     ) -> Result<(Option<TipMark>, Option<String>), StoreError> {
-        match (lock, self.at) {
-            (Some(lock), Some(at)) if at.height > lock.height => {
+        match (tip_mark, self.at) {
+            (Some(tip_mark), Some(at)) if at.height > tip_mark.height => {
                 self.damage.push(Damage::new(
                     TIP,
                     0,
-                    format!("it names block {}, and block {} was known", lock.height, at.height),
+                    format!(
+                        "it names block {}, and block {} was known",
+                        tip_mark.height, at.height
+                    ),
                 ));
                 Ok((Some(at), None))
             }
-            (Some(lock), _) => Ok((Some(lock), None)),
+            (Some(tip_mark), _) => Ok((Some(tip_mark), None)),
             (None, at) => {
                 let found = self.last_found()?;
                 let no_tear = self.no_tear()?;
                 match (at, found) {
-                    // The power failed before the first block was locked.
+                    // The power failed before the first block was marked.
                     (None, found)
                         if found.is_none_or(|found| found.height == 0)
                             && self.damage.is_empty()
@@ -248,13 +252,13 @@ impl<'a> Recovery<'a> {
                     {
                         Ok((None, None))
                     }
-                    // The index vouches for exactly what is there, so the lock can be made anew.
+                    // The index vouches for exactly what is there, so the tip mark can be made anew.
                     (Some(at), None) if no_tear.is_none() => {
-                        self.missing_lock();
+                        self.missing_tip_mark();
                         Ok((Some(at), None))
                     }
                     (at, found) => {
-                        self.missing_lock();
+                        self.missing_tip_mark();
                         self.damage.extend(no_tear);
                         let last = found.or(at);
                         let why = last.map_or_else(
@@ -280,7 +284,7 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    fn missing_lock(&mut self) {
+    fn missing_tip_mark(&mut self) {
         if self.damage.is_empty() {
             self.damage.push(Damage::new(TIP, 0, "the file is missing"));
         }
@@ -306,7 +310,7 @@ impl<'a> Recovery<'a> {
         Ok(last)
     }
 
-    /// Whether the files end before the lock does; if so, what that means.
+    /// Whether the files end before the tip mark does; if so, what that means.
     fn lost(&mut self, bound: &TipMark) -> Result<Option<String>, StoreError> {
         let mut lost = None;
         for (role, end) in [(FileRole::Blocks, bound.blocks), (FileRole::Bodies, bound.bodies)] {
@@ -447,10 +451,10 @@ impl<'a> Recovery<'a> {
         std::mem::replace(&mut self.changes, fresh).write()
     }
 
-    /// Cuts what is torn, makes durable what is kept, locks what is whole, and publishes it.
-    fn settle(&mut self, lock: Option<TipMark>, above: Vec<Pair>) -> Result<(), StoreError> {
+    /// Cuts what is torn, makes durable what is kept, marks what is whole, and publishes it.
+    fn settle(&mut self, tip_mark: Option<TipMark>, above: Vec<Pair>) -> Result<(), StoreError> {
         let mut mark = self.at;
-        let from = lock.or(mark);
+        let from = tip_mark.or(mark);
         for pair in &above {
             mark = Some(mark_of(pair, mark, self.pruned));
         }
@@ -461,19 +465,19 @@ impl<'a> Recovery<'a> {
             from.map_or((FilesEnd::START, FilesEnd::START), |mark| (mark.blocks, mark.bodies));
         self.cut(FileRole::Blocks, start.0.file, ends.0)?;
         self.cut(FileRole::Bodies, start.1.file, ends.1)?;
-        // What a crash left of a lock that was being written.
+        // What a crash left of a tip mark that was being written.
         let unfinished = format!("{TIP}.new");
         self.disk.unlink(&unfinished).map_err(StoreError::io(format!("removing {unfinished}")))?;
         for folder in [FOLDER, ""] {
             self.disk.sync_folder(folder).map_err(StoreError::io(format!("syncing {folder}/")))?;
         }
         if let Some(mark) = mark
-            && lock != Some(mark)
+            && tip_mark != Some(mark)
         {
             tip::write(self.disk, &mark).map_err(StoreError::io(format!("writing {TIP}")))?;
         }
         for pair in &above {
-            tracing::info!(height = pair.height, "a whole block was found above the lock");
+            tracing::info!(height = pair.height, "a whole block was found above the tip mark");
             self.take_in(pair);
         }
         self.write_changes()

@@ -1,9 +1,9 @@
-//! A whole chain read from its files, front to back, with neither its index nor its lock: for judging it
+//! A whole chain read from its files, front to back, with neither its index nor its tip mark: for judging it
 //! at the pace of the disk.
 //!
 //! Called by `lucid chain validate`. It looks up nothing and repairs nothing, so it knows one answer only:
-//! every record and body from genesis to the lock is there and is the one that was written. Anything else (a
-//! gap, damage, pruned bodies, a tail that no lock speaks of) is [`Unsound`], and opening the chain says what
+//! every record and body from genesis to the tip mark is there and is the one that was written. Anything else (a
+//! gap, damage, pruned bodies, a tail that no tip mark speaks of) is [`Unsound`], and opening the chain says what
 //! it is. Invariant: what was committed when it began does not change beside an owner that goes on writing, but
 //! for pruning, which is `Unsound` too.
 
@@ -116,10 +116,10 @@ impl ChainScan {
     /// Behind the last block there is nothing, unless an owner is just writing it.
     fn end(&self) -> Result<(), Unsound> {
         let ends = [(self.records.end(), self.mark.blocks), (self.bodies.end(), self.mark.bodies)];
-        let at_the_lock = ends.iter().all(|(end, mark)| *end == (mark.file, mark.offset));
+        let at_the_tip_mark = ends.iter().all(|(end, mark)| *end == (mark.file, mark.offset));
         let is_tip = self.records.last == Some(*self.mark.hash.as_bytes());
         let is_last = || self.records.is_last() && self.bodies.is_last();
-        match at_the_lock && is_tip && (self.owner.is_some() || is_last()) {
+        match at_the_tip_mark && is_tip && (self.owner.is_some() || is_last()) {
             true => Ok(()),
             false => Err(Unsound),
         }

@@ -1,4 +1,4 @@
-//! The chain's lock: the file that says how far the chain is committed.
+//! The chain's tip mark: the file that says how far the chain is committed.
 //!
 //! `TIP` is replaced by rename when a block's two records are durable, and only then is the block
 //! acknowledged. What it names is final: recovery never cuts there, and a chain that lacks it is not
@@ -111,7 +111,7 @@ pub(super) fn read(disk: &dyn Disk) -> Result<FoundTip, StoreError> {
     });
     Ok(match mark {
         Some(mark) => FoundTip::At(mark),
-        None => FoundTip::Damaged(Damage::new(TIP, 0, "the lock does not match its checksum")),
+        None => FoundTip::Damaged(Damage::new(TIP, 0, "the tip mark does not match its checksum")),
     })
 }
 

@@ -129,7 +129,7 @@ impl RecordAt {
     }
 }
 
-/// Damage with its place, so that it can be compared with the lock's.
+/// Damage with its place, so that it can be compared with the tip mark's.
 pub(super) type PlacedDamage = (FileRole, FilesEnd, Damage);
 
 struct OpenFile {

@@ -1,6 +1,6 @@
 //! What appends to the chain's files.
 //!
-//! Invariant: append bodies and records, sync both, lock, publish, in this order, one run of blocks at
+//! Invariant: append bodies and records, sync both, set the tip mark, publish, in this order, one run of blocks at
 //! a time. A failed run is taken back before the next one; what cannot be taken back stops all writing.
 
 use std::io;
@@ -104,7 +104,7 @@ impl Writer {
     /// Stores consecutive blocks that follow the tip: all of them, or none.
     pub(super) fn append(&mut self, run: &[ValidBlock]) -> Result<(), CommitError> {
         if std::mem::replace(&mut self.is_writing, true) {
-            // An earlier write panicked half-way: what it wrote must not come to lie below a lock.
+            // An earlier write panicked half-way: what it wrote must not come to lie below a tip mark.
             let why = "an earlier write broke off half-way: a restart puts it in order".to_owned();
             self.broken = Some(why.clone());
             return Err(CommitError::Broken(why));
@@ -120,7 +120,7 @@ impl Writer {
             Err(failure) => return Err(self.undo(failure)),
         };
         let Some(mark) = written.last().map(|written| written.mark) else { return Ok(()) };
-        self.lock(&mark)?;
+        self.set_tip_mark(&mark)?;
         self.publish(written)
     }
 
@@ -226,7 +226,7 @@ impl Writer {
     }
 
     /// Names the last block in `TIP`: from here on the run is final.
-    fn lock(&mut self, mark: &TipMark) -> Result<(), CommitError> {
+    fn set_tip_mark(&mut self, mark: &TipMark) -> Result<(), CommitError> {
         let disk = self.parts.disk.clone();
         let Err(error) = tip::write(disk.as_ref(), mark) else {
             self.tip = Some(*mark);
@@ -239,7 +239,7 @@ impl Writer {
             _ => false,
         };
         if still {
-            // The old lock stands, so the run can be taken back.
+            // The old tip mark stands, so the run can be taken back.
             return Err(self.undo(failure));
         }
         self.broken = Some(failure.why.clone());
@@ -251,7 +251,7 @@ impl Writer {
         let Some(tip) = self.tip else { return Ok(()) };
         let mark = TipMark { pruned, ..tip };
         if let Err(error) = tip::write(self.parts.disk.as_ref(), &mark) {
-            // Either lock is sound, and nothing was removed yet; the next block writes a whole one.
+            // Either tip mark is sound, and nothing was removed yet; the next block writes a whole one.
             return Err(CommitError::Failed(format!("writing {TIP}: {error}")));
         }
         self.tip = Some(mark);
