@@ -103,6 +103,49 @@ pub const CHUNKS_GET: &str = "/api/v1/chunks/get";
 /// One chunk's bytes.
 pub const CHUNK_RAW: &str = "/api/v1/chunks/{chunk_id}/raw";
 
+/// Documents of blocks, by the parameters of the address.
+pub const DATA_BLOCKS: &str = "/api/v1/data/blocks";
+/// Documents of transactions.
+pub const DATA_TRANSACTIONS: &str = "/api/v1/data/transactions";
+/// Documents of sessions.
+pub const DATA_SESSIONS: &str = "/api/v1/data/sessions";
+/// How much is stored.
+pub const STORAGE_STATS: &str = "/api/v1/storage/stats";
+/// Blocks are stored here.
+pub const STORAGE_BLOCKS: &str = "/api/v1/storage/blocks";
+/// A stored block, by its index or hash.
+pub const STORAGE_BLOCK: &str = "/api/v1/storage/blocks/{id}";
+/// Transactions are stored here.
+pub const STORAGE_TRANSACTIONS: &str = "/api/v1/storage/transactions";
+/// A stored transaction.
+pub const STORAGE_TRANSACTION: &str = "/api/v1/storage/transactions/{id}";
+/// Descriptions of sessions are stored here.
+pub const STORAGE_SESSIONS: &str = "/api/v1/storage/sessions";
+/// A stored description of a session.
+pub const STORAGE_SESSION: &str = "/api/v1/storage/sessions/{id}";
+/// What a session's document said before.
+pub const STORAGE_SESSION_HISTORY: &str = "/api/v1/storage/sessions/{id}/history";
+/// Documents of blocks, by filters in the body.
+pub const QUERY_BLOCKS: &str = "/api/v1/query/blocks";
+/// Documents of transactions, by filters in the body.
+pub const QUERY_TRANSACTIONS: &str = "/api/v1/query/transactions";
+/// Documents of sessions, by filters in the body.
+pub const QUERY_SESSIONS: &str = "/api/v1/query/sessions";
+/// How much is asked.
+pub const QUERY_STATS: &str = "/api/v1/query/stats";
+/// The queue of the index.
+pub const DATA_INDEX: &str = "/api/v1/data/index";
+/// The index in numbers, and what is below it.
+pub const INDEX: &str = "/api/v1/index";
+/// The index in numbers.
+pub const INDEX_STATS: &str = "/api/v1/index/stats";
+/// What the index has of something.
+pub const INDEX_ENTRY: &str = "/api/v1/index/{kind}/{id}";
+/// What could not be indexed.
+pub const INDEX_DEAD: &str = "/api/v1/index/dead-letters";
+/// Has it tried again.
+pub const INDEX_DEAD_REPLAY: &str = "/api/v1/index/dead-letters/replay";
+
 /// Blocks, page by page.
 pub const BLOCKS: &str = "/api/v1/blocks";
 /// One block, by index or hash.

@@ -6,7 +6,7 @@
 //! looked up is the caller's error and never reaches this room.
 //!
 //! What costs time (hashes, Merkle roots, signatures) depends on the block alone and is done first, in
-//! [`Weighed`]; what depends on the chain before it is light and done in [`judge`]. So a range of blocks
+//! [`Weighed`]; what depends on the chain before it is light and done in [`validate_weighed`]. So a range of blocks
 //! is weighed in parallel and judged in order.
 //!
 //! Invariant: only a verdict without a fault yields a [`ValidBlock`], and nothing else makes one.

@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::Opened;
+use crate::answers::Answers;
 use crate::config::{ChunkSettings, Config, SERVICE};
 use crate::foreground::Foreground;
 use crate::ops::OpError;
@@ -33,6 +34,7 @@ use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::proofs::prove_session::Allow;
 use crate::routes;
 use crate::workers::anchoring::Anchoring;
+use crate::workers::indexing::IndexQueue;
 
 /// Requests that wait for a session at once: far fewer than may be in work, so that others have room.
 pub const WAITING_MAX: usize = 128;
@@ -110,6 +112,10 @@ pub struct App {
     pub downloads: Budget,
     /// Memory for proofs and trees that are being made into answers.
     pub making: Budget,
+    /// The queue of the index.
+    pub indexing: IndexQueue,
+    /// Answers of queries that are at hand.
+    pub answers: Answers,
     /// How much goes on at once.
     pub rooms: Rooms,
     /// How long a live stream may be silent before it counts as unterminated.
@@ -170,6 +176,8 @@ impl App {
             replies: Budget::default(),
             downloads: Budget::default(),
             making: Budget::default(),
+            indexing: IndexQueue::default(),
+            answers: Answers::new(config.query_cache_size),
             rooms: Rooms::default(),
             session_timeout: config.session_timeout,
             anchoring,
@@ -293,6 +301,16 @@ impl App {
         let mut report = HealthReport::new().needed("data_storage", fault.is_none());
         if let Some(why) = fault {
             report = report.detail(why);
+        }
+        let unread = self.unread();
+        report = report.needed("data_query", unread.is_none());
+        if let Some(why) = unread {
+            report = report.detail(why);
+        }
+        let unindexed = self.indexing.fault();
+        report = report.optional("data_indexer", unindexed.is_none());
+        if let Some(why) = unindexed {
+            report = report.detail(format!("items cannot be indexed: {why}"));
         }
         let damaged = self.opened.damage().len();
         report = report.optional("data_integrity", damaged == 0);

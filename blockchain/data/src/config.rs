@@ -28,6 +28,10 @@ pub const SERVICE: &Service = &Service {
         provable without the service. What a reply says was kept is durable before it is sent. Every route \
         below `/api/v1` is also served below `/api/v1/data-chain`.",
     endpoints: &[
+        "/api/v1/data",
+        "/api/v1/index",
+        "/api/v1/query",
+        "/api/v1/storage",
         "/api/v1/sessions",
         "/api/v1/chunks",
         "/api/v1/merkle",
@@ -62,6 +66,10 @@ pub struct Config {
     /// `DATA_CHAIN_KEEP_DAYS`: sealed sessions that ended over so many days ago are removed when garbage
     /// is collected, each leaving a tombstone. 0 keeps them for ever.
     pub keep_days: u32,
+    /// `INDEXING_BATCH_SIZE`: how many items are indexed together.
+    pub indexing_batch: usize,
+    /// `QUERY_CACHE_SIZE`: how many answers of queries are kept until something is stored; 0 keeps none.
+    pub query_cache_size: u64,
     /// Who runs the service: told to a process that finds the data folder locked.
     pub owner: String,
     /// What tells the time; no setting.
@@ -86,6 +94,16 @@ fn read(settings: &mut Settings<'_>) -> Config {
         session_timeout: settings.seconds(&timeout, SESSION_TIMEOUT_SECONDS, 1.0),
         engine: engine(settings),
         keep_days: keep_days(settings),
+        indexing_batch: settings.within(
+            &Key::new("indexing.batch_size", "INDEXING_BATCH_SIZE"),
+            1_000,
+            1..=10_000,
+        ),
+        query_cache_size: settings.within(
+            &Key::new("query.cache_size", "QUERY_CACHE_SIZE"),
+            10_000,
+            0..=1_000_000,
+        ),
         owner: SERVICE.name.to_owned(),
         clock: Clock::system(),
     }

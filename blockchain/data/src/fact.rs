@@ -9,6 +9,8 @@
 
 mod chain;
 mod chunks;
+mod documents;
+mod indexing;
 pub(crate) mod live;
 mod removal;
 mod scrub;
@@ -28,6 +30,8 @@ use crate::row::SessionRow;
 
 pub use chain::{KnownChain, OwnChain};
 pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
+pub use documents::{PART_BYTES, Stored};
+pub use indexing::Indexing;
 pub use live::Marked;
 pub use removal::{Held, Released, Removed};
 pub use scrub::Scrubbed;
@@ -67,6 +71,10 @@ pub enum Fact {
     Marked(Marked),
     /// Which chain anchors are in.
     Chain(OwnChain),
+    /// A document was stored, or a part of one.
+    Stored(Stored),
+    /// Items wait to be indexed, or do not any more.
+    Indexing(Indexing),
 }
 
 /// The beginning of a session.
@@ -225,6 +233,8 @@ impl Fact {
             Self::Released(fact) => fact.encode(&mut to),
             Self::Scrubbed(fact) => fact.write(&mut to),
             Self::Chain(fact) => fact.write(&mut to),
+            Self::Stored(fact) => fact.write(&mut to),
+            Self::Indexing(fact) => fact.write(&mut to),
             Self::Uploaded(fact) => fact.write(&mut to),
             Self::Forgotten(fact) => fact.write(&mut to),
             Self::Placed(fact) => fact.write(&mut to),
@@ -245,6 +255,8 @@ impl Fact {
             kind::NOTED => chunks::read_noted(&mut from)?,
             kind::SCRUBBED => Self::Scrubbed(Scrubbed::read(&mut from)?),
             kind::CHAIN => Self::Chain(OwnChain::read(&mut from)?),
+            kind::STORED => Self::Stored(Stored::read(&mut from)?),
+            kind::INDEXING => Self::Indexing(Indexing::read(&mut from)?),
             of_session => Self::decode_of_session(of_session, &mut from)?,
         };
         from.finish()?;

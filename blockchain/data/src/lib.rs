@@ -6,8 +6,10 @@
 //! [`routes`] and [`workers`]. [`service::serve`] starts it from a [`config`].
 
 pub mod anchoring;
+mod answers;
 pub mod app;
 pub mod config;
+pub mod document;
 pub mod fact;
 mod foreground;
 pub mod opened;

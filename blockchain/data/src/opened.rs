@@ -11,6 +11,8 @@ use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_store::clock::{ClockDrift, Moment};
+use lucid_store::contract::fact_log::Position;
+use lucid_store::contract::index::Index;
 use lucid_store::files::Limits;
 use lucid_store::files::folder::{DataFolder, Options, ToRead};
 use lucid_store::files::{self, UnopenedStore};
@@ -19,6 +21,7 @@ use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::projection::SessionProjection;
+use crate::row::documents::sessions_in_order_key;
 
 /// The service's name, in `STORE` and on the wire.
 pub const FOLDER_OWNER: &str = "data-chain";
@@ -86,7 +89,8 @@ impl Opened {
         progress: &dyn Fn(u64, u64) -> bool,
     ) -> Result<Self, StoreError> {
         let key = SigningKey::from_seed(*folder.signing_seed);
-        let join = |index| {
+        let join = |index: Arc<dyn Index>| {
+            mark_new_index(index.as_ref())?;
             let unopened = UnopenedStore {
                 disk: folder.disk.clone(),
                 store: folder.store,
@@ -216,4 +220,13 @@ impl SessionLocks {
     pub fn forget_news(&self, before: Timestamp) {
         self.news.lock().retain(|_, last| *last >= before);
     }
+}
+
+/// Marks an index that nothing was projected into yet: the sessions of this store will stand in their orders.
+pub fn mark_new_index(index: &dyn Index) -> Result<(), StoreError> {
+    let key = sessions_in_order_key();
+    if index.get(&key)?.is_none() && Position::of(index)?.is_none() {
+        index.write(vec![(key, Some(Vec::new()))])?;
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //! store that it needs; it blocks, and knows nothing of HTTP.
 
 pub mod chunks;
+pub mod documents;
 pub mod error;
 mod look_again;
 pub mod proofs;

@@ -3,23 +3,51 @@
 use axum::http::HeaderName;
 use lucid_api::headers::UPLOAD_OFFSET;
 use lucid_api::problem::ErrorCode;
+use lucid_api::v1::verdict::validation;
 use lucid_core::digest::ChunkId;
 use lucid_http::jobs::AlreadyRuns;
 use lucid_http::reply::Refusal;
 use lucid_store::{Damage, StoreError};
 use serde_json::Value;
 
+use crate::document::DocumentFault;
+use crate::ops::documents::store_document::StoreDocumentError;
 use crate::ops::{Clash, OpError};
 use crate::reply;
 
 /// Ids that one problem document lists; more would only repeat what the caller sent.
 const LISTED_MAX: usize = 10_000;
 
+/// Bytes of a document that a refusal repeats.
+const REPEATED_BYTES_MAX: usize = 64 << 10;
+
+/// Why a document was not stored: one that contradicts what is stored comes back with it.
+pub(crate) fn unstored(error: StoreDocumentError, submitted: &str) -> Refusal {
+    let detail = error.to_string();
+    match error {
+        StoreDocumentError::Op(error) => error.into(),
+        // Said twice in one object, or no number of JSON: it can be read, and is not allowed.
+        StoreDocumentError::Document(DocumentFault::Block(verdict)) => {
+            let validation = serde_json::to_value(validation(&verdict)).unwrap_or_default();
+            Refusal::new(ErrorCode::Invalid, detail).with("validation", validation)
+        }
+        StoreDocumentError::Document(_) => Refusal::new(ErrorCode::Invalid, detail),
+        StoreDocumentError::Conflict { stored, .. } => {
+            let refusal = Refusal::new(ErrorCode::Exists, detail);
+            let texts = [("stored", stored.as_str()), ("submitted", submitted)];
+            texts.into_iter().fold(refusal, |refusal, (name, text)| {
+                let end = text.floor_char_boundary(REPEATED_BYTES_MAX);
+                refusal.with(name, text.get(..end).unwrap_or_default())
+            })
+        }
+    }
+}
+
 impl From<OpError> for Refusal {
     fn from(error: OpError) -> Self {
         let detail = error.to_string();
         match error {
-            OpError::NoSession(_) | OpError::NoFile { .. } => {
+            OpError::NoSession(_) | OpError::NoFile { .. } | OpError::NoDocument { .. } => {
                 Self::new(ErrorCode::NotFound, detail)
             }
             // The caller gets the tombstone that stands in the session's place.

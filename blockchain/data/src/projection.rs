@@ -4,6 +4,8 @@
 //! session as having a gap; it never stops the rest.
 
 mod chunks;
+mod documents;
+mod indexing;
 mod removal;
 
 use std::sync::Arc;
@@ -93,6 +95,7 @@ impl SessionProjection {
             self.forget_references(&old, &name, changes)?;
             self.drop_tail(changes, &name, old.cut_bytes, old.tail_bytes)?;
             Self::drop_marks(changes, &name, &old);
+            self.take_out_of_orders(changes, &name, &old)?;
             changes.remove(name.by_time_key(old.started_at));
             changes.remove(name.manifest_key());
         }
@@ -120,6 +123,7 @@ impl SessionProjection {
             sealed: None,
             anchored: None,
         };
+        self.put_in_orders(changes, &name, &session)?;
         self.store(changes, &name, &session)
     }
 
@@ -250,6 +254,7 @@ impl SessionProjection {
             self.put(changes, row::last_manifest_key(), manifest_hash.as_bytes())?;
         }
         let Some(mut session) = self.load(changes, &name)? else { return Ok(()) };
+        self.take_out_of_orders(changes, &name, &session)?;
         session.has_gap |= session.chunk_count() != manifest.chunk_count;
         if session.sealed.is_none() {
             count(changes, |counts| counts.sealed += 1)?;
@@ -268,6 +273,7 @@ impl SessionProjection {
         if is_own {
             changes.put(name.unanchored_key(manifest.ended_at), Vec::new());
         }
+        self.put_in_orders(changes, &name, &session)?;
         self.store(changes, &name, &session)
     }
 
@@ -296,7 +302,9 @@ impl SessionProjection {
         if session.anchored.is_none() {
             count(changes, |counts| counts.anchored += 1)?;
         }
+        self.take_out_of_orders(changes, &name, &session)?;
         session.anchored = Some((fact.block_index, fact.block_hash));
+        self.put_in_orders(changes, &name, &session)?;
         self.put(changes, name.proof_key(), &fact.proof)?;
         if let Some(sealed) = &session.sealed {
             changes.remove(name.unanchored_key(sealed.ended_at));
@@ -349,6 +357,8 @@ impl Project for SessionProjection {
             Ok(Fact::Tree(fact)) => self.tree(&fact, changes),
             Ok(Fact::Verified(fact)) => self.verified(fact, changes),
             Ok(Fact::Marked(fact)) => self.marked(&fact, changes),
+            Ok(Fact::Stored(fact)) => self.stored(fact, changes),
+            Ok(Fact::Indexing(fact)) => self.indexing(fact, changes),
             Err(fault) => {
                 tracing::error!(%fault, "a fact of the log is not understood and was passed over");
                 Ok(())

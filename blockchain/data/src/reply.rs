@@ -5,6 +5,7 @@ pub(crate) mod chunks;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lucid_api::v1::anchors::{AnchorState, AnchorStatus, TrustKeys};
+use lucid_api::v1::documents::DocumentSource;
 use lucid_api::v1::maintenance::{GarbageCollected, Optimised, Progress};
 use lucid_api::v1::manifest::{Manifest as WireManifest, ManifestChunk};
 use lucid_api::v1::removal::{Hold, Tombstone};
@@ -29,6 +30,7 @@ use lucid_store::vault::Vault;
 use lucid_store::vault::collect::Collected;
 use lucid_store::vault::scrub::{Finding, Standing};
 
+use crate::document::Source;
 use crate::fact::Scrubbed;
 use crate::ops::OpError;
 use crate::ops::proofs::deliver_anchors::anchor_text;
@@ -326,5 +328,14 @@ pub fn verified(
             merkle_root: found.root,
             reason: Some(said.join("; ")).filter(|said| !said.is_empty()),
         },
+    }
+}
+
+/// Who says what a document says.
+pub fn source(source: Source) -> DocumentSource {
+    match source {
+        Source::Submitted => DocumentSource::Submitted,
+        Source::Synchronised => DocumentSource::Synchronised,
+        Source::Kept => DocumentSource::Kept,
     }
 }

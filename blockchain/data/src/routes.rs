@@ -10,15 +10,18 @@ mod chunk;
 mod chunk_batches;
 mod content;
 mod files;
+mod index;
 mod maintenance;
 mod manifest;
 mod merkle;
 mod mirror;
 mod proofs;
+mod query;
 mod removal;
 mod scrub;
 mod sessions;
 mod status;
+mod storage;
 mod verification;
 
 use std::sync::Arc;
@@ -47,6 +50,9 @@ const UPLOAD_OFFSET: HeaderName = HeaderName::from_static(OFFSET);
 
 /// What names the leaves of a tree: the names may be short.
 const TREES: Limits = Limits::new(32 << 20, 120, 12);
+
+/// One block, as the block-manager takes it.
+const BLOCK: Limits = Limits::new(32 << 20, 120, 8);
 
 /// Every route, within its limits.
 pub fn routes(app: Arc<App>) -> OpenApiRouter {
@@ -112,6 +118,27 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         POST   MAINTENANCE_OPTIMISE maintenance::optimise,          LASTING,  Administer;
         GET    SCRUB                scrub::get_scrub,               ORDINARY, Administer;
         POST   SCRUB                scrub::begin_scrub,             LASTING,  Administer;
+        GET    STORAGE_STATS        storage::get_storage_stats,     ORDINARY, Read;
+        POST   STORAGE_BLOCKS       storage::store_block,           BLOCK,    Write;
+        GET    STORAGE_BLOCK        storage::get_stored_block,      ORDINARY, Read;
+        POST   STORAGE_TRANSACTIONS storage::store_transaction,     ORDINARY, Write;
+        GET    STORAGE_TRANSACTION  storage::get_stored_transaction, ORDINARY, Read;
+        POST   STORAGE_SESSIONS     storage::store_session,         ORDINARY, Write;
+        GET    STORAGE_SESSION      storage::get_stored_session,    ORDINARY, Read;
+        GET    STORAGE_SESSION_HISTORY storage::get_session_history, ORDINARY, Read;
+        GET    DATA_BLOCKS          query::list_data_blocks,        ORDINARY, Read;
+        GET    DATA_TRANSACTIONS    query::list_data_transactions,  ORDINARY, Read;
+        GET    DATA_SESSIONS        query::list_data_sessions,      ORDINARY, Read;
+        GET    QUERY_STATS          query::get_query_stats,         ORDINARY, Read;
+        POST   QUERY_BLOCKS         query::query_blocks,            ORDINARY, Read;
+        POST   QUERY_TRANSACTIONS   query::query_transactions,      ORDINARY, Read;
+        POST   QUERY_SESSIONS       query::query_sessions,          ORDINARY, Read;
+        POST   DATA_INDEX           index::queue,                   ORDINARY, Write;
+        GET    INDEX                index::get_index,               ORDINARY, Read;
+        GET    INDEX_STATS          index::get_index_stats,         ORDINARY, Read;
+        GET    INDEX_ENTRY          index::get_index_entry,         ORDINARY, Read;
+        GET    INDEX_DEAD           index::list_dead,               ORDINARY, Administer;
+        POST   INDEX_DEAD_REPLAY    index::replay_dead,             ORDINARY, Administer;
     ]
 }
 

@@ -8,6 +8,8 @@
 
 mod chain;
 mod chunks;
+pub mod documents;
+pub mod indexing;
 pub(crate) mod live;
 mod removal;
 mod scrub;
@@ -381,6 +383,11 @@ impl SessionName {
 /// Where the sessions of a moment begin in the order of time.
 pub fn time_key(at: Timestamp) -> Vec<u8> {
     [[BY_TIME].as_slice(), &ordered(at)].concat()
+}
+
+/// What the keys of sessions in the order of time begin with.
+pub fn time_prefix() -> Vec<u8> {
+    vec![BY_TIME]
 }
 
 /// A time as bytes that sort like it: flipping the sign bit puts times before 1970 in front.

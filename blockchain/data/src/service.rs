@@ -24,7 +24,7 @@ use crate::app::{self, App};
 use crate::config::{Config, SERVICE};
 use crate::opened::{FOLDER_OWNER, Opened, SIGNING_KEY};
 use crate::workers::anchoring::{self, Anchoring};
-use crate::workers::{self, start};
+use crate::workers::{self, indexing, start};
 
 /// How long the workers may take to notice the end, while requests end.
 const WORKERS_END: Duration = Duration::from_secs(2);
@@ -113,6 +113,11 @@ pub async fn serve(
     late.set(app::router(app.clone(), &config));
     let workers = vec![
         start(&app, "anchors", anchoring::deliver(app.clone(), shutdown.clone())),
+        start(
+            &app,
+            "indexing",
+            indexing::index(app.clone(), config.indexing_batch, shutdown.clone()),
+        ),
         start(&app, "figures", workers::figures::measure(app.clone(), shutdown.clone())),
         start(
             &app,

@@ -1,10 +1,11 @@
 //! What the service does by itself, or goes on doing when it was asked for: bringing anchors and tombstones to
-//! the engine ([`anchoring`]), keeping its figures ([`figures`]), collecting garbage and packing
-//! ([`maintenance`]), reading stored bytes again ([`scrub`]), and verifying sessions (`verification`, only when
+//! the engine ([`anchoring`]), keeping its figures ([`figures`]), making entries of what waits to be indexed
+//! ([`indexing`]), collecting garbage and packing ([`maintenance`]), reading stored bytes again ([`scrub`]), and verifying sessions (`verification`, only when
 //! asked).
 
 pub mod anchoring;
 pub mod figures;
+pub mod indexing;
 pub mod maintenance;
 pub mod scrub;
 pub mod verification;

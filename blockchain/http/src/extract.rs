@@ -77,7 +77,9 @@ pub fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
             true => ErrorCode::Invalid,
             false => ErrorCode::Malformed,
         };
-        Refusal::new(code, fault.to_string())
+        let path = if fault.is_data() { strict::path_of_fault::<T>(text) } else { String::new() };
+        let detail = if path.is_empty() { fault.to_string() } else { format!("{path}: {fault}") };
+        Refusal::new(code, detail)
     })
 }
 

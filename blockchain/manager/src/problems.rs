@@ -3,6 +3,7 @@
 //! What a caller can act on is told; causes inside the service go to the log, once, here.
 
 use lucid_api::problem::ErrorCode;
+use lucid_api::v1::verdict::validation;
 use lucid_core::transaction::{AdmissionFault, TransactionFault};
 use lucid_http::reply::Refusal;
 use lucid_store::files::chain::is_of_every_id;
@@ -19,7 +20,6 @@ use crate::ops::submit_transaction::SubmitError;
 use crate::ops::sync_chain::SyncError;
 use crate::ops::validate_block::ValidateError;
 use crate::peer::PeerError;
-use crate::reply;
 
 /// Something could not be read.
 pub fn store(error: StoreError) -> Refusal {
@@ -199,7 +199,7 @@ pub fn submit_block(error: SubmitBlockError) -> Refusal {
     match error {
         SubmitBlockError::Json(fault) => Refusal::new(ErrorCode::Malformed, fault.to_string()),
         SubmitBlockError::Refused(verdict) => {
-            let validation = serde_json::to_value(reply::validation(&verdict)).unwrap_or_default();
+            let validation = serde_json::to_value(validation(&verdict)).unwrap_or_default();
             let sentence = format!("{sentence}: {}", broken(&verdict));
             Refusal::new(ErrorCode::Invalid, sentence)
                 .with("validation", validation)

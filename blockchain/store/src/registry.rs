@@ -135,8 +135,36 @@ registry! {
         SCRUBBED = 0x1e,
         /// Which chain anchors are in.
         CHAIN = 0x1f,
+        /// A document was stored.
+        STORED = 0x20,
+        /// Items wait to be indexed, or do not any more.
+        INDEXING = 0x21,
     }
     keys {
+        /// A document.
+        DOCUMENT = 0x40,
+        /// A page of a document's text.
+        PAGE = 0x41,
+        /// Documents in the order of time, all of a kind or those that share a facet.
+        IN_ORDER = 0x42,
+        /// Blocks in the order of their indexes.
+        BY_INDEX = 0x43,
+        /// What a document said before, or what contradicts it.
+        EARLIER = 0x44,
+        /// How many documents there are.
+        DOCUMENT_COUNTS = 0x45,
+        /// How often what a query can answer changed.
+        DOCUMENT_CHANGES = 0x4b,
+        /// The sessions of this store are in their orders, too.
+        SESSIONS_IN_ORDER = 0x46,
+        /// An item that waits to be indexed.
+        QUEUED = 0x47,
+        /// An item that could not be indexed.
+        DEAD = 0x48,
+        /// What was indexed of something that is not stored.
+        ENTRY = 0x49,
+        /// How many wait, and how many were indexed.
+        INDEXING = 0x4a,
         /// A session.
         SESSION = 0x50,
         /// A chunk of a session.

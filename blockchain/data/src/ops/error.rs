@@ -5,6 +5,7 @@ use lucid_core::session::SessionId;
 use lucid_core::words::many_do;
 use lucid_store::{CommitError, StoreError};
 
+use crate::document::DocumentKind;
 use crate::row::TombstoneRow;
 
 /// What went wrong.
@@ -13,6 +14,14 @@ pub enum OpError {
     /// There is no such session.
     #[error("there is no session {0}")]
     NoSession(SessionId),
+    /// There is no such document.
+    #[error("there is no document of the {} {id:?}", .kind.as_str())]
+    NoDocument {
+        /// What it would be about.
+        kind: DocumentKind,
+        /// The id, or index, that was asked for.
+        id: String,
+    },
     /// There was such a session.
     #[error("session {} was removed at {}{}", .0.id, .0.removed_at, because(&.0.reason))]
     Removed(Box<TombstoneRow>),

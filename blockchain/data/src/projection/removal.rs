@@ -65,6 +65,7 @@ impl SessionProjection {
         self.forget_references(session, name, changes)?;
         self.drop_tail(changes, name, session.cut_bytes, session.tail_bytes)?;
         Self::drop_marks(changes, name, session);
+        self.take_out_of_orders(changes, name, session)?;
         if let Some(sealed) = &session.sealed {
             changes.remove(name.unanchored_key(sealed.ended_at));
         }

@@ -9,6 +9,7 @@ use lucid_api::client::{ClientOptions, DataChainClient};
 use lucid_api::v1::chunks::ChunkIds;
 use serde_json::json;
 
+use crate::routes::storage::block;
 use crate::sample::{folder, id, noise};
 use crate::service::{archive, named};
 use crate::strain::{Everybody, Process, Request, announce, dense, drive, routes, table, unread};
@@ -54,6 +55,17 @@ impl Strained {
         let tree: serde_json::Value = serde_json::from_slice(&tree).unwrap();
         let root = tree["root_hash"].as_str().unwrap().to_owned();
         let (large, small) = (id(&large).to_string(), id(b"small").to_string());
+        // A block of 15 MiB, whose transactions fill pages.
+        let filler = "x".repeat(MIB - 200);
+        let transaction = |n| json!({ "id": format!("large-{n}"), "type": "t", "data": filler });
+        let block = block(None, 1, &(0..15).map(transaction).collect::<Vec<_>>()).to_json_text();
+        let said = json!({ "id": "said", "data": filler }).to_string();
+        for (kind, text) in [("blocks", &block), ("sessions", &said)] {
+            let store =
+                Request::new(format!("POST /api/v1/storage/{kind}")).body(JSON, text.clone());
+            let (status, why) = process.ask(&store);
+            assert_eq!(status, 201, "{}", String::from_utf8_lossy(&why));
+        }
         Self { process, large, small, root }
     }
 
@@ -83,6 +95,9 @@ impl Strained {
             .replace("{chunk_id}", &self.large)
             .replace("{root_hash}", &self.root)
             .replace("{leaf_index}", "1")
+            .replace("blocks/{id}", "blocks/0")
+            .replace("transactions/{id}", "transactions/large-1")
+            .replace("sessions/{id}", "sessions/said")
             .replace("{path}", "a")
             .replace("{index}", "1");
         let live = |what: &str| Request::new(format!("POST /api/v1/sessions/live/{what}"));
@@ -123,6 +138,12 @@ impl Strained {
                 (Request::new(route).body(JSON, body), 4 * MIB)
             }
             "GET /api/v1/chunks" => (Request::new("GET /api/v1/chunks?offset=1000000000"), 0),
+            "POST /api/v1/storage/blocks" => {
+                (Request::new(route).body(JSON, dense(32 * MIB - 64, "transactions")), 32 * MIB)
+            }
+            _ if route.starts_with("GET /api/v1/data/") => {
+                (Request::new(format!("{route}?limit=1000&total=true")), 0)
+            }
             "GET /api/v1/merkle/{root_hash}" => {
                 (Request::new(format!("{path}?include_leaves=true")), 0)
             }

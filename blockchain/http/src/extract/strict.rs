@@ -21,6 +21,15 @@ pub(super) fn from_slice<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result
     Ok(value)
 }
 
+/// Which value of a text is not the one that belongs there, as names and places joined by dots: found by reading
+/// it once more, so that what can be read is not slowed down. Empty for the text as a whole.
+pub(super) fn path_of_fault<T: DeserializeOwned>(text: &[u8]) -> String {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let read: Result<T, _> = serde_path_to_error::deserialize(Strict(&mut reader));
+    let path = read.err().map(|fault| fault.path().to_string()).unwrap_or_default();
+    if path == "." { String::new() } else { path }
+}
+
 /// Something of serde's, and everything that comes out of it, read strictly.
 struct Strict<T>(T);
 

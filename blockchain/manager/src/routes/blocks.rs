@@ -26,7 +26,8 @@ use crate::ops::prove_transaction::{Proved, prove_transaction};
 use crate::ops::remove_block::remove_block as remove;
 use crate::ops::submit_block::submit_block as submit;
 use crate::problems;
-use crate::reply::{encode, validation};
+use crate::reply::encode;
+use lucid_api::v1::verdict::validation;
 
 const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 100;

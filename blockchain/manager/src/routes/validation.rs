@@ -22,8 +22,8 @@ use lucid_http::reply::{Refusal, Reply};
 use crate::app::App;
 use crate::ops::validate_block;
 use crate::problems;
-use crate::reply::validation;
 use crate::workers::validation::validate_now;
+use lucid_api::v1::verdict::validation;
 
 /// Judges a block without storing it. The verdict is an answer: 200, valid or not.
 #[utoipa::path(post, path = paths::BLOCKS_VALIDATE, tag = "validation", params(ValidateQuery), request_body = BlockToJudge, responses((status = 200, body = Validation)))]

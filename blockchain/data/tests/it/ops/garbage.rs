@@ -24,6 +24,7 @@ use lucid_data_chain::ops::upkeep::expire_uploads::expire_uploads;
 use lucid_data_chain::ops::upkeep::live_chunks::{in_index, in_log};
 use lucid_data_chain::ops::{Clash, OpError};
 use lucid_data_chain::row::SessionName;
+use lucid_data_chain::row::documents;
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::{Change, Index as _};
 use lucid_store::files::disk::Disk as _;
@@ -236,8 +237,10 @@ fn a_condensed_log_says_the_same_as_the_whole_one() {
     let done = collect(&store, GarbageRequest::default()).unwrap();
     assert!(done.condensed.facts_removed > 30, "{done:?}");
     assert!(done.condensed.bytes_freed > 8_000_000, "{done:?}");
+    // How often something changed is not the same of fewer facts, and nothing follows from it.
+    let is_own = |key: &[u8]| key[0] >= 0x40 && key != documents::changes_key();
     let own = |store: &Store| -> Vec<_> {
-        store.index.rows().into_iter().filter(|(key, _)| key[0] >= 0x40).collect()
+        store.index.rows().into_iter().filter(|(key, _)| is_own(key)).collect()
     };
     let before = own(&store);
     let again = reopened(store);

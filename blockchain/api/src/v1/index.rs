@@ -1,0 +1,71 @@
+//! The index of documents: its queue, its figures, and what could not be indexed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::document::Time;
+
+/// Items that were queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ItemsQueued {
+    /// That they are queued, durably.
+    pub queued: bool,
+    /// How many.
+    pub count: usize,
+    /// How many wait now.
+    pub queue_size: u64,
+}
+
+/// The index in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IndexStats {
+    /// Entries of all indexes.
+    pub total_indexed: u64,
+    /// Items that wait.
+    pub queue_size: u64,
+    /// What the indexes are called.
+    pub indexes: Vec<String>,
+    /// Entries of each.
+    pub indexed: BTreeMap<String, u64>,
+    /// Items that could not be indexed.
+    pub failed: u64,
+    /// The same: they are laid aside, and can be read and tried again.
+    pub dead_letter: u64,
+    /// The routes below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<String>>,
+}
+
+/// An item that could not be indexed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeadItem {
+    /// By which it can be tried again.
+    pub number: u64,
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Why it could not be indexed.
+    pub why: String,
+    /// When that was known.
+    #[schema(value_type = Time)]
+    pub failed_at: String,
+    /// What it says, as text.
+    pub item: String,
+}
+
+/// Which items are to be tried again; all of them, when nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReviveItems {
+    /// By their numbers.
+    pub numbers: Option<Vec<u64>>,
+}
+
+/// Items that wait again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ItemsRevived {
+    /// How many.
+    pub replayed: usize,
+}

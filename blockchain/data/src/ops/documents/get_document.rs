@@ -1,0 +1,173 @@
+//! Finds a document by its id, a block also by its index.
+
+use lucid_core::time::Timestamp;
+use lucid_store::vault::Vault;
+use serde_json::json;
+
+use crate::document::{DocumentKind, Source};
+use crate::ops::OpError;
+use crate::row::documents::{
+    DocumentName, DocumentRow, EarlierRow, Standing, as_session_id, block_named, by_index_key,
+};
+use crate::row::{self, SessionName, SessionRow};
+
+/// A document with what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundDocument {
+    /// Its text, as it was posted.
+    pub text: String,
+    /// Who says it.
+    pub source: Source,
+    /// When it was stored; of a session of this store, when it began.
+    pub indexed_at: Timestamp,
+    /// The index of the block that it is, or is in, where one with it is stored.
+    pub block_index: Option<u64>,
+}
+
+/// Something that is listed as a document: one, or a session of this store.
+pub(super) enum Listed {
+    Document(DocumentName, Box<DocumentRow>),
+    Session(Box<SessionRow>),
+}
+
+impl Listed {
+    /// What stands in an order at this place, if it still does.
+    pub(super) fn at(
+        vault: &Vault,
+        kind: DocumentKind,
+        standing: Standing,
+    ) -> Result<Option<Self>, OpError> {
+        let name = standing.name(kind);
+        if kind == DocumentKind::Session {
+            let session = row::session(vault.index(), vault.sealer(), &name.as_session())?;
+            if let Some(session) = session
+                && Standing::of(session.started_at, &name) == standing
+            {
+                return Ok(Some(Self::Session(Box::new(session))));
+            }
+        }
+        let row = DocumentRow::find(vault.index(), vault.sealer(), &name)?;
+        let row = row.filter(|row| Standing::of(row.instant, &name) == standing);
+        Ok(row.map(|row| Self::Document(name, Box::new(row))))
+    }
+
+    /// How many bytes its text has, about.
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            Self::Document(_, row) => row.text_bytes(),
+            Self::Session(row) => {
+                let said = row.metadata.iter().map(|(key, value)| key.len() + value.len());
+                1_024 + said.sum::<usize>()
+            }
+        }
+    }
+
+    /// The whole document. A stream that took nothing since `quiet_since` is unterminated.
+    pub(super) fn found(
+        &self,
+        vault: &Vault,
+        quiet_since: Timestamp,
+    ) -> Result<FoundDocument, OpError> {
+        Ok(match self {
+            Self::Document(name, row) => FoundDocument {
+                text: row.text(vault.index(), vault.sealer(), name)?,
+                source: row.source,
+                indexed_at: row.stored_at,
+                block_index: row.block.map(|(index, _)| index),
+            },
+            Self::Session(row) => FoundDocument {
+                text: description(row, quiet_since),
+                source: Source::Kept,
+                indexed_at: row.started_at,
+                block_index: row.anchored.map(|(index, _)| index),
+            },
+        })
+    }
+}
+
+/// What a session of this store says of itself, in the words of a session's document.
+fn description(session: &SessionRow, quiet_since: Timestamp) -> String {
+    let sealed = session.sealed.as_ref();
+    json!({
+        "id": session.id.as_str(),
+        "session_id": session.id.as_str(),
+        "timestamp": session.started_at.to_string(),
+        "status": session.status(quiet_since).as_str(),
+        "user_id": session.user,
+        "metadata": session.metadata,
+        "ended_at": sealed.map(|sealed| sealed.ended_at.to_string()),
+        "merkle_root": sealed.map(|sealed| sealed.root.to_string()),
+        "chunk_count": session.chunk_count(),
+        "size_bytes": sealed.map_or(session.offset(), |sealed| sealed.content_bytes),
+        "block_index": session.anchored.map(|(index, _)| index),
+    })
+    .to_string()
+}
+
+/// Finds a document. A block is named by its hash or its index.
+pub fn get_document(
+    vault: &Vault,
+    kind: DocumentKind,
+    id: &str,
+    quiet_since: Timestamp,
+) -> Result<FoundDocument, OpError> {
+    match find_listed(vault, kind, id)? {
+        Some(listed) => listed.found(vault, quiet_since),
+        None => Err(OpError::NoDocument { kind, id: id.to_owned() }),
+    }
+}
+
+/// What is listed under an id, or of a block under an index.
+pub(super) fn find_listed(
+    vault: &Vault,
+    kind: DocumentKind,
+    id: &str,
+) -> Result<Option<Listed>, OpError> {
+    let (index, sealer) = (vault.index(), vault.sealer());
+    if let (DocumentKind::Session, Some(session)) = (kind, as_session_id(id))
+        && let Some(session) = row::session(index, sealer, &SessionName::of(sealer, &session))?
+    {
+        return Ok(Some(Listed::Session(Box::new(session))));
+    }
+    let Some(name) = name_of(vault, kind, id)? else { return Ok(None) };
+    let row = DocumentRow::find(index, sealer, &name)?;
+    Ok(row.map(|row| Listed::Document(name, Box::new(row))))
+}
+
+fn name_of(vault: &Vault, kind: DocumentKind, id: &str) -> Result<Option<DocumentName>, OpError> {
+    let is_index = |number: &u64| kind == DocumentKind::Block && number.to_string() == id;
+    let number = id.parse::<u64>().ok().filter(is_index);
+    Ok(match number {
+        Some(number) => vault.index().get(&by_index_key(number))?.and_then(|row| block_named(&row)),
+        None => Some(DocumentName::of(vault.sealer(), kind, id)),
+    })
+}
+
+/// A page of the texts that a document has besides its own, the oldest first, and where the next page begins.
+pub fn document_history(
+    vault: &Vault,
+    kind: DocumentKind,
+    id: &str,
+    from: u64,
+    limit: usize,
+) -> Result<(Vec<EarlierRow>, Option<u64>), OpError> {
+    let absent = || OpError::NoDocument { kind, id: id.to_owned() };
+    let (index, sealer) = (vault.index(), vault.sealer());
+    let name = name_of(vault, kind, id)?.ok_or_else(absent)?;
+    let row = DocumentRow::find(index, sealer, &name)?.ok_or_else(absent)?;
+    let mut texts = Vec::new();
+    let mut bytes = 0;
+    let mut number = from;
+    while number < row.earlier
+        && texts.len() < limit
+        && bytes < super::query_documents::PAGE_BYTES_MAX
+    {
+        let key = name.earlier_key(number);
+        let lost = || OpError::Unsound(format!("text {number} of {id} is gone"));
+        let earlier = EarlierRow::open(sealer, &key, index.get(&key)?.ok_or_else(lost)?)?;
+        bytes += earlier.text.len();
+        texts.push(earlier);
+        number += 1;
+    }
+    Ok((texts, (number < row.earlier).then_some(number)))
+}

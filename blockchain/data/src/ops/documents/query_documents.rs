@@ -1,0 +1,362 @@
+//! Answers a query: the documents that a filter takes, in a total order, page by page.
+//!
+//! Documents stand in orders by time, each facet's in one of its own, and blocks in one by index. A query
+//! walks the narrowest order that holds all it wants, so its cost follows what that order has, and compares
+//! what the order does not say. The order is (time, keyed hash of the id), and for blocks the index unless only
+//! a range of times is asked for. A cursor is the place of the last document that was given.
+
+use lucid_core::time::Timestamp;
+use lucid_store::contract::index::Index;
+use lucid_store::vault::Vault;
+
+use super::filter::Filter;
+use super::get_document::{FoundDocument, Listed};
+use crate::document::DocumentKind;
+use crate::ops::OpError;
+use crate::row;
+use crate::row::documents::{
+    DocumentName, DocumentRow, Facet, Standing, block_named, by_index_end, by_index_key, index_in,
+    sessions_in_order_key,
+};
+
+/// Documents of a page.
+pub const LIMIT_MAX: usize = 1_000;
+/// Documents that may be skipped by their number; a cursor skips any.
+pub const OFFSET_MAX: usize = 10_000;
+/// Bytes of texts after which a page ends.
+pub const PAGE_BYTES_MAX: usize = 8 << 20;
+/// Documents that one request looks at, where no order has just those that are wanted.
+pub const EXAMINED_MAX: usize = 50_000;
+/// A total is told exactly up to so many.
+pub const TOTAL_MAX: usize = 100_000;
+/// Rows that are read in one go.
+const BATCH: usize = 256;
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct DocumentQuery {
+    /// Documents about what.
+    pub kind: DocumentKind,
+    /// Which of them.
+    pub filter: Filter,
+    /// So many at most, up to [`LIMIT_MAX`].
+    pub limit: usize,
+    /// So many are skipped in front of them, up to [`OFFSET_MAX`].
+    pub offset: usize,
+    /// Behind which the page begins: [`DocumentPage::next`] of the one before.
+    pub cursor: Option<Vec<u8>>,
+    /// The newest first.
+    pub descending: bool,
+    /// Whether to say how many there are on all pages.
+    pub total: bool,
+    /// A stream that took nothing since then is unterminated.
+    pub quiet_since: Timestamp,
+}
+
+/// A page of documents.
+#[derive(Debug, Clone)]
+pub struct DocumentPage {
+    /// The documents.
+    pub documents: Vec<FoundDocument>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Vec<u8>>,
+    /// Whether the page ends for what it has; otherwise because it looked at as much as one request may.
+    pub complete: bool,
+    /// How many there are, and whether that is all.
+    pub total: Option<(usize, bool)>,
+    /// Whether the same is answered until something is stored.
+    pub lasting: bool,
+}
+
+/// Bytes of a cursor in front of the place.
+const FINGERPRINT_BYTES: usize = 8;
+
+impl DocumentQuery {
+    /// What a cursor of this query begins with: it continues no other.
+    fn fingerprint(&self) -> [u8; FINGERPRINT_BYTES] {
+        let text = format!("{:?} {} {}", self.kind, self.descending, self.filter.canonical());
+        let mut print = [0; FINGERPRINT_BYTES];
+        for (to, from) in print.iter_mut().zip(blake3::hash(text.as_bytes()).as_bytes()) {
+            *to = *from;
+        }
+        print
+    }
+
+    /// One text for queries that ask for the same page.
+    pub fn canonical(&self) -> String {
+        let Self { kind, filter, limit, offset, cursor, descending, total, quiet_since: _ } = self;
+        let filter = filter.canonical();
+        format!("{kind:?} {limit} {offset} {cursor:?} {descending} {total} {filter}")
+    }
+
+    fn place(&self) -> Result<Option<&[u8]>, OpError> {
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let wrong = "cursor is none of an earlier page of this query: begin without one";
+        let place = cursor.strip_prefix(&self.fingerprint());
+        place.map(Some).ok_or_else(|| OpError::Invalid(wrong.into()))
+    }
+
+    fn cursor(&self, place: &[u8]) -> Vec<u8> {
+        [self.fingerprint().as_slice(), place].concat()
+    }
+}
+
+/// Answers a query.
+pub fn query_documents(vault: &Vault, wanted: &DocumentQuery) -> Result<DocumentPage, OpError> {
+    if let Some(hash) = &wanted.filter.hash {
+        return by_hash(vault, wanted, hash);
+    }
+    let total = match wanted.total {
+        true => Some(count(vault, wanted)?),
+        false => None,
+    };
+    let mut walk = Walk::new(vault, wanted, wanted.place()?)?;
+    let by_order = walk.is_exact;
+    let mut page =
+        DocumentPage { documents: Vec::new(), next: None, complete: true, total, lasting: true };
+    let (mut skipped, mut examined, mut bytes) = (0, 0, 0);
+    let mut last: Option<Place> = None;
+    while let Some(place) = walk.next()? {
+        let is_full = page.documents.len() == wanted.limit || bytes >= PAGE_BYTES_MAX;
+        let is_worn = !by_order && examined == EXAMINED_MAX;
+        if is_full || is_worn {
+            page.complete = is_full;
+            page.next = last.map(|last| wanted.cursor(&last.bytes()));
+            return Ok(page);
+        }
+        last = Some(place);
+        examined += 1;
+        if by_order && skipped < wanted.offset {
+            skipped += 1;
+            continue;
+        }
+        let Some(listed) = place.listed(vault, wanted.kind)? else { continue };
+        if !wanted.filter.takes(&listed, wanted.quiet_since) {
+            continue;
+        }
+        if skipped < wanted.offset {
+            skipped += 1;
+            continue;
+        }
+        bytes += listed.text_bytes();
+        page.lasting &= match &listed {
+            Listed::Document(..) => true,
+            Listed::Session(session) => session.sealed.is_some(),
+        };
+        page.documents.push(listed.found(vault, wanted.quiet_since)?);
+    }
+    // Sessions that are not listed now may be, without anything being stored: silence alone decides.
+    page.lasting &= wanted.filter.status.is_none();
+    Ok(page)
+}
+
+/// The block of a hash, if it is wanted.
+fn by_hash(vault: &Vault, wanted: &DocumentQuery, hash: &str) -> Result<DocumentPage, OpError> {
+    wanted.place()?;
+    let name = DocumentName::of(vault.sealer(), wanted.kind, hash);
+    let row = DocumentRow::find(vault.index(), vault.sealer(), &name)?;
+    let listed = row.map(|row| Listed::Document(name, Box::new(row)));
+    let taken = listed.filter(|listed| wanted.filter.takes(listed, wanted.quiet_since));
+    let total = usize::from(taken.is_some());
+    let shown = taken.filter(|_| wanted.offset == 0 && wanted.cursor.is_none());
+    let found = shown.map(|listed| listed.found(vault, wanted.quiet_since)).transpose()?;
+    Ok(DocumentPage {
+        documents: found.into_iter().collect(),
+        next: None,
+        complete: true,
+        total: wanted.total.then_some((total, true)),
+        lasting: true,
+    })
+}
+
+/// How many documents are wanted on all pages together, as far as one request may look.
+fn count(vault: &Vault, wanted: &DocumentQuery) -> Result<(usize, bool), OpError> {
+    let mut walk = Walk::new(vault, wanted, None)?;
+    let by_order = walk.is_exact;
+    let (mut count, mut examined) = (0, 0);
+    while let Some(place) = walk.next()? {
+        if count == TOTAL_MAX || (!by_order && examined == EXAMINED_MAX) {
+            return Ok((count, false));
+        }
+        examined += 1;
+        let is_wanted = by_order
+            || place
+                .listed(vault, wanted.kind)?
+                .is_some_and(|listed| wanted.filter.takes(&listed, wanted.quiet_since));
+        count += usize::from(is_wanted);
+    }
+    Ok((count, true))
+}
+
+/// Where something stands in the order of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Index(u64, [u8; 16]),
+    Standing(Standing),
+}
+
+impl Place {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Index(index, _) => index.to_be_bytes().to_vec(),
+            Self::Standing(standing) => standing.bytes().to_vec(),
+        }
+    }
+
+    fn listed(&self, vault: &Vault, kind: DocumentKind) -> Result<Option<Listed>, OpError> {
+        match self {
+            Self::Standing(standing) => Listed::at(vault, kind, *standing),
+            Self::Index(_, name) => {
+                let name = DocumentName { kind, name: *name };
+                let row = DocumentRow::find(vault.index(), vault.sealer(), &name)?;
+                Ok(row.map(|row| Listed::Document(name, Box::new(row))))
+            }
+        }
+    }
+}
+
+/// All places of a query's order, from where the page begins.
+struct Walk<'a> {
+    index: &'a dyn Index,
+    descending: bool,
+    lanes: Vec<Lane>,
+    /// Whether everything that stands there is wanted.
+    is_exact: bool,
+}
+
+/// Rows whose keys are in the order of a query behind a prefix. Several are walked side by side.
+struct Lane {
+    from: Vec<u8>,
+    to: Vec<u8>,
+    /// Places that were read and not given, the next one last.
+    read: Vec<Place>,
+    is_read: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        vault: &'a Vault,
+        wanted: &DocumentQuery,
+        behind: Option<&[u8]>,
+    ) -> Result<Self, OpError> {
+        let index = vault.index();
+        let descending = wanted.descending;
+        let is_ordered =
+            wanted.kind != DocumentKind::Session || index.get(&sessions_in_order_key())?.is_some();
+        let is_exact = is_ordered && wanted.filter.is_answered_by_its_order(wanted.kind);
+        let lanes = lanes(vault, wanted, is_ordered)
+            .into_iter()
+            .map(|(prefix, from, to)| {
+                let mut lane = Lane {
+                    from: [prefix.as_slice(), &from].concat(),
+                    to: [prefix.as_slice(), &to].concat(),
+                    read: Vec::new(),
+                    is_read: false,
+                };
+                if let Some(place) = behind {
+                    let at = [prefix.as_slice(), place].concat();
+                    match descending {
+                        true => lane.to = lane.to.min(at),
+                        false => lane.from = lane.from.max(after(at)),
+                    }
+                }
+                lane
+            })
+            .collect();
+        Ok(Self { index, descending, lanes, is_exact })
+    }
+
+    fn next(&mut self) -> Result<Option<Place>, OpError> {
+        for lane in &mut self.lanes {
+            lane.fill(self.index, self.descending)?;
+        }
+        let heads = self.lanes.iter().filter_map(|lane| lane.read.last());
+        let first = match self.descending {
+            true => heads.max(),
+            false => heads.min(),
+        };
+        let Some(first) = first.copied() else { return Ok(None) };
+        for lane in &mut self.lanes {
+            // What stands in two of them is given once.
+            lane.read.pop_if(|head| *head == first);
+        }
+        Ok(Some(first))
+    }
+}
+
+/// The key right behind this one.
+fn after(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
+impl Lane {
+    fn fill(&mut self, index: &dyn Index, descending: bool) -> Result<(), OpError> {
+        if !self.read.is_empty() || self.is_read || self.from >= self.to {
+            return Ok(());
+        }
+        let rows = index.scan(&self.from, &self.to, BATCH, descending)?;
+        self.is_read = rows.len() < BATCH;
+        if let Some((last, _)) = rows.last() {
+            match descending {
+                true => self.to.clone_from(last),
+                false => self.from = after(last.clone()),
+            }
+        }
+        let place = |(key, value): &(Vec<u8>, Vec<u8>)| match block_named(value) {
+            Some(block) => index_in(key).map(|index| Place::Index(index, block.name)),
+            None => Standing::in_key(key).map(Place::Standing),
+        };
+        self.read = rows.iter().rev().filter_map(place).collect();
+        Ok(())
+    }
+}
+
+/// A lane's prefix, and where behind it the lane begins and ends.
+type Bounds = (Vec<u8>, Vec<u8>, Vec<u8>);
+
+/// `is_ordered`: whether the sessions of this store stand in their orders.
+fn lanes(vault: &Vault, wanted: &DocumentQuery, is_ordered: bool) -> Vec<Bounds> {
+    let (filter, kind, sealer) = (&wanted.filter, wanted.kind, vault.sealer());
+    let by_time = filter.from.is_some() || filter.to.is_some();
+    if kind == DocumentKind::Block && (filter.index_range.is_some() || !by_time) {
+        let (from, to) = filter.index_range.unwrap_or((0, u64::MAX));
+        let end = to.checked_add(1).map_or_else(by_index_end, by_index_key);
+        return vec![split(by_index_key(from), end)];
+    }
+    let first = |at: Timestamp| Standing::first(at).bytes().to_vec();
+    let from = filter.from.map_or_else(Vec::new, first);
+    // A session that was active then had begun.
+    let to = [filter.to, filter.active_at].into_iter().flatten().min();
+    let to = to.and_then(|to| to.as_micros().checked_add(1)).map(Timestamp::from_micros);
+    let to = to.map_or_else(|| vec![0xff; 25], first);
+    let facets = filter.narrowest();
+    let prefixes = match (facets.is_empty(), is_ordered) {
+        (false, true) => facets.iter().map(|facet| facet.prefix(sealer, kind)).collect(),
+        (false, false) => {
+            // An index that an earlier version made has sessions of this store in the order of time alone.
+            let mut all: Vec<_> = facets.iter().map(|facet| facet.prefix(sealer, kind)).collect();
+            all.push(row::time_prefix());
+            all
+        }
+        (true, _) => {
+            let mut all = vec![Facet::All.prefix(sealer, kind)];
+            if kind == DocumentKind::Session {
+                all.push(row::time_prefix());
+            }
+            all
+        }
+    };
+    prefixes.into_iter().map(|prefix| (prefix, from.clone(), to.clone())).collect()
+}
+
+/// The whole keys of a range as a lane: with no prefix but the byte that both begin with, if they do.
+fn split(from: Vec<u8>, to: Vec<u8>) -> Bounds {
+    match (from.split_first(), to.split_first()) {
+        (Some((first, rest)), Some((other, end))) if first == other => {
+            (vec![*first], rest.to_vec(), end.to_vec())
+        }
+        (Some((first, rest)), _) => (vec![*first], rest.to_vec(), vec![0xff; 9]),
+        _ => (from, Vec::new(), to),
+    }
+}
