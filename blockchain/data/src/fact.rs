@@ -375,6 +375,7 @@ mod tests {
     use lucid_store::vault::scrub::{Cursor, Finding};
 
     use super::*;
+    use crate::document::{DocumentKind, Source};
 
     #[test]
     fn every_fact_reads_back_and_no_cut_one_does() {
@@ -478,6 +479,30 @@ mod tests {
                 count: 1 << 18,
                 leaves: vec![[5; 32], [6; 32]],
             }),
+            Fact::Stored(Stored {
+                kind: DocumentKind::Block,
+                source: Source::Synchronised,
+                at: Timestamp::from_micros(5),
+                id: "h".into(),
+                part: 1,
+                parts: 2,
+                bytes: b"{}".to_vec(),
+            }),
+            Fact::Indexing(Indexing::Queued {
+                at: Timestamp::from_micros(5),
+                items: vec![(DocumentKind::Transaction, "{}".into())],
+            }),
+            Fact::Indexing(Indexing::Indexed {
+                at: Timestamp::from_micros(5),
+                numbers: vec![3],
+                entries: vec![(DocumentKind::Session, "s".into(), "{}".into())],
+            }),
+            Fact::Indexing(Indexing::Buried {
+                at: Timestamp::from_micros(5),
+                number: 3,
+                why: "why".into(),
+            }),
+            Fact::Indexing(Indexing::Revived { at: Timestamp::from_micros(5), number: 3 }),
             Fact::Verified(Verified {
                 at: Timestamp::from_micros(5),
                 subject: "s-1".into(),
@@ -493,6 +518,33 @@ mod tests {
                 assert!(Fact::decode(&bytes[..cut]).is_err());
             }
         }
+    }
+
+    #[test]
+    fn documents_and_items_have_their_bytes() {
+        let at = Timestamp::from_micros(0x0102);
+        let stored = Stored::of(DocumentKind::Session, Source::Submitted, at, "s", "{}");
+        assert_eq!(
+            hex::encode(Fact::Stored(stored[0].clone()).encode()),
+            "2002000201000000000000010000007300000000010000000200000\
+             07b7d"
+        );
+        let queued = Indexing::Queued { at, items: vec![(DocumentKind::Transaction, "{}".into())] };
+        assert_eq!(
+            hex::encode(Fact::Indexing(queued).encode()),
+            "2100020100000000000001000000\
+             01020000007b7d"
+        );
+        let buried = Indexing::Buried { at, number: 3, why: "w".into() };
+        assert_eq!(
+            hex::encode(Fact::Indexing(buried).encode()),
+            "2102020100000000000003000000000000000100000077"
+        );
+        let mut beyond = Fact::Stored(stored[0].clone()).encode();
+        // The part of one is the part of none.
+        let part = beyond.len() - 2 - 4 - 8;
+        beyond[part] = 1;
+        assert!(Fact::decode(&beyond).is_err());
     }
 
     fn fits(facts: &[Fact]) -> usize {

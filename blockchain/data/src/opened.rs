@@ -21,7 +21,7 @@ use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::projection::SessionProjection;
-use crate::row::documents::sessions_in_order_key;
+use crate::row::orders::sessions_in_order_key;
 
 /// The service's name, in `STORE` and on the wire.
 pub const FOLDER_OWNER: &str = "data-chain";

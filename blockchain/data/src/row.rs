@@ -11,6 +11,7 @@ mod chunks;
 pub mod documents;
 pub mod indexing;
 pub(crate) mod live;
+pub mod orders;
 mod removal;
 mod scrub;
 

@@ -9,9 +9,10 @@ use super::SessionProjection;
 use crate::document::{Document, DocumentKind, Facets, Source};
 use crate::fact::{PART_BYTES, Stored};
 use crate::row::documents::{
-    DocumentCounts, DocumentName, DocumentRow, EarlierRow, Facet, Text, by_index_key, changes_key,
-    facets, order_key, read_changes, session_facets,
+    DocumentCounts, DocumentName, DocumentRow, EarlierRow, Text, changes_key, read_changes,
+    session_facets,
 };
+use crate::row::orders::{Facet, by_index_key, facets, order_key};
 use crate::row::{SessionName, SessionRow};
 
 /// Pages of a text of which the last part has not come; above all numbers of pages.

@@ -1,9 +1,7 @@
 //! The rows of documents.
 //!
-//! A document's row has everything but a long text, which is in pages. In the order of time stand all
-//! documents of a kind, and once more those that share a facet (a type, a session, a status, a user, an entry
-//! of the metadata): the key says which by a hash, and has the time in clear. The sessions of this store
-//! stand in those orders, too, but for that of all sessions: they have one of their own.
+//! A document's row has everything but a long text, which is in pages; where it stands among others is in
+//! [`super::orders`].
 
 use std::collections::BTreeMap;
 
@@ -15,11 +13,10 @@ use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
 use lucid_store::crypt::Sealer;
 use lucid_store::registry::data_chain::key::{
-    BY_INDEX, DOCUMENT, DOCUMENT_CHANGES, DOCUMENT_COUNTS, EARLIER, IN_ORDER, PAGE,
-    SESSIONS_IN_ORDER,
+    DOCUMENT, DOCUMENT_CHANGES, DOCUMENT_COUNTS, EARLIER, PAGE,
 };
 
-use super::{SessionName, ordered, read_metadata, read_number};
+use super::{SessionName, read_metadata, read_number};
 use crate::document::{Document, DocumentKind, Facets, Source};
 
 /// A text of so many bytes stands in its document's row; a longer one in pages.
@@ -68,146 +65,6 @@ impl DocumentName {
     pub fn earlier_key(&self, number: u64) -> Vec<u8> {
         [self.key(EARLIER).as_slice(), &number.to_be_bytes()].concat()
     }
-}
-
-/// What documents that stand in one order share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Facet<'a> {
-    /// Nothing: all of a kind.
-    All,
-    /// Transactions of a type.
-    Type(&'a str),
-    /// Transactions about a session.
-    Session(&'a str),
-    /// Sessions of a status.
-    Status(&'a str),
-    /// Sessions of a user.
-    User(&'a str),
-    /// Sessions of which the same is said.
-    Metadata(&'a str, &'a str),
-}
-
-impl Facet<'_> {
-    /// What stands in front of the time and the name in the keys of such an order.
-    pub fn prefix(&self, sealer: &Sealer, kind: DocumentKind) -> Vec<u8> {
-        let of = |code: u8, texts: &[&str]| {
-            let mut key = vec![IN_ORDER, kind.code(), code];
-            if code > 0 {
-                // With the length of the first, no two pairs are one text.
-                let first = texts.first().map_or(0, |text| text.len() as u64);
-                let all = [first.to_be_bytes().as_slice(), texts.concat().as_bytes()].concat();
-                key.extend_from_slice(&sealer.index_name(&all));
-            }
-            key
-        };
-        match self {
-            Self::All => of(0, &[]),
-            Self::Type(text) => of(1, &[text]),
-            Self::Session(text) => of(2, &[text]),
-            Self::Status(text) => of(3, &[text]),
-            Self::User(text) => of(4, &[text]),
-            Self::Metadata(name, value) => of(5, &[name, value]),
-        }
-    }
-}
-
-/// The facets of a document; `All` is not among them.
-pub fn facets(of: &Facets) -> Vec<Facet<'_>> {
-    match of {
-        Facets::Block { .. } => Vec::new(),
-        Facets::Transaction { tx_type, session_id } => {
-            let tx_type = tx_type.as_deref().map(Facet::Type);
-            tx_type.into_iter().chain(session_id.as_deref().map(Facet::Session)).collect()
-        }
-        Facets::Session { status, user_id, metadata, .. } => {
-            let status = status.as_deref().map(Facet::Status);
-            let user = user_id.as_deref().map(Facet::User);
-            let said = metadata.iter().map(|(name, value)| Facet::Metadata(name, value));
-            status.into_iter().chain(user).chain(said).collect()
-        }
-    }
-}
-
-/// Where a document stands among those it is listed with: its time, then its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Standing {
-    time: [u8; 8],
-    name: [u8; 16],
-}
-
-impl Standing {
-    /// Of a document of that time.
-    pub fn of(at: Timestamp, name: &DocumentName) -> Self {
-        Self { time: ordered(at), name: name.name }
-    }
-
-    /// The first that a document of that time can have.
-    pub fn first(at: Timestamp) -> Self {
-        Self { time: ordered(at), name: [0; 16] }
-    }
-
-    /// As bytes that sort like it.
-    pub fn bytes(&self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        let (time, name) = bytes.split_at_mut(8);
-        time.copy_from_slice(&self.time);
-        name.copy_from_slice(&self.name);
-        bytes
-    }
-
-    /// Reads [`Self::bytes`].
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        let (time, name) = bytes.split_at_checked(8)?;
-        Some(Self { time: time.try_into().ok()?, name: name.try_into().ok()? })
-    }
-
-    /// Behind the prefix of an order's key.
-    pub fn in_key(key: &[u8]) -> Option<Self> {
-        Self::read(key.get(key.len().checked_sub(24)?..)?)
-    }
-
-    /// The document that stands there.
-    pub fn name(&self, kind: DocumentKind) -> DocumentName {
-        DocumentName { kind, name: self.name }
-    }
-}
-
-/// The key that puts a document into an order.
-pub fn order_key(
-    sealer: &Sealer,
-    name: &DocumentName,
-    facet: &Facet<'_>,
-    at: Timestamp,
-) -> Vec<u8> {
-    let mut key = facet.prefix(sealer, name.kind);
-    key.extend_from_slice(&Standing::of(at, name).bytes());
-    key
-}
-
-/// The key of the block of an index; its value is the block's name.
-pub fn by_index_key(index: u64) -> Vec<u8> {
-    [[BY_INDEX].as_slice(), &index.to_be_bytes()].concat()
-}
-
-/// Behind all blocks in the order of their indexes.
-pub fn by_index_end() -> Vec<u8> {
-    vec![BY_INDEX + 1]
-}
-
-/// The index in such a key.
-pub fn index_in(key: &[u8]) -> Option<u64> {
-    key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
-}
-
-/// The block in such a row.
-pub fn block_named(value: &[u8]) -> Option<DocumentName> {
-    Some(DocumentName { kind: DocumentKind::Block, name: value.try_into().ok()? })
-}
-
-/// The key of the mark that the sessions of this store stand in their orders: an index that an earlier version
-/// made lacks it until it is made anew.
-pub fn sessions_in_order_key() -> Vec<u8> {
-    vec![SESSIONS_IN_ORDER]
 }
 
 /// A document, as the index has it.
@@ -521,4 +378,60 @@ pub fn session_facets(session: &super::SessionRow, status: &str) -> Facets {
 /// Whether an id could be one of a session of this store.
 pub fn as_session_id(id: &str) -> Option<SessionId> {
     id.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(facets: Facets, text: Text) -> DocumentRow {
+        DocumentRow {
+            id: "a".into(),
+            source: Source::Synchronised,
+            stored_at: Timestamp::from_micros(7),
+            instant: Timestamp::from_micros(-7),
+            digest: [3; 32],
+            block: Some((9, BlockHash::new([4; 32]))),
+            earlier: 2,
+            facets,
+            text,
+        }
+    }
+
+    #[test]
+    fn rows_read_back_and_no_cut_one_does() {
+        let metadata = BTreeMap::from([("k".into(), "v".into())]);
+        let hash = BlockHash::new([4; 32]);
+        for row in [
+            row(
+                Facets::Block {
+                    index: 9,
+                    hash,
+                    previous_hash: hash,
+                    merkle_root: "r".into(),
+                    transactions: 3,
+                },
+                Text::Pages(3),
+            ),
+            row(
+                Facets::Transaction { tx_type: Some("t".into()), session_id: None },
+                Text::Inline("{}".into()),
+            ),
+            row(
+                Facets::Session {
+                    status: Some("s".into()),
+                    user_id: None,
+                    metadata,
+                    ended_at: Some(Timestamp::from_micros(8)),
+                },
+                Text::Inline(String::new()),
+            ),
+        ] {
+            let bytes = row.encode();
+            assert_eq!(DocumentRow::decode(&bytes).unwrap(), row);
+            for cut in 0..bytes.len() {
+                assert!(DocumentRow::decode(&bytes[..cut]).is_err(), "{cut}");
+            }
+        }
+    }
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::get_document::Listed;
 use crate::document::{DocumentKind, Facets};
 use crate::ops::OpError;
-use crate::row::documents::{Facet, session_facets};
+use crate::row::documents::session_facets;
+use crate::row::orders::Facet;
 
 /// What is compared; what is not set does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

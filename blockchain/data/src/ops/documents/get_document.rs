@@ -6,9 +6,8 @@ use serde_json::json;
 
 use crate::document::{DocumentKind, Source};
 use crate::ops::OpError;
-use crate::row::documents::{
-    DocumentName, DocumentRow, EarlierRow, Standing, as_session_id, block_named, by_index_key,
-};
+use crate::row::documents::{DocumentName, DocumentRow, EarlierRow, as_session_id};
+use crate::row::orders::{Standing, block_named, by_index_key};
 use crate::row::{self, SessionName, SessionRow};
 
 /// A document with what is known of it.

@@ -14,9 +14,9 @@ use super::get_document::{FoundDocument, Listed};
 use crate::document::DocumentKind;
 use crate::ops::OpError;
 use crate::row;
-use crate::row::documents::{
-    DocumentName, DocumentRow, Facet, Standing, block_named, by_index_end, by_index_key, index_in,
-    sessions_in_order_key,
+use crate::row::documents::{DocumentName, DocumentRow};
+use crate::row::orders::{
+    Facet, Standing, block_named, by_index_end, by_index_key, index_in, sessions_in_order_key,
 };
 
 /// Documents of a page.

@@ -12,7 +12,8 @@ use crate::fact::{Fact, Stored};
 use crate::ops::look_again::look_again;
 use crate::ops::sessions::get_session::find_session;
 use crate::ops::{Clash, OpError};
-use crate::row::documents::{DocumentName, DocumentRow, as_session_id, block_named, by_index_key};
+use crate::row::documents::{DocumentName, DocumentRow, as_session_id};
+use crate::row::orders::{block_named, by_index_key};
 
 /// What became of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,17 @@
 //! At every moment at which power may fail: what was acknowledged is there, and sound.
 
+use lucid_core::block::Block;
 use lucid_core::cut::ChunkProfile;
+use lucid_core::sign::SigningKey;
+use lucid_core::transaction::Transaction;
+use lucid_data_chain::document::DocumentKind;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::chunks::delete_chunk::delete_chunk;
 use lucid_data_chain::ops::chunks::find_chunk::{find_chunk, read_found};
 use lucid_data_chain::ops::chunks::put_chunk::{Bounds, PutChunk, Taken, put_chunk};
+use lucid_data_chain::ops::documents::get_document::get_document;
+use lucid_data_chain::ops::documents::index_items::{Item, get_entry, index_items, queue_items};
+use lucid_data_chain::ops::documents::store_document::store_document;
 use lucid_data_chain::ops::proofs::verify_session::verify_session;
 use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::read_session::{StoredSession, read_range};
@@ -120,4 +127,50 @@ fn a_full_disk_refuses_and_keeps_what_was_there() {
     assert!(matches!(unknown, Err(OpError::NoChunk(_))));
     store.disk.set_space(None);
     assert_eq!(append(6, b" after").unwrap().offset, 12);
+}
+
+#[test]
+fn a_document_that_was_acknowledged_survives_a_power_cut_and_half_of_one_is_none() {
+    let store = Store::new();
+    // In several parts; one that takes the place of another; and one that is queued.
+    let large = format!(r#"{{"id":"t","type":"a","data":"{}"}}"#, "x".repeat(900_000));
+    let transaction = Transaction::parse(large.as_bytes()).unwrap();
+    let more = Transaction::parse(large.replace("\"t\"", "\"u\"").as_bytes()).unwrap();
+    let block = Block::build(None, vec![transaction, more], NOW, &SigningKey::from_seed([5; 32]));
+    let described = |status: &str| format!(r#"{{"id":"s","status":"{status}"}}"#);
+    let mut acknowledged = vec![store.disk.calls()];
+    let texts = [
+        (DocumentKind::Block, block.to_json_text()),
+        (DocumentKind::Session, described("a")),
+        (DocumentKind::Session, described("b")),
+    ];
+    for (kind, text) in &texts {
+        store_document(&store.vault, NOW, *kind, text).unwrap();
+        acknowledged.push(store.disk.calls());
+    }
+    let items = Item::read_all(r#"{"type":"session","id":"i"}"#).unwrap();
+    queue_items(&store.vault, NOW, &items).unwrap();
+    acknowledged.push(store.disk.calls());
+    index_items(&store.vault, NOW, 10).unwrap();
+    for calls in acknowledged[0]..=store.disk.calls() {
+        let after = Store::open(&store.disk.after_power_cut(calls, calls as u64));
+        let count = acknowledged.iter().filter(|at| **at <= calls).count() - 1;
+        let get =
+            |kind, id: &str| get_document(&after.vault, kind, id, NOW).map(|found| found.text);
+        match get(DocumentKind::Block, "0") {
+            Ok(text) => {
+                assert_eq!(text, texts[0].1, "after {calls} calls");
+                assert!(get(DocumentKind::Transaction, "u").is_ok(), "after {calls} calls");
+            }
+            Err(OpError::NoDocument { .. }) => assert_eq!(count, 0, "after {calls} calls"),
+            Err(error) => panic!("{error}"),
+        }
+        let session = get(DocumentKind::Session, "s").ok();
+        let wanted = [None, None, Some(described("a")), Some(described("b"))];
+        assert!(wanted[count.min(3)..].contains(&session), "after {calls} calls: {session:?}");
+        // Whether it waits or is indexed, it is not lost, and ends as an entry.
+        index_items(&after.vault, NOW, 10).unwrap();
+        let entry = get_entry(&after.vault, DocumentKind::Session, "i");
+        assert!(entry.is_ok() || count < 4, "after {calls} calls");
+    }
 }

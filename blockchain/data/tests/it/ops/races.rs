@@ -5,14 +5,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use lucid_core::block::Block;
 use lucid_core::cut::ChunkProfile;
 use lucid_core::manifest::Manifest;
 use lucid_core::session::SessionId;
 use lucid_core::sign::SigningKey;
+use lucid_core::transaction::Transaction;
+use lucid_data_chain::document::DocumentKind;
 use lucid_data_chain::opened::SessionLocks;
+use lucid_data_chain::ops::Clash;
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::chunks::delete_chunk::delete_chunk;
 use lucid_data_chain::ops::chunks::put_chunk::{Bounds, PutChunk, put_chunk};
+use lucid_data_chain::ops::documents::index_items::{Item, index_items, queue_items};
+use lucid_data_chain::ops::documents::store_document::{StoreDocumentError, store_document};
 use lucid_data_chain::ops::sessions::add_references::add_references;
 use lucid_data_chain::ops::sessions::create_session::{Created, NewSession, create_session};
 use lucid_data_chain::ops::sessions::get_session::get_session;
@@ -95,7 +101,36 @@ fn put_at(store: &Store, seed: u64) -> Result<(), OpError> {
     put(store, wanted, &noise(seed, 300))
 }
 
-const OPS: [(&str, Op); 17] = [
+fn post(store: &Store, kind: DocumentKind, text: &str) -> Result<(), OpError> {
+    match store_document(&store.vault, NOW, kind, text) {
+        Ok(_) => Ok(()),
+        Err(StoreDocumentError::Op(error)) => Err(error),
+        Err(error) => Err(OpError::Conflict(Clash::Exists, error.to_string())),
+    }
+}
+
+/// A first block, and another one.
+fn post_block(store: &Store, seconds: i64) -> Result<(), OpError> {
+    let key = SigningKey::from_seed([5; 32]);
+    let transaction = Transaction::parse(br#"{"id": "t", "type": "data_storage"}"#).unwrap();
+    let block = Block::build(None, vec![transaction], NOW.plus_seconds(seconds), &key);
+    post(store, DocumentKind::Block, &block.to_json_text())
+}
+
+const OPS: [(&str, Op); 22] = [
+    ("describe new", |store| {
+        post(store, DocumentKind::Session, r#"{"id": "new", "status": "a", "user_id": "ann"}"#)
+    }),
+    ("describe new otherwise", |store| {
+        post(store, DocumentKind::Session, r#"{"id": "new", "status": "b"}"#)
+    }),
+    ("store a block", |store| post_block(store, 0)),
+    ("store another block", |store| post_block(store, 1)),
+    ("queue, and index", |store| {
+        let items = Item::read_all(r#"{"type": "session", "id": "new"}"#).unwrap();
+        queue_items(&store.vault, NOW, &items)?;
+        index_items(&store.vault, NOW, 10).map(drop)
+    }),
     ("append x", |store| store.append(&session("live"), 100, &noise(6, 50)).map(drop)),
     ("append y, and cut", |store| store.append(&session("live"), 100, &noise(7, 2_000)).map(drop)),
     ("seal live", |store| seal(store, "live")),
@@ -129,7 +164,8 @@ const OPS: [(&str, Op); 17] = [
 ];
 
 /// Pairs of which one at most can succeed, in either order.
-const EXCLUSIVE: [(&str, &str); 5] = [
+const EXCLUSIVE: [(&str, &str); 6] = [
+    ("store a block", "store another block"),
     ("append x", "append y, and cut"),
     ("hold open", "remove open"),
     ("refer to lone", "put another at 1"),
@@ -138,8 +174,17 @@ const EXCLUSIVE: [(&str, &str); 5] = [
 ];
 
 /// What may be done twice, and is answered as the first time.
-const TWICE: [&str; 6] =
-    ["seal live", "seal open", "hold open", "put at 1", "begin for ann", "upload lone for good"];
+const TWICE: [&str; 9] = [
+    "describe new",
+    "store a block",
+    "queue, and index",
+    "seal live",
+    "seal open",
+    "hold open",
+    "put at 1",
+    "begin for ann",
+    "upload lone for good",
+];
 
 /// What must be true however the ops came together.
 fn check(store: &Store, what: &str) {
