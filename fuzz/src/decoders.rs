@@ -15,9 +15,13 @@ use lucid_core::limits::CHUNK_BYTES_MAX;
 use lucid_core::manifest::Manifest;
 use lucid_core::page::Page;
 use lucid_core::record::{self, BlockRecord, Head};
+use lucid_core::time::Timestamp;
 use lucid_core::timeline::Mark;
 use lucid_core::transaction::Transaction;
 use lucid_core::{anchor, check};
+use lucid_data_chain::document::{Document, DocumentKind};
+use lucid_data_chain::ops::documents::filter::Filter;
+use lucid_data_chain::ops::documents::index_items::Item;
 use lucid_store::StoreError;
 use lucid_store::files::folder::{KEY_TITLE, parse_label};
 use lucid_store::files::log::{Commit, FileHeader, Summary};
@@ -25,6 +29,8 @@ use lucid_store::files::rewrite::RewrittenHeader;
 use lucid_store::files::segment::{Footer, TRAILER_BYTES, read_trailer};
 use lucid_store::files::watermark::Watermark;
 use lucid_store::frame::{HEADER_BYTES, Header, Record};
+
+use serde_json::Value;
 
 use crate::bounds::within;
 
@@ -187,5 +193,29 @@ fn read_wire(bytes: &[u8]) {
     }
     if let Ok(fact) = lucid_data_chain::fact::Fact::decode(bytes) {
         assert_eq!(fact.encode(), bytes);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        read_documents(text);
+    }
+}
+
+/// Documents that are posted, items for the index, and filters: what is taken is taken again as the same.
+fn read_documents(text: &str) {
+    let now = Timestamp::from_micros(0);
+    for kind in DocumentKind::ALL {
+        if let Ok(document) = Document::read(kind, text, now) {
+            let again = Document::read(kind, text, now).map(|again| (again.id, again.digest));
+            assert_eq!(again.ok(), Some((document.id, document.digest)));
+        }
+        if let Ok(Value::Object(filters)) = serde_json::from_str(text) {
+            let mut filter = Filter::default();
+            for (name, value) in &filters {
+                let _answer = filter.set(kind, name, value);
+            }
+        }
+    }
+    for item in Item::read_all(text).unwrap_or_default() {
+        // What is queued is read when it is indexed.
+        assert!(Json::parse(item.text.as_bytes()).is_ok(), "{}", item.text);
     }
 }

@@ -145,6 +145,10 @@ pub const INDEX_ENTRY: &str = "/api/v1/index/{kind}/{id}";
 pub const INDEX_DEAD: &str = "/api/v1/index/dead-letters";
 /// Has it tried again.
 pub const INDEX_DEAD_REPLAY: &str = "/api/v1/index/dead-letters/replay";
+/// Has documents taken from the block-manager.
+pub const DATA_SYNC: &str = "/api/v1/sync";
+/// How that goes.
+pub const DATA_SYNC_STATUS: &str = "/api/v1/sync/status";
 
 /// Blocks, page by page.
 pub const BLOCKS: &str = "/api/v1/blocks";

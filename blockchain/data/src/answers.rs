@@ -104,15 +104,19 @@ mod tests {
     use lucid_core::time::Timestamp;
 
     use super::*;
-    use crate::document::Source;
+    use crate::document::{DocumentKind, Facets, Source};
     use crate::ops::documents::get_document::FoundDocument;
 
     fn page(bytes: usize) -> Arc<DocumentPage> {
         let found = FoundDocument {
+            kind: DocumentKind::Session,
+            id: "a".into(),
             text: "x".repeat(bytes),
             source: Source::Submitted,
             indexed_at: Timestamp::from_micros(0),
             block_index: None,
+            at: Timestamp::from_micros(0),
+            facets: Facets::Transaction { tx_type: None, session_id: None },
         };
         Arc::new(DocumentPage {
             documents: vec![found],

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use lucid_api::paths;
 use lucid_api::v1::maintenance::{JobKind, ProgressState};
 use lucid_core::time::Timestamp;
+use lucid_core::words::many;
 use lucid_http::budget::{Budget, keep, kept};
 use lucid_http::extract::JSON;
 use lucid_http::health::HealthReport;
@@ -35,6 +36,7 @@ use crate::ops::proofs::prove_session::Allow;
 use crate::routes;
 use crate::workers::anchoring::Anchoring;
 use crate::workers::indexing::IndexQueue;
+use crate::workers::sync::Synchronising;
 
 /// Requests that wait for a session at once: far fewer than may be in work, so that others have room.
 pub const WAITING_MAX: usize = 128;
@@ -112,6 +114,8 @@ pub struct App {
     pub downloads: Budget,
     /// Memory for proofs and trees that are being made into answers.
     pub making: Budget,
+    /// Taking documents from a block-manager.
+    pub synchronising: Synchronising,
     /// The queue of the index.
     pub indexing: IndexQueue,
     /// Answers of queries that are at hand.
@@ -176,6 +180,7 @@ impl App {
             replies: Budget::default(),
             downloads: Budget::default(),
             making: Budget::default(),
+            synchronising: Synchronising::default(),
             indexing: IndexQueue::default(),
             answers: Answers::new(config.query_cache_size),
             rooms: Rooms::default(),
@@ -312,6 +317,7 @@ impl App {
         if let Some(why) = unindexed {
             report = report.detail(format!("items cannot be indexed: {why}"));
         }
+        report = self.report_sync(report);
         let damaged = self.opened.damage().len();
         report = report.optional("data_integrity", damaged == 0);
         if damaged > 0 {
@@ -333,6 +339,23 @@ impl App {
             None => report.optional("anchoring", true),
             Some(why) if self.anchoring.is_disabled() => report.disabled("anchoring", why),
             Some(why) => report.optional("anchoring", false).detail(why),
+        }
+    }
+
+    fn report_sync(&self, report: HealthReport) -> HealthReport {
+        let figures = self.synchronising.figures();
+        match (self.synchronising.peer(), figures.fault.clone()) {
+            (None, _) => report.disabled(
+                "data_sync",
+                "no documents are taken from a chain: set BLOCK_MANAGER_URL to the address of a block-manager",
+            ),
+            (Some(_), Some(why)) if figures.unsupported => report.disabled("data_sync", why),
+            (Some(_), Some(why)) => report.optional("data_sync", false).detail(why),
+            (Some(_), None) if figures.lag() > 0 => {
+                let report = report.optional("data_sync", true);
+                report.detail(format!("{} are not here yet", many(figures.lag() as usize, "block")))
+            }
+            (Some(_), None) => report.optional("data_sync", true),
         }
     }
 

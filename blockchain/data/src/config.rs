@@ -14,6 +14,7 @@ use lucid_http::config::{CommonConfig, ConfigError, Environment, Key, Loaded, Se
 use lucid_store::clock::Clock;
 use lucid_store::files::folder::Passphrase;
 
+use crate::ops::documents::sync_documents::ChainPins;
 use crate::ops::upkeep::expire_sessions::KEEP_DAYS_MAX;
 pub use chunks::{ChunkSettings, Scrub, Split};
 
@@ -66,6 +67,10 @@ pub struct Config {
     /// `DATA_CHAIN_KEEP_DAYS`: sealed sessions that ended over so many days ago are removed when garbage
     /// is collected, each leaving a tombstone. 0 keeps them for ever.
     pub keep_days: u32,
+    /// `DATA_SYNC_INTERVAL`: how often the block-manager is asked for blocks that are not here as documents.
+    pub sync_interval: Duration,
+    /// `LUCID_CHAIN_GENESIS`, `LUCID_CHAIN_PRODUCER_KEY`: what its chain has to be.
+    pub pins: ChainPins,
     /// `INDEXING_BATCH_SIZE`: how many items are indexed together.
     pub indexing_batch: usize,
     /// `QUERY_CACHE_SIZE`: how many answers of queries are kept until something is stored; 0 keeps none.
@@ -94,6 +99,17 @@ fn read(settings: &mut Settings<'_>) -> Config {
         session_timeout: settings.seconds(&timeout, SESSION_TIMEOUT_SECONDS, 1.0),
         engine: engine(settings),
         keep_days: keep_days(settings),
+        sync_interval: settings.seconds(
+            &Key::new("sync.interval_seconds", "DATA_SYNC_INTERVAL"),
+            30.0,
+            0.01,
+        ),
+        pins: ChainPins {
+            genesis: settings.optional_value(&Key::new("chain.genesis", "LUCID_CHAIN_GENESIS")),
+            producer: settings
+                .optional_value(&Key::new("chain.producer_key", "LUCID_CHAIN_PRODUCER_KEY"))
+                .unwrap_or_default(),
+        },
         indexing_batch: settings.within(
             &Key::new("indexing.batch_size", "INDEXING_BATCH_SIZE"),
             1_000,

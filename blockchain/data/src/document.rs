@@ -4,6 +4,8 @@
 //! their canonical texts are equal; what comes back is the text that was posted. What can be searched for
 //! ([`Facets`]) follows from the text alone.
 
+mod pruned;
+
 use std::collections::BTreeMap;
 
 use lucid_core::block::{Block, Candidate};
@@ -15,6 +17,8 @@ use lucid_core::limits::{
 use lucid_core::time::{Timestamp, parse_block_time};
 use lucid_core::transaction::{Transaction, TransactionFault};
 use lucid_core::validate::{Context, Mode, Rule, Verdict, validate};
+
+pub(crate) use pruned::text_of as pruned_text;
 
 /// Bytes of a document's id.
 pub const ID_BYTES_MAX: usize = 1_024;
@@ -186,6 +190,9 @@ impl Document {
     pub(crate) fn of_taken(kind: DocumentKind, text: &str) -> Result<Self, DocumentFault> {
         match kind {
             DocumentKind::Block => {
+                if let Some(document) = pruned::read(text)? {
+                    return Ok(document);
+                }
                 let candidate = Candidate::parse(text.as_bytes())?.with_default_nonce();
                 let unfit = || DocumentFault::Invalid("a field of the block is missing".into());
                 Self::of_block(candidate.into_block().ok_or_else(unfit)?)

@@ -8,6 +8,7 @@
 pub mod anchoring;
 mod answers;
 pub mod app;
+pub mod chain;
 pub mod config;
 pub mod document;
 pub mod fact;

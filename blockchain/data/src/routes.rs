@@ -22,6 +22,7 @@ mod scrub;
 mod sessions;
 mod status;
 mod storage;
+mod sync;
 mod verification;
 
 use std::sync::Arc;
@@ -126,9 +127,9 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         POST   STORAGE_SESSIONS     storage::store_session,         ORDINARY, Write;
         GET    STORAGE_SESSION      storage::get_stored_session,    ORDINARY, Read;
         GET    STORAGE_SESSION_HISTORY storage::get_session_history, ORDINARY, Read;
-        GET    DATA_BLOCKS          query::list_data_blocks,        ORDINARY, Read;
-        GET    DATA_TRANSACTIONS    query::list_data_transactions,  ORDINARY, Read;
-        GET    DATA_SESSIONS        query::list_data_sessions,      ORDINARY, Read;
+        GET    DATA_BLOCKS          query::list_data_blocks,        LASTING,  Read;
+        GET    DATA_TRANSACTIONS    query::list_data_transactions,  LASTING,  Read;
+        GET    DATA_SESSIONS        query::list_data_sessions,      LASTING,  Read;
         GET    QUERY_STATS          query::get_query_stats,         ORDINARY, Read;
         POST   QUERY_BLOCKS         query::query_blocks,            ORDINARY, Read;
         POST   QUERY_TRANSACTIONS   query::query_transactions,      ORDINARY, Read;
@@ -138,6 +139,8 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         GET    INDEX_STATS          index::get_index_stats,         ORDINARY, Read;
         GET    INDEX_ENTRY          index::get_index_entry,         ORDINARY, Read;
         GET    INDEX_DEAD           index::list_dead,               ORDINARY, Administer;
+        GET    DATA_SYNC_STATUS     sync::get_sync,                 ORDINARY, Read;
+        POST   DATA_SYNC            sync::sync_now,                 ORDINARY, Administer;
         POST   INDEX_DEAD_REPLAY    index::replay_dead,             ORDINARY, Administer;
     ]
 }

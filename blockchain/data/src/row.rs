@@ -14,6 +14,7 @@ pub(crate) mod live;
 pub mod orders;
 mod removal;
 mod scrub;
+pub mod synchronised;
 
 use std::collections::BTreeMap;
 

@@ -21,9 +21,12 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::anchoring::AnchorEngine;
 use crate::anchoring::http::HttpEngine;
 use crate::app::{self, App};
+use crate::chain::Chain;
+use crate::chain::http::HttpChain;
 use crate::config::{Config, SERVICE};
 use crate::opened::{FOLDER_OWNER, Opened, SIGNING_KEY};
 use crate::workers::anchoring::{self, Anchoring};
+use crate::workers::sync::{self, Synchronising};
 use crate::workers::{self, indexing, start};
 
 /// How long the workers may take to notice the end, while requests end.
@@ -115,6 +118,11 @@ pub async fn serve(
         start(&app, "anchors", anchoring::deliver(app.clone(), shutdown.clone())),
         start(
             &app,
+            "synchronising",
+            sync::sync(app.clone(), config.sync_interval, shutdown.clone()),
+        ),
+        start(
+            &app,
             "indexing",
             indexing::index(app.clone(), config.indexing_batch, shutdown.clone()),
         ),
@@ -163,6 +171,15 @@ fn open(
     shutdown: &Shutdown,
     jobs: Arc<Jobs>,
 ) -> Result<App, StartError> {
+    let chain = match &config.engine {
+        None => None,
+        Some(url) => {
+            let outbound = &config.common.outbound;
+            let chain = HttpChain::new(url.expose(), url.to_string(), outbound, shutdown.clone())
+                .map_err(|error| StartError::Engine(error.to_string()))?;
+            Some(Arc::new(chain) as Arc<dyn Chain>)
+        }
+    };
     let engine = match (engine, &config.engine) {
         (Some(engine), _) => Some(engine),
         (None, None) => None,
@@ -205,7 +222,9 @@ fn open(
     if let Some(run) = run.into_inner() {
         run.end(ProgressState::Done, Ok(Value::Null));
     }
-    Ok(App::new(opened, config, Anchoring::new(engine), jobs))
+    let mut app = App::new(opened, config, Anchoring::new(engine), jobs);
+    app.synchronising = Synchronising::new(chain, config.pins);
+    Ok(app)
 }
 
 impl Running {

@@ -1,6 +1,7 @@
 //! What the service does by itself, or goes on doing when it was asked for: bringing anchors and tombstones to
 //! the engine ([`anchoring`]), keeping its figures ([`figures`]), making entries of what waits to be indexed
-//! ([`indexing`]), collecting garbage and packing ([`maintenance`]), reading stored bytes again ([`scrub`]), and verifying sessions (`verification`, only when
+//! ([`indexing`]), collecting garbage and packing ([`maintenance`]), reading stored bytes again ([`scrub`]), taking
+//! documents from a block-manager ([`sync`]), and verifying sessions (`verification`, only when
 //! asked).
 
 pub mod anchoring;
@@ -8,6 +9,7 @@ pub mod figures;
 pub mod indexing;
 pub mod maintenance;
 pub mod scrub;
+pub mod sync;
 pub mod verification;
 
 use std::sync::Arc;

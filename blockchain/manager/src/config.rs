@@ -104,21 +104,6 @@ impl Follow {
     }
 }
 
-/// A key or hash that is pinned.
-fn pin<T: std::str::FromStr<Err: std::fmt::Display>>(
-    settings: &mut Settings<'_>,
-    key: &Key,
-) -> Option<T> {
-    let text = settings.optional(key)?;
-    match text.trim().parse() {
-        Ok(value) => Some(value),
-        Err(error) => {
-            settings.invalid(key, text, Some(error.to_string()));
-            None
-        }
-    }
-}
-
 /// What the founding documents let an operator choose, and what cannot be chosen here.
 fn refuse_what_cannot_be_had(settings: &mut Settings<'_>) {
     let validation = Key::new("blocks.validation_enabled", "BLOCK_VALIDATION_ENABLED");
@@ -159,8 +144,9 @@ impl Config {
             keep: settings.value(&Key::new("blocks.keep", "MAX_BLOCKS_TO_KEEP"), 0),
             maintenance_interval: settings.seconds(&maintenance, 60.0, 0.01),
             follow: Follow::read(settings),
-            genesis: pin(settings, &Key::new("chain.genesis", "LUCID_CHAIN_GENESIS")),
-            producer: pin(settings, &Key::new("chain.producer_key", "LUCID_CHAIN_PRODUCER_KEY"))
+            genesis: settings.optional_value(&Key::new("chain.genesis", "LUCID_CHAIN_GENESIS")),
+            producer: settings
+                .optional_value(&Key::new("chain.producer_key", "LUCID_CHAIN_PRODUCER_KEY"))
                 .unwrap_or_default(),
             root_key_file: settings
                 .optional(&Key::new("master_key_file", "LUCID_MASTER_KEY_FILE"))

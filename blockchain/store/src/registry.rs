@@ -155,6 +155,8 @@ registry! {
         DOCUMENT_COUNTS = 0x45,
         /// How often what a query can answer changed.
         DOCUMENT_CHANGES = 0x4b,
+        /// How far documents were taken from a chain.
+        SYNCHRONISED = 0x4c,
         /// The sessions of this store are in their orders, too.
         SESSIONS_IN_ORDER = 0x46,
         /// An item that waits to be indexed.

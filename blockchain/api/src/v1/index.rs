@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use lucid_core::digest::BlockHash;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::document::Time;
+use crate::document::{Hash, Time};
 
 /// Items that were queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -68,4 +69,29 @@ pub struct ReviveItems {
 pub struct ItemsRevived {
     /// How many.
     pub replayed: usize,
+}
+
+/// How taking documents from a block-manager goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DocumentSync {
+    /// Whether there is a block-manager that they are taken from.
+    pub enabled: bool,
+    /// Its address.
+    pub peer: Option<String>,
+    /// Whether a round is running.
+    pub running: bool,
+    /// When a round last ended as it should.
+    #[schema(value_type = Option<Time>)]
+    pub last_success: Option<String>,
+    /// The height of the newest block that was taken.
+    pub cursor: Option<u64>,
+    /// Its hash.
+    #[schema(value_type = Option<Hash>)]
+    pub cursor_hash: Option<BlockHash>,
+    /// The height of the block-manager's newest block, as it last said.
+    pub remote_height: Option<u64>,
+    /// Blocks that it had then and that were not taken yet.
+    pub lag: u64,
+    /// Why the last round ended early, if it did.
+    pub last_error: Option<String>,
 }

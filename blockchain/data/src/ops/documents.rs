@@ -1,8 +1,10 @@
 //! The verbs of documents: storing, finding, querying, counting.
 
 pub mod count_documents;
+pub mod export_documents;
 pub mod filter;
 pub mod get_document;
 pub mod index_items;
 pub mod query_documents;
 pub mod store_document;
+pub mod sync_documents;

@@ -1,5 +1,6 @@
 //! What a stored document means for the index, and where the sessions of this store stand among documents.
 
+use lucid_core::block::Parent;
 use lucid_core::digest::BlockHash;
 use lucid_core::time::Timestamp;
 use lucid_store::StoreError;
@@ -12,7 +13,8 @@ use crate::row::documents::{
     DocumentCounts, DocumentName, DocumentRow, EarlierRow, Text, changes_key, read_changes,
     session_facets,
 };
-use crate::row::orders::{Facet, by_index_key, facets, order_key};
+use crate::row::orders::{Facet, block_named, by_index_key, facets, order_key};
+use crate::row::synchronised::SynchronisedRow;
 use crate::row::{SessionName, SessionRow};
 
 /// Pages of a text of which the last part has not come; above all numbers of pages.
@@ -62,6 +64,17 @@ impl SessionProjection {
             _ => None,
         };
         let (source, at, block_time) = (fact.source, fact.at, document.instant);
+        if let (Source::Synchronised, Some((index, hash)), Some(time)) = (source, block, block_time)
+        {
+            let known = changes.get(&SynchronisedRow::key())?;
+            let known = known.map(|row| SynchronisedRow::decode(&row)).transpose()?;
+            let genesis = known.map_or(hash, |known| known.genesis);
+            // Blocks that were lost to damage are missed; one that was taken twice changes nothing.
+            if known.is_none_or(|known| known.last.index < index) {
+                let row = SynchronisedRow { genesis, last: Parent { index, hash, time } };
+                changes.put(SynchronisedRow::key(), row.encode());
+            }
+        }
         let arriving = Arriving { document: &document, text: &text, source, at, block, block_time };
         self.take_document(&arriving, changes)?;
         for transaction in &document.transactions {
@@ -122,9 +135,31 @@ impl SessionProjection {
             changes.put(order_key(&self.sealer, &name, &facet, row.instant), Vec::new());
         }
         if let Facets::Block { index, .. } = row.facets {
+            self.give_way(changes, index, &name, &mut row)?;
             changes.put(by_index_key(index), name.name.to_vec());
         }
         self.put(changes, key, &row.encode())
+    }
+
+    /// A block that was posted for the index of one that is taken from the chain is no document any more, but is
+    /// kept beside the one that is.
+    fn give_way(
+        &self,
+        changes: &mut Changes<'_>,
+        index: u64,
+        name: &DocumentName,
+        row: &mut DocumentRow,
+    ) -> Result<(), StoreError> {
+        let rival = changes.get(&by_index_key(index))?.and_then(|rival| block_named(&rival));
+        let Some(rival) = rival.filter(|rival| rival != name) else { return Ok(()) };
+        let key = rival.row_key();
+        let Some(value) = changes.get(&key)? else { return Ok(()) };
+        let old = DocumentRow::open(&self.sealer, &key, value)?;
+        let text = self.text_of(changes, &rival, &old)?;
+        self.put_earlier(changes, name, row, (old.source, old.stored_at, true), text)?;
+        self.take_row_out(changes, &rival, &old);
+        changes.remove(key);
+        count(changes, |counts| counts.blocks = counts.blocks.saturating_sub(1))
     }
 
     /// Takes a document's text, and its places in the orders, away.

@@ -5,24 +5,29 @@ use std::time::Instant;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use lucid_api::paths;
 use lucid_api::v1::documents::{
     BlocksFilter, DocumentItems, DocumentMeta, DocumentOrder, DocumentResults, DocumentsPage,
     DocumentsWanted, QueryStats, SessionsFilter, Total, TransactionsFilter,
 };
 use lucid_api::v1::list::{LIMIT_DEFAULT, LIMIT_MAX};
+use lucid_api::{paths, percent};
 use lucid_http::extract::{JsonOrNone, Query};
 use lucid_http::reply::Reply;
 use serde_json::value::RawValue;
 
+use super::content::stream_in_one;
 use super::{AppState, invalid};
 use crate::app::App;
-use crate::document::DocumentKind;
+use crate::document::{DocumentKind, Source};
 use crate::ops::OpError;
+use crate::ops::documents::export_documents::{ExportForm, export_documents};
 use crate::ops::documents::filter::Filter;
+use crate::ops::documents::get_document::FoundDocument;
 use crate::ops::documents::query_documents::{
     DocumentPage, DocumentQuery, OFFSET_MAX, query_documents,
 };
@@ -44,33 +49,36 @@ pub async fn get_query_stats(State(app): AppState) -> Answer<QueryStats> {
 
 /// Documents of blocks, by index; by time where only a range of times is asked for.
 #[utoipa::path(get, path = paths::DATA_BLOCKS, tag = "documents", params(BlocksFilter, DocumentsPage),
-    responses((status = 200, body = DocumentItems)))]
+    responses((status = 200, body = DocumentItems, description = "a page; all of them with `Accept: application/x-ndjson` or `text/csv`")))]
 pub async fn list_data_blocks(
     State(app): AppState,
     Query(parameters): Query<Vec<(String, String)>>,
+    given: HeaderMap,
 ) -> Reply<Response> {
-    list(app, DocumentKind::Block, parameters).await
+    list(app, DocumentKind::Block, parameters, &given).await
 }
 
 /// Documents of transactions, by time.
 #[utoipa::path(get, path = paths::DATA_TRANSACTIONS, tag = "documents", params(TransactionsFilter, DocumentsPage),
-    responses((status = 200, body = DocumentItems)))]
+    responses((status = 200, body = DocumentItems, description = "a page; all of them with `Accept: application/x-ndjson` or `text/csv`")))]
 pub async fn list_data_transactions(
     State(app): AppState,
     Query(parameters): Query<Vec<(String, String)>>,
+    given: HeaderMap,
 ) -> Reply<Response> {
-    list(app, DocumentKind::Transaction, parameters).await
+    list(app, DocumentKind::Transaction, parameters, &given).await
 }
 
 /// Sessions, by their start: those that are kept here, and documents of others. What else is said of one is
 /// asked for as `metadata.NAME=VALUE`.
 #[utoipa::path(get, path = paths::DATA_SESSIONS, tag = "documents", params(SessionsFilter, DocumentsPage),
-    responses((status = 200, body = DocumentItems)))]
+    responses((status = 200, body = DocumentItems, description = "a page; all of them with `Accept: application/x-ndjson` or `text/csv`")))]
 pub async fn list_data_sessions(
     State(app): AppState,
     Query(parameters): Query<Vec<(String, String)>>,
+    given: HeaderMap,
 ) -> Reply<Response> {
-    list(app, DocumentKind::Session, parameters).await
+    list(app, DocumentKind::Session, parameters, &given).await
 }
 
 /// Documents of blocks, like `GET /api/v1/data/blocks`.
@@ -103,12 +111,48 @@ pub async fn query_sessions(
     results(app, DocumentKind::Session, wanted).await
 }
 
+/// How a caller wants all documents of a query, if it does not want a page.
+fn wanted_form(given: &HeaderMap) -> Option<(ExportForm, &'static str)> {
+    let accepted = given.get(ACCEPT).and_then(|value| value.to_str().ok())?;
+    let kinds = accepted.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    kinds.into_iter().find_map(|kind| match kind {
+        LINES => Some((ExportForm::Lines, LINES)),
+        TABLE => Some((ExportForm::Table, TABLE)),
+        _ => None,
+    })
+}
+
+/// Documents as lines of JSON.
+const LINES: &str = "application/x-ndjson";
+/// Documents as a table.
+const TABLE: &str = "text/csv";
+
+/// Writes all documents of a query out, or as many as `limit` says.
+async fn export(
+    app: Arc<App>,
+    query: DocumentQuery,
+    most: Option<usize>,
+    (form, kind): (ExportForm, &'static str),
+) -> Reply<Response> {
+    let body = stream_in_one(app, move |app, sender| {
+        let vault = &app.opened.vault;
+        export_documents(vault, &query, form, most, &mut |bytes| sender.give(bytes))
+    });
+    Ok(([(CONTENT_TYPE, kind)], body.await?).into_response())
+}
+
 async fn list(
     app: Arc<App>,
     kind: DocumentKind,
     parameters: Vec<(String, String)>,
+    given: &HeaderMap,
 ) -> Reply<Response> {
+    let most = parameters.iter().any(|(name, _)| name == "limit");
     let query = by_parameters(&app, kind, parameters)?;
+    if let Some(form) = wanted_form(given) {
+        let most = most.then_some(query.limit);
+        return export(app, query, most, form).await;
+    }
     app.run_large(move |app| {
         let (page, cached) = answer(app, &query)?;
         let Shown { documents, meta, next_cursor, total } = shown(&page)?;
@@ -193,7 +237,7 @@ fn shown(page: &DocumentPage) -> Result<Shown, OpError> {
             source: reply::source(found.source),
             indexed_at: found.indexed_at.to_string(),
             block_index: found.block_index,
-            proof: None,
+            proof: proof_of(found),
         });
     }
     let total = page.total.map(|(count, is_all)| match is_all {
@@ -202,6 +246,22 @@ fn shown(page: &DocumentPage) -> Result<Shown, OpError> {
     });
     let next_cursor = page.next.as_ref().map(|next| URL_SAFE_NO_PAD.encode(next));
     Ok(Shown { documents, meta, next_cursor, total })
+}
+
+/// Where the block-manager has the proof of a document that was taken from it.
+fn proof_of(found: &FoundDocument) -> Option<String> {
+    if found.source != Source::Synchronised {
+        return None;
+    }
+    match found.kind {
+        DocumentKind::Block => Some(paths::BLOCK_BY_HASH.replace("{hash}", &found.id)),
+        DocumentKind::Transaction => {
+            let mut id = String::new();
+            percent::encode(found.id.as_bytes(), &mut id);
+            Some(paths::TRANSACTION_PROOF.replace("{tx_id}", &id))
+        }
+        DocumentKind::Session => None,
+    }
 }
 
 /// What is asked besides the filter.

@@ -15,7 +15,7 @@ use crate::sample::noise;
 use crate::service::Service;
 
 /// A block-manager in this folder, on any port.
-fn config(folder: &Path) -> Config {
+pub fn config(folder: &Path) -> Config {
     let settings = [
         ("BLOCK_MANAGER_PORT", "0"),
         ("BLOCK_INTERVAL_SECONDS", "1"),

@@ -1,6 +1,7 @@
 //! The ops on an index in memory and a disk that can lose power: what the routes cannot bring about.
 
 mod store;
+mod sync;
 
 mod chain;
 mod cutting;

@@ -21,4 +21,5 @@ mod service;
 mod sessions;
 mod status;
 pub mod storage;
+mod sync;
 mod verification;

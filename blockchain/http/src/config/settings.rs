@@ -99,6 +99,18 @@ impl<'a> Settings<'a> {
         Some(text)
     }
 
+    /// A value that may be absent, of a type that has one spelling of its own.
+    pub fn optional_value<T: FromStr<Err: Display>>(&mut self, key: &Key) -> Option<T> {
+        let text = self.optional(key)?;
+        match text.trim().parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.invalid(key, text, Some(error.to_string()));
+                None
+            }
+        }
+    }
+
     /// The address of a service, which may have a password in it.
     pub fn address(&mut self, key: &Key) -> Option<Address> {
         let found = self.find(key)?;

@@ -4,15 +4,19 @@ use lucid_core::time::Timestamp;
 use lucid_store::vault::Vault;
 use serde_json::json;
 
-use crate::document::{DocumentKind, Source};
+use crate::document::{DocumentKind, Facets, Source};
 use crate::ops::OpError;
-use crate::row::documents::{DocumentName, DocumentRow, EarlierRow, as_session_id};
+use crate::row::documents::{DocumentName, DocumentRow, EarlierRow, as_session_id, session_facets};
 use crate::row::orders::{Standing, block_named, by_index_key};
 use crate::row::{self, SessionName, SessionRow};
 
 /// A document with what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundDocument {
+    /// What it is about.
+    pub kind: DocumentKind,
+    /// Its id.
+    pub id: String,
     /// Its text, as it was posted.
     pub text: String,
     /// Who says it.
@@ -21,6 +25,10 @@ pub struct FoundDocument {
     pub indexed_at: Timestamp,
     /// The index of the block that it is, or is in, where one with it is stored.
     pub block_index: Option<u64>,
+    /// When what it is about happened; when it was stored, where it does not say.
+    pub at: Timestamp,
+    /// What it can be found by.
+    pub facets: Facets,
 }
 
 /// Something that is listed as a document: one, or a session of this store.
@@ -69,16 +77,24 @@ impl Listed {
     ) -> Result<FoundDocument, OpError> {
         Ok(match self {
             Self::Document(name, row) => FoundDocument {
+                kind: name.kind,
+                id: row.id.clone(),
                 text: row.text(vault.index(), vault.sealer(), name)?,
                 source: row.source,
                 indexed_at: row.stored_at,
                 block_index: row.block.map(|(index, _)| index),
+                at: row.instant,
+                facets: row.facets.clone(),
             },
             Self::Session(row) => FoundDocument {
+                kind: DocumentKind::Session,
+                id: row.id.to_string(),
                 text: description(row, quiet_since),
                 source: Source::Kept,
                 indexed_at: row.started_at,
                 block_index: row.anchored.map(|(index, _)| index),
+                at: row.started_at,
+                facets: session_facets(row, row.status(quiet_since).as_str()),
             },
         })
     }

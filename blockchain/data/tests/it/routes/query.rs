@@ -410,3 +410,42 @@ fn the_life_of_a_kept_session_is_found_by_its_status() {
     assert_eq!(page["meta"][0]["source"], "kept");
     assert!(page["results"][0]["merkle_root"].is_string(), "{page}");
 }
+
+#[test]
+fn all_documents_of_a_query_come_as_lines_or_as_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    for n in 0..30 {
+        let text = format!(
+            "{{\"id\": \"s-{n:02}\",\n \"status\": \"a \\\"b\\\", c\", \"timestamp\": \"{}\"}}",
+            moment(n)
+        );
+        assert_eq!(service.post_text("/api/v1/storage/sessions", &text).status(), 201);
+    }
+    let get = |query: &str, kind: &str| {
+        let url = service.url(&format!("/api/v1/data/sessions?order=asc{query}"));
+        let answer = service.http.get(url).header("accept", kind).send().unwrap();
+        assert_eq!(answer.headers()["content-type"], kind);
+        answer.text().unwrap()
+    };
+    let lines = get("", "application/x-ndjson");
+    let ids: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone())
+        .collect();
+    let wanted: Vec<Value> = (0..30).map(|n| format!("s-{n:02}").into()).collect();
+    assert_eq!(ids, wanted);
+    assert_eq!(get("&limit=7&offset=3", "application/x-ndjson").lines().count(), 7);
+    assert_eq!(get("&status=none", "application/x-ndjson"), "");
+    let table = get("&limit=2", "text/csv");
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let heading: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let wanted = "id timestamp status user_id ended_at source indexed_at document";
+    assert_eq!(heading, wanted.split(' ').collect::<Vec<_>>());
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[1][0], &rows[1][2], &rows[1][5]), ("s-01", "a \"b\", c", "submitted"));
+    assert!(rows[1][7].contains("\n"), "as it was posted: {:?}", rows[1]);
+    let refused = service.get("/api/v1/data/sessions?colour=red");
+    assert_eq!(problem(refused).0, 422);
+}

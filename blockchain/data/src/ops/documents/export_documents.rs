@@ -1,0 +1,144 @@
+//! Writes all documents of a query out: as JSON lines, or as a table.
+
+use std::io::{self, Write as _};
+
+use lucid_store::vault::Vault;
+
+use super::get_document::FoundDocument;
+use super::query_documents::{DocumentQuery, query_documents};
+use crate::document::{DocumentKind, Facets};
+use crate::ops::OpError;
+
+/// How documents are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportForm {
+    /// Each document on a line of its own, as it was posted but for its line ends.
+    Lines,
+    /// RFC 4180: a heading, then a row a document, which is in the last column.
+    Table,
+}
+
+/// Bytes that are handed over together.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Writes the documents of a query, page by page, so that memory does not depend on how many there are. `most`: so
+/// many, if that is said. `give` takes the bytes.
+pub fn export_documents(
+    vault: &Vault,
+    query: &DocumentQuery,
+    form: ExportForm,
+    most: Option<usize>,
+    give: &mut dyn FnMut(&[u8]) -> Result<(), OpError>,
+) -> Result<(), OpError> {
+    let mut query = DocumentQuery { limit: super::query_documents::LIMIT_MAX, ..query.clone() };
+    let mut left = most.unwrap_or(usize::MAX);
+    let mut rows = Rows::new(form);
+    rows.heading(query.kind).map_err(unwritten)?;
+    loop {
+        query.limit = query.limit.min(left);
+        let page = query_documents(vault, &query)?;
+        left -= page.documents.len();
+        for found in &page.documents {
+            rows.row(found).map_err(unwritten)?;
+            if rows.gathered() >= PIECE_BYTES {
+                give(&rows.take().map_err(unwritten)?)?;
+            }
+        }
+        query.offset = 0;
+        query.cursor = page.next;
+        if query.cursor.is_none() || left == 0 {
+            return give(&rows.take().map_err(unwritten)?);
+        }
+    }
+}
+
+fn unwritten(error: io::Error) -> OpError {
+    OpError::Fault(error.to_string())
+}
+
+/// What is written and not handed over.
+enum Rows {
+    Lines(Vec<u8>),
+    Table(Box<csv::Writer<Vec<u8>>>),
+}
+
+impl Rows {
+    fn new(form: ExportForm) -> Self {
+        match form {
+            ExportForm::Lines => Self::Lines(Vec::new()),
+            ExportForm::Table => Self::Table(Box::new(csv::Writer::from_writer(Vec::new()))),
+        }
+    }
+
+    fn heading(&mut self, kind: DocumentKind) -> io::Result<()> {
+        let Self::Table(table) = self else { return Ok(()) };
+        let own: &[&str] = match kind {
+            DocumentKind::Block => {
+                &["index", "hash", "timestamp", "previous_hash", "merkle_root", "transaction_count"]
+            }
+            DocumentKind::Transaction => &["id", "type", "timestamp", "block_index", "session_id"],
+            DocumentKind::Session => &["id", "timestamp", "status", "user_id", "ended_at"],
+        };
+        let all = own.iter().chain(&["source", "indexed_at", "document"]);
+        Ok(table.write_record(all)?)
+    }
+
+    fn row(&mut self, found: &FoundDocument) -> io::Result<()> {
+        let table = match self {
+            // Within texts a line end is written as an escape, so these stand between values.
+            Self::Lines(lines) => {
+                let line = found.text.replace(['\n', '\r'], " ");
+                return writeln!(lines, "{line}");
+            }
+            Self::Table(table) => table,
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let at = found.at.to_string();
+        let own = match &found.facets {
+            Facets::Block { index, hash, previous_hash, merkle_root, transactions } => vec![
+                index.to_string(),
+                hash.to_string(),
+                at,
+                previous_hash.to_string(),
+                merkle_root.clone(),
+                transactions.to_string(),
+            ],
+            Facets::Transaction { tx_type, session_id } => vec![
+                found.id.clone(),
+                text(tx_type),
+                at,
+                found.block_index.map(|index| index.to_string()).unwrap_or_default(),
+                text(session_id),
+            ],
+            Facets::Session { status, user_id, ended_at, .. } => vec![
+                found.id.clone(),
+                at,
+                text(status),
+                text(user_id),
+                ended_at.map(|at| at.to_string()).unwrap_or_default(),
+            ],
+        };
+        let known = [found.source.as_str().to_owned(), found.indexed_at.to_string()];
+        let all = own.into_iter().chain(known).chain([found.text.clone()]);
+        Ok(table.write_record(all)?)
+    }
+
+    fn gathered(&self) -> usize {
+        match self {
+            Self::Lines(lines) => lines.len(),
+            Self::Table(table) => table.get_ref().len(),
+        }
+    }
+
+    fn take(&mut self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Lines(lines) => Ok(std::mem::take(lines)),
+            Self::Table(table) => {
+                let next =
+                    Box::new(csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new()));
+                let done = std::mem::replace(table, next);
+                done.into_inner().map_err(|error| error.into_error())
+            }
+        }
+    }
+}

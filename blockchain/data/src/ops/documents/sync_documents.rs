@@ -1,0 +1,335 @@
+//! Takes the blocks of a chain in as documents.
+//!
+//! One call is one round: it compares, fetches, judges and commits, block by block from behind the last one that
+//! was taken. What was committed stays, so a round that breaks off is gone on with by the next. Blocks keep all
+//! six rules here as they do in a chain; of one whose transactions are pruned there, the record is judged alone.
+//! No block that was taken is ever replaced: a chain that has another one there has forked, and is not followed.
+
+use std::collections::{BTreeMap, HashSet};
+
+use lucid_core::block::{Candidate, Parent};
+use lucid_core::digest::BlockHash;
+use lucid_core::record::Head;
+use lucid_core::sign::Producers;
+use lucid_core::time::{TimeFault, Timestamp};
+use lucid_core::transaction::{IdDigest, Transaction};
+use lucid_core::validate::{Context, Mode, Weighed, validate_weighed};
+use lucid_store::StoreError;
+use lucid_store::codec::Packer;
+use lucid_store::vault::Vault;
+use lucid_store::vault::committer::{self, Submission};
+
+use crate::chain::{Chain, ChainError};
+use crate::document::{DocumentKind, Source, pruned_text};
+use crate::fact::{Fact, Stored};
+use crate::ops::OpError;
+use crate::row::documents::{DocumentName, DocumentRow};
+use crate::row::synchronised::SynchronisedRow;
+
+/// Blocks whose heads are asked for at once.
+const HEADS: u32 = 256;
+/// Bytes of texts that are committed together.
+const COMMIT_BYTES: usize = 4 << 20;
+
+/// What a chain has to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChainPins {
+    /// The hash of its first block.
+    pub genesis: Option<BlockHash>,
+    /// Who signs its blocks.
+    pub producer: Producers,
+}
+
+/// How a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncedDocuments {
+    /// Blocks that were taken.
+    pub blocks: u64,
+    /// The newest block that was taken, now or before.
+    pub local: Option<u64>,
+    /// The chain's newest block.
+    pub remote: Option<u64>,
+}
+
+/// Why a round ended early. What it had taken before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncDocumentsError {
+    /// The chain gave nothing that can be used.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// It has another block where one was taken.
+    #[error(
+        "the chain has another block {height} than the one that was taken ({taken}): it is another chain, and \
+         nothing more is taken from it"
+    )]
+    Forked {
+        /// The height.
+        height: u64,
+        /// The block that was taken.
+        taken: BlockHash,
+    },
+    /// It has fewer blocks than were taken.
+    #[error("the chain ends with block {}, and {taken} was taken: it is behind", .remote.map_or("none".to_owned(), |h| h.to_string()))]
+    Behind {
+        /// Its newest block.
+        remote: Option<u64>,
+        /// The newest one that was taken.
+        taken: u64,
+    },
+    /// It has a block that breaks a rule.
+    #[error("block {height} is refused: {why}")]
+    Refused {
+        /// Its height.
+        height: u64,
+        /// What it breaks.
+        why: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Op(#[from] OpError),
+}
+
+impl From<StoreError> for SyncDocumentsError {
+    fn from(error: StoreError) -> Self {
+        Self::Op(error.into())
+    }
+}
+
+/// Takes in what the chain has, until it has no more or `go_on` says no.
+pub fn sync_documents(
+    vault: &Vault,
+    chain: &dyn Chain,
+    pins: &ChainPins,
+    now: Timestamp,
+    go_on: &dyn Fn() -> bool,
+) -> Result<SyncedDocuments, SyncDocumentsError> {
+    let remote = chain.height()?;
+    let mut known = SynchronisedRow::find(vault.index())?;
+    let mut done = SyncedDocuments { blocks: 0, local: known.map(|row| row.last.index), remote };
+    if let Some(row) = known {
+        hold_against(chain, &row, remote)?;
+    }
+    let Some(remote) = remote else { return Ok(done) };
+    loop {
+        let from = known.map_or(0, |row| row.last.index + 1);
+        if from > remote || !go_on() {
+            return Ok(done);
+        }
+        let heads = chain.heads(from, HEADS)?;
+        if heads.is_empty() {
+            return Ok(done);
+        }
+        let mut round = Round::new(vault, pins, now, known);
+        let taken = round.take(chain, heads, go_on);
+        // What was judged before a block that is refused is taken all the same.
+        round.commit()?;
+        known = round.known;
+        let taken = taken?;
+        done.blocks += taken;
+        done.local = known.map(|row| row.last.index);
+        if taken == 0 {
+            return Ok(done);
+        }
+    }
+}
+
+/// The block that was taken last has to be there.
+fn hold_against(
+    chain: &dyn Chain,
+    row: &SynchronisedRow,
+    remote: Option<u64>,
+) -> Result<(), SyncDocumentsError> {
+    let taken = row.last.index;
+    if remote.is_none_or(|remote| remote < taken) {
+        return Err(SyncDocumentsError::Behind { remote, taken });
+    }
+    let heads = chain.heads(taken, 1)?;
+    match heads.first() {
+        Some(head) if head.entry.hash == row.last.hash => Ok(()),
+        _ => Err(SyncDocumentsError::Forked { height: taken, taken: row.last.hash }),
+    }
+}
+
+/// Blocks in a row on their way into the store.
+struct Round<'a> {
+    vault: &'a Vault,
+    pins: &'a ChainPins,
+    now: Timestamp,
+    known: Option<SynchronisedRow>,
+    /// The last block that is committed.
+    committed: Option<SynchronisedRow>,
+    facts: Vec<committer::Fact>,
+    bytes: usize,
+    /// Transactions that are not committed yet.
+    ids: HashSet<IdDigest>,
+}
+
+impl<'a> Round<'a> {
+    fn new(
+        vault: &'a Vault,
+        pins: &'a ChainPins,
+        now: Timestamp,
+        known: Option<SynchronisedRow>,
+    ) -> Self {
+        let (facts, ids) = Default::default();
+        Self { vault, pins, now, known, committed: known, facts, bytes: 0, ids }
+    }
+
+    /// Takes blocks from the first head on. How many.
+    fn take(
+        &mut self,
+        chain: &dyn Chain,
+        heads: Vec<Head>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<u64, SyncDocumentsError> {
+        let mut taken = 0;
+        let mut heads = heads.into_iter().peekable();
+        while let Some(head) = heads.peek() {
+            let from = head.entry.index;
+            if !go_on() {
+                break;
+            }
+            let bodies = match chain.bodies(from, heads.len() as u32) {
+                Ok(bodies) if bodies.is_empty() => break,
+                Ok(bodies) => bodies,
+                Err(ChainError::Pruned(_)) => {
+                    let Some(head) = heads.next() else { break };
+                    self.take_record(&head)?;
+                    taken += 1;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            for transactions in bodies {
+                let Some(head) = heads.next() else { break };
+                self.take_block(head, transactions)?;
+                taken += 1;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn take_block(
+        &mut self,
+        head: Head,
+        transactions: Vec<Transaction>,
+    ) -> Result<(), SyncDocumentsError> {
+        let height = head.entry.index;
+        let ids: Vec<IdDigest> = transactions.iter().map(Transaction::id_digest).collect();
+        let mut chained: HashSet<IdDigest> = HashSet::new();
+        chained.extend(ids.iter().filter(|id| self.ids.contains(*id)));
+        for transaction in &transactions {
+            let name =
+                DocumentName::of(self.vault.sealer(), DocumentKind::Transaction, transaction.id());
+            let row = DocumentRow::find(self.vault.index(), self.vault.sealer(), &name)?;
+            let is_chained = |row: &DocumentRow| {
+                row.source == Source::Synchronised
+                    && row.block.is_some_and(|(index, _)| index < height)
+            };
+            if row.as_ref().is_some_and(is_chained) {
+                chained.insert(transaction.id_digest());
+            }
+        }
+        let block = head.with_body(transactions);
+        let text = block.to_json_text();
+        let context = Context {
+            parent: self.parent(),
+            genesis: self.genesis(),
+            now: self.now,
+            mode: Mode::Historical,
+            chained: &|id| chained.contains(id),
+            producer: self.pins.producer,
+        };
+        let verdict = validate_weighed(Weighed::of(Candidate::from(block)), &context);
+        let Some(block) = verdict.block.as_ref() else {
+            let broken = verdict.results.iter().filter(|result| !result.passed);
+            let names: Vec<&str> = broken.map(|result| result.rule.name()).collect();
+            let why = format!("it breaks {}", names.join(", "));
+            return Err(SyncDocumentsError::Refused { height, why });
+        };
+        if self.pins.producer.are_pinned() && block.signature.is_none() {
+            return Err(unsigned(height));
+        }
+        let parent = block.as_parent().map_err(|fault| no_time(height, &fault))?;
+        self.keep(parent, &text)?;
+        self.ids.extend(ids);
+        Ok(())
+    }
+
+    /// Takes a block of which only the record is to be had.
+    fn take_record(&mut self, head: &Head) -> Result<(), SyncDocumentsError> {
+        let height = head.entry.index;
+        let refused = |why: &str| SyncDocumentsError::Refused { height, why: why.to_owned() };
+        if head.entry.computed_hash() != head.entry.hash {
+            return Err(refused("it breaks block_hash"));
+        }
+        let parent = head.as_parent().map_err(|fault| no_time(height, &fault))?;
+        let follows = match self.parent() {
+            None => height == 0 && self.pins.genesis.is_none_or(|pin| pin == head.entry.hash),
+            Some(before) => {
+                height == before.index + 1
+                    && head.entry.previous_hash == before.hash
+                    && parent.time >= before.time
+            }
+        };
+        if !follows {
+            return Err(refused("it does not follow the block before it"));
+        }
+        match (&head.producer, &head.signature) {
+            (Some(producer), Some(signature)) => {
+                let is_pinned =
+                    !self.pins.producer.are_pinned() || self.pins.producer.have(producer);
+                if !is_pinned || !head.entry.verify(producer, signature) {
+                    return Err(refused("its signature is not its producer's"));
+                }
+            }
+            _ if self.pins.producer.are_pinned() => return Err(unsigned(height)),
+            _ => {}
+        }
+        self.keep(parent, &pruned_text(head))
+    }
+
+    fn parent(&self) -> Option<Parent> {
+        self.known.map(|row| row.last)
+    }
+
+    fn genesis(&self) -> Option<BlockHash> {
+        self.known.map(|row| row.genesis).or(self.pins.genesis)
+    }
+
+    fn keep(&mut self, last: Parent, text: &str) -> Result<(), SyncDocumentsError> {
+        let mut packer = Packer::new();
+        let id = last.hash.to_string();
+        for stored in Stored::of(DocumentKind::Block, Source::Synchronised, self.now, &id, text) {
+            let fact = self.vault.fact(&mut packer, Fact::Stored(stored).encode());
+            self.facts.push(fact.map_err(OpError::from)?);
+        }
+        self.bytes += text.len();
+        self.known = Some(SynchronisedRow { genesis: self.genesis().unwrap_or(last.hash), last });
+        if self.bytes >= COMMIT_BYTES { self.commit() } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> Result<(), SyncDocumentsError> {
+        if self.facts.is_empty() {
+            return Ok(());
+        }
+        let facts = std::mem::take(&mut self.facts);
+        // A faster one, in this process or another, has taken these blocks already.
+        let last = self.committed.map(|row| row.encode());
+        let rests_on = BTreeMap::from([(SynchronisedRow::key(), last)]);
+        let submission = Submission { facts, rests_on, ..Submission::default() };
+        self.vault.commit(submission).map_err(OpError::from)?;
+        (self.committed, self.bytes) = (self.known, 0);
+        self.ids.clear();
+        Ok(())
+    }
+}
+
+fn unsigned(height: u64) -> SyncDocumentsError {
+    let why = "it is not signed, and the producer of its chain is pinned".to_owned();
+    SyncDocumentsError::Refused { height, why }
+}
+
+fn no_time(height: u64, fault: &TimeFault) -> SyncDocumentsError {
+    SyncDocumentsError::Refused { height, why: fault.to_string() }
+}

@@ -1,0 +1,304 @@
+//! Documents that are taken from a chain: which may be away, behind, another one, or lie.
+
+use std::cell::Cell;
+
+use lucid_core::block::Block;
+use lucid_core::record::{BlockRecord, Head};
+use lucid_core::sign::{Producers, SigningKey};
+use lucid_core::transaction::Transaction;
+use lucid_data_chain::chain::{Chain, ChainError};
+use lucid_data_chain::document::{DocumentKind, Source};
+use lucid_data_chain::ops::OpError;
+use lucid_data_chain::ops::documents::count_documents::count_documents;
+use lucid_data_chain::ops::documents::get_document::{document_history, get_document};
+use lucid_data_chain::ops::documents::store_document::store_document;
+use lucid_data_chain::ops::documents::sync_documents::{
+    ChainPins, SyncDocumentsError, SyncedDocuments, sync_documents,
+};
+use parking_lot::Mutex;
+
+use super::store::{NOW, Store};
+
+/// A chain in memory.
+struct Held {
+    blocks: Mutex<Vec<Block>>,
+    /// Bodies below are pruned.
+    pruned: u64,
+    /// Answers to so many calls more, and then to none.
+    answers: Mutex<usize>,
+}
+
+impl Held {
+    fn new(blocks: Vec<Block>) -> Self {
+        Self { blocks: Mutex::new(blocks), pruned: 0, answers: Mutex::new(usize::MAX) }
+    }
+
+    fn answer(&self) -> Result<(), ChainError> {
+        let mut left = self.answers.lock();
+        if *left == 0 {
+            return Err(ChainError::Unavailable("it is away".into()));
+        }
+        *left -= 1;
+        Ok(())
+    }
+
+    fn row(&self, from: u64, limit: u32) -> Vec<Block> {
+        self.blocks.lock().iter().skip(from as usize).take(limit as usize).cloned().collect()
+    }
+}
+
+impl Chain for Held {
+    fn name(&self) -> &str {
+        "a chain in memory"
+    }
+
+    fn height(&self) -> Result<Option<u64>, ChainError> {
+        self.answer()?;
+        Ok((self.blocks.lock().len() as u64).checked_sub(1))
+    }
+
+    fn heads(&self, from: u64, limit: u32) -> Result<Vec<Head>, ChainError> {
+        self.answer()?;
+        let row = self.row(from, limit);
+        Ok(row.iter().map(|block| Head::of(&BlockRecord::of(block))).collect())
+    }
+
+    fn bodies(&self, from: u64, limit: u32) -> Result<Vec<Vec<Transaction>>, ChainError> {
+        self.answer()?;
+        if from < self.pruned {
+            return Err(ChainError::Pruned(from));
+        }
+        // Fewer than were asked for, as of a run that is long.
+        let row = self.row(from, limit.min(3));
+        Ok(row.into_iter().map(|block| block.transactions).collect())
+    }
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed([seed; 32])
+}
+
+/// Blocks behind these, each with a transaction of its own.
+fn grow(mut blocks: Vec<Block>, count: usize, salt: &str) -> Vec<Block> {
+    for _ in 0..count {
+        let n = blocks.len();
+        let text = format!(r#"{{"id": "{salt}-{n}", "type": "data_storage", "session_id": "s"}}"#);
+        let parent = blocks.last().map(|block| block.as_parent().unwrap());
+        let transactions = vec![Transaction::parse(text.as_bytes()).unwrap()];
+        blocks.push(Block::build(
+            parent.as_ref(),
+            transactions,
+            NOW.plus_seconds(n as i64),
+            &key(1),
+        ));
+    }
+    blocks
+}
+
+fn take(store: &Store, chain: &Held) -> Result<SyncedDocuments, SyncDocumentsError> {
+    take_pinned(store, chain, ChainPins::default())
+}
+
+fn take_pinned(
+    store: &Store,
+    chain: &Held,
+    pins: ChainPins,
+) -> Result<SyncedDocuments, SyncDocumentsError> {
+    sync_documents(&store.vault, chain, &pins, NOW.plus_seconds(1_000), &|| true)
+}
+
+fn get(store: &Store, kind: DocumentKind, id: &str) -> Option<(String, Source, Option<u64>)> {
+    match get_document(&store.vault, kind, id, NOW) {
+        Ok(found) => Some((found.text, found.source, found.block_index)),
+        Err(OpError::NoDocument { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// All blocks of a chain are here, with their transactions, and no others.
+fn assert_taken(store: &Store, blocks: &[Block]) {
+    for block in blocks {
+        let found = get(store, DocumentKind::Block, &block.index.to_string()).unwrap();
+        let wanted = (block.to_json_text(), Source::Synchronised, Some(block.index));
+        assert_eq!(found, wanted);
+        for transaction in &block.transactions {
+            let found = get(store, DocumentKind::Transaction, transaction.id()).unwrap();
+            let wanted = (transaction.text().to_owned(), Source::Synchronised, Some(block.index));
+            assert_eq!(found, wanted);
+        }
+    }
+    assert_eq!(get(store, DocumentKind::Block, &blocks.len().to_string()), None);
+}
+
+#[test]
+fn a_chain_is_taken_as_it_grows_and_over_a_restart() {
+    let chain = Held::new(Vec::new());
+    let store = Store::new();
+    assert_eq!(take(&store, &chain).unwrap().remote, None);
+    let blocks = grow(Vec::new(), 10, "a");
+    *chain.blocks.lock() = blocks[..4].to_vec();
+    let done = take(&store, &chain).unwrap();
+    assert_eq!((done.blocks, done.local, done.remote), (4, Some(3), Some(3)));
+    assert_eq!(take(&store, &chain).unwrap().blocks, 0);
+    *chain.blocks.lock() = blocks.clone();
+    let store = Store::open(&store.disk);
+    assert_eq!(take(&store, &chain).unwrap().blocks, 6);
+    assert_taken(&store, &blocks);
+    let counts = count_documents(&store.vault).unwrap();
+    assert_eq!((counts.blocks, counts.transactions), (10, 10));
+}
+
+#[test]
+fn a_chain_that_goes_away_at_any_call_costs_nothing_and_is_gone_on_with() {
+    let blocks = grow(Vec::new(), 9, "a");
+    for calls in 0..12 {
+        let (store, chain) = (Store::new(), Held::new(blocks.clone()));
+        *chain.answers.lock() = calls;
+        match take(&store, &chain) {
+            Ok(done) => assert_eq!(done.local, Some(8)),
+            Err(error) => assert!(error.to_string().contains("it is away"), "{error}"),
+        }
+        *chain.answers.lock() = usize::MAX;
+        take(&store, &chain).unwrap();
+        assert_taken(&store, &blocks);
+    }
+}
+
+#[test]
+fn a_chain_that_lies_is_believed_up_to_the_lie() {
+    let sound = grow(Vec::new(), 8, "a");
+    let lies: [&dyn Fn(&mut Block); 5] = [
+        &|block| {
+            block.transactions = vec![Transaction::parse(br#"{"id": "other"}"#).unwrap()];
+        },
+        &|block| block.nonce = 7,
+        &|block| block.signature = Some(key(2).sign(b"something else")),
+        &|block| block.previous_hash = block.hash,
+        &|block| block.index += 1,
+    ];
+    for (n, lie) in lies.into_iter().enumerate() {
+        let (store, chain) = (Store::new(), Held::new(sound.clone()));
+        lie(&mut chain.blocks.lock()[5]);
+        let refused = take(&store, &chain).unwrap_err();
+        let is_refused = matches!(refused, SyncDocumentsError::Refused { height: 5 | 6, .. });
+        assert!(is_refused, "{n}: {refused}");
+        assert_taken(&store, &sound[..5]);
+        *chain.blocks.lock() = sound.clone();
+        take(&store, &chain).unwrap();
+        assert_taken(&store, &sound);
+    }
+    // The same transaction in two blocks, in one commit and in another.
+    for first in [5, 8] {
+        let store = Store::new();
+        let mut blocks = sound[..first].to_vec();
+        if first == 8 {
+            take(&store, &Held::new(blocks.clone())).unwrap();
+        }
+        let parent = blocks.last().unwrap().as_parent().unwrap();
+        let again = blocks[3].transactions.clone();
+        blocks.push(Block::build(Some(&parent), again, NOW.plus_seconds(20), &key(1)));
+        let refused = take(&store, &Held::new(blocks)).unwrap_err();
+        assert!(refused.to_string().contains("transactions"), "{refused}");
+        assert_taken(&store, &sound[..first]);
+    }
+}
+
+#[test]
+fn another_chain_and_one_that_is_behind_are_told_and_change_nothing() {
+    let blocks = grow(Vec::new(), 6, "a");
+    let other = grow(blocks[..3].to_vec(), 5, "b");
+    let store = Store::new();
+    take(&store, &Held::new(blocks.clone())).unwrap();
+    let forked = take(&store, &Held::new(other)).unwrap_err();
+    assert!(matches!(forked, SyncDocumentsError::Forked { height: 5, .. }), "{forked}");
+    for end in [0, 4] {
+        let behind = take(&store, &Held::new(blocks[..end].to_vec())).unwrap_err();
+        assert!(matches!(behind, SyncDocumentsError::Behind { taken: 5, .. }), "{behind}");
+    }
+    assert_taken(&store, &blocks);
+}
+
+#[test]
+fn pins_hold_for_blocks_and_for_records() {
+    let blocks = grow(Vec::new(), 3, "a");
+    for pruned in [0, 3] {
+        let chain = Held { pruned, ..Held::new(blocks.clone()) };
+        let pin = |seed| ChainPins {
+            producer: Producers::of(&[key(seed).public()]).unwrap(),
+            ..ChainPins::default()
+        };
+        assert_eq!(take_pinned(&Store::new(), &chain, pin(1)).unwrap().blocks, 3);
+        assert!(take_pinned(&Store::new(), &chain, pin(2)).is_err());
+        let genesis = ChainPins { genesis: Some(blocks[0].hash), ..ChainPins::default() };
+        assert_eq!(take_pinned(&Store::new(), &chain, genesis).unwrap().blocks, 3);
+        let genesis = ChainPins { genesis: Some(blocks[1].hash), ..ChainPins::default() };
+        assert!(take_pinned(&Store::new(), &chain, genesis).is_err());
+        let mut unsigned = blocks.clone();
+        (unsigned[1].signature, unsigned[1].producer) = (None, None);
+        let chain = Held { pruned, ..Held::new(unsigned) };
+        let refused = take_pinned(&Store::new(), &chain, pin(1)).unwrap_err();
+        assert!(refused.to_string().contains("not signed"), "{refused}");
+    }
+}
+
+#[test]
+fn a_pruned_block_comes_as_its_record() {
+    let blocks = grow(Vec::new(), 6, "a");
+    let chain = Held { pruned: 4, ..Held::new(blocks.clone()) };
+    let store = Store::new();
+    assert_eq!(take(&store, &chain).unwrap().blocks, 6);
+    for store in [Store::open(&store.disk), store] {
+        let (text, source, _) = get(&store, DocumentKind::Block, "2").unwrap();
+        assert_eq!(source, Source::Synchronised);
+        let said: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(said["hash"], blocks[2].hash.to_string());
+        assert_eq!((&said["pruned"], &said["transaction_count"]), (&true.into(), &1.into()));
+        assert!(said.get("transactions").is_none());
+        assert!(get(&store, DocumentKind::Transaction, "a-2").is_none());
+        assert!(get(&store, DocumentKind::Transaction, "a-4").is_some());
+    }
+}
+
+#[test]
+fn what_is_taken_stands_in_the_place_of_what_was_posted_and_keeps_it() {
+    let blocks = grow(Vec::new(), 3, "a");
+    let store = Store::new();
+    let post = |kind, text: &str| store_document(&store.vault, NOW, kind, text).unwrap();
+    // Another block of an index, another transaction of an id, and the same block as it is.
+    let other = grow(blocks[..1].to_vec(), 1, "b").remove(1);
+    post(DocumentKind::Block, &other.to_json_text());
+    let claim = r#"{"id": "a-2", "type": "claim"}"#;
+    post(DocumentKind::Transaction, claim);
+    post(DocumentKind::Block, &blocks[0].to_json_text().replace("\":", "\": "));
+    take(&store, &Held::new(blocks.clone())).unwrap();
+    assert_taken(&store, &blocks);
+    assert_eq!(get(&store, DocumentKind::Block, &other.hash.to_string()), None);
+    let counts = count_documents(&store.vault).unwrap();
+    // That of the other block is still what a client posted.
+    assert_eq!((counts.blocks, counts.transactions), (3, 4));
+    let (kept, _) = document_history(&store.vault, DocumentKind::Block, "1", 0, 10).unwrap();
+    assert_eq!((kept.len(), kept[0].text.as_str()), (1, other.to_json_text().as_str()));
+    let (kept, _) =
+        document_history(&store.vault, DocumentKind::Transaction, "a-2", 0, 10).unwrap();
+    assert_eq!(
+        (kept[0].text.as_str(), kept[0].source),
+        (r#"{"id": "a-2", "type": "claim"}"#, Source::Submitted)
+    );
+    // From then on a client cannot say otherwise.
+    let refused = store_document(&store.vault, NOW, DocumentKind::Block, &other.to_json_text());
+    assert!(refused.is_err());
+}
+
+#[test]
+fn a_round_ends_when_it_is_told_to() {
+    let (store, chain) = (Store::new(), Held::new(grow(Vec::new(), 9, "a")));
+    let asked = Cell::new(0);
+    let go_on = || {
+        asked.set(asked.get() + 1);
+        asked.get() < 3
+    };
+    let done = sync_documents(&store.vault, &chain, &ChainPins::default(), NOW, &go_on).unwrap();
+    assert!(done.blocks < 9, "{done:?}");
+    take(&store, &chain).unwrap();
+    assert_taken(&store, &chain.blocks.lock());
+}
