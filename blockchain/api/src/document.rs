@@ -97,6 +97,14 @@ kinds! {
     Cursor { pattern: Some("^[A-Za-z0-9_-]+$"), examples: ["MTAw"] }
     /// A height in plain digits, or a hash.
     BlockName { pattern: Some("^(0|[1-9][0-9]{0,18}|[0-9a-f]{64})$"), examples: ["0"] }
+    /// The id of a document.
+    DocumentId { min_length: Some(1), max_length: Some(1024), examples: ["elsewhere-1"] }
+    /// What a document is about.
+    DocumentKind { pattern: Some("^(block|transaction|session)$"), examples: ["session"] }
+    /// The newest first, or the oldest.
+    Order { pattern: Some("^(asc|desc)$"), examples: ["desc"] }
+    /// A text that is compared as it is.
+    Facet { min_length: Some(0), examples: ["session_anchor"] }
     /// First and last byte, both included.
     ByteRange { pattern: Some("^[0-9]+-[0-9]+$"), examples: ["0-99"] }
     /// Seconds, from 0 to 60.
@@ -133,6 +141,11 @@ pub fn parameter(name: &str) -> Option<(&'static str, &'static str)> {
         "user_id" => ("UserId", "Of this user."),
         "reason" => ("Reason", "Why."),
         "cursor" => ("Cursor", "From an earlier page."),
+        "id" => ("DocumentId", "The document's id; of a block its hash or its index."),
+        "kind" => ("DocumentKind", "What it is about."),
+        "order" => ("Order", "In which order."),
+        "type" => ("Facet", "Of this type."),
+        "timestamp_from" | "timestamp_to" | "active_at" => ("Time", "A moment."),
         "wait" => ("Wait", "For how long at most."),
         "range" => ("ByteRange", "These bytes."),
         "from" | "to" => ("Time", "A moment."),

@@ -136,6 +136,8 @@ pub struct Document {
     pub facets: Facets,
     /// A block's transactions.
     pub transactions: Vec<Transaction>,
+    /// Whether a block is signed.
+    pub is_signed: bool,
 }
 
 /// Why a text is no document that is kept.
@@ -187,15 +189,20 @@ impl Document {
     }
 
     /// Reads a text that was taken before.
-    pub(crate) fn of_taken(kind: DocumentKind, text: &str) -> Result<Self, DocumentFault> {
+    pub(crate) fn of_taken(
+        kind: DocumentKind,
+        source: Source,
+        text: &str,
+    ) -> Result<Self, DocumentFault> {
         match kind {
             DocumentKind::Block => {
-                if let Some(document) = pruned::read(text)? {
-                    return Ok(document);
-                }
                 let candidate = Candidate::parse(text.as_bytes())?.with_default_nonce();
-                let unfit = || DocumentFault::Invalid("a field of the block is missing".into());
-                Self::of_block(candidate.into_block().ok_or_else(unfit)?)
+                match candidate.into_block() {
+                    Some(block) => Self::of_block(block),
+                    // Nobody but a chain tells of a block without its transactions.
+                    None if source == Source::Synchronised => pruned::read(text),
+                    None => Err(DocumentFault::Invalid("a field of the block is missing".into())),
+                }
             }
             DocumentKind::Transaction | DocumentKind::Session => {
                 Self::read(kind, text, Timestamp::from_micros(0))
@@ -221,6 +228,7 @@ impl Document {
             digest,
             instant: Some(instant),
             facets,
+            is_signed: block.signature.is_some(),
             transactions: block.transactions,
         })
     }
@@ -238,6 +246,7 @@ impl Document {
                 session_id: transaction.session_id().map(str::to_owned),
             },
             transactions: Vec::new(),
+            is_signed: false,
         }
     }
 
@@ -281,6 +290,7 @@ impl Document {
             },
             id,
             transactions: Vec::new(),
+            is_signed: false,
         })
     }
 }

@@ -31,7 +31,7 @@ use crate::row::SessionRow;
 pub use chain::{KnownChain, OwnChain};
 pub use chunks::{Forgotten, Placed, Tree, Uploaded, Verified};
 pub use documents::{PART_BYTES, Stored};
-pub use indexing::Indexing;
+pub use indexing::{Indexing, ItemName};
 pub use live::Marked;
 pub use removal::{Held, Released, Removed};
 pub use scrub::Scrubbed;
@@ -490,19 +490,22 @@ mod tests {
             }),
             Fact::Indexing(Indexing::Queued {
                 at: Timestamp::from_micros(5),
-                items: vec![(DocumentKind::Transaction, "{}".into())],
+                items: vec![(ItemName([1; 16]), DocumentKind::Transaction, "{}".into())],
             }),
             Fact::Indexing(Indexing::Indexed {
                 at: Timestamp::from_micros(5),
-                numbers: vec![3],
+                names: vec![ItemName([3; 16])],
                 entries: vec![(DocumentKind::Session, "s".into(), "{}".into())],
             }),
             Fact::Indexing(Indexing::Buried {
                 at: Timestamp::from_micros(5),
-                number: 3,
+                name: ItemName([3; 16]),
                 why: "why".into(),
             }),
-            Fact::Indexing(Indexing::Revived { at: Timestamp::from_micros(5), number: 3 }),
+            Fact::Indexing(Indexing::Revived {
+                at: Timestamp::from_micros(5),
+                name: ItemName([3; 16]),
+            }),
             Fact::Verified(Verified {
                 at: Timestamp::from_micros(5),
                 subject: "s-1".into(),
@@ -529,16 +532,20 @@ mod tests {
             "2002000201000000000000010000007300000000010000000200000\
              07b7d"
         );
-        let queued = Indexing::Queued { at, items: vec![(DocumentKind::Transaction, "{}".into())] };
+        let name = ItemName::new(at, [7; 4], 9);
+        let queued =
+            Indexing::Queued { at, items: vec![(name, DocumentKind::Transaction, "{}".into())] };
         assert_eq!(
             hex::encode(Fact::Indexing(queued).encode()),
             "2100020100000000000001000000\
+             80000000000001020707070700000009\
              01020000007b7d"
         );
-        let buried = Indexing::Buried { at, number: 3, why: "w".into() };
+        let buried = Indexing::Buried { at, name, why: "w".into() };
         assert_eq!(
             hex::encode(Fact::Indexing(buried).encode()),
-            "2102020100000000000003000000000000000100000077"
+            "2102020100000000000080000000000001020707070700000009\
+             0100000077"
         );
         let mut beyond = Fact::Stored(stored[0].clone()).encode();
         // The part of one is the part of none.

@@ -5,6 +5,7 @@ use lucid_api::headers::UPLOAD_OFFSET;
 use lucid_api::problem::ErrorCode;
 use lucid_api::v1::verdict::validation;
 use lucid_core::digest::ChunkId;
+use lucid_core::json::JsonFault;
 use lucid_http::jobs::AlreadyRuns;
 use lucid_http::reply::Refusal;
 use lucid_store::{Damage, StoreError};
@@ -21,6 +22,20 @@ const LISTED_MAX: usize = 10_000;
 /// Bytes of a document that a refusal repeats.
 const REPEATED_BYTES_MAX: usize = 64 << 10;
 
+/// What a text is that is no JSON which is taken: none at all, or one that says what is not allowed, as a key twice, or
+/// a number that is none.
+pub(crate) fn json(fault: &JsonFault) -> ErrorCode {
+    match fault {
+        // A list where an object belongs.
+        JsonFault::Unexpected { at: 0, found: '[', .. } => ErrorCode::Invalid,
+        JsonFault::Unexpected { found: 'N' | 'I', .. } => ErrorCode::Invalid,
+        JsonFault::NotUtf8 { .. } | JsonFault::Ended | JsonFault::Unexpected { .. } => {
+            ErrorCode::Malformed
+        }
+        _ => ErrorCode::Invalid,
+    }
+}
+
 /// Why a document was not stored: one that contradicts what is stored comes back with it.
 pub(crate) fn unstored(error: StoreDocumentError, submitted: &str) -> Refusal {
     let detail = error.to_string();
@@ -30,6 +45,9 @@ pub(crate) fn unstored(error: StoreDocumentError, submitted: &str) -> Refusal {
         StoreDocumentError::Document(DocumentFault::Block(verdict)) => {
             let validation = serde_json::to_value(validation(&verdict)).unwrap_or_default();
             Refusal::new(ErrorCode::Invalid, detail).with("validation", validation)
+        }
+        StoreDocumentError::Document(DocumentFault::Json(fault)) => {
+            Refusal::new(json(&fault), detail)
         }
         StoreDocumentError::Document(_) => Refusal::new(ErrorCode::Invalid, detail),
         StoreDocumentError::Conflict { stored, .. } => {

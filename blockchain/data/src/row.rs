@@ -393,7 +393,7 @@ pub fn time_prefix() -> Vec<u8> {
 }
 
 /// A time as bytes that sort like it: flipping the sign bit puts times before 1970 in front.
-fn ordered(at: Timestamp) -> [u8; 8] {
+pub(crate) fn ordered(at: Timestamp) -> [u8; 8] {
     (at.as_micros().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 

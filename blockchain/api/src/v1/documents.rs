@@ -204,6 +204,7 @@ pub struct TransactionsFilter {
 #[into_params(parameter_in = Query)]
 pub struct SessionsFilter {
     /// The status.
+    #[param(min_length = 0)]
     pub status: Option<String>,
     /// Whose it is.
     pub user_id: Option<String>,

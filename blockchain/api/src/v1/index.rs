@@ -43,7 +43,7 @@ pub struct IndexStats {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeadItem {
     /// By which it can be tried again.
-    pub number: u64,
+    pub item_id: String,
     /// What it is about.
     #[serde(rename = "type")]
     pub kind: String,
@@ -56,12 +56,12 @@ pub struct DeadItem {
     pub item: String,
 }
 
-/// Which items are to be tried again; all of them, when nothing is said.
+/// Which items are to be tried again; when nothing is said all of them, up to 10,000.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReviveItems {
-    /// By their numbers.
-    pub numbers: Option<Vec<u64>>,
+    /// By their ids.
+    pub item_ids: Option<Vec<String>>,
 }
 
 /// Items that wait again.

@@ -6,9 +6,6 @@ use lucid_core::record::{BlockEntry, Head};
 
 use super::{Document, DocumentFault, DocumentKind, Facets, digest};
 
-/// A pruned block's text has so many bytes at most.
-const BYTES_MAX: usize = 4 << 10;
-
 /// The text of a pruned block's document: all that its record says but its digests.
 pub(crate) fn text_of(head: &Head) -> String {
     let BlockEntry { index, timestamp, previous_hash, merkle_root, nonce, hash, .. } = &head.entry;
@@ -30,15 +27,9 @@ pub(crate) fn text_of(head: &Head) -> String {
     Json::object(members.into_iter().chain(producer).chain(signature)).canonical()
 }
 
-/// The document of such a text; nothing, if it is another text.
-pub(super) fn read(text: &str) -> Result<Option<Document>, DocumentFault> {
-    if text.len() > BYTES_MAX {
-        return Ok(None);
-    }
+/// The document of such a text.
+pub(super) fn read(text: &str) -> Result<Document, DocumentFault> {
     let json = Json::parse(text.as_bytes())?;
-    if json.get("pruned").and_then(Json::as_bool) != Some(true) {
-        return Ok(None);
-    }
     let wrong = |name: &str| DocumentFault::Invalid(format!("{name} of a pruned block is none"));
     let text_of = |name| json.get(name).and_then(Json::as_text).ok_or_else(|| wrong(name));
     let number = |name| json.get(name).and_then(Json::as_u64).ok_or_else(|| wrong(name));
@@ -49,14 +40,15 @@ pub(super) fn read(text: &str) -> Result<Option<Document>, DocumentFault> {
         merkle_root: text_of("merkle_root")?.to_owned(),
         transactions: number("transaction_count")?,
     };
-    Ok(Some(Document {
+    Ok(Document {
         kind: DocumentKind::Block,
         id: text_of("hash")?.to_owned(),
         digest: digest(&json.canonical()),
         instant: Some(super::time("timestamp", text_of("timestamp")?)?),
         facets,
         transactions: Vec::new(),
-    }))
+        is_signed: json.get("signature").is_some(),
+    })
 }
 
 #[cfg(test)]
@@ -73,11 +65,12 @@ mod tests {
         let key = SigningKey::from_seed([1; 32]);
         let block = Block::build(None, Vec::new(), Timestamp::from_micros(5), &key);
         let head = Head::of(&BlockRecord::of(&block));
-        let document = read(&text_of(&head)).unwrap().unwrap();
+        let document = read(&text_of(&head)).unwrap();
         assert_eq!(document.id, block.hash.to_string());
         assert_eq!(document.instant, Some(block.time().unwrap()));
         let Facets::Block { index: 0, hash, .. } = document.facets else { panic!() };
         assert_eq!(hash, block.hash);
-        assert!(read(&block.to_json_text()).unwrap().is_none());
+        assert!(document.is_signed);
+        assert!(read(r#"{"pruned": true, "hash": "x"}"#).is_err());
     }
 }

@@ -48,8 +48,8 @@ impl SessionProjection {
         bytes.extend(fact.bytes);
         let read =
             String::from_utf8(bytes).map_err(|_| "it is no text".to_owned()).and_then(|text| {
-                let document =
-                    Document::of_taken(fact.kind, &text).map_err(|why| why.to_string())?;
+                let document = Document::of_taken(fact.kind, fact.source, &text)
+                    .map_err(|why| why.to_string())?;
                 Ok((text, document))
             });
         let (text, document) = match read {
@@ -71,7 +71,9 @@ impl SessionProjection {
             let genesis = known.map_or(hash, |known| known.genesis);
             // Blocks that were lost to damage are missed; one that was taken twice changes nothing.
             if known.is_none_or(|known| known.last.index < index) {
-                let row = SynchronisedRow { genesis, last: Parent { index, hash, time } };
+                let is_signed = document.is_signed || known.is_some_and(|known| known.is_signed);
+                let last = Parent { index, hash, time };
+                let row = SynchronisedRow { genesis, last, is_signed };
                 changes.put(SynchronisedRow::key(), row.encode());
             }
         }
@@ -129,6 +131,7 @@ impl SessionProjection {
             self.take_row_out(changes, &name, &old);
         } else {
             count(changes, |counts| *counts.of(name.kind) += 1)?;
+            self.drop_entry(changes, &name)?;
         }
         row.text = self.put_text(changes, &name, text)?;
         for facet in std::iter::once(Facet::All).chain(facets(&row.facets)) {
@@ -243,6 +246,15 @@ impl SessionProjection {
     ) -> Result<(), StoreError> {
         for key in self.session_orders(name, session) {
             changes.remove(key);
+        }
+        // A document of that id, from before the session began, may have stood in the same places.
+        let name = DocumentName::of_session(name);
+        let key = name.row_key();
+        if let Some(value) = changes.get(&key)? {
+            let row = DocumentRow::open(&self.sealer, &key, value)?;
+            for facet in facets(&row.facets) {
+                changes.put(order_key(&self.sealer, &name, &facet, row.instant), Vec::new());
+            }
         }
         changed(changes)
     }

@@ -14,11 +14,13 @@ use lucid_http::reply::{Refusal, Reply};
 
 use super::{AppState, invalid, limit};
 use crate::document::DocumentKind;
+use crate::fact::ItemName;
 use crate::ops::documents::count_documents::count_documents;
 use crate::ops::documents::index_items::{
     Item, ItemFault, dead_items, get_entry, queue_items, revive_items,
 };
 use crate::ops::sessions::count_sessions::count_sessions;
+use crate::problems;
 use crate::row::indexing::IndexingCounts;
 
 /// Queues items: one, or a list of them. What is stored needs none of this, since it is in the index at once.
@@ -37,7 +39,11 @@ pub async fn queue(
                 if let ItemFault::Kind(_) = fault {
                     tracing::warn!("{fault}");
                 }
-                Refusal::new(ErrorCode::Invalid, fault.to_string())
+                let code = match &fault {
+                    ItemFault::Json(fault) => problems::json(fault),
+                    ItemFault::Kind(_) | ItemFault::Invalid(_) => ErrorCode::Invalid,
+                };
+                Refusal::new(code, fault.to_string())
             })?;
             let queue_size = queue_items(&app.opened.vault, app.clock.now(), &items)?;
             Ok(ItemsQueued { queued: true, count: items.len(), queue_size })
@@ -112,12 +118,12 @@ pub async fn get_index_entry(
     responses((status = 200, body = List<DeadItem>)))]
 pub async fn list_dead(State(app): AppState, Query(query): Query<PageQuery>) -> Reply<Response> {
     let limit = limit(query.limit)?;
-    let from = query.cursor.map_or(Ok(0), |cursor| cursor.parse());
+    let from = query.cursor.map(|cursor| cursor.parse()).transpose();
     let from = from.map_err(|_| invalid("cursor is not one of an earlier page"))?;
     app.run_large(move |app| {
         let (rows, next) = dead_items(&app.opened.vault, from, limit)?;
-        let items = rows.into_iter().map(|(number, row)| DeadItem {
-            number,
+        let items = rows.into_iter().map(|(name, row)| DeadItem {
+            item_id: name.to_string(),
             kind: row.kind.as_str().to_owned(),
             why: row.why,
             failed_at: row.at.to_string(),
@@ -139,10 +145,13 @@ pub async fn replay_dead(
     State(app): AppState,
     JsonOrNone(wanted): JsonOrNone<ReviveItems>,
 ) -> Reply<(StatusCode, Answer<ItemsRevived>)> {
+    let names = wanted.item_ids.map(|ids| ids.iter().map(|id| id.parse()).collect()).transpose();
+    let names: Option<Vec<ItemName>> =
+        names.map_err(|_| invalid("item_ids has something that is no id of an item"))?;
     let revived = app
         .run(move |app| {
             let (vault, now) = (&app.opened.vault, app.clock.now());
-            revive_items(vault, now, wanted.numbers.as_deref())
+            revive_items(vault, now, names.as_deref())
         })
         .await?;
     app.indexing.wake();

@@ -29,7 +29,7 @@ use crate::ops::documents::export_documents::{ExportForm, export_documents};
 use crate::ops::documents::filter::Filter;
 use crate::ops::documents::get_document::FoundDocument;
 use crate::ops::documents::query_documents::{
-    DocumentPage, DocumentQuery, OFFSET_MAX, query_documents,
+    DocumentPage, DocumentQuery, OFFSET_MAX, PAGE_BYTES_MAX, query_documents,
 };
 use crate::reply;
 use crate::row::documents;
@@ -293,6 +293,7 @@ impl Paging {
             filter,
             limit: limit as usize,
             offset: offset as usize,
+            bytes_max: PAGE_BYTES_MAX,
             cursor,
             descending: self.order == DocumentOrder::Desc,
             total: self.total,

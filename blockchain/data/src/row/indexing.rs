@@ -9,6 +9,7 @@ use lucid_store::registry::data_chain::key::{DEAD, ENTRY, INDEXING, QUEUED};
 
 use super::documents::DocumentName;
 use crate::document::DocumentKind;
+use crate::fact::ItemName;
 
 /// An item that waits to be indexed, or cannot be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +26,13 @@ pub struct ItemRow {
 
 impl ItemRow {
     /// The key of an item that waits.
-    pub fn queued_key(number: u64) -> Vec<u8> {
-        [[QUEUED].as_slice(), &number.to_be_bytes()].concat()
+    pub fn queued_key(name: ItemName) -> Vec<u8> {
+        [[QUEUED].as_slice(), &name.0].concat()
     }
 
     /// The key of an item that cannot be indexed.
-    pub fn dead_key(number: u64) -> Vec<u8> {
-        [[DEAD].as_slice(), &number.to_be_bytes()].concat()
+    pub fn dead_key(name: ItemName) -> Vec<u8> {
+        [[DEAD].as_slice(), &name.0].concat()
     }
 
     /// Where items that wait begin and end.
@@ -39,14 +40,14 @@ impl ItemRow {
         (vec![QUEUED], vec![QUEUED + 1])
     }
 
-    /// Where dead items from a number on begin, and where they end.
-    pub fn dead_range(from: u64) -> (Vec<u8>, Vec<u8>) {
+    /// Where dead items from a name on begin, and where they end.
+    pub fn dead_range(from: ItemName) -> (Vec<u8>, Vec<u8>) {
         (Self::dead_key(from), vec![DEAD + 1])
     }
 
-    /// The number in such a key.
-    pub fn number_in(key: &[u8]) -> Option<u64> {
-        key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
+    /// The name in such a key.
+    pub fn name_in(key: &[u8]) -> Option<ItemName> {
+        key.get(1..)?.try_into().ok().map(ItemName)
     }
 
     /// The row's value, to be sealed.
@@ -83,8 +84,6 @@ pub fn entry_key(name: &DocumentName) -> Vec<u8> {
 /// How the queue of the index goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IndexingCounts {
-    /// The number of the next item.
-    pub next: u64,
     /// Items that wait.
     pub queued: u64,
     /// Items that cannot be indexed.
@@ -108,7 +107,7 @@ impl IndexingCounts {
     /// The row's value.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
-        to.u64(self.next).u64(self.queued).u64(self.dead);
+        to.u64(self.queued).u64(self.dead);
         for count in self.entries {
             to.u64(count);
         }
@@ -119,7 +118,6 @@ impl IndexingCounts {
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             Ok(Self {
-                next: from.u64("a number")?,
                 queued: from.u64("items")?,
                 dead: from.u64("dead items")?,
                 entries: [from.u64("entries")?, from.u64("entries")?, from.u64("entries")?],

@@ -7,6 +7,8 @@ use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
 use lucid_store::registry::data_chain::key::SYNCHRONISED;
 
+use super::read_flag;
+
 /// The last block that was taken, and the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SynchronisedRow {
@@ -14,6 +16,8 @@ pub struct SynchronisedRow {
     pub genesis: BlockHash,
     /// The last block: what the next one has to follow.
     pub last: Parent,
+    /// Whether any block so far is signed.
+    pub is_signed: bool,
 }
 
 impl SynchronisedRow {
@@ -31,7 +35,7 @@ impl SynchronisedRow {
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.raw(self.genesis.as_bytes()).u64(self.last.index).raw(self.last.hash.as_bytes());
-        to.i64(self.last.time.as_micros());
+        to.i64(self.last.time.as_micros()).u8(u8::from(self.is_signed));
         to.finish()
     }
 
@@ -41,7 +45,8 @@ impl SynchronisedRow {
             let genesis = BlockHash::new(from.array("a hash")?);
             let index = from.u64("an index")?;
             let hash = BlockHash::new(from.array("a hash")?);
-            Ok(Self { genesis, last: Parent { index, hash, time: from.time("a time")? } })
+            let last = Parent { index, hash, time: from.time("a time")? };
+            Ok(Self { genesis, last, is_signed: read_flag(from, "a signature")? })
         };
         let mut from = Reader::new(bytes);
         read(&mut from)

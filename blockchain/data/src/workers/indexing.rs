@@ -80,7 +80,7 @@ fn tell(done: &IndexedItems) {
             DocumentKind::Session => tracing::info!(session.id = %id, "Indexed session {id}"),
         }
     }
-    for (number, why) in &done.buried {
-        tracing::warn!(item = number, why, "an item cannot be indexed, and is laid aside");
+    for (name, why) in &done.buried {
+        tracing::warn!(item = %name, why, "an item cannot be indexed, and is laid aside");
     }
 }

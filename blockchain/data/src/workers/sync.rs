@@ -15,8 +15,9 @@ use crate::app::App;
 use crate::chain::{Chain, ChainError};
 use crate::ops::OpError;
 use crate::ops::documents::sync_documents::{
-    ChainPins, SyncDocumentsError, SyncedDocuments, sync_documents,
+    ChainPins, SyncDocumentsError, SyncWatch, SyncedDocuments, sync_documents,
 };
+use crate::row::synchronised::SynchronisedRow;
 
 /// How rarely a chain is asked at most that was no use several times, in intervals.
 const PATIENCE_MAX: u32 = 16;
@@ -49,8 +50,8 @@ pub struct SyncFigures {
 impl SyncFigures {
     /// Blocks of the chain that were not taken yet.
     pub fn lag(&self) -> u64 {
-        let next = self.local.map_or(0, |local| local + 1);
-        self.remote.map_or(0, |remote| (remote + 1).saturating_sub(next))
+        let next = self.local.map_or(0, |local| local.saturating_add(1));
+        self.remote.map_or(0, |remote| remote.saturating_add(1).saturating_sub(next))
     }
 }
 
@@ -89,7 +90,6 @@ impl Synchronising {
                 }
                 state.unsupported = false;
                 state.last_success = Some(now);
-                (state.local, state.remote) = (done.local, done.remote);
                 if done.blocks > 0 {
                     tracing::info!(blocks = done.blocks, "blocks were taken in as documents");
                 }
@@ -121,8 +121,14 @@ pub async fn sync(app: Arc<App>, interval: Duration, shutdown: Shutdown) {
         let round = super::round(&app, move |app| {
             let (vault, pins) = (&app.opened.vault, &app.synchronising.pins);
             let now = app.clock.now();
-            let go_on = || !asked.is_asked();
-            let done = sync_documents(vault, chain.as_ref(), pins, now, &go_on);
+            let state = &app.synchronising.state;
+            state.lock().local = SynchronisedRow::find(vault.index())?.map(|row| row.last.index);
+            let watch = SyncWatch {
+                heard: &|remote| state.lock().remote = remote,
+                go_on: &|| !asked.is_asked(),
+            };
+            let done = sync_documents(vault, chain.as_ref(), pins, now, &watch);
+            state.lock().local = SynchronisedRow::find(vault.index())?.map(|row| row.last.index);
             app.synchronising.note(done, now);
             Ok::<_, OpError>(())
         });

@@ -30,7 +30,12 @@ pub fn export_documents(
     most: Option<usize>,
     give: &mut dyn FnMut(&[u8]) -> Result<(), OpError>,
 ) -> Result<(), OpError> {
-    let mut query = DocumentQuery { limit: super::query_documents::LIMIT_MAX, ..query.clone() };
+    let mut query = DocumentQuery {
+        limit: super::query_documents::LIMIT_MAX,
+        bytes_max: PIECE_BYTES,
+        total: false,
+        ..query.clone()
+    };
     let mut left = most.unwrap_or(usize::MAX);
     let mut rows = Rows::new(form);
     rows.heading(query.kind).map_err(unwritten)?;
@@ -44,7 +49,6 @@ pub fn export_documents(
                 give(&rows.take().map_err(unwritten)?)?;
             }
         }
-        query.offset = 0;
         query.cursor = page.next;
         if query.cursor.is_none() || left == 0 {
             return give(&rows.take().map_err(unwritten)?);
@@ -54,6 +58,10 @@ pub fn export_documents(
 
 fn unwritten(error: io::Error) -> OpError {
     OpError::Fault(error.to_string())
+}
+
+fn table() -> csv::Writer<Vec<u8>> {
+    csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new())
 }
 
 /// What is written and not handed over.
@@ -66,7 +74,7 @@ impl Rows {
     fn new(form: ExportForm) -> Self {
         match form {
             ExportForm::Lines => Self::Lines(Vec::new()),
-            ExportForm::Table => Self::Table(Box::new(csv::Writer::from_writer(Vec::new()))),
+            ExportForm::Table => Self::Table(Box::new(table())),
         }
     }
 
@@ -134,9 +142,7 @@ impl Rows {
         match self {
             Self::Lines(lines) => Ok(std::mem::take(lines)),
             Self::Table(table) => {
-                let next =
-                    Box::new(csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new()));
-                let done = std::mem::replace(table, next);
+                let done = std::mem::replace(table, Box::new(self::table()));
                 done.into_inner().map_err(|error| error.into_error())
             }
         }

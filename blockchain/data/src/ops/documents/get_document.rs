@@ -6,7 +6,9 @@ use serde_json::json;
 
 use crate::document::{DocumentKind, Facets, Source};
 use crate::ops::OpError;
-use crate::row::documents::{DocumentName, DocumentRow, EarlierRow, as_session_id, session_facets};
+use crate::row::documents::{
+    DocumentName, DocumentRow, EarlierRow, Text, as_session_id, session_facets,
+};
 use crate::row::orders::{Standing, block_named, by_index_key};
 use crate::row::{self, SessionName, SessionRow};
 
@@ -47,10 +49,10 @@ impl Listed {
         let name = standing.name(kind);
         if kind == DocumentKind::Session {
             let session = row::session(vault.index(), vault.sealer(), &name.as_session())?;
-            if let Some(session) = session
-                && Standing::of(session.started_at, &name) == standing
-            {
-                return Ok(Some(Self::Session(Box::new(session))));
+            if let Some(session) = session {
+                // What somebody said of it before it began is not listed beside it.
+                let is_here = Standing::of(session.started_at, &name) == standing;
+                return Ok(is_here.then(|| Self::Session(Box::new(session))));
             }
         }
         let row = DocumentRow::find(vault.index(), vault.sealer(), &name)?;
@@ -76,16 +78,19 @@ impl Listed {
         quiet_since: Timestamp,
     ) -> Result<FoundDocument, OpError> {
         Ok(match self {
-            Self::Document(name, row) => FoundDocument {
-                kind: name.kind,
-                id: row.id.clone(),
-                text: row.text(vault.index(), vault.sealer(), name)?,
-                source: row.source,
-                indexed_at: row.stored_at,
-                block_index: row.block.map(|(index, _)| index),
-                at: row.instant,
-                facets: row.facets.clone(),
-            },
+            Self::Document(name, row) => {
+                let (row, text) = read_whole(vault, name, row)?;
+                FoundDocument {
+                    kind: name.kind,
+                    block_index: block_of(vault, &row)?,
+                    id: row.id,
+                    text,
+                    source: row.source,
+                    indexed_at: row.stored_at,
+                    at: row.instant,
+                    facets: row.facets,
+                }
+            }
             Self::Session(row) => FoundDocument {
                 kind: DocumentKind::Session,
                 id: row.id.to_string(),
@@ -98,6 +103,39 @@ impl Listed {
             },
         })
     }
+}
+
+/// How often a document that changes meanwhile is read again.
+const READS_MAX: usize = 10;
+
+/// A document's row with its text. Pages are read one by one, so where the row is another one behind them, both
+/// are read again.
+fn read_whole(
+    vault: &Vault,
+    name: &DocumentName,
+    row: &DocumentRow,
+) -> Result<(DocumentRow, String), OpError> {
+    let (index, sealer) = (vault.index(), vault.sealer());
+    let mut row = row.clone();
+    for _ in 0..READS_MAX {
+        let text = row.text(index, sealer, name);
+        if matches!(row.text, Text::Inline(_)) {
+            return Ok((row, text?));
+        }
+        match DocumentRow::find(index, sealer, name)? {
+            Some(now) if now != row => row = now,
+            _ => return Ok((row, text?)),
+        }
+    }
+    Err(OpError::Busy("the document keeps changing while it is read: ask again".into()))
+}
+
+/// The index of the block that a document is, or is in: one that gave way to another is not there any more.
+pub(super) fn block_of(vault: &Vault, row: &DocumentRow) -> Result<Option<u64>, OpError> {
+    let Some((number, hash)) = row.block else { return Ok(None) };
+    let there = vault.index().get(&by_index_key(number))?.and_then(|name| block_named(&name));
+    let name = DocumentName::of(vault.sealer(), DocumentKind::Block, &hash.to_string());
+    Ok((there == Some(name)).then_some(number))
 }
 
 /// What a session of this store says of itself, in the words of a session's document.

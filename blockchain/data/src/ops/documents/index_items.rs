@@ -4,19 +4,21 @@
 //! queued, and leaves the queue with its entries in one commit; indexing it again makes the same entries. One
 //! of which none can be made is laid aside with the reason, and can be tried again.
 
+use std::collections::BTreeSet;
+
 use lucid_core::json::{Json, JsonFault};
 use lucid_core::limits::BLOCK_TRANSACTIONS_MAX;
 use lucid_core::time::Timestamp;
-use lucid_core::words::many;
+use lucid_core::words::many_do;
 use lucid_store::codec::Packer;
+use lucid_store::crypt::random;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
 
-use super::get_document::{Listed, find_listed};
+use super::get_document::{Listed, block_of, find_listed};
 use crate::document::{DocumentKind, Facets};
-use crate::fact::{Fact, Indexing};
+use crate::fact::{Fact, Indexing, ItemName};
 use crate::ops::OpError;
-use crate::ops::look_again::look_again;
 use crate::row::documents::{DocumentName, session_facets};
 use crate::row::indexing::{IndexingCounts, ItemRow, entry_key};
 
@@ -24,6 +26,8 @@ use crate::row::indexing::{IndexingCounts, ItemRow, entry_key};
 pub const QUEUED_MAX: u64 = 100_000;
 /// Items in one request.
 pub const ITEMS_MAX: usize = 10_000;
+/// Bytes of an item, as canonical text.
+const ITEM_BYTES_MAX: usize = 1 << 20;
 /// Bytes of items that are queued, or indexed, in one commit.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
@@ -92,7 +96,11 @@ impl Item {
         if id_of(kind, &said).is_none() {
             return Err(invalid("has no id"));
         }
-        Ok(Self { kind, text: said.canonical() })
+        let text = said.canonical();
+        match text.len() > ITEM_BYTES_MAX {
+            true => Err(invalid(&format!("has over {ITEM_BYTES_MAX} bytes"))),
+            false => Ok(Self { kind, text }),
+        }
     }
 }
 
@@ -106,38 +114,42 @@ fn id_of(kind: DocumentKind, said: &Json) -> Option<&str> {
     ids.into_iter().find(|id| !id.is_empty() && id.len() <= crate::document::ID_BYTES_MAX)
 }
 
-/// Queues items. How many wait then.
+/// Queues items. How many wait then. The bound on that is soft: requests that come at once may pass it together.
 pub fn queue_items(vault: &Vault, now: Timestamp, items: &[Item]) -> Result<u64, OpError> {
-    look_again(|| {
-        let look = vault.look();
-        let counts = IndexingCounts::find(&look)?;
-        let waiting = counts.queued + items.len() as u64;
-        if waiting > QUEUED_MAX {
-            let waiting = many(counts.queued as usize, "item");
-            return Err(OpError::Busy(format!(
-                "{waiting} wait to be indexed, and {QUEUED_MAX} may: send them again later"
-            )));
+    let counts = IndexingCounts::find(vault.index())?;
+    let waiting = (counts.queued + counts.dead).saturating_add(items.len() as u64);
+    if waiting > QUEUED_MAX {
+        return Err(OpError::Busy(format!(
+            "{} to be indexed and {} laid aside, and {QUEUED_MAX} may be: send them again later",
+            many_do(counts.queued as usize, "item", "waits", "wait"),
+            many_do(counts.dead as usize, "item", "is", "are"),
+        )));
+    }
+    let request = random()?;
+    let named = (0..)
+        .zip(items)
+        .map(|(place, item)| (ItemName::new(now, request, place), item.kind, item.text.clone()));
+    let batches = batches(named, |(_, _, text)| text.len());
+    commit(vault, batches.into_iter().map(|items| Indexing::Queued { at: now, items }))?;
+    Ok(counts.queued.saturating_add(items.len() as u64))
+}
+
+/// Cuts a row of things into batches of [`BATCH_BYTES_MAX`] bytes; one that is larger is alone.
+fn batches<T>(things: impl IntoIterator<Item = T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut all, mut batch, mut held) = (Vec::new(), Vec::new(), 0);
+    for thing in things {
+        let more = bytes(&thing);
+        if held + more > BATCH_BYTES_MAX && !batch.is_empty() {
+            all.push(std::mem::take(&mut batch));
+            held = 0;
         }
-        let mut facts = Vec::new();
-        let mut packer = Packer::new();
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for item in items {
-            bytes += item.text.len();
-            batch.push((item.kind, item.text.clone()));
-            if bytes > BATCH_BYTES_MAX {
-                bytes = 0;
-                let fact = Indexing::Queued { at: now, items: std::mem::take(&mut batch) };
-                facts.push(vault.fact(&mut packer, Fact::Indexing(fact).encode())?);
-            }
-        }
-        if !batch.is_empty() {
-            let fact = Indexing::Queued { at: now, items: batch };
-            facts.push(vault.fact(&mut packer, Fact::Indexing(fact).encode())?);
-        }
-        vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
-        Ok(waiting)
-    })
+        held += more;
+        batch.push(thing);
+    }
+    if !batch.is_empty() {
+        all.push(batch);
+    }
+    all
 }
 
 /// What a round did.
@@ -146,64 +158,69 @@ pub struct IndexedItems {
     /// What was indexed: kind and id of each entry.
     pub indexed: Vec<(DocumentKind, String)>,
     /// Why items were laid aside.
-    pub buried: Vec<(u64, String)>,
+    pub buried: Vec<(ItemName, String)>,
     /// Whether more may wait.
     pub goes_on: bool,
 }
 
-/// Indexes up to `limit` of the items that wait longest.
+/// Rows of items that are read in one go: each may have a mebibyte.
+const ROWS: usize = 4;
+
+/// Indexes up to `limit` of the items that wait longest, or fewer, if they are large.
 pub fn index_items(vault: &Vault, now: Timestamp, limit: usize) -> Result<IndexedItems, OpError> {
-    let (from, to) = ItemRow::queued_range();
-    let rows = vault.index().scan(&from, &to, limit, false)?;
-    let mut done = IndexedItems { goes_on: rows.len() == limit, ..IndexedItems::default() };
-    let (mut numbers, mut entries, mut facts, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for (key, value) in rows {
-        let Some(number) = ItemRow::number_in(&key) else { continue };
-        let row = ItemRow::open(vault.sealer(), &key, value)?;
-        match entries_of(row.kind, &row.text, now) {
-            Ok(made) => {
-                numbers.push(number);
-                bytes += made.iter().map(|(_, id, text)| id.len() + text.len()).sum::<usize>();
-                done.indexed.extend(made.iter().map(|(kind, id, _)| (*kind, id.clone())));
-                entries.extend(made);
+    let (mut from, to) = ItemRow::queued_range();
+    let mut done = IndexedItems::default();
+    let (mut names, mut entries, mut facts, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    'rows: loop {
+        let rows = vault.index().scan(&from, &to, ROWS, false)?;
+        let is_last = rows.len() < ROWS;
+        for (key, value) in rows {
+            if names.len() + done.buried.len() == limit || bytes > BATCH_BYTES_MAX {
+                done.goes_on = true;
+                break 'rows;
             }
-            Err(why) => {
-                facts.push(Indexing::Buried { at: now, number, why: why.clone() });
-                done.buried.push((number, why));
+            from = [key.as_slice(), &[0]].concat();
+            let Some(name) = ItemRow::name_in(&key) else { continue };
+            let row = ItemRow::open(vault.sealer(), &key, value)?;
+            match entries_of(row.kind, &row.text, now) {
+                Ok(made) => {
+                    names.push(name);
+                    bytes += made.iter().map(entry_bytes).sum::<usize>();
+                    done.indexed.extend(made.iter().map(|(kind, id, _)| (*kind, id.clone())));
+                    entries.extend(made);
+                }
+                Err(why) => {
+                    facts.push(Indexing::Buried { at: now, name, why: why.clone() });
+                    done.buried.push((name, why));
+                }
             }
         }
-        if bytes > BATCH_BYTES_MAX {
-            done.goes_on = true;
+        if is_last {
             break;
         }
     }
-    if !numbers.is_empty() {
-        // In one commit, however many facts it takes.
-        let (mut part, mut bytes) = (Vec::new(), 0);
-        for entry in entries {
-            bytes += entry.1.len() + entry.2.len();
-            part.push(entry);
-            if bytes > BATCH_BYTES_MAX {
-                bytes = 0;
-                let entries = std::mem::take(&mut part);
-                facts.push(Indexing::Indexed { at: now, numbers: Vec::new(), entries });
-            }
-        }
-        facts.push(Indexing::Indexed { at: now, numbers, entries: part });
-    }
+    // In one commit, however many facts it takes; items leave the queue with the last entries.
+    let mut parts = batches(entries, entry_bytes);
+    let last = parts.pop().unwrap_or_default();
+    let parts = parts.into_iter().map(|entries| (Vec::new(), entries));
+    let parts = parts.chain((!names.is_empty()).then_some((names, last)));
+    facts.extend(parts.map(|(names, entries)| Indexing::Indexed { at: now, names, entries }));
     commit(vault, facts)?;
     Ok(done)
 }
 
-fn commit(vault: &Vault, facts: Vec<Indexing>) -> Result<(), OpError> {
-    if facts.is_empty() {
-        return Ok(());
-    }
+fn entry_bytes((_, id, text): &Entry) -> usize {
+    id.len() + text.len()
+}
+
+fn commit(vault: &Vault, facts: impl IntoIterator<Item = Indexing>) -> Result<(), OpError> {
     let mut packer = Packer::new();
     let facts =
         facts.into_iter().map(|fact| vault.fact(&mut packer, Fact::Indexing(fact).encode()));
-    let facts = facts.collect::<Result<_, _>>()?;
-    vault.commit(Submission { facts, ..Submission::default() })?;
+    let facts: Vec<_> = facts.collect::<Result<_, _>>()?;
+    if !facts.is_empty() {
+        vault.commit(Submission { facts, ..Submission::default() })?;
+    }
     Ok(())
 }
 
@@ -272,7 +289,11 @@ fn entry(
 /// What the index has of something: of what is stored, or was queued.
 pub fn get_entry(vault: &Vault, kind: DocumentKind, id: &str) -> Result<String, OpError> {
     if let Some(listed) = find_listed(vault, kind, id)? {
-        return Ok(entry_of(&listed));
+        let block = match &listed {
+            Listed::Document(_, row) => block_of(vault, row)?,
+            Listed::Session(row) => row.anchored.map(|(index, _)| index),
+        };
+        return Ok(entry_of(&listed, block));
     }
     let key = entry_key(&DocumentName::of(vault.sealer(), kind, id));
     let absent = || OpError::NoDocument { kind, id: id.to_owned() };
@@ -281,14 +302,14 @@ pub fn get_entry(vault: &Vault, kind: DocumentKind, id: &str) -> Result<String, 
     String::from_utf8(text).map_err(|_| OpError::Unsound("an entry of the index is no text".into()))
 }
 
-fn entry_of(listed: &Listed) -> String {
-    let (id, at, indexed_at, block, facets) = match listed {
+fn entry_of(listed: &Listed, block: Option<u64>) -> String {
+    let (id, at, indexed_at, facets) = match listed {
         Listed::Document(_, row) => {
-            (row.id.as_str(), row.instant, row.stored_at, row.block, row.facets.clone())
+            (row.id.as_str(), row.instant, row.stored_at, row.facets.clone())
         }
         Listed::Session(row) => {
             let facets = session_facets(row, row.status(Timestamp::from_micros(i64::MIN)).as_str());
-            (row.id.as_str(), row.started_at, row.started_at, row.anchored, facets)
+            (row.id.as_str(), row.started_at, row.started_at, facets)
         }
     };
     let text = |text: &Option<String>| text.as_deref().map_or(Json::Null, Json::from);
@@ -312,7 +333,7 @@ fn entry_of(listed: &Listed) -> String {
         Facets::Transaction { tx_type, session_id } => members.extend([
             ("type", Json::from("transaction")),
             ("tx_type", text(tx_type)),
-            ("block_index", block.map_or(Json::Null, |(index, _)| number(index))),
+            ("block_index", block.map_or(Json::Null, number)),
             ("session_id", text(session_id)),
         ]),
         Facets::Session { status, user_id, .. } => members.extend([
@@ -324,51 +345,80 @@ fn entry_of(listed: &Listed) -> String {
     Json::object(members).canonical()
 }
 
-/// Items with their numbers, and where the next page begins.
-pub type DeadItems = (Vec<(u64, ItemRow)>, Option<u64>);
+/// Items with their names, and where the next page begins.
+pub type DeadItems = (Vec<(ItemName, ItemRow)>, Option<ItemName>);
 
-/// A page of the items that could not be indexed, by their numbers, and where the next page begins.
-pub fn dead_items(vault: &Vault, from: u64, limit: usize) -> Result<DeadItems, OpError> {
-    let (from, to) = ItemRow::dead_range(from);
+/// A page of the items that could not be indexed, in the order in which they came, and where the next page begins.
+pub fn dead_items(
+    vault: &Vault,
+    from: Option<ItemName>,
+    limit: usize,
+) -> Result<DeadItems, OpError> {
+    let (mut from, to) = ItemRow::dead_range(from.unwrap_or(ItemName([0; 16])));
     let mut items = Vec::new();
     let mut bytes = 0;
-    for (key, value) in vault.index().scan(&from, &to, limit + 1, false)? {
-        let Some(number) = ItemRow::number_in(&key) else { continue };
-        if items.len() == limit || bytes > super::query_documents::PAGE_BYTES_MAX {
-            return Ok((items, Some(number)));
+    loop {
+        let rows = vault.index().scan(&from, &to, ROWS, false)?;
+        let is_last = rows.len() < ROWS;
+        for (key, value) in rows {
+            let Some(name) = ItemRow::name_in(&key) else { continue };
+            if items.len() == limit || bytes > super::query_documents::PAGE_BYTES_MAX {
+                return Ok((items, Some(name)));
+            }
+            let row = ItemRow::open(vault.sealer(), &key, value)?;
+            bytes += row.text.len();
+            items.push((name, row));
+            from = [key.as_slice(), &[0]].concat();
         }
-        let row = ItemRow::open(vault.sealer(), &key, value)?;
-        bytes += row.text.len();
-        items.push((number, row));
+        if is_last {
+            return Ok((items, None));
+        }
     }
-    Ok((items, None))
 }
 
-/// Queues items again that could not be indexed: these, or all there are. How many.
+/// Items that are queued again in one commit: each may have a mebibyte.
+const REVIVED: usize = 8;
+
+/// Queues items again that could not be indexed: these, or up to [`ITEMS_MAX`] of all there are. How many.
 pub fn revive_items(
     vault: &Vault,
     now: Timestamp,
-    numbers: Option<&[u64]>,
+    names: Option<&[ItemName]>,
 ) -> Result<usize, OpError> {
-    let numbers = match numbers {
-        Some(numbers) => numbers.to_vec(),
-        None => {
-            let (from, to) = ItemRow::dead_range(0);
-            let rows = vault.index().scan(&from, &to, ITEMS_MAX, false)?;
-            rows.iter().filter_map(|(key, _)| ItemRow::number_in(key)).collect()
-        }
+    let names: BTreeSet<ItemName> = match names {
+        Some(names) => names.iter().copied().collect(),
+        None => dead_names(vault)?,
     };
-    let mut found = Vec::new();
-    for number in numbers {
-        if vault.index().get(&ItemRow::dead_key(number))?.is_none() {
-            let id = number.to_string();
-            return Err(OpError::Invalid(format!("there is no item {id} that was laid aside")));
-        }
-        found.push(Indexing::Revived { at: now, number });
+    if let Some(names) =
+        names.iter().find_map(|name| match vault.index().get(&ItemRow::dead_key(*name)) {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(Ok(*name)),
+            Err(error) => Some(Err(error)),
+        })
+    {
+        let name = names?;
+        return Err(OpError::Invalid(format!("there is no item {name} that was laid aside")));
     }
-    let count = found.len();
-    commit(vault, found)?;
-    Ok(count)
+    let all: Vec<ItemName> = names.into_iter().collect();
+    for names in all.chunks(REVIVED) {
+        commit(vault, names.iter().map(|name| Indexing::Revived { at: now, name: *name }))?;
+    }
+    Ok(all.len())
+}
+
+fn dead_names(vault: &Vault) -> Result<BTreeSet<ItemName>, OpError> {
+    let (mut from, to) = ItemRow::dead_range(ItemName([0; 16]));
+    let mut names = BTreeSet::new();
+    loop {
+        let rows = vault.index().scan(&from, &to, ROWS, false)?;
+        for (key, _) in &rows {
+            names.extend(ItemRow::name_in(key));
+            from = [key.as_slice(), &[0]].concat();
+        }
+        if rows.len() < ROWS || names.len() >= ITEMS_MAX {
+            return Ok(names);
+        }
+    }
 }
 
 #[cfg(test)]

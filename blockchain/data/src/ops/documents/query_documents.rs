@@ -41,8 +41,10 @@ pub struct DocumentQuery {
     pub filter: Filter,
     /// So many at most, up to [`LIMIT_MAX`].
     pub limit: usize,
-    /// So many are skipped in front of them, up to [`OFFSET_MAX`].
+    /// So many are skipped in front of them, up to [`OFFSET_MAX`]. A cursor says itself how many are left to skip.
     pub offset: usize,
+    /// A page ends at so many bytes of texts, behind one document at least.
+    pub bytes_max: usize,
     /// Behind which the page begins: [`DocumentPage::next`] of the one before.
     pub cursor: Option<Vec<u8>>,
     /// The newest first.
@@ -84,20 +86,24 @@ impl DocumentQuery {
 
     /// One text for queries that ask for the same page.
     pub fn canonical(&self) -> String {
-        let Self { kind, filter, limit, offset, cursor, descending, total, quiet_since: _ } = self;
+        let Self { kind, filter, limit, offset, cursor, descending, total, .. } = self;
         let filter = filter.canonical();
         format!("{kind:?} {limit} {offset} {cursor:?} {descending} {total} {filter}")
     }
 
-    fn place(&self) -> Result<Option<&[u8]>, OpError> {
+    /// How many are still to be skipped, and behind which place.
+    fn place(&self) -> Result<Option<(usize, &[u8])>, OpError> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let wrong = "cursor is none of an earlier page of this query: begin without one";
-        let place = cursor.strip_prefix(&self.fingerprint());
-        place.map(Some).ok_or_else(|| OpError::Invalid(wrong.into()))
+        let rest = cursor.strip_prefix(&self.fingerprint());
+        let rest = rest.and_then(|rest| rest.split_first_chunk::<2>());
+        let (skip, place) = rest.ok_or_else(|| OpError::Invalid(wrong.into()))?;
+        Ok(Some((usize::from(u16::from_be_bytes(*skip)), place)))
     }
 
-    fn cursor(&self, place: &[u8]) -> Vec<u8> {
-        [self.fingerprint().as_slice(), place].concat()
+    fn cursor(&self, skip: usize, place: &[u8]) -> Vec<u8> {
+        let skip = u16::try_from(skip).unwrap_or(u16::MAX).to_be_bytes();
+        [self.fingerprint().as_slice(), &skip, place].concat()
     }
 }
 
@@ -110,23 +116,34 @@ pub fn query_documents(vault: &Vault, wanted: &DocumentQuery) -> Result<Document
         true => Some(count(vault, wanted)?),
         false => None,
     };
-    let mut walk = Walk::new(vault, wanted, wanted.place()?)?;
+    let (offset, place) = match wanted.place()? {
+        Some((offset, place)) => (offset, Some(place)),
+        None => (wanted.offset, None),
+    };
+    let mut walk = Walk::new(vault, wanted, place)?;
     let by_order = walk.is_exact;
-    let mut page =
-        DocumentPage { documents: Vec::new(), next: None, complete: true, total, lasting: true };
+    let mut page = DocumentPage {
+        documents: Vec::new(),
+        next: None,
+        complete: true,
+        total,
+        // Sessions that are not listed now may be, without anything being stored: silence alone decides.
+        lasting: wanted.filter.status.is_none(),
+    };
     let (mut skipped, mut examined, mut bytes) = (0, 0, 0);
     let mut last: Option<Place> = None;
     while let Some(place) = walk.next()? {
-        let is_full = page.documents.len() == wanted.limit || bytes >= PAGE_BYTES_MAX;
+        let is_full = page.documents.len() == wanted.limit || bytes >= wanted.bytes_max;
         let is_worn = !by_order && examined == EXAMINED_MAX;
         if is_full || is_worn {
             page.complete = is_full;
-            page.next = last.map(|last| wanted.cursor(&last.bytes()));
+            page.next = last.map(|last| wanted.cursor(offset - skipped, &last.bytes()));
             return Ok(page);
         }
+        let before = last;
         last = Some(place);
         examined += 1;
-        if by_order && skipped < wanted.offset {
+        if by_order && skipped < offset {
             skipped += 1;
             continue;
         }
@@ -134,19 +151,22 @@ pub fn query_documents(vault: &Vault, wanted: &DocumentQuery) -> Result<Document
         if !wanted.filter.takes(&listed, wanted.quiet_since) {
             continue;
         }
-        if skipped < wanted.offset {
+        if skipped < offset {
             skipped += 1;
             continue;
         }
         bytes += listed.text_bytes();
+        if bytes > wanted.bytes_max && !page.documents.is_empty() {
+            // It begins the next page.
+            page.next = before.map(|before| wanted.cursor(0, &before.bytes()));
+            return Ok(page);
+        }
         page.lasting &= match &listed {
             Listed::Document(..) => true,
             Listed::Session(session) => session.sealed.is_some(),
         };
         page.documents.push(listed.found(vault, wanted.quiet_since)?);
     }
-    // Sessions that are not listed now may be, without anything being stored: silence alone decides.
-    page.lasting &= wanted.filter.status.is_none();
     Ok(page)
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use lucid_core::block::{Candidate, Parent};
 use lucid_core::digest::BlockHash;
+use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::record::Head;
 use lucid_core::sign::Producers;
 use lucid_core::time::{TimeFault, Timestamp};
@@ -76,6 +77,17 @@ pub enum SyncDocumentsError {
         /// The newest one that was taken.
         taken: u64,
     },
+    /// Blocks of another chain than the pinned one were taken.
+    #[error(
+        "documents were taken from the chain that begins with {taken}, and {pinned} is pinned: nothing more is \
+         taken"
+    )]
+    OtherGenesis {
+        /// The first block that was taken.
+        taken: BlockHash,
+        /// The one that is pinned.
+        pinned: BlockHash,
+    },
     /// It has a block that breaks a rule.
     #[error("block {height} is refused: {why}")]
     Refused {
@@ -95,24 +107,36 @@ impl From<StoreError> for SyncDocumentsError {
     }
 }
 
-/// Takes in what the chain has, until it has no more or `go_on` says no.
+/// Who hears of a round while it goes on.
+pub struct SyncWatch<'a> {
+    /// Hears the chain's height.
+    pub heard: &'a dyn Fn(Option<u64>),
+    /// Whether to go on.
+    pub go_on: &'a dyn Fn() -> bool,
+}
+
+/// Takes in what the chain has, until it has no more or `watch` says no.
 pub fn sync_documents(
     vault: &Vault,
     chain: &dyn Chain,
     pins: &ChainPins,
     now: Timestamp,
-    go_on: &dyn Fn() -> bool,
+    watch: &SyncWatch<'_>,
 ) -> Result<SyncedDocuments, SyncDocumentsError> {
     let remote = chain.height()?;
+    (watch.heard)(remote);
     let mut known = SynchronisedRow::find(vault.index())?;
     let mut done = SyncedDocuments { blocks: 0, local: known.map(|row| row.last.index), remote };
     if let Some(row) = known {
+        if let Some(pinned) = pins.genesis.filter(|pin| *pin != row.genesis) {
+            return Err(SyncDocumentsError::OtherGenesis { taken: row.genesis, pinned });
+        }
         hold_against(chain, &row, remote)?;
     }
     let Some(remote) = remote else { return Ok(done) };
     loop {
         let from = known.map_or(0, |row| row.last.index + 1);
-        if from > remote || !go_on() {
+        if from > remote || !(watch.go_on)() {
             return Ok(done);
         }
         let heads = chain.heads(from, HEADS)?;
@@ -120,15 +144,18 @@ pub fn sync_documents(
             return Ok(done);
         }
         let mut round = Round::new(vault, pins, now, known);
-        let taken = round.take(chain, heads, go_on);
+        let taken = round.take(chain, heads, watch.go_on);
         // What was judged before a block that is refused is taken all the same.
-        round.commit()?;
-        known = round.known;
-        let taken = taken?;
-        done.blocks += taken;
+        let committed = round.commit();
+        known = round.committed;
         done.local = known.map(|row| row.last.index);
-        if taken == 0 {
-            return Ok(done);
+        match (taken, committed) {
+            // Another process takes the same blocks, and was faster.
+            (Err(SyncDocumentsError::Op(OpError::Overtaken)), _)
+            | (Ok(_), Err(SyncDocumentsError::Op(OpError::Overtaken))) => return Ok(done),
+            (Err(error), _) | (Ok(_), Err(error)) => return Err(error),
+            (Ok(0), Ok(())) => return Ok(done),
+            (Ok(taken), Ok(())) => done.blocks += taken,
         }
     }
 }
@@ -146,7 +173,12 @@ fn hold_against(
     let heads = chain.heads(taken, 1)?;
     match heads.first() {
         Some(head) if head.entry.hash == row.last.hash => Ok(()),
-        _ => Err(SyncDocumentsError::Forked { height: taken, taken: row.last.hash }),
+        Some(_) => Err(SyncDocumentsError::Forked { height: taken, taken: row.last.hash }),
+        None => {
+            let why =
+                format!("it has {taken} blocks and more, and does not give the head of that one");
+            Err(ChainError::Unreadable(why).into())
+        }
     }
 }
 
@@ -247,11 +279,10 @@ impl<'a> Round<'a> {
             let why = format!("it breaks {}", names.join(", "));
             return Err(SyncDocumentsError::Refused { height, why });
         };
-        if self.pins.producer.are_pinned() && block.signature.is_none() {
-            return Err(unsigned(height));
-        }
+        self.refuse_unsigned(height, block.signature.is_some())?;
         let parent = block.as_parent().map_err(|fault| no_time(height, &fault))?;
-        self.keep(parent, &text)?;
+        let is_signed = block.signature.is_some();
+        self.keep(parent, is_signed, &text)?;
         self.ids.extend(ids);
         Ok(())
     }
@@ -265,7 +296,11 @@ impl<'a> Round<'a> {
         }
         let parent = head.as_parent().map_err(|fault| no_time(height, &fault))?;
         let follows = match self.parent() {
-            None => height == 0 && self.pins.genesis.is_none_or(|pin| pin == head.entry.hash),
+            None => {
+                height == 0
+                    && head.entry.previous_hash == BlockHash::ZERO
+                    && self.pins.genesis.is_none_or(|pin| pin == head.entry.hash)
+            }
             Some(before) => {
                 height == before.index + 1
                     && head.entry.previous_hash == before.hash
@@ -275,6 +310,9 @@ impl<'a> Round<'a> {
         if !follows {
             return Err(refused("it does not follow the block before it"));
         }
+        if parent.time > self.now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS) {
+            return Err(refused("it is ahead of the clock"));
+        }
         match (&head.producer, &head.signature) {
             (Some(producer), Some(signature)) => {
                 let is_pinned =
@@ -283,10 +321,20 @@ impl<'a> Round<'a> {
                     return Err(refused("its signature is not its producer's"));
                 }
             }
-            _ if self.pins.producer.are_pinned() => return Err(unsigned(height)),
-            _ => {}
+            (None, None) => self.refuse_unsigned(height, false)?,
+            _ => return Err(refused("it has a producer without a signature, or the reverse")),
         }
-        self.keep(parent, &pruned_text(head))
+        self.keep(parent, head.signature.is_some(), &pruned_text(head))
+    }
+
+    /// Where the producer is pinned, blocks from before it began to sign are taken, and no others that are not
+    /// signed.
+    fn refuse_unsigned(&self, height: u64, is_signed: bool) -> Result<(), SyncDocumentsError> {
+        let signs = self.known.is_some_and(|row| row.is_signed);
+        match self.pins.producer.are_pinned() && signs && !is_signed {
+            true => Err(unsigned(height)),
+            false => Ok(()),
+        }
     }
 
     fn parent(&self) -> Option<Parent> {
@@ -297,7 +345,12 @@ impl<'a> Round<'a> {
         self.known.map(|row| row.genesis).or(self.pins.genesis)
     }
 
-    fn keep(&mut self, last: Parent, text: &str) -> Result<(), SyncDocumentsError> {
+    fn keep(
+        &mut self,
+        last: Parent,
+        is_signed: bool,
+        text: &str,
+    ) -> Result<(), SyncDocumentsError> {
         let mut packer = Packer::new();
         let id = last.hash.to_string();
         for stored in Stored::of(DocumentKind::Block, Source::Synchronised, self.now, &id, text) {
@@ -305,7 +358,9 @@ impl<'a> Round<'a> {
             self.facts.push(fact.map_err(OpError::from)?);
         }
         self.bytes += text.len();
-        self.known = Some(SynchronisedRow { genesis: self.genesis().unwrap_or(last.hash), last });
+        let genesis = self.known.map_or(last.hash, |row| row.genesis);
+        let is_signed = is_signed || self.known.is_some_and(|row| row.is_signed);
+        self.known = Some(SynchronisedRow { genesis, last, is_signed });
         if self.bytes >= COMMIT_BYTES { self.commit() } else { Ok(()) }
     }
 
@@ -326,7 +381,7 @@ impl<'a> Round<'a> {
 }
 
 fn unsigned(height: u64) -> SyncDocumentsError {
-    let why = "it is not signed, and the producer of its chain is pinned".to_owned();
+    let why = "it is not signed, and follows blocks that the pinned producer signed".to_owned();
     SyncDocumentsError::Refused { height, why }
 }
 

@@ -13,7 +13,7 @@ use lucid_data_chain::ops::documents::count_documents::count_documents;
 use lucid_data_chain::ops::documents::get_document::{document_history, get_document};
 use lucid_data_chain::ops::documents::store_document::store_document;
 use lucid_data_chain::ops::documents::sync_documents::{
-    ChainPins, SyncDocumentsError, SyncedDocuments, sync_documents,
+    ChainPins, SyncDocumentsError, SyncWatch, SyncedDocuments, sync_documents,
 };
 use parking_lot::Mutex;
 
@@ -104,7 +104,8 @@ fn take_pinned(
     chain: &Held,
     pins: ChainPins,
 ) -> Result<SyncedDocuments, SyncDocumentsError> {
-    sync_documents(&store.vault, chain, &pins, NOW.plus_seconds(1_000), &|| true)
+    let watch = SyncWatch { heard: &|_| {}, go_on: &|| true };
+    sync_documents(&store.vault, chain, &pins, NOW.plus_seconds(1_000), &watch)
 }
 
 fn get(store: &Store, kind: DocumentKind, id: &str) -> Option<(String, Source, Option<u64>)> {
@@ -233,11 +234,33 @@ fn pins_hold_for_blocks_and_for_records() {
         assert_eq!(take_pinned(&Store::new(), &chain, genesis).unwrap().blocks, 3);
         let genesis = ChainPins { genesis: Some(blocks[1].hash), ..ChainPins::default() };
         assert!(take_pinned(&Store::new(), &chain, genesis).is_err());
-        let mut unsigned = blocks.clone();
-        (unsigned[1].signature, unsigned[1].producer) = (None, None);
-        let chain = Held { pruned, ..Held::new(unsigned) };
-        let refused = take_pinned(&Store::new(), &chain, pin(1)).unwrap_err();
-        assert!(refused.to_string().contains("not signed"), "{refused}");
+        // Before the producer began to sign, and behind that.
+        for (n, is_taken) in [(0, true), (1, false)] {
+            let mut unsigned = blocks.clone();
+            (unsigned[n].signature, unsigned[n].producer) = (None, None);
+            let chain = Held { pruned, ..Held::new(unsigned) };
+            match take_pinned(&Store::new(), &chain, pin(1)) {
+                Ok(done) => assert!(is_taken && done.blocks == 3),
+                Err(why) => assert!(!is_taken && why.to_string().contains("not signed"), "{why}"),
+            }
+        }
+        // A pin that comes later holds, too.
+        let store = Store::new();
+        take(&store, &Held { pruned, ..Held::new(blocks.clone()) }).unwrap();
+        let genesis = ChainPins { genesis: Some(blocks[1].hash), ..ChainPins::default() };
+        let chain = Held { pruned, ..Held::new(blocks.clone()) };
+        let refused = take_pinned(&store, &chain, genesis).unwrap_err();
+        assert!(matches!(refused, SyncDocumentsError::OtherGenesis { .. }), "{refused}");
+        // Records are judged, too.
+        if pruned > 0 {
+            let late = Block::build(None, Vec::new(), NOW.plus_seconds(9_999_999), &key(1));
+            let chain = Held { pruned, ..Held::new(vec![late]) };
+            assert!(take(&Store::new(), &chain).unwrap_err().to_string().contains("clock"));
+            let mut half = blocks.clone();
+            half[0].signature = None;
+            let chain = Held { pruned, ..Held::new(half) };
+            assert!(take(&Store::new(), &chain).is_err());
+        }
     }
 }
 
@@ -297,7 +320,8 @@ fn a_round_ends_when_it_is_told_to() {
         asked.set(asked.get() + 1);
         asked.get() < 3
     };
-    let done = sync_documents(&store.vault, &chain, &ChainPins::default(), NOW, &go_on).unwrap();
+    let watch = SyncWatch { heard: &|_| {}, go_on: &go_on };
+    let done = sync_documents(&store.vault, &chain, &ChainPins::default(), NOW, &watch).unwrap();
     assert!(done.blocks < 9, "{done:?}");
     take(&store, &chain).unwrap();
     assert_taken(&store, &chain.blocks.lock());

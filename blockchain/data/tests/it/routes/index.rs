@@ -99,18 +99,21 @@ fn what_cannot_be_indexed_is_laid_aside_and_can_be_tried_again() {
     assert!(service.entry("session", "good").is_some() && service.entry("block", "bad").is_none());
     let dead: Value = service.get("/api/v1/index/dead-letters").json().unwrap();
     let item = &dead["items"][0];
-    assert_eq!((&item["type"], &item["number"]), (&json!("block"), &json!(0)), "{dead}");
+    assert_eq!(item["type"], "block", "{dead}");
+    let id = item["item_id"].as_str().unwrap().to_owned();
     assert!(item["why"].as_str().unwrap().contains("transaction 1"), "{dead}");
     assert!(item["item"].as_str().unwrap().contains("bad"));
     let replay = "/api/v1/index/dead-letters/replay";
-    assert_eq!(problem(service.post(replay, json!({ "numbers": [7] }))).0, 422);
-    let revived = service.post(replay, json!({ "numbers": [0] }));
+    assert_eq!(problem(service.post(replay, json!({ "item_ids": ["00".repeat(16)] }))).0, 422);
+    let revived = service.post(replay, json!({ "item_ids": [id, id] }));
     assert_eq!(revived.status(), 202);
     assert_eq!(revived.json::<Value>().unwrap()["replayed"], 1);
-    // It is none still, under another number.
+    // It is none still.
+    let failed_at = item["failed_at"].clone();
     let dead = service.wait(|| {
         let dead: Value = service.get("/api/v1/index/dead-letters").json().unwrap();
-        (dead["items"][0]["number"] == 2).then_some(dead)
+        let again = &dead["items"][0]["failed_at"];
+        (again.is_string() && *again != failed_at).then_some(dead)
     });
     assert_eq!(dead["items"].as_array().unwrap().len(), 1);
     let all = service.http.post(service.url(replay)).send().unwrap();
@@ -128,6 +131,7 @@ fn what_is_no_item_is_refused_and_nothing_of_its_list_is_queued() {
         ),
         (json!([{ "type": "session", "id": "a" }, { "type": "session" }]), "item 1 has no id"),
         (json!({ "id": "a" }), "no type"),
+        (json!({ "type": "session", "id": "a", "x": "é".repeat(300_000) }), "item 0 has over"),
         (json!("a"), "object"),
     ] {
         let (status, code, document) = problem(service.post("/api/v1/data/index", body));

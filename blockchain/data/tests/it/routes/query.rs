@@ -449,3 +449,28 @@ fn all_documents_of_a_query_come_as_lines_or_as_a_table() {
     let refused = service.get("/api/v1/data/sessions?colour=red");
     assert_eq!(problem(refused).0, 422);
 }
+
+#[test]
+fn an_answer_that_depends_on_the_time_is_not_at_hand_and_a_page_holds_no_more_than_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    for n in 0..5 {
+        let said = json!({ "id": format!("s-{n}"), "status": "active", "x": "y".repeat(900_000) });
+        assert_eq!(service.post("/api/v1/storage/sessions", said).status(), 201);
+    }
+    let wanted = json!({ "filters": { "status": "active" }, "limit": 2 });
+    let cached = [0, 1].map(|_| service.query("sessions", wanted.clone())["cached"].clone());
+    assert_eq!(cached, [false, false]);
+    let more: Vec<Value> =
+        (5..20).map(|n| json!({ "id": format!("s-{n}"), "x": "y".repeat(900_000) })).collect();
+    for said in more {
+        assert_eq!(service.post("/api/v1/storage/sessions", said).status(), 201);
+    }
+    let page = service.query("sessions", json!({}));
+    let count = page["count"].as_u64().unwrap();
+    assert!((1..=9).contains(&count) && page["complete"] == true, "{count}");
+    assert_eq!(service.pages("sessions", json!({}), "id").len(), 20);
+    // What is skipped is skipped once.
+    let skipping = service.pages("sessions", json!({ "offset": 3, "limit": 4 }), "id");
+    assert_eq!(skipping.len(), 17);
+}

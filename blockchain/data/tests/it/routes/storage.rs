@@ -168,6 +168,10 @@ fn what_is_no_document_is_refused_and_a_failing_store_is_not_absence() {
             problem(service.post_text(&format!("/api/v1/storage/{kind}"), text));
         assert_eq!((status, code.as_str()), (422, "invalid"), "{kind} {text}: {document}");
     }
+    for text in ["{", r#"{"id": "a" "b"}"#] {
+        let broken = problem(service.post_text("/api/v1/storage/sessions", text));
+        assert_eq!((broken.0, broken.1.as_str()), (400, "malformed"), "{text}");
+    }
     service.break_writing();
     let (status, ..) = problem(service.post("/api/v1/storage/sessions", json!({ "id": "a" })));
     assert_eq!(status, 503);
@@ -200,4 +204,45 @@ fn documents_outlive_a_restart_and_the_index() {
         assert_eq!(counts.map(|name| stats[name].as_u64().unwrap()), [1, 2, 1]);
         service.stop();
     }
+}
+
+#[test]
+fn what_a_block_says_besides_changes_nothing_of_it_and_a_deep_transaction_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    // As deep as a transaction may be, in a block that is small.
+    let mut deep = json!(1);
+    for _ in 0..62 {
+        deep = json!([deep]);
+    }
+    let first = block(None, 1, &[json!({ "id": "deep", "type": "t", "data": deep })]);
+    let text = first.to_json_text();
+    // What only a chain says of a block.
+    let posted = text.replacen('{', "{\"pruned\":true,", 1);
+    assert_eq!(service.post_text("/api/v1/storage/blocks", &posted).status(), 201);
+    assert_eq!(service.get("/api/v1/storage/blocks/0").text().unwrap(), posted);
+    assert_eq!(service.get("/api/v1/storage/transactions/deep").status(), 200);
+    assert_eq!(service.post_text("/api/v1/storage/blocks", &text).status(), 200);
+}
+
+#[test]
+fn a_session_that_is_kept_hides_what_was_said_of_it_before_and_leaves_it_when_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    let said = json!({ "id": "x", "user_id": "ann", "timestamp": "2026-01-01T00:00:00Z" });
+    assert_eq!(service.post("/api/v1/storage/sessions", said.clone()).status(), 201);
+    let begun =
+        json!({ "session_id": "x", "user_id": "ann", "started_at": "2026-01-01T00:00:00Z" });
+    assert_eq!(service.post("/api/v1/sessions", begun).status(), 201);
+    let of_ann = |service: &Service| {
+        let page: Value = service
+            .post("/api/v1/query/sessions", json!({ "filters": { "user_id": "ann" } }))
+            .json()
+            .unwrap();
+        let sources = page["meta"].as_array().unwrap().iter().map(|meta| meta["source"].clone());
+        sources.collect::<Vec<_>>()
+    };
+    assert_eq!(of_ann(&service), ["kept"]);
+    service.client.remove_session("x", &RemoveQuery::default()).unwrap();
+    assert_eq!(of_ann(&service), ["submitted"]);
 }
