@@ -32,7 +32,7 @@ pub enum DocumentKind {
     Block,
     /// A transaction.
     Transaction,
-    /// A session, as somebody described it.
+    /// A session, as a client described it.
     Session,
 }
 

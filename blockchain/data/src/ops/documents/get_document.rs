@@ -50,7 +50,7 @@ impl Listed {
         if kind == DocumentKind::Session {
             let session = row::session(vault.index(), vault.sealer(), &name.as_session())?;
             if let Some(session) = session {
-                // What somebody said of it before it began is not listed beside it.
+                // What was said of it before it began is not listed beside it.
                 let is_here = Standing::of(session.started_at, &name) == standing;
                 return Ok(is_here.then(|| Self::Session(Box::new(session))));
             }
