@@ -15,6 +15,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::StoreError;
@@ -30,6 +31,10 @@ pub(super) const MADE: &str = "made";
 const CACHE_BYTES: u64 = 32 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
 const JOURNAL_BYTES: u64 = 64 << 20;
+/// By level of the tree, whether the filter and the block index of a table are made of parts of 4 KiB each.
+/// A table of a deeper level has some 1 MiB of them: in one piece, what a lookup of one row needs would
+/// throw much else out of the cache, and be read as a whole again once all of them no longer fit it.
+const IN_PARTS: [bool; 2] = [false, true];
 /// Tables kept open at once: no fewer, because the library takes no lower number, and no more.
 const FILES: (usize, usize) = (10, 900);
 
@@ -107,7 +112,10 @@ impl EmbeddedIndex {
             .worker_threads(1)
             .open()?;
         let rows = database.keyspace("rows", || {
-            KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE_BYTES)
+                .filter_block_partitioning_policy(PartitioningPolicy::new(IN_PARTS))
+                .index_block_partitioning_policy(PartitioningPolicy::new(IN_PARTS))
         })?;
         Ok(Self { folder: folder.to_owned(), clock, database, rows })
     }
