@@ -130,14 +130,14 @@ fn records() -> Vec<Vec<u8>> {
     let begin = FileHeader { store: [7; 16], role: "log", number: 1, previous: [0; 32] };
     let rewritten =
         RewrittenHeader { store: [7; 16], number: 0x8000_0001, level: 3, replaces: vec![1, 2] };
-    let sealed = commit.seal().unwrap();
+    let sealed = commit.to_record().unwrap();
     vec![
         sealed.header.encode().to_vec(),
         sealed.payload,
-        summary.seal().unwrap().payload,
-        begin.seal(1).unwrap().payload,
-        rewritten.seal().unwrap().payload,
-        Footer { segment: 1, entries: Vec::new() }.seal(0, 0).unwrap().0.payload,
+        summary.to_record().unwrap().payload,
+        begin.to_record(1).unwrap().payload,
+        rewritten.to_record().unwrap().payload,
+        Footer { segment: 1, entries: Vec::new() }.to_record(0, 0).unwrap().0.payload,
         Watermark::START.encode(),
         b"lucid-key/v1\nroot: x\nchecksum: y\n".to_vec(),
     ]

@@ -47,19 +47,19 @@ fn read_records(bytes: &[u8]) {
         }
     }
     if let Ok(commit) = Commit::decode(bytes) {
-        writes(commit.seal(), bytes);
+        writes(commit.to_record(), bytes);
     }
     if let Ok(summary) = Summary::decode(bytes) {
-        writes(summary.seal(), bytes);
+        writes(summary.to_record(), bytes);
     }
     if let Ok(begin) = FileHeader::decode(bytes) {
-        writes(begin.seal(0), bytes);
+        writes(begin.to_record(0), bytes);
     }
     if let Ok(begin) = RewrittenHeader::decode(bytes) {
-        writes(begin.seal(), bytes);
+        writes(begin.to_record(), bytes);
     }
     if let Ok(footer) = Footer::decode(bytes) {
-        writes(footer.seal(0, 0).map(|(sealed, _)| sealed), bytes);
+        writes(footer.to_record(0, 0).map(|(sealed, _)| sealed), bytes);
     }
     if let Ok(mark) = Watermark::decode(bytes) {
         assert_eq!(mark.encode(), bytes);

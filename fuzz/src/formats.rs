@@ -23,7 +23,7 @@ use lucid_data_chain::row::{self, SessionRow};
 use lucid_http::Service;
 use lucid_http::config::{CommonConfig, Environment, load};
 use lucid_store::codec::{Compression, Packer};
-use lucid_store::crypt::{self, Owner, Sealer, Secret};
+use lucid_store::crypt::{self, Cipher, Owner, Secret};
 use lucid_store::files::folder::{
     DATA_KEYS_TITLE, DataFolder, KEY_TITLE, Options, STORE_TITLE, holds_store, is_store,
     parse_label,
@@ -258,11 +258,11 @@ fn folders(draw: &mut Draw<'_>) {
     let opened = DataFolder::open(&root, &Options { create: false, ..options() });
     if let Ok(folder) = opened {
         let index = lucid_store::memory::index::MemoryIndex::new();
-        let _name = folder.sealer.index_name(b"a name");
-        let sealed = folder.sealer.seal_value(b"row", b"value");
+        let _name = folder.cipher.index_name(b"a name");
+        let sealed = folder.cipher.encrypt_value(b"row", b"value");
         drop(index);
         if let Ok(value) = sealed {
-            let opened = folder.sealer.open_value(b"row", value);
+            let opened = folder.cipher.decrypt_value(b"row", value);
             assert!(opened.is_ok_and(|value| value == b"value"));
         }
     }
@@ -275,7 +275,7 @@ fn write(path: &Path, bytes: &[u8]) {
 
 /// Rows of an index: what is read is written as it was.
 fn rows(draw: &mut Draw<'_>) {
-    let sealer = Sealer::new(None);
+    let cipher = Cipher::new(None);
     let mut value = match (draw.below(3), OURS.first()) {
         (0, Some(world)) => session_row(draw, &world.manifest.session_id).encode(),
         _ => draw.bytes(300),
@@ -285,26 +285,26 @@ fn rows(draw: &mut Draw<'_>) {
         alter(draw, &mut value);
     }
     let key = [&[draw.byte()], draw.array::<40>().as_slice()].concat();
-    if let Ok(read) = row::open_session(&sealer, &key, value.clone()) {
+    if let Ok(read) = row::open_session(&cipher, &key, value.clone()) {
         assert_eq!(read.encode(), value, "a session's row has two spellings");
         let _root = (read.root(), read.offset(), read.status(Timestamp::from_micros(T0)));
     }
-    if let Ok(read) = row::open_reference(&sealer, &key, value.clone()) {
+    if let Ok(read) = row::open_reference(&cipher, &key, value.clone()) {
         assert_eq!(read.encode(), value, "a reference's row has two spellings");
     }
     if let Ok(read) = row::Counts::decode(&value) {
         assert_eq!(read.encode(), value, "the counts' row has two spellings");
     }
-    if let Ok(read) = row::UploadedRow::open(&sealer, &key, value.clone()) {
+    if let Ok(read) = row::UploadedRow::open(&cipher, &key, value.clone()) {
         assert_eq!(read.encode(), value, "an upload's row has two spellings");
     }
-    if let Ok(read) = row::PlacedRow::open(&sealer, &key, value.clone()) {
+    if let Ok(read) = row::PlacedRow::open(&cipher, &key, value.clone()) {
         assert_eq!(read.encode(), value, "a placed chunk's row has two spellings");
     }
-    if let Ok(read) = row::TreeRow::open(&sealer, &key, value.clone()) {
+    if let Ok(read) = row::TreeRow::open(&cipher, &key, value.clone()) {
         assert_eq!(read.encode(), value, "a tree's row has two spellings");
     }
-    if let Ok(read) = row::TombstoneRow::open(&sealer, &key, value.clone()) {
+    if let Ok(read) = row::TombstoneRow::open(&cipher, &key, value.clone()) {
         assert_eq!(read.encode(), value, "a tombstone's row has two spellings");
     }
     if let Ok(read) = row::NoteBounds::decode(&value) {
@@ -468,7 +468,7 @@ fn names(draw: &mut Draw<'_>) {
 /// A payload that says how it was packed and how long it is.
 fn packed(draw: &mut Draw<'_>) {
     let plain = draw.filled(4_000);
-    let sealer = Sealer::new(None);
+    let cipher = Cipher::new(None);
     let name = *blake3::hash(&plain).as_bytes();
     let how = [Compression::None, Compression::Zstd(3), Compression::Lz4, Compression::Gzip];
     let how = draw.of(&how).copied().unwrap_or_default();
@@ -488,7 +488,7 @@ fn packed(draw: &mut Draw<'_>) {
             sealed.payload = draw.bytes(300);
         }
     }
-    let opened = sealer.open(&mut Packer::new(), &sealed.header, sealed.payload.clone());
+    let opened = cipher.open(&mut Packer::new(), &sealed.header, sealed.payload.clone());
     match opened {
         Ok(bytes) => assert_eq!(bytes.len(), sealed.header.plain_length as usize),
         Err(_) => assert!(is_altered, "a sound payload does not open"),

@@ -14,7 +14,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri};
 use http_body::Frame;
-use lucid_block_manager::ops::seal_block::seal_block;
+use lucid_block_manager::ops::produce_block::produce_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::{opened, routes as chain_routes};
 use lucid_core::time::Timestamp;
@@ -120,7 +120,13 @@ fn begin() -> Result<Services, Box<dyn std::error::Error>> {
                 now,
                 posted.as_bytes(),
             )?;
-            seal_block(&opened.vault, opened.chain.as_ref(), &opened.sealing, &opened.key, now)?;
+            produce_block(
+                &opened.vault,
+                opened.chain.as_ref(),
+                &opened.producing,
+                &opened.key,
+                now,
+            )?;
             if let Some(tip) = opened.chain.tip()? {
                 block = tip.hash.to_string();
             }

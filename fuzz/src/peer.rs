@@ -32,7 +32,7 @@ use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::Transaction;
 use lucid_store::contract::chain::KeptBlock;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::memory::index::MemoryIndex;
 
@@ -79,7 +79,7 @@ fn follower() -> Opened {
             disk: disk.clone(),
             blocks: disk,
             store: [3; 16],
-            sealer: Arc::new(Sealer::new(None)),
+            cipher: Arc::new(Cipher::new(None)),
             index: Arc::new(MemoryIndex::new()),
             key: SigningKey::from_seed([9; 32]),
             accept_loss: false,

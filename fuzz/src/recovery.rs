@@ -11,7 +11,7 @@ use lucid_store::StoreError;
 use lucid_store::codec::Packer;
 use lucid_store::contract::blobs::Placement;
 use lucid_store::contract::index::{Changes, Project};
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::files::Limits;
 use lucid_store::files::audit::audit;
 use lucid_store::files::disk::simulated::SimulatedDisk;
@@ -49,13 +49,13 @@ pub fn recovery(bytes: &[u8]) {
 
 fn open(disk: &SimulatedDisk, accept_loss: bool) {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let sealer = Sealer::new(None);
+    let cipher = Cipher::new(None);
     for (path, bytes) in files(disk) {
         if let Ok(Some(file)) = disk.open(&path) {
             walk(file.as_ref(), &path, bytes.len() as u64);
         }
     }
-    let audited = audit(&shared, Some(&sealer), STORE, None, &|_, _| {});
+    let audited = audit(&shared, Some(&cipher), STORE, None, &|_, _| {});
     assert!(audited.is_ok(), "the audit: {audited:?}");
     let Ok(vault) = opened(disk, &Arc::default(), accept_loss) else { return };
     let new = [&[OWNERS], b"acknowledged".as_slice()].concat();
@@ -79,7 +79,7 @@ fn opened(
     files::open(UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: STORE,
-        sealer: Arc::new(Sealer::new(None)),
+        cipher: Arc::new(Cipher::new(None)),
         index: index.clone(),
         project: Arc::new(Itself),
         accept_loss,
@@ -187,7 +187,7 @@ fn written(draw: &mut Draw<'_>) -> SimulatedDisk {
                 let number = REWRITTEN | number.min(9_999_999);
                 let replaces = (0..draw.below(3)).map(|_| 1 + draw.short() % 4).collect();
                 let header = RewrittenHeader { store: STORE, number, level: draw.byte(), replaces };
-                let begin = header.seal().map(|sealed| bytes_of(&sealed)).unwrap_or_default();
+                let begin = header.to_record().map(|sealed| bytes_of(&sealed)).unwrap_or_default();
                 let bytes = records(draw, &mut told, begin, number);
                 put(&disk, &segment::path(number), &bytes);
             }
@@ -213,7 +213,7 @@ fn begin(draw: &mut Draw<'_>, told: &mut Told, role: &'static str, number: u32) 
     }
     let previous = if role == "log" { told.previous } else { [0; 32] };
     let header = FileHeader { store, role, number, previous };
-    let sealed = header.seal(told.sequence);
+    let sealed = header.to_record(told.sequence);
     told.sequence += 1;
     sealed.map(|sealed| bytes_of(&sealed)).unwrap_or_default()
 }
@@ -326,7 +326,7 @@ fn fact(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
         Some(0) => plain.extend(draw.bytes(60)),
         _ => plain = [&[OWNERS], draw.bytes(20).as_slice()].concat(),
     }
-    let sealed = Sealer::new(None).seal_fact(&mut Packer::new(), &plain).ok();
+    let sealed = Cipher::new(None).fact_record(&mut Packer::new(), &plain).ok();
     let mut sealed = sealed?;
     sealed.header.sequence = told.sequence;
     told.sequence += 1;
@@ -387,7 +387,7 @@ fn commit(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
         8 => commit.segment_digest = none,
         _ => {}
     }
-    let mut sealed = commit.seal().ok()?;
+    let mut sealed = commit.to_record().ok()?;
     sealed.header.sequence = told.sequence;
     follows(told, (commit.number, sealed.header.name));
     (told.from, told.chunks) = (told.to, HeadersDigest::new());
@@ -414,7 +414,7 @@ fn summary(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
         5 => summary.segment_to = draw.number(),
         _ => {}
     }
-    let sealed = summary.seal().ok()?;
+    let sealed = summary.to_record().ok()?;
     follows(told, (summary.number, summary.digest));
     Some(sealed)
 }
@@ -450,7 +450,7 @@ fn footer(draw: &mut Draw<'_>, told: &mut Told, number: u32, at: u64) -> Option<
     let number = if draw.once_in(8) { draw.short() } else { number };
     let footer = Footer { segment: number, entries };
     let place = if draw.once_in(8) { draw.number() } else { at };
-    let (sealed, trailer) = footer.seal(place, told.sequence).ok()?;
+    let (sealed, trailer) = footer.to_record(place, told.sequence).ok()?;
     told.sequence += 1;
     let mut bytes = bytes_of(&sealed);
     bytes.extend(trailer);

@@ -18,7 +18,7 @@ use lucid_store::StoreError;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::chain::{AppendedBlock, ChainStore, KeptBlock};
 use lucid_store::contract::index::{Changes, Index, Project};
-use lucid_store::crypt::{Keyring, Sealer};
+use lucid_store::crypt::{Cipher, Keyring};
 use lucid_store::files::Limits;
 use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::chain::{ChainFiles, ChainParts};
@@ -72,22 +72,22 @@ struct Acknowledged {
     chunks: Vec<(ChunkId, Vec<u8>)>,
 }
 
-fn sealer(is_encrypted: bool) -> Arc<Sealer> {
+fn cipher(is_encrypted: bool) -> Arc<Cipher> {
     let keyring =
         Keyring::new(Zeroizing::new([1; 32]), BTreeMap::from([(1, Zeroizing::new([2; 32]))]));
-    Arc::new(Sealer::new(keyring.ok().filter(|_| is_encrypted)))
+    Arc::new(Cipher::new(keyring.ok().filter(|_| is_encrypted)))
 }
 
 fn opened(
     disk: &SimulatedDisk,
-    sealer: &Arc<Sealer>,
+    cipher: &Arc<Cipher>,
     index: &Arc<MemoryIndex>,
     accept_loss: bool,
 ) -> Result<Vault, StoreError> {
     files::open(UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: STORE,
-        sealer: sealer.clone(),
+        cipher: cipher.clone(),
         index: index.clone(),
         project: Arc::new(Rows),
         accept_loss,
@@ -105,11 +105,11 @@ fn commit(vault: &Vault, number: u8, sizes: &[usize], facts: u8) -> Option<Ackno
         let name = [number, u8::try_from(at).unwrap_or_default()];
         blake3::Hasher::new().update(&name).finalize_xof().fill(&mut bytes);
         let id: ChunkId = blake3::hash(&bytes).into();
-        let is_encrypted = vault.sealer().is_encrypted();
+        let is_encrypted = vault.cipher().is_encrypted();
         let sealed =
             vault.chunk(&mut packer, Compression::default(), is_encrypted, &id, &bytes).ok()?;
         submission.chunks.push(sealed);
-        submission.requires.push(vault.sealer().chunk_name(&id));
+        submission.requires.push(vault.cipher().chunk_name(&id));
         done.chunks.push((id, bytes));
     }
     for fact in 0..facts {
@@ -122,14 +122,14 @@ fn commit(vault: &Vault, number: u8, sizes: &[usize], facts: u8) -> Option<Ackno
 }
 
 fn vault(draw: &mut Draw<'_>) {
-    let sealer = sealer(draw.flag());
+    let cipher = cipher(draw.flag());
     let mut disk = SimulatedDisk::new();
     let index = Arc::new(MemoryIndex::new());
     let mut kept = Acknowledged::default();
     let mut number = 0;
     let mut is_closed = false;
     for _ in 0..=draw.below(3) {
-        let vault = opened(&disk, &sealer, &index, false);
+        let vault = opened(&disk, &cipher, &index, false);
         let Ok(vault) = vault else { panic!("a sound store opens: {:?}", vault.err()) };
         for _ in 0..=draw.below(5) {
             number += 1;
@@ -170,7 +170,7 @@ fn vault(draw: &mut Draw<'_>) {
         // then be another store than the one that was opened, so here it stays flipped.
         now.iter().for_each(|(path, bytes)| put(&disk, path, bytes));
     }
-    let found = audited(&disk, &sealer);
+    let found = audited(&disk, &cipher);
     let closed = "CLOSED";
     let is_vouched = is_closed && now.get(closed) == sound.get(closed);
     let whole = |path: &str, from: usize, to: usize| {
@@ -196,7 +196,7 @@ fn vault(draw: &mut Draw<'_>) {
     let accept_loss = draw.flag();
     let keeps_index = draw.once_in(3);
     let known = if keeps_index { copy_of(&index) } else { Arc::new(MemoryIndex::new()) };
-    let vault = match opened(&disk, &sealer, &known, accept_loss) {
+    let vault = match opened(&disk, &cipher, &known, accept_loss) {
         Ok(vault) => vault,
         Err(error) if keeps_index && error.to_string().contains("lucid reindex") => return,
         // Under a key that is not there: it says what to do, and does not have to be read at all costs.
@@ -217,7 +217,7 @@ fn vault(draw: &mut Draw<'_>) {
             assert!(read == bytes, "other bytes were read");
         }
         // Told where it is by the log or by an index, and untouched: it is there, even if others are lost.
-        let name = *vault.sealer().chunk_name(id).as_bytes();
+        let name = *vault.cipher().chunk_name(id).as_bytes();
         let is_whole = sound.iter().any(|(path, bytes)| {
             records(bytes).iter().any(|(at, header)| {
                 let end = at + usize::try_from(header.record_bytes()).unwrap_or(0);
@@ -231,13 +231,13 @@ fn vault(draw: &mut Draw<'_>) {
             );
         }
     }
-    goes_on(&disk, &sealer, (&vault, &known), (accept_loss, keeps_index), &shown);
+    goes_on(&disk, &cipher, (&vault, &known), (accept_loss, keeps_index), &shown);
 }
 
 /// What is acknowledged now is there at the next start, and the one after it.
 fn goes_on(
     disk: &SimulatedDisk,
-    sealer: &Arc<Sealer>,
+    cipher: &Arc<Cipher>,
     (vault, known): (&Vault, &Arc<MemoryIndex>),
     (accept_loss, keeps_index): (bool, bool),
     shown: &[Vec<u8>],
@@ -250,9 +250,9 @@ fn goes_on(
         let disk = killed.fork();
         for number in 201..203 {
             // A new index is made of what the old one had been made of before the lies: as it is told.
-            let vault = match opened(&disk, sealer, &index, accept_loss) {
+            let vault = match opened(&disk, cipher, &index, accept_loss) {
                 Err(StoreError::Key(why)) if why.contains("--accept-loss") => {
-                    opened(&disk, sealer, &index, true)
+                    opened(&disk, cipher, &index, true)
                 }
                 vault => vault,
             };
@@ -281,9 +281,9 @@ fn facts_of(index: &MemoryIndex) -> Vec<Vec<u8>> {
     index.rows().into_keys().filter(|key| key.len() == 3 && key.first() == Some(&FACT)).collect()
 }
 
-fn audited(disk: &SimulatedDisk, sealer: &Sealer) -> Audit {
+fn audited(disk: &SimulatedDisk, cipher: &Cipher) -> Audit {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let found = audit(&disk, Some(sealer), STORE, None, &|_, _| {});
+    let found = audit(&disk, Some(cipher), STORE, None, &|_, _| {});
     let Ok(mut found) = found else { panic!("the audit: {found:?}") };
     // What a data folder has besides is not made here.
     let labels = ["STORE", "STORE.copy", "keys"];

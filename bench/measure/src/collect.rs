@@ -24,7 +24,7 @@ pub fn measure(scratch: &Path, garbage: u64) -> anyhow::Result<Value> {
     for first in (0..count * 3 / 2).step_by(usize::try_from(BATCH)?) {
         for (number, id) in (first..).zip(store(&opened, first)?) {
             if number % 3 == 0 {
-                live.add(&opened.vault.sealer().chunk_name(&id));
+                live.add(&opened.vault.cipher().chunk_name(&id));
             }
         }
     }

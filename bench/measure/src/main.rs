@@ -6,6 +6,7 @@
 mod chain;
 mod chain_scale;
 mod collect;
+mod documents;
 mod http;
 mod link;
 mod parts;
@@ -116,6 +117,14 @@ enum What {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// So many documents, beside SQLite: taking them in and querying them, at each power of ten.
+    Documents {
+        scratch: PathBuf,
+        #[arg(long, default_value_t = 100_000)]
+        least: u64,
+        #[arg(long, default_value_t = 10_000_000)]
+        most: u64,
+    },
     /// Taking chunks in, alone and while a collection runs.
     Collect {
         scratch: PathBuf,
@@ -145,6 +154,7 @@ fn main() -> anyhow::Result<()> {
             chain_scale::make(&scratch, blocks, transactions, !unsigned)?
         }
         What::ChainScaleRead { scratch } => chain_scale::read(&scratch)?,
+        What::Documents { scratch, least, most } => documents::measure(&scratch, least, most)?,
         What::Submit { address, clients, seconds } => {
             chain_scale::submit(&address, clients, seconds)?
         }

@@ -77,8 +77,8 @@ pub fn make(scratch: &Path, chunks: u64, bytes: usize) -> anyhow::Result<Value> 
         let session = id.parse()?;
         let at = lucid_data_chain::row::session(
             opened.vault.index(),
-            opened.vault.sealer(),
-            &lucid_data_chain::row::SessionName::of(opened.vault.sealer(), &session),
+            opened.vault.cipher(),
+            &lucid_data_chain::row::SessionName::of(opened.vault.cipher(), &session),
         )?;
         let at = at.context("the session")?.chunk_count();
         add_references(&opened.vault, &opened.locks, &session, at, references)?;

@@ -64,6 +64,8 @@ pub const SESSION_FILES: &str = "/api/v1/sessions/{session_id}/files";
 pub const SESSION_FILE: &str = "/api/v1/sessions/{session_id}/files/{*path}";
 /// An archived folder as a tar stream.
 pub const SESSION_TAR: &str = "/api/v1/sessions/{session_id}/archive.tar";
+/// Files by their path, in all archived folders.
+pub const FIND: &str = "/api/v1/find";
 /// A proof bundle.
 pub const SESSION_PROOF: &str = "/api/v1/sessions/{session_id}/proof";
 /// One chunk's way to the root and into the block, as JSON.

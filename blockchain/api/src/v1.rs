@@ -11,6 +11,7 @@ pub mod chain;
 pub mod chunks;
 pub mod documents;
 pub mod files;
+pub mod find;
 pub mod index;
 pub mod list;
 pub mod maintenance;

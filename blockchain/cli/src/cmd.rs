@@ -11,6 +11,7 @@ mod cat;
 mod chain;
 mod check_proof;
 mod doctor;
+mod find;
 mod gc;
 mod hold;
 mod keep;
@@ -19,6 +20,7 @@ mod ls;
 mod mirror;
 mod optimise;
 mod prove;
+mod query;
 mod record;
 mod reindex;
 mod release;
@@ -188,6 +190,10 @@ enum Verb {
     Keys(keys::Keys),
     /// List sessions, or the files of one.
     Ls(ls::Ls),
+    /// Look for files in all archived folders.
+    Find(find::Find),
+    /// Print documents of blocks, transactions or sessions.
+    Query(query::Query),
     /// Show everything about a session.
     Show(show::Show),
     /// Print the bytes of a file, or of a whole raw session.
@@ -232,6 +238,8 @@ impl Verb {
     fn only_reads(&self) -> bool {
         match self {
             Self::Ls(_)
+            | Self::Find(_)
+            | Self::Query(_)
             | Self::Show(_)
             | Self::Cat(_)
             | Self::Restore(_)
@@ -294,6 +302,8 @@ impl Verb {
             Self::Scrub(_) => "nothing was changed; run the same command again, and it goes on",
             Self::Chain(_) => "blocks that were taken are kept whole; run the same command again",
             Self::Ls(_)
+            | Self::Find(_)
+            | Self::Query(_)
             | Self::Show(_)
             | Self::Cat(_)
             | Self::Verify(_)
@@ -405,6 +415,8 @@ pub fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<u8> {
         Verb::Mirror(verb) => verb.run(home, output),
         Verb::Keys(verb) => verb.run(home, output),
         Verb::Ls(verb) => verb.run(home, output),
+        Verb::Find(verb) => verb.run(home, output),
+        Verb::Query(verb) => verb.run(home, output),
         Verb::Show(verb) => verb.run(home, output),
         Verb::Cat(verb) => verb.run(home, output),
         Verb::Restore(verb) => verb.run(home, output),

@@ -1,11 +1,12 @@
 //! Where sessions live: in a data folder of this process, or behind a server.
 //!
 //! The verbs work on a [`Place`] and do not know which. What it promises is split by who relies on it: who fills
-//! sessions ([`mod@write`]), reads them ([`read`]), checks them ([`verify`]), removes them ([`remove`]), and keeps the
-//! store well ([`upkeep`]). Both kinds of place have a file for each, and one for being mirrored ([`mirror`]).
+//! sessions ([`mod@write`]), reads them ([`read`]), asks for documents ([`query`]), checks sessions ([`verify`]), removes
+//! them ([`remove`]), and keeps the store well ([`upkeep`]). Both kinds of place have a file for each, and one for being mirrored ([`mirror`]).
 
 pub mod local;
 pub(crate) mod mirror;
+pub mod query;
 pub mod read;
 pub(crate) mod reading;
 pub mod remote;
@@ -17,6 +18,7 @@ pub mod write;
 use lucid_store::files::folder::OnlyRead;
 
 pub use lucid_data_chain::ops::chunks::store_chunks::StorageOptions;
+pub use query::{AskedDocuments, QueryDocuments};
 pub use read::ReadSessions;
 pub use remove::RemoveSessions;
 pub use upkeep::KeepStore;
@@ -25,7 +27,7 @@ pub use write::{Begun, Filling, KeptPart, WriteSessions};
 
 /// What holds sessions.
 pub trait Place:
-    WriteSessions + ReadSessions + VerifySessions + RemoveSessions + KeepStore
+    WriteSessions + ReadSessions + QueryDocuments + VerifySessions + RemoveSessions + KeepStore
 {
     /// The id of the store, in hex, if it can be told.
     fn store(&self) -> anyhow::Result<Option<String>>;

@@ -55,6 +55,8 @@ pub const SMALL_BYTES: u64 = 256 << 10;
 /// Tar streams at once. They cannot be left off and gone on with, so each keeps a thread while its caller
 /// reads.
 pub const TARS_MAX: usize = 16;
+/// Searches at once. They walk through all there is, and may go on for minutes.
+pub const SEARCHES_MAX: usize = 8;
 /// Sessions that are verified at once, each on every core.
 pub const VERIFYING_MAX: usize = 4;
 /// What streams may hold together: eight at full speed, thousands that trickle.
@@ -75,6 +77,8 @@ pub struct Rooms {
     pub small: Places,
     /// Tar streams.
     pub tars: Places,
+    /// Searches of all there is: finding files, and all documents of a query.
+    pub searches: Places,
     /// Verifications of whole sessions.
     pub verifying: Places,
 }
@@ -87,6 +91,7 @@ impl Default for Rooms {
             reading: Places::new("downloads", READING_MAX),
             small: Places::new("downloads", SMALL_MAX),
             tars: Places::new("tar streams", TARS_MAX),
+            searches: Places::new("searches", SEARCHES_MAX),
             verifying: Places::new("verifications of sessions", VERIFYING_MAX),
         }
     }
@@ -156,7 +161,7 @@ impl App {
         anchoring: Anchoring,
         jobs: impl Into<Arc<Jobs>>,
     ) -> Self {
-        let is_encrypted = opened.vault.sealer().is_encrypted();
+        let is_encrypted = opened.vault.cipher().is_encrypted();
         if config.chunks.encrypt && !is_encrypted {
             tracing::warn!("the store was made without encryption, and is not encrypted");
         } else if !config.chunks.encrypt {

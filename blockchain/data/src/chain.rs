@@ -2,7 +2,7 @@
 //!
 //! Nothing that it says is believed: heads have to follow each other, and blocks have to keep the rules.
 
-pub(crate) mod http;
+pub mod http;
 
 use lucid_core::record::Head;
 use lucid_core::transaction::Transaction;

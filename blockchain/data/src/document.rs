@@ -210,7 +210,8 @@ impl Document {
         }
     }
 
-    fn of_block(block: Block) -> Result<Self, DocumentFault> {
+    /// The document of a block with its transactions.
+    pub(crate) fn of_block(block: Block) -> Result<Self, DocumentFault> {
         let digest = digest(&block.to_json_text());
         let instant = block.time().map_err(|fault| {
             DocumentFault::Invalid(format!("timestamp {:?}: {fault}", block.timestamp))

@@ -20,7 +20,7 @@ use lucid_store::vault::Vault;
 use lucid_store::{Damage, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::projection::SessionProjection;
+use crate::projection::{RemadeOrders, SessionProjection};
 use crate::row::orders::sessions_in_order_key;
 
 /// The service's name, in `STORE` and on the wire.
@@ -66,6 +66,12 @@ impl Opened {
         Self::from_folder(DataFolder::read(root, options, to_read)?, false, &|_, _| true)
     }
 
+    /// Makes the orders of documents anew, from the rows that are there. Nobody may write meanwhile.
+    pub fn remake_orders(&self) -> Result<RemadeOrders, StoreError> {
+        let projection = SessionProjection::new(self.folder.cipher.clone(), self.key.public());
+        projection.remake_orders(self.vault.index())
+    }
+
     /// Throws the index away and builds it from the log and the segments. `accept_loss`: go on even
     /// if acknowledged facts are missing from the log. `progress` hears how many bytes of the log, of
     /// how many, are read.
@@ -94,9 +100,9 @@ impl Opened {
             let unopened = UnopenedStore {
                 disk: folder.disk.clone(),
                 store: folder.store,
-                sealer: folder.sealer.clone(),
+                cipher: folder.cipher.clone(),
                 index,
-                project: Arc::new(SessionProjection::new(folder.sealer.clone(), key.public())),
+                project: Arc::new(SessionProjection::new(folder.cipher.clone(), key.public())),
                 accept_loss,
                 limits: Limits::default(),
             };

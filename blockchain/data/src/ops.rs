@@ -18,11 +18,11 @@ use lucid_store::vault::committer;
 use crate::fact::Fact;
 
 /// Makes facts ready to be committed together.
-fn seal_facts(
+fn fact_records(
     vault: &Vault,
     facts: impl IntoIterator<Item = Fact>,
 ) -> Result<Vec<committer::Fact>, OpError> {
     let mut packer = Packer::new();
-    let sealed = facts.into_iter().map(|fact| vault.fact(&mut packer, fact.encode()));
-    Ok(sealed.collect::<Result<_, _>>()?)
+    let records = facts.into_iter().map(|fact| vault.fact(&mut packer, fact.encode()));
+    Ok(records.collect::<Result<_, _>>()?)
 }

@@ -6,6 +6,7 @@
 mod chunks;
 mod documents;
 mod indexing;
+mod orders;
 mod removal;
 
 use std::sync::Arc;
@@ -20,7 +21,9 @@ use lucid_core::transaction::Transaction;
 use lucid_core::tree::Frontier;
 use lucid_store::StoreError;
 use lucid_store::contract::index::{Changes, Project};
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
+
+pub use orders::RemadeOrders;
 
 use crate::fact::{Anchored, Fact, Marked, Referenced, Sealed, Started, Tail};
 use crate::row::live::encode_mark;
@@ -33,31 +36,31 @@ const TAIL_ROW_BYTES: u64 = 1 << 10;
 /// The data-chain's part of its index.
 #[derive(Debug)]
 pub struct SessionProjection {
-    sealer: Arc<Sealer>,
+    cipher: Arc<Cipher>,
     own: PublicKey,
 }
 
 impl SessionProjection {
-    /// Rows are sealed with the store's keys. Anchors that another key than the store's `own` signed came
+    /// Rows are encrypted with the store's keys. Anchors that another key than the store's `own` signed came
     /// from another store: it is that one that brings them to its chain.
-    pub fn new(sealer: Arc<Sealer>, own: PublicKey) -> Self {
-        Self { sealer, own }
+    pub fn new(cipher: Arc<Cipher>, own: PublicKey) -> Self {
+        Self { cipher, own }
     }
 
     fn name(&self, id: &lucid_core::session::SessionId) -> SessionName {
-        SessionName::of(&self.sealer, id)
+        SessionName::of(&self.cipher, id)
     }
 
-    /// Sets a row's value, sealed as this row's.
+    /// Sets a row's value, encrypted as this row's.
     fn put(&self, changes: &mut Changes<'_>, key: Vec<u8>, value: &[u8]) -> Result<(), StoreError> {
-        let value = self.sealer.seal_value(&key, value)?;
+        let value = self.cipher.encrypt_value(&key, value)?;
         changes.put(key, value);
         Ok(())
     }
 
     /// Opens a row's value, if there is one.
     fn get(&self, changes: &Changes<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        changes.get(key)?.map(|value| self.sealer.open_value(key, value)).transpose()
+        changes.get(key)?.map(|value| self.cipher.decrypt_value(key, value)).transpose()
     }
 
     fn load(
@@ -66,7 +69,7 @@ impl SessionProjection {
         name: &SessionName,
     ) -> Result<Option<SessionRow>, StoreError> {
         let key = name.session_key();
-        changes.get(&key)?.map(|value| row::open_session(&self.sealer, &key, value)).transpose()
+        changes.get(&key)?.map(|value| row::open_session(&self.cipher, &key, value)).transpose()
     }
 
     fn store(
@@ -137,7 +140,7 @@ impl SessionProjection {
         let added = fact.chunks.len() as u64;
         let (cut_before, tail_before) = (session.cut_bytes, session.tail_bytes);
         for (chunk, length) in fact.chunks {
-            let known = self.sealer.chunk_name(session.key_of(&chunk));
+            let known = self.cipher.chunk_name(session.key_of(&chunk));
             self.refer(changes, &known, length, Some(&name))?;
             self.append(&mut session, &name, chunk, length, changes)?;
         }

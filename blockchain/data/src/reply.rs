@@ -1,6 +1,7 @@
 //! What a session looks like on the wire. The service's routes and the command line both show it so.
 
 pub(crate) mod chunks;
+pub mod files;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -55,8 +56,8 @@ pub fn session(
         Some(sealed) => Some(anchor_state(vault, recorder, row, sealed)?),
         None => None,
     };
-    let name = SessionName::of(vault.sealer(), &row.id);
-    let hold = row::hold(vault.index(), vault.sealer(), &name)?;
+    let name = SessionName::of(vault.cipher(), &row.id);
+    let hold = row::hold(vault.index(), vault.cipher(), &name)?;
     Ok(Session {
         session_id: row.id.to_string(),
         user_id: Some(row.user.clone()).filter(|user| !user.is_empty()),
@@ -203,7 +204,7 @@ pub fn anchor_state(
     row: &SessionRow,
     sealed: &SealedRow,
 ) -> Result<AnchorState, OpError> {
-    let name = SessionName::of(vault.sealer(), &row.id);
+    let name = SessionName::of(vault.cipher(), &row.id);
     let text = anchor_text(vault, &name)?;
     let transaction = Transaction::parse(text.as_bytes())
         .map_err(|fault| OpError::Unsound(format!("the anchor of session {}: {fault}", row.id)))?;

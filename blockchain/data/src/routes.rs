@@ -10,6 +10,7 @@ mod chunk;
 mod chunk_batches;
 mod content;
 mod files;
+mod find;
 mod index;
 mod maintenance;
 mod manifest;
@@ -88,6 +89,7 @@ fn rows() -> Vec<RouteRow<Arc<App>>> {
         GET    SESSION_FILES        files::list_files,              ORDINARY, Read;
         GET    SESSION_FILE         files::get_file,                LASTING,  Read;
         GET    SESSION_TAR          files::get_archive,             LASTING,  Read;
+        GET    FIND                 find::find_files,               LASTING,  Read;
         GET    SESSION_PROOF        proofs::prove_session,          BATCH,    Read;
         GET    SESSION_CHUNK_PROOF  proofs::prove_chunk,            BATCH,    Read;
         POST   CHUNKS               chunk::put_chunk,               LARGE,    Append;

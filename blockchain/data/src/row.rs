@@ -28,7 +28,7 @@ use lucid_core::tree::{Blake3Tree, Frontier};
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::{ChunkKey, Owner, Sealer};
+use lucid_store::crypt::{ChunkKey, Cipher, Owner};
 use lucid_store::registry::data_chain::key::{
     ANCHOR, BY_TIME, COUNTS, LAST_MANIFEST, MANIFEST, PROOF, REFERENCE, SESSION, TAIL, UNANCHORED,
 };
@@ -333,8 +333,8 @@ pub struct SessionName([u8; 16]);
 
 impl SessionName {
     /// The name in this store.
-    pub fn of(sealer: &Sealer, id: &SessionId) -> Self {
-        Self(sealer.index_name(id.as_str().as_bytes()))
+    pub fn of(cipher: &Cipher, id: &SessionId) -> Self {
+        Self(cipher.index_name(id.as_str().as_bytes()))
     }
 
     fn key(&self, prefix: u8) -> Vec<u8> {
@@ -485,17 +485,17 @@ pub fn name_in(key: &[u8]) -> Option<SessionName> {
 
 /// Opens a reference's row.
 pub fn open_reference(
-    sealer: &Sealer,
+    cipher: &Cipher,
     key: &[u8],
     value: Vec<u8>,
 ) -> Result<Reference, StoreError> {
-    Reference::decode(number_in(key), &sealer.open_value(key, value)?)
+    Reference::decode(number_in(key), &cipher.decrypt_value(key, value)?)
         .map_err(|fault| StoreError::Index(format!("a reference's row: {fault}")))
 }
 
 /// Opens a session's row.
-pub fn open_session(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<SessionRow, StoreError> {
-    SessionRow::decode(&sealer.open_value(key, value)?)
+pub fn open_session(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<SessionRow, StoreError> {
+    SessionRow::decode(&cipher.decrypt_value(key, value)?)
         .map_err(|fault| StoreError::Index(format!("a session's row: {fault}")))
 }
 
@@ -503,12 +503,12 @@ pub fn open_session(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Sessi
 /// does not know its key, so what it says of itself is held against the name that was asked for.
 pub fn session(
     index: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     name: &SessionName,
 ) -> Result<Option<SessionRow>, StoreError> {
     let key = name.session_key();
-    let row = index.get(&key)?.map(|value| open_session(sealer, &key, value)).transpose()?;
-    match row.as_ref().is_none_or(|row| SessionName::of(sealer, &row.id) == *name) {
+    let row = index.get(&key)?.map(|value| open_session(cipher, &key, value)).transpose()?;
+    match row.as_ref().is_none_or(|row| SessionName::of(cipher, &row.id) == *name) {
         true => Ok(row),
         false => Err(StoreError::Index(
             "a session's row is another session's; run `lucid reindex` to rebuild the index".into(),
@@ -519,20 +519,20 @@ pub fn session(
 /// Up to `limit` references from `start` on, in order.
 pub fn references(
     index: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     name: &SessionName,
     start: u64,
     limit: usize,
 ) -> Result<Vec<Reference>, StoreError> {
     let to = [name.key(REFERENCE).as_slice(), &[0xff; 9]].concat();
     let rows = index.scan(&name.reference_key(start), &to, limit, false)?;
-    rows.into_iter().map(|(key, value)| open_reference(sealer, &key, value)).collect()
+    rows.into_iter().map(|(key, value)| open_reference(cipher, &key, value)).collect()
 }
 
 /// References of all sessions, one session after the other, from the key `from` on.
 pub fn all_references(
     index: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     from: &[u8],
     limit: usize,
 ) -> Result<Vec<(Vec<u8>, Reference)>, StoreError> {
@@ -540,7 +540,7 @@ pub fn all_references(
     let rows = index.scan(from, &[REFERENCE + 1], limit, false)?;
     rows.into_iter()
         .map(|(key, value)| {
-            let reference = open_reference(sealer, &key, value)?;
+            let reference = open_reference(cipher, &key, value)?;
             Ok((key, reference))
         })
         .collect()
@@ -552,10 +552,10 @@ pub fn session_of_reference(key: &[u8]) -> Option<SessionName> {
 }
 
 /// The bytes behind the last cut, joined.
-pub fn tail(index: &dyn Index, sealer: &Sealer, name: &SessionName) -> Result<Vec<u8>, StoreError> {
+pub fn tail(index: &dyn Index, cipher: &Cipher, name: &SessionName) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
     for (key, value) in tail_rows(index, name)? {
-        bytes.extend_from_slice(&sealer.open_value(&key, value)?);
+        bytes.extend_from_slice(&cipher.decrypt_value(&key, value)?);
     }
     Ok(bytes)
 }

@@ -174,6 +174,11 @@ impl Sender {
         }
     }
 
+    /// Whether the caller is gone.
+    pub fn is_gone(&self) -> bool {
+        self.pieces.is_closed()
+    }
+
     /// Waits until the caller has taken everything.
     pub async fn taken(&self) -> Result<(), Gone> {
         self.pieces.reserve_many(WAITING_PIECES).await.map(drop).map_err(|_| Gone)

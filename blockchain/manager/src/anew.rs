@@ -27,7 +27,7 @@ use lucid_store::{CommitError, StoreError};
 
 use crate::fact::{self, Fact, Role};
 use crate::opened::{ManagerKind, OpenError, Opened, Options, folder_options, open};
-use crate::ops::seal_block::{SealError, seal_block};
+use crate::ops::produce_block::{ProduceError, produce_block};
 use crate::ops::submit_transaction::{SubmitError, submit_transaction};
 
 /// What stands between the name of a folder and the end of the chain in it, once that has ended.
@@ -74,7 +74,7 @@ pub enum BeginError {
     Unnamed(PathBuf),
     /// No first block could be made.
     #[error(transparent)]
-    Seal(#[from] SealError),
+    Produce(#[from] ProduceError),
     /// The first transaction was not taken.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -112,7 +112,7 @@ pub fn begin_anew(
     let folder = place_of(root, old)?;
     let creating = Options {
         create: true,
-        encrypt: opened.vault.sealer().is_encrypted(),
+        encrypt: opened.vault.cipher().is_encrypted(),
         // Where the old one's are is the old one's.
         blocks: None,
         accept_loss: false,
@@ -214,7 +214,7 @@ fn make(
     for earlier in successions(from)? {
         submit(earlier.text())?;
     }
-    seal_block(&new.vault, new.chain.as_ref(), &new.sealing, &new.key, now)?;
+    produce_block(&new.vault, new.chain.as_ref(), &new.producing, &new.key, now)?;
     let first = new.chain.record(0)?.ok_or(BeginError::Empty)?.record.entry;
     let (mut waiting, mut refused) = (0, Vec::new());
     each_pending(&from.vault, &mut |transaction| match submit(transaction.text()) {

@@ -39,7 +39,7 @@ struct Shared {
     started: Instant,
     shutdown: Shutdown,
     pool_is_full: Notify,
-    sealing_fault: Mutex<Option<String>>,
+    producing_fault: Mutex<Option<String>>,
     block_interval: Duration,
     relays: Arc<Semaphore>,
     ops: Places,
@@ -75,7 +75,7 @@ impl App {
             started: Instant::now(),
             shutdown: shutdown.clone(),
             pool_is_full: Notify::new(),
-            sealing_fault: Mutex::new(None),
+            producing_fault: Mutex::new(None),
             block_interval,
             relays: Arc::new(Semaphore::new(RELAYS_MAX)),
             ops: Places::new("requests", OPS_MAX),
@@ -279,9 +279,9 @@ impl App {
         }
     }
 
-    /// Notes why sealing fails; `None` when it works again.
-    pub fn set_sealing_fault(&self, why: Option<String>) {
-        *self.0.sealing_fault.lock() = why;
+    /// Notes why no block is produced; `None` when it works again.
+    pub fn set_producing_fault(&self, why: Option<String>) {
+        *self.0.producing_fault.lock() = why;
     }
 
     /// How the components are, from what is known already: nothing is read here.
@@ -293,13 +293,13 @@ impl App {
                 None => starting.detail("the data folder is being opened"),
             };
         };
-        let sealing = self.0.sealing_fault.lock().clone();
+        let producing = self.0.producing_fault.lock().clone();
         let (unreadable, unjudged) = self.pulse();
         let damage = opened.damage();
         let mut report = HealthReport::new();
         for (component, fault) in [
             ("block_validator", unjudged),
-            ("chain_manager", sealing.or_else(|| self.0.maintenance.fault())),
+            ("chain_manager", producing.or_else(|| self.0.maintenance.fault())),
             ("block_storage", opened.read_only().or(unreadable)),
         ] {
             report = report.needed(component, fault.is_none());

@@ -28,7 +28,7 @@ pub const SERVICE: &Service = &Service {
     prefix: "BLOCK_MANAGER",
     port: 8086,
     version: env!("CARGO_PKG_VERSION"),
-    about: "Keeps one chain. As its authority it takes transactions in and seals them into signed blocks; as a \
+    about: "Keeps one chain. As its authority it takes transactions in and makes signed blocks of them; as a \
         follower it brings the blocks of another one here. It judges and serves blocks.",
     endpoints: &["/api/v1/blocks", "/api/v1/chain", "/api/v1/validation"],
 };

@@ -22,7 +22,7 @@ use lucid_core::transaction::{IdDigest, Transaction};
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::{Changes, Index, Project, Seen};
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::registry::block_manager::fact::{
     CHAINED, CLOCK_ACCEPTED, ENDED, FAILED, FORKED, GENESIS, LOOKED_THROUGH, POOLED, PROMOTED,
     ROLE, SUSPECTS,
@@ -218,10 +218,10 @@ pub fn commit(vault: &Vault, facts: &[Fact]) -> Result<(), CommitError> {
 
 /// Makes facts durable like [`commit`], but only if the rows that they rest on are as they were seen.
 pub fn commit_on(vault: &Vault, rests_on: Seen, facts: &[Fact]) -> Result<(), CommitError> {
-    let sealed = PACKER.with_borrow_mut(|packer| {
+    let records = PACKER.with_borrow_mut(|packer| {
         facts.iter().map(|fact| vault.fact(packer, fact.encode())).collect::<Result<Vec<_>, _>>()
     });
-    let facts = sealed.map_err(|error| CommitError::Failed(error.to_string()))?;
+    let facts = records.map_err(|error| CommitError::Failed(error.to_string()))?;
     vault.commit(Submission { facts, rests_on, ..Submission::default() }).map(drop)
 }
 
@@ -346,23 +346,23 @@ fn fault(what: &'static str) -> impl Fn(WireFault) -> StoreError {
 /// Makes rows of facts.
 #[derive(Debug)]
 pub struct Facts {
-    sealer: Arc<Sealer>,
+    cipher: Arc<Cipher>,
 }
 
 impl Facts {
-    /// Values are sealed as the store's payloads are.
-    pub fn new(sealer: Arc<Sealer>) -> Self {
-        Self { sealer }
+    /// Values are encrypted as the store's payloads are.
+    pub fn new(cipher: Arc<Cipher>) -> Self {
+        Self { cipher }
     }
 
     fn ticket(&self, name: &[u8], changes: &Changes<'_>) -> Result<Option<Ticket>, StoreError> {
         let key = key(TICKET, name);
-        changes.get(&key)?.map(|value| open_ticket(&self.sealer, &key, value)).transpose()
+        changes.get(&key)?.map(|value| open_ticket(&self.cipher, &key, value)).transpose()
     }
 
-    /// Sets a row's value, sealed as this row's.
+    /// Sets a row's value, encrypted as this row's.
     fn put(&self, changes: &mut Changes<'_>, key: Vec<u8>, value: &[u8]) -> Result<(), StoreError> {
-        let value = self.sealer.seal_value(&key, value)?;
+        let value = self.cipher.encrypt_value(&key, value)?;
         changes.put(key, value);
         Ok(())
     }
@@ -385,7 +385,7 @@ impl Facts {
             tracing::error!("a pooled transaction in the log cannot be read and is left out");
             return Ok(());
         };
-        let name = self.sealer.index_name(&transaction.id_digest());
+        let name = self.cipher.index_name(&transaction.id_digest());
         if let Some(Ticket {
             stage: PooledStage::Pending { .. } | PooledStage::Failed { .. },
             ..
@@ -415,7 +415,7 @@ impl Facts {
         stage: PooledStage,
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
-        let name = self.sealer.index_name(id);
+        let name = self.cipher.index_name(id);
         let Some(mut ticket) = self.ticket(&name, changes)? else { return Ok(()) };
         let PooledStage::Pending { order, bytes } = ticket.stage else { return Ok(()) };
         let mut pool = read_pool(changes.get(&POOL_KEY)?)?;
@@ -483,8 +483,8 @@ impl Project for Facts {
     }
 }
 
-fn open_ticket(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Ticket, StoreError> {
-    Ticket::decode(&sealer.open_value(key, value)?).map_err(fault("a transaction"))
+fn open_ticket(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Ticket, StoreError> {
+    Ticket::decode(&cipher.decrypt_value(key, value)?).map_err(fault("a transaction"))
 }
 
 fn read_pool(value: Option<Vec<u8>>) -> Result<Pool, StoreError> {
@@ -524,28 +524,28 @@ pub fn pool(index: &dyn Index) -> Result<Pool, StoreError> {
 
 /// What is remembered of a transaction.
 pub fn ticket(vault: &Vault, id: &IdDigest) -> Result<Option<Ticket>, StoreError> {
-    ticket_in(vault.index(), vault.sealer(), id)
+    ticket_in(vault.index(), vault.cipher(), id)
 }
 
 /// What an index remembers of a transaction; [`ticket`] reads a vault's own.
 pub fn ticket_in(
     index: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     id: &IdDigest,
 ) -> Result<Option<Ticket>, StoreError> {
-    let key = key(TICKET, &sealer.index_name(id));
-    index.get(&key)?.map(|value| open_ticket(sealer, &key, value)).transpose()
+    let key = key(TICKET, &cipher.index_name(id));
+    index.get(&key)?.map(|value| open_ticket(cipher, &key, value)).transpose()
 }
 
 /// The text of a transaction that is pending or failed.
 pub fn text(vault: &Vault, id: &IdDigest) -> Result<Option<Transaction>, StoreError> {
-    text_of(vault, &vault.sealer().index_name(id))
+    text_of(vault, &vault.cipher().index_name(id))
 }
 
 fn text_of(vault: &Vault, name: &[u8]) -> Result<Option<Transaction>, StoreError> {
     let key = key(TEXT, name);
     let Some(value) = vault.index().get(&key)? else { return Ok(None) };
-    let text = vault.sealer().open_value(&key, value)?;
+    let text = vault.cipher().decrypt_value(&key, value)?;
     Transaction::parse(&text).map(Some).map_err(|fault| {
         StoreError::Index(format!("a pooled transaction: {fault}; `lucid reindex` rebuilds it"))
     })

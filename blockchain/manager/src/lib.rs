@@ -1,6 +1,6 @@
 //! The block-manager: it validates, produces and stores the blocks of one chain.
 //!
-//! Two ways in. [`service::start`] opens the folder, serves the routes and runs the sealing worker. A
+//! Two ways in. [`service::start`] opens the folder, serves the routes and runs the worker that produces blocks. A
 //! program that has no service ([`opened::open`]) calls the [`ops`] itself; nothing there needs a runtime:
 //!
 //! ```no_run
@@ -13,7 +13,7 @@
 //! let (vault, chain) = (&manager.vault, manager.chain.as_ref());
 //! let posted = br#"{"id": "a", "type": "data_storage"}"#;
 //! ops::submit_transaction::submit_transaction(vault, chain, &manager.admissions, now, posted)?;
-//! ops::seal_block::seal_block(vault, chain, &manager.sealing, &manager.key, now)?;
+//! ops::produce_block::produce_block(vault, chain, &manager.producing, &manager.key, now)?;
 //! let proof = ops::anchor_proof::anchor_proof(chain, "a")?;
 //! manager.close()?;
 //! # Ok(())

@@ -198,7 +198,7 @@ pub struct Opened {
     /// Ids that are being admitted right now.
     pub admissions: Admissions,
     /// Held while a block is made.
-    pub sealing: Mutex<()>,
+    pub producing: Mutex<()>,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// What tells the time.
@@ -215,8 +215,8 @@ pub struct UnopenedManager {
     pub blocks: Arc<dyn Disk>,
     /// Which store all of it belongs to.
     pub store: [u8; 16],
-    /// Seals and opens facts.
-    pub sealer: Arc<lucid_store::crypt::Sealer>,
+    /// Makes records of facts and reads them.
+    pub cipher: Arc<lucid_store::crypt::Cipher>,
     /// The derived rows of both.
     pub index: Arc<dyn Index>,
     /// The key that signs blocks.
@@ -281,7 +281,7 @@ pub struct AcceptedClock {
     /// The time of the newest block; `None` for an empty chain.
     pub tip: Option<Timestamp>,
     /// Whether blocks can be made by it: none can while the newest one is over an hour ahead.
-    pub seals: bool,
+    pub produces: bool,
 }
 
 /// Notes that the clock is right, on the caller's word, in a folder that no process may be running.
@@ -299,7 +299,7 @@ pub fn accept_clock(
     fact::commit(&opened.vault, &[Fact::ClockAccepted { at: now }])?;
     opened.close()?;
     let ahead = now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS);
-    Ok(AcceptedClock { tip, seals: tip.is_none_or(|tip| tip < ahead) })
+    Ok(AcceptedClock { tip, produces: tip.is_none_or(|tip| tip < ahead) })
 }
 
 /// Throws the index away, even one that cannot be opened, and builds it from the log and the blocks.
@@ -343,7 +343,7 @@ fn from_folder(folder: DataFolder, options: &Options, now: Timestamp) -> Result<
             disk: disk.clone(),
             blocks: disk.clone(),
             store: folder.store,
-            sealer: folder.sealer.clone(),
+            cipher: folder.cipher.clone(),
             index,
             key: SigningKey::from_seed(*folder.signing_seed),
             accept_loss: options.accept_loss,
@@ -361,9 +361,9 @@ pub fn over(parts: UnopenedManager, now: Timestamp) -> Result<Opened, OpenError>
     let vault = files::open(UnopenedStore {
         disk: parts.disk.clone(),
         store: parts.store,
-        sealer: parts.sealer.clone(),
+        cipher: parts.cipher.clone(),
         index: parts.index.clone(),
-        project: Arc::new(Facts::new(parts.sealer)),
+        project: Arc::new(Facts::new(parts.cipher)),
         accept_loss: parts.accept_loss,
         limits: Limits::default(),
     })?;
@@ -407,7 +407,7 @@ pub fn over(parts: UnopenedManager, now: Timestamp) -> Result<Opened, OpenError>
         role_is_lost: known.is_none(),
         kind: parts.kind,
         admissions: Admissions::new(),
-        sealing: Mutex::new(()),
+        producing: Mutex::new(()),
         opened_at: now,
         clock: Clock::system(),
         folder: None,
@@ -475,7 +475,7 @@ fn settle_genesis(vault: &Vault, chain: &dyn ChainStore) -> Result<Option<BlockH
 }
 
 impl Opened {
-    /// Why nothing can be accepted or sealed, if so.
+    /// Why no transaction can be accepted and no block produced, if so.
     pub fn read_only(&self) -> Option<String> {
         self.vault.read_only().or_else(|| self.chain.read_only())
     }

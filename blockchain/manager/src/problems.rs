@@ -12,9 +12,9 @@ use lucid_store::{CommitError, StoreError};
 use crate::given::broken;
 use crate::ops::anchor_session::AnchorError;
 use crate::ops::maintain_chain::UpkeepError;
+use crate::ops::produce_block::ProduceError;
 use crate::ops::propose_block::ProposeError;
 use crate::ops::remove_block::RemoveBlockError;
-use crate::ops::seal_block::SealError;
 use crate::ops::submit_block::SubmitBlockError;
 use crate::ops::submit_transaction::SubmitError;
 use crate::ops::sync_chain::SyncError;
@@ -139,24 +139,24 @@ pub fn propose(error: ProposeError) -> Refusal {
         ProposeError::NothingPending => Refusal::new(ErrorCode::Missing, sentence),
         ProposeError::OtherProducer(_) => Refusal::new(ErrorCode::Role, sentence),
         ProposeError::Submit { index, error } => submit(error).with("index", index),
-        ProposeError::Seal(error) => seal(error),
+        ProposeError::Produce(error) => produce(error),
     }
 }
 
-/// What waits could not be sealed.
-fn seal(error: SealError) -> Refusal {
+/// No block could be produced of what waits.
+fn produce(error: ProduceError) -> Refusal {
     let sentence = error.to_string();
     match error {
-        SealError::Follower | SealError::RoleLost(_) | SealError::Ended(_) => {
+        ProduceError::Follower | ProduceError::RoleLost(_) | ProduceError::Ended(_) => {
             Refusal::new(ErrorCode::Role, sentence)
         }
-        SealError::ParentAhead { .. } | SealError::ClockAhead { .. } => {
+        ProduceError::ParentAhead { .. } | ProduceError::ClockAhead { .. } => {
             Refusal::new(ErrorCode::Unavailable, sentence)
         }
-        SealError::Outrun(_) => Refusal::new(ErrorCode::Running, sentence),
-        SealError::Refused { .. } => Refusal::new(ErrorCode::Internal, sentence),
-        SealError::Store(error) => store(error),
-        SealError::Commit(error) => commit(error),
+        ProduceError::Outrun(_) => Refusal::new(ErrorCode::Running, sentence),
+        ProduceError::Refused { .. } => Refusal::new(ErrorCode::Internal, sentence),
+        ProduceError::Store(error) => store(error),
+        ProduceError::Commit(error) => commit(error),
     }
 }
 

@@ -62,7 +62,7 @@ pub struct Running {
     address: SocketAddr,
     app: App,
     serving: JoinHandle<Drained>,
-    /// Seals blocks, or follows those of another.
+    /// Produces blocks, or follows those of another.
     blocks: JoinHandle<()>,
     maintaining: JoinHandle<()>,
     feeling: JoinHandle<()>,
@@ -134,8 +134,8 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Start
     let blocks = match follower {
         None => {
             let interval = config.block_interval;
-            let seal = move |app| workers::seal_in_time(app, interval);
-            tokio::spawn(workers::keep_up(app.clone(), "sealing", seal))
+            let produce = move |app| workers::produce_in_time(app, interval);
+            tokio::spawn(workers::keep_up(app.clone(), "producing blocks", produce))
         }
         Some(follower) => {
             tracing::info!(peer = follower.peer().name(), "Following the chain of another service");

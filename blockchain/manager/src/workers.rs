@@ -1,4 +1,4 @@
-//! What the service does without being asked: it seals blocks, looks after them, and feels its own pulse.
+//! What the service does without being asked: it produces blocks, looks after them, and feels its own pulse.
 //!
 //! Invariant: after any failure a worker goes on with its next round, and health says what went wrong until a
 //! round goes well.
@@ -12,8 +12,8 @@ pub(crate) mod follow;
 use std::time::Duration;
 
 use crate::app::App;
-use crate::limits::POOL_SEAL_AT;
-use crate::ops::seal_block::{SealOutcome, seal_block};
+use crate::limits::POOL_PRODUCE_AT;
+use crate::ops::produce_block::{Production, produce_block};
 
 /// How a round went that panicked: the cause is in the log.
 pub const MISTAKE: &str = "the last round ended in a mistake of ours; the log has it";
@@ -39,16 +39,16 @@ where
     }
 }
 
-/// Seals a block every `interval` when something waits, or as soon as a block's worth does. Ends
-/// when the shutdown is asked for; what waits then is durable, and sealed after the next start.
-pub async fn seal_in_time(app: App, interval: Duration) {
+/// Produces a block every `interval` when something waits, or as soon as a block's worth does. Ends
+/// when the shutdown is asked for; what waits then is durable, and in a block after the next start.
+pub async fn produce_in_time(app: App, interval: Duration) {
     loop {
         tokio::select! {
             () = app.shutdown().asked() => return,
             () = tokio::time::sleep(interval) => {}
             () = app.pool_is_full().notified() => {}
         }
-        while seal(&app).await.is_some_and(|sealed| sealed.left >= POOL_SEAL_AT) {
+        while produce(&app).await.is_some_and(|produced| produced.left >= POOL_PRODUCE_AT) {
             if app.shutdown().is_asked() {
                 return;
             }
@@ -56,39 +56,39 @@ pub async fn seal_in_time(app: App, interval: Duration) {
     }
 }
 
-async fn seal(app: &App) -> Option<SealOutcome> {
-    let sealer = app.clone();
-    let sealed = app
+async fn produce(app: &App) -> Option<Production> {
+    let producer = app.clone();
+    let produced = app
         .run_blocking(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-            let sealed =
-                seal_block(vault, chain, &manager.sealing, &manager.key, manager.clock.now());
+            let produced =
+                produce_block(vault, chain, &manager.producing, &manager.key, manager.clock.now());
             // A failure is health's business, and the log's; nobody asked for this block.
-            Ok(match sealed {
-                Ok(sealed) => {
-                    sealer.set_sealing_fault(None);
-                    Some(sealed)
+            Ok(match produced {
+                Ok(produced) => {
+                    producer.set_producing_fault(None);
+                    Some(produced)
                 }
                 Err(error) => {
-                    tracing::error!(%error, "no block could be sealed");
-                    sealer.set_sealing_fault(Some(error.to_string()));
+                    tracing::error!(%error, "no block could be produced");
+                    producer.set_producing_fault(Some(error.to_string()));
                     None
                 }
             })
         })
         .await;
-    let Ok(sealed) = sealed else {
-        app.set_sealing_fault(Some(format!("no block could be sealed: {MISTAKE}")));
+    let Ok(produced) = produced else {
+        app.set_producing_fault(Some(format!("no block could be produced: {MISTAKE}")));
         return None;
     };
-    let sealed = sealed?;
-    note_sealed(&sealed);
-    Some(sealed)
+    let produced = produced?;
+    note_produced(&produced);
+    Some(produced)
 }
 
-/// Tells log and metrics what a seal did.
-pub fn note_sealed(sealed: &SealOutcome) {
-    if let Some(block) = &sealed.block {
+/// Tells log and metrics what producing a block did.
+pub fn note_produced(produced: &Production) {
+    if let Some(block) = &produced.block {
         metrics::counter!("lucid_blocks_stored_total").increment(1);
         metrics::counter!("lucid_transactions_chained_total").increment(block.transactions as u64);
         tracing::info!(
@@ -99,11 +99,14 @@ pub fn note_sealed(sealed: &SealOutcome) {
             block.height
         );
     }
-    for damage in &sealed.damage {
-        tracing::warn!(%damage, waiting = sealed.held_up, "transactions wait for damage to be mended");
+    for damage in &produced.damage {
+        tracing::warn!(%damage, waiting = produced.held_up, "transactions wait for damage to be mended");
     }
-    if sealed.failed > 0 {
-        tracing::warn!(transactions = sealed.failed, "transactions failed when sealing");
+    if produced.failed > 0 {
+        tracing::warn!(
+            transactions = produced.failed,
+            "transactions failed when a block was produced"
+        );
     }
-    metrics::gauge!("lucid_pool_transactions").set((sealed.left + sealed.held_up) as f64);
+    metrics::gauge!("lucid_pool_transactions").set((produced.left + produced.held_up) as f64);
 }

@@ -1,12 +1,12 @@
 //! Encryption of payloads, and the names the disk knows things by.
 //!
-//! A [`Sealer`] belongs to one data folder. In an encrypted store a chunk's name is a keyed hash of
+//! A [`Cipher`] belongs to one data folder. In an encrypted store a chunk's name is a keyed hash of
 //! its id, so the disk does not tell which known content it holds; in a plain store the name is the
 //! id. Each record is encrypted under a key derived from the current data key and the record's name,
 //! with a nonce that is random for every encryption, and the header's fields that a worker knows are
 //! bound as associated data: a relabelled record does not open. What opens is hashed again.
 //!
-//! In one file because what is sealed and what opens it are two sides of one format; a fifth are its tests.
+//! In one file because what makes a record and what reads it are two sides of one format; a fifth are its tests.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,8 +48,8 @@ pub struct Keyring {
     index_rows: Secret,
     /// The one key of all rows, in an index that an earlier version made.
     unbound: LessSafeKey,
-    /// Which of the two holds. The code that makes rows has the sealer, in an `Arc`, before there is an index,
-    /// and only the index says how its values are sealed. So this is told to a sealer that is shared already.
+    /// Which of the two holds. The code that makes rows has the cipher, in an `Arc`, before there is an index,
+    /// and only the index says how its values are encrypted. So this is told to a cipher that is shared already.
     rows_are_bound: AtomicBool,
 }
 
@@ -74,7 +74,7 @@ impl Keyring {
         Ok(Self { dedup, epochs, current, index_names, index_rows, unbound, rows_are_bound })
     }
 
-    /// Hands over the key that seals the values of a row of the index.
+    /// Hands over the key that encrypts the values of a row of the index.
     fn with_row_key<T>(
         &self,
         row: &[u8],
@@ -118,27 +118,27 @@ fn bounded(what: &'static str, plain: &[u8], most: usize) -> Result<(), StoreErr
 /// Wraps and unwraps the few secrets that lie in key files; `label` says which one, and is bound.
 pub fn wrap(root: &Secret, label: &str, secret: &[u8; 32]) -> Result<Vec<u8>, StoreError> {
     let nonce = random::<12>()?;
-    let mut sealed = secret.to_vec();
+    let mut ciphertext = secret.to_vec();
     key(CipherId::ChaCha20Poly1305, root)?
         .seal_in_place_append_tag(
             Nonce::assume_unique_for_key(nonce),
             Aad::from(label.as_bytes()),
-            &mut sealed,
+            &mut ciphertext,
         )
         .map_err(|_| StoreError::Key("a key cannot be wrapped".into()))?;
-    Ok([nonce.as_slice(), &sealed].concat())
+    Ok([nonce.as_slice(), &ciphertext].concat())
 }
 
 /// Undoes [`wrap`]; `None` when the root key is another one.
 pub fn unwrap(root: &Secret, label: &str, wrapped: &[u8]) -> Option<Secret> {
-    let (nonce, sealed) = wrapped.split_first_chunk::<12>()?;
-    let mut sealed = Zeroizing::new(sealed.to_vec());
+    let (nonce, ciphertext) = wrapped.split_first_chunk::<12>()?;
+    let mut ciphertext = Zeroizing::new(ciphertext.to_vec());
     let opened = key(CipherId::ChaCha20Poly1305, root)
         .ok()?
         .open_in_place(
             Nonce::assume_unique_for_key(*nonce),
             Aad::from(label.as_bytes()),
-            &mut sealed,
+            &mut ciphertext,
         )
         .ok()?;
     Some(Zeroizing::new(*opened.first_chunk::<32>()?))
@@ -226,14 +226,14 @@ impl From<&str> for Unopened {
     }
 }
 
-/// Seals and opens the payloads of one store.
+/// Makes records of payloads of one store, encrypted where it has keys, and reads them.
 #[derive(Debug)]
-pub struct Sealer {
+pub struct Cipher {
     keyring: Option<Keyring>,
     cipher: CipherId,
 }
 
-impl Sealer {
+impl Cipher {
     /// An encrypted store with keys, a plain one without.
     pub fn new(keyring: Option<Keyring>) -> Self {
         Self { keyring, cipher: native_cipher() }
@@ -280,7 +280,7 @@ impl Sealer {
     }
 
     /// Makes the record of a chunk.
-    pub fn seal_chunk(
+    pub fn chunk_record(
         &self,
         packer: &mut Packer,
         compression: Compression,
@@ -291,20 +291,21 @@ impl Sealer {
         let key = key.into();
         bounded("a chunk", plain, CHUNK_BYTES_MAX)?;
         let name = *self.chunk_name(key).as_bytes();
-        let mut sealed = self.seal(packer, compression, encrypt, RecordKind::Chunk, name, plain)?;
-        sealed.header.owner = *key.owner.as_bytes();
-        Ok(sealed)
+        let mut record =
+            self.record(packer, compression, encrypt, RecordKind::Chunk, name, plain)?;
+        record.header.owner = *key.owner.as_bytes();
+        Ok(record)
     }
 
     /// Makes the record of a fact.
-    pub fn seal_fact(&self, packer: &mut Packer, plain: &[u8]) -> Result<Record, StoreError> {
+    pub fn fact_record(&self, packer: &mut Packer, plain: &[u8]) -> Result<Record, StoreError> {
         bounded("a fact", plain, FACT_BYTES_MAX)?;
         let name = self.fact_name(plain);
         // A fact is small and read at recovery: the fastest level is the right one.
-        self.seal(packer, Compression::Zstd(1), true, RecordKind::Fact, name, plain)
+        self.record(packer, Compression::Zstd(1), true, RecordKind::Fact, name, plain)
     }
 
-    fn seal(
+    fn record(
         &self,
         packer: &mut Packer,
         compression: Compression,
@@ -314,22 +315,22 @@ impl Sealer {
         plain: &[u8],
     ) -> Result<Record, StoreError> {
         let (codec, payload) = packer.pack(compression, plain);
-        let mut sealed = Record::draft(kind, name, payload, plain.len())?;
-        sealed.header.codec = codec;
+        let mut record = Record::draft(kind, name, payload, plain.len())?;
+        record.header.codec = codec;
         if let Some(keys) = self.keyring.as_ref().filter(|_| encrypt) {
-            sealed.header.cipher = self.cipher;
-            sealed.header.epoch = keys.current;
-            sealed.header.nonce = random()?;
-            let data = sealed.header.associated_data();
-            self.record_key(&sealed.header)?
+            record.header.cipher = self.cipher;
+            record.header.epoch = keys.current;
+            record.header.nonce = random()?;
+            let data = record.header.associated_data();
+            self.record_key(&record.header)?
                 .seal_in_place_append_tag(
-                    Nonce::assume_unique_for_key(sealed.header.nonce),
+                    Nonce::assume_unique_for_key(record.header.nonce),
                     Aad::from(data),
-                    &mut sealed.payload,
+                    &mut record.payload,
                 )
                 .map_err(|_| StoreError::Key("a record cannot be encrypted".into()))?;
         }
-        sealed.finish()
+        record.finish()
     }
 
     fn record_key(&self, header: &Header) -> Result<LessSafeKey, StoreError> {
@@ -365,7 +366,7 @@ impl Sealer {
         Ok(plain)
     }
 
-    /// [`Sealer::open`] for a reader who only wants to know: the payload is decrypted where it lies,
+    /// [`Cipher::open`] for a reader who only wants to know: the payload is decrypted where it lies,
     /// and `room` is used again from record to record.
     pub fn check(
         &self,
@@ -425,8 +426,8 @@ impl Sealer {
         }
     }
 
-    /// Says how values of the index are sealed: each under the key of its row, or, in an index that an
-    /// earlier version made, all under one. To be called before any value is sealed or opened.
+    /// Says how values of the index are encrypted: each under the key of its row, or, in an index that an
+    /// earlier version made, all under one. To be called before any value is written or read.
     pub(crate) fn bind_rows(&self, bound: bool) {
         if let Some(keys) = &self.keyring {
             keys.rows_are_bound.store(bound, Ordering::Relaxed);
@@ -435,7 +436,7 @@ impl Sealer {
 
     /// Encrypts the value of the index's row with this key: put in another row's place, it does not open.
     /// In a plain store the bytes stay as they are.
-    pub fn seal_value(&self, row: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub fn encrypt_value(&self, row: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let Some(keys) = &self.keyring else { return Ok(plain.to_vec()) };
         let nonce = random::<12>()?;
         let mut value = plain.to_vec();
@@ -448,18 +449,18 @@ impl Sealer {
         Ok(value)
     }
 
-    /// Undoes [`Sealer::seal_value`], for the value of the same row.
-    pub fn open_value(&self, row: &[u8], mut value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    /// Undoes [`Cipher::encrypt_value`], for the value of the same row.
+    pub fn decrypt_value(&self, row: &[u8], mut value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(keys) = &self.keyring else { return Ok(value) };
         let fault = || {
             StoreError::Index(
                 "a value does not open; run `lucid reindex` to rebuild the index".into(),
             )
         };
-        let (sealed, nonce) = value.split_last_chunk_mut::<12>().ok_or_else(fault)?;
+        let (ciphertext, nonce) = value.split_last_chunk_mut::<12>().ok_or_else(fault)?;
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let length = keys.with_row_key(row, |key| {
-            Ok(key.open_in_place(nonce, Aad::empty(), sealed).map_err(|_| fault())?.len())
+            Ok(key.open_in_place(nonce, Aad::empty(), ciphertext).map_err(|_| fault())?.len())
         })?;
         value.truncate(length);
         Ok(value)
@@ -470,56 +471,56 @@ impl Sealer {
 mod tests {
     use super::*;
 
-    fn sealer(byte: u8) -> Sealer {
+    fn cipher(byte: u8) -> Cipher {
         let epochs = BTreeMap::from([(1, Zeroizing::new([byte; 32]))]);
-        Sealer::new(Some(Keyring::new(Zeroizing::new([byte ^ 0xff; 32]), epochs).unwrap()))
+        Cipher::new(Some(Keyring::new(Zeroizing::new([byte ^ 0xff; 32]), epochs).unwrap()))
     }
 
     #[test]
     fn texts_have_index_names_of_their_own_and_each_store_others() {
         let named =
-            |sealer: &Sealer| [b"one".as_slice(), b"two"].map(|text| sealer.index_name(text));
-        let (first, second) = (sealer(1), sealer(2));
-        let names = [named(&first), named(&second), named(&Sealer::new(None))].concat();
+            |cipher: &Cipher| [b"one".as_slice(), b"two"].map(|text| cipher.index_name(text));
+        let (first, second) = (cipher(1), cipher(2));
+        let names = [named(&first), named(&second), named(&Cipher::new(None))].concat();
         let different = std::collections::BTreeSet::from_iter(&names);
         assert_eq!(different.len(), 6, "{names:?}");
-        assert_eq!(named(&sealer(1)), named(&first));
+        assert_eq!(named(&cipher(1)), named(&first));
     }
 
     #[test]
     fn a_relabelled_record_does_not_open() {
-        let sealer = sealer(1);
+        let cipher = cipher(1);
         let mut packer = Packer::new();
         let plain = b"the same words over and over, ".repeat(20);
         let id: ChunkId = blake3::hash(&plain).into();
-        let sealed =
-            sealer.seal_chunk(&mut packer, Compression::default(), true, &id, &plain).unwrap();
-        assert_eq!(sealer.open(&mut packer, &sealed.header, sealed.payload.clone()), Ok(plain));
-        let mut relabelled = sealed.header.clone();
+        let record =
+            cipher.chunk_record(&mut packer, Compression::default(), true, &id, &plain).unwrap();
+        assert_eq!(cipher.open(&mut packer, &record.header, record.payload.clone()), Ok(plain));
+        let mut relabelled = record.header.clone();
         relabelled.name = [3; 32];
-        assert!(sealer.open(&mut packer, &relabelled, sealed.payload.clone()).is_err());
-        let mut as_fact = sealed.header.clone();
+        assert!(cipher.open(&mut packer, &relabelled, record.payload.clone()).is_err());
+        let mut as_fact = record.header.clone();
         as_fact.kind = RecordKind::Fact;
-        assert!(sealer.open(&mut packer, &as_fact, sealed.payload.clone()).is_err());
+        assert!(cipher.open(&mut packer, &as_fact, record.payload.clone()).is_err());
         // The committer's own fields are not bound: a record may be placed, and moved.
-        let mut placed = sealed.header.clone();
+        let mut placed = record.header.clone();
         placed.sequence = 99;
-        assert!(sealer.open(&mut packer, &placed, sealed.payload).is_ok());
+        assert!(cipher.open(&mut packer, &placed, record.payload).is_ok());
     }
 
     #[test]
     fn chunks_and_facts_open_again_at_their_limits_and_are_refused_one_byte_over() {
-        for sealer in [sealer(1), Sealer::new(None)] {
+        for cipher in [cipher(1), Cipher::new(None)] {
             let mut packer = Packer::new();
             let chunk = |packer: &mut Packer, length: usize, how| {
                 let plain = vec![7; length];
                 let id: ChunkId = blake3::hash(&plain).into();
-                sealer.seal_chunk(packer, how, true, &id, &plain)
+                cipher.chunk_record(packer, how, true, &id, &plain)
             };
             for how in [Compression::None, Compression::default()] {
-                let sealed = chunk(&mut packer, CHUNK_BYTES_MAX, how).unwrap();
-                let header = Header::decode(&sealed.header.encode()).unwrap();
-                let opened = sealer.open(&mut packer, &header, sealed.payload).unwrap();
+                let record = chunk(&mut packer, CHUNK_BYTES_MAX, how).unwrap();
+                let header = Header::decode(&record.header.encode()).unwrap();
+                let opened = cipher.open(&mut packer, &header, record.payload).unwrap();
                 assert_eq!(opened.len(), CHUNK_BYTES_MAX);
                 let fault = chunk(&mut packer, CHUNK_BYTES_MAX + 1, how).unwrap_err();
                 let told =
@@ -529,11 +530,11 @@ mod tests {
             // Bytes that do not compress, so that the record is as long as a fact's can be.
             let mut noise = vec![0; FACT_BYTES_MAX];
             blake3::Hasher::new().finalize_xof().fill(&mut noise);
-            let sealed = sealer.seal_fact(&mut packer, &noise).unwrap();
-            let header = Header::decode(&sealed.header.encode()).unwrap();
-            assert_eq!(sealer.open(&mut packer, &header, sealed.payload).unwrap(), noise);
+            let record = cipher.fact_record(&mut packer, &noise).unwrap();
+            let header = Header::decode(&record.header.encode()).unwrap();
+            assert_eq!(cipher.open(&mut packer, &header, record.payload).unwrap(), noise);
             noise.push(0);
-            let fault = sealer.seal_fact(&mut packer, &noise).unwrap_err();
+            let fault = cipher.fact_record(&mut packer, &noise).unwrap_err();
             let told = "a fact of 8388609 bytes is over the limit of 8388608, and was not written";
             assert_eq!(fault.to_string(), told);
         }
@@ -542,8 +543,8 @@ mod tests {
     #[test]
     fn another_stores_keys_open_nothing() {
         let mut packer = Packer::new();
-        let sealed = sealer(1).seal_fact(&mut packer, b"a fact").unwrap();
-        let why = sealer(2).open(&mut packer, &sealed.header, sealed.payload).unwrap_err();
+        let record = cipher(1).fact_record(&mut packer, b"a fact").unwrap();
+        let why = cipher(2).open(&mut packer, &record.header, record.payload).unwrap_err();
         assert_eq!(why.to_string(), "the record does not open under its key");
     }
 
@@ -558,49 +559,49 @@ mod tests {
 
     #[test]
     fn index_values_open_and_do_not_repeat() {
-        let sealer = sealer(1);
-        let sealed = || sealer.seal_value(b"row", b"v").unwrap();
-        let (a, b) = (sealed(), sealed());
+        let cipher = cipher(1);
+        let record = || cipher.encrypt_value(b"row", b"v").unwrap();
+        let (a, b) = (record(), record());
         assert_ne!(a, b);
-        assert_eq!(sealer.open_value(b"row", a).unwrap(), b"v");
+        assert_eq!(cipher.decrypt_value(b"row", a).unwrap(), b"v");
     }
 
     #[test]
     fn the_value_of_one_row_does_not_open_in_another() {
-        let sealer = sealer(1);
-        let value = sealer.seal_value(b"row 1", b"v").unwrap();
-        assert_eq!(sealer.open_value(b"row 1", value.clone()).unwrap(), b"v");
+        let cipher = cipher(1);
+        let value = cipher.encrypt_value(b"row 1", b"v").unwrap();
+        assert_eq!(cipher.decrypt_value(b"row 1", value.clone()).unwrap(), b"v");
         for other in [&b"row 2"[..], b"row ", b"row 11", b""] {
-            let fault = sealer.open_value(other, value.clone()).unwrap_err().to_string();
+            let fault = cipher.decrypt_value(other, value.clone()).unwrap_err().to_string();
             assert!(fault.contains("lucid reindex"), "{fault}");
         }
-        assert!(sealer.open_value(b"row 1", value[..11].to_vec()).is_err());
+        assert!(cipher.decrypt_value(b"row 1", value[..11].to_vec()).is_err());
     }
 
     #[test]
     fn an_index_of_an_earlier_version_is_read_and_written_under_its_one_key() {
-        let sealer = sealer(1);
-        let bound = sealer.seal_value(b"row 1", b"v").unwrap();
-        sealer.bind_rows(false);
-        let unbound = sealer.seal_value(b"row 1", b"v").unwrap();
+        let cipher = cipher(1);
+        let bound = cipher.encrypt_value(b"row 1", b"v").unwrap();
+        cipher.bind_rows(false);
+        let unbound = cipher.encrypt_value(b"row 1", b"v").unwrap();
         // As that version would: no value knew its row.
-        assert_eq!(sealer.open_value(b"row 2", unbound.clone()).unwrap(), b"v");
+        assert_eq!(cipher.decrypt_value(b"row 2", unbound.clone()).unwrap(), b"v");
         // Neither opens as the other, so a marker that was removed or added opens nothing wrongly.
-        assert!(sealer.open_value(b"row 1", bound.clone()).is_err());
-        sealer.bind_rows(true);
-        assert!(sealer.open_value(b"row 1", unbound).is_err());
-        assert_eq!(sealer.open_value(b"row 1", bound).unwrap(), b"v");
+        assert!(cipher.decrypt_value(b"row 1", bound.clone()).is_err());
+        cipher.bind_rows(true);
+        assert!(cipher.decrypt_value(b"row 1", unbound).is_err());
+        assert_eq!(cipher.decrypt_value(b"row 1", bound).unwrap(), b"v");
     }
 
     #[test]
     fn the_longest_plaintext_that_a_header_may_claim_is_judged_by_the_payload() {
-        let sealer = Sealer::new(None);
+        let cipher = Cipher::new(None);
         let mut packer = Packer::new();
-        let sealed = Record::plain(RecordKind::Body, [1; 32], vec![7]).unwrap();
+        let record = Record::plain(RecordKind::Body, [1; 32], vec![7]).unwrap();
         let most = RecordKind::Body.bytes_read_max();
         for (claimed, is_impossible) in [(most, false), (most + 1, true)] {
-            let header = Header { plain_length: claimed, ..sealed.header.clone() };
-            let why = sealer.open(&mut packer, &header, sealed.payload.clone()).unwrap_err();
+            let header = Header { plain_length: claimed, ..record.header.clone() };
+            let why = cipher.open(&mut packer, &header, record.payload.clone()).unwrap_err();
             let told = why.to_string() == "the record claims an impossible length";
             assert_eq!(told, is_impossible, "{claimed} bytes: {why}");
         }

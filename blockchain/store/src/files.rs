@@ -28,7 +28,7 @@ use self::units::FileUnits;
 use self::watermark::{begin_mark, read_mark, write_mark};
 use crate::StoreError;
 use crate::contract::index::{Index, Project, is_bound};
-use crate::crypt::Sealer;
+use crate::crypt::Cipher;
 use crate::damage::DamageList;
 use crate::vault::projection::Projection;
 use crate::vault::{Followed, Vault, VaultParts};
@@ -36,9 +36,9 @@ use crate::vault::{Followed, Vault, VaultParts};
 /// Where a file is closed and the next one begun. Only tests have reason to change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// A segment is sealed at this size.
+    /// A segment ends at this size.
     pub segment_bytes: u64,
-    /// A segment is sealed at so many records: its footer lists them all, and is one record itself. Above
+    /// A segment ends at so many records: its footer lists them all, and is one record itself. Above
     /// [`segment::RECORDS_MAX`] it means that.
     pub segment_records: u64,
     /// A log is continued in a new file at this size.
@@ -57,8 +57,8 @@ pub struct UnopenedStore {
     pub disk: Arc<dyn Disk>,
     /// Which store they belong to.
     pub store: [u8; 16],
-    /// Seals and opens its records.
-    pub sealer: Arc<Sealer>,
+    /// Makes its records and reads them.
+    pub cipher: Arc<Cipher>,
     /// Its derived rows.
     pub index: Arc<dyn Index>,
     /// What its owner makes of facts.
@@ -81,15 +81,15 @@ pub fn open_watched(
     unopened: UnopenedStore,
     progress: &dyn Fn(u64, u64) -> bool,
 ) -> Result<Vault, StoreError> {
-    let UnopenedStore { disk, store, sealer, index, project, accept_loss, limits } = unopened;
+    let UnopenedStore { disk, store, cipher, index, project, accept_loss, limits } = unopened;
     let units = Arc::new(FileUnits::new(disk.clone(), store));
     let projection = Arc::new(Projection::new(units, project));
-    // Here the sealer first meets the index, and nothing has been projected yet.
-    sealer.bind_rows(is_bound(index.as_ref())?);
+    // Here the cipher first meets the index, and nothing has been projected yet.
+    cipher.bind_rows(is_bound(index.as_ref())?);
     let followed = recover(ToRecover {
         disk: &disk,
         store,
-        sealer: &sealer,
+        cipher: &cipher,
         index: index.as_ref(),
         projection: &projection,
         accept_loss,
@@ -97,7 +97,7 @@ pub fn open_watched(
         progress,
     })?;
     let only_read = disk.only_read();
-    Vault::new(VaultParts { followed, sealer, index, projection, only_read })
+    Vault::new(VaultParts { followed, cipher, index, projection, only_read })
 }
 
 /// What is needed to recover the log and the segments of a folder.
@@ -108,7 +108,7 @@ pub(crate) struct ToRecover<'a> {
     /// Which store they must belong to.
     pub store: [u8; 16],
     /// Opens facts.
-    pub sealer: &'a Sealer,
+    pub cipher: &'a Cipher,
     /// Is brought up to the log.
     pub index: &'a dyn Index,
     /// Makes rows of facts.

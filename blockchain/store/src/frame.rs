@@ -51,7 +51,7 @@ pub enum RecordKind {
     Fact = 3,
     /// The end of a batch of facts and chunks.
     Commit = 4,
-    /// The index of a sealed segment.
+    /// The index of a ended segment.
     Footer = 5,
     /// A block's transactions.
     Body = 6,
@@ -541,8 +541,8 @@ mod tests {
     use crate::files::disk::simulated::SimulatedDisk;
 
     fn record(name: u8, payload: &[u8]) -> Vec<u8> {
-        let sealed = Record::plain(RecordKind::Fact, [name; 32], payload.to_vec()).unwrap();
-        [sealed.header.encode().to_vec(), sealed.payload].concat()
+        let record = Record::plain(RecordKind::Fact, [name; 32], payload.to_vec()).unwrap();
+        [record.header.encode().to_vec(), record.payload].concat()
     }
 
     #[test]
@@ -587,9 +587,9 @@ mod tests {
         let most = PAYLOAD_BYTES_MAX as usize;
         let mut payload = vec![0; most];
         for kind in KINDS {
-            let sealed = Record::plain(kind, [1; 32], payload).unwrap();
-            assert_eq!(Header::decode(&sealed.header.encode()), Ok(sealed.header.clone()));
-            payload = sealed.payload;
+            let record = Record::plain(kind, [1; 32], payload).unwrap();
+            assert_eq!(Header::decode(&record.header.encode()), Ok(record.header.clone()));
+            payload = record.payload;
             payload.push(0);
             let fault = Record::plain(kind, [1; 32], payload.clone()).unwrap_err();
             let told = matches!(fault, StoreError::TooLarge { bytes, most: limit, .. }

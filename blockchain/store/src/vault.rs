@@ -31,7 +31,7 @@ use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Blobs, Placement};
 use crate::contract::fact_log::{Condensed, Condensing, FactLog, Position, Replayed};
 use crate::contract::index::{Index, Look, Project, is_bound};
-use crate::crypt::{ChunkKey, Sealer};
+use crate::crypt::{ChunkKey, Cipher};
 use crate::damage::DamageList;
 use crate::frame::Record;
 use crate::{CommitError, Damage, StoreError};
@@ -62,7 +62,7 @@ pub enum Known {
 
 /// An open store.
 pub struct Vault {
-    sealer: Arc<Sealer>,
+    cipher: Arc<Cipher>,
     index: Arc<dyn Index>,
     log: Arc<dyn FactLog>,
     blobs: Arc<dyn Blobs>,
@@ -90,8 +90,8 @@ pub struct Elsewhere {
     pub blobs: Arc<dyn Blobs>,
     /// Where a log without commits ends.
     pub start: Position,
-    /// Seals and opens its records.
-    pub sealer: Arc<Sealer>,
+    /// Makes its records and reads them.
+    pub cipher: Arc<Cipher>,
     /// Its derived rows.
     pub index: Arc<dyn Index>,
     /// What its owner makes of facts.
@@ -117,7 +117,7 @@ pub(crate) struct Followed {
 /// What a vault is made of.
 pub(crate) struct VaultParts {
     pub followed: Followed,
-    pub sealer: Arc<Sealer>,
+    pub cipher: Arc<Cipher>,
     pub index: Arc<dyn Index>,
     pub projection: Arc<Projection>,
     /// Why nothing may be written although nothing is missing: the folder may only be read.
@@ -127,7 +127,7 @@ pub(crate) struct VaultParts {
 impl Vault {
     /// Opens what a back-end has made ready.
     pub(crate) fn new(parts: VaultParts) -> Result<Self, StoreError> {
-        let VaultParts { followed, sealer, index, projection, only_read } = parts;
+        let VaultParts { followed, cipher, index, projection, only_read } = parts;
         let Followed { log, blobs, at, damage, loss, unread } = followed;
         for found in damage.iter() {
             tracing::error!(damage = %found, "damage found while opening");
@@ -143,14 +143,14 @@ impl Vault {
                 blobs: blobs.clone(),
                 index: index.clone(),
                 projection,
-                sealer: sealer.clone(),
+                cipher: cipher.clone(),
                 at,
                 doubts: doubts.clone(),
             })?);
         }
         let (damage, unhealed) = (Mutex::new(damage), Mutex::default());
         Ok(Self {
-            sealer,
+            cipher,
             index,
             log,
             blobs,
@@ -166,14 +166,14 @@ impl Vault {
 
     /// Follows the log of a store that is kept elsewhere, and opens it.
     pub fn open_elsewhere(store: Elsewhere) -> Result<Self, StoreError> {
-        let Elsewhere { log, blobs, start, sealer, index, project } = store;
+        let Elsewhere { log, blobs, start, cipher, index, project } = store;
         let projection = Arc::new(Projection::new(blobs.clone(), project));
-        sealer.bind_rows(is_bound(index.as_ref())?);
+        cipher.bind_rows(is_bound(index.as_ref())?);
         let from = Position::of(index.as_ref())?.unwrap_or(start);
-        let at = follow(log.as_ref(), blobs.as_ref(), index.as_ref(), &projection, &sealer, &from)?;
+        let at = follow(log.as_ref(), blobs.as_ref(), index.as_ref(), &projection, &cipher, &from)?;
         let (damage, unread) = (DamageList::default(), BTreeMap::new());
         let followed = Followed { log, blobs, at, damage, loss: None, unread };
-        Self::new(VaultParts { followed, sealer, index, projection, only_read: None })
+        Self::new(VaultParts { followed, cipher, index, projection, only_read: None })
     }
 
     /// Segments that were not there, or not whole, when the store was opened. What the index says of them may be
@@ -192,9 +192,9 @@ impl Vault {
         Look::new(self.index.as_ref())
     }
 
-    /// What seals and opens this store's records.
-    pub fn sealer(&self) -> &Sealer {
-        &self.sealer
+    /// What makes this store's records and reads them.
+    pub fn cipher(&self) -> &Cipher {
+        &self.cipher
     }
 
     /// Bytes of chunks and log, as they are kept.
@@ -232,8 +232,8 @@ impl Vault {
 
     /// Makes a fact ready to be submitted.
     pub fn fact(&self, packer: &mut Packer, plain: Vec<u8>) -> Result<Fact, StoreError> {
-        let sealed = self.sealer.seal_fact(packer, &plain)?;
-        Ok(Fact { plain, sealed })
+        let record = self.cipher.fact_record(packer, &plain)?;
+        Ok(Fact { plain, record })
     }
 
     /// Makes a chunk ready to be submitted.
@@ -245,7 +245,7 @@ impl Vault {
         key: impl Into<ChunkKey>,
         plain: &[u8],
     ) -> Result<Record, StoreError> {
-        self.sealer.seal_chunk(packer, compression, encrypt, key, plain)
+        self.cipher.chunk_record(packer, compression, encrypt, key, plain)
     }
 
     /// Whether a sound copy of a chunk, encrypted if it must be, is there, or will be before anything
@@ -257,7 +257,7 @@ impl Vault {
     /// Whether a sound copy of a chunk, encrypted if it must be, is there already, will be there before
     /// anything submitted next, or neither.
     pub fn known(&self, key: impl Into<ChunkKey>, encrypted: bool) -> Result<Known, StoreError> {
-        let name = self.sealer.chunk_name(key);
+        let name = self.cipher.chunk_name(key);
         if let Some(committer) = &self.committer {
             if !committer.ask_for(&name) {
                 return Ok(Known::No);
@@ -280,7 +280,7 @@ impl Vault {
 
     /// Where a chunk is, unless it is unknown.
     pub fn placement(&self, key: impl Into<ChunkKey>) -> Result<Option<Placement>, StoreError> {
-        chunk_rows::placement(self.index.as_ref(), &self.sealer.chunk_name(key))
+        chunk_rows::placement(self.index.as_ref(), &self.cipher.chunk_name(key))
     }
 
     fn committer(&self) -> Result<&Committer, CommitError> {
@@ -315,13 +315,13 @@ impl Vault {
         packer: &mut Packer,
         key: impl Into<ChunkKey>,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let name = self.sealer.chunk_name(key);
+        let name = self.cipher.chunk_name(key);
         let Some(mut placement) = chunk_rows::placement(self.index.as_ref(), &name)? else {
             return Ok(None);
         };
         loop {
             let read = self.blobs.read(&name, &placement).and_then(|(header, payload)| {
-                let opened = self.sealer.open(packer, &header, payload);
+                let opened = self.cipher.open(packer, &header, payload);
                 opened.map_err(|why| why.at(&self.blobs.title(placement.unit), placement.offset))
             });
             match read {
@@ -401,7 +401,7 @@ impl Vault {
                 Replayed::Commit { .. } => return Ok(true),
                 Replayed::Damaged(damage) => visit(Err(damage))?,
                 Replayed::Fact { record, file, offset } => {
-                    let opened = self.sealer.open(&mut packer, &record.header, record.payload);
+                    let opened = self.cipher.open(&mut packer, &record.header, record.payload);
                     match opened.map_err(|why| why.at(&file, offset)) {
                         Ok(plain) => visit(Ok(&plain))?,
                         Err(StoreError::Damaged(damage)) => visit(Err(damage))?,
@@ -522,7 +522,7 @@ impl Vault {
         self.log.condense(&mut Condensing {
             matters: &|fact, file, offset| {
                 let opened =
-                    self.sealer.open(&mut packer.lock(), &fact.header, fact.payload.clone());
+                    self.cipher.open(&mut packer.lock(), &fact.header, fact.payload.clone());
                 let plain = opened.map_err(|why| why.at(file, offset))?;
                 match self.matters(&plain)? {
                     Some(its_own) => Ok(its_own),

@@ -19,7 +19,9 @@ use super::{
 use crate::framing::{self, ReadFrames};
 use crate::v1::anchors::{AnchorSession, AnchorState};
 use crate::v1::chunks::{BATCH_MAX, ChunkIds, MissingChunks, StoredChunk, StoredChunks};
+use crate::v1::documents::DocumentItems;
 use crate::v1::files::{FileEntry, FilesQuery};
+use crate::v1::find::FindQuery;
 use crate::v1::list::List;
 use crate::v1::list::PageQuery;
 use crate::v1::maintenance::{CollectGarbage, GarbageCollected, Optimise, Optimised, Progress};
@@ -34,7 +36,7 @@ use crate::v1::sessions::{
     SessionQuery, SessionStatus, SessionsQuery, WAIT_SECONDS_MAX,
 };
 use crate::v1::verification::{Verified, VerifyQuery};
-use crate::{headers, paths};
+use crate::{headers, paths, percent};
 
 /// A request that waits is answered within a minute, and then some for the way.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2 * WAIT_SECONDS_MAX);
@@ -361,6 +363,29 @@ impl DataChainClient {
     ) -> Result<Download, ClientError> {
         let call = self.at.get(paths::SESSION_FILE, &[session_id.as_bytes(), path])?;
         self.at.download(call, range)
+    }
+
+    /// Looks for files in all archived folders: lines ([`FindLine`](crate::v1::find::FindLine)), as they are found.
+    pub fn find(&self, query: &FindQuery) -> Result<Download, ClientError> {
+        self.at.download(self.at.get(paths::FIND, &[])?.query(&query.to_query()), None)
+    }
+
+    /// A page of documents at `path` (like [`paths::DATA_BLOCKS`]): parameters as the API documents them.
+    pub fn documents(
+        &self,
+        path: &'static str,
+        parameters: &[(String, String)],
+    ) -> Result<DocumentItems, ClientError> {
+        let mut query = String::new();
+        for (name, value) in parameters {
+            if !query.is_empty() {
+                query.push('&');
+            }
+            percent::encode(name.as_bytes(), &mut query);
+            query.push('=');
+            percent::encode(value.as_bytes(), &mut query);
+        }
+        self.at.reply(&self.at.get(path, &[])?.query(&query))
     }
 
     /// An archived folder as a tar stream.

@@ -22,7 +22,7 @@ pub struct Doctor {
 struct Done {
     clock: Timestamp,
     newest_block: Option<Timestamp>,
-    seals: bool,
+    produces: bool,
 }
 
 impl Doctor {
@@ -37,14 +37,14 @@ impl Doctor {
         let common = manager_options(home, "`lucid doctor`", &folder);
         let clock = now();
         let accepted = accept_clock(&folder, &Options { create: false, ..common }, clock)?;
-        let done = Done { clock, newest_block: accepted.tip, seals: accepted.seals };
+        let done = Done { clock, newest_block: accepted.tip, produces: accepted.produces };
         output.result(&done, |done| {
             let tip = match done.newest_block {
                 Some(tip) => format!("the newest block is of {tip}"),
                 None => "there is no block yet".to_owned(),
             };
             let mut lines = vec![format!("the clock is taken for right: {}; {tip}", done.clock)];
-            if !done.seals {
+            if !done.produces {
                 lines.push(
                     "no block can be made before the newest one's time: if that is what is wrong, `lucid \
                      chain begin-anew` begins another chain"

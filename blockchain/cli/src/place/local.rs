@@ -5,6 +5,7 @@
 
 mod anchoring;
 mod mirror;
+mod query;
 mod read;
 mod reindex;
 mod remove;
@@ -26,7 +27,7 @@ use lucid_data_chain::ops::proofs::recognise_chain::{difference, known_chain};
 use lucid_store::files::folder::{OnlyRead, Options, is_store};
 use parking_lot::Mutex;
 
-pub use self::reindex::reindex;
+pub use self::reindex::{reindex, reindex_records};
 use super::{Place, StorageOptions, reading};
 use crate::cmd::Home;
 
@@ -104,7 +105,7 @@ impl Local {
     pub fn create(home: &Home, verb: &str, now: Timestamp, encrypt: bool) -> anyhow::Result<Self> {
         let local = Self::with(home, verb, now, true, encrypt)?;
         anyhow::ensure!(
-            !encrypt || local.data.vault.sealer().is_encrypted(),
+            !encrypt || local.data.vault.cipher().is_encrypted(),
             "the store in {} was made without encryption: pass --no-encryption, or name another \
              folder with --data",
             home.data.display()
@@ -138,7 +139,7 @@ impl Local {
         let folder = chain_folder(&self.home);
         let options = manager::Options {
             create,
-            encrypt: self.encrypt && self.data.vault.sealer().is_encrypted(),
+            encrypt: self.encrypt && self.data.vault.cipher().is_encrypted(),
             ..manager_options(&self.home, &self.owner, &folder)
         };
         Ok(reading::open(
@@ -176,7 +177,7 @@ impl Local {
 
     /// What of that a store without keys can do.
     fn honoured(&self, asked: StorageOptions) -> StorageOptions {
-        let encrypt = asked.encrypt && self.data.vault.sealer().is_encrypted();
+        let encrypt = asked.encrypt && self.data.vault.cipher().is_encrypted();
         StorageOptions { encrypt, ..asked }
     }
 }

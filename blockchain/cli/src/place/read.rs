@@ -1,8 +1,10 @@
 //! What a place promises to who reads it: its sessions, their content, and proofs of it.
 
+use lucid_api::v1::find::FindLine;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
 use lucid_data_chain::ops::proofs::prove_session::WantedProof;
+use lucid_data_chain::ops::sessions::find_files::FindFiles;
 use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
 use lucid_data_chain::source::SessionSource;
 
@@ -16,6 +18,13 @@ pub trait ReadSessions: Sync {
         &self,
         filter: &SessionFilter,
         visit: &mut dyn FnMut(Session) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()>;
+
+    /// Looks for files in archived folders, and gives what becomes known to `visit`, at once.
+    fn find_files(
+        &self,
+        wanted: &FindFiles,
+        visit: &mut dyn FnMut(FindLine) -> anyhow::Result<()>,
     ) -> anyhow::Result<()>;
 
     /// Reads a session.

@@ -2,6 +2,7 @@
 
 mod mirror;
 mod patience;
+mod query;
 mod read;
 mod remove;
 mod sink;

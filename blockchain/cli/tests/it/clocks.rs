@@ -63,7 +63,7 @@ fn a_clock_is_accepted_in_a_folder_that_has_a_chain() {
     let home = Home::new();
     home.archive("one", &home.file("file", b"bytes"));
     let said = home.json(&[&"doctor", &"--accept-clock"]);
-    assert_eq!(said["seals"], true, "{said:#}");
+    assert_eq!(said["produces"], true, "{said:#}");
     home.archive("two", &home.file("other", b"more"));
     home.assert_sound();
 }

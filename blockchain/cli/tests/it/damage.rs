@@ -694,3 +694,29 @@ fn reading_or_proving_one_file_touches_only_its_chunks_and_its_catalogue() {
         assert_eq!(home.run(&[&"check-proof", &home.at("bundle"), &content]).code, 2);
     }
 }
+
+#[test]
+fn a_damaged_catalogue_page_costs_a_search_the_names_on_it_and_is_named() {
+    let (home, leaf, root) = with_many_files();
+    for (at, all_are_found) in [(leaf, false), (root, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let broken = with_page_damaged(&home, at, &folder);
+        let sound = broken.at("sound");
+        fs::create_dir(&sound).unwrap();
+        fs::write(sound.join("0000 long name"), "x").unwrap();
+        broken.run(&[&"archive", &sound, &"--session", &"t"]);
+        let server = Server::start(&broken);
+        let client = Home::new();
+        let mut command = client.command(&[&"find", &"???? long name*"]);
+        let ran: Ran = command.env("LUCID_DATA_CHAIN_URL", &server.url).output().unwrap().into();
+        drop(server);
+        for ran in [ran, broken.run(&[&"find", &"???? long name*"])] {
+            assert_eq!(ran.code, 1, "{}", ran.err);
+            assert!(ran.err.contains("session s: not all of its paths"), "{}", ran.err);
+            assert!(ran.err.contains("chunks/00000001.seg at byte"), "{}", ran.err);
+            let count = ran.lines().len();
+            assert_eq!(count == FILES + 1, all_are_found, "{count}");
+            assert!(count > FILES / 2, "{count}");
+        }
+    }
+}

@@ -180,6 +180,120 @@ fn the_examples_of_the_api_run_in_the_order_in_which_they_stand() {
     assert!(count > 40, "there are {count} examples");
 }
 
+/// What the founding documents ask both services by `curl`, on today's ports: every route that they name and that
+/// answers without anything being stored before, and the keys that they promise. `M` is the block-manager, `D`
+/// the data-chain.
+const FOUNDING: [(&str, &str, &[&str]); 24] = [
+    ("M/", "", &["message", "version", "docs", "endpoints"]),
+    (
+        "M/health",
+        "",
+        &[
+            "status",
+            "service",
+            "version",
+            "block_validator",
+            "chain_manager",
+            "block_storage",
+            "chain_sync",
+        ],
+    ),
+    ("M/api/v1/chain", "", &["endpoints"]),
+    ("M/api/v1/validation", "", &["endpoints"]),
+    ("M/api/v1/blocks", "", &["blocks", "pagination"]),
+    (
+        "M/api/v1/blocks/0",
+        "",
+        &["index", "timestamp", "transactions", "previous_hash", "merkle_root", "nonce", "hash"],
+    ),
+    (
+        "M/api/v1/chain/info",
+        "",
+        &["height", "state", "last_updated", "block_count", "latest_block_hash", "genesis_hash"],
+    ),
+    ("M/api/v1/chain/height", "", &["height", "hash", "timestamp"]),
+    (
+        "M/api/v1/chain/maintenance",
+        "{}",
+        &["status", "started_at", "duration_ms", "integrity", "removed", "height"],
+    ),
+    (
+        "M/api/v1/validation/chain",
+        "{}",
+        &["valid", "blocks_checked", "start", "end", "missing", "invalid", "validated_at"],
+    ),
+    (
+        "M/api/v1/validation/rules",
+        "",
+        &["rules", "required_fields", "timestamp_tolerance_seconds", "hash_algorithm"],
+    ),
+    ("D/", "", &["message", "version", "docs", "endpoints"]),
+    (
+        "D/health",
+        "",
+        &[
+            "status",
+            "service",
+            "version",
+            "data_indexer",
+            "data_storage",
+            "data_query",
+            "data_sync",
+        ],
+    ),
+    ("D/api/v1/data", "", &["endpoints"]),
+    ("D/api/v1/storage", "", &["endpoints"]),
+    ("D/api/v1/query", "", &["endpoints"]),
+    ("D/api/v1/index", "", &["total_indexed", "queue_size", "indexes", "endpoints"]),
+    ("D/api/v1/data/blocks?limit=10", "", &["items", "count", "limit", "offset"]),
+    ("D/api/v1/data/transactions", "", &["items", "count", "limit", "offset"]),
+    ("D/api/v1/data/sessions", "", &["items", "count", "limit", "offset"]),
+    (
+        "D/api/v1/data/index",
+        r#"{"type": "session", "id": "s", "status": "active"}"#,
+        &["queued", "count", "queue_size"],
+    ),
+    (
+        "D/api/v1/storage/stats",
+        "",
+        &["total_blocks", "total_transactions", "total_sessions", "storage_size"],
+    ),
+    (
+        "D/api/v1/query/blocks",
+        r#"{"filters": {}, "limit": 10}"#,
+        &["results", "count", "limit", "offset", "cached"],
+    ),
+    (
+        "D/api/v1/query/stats",
+        "",
+        &["cache_size", "total_queries", "average_query_time", "cache_hits", "cache_misses"],
+    ),
+];
+
+#[test]
+fn the_requests_of_the_founding_documents_are_answered_as_they_say() {
+    let home = Home::new();
+    home.archive("s", &home.file("x", "y"));
+    let server = Server::start(&home);
+    for (request, body, keys) in FOUNDING {
+        let (service, path) = request.split_at(1);
+        let base = if service == "M" { &server.chain } else { &server.url };
+        let mut curl = Command::new("curl");
+        curl.env_clear().env("PATH", programs()).args(["-s", "--fail-with-body"]);
+        curl.arg(format!("{base}{path}"));
+        if !body.is_empty() {
+            curl.args(["-X", "POST", "-H", "Content-Type: application/json", "-d", body]);
+        }
+        let ran = curl.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success(), "{request}: {said}");
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        for key in keys {
+            assert!(said.get(key).is_some(), "{request} has no {key}: {said}");
+        }
+    }
+}
+
 /// Whether a line is as it was foreseen, where `…` stands for anything.
 fn is_like(line: &str, foreseen: &str) -> bool {
     let mut parts = foreseen.split('…');

@@ -205,13 +205,15 @@ fn a_store_that_is_made_under_a_key_file_makes_it_and_opens_with_it_alone() {
 }
 
 /// How `lucid` is told, and what each verb needs besides.
-const VERBS: [(&str, &[&str]); 29] = [
+const VERBS: [(&str, &[&str]); 31] = [
     ("archive", &["file", "--session", "again"]),
     ("append", &["file", "--session", "streamed"]),
     ("seal", &["open"]),
     ("watch", &["recordings", "--once"]),
     ("mirror", &["second-store"]),
     ("ls", &[]),
+    ("find", &["*"]),
+    ("query", &["blocks"]),
     ("show", &["first"]),
     ("keys show", &["--public"]),
     ("cat", &["first", "file"]),

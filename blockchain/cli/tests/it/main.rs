@@ -38,6 +38,7 @@ mod mirror;
 mod only_read;
 mod people;
 mod proofs;
+mod query;
 mod race;
 mod reading;
 mod record;

@@ -120,6 +120,8 @@ fn printing() -> Vec<Arguments<'static>> {
         vec![&"ls"],
         vec![&"ls", &"--removed"],
         vec![&"ls", &"s", &"docs"],
+        vec![&"find", &"*"],
+        vec![&"query", &"sessions"],
         vec![&"show", &"s"],
         vec![&"show", &"u"],
         vec![&"cat", &"s", &"large"],

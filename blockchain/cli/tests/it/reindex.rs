@@ -8,6 +8,7 @@ use std::{
 
 use lucid_store::contract::index::Index as _;
 use lucid_store::files::index::EmbeddedIndex;
+use lucid_store::registry::data_chain::key::IN_ORDER;
 use serde_json::Value;
 
 use super::home::{Home, Snapshot, copy, noise, prose};
@@ -216,4 +217,29 @@ fn a_chain_that_cannot_be_opened_is_a_fault_of_the_session_that_is_in_it() {
     let ran = home.run(&[&"verify", &"s"]);
     assert_eq!(ran.code, 1, "{}{}", ran.err, ran.text());
     assert!(ran.err.contains("block-manager"), "{}", ran.err);
+}
+
+#[test]
+fn the_orders_of_documents_are_made_anew_without_the_log() {
+    let home = filled();
+    let asked =
+        |what: &str| home.done(&[&"--json", &"query", &"sessions", &what, &"--oldest-first"]).out;
+    let before = asked("status=anchored");
+    assert_eq!(before.iter().filter(|byte| **byte == b'\n').count(), 2);
+    let sound = home.json(&[&"reindex", &"--records"]);
+    assert_eq!((&sound["sessions"], &sound["places_added"]), (&3.into(), &0.into()));
+    assert_eq!(sound["places_removed"], 0);
+    {
+        let index = EmbeddedIndex::open(&index(&home, "data-chain")).unwrap();
+        let places = index.scan(&[IN_ORDER], &[IN_ORDER + 1], 1_000, false).unwrap();
+        assert!(!places.is_empty());
+        index.write(places.into_iter().map(|(key, _)| (key, None)).collect()).unwrap();
+        index.flush().unwrap();
+    }
+    assert_eq!(asked("status=anchored"), b"");
+    let mended = home.json(&[&"reindex", &"--records"]);
+    assert!(mended["places_added"].as_u64().unwrap() >= 3, "{mended}");
+    assert_eq!(asked("status=anchored"), before);
+    home.refused(64, &[&"reindex", &"--records", &"--accept-loss"]);
+    home.assert_sound();
 }

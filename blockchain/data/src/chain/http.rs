@@ -29,7 +29,12 @@ impl HttpChain {
         // The next round asks again.
         let retry = Retry { count: 0, delay: outbound.retry_delay };
         let options = ClientOptions { timeout: outbound.timeout, retry };
-        Ok(Self { name, client: BlockManagerClient::new(url, options)?, shutdown })
+        Ok(Self::over(BlockManagerClient::new(url, options)?, name, shutdown))
+    }
+
+    /// The chain of a block-manager that is spoken to so. Once the shutdown is asked for, it counts as away.
+    pub fn over(client: BlockManagerClient, name: String, shutdown: Shutdown) -> Self {
+        Self { name, client, shutdown }
     }
 
     fn client(&self) -> Result<&BlockManagerClient, ChainError> {

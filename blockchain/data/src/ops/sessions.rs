@@ -6,6 +6,7 @@ pub mod chosen;
 pub mod count_sessions;
 pub mod create_session;
 pub mod export_session;
+pub mod find_files;
 pub mod get_session;
 pub mod hold_session;
 pub mod import_session;

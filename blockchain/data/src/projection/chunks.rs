@@ -74,7 +74,7 @@ impl SessionProjection {
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
         for (chunk, length) in &fact.chunks {
-            let name = self.sealer.chunk_name(chunk);
+            let name = self.cipher.chunk_name(chunk);
             let old = self.upload(changes, &name)?;
             let row = match old {
                 // An upload that stays until a client deletes it is not ended by the clock, and
@@ -111,7 +111,7 @@ impl SessionProjection {
         name: &ChunkName,
     ) -> Result<Option<UploadedRow>, StoreError> {
         let key = UploadedRow::key(name);
-        changes.get(&key)?.map(|value| UploadedRow::open(&self.sealer, &key, value)).transpose()
+        changes.get(&key)?.map(|value| UploadedRow::open(&self.cipher, &key, value)).transpose()
     }
 
     pub(super) fn forgotten(
@@ -120,7 +120,7 @@ impl SessionProjection {
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
         for chunk in &fact.chunks {
-            let name = self.sealer.chunk_name(chunk);
+            let name = self.cipher.chunk_name(chunk);
             let Some(old) = self.upload(changes, &name)? else { continue };
             changes.remove(UploadedRow::key(&name));
             if old.until.is_none() {
@@ -157,7 +157,7 @@ impl SessionProjection {
             let old = changes.get(&key)?;
             let is_new = old.is_none();
             // The same again takes nothing away that was said of it.
-            if let Some(old) = old.map(|value| PlacedRow::open(&self.sealer, &key, value))
+            if let Some(old) = old.map(|value| PlacedRow::open(&self.cipher, &key, value))
                 && let old = old?
                 && (old.chunk, old.length) == (row.chunk, row.length)
             {
@@ -175,14 +175,14 @@ impl SessionProjection {
             row.others.extend(own.filter(|own| !row.names().any(|name| name == own)));
             self.put(changes, key, &row.encode())?;
             for alias in row.names().cloned().chain([chunk.to_string()]) {
-                let key = Alias::key(&self.sealer, &alias, &name);
+                let key = Alias::key(&self.cipher, &alias, &name);
                 if changes.get(&key)?.is_none() {
                     self.put(changes, key, &Alias::encode(index))?;
                 }
             }
             if index >= session.chunk_count() && is_new {
                 session.pending += 1;
-                let chunk = self.sealer.chunk_name(session.key_of(chunk));
+                let chunk = self.cipher.chunk_name(session.key_of(chunk));
                 self.refer(changes, &chunk, *length, Some(&name))?;
             }
         }
@@ -200,7 +200,7 @@ impl SessionProjection {
         while session.pending > 0 {
             let key = PlacedRow::key(name, session.chunk_count());
             let Some(value) = changes.get(&key)? else { break };
-            let PlacedRow { chunk, length, .. } = PlacedRow::open(&self.sealer, &key, value)?;
+            let PlacedRow { chunk, length, .. } = PlacedRow::open(&self.cipher, &key, value)?;
             self.append(session, name, chunk, length, changes)?;
             session.pending -= 1;
             count(changes, |counts| {
@@ -219,13 +219,13 @@ impl SessionProjection {
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
         let forget = |changes: &mut Changes<'_>, chunk: &ChunkId, length: u32| {
-            let chunk = self.sealer.chunk_name(session.key_of(chunk));
+            let chunk = self.cipher.chunk_name(session.key_of(chunk));
             self.unrefer(changes, &chunk, length, Some(name))
         };
         for index in 0..session.chunk_count() {
             let key = name.reference_key(index);
             if let Some(value) = changes.get(&key)? {
-                let known = crate::row::open_reference(&self.sealer, &key, value)?;
+                let known = crate::row::open_reference(&self.cipher, &key, value)?;
                 forget(changes, &known.chunk, known.length)?;
                 changes.remove(key);
             }
@@ -259,9 +259,9 @@ impl SessionProjection {
     ) -> Result<Option<PlacedRow>, StoreError> {
         let key = PlacedRow::key(name, index);
         let Some(value) = changes.get(&key)? else { return Ok(None) };
-        let placed = PlacedRow::open(&self.sealer, &key, value)?;
+        let placed = PlacedRow::open(&self.cipher, &key, value)?;
         for alias in placed.names().cloned().chain([placed.chunk.to_string()]) {
-            changes.remove(Alias::key(&self.sealer, &alias, name));
+            changes.remove(Alias::key(&self.cipher, &alias, name));
         }
         changes.remove(key);
         Ok(Some(placed))
@@ -319,7 +319,7 @@ impl SessionProjection {
         let root = SessionRoot::new(*root);
         let key = TreeRow::key(&root);
         let Some(value) = changes.get(&key)? else { return Ok(0) };
-        let row = TreeRow::open(&self.sealer, &key, value)?;
+        let row = TreeRow::open(&self.cipher, &key, value)?;
         for page in 0..row.pages() {
             changes.remove(TreeRow::leaves_key(&root, page));
         }

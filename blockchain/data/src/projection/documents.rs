@@ -34,7 +34,7 @@ struct Arriving<'a> {
 
 impl SessionProjection {
     pub(super) fn stored(&self, fact: Stored, changes: &mut Changes<'_>) -> Result<(), StoreError> {
-        let name = DocumentName::of(&self.sealer, fact.kind, &fact.id);
+        let name = DocumentName::of(&self.cipher, fact.kind, &fact.id);
         if fact.part + 1 < fact.parts {
             return self.put(changes, name.page_key(ARRIVING | fact.part), &fact.bytes);
         }
@@ -93,10 +93,10 @@ impl SessionProjection {
         changes: &mut Changes<'_>,
     ) -> Result<(), StoreError> {
         let Arriving { document, text, source, at, block, block_time } = *arriving;
-        let name = DocumentName::of(&self.sealer, document.kind, &document.id);
+        let name = DocumentName::of(&self.cipher, document.kind, &document.id);
         let key = name.row_key();
         let old = changes.get(&key)?;
-        let old = old.map(|value| DocumentRow::open(&self.sealer, &key, value)).transpose()?;
+        let old = old.map(|value| DocumentRow::open(&self.cipher, &key, value)).transpose()?;
         let instant = document.instant.or(block_time).or(old.as_ref().map(|old| old.instant));
         let mut row = DocumentRow {
             id: document.id.clone(),
@@ -134,8 +134,8 @@ impl SessionProjection {
             self.drop_entry(changes, &name)?;
         }
         row.text = self.put_text(changes, &name, text)?;
-        for facet in std::iter::once(Facet::All).chain(facets(&row.facets)) {
-            changes.put(order_key(&self.sealer, &name, &facet, row.instant), Vec::new());
+        for key in self.document_orders(&name, &row) {
+            changes.put(key, Vec::new());
         }
         if let Facets::Block { index, .. } = row.facets {
             self.give_way(changes, index, &name, &mut row)?;
@@ -157,7 +157,7 @@ impl SessionProjection {
         let Some(rival) = rival.filter(|rival| rival != name) else { return Ok(()) };
         let key = rival.row_key();
         let Some(value) = changes.get(&key)? else { return Ok(()) };
-        let old = DocumentRow::open(&self.sealer, &key, value)?;
+        let old = DocumentRow::open(&self.cipher, &key, value)?;
         let text = self.text_of(changes, &rival, &old)?;
         self.put_earlier(changes, name, row, (old.source, old.stored_at, true), text)?;
         self.take_row_out(changes, &rival, &old);
@@ -167,8 +167,8 @@ impl SessionProjection {
 
     /// Takes a document's text, and its places in the orders, away.
     fn take_row_out(&self, changes: &mut Changes<'_>, name: &DocumentName, old: &DocumentRow) {
-        for facet in std::iter::once(Facet::All).chain(facets(&old.facets)) {
-            changes.remove(order_key(&self.sealer, name, &facet, old.instant));
+        for key in self.document_orders(name, old) {
+            changes.remove(key);
         }
         if let Text::Pages(pages) = old.text {
             (0..pages).for_each(|page| changes.remove(name.page_key(page)));
@@ -251,20 +251,21 @@ impl SessionProjection {
         let name = DocumentName::of_session(name);
         let key = name.row_key();
         if let Some(value) = changes.get(&key)? {
-            let row = DocumentRow::open(&self.sealer, &key, value)?;
+            let row = DocumentRow::open(&self.cipher, &key, value)?;
             for facet in facets(&row.facets) {
-                changes.put(order_key(&self.sealer, &name, &facet, row.instant), Vec::new());
+                changes.put(order_key(&self.cipher, &name, &facet, row.instant), Vec::new());
             }
         }
         changed(changes)
     }
 
-    fn session_orders(&self, name: &SessionName, session: &SessionRow) -> Vec<Vec<u8>> {
+    /// Where a session of this store stands among documents.
+    pub(super) fn session_orders(&self, name: &SessionName, session: &SessionRow) -> Vec<Vec<u8>> {
         let name = DocumentName::of_session(name);
         // That it was silent for long is not of the session, but of the time at which that is asked.
         let status = session.status(Timestamp::from_micros(i64::MIN));
         let of = session_facets(session, status.as_str());
-        let key = |facet: Facet<'_>| order_key(&self.sealer, &name, &facet, session.started_at);
+        let key = |facet: Facet<'_>| order_key(&self.cipher, &name, &facet, session.started_at);
         facets(&of).into_iter().map(key).collect()
     }
 }

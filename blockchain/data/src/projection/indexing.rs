@@ -24,7 +24,7 @@ impl SessionProjection {
             }
             Indexing::Indexed { at: _, names, entries } => {
                 for (kind, id, text) in entries {
-                    let name = DocumentName::of(&self.sealer, kind, &id);
+                    let name = DocumentName::of(&self.cipher, kind, &id);
                     let key = entry_key(&name);
                     // What is stored has its entry there.
                     if changes.get(&name.row_key())?.is_some() {
@@ -48,7 +48,7 @@ impl SessionProjection {
             Indexing::Buried { at, name, why } => {
                 let key = ItemRow::queued_key(name);
                 let Some(value) = changes.get(&key)? else { return Ok(()) };
-                let row = ItemRow { at, why, ..ItemRow::open(&self.sealer, &key, value)? };
+                let row = ItemRow { at, why, ..ItemRow::open(&self.cipher, &key, value)? };
                 changes.remove(key);
                 self.put(changes, ItemRow::dead_key(name), &row.encode())?;
                 counts.queued = counts.queued.saturating_sub(1);
@@ -57,7 +57,7 @@ impl SessionProjection {
             Indexing::Revived { at, name } => {
                 let key = ItemRow::dead_key(name);
                 let Some(value) = changes.get(&key)? else { return Ok(()) };
-                let row = ItemRow::open(&self.sealer, &key, value)?;
+                let row = ItemRow::open(&self.cipher, &key, value)?;
                 let row = ItemRow { at, why: String::new(), ..row };
                 changes.remove(key);
                 counts.dead = counts.dead.saturating_sub(1);

@@ -99,7 +99,7 @@ impl SessionProjection {
     ) -> Result<(), StoreError> {
         let key = name.tombstone_key();
         let Some(value) = changes.get(&key)? else { return Ok(()) };
-        let mut row = TombstoneRow::open(&self.sealer, &key, value)?;
+        let mut row = TombstoneRow::open(&self.cipher, &key, value)?;
         let proof = AnchorInclusion::decode(&fact.proof).ok();
         if proof.is_some_and(|proof| proof.transaction == row.text) {
             row.chained = Some((fact.block_index, fact.block_hash));

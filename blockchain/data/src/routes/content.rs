@@ -84,6 +84,11 @@ impl BodySender {
         Ok(())
     }
 
+    /// Breaks off work whose caller is gone, where nothing is handed over that would tell.
+    pub fn check(&self) -> Result<(), OpError> {
+        if self.body.is_gone() { Err(OpError::Abandoned) } else { Ok(()) }
+    }
+
     /// How many of the next so many bytes were handed over before.
     fn known(&mut self, length: usize) -> usize {
         let known = usize::try_from(self.over).unwrap_or(usize::MAX).min(length);
@@ -179,12 +184,13 @@ pub async fn stream(
     begin(app, place, Some(places), read).await
 }
 
-/// Streams what cannot be left off and gone on with. Few can be read at once.
+/// Streams what cannot be left off and gone on with. Few can be read at once: as many as `places` has.
 pub async fn stream_in_one(
     app: Arc<App>,
+    places: Places,
     read: impl Fn(&App, &mut BodySender) -> Result<(), OpError> + Send + Sync + 'static,
 ) -> Reply<Body> {
-    let place = app.rooms.tars.take().await?;
+    let place = places.take().await?;
     begin(app, place, None, move |app, _, sender| read(app, sender)).await
 }
 

@@ -8,13 +8,12 @@ use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lucid_api::paths;
 use lucid_api::problem::ErrorCode;
-use lucid_api::v1::files::{FileAcl, FileAttribute, FileEntry, FileKind, FilesQuery, name};
+use lucid_api::v1::files::{FileEntry, FilesQuery};
 use lucid_api::v1::list::{List, PageQuery};
-use lucid_core::catalogue::{AclEntry, AclTag, Entry, EntryKind, FileTime, check_path};
-use lucid_core::time::Timestamp;
+use lucid_core::catalogue::{EntryKind, check_path};
 use lucid_http::extract::{BytePath, Path, RawQuery};
 use lucid_http::reply::{Content, Refusal, Reply};
 
@@ -24,6 +23,7 @@ use crate::ops::OpError;
 use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::read_session::{StoredSession, find_entry, read_range, visit_entries};
 use crate::ops::sessions::write_tar::{Unreadable, write_tar};
+use crate::reply::files::file_entry;
 
 /// The catalogue, in order.
 #[utoipa::path(get, path = paths::SESSION_FILES, tag = "files",
@@ -61,7 +61,7 @@ pub async fn list_files(
                 .iter()
                 .map(|(name, value)| name.len() + value.len())
                 .sum::<usize>();
-            page.items.push(show(&entry));
+            page.items.push(file_entry(&entry));
             last = entry.path;
             ControlFlow::Continue(())
         })?;
@@ -88,77 +88,6 @@ fn cursor_path(cursor: &str, below: &[u8]) -> Reply<Vec<u8>> {
     };
     let path = path.filter(|path| check_path(path).is_ok()).filter(is_below);
     path.map(<[u8]>::to_vec).ok_or_else(|| invalid("cursor is not one of an earlier page"))
-}
-
-fn acl(entries: &[AclEntry]) -> Vec<FileAcl> {
-    let shown = entries.iter().map(|entry| {
-        let (name, name_base64) = name(&entry.name);
-        let is_named = entry.tag.is_named();
-        FileAcl {
-            tag: match entry.tag {
-                AclTag::UserObj | AclTag::User => "user",
-                AclTag::GroupObj | AclTag::Group => "group",
-                AclTag::Mask => "mask",
-                AclTag::Other => "other",
-            }
-            .to_owned(),
-            permissions: entry.permissions,
-            id: is_named.then_some(entry.id),
-            name: Some(name).filter(|name| !name.is_empty()),
-            name_base64,
-        }
-    });
-    shown.collect()
-}
-
-fn show(entry: &Entry) -> FileEntry {
-    let (path, path_base64) = name(&entry.path);
-    let target = Some(&entry.target).filter(|target| !target.is_empty());
-    let (target, target_base64) = match target.map(|target| name(target)) {
-        Some((target, exact)) => (Some(target), exact),
-        None => (None, None),
-    };
-    let attributes = entry.attributes.iter().map(|(key, value)| {
-        let (name, name_base64) = name(key);
-        FileAttribute { name, name_base64, value_base64: STANDARD.encode(value) }
-    });
-    FileEntry {
-        path,
-        path_base64,
-        kind: match entry.kind {
-            EntryKind::Folder => FileKind::Directory,
-            EntryKind::File => FileKind::File,
-            EntryKind::Symlink => FileKind::Symlink,
-            EntryKind::HardLink => FileKind::Hardlink,
-        },
-        mode: entry.mode,
-        uid: entry.owner.uid,
-        gid: entry.owner.gid,
-        user_name: owner(&entry.owner_name),
-        group_name: owner(&entry.group_name),
-        modified_at: time(entry.modified),
-        target,
-        target_base64,
-        attributes: attributes.collect(),
-        access_acl: acl(&entry.access_acl),
-        default_acl: acl(&entry.default_acl),
-        flags: entry.flags,
-        hole_bytes: entry.holes.iter().map(|hole| hole.length).sum(),
-        offset: entry.offset,
-        length: entry.length,
-        changed: entry.changed,
-    }
-}
-
-fn owner(bytes: &[u8]) -> Option<String> {
-    Some(bytes).filter(|bytes| !bytes.is_empty()).map(|bytes| name(bytes).0)
-}
-
-/// RFC 3339 with all nine digits, held within the years 1 to 9999.
-fn time(time: FileTime) -> String {
-    let seconds = Timestamp::from_micros(time.seconds.saturating_mul(1_000_000)).to_string();
-    let whole = seconds.split('.').next().unwrap_or_default();
-    format!("{whole}.{:09}Z", time.nanos)
 }
 
 /// One file's bytes.
@@ -216,7 +145,8 @@ pub async fn get_archive(
     let body = match method {
         Method::HEAD => axum::body::Body::empty(),
         _ => {
-            stream_in_one(app, move |app, sender| {
+            let places = app.rooms.tars.clone();
+            stream_in_one(app, places, move |app, sender| {
                 let source = StoredSession::open(&app.opened.vault, &id)?;
                 let pieces = TarBody { sender, gathered: Vec::new() };
                 write_tar(&source, &[], Unreadable::Ends, pieces).map(drop)

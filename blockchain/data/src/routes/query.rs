@@ -122,8 +122,8 @@ fn wanted_form(given: &HeaderMap) -> Option<(ExportForm, &'static str)> {
     })
 }
 
-/// Documents as lines of JSON.
-const LINES: &str = "application/x-ndjson";
+/// JSON, a value a line.
+pub(super) const LINES: &str = "application/x-ndjson";
 /// Documents as a table.
 const TABLE: &str = "text/csv";
 
@@ -134,9 +134,13 @@ async fn export(
     most: Option<usize>,
     (form, kind): (ExportForm, &'static str),
 ) -> Reply<Response> {
-    let body = stream_in_one(app, move |app, sender| {
+    let places = app.rooms.searches.clone();
+    let body = stream_in_one(app, places, move |app, sender| {
         let vault = &app.opened.vault;
-        export_documents(vault, &query, form, most, &mut |bytes| sender.give(bytes))
+        export_documents(vault, &query, form, most, &mut |bytes| match bytes {
+            [] => sender.check(),
+            bytes => sender.give(bytes),
+        })
     });
     Ok(([(CONTENT_TYPE, kind)], body.await?).into_response())
 }

@@ -114,20 +114,7 @@ pub async fn list_sessions(
     let limit = limit(query.limit)?;
     let cursor = query.cursor.map(|text| URL_SAFE_NO_PAD.decode(text)).transpose();
     let cursor = cursor.map_err(|_| invalid("cursor is not one of an earlier page"))?;
-    let filter = SessionFilter {
-        status: match query.status {
-            None => None,
-            Some(SessionStatus::Active) => Some(SessionStage::Active),
-            Some(SessionStatus::Sealed) => Some(SessionStage::Sealed),
-            Some(SessionStatus::Anchored) => Some(SessionStage::Anchored),
-            Some(SessionStatus::Unterminated) => Some(SessionStage::Unterminated),
-        },
-        user: query.user_id,
-        from: query.from.map(|text| time("from", &text)).transpose()?,
-        // The op takes the last moment, the API the first one after it.
-        to: query.to.map(|text| time("to", &text)).transpose()?.map(just_before),
-        quiet_since: Some(app.quiet_since()),
-    };
+    let filter = filter(&app, query.status, query.user_id, query.from, query.to)?;
     app.run_large(move |app| {
         let page = list(&app.opened.vault, &filter, limit, cursor.as_deref())?;
         let items = page.sessions.iter().map(|row| show(app, row));
@@ -138,6 +125,29 @@ pub async fn list_sessions(
         })
     })
     .await
+}
+
+/// Which sessions are asked for.
+pub(super) fn filter(
+    app: &App,
+    status: Option<SessionStatus>,
+    user: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+) -> Reply<SessionFilter> {
+    Ok(SessionFilter {
+        status: status.map(|status| match status {
+            SessionStatus::Active => SessionStage::Active,
+            SessionStatus::Sealed => SessionStage::Sealed,
+            SessionStatus::Anchored => SessionStage::Anchored,
+            SessionStatus::Unterminated => SessionStage::Unterminated,
+        }),
+        user,
+        from: from.map(|text| time("from", &text)).transpose()?,
+        // The op takes the last moment, the API the first one after it.
+        to: to.map(|text| time("to", &text)).transpose()?.map(just_before),
+        quiet_since: Some(app.quiet_since()),
+    })
 }
 
 fn just_before(time: Timestamp) -> Timestamp {

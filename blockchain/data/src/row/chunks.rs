@@ -7,7 +7,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::registry::data_chain::key::{ALIAS, NOTED, PLACED, REFERRED, REFERRER, UPLOADED};
 
 use super::SessionName;
@@ -28,13 +28,13 @@ fn damaged(what: &'static str) -> impl Fn(WireFault) -> StoreError {
 
 /// Opens a value and reads it to its end.
 fn open_row<T>(
-    sealer: &Sealer,
+    cipher: &Cipher,
     key: &[u8],
     value: Vec<u8>,
     what: &'static str,
     read: impl FnOnce(&mut Reader<'_>) -> Result<T, WireFault>,
 ) -> Result<T, StoreError> {
-    let bytes = sealer.open_value(key, value)?;
+    let bytes = cipher.decrypt_value(key, value)?;
     let mut from = Reader::new(&bytes);
     let row = read(&mut from).map_err(damaged(what))?;
     from.finish().map_err(damaged(what))?;
@@ -93,8 +93,8 @@ impl UploadedRow {
     }
 
     /// Reads [`UploadedRow::encode`], sealed under the row's key.
-    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
-        open_row(sealer, key, value, "an upload", |from| {
+    pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        open_row(cipher, key, value, "an upload", |from| {
             Ok(Self {
                 chunk: ChunkId::new(from.array("a chunk id")?),
                 length: from.u32("a length")?,
@@ -108,11 +108,11 @@ impl UploadedRow {
     /// The row of a chunk, if there is one.
     pub fn find(
         index: &dyn Index,
-        sealer: &Sealer,
+        cipher: &Cipher,
         name: &ChunkName,
     ) -> Result<Option<Self>, StoreError> {
         let key = Self::key(name);
-        index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
+        index.get(&key)?.map(|value| Self::open(cipher, &key, value)).transpose()
     }
 }
 
@@ -166,8 +166,8 @@ impl PlacedRow {
     }
 
     /// Reads [`PlacedRow::encode`], sealed under the row's key.
-    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
-        open_row(sealer, key, value, "a placed chunk", |from| {
+    pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        open_row(cipher, key, value, "a placed chunk", |from| {
             Ok(Self {
                 chunk: ChunkId::new(from.array("a chunk id")?),
                 length: from.u32("a length")?,
@@ -189,18 +189,18 @@ impl PlacedRow {
     /// The row at an index, if there is one.
     pub fn find(
         index: &dyn Index,
-        sealer: &Sealer,
+        cipher: &Cipher,
         session: &SessionName,
         at: u64,
     ) -> Result<Option<Self>, StoreError> {
         let key = Self::key(session, at);
-        index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
+        index.get(&key)?.map(|value| Self::open(cipher, &key, value)).transpose()
     }
 
     /// Up to `limit` rows of a session from `start` on, in order.
     pub fn list(
         index: &dyn Index,
-        sealer: &Sealer,
+        cipher: &Cipher,
         session: &SessionName,
         start: u64,
         limit: usize,
@@ -208,7 +208,7 @@ impl PlacedRow {
         let to = [session.key(PLACED).as_slice(), &[0xff; 9]].concat();
         let rows = index.scan(&Self::key(session, start), &to, limit, false)?;
         rows.into_iter()
-            .map(|(key, value)| Ok((number_in(&key), Self::open(sealer, &key, value)?)))
+            .map(|(key, value)| Ok((number_in(&key), Self::open(cipher, &key, value)?)))
             .collect()
     }
 }
@@ -223,12 +223,12 @@ pub struct Alias;
 
 impl Alias {
     /// The key of the row that says where a session has what goes by this name.
-    pub fn key(sealer: &Sealer, alias: &str, session: &SessionName) -> Vec<u8> {
-        [Self::prefix(sealer, alias).as_slice(), &session.0].concat()
+    pub fn key(cipher: &Cipher, alias: &str, session: &SessionName) -> Vec<u8> {
+        [Self::prefix(cipher, alias).as_slice(), &session.0].concat()
     }
 
-    fn prefix(sealer: &Sealer, alias: &str) -> Vec<u8> {
-        [&[ALIAS], sealer.index_name(alias.as_bytes()).as_slice()].concat()
+    fn prefix(cipher: &Cipher, alias: &str) -> Vec<u8> {
+        [&[ALIAS], cipher.index_name(alias.as_bytes()).as_slice()].concat()
     }
 
     /// The row's value, to be sealed: the index.
@@ -236,34 +236,34 @@ impl Alias {
         index.to_be_bytes()
     }
 
-    fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<u64, StoreError> {
-        Ok(number_in(&sealer.open_value(key, value)?))
+    fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<u64, StoreError> {
+        Ok(number_in(&cipher.decrypt_value(key, value)?))
     }
 
     /// Where a session has it.
     pub fn find(
         index: &dyn Index,
-        sealer: &Sealer,
+        cipher: &Cipher,
         alias: &str,
         session: &SessionName,
     ) -> Result<Option<u64>, StoreError> {
-        let key = Self::key(sealer, alias, session);
-        index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
+        let key = Self::key(cipher, alias, session);
+        index.get(&key)?.map(|value| Self::open(cipher, &key, value)).transpose()
     }
 
     /// Where up to `limit` sessions have it.
     pub fn list(
         index: &dyn Index,
-        sealer: &Sealer,
+        cipher: &Cipher,
         alias: &str,
         limit: usize,
     ) -> Result<Vec<(SessionName, u64)>, StoreError> {
-        let from = Self::prefix(sealer, alias);
+        let from = Self::prefix(cipher, alias);
         let to = [from.as_slice(), &[0xff; 17]].concat();
         let rows = index.scan(&from, &to, limit, false)?;
         rows.into_iter()
             .filter_map(|(key, value)| Some((super::name_in(&key)?, key, value)))
-            .map(|(name, key, value)| Ok((name, Self::open(sealer, &key, value)?)))
+            .map(|(name, key, value)| Ok((name, Self::open(cipher, &key, value)?)))
             .collect()
     }
 }
@@ -350,8 +350,8 @@ impl TreeRow {
     }
 
     /// Reads [`TreeRow::encode`], sealed under the row's key.
-    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
-        open_row(sealer, key, value, "a tree", |from| {
+    pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        open_row(cipher, key, value, "a tree", |from| {
             Ok(Self {
                 session: from.option("a session id", |from| {
                     let text = from.text("a session id")?;
@@ -367,25 +367,25 @@ impl TreeRow {
     /// The tree with this root, if it is kept.
     pub fn find(
         index: &dyn Index,
-        sealer: &Sealer,
+        cipher: &Cipher,
         root: &SessionRoot,
     ) -> Result<Option<Self>, StoreError> {
         let key = Self::key(root);
-        index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
+        index.get(&key)?.map(|value| Self::open(cipher, &key, value)).transpose()
     }
 
     /// All of its leaves; `None` if some are missing.
     pub fn leaves(
         &self,
         index: &dyn Index,
-        sealer: &Sealer,
+        cipher: &Cipher,
         root: &SessionRoot,
     ) -> Result<Option<Vec<[u8; 32]>>, StoreError> {
         let mut leaves = Vec::new();
         for page in 0..self.pages() {
             let key = Self::leaves_key(root, page);
             let Some(value) = index.get(&key)? else { break };
-            let bytes = sealer.open_value(&key, value)?;
+            let bytes = cipher.decrypt_value(&key, value)?;
             leaves.extend(bytes.as_chunks::<32>().0);
         }
         Ok(Some(leaves).filter(|leaves| leaves.len() as u64 == self.leaf_count))

@@ -11,7 +11,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::registry::data_chain::key::{
     DOCUMENT, DOCUMENT_CHANGES, DOCUMENT_COUNTS, EARLIER, PAGE,
 };
@@ -33,8 +33,8 @@ pub struct DocumentName {
 
 impl DocumentName {
     /// The name in this store.
-    pub fn of(sealer: &Sealer, kind: DocumentKind, id: &str) -> Self {
-        Self { kind, name: sealer.index_name(id.as_bytes()) }
+    pub fn of(cipher: &Cipher, kind: DocumentKind, id: &str) -> Self {
+        Self { kind, name: cipher.index_name(id.as_bytes()) }
     }
 
     /// The name of a session of this store.
@@ -45,6 +45,12 @@ impl DocumentName {
     /// The session of this store that would have this name.
     pub fn as_session(&self) -> SessionName {
         SessionName(self.name)
+    }
+
+    /// The document of such a row's key ([`Self::row_key`]).
+    pub fn of_row(key: &[u8]) -> Option<Self> {
+        let (kind, name) = key.strip_prefix(&[DOCUMENT])?.split_first()?;
+        Some(Self { kind: DocumentKind::from_code(*kind)?, name: name.try_into().ok()? })
     }
 
     fn key(&self, prefix: u8) -> Vec<u8> {
@@ -173,26 +179,26 @@ impl DocumentRow {
     }
 
     /// Opens a row's value.
-    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
-        Self::decode(&sealer.open_value(key, value)?)
+    pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        Self::decode(&cipher.decrypt_value(key, value)?)
             .map_err(|fault| StoreError::Index(format!("a document's row: {fault}")))
     }
 
     /// A document, if there is one of this name.
     pub fn find(
         index: &dyn Index,
-        sealer: &Sealer,
+        cipher: &Cipher,
         name: &DocumentName,
     ) -> Result<Option<Self>, StoreError> {
         let key = name.row_key();
-        index.get(&key)?.map(|value| Self::open(sealer, &key, value)).transpose()
+        index.get(&key)?.map(|value| Self::open(cipher, &key, value)).transpose()
     }
 
     /// Its text, as it was posted.
     pub fn text(
         &self,
         index: &dyn Index,
-        sealer: &Sealer,
+        cipher: &Cipher,
         name: &DocumentName,
     ) -> Result<String, StoreError> {
         let pages = match &self.text {
@@ -204,17 +210,17 @@ impl DocumentRow {
             let key = name.page_key(page);
             let lost =
                 || StoreError::Index(format!("page {page} of {pages} of a document is gone"));
-            bytes.extend(sealer.open_value(&key, index.get(&key)?.ok_or_else(lost)?)?);
+            bytes.extend(cipher.decrypt_value(&key, index.get(&key)?.ok_or_else(lost)?)?);
         }
         String::from_utf8(bytes)
             .map_err(|_| StoreError::Index("the pages of a document are no text".into()))
     }
 
-    /// How many bytes its text has, or may have.
-    pub fn text_bytes(&self) -> usize {
+    /// How many bytes its text has at least.
+    pub fn least_text_bytes(&self) -> usize {
         match &self.text {
             Text::Inline(text) => text.len(),
-            Text::Pages(pages) => *pages as usize * crate::fact::PART_BYTES,
+            Text::Pages(pages) => pages.saturating_sub(1) as usize * crate::fact::PART_BYTES,
         }
     }
 }
@@ -272,8 +278,8 @@ impl EarlierRow {
     }
 
     /// Opens a row's value.
-    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
-        let bytes = sealer.open_value(key, value)?;
+    pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        let bytes = cipher.decrypt_value(key, value)?;
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             let source = match super::read_flag(from, "a source")? {
                 true => Source::Synchronised,

@@ -4,7 +4,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::registry::data_chain::key::{DEAD, ENTRY, INDEXING, QUEUED};
 
 use super::documents::DocumentName;
@@ -58,8 +58,8 @@ impl ItemRow {
     }
 
     /// Opens a row's value.
-    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
-        let bytes = sealer.open_value(key, value)?;
+    pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        let bytes = cipher.decrypt_value(key, value)?;
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             let kind = DocumentKind::from_code(from.u8("an item's kind")?);
             Ok(Self {

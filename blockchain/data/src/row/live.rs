@@ -4,7 +4,7 @@ use lucid_core::timeline::Mark;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::registry::data_chain::key::MARK;
 
 use super::SessionName;
@@ -37,7 +37,7 @@ fn decode(bytes: &[u8]) -> Result<Mark, WireFault> {
 /// Up to `limit` marks from number `start` on, in order.
 pub fn marks(
     index: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     name: &SessionName,
     start: u64,
     limit: usize,
@@ -46,7 +46,7 @@ pub fn marks(
     let rows = index.scan(&name.mark_key(start), &to, limit, false)?;
     rows.into_iter()
         .map(|(key, value)| {
-            decode(&sealer.open_value(&key, value)?)
+            decode(&cipher.decrypt_value(&key, value)?)
                 .map_err(|fault| StoreError::Index(format!("a mark's row: {fault}")))
         })
         .collect()

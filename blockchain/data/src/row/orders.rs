@@ -6,7 +6,7 @@
 //! Blocks also stand in the order of their indexes.
 
 use lucid_core::time::Timestamp;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::registry::data_chain::key::{BY_INDEX, IN_ORDER, SESSIONS_IN_ORDER};
 
 use super::documents::DocumentName;
@@ -32,14 +32,14 @@ pub enum Facet<'a> {
 
 impl Facet<'_> {
     /// What stands in front of the time and the name in the keys of such an order.
-    pub fn prefix(&self, sealer: &Sealer, kind: DocumentKind) -> Vec<u8> {
+    pub fn prefix(&self, cipher: &Cipher, kind: DocumentKind) -> Vec<u8> {
         let of = |code: u8, texts: &[&str]| {
             let mut key = vec![IN_ORDER, kind.code(), code];
             if code > 0 {
                 // With the length of the first, no two pairs are one text.
                 let first = texts.first().map_or(0, |text| text.len() as u64);
                 let all = [first.to_be_bytes().as_slice(), texts.concat().as_bytes()].concat();
-                key.extend_from_slice(&sealer.index_name(&all));
+                key.extend_from_slice(&cipher.index_name(&all));
             }
             key
         };
@@ -117,12 +117,12 @@ impl Standing {
 
 /// The key that puts a document into an order.
 pub fn order_key(
-    sealer: &Sealer,
+    cipher: &Cipher,
     name: &DocumentName,
     facet: &Facet<'_>,
     at: Timestamp,
 ) -> Vec<u8> {
-    let mut key = facet.prefix(sealer, name.kind);
+    let mut key = facet.prefix(cipher, name.kind);
     key.extend_from_slice(&Standing::of(at, name).bytes());
     key
 }
@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn places_sort_by_time_and_no_two_facets_share_an_order() {
-        let sealer = Sealer::new(None);
-        let name = DocumentName::of(&sealer, DocumentKind::Session, "s");
+        let cipher = Cipher::new(None);
+        let name = DocumentName::of(&cipher, DocumentKind::Session, "s");
         let at = |micros| Standing::of(Timestamp::from_micros(micros), &name);
         assert!(at(-5).bytes() < at(-4).bytes() && at(-1).bytes() < at(0).bytes());
         assert_eq!(Standing::read(&at(5).bytes()), Some(at(5)));
@@ -176,7 +176,7 @@ mod tests {
             Facet::Metadata("a", "bc"),
         ];
         let prefixes: std::collections::BTreeSet<Vec<u8>> =
-            facets.iter().map(|facet| facet.prefix(&sealer, DocumentKind::Session)).collect();
+            facets.iter().map(|facet| facet.prefix(&cipher, DocumentKind::Session)).collect();
         assert_eq!(prefixes.len(), facets.len());
     }
 }

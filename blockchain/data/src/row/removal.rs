@@ -6,7 +6,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::wire::{Reader, WireFault, Writer};
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::registry::data_chain::key::{BY_REMOVAL, HOLD, TOMBSTONE, UNCHAINED};
 
 use super::{SessionName, ordered};
@@ -67,8 +67,8 @@ impl TombstoneRow {
     }
 
     /// Opens a row's value.
-    pub fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
-        Self::decode(&sealer.open_value(key, value)?)
+    pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        Self::decode(&cipher.decrypt_value(key, value)?)
             .map_err(|fault| StoreError::Index(format!("a tombstone's row: {fault}")))
     }
 }
@@ -81,8 +81,8 @@ impl HoldRow {
         to.finish()
     }
 
-    fn open(sealer: &Sealer, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
-        let bytes = sealer.open_value(key, value)?;
+    fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
+        let bytes = cipher.decrypt_value(key, value)?;
         let read = |from: &mut Reader<'_>| -> Result<Self, WireFault> {
             let reason = from.text("a reason")?.to_owned();
             Ok(Self { reason, since: from.time("a time")? })
@@ -129,19 +129,19 @@ pub fn unchained_range() -> (Vec<u8>, Vec<u8>) {
 /// What stands in the place of a session, if it was removed.
 pub fn tombstone(
     index: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     name: &SessionName,
 ) -> Result<Option<TombstoneRow>, StoreError> {
     let key = name.tombstone_key();
-    index.get(&key)?.map(|value| TombstoneRow::open(sealer, &key, value)).transpose()
+    index.get(&key)?.map(|value| TombstoneRow::open(cipher, &key, value)).transpose()
 }
 
 /// What forbids to remove a session, if anything does.
 pub fn hold(
     index: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     name: &SessionName,
 ) -> Result<Option<HoldRow>, StoreError> {
     let key = name.hold_key();
-    index.get(&key)?.map(|value| HoldRow::open(sealer, &key, value)).transpose()
+    index.get(&key)?.map(|value| HoldRow::open(cipher, &key, value)).transpose()
 }

@@ -2,7 +2,7 @@
 
 use lucid_store::StoreError;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::registry::data_chain::key::SCRUBBED;
 
 use crate::fact::{Fact, Scrubbed};
@@ -13,10 +13,10 @@ pub fn scrub_key() -> Vec<u8> {
 }
 
 /// What is known of reading stored bytes again.
-pub fn scrubbed(index: &dyn Index, sealer: &Sealer) -> Result<Scrubbed, StoreError> {
+pub fn scrubbed(index: &dyn Index, cipher: &Cipher) -> Result<Scrubbed, StoreError> {
     let key = scrub_key();
     let Some(value) = index.get(&key)? else { return Ok(Scrubbed::default()) };
-    match Fact::decode(&sealer.open_value(&key, value)?) {
+    match Fact::decode(&cipher.decrypt_value(&key, value)?) {
         Ok(Fact::Scrubbed(scrubbed)) => Ok(scrubbed),
         _ => Err(StoreError::Index("the row of scrubbing is none".into())),
     }

@@ -102,6 +102,7 @@ impl Strained {
             .replace("{index}", "1");
         let live = |what: &str| Request::new(format!("POST /api/v1/sessions/live/{what}"));
         match route {
+            "GET /api/v1/find" => (Request::new("GET /api/v1/find?path=*"), 4 * MIB),
             "POST /api/v1/sessions/{session_id}/append" => (
                 live("append").header("Upload-Offset: 0").body(BYTES, noise(5, 16 * MIB)),
                 64 * MIB,

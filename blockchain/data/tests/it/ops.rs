@@ -9,6 +9,7 @@ mod garbage;
 mod life;
 mod mirror;
 mod notes;
+mod orders;
 mod placed;
 mod power;
 mod races;

@@ -7,6 +7,7 @@ mod chunk_batches;
 mod clock;
 mod content;
 mod files;
+mod find;
 mod index;
 mod live;
 mod maintenance;

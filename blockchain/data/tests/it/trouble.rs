@@ -94,13 +94,13 @@ impl Troubled {
         opened.vault.close().unwrap();
         let disk = FaultyDisk::over(opened.folder.disk.clone());
         let index = Arc::new(Wrong::default());
-        let sealer = opened.folder.sealer.clone();
+        let cipher = opened.folder.cipher.clone();
         opened.vault = files::open(UnopenedStore {
             disk: Arc::new(disk.clone()),
             store: opened.folder.store,
-            sealer: sealer.clone(),
+            cipher: cipher.clone(),
             index: Arc::new(index.clone().index()),
-            project: Arc::new(SessionProjection::new(sealer, opened.key.public())),
+            project: Arc::new(SessionProjection::new(cipher, opened.key.public())),
             accept_loss: false,
             limits: Limits::default(),
         })

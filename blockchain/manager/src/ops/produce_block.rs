@@ -1,12 +1,12 @@
 //! Makes the next block of what waits in the pool.
 //!
-//! Called by the sealing worker, and by embedded archives when they are done. Each transaction is
+//! Called by the worker that produces blocks, and by embedded archives when they are done. Each transaction is
 //! validated once more; one that fails becomes a durable `failed` and never holds up the rest. An anchor
 //! fails, too, whose session has another root by the same key, in an earlier block or in this one: both could
 //! be let into the pool before either was in a block.
 //!
 //! Invariant: append first, mark afterwards. A crash in between leaves chained transactions in the
-//! pool, which the next seal and the next start recognise; the other order would lose them.
+//! pool, which the next block and the next start recognise; the other order would lose them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -32,16 +32,16 @@ use crate::given::Pins;
 use crate::limits::CLOCK_AHEAD_DAYS_MAX;
 use crate::opened::OpenError;
 
-/// What a seal did.
+/// What producing a block did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SealOutcome {
+pub struct Production {
     /// The block it made; none when nothing was fit to be chained.
-    pub block: Option<SealedBlock>,
+    pub block: Option<ProducedBlock>,
     /// Transactions that were refused.
     pub failed: u64,
-    /// Transactions that the next seal can take.
+    /// Transactions that the next block can take.
     pub left: u64,
-    /// Transactions that wait until an operator has looked at damage: no seal takes them before.
+    /// Transactions that wait until an operator has looked at damage: no block takes them before.
     pub held_up: u64,
     /// Some of that damage.
     pub damage: Vec<Damage>,
@@ -49,7 +49,7 @@ pub struct SealOutcome {
 
 /// A block that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SealedBlock {
+pub struct ProducedBlock {
     /// Its height.
     pub height: u64,
     /// Its hash.
@@ -60,7 +60,7 @@ pub struct SealedBlock {
 
 /// Why no block could be made.
 #[derive(Debug, thiserror::Error)]
-pub enum SealError {
+pub enum ProduceError {
     /// The newest block is from the future, so the next one would be refused by everyone.
     #[error(
         "the newest block's time is {tip}, over an hour ahead of the clock, {now}: set the clock; if it is \
@@ -117,22 +117,22 @@ pub enum SealError {
     Commit(#[from] CommitError),
 }
 
-/// A sealer that another writer outran builds its block anew so often.
+/// A cipher that another writer outran builds its block anew so often.
 const LOOKS_MAX: usize = 10;
 
-/// Seals one block, if anything waits.
-pub fn seal_block(
+/// Produces one block, if anything waits.
+pub fn produce_block(
     vault: &Vault,
     chain: &dyn ChainStore,
-    sealing: &Mutex<()>,
+    producing: &Mutex<()>,
     key: &SigningKey,
     now: Timestamp,
-) -> Result<SealOutcome, SealError> {
+) -> Result<Production, ProduceError> {
     // Only spares building what another one builds.
-    let _sealing = (!cfg!(feature = "no-locks")).then(|| sealing.lock());
+    let _producing = (!cfg!(feature = "no-locks")).then(|| producing.lock());
     for _ in 0..LOOKS_MAX {
         match build_and_append(vault, chain, key, now) {
-            Err(SealError::Outrun(_)) => {}
+            Err(ProduceError::Outrun(_)) => {}
             outcome => return outcome,
         }
     }
@@ -144,17 +144,17 @@ fn build_and_append(
     chain: &dyn ChainStore,
     key: &SigningKey,
     now: Timestamp,
-) -> Result<SealOutcome, SealError> {
+) -> Result<Production, ProduceError> {
     match fact::role(vault.index())? {
         Some(Role::Authority) => {}
-        Some(Role::Follower) => return Err(SealError::Follower),
-        None => return Err(SealError::RoleLost(OpenError::RoleLost.to_string())),
+        Some(Role::Follower) => return Err(ProduceError::Follower),
+        None => return Err(ProduceError::RoleLost(OpenError::RoleLost.to_string())),
     }
     if let Some(successor) = fact::successor(vault.index())? {
-        return Err(SealError::Ended(successor));
+        return Err(ProduceError::Ended(successor));
     }
     if fact::pool(vault.index())?.transactions == 0 {
-        return Ok(SealOutcome::default());
+        return Ok(Production::default());
     }
     let parent = match chain.tip()? {
         Some(tip) => parent_at(chain, tip.height)?,
@@ -163,14 +163,14 @@ fn build_and_append(
     if let Some(parent) = &parent
         && parent.time >= now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS)
     {
-        return Err(SealError::ParentAhead { now, tip: parent.time });
+        return Err(ProduceError::ParentAhead { now, tip: parent.time });
     }
     if let Some(known) = clock_is_ahead(vault, parent.as_ref().map(|parent| parent.time), now)? {
-        return Err(SealError::ClockAhead { now, known });
+        return Err(ProduceError::ClockAhead { now, known });
     }
     let mut drained = drain(vault, chain, now)?;
     let transactions = std::mem::take(&mut drained.transactions);
-    let mut sealed = SealOutcome { failed: drained.failed.len() as u64, ..SealOutcome::default() };
+    let mut produced = Production { failed: drained.failed.len() as u64, ..Production::default() };
     if !transactions.is_empty() {
         let block = Block::build(parent.as_ref(), transactions, now, key);
         let ids: Vec<IdDigest> = block.transactions.iter().map(Transaction::id_digest).collect();
@@ -181,22 +181,22 @@ fn build_and_append(
         for id in ids {
             drained.chained.add(made.height, id);
         }
-        sealed.block = Some(made);
+        produced.block = Some(made);
     }
     let mut marks = drained.failed;
     marks.extend(drained.chained.facts());
     let marked = if marks.is_empty() { Ok(()) } else { fact::commit(vault, &marks) };
     match marked {
         Ok(()) => {}
-        // The block is final. What stays in the pool is recognised by the next seal.
-        Err(error) if sealed.block.is_some() => {
+        // The block is final. What stays in the pool is recognised with the next block.
+        Err(error) if produced.block.is_some() => {
             tracing::error!(%error, "a block is committed, and the pool could not be marked");
         }
         Err(error) => return Err(error.into()),
     }
-    (sealed.held_up, sealed.damage) = (drained.held_up, drained.damage);
-    sealed.left = fact::pool(vault.index())?.transactions.saturating_sub(sealed.held_up);
-    Ok(sealed)
+    (produced.held_up, produced.damage) = (drained.held_up, drained.damage);
+    produced.left = fact::pool(vault.index())?.transactions.saturating_sub(produced.held_up);
+    Ok(produced)
 }
 
 /// The latest time that the chain knows, if the clock is too far ahead of it to be believed unasked. A
@@ -268,7 +268,7 @@ fn drain(
     vault: &Vault,
     chain: &dyn ChainStore,
     now: Timestamp,
-) -> Result<TakenFromPool, SealError> {
+) -> Result<TakenFromPool, ProduceError> {
     const PAGE: usize = 500;
     let (mut drained, mut seen, mut bytes) = (TakenFromPool::default(), HashSet::new(), 0);
     let (mut from, mut roots) = (0, Roots::default());
@@ -341,8 +341,12 @@ fn fault_of(transaction: &Transaction) -> Option<String> {
 }
 
 /// Passes the block through the rules and appends it.
-fn append(chain: &dyn ChainStore, now: Timestamp, block: Block) -> Result<SealedBlock, SealError> {
-    let made = SealedBlock {
+fn append(
+    chain: &dyn ChainStore,
+    now: Timestamp,
+    block: Block,
+) -> Result<ProducedBlock, ProduceError> {
+    let made = ProducedBlock {
         height: block.index,
         hash: block.hash,
         transactions: block.transactions.len(),
@@ -352,7 +356,7 @@ fn append(chain: &dyn ChainStore, now: Timestamp, block: Block) -> Result<Sealed
     let refused = || {
         let rule = verdict.first_fault.map_or("block_structure", lucid_core::validate::Rule::name);
         let details = verdict.results.iter().find(|result| !result.passed);
-        SealError::Refused {
+        ProduceError::Refused {
             rule,
             details: details.map(|result| result.details.canonical()).unwrap_or_default(),
         }
@@ -360,6 +364,6 @@ fn append(chain: &dyn ChainStore, now: Timestamp, block: Block) -> Result<Sealed
     let valid = verdict.block.as_ref().ok_or_else(refused)?;
     match chain.append(valid)? {
         AppendedBlock::Stored | AppendedBlock::Known => Ok(made),
-        other => Err(SealError::Outrun(other)),
+        other => Err(ProduceError::Outrun(other)),
     }
 }

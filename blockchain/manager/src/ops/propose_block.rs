@@ -6,7 +6,7 @@ use lucid_store::contract::chain::ChainStore;
 use lucid_store::vault::Vault;
 use parking_lot::Mutex;
 
-use super::seal_block::{SealError, SealOutcome, SealedBlock, seal_block};
+use super::produce_block::{ProduceError, ProducedBlock, Production, produce_block};
 use super::submit_transaction::{SubmitError, check_admissible, submit_transactions};
 use crate::admissions::Admissions;
 use crate::fact::{self, Role};
@@ -30,22 +30,22 @@ pub enum ProposeError {
     },
     /// The block could not be made. What was sent along waits for the next one.
     #[error(transparent)]
-    Seal(#[from] SealError),
+    Produce(#[from] ProduceError),
 }
 
-/// Submits what is sent along, and seals what waits: in the pool's order, as much as one block may hold.
+/// Submits what is sent along, and produces a block of what waits: in the pool's order, as much as one block may hold.
 pub fn propose_block(
     vault: &Vault,
     chain: &dyn ChainStore,
-    (admissions, sealing): (&Admissions, &Mutex<()>),
+    (admissions, producing): (&Admissions, &Mutex<()>),
     key: &SigningKey,
     producer: Option<PublicKey>,
     now: Timestamp,
     posted: &[&[u8]],
-) -> Result<(SealedBlock, SealOutcome), ProposeError> {
+) -> Result<(ProducedBlock, Production), ProposeError> {
     // Before anything is taken: what a follower pooled would wait for ever.
-    if fact::role(vault.index()).map_err(SealError::from)? == Some(Role::Follower) {
-        return Err(SealError::Follower.into());
+    if fact::role(vault.index()).map_err(ProduceError::from)? == Some(Role::Follower) {
+        return Err(ProduceError::Follower.into());
     }
     if producer.is_some_and(|wanted| wanted != key.public()) {
         return Err(ProposeError::OtherProducer(key.public()));
@@ -55,14 +55,14 @@ pub fn propose_block(
             .map_err(|error| ProposeError::Submit { index, error })?;
     }
     let submitted = submit_transactions(vault, chain, admissions, now, posted)
-        .map_err(|error| ProposeError::Seal(error.into()))?;
+        .map_err(|error| ProposeError::Produce(error.into()))?;
     for (index, outcome) in submitted.into_iter().enumerate() {
         // Its id was taken a moment ago.
         outcome.map_err(|error| ProposeError::Submit { index, error })?;
     }
-    let sealed = seal_block(vault, chain, sealing, key, now)?;
-    match sealed.block {
-        Some(block) => Ok((block, sealed)),
+    let produced = produce_block(vault, chain, producing, key, now)?;
+    match produced.block {
+        Some(block) => Ok((block, produced)),
         None => Err(ProposeError::NothingPending),
     }
 }

@@ -1,6 +1,6 @@
 //! Takes out of the pool what is in a block already.
 //!
-//! Called when a block-manager is opened, before it seals: a crash between append and marking leaves
+//! Called when a block-manager is opened, before it produces blocks: a crash between append and marking leaves
 //! chained transactions in the pool, and they must be neither lost nor chained again.
 
 use std::collections::BTreeMap;

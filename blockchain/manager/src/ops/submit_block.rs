@@ -72,14 +72,14 @@ pub enum SubmitBlockError {
 pub fn submit_block(
     vault: &Vault,
     chain: &dyn ChainStore,
-    sealing: &Mutex<()>,
+    producing: &Mutex<()>,
     own: PublicKey,
     now: Timestamp,
     posted: &[u8],
 ) -> Result<SubmittedBlock, SubmitBlockError> {
     let candidate = Candidate::parse_posted(posted)?;
     // Blocks are made and taken one at a time; the chain refuses what was judged by another tip.
-    let _sealing = (!cfg!(feature = "no-locks")).then(|| sealing.lock());
+    let _producing = (!cfg!(feature = "no-locks")).then(|| producing.lock());
     if fact::role(vault.index())? == Some(Role::Follower) {
         return Err(SubmitBlockError::Follower);
     }

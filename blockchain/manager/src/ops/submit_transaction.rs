@@ -235,7 +235,7 @@ fn known(
     posted: TransactionHash,
 ) -> Result<Option<FoundTransaction>, SubmitError> {
     let digest = transaction.id_digest();
-    let same = match fact::ticket_in(look, vault.sealer(), &digest)? {
+    let same = match fact::ticket_in(look, vault.cipher(), &digest)? {
         Some(Ticket { stage: PooledStage::Chained { .. }, .. })
             if chain.find(&digest)?.is_none() =>
         {

@@ -210,7 +210,7 @@ pub async fn submit_block(
         let submitted = submit(
             vault,
             chain,
-            &manager.sealing,
+            &manager.producing,
             manager.key.public(),
             manager.clock.now(),
             text.as_bytes(),

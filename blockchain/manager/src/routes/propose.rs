@@ -16,8 +16,8 @@ use lucid_http::reply::{Refusal, Reply};
 
 use crate::app::App;
 use crate::ops::get_block::{BlockName, KeptBlock, get_block};
+use crate::ops::produce_block::ProducedBlock;
 use crate::ops::propose_block::propose_block as propose;
-use crate::ops::seal_block::SealedBlock;
 use crate::{problems, workers};
 
 /// Makes a block of what waits, and of what is sent along; answers with it.
@@ -39,11 +39,11 @@ pub async fn propose_block(
         .run(move |manager| {
             let (vault, chain) = (&manager.vault, manager.chain.as_ref());
             let texts: Vec<&[u8]> = transactions.iter().map(|text| text.get().as_bytes()).collect();
-            let locks = (&manager.admissions, &manager.sealing);
+            let locks = (&manager.admissions, &manager.producing);
             let made =
                 propose(vault, chain, locks, &manager.key, producer, manager.clock.now(), &texts);
-            let (block, sealed) = made.map_err(problems::propose)?;
-            workers::note_sealed(&sealed);
+            let (block, produced) = made.map_err(problems::propose)?;
+            workers::note_produced(&produced);
             let stored = get_block(chain, BlockName::Height(block.height));
             let stored = stored.map_err(|error| unread(&block, &error.to_string()))?;
             let whole = stored.and_then(KeptBlock::whole);
@@ -56,8 +56,8 @@ pub async fn propose_block(
     Ok((StatusCode::CREATED, Extension(Counted), kind, text).into_response())
 }
 
-/// Says why a sealed block cannot be answered with. It stays sealed.
-fn unread(block: &SealedBlock, why: &str) -> Refusal {
+/// Says why a block that was produced cannot be answered with. It stays in the chain.
+fn unread(block: &ProducedBlock, why: &str) -> Refusal {
     let detail = format!("block {} was made, and cannot be answered with: {why}", block.height);
     let refusal = Refusal::new(ErrorCode::Internal, detail);
     refusal.with("index", block.height).with("hash", block.hash.to_string())

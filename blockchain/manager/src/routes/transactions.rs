@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 
 use crate::app::App;
 use crate::forward::{ask_peer, forward};
-use crate::limits::POOL_SEAL_AT;
+use crate::limits::POOL_PRODUCE_AT;
 use crate::ops::anchor_proof::{AnchorProof, anchor_proof};
 use crate::ops::get_transaction::{
     FoundTransaction, TransactionStage, get_transaction as find_transaction, lost_with,
@@ -57,7 +57,7 @@ pub async fn submit_transaction(
             Ok((submitted, pool.transactions))
         })
         .await?;
-    if waiting >= POOL_SEAL_AT {
+    if waiting >= POOL_PRODUCE_AT {
         app.pool_is_full().notify_one();
     }
     let status = if submitted.is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
@@ -90,7 +90,7 @@ pub async fn submit_batch(
             Ok((outcomes.map_err(problems::commit)?, pool.transactions))
         })
         .await?;
-    if waiting >= POOL_SEAL_AT {
+    if waiting >= POOL_PRODUCE_AT {
         app.pool_is_full().notify_one();
     }
     let (mut ids, mut errors) = (Vec::new(), Vec::new());

@@ -8,7 +8,7 @@ use lucid_block_manager::anew::{BeginError, BegunAnew, begin_anew, earlier};
 use lucid_block_manager::fact::{self, Role};
 use lucid_block_manager::opened::{ManagerKind, Opened, Options, open};
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
-use lucid_block_manager::ops::seal_block::{SealError, SealOutcome, seal_block};
+use lucid_block_manager::ops::produce_block::{ProduceError, Production, produce_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
 use lucid_core::claim::Signed;
 use lucid_core::succession::Succession;
@@ -33,20 +33,20 @@ fn submit(manager: &Opened, n: u32) {
     submit_transaction(vault, chain, &manager.admissions, time, text.as_bytes()).unwrap();
 }
 
-fn seal(manager: &Opened, now: Timestamp) -> Result<SealOutcome, SealError> {
-    seal_block(&manager.vault, manager.chain.as_ref(), &manager.sealing, &manager.key, now)
+fn produce(manager: &Opened, now: Timestamp) -> Result<Production, ProduceError> {
+    produce_block(&manager.vault, manager.chain.as_ref(), &manager.producing, &manager.key, now)
 }
 
 /// A chain of two blocks, the second of 2099, and two transactions that wait.
 fn stuck(folder: &Path) {
     let manager = opened(folder);
     submit(&manager, 0);
-    seal(&manager, at("2098-12-01T00:00:00Z")).unwrap();
+    produce(&manager, at("2098-12-01T00:00:00Z")).unwrap();
     submit(&manager, 1);
-    seal(&manager, at("2099-01-01T00:00:00Z")).unwrap();
+    produce(&manager, at("2099-01-01T00:00:00Z")).unwrap();
     submit(&manager, 2);
     submit(&manager, 3);
-    assert!(matches!(seal(&manager, now()), Err(SealError::ParentAhead { .. })));
+    assert!(matches!(produce(&manager, now()), Err(ProduceError::ParentAhead { .. })));
     manager.close().unwrap();
 }
 
@@ -88,8 +88,8 @@ fn what_waited_goes_on_in_the_new_chain_and_the_old_one_stays_as_it_was() {
         Signed::<Succession>::parse(&proof.transaction).unwrap();
     assert_eq!((said.height, said.hash), (1, begun.old.hash));
     assert_eq!((said.reason.as_str(), signed_by), ("the clock was in 2099", key));
-    // What waited is sealed.
-    assert_eq!(seal(&new, now()).unwrap().block.unwrap().transactions, 2);
+    // What waited is in a block.
+    assert_eq!(produce(&new, now()).unwrap().block.unwrap().transactions, 2);
     for n in [2, 3] {
         let proof = anchor_proof(new.chain.as_ref(), &format!("a-{n}")).unwrap().unwrap();
         assert_eq!(proof.block_index, 1);
@@ -98,8 +98,11 @@ fn what_waited_goes_on_in_the_new_chain_and_the_old_one_stays_as_it_was() {
     for n in [0, 1] {
         assert!(anchor_proof(old.chain.as_ref(), &format!("a-{n}")).unwrap().is_some());
     }
-    let ended = seal(&old, at("2099-06-01T00:00:00Z")).unwrap_err();
-    assert!(matches!(ended, SealError::Ended(successor) if successor == begun.genesis), "{ended}");
+    let ended = produce(&old, at("2099-06-01T00:00:00Z")).unwrap_err();
+    assert!(
+        matches!(ended, ProduceError::Ended(successor) if successor == begun.genesis),
+        "{ended}"
+    );
     let (vault, chain) = (&old.vault, old.chain.as_ref());
     let late = br#"{"id":"late","type":"note"}"#;
     let refused = submit_transaction(vault, chain, &old.admissions, now(), late).unwrap_err();
@@ -136,7 +139,7 @@ fn what_a_crash_left_before_the_exchange_is_made_anew_and_the_old_chain_makes_no
     fs::rename(&begun.folder, &root).unwrap();
     fs::rename(&aside, &begun.folder).unwrap();
     let old = opened(&root);
-    assert!(matches!(seal(&old, at("2099-06-01T00:00:00Z")), Err(SealError::Ended(_))));
+    assert!(matches!(produce(&old, at("2099-06-01T00:00:00Z")), Err(ProduceError::Ended(_))));
     old.close().unwrap();
     // The chain that is made beside it is marked until it is in its place. Until then it does not count as one
     // of the chains that ended here, even if making or removing it was broken off.

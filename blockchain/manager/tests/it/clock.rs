@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::service::{Server, anchor};
 
-/// The service's health, once the sealing of blocks says this.
+/// The service's health, once the producing of blocks says this.
 async fn health_says(server: &Server, wanted: &str) -> Value {
     for _ in 0..500 {
         let (_, health) = server.get("/health").await;
@@ -19,7 +19,7 @@ async fn health_says(server: &Server, wanted: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_in_2099_seals_nothing_says_so_and_goes_on_when_it_is_set_right() {
+async fn a_clock_in_2099_produces_nothing_says_so_and_goes_on_when_it_is_set_right() {
     let folder = tempfile::tempdir().unwrap();
     let at = |text: &str| Timestamp::parse(text).unwrap();
     let clock = Clock::by_hand(at("2026-01-27T10:00:00Z"));

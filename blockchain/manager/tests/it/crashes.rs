@@ -7,7 +7,7 @@ use lucid_block_manager::fact;
 use lucid_block_manager::opened::{OpenError, Opened, UnopenedManager, over};
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::maintain_chain::{CyclePlan, maintain_chain};
-use lucid_block_manager::ops::seal_block::{SealOutcome, seal_block};
+use lucid_block_manager::ops::produce_block::{Production, produce_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, id_digest};
@@ -36,9 +36,9 @@ fn submit(manager: &Opened, n: usize) {
     submit_transaction(vault, chain, &manager.admissions, now(), text.as_bytes()).unwrap();
 }
 
-fn seal(manager: &Opened) -> SealOutcome {
+fn produce(manager: &Opened) -> Production {
     let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-    seal_block(vault, chain, &manager.sealing, &manager.key, now()).unwrap()
+    produce_block(vault, chain, &manager.producing, &manager.key, now()).unwrap()
 }
 
 /// Every id digest in the chain, in order, pruned or not; panics if one is there twice.
@@ -96,7 +96,7 @@ fn no_power_cut_loses_or_repeats_a_transaction() {
                 drop(manager);
                 manager = opened(&disk);
             }
-            _ if n % 2 == 1 => drop(seal(&manager)),
+            _ if n % 2 == 1 => drop(produce(&manager)),
             _ if n > 7 => pruned += maintain(&manager),
             _ => {}
         }
@@ -110,7 +110,7 @@ fn no_power_cut_loses_or_repeats_a_transaction() {
             let manager = opened(&found);
             assert!(manager.damage().is_empty(), "{calls} {seed}: {:?}", manager.damage());
             let before = chained(&manager).len();
-            seal(&manager);
+            produce(&manager);
             let ids = chained(&manager);
             assert!(ids.len() >= accepted.max(before), "{calls} {seed}: {accepted} accepted");
             // The order is that of the pool, and the one that is no good was passed over.
@@ -138,7 +138,7 @@ fn a_damaged_block_holds_up_only_what_depends_on_it() {
     let manager = opened(&disk);
     for n in 0..4 {
         submit(&manager, n);
-        seal(&manager);
+        produce(&manager);
     }
     // As a crash between append and marking leaves it: chained, and still in the pool.
     drop(manager);
@@ -152,23 +152,23 @@ fn a_damaged_block_holds_up_only_what_depends_on_it() {
     let posted = lucid_core::digest::TransactionHash::new([1; 32]);
     fact::commit(&manager.vault, &[fact::Fact::Pooled { posted, at: now(), text }]).unwrap();
     submit(&manager, 4);
-    let sealed = seal(&manager);
+    let produced = produce(&manager);
     assert!(matches!(status(&manager, "t-4"), Some(TransactionStage::Confirmed { .. })));
-    // A caller that seals until nothing is left comes to an end.
-    assert_eq!(sealed.left, 0);
-    assert_eq!(seal(&manager).block, None);
+    // A caller that produces until nothing is left comes to an end.
+    assert_eq!(produced.left, 0);
+    assert_eq!(produce(&manager).block, None);
     drop(manager);
     assert!(opened(&disk).read_only().is_none());
 }
 
 #[test]
-fn what_fails_at_sealing_holds_up_nobody_and_stays_failed() {
+fn what_fails_at_producing_holds_up_nobody_and_stays_failed() {
     let disk = SimulatedDisk::new();
     let manager = opened(&disk);
     submit(&manager, 0);
     pool_a_bad_one(&manager);
     submit(&manager, 1);
-    seal(&manager);
+    produce(&manager);
     drop(manager);
     let manager = opened(&disk);
     assert_eq!(chained(&manager), digests(2));
@@ -183,7 +183,7 @@ fn a_refused_loss_says_that_blocks_are_left_where_only_a_later_file_cannot_be_re
     let manager = opened(&disk);
     for n in 0..6 {
         submit(&manager, n);
-        seal(&manager);
+        produce(&manager);
     }
     drop(manager);
     disk.unlink("TIP").unwrap();

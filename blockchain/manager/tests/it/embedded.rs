@@ -10,7 +10,7 @@ use lucid_block_manager::ops::chain_info::chain_info;
 use lucid_block_manager::ops::get_block::{BlockName, get_block};
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
 use lucid_block_manager::ops::list_blocks::{BlockQuery, list_blocks};
-use lucid_block_manager::ops::seal_block::{SealError, SealOutcome, seal_block};
+use lucid_block_manager::ops::produce_block::{ProduceError, Production, produce_block};
 use lucid_block_manager::ops::submit_transaction::{SubmitError, Submitted, submit_transaction};
 use lucid_block_manager::ops::validate_block::validate_block;
 use lucid_core::block_merkle::verify_path;
@@ -35,9 +35,9 @@ fn submit(manager: &Opened, text: &str) -> Result<Submitted, SubmitError> {
     submit_transaction(vault, chain, &manager.admissions, now(), text.as_bytes())
 }
 
-fn seal(manager: &Opened, now: Timestamp) -> Result<SealOutcome, SealError> {
+fn produce(manager: &Opened, now: Timestamp) -> Result<Production, ProduceError> {
     let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-    seal_block(vault, chain, &manager.sealing, &manager.key, now)
+    produce_block(vault, chain, &manager.producing, &manager.key, now)
 }
 
 fn status(manager: &Opened, id: &str) -> Option<TransactionStage> {
@@ -50,10 +50,10 @@ fn anchor(n: u32) -> String {
 }
 
 #[test]
-fn a_submitted_transaction_is_sealed_found_and_proved() {
+fn a_submitted_transaction_is_put_into_a_block_found_and_proved() {
     let folder = tempfile::tempdir().unwrap();
     let manager = opened(folder.path());
-    assert_eq!(seal(&manager, now()).unwrap(), SealOutcome::default());
+    assert_eq!(produce(&manager, now()).unwrap(), Production::default());
     for n in 0..3 {
         let submitted = submit(&manager, &anchor(n)).unwrap();
         assert!(submitted.is_new);
@@ -61,9 +61,9 @@ fn a_submitted_transaction_is_sealed_found_and_proved() {
     }
     assert_eq!(status(&manager, "a-1"), Some(TransactionStage::Pending));
     assert_eq!(status(&manager, "a-9"), None);
-    let sealed = seal(&manager, now()).unwrap();
-    let made = sealed.block.unwrap();
-    assert_eq!((made.height, made.transactions, sealed.left), (0, 3, 0));
+    let produced = produce(&manager, now()).unwrap();
+    let made = produced.block.unwrap();
+    assert_eq!((made.height, made.transactions, produced.left), (0, 3, 0));
 
     let confirmed = status(&manager, "a-1").unwrap();
     assert!(matches!(confirmed, TransactionStage::Confirmed { height: 0, position: 1, .. }));
@@ -100,7 +100,7 @@ fn the_same_request_is_found_again_and_another_text_is_a_conflict() {
         assert_eq!(again.found.status == TransactionStage::Pending, at == 0);
         let other = submit(&manager, r#"{"id":"a-1","type":"session_anchor","n":2}"#);
         assert!(matches!(other, Err(SubmitError::Conflict { .. })));
-        seal(&manager, now()).unwrap();
+        produce(&manager, now()).unwrap();
     }
     let nameless = r#"{"type":"data_storage","n":1}"#;
     let named = submit(&manager, nameless).unwrap();
@@ -130,7 +130,7 @@ fn a_reopened_folder_has_everything_with_its_index_and_without() {
     let manager = opened(folder.path());
     let key = manager.key.public();
     submit(&manager, &anchor(1)).unwrap();
-    seal(&manager, now()).unwrap();
+    produce(&manager, now()).unwrap();
     submit(&manager, &anchor(2)).unwrap();
     manager.close().unwrap();
     for reindex in [false, true] {
@@ -148,7 +148,7 @@ fn a_reopened_folder_has_everything_with_its_index_and_without() {
         assert!(manager.damage().is_empty() && manager.read_only().is_none());
     }
     let manager = opened(folder.path());
-    assert_eq!(seal(&manager, now()).unwrap().block.unwrap().height, 1);
+    assert_eq!(produce(&manager, now()).unwrap().block.unwrap().height, 1);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_chain_that_vanished_is_not_begun_anew() {
     let folder = tempfile::tempdir().unwrap();
     let manager = opened(folder.path());
     submit(&manager, &anchor(1)).unwrap();
-    seal(&manager, now()).unwrap();
+    produce(&manager, now()).unwrap();
     manager.close().unwrap();
     for path in ["blocks", "index"] {
         std::fs::remove_dir_all(folder.path().join(path)).unwrap();
@@ -180,7 +180,7 @@ fn blocks_may_lie_in_another_folder() {
     let options = Options { blocks: Some(blocks.path().join("deep/blocks")), ..Options::default() };
     let manager = open(folder.path(), &options, now()).unwrap();
     submit(&manager, &anchor(1)).unwrap();
-    seal(&manager, now()).unwrap();
+    produce(&manager, now()).unwrap();
     drop(manager);
     assert!(blocks.path().join("deep/blocks/00000001.blocks").exists());
     let manager = open(folder.path(), &options, now()).unwrap();
@@ -192,49 +192,52 @@ fn a_block_is_never_older_than_its_parent_and_never_far_ahead() {
     let folder = tempfile::tempdir().unwrap();
     let manager = opened(folder.path());
     submit(&manager, &anchor(1)).unwrap();
-    seal(&manager, now()).unwrap();
+    produce(&manager, now()).unwrap();
     submit(&manager, &anchor(2)).unwrap();
     let early = now().plus_seconds(-3_600);
-    assert!(matches!(seal(&manager, early), Err(SealError::ParentAhead { .. })));
-    let made = seal(&manager, now().plus_seconds(-60)).unwrap().block.unwrap();
+    assert!(matches!(produce(&manager, early), Err(ProduceError::ParentAhead { .. })));
+    let made = produce(&manager, now().plus_seconds(-60)).unwrap().block.unwrap();
     let block = manager.chain.block(made.height).unwrap().unwrap().whole().unwrap();
     assert_eq!(block.time().unwrap(), now());
 }
 
 #[test]
-fn a_clock_that_is_far_ahead_seals_nothing_until_somebody_says_that_it_is_right() {
+fn a_clock_that_is_far_ahead_produces_nothing_until_somebody_says_that_it_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let year_2099 = Timestamp::parse("2099-01-01T00:00:00Z").unwrap();
     let manager = opened(folder.path());
     submit(&manager, &anchor(1)).unwrap();
-    seal(&manager, now()).unwrap();
+    produce(&manager, now()).unwrap();
     submit(&manager, &anchor(2)).unwrap();
-    let doubted = seal(&manager, year_2099).unwrap_err();
-    assert!(matches!(doubted, SealError::ClockAhead { known, .. } if known == now()), "{doubted}");
+    let doubted = produce(&manager, year_2099).unwrap_err();
+    assert!(
+        matches!(doubted, ProduceError::ClockAhead { known, .. } if known == now()),
+        "{doubted}"
+    );
     assert!(doubted.to_string().contains("lucid doctor --accept-clock"), "{doubted}");
     assert_eq!(status(&manager, "a-2"), Some(TransactionStage::Pending), "it waits");
     // Set right, it goes on as if nothing had been.
-    assert_eq!(seal(&manager, now().plus_seconds(9)).unwrap().block.unwrap().height, 1);
+    assert_eq!(produce(&manager, now().plus_seconds(9)).unwrap().block.unwrap().height, 1);
     // A year is no reason for doubt.
     submit(&manager, &anchor(3)).unwrap();
     let a_year_on = now().plus_seconds(366 * 24 * 3_600);
-    assert_eq!(seal(&manager, a_year_on).unwrap().block.unwrap().height, 2);
+    assert_eq!(produce(&manager, a_year_on).unwrap().block.unwrap().height, 2);
     submit(&manager, &anchor(4)).unwrap();
-    assert!(seal(&manager, year_2099).is_err());
+    assert!(produce(&manager, year_2099).is_err());
     drop(manager);
     // It was right: said once, it counts over restarts, and for as long again.
     let accepted = accept_clock(folder.path(), &Options::default(), year_2099).unwrap();
-    assert_eq!((accepted.tip, accepted.seals), (Some(a_year_on), true));
+    assert_eq!((accepted.tip, accepted.produces), (Some(a_year_on), true));
     let manager = open(folder.path(), &Options::default(), year_2099).unwrap();
-    let made = seal(&manager, year_2099.plus_seconds(3_600)).unwrap().block.unwrap();
+    let made = produce(&manager, year_2099.plus_seconds(3_600)).unwrap().block.unwrap();
     assert_eq!(made.height, 3);
     submit(&manager, &anchor(5)).unwrap();
     let year_2101 = Timestamp::parse("2101-01-01T00:00:00Z").unwrap();
-    assert!(matches!(seal(&manager, year_2101), Err(SealError::ClockAhead { .. })));
+    assert!(matches!(produce(&manager, year_2101), Err(ProduceError::ClockAhead { .. })));
     drop(manager);
     // That does not help where a block is ahead.
     let accepted = accept_clock(folder.path(), &Options::default(), now()).unwrap();
-    assert!(!accepted.seals);
+    assert!(!accepted.produces);
 }
 
 #[test]
@@ -243,7 +246,7 @@ fn pages_of_blocks_go_both_ways() {
     let manager = opened(folder.path());
     for n in 0..5 {
         submit(&manager, &anchor(n)).unwrap();
-        seal(&manager, now()).unwrap();
+        produce(&manager, now()).unwrap();
     }
     let heights = |from, to, descending, skip, limit| {
         let wanted = BlockQuery { from, to, descending, skip, limit };
@@ -264,7 +267,7 @@ fn a_stored_block_is_judged_as_history_and_an_altered_one_is_refused() {
     let manager = opened(folder.path());
     for n in 0..2 {
         submit(&manager, &anchor(n)).unwrap();
-        seal(&manager, now()).unwrap();
+        produce(&manager, now()).unwrap();
     }
     let later = now().plus_seconds(1_000_000);
     let text = manager.chain.block(1).unwrap().unwrap().whole().unwrap().to_json_text();
@@ -287,23 +290,23 @@ fn what_a_lost_block_may_have_is_held_up_until_the_loss_is_accepted() {
     let manager = opened(folder.path());
     for n in 0..2 {
         submit(&manager, &anchor(n)).unwrap();
-        assert!(seal(&manager, now()).unwrap().block.is_some());
+        assert!(produce(&manager, now()).unwrap().block.is_some());
     }
     submit(&manager, &anchor(2)).unwrap();
     drop(manager);
     with_a_block_lost(folder.path());
     let manager = opened(folder.path());
-    let sealed = seal(&manager, now()).unwrap();
-    assert_eq!((sealed.block, sealed.failed, sealed.left, sealed.held_up), (None, 0, 0, 1));
-    assert!(sealed.damage[0].why.contains("--accept-loss"), "{:?}", sealed.damage);
+    let produced = produce(&manager, now()).unwrap();
+    assert_eq!((produced.block, produced.failed, produced.left, produced.held_up), (None, 0, 0, 1));
+    assert!(produced.damage[0].why.contains("--accept-loss"), "{:?}", produced.damage);
     assert!(submit(&manager, &anchor(3)).is_err());
     drop(manager);
     let accepting = Options { accept_loss: true, ..Options::default() };
     drop(open(folder.path(), &accepting, now()).unwrap());
     let manager = opened(folder.path());
     submit(&manager, &anchor(3)).unwrap();
-    let sealed = seal(&manager, now()).unwrap();
-    assert_eq!((sealed.block.unwrap().transactions, sealed.held_up), (2, 0));
+    let produced = produce(&manager, now()).unwrap();
+    assert_eq!((produced.block.unwrap().transactions, produced.held_up), (2, 0));
 }
 
 /// Damages record and body of one block, and builds the index anew. Whether that is accepted is not said.
@@ -323,7 +326,7 @@ fn what_was_in_a_lost_block_is_said_to_be_lost_and_taken_in_again() {
     let manager = opened(folder.path());
     for n in 0..3 {
         submit(&manager, &anchor(n)).unwrap();
-        assert!(seal(&manager, now()).unwrap().block.is_some());
+        assert!(produce(&manager, now()).unwrap().block.is_some());
     }
     drop(manager);
     with_a_block_lost(folder.path());
@@ -344,8 +347,8 @@ fn what_was_in_a_lost_block_is_said_to_be_lost_and_taken_in_again() {
     assert!(!submit(&manager, &anchor(which)).unwrap().is_new);
     assert_eq!(fact::pool(manager.vault.index()).unwrap().transactions, 1);
     assert_eq!(status(&manager, &format!("a-{which}")), Some(TransactionStage::Pending));
-    let sealed = seal(&manager, now()).unwrap();
-    assert_eq!(sealed.block.unwrap().height, 3);
+    let produced = produce(&manager, now()).unwrap();
+    assert_eq!(produced.block.unwrap().height, 3);
     drop(manager);
     // The log says the same again.
     std::fs::remove_dir_all(folder.path().join("index")).unwrap();
@@ -364,7 +367,7 @@ fn the_id_of_a_lost_transaction_is_free_for_another_text() {
     let manager = opened(folder.path());
     for n in 0..3 {
         submit(&manager, &format!(r#"{{"id":"a-{n}","type":"data_storage"}}"#)).unwrap();
-        seal(&manager, now()).unwrap();
+        produce(&manager, now()).unwrap();
     }
     drop(manager);
     with_a_block_lost(folder.path());
@@ -374,7 +377,7 @@ fn the_id_of_a_lost_transaction_is_free_for_another_text() {
         submit(&manager, &format!(r#"{{"id":"a-{n}","type":"data_storage","n":9}}"#)).is_ok()
     });
     assert_eq!(taken.count(), 1);
-    assert_eq!(seal(&manager, now()).unwrap().block.unwrap().transactions, 1);
+    assert_eq!(produce(&manager, now()).unwrap().block.unwrap().transactions, 1);
 }
 
 #[test]
@@ -388,9 +391,9 @@ fn a_root_that_is_lost_with_its_block_is_anchored_again() {
         anchor_session(vault, chain, &manager.admissions, now(), text.as_bytes())
     };
     assert!(anchor(&manager, &root).unwrap().1);
-    let lost = seal(&manager, now()).unwrap().block.unwrap();
+    let lost = produce(&manager, now()).unwrap().block.unwrap();
     submit(&manager, r#"{"id":"other","type":"data_storage"}"#).unwrap();
-    seal(&manager, now()).unwrap();
+    produce(&manager, now()).unwrap();
     drop(manager);
     for part in ["blocks", "bodies"] {
         damage(folder.path(), part, &lost.hash);
@@ -400,7 +403,7 @@ fn a_root_that_is_lost_with_its_block_is_anchored_again() {
     let manager = open(folder.path(), &accepting, now()).unwrap();
     let (again, is_new) = anchor(&manager, &root).unwrap();
     assert!(is_new && again.root == root, "{again:?}");
-    assert_eq!(seal(&manager, now()).unwrap().block.unwrap().transactions, 1);
+    assert_eq!(produce(&manager, now()).unwrap().block.unwrap().transactions, 1);
     assert!(!anchor(&manager, &root).unwrap().1);
 }
 
@@ -428,8 +431,8 @@ fn one_key_gives_a_session_one_root_though_both_anchors_wait_in_the_pool() {
     ] {
         assert!(submit(&manager, &signed(id, session, root, key)).unwrap().is_new, "{id}");
     }
-    let sealed = seal(&manager, now()).unwrap();
-    assert_eq!((sealed.block.unwrap().transactions, sealed.failed), (4, 1));
+    let produced = produce(&manager, now()).unwrap();
+    assert_eq!((produced.block.unwrap().transactions, produced.failed), (4, 1));
     let Some(TransactionStage::Failed { reason, .. }) = status(&manager, "second") else {
         panic!()
     };
@@ -450,11 +453,11 @@ fn an_anchor_that_was_let_in_before_another_was_chained_is_not_chained_behind_it
     submit(&manager, &signed("first", "s", 'a', 1)).unwrap();
     // As a request leaves it that was decided on before the first block and is durable behind it.
     let text = signed("second", "s", 'b', 1);
-    seal(&manager, now()).unwrap();
+    produce(&manager, now()).unwrap();
     let posted = lucid_core::digest::TransactionHash::new([1; 32]);
     fact::commit(&manager.vault, &[fact::Fact::Pooled { posted, at: now(), text }]).unwrap();
-    let sealed = seal(&manager, now()).unwrap();
-    assert_eq!((sealed.block, sealed.failed, sealed.left), (None, 1, 0));
+    let produced = produce(&manager, now()).unwrap();
+    assert_eq!((produced.block, produced.failed, produced.left), (None, 1, 0));
     let Some(TransactionStage::Failed { reason, .. }) = status(&manager, "second") else {
         panic!()
     };

@@ -6,8 +6,8 @@ use lucid_block_manager::fact::Role;
 use lucid_block_manager::opened::{
     ManagerKind, OpenError, Opened, Options, open, promote, reindex,
 };
+use lucid_block_manager::ops::produce_block::{ProduceError, produce_block};
 use lucid_block_manager::ops::read_run::{Half, read_run};
-use lucid_block_manager::ops::seal_block::{SealError, seal_block};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_core::digest::BlockHash;
 use lucid_core::record::{Head, decode_body};
@@ -28,18 +28,18 @@ fn opened(folder: &Path, role: Role) -> Result<Opened, OpenError> {
     open(folder, &options(role), now())
 }
 
-fn seal(manager: &Opened, id: &str) -> Result<(), SealError> {
+fn produce(manager: &Opened, id: &str) -> Result<(), ProduceError> {
     let (vault, chain) = (&manager.vault, manager.chain.as_ref());
     let text = format!(r#"{{"id":"{id}","type":"data_storage"}}"#);
     submit_transaction(vault, chain, &manager.admissions, now(), text.as_bytes()).unwrap();
-    seal_block(vault, chain, &manager.sealing, &manager.key, now()).map(drop)
+    produce_block(vault, chain, &manager.producing, &manager.key, now()).map(drop)
 }
 
 #[test]
 fn a_role_is_written_down_and_only_promotion_changes_it() {
     let folder = tempfile::tempdir().unwrap();
     let manager = opened(folder.path(), Role::Follower).unwrap();
-    assert!(matches!(seal(&manager, "a"), Err(SealError::Follower)));
+    assert!(matches!(produce(&manager, "a"), Err(ProduceError::Follower)));
     manager.close().unwrap();
     let refused = opened(folder.path(), Role::Authority).err().unwrap();
     assert!(matches!(refused, OpenError::IsFollower));
@@ -60,7 +60,7 @@ fn a_role_is_written_down_and_only_promotion_changes_it() {
     assert!(matches!(refused, OpenError::IsAuthority), "{refused}");
     reindex(folder.path(), &options(Role::Authority), now()).unwrap().close().unwrap();
     let manager = opened(folder.path(), Role::Authority).unwrap();
-    seal(&manager, "b").unwrap();
+    produce(&manager, "b").unwrap();
     assert_eq!(manager.chain.tip().unwrap().unwrap().height, 0);
 }
 
@@ -85,13 +85,13 @@ fn a_follower_that_lost_its_role_does_not_become_an_authority_without_a_word() {
     // A caller that names no role may open it to look, and makes no blocks.
     let manager = open(folder.path(), &Options::default(), now()).unwrap();
     assert!(manager.role_is_lost && manager.role == Role::Follower);
-    assert!(matches!(seal(&manager, "z"), Err(SealError::RoleLost(_))));
+    assert!(matches!(produce(&manager, "z"), Err(ProduceError::RoleLost(_))));
     manager.close().unwrap();
     // Saying which is the remedy, either way.
     promote(folder.path(), &Options::default(), now()).unwrap();
     let manager = open(folder.path(), &Options::default(), now()).unwrap();
     assert!(!manager.role_is_lost && manager.role == Role::Authority);
-    seal(&manager, "a").unwrap();
+    produce(&manager, "a").unwrap();
     manager.close().unwrap();
     // Its blocks are there, and nothing else.
     std::fs::remove_dir_all(folder.path().join("index")).unwrap();
@@ -99,14 +99,14 @@ fn a_follower_that_lost_its_role_does_not_become_an_authority_without_a_word() {
     std::fs::remove_file(folder.path().join("CLOSED")).unwrap();
     assert!(matches!(opened(folder.path(), Role::Authority), Err(OpenError::RoleLost)));
     let manager = opened(folder.path(), Role::Follower).unwrap();
-    assert!(matches!(seal(&manager, "b"), Err(SealError::Follower)));
+    assert!(matches!(produce(&manager, "b"), Err(ProduceError::Follower)));
 }
 
 #[test]
 fn pins_are_held_against_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let manager = opened(folder.path(), Role::Authority).unwrap();
-    seal(&manager, "a").unwrap();
+    produce(&manager, "a").unwrap();
     let (genesis, key) = (manager.chain.tip().unwrap().unwrap().hash, manager.key.public());
     manager.close().unwrap();
     let with = |genesis, producer: Producers| {
@@ -131,7 +131,7 @@ fn blocks_in_a_row_are_read_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let manager = opened(folder.path(), Role::Authority).unwrap();
     for n in 0..5 {
-        seal(&manager, &format!("t-{n}")).unwrap();
+        produce(&manager, &format!("t-{n}")).unwrap();
     }
     let chain = manager.chain.as_ref();
     let read = |half, from, limit| read_run(chain, half, from, limit).unwrap().here().unwrap();

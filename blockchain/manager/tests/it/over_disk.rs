@@ -12,7 +12,7 @@ use lucid_http::budget::FREE_BYTES;
 use lucid_http::porch::Porch;
 use lucid_http::serve::{Listening, Shutdown};
 use lucid_store::clock::Clock;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::FaultyDisk;
 use lucid_store::files::disk::simulated::SimulatedDisk;
@@ -27,7 +27,7 @@ pub fn unopened<D: Disk + Clone + 'static>(disk: &D) -> UnopenedManager {
         disk: Arc::new(disk.clone()),
         blocks: Arc::new(disk.clone()),
         store: [7; 16],
-        sealer: Arc::new(Sealer::new(None)),
+        cipher: Arc::new(Cipher::new(None)),
         index: Arc::new(MemoryIndex::new()),
         key: SigningKey::from_seed([3; 32]),
         accept_loss: false,

@@ -30,10 +30,10 @@ pub fn config(folder: &Path, settings: &[(&str, &str)]) -> Config {
 
 impl Server {
     pub async fn start(folder: &Path) -> Self {
-        Self::start_sealing(folder, "0.02").await
+        Self::start_producing(folder, "0.02").await
     }
 
-    pub async fn start_sealing(folder: &Path, interval: &str) -> Self {
+    pub async fn start_producing(folder: &Path, interval: &str) -> Self {
         Self::start_with(folder, &[("BLOCK_INTERVAL_SECONDS", interval)]).await
     }
 
@@ -159,7 +159,7 @@ async fn a_restart_keeps_the_chain_and_the_pool() {
     server.chain(&anchor(1)).await;
     let before = server.call(|client| client.block(0)).await.unwrap();
     server.stop().await;
-    let slow = Server::start_sealing(folder.path(), "1000").await;
+    let slow = Server::start_producing(folder.path(), "1000").await;
     slow.call(|client| client.submit_transaction(&anchor(2))).await.unwrap();
     slow.stop().await;
     let server = Server::start(folder.path()).await;

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use lucid_block_manager::fact::{self, Fact, Facts, Role};
-use lucid_block_manager::ops::seal_block::seal_block;
+use lucid_block_manager::ops::produce_block::produce_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_core::sign::SigningKey;
 use lucid_core::time::Timestamp;
 use lucid_core::transaction::{IdDigest, id_digest};
 use lucid_store::contract::chain::{ChainStore as _, Stretch};
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::memory::blobs::MemoryBlobs;
 use lucid_store::memory::chain::ChainMemory;
 use lucid_store::memory::fact_log::MemoryLog;
@@ -40,14 +40,14 @@ struct Shared {
 
 impl Shared {
     fn open(&self, look: &Arc<MeddledIndex>) -> Manager {
-        let sealer = Arc::new(Sealer::new(None));
+        let cipher = Arc::new(Cipher::new(None));
         let vault = Vault::open_elsewhere(Elsewhere {
             log: self.log.clone(),
             blobs: self.blobs.clone(),
             start: MemoryLog::start(),
-            sealer: sealer.clone(),
+            cipher: cipher.clone(),
             index: look.clone(),
-            project: Arc::new(Facts::new(sealer)),
+            project: Arc::new(Facts::new(cipher)),
         })
         .unwrap();
         Manager { vault, chain: self.chain.clone(), key: SigningKey::from_seed([3; 32]) }
@@ -73,9 +73,9 @@ impl Manager {
         submit_transaction(&self.vault, chain, &claims, now(), text.as_bytes()).is_ok()
     }
 
-    fn seal(&self) -> bool {
-        let (chain, sealing) = (self.chain.as_ref(), Mutex::new(()));
-        seal_block(&self.vault, chain, &sealing, &self.key, now()).is_ok()
+    fn produce(&self) -> bool {
+        let (chain, producing) = (self.chain.as_ref(), Mutex::new(()));
+        produce_block(&self.vault, chain, &producing, &self.key, now()).is_ok()
     }
 
     /// Becomes what nobody has said yet that it is.
@@ -92,7 +92,7 @@ const OPS: [(&str, Op); 4] = [
     ("submit x", |manager| manager.submit("x", "note")),
     ("submit another x", |manager| manager.submit("x", "data_storage")),
     ("submit y", |manager| manager.submit("y", "note")),
-    ("seal", Manager::seal),
+    ("produce", Manager::produce),
 ];
 
 /// Has the first of two do something, interrupted by the second; `None` once it does not look so often.
@@ -156,8 +156,8 @@ fn whatever_overtakes_whatever_there_is_one_chain_and_nothing_is_lost_or_chained
                 } else {
                     assert!(done && other, "{what}: {done} and {other}");
                 }
-                // What was taken is sealed by either, once.
-                assert!(raced.ours.seal() && raced.theirs.seal(), "{what}");
+                // What was taken is put into a block by either, once.
+                assert!(raced.ours.produce() && raced.theirs.produce(), "{what}");
                 let names = [first_name, second_name];
                 let wanted = ["before", "x", "y"].map(|id| {
                     let is_there = id == "before" || names.iter().any(|name| name.ends_with(id));

@@ -6,7 +6,7 @@ use lucid_block_manager::fact;
 use lucid_block_manager::opened::{Opened, Options, open};
 use lucid_block_manager::ops::check_integrity::Invalid;
 use lucid_block_manager::ops::maintain_chain::{CyclePlan, Upkeep, maintain_chain};
-use lucid_block_manager::ops::seal_block::seal_block;
+use lucid_block_manager::ops::produce_block::produce_block;
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::ops::take_blocks::Pins;
 use lucid_block_manager::ops::validate_chain::{validate_chain, validate_scan};
@@ -41,7 +41,7 @@ pub fn chain(folder: &Path) -> Opened {
                 .unwrap();
         }
         let (vault, chain) = (&manager.vault, manager.chain.as_ref());
-        seal_block(vault, chain, &manager.sealing, &manager.key, now()).unwrap();
+        produce_block(vault, chain, &manager.producing, &manager.key, now()).unwrap();
     }
     manager
 }

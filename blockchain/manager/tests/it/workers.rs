@@ -10,7 +10,7 @@ use lucid_block_manager::config::SERVICE;
 use lucid_block_manager::opened::{UnopenedManager, over};
 use lucid_block_manager::ops::submit_transaction::submit_transaction;
 use lucid_block_manager::workers::pulse::feel_pulse;
-use lucid_block_manager::workers::{keep_up, seal_in_time};
+use lucid_block_manager::workers::{keep_up, produce_in_time};
 use lucid_http::serve::Shutdown;
 use lucid_store::clock::Clock;
 use lucid_store::files::disk::simulated::SimulatedDisk;
@@ -105,11 +105,11 @@ fn health_says_that_the_thread_that_writes_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sealing_goes_on_after_a_panic_and_health_says_so_until_it_does() {
+async fn producing_goes_on_after_a_panic_and_health_says_so_until_it_does() {
     let service = Service::new();
     service.wrong.reading.store(true, Ordering::Relaxed);
-    let seal = |app| seal_in_time(app, Duration::from_millis(10));
-    let worker = tokio::spawn(keep_up(service.app.clone(), "sealing", seal));
+    let produce = |app| produce_in_time(app, Duration::from_millis(10));
+    let worker = tokio::spawn(keep_up(service.app.clone(), "producing blocks", produce));
     let tells = |_, said: &str| {
         said.contains(r#""chain_manager":false"#) && said.contains("a mistake of ours")
     };
@@ -128,10 +128,10 @@ async fn the_pulse_goes_on_after_a_panic_and_health_says_so_until_it_does() {
     {
         let opened = service.app.opened().unwrap();
         let (vault, chain) = (&opened.vault, opened.chain.as_ref());
-        lucid_block_manager::ops::seal_block::seal_block(
+        lucid_block_manager::ops::produce_block::produce_block(
             vault,
             chain,
-            &opened.sealing,
+            &opened.producing,
             &opened.key,
             Clock::system().now(),
         )

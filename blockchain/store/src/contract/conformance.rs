@@ -10,7 +10,7 @@ use crate::codec::{Compression, Packer};
 use crate::contract::blobs::{Blobs, Contents, Entry, Origin, UnitKind, UnitState};
 use crate::contract::fact_log::{Appended, FactLog, Position, Replayed, Reread, Unsettled};
 use crate::contract::index::{Changes, Project};
-use crate::crypt::Sealer;
+use crate::crypt::Cipher;
 use crate::files::disk::Disk;
 use crate::files::disk::faulty::{Call, FaultyDisk};
 use crate::files::disk::simulated::SimulatedDisk;
@@ -48,7 +48,7 @@ fn in_files(disk: Arc<dyn Disk>) -> Tried {
     let opened = files::recover(ToRecover {
         disk: &disk,
         store: [7; 16],
-        sealer: &Sealer::new(None),
+        cipher: &Cipher::new(None),
         index: &MemoryIndex::new(),
         projection: &Projection::new(units, Arc::new(Nothing)),
         accept_loss: false,
@@ -75,17 +75,17 @@ fn every_back_end(test: impl Fn(&str, Tried)) {
 }
 
 fn fact(text: &str) -> Record {
-    Sealer::new(None).seal_fact(&mut Packer::new(), text.as_bytes()).unwrap()
+    Cipher::new(None).fact_record(&mut Packer::new(), text.as_bytes()).unwrap()
 }
 
 fn chunk(number: u8) -> (ChunkName, Record) {
     let mut bytes = vec![0; 300];
     blake3::Hasher::new().update(&[number]).finalize_xof().fill(&mut bytes);
-    let (sealer, id) = (Sealer::new(None), ChunkId::from(blake3::hash(&bytes)));
+    let (cipher, id) = (Cipher::new(None), ChunkId::from(blake3::hash(&bytes)));
     let how = Compression::default();
     (
-        sealer.chunk_name(&id),
-        sealer.seal_chunk(&mut Packer::new(), how, false, &id, &bytes).unwrap(),
+        cipher.chunk_name(&id),
+        cipher.chunk_record(&mut Packer::new(), how, false, &id, &bytes).unwrap(),
     )
 }
 
@@ -121,14 +121,14 @@ impl Tried {
 
     /// What is there behind a place: of every commit its facts, its chunks and the place behind it.
     fn behind(&self, place: Option<&Position>) -> Vec<(Vec<String>, Vec<ChunkName>, Position)> {
-        let (sealer, mut packer) = (Sealer::new(None), Packer::new());
+        let (cipher, mut packer) = (Cipher::new(None), Packer::new());
         let (mut all, mut facts) = (Vec::new(), Vec::new());
         let shown = self.log.replay(place, &mut |found, passed| {
             assert!(passed.done <= passed.total);
             match found {
                 Replayed::Damaged(damage) => panic!("{damage}"),
                 Replayed::Fact { record, .. } => {
-                    let plain = sealer.open(&mut packer, &record.header, record.payload).unwrap();
+                    let plain = cipher.open(&mut packer, &record.header, record.payload).unwrap();
                     facts.push(String::from_utf8(plain).unwrap());
                 }
                 Replayed::Commit { chunks, position } => {
@@ -368,7 +368,7 @@ fn what_is_read_again_is_all_of_the_log_wherever_it_was_stopped() {
         for text in &texts {
             kept.commits(&[text], &[]);
         }
-        let (sealer, mut packer) = (Sealer::new(None), Packer::new());
+        let (cipher, mut packer) = (Cipher::new(None), Packer::new());
         let (mut seen, mut bytes, mut at) = (Vec::new(), 0, Some((0, 0)));
         while let Some(from) = at {
             at = kept
@@ -377,7 +377,7 @@ fn what_is_read_again_is_all_of_the_log_wherever_it_was_stopped() {
                     let Reread::Record { header, payload, .. } = found else { panic!("{found:?}") };
                     bytes += header.record_bytes();
                     if header.kind == RecordKind::Fact {
-                        let plain = sealer.open(&mut packer, &header, payload.unwrap()).unwrap();
+                        let plain = cipher.open(&mut packer, &header, payload.unwrap()).unwrap();
                         seen.push(String::from_utf8(plain).unwrap());
                     }
                     Ok(false)

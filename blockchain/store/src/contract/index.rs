@@ -201,17 +201,17 @@ pub trait Project: Send + Sync {
     fn project(&self, fact: &[u8], changes: &mut Changes<'_>) -> Result<(), StoreError>;
 }
 
-/// The row that says that values are sealed each under the key of its row.
+/// The row that says that values are encrypted each under the key of its row.
 const BOUND: [u8; 1] = [vault::key::BOUND];
 
-/// Whether the index's values are sealed each under the key of its row. A new index is marked as one
+/// Whether the index's values are encrypted each under the key of its row. A new index is marked as one
 /// whose values are, before it has any; one without the mark was made by an earlier version, and stays as
 /// it is until it is made anew.
 pub(crate) fn is_bound(index: &dyn Index) -> Result<bool, StoreError> {
     if index.get(&BOUND)?.is_some() {
         return Ok(true);
     }
-    // Sealed values are only ever written together with a position.
+    // Encrypted values are only ever written together with a position.
     if Position::of(index)?.is_some() {
         return Ok(false);
     }

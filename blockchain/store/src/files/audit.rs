@@ -16,7 +16,7 @@ mod segments;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::crypt::Sealer;
+use crate::crypt::Cipher;
 use crate::files::disk::{self, Disk, DiskFile};
 use crate::files::watermark;
 use crate::files::watermark::Watermark;
@@ -60,12 +60,12 @@ pub struct Audit {
     pub not_checked: Vec<String>,
 }
 
-/// Audits the folder on `disk`. Without a `sealer` payloads are compared with their digests only.
+/// Audits the folder on `disk`. Without a `cipher` payloads are compared with their digests only.
 /// `mark` is a place that the log is known to have reached (an index's watermark, say), beside the one
 /// that `CLOSED` names. `progress` hears how many bytes of how many are done.
 pub fn audit(
     disk: &Arc<dyn Disk>,
-    sealer: Option<&Sealer>,
+    cipher: Option<&Cipher>,
     store: [u8; 16],
     mark: Option<Watermark>,
     progress: &dyn Fn(u64, u64),
@@ -82,7 +82,7 @@ pub fn audit(
             watermark::MARK
         )),
     }
-    if sealer.is_none() {
+    if cipher.is_none() {
         found.not_checked.push("what the records hold: no keys were given to open them".into());
     }
     let total = listed.bytes;
@@ -101,7 +101,7 @@ pub fn audit(
         summed: (0, 0),
         needless: BTreeSet::new(),
     };
-    let mut found = pool::with_workers(sealer, total, progress, |work| auditor.run(&listed, work))?;
+    let mut found = pool::with_workers(cipher, total, progress, |work| auditor.run(&listed, work))?;
     found.damage.sort();
     found.damage.dedup();
     found.unopened.sort();

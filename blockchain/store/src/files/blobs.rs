@@ -123,7 +123,7 @@ impl FileBlobs {
             }
             let previous = open.last_footer;
             let header = FileHeader { store: self.units.store, role: "chunks", number, previous };
-            let first = header.seal(ends.sequence).map_err(Failure::unmade)?;
+            let first = header.to_record(ends.sequence).map_err(Failure::unmade)?;
             let path = segment::path(number);
             let tail = Tail::begin_durably(self.disk(), FOLDER, path, &first)?;
             open.first_sequence = ends.sequence;
@@ -168,8 +168,8 @@ impl FileBlobs {
         for found in &damage {
             tracing::error!(damage = %found, "a record is damaged; the footer leaves it out");
         }
-        let (sealed, trailer) = match footer.seal(tail.length(), ends.sequence) {
-            Ok(sealed) => sealed,
+        let (record, trailer) = match footer.to_record(tail.length(), ends.sequence) {
+            Ok(record) => record,
             Err(error) => {
                 // An earlier version filled it beyond any footer. It stays without one, and the next one is
                 // begun; the next collection looks after it.
@@ -180,7 +180,7 @@ impl FileBlobs {
         };
         ends.sequence += 1;
         if let Err(failure) =
-            tail.append(std::iter::once(&sealed), &trailer).and_then(|()| tail.sync())
+            tail.append(std::iter::once(&record), &trailer).and_then(|()| tail.sync())
         {
             // The records are safe; only the footer is not there. But behind what is left of it no record would
             // be where the index says.
@@ -193,7 +193,7 @@ impl FileBlobs {
             return Err(failure.taken_back());
         }
         open.tail = None;
-        open.last_footer = sealed.header.name;
+        open.last_footer = record.header.name;
         Ok(())
     }
 }

@@ -79,7 +79,7 @@ impl FileLog {
             }
             let previous = ends.digest;
             let header = FileHeader { store: self.store, role: "log", number, previous };
-            let first = header.seal(ends.sequence).map_err(Failure::unmade)?;
+            let first = header.to_record(ends.sequence).map_err(Failure::unmade)?;
             let path = log::path(number);
             let tail = Tail::begin_durably(self.disk.as_ref(), FOLDER, path, &first)?;
             ends.sequence += 1;
@@ -119,11 +119,11 @@ impl FileLog {
             segment_to: extent.map_or(0, |extent| extent.to),
             segment_digest: extent.map_or([0; 32], |extent| extent.digest),
         };
-        let mut sealed = commit.seal().map_err(Failure::unmade)?;
-        sealed.header.sequence = ends.sequence;
+        let mut record = commit.to_record().map_err(Failure::unmade)?;
+        record.header.sequence = ends.sequence;
         ends.sequence += 1;
         drop(ends);
-        tail.append(facts.iter().chain(std::iter::once(&sealed)), &[])?;
+        tail.append(facts.iter().chain(std::iter::once(&record)), &[])?;
         match chunks {
             None => tail.sync()?,
             // At once: a commit is only there with its chunks, so neither has to come first.
@@ -136,7 +136,7 @@ impl FileLog {
         }
         let mut ends = self.ends.lock();
         (ends.offset, ends.commit, ends.digest) =
-            (tail.length(), commit.number, sealed.header.name);
+            (tail.length(), commit.number, record.header.name);
         Ok(*ends)
     }
 

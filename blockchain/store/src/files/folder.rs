@@ -25,7 +25,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 
 use crate::contract::index::Index;
-use crate::crypt::{Sealer, Secret};
+use crate::crypt::{Cipher, Secret};
 use crate::files::disk::Disk;
 use crate::files::disk::real::RealDisk;
 use crate::files::index::EmbeddedIndex;
@@ -93,8 +93,8 @@ pub struct DataFolder {
     pub disk: Arc<dyn Disk>,
     /// The store's id.
     pub store: [u8; 16],
-    /// Seals and opens its records.
-    pub sealer: Arc<Sealer>,
+    /// Makes its records and reads them.
+    pub cipher: Arc<Cipher>,
     /// The seed of the key that signs.
     pub signing_seed: Secret,
     /// What is wrong with the files read so far.
@@ -143,15 +143,15 @@ impl DataFolder {
         let mut damage = Vec::new();
         let store = read_store(disk.as_ref(), options, &mut damage)?;
         keys::fit(options, store.keyed)?;
-        let sealer = if store.keyed {
+        let cipher = if store.keyed {
             let keys = DataKeys::open(disk.as_ref(), options, &mut damage)?;
             let keyring = keys.keyring()?;
             if settle {
                 keys::settle(disk.as_ref(), &keys)?;
             }
-            Sealer::new(Some(keyring))
+            Cipher::new(Some(keyring))
         } else {
-            Sealer::new(None)
+            Cipher::new(None)
         };
         let signing_name = format!("{}.key", options.signing_key);
         let signing_seed = read_key(disk.as_ref(), &signing_name, "ed25519", &mut damage)?;
@@ -159,7 +159,7 @@ impl DataFolder {
             root: root.to_owned(),
             disk,
             store: store.id,
-            sealer: Arc::new(sealer),
+            cipher: Arc::new(cipher),
             signing_seed,
             damage,
             is_new: false,

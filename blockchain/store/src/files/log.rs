@@ -195,14 +195,14 @@ const ROLES: [&str; 4] = ["log", "chunks", "bodies", "blocks"];
 
 impl FileHeader {
     /// The record.
-    pub fn seal(&self, sequence: u64) -> Result<Record, StoreError> {
+    pub fn to_record(&self, sequence: u64) -> Result<Record, StoreError> {
         let mut to = Writer::new();
         to.raw(&self.store).text(self.role).u32(self.number).raw(&self.previous);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Record::plain(RecordKind::File, name, payload)?;
-        sealed.header.sequence = sequence;
-        Ok(sealed)
+        let mut record = Record::plain(RecordKind::File, name, payload)?;
+        record.header.sequence = sequence;
+        Ok(record)
     }
 
     /// Reads the payload.
@@ -253,7 +253,7 @@ pub const COMMIT_RECORD_BYTES: u64 = HEADER_BYTES as u64 + 144;
 
 impl Commit {
     /// The record, without its sequence.
-    pub fn seal(&self) -> Result<Record, StoreError> {
+    pub fn to_record(&self) -> Result<Record, StoreError> {
         let mut to = Writer::new();
         to.u64(self.number).raw(&self.previous).u64(self.first_sequence).u32(self.facts);
         to.raw(&self.facts_digest).u32(self.segment).u64(self.segment_from).u64(self.segment_to);
@@ -310,16 +310,16 @@ pub struct Summary {
 impl Summary {
     /// The record: as long as a commit's, so that the record that ended a batch is found from the batch's end,
     /// whichever of the two it is.
-    pub fn seal(&self) -> Result<Record, StoreError> {
+    pub fn to_record(&self) -> Result<Record, StoreError> {
         let mut to = Writer::new();
         to.u64(self.number).raw(&self.digest).raw(&self.previous).u64(self.sequence);
         to.u32(self.facts).raw(&self.facts_digest).u32(self.segment).u64(self.segment_to);
         to.raw(&[0; 16]);
         let payload = to.finish();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Record::plain(RecordKind::Summary, name, payload)?;
-        sealed.header.sequence = self.sequence.saturating_sub(1);
-        Ok(sealed)
+        let mut record = Record::plain(RecordKind::Summary, name, payload)?;
+        record.header.sequence = self.sequence.saturating_sub(1);
+        Ok(record)
     }
 
     /// Reads the payload.
@@ -360,9 +360,9 @@ mod tests {
             segment_to: 900,
             segment_digest: [3; 32],
         };
-        let sealed = commit.seal().unwrap();
-        assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
-        assert_eq!(Commit::decode(&sealed.payload), Ok(commit));
+        let record = commit.to_record().unwrap();
+        assert_eq!(record.record_bytes(), COMMIT_RECORD_BYTES);
+        assert_eq!(Commit::decode(&record.payload), Ok(commit));
     }
 
     #[test]
@@ -377,9 +377,9 @@ mod tests {
             segment: 1,
             segment_to: 900,
         };
-        let sealed = summary.seal().unwrap();
-        assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
-        assert_eq!(Summary::decode(&sealed.payload), Ok(summary));
+        let record = summary.to_record().unwrap();
+        assert_eq!(record.record_bytes(), COMMIT_RECORD_BYTES);
+        assert_eq!(Summary::decode(&record.payload), Ok(summary));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct RewrittenHeader {
 
 impl RewrittenHeader {
     /// The record.
-    pub fn seal(&self) -> Result<Record, StoreError> {
+    pub fn to_record(&self) -> Result<Record, StoreError> {
         let mut to = Writer::new();
         to.raw(&self.store).text(ROLE).u32(self.number).u8(self.level);
         to.count(self.replaces.len());
@@ -125,7 +125,7 @@ impl NewSegment {
     pub(super) fn begin(disk: Arc<dyn Disk>, header: &RewrittenHeader) -> Result<Self, StoreError> {
         let path = segment::path(header.number);
         let context = || StoreError::io(format!("writing {path}"));
-        let first = header.seal()?;
+        let first = header.to_record()?;
         disk.unlink(&path).map_err(context())?;
         let file = disk.create(&path).map_err(context())?;
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
@@ -170,15 +170,15 @@ impl NewUnit for NewSegment {
         let mut footer =
             Footer { segment: self.number, entries: std::mem::take(&mut self.entries) };
         footer.entries.sort_by_key(|entry| (entry.name, entry.sequence));
-        let (sealed, trailer) = footer.seal(self.length, 0)?;
-        self.buffer.extend_from_slice(&sealed.header.encode());
-        self.buffer.extend_from_slice(&sealed.payload);
+        let (record, trailer) = footer.to_record(self.length, 0)?;
+        self.buffer.extend_from_slice(&record.header.encode());
+        self.buffer.extend_from_slice(&record.payload);
         self.buffer.extend_from_slice(&trailer);
         self.write_out()?;
         let context = || StoreError::io(format!("writing {}", self.path));
         self.file.sync().map_err(context())?;
         self.disk.sync_folder(segment::FOLDER).map_err(context())?;
-        Ok(self.length + sealed.record_bytes() + trailer.len() as u64)
+        Ok(self.length + record.record_bytes() + trailer.len() as u64)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The files of chunk records: names, the footer that ends a full one, and reading single chunks.
 //!
-//! A segment is appended to until it is full, then sealed with a footer: its records sorted by name,
+//! A segment is appended to until it is full, then ended with a footer: its records sorted by name,
 //! and a trailer that says where the footer begins. From then on the file never changes, and its
 //! footer answers for the range of every commit in it.
 //!
@@ -27,7 +27,7 @@ use crate::{Damage, StoreError, frame};
 /// The folder of the segments.
 pub const FOLDER: &str = "chunks";
 
-/// Bytes of the trailer at the very end of a sealed segment.
+/// Bytes of the trailer at the very end of a ended segment.
 pub const TRAILER_BYTES: usize = 24;
 const TRAILER_MAGIC: [u8; 8] = *b"LCDRfoot";
 
@@ -173,7 +173,7 @@ impl From<FooterEntry> for Entry {
     }
 }
 
-/// The index of a sealed segment, sorted by name.
+/// The index of a ended segment, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footer {
     /// The segment.
@@ -220,16 +220,16 @@ impl Footer {
     }
 
     /// The footer's record and the trailer that follows it. More than [`RECORDS_MAX`] entries are refused.
-    pub fn seal(
+    pub fn to_record(
         &self,
         at: u64,
         sequence: u64,
     ) -> Result<(Record, [u8; TRAILER_BYTES]), StoreError> {
         let payload = self.payload();
         let name = *blake3::hash(&payload).as_bytes();
-        let mut sealed = Record::plain(RecordKind::Footer, name, payload)?;
-        sealed.header.sequence = sequence;
-        Ok((sealed, trailer(at)))
+        let mut record = Record::plain(RecordKind::Footer, name, payload)?;
+        record.header.sequence = sequence;
+        Ok((record, trailer(at)))
     }
 
     /// The name of its record, which the next segment's first record holds.
@@ -481,7 +481,7 @@ impl Segments {
 mod tests {
     use super::*;
     use crate::codec::{Compression, Packer};
-    use crate::crypt::{ChunkKey, Sealer};
+    use crate::crypt::{ChunkKey, Cipher};
     use crate::files::disk::faulty::FaultyDisk;
     use crate::files::disk::simulated::SimulatedDisk;
 
@@ -503,18 +503,18 @@ mod tests {
     fn only_so_many_segments_are_kept_open_and_the_one_asked_for_last_among_them() {
         let disk = FaultyDisk::over(Arc::new(SimulatedDisk::new()));
         disk.create_folder(FOLDER).unwrap();
-        let sealer = Sealer::new(None);
+        let cipher = Cipher::new(None);
         let mut packer = Packer::new();
         let mut places = Vec::new();
         for number in 1..=10_u32 {
             let bytes = number.to_le_bytes();
             let key = ChunkKey::from(&lucid_core::digest::ChunkId::from(blake3::hash(&bytes)));
             let how = Compression::None;
-            let sealed = sealer.seal_chunk(&mut packer, how, false, key, &bytes).unwrap();
+            let record = cipher.chunk_record(&mut packer, how, false, key, &bytes).unwrap();
             let file = disk.create(&path(number)).unwrap();
-            file.append(&[&sealed.header.encode(), &sealed.payload]).unwrap();
-            let name = ChunkName::new(sealed.header.name);
-            places.push((name, placement_of(number, 0, &sealed.header), bytes));
+            file.append(&[&record.header.encode(), &record.payload]).unwrap();
+            let name = ChunkName::new(record.header.name);
+            places.push((name, placement_of(number, 0, &record.header), bytes));
         }
         let segments = Segments { open_max: 3, ..Segments::new(Arc::new(disk.clone())) };
         for _ in 0..2 {

@@ -765,13 +765,13 @@ fn repacked(
     entry: &Entry,
 ) -> Result<(Header, Vec<u8>), StoreError> {
     let (header, payload) = read(vault, entry)?;
-    let opened = vault.sealer().open(packer, &header, payload.clone());
+    let opened = vault.cipher().open(packer, &header, payload.clone());
     let title = vault.blobs().title(entry.placement.unit);
     let plain = opened.map_err(|why| why.at(&title, entry.placement.offset))?;
     let key = ChunkKey::of(Owner::new(header.owner), blake3::hash(&plain).into());
     let how = Compression::Zstd(level.into());
     let Record { header: mut fresh, payload: packed } =
-        vault.sealer().seal_chunk(packer, how, entry.placement.encrypted, key, &plain)?;
+        vault.cipher().chunk_record(packer, how, entry.placement.encrypted, key, &plain)?;
     if packed.len() >= payload.len() || fresh.name != header.name {
         return Ok((header, payload));
     }

@@ -39,7 +39,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::contract::blobs::{Blobs, Placement};
 use crate::contract::fact_log::{Appended, FactLog, Position, Unsettled};
 use crate::contract::index::{Changes, Index, Seen};
-use crate::crypt::Sealer;
+use crate::crypt::Cipher;
 use crate::frame::{CipherId, Record};
 use crate::vault::chunk_rows;
 use crate::vault::follow::follow;
@@ -60,7 +60,7 @@ pub struct Fact {
     /// What [`Projection::apply`] is given.
     pub plain: Vec<u8>,
     /// What is written.
-    pub sealed: Record,
+    pub record: Record,
 }
 
 /// What is to be made durable together.
@@ -89,7 +89,7 @@ pub struct Submission {
 impl Submission {
     fn bytes(&self) -> u64 {
         let chunks: u64 = self.chunks.iter().map(Record::record_bytes).sum();
-        let facts: u64 = self.facts.iter().map(|fact| fact.sealed.record_bytes()).sum();
+        let facts: u64 = self.facts.iter().map(|fact| fact.record.record_bytes()).sum();
         chunks + facts
     }
 }
@@ -273,7 +273,7 @@ pub(crate) struct Start {
     /// Makes rows of facts.
     pub projection: Arc<Projection>,
     /// Opens what others committed.
-    pub sealer: Arc<Sealer>,
+    pub cipher: Arc<Cipher>,
     /// The last commit.
     pub at: Position,
     /// Which copies nothing may rely on.
@@ -640,8 +640,8 @@ impl Writer {
 
     /// Has the index follow what others committed.
     fn follow(&self) -> Result<Position, CommitError> {
-        let Start { log, blobs, index, projection, sealer, at, .. } = &self.from;
-        follow(log.as_ref(), blobs.as_ref(), index.as_ref(), projection, sealer, at)
+        let Start { log, blobs, index, projection, cipher, at, .. } = &self.from;
+        follow(log.as_ref(), blobs.as_ref(), index.as_ref(), projection, cipher, at)
             .map_err(|error| not_followed(&error))
     }
 
@@ -747,7 +747,7 @@ impl Records {
             facts
                 .unwrap_or_default()
                 .iter_mut()
-                .map(|fact| moved(&mut fact.sealed))
+                .map(|fact| moved(&mut fact.record))
                 .collect::<Vec<_>>()
         };
         let facts = accepted.iter().flat_map(facts).collect();
@@ -770,7 +770,7 @@ impl Records {
         for of in accepted {
             let places = submissions.get_mut(*of).map(|of| of.facts.as_mut_slice());
             for (place, record) in places.unwrap_or_default().iter_mut().zip(&mut facts) {
-                place.sealed.payload = record.payload;
+                place.record.payload = record.payload;
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::codec::Packer;
 use crate::contract::blobs::Blobs;
 use crate::contract::fact_log::{FactLog, Position, Replayed};
 use crate::contract::index::{Changes, Index};
-use crate::crypt::Sealer;
+use crate::crypt::Cipher;
 use crate::vault::chunk_rows;
 use crate::vault::projection::Projection;
 use crate::{Damage, StoreError};
@@ -18,7 +18,7 @@ pub fn follow(
     blobs: &dyn Blobs,
     index: &dyn Index,
     projection: &Projection,
-    sealer: &Sealer,
+    cipher: &Cipher,
     from: &Position,
 ) -> Result<Position, StoreError> {
     let mut packer = Packer::new();
@@ -28,7 +28,7 @@ pub fn follow(
         match found {
             Replayed::Damaged(damage) => return Err(StoreError::Damaged(damage)),
             Replayed::Fact { record, file, offset } => {
-                let opened = sealer.open(&mut packer, &record.header, record.payload);
+                let opened = cipher.open(&mut packer, &record.header, record.payload);
                 facts.push(opened.map_err(|why| why.at(&file, offset))?);
             }
             Replayed::Commit { chunks, position } => {

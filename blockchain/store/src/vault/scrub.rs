@@ -166,8 +166,8 @@ impl Reader<'_> {
         if !matches!(header.kind, RecordKind::Fact | RecordKind::Chunk) {
             return Ok(None);
         }
-        let sealer = self.vault.sealer();
-        match sealer.check(&mut self.packer, header, &mut payload, &mut self.room) {
+        let cipher = self.vault.cipher();
+        match cipher.check(&mut self.packer, header, &mut payload, &mut self.room) {
             Ok(()) => Ok(None),
             Err(Unopened::Damaged(why)) => Ok(Some(why)),
             Err(why @ Unopened::NoKey(_)) => Err(StoreError::Key(why.to_string())),

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use lucid_core::digest::ChunkId;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::index::{Changes, Index, Project};
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::files::Limits;
 use lucid_store::files::audit::{Audit, audit};
 use lucid_store::files::disk::simulated::SimulatedDisk;
@@ -32,7 +32,7 @@ pub const SMALL: Limits =
 #[derive(Clone)]
 pub struct Store {
     pub id: [u8; 16],
-    pub sealer: Arc<Sealer>,
+    pub cipher: Arc<Cipher>,
     /// `STORE` and the keys, as they lie in the folder.
     labels: BTreeMap<String, Vec<u8>>,
 }
@@ -58,7 +58,7 @@ impl Store {
                 }
             }
         }
-        Self { id: folder.store, sealer: folder.sealer.clone(), labels }
+        Self { id: folder.store, cipher: folder.cipher.clone(), labels }
     }
 
     /// A disk that holds `STORE` and the keys, durably, and nothing else.
@@ -77,7 +77,7 @@ impl Store {
 
     /// Every byte of it, judged.
     pub fn audit(&self, disk: Arc<dyn Disk>) -> Result<Audit, StoreError> {
-        audit(&disk, Some(&self.sealer), self.id, None, &|_, _| {})
+        audit(&disk, Some(&self.cipher), self.id, None, &|_, _| {})
     }
 
     pub fn open(
@@ -108,7 +108,7 @@ impl Store {
         files::open(UnopenedStore {
             disk,
             store: self.id,
-            sealer: self.sealer.clone(),
+            cipher: self.cipher.clone(),
             index,
             project: Arc::new(Rows),
             accept_loss,
@@ -180,14 +180,14 @@ impl Entry {
 
     pub fn submission(&self, vault: &Vault) -> Submission {
         let mut packer = Packer::new();
-        let encrypted = vault.sealer().is_encrypted();
+        let encrypted = vault.cipher().is_encrypted();
         let mut submission = Submission::default();
         for bytes in &self.chunks {
             let id = id_of(bytes);
             submission.chunks.push(
                 vault.chunk(&mut packer, Compression::default(), encrypted, &id, bytes).unwrap(),
             );
-            submission.requires.push(vault.sealer().chunk_name(&id));
+            submission.requires.push(vault.cipher().chunk_name(&id));
         }
         for plain in &self.facts {
             submission.facts.push(vault.fact(&mut packer, plain.clone()).unwrap());

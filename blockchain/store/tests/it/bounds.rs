@@ -31,7 +31,7 @@ const FEW: Limits = Limits { segment_bytes: 1 << 20, segment_records: 10, log_by
 
 fn assert_sound(store: &Store, disk: &SimulatedDisk) {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let found = audit(&disk, Some(&store.sealer), store.id, None, &|_, _| {}).unwrap();
+    let found = audit(&disk, Some(&store.cipher), store.id, None, &|_, _| {}).unwrap();
     assert_eq!(found.damage, []);
     assert_eq!(found.torn, []);
 }
@@ -155,12 +155,12 @@ fn entry(number: u32) -> FooterEntry {
 fn a_footer_reads_back_at_its_limit_and_is_refused_one_over() {
     let most = u32::try_from(RECORDS_MAX).unwrap();
     let mut footer = Footer { segment: 1, entries: (0..most).map(entry).collect() };
-    let (sealed, _) = footer.seal(7, 1).unwrap();
-    assert!(PAYLOAD_BYTES_MAX as usize - sealed.payload.len() < 89);
-    assert_eq!(Footer::decode(&sealed.payload).unwrap().entries.len(), RECORDS_MAX);
-    assert_eq!(footer.digest(), sealed.header.name);
+    let (record, _) = footer.to_record(7, 1).unwrap();
+    assert!(PAYLOAD_BYTES_MAX as usize - record.payload.len() < 89);
+    assert_eq!(Footer::decode(&record.payload).unwrap().entries.len(), RECORDS_MAX);
+    assert_eq!(footer.digest(), record.header.name);
     footer.entries.push(entry(most));
-    let fault = footer.seal(7, 1).unwrap_err();
+    let fault = footer.to_record(7, 1).unwrap_err();
     assert!(matches!(fault, StoreError::TooLarge { what: "a segment's footer", .. }), "{fault}");
 }
 
@@ -170,10 +170,10 @@ fn what_a_rewritten_segment_stands_for_reads_back_at_its_limit_and_is_refused_on
     let most = (PAYLOAD_BYTES_MAX as usize - fixed) / 4;
     let number = REWRITTEN + 1;
     let mut begin = RewrittenHeader { store: [1; 16], number, level: 0, replaces: vec![1; most] };
-    let sealed = begin.seal().unwrap();
-    assert_eq!(RewrittenHeader::decode(&sealed.payload), Ok(begin.clone()));
+    let record = begin.to_record().unwrap();
+    assert_eq!(RewrittenHeader::decode(&record.payload), Ok(begin.clone()));
     begin.replaces.push(1);
-    assert!(matches!(begin.seal(), Err(StoreError::TooLarge { .. })));
+    assert!(matches!(begin.to_record(), Err(StoreError::TooLarge { .. })));
 }
 
 /// What the tests let a segment have.
@@ -191,8 +191,8 @@ fn tiny(number: u32) -> Vec<u8> {
     number.to_le_bytes().to_vec()
 }
 
-fn record(sealed: &Record) -> Vec<u8> {
-    [sealed.header.encode().as_slice(), &sealed.payload].concat()
+fn bytes_of(record: &Record) -> Vec<u8> {
+    [record.header.encode().as_slice(), &record.payload].concat()
 }
 
 fn append(disk: &SimulatedDisk, path: &str, bytes: &[u8]) {
@@ -228,27 +228,27 @@ impl Old {
             Footer::of(file.as_ref(), 1, segment_from, &mut Vec::new()).unwrap().entries;
         for number in 0..chunks {
             let plain = tiny(number);
-            let sealed = store.sealer.seal_chunk(
+            let record = store.cipher.chunk_record(
                 &mut packer,
                 Compression::None,
                 false,
                 &id_of(&plain),
                 &plain,
             );
-            let mut sealed = sealed.unwrap();
-            sealed.header.sequence = sequence;
+            let mut record = record.unwrap();
+            record.header.sequence = sequence;
             sequence += 1;
-            digest.add(&sealed.header);
+            digest.add(&record.header);
             let offset = segment_from + bytes.len() as u64;
             entries.push(FooterEntry {
-                name: lucid_core::digest::ChunkName::new(sealed.header.name),
-                sequence: sealed.header.sequence,
-                placement: placement_of(1, offset, &sealed.header),
-                header_digest: *blake3::hash(&sealed.header.encode()).as_bytes(),
+                name: lucid_core::digest::ChunkName::new(record.header.name),
+                sequence: record.header.sequence,
+                placement: placement_of(1, offset, &record.header),
+                header_digest: *blake3::hash(&record.header.encode()).as_bytes(),
             });
-            bytes.extend_from_slice(&record(&sealed));
+            bytes.extend_from_slice(&bytes_of(&record));
         }
-        let mut named = store.sealer.seal_fact(&mut packer, &fact(2, &[])).unwrap();
+        let mut named = store.cipher.fact_record(&mut packer, &fact(2, &[])).unwrap();
         named.header.sequence = sequence;
         let mut facts = HeadersDigest::new();
         facts.add(&named.header);
@@ -264,10 +264,10 @@ impl Old {
             segment_to,
             segment_digest: digest.finish(),
         };
-        let mut sealed = commit.seal().unwrap();
-        sealed.header.sequence = sequence + 1;
+        let mut record = commit.to_record().unwrap();
+        record.header.sequence = sequence + 1;
         append(&disk, &path, &bytes);
-        append(&disk, &log, &[record(&named), record(&sealed)].concat());
+        append(&disk, &log, &[bytes_of(&named), bytes_of(&record)].concat());
         if with_footer {
             entries.sort_by_key(|entry| (entry.name, entry.sequence));
             append(&disk, &path, &long_footer(&entries, segment_to, sequence + 2));
@@ -298,7 +298,7 @@ impl Old {
     fn collect(&self, vault: &Vault) {
         let mut names = Names::default();
         for bytes in self.kept() {
-            names.add(&vault.sealer().chunk_name(&id_of(&bytes)));
+            names.add(&vault.cipher().chunk_name(&id_of(&bytes)));
         }
         names.settle();
         for _ in 0..2 {
@@ -420,7 +420,7 @@ fn however_many_files_there_are_few_are_open_at_once() {
         let entry = Entry::new(number, 2, vec![chunk(number, 700)]);
         entry.commit(&vault).unwrap();
         if number % 3 == 0 {
-            names.add(&vault.sealer().chunk_name(&id_of(&entry.chunks[0])));
+            names.add(&vault.cipher().chunk_name(&id_of(&entry.chunks[0])));
         }
     }
     names.settle();
@@ -459,8 +459,8 @@ fn a_payload_that_ends_as_a_footer_does_not_seal_the_open_segment() {
     let made = long_footer(&[entry(9)], open_at + HEADER_BYTES as u64 + 40, 99);
     let bytes = [chunk(2, 40), made].concat();
     let how = Compression::None;
-    let sealed = vault.chunk(&mut Packer::new(), how, false, &id_of(&bytes), &bytes).unwrap();
-    let chunks = vec![sealed];
+    let record = vault.chunk(&mut Packer::new(), how, false, &id_of(&bytes), &bytes).unwrap();
+    let chunks = vec![record];
     vault.commit(Submission { chunks, ..Submission::default() }).unwrap();
     assert!(matches!(Footer::find(disk_file(&disk, 1).as_ref(), 1), Ok(Some(Ok(_)))));
     // What this process has written it spares.

@@ -25,7 +25,7 @@ fn go_on(_: u64, _: u64) -> bool {
 fn names(vault: &Vault, chunks: &[Vec<u8>]) -> Names {
     let mut names = Names::default();
     for bytes in chunks {
-        names.add(&vault.sealer().chunk_name(&id_of(bytes)));
+        names.add(&vault.cipher().chunk_name(&id_of(bytes)));
     }
     names.settle();
     names
@@ -55,7 +55,7 @@ fn reopen(store: &Store, disk: &SimulatedDisk, vault: Vault, index: &Arc<MemoryI
 
 fn assert_sound(store: &Store, disk: &SimulatedDisk) {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let found = audit(&disk, Some(&store.sealer), store.id, None, &|_, _| {}).unwrap();
+    let found = audit(&disk, Some(&store.cipher), store.id, None, &|_, _| {}).unwrap();
     assert_eq!(found.damage, []);
     assert_eq!(found.torn, []);
     assert_eq!(found.unknown, [""; 0]);
@@ -140,7 +140,7 @@ fn what_nobody_refers_to_goes_and_its_space_returns() {
         let done = collect(&vault, &kept);
         assert_eq!((done.chunks_removed, done.chunks_spared), (30, 0));
         let after = segment_bytes(&disk);
-        assert_eq!(before as u64 - done.bytes_freed, after as u64 - sealing(before, &done, after));
+        assert_eq!(before as u64 - done.bytes_freed, after as u64 - ending(before, &done, after));
         assert!(after * 2 < before, "{before} bytes became {after}");
         assert_holds(&vault, &kept, &gone);
         assert_sound(&store, &disk);
@@ -171,8 +171,8 @@ fn what_nobody_refers_to_goes_and_its_space_returns() {
     }
 }
 
-/// What sealing the open segment added to the files before any got smaller.
-fn sealing(before: usize, done: &Collected, after: usize) -> u64 {
+/// What ending the open segment added to the files before any got smaller.
+fn ending(before: usize, done: &Collected, after: usize) -> u64 {
     (after as u64 + done.bytes_freed).checked_sub(before as u64).unwrap()
 }
 
@@ -189,7 +189,7 @@ fn what_somebody_asked_for_stays() {
     let done = collect(&vault, &chunks[3..4]);
     assert_eq!((done.chunks_removed, done.chunks_spared), (6, 1));
     let refer = |bytes: &[u8]| Submission {
-        requires: vec![vault.sealer().chunk_name(&id_of(bytes))],
+        requires: vec![vault.cipher().chunk_name(&id_of(bytes))],
         ..Submission::default()
     };
     vault.commit(refer(&chunks[1])).unwrap();
@@ -251,7 +251,7 @@ fn a_survey_counts_chunks_and_the_bytes_of_their_records() {
     let vault = store.open(&disk, &index).unwrap();
     let chunks = fill(&vault, 0, 5);
     let bytes = |of: &[Vec<u8>]| {
-        let name = |chunk: &Vec<u8>| vault.sealer().chunk_name(&id_of(chunk));
+        let name = |chunk: &Vec<u8>| vault.cipher().chunk_name(&id_of(chunk));
         let bytes = |chunk| placement(vault.index(), &name(chunk)).unwrap().unwrap().record_bytes();
         of.iter().map(bytes).sum::<u64>()
     };
@@ -282,7 +282,7 @@ fn a_stop_leaves_a_sound_store_and_the_next_run_goes_on() {
 fn damage_among_what_is_kept_spares_its_segment_and_stops_nothing_else() {
     let Mostly { store, disk, index, vault, kept, gone } = mostly_dead();
     let at =
-        placement(index.as_ref(), &vault.sealer().chunk_name(&id_of(&kept[0]))).unwrap().unwrap();
+        placement(index.as_ref(), &vault.cipher().chunk_name(&id_of(&kept[0]))).unwrap().unwrap();
     disk.flip(&lucid_store::files::segment::path(at.unit), at.offset as usize + 150);
     let done = collect(&vault, &kept);
     assert_eq!(done.units_damaged, 1);
@@ -303,7 +303,7 @@ fn a_healed_copy_that_was_rewritten_is_the_one_in_use_after_a_reindex() {
     let (disk, index) = (store.disk(), Arc::new(MemoryIndex::new()));
     let vault = store.open(&disk, &index).unwrap();
     let kept = fill(&vault, 0, 12);
-    let name = vault.sealer().chunk_name(&id_of(&kept[0]));
+    let name = vault.cipher().chunk_name(&id_of(&kept[0]));
     let at = placement(index.as_ref(), &name).unwrap().unwrap();
     disk.flip(&lucid_store::files::segment::path(at.unit), at.offset as usize + 150);
     assert!(reads(&vault, &kept[0]).is_err());
@@ -338,9 +338,9 @@ fn repacking_makes_records_smaller_and_changes_nothing_else() {
         for (number, bytes) in (0u32..).zip(&chunks) {
             let mut packer = lucid_store::codec::Packer::new();
             let how = lucid_store::codec::Compression::None;
-            let sealed = vault.chunk(&mut packer, how, encrypted, &id_of(bytes), bytes).unwrap();
+            let record = vault.chunk(&mut packer, how, encrypted, &id_of(bytes), bytes).unwrap();
             let fact = vault.fact(&mut packer, crate::bench::fact(number, &[])).unwrap();
-            let chunks = vec![sealed];
+            let chunks = vec![record];
             vault
                 .commit(Submission { chunks, facts: vec![fact], ..Submission::default() })
                 .unwrap();
@@ -446,8 +446,8 @@ fn revive(tape: &Tape, disk: &SimulatedDisk, calls: usize, seed: u64) -> Result<
             }
         }
         let disk: Arc<dyn Disk> = Arc::new(dead.clone());
-        let sealer = Some(tape.store.sealer.as_ref());
-        let found = audit(&disk, sealer, tape.store.id, None, &|_, _| {});
+        let cipher = Some(tape.store.cipher.as_ref());
+        let found = audit(&disk, cipher, tape.store.id, None, &|_, _| {});
         let found = found.map_err(|error| error.to_string())?;
         let torn = found.torn.iter().find(|torn| torn.file != "CLOSED.new");
         match found.damage.first().or(torn) {
@@ -541,7 +541,7 @@ fn what_is_spared_counts_as_live_and_what_is_copied_is_counted() {
     assert_eq!((done.chunks_removed, done.chunks_spared, done.units_replaced), (0, 12, 0));
     assert!(files(&disk) == before);
     let bytes = |chunk: &Vec<u8>| {
-        let name = vault.sealer().chunk_name(&id_of(chunk));
+        let name = vault.cipher().chunk_name(&id_of(chunk));
         placement(vault.index(), &name).unwrap().unwrap().record_bytes()
     };
     let kept = chunks.iter().map(bytes).sum::<u64>();

@@ -91,7 +91,7 @@ fn check(tape: &Tape, disk: &SimulatedDisk, index: &Arc<MemoryIndex>) -> Result<
         }
     }
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let found = audit(&disk, Some(&tape.store.sealer), tape.store.id, None, &|_, _| {});
+    let found = audit(&disk, Some(&tape.store.cipher), tape.store.id, None, &|_, _| {});
     let found = found.map_err(|error| error.to_string())?;
     let torn = found.torn.iter().find(|torn| torn.file != "CLOSED.new");
     match found.damage.first().or(torn) {
@@ -198,7 +198,7 @@ fn every_flipped_byte_of_a_condensed_log_is_named() {
         assert!(damaged.flip(path, at));
         let disk: Arc<dyn Disk> = Arc::new(damaged.clone());
         let found =
-            audit(&disk, Some(&tape.store.sealer), tape.store.id, None, &|_, _| {}).unwrap();
+            audit(&disk, Some(&tape.store.cipher), tape.store.id, None, &|_, _| {}).unwrap();
         assert!(found.damage.iter().any(|damage| damage.file == path), "byte {at}: {found:?}");
         let fresh = Arc::new(MemoryIndex::new());
         let vault = tape.store.open(&damaged, &fresh).unwrap();
@@ -249,7 +249,7 @@ fn a_foreign_log_file_and_the_number_it_took_stop_nothing_that_reads_the_log() {
         assert_eq!(seen, 120);
         assert_eq!(scrubbed(&vault), named);
         let on: Arc<dyn Disk> = Arc::new(disk.clone());
-        let audited = audit(&on, Some(&store.sealer), store.id, None, &|_, _| {}).unwrap();
+        let audited = audit(&on, Some(&store.cipher), store.id, None, &|_, _| {}).unwrap();
         let files: Vec<_> = audited.damage.iter().map(|damage| damage.file.clone()).collect();
         assert_eq!(files, named, "{:?}", audited.damage);
     };

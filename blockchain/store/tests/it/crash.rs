@@ -234,8 +234,8 @@ fn check(tape: &Recording, calls: usize, vault: &Vault, index: &MemoryIndex) -> 
 /// What the audit says must agree: nothing here is damaged.
 fn check_audit(tape: &Recording, disk: &SimulatedDisk, opened: bool) -> Result<(), String> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let sealer = Some(tape.store.sealer.as_ref());
-    let found = audit(&disk, sealer, tape.store.id, None, &|_, _| {}).map_err(|e| e.to_string())?;
+    let cipher = Some(tape.store.cipher.as_ref());
+    let found = audit(&disk, cipher, tape.store.id, None, &|_, _| {}).map_err(|e| e.to_string())?;
     assert_eq!(found.unknown, [""; 0]);
     if let Some(damage) = found.damage.first() {
         return Err(format!("the audit says: {damage}"));
@@ -276,7 +276,7 @@ fn look(
         return Err(format!("looked at: {:?} {:?}", vault.loss(), vault.damage()));
     }
     check(tape, calls, &vault, index)?;
-    let found = audit(&view, Some(&tape.store.sealer), tape.store.id, None, &|_, _| {}).unwrap();
+    let found = audit(&view, Some(&tape.store.cipher), tape.store.id, None, &|_, _| {}).unwrap();
     if !found.damage.is_empty() || found.torn.iter().any(|torn| torn.file != "CLOSED.new") {
         return Err(format!("looked at, the audit says: {:?} {:?}", found.damage, found.torn));
     }
@@ -446,7 +446,7 @@ fn origin(disk: &SimulatedDisk, call: usize, point: &SyncPoint) -> String {
                 last if !last.starts_with("append") => "recovery",
                 _ if new => "begin",
                 _ if with_log => "commit",
-                _ => "seal",
+                _ => "end",
             }
         }
     };
@@ -488,9 +488,9 @@ fn every_line_that_syncs_is_needed() {
             r#"commit: File("log/NNNNNNNN.log")"#,
             r#"cut: File("chunks/NNNNNNNN.seg")"#,
             r#"cut: File("log/NNNNNNNN.log")"#,
+            r#"end: File("chunks/NNNNNNNN.seg")"#,
             r#"recovery: Folder("")"#,
             r#"replace: Folder("")"#,
-            r#"seal: File("chunks/NNNNNNNN.seg")"#,
         ]
     );
     for (origin, loss) in needed {

@@ -54,7 +54,7 @@ impl Sound {
 
     fn audit(&self, disk: &SimulatedDisk) -> Audit {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        audit(&disk, Some(&self.store.sealer), self.store.id, None, &|_, _| {}).unwrap()
+        audit(&disk, Some(&self.store.cipher), self.store.id, None, &|_, _| {}).unwrap()
     }
 
     fn facts(&self) -> Vec<Vec<u8>> {
@@ -377,7 +377,7 @@ fn a_quarantine_outlives_a_restart() {
     assert!(!vault.knows(&crate::bench::id_of(&bytes), false).unwrap());
     let refers = Entry { facts: vec![crate::bench::fact(95, &[])], chunks: vec![] };
     let mut submission = refers.submission(&vault);
-    submission.requires.push(vault.sealer().chunk_name(&crate::bench::id_of(&bytes)));
+    submission.requires.push(vault.cipher().chunk_name(&crate::bench::id_of(&bytes)));
     vault.commit(submission).unwrap_err();
 }
 
@@ -405,8 +405,8 @@ fn a_file_of_another_store_or_another_place_is_named() {
 fn bytes_behind_the_end_are_damage_where_nothing_may_follow() {
     let sound = Sound::new(true);
     let disk = sound.disk.fork();
-    let sealed = disk.open("chunks/00000001.seg").unwrap().unwrap();
-    sealed.append(&[b"x"]).unwrap();
+    let ended = disk.open("chunks/00000001.seg").unwrap().unwrap();
+    ended.append(&[b"x"]).unwrap();
     let found = sound.audit(&disk);
     assert!(found.damage.iter().any(|d| d.file == "chunks/00000001.seg"), "{found:?}");
     // Behind the last commit a crash leaves such bytes.

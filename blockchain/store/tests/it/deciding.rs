@@ -33,7 +33,7 @@ fn open(disk: &SimulatedDisk, index: &Arc<MemoryIndex>, bad: Vec<u8>) -> Vault {
     files::open(UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: store.id,
-        sealer: store.sealer.clone(),
+        cipher: store.cipher.clone(),
         index: index.clone() as Arc<dyn Index>,
         project: Arc::new(Unreadable(bad)),
         accept_loss: false,

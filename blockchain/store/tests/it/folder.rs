@@ -25,7 +25,7 @@ fn made(encrypt: bool) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let folder = DataFolder::open(home.path(), &options(encrypt, None)).unwrap();
     assert!(folder.is_new && folder.damage.is_empty());
-    assert_eq!(folder.sealer.is_encrypted(), encrypt);
+    assert_eq!(folder.cipher.is_encrypted(), encrypt);
     home
 }
 
@@ -49,7 +49,7 @@ fn vault_of(folder: &DataFolder, accept_loss: bool) -> Result<Vault, StoreError>
     files::open(UnopenedStore {
         disk: folder.disk.clone(),
         store: folder.store,
-        sealer: folder.sealer.clone(),
+        cipher: folder.cipher.clone(),
         index: Arc::new(EmbeddedIndex::open(&folder.index_folder())?),
         project: Arc::new(crate::bench::Rows),
         accept_loss,
@@ -75,7 +75,7 @@ fn a_store_reopens_with_its_id_its_keys_and_its_content() {
     assert_eq!(reads(&vault, &entry.chunks[0]), Ok(true));
     drop(vault);
     let disk: Arc<dyn Disk> = folder.disk.clone();
-    let found = audit(&disk, Some(&folder.sealer), folder.store, None, &|_, _| {}).unwrap();
+    let found = audit(&disk, Some(&folder.cipher), folder.store, None, &|_, _| {}).unwrap();
     assert_eq!((found.damage, found.torn, found.unknown), (vec![], vec![], vec![]));
     assert_eq!((found.chunks, found.facts, found.commits), (1, 2, 1));
 }
@@ -347,9 +347,9 @@ fn a_plain_store_has_no_root_key_and_its_chunks_their_own_names() {
     let home = made(false);
     assert!(!home.path().join("keys/root.key").exists());
     let folder = DataFolder::open(home.path(), &options(true, None)).unwrap();
-    assert!(!folder.sealer.is_encrypted(), "how it was made is what counts");
+    assert!(!folder.cipher.is_encrypted(), "how it was made is what counts");
     let id = id_of(b"x");
-    assert_eq!(folder.sealer.chunk_name(&id).as_bytes(), id.as_bytes());
+    assert_eq!(folder.cipher.chunk_name(&id).as_bytes(), id.as_bytes());
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn an_index_that_was_deleted_comes_back_as_it_was() {
         files::open(UnopenedStore {
             disk: folder.disk.clone(),
             store: folder.store,
-            sealer: folder.sealer.clone(),
+            cipher: folder.cipher.clone(),
             index: memory.clone(),
             project: Arc::new(crate::bench::Rows),
             accept_loss: false,
@@ -439,7 +439,7 @@ fn an_index_of_another_log_is_left_aside_where_it_cannot_be_rebuilt() {
             files::open(UnopenedStore {
                 disk: folder.disk.clone(),
                 store: folder.store,
-                sealer: folder.sealer.clone(),
+                cipher: folder.cipher.clone(),
                 index,
                 project: Arc::new(crate::bench::Rows),
                 accept_loss: false,
@@ -487,7 +487,7 @@ fn an_older_copy_of_the_data_keys_is_no_damage_and_is_not_built_on() {
         assert_eq!(opened.damage(), []);
         // An audit reads on, and names what it could not open.
         let disk = folder.disk.clone();
-        let found = audit(&disk, Some(&folder.sealer), folder.store, None, &|_, _| {}).unwrap();
+        let found = audit(&disk, Some(&folder.cipher), folder.store, None, &|_, _| {}).unwrap();
         assert_eq!(found.damage, []);
         assert!(!found.unopened.is_empty());
         assert!(found.unopened.iter().all(|record| record.why.contains("older copy")), "{found:?}");

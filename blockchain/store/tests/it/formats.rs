@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use lucid_core::digest::{ChunkId, ChunkName};
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::blobs::Placement;
-use lucid_store::crypt::{ChunkKey, Keyring, Owner, Sealer};
+use lucid_store::crypt::{ChunkKey, Cipher, Keyring, Owner};
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::disk::{Disk, read_all};
 use lucid_store::files::folder::parse_label;
@@ -24,8 +24,8 @@ use proptest::prelude::*;
 use ring::aead;
 use zeroize::Zeroizing;
 
-fn record(sealed: &Record) -> String {
-    hex::encode([sealed.header.encode().as_slice(), &sealed.payload].concat())
+fn hex_of(record: &Record) -> String {
+    hex::encode([record.header.encode().as_slice(), &record.payload].concat())
 }
 
 fn header() -> Header {
@@ -89,7 +89,7 @@ fn a_rewritten_segment_begins_with_these_bytes() {
         level: 12,
         replaces: vec![3, 0x8000_0001],
     };
-    let sealed = begin.seal().unwrap();
+    let record = begin.to_record().unwrap();
     let text = concat!(
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "09000000",
@@ -98,13 +98,13 @@ fn a_rewritten_segment_begins_with_these_bytes() {
         "0c",
         "020000000300000001000080",
     );
-    assert_eq!(hex::encode(&sealed.payload), text);
-    assert_eq!(sealed.header.kind, RecordKind::File);
-    assert_eq!(RewrittenHeader::decode(&sealed.payload), Ok(begin));
-    for cut in 0..sealed.payload.len() {
-        assert!(RewrittenHeader::decode(&sealed.payload[..cut]).is_err());
+    assert_eq!(hex::encode(&record.payload), text);
+    assert_eq!(record.header.kind, RecordKind::File);
+    assert_eq!(RewrittenHeader::decode(&record.payload), Ok(begin));
+    for cut in 0..record.payload.len() {
+        assert!(RewrittenHeader::decode(&record.payload[..cut]).is_err());
     }
-    assert!(FileHeader::decode(&sealed.payload).is_err());
+    assert!(FileHeader::decode(&record.payload).is_err());
 }
 
 #[test]
@@ -131,11 +131,11 @@ fn a_summary_is_these_bytes() {
         &"00".repeat(16),
     ]
     .concat();
-    let sealed = summary.seal().unwrap();
-    assert_eq!(hex::encode(&sealed.payload), text);
-    assert_eq!((sealed.header.kind, sealed.header.sequence), (RecordKind::Summary, 8));
-    for cut in 0..sealed.payload.len() {
-        assert!(Summary::decode(&sealed.payload[..cut]).is_err());
+    let record = summary.to_record().unwrap();
+    assert_eq!(hex::encode(&record.payload), text);
+    assert_eq!((record.header.kind, record.header.sequence), (RecordKind::Summary, 8));
+    for cut in 0..record.payload.len() {
+        assert!(Summary::decode(&record.payload[..cut]).is_err());
     }
 }
 
@@ -183,10 +183,10 @@ fn mark() -> Watermark {
 
 #[test]
 fn records_of_the_store_itself_are_these_bytes() {
-    assert_eq!(record(&file_header().seal(6).unwrap()), GOLDEN_FILE);
-    assert_eq!(record(&commit().seal().unwrap()), GOLDEN_COMMIT);
-    let (sealed, trailer) = footer().seal(1_000, 41).unwrap();
-    assert_eq!(record(&sealed), GOLDEN_FOOTER);
+    assert_eq!(hex_of(&file_header().to_record(6).unwrap()), GOLDEN_FILE);
+    assert_eq!(hex_of(&commit().to_record().unwrap()), GOLDEN_COMMIT);
+    let (record, trailer) = footer().to_record(1_000, 41).unwrap();
+    assert_eq!(hex_of(&record), GOLDEN_FOOTER);
     assert_eq!(hex::encode(trailer), GOLDEN_TRAILER);
     assert_eq!(read_trailer(&trailer), Some(1_000));
     assert_eq!(hex::encode(mark().encode()), GOLDEN_MARK);
@@ -204,9 +204,9 @@ fn the_mark_is_a_watermark_with_its_digest() {
     assert_eq!(read_all(&disk, "CLOSED").unwrap().unwrap().len(), 112);
 }
 
-fn fixed_sealer() -> Sealer {
+fn fixed_cipher() -> Cipher {
     let epochs = BTreeMap::from([(1, Zeroizing::new([0x0e; 32]))]);
-    Sealer::new(Some(Keyring::new(Zeroizing::new([0x0d; 32]), epochs).unwrap()))
+    Cipher::new(Some(Keyring::new(Zeroizing::new([0x0d; 32]), epochs).unwrap()))
 }
 
 /// Encrypts as the format says, with nothing of the store's own code but the header.
@@ -216,23 +216,23 @@ fn encrypted(cipher: CipherId, kind: RecordKind, plain: &[u8]) -> Record {
         RecordKind::Chunk => *blake3::keyed_hash(&dedup, blake3::hash(plain).as_bytes()).as_bytes(),
         _ => *blake3::keyed_hash(&dedup, plain).as_bytes(),
     };
-    let mut sealed = Record::plain(kind, name, plain.to_vec()).unwrap();
-    sealed.header.cipher = cipher;
-    sealed.header.epoch = 1;
-    sealed.header.nonce = [0x77; 12];
+    let mut record = Record::plain(kind, name, plain.to_vec()).unwrap();
+    record.header.cipher = cipher;
+    record.header.epoch = 1;
+    record.header.nonce = [0x77; 12];
     let key = blake3::derive_key("lucid-store 2026 record", &[[0x0e; 32], name].concat());
     let algorithm = match cipher {
         CipherId::Aes256Gcm => &aead::AES_256_GCM,
         _ => &aead::CHACHA20_POLY1305,
     };
     let key = aead::LessSafeKey::new(aead::UnboundKey::new(algorithm, &key).unwrap());
-    let header = sealed.header.encode();
+    let header = record.header.encode();
     let data = [&header[..24], &header[32..68]].concat();
     let nonce = aead::Nonce::assume_unique_for_key([0x77; 12]);
-    key.seal_in_place_append_tag(nonce, aead::Aad::from(data), &mut sealed.payload).unwrap();
-    sealed.header.stored_length += 16;
-    sealed.header.payload_digest = *blake3::hash(&sealed.payload).as_bytes();
-    sealed
+    key.seal_in_place_append_tag(nonce, aead::Aad::from(data), &mut record.payload).unwrap();
+    record.header.stored_length += 16;
+    record.header.payload_digest = *blake3::hash(&record.payload).as_bytes();
+    record
 }
 
 #[test]
@@ -242,15 +242,15 @@ fn an_encrypted_record_is_these_bytes_and_opens_with_fixed_keys() {
         (CipherId::Aes256Gcm, RecordKind::Chunk, GOLDEN_AES_CHUNK),
         (CipherId::ChaCha20Poly1305, RecordKind::Fact, GOLDEN_CHACHA_FACT),
     ] {
-        assert_eq!(record(&encrypted(cipher, kind, plain)), golden, "{cipher:?}");
+        assert_eq!(hex_of(&encrypted(cipher, kind, plain)), golden, "{cipher:?}");
         let bytes = hex::decode(golden).unwrap();
         let header = Header::decode(bytes.first_chunk().unwrap()).unwrap();
         let payload = bytes[HEADER_BYTES..].to_vec();
-        let opened = fixed_sealer().open(&mut Packer::new(), &header, payload.clone());
+        let opened = fixed_cipher().open(&mut Packer::new(), &header, payload.clone());
         assert_eq!(opened.as_deref(), Ok(plain.as_slice()));
         let mut payload = payload;
         let checked =
-            fixed_sealer().check(&mut Packer::new(), &header, &mut payload, &mut Vec::new());
+            fixed_cipher().check(&mut Packer::new(), &header, &mut payload, &mut Vec::new());
         assert_eq!(checked, Ok(()));
     }
 }
@@ -259,23 +259,23 @@ fn an_encrypted_record_is_these_bytes_and_opens_with_fixed_keys() {
 fn names_are_keyed_in_an_encrypted_store_and_ids_in_a_plain_one() {
     let id = ChunkId::new([5; 32]);
     let keyed = blake3::keyed_hash(&[0x0d; 32], &[5; 32]);
-    assert_eq!(fixed_sealer().chunk_name(&id).as_bytes(), keyed.as_bytes());
-    assert_eq!(Sealer::new(None).chunk_name(&id).as_bytes(), &[5; 32]);
+    assert_eq!(fixed_cipher().chunk_name(&id).as_bytes(), keyed.as_bytes());
+    assert_eq!(Cipher::new(None).chunk_name(&id).as_bytes(), &[5; 32]);
     let own = ChunkKey::of(Owner::new([6; 16]), id);
     let named = [[5; 32].as_slice(), &[6; 16]].concat();
     let keyed = blake3::keyed_hash(&[0x0d; 32], &named);
-    assert_eq!(fixed_sealer().chunk_name(own).as_bytes(), keyed.as_bytes());
-    assert_eq!(Sealer::new(None).chunk_name(own).as_bytes(), blake3::hash(&named).as_bytes());
+    assert_eq!(fixed_cipher().chunk_name(own).as_bytes(), keyed.as_bytes());
+    assert_eq!(Cipher::new(None).chunk_name(own).as_bytes(), blake3::hash(&named).as_bytes());
 }
 
 #[test]
 fn an_own_copy_says_whose_it_is_and_opens_as_nothing_else() {
-    let (sealer, plain) = (fixed_sealer(), b"a session's own".as_slice());
+    let (cipher, plain) = (fixed_cipher(), b"a session's own".as_slice());
     let own = ChunkKey::of(Owner::new([6; 16]), blake3::hash(plain).into());
     let mut packer = Packer::new();
-    let sealed = sealer.seal_chunk(&mut packer, Compression::None, true, own, plain).unwrap();
-    let open = |header: &Header| sealer.open(&mut Packer::new(), header, sealed.payload.clone());
-    let read = Header::decode(&sealed.header.encode()).unwrap();
+    let record = cipher.chunk_record(&mut packer, Compression::None, true, own, plain).unwrap();
+    let open = |header: &Header| cipher.open(&mut Packer::new(), header, record.payload.clone());
+    let read = Header::decode(&record.header.encode()).unwrap();
     assert_eq!(open(&read).as_deref(), Ok(plain));
     assert!(open(&Header { owner: [0; 16], ..read.clone() }).is_err());
     assert!(open(&Header { owner: [7; 16], ..read }).is_err());
@@ -284,13 +284,13 @@ fn an_own_copy_says_whose_it_is_and_opens_as_nothing_else() {
 #[test]
 fn every_flip_of_an_encrypted_record_is_refused() {
     let bytes = hex::decode(GOLDEN_AES_CHUNK).unwrap();
-    let sealer = fixed_sealer();
+    let cipher = fixed_cipher();
     for at in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 0x80;
         if let Ok(header) = Header::decode(flipped.first_chunk().unwrap()) {
             let payload = flipped[HEADER_BYTES..].to_vec();
-            assert!(sealer.open(&mut Packer::new(), &header, payload).is_err(), "byte {at}");
+            assert!(cipher.open(&mut Packer::new(), &header, payload).is_err(), "byte {at}");
         } else {
             assert!(at < HEADER_BYTES, "byte {at}");
         }
@@ -325,18 +325,18 @@ proptest! {
             number, previous, first_sequence, facts, facts_digest,
             segment, segment_from, segment_to, segment_digest,
         };
-        let sealed = commit.seal().unwrap();
-        prop_assert_eq!(sealed.record_bytes(), COMMIT_RECORD_BYTES);
-        prop_assert!(sealed.header.matches(&sealed.payload));
-        prop_assert_eq!(Commit::decode(&sealed.payload), Ok(commit));
+        let record = commit.to_record().unwrap();
+        prop_assert_eq!(record.record_bytes(), COMMIT_RECORD_BYTES);
+        prop_assert!(record.header.matches(&record.payload));
+        prop_assert_eq!(Commit::decode(&record.payload), Ok(commit));
     }
 
     #[test]
     fn file_headers_read_back(store: [u8; 16], number: u32, previous: [u8; 32], role in 0..4usize) {
         let role = ["log", "chunks", "bodies", "blocks"][role];
         let header = FileHeader { store, role, number, previous };
-        let sealed = header.seal(1).unwrap();
-        prop_assert_eq!(FileHeader::decode(&sealed.payload), Ok(header));
+        let record = header.to_record(1).unwrap();
+        prop_assert_eq!(FileHeader::decode(&record.payload), Ok(header));
     }
 
     #[test]
@@ -346,8 +346,8 @@ proptest! {
             .map(|entry| FooterEntry { placement: Placement { unit: segment, ..entry.placement }, ..entry })
             .collect();
         let footer = Footer { segment, entries };
-        let (sealed, trailer) = footer.seal(at, 1).unwrap();
-        prop_assert_eq!(Footer::decode(&sealed.payload), Ok(footer));
+        let (record, trailer) = footer.to_record(at, 1).unwrap();
+        prop_assert_eq!(Footer::decode(&record.payload), Ok(footer));
         prop_assert_eq!(read_trailer(&trailer), Some(at));
     }
 
@@ -378,16 +378,16 @@ proptest! {
     #[test]
     fn a_decoded_value_is_the_only_one_with_its_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(commit) = Commit::decode(&bytes) {
-            prop_assert_eq!(commit.seal().unwrap().payload, bytes.clone());
+            prop_assert_eq!(commit.to_record().unwrap().payload, bytes.clone());
         }
         if let Ok(header) = FileHeader::decode(&bytes) {
-            prop_assert_eq!(header.seal(1).unwrap().payload, bytes.clone());
+            prop_assert_eq!(header.to_record(1).unwrap().payload, bytes.clone());
         }
         if let Ok(mark) = Watermark::decode(&bytes) {
             prop_assert_eq!(mark.encode(), bytes.clone());
         }
         if let Ok(footer) = Footer::decode(&bytes) {
-            prop_assert_eq!(footer.seal(0, 0).unwrap().0.payload, bytes);
+            prop_assert_eq!(footer.to_record(0, 0).unwrap().0.payload, bytes);
         }
     }
 
@@ -410,7 +410,7 @@ proptest! {
         let decoded = Header::decode(&header);
         if let Ok(decoded) = decoded {
             let payload = bytes.clone();
-            prop_assert!(fixed_sealer().open(&mut Packer::new(), &decoded, payload).is_err());
+            prop_assert!(fixed_cipher().open(&mut Packer::new(), &decoded, payload).is_err());
         }
         if let Some(trailer) = bytes.first_chunk::<TRAILER_BYTES>() {
             prop_assert_eq!(read_trailer(trailer), None);

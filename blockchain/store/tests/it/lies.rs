@@ -26,8 +26,8 @@ fn write(disk: &SimulatedDisk, path: &str, bytes: &[u8]) {
     disk.create(path).unwrap().append(&[bytes]).unwrap();
 }
 
-fn bytes_of(sealed: &Record) -> Vec<u8> {
-    [sealed.header.encode().as_slice(), &sealed.payload].concat()
+fn bytes_of(record: &Record) -> Vec<u8> {
+    [record.header.encode().as_slice(), &record.payload].concat()
 }
 
 /// A store of a few commits, closed, in one log file.
@@ -114,9 +114,9 @@ fn forge(disk: &SimulatedDisk, change: impl FnOnce(&mut Commit, &mut Header)) {
     let mut fresh = header.clone();
     fresh.sequence += 1;
     change(&mut commit, &mut fresh);
-    let mut sealed = commit.seal().unwrap();
-    sealed.header.sequence = fresh.sequence;
-    bytes.extend(bytes_of(&sealed));
+    let mut record = commit.to_record().unwrap();
+    record.header.sequence = fresh.sequence;
+    bytes.extend(bytes_of(&record));
     write(disk, path, &bytes);
 }
 
@@ -186,10 +186,10 @@ fn an_audit_misses_the_end_of_a_log_also_where_another_file_stands_behind_it() {
 #[test]
 fn rubbish_between_records_is_read_a_few_times_at_most() {
     let disk = SimulatedDisk::new();
-    let sealed = Record::plain(RecordKind::Fact, [1; 32], Vec::new()).unwrap();
+    let record = Record::plain(RecordKind::Fact, [1; 32], Vec::new()).unwrap();
     let mut bytes = Vec::new();
     for _ in 0..20_000 {
-        bytes.extend(bytes_of(&sealed));
+        bytes.extend(bytes_of(&record));
         bytes.push(b'L');
     }
     write(&disk, "f", &bytes);
@@ -283,8 +283,9 @@ fn a_record_that_is_cut_short_swallows_nothing_that_follows() {
 fn a_log_of_another_store_is_named_and_not_taken_for_ours() {
     let store = Store::new(false);
     let (disk, entries) = begun(&store);
-    let begin =
-        FileHeader { store: [9; 16], role: "log", number: 2, previous: [0; 32] }.seal(1).unwrap();
+    let begin = FileHeader { store: [9; 16], role: "log", number: 2, previous: [0; 32] }
+        .to_record(1)
+        .unwrap();
     let alien = Record::plain(RecordKind::Fact, [0; 32], fact(99, &[])).unwrap();
     write(&disk, "log/00000002.log", &[bytes_of(&begin), bytes_of(&alien)].concat());
     let kept = read_all(&disk, "log/00000002.log").unwrap();
@@ -602,8 +603,9 @@ fn a_number_that_no_log_file_had_is_not_missed_and_one_that_a_file_had_is() {
     let (disk, _) = begun(&store);
     // Another store's file has the next number, so the log goes on behind it.
     let (taken, foreign) = ("log/00000002.log", [9; 16]);
-    let begin =
-        FileHeader { store: foreign, role: "log", number: 2, previous: [0; 32] }.seal(1).unwrap();
+    let begin = FileHeader { store: foreign, role: "log", number: 2, previous: [0; 32] }
+        .to_record(1)
+        .unwrap();
     write(&disk, taken, &bytes_of(&begin));
     let open = || {
         let index = Arc::new(MemoryIndex::new());
@@ -643,7 +645,7 @@ fn chunks_are_kept_whose_commit_was_in_a_log_file_of_which_nothing_is_left() {
     write(&disk, lost, &vec![0; length]);
     // The next one was only begun, and that vouches for it.
     let begin = FileHeader { store: store.id, role: "log", number: 3, previous: [7; 32] };
-    write(&disk, "log/00000003.log", &bytes_of(&begin.seal(1_000).unwrap()));
+    write(&disk, "log/00000003.log", &bytes_of(&begin.to_record(1_000).unwrap()));
     let vault = open(&disk);
     assert_eq!(vault.read_only(), None);
     for entry in &entries {
@@ -683,7 +685,7 @@ fn a_log_that_came_to_begin_as_another_stores_is_named_and_not_written_on() {
     let path = "log/00000001.log";
     let mut bytes = read_all(&disk, path).unwrap().unwrap();
     let begin = FileHeader { store: [9; 16], role: "log", number: 1, previous: [0; 32] };
-    let begin = bytes_of(&begin.seal(1).unwrap());
+    let begin = bytes_of(&begin.to_record(1).unwrap());
     assert_eq!(records(&bytes)[1].0, begin.len());
     bytes[..begin.len()].copy_from_slice(&begin);
     write(&disk, path, &bytes);

@@ -178,7 +178,7 @@ fn the_mark_of_an_accepted_loss_is_believed_though_its_segment_is_not_there() {
         let bytes = files(&disk)[&away].clone();
         if !rewritten {
             let gone = of_segment(&store, &index, &left, newest);
-            let name = |bytes: &Vec<u8>| store.sealer.chunk_name(&id_of(bytes));
+            let name = |bytes: &Vec<u8>| store.cipher.chunk_name(&id_of(bytes));
             let at = |bytes: &Vec<u8>| placement(index.as_ref(), &name(bytes)).unwrap().unwrap();
             left.retain(|bytes| !gone.contains(&at(bytes)));
             assert!(!gone.is_empty());
@@ -585,7 +585,7 @@ fn what_cannot_be_read_behind_the_last_commit_is_not_cut_off() {
     let whole = store.disk();
     let vault = store.open_with(&whole, fresh(), LARGE, false).unwrap();
     let chunks = fill(&vault, 0, 2);
-    let (log, sealed) = (length_of(&whole, LOG), length_of(&whole, FIRST));
+    let (log, full) = (length_of(&whole, LOG), length_of(&whole, FIRST));
     let disk = whole.fork();
     fill(&vault, 2, 1);
     let torn = whole.after_kill(whole.calls());
@@ -596,7 +596,7 @@ fn what_cannot_be_read_behind_the_last_commit_is_not_cut_off() {
     vault.commit(Submission { end_unit: true, ..Submission::default() }).unwrap();
     let ended = disk.after_kill(disk.calls());
     drop(vault);
-    for (what, disk, begin) in [("torn", torn, sealed), ("ended", ended, sealed)] {
+    for (what, disk, begin) in [("torn", torn, full), ("ended", ended, full)] {
         let length = length_of(&disk, FIRST);
         assert!(length > begin, "{what}");
         for at in [begin + 10, length - 10, (begin + length) / 2] {

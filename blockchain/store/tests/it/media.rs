@@ -118,7 +118,7 @@ fn collecting_and_packing_go_on_around_a_sector_that_cannot_be_read() {
     assert_eq!(packed.units_replaced, 1);
     let mut live = Names::default();
     for bytes in &chunks[..2] {
-        live.add(&vault.sealer().chunk_name(&id_of(bytes)));
+        live.add(&vault.cipher().chunk_name(&id_of(bytes)));
     }
     live.settle();
     drop(vault);
@@ -141,7 +141,7 @@ fn a_rewritten_segment_with_a_damaged_first_record_is_left_alone_and_stops_nothi
     let packed = vault.begin_collection().unwrap().repack(9, 1, true, &mut |_, _| true).unwrap();
     assert_eq!((packed.units_damaged, packed.units_replaced), (1, 1));
     let mut live = Names::default();
-    live.add(&vault.sealer().chunk_name(&id_of(&chunks[0])));
+    live.add(&vault.cipher().chunk_name(&id_of(&chunks[0])));
     live.settle();
     drop(vault);
     let vault = store.open_with(&disk, index, Limits::default(), false).unwrap();

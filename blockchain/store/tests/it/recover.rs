@@ -40,7 +40,7 @@ fn holds(store: &Store, disk: &SimulatedDisk, entries: &[Entry], what: &str) {
     }
     drop(vault);
     let audited: Arc<dyn Disk> = Arc::new(disk.clone());
-    let found = audit(&audited, Some(&store.sealer), store.id, None, &|_, _| {}).unwrap();
+    let found = audit(&audited, Some(&store.cipher), store.id, None, &|_, _| {}).unwrap();
     assert_eq!(found.damage, [], "{what}");
 }
 
@@ -128,13 +128,13 @@ fn a_footer_that_does_not_fit_costs_no_commit() {
             let vault = store.open(&trial, &index).unwrap();
             large.commit(&vault).unwrap();
         }
-        let sealed: usize = trial
+        let ended: usize = trial
             .list("chunks")
             .unwrap()
             .iter()
             .map(|name| files(&trial)[&format!("chunks/{name}")].len())
             .sum();
-        assert!(sealed > 3_000 && before > 0, "the workload fills the segment");
+        assert!(ended > 3_000 && before > 0, "the workload fills the segment");
         // Enough for the commit, and `budget` bytes of the footer.
         let commit_bytes = committed_bytes(&store, &disk, &large);
         disk.set_space(Some(commit_bytes + budget));
@@ -360,7 +360,7 @@ fn a_collection_over_failing_syncs_says_whether_it_may_have_happened() {
             let (store, disk, index, chunks) = crate::segments::filled();
             let vault = store.open(&disk, &index).unwrap();
             let mut live = Names::default();
-            chunks[10..].iter().for_each(|c| live.add(&vault.sealer().chunk_name(&id_of(c))));
+            chunks[10..].iter().for_each(|c| live.add(&vault.cipher().chunk_name(&id_of(c))));
             live.settle();
             disk.fail_syncs(good, bad);
             let outcome =

@@ -62,7 +62,7 @@ pub fn fresh() -> Arc<MemoryIndex> {
 
 pub fn collect(vault: &Vault, live: &[Vec<u8>]) -> Collected {
     let mut names = Names::default();
-    live.iter().for_each(|bytes| names.add(&vault.sealer().chunk_name(&id_of(bytes))));
+    live.iter().for_each(|bytes| names.add(&vault.cipher().chunk_name(&id_of(bytes))));
     names.settle();
     vault.begin_collection().unwrap().run(&names, &|_, _| Ok(true), &mut |_, _| true).unwrap()
 }
@@ -85,7 +85,7 @@ fn rewritten_by(encrypted: bool) -> (Store, SimulatedDisk, Vec<Vec<u8>>) {
 }
 
 fn in_segment(index: &dyn Index, vault: &Vault, number: u32, bytes: &[u8]) -> bool {
-    let name = vault.sealer().chunk_name(&id_of(bytes));
+    let name = vault.cipher().chunk_name(&id_of(bytes));
     placement(index, &name).unwrap().is_some_and(|at| at.unit == number)
 }
 
@@ -96,7 +96,7 @@ pub fn of_segment(
     chunks: &[Vec<u8>],
     number: u32,
 ) -> Vec<Placement> {
-    let name = |bytes: &Vec<u8>| store.sealer.chunk_name(&id_of(bytes));
+    let name = |bytes: &Vec<u8>| store.cipher.chunk_name(&id_of(bytes));
     let place = |bytes| placement(index.as_ref(), &name(bytes)).unwrap();
     let mut places: Vec<_> =
         chunks.iter().filter_map(place).filter(|at| at.unit == number).collect();
@@ -174,7 +174,7 @@ fn a_segment_that_was_away_while_the_index_was_made_is_taken_in_when_it_is_back(
 
 /// Damages a chunk, and has that noticed; gives its name, and where it is.
 fn damaged(disk: &SimulatedDisk, vault: &Vault, bytes: &[u8]) -> (ChunkName, Placement) {
-    let name = vault.sealer().chunk_name(&id_of(bytes));
+    let name = vault.cipher().chunk_name(&id_of(bytes));
     let at = placement(vault.index(), &name).unwrap().unwrap();
     disk.flip(&segment::path(at.unit), at.offset as usize + 150);
     reads(vault, bytes).unwrap_err();
@@ -283,12 +283,10 @@ fn a_segment_of_another_store_is_named_and_neither_taken_in_nor_removed() {
     let vault = other.open(&other_disk, &fresh()).unwrap();
     let theirs = fill(&vault, 500, 20);
     drop(vault);
-    let sealed = files(&other_disk)[FIRST].clone();
-    let unsealed = sealed[..sealed.len() - 100].to_vec();
+    let ended = files(&other_disk)[FIRST].clone();
+    let cut = ended[..ended.len() - 100].to_vec();
     let ahead = "chunks/00000099.seg";
-    for (bytes, accept) in
-        [(&sealed, false), (&unsealed, false), (&sealed, true), (&unsealed, true)]
-    {
+    for (bytes, accept) in [(&ended, false), (&cut, false), (&ended, true), (&cut, true)] {
         for index in [index_of(&index.rows()), fresh()] {
             let disk = disk.fork();
             put_back(&disk, ahead, bytes);
@@ -310,11 +308,11 @@ fn a_segment_of_another_store_is_named_and_neither_taken_in_nor_removed() {
     }
     // In the place of one of ours it is named, too, and ours is missing.
     let disk = without(&disk, FIRST);
-    put_back(&disk, FIRST, &sealed);
+    put_back(&disk, FIRST, &ended);
     let vault = store.open(&disk, &fresh()).unwrap();
     assert!(names_missing(&vault, FIRST), "{:?}", vault.damage());
     assert!(!vault.knows(&id_of(&theirs[0]), false).unwrap());
-    assert_eq!(files(&disk)[FIRST], sealed);
+    assert_eq!(files(&disk)[FIRST], ended);
 }
 
 #[test]
@@ -627,7 +625,7 @@ fn an_audit_names_the_newest_segment_of_a_condensed_store_when_it_is_lost() {
     let newest = format!("chunks/{}", disk.list("chunks").unwrap().last().unwrap());
     let lost = without(&without(&disk, &newest), "CLOSED");
     let lost: Arc<dyn Disk> = Arc::new(lost);
-    let found = audit(&lost, Some(&store.sealer), store.id, None, &|_, _| {}).unwrap();
+    let found = audit(&lost, Some(&store.cipher), store.id, None, &|_, _| {}).unwrap();
     assert!(found.damage.iter().any(|d| d.file == newest), "{:?}", found.damage);
 }
 
@@ -724,7 +722,7 @@ fn packing_finishes_what_a_collection_that_died_behind_its_dropping_left() {
         let bad = FaultyDisk::over(Arc::new(disk.clone()));
         let vault = store.open_on(Arc::new(bad.clone()), index.clone(), SMALL, false).unwrap();
         let mut names = Names::default();
-        live.iter().for_each(|bytes| names.add(&vault.sealer().chunk_name(&id_of(bytes))));
+        live.iter().for_each(|bytes| names.add(&vault.cipher().chunk_name(&id_of(bytes))));
         names.settle();
         bad.refuse(Call::Create, "chunks/R", Errno::NOSPC, 0, usize::MAX);
         let error = vault

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use lucid_core::digest::ChunkName;
 use lucid_store::codec::{Compression, Packer};
 use lucid_store::contract::index::{Changes, Index, Project};
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::{self, UnopenedStore};
 use lucid_store::memory::index::MemoryIndex;
@@ -32,7 +32,7 @@ fn open(store: &Store, disk: &SimulatedDisk, index: &Arc<MemoryIndex>, bad: Vec<
     let unopened = UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: store.id,
-        sealer: store.sealer.clone(),
+        cipher: store.cipher.clone(),
         index: index.clone() as Arc<dyn Index>,
         project: Arc::new(Panicking(bad)),
         accept_loss: false,
@@ -153,12 +153,12 @@ fn both_files_are_synced_one_after_the_other_where_no_thread_is_to_be_had() {
     assert_eq!(reads(&vault, &entry.chunks[0]), Ok(true));
 }
 
-fn sealed(vault: &Vault, sealer: &Sealer, encrypt: bool, bytes: &[u8]) -> Submission {
+fn submission(vault: &Vault, cipher: &Cipher, encrypt: bool, bytes: &[u8]) -> Submission {
     let how = Compression::None;
     let id = id_of(bytes);
-    let sealed = sealer.seal_chunk(&mut Packer::new(), how, encrypt, &id, bytes).unwrap();
-    let name: ChunkName = vault.sealer().chunk_name(&id);
-    Submission { chunks: vec![sealed], requires: vec![name], ..Submission::default() }
+    let record = cipher.chunk_record(&mut Packer::new(), how, encrypt, &id, bytes).unwrap();
+    let name: ChunkName = vault.cipher().chunk_name(&id);
+    Submission { chunks: vec![record], requires: vec![name], ..Submission::default() }
 }
 
 #[test]
@@ -170,10 +170,10 @@ fn a_plain_copy_on_its_way_never_stands_in_for_an_encrypted_one() {
     let id = id_of(&bytes);
     let (release, _begun) = held_up(&vault, 1);
     let known = |encrypted| vault.known(&id, encrypted).unwrap();
-    vault.submit(sealed(&vault, &store.sealer, false, &bytes), Box::new(|_| {}));
+    vault.submit(submission(&vault, &store.cipher, false, &bytes), Box::new(|_| {}));
     assert_eq!((known(false), known(true)), (Known::Pending, Known::No));
     // In one batch with the plain one, which is not taken for it.
-    let mut encrypted = sealed(&vault, &store.sealer, true, &bytes);
+    let mut encrypted = submission(&vault, &store.cipher, true, &bytes);
     encrypted
         .facts
         .push(vault.fact(&mut Packer::new(), fact(7, std::slice::from_ref(&bytes))).unwrap());

@@ -4,7 +4,7 @@ use lucid_block_manager::fact::{Role, genesis};
 use lucid_block_manager::opened as manager;
 use lucid_block_manager::ops::anchor_proof::anchor_proof;
 use lucid_block_manager::ops::get_transaction::{TransactionStage, get_transaction};
-use lucid_block_manager::ops::seal_block::seal_block;
+use lucid_block_manager::ops::produce_block::produce_block;
 use lucid_block_manager::ops::submit_transaction::{SubmitError, submit_transaction};
 use lucid_core::bundle::{AnchorInclusion, Producer};
 use lucid_core::digest::BlockHash;
@@ -34,7 +34,7 @@ fn unread(error: StoreError) -> EngineError {
 
 impl AnchorEngine for Embedded<'_> {
     fn submit(&self, text: &str) -> Result<(), EngineError> {
-        let manager::Opened { vault, chain, key, admissions, sealing, role, .. } = self.chain;
+        let manager::Opened { vault, chain, key, admissions, producing, role, .. } = self.chain;
         if self.chain.role_is_lost {
             return Err(unavailable(manager::OpenError::RoleLost));
         }
@@ -55,7 +55,9 @@ impl AnchorEngine for Embedded<'_> {
             _ => unavailable(error),
         })?;
         // Nobody else fills the pool, so there is nothing to wait for.
-        while seal_block(vault, chain.as_ref(), sealing, key, now).map_err(unavailable)?.left > 0 {}
+        while produce_block(vault, chain.as_ref(), producing, key, now).map_err(unavailable)?.left
+            > 0
+        {}
         let found = get_transaction(vault, chain.as_ref(), &submitted.found.id);
         match found.map_err(unread)?.map(|found| found.status) {
             Some(TransactionStage::Failed { reason, .. }) => Err(EngineError::Refused(format!(

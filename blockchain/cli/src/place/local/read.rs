@@ -1,11 +1,15 @@
 //! Reading sessions of a folder.
 
+use lucid_api::v1::find::FindLine;
 use lucid_api::v1::sessions::Session;
 use lucid_core::session::SessionId;
+use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::proofs::prove_session::{WantedProof, freely, prove_session};
+use lucid_data_chain::ops::sessions::find_files::{FindFiles, find_files};
 use lucid_data_chain::ops::sessions::get_session::get_session;
 use lucid_data_chain::ops::sessions::list_sessions::{SessionFilter, list_sessions};
 use lucid_data_chain::ops::sessions::read_session::StoredSession;
+use lucid_data_chain::reply::files::find_line;
 use lucid_data_chain::source::SessionSource;
 use lucid_data_chain::{Opened, reply};
 
@@ -35,6 +39,28 @@ impl ReadSessions for Local {
                 Some(next) => cursor = Some(next),
                 None => return Ok(()),
             }
+        }
+    }
+
+    fn find_files(
+        &self,
+        wanted: &FindFiles,
+        visit: &mut dyn FnMut(FindLine) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let sessions =
+            SessionFilter { quiet_since: Some(self.quiet_since()), ..wanted.sessions.clone() };
+        let wanted = FindFiles { sessions, ..wanted.clone() };
+        let mut failed = None;
+        let found = find_files(&self.data.vault, &wanted, &mut |step| {
+            let Some(line) = find_line(&step) else { return Ok(()) };
+            visit(line).map_err(|error| {
+                failed = Some(error);
+                OpError::Abandoned
+            })
+        });
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(found?),
         }
     }
 

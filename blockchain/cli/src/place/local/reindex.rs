@@ -5,6 +5,7 @@ use lucid_core::time::Timestamp;
 use lucid_data_chain::Opened;
 use lucid_data_chain::opened::FOLDER_OWNER;
 use lucid_data_chain::ops::proofs::recognise_chain::accept_other_chain;
+use lucid_data_chain::projection::RemadeOrders;
 use lucid_store::files::folder::{Options, STORE, STORE_TITLE, copy_name, parse_label};
 
 use super::{CHAIN_FOLDER, chain_folder, data_folder, manager_options, options};
@@ -63,4 +64,22 @@ pub fn reindex(
         chain.close()?;
     }
     Ok(damage)
+}
+
+/// Makes the orders of the data-chain's documents anew, and no other rows.
+pub fn reindex_records(home: &Home, now: Timestamp) -> anyhow::Result<RemadeOrders> {
+    let own = own_folder_of(home);
+    anyhow::ensure!(
+        own.as_deref() != Some(CHAIN_FOLDER),
+        "--records is for a data-chain, and {} is a block-manager's: name the folder that has the sessions",
+        home.data.display()
+    );
+    let folder = if own.is_some() { home.data.clone() } else { data_folder(home) };
+    let (root_key_file, passphrase) = home.given_to(&folder);
+    let options =
+        Options { root_key_file, passphrase, ..options(home, "`lucid reindex`", now, false, true) };
+    let data = Opened::open(&folder, &options)?;
+    let done = data.remake_orders()?;
+    data.close()?;
+    Ok(done)
 }

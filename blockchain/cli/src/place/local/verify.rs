@@ -156,7 +156,7 @@ impl Local {
         opened: &FolderFacts<'_>,
         progress: &dyn Fn(u64, u64),
     ) -> anyhow::Result<HashSet<(u32, u64)>> {
-        let found = audit(disk, Some(opened.vault.sealer()), opened.store, None, progress)?;
+        let found = audit(disk, Some(opened.vault.cipher()), opened.store, None, progress)?;
         findings.records += found.records;
         findings.bytes += found.plain_bytes;
         let suspects =
@@ -343,7 +343,7 @@ impl Local {
 
     /// Whether another recorder sealed a session, so that it came here by mirroring.
     fn is_from_elsewhere(&self, id: &SessionId) -> anyhow::Result<bool> {
-        let text = anchor_text(&self.data.vault, &SessionName::of(self.data.vault.sealer(), id))?;
+        let text = anchor_text(&self.data.vault, &SessionName::of(self.data.vault.cipher(), id))?;
         let signed = Transaction::parse(text.as_bytes())
             .ok()
             .and_then(|transaction| Signed::<Anchor>::parse(&transaction).ok());

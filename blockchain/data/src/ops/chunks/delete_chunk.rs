@@ -29,7 +29,7 @@ pub fn delete_chunk(
         let found = find_chunk(vault, called, session, now)?;
         let mut chunks = Vec::new();
         for (key, _) in &found.parts {
-            let name = vault.sealer().chunk_name(*key);
+            let name = vault.cipher().chunk_name(*key);
             // A session that begins or ceases to refer to it changes how often it is referred to.
             Referred::find(&look, &name)?;
             look.get(&UploadedRow::key(&name))?;
@@ -50,7 +50,7 @@ fn refuse_referred(
 ) -> Result<(), OpError> {
     let mut by = None;
     for name in Referred::list(vault.index(), name, LOOKED_AT)? {
-        let Some(session) = row::session(vault.index(), vault.sealer(), &name)? else { continue };
+        let Some(session) = row::session(vault.index(), vault.cipher(), &name)? else { continue };
         let is_sealed = session.sealed.is_some();
         by = Some(session);
         if is_sealed {

@@ -93,34 +93,34 @@ pub fn find_chunk(
     session: Option<&SessionId>,
     now: Timestamp,
 ) -> Result<FoundChunk, OpError> {
-    let (vault_index, sealer) = (vault.index(), vault.sealer());
+    let (vault_index, cipher) = (vault.index(), vault.cipher());
     let absent = || OpError::NoChunk(called.to_owned());
     let id = called.parse::<ChunkId>().ok();
     if let Some(session) = session {
-        let name = SessionName::of(sealer, session);
+        let name = SessionName::of(cipher, session);
         let row = get_session(vault, session)?;
-        if let Some(index) = Alias::find(vault_index, sealer, called, &name)? {
+        if let Some(index) = Alias::find(vault_index, cipher, called, &name)? {
             return at_index(vault, called, &name, &row, index)?.ok_or_else(absent);
         }
         let key = row.key_of(&id.ok_or_else(absent)?);
-        if vault_index.get(&Referred::by_key(&sealer.chunk_name(key), &name))?.is_none() {
+        if vault_index.get(&Referred::by_key(&cipher.chunk_name(key), &name))?.is_none() {
             return Err(absent());
         }
         let found = known(vault, called, key)?.ok_or_else(absent)?;
         return Ok(FoundChunk { session: Some(session.clone()), ..found });
     }
     if let Some(id) = id {
-        let name = sealer.chunk_name(&id);
-        let upload = UploadedRow::find(vault_index, sealer, &name)?.filter(|row| row.counts(now));
+        let name = cipher.chunk_name(&id);
+        let upload = UploadedRow::find(vault_index, cipher, &name)?.filter(|row| row.counts(now));
         if let Some(upload) = upload
             && vault.placement(&id)?.is_some()
         {
             return Ok(FoundChunk::uploaded(called.to_owned(), upload));
         }
     }
-    let places = Alias::list(vault_index, sealer, called, 2)?;
+    let places = Alias::list(vault_index, cipher, called, 2)?;
     match (places.as_slice(), id) {
-        ([], Some(id)) if Referred::find(vault_index, &sealer.chunk_name(&id))? > 0 => {
+        ([], Some(id)) if Referred::find(vault_index, &cipher.chunk_name(&id))? > 0 => {
             known(vault, called, (&id).into())?.ok_or_else(absent)
         }
         ([], _) => Err(absent()),
@@ -131,7 +131,7 @@ pub fn find_chunk(
             ),
         )),
         ([(name, index), ..], _) => {
-            let row = row::session(vault_index, sealer, name)?.ok_or_else(absent)?;
+            let row = row::session(vault_index, cipher, name)?.ok_or_else(absent)?;
             at_index(vault, called, name, &row, *index)?.ok_or_else(absent)
         }
     }
@@ -150,13 +150,13 @@ fn at_index(
     session: &SessionRow,
     index: u64,
 ) -> Result<Option<FoundChunk>, OpError> {
-    let row = PlacedRow::find(vault.index(), vault.sealer(), name, index)?;
+    let row = PlacedRow::find(vault.index(), vault.cipher(), name, index)?;
     let Some(row) = row else { return Ok(None) };
     let is_alias = called != row.chunk.to_string();
     let mut found = FoundChunk::placed(called.to_owned(), session, index, row);
     // By its alias an upload is whole, by its id a chunk is itself.
     if is_alias {
-        let parts = upload_at(vault.index(), vault.sealer(), name, index)?;
+        let parts = upload_at(vault.index(), vault.cipher(), name, index)?;
         found.parts = parts.iter().map(|(id, length)| (session.key_of(id), *length)).collect();
     }
     Ok(Some(found))

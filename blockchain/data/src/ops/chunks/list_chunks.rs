@@ -19,17 +19,17 @@ pub fn session_chunks(
     start: u64,
     limit: usize,
 ) -> Result<Vec<FoundChunk>, OpError> {
-    let (vault_index, sealer) = (vault.index(), vault.sealer());
-    let name = SessionName::of(sealer, id);
+    let (vault_index, cipher) = (vault.index(), vault.cipher());
+    let name = SessionName::of(cipher, id);
     let session = get_session(vault, id)?;
     let mut chunks = Vec::new();
-    for reference in row::references(vault_index, sealer, &name, start, limit)? {
-        let placed = PlacedRow::find(vault_index, sealer, &name, reference.index)?;
+    for reference in row::references(vault_index, cipher, &name, start, limit)? {
+        let placed = PlacedRow::find(vault_index, cipher, &name, reference.index)?;
         chunks.push(shown(&session, &reference, placed));
     }
     if session.pending > 0 && chunks.len() < limit {
         let from = start.max(session.chunk_count());
-        let rows = PlacedRow::list(vault_index, sealer, &name, from, limit - chunks.len())?;
+        let rows = PlacedRow::list(vault_index, cipher, &name, from, limit - chunks.len())?;
         chunks.extend(rows.into_iter().map(|(index, row)| {
             let called = row.alias.clone().unwrap_or_else(|| row.chunk.to_string());
             FoundChunk::placed(called, &session, index, row)
@@ -71,7 +71,7 @@ pub fn all_chunks(
     limit: usize,
     now: Timestamp,
 ) -> Result<Vec<FoundChunk>, OpError> {
-    let (vault_index, sealer) = (vault.index(), vault.sealer());
+    let (vault_index, cipher) = (vault.index(), vault.cipher());
     let mut chunks = Vec::new();
     // Nobody has to walk to where nothing is.
     let counts = vault_index.get(&Counts::key())?.map(|row| Counts::decode(&row)).transpose()?;
@@ -83,10 +83,10 @@ pub fn all_chunks(
     loop {
         // Sessions in front are passed over whole, as far as all of their references are there.
         while skip > 0
-            && let Some((first, _)) = all_references(vault_index, sealer, &from, 1)?.first()
+            && let Some((first, _)) = all_references(vault_index, cipher, &from, 1)?.first()
             && let Some(name) = session_of_reference(first)
             && *first == name.reference_key(0)
-            && let Some(row) = row::session(vault_index, sealer, &name)?
+            && let Some(row) = row::session(vault_index, cipher, &name)?
             && !row.has_gap
         {
             let passed = skip.min(row.chunk_count());
@@ -95,7 +95,7 @@ pub fn all_chunks(
                 break;
             }
         }
-        let rows = all_references(vault_index, sealer, &from, PAGE)?;
+        let rows = all_references(vault_index, cipher, &from, PAGE)?;
         let Some((last, _)) = rows.last() else { break };
         from = [last.as_slice(), &[0]].concat();
         if let Some(left) = skip.checked_sub(rows.len() as u64) {
@@ -108,10 +108,10 @@ pub fn all_chunks(
             }
             let Some(name) = session_of_reference(key) else { continue };
             if session.as_ref().is_none_or(|(known, _)| *known != name) {
-                session = row::session(vault_index, sealer, &name)?.map(|row| (name, row));
+                session = row::session(vault_index, cipher, &name)?.map(|row| (name, row));
             }
             let Some((_, row)) = &session else { continue };
-            let placed = PlacedRow::find(vault_index, sealer, &name, reference.index)?;
+            let placed = PlacedRow::find(vault_index, cipher, &name, reference.index)?;
             chunks.push(shown(row, reference, placed));
         }
         skip = 0;
@@ -122,7 +122,7 @@ pub fn all_chunks(
         let Some((last, _)) = rows.last() else { break };
         from = [last.as_slice(), &[0]].concat();
         for (key, value) in rows {
-            let row = UploadedRow::open(sealer, &key, value)?;
+            let row = UploadedRow::open(cipher, &key, value)?;
             if !row.counts(now) {
                 continue;
             }

@@ -28,7 +28,7 @@ fn missing(
     ids: &[ChunkId],
     key_of: impl Fn(&ChunkId) -> ChunkKey,
 ) -> Result<Vec<ChunkId>, OpError> {
-    let encrypted = vault.sealer().is_encrypted();
+    let encrypted = vault.cipher().is_encrypted();
     let mut missing = Vec::new();
     for id in ids {
         if !vault.knows(key_of(id), encrypted)? {

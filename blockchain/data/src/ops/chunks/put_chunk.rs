@@ -11,7 +11,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::words::many;
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::{ChunkKey, Owner, Sealer};
+use lucid_store::crypt::{ChunkKey, Cipher, Owner};
 use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
 
@@ -106,7 +106,7 @@ pub fn put_chunk(
             begin(vault, locks, bounds, now, id, wanted.index.unwrap_or(0))?;
             look_again(|| {
                 // Packed before the session is held: that takes long, and others wait.
-                let owner = open_for_writing(vault.index(), vault.sealer(), id)?.owner;
+                let owner = open_for_writing(vault.index(), vault.cipher(), id)?.owner;
                 let packed = pack(vault, storage, &pieces, |id| ChunkKey::of(owner, id))?;
                 let _held = locks.hold(id);
                 place(vault, now, wanted, id, owner, packed)
@@ -184,8 +184,8 @@ fn cut<'a>(bounds: &Bounds, bytes: &'a [u8]) -> Result<Vec<&'a [u8]>, OpError> {
 }
 
 fn find(vault: &Vault, id: &SessionId) -> Result<Option<SessionRow>, OpError> {
-    let name = SessionName::of(vault.sealer(), id);
-    Ok(row::session(vault.index(), vault.sealer(), &name)?)
+    let name = SessionName::of(vault.cipher(), id);
+    Ok(row::session(vault.index(), vault.cipher(), &name)?)
 }
 
 /// Begins the session of a chunk, unless it is there.
@@ -231,7 +231,7 @@ fn pack(
     for piece in pieces {
         let id = ChunkId::from(blake3::hash(piece));
         let key = key_of(id);
-        submission.requires.push(vault.sealer().chunk_name(key));
+        submission.requires.push(vault.cipher().chunk_name(key));
         let mut stored_bytes = 0;
         let known = vault.known(key, storage.encrypt)?;
         // A chunk that is only pending is sent along too: this must not depend on another's commit.
@@ -263,7 +263,7 @@ fn keep(
     let (mut submission, parts) = pack(vault, storage, pieces, |id| ChunkKey::from(&id))?;
     let mut at = None;
     for name in &submission.requires {
-        let known = UploadedRow::find(&look, vault.sealer(), name)?;
+        let known = UploadedRow::find(&look, vault.cipher(), name)?;
         at = known.filter(|known| known.until.is_none()).map(|known| known.at);
         if at.is_none() {
             break;
@@ -305,8 +305,8 @@ fn again(
         Some(parts) => parts,
         None => give_back(vault, storage, session, index, pieces)?.ok_or_else(sealed)?,
     };
-    let name = SessionName::of(vault.sealer(), &session.id);
-    let placed = PlacedRow::find(vault.index(), vault.sealer(), &name, index)?;
+    let name = SessionName::of(vault.cipher(), &session.id);
+    let placed = PlacedRow::find(vault.index(), vault.cipher(), &name, index)?;
     let at = placed.map_or(session.started_at, |placed| placed.at);
     Ok(Taken { parts, index: Some(index), at, is_new: false })
 }
@@ -320,10 +320,10 @@ pub fn give_back(
     index: u64,
     pieces: &[&[u8]],
 ) -> Result<Option<Vec<ChunkPart>>, OpError> {
-    let name = SessionName::of(vault.sealer(), &session.id);
+    let name = SessionName::of(vault.cipher(), &session.id);
     for (index, piece) in (index..).zip(pieces) {
         let given = (ChunkId::from(blake3::hash(piece)), piece.len() as u64);
-        let here = chunk_at(vault.index(), vault.sealer(), &name, session, index)?;
+        let here = chunk_at(vault.index(), vault.cipher(), &name, session, index)?;
         if here.map(|(id, length)| (id, u64::from(length))) != Some(given) {
             return Ok(None);
         }
@@ -344,9 +344,9 @@ fn place(
     owner: Owner,
     (mut submission, parts): (Submission, Vec<ChunkPart>),
 ) -> Result<Taken, OpError> {
-    let (look, sealer) = (vault.look(), vault.sealer());
-    let name = SessionName::of(sealer, id);
-    let session = open_for_writing(&look, sealer, id)?;
+    let (look, cipher) = (vault.look(), vault.cipher());
+    let name = SessionName::of(cipher, id);
+    let session = open_for_writing(&look, cipher, id)?;
     if session.tail_bytes > 0 || session.layout != Layout::Raw {
         return Err(OpError::Conflict(
             Clash::WrongLayout,
@@ -366,7 +366,7 @@ fn place(
     check_ahead(id, session.chunk_count(), index)?;
     let mut all_there = true;
     for (index, part) in (index..).zip(&parts) {
-        match chunk_at(&look, sealer, &name, &session, index)? {
+        match chunk_at(&look, cipher, &name, &session, index)? {
             None => all_there = false,
             Some(known) if known == (part.id, part.length) => {}
             Some((known, _)) => {
@@ -379,9 +379,9 @@ fn place(
     }
     let mut same_alias = wanted.alias.is_none();
     if let Some(alias) = &wanted.alias
-        && let Some(there) = Alias::find(&look, sealer, alias, &name)?
+        && let Some(there) = Alias::find(&look, cipher, alias, &name)?
     {
-        let known = upload_at(&look, sealer, &name, there)?;
+        let known = upload_at(&look, cipher, &name, there)?;
         if known != lengths(&parts) {
             return Err(OpError::Conflict(
                 Clash::Exists,
@@ -390,7 +390,7 @@ fn place(
         }
         same_alias = there == index;
     }
-    let placed = PlacedRow::find(&look, sealer, &name, index)?;
+    let placed = PlacedRow::find(&look, cipher, &name, index)?;
     if let (Some(alias), Some(known)) =
         (&wanted.alias, placed.as_ref().and_then(|placed| placed.alias.as_ref()))
         && alias != known
@@ -439,30 +439,30 @@ fn check_ahead(id: &SessionId, count: u64, index: u64) -> Result<(), OpError> {
 /// The chunk that a session has at an index, waiting or not.
 fn chunk_at(
     look: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     name: &SessionName,
     session: &SessionRow,
     index: u64,
 ) -> Result<Option<(ChunkId, u32)>, OpError> {
     if index < session.chunk_count() {
-        let known = row::references(look, sealer, name, index, 1)?;
+        let known = row::references(look, cipher, name, index, 1)?;
         let known = known.first().filter(|known| known.index == index);
         return Ok(known.map(|known| (known.chunk, known.length)));
     }
-    let placed = PlacedRow::find(look, sealer, name, index)?;
+    let placed = PlacedRow::find(look, cipher, name, index)?;
     Ok(placed.map(|placed| (placed.chunk, placed.length)))
 }
 
 /// The chunks of the upload that begins at an index.
 pub(super) fn upload_at(
     look: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     name: &SessionName,
     index: u64,
 ) -> Result<Vec<(ChunkId, u32)>, OpError> {
-    let first = PlacedRow::find(look, sealer, name, index)?;
+    let first = PlacedRow::find(look, cipher, name, index)?;
     let parts = first.map_or(0, |first| first.parts.max(1));
-    let rows = PlacedRow::list(look, sealer, name, index, parts as usize)?;
+    let rows = PlacedRow::list(look, cipher, name, index, parts as usize)?;
     Ok(rows.into_iter().map(|(_, row)| (row.chunk, row.length)).collect())
 }
 
@@ -478,7 +478,7 @@ pub fn gaps(
     let (mut next, mut left) = (session.chunk_count(), session.pending);
     let mut from = next;
     while left > 0 && gaps.len() < most {
-        let rows = PlacedRow::list(vault.index(), vault.sealer(), name, from, 1_000)?;
+        let rows = PlacedRow::list(vault.index(), vault.cipher(), name, from, 1_000)?;
         let Some((last, _)) = rows.last() else { break };
         from = last + 1;
         for (index, _) in &rows {

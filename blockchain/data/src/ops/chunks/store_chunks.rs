@@ -15,7 +15,7 @@ use lucid_store::vault::{Known, Vault};
 
 use crate::fact::{Fact, Uploaded};
 use crate::ops::look_again::{at_hand, look_again};
-use crate::ops::{OpError, seal_facts};
+use crate::ops::{OpError, fact_records};
 
 /// How new chunks are kept.
 #[derive(Debug, Clone, Copy)]
@@ -100,10 +100,10 @@ fn store(
         return Ok(stored);
     }
     // What was known is kept for a day too: the caller relies on it no less.
-    submission.requires = stored.iter().map(|chunk| vault.sealer().chunk_name(&chunk.id)).collect();
+    submission.requires = stored.iter().map(|chunk| vault.cipher().chunk_name(&chunk.id)).collect();
     let until = Some(now.plus_seconds(KEPT_SECONDS));
     let uploaded = Uploaded::of(now, until, "", &lengths).into_iter().map(Fact::Uploaded);
-    submission.facts = seal_facts(vault, uploaded)?;
+    submission.facts = fact_records(vault, uploaded)?;
     vault.commit(submission).map_err(at_hand)?;
     Ok(stored)
 }

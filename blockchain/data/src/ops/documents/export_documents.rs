@@ -22,7 +22,8 @@ pub enum ExportForm {
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Writes the documents of a query, page by page, so that memory does not depend on how many there are. `most`: so
-/// many, if that is said. `give` takes the bytes.
+/// many, if that is said. `give` takes the bytes; behind each page it is given none, so that it can break off where
+/// a page had none.
 pub fn export_documents(
     vault: &Vault,
     query: &DocumentQuery,
@@ -51,8 +52,10 @@ pub fn export_documents(
         }
         query.cursor = page.next;
         if query.cursor.is_none() || left == 0 {
-            return give(&rows.take().map_err(unwritten)?);
+            let rest = rows.take().map_err(unwritten)?;
+            return if rest.is_empty() { Ok(()) } else { give(&rest) };
         }
+        give(&[])?;
     }
 }
 
@@ -64,22 +67,26 @@ fn table() -> csv::Writer<Vec<u8>> {
     csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new())
 }
 
-/// What is written and not handed over.
-enum Rows {
+/// Documents that are written and not handed over.
+pub struct Rows(Form);
+
+enum Form {
     Lines(Vec<u8>),
     Table(Box<csv::Writer<Vec<u8>>>),
 }
 
 impl Rows {
-    fn new(form: ExportForm) -> Self {
+    /// Nothing yet.
+    pub fn new(form: ExportForm) -> Self {
         match form {
-            ExportForm::Lines => Self::Lines(Vec::new()),
-            ExportForm::Table => Self::Table(Box::new(table())),
+            ExportForm::Lines => Self(Form::Lines(Vec::new())),
+            ExportForm::Table => Self(Form::Table(Box::new(table()))),
         }
     }
 
-    fn heading(&mut self, kind: DocumentKind) -> io::Result<()> {
-        let Self::Table(table) = self else { return Ok(()) };
+    /// Writes what stands above documents of this kind.
+    pub fn heading(&mut self, kind: DocumentKind) -> io::Result<()> {
+        let Form::Table(table) = &mut self.0 else { return Ok(()) };
         let own: &[&str] = match kind {
             DocumentKind::Block => {
                 &["index", "hash", "timestamp", "previous_hash", "merkle_root", "transaction_count"]
@@ -91,14 +98,15 @@ impl Rows {
         Ok(table.write_record(all)?)
     }
 
-    fn row(&mut self, found: &FoundDocument) -> io::Result<()> {
-        let table = match self {
+    /// Writes a document.
+    pub fn row(&mut self, found: &FoundDocument) -> io::Result<()> {
+        let table = match &mut self.0 {
             // Within texts a line end is written as an escape, so these stand between values.
-            Self::Lines(lines) => {
+            Form::Lines(lines) => {
                 let line = found.text.replace(['\n', '\r'], " ");
                 return writeln!(lines, "{line}");
             }
-            Self::Table(table) => table,
+            Form::Table(table) => table,
         };
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let at = found.at.to_string();
@@ -132,16 +140,17 @@ impl Rows {
     }
 
     fn gathered(&self) -> usize {
-        match self {
-            Self::Lines(lines) => lines.len(),
-            Self::Table(table) => table.get_ref().len(),
+        match &self.0 {
+            Form::Lines(lines) => lines.len(),
+            Form::Table(table) => table.get_ref().len(),
         }
     }
 
-    fn take(&mut self) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Lines(lines) => Ok(std::mem::take(lines)),
-            Self::Table(table) => {
+    /// What is written, to be handed over.
+    pub fn take(&mut self) -> io::Result<Vec<u8>> {
+        match &mut self.0 {
+            Form::Lines(lines) => Ok(std::mem::take(lines)),
+            Form::Table(table) => {
                 let done = std::mem::replace(table, Box::new(self::table()));
                 done.into_inner().map_err(|error| error.into_error())
             }

@@ -170,7 +170,8 @@ impl Filter {
         }
     }
 
-    fn compares(&self, facets: &Facets, at: Timestamp) -> bool {
+    /// Whether what can be found by `facets`, and is of the time `at`, is wanted.
+    pub(super) fn compares(&self, facets: &Facets, at: Timestamp) -> bool {
         if self.from.is_some_and(|from| at < from) || self.to.is_some_and(|to| at > to) {
             return false;
         }

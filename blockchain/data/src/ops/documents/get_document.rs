@@ -4,7 +4,7 @@ use lucid_core::time::Timestamp;
 use lucid_store::vault::Vault;
 use serde_json::json;
 
-use crate::document::{DocumentKind, Facets, Source};
+use crate::document::{Document, DocumentFault, DocumentKind, Facets, Source};
 use crate::ops::OpError;
 use crate::row::documents::{
     DocumentName, DocumentRow, EarlierRow, Text, as_session_id, session_facets,
@@ -33,6 +33,29 @@ pub struct FoundDocument {
     pub facets: Facets,
 }
 
+impl FoundDocument {
+    /// A document that a service gave: its text, and what it knows of it. The text says what it is found by.
+    pub fn of_text(
+        kind: DocumentKind,
+        source: Source,
+        text: &str,
+        indexed_at: Timestamp,
+        block_index: Option<u64>,
+    ) -> Result<Self, DocumentFault> {
+        let document = Document::of_taken(kind, source, text)?;
+        Ok(Self {
+            kind,
+            id: document.id,
+            text: text.to_owned(),
+            source,
+            indexed_at,
+            block_index,
+            at: document.instant.unwrap_or(indexed_at),
+            facets: document.facets,
+        })
+    }
+}
+
 /// Something that is listed as a document: one, or a session of this store.
 pub(super) enum Listed {
     Document(DocumentName, Box<DocumentRow>),
@@ -48,25 +71,24 @@ impl Listed {
     ) -> Result<Option<Self>, OpError> {
         let name = standing.name(kind);
         if kind == DocumentKind::Session {
-            let session = row::session(vault.index(), vault.sealer(), &name.as_session())?;
+            let session = row::session(vault.index(), vault.cipher(), &name.as_session())?;
             if let Some(session) = session {
                 // What was said of it before it began is not listed beside it.
                 let is_here = Standing::of(session.started_at, &name) == standing;
                 return Ok(is_here.then(|| Self::Session(Box::new(session))));
             }
         }
-        let row = DocumentRow::find(vault.index(), vault.sealer(), &name)?;
+        let row = DocumentRow::find(vault.index(), vault.cipher(), &name)?;
         let row = row.filter(|row| Standing::of(row.instant, &name) == standing);
         Ok(row.map(|row| Self::Document(name, Box::new(row))))
     }
 
-    /// How many bytes its text has, about.
-    pub(super) fn text_bytes(&self) -> usize {
+    /// How many bytes its text has at least.
+    pub(super) fn least_text_bytes(&self) -> usize {
         match self {
-            Self::Document(_, row) => row.text_bytes(),
+            Self::Document(_, row) => row.least_text_bytes(),
             Self::Session(row) => {
-                let said = row.metadata.iter().map(|(key, value)| key.len() + value.len());
-                1_024 + said.sum::<usize>()
+                row.metadata.iter().map(|(key, value)| key.len() + value.len()).sum()
             }
         }
     }
@@ -115,14 +137,14 @@ fn read_whole(
     name: &DocumentName,
     row: &DocumentRow,
 ) -> Result<(DocumentRow, String), OpError> {
-    let (index, sealer) = (vault.index(), vault.sealer());
+    let (index, cipher) = (vault.index(), vault.cipher());
     let mut row = row.clone();
     for _ in 0..READS_MAX {
-        let text = row.text(index, sealer, name);
+        let text = row.text(index, cipher, name);
         if matches!(row.text, Text::Inline(_)) {
             return Ok((row, text?));
         }
-        match DocumentRow::find(index, sealer, name)? {
+        match DocumentRow::find(index, cipher, name)? {
             Some(now) if now != row => row = now,
             _ => return Ok((row, text?)),
         }
@@ -134,7 +156,7 @@ fn read_whole(
 pub(super) fn block_of(vault: &Vault, row: &DocumentRow) -> Result<Option<u64>, OpError> {
     let Some((number, hash)) = row.block else { return Ok(None) };
     let there = vault.index().get(&by_index_key(number))?.and_then(|name| block_named(&name));
-    let name = DocumentName::of(vault.sealer(), DocumentKind::Block, &hash.to_string());
+    let name = DocumentName::of(vault.cipher(), DocumentKind::Block, &hash.to_string());
     Ok((there == Some(name)).then_some(number))
 }
 
@@ -176,14 +198,14 @@ pub(super) fn find_listed(
     kind: DocumentKind,
     id: &str,
 ) -> Result<Option<Listed>, OpError> {
-    let (index, sealer) = (vault.index(), vault.sealer());
+    let (index, cipher) = (vault.index(), vault.cipher());
     if let (DocumentKind::Session, Some(session)) = (kind, as_session_id(id))
-        && let Some(session) = row::session(index, sealer, &SessionName::of(sealer, &session))?
+        && let Some(session) = row::session(index, cipher, &SessionName::of(cipher, &session))?
     {
         return Ok(Some(Listed::Session(Box::new(session))));
     }
     let Some(name) = name_of(vault, kind, id)? else { return Ok(None) };
-    let row = DocumentRow::find(index, sealer, &name)?;
+    let row = DocumentRow::find(index, cipher, &name)?;
     Ok(row.map(|row| Listed::Document(name, Box::new(row))))
 }
 
@@ -192,7 +214,7 @@ fn name_of(vault: &Vault, kind: DocumentKind, id: &str) -> Result<Option<Documen
     let number = id.parse::<u64>().ok().filter(is_index);
     Ok(match number {
         Some(number) => vault.index().get(&by_index_key(number))?.and_then(|row| block_named(&row)),
-        None => Some(DocumentName::of(vault.sealer(), kind, id)),
+        None => Some(DocumentName::of(vault.cipher(), kind, id)),
     })
 }
 
@@ -205,9 +227,9 @@ pub fn document_history(
     limit: usize,
 ) -> Result<(Vec<EarlierRow>, Option<u64>), OpError> {
     let absent = || OpError::NoDocument { kind, id: id.to_owned() };
-    let (index, sealer) = (vault.index(), vault.sealer());
+    let (index, cipher) = (vault.index(), vault.cipher());
     let name = name_of(vault, kind, id)?.ok_or_else(absent)?;
-    let row = DocumentRow::find(index, sealer, &name)?.ok_or_else(absent)?;
+    let row = DocumentRow::find(index, cipher, &name)?.ok_or_else(absent)?;
     let mut texts = Vec::new();
     let mut bytes = 0;
     let mut number = from;
@@ -217,7 +239,7 @@ pub fn document_history(
     {
         let key = name.earlier_key(number);
         let lost = || OpError::Unsound(format!("text {number} of {id} is gone"));
-        let earlier = EarlierRow::open(sealer, &key, index.get(&key)?.ok_or_else(lost)?)?;
+        let earlier = EarlierRow::open(cipher, &key, index.get(&key)?.ok_or_else(lost)?)?;
         bytes += earlier.text.len();
         texts.push(earlier);
         number += 1;

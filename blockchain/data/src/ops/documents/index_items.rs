@@ -181,7 +181,7 @@ pub fn index_items(vault: &Vault, now: Timestamp, limit: usize) -> Result<Indexe
             }
             from = [key.as_slice(), &[0]].concat();
             let Some(name) = ItemRow::name_in(&key) else { continue };
-            let row = ItemRow::open(vault.sealer(), &key, value)?;
+            let row = ItemRow::open(vault.cipher(), &key, value)?;
             match entries_of(row.kind, &row.text, now) {
                 Ok(made) => {
                     names.push(name);
@@ -295,10 +295,10 @@ pub fn get_entry(vault: &Vault, kind: DocumentKind, id: &str) -> Result<String, 
         };
         return Ok(entry_of(&listed, block));
     }
-    let key = entry_key(&DocumentName::of(vault.sealer(), kind, id));
+    let key = entry_key(&DocumentName::of(vault.cipher(), kind, id));
     let absent = || OpError::NoDocument { kind, id: id.to_owned() };
     let value = vault.index().get(&key)?.ok_or_else(absent)?;
-    let text = vault.sealer().open_value(&key, value)?;
+    let text = vault.cipher().decrypt_value(&key, value)?;
     String::from_utf8(text).map_err(|_| OpError::Unsound("an entry of the index is no text".into()))
 }
 
@@ -365,7 +365,7 @@ pub fn dead_items(
             if items.len() == limit || bytes > super::query_documents::PAGE_BYTES_MAX {
                 return Ok((items, Some(name)));
             }
-            let row = ItemRow::open(vault.sealer(), &key, value)?;
+            let row = ItemRow::open(vault.cipher(), &key, value)?;
             bytes += row.text.len();
             items.push((name, row));
             from = [key.as_slice(), &[0]].concat();

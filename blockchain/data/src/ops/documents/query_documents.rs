@@ -155,17 +155,25 @@ pub fn query_documents(vault: &Vault, wanted: &DocumentQuery) -> Result<Document
             skipped += 1;
             continue;
         }
-        bytes += listed.text_bytes();
-        if bytes > wanted.bytes_max && !page.documents.is_empty() {
+        let is_first = page.documents.is_empty();
+        // What is surely too long is not even read.
+        let is_surely_over = bytes + listed.least_text_bytes() > wanted.bytes_max;
+        let found = match is_surely_over && !is_first {
+            true => None,
+            false => Some(listed.found(vault, wanted.quiet_since)?),
+        };
+        let found = found.filter(|found| is_first || bytes + found.text.len() <= wanted.bytes_max);
+        let Some(found) = found else {
             // It begins the next page.
             page.next = before.map(|before| wanted.cursor(0, &before.bytes()));
             return Ok(page);
-        }
+        };
+        bytes += found.text.len();
         page.lasting &= match &listed {
             Listed::Document(..) => true,
             Listed::Session(session) => session.sealed.is_some(),
         };
-        page.documents.push(listed.found(vault, wanted.quiet_since)?);
+        page.documents.push(found);
     }
     Ok(page)
 }
@@ -173,8 +181,8 @@ pub fn query_documents(vault: &Vault, wanted: &DocumentQuery) -> Result<Document
 /// The block of a hash, if it is wanted.
 fn by_hash(vault: &Vault, wanted: &DocumentQuery, hash: &str) -> Result<DocumentPage, OpError> {
     wanted.place()?;
-    let name = DocumentName::of(vault.sealer(), wanted.kind, hash);
-    let row = DocumentRow::find(vault.index(), vault.sealer(), &name)?;
+    let name = DocumentName::of(vault.cipher(), wanted.kind, hash);
+    let row = DocumentRow::find(vault.index(), vault.cipher(), &name)?;
     let listed = row.map(|row| Listed::Document(name, Box::new(row)));
     let taken = listed.filter(|listed| wanted.filter.takes(listed, wanted.quiet_since));
     let total = usize::from(taken.is_some());
@@ -228,7 +236,7 @@ impl Place {
             Self::Standing(standing) => Listed::at(vault, kind, *standing),
             Self::Index(_, name) => {
                 let name = DocumentName { kind, name: *name };
-                let row = DocumentRow::find(vault.index(), vault.sealer(), &name)?;
+                let row = DocumentRow::find(vault.index(), vault.cipher(), &name)?;
                 Ok(row.map(|row| Listed::Document(name, Box::new(row))))
             }
         }
@@ -337,7 +345,7 @@ type Bounds = (Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// `is_ordered`: whether the sessions of this store stand in their orders.
 fn lanes(vault: &Vault, wanted: &DocumentQuery, is_ordered: bool) -> Vec<Bounds> {
-    let (filter, kind, sealer) = (&wanted.filter, wanted.kind, vault.sealer());
+    let (filter, kind, cipher) = (&wanted.filter, wanted.kind, vault.cipher());
     let by_time = filter.from.is_some() || filter.to.is_some();
     if kind == DocumentKind::Block && (filter.index_range.is_some() || !by_time) {
         let (from, to) = filter.index_range.unwrap_or((0, u64::MAX));
@@ -352,15 +360,15 @@ fn lanes(vault: &Vault, wanted: &DocumentQuery, is_ordered: bool) -> Vec<Bounds>
     let to = to.map_or_else(|| vec![0xff; 25], first);
     let facets = filter.narrowest();
     let prefixes = match (facets.is_empty(), is_ordered) {
-        (false, true) => facets.iter().map(|facet| facet.prefix(sealer, kind)).collect(),
+        (false, true) => facets.iter().map(|facet| facet.prefix(cipher, kind)).collect(),
         (false, false) => {
             // An index that an earlier version made has sessions of this store in the order of time alone.
-            let mut all: Vec<_> = facets.iter().map(|facet| facet.prefix(sealer, kind)).collect();
+            let mut all: Vec<_> = facets.iter().map(|facet| facet.prefix(cipher, kind)).collect();
             all.push(row::time_prefix());
             all
         }
         (true, _) => {
-            let mut all = vec![Facet::All.prefix(sealer, kind)];
+            let mut all = vec![Facet::All.prefix(cipher, kind)];
             if kind == DocumentKind::Session {
                 all.push(row::time_prefix());
             }

@@ -76,11 +76,11 @@ pub fn store_document(
     let mut conflict = None;
     let outcome = look_again(|| {
         let look = vault.look();
-        let name = DocumentName::of(vault.sealer(), kind, &document.id);
+        let name = DocumentName::of(vault.cipher(), kind, &document.id);
         if kind == DocumentKind::Session {
             refuse_kept(vault, &look, &document.id)?;
         }
-        let existing = DocumentRow::find(&look, vault.sealer(), &name)?;
+        let existing = DocumentRow::find(&look, vault.cipher(), &name)?;
         let rival = match (&existing, block) {
             (None, Some((index, _))) => block_at(vault, &look, index)?,
             _ => None,
@@ -93,7 +93,7 @@ pub fn store_document(
             }
             existing => {
                 if let Some((name, row)) = existing.map(|row| (name, row)).or(rival) {
-                    let text = row.text(vault.index(), vault.sealer(), &name)?;
+                    let text = row.text(vault.index(), vault.cipher(), &name)?;
                     conflict = Some((row.block.map(|(index, _)| index), text));
                 }
                 return Err(OpError::Conflict(Clash::Exists, String::new()));
@@ -125,13 +125,13 @@ fn block_at(
     let Some(name) = look.get(&by_index_key(index))?.and_then(|name| block_named(&name)) else {
         return Ok(None);
     };
-    Ok(DocumentRow::find(look, vault.sealer(), &name)?.map(|row| (name, row)))
+    Ok(DocumentRow::find(look, vault.cipher(), &name)?.map(|row| (name, row)))
 }
 
 /// Refuses to describe a session that this store has, or had.
 fn refuse_kept(vault: &Vault, look: &dyn Index, id: &str) -> Result<(), OpError> {
     let Some(session) = as_session_id(id) else { return Ok(()) };
-    match find_session(look, vault.sealer(), &session) {
+    match find_session(look, vault.cipher(), &session) {
         Err(OpError::NoSession(_)) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Err(OpError::Conflict(

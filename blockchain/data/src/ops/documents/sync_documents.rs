@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use lucid_core::block::{Candidate, Parent};
 use lucid_core::digest::BlockHash;
-use lucid_core::limits::BLOCK_TIME_TOLERANCE_SECONDS;
 use lucid_core::record::Head;
 use lucid_core::sign::Producers;
 use lucid_core::time::{TimeFault, Timestamp};
@@ -20,6 +19,7 @@ use lucid_store::codec::Packer;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::{self, Submission};
 
+use super::heads::{Before, judge_head, refuse_unsigned};
 use crate::chain::{Chain, ChainError};
 use crate::document::{DocumentKind, Source, pruned_text};
 use crate::fact::{Fact, Stored};
@@ -252,8 +252,8 @@ impl<'a> Round<'a> {
         chained.extend(ids.iter().filter(|id| self.ids.contains(*id)));
         for transaction in &transactions {
             let name =
-                DocumentName::of(self.vault.sealer(), DocumentKind::Transaction, transaction.id());
-            let row = DocumentRow::find(self.vault.index(), self.vault.sealer(), &name)?;
+                DocumentName::of(self.vault.cipher(), DocumentKind::Transaction, transaction.id());
+            let row = DocumentRow::find(self.vault.index(), self.vault.cipher(), &name)?;
             let is_chained = |row: &DocumentRow| {
                 row.source == Source::Synchronised
                     && row.block.is_some_and(|(index, _)| index < height)
@@ -279,7 +279,8 @@ impl<'a> Round<'a> {
             let why = format!("it breaks {}", names.join(", "));
             return Err(SyncDocumentsError::Refused { height, why });
         };
-        self.refuse_unsigned(height, block.signature.is_some())?;
+        refuse_unsigned(self.signs(), block.signature.is_some(), self.pins)
+            .map_err(|why| SyncDocumentsError::Refused { height, why })?;
         let parent = block.as_parent().map_err(|fault| no_time(height, &fault))?;
         let is_signed = block.signature.is_some();
         self.keep(parent, is_signed, &text)?;
@@ -290,51 +291,15 @@ impl<'a> Round<'a> {
     /// Takes a block of which only the record is to be had.
     fn take_record(&mut self, head: &Head) -> Result<(), SyncDocumentsError> {
         let height = head.entry.index;
-        let refused = |why: &str| SyncDocumentsError::Refused { height, why: why.to_owned() };
-        if head.entry.computed_hash() != head.entry.hash {
-            return Err(refused("it breaks block_hash"));
-        }
-        let parent = head.as_parent().map_err(|fault| no_time(height, &fault))?;
-        let follows = match self.parent() {
-            None => {
-                height == 0
-                    && head.entry.previous_hash == BlockHash::ZERO
-                    && self.pins.genesis.is_none_or(|pin| pin == head.entry.hash)
-            }
-            Some(before) => {
-                height == before.index + 1
-                    && head.entry.previous_hash == before.hash
-                    && parent.time >= before.time
-            }
-        };
-        if !follows {
-            return Err(refused("it does not follow the block before it"));
-        }
-        if parent.time > self.now.plus_seconds(BLOCK_TIME_TOLERANCE_SECONDS) {
-            return Err(refused("it is ahead of the clock"));
-        }
-        match (&head.producer, &head.signature) {
-            (Some(producer), Some(signature)) => {
-                let is_pinned =
-                    !self.pins.producer.are_pinned() || self.pins.producer.have(producer);
-                if !is_pinned || !head.entry.verify(producer, signature) {
-                    return Err(refused("its signature is not its producer's"));
-                }
-            }
-            (None, None) => self.refuse_unsigned(height, false)?,
-            _ => return Err(refused("it has a producer without a signature, or the reverse")),
-        }
+        let before = Before { parent: self.parent(), is_signed: self.signs() };
+        let parent = judge_head(head, &before, self.pins, self.now);
+        let parent = parent.map_err(|why| SyncDocumentsError::Refused { height, why })?;
         self.keep(parent, head.signature.is_some(), &pruned_text(head))
     }
 
-    /// Where the producer is pinned, blocks from before it began to sign are taken, and no others that are not
-    /// signed.
-    fn refuse_unsigned(&self, height: u64, is_signed: bool) -> Result<(), SyncDocumentsError> {
-        let signs = self.known.is_some_and(|row| row.is_signed);
-        match self.pins.producer.are_pinned() && signs && !is_signed {
-            true => Err(unsigned(height)),
-            false => Ok(()),
-        }
+    /// Whether any block so far is signed.
+    fn signs(&self) -> bool {
+        self.known.is_some_and(|row| row.is_signed)
     }
 
     fn parent(&self) -> Option<Parent> {
@@ -359,7 +324,7 @@ impl<'a> Round<'a> {
         }
         self.bytes += text.len();
         let genesis = self.known.map_or(last.hash, |row| row.genesis);
-        let is_signed = is_signed || self.known.is_some_and(|row| row.is_signed);
+        let is_signed = is_signed || self.signs();
         self.known = Some(SynchronisedRow { genesis, last, is_signed });
         if self.bytes >= COMMIT_BYTES { self.commit() } else { Ok(()) }
     }
@@ -378,11 +343,6 @@ impl<'a> Round<'a> {
         self.ids.clear();
         Ok(())
     }
-}
-
-fn unsigned(height: u64) -> SyncDocumentsError {
-    let why = "it is not signed, and follows blocks that the pinned producer signed".to_owned();
-    SyncDocumentsError::Refused { height, why }
 }
 
 fn no_time(height: u64, fault: &TimeFault) -> SyncDocumentsError {

@@ -13,7 +13,7 @@ use lucid_store::vault::committer::Submission;
 
 use crate::fact::{Fact, Tree};
 use crate::ops::chunks::find_chunk::find_chunk;
-use crate::ops::{OpError, seal_facts};
+use crate::ops::{OpError, fact_records};
 use crate::row::{self, SessionName, SessionRow, TreeRow};
 
 /// What the tree is, in replies.
@@ -48,8 +48,8 @@ pub fn build_tree(
     let row = match session {
         None => None,
         Some(id) => {
-            let name = SessionName::of(vault.sealer(), id);
-            row::session(vault.index(), vault.sealer(), &name)?
+            let name = SessionName::of(vault.cipher(), id);
+            row::session(vault.index(), vault.cipher(), &name)?
         }
     };
     let found = find_all(vault, now, row.as_ref(), chunks)?;
@@ -62,15 +62,15 @@ pub fn build_tree(
         offset += u64::from(length);
     }
     let root = SessionRoot::new(tree_root::<Blake3Tree>(&leaves));
-    let known = TreeRow::find(vault.index(), vault.sealer(), &root)?;
+    let known = TreeRow::find(vault.index(), vault.cipher(), &root)?;
     if let Some(known) = &known
-        && known.leaves(vault.index(), vault.sealer(), &root)?.as_ref() == Some(&leaves)
+        && known.leaves(vault.index(), vault.cipher(), &root)?.as_ref() == Some(&leaves)
     {
         return Ok(BuiltTree { root, session: known.session.clone(), at: known.at, leaves });
     }
     // One that lost leaves gets them back.
     let parts = Tree::parts(root, session, now, &leaves).into_iter().map(Fact::Tree);
-    vault.commit(Submission { facts: seal_facts(vault, parts)?, ..Submission::default() })?;
+    vault.commit(Submission { facts: fact_records(vault, parts)?, ..Submission::default() })?;
     let (session, at) = match known {
         Some(known) => (known.session, known.at),
         None => (session.cloned(), now),
@@ -115,14 +115,14 @@ fn find_all(
 
 /// A tree that was built earlier.
 pub fn find_tree(vault: &Vault, root: &SessionRoot) -> Result<BuiltTree, OpError> {
-    let (index, sealer) = (vault.index(), vault.sealer());
-    let row = TreeRow::find(index, sealer, root)?.ok_or(OpError::NoTree(*root))?;
+    let (index, cipher) = (vault.index(), vault.cipher());
+    let row = TreeRow::find(index, cipher, root)?.ok_or(OpError::NoTree(*root))?;
     let lost = || {
         OpError::Unsound(format!(
             "leaves of tree {root} are lost: build it over the same chunks again, which brings them back"
         ))
     };
-    let leaves = row.leaves(index, sealer, root)?.ok_or_else(lost)?;
+    let leaves = row.leaves(index, cipher, root)?.ok_or_else(lost)?;
     if tree_root::<Blake3Tree>(&leaves) != *root.as_bytes() {
         return Err(lost());
     }

@@ -72,7 +72,7 @@ fn waiting_anchor(
     own: &PublicKey,
     name: &SessionName,
 ) -> Result<Option<(SessionId, String)>, OpError> {
-    let Some(session) = row::session(vault.index(), vault.sealer(), name)? else { return Ok(None) };
+    let Some(session) = row::session(vault.index(), vault.cipher(), name)? else { return Ok(None) };
     match anchor_text(vault, name)? {
         // It was removed just now.
         text if text.is_empty() => Ok(None),
@@ -87,7 +87,7 @@ fn waiting_tombstone(
     _own: &PublicKey,
     name: &SessionName,
 ) -> Result<Option<(SessionId, String)>, OpError> {
-    let tombstone = row::tombstone(vault.index(), vault.sealer(), name)?;
+    let tombstone = row::tombstone(vault.index(), vault.cipher(), name)?;
     Ok(tombstone.map(|tombstone| (tombstone.id, tombstone.text)))
 }
 
@@ -138,15 +138,15 @@ fn deliver_range(
 
 /// Since when the oldest anchor or tombstone waits: when the session was sealed, or removed.
 pub fn waiting_since(vault: &Vault, own: &PublicKey) -> Result<Option<Timestamp>, OpError> {
-    let (index, sealer) = (vault.index(), vault.sealer());
+    let (index, cipher) = (vault.index(), vault.cipher());
     let sealed = match oldest(vault, own, row::unanchored_range(), waiting_anchor)? {
-        Some(name) => row::session(index, sealer, &name)?
+        Some(name) => row::session(index, cipher, &name)?
             .and_then(|session| session.sealed)
             .map(|sealed| sealed.ended_at),
         None => None,
     };
     let removed = match oldest(vault, own, row::unchained_range(), waiting_tombstone)? {
-        Some(name) => row::tombstone(index, sealer, &name)?.map(|tombstone| tombstone.removed_at),
+        Some(name) => row::tombstone(index, cipher, &name)?.map(|tombstone| tombstone.removed_at),
         None => None,
     };
     Ok(sealed.into_iter().chain(removed).min())
@@ -200,10 +200,10 @@ impl Round<'_> {
     fn deliver(&mut self, id: &SessionId, text: &str) -> Result<bool, Undelivered> {
         let (vault, engine) = (self.vault, self.engine);
         let look = vault.look();
-        let name = SessionName::of(vault.sealer(), id);
-        row::session(&look, vault.sealer(), &name)?;
-        row::tombstone(&look, vault.sealer(), &name)?;
-        let written = row::own_chain(&look, vault.sealer())?;
+        let name = SessionName::of(vault.cipher(), id);
+        row::session(&look, vault.cipher(), &name)?;
+        row::tombstone(&look, vault.cipher(), &name)?;
+        let written = row::own_chain(&look, vault.cipher())?;
         let known = match self.chain.take() {
             Some((known, as_of)) if as_of == written => known,
             _ => recognise_chain(vault, self.own, engine)?.map_err(Undelivered::Engine)?,
@@ -299,6 +299,6 @@ pub(in crate::ops) fn fault(
 pub fn anchor_text(vault: &Vault, name: &SessionName) -> Result<String, OpError> {
     let key = name.anchor_key();
     let Some(value) = vault.index().get(&key)? else { return Ok(String::new()) };
-    let bytes = vault.sealer().open_value(&key, value)?;
+    let bytes = vault.cipher().decrypt_value(&key, value)?;
     String::from_utf8(bytes).map_err(|_| OpError::Unsound("the anchor is not text".into()))
 }

@@ -249,7 +249,7 @@ pub fn session_manifest(
 pub fn manifest_text(vault: &Vault, name: &SessionName) -> Result<String, OpError> {
     let key = name.manifest_key();
     let value = vault.index().get(&key)?.unwrap_or_default();
-    String::from_utf8(vault.sealer().open_value(&key, value)?)
+    String::from_utf8(vault.cipher().decrypt_value(&key, value)?)
         .map_err(|_| OpError::Unsound("the manifest is not text".into()))
 }
 
@@ -257,13 +257,13 @@ pub fn manifest_text(vault: &Vault, name: &SessionName) -> Result<String, OpErro
 pub fn anchored(vault: &Vault, name: &SessionName) -> Result<Option<AnchorInclusion>, OpError> {
     let key = name.proof_key();
     let Some(value) = vault.index().get(&key)? else { return Ok(None) };
-    AnchorInclusion::decode(&vault.sealer().open_value(&key, value)?)
+    AnchorInclusion::decode(&vault.cipher().decrypt_value(&key, value)?)
         .map(Some)
         .map_err(|fault| OpError::Unsound(format!("the stored proof: {fault}")))
 }
 
 /// The name and the row of a session.
 pub fn named(vault: &Vault, id: &SessionId) -> Result<(SessionName, SessionRow), OpError> {
-    let name = SessionName::of(vault.sealer(), id);
+    let name = SessionName::of(vault.cipher(), id);
     Ok((name, get_session(vault, id)?))
 }

@@ -34,7 +34,7 @@ const PAGE: usize = 256;
 /// What this store knows of the chain that its anchors are in. Nothing, if it has none, or if the loss of
 /// that chain was accepted.
 pub fn known_chain(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, OpError> {
-    match row::own_chain(vault.index(), vault.sealer())? {
+    match row::own_chain(vault.index(), vault.cipher())? {
         Some(chain) => Ok(chain.known),
         // A version that did not write it down may have anchored: its proofs tell.
         None => match last_anchored(vault, own)? {
@@ -111,7 +111,7 @@ fn producer_of(vault: &Vault, known: &KnownChain) -> Result<Option<PublicKey>, O
     loop {
         let page = list_sessions(vault, &filter, PAGE, cursor.as_deref())?;
         if let Some(session) = page.sessions.iter().find(|session| session.anchored == block) {
-            let proof = anchored(vault, &SessionName::of(vault.sealer(), &session.id))?;
+            let proof = anchored(vault, &SessionName::of(vault.cipher(), &session.id))?;
             return Ok(proof.and_then(|proof| proof.producer).map(|producer| producer.key));
         }
         match page.next {
@@ -131,7 +131,7 @@ fn removed_in(
         let page = list_tombstones(vault, PAGE, cursor.as_deref())?;
         if let Some(tombstone) = page.tombstones.iter().find(|tombstone| tombstone.chained == block)
         {
-            let proof = anchored(vault, &SessionName::of(vault.sealer(), &tombstone.id))?;
+            let proof = anchored(vault, &SessionName::of(vault.cipher(), &tombstone.id))?;
             return Ok(proof.and_then(|proof| proof.producer).map(|producer| producer.key));
         }
         match page.next {
@@ -188,7 +188,7 @@ fn last_anchored(vault: &Vault, own: &PublicKey) -> Result<Option<KnownChain>, O
             if highest.as_ref().is_some_and(|known| known.block_index >= block_index) {
                 continue;
             }
-            let text = anchor_text(vault, &SessionName::of(vault.sealer(), &session.id))?;
+            let text = anchor_text(vault, &SessionName::of(vault.cipher(), &session.id))?;
             let Ok(transaction) = Transaction::parse(text.as_bytes()) else { continue };
             // What was mirrored is in the chain where it was recorded.
             if Signed::<Anchor>::parse(&transaction).is_ok_and(|signed| signed.key == *own) {

@@ -67,7 +67,7 @@ pub fn verifications(
     let mut found = Vec::new();
     // They are few: the projection keeps a thousand.
     for (key, value) in vault.index().scan(&from, &to, usize::MAX, true)? {
-        let bytes = vault.sealer().open_value(&key, value)?;
+        let bytes = vault.cipher().decrypt_value(&key, value)?;
         let Ok(Fact::Verified(outcome)) = Fact::decode(&bytes) else {
             return Err(OpError::Unsound("a remembered verification is none; reindex".into()));
         };

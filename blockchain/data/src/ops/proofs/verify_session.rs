@@ -91,7 +91,7 @@ fn verify_open(
     if vault.index().get(&name.manifest_key())?.is_none() {
         return Ok(());
     }
-    let now = crate::row::session(vault.index(), vault.sealer(), name)?;
+    let now = crate::row::session(vault.index(), vault.cipher(), name)?;
     if now.is_none_or(|session| session.sealed.is_some()) {
         return Ok(());
     }

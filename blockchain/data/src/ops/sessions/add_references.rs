@@ -8,7 +8,7 @@ use lucid_core::session::SessionId;
 use lucid_store::CommitError;
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::{ChunkKey, Owner, Sealer};
+use lucid_store::crypt::{ChunkKey, Cipher, Owner};
 use lucid_store::vault::committer::Submission;
 use lucid_store::vault::{Known, Vault};
 
@@ -17,7 +17,7 @@ use crate::opened::SessionLocks;
 use crate::ops::chunks::store_chunks::StorageOptions;
 use crate::ops::look_again::look_again;
 use crate::ops::sessions::get_session::find_session;
-use crate::ops::{Clash, OpError, seal_facts};
+use crate::ops::{Clash, OpError, fact_records};
 use crate::row::{self, SessionName, SessionRow};
 
 /// A session's end after references were added.
@@ -49,12 +49,12 @@ pub fn add_foreign_references(
     }
     if pending {
         // Commits go in order: once this empty one is answered, what was pending before is placed.
-        let requires = chunks.iter().map(|(chunk, _)| vault.sealer().chunk_name(chunk)).collect();
+        let requires = chunks.iter().map(|(chunk, _)| vault.cipher().chunk_name(chunk)).collect();
         vault
             .commit(Submission { requires, ..Submission::default() })
             .map_err(|error| missing(vault, Owner::SHARED, &chunks, error))?;
     }
-    let session = open_for_writing(vault.index(), vault.sealer(), id)?;
+    let session = open_for_writing(vault.index(), vault.cipher(), id)?;
     if !session.owner.is_shared() {
         copy_chunks(vault, storage, &session, &chunks)?;
     }
@@ -113,8 +113,8 @@ fn refer(
     chunks: Vec<(ChunkId, u32)>,
 ) -> Result<Added, OpError> {
     let look = vault.look();
-    let name = SessionName::of(vault.sealer(), id);
-    let session = open_for_writing(&look, vault.sealer(), id)?;
+    let name = SessionName::of(vault.cipher(), id);
+    let session = open_for_writing(&look, vault.cipher(), id)?;
     if session.tail_bytes > 0 {
         return Err(OpError::Conflict(
             Clash::WrongLayout,
@@ -128,11 +128,11 @@ fn refer(
         return Ok(Added { next_index: start_index, offset: session.offset() });
     }
     check_lengths(vault, &session, &chunks)?;
-    let name_of = |(chunk, _): &_| vault.sealer().chunk_name(session.key_of(chunk));
+    let name_of = |(chunk, _): &_| vault.cipher().chunk_name(session.key_of(chunk));
     let requires = chunks.iter().map(name_of).collect();
     let next_index = start_index + chunks.len() as u64;
     let offset = session.cut_bytes + chunks.iter().map(|(_, n)| u64::from(*n)).sum::<u64>();
-    let facts = seal_facts(vault, Referenced::at_end(&session, &chunks))?;
+    let facts = fact_records(vault, Referenced::at_end(&session, &chunks))?;
     vault
         .commit(Submission { facts, requires, rests_on: look.seen(), ..Submission::default() })
         .map_err(|error| missing(vault, session.owner, &chunks, error))?;
@@ -145,7 +145,7 @@ fn missing(vault: &Vault, owner: Owner, chunks: &[(ChunkId, u32)], error: Commit
     let names: HashSet<ChunkName> = names.into_iter().collect();
     let mut told = HashSet::new();
     let ids = chunks.iter().map(|(id, _)| *id);
-    let name_of = |id: &ChunkId| vault.sealer().chunk_name(ChunkKey::of(owner, *id));
+    let name_of = |id: &ChunkId| vault.cipher().chunk_name(ChunkKey::of(owner, *id));
     let missing = ids.filter(|id| names.contains(&name_of(id)) && told.insert(*id));
     OpError::Missing(missing.collect())
 }
@@ -194,10 +194,10 @@ pub fn refuse_waiting(session: &SessionRow) -> Result<(), OpError> {
 /// The session, if it may still be written to.
 pub fn open_for_writing(
     index: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     id: &SessionId,
 ) -> Result<SessionRow, OpError> {
-    let session = find_session(index, sealer, id)?;
+    let session = find_session(index, cipher, id)?;
     if session.sealed.is_some() {
         return Err(OpError::Conflict(
             Clash::Sealed,
@@ -233,7 +233,7 @@ fn new_ones(
         ));
     };
     let overlap = usize::try_from(overlap).unwrap_or(usize::MAX).min(chunks.len());
-    let known = row::references(vault.index(), vault.sealer(), name, start, overlap)?;
+    let known = row::references(vault.index(), vault.cipher(), name, start, overlap)?;
     let rest = chunks.split_off(overlap);
     let same = known.len() == chunks.len()
         && known

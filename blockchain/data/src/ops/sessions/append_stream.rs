@@ -17,7 +17,7 @@ use crate::opened::SessionLocks;
 use crate::ops::chunks::store_chunks::{StorageOptions, chunk_length};
 use crate::ops::look_again::{at_hand, look_again};
 use crate::ops::sessions::add_references::{open_for_writing, refuse_waiting};
-use crate::ops::{OpError, seal_facts};
+use crate::ops::{OpError, fact_records};
 use crate::row::{self, SessionName, SessionRow};
 
 /// Where a stream is after bytes were taken.
@@ -67,8 +67,8 @@ fn append(
     StreamPiece { offset, bytes, recorded }: StreamPiece<'_>,
 ) -> Result<StreamPosition, OpError> {
     let look = vault.look();
-    let name = SessionName::of(vault.sealer(), id);
-    let mut session = open_for_writing(&look, vault.sealer(), id)?;
+    let name = SessionName::of(vault.cipher(), id);
+    let mut session = open_for_writing(&look, vault.cipher(), id)?;
     refuse_waiting(&session)?;
     if offset != session.offset() {
         return Err(OpError::Offset { current: session.offset(), given: offset });
@@ -83,12 +83,12 @@ fn append(
     };
     let enough = session.tail_bytes + bytes.len() as u64 >= session.profile.max() as u64;
     let mut submission = if enough {
-        let mut window = row::tail(vault.index(), vault.sealer(), &name)?;
+        let mut window = row::tail(vault.index(), vault.cipher(), &name)?;
         window.extend_from_slice(bytes);
         cut(vault, storage, &mut session, &window, Some(now.wall))?
     } else {
         session.tail_bytes += bytes.len() as u64;
-        let facts = seal_facts(vault, Tail::of(id, offset, now.wall, bytes))?;
+        let facts = fact_records(vault, Tail::of(id, offset, now.wall, bytes))?;
         Submission { facts, ..Submission::default() }
     };
     for mark in marks {
@@ -118,12 +118,12 @@ fn own_clock(
 /// Cuts what is left of a stream, because it ends.
 pub fn cut_tail(vault: &Vault, storage: StorageOptions, id: &SessionId) -> Result<(), OpError> {
     let look = vault.look();
-    let mut session = open_for_writing(&look, vault.sealer(), id)?;
+    let mut session = open_for_writing(&look, vault.cipher(), id)?;
     if session.tail_bytes == 0 {
         return Ok(());
     }
-    let name = SessionName::of(vault.sealer(), id);
-    let window = row::tail(vault.index(), vault.sealer(), &name)?;
+    let name = SessionName::of(vault.cipher(), id);
+    let window = row::tail(vault.index(), vault.cipher(), &name)?;
     let submission = cut(vault, storage, &mut session, &window, None)?;
     vault.commit(Submission { rests_on: look.seen(), ..submission }).map_err(at_hand)?;
     Ok(())
@@ -147,7 +147,7 @@ fn cut(
         rest = after;
         let id = ChunkId::from(blake3::hash(bytes));
         let key = session.key_of(&id);
-        submission.requires.push(vault.sealer().chunk_name(key));
+        submission.requires.push(vault.cipher().chunk_name(key));
         // A chunk that is only pending is sent along too: this must not depend on another's commit.
         if vault.known(key, storage.encrypt)? != Known::There {
             let sealed =
@@ -156,7 +156,7 @@ fn cut(
         }
         chunks.push((id, chunk_length(length)?));
     }
-    submission.facts.extend(seal_facts(vault, Referenced::at_end(session, &chunks))?);
+    submission.facts.extend(fact_records(vault, Referenced::at_end(session, &chunks))?);
     let key = session_key(&session.id);
     for (chunk, length) in chunks {
         session.take(&key, chunk, length);
@@ -166,7 +166,7 @@ fn cut(
     if let Some(at) = goes_on {
         submission
             .facts
-            .extend(seal_facts(vault, Tail::of(&session.id, session.cut_bytes, at, rest))?);
+            .extend(fact_records(vault, Tail::of(&session.id, session.cut_bytes, at, rest))?);
     }
     Ok(submission)
 }

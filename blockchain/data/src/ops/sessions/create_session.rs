@@ -82,8 +82,8 @@ pub fn create_session(
 
 fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created, OpError> {
     let look = vault.look();
-    let name = SessionName::of(vault.sealer(), id);
-    let existing = match find_session(&look, vault.sealer(), id) {
+    let name = SessionName::of(vault.cipher(), id);
+    let existing = match find_session(&look, vault.cipher(), id) {
         Ok(existing) => Some(existing),
         Err(OpError::NoSession(_)) => None,
         Err(error) => return Err(error),
@@ -106,7 +106,7 @@ fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created,
         let answerable =
             same(&existing, request) || (request.one_shot && existing.sealed.is_some());
         match request.one_shot && interrupted {
-            true => refuse_held(&look, vault.sealer(), &name, id)?,
+            true => refuse_held(&look, vault.cipher(), &name, id)?,
             false if answerable => return Ok(Created::Existed(existing)),
             false => {
                 return Err(OpError::Conflict(
@@ -130,7 +130,7 @@ fn begin(vault: &Vault, id: &SessionId, request: &NewSession) -> Result<Created,
         metadata: request.metadata.clone(),
         one_shot: request.one_shot,
         owner: match request.own_copies {
-            true => Owner::new(vault.sealer().index_name(format!("copies of {id}").as_bytes())),
+            true => Owner::new(vault.cipher().index_name(format!("copies of {id}").as_bytes())),
             false => Owner::SHARED,
         },
     });

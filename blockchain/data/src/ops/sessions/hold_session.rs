@@ -27,8 +27,8 @@ pub fn hold_session(
     let _held = locks.hold(id);
     look_again(|| {
         let look = vault.look();
-        let session = find_session(&look, vault.sealer(), id)?;
-        let known = row::hold(&look, vault.sealer(), &SessionName::of(vault.sealer(), id))?;
+        let session = find_session(&look, vault.cipher(), id)?;
+        let known = row::hold(&look, vault.cipher(), &SessionName::of(vault.cipher(), id))?;
         if known.as_ref().is_none_or(|known| known.reason != reason) {
             let since = known.map_or(now, |known| known.since);
             let held = Held { session: id.clone(), reason: reason.to_owned(), since };
@@ -47,9 +47,9 @@ pub fn release_session(
     let _held = locks.hold(id);
     look_again(|| {
         let look = vault.look();
-        let session = find_session(&look, vault.sealer(), id)?;
-        let name = SessionName::of(vault.sealer(), id);
-        if row::hold(&look, vault.sealer(), &name)?.is_some() {
+        let session = find_session(&look, vault.cipher(), id)?;
+        let name = SessionName::of(vault.cipher(), id);
+        if row::hold(&look, vault.cipher(), &name)?.is_some() {
             commit(vault, look, &Fact::Released(Released { session: id.clone() }))?;
         }
         Ok(session)

@@ -47,7 +47,7 @@ fn import(
 ) -> Result<SessionRow, OpError> {
     let started = started(id, &given.started)?;
     let look = vault.look();
-    let mut row = match find_session(&look, vault.sealer(), id) {
+    let mut row = match find_session(&look, vault.cipher(), id) {
         Ok(row) => row,
         Err(OpError::NoSession(_)) => begin(vault, look, id, &started)?,
         Err(error) => return Err(error),
@@ -67,7 +67,7 @@ fn import(
         }
         let _sealing = locks.hold_seal();
         let look = vault.look();
-        check_sealed(&find_session(&look, vault.sealer(), id)?, &sealed)?;
+        check_sealed(&find_session(&look, vault.cipher(), id)?, &sealed)?;
         row = keep(vault, look, id, &Fact::Sealed(sealed.clone()))?;
     }
     let known = row.sealed.as_ref().map(|known| known.manifest_hash);
@@ -79,9 +79,9 @@ fn import(
     }
     match given.anchored.as_deref().map(|fact| anchored(id, fact)).transpose()? {
         Some(anchored) if row.anchored.is_none() => {
-            let name = SessionName::of(vault.sealer(), id);
+            let name = SessionName::of(vault.cipher(), id);
             let look = vault.look();
-            find_session(&look, vault.sealer(), id)?;
+            find_session(&look, vault.cipher(), id)?;
             check_anchored(&anchored, &anchor_text(vault, &name)?)?;
             keep(vault, look, id, &Fact::Anchored(anchored))
         }
@@ -105,7 +105,7 @@ fn begin(
     // An owner is what this store knows the session by, which no other store can tell.
     let owner = match started.owner.is_shared() {
         true => Owner::SHARED,
-        false => Owner::new(vault.sealer().index_name(format!("copies of {id}").as_bytes())),
+        false => Owner::new(vault.cipher().index_name(format!("copies of {id}").as_bytes())),
     };
     keep(vault, look, id, &Fact::Started(Started { owner, one_shot: false, ..started.clone() }))
 }

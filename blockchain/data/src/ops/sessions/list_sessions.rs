@@ -67,7 +67,7 @@ pub fn list_sessions(
         for (key, _) in rows {
             to.clone_from(&key);
             let Some(name) = row::name_in(&key) else { continue };
-            let Some(session) = row::session(vault.index(), vault.sealer(), &name)? else {
+            let Some(session) = row::session(vault.index(), vault.cipher(), &name)? else {
                 continue;
             };
             if matches(&session, filter) {

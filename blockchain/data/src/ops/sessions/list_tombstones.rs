@@ -33,7 +33,7 @@ pub fn list_tombstones(
     let mut tombstones = Vec::with_capacity(rows.len());
     for (key, _) in rows {
         let Some(name) = row::name_in(&key) else { continue };
-        tombstones.extend(row::tombstone(vault.index(), vault.sealer(), &name)?);
+        tombstones.extend(row::tombstone(vault.index(), vault.cipher(), &name)?);
     }
     Ok(TombstonePage { tombstones, next })
 }

@@ -89,7 +89,7 @@ fn batch(
     if *next >= session.marks {
         return Ok(None);
     }
-    let batch = marks(vault.index(), vault.sealer(), name, *next, BATCH)?;
+    let batch = marks(vault.index(), vault.cipher(), name, *next, BATCH)?;
     if batch.is_empty() {
         return Err(OpError::Unsound(format!(
             "the timeline of session {}: mark {next} of {} is missing; run `lucid reindex`",

@@ -33,7 +33,7 @@ impl<'a> StoredSession<'a> {
     /// Finds the session.
     pub fn open(vault: &'a Vault, id: &SessionId) -> Result<Self, OpError> {
         let session = get_session(vault, id)?;
-        let name = SessionName::of(vault.sealer(), id);
+        let name = SessionName::of(vault.cipher(), id);
         let (shape, owner) = (Shape::of(&session), session.owner);
         Ok(Self { vault, name, owner, shape, tail: Vec::new() })
     }
@@ -48,7 +48,7 @@ impl<'a> StoredSession<'a> {
         let _held = locks.hold(id);
         let mut source = Self::open(vault, id)?;
         if get_session(vault, id)?.tail_bytes > 0 {
-            source.tail = row::tail(vault.index(), vault.sealer(), &source.name)?;
+            source.tail = row::tail(vault.index(), vault.cipher(), &source.name)?;
             source.shape.content_bytes += source.tail.len() as u64;
         }
         Ok(source)
@@ -70,7 +70,7 @@ impl SessionSource for StoredSession<'_> {
     }
 
     fn references(&self, start: u64, limit: usize) -> Result<Vec<Reference>, OpError> {
-        Ok(row::references(self.vault.index(), self.vault.sealer(), &self.name, start, limit)?)
+        Ok(row::references(self.vault.index(), self.vault.cipher(), &self.name, start, limit)?)
     }
 
     fn chunk(&self, packer: &mut Packer, reference: &Reference) -> Result<Vec<u8>, OpError> {

@@ -8,7 +8,7 @@ use lucid_core::time::Timestamp;
 use lucid_core::tombstone::Tombstone;
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
 
@@ -45,12 +45,12 @@ fn remove(
     reason: &str,
 ) -> Result<TombstoneRow, OpError> {
     let look = vault.look();
-    let name = SessionName::of(vault.sealer(), id);
-    if let Some(tombstone) = row::tombstone(&look, vault.sealer(), &name)? {
+    let name = SessionName::of(vault.cipher(), id);
+    if let Some(tombstone) = row::tombstone(&look, vault.cipher(), &name)? {
         return Ok(tombstone);
     }
-    let session = find_session(&look, vault.sealer(), id)?;
-    refuse_held(&look, vault.sealer(), &name, id)?;
+    let session = find_session(&look, vault.cipher(), id)?;
+    refuse_held(&look, vault.cipher(), &name, id)?;
     let tombstone = Tombstone {
         session_id: id.clone(),
         timestamp: now,
@@ -64,18 +64,18 @@ fn remove(
     });
     let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
     vault.commit(Submission { facts, rests_on: look.seen(), ..Submission::default() })?;
-    row::tombstone(vault.index(), vault.sealer(), &name)?
+    row::tombstone(vault.index(), vault.cipher(), &name)?
         .ok_or_else(|| OpError::Unsound(format!("session {id} was removed and has no tombstone")))
 }
 
 /// Refuses what would take something from a session that is held.
 pub fn refuse_held(
     index: &dyn Index,
-    sealer: &Sealer,
+    cipher: &Cipher,
     name: &SessionName,
     id: &SessionId,
 ) -> Result<(), OpError> {
-    match row::hold(index, sealer, name)? {
+    match row::hold(index, cipher, name)? {
         Some(hold) => Err(OpError::Held { session: id.clone(), reason: hold.reason }),
         None => Ok(()),
     }

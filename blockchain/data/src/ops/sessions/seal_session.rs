@@ -13,7 +13,7 @@ use lucid_core::words::many;
 use lucid_store::clock::Moment;
 use lucid_store::codec::Packer;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::vault::Vault;
 use lucid_store::vault::committer::Submission;
 
@@ -28,7 +28,7 @@ use crate::ops::sessions::create_session::check_metadata;
 use crate::ops::sessions::get_session::get_session;
 use crate::ops::sessions::make_timeline::make_timeline;
 use crate::ops::sessions::read_session::{StoredSession, appendix_start, reference_at};
-use crate::ops::{Clash, OpError, seal_facts};
+use crate::ops::{Clash, OpError, fact_records};
 use crate::row::{self, SessionName, SessionRow};
 
 /// Stretches of missing chunks that a refusal lists.
@@ -89,7 +89,7 @@ fn seal(
     request: &SealRequest,
 ) -> Result<SessionRow, OpError> {
     let now = moment.wall;
-    let name = SessionName::of(vault.sealer(), id);
+    let name = SessionName::of(vault.cipher(), id);
     let session = get_session(vault, id)?;
     if request.begun_at.is_some_and(|begun| begun != session.started_at) {
         return Err(OpError::Conflict(
@@ -110,7 +110,7 @@ fn seal(
     };
     cut_tail(vault, storage, id).map_err(overtaken)?;
     let look = vault.look();
-    let mut session = open_for_writing(&look, vault.sealer(), id).map_err(overtaken)?;
+    let mut session = open_for_writing(&look, vault.cipher(), id).map_err(overtaken)?;
     if session.tail_bytes > 0 {
         return Err(OpError::Overtaken);
     }
@@ -165,7 +165,7 @@ fn seal(
         merkle_root: session.root(),
         end: request.end,
         metadata,
-        previous_manifest: last_manifest(&look, vault.sealer())?,
+        previous_manifest: last_manifest(&look, vault.cipher())?,
         source: None,
         terminal: None,
         retain_until: None,
@@ -196,8 +196,8 @@ fn refer_to(
     pages: &[(ChunkId, u32)],
 ) -> Result<Submission, OpError> {
     let requires =
-        pages.iter().map(|(chunk, _)| vault.sealer().chunk_name(session.key_of(chunk))).collect();
-    let facts = seal_facts(vault, Referenced::at_end(session, pages))?;
+        pages.iter().map(|(chunk, _)| vault.cipher().chunk_name(session.key_of(chunk))).collect();
+    let facts = fact_records(vault, Referenced::at_end(session, pages))?;
     Ok(Submission { facts, requires, ..Submission::default() })
 }
 
@@ -262,9 +262,9 @@ fn check_appendix(
 }
 
 /// The manifest that was sealed last; the next one names it, so a missing session shows.
-fn last_manifest(index: &dyn Index, sealer: &Sealer) -> Result<Option<ManifestHash>, OpError> {
+fn last_manifest(index: &dyn Index, cipher: &Cipher) -> Result<Option<ManifestHash>, OpError> {
     let key = row::last_manifest_key();
     let Some(value) = index.get(&key)? else { return Ok(None) };
-    let bytes = sealer.open_value(&key, value)?;
+    let bytes = cipher.decrypt_value(&key, value)?;
     Ok(bytes.first_chunk::<32>().map(|hash| ManifestHash::new(*hash)))
 }

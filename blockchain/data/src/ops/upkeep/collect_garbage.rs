@@ -163,7 +163,7 @@ pub fn collect_garbage(
     let collection = collection.tidying(healed_files(vault)?);
     // What came to be kept since is in the rows. Waiting for its first reference is no reference yet.
     let is_free = |index: &dyn Index, name: &ChunkName| {
-        let upload = UploadedRow::find(index, vault.sealer(), name)?;
+        let upload = UploadedRow::find(index, vault.cipher(), name)?;
         let is_kept = upload.is_some_and(|upload| upload.counts(counted));
         Ok(Referred::find(index, name)? == 0 && !is_kept)
     };

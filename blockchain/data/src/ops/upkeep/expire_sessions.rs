@@ -110,7 +110,7 @@ pub fn last_anchored(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>,
     let mut last = None;
     each_session(vault, &mut |session| {
         if session.anchored.is_some() {
-            let name = SessionName::of(vault.sealer(), &session.id);
+            let name = SessionName::of(vault.cipher(), &session.id);
             last = last.max(anchored_at(vault, &name)?.filter(|at| *at <= now));
         }
         Ok(())
@@ -154,8 +154,8 @@ pub fn expire_sessions(
     }
     let mut expired = Expired::default();
     each_session(vault, &mut |session| {
-        let name = SessionName::of(vault.sealer(), &session.id);
-        if row::hold(vault.index(), vault.sealer(), &name)?.is_some() {
+        let name = SessionName::of(vault.cipher(), &session.id);
+        if row::hold(vault.index(), vault.cipher(), &name)?.is_some() {
             return Ok(());
         }
         if is_aged(vault, session, &name, over)? {
@@ -205,12 +205,12 @@ fn forget(
     let _held = locks.hold(id);
     look_again(|| {
         let look = vault.look();
-        let name = SessionName::of(vault.sealer(), id);
-        let session = match find_session(&look, vault.sealer(), id) {
+        let name = SessionName::of(vault.cipher(), id);
+        let session = match find_session(&look, vault.cipher(), id) {
             Ok(session) => session,
             error => return tolerant(error),
         };
-        let is_held = row::hold(&look, vault.sealer(), &name)?.is_some();
+        let is_held = row::hold(&look, vault.cipher(), &name)?.is_some();
         // It may have been begun anew, sealed or held since it was looked at.
         if is_held || !over.is_interrupted(locks, &session) {
             return Ok(false);

@@ -30,7 +30,7 @@ pub fn expire_uploads(vault: &Vault, now: Timestamp, with_future: bool) -> Resul
         let is_last = rows.len() < BATCH;
         let mut over = Vec::new();
         for (key, value) in rows {
-            let row = UploadedRow::open(vault.sealer(), &key, value.clone())?;
+            let row = UploadedRow::open(vault.cipher(), &key, value.clone())?;
             let is_of_the_future = row.until.is_some_and(|until| until > latest);
             if !row.counts(now) || with_future && is_of_the_future {
                 over.push((row.chunk, key.clone(), value));
@@ -53,7 +53,7 @@ pub fn last_upload(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>, O
         let rows = vault.index().scan(&from, &to, BATCH, false)?;
         let is_last = rows.len() < BATCH;
         for (key, value) in rows {
-            let row = UploadedRow::open(vault.sealer(), &key, value)?;
+            let row = UploadedRow::open(vault.cipher(), &key, value)?;
             last = last.max(Some(row.at).filter(|at| *at <= now));
             from = key;
             from.push(0);
@@ -67,10 +67,10 @@ pub fn last_upload(vault: &Vault, now: Timestamp) -> Result<Option<Timestamp>, O
 /// Forgets those that nobody wants, and says how many they were. The committer decides: what a row said
 /// when it was read may not be so any more.
 fn forget(vault: &Vault, mut over: Vec<(ChunkId, Vec<u8>, Vec<u8>)>) -> Result<u64, OpError> {
-    let sealer = vault.sealer();
+    let cipher = vault.cipher();
     while !over.is_empty() {
         let chunks: Vec<ChunkId> = over.iter().map(|(chunk, ..)| *chunk).collect();
-        let drops = chunks.iter().map(|chunk| sealer.chunk_name(chunk)).collect();
+        let drops = chunks.iter().map(|chunk| cipher.chunk_name(chunk)).collect();
         let fact = Fact::Forgotten(Forgotten { chunks });
         let facts = vec![vault.fact(&mut Packer::new(), fact.encode())?];
         let rests_on = over.iter().map(|(_, key, row)| (key.clone(), Some(row.clone()))).collect();
@@ -78,7 +78,7 @@ fn forget(vault: &Vault, mut over: Vec<(ChunkId, Vec<u8>, Vec<u8>)>) -> Result<u
             Ok(_) => break,
             Err(CommitError::Overtaken(rows)) => over.retain(|(_, key, _)| !rows.contains(key)),
             Err(CommitError::InUse(wanted)) => {
-                over.retain(|(chunk, ..)| !wanted.contains(&sealer.chunk_name(chunk)));
+                over.retain(|(chunk, ..)| !wanted.contains(&cipher.chunk_name(chunk)));
             }
             Err(error) => return Err(error.into()),
         }

@@ -54,15 +54,15 @@ pub fn live_chunks(
 
 /// What the index says.
 pub fn in_index(vault: &Vault, now: Timestamp) -> Result<Names, OpError> {
-    let (index, sealer) = (vault.index(), vault.sealer());
+    let (index, cipher) = (vault.index(), vault.cipher());
     let mut names = Names::default();
     let mut sessions = LastSession::default();
     let mut from = Vec::new();
     loop {
-        let rows = row::all_references(index, sealer, &from, PAGE)?;
+        let rows = row::all_references(index, cipher, &from, PAGE)?;
         for (key, reference) in &rows {
             if let Some(session) = sessions.find(vault, row::session_of_reference(key))? {
-                names.add(&sealer.chunk_name(session.key_of(&reference.chunk)));
+                names.add(&cipher.chunk_name(session.key_of(&reference.chunk)));
             }
         }
         match rows.last() {
@@ -74,13 +74,13 @@ pub fn in_index(vault: &Vault, now: Timestamp) -> Result<Names, OpError> {
     // read may have become one since.
     each_row(vault, PlacedRow::range(), &mut |key, value| {
         if let Some(session) = sessions.find(vault, row::session_of_reference(key))? {
-            let placed = PlacedRow::open(sealer, key, value)?;
-            names.add(&sealer.chunk_name(session.key_of(&placed.chunk)));
+            let placed = PlacedRow::open(cipher, key, value)?;
+            names.add(&cipher.chunk_name(session.key_of(&placed.chunk)));
         }
         Ok(())
     })?;
     each_row(vault, UploadedRow::range(), &mut |key, value| {
-        if UploadedRow::open(sealer, key, value)?.counts(now) {
+        if UploadedRow::open(cipher, key, value)?.counts(now) {
             UploadedRow::name_in(key).iter().for_each(|name| names.add(name));
         }
         Ok(())
@@ -130,7 +130,7 @@ impl LastSession {
         let name = name.ok_or_else(keyless)?;
         let known = match self.0.take() {
             Some((known, session)) if known == name => Some(session),
-            _ => row::session(vault.index(), vault.sealer(), &name)?,
+            _ => row::session(vault.index(), vault.cipher(), &name)?,
         };
         Ok(known.map(|session| &self.0.insert((name, session)).1))
     }
@@ -181,7 +181,7 @@ pub fn in_log(
     }
     kept.sessions.retain(|_, track| track.stays);
     let mut names = Names::default();
-    kept.uploads.keys().for_each(|chunk| names.add(&vault.sealer().chunk_name(chunk)));
+    kept.uploads.keys().for_each(|chunk| names.add(&vault.cipher().chunk_name(chunk)));
     let is_read =
         each_fact(vault, &mut |done, total| progress(total + done, total * 2), &mut |fact| {
             match fact {
@@ -212,7 +212,7 @@ struct LiveFacts<'a> {
 
 impl LiveFacts<'_> {
     fn name(&self, id: &lucid_core::session::SessionId) -> SessionName {
-        SessionName::of(self.vault.sealer(), id)
+        SessionName::of(self.vault.cipher(), id)
     }
 
     fn upload(&mut self, fact: &Uploaded, now: Timestamp) {
@@ -246,7 +246,7 @@ impl LiveFacts<'_> {
         for (chunk, length) in &fact.chunks {
             track.chunks += 1;
             track.bytes += u64::from(*length);
-            names.add(&vault.sealer().chunk_name(ChunkKey::of(track.owner, *chunk)));
+            names.add(&vault.cipher().chunk_name(ChunkKey::of(track.owner, *chunk)));
         }
     }
 
@@ -256,7 +256,7 @@ impl LiveFacts<'_> {
         for (index, (chunk, length)) in (fact.index..).zip(&fact.chunks) {
             if index >= track.chunks {
                 track.waiting.insert(index, *length);
-                names.add(&vault.sealer().chunk_name(ChunkKey::of(track.owner, *chunk)));
+                names.add(&vault.cipher().chunk_name(ChunkKey::of(track.owner, *chunk)));
             }
         }
         while let Some(length) = track.waiting.remove(&track.chunks) {

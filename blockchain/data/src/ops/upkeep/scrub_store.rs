@@ -17,7 +17,7 @@ const FINDINGS_MAX: usize = 1_000;
 
 /// How far reading again has come, as it was noted last.
 pub fn scrub_state(vault: &Vault) -> Result<Scrubbed, OpError> {
-    Ok(row::scrubbed(vault.index(), vault.sealer())?)
+    Ok(row::scrubbed(vault.index(), vault.cipher())?)
 }
 
 /// Begins a round, unless one goes on.

@@ -17,8 +17,8 @@ use crate::row::{self, NoteBounds, SessionName, SessionRow, TreeRow, UploadedRow
 /// Whether a fact still matters. One that cannot be read does.
 pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
     let Ok(fact) = Fact::decode(fact) else { return Ok(true) };
-    let name = |id: &SessionId| SessionName::of(vault.sealer(), id);
-    let session = |id: &SessionId| row::session(vault.index(), vault.sealer(), &name(id));
+    let name = |id: &SessionId| SessionName::of(vault.cipher(), id);
+    let session = |id: &SessionId| row::session(vault.index(), vault.cipher(), &name(id));
     Ok(match &fact {
         Fact::Started(fact) => session(&fact.session)?.is_some_and(|row| began(fact, &row)),
         Fact::Referenced(fact) => is_current(vault, &name(&fact.session), fact)?,
@@ -31,39 +31,39 @@ pub fn matters(vault: &Vault, fact: &[u8]) -> Result<bool, StoreError> {
         Fact::Sealed(fact) => {
             let key = row::last_manifest_key();
             let last = vault.index().get(&key)?;
-            let last = last.map(|value| vault.sealer().open_value(&key, value)).transpose()?;
+            let last = last.map(|value| vault.cipher().decrypt_value(&key, value)).transpose()?;
             session(&fact.session)?.is_some()
                 || last.as_deref() == Some(manifest::hash_of(&fact.manifest).as_bytes())
         }
         Fact::Anchored(fact) => {
-            let tombstone = row::tombstone(vault.index(), vault.sealer(), &name(&fact.session))?;
+            let tombstone = row::tombstone(vault.index(), vault.cipher(), &name(&fact.session))?;
             let chained = AnchorInclusion::decode(&fact.proof).ok().map(|proof| proof.transaction);
             session(&fact.session)?.is_some()
                 || tombstone.is_some_and(|row| chained.as_ref() == Some(&row.text))
         }
         Fact::Held(fact) => {
-            let hold = row::hold(vault.index(), vault.sealer(), &name(&fact.session))?;
+            let hold = row::hold(vault.index(), vault.cipher(), &name(&fact.session))?;
             hold.is_some_and(|hold| (&hold.reason, hold.since) == (&fact.reason, fact.since))
         }
         Fact::Uploaded(fact) => {
             let mut kept = false;
             for (chunk, _) in &fact.chunks {
-                let name = vault.sealer().chunk_name(chunk);
-                kept |= UploadedRow::find(vault.index(), vault.sealer(), &name)?.is_some();
+                let name = vault.cipher().chunk_name(chunk);
+                kept |= UploadedRow::find(vault.index(), vault.cipher(), &name)?.is_some();
             }
             kept
         }
         Fact::Marked(fact) => session(&fact.session)?.is_some(),
         // Only the last one counts.
-        Fact::Scrubbed(fact) => row::scrubbed(vault.index(), vault.sealer())? == *fact,
-        Fact::Chain(fact) => row::own_chain(vault.index(), vault.sealer())?.as_ref() == Some(fact),
+        Fact::Scrubbed(fact) => row::scrubbed(vault.index(), vault.cipher())? == *fact,
+        Fact::Chain(fact) => row::own_chain(vault.index(), vault.cipher())?.as_ref() == Some(fact),
         Fact::Placed(fact) => session(&fact.session)?.is_some(),
-        Fact::Tree(fact) => TreeRow::find(vault.index(), vault.sealer(), &fact.root)?.is_some(),
+        Fact::Tree(fact) => TreeRow::find(vault.index(), vault.cipher(), &fact.root)?.is_some(),
         // As many are remembered as there is room for, so only the newer ones matter.
         Fact::Verified(fact) => {
             let (from, to) = NoteBounds::verified_range();
             let oldest = vault.index().scan(&from, &to, 1, false)?.into_iter().next();
-            let open = |(key, value): Row| vault.sealer().open_value(&key, value);
+            let open = |(key, value): Row| vault.cipher().decrypt_value(&key, value);
             let oldest = oldest.map(open).transpose()?;
             match oldest.as_deref().map(Fact::decode) {
                 Some(Ok(Fact::Verified(oldest))) => oldest.at <= fact.at,
@@ -84,7 +84,7 @@ fn began(fact: &Started, row: &SessionRow) -> bool {
 /// Whether the session that is there refers to these chunks, in these places.
 fn is_current(vault: &Vault, name: &SessionName, fact: &Referenced) -> Result<bool, StoreError> {
     let Some((chunk, length)) = fact.chunks.first() else { return Ok(false) };
-    let rows = row::references(vault.index(), vault.sealer(), name, fact.start_index, 1)?;
+    let rows = row::references(vault.index(), vault.cipher(), name, fact.start_index, 1)?;
     Ok(rows.first().is_some_and(|row| {
         (row.index, row.offset) == (fact.start_index, fact.start_offset)
             && (row.chunk, row.length) == (*chunk, *length)

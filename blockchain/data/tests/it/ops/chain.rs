@@ -181,7 +181,7 @@ fn a_store_of_the_version_before_knows_its_chain_by_its_proofs() {
     sealed(&store, "old");
     // As that version had it: the proof, and nothing of the chain.
     let id = "old".parse().unwrap();
-    let name = SessionName::of(store.vault.sealer(), &id);
+    let name = SessionName::of(store.vault.cipher(), &id);
     let text = anchor_text(&store.vault, &name).unwrap();
     ours.submit(&text).unwrap();
     let anchor = Transaction::parse(text.as_bytes()).unwrap();
@@ -191,7 +191,7 @@ fn a_store_of_the_version_before_knows_its_chain_by_its_proofs() {
     let fact = store.vault.fact(&mut Packer::new(), Fact::Anchored(fact).encode()).unwrap();
     store.vault.commit(Submission { facts: vec![fact], ..Submission::default() }).unwrap();
     assert!(get_session(&store.vault, &id).unwrap().anchored.is_some());
-    assert_eq!(own_chain(store.vault.index(), store.vault.sealer()).unwrap(), None);
+    assert_eq!(own_chain(store.vault.index(), store.vault.cipher()).unwrap(), None);
     let chain = known(&store).unwrap();
     assert_eq!((chain.genesis, chain.transaction.as_str()), (None, anchor.id()));
     // Another recorder's proofs, as a mirror has them, say nothing of where ours go.
@@ -201,14 +201,14 @@ fn a_store_of_the_version_before_knows_its_chain_by_its_proofs() {
     let hash = theirs.genesis().unwrap().unwrap().to_string();
     assert!(why.contains(&hash) && why.contains(&block_hash.to_string()), "{why}");
     assert_eq!(deliver(&store, &ours).anchored.len(), 1);
-    let chain = own_chain(store.vault.index(), store.vault.sealer()).unwrap().unwrap();
+    let chain = own_chain(store.vault.index(), store.vault.cipher()).unwrap().unwrap();
     assert_eq!(chain.known.unwrap().genesis, ours.genesis().unwrap());
 }
 
 /// The anchor of a sealed session, as it is handed over.
 fn anchor_of(store: &Store, session: &str) -> String {
     let id = session.parse().unwrap();
-    let name = SessionName::of(store.vault.sealer(), &id);
+    let name = SessionName::of(store.vault.cipher(), &id);
     anchor_text(&store.vault, &name).unwrap()
 }
 
@@ -224,7 +224,7 @@ fn a_damaged_block_keeps_back_no_anchor_but_its_own() {
     // Sealed in one moment, they wait in the order of their names in the index.
     let mut names = ["c", "d", "e"];
     let key =
-        |name: &&str| SessionName::of(store.vault.sealer(), &name.parse().unwrap()).proof_key();
+        |name: &&str| SessionName::of(store.vault.cipher(), &name.parse().unwrap()).proof_key();
     names.sort_by_key(key);
     // Handed over and in a block, whose record was damaged before its proof was asked for.
     sealed(&store, names[0]);
@@ -250,7 +250,7 @@ fn a_session_whose_row_is_another_ones_is_not_taken_for_it() {
     let store = Store::new();
     sealed(&store, "a");
     sealed(&store, "b");
-    let key = |id: &str| SessionName::of(store.vault.sealer(), &id.parse().unwrap()).session_key();
+    let key = |id: &str| SessionName::of(store.vault.cipher(), &id.parse().unwrap()).session_key();
     let other = store.index.get(&key("b")).unwrap().unwrap();
     let mut changes = Changes::new(store.index.as_ref());
     changes.put(key("a"), other);

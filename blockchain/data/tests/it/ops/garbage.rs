@@ -257,7 +257,7 @@ fn a_condensed_log_says_the_same_as_the_whole_one() {
 fn an_index_that_lacks_references_frees_nothing() {
     let store = Store::new();
     let one = archive(&store, "one", &[b"first", b"second"]);
-    let name = SessionName::of(store.vault.sealer(), &one);
+    let name = SessionName::of(store.vault.cipher(), &one);
     let lost: Vec<Change> = vec![(name.reference_key(1), None)];
     store.index.write(lost).unwrap();
     let refused = collect(&store, GarbageRequest::default()).unwrap_err();
@@ -282,7 +282,7 @@ fn an_index_that_was_found_to_be_wrong_is_built_anew_by_the_next_start() {
     create_session(vault, locks, request).unwrap();
     store_chunks(vault, KEEPING, 1, NOW, &[b"first", b"second"]).unwrap();
     add_references(vault, locks, &session, 0, vec![(id(b"first"), 5), (id(b"second"), 6)]).unwrap();
-    let name = SessionName::of(vault.sealer(), &session);
+    let name = SessionName::of(vault.cipher(), &session);
     gather(&opened).unwrap();
     opened.vault.index().write(vec![(name.reference_key(1), None)]).unwrap();
     let refused = gather(&opened).unwrap_err();
@@ -326,7 +326,7 @@ fn a_chunk_is_found_by_its_place_before_it_is_a_reference() {
         }),
     );
     // As a reader of references sees it before the gap in front of it is filled.
-    let name = SessionName::of(store.vault.sealer(), &session);
+    let name = SessionName::of(store.vault.cipher(), &session);
     store.index.write(vec![(name.reference_key(0), None)]).unwrap();
     assert_eq!(in_index(&store.vault, NOW.plus_seconds(2 * DAY)).unwrap().len(), 1);
 }
@@ -336,7 +336,7 @@ fn references_of_a_session_that_is_gone_are_passed_over_and_those_of_a_lost_one_
     let store = Store::new();
     let one = archive(&store, "one", &[b"first"]);
     archive(&store, "two", &[b"second"]);
-    let name = SessionName::of(store.vault.sealer(), &one);
+    let name = SessionName::of(store.vault.cipher(), &one);
     store.index.write(vec![(name.session_key(), None)]).unwrap();
     assert_eq!(in_index(&store.vault, NOW.plus_seconds(2 * DAY)).unwrap().len(), 1);
     let refused = collect(&store, GarbageRequest::default()).unwrap_err();

@@ -63,10 +63,10 @@ fn only_the_latest_trees_are_kept() {
     let parts = |n, leaves| Tree::parts(root(n), None, NOW, &vec![[7; 32]; leaves]).into_iter();
     let tree = |n, leaves| parts(n, leaves).next().unwrap();
     commit(&store, (0..1_003).map(|n| Fact::Tree(tree(n, 2))));
-    let (index, sealer) = (store.vault.index(), store.vault.sealer());
+    let (index, cipher) = (store.vault.index(), store.vault.cipher());
     let kept = |n| {
-        let row = TreeRow::find(index, sealer, &root(n)).unwrap()?;
-        row.leaves(index, sealer, &root(n)).unwrap().map(|leaves| leaves.len())
+        let row = TreeRow::find(index, cipher, &root(n)).unwrap()?;
+        row.leaves(index, cipher, &root(n)).unwrap().map(|leaves| leaves.len())
     };
     assert!(matches!(find_tree(&store.vault, &root(2)), Err(OpError::NoTree(_))));
     assert_eq!((kept(2), kept(3)), (None, Some(2)));

@@ -136,8 +136,8 @@ fn no_name_of_a_chunk_outlives_its_session_whichever_version_gave_it() {
     }
     commit(&store, Fact::Removed(Removed { session, tombstone: None }));
     let key_of = |name: &str| {
-        let session = SessionName::of(store.vault.sealer(), &"s".parse().unwrap());
-        Alias::key(store.vault.sealer(), name, &session)
+        let session = SessionName::of(store.vault.cipher(), &"s".parse().unwrap());
+        Alias::key(store.vault.cipher(), name, &session)
     };
     for name in ["a", "b", "c"] {
         assert_eq!(store.index.get(&key_of(name)).unwrap(), None, "{name}");
@@ -157,7 +157,7 @@ fn a_chunk_whose_place_cannot_be_read_is_not_said_to_be_absent() {
     let (id, _) = store.store(&[b"upload"])[0];
     let called = id.to_string();
     find(&store, &called);
-    let name = store.vault.sealer().chunk_name(&id);
+    let name = store.vault.cipher().chunk_name(&id);
     let rows = store.index.rows();
     // Rows of lower kinds are the store's: where the chunk is.
     let is_place = |key: &&Vec<u8>| key[0] < 0x40 && key.ends_with(name.as_bytes());
@@ -174,7 +174,7 @@ fn a_session_whose_waiting_rows_are_lost_is_forgotten_all_the_same() {
     let store = Store::new();
     put(&store, at(7), b"waits").unwrap();
     let session: lucid_core::session::SessionId = "s".parse().unwrap();
-    let name = SessionName::of(store.vault.sealer(), &session);
+    let name = SessionName::of(store.vault.cipher(), &session);
     let mut changes = Changes::new(store.index.as_ref());
     changes.remove(PlacedRow::key(&name, 7));
     changes.write().unwrap();

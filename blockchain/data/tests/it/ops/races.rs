@@ -31,7 +31,7 @@ use lucid_data_chain::ops::upkeep::expire_uploads::expire_uploads;
 use lucid_data_chain::ops::upkeep::optimise::optimise;
 use lucid_data_chain::row::{self, SessionName};
 use lucid_store::codec::Packer;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::memory::blobs::MemoryBlobs;
 use lucid_store::memory::fact_log::{Ending, MemoryLog};
@@ -189,21 +189,22 @@ const TWICE: [&str; 9] = [
 /// What must be true however the ops came together.
 fn check(store: &Store, what: &str) {
     let mut packer = Packer::new();
-    let (index, sealer) = (store.vault.index(), store.vault.sealer());
+    let (index, cipher) = (store.vault.index(), store.vault.cipher());
     let mut followed = HashSet::new();
     for found in list_sessions(&store.vault, &SessionFilter::default(), 100, None).unwrap().sessions
     {
         let session = get_session(&store.vault, &found.id).unwrap();
         assert!(!session.has_gap && !session.tail_gap, "{what}: {} has a gap", session.id);
-        let name = SessionName::of(sealer, &session.id);
-        let references = row::references(index, sealer, &name, 0, 100).unwrap();
+        let name = SessionName::of(cipher, &session.id);
+        let references = row::references(index, cipher, &name, 0, 100).unwrap();
         assert_eq!(references.len() as u64, session.chunk_count(), "{what}: {}", session.id);
         for reference in references {
             let read = store.vault.read_chunk(&mut packer, &reference.chunk).unwrap();
             assert!(read.is_some(), "{what}: a chunk of {} is gone", session.id);
         }
         if let Some(text) = index.get(&name.manifest_key()).unwrap() {
-            let manifest = Manifest::parse(&sealer.open_value(&name.manifest_key(), text).unwrap());
+            let manifest =
+                Manifest::parse(&cipher.decrypt_value(&name.manifest_key(), text).unwrap());
             let previous = manifest.unwrap().previous_manifest;
             assert!(followed.insert(previous), "{what}: two manifests follow one");
         }
@@ -349,10 +350,10 @@ fn two_stores_over_one_log_decide_as_one_does() {
 #[test]
 fn a_store_that_is_overtaken_before_each_of_its_commits_goes_on() {
     let twins = Twins::new();
-    let sealer = Sealer::new(None);
+    let cipher = Cipher::new(None);
     for number in 0..20_u8 {
         // What it commits is a fact that nobody understands, and passes over.
-        let fact = sealer.seal_fact(&mut Packer::new(), &[0xff, number]).unwrap();
+        let fact = cipher.fact_record(&mut Packer::new(), &[0xff, number]).unwrap();
         twins.log.be_faster(vec![fact]);
         let before = twins.log.commits();
         let bytes = [number; 10];

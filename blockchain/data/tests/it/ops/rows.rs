@@ -12,7 +12,7 @@ use lucid_data_chain::projection::SessionProjection;
 use lucid_data_chain::row::{self, SessionName};
 use lucid_store::StoreError;
 use lucid_store::contract::index::{Changes, Index as _};
-use lucid_store::crypt::{Keyring, Sealer, Secret};
+use lucid_store::crypt::{Cipher, Keyring, Secret};
 use lucid_store::files::Limits;
 use lucid_store::files::disk::simulated::SimulatedDisk;
 use lucid_store::files::segment_rows::set_watermark;
@@ -30,14 +30,14 @@ const MARKER: [u8; 1] = [0x06];
 fn open(disk: &SimulatedDisk, index: &Arc<MemoryIndex>) -> Result<Vault, StoreError> {
     let epochs = BTreeMap::from([(1, Secret::new([2; 32]))]);
     let keyring = Keyring::new(Secret::new([3; 32]), epochs)?;
-    let sealer = Arc::new(Sealer::new(Some(keyring)));
+    let cipher = Arc::new(Cipher::new(Some(keyring)));
     let key = SigningKey::from_seed([1; 32]).public();
     files::open(UnopenedStore {
         disk: Arc::new(disk.clone()),
         store: [1; 16],
-        sealer: sealer.clone(),
+        cipher: cipher.clone(),
         index: index.clone(),
-        project: Arc::new(SessionProjection::new(sealer, key)),
+        project: Arc::new(SessionProjection::new(cipher, key)),
         accept_loss: false,
         limits: Limits::default(),
     })
@@ -57,7 +57,7 @@ fn record(vault: &Vault, session: &str, seed: u64) -> SessionId {
 
 /// The first rows of two sessions, of each kind.
 fn pairs(vault: &Vault, ids: &[SessionId; 2]) -> [[Vec<u8>; 2]; 3] {
-    let names = ids.each_ref().map(|id| SessionName::of(vault.sealer(), id));
+    let names = ids.each_ref().map(|id| SessionName::of(vault.cipher(), id));
     let tail = |name: &SessionName| row::tail_rows(vault.index(), name).unwrap()[0].0.clone();
     [
         names.each_ref().map(SessionName::session_key),
@@ -73,12 +73,12 @@ fn swap(index: &MemoryIndex, [a, b]: &[Vec<u8>; 2]) {
 
 /// Reads the three kinds of rows of a session.
 fn read(vault: &Vault, id: &SessionId) -> [Result<String, StoreError>; 3] {
-    let (index, sealer) = (vault.index(), vault.sealer());
-    let name = SessionName::of(sealer, id);
+    let (index, cipher) = (vault.index(), vault.cipher());
+    let name = SessionName::of(cipher, id);
     [
-        row::session(index, sealer, &name).map(|row| format!("{:?}", row.unwrap())),
-        row::references(index, sealer, &name, 0, usize::MAX).map(|rows| format!("{rows:?}")),
-        row::tail(index, sealer, &name).map(|bytes| format!("{bytes:?}")),
+        row::session(index, cipher, &name).map(|row| format!("{:?}", row.unwrap())),
+        row::references(index, cipher, &name, 0, usize::MAX).map(|rows| format!("{rows:?}")),
+        row::tail(index, cipher, &name).map(|bytes| format!("{bytes:?}")),
     ]
 }
 
@@ -103,7 +103,7 @@ fn a_value_in_another_rows_place_is_refused_and_named_reindex() {
     let vault = open(&disk, &index).unwrap();
     assert_eq!(read(&vault, &ids[0]).map(Result::unwrap), before);
     // The references of one session, in the wrong order.
-    let name = SessionName::of(vault.sealer(), &ids[0]);
+    let name = SessionName::of(vault.cipher(), &ids[0]);
     swap(&index, &[name.reference_key(0), name.reference_key(1)]);
     let fault = read(&vault, &ids[0])[1].as_ref().unwrap_err().to_string();
     assert!(fault.contains("lucid reindex"), "{fault}");

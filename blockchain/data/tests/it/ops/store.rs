@@ -20,7 +20,7 @@ use lucid_data_chain::row::SessionRow;
 use lucid_store::clock::Moment;
 use lucid_store::codec::Compression;
 use lucid_store::contract::index::Index;
-use lucid_store::crypt::Sealer;
+use lucid_store::crypt::Cipher;
 use lucid_store::files::Limits;
 use lucid_store::files::disk::Disk;
 use lucid_store::files::disk::faulty::FaultyDisk;
@@ -92,13 +92,13 @@ impl Store {
         (index, through): (Arc<MemoryIndex>, Arc<dyn Index>),
         locks: SessionLocks,
     ) -> Self {
-        let sealer = Arc::new(Sealer::new(None));
+        let cipher = Arc::new(Cipher::new(None));
         let vault = files::open(UnopenedStore {
             disk: over,
             store: [1; 16],
-            sealer: sealer.clone(),
+            cipher: cipher.clone(),
             index: through,
-            project: Arc::new(SessionProjection::new(sealer, key.public())),
+            project: Arc::new(SessionProjection::new(cipher, key.public())),
             accept_loss: false,
             limits: Limits::default(),
         })
@@ -112,14 +112,14 @@ impl Store {
         blobs: &Arc<MemoryBlobs>,
         (index, through): (Arc<MemoryIndex>, Arc<dyn Index>),
     ) -> Self {
-        let (sealer, key) = (Arc::new(Sealer::new(None)), SigningKey::from_seed([1; 32]));
+        let (cipher, key) = (Arc::new(Cipher::new(None)), SigningKey::from_seed([1; 32]));
         let vault = Vault::open_elsewhere(Elsewhere {
             log: log.clone(),
             blobs: blobs.clone(),
             start: MemoryLog::start(),
-            sealer: sealer.clone(),
+            cipher: cipher.clone(),
             index: through,
-            project: Arc::new(SessionProjection::new(sealer, key.public())),
+            project: Arc::new(SessionProjection::new(cipher, key.public())),
         })
         .unwrap();
         Self { vault, locks: SessionLocks::none(), key, disk: SimulatedDisk::new(), index }

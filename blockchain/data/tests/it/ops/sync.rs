@@ -10,11 +10,17 @@ use lucid_data_chain::chain::{Chain, ChainError};
 use lucid_data_chain::document::{DocumentKind, Source};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::documents::count_documents::count_documents;
-use lucid_data_chain::ops::documents::get_document::{document_history, get_document};
+use lucid_data_chain::ops::documents::filter::Filter;
+use lucid_data_chain::ops::documents::get_document::{
+    FoundDocument, document_history, get_document,
+};
+use lucid_data_chain::ops::documents::query_chain::{ChainQuery, query_chain};
+use lucid_data_chain::ops::documents::query_documents::{DocumentQuery, query_documents};
 use lucid_data_chain::ops::documents::store_document::store_document;
 use lucid_data_chain::ops::documents::sync_documents::{
     ChainPins, SyncDocumentsError, SyncWatch, SyncedDocuments, sync_documents,
 };
+use lucid_data_chain::ops::documents::verify_documents::CheckedChain;
 use parking_lot::Mutex;
 
 use super::store::{NOW, Store};
@@ -325,4 +331,136 @@ fn a_round_ends_when_it_is_told_to() {
     assert!(done.blocks < 9, "{done:?}");
     take(&store, &chain).unwrap();
     assert_taken(&store, &chain.blocks.lock());
+}
+
+/// Documents as a service gave them, each of which may be a lie.
+fn given(kind: DocumentKind, text: &str, block: Option<u64>) -> FoundDocument {
+    FoundDocument::of_text(kind, Source::Synchronised, text, NOW, block).unwrap()
+}
+
+/// Makes a chain one that lies.
+type Lie<'a> = &'a dyn Fn(&mut Vec<Block>);
+
+fn checked(chain: &Held, pins: &ChainPins, found: &FoundDocument) -> Result<(), String> {
+    let now = NOW.plus_seconds(1_000);
+    let mut check = CheckedChain::read(chain, pins, now, &|_, _| {}).map_err(|e| e.to_string())?;
+    check.check(found, now).unwrap()
+}
+
+#[test]
+fn only_what_the_chain_has_just_so_stands_when_it_is_held_against_it() {
+    let blocks = grow(Vec::new(), 6, "a");
+    let other = grow(blocks[..3].to_vec(), 3, "b");
+    let (store, chain) = (Store::new(), Held { pruned: 2, ..Held::new(blocks.clone()) });
+    let pins = ChainPins { genesis: Some(blocks[0].hash), producer: Producers::default() };
+    take(&store, &chain).unwrap();
+    for block in &blocks {
+        // Of a block that is pruned there, this is what a pruned block says.
+        let found = get_document(&store.vault, DocumentKind::Block, &block.hash.to_string(), NOW);
+        let found = found.unwrap();
+        assert_eq!(checked(&chain, &pins, &found), Ok(()));
+        let pruned = found.text.contains("\"pruned\"");
+        assert_eq!(pruned, block.index < 2);
+        let lie = found.text.replace("\"nonce\"", "\"note\":\"x\",\"nonce\"");
+        assert!(
+            checked(&chain, &pins, &given(DocumentKind::Block, &lie, Some(block.index))).is_err()
+        );
+        if !pruned {
+            let text = block.transactions[0].text();
+            let found = given(DocumentKind::Transaction, text, Some(block.index));
+            assert_eq!(checked(&chain, &pins, &found), Ok(()));
+            let elsewhere = given(DocumentKind::Transaction, text, Some(block.index ^ 1));
+            assert!(checked(&chain, &pins, &elsewhere).unwrap_err().contains("does not have it"));
+            let lie = text.replace("data_storage", "data_removal");
+            let found = given(DocumentKind::Transaction, &lie, Some(block.index));
+            assert!(checked(&chain, &pins, &found).unwrap_err().contains("as it is here"));
+        }
+    }
+    let of_other = given(DocumentKind::Block, &other[4].to_json_text(), Some(4));
+    assert!(checked(&chain, &pins, &of_other).unwrap_err().contains("something else"));
+    let mut unsigned = blocks[4].clone();
+    (unsigned.producer, unsigned.signature) = (None, None);
+    let unsigned = given(DocumentKind::Block, &unsigned.to_json_text(), Some(4));
+    assert!(checked(&chain, &pins, &unsigned).is_err());
+    let beyond = given(DocumentKind::Block, &blocks[5].to_json_text(), Some(6));
+    assert!(checked(&chain, &pins, &beyond).unwrap_err().contains("no block 6"));
+    let lost = given(DocumentKind::Transaction, blocks[1].transactions[0].text(), Some(1));
+    assert!(checked(&chain, &pins, &lost).unwrap_err().contains("pruned"));
+    let nowhere = given(DocumentKind::Transaction, blocks[4].transactions[0].text(), None);
+    assert!(checked(&chain, &pins, &nowhere).unwrap_err().contains("no block"));
+    let submitted = FoundDocument { source: Source::Submitted, ..nowhere };
+    assert!(checked(&chain, &pins, &submitted).unwrap_err().contains("vouches"));
+
+    // A chain whose records do not follow each other, or that is another one, is nothing to hold against.
+    let found = given(DocumentKind::Block, &blocks[5].to_json_text(), Some(5));
+    let lies: [Lie; 4] = [
+        &|blocks| blocks[3].nonce = 7,
+        &|blocks| blocks[3].previous_hash = blocks[3].hash,
+        &|blocks| drop(blocks.remove(2)),
+        &|blocks| blocks[4].signature = Some(key(2).sign(b"something else")),
+    ];
+    for lie in lies {
+        let lying = Held::new(blocks.clone());
+        lie(&mut lying.blocks.lock());
+        assert!(checked(&lying, &pins, &found).unwrap_err().contains("refused"));
+    }
+    let elsewhere = ChainPins { genesis: Some(blocks[1].hash), ..pins };
+    assert!(checked(&chain, &elsewhere, &found).unwrap_err().contains("refused"));
+    let by_another = ChainPins { producer: Producers::of(&[key(2).public()]).unwrap(), ..pins };
+    assert!(checked(&chain, &by_another, &found).unwrap_err().contains("refused"));
+}
+
+#[test]
+fn a_chain_answers_what_its_documents_would() {
+    let blocks = grow(Vec::new(), 600, "a");
+    let (store, chain) = (Store::new(), Held::new(blocks));
+    take(&store, &chain).unwrap();
+    for (kind, words) in [
+        (DocumentKind::Block, vec![]),
+        (DocumentKind::Block, vec![("index_from", "250"), ("index_to", "530")]),
+        (DocumentKind::Block, vec![("index_from", "9"), ("timestamp_to", "2026-01-01T00:05:00Z")]),
+        (DocumentKind::Transaction, vec![("type", "data_storage")]),
+        (DocumentKind::Transaction, vec![("session_id", "another")]),
+    ] {
+        for descending in [false, true] {
+            let mut filter = Filter::default();
+            for (name, value) in &words {
+                filter.set_parameter(kind, name, value).unwrap();
+            }
+            let wanted = ChainQuery { kind, filter: filter.clone(), heights: 0..600, descending };
+            let mut found = Vec::new();
+            query_chain(&chain, &wanted, &mut |document| {
+                found.push(document.text);
+                Ok(())
+            })
+            .unwrap();
+            let mut query = DocumentQuery {
+                kind,
+                filter,
+                limit: 1_000,
+                offset: 0,
+                bytes_max: usize::MAX,
+                cursor: None,
+                descending,
+                total: false,
+                quiet_since: NOW,
+            };
+            let mut taken = Vec::new();
+            loop {
+                let page = query_documents(&store.vault, &query).unwrap();
+                taken.extend(page.documents.into_iter().map(|document| document.text));
+                match page.next {
+                    Some(next) => query.cursor = Some(next),
+                    None => break,
+                }
+            }
+            // Transactions without a time of their own are all of one time, that of their being stored, here; and of
+            // their block's in a chain. So only which there are is compared.
+            if kind == DocumentKind::Transaction {
+                found.sort();
+                taken.sort();
+            }
+            assert_eq!(found, taken, "{words:?}");
+        }
+    }
 }

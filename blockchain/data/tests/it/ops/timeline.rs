@@ -393,7 +393,7 @@ fn keystrokes_share_rows_and_lose_nothing() {
             assert_eq!(read, content[..read.len()]);
         }
     }
-    let name = SessionName::of(store.vault.sealer(), &id);
+    let name = SessionName::of(store.vault.cipher(), &id);
     let rows = row::tail_rows(store.vault.index(), &name).unwrap().len();
     assert!(rows < 8, "{rows} rows hold {} bytes", 20_000 - 16_384);
     store.seal(&id);

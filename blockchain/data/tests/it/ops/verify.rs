@@ -39,7 +39,7 @@ fn verify(store: &Store, session: &SessionId) -> Result<SessionVerified, OpError
 }
 
 fn reference_key(store: &Store, session: &SessionId, index: u64) -> Vec<u8> {
-    SessionName::of(store.vault.sealer(), session).reference_key(index)
+    SessionName::of(store.vault.cipher(), session).reference_key(index)
 }
 
 /// Changes rows of the index alone, as no fact of the log does.

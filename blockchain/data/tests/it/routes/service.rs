@@ -56,6 +56,7 @@ fn the_api_describes_every_route() {
         "GET /api/v1/data/sessions",
         "GET /api/v1/data/transactions",
         "GET /api/v1/deduplication/stats",
+        "GET /api/v1/find",
         "GET /api/v1/health",
         "GET /api/v1/index",
         "GET /api/v1/index/dead-letters",

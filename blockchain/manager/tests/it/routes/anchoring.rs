@@ -11,7 +11,7 @@ fn root(digit: char) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sessions_root_is_anchored_once_and_verified() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_sealing(folder.path(), LATER).await;
+    let server = Server::start_producing(folder.path(), LATER).await;
     let path = "/api/v1/anchoring/session";
     let wanted = json!({ "session_id": "s-1", "merkle_root": root('a'), "chunk_count": 3,
                          "metadata": {"host": "h"}, "user_signature": "sig" });

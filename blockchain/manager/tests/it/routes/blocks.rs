@@ -54,7 +54,7 @@ async fn blocks_are_listed_page_by_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_names_of_blocks_are_refused_and_absent_ones_not_found() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_sealing(folder.path(), "1000").await;
+    let server = Server::start_producing(folder.path(), "1000").await;
     let nobody = "00".repeat(32);
     for (path, status, documented) in [
         ("/api/v1/blocks/7", 404, "BM_001"),
@@ -139,7 +139,7 @@ async fn a_block_is_taken_when_it_follows_the_newest_and_breaks_no_rule() {
     assert_eq!(refused["error"]["details"]["validation"]["first_fault"], "block_hash");
 
     assert_eq!(post(&next.to_json_text()).await.0, 201);
-    // What waits is sealed on top of it.
+    // What waits is produced on top of it.
     server.chain(&anchor(1)).await;
     let (_, found) = server.get("/api/v1/transactions/a-1").await;
     assert_eq!(found["block_height"], 2);

@@ -13,7 +13,7 @@ use crate::upkeep::{BLOCKS, FIRST_RECORD, chain, flip};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_time_that_is_said_has_its_zone_though_the_block_has_none() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_sealing(folder.path(), "3600").await;
+    let server = Server::start_producing(folder.path(), "3600").await;
     let root = "a".repeat(64);
     let text = format!(
         r#"{{"id":"x","type":"session_anchor","session_id":"s","merkle_root":"{root}","timestamp":"2026-01-01T00:00:00Z"}}"#

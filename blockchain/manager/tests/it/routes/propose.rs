@@ -11,7 +11,7 @@ use crate::service::{LATER, Server, post, transaction};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_is_made_when_it_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_sealing(folder.path(), LATER).await;
+    let server = Server::start_producing(folder.path(), LATER).await;
     let path = "/api/v1/blocks/propose";
     let (status, refused) = post(&server, path, json!({})).await;
     assert_eq!(status, 409, "nothing waits: {refused}");

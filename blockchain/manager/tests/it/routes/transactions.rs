@@ -12,7 +12,7 @@ use crate::over_disk::OverDisk;
 use crate::service::{LATER, Server, anchor, ask, code, post, transaction};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_is_submitted_sealed_found_and_proved() {
+async fn a_transaction_is_submitted_put_into_a_block_found_and_proved() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;
     let (status, height) = server.get("/api/v1/chain/height").await;
@@ -82,7 +82,7 @@ async fn a_transaction_is_its_text_to_the_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_transaction_is_found_again_and_another_is_a_conflict() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_sealing(folder.path(), "1000").await;
+    let server = Server::start_producing(folder.path(), "1000").await;
     let path = "/api/v1/transactions";
     let (status, first) = server.raw("POST", path, Some(&anchor(1))).await;
     assert_eq!((status, &first["status"]), (202, &json!("pending")));
@@ -116,7 +116,7 @@ async fn the_same_transaction_is_found_again_and_another_is_a_conflict() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_takes_what_is_sound_and_names_the_rest() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_sealing(folder.path(), LATER).await;
+    let server = Server::start_producing(folder.path(), LATER).await;
     let path = "/api/v1/transactions/batch";
     let mut other = transaction("a");
     other["data"] = json!({"n": 2});
@@ -163,7 +163,7 @@ async fn a_batch_takes_what_is_sound_and_names_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_that_mean_something_else_in_an_address_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_sealing(folder.path(), LATER).await;
+    let server = Server::start_producing(folder.path(), LATER).await;
     for id in ["pending", "batch", ".", ".."] {
         let (status, refused) = post(&server, "/api/v1/transactions", transaction(id)).await;
         assert_eq!(status, 422, "{refused}");
@@ -176,7 +176,7 @@ async fn ids_that_mean_something_else_in_an_address_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_the_texts_that_were_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_sealing(folder.path(), LATER).await;
+    let server = Server::start_producing(folder.path(), LATER).await;
     let text = r#"{"transactions": [{"type": "t", "id": "n", "timestamp": "2026-01-01T00:00:00Z", "n": 1e16, "big": 123456789012345678901234567890}]}"#;
     let (status, _) = server.raw("POST", "/api/v1/transactions/batch", Some(text)).await;
     assert_eq!(status, 202);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use parking_lot::Mutex;
 
 use crate::codec::Packer;
-use crate::crypt::{Sealer, Unopened};
+use crate::crypt::{Cipher, Unopened};
 use crate::damage::DamageList;
 use crate::files::disk::DiskFile;
 use crate::frame::{HEADER_BYTES, Header};
@@ -53,7 +53,7 @@ pub(super) struct Work<'a> {
 
 /// Runs `walk` with a pool beside it.
 pub(super) fn with_workers<T>(
-    sealer: Option<&Sealer>,
+    cipher: Option<&Cipher>,
     total: u64,
     progress: &dyn Fn(u64, u64),
     walk: impl FnOnce(&mut Work<'_>) -> Result<T, StoreError>,
@@ -67,7 +67,7 @@ pub(super) fn with_workers<T>(
             let (taken, results) = (taken.clone(), results.clone());
             std::thread::Builder::new()
                 .name(format!("audit {number}"))
-                .spawn_scoped(scope, move || work(sealer, &taken, &results))
+                .spawn_scoped(scope, move || work(cipher, &taken, &results))
                 .map_err(StoreError::io("starting the audit"))?;
         }
         drop((results, taken));
@@ -143,12 +143,12 @@ impl Work<'_> {
     }
 }
 
-fn work(sealer: Option<&Sealer>, taken: &Mutex<Receiver<Neighbours>>, results: &Sender<Checked>) {
+fn work(cipher: Option<&Cipher>, taken: &Mutex<Receiver<Neighbours>>, results: &Sender<Checked>) {
     let mut bench = Bench { packer: Packer::new(), bytes: Vec::new(), room: Vec::new() };
     loop {
         let next = taken.lock().recv();
         let Ok(stretch) = next else { return };
-        if results.send(bench.check(sealer, &stretch)).is_err() {
+        if results.send(bench.check(cipher, &stretch)).is_err() {
             return;
         }
     }
@@ -162,7 +162,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn check(&mut self, sealer: Option<&Sealer>, stretch: &Neighbours) -> Checked {
+    fn check(&mut self, cipher: Option<&Cipher>, stretch: &Neighbours) -> Checked {
         let mut checked = Checked { bytes: stretch.to - stretch.from, ..Checked::default() };
         let length = usize::try_from(stretch.to - stretch.from).unwrap_or(usize::MAX);
         if self.bytes.len() < length {
@@ -188,8 +188,8 @@ impl Bench {
                     }
                 }
             }
-            let outcome = match sealer {
-                Some(sealer) => sealer.check(&mut self.packer, header, payload, &mut self.room),
+            let outcome = match cipher {
+                Some(cipher) => cipher.check(&mut self.packer, header, payload, &mut self.room),
                 None if header.matches(payload) => continue,
                 None => Err("the record's payload does not match its digest".into()),
             };

@@ -23,7 +23,7 @@ use crate::{Damage, StoreError};
 #[derive(Clone, Copy, PartialEq)]
 enum Ending {
     /// A footer with this digest.
-    Sealed([u8; 32]),
+    Footer([u8; 32]),
     /// None: it was left open after a failure.
     Open,
     /// It is damaged or missing, so anything may be named.
@@ -199,7 +199,7 @@ impl Auditor<'_> {
 
     /// A rewritten segment is whole, or was never switched to: then those it was to replace are there.
     fn is_whole(&mut self, walk: &SegmentWalk, ending: &Ending) {
-        if matches!(ending, Ending::Sealed(_)) {
+        if matches!(ending, Ending::Footer(_)) {
             return;
         }
         let why = "the footer of a rewritten segment is missing or damaged";
@@ -265,7 +265,7 @@ impl Auditor<'_> {
             }
             (None, Some(at)) => {
                 work.passed(walk.length.saturating_sub(at));
-                self.sealed(file.as_ref(), walk, at)
+                self.ended(file.as_ref(), walk, at)
             }
             (None, None) => {
                 Ok(if walk.damaged.is_empty() { Ending::Open } else { Ending::Unknown })
@@ -293,7 +293,7 @@ impl Auditor<'_> {
     }
 
     /// A segment with a sound trailer, whose records have been walked.
-    fn sealed(
+    fn ended(
         &mut self,
         file: &dyn DiskFile,
         walk: &SegmentWalk,
@@ -355,12 +355,12 @@ impl Auditor<'_> {
             self.damage(path, at, "the footer is not sorted");
         }
         self.footer_lists(walk, &footer);
-        // A sealed segment was synced before anything else happened: nothing in it is torn.
+        // A ended segment was synced before anything else happened: nothing in it is torn.
         if walk.is_rewritten() {
-            return Ok(Ending::Sealed(header.name));
+            return Ok(Ending::Footer(header.name));
         }
         self.chunk_zone = self.chunk_zone.max((walk.number + 1, 0));
-        Ok(Ending::Sealed(header.name))
+        Ok(Ending::Footer(header.name))
     }
 
     fn footer_lists(&mut self, walk: &SegmentWalk, footer: &Footer) {
@@ -420,12 +420,12 @@ impl Auditor<'_> {
                 return Ok(());
             }
         };
-        let was_sealed = begin.previous != [0; 32];
+        let was_ended = begin.previous != [0; 32];
         match before {
-            Ending::Sealed(digest) if begin.previous != digest => {
+            Ending::Footer(digest) if begin.previous != digest => {
                 self.damage(path, 0, "the segment does not follow the footer before it");
             }
-            Ending::Open if was_sealed => {
+            Ending::Open if was_ended => {
                 let before = segment::path(walk.number.saturating_sub(1).max(1));
                 let length = self.disk.open(&before).ok().flatten().and_then(|f| f.length().ok());
                 self.damage(&before, length.unwrap_or(0), "the segment's footer is missing");
@@ -470,7 +470,7 @@ impl Auditor<'_> {
         }
         let (number, offset) = self.chunk_end;
         let from = if walk.number == number { offset } else { walk.begun };
-        // Behind the last commit there is nothing in an open segment, and a footer in a sealed one.
+        // Behind the last commit there is nothing in an open segment, and a footer in one that ended.
         let open = walk.number >= number.max(self.chunk_zone.0);
         if open && walk.length > from && !self.log_was_damaged {
             self.found.torn.push(Damage::new(

@@ -183,13 +183,13 @@ impl Writer {
         block: &ValidBlock,
         payload: Vec<u8>,
     ) -> Result<(FilesEnd, FilesEnd), Failure> {
-        let mut sealed =
+        let mut record =
             Record::plain(role.kind(), *block.hash.as_bytes(), payload).map_err(Failure::unmade)?;
-        sealed.header.sequence = block.index + 1;
+        record.header.sequence = block.index + 1;
         self.begin_if_needed(role, block)?;
         let (file, tail) = self.tail(role).as_mut().ok_or_else(no_file)?;
         let start = FilesEnd { file: *file, offset: tail.length() };
-        tail.push(&sealed)?;
+        tail.push(&record)?;
         Ok((start, FilesEnd { offset: tail.length(), ..start }))
     }
 
@@ -218,7 +218,7 @@ impl Writer {
             number,
             previous: *block.previous_hash.as_bytes(),
         };
-        let first = header.seal(block.index + 1).map_err(Failure::unmade)?;
+        let first = header.to_record(block.index + 1).map_err(Failure::unmade)?;
         // Its content is made durable with the block's.
         let tail = Tail::begin(self.parts.disk.as_ref(), FOLDER, path, &first)?;
         *self.tail(role) = Some((number, tail));

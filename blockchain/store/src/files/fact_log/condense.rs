@@ -227,7 +227,7 @@ impl NewFile<'_> {
     ) -> Result<(), StoreError> {
         let batch = std::mem::take(batch);
         let (Some(last), Some(before)) = (batch.last, previous.take()) else { return Ok(()) };
-        let sealed = Summary {
+        let record = Summary {
             number: last.number,
             digest: last.digest,
             previous: before,
@@ -237,8 +237,8 @@ impl NewFile<'_> {
             segment: last.chunks.0,
             segment_to: last.chunks.1,
         }
-        .seal()?;
-        self.add(&sealed.header, &sealed.payload)
+        .to_record()?;
+        self.add(&record.header, &record.payload)
     }
 
     fn write_out(&mut self) -> Result<(), StoreError> {

@@ -140,13 +140,13 @@ impl Recovery<'_> {
                 continue;
             };
             let length = file.length().map_err(context())?;
-            let sealed_behind = match Footer::find(file.as_ref(), *number)? {
+            let ended_behind = match Footer::find(file.as_ref(), *number)? {
                 Some(Ok((footer_at, footer))) => {
                     (*number, footer_at) > place && !footer.entries.is_empty()
                 }
                 _ => false,
             };
-            if sealed_behind || (found == (0, 0) && length > 0) {
+            if ended_behind || (found == (0, 0) && length > 0) {
                 return Ok(Some(commits_missing(&path)));
             }
             if is_behind && is_unreadable(file.as_ref(), &path, 0, length)? {
@@ -205,7 +205,7 @@ impl Recovery<'_> {
         }
         let ToRecover { disk, store, .. } = self.parts;
         let header = FileHeader { store, role: "chunks", number, previous: [0; 32] };
-        let first = header.seal(self.at.sequence)?;
+        let first = header.to_record(self.at.sequence)?;
         let path = segment::path(number);
         disk.create(&path)
             .and_then(|file| {
@@ -294,11 +294,11 @@ impl Recovery<'_> {
             let Ok(file) = disk::find(disk.as_ref(), &path)? else { continue };
             let end = self.at.segment_offset;
             let length = file.length().map_err(context())?;
-            let sealed = matches!(
+            let ended = matches!(
                 Footer::find(file.as_ref(), number)?,
                 Some(Ok((footer_at, _))) if footer_at == end
             );
-            if sealed {
+            if ended {
                 // The footer has a sequence of its own, which no commit has passed on.
                 if let Some(Ok(footer)) = frame::read_header(file.as_ref(), &path, end)? {
                     self.at.pass(footer.sequence);
@@ -308,7 +308,7 @@ impl Recovery<'_> {
                     format!("the segment reached byte {end} once, and what was there is missing");
                 self.damage.push(Damage::new(path.as_str(), length, why));
             }
-            let keep = if sealed { length } else { end };
+            let keep = if ended { length } else { end };
             self.cut(file.as_ref(), &path, length, keep)?;
         }
         Ok(())

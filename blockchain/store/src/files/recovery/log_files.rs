@@ -127,7 +127,7 @@ impl Recovery<'_> {
     /// Bytes of a log file's first record.
     fn first_bytes(&self, number: u32) -> Result<u64, StoreError> {
         let store = self.parts.store;
-        let first = FileHeader { store, role: "log", number, previous: [0; 32] }.seal(0)?;
+        let first = FileHeader { store, role: "log", number, previous: [0; 32] }.to_record(0)?;
         Ok(first.record_bytes())
     }
 
@@ -398,7 +398,7 @@ impl Recovery<'_> {
     pub(super) fn replay(&mut self, group: &Group, path: &str) -> Result<(), StoreError> {
         for (offset, header, payload) in &group.facts {
             self.at.pass(header.sequence);
-            match self.parts.sealer.open(&mut self.packer, header, payload.clone()) {
+            match self.parts.cipher.open(&mut self.packer, header, payload.clone()) {
                 Ok(plain) => self.parts.projection.apply(&plain, &mut self.changes)?,
                 // Without the key nothing is passed over, unless that is accepted: the facts would be behind
                 // the watermark. They stay in the log, and are read when it is gone through anew.

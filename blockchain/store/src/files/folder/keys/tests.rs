@@ -61,7 +61,7 @@ fn passphrases_and_keys_are_wiped_when_dropped_and_never_shown() {
     lines.values().for_each(are_wiped);
     let epochs = BTreeMap::from([(1, Zeroizing::new([0x5a; 32]))]);
     let keyring = Keyring::new(Zeroizing::new([0x5a; 32]), epochs).unwrap();
-    assert!(!format!("{:?}", crypt::Sealer::new(Some(keyring))).contains("90, 90"));
+    assert!(!format!("{:?}", crypt::Cipher::new(Some(keyring))).contains("90, 90"));
 }
 
 #[test]
