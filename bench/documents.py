@@ -55,6 +55,10 @@ def main():
             rows.append(row)
     if process.returncode != 0:
         raise SystemExit(f"lucid-measure ended with {process.returncode}")
+    asked = [settings.program, "documents-ask", folder, "--most", settings.most]
+    printed = subprocess.run([str(word) for word in asked], check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows[-1].update(json.loads(printed))
+    print(printed, end="")
     shutil.rmtree(folder)
     (settings.scratch / "documents.json").write_text(json.dumps(rows, indent=1) + "\n")
     scale.FIGURES = FIGURES

@@ -59,7 +59,7 @@ fn read_records(bytes: &[u8]) {
         writes(begin.to_record(), bytes);
     }
     if let Ok(footer) = Footer::decode(bytes) {
-        writes(footer.to_record(0, 0).map(|(sealed, _)| sealed), bytes);
+        writes(footer.to_record(0, 0).map(|(record, _)| record), bytes);
     }
     if let Ok(mark) = Watermark::decode(bytes) {
         assert_eq!(mark.encode(), bytes);
@@ -73,8 +73,8 @@ fn read_records(bytes: &[u8]) {
 }
 
 /// What was read is written as it was.
-fn writes(sealed: Result<Record, StoreError>, bytes: &[u8]) {
-    assert!(sealed.is_ok_and(|sealed| sealed.payload == bytes));
+fn writes(record: Result<Record, StoreError>, bytes: &[u8]) {
+    assert!(record.is_ok_and(|record| record.payload == bytes));
 }
 
 /// The same header with its checksum put right.

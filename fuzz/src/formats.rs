@@ -167,17 +167,17 @@ fn labels(draw: &mut Draw<'_>) {
         true => draw.text(400),
         false => format!("{title}\n{}", draw.text(400)),
     };
-    let sealed = label(&text);
-    if let Ok(lines) = parse_label(&sealed, title) {
+    let record = label(&text);
+    if let Ok(lines) = parse_label(&record, title) {
         assert!(text.starts_with(title));
         assert!(lines.len() <= text.lines().count());
     }
-    let mut altered = sealed.clone().into_bytes();
+    let mut altered = record.clone().into_bytes();
     alter(draw, &mut altered);
     if let Ok(altered) = String::from_utf8(altered)
         && parse_label(&altered, title).is_ok()
     {
-        assert_eq!(altered, sealed, "a label is believed that was altered");
+        assert_eq!(altered, record, "a label is believed that was altered");
     }
 }
 
@@ -259,9 +259,9 @@ fn folders(draw: &mut Draw<'_>) {
     if let Ok(folder) = opened {
         let index = lucid_store::memory::index::MemoryIndex::new();
         let _name = folder.cipher.index_name(b"a name");
-        let sealed = folder.cipher.encrypt_value(b"row", b"value");
+        let record = folder.cipher.encrypt_value(b"row", b"value");
         drop(index);
-        if let Ok(value) = sealed {
+        if let Ok(value) = record {
             let opened = folder.cipher.decrypt_value(b"row", value);
             assert!(opened.is_ok_and(|value| value == b"value"));
         }
@@ -473,24 +473,24 @@ fn packed(draw: &mut Draw<'_>) {
     let how = [Compression::None, Compression::Zstd(3), Compression::Lz4, Compression::Gzip];
     let how = draw.of(&how).copied().unwrap_or_default();
     let (codec, payload) = Packer::new().pack(how, &plain);
-    let Ok(mut sealed) = Record::plain(RecordKind::Chunk, name, payload) else { return };
-    sealed.header.codec = codec;
-    sealed.header.plain_length = u32::try_from(plain.len()).unwrap_or_default();
+    let Ok(mut record) = Record::plain(RecordKind::Chunk, name, payload) else { return };
+    record.header.codec = codec;
+    record.header.plain_length = u32::try_from(plain.len()).unwrap_or_default();
     let is_altered = draw.flag();
     if is_altered {
-        sealed.payload.push(0);
-        alter(draw, &mut sealed.payload);
+        record.payload.push(0);
+        alter(draw, &mut record.payload);
         if draw.flag() {
             // No more than a few times what is there: a claim is believed for what it costs.
-            sealed.header.plain_length = draw.short() % (1 << 20);
+            record.header.plain_length = draw.short() % (1 << 20);
         }
         if draw.flag() {
-            sealed.payload = draw.bytes(300);
+            record.payload = draw.bytes(300);
         }
     }
-    let opened = cipher.open(&mut Packer::new(), &sealed.header, sealed.payload.clone());
+    let opened = cipher.open(&mut Packer::new(), &record.header, record.payload.clone());
     match opened {
-        Ok(bytes) => assert_eq!(bytes.len(), sealed.header.plain_length as usize),
+        Ok(bytes) => assert_eq!(bytes.len(), record.header.plain_length as usize),
         Err(_) => assert!(is_altered, "a sound payload does not open"),
     }
 }

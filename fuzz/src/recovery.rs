@@ -187,7 +187,7 @@ fn written(draw: &mut Draw<'_>) -> SimulatedDisk {
                 let number = REWRITTEN | number.min(9_999_999);
                 let replaces = (0..draw.below(3)).map(|_| 1 + draw.short() % 4).collect();
                 let header = RewrittenHeader { store: STORE, number, level: draw.byte(), replaces };
-                let begin = header.to_record().map(|sealed| bytes_of(&sealed)).unwrap_or_default();
+                let begin = header.to_record().map(|record| bytes_of(&record)).unwrap_or_default();
                 let bytes = records(draw, &mut told, begin, number);
                 put(&disk, &segment::path(number), &bytes);
             }
@@ -213,13 +213,13 @@ fn begin(draw: &mut Draw<'_>, told: &mut Told, role: &'static str, number: u32) 
     }
     let previous = if role == "log" { told.previous } else { [0; 32] };
     let header = FileHeader { store, role, number, previous };
-    let sealed = header.to_record(told.sequence);
+    let record = header.to_record(told.sequence);
     told.sequence += 1;
-    sealed.map(|sealed| bytes_of(&sealed)).unwrap_or_default()
+    record.map(|record| bytes_of(&record)).unwrap_or_default()
 }
 
-fn bytes_of(sealed: &Record) -> Vec<u8> {
-    [sealed.header.encode().as_slice(), &sealed.payload].concat()
+fn bytes_of(record: &Record) -> Vec<u8> {
+    [record.header.encode().as_slice(), &record.payload].concat()
 }
 
 /// Records behind the first one, to the end of the file.
@@ -233,7 +233,7 @@ fn records(draw: &mut Draw<'_>, told: &mut Told, mut bytes: Vec<u8>, number: u32
         }
         let at = bytes.len() as u64;
         let choice = draw.below(12);
-        let sealed = match choice {
+        let record = match choice {
             0 => break,
             1 | 2 => fact(draw, told),
             3 | 4 => chunk(draw, told, number, at),
@@ -269,19 +269,19 @@ fn records(draw: &mut Draw<'_>, told: &mut Told, mut bytes: Vec<u8>, number: u32
                 continue;
             }
         };
-        if let Some(mut sealed) = sealed {
+        if let Some(mut record) = record {
             if draw.once_in(6) {
-                lie(draw, &mut sealed);
+                lie(draw, &mut record);
             }
-            bytes.extend(bytes_of(&sealed));
+            bytes.extend(bytes_of(&record));
         }
     }
     bytes
 }
 
 /// Lets a header say something else.
-fn lie(draw: &mut Draw<'_>, sealed: &mut Record) {
-    let header = &mut sealed.header;
+fn lie(draw: &mut Draw<'_>, record: &mut Record) {
+    let header = &mut record.header;
     match draw.below(8) {
         0 => header.sequence = draw.number(),
         1 => header.plain_length = draw.short(),
@@ -326,38 +326,38 @@ fn fact(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
         Some(0) => plain.extend(draw.bytes(60)),
         _ => plain = [&[OWNERS], draw.bytes(20).as_slice()].concat(),
     }
-    let sealed = Cipher::new(None).fact_record(&mut Packer::new(), &plain).ok();
-    let mut sealed = sealed?;
-    sealed.header.sequence = told.sequence;
+    let record = Cipher::new(None).fact_record(&mut Packer::new(), &plain).ok();
+    let mut record = record?;
+    record.header.sequence = told.sequence;
     told.sequence += 1;
-    told.facts.add(&sealed.header);
+    told.facts.add(&record.header);
     told.fact_count += 1;
-    Some(sealed)
+    Some(record)
 }
 
 fn chunk(draw: &mut Draw<'_>, told: &mut Told, number: u32, at: u64) -> Option<Record> {
     let plain = draw.filled(300);
     let id = blake3::hash(&plain);
-    let mut sealed = Record::plain(RecordKind::Chunk, *id.as_bytes(), plain).ok()?;
-    sealed.header.sequence = told.sequence;
+    let mut record = Record::plain(RecordKind::Chunk, *id.as_bytes(), plain).ok()?;
+    record.header.sequence = told.sequence;
     told.sequence += 1;
     if told.segment == number {
-        told.to = at + sealed.record_bytes();
-        told.chunks.add(&sealed.header);
+        told.to = at + record.record_bytes();
+        told.chunks.add(&record.header);
     }
     told.entries.push(FooterEntry {
-        name: ChunkName::new(sealed.header.name),
-        sequence: sealed.header.sequence,
+        name: ChunkName::new(record.header.name),
+        sequence: record.header.sequence,
         placement: Placement {
             unit: number,
             offset: at,
-            stored_length: sealed.header.stored_length,
-            plain_length: sealed.header.plain_length,
+            stored_length: record.header.stored_length,
+            plain_length: record.header.plain_length,
             encrypted: false,
         },
-        header_digest: *blake3::hash(&sealed.header.encode()).as_bytes(),
+        header_digest: *blake3::hash(&record.header.encode()).as_bytes(),
     });
-    Some(sealed)
+    Some(record)
 }
 
 /// The commit that follows, but for one field now and then.
@@ -387,11 +387,11 @@ fn commit(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
         8 => commit.segment_digest = none,
         _ => {}
     }
-    let mut sealed = commit.to_record().ok()?;
-    sealed.header.sequence = told.sequence;
-    follows(told, (commit.number, sealed.header.name));
+    let mut record = commit.to_record().ok()?;
+    record.header.sequence = told.sequence;
+    follows(told, (commit.number, record.header.name));
     (told.from, told.chunks) = (told.to, HeadersDigest::new());
-    Some(sealed)
+    Some(record)
 }
 
 fn summary(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
@@ -414,9 +414,9 @@ fn summary(draw: &mut Draw<'_>, told: &mut Told) -> Option<Record> {
         5 => summary.segment_to = draw.number(),
         _ => {}
     }
-    let sealed = summary.to_record().ok()?;
+    let record = summary.to_record().ok()?;
     follows(told, (summary.number, summary.digest));
-    Some(sealed)
+    Some(record)
 }
 
 /// What comes next follows this commit.
@@ -450,9 +450,9 @@ fn footer(draw: &mut Draw<'_>, told: &mut Told, number: u32, at: u64) -> Option<
     let number = if draw.once_in(8) { draw.short() } else { number };
     let footer = Footer { segment: number, entries };
     let place = if draw.once_in(8) { draw.number() } else { at };
-    let (sealed, trailer) = footer.to_record(place, told.sequence).ok()?;
+    let (record, trailer) = footer.to_record(place, told.sequence).ok()?;
     told.sequence += 1;
-    let mut bytes = bytes_of(&sealed);
+    let mut bytes = bytes_of(&record);
     bytes.extend(trailer);
     debug_assert!(bytes.len() >= HEADER_BYTES + TRAILER_BYTES);
     Some(bytes)

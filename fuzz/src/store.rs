@@ -106,9 +106,9 @@ fn commit(vault: &Vault, number: u8, sizes: &[usize], facts: u8) -> Option<Ackno
         blake3::Hasher::new().update(&name).finalize_xof().fill(&mut bytes);
         let id: ChunkId = blake3::hash(&bytes).into();
         let is_encrypted = vault.cipher().is_encrypted();
-        let sealed =
+        let record =
             vault.chunk(&mut packer, Compression::default(), is_encrypted, &id, &bytes).ok()?;
-        submission.chunks.push(sealed);
+        submission.chunks.push(record);
         submission.requires.push(vault.cipher().chunk_name(&id));
         done.chunks.push((id, bytes));
     }
@@ -140,8 +140,8 @@ fn vault(draw: &mut Draw<'_>) {
             kept.facts.extend(done.facts);
             kept.chunks.extend(done.chunks);
             let (end_unit, end_log) = (draw.once_in(8), draw.once_in(8));
-            let sealed = vault.commit(Submission { end_unit, end_log, ..Submission::default() });
-            assert!(sealed.is_ok(), "{sealed:?}");
+            let record = vault.commit(Submission { end_unit, end_log, ..Submission::default() });
+            assert!(record.is_ok(), "{record:?}");
         }
         is_closed = draw.flag();
         if is_closed {

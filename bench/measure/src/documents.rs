@@ -181,9 +181,7 @@ pub fn measure(scratch: &Path, least: u64, most: u64) -> anyhow::Result<Value> {
         row.insert("memory_loading_mib".into(), json!(memory("VmHWM")?));
         let rate = sqlite.fill(before..until, most)?;
         row.insert("sqlite_rows_per_second".into(), json!(rate));
-        // What a measurement before this one left in memory counts for none of the two.
         row.insert("queries".into(), asked(&opened.vault, &sqlite, until, most)?);
-        row.insert("memory_asking_mib".into(), json!(memory("VmRSS")?));
         println!("{}", Value::Object(row));
         if until >= most {
             break;
@@ -192,6 +190,25 @@ pub fn measure(scratch: &Path, least: u64, most: u64) -> anyhow::Result<Value> {
     }
     opened.close()?;
     Ok(json!({ "transactions": most, "store": "closed" }))
+}
+
+/// Opens the store that [`measure`] made, in a process of its own, and asks it alone: what that takes of memory.
+pub fn ask(scratch: &Path, most: u64) -> anyhow::Result<Value> {
+    let began = Instant::now();
+    let opened = open(scratch)?;
+    let (start, open) = (began.elapsed().as_secs_f64(), memory("VmRSS")?);
+    for filter in &FILTERS {
+        for number in 0..DRAWS {
+            let asked = (filter.draw)(drawn(number ^ 0xaaaa), most, most);
+            query_documents(&opened.vault, &asked.query()?)?;
+        }
+    }
+    let asking = memory("VmHWM")?;
+    opened.close()?;
+    Ok(json!({
+        "transactions": most, "start_seconds": start, "memory_open_mib": open,
+        "memory_asking_mib": asking,
+    }))
 }
 
 /// Takes transactions in with their blocks, and a session's document for every ten of them.

@@ -125,6 +125,12 @@ enum What {
         #[arg(long, default_value_t = 10_000_000)]
         most: u64,
     },
+    /// Opens the store that `documents` made, in a process of its own, and queries it.
+    DocumentsAsk {
+        scratch: PathBuf,
+        #[arg(long, default_value_t = 10_000_000)]
+        most: u64,
+    },
     /// Taking chunks in, alone and while a collection runs.
     Collect {
         scratch: PathBuf,
@@ -155,6 +161,7 @@ fn main() -> anyhow::Result<()> {
         }
         What::ChainScaleRead { scratch } => chain_scale::read(&scratch)?,
         What::Documents { scratch, least, most } => documents::measure(&scratch, least, most)?,
+        What::DocumentsAsk { scratch, most } => documents::ask(&scratch, most)?,
         What::Submit { address, clients, seconds } => {
             chain_scale::submit(&address, clients, seconds)?
         }

@@ -325,6 +325,20 @@ impl Arguments {
             let sentence = "--server names a server, and `up` is one: leave it out\n";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, sentence));
         }
+        if let (Verb::Query(verb), Some(given)) =
+            (&arguments.verb, matches.subcommand_matches("query"))
+            && !verb.verifies()
+        {
+            for option in ["manager", "genesis", "producer"] {
+                if given.value_source(option) == Some(ValueSource::CommandLine) {
+                    let sentence = format!(
+                        "--{option} says what documents are held against, and nothing is without --verify: add \
+                         that, or leave it out\n"
+                    );
+                    return Err(Self::command().error(ErrorKind::ArgumentConflict, sentence));
+                }
+            }
+        }
         let Some(why) = arguments.without_folder() else { return Ok(arguments) };
         for (name, option) in [("key_file", "--key-file"), ("passphrase_file", "--passphrase-file")]
         {

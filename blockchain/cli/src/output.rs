@@ -201,6 +201,12 @@ impl Output {
         self.unheard.load(Ordering::Relaxed)
     }
 
+    /// Whether people see standard output as it is written.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     /// Standard output as a stream, for content of any length. No bar is drawn beside it.
     #[must_use]
     pub fn stream(&self) -> io::BufWriter<OutputStream> {

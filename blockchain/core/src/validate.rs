@@ -1,6 +1,6 @@
 //! The six rules, and the verdict on a block.
 //!
-//! Every way into a chain passes [`validate`]: sealing does, requests to judge a block do, and
+//! Every way into a chain passes [`validate`]: producing a block does, requests to judge a block do, and
 //! `lucid verify --all` holds stored blocks against it. It is pure: the parent, the time and the ids
 //! that are already chained are handed in. A broken rule is an answer, not an error; what could not be
 //! looked up is the caller's error and never reaches this room.

@@ -16,6 +16,9 @@ pub enum ChainError {
     /// It is no block-manager: an engine of another kind, which has no blocks in rows.
     #[error("the block-manager has no blocks in rows: {0}")]
     Unsupported(String),
+    /// It is in a folder that cannot be read.
+    #[error("the chain cannot be read: {0}")]
+    Unread(String),
     /// What it says is not what the API promises.
     #[error("the block-manager's answer cannot be used: {0}")]
     Unreadable(String),

@@ -184,11 +184,18 @@ impl Document {
                 transaction.timestamp().map(|text| time("timestamp", text)).transpose()?;
                 Ok(Self::of_transaction(&transaction))
             }
+            DocumentKind::Session if text.len() > SESSION_BYTES_MAX => {
+                Err(DocumentFault::Invalid(format!(
+                    "the document has {} bytes; a session's has {SESSION_BYTES_MAX} at most",
+                    text.len()
+                )))
+            }
             DocumentKind::Session => Self::of_session(text),
         }
     }
 
-    /// Reads a text that was taken before.
+    /// Reads a text that was taken before: of a transaction in a block nothing is asked that its block does not
+    /// ask, and a session of this store may say more of itself than one that is posted.
     pub(crate) fn of_taken(
         kind: DocumentKind,
         source: Source,
@@ -204,9 +211,10 @@ impl Document {
                     None => Err(DocumentFault::Invalid("a field of the block is missing".into())),
                 }
             }
-            DocumentKind::Transaction | DocumentKind::Session => {
-                Self::read(kind, text, Timestamp::from_micros(0))
+            DocumentKind::Transaction => {
+                Ok(Self::of_transaction(&Transaction::parse(text.as_bytes())?))
             }
+            DocumentKind::Session => Self::of_session(text),
         }
     }
 
@@ -252,12 +260,6 @@ impl Document {
     }
 
     fn of_session(text: &str) -> Result<Self, DocumentFault> {
-        if text.len() > SESSION_BYTES_MAX {
-            return Err(DocumentFault::Invalid(format!(
-                "the document has {} bytes; a session's has {SESSION_BYTES_MAX} at most",
-                text.len()
-            )));
-        }
         let json = Json::parse(text.as_bytes())?;
         if json.as_object().is_none() {
             return Err(DocumentFault::Invalid("a session's document is a JSON object".into()));

@@ -59,6 +59,9 @@ pub enum DocumentSource {
 pub struct DocumentMeta {
     /// Who says it.
     pub source: DocumentSource,
+    /// When what it is about happened: by its own word, or by its block's, or when it was stored.
+    #[schema(value_type = Time)]
+    pub at: String,
     /// When it was stored; of a session that is kept here, when it began.
     #[schema(value_type = Time)]
     pub indexed_at: String,

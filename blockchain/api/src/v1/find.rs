@@ -47,30 +47,30 @@ impl FindQuery {
                 "to" => &mut wanted.to,
                 "ignore_case" => {
                     let wrong = || format!("ignore_case is {value:?}; true and false are allowed");
-                    wanted.ignore_case = Some(value.parse().map_err(|_| wrong())?);
+                    let value = value.parse().map_err(|_| wrong())?;
+                    once(&name, wanted.ignore_case.replace(value))?;
                     continue;
                 }
                 "status" => {
                     let status = serde_json::from_value(value.clone().into());
-                    wanted.status = Some(status.map_err(|_| {
+                    let status = status.map_err(|_| {
                         format!(
                             "status is {value:?}; active, sealed, anchored and unterminated are \
                              allowed"
                         )
-                    })?);
+                    })?;
+                    once(&name, wanted.status.replace(status))?;
                     continue;
                 }
                 _ => match name.strip_prefix("metadata.") {
                     Some(key) => {
-                        wanted.metadata.insert(key.to_owned(), value);
+                        once(&name, wanted.metadata.insert(key.to_owned(), value))?;
                         continue;
                     }
                     None => return Err(format!("unknown parameter {name:?}")),
                 },
             };
-            if place.replace(value).is_some() {
-                return Err(format!("{name} is said twice"));
-            }
+            once(&name, place.replace(value))?;
         }
         wanted.path = path.ok_or("path is missing: say which paths, like path=*.conf")?;
         Ok(wanted)
@@ -90,6 +90,14 @@ impl FindQuery {
             query.push(pair(&name, value.as_bytes()));
         }
         query.join("&")
+    }
+}
+
+/// Refuses what is said again.
+fn once<T>(name: &str, before: Option<T>) -> Result<(), String> {
+    match before {
+        None => Ok(()),
+        Some(_) => Err(format!("{name} is said twice")),
     }
 }
 
@@ -151,6 +159,8 @@ mod tests {
         for (query, name) in [
             ("", "path"),
             ("path=a&path=b", "path"),
+            ("path=a&status=sealed&status=sealed", "status"),
+            ("path=a&metadata.b=c&metadata.b=d", "metadata.b"),
             ("path=a&ignore_case=1", "ignore_case"),
             ("path=a&status=gone", "status"),
             ("path=a&mode=7", "mode"),

@@ -9,7 +9,7 @@ use lucid_data_chain::ops::sessions::list_sessions::SessionFilter;
 use lucid_data_chain::row::SessionStage;
 
 use super::keep::key_value;
-use super::{DONE, FAILED, Home, finish, open};
+use super::{DONE, FAILED, Home, finish, fits, open};
 use crate::output::Output;
 use crate::text;
 
@@ -53,6 +53,10 @@ impl Find {
             },
             metadata: self.metadata.iter().cloned().collect(),
         };
+        fits(
+            wanted.metadata.len() == self.metadata.len(),
+            "--meta names one key twice: leave one out",
+        )?;
         let place = open(home, "find", output)?;
         let mut code = DONE;
         place.find_files(&wanted, &mut |line| {

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 with `--verify` something was found that the chain does not bear out, and not printed.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use anyhow::Context as _;
@@ -68,6 +69,11 @@ enum About {
 }
 
 impl Query {
+    /// Whether documents are held against a chain.
+    pub fn verifies(&self) -> bool {
+        self.verify
+    }
+
     /// Prints documents, each as soon as it is there.
     pub fn run(&self, home: &Home, output: &Output) -> anyhow::Result<u8> {
         let kind = match self.kind {
@@ -80,8 +86,9 @@ impl Query {
             "a chain has no sessions to hold them against: leave --verify out, or check each with `lucid \
              verify SESSION`",
         )?;
-        let mut filter = Filter::default();
+        let (mut filter, mut said) = (Filter::default(), BTreeSet::new());
         for (name, value) in &self.filter {
+            fits(said.insert(name), &format!("{name} is said twice: leave one out"))?;
             filter.set_parameter(kind, name, value)?;
         }
         let asked = AskedDocuments {
@@ -117,7 +124,7 @@ impl Query {
                 place.documents(&asked, beside.as_deref(), &mut |found| match check
                     .check(&found, now())?
                 {
-                    Ok(()) => {
+                    Ok(found) => {
                         sound += 1;
                         printed.print(&found)
                     }
@@ -128,7 +135,7 @@ impl Query {
                         Ok(())
                     }
                 })?;
-                output.note(&said(&check, sound));
+                output.note(&outcome(&check, sound));
                 if refused == 0 { DONE } else { FAILED }
             }
         };
@@ -153,7 +160,7 @@ impl Query {
 }
 
 /// What a check found, and what it cannot find.
-fn said(check: &CheckedChain<'_>, sound: u64) -> String {
+fn outcome(check: &CheckedChain<'_>, sound: u64) -> String {
     let documents = text::many(sound, "document");
     let is_as = if sound == 1 { "is" } else { "are" };
     let blocks = text::many(check.blocks(), "block");
@@ -172,8 +179,10 @@ fn manager(url: &Address) -> anyhow::Result<HttpChain> {
 
 /// Documents on their way to standard output.
 enum Printed<'a> {
-    /// As they are, or as a table.
+    /// As they are, or as a table, for programs.
     Rows(Rows, std::io::BufWriter<OutputStream>),
+    /// The same on a terminal, which nothing that others wrote may steer.
+    ShownRows(Rows, &'a Output),
     /// For people, a line each.
     Lines(&'a Output),
 }
@@ -187,7 +196,10 @@ impl<'a> Printed<'a> {
         };
         let mut rows = Rows::new(form);
         rows.heading(kind)?;
-        Ok(Self::Rows(rows, output.stream()))
+        Ok(match output.is_terminal() {
+            true => Self::ShownRows(rows, output),
+            false => Self::Rows(rows, output.stream()),
+        })
     }
 
     fn print(&mut self, found: &FoundDocument) -> anyhow::Result<()> {
@@ -197,17 +209,35 @@ impl<'a> Printed<'a> {
                 rows.row(found)?;
                 stream.write_all(&rows.take()?)?;
             }
+            Self::ShownRows(rows, output) => {
+                rows.row(found)?;
+                show(rows, output)?;
+            }
         }
         Ok(())
     }
 
     fn end(self) -> anyhow::Result<()> {
-        if let Self::Rows(mut rows, mut stream) = self {
-            stream.write_all(&rows.take()?)?;
-            stream.flush()?;
+        match self {
+            Self::Rows(mut rows, mut stream) => {
+                stream.write_all(&rows.take()?)?;
+                stream.flush()?;
+            }
+            Self::ShownRows(mut rows, output) => show(&mut rows, output)?,
+            Self::Lines(_) => {}
         }
         Ok(())
     }
+}
+
+/// Shows rows on a terminal, each as one line.
+fn show(rows: &mut Rows, output: &Output) -> anyhow::Result<()> {
+    let text = rows.take()?;
+    let text = String::from_utf8_lossy(&text);
+    for line in text.split_terminator('\n') {
+        output.lines(&line.trim_end_matches('\r').into())?;
+    }
+    Ok(())
 }
 
 /// A document in a line.

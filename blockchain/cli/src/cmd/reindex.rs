@@ -29,6 +29,7 @@ struct RecordsReindexed {
     sessions: u64,
     places_added: u64,
     places_removed: u64,
+    damage: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -66,14 +67,16 @@ impl Reindex {
 fn reindex_records(home: &Home, output: &Output) -> anyhow::Result<u8> {
     let started = std::time::Instant::now();
     let progress = ProgressLine::waiting(output, "making orders anew");
-    let done = local::reindex_records(home, now())?;
+    let (done, damage) = local::reindex_records(home, now())?;
     drop(progress);
+    damage.iter().for_each(|found| output.warn(found));
     let reindexed = RecordsReindexed {
         seconds: started.elapsed().as_secs_f64(),
         documents: done.documents,
         sessions: done.sessions,
         places_added: done.added,
         places_removed: done.removed,
+        damage,
     };
     output.result(&reindexed, |done| {
         format!(
@@ -85,5 +88,5 @@ fn reindex_records(home: &Home, output: &Output) -> anyhow::Result<u8> {
             text::many(done.places_removed, "place"),
         )
     })?;
-    Ok(DONE)
+    Ok(if reindexed.damage.is_empty() { DONE } else { FAILED })
 }

@@ -139,7 +139,7 @@ fn a_store_of_an_earlier_version_is_indexed_anew() {
     }
 }
 
-/// Whether the rows of the indexes are sealed each under a key of its own.
+/// Whether the rows of the indexes are encrypted each under a key of its own.
 fn are_bound(home: &Home) -> [bool; 2] {
     ["data-chain", "block-manager"].map(|service| {
         let index = EmbeddedIndex::open(&home.data().join(service).join("index")).unwrap();

@@ -4,6 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use lucid_core::block::Block;
+use lucid_core::sign::SigningKey;
+use lucid_core::time::Timestamp;
+use lucid_core::transaction::Transaction;
 use serde_json::Value;
 
 use super::home::{Home, Ran};
@@ -149,6 +153,8 @@ fn a_folder_answers_from_its_chain_what_no_service_has_taken_in() {
     assert!(home.refused(64, &[&"query", &"sessions", &"--verify"]).contains("lucid verify"));
     assert!(home.refused(1, &[&"query", &"blocks", &"type=x"]).contains("no filter \"type\""));
     home.refused(64, &[&"query", &"blocks", &"index_from"]);
+    home.refused(64, &[&"query", &"blocks", &"index_from=1", &"index_from=2"]);
+    assert!(home.refused(64, &[&"query", &"blocks", &"--genesis", &other]).contains("--verify"));
 }
 
 #[test]
@@ -164,16 +170,29 @@ fn a_server_answers_what_its_folder_does_and_what_it_says_is_held_against_the_ch
     }
     let submitted = r#"{"id": "told", "type": "note", "timestamp": "2026-01-01T00:00:00Z"}"#;
     post(&server.url, "/api/v1/storage/transactions", submitted);
+    // Of a transaction in a block nothing is asked but an id.
+    let odd = [
+        r#"{"id":"odd","timestamp":"soon"}"#.to_owned(),
+        format!(r#"{{"id":"{}"}}"#, "x".repeat(2_000)),
+    ];
+    let odd = odd.iter().map(|text| Transaction::parse(text.as_bytes()).unwrap()).collect();
+    let at = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+    let mut block = Block::build(None, odd, at, &SigningKey::from_seed([9; 32]));
+    // Behind all that the chain has, so that they do not stand in each other's way.
+    block.index = 1_000;
+    block.hash = block.computed_hash();
+    (block.producer, block.signature) = (None, None);
+    post(&server.url, "/api/v1/storage/blocks", &block.to_json_text());
     let queries: [&[&str]; 6] = [
         &transactions,
         &["query", "transactions", "type=session_anchor", "--oldest-first"],
         &["query", "transactions", "--csv"],
         &["query", "blocks", "--limit", "1"],
-        &["--json", "query", "blocks"],
+        &["--json", "query", "blocks", "index_to=999"],
         &["query", "sessions", "status=anchored", "user_id=ann"],
     ];
     let of_server = queries.map(|query| same(&client, &server, query));
-    assert_eq!(of_server[0].lines().count(), 3);
+    assert_eq!(of_server[0].lines().count(), 5);
     assert!(of_server[5].contains("first"), "{}", of_server[5]);
 
     let verify = |more: &[&str]| -> Ran {
@@ -203,7 +222,7 @@ fn a_server_answers_what_its_folder_does_and_what_it_says_is_held_against_the_ch
     // A block more, which no service has seen, comes in front.
     home.file("third/x", "5");
     home.archive("third", &home.at("third"));
-    let all = home.done(&[&"--json", &"query", &"blocks"]);
+    let all = home.done(&[&"--json", &"query", &"blocks", &"index_to=999"]);
     assert_eq!(ids(&all).len(), 3);
     assert_eq!(
         &all.text().lines().skip(1).map(|l| format!("{l}\n")).collect::<String>(),

@@ -13,7 +13,7 @@ use crate::row::documents::{
     DocumentCounts, DocumentName, DocumentRow, EarlierRow, Text, changes_key, read_changes,
     session_facets,
 };
-use crate::row::orders::{Facet, block_named, by_index_key, facets, order_key};
+use crate::row::orders::{Facet, KEPT, block_named, by_index_key, facets, order_key};
 use crate::row::synchronised::SynchronisedRow;
 use crate::row::{SessionName, SessionRow};
 
@@ -134,8 +134,10 @@ impl SessionProjection {
             self.drop_entry(changes, &name)?;
         }
         row.text = self.put_text(changes, &name, text)?;
-        for key in self.document_orders(&name, &row) {
-            changes.put(key, Vec::new());
+        if !self.is_kept(changes, &name)? {
+            for key in self.document_orders(&name, &row) {
+                changes.put(key, Vec::new());
+            }
         }
         if let Facets::Block { index, .. } = row.facets {
             self.give_way(changes, index, &name, &mut row)?;
@@ -224,17 +226,41 @@ impl SessionProjection {
         Ok(())
     }
 
-    /// Puts a session of this store where its status, its user and what is said of it are looked for.
+    /// Whether a session of this store has this name: what was said of it before it began is listed no more.
+    fn is_kept(&self, changes: &Changes<'_>, name: &DocumentName) -> Result<bool, StoreError> {
+        let is_session = name.kind == DocumentKind::Session;
+        Ok(is_session && changes.get(&name.as_session().session_key())?.is_some())
+    }
+
+    /// Puts a session of this store where its status, its user and what is said of it are looked for. A document
+    /// of that id, from before the session began, gives way.
     pub(super) fn put_in_orders(
         &self,
         changes: &mut Changes<'_>,
         name: &SessionName,
         session: &SessionRow,
     ) -> Result<(), StoreError> {
+        if let Some((document, row)) = self.document_of(changes, name)? {
+            for key in self.document_orders(&document, &row) {
+                changes.remove(key);
+            }
+        }
         for key in self.session_orders(name, session) {
-            changes.put(key, Vec::new());
+            changes.put(key, KEPT.to_vec());
         }
         changed(changes)
+    }
+
+    /// What was said of a session before it began here.
+    fn document_of(
+        &self,
+        changes: &Changes<'_>,
+        name: &SessionName,
+    ) -> Result<Option<(DocumentName, DocumentRow)>, StoreError> {
+        let name = DocumentName::of_session(name);
+        let key = name.row_key();
+        let row = changes.get(&key)?;
+        row.map(|value| Ok((name, DocumentRow::open(&self.cipher, &key, value)?))).transpose()
     }
 
     /// Takes it away from there.
@@ -247,13 +273,9 @@ impl SessionProjection {
         for key in self.session_orders(name, session) {
             changes.remove(key);
         }
-        // A document of that id, from before the session began, may have stood in the same places.
-        let name = DocumentName::of_session(name);
-        let key = name.row_key();
-        if let Some(value) = changes.get(&key)? {
-            let row = DocumentRow::open(&self.cipher, &key, value)?;
-            for facet in facets(&row.facets) {
-                changes.put(order_key(&self.cipher, &name, &facet, row.instant), Vec::new());
+        if let Some((document, row)) = self.document_of(changes, name)? {
+            for key in self.document_orders(&document, &row) {
+                changes.put(key, Vec::new());
             }
         }
         changed(changes)

@@ -39,9 +39,11 @@ impl SessionProjection {
                 }
                 for name in names {
                     let key = ItemRow::queued_key(name);
-                    if changes.get(&key)?.is_some() {
+                    if let Some(value) = changes.get(&key)? {
+                        let row = ItemRow::open(&self.cipher, &key, value)?;
                         changes.remove(key);
                         counts.queued = counts.queued.saturating_sub(1);
+                        counts.bytes = counts.bytes.saturating_sub(row.text.len() as u64);
                     }
                 }
             }
@@ -61,6 +63,7 @@ impl SessionProjection {
                 let row = ItemRow { at, why: String::new(), ..row };
                 changes.remove(key);
                 counts.dead = counts.dead.saturating_sub(1);
+                counts.bytes = counts.bytes.saturating_sub(row.text.len() as u64);
                 self.queue(changes, &mut counts, name, &row)?;
             }
         }
@@ -78,6 +81,7 @@ impl SessionProjection {
         let key = ItemRow::queued_key(name);
         if changes.get(&key)?.is_none() {
             counts.queued += 1;
+            counts.bytes += row.text.len() as u64;
         }
         self.put(changes, key, &row.encode())
     }

@@ -12,7 +12,10 @@ use super::SessionProjection;
 use crate::document::{DocumentKind, Facets};
 use crate::row;
 use crate::row::documents::{DocumentCounts, DocumentName, DocumentRow, changes, changes_key};
-use crate::row::orders::{Facet, Standing, by_index_key, facets, order_key, sessions_in_order_key};
+use crate::row::orders::{
+    Facet, KEPT, Standing, block_named, by_index_end, by_index_key, facets, order_key,
+    sessions_in_order_key,
+};
 
 /// Rows that are read and written together.
 const BATCH: usize = 1_024;
@@ -40,7 +43,10 @@ impl SessionProjection {
             let row = DocumentRow::open(&self.cipher, key, value)?;
             *counts.of(name.kind) += 1;
             done.documents += 1;
-            let mut places = lacking(index, self.document_orders(&name, &row))?;
+            let is_kept = name.kind == DocumentKind::Session
+                && row::session(index, &self.cipher, &name.as_session())?.is_some();
+            let orders = if is_kept { Vec::new() } else { self.document_orders(&name, &row) };
+            let mut places = lacking(index, orders, &[])?;
             if let Facets::Block { index: number, .. } = row.facets {
                 let (at, is) = (by_index_key(number), name.name.to_vec());
                 if index.get(&at)?.as_ref() != Some(&is) {
@@ -56,7 +62,7 @@ impl SessionProjection {
                 return Ok(Vec::new());
             };
             done.sessions += 1;
-            let places = lacking(index, self.session_orders(&name, &session))?;
+            let places = lacking(index, self.session_orders(&name, &session), KEPT)?;
             done.added += places.len() as u64;
             Ok(places)
         })?;
@@ -64,6 +70,16 @@ impl SessionProjection {
             let is_taken = self.is_taken(index, key)?;
             done.removed += u64::from(!is_taken);
             Ok(if is_taken { Vec::new() } else { vec![(key.to_vec(), None)] })
+        })?;
+        each(index, by_index_key(0), by_index_end(), |key, value| {
+            let block = block_named(&value);
+            let row =
+                block.map(|name| DocumentRow::find(index, &self.cipher, &name)).transpose()?;
+            let is_there = row.flatten().is_some_and(|row| {
+                matches!(row.facets, Facets::Block { index, .. } if by_index_key(index) == key)
+            });
+            done.removed += u64::from(!is_there);
+            Ok(if is_there { Vec::new() } else { vec![(key.to_vec(), None)] })
         })?;
         let changed = (changes(index)? + 1).to_be_bytes().to_vec();
         index.write(vec![
@@ -82,16 +98,14 @@ impl SessionProjection {
             return Ok(false);
         };
         let name = standing.name(kind);
+        if kind == DocumentKind::Session {
+            let name = name.as_session();
+            if let Some(row) = row::session(index, &self.cipher, &name)? {
+                return Ok(self.session_orders(&name, &row).iter().any(|at| at == place));
+            }
+        }
         let row = DocumentRow::find(index, &self.cipher, &name)?;
-        if row.is_some_and(|row| self.document_orders(&name, &row).iter().any(|at| at == place)) {
-            return Ok(true);
-        }
-        if kind != DocumentKind::Session {
-            return Ok(false);
-        }
-        let name = name.as_session();
-        let session = row::session(index, &self.cipher, &name)?;
-        Ok(session.is_some_and(|row| self.session_orders(&name, &row).iter().any(|at| at == place)))
+        Ok(row.is_some_and(|row| self.document_orders(&name, &row).iter().any(|at| at == place)))
     }
 
     /// Where a document stands.
@@ -101,12 +115,16 @@ impl SessionProjection {
     }
 }
 
-/// Those of these places that are not there, to be put in.
-fn lacking(index: &dyn Index, places: Vec<Vec<u8>>) -> Result<Vec<Change>, StoreError> {
+/// Those of these places that do not have this value, to be put in.
+fn lacking(
+    index: &dyn Index,
+    places: Vec<Vec<u8>>,
+    value: &[u8],
+) -> Result<Vec<Change>, StoreError> {
     let mut lacking = Vec::new();
     for place in places {
-        if index.get(&place)?.is_none() {
-            lacking.push((place, Some(Vec::new())));
+        if index.get(&place)?.as_deref() != Some(value) {
+            lacking.push((place, Some(value.to_vec())));
         }
     }
     Ok(lacking)

@@ -239,6 +239,7 @@ fn shown(page: &DocumentPage) -> Result<Shown, OpError> {
         documents.push(text.map_err(|error| OpError::Unsound(format!("a document: {error}")))?);
         meta.push(DocumentMeta {
             source: reply::source(found.source),
+            at: found.at.to_string(),
             indexed_at: found.indexed_at.to_string(),
             block_index: found.block_index,
             proof: proof_of(found),

@@ -81,7 +81,7 @@ impl UploadedRow {
         key.last_chunk::<32>().map(|name| ChunkName::new(*name))
     }
 
-    /// The row's value, to be sealed.
+    /// The row's value, to be encrypted.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.raw(self.chunk.as_bytes()).u32(self.length).i64(self.at.as_micros());
@@ -92,7 +92,7 @@ impl UploadedRow {
         to.finish()
     }
 
-    /// Reads [`UploadedRow::encode`], sealed under the row's key.
+    /// Reads [`UploadedRow::encode`], encrypted under the row's key.
     pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
         open_row(cipher, key, value, "an upload", |from| {
             Ok(Self {
@@ -151,7 +151,7 @@ impl PlacedRow {
         self.alias.iter().chain(&self.others)
     }
 
-    /// The row's value, to be sealed.
+    /// The row's value, to be encrypted.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.raw(self.chunk.as_bytes()).u32(self.length).i64(self.at.as_micros());
@@ -165,7 +165,7 @@ impl PlacedRow {
         to.finish()
     }
 
-    /// Reads [`PlacedRow::encode`], sealed under the row's key.
+    /// Reads [`PlacedRow::encode`], encrypted under the row's key.
     pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
         open_row(cipher, key, value, "a placed chunk", |from| {
             Ok(Self {
@@ -231,7 +231,7 @@ impl Alias {
         [&[ALIAS], cipher.index_name(alias.as_bytes()).as_slice()].concat()
     }
 
-    /// The row's value, to be sealed: the index.
+    /// The row's value, to be encrypted: the index.
     pub fn encode(index: u64) -> [u8; 8] {
         index.to_be_bytes()
     }
@@ -339,7 +339,7 @@ impl TreeRow {
         self.leaf_count.div_ceil(LEAVES_PAGE as u64)
     }
 
-    /// The row's value, to be sealed.
+    /// The row's value, to be encrypted.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.option(self.session.as_ref(), |to, session| {
@@ -349,7 +349,7 @@ impl TreeRow {
         to.finish()
     }
 
-    /// Reads [`TreeRow::encode`], sealed under the row's key.
+    /// Reads [`TreeRow::encode`], encrypted under the row's key.
     pub fn open(cipher: &Cipher, key: &[u8], value: Vec<u8>) -> Result<Self, StoreError> {
         open_row(cipher, key, value, "a tree", |from| {
             Ok(Self {

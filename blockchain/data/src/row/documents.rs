@@ -106,7 +106,7 @@ pub enum Text {
 }
 
 impl DocumentRow {
-    /// The row's value, to be sealed.
+    /// The row's value, to be encrypted.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         let texts = |to: &mut Writer, text: Option<&String>| {
@@ -268,7 +268,7 @@ pub struct EarlierRow {
 const EARLIER_BYTES_MAX: usize = 1 << 20;
 
 impl EarlierRow {
-    /// The row's value, to be sealed.
+    /// The row's value, to be encrypted.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.u8(u8::from(self.source == Source::Synchronised)).i64(self.stored_at.as_micros());

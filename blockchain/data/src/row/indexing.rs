@@ -50,7 +50,7 @@ impl ItemRow {
         key.get(1..)?.try_into().ok().map(ItemName)
     }
 
-    /// The row's value, to be sealed.
+    /// The row's value, to be encrypted.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.u8(self.kind.code()).i64(self.at.as_micros()).text(&self.text).text(&self.why);
@@ -90,6 +90,8 @@ pub struct IndexingCounts {
     pub dead: u64,
     /// What was indexed of blocks, transactions and sessions that are not stored.
     pub entries: [u64; 3],
+    /// Bytes of the texts of both kinds of items.
+    pub bytes: u64,
 }
 
 impl IndexingCounts {
@@ -111,6 +113,7 @@ impl IndexingCounts {
         for count in self.entries {
             to.u64(count);
         }
+        to.u64(self.bytes);
         to.finish()
     }
 
@@ -121,6 +124,8 @@ impl IndexingCounts {
                 queued: from.u64("items")?,
                 dead: from.u64("dead items")?,
                 entries: [from.u64("entries")?, from.u64("entries")?, from.u64("entries")?],
+                // Earlier versions did not count them.
+                bytes: if from.is_empty() { 0 } else { from.u64("bytes")? },
             })
         };
         let mut from = Reader::new(bytes);

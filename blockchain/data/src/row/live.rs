@@ -17,7 +17,7 @@ impl SessionName {
     }
 }
 
-/// The value of a mark's row, to be sealed.
+/// The value of a mark's row, to be encrypted.
 pub fn encode_mark(mark: &Mark) -> Vec<u8> {
     let mut to = Writer::new();
     to.i64(mark.micros).u64(mark.offset);

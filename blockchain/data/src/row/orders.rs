@@ -71,6 +71,9 @@ pub fn facets(of: &Facets) -> Vec<Facet<'_>> {
     }
 }
 
+/// The value of a session of this store where it stands among documents, whose own values are empty.
+pub const KEPT: &[u8] = &[1];
+
 /// Where a document stands among those it is listed with: its time, then its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing {

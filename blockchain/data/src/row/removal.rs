@@ -38,7 +38,7 @@ pub struct HoldRow {
 }
 
 impl TombstoneRow {
-    /// The row's value, to be sealed.
+    /// The row's value, to be encrypted.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.text(self.id.as_str()).i64(self.removed_at.as_micros()).raw(self.root.as_bytes());
@@ -74,7 +74,7 @@ impl TombstoneRow {
 }
 
 impl HoldRow {
-    /// The row's value, to be sealed.
+    /// The row's value, to be encrypted.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::new();
         to.text(&self.reason).i64(self.since.as_micros());

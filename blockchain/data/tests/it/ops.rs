@@ -12,6 +12,7 @@ mod notes;
 mod orders;
 mod placed;
 mod power;
+mod queue;
 mod races;
 mod ranges;
 mod removal;

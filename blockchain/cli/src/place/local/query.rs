@@ -25,8 +25,8 @@ struct FolderChain {
     opened: manager::Opened,
 }
 
-fn unavailable(error: impl std::fmt::Display) -> ChainError {
-    ChainError::Unavailable(error.to_string())
+fn unread(error: impl std::fmt::Display) -> ChainError {
+    ChainError::Unread(error.to_string())
 }
 
 impl FolderChain {
@@ -38,7 +38,7 @@ impl FolderChain {
         decode: impl Fn(&[u8]) -> Result<T, RecordFault>,
     ) -> Result<Vec<T>, ChainError> {
         let run = read_run(self.opened.chain.as_ref(), half, from, limit as usize);
-        match run.map_err(unavailable)? {
+        match run.map_err(unread)? {
             Body::Pruned => Err(ChainError::Pruned(from)),
             Body::Here(run) => run
                 .iter()
@@ -55,7 +55,7 @@ impl Chain for FolderChain {
     }
 
     fn height(&self) -> Result<Option<u64>, ChainError> {
-        let tip = self.opened.chain.tip().map_err(unavailable)?;
+        let tip = self.opened.chain.tip().map_err(unread)?;
         Ok(tip.map(|tip| tip.height))
     }
 
@@ -73,7 +73,10 @@ impl ChainBeside for FolderChain {
         let chain = self.opened.chain.as_ref();
         Ok(match &found.facets {
             Facets::Block { hash, .. } => chain.height_of(hash)?.is_some(),
-            Facets::Transaction { .. } => chain.contains(&id_digest(&found.id))?,
+            // One whose block is pruned is not to be had there.
+            Facets::Transaction { .. } => chain
+                .find(&id_digest(&found.id))?
+                .is_some_and(|place| place.height >= chain.pruned_below()),
             Facets::Session { .. } => false,
         })
     }
@@ -93,14 +96,12 @@ struct Given<'a> {
 impl Given<'_> {
     /// Breaks off once there are enough, or nobody takes any more.
     fn give(&mut self, found: FoundDocument) -> Result<(), OpError> {
-        if self.left == 0 {
-            return Err(OpError::Abandoned);
-        }
         self.left -= 1;
         (self.visit)(found).map_err(|error| {
             self.failed = Some(error);
             OpError::Abandoned
-        })
+        })?;
+        if self.left == 0 { Err(OpError::Abandoned) } else { Ok(()) }
     }
 }
 
@@ -119,6 +120,9 @@ impl QueryDocuments for Local {
         visit: &mut dyn FnMut(FoundDocument) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let left = asked.most.unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(());
+        }
         let mut given = Given { left, visit, failed: None };
         let chain = chain.filter(|_| asked.kind != DocumentKind::Session);
         let result = match asked.descending {
@@ -171,7 +175,7 @@ impl Local {
         let mut query = DocumentQuery {
             kind: asked.kind,
             filter: asked.filter.clone(),
-            limit: LIMIT_MAX.min(given.left.max(1)),
+            limit: LIMIT_MAX.min(given.left),
             offset: 0,
             bytes_max: PAGE_BYTES_MAX,
             cursor: None,

@@ -66,8 +66,8 @@ pub fn reindex(
     Ok(damage)
 }
 
-/// Makes the orders of the data-chain's documents anew, and no other rows.
-pub fn reindex_records(home: &Home, now: Timestamp) -> anyhow::Result<RemadeOrders> {
+/// Makes the orders of the data-chain's documents anew, and no other rows; and says what damage was come upon.
+pub fn reindex_records(home: &Home, now: Timestamp) -> anyhow::Result<(RemadeOrders, Vec<String>)> {
     let own = own_folder_of(home);
     anyhow::ensure!(
         own.as_deref() != Some(CHAIN_FOLDER),
@@ -80,6 +80,7 @@ pub fn reindex_records(home: &Home, now: Timestamp) -> anyhow::Result<RemadeOrde
         Options { root_key_file, passphrase, ..options(home, "`lucid reindex`", now, false, true) };
     let data = Opened::open(&folder, &options)?;
     let done = data.remake_orders()?;
+    let damage = data.damage().iter().map(|damage| format!("{FOLDER_OWNER}/{damage}")).collect();
     data.close()?;
-    Ok(done)
+    Ok((done, damage))
 }

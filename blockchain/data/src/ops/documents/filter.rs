@@ -171,7 +171,7 @@ impl Filter {
     }
 
     /// Whether what can be found by `facets`, and is of the time `at`, is wanted.
-    pub(super) fn compares(&self, facets: &Facets, at: Timestamp) -> bool {
+    pub fn compares(&self, facets: &Facets, at: Timestamp) -> bool {
         if self.from.is_some_and(|from| at < from) || self.to.is_some_and(|to| at > to) {
             return false;
         }

@@ -34,12 +34,12 @@ pub struct FoundDocument {
 }
 
 impl FoundDocument {
-    /// A document that a service gave: its text, and what it knows of it. The text says what it is found by.
+    /// A document that somewhere else is known: its text, which says its id and what it is found by, and what
+    /// is said of it. `at`: when it happened, where it does not say so itself.
     pub fn of_text(
-        kind: DocumentKind,
-        source: Source,
+        (kind, source): (DocumentKind, Source),
         text: &str,
-        indexed_at: Timestamp,
+        (at, indexed_at): (Timestamp, Timestamp),
         block_index: Option<u64>,
     ) -> Result<Self, DocumentFault> {
         let document = Document::of_taken(kind, source, text)?;
@@ -50,7 +50,7 @@ impl FoundDocument {
             source,
             indexed_at,
             block_index,
-            at: document.instant.unwrap_or(indexed_at),
+            at: document.instant.unwrap_or(at),
             facets: document.facets,
         })
     }
@@ -63,24 +63,28 @@ pub(super) enum Listed {
 }
 
 impl Listed {
-    /// What stands in an order at this place, if it still does.
+    /// What stands in an order at this place, if it still does: a session of this store, if it is said to be one.
     pub(super) fn at(
         vault: &Vault,
         kind: DocumentKind,
         standing: Standing,
+        is_kept: bool,
     ) -> Result<Option<Self>, OpError> {
         let name = standing.name(kind);
-        if kind == DocumentKind::Session {
-            let session = row::session(vault.index(), vault.cipher(), &name.as_session())?;
-            if let Some(session) = session {
-                // What was said of it before it began is not listed beside it.
-                let is_here = Standing::of(session.started_at, &name) == standing;
-                return Ok(is_here.then(|| Self::Session(Box::new(session))));
+        if !is_kept {
+            let row = DocumentRow::find(vault.index(), vault.cipher(), &name)?;
+            let row = row.filter(|row| Standing::of(row.instant, &name) == standing);
+            if let Some(row) = row {
+                return Ok(Some(Self::Document(name, Box::new(row))));
             }
         }
-        let row = DocumentRow::find(vault.index(), vault.cipher(), &name)?;
-        let row = row.filter(|row| Standing::of(row.instant, &name) == standing);
-        Ok(row.map(|row| Self::Document(name, Box::new(row))))
+        if kind != DocumentKind::Session {
+            return Ok(None);
+        }
+        // An index that an earlier version made does not say of its places whose they are.
+        let session = row::session(vault.index(), vault.cipher(), &name.as_session())?;
+        let session = session.filter(|row| Standing::of(row.started_at, &name) == standing);
+        Ok(session.map(|row| Self::Session(Box::new(row))))
     }
 
     /// How many bytes its text has at least.
@@ -155,6 +159,10 @@ fn read_whole(
 /// The index of the block that a document is, or is in: one that gave way to another is not there any more.
 pub(super) fn block_of(vault: &Vault, row: &DocumentRow) -> Result<Option<u64>, OpError> {
     let Some((number, hash)) = row.block else { return Ok(None) };
+    // Blocks that are taken from the chain give way to none.
+    if row.source == Source::Synchronised {
+        return Ok(Some(number));
+    }
     let there = vault.index().get(&by_index_key(number))?.and_then(|name| block_named(&name));
     let name = DocumentName::of(vault.cipher(), DocumentKind::Block, &hash.to_string());
     Ok((there == Some(name)).then_some(number))

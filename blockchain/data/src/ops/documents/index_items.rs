@@ -24,6 +24,8 @@ use crate::row::indexing::{IndexingCounts, ItemRow, entry_key};
 
 /// Items that wait at most; more are refused until some are indexed.
 pub const QUEUED_MAX: u64 = 100_000;
+/// Bytes of all of them.
+pub const QUEUED_BYTES_MAX: u64 = 256 << 20;
 /// Items in one request.
 pub const ITEMS_MAX: usize = 10_000;
 /// Bytes of an item, as canonical text.
@@ -123,6 +125,13 @@ pub fn queue_items(vault: &Vault, now: Timestamp, items: &[Item]) -> Result<u64,
             "{} to be indexed and {} laid aside, and {QUEUED_MAX} may be: send them again later",
             many_do(counts.queued as usize, "item", "waits", "wait"),
             many_do(counts.dead as usize, "item", "is", "are"),
+        )));
+    }
+    let more: u64 = items.iter().map(|item| item.text.len() as u64).sum();
+    if counts.bytes.saturating_add(more) > QUEUED_BYTES_MAX {
+        return Err(OpError::Busy(format!(
+            "{} bytes wait to be indexed or are laid aside, and {QUEUED_BYTES_MAX} may be: send them again later",
+            counts.bytes
         )));
     }
     let request = random()?;

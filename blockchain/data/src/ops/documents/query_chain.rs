@@ -10,7 +10,7 @@ use lucid_core::transaction::Transaction;
 use super::filter::Filter;
 use super::get_document::FoundDocument;
 use crate::chain::{Chain, ChainError};
-use crate::document::{Document, DocumentFault, DocumentKind, Source, pruned_text};
+use crate::document::{Document, DocumentFault, DocumentKind, Facets, Source, pruned_text};
 use crate::ops::OpError;
 
 /// Heads that are asked for at once.
@@ -116,9 +116,12 @@ impl ChainQuery {
     ) -> Result<Vec<FoundDocument>, QueryChainError> {
         let height = head.entry.index;
         let no_block = |fault| QueryChainError::Block { height, fault };
-        let transactions = body(chain, height)?;
         let time = head.entry.time();
         let time = time.map_err(|fault| no_block(DocumentFault::Invalid(fault.to_string())))?;
+        if self.kind == DocumentKind::Block && !self.filter.compares(&facets_of(&head), time) {
+            return Ok(Vec::new());
+        }
+        let transactions = body(chain, height)?;
         if self.kind == DocumentKind::Block {
             let (document, text) = match transactions {
                 Some(transactions) => {
@@ -165,6 +168,18 @@ impl ChainQuery {
             at,
             facets: document.facets,
         })
+    }
+}
+
+/// What a block can be found by.
+fn facets_of(head: &Head) -> Facets {
+    let entry = &head.entry;
+    Facets::Block {
+        index: entry.index,
+        hash: entry.hash,
+        previous_hash: entry.previous_hash,
+        merkle_root: entry.merkle_root.to_string(),
+        transactions: entry.transaction_count,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::ops::OpError;
 use crate::row;
 use crate::row::documents::{DocumentName, DocumentRow};
 use crate::row::orders::{
-    Facet, Standing, block_named, by_index_end, by_index_key, index_in, sessions_in_order_key,
+    Facet, KEPT, Standing, block_named, by_index_end, by_index_key, index_in, sessions_in_order_key,
 };
 
 /// Documents of a page.
@@ -29,7 +29,7 @@ pub const PAGE_BYTES_MAX: usize = 8 << 20;
 pub const EXAMINED_MAX: usize = 50_000;
 /// A total is told exactly up to so many.
 pub const TOTAL_MAX: usize = 100_000;
-/// Rows that are read in one go.
+/// Rows that are read in one go, where that is not known to be too many.
 const BATCH: usize = 256;
 
 /// What is wanted.
@@ -199,7 +199,7 @@ fn by_hash(vault: &Vault, wanted: &DocumentQuery, hash: &str) -> Result<Document
 
 /// How many documents are wanted on all pages together, as far as one request may look.
 fn count(vault: &Vault, wanted: &DocumentQuery) -> Result<(usize, bool), OpError> {
-    let mut walk = Walk::new(vault, wanted, None)?;
+    let mut walk = Walk { batch: BATCH, ..Walk::new(vault, wanted, None)? };
     let by_order = walk.is_exact;
     let (mut count, mut examined) = (0, 0);
     while let Some(place) = walk.next()? {
@@ -220,20 +220,21 @@ fn count(vault: &Vault, wanted: &DocumentQuery) -> Result<(usize, bool), OpError
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Index(u64, [u8; 16]),
-    Standing(Standing),
+    /// And whether a session of this store stands there.
+    Standing(Standing, bool),
 }
 
 impl Place {
     fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Index(index, _) => index.to_be_bytes().to_vec(),
-            Self::Standing(standing) => standing.bytes().to_vec(),
+            Self::Standing(standing, _) => standing.bytes().to_vec(),
         }
     }
 
     fn listed(&self, vault: &Vault, kind: DocumentKind) -> Result<Option<Listed>, OpError> {
         match self {
-            Self::Standing(standing) => Listed::at(vault, kind, *standing),
+            Self::Standing(standing, is_kept) => Listed::at(vault, kind, *standing, *is_kept),
             Self::Index(_, name) => {
                 let name = DocumentName { kind, name: *name };
                 let row = DocumentRow::find(vault.index(), vault.cipher(), &name)?;
@@ -250,6 +251,8 @@ struct Walk<'a> {
     lanes: Vec<Lane>,
     /// Whether everything that stands there is wanted.
     is_exact: bool,
+    /// Rows of a lane that are read in one go.
+    batch: usize,
 }
 
 /// Rows whose keys are in the order of a query behind a prefix. Several are walked side by side.
@@ -291,12 +294,15 @@ impl<'a> Walk<'a> {
                 lane
             })
             .collect();
-        Ok(Self { index, descending, lanes, is_exact })
+        // Where every row is wanted, those of the page and the one behind it are enough.
+        let page = wanted.offset.saturating_add(wanted.limit).saturating_add(1);
+        let batch = if is_exact { page.min(BATCH) } else { BATCH };
+        Ok(Self { index, descending, lanes, is_exact, batch })
     }
 
     fn next(&mut self) -> Result<Option<Place>, OpError> {
         for lane in &mut self.lanes {
-            lane.fill(self.index, self.descending)?;
+            lane.fill(self.index, self.descending, self.batch)?;
         }
         let heads = self.lanes.iter().filter_map(|lane| lane.read.last());
         let first = match self.descending {
@@ -319,12 +325,12 @@ fn after(mut key: Vec<u8>) -> Vec<u8> {
 }
 
 impl Lane {
-    fn fill(&mut self, index: &dyn Index, descending: bool) -> Result<(), OpError> {
+    fn fill(&mut self, index: &dyn Index, descending: bool, batch: usize) -> Result<(), OpError> {
         if !self.read.is_empty() || self.is_read || self.from >= self.to {
             return Ok(());
         }
-        let rows = index.scan(&self.from, &self.to, BATCH, descending)?;
-        self.is_read = rows.len() < BATCH;
+        let rows = index.scan(&self.from, &self.to, batch, descending)?;
+        self.is_read = rows.len() < batch;
         if let Some((last, _)) = rows.last() {
             match descending {
                 true => self.to.clone_from(last),
@@ -333,7 +339,10 @@ impl Lane {
         }
         let place = |(key, value): &(Vec<u8>, Vec<u8>)| match block_named(value) {
             Some(block) => index_in(key).map(|index| Place::Index(index, block.name)),
-            None => Standing::in_key(key).map(Place::Standing),
+            None => {
+                let is_kept = value == KEPT || row::is_time_row(key);
+                Standing::in_key(key).map(|standing| Place::Standing(standing, is_kept))
+            }
         };
         self.read = rows.iter().rev().filter_map(place).collect();
         Ok(())

@@ -39,7 +39,7 @@ pub struct CheckedChain<'a> {
     chain: &'a dyn Chain,
     hashes: Vec<BlockHash>,
     /// The transactions that were looked at last.
-    last: Option<(u64, Vec<Transaction>)>,
+    last: Option<(Head, Vec<Transaction>)>,
 }
 
 impl<'a> CheckedChain<'a> {
@@ -71,6 +71,14 @@ impl<'a> CheckedChain<'a> {
             }
             progress(hashes.len() as u64, end);
         }
+        // Blocks from before its producer began to sign are vouched for by those that follow.
+        if let Some(last) = end.checked_sub(1)
+            && pins.producer.are_pinned()
+            && !before.is_signed
+        {
+            let why = "no block up to it is signed by the producer that is pinned".to_owned();
+            return Err(CheckedChainError::Refused { height: last, why });
+        }
         Ok(Self { chain, hashes, last: None })
     }
 
@@ -84,12 +92,13 @@ impl<'a> CheckedChain<'a> {
         self.hashes.first().copied()
     }
 
-    /// Whether a document is in it just as it says; otherwise why not.
+    /// A document as the chain bears it out: by its text, and the time of its block where that has none. `Err` within
+    /// says why the chain does not.
     pub fn check(
         &mut self,
         found: &FoundDocument,
         now: Timestamp,
-    ) -> Result<Result<(), String>, ChainError> {
+    ) -> Result<Result<FoundDocument, String>, ChainError> {
         if found.source != Source::Synchronised {
             return Ok(Err("a client submitted it, and nobody vouches for it".into()));
         }
@@ -100,35 +109,47 @@ impl<'a> CheckedChain<'a> {
         let Some(hash) = place else {
             return Ok(Err(format!("the chain has no block {height}")));
         };
-        match found.kind {
-            DocumentKind::Block => self.check_block(found, height, hash, now),
-            DocumentKind::Transaction => self.check_transaction(found, height, hash, now),
-            DocumentKind::Session => Ok(Err("a chain has no sessions".into())),
-        }
+        let checked = match found.kind {
+            DocumentKind::Block => self.check_block(found, height, hash, now)?,
+            DocumentKind::Transaction => self.check_transaction(found, height, hash, now)?,
+            DocumentKind::Session => Err("a chain has no sessions".into()),
+        };
+        Ok(match checked {
+            Err(why) => Err(why),
+            Ok(head) => head.entry.time().map_err(|fault| fault.to_string()).and_then(|time| {
+                let what = (found.kind, found.source);
+                FoundDocument::of_text(what, &found.text, (time, time), Some(height))
+                    .map_err(|fault| fault.to_string())
+            }),
+        })
     }
 
     /// A block is the chain's if the chain's head and the transactions that it has make up its text, and its
-    /// hash and root cover them.
+    /// hash and root cover them. Without transactions it is, if the chain has none of it either.
     fn check_block(
         &self,
         found: &FoundDocument,
         height: u64,
         hash: BlockHash,
         now: Timestamp,
-    ) -> Result<Result<(), String>, ChainError> {
+    ) -> Result<Result<Head, String>, ChainError> {
         let head = self.head(height, hash)?;
         let said = Candidate::parse(found.text.as_bytes()).ok().and_then(Candidate::into_block);
         let (is_pruned, text) = match said {
             None => (true, pruned_text(&head)),
-            Some(block) => (false, head.with_body(block.transactions).to_json_text()),
+            Some(block) => (false, head.clone().with_body(block.transactions).to_json_text()),
         };
         if text != found.text {
             return Ok(Err(format!("block {height} of the chain, {hash}, says something else")));
         }
-        Ok(match Document::read(DocumentKind::Block, &text, now) {
-            Err(fault) if !is_pruned => Err(fault.to_string()),
-            _ => Ok(()),
-        })
+        if is_pruned {
+            return Ok(match body(self.chain, height)? {
+                None => Ok(head),
+                Some(_) => Err(format!("block {height} of the chain has its transactions")),
+            });
+        }
+        let read = Document::read(DocumentKind::Block, &text, now);
+        Ok(read.map(|_| head).map_err(|fault| fault.to_string()))
     }
 
     /// The head of a block that was read before.
@@ -147,37 +168,37 @@ impl<'a> CheckedChain<'a> {
         height: u64,
         hash: BlockHash,
         now: Timestamp,
-    ) -> Result<Result<(), String>, ChainError> {
-        let at_hand = self.last.take().filter(|(at, _)| *at == height);
-        let transactions = match at_hand {
-            Some((_, transactions)) => transactions,
+    ) -> Result<Result<Head, String>, ChainError> {
+        let at_hand = self.last.take().filter(|(head, _)| head.entry.index == height);
+        let (head, transactions) = match at_hand {
+            Some(at_hand) => at_hand,
             None => match self.transactions(height, hash, now)? {
-                Ok(transactions) => transactions,
+                Ok(read) => read,
                 Err(why) => return Ok(Err(why)),
             },
         };
         let is_there = transactions.iter().any(|transaction| transaction.text() == found.text);
-        self.last = Some((height, transactions));
+        self.last = Some((head.clone(), transactions));
         Ok(match is_there {
-            true => Ok(()),
+            true => Ok(head),
             false => Err(format!("block {height} of the chain does not have it as it is here")),
         })
     }
 
-    /// The transactions of a block, once they are found to be those that its hash covers.
+    /// The head and the transactions of a block, once they are found to be those that its hash covers.
     fn transactions(
         &self,
         height: u64,
         hash: BlockHash,
         now: Timestamp,
-    ) -> Result<Result<Vec<Transaction>, String>, ChainError> {
+    ) -> Result<Result<(Head, Vec<Transaction>), String>, ChainError> {
         let head = self.head(height, hash)?;
         let Some(transactions) = body(self.chain, height)? else {
             return Ok(Err(format!("the transactions of block {height} are pruned")));
         };
-        let text = head.with_body(transactions.clone()).to_json_text();
+        let text = head.clone().with_body(transactions.clone()).to_json_text();
         Ok(match Document::read(DocumentKind::Block, &text, now) {
-            Ok(document) if document.id == hash.to_string() => Ok(transactions),
+            Ok(document) if document.id == hash.to_string() => Ok((head, transactions)),
             Ok(_) => Err(format!("block {height} of the chain has another hash than its head")),
             Err(fault) => Err(format!("block {height} of the chain: {fault}")),
         })

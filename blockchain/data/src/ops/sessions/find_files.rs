@@ -13,6 +13,7 @@ use lucid_core::catalogue::Entry;
 use lucid_core::session::Layout;
 use lucid_store::vault::Vault;
 
+use super::get_session::get_session;
 use super::list_sessions::{SessionFilter, list_sessions};
 use super::read_session::{StoredSession, visit_entries};
 use crate::ops::OpError;
@@ -47,7 +48,10 @@ impl PathPattern {
             return wrong(&format!("has {} bytes; {PATTERN_BYTES_MAX} are allowed", text.len()));
         }
         let unreadable = |error: globset::Error| {
-            OpError::Invalid(format!("the pattern {text:?} is none: {}", error.kind()))
+            OpError::Invalid(format!(
+                "the pattern {text:?} cannot be read ({}): put a backslash before a sign that stands for itself",
+                error.kind()
+            ))
         };
         let path = text.strip_prefix('/').unwrap_or(text);
         let mut glob = GlobBuilder::new(path);
@@ -136,13 +140,14 @@ fn look_through(
 ) -> Result<(), OpError> {
     let source = match StoredSession::open(vault, &session.id) {
         // It was removed since it was listed.
-        Err(OpError::NoSession(_) | OpError::Removed { .. }) => return Ok(()),
+        Err(OpError::NoSession(_) | OpError::Removed(_)) => return Ok(()),
         opened => opened?,
     };
     let (mut passed, mut heard) = (0, Ok(()));
     let looked = visit_entries(&source, b"", None, |entry| {
         passed += 1;
-        heard = if pattern.takes(&entry.path) {
+        // The folder itself has no path.
+        heard = if !entry.path.is_empty() && pattern.takes(&entry.path) {
             hear(Step::Found(session, &entry))
         } else if passed % STEP == 0 {
             hear(Step::Looking)
@@ -153,7 +158,13 @@ fn look_through(
     });
     heard?;
     match looked {
-        Err(error) if error.is_damage() => hear(Step::Damaged(session, &error)),
+        Err(error) if error.is_damage() || session.has_gap => {
+            // Of a session that is removed meanwhile, what is read goes away.
+            match get_session(vault, &session.id) {
+                Err(OpError::NoSession(_) | OpError::Removed(_)) => Ok(()),
+                _ => hear(Step::Damaged(session, &error)),
+            }
+        }
         looked => looked,
     }
 }

@@ -67,8 +67,8 @@ fn places_that_were_lost_come_back_and_those_of_nobody_go() {
             place
         };
         let gone = lost.iter().map(|place| ((*place).clone(), None));
-        let nobody = lost.iter().filter(|place| place[0] == IN_ORDER);
-        let nobody = nobody.map(|place| (stale(place), Some(Vec::new())));
+        let value = |place: &Vec<u8>| sound.iter().find(|(key, _)| key == place).unwrap().1.clone();
+        let nobody = lost.iter().map(|place| (stale(place), Some(value(place))));
         let mut damage: Vec<Change> = gone.chain(nobody).collect();
         damage.push((vec![DOCUMENT_COUNTS], None));
         let stale = damage.iter().filter(|(_, value)| value.is_some()).count();

@@ -7,7 +7,7 @@ use lucid_core::record::{BlockRecord, Head};
 use lucid_core::sign::{Producers, SigningKey};
 use lucid_core::transaction::Transaction;
 use lucid_data_chain::chain::{Chain, ChainError};
-use lucid_data_chain::document::{DocumentKind, Source};
+use lucid_data_chain::document::{DocumentKind, Facets, Source};
 use lucid_data_chain::ops::OpError;
 use lucid_data_chain::ops::documents::count_documents::count_documents;
 use lucid_data_chain::ops::documents::filter::Filter;
@@ -335,13 +335,13 @@ fn a_round_ends_when_it_is_told_to() {
 
 /// Documents as a service gave them, each of which may be a lie.
 fn given(kind: DocumentKind, text: &str, block: Option<u64>) -> FoundDocument {
-    FoundDocument::of_text(kind, Source::Synchronised, text, NOW, block).unwrap()
+    FoundDocument::of_text((kind, Source::Synchronised), text, (NOW, NOW), block).unwrap()
 }
 
 /// Makes a chain one that lies.
 type Lie<'a> = &'a dyn Fn(&mut Vec<Block>);
 
-fn checked(chain: &Held, pins: &ChainPins, found: &FoundDocument) -> Result<(), String> {
+fn checked(chain: &Held, pins: &ChainPins, found: &FoundDocument) -> Result<FoundDocument, String> {
     let now = NOW.plus_seconds(1_000);
     let mut check = CheckedChain::read(chain, pins, now, &|_, _| {}).map_err(|e| e.to_string())?;
     check.check(found, now).unwrap()
@@ -358,7 +358,8 @@ fn only_what_the_chain_has_just_so_stands_when_it_is_held_against_it() {
         // Of a block that is pruned there, this is what a pruned block says.
         let found = get_document(&store.vault, DocumentKind::Block, &block.hash.to_string(), NOW);
         let found = found.unwrap();
-        assert_eq!(checked(&chain, &pins, &found), Ok(()));
+        let proved = checked(&chain, &pins, &found).unwrap();
+        assert_eq!((&proved.text, &proved.id, proved.at), (&found.text, &found.id, found.at));
         let pruned = found.text.contains("\"pruned\"");
         assert_eq!(pruned, block.index < 2);
         let lie = found.text.replace("\"nonce\"", "\"note\":\"x\",\"nonce\"");
@@ -368,7 +369,12 @@ fn only_what_the_chain_has_just_so_stands_when_it_is_held_against_it() {
         if !pruned {
             let text = block.transactions[0].text();
             let found = given(DocumentKind::Transaction, text, Some(block.index));
-            assert_eq!(checked(&chain, &pins, &found), Ok(()));
+            // What it was said to be is not believed: its text says that, and its block the time.
+            let lie = Facets::Transaction { tx_type: None, session_id: Some("other".into()) };
+            let told = FoundDocument { id: "other".into(), facets: lie, ..found.clone() };
+            let proved = checked(&chain, &pins, &told).unwrap();
+            assert_eq!((&proved.id, &proved.facets), (&found.id, &found.facets));
+            assert_eq!(proved.at, block.time().unwrap());
             let elsewhere = given(DocumentKind::Transaction, text, Some(block.index ^ 1));
             assert!(checked(&chain, &pins, &elsewhere).unwrap_err().contains("does not have it"));
             let lie = text.replace("data_storage", "data_removal");
@@ -376,6 +382,11 @@ fn only_what_the_chain_has_just_so_stands_when_it_is_held_against_it() {
             assert!(checked(&chain, &pins, &found).unwrap_err().contains("as it is here"));
         }
     }
+    // A block of which the chain has all is not one without transactions.
+    let head = Head::of(&BlockRecord::of(&blocks[1]));
+    let pruned = get_document(&store.vault, DocumentKind::Block, &head.entry.hash.to_string(), NOW);
+    let hiding = Held::new(blocks.clone());
+    assert!(checked(&hiding, &pins, &pruned.unwrap()).unwrap_err().contains("transactions"));
     let of_other = given(DocumentKind::Block, &other[4].to_json_text(), Some(4));
     assert!(checked(&chain, &pins, &of_other).unwrap_err().contains("something else"));
     let mut unsigned = blocks[4].clone();
@@ -408,6 +419,19 @@ fn only_what_the_chain_has_just_so_stands_when_it_is_held_against_it() {
     assert!(checked(&chain, &elsewhere, &found).unwrap_err().contains("refused"));
     let by_another = ChainPins { producer: Producers::of(&[key(2).public()]).unwrap(), ..pins };
     assert!(checked(&chain, &by_another, &found).unwrap_err().contains("refused"));
+    // Nor is one that nobody signed, where it is said who signs.
+    let unsigned = Held::new(blocks.clone());
+    for block in unsigned.blocks.lock().iter_mut() {
+        (block.producer, block.signature) = (None, None);
+    }
+    let found = given(DocumentKind::Block, &unsigned.blocks.lock()[5].to_json_text(), Some(5));
+    assert!(checked(&unsigned, &pins, &found).is_ok());
+    let by_key = ChainPins { producer: Producers::of(&[key(1).public()]).unwrap(), ..pins };
+    assert!(checked(&unsigned, &by_key, &found).unwrap_err().contains("no block up to it"));
+    assert!(
+        checked(&chain, &by_key, &given(DocumentKind::Block, &blocks[5].to_json_text(), Some(5)))
+            .is_ok()
+    );
 }
 
 #[test]

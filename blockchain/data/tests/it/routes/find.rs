@@ -81,6 +81,10 @@ fn paths_are_found_in_every_archived_folder_the_newest_first() {
     ];
     is(&of("*.conf"), &all);
     is(&of("none"), &[]);
+    let everything = found(&service, &of("*"));
+    // Three files, two folders and a link of each; not the folder that was archived.
+    assert_eq!(everything.len(), 3 * (tree.entries.len() - 1), "{everything:?}");
+    assert!(everything.iter().all(|(_, path)| !path.is_empty()));
     is(&of("/*.conf"), &[("three", "a.conf"), ("two", "a.conf"), ("one", "a.conf")]);
     let ignoring = FindQuery { ignore_case: Some(true), ..of("d/**/c.conf") };
     is(
